@@ -1,0 +1,188 @@
+//! What went wrong, for a person and for a script.
+//!
+//! An error is one line that names the thing, where it was and both sides (expected, found), and a
+//! hint where one helps. What it refuses: control characters from hostile names, secrets (callers
+//! pass redacted places), and multi-line dumps.
+
+/// The result of every fallible function of this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// What kind of trouble an [`Error`] is. Decides the exit code, whether a request is tried again
+/// and whether a verification is FAILED or UNCONFIRMED.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// The command line or a URI is wrong; nothing was touched. Exit code 2.
+    Usage,
+    /// The source is not what it promised: malformed, truncated, or its bytes do not match.
+    Source,
+    /// The source or destination names something that is not there.
+    NotFound,
+    /// The destination could not be written or read.
+    Destination,
+    /// A remote end could not be reached or failed, after all retries.
+    Network,
+    /// Credentials are missing, wrong, or expired.
+    Auth,
+    /// A plugin broke a rule or failed.
+    Plugin,
+    /// The user asked to stop.
+    Interrupted,
+}
+
+/// One thing that went wrong.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{}", .0.message)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug, Clone)]
+struct Inner {
+    kind: Kind,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Error {
+    /// An error of a kind, with its one-line message. Control characters are replaced, so that
+    /// names from a source cannot drive a terminal.
+    pub fn new(kind: Kind, message: impl AsRef<str>) -> Self {
+        Self(Box::new(Inner { kind, message: printable(message.as_ref()), hint: None }))
+    }
+
+    /// A mistake on the command line.
+    pub fn usage(message: impl AsRef<str>) -> Self {
+        Self::new(Kind::Usage, message)
+    }
+
+    /// A source that is not what it promised.
+    pub fn source(message: impl AsRef<str>) -> Self {
+        Self::new(Kind::Source, message)
+    }
+
+    /// A destination that could not be written or read.
+    pub fn destination(message: impl AsRef<str>) -> Self {
+        Self::new(Kind::Destination, message)
+    }
+
+    /// Bytes of a source that are not what was promised: both sides are named.
+    pub fn mismatch(
+        what: impl std::fmt::Display,
+        expected: impl std::fmt::Display,
+        found: impl std::fmt::Display,
+    ) -> Self {
+        Self::source(format!("{what}: expected {expected}, found {found}"))
+    }
+
+    /// A failed operation on a file: what was tried, where, and the system's reason.
+    pub fn io(
+        kind: Kind,
+        action: &str,
+        place: impl std::fmt::Display,
+        cause: &std::io::Error,
+    ) -> Self {
+        let hint = match cause.kind() {
+            std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
+                Some("free some space there, or choose another place")
+            }
+            std::io::ErrorKind::PermissionDenied => Some("check the permissions of that path"),
+            std::io::ErrorKind::ReadOnlyFilesystem => Some("that file system is mounted read-only"),
+            _ => None,
+        };
+        let kind = match cause.kind() {
+            std::io::ErrorKind::NotFound => Kind::NotFound,
+            _ => kind,
+        };
+        let error = Self::new(kind, format!("cannot {action} '{place}': {}", io_reason(cause)));
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+
+    /// The user pressed Ctrl-C.
+    pub fn interrupted() -> Self {
+        Self::new(Kind::Interrupted, "interrupted; the destination was left as it was")
+    }
+
+    /// Add what the user can do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl AsRef<str>) -> Self {
+        self.0.hint = Some(printable(hint.as_ref()));
+        self
+    }
+
+    /// Put the place in front of the message: `place: message`.
+    #[must_use]
+    pub fn within(mut self, place: impl std::fmt::Display) -> Self {
+        self.0.message = printable(&format!("{place}: {}", self.0.message));
+        self
+    }
+
+    /// What kind of trouble this is.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// What the user can do about it.
+    #[must_use]
+    pub fn hint_text(&self) -> Option<&str> {
+        self.0.hint.as_deref()
+    }
+
+    /// The process exit code for this error (design: 2 usage, 1 the rest, 130 as shells do for
+    /// SIGINT).
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self.kind() {
+            Kind::Usage => 2,
+            Kind::Interrupted => 130,
+            _ => 1,
+        }
+    }
+}
+
+/// The reason of an I/O error, without Rust's `(os error 28)` tail.
+#[must_use]
+pub fn io_reason(cause: &std::io::Error) -> String {
+    let text = cause.to_string();
+    let text = text.split(" (os error").next().unwrap_or(&text);
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_lowercase().chain(chars).collect(),
+        None => "unknown cause".to_owned(),
+    }
+}
+
+/// Text from a hostile place, made safe for one line of a terminal or a log: control characters
+/// (C0, C1, bidirectional overrides) become `?`, and it is cut at 2,000 characters.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    /// Longer lines help nobody and could hide what follows them.
+    const LONGEST: usize = 2_000;
+    text.chars().take(LONGEST).map(|c| if is_unprintable(c) { '?' } else { c }).collect()
+}
+
+fn is_unprintable(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hostile_name_cannot_drive_the_terminal() {
+        let error = Error::source("member '\u{1b}[2J\nfoo\u{202e}' is odd");
+        assert_eq!(error.to_string(), "member '?[2J?foo?' is odd");
+    }
+
+    #[test]
+    fn io_errors_read_as_one_line_with_a_hint() {
+        let full = std::io::Error::from_raw_os_error(28);
+        let error = Error::io(Kind::Destination, "write", "/x", &full);
+        assert_eq!(error.to_string(), "cannot write '/x': no space left on device");
+        assert!(error.hint_text().is_some());
+    }
+}

@@ -1,0 +1,6 @@
+//! What an image is made of.
+
+pub mod descriptor;
+pub mod digest;
+pub mod name;
+pub mod platform;
