@@ -18,6 +18,7 @@ pub struct Cancel(Arc<State>);
 struct State {
     cancelled: AtomicBool,
     notify: Notify,
+    parent: Option<Cancel>,
 }
 
 impl Cancel {
@@ -27,9 +28,19 @@ impl Cancel {
         self.0.notify.notify_waiters();
     }
 
+    /// One that can be cancelled alone and is cancelled with this one. For loops that ask
+    /// [`Self::check`]; waits belong to the parent.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        Self(Arc::new(State { parent: Some(self.clone()), ..State::default() }))
+    }
+
     /// An [`Error::interrupted`] when somebody asked to stop.
     pub fn check(&self) -> Result<()> {
-        if self.0.cancelled.load(Ordering::Relaxed) { Err(Error::interrupted()) } else { Ok(()) }
+        if self.0.cancelled.load(Ordering::Relaxed) {
+            return Err(Error::interrupted());
+        }
+        self.0.parent.as_ref().map_or(Ok(()), Self::check)
     }
 
     /// Waits until somebody asks to stop; returns the error to end with.

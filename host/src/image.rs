@@ -1,6 +1,38 @@
-//! What an image is made of.
+//! What an image is: a name, a platform, a config kept byte for byte, and layers that nobody has
+//! fetched yet. Immutable; a filter makes a new one.
 
+pub mod config;
 pub mod descriptor;
 pub mod digest;
+pub mod layer;
 pub mod name;
 pub mod platform;
+
+use bytes::Bytes;
+
+pub use descriptor::{Compression, Descriptor};
+pub use digest::{Digest, Hasher};
+pub use layer::{Content, Layer, Section};
+pub use name::ImageName;
+pub use platform::Platform;
+
+/// More layers than any engine can mount (overlayfs stops at 500, Docker at 127); a manifest with
+/// more is an attack on whoever allocates for it.
+pub const MOST_LAYERS: usize = 1_000;
+
+/// One image, for one platform.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// What it is called in the output.
+    pub name: ImageName,
+    /// What its config says it is for.
+    pub platform: Platform,
+    /// The config, as the source has it: its digest is the image ID.
+    pub config: Bytes,
+    /// Digest of `config`.
+    pub id: Digest,
+    /// Lowest first.
+    pub layers: Vec<Layer>,
+    /// Why the config's digest is not the one that its name promised, where that was excused.
+    pub config_note: Option<String>,
+}

@@ -1,0 +1,38 @@
+//! Moving bytes: from where a layer is stored, through decompression, past the hash, to a file.
+//!
+//! Nothing here holds more than a few buffers of a layer, whatever its size.
+
+pub mod decoder;
+pub mod spool;
+pub mod stored;
+pub mod transfer;
+
+pub use decoder::Decoder;
+pub use stored::Stored;
+pub use transfer::{Moved, as_stored, uncompressed};
+
+use std::io;
+
+use crate::error::Error;
+
+/// Carry one of our errors through an [`io::Read`].
+pub(crate) fn into_io(error: Error) -> io::Error {
+    io::Error::other(error)
+}
+
+/// Get back what [`into_io`] carried, or describe what the decompressor or the system said.
+pub(crate) fn from_io(cause: io::Error, place: &str) -> Error {
+    match cause.downcast::<Error>() {
+        Ok(error) => error,
+        Err(cause) => match cause.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                Error::source(format!("{place}: the compressed data ends too early"))
+                    .hint("the source is truncated; fetch or save it again")
+            }
+            io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::Other => {
+                Error::source(format!("{place}: the compressed data is damaged: {cause}"))
+            }
+            _ => Error::source(format!("{place}: {}", crate::error::io_reason(&cause))),
+        },
+    }
+}

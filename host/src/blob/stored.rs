@@ -1,0 +1,199 @@
+//! The bytes of a layer as the source has them, checked against what they were promised under.
+//!
+//! A registry download checks itself; a section of a file is checked here, where a digest was
+//! promised for its stored form.
+
+use std::io::{self, BufRead, Read};
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use tokio::sync::mpsc;
+
+use super::spool::{Spool, SpoolReader};
+use super::into_io;
+use crate::cancel::Cancel;
+use crate::error::{Error, Kind, Result};
+use crate::image::{Compression, Content, Descriptor, Digest, Hasher, Layer, Section};
+use crate::registry::Repository;
+
+/// How much of a file is read at once. Larger reads gain nothing measurable.
+const PIECE: usize = 256 * 1024;
+
+/// How many pieces of a download may wait for the decompressor. A piece is what one read of a
+/// socket gives, 8 to 400 KiB, so that a stalled layer holds some megabytes at worst.
+const WAITING_PIECES: usize = 16;
+
+/// A layer as it is stored, as a stream.
+pub struct Stored {
+    source: Source,
+    /// Promised for the stored form of a section of a file.
+    promised: Option<(Digest, Hasher)>,
+    place: String,
+    cancel: Cancel,
+}
+
+enum Source {
+    Section { section: Section, at: u64, buffer: Vec<u8>, start: usize },
+    Download { pieces: mpsc::Receiver<Result<Bytes>>, piece: Bytes },
+    Spool { reader: SpoolReader },
+}
+
+impl Stored {
+    /// Start to read a layer. A download starts at once, on `runtime`.
+    #[must_use]
+    pub fn open(layer: &Layer, runtime: &tokio::runtime::Handle, cancel: &Cancel) -> Self {
+        let source = match &layer.content {
+            Content::File(section) => {
+                Source::Section { section: section.clone(), at: 0, buffer: Vec::new(), start: 0 }
+            }
+            Content::Registry(repository) => {
+                let pieces = download(repository, layer, runtime);
+                Source::Download { pieces, piece: Bytes::new() }
+            }
+        };
+        let promised = match layer.content {
+            Content::File(_) => layer.digest.map(|digest| (digest, Hasher::default())),
+            Content::Registry(_) => None,
+        };
+        Self { source, promised, place: layer.place.clone(), cancel: cancel.clone() }
+    }
+
+    /// Read part of a file that nobody promised a digest for.
+    #[must_use]
+    pub fn section(section: Section, place: String, cancel: &Cancel) -> Self {
+        let source = Source::Section { section, at: 0, buffer: Vec::new(), start: 0 };
+        Self { source, promised: None, place, cancel: cancel.clone() }
+    }
+
+    /// Read a layer whose download goes to a spool.
+    #[must_use]
+    pub fn spooled(spool: Arc<Spool>, place: String, cancel: &Cancel) -> Self {
+        let source = Source::Spool { reader: SpoolReader::new(spool) };
+        Self { source, promised: None, place, cancel: cancel.clone() }
+    }
+
+    /// What its first bytes say of its compression. Plain layers need no second hash: the diff-id
+    /// is checked by whoever moves them, and compared with a promised digest here.
+    pub fn compression(&mut self, diff_id: Digest) -> io::Result<Compression> {
+        let compression = Compression::detect(self.fill_buf()?);
+        if let (Compression::None, Some((promised, _))) = (compression, &self.promised) {
+            if *promised != diff_id {
+                let what = format!("{}: digest of a plain layer", self.place);
+                return Err(into_io(Error::mismatch(what, promised, diff_id)));
+            }
+            self.promised = None;
+        }
+        Ok(compression)
+    }
+
+    /// Called when the decompressor has seen its end: nothing may follow, and what was promised
+    /// must have been kept.
+    pub fn finish(mut self) -> io::Result<()> {
+        if !self.fill_buf()?.is_empty() {
+            let message = format!("{}: there is more data after the compressed layer's end", self.place);
+            return Err(into_io(Error::source(message)));
+        }
+        match self.promised.take() {
+            Some((expected, hasher)) => {
+                let found = hasher.finish();
+                if found == expected {
+                    return Ok(());
+                }
+                let what = format!("{}: digest of the compressed layer", self.place);
+                Err(into_io(Error::mismatch(what, expected, found)))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Download in the background, in bounded pieces. The download checks size and digest.
+fn download(
+    repository: &Repository,
+    layer: &Layer,
+    runtime: &tokio::runtime::Handle,
+) -> mpsc::Receiver<Result<Bytes>> {
+    let (to, pieces) = mpsc::channel(WAITING_PIECES);
+    let mut download = repository.blob(&descriptor(layer));
+    runtime.spawn(async move {
+        loop {
+            let piece = match download.next().await {
+                Ok(Some(piece)) => Ok(piece),
+                Ok(None) => break,
+                Err(error) => Err(error),
+            };
+            let ended = piece.is_err();
+            if to.send(piece).await.is_err() || ended {
+                break;
+            }
+        }
+    });
+    pieces
+}
+
+/// What a registry promised of a layer. Layers of a registry have a digest.
+pub(crate) fn descriptor(layer: &Layer) -> Descriptor {
+    Descriptor {
+        media_type: layer.media_type.clone(),
+        digest: layer.digest.unwrap_or(layer.diff_id),
+        size: layer.size,
+    }
+}
+
+impl BufRead for Stored {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.cancel.check().map_err(into_io)?;
+        match &mut self.source {
+            Source::Section { section, at, buffer, start } => {
+                if *start == buffer.len() && *at < section.size {
+                    let wanted = (section.size - *at).min(PIECE as u64) as usize;
+                    buffer.resize(wanted, 0);
+                    *start = 0;
+                    let read = section.file.read_at(buffer, section.offset + *at);
+                    let read = read.map_err(|cause| {
+                        into_io(Error::io(Kind::Source, "read", &self.place, &cause))
+                    })?;
+                    if read == 0 {
+                        let what = format!("{}: size in bytes", self.place);
+                        return Err(into_io(Error::mismatch(what, section.size, *at)));
+                    }
+                    buffer.truncate(read);
+                    *at += read as u64;
+                    if let Some((_, hasher)) = &mut self.promised {
+                        hasher.update(buffer);
+                    }
+                }
+                Ok(&buffer[*start..])
+            }
+            Source::Download { pieces, piece } => {
+                if piece.is_empty() {
+                    match pieces.blocking_recv() {
+                        Some(next) => *piece = next.map_err(into_io)?,
+                        None => return Ok(&[]),
+                    }
+                }
+                Ok(piece)
+            }
+            Source::Spool { reader } => reader.fill_buf(&self.cancel).map_err(into_io),
+        }
+    }
+
+    fn consume(&mut self, amount: usize) {
+        match &mut self.source {
+            Source::Section { start, .. } => *start += amount,
+            Source::Download { piece, .. } => piece.advance(amount),
+            Source::Spool { reader } => reader.consume(amount),
+        }
+    }
+}
+
+impl Read for Stored {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let amount = available.len().min(into.len());
+        into[..amount].copy_from_slice(&available[..amount]);
+        self.consume(amount);
+        Ok(amount)
+    }
+}

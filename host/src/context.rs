@@ -1,0 +1,27 @@
+//! What every part of one run needs.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::cancel::Cancel;
+use crate::progress::Progress;
+use crate::registry::Counters;
+
+/// Settings and services of a run. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// Where downloads run.
+    pub runtime: tokio::runtime::Handle,
+    /// Hears of Ctrl-C.
+    pub cancel: Cancel,
+    /// What the user sees of the work.
+    pub progress: Progress,
+    /// Requests that were tried again, and pauses that a server asked for.
+    pub counters: Arc<Counters>,
+    /// How many layers are fetched side by side.
+    pub parallel: usize,
+    /// Where downloads wait for their turn.
+    pub temp_dir: PathBuf,
+    /// Whether to wait until the destination is on the disk.
+    pub durable: bool,
+}

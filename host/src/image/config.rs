@@ -1,0 +1,54 @@
+//! Reading an image config (OCI image specification, "Image Configuration").
+
+use oci_spec::image::ImageConfiguration;
+
+use super::{Digest, MOST_LAYERS, Platform};
+use crate::error::{Error, Result};
+
+/// The largest config accepted. Real ones have some kilobytes; the largest seen in public
+/// registries, full of labels and history, are far below a megabyte.
+pub const LARGEST_CONFIG: u64 = 8 * 1024 * 1024;
+
+/// What is needed of a config.
+#[derive(Debug)]
+pub struct Config {
+    /// Of the uncompressed layers, lowest first.
+    pub diff_ids: Vec<Digest>,
+    /// What the image is for.
+    pub platform: Platform,
+}
+
+/// Parse a config. `place` is named in errors. Errors when it is not JSON of the specified shape
+/// or has more than [`MOST_LAYERS`] layers.
+pub fn parse(bytes: &[u8], place: &str) -> Result<Config> {
+    let config = ImageConfiguration::from_reader(bytes).map_err(|cause| {
+        let cause = cause.to_string();
+        Error::source(format!("{place}: the image config is not valid JSON of an image: {cause}"))
+    })?;
+    let diff_ids = config.rootfs().diff_ids();
+    if diff_ids.len() > MOST_LAYERS {
+        return Err(Error::mismatch(
+            format!("{place}: number of layers in the config"),
+            format!("at most {MOST_LAYERS}"),
+            diff_ids.len(),
+        ));
+    }
+    let diff_ids = diff_ids.iter().map(|text| text.parse::<Digest>());
+    Ok(Config {
+        diff_ids: diff_ids.collect::<Result<_>>().map_err(|error| error.within(place))?,
+        platform: Platform {
+            os: config.os().to_string(),
+            architecture: config.architecture().to_string(),
+            variant: config.variant().clone(),
+        },
+    })
+}
+
+/// The config's digest and the one it was promised under must be the same.
+pub fn check_digest(bytes: &[u8], expected: Digest, place: &str) -> Result<()> {
+    let found = Digest::of(bytes);
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::mismatch(format!("{place}: digest of the config"), expected, found))
+}

@@ -1,0 +1,65 @@
+//! A layer, where its bytes are, and how they are stored there.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use super::{Compression, Digest};
+use crate::registry::Repository;
+
+/// One layer of an image. Its bytes are read once, by whoever moves it.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// Digest of the uncompressed tar, from the config's `rootfs.diff_ids`.
+    pub diff_id: Digest,
+    /// Digest of the layer as it is stored; `None` where the source does not say (docker-save).
+    pub digest: Option<Digest>,
+    /// Size in bytes as it is stored.
+    pub size: u64,
+    /// Media type as it is stored.
+    pub media_type: String,
+    /// Where the bytes are.
+    pub content: Content,
+    /// What to call it in errors: `layer 3 of 7 of 'x.tar'`.
+    pub place: String,
+}
+
+/// Where the bytes of a layer are.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// Part of an open file.
+    File(Section),
+    /// A blob of a registry.
+    Registry(Repository),
+}
+
+/// Part of an open file, or all of it.
+#[derive(Debug, Clone)]
+pub struct Section {
+    /// Shared by all sections of an archive.
+    pub file: Arc<File>,
+    /// Where it starts, in bytes.
+    pub offset: u64,
+    /// How long it is, in bytes.
+    pub size: u64,
+}
+
+impl Layer {
+    /// A layer in a file whose compression the first bytes have told.
+    #[must_use]
+    pub fn in_file(
+        section: Section,
+        diff_id: Digest,
+        digest: Option<Digest>,
+        compression: Compression,
+        place: String,
+    ) -> Self {
+        Self {
+            diff_id,
+            digest,
+            size: section.size,
+            media_type: compression.layer_media_type().to_owned(),
+            content: Content::File(section),
+            place,
+        }
+    }
+}

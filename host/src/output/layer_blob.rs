@@ -1,0 +1,203 @@
+//! A layer in a plugin's hand: fetched ahead, being fetched, or not begun.
+
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
+
+use super::sink::{FileSink, SinkError};
+use super::staging::Unnamed;
+use crate::blob::spool::Spool;
+use crate::blob::{Moved, Stored, as_stored, uncompressed};
+use crate::context::Context;
+use crate::error::{Error, Kind, Result, io_reason};
+use crate::image::{Compression, Descriptor, Layer};
+use crate::progress::LayerProgress;
+
+/// How often a wait for a layer looks whether the user wants to stop.
+const PATIENCE: Duration = Duration::from_millis(100);
+
+/// The form in which the plugin asked for a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As the source has it.
+    Stored,
+    /// A plain tar.
+    Uncompressed,
+}
+
+/// A layer that was moved to a file of its own, with what passed.
+pub type Ready = (Unnamed, Moved);
+
+/// One layer handed to a plugin.
+pub struct LayerBlob {
+    layer: Layer,
+    form: Form,
+    state: State,
+    context: Context,
+    progress: LayerProgress,
+}
+
+enum State {
+    /// Nobody reads it yet; a spool may be filling.
+    Waiting(Option<Arc<Spool>>),
+    /// Being moved to a file in the destination's file system.
+    Ahead(Receiver<Result<Ready>>),
+    /// Moved to a file in the destination's file system.
+    Ready(Box<Ready>),
+    /// Its bytes were spliced; a source is read once.
+    Spent,
+}
+
+impl LayerBlob {
+    /// A layer that is read when it is asked for.
+    #[must_use]
+    pub fn waiting(layer: Layer, form: Form, spool: Option<Arc<Spool>>, context: Context, progress: LayerProgress) -> Self {
+        Self { layer, form, state: State::Waiting(spool), context, progress }
+    }
+
+    /// A layer that somebody is moving already.
+    #[must_use]
+    pub fn ahead(layer: Layer, form: Form, ready: Receiver<Result<Ready>>, context: Context, progress: LayerProgress) -> Self {
+        Self { layer, form, state: State::Ahead(ready), context, progress }
+    }
+
+    /// What it is. Moves it to a file when that is what it takes to know.
+    pub fn descriptor(&mut self, scratch: impl FnOnce() -> std::io::Result<Unnamed>) -> Result<Descriptor> {
+        let (_, moved) = self.ready(scratch)?;
+        let (size, digest) = (moved.size, moved.digest);
+        let media_type = match self.form {
+            Form::Stored => self.layer.media_type.clone(),
+            Form::Uncompressed => Compression::None.layer_media_type().to_owned(),
+        };
+        Ok(Descriptor { media_type, digest, size })
+    }
+
+    /// Some of its bytes.
+    pub fn read(&mut self, offset: u64, len: usize, scratch: impl FnOnce() -> std::io::Result<Unnamed>) -> Result<Vec<u8>> {
+        let (file, moved) = self.ready(scratch)?;
+        let len = moved.size.saturating_sub(offset).min(len as u64) as usize;
+        let mut bytes = vec![0; len];
+        file.file().read_exact_at(&mut bytes, offset).map_err(|cause| write_failed(&cause))?;
+        Ok(bytes)
+    }
+
+    /// Append it to a sink and return its size.
+    pub fn splice(&mut self, sink: &mut FileSink) -> Result<u64> {
+        let moved = match std::mem::replace(&mut self.state, State::Spent) {
+            State::Spent => {
+                return Err(Error::new(Kind::Plugin, format!("{}: spliced twice", self.layer.place)));
+            }
+            State::Waiting(spool) => {
+                let at = sink.before_content().map_err(sink_failed)?;
+                let moved = self.fetch(spool, sink.file(), at)?;
+                sink.after_content(moved).map_err(sink_failed)?;
+                moved
+            }
+            State::Ahead(ready) => {
+                let ready = self.wait(&ready)?;
+                append(sink, ready)?
+            }
+            State::Ready(ready) => append(sink, *ready)?,
+        };
+        self.progress.finish();
+        Ok(moved.size)
+    }
+
+    fn ready(&mut self, scratch: impl FnOnce() -> std::io::Result<Unnamed>) -> Result<&Ready> {
+        let ready = match std::mem::replace(&mut self.state, State::Spent) {
+            State::Waiting(spool) => {
+                let file = scratch().map_err(|cause| write_failed(&cause))?;
+                let moved = self.fetch(spool, &file, 0)?;
+                Box::new((file, moved))
+            }
+            State::Ahead(ready) => Box::new(self.wait(&ready)?),
+            State::Ready(ready) => ready,
+            State::Spent => {
+                let message = format!("{}: read after it was spliced", self.layer.place);
+                return Err(Error::new(Kind::Plugin, message));
+            }
+        };
+        self.state = State::Ready(ready);
+        match &self.state {
+            State::Ready(ready) => Ok(ready),
+            _ => Err(Error::interrupted()),
+        }
+    }
+
+    fn fetch(&self, spool: Option<Arc<Spool>>, file: &Unnamed, at: u64) -> Result<Moved> {
+        let stored = match spool {
+            Some(spool) => Stored::spooled(spool, self.layer.place.clone(), &self.context.cancel),
+            None => Stored::open(&self.layer, &self.context.runtime, &self.context.cancel),
+        };
+        move_layer(&self.layer, self.form, stored, file, at, &self.context, &self.progress)
+    }
+
+    fn wait(&self, ready: &Receiver<Result<Ready>>) -> Result<Ready> {
+        loop {
+            match ready.recv_timeout(PATIENCE) {
+                Ok(ready) => return ready,
+                Err(RecvTimeoutError::Timeout) => self.context.cancel.check()?,
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::source(format!("{}: the fetch broke down", self.layer.place)));
+                }
+            }
+        }
+    }
+}
+
+/// Move a layer, in the form asked for, to a file.
+pub(super) fn move_layer(
+    layer: &Layer,
+    form: Form,
+    stored: Stored,
+    file: &Unnamed,
+    at: u64,
+    context: &Context,
+    progress: &LayerProgress,
+) -> Result<Moved> {
+    let passed = |bytes| progress.add(bytes);
+    match form {
+        Form::Uncompressed => uncompressed(layer, stored, file.file(), at, &passed),
+        Form::Stored => as_stored(layer, stored, file.file(), at, &passed, &context.cancel),
+    }
+}
+
+/// Put a moved layer at the sink's end: as its file, or copied by the kernel.
+fn append(sink: &mut FileSink, (file, moved): Ready) -> Result<Moved> {
+    if sink.is_empty() {
+        sink.adopt(file, moved).map_err(sink_failed)?;
+        return Ok(moved);
+    }
+    let at = sink.before_content().map_err(sink_failed)?;
+    let mut done = 0;
+    while done < moved.size {
+        let (mut from, mut to) = (done, at + done);
+        let wanted = usize::try_from(moved.size - done).unwrap_or(usize::MAX);
+        let copied = rustix::fs::copy_file_range(
+            file.file(),
+            Some(&mut from),
+            sink.file().file(),
+            Some(&mut to),
+            wanted,
+        );
+        match copied.map_err(|cause| write_failed(&cause.into()))? {
+            0 => return Err(write_failed(&std::io::ErrorKind::UnexpectedEof.into())),
+            copied => done += copied as u64,
+        }
+    }
+    sink.after_content(moved).map_err(sink_failed)?;
+    Ok(moved)
+}
+
+fn write_failed(cause: &std::io::Error) -> Error {
+    Error::io(Kind::Destination, "write", "the destination", cause)
+}
+
+fn sink_failed(cause: SinkError) -> Error {
+    match cause {
+        SinkError::Io(cause) => Error::destination(format!("cannot write: {}", io_reason(&cause))),
+        SinkError::State => Error::new(Kind::Plugin, "a sink was used out of order"),
+        SinkError::Quota => Error::new(Kind::Plugin, "a file was written in too many pieces"),
+    }
+}

@@ -1,0 +1,18 @@
+//! Running output plugins that nobody has to trust.
+//!
+//! A plugin is a WebAssembly component. It holds handles to what its imports ask for and the user
+//! named, never a path, socket, token or descriptor; every limit on it is in [`limits`].
+
+pub mod bindings;
+pub mod capability;
+pub mod catalog;
+pub mod description;
+pub mod engine;
+pub mod instance;
+pub mod limits;
+pub mod permission;
+pub mod state;
+
+pub use catalog::Catalog;
+pub use engine::PluginEngine;
+pub use instance::{Plugin, VerifySession, WriteSession};

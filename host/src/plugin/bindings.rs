@@ -1,0 +1,17 @@
+//! The WIT package as Rust, generated from `host/wit`.
+
+#![allow(missing_docs, clippy::all, clippy::pedantic)]
+
+wasmtime::component::bindgen!({
+    world: "output-plugin",
+    path: "wit",
+    imports: { default: trappable },
+    with: {
+        "occystrap:output/blobs.blob": crate::plugin::capability::blobs::Blob,
+        "occystrap:output/blobs.sink": crate::plugin::capability::blobs::Sink,
+        "occystrap:output/storage.directory": crate::plugin::capability::storage::Directory,
+    },
+});
+
+pub use exports::occystrap::output::{verifier, writer};
+pub use occystrap::output::{blobs, log, storage, storage_edit, types};

@@ -1,0 +1,6 @@
+//! What a plugin can call, one file an interface, named as the WIT file is.
+
+pub mod blobs;
+pub mod log;
+pub mod storage;
+pub mod storage_edit;

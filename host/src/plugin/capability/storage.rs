@@ -1,0 +1,172 @@
+//! `storage`: reading the one directory or file that the user named.
+
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use wasmtime::component::Resource;
+
+use crate::error::{Error, Kind};
+use crate::output::Destination;
+use crate::output::destination::{BadPath, check_path};
+use crate::plugin::bindings::storage::{EntryKind, EntryStat, Host, HostDirectory};
+use crate::plugin::bindings::types::ErrorCode;
+use crate::plugin::limits;
+use crate::plugin::state::State;
+
+/// The granted directory; there is one a session, and every handle stands for it.
+pub struct Directory;
+
+impl Host for State {
+    fn open(&mut self) -> wasmtime::Result<Result<Resource<Directory>, ErrorCode>> {
+        if self.destination.is_none() {
+            return Ok(Err(ErrorCode::AccessDenied));
+        }
+        self.handle(Directory).map(Ok)
+    }
+
+    fn file_name(&mut self) -> wasmtime::Result<Option<String>> {
+        Ok(self.destination.as_ref().and_then(Destination::file_name).map(str::to_owned))
+    }
+}
+
+impl HostDirectory for State {
+    fn stat(
+        &mut self,
+        _directory: Resource<Directory>,
+        path: String,
+    ) -> wasmtime::Result<Result<Option<EntryStat>, ErrorCode>> {
+        let destination = self.granted(&path)?;
+        Ok(match destination.dir().symlink_metadata(&path) {
+            Ok(metadata) => {
+                let kind = match metadata.file_type() {
+                    kind if kind.is_file() => EntryKind::File,
+                    kind if kind.is_dir() => EntryKind::Directory,
+                    kind if kind.is_symlink() => EntryKind::Symlink,
+                    _ => EntryKind::Other,
+                };
+                Ok(Some(EntryStat { kind, size: metadata.len() }))
+            }
+            Err(cause) if absent(&cause) => Ok(None),
+            Err(cause) => Err(self.read_failed(&path, &cause)),
+        })
+    }
+
+    fn read(
+        &mut self,
+        _directory: Resource<Directory>,
+        path: String,
+        offset: u64,
+        len: u32,
+    ) -> wasmtime::Result<Result<Vec<u8>, ErrorCode>> {
+        let destination = self.granted(&path)?;
+        let read = || -> io::Result<Vec<u8>> {
+            let file = destination.open(&path)?;
+            let rest = file.metadata()?.len().saturating_sub(offset);
+            let len = (len as usize).min(limits::PIECE).min(usize::try_from(rest).unwrap_or(usize::MAX));
+            let mut bytes = vec![0; len];
+            file.read_exact_at(&mut bytes, offset)?;
+            Ok(bytes)
+        };
+        Ok(read().map_err(|cause| self.read_failed(&path, &cause)))
+    }
+
+    fn digest(
+        &mut self,
+        _directory: Resource<Directory>,
+        path: String,
+        offset: u64,
+        len: Option<u64>,
+    ) -> wasmtime::Result<Result<String, ErrorCode>> {
+        let destination = self.granted(&path)?;
+        let hash = || {
+            let file = destination.open(&path)?;
+            let size = file.metadata()?.len();
+            let len = len.unwrap_or(u64::MAX).min(size.saturating_sub(offset));
+            Ok((file, size, len))
+        };
+        let (file, size, len) = match hash() {
+            Ok(found) => found,
+            Err(cause) => return Ok(Err(self.read_failed(&path, &cause))),
+        };
+        let memory = self.memory.clone();
+        let known = memory.recall(&path, offset, len);
+        if known.is_none() {
+            self.hashed = self.hashed.saturating_add(len);
+            if self.hashed > limits::HASHED_BYTES {
+                let rule = format!("it had more than {} bytes hashed", limits::HASHED_BYTES);
+                return Err(self.violation(rule));
+            }
+        }
+        let digest = match known.map_or_else(|| memory.hash(&file, &path, offset, len, &self.cancel), Ok) {
+            Ok(digest) => digest,
+            Err(error) => {
+                self.fail(error);
+                return Ok(Err(ErrorCode::Other(Some("the file could not be read".to_owned()))));
+            }
+        };
+        if let Some(writing) = &mut self.writing
+            && offset == 0
+            && len == size
+        {
+            writing.journal.record_hashed(&path, size, digest);
+        }
+        Ok(Ok(digest.to_string()))
+    }
+
+    fn drop(&mut self, directory: Resource<Directory>) -> wasmtime::Result<()> {
+        self.table.delete(directory)?;
+        Ok(())
+    }
+}
+
+impl State {
+    /// A new handle for the guest, within the limit.
+    pub(super) fn handle<T: Send + 'static>(&mut self, what: T) -> wasmtime::Result<Resource<T>> {
+        match self.table.push(what) {
+            Ok(handle) => Ok(handle),
+            Err(_) => {
+                Err(self.violation(format!("it opened more than {} handles", limits::HANDLES)))
+            }
+        }
+    }
+
+    /// The destination, for a path that a plugin may name. A path that cannot be inside is no
+    /// mistake that an honest plugin makes: it ends the session.
+    pub(super) fn granted(&self, path: &str) -> wasmtime::Result<Destination> {
+        let Some(destination) = &self.destination else {
+            return Err(self.violation("it named a path although no directory was granted"));
+        };
+        match check_path(path, destination.file_name()) {
+            Ok(()) => Ok(destination.clone()),
+            Err(BadPath::Malformed) => Err(self.violation("it named a path of impossible form")),
+            Err(BadPath::Escapes) => {
+                Err(self.violation(format!("it named '{path}', which leaves the destination")))
+            }
+            Err(BadPath::NotGranted) => {
+                Err(self.violation(format!("it named '{path}', which was not granted")))
+            }
+        }
+    }
+
+    fn read_failed(&mut self, path: &str, cause: &io::Error) -> ErrorCode {
+        let place = self.destination.as_ref().map_or_else(String::new, |at| at.display(path));
+        let code = match cause.kind() {
+            kind if kind == io::ErrorKind::NotFound => return ErrorCode::NotFound,
+            // cap-std reports an escape so, without a number of the system.
+            io::ErrorKind::PermissionDenied => ErrorCode::AccessDenied,
+            io::ErrorKind::InvalidInput | io::ErrorKind::FilesystemLoop => ErrorCode::NotAFile,
+            _ => ErrorCode::Other(None),
+        };
+        self.note(Error::io(Kind::Destination, "read", place, cause));
+        code
+    }
+
+    /// Remember why a call failed without ending the session for it: the plugin may go on.
+    fn note(&self, error: Error) {
+        tracing::debug!(plugin = &*self.plugin, "{error}");
+    }
+}
+
+fn absent(cause: &io::Error) -> bool {
+    matches!(cause.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}

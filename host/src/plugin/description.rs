@@ -1,0 +1,159 @@
+//! What a plugin says of itself, checked before anyone relies on it.
+
+use super::bindings::types::ErrorCode;
+use super::bindings::writer;
+use super::state::violation;
+use crate::error::{Error, Result, printable};
+
+/// Longer names, schemes and options are no names.
+const LONGEST_NAME: usize = 64;
+
+/// More schemes or options than anyone can remember.
+const MOST: usize = 64;
+
+/// A checked description.
+#[derive(Debug, Clone)]
+pub struct Description {
+    /// Lower-case letters, digits, `-` and `_`.
+    pub name: String,
+    /// As the plugin spells it.
+    pub version: String,
+    /// One line.
+    pub summary: String,
+    /// URI schemes.
+    pub schemes: Vec<String>,
+    /// What the rest of a URI names.
+    pub destination: Target,
+    /// What the query may have.
+    pub options: Vec<OptionSpec>,
+}
+
+/// What a destination URI names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// A directory, which may hold several images.
+    Directory,
+    /// A file, which holds one image.
+    File,
+}
+
+/// One option.
+#[derive(Debug, Clone)]
+pub struct OptionSpec {
+    /// As it is spelled in the query.
+    pub name: String,
+    /// Whether it takes `true` or `false` only.
+    pub boolean: bool,
+    /// Used when it is not given.
+    pub default: String,
+    /// One line.
+    pub summary: String,
+}
+
+impl Description {
+    /// Check the options of a URI and fill in the defaults. Errors name the option and what there
+    /// is.
+    pub fn options(&self, given: &[(String, String)], scheme: &str) -> Result<Vec<(String, String)>> {
+        for (name, value) in given {
+            let Some(option) = self.options.iter().find(|option| option.name == *name) else {
+                let error = Error::usage(format!("output '{scheme}://' has no option '{name}'"));
+                let names: Vec<&str> = self.options.iter().map(|option| option.name.as_str()).collect();
+                return Err(if names.is_empty() {
+                    error.hint("it takes no options")
+                } else {
+                    error.hint(format!("its options are: {}", names.join(", ")))
+                });
+            };
+            if option.boolean && parse_boolean(value).is_none() {
+                return Err(Error::usage(format!(
+                    "option '{name}' of '{scheme}://': expected true or false, found '{value}'"
+                )));
+            }
+        }
+        Ok((self.options.iter())
+            .map(|option| {
+                let given = given.iter().rev().find(|(name, _)| *name == option.name);
+                let value = given.map_or(option.default.as_str(), |(_, value)| value);
+                let value = match parse_boolean(value).filter(|_| option.boolean) {
+                    Some(value) => value.to_string(),
+                    None => value.to_owned(),
+                };
+                (option.name.clone(), value)
+            })
+            .collect())
+    }
+}
+
+/// `true` and `false` in the spellings that 0.4.17 took.
+#[must_use]
+pub fn parse_boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "1" => Some(true),
+        "false" | "no" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+/// Check what `describe` returned.
+pub fn check(raw: writer::Description, plugin: &str) -> Result<Description> {
+    let refuse = |what: &str| Err(violation(plugin, format!("its description has {what}")));
+    if !is_name(&raw.name) {
+        return refuse("a name that is none");
+    }
+    if raw.schemes.is_empty() || raw.schemes.len() > MOST || !raw.schemes.iter().all(|name| is_scheme(name)) {
+        return refuse("no schemes, too many, or one that is none");
+    }
+    if raw.options.len() > MOST || !raw.options.iter().all(|option| is_name(&option.name)) {
+        return refuse("too many options, or one whose name is none");
+    }
+    let options = raw.options.into_iter().map(|option| OptionSpec {
+        name: option.name,
+        boolean: option.kind == writer::OptionKind::Boolean,
+        default: option.default,
+        summary: printable(&option.summary),
+    });
+    Ok(Description {
+        version: printable(raw.version.get(..LONGEST_NAME).unwrap_or(&raw.version)),
+        summary: printable(&raw.summary),
+        schemes: raw.schemes,
+        destination: match raw.destination {
+            writer::Destination::Directory => Target::Directory,
+            writer::Destination::File => Target::File,
+        },
+        options: options.collect(),
+        name: raw.name,
+    })
+}
+
+fn is_name(text: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&text.len())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte))
+}
+
+/// RFC 3986, 3.1, in lower case.
+fn is_scheme(text: &str) -> bool {
+    (1..=LONGEST_NAME).contains(&text.len())
+        && text.starts_with(|first: char| first.is_ascii_lowercase())
+        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte))
+}
+
+/// A code as the WIT spells it.
+#[must_use]
+pub fn code_name(code: &ErrorCode) -> &'static str {
+    match code {
+        ErrorCode::AccessDenied => "access-denied",
+        ErrorCode::ReadOnly => "read-only",
+        ErrorCode::NotFound => "not-found",
+        ErrorCode::Exists => "exists",
+        ErrorCode::InvalidPath => "invalid-path",
+        ErrorCode::InvalidDigest => "invalid-digest",
+        ErrorCode::NotAFile => "not-a-file",
+        ErrorCode::DigestMismatch(_) => "digest-mismatch",
+        ErrorCode::InsufficientSpace => "insufficient-space",
+        ErrorCode::QuotaExceeded => "quota-exceeded",
+        ErrorCode::Unsupported => "unsupported",
+        ErrorCode::InvalidState => "invalid-state",
+        ErrorCode::SourceFailed => "source-failed",
+        ErrorCode::Other(_) => "other",
+    }
+}

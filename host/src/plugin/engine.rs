@@ -1,0 +1,104 @@
+//! The WebAssembly engine: one a process, made when the first plugin is used.
+
+use std::path::PathBuf;
+use std::sync::Weak;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+
+use wasmtime::component::Component;
+use wasmtime::{Cache, CacheConfig, Config, Engine};
+
+use super::limits;
+use crate::error::{Error, Kind, Result};
+
+/// Compiles components and keeps time for them. Cheap to clone.
+#[derive(Clone)]
+pub struct PluginEngine(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    ticking: AtomicBool,
+}
+
+impl PluginEngine {
+    /// An engine whose compiled components are kept in the user's cache folder, where there is
+    /// one.
+    pub fn new() -> Result<Self> {
+        let mut config = Config::new();
+        config.epoch_interruption(true);
+        // Plugins are plain computation; what they do not use is not there to be attacked.
+        config.wasm_threads(false).wasm_relaxed_simd(false).wasm_memory64(false);
+        config.cache(cache());
+        let engine = Engine::new(&config).map_err(|cause| broken("start", &cause))?;
+        Ok(Self(Arc::new(Inner { engine, ticking: AtomicBool::new(false) })))
+    }
+
+    /// The engine itself.
+    #[must_use]
+    pub fn wasmtime(&self) -> &Engine {
+        &self.0.engine
+    }
+
+    /// Compile a component, or take it from the cache.
+    pub fn compile(&self, name: &str, bytes: &[u8]) -> Result<Component> {
+        if bytes.len() > limits::COMPONENT_SIZE {
+            return Err(Error::new(
+                Kind::Plugin,
+                format!(
+                    "plugin '{name}': size of the component: expected at most {} bytes, found {}",
+                    limits::COMPONENT_SIZE,
+                    bytes.len()
+                ),
+            ));
+        }
+        if !is_component(bytes) {
+            return Err(Error::new(
+                Kind::Plugin,
+                format!("plugin '{name}': is not a WebAssembly component"),
+            )
+            .hint("a core module must be wrapped as a component; see docs/writing-a-plugin.md"));
+        }
+        Component::from_binary(&self.0.engine, bytes).map_err(|cause| {
+            Error::new(Kind::Plugin, format!("plugin '{name}': cannot be compiled: {cause:#}"))
+        })
+    }
+
+    /// Let time pass for guests. Starts one thread, the first time; it ends with the engine.
+    pub fn tick(&self) {
+        if self.0.ticking.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let inner: Weak<Inner> = Arc::downgrade(&self.0);
+        std::thread::spawn(move || {
+            while let Some(inner) = inner.upgrade() {
+                inner.engine.increment_epoch();
+                drop(inner);
+                std::thread::sleep(limits::TICK);
+            }
+        });
+    }
+}
+
+/// Whether bytes start as a binary component does (component model, `Binary.md`: magic, version
+/// 0x0d, layer 1). The text format and precompiled code are refused.
+fn is_component(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"\0asm\x0d\0\x01\0")
+}
+
+fn cache() -> Option<Cache> {
+    let folder = cache_folder()?;
+    let mut config = CacheConfig::new();
+    config.with_directory(folder);
+    // Without a cache everything works, only slower: no reason to fail.
+    Cache::new(config).ok()
+}
+
+fn cache_folder() -> Option<PathBuf> {
+    let absolute = |variable| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    Some(base.join("occystrap").join("components"))
+}
+
+fn broken(what: &str, cause: &wasmtime::Error) -> Error {
+    Error::new(Kind::Plugin, format!("cannot {what} the WebAssembly engine: {cause:#}"))
+}

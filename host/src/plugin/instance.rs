@@ -1,0 +1,307 @@
+//! A loaded plugin, and a session of it: one store each, gone after the session or a trap.
+
+use std::sync::Arc;
+
+use wasmtime::component::{Component, HasSelf, Linker, Resource, ResourceAny};
+use wasmtime::{Store, Trap, UpdateDeadline};
+
+use super::bindings::{self, OutputPlugin, OutputPluginPre, writer};
+use super::capability::blobs::Blob;
+use super::capability::storage_edit::{Denied, Editor, Granted, Refusal};
+use super::description::{self, Description};
+use super::permission::{self, Permission};
+use super::state::{State, Violation, Writing, violation};
+use super::{PluginEngine, limits};
+use crate::cancel::Cancel;
+use crate::error::{Error, Kind, Result};
+use crate::image::Digest;
+use crate::output::staging::Staging;
+use crate::output::{Destination, Journal};
+use crate::verify::memory::Memory;
+
+/// A compiled plugin. Cheap to clone.
+#[derive(Clone)]
+pub struct Plugin(Arc<Inner>);
+
+struct Inner {
+    engine: PluginEngine,
+    name: Arc<str>,
+    sha256: Digest,
+    writing: OutputPluginPre<State>,
+    verifying: OutputPluginPre<State>,
+    description: Description,
+    permissions: Vec<Permission>,
+}
+
+impl Plugin {
+    /// Compile a component, derive its permissions and ask what it is. `name` is what it is called
+    /// in errors until it has said so itself.
+    pub fn load(engine: &PluginEngine, name: &str, bytes: &[u8]) -> Result<Self> {
+        let component = engine.compile(name, bytes)?;
+        let permissions = permission::of(name, engine.wasmtime(), &component)?;
+        let unlinkable = |cause: wasmtime::Error| {
+            Error::new(Kind::Plugin, format!("plugin '{name}' does not fit this version: {cause:#}"))
+        };
+        let writing = link(engine, &component, true).map_err(unlinkable)?;
+        let verifying = link(engine, &component, false).map_err(unlinkable)?;
+        let name: Arc<str> = name.into();
+        let state = State::new(Arc::clone(&name), Cancel::default(), Memory::default());
+        let mut session = Instance::start(engine, &verifying, state)?;
+        let raw = session.call(|store, plugin| {
+            Ok(Ok(plugin.occystrap_output_writer().call_describe(store)?))
+        })?;
+        let description = description::check(raw, &name)?;
+        Ok(Self(Arc::new(Inner {
+            engine: engine.clone(),
+            name: description.name.as_str().into(),
+            sha256: Digest::of(bytes),
+            writing,
+            verifying,
+            description,
+            permissions,
+        })))
+    }
+
+    /// What it says of itself.
+    #[must_use]
+    pub fn description(&self) -> &Description {
+        &self.0.description
+    }
+
+    /// The URI schemes it answers to.
+    #[must_use]
+    pub fn schemes(&self) -> &[String] {
+        &self.0.description.schemes
+    }
+
+    /// Of the component.
+    #[must_use]
+    pub fn sha256(&self) -> Digest {
+        self.0.sha256
+    }
+
+    /// What it may do.
+    #[must_use]
+    pub fn permissions(&self) -> &[Permission] {
+        &self.0.permissions
+    }
+
+    /// Start to write an image: the plugin may read and change what `staging` stands for.
+    pub fn write(&self, staging: Staging, cancel: &Cancel) -> Result<WriteSession> {
+        let mut state = self.state(cancel, Memory::default());
+        state.destination = Some(staging.destination().clone());
+        state.writing = Some(Writing { staging, journal: Journal::default() });
+        let instance = Instance::start(&self.0.engine, &self.0.writing, state)?;
+        Ok(WriteSession { instance, session: None })
+    }
+
+    /// Start to verify: the plugin may read `destination`.
+    pub fn verify(&self, destination: &Destination, memory: &Memory, cancel: &Cancel) -> Result<VerifySession> {
+        let mut state = self.state(cancel, memory.clone());
+        state.destination = Some(destination.clone());
+        let instance = Instance::start(&self.0.engine, &self.0.verifying, state)?;
+        Ok(VerifySession { instance })
+    }
+
+    fn state(&self, cancel: &Cancel, memory: Memory) -> State {
+        State::new(Arc::clone(&self.0.name), cancel.clone(), memory)
+    }
+}
+
+fn link(engine: &PluginEngine, component: &Component, write: bool) -> wasmtime::Result<OutputPluginPre<State>> {
+    let mut linker = Linker::<State>::new(engine.wasmtime());
+    bindings::types::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    bindings::log::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    bindings::blobs::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    bindings::storage::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    if write {
+        bindings::storage_edit::add_to_linker::<State, Granted>(&mut linker, |state| Editor(state))?;
+    } else {
+        bindings::storage_edit::add_to_linker::<State, Denied>(&mut linker, |state| Refusal(state))?;
+    }
+    OutputPluginPre::new(linker.instantiate_pre(component)?)
+}
+
+/// A running instance.
+struct Instance {
+    store: Store<State>,
+    plugin: OutputPlugin,
+}
+
+impl Instance {
+    fn start(engine: &PluginEngine, pre: &OutputPluginPre<State>, state: State) -> Result<Self> {
+        engine.tick();
+        let name = Arc::clone(&state.plugin);
+        let mut store = Store::new(engine.wasmtime(), state);
+        store.limiter(|state| &mut state.limits);
+        store.set_hostcall_fuel(limits::CALL_BYTES);
+        store.set_max_component_handles(limits::HANDLES);
+        store.call_hook(|mut context, border| {
+            let state = context.data_mut();
+            state.clock.cross(border);
+            if state.clock.calls() > limits::HOST_CALLS {
+                return Err(state.violation(format!("it made more than {} calls", limits::HOST_CALLS)));
+            }
+            Ok(())
+        });
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|context| {
+            let state = context.data();
+            if let Err(stop) = state.cancel.check() {
+                return Err(wasmtime::Error::new(Violation(stop)));
+            }
+            if state.clock.guest_time() > limits::CPU_TIME {
+                let rule = format!("it computed for more than {} s", limits::CPU_TIME.as_secs());
+                return Err(state.violation(rule));
+            }
+            Ok(UpdateDeadline::Continue(1))
+        });
+        match pre.instantiate(&mut store) {
+            Ok(plugin) => Ok(Self { store, plugin }),
+            Err(cause) => Err(trapped(&name, &cause)),
+        }
+    }
+
+    /// One call of the guest. What the host knows of a failure comes before what the guest says.
+    fn call<T>(
+        &mut self,
+        call: impl FnOnce(&mut Store<State>, &OutputPlugin) -> wasmtime::Result<Result<T, writer::Error>>,
+    ) -> Result<T> {
+        let result = call(&mut self.store, &self.plugin);
+        let state = self.store.data_mut();
+        match result {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(said)) => Err(state.failure.take().unwrap_or_else(|| refused(&state.plugin, said))),
+            Err(cause) => match cause.downcast_ref::<Violation>() {
+                Some(Violation(error)) => Err(error.clone()),
+                None => Err(state.failure.take().unwrap_or_else(|| trapped(&state.plugin, &cause))),
+            },
+        }
+    }
+}
+
+fn trapped(plugin: &str, cause: &wasmtime::Error) -> Error {
+    if let Some(Violation(error)) = cause.downcast_ref::<Violation>() {
+        return error.clone();
+    }
+    let what = match cause.downcast_ref::<Trap>() {
+        Some(Trap::UnreachableCodeReached) => "it crashed (a panic, or out of memory)".to_owned(),
+        Some(Trap::StackOverflow) => "its stack overflowed".to_owned(),
+        Some(trap) => format!("it crashed: {trap}"),
+        None => format!("{:#}", cause.root_cause()),
+    };
+    violation(plugin, what)
+}
+
+/// What a plugin said when it gave up.
+fn refused(plugin: &str, said: writer::Error) -> Error {
+    use super::bindings::types::ErrorCode;
+    let message = match said {
+        writer::Error::InvalidOption(name) => {
+            return Error::usage(format!("plugin '{plugin}': the value of option '{name}' is not of its form"));
+        }
+        writer::Error::Unrepresentable(why) => format!("plugin '{plugin}' cannot write this image: {why}"),
+        writer::Error::Other(why) => format!("plugin '{plugin}': {why}"),
+        writer::Error::Host(ErrorCode::Other(Some(why))) => format!("plugin '{plugin}': {why}"),
+        writer::Error::Host(code) => {
+            format!("plugin '{plugin}' gave up after '{}'", description::code_name(&code))
+        }
+    };
+    Error::new(Kind::Plugin, message)
+}
+
+/// A plugin that writes an image.
+pub struct WriteSession {
+    instance: Instance,
+    session: Option<ResourceAny>,
+}
+
+impl WriteSession {
+    /// `session.open`.
+    pub fn open(&mut self, request: &writer::Request) -> Result<()> {
+        let session = self.instance.call(|store, plugin| {
+            plugin.occystrap_output_writer().session().call_open(store, request)
+        })?;
+        self.session = Some(session);
+        Ok(())
+    }
+
+    /// `session.plan`.
+    pub fn plan(&mut self, layers: &[writer::LayerSummary]) -> Result<Vec<writer::Decision>> {
+        let session = self.session()?;
+        self.instance.call(|store, plugin| {
+            plugin.occystrap_output_writer().session().call_plan(store, session, layers)
+        })
+    }
+
+    /// `session.write-config`.
+    pub fn write_config(&mut self, config: Blob) -> Result<()> {
+        let session = self.session()?;
+        self.lend(config, |store, plugin, blob| {
+            plugin.occystrap_output_writer().session().call_write_config(store, session, blob)
+        })
+    }
+
+    /// `session.write-layer`.
+    pub fn write_layer(&mut self, index: u32, diff_id: Digest, layer: Blob) -> Result<()> {
+        let session = self.session()?;
+        self.lend(layer, |store, plugin, blob| {
+            let writer = plugin.occystrap_output_writer();
+            writer.session().call_write_layer(store, session, index, &diff_id.to_string(), blob)
+        })
+    }
+
+    /// `session.finalize`. Returns what the plugin says, what the host saw, and the writes that
+    /// wait for the two to agree.
+    pub fn finalize(mut self) -> Result<(writer::Receipt, Journal, Staging)> {
+        let session = self.session()?;
+        let receipt = self.instance.call(|store, plugin| {
+            plugin.occystrap_output_writer().session().call_finalize(store, session)
+        })?;
+        let state = self.instance.store.into_data();
+        match (state.failure, state.writing) {
+            // Something failed and the plugin went on as if nothing had happened.
+            (Some(failure), _) => Err(failure),
+            (None, Some(Writing { staging, journal })) => Ok((receipt, journal, staging)),
+            (None, None) => Err(violation(&state.plugin, "it was not writing")),
+        }
+    }
+
+    fn session(&self) -> Result<ResourceAny> {
+        let name = &self.instance.store.data().plugin;
+        self.session.ok_or_else(|| violation(name, "its session is not open"))
+    }
+
+    fn lend(
+        &mut self,
+        blob: Blob,
+        call: impl FnOnce(&mut Store<State>, &OutputPlugin, Resource<Blob>) -> wasmtime::Result<Result<(), writer::Error>>,
+    ) -> Result<()> {
+        let state = self.instance.store.data_mut();
+        let full = violation(&state.plugin, "it holds too many handles");
+        let own = state.table.push(blob).map_err(|_| full)?;
+        let lent = Resource::new_borrow(own.rep());
+        let result = self.instance.call(|store, plugin| call(store, plugin, lent));
+        // Whatever the guest did, the blob ends here.
+        let _ = self.instance.store.data_mut().table.delete(own);
+        result
+    }
+}
+
+/// A plugin that verifies.
+pub struct VerifySession {
+    instance: Instance,
+}
+
+impl VerifySession {
+    /// `verify`.
+    pub fn verify(
+        mut self,
+        receipt: &writer::Receipt,
+        level: bindings::verifier::Level,
+    ) -> Result<Vec<bindings::verifier::Finding>> {
+        self.instance.call(|store, plugin| {
+            plugin.occystrap_output_verifier().call_verify(store, receipt, level)
+        })
+    }
+}

@@ -1,0 +1,61 @@
+//! Every limit on a plugin, with its reason.
+
+use std::time::Duration;
+
+/// Bytes of a component. Python and JavaScript bring their interpreter, 12 to 20 MB.
+pub const COMPONENT_SIZE: usize = 64 * 1024 * 1024;
+
+/// Bytes of linear memory of one instance. The first-party plugins use under 2 MiB; an interpreter
+/// wants some tens.
+pub const MEMORY: usize = 64 * 1024 * 1024;
+
+/// Elements of one table. Interpreters have some tens of thousands of functions.
+pub const TABLE_ELEMENTS: usize = 200_000;
+
+/// Handles open at once, of all kinds. A plugin needs a directory, a sink or two and a blob.
+pub const HANDLES: usize = 1_024;
+
+/// Bytes that one call may carry from the guest: strings and lists together. The largest honest
+/// call is a receipt: [`crate::image::MOST_LAYERS`] expectations of some 300 bytes, and 64 KiB of
+/// state.
+pub const CALL_BYTES: usize = 4 * 1024 * 1024;
+
+/// Framing bytes in one `write`, and bytes returned by one `read`: content is spliced.
+pub const PIECE: usize = 64 * 1024;
+
+/// Zero bytes in one `pad`: blocks of archives and file systems are far smaller.
+pub const PAD: u32 = 1024 * 1024;
+
+/// Time that a plugin may compute in one session, not counting what it waits for the host. The
+/// first-party plugins need about a millisecond for a hundred layers.
+pub const CPU_TIME: Duration = Duration::from_secs(10);
+
+/// How often the time is looked at.
+pub const TICK: Duration = Duration::from_millis(10);
+
+/// Calls to the host in one session. Writing the header of each of a million files takes fewer.
+pub const HOST_CALLS: u64 = 20_000_000;
+
+/// Bytes that a plugin may have the host read and hash in one session, beyond what it hashes for
+/// the user: a plugin cannot keep a machine busy by asking for the same file in ever other pieces.
+/// Sixteen times the largest images there are.
+pub const HASHED_BYTES: u64 = 1 << 40;
+
+/// Time that one wait for the directory's lock may take. Another process holds it while it writes
+/// a manifest, not while it fetches.
+pub const LOCK_WAIT: Duration = Duration::from_secs(60);
+
+/// Lines that a plugin may log in one session.
+pub const LOG_LINES: u64 = 1_000;
+
+/// Bytes of one logged line; the rest is cut.
+pub const LOG_LINE: usize = 4 * 1024;
+
+/// Files that one session may write; each holds a descriptor until the commit.
+pub const FILES: usize = 4_096;
+
+/// Bytes of state that a receipt may carry for the plugin's own `verify`.
+pub const RECEIPT_STATE: usize = 64 * 1024;
+
+/// Expectations in a receipt, and findings of a verification.
+pub const RECEIPT_ITEMS: usize = 100_000;

@@ -1,0 +1,159 @@
+//! What the host keeps for one running plugin.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use wasmtime::component::ResourceTable;
+use wasmtime::{CallHook, ResourceLimiter};
+
+use super::limits;
+use crate::cancel::Cancel;
+use crate::error::{Error, Kind};
+use crate::output::{Destination, Journal};
+use crate::output::staging::Staging;
+use crate::verify::memory::Memory;
+
+/// The data of a store.
+pub struct State {
+    /// Name of the plugin, for messages.
+    pub plugin: Arc<str>,
+    /// Handles of the guest.
+    pub table: ResourceTable,
+    /// Memory and tables.
+    pub limits: Limiter,
+    /// Time spent computing.
+    pub clock: Clock,
+    /// Hears of Ctrl-C.
+    pub cancel: Cancel,
+    /// What the user named, for reading.
+    pub destination: Option<Destination>,
+    /// Only while writing.
+    pub writing: Option<Writing>,
+    /// What was hashed in this run.
+    pub memory: Memory,
+    /// Lines logged so far.
+    pub logged: u64,
+    /// Bytes hashed so far because the plugin asked.
+    pub hashed: u64,
+    /// Why the first host call failed, in words; the guest sees only a code.
+    pub failure: Option<Error>,
+}
+
+/// What a writing session has more than a verifying one.
+pub struct Writing {
+    /// Files that nobody sees yet.
+    pub staging: Staging,
+    /// What was written and read.
+    pub journal: Journal,
+}
+
+impl State {
+    /// For one session of a plugin.
+    #[must_use]
+    pub fn new(plugin: Arc<str>, cancel: Cancel, memory: Memory) -> Self {
+        let limits = Limiter(Arc::clone(&plugin));
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits::HANDLES);
+        Self {
+            plugin,
+            table,
+            limits,
+            clock: Clock::default(),
+            cancel,
+            destination: None,
+            writing: None,
+            memory,
+            logged: 0,
+            hashed: 0,
+            failure: None,
+        }
+    }
+
+    /// Keep why a host call failed; the first reason is the one that matters.
+    pub fn fail(&mut self, error: Error) {
+        self.failure.get_or_insert(error);
+    }
+
+    /// A rule that the plugin broke: the session ends here.
+    pub fn violation(&self, rule: impl fmt::Display) -> wasmtime::Error {
+        wasmtime::Error::new(Violation(violation(&self.plugin, rule)))
+    }
+}
+
+/// Refuses memory and tables above the limits.
+pub struct Limiter(Arc<str>);
+
+impl ResourceLimiter for Limiter {
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if desired <= limits::MEMORY {
+            return Ok(true);
+        }
+        let rule = format!("it wanted more than {} MiB of memory", limits::MEMORY >> 20);
+        Err(wasmtime::Error::new(Violation(violation(&self.0, rule))))
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if desired <= limits::TABLE_ELEMENTS {
+            return Ok(true);
+        }
+        let rule = format!("it wanted more than {} table elements", limits::TABLE_ELEMENTS);
+        Err(wasmtime::Error::new(Violation(violation(&self.0, rule))))
+    }
+}
+
+/// The error for a rule that a plugin broke.
+pub fn violation(plugin: &str, rule: impl fmt::Display) -> Error {
+    Error::new(Kind::Plugin, format!("plugin '{plugin}' was stopped: {rule}"))
+}
+
+/// Carries our error through wasmtime.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Violation(pub Error);
+
+/// Measures what a guest computes: the time between its calls to the host.
+#[derive(Debug, Default)]
+pub struct Clock {
+    running_since: Option<Instant>,
+    spent: Duration,
+    calls: u64,
+}
+
+impl Clock {
+    /// Called by wasmtime at each border crossing.
+    pub fn cross(&mut self, border: CallHook) {
+        match border {
+            CallHook::CallingWasm | CallHook::ReturningFromHost => {
+                self.running_since = Some(Instant::now());
+            }
+            CallHook::CallingHost | CallHook::ReturningFromWasm => {
+                self.spent = self.guest_time();
+                self.running_since = None;
+                self.calls += 1;
+            }
+        }
+    }
+
+    /// Time computed so far.
+    #[must_use]
+    pub fn guest_time(&self) -> Duration {
+        self.spent + self.running_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Calls to the host so far.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.calls
+    }
+}

@@ -1,0 +1,310 @@
+//! What must be found at a destination for a write to have happened: kept as JSON for a check
+//! later, and accepted from a plugin only where the host's own journal agrees.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Kind, Result};
+use crate::image::{Digest, Image};
+use crate::output::{Journal, WrittenFile};
+use crate::plugin::bindings::writer;
+use crate::plugin::limits;
+use crate::plugin::state::violation;
+
+/// The version of the JSON. A reader refuses others.
+pub const VERSION: u32 = 1;
+
+/// The version of the WIT package that receipts of this version speak.
+pub const WIT_VERSION: &str = "0.1.0";
+
+/// A receipt of a thousand layers has some 400 KB.
+const LARGEST: u64 = 64 * 1024 * 1024;
+
+/// The whole document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receipt {
+    /// [`VERSION`].
+    pub occystrap_receipt: u32,
+    /// Who wrote.
+    pub plugin: PluginIdentity,
+    /// From where, without secrets.
+    pub source: String,
+    /// To where, without secrets.
+    pub destination: String,
+    /// What.
+    pub image: ImageIdentity,
+    /// What must be found.
+    pub expectations: Vec<Expectation>,
+    /// What the host saw being written.
+    pub journal: Vec<WrittenFile>,
+    /// For the plugin's own check, in hexadecimal.
+    #[serde(with = "hexadecimal", default, skip_serializing_if = "Vec::is_empty")]
+    pub state: Vec<u8>,
+}
+
+/// Which plugin, exactly.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PluginIdentity {
+    /// Its name.
+    pub name: String,
+    /// What it calls its version.
+    pub version: String,
+    /// Of the component.
+    pub sha256: Digest,
+    /// Of the WIT package.
+    pub wit: String,
+}
+
+/// Which image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageIdentity {
+    /// Its repository's familiar name.
+    pub name: String,
+    /// Its tag.
+    pub tag: Option<String>,
+    /// Digest of its config.
+    pub id: Digest,
+}
+
+/// What a thing is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// The image config.
+    Config,
+    /// A layer, with its index.
+    Layer(u32),
+    /// What ties config and layers together.
+    Manifest,
+    /// What says which images there are.
+    Catalog,
+    /// The output as a whole.
+    Image,
+}
+
+/// Where a thing is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Place {
+    /// A whole file.
+    File {
+        /// Relative to the destination.
+        path: String,
+    },
+    /// Part of a file.
+    Part {
+        /// Relative to the destination.
+        path: String,
+        /// The member's name.
+        member: String,
+        /// In bytes.
+        offset: u64,
+    },
+    /// One string in a JSON file.
+    Entry {
+        /// Relative to the destination.
+        path: String,
+        /// Outermost first.
+        keys: Vec<String>,
+        /// The string.
+        value: String,
+    },
+}
+
+impl Place {
+    /// The file that the thing is in.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        match self {
+            Self::File { path } | Self::Part { path, .. } | Self::Entry { path, .. } => path,
+        }
+    }
+
+    /// How findings name it, relative to the destination.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        match self {
+            Self::Part { path, member, .. } => format!("{path}:{member}"),
+            _ => self.path().to_owned(),
+        }
+    }
+}
+
+/// One thing that must be there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expectation {
+    /// What it is for.
+    pub role: Role,
+    /// Where it is.
+    pub place: Place,
+    /// In bytes; `None` for an entry, or where nothing but the digest is known.
+    pub size: Option<u64>,
+    /// `None` for an entry, and for a file whose pieces are in the journal.
+    pub digest: Option<Digest>,
+}
+
+/// Believe a plugin's receipt as far as the journal goes. Errors name the rule that it broke: it
+/// names what the host never saw, or leaves out the config or a layer that was handed over.
+pub fn accept(
+    plugin: &str,
+    raw: writer::Receipt,
+    image: &Image,
+    journal: &Journal,
+) -> Result<(Vec<Expectation>, Vec<u8>)> {
+    if raw.state.len() > limits::RECEIPT_STATE {
+        let rule = format!("its receipt has more than {} bytes of state", limits::RECEIPT_STATE);
+        return Err(violation(plugin, rule));
+    }
+    if raw.expectations.len() > limits::RECEIPT_ITEMS {
+        return Err(violation(plugin, format!("its receipt names more than {} things", limits::RECEIPT_ITEMS)));
+    }
+    let refuse = |what: &str, why: &str| Err(violation(plugin, format!("its receipt {what} {why}")));
+    let mut config = 0;
+    let mut layers = vec![0_u32; image.layers.len()];
+    let mut expectations = Vec::with_capacity(raw.expectations.len());
+    for raw in raw.expectations {
+        let mut expectation = from_guest(raw).map_err(|error| violation(plugin, error))?;
+        let subject = expectation.place.subject();
+        let seen = match &expectation.place {
+            Place::File { path } => journal.whole(path).map(|(size, digest)| (Some(size), digest)),
+            Place::Part { path, offset, .. } => expectation.size.and_then(|size| {
+                let digest = journal.written(path)?.extent(*offset, size)?;
+                Some((Some(size), Some(digest)))
+            }),
+            Place::Entry { path, .. } => journal.written(path).map(|_| (None, None)),
+        };
+        let Some((size, digest)) = seen else {
+            return refuse(&format!("names '{subject}'"), "which the host never saw written or read");
+        };
+        if expectation.size.is_some_and(|named| Some(named) != size)
+            || expectation.digest.is_some_and(|named| Some(named) != digest)
+        {
+            return refuse(&format!("names '{subject}'"), "with another size or digest than was written");
+        }
+        (expectation.size, expectation.digest) = (size, digest);
+        match expectation.role {
+            Role::Config if digest == Some(image.id) => config += 1,
+            Role::Layer(index) => match (layers.get_mut(index as usize), image.layers.get(index as usize)) {
+                (Some(count), Some(layer))
+                    if digest == Some(layer.diff_id) || (digest.is_some() && digest == layer.digest) =>
+                {
+                    *count += 1;
+                }
+                _ => return refuse(&format!("names '{subject}'"), "as a layer, which it is not"),
+            },
+            Role::Config => return refuse(&format!("names '{subject}'"), "as the config, which it is not"),
+            Role::Manifest | Role::Catalog | Role::Image => {}
+        }
+        expectations.push(expectation);
+    }
+    if config == 0 {
+        return refuse("leaves out", "the config");
+    }
+    if let Some(index) = layers.iter().position(|count| *count == 0) {
+        return refuse("leaves out", &format!("layer {} of {}", index + 1, layers.len()));
+    }
+    Ok((expectations, raw.state))
+}
+
+fn from_guest(raw: writer::Expectation) -> Result<Expectation> {
+    Ok(Expectation {
+        role: match raw.role {
+            writer::Role::Config => Role::Config,
+            writer::Role::Layer(index) => Role::Layer(index),
+            writer::Role::Manifest => Role::Manifest,
+            writer::Role::Catalog => Role::Catalog,
+            writer::Role::Image => Role::Image,
+        },
+        place: match raw.place {
+            writer::Place::File(path) => Place::File { path },
+            writer::Place::Part(part) => {
+                Place::Part { path: part.path, member: part.member, offset: part.offset }
+            }
+            writer::Place::Entry(entry) => {
+                Place::Entry { path: entry.path, keys: entry.keys, value: entry.value }
+            }
+        },
+        size: raw.size,
+        digest: raw.digest.map(|text| text.parse()).transpose()?,
+    })
+}
+
+impl Receipt {
+    /// Expectations and state as the plugin's `verify` takes them.
+    #[must_use]
+    pub fn for_guest(&self) -> writer::Receipt {
+        let expectations = self.expectations.iter().map(|expectation| writer::Expectation {
+            role: match expectation.role {
+                Role::Config => writer::Role::Config,
+                Role::Layer(index) => writer::Role::Layer(index),
+                Role::Manifest => writer::Role::Manifest,
+                Role::Catalog => writer::Role::Catalog,
+                Role::Image => writer::Role::Image,
+            },
+            place: match expectation.place.clone() {
+                Place::File { path } => writer::Place::File(path),
+                Place::Part { path, member, offset } => {
+                    writer::Place::Part(writer::Part { path, member, offset })
+                }
+                Place::Entry { path, keys, value } => {
+                    writer::Place::Entry(writer::Entry { path, keys, value })
+                }
+            },
+            size: expectation.size,
+            digest: expectation.digest.map(|digest| digest.to_string()),
+        });
+        writer::Receipt { expectations: expectations.collect(), state: self.state.clone() }
+    }
+
+    /// Read a receipt. Errors when it is not one, or of another version.
+    pub fn read(path: &Path) -> Result<Self> {
+        let place = path.display();
+        let fail = |cause: std::io::Error| Error::io(Kind::Source, "read the receipt", place.to_string(), &cause);
+        let size = std::fs::metadata(path).map_err(fail)?.len();
+        if size > LARGEST {
+            return Err(Error::source(format!("'{place}' has {size} bytes, which no receipt has")));
+        }
+        let bytes = std::fs::read(path).map_err(fail)?;
+        let receipt: Self = serde_json::from_slice(&bytes).map_err(|cause| {
+            Error::source(format!("'{place}' is not a receipt of this version: {cause}"))
+                .hint("receipts are written by 'occystrap process --receipt FILE'")
+        })?;
+        if receipt.occystrap_receipt != VERSION {
+            let found = receipt.occystrap_receipt;
+            return Err(Error::mismatch(format!("'{place}': receipt version"), VERSION, found));
+        }
+        Ok(receipt)
+    }
+
+    /// Write a receipt, replacing what stood there when it is complete.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let fail = |cause: std::io::Error| {
+            Error::io(Kind::Destination, "write the receipt", path.display(), &cause)
+        };
+        let folder = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fail)?;
+        serde_json::to_writer_pretty(&mut file, self).map_err(|cause| fail(cause.into()))?;
+        std::io::Write::write_all(&mut file, b"\n").map_err(fail)?;
+        file.persist(path).map_err(|cause| fail(cause.error))?;
+        Ok(())
+    }
+}
+
+mod hexadecimal {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(from)?;
+        let digits = text.as_bytes();
+        let pairs = digits.chunks(2).map(|pair| {
+            std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2).and_then(|pair| u8::from_str_radix(pair, 16).ok())
+        });
+        pairs.collect::<Option<_>>().ok_or_else(|| serde::de::Error::custom("state is not hexadecimal"))
+    }
+}

@@ -1,0 +1,39 @@
+//! The output `dir`: an image as a directory of plain layers, with a `manifest.json` in
+//! docker-save form and a `catalog.json` of the images that share the directory.
+
+mod layout;
+mod manifest;
+mod session;
+mod shared;
+mod verify;
+
+use occystrap_plugin::writer::{Description, Destination, Guest, OptionKind, OptionSpec};
+
+struct Dir;
+
+occystrap_plugin::export!(Dir with_types_in occystrap_plugin);
+
+impl Guest for Dir {
+    type Session = session::DirSession;
+
+    fn describe() -> Description {
+        let option = |name: &str, summary: &str| OptionSpec {
+            name: name.to_owned(),
+            kind: OptionKind::Boolean,
+            default: "false".to_owned(),
+            summary: summary.to_owned(),
+        };
+        Description {
+            name: "dir".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            summary: "a directory with one plain tar a layer, shared by any number of images"
+                .to_owned(),
+            schemes: vec!["dir".to_owned(), "directory".to_owned()],
+            destination: Destination::Directory,
+            options: vec![
+                option("unique_names", "name the manifest after the image, so that several fit"),
+                option("checksums", "also write SHA256SUMS, for 'sha256sum -c'"),
+            ],
+        }
+    }
+}

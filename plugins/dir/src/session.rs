@@ -1,0 +1,179 @@
+//! Writing one image.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use occystrap_plugin::storage::{self, Directory};
+use occystrap_plugin::writer::{
+    Blob, Decision, Entry, Error, Expectation, Form, GuestSession, ImageName, LayerSummary, Place,
+    Receipt, Request, Role, Session,
+};
+use occystrap_plugin::{FileWriter, storage_edit};
+
+use crate::{layout, manifest, shared};
+
+pub struct DirSession {
+    directory: Directory,
+    name: ImageName,
+    unique_names: bool,
+    checksums: bool,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    config: Option<File>,
+    /// The diff-id of each layer; `None` until a filter has decided it.
+    layers: Vec<Option<String>>,
+    /// By diff-id: found at the destination, or written.
+    files: BTreeMap<String, File>,
+}
+
+/// A file as the receipt and the checksums name it.
+#[derive(Clone)]
+struct File {
+    path: String,
+    size: u64,
+    digest: String,
+}
+
+impl File {
+    fn expect(&self, role: Role) -> Expectation {
+        Expectation {
+            role,
+            place: Place::File(self.path.clone()),
+            size: Some(self.size),
+            digest: Some(self.digest.clone()),
+        }
+    }
+}
+
+impl DirSession {
+    /// What the destination has of a layer, read and hashed.
+    fn present(&self, diff_id: &str) -> Result<Option<File>, Error> {
+        let path = layout::layer(diff_id);
+        match self.directory.stat(&path)? {
+            Some(stat) if stat.kind == storage::EntryKind::File => {
+                let digest = self.directory.digest(&path, 0, None)?;
+                Ok((digest == diff_id).then_some(File { path, size: stat.size, digest }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    fn write_file(&self, path: &str, bytes: &[u8]) -> Result<File, Error> {
+        let mut file = FileWriter::create(&self.directory, path)?;
+        file.write(bytes)?;
+        finish(file, path)
+    }
+
+    fn splice(&self, path: &str, blob: &Blob) -> Result<File, Error> {
+        let mut file = FileWriter::create(&self.directory, path)?;
+        file.splice(blob)?;
+        finish(file, path)
+    }
+}
+
+fn finish(file: FileWriter, path: &str) -> Result<File, Error> {
+    let written = file.finish()?;
+    let digest = written.digest.unwrap_or_default();
+    Ok(File { path: path.to_owned(), size: written.size, digest })
+}
+
+impl GuestSession for DirSession {
+    fn open(request: Request) -> Result<Session, Error> {
+        let enabled = |name: &str| request.options.iter().any(|(key, value)| key == name && value == "true");
+        Ok(Session::new(Self {
+            directory: storage::open()?,
+            unique_names: enabled("unique_names"),
+            checksums: enabled("checksums"),
+            name: request.name.clone(),
+            state: RefCell::default(),
+        }))
+    }
+
+    fn plan(&self, layers: Vec<LayerSummary>) -> Result<Vec<Decision>, Error> {
+        let mut state = self.state.borrow_mut();
+        let mut decisions = Vec::new();
+        for layer in layers {
+            let take = match &layer.diff_id {
+                None => true,
+                // The same layer twice in one image is one file.
+                Some(_) if state.layers.contains(&layer.diff_id) => false,
+                Some(diff_id) => match self.present(diff_id)? {
+                    Some(file) => state.files.insert(diff_id.clone(), file).is_some(),
+                    None => true,
+                },
+            };
+            state.layers.push(layer.diff_id);
+            decisions.push(if take { Decision::Take(Form::Uncompressed) } else { Decision::Skip });
+        }
+        Ok(decisions)
+    }
+
+    fn write_config(&self, config: &Blob) -> Result<(), Error> {
+        let digest = config.descriptor()?.digest;
+        let file = self.splice(&layout::config(&digest), config)?;
+        self.state.borrow_mut().config = Some(file);
+        Ok(())
+    }
+
+    fn write_layer(&self, index: u32, diff_id: String, layer: &Blob) -> Result<(), Error> {
+        let file = self.splice(&layout::layer(&diff_id), layer)?;
+        let mut state = self.state.borrow_mut();
+        state.files.insert(diff_id.clone(), file);
+        match state.layers.get_mut(index as usize) {
+            Some(layer) => *layer = Some(diff_id),
+            None => return Err(Error::Other("a layer that was not planned".to_owned())),
+        }
+        Ok(())
+    }
+
+    fn finalize(this: Session) -> Result<Receipt, Error> {
+        let session: Self = this.into_inner();
+        let state = session.state.borrow();
+        let config = state.config.clone().ok_or_else(|| missing("the config"))?;
+        let layers = (state.layers.iter())
+            .map(|diff_id| state.files.get(diff_id.as_ref()?))
+            .collect::<Option<Vec<&File>>>()
+            .ok_or_else(|| missing("a layer"))?;
+
+        // Shared files are read, changed and written by one process at a time.
+        storage_edit::lock(&session.directory)?;
+        // An image known by digest alone is catalogued under its config's digest.
+        let tag = session.name.tag.clone().unwrap_or_else(|| config.digest.clone());
+        let path = layout::manifest(&session.name, &tag, session.unique_names);
+        let paths: Vec<String> = layers.iter().map(|file| file.path.clone()).collect();
+        let bytes = manifest::render(&session.name, &config.path, &paths, session.unique_names);
+        let manifest = session.write_file(&path, &bytes)?;
+
+        if session.checksums {
+            let files = [&config, &manifest].into_iter().chain(layers.iter().copied());
+            let files: Vec<_> = files.map(|file| (file.path.clone(), file.digest.clone())).collect();
+            let bytes = shared::checksums(&session.directory, &files)?;
+            session.write_file(layout::CHECKSUMS, &bytes)?;
+        }
+        let repository = &session.name.repository;
+        let bytes = shared::catalog(&session.directory, repository, &tag, &path)?;
+        session.write_file(layout::CATALOG, &bytes)?;
+
+        let mut expectations = vec![config.expect(Role::Config)];
+        expectations.extend((0..).zip(&layers).map(|(index, file)| file.expect(Role::Layer(index))));
+        expectations.push(manifest.expect(Role::Manifest));
+        expectations.push(Expectation {
+            role: Role::Catalog,
+            place: Place::Entry(Entry {
+                path: layout::CATALOG.to_owned(),
+                keys: vec![repository.clone(), tag],
+                value: path,
+            }),
+            size: None,
+            digest: None,
+        });
+        Ok(Receipt { expectations, state: Vec::new() })
+    }
+}
+
+fn missing(what: &str) -> Error {
+    Error::Other(format!("the session ended before {what} was written"))
+}

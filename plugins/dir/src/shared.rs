@@ -1,0 +1,60 @@
+//! The files that several images share, rewritten under the directory's lock.
+
+use std::collections::BTreeMap;
+
+use occystrap_plugin::read_to_end;
+use occystrap_plugin::storage::Directory;
+use occystrap_plugin::writer::Error;
+use serde_json::{Map, Value};
+
+use crate::layout::{CATALOG, CHECKSUMS};
+
+/// 100,000 images with long names are a tenth of this.
+const LONGEST: u64 = 64 * 1024 * 1024;
+
+/// The catalog with this image in it. Entries that named the same manifest file are dropped: that
+/// file is now about this image.
+pub fn catalog(directory: &Directory, repository: &str, tag: &str, file: &str) -> Result<Vec<u8>, Error> {
+    let mut catalog = match read_to_end(directory, CATALOG, LONGEST)? {
+        None => Map::new(),
+        Some(bytes) => match serde_json::from_slice(&bytes) {
+            Ok(Value::Object(map)) => map,
+            _ => {
+                let message = format!("the '{CATALOG}' that is there is not a JSON object; move it away first");
+                return Err(Error::Other(message));
+            }
+        },
+    };
+    for tags in catalog.values_mut().filter_map(Value::as_object_mut) {
+        tags.retain(|_, named| named.as_str() != Some(file));
+    }
+    catalog.retain(|_, tags| tags.as_object().is_none_or(|tags| !tags.is_empty()));
+    let tags = catalog.entry(repository).or_insert_with(|| Value::Object(Map::new()));
+    match tags.as_object_mut() {
+        Some(tags) => tags.insert(tag.to_owned(), Value::from(file)),
+        None => {
+            let message = format!("'{CATALOG}' has something other than tags under '{repository}'");
+            return Err(Error::Other(message));
+        }
+    };
+    let mut bytes = serde_json::to_vec_pretty(&catalog).unwrap_or_default();
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// The catalog's entry for an image.
+pub fn catalogued(bytes: &[u8], repository: &str, tag: &str) -> Option<String> {
+    let catalog: Value = serde_json::from_slice(bytes).ok()?;
+    Some(catalog.get(repository)?.get(tag)?.as_str()?.to_owned())
+}
+
+/// The checksum file with these files in it, one line each, sorted by path.
+pub fn checksums(directory: &Directory, files: &[(String, String)]) -> Result<Vec<u8>, Error> {
+    let old = read_to_end(directory, CHECKSUMS, LONGEST)?.unwrap_or_default();
+    let old = String::from_utf8_lossy(&old).into_owned();
+    let mut lines: BTreeMap<&str, &str> =
+        old.lines().filter_map(|line| line.split_once("  ")).map(|(sum, path)| (path, sum)).collect();
+    lines.extend(files.iter().map(|(path, digest)| (path.as_str(), occystrap_plugin::hex(digest))));
+    let text: String = lines.iter().map(|(path, sum)| format!("{sum}  {path}\n")).collect();
+    Ok(text.into_bytes())
+}

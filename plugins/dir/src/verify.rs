@@ -1,0 +1,69 @@
+//! Checking an earlier write: the files, and that manifest and catalog tie them together.
+
+use occystrap_plugin::storage::{self, Directory};
+use occystrap_plugin::verifier::{Finding, Guest, Level, Problem};
+use occystrap_plugin::writer::{Error, Expectation, Place, Receipt, Role};
+use occystrap_plugin::{check_expectations, finding, read_to_end};
+
+use crate::{Dir, manifest, shared};
+
+/// A manifest lists at most some hundreds of layers of 80 bytes.
+const LONGEST: u64 = 4 * 1024 * 1024;
+
+impl Guest for Dir {
+    fn verify(receipt: Receipt, level: Level) -> Result<Vec<Finding>, Error> {
+        let directory = storage::open()?;
+        let mut findings = check_expectations(&directory, &receipt.expectations, level);
+        for expectation in &receipt.expectations {
+            match (&expectation.role, &expectation.place) {
+                (Role::Manifest, Place::File(path)) => {
+                    findings.extend(check_manifest(&directory, path, &receipt.expectations)?);
+                }
+                (Role::Catalog, Place::Entry(entry)) => {
+                    let found = read_to_end(&directory, &entry.path, LONGEST)?
+                        .zip(entry.keys.first().zip(entry.keys.get(1)))
+                        .and_then(|(bytes, (repository, tag))| shared::catalogued(&bytes, repository, tag));
+                    if found.as_ref() != Some(&entry.value) {
+                        findings.push(finding(
+                            &entry.path,
+                            Problem::Unreadable,
+                            Some(entry.value.clone()),
+                            found,
+                            "does not name the manifest of this image",
+                        ));
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(findings)
+    }
+}
+
+/// The manifest lists exactly the config and the layers of the receipt, in order.
+fn check_manifest(
+    directory: &Directory,
+    path: &str,
+    expectations: &[Expectation],
+) -> Result<Option<Finding>, Error> {
+    let mut config = None;
+    let mut layers = Vec::new();
+    for expectation in expectations {
+        if let Place::File(path) = &expectation.place {
+            match expectation.role {
+                Role::Config => config = Some(path.clone()),
+                Role::Layer(_) => layers.push(path.clone()),
+                _ => {}
+            }
+        }
+    }
+    // A manifest that is not there has been reported already.
+    let Some(bytes) = read_to_end(directory, path, LONGEST)? else { return Ok(None) };
+    let problem = |message| Some(finding(path, Problem::Unreadable, None, None, message));
+    Ok(match manifest::parse(&bytes) {
+        None => problem("is not a docker-save manifest"),
+        Some((listed, _)) if Some(&listed) != config.as_ref() => problem("names another config"),
+        Some((_, listed)) if listed != layers => problem("lists other layers, or in another order"),
+        Some(_) => None,
+    })
+}

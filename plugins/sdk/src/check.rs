@@ -1,0 +1,75 @@
+//! Checking what a receipt promises of files, as any output of files has to.
+
+use crate::storage::{self, Directory, EntryKind};
+use crate::verifier::{Finding, Level, Problem};
+use crate::writer::{Expectation, Place};
+
+/// One difference between what was promised and what is there.
+#[must_use]
+pub fn finding(
+    subject: &str,
+    problem: Problem,
+    expected: Option<String>,
+    found: Option<String>,
+    message: &str,
+) -> Finding {
+    Finding { subject: subject.to_owned(), problem, expected, found, message: message.to_owned() }
+}
+
+/// Check that every file and part exists with its size and, at [`Level::Full`], its digest.
+/// Entries of shared JSON files are left to the plugin, which knows their format.
+#[must_use]
+pub fn check_expectations(
+    directory: &Directory,
+    expectations: &[Expectation],
+    level: Level,
+) -> Vec<Finding> {
+    expectations.iter().filter_map(|expectation| check(directory, expectation, level)).collect()
+}
+
+fn check(directory: &Directory, expectation: &Expectation, level: Level) -> Option<Finding> {
+    let (path, subject, offset, whole) = match &expectation.place {
+        Place::File(path) => (path, path.clone(), 0, true),
+        Place::Part(part) => {
+            (&part.path, format!("{}:{}", part.path, part.member), part.offset, false)
+        }
+        Place::Entry(_) => return None,
+    };
+    let size = expectation.size?;
+    let stat = match directory.stat(path) {
+        Ok(Some(stat)) if stat.kind == EntryKind::File => stat,
+        Ok(Some(_)) => {
+            return Some(finding(&subject, Problem::Unreadable, None, None, "is not a regular file"));
+        }
+        Ok(None) => {
+            return Some(finding(&subject, Problem::Missing, None, None, "is not there"));
+        }
+        Err(code) => return Some(unreadable(&subject, code)),
+    };
+    let end = offset.saturating_add(size);
+    if if whole { stat.size != size } else { stat.size < end } {
+        return Some(finding(
+            &subject,
+            Problem::SizeMismatch,
+            Some(format!("{} bytes", if whole { size } else { end })),
+            Some(format!("{} bytes", stat.size)),
+            "has another size",
+        ));
+    }
+    let digest = expectation.digest.as_ref().filter(|_| level == Level::Full)?;
+    match directory.digest(path, offset, Some(size)) {
+        Ok(found) if found == *digest => None,
+        Ok(found) => Some(finding(
+            &subject,
+            Problem::DigestMismatch,
+            Some(digest.clone()),
+            Some(found),
+            "has other content",
+        )),
+        Err(code) => Some(unreadable(&subject, code)),
+    }
+}
+
+fn unreadable(subject: &str, code: storage::ErrorCode) -> Finding {
+    finding(subject, Problem::Unreadable, None, None, &format!("cannot be read: {code:?}"))
+}

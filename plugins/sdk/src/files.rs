@@ -1,0 +1,94 @@
+//! Reading and writing whole files in calls of the size that the host allows.
+
+use crate::blobs::{Blob, Sink, Written};
+use crate::storage::Directory;
+use crate::types::ErrorCode;
+use crate::{storage_edit, writer};
+
+/// The most that one `read` or `write` may carry.
+const CALL: usize = 64 * 1024;
+
+/// A sink that knows how far it is.
+pub struct FileWriter {
+    sink: Sink,
+    position: u64,
+}
+
+impl FileWriter {
+    /// Start to write a file that replaces `path` when the session completes.
+    pub fn create(directory: &Directory, path: &str) -> Result<Self, ErrorCode> {
+        Ok(Self { sink: storage_edit::create_file(directory, path)?, position: 0 })
+    }
+
+    /// Bytes so far.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Append bytes.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), ErrorCode> {
+        for piece in bytes.chunks(CALL) {
+            self.sink.write(piece)?;
+        }
+        self.position += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Append zero bytes up to a multiple of `block`.
+    pub fn pad_to(&mut self, block: u64) -> Result<(), ErrorCode> {
+        let rest = self.position % block;
+        if rest != 0 {
+            let len = block - rest;
+            self.sink.pad(u32::try_from(len).map_err(|_| ErrorCode::QuotaExceeded)?)?;
+            self.position += len;
+        }
+        Ok(())
+    }
+
+    /// Append a blob and return its size.
+    pub fn splice(&mut self, blob: &Blob) -> Result<u64, ErrorCode> {
+        let size = self.sink.splice(blob)?;
+        self.position += size;
+        Ok(size)
+    }
+
+    /// Leave a gap for a header and return its offset.
+    pub fn reserve(&mut self, len: u32) -> Result<u64, ErrorCode> {
+        let at = self.sink.reserve(len)?;
+        self.position += u64::from(len);
+        Ok(at)
+    }
+
+    /// Fill a gap.
+    pub fn fill(&mut self, at: u64, bytes: &[u8]) -> Result<(), ErrorCode> {
+        self.sink.fill(at, bytes)
+    }
+
+    /// Complete the file.
+    pub fn finish(self) -> Result<Written, ErrorCode> {
+        Sink::finish(self.sink)
+    }
+}
+
+/// The whole of a small file; `None` when it is not there. More than `limit` bytes are an error.
+pub fn read_to_end(
+    directory: &Directory,
+    path: &str,
+    limit: u64,
+) -> Result<Option<Vec<u8>>, writer::Error> {
+    let Some(stat) = directory.stat(path)? else { return Ok(None) };
+    if stat.size > limit {
+        let message = format!("'{path}' has {} bytes, more than the {limit} expected", stat.size);
+        return Err(writer::Error::Other(message));
+    }
+    let mut bytes = Vec::new();
+    while (bytes.len() as u64) < stat.size {
+        let piece = directory.read(path, bytes.len() as u64, CALL as u32)?;
+        if piece.is_empty() {
+            break;
+        }
+        bytes.extend_from_slice(&piece);
+    }
+    Ok(Some(bytes))
+}

@@ -1,0 +1,45 @@
+//! What an occystrap output plugin is written with.
+//!
+//! A plugin implements [`writer::Guest`], [`writer::GuestSession`] and [`verifier::Guest`] and
+//! names itself with [`export!`]. Everything else here is convenience over the same interfaces:
+//! calls cut into the sizes that the host allows, and the checks that any output of files needs.
+
+#[allow(missing_docs, clippy::missing_docs_in_private_items)]
+mod bindings {
+    wit_bindgen::generate!({
+        world: "output-plugin",
+        path: "wit",
+        pub_export_macro: true,
+        default_bindings_module: "occystrap_plugin",
+    });
+}
+
+mod check;
+mod files;
+
+pub use bindings::exports::occystrap::output::{verifier, writer};
+pub use bindings::occystrap::output::{blobs, log, storage, storage_edit, types};
+pub use check::{check_expectations, finding};
+pub use files::{FileWriter, read_to_end};
+
+#[doc(hidden)]
+pub use bindings::exports;
+
+/// Make a type the plugin of this component.
+///
+/// ```ignore
+/// occystrap_plugin::export!(MyPlugin);
+/// ```
+pub use bindings::export;
+
+/// The hexadecimal part of a digest, for use in a path.
+#[must_use]
+pub fn hex(digest: &str) -> &str {
+    digest.split_once(':').map_or(digest, |(_, hex)| hex)
+}
+
+impl From<types::ErrorCode> for writer::Error {
+    fn from(code: types::ErrorCode) -> Self {
+        Self::Host(code)
+    }
+}

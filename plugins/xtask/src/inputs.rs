@@ -1,0 +1,51 @@
+//! The digest of everything that a plugin is built from.
+//!
+//! The tests of the host include this file as well, so that a plain `cargo test` can tell without
+//! a WebAssembly target whether a committed component is out of date.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+
+/// The SHA-256, in hexadecimal, of the paths and contents of a plugin's own crate, the SDK, the
+/// WIT package, and the workspace's manifest and lock file. `root` is the repository.
+pub fn digest(root: &Path, plugin: &str) -> io::Result<String> {
+    let mut files = vec![root.join("plugins/Cargo.toml"), root.join("plugins/Cargo.lock")];
+    for folder in ["wit", "plugins/sdk/src", &format!("plugins/{plugin}/src")] {
+        collect(&root.join(folder), &mut files)?;
+    }
+    for crate_folder in ["sdk", plugin] {
+        files.push(root.join("plugins").join(crate_folder).join("Cargo.toml"));
+    }
+    files.sort();
+    let mut hasher = Sha256::new();
+    for file in files {
+        let name = file.strip_prefix(root).unwrap_or(&file).to_string_lossy().into_owned();
+        let content = std::fs::read(&file)?;
+        hasher.update(format!("{name}\n{}\n", content.len()));
+        hasher.update(&content);
+    }
+    Ok(hex(&hasher.finalize()))
+}
+
+/// The SHA-256 of some bytes, in hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            collect(&path, files)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "wit") {
+            files.push(path);
+        }
+    }
+    Ok(())
+}

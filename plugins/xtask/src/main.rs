@@ -1,0 +1,26 @@
+//! Chores of this repository that need more than cargo: `cargo xtask help` lists them.
+
+mod inputs;
+mod lock;
+mod plugins;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+cargo xtask plugins           build the plugins and write host/plugins
+cargo xtask plugins --check   build them and compare with what is committed
+";
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match arguments.as_slice() {
+        ["plugins"] => plugins::write(),
+        ["plugins", "--check"] => plugins::check(),
+        ["help"] | [] => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => bail!("unknown task '{}'; try 'cargo xtask help'", other.join(" ")),
+    }
+}

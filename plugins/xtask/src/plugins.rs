@@ -1,0 +1,143 @@
+//! Building the first-party plugins: compile to a core module, wrap as a component, record both.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+use crate::inputs;
+use crate::lock::{Lock, Plugin};
+
+const TARGET: &str = "wasm32-unknown-unknown";
+const PLUGINS: [&str; 2] = ["dir", "tar"];
+
+/// Build all and write `host/plugins`.
+pub fn write() -> Result<()> {
+    let folder = root()?.join("host/plugins");
+    std::fs::create_dir_all(&folder)?;
+    let (lock, components) = build()?;
+    for (plugin, component) in lock.plugins.iter().zip(&components) {
+        std::fs::write(folder.join(format!("{}.wasm", plugin.name)), component)?;
+        println!("{}.wasm  {} bytes  {}", plugin.name, component.len(), plugin.imports.join(" "));
+    }
+    std::fs::write(folder.join("plugins.lock"), lock.render()?)?;
+    Ok(())
+}
+
+/// Build all and compare with what is committed, byte for byte.
+pub fn check() -> Result<()> {
+    let folder = root()?.join("host/plugins");
+    let (lock, components) = build()?;
+    for (plugin, component) in lock.plugins.iter().zip(&components) {
+        let path = folder.join(format!("{}.wasm", plugin.name));
+        let committed = std::fs::read(&path).with_context(|| path.display().to_string())?;
+        ensure!(
+            committed == *component,
+            "'{}.wasm' is out of date: committed {}, built {}; run 'cargo xtask plugins'",
+            plugin.name,
+            inputs::sha256(&committed),
+            plugin.sha256,
+        );
+    }
+    let committed = std::fs::read_to_string(folder.join("plugins.lock"))?;
+    ensure!(committed == lock.render()?, "'plugins.lock' is out of date; run 'cargo xtask plugins'");
+    println!("{} plugins are up to date", components.len());
+    Ok(())
+}
+
+fn build() -> Result<(Lock, Vec<Vec<u8>>)> {
+    let root = root()?;
+    ensure_target()?;
+    compile(&root)?;
+    let mut plugins = Vec::new();
+    let mut components = Vec::new();
+    for name in PLUGINS {
+        let module = target_folder(&root).join(TARGET).join("plugin").join(format!("occystrap_{name}.wasm"));
+        let module = std::fs::read(&module).with_context(|| module.display().to_string())?;
+        let component = wit_component::ComponentEncoder::default()
+            .module(&module)
+            .and_then(|encoder| encoder.validate(true).encode())
+            .with_context(|| format!("wrapping '{name}' as a component"))?;
+        plugins.push(Plugin {
+            name: name.to_owned(),
+            sha256: inputs::sha256(&component),
+            inputs: inputs::digest(&root, name)?,
+            imports: imports(&component)?,
+        });
+        components.push(component);
+    }
+    Ok((Lock { rustc: rustc_version()?, plugins }, components))
+}
+
+fn compile(root: &Path) -> Result<()> {
+    let home = |variable: &str, fallback: &str| {
+        std::env::var(variable).unwrap_or_else(|_| {
+            format!("{}/{fallback}", std::env::var("HOME").unwrap_or_default())
+        })
+    };
+    // Paths end up in panic messages; without them the same source gives the same bytes anywhere.
+    let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let remap = [
+        (root.display().to_string(), "occystrap"),
+        (home("CARGO_HOME", ".cargo"), "cargo"),
+        (sysroot, "rust"),
+    ];
+    let flags: Vec<String> =
+        remap.iter().map(|(from, to)| format!("--remap-path-prefix={from}=/{to}")).collect();
+    let mut cargo = Command::new("cargo");
+    cargo
+        .current_dir(root.join("plugins"))
+        .args(["build", "--quiet", "--locked", "--profile", "plugin", "--target", TARGET])
+        .args(PLUGINS.iter().flat_map(|name| ["-p".to_owned(), format!("occystrap-{name}")]))
+        .arg("--target-dir")
+        .arg(target_folder(root))
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
+        .env_remove("RUSTFLAGS");
+    run(&mut cargo)
+}
+
+/// A folder of its own: the flags differ from those of any other build.
+fn target_folder(root: &Path) -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("plugins/target"), PathBuf::from).join("plugins")
+}
+
+fn ensure_target() -> Result<()> {
+    let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
+    if !Path::new(&sysroot).join("lib/rustlib").join(TARGET).exists() {
+        println!("adding the target {TARGET}: rustup target add {TARGET}");
+        run(Command::new("rustup").args(["target", "add", TARGET]))?;
+    }
+    Ok(())
+}
+
+/// The interfaces that a component imports, without the package's version.
+fn imports(component: &[u8]) -> Result<Vec<String>> {
+    let decoded = wit_component::decode(component)?;
+    let resolve = decoded.resolve();
+    let wit_component::DecodedWasm::Component(_, world) = decoded else {
+        bail!("not a component");
+    };
+    let imports = resolve.worlds[world].imports.keys();
+    Ok(imports.map(|key| resolve.name_world_key(key)).collect())
+}
+
+fn rustc_version() -> Result<String> {
+    output(Command::new("rustc").arg("--version"))
+}
+
+fn root() -> Result<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).map(Path::to_owned).context("the repository's root")
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let status = command.status().with_context(|| format!("{command:?}"))?;
+    ensure!(status.success(), "{command:?} failed");
+    Ok(())
+}
+
+fn output(command: &mut Command) -> Result<String> {
+    let output = command.output().with_context(|| format!("{command:?}"))?;
+    ensure!(output.status.success(), "{command:?} failed");
+    Ok(String::from_utf8(output.stdout)?.trim().to_owned())
+}
