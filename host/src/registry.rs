@@ -1,1 +1,35 @@
-//! A client for the OCI distribution API.
+//! A client for the OCI distribution API: the pull half.
+//!
+//! A [`Client`] is one run's connection pool, token cache and per-host rate limit; a [`Repository`]
+//! is one repository seen through it. Everything that a server says is hostile until checked:
+//! sizes, digests, redirects, realms, waits and challenges are clamped or refused here, so that
+//! callers see verified bytes or an error.
+//!
+//! What it refuses to do: send a credential to a place that was not asked for one or over plain
+//! HTTP unless told to, follow a redirect from https to http, show a secret (or a URL that may
+//! carry one) in an error or a log, hold a layer in memory, and guess at manifests it cannot check.
+
+mod challenge;
+pub mod client;
+pub mod counters;
+mod credential;
+pub mod download;
+mod failure;
+pub mod manifest;
+mod pace;
+mod redirect;
+pub mod reference;
+pub mod repository;
+mod retry;
+mod session;
+pub mod settings;
+mod token;
+mod wire;
+
+pub use client::Client;
+pub use counters::Counters;
+pub use download::Download;
+pub use manifest::Manifest;
+pub use reference::Reference;
+pub use repository::Repository;
+pub use settings::Settings;

@@ -1,0 +1,251 @@
+//! What a server says about how to authenticate: `WWW-Authenticate` (RFC 9110, 11.3 and 11.6.1).
+//!
+//! Several challenges may share a header or come in several; a comma separates both parameters and
+//! challenges. Servers spell all of it in their own way, so the parser takes what it can and skips
+//! the rest: a challenge that is not understood is one that cannot be answered, never a failure.
+
+use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
+
+/// Longest header that is looked at: real ones have some hundred bytes.
+const LONGEST_HEADER: usize = 16 * 1024;
+
+/// Challenges and parameters that are kept: real answers have up to three, and up to six.
+const MOST_CHALLENGES: usize = 16;
+const MOST_PARAMETERS: usize = 32;
+
+/// One way to authenticate.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(super) struct Challenge {
+    /// In lower case: `basic`, `bearer`, `negotiate`.
+    pub(super) scheme: String,
+    /// Names in lower case, in the order of the header.
+    parameters: Vec<(String, String)>,
+}
+
+impl Challenge {
+    /// A parameter by its name in lower case. The first one counts.
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        self.parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// All challenges of an answer.
+pub(super) fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
+    let mut all = Vec::new();
+    for header in headers.get_all(WWW_AUTHENTICATE).iter().take(MOST_CHALLENGES) {
+        all.extend(parse(&String::from_utf8_lossy(header.as_bytes())));
+    }
+    all.truncate(MOST_CHALLENGES);
+    all
+}
+
+/// The challenges of one header.
+pub(super) fn parse(header: &str) -> Vec<Challenge> {
+    let mut rest = Rest(header.get(..LONGEST_HEADER).unwrap_or(header));
+    let mut all: Vec<Challenge> = Vec::new();
+    loop {
+        rest.skip(|c| c == ',' || is_space(c));
+        let word = rest.take(is_token);
+        if word.is_empty() {
+            // Not a place where a word can start: skip a character, or end.
+            if rest.next().is_none() {
+                return all;
+            }
+            continue;
+        }
+        let before_space = rest.0;
+        rest.skip(is_space);
+        if rest.eat('=') {
+            rest.skip(is_space);
+            let value = rest.value();
+            if let Some(challenge) = all.last_mut()
+                && challenge.parameters.len() < MOST_PARAMETERS
+            {
+                challenge.parameters.push((word.to_ascii_lowercase(), value));
+            }
+        } else {
+            if all.len() == MOST_CHALLENGES {
+                return all;
+            }
+            all.push(Challenge { scheme: word.to_ascii_lowercase(), parameters: Vec::new() });
+            if before_space.len() > rest.0.len() {
+                rest.skip_token68();
+            }
+        }
+    }
+}
+
+/// What is left of a header.
+struct Rest<'a>(&'a str);
+
+impl<'a> Rest<'a> {
+    fn next(&mut self) -> Option<char> {
+        let mut chars = self.0.chars();
+        let next = chars.next();
+        self.0 = chars.as_str();
+        next
+    }
+
+    fn eat(&mut self, wanted: char) -> bool {
+        match self.0.strip_prefix(wanted) {
+            Some(rest) => {
+                self.0 = rest;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn take(&mut self, accept: impl Fn(char) -> bool) -> &'a str {
+        let end = self.0.find(|c| !accept(c)).unwrap_or(self.0.len());
+        let (taken, rest) = self.0.split_at(end);
+        self.0 = rest;
+        taken
+    }
+
+    fn skip(&mut self, accept: impl Fn(char) -> bool) {
+        self.take(accept);
+    }
+
+    /// A quoted string (RFC 9110, 5.6.4), or anything up to a space or comma. An open quote ends
+    /// with the header.
+    fn value(&mut self) -> String {
+        if !self.eat('"') {
+            return self.take(|c| c != ',' && !is_space(c)).to_owned();
+        }
+        let mut value = String::new();
+        while let Some(c) = self.next() {
+            match c {
+                '"' => break,
+                '\\' => value.extend(self.next()),
+                c => value.push(c),
+            }
+        }
+        value
+    }
+
+    /// `token68`, such as Negotiate's blob: no scheme that is known here uses it. It is one when it
+    /// reaches up to a comma or the end.
+    fn skip_token68(&mut self) {
+        let start = self.0;
+        let blob = self.take(|c| c.is_ascii_alphanumeric() || "-._~+/".contains(c));
+        self.skip(|c| c == '=');
+        self.skip(is_space);
+        if blob.is_empty() || !(self.0.is_empty() || self.0.starts_with(',')) {
+            self.0 = start;
+        }
+    }
+}
+
+fn is_space(c: char) -> bool {
+    matches!(c, ' ' | '\t')
+}
+
+/// RFC 9110, 5.6.2.
+fn is_token(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn show(header: &str) -> String {
+        let one = |challenge: &Challenge| {
+            let parameters: Vec<_> = challenge
+                .parameters
+                .iter()
+                .map(|(name, value)| format!("{name}={value}"))
+                .collect();
+            format!("{}({})", challenge.scheme, parameters.join(";"))
+        };
+        parse(header).iter().map(one).collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn registries_as_they_are() {
+        for (header, expected) in [
+            (
+                r#"Bearer realm="https://auth.docker.io/token",service="registry.docker.io",scope="repository:library/busybox:pull""#,
+                "bearer(realm=https://auth.docker.io/token;service=registry.docker.io;scope=repository:library/busybox:pull)",
+            ),
+            (r#"Basic realm="Registry""#, "basic(realm=Registry)"),
+            ("bearer REALM=https://a/t , service = s", "bearer(realm=https://a/t;service=s)"),
+            (
+                "BEARER  realm=\"https://a/t\",\tscope=\"repository:a:pull,push repository:b:pull\"",
+                "bearer(realm=https://a/t;scope=repository:a:pull,push repository:b:pull)",
+            ),
+            (
+                r#"Basic realm="a", Bearer realm="b",service="c""#,
+                "basic(realm=a) bearer(realm=b;service=c)",
+            ),
+            (r#"Negotiate, Basic realm="x""#, "negotiate() basic(realm=x)"),
+            (r#"Negotiate YII+/a==, Basic realm="x""#, "negotiate() basic(realm=x)"),
+            (r#"Basic realm="a \"quoted\" \\ name""#, r#"basic(realm=a "quoted" \ name)"#),
+            (r#",, ,Basic realm="x",,, charset="UTF-8","#, "basic(realm=x;charset=UTF-8)"),
+            (r#"Bearer realm="a" service="no comma""#, "bearer(realm=a;service=no comma)"),
+            (r#"Bearer realm="open"#, "bearer(realm=open)"),
+            ("realm=\"no scheme\"", ""),
+            ("Basic", "basic()"),
+            ("", ""),
+            ("\"=,;", ""),
+        ] {
+            assert_eq!(show(header), expected, "{header}");
+        }
+    }
+
+    #[test]
+    fn the_worst_headers_are_bounded() {
+        assert_eq!(parse(&"a,".repeat(10_000)).len(), MOST_CHALLENGES);
+        let one = format!("Bearer {}", "a=b,".repeat(10_000));
+        assert_eq!(parse(&one)[0].parameters.len(), MOST_PARAMETERS);
+        assert!(parse(&format!("Bearer realm={}", "é".repeat(100_000))).len() == 1);
+    }
+
+    #[test]
+    fn several_headers_are_one_list() {
+        let mut headers = HeaderMap::new();
+        headers.append(WWW_AUTHENTICATE, "Negotiate".parse().unwrap());
+        headers.append(WWW_AUTHENTICATE, "Bearer realm=\"x\"".parse().unwrap());
+        let schemes: Vec<_> = challenges(&headers).into_iter().map(|one| one.scheme).collect();
+        assert_eq!(schemes, ["negotiate", "bearer"]);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(header in "\\PC*|[a-c=\"\\\\, \t]{0,60}") {
+            parse(&header);
+        }
+
+        #[test]
+        fn any_spelling_is_understood(
+            written in prop::collection::vec(
+                ("[A-Za-z]{1,9}", prop::collection::vec(("[A-Za-z]{1,9}", "[ -~]{0,12}", "[ \t]{0,2}"), 1..4)),
+                1..4,
+            ),
+        ) {
+            let quote = |value: &str| value.replace('\\', "\\\\").replace('"', "\\\"");
+            let challenge = |(scheme, parameters): &(String, Vec<(String, String, String)>)| {
+                let parameters: Vec<_> = parameters
+                    .iter()
+                    .map(|(name, value, gap)| format!("{gap}{name}{gap}={gap}\"{}\"{gap}", quote(value)))
+                    .collect();
+                format!("{scheme} {}", parameters.join(","))
+            };
+            let header = written.iter().map(challenge).collect::<Vec<_>>().join(", ");
+            let expected: Vec<_> = written
+                .iter()
+                .map(|(scheme, parameters)| Challenge {
+                    scheme: scheme.to_lowercase(),
+                    parameters: parameters
+                        .iter()
+                        .map(|(name, value, _)| (name.to_lowercase(), value.clone()))
+                        .collect(),
+                })
+                .collect();
+            prop_assert_eq!(parse(&header), expected);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! A blob on its way: streamed, resumed where it was cut, and checked at its end.
+//!
+//! What it refuses: to end well with other bytes than the descriptor promised.
+
+use bytes::{Buf, Bytes};
+use reqwest::StatusCode;
+use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
+
+use super::failure::Failure;
+use super::repository::{Repository, named, unexpected};
+use super::retry::Budget;
+use super::wire::{Answer, Call};
+use crate::error::{Error, Kind, Result};
+use crate::image::descriptor::Descriptor;
+use crate::image::digest::Hasher;
+
+/// What a connection must bring before it is cut for the retries to be counted anew: large layers
+/// come through bad lines, but a server cannot keep us busy by a byte at a time.
+const PROGRESS: u64 = 1024 * 1024;
+
+/// The bytes of a blob, in order, each once.
+pub struct Download {
+    repository: Repository,
+    what: Descriptor,
+    /// How errors call it.
+    place: String,
+    hasher: Hasher,
+    received: u64,
+    budget: Budget,
+    /// What was received when the budget was last full.
+    mark: u64,
+    answer: Option<Answer>,
+    /// Bytes of the answer that we have already.
+    skip: u64,
+    end: Option<Result<()>>,
+}
+
+impl Download {
+    pub(super) fn new(repository: Repository, what: &Descriptor) -> Self {
+        Self {
+            place: format!("{}@{}", repository.place(), what.digest),
+            budget: Budget::new(&repository.wire().settings),
+            repository,
+            what: what.clone(),
+            hasher: Hasher::default(),
+            received: 0,
+            mark: 0,
+            answer: None,
+            skip: 0,
+            end: None,
+        }
+    }
+
+    /// Bytes that were handed out so far.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// The next bytes; nothing once all came and have the size and the digest of the descriptor.
+    /// What came before is only good after that. An error is final, and repeated when asked again:
+    /// [`Kind::Source`] for bytes that are not the promised ones, [`Kind::NotFound`],
+    /// [`Kind::Auth`], [`Kind::Network`] after all retries.
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        if let Some(end) = &self.end {
+            return end.clone().map(|()| None);
+        }
+        let outcome = self.advance().await.map_err(|error| named(error, &self.place));
+        match &outcome {
+            Ok(Some(_)) => {}
+            Ok(None) => self.end = Some(Ok(())),
+            Err(error) => self.end = Some(Err(error.clone())),
+        }
+        if self.end.is_some() {
+            self.answer = None;
+        }
+        outcome
+    }
+
+    async fn advance(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            self.repository.wire().cancel.check()?;
+            let Some(answer) = &mut self.answer else {
+                self.answer = Some(self.ask().await?);
+                continue;
+            };
+            let failure = match answer.chunk().await {
+                Ok(Some(mut chunk)) => {
+                    let known = self.skip.min(chunk.len() as u64);
+                    self.skip -= known;
+                    chunk.advance(usize::try_from(known).unwrap_or(chunk.len()));
+                    if chunk.is_empty() {
+                        continue;
+                    }
+                    self.accept(&chunk)?;
+                    return Ok(Some(chunk));
+                }
+                // A connection that broke after the last byte took nothing from us.
+                Ok(None) | Err(Failure::Passing { .. }) if self.received == self.what.size => {
+                    return self.verify().map(|()| None);
+                }
+                Ok(None) => {
+                    Failure::Passing { error: self.size_mismatch(self.received), wait: None }
+                }
+                Err(failure) => failure,
+            };
+            self.answer = None;
+            self.repository.wire().pause(&mut self.budget, failure).await?;
+        }
+    }
+
+    fn accept(&mut self, chunk: &Bytes) -> Result<()> {
+        let received = self.received + chunk.len() as u64;
+        if received > self.what.size {
+            return Err(self.size_mismatch(format_args!("at least {received}")));
+        }
+        self.hasher.update(chunk);
+        self.received = received;
+        if received - self.mark >= PROGRESS {
+            self.mark = received;
+            self.budget.refill();
+        }
+        Ok(())
+    }
+
+    fn verify(&self) -> Result<()> {
+        let found = self.hasher.clone().finish();
+        match found == self.what.digest {
+            true => Ok(()),
+            false => Err(Error::mismatch(
+                format!("{}: wrong bytes", self.place),
+                self.what.digest,
+                found,
+            )),
+        }
+    }
+
+    fn size_mismatch(&self, found: impl std::fmt::Display) -> Error {
+        Error::mismatch(
+            format!("{}: wrong size", self.place),
+            format_args!("{} bytes", self.what.size),
+            found,
+        )
+    }
+
+    /// Asks for what is missing (RFC 9110, 14.2). Servers may send all again.
+    async fn ask(&mut self) -> Result<Answer> {
+        let mut call = Call::get(self.repository.url(&format!("blobs/{}", self.what.digest)));
+        if self.received > 0 {
+            let range = HeaderValue::try_from(format!("bytes={}-", self.received))
+                .map_err(|_| Error::new(Kind::Network, "no header for the range"))?;
+            call.headers.insert(RANGE, range);
+        }
+        let answer = self.repository.send(&call, &mut self.budget).await?;
+        let start = match answer.status() {
+            StatusCode::OK => 0,
+            StatusCode::PARTIAL_CONTENT if self.received > 0 => {
+                self.check_range(&answer)?;
+                self.received
+            }
+            // There is nothing after what came.
+            StatusCode::RANGE_NOT_SATISFIABLE if self.received > 0 => {
+                return Err(self.size_mismatch(self.received));
+            }
+            StatusCode::NOT_FOUND => {
+                return Err(Error::new(Kind::NotFound, format!("{}: blob not found", self.place))
+                    .hint("the registry lists it, but does not have it: the image has to be pushed again"));
+            }
+            status => return Err(unexpected(&self.place, &answer, status)),
+        };
+        match answer.length() {
+            Some(length) if start.checked_add(length) != Some(self.what.size) => {
+                return Err(self
+                    .size_mismatch(start.saturating_add(length))
+                    .hint(format!("{} announced it in Content-Length", answer.host)));
+            }
+            _ => {}
+        }
+        self.skip = self.received - start;
+        Ok(answer)
+    }
+
+    /// `bytes FIRST-LAST/SIZE` (RFC 9110, 14.4).
+    fn check_range(&self, answer: &Answer) -> Result<()> {
+        let said = answer.header(CONTENT_RANGE).unwrap_or("no range");
+        let size = self.what.size.to_string();
+        let fits = said
+            .trim()
+            .strip_prefix("bytes ")
+            .and_then(|range| range.split_once('/'))
+            .filter(|(_, whole)| [size.as_str(), "*"].contains(whole))
+            .and_then(|(range, _)| range.split_once('-'))
+            .is_some_and(|(first, _)| first.parse() == Ok(self.received));
+        match fits {
+            true => Ok(()),
+            false => Err(Error::mismatch(
+                format!(
+                    "{}: {} sent another range than the one asked for",
+                    self.place, answer.host
+                ),
+                format_args!("bytes {}-{}/{size}", self.received, self.what.size.saturating_sub(1)),
+                said,
+            )),
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! Why an exchange failed, and whether trying again can help.
+//!
+//! What it refuses: to show a URL. Redirects carry signatures in theirs; a host is enough.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use crate::error::{Error, Kind, io_reason};
+
+/// An exchange that brought no answer, or not a whole one.
+pub(super) enum Failure {
+    /// May be over the next time; with the wait that the server asked for.
+    Passing { error: Error, wait: Option<Duration> },
+    /// Will be the same the next time.
+    Lasting(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Lasting(error)
+    }
+}
+
+impl Failure {
+    pub(super) fn passing(message: impl AsRef<str>) -> Self {
+        Self::Passing { error: Error::new(Kind::Network, message), wait: None }
+    }
+
+    /// Silence for longer than is waited.
+    pub(super) fn silence(host: &str, limit: Duration) -> Self {
+        Self::passing(format!("{host} sent nothing for {limit:?}"))
+    }
+
+    /// What a failed exchange with `host` (as in a URL) was about.
+    pub(super) fn explain(error: &reqwest::Error, host: &str, insecure: bool) -> Self {
+        if let Some(tls) = find::<rustls::Error>(error) {
+            return Self::Lasting(explain_tls(tls, host));
+        }
+        if error.is_builder() {
+            return Self::Lasting(Error::new(
+                Kind::Network,
+                format!("no valid request can be made to {host}"),
+            ));
+        }
+        let reason = innermost(error);
+        if !error.is_connect() {
+            let failure =
+                Error::new(Kind::Network, format!("the connection to {host} broke: {reason}"));
+            let error = match insecure && reason.contains("invalid HTTP") {
+                true => failure.hint("it may expect HTTPS: leave --insecure off"),
+                false => failure,
+            };
+            return Self::Passing { error, wait: None };
+        }
+        let failure = match error.is_timeout() {
+            true => {
+                Error::new(Kind::Network, format!("cannot connect to {host}: no answer in time"))
+            }
+            false => Error::new(Kind::Network, format!("cannot connect to {host}: {reason}")),
+        };
+        let error = match reason.contains("handshake") {
+            true => failure.hint(SPEAKS_HTTP),
+            false => failure,
+        };
+        Self::Passing { error, wait: None }
+    }
+}
+
+const SPEAKS_HTTP: &str = "if this registry speaks plain HTTP, use --insecure";
+
+fn explain_tls(cause: &rustls::Error, host: &str) -> Error {
+    match cause {
+        rustls::Error::InvalidCertificate(reason) => Error::new(
+            Kind::Network,
+            format!("the certificate of {host} is not trusted: {reason}"),
+        )
+        .hint("to trust the authority that signed it, name its certificate with --ca-bundle FILE"),
+        _ => Error::new(Kind::Network, format!("no TLS connection to {host}: {cause}"))
+            .hint(SPEAKS_HTTP),
+    }
+}
+
+/// The first cause of a type. I/O errors carry causes that `source` skips.
+fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
+    let mut cause = Some(error);
+    while let Some(here) = cause {
+        if let Some(found) = here.downcast_ref() {
+            return Some(found);
+        }
+        let inner = here.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        cause = match inner {
+            Some(inner) => Some(inner),
+            None => here.source(),
+        };
+    }
+    None
+}
+
+/// The last cause says most: those above it only say that something failed.
+fn innermost(error: &(dyn StdError + 'static)) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    match cause.downcast_ref::<std::io::Error>() {
+        Some(cause) => io_reason(cause),
+        None => cause.to_string(),
+    }
+}

@@ -1,0 +1,93 @@
+//! Where a redirect leads, and where it must not.
+
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, LOCATION};
+use url::Url;
+
+use crate::error::{Error, Kind, Result};
+
+/// Redirects that are followed for one answer. Registries use one, to a storage host, which may use
+/// another to a region; more is a loop.
+pub(super) const MOST_REDIRECTS: usize = 5;
+
+/// Whether an answer is a redirect that may be followed for GET and HEAD (RFC 9110, 15.4).
+pub(super) fn is_redirect(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
+}
+
+/// The place that an answer of `from` redirects to. Errors when it has none, or one that is not to
+/// be followed: other schemes than HTTP, or plain HTTP after HTTPS unless `insecure`.
+pub(super) fn follow(from: &Url, headers: &HeaderMap, insecure: bool) -> Result<Url> {
+    let host = authority(from);
+    let refuse = |why: &str| Error::new(Kind::Network, format!("{host} redirects {why}"));
+    let location = headers.get(LOCATION).ok_or_else(|| refuse("without saying where to"))?;
+    let mut to = location
+        .to_str()
+        .ok()
+        .and_then(|location| from.join(location).ok())
+        .ok_or_else(|| refuse("to a place that is not a URL"))?;
+    match to.scheme() {
+        "https" => {}
+        "http" if from.scheme() == "http" || insecure => {}
+        "http" => {
+            let to = authority(&to);
+            return Err(refuse(&format!("from HTTPS to plain HTTP at {to}; that is refused"))
+                .hint("--insecure allows plain HTTP"));
+        }
+        scheme => return Err(refuse(&format!("to a URL of the scheme '{scheme}'"))),
+    }
+    // Or they would be sent as Basic credentials.
+    let _ = to.set_username("");
+    let _ = to.set_password(None);
+    to.set_fragment(None);
+    Ok(to)
+}
+
+/// The host, with the port where it is not the scheme's own: the part of a URL that may be shown.
+pub(super) fn authority(url: &Url) -> String {
+    match (url.host_str(), url.port()) {
+        (Some(host), Some(port)) => format!("{host}:{port}"),
+        (Some(host), None) => host.to_owned(),
+        (None, _) => "a URL without a host".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn to(from: &str, location: &str, insecure: bool) -> Result<String> {
+        let headers = HeaderMap::from_iter([(LOCATION, location.parse().unwrap())]);
+        follow(&from.parse().unwrap(), &headers, insecure).map(Into::into)
+    }
+
+    #[test]
+    fn places_are_relative_or_whole_and_carry_no_credentials() {
+        let from = "https://r.example/v2/x/blobs/y?z";
+        assert_eq!(to(from, "/there?sig=1#part", false).unwrap(), "https://r.example/there?sig=1");
+        assert_eq!(to(from, "//cdn.example/a", false).unwrap(), "https://cdn.example/a");
+        assert_eq!(
+            to(from, "https://me:pw@cdn.example:444/a", false).unwrap(),
+            "https://cdn.example:444/a"
+        );
+        assert_eq!(
+            to("http://r.example/", "http://b.example/", false).unwrap(),
+            "http://b.example/"
+        );
+    }
+
+    #[test]
+    fn leaving_tls_or_http_is_refused() {
+        let from = "https://r.example/";
+        let error = to(from, "http://cdn.example/a?sig=secret", false).unwrap_err();
+        assert!(
+            error.to_string().contains("plain HTTP at cdn.example") && error.hint_text().is_some()
+        );
+        assert!(!error.to_string().contains("secret"));
+        assert!(to(from, "http://cdn.example/a", true).is_ok());
+        for bad in ["ftp://x/", "file:///etc/passwd", "data:,x", "https://", "http://[::1"] {
+            assert!(to(from, bad, true).is_err(), "{bad}");
+        }
+        assert!(follow(&from.parse().unwrap(), &HeaderMap::new(), true).is_err());
+    }
+}

@@ -1,0 +1,208 @@
+//! One repository of a registry, to pull from.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::StatusCode;
+use reqwest::header::{ACCEPT, HeaderValue};
+use url::Url;
+
+use super::challenge::challenges;
+use super::client::Client;
+use super::counters::Counters;
+use super::credential;
+use super::download::Download;
+use super::manifest::{self, LARGEST_MANIFEST, Manifest, Served};
+use super::reference::Reference;
+use super::retry::Budget;
+use super::session::{Session, refusal};
+use super::settings::Settings;
+use super::wire::{Answer, Call, Wire};
+use crate::cancel::Cancel;
+use crate::error::{Error, Kind, Result};
+use crate::image::descriptor::Descriptor;
+use crate::image::digest::Digest;
+use crate::image::name::is_tag;
+
+/// A repository. Cheap to clone; clones share connections and tokens.
+#[derive(Clone)]
+pub struct Repository(Arc<Inner>);
+
+struct Inner {
+    reference: Reference,
+    endpoint: Url,
+    scope: String,
+    session: Arc<Session>,
+    wire: Wire,
+}
+
+impl Repository {
+    /// A repository with a client of its own. Where several are used in one run,
+    /// [`Client::repository`] makes them share connections, tokens and the rate limit.
+    pub fn open(
+        reference: &Reference,
+        settings: &Settings,
+        counters: Arc<Counters>,
+        cancel: Cancel,
+    ) -> Result<Self> {
+        Client::new(settings, cancel)?.repository(reference, counters)
+    }
+
+    pub(super) fn new(
+        reference: &Reference,
+        scope: String,
+        session: Arc<Session>,
+        wire: Wire,
+    ) -> Result<Self> {
+        let endpoint = reference.endpoint(wire.settings.insecure)?;
+        Ok(Self(Arc::new(Inner { reference: reference.clone(), endpoint, scope, session, wire })))
+    }
+
+    /// `HOST/REPOSITORY`, as it stands in errors.
+    #[must_use]
+    pub fn place(&self) -> String {
+        format!("{}/{}", self.0.reference.host, self.0.reference.repository)
+    }
+
+    pub(super) fn wire(&self) -> &Wire {
+        &self.0.wire
+    }
+
+    /// The manifest or index of a tag or a digest (distribution specification, "Pulling
+    /// manifests"), its bytes checked against every digest that was promised. Errors:
+    /// [`Kind::NotFound`], [`Kind::Auth`], [`Kind::Network`] after all retries, [`Kind::Source`]
+    /// for bytes that are not what was promised, larger than [`LARGEST_MANIFEST`], of schema 1 or
+    /// no manifest at all, and [`Kind::Usage`] when `target` is neither a tag nor a digest.
+    pub async fn manifest(&self, target: &str) -> Result<Manifest> {
+        let wanted = target.parse::<Digest>().ok();
+        let place = match wanted {
+            Some(digest) => format!("{}@{digest}", self.place()),
+            None if is_tag(target) => format!("{}:{target}", self.place()),
+            None => return Err(Error::usage(format!("'{target}' is neither a tag nor a digest"))),
+        };
+        let mut call = Call::get(self.url(&format!("manifests/{target}")));
+        call.headers.insert(ACCEPT, HeaderValue::from_static(manifest::ACCEPT));
+        let mut budget = Budget::new(&self.0.wire.settings);
+        loop {
+            let mut answer =
+                self.send(&call, &mut budget).await.map_err(|error| named(error, &place))?;
+            let served = Served::of(&answer);
+            match answer.status() {
+                StatusCode::OK => {}
+                StatusCode::NOT_FOUND => return Err(self.image_not_found(&place, &answer, &served)),
+                status => return Err(unexpected(&place, &answer, status)),
+            }
+            match answer.read(LARGEST_MANIFEST, "a manifest").await {
+                Ok(bytes) => return manifest::check(&place, wanted, &served, bytes),
+                Err(failure) => {
+                    self.0
+                        .wire
+                        .pause(&mut budget, failure)
+                        .await
+                        .map_err(|error| named(error, &place))?;
+                }
+            }
+        }
+    }
+
+    /// Starts to download a blob (distribution specification, "Pulling blobs"). Nothing happens
+    /// before its first [`Download::next`].
+    #[must_use]
+    pub fn blob(&self, what: &Descriptor) -> Download {
+        Download::new(self.clone(), what)
+    }
+
+    /// A small blob whole, such as a config. Errors as [`Download::next`]; also when the descriptor
+    /// promises more than `limit` bytes. Wrong bytes are asked for once more, before they are an
+    /// error: a cache on the way may have cut or mixed them up.
+    pub async fn blob_bytes(&self, what: &Descriptor, limit: u64) -> Result<Bytes> {
+        if what.size > limit {
+            return Err(Error::source(format!(
+                "{}@{}: {} bytes are announced, more than the limit of {limit}",
+                self.place(),
+                what.digest,
+                what.size
+            )));
+        }
+        match self.blob_once(what).await {
+            Err(error) if error.kind() == Kind::Source => {
+                self.0.wire.counters.count_retry();
+                tracing::debug!(reason = %error, "trying once more");
+                self.blob_once(what).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn blob_once(&self, what: &Descriptor) -> Result<Bytes> {
+        let mut download = self.blob(what);
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = download.next().await? {
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(bytes.freeze())
+    }
+
+    /// Makes a call, with authentication as the registry asks for it. Answers are neither 401 nor
+    /// 403.
+    pub(super) async fn send(&self, call: &Call, budget: &mut Budget) -> Result<Answer> {
+        let Inner { reference, scope, session, wire, .. } = &*self.0;
+        let mut renewed = false;
+        loop {
+            let pass = session.pass(wire, reference, scope).await?;
+            let answer = wire.exchange(call, pass.header.as_ref(), budget).await?;
+            match answer.status() {
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if answer.elsewhere => {
+                    // The registry's word let us in there; it is not ours to log in to.
+                    let (host, other, status) = (&reference.host, &answer.host, answer.status());
+                    return Err(Error::new(
+                        Kind::Auth,
+                        format!("{other}, where {host} redirected to, answered {status}"),
+                    ));
+                }
+                StatusCode::UNAUTHORIZED if !renewed => {
+                    session
+                        .renew(&pass, &challenges(answer.headers()), wire, reference, scope)
+                        .await?;
+                    renewed = true;
+                }
+                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                    let found = credential::find(&wire.settings, reference, &wire.cancel).await?;
+                    return Err(refusal(reference, &found));
+                }
+                _ => return Ok(answer),
+            }
+        }
+    }
+
+    /// Paths are made of checked names, tags and digests alone.
+    pub(super) fn url(&self, path: &str) -> Url {
+        let mut url = self.0.endpoint.clone();
+        url.set_path(&format!("/v2/{}/{path}", self.0.reference.repository));
+        url
+    }
+
+    fn image_not_found(&self, place: &str, answer: &Answer, served: &Served) -> Error {
+        let error = Error::new(Kind::NotFound, format!("{place}: image not found"));
+        match served.is_html() {
+            true => {
+                error.hint(format!("{} answered with a web page: is it a registry?", answer.host))
+            }
+            false => error.hint("check the name and the tag; private images need credentials"),
+        }
+    }
+}
+
+/// Names the image in an error, unless it does.
+pub(super) fn named(error: Error, place: &str) -> Error {
+    match error.kind() {
+        Kind::Interrupted => error,
+        _ if error.to_string().contains(place) => error,
+        _ => error.within(place),
+    }
+}
+
+/// A status that has no meaning for this call.
+pub(super) fn unexpected(place: &str, answer: &Answer, status: StatusCode) -> Error {
+    Error::new(Kind::Network, format!("{place}: {} answered {status}", answer.host))
+}

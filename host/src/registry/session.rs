@@ -1,0 +1,156 @@
+//! What a registry was last satisfied with, for one repository and one purpose.
+//!
+//! Parallel requests share it: one of them gets the token, the others wait for it.
+
+use reqwest::header::HeaderValue;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::challenge::Challenge;
+use super::credential::{self, Credential, Secret};
+use super::reference::Reference;
+use super::token::{self, Token};
+use super::wire::Wire;
+use crate::error::{Error, Kind, Result};
+
+/// Schemes that are shown when none of them is known: more is noise.
+const MOST_SCHEMES_SHOWN: usize = 4;
+
+#[derive(Default)]
+pub(super) struct Session {
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// Counts renewals, so that of several requests with the same refused pass only one renews.
+    generation: u64,
+    way: Way,
+}
+
+#[derive(Default)]
+enum Way {
+    /// Nobody asked.
+    #[default]
+    Open,
+    Basic(HeaderValue),
+    Bearer {
+        challenge: Challenge,
+        token: Token,
+    },
+}
+
+/// What to send with a request.
+pub(super) struct Pass {
+    pub(super) header: Option<HeaderValue>,
+    generation: u64,
+}
+
+impl Session {
+    /// What to send now. A token that ends is replaced first.
+    pub(super) async fn pass(&self, wire: &Wire, of: &Reference, scope: &str) -> Result<Pass> {
+        let mut state = self.state.lock().await;
+        let header = match &state.way {
+            Way::Open => None,
+            Way::Basic(header) => Some(header.clone()),
+            Way::Bearer { challenge, token } => match token.header(Instant::now()) {
+                Some(header) => Some(header),
+                None => {
+                    let challenge = challenge.clone();
+                    state.renew(wire, &challenge, of, scope).await?
+                }
+            },
+        };
+        Ok(Pass { header, generation: state.generation })
+    }
+
+    /// After a pass was refused: gets a new one as the registry asks. Errors
+    /// ([`Kind::Auth`]) when that is not possible.
+    pub(super) async fn renew(
+        &self,
+        refused: &Pass,
+        challenges: &[Challenge],
+        wire: &Wire,
+        of: &Reference,
+        scope: &str,
+    ) -> Result<()> {
+        let mut state = self.state.lock().await;
+        if state.generation != refused.generation {
+            return Ok(());
+        }
+        // Registries that offer both take the password for a token, and the token is narrower.
+        let scheme = |name: &str| challenges.iter().find(|one| one.scheme == name);
+        let Some(challenge) = scheme("bearer").or(scheme("basic")) else {
+            return Err(unknown(challenges, of));
+        };
+        if challenge.scheme == "basic" && matches!(state.way, Way::Basic(_)) {
+            let found = credential::find(&wire.settings, of, &wire.cancel).await?;
+            return Err(refusal(of, &found));
+        }
+        state.renew(wire, challenge, of, scope).await?;
+        Ok(())
+    }
+}
+
+impl State {
+    async fn renew(
+        &mut self,
+        wire: &Wire,
+        challenge: &Challenge,
+        of: &Reference,
+        scope: &str,
+    ) -> Result<Option<HeaderValue>> {
+        let found = credential::find(&wire.settings, of, &wire.cancel).await?;
+        let header;
+        if challenge.scheme == "bearer" {
+            let token = token::fetch(wire, challenge, scope, &found)
+                .await
+                .map_err(|error| error.within(of))?;
+            header = token.header(Instant::now());
+            self.way = Way::Bearer { challenge: challenge.clone(), token };
+        } else {
+            let Some(Secret::Password { username, password }) = &found.secret else {
+                return Err(refusal(of, &found));
+            };
+            let basic = token::basic(username, password)?;
+            header = Some(basic.clone());
+            self.way = Way::Basic(basic);
+        }
+        self.generation += 1;
+        Ok(header)
+    }
+}
+
+fn unknown(challenges: &[Challenge], of: &Reference) -> Error {
+    let schemes: Vec<_> =
+        challenges.iter().take(MOST_SCHEMES_SHOWN).map(|one| one.scheme.as_str()).collect();
+    let message = match schemes.is_empty() {
+        true => format!("{of}: {} wants authentication, but does not say which", of.host),
+        false => format!(
+            "{of}: {} wants authentication by {}, which is not supported",
+            of.host,
+            schemes.join(" or ")
+        ),
+    };
+    Error::new(Kind::Auth, message)
+}
+
+/// A registry that is not satisfied with what we have.
+pub(super) fn refusal(of: &Reference, found: &Credential) -> Error {
+    let host = &of.host;
+    let (message, hint) = match &found.secret {
+        Some(Secret::IdentityToken(_)) | Some(Secret::Password { .. }) => (
+            format!("{of}: {host} refused the credentials from {}", found.origin),
+            format!(
+                "check --username and --password, or log in again with `docker login {host}`; the image may also not exist"
+            ),
+        ),
+        None => (
+            format!("{of}: {host} wants credentials: {}", found.origin),
+            format!(
+                "give --username and --password, or log in with `docker login {host}`; the image may also not exist"
+            ),
+        ),
+    };
+    Error::new(Kind::Auth, message).hint(hint)
+}

@@ -1,0 +1,269 @@
+//! Bearer tokens: asking a token service for one (distribution project, "Token Authentication
+//! Specification" and "Oauth2 Token Authentication").
+//!
+//! The place of the service comes from the registry and is hostile: only HTTP(S), no password over
+//! plain HTTP unless the user allows that, no redirect for a request that carries one in its body.
+
+use std::time::Duration;
+
+use base64::Engine as _;
+use bytes::Bytes;
+use reqwest::Method;
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use tokio::time::Instant;
+use url::Url;
+
+use super::challenge::Challenge;
+use super::credential::{Credential, Secret};
+use super::redirect::authority;
+use super::retry::Budget;
+use super::wire::{Call, Wire};
+use crate::error::{Error, Kind, Result};
+
+/// Largest answer of a token service: tokens are sent in headers, which servers limit to some
+/// kilobytes.
+const LARGEST_ANSWER: usize = 256 * 1024;
+
+/// What the specification says to assume, and the least that a token lives.
+const SHORTEST_LIFE: u64 = 60;
+
+/// A day: what claims to live longer is asked for again anyway.
+const LONGEST_LIFE: u64 = 24 * 60 * 60;
+
+/// A token is not used in its last seconds, so that it does not expire on the way.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// A token and when it ends.
+#[derive(Clone)]
+pub(super) struct Token {
+    header: HeaderValue,
+    until: Instant,
+}
+
+impl Token {
+    /// The header to send, as long as the token is good.
+    pub(super) fn header(&self, now: Instant) -> Option<HeaderValue> {
+        (now < self.until).then(|| self.header.clone())
+    }
+}
+
+/// The header of HTTP's Basic scheme (RFC 7617).
+pub(super) fn basic(username: &str, password: &str) -> Result<HeaderValue> {
+    let text = base64::engine::general_purpose::STANDARD.encode(format!("{username}:{password}"));
+    sensitive(format!("Basic {text}"))
+}
+
+fn sensitive(text: String) -> Result<HeaderValue> {
+    let mut value = HeaderValue::try_from(text).map_err(|_| {
+        Error::new(Kind::Auth, "a credential has characters that no header can carry")
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Gets the token that a challenge asks for. `scope` is used when the challenge names none.
+pub(super) async fn fetch(
+    wire: &Wire,
+    challenge: &Challenge,
+    scope: &str,
+    credential: &Credential,
+) -> Result<Token> {
+    let scope = challenge.parameter("scope").filter(|scope| !scope.is_empty()).unwrap_or(scope);
+    let service = challenge.parameter("service");
+    let mut url = realm(challenge)?;
+    let host = authority(&url);
+    let clear = url.scheme() != "https" && !wire.settings.insecure;
+    if clear && credential.secret.is_some() {
+        return Err(Error::new(
+            Kind::Auth,
+            format!(
+                "the registry wants the credentials sent over plain HTTP to {host}; that is refused"
+            ),
+        )
+        .hint("--insecure allows plain HTTP"));
+    }
+    let mut headers =
+        HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
+    let mut authorization = None;
+    let mut body = None;
+    match &credential.secret {
+        Some(Secret::IdentityToken(token)) => {
+            headers.insert(
+                CONTENT_TYPE,
+                HeaderValue::from_static("application/x-www-form-urlencoded"),
+            );
+            let mut form = url::form_urlencoded::Serializer::new(String::new());
+            form.append_pair("grant_type", "refresh_token");
+            form.append_pair("client_id", "occystrap");
+            form.append_pair("service", service.unwrap_or_default());
+            form.append_pair("scope", scope);
+            form.append_pair("refresh_token", token);
+            body = Some(Bytes::from(form.finish()));
+        }
+        secret => {
+            let mut query = url.query_pairs_mut();
+            if let Some(service) = service {
+                query.append_pair("service", service);
+            }
+            for one in scope.split_ascii_whitespace() {
+                query.append_pair("scope", one);
+            }
+            if let Some(Secret::Password { username, password }) = secret {
+                query.append_pair("account", username);
+                authorization = Some(basic(username, password)?);
+            }
+        }
+    }
+    let method = if body.is_some() { Method::POST } else { Method::GET };
+    let call = Call { method, url, headers, body };
+    let mut budget = Budget::new(&wire.settings);
+    loop {
+        let mut answer = wire.exchange(&call, authorization.as_ref(), &mut budget).await?;
+        let status = answer.status();
+        if !status.is_success() {
+            let (message, hint) = match &credential.secret {
+                Some(_) => (
+                    format!("{host} refused the credentials from {} ({status})", credential.origin),
+                    "check --username and --password, or log in again with docker login".to_owned(),
+                ),
+                None => (
+                    format!(
+                        "{host} gives no token without credentials ({status}): {}",
+                        credential.origin
+                    ),
+                    "give --username and --password, or log in with docker login".to_owned(),
+                ),
+            };
+            return Err(Error::new(Kind::Auth, message).hint(hint));
+        }
+        match answer.read(LARGEST_ANSWER, "a token").await {
+            Ok(body) => return parse(&body, &host),
+            Err(failure) => wire.pause(&mut budget, failure).await?,
+        }
+    }
+}
+
+/// The URL of the token service.
+fn realm(challenge: &Challenge) -> Result<Url> {
+    let bad = |why: &str| Error::new(Kind::Auth, format!("the registry's challenge names {why}"));
+    let realm = challenge.parameter("realm").ok_or_else(|| bad("no token service"))?;
+    let mut url = Url::parse(realm).map_err(|_| bad("a token service that is not a URL"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(bad(&format!("a token service with the scheme '{}'", url.scheme())));
+    }
+    // Or they would be sent as Basic credentials.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_fragment(None);
+    Ok(url)
+}
+
+#[derive(serde::Deserialize)]
+struct Answer {
+    token: Option<String>,
+    access_token: Option<String>,
+    // A number in the specification; some services send 300.0 or "300".
+    expires_in: Option<serde_json::Value>,
+}
+
+/// Errors do not repeat what was sent: it may be a token in the wrong place.
+fn parse(body: &[u8], host: &str) -> Result<Token> {
+    let malformed =
+        |what: &str| Error::new(Kind::Auth, format!("the token service at {host} sent {what}"));
+    let answer: Answer = serde_json::from_slice(body)
+        .map_err(|_| malformed("something that is not a token's JSON"))?;
+    let some = |text: &String| !text.is_empty();
+    let token = answer.token.filter(some).or(answer.access_token.filter(some));
+    let header = token.map(|token| sensitive(format!("Bearer {token}")));
+    let header = header
+        .ok_or_else(|| malformed("no token"))?
+        .map_err(|_| malformed("a token that no header can carry"))?;
+    let seconds = answer.expires_in.as_ref().and_then(|value| match value {
+        serde_json::Value::Number(number) => number.as_f64(),
+        serde_json::Value::String(text) => text.parse().ok(),
+        _ => None,
+    });
+    let until = Instant::now() + life(seconds) - MARGIN;
+    Ok(Token { header, until })
+}
+
+/// Whatever a service says, a token is used for a while, and not for ever.
+fn life(seconds: Option<f64>) -> Duration {
+    let seconds = seconds.filter(|seconds| seconds.is_finite()).unwrap_or(SHORTEST_LIFE as f64);
+    Duration::from_secs((seconds as u64).clamp(SHORTEST_LIFE, LONGEST_LIFE))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::challenge;
+
+    #[test]
+    fn lives_are_clamped() {
+        for (said, expected) in [
+            (None, 60),
+            (Some(300.0), 300),
+            (Some(0.0), 60),
+            (Some(-1.0), 60),
+            (Some(1e300), 86_400),
+            (Some(f64::NAN), 60),
+            (Some(f64::INFINITY), 60),
+        ] {
+            assert_eq!(life(said), Duration::from_secs(expected), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn answers_name_the_token_in_two_ways() {
+        for (body, expected) in [
+            (r#"{"token":"a"}"#, "Bearer a"),
+            (r#"{"access_token":"b","expires_in":"300"}"#, "Bearer b"),
+            (r#"{"token":"","access_token":"c","expires_in":1e999,"issued_at":7}"#, "Bearer c"),
+            (
+                r#"{"token":"d","access_token":null,"expires_in":-5,"refresh_token":"x"}"#,
+                "Bearer d",
+            ),
+        ] {
+            let Ok(token) = parse(body.as_bytes(), "h") else {
+                // 1e999 is no JSON number for serde.
+                assert!(body.contains("1e999"), "{body}");
+                continue;
+            };
+            let header = token.header(Instant::now()).unwrap();
+            assert_eq!(header, expected);
+            assert!(header.is_sensitive());
+            assert!(token.header(Instant::now() + Duration::from_secs(900)).is_none());
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_token_is_not_repeated() {
+        for body in [
+            "",
+            "<html>s3cret",
+            "[]",
+            "{}",
+            r#"{"token":5}"#,
+            r#"{"token":"s3cret\nX-Evil: 1"}"#,
+            r#"{"token":""}"#,
+        ] {
+            let error = parse(body.as_bytes(), "auth.example").err().unwrap();
+            assert_eq!(error.kind(), Kind::Auth);
+            assert!(
+                error.to_string().contains("auth.example") && !error.to_string().contains("s3cret")
+            );
+        }
+    }
+
+    #[test]
+    fn realms_are_http_and_carry_no_credentials() {
+        let realm = |value: &str| realm(&challenge::parse(&format!("Bearer realm=\"{value}\""))[0]);
+        assert_eq!(
+            realm("https://a:b@auth.example/t?x=y").unwrap().as_str(),
+            "https://auth.example/t?x=y"
+        );
+        for bad in ["", "/token", "ftp://x/", "file:///etc/passwd", "javascript:1"] {
+            assert!(realm(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! One exchange with a server: paced, redirected by hand, and repeated when that can help.
+//!
+//! What it refuses: to send the Authorization header anywhere but to the place it was made for, to
+//! follow redirects of anything but reads, and to wait for ever.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue};
+use reqwest::{Method, StatusCode};
+use url::Url;
+
+use super::counters::Counters;
+use super::failure::Failure;
+use super::pace::Pace;
+use super::redirect::{self, MOST_REDIRECTS, authority};
+use super::retry::{Budget, is_passing, retry_after};
+use super::settings::Settings;
+use crate::cancel::Cancel;
+use crate::error::{Error, Kind, Result};
+
+/// What exchanges need. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Wire {
+    pub(super) http: reqwest::Client,
+    pub(super) settings: Arc<Settings>,
+    pub(super) pace: Arc<Pace>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) cancel: Cancel,
+}
+
+/// A request that can be made any number of times.
+pub(super) struct Call {
+    pub(super) method: Method,
+    pub(super) url: Url,
+    /// Goes wherever redirects lead: nothing secret belongs here.
+    pub(super) headers: HeaderMap,
+    pub(super) body: Option<Bytes>,
+}
+
+impl Call {
+    pub(super) fn get(url: Url) -> Self {
+        Self { method: Method::GET, url, headers: HeaderMap::new(), body: None }
+    }
+}
+
+/// The head of an answer, its body still to come.
+pub(super) struct Answer {
+    response: reqwest::Response,
+    /// Who answered.
+    pub(super) host: String,
+    /// Whether that is another place than the one that was asked.
+    pub(super) elsewhere: bool,
+    wire: Wire,
+}
+
+impl Wire {
+    /// Makes a call until it is answered with a status that trying again would not change.
+    pub(super) async fn exchange(
+        &self,
+        call: &Call,
+        authorization: Option<&HeaderValue>,
+        budget: &mut Budget,
+    ) -> Result<Answer> {
+        loop {
+            match self.attempt(call, authorization).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => self.pause(budget, failure).await?,
+            }
+        }
+    }
+
+    /// See [`Budget::pause`].
+    pub(super) async fn pause(&self, budget: &mut Budget, failure: Failure) -> Result<()> {
+        budget.pause(failure, &self.counters, &self.cancel).await
+    }
+
+    async fn attempt(
+        &self,
+        call: &Call,
+        authorization: Option<&HeaderValue>,
+    ) -> Result<Answer, Failure> {
+        let mut url = call.url.clone();
+        let mut elsewhere = false;
+        for _ in 0..=MOST_REDIRECTS {
+            let host = authority(&url);
+            self.pace.turn(&host, &self.cancel).await?;
+            let mut request =
+                self.http.request(call.method.clone(), url.clone()).headers(call.headers.clone());
+            if let Some(authorization) = authorization.filter(|_| !elsewhere) {
+                request = request.header(AUTHORIZATION, authorization.clone());
+            }
+            if let Some(body) = &call.body {
+                request = request.body(body.clone());
+            }
+            let response = self.patiently(&host, request.send()).await?;
+            let status = response.status();
+            tracing::debug!(method = %call.method, host, status = status.as_u16(), "answered");
+            let reads = call.method == Method::GET || call.method == Method::HEAD;
+            if redirect::is_redirect(status) && reads {
+                let next = redirect::follow(&url, response.headers(), self.settings.insecure)?;
+                // Once away, for good: what is elsewhere could lead anywhere, back here too.
+                elsewhere |= next.origin() != url.origin();
+                url = next;
+                continue;
+            }
+            if is_passing(status) {
+                return Err(self.setback(&host, &response));
+            }
+            return Ok(Answer { response, host, elsewhere, wire: self.clone() });
+        }
+        let host = authority(&call.url);
+        Err(Error::new(
+            Kind::Network,
+            format!("{host} redirected more than {MOST_REDIRECTS} times: a redirect loop?"),
+        )
+        .into())
+    }
+
+    fn setback(&self, host: &str, response: &reqwest::Response) -> Failure {
+        let status = response.status();
+        let wait = retry_after(response.headers(), SystemTime::now());
+        let error = Error::new(Kind::Network, format!("{host} answered {status}"));
+        if status != StatusCode::TOO_MANY_REQUESTS {
+            return Failure::Passing { error, wait };
+        }
+        self.counters.count_rate_limit();
+        // The others would only be refused, too.
+        self.pace.hold(host, wait.unwrap_or_default());
+        let error = error.hint("it limits how often it is asked: log in for a higher limit, or ask less often with --rate-limit");
+        Failure::Passing { error, wait }
+    }
+
+    /// Waits for a part of an answer: until it comes, silence is too long, or the run is cancelled.
+    async fn patiently<T>(
+        &self,
+        host: &str,
+        part: impl Future<Output = reqwest::Result<T>>,
+    ) -> Result<T, Failure> {
+        let limit = self.settings.idle_timeout;
+        tokio::select! {
+            outcome = tokio::time::timeout(limit, part) => match outcome {
+                Ok(Ok(part)) => Ok(part),
+                Ok(Err(error)) => Err(Failure::explain(&error, host, self.settings.insecure)),
+                Err(_) => Err(Failure::silence(host, limit)),
+            },
+            stop = self.cancel.cancelled() => Err(stop.into()),
+        }
+    }
+}
+
+impl Answer {
+    pub(super) fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
+    pub(super) fn headers(&self) -> &HeaderMap {
+        self.response.headers()
+    }
+
+    /// A header's value, where it is text.
+    pub(super) fn header(&self, name: impl reqwest::header::AsHeaderName) -> Option<&str> {
+        self.headers().get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// What `Content-Length` announces.
+    pub(super) fn length(&self) -> Option<u64> {
+        self.header(CONTENT_LENGTH).and_then(|length| length.parse().ok())
+    }
+
+    /// The next part of the body; nothing at its end.
+    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        self.wire.patiently(&self.host, self.response.chunk()).await
+    }
+
+    /// A small body, called `what` in errors.
+    pub(super) async fn read(&mut self, limit: usize, what: &str) -> Result<Bytes, Failure> {
+        let too_long = || {
+            Error::source(format!(
+                "{} sent {what} of more than {limit} bytes, which is the limit",
+                self.host
+            ))
+        };
+        if self.length().is_some_and(|length| length > limit as u64) {
+            return Err(too_long().into());
+        }
+        let too_long = too_long();
+        let mut body = BytesMut::new();
+        while let Some(chunk) = self.chunk().await? {
+            if body.len() + chunk.len() > limit {
+                return Err(too_long.into());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    }
+}
