@@ -21,7 +21,7 @@ pub use platform::Platform;
 pub const MOST_LAYERS: usize = 1_000;
 
 /// One image, for one platform.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Image {
     /// What it is called in the output.
     pub name: ImageName,

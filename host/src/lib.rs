@@ -1,6 +1,22 @@
 //! Moves container images and proves that they landed.
+//!
+//! The binary `occystrap` is a thin shell around this library. [`pipeline`] is where to start
+//! reading: it names each step from a source to an exit code.
 
+pub mod blob;
 pub mod cancel;
+pub mod cli;
+pub mod context;
 pub mod error;
 pub mod image;
+pub mod input;
+pub mod output;
+pub mod pipeline;
+pub mod plugin;
+pub mod progress;
+pub mod receipt;
 pub mod registry;
+pub mod report;
+pub mod run;
+pub mod uri;
+pub mod verify;

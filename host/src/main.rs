@@ -1,1 +1,87 @@
-fn main() {}
+//! The binary: arguments in, an exit code out. Everything else is in the library.
+
+use std::io::{self, IsTerminal, Write};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Parser;
+use occystrap::cancel::Cancel;
+use occystrap::cli::{Cli, Global};
+use occystrap::{report, run};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// Two threads move a gigabyte a second from sockets; more would only take turns.
+const NETWORK_THREADS: usize = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    log_to_stderr(&cli.global);
+    match start(cli) {
+        Ok(code) => ExitCode::from(code),
+        Err(cause) => {
+            let _ = writeln!(io::stderr(), "error: {cause:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(cli: Cli) -> anyhow::Result<u8> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(NETWORK_THREADS)
+        .enable_all()
+        .build()
+        .context("cannot start")?;
+    let cancel = Cancel::default();
+    runtime.spawn(listen(cancel.clone()));
+    let outcome =
+        run::run(cli, &cancel, runtime.handle(), &mut io::stdout().lock(), &mut io::stderr());
+    // Downloads that nobody waits for any more must not keep the process.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(code) => Ok(code),
+        Err(error) => {
+            report::write_error(&mut io::stderr(), &error)?;
+            Ok(error.exit_code())
+        }
+    }
+}
+
+/// The first Ctrl-C or SIGTERM ends the work in order, the second at once.
+async fn listen(cancel: Cancel) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    for _ in 0..2 {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        if cancel.check().is_err() {
+            // 128 + SIGINT, as shells report it.
+            std::process::exit(130);
+        }
+        cancel.cancel();
+    }
+}
+
+fn log_to_stderr(global: &Global) {
+    let level = match (global.quiet, global.debug, global.verbose) {
+        (true, _, _) => LevelFilter::ERROR,
+        (_, true, _) => LevelFilter::DEBUG,
+        (_, _, true) => LevelFilter::INFO,
+        _ => LevelFilter::WARN,
+    };
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .with_target(false)
+        .without_time();
+    // Only our own lines: what libraries log is not known to be free of secrets.
+    let ours = Targets::new().with_target("occystrap", level);
+    tracing_subscriber::registry().with(lines).with(ours).init();
+}

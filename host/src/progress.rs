@@ -33,7 +33,9 @@ impl Progress {
                 ProgressBar::new(total),
                 "{prefix:>12} {bar:28} {bytes:>10} / {total_bytes:<10} {bytes_per_sec}",
             ),
-            None => (ProgressBar::new_spinner(), "{prefix:>12} {spinner} {bytes:>10} {bytes_per_sec}"),
+            None => {
+                (ProgressBar::new_spinner(), "{prefix:>12} {spinner} {bytes:>10} {bytes_per_sec}")
+            }
         };
         let bar = bars.add(bar.with_prefix(label.to_owned()));
         if let Ok(style) = ProgressStyle::with_template(template) {

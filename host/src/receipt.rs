@@ -158,9 +158,13 @@ pub fn accept(
         return Err(violation(plugin, rule));
     }
     if raw.expectations.len() > limits::RECEIPT_ITEMS {
-        return Err(violation(plugin, format!("its receipt names more than {} things", limits::RECEIPT_ITEMS)));
+        return Err(violation(
+            plugin,
+            format!("its receipt names more than {} things", limits::RECEIPT_ITEMS),
+        ));
     }
-    let refuse = |what: &str, why: &str| Err(violation(plugin, format!("its receipt {what} {why}")));
+    let refuse =
+        |what: &str, why: &str| Err(violation(plugin, format!("its receipt {what} {why}")));
     let mut config = 0;
     let mut layers = vec![0_u32; image.layers.len()];
     let mut expectations = Vec::with_capacity(raw.expectations.len());
@@ -176,25 +180,38 @@ pub fn accept(
             Place::Entry { path, .. } => journal.written(path).map(|_| (None, None)),
         };
         let Some((size, digest)) = seen else {
-            return refuse(&format!("names '{subject}'"), "which the host never saw written or read");
+            return refuse(
+                &format!("names '{subject}'"),
+                "which the host never saw written or read",
+            );
         };
         if expectation.size.is_some_and(|named| Some(named) != size)
             || expectation.digest.is_some_and(|named| Some(named) != digest)
         {
-            return refuse(&format!("names '{subject}'"), "with another size or digest than was written");
+            return refuse(
+                &format!("names '{subject}'"),
+                "with another size or digest than was written",
+            );
         }
         (expectation.size, expectation.digest) = (size, digest);
         match expectation.role {
             Role::Config if digest == Some(image.id) => config += 1,
-            Role::Layer(index) => match (layers.get_mut(index as usize), image.layers.get(index as usize)) {
-                (Some(count), Some(layer))
-                    if digest == Some(layer.diff_id) || (digest.is_some() && digest == layer.digest) =>
-                {
-                    *count += 1;
+            Role::Layer(index) => {
+                match (layers.get_mut(index as usize), image.layers.get(index as usize)) {
+                    (Some(count), Some(layer))
+                        if digest == Some(layer.diff_id)
+                            || (digest.is_some() && digest == layer.digest) =>
+                    {
+                        *count += 1;
+                    }
+                    _ => {
+                        return refuse(&format!("names '{subject}'"), "as a layer, which it is not");
+                    }
                 }
-                _ => return refuse(&format!("names '{subject}'"), "as a layer, which it is not"),
-            },
-            Role::Config => return refuse(&format!("names '{subject}'"), "as the config, which it is not"),
+            }
+            Role::Config => {
+                return refuse(&format!("names '{subject}'"), "as the config, which it is not");
+            }
             Role::Manifest | Role::Catalog | Role::Image => {}
         }
         expectations.push(expectation);
@@ -261,7 +278,9 @@ impl Receipt {
     /// Read a receipt. Errors when it is not one, or of another version.
     pub fn read(path: &Path) -> Result<Self> {
         let place = path.display();
-        let fail = |cause: std::io::Error| Error::io(Kind::Source, "read the receipt", place.to_string(), &cause);
+        let fail = |cause: std::io::Error| {
+            Error::io(Kind::Source, "read the receipt", place.to_string(), &cause)
+        };
         let size = std::fs::metadata(path).map_err(fail)?.len();
         if size > LARGEST {
             return Err(Error::source(format!("'{place}' has {size} bytes, which no receipt has")));
@@ -283,7 +302,8 @@ impl Receipt {
         let fail = |cause: std::io::Error| {
             Error::io(Kind::Destination, "write the receipt", path.display(), &cause)
         };
-        let folder = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+        let folder =
+            path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
         let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fail)?;
         serde_json::to_writer_pretty(&mut file, self).map_err(|cause| fail(cause.into()))?;
         std::io::Write::write_all(&mut file, b"\n").map_err(fail)?;
@@ -303,8 +323,13 @@ mod hexadecimal {
         let text = String::deserialize(from)?;
         let digits = text.as_bytes();
         let pairs = digits.chunks(2).map(|pair| {
-            std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2).and_then(|pair| u8::from_str_radix(pair, 16).ok())
+            std::str::from_utf8(pair)
+                .ok()
+                .filter(|pair| pair.len() == 2)
+                .and_then(|pair| u8::from_str_radix(pair, 16).ok())
         });
-        pairs.collect::<Option<_>>().ok_or_else(|| serde::de::Error::custom("state is not hexadecimal"))
+        pairs
+            .collect::<Option<_>>()
+            .ok_or_else(|| serde::de::Error::custom("state is not hexadecimal"))
     }
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use bytes::{Buf, Bytes};
 use tokio::sync::mpsc;
 
-use super::spool::{Spool, SpoolReader};
 use super::into_io;
+use super::spool::{Spool, SpoolReader};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Compression, Content, Descriptor, Digest, Hasher, Layer, Section};
@@ -91,7 +91,8 @@ impl Stored {
     /// must have been kept.
     pub fn finish(mut self) -> io::Result<()> {
         if !self.fill_buf()?.is_empty() {
-            let message = format!("{}: there is more data after the compressed layer's end", self.place);
+            let message =
+                format!("{}: there is more data after the compressed layer's end", self.place);
             return Err(into_io(Error::source(message)));
         }
         match self.promised.take() {

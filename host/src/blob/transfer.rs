@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use super::{Decoder, Stored, from_io};
+use super::{Decoder, Stored, from_io, into_io};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Content, Digest, Hasher, Layer, Section};
@@ -77,6 +77,28 @@ fn check_diff_id(layer: &Layer, plain: Moved) -> Result<()> {
     let what = format!("{}: digest of the uncompressed layer (its diff-id)", layer.place);
     Err(Error::mismatch(what, layer.diff_id, plain.digest)
         .hint("the source does not hold what its own config promises; fetch or save it again"))
+}
+
+/// Copy all that a decoder gives into a file, from its start. Nothing is promised of it.
+pub fn copy(from: &mut dyn Read, file: &File, place: &str, cancel: &Cancel) -> Result<Moved> {
+    let mut checked = Checked { from, cancel };
+    pump(&mut checked, Some(file), 0, &|_| ()).map_err(|why| match why {
+        Failure::Read(cause) => from_io(cause, place),
+        Failure::Write(error) => error,
+    })
+}
+
+/// Stops when the user wants to.
+struct Checked<'a> {
+    from: &'a mut dyn Read,
+    cancel: &'a Cancel,
+}
+
+impl Read for Checked<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.cancel.check().map_err(into_io)?;
+        self.from.read(into)
+    }
 }
 
 enum Failure {
@@ -150,13 +172,16 @@ fn pump(
         let hasher = scope.spawn(move || hash_all(&hashing));
         let writer = scope.spawn(move || write_all(&writing, file, offset, passed));
 
-        let mut produce = || -> io::Result<()> {
+        let produce = || -> io::Result<()> {
             let mut bytes = first;
             loop {
                 let last = bytes.len() < BUFFER;
                 let piece = Arc::new(Piece { bytes, home: home.clone() });
                 // A closed channel means that the writer failed; it says why below.
-                if to_hash.send(Arc::clone(&piece)).is_err() || to_write.send(piece).is_err() || last {
+                if to_hash.send(Arc::clone(&piece)).is_err()
+                    || to_write.send(piece).is_err()
+                    || last
+                {
                     return Ok(());
                 }
                 let Ok(next) = free.recv() else { return Ok(()) };

@@ -7,7 +7,7 @@ use super::{Compression, Digest};
 use crate::registry::Repository;
 
 /// One layer of an image. Its bytes are read once, by whoever moves it.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Layer {
     /// Digest of the uncompressed tar, from the config's `rootfs.diff_ids`.
     pub diff_id: Digest,
@@ -24,7 +24,7 @@ pub struct Layer {
 }
 
 /// Where the bytes of a layer are.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Content {
     /// Part of an open file.
     File(Section),

@@ -36,8 +36,16 @@ pub struct Taken {
 }
 
 /// Start to fetch, and return a blob for each layer, in order.
-pub fn start(taken: Vec<Taken>, destination: &Destination, context: &Context) -> Result<Vec<LayerBlob>> {
-    if destination.file_name().is_some() { spooled(taken, context) } else { Ok(moved(taken, destination, context)) }
+pub fn start(
+    taken: Vec<Taken>,
+    destination: &Destination,
+    context: &Context,
+) -> Result<Vec<LayerBlob>> {
+    if destination.file_name().is_some() {
+        spooled(taken, context)
+    } else {
+        Ok(moved(taken, destination, context))
+    }
 }
 
 fn moved(taken: Vec<Taken>, destination: &Destination, context: &Context) -> Vec<LayerBlob> {
@@ -46,7 +54,8 @@ fn moved(taken: Vec<Taken>, destination: &Destination, context: &Context) -> Vec
         taken.iter().map(|_| sync_channel(1)).unzip();
     let jobs = Arc::new((taken.clone(), senders, AtomicUsize::new(0)));
     for _ in 0..workers {
-        let (jobs, destination, context) = (Arc::clone(&jobs), destination.clone(), context.clone());
+        let (jobs, destination, context) =
+            (Arc::clone(&jobs), destination.clone(), context.clone());
         // Not joined: when the session is given up its `Cancel` ends the loop.
         std::thread::spawn(move || {
             let (taken, senders, next) = &*jobs;

@@ -37,11 +37,15 @@ impl Destination {
 
     /// A file, which need not exist, in a directory that does.
     pub fn file(path: &Path) -> Result<Self> {
-        let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
-            Error::usage(format!("'{}' does not name a file", path.display()))
-        })?;
+        let name = path
+            .file_name()
+            .and_then(|name| name.to_str())
+            .ok_or_else(|| Error::usage(format!("'{}' does not name a file", path.display())))?;
         if path.is_dir() {
-            return Err(Error::destination(format!("'{}' is a directory, not a file", path.display())));
+            return Err(Error::destination(format!(
+                "'{}' is a directory, not a file",
+                path.display()
+            )));
         }
         let folder = match path.parent() {
             Some(parent) if parent != Path::new("") => parent,
@@ -159,7 +163,14 @@ mod tests {
         std::fs::write(folder.path().join("file"), b"x").unwrap();
         std::os::unix::fs::symlink("file", folder.path().join("link")).unwrap();
         let fifo = folder.path().join("fifo");
-        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, rustix::fs::Mode::RWXU, 0).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &fifo,
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::RWXU,
+            0,
+        )
+        .unwrap();
         let destination = Destination::directory(folder.path()).unwrap();
         assert!(destination.open("file").is_ok());
         assert!(destination.open("link").is_err());

@@ -52,18 +52,33 @@ enum State {
 impl LayerBlob {
     /// A layer that is read when it is asked for.
     #[must_use]
-    pub fn waiting(layer: Layer, form: Form, spool: Option<Arc<Spool>>, context: Context, progress: LayerProgress) -> Self {
+    pub fn waiting(
+        layer: Layer,
+        form: Form,
+        spool: Option<Arc<Spool>>,
+        context: Context,
+        progress: LayerProgress,
+    ) -> Self {
         Self { layer, form, state: State::Waiting(spool), context, progress }
     }
 
     /// A layer that somebody is moving already.
     #[must_use]
-    pub fn ahead(layer: Layer, form: Form, ready: Receiver<Result<Ready>>, context: Context, progress: LayerProgress) -> Self {
+    pub fn ahead(
+        layer: Layer,
+        form: Form,
+        ready: Receiver<Result<Ready>>,
+        context: Context,
+        progress: LayerProgress,
+    ) -> Self {
         Self { layer, form, state: State::Ahead(ready), context, progress }
     }
 
     /// What it is. Moves it to a file when that is what it takes to know.
-    pub fn descriptor(&mut self, scratch: impl FnOnce() -> std::io::Result<Unnamed>) -> Result<Descriptor> {
+    pub fn descriptor(
+        &mut self,
+        scratch: impl FnOnce() -> std::io::Result<Unnamed>,
+    ) -> Result<Descriptor> {
         let (_, moved) = self.ready(scratch)?;
         let (size, digest) = (moved.size, moved.digest);
         let media_type = match self.form {
@@ -74,7 +89,12 @@ impl LayerBlob {
     }
 
     /// Some of its bytes.
-    pub fn read(&mut self, offset: u64, len: usize, scratch: impl FnOnce() -> std::io::Result<Unnamed>) -> Result<Vec<u8>> {
+    pub fn read(
+        &mut self,
+        offset: u64,
+        len: usize,
+        scratch: impl FnOnce() -> std::io::Result<Unnamed>,
+    ) -> Result<Vec<u8>> {
         let (file, moved) = self.ready(scratch)?;
         let len = moved.size.saturating_sub(offset).min(len as u64) as usize;
         let mut bytes = vec![0; len];
@@ -86,7 +106,10 @@ impl LayerBlob {
     pub fn splice(&mut self, sink: &mut FileSink) -> Result<u64> {
         let moved = match std::mem::replace(&mut self.state, State::Spent) {
             State::Spent => {
-                return Err(Error::new(Kind::Plugin, format!("{}: spliced twice", self.layer.place)));
+                return Err(Error::new(
+                    Kind::Plugin,
+                    format!("{}: spliced twice", self.layer.place),
+                ));
             }
             State::Waiting(spool) => {
                 let at = sink.before_content().map_err(sink_failed)?;
@@ -139,7 +162,10 @@ impl LayerBlob {
                 Ok(ready) => return ready,
                 Err(RecvTimeoutError::Timeout) => self.context.cancel.check()?,
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Error::source(format!("{}: the fetch broke down", self.layer.place)));
+                    return Err(Error::source(format!(
+                        "{}: the fetch broke down",
+                        self.layer.place
+                    )));
                 }
             }
         }

@@ -150,8 +150,7 @@ impl FileSink {
         }
         self.extents.retain(|extent| extent.size > 0 || self.position == 0);
         self.extents.sort_by_key(|extent| extent.offset);
-        let written =
-            WrittenFile { path: self.path, size: self.position, extents: self.extents };
+        let written = WrittenFile { path: self.path, size: self.position, extents: self.extents };
         Ok((written, self.file))
     }
 

@@ -36,7 +36,9 @@ impl Unnamed {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         match rustix::fs::openat(directory.as_fd(), ".", flags, Mode::from_raw_mode(0o666)) {
             Ok(descriptor) => Ok(Self { file: File::from(descriptor), name: None }),
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR | rustix::io::Errno::INVAL) => {
+            Err(
+                rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR | rustix::io::Errno::INVAL,
+            ) => {
                 let name = temporary_name();
                 let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
                 let descriptor = rustix::fs::openat(
@@ -72,7 +74,13 @@ impl Unnamed {
         }
         let own = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&self.file));
         let link = |to: &str| {
-            rustix::fs::linkat(rustix::fs::CWD, own.as_str(), parent.as_fd(), to, AtFlags::SYMLINK_FOLLOW)
+            rustix::fs::linkat(
+                rustix::fs::CWD,
+                own.as_str(),
+                parent.as_fd(),
+                to,
+                AtFlags::SYMLINK_FOLLOW,
+            )
         };
         match link(name) {
             // A link does not replace: give it a temporary name and rename that.
@@ -82,7 +90,8 @@ impl Unnamed {
                 let renamed =
                     rustix::fs::renameat(parent.as_fd(), temporary.as_str(), parent.as_fd(), name);
                 if renamed.is_err() {
-                    let _ = rustix::fs::unlinkat(parent.as_fd(), temporary.as_str(), AtFlags::empty());
+                    let _ =
+                        rustix::fs::unlinkat(parent.as_fd(), temporary.as_str(), AtFlags::empty());
                 }
                 renamed.map_err(Into::into)
             }
@@ -123,12 +132,16 @@ impl Staging {
 
     /// For a directory that is made where it is missing.
     pub fn for_directory(path: &Path, durable: bool) -> Result<Self> {
-        let missing: Vec<PathBuf> =
-            path.ancestors().filter(|folder| *folder != Path::new("")).take_while(|folder| !folder.exists()).map(Path::to_owned).collect();
+        let missing: Vec<PathBuf> = path
+            .ancestors()
+            .filter(|folder| *folder != Path::new(""))
+            .take_while(|folder| !folder.exists())
+            .map(Path::to_owned)
+            .collect();
         std::fs::create_dir_all(path).map_err(|cause| {
             Error::io(Kind::Destination, "create the directory", path.display(), &cause)
         })?;
-        let created = missing.into_iter().rev().collect();
+        let created: Vec<PathBuf> = missing.into_iter().rev().collect();
         let destination = Destination::directory(path);
         let mut staging = match destination {
             Ok(destination) => Self::new(destination, durable),
@@ -198,7 +211,8 @@ impl Staging {
             let place = self.destination.display(&path);
             let fail = |cause: io::Error| {
                 // cap-std reports an escape so, without a number of the system.
-                if cause.kind() == io::ErrorKind::PermissionDenied && cause.raw_os_error().is_none() {
+                if cause.kind() == io::ErrorKind::PermissionDenied && cause.raw_os_error().is_none()
+                {
                     return Error::destination(format!("'{place}' leads out of the destination"))
                         .hint("a symbolic link there points elsewhere; remove it");
                 }
@@ -240,8 +254,11 @@ mod tests {
     use super::*;
 
     fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> =
-            folder.read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = folder
+            .read_dir()
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }

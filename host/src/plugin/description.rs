@@ -53,11 +53,16 @@ pub struct OptionSpec {
 impl Description {
     /// Check the options of a URI and fill in the defaults. Errors name the option and what there
     /// is.
-    pub fn options(&self, given: &[(String, String)], scheme: &str) -> Result<Vec<(String, String)>> {
+    pub fn options(
+        &self,
+        given: &[(String, String)],
+        scheme: &str,
+    ) -> Result<Vec<(String, String)>> {
         for (name, value) in given {
             let Some(option) = self.options.iter().find(|option| option.name == *name) else {
                 let error = Error::usage(format!("output '{scheme}://' has no option '{name}'"));
-                let names: Vec<&str> = self.options.iter().map(|option| option.name.as_str()).collect();
+                let names: Vec<&str> =
+                    self.options.iter().map(|option| option.name.as_str()).collect();
                 return Err(if names.is_empty() {
                     error.hint("it takes no options")
                 } else {
@@ -100,7 +105,10 @@ pub fn check(raw: writer::Description, plugin: &str) -> Result<Description> {
     if !is_name(&raw.name) {
         return refuse("a name that is none");
     }
-    if raw.schemes.is_empty() || raw.schemes.len() > MOST || !raw.schemes.iter().all(|name| is_scheme(name)) {
+    if raw.schemes.is_empty()
+        || raw.schemes.len() > MOST
+        || !raw.schemes.iter().all(|name| is_scheme(name))
+    {
         return refuse("no schemes, too many, or one that is none");
     }
     if raw.options.len() > MOST || !raw.options.iter().all(|option| is_name(&option.name)) {
@@ -127,14 +135,18 @@ pub fn check(raw: writer::Description, plugin: &str) -> Result<Description> {
 
 fn is_name(text: &str) -> bool {
     (1..=LONGEST_NAME).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte))
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte))
 }
 
 /// RFC 3986, 3.1, in lower case.
 fn is_scheme(text: &str) -> bool {
     (1..=LONGEST_NAME).contains(&text.len())
         && text.starts_with(|first: char| first.is_ascii_lowercase())
-        && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte))
+        && text.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte)
+        })
 }
 
 /// A code as the WIT spells it.

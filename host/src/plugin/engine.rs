@@ -1,9 +1,9 @@
 //! The WebAssembly engine: one a process, made when the first plugin is used.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::Arc;
 
 use wasmtime::component::Component;
 use wasmtime::{Cache, CacheConfig, Config, Engine};
@@ -27,7 +27,7 @@ impl PluginEngine {
         let mut config = Config::new();
         config.epoch_interruption(true);
         // Plugins are plain computation; what they do not use is not there to be attacked.
-        config.wasm_threads(false).wasm_relaxed_simd(false).wasm_memory64(false);
+        config.wasm_relaxed_simd(false).wasm_memory64(false);
         config.cache(cache());
         let engine = Engine::new(&config).map_err(|cause| broken("start", &cause))?;
         Ok(Self(Arc::new(Inner { engine, ticking: AtomicBool::new(false) })))
@@ -94,7 +94,8 @@ fn cache() -> Option<Cache> {
 }
 
 fn cache_folder() -> Option<PathBuf> {
-    let absolute = |variable| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let absolute =
+        |variable| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
     let base = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
     Some(base.join("occystrap").join("components"))
 }

@@ -40,7 +40,10 @@ impl Plugin {
         let component = engine.compile(name, bytes)?;
         let permissions = permission::of(name, engine.wasmtime(), &component)?;
         let unlinkable = |cause: wasmtime::Error| {
-            Error::new(Kind::Plugin, format!("plugin '{name}' does not fit this version: {cause:#}"))
+            Error::new(
+                Kind::Plugin,
+                format!("plugin '{name}' does not fit this version: {cause:#}"),
+            )
         };
         let writing = link(engine, &component, true).map_err(unlinkable)?;
         let verifying = link(engine, &component, false).map_err(unlinkable)?;
@@ -96,7 +99,12 @@ impl Plugin {
     }
 
     /// Start to verify: the plugin may read `destination`.
-    pub fn verify(&self, destination: &Destination, memory: &Memory, cancel: &Cancel) -> Result<VerifySession> {
+    pub fn verify(
+        &self,
+        destination: &Destination,
+        memory: &Memory,
+        cancel: &Cancel,
+    ) -> Result<VerifySession> {
         let mut state = self.state(cancel, memory.clone());
         state.destination = Some(destination.clone());
         let instance = Instance::start(&self.0.engine, &self.0.verifying, state)?;
@@ -108,16 +116,24 @@ impl Plugin {
     }
 }
 
-fn link(engine: &PluginEngine, component: &Component, write: bool) -> wasmtime::Result<OutputPluginPre<State>> {
+fn link(
+    engine: &PluginEngine,
+    component: &Component,
+    write: bool,
+) -> wasmtime::Result<OutputPluginPre<State>> {
     let mut linker = Linker::<State>::new(engine.wasmtime());
     bindings::types::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     bindings::log::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     bindings::blobs::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     bindings::storage::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     if write {
-        bindings::storage_edit::add_to_linker::<State, Granted>(&mut linker, |state| Editor(state))?;
+        bindings::storage_edit::add_to_linker::<State, Granted>(&mut linker, |state| {
+            Editor(state)
+        })?;
     } else {
-        bindings::storage_edit::add_to_linker::<State, Denied>(&mut linker, |state| Refusal(state))?;
+        bindings::storage_edit::add_to_linker::<State, Denied>(&mut linker, |state| {
+            Refusal(state)
+        })?;
     }
     OutputPluginPre::new(linker.instantiate_pre(component)?)
 }
@@ -140,7 +156,9 @@ impl Instance {
             let state = context.data_mut();
             state.clock.cross(border);
             if state.clock.calls() > limits::HOST_CALLS {
-                return Err(state.violation(format!("it made more than {} calls", limits::HOST_CALLS)));
+                return Err(
+                    state.violation(format!("it made more than {} calls", limits::HOST_CALLS))
+                );
             }
             Ok(())
         });
@@ -165,13 +183,18 @@ impl Instance {
     /// One call of the guest. What the host knows of a failure comes before what the guest says.
     fn call<T>(
         &mut self,
-        call: impl FnOnce(&mut Store<State>, &OutputPlugin) -> wasmtime::Result<Result<T, writer::Error>>,
+        call: impl FnOnce(
+            &mut Store<State>,
+            &OutputPlugin,
+        ) -> wasmtime::Result<Result<T, writer::Error>>,
     ) -> Result<T> {
         let result = call(&mut self.store, &self.plugin);
         let state = self.store.data_mut();
         match result {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(said)) => Err(state.failure.take().unwrap_or_else(|| refused(&state.plugin, said))),
+            Ok(Err(said)) => {
+                Err(state.failure.take().unwrap_or_else(|| refused(&state.plugin, said)))
+            }
             Err(cause) => match cause.downcast_ref::<Violation>() {
                 Some(Violation(error)) => Err(error.clone()),
                 None => Err(state.failure.take().unwrap_or_else(|| trapped(&state.plugin, &cause))),
@@ -198,9 +221,13 @@ fn refused(plugin: &str, said: writer::Error) -> Error {
     use super::bindings::types::ErrorCode;
     let message = match said {
         writer::Error::InvalidOption(name) => {
-            return Error::usage(format!("plugin '{plugin}': the value of option '{name}' is not of its form"));
+            return Error::usage(format!(
+                "plugin '{plugin}': the value of option '{name}' is not of its form"
+            ));
         }
-        writer::Error::Unrepresentable(why) => format!("plugin '{plugin}' cannot write this image: {why}"),
+        writer::Error::Unrepresentable(why) => {
+            format!("plugin '{plugin}' cannot write this image: {why}")
+        }
         writer::Error::Other(why) => format!("plugin '{plugin}': {why}"),
         writer::Error::Host(ErrorCode::Other(Some(why))) => format!("plugin '{plugin}': {why}"),
         writer::Error::Host(code) => {
@@ -275,7 +302,11 @@ impl WriteSession {
     fn lend(
         &mut self,
         blob: Blob,
-        call: impl FnOnce(&mut Store<State>, &OutputPlugin, Resource<Blob>) -> wasmtime::Result<Result<(), writer::Error>>,
+        call: impl FnOnce(
+            &mut Store<State>,
+            &OutputPlugin,
+            Resource<Blob>,
+        ) -> wasmtime::Result<Result<(), writer::Error>>,
     ) -> Result<()> {
         let state = self.instance.store.data_mut();
         let full = violation(&state.plugin, "it holds too many handles");

@@ -10,8 +10,8 @@ use wasmtime::{CallHook, ResourceLimiter};
 use super::limits;
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind};
-use crate::output::{Destination, Journal};
 use crate::output::staging::Staging;
+use crate::output::{Destination, Journal};
 use crate::verify::memory::Memory;
 
 /// The data of a store.
@@ -47,6 +47,9 @@ pub struct Writing {
     /// What was written and read.
     pub journal: Journal,
 }
+
+/// `types` has no functions.
+impl super::bindings::types::Host for State {}
 
 impl State {
     /// For one session of a plugin.

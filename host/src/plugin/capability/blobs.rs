@@ -172,7 +172,9 @@ impl State {
     fn or_fail<T>(&mut self, result: Result<T>) -> Result<T, ErrorCode> {
         result.map_err(|error| {
             let code = match error.kind() {
-                Kind::Source | Kind::Network | Kind::Auth | Kind::NotFound => ErrorCode::SourceFailed,
+                Kind::Source | Kind::Network | Kind::Auth | Kind::NotFound => {
+                    ErrorCode::SourceFailed
+                }
                 Kind::Plugin => ErrorCode::InvalidState,
                 _ => ErrorCode::Other(None),
             };
@@ -199,16 +201,14 @@ impl State {
 fn splice(blob: &mut Blob, sink: &mut FileSink) -> Result<u64> {
     match blob {
         Blob::Config { bytes, digest, .. } => {
-            let append = || -> Result<(), SinkError> {
+            let mut append = || -> Result<(), SinkError> {
                 let at = sink.before_content()?;
                 std::os::unix::fs::FileExt::write_all_at(sink.file().file(), bytes, at)?;
                 sink.after_content(Moved { size: bytes.len() as u64, digest: *digest })
             };
             let size = bytes.len() as u64;
             append().map(|()| size).map_err(|cause| match cause {
-                SinkError::Io(cause) => {
-                    Error::io(Kind::Destination, "write", "the config", &cause)
-                }
+                SinkError::Io(cause) => Error::io(Kind::Destination, "write", "the config", &cause),
                 _ => Error::new(Kind::Plugin, "a file was written in too many pieces"),
             })
         }

@@ -62,7 +62,8 @@ impl HostDirectory for State {
         let read = || -> io::Result<Vec<u8>> {
             let file = destination.open(&path)?;
             let rest = file.metadata()?.len().saturating_sub(offset);
-            let len = (len as usize).min(limits::PIECE).min(usize::try_from(rest).unwrap_or(usize::MAX));
+            let len =
+                (len as usize).min(limits::PIECE).min(usize::try_from(rest).unwrap_or(usize::MAX));
             let mut bytes = vec![0; len];
             file.read_exact_at(&mut bytes, offset)?;
             Ok(bytes)
@@ -97,7 +98,9 @@ impl HostDirectory for State {
                 return Err(self.violation(rule));
             }
         }
-        let digest = match known.map_or_else(|| memory.hash(&file, &path, offset, len, &self.cancel), Ok) {
+        let digest = match known
+            .map_or_else(|| memory.hash(&file, &path, offset, len, &self.cancel), Ok)
+        {
             Ok(digest) => digest,
             Err(error) => {
                 self.fail(error);
@@ -154,7 +157,10 @@ impl State {
             kind if kind == io::ErrorKind::NotFound => return ErrorCode::NotFound,
             // cap-std reports an escape so, without a number of the system.
             io::ErrorKind::PermissionDenied => ErrorCode::AccessDenied,
-            io::ErrorKind::InvalidInput | io::ErrorKind::FilesystemLoop => ErrorCode::NotAFile,
+            io::ErrorKind::InvalidInput => ErrorCode::NotAFile,
+            _ if cause.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+                ErrorCode::NotAFile
+            }
             _ => ErrorCode::Other(None),
         };
         self.note(Error::io(Kind::Destination, "read", place, cause));

@@ -1,0 +1,302 @@
+//! The command line: what there is to say, and what it means.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::verify::Level;
+
+const EXAMPLES: &str = "\
+Examples:
+  Mirror an image into a directory, and prove that it landed:
+    occystrap process registry://docker.io/library/busybox:latest dir:///srv/images
+
+  Make an archive for 'docker load' from a private registry, reading every byte back:
+    occystrap process --verify=full registry://registry.example.com/team/app:1.4 tar:///tmp/app.tar
+
+  Look again a month later:
+    occystrap verify dir:///srv/images
+
+Exit codes: 0 all is well, 1 something failed, 2 the command line is wrong,
+3 something could not be checked (verify; process with --strict).";
+
+/// Moves container images and proves that they landed.
+#[derive(Parser)]
+#[command(name = "occystrap", version, about, after_help = EXAMPLES, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// What holds for all commands.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+/// Options that may stand before or after the command.
+#[derive(Args)]
+pub struct Global {
+    /// Say more: each step
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Say everything, each request included; never a password or token
+    #[arg(long, global = true)]
+    pub debug: bool,
+    /// Say nothing but errors
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Operating system of the image to choose from several
+    #[arg(long, global = true, value_name = "OS", default_value = "linux")]
+    pub os: String,
+    /// Architecture of the image to choose from several
+    #[arg(long, global = true, value_name = "ARCH", default_value = "amd64")]
+    pub architecture: String,
+    /// Variant of the architecture, such as v7; the usual one when not given
+    #[arg(long, global = true, value_name = "VARIANT")]
+    pub variant: Option<String>,
+    /// User at the registry
+    #[arg(
+        long,
+        global = true,
+        value_name = "USER",
+        env = "OCCYSTRAP_USERNAME",
+        hide_env_values = true
+    )]
+    pub username: Option<String>,
+    /// Password or access token at the registry; the environment is a safer place for it
+    #[arg(
+        long,
+        global = true,
+        value_name = "PASSWORD",
+        env = "OCCYSTRAP_PASSWORD",
+        hide_env_values = true
+    )]
+    pub password: Option<String>,
+    /// Credentials in Docker's form, instead of ~/.docker/config.json
+    #[arg(long, global = true, value_name = "FILE")]
+    pub authfile: Option<PathBuf>,
+    /// Speak plain HTTP to the registry
+    #[arg(long, global = true)]
+    pub insecure: bool,
+    /// Certificates (PEM) to trust besides the system's
+    #[arg(long, global = true, value_name = "FILE", env = "OCCYSTRAP_CA_BUNDLE")]
+    pub ca_bundle: Option<PathBuf>,
+    /// Layers that are fetched side by side
+    #[arg(short = 'j', long, global = true, value_name = "N", default_value_t = 4, env = "OCCYSTRAP_PARALLEL", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub parallel: u16,
+    /// Images that are moved side by side, where the source holds several
+    #[arg(short = 'J', long, global = true, value_name = "N", default_value_t = 3, env = "OCCYSTRAP_IMAGE_PARALLEL", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub image_parallel: u16,
+    /// Where downloads wait for their turn, instead of the system's temporary folder
+    #[arg(long, global = true, value_name = "DIR", env = "OCCYSTRAP_TEMP_DIR")]
+    pub temp_dir: Option<PathBuf>,
+    /// How often a request that failed for a passing reason is made again
+    #[arg(long, global = true, value_name = "N", default_value_t = 3, env = "OCCYSTRAP_RETRIES", value_parser = clap::value_parser!(u32).range(0..=100))]
+    pub retries: u32,
+    /// Requests a second to one registry host, at most
+    #[arg(long, global = true, value_name = "N", env = "OCCYSTRAP_RATE_LIMIT")]
+    pub rate_limit: Option<f64>,
+    /// Results as text on standard error, or as one JSON document on standard output
+    #[arg(short = 'O', long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub output_format: OutputFormat,
+    /// Use an output plugin from a file, for this run
+    #[arg(long, global = true, value_name = "FILE")]
+    pub plugin: Vec<PathBuf>,
+    /// Compression of layers in a registry output (not yet supported)
+    #[arg(long, global = true, hide = true, env = "OCCYSTRAP_COMPRESSION")]
+    pub compression: Option<String>,
+    /// Layers known from earlier runs (not yet supported)
+    #[arg(long, global = true, hide = true, env = "OCCYSTRAP_LAYER_CACHE")]
+    pub layer_cache: Option<PathBuf>,
+}
+
+/// How results are shown.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// The commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Move images from a source to a destination, and verify what was written
+    Process(Process),
+    /// Verify what was written earlier
+    Verify(Verify),
+    /// Show the output plugins and what each may do
+    Plugin {
+        /// What about them.
+        #[command(subcommand)]
+        command: PluginCommand,
+    },
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, for 'man -l'
+    Man,
+    /// Check an image (not yet supported)
+    #[command(hide = true)]
+    Check(NotYet),
+    /// Describe an image (not yet supported)
+    #[command(hide = true)]
+    Info(NotYet),
+    /// Find files in an image (not yet supported)
+    #[command(hide = true)]
+    Search(NotYet),
+}
+
+/// Whatever a later version will take.
+#[derive(Args)]
+pub struct NotYet {
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<String>,
+}
+
+/// `occystrap process`.
+#[derive(Args)]
+#[command(after_help = "\
+Sources:
+  registry://HOST[:PORT]/IMAGE[:TAG][@sha256:...]   ?arch= &os= &variant= &insecure=true
+  tar://PATH    docker-save and OCI archives, compressed or not   ?image=NAME[:TAG]
+  dir://PATH    what the output dir wrote                         ?image=NAME[:TAG]
+
+Destinations:
+  dir://PATH    a directory, one plain tar a layer   ?unique_names=true &checksums=true
+  tar://PATH    an archive for 'docker load', 'podman load' and skopeo")]
+pub struct Process {
+    /// Where the images are, such as registry://docker.io/library/busybox:latest
+    pub source: String,
+    /// Where they go, such as dir:///srv/images or tar:///tmp/busybox.tar
+    pub destination: String,
+    /// Change images on their way (not yet supported)
+    #[arg(short, long, value_name = "FILTER", hide = true)]
+    pub filter: Vec<String>,
+    /// Verify what was written: 'fast' looks that everything is there with its size, 'full' also
+    /// reads every byte back and hashes it [default: fast]
+    #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "fast", conflicts_with = "no_verify")]
+    pub verify: Option<LevelName>,
+    /// The same as --verify=full
+    #[arg(long, conflicts_with_all = ["no_verify", "verify"])]
+    pub verify_full: bool,
+    /// Do not verify; the summary says so
+    #[arg(long)]
+    pub no_verify: bool,
+    /// Exit with 3 when something could not be confirmed
+    #[arg(long)]
+    pub strict: bool,
+    /// Write down what must be found at the destination, for 'occystrap verify FILE'
+    #[arg(long, value_name = "FILE")]
+    pub receipt: Option<PathBuf>,
+    /// Wait until the destination is on the disk, so that it survives a power failure
+    #[arg(long)]
+    pub fsync: bool,
+}
+
+/// `occystrap verify`.
+#[derive(Args)]
+pub struct Verify {
+    /// A receipt, or dir://PATH or tar://PATH
+    #[arg(value_name = "TARGET|RECEIPT")]
+    pub target: String,
+    /// Look that everything is there with its size, without reading every byte
+    #[arg(long)]
+    pub fast: bool,
+}
+
+/// `occystrap plugin`.
+#[derive(Subcommand)]
+pub enum PluginCommand {
+    /// List the plugins and the URI schemes they answer to
+    List,
+    /// Show what a plugin is, takes and may do
+    Show {
+        /// Its name, or a component's file
+        #[arg(value_name = "NAME|FILE")]
+        plugin: String,
+    },
+    /// Install a plugin (not yet supported)
+    #[command(hide = true)]
+    Add(NotYet),
+    /// Remove a plugin (not yet supported)
+    #[command(hide = true)]
+    Remove(NotYet),
+}
+
+/// The name of a level.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LevelName {
+    /// Everything exists, with its size.
+    Fast,
+    /// Every byte is read back and hashed.
+    Full,
+}
+
+impl Process {
+    /// How far to verify. What is said here goes before the environment (`OCCYSTRAP_VERIFY`,
+    /// `OCCYSTRAP_VERIFY_FULL`, as in 0.4.17); `None` is not at all.
+    #[must_use]
+    pub fn level(&self, environment: impl Fn(&str) -> Option<String>) -> Option<Level> {
+        match (self.no_verify, self.verify, self.verify_full) {
+            (true, _, _) => return None,
+            (_, Some(LevelName::Full), _) | (_, _, true) => return Some(Level::Full),
+            (_, Some(LevelName::Fast), _) => return Some(Level::Fast),
+            _ => {}
+        }
+        let variable = |name| environment(name).map(|value| value.to_ascii_lowercase());
+        let on = |value: &str| matches!(value, "1" | "true" | "yes" | "on" | "t" | "y");
+        if variable("OCCYSTRAP_VERIFY_FULL").is_some_and(|value| on(&value)) {
+            return Some(Level::Full);
+        }
+        match variable("OCCYSTRAP_VERIFY").as_deref() {
+            Some("full") => Some(Level::Full),
+            Some("0" | "false" | "no" | "off" | "f" | "n") => None,
+            _ => Some(Level::Fast),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    fn level(arguments: &[&str], environment: &[(&str, &str)]) -> Option<Level> {
+        let words = ["occystrap", "process", "tar://a", "dir://b"].iter().chain(arguments);
+        let Command::Process(process) = Cli::parse_from(words).command else { unreachable!() };
+        process.level(|name| {
+            environment
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn the_command_line_goes_before_the_environment() {
+        assert_eq!(level(&[], &[]), Some(Level::Fast));
+        assert_eq!(level(&["--verify"], &[]), Some(Level::Fast));
+        assert_eq!(level(&["--verify=full"], &[]), Some(Level::Full));
+        assert_eq!(level(&["--verify-full"], &[]), Some(Level::Full));
+        assert_eq!(level(&["--no-verify"], &[("OCCYSTRAP_VERIFY_FULL", "1")]), None);
+        assert_eq!(level(&[], &[("OCCYSTRAP_VERIFY_FULL", "true")]), Some(Level::Full));
+        assert_eq!(level(&[], &[("OCCYSTRAP_VERIFY", "false")]), None);
+        assert_eq!(level(&["--verify"], &[("OCCYSTRAP_VERIFY", "0")]), Some(Level::Fast));
+    }
+
+    #[test]
+    fn global_options_stand_before_or_after() {
+        for words in [["occystrap", "-j", "2", "man"], ["occystrap", "man", "-j", "2"]] {
+            assert_eq!(Cli::parse_from(words).global.parallel, 2);
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! `tar://`: an image archive of any kind, itself compressed or not.
+
+use std::fs::File;
+use std::io::BufReader;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::docker_save;
+use super::members::{Members, compression};
+use super::oci_layout;
+use super::tar_index::TarIndex;
+use crate::blob::{Decoder, from_io, transfer};
+use crate::context::Context;
+use crate::error::{Error, Kind, Result};
+use crate::image::{Compression, Image, Platform, Section};
+
+/// All images of an archive.
+pub fn open(path: &Path, platform: &Platform, context: &Context) -> Result<Vec<Image>> {
+    let index = index(path, context)?;
+    if index.contains("manifest.json") {
+        let entries = docker_save::read(&index, "manifest.json")?;
+        let images = entries.iter().map(|entry| docker_save::images(&index, entry));
+        return Ok(images.collect::<Result<Vec<_>>>()?.concat());
+    }
+    if index.contains(oci_layout::INDEX) {
+        return oci_layout::images(&index, platform);
+    }
+    let error =
+        Error::source(format!("{}: holds neither manifest.json nor index.json", index.place()));
+    Err(if index.contains("repositories") {
+        error.hint("docker before 1.10 wrote it; 'docker load' it and 'docker save' it again")
+    } else {
+        error.hint("is it an image? 'docker save' and 'skopeo copy' write archives that are")
+    })
+}
+
+/// The members of an archive. One that is compressed as a whole is decompressed to a temporary
+/// file first: its members cannot be reached otherwise.
+pub fn index(path: &Path, context: &Context) -> Result<TarIndex> {
+    let place = format!("'{}'", path.display());
+    let fail = |cause: &std::io::Error| Error::io(Kind::Source, "open", path.display(), cause);
+    let file = File::open(path).map_err(|cause| fail(&cause))?;
+    let metadata = file.metadata().map_err(|cause| fail(&cause))?;
+    if !metadata.is_file() {
+        return Err(Error::source(format!("{place} is not a regular file")));
+    }
+    let whole = Section { file: Arc::new(file), offset: 0, size: metadata.len() };
+    let file = match compression(&whole, &place)? {
+        Compression::None => whole.file,
+        compressed => Arc::new(decompress(&whole.file, compressed, &place, context)?),
+    };
+    TarIndex::read(file, place)
+}
+
+fn decompress(
+    file: &Arc<File>,
+    compression: Compression,
+    place: &str,
+    context: &Context,
+) -> Result<File> {
+    let folder = &context.temp_dir;
+    let to = tempfile::tempfile_in(folder).map_err(|cause| {
+        Error::io(Kind::Destination, "create a temporary file in", folder.display(), &cause)
+            .hint("choose another folder with --temp-dir")
+    })?;
+    let from = BufReader::with_capacity(256 * 1024, &**file);
+    let mut decoder = Decoder::new(compression, from).map_err(|cause| from_io(cause, place))?;
+    transfer::copy(&mut decoder, &to, place, &context.cancel)?;
+    Ok(to)
+}

@@ -1,0 +1,159 @@
+//! `manifest.json` as `docker save` has written it since 1.10: a list of images, each with its
+//! config, its tags and its layers.
+
+use serde::Deserialize;
+
+use super::members::{Members, compression};
+use crate::error::{Error, Result};
+use crate::image::{Digest, Image, ImageName, Layer, config};
+use crate::registry::manifest::LARGEST_MANIFEST;
+
+/// One image of the list.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Entry {
+    config: String,
+    repo_tags: Option<Vec<String>>,
+    layers: Option<Vec<String>>,
+}
+
+impl Entry {
+    /// The config's file.
+    #[must_use]
+    pub fn config(&self) -> &str {
+        &self.config
+    }
+
+    /// The layers' files, lowest first.
+    #[must_use]
+    pub fn layers(&self) -> &[String] {
+        self.layers.as_deref().unwrap_or_default()
+    }
+
+    /// The first tag, where there is one that is a name.
+    #[must_use]
+    pub fn first_name(&self) -> Option<ImageName> {
+        ImageName::parse(self.repo_tags.as_ref()?.first()?).ok()
+    }
+
+    /// What an image without a tag is catalogued under.
+    #[must_use]
+    pub fn config_digest(&self) -> String {
+        promised(&self.config).map_or_else(String::new, |digest| digest.to_string())
+    }
+}
+
+/// What an excused config says of itself.
+pub const REWRITTEN: &str =
+    "the config was rewritten by occystrap 0.4, so that its bytes do not match its name";
+
+/// Read a manifest file. Errors when it is not there, `null`, not of its form, or over 4 MiB.
+pub fn read(members: &dyn Members, name: &str) -> Result<Vec<Entry>> {
+    let place = members.place();
+    let limit = LARGEST_MANIFEST as u64;
+    let bytes = members.read(name, limit)?.ok_or_else(|| {
+        Error::source(format!("{place}: holds no {name}"))
+            .hint("is it an image? 'docker save' and 'skopeo copy' write archives that are")
+    })?;
+    let entries: Option<Vec<Entry>> = serde_json::from_slice(&bytes).map_err(|cause| {
+        Error::source(format!("{place}: {name} is not a list of images: {cause}"))
+    })?;
+    match entries {
+        Some(entries) if !entries.is_empty() => Ok(entries),
+        Some(_) => Err(Error::source(format!("{place}: {name} lists no image"))),
+        None => {
+            Err(Error::source(format!("{place}: {name} is null, a list of images was expected")))
+        }
+    }
+}
+
+/// The images of an entry: one for each tag, or one without a name.
+pub fn images(members: &dyn Members, entry: &Entry) -> Result<Vec<Image>> {
+    let mut names = (entry.repo_tags.iter().flatten())
+        .map(|tag| ImageName::parse(tag).map_err(|error| error.within(members.place())))
+        .collect::<Result<Vec<_>>>()?;
+    if names.is_empty() {
+        // As `docker save` of an image ID leaves it.
+        names.push(ImageName { repository: "unknown".to_owned(), tag: None });
+    }
+    let image = image(members, entry, names.remove(0))?;
+    let others: Vec<Image> =
+        names.into_iter().map(|name| Image { name, ..image.clone() }).collect();
+    Ok(std::iter::once(image).chain(others).collect())
+}
+
+/// The image of an entry, under a name.
+pub fn image(members: &dyn Members, entry: &Entry, name: ImageName) -> Result<Image> {
+    let place = members.place();
+    let bytes = members.require_bytes(&entry.config, "config", config::LARGEST_CONFIG)?;
+    let mut config_note = None;
+    if let Some(expected) = promised(&entry.config)
+        && let Err(error) = config::check_digest(&bytes, expected, place)
+    {
+        if !is_rewritten(&bytes) {
+            return Err(error.hint("the config was changed after it was written"));
+        }
+        config_note = Some(REWRITTEN.to_owned());
+    }
+    let parsed = config::parse(&bytes, place)?;
+    let names = entry.layers();
+    if names.len() != parsed.diff_ids.len() {
+        return Err(Error::mismatch(
+            format!("{place}: number of layers in the manifest"),
+            format!("{} (the config's diff-ids)", parsed.diff_ids.len()),
+            names.len(),
+        ));
+    }
+    let layers = names.iter().zip(&parsed.diff_ids).enumerate().map(|(index, (name, diff_id))| {
+        let section = members.require(name, "layer")?;
+        let place = format!("{place}: layer {} of {} ('{name}')", index + 1, names.len());
+        let compression = compression(&section, &place)?;
+        // Docker 25+ names a blob by its digest; other names promise nothing of the stored form.
+        let digest = if name.starts_with("blobs/") { promised(name) } else { None };
+        Ok(Layer::in_file(section, *diff_id, digest, compression, place))
+    });
+    Ok(Image {
+        name,
+        platform: parsed.platform,
+        id: Digest::of(&bytes),
+        layers: layers.collect::<Result<_>>()?,
+        config: bytes,
+        config_note,
+    })
+}
+
+/// The digest that a file name promises: `<hex>.json`, `sha256:<hex>`, `blobs/sha256/<hex>`.
+pub fn promised(name: &str) -> Option<Digest> {
+    let base = name.rsplit('/').next()?;
+    let base = base.strip_suffix(".json").unwrap_or(base);
+    Digest::from_hex(base.strip_prefix("sha256:").unwrap_or(base)).ok()
+}
+
+/// Whether a config is in the form in which 0.4.17 wrote it to a directory: parsed, and dumped
+/// with sorted keys and an indent of four. Anything else that does not match is damaged.
+pub fn is_rewritten(bytes: &[u8]) -> bool {
+    let Ok(value) = serde_json::from_slice::<serde_json::Value>(bytes) else { return false };
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    let mut dumped = Vec::new();
+    let mut serializer = serde_json::Serializer::with_formatter(&mut dumped, formatter);
+    if serde::Serialize::serialize(&value, &mut serializer).is_err() {
+        return false;
+    }
+    // Python writes everything that is not ASCII as \u escapes, and empty lists on one line.
+    escape_non_ascii(&String::from_utf8_lossy(&dumped)).as_bytes() == bytes
+}
+
+fn escape_non_ascii(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_ascii() {
+            escaped.push(c);
+        } else {
+            let mut units = [0; 2];
+            for unit in c.encode_utf16(&mut units) {
+                escaped.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    escaped
+}

@@ -1,0 +1,72 @@
+//! A set of named files with an image in it: an archive's members or a directory's files.
+
+use std::os::unix::fs::FileExt;
+
+use bytes::Bytes;
+
+use crate::error::{Error, Kind, Result};
+use crate::image::{Compression, Section};
+
+/// Files by name. The names come from a manifest, which is hostile.
+pub trait Members {
+    /// Where the bytes of a file are; `None` when there is none of that name.
+    fn section(&self, name: &str) -> Result<Option<Section>>;
+
+    /// How errors call the whole: `'x.tar'`.
+    fn place(&self) -> &str;
+
+    /// A small file, whole.
+    fn read(&self, name: &str, limit: u64) -> Result<Option<Bytes>> {
+        let Some(section) = self.section(name)? else { return Ok(None) };
+        let place = self.place();
+        if section.size > limit {
+            let what = format!("{place}: size of '{name}'");
+            return Err(Error::mismatch(what, format!("at most {limit} bytes"), section.size));
+        }
+        let mut bytes = vec![0; usize::try_from(section.size).unwrap_or_default()];
+        section.file.read_exact_at(&mut bytes, section.offset).map_err(|cause| {
+            Error::io(Kind::Source, "read", format!("{name} in {place}"), &cause)
+        })?;
+        Ok(Some(bytes.into()))
+    }
+
+    /// A file that a manifest names and that must be there.
+    fn require(&self, name: &str, what: &str) -> Result<Section> {
+        check_name(name, what, self.place())?;
+        self.section(name)?.ok_or_else(|| missing(name, what, self.place()))
+    }
+
+    /// A small file that a manifest names and that must be there.
+    fn require_bytes(&self, name: &str, what: &str, limit: u64) -> Result<Bytes> {
+        check_name(name, what, self.place())?;
+        self.read(name, limit)?.ok_or_else(|| missing(name, what, self.place()))
+    }
+}
+
+fn missing(name: &str, what: &str, place: &str) -> Error {
+    Error::source(format!("{place}: {what} '{name}' is named in the manifest and is not there"))
+        .hint("the archive or directory is incomplete; save it again")
+}
+
+/// Names in a manifest stay inside: relative, without `..`.
+fn check_name(name: &str, what: &str, place: &str) -> Result<()> {
+    let inside =
+        !name.is_empty() && !name.starts_with('/') && name.split('/').all(|part| part != "..");
+    if inside {
+        return Ok(());
+    }
+    Err(Error::source(format!(
+        "{place}: {what} '{name}' in the manifest leads out of the archive or directory"
+    )))
+}
+
+/// What the first bytes of a layer say of its compression.
+pub fn compression(section: &Section, place: &str) -> Result<Compression> {
+    let mut magic = [0; Compression::MAGIC_LENGTH];
+    let length = magic.len().min(usize::try_from(section.size).unwrap_or(magic.len()));
+    section
+        .file
+        .read_exact_at(&mut magic[..length], section.offset)
+        .map_err(|cause| Error::io(Kind::Source, "read", place, &cause))?;
+    Ok(Compression::detect(&magic[..length]))
+}

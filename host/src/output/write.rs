@@ -1,0 +1,166 @@
+//! One image through one plugin, from `open` to the commit.
+
+use std::path::PathBuf;
+
+use super::ahead::{self, Taken};
+use super::destination::Destination;
+use super::layer_blob::Form;
+use super::staging::Staging;
+use crate::cancel::Cancel;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::image::{Compression, Image};
+use crate::plugin::bindings::writer;
+use crate::plugin::capability::blobs::Blob;
+use crate::plugin::description::Target as Kind;
+use crate::plugin::state::violation;
+use crate::plugin::{Plugin, WriteSession};
+use crate::receipt::{self, ImageIdentity, PluginIdentity, Receipt};
+
+/// Where an image goes.
+#[derive(Clone)]
+pub struct Target {
+    /// Who writes.
+    pub plugin: Plugin,
+    /// What the user named.
+    pub path: PathBuf,
+    /// Checked, with defaults.
+    pub options: Vec<(String, String)>,
+    /// The URI, without secrets.
+    pub display: String,
+}
+
+/// What became of a write.
+pub struct Written {
+    /// What must be found from now on.
+    pub receipt: Receipt,
+    /// Bytes that were written; layers found at the destination do not count.
+    pub bytes: u64,
+}
+
+/// Ends what runs ahead when the session is given up.
+struct Abandon(Cancel);
+
+impl Drop for Abandon {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+/// Write an image. On any error, and when the receipt is refused, the destination is as it was.
+pub fn write(image: &Image, source: &str, target: &Target, context: &Context) -> Result<Written> {
+    let context = Context { cancel: context.cancel.child(), ..context.clone() };
+    let _abandon = Abandon(context.cancel.clone());
+    let staging = target.stage(context.durable)?;
+    let destination = staging.destination().clone();
+    let name = target.plugin.description().name.clone();
+
+    let mut session = target.plugin.write(staging, &context.cancel)?;
+    session.open(&request(image, target))?;
+    let taken = plan(&mut session, image, &name, &context)?;
+    session.write_config(config(image))?;
+    let indices: Vec<usize> = taken.iter().map(|taken| taken.index).collect();
+    for (index, blob) in indices.into_iter().zip(ahead::start(taken, &destination, &context)?) {
+        let number = u32::try_from(index).unwrap_or(u32::MAX);
+        session.write_layer(number, image.layers[index].diff_id, Blob::Layer(Box::new(blob)))?;
+    }
+    let (raw, journal, staging) = session.finalize()?;
+
+    let (expectations, state) = receipt::accept(&name, raw, image, &journal)?;
+    context.cancel.check()?;
+    staging.commit()?;
+    let bytes = journal.bytes_written();
+    let receipt = Receipt {
+        occystrap_receipt: receipt::VERSION,
+        plugin: PluginIdentity {
+            name,
+            version: target.plugin.description().version.clone(),
+            sha256: target.plugin.sha256(),
+            wit: receipt::WIT_VERSION.to_owned(),
+        },
+        source: source.to_owned(),
+        destination: target.display.clone(),
+        image: ImageIdentity {
+            name: image.name.repository.clone(),
+            tag: image.name.tag.clone(),
+            id: image.id,
+        },
+        expectations,
+        journal: journal.into_written(),
+        state,
+    };
+    Ok(Written { receipt, bytes })
+}
+
+impl Target {
+    fn stage(&self, durable: bool) -> Result<Staging> {
+        match self.plugin.description().destination {
+            Kind::Directory => Staging::for_directory(&self.path, durable),
+            Kind::File => Ok(Staging::new(Destination::file(&self.path)?, durable)),
+        }
+    }
+}
+
+fn request(image: &Image, target: &Target) -> writer::Request {
+    writer::Request {
+        name: writer::ImageName {
+            repository: image.name.repository.clone(),
+            tag: image.name.tag.clone(),
+        },
+        options: target.options.clone(),
+    }
+}
+
+fn config(image: &Image) -> Blob {
+    Blob::Config {
+        media_type: "application/vnd.oci.image.config.v1+json",
+        bytes: image.config.clone(),
+        digest: image.id,
+    }
+}
+
+/// Ask the plugin which layers it takes, and in which form.
+fn plan(
+    session: &mut WriteSession,
+    image: &Image,
+    plugin: &str,
+    context: &Context,
+) -> Result<Vec<Taken>> {
+    let summaries: Vec<writer::LayerSummary> = (image.layers.iter())
+        .map(|layer| writer::LayerSummary {
+            diff_id: Some(layer.diff_id.to_string()),
+            media_type: layer.media_type.clone(),
+            size: layer.size,
+            digest: layer.digest.map(|digest| digest.to_string()),
+        })
+        .collect();
+    let decisions = session.plan(&summaries)?;
+    if decisions.len() != image.layers.len() {
+        let (layers, found) = (image.layers.len(), decisions.len());
+        return Err(violation(
+            plugin,
+            format!("it planned {found} layers, the image has {layers}"),
+        ));
+    }
+    let mut taken = Vec::new();
+    for (index, (layer, decision)) in image.layers.iter().zip(decisions).enumerate() {
+        let form = match decision {
+            writer::Decision::Skip => continue,
+            writer::Decision::Take(writer::Form::Stored) => Form::Stored,
+            writer::Decision::Take(writer::Form::Uncompressed) => Form::Uncompressed,
+        };
+        // Only the size of what is stored is known; the uncompressed size comes with the bytes.
+        let plain = layer.media_type == Compression::None.layer_media_type();
+        let total = (plain || form == Form::Stored).then_some(layer.size);
+        let label = format!("layer {}/{}", index + 1, image.layers.len());
+        let progress = context.progress.layer(&label, total);
+        taken.push(Taken { index, layer: layer.clone(), form, progress });
+    }
+    Ok(taken)
+}
+
+/// A destination holds one image, and there are several.
+pub fn several_images(target: &Target, images: usize, names: &str) -> Error {
+    Error::usage(format!("the source holds {images} images, '{}' can hold one", target.display))
+        .hint(format!("choose one with ?image=NAME on the source: {names}"))
+}

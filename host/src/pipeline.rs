@@ -1,0 +1,250 @@
+//! The flow: a source's images, through an output plugin, to a verdict each.
+//!
+//!     source -> images -> (write -> receipt -> verify -> report), each -> run
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::image::Image;
+use crate::input::{self, Source};
+use crate::output::write::{Target, several_images};
+use crate::output::{self, Written};
+use crate::plugin::description::Target as Destination;
+use crate::plugin::{Catalog, Plugin};
+use crate::receipt::{Receipt, Role};
+use crate::report::{ImageReport, Run};
+use crate::uri::Uri;
+use crate::verify::{self, Level, Verification, derive};
+
+/// What `occystrap process` was asked to do.
+pub struct Process {
+    /// From where.
+    pub source: Source,
+    /// To where.
+    pub target: Target,
+    /// How far to verify; `None` for not at all.
+    pub level: Option<Level>,
+    /// Where to keep the receipt.
+    pub receipt: Option<PathBuf>,
+    /// How many images are moved side by side.
+    pub image_parallel: usize,
+}
+
+/// Move every image of a source, and prove that each landed. What goes wrong is in the report.
+pub fn process(request: &Process, context: &Context) -> Run {
+    let started = Instant::now();
+    let images = match request.source.open(context).and_then(|images| check_fit(request, images)) {
+        Ok(images) => images,
+        Err(error) => {
+            let report = ImageReport::failed(
+                &request.source.display,
+                &request.target.display,
+                error,
+                context,
+            );
+            return Run::new(vec![report], started.elapsed());
+        }
+    };
+    let reports = in_parallel(&images, request.image_parallel, |image| {
+        process_image(request, image, context)
+    });
+    Run::new(reports, started.elapsed())
+}
+
+fn process_image(request: &Process, image: &Image, context: &Context) -> ImageReport {
+    let started = Instant::now();
+    let (source, target) = (&request.source.display, &request.target);
+    let mut report = ImageReport::started(source, &target.display, &image.name);
+    let outcome = output::write(image, source, target, context)
+        .and_then(|written| keep_receipt(request, written))
+        .and_then(|written| prove(request, &written, context).map(|proof| (written, proof)));
+    match outcome {
+        Ok((written, proof)) => {
+            report.landed(&written.receipt, proof, image.config_note.as_deref())
+        }
+        Err(error) => report.error = Some(error),
+    }
+    report.finish(started.elapsed(), context)
+}
+
+/// Verify what was just written, in a fresh instance that can only read.
+fn prove(request: &Process, written: &Written, context: &Context) -> Result<Option<Verification>> {
+    let Some(level) = request.level else { return Ok(None) };
+    let target = &request.target;
+    let repair = repair(&written.receipt);
+    let (plugin, path) = (&target.plugin, &target.path);
+    verify::verify(&written.receipt, plugin, path, level, Some(&repair), &context.cancel).map(Some)
+}
+
+fn keep_receipt(request: &Process, written: Written) -> Result<Written> {
+    if let Some(path) = &request.receipt {
+        written.receipt.write(path)?;
+    }
+    Ok(written)
+}
+
+/// Whether all these images can go there, before the first does.
+fn check_fit(request: &Process, images: Vec<Image>) -> Result<Vec<Image>> {
+    let target = &request.target;
+    if images.len() < 2 {
+        return Ok(images);
+    }
+    let names = input::names(&images);
+    if target.plugin.description().destination == Destination::File {
+        return Err(several_images(target, images.len(), &names));
+    }
+    let unique = target.options.iter().find(|(name, _)| name == "unique_names");
+    if unique.is_some_and(|(_, value)| value != "true") {
+        return Err(several_images(target, images.len(), &names)
+            .hint(format!("add ?unique_names=true to the destination, or choose one with ?image=NAME on the source: {names}")));
+    }
+    if request.receipt.is_some() {
+        return Err(Error::usage(format!(
+            "the source holds {} images, a receipt is about one",
+            images.len()
+        ))
+        .hint(format!("choose one with ?image=NAME on the source: {names}")));
+    }
+    Ok(images)
+}
+
+/// What `occystrap verify` was asked to look at.
+pub enum Subject {
+    /// A receipt, and the plugin that wrote it.
+    Receipt {
+        /// What must be there.
+        receipt: Box<Receipt>,
+        /// Who wrote it.
+        plugin: Plugin,
+        /// Where.
+        path: PathBuf,
+    },
+    /// A directory without a receipt.
+    Directory(PathBuf, String),
+    /// An archive without a receipt.
+    Tar(PathBuf, String),
+}
+
+/// Verify what was written earlier.
+pub fn verify_subject(subject: &Subject, level: Level, context: &Context) -> Result<Run> {
+    let started = Instant::now();
+    let reports = match subject {
+        Subject::Receipt { receipt, plugin, path } => {
+            let repair = repair(receipt);
+            let proof =
+                verify::verify(receipt, plugin, path, level, Some(&repair), &context.cancel)?;
+            let mut report = ImageReport::of_receipt(receipt);
+            report.landed(receipt, Some(proof), None);
+            vec![report.finish(started.elapsed(), context)]
+        }
+        Subject::Directory(path, display) => {
+            let found = derive::directory(path, level, &context.cancel)?;
+            found.into_iter().map(|found| ImageReport::found(display, found)).collect()
+        }
+        Subject::Tar(path, display) => {
+            let found = derive::tar(path, level, context)?;
+            found.into_iter().map(|found| ImageReport::found(display, found)).collect()
+        }
+    };
+    Ok(Run::new(reports, started.elapsed()))
+}
+
+/// What to verify, from what the user typed: a receipt's path, or a URI.
+pub fn subject(text: &str, catalog: &Catalog) -> Result<Subject> {
+    if !text.contains("://") {
+        let receipt = Receipt::read(text.as_ref())?;
+        let uri = Uri::parse(&receipt.destination)?;
+        let plugin = catalog.for_scheme(&uri.scheme)?;
+        if plugin.sha256() != receipt.plugin.sha256 {
+            tracing::warn!(
+                "the receipt is of plugin '{}' {}, this is {}",
+                receipt.plugin.name,
+                receipt.plugin.sha256.short(),
+                plugin.sha256().short()
+            );
+        }
+        return Ok(Subject::Receipt {
+            receipt: Box::new(receipt),
+            plugin,
+            path: PathBuf::from(uri.rest),
+        });
+    }
+    let uri = Uri::parse(text)?;
+    uri.check_options("target", &["unique_names", "checksums"])?;
+    let (path, display) = (PathBuf::from(&uri.rest), uri.display());
+    match uri.scheme.as_str() {
+        "dir" => Ok(Subject::Directory(path, display)),
+        "tar" => Ok(Subject::Tar(path, display)),
+        scheme => Err(Error::usage(format!("verifying '{scheme}://' is not yet supported"))
+            .hint("this version verifies dir://, tar:// and receipts")),
+    }
+}
+
+/// Resolve a destination URI: its plugin, its path, its options.
+pub fn target(uri: &Uri, catalog: &Catalog) -> Result<Target> {
+    let plugin = catalog.for_scheme(&uri.scheme)?;
+    if uri.rest.is_empty() {
+        return Err(Error::usage(format!("'{}://' needs a path", uri.scheme)));
+    }
+    if uri.scheme == "dir" && uri.option("expand").is_some() {
+        return Err(Error::usage("option 'expand' of 'dir://' is not yet supported"));
+    }
+    let options = plugin.description().options(&uri.options, &uri.scheme)?;
+    Ok(Target { options, path: PathBuf::from(&uri.rest), display: uri.display(), plugin })
+}
+
+/// The command that mends a destination.
+fn repair(receipt: &Receipt) -> String {
+    format!("occystrap process {} {}", quote(&receipt.source), quote(&receipt.destination))
+}
+
+/// A word for a POSIX shell.
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
+/// Bytes of config and layers that a receipt covers.
+#[must_use]
+pub fn landed_bytes(receipt: &Receipt) -> u64 {
+    let counted = receipt
+        .expectations
+        .iter()
+        .filter(|expectation| matches!(expectation.role, Role::Config | Role::Layer(_)));
+    counted.filter_map(|expectation| expectation.size).sum()
+}
+
+fn in_parallel(
+    images: &[Image],
+    workers: usize,
+    work: impl Fn(&Image) -> ImageReport + Sync,
+) -> Vec<ImageReport> {
+    if images.len() < 2 {
+        return images.iter().map(work).collect();
+    }
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..workers.clamp(1, images.len()) {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(image) = images.get(index) else { break };
+                    let report = work(image);
+                    done.lock().unwrap_or_else(PoisonError::into_inner).push((index, report));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
+    done.sort_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, report)| report).collect()
+}

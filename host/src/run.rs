@@ -1,0 +1,220 @@
+//! From a parsed command line to an exit code.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::CommandFactory;
+
+use crate::cancel::Cancel;
+use crate::cli::{Cli, Command, Global, OutputFormat, PluginCommand, Process, Verify};
+use crate::context::Context;
+use crate::error::{Error, Kind, Result};
+use crate::image::Platform;
+use crate::input::Source;
+use crate::pipeline;
+use crate::plugin::description::parse_boolean;
+use crate::plugin::{Catalog, Plugin, PluginEngine};
+use crate::progress::Progress;
+use crate::registry::{Client, Counters, Settings};
+use crate::report::Run;
+use crate::uri::Uri;
+use crate::verify::Level;
+
+/// Do what was asked, and say how it went: results on `out`, everything else on `err`.
+pub fn run(
+    cli: Cli,
+    cancel: &Cancel,
+    runtime: &tokio::runtime::Handle,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<u8> {
+    let Cli { command, global } = cli;
+    not_yet(&global, &command)?;
+    let printed =
+        |cause: io::Error| Error::io(Kind::Destination, "write to", "standard output", &cause);
+    match command {
+        Command::Process(process) => {
+            let context = context(&global, process.fsync, cancel, runtime)?;
+            let run = prepare(&global, &process, &context)
+                .map(|request| pipeline::process(&request, &context))?;
+            report(&run, &global, out, err).map_err(printed)?;
+            Ok(run.exit_code(process.strict))
+        }
+        Command::Verify(Verify { target, fast }) => {
+            let context = context(&global, false, cancel, runtime)?;
+            let subject = pipeline::subject(&target, &catalog(&global)?)?;
+            let level = if fast { Level::Fast } else { Level::Full };
+            let run = pipeline::verify_subject(&subject, level, &context)?;
+            report(&run, &global, out, err).map_err(printed)?;
+            Ok(run.exit_code(true))
+        }
+        Command::Plugin { command: PluginCommand::List } => {
+            let plugins = catalog(&global)?.all()?;
+            plugins.iter().try_for_each(|plugin| list(plugin, out)).map_err(printed)?;
+            Ok(0)
+        }
+        Command::Plugin { command: PluginCommand::Show { plugin } } => {
+            show(&find(&plugin, &global)?, out).map_err(printed)?;
+            Ok(0)
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "occystrap", out);
+            Ok(0)
+        }
+        Command::Man => {
+            clap_mangen::Man::new(Cli::command()).render(out).map_err(printed)?;
+            Ok(0)
+        }
+        Command::Plugin { .. } | Command::Check(_) | Command::Info(_) | Command::Search(_) => {
+            Err(Error::usage("this command is not yet supported"))
+        }
+    }
+}
+
+/// What this version does not do is said, not ignored.
+fn not_yet(global: &Global, command: &Command) -> Result<()> {
+    if global.compression.is_some() {
+        return Err(Error::usage("--compression is not yet supported")
+            .hint("it is for registry outputs, which come in a later version"));
+    }
+    if global.layer_cache.is_some() {
+        return Err(Error::usage("--layer-cache is not yet supported"));
+    }
+    match command {
+        Command::Process(process) if !process.filter.is_empty() => {
+            Err(Error::usage("filters (-f) are not yet supported"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipeline::Process> {
+    let platform = Platform {
+        os: global.os.clone(),
+        architecture: global.architecture.clone(),
+        variant: global.variant.clone().filter(|variant| !variant.is_empty()),
+    };
+    let uri = Uri::parse(&process.source)?;
+    let source = Source::parse(&uri, &platform, |uri| client(global, uri, &context.cancel))?;
+    let mut context_of_source = uri.option("max_workers").map(str::parse::<u16>);
+    if let Some(Err(_)) = context_of_source.take() {
+        return Err(Error::usage("option 'max_workers' of a URI must be a number"));
+    }
+    let target = pipeline::target(&Uri::parse(&process.destination)?, &catalog(global)?)?;
+    Ok(pipeline::Process {
+        source,
+        target,
+        level: process.level(|name| std::env::var(name).ok()),
+        receipt: process.receipt.clone(),
+        image_parallel: global.image_parallel.into(),
+    })
+}
+
+/// The registry client, from the command line and what a URI says of its own.
+fn client(global: &Global, uri: &Uri, cancel: &Cancel) -> Result<Client> {
+    let own = |name: &str| uri.option(name).map(str::to_owned);
+    let insecure = match uri.option("insecure") {
+        None => global.insecure,
+        Some(value) => parse_boolean(value).ok_or_else(|| {
+            Error::usage(format!("option 'insecure': expected true or false, found '{value}'"))
+        })?,
+    };
+    let login = uri.credentials.clone().or_else(|| own("username").zip(own("password")));
+    let (username, password) = match login {
+        Some((username, password)) => (Some(username), Some(password)),
+        None => (global.username.clone(), global.password.clone()),
+    };
+    let settings = Settings {
+        username,
+        password,
+        authfile: global.authfile.clone(),
+        insecure,
+        ca_bundle: global.ca_bundle.clone(),
+        retries: global.retries,
+        rate_limit: global.rate_limit,
+        ..Settings::default()
+    };
+    Client::new(&settings, cancel.clone())
+}
+
+fn context(
+    global: &Global,
+    durable: bool,
+    cancel: &Cancel,
+    runtime: &tokio::runtime::Handle,
+) -> Result<Context> {
+    let temp_dir = global.temp_dir.clone().unwrap_or_else(std::env::temp_dir);
+    if !temp_dir.is_dir() {
+        return Err(Error::usage(format!(
+            "the temporary folder '{}' is not there",
+            temp_dir.display()
+        )));
+    }
+    Ok(Context {
+        runtime: runtime.clone(),
+        cancel: cancel.clone(),
+        progress: if global.quiet { Progress::hidden() } else { Progress::on_terminal() },
+        counters: Arc::new(Counters::default()),
+        parallel: global.parallel.into(),
+        temp_dir,
+        durable,
+    })
+}
+
+fn catalog(global: &Global) -> Result<Catalog> {
+    Catalog::new(PluginEngine::new()?, &global.plugin)
+}
+
+fn report(run: &Run, global: &Global, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<()> {
+    match global.output_format {
+        OutputFormat::Text => run.write_text(err, global.quiet),
+        OutputFormat::Json => run.write_json(out),
+    }
+}
+
+fn find(name: &str, global: &Global) -> Result<Plugin> {
+    if name.contains(['/', '.']) {
+        let bytes = std::fs::read(name)
+            .map_err(|cause| Error::io(Kind::Plugin, "read the plugin", name, &cause))?;
+        return Plugin::load(
+            &PluginEngine::new()?,
+            &PathBuf::from(name).display().to_string(),
+            &bytes,
+        );
+    }
+    let plugins = catalog(global)?.all()?;
+    plugins.into_iter().find(|plugin| plugin.description().name == name).ok_or_else(|| {
+        Error::usage(format!("there is no plugin '{name}'"))
+            .hint("'occystrap plugin list' shows what there is; a file is named with its path")
+    })
+}
+
+fn list(plugin: &Plugin, out: &mut dyn Write) -> io::Result<()> {
+    let description = plugin.description();
+    let schemes: Vec<String> =
+        plugin.schemes().iter().map(|scheme| format!("{scheme}://")).collect();
+    writeln!(out, "{:<8} {:<22} {}", description.name, schemes.join(" "), description.summary)
+}
+
+fn show(plugin: &Plugin, out: &mut dyn Write) -> io::Result<()> {
+    let description = plugin.description();
+    writeln!(out, "{} {}", description.name, description.version)?;
+    writeln!(out, "  {}", description.summary)?;
+    writeln!(out, "  component  {}", plugin.sha256())?;
+    for scheme in plugin.schemes() {
+        writeln!(out, "  writes to  {scheme}://PATH")?;
+    }
+    for option in &description.options {
+        writeln!(out, "  option     {}={}: {}", option.name, option.default, option.summary)?;
+    }
+    writeln!(out, "It may:")?;
+    for permission in plugin.permissions().iter().filter(|permission| !permission.words.is_empty())
+    {
+        writeln!(out, "  - {} ({})", permission.words, permission.interface)?;
+    }
+    writeln!(
+        out,
+        "It cannot do anything else: no network, no other files, no environment, no clock."
+    )
+}

@@ -1,0 +1,201 @@
+//! `scheme://rest?option=value&...`, as users type it.
+//!
+//! What it refuses: no scheme, an option without a value's place, an option given twice. What it
+//! hides: `user:password@` in everything that is shown.
+
+use crate::error::{Error, Result};
+
+/// A parsed URI.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Uri {
+    /// Lower case, aliases resolved.
+    pub scheme: String,
+    /// User and password, as a registry URI may carry them.
+    pub credentials: Option<(String, String)>,
+    /// Everything between `scheme://` and `?`, without credentials, percent-decoded.
+    pub rest: String,
+    /// In the order given.
+    pub options: Vec<(String, String)>,
+}
+
+impl Uri {
+    /// Parse what the user typed.
+    pub fn parse(text: &str) -> Result<Self> {
+        // 0.4.17 took `tar:foo.tar` as well.
+        let (scheme, rest) = text
+            .split_once("://")
+            .or_else(|| text.split_once(':'))
+            .filter(|(scheme, _)| is_scheme(scheme))
+            .ok_or_else(|| {
+                Error::usage(format!("'{}' is not a URI", hide_credentials(text)))
+                    .hint("expected scheme://..., such as registry://docker.io/library/busybox:latest or tar:///tmp/x.tar")
+            })?;
+        let (rest, query) = match rest.split_once('?') {
+            Some((rest, query)) => (rest, query),
+            None => (rest, ""),
+        };
+        let scheme = match scheme.to_ascii_lowercase().as_str() {
+            "file" => "tar".to_owned(),
+            "directory" => "dir".to_owned(),
+            other => other.to_owned(),
+        };
+        let (credentials, rest) = split_credentials(rest);
+        let rest = match rest.strip_prefix("localhost/") {
+            // tar://localhost/path is tar:///path (RFC 8089 writes file URIs so).
+            Some(path) if matches!(scheme.as_str(), "tar" | "dir") => format!("/{}", decode(path)),
+            _ => decode(rest),
+        };
+        Ok(Self { credentials, rest, options: parse_query(query)?, scheme })
+    }
+
+    /// The value of an option.
+    #[must_use]
+    pub fn option(&self, name: &str) -> Option<&str> {
+        self.options.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Errors when there is an option that is not among `known`.
+    pub fn check_options(&self, role: &str, known: &[&str]) -> Result<()> {
+        match self.options.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            None => Ok(()),
+            Some((name, _)) => {
+                let message = format!("{role} '{}://' has no option '{name}'", self.scheme);
+                Err(Error::usage(message).hint(format!("its options are: {}", known.join(", "))))
+            }
+        }
+    }
+
+    /// The URI without credentials, for messages, receipts and logs.
+    #[must_use]
+    pub fn display(&self) -> String {
+        let secret = |name: &str| matches!(name, "password" | "username" | "token");
+        let options: Vec<String> = (self.options.iter())
+            .filter(|(name, _)| !secret(name))
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let query =
+            if options.is_empty() { String::new() } else { format!("?{}", options.join("&")) };
+        format!("{}://{}{query}", self.scheme, self.rest)
+    }
+}
+
+impl std::fmt::Debug for Uri {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.display())
+    }
+}
+
+/// RFC 3986, 3.1.
+fn is_scheme(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+}
+
+fn split_credentials(rest: &str) -> (Option<(String, String)>, &str) {
+    let authority = rest.split('/').next().unwrap_or(rest);
+    // Only what has a colon before the '@' is a login: `image@sha256:...` is not.
+    match authority
+        .rsplit_once('@')
+        .and_then(|(login, _)| login.split_once(':').map(|pair| (login.len(), pair)))
+    {
+        Some((length, (user, password))) => {
+            (Some((decode(user), decode(password))), &rest[length + 1..])
+        }
+        None => (None, rest),
+    }
+}
+
+fn hide_credentials(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((_, rest)) if text.contains(':') => format!("...@{rest}"),
+        _ => text.to_owned(),
+    }
+}
+
+fn parse_query(query: &str) -> Result<Vec<(String, String)>> {
+    let mut options: Vec<(String, String)> = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let Some((name, value)) = pair.split_once('=') else {
+            return Err(Error::usage(format!("option '{}' in a URI has no value", decode(pair)))
+                .hint("options are written ?name=value&name=value"));
+        };
+        let name = decode(name);
+        if options.iter().any(|(known, _)| *known == name) {
+            return Err(Error::usage(format!("option '{name}' is given twice in a URI")));
+        }
+        options.push((name, decode(value)));
+    }
+    Ok(options)
+}
+
+/// Percent-decoding; a percent sign that starts no escape stands for itself, as in 0.4.17.
+fn decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let escape = (bytes[at] == b'%')
+            .then(|| bytes.get(at + 1..at + 3))
+            .flatten()
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match escape {
+            Some(byte) => {
+                decoded.push(byte);
+                at += 3;
+            }
+            None => {
+                decoded.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_users_type() {
+        let uri =
+            Uri::parse("registry://user:p%40ss@host:5000/a/b:1?arch=arm64&variant=v8").unwrap();
+        assert_eq!(uri.rest, "host:5000/a/b:1");
+        assert_eq!(uri.credentials, Some(("user".into(), "p@ss".into())));
+        assert_eq!(uri.option("variant"), Some("v8"));
+        assert_eq!(uri.display(), "registry://host:5000/a/b:1?arch=arm64&variant=v8");
+        assert_eq!(Uri::parse("tar:foo.tar").unwrap().rest, "foo.tar");
+        assert_eq!(Uri::parse("file:///x%20y.tar").unwrap(), Uri::parse("tar:///x y.tar").unwrap());
+        assert_eq!(Uri::parse("directory://localhost/x").unwrap().rest, "/x");
+        assert_eq!(Uri::parse("tar://100%.tar").unwrap().rest, "100%.tar");
+    }
+
+    #[test]
+    fn a_digest_is_no_login() {
+        let digest = "registry://host/image@sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        let uri = Uri::parse(digest).unwrap();
+        assert_eq!(uri.credentials, None);
+        assert_eq!(uri.display(), digest);
+    }
+
+    #[test]
+    fn mistakes_are_named_without_the_password() {
+        for bad in ["foo.tar", "", "://x", "tar:///x?a", "tar:///x?a=1&a=2", "1x://y"] {
+            let error = Uri::parse(bad).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{bad}");
+        }
+        let error = Uri::parse("user:secret@host/x y").map(|uri| uri.display());
+        assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_typed_makes_it_panic(text in "\\PC*") {
+            if let Ok(uri) = Uri::parse(&text) {
+                let _ = uri.display();
+            }
+        }
+    }
+}

@@ -1,0 +1,303 @@
+//! The host's own look at every expectation that it understands.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::Value;
+
+use super::Level;
+use super::memory::Memory;
+use super::object::{Object, Status};
+use crate::cancel::Cancel;
+use crate::error::{Result, io_reason};
+use crate::image::Digest;
+use crate::output::{Destination, WrittenFile};
+use crate::receipt::{Expectation, Place, Role};
+
+/// The largest JSON that is parsed to see whether it is JSON. A catalog of 100,000 images is a
+/// tenth of it.
+const LARGEST_JSON: u64 = 64 * 1024 * 1024;
+
+/// Look at everything. At [`Level::Full`], all that will be compared is hashed first, on all
+/// cores, each byte once.
+pub fn objects(
+    expectations: &[Expectation],
+    journal: &[WrittenFile],
+    destination: &Destination,
+    level: Level,
+    memory: &Memory,
+    cancel: &Cancel,
+) -> Result<Vec<Object>> {
+    let framed = framed_paths(expectations);
+    if level == Level::Full {
+        hash_all(&wanted(expectations, journal, &framed), destination, memory, cancel)?;
+    }
+    let checker = Checker { destination, level, memory };
+    let mut objects: Vec<Object> =
+        expectations.iter().map(|expectation| checker.check(expectation)).collect();
+    for path in framed {
+        checker.check_framing(journal, path, &mut objects);
+    }
+    Ok(objects)
+}
+
+/// Files that consist of parts: what stands between the parts is checked as well.
+fn framed_paths(expectations: &[Expectation]) -> BTreeSet<&str> {
+    let parts = expectations.iter().filter(|expectation| match &expectation.place {
+        Place::Part { .. } => true,
+        Place::File { .. } => expectation.digest.is_none(),
+        Place::Entry { .. } => false,
+    });
+    parts.map(|expectation| expectation.place.path()).collect()
+}
+
+/// Path, offset and length of all that has a digest to compare with.
+fn wanted<'a>(
+    expectations: &'a [Expectation],
+    journal: &'a [WrittenFile],
+    framed: &BTreeSet<&'a str>,
+) -> BTreeMap<(&'a str, u64), u64> {
+    let named = expectations.iter().filter(|expectation| expectation.digest.is_some());
+    let named = named.filter_map(|expectation| match &expectation.place {
+        Place::File { path } => Some(((path.as_str(), 0), expectation.size?)),
+        Place::Part { path, offset, .. } => Some(((path.as_str(), *offset), expectation.size?)),
+        Place::Entry { .. } => None,
+    });
+    let files = journal.iter().filter(|file| framed.contains(file.path.as_str()));
+    let extents = files.flat_map(|file| {
+        file.extents.iter().map(|extent| ((file.path.as_str(), extent.offset), extent.size))
+    });
+    named.chain(extents).collect()
+}
+
+fn hash_all(
+    wanted: &BTreeMap<(&str, u64), u64>,
+    destination: &Destination,
+    memory: &Memory,
+    cancel: &Cancel,
+) -> Result<()> {
+    // Largest first, so that no core is left with one at the end.
+    let mut jobs: Vec<_> = wanted.iter().collect();
+    jobs.sort_by_key(|(_, size)| std::cmp::Reverse(**size));
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(((path, offset), size)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            // What cannot be read is found and named again when it is compared.
+            if let Ok(file) = destination.open(path) {
+                let _ = memory.hash(&file, path, *offset, **size, cancel);
+            }
+        }
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 1..cores.min(jobs.len().max(1)) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    cancel.check()
+}
+
+struct Checker<'a> {
+    destination: &'a Destination,
+    level: Level,
+    memory: &'a Memory,
+}
+
+impl Checker<'_> {
+    fn check(&self, expectation: &Expectation) -> Object {
+        let location = self.destination.display(&expectation.place.subject());
+        let mut object = Object::at(location).for_role(expectation.role);
+        (object.digest, object.size) = (expectation.digest, expectation.size);
+        match &expectation.place {
+            Place::File { path } => {
+                if let Some(size) = self.stat(path, &mut object)
+                    && self.compare_size(expectation.size, size, &mut object)
+                {
+                    self.compare_digest(
+                        path,
+                        0,
+                        expectation.size.unwrap_or(size),
+                        expectation.digest,
+                        &mut object,
+                    );
+                    self.parse(path, 0, size, expectation.role, &mut object);
+                }
+            }
+            Place::Part { path, offset, .. } => {
+                let len = expectation.size.unwrap_or_default();
+                if let Some(size) = self.stat(path, &mut object) {
+                    let end = offset.saturating_add(len);
+                    if size < end {
+                        let side = |size: u64| {
+                            Some(format!("{} bytes", size.saturating_sub(*offset).min(len)))
+                        };
+                        object.blame(
+                            Status::SizeMismatch,
+                            side(end),
+                            side(size),
+                            "the archive ends too early",
+                        );
+                    } else {
+                        self.compare_digest(path, *offset, len, expectation.digest, &mut object);
+                        self.parse(path, *offset, len, expectation.role, &mut object);
+                    }
+                }
+            }
+            Place::Entry { path, keys, value } => self.check_entry(path, keys, value, &mut object),
+        }
+        object
+    }
+
+    /// Size of a regular file; otherwise the object says what is wrong.
+    fn stat(&self, path: &str, object: &mut Object) -> Option<u64> {
+        match self.destination.dir().symlink_metadata(path) {
+            Ok(metadata) if metadata.is_file() => Some(metadata.len()),
+            Ok(_) => {
+                object.blame(Status::Unreadable, None, None, "is not a regular file");
+                None
+            }
+            Err(cause) => {
+                blame_io(object, &cause);
+                None
+            }
+        }
+    }
+
+    fn compare_size(&self, expected: Option<u64>, found: u64, object: &mut Object) -> bool {
+        match expected {
+            Some(expected) if expected != found => {
+                let side = |size: u64| Some(format!("{size} bytes"));
+                object.blame(Status::SizeMismatch, side(expected), side(found), "has another size");
+                false
+            }
+            _ => true,
+        }
+    }
+
+    fn compare_digest(
+        &self,
+        path: &str,
+        offset: u64,
+        len: u64,
+        expected: Option<Digest>,
+        object: &mut Object,
+    ) {
+        let Some(expected) = expected.filter(|_| self.level == Level::Full) else { return };
+        match self.memory.recall(path, offset, len) {
+            Some(found) if found == expected => {}
+            Some(found) => object.blame(
+                Status::DigestMismatch,
+                Some(expected.to_string()),
+                Some(found.to_string()),
+                "has other content",
+            ),
+            None => object.blame(Status::Unreadable, None, None, "cannot be read to its end"),
+        }
+    }
+
+    /// Configs and manifests are JSON.
+    fn parse(&self, path: &str, offset: u64, len: u64, role: Role, object: &mut Object) {
+        if !matches!(role, Role::Config | Role::Manifest) || object.status != Status::Ok {
+            return;
+        }
+        let parsed = self
+            .read(path, offset, len)
+            .map(|bytes| serde_json::from_slice::<Value>(&bytes).is_ok());
+        match parsed {
+            Ok(true) => {}
+            Ok(false) => object.blame(Status::Unreadable, None, None, "is not valid JSON"),
+            Err(cause) => blame_io(object, &cause),
+        }
+    }
+
+    fn check_entry(&self, path: &str, keys: &[String], value: &str, object: &mut Object) {
+        let Some(size) = self.stat(path, object) else { return };
+        let document = match self.read(path, 0, size) {
+            Ok(bytes) => serde_json::from_slice::<Value>(&bytes),
+            Err(cause) => return blame_io(object, &cause),
+        };
+        let Ok(document) = document else {
+            return object.blame(Status::Unreadable, None, None, "is not valid JSON");
+        };
+        let found =
+            keys.iter().try_fold(&document, |value, key| value.get(key)).and_then(Value::as_str);
+        let entry = keys.join(":");
+        match found {
+            Some(found) if found == value => {}
+            Some(found) => object.blame(
+                Status::DigestMismatch,
+                Some(value.to_owned()),
+                Some(crate::error::printable(found)),
+                &format!("the entry '{entry}' names something else"),
+            ),
+            None => object.blame(
+                Status::Missing,
+                Some(value.to_owned()),
+                None,
+                &format!("has no entry '{entry}'"),
+            ),
+        }
+    }
+
+    /// What stands between the parts of an archive: headers and padding.
+    fn check_framing(&self, journal: &[WrittenFile], path: &str, objects: &mut Vec<Object>) {
+        let Some(written) = journal.iter().find(|file| file.path == path) else { return };
+        let location = self.destination.display(path);
+        let at = match objects.iter().position(|object| object.location == location) {
+            Some(at) => at,
+            None => {
+                objects.push(Object::at(location));
+                objects.len() - 1
+            }
+        };
+        let object = &mut objects[at];
+        if object.status != Status::Ok {
+            return;
+        }
+        let Some(size) = self.stat(path, object) else { return };
+        if !self.compare_size(Some(written.size), size, object) || self.level == Level::Fast {
+            return;
+        }
+        let mut damaged = written.extents.iter().filter(|extent| {
+            self.memory.recall(path, extent.offset, extent.size) != Some(extent.digest)
+        });
+        if let Some(extent) = damaged.next() {
+            let found = self.memory.recall(path, extent.offset, extent.size);
+            object.blame(
+                Status::DigestMismatch,
+                Some(extent.digest.to_string()),
+                found.map(|digest| digest.to_string()),
+                &format!("{} bytes at {} have other content", extent.size, extent.offset),
+            );
+        }
+    }
+
+    fn read(&self, path: &str, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+        if len > LARGEST_JSON {
+            return Err(io::Error::other("too large to be JSON of ours"));
+        }
+        let mut bytes = vec![0; usize::try_from(len).unwrap_or_default()];
+        std::os::unix::fs::FileExt::read_exact_at(
+            &self.destination.open(path)?,
+            &mut bytes,
+            offset,
+        )?;
+        Ok(bytes)
+    }
+}
+
+fn blame_io(object: &mut Object, cause: &io::Error) {
+    match cause.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            object.blame(Status::Missing, None, None, "is not there");
+        }
+        _ => object.blame(
+            Status::Unreadable,
+            None,
+            None,
+            &format!("cannot be read: {}", io_reason(cause)),
+        ),
+    }
+}

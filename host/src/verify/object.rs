@@ -1,0 +1,201 @@
+//! What a verification says of each thing, and of all together.
+
+use std::path::Path;
+
+use serde::Serialize;
+
+use super::{Level, is_unconfirmed};
+use crate::error::{Error, printable};
+use crate::image::Digest;
+use crate::plugin::bindings::verifier::Finding;
+use crate::receipt::{Receipt, Role};
+
+/// What was found of one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// As recorded.
+    Ok,
+    /// Not there.
+    Missing,
+    /// There, with another size.
+    SizeMismatch,
+    /// There, with other content.
+    DigestMismatch,
+    /// There, but it cannot be read or is not of its form.
+    Unreadable,
+    /// Could not be looked at; the message says why.
+    Unchecked,
+}
+
+impl Status {
+    /// Whether something wrong was seen.
+    #[must_use]
+    pub fn is_bad(self) -> bool {
+        !matches!(self, Self::Ok | Self::Unchecked)
+    }
+
+    /// As in the JSON.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Missing => "missing",
+            Self::SizeMismatch => "size-mismatch",
+            Self::DigestMismatch => "digest-mismatch",
+            Self::Unreadable => "unreadable",
+            Self::Unchecked => "unchecked",
+        }
+    }
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Clone, Serialize)]
+pub struct Object {
+    /// `config`, `layer`, `manifest`, `catalog` or `image`.
+    pub kind: &'static str,
+    /// Of a layer.
+    pub index: Option<u32>,
+    /// Where, as the user named it.
+    pub location: String,
+    /// What it must have.
+    pub digest: Option<Digest>,
+    /// What it must have, in bytes.
+    pub size: Option<u64>,
+    /// What was found.
+    pub status: Status,
+    /// One side of a difference.
+    pub expected: Option<String>,
+    /// The other side.
+    pub found: Option<String>,
+    /// In words; empty when all is well.
+    pub message: String,
+    /// The command that mends it.
+    pub repair: Option<String>,
+}
+
+impl Object {
+    /// Something with nothing wrong so far.
+    #[must_use]
+    pub fn at(location: String) -> Self {
+        Self {
+            kind: "image",
+            index: None,
+            location,
+            digest: None,
+            size: None,
+            status: Status::Ok,
+            expected: None,
+            found: None,
+            message: String::new(),
+            repair: None,
+        }
+    }
+
+    /// Name what it is for.
+    #[must_use]
+    pub fn for_role(mut self, role: Role) -> Self {
+        (self.kind, self.index) = match role {
+            Role::Config => ("config", None),
+            Role::Layer(index) => ("layer", Some(index)),
+            Role::Manifest => ("manifest", None),
+            Role::Catalog => ("catalog", None),
+            Role::Image => ("image", None),
+        };
+        self
+    }
+
+    /// A plugin that broke a rule, failed, or saw nothing.
+    #[must_use]
+    pub fn of_plugin(plugin: &str, message: String) -> Self {
+        let mut object = Self::at(format!("plugin '{plugin}'"));
+        object.status = Status::Unreadable;
+        object.message = message;
+        object
+    }
+
+    /// Something is wrong: which way, and both sides.
+    pub fn blame(
+        &mut self,
+        status: Status,
+        expected: Option<String>,
+        found: Option<String>,
+        message: &str,
+    ) {
+        self.status = status;
+        (self.expected, self.found) = (expected, found);
+        message.clone_into(&mut self.message);
+    }
+
+    /// A plugin says that something is wrong which the host has not seen.
+    pub fn accuse(&mut self, plugin: &str, finding: Finding) {
+        self.blame(
+            finding.problem.into(),
+            finding.expected.as_deref().map(printable),
+            finding.found.as_deref().map(printable),
+            &printable(&format!("plugin '{plugin}' reports: {}", finding.message)),
+        );
+    }
+}
+
+/// What is said of an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// Everything was looked at and is right.
+    Verified,
+    /// Something wrong was seen.
+    Failed,
+    /// Nothing wrong was seen, and something could not be looked at.
+    Unconfirmed,
+}
+
+/// A verification of one image.
+#[derive(Debug, Clone, Serialize)]
+pub struct Verification {
+    /// How far it went.
+    pub level: Level,
+    /// Everything that was looked at.
+    pub objects: Vec<Object>,
+}
+
+impl Verification {
+    /// The verdict. Nothing looked at is nothing verified.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        let has =
+            |status: fn(Status) -> bool| self.objects.iter().any(|object| status(object.status));
+        if has(Status::is_bad) {
+            Outcome::Failed
+        } else if self.objects.is_empty() || has(|status| status == Status::Unchecked) {
+            Outcome::Unconfirmed
+        } else {
+            Outcome::Verified
+        }
+    }
+
+    /// Everything that is not `ok`.
+    pub fn problems(&self) -> impl Iterator<Item = &Object> {
+        self.objects.iter().filter(|object| object.status != Status::Ok)
+    }
+
+    /// A destination that could not even be opened.
+    #[must_use]
+    pub fn unreachable(
+        level: Level,
+        receipt: &Receipt,
+        path: &Path,
+        error: &Error,
+        repair: Option<&str>,
+    ) -> Self {
+        let status = if is_unconfirmed(error) { Status::Unchecked } else { Status::Missing };
+        let objects = receipt.expectations.iter().map(|expectation| {
+            let location = path.join(expectation.place.subject()).display().to_string();
+            let mut object = Object::at(location).for_role(expectation.role);
+            (object.digest, object.size) = (expectation.digest, expectation.size);
+            object.blame(status, None, None, &error.to_string());
+            object.repair = repair.map(str::to_owned);
+            object
+        });
+        Self { level, objects: objects.collect() }
+    }
+}
