@@ -24,6 +24,9 @@ fn refused(user: &User, registry: &Registry) -> Error {
     let error = user.pull(registry, LAYER).unwrap_err();
     assert_eq!(error.kind(), Kind::Auth, "{error}");
     assert!(!seen(&error).contains("hunter2"), "{}", seen(&error));
+    let place = format!("{}/a/b@{}: ", registry.url_host(), descriptor(LAYER).digest);
+    assert!(error.to_string().starts_with(&place), "{error}");
+    assert_eq!(error.to_string().matches("/a/b").count(), 1, "{error}");
     error
 }
 
@@ -197,8 +200,15 @@ fn forbidden_is_an_auth_error() {
     let registry = requiring(Auth::Open);
     registry.fault("GET", "/blobs/", Fault::status(403), ALWAYS);
     let error = refused(&User::new().named("me", "hunter2"), &registry);
-    assert!(error.to_string().contains("refused the credentials"), "{error}");
+    assert!(error.to_string().contains("forbids access"), "{error}");
     assert_eq!(registry.requests().len(), 1);
+
+    // Asked for credentials first, and then refused.
+    let registry = requiring(Auth::basic("me", "hunter2"));
+    registry.fault("GET", "/blobs/", Fault::Delay(std::time::Duration::ZERO), 1);
+    registry.fault("GET", "/blobs/", Fault::status(403), 1);
+    let error = refused(&User::new().named("me", "hunter2"), &registry);
+    assert!(error.to_string().contains("refused the credentials from --username"), "{error}");
 }
 
 #[test]

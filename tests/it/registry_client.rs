@@ -286,6 +286,42 @@ fn the_rate_limit_binds_all_tasks_of_a_run() {
 }
 
 #[test]
+fn other_credentials_keep_the_pace_of_the_run() {
+    let registry = with_layer();
+    let mut user = User::new();
+    user.settings.rate_limit = Some(10.0);
+    let client = Client::new(&user.settings, user.cancel.clone()).unwrap();
+    let other = client.with_settings(&user.named("me", "hunter2").settings).unwrap();
+    let reference = Reference::parse(&format!("{}/a", registry.url_host())).unwrap();
+    run(async {
+        for client in [client, other] {
+            let repository = client.repository(&reference, Arc::default()).unwrap();
+            pull(&repository, &descriptor(LAYER)).await.unwrap();
+        }
+    });
+    let all = registry.requests();
+    assert!(all[1].at - all[0].at >= Duration::from_millis(90));
+}
+
+#[test]
+fn work_can_move_between_threads() {
+    fn movable<T: Send + 'static>(work: T) -> T {
+        work
+    }
+    let registry = with_layer();
+    let user = User::new();
+    let repository = user.open(&registry.url_host());
+    let what = descriptor(LAYER);
+    let manifests = repository.clone();
+    run(async {
+        let manifest = movable(async move { manifests.manifest("v1").await });
+        assert_eq!(tokio::spawn(manifest).await.unwrap().unwrap_err().kind(), Kind::NotFound);
+        let layer = movable(async move { pull(&repository, &what).await });
+        assert_eq!(tokio::spawn(layer).await.unwrap().unwrap(), LAYER);
+    });
+}
+
+#[test]
 fn redirects_are_followed_without_the_credentials() {
     let (registry, storage) = (with_layer(), Registry::start());
     registry.require(Auth::basic("me", "hunter2"));
@@ -429,6 +465,21 @@ fn plain_http_is_not_spoken_unasked_and_the_error_says_how() {
     assert_eq!(error.kind(), Kind::Network);
     assert!(error.hint_text().is_some_and(|hint| hint.contains("--insecure")), "{}", seen(&error));
     assert!(registry.requests().is_empty());
+}
+
+#[test]
+fn a_server_that_hangs_up_on_tls_gets_the_same_hint() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten().take(4) {
+            let _ = stream.read(&mut [0; 4096]);
+        }
+    });
+    let mut user = User::new();
+    user.settings.insecure = false;
+    let error = run(user.open(&host).manifest("v1")).unwrap_err();
+    assert!(error.hint_text().is_some_and(|hint| hint.contains("--insecure")), "{}", seen(&error));
 }
 
 #[test]

@@ -401,13 +401,11 @@ impl State {
             };
         }
         let Some(rest) = path.strip_prefix("/v2/") else { return Plan::error(404, "NOT_FOUND") };
-        let (repository, kind, target) = match rest.rsplit_once('/').and_then(|(rest, target)| {
+        let parts = rest.rsplit_once('/').and_then(|(rest, target)| {
             let (repository, kind) = rest.rsplit_once('/')?;
             Some((repository, kind, target))
-        }) {
-            Some(parts) => parts,
-            None => ("", "", ""),
-        };
+        });
+        let (repository, kind, target) = parts.unwrap_or_default();
         if let Err(challenges) =
             self.gate.admit(authorization, &format!("{}/token", self.base), repository)
         {
