@@ -41,6 +41,15 @@ fn basic() {
 
     let error = refused(&User::new().named("me", "hunter2"), &registry);
     assert!(error.to_string().contains("refused the credentials from --username"), "{error}");
+    // A wrong password is not sent more often than it takes: accounts are locked by that.
+    let user = User::new().named("me", "hunter2");
+    let repository = user.open(&registry.url_host());
+    for requests in [2, 1] {
+        let before = registry.requests().len();
+        run(repository.manifest("v1")).unwrap_err();
+        assert_eq!(registry.requests().len() - before, requests);
+    }
+
     let error = refused(&User::new(), &registry);
     assert!(error.to_string().contains("wants credentials"), "{error}");
     let hint = error.hint_text().unwrap();

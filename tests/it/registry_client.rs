@@ -165,13 +165,17 @@ fn waits_double() {
 
 #[test]
 fn retry_after_is_honoured() {
-    let registry = with_layer();
-    registry.fault("GET", "/blobs/", Fault::too_many("1"), 1);
-    let user = User::new();
-    let start = Instant::now();
-    user.pull(&registry, LAYER).unwrap();
-    assert!(start.elapsed() >= Duration::from_secs(1));
-    assert_eq!((user.counters.retries(), user.counters.rate_limits()), (1, 1));
+    for status in [429, 503] {
+        let registry = with_layer();
+        let wish = Fault::Status(status, vec![("retry-after", "1".to_owned())]);
+        registry.fault("GET", "/blobs/", wish, 1);
+        let user = User::new();
+        user.pull(&registry, LAYER).unwrap();
+        let all = registry.requests();
+        assert!(all[1].at - all[0].at >= Duration::from_millis(950), "{status}");
+        assert_eq!(user.counters.retries(), 1);
+        assert_eq!(user.counters.rate_limits(), u64::from(status == 429));
+    }
 }
 
 #[test]
@@ -351,7 +355,8 @@ fn a_redirect_back_from_elsewhere_brings_no_credentials() {
     let (registry, storage) = (with_layer(), Registry::start());
     registry.require(Auth::basic("me", "hunter2"));
     registry.put_file("/private", LAYER);
-    let back = format!("{}/private", registry.base());
+    registry.fault("GET", "/door", Fault::Redirect("/private".into()), 1);
+    let back = format!("{}/door", registry.base());
     storage.fault("GET", "/bounce", Fault::Redirect(back), 1);
     let user = User::new().named("me", "hunter2");
     let repository = user.open(&registry.url_host());
@@ -360,9 +365,11 @@ fn a_redirect_back_from_elsewhere_brings_no_credentials() {
         registry.fault("GET", "/blobs/", Fault::Redirect(format!("{}/bounce", storage.base())), 1);
         assert_eq!(pull(&repository, &descriptor(LAYER)).await.unwrap(), LAYER);
     });
-    let came_back = registry.requests_of("GET", "/private");
-    assert_eq!(came_back.len(), 1);
-    assert!(!came_back[0].headers.contains_key("authorization"));
+    for path in ["/door", "/private"] {
+        let came_back = registry.requests_of("GET", path);
+        assert_eq!(came_back.len(), 1);
+        assert!(!came_back[0].headers.contains_key("authorization"), "{path}");
+    }
 }
 
 #[test]
