@@ -166,9 +166,9 @@ fn look_into(file: &Path, keys: &[String]) -> Result<Credential> {
             Err(unusable(&format!("{helper} failed"))
                 .hint(format!("try: echo {key} | {helper} get")))
         }
-        Err(Refusal::HelperCommunicationError) => {
-            Err(unusable(&format!("the credential helper for {key} cannot be run")))
-        }
+        Err(Refusal::HelperCommunicationError) => Err(unusable(&format!(
+            "the credential helper for {key} cannot be run, or does not listen"
+        ))),
         Err(Refusal::MalformedHelperResponse) => {
             Err(unusable(&format!("the credential helper for {key} gave no valid answer")))
         }

@@ -10,12 +10,11 @@ use url::Url;
 use super::challenge::challenges;
 use super::client::Client;
 use super::counters::Counters;
-use super::credential;
 use super::download::Download;
 use super::manifest::{self, LARGEST_MANIFEST, Manifest, Served};
 use super::reference::Reference;
 use super::retry::Budget;
-use super::session::{Session, refusal};
+use super::session::Session;
 use super::settings::Settings;
 use super::wire::{Answer, Call, Wire};
 use crate::cancel::Cancel;
@@ -167,8 +166,7 @@ impl Repository {
                     renewed = true;
                 }
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                    let found = credential::find(&wire.settings, reference, &wire.cancel).await?;
-                    return Err(refusal(reference, &found));
+                    return Err(session.refusal(reference).await);
                 }
                 _ => return Ok(answer),
             }

@@ -26,6 +26,8 @@ struct State {
     /// Counts renewals, so that of several requests with the same refused pass only one renews.
     generation: u64,
     way: Way,
+    /// What was last found, for an error's sake.
+    found: Option<Credential>,
 }
 
 #[derive(Default)]
@@ -81,14 +83,15 @@ impl Session {
         // Registries that offer both take the password for a token, and the token is narrower.
         let scheme = |name: &str| challenges.iter().find(|one| one.scheme == name);
         let Some(challenge) = scheme("bearer").or(scheme("basic")) else {
-            return Err(unknown(challenges, of));
+            return Err(unknown(challenges, &of.host));
         };
-        if challenge.scheme == "basic" && matches!(state.way, Way::Basic(_)) {
-            let found = credential::find(&wire.settings, of, &wire.cancel).await?;
-            return Err(refusal(of, &found));
-        }
         state.renew(wire, challenge, of, scope).await?;
         Ok(())
+    }
+
+    /// The error for a registry that is not satisfied with what it got.
+    pub(super) async fn refusal(&self, of: &Reference) -> Error {
+        refusal(&of.host, self.state.lock().await.found.as_ref())
     }
 }
 
@@ -100,19 +103,21 @@ impl State {
         of: &Reference,
         scope: &str,
     ) -> Result<Option<HeaderValue>> {
-        let found = credential::find(&wire.settings, of, &wire.cancel).await?;
+        // Not the credential of last time: a helper's may have ended.
+        let found = self.found.insert(credential::find(&wire.settings, of, &wire.cancel).await?);
         let header;
         if challenge.scheme == "bearer" {
-            let token = token::fetch(wire, challenge, scope, &found)
-                .await
-                .map_err(|error| error.within(of))?;
+            let token = token::fetch(wire, challenge, scope, found).await?;
             header = token.header(Instant::now());
             self.way = Way::Bearer { challenge: challenge.clone(), token };
         } else {
             let Some(Secret::Password { username, password }) = &found.secret else {
-                return Err(refusal(of, &found));
+                return Err(refusal(&of.host, Some(found)));
             };
             let basic = token::basic(username, password)?;
+            if matches!(&self.way, Way::Basic(refused) if *refused == basic) {
+                return Err(refusal(&of.host, Some(found)));
+            }
             header = Some(basic.clone());
             self.way = Way::Basic(basic);
         }
@@ -121,36 +126,32 @@ impl State {
     }
 }
 
-fn unknown(challenges: &[Challenge], of: &Reference) -> Error {
+fn unknown(challenges: &[Challenge], host: &str) -> Error {
     let schemes: Vec<_> =
         challenges.iter().take(MOST_SCHEMES_SHOWN).map(|one| one.scheme.as_str()).collect();
-    let message = match schemes.is_empty() {
-        true => format!("{of}: {} wants authentication, but does not say which", of.host),
-        false => format!(
-            "{of}: {} wants authentication by {}, which is not supported",
-            of.host,
-            schemes.join(" or ")
-        ),
+    let which = match schemes.is_empty() {
+        true => "but does not say which".to_owned(),
+        false => format!("by {}, which is not supported", schemes.join(" or ")),
     };
-    Error::new(Kind::Auth, message)
+    Error::new(Kind::Auth, format!("{host} wants authentication, {which}"))
 }
 
-/// A registry that is not satisfied with what we have.
-pub(super) fn refusal(of: &Reference, found: &Credential) -> Error {
-    let host = &of.host;
-    let (message, hint) = match &found.secret {
-        Some(Secret::IdentityToken(_)) | Some(Secret::Password { .. }) => (
-            format!("{of}: {host} refused the credentials from {}", found.origin),
-            format!(
-                "check --username and --password, or log in again with `docker login {host}`; the image may also not exist"
-            ),
-        ),
-        None => (
-            format!("{of}: {host} wants credentials: {}", found.origin),
-            format!(
-                "give --username and --password, or log in with `docker login {host}`; the image may also not exist"
-            ),
-        ),
+fn refusal(host: &str, found: Option<&Credential>) -> Error {
+    let (message, hint) = match found {
+        None => {
+            (format!("{host} forbids access, and does not ask for credentials"), "if you have some")
+        }
+        Some(Credential { secret: Some(Secret::Password { .. }), origin }) => {
+            (format!("{host} refused the credentials from {origin}"), "check them")
+        }
+        Some(Credential { secret: Some(Secret::IdentityToken(_)), origin }) => {
+            (format!("{host} does not accept the identity token from {origin}"), "use a password")
+        }
+        Some(Credential { secret: None, origin }) => {
+            (format!("{host} wants credentials: {origin}"), "give some")
+        }
     };
-    Error::new(Kind::Auth, message).hint(hint)
+    Error::new(Kind::Auth, message).hint(format!(
+        "{hint}: --username and --password, or `docker login {host}`; the image may also not exist"
+    ))
 }

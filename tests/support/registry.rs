@@ -1,0 +1,457 @@
+//! A registry in this process, on a port of its own, that can be told to misbehave.
+//!
+//!     let registry = Registry::start();
+//!     let layer = registry.put_blob(b"bytes");
+//!     registry.put_manifest("a/b", "v1", OCI_MANIFEST, manifest);
+//!     registry.fault("GET", "/blobs/", Fault::CutAfter(3), 1);      // the first GET of a blob
+//!     ... pull from registry.url_host() ...
+//!     assert_eq!(registry.requests_of("GET", "/blobs/").len(), 2);
+//!
+//! It serves what the distribution specification calls pull: `/v2/`, manifests by tag and digest,
+//! blobs with ranges, all with HEAD; its token service at `/token`; and files under any other path
+//! ([`Registry::put_file`]) to be the storage host that another registry redirects to. Blobs are
+//! shared by all repositories. It stops when it is dropped.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper::{HeaderMap, Response};
+use hyper_util::rt::TokioIo;
+use occystrap::image::digest::Digest;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use super::registry_auth::Gate;
+pub use super::registry_auth::{Auth, Users};
+pub use super::registry_fault::Fault;
+use super::registry_fault::{self, Rule};
+use super::registry_tls::Identity;
+
+/// For [`Registry::fault`]: every request.
+pub const ALWAYS: usize = usize::MAX;
+
+/// A running registry.
+pub struct Registry {
+    address: SocketAddr,
+    state: Arc<Mutex<State>>,
+    identity: Option<Identity>,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+/// A request as it arrived.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub method: String,
+    /// With the query.
+    pub path: String,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    pub at: std::time::Instant,
+}
+
+impl Request {
+    /// A header as text, empty where there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+}
+
+struct State {
+    base: String,
+    blobs: HashMap<Digest, Bytes>,
+    /// By repository and tag or digest: media type and bytes.
+    manifests: HashMap<(String, String), (String, Bytes)>,
+    files: HashMap<String, Bytes>,
+    rules: Vec<Rule>,
+    gate: Gate,
+    log: Vec<Request>,
+}
+
+impl Registry {
+    /// Plain HTTP on 127.0.0.1.
+    pub fn start() -> Self {
+        Self::launch(None)
+    }
+
+    /// HTTPS, with a certificate for `localhost` and 127.0.0.1 that nobody knows but who reads
+    /// [`Registry::certificate`].
+    pub fn start_tls() -> Self {
+        Self::launch(Some(Identity::new()))
+    }
+
+    fn launch(identity: Option<Identity>) -> Self {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        let scheme = if identity.is_some() { "https" } else { "http" };
+        let state = Arc::new(Mutex::new(State {
+            base: format!("{scheme}://{address}"),
+            blobs: HashMap::new(),
+            manifests: HashMap::new(),
+            files: HashMap::new(),
+            rules: Vec::new(),
+            gate: Gate::new(),
+            log: Vec::new(),
+        }));
+        let (stop, stopped) = oneshot::channel();
+        let acceptor = identity.as_ref().map(Identity::acceptor);
+        let served = state.clone();
+        let thread = std::thread::spawn(move || {
+            let runtime =
+                tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = TcpListener::from_std(listener).unwrap();
+                tokio::select! {
+                    () = accept(listener, acceptor, served) => {}
+                    _ = stopped => {}
+                }
+            });
+        });
+        Self { address, state, identity, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn url_host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// `http://127.0.0.1:PORT` or `https://...`, without a slash.
+    pub fn base(&self) -> String {
+        self.state().base.clone()
+    }
+
+    /// The certificate, in PEM, when it speaks TLS.
+    pub fn certificate(&self) -> &str {
+        &self.identity.as_ref().expect("a registry with TLS").certificate
+    }
+
+    /// Stores a blob.
+    pub fn put_blob(&self, bytes: impl AsRef<[u8]>) -> Digest {
+        let bytes = Bytes::copy_from_slice(bytes.as_ref());
+        let digest = Digest::of(&bytes);
+        self.state().blobs.insert(digest, bytes);
+        digest
+    }
+
+    /// Stores a manifest under a tag and its digest.
+    pub fn put_manifest(
+        &self,
+        repository: &str,
+        tag: &str,
+        media_type: &str,
+        bytes: impl AsRef<[u8]>,
+    ) -> Digest {
+        let bytes = Bytes::copy_from_slice(bytes.as_ref());
+        let digest = Digest::of(&bytes);
+        for target in [tag.to_owned(), digest.to_string()] {
+            let stored = (media_type.to_owned(), bytes.clone());
+            self.state().manifests.insert((repository.to_owned(), target), stored);
+        }
+        digest
+    }
+
+    /// Stores what a GET of a path (without query) gives, without asking who wants it.
+    pub fn put_file(&self, path: &str, bytes: impl AsRef<[u8]>) {
+        let bytes = Bytes::copy_from_slice(bytes.as_ref());
+        self.state().files.insert(path.to_owned(), bytes);
+    }
+
+    /// From now on, `times` requests with this method and a path (with query) that contains
+    /// `path_part` go wrong. Of several faults that fit a request, the first that is not used up
+    /// counts: faults that are told one after the other happen one after the other.
+    pub fn fault(&self, method: &str, path_part: &str, fault: Fault, times: usize) {
+        self.state().rules.push(Rule::new(method, path_part, fault, times));
+    }
+
+    /// Who may pull from now on.
+    pub fn require(&self, auth: Auth) {
+        self.state().gate.auth = auth;
+    }
+
+    /// Sends these `WWW-Authenticate` headers with 401; `{realm}` stands for the token service.
+    pub fn challenge(&self, headers: &[&str]) {
+        self.state().gate.challenges = Some(headers.iter().map(|text| text.to_string()).collect());
+    }
+
+    /// Tokens given out so far are no longer good.
+    pub fn revoke_tokens(&self) {
+        self.state().gate.revoke();
+    }
+
+    /// Tokens given out so far.
+    pub fn tokens_given(&self) -> usize {
+        self.state().gate.given()
+    }
+
+    /// All requests so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.state().log.clone()
+    }
+
+    /// Those with a method, and a path that contains a text.
+    pub fn requests_of(&self, method: &str, path_part: &str) -> Vec<Request> {
+        let fits = |request: &Request| request.method == method && request.path.contains(path_part);
+        self.requests().into_iter().filter(fits).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+type Reply = Response<UnsyncBoxBody<Bytes, std::io::Error>>;
+
+async fn accept(
+    listener: TcpListener,
+    acceptor: Option<tokio_rustls::TlsAcceptor>,
+    state: Arc<Mutex<State>>,
+) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let (state, acceptor) = (state.clone(), acceptor.clone());
+        tokio::spawn(async move {
+            let service = service_fn(move |request| serve(request, state.clone()));
+            let server = hyper::server::conn::http1::Builder::new();
+            match acceptor {
+                None => drop(server.serve_connection(TokioIo::new(stream), service).await),
+                Some(acceptor) => {
+                    let Ok(stream) = acceptor.accept(stream).await else { return };
+                    drop(server.serve_connection(TokioIo::new(stream), service).await);
+                }
+            }
+        });
+    }
+}
+
+async fn serve(
+    request: hyper::Request<Incoming>,
+    state: Arc<Mutex<State>>,
+) -> Result<Reply, std::io::Error> {
+    let (head, body) = request.into_parts();
+    let request = Request {
+        method: head.method.to_string(),
+        path: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
+        headers: head.headers,
+        body: body.collect().await.map_err(std::io::Error::other)?.to_bytes(),
+        at: std::time::Instant::now(),
+    };
+    let (fault, plain) = {
+        let mut state = state.lock().unwrap();
+        state.log.push(request.clone());
+        let fault = registry_fault::meet(&mut state.rules, &request.method, &request.path);
+        let ranged = !matches!(fault, Some(Fault::IgnoreRange));
+        (fault, state.answer(&request, ranged))
+    };
+    if let Some(Fault::Delay(delay)) = fault {
+        tokio::time::sleep(delay).await;
+    }
+    Ok(plain.spoil(fault).reply(request.method == "HEAD"))
+}
+
+/// What is to be sent.
+struct Plan {
+    status: u16,
+    headers: Vec<(&'static str, String)>,
+    body: Bytes,
+    ending: Ending,
+    /// What `Content-Length` says; without one the body is sent in chunks.
+    length: Option<u64>,
+}
+
+enum Ending {
+    Whole,
+    /// After as many bytes.
+    Cut(usize),
+    Hang(usize),
+}
+
+impl Plan {
+    fn new(status: u16, headers: Vec<(&'static str, String)>, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        Self { status, headers, length: Some(body.len() as u64), body, ending: Ending::Whole }
+    }
+
+    /// An error in the form of the distribution specification.
+    fn error(status: u16, code: &str) -> Self {
+        let body = format!(r#"{{"errors":[{{"code":"{code}","message":"no","detail":null}}]}}"#);
+        Self::new(status, vec![("content-type", "application/json".into())], body)
+    }
+
+    fn spoil(mut self, fault: Option<Fault>) -> Self {
+        match fault {
+            None | Some(Fault::Delay(_) | Fault::IgnoreRange) => {}
+            Some(Fault::Status(status, headers)) => {
+                self = Self::error(status, "FAULT");
+                self.headers.extend(headers);
+            }
+            Some(Fault::CutAfter(bytes)) => self.ending = Ending::Cut(bytes),
+            Some(Fault::HangAfter(bytes)) => self.ending = Ending::Hang(bytes),
+            Some(Fault::Body(body)) => {
+                self.length = Some(body.len() as u64);
+                self.body = body.into();
+            }
+            Some(Fault::Chunked(body)) => {
+                self.length = None;
+                self.body = body.into();
+            }
+            Some(Fault::Length(length)) => {
+                self.length = Some(length);
+                self.ending = Ending::Cut(self.body.len());
+            }
+            Some(Fault::Header(name, value)) => {
+                self.headers.retain(|(other, _)| *other != name);
+                self.headers.push((name, value));
+            }
+            Some(Fault::Html) => {
+                let page = "<!doctype html><title>It works!</title>";
+                self =
+                    Self::new(200, vec![("content-type", "text/html; charset=utf-8".into())], page);
+            }
+            Some(Fault::Redirect(to)) => self = Self::new(307, vec![("location", to)], ""),
+        }
+        self
+    }
+
+    fn reply(self, head: bool) -> Reply {
+        let mut reply = Response::builder().status(self.status);
+        for (name, value) in &self.headers {
+            reply = reply.header(*name, value);
+        }
+        if let Some(length) = self.length {
+            reply = reply.header("content-length", length);
+        }
+        let (body, ending) = match head {
+            true => (Bytes::new(), Ending::Whole),
+            false => (self.body, self.ending),
+        };
+        let end = match ending {
+            Ending::Whole => body.len(),
+            Ending::Cut(bytes) | Ending::Hang(bytes) => bytes.min(body.len()),
+        };
+        let mut steps: Vec<Step> = body
+            .slice(..end)
+            .chunks(64 * 1024)
+            .map(|part| Step::Send(Bytes::copy_from_slice(part)))
+            .collect();
+        match ending {
+            Ending::Whole => {}
+            Ending::Cut(_) => steps.push(Step::Cut),
+            Ending::Hang(_) => steps.push(Step::Hang),
+        }
+        let stream = stream::unfold(steps.into_iter(), |mut steps| async move {
+            let outcome = match steps.next()? {
+                Step::Send(bytes) => Ok(Frame::data(bytes)),
+                Step::Cut => {
+                    // Let what was sent leave first.
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    Err(std::io::Error::other("cut"))
+                }
+                Step::Hang => std::future::pending().await,
+            };
+            Some((outcome, steps))
+        });
+        reply.body(UnsyncBoxBody::new(StreamBody::new(stream))).unwrap()
+    }
+}
+
+enum Step {
+    Send(Bytes),
+    Cut,
+    Hang,
+}
+
+impl State {
+    /// What a registry answers.
+    fn answer(&mut self, request: &Request, ranged: bool) -> Plan {
+        let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
+        let authorization =
+            request.headers.get("authorization").and_then(|value| value.to_str().ok());
+        if let Some(file) = self.files.get(path) {
+            return content(file.clone(), "application/octet-stream", request, ranged);
+        }
+        if path == "/token" {
+            let form = if request.method == "POST" {
+                std::str::from_utf8(&request.body).unwrap_or("")
+            } else {
+                query
+            };
+            return match self.gate.token(&request.method, authorization, form) {
+                Some(json) => {
+                    Plan::new(200, vec![("content-type", "application/json".into())], json)
+                }
+                None => Plan::error(401, "UNAUTHORIZED"),
+            };
+        }
+        let Some(rest) = path.strip_prefix("/v2/") else { return Plan::error(404, "NOT_FOUND") };
+        let parts = rest.rsplit_once('/').and_then(|(rest, target)| {
+            let (repository, kind) = rest.rsplit_once('/')?;
+            Some((repository, kind, target))
+        });
+        let (repository, kind, target) = parts.unwrap_or_default();
+        if let Err(challenges) =
+            self.gate.admit(authorization, &format!("{}/token", self.base), repository)
+        {
+            let mut plan = Plan::error(401, "UNAUTHORIZED");
+            plan.headers.extend(challenges.into_iter().map(|text| ("www-authenticate", text)));
+            return plan;
+        }
+        let reads = ["GET", "HEAD"].contains(&request.method.as_str());
+        match kind {
+            "" if rest.is_empty() => Plan::new(200, Vec::new(), "{}"),
+            "manifests" if reads => {
+                match self.manifests.get(&(repository.to_owned(), target.to_owned())) {
+                    Some((media_type, bytes)) => {
+                        let mut plan = content(bytes.clone(), media_type, request, false);
+                        plan.headers.push(("docker-content-digest", Digest::of(bytes).to_string()));
+                        plan
+                    }
+                    None => Plan::error(404, "MANIFEST_UNKNOWN"),
+                }
+            }
+            "blobs" if reads => {
+                match target.parse().ok().and_then(|digest| self.blobs.get(&digest)) {
+                    Some(bytes) => {
+                        content(bytes.clone(), "application/octet-stream", request, ranged)
+                    }
+                    None => Plan::error(404, "BLOB_UNKNOWN"),
+                }
+            }
+            _ => Plan::error(405, "UNSUPPORTED"),
+        }
+    }
+}
+
+/// Bytes, or a part of them (`Range: bytes=FIRST-[LAST]`).
+fn content(bytes: Bytes, media_type: &str, request: &Request, ranged: bool) -> Plan {
+    let kind = ("content-type", media_type.to_owned());
+    let range = request.header("range").strip_prefix("bytes=").filter(|_| ranged);
+    let Some((first, last)) = range.and_then(|range| range.split_once('-')) else {
+        return Plan::new(200, vec![kind], bytes);
+    };
+    let size = bytes.len();
+    let first: usize = first.parse().unwrap();
+    let end = last.parse().map_or(size, |last: usize| size.min(last + 1));
+    if first >= size {
+        return Plan::new(416, vec![("content-range", format!("bytes */{size}"))], "");
+    }
+    let said = ("content-range", format!("bytes {first}-{}/{size}", end - 1));
+    Plan::new(206, vec![kind, said], bytes.slice(first..end))
+}

@@ -1,0 +1,128 @@
+//! How a registry for tests knows its users, and its token service.
+
+use std::collections::HashSet;
+
+/// Who may pull.
+#[derive(Debug, Clone)]
+pub enum Auth {
+    /// Everybody.
+    Open,
+    /// Who sends this name and password (HTTP's Basic scheme).
+    Basic { user: String, password: String },
+    /// Who sends a token of the service at `/token`, which gives one to `users`.
+    Bearer(Users),
+}
+
+/// Who gets a token.
+#[derive(Debug, Clone)]
+pub enum Users {
+    Anybody,
+    Password {
+        user: String,
+        password: String,
+    },
+    /// By POST, as OAuth2 has it.
+    IdentityToken(String),
+}
+
+impl Auth {
+    pub fn basic(user: &str, password: &str) -> Self {
+        Self::Basic { user: user.into(), password: password.into() }
+    }
+
+    pub fn bearer(user: &str, password: &str) -> Self {
+        Self::Bearer(Users::Password { user: user.into(), password: password.into() })
+    }
+}
+
+/// The tokens that were given out.
+#[derive(Debug)]
+pub struct Gate {
+    pub auth: Auth,
+    /// Sent with 401 in place of the right challenge; `{realm}` stands for the token service.
+    pub challenges: Option<Vec<String>>,
+    valid: HashSet<String>,
+    given: usize,
+}
+
+impl Gate {
+    pub fn new() -> Self {
+        Self { auth: Auth::Open, challenges: None, valid: HashSet::new(), given: 0 }
+    }
+
+    /// Tokens that were given out so far are no longer good.
+    pub fn revoke(&mut self) {
+        self.valid.clear();
+    }
+
+    pub fn given(&self) -> usize {
+        self.given
+    }
+
+    /// Whether a request may pass; else the challenges to answer with.
+    pub fn admit(
+        &self,
+        authorization: Option<&str>,
+        realm: &str,
+        repository: &str,
+    ) -> Result<(), Vec<String>> {
+        let (passes, challenge) = match &self.auth {
+            Auth::Open => (true, String::new()),
+            Auth::Basic { user, password } => (
+                authorization == Some(&basic(user, password)),
+                "Basic realm=\"registry for tests\"".to_owned(),
+            ),
+            Auth::Bearer(_) => (
+                authorization
+                    .and_then(|text| text.strip_prefix("Bearer "))
+                    .is_some_and(|token| self.valid.contains(token)),
+                format!(
+                    r#"Bearer realm="{realm}",service="tests & more",scope="repository:{repository}:pull""#
+                ),
+            ),
+        };
+        if passes {
+            return Ok(());
+        }
+        Err(match &self.challenges {
+            Some(all) => all.iter().map(|text| text.replace("{realm}", realm)).collect(),
+            None => vec![challenge],
+        })
+    }
+
+    /// The token service: a token's JSON, or nothing for who gets none.
+    pub fn token(
+        &mut self,
+        method: &str,
+        authorization: Option<&str>,
+        form: &str,
+    ) -> Option<String> {
+        let Auth::Bearer(users) = &self.auth else { return None };
+        let known = match users {
+            Users::Anybody => authorization.is_none(),
+            Users::Password { user, password } => authorization == Some(&basic(user, password)),
+            Users::IdentityToken(token) => {
+                let mut fields = url::form_urlencoded::parse(form.as_bytes());
+                method == "POST"
+                    && fields.any(|(name, value)| name == "refresh_token" && value == *token)
+            }
+        };
+        known.then(|| {
+            self.given += 1;
+            let token = format!("t0ken-{}", self.given);
+            self.valid.insert(token.clone());
+            match users {
+                Users::IdentityToken(_) => {
+                    format!(r#"{{"access_token":"{token}","expires_in":300}}"#)
+                }
+                _ => format!(r#"{{"token":"{token}","expires_in":300}}"#),
+            }
+        })
+    }
+}
+
+fn basic(user: &str, password: &str) -> String {
+    use base64::Engine as _;
+    let text = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
+    format!("Basic {text}")
+}

@@ -1,0 +1,66 @@
+//! What a registry for tests can do wrong.
+
+use std::time::Duration;
+
+/// One way to go wrong.
+#[derive(Debug, Clone)]
+pub enum Fault {
+    /// Answers this status, with headers, instead of doing anything.
+    Status(u16, Vec<(&'static str, String)>),
+    /// Sends this many bytes of the right body and closes the connection.
+    CutAfter(usize),
+    /// As [`Fault::CutAfter`], but the connection falls silent instead.
+    HangAfter(usize),
+    /// Says nothing for this long, and then does as it should.
+    Delay(Duration),
+    /// Another body, its length announced rightly.
+    Body(Vec<u8>),
+    /// Another body, sent in chunks without an announced length.
+    Chunked(Vec<u8>),
+    /// Announces another length than the body has.
+    Length(u64),
+    /// The right body, with another value of a header.
+    Header(&'static str, String),
+    /// A web page with status 200.
+    Html,
+    /// A redirect (307) to a URL.
+    Redirect(String),
+    /// Answers a range request with the whole.
+    IgnoreRange,
+}
+
+impl Fault {
+    /// A bare status.
+    pub fn status(status: u16) -> Self {
+        Self::Status(status, Vec::new())
+    }
+
+    /// "Too many requests", with a wish.
+    pub fn too_many(retry_after: &str) -> Self {
+        Self::Status(429, vec![("retry-after", retry_after.to_owned())])
+    }
+}
+
+/// A fault, and the requests that meet it.
+#[derive(Debug)]
+pub struct Rule {
+    method: String,
+    path_part: String,
+    fault: Fault,
+    left: usize,
+}
+
+impl Rule {
+    pub fn new(method: &str, path_part: &str, fault: Fault, times: usize) -> Self {
+        Self { method: method.to_owned(), path_part: path_part.to_owned(), fault, left: times }
+    }
+}
+
+/// The fault that a request meets: the first that fits and is not used up.
+pub fn meet(rules: &mut [Rule], method: &str, path: &str) -> Option<Fault> {
+    let fits =
+        |rule: &&mut Rule| rule.left > 0 && rule.method == method && path.contains(&rule.path_part);
+    let rule = rules.iter_mut().find(fits)?;
+    rule.left -= 1;
+    Some(rule.fault.clone())
+}
