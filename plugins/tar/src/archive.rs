@@ -56,7 +56,9 @@ impl Archive {
     /// A member with bytes of our own.
     pub fn append_bytes(&mut self, name: &str, bytes: &[u8]) -> Result<Member, ErrorCode> {
         let size = bytes.len() as u64;
-        self.file.write(&header::render(name, size))?;
+        // A gap for the header, so that the content is a piece of its own in the host's journal.
+        let at = self.file.reserve(BLOCK as u32)?;
+        self.file.fill(at, &header::render(name, size))?;
         let offset = self.file.position();
         self.file.write(bytes)?;
         self.file.pad_to(BLOCK)?;
