@@ -205,7 +205,10 @@ pub fn accept(
                         *count += 1;
                     }
                     _ => {
-                        return refuse(&format!("names '{subject}'"), "as a layer, which it is not");
+                        return refuse(
+                            &format!("names '{subject}'"),
+                            "as a layer, which it is not",
+                        );
                     }
                 }
             }

@@ -97,10 +97,6 @@ fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipe
     };
     let uri = Uri::parse(&process.source)?;
     let source = Source::parse(&uri, &platform, |uri| client(global, uri, &context.cancel))?;
-    let mut context_of_source = uri.option("max_workers").map(str::parse::<u16>);
-    if let Some(Err(_)) = context_of_source.take() {
-        return Err(Error::usage("option 'max_workers' of a URI must be a number"));
-    }
     let target = pipeline::target(&Uri::parse(&process.destination)?, &catalog(global)?)?;
     Ok(pipeline::Process {
         source,

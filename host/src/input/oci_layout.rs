@@ -38,10 +38,22 @@ pub fn images(members: &dyn Members, platform: &Platform) -> Result<Vec<Image>> 
     }
     (groups.into_iter())
         .map(|(name, group)| {
-            let chosen = select(&group, platform, place)?;
+            let chosen = choose(&group, platform, place)?;
             image(members, chosen, name, platform, DEEPEST)
         })
         .collect()
+}
+
+/// The entry for a platform. Where an archive holds just one, that is meant, whatever it is for.
+fn choose<'a>(
+    entries: &'a [Descriptor],
+    platform: &Platform,
+    place: &str,
+) -> Result<&'a Descriptor> {
+    match entries {
+        [only] => Ok(only),
+        _ => select(entries, platform, place),
+    }
 }
 
 fn image(
@@ -60,7 +72,7 @@ fn image(
             return Err(Error::source(format!("{place}: its indexes are nested too deeply")));
         }
         let index = parse_index(&bytes, place)?;
-        let chosen = select(index.manifests(), platform, place)?;
+        let chosen = choose(index.manifests(), platform, place)?;
         return image(members, chosen, name, platform, depth - 1);
     }
     let manifest = ImageManifest::from_reader(bytes.as_ref()).map_err(|cause| {
