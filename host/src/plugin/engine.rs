@@ -6,7 +6,7 @@ use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use wasmtime::component::Component;
-use wasmtime::{Cache, CacheConfig, Config, Engine};
+use wasmtime::{Cache, CacheConfig, Config, Engine, OptLevel, RegallocAlgorithm};
 
 use super::limits;
 use crate::error::{Error, Kind, Result};
@@ -28,6 +28,9 @@ impl PluginEngine {
         config.epoch_interruption(true);
         // Plugins are plain computation; what they do not use is not there to be attacked.
         config.wasm_relaxed_simd(false).wasm_memory64(false);
+        // Plugins frame and decide, the host does the work: what counts is how soon they start.
+        config.cranelift_opt_level(OptLevel::None);
+        config.cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
         config.cache(cache());
         let engine = Engine::new(&config).map_err(|cause| broken("start", &cause))?;
         Ok(Self(Arc::new(Inner { engine, ticking: AtomicBool::new(false) })))

@@ -22,6 +22,7 @@ pub fn parse(bytes: &[u8]) -> Option<(String, Vec<String>)> {
     let image = document.get(0)?;
     let config = image.get("Config")?.as_str()?.to_owned();
     let layers = image.get("Layers")?.as_array()?;
-    let layers = layers.iter().map(|layer| layer.as_str().map(str::to_owned)).collect::<Option<_>>()?;
+    let layers =
+        layers.iter().map(|layer| layer.as_str().map(str::to_owned)).collect::<Option<_>>()?;
     Some((config, layers))
 }

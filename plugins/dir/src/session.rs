@@ -1,7 +1,6 @@
 //! Writing one image.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
 use occystrap_plugin::storage::{self, Directory};
 use occystrap_plugin::writer::{
@@ -25,8 +24,8 @@ struct State {
     config: Option<File>,
     /// The diff-id of each layer; `None` until a filter has decided it.
     layers: Vec<Option<String>>,
-    /// By diff-id: found at the destination, or written.
-    files: BTreeMap<String, File>,
+    /// Found at the destination, or written. The digest of each is a diff-id.
+    files: Vec<File>,
 }
 
 /// A file as the receipt and the checksums name it.
@@ -82,7 +81,8 @@ fn finish(file: FileWriter, path: &str) -> Result<File, Error> {
 
 impl GuestSession for DirSession {
     fn open(request: Request) -> Result<Session, Error> {
-        let enabled = |name: &str| request.options.iter().any(|(key, value)| key == name && value == "true");
+        let enabled =
+            |name: &str| request.options.iter().any(|(key, value)| key == name && value == "true");
         Ok(Session::new(Self {
             directory: storage::open()?,
             unique_names: enabled("unique_names"),
@@ -101,7 +101,10 @@ impl GuestSession for DirSession {
                 // The same layer twice in one image is one file.
                 Some(_) if state.layers.contains(&layer.diff_id) => false,
                 Some(diff_id) => match self.present(diff_id)? {
-                    Some(file) => state.files.insert(diff_id.clone(), file).is_some(),
+                    Some(file) => {
+                        state.files.push(file);
+                        false
+                    }
                     None => true,
                 },
             };
@@ -121,7 +124,7 @@ impl GuestSession for DirSession {
     fn write_layer(&self, index: u32, diff_id: String, layer: &Blob) -> Result<(), Error> {
         let file = self.splice(&layout::layer(&diff_id), layer)?;
         let mut state = self.state.borrow_mut();
-        state.files.insert(diff_id.clone(), file);
+        state.files.push(file);
         match state.layers.get_mut(index as usize) {
             Some(layer) => *layer = Some(diff_id),
             None => return Err(Error::Other("a layer that was not planned".to_owned())),
@@ -134,7 +137,7 @@ impl GuestSession for DirSession {
         let state = session.state.borrow();
         let config = state.config.clone().ok_or_else(|| missing("the config"))?;
         let layers = (state.layers.iter())
-            .map(|diff_id| state.files.get(diff_id.as_ref()?))
+            .map(|diff_id| state.files.iter().find(|file| Some(&file.digest) == diff_id.as_ref()))
             .collect::<Option<Vec<&File>>>()
             .ok_or_else(|| missing("a layer"))?;
 
@@ -149,7 +152,8 @@ impl GuestSession for DirSession {
 
         if session.checksums {
             let files = [&config, &manifest].into_iter().chain(layers.iter().copied());
-            let files: Vec<_> = files.map(|file| (file.path.clone(), file.digest.clone())).collect();
+            let files: Vec<_> =
+                files.map(|file| (file.path.clone(), file.digest.clone())).collect();
             let bytes = shared::checksums(&session.directory, &files)?;
             session.write_file(layout::CHECKSUMS, &bytes)?;
         }
@@ -158,7 +162,8 @@ impl GuestSession for DirSession {
         session.write_file(layout::CATALOG, &bytes)?;
 
         let mut expectations = vec![config.expect(Role::Config)];
-        expectations.extend((0..).zip(&layers).map(|(index, file)| file.expect(Role::Layer(index))));
+        expectations
+            .extend((0..).zip(&layers).map(|(index, file)| file.expect(Role::Layer(index))));
         expectations.push(manifest.expect(Role::Manifest));
         expectations.push(Expectation {
             role: Role::Catalog,

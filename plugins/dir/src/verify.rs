@@ -22,7 +22,9 @@ impl Guest for Dir {
                 (Role::Catalog, Place::Entry(entry)) => {
                     let found = read_to_end(&directory, &entry.path, LONGEST)?
                         .zip(entry.keys.first().zip(entry.keys.get(1)))
-                        .and_then(|(bytes, (repository, tag))| shared::catalogued(&bytes, repository, tag));
+                        .and_then(|(bytes, (repository, tag))| {
+                            shared::catalogued(&bytes, repository, tag)
+                        });
                     if found.as_ref() != Some(&entry.value) {
                         findings.push(finding(
                             &entry.path,

@@ -26,8 +26,7 @@ pub struct Member {
 impl Member {
     /// What must be found of this member.
     pub fn expect(&self, role: Role) -> Expectation {
-        let part =
-            Part { path: self.path.clone(), member: self.name.clone(), offset: self.offset };
+        let part = Part { path: self.path.clone(), member: self.name.clone(), offset: self.offset };
         Expectation {
             role,
             place: Place::Part(part),

@@ -1,15 +1,14 @@
 //! Writing one image.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
+use occystrap_plugin::hex;
 use occystrap_plugin::storage;
 use occystrap_plugin::types::ErrorCode;
 use occystrap_plugin::writer::{
     Blob, Decision, Error, Expectation, Form, GuestSession, ImageName, LayerSummary, Place,
     Receipt, Request, Role, Session,
 };
-use occystrap_plugin::hex;
 use serde_json::json;
 
 use crate::archive::{Archive, Member};
@@ -25,15 +24,15 @@ struct State {
     config: Option<Member>,
     /// The diff-id of each layer; `None` until a filter has decided it.
     layers: Vec<Option<String>>,
-    /// Layers written, by diff-id.
-    members: BTreeMap<String, Member>,
+    /// Layers written, with their diff-ids.
+    members: Vec<(String, Member)>,
 }
 
 impl GuestSession for TarSession {
     fn open(request: Request) -> Result<Session, Error> {
         let path = storage::file_name().ok_or(ErrorCode::AccessDenied)?;
         let archive = Archive::create(&storage::open()?, &path)?;
-        let state = State { archive, config: None, layers: Vec::new(), members: BTreeMap::new() };
+        let state = State { archive, config: None, layers: Vec::new(), members: Vec::new() };
         Ok(Session::new(Self { name: request.name, path, state: RefCell::new(state) }))
     }
 
@@ -44,7 +43,11 @@ impl GuestSession for TarSession {
             // The same layer twice in one image is one member.
             let repeated = layer.diff_id.is_some() && state.layers.contains(&layer.diff_id);
             state.layers.push(layer.diff_id);
-            decisions.push(if repeated { Decision::Skip } else { Decision::Take(Form::Uncompressed) });
+            decisions.push(if repeated {
+                Decision::Skip
+            } else {
+                Decision::Take(Form::Uncompressed)
+            });
         }
         Ok(decisions)
     }
@@ -59,10 +62,10 @@ impl GuestSession for TarSession {
 
     fn write_layer(&self, index: u32, diff_id: String, layer: &Blob) -> Result<(), Error> {
         let mut state = self.state.borrow_mut();
-        if !state.members.contains_key(&diff_id) {
+        if !state.members.iter().any(|(known, _)| *known == diff_id) {
             let name = format!("{}/layer.tar", hex(&diff_id));
             let member = state.archive.append(&name, &diff_id, layer)?;
-            state.members.insert(diff_id.clone(), member);
+            state.members.push((diff_id.clone(), member));
         }
         match state.layers.get_mut(index as usize) {
             Some(layer) => *layer = Some(diff_id),
@@ -76,20 +79,28 @@ impl GuestSession for TarSession {
         let State { mut archive, config, layers, members } = session.state.into_inner();
         let config = config.ok_or_else(|| missing("the config"))?;
         let layers = (layers.iter())
-            .map(|diff_id| members.get(diff_id.as_ref()?))
+            .map(|diff_id| {
+                let mut known = members.iter();
+                known.find(|(known, _)| Some(known) == diff_id.as_ref()).map(|(_, member)| member)
+            })
             .collect::<Option<Vec<&Member>>>()
             .ok_or_else(|| missing("a layer"))?;
 
         let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
-        let repo_tags: Vec<String> =
-            session.name.tag.iter().map(|tag| format!("{}:{tag}", session.name.repository)).collect();
+        let repo_tags: Vec<String> = session
+            .name
+            .tag
+            .iter()
+            .map(|tag| format!("{}:{tag}", session.name.repository))
+            .collect();
         let manifest = json!([{ "Config": config.name, "RepoTags": repo_tags, "Layers": names }]);
         let manifest = serde_json::to_vec(&manifest).unwrap_or_default();
         let manifest = archive.append_bytes("manifest.json", &manifest)?;
         let size = archive.finish()?;
 
         let mut expectations = vec![config.expect(Role::Config)];
-        expectations.extend((0..).zip(&layers).map(|(index, layer)| layer.expect(Role::Layer(index))));
+        expectations
+            .extend((0..).zip(&layers).map(|(index, layer)| layer.expect(Role::Layer(index))));
         expectations.push(manifest.expect(Role::Manifest));
         expectations.push(Expectation {
             role: Role::Image,

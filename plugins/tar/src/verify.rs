@@ -34,7 +34,8 @@ impl Guest for Tar {
                 )),
                 Some((_, offset, size)) => {
                     if Some(*size) != expectation.size || *offset != part.offset {
-                        let side = |size: u64, offset: u64| Some(format!("{size} bytes at {offset}"));
+                        let side =
+                            |size: u64, offset: u64| Some(format!("{size} bytes at {offset}"));
                         findings.push(finding(
                             &subject,
                             Problem::SizeMismatch,
@@ -88,6 +89,9 @@ fn lists(manifest: &[u8], expectations: &[Expectation]) -> bool {
     let layers = image.get("Layers").and_then(Value::as_array);
     config == member(|role| matches!(role, Role::Config)).next()
         && layers.is_some_and(|layers| {
-            layers.iter().map(Value::as_str).eq(member(|role| matches!(role, Role::Layer(_))).map(Some))
+            layers
+                .iter()
+                .map(Value::as_str)
+                .eq(member(|role| matches!(role, Role::Layer(_))).map(Some))
         })
 }

@@ -43,7 +43,8 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
         let path = entry?.path();
         if path.is_dir() {
             collect(&path, files)?;
-        } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "wit") {
+        } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "wit")
+        {
             files.push(path);
         }
     }

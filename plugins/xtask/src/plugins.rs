@@ -40,7 +40,10 @@ pub fn check() -> Result<()> {
         );
     }
     let committed = std::fs::read_to_string(folder.join("plugins.lock"))?;
-    ensure!(committed == lock.render()?, "'plugins.lock' is out of date; run 'cargo xtask plugins'");
+    ensure!(
+        committed == lock.render()?,
+        "'plugins.lock' is out of date; run 'cargo xtask plugins'"
+    );
     println!("{} plugins are up to date", components.len());
     Ok(())
 }
@@ -52,7 +55,8 @@ fn build() -> Result<(Lock, Vec<Vec<u8>>)> {
     let mut plugins = Vec::new();
     let mut components = Vec::new();
     for name in PLUGINS {
-        let module = target_folder(&root).join(TARGET).join("plugin").join(format!("occystrap_{name}.wasm"));
+        let module =
+            target_folder(&root).join(TARGET).join("plugin").join(format!("occystrap_{name}.wasm"));
         let module = std::fs::read(&module).with_context(|| module.display().to_string())?;
         let component = wit_component::ComponentEncoder::default()
             .module(&module)
@@ -71,9 +75,8 @@ fn build() -> Result<(Lock, Vec<Vec<u8>>)> {
 
 fn compile(root: &Path) -> Result<()> {
     let home = |variable: &str, fallback: &str| {
-        std::env::var(variable).unwrap_or_else(|_| {
-            format!("{}/{fallback}", std::env::var("HOME").unwrap_or_default())
-        })
+        std::env::var(variable)
+            .unwrap_or_else(|_| format!("{}/{fallback}", std::env::var("HOME").unwrap_or_default()))
     };
     // Paths end up in panic messages; without them the same source gives the same bytes anywhere.
     let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
@@ -98,7 +101,9 @@ fn compile(root: &Path) -> Result<()> {
 
 /// A folder of its own: the flags differ from those of any other build.
 fn target_folder(root: &Path) -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("plugins/target"), PathBuf::from).join("plugins")
+    std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| root.join("plugins/target"), PathBuf::from)
+        .join("plugins")
 }
 
 fn ensure_target() -> Result<()> {
