@@ -12,9 +12,11 @@ mod support {
     pub mod shape;
 }
 
+mod bad_archive;
 mod directory;
 mod registry_auth;
 mod registry_blob;
 mod registry_client;
 mod registry_manifest;
 mod shapes;
+mod truncated;
