@@ -44,6 +44,9 @@ pub fn index(path: &Path, context: &Context) -> Result<TarIndex> {
     if !metadata.is_file() {
         return Err(Error::source(format!("{place} is not a regular file")));
     }
+    if metadata.len() == 0 {
+        return Err(Error::source(format!("{place} is empty")));
+    }
     let whole = Section { file: Arc::new(file), offset: 0, size: metadata.len() };
     let file = match compression(&whole, &place)? {
         Compression::None => whole.file,
