@@ -71,7 +71,11 @@ pub fn select<'a>(
         let mut there: Vec<String> =
             platforms.iter().map(|(_, platform)| platform.to_string()).collect();
         there.dedup();
-        Error::new(Kind::NotFound, format!("{place}: holds no image for {wanted}")).hint(format!(
+        let error = Error::new(Kind::NotFound, format!("{place}: holds no image for {wanted}"));
+        if there.is_empty() {
+            return error.hint("its index lists no image that says what it is for");
+        }
+        error.hint(format!(
             "it is there for: {}; choose with --os, --architecture and --variant",
             there.join(", ")
         ))
