@@ -9,6 +9,7 @@ pub mod transfer;
 
 pub use decoder::Decoder;
 pub use stored::Stored;
+pub(crate) use transfer::write_error;
 pub use transfer::{Moved, as_stored, uncompressed};
 
 use std::io;

@@ -1,15 +1,22 @@
 //! Everything that is tested through the public surface: the library and the binary.
 
-/// In-process servers and image builders.
+/// In-process servers, image builders, and the binary in a home of its own.
 #[path = "../support"]
 mod support {
+    pub mod cli;
+    pub mod image;
     pub mod registry;
     pub mod registry_auth;
     pub mod registry_fault;
     pub mod registry_tls;
+    pub mod shape;
 }
 
+mod bad_archive;
+mod directory;
 mod registry_auth;
 mod registry_blob;
 mod registry_client;
 mod registry_manifest;
+mod shapes;
+mod truncated;

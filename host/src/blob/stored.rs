@@ -87,6 +87,24 @@ impl Stored {
         Ok(compression)
     }
 
+    /// Why the decompressor failed: where the stored bytes are not those that were promised, that
+    /// is the reason, and it is only known at their end.
+    pub fn blame(mut self, cause: io::Error) -> io::Error {
+        if cause.get_ref().is_some_and(|inner| inner.is::<Error>()) {
+            return cause;
+        }
+        loop {
+            let amount = match self.fill_buf() {
+                Ok(rest) => rest.len(),
+                Err(reason) => return reason,
+            };
+            if amount == 0 {
+                return self.finish().err().unwrap_or(cause);
+            }
+            self.consume(amount);
+        }
+    }
+
     /// Called when the decompressor has seen its end: nothing may follow, and what was promised
     /// must have been kept.
     pub fn finish(mut self) -> io::Result<()> {

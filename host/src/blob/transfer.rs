@@ -61,7 +61,7 @@ pub fn as_stored(
     };
     let moved: Moved = copy().map_err(|why: Failure| why.of(layer))?;
     stored.finish().map_err(|cause| from_io(cause, &layer.place))?;
-    let file = file.try_clone().map_err(|cause| write_error(&cause))?;
+    let file = file.try_clone().map_err(|cause| write_error(file, &cause))?;
     let section = Section { file: file.into(), offset, size: moved.size };
     let written = Layer { content: Content::File(section.clone()), digest: None, ..layer.clone() };
     let again = Stored::section(section, layer.place.clone(), cancel);
@@ -130,9 +130,14 @@ fn decode(
 ) -> Result<Moved, Failure> {
     let compression = stored.compression(layer.diff_id)?;
     let mut decoder = Decoder::new(compression, stored)?;
-    let moved = pump(&mut decoder, file, offset, passed)?;
-    decoder.into_inner().finish()?;
-    Ok(moved)
+    match pump(&mut decoder, file, offset, passed) {
+        Ok(moved) => {
+            decoder.into_inner().finish()?;
+            Ok(moved)
+        }
+        Err(Failure::Read(cause)) => Err(decoder.into_inner().blame(cause).into()),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// A buffer on its way; the last of hasher and writer to drop it sends it back.
@@ -229,13 +234,18 @@ fn write_all(
 
 fn write(file: Option<&File>, bytes: &[u8], offset: u64) -> Result<()> {
     match file {
-        Some(file) => file.write_all_at(bytes, offset).map_err(|cause| write_error(&cause)),
+        Some(file) => file.write_all_at(bytes, offset).map_err(|cause| write_error(file, &cause)),
         None => Ok(()),
     }
 }
 
-fn write_error(cause: &io::Error) -> Error {
-    Error::io(Kind::Destination, "write", "the destination", cause)
+/// A failed write to a file that has no name yet: its folder is what the user can do something
+/// about, and the system knows it.
+pub(crate) fn write_error(file: &File, cause: &io::Error) -> Error {
+    let own = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file));
+    let path = std::fs::read_link(own).unwrap_or_default();
+    let folder = path.parent().map_or_else(String::new, |folder| folder.display().to_string());
+    Error::io(Kind::Destination, "write to", folder, cause)
 }
 
 /// Fill a buffer; less only at the end.

@@ -21,8 +21,7 @@ pub struct Config {
 /// Parse a config. `place` is named in errors. Errors when it is not JSON of the specified shape
 /// or has more than [`MOST_LAYERS`] layers.
 pub fn parse(bytes: &[u8], place: &str) -> Result<Config> {
-    let config = ImageConfiguration::from_reader(bytes).map_err(|cause| {
-        let cause = cause.to_string();
+    let config = serde_json::from_slice::<ImageConfiguration>(bytes).map_err(|cause| {
         Error::source(format!("{place}: the image config is not valid JSON of an image: {cause}"))
     })?;
     let diff_ids = config.rootfs().diff_ids();

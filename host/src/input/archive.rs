@@ -44,6 +44,9 @@ pub fn index(path: &Path, context: &Context) -> Result<TarIndex> {
     if !metadata.is_file() {
         return Err(Error::source(format!("{place} is not a regular file")));
     }
+    if metadata.len() == 0 {
+        return Err(Error::source(format!("{place} is empty")));
+    }
     let whole = Section { file: Arc::new(file), offset: 0, size: metadata.len() };
     let file = match compression(&whole, &place)? {
         Compression::None => whole.file,
@@ -65,6 +68,11 @@ fn decompress(
     })?;
     let from = BufReader::with_capacity(256 * 1024, &**file);
     let mut decoder = Decoder::new(compression, from).map_err(|cause| from_io(cause, place))?;
-    transfer::copy(&mut decoder, &to, place, &context.cancel)?;
+    transfer::copy(&mut decoder, &to, place, &context.cancel).map_err(|error| {
+        match error.kind() {
+            Kind::Destination => error.hint("choose another folder with --temp-dir"),
+            _ => error,
+        }
+    })?;
     Ok(to)
 }

@@ -10,7 +10,7 @@ use crate::registry::manifest::LARGEST_MANIFEST;
 
 /// One image of the list.
 #[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[serde(rename_all = "PascalCase", expecting = "an image")]
 pub struct Entry {
     config: String,
     repo_tags: Option<Vec<String>>,

@@ -44,7 +44,7 @@ pub trait Members {
 }
 
 fn missing(name: &str, what: &str, place: &str) -> Error {
-    Error::source(format!("{place}: {what} '{name}' is named in the manifest and is not there"))
+    Error::source(format!("{place}: lists the {what} '{name}', which is not there"))
         .hint("the archive or directory is incomplete; save it again")
 }
 
@@ -55,9 +55,7 @@ fn check_name(name: &str, what: &str, place: &str) -> Result<()> {
     if inside {
         return Ok(());
     }
-    Err(Error::source(format!(
-        "{place}: {what} '{name}' in the manifest leads out of the archive or directory"
-    )))
+    Err(Error::source(format!("{place}: lists the {what} '{name}', which leads out of it")))
 }
 
 /// What the first bytes of a layer say of its compression.

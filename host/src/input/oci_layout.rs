@@ -75,7 +75,7 @@ fn image(
         let chosen = choose(index.manifests(), platform, place)?;
         return image(members, chosen, name, platform, depth - 1);
     }
-    let manifest = ImageManifest::from_reader(bytes.as_ref()).map_err(|cause| {
+    let manifest = serde_json::from_slice::<ImageManifest>(&bytes).map_err(|cause| {
         Error::source(format!("{place}: the manifest {} is not one: {cause}", descriptor.digest()))
     })?;
     let config_bytes = blob(members, manifest.config(), "config", config::LARGEST_CONFIG)?;
@@ -140,7 +140,7 @@ fn digest(descriptor: &Descriptor, place: &str) -> Result<Digest> {
 }
 
 fn parse_index(bytes: &[u8], place: &str) -> Result<ImageIndex> {
-    ImageIndex::from_reader(bytes)
+    serde_json::from_slice(bytes)
         .map_err(|cause| Error::source(format!("{place}: an image index is not one: {cause}")))
 }
 

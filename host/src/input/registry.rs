@@ -33,7 +33,7 @@ pub async fn open(
 }
 
 fn choose(manifest: &Manifest, platform: &Platform, place: &str) -> Result<String> {
-    let index = ImageIndex::from_reader(manifest.bytes.as_ref())
+    let index: ImageIndex = serde_json::from_slice(&manifest.bytes)
         .map_err(|cause| Error::source(format!("{place}: the image index is not one: {cause}")))?;
     Ok(select(index.manifests(), platform, place)?.digest().to_string())
 }
@@ -71,7 +71,11 @@ pub fn select<'a>(
         let mut there: Vec<String> =
             platforms.iter().map(|(_, platform)| platform.to_string()).collect();
         there.dedup();
-        Error::new(Kind::NotFound, format!("{place}: holds no image for {wanted}")).hint(format!(
+        let error = Error::new(Kind::NotFound, format!("{place}: holds no image for {wanted}"));
+        if there.is_empty() {
+            return error.hint("its index lists no image that says what it is for");
+        }
+        error.hint(format!(
             "it is there for: {}; choose with --os, --architecture and --variant",
             there.join(", ")
         ))
@@ -84,7 +88,7 @@ async fn image(
     reference: &Reference,
     place: &str,
 ) -> Result<Image> {
-    let parsed = ImageManifest::from_reader(manifest.bytes.as_ref()).map_err(|cause| {
+    let parsed = serde_json::from_slice::<ImageManifest>(&manifest.bytes).map_err(|cause| {
         Error::source(format!("{place}: the manifest is not one of an image: {cause}"))
     })?;
     if parsed.layers().len() > MOST_LAYERS {

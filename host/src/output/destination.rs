@@ -86,6 +86,18 @@ impl Destination {
         self.folder.join(path).display().to_string()
     }
 
+    /// A failed operation on a path, in words.
+    #[must_use]
+    pub fn failure(&self, action: &str, path: &str, cause: &io::Error) -> Error {
+        let place = self.display(path);
+        // cap-std reports an escape so, without a number of the system.
+        if cause.kind() == io::ErrorKind::PermissionDenied && cause.raw_os_error().is_none() {
+            return Error::destination(format!("'{place}' leads out of the destination"))
+                .hint("a symbolic link there points elsewhere; remove it");
+        }
+        Error::io(Kind::Destination, action, place, cause)
+    }
+
     /// Open a regular file for reading. Neither follows a symlink at its end nor waits for a FIFO.
     pub fn open(&self, path: &str) -> io::Result<File> {
         let mut options = OpenOptions::new();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::sink::{FileSink, SinkError};
 use super::staging::Unnamed;
 use crate::blob::spool::Spool;
-use crate::blob::{Moved, Stored, as_stored, uncompressed};
+use crate::blob::{Moved, Stored, as_stored, uncompressed, write_error};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result, io_reason};
 use crate::image::{Compression, Descriptor, Layer};
@@ -98,7 +98,7 @@ impl LayerBlob {
         let (file, moved) = self.ready(scratch)?;
         let len = moved.size.saturating_sub(offset).min(len as u64) as usize;
         let mut bytes = vec![0; len];
-        file.file().read_exact_at(&mut bytes, offset).map_err(|cause| write_failed(&cause))?;
+        file.file().read_exact_at(&mut bytes, offset).map_err(|cause| scratch_failed(&cause))?;
         Ok(bytes)
     }
 
@@ -130,7 +130,7 @@ impl LayerBlob {
     fn ready(&mut self, scratch: impl FnOnce() -> std::io::Result<Unnamed>) -> Result<&Ready> {
         let ready = match std::mem::replace(&mut self.state, State::Spent) {
             State::Waiting(spool) => {
-                let file = scratch().map_err(|cause| write_failed(&cause))?;
+                let file = scratch().map_err(|cause| scratch_failed(&cause))?;
                 let moved = self.fetch(spool, &file, 0)?;
                 Box::new((file, moved))
             }
@@ -207,8 +207,9 @@ fn append(sink: &mut FileSink, (file, moved): Ready) -> Result<Moved> {
             Some(&mut to),
             wanted,
         );
-        match copied.map_err(|cause| write_failed(&cause.into()))? {
-            0 => return Err(write_failed(&std::io::ErrorKind::UnexpectedEof.into())),
+        let failed = |cause| write_error(sink.file().file(), &cause);
+        match copied.map_err(|cause| failed(cause.into()))? {
+            0 => return Err(failed(std::io::ErrorKind::UnexpectedEof.into())),
             copied => done += copied as u64,
         }
     }
@@ -216,8 +217,8 @@ fn append(sink: &mut FileSink, (file, moved): Ready) -> Result<Moved> {
     Ok(moved)
 }
 
-fn write_failed(cause: &std::io::Error) -> Error {
-    Error::io(Kind::Destination, "write", "the destination", cause)
+fn scratch_failed(cause: &std::io::Error) -> Error {
+    Error::io(Kind::Destination, "use a temporary file at", "the destination", cause)
 }
 
 fn sink_failed(cause: SinkError) -> Error {

@@ -132,6 +132,10 @@ impl Staging {
 
     /// For a directory that is made where it is missing.
     pub fn for_directory(path: &Path, durable: bool) -> Result<Self> {
+        if path.exists() && !path.is_dir() {
+            let message = format!("'{}' is a file, not a directory", path.display());
+            return Err(Error::destination(message));
+        }
         let missing: Vec<PathBuf> = path
             .ancestors()
             .filter(|folder| *folder != Path::new(""))
@@ -208,16 +212,7 @@ impl Staging {
     /// Make everything visible, in the order in which it was finished.
     pub fn commit(mut self) -> Result<()> {
         for (path, file) in self.finished.drain(..) {
-            let place = self.destination.display(&path);
-            let fail = |cause: io::Error| {
-                // cap-std reports an escape so, without a number of the system.
-                if cause.kind() == io::ErrorKind::PermissionDenied && cause.raw_os_error().is_none()
-                {
-                    return Error::destination(format!("'{place}' leads out of the destination"))
-                        .hint("a symbolic link there points elsewhere; remove it");
-                }
-                Error::io(Kind::Destination, "write", &place, &cause)
-            };
+            let fail = |cause: io::Error| self.destination.failure("write", &path, &cause);
             if self.durable {
                 file.file().sync_all().map_err(fail)?;
             }

@@ -193,7 +193,10 @@ impl Instance {
         match result {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(said)) => {
-                Err(state.failure.take().unwrap_or_else(|| refused(&state.plugin, said)))
+                let host = matches!(said, writer::Error::Host(_));
+                let noted = state.noted.take().filter(|_| host);
+                let why = state.failure.take().or(noted);
+                Err(why.unwrap_or_else(|| refused(&state.plugin, said)))
             }
             Err(cause) => match cause.downcast_ref::<Violation>() {
                 Some(Violation(error)) => Err(error.clone()),

@@ -38,6 +38,9 @@ pub struct State {
     pub hashed: u64,
     /// Why the first host call failed, in words; the guest sees only a code.
     pub failure: Option<Error>,
+    /// Why the last read failed, in words. No failure of the session: a plugin may look whether
+    /// something is there and readable.
+    pub noted: Option<Error>,
 }
 
 /// What a writing session has more than a verifying one.
@@ -70,6 +73,7 @@ impl State {
             logged: 0,
             hashed: 0,
             failure: None,
+            noted: None,
         }
     }
 

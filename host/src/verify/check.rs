@@ -1,6 +1,6 @@
 //! The host's own look at every expectation that it understands.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -18,6 +18,9 @@ use crate::receipt::{Expectation, Place, Role};
 /// The largest JSON that is parsed to see whether it is JSON. A catalog of 100,000 images is a
 /// tenth of it.
 const LARGEST_JSON: u64 = 64 * 1024 * 1024;
+
+/// Path, offset and length of bytes that have a digest.
+type Span<'a> = (&'a str, u64, u64);
 
 /// Look at everything. At [`Level::Full`], all that will be compared is hashed first, on all
 /// cores, each byte once.
@@ -52,40 +55,41 @@ fn framed_paths(expectations: &[Expectation]) -> BTreeSet<&str> {
     parts.map(|expectation| expectation.place.path()).collect()
 }
 
-/// Path, offset and length of all that has a digest to compare with.
+/// Path, offset and length of all that has a digest to compare with. The length is part of the key:
+/// a member without content starts where its neighbour does.
 fn wanted<'a>(
     expectations: &'a [Expectation],
     journal: &'a [WrittenFile],
     framed: &BTreeSet<&'a str>,
-) -> BTreeMap<(&'a str, u64), u64> {
+) -> BTreeSet<Span<'a>> {
     let named = expectations.iter().filter(|expectation| expectation.digest.is_some());
     let named = named.filter_map(|expectation| match &expectation.place {
-        Place::File { path } => Some(((path.as_str(), 0), expectation.size?)),
-        Place::Part { path, offset, .. } => Some(((path.as_str(), *offset), expectation.size?)),
+        Place::File { path } => Some((path.as_str(), 0, expectation.size?)),
+        Place::Part { path, offset, .. } => Some((path.as_str(), *offset, expectation.size?)),
         Place::Entry { .. } => None,
     });
     let files = journal.iter().filter(|file| framed.contains(file.path.as_str()));
     let extents = files.flat_map(|file| {
-        file.extents.iter().map(|extent| ((file.path.as_str(), extent.offset), extent.size))
+        file.extents.iter().map(|extent| (file.path.as_str(), extent.offset, extent.size))
     });
     named.chain(extents).collect()
 }
 
 fn hash_all(
-    wanted: &BTreeMap<(&str, u64), u64>,
+    wanted: &BTreeSet<Span>,
     destination: &Destination,
     memory: &Memory,
     cancel: &Cancel,
 ) -> Result<()> {
     // Largest first, so that no core is left with one at the end.
     let mut jobs: Vec<_> = wanted.iter().collect();
-    jobs.sort_by_key(|(_, size)| std::cmp::Reverse(**size));
+    jobs.sort_by_key(|(_, _, size)| std::cmp::Reverse(*size));
     let next = AtomicUsize::new(0);
     let work = || {
-        while let Some(((path, offset), size)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some((path, offset, size)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
             // What cannot be read is found and named again when it is compared.
             if let Ok(file) = destination.open(path) {
-                let _ = memory.hash(&file, path, *offset, **size, cancel);
+                let _ = memory.hash(&file, path, *offset, *size, cancel);
             }
         }
     };

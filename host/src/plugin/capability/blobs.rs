@@ -5,7 +5,7 @@ use std::io;
 use bytes::Bytes;
 use wasmtime::component::Resource;
 
-use crate::blob::Moved;
+use crate::blob::{Moved, write_error};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Descriptor, Digest};
 use crate::output::layer_blob::LayerBlob;
@@ -208,7 +208,7 @@ fn splice(blob: &mut Blob, sink: &mut FileSink) -> Result<u64> {
             };
             let size = bytes.len() as u64;
             append().map(|()| size).map_err(|cause| match cause {
-                SinkError::Io(cause) => Error::io(Kind::Destination, "write", "the config", &cause),
+                SinkError::Io(cause) => write_error(sink.file().file(), &cause),
                 _ => Error::new(Kind::Plugin, "a file was written in too many pieces"),
             })
         }

@@ -5,7 +5,6 @@ use std::os::unix::fs::FileExt;
 
 use wasmtime::component::Resource;
 
-use crate::error::{Error, Kind};
 use crate::output::Destination;
 use crate::output::destination::{BadPath, check_path};
 use crate::plugin::bindings::storage::{EntryKind, EntryStat, Host, HostDirectory};
@@ -152,10 +151,8 @@ impl State {
     }
 
     fn read_failed(&mut self, path: &str, cause: &io::Error) -> ErrorCode {
-        let place = self.destination.as_ref().map_or_else(String::new, |at| at.display(path));
         let code = match cause.kind() {
             kind if kind == io::ErrorKind::NotFound => return ErrorCode::NotFound,
-            // cap-std reports an escape so, without a number of the system.
             io::ErrorKind::PermissionDenied => ErrorCode::AccessDenied,
             io::ErrorKind::InvalidInput => ErrorCode::NotAFile,
             _ if cause.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
@@ -163,13 +160,9 @@ impl State {
             }
             _ => ErrorCode::Other(None),
         };
-        self.note(Error::io(Kind::Destination, "read", place, cause));
+        // The plugin may go on; if it gives up, this is why.
+        self.noted = self.destination.as_ref().map(|at| at.failure("read", path, cause));
         code
-    }
-
-    /// Remember why a call failed without ending the session for it: the plugin may go on.
-    fn note(&self, error: Error) {
-        tracing::debug!(plugin = &*self.plugin, "{error}");
     }
 }
 
