@@ -1,59 +1,12 @@
 //! Archives that are not what they claim. Each is one line that says what and where, and what stood
 //! at the destination stands there still.
 
-use std::fmt::Write as _;
-
 use serde_json::json;
 
+use crate::support::bystander::Bystander;
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage, gzip, noise, tar, zstd};
 use crate::support::shape::{self, Archive, header};
-
-/// A sandbox whose destinations hold an image that must survive.
-struct Bystander {
-    sandbox: Sandbox,
-    transcript: String,
-}
-
-impl Bystander {
-    fn new() -> Self {
-        let sandbox = Sandbox::new();
-        shape::legacy(&[&TestImage::tiny("old:1")], Pack::Gzip).write(&sandbox.path("old.tar"));
-        for to in [sandbox.uri("dir", "out"), sandbox.uri("tar", "out.tar")] {
-            sandbox.process(&sandbox.uri("tar", "old.tar"), &to, &[]).verified();
-        }
-        Self { sandbox, transcript: String::new() }
-    }
-
-    /// An archive is refused by both outputs, and nothing is touched.
-    #[track_caller]
-    fn refuses(&mut self, what: &str, archive: &[u8]) {
-        let sandbox = &self.sandbox;
-        std::fs::write(sandbox.path("in.tar"), archive).unwrap();
-        let before = (sandbox.tree("out"), sandbox.tree("out.tar"));
-        let mut texts = Vec::new();
-        for to in ["dir://[T]/out", "tar://[T]/out.tar", "dir://[T]/new/folder"] {
-            let to = to.replace("[T]", &sandbox.path("").display().to_string());
-            let said = sandbox.process(&sandbox.uri("tar", "in.tar"), &to, &[]);
-            assert_eq!(said.code, 1, "{what}: {}", said.stderr);
-            assert_eq!(said.stdout, "", "{what}");
-            texts.push(sandbox.redact(&said.stderr));
-        }
-        assert_eq!(before, (sandbox.tree("out"), sandbox.tree("out.tar")), "{what}");
-        assert!(!sandbox.path("new").exists(), "{what}: folders made for nothing were left");
-        sandbox.assert_clean();
-        texts.dedup();
-        // The output does not matter to what is said.
-        let [text] = texts.as_slice() else { panic!("{what}: {texts:#?}") };
-        let (error, summary) = text.trim_end().rsplit_once('\n').unwrap();
-        assert_eq!(
-            summary.replace("[s]", "").replace("  ", " "),
-            "Summary: 0/1 images, 0 layers, 0 B, , 0/1 verified"
-        );
-        assert!(error.lines().count() <= 2 && error.starts_with("error: "), "{what}: {text}");
-        writeln!(self.transcript, "## {what}\n{error}\n").unwrap();
-    }
-}
 
 /// The usual archive with something changed.
 fn changed(change: impl FnOnce(&mut Archive, &TestImage)) -> Vec<u8> {
@@ -314,7 +267,7 @@ fn oci_layouts_that_do_not_hold_what_they_name() {
         "a layer is not there",
         &changed(&|archive| archive.remove(&archive.0[1].0.clone())),
     );
-    old.refuses("a layer was cut", &changed(&|archive| drop(archive.0[1].1.pop())));
+    old.refuses("a layer was cut", &changed(&|archive| archive.0[1].1.truncate(1_000)));
     old.refuses("a layer was changed", &changed(&|archive| archive.0[1].1[200_000] ^= 1));
     // Its plain content is right, so that only the compressed layer's own digest tells.
     old.refuses(

@@ -3,8 +3,10 @@
 /// In-process servers, image builders, and the binary in a home of its own.
 #[path = "../support"]
 mod support {
+    pub mod bystander;
     pub mod cli;
     pub mod image;
+    pub mod push;
     pub mod registry;
     pub mod registry_auth;
     pub mod registry_fault;
@@ -13,7 +15,10 @@ mod support {
 }
 
 mod bad_archive;
+mod bad_registry;
 mod directory;
+mod interrupt;
+mod no_room;
 mod registry_auth;
 mod registry_blob;
 mod registry_client;

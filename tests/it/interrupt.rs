@@ -1,0 +1,104 @@
+//! Ctrl-C in the middle: exit code 130, and nobody sees that anything was begun.
+
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::bystander::Bystander;
+use crate::support::cli::Ran;
+use crate::support::image::{Pack, TestImage, gzip};
+use crate::support::push::push;
+use crate::support::registry::{ALWAYS, Fault, Registry};
+
+/// Longer than a run needs to hear a signal, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn wait_until(what: &str, done: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !done() {
+        assert!(started.elapsed() < PATIENCE, "{what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn signal(child: &Child, name: &str) {
+    let process = rustix::process::Pid::from_child(child);
+    let signal = match name {
+        "INT" => rustix::process::Signal::INT,
+        "TERM" => rustix::process::Signal::TERM,
+        _ => rustix::process::Signal::KILL,
+    };
+    rustix::process::kill_process(process, signal).unwrap();
+}
+
+/// Starts to move an image whose second layer stops in the middle, waits until it does, and sends a
+/// signal.
+fn stopped(old: &Bystander, scheme: &str, to: &str, name: &str, fault: Fault) -> Ran {
+    let registry = Registry::start();
+    let image = TestImage::new("team/app:1");
+    let source = push(&registry, &image, Pack::Gzip);
+    let layer = occystrap::image::Digest::of(&gzip(&image.layers[1]));
+    registry.fault("GET", &format!("/blobs/{layer}"), fault, ALWAYS);
+    let mut command = old.sandbox.command(&["process", &source, &old.sandbox.uri(scheme, to)]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // All layers were asked for, so that the first is there and the second on its way.
+    wait_until("the layers were not asked for", || {
+        registry.requests_of("GET", "/blobs/").len() >= 4
+    });
+    std::thread::sleep(Duration::from_millis(50));
+    signal(&child, name);
+    let started = Instant::now();
+    let said = Ran::ended(child.wait_with_output().unwrap());
+    assert!(started.elapsed() < Duration::from_secs(5), "{scheme} {name}: {:?}", started.elapsed());
+    said
+}
+
+#[test]
+fn a_signal_while_a_layer_hangs() {
+    let mut transcript = String::new();
+    for fault in
+        [Fault::HangAfter(100_000), Fault::HangAfter(0), Fault::Delay(Duration::from_secs(30))]
+    {
+        for (scheme, to) in [("dir", "out"), ("tar", "out.tar"), ("dir", "new/folder")] {
+            for name in ["INT", "TERM"] {
+                let old = Bystander::new();
+                let said = stopped(&old, scheme, to, name, fault.clone());
+                said.exits(130);
+                old.untouched(&format!("{scheme} {name} {fault:?}"));
+                transcript = old.sandbox.redact(&said.stderr);
+            }
+        }
+    }
+    insta::assert_snapshot!(transcript, @r"
+    error: interrupted; the destination was left as it was
+    Summary: 0/1 images, 0 layers, 0 B, [s], 0/1 verified
+    ");
+}
+
+#[test]
+fn a_kill_leaves_nothing_either() {
+    // Files get their names at the end: there is nothing to clean up.
+    for (scheme, to) in [("dir", "out"), ("tar", "out.tar")] {
+        let old = Bystander::new();
+        stopped(&old, scheme, to, "KILL", Fault::HangAfter(100_000)).exits(137);
+        old.untouched(scheme);
+    }
+}
+
+#[test]
+fn a_signal_while_the_manifest_hangs() {
+    let old = Bystander::new();
+    let registry = Registry::start();
+    let source = push(&registry, &TestImage::new("team/app:1"), Pack::Gzip);
+    registry.fault("GET", "/manifests/", Fault::HangAfter(10), ALWAYS);
+    let mut command =
+        old.sandbox.command(&["process", &source, &old.sandbox.uri("dir", "out"), "-O", "json"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until("the manifest was not asked for", || {
+        !registry.requests_of("GET", "/manifests/").is_empty()
+    });
+    signal(&child, "INT");
+    let said = Ran::ended(child.wait_with_output().unwrap());
+    said.exits(130);
+    assert_eq!(said.json()["images"][0]["status"], "error");
+    old.untouched("while the manifest hangs");
+}
