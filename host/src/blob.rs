@@ -3,7 +3,7 @@
 //! Nothing here holds more than a few buffers of a layer, whatever its size.
 
 pub mod decoder;
-pub mod spool;
+pub mod feed;
 pub mod stored;
 pub mod transfer;
 

@@ -310,9 +310,9 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.1} TB")
 }
 
-/// Milliseconds are enough.
+/// To the microsecond.
 fn seconds(took: Duration) -> f64 {
-    (took.as_secs_f64() * 1000.0).round() / 1000.0
+    (took.as_secs_f64() * 1e6).round() / 1e6
 }
 
 fn serialize_error<S: serde::Serializer>(error: &Option<Error>, to: S) -> Result<S::Ok, S::Error> {

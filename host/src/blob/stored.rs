@@ -7,22 +7,14 @@ use std::io::{self, BufRead, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use bytes::{Buf, Bytes};
-use tokio::sync::mpsc;
-
+use super::feed::{Feed, FeedReader};
 use super::into_io;
-use super::spool::{Spool, SpoolReader};
 use crate::cancel::Cancel;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind};
 use crate::image::{Compression, Content, Descriptor, Digest, Hasher, Layer, Section};
-use crate::registry::Repository;
 
 /// How much of a file is read at once. Larger reads gain nothing measurable.
 const PIECE: usize = 256 * 1024;
-
-/// How many pieces of a download may wait for the decompressor. A piece is what one read of a
-/// socket gives, 8 to 400 KiB, so that a stalled layer holds some megabytes at worst.
-const WAITING_PIECES: usize = 16;
 
 /// A layer as it is stored, as a stream.
 pub struct Stored {
@@ -35,8 +27,7 @@ pub struct Stored {
 
 enum Source {
     Section { section: Section, at: u64, buffer: Vec<u8>, start: usize },
-    Download { pieces: mpsc::Receiver<Result<Bytes>>, piece: Bytes },
-    Spool { reader: SpoolReader },
+    Download(FeedReader),
 }
 
 impl Stored {
@@ -48,8 +39,10 @@ impl Stored {
                 Source::Section { section: section.clone(), at: 0, buffer: Vec::new(), start: 0 }
             }
             Content::Registry(repository) => {
-                let pieces = download(repository, layer, runtime);
-                Source::Download { pieces, piece: Bytes::new() }
+                let feed = Feed::new(None);
+                let (filling, download) = (Arc::clone(&feed), repository.blob(&descriptor(layer)));
+                runtime.spawn(async move { filling.fill(download).await });
+                Source::Download(FeedReader::new(feed))
             }
         };
         let promised = match layer.content {
@@ -66,10 +59,10 @@ impl Stored {
         Self { source, promised: None, place, cancel: cancel.clone() }
     }
 
-    /// Read a layer whose download goes to a spool.
+    /// Read a layer whose download has begun.
     #[must_use]
-    pub fn spooled(spool: Arc<Spool>, place: String, cancel: &Cancel) -> Self {
-        let source = Source::Spool { reader: SpoolReader::new(spool) };
+    pub fn fed(feed: FeedReader, place: String, cancel: &Cancel) -> Self {
+        let source = Source::Download(feed);
         Self { source, promised: None, place, cancel: cancel.clone() }
     }
 
@@ -127,30 +120,6 @@ impl Stored {
     }
 }
 
-/// Download in the background, in bounded pieces. The download checks size and digest.
-fn download(
-    repository: &Repository,
-    layer: &Layer,
-    runtime: &tokio::runtime::Handle,
-) -> mpsc::Receiver<Result<Bytes>> {
-    let (to, pieces) = mpsc::channel(WAITING_PIECES);
-    let mut download = repository.blob(&descriptor(layer));
-    runtime.spawn(async move {
-        loop {
-            let piece = match download.next().await {
-                Ok(Some(piece)) => Ok(piece),
-                Ok(None) => break,
-                Err(error) => Err(error),
-            };
-            let ended = piece.is_err();
-            if to.send(piece).await.is_err() || ended {
-                break;
-            }
-        }
-    });
-    pieces
-}
-
 /// What a registry promised of a layer. Layers of a registry have a digest.
 pub(crate) fn descriptor(layer: &Layer) -> Descriptor {
     Descriptor {
@@ -185,24 +154,14 @@ impl BufRead for Stored {
                 }
                 Ok(&buffer[*start..])
             }
-            Source::Download { pieces, piece } => {
-                if piece.is_empty() {
-                    match pieces.blocking_recv() {
-                        Some(next) => *piece = next.map_err(into_io)?,
-                        None => return Ok(&[]),
-                    }
-                }
-                Ok(piece)
-            }
-            Source::Spool { reader } => reader.fill_buf(&self.cancel).map_err(into_io),
+            Source::Download(reader) => reader.fill_buf(&self.cancel).map_err(into_io),
         }
     }
 
     fn consume(&mut self, amount: usize) {
         match &mut self.source {
             Source::Section { start, .. } => *start += amount,
-            Source::Download { piece, .. } => piece.advance(amount),
-            Source::Spool { reader } => reader.consume(amount),
+            Source::Download(reader) => reader.consume(amount),
         }
     }
 }

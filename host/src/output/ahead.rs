@@ -3,7 +3,7 @@
 //!
 //! For a directory, layers are moved side by side, each to a file of its own, which a splice then
 //! takes as it is. For a single file, layers are written one after the other, and only downloads
-//! run ahead, into spools: the layer whose turn it is keeps three threads busy already.
+//! run ahead: the layer whose turn it is keeps three threads busy already.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use super::destination::Destination;
 use super::layer_blob::{Form, LayerBlob, Ready, move_layer};
 use super::staging::Unnamed;
 use crate::blob::Stored;
-use crate::blob::spool::Spool;
+use crate::blob::feed::{Feed, FeedReader, Turns};
 use crate::blob::stored::descriptor;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
@@ -36,15 +36,11 @@ pub struct Taken {
 }
 
 /// Start to fetch, and return a blob for each layer, in order.
-pub fn start(
-    taken: Vec<Taken>,
-    destination: &Destination,
-    context: &Context,
-) -> Result<Vec<LayerBlob>> {
+pub fn start(taken: Vec<Taken>, destination: &Destination, context: &Context) -> Vec<LayerBlob> {
     if destination.file_name().is_some() {
-        spooled(taken, context)
+        in_turn(taken, context)
     } else {
-        Ok(moved(taken, destination, context))
+        moved(taken, destination, context)
     }
 }
 
@@ -88,26 +84,33 @@ fn fetch(taken: &Taken, destination: &Destination, context: &Context) -> Result<
     Ok((file, moved))
 }
 
-fn spooled(taken: Vec<Taken>, context: &Context) -> Result<Vec<LayerBlob>> {
-    let places = Arc::new(Semaphore::new(context.parallel.max(1)));
+fn in_turn(taken: Vec<Taken>, context: &Context) -> Vec<LayerBlob> {
+    let turns = Turns::new(context.temp_dir.clone());
+    let mut downloads = Vec::new();
     let mut blobs = Vec::new();
-    for taken in taken {
-        let spool = match &taken.layer.content {
+    for Taken { layer, form, progress, .. } in taken {
+        let feed = match &layer.content {
             // What is in a file already need not be fetched ahead.
             Content::File(_) => None,
             Content::Registry(repository) => {
-                let spool = Spool::create(&context.temp_dir)?;
-                let (places, filling) = (Arc::clone(&places), Arc::clone(&spool));
-                let download = repository.blob(&descriptor(&taken.layer));
-                context.runtime.spawn(async move {
-                    let _place = places.acquire().await;
-                    filling.fill(download).await;
-                });
-                Some(spool)
+                let feed = Feed::new(Some(Arc::clone(&turns)));
+                downloads.push((repository.blob(&descriptor(&layer)), Arc::clone(&feed)));
+                Some(FeedReader::new(feed))
             }
         };
-        let Taken { layer, form, progress, .. } = taken;
-        blobs.push(LayerBlob::waiting(layer, form, spool, context.clone(), progress));
+        blobs.push(LayerBlob::waiting(layer, form, feed, context.clone(), progress));
     }
-    Ok(blobs)
+    let places = Arc::new(Semaphore::new(context.parallel.max(1)));
+    context.runtime.spawn(async move {
+        // One task gives out the places, in order: a layer that waits for its turn while it holds
+        // a place never keeps an earlier one from getting its own.
+        for (download, feed) in downloads {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
+            tokio::spawn(async move {
+                feed.fill(download).await;
+                drop(place);
+            });
+        }
+    });
+    blobs
 }

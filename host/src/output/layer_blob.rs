@@ -1,13 +1,12 @@
 //! A layer in a plugin's hand: fetched ahead, being fetched, or not begun.
 
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use super::sink::{FileSink, SinkError};
 use super::staging::Unnamed;
-use crate::blob::spool::Spool;
+use crate::blob::feed::FeedReader;
 use crate::blob::{Moved, Stored, as_stored, uncompressed, write_error};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result, io_reason};
@@ -39,8 +38,8 @@ pub struct LayerBlob {
 }
 
 enum State {
-    /// Nobody reads it yet; a spool may be filling.
-    Waiting(Option<Arc<Spool>>),
+    /// Nobody reads it yet; its download may have begun.
+    Waiting(Option<FeedReader>),
     /// Being moved to a file in the destination's file system.
     Ahead(Receiver<Result<Ready>>),
     /// Moved to a file in the destination's file system.
@@ -55,11 +54,11 @@ impl LayerBlob {
     pub fn waiting(
         layer: Layer,
         form: Form,
-        spool: Option<Arc<Spool>>,
+        feed: Option<FeedReader>,
         context: Context,
         progress: LayerProgress,
     ) -> Self {
-        Self { layer, form, state: State::Waiting(spool), context, progress }
+        Self { layer, form, state: State::Waiting(feed), context, progress }
     }
 
     /// A layer that somebody is moving already.
@@ -111,9 +110,9 @@ impl LayerBlob {
                     format!("{}: spliced twice", self.layer.place),
                 ));
             }
-            State::Waiting(spool) => {
+            State::Waiting(feed) => {
                 let at = sink.before_content().map_err(sink_failed)?;
-                let moved = self.fetch(spool, sink.file(), at)?;
+                let moved = self.fetch(feed, sink.file(), at)?;
                 sink.after_content(moved).map_err(sink_failed)?;
                 moved
             }
@@ -129,9 +128,9 @@ impl LayerBlob {
 
     fn ready(&mut self, scratch: impl FnOnce() -> std::io::Result<Unnamed>) -> Result<&Ready> {
         let ready = match std::mem::replace(&mut self.state, State::Spent) {
-            State::Waiting(spool) => {
+            State::Waiting(feed) => {
                 let file = scratch().map_err(|cause| scratch_failed(&cause))?;
-                let moved = self.fetch(spool, &file, 0)?;
+                let moved = self.fetch(feed, &file, 0)?;
                 Box::new((file, moved))
             }
             State::Ahead(ready) => Box::new(self.wait(&ready)?),
@@ -148,9 +147,9 @@ impl LayerBlob {
         }
     }
 
-    fn fetch(&self, spool: Option<Arc<Spool>>, file: &Unnamed, at: u64) -> Result<Moved> {
-        let stored = match spool {
-            Some(spool) => Stored::spooled(spool, self.layer.place.clone(), &self.context.cancel),
+    fn fetch(&self, feed: Option<FeedReader>, file: &Unnamed, at: u64) -> Result<Moved> {
+        let stored = match feed {
+            Some(feed) => Stored::fed(feed, self.layer.place.clone(), &self.context.cancel),
             None => Stored::open(&self.layer, &self.context.runtime, &self.context.cancel),
         };
         move_layer(&self.layer, self.form, stored, file, at, &self.context, &self.progress)

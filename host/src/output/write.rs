@@ -60,7 +60,7 @@ pub fn write(image: &Image, source: &str, target: &Target, context: &Context) ->
     let taken = plan(&mut session, image, &name, &context)?;
     session.write_config(config(image))?;
     let indices: Vec<usize> = taken.iter().map(|taken| taken.index).collect();
-    for (index, blob) in indices.into_iter().zip(ahead::start(taken, &destination, &context)?) {
+    for (index, blob) in indices.into_iter().zip(ahead::start(taken, &destination, &context)) {
         let number = u32::try_from(index).unwrap_or(u32::MAX);
         session.write_layer(number, image.layers[index].diff_id, Blob::Layer(Box::new(blob)))?;
     }

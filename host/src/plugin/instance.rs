@@ -144,6 +144,17 @@ struct Instance {
     plugin: OutputPlugin,
 }
 
+impl Drop for Instance {
+    fn drop(&mut self) {
+        let State { plugin, clock, .. } = self.store.data();
+        tracing::debug!(
+            guest_us = clock.guest_time().as_micros() as u64,
+            host_calls = clock.calls(),
+            "session of plugin '{plugin}' ended"
+        );
+    }
+}
+
 impl Instance {
     fn start(engine: &PluginEngine, pre: &OutputPluginPre<State>, state: State) -> Result<Self> {
         engine.tick();
@@ -288,8 +299,8 @@ impl WriteSession {
         let receipt = self.instance.call(|store, plugin| {
             plugin.occystrap_output_writer().session().call_finalize(store, session)
         })?;
-        let state = self.instance.store.into_data();
-        match (state.failure, state.writing) {
+        let state = self.instance.store.data_mut();
+        match (state.failure.take(), state.writing.take()) {
             // Something failed and the plugin went on as if nothing had happened.
             (Some(failure), _) => Err(failure),
             (None, Some(Writing { staging, journal })) => Ok((receipt, journal, staging)),
