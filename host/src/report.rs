@@ -191,9 +191,14 @@ impl Run {
             return stopped.exit_code();
         }
         if self.summary.failed == self.summary.images
+            && self.summary.images > 0
             && errors().all(|error| error.kind() == Kind::Usage)
         {
             return errors().next().map_or(0, Error::exit_code);
+        }
+        // Nothing looked at is nothing done.
+        if self.images.is_empty() {
+            return 1;
         }
         match (self.summary.failed + self.summary.verify_failed, self.summary.unconfirmed) {
             (0, 0) => 0,
