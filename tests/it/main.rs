@@ -16,7 +16,9 @@ mod support {
 
 mod bad_archive;
 mod bad_registry;
+mod corruption;
 mod directory;
+mod flip;
 mod interrupt;
 mod no_room;
 mod registry_auth;
