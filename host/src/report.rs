@@ -218,7 +218,10 @@ impl Run {
     pub fn write_text(&self, to: &mut dyn Write, quiet: bool) -> io::Result<()> {
         for image in &self.images {
             if let Some(error) = &image.error {
-                write_error(to, error)?;
+                // One image needs no name: the error says where.
+                let named = self.images.len() > 1 && !image.image.is_empty();
+                let error = if named { error.clone().within(image.name()) } else { error.clone() };
+                write_error(to, &error)?;
             }
             if let Some(note) = &image.note {
                 writeln!(to, "warning: {}: {note}", image.name())?;
