@@ -16,6 +16,7 @@ mod support {
 
 mod bad_archive;
 mod bad_registry;
+mod cli;
 mod corruption;
 mod directory;
 mod flip;
