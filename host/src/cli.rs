@@ -215,7 +215,8 @@ pub enum PluginCommand {
     /// Show what a plugin is, takes and may do
     Show {
         /// Its name, or a component's file
-        #[arg(value_name = "NAME|FILE")]
+        // An id of its own: the global --plugin is 'plugin'.
+        #[arg(id = "name-or-file", value_name = "NAME|FILE")]
         plugin: String,
     },
     /// Install a plugin (not yet supported)

@@ -129,33 +129,46 @@ pub enum Subject {
     Tar(PathBuf, String),
 }
 
-/// Verify what was written earlier.
-pub fn verify_subject(subject: &Subject, level: Level, context: &Context) -> Result<Run> {
+/// Verify what was written earlier. What goes wrong is in the report.
+pub fn verify_subject(subject: &Subject, level: Level, context: &Context) -> Run {
     let started = Instant::now();
-    let reports = match subject {
+    let reports = look(subject, level, context).unwrap_or_else(|error| {
+        let place = match subject {
+            Subject::Receipt { receipt, .. } => &receipt.destination,
+            Subject::Directory(_, display) | Subject::Tar(_, display) => display,
+        };
+        vec![ImageReport::failed(place, place, error, context)]
+    });
+    Run::new(reports, started.elapsed())
+}
+
+fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageReport>> {
+    let started = Instant::now();
+    match subject {
         Subject::Receipt { receipt, plugin, path } => {
             let repair = repair(receipt);
             let proof =
                 verify::verify(receipt, plugin, path, level, Some(&repair), &context.cancel)?;
             let mut report = ImageReport::of_receipt(receipt);
             report.landed(receipt, Some(proof), None);
-            vec![report.finish(started.elapsed(), context)]
+            Ok(vec![report.finish(started.elapsed(), context)])
         }
         Subject::Directory(path, display) => {
             let found = derive::directory(path, level, &context.cancel)?;
-            found.into_iter().map(|found| ImageReport::found(display, found)).collect()
+            Ok(found.into_iter().map(|found| ImageReport::found(display, found)).collect())
         }
         Subject::Tar(path, display) => {
             let found = derive::tar(path, level, context)?;
-            found.into_iter().map(|found| ImageReport::found(display, found)).collect()
+            Ok(found.into_iter().map(|found| ImageReport::found(display, found)).collect())
         }
-    };
-    Ok(Run::new(reports, started.elapsed()))
+    }
 }
 
 /// What to verify, from what the user typed: a receipt's path, or a URI.
 pub fn subject(text: &str, catalog: &Catalog) -> Result<Subject> {
-    if !text.contains("://") {
+    // `dir:PATH` is a URI as well; any other word without `://` is a file.
+    let short = |uri: &Uri| matches!(uri.scheme.as_str(), "dir" | "tar");
+    if !text.contains("://") && !Uri::parse(text).is_ok_and(|uri| short(&uri)) {
         let receipt = Receipt::read(text.as_ref())?;
         let uri = Uri::parse(&receipt.destination)?;
         let plugin = catalog.for_scheme(&uri.scheme)?;

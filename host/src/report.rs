@@ -191,9 +191,14 @@ impl Run {
             return stopped.exit_code();
         }
         if self.summary.failed == self.summary.images
+            && self.summary.images > 0
             && errors().all(|error| error.kind() == Kind::Usage)
         {
             return errors().next().map_or(0, Error::exit_code);
+        }
+        // Nothing looked at is nothing done.
+        if self.images.is_empty() {
+            return 1;
         }
         match (self.summary.failed + self.summary.verify_failed, self.summary.unconfirmed) {
             (0, 0) => 0,
@@ -213,7 +218,10 @@ impl Run {
     pub fn write_text(&self, to: &mut dyn Write, quiet: bool) -> io::Result<()> {
         for image in &self.images {
             if let Some(error) = &image.error {
-                write_error(to, error)?;
+                // One image needs no name: the error says where.
+                let named = self.images.len() > 1 && !image.image.is_empty();
+                let error = if named { error.clone().within(image.name()) } else { error.clone() };
+                write_error(to, &error)?;
             }
             if let Some(note) = &image.note {
                 writeln!(to, "warning: {}: {note}", image.name())?;

@@ -24,7 +24,8 @@ impl Uri {
         // 0.4.17 took `tar:foo.tar` as well.
         let (scheme, rest) = text
             .split_once("://")
-            .or_else(|| text.split_once(':'))
+            // A login without a scheme is a mistake, not a scheme of that user's name.
+            .or_else(|| text.split_once(':').filter(|(_, rest)| !has_login(rest)))
             .filter(|(scheme, _)| is_scheme(scheme))
             .ok_or_else(|| {
                 Error::usage(format!("'{}' is not a URI", hide_credentials(text)))
@@ -103,6 +104,10 @@ fn split_credentials(rest: &str) -> (Option<(String, String)>, &str) {
         }
         None => (None, rest),
     }
+}
+
+fn has_login(rest: &str) -> bool {
+    rest.split('/').next().is_some_and(|authority| authority.contains('@'))
 }
 
 fn hide_credentials(text: &str) -> String {

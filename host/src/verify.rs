@@ -70,7 +70,10 @@ pub fn verify(
     match said {
         Ok(findings) => union(&mut objects, findings, name, &destination),
         Err(error) if error.kind() == Kind::Interrupted => return Err(error),
-        Err(error) => objects.push(Object::of_plugin(name, error.to_string())),
+        Err(error) => {
+            let location = destination.display(destination.file_name().unwrap_or_default());
+            objects.push(Object::of_plugin(location, error.to_string()));
+        }
     }
     for object in objects.iter_mut().filter(|object| object.status.is_bad()) {
         object.repair = repair.map(str::to_owned);
@@ -85,11 +88,15 @@ fn union(
     plugin: &str,
     destination: &Destination,
 ) {
-    let host_found = objects.iter().any(|object| object.status.is_bad());
+    // What stands between the parts of a file only the host's journal knows.
+    let between = |object: &Object| {
+        object.digest.is_none() && object.status == Status::DigestMismatch && object.kind == "image"
+    };
+    let host_found = objects.iter().any(|object| object.status.is_bad() && !between(object));
     if findings.is_empty() && host_found {
         objects.push(Object::of_plugin(
-            plugin,
-            "it found nothing wrong where the host did".to_owned(),
+            destination.display(destination.file_name().unwrap_or_default()),
+            format!("plugin '{plugin}' found nothing wrong where the host did"),
         ));
     }
     for finding in findings.into_iter().take(limits::RECEIPT_ITEMS) {

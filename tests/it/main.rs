@@ -16,7 +16,10 @@ mod support {
 
 mod bad_archive;
 mod bad_registry;
+mod cli;
+mod corruption;
 mod directory;
+mod flip;
 mod interrupt;
 mod no_room;
 mod registry_auth;

@@ -63,8 +63,15 @@ impl Unnamed {
     fn publish(mut self, root: &Dir, path: &str) -> io::Result<()> {
         let (parent, name) = match path.rsplit_once('/') {
             Some((parent, name)) => {
-                root.create_dir_all(parent)?;
-                (root.open_dir(parent)?, name)
+                // Opened first: of a link that leads out, creating says only that it exists.
+                let folder = match root.open_dir(parent) {
+                    Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                        root.create_dir_all(parent)?;
+                        root.open_dir(parent)?
+                    }
+                    other => other?,
+                };
+                (folder, name)
             }
             None => (root.try_clone()?, path),
         };

@@ -39,7 +39,9 @@ pub fn directory(path: &Path, level: Level, cancel: &Cancel) -> Result<Vec<Found
         let entries = match docker_save::read(&members, &manifest) {
             Ok(entries) => entries,
             Err(error) => {
-                found.push(unreadable(shown, level, destination.display(&manifest), &error));
+                let status = absent_or(&members, &manifest);
+                let place = destination.display(&manifest);
+                found.push(without_manifest(shown, level, place, status, &error));
                 continue;
             }
         };
@@ -63,6 +65,10 @@ pub fn directory(path: &Path, level: Level, cancel: &Cancel) -> Result<Vec<Found
             let name = name.clone().or_else(|| entry.first_name()).unwrap_or_else(|| shown.clone());
             found.push(chain.verify(name, entry, &destination, level, cancel)?);
         }
+    }
+    if found.is_empty() {
+        let message = format!("'{}': its catalog lists no image", path.display());
+        return Err(Error::destination(message));
     }
     Ok(found)
 }
@@ -107,7 +113,7 @@ fn chain(members: &dyn Members, entry: &Entry, place: impl Fn(&str) -> Place) ->
     let mut chain = Chain::default();
     let promised = docker_save::promised(entry.config());
     let bytes = members.require_bytes(entry.config(), "config", config::LARGEST_CONFIG);
-    let parsed = bytes.as_ref().ok().and_then(|bytes| config::parse(bytes, members.place()).ok());
+    let parsed = bytes.as_ref().ok().map(|bytes| config::parse(bytes, members.place()));
     let size = bytes.as_ref().ok().map(|bytes| bytes.len() as u64);
     chain.bytes += size.unwrap_or_default();
     match (&bytes, promised) {
@@ -119,7 +125,7 @@ fn chain(members: &dyn Members, entry: &Entry, place: impl Fn(&str) -> Place) ->
         }
         (Err(error), _) => {
             chain.expect(Role::Config, place(entry.config()), size, promised);
-            chain.doubt(Status::Missing, &error.to_string());
+            chain.doubt(absent_or(members, entry.config()), &error.to_string());
         }
         (Ok(_), Some(expected)) => {
             chain.expect(Role::Config, place(entry.config()), size, Some(expected))
@@ -129,20 +135,28 @@ fn chain(members: &dyn Members, entry: &Entry, place: impl Fn(&str) -> Place) ->
             chain.doubt(Status::Unchecked, "its name promises no digest");
         }
     }
-    let diff_ids = parsed.map(|config| config.diff_ids).unwrap_or_default();
-    if bytes.is_ok() && diff_ids.len() != entry.layers().len() {
-        chain.doubt(
-            Status::DigestMismatch,
-            &format!("lists {} layers, the manifest {}", diff_ids.len(), entry.layers().len()),
-        );
-    }
+    let diff_ids = match parsed {
+        Some(Ok(config)) => {
+            let (said, listed) = (config.diff_ids.len(), entry.layers().len());
+            if said != listed {
+                let why = format!("lists {said} layers, the manifest {listed}");
+                chain.doubt(Status::DigestMismatch, &why);
+            }
+            config.diff_ids
+        }
+        Some(Err(_)) => {
+            chain.doubt(Status::Unreadable, "is not the config of an image");
+            Vec::new()
+        }
+        None => Vec::new(),
+    };
     for (index, layer) in (0..).zip(entry.layers()) {
         let diff_id = diff_ids.get(index as usize).copied();
         let role = Role::Layer(index);
         match members.require(layer, "layer") {
             Err(error) => {
                 chain.expect(role, place(layer), None, diff_id);
-                chain.doubt(Status::Missing, &error.to_string());
+                chain.doubt(absent_or(members, layer), &error.to_string());
             }
             Ok(section) => {
                 chain.bytes += section.size;
@@ -150,8 +164,10 @@ fn chain(members: &dyn Members, entry: &Entry, place: impl Fn(&str) -> Place) ->
                 let named = docker_save::promised(layer).filter(|_| layer.starts_with("blobs/"));
                 let digest = if plain { diff_id } else { named };
                 chain.expect(role, place(layer), Some(section.size), digest);
-                if digest.is_none() {
-                    let why = "what it must hold is not known: it is compressed, or the config is not there";
+                if section.size == 0 && diff_id.is_some_and(|id| id != Digest::of(b"")) {
+                    chain.doubt(Status::SizeMismatch, "is empty");
+                } else if digest.is_none() {
+                    let why = "what it must hold is not known: it is compressed, or the config cannot be read";
                     chain.doubt(Status::Unchecked, why);
                 }
             }
@@ -182,7 +198,9 @@ impl Chain {
         let mut objects =
             check::objects(&self.expectations, &[], destination, level, &memory, cancel)?;
         for (index, status, why) in self.verdicts {
-            if let Some(object) = objects.get_mut(index).filter(|object| !object.status.is_bad()) {
+            // Of what is not there, nothing else can be said.
+            let known = |object: &&mut Object| object.status.is_bad() && status != Status::Missing;
+            if let Some(object) = objects.get_mut(index).filter(|object| !known(object)) {
                 object.blame(status, None, None, &why);
             }
         }
@@ -191,8 +209,22 @@ impl Chain {
     }
 }
 
-fn unreadable(name: ImageName, level: Level, location: String, error: &Error) -> Found {
+/// What to say of a file that could not be read: that it is not there, or the other thing.
+fn absent_or(members: &dyn Members, name: &str) -> Status {
+    match members.section(name) {
+        Ok(None) => Status::Missing,
+        _ => Status::Unreadable,
+    }
+}
+
+fn without_manifest(
+    name: ImageName,
+    level: Level,
+    location: String,
+    status: Status,
+    error: &Error,
+) -> Found {
     let mut object = Object::at(location).for_role(Role::Manifest);
-    object.blame(Status::Unreadable, None, None, &error.to_string());
+    object.blame(status, None, None, &error.to_string());
     Found { name, layers: 0, bytes: 0, verification: Verification { level, objects: vec![object] } }
 }

@@ -105,10 +105,10 @@ impl Object {
         self
     }
 
-    /// A plugin that broke a rule, failed, or saw nothing.
+    /// A plugin that broke a rule, failed, or saw nothing while it verified a destination.
     #[must_use]
-    pub fn of_plugin(plugin: &str, message: String) -> Self {
-        let mut object = Self::at(format!("plugin '{plugin}'"));
+    pub fn of_plugin(location: String, message: String) -> Self {
+        let mut object = Self::at(location);
         object.status = Status::Unreadable;
         object.message = message;
         object

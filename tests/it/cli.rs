@@ -1,0 +1,270 @@
+//! The command line as people and scripts meet it: exit codes, help, and what goes where.
+
+use std::fmt::Write as _;
+
+use serde_json::Value;
+
+use crate::support::cli::{Ran, Sandbox};
+use crate::support::image::{Pack, TestImage};
+use crate::support::push::push;
+use crate::support::registry::{Fault, Registry};
+use crate::support::shape;
+
+fn with_image() -> Sandbox {
+    let sandbox = Sandbox::new();
+    shape::legacy(&[&TestImage::new("app:1")], Pack::Gzip).write(&sandbox.path("in.tar"));
+    sandbox
+}
+
+/// `[T]` stands for the sandbox.
+fn run(sandbox: &Sandbox, line: &str) -> Ran {
+    let line = line.replace("[T]", &sandbox.path("").display().to_string());
+    let line = line.replace("//in.tar", "/in.tar").replace("//out", "/out");
+    sandbox.run(&line.split(' ').collect::<Vec<_>>())
+}
+
+#[test]
+fn mistakes_are_told_before_anything_is_touched() {
+    let sandbox = with_image();
+    let before = sandbox.tree("");
+    let mut transcript = String::new();
+    for line in [
+        "process tar:[T]in.tar",
+        "process tar:[T]in.tar nowhere",
+        "process nowhere dir:[T]out",
+        "process tar:[T]in.tar ftp://host/out",
+        "process ftp://host/in dir:[T]out",
+        "process tar:[T]in.tar docker://app:1",
+        "process tar:[T]in.tar registry://host/app:1",
+        "process tar:[T]in.tar oci://[T]out",
+        "process tar:[T]in.tar mounts://[T]out",
+        "process docker://app:1 dir:[T]out",
+        "process tar:[T]in.tar dir:[T]out?expand=true",
+        "process tar:[T]in.tar dir:[T]out?unique_name=true",
+        "process tar:[T]in.tar dir:[T]out?unique_names=maybe",
+        "process tar:[T]in.tar dir:[T]out?unique_names",
+        "process tar:[T]in.tar dir:[T]out?checksums=true&checksums=true",
+        "process tar:[T]in.tar tar:[T]out?unique_names=true",
+        "process tar:[T]in.tar?insecure=true dir:[T]out",
+        "process tar:[T]in.tar?image= dir:[T]out",
+        "process tar: dir:[T]out",
+        "process tar:[T]in.tar dir:",
+        "process registry://host dir:[T]out",
+        "process registry://host/UPPER dir:[T]out",
+        "process registry://host/app@sha256:123 dir:[T]out",
+        "process registry://host/app?insecure=perhaps dir:[T]out",
+        "process registry://host/app dir:[T]out --username me",
+        "process registry://host/app dir:[T]out --rate-limit 0",
+        "process tar:[T]in.tar dir:[T]out -f exclude:pattern=a",
+        "process tar:[T]in.tar dir:[T]out --compression zstd",
+        "process tar:[T]in.tar dir:[T]out --verify=much",
+        "process tar:[T]in.tar dir:[T]out --verify --no-verify",
+        "process tar:[T]in.tar dir:[T]out -j 0",
+        "process tar:[T]in.tar dir:[T]out --temp-dir [T]not-there",
+        "process tar:[T]in.tar dir:[T]out --frobnicate",
+        "frobnicate",
+        "check tar:[T]in.tar",
+        "info tar:[T]in.tar",
+        "search tar:[T]in.tar x",
+        "plugin add x",
+        "plugin show nothing",
+        "verify registry://host/app:1",
+        "verify dir:[T]out?image=x",
+    ] {
+        let said = run(&sandbox, line);
+        assert_eq!(said.code, 2, "{line}: {}", said.stderr);
+        assert_eq!(said.stdout, "", "{line}");
+        assert_eq!(sandbox.tree(""), before, "{line}");
+        let text = sandbox.redact(&said.stderr);
+        writeln!(transcript, "$ occystrap {line}\n{text}").unwrap();
+    }
+    insta::assert_snapshot!(transcript.replace("[T]/", "[T]"));
+}
+
+#[test]
+fn help_that_a_newcomer_understands() {
+    let sandbox = Sandbox::new();
+    for (name, line) in
+        [("help", "--help"), ("help_process", "process --help"), ("help_verify", "verify --help")]
+    {
+        let said = run(&sandbox, line);
+        assert_eq!(said.exits(0).stderr, "");
+        insta::assert_snapshot!(name, said.stdout);
+    }
+    let version = run(&sandbox, "--version");
+    assert_eq!(version.exits(0).stdout, format!("occystrap {}\n", env!("CARGO_PKG_VERSION")));
+    for shell in ["bash", "zsh", "fish"] {
+        let said = run(&sandbox, &format!("completions {shell}"));
+        assert!(said.exits(0).stdout.contains("occystrap"), "{said:?}");
+    }
+    assert!(run(&sandbox, "man").exits(0).stdout.contains(".TH"));
+}
+
+#[test]
+fn plugins_say_what_they_are_and_may() {
+    let sandbox = Sandbox::new();
+    let mut transcript = String::new();
+    for line in ["plugin list", "plugin show dir", "plugin show tar"] {
+        let said = run(&sandbox, line);
+        assert_eq!(said.exits(0).stderr, "");
+        writeln!(transcript, "$ occystrap {line}\n{}", said.stdout).unwrap();
+    }
+    // The component's digest changes with every change of a plugin; plugins.lock is its test.
+    let digest = transcript.split("component  sha256:").skip(1).map(|rest| &rest[..64]);
+    let digests: Vec<String> = digest.map(str::to_owned).collect();
+    assert_eq!(digests.len(), 2);
+    for digest in digests {
+        transcript = transcript.replace(&digest, "…");
+    }
+    insta::assert_snapshot!(transcript);
+}
+
+#[test]
+fn the_summary_of_every_outcome() {
+    let sandbox = with_image();
+    let mut lines = String::new();
+    let mut last = |what: &str, said: &Ran, code: i32| {
+        let text = sandbox.redact(&said.exits(code).stderr);
+        writeln!(lines, "{what}: {}", text.lines().last().unwrap()).unwrap();
+    };
+    last("verified", &run(&sandbox, "process tar:[T]in.tar dir:[T]out"), 0);
+    last("verified in full", &run(&sandbox, "process tar:[T]in.tar dir:[T]out --verify=full"), 0);
+    last("not verified", &run(&sandbox, "process tar:[T]in.tar dir:[T]out --no-verify"), 0);
+    last(
+        "not verified, strictly",
+        &run(&sandbox, "process tar:[T]in.tar dir:[T]out --no-verify --strict"),
+        0,
+    );
+    last("not there", &run(&sandbox, "process tar:[T]not-there.tar dir:[T]out"), 1);
+    let registry = Registry::start();
+    let source = push(&registry, &TestImage::new("app:1"), Pack::Gzip);
+    registry.fault("GET", "/manifests/", Fault::status(503), 1);
+    registry.fault("GET", "/blobs/", Fault::too_many("0"), 2);
+    last("after retries", &sandbox.process(&source, &sandbox.uri("tar", "out.tar"), &[]), 0);
+    std::fs::remove_file(sandbox.path("out").join(TestImage::new("app:1").layer_path(0))).unwrap();
+    last("damaged", &run(&sandbox, "verify dir:[T]out"), 1);
+    last("damaged, and looked at fast", &run(&sandbox, "verify --fast dir:[T]out"), 1);
+    last("compressed", &run(&sandbox, "verify tar:[T]in.tar"), 3);
+    insta::assert_snapshot!(lines);
+}
+
+#[test]
+fn several_images_are_counted() {
+    let sandbox = Sandbox::new();
+    let images = ["one:1", "two:1", "three:1"].map(TestImage::new);
+    let mut archive = shape::legacy(&images.each_ref(), Pack::Gzip);
+    archive.edit("manifest.json", |list| list[1]["Layers"].as_array_mut().unwrap().swap(0, 2));
+    archive.write(&sandbox.path("in.tar"));
+    let said = run(&sandbox, "process tar:[T]in.tar dir:[T]out?unique_names=true");
+    insta::assert_snapshot!(sandbox.redact(&said.exits(1).stderr));
+    run(&sandbox, "verify dir:[T]out").verified().says("2/2 verified");
+}
+
+#[test]
+fn quiet_says_nothing_when_all_is_well() {
+    let sandbox = with_image();
+    let said = run(&sandbox, "-q process tar:[T]in.tar dir:[T]out");
+    assert_eq!((said.code, said.stdout.as_str(), said.stderr.as_str()), (0, "", ""));
+    let said = run(&sandbox, "verify dir:[T]out -q");
+    assert_eq!((said.code, said.stdout.as_str(), said.stderr.as_str()), (0, "", ""));
+    let said = run(&sandbox, "process tar:[T]not-there.tar dir:[T]out -q");
+    assert_eq!(said.exits(1).stderr.lines().count(), 1, "{}", said.stderr);
+    assert!(said.stderr.starts_with("error: "));
+}
+
+#[test]
+fn json_is_one_document_and_all_of_standard_output() {
+    let sandbox = with_image();
+    let document = |line: &str, code: i32| -> (Ran, Value) {
+        let said = run(&sandbox, line);
+        said.exits(code);
+        let value = said.json();
+        (said, value)
+    };
+    let (said, _) = document("process -O json tar:[T]in.tar dir:[T]out", 0);
+    assert_eq!(said.stderr, "");
+    insta::assert_snapshot!("json_verified", sandbox.redact(&said.stdout));
+
+    let (said, _) = document("process -O json tar:[T]not-there.tar dir:[T]out", 1);
+    insta::assert_snapshot!("json_error", sandbox.redact(&said.stdout));
+
+    let (_, value) = document("process -O json --no-verify tar:[T]in.tar tar:[T]out.tar", 0);
+    assert_eq!(value["images"][0]["status"], "not-verified");
+    assert_eq!(value["images"][0]["verification"], Value::Null);
+
+    std::fs::write(sandbox.path("out").join(TestImage::new("app:1").layer_path(0)), "").unwrap();
+    let (said, value) = document("verify --output-format json dir:[T]out", 1);
+    assert_eq!(value["summary"]["verify_failed"], 1, "{said:?}");
+    let objects = value["images"][0]["verification"]["objects"].as_array().unwrap();
+    let bad: Vec<&Value> = objects.iter().filter(|object| object["status"] != "ok").collect();
+    insta::assert_snapshot!(
+        "json_bad_object",
+        sandbox.redact(&serde_json::to_string_pretty(&bad).unwrap())
+    );
+}
+
+#[test]
+fn a_receipt_says_what_and_nothing_secret() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    push(&registry, &TestImage::new("app:1"), Pack::Gzip);
+    registry.require(crate::support::registry::Auth::basic("me", "hunter2"));
+    let source = format!("registry://me:hunter2@{}/app:1?insecure=true", registry.url_host());
+    let receipt = sandbox.path("receipt").display().to_string();
+    let said =
+        sandbox.process(&source, &sandbox.uri("dir", "out"), &["--receipt", &receipt, "--debug"]);
+    said.verified();
+    let text = std::fs::read_to_string(&receipt).unwrap();
+    for seen in [&text, &said.stderr] {
+        assert!(!seen.contains("hunter2"), "{seen}");
+    }
+    let mut value: Value = serde_json::from_str(&text).unwrap();
+    value["plugin"]["sha256"] = "…".into();
+    insta::assert_snapshot!(sandbox.redact(&serde_json::to_string_pretty(&value).unwrap()));
+}
+
+#[test]
+fn receipts_that_are_none() {
+    let sandbox = with_image();
+    run(&sandbox, "process tar:[T]in.tar dir:[T]out --receipt [T]receipt").verified();
+    let good = std::fs::read_to_string(sandbox.path("receipt")).unwrap();
+    let mut transcript = String::new();
+    for (what, text) in [
+        ("empty", String::new()),
+        ("not JSON", "hello".into()),
+        ("null", "null".into()),
+        (
+            "of another version",
+            good.replace("\"occystrap_receipt\": 1", "\"occystrap_receipt\": 2"),
+        ),
+        ("with a field that nobody knows", good.replacen('{', "{\"extra\": 1,", 1)),
+        ("of a scheme that nobody writes", good.replace("\"dir://", "\"ftp://")),
+        ("of a digest that is none", good.replace("sha256:", "md5:")),
+    ] {
+        std::fs::write(sandbox.path("receipt"), text).unwrap();
+        let said = run(&sandbox, "verify [T]receipt");
+        assert!(said.code == 1 || said.code == 2, "{what}: {said:?}");
+        writeln!(transcript, "## {what}: exit {}\n{}", said.code, sandbox.redact(&said.stderr))
+            .unwrap();
+    }
+    let said = run(&sandbox, "verify [T]not-there");
+    writeln!(transcript, "## not there: exit {}\n{}", said.code, sandbox.redact(&said.stderr))
+        .unwrap();
+    insta::assert_snapshot!(transcript.replace("[T]//", "[T]/"));
+}
+
+#[test]
+fn a_receipt_that_names_paths_outside_reads_none_of_them() {
+    let sandbox = with_image();
+    run(&sandbox, "process tar:[T]in.tar dir:[T]out --receipt [T]receipt").verified();
+    let text = std::fs::read_to_string(sandbox.path("receipt")).unwrap();
+    let config = TestImage::new("app:1").config_path();
+    std::fs::copy(sandbox.path("out").join(&config), sandbox.path(&config)).unwrap();
+    for outside in [format!("../{config}"), sandbox.path(&config).display().to_string()] {
+        let escaping =
+            text.replace(&format!("\"path\": \"{config}\""), &format!("\"path\": \"{outside}\""));
+        assert_ne!(escaping, text);
+        std::fs::write(sandbox.path("receipt"), escaping).unwrap();
+        run(&sandbox, "verify [T]receipt").exits(1);
+    }
+}
