@@ -220,6 +220,13 @@ fn a_receipt_says_what_and_nothing_secret() {
     }
     let mut value: Value = serde_json::from_str(&text).unwrap();
     value["plugin"]["sha256"] = "…".into();
+    // The port is part of the image's name, and so of these files.
+    value["expectations"][4]["digest"] = "…".into();
+    value["expectations"][4]["size"] = "…".into();
+    for file in [4, 5] {
+        value["journal"][file]["extents"] = "…".into();
+        value["journal"][file]["size"] = "…".into();
+    }
     insta::assert_snapshot!(sandbox.redact(&serde_json::to_string_pretty(&value).unwrap()));
 }
 

@@ -39,10 +39,6 @@ fn judge(sandbox: &Sandbox, uri: &str) -> [(i32, Vec<String>); 4] {
             let arguments = ["verify", target, "-O", "json", level];
             let given = arguments.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>();
             let said = sandbox.run(&given);
-            if said.stdout.is_empty() {
-                // Nothing could be opened: an error and no document.
-                return (said.code, vec![sandbox.redact(said.stderr.lines().next().unwrap())]);
-            }
             (said.code, problems(sandbox, &said.json()))
         },
     )
@@ -50,6 +46,9 @@ fn judge(sandbox: &Sandbox, uri: &str) -> [(i32, Vec<String>); 4] {
 
 fn problems(sandbox: &Sandbox, document: &Value) -> Vec<String> {
     let images = document["images"].as_array().unwrap().iter();
+    if let Some(message) = document["images"][0]["error"]["message"].as_str() {
+        return vec![sandbox.redact(&format!("error: {message}"))];
+    }
     let objects = images.flat_map(|image| image["verification"]["objects"].as_array().unwrap());
     let bad = objects.filter(|object| object["status"] != "ok");
     bad.map(|object| {
