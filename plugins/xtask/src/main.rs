@@ -1,5 +1,6 @@
 //! Chores of this repository that need more than cargo: `cargo xtask help` lists them.
 
+mod bench;
 mod inputs;
 mod lock;
 mod plugins;
@@ -17,8 +18,9 @@ fn main() -> Result<()> {
     match arguments.as_slice() {
         ["plugins"] => plugins::write(),
         ["plugins", "--check"] => plugins::check(),
+        ["bench", options @ ..] => bench::run(&plugins::root()?, options),
         ["help"] | [] => {
-            print!("{HELP}");
+            print!("{HELP}{}", bench::HELP);
             Ok(())
         }
         other => bail!("unknown task '{}'; try 'cargo xtask help'", other.join(" ")),
