@@ -13,6 +13,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use super::measure::Program;
+use crate::ustar::{self, Entry};
 
 /// The layers of the real image, lowest first: a base system, many small files (23,000 headers,
 /// modules and scripts), one layer that is larger than all others together, and an application.
@@ -101,7 +102,7 @@ pub fn generated(folder: &Path, name: &str, size: u64) -> Result<PathBuf> {
     let work = fresh(&folder.join(name))?;
     let file = BufWriter::new(File::create(work.join("layer.tar.gz"))?);
     let mut layer = Tee { gzip: GzEncoder::new(file, Compression::fast()), hasher: Sha256::new() };
-    layer.write_all(&header("data", size)?)?;
+    layer.write_all(&ustar::header("data", Entry::File { mode: 0o644, size })?)?;
     // Longer than a tar block and shorter than gzip's window.
     let piece: Vec<u8> = (0..8192_u32).map(|at| ((at * at) >> 7) as u8).collect();
     let mut left = size;
@@ -110,9 +111,7 @@ pub fn generated(folder: &Path, name: &str, size: u64) -> Result<PathBuf> {
         layer.write_all(&piece[..usize::try_from(now)?])?;
         left -= now;
     }
-    // Up to the next block, and two empty blocks as the end.
-    let padding = (512 - size % 512) % 512 + 1024;
-    layer.write_all(&vec![0; usize::try_from(padding)?])?;
+    ustar::pad(&mut layer, size, true)?;
     layer.gzip.finish()?.flush()?;
     let diff_id = hexadecimal(&layer.hasher.finalize());
     let layer = Layer { name: "layer.tar.gz".into(), diff_id };
@@ -136,26 +135,6 @@ impl Write for Tee {
     fn flush(&mut self) -> std::io::Result<()> {
         self.gzip.flush()
     }
-}
-
-/// A header for one file (POSIX.1-1988 ustar).
-fn header(name: &str, size: u64) -> Result<[u8; 512]> {
-    ensure!(size < 1 << 33, "ustar can say sizes below 8 GiB");
-    let mut block = [0; 512];
-    let mut put =
-        |at: usize, text: &str| block[at..at + text.len()].copy_from_slice(text.as_bytes());
-    put(0, name);
-    put(100, "0000644\0");
-    put(108, "0000000\0");
-    put(116, "0000000\0");
-    put(124, &format!("{size:011o}\0"));
-    put(136, "00000000000\0");
-    put(148, "        ");
-    put(156, "0");
-    put(257, "ustar\u{0}00");
-    let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
-    block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
-    Ok(block)
 }
 
 struct Layer {
