@@ -1,14 +1,19 @@
 //! Chores of this repository that need more than cargo: `cargo xtask help` lists them.
 
+mod bench;
+mod fixture;
 mod inputs;
 mod lock;
 mod plugins;
+mod ustar;
 
 use anyhow::{Result, bail};
 
 const HELP: &str = "\
 cargo xtask plugins           build the plugins and write host/plugins
 cargo xtask plugins --check   build them and compare with what is committed
+cargo xtask fixture           write tests/fixtures/hello.tar
+cargo xtask fixture --check   make it and compare with what is committed
 ";
 
 fn main() -> Result<()> {
@@ -17,8 +22,11 @@ fn main() -> Result<()> {
     match arguments.as_slice() {
         ["plugins"] => plugins::write(),
         ["plugins", "--check"] => plugins::check(),
+        ["fixture"] => fixture::write(),
+        ["fixture", "--check"] => fixture::check(),
+        ["bench", options @ ..] => bench::run(&plugins::root()?, options),
         ["help"] | [] => {
-            print!("{HELP}");
+            print!("{HELP}{}", bench::HELP);
             Ok(())
         }
         other => bail!("unknown task '{}'; try 'cargo xtask help'", other.join(" ")),

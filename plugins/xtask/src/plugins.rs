@@ -130,7 +130,8 @@ fn rustc_version() -> Result<String> {
     output(Command::new("rustc").arg("--version"))
 }
 
-fn root() -> Result<PathBuf> {
+/// The repository.
+pub fn root() -> Result<PathBuf> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().nth(2).map(Path::to_owned).context("the repository's root")
 }

@@ -1,0 +1,42 @@
+//! What a figure was measured on.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Processor, cores, memory, kernel.
+pub fn describe() -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let value = |text: &str, name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let processor = value(&read("/proc/cpuinfo"), "model name").unwrap_or("unknown".into());
+    let memory = value(&read("/proc/meminfo"), "MemTotal")
+        .and_then(|text| text.split(' ').next()?.parse::<u64>().ok())
+        .unwrap_or(0);
+    format!(
+        "{} cores of {processor}, {} GiB, Linux {}",
+        cores(),
+        memory.div_ceil(1 << 20),
+        read("/proc/sys/kernel/osrelease").trim()
+    )
+}
+
+/// How many threads can run at a time.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The type of the file system that a folder is on.
+pub fn file_system(folder: &Path) -> String {
+    let output = Command::new("df").arg("--output=fstype").arg(folder).output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let text = text.unwrap_or_default();
+    text.lines().nth(1).map_or("unknown".into(), |line| line.trim().to_owned())
+}
+
+/// Wait until everything written so far is on the disk, so that it does not slow what comes next.
+pub fn settle() {
+    // SAFETY: sync(2) takes nothing and always succeeds.
+    unsafe { libc::sync() }
+}
