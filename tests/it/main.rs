@@ -1,5 +1,7 @@
 //! Everything that is tested through the public surface: the library and the binary.
 
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 /// In-process servers, image builders, and the binary in a home of its own.
 #[path = "../support"]
 mod support {
