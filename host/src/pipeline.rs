@@ -1,6 +1,8 @@
 //! The flow: a source's images, through an output plugin, to a verdict each.
 //!
-//!     source -> images -> (write -> receipt -> verify -> report), each -> run
+//! ```text
+//! source -> images -> (write -> receipt -> verify -> report), each -> run
+//! ```
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};

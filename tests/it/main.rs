@@ -1,6 +1,6 @@
 //! Everything that is tested through the public surface: the library and the binary.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
 /// In-process servers, image builders, and the binary in a home of its own.
 #[path = "../support"]

@@ -1,7 +1,7 @@
 //! Decompression of a layer: every gzip member, every zstd frame, to the very end.
 //!
 //! What it refuses: a stream that ends early, bytes after the last member that are none, a zstd
-//! window above [`LARGEST_WINDOW_LOG`].
+//! window above `LARGEST_WINDOW_LOG`.
 
 use std::io::{self, BufRead, Read};
 

@@ -13,5 +13,5 @@ wasmtime::component::bindgen!({
     },
 });
 
-pub use exports::occystrap::output::{verifier, writer};
-pub use occystrap::output::{blobs, log, storage, storage_edit, types};
+pub use self::exports::occystrap::output::{verifier, writer};
+pub use self::occystrap::output::{blobs, log, storage, storage_edit, types};
