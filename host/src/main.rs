@@ -17,6 +17,7 @@ const NETWORK_THREADS: usize = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    raise_file_limit();
     log_to_stderr(&cli.global);
     match start(cli) {
         Ok(code) => ExitCode::from(code),
@@ -46,6 +47,16 @@ fn start(cli: Cli) -> anyhow::Result<u8> {
             Ok(error.exit_code())
         }
     }
+}
+
+/// Every file of a session is open until its commit, up to `plugin::limits::FILES`; the usual soft
+/// limit of 1024 is there for programs that use `select`, which this one does not.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Few layers need few files: no reason to fail.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// The first Ctrl-C or SIGTERM ends the work in order, the second at once.
