@@ -1,5 +1,8 @@
 //! Everything that is tested through the public surface: the library and the binary.
 
+// clippy.toml allows these in test functions; their helpers are tests as well.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr)]
+
 /// In-process servers, image builders, and the binary in a home of its own.
 #[path = "../support"]
 mod support {

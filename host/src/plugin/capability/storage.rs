@@ -152,7 +152,7 @@ impl State {
 
     fn read_failed(&mut self, path: &str, cause: &io::Error) -> ErrorCode {
         let code = match cause.kind() {
-            kind if kind == io::ErrorKind::NotFound => return ErrorCode::NotFound,
+            io::ErrorKind::NotFound => return ErrorCode::NotFound,
             io::ErrorKind::PermissionDenied => ErrorCode::AccessDenied,
             io::ErrorKind::InvalidInput => ErrorCode::NotAFile,
             _ if cause.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
