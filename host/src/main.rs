@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::Parser;
 use occystrap::cancel::Cancel;
 use occystrap::cli::{Cli, Global};
+use occystrap::progress::Progress;
 use occystrap::{report, run};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -17,8 +18,10 @@ const NETWORK_THREADS: usize = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    log_to_stderr(&cli.global);
-    match start(cli) {
+    raise_file_limit();
+    let progress = if cli.global.quiet { Progress::hidden() } else { Progress::on_terminal() };
+    log_above(&progress, &cli.global);
+    match start(cli, &progress) {
         Ok(code) => ExitCode::from(code),
         Err(cause) => {
             let _ = writeln!(io::stderr(), "error: {cause:#}");
@@ -27,7 +30,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(cli: Cli) -> anyhow::Result<u8> {
+fn start(cli: Cli, progress: &Progress) -> anyhow::Result<u8> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(NETWORK_THREADS)
         .enable_all()
@@ -35,8 +38,14 @@ fn start(cli: Cli) -> anyhow::Result<u8> {
         .context("cannot start")?;
     let cancel = Cancel::default();
     runtime.spawn(listen(cancel.clone()));
-    let outcome =
-        run::run(cli, &cancel, runtime.handle(), &mut io::stdout().lock(), &mut io::stderr());
+    let outcome = run::run(
+        cli,
+        &cancel,
+        runtime.handle(),
+        progress,
+        &mut io::stdout().lock(),
+        &mut io::stderr(),
+    );
     // Downloads that nobody waits for any more must not keep the process.
     runtime.shutdown_background();
     match outcome {
@@ -46,6 +55,16 @@ fn start(cli: Cli) -> anyhow::Result<u8> {
             Ok(error.exit_code())
         }
     }
+}
+
+/// Every file of a session is open until its commit, up to `plugin::limits::FILES`; the usual soft
+/// limit of 1024 is there for programs that use `select`, which this one does not.
+fn raise_file_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Few layers need few files: no reason to fail.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// The first Ctrl-C or SIGTERM ends the work in order, the second at once.
@@ -69,7 +88,8 @@ async fn listen(cancel: Cancel) {
     }
 }
 
-fn log_to_stderr(global: &Global) {
+fn log_above(progress: &Progress, global: &Global) {
+    let progress = progress.clone();
     let level = match (global.quiet, global.debug, global.verbose) {
         (true, _, _) => LevelFilter::ERROR,
         (_, true, _) => LevelFilter::DEBUG,
@@ -77,7 +97,7 @@ fn log_to_stderr(global: &Global) {
         _ => LevelFilter::WARN,
     };
     let lines = tracing_subscriber::fmt::layer()
-        .with_writer(io::stderr)
+        .with_writer(move || progress.stderr())
         .with_ansi(io::stderr().is_terminal())
         .with_target(false)
         .without_time();

@@ -1,8 +1,12 @@
 //! What the user sees while bytes move: bars on a terminal, nothing elsewhere.
 
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// One line a layer. Decimal units, as in the summary.
+const TEMPLATE: &str =
+    "{prefix:>14} [{bar:30}] {decimal_bytes:>9} / {decimal_total_bytes:<9} {decimal_bytes_per_sec}";
 
 /// The bars of one run. Cheap to clone.
 #[derive(Clone)]
@@ -24,32 +28,37 @@ impl Progress {
         Self(None)
     }
 
-    /// A bar for a layer of `total` bytes, as far as is known.
+    /// A bar for a layer of `total` bytes, as it is stored.
     #[must_use]
-    pub fn layer(&self, label: &str, total: Option<u64>) -> LayerProgress {
+    pub fn layer(&self, label: &str, total: u64) -> LayerProgress {
         let Some(bars) = &self.0 else { return LayerProgress(None) };
-        let (bar, template) = match total {
-            Some(total) => (
-                ProgressBar::new(total),
-                "{prefix:>12} {bar:28} {bytes:>10} / {total_bytes:<10} {bytes_per_sec}",
-            ),
-            None => {
-                (ProgressBar::new_spinner(), "{prefix:>12} {spinner} {bytes:>10} {bytes_per_sec}")
-            }
-        };
-        let bar = bars.add(bar.with_prefix(label.to_owned()));
-        if let Ok(style) = ProgressStyle::with_template(template) {
+        let bar = bars.add(ProgressBar::new(total).with_prefix(label.to_owned()));
+        if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
             bar.set_style(style.progress_chars("=> "));
         }
         LayerProgress(Some(bar))
     }
 
-    /// Print a line above the bars, or just print it.
-    pub fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
+    /// Standard error, for whole lines that appear above the bars.
+    #[must_use]
+    pub fn stderr(&self) -> Above {
+        Above(self.0.clone())
+    }
+}
+
+/// Writes above the bars.
+pub struct Above(Option<MultiProgress>);
+
+impl Write for Above {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &self.0 {
-            Some(bars) => bars.suspend(print),
-            None => print(),
+            Some(bars) => bars.suspend(|| io::stderr().write(bytes)),
+            None => io::stderr().write(bytes),
         }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
     }
 }
 

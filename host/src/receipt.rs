@@ -181,7 +181,7 @@ pub fn accept(
         };
         let Some((size, digest)) = seen else {
             return refuse(
-                &format!("names '{subject}'"),
+                &format!("names '{subject}',"),
                 "which the host never saw written or read",
             );
         };

@@ -26,6 +26,7 @@ pub fn run(
     cli: Cli,
     cancel: &Cancel,
     runtime: &tokio::runtime::Handle,
+    progress: &Progress,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<u8> {
@@ -35,14 +36,14 @@ pub fn run(
         |cause: io::Error| Error::io(Kind::Destination, "write to", "standard output", &cause);
     match command {
         Command::Process(process) => {
-            let context = context(&global, process.fsync, cancel, runtime)?;
+            let context = context(&global, process.fsync, cancel, runtime, progress)?;
             let run = prepare(&global, &process, &context)
                 .map(|request| pipeline::process(&request, &context))?;
             report(&run, &global, out, err).map_err(printed)?;
             Ok(run.exit_code(process.strict))
         }
         Command::Verify(Verify { target, fast }) => {
-            let context = context(&global, false, cancel, runtime)?;
+            let context = context(&global, false, cancel, runtime, progress)?;
             let subject = pipeline::subject(&target, &catalog(&global)?)?;
             let level = if fast { Level::Fast } else { Level::Full };
             let run = pipeline::verify_subject(&subject, level, &context);
@@ -139,6 +140,7 @@ fn context(
     durable: bool,
     cancel: &Cancel,
     runtime: &tokio::runtime::Handle,
+    progress: &Progress,
 ) -> Result<Context> {
     let temp_dir = global.temp_dir.clone().unwrap_or_else(std::env::temp_dir);
     if !temp_dir.is_dir() {
@@ -150,7 +152,7 @@ fn context(
     Ok(Context {
         runtime: runtime.clone(),
         cancel: cancel.clone(),
-        progress: if global.quiet { Progress::hidden() } else { Progress::on_terminal() },
+        progress: progress.clone(),
         counters: Arc::new(Counters::default()),
         parallel: global.parallel.into(),
         temp_dir,

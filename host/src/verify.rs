@@ -71,8 +71,7 @@ pub fn verify(
         Ok(findings) => union(&mut objects, findings, name, &destination),
         Err(error) if error.kind() == Kind::Interrupted => return Err(error),
         Err(error) => {
-            let location = destination.display(destination.file_name().unwrap_or_default());
-            objects.push(Object::of_plugin(location, error.to_string()));
+            objects.push(Object::of_plugin(whole(&destination), error.to_string()));
         }
     }
     for object in objects.iter_mut().filter(|object| object.status.is_bad()) {
@@ -95,7 +94,7 @@ fn union(
     let host_found = objects.iter().any(|object| object.status.is_bad() && !between(object));
     if findings.is_empty() && host_found {
         objects.push(Object::of_plugin(
-            destination.display(destination.file_name().unwrap_or_default()),
+            whole(destination),
             format!("plugin '{plugin}' found nothing wrong where the host did"),
         ));
     }
@@ -111,6 +110,14 @@ fn union(
                 objects.push(object);
             }
         }
+    }
+}
+
+/// What the user named.
+fn whole(destination: &Destination) -> String {
+    match destination.file_name() {
+        Some(name) => destination.display(name),
+        None => destination.folder().display().to_string(),
     }
 }
 

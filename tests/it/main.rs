@@ -7,6 +7,7 @@
 mod support {
     pub mod bystander;
     pub mod cli;
+    pub mod hostile;
     pub mod image;
     pub mod push;
     pub mod registry;
@@ -22,8 +23,11 @@ mod cli;
 mod corruption;
 mod directory;
 mod flip;
+mod hostile_verify;
+mod hostile_write;
 mod interrupt;
 mod no_room;
+mod plugins_lock;
 mod registry_auth;
 mod registry_blob;
 mod registry_client;

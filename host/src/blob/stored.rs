@@ -12,6 +12,7 @@ use super::into_io;
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind};
 use crate::image::{Compression, Content, Descriptor, Digest, Hasher, Layer, Section};
+use crate::progress::LayerProgress;
 
 /// How much of a file is read at once. Larger reads gain nothing measurable.
 const PIECE: usize = 256 * 1024;
@@ -23,6 +24,7 @@ pub struct Stored {
     promised: Option<(Digest, Hasher)>,
     place: String,
     cancel: Cancel,
+    progress: LayerProgress,
 }
 
 enum Source {
@@ -49,21 +51,46 @@ impl Stored {
             Content::File(_) => layer.digest.map(|digest| (digest, Hasher::default())),
             Content::Registry(_) => None,
         };
-        Self { source, promised, place: layer.place.clone(), cancel: cancel.clone() }
+        Self {
+            source,
+            promised,
+            place: layer.place.clone(),
+            cancel: cancel.clone(),
+            progress: LayerProgress::hidden(),
+        }
+    }
+
+    /// Let the user see how much has been read.
+    #[must_use]
+    pub fn showing(mut self, progress: &LayerProgress) -> Self {
+        self.progress = progress.clone();
+        self
     }
 
     /// Read part of a file that nobody promised a digest for.
     #[must_use]
     pub fn section(section: Section, place: String, cancel: &Cancel) -> Self {
         let source = Source::Section { section, at: 0, buffer: Vec::new(), start: 0 };
-        Self { source, promised: None, place, cancel: cancel.clone() }
+        Self {
+            source,
+            promised: None,
+            place,
+            cancel: cancel.clone(),
+            progress: LayerProgress::hidden(),
+        }
     }
 
     /// Read a layer whose download has begun.
     #[must_use]
     pub fn fed(feed: FeedReader, place: String, cancel: &Cancel) -> Self {
         let source = Source::Download(feed);
-        Self { source, promised: None, place, cancel: cancel.clone() }
+        Self {
+            source,
+            promised: None,
+            place,
+            cancel: cancel.clone(),
+            progress: LayerProgress::hidden(),
+        }
     }
 
     /// What its first bytes say of its compression. Plain layers need no second hash: the diff-id
@@ -159,6 +186,7 @@ impl BufRead for Stored {
     }
 
     fn consume(&mut self, amount: usize) {
+        self.progress.add(amount as u64);
         match &mut self.source {
             Source::Section { start, .. } => *start += amount,
             Source::Download(reader) => reader.consume(amount),

@@ -31,15 +31,9 @@ pub struct Moved {
 }
 
 /// Move a layer, uncompressed, into a file at `offset`, checking everything that was promised of
-/// it. `passed` hears of each piece's size. Errors leave undefined bytes after `offset`.
-pub fn uncompressed(
-    layer: &Layer,
-    stored: Stored,
-    file: &File,
-    offset: u64,
-    passed: &(dyn Fn(u64) + Sync),
-) -> Result<Moved> {
-    let moved = decode(layer, stored, Some(file), offset, passed).map_err(|why| why.of(layer))?;
+/// it.  Errors leave undefined bytes after `offset`.
+pub fn uncompressed(layer: &Layer, stored: Stored, file: &File, offset: u64) -> Result<Moved> {
+    let moved = decode(layer, stored, Some(file), offset).map_err(|why| why.of(layer))?;
     check_diff_id(layer, moved)?;
     Ok(moved)
 }
@@ -51,12 +45,11 @@ pub fn as_stored(
     mut stored: Stored,
     file: &File,
     offset: u64,
-    passed: &(dyn Fn(u64) + Sync),
     cancel: &Cancel,
 ) -> Result<Moved> {
     let mut copy = || {
         stored.compression(layer.diff_id)?;
-        let moved = pump(&mut stored, Some(file), offset, passed)?;
+        let moved = pump(&mut stored, Some(file), offset)?;
         Ok(moved)
     };
     let moved: Moved = copy().map_err(|why: Failure| why.of(layer))?;
@@ -65,7 +58,7 @@ pub fn as_stored(
     let section = Section { file: file.into(), offset, size: moved.size };
     let written = Layer { content: Content::File(section.clone()), digest: None, ..layer.clone() };
     let again = Stored::section(section, layer.place.clone(), cancel);
-    let plain = decode(&written, again, None, 0, &|_| ()).map_err(|why| why.of(layer))?;
+    let plain = decode(&written, again, None, 0).map_err(|why| why.of(layer))?;
     check_diff_id(layer, plain)?;
     Ok(moved)
 }
@@ -82,7 +75,7 @@ fn check_diff_id(layer: &Layer, plain: Moved) -> Result<()> {
 /// Copy all that a decoder gives into a file, from its start. Nothing is promised of it.
 pub fn copy(from: &mut dyn Read, file: &File, place: &str, cancel: &Cancel) -> Result<Moved> {
     let mut checked = Checked { from, cancel };
-    pump(&mut checked, Some(file), 0, &|_| ()).map_err(|why| match why {
+    pump(&mut checked, Some(file), 0).map_err(|why| match why {
         Failure::Read(cause) => from_io(cause, place),
         Failure::Write(error) => error,
     })
@@ -126,11 +119,10 @@ fn decode(
     mut stored: Stored,
     file: Option<&File>,
     offset: u64,
-    passed: &(dyn Fn(u64) + Sync),
 ) -> Result<Moved, Failure> {
     let compression = stored.compression(layer.diff_id)?;
     let mut decoder = Decoder::new(compression, stored)?;
-    match pump(&mut decoder, file, offset, passed) {
+    match pump(&mut decoder, file, offset) {
         Ok(moved) => {
             decoder.into_inner().finish()?;
             Ok(moved)
@@ -153,18 +145,12 @@ impl Drop for Piece {
     }
 }
 
-fn pump(
-    from: &mut dyn Read,
-    file: Option<&File>,
-    offset: u64,
-    passed: &(dyn Fn(u64) + Sync),
-) -> Result<Moved, Failure> {
+fn pump(from: &mut dyn Read, file: Option<&File>, offset: u64) -> Result<Moved, Failure> {
     let mut first = vec![0; BUFFER];
     let filled = fill(from, &mut first)?;
     if filled < BUFFER {
         // All there is: not worth two threads.
         write(file, &first[..filled], offset).map_err(Failure::Write)?;
-        passed(filled as u64);
         return Ok(Moved { size: filled as u64, digest: Digest::of(&first[..filled]) });
     }
     std::thread::scope(|scope| {
@@ -175,7 +161,7 @@ fn pump(
             let _ = home.try_send(vec![0; BUFFER]);
         }
         let hasher = scope.spawn(move || hash_all(&hashing));
-        let writer = scope.spawn(move || write_all(&writing, file, offset, passed));
+        let writer = scope.spawn(move || write_all(&writing, file, offset));
 
         let produce = || -> io::Result<()> {
             let mut bytes = first;
@@ -217,17 +203,11 @@ fn hash_all(pieces: &Receiver<Arc<Piece>>) -> Digest {
     hasher.finish()
 }
 
-fn write_all(
-    pieces: &Receiver<Arc<Piece>>,
-    file: Option<&File>,
-    offset: u64,
-    passed: &(dyn Fn(u64) + Sync),
-) -> Result<u64> {
+fn write_all(pieces: &Receiver<Arc<Piece>>, file: Option<&File>, offset: u64) -> Result<u64> {
     let mut size = 0;
     for piece in pieces {
         write(file, &piece.bytes, offset + size)?;
         size += piece.bytes.len() as u64;
-        passed(piece.bytes.len() as u64);
     }
     Ok(size)
 }

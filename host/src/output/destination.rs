@@ -95,6 +95,10 @@ impl Destination {
             return Error::destination(format!("'{place}' leads out of the destination"))
                 .hint("a symbolic link there points elsewhere; remove it");
         }
+        if cause.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) {
+            return Error::destination(format!("'{place}' is a symbolic link"))
+                .hint("a link in the place of a file is not followed; remove it");
+        }
         Error::io(Kind::Destination, action, place, cause)
     }
 

@@ -181,10 +181,10 @@ pub(super) fn move_layer(
     context: &Context,
     progress: &LayerProgress,
 ) -> Result<Moved> {
-    let passed = |bytes| progress.add(bytes);
+    let stored = stored.showing(progress);
     match form {
-        Form::Uncompressed => uncompressed(layer, stored, file.file(), at, &passed),
-        Form::Stored => as_stored(layer, stored, file.file(), at, &passed, &context.cancel),
+        Form::Uncompressed => uncompressed(layer, stored, file.file(), at),
+        Form::Stored => as_stored(layer, stored, file.file(), at, &context.cancel),
     }
 }
 

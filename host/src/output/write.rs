@@ -9,7 +9,7 @@ use super::staging::Staging;
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::image::{Compression, Image};
+use crate::image::Image;
 use crate::plugin::bindings::writer;
 use crate::plugin::capability::blobs::Blob;
 use crate::plugin::description::Target as Kind;
@@ -149,11 +149,8 @@ fn plan(
             writer::Decision::Take(writer::Form::Stored) => Form::Stored,
             writer::Decision::Take(writer::Form::Uncompressed) => Form::Uncompressed,
         };
-        // Only the size of what is stored is known; the uncompressed size comes with the bytes.
-        let plain = layer.media_type == Compression::None.layer_media_type();
-        let total = (plain || form == Form::Stored).then_some(layer.size);
         let label = format!("layer {}/{}", index + 1, image.layers.len());
-        let progress = context.progress.layer(&label, total);
+        let progress = context.progress.layer(&label, layer.size);
         taken.push(Taken { index, layer: layer.clone(), form, progress });
     }
     Ok(taken)

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use wasmtime::component::Component;
 use wasmtime::{Cache, CacheConfig, Config, Engine, OptLevel, RegallocAlgorithm};
@@ -18,12 +19,18 @@ pub struct PluginEngine(Arc<Inner>);
 struct Inner {
     engine: Engine,
     ticking: AtomicBool,
+    cpu_time: Duration,
 }
 
 impl PluginEngine {
     /// An engine whose compiled components are kept in the user's cache folder, where there is
     /// one.
     pub fn new() -> Result<Self> {
+        Self::with_cpu_time(limits::CPU_TIME)
+    }
+
+    /// With another limit than [`limits::CPU_TIME`].
+    pub fn with_cpu_time(cpu_time: Duration) -> Result<Self> {
         let mut config = Config::new();
         config.epoch_interruption(true);
         // Plugins are plain computation; what they do not use is not there to be attacked.
@@ -33,7 +40,13 @@ impl PluginEngine {
         config.cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
         config.cache(cache());
         let engine = Engine::new(&config).map_err(|cause| broken("start", &cause))?;
-        Ok(Self(Arc::new(Inner { engine, ticking: AtomicBool::new(false) })))
+        Ok(Self(Arc::new(Inner { engine, ticking: AtomicBool::new(false), cpu_time })))
+    }
+
+    /// Time that a plugin may compute in one session.
+    #[must_use]
+    pub fn cpu_time(&self) -> Duration {
+        self.0.cpu_time
     }
 
     /// The engine itself.

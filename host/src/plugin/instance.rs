@@ -173,14 +173,15 @@ impl Instance {
             }
             Ok(())
         });
+        let cpu_time = engine.cpu_time();
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|context| {
+        store.epoch_deadline_callback(move |context| {
             let state = context.data();
             if let Err(stop) = state.cancel.check() {
                 return Err(wasmtime::Error::new(Violation(stop)));
             }
-            if state.clock.guest_time() > limits::CPU_TIME {
-                let rule = format!("it computed for more than {} s", limits::CPU_TIME.as_secs());
+            if state.clock.guest_time() > cpu_time {
+                let rule = format!("it computed for more than {cpu_time:?}");
                 return Err(state.violation(rule));
             }
             Ok(UpdateDeadline::Continue(1))
@@ -225,9 +226,23 @@ fn trapped(plugin: &str, cause: &wasmtime::Error) -> Error {
         Some(Trap::UnreachableCodeReached) => "it crashed (a panic, or out of memory)".to_owned(),
         Some(Trap::StackOverflow) => "its stack overflowed".to_owned(),
         Some(trap) => format!("it crashed: {trap}"),
-        None => format!("{:#}", cause.root_cause()),
+        None => in_words(&cause.root_cause().to_string()),
     };
     violation(plugin, what)
+}
+
+/// A limit that wasmtime keeps for us, in our words. It has no types for these errors.
+fn in_words(cause: &str) -> String {
+    let limit = |part: &str| cause.contains(part);
+    if limit("handle limit exceeded") {
+        format!("it opened more than {} handles", limits::HANDLES)
+    } else if limit("allocated for hostcalls") {
+        format!("it passed more than {} MiB in one call", limits::CALL_BYTES >> 20)
+    } else if limit("unknown handle") {
+        format!("it used a handle that it does not hold ({cause})")
+    } else {
+        cause.to_owned()
+    }
 }
 
 /// What a plugin said when it gave up.

@@ -38,8 +38,8 @@ pub struct State {
     pub hashed: u64,
     /// Why the first host call failed, in words; the guest sees only a code.
     pub failure: Option<Error>,
-    /// Why the last read failed, in words. No failure of the session: a plugin may look whether
-    /// something is there and readable.
+    /// Why the last call was refused, in words. No failure of the session: a plugin may look whether
+    /// something is there and readable, and do something else.
     pub noted: Option<Error>,
 }
 

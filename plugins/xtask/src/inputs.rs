@@ -9,16 +9,24 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 /// The SHA-256, in hexadecimal, of the paths and contents of a plugin's own crate, the SDK, the
-/// WIT package, and the workspace's manifest and lock file. `root` is the repository.
-pub fn digest(root: &Path, plugin: &str) -> io::Result<String> {
-    let mut files = vec![root.join("plugins/Cargo.toml"), root.join("plugins/Cargo.lock")];
-    for folder in ["wit", "plugins/sdk/src", &format!("plugins/{plugin}/src")] {
+/// WIT package, and the manifest and lock file of the workspace. `root` is the repository, the
+/// folders are relative to it.
+pub fn digest(root: &Path, crate_folder: &str, workspace: &str) -> io::Result<String> {
+    let mut files: Vec<PathBuf> = [
+        format!("{workspace}/Cargo.toml"),
+        format!("{workspace}/Cargo.lock"),
+        format!("{crate_folder}/Cargo.toml"),
+        // What the SDK's manifest inherits from.
+        "plugins/Cargo.toml".to_owned(),
+        "plugins/sdk/Cargo.toml".to_owned(),
+    ]
+    .map(|file| root.join(file))
+    .into();
+    for folder in ["wit", "plugins/sdk/src", &format!("{crate_folder}/src")] {
         collect(&root.join(folder), &mut files)?;
     }
-    for crate_folder in ["sdk", plugin] {
-        files.push(root.join("plugins").join(crate_folder).join("Cargo.toml"));
-    }
     files.sort();
+    files.dedup();
     let mut hasher = Sha256::new();
     for file in files {
         let name = file.strip_prefix(root).unwrap_or(&file).to_string_lossy().into_owned();

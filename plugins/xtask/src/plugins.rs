@@ -1,4 +1,4 @@
-//! Building the first-party plugins: compile to a core module, wrap as a component, record both.
+//! Building the plugins: compile to a core module, wrap as a component, record both.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,52 +9,83 @@ use crate::inputs;
 use crate::lock::{Lock, Plugin};
 
 const TARGET: &str = "wasm32-unknown-unknown";
-const PLUGINS: [&str; 2] = ["dir", "tar"];
 
-/// Build all and write `host/plugins`.
+/// Plugins that are built and kept together. Paths are relative to the repository.
+struct Set {
+    workspace: &'static str,
+    /// Name and folder of each crate.
+    crates: &'static [(&'static str, &'static str)],
+    /// Where the components are kept, with their lock.
+    home: &'static str,
+    lock: &'static str,
+}
+
+/// The binary's own, and the one that its tests are attacked with.
+const SETS: [Set; 2] = [
+    Set {
+        workspace: "plugins",
+        crates: &[("dir", "plugins/dir"), ("tar", "plugins/tar")],
+        home: "host/plugins",
+        lock: "plugins.lock",
+    },
+    Set {
+        workspace: "tests/hostile",
+        crates: &[("hostile", "tests/hostile")],
+        home: "tests/hostile",
+        lock: "hostile.lock",
+    },
+];
+
+/// Build all and write them where they are kept.
 pub fn write() -> Result<()> {
-    let folder = root()?.join("host/plugins");
-    std::fs::create_dir_all(&folder)?;
-    let (lock, components) = build()?;
-    for (plugin, component) in lock.plugins.iter().zip(&components) {
-        std::fs::write(folder.join(format!("{}.wasm", plugin.name)), component)?;
-        println!("{}.wasm  {} bytes  {}", plugin.name, component.len(), plugin.imports.join(" "));
+    for set in &SETS {
+        let folder = root()?.join(set.home);
+        std::fs::create_dir_all(&folder)?;
+        let (lock, components) = build(set)?;
+        for (plugin, component) in lock.plugins.iter().zip(&components) {
+            std::fs::write(folder.join(format!("{}.wasm", plugin.name)), component)?;
+            let imports = plugin.imports.join(" ");
+            println!("{}.wasm  {} bytes  {imports}", plugin.name, component.len());
+        }
+        std::fs::write(folder.join(set.lock), lock.render()?)?;
     }
-    std::fs::write(folder.join("plugins.lock"), lock.render()?)?;
     Ok(())
 }
 
 /// Build all and compare with what is committed, byte for byte.
 pub fn check() -> Result<()> {
-    let folder = root()?.join("host/plugins");
-    let (lock, components) = build()?;
-    for (plugin, component) in lock.plugins.iter().zip(&components) {
-        let path = folder.join(format!("{}.wasm", plugin.name));
-        let committed = std::fs::read(&path).with_context(|| path.display().to_string())?;
+    for set in &SETS {
+        let folder = root()?.join(set.home);
+        let (lock, components) = build(set)?;
+        for (plugin, component) in lock.plugins.iter().zip(&components) {
+            let path = folder.join(format!("{}.wasm", plugin.name));
+            let committed = std::fs::read(&path).with_context(|| path.display().to_string())?;
+            ensure!(
+                committed == *component,
+                "'{}.wasm' is out of date: committed {}, built {}; run 'cargo xtask plugins'",
+                plugin.name,
+                inputs::sha256(&committed),
+                plugin.sha256,
+            );
+        }
+        let committed = std::fs::read_to_string(folder.join(set.lock))?;
         ensure!(
-            committed == *component,
-            "'{}.wasm' is out of date: committed {}, built {}; run 'cargo xtask plugins'",
-            plugin.name,
-            inputs::sha256(&committed),
-            plugin.sha256,
+            committed == lock.render()?,
+            "'{}' is out of date; run 'cargo xtask plugins'",
+            set.lock
         );
+        println!("{}: {} plugins are up to date", set.home, components.len());
     }
-    let committed = std::fs::read_to_string(folder.join("plugins.lock"))?;
-    ensure!(
-        committed == lock.render()?,
-        "'plugins.lock' is out of date; run 'cargo xtask plugins'"
-    );
-    println!("{} plugins are up to date", components.len());
     Ok(())
 }
 
-fn build() -> Result<(Lock, Vec<Vec<u8>>)> {
+fn build(set: &Set) -> Result<(Lock, Vec<Vec<u8>>)> {
     let root = root()?;
     ensure_target()?;
-    compile(&root)?;
+    compile(&root, set)?;
     let mut plugins = Vec::new();
     let mut components = Vec::new();
-    for name in PLUGINS {
+    for (name, folder) in set.crates {
         let module =
             target_folder(&root).join(TARGET).join("plugin").join(format!("occystrap_{name}.wasm"));
         let module = std::fs::read(&module).with_context(|| module.display().to_string())?;
@@ -63,9 +94,9 @@ fn build() -> Result<(Lock, Vec<Vec<u8>>)> {
             .and_then(|encoder| encoder.validate(true).encode())
             .with_context(|| format!("wrapping '{name}' as a component"))?;
         plugins.push(Plugin {
-            name: name.to_owned(),
+            name: (*name).to_owned(),
             sha256: inputs::sha256(&component),
-            inputs: inputs::digest(&root, name)?,
+            inputs: inputs::digest(&root, folder, set.workspace)?,
             imports: imports(&component)?,
         });
         components.push(component);
@@ -73,7 +104,7 @@ fn build() -> Result<(Lock, Vec<Vec<u8>>)> {
     Ok((Lock { rustc: rustc_version()?, plugins }, components))
 }
 
-fn compile(root: &Path) -> Result<()> {
+fn compile(root: &Path, set: &Set) -> Result<()> {
     let home = |variable: &str, fallback: &str| {
         std::env::var(variable)
             .unwrap_or_else(|_| format!("{}/{fallback}", std::env::var("HOME").unwrap_or_default()))
@@ -89,9 +120,11 @@ fn compile(root: &Path) -> Result<()> {
         remap.iter().map(|(from, to)| format!("--remap-path-prefix={from}=/{to}")).collect();
     let mut cargo = Command::new("cargo");
     cargo
-        .current_dir(root.join("plugins"))
+        .current_dir(root.join(set.workspace))
         .args(["build", "--quiet", "--locked", "--profile", "plugin", "--target", TARGET])
-        .args(PLUGINS.iter().flat_map(|name| ["-p".to_owned(), format!("occystrap-{name}")]))
+        .args(
+            set.crates.iter().flat_map(|(name, _)| ["-p".to_owned(), format!("occystrap-{name}")]),
+        )
         .arg("--target-dir")
         .arg(target_folder(root))
         .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))

@@ -9,12 +9,12 @@ use crate::blob::{Moved, write_error};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Descriptor, Digest};
 use crate::output::layer_blob::LayerBlob;
-use crate::output::sink::{FileSink, SinkError};
+use crate::output::sink::{FileSink, MOST_EXTENTS, SinkError};
 use crate::output::staging::Unnamed;
 use crate::plugin::bindings::blobs::{Host, HostBlob, HostSink, Written};
 use crate::plugin::bindings::types::{self, ErrorCode};
 use crate::plugin::limits;
-use crate::plugin::state::State;
+use crate::plugin::state::{State, violation};
 
 /// A blob in a plugin's hand.
 pub enum Blob {
@@ -89,7 +89,7 @@ impl HostSink for State {
         bytes: Vec<u8>,
     ) -> wasmtime::Result<Result<(), ErrorCode>> {
         if bytes.len() > limits::PIECE {
-            return Ok(Err(ErrorCode::QuotaExceeded));
+            return Ok(Err(self.too_much(limits::PIECE)));
         }
         let written = self.table.get_mut(&sink)?.0.write(&bytes);
         Ok(self.sink_result(written))
@@ -97,7 +97,7 @@ impl HostSink for State {
 
     fn pad(&mut self, sink: Resource<Sink>, len: u32) -> wasmtime::Result<Result<(), ErrorCode>> {
         if len > limits::PAD {
-            return Ok(Err(ErrorCode::QuotaExceeded));
+            return Ok(Err(self.too_much(limits::PAD as usize)));
         }
         let padded = self.table.get_mut(&sink)?.0.pad(len);
         Ok(self.sink_result(padded))
@@ -125,7 +125,7 @@ impl HostSink for State {
         len: u32,
     ) -> wasmtime::Result<Result<u64, ErrorCode>> {
         if len as usize > limits::PIECE {
-            return Ok(Err(ErrorCode::QuotaExceeded));
+            return Ok(Err(self.too_much(limits::PIECE)));
         }
         let offset = self.table.get_mut(&sink)?.0.reserve(len);
         Ok(self.sink_result(offset))
@@ -178,15 +178,33 @@ impl State {
                 Kind::Plugin => ErrorCode::InvalidState,
                 _ => ErrorCode::Other(None),
             };
-            self.fail(error);
+            self.fail(match error.kind() {
+                Kind::Plugin => violation(&self.plugin, error),
+                _ => error,
+            });
             code
         })
     }
 
+    /// A call carried more than it may.
+    fn too_much(&mut self, limit: usize) -> ErrorCode {
+        let rule = format!("it wrote more than {limit} bytes in one call");
+        self.noted = Some(violation(&self.plugin, rule));
+        ErrorCode::QuotaExceeded
+    }
+
     fn sink_result<T>(&mut self, result: Result<T, SinkError>) -> Result<T, ErrorCode> {
         result.map_err(|cause| match cause {
-            SinkError::State => ErrorCode::InvalidState,
-            SinkError::Quota => ErrorCode::QuotaExceeded,
+            SinkError::State => {
+                let rule = "it did not fill a gap in a file whole and once";
+                self.noted = Some(violation(&self.plugin, rule));
+                ErrorCode::InvalidState
+            }
+            SinkError::Quota => {
+                let rule = format!("it wrote a file in more than {MOST_EXTENTS} pieces");
+                self.noted = Some(violation(&self.plugin, rule));
+                ErrorCode::QuotaExceeded
+            }
             SinkError::Io(cause) => {
                 let full = cause.kind() == io::ErrorKind::StorageFull;
                 let place = self.destination.as_ref().map(|at| at.folder().display().to_string());

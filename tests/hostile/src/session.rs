@@ -1,0 +1,237 @@
+//! Writing, and what can be done wrong in it.
+
+use std::cell::{Cell, RefCell};
+
+use occystrap_plugin::blobs::Sink;
+use occystrap_plugin::storage::{self, Directory};
+use occystrap_plugin::writer::{
+    Blob, Decision, Error, Expectation, Form, GuestSession, LayerSummary, Place, Receipt, Request,
+    Role, Session,
+};
+use occystrap_plugin::{log, storage_edit};
+
+use crate::sabotage;
+
+pub struct HostileSession {
+    behaviour: String,
+    directory: Directory,
+    expectations: RefCell<Vec<Expectation>>,
+    kept: Cell<Option<u32>>,
+}
+
+impl HostileSession {
+    /// The text after `NAME=`.
+    fn argument(&self, name: &str) -> Option<&str> {
+        self.behaviour.strip_prefix(name)?.strip_prefix('=')
+    }
+
+    fn splice(&self, role: Role, path: String, blob: &Blob) -> Result<(), Error> {
+        let sink = storage_edit::create_file(&self.directory, &path)?;
+        sink.splice(blob)?;
+        let written = Sink::finish(sink)?;
+        let (size, digest) = (Some(written.size), written.digest);
+        let expectation = Expectation { role, place: Place::File(path), size, digest };
+        self.expectations.borrow_mut().push(expectation);
+        Ok(())
+    }
+
+    fn write(&self, path: &str, bytes: &[u8]) -> Result<(), Error> {
+        let sink = storage_edit::create_file(&self.directory, path)?;
+        sink.write(bytes)?;
+        Sink::finish(sink)?;
+        Ok(())
+    }
+
+    /// What is done before anything is written.
+    fn begin(&self) -> Result<(), Error> {
+        match self.behaviour.as_str() {
+            "loop" => sabotage::forever(),
+            "grow" => sabotage::grow(),
+            "panic" => panic!("as asked"),
+            "recurse" => drop(sabotage::recurse(1)),
+            "flood" => (0..).for_each(|n| log::log(log::Level::Warn, &format!("line {n}"))),
+            "shout" => log::log(log::Level::Warn, &"x".repeat(10_000_000)),
+            "escape" => {
+                log::log(log::Level::Warn, &format!("a\u{1b}[2Jb\nc\u{202e}{}", "y".repeat(5_000)))
+            }
+            "handles" => {
+                let mut all = Vec::new();
+                for _ in 0..100_000 {
+                    all.push(storage::open()?);
+                }
+            }
+            "sinks" => {
+                let mut all = Vec::new();
+                for n in 0..100_000 {
+                    all.push(storage_edit::create_file(&self.directory, &format!("{n}"))?);
+                }
+            }
+            "files" => {
+                for n in 0..100_000 {
+                    self.write(&format!("many/{n}"), b"x")?;
+                }
+            }
+            "pieces" => {
+                let sink = storage_edit::create_file(&self.directory, "pieces")?;
+                for _ in 0..100_000 {
+                    sink.pad(1)?;
+                }
+            }
+            "gaps" => {
+                let sink = storage_edit::create_file(&self.directory, "gaps")?;
+                for _ in 0..100_000 {
+                    sink.reserve(1)?;
+                }
+            }
+            "write-big" => self.write("big", &vec![0; 64 * 1024 + 1])?,
+            "write-huge" => self.write("huge", &vec![0; 10_000_000])?,
+            "pad-big" => storage_edit::create_file(&self.directory, "pad")?.pad(u32::MAX)?,
+            "reserve-big" => {
+                storage_edit::create_file(&self.directory, "gap")?.reserve(u32::MAX)?;
+            }
+            "gap-unfilled" => {
+                let sink = storage_edit::create_file(&self.directory, "gap")?;
+                sink.reserve(512)?;
+                Sink::finish(sink)?;
+            }
+            "gap-twice" => {
+                let sink = storage_edit::create_file(&self.directory, "gap")?;
+                let at = sink.reserve(4)?;
+                sink.fill(at, b"once")?;
+                sink.fill(at, b"more")?;
+            }
+            "fill-anywhere" => {
+                let sink = storage_edit::create_file(&self.directory, "gap")?;
+                sink.write(b"framing")?;
+                sink.fill(u64::MAX, b"x")?;
+            }
+            _ => {}
+        }
+        if let Some(path) = self.argument("create") {
+            self.write(path, b"evil")?;
+        }
+        if let Some(path) = self.argument("stat") {
+            self.directory.stat(path)?;
+        }
+        if let Some(path) = self.argument("digest") {
+            self.directory.digest(path, 0, None)?;
+        }
+        if let Some(path) = self.argument("read") {
+            let stolen = self.directory.read(path, 0, 1_000)?;
+            self.write("stolen", &stolen)?;
+        }
+        Ok(())
+    }
+}
+
+impl GuestSession for HostileSession {
+    fn open(request: Request) -> Result<Session, Error> {
+        let behaviour = request.options.first().map(|(_, value)| value.clone()).unwrap_or_default();
+        Ok(Session::new(Self {
+            behaviour,
+            directory: storage::open()?,
+            expectations: RefCell::default(),
+            kept: Cell::default(),
+        }))
+    }
+
+    fn plan(&self, layers: Vec<LayerSummary>) -> Result<Vec<Decision>, Error> {
+        self.begin()?;
+        let count = layers.len();
+        Ok(match self.behaviour.as_str() {
+            "plan-few" => Vec::new(),
+            "plan-many" => vec![Decision::Skip; count + 1],
+            "plan-huge" => vec![Decision::Skip; 20_000_000],
+            "skip" => vec![Decision::Skip; count],
+            "skip-unchecked" => {
+                for (index, layer) in (0..).zip(&layers) {
+                    self.expectations.borrow_mut().push(Expectation {
+                        role: Role::Layer(index),
+                        place: Place::File(format!("layer-{index}")),
+                        size: None,
+                        digest: layer.diff_id.clone(),
+                    });
+                }
+                vec![Decision::Skip; count]
+            }
+            // What is there is hashed, and taken for the layer whatever it is.
+            "skip-other" => {
+                for (index, layer) in (0..).zip(&layers) {
+                    let path = format!("layer-{index}");
+                    self.directory.digest(&path, 0, None)?;
+                    self.expectations.borrow_mut().push(Expectation {
+                        role: Role::Layer(index),
+                        place: Place::File(path),
+                        size: None,
+                        digest: layer.diff_id.clone(),
+                    });
+                }
+                vec![Decision::Skip; count]
+            }
+            "stored" => vec![Decision::Take(Form::Stored); count],
+            _ => vec![Decision::Take(Form::Uncompressed); count],
+        })
+    }
+
+    fn write_config(&self, config: &Blob) -> Result<(), Error> {
+        self.kept.set(Some(config.handle()));
+        self.splice(Role::Config, "config".to_owned(), config)
+    }
+
+    fn write_layer(&self, index: u32, _diff_id: String, layer: &Blob) -> Result<(), Error> {
+        let path = format!("layer-{index}");
+        match self.behaviour.as_str() {
+            // As if nothing had happened.
+            "swallow" => {
+                if self.splice(Role::Layer(index), path.clone(), layer).is_err() {
+                    self.write(&path, b"something else")?;
+                }
+                Ok(())
+            }
+            "one-path" => self.splice(Role::Layer(index), "layer".to_owned(), layer),
+            "splice-twice" => {
+                self.splice(Role::Layer(index), path, layer)?;
+                self.splice(Role::Image, "copy".to_owned(), layer)
+            }
+            "keep-blob" => {
+                // A handle that was lent for the call before this one.
+                let kept = unsafe { Blob::from_handle(self.kept.get().unwrap_or_default()) };
+                let stolen = kept.read(0, 1_000)?;
+                self.write("stolen", &stolen)
+            }
+            "guess-handle" => {
+                for handle in 0..10_000 {
+                    let guessed = std::mem::ManuallyDrop::new(unsafe { Blob::from_handle(handle) });
+                    drop(guessed.read(0, 1));
+                }
+                Ok(())
+            }
+            "give-up" => Err(Error::Other("a\u{1b}[2Jb\nc".repeat(1_000))),
+            "unfinished" => {
+                let sink = storage_edit::create_file(&self.directory, &path)?;
+                sink.splice(layer)?;
+                Ok(())
+            }
+            "framed" => {
+                let sink = storage_edit::create_file(&self.directory, &path)?;
+                sink.write(b"evil")?;
+                sink.splice(layer)?;
+                let written = Sink::finish(sink)?;
+                self.expectations.borrow_mut().push(Expectation {
+                    role: Role::Layer(index),
+                    place: Place::File(path),
+                    size: Some(written.size),
+                    digest: None,
+                });
+                Ok(())
+            }
+            _ => self.splice(Role::Layer(index), path, layer),
+        }
+    }
+
+    fn finalize(this: Session) -> Result<Receipt, Error> {
+        let session: Self = this.into_inner();
+        let expectations = session.expectations.take();
+        Ok(sabotage::receipt(&session.behaviour, expectations))
+    }
+}

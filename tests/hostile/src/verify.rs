@@ -1,0 +1,40 @@
+//! Verifying, and what can be done wrong in it.
+
+use occystrap_plugin::storage;
+use occystrap_plugin::verifier::{Finding, Guest, Level, Problem};
+use occystrap_plugin::writer::{Error, Receipt};
+use occystrap_plugin::{check_expectations, finding, storage_edit};
+
+use crate::{Hostile, sabotage};
+
+impl Guest for Hostile {
+    fn verify(receipt: Receipt, level: Level) -> Result<Vec<Finding>, Error> {
+        let directory = storage::open()?;
+        let behaviour = String::from_utf8_lossy(&receipt.state).into_owned();
+        let accusation = |subject: &str, message: &str| {
+            finding(subject, Problem::DigestMismatch, None, Some("\u{1b}[2J".to_owned()), message)
+        };
+        match behaviour.as_str() {
+            "verify-loop" => sabotage::forever(),
+            "verify-panic" => panic!("as asked"),
+            "verify-write" => {
+                let sink = storage_edit::create_file(&directory, "config")?;
+                sink.write(b"mended")?;
+                return Ok(Vec::new());
+            }
+            "verify-lock" => storage_edit::lock(&directory)?,
+            "verify-outside" => drop(directory.read("../secret", 0, 100)?),
+            "verify-blind" => return Ok(Vec::new()),
+            "verify-give-up" => return Err(Error::Other("no idea".to_owned())),
+            "verify-accuse" => {
+                return Ok(vec![
+                    accusation("config", "I do not like it\nat all"),
+                    accusation("../other", "nor that"),
+                ]);
+            }
+            "verify-accuse-many" => return Ok(vec![accusation("config", ""); 150_000]),
+            _ => {}
+        }
+        Ok(check_expectations(&directory, &receipt.expectations, level))
+    }
+}

@@ -1,0 +1,202 @@
+//! Plugins that lie or break a rule while they verify, or when asked what they are.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use occystrap::cancel::Cancel;
+use occystrap::context::Context;
+use occystrap::pipeline;
+use occystrap::plugin::{Catalog, Plugin, PluginEngine};
+use occystrap::progress::Progress;
+use occystrap::verify::Level;
+
+use crate::support::cli::Sandbox;
+use crate::support::hostile::{Arena, component, describing};
+
+/// A written image whose plugin behaves so when it verifies; and its receipt.
+fn written(behaviour: &str) -> Arena {
+    let arena = Arena::new();
+    let receipt = arena.sandbox.path("receipt").display().to_string();
+    arena.run(behaviour, &["--no-verify", "--receipt", &receipt]).exits(0);
+    arena
+}
+
+fn verify(arena: &Arena, more: &[&str]) -> crate::support::cli::Ran {
+    let receipt = arena.sandbox.path("receipt").display().to_string();
+    let plugin = component().display().to_string();
+    arena.sandbox.run(&[&["verify", &receipt, "--plugin", &plugin], more].concat())
+}
+
+#[test]
+fn verifying_changes_nothing_and_reaches_nothing() {
+    let mut transcript = String::new();
+    for behaviour in
+        ["verify-write", "verify-lock", "verify-outside", "verify-panic", "verify-give-up"]
+    {
+        let arena = written(behaviour);
+        let before = arena.sandbox.tree("");
+        let said = verify(&arena, &[]);
+        assert_eq!(arena.sandbox.tree(""), before, "{behaviour}");
+        said.exits(1).says("plugin 'hostile'").says("0/1 verified, 1 FAILED");
+        writeln!(transcript, "## {behaviour}\n{}", arena.sandbox.redact(&said.stderr)).unwrap();
+    }
+    insta::assert_snapshot!(transcript);
+}
+
+#[test]
+fn success_without_looking_does_not_cover_damage() {
+    let arena = written("verify-blind");
+    verify(&arena, &[]).verified();
+    let layer = arena.sandbox.path("out/layer-1");
+    let mut bytes = std::fs::read(&layer).unwrap();
+    bytes[1_000] ^= 1;
+    std::fs::write(&layer, bytes).unwrap();
+    let said = verify(&arena, &[]);
+    said.exits(1).says("0/1 verified, 1 FAILED");
+    insta::assert_snapshot!(arena.sandbox.redact(&said.stderr));
+    // Where size and existence show nothing, fast agrees with it.
+    verify(&arena, &["--fast"]).verified();
+}
+
+#[test]
+fn an_accusation_counts_and_is_printed_safely() {
+    let arena = written("verify-accuse");
+    let said = verify(&arena, &[]);
+    said.exits(1).says("plugin 'hostile' reports");
+    assert!(!said.stderr.contains('\u{1b}'), "{}", said.stderr);
+    insta::assert_snapshot!(arena.sandbox.redact(&said.stderr));
+    let arena = written("verify-accuse-many");
+    let said = verify(&arena, &["-q"]);
+    said.exits(1).says("plugin 'hostile'");
+    assert!(said.stderr.len() < 10_000_000, "{}", said.stderr.len());
+}
+
+#[test]
+fn loops_end_when_their_time_is_up() {
+    // The real limit is some seconds; the rule is the same with a shorter one.
+    let limit = Duration::from_millis(300);
+    let engine = PluginEngine::with_cpu_time(limit).unwrap();
+    let rule = "plugin 'hostile' was stopped: it computed for more than 300ms";
+
+    let started = Instant::now();
+    let error = Plugin::load(&engine, "hostile", &describing("loop")).err().unwrap();
+    assert_eq!(error.to_string(), rule);
+
+    let catalog = Catalog::new(engine, &[component()]).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let context = Context {
+        runtime: runtime.handle().clone(),
+        cancel: Cancel::default(),
+        progress: Progress::hidden(),
+        counters: Arc::default(),
+        parallel: 1,
+        temp_dir: std::env::temp_dir(),
+        durable: false,
+    };
+    let arena = written("verify-loop");
+    let receipt = arena.sandbox.path("receipt").display().to_string();
+    let subject = pipeline::subject(&receipt, &catalog).unwrap();
+    let run = pipeline::verify_subject(&subject, Level::Fast, &context);
+    let mut said = Vec::new();
+    run.write_text(&mut said, false).unwrap();
+    assert!(String::from_utf8(said).unwrap().contains(rule));
+    assert_eq!(run.exit_code(false), 1);
+
+    let arena = Arena::new();
+    let uri = occystrap::uri::Uri::parse(&arena.sandbox.uri("tar", "in.tar")).unwrap();
+    let platform = occystrap::image::Platform {
+        os: "linux".into(),
+        architecture: "amd64".into(),
+        variant: None,
+    };
+    let source = occystrap::input::Source::parse(&uri, &platform, |_| unreachable!()).unwrap();
+    let to = arena.sandbox.uri("hostile", "out?behaviour=loop");
+    let target = pipeline::target(&occystrap::uri::Uri::parse(&to).unwrap(), &catalog).unwrap();
+    let request =
+        pipeline::Process { source, target, level: None, receipt: None, image_parallel: 1 };
+    let run = pipeline::process(&request, &context);
+    let mut said = Vec::new();
+    run.write_text(&mut said, false).unwrap();
+    assert!(String::from_utf8(said).unwrap().contains(rule));
+    arena.untouched("loop");
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+}
+
+#[test]
+fn descriptions_that_are_none() {
+    let sandbox = Sandbox::new();
+    let mut transcript = String::new();
+    for behaviour in [
+        "panic",
+        "grow",
+        "name",
+        "no-name",
+        "no-scheme",
+        "bad-scheme",
+        "dir-scheme",
+        "many-schemes",
+        "many-options",
+        "long",
+        "host-call",
+    ] {
+        std::fs::write(sandbox.path("hostile.wasm"), describing(behaviour)).unwrap();
+        let plugin = sandbox.path("hostile.wasm").display().to_string();
+        let said = sandbox.run(&["plugin", "list", "--plugin", &plugin]);
+        let text = sandbox.redact(&said.stderr);
+        writeln!(transcript, "## {behaviour}: exit {}\n{text}", said.code).unwrap();
+    }
+    insta::assert_snapshot!(transcript);
+}
+
+#[test]
+fn what_a_description_says_is_printed_safely() {
+    let sandbox = Sandbox::new();
+    for behaviour in ["escape", "version"] {
+        std::fs::write(sandbox.path("hostile.wasm"), describing(behaviour)).unwrap();
+        let plugin = sandbox.path("hostile.wasm").display().to_string();
+        let said = sandbox.run(&["plugin", "show", &plugin]);
+        said.exits(0);
+        assert!(!said.stdout.contains('\u{1b}'), "{}", said.stdout);
+        assert!(said.stdout.len() < 3_000, "{}", said.stdout);
+    }
+}
+
+#[test]
+fn files_that_are_no_plugins() {
+    let sandbox = Sandbox::new();
+    let good = std::fs::read(component()).unwrap();
+    let mut transcript = String::new();
+    for (what, bytes) in [
+        ("empty", Vec::new()),
+        ("text", b"(component)".to_vec()),
+        ("a core module", b"\0asm\x01\0\0\0".to_vec()),
+        ("an empty component", b"\0asm\x0d\0\x01\0".to_vec()),
+        ("cut", good[..good.len() / 2].to_vec()),
+        (
+            "an import that is not offered",
+            replaced(&good, b"occystrap:output/log@0.1.0", b"occystrap:output/net@0.1.0"),
+        ),
+    ] {
+        std::fs::write(sandbox.path("x.wasm"), bytes).unwrap();
+        let plugin = sandbox.path("x.wasm").display().to_string();
+        let said = sandbox.run(&["plugin", "list", "--plugin", &plugin]);
+        said.exits(1);
+        writeln!(transcript, "## {what}\n{}", sandbox.redact(&said.stderr)).unwrap();
+    }
+    let said = sandbox.run(&["plugin", "list", "--plugin", "/not/there.wasm"]);
+    writeln!(transcript, "## not there\n{}", said.exits(1).stderr).unwrap();
+    insta::assert_snapshot!(transcript);
+}
+
+fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = bytes.to_vec();
+    let mut at = 0;
+    while let Some(found) = bytes[at..].windows(from.len()).position(|window| window == from) {
+        at += found;
+        bytes[at..at + to.len()].copy_from_slice(to);
+    }
+    assert_ne!(at, 0);
+    bytes
+}
