@@ -1,5 +1,8 @@
 //! Everything that is tested through the public surface: the library and the binary.
 
+// What a test did not expect ends it.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
 /// In-process servers, image builders, and the binary in a home of its own.
 #[path = "../support"]
 mod support {
@@ -7,6 +10,7 @@ mod support {
     pub mod cli;
     pub mod image;
     pub mod push;
+    pub mod real;
     pub mod registry;
     pub mod registry_auth;
     pub mod registry_fault;
@@ -22,6 +26,9 @@ mod directory;
 mod flip;
 mod interrupt;
 mod no_room;
+mod real_login;
+mod real_reader;
+mod real_registry;
 mod registry_auth;
 mod registry_blob;
 mod registry_client;
