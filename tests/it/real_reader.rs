@@ -76,6 +76,9 @@ fn an_oci_archive_that_skopeo_wrote() {
 
 #[test]
 fn sha256sum_and_tar_read_what_we_wrote() {
+    if !installed("sha256sum_and_tar_read_what_we_wrote", &["sha256sum", "tar"]) {
+        return;
+    }
     let sandbox = Sandbox::new();
     let (image, source) = source(&sandbox);
     let checked = format!("{}?checksums=true", sandbox.uri("dir", "out"));
