@@ -39,6 +39,7 @@ pub struct Process {
 /// Move every image of a source, and prove that each landed. What goes wrong is in the report.
 pub fn process(request: &Process, context: &Context) -> Run {
     let started = Instant::now();
+    tracing::info!("reading {}", request.source.display);
     let images = match request.source.open(context).and_then(|images| check_fit(request, images)) {
         Ok(images) => images,
         Err(error) => {
@@ -61,6 +62,13 @@ fn process_image(request: &Process, image: &Image, context: &Context) -> ImageRe
     let started = Instant::now();
     let (source, target) = (&request.source.display, &request.target);
     let mut report = ImageReport::started(source, &target.display, &image.name);
+    tracing::info!(
+        "{}: {}, {} layers, to {}",
+        image.name,
+        image.platform,
+        image.layers.len(),
+        target.display
+    );
     let outcome = output::write(image, source, target, context)
         .and_then(|written| keep_receipt(request, written))
         .and_then(|written| prove(request, &written, context).map(|proof| (written, proof)));
@@ -77,6 +85,7 @@ fn process_image(request: &Process, image: &Image, context: &Context) -> ImageRe
 fn prove(request: &Process, written: &Written, context: &Context) -> Result<Option<Verification>> {
     let Some(level) = request.level else { return Ok(None) };
     let target = &request.target;
+    tracing::info!("{}: written, verifying", written.receipt.image.name);
     let repair = repair(&written.receipt);
     let (plugin, path) = (&target.plugin, &target.path);
     verify::verify(&written.receipt, plugin, path, level, Some(&repair), &context.cancel).map(Some)

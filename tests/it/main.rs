@@ -10,6 +10,7 @@ mod support {
     pub mod hostile;
     pub mod image;
     pub mod push;
+    pub mod real;
     pub mod registry;
     pub mod registry_auth;
     pub mod registry_fault;
@@ -28,6 +29,9 @@ mod hostile_write;
 mod interrupt;
 mod no_room;
 mod plugins_lock;
+mod real_login;
+mod real_reader;
+mod real_registry;
 mod registry_auth;
 mod registry_blob;
 mod registry_client;
