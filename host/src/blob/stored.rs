@@ -36,28 +36,36 @@ impl Stored {
     /// Start to read a layer. A download starts at once, on `runtime`.
     #[must_use]
     pub fn open(layer: &Layer, runtime: &tokio::runtime::Handle, cancel: &Cancel) -> Self {
-        let source = match &layer.content {
+        let place = layer.place.clone();
+        match &layer.content {
             Content::File(section) => {
-                Source::Section { section: section.clone(), at: 0, buffer: Vec::new(), start: 0 }
+                let promised = layer.digest.map(|digest| (digest, Hasher::default()));
+                Self { promised, ..Self::section(section.clone(), place, cancel) }
             }
             Content::Registry(repository) => {
                 let feed = Feed::new(None);
                 let (filling, download) = (Arc::clone(&feed), repository.blob(&descriptor(layer)));
                 runtime.spawn(async move { filling.fill(download).await });
-                Source::Download(FeedReader::new(feed))
+                Self::fed(FeedReader::new(feed), place, cancel)
             }
-        };
-        let promised = match layer.content {
-            Content::File(_) => layer.digest.map(|digest| (digest, Hasher::default())),
-            Content::Registry(_) => None,
-        };
-        Self {
-            source,
-            promised,
-            place: layer.place.clone(),
-            cancel: cancel.clone(),
-            progress: LayerProgress::hidden(),
         }
+    }
+
+    /// Read part of a file that nobody promised a digest for.
+    #[must_use]
+    pub fn section(section: Section, place: String, cancel: &Cancel) -> Self {
+        Self::new(Source::Section { section, at: 0, buffer: Vec::new(), start: 0 }, place, cancel)
+    }
+
+    /// Read a layer whose download has begun.
+    #[must_use]
+    pub fn fed(feed: FeedReader, place: String, cancel: &Cancel) -> Self {
+        Self::new(Source::Download(feed), place, cancel)
+    }
+
+    fn new(source: Source, place: String, cancel: &Cancel) -> Self {
+        let progress = LayerProgress::hidden();
+        Self { source, promised: None, place, cancel: cancel.clone(), progress }
     }
 
     /// Let the user see how much has been read.
@@ -65,32 +73,6 @@ impl Stored {
     pub fn showing(mut self, progress: &LayerProgress) -> Self {
         self.progress = progress.clone();
         self
-    }
-
-    /// Read part of a file that nobody promised a digest for.
-    #[must_use]
-    pub fn section(section: Section, place: String, cancel: &Cancel) -> Self {
-        let source = Source::Section { section, at: 0, buffer: Vec::new(), start: 0 };
-        Self {
-            source,
-            promised: None,
-            place,
-            cancel: cancel.clone(),
-            progress: LayerProgress::hidden(),
-        }
-    }
-
-    /// Read a layer whose download has begun.
-    #[must_use]
-    pub fn fed(feed: FeedReader, place: String, cancel: &Cancel) -> Self {
-        let source = Source::Download(feed);
-        Self {
-            source,
-            promised: None,
-            place,
-            cancel: cancel.clone(),
-            progress: LayerProgress::hidden(),
-        }
     }
 
     /// What its first bytes say of its compression. Plain layers need no second hash: the diff-id

@@ -31,7 +31,7 @@ pub struct Moved {
 }
 
 /// Move a layer, uncompressed, into a file at `offset`, checking everything that was promised of
-/// it.  Errors leave undefined bytes after `offset`.
+/// it. Errors leave undefined bytes after `offset`.
 pub fn uncompressed(layer: &Layer, stored: Stored, file: &File, offset: u64) -> Result<Moved> {
     let moved = decode(layer, stored, Some(file), offset).map_err(|why| why.of(layer))?;
     check_diff_id(layer, moved)?;
