@@ -40,7 +40,8 @@ pub struct Process {
 pub fn process(request: &Process, context: &Context) -> Run {
     let started = Instant::now();
     tracing::info!("reading {}", request.source.display);
-    let images = match request.source.open(context).and_then(|images| check_fit(request, images)) {
+    let images = request.source.open(context).and_then(|images| check_fit(request, images));
+    let images = match images {
         Ok(images) => images,
         Err(error) => {
             let report = ImageReport::failed(
@@ -100,6 +101,10 @@ fn keep_receipt(request: &Process, written: Written) -> Result<Written> {
 
 /// Whether all these images can go there, before the first does.
 fn check_fit(request: &Process, images: Vec<Image>) -> Result<Vec<Image>> {
+    if let Some(path) = &request.receipt {
+        // Not only after the destination was changed.
+        Receipt::check_place(path)?;
+    }
     let target = &request.target;
     if images.len() < 2 {
         return Ok(images);

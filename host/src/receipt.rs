@@ -300,19 +300,34 @@ impl Receipt {
         Ok(receipt)
     }
 
+    /// Whether a receipt can be written there.
+    pub fn check_place(path: &Path) -> Result<()> {
+        if path.is_dir() {
+            let message = format!("cannot write the receipt '{}': is a directory", path.display());
+            return Err(Error::destination(message));
+        }
+        beside(path).map(drop)
+    }
+
     /// Write a receipt, replacing what stood there when it is complete.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let fail = |cause: std::io::Error| {
-            Error::io(Kind::Destination, "write the receipt", path.display(), &cause)
-        };
-        let folder =
-            path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
-        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fail)?;
+        let fail = |cause: std::io::Error| write_failed(path, &cause);
+        let mut file = beside(path)?;
         serde_json::to_writer_pretty(&mut file, self).map_err(|cause| fail(cause.into()))?;
         std::io::Write::write_all(&mut file, b"\n").map_err(fail)?;
         file.persist(path).map_err(|cause| fail(cause.error))?;
         Ok(())
     }
+}
+
+/// A temporary file that can take the name `path`.
+fn beside(path: &Path) -> Result<tempfile::NamedTempFile> {
+    let folder = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
+    tempfile::NamedTempFile::new_in(folder).map_err(|cause| write_failed(path, &cause))
+}
+
+fn write_failed(path: &Path, cause: &std::io::Error) -> Error {
+    Error::io(Kind::Destination, "write the receipt", path.display(), cause)
 }
 
 mod hexadecimal {

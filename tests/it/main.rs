@@ -28,6 +28,7 @@ mod hostile_verify;
 mod hostile_write;
 mod interrupt;
 mod no_room;
+mod platform;
 mod plugins_lock;
 mod real_login;
 mod real_reader;

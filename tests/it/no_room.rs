@@ -180,6 +180,22 @@ fn a_destination_that_is_something_else() {
 }
 
 #[test]
+fn a_receipt_that_cannot_be_written_is_found_out_first() {
+    let mut old = Bystander::new();
+    shape::legacy(&[&TestImage::new("app:1")], Pack::Gzip).write(&old.sandbox.path("in.tar"));
+    let source = old.sandbox.uri("tar", "in.tar");
+    std::fs::create_dir(old.sandbox.path("folder")).unwrap();
+    for (what, name) in
+        [("no folder", "not-there/r"), ("a folder", "folder"), ("in a file", "in.tar/r")]
+    {
+        let receipt = old.sandbox.path(name).display().to_string();
+        old.refuses_source(what, &source, &["--receipt", &receipt], || ());
+    }
+    assert!(old.sandbox.tree("folder").is_empty());
+    insta::assert_snapshot!(old.transcript);
+}
+
+#[test]
 fn a_destination_with_links_that_lead_out() {
     let (sandbox, source) = sandbox_with_source();
     let image = TestImage::new("app:1");

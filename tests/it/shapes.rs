@@ -178,7 +178,7 @@ fn there_and_back_again() {
         (sandbox.uri("dir", "three"), sandbox.uri("file", "four.tar")),
     ];
     for (from, to) in steps {
-        sandbox.process(&from, &to, &["--verify-full"]).verified();
+        sandbox.process(&from, &to, &["--verify-full", "--fsync"]).verified();
     }
     assert_eq!(sandbox.tree("one"), sandbox.tree("three"));
     assert_eq!(sandbox.tree("two.tar"), sandbox.tree("four.tar"));

@@ -1,0 +1,144 @@
+//! Choosing one of several platforms, from a registry and from an archive.
+
+use serde_json::{Value, json};
+
+use crate::shapes::assert_in_directory;
+use crate::support::cli::{Ran, Sandbox};
+use crate::support::image::{Pack, TestImage};
+use crate::support::push::push;
+use crate::support::registry::Registry;
+use crate::support::shape::{self, Archive, oci_manifest};
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// `os/architecture[/variant]`, in an order in which the first is not the answer.
+const PLATFORMS: [&str; 6] = [
+    "windows/amd64",
+    "linux/arm/v6",
+    "linux/arm/v7",
+    "linux/arm64/v8",
+    "linux/amd64",
+    "unknown/unknown",
+];
+
+fn image(platform: &str) -> TestImage {
+    let mut image = TestImage::tiny(&format!("multi:{}", platform.replace('/', "-")));
+    let (os, architecture) = platform.split_once('/').unwrap();
+    let (architecture, variant) = architecture.split_once('/').unwrap_or((architecture, ""));
+    let mut config: Value = serde_json::from_slice(&image.config).unwrap();
+    (config["os"], config["architecture"]) = (os.into(), architecture.into());
+    if !variant.is_empty() {
+        config["variant"] = variant.into();
+    }
+    image.config = config.to_string().into_bytes();
+    image
+}
+
+fn index() -> Value {
+    let entries = PLATFORMS.map(|platform| {
+        let manifest = oci_manifest(&image(platform), Pack::Gzip);
+        let mut parts = platform.split('/');
+        let mut said = json!({ "os": parts.next(), "architecture": parts.next() });
+        if let Some(variant) = parts.next() {
+            said["variant"] = variant.into();
+        }
+        json!({
+            "mediaType": MANIFEST,
+            "digest": occystrap::image::Digest::of(manifest.as_bytes()).to_string(),
+            "size": manifest.len(),
+            "platform": said,
+        })
+    });
+    json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": entries })
+}
+
+fn registry() -> Registry {
+    let registry = Registry::start();
+    for platform in PLATFORMS {
+        push(&registry, &image(platform), Pack::Gzip);
+    }
+    registry.put_manifest("multi", "all", INDEX, index().to_string());
+    registry
+}
+
+/// An OCI layout whose index lists the multi-platform index.
+fn archive() -> Archive {
+    let images = PLATFORMS.map(image);
+    let mut archive = shape::oci(&images.each_ref(), Pack::Gzip);
+    let inner = index().to_string();
+    let digest = occystrap::image::Digest::of(inner.as_bytes());
+    archive.push(format!("blobs/sha256/{}", digest.hex()), inner.as_bytes());
+    let entry = json!({
+        "mediaType": INDEX, "digest": digest.to_string(), "size": inner.len(),
+        "annotations": { "io.containerd.image.name": "docker.io/library/multi:all" },
+    });
+    archive.set("index.json", json!({ "schemaVersion": 2, "manifests": [entry] }).to_string());
+    archive
+}
+
+/// Moves and looks which image arrived.
+#[track_caller]
+fn arrives(source: &str, more: &[&str], platform: &str, name: &str) {
+    let sandbox = Sandbox::new();
+    sandbox.process(source, &sandbox.uri("dir", "out"), more).verified();
+    let mut image = image(platform);
+    image.name = name.to_owned();
+    assert_in_directory(&sandbox.path("out"), &image);
+}
+
+#[test]
+fn the_platform_that_was_asked_for_arrives() {
+    let registry = registry();
+    let sandbox = Sandbox::new();
+    archive().write(&sandbox.path("in.tar"));
+    let remote = format!("registry://{}/multi:all?insecure=true", registry.url_host());
+    let local = format!("{}?image=multi:all", sandbox.uri("tar", "in.tar"));
+    for (more, query, platform) in [
+        (&[][..], "", "linux/amd64"),
+        (&["--architecture", "arm64"], "", "linux/arm64/v8"),
+        (&["--architecture", "arm64", "--variant", "v8"], "", "linux/arm64/v8"),
+        (&["--architecture", "arm"], "", "linux/arm/v7"),
+        (&["--architecture", "arm", "--variant", "v6"], "", "linux/arm/v6"),
+        (&["--os", "windows"], "", "windows/amd64"),
+        (&[], "&arch=arm&variant=v6", "linux/arm/v6"),
+        (&["--architecture", "s390x"], "&architecture=arm64", "linux/arm64/v8"),
+    ] {
+        for (source, host) in
+            [(&remote, format!("{}/", registry.url_host())), (&local, String::new())]
+        {
+            arrives(&format!("{source}{query}"), more, platform, &format!("{host}multi:all"));
+        }
+    }
+}
+
+#[test]
+fn a_platform_that_is_not_there_is_told_with_those_that_are() {
+    let registry = registry();
+    let sandbox = Sandbox::new();
+    archive().write(&sandbox.path("in.tar"));
+    let remote = format!("registry://{}/multi:all?insecure=true", registry.url_host());
+    let mut transcript = String::new();
+    for source in [remote, sandbox.uri("tar", "in.tar")] {
+        let more = ["--architecture", "s390x"];
+        let said: Ran = sandbox.process(&source, &sandbox.uri("dir", "out"), &more);
+        transcript += &sandbox.redact(&said.exits(1).stderr);
+    }
+    insta::assert_snapshot!(transcript);
+}
+
+#[test]
+fn a_digest_names_one_image_whatever_the_platform() {
+    let registry = registry();
+    let manifest = oci_manifest(&image("linux/arm/v6"), Pack::Gzip);
+    let digest = occystrap::image::Digest::of(manifest.as_bytes());
+    let sandbox = Sandbox::new();
+    let source = format!("registry://{}/multi@{digest}?insecure=true", registry.url_host());
+    sandbox.process(&source, &sandbox.uri("dir", "out"), &[]).verified();
+    let config = std::fs::read(sandbox.path("out").join(image("linux/arm/v6").config_path()));
+    assert_eq!(config.unwrap(), image("linux/arm/v6").config);
+    // 0.4.17 took the digest for a tag.
+    let catalog = std::fs::read_to_string(sandbox.path("out/catalog.json")).unwrap();
+    assert!(catalog.contains(&format!("{}/multi\"", registry.url_host())), "{catalog}");
+    sandbox.run(&["verify", &sandbox.uri("dir", "out")]).verified();
+}
