@@ -72,7 +72,9 @@ impl PluginEngine {
                 Kind::Plugin,
                 format!("plugin '{name}': is not a WebAssembly component"),
             )
-            .hint("a core module must be wrapped as a component, with wasm-tools or wit-component"));
+            .hint(
+                "a core module must be wrapped as a component, with wasm-tools or wit-component",
+            ));
         }
         Component::from_binary(&self.0.engine, bytes).map_err(|cause| {
             Error::new(Kind::Plugin, format!("plugin '{name}': cannot be compiled: {cause:#}"))
