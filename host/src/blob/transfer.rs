@@ -6,7 +6,6 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::{Decoder, Stored, from_io, into_io};
@@ -132,19 +131,6 @@ fn decode(
     }
 }
 
-/// A buffer on its way; the last of hasher and writer to drop it sends it back.
-struct Piece {
-    bytes: Vec<u8>,
-    home: SyncSender<Vec<u8>>,
-}
-
-impl Drop for Piece {
-    fn drop(&mut self) {
-        // Nobody waits for buffers any more when the home is gone.
-        let _ = self.home.try_send(std::mem::take(&mut self.bytes));
-    }
-}
-
 fn pump(from: &mut dyn Read, file: Option<&File>, offset: u64) -> Result<Moved, Failure> {
     let mut first = vec![0; BUFFER];
     let filled = fill(from, &mut first)?;
@@ -155,24 +141,17 @@ fn pump(from: &mut dyn Read, file: Option<&File>, offset: u64) -> Result<Moved, 
     }
     std::thread::scope(|scope| {
         let (home, free) = sync_channel::<Vec<u8>>(BUFFERS);
-        let (to_hash, hashing) = sync_channel::<Arc<Piece>>(BUFFERS);
-        let (to_write, writing) = sync_channel::<Arc<Piece>>(BUFFERS);
+        let (full, consuming) = sync_channel::<Vec<u8>>(BUFFERS);
         for _ in 1..BUFFERS {
             let _ = home.try_send(vec![0; BUFFER]);
         }
-        let hasher = scope.spawn(move || hash_all(&hashing));
-        let writer = scope.spawn(move || write_all(&writing, file, offset));
-
+        let consumer = scope.spawn(move || hash_and_write(&consuming, &home, file, offset));
         let produce = || -> io::Result<()> {
             let mut bytes = first;
             loop {
                 let last = bytes.len() < BUFFER;
-                let piece = Arc::new(Piece { bytes, home: home.clone() });
-                // A closed channel means that the writer failed; it says why below.
-                if to_hash.send(Arc::clone(&piece)).is_err()
-                    || to_write.send(piece).is_err()
-                    || last
-                {
+                // A closed channel means that the consumer failed; it says why below.
+                if full.send(bytes).is_err() || last {
                     return Ok(());
                 }
                 let Ok(next) = free.recv() else { return Ok(()) };
@@ -183,33 +162,33 @@ fn pump(from: &mut dyn Read, file: Option<&File>, offset: u64) -> Result<Moved, 
             }
         };
         let produced = produce();
-        drop((to_hash, to_write));
-        let digest = hasher.join().map_err(|_| panicked("hash"))?;
-        let size = writer.join().map_err(|_| panicked("write"))?.map_err(Failure::Write)?;
+        drop(full);
+        let moved = consumer.join().map_err(|_| broke_down())?.map_err(Failure::Write)?;
         produced?;
-        Ok(Moved { size, digest })
+        Ok(moved)
     })
 }
 
-fn panicked(what: &str) -> Failure {
-    Failure::Write(Error::destination(format!("the thread that was to {what} a layer broke down")))
+fn broke_down() -> Failure {
+    Failure::Write(Error::destination("the thread that was to write a layer broke down"))
 }
 
-fn hash_all(pieces: &Receiver<Arc<Piece>>) -> Digest {
+fn hash_and_write(
+    pieces: &Receiver<Vec<u8>>,
+    home: &SyncSender<Vec<u8>>,
+    file: Option<&File>,
+    offset: u64,
+) -> Result<Moved> {
     let mut hasher = Hasher::default();
-    for piece in pieces {
-        hasher.update(&piece.bytes);
-    }
-    hasher.finish()
-}
-
-fn write_all(pieces: &Receiver<Arc<Piece>>, file: Option<&File>, offset: u64) -> Result<u64> {
     let mut size = 0;
     for piece in pieces {
-        write(file, &piece.bytes, offset + size)?;
-        size += piece.bytes.len() as u64;
+        hasher.update(&piece);
+        write(file, &piece, offset + size)?;
+        size += piece.len() as u64;
+        // Nobody waits for buffers any more when the home is full or gone.
+        let _ = home.try_send(piece);
     }
-    Ok(size)
+    Ok(Moved { size, digest: hasher.finish() })
 }
 
 fn write(file: Option<&File>, bytes: &[u8], offset: u64) -> Result<()> {

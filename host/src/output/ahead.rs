@@ -3,18 +3,17 @@
 //!
 //! For a directory, layers are moved side by side, each to a file of its own, which a splice then
 //! takes as it is. For a single file, layers are written one after the other, and only downloads
-//! run ahead: the layer whose turn it is keeps three threads busy already.
+//! run ahead: the layer whose turn it is keeps two cores busy already.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, sync_channel};
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Semaphore;
 
 use super::destination::Destination;
 use super::layer_blob::{Form, LayerBlob, Ready, move_layer};
 use super::staging::Unnamed;
-use crate::blob::Stored;
 use crate::blob::feed::{Feed, FeedReader, Turns};
 use crate::blob::stored::descriptor;
 use crate::context::Context;
@@ -44,61 +43,86 @@ pub fn start(taken: Vec<Taken>, destination: &Destination, context: &Context) ->
     }
 }
 
+/// A layer that some worker will move.
+struct Job {
+    taken: Taken,
+    feed: Option<FeedReader>,
+    to: SyncSender<Result<Ready>>,
+}
+
 fn moved(taken: Vec<Taken>, destination: &Destination, context: &Context) -> Vec<LayerBlob> {
-    let workers = context.parallel.clamp(1, taken.len().max(1));
     let (senders, receivers): (Vec<_>, Vec<Receiver<Result<Ready>>>) =
         taken.iter().map(|_| sync_channel(1)).unzip();
-    let jobs = Arc::new((taken.clone(), senders, AtomicUsize::new(0)));
+    let mut jobs: Vec<Job> = (taken.iter().cloned().zip(senders))
+        .map(|(taken, to)| Job { taken, feed: None, to })
+        .collect();
+    // The largest first, so that no core is left alone with it at the end.
+    jobs.sort_by_key(|job| std::cmp::Reverse(job.taken.layer.size));
+    let feeds = feeds(jobs.iter().map(|job| &job.taken.layer), context);
+    for (job, feed) in jobs.iter_mut().zip(feeds) {
+        job.feed = feed;
+    }
+    // Downloads run side by side as the user wants; decompression as there are cores.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = context.parallel.min(cores).clamp(1, jobs.len().max(1));
+    let queue = Arc::new(Mutex::new(VecDeque::from(jobs)));
     for _ in 0..workers {
-        let (jobs, destination, context) =
-            (Arc::clone(&jobs), destination.clone(), context.clone());
+        let (queue, destination, context) =
+            (Arc::clone(&queue), destination.clone(), context.clone());
         // Not joined: when the session is given up its `Cancel` ends the loop.
         std::thread::spawn(move || {
-            let (taken, senders, next) = &*jobs;
-            while let Some((taken, to)) = {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                taken.get(index).zip(senders.get(index))
-            } {
-                let ready = fetch(taken, &destination, &context);
-                let failed = ready.is_err();
-                let _ = to.send(ready);
-                if failed {
+            let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            while let Some(Job { taken, feed, to }) = next() {
+                let _ = to.send(fetch(&taken, feed, &destination, &context));
+                if context.cancel.check().is_err() {
                     break;
                 }
             }
         });
     }
     (taken.into_iter().zip(receivers))
-        .map(|(taken, ready)| {
-            LayerBlob::ahead(taken.layer, taken.form, ready, context.clone(), taken.progress)
-        })
+        .map(|(taken, ready)| LayerBlob::ahead(taken, ready, context.clone()))
         .collect()
 }
 
-fn fetch(taken: &Taken, destination: &Destination, context: &Context) -> Result<Ready> {
+fn fetch(
+    taken: &Taken,
+    feed: Option<FeedReader>,
+    destination: &Destination,
+    context: &Context,
+) -> Result<Ready> {
     let file = Unnamed::create(destination.dir()).map_err(|cause| {
         Error::io(Kind::Destination, "create a file in", destination.folder().display(), &cause)
     })?;
-    let stored = Stored::open(&taken.layer, &context.runtime, &context.cancel);
-    let moved = move_layer(&taken.layer, taken.form, stored, &file, 0, context, &taken.progress)?;
+    let moved = move_layer(taken, feed, &file, 0, context)?;
     Ok((file, moved))
 }
 
 fn in_turn(taken: Vec<Taken>, context: &Context) -> Vec<LayerBlob> {
+    let feeds = feeds(taken.iter().map(|taken| &taken.layer), context);
+    (taken.into_iter().zip(feeds))
+        .map(|(taken, feed)| LayerBlob::waiting(taken, feed, context.clone()))
+        .collect()
+}
+
+/// Start the downloads of layers, in this order, some at a time. What is in a file already needs
+/// none.
+fn feeds<'a>(
+    layers: impl Iterator<Item = &'a Layer>,
+    context: &Context,
+) -> Vec<Option<FeedReader>> {
     let turns = Turns::new(context.temp_dir.clone());
     let mut downloads = Vec::new();
-    let mut blobs = Vec::new();
-    for Taken { layer, form, progress, .. } in taken {
-        let feed = match &layer.content {
-            // What is in a file already need not be fetched ahead.
+    let mut feeds = Vec::new();
+    for layer in layers {
+        feeds.push(match &layer.content {
             Content::File(_) => None,
             Content::Registry(repository) => {
                 let feed = Feed::new(Some(Arc::clone(&turns)));
-                downloads.push((repository.blob(&descriptor(&layer)), Arc::clone(&feed)));
+                downloads.push((repository.blob(&descriptor(layer)), Arc::clone(&feed)));
                 Some(FeedReader::new(feed))
             }
-        };
-        blobs.push(LayerBlob::waiting(layer, form, feed, context.clone(), progress));
+        });
     }
     let places = Arc::new(Semaphore::new(context.parallel.max(1)));
     context.runtime.spawn(async move {
@@ -112,5 +136,5 @@ fn in_turn(taken: Vec<Taken>, context: &Context) -> Vec<LayerBlob> {
             });
         }
     });
-    blobs
+    feeds
 }

@@ -4,14 +4,14 @@ use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
+use super::ahead::Taken;
 use super::sink::{FileSink, SinkError};
 use super::staging::Unnamed;
 use crate::blob::feed::FeedReader;
 use crate::blob::{Moved, Stored, as_stored, uncompressed, write_error};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result, io_reason};
-use crate::image::{Compression, Descriptor, Layer};
-use crate::progress::LayerProgress;
+use crate::image::{Compression, Descriptor};
 
 /// How often a wait for a layer looks whether the user wants to stop.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -30,11 +30,9 @@ pub type Ready = (Unnamed, Moved);
 
 /// One layer handed to a plugin.
 pub struct LayerBlob {
-    layer: Layer,
-    form: Form,
+    taken: Taken,
     state: State,
     context: Context,
-    progress: LayerProgress,
 }
 
 enum State {
@@ -51,26 +49,14 @@ enum State {
 impl LayerBlob {
     /// A layer that is read when it is asked for.
     #[must_use]
-    pub fn waiting(
-        layer: Layer,
-        form: Form,
-        feed: Option<FeedReader>,
-        context: Context,
-        progress: LayerProgress,
-    ) -> Self {
-        Self { layer, form, state: State::Waiting(feed), context, progress }
+    pub fn waiting(taken: Taken, feed: Option<FeedReader>, context: Context) -> Self {
+        Self { taken, state: State::Waiting(feed), context }
     }
 
     /// A layer that somebody is moving already.
     #[must_use]
-    pub fn ahead(
-        layer: Layer,
-        form: Form,
-        ready: Receiver<Result<Ready>>,
-        context: Context,
-        progress: LayerProgress,
-    ) -> Self {
-        Self { layer, form, state: State::Ahead(ready), context, progress }
+    pub fn ahead(taken: Taken, ready: Receiver<Result<Ready>>, context: Context) -> Self {
+        Self { taken, state: State::Ahead(ready), context }
     }
 
     /// What it is. Moves it to a file when that is what it takes to know.
@@ -80,8 +66,8 @@ impl LayerBlob {
     ) -> Result<Descriptor> {
         let (_, moved) = self.ready(scratch)?;
         let (size, digest) = (moved.size, moved.digest);
-        let media_type = match self.form {
-            Form::Stored => self.layer.media_type.clone(),
+        let media_type = match self.taken.form {
+            Form::Stored => self.taken.layer.media_type.clone(),
             Form::Uncompressed => Compression::None.layer_media_type().to_owned(),
         };
         Ok(Descriptor { media_type, digest, size })
@@ -107,7 +93,7 @@ impl LayerBlob {
             State::Spent => {
                 return Err(Error::new(
                     Kind::Plugin,
-                    format!("{}: spliced twice", self.layer.place),
+                    format!("{}: spliced twice", self.taken.layer.place),
                 ));
             }
             State::Waiting(feed) => {
@@ -122,7 +108,7 @@ impl LayerBlob {
             }
             State::Ready(ready) => append(sink, *ready)?,
         };
-        self.progress.finish();
+        self.taken.progress.finish();
         Ok(moved.size)
     }
 
@@ -136,7 +122,7 @@ impl LayerBlob {
             State::Ahead(ready) => Box::new(self.wait(&ready)?),
             State::Ready(ready) => ready,
             State::Spent => {
-                let message = format!("{}: read after it was spliced", self.layer.place);
+                let message = format!("{}: read after it was spliced", self.taken.layer.place);
                 return Err(Error::new(Kind::Plugin, message));
             }
         };
@@ -148,11 +134,7 @@ impl LayerBlob {
     }
 
     fn fetch(&self, feed: Option<FeedReader>, file: &Unnamed, at: u64) -> Result<Moved> {
-        let stored = match feed {
-            Some(feed) => Stored::fed(feed, self.layer.place.clone(), &self.context.cancel),
-            None => Stored::open(&self.layer, &self.context.runtime, &self.context.cancel),
-        };
-        move_layer(&self.layer, self.form, stored, file, at, &self.context, &self.progress)
+        move_layer(&self.taken, feed, file, at, &self.context)
     }
 
     fn wait(&self, ready: &Receiver<Result<Ready>>) -> Result<Ready> {
@@ -163,7 +145,7 @@ impl LayerBlob {
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Error::source(format!(
                         "{}: the fetch broke down",
-                        self.layer.place
+                        self.taken.layer.place
                     )));
                 }
             }
@@ -171,16 +153,19 @@ impl LayerBlob {
     }
 }
 
-/// Move a layer, in the form asked for, to a file.
+/// Move a layer, in the form asked for, to a file: from its download where that has begun.
 pub(super) fn move_layer(
-    layer: &Layer,
-    form: Form,
-    stored: Stored,
+    taken: &Taken,
+    feed: Option<FeedReader>,
     file: &Unnamed,
     at: u64,
     context: &Context,
-    progress: &LayerProgress,
 ) -> Result<Moved> {
+    let Taken { layer, form, progress, .. } = taken;
+    let stored = match feed {
+        Some(feed) => Stored::fed(feed, layer.place.clone(), &context.cancel),
+        None => Stored::open(layer, &context.runtime, &context.cancel),
+    };
     let stored = stored.showing(progress);
     match form {
         Form::Uncompressed => uncompressed(layer, stored, file.file(), at),
