@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-/// Processor, cores, memory, kernel.
+/// Processor, cores, memory, kernel, and what else the machine was doing (load of a minute).
 pub fn describe() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let value = |text: &str, name: &str| {
@@ -15,10 +15,11 @@ pub fn describe() -> String {
         .and_then(|text| text.split(' ').next()?.parse::<u64>().ok())
         .unwrap_or(0);
     format!(
-        "{} cores of {processor}, {} GiB, Linux {}",
+        "{} cores of {processor}, {} GiB, Linux {}, load {} before the start",
         cores(),
         memory.div_ceil(1 << 20),
-        read("/proc/sys/kernel/osrelease").trim()
+        read("/proc/sys/kernel/osrelease").trim(),
+        read("/proc/loadavg").split(' ').next().unwrap_or_default()
     )
 }
 
