@@ -10,9 +10,12 @@ use crate::lock::{Lock, Plugin};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
+/// Where the crates of all plugins are. A crate outside of its workspace's folder would be built to
+/// other bytes in every clone.
+const WORKSPACE: &str = "plugins";
+
 /// Plugins that are built and kept together. Paths are relative to the repository.
 struct Set {
-    workspace: &'static str,
     /// Name and folder of each crate.
     crates: &'static [(&'static str, &'static str)],
     /// Where the components are kept, with their lock.
@@ -23,17 +26,11 @@ struct Set {
 /// The binary's own, and the one that its tests are attacked with.
 const SETS: [Set; 2] = [
     Set {
-        workspace: "plugins",
         crates: &[("dir", "plugins/dir"), ("tar", "plugins/tar")],
         home: "host/plugins",
         lock: "plugins.lock",
     },
-    Set {
-        workspace: "tests/hostile",
-        crates: &[("hostile", "tests/hostile")],
-        home: "tests/hostile",
-        lock: "hostile.lock",
-    },
+    Set { crates: &[("hostile", "plugins/hostile")], home: "tests/hostile", lock: "hostile.lock" },
 ];
 
 /// Build all and write them where they are kept.
@@ -96,7 +93,7 @@ fn build(set: &Set) -> Result<(Lock, Vec<Vec<u8>>)> {
         plugins.push(Plugin {
             name: (*name).to_owned(),
             sha256: inputs::sha256(&component),
-            inputs: inputs::digest(&root, folder, set.workspace)?,
+            inputs: inputs::digest(&root, folder, WORKSPACE)?,
             imports: imports(&component)?,
         });
         components.push(component);
@@ -120,7 +117,7 @@ fn compile(root: &Path, set: &Set) -> Result<()> {
         remap.iter().map(|(from, to)| format!("--remap-path-prefix={from}=/{to}")).collect();
     let mut cargo = Command::new("cargo");
     cargo
-        .current_dir(root.join(set.workspace))
+        .current_dir(root.join(WORKSPACE))
         .args(["build", "--quiet", "--locked", "--profile", "plugin", "--target", TARGET])
         .args(
             set.crates.iter().flat_map(|(name, _)| ["-p".to_owned(), format!("occystrap-{name}")]),
