@@ -4,6 +4,9 @@
 //! What it says of itself is not asked with a URI at hand: there, the behaviour is a marker in the
 //! component's data ([`MARKER`]), which the tests overwrite.
 
+// It does on purpose what lints are there to prevent.
+#![allow(clippy::infinite_iter, clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
 mod sabotage;
 mod session;
 mod verify;
