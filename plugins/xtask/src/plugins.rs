@@ -160,10 +160,11 @@ fn rustc_version() -> Result<String> {
     output(Command::new("rustc").arg("--version"))
 }
 
-/// The repository.
+/// The repository that `cargo xtask` was called in. Not the one that this was compiled in: clones
+/// may share a target folder, and so this binary.
 pub fn root() -> Result<PathBuf> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-    here.ancestors().nth(2).map(Path::to_owned).context("the repository's root")
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").context("call it as 'cargo xtask'")?;
+    Path::new(&here).ancestors().nth(2).map(Path::to_owned).context("the repository's root")
 }
 
 fn run(command: &mut Command) -> Result<()> {
