@@ -162,6 +162,11 @@ fn what_a_description_says_is_printed_safely() {
     }
 }
 
+fn without_numbers(text: &str) -> String {
+    let runs = text.split(|c: char| c.is_ascii_digit()).filter(|run| !run.is_empty());
+    runs.collect::<Vec<_>>().join("N")
+}
+
 #[test]
 fn files_that_are_no_plugins() {
     let sandbox = Sandbox::new();
@@ -182,7 +187,10 @@ fn files_that_are_no_plugins() {
         let plugin = sandbox.path("x.wasm").display().to_string();
         let said = sandbox.run(&["plugin", "list", "--plugin", &plugin]);
         said.exits(1);
-        writeln!(transcript, "## {what}\n{}", sandbox.redact(&said.stderr)).unwrap();
+        let stderr = sandbox.redact(&said.stderr);
+        // Where a section ends changes with every build of the plugin.
+        let stderr = if what == "cut" { without_numbers(&stderr) } else { stderr };
+        writeln!(transcript, "## {what}\n{stderr}").unwrap();
     }
     let said = sandbox.run(&["plugin", "list", "--plugin", "/not/there.wasm"]);
     writeln!(transcript, "## not there\n{}", said.exits(1).stderr).unwrap();
