@@ -199,11 +199,11 @@ impl Bench {
             .collect();
         let mut samples = vec![Samples::default(); cases.len()];
         for round in 0..self.runs {
-            // Each round starts elsewhere: who comes after whom matters, by a fifth, to what the
-            // kernel has at hand of free memory.
+            // Each round starts elsewhere, so that nobody always comes after the same one.
             for index in (0..cases.len()).map(|index| (index + round * 3) % cases.len()) {
                 let ((output, peer), samples) = (&cases[index], &mut samples[index]);
                 let fresh = self.fresh()?;
+                measure::warm()?;
                 let pull = peer.pull(&registry.host, REAL, *output, &fresh, &self.log);
                 samples.push(pull.run()?);
             }
