@@ -93,7 +93,9 @@ pub fn write(image: &Image, source: &str, target: &Target, context: &Context) ->
 }
 
 impl Target {
-    fn stage(&self, durable: bool) -> Result<Staging> {
+    /// Writes that nobody sees yet. Makes a directory that is missing, and takes it away again when
+    /// nothing was put into it.
+    pub fn stage(&self, durable: bool) -> Result<Staging> {
         match self.plugin.description().destination {
             Kind::Directory => Staging::for_directory(&self.path, durable),
             Kind::File => Ok(Staging::new(Destination::file(&self.path)?, durable)),
