@@ -1,31 +1,38 @@
-//! A client for the OCI distribution API: the pull half.
+//! A client for the OCI distribution API.
 //!
 //! A [`Client`] is one run's connection pool, token cache and per-host rate limit; a [`Repository`]
-//! is one repository seen through it. Everything that a server says is hostile until checked:
+//! is one repository seen through it, to pull from or to push to as well. Everything that a server says is hostile until checked:
 //! sizes, digests, redirects, realms, waits and challenges are clamped or refused here, so that
 //! callers see verified bytes or an error.
 //!
 //! What it refuses to do: send a credential to a place that was not asked for one or over plain
-//! HTTP unless told to, follow a redirect from https to http, show a secret (or a URL that may
+//! HTTP unless told to, follow a redirect or an upload's place from https to http, show a secret (or a URL that may
 //! carry one) in an error or a log, hold a layer in memory, and guess at manifests it cannot check.
 
+pub mod body;
 mod challenge;
 pub mod client;
 pub mod counters;
 mod credential;
+mod deliver;
 pub mod download;
 mod failure;
 pub mod manifest;
 mod pace;
+mod push;
 mod redirect;
 pub mod reference;
+mod refusal;
 pub mod repository;
 mod retry;
+mod scope;
 mod session;
 pub mod settings;
 mod token;
+pub mod upload;
 mod wire;
 
+pub use body::Body;
 pub use client::Client;
 pub use counters::Counters;
 pub use download::Download;
@@ -33,3 +40,4 @@ pub use manifest::Manifest;
 pub use reference::Reference;
 pub use repository::Repository;
 pub use settings::Settings;
+pub use upload::PushOptions;

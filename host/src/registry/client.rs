@@ -8,6 +8,7 @@ use super::counters::Counters;
 use super::pace::Pace;
 use super::reference::Reference;
 use super::repository::Repository;
+use super::scope;
 use super::session::Session;
 use super::settings::Settings;
 use super::wire::Wire;
@@ -29,7 +30,7 @@ pub struct Client {
 }
 
 /// By host and scope.
-type Sessions = Mutex<HashMap<(String, String), Arc<Session>>>;
+pub(super) type Sessions = Mutex<HashMap<(String, String), Arc<Session>>>;
 
 impl Client {
     /// A client for one run. Errors when the settings contradict each other, or the CA bundle
@@ -57,9 +58,25 @@ impl Client {
     /// A repository to pull from. `counters` count what happens on its behalf. Errors when its host
     /// makes no URL.
     pub fn repository(&self, reference: &Reference, counters: Arc<Counters>) -> Result<Repository> {
-        let scope = format!("repository:{}:pull", reference.repository);
-        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-        let session = sessions.entry((reference.host.clone(), scope.clone())).or_default().clone();
+        self.open(reference, scope::pull(&reference.repository), counters)
+    }
+
+    /// A repository to push to: as [`Self::repository`], but where the registry gives out tokens,
+    /// one that allows both is asked for.
+    pub fn repository_to_push(
+        &self,
+        reference: &Reference,
+        counters: Arc<Counters>,
+    ) -> Result<Repository> {
+        self.open(reference, scope::push(&reference.repository), counters)
+    }
+
+    fn open(
+        &self,
+        reference: &Reference,
+        scope: String,
+        counters: Arc<Counters>,
+    ) -> Result<Repository> {
         let wire = Wire {
             http: self.http.clone(),
             settings: self.settings.clone(),
@@ -67,8 +84,14 @@ impl Client {
             counters,
             cancel: self.cancel.clone(),
         };
-        Repository::new(reference, scope, session, wire)
+        Repository::new(reference, scope, self.sessions.clone(), wire)
     }
+}
+
+/// The session of a host and a scope, which all who need the same share.
+pub(super) fn session(sessions: &Sessions, host: &str, scope: &str) -> Arc<Session> {
+    let mut sessions = sessions.lock().unwrap_or_else(PoisonError::into_inner);
+    sessions.entry((host.to_owned(), scope.to_owned())).or_default().clone()
 }
 
 fn connect(settings: &Settings) -> Result<reqwest::Client> {

@@ -1,4 +1,4 @@
-//! Where a redirect leads, and where it must not.
+//! Where a redirect or an upload leads, and where it must not.
 
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, LOCATION};
@@ -18,8 +18,17 @@ pub(super) fn is_redirect(status: StatusCode) -> bool {
 /// The place that an answer of `from` redirects to. Errors when it has none, or one that is not to
 /// be followed: other schemes than HTTP, or plain HTTP after HTTPS unless `insecure`.
 pub(super) fn follow(from: &Url, headers: &HeaderMap, insecure: bool) -> Result<Url> {
+    resolve(from, headers, insecure, "redirects")
+}
+
+/// The place where an answer of `from` wants an upload. Errors as [`follow`].
+pub(super) fn upload(from: &Url, headers: &HeaderMap, insecure: bool) -> Result<Url> {
+    resolve(from, headers, insecure, "directs the upload")
+}
+
+fn resolve(from: &Url, headers: &HeaderMap, insecure: bool, does: &str) -> Result<Url> {
     let host = authority(from);
-    let refuse = |why: &str| Error::new(Kind::Network, format!("{host} redirects {why}"));
+    let refuse = |why: &str| Error::new(Kind::Network, format!("{host} {does} {why}"));
     let location = headers.get(LOCATION).ok_or_else(|| refuse("without saying where to"))?;
     let mut to = location
         .to_str()

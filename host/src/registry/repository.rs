@@ -1,4 +1,4 @@
-//! One repository of a registry, to pull from.
+//! One repository of a registry: what pulling from it takes, and what pushing shares with that.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use reqwest::header::{ACCEPT, HeaderValue};
 use url::Url;
 
 use super::challenge::challenges;
-use super::client::Client;
+use super::client::{self, Client, Sessions};
 use super::counters::Counters;
 use super::download::Download;
 use super::manifest::{self, LARGEST_MANIFEST, Manifest, Served};
 use super::reference::Reference;
 use super::retry::Budget;
-use super::session::Session;
+use super::session::{Pass, Session};
 use super::settings::Settings;
 use super::wire::{Answer, Call, Wire};
 use crate::cancel::Cancel;
@@ -32,6 +32,8 @@ struct Inner {
     endpoint: Url,
     scope: String,
     session: Arc<Session>,
+    /// For those with another scope.
+    sessions: Arc<Sessions>,
     wire: Wire,
 }
 
@@ -50,11 +52,27 @@ impl Repository {
     pub(super) fn new(
         reference: &Reference,
         scope: String,
-        session: Arc<Session>,
+        sessions: Arc<Sessions>,
         wire: Wire,
     ) -> Result<Self> {
         let endpoint = reference.endpoint(wire.settings.insecure)?;
-        Ok(Self(Arc::new(Inner { reference: reference.clone(), endpoint, scope, session, wire })))
+        let session = client::session(&sessions, &reference.host, &scope);
+        let reference = reference.clone();
+        Ok(Self(Arc::new(Inner { reference, endpoint, scope, session, sessions, wire })))
+    }
+
+    /// The same repository, with tokens that allow this as well.
+    pub(super) fn widened(&self, scope: &str) -> Self {
+        let Inner { reference, endpoint, sessions, wire, .. } = &*self.0;
+        let scope = format!("{} {scope}", self.0.scope);
+        Self(Arc::new(Inner {
+            reference: reference.clone(),
+            endpoint: endpoint.clone(),
+            session: client::session(sessions, &reference.host, &scope),
+            scope,
+            sessions: sessions.clone(),
+            wire: wire.clone(),
+        }))
     }
 
     /// `HOST/REPOSITORY`, as it stands in errors.
@@ -63,8 +81,47 @@ impl Repository {
         format!("{}/{}", self.0.reference.host, self.0.reference.repository)
     }
 
+    /// Whether both are served by the same registry, so that a blob can be mounted from one to the
+    /// other: the same host as far as names tell, and reached in the same way.
+    #[must_use]
+    pub fn same_registry(&self, other: &Self) -> bool {
+        self.0.endpoint == other.0.endpoint
+    }
+
+    /// The name within the registry.
+    pub(super) fn name(&self) -> &str {
+        &self.0.reference.repository
+    }
+
+    pub(super) fn endpoint(&self) -> &Url {
+        &self.0.endpoint
+    }
+
     pub(super) fn wire(&self) -> &Wire {
         &self.0.wire
+    }
+
+    /// What to send with a request now.
+    pub(super) async fn pass(&self) -> Result<Pass> {
+        let Inner { reference, scope, session, wire, .. } = &*self.0;
+        session.pass(wire, reference, scope).await
+    }
+
+    /// After a pass was refused: gets a new one as the answer asks.
+    pub(super) async fn renew(&self, refused: &Pass, answer: &Answer) -> Result<()> {
+        let Inner { reference, scope, session, wire, .. } = &*self.0;
+        session.renew(refused, &challenges(answer.headers()), wire, reference, scope).await
+    }
+
+    /// The error for a registry that is not satisfied with what it got.
+    pub(super) async fn refusal(&self) -> Error {
+        self.0.session.refusal(&self.0.reference).await
+    }
+
+    /// The error for another place, where the registry's word let us in: not ours to log in to.
+    pub(super) fn refusal_elsewhere(&self, answer: &Answer) -> Error {
+        let (host, other, status) = (&self.0.reference.host, &answer.host, answer.status());
+        Error::new(Kind::Auth, format!("{other}, where {host} redirected to, answered {status}"))
     }
 
     /// The manifest or index of a tag or a digest (distribution specification, "Pulling
@@ -145,28 +202,26 @@ impl Repository {
     /// Makes a call, with authentication as the registry asks for it. Answers are neither 401 nor
     /// 403.
     pub(super) async fn send(&self, call: &Call, budget: &mut Budget) -> Result<Answer> {
-        let Inner { reference, scope, session, wire, .. } = &*self.0;
+        let answer = self.ask(call, budget).await?;
+        match answer.status() {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(self.refusal().await),
+            _ => Ok(answer),
+        }
+    }
+
+    /// As [`Self::send`], but what the registry itself refuses after all is an answer, too.
+    pub(super) async fn ask(&self, call: &Call, budget: &mut Budget) -> Result<Answer> {
         let mut renewed = false;
         loop {
-            let pass = session.pass(wire, reference, scope).await?;
-            let answer = wire.exchange(call, pass.header.as_ref(), budget).await?;
+            let pass = self.pass().await?;
+            let answer = self.0.wire.exchange(call, pass.header.as_ref(), budget).await?;
             match answer.status() {
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if answer.elsewhere => {
-                    // The registry's word let us in there; it is not ours to log in to.
-                    let (host, other, status) = (&reference.host, &answer.host, answer.status());
-                    return Err(Error::new(
-                        Kind::Auth,
-                        format!("{other}, where {host} redirected to, answered {status}"),
-                    ));
+                    return Err(self.refusal_elsewhere(&answer));
                 }
                 StatusCode::UNAUTHORIZED if !renewed => {
-                    session
-                        .renew(&pass, &challenges(answer.headers()), wire, reference, scope)
-                        .await?;
+                    self.renew(&pass, &answer).await?;
                     renewed = true;
-                }
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                    return Err(session.refusal(reference).await);
                 }
                 _ => return Ok(answer),
             }

@@ -35,6 +35,11 @@ impl Budget {
         Self { allowed: settings.retries, used: 0, backoff: settings.backoff }
     }
 
+    /// One try, and no other: for what is not worth waiting for.
+    pub(super) fn none() -> Self {
+        Self { allowed: 0, used: 0, backoff: Duration::ZERO }
+    }
+
     /// Something was achieved: later failures are counted anew.
     pub(super) fn refill(&mut self) {
         self.used = 0;

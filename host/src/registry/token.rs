@@ -17,6 +17,7 @@ use super::challenge::Challenge;
 use super::credential::{Credential, Secret};
 use super::redirect::authority;
 use super::retry::Budget;
+use super::scope;
 use super::wire::{Call, Wire};
 use crate::error::{Error, Kind, Result};
 
@@ -61,14 +62,14 @@ fn sensitive(text: String) -> Result<HeaderValue> {
     Ok(value)
 }
 
-/// Gets the token that a challenge asks for. `scope` is used when the challenge names none.
+/// Gets the token that a challenge asks for. `scope` is what the work needs: see [`scope::asked`].
 pub(super) async fn fetch(
     wire: &Wire,
     challenge: &Challenge,
     scope: &str,
     credential: &Credential,
 ) -> Result<Token> {
-    let scope = challenge.parameter("scope").filter(|scope| !scope.is_empty()).unwrap_or(scope);
+    let scope = &scope::asked(challenge.parameter("scope"), scope);
     let service = challenge.parameter("service");
     let mut url = realm(challenge)?;
     let host = authority(&url);

@@ -118,7 +118,9 @@ impl Wire {
         .into())
     }
 
-    fn setback(&self, host: &str, response: &reqwest::Response) -> Failure {
+    /// The failure of an answer whose status may pass; everybody else keeps off a host that is
+    /// asked too often.
+    pub(super) fn setback(&self, host: &str, response: &reqwest::Response) -> Failure {
         let status = response.status();
         let wait = retry_after(response.headers(), SystemTime::now());
         let error = Error::new(Kind::Network, format!("{host} answered {status}"));
@@ -151,6 +153,10 @@ impl Wire {
 }
 
 impl Answer {
+    pub(super) fn new(response: reqwest::Response, host: String, wire: Wire) -> Self {
+        Self { response, host, elsewhere: false, wire }
+    }
+
     pub(super) fn status(&self) -> StatusCode {
         self.response.status()
     }

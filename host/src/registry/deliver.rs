@@ -1,0 +1,187 @@
+//! One request with a body that is streamed.
+//!
+//! What it refuses: to wait for ever, to take an answer that came before the body for a success,
+//! and to repeat or redirect a request by itself: its body is gone by then.
+
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
+use tokio::sync::mpsc;
+
+use super::body::Reader;
+use super::failure::Failure;
+use super::redirect::authority;
+use super::retry::is_passing;
+use super::wire::{Answer, Call, Wire};
+use crate::error::{Error, Kind, Result};
+
+/// What is handed to the connection at once. Silence is measured from one piece to the next: with
+/// the default of a minute the slowest line that is waited for has a kilobyte a second.
+const PIECE: u64 = 64 * 1024;
+
+/// Pieces that wait while the connection is busy: one read of a file.
+const PIECES_AHEAD: usize = 4;
+
+/// How fast a registry has to work through what it got, in bytes a second, before it answers:
+/// some hash it then, or copy it to where it stays. On top of the time for any answer.
+const SETTLING: u64 = 16 * 1024 * 1024;
+
+/// Hears how many bytes of a blob have been sent.
+pub(super) type Progress<'a> = &'a (dyn Fn(u64) + Send + Sync);
+
+/// What to send with a request.
+pub(super) struct Parcel<'a, 'b> {
+    /// Stands at the first byte.
+    pub(super) reader: &'a mut Reader<'b>,
+    pub(super) length: u64,
+    /// Where in the blob it starts.
+    pub(super) start: u64,
+    /// Bytes that the server may have to work through before it answers.
+    pub(super) settles: u64,
+    pub(super) progress: Progress<'a>,
+}
+
+/// An answer, and the rest of the request where the answer came early: the connection is cut as
+/// soon as this is dropped, so what the answer says must be read before.
+pub(super) struct Sent {
+    pub(super) answer: Answer,
+    _open: mpsc::Sender<Bytes>,
+}
+
+/// Why a body did not go out.
+enum Stuck {
+    /// Nothing was taken for too long.
+    Silence,
+    /// The connection takes no more: an error or an answer is on its way.
+    Closed,
+    /// There is nothing to send.
+    Source(Error),
+}
+
+impl Wire {
+    /// Makes a request once. Answers have a status that trying again would not change.
+    pub(super) async fn deliver(
+        &self,
+        call: &Call,
+        authorization: Option<&HeaderValue>,
+        parcel: Parcel<'_, '_>,
+    ) -> Result<Sent, Failure> {
+        let host = authority(&call.url);
+        let limit = self.settings.idle_timeout;
+        let answer_limit = limit + Duration::from_secs(parcel.settles / SETTLING);
+        self.pace.turn(&host, &self.cancel).await?;
+        let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
+        let length = parcel.length;
+        let mut request = self
+            .http
+            .request(call.method.clone(), call.url.clone())
+            .headers(call.headers.clone())
+            .header(CONTENT_LENGTH, length)
+            .body(streamed(receiver, length));
+        if let Some(authorization) = authorization {
+            request = request.header(AUTHORIZATION, authorization.clone());
+        }
+        let handed = AtomicU64::new(0);
+        let mut answer = pin!(request.send());
+        let mut pump = pin!(pump(parcel, sender.clone(), limit, &handed));
+        let outcome = tokio::select! {
+            stop = self.cancel.cancelled() => return Err(stop.into()),
+            early = &mut answer => early,
+            done = &mut pump => {
+                match done {
+                    Ok(()) | Err(Stuck::Closed) => {}
+                    Err(Stuck::Silence) => return Err(Failure::passing(format!(
+                        "{host} took nothing for {limit:?}"
+                    ))),
+                    Err(Stuck::Source(error)) => return Err(error.into()),
+                }
+                tokio::select! {
+                    stop = self.cancel.cancelled() => return Err(stop.into()),
+                    late = tokio::time::timeout(answer_limit, answer) => match late {
+                        Ok(late) => late,
+                        Err(_) => return Err(Failure::silence(&host, answer_limit)),
+                    }
+                }
+            }
+        };
+        let handed = handed.load(Ordering::Relaxed);
+        let response =
+            outcome.map_err(|error| explain(&error, &host, self.settings.insecure, handed))?;
+        let status = response.status();
+        tracing::debug!(method = %call.method, host, status = status.as_u16(), sent = handed, "answered");
+        if is_passing(status) {
+            return Err(self.setback(&host, &response));
+        }
+        if status.is_success() && handed < length {
+            return Err(Failure::passing(format!(
+                "{host} answered {status} after {handed} of {length} bytes"
+            )));
+        }
+        Ok(Sent { answer: Answer::new(response, host, self.clone()), _open: sender })
+    }
+}
+
+/// A body of exactly so many bytes. It breaks off, and the connection with it, when they end before.
+fn streamed(pieces: mpsc::Receiver<Bytes>, length: u64) -> reqwest::Body {
+    if length == 0 {
+        return reqwest::Body::from(Bytes::new());
+    }
+    reqwest::Body::wrap_stream(stream::unfold((pieces, length), |(mut pieces, left)| async move {
+        match pieces.recv().await {
+            Some(piece) => {
+                let left = left.saturating_sub(piece.len() as u64);
+                Some((Ok(piece), (pieces, left)))
+            }
+            None if left == 0 => None,
+            None => Some((Err(std::io::Error::other("given up")), (pieces, 0))),
+        }
+    }))
+}
+
+async fn pump(
+    parcel: Parcel<'_, '_>,
+    to: mpsc::Sender<Bytes>,
+    limit: Duration,
+    handed: &AtomicU64,
+) -> Result<(), Stuck> {
+    let mut left = parcel.length;
+    while left > 0 {
+        // Has its own idea of silence, and of being cancelled.
+        let piece = parcel.reader.next(left.min(PIECE)).await.map_err(Stuck::Source)?;
+        let Some(piece) = piece else {
+            let error = Error::source("there is less to upload than was announced");
+            return Err(Stuck::Source(error));
+        };
+        let length = piece.len() as u64;
+        match tokio::time::timeout(limit, to.send(piece)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Err(Stuck::Closed),
+            Err(_) => return Err(Stuck::Silence),
+        }
+        left -= length;
+        let sent = parcel.length - left;
+        handed.store(sent, Ordering::Relaxed);
+        (parcel.progress)(parcel.start + sent);
+    }
+    Ok(())
+}
+
+/// A server that does not want a body may just close the connection in the middle of it.
+fn explain(error: &reqwest::Error, host: &str, insecure: bool, handed: u64) -> Failure {
+    match Failure::explain(error, host, insecure) {
+        Failure::Passing { error, wait }
+            if handed > 0 && error.hint_text().is_none() && error.kind() == Kind::Network =>
+        {
+            let error = error.hint(
+                "if this repeats, the registry or a proxy before it may limit the size of a \
+                 request: try ?chunk_size=",
+            );
+            Failure::Passing { error, wait }
+        }
+        failure => failure,
+    }
+}

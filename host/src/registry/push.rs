@@ -1,0 +1,262 @@
+//! What pushing to a repository takes besides uploads: knowing what is there, mounting, manifests.
+
+use bytes::Bytes;
+use reqwest::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE,
+};
+use reqwest::{Method, StatusCode};
+use url::Url;
+
+use super::manifest::{OCI_INDEX, OCI_MANIFEST};
+use super::redirect;
+use super::refusal::Refusal;
+use super::repository::{Repository, named, unexpected};
+use super::retry::Budget;
+use super::scope;
+use super::wire::{Answer, Call};
+use crate::error::{Error, Kind, Result};
+use crate::image::digest::Digest;
+use crate::image::name::is_tag;
+
+/// Largest answer to a question for one byte: where a server sends more, the rest is not read.
+const ONE_BYTE: u64 = 1;
+
+impl Repository {
+    /// The size of a blob that is really there, in bytes; nothing when it is not. Asked for by HEAD
+    /// *and* by reading its first byte: many registries answer HEAD from a cache, which goes on
+    /// saying yes after the blob was garbage-collected. Errors: [`Kind::Source`] when both name
+    /// different sizes; [`Kind::Auth`]; [`Kind::Network`] after all retries.
+    pub async fn stat_blob(&self, digest: Digest) -> Result<Option<u64>> {
+        let place = format!("{}@{digest}", self.place());
+        self.stat(digest, &place).await.map_err(|error| named(error, &place))
+    }
+
+    async fn stat(&self, digest: Digest, place: &str) -> Result<Option<u64>> {
+        let mut budget = Budget::new(&self.wire().settings);
+        let mut call = Call::get(self.url(&format!("blobs/{digest}")));
+        call.method = Method::HEAD;
+        let answer = self.send(&call, &mut budget).await?;
+        let announced = match answer.status() {
+            StatusCode::OK => answer.length(),
+            StatusCode::NOT_FOUND => return Ok(None),
+            status => return Err(unexpected(place, &answer, status)),
+        };
+        call.method = Method::GET;
+        call.headers.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
+        loop {
+            let mut answer = self.send(&call, &mut budget).await?;
+            let found = match answer.status() {
+                StatusCode::OK => answer.length(),
+                StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => whole(&answer),
+                StatusCode::NOT_FOUND => return Ok(None),
+                status => return Err(unexpected(place, &answer, status)),
+            };
+            let size = match (announced, found) {
+                (Some(announced), Some(found)) if announced != found => {
+                    return Err(Error::mismatch(
+                        format!("{place}: {} names two sizes of the blob", answer.host),
+                        format_args!("{announced} bytes, as HEAD says"),
+                        format_args!("{found}, as GET says"),
+                    ));
+                }
+                (Some(size), _) | (None, Some(size)) => size,
+                (None, None) => {
+                    return Err(Error::new(
+                        Kind::Network,
+                        format!("{place}: {} does not say how large the blob is", answer.host),
+                    ));
+                }
+            };
+            if size == 0 {
+                return Ok(Some(0));
+            }
+            if answer.status() == StatusCode::RANGE_NOT_SATISFIABLE {
+                return Err(unexpected(place, &answer, answer.status()));
+            }
+            // The head of an answer can be sent before anybody has looked for the bytes.
+            let failure = match answer.chunk().await {
+                Ok(Some(_)) => {
+                    if answer.length() == Some(ONE_BYTE) {
+                        // To its end, so that the connection can be used again.
+                        let _ = answer.chunk().await;
+                    }
+                    return Ok(Some(size));
+                }
+                Ok(None) => super::failure::Failure::passing(format!(
+                    "{} sent nothing of a blob of {size} bytes",
+                    answer.host
+                )),
+                Err(failure) => failure,
+            };
+            self.wire().pause(&mut budget, failure).await?;
+        }
+    }
+
+    /// Makes a blob of another repository of the same registry appear in this one, without sending
+    /// it (distribution specification, "Mounting a blob from another repository"). `false` when the
+    /// registry would not, for whatever reason: then it has to be uploaded. `true` only after the
+    /// blob was seen here. Errors: [`Kind::Network`] after all retries.
+    pub async fn mount_blob(&self, digest: Digest, from: &Self) -> Result<bool> {
+        if !self.same_registry(from) || self.name() == from.name() {
+            return Ok(false);
+        }
+        let place = format!("{}@{digest}", self.place());
+        match self.mount(digest, from).await {
+            Ok(true) => Ok(self.stat_blob(digest).await?.is_some()),
+            Ok(false) => Ok(false),
+            // Who may not read there with these credentials may still push here.
+            Err(error) if error.kind() == Kind::Auth => Ok(false),
+            Err(error) => Err(named(error, &place)),
+        }
+    }
+
+    async fn mount(&self, digest: Digest, from: &Self) -> Result<bool> {
+        let both = self.widened(&scope::pull(from.name()));
+        let mut url = self.url("blobs/uploads/");
+        url.query_pairs_mut()
+            .append_pair("mount", &digest.to_string())
+            .append_pair("from", from.name());
+        let call = Call { method: Method::POST, url, headers: empty(), body: None };
+        let mut budget = Budget::new(&self.wire().settings);
+        let answer = both.send(&call, &mut budget).await?;
+        tracing::debug!(%digest, from = from.name(), status = answer.status().as_u16(), "mount");
+        match answer.status() {
+            StatusCode::CREATED => Ok(true),
+            StatusCode::ACCEPTED => {
+                if answer.headers().contains_key(LOCATION)
+                    && let Ok(started) = self.upload_place(&call.url, &answer)
+                {
+                    self.abandon(started).await;
+                }
+                Ok(false)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Where an answer wants an upload to go on.
+    pub(super) fn upload_place(&self, from: &Url, answer: &Answer) -> Result<Url> {
+        redirect::upload(from, answer.headers(), self.wire().settings.insecure)
+    }
+
+    /// Tells the registry that an upload will not go on, so that it need not keep what it has.
+    /// It finds out by itself as well: nothing depends on this.
+    pub(super) async fn abandon(&self, upload: Url) {
+        let elsewhere = upload.origin() != self.endpoint().origin();
+        let Ok(pass) = self.pass().await else { return };
+        let header = pass.header.as_ref().filter(|_| !elsewhere);
+        let call = Call { method: Method::DELETE, url: upload, headers: empty(), body: None };
+        let _ = self.wire().exchange(&call, header, &mut Budget::none()).await;
+    }
+
+    /// Stores a manifest under a tag, or under its digest (distribution specification, "Pushing
+    /// Manifests"). What it names has to be there already. Errors: [`Kind::Destination`] with the
+    /// registry's own words where it refuses, or names another digest than that of the bytes;
+    /// [`Kind::Auth`]; [`Kind::Network`] after all retries; [`Kind::Usage`] when `target` is
+    /// neither a tag nor the digest of the bytes, or `media_type` is none.
+    pub async fn push_manifest(&self, target: &str, media_type: &str, bytes: Bytes) -> Result<()> {
+        let digest = Digest::of(&bytes);
+        let place = match target.parse::<Digest>() {
+            Ok(named) if named == digest => format!("{}@{digest}", self.place()),
+            Ok(named) => {
+                return Err(Error::usage(format!(
+                    "a manifest of the digest {digest} cannot be pushed as {named}"
+                )));
+            }
+            Err(_) if is_tag(target) => format!("{}:{target}", self.place()),
+            Err(_) => {
+                return Err(Error::usage(format!("'{target}' is neither a tag nor a digest")));
+            }
+        };
+        let media_type = HeaderValue::try_from(media_type)
+            .map_err(|_| Error::usage(format!("'{media_type}' is not a media type")))?;
+        let call = Call {
+            method: Method::PUT,
+            url: self.url(&format!("manifests/{target}")),
+            headers: HeaderMap::from_iter([(CONTENT_TYPE, media_type.clone())]),
+            body: Some(bytes),
+        };
+        let mut budget = Budget::new(&self.wire().settings);
+        let mut answer =
+            self.ask(&call, &mut budget).await.map_err(|error| named(error, &place))?;
+        if answer.status().is_success() {
+            return kept(&answer, digest, &place);
+        }
+        let (error, refusal) = self.refused(&place, "the manifest", &mut answer).await;
+        let oci = [OCI_MANIFEST, OCI_INDEX].iter().any(|known| media_type == known);
+        let unknown_type = answer.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE
+            || matches!(refusal.code.as_str(), "MANIFEST_INVALID" | "UNSUPPORTED");
+        Err(match refusal.code.as_str() {
+            "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN" => {
+                error.hint("it lacks a blob that the manifest names: push the image again")
+            }
+            _ if oci && unknown_type => error.hint(
+                "it may know Docker's media types only: such a registry cannot hold OCI images, \
+                 nor layers compressed with zstd",
+            ),
+            _ => error,
+        })
+    }
+
+    /// The error for an answer that says no to `what`, and what the registry said.
+    pub(super) async fn refused(
+        &self,
+        place: &str,
+        what: &str,
+        answer: &mut Answer,
+    ) -> (Error, Refusal) {
+        let pass = self.pass().await.ok().and_then(|pass| pass.header);
+        let refusal = Refusal::read(answer, pass.as_ref()).await;
+        let (status, host) = (answer.status(), &answer.host);
+        let error = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                let error = self.refusal().await;
+                Error::new(Kind::Auth, format!("{place}: {error}{}", refusal.tail())).hint(format!(
+                    "does this account have the right to push to {}? \
+                     --username and --password, or `docker login`, name another",
+                    self.place()
+                ))
+            }
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                let message = format!(
+                    "{place}: {host} says that {what} is too large ({status}){}",
+                    refusal.tail()
+                );
+                Error::destination(message).hint(
+                    "the registry, or a proxy before it, limits the size of a request: \
+                     ?chunk_size= sends layers in parts, for example ?chunk_size=50000000",
+                )
+            }
+            _ => Error::destination(format!(
+                "{place}: {host} refused {what} ({status}){}",
+                refusal.tail()
+            )),
+        };
+        (error, refusal)
+    }
+}
+
+/// Requests without a body say so: some servers ask for it (RFC 9110, 8.6).
+pub(super) fn empty() -> HeaderMap {
+    HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from_static("0"))])
+}
+
+/// Checks what a registry says that it has stored.
+pub(super) fn kept(answer: &Answer, digest: Digest, place: &str) -> Result<()> {
+    match answer.header("docker-content-digest") {
+        Some(said) if said.starts_with("sha256:") && said != digest.to_string() => {
+            Err(Error::destination(format!(
+                "{place}: {} stored something else: expected {digest}, found {said}",
+                answer.host
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The size of the whole, of which an answer is a part (RFC 9110, 14.4): `bytes 0-0/SIZE`, and
+/// `bytes */SIZE` where there is no such part.
+fn whole(answer: &Answer) -> Option<u64> {
+    let (_, size) = answer.header(CONTENT_RANGE)?.strip_prefix("bytes ")?.rsplit_once('/')?;
+    size.parse().ok()
+}
