@@ -101,12 +101,33 @@ pub struct Global {
     /// Use an output plugin from a file, for this run
     #[arg(long, global = true, value_name = "FILE")]
     pub plugin: Vec<PathBuf>,
-    /// Compression of layers in a registry output (not yet supported)
-    #[arg(long, global = true, hide = true, env = "OCCYSTRAP_COMPRESSION")]
-    pub compression: Option<String>,
+    /// Compress layers so for a registry; layers that are so already keep their bytes [default:
+    /// as they are, and gzip where they are plain]
+    #[arg(long, global = true, value_name = "HOW", env = "OCCYSTRAP_COMPRESSION")]
+    pub compression: Option<CompressionName>,
     /// Layers known from earlier runs (not yet supported)
     #[arg(long, global = true, hide = true, env = "OCCYSTRAP_LAYER_CACHE")]
     pub layer_cache: Option<PathBuf>,
+}
+
+/// How layers are compressed.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CompressionName {
+    /// Every client reads it.
+    Gzip,
+    /// Smaller and faster; clients since 2021 read it.
+    Zstd,
+}
+
+impl CompressionName {
+    /// As an option of an output.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
 }
 
 /// How results are shown.

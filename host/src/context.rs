@@ -25,3 +25,11 @@ pub struct Context {
     /// Whether to wait until the destination is on the disk.
     pub durable: bool,
 }
+
+impl Context {
+    /// How much can be computed at once.
+    #[must_use]
+    pub fn cores(&self) -> usize {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    }
+}

@@ -40,13 +40,16 @@ struct Inner {
     kind: Kind,
     message: String,
     hint: Option<String>,
+    /// What was expected, and what was found.
+    sides: Option<(String, String)>,
 }
 
 impl Error {
     /// An error of a kind, with its one-line message. Control characters are replaced, so that
     /// names from a source cannot drive a terminal.
     pub fn new(kind: Kind, message: impl AsRef<str>) -> Self {
-        Self(Box::new(Inner { kind, message: printable(message.as_ref()), hint: None }))
+        let message = printable(message.as_ref());
+        Self(Box::new(Inner { kind, message, hint: None, sides: None }))
     }
 
     /// A mistake on the command line.
@@ -70,7 +73,10 @@ impl Error {
         expected: impl std::fmt::Display,
         found: impl std::fmt::Display,
     ) -> Self {
-        Self::source(format!("{what}: expected {expected}, found {found}"))
+        let (expected, found) = (printable(&expected.to_string()), printable(&found.to_string()));
+        let mut error = Self::source(format!("{what}: expected {expected}, found {found}"));
+        error.0.sides = Some((expected, found));
+        error
     }
 
     /// A failed operation on a file: what was tried, where, and the system's reason.
@@ -128,6 +134,12 @@ impl Error {
     #[must_use]
     pub fn hint_text(&self) -> Option<&str> {
         self.0.hint.as_deref()
+    }
+
+    /// What was expected and what was found, where it is about a difference.
+    #[must_use]
+    pub fn sides(&self) -> Option<(&str, &str)> {
+        self.0.sides.as_ref().map(|(expected, found)| (expected.as_str(), found.as_str()))
     }
 
     /// The process exit code for this error (design: 2 usage, 1 the rest, 130 as shells do for

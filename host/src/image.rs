@@ -10,6 +10,8 @@ pub mod platform;
 
 use bytes::Bytes;
 
+use crate::registry::Manifest;
+
 pub use descriptor::{Compression, Descriptor};
 pub use digest::{Digest, Hasher};
 pub use layer::{Content, Layer, Section};
@@ -33,6 +35,9 @@ pub struct Image {
     pub id: Digest,
     /// Lowest first.
     pub layers: Vec<Layer>,
+    /// The manifest, as the source has it; `None` where the source has none of that kind
+    /// (docker-save, dir).
+    pub manifest: Option<Manifest>,
     /// Why the config's digest is not the one that its name promised, where that was excused.
     pub config_note: Option<String>,
 }

@@ -5,12 +5,20 @@
 
 pub mod ahead;
 pub mod destination;
+pub mod grant;
 pub mod journal;
 pub mod layer_blob;
+pub mod pending;
+pub mod push;
+pub mod remote;
 pub mod sink;
 pub mod staging;
+pub mod target;
 pub mod write;
 
 pub use destination::Destination;
+pub use grant::Grant;
 pub use journal::{Extent, Journal, WrittenFile};
+pub use pending::Pending;
+pub use target::Target;
 pub use write::{Written, write};

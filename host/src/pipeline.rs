@@ -13,14 +13,15 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::input::{self, Source};
-use crate::output::write::{Target, several_images};
-use crate::output::{self, Written};
-use crate::plugin::description::Target as Destination;
-use crate::plugin::{Catalog, Plugin};
+use crate::output::remote::Remote;
+use crate::output::target::REPOSITORY_OPTIONS;
+use crate::output::{self, Target, Written};
+use crate::plugin::Catalog;
 use crate::receipt::{Receipt, Role};
+use crate::registry::{Client, Reference};
 use crate::report::{ImageReport, Run};
 use crate::uri::Uri;
-use crate::verify::{self, Level, Verification, derive};
+use crate::verify::{self, Level, Verification, derive, published};
 
 /// What `occystrap process` was asked to do.
 pub struct Process {
@@ -55,7 +56,7 @@ pub fn process(request: &Process, context: &Context) -> Run {
     };
     // A directory that is missing is made, and unmade, once for all images: one that fails must not
     // take it away under the others. What is wrong with it each image finds and says for itself.
-    let _made = request.target.stage(false);
+    let _made = request.target.stage(context);
     let reports = in_parallel(&images, request.image_parallel, |image| {
         process_image(request, image, context)
     });
@@ -91,8 +92,7 @@ fn prove(request: &Process, written: &Written, context: &Context) -> Result<Opti
     let target = &request.target;
     tracing::info!("{}: written, verifying", written.receipt.image.name);
     let repair = repair(&written.receipt);
-    let (plugin, path) = (&target.plugin, &target.path);
-    verify::verify(&written.receipt, plugin, path, level, Some(&repair), &context.cancel).map(Some)
+    verify::verify(&written.receipt, target, level, Some(&repair), context).map(Some)
 }
 
 fn keep_receipt(request: &Process, written: Written) -> Result<Written> {
@@ -113,13 +113,15 @@ fn check_fit(request: &Process, images: Vec<Image>) -> Result<Vec<Image>> {
         return Ok(images);
     }
     let names = input::names(&images);
-    if target.plugin.description().destination == Destination::File {
-        return Err(several_images(target, images.len(), &names));
-    }
-    let unique = target.options.iter().find(|(name, _)| name == "unique_names");
-    if unique.is_some_and(|(_, value)| value != "true") {
-        return Err(several_images(target, images.len(), &names)
-            .hint(format!("add ?unique_names=true to the destination, or choose one with ?image=NAME on the source: {names}")));
+    if target.holds_one() {
+        let (count, display) = (images.len(), &target.display);
+        let message = format!("the source holds {count} images, '{display}' can hold one");
+        let choose = format!("choose one with ?image=NAME on the source: {names}");
+        let unique = target.options.iter().any(|(name, _)| name == "unique_names");
+        return Err(Error::usage(message).hint(match unique {
+            true => format!("add ?unique_names=true to the destination, or {choose}"),
+            false => choose,
+        }));
     }
     if request.receipt.is_some() {
         return Err(Error::usage(format!(
@@ -133,19 +135,14 @@ fn check_fit(request: &Process, images: Vec<Image>) -> Result<Vec<Image>> {
 
 /// What `occystrap verify` was asked to look at.
 pub enum Subject {
-    /// A receipt, and the plugin that wrote it.
-    Receipt {
-        /// What must be there.
-        receipt: Box<Receipt>,
-        /// Who wrote it.
-        plugin: Plugin,
-        /// Where.
-        path: PathBuf,
-    },
+    /// A receipt, and where what it promises must be.
+    Receipt(Box<Receipt>, Target),
     /// A directory without a receipt.
     Directory(PathBuf, String),
     /// An archive without a receipt.
     Tar(PathBuf, String),
+    /// An image at a registry without a receipt.
+    Registry(Reference, Client, String),
 }
 
 /// Verify what was written earlier. What goes wrong is in the report.
@@ -153,8 +150,10 @@ pub fn verify_subject(subject: &Subject, level: Level, context: &Context) -> Run
     let started = Instant::now();
     let reports = look(subject, level, context).unwrap_or_else(|error| {
         let place = match subject {
-            Subject::Receipt { receipt, .. } => &receipt.destination,
-            Subject::Directory(_, display) | Subject::Tar(_, display) => display,
+            Subject::Receipt(receipt, _) => &receipt.destination,
+            Subject::Directory(_, display)
+            | Subject::Tar(_, display)
+            | Subject::Registry(_, _, display) => display,
         };
         vec![ImageReport::failed(place, place, error, context)]
     });
@@ -164,10 +163,9 @@ pub fn verify_subject(subject: &Subject, level: Level, context: &Context) -> Run
 fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageReport>> {
     let started = Instant::now();
     match subject {
-        Subject::Receipt { receipt, plugin, path } => {
+        Subject::Receipt(receipt, target) => {
             let repair = repair(receipt);
-            let proof =
-                verify::verify(receipt, plugin, path, level, Some(&repair), &context.cancel)?;
+            let proof = verify::verify(receipt, target, level, Some(&repair), context)?;
             let mut report = ImageReport::of_receipt(receipt);
             report.landed(receipt, Some(proof), None);
             Ok(vec![report.finish(started.elapsed(), context)])
@@ -180,53 +178,57 @@ fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageR
             let found = derive::tar(path, level, context)?;
             Ok(found.into_iter().map(|found| ImageReport::found(display, found)).collect())
         }
+        Subject::Registry(reference, client, display) => {
+            let repository = client.repository(reference, context.counters.clone())?;
+            let remote = Remote::new(repository, context);
+            let found = published::images(&remote, reference, level, context)?;
+            Ok(found.into_iter().map(|found| ImageReport::found(display, found)).collect())
+        }
     }
 }
 
 /// What to verify, from what the user typed: a receipt's path, or a URI.
-pub fn subject(text: &str, catalog: &Catalog) -> Result<Subject> {
+pub fn subject(
+    text: &str,
+    catalog: &Catalog,
+    client: impl FnOnce(&Uri) -> Result<Client>,
+) -> Result<Subject> {
     // `dir:PATH` is a URI as well; any other word without `://` is a file.
     let short = |uri: &Uri| matches!(uri.scheme.as_str(), "dir" | "tar");
     if !text.contains("://") && !Uri::parse(text).is_ok_and(|uri| short(&uri)) {
         let receipt = Receipt::read(text.as_ref())?;
         let uri = Uri::parse(&receipt.destination)?;
-        let plugin = catalog.for_scheme(&uri.scheme)?;
-        if plugin.sha256() != receipt.plugin.sha256 {
+        let target = Target::parse(&uri, catalog, client)?;
+        if target.plugin.sha256() != receipt.plugin.sha256 {
             tracing::warn!(
                 "the receipt is of plugin '{}' {}, this is {}",
                 receipt.plugin.name,
                 receipt.plugin.sha256.short(),
-                plugin.sha256().short()
+                target.plugin.sha256().short()
             );
         }
-        return Ok(Subject::Receipt {
-            receipt: Box::new(receipt),
-            plugin,
-            path: PathBuf::from(uri.rest),
-        });
+        return Ok(Subject::Receipt(Box::new(receipt), target));
     }
     let uri = Uri::parse(text)?;
-    uri.check_options("target", &["unique_names", "checksums"])?;
     let (path, display) = (PathBuf::from(&uri.rest), uri.display());
     match uri.scheme.as_str() {
-        "dir" => Ok(Subject::Directory(path, display)),
-        "tar" => Ok(Subject::Tar(path, display)),
+        "dir" => {
+            uri.check_options("target", &["unique_names", "checksums"])?;
+            Ok(Subject::Directory(path, display))
+        }
+        "tar" => {
+            uri.check_options("target", &[])?;
+            Ok(Subject::Tar(path, display))
+        }
+        "registry" => {
+            // What an output took says nothing about what is there.
+            let known = [&REPOSITORY_OPTIONS[..], &["compression", "chunk_size"]].concat();
+            uri.check_options("target", &known)?;
+            Ok(Subject::Registry(Reference::parse(&uri.rest)?, client(&uri)?, display))
+        }
         scheme => Err(Error::usage(format!("verifying '{scheme}://' is not yet supported"))
-            .hint("this version verifies dir://, tar:// and receipts")),
+            .hint("this version verifies dir://, tar://, registry:// and receipts")),
     }
-}
-
-/// Resolve a destination URI: its plugin, its path, its options.
-pub fn target(uri: &Uri, catalog: &Catalog) -> Result<Target> {
-    let plugin = catalog.for_scheme(&uri.scheme)?;
-    if uri.rest.is_empty() {
-        return Err(Error::usage(format!("'{}://' needs a path", uri.scheme)));
-    }
-    if uri.scheme == "dir" && uri.option("expand").is_some() {
-        return Err(Error::usage("option 'expand' of 'dir://' is not yet supported"));
-    }
-    let options = plugin.description().options(&uri.options, &uri.scheme)?;
-    Ok(Target { options, path: PathBuf::from(&uri.rest), display: uri.display(), plugin })
 }
 
 /// The command that mends a destination.

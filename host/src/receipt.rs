@@ -1,16 +1,18 @@
 //! What must be found at a destination for a write to have happened: kept as JSON for a check
 //! later, and accepted from a plugin only where the host's own journal agrees.
 
+pub mod accept;
+
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use accept::accept;
+
 use crate::error::{Error, Kind, Result};
-use crate::image::{Digest, Image};
-use crate::output::{Journal, WrittenFile};
+use crate::image::Digest;
+use crate::output::WrittenFile;
 use crate::plugin::bindings::writer;
-use crate::plugin::limits;
-use crate::plugin::state::violation;
 
 /// The version of the JSON. A reader refuses others.
 pub const VERSION: u32 = 1;
@@ -111,14 +113,25 @@ pub enum Place {
         /// The string.
         value: String,
     },
+    /// A blob of a repository.
+    Blob {
+        /// Its digest.
+        digest: Digest,
+    },
+    /// A manifest of a repository.
+    Manifest {
+        /// Its tag or its digest.
+        reference: String,
+    },
 }
 
 impl Place {
-    /// The file that the thing is in.
+    /// The file that the thing is in, where it is in one.
     #[must_use]
-    pub fn path(&self) -> &str {
+    pub fn path(&self) -> Option<&str> {
         match self {
-            Self::File { path } | Self::Part { path, .. } | Self::Entry { path, .. } => path,
+            Self::File { path } | Self::Part { path, .. } | Self::Entry { path, .. } => Some(path),
+            Self::Blob { .. } | Self::Manifest { .. } => None,
         }
     }
 
@@ -127,7 +140,9 @@ impl Place {
     pub fn subject(&self) -> String {
         match self {
             Self::Part { path, member, .. } => format!("{path}:{member}"),
-            _ => self.path().to_owned(),
+            Self::File { path } | Self::Entry { path, .. } => path.clone(),
+            Self::Blob { digest } => digest.to_string(),
+            Self::Manifest { reference } => reference.clone(),
         }
     }
 }
@@ -143,112 +158,6 @@ pub struct Expectation {
     pub size: Option<u64>,
     /// `None` for an entry, and for a file whose pieces are in the journal.
     pub digest: Option<Digest>,
-}
-
-/// Believe a plugin's receipt as far as the journal goes. Errors name the rule that it broke: it
-/// names what the host never saw, or leaves out the config or a layer that was handed over.
-pub fn accept(
-    plugin: &str,
-    raw: writer::Receipt,
-    image: &Image,
-    journal: &Journal,
-) -> Result<(Vec<Expectation>, Vec<u8>)> {
-    if raw.state.len() > limits::RECEIPT_STATE {
-        let rule = format!("its receipt has more than {} bytes of state", limits::RECEIPT_STATE);
-        return Err(violation(plugin, rule));
-    }
-    if raw.expectations.len() > limits::RECEIPT_ITEMS {
-        return Err(violation(
-            plugin,
-            format!("its receipt names more than {} things", limits::RECEIPT_ITEMS),
-        ));
-    }
-    let refuse =
-        |what: &str, why: &str| Err(violation(plugin, format!("its receipt {what} {why}")));
-    let mut config = 0;
-    let mut layers = vec![0_u32; image.layers.len()];
-    let mut expectations = Vec::with_capacity(raw.expectations.len());
-    for raw in raw.expectations {
-        let mut expectation = from_guest(raw).map_err(|error| violation(plugin, error))?;
-        let subject = expectation.place.subject();
-        let seen = match &expectation.place {
-            Place::File { path } => journal.whole(path).map(|(size, digest)| (Some(size), digest)),
-            Place::Part { path, offset, .. } => expectation.size.and_then(|size| {
-                let digest = journal.written(path)?.extent(*offset, size)?;
-                Some((Some(size), Some(digest)))
-            }),
-            Place::Entry { path, .. } => journal.written(path).map(|_| (None, None)),
-        };
-        let Some((size, digest)) = seen else {
-            return refuse(
-                &format!("names '{subject}',"),
-                "which the host never saw written or read",
-            );
-        };
-        if expectation.size.is_some_and(|named| Some(named) != size)
-            || expectation.digest.is_some_and(|named| Some(named) != digest)
-        {
-            return refuse(
-                &format!("names '{subject}'"),
-                "with another size or digest than was written",
-            );
-        }
-        (expectation.size, expectation.digest) = (size, digest);
-        match expectation.role {
-            Role::Config if digest == Some(image.id) => config += 1,
-            Role::Layer(index) => {
-                match (layers.get_mut(index as usize), image.layers.get(index as usize)) {
-                    (Some(count), Some(layer))
-                        if digest == Some(layer.diff_id)
-                            || (digest.is_some() && digest == layer.digest) =>
-                    {
-                        *count += 1;
-                    }
-                    _ => {
-                        return refuse(
-                            &format!("names '{subject}'"),
-                            "as a layer, which it is not",
-                        );
-                    }
-                }
-            }
-            Role::Config => {
-                return refuse(&format!("names '{subject}'"), "as the config, which it is not");
-            }
-            Role::Manifest | Role::Catalog | Role::Image => {}
-        }
-        expectations.push(expectation);
-    }
-    if config == 0 {
-        return refuse("leaves out", "the config");
-    }
-    if let Some(index) = layers.iter().position(|count| *count == 0) {
-        return refuse("leaves out", &format!("layer {} of {}", index + 1, layers.len()));
-    }
-    Ok((expectations, raw.state))
-}
-
-fn from_guest(raw: writer::Expectation) -> Result<Expectation> {
-    Ok(Expectation {
-        role: match raw.role {
-            writer::Role::Config => Role::Config,
-            writer::Role::Layer(index) => Role::Layer(index),
-            writer::Role::Manifest => Role::Manifest,
-            writer::Role::Catalog => Role::Catalog,
-            writer::Role::Image => Role::Image,
-        },
-        place: match raw.place {
-            writer::Place::File(path) => Place::File { path },
-            writer::Place::Part(part) => {
-                Place::Part { path: part.path, member: part.member, offset: part.offset }
-            }
-            writer::Place::Entry(entry) => {
-                Place::Entry { path: entry.path, keys: entry.keys, value: entry.value }
-            }
-        },
-        size: raw.size,
-        digest: raw.digest.map(|text| text.parse()).transpose()?,
-    })
 }
 
 impl Receipt {
@@ -271,6 +180,8 @@ impl Receipt {
                 Place::Entry { path, keys, value } => {
                     writer::Place::Entry(writer::Entry { path, keys, value })
                 }
+                Place::Blob { digest } => writer::Place::Blob(digest.to_string()),
+                Place::Manifest { reference } => writer::Place::Manifest(reference),
             },
             size: expectation.size,
             digest: expectation.digest.map(|digest| digest.to_string()),

@@ -7,11 +7,14 @@ use std::sync::Arc;
 use clap::CommandFactory;
 
 use crate::cancel::Cancel;
-use crate::cli::{Cli, Command, Global, OutputFormat, PluginCommand, Process, Verify};
+use crate::cli::{
+    Cli, Command, CompressionName, Global, OutputFormat, PluginCommand, Process, Verify,
+};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::image::Platform;
 use crate::input::Source;
+use crate::output::Target;
 use crate::pipeline;
 use crate::plugin::description::parse_boolean;
 use crate::plugin::{Catalog, Plugin, PluginEngine};
@@ -44,7 +47,9 @@ pub fn run(
         }
         Command::Verify(Verify { target, fast }) => {
             let context = context(&global, false, cancel, runtime, progress)?;
-            let subject = pipeline::subject(&target, &catalog(&global)?)?;
+            let subject = pipeline::subject(&target, &catalog(&global)?, |uri| {
+                client(&global, uri, &context.cancel)
+            })?;
             let level = if fast { Level::Fast } else { Level::Full };
             let run = pipeline::verify_subject(&subject, level, &context);
             report(&run, &global, out, err).map_err(printed)?;
@@ -75,10 +80,6 @@ pub fn run(
 
 /// What this version does not do is said, not ignored.
 fn not_yet(global: &Global, command: &Command) -> Result<()> {
-    if global.compression.is_some() {
-        return Err(Error::usage("--compression is not yet supported")
-            .hint("it is for registry outputs, which come in a later version"));
-    }
     if global.layer_cache.is_some() {
         return Err(Error::usage("--layer-cache is not yet supported"));
     }
@@ -98,7 +99,10 @@ fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipe
     };
     let uri = Uri::parse(&process.source)?;
     let source = Source::parse(&uri, &platform, |uri| client(global, uri, &context.cancel))?;
-    let target = pipeline::target(&Uri::parse(&process.destination)?, &catalog(global)?)?;
+    let destination = Uri::parse(&process.destination)?;
+    let client = |uri: &Uri| client(global, uri, &context.cancel);
+    let target = Target::parse(&destination, &catalog(global)?, client)?
+        .with_default("compression", global.compression.map(CompressionName::name));
     Ok(pipeline::Process {
         source,
         target,
@@ -201,7 +205,7 @@ fn show(plugin: &Plugin, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "  {}", description.summary)?;
     writeln!(out, "  component  {}", plugin.sha256())?;
     for scheme in plugin.schemes() {
-        writeln!(out, "  writes to  {scheme}://PATH")?;
+        writeln!(out, "  writes to  {scheme}://{}", description.destination.form())?;
     }
     for option in &description.options {
         writeln!(out, "  option     {}={}: {}", option.name, option.default, option.summary)?;
@@ -211,8 +215,10 @@ fn show(plugin: &Plugin, out: &mut dyn Write) -> io::Result<()> {
     {
         writeln!(out, "  - {} ({})", permission.words, permission.interface)?;
     }
+    let network = plugin.permissions().iter().any(|known| known.interface == "registry");
+    let network = if network { "no other network" } else { "no network" };
     writeln!(
         out,
-        "It cannot do anything else: no network, no other files, no environment, no clock."
+        "It cannot do anything else: {network}, no other files, no environment, no clock."
     )
 }

@@ -8,17 +8,15 @@ pub mod check;
 pub mod derive;
 pub mod memory;
 pub mod object;
-
-use std::path::Path;
+pub mod published;
+pub mod registry;
 
 pub use object::{Object, Outcome, Status, Verification};
 
-use crate::cancel::Cancel;
+use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::output::Destination;
-use crate::plugin::Plugin;
+use crate::output::{Grant, Target};
 use crate::plugin::bindings::verifier::{self, Finding, Problem};
-use crate::plugin::description::Target;
 use crate::plugin::limits;
 use crate::receipt::Receipt;
 
@@ -32,47 +30,42 @@ pub enum Level {
     Full,
 }
 
-/// Verify a receipt against the destination at `path`. Errors only when the user interrupts:
-/// everything else is a finding.
+/// Verify a receipt against its destination. Errors only when the user interrupts: everything else
+/// is a finding.
 pub fn verify(
     receipt: &Receipt,
-    plugin: &Plugin,
-    path: &Path,
+    target: &Target,
     level: Level,
     repair: Option<&str>,
-    cancel: &Cancel,
+    context: &Context,
 ) -> Result<Verification> {
-    let destination = match plugin.description().destination {
-        Target::Directory => Destination::directory(path),
-        Target::File => Destination::file(path),
-    };
-    let destination = match destination {
-        Ok(destination) => destination,
-        Err(error) => return Ok(Verification::unreachable(level, receipt, path, &error, repair)),
+    let grant = match target.open(context) {
+        Ok(grant) => grant,
+        Err(error) => return Ok(Verification::unreachable(level, receipt, target, &error, repair)),
     };
     let memory = memory::Memory::default();
-    let mut objects = check::objects(
-        &receipt.expectations,
-        &receipt.journal,
-        &destination,
-        level,
-        &memory,
-        cancel,
-    )?;
-    let said = plugin.verify(&destination, &memory, cancel).and_then(|session| {
+    let (expectations, journal) = (&receipt.expectations, &receipt.journal);
+    let mut objects = match &grant {
+        Grant::Storage(destination) => {
+            check::objects(expectations, journal, destination, level, &memory, &context.cancel)?
+        }
+        Grant::Repository(remote) => {
+            registry::objects(expectations, remote, level, &memory, context)?
+        }
+    };
+    let plugin = &target.plugin;
+    let name = &plugin.description().name;
+    let said = plugin.verify(&grant, &memory, &context.cancel).and_then(|session| {
         let level = match level {
             Level::Fast => verifier::Level::Fast,
             Level::Full => verifier::Level::Full,
         };
         session.verify(&receipt.for_guest(), level)
     });
-    let name = &plugin.description().name;
     match said {
-        Ok(findings) => union(&mut objects, findings, name, &destination),
+        Ok(findings) => union(&mut objects, findings, name, &grant),
         Err(error) if error.kind() == Kind::Interrupted => return Err(error),
-        Err(error) => {
-            objects.push(Object::of_plugin(whole(&destination), error.to_string()));
-        }
+        Err(error) => objects.push(Object::of_plugin(grant.whole(), &error)),
     }
     for object in objects.iter_mut().filter(|object| object.status.is_bad()) {
         object.repair = repair.map(str::to_owned);
@@ -81,25 +74,18 @@ pub fn verify(
 }
 
 /// Put what the plugin found beside what the host found.
-fn union(
-    objects: &mut Vec<Object>,
-    findings: Vec<Finding>,
-    plugin: &str,
-    destination: &Destination,
-) {
+fn union(objects: &mut Vec<Object>, findings: Vec<Finding>, plugin: &str, grant: &Grant) {
     // What stands between the parts of a file only the host's journal knows.
     let between = |object: &Object| {
         object.digest.is_none() && object.status == Status::DigestMismatch && object.kind == "image"
     };
     let host_found = objects.iter().any(|object| object.status.is_bad() && !between(object));
     if findings.is_empty() && host_found {
-        objects.push(Object::of_plugin(
-            whole(destination),
-            format!("plugin '{plugin}' found nothing wrong where the host did"),
-        ));
+        let message = format!("plugin '{plugin}' found nothing wrong where the host did");
+        objects.push(Object::of_plugin(grant.whole(), &Error::new(Kind::Plugin, message)));
     }
     for finding in findings.into_iter().take(limits::RECEIPT_ITEMS) {
-        let location = destination.display(&finding.subject);
+        let location = grant.display(&finding.subject);
         match objects.iter_mut().find(|object| object.location == location) {
             // The host has said it already, in its own words.
             Some(object) if object.status.is_bad() => {}
@@ -110,14 +96,6 @@ fn union(
                 objects.push(object);
             }
         }
-    }
-}
-
-/// What the user named.
-fn whole(destination: &Destination) -> String {
-    match destination.file_name() {
-        Some(name) => destination.display(name),
-        None => destination.folder().display().to_string(),
     }
 }
 

@@ -25,7 +25,8 @@ impl Verifier {
         let catalog = Catalog::new(PluginEngine::new().unwrap(), &[]).unwrap();
         Self {
             runtime: tokio::runtime::Builder::new_current_thread().build().unwrap(),
-            subject: pipeline::subject(receipt.to_str().unwrap(), &catalog).unwrap(),
+            subject: pipeline::subject(receipt.to_str().unwrap(), &catalog, |_| unreachable!())
+                .unwrap(),
         }
     }
 

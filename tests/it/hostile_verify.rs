@@ -96,7 +96,7 @@ fn loops_end_when_their_time_is_up() {
     };
     let arena = written("verify-loop");
     let receipt = arena.sandbox.path("receipt").display().to_string();
-    let subject = pipeline::subject(&receipt, &catalog).unwrap();
+    let subject = pipeline::subject(&receipt, &catalog, |_| unreachable!()).unwrap();
     let run = pipeline::verify_subject(&subject, Level::Fast, &context);
     let mut said = Vec::new();
     run.write_text(&mut said, false).unwrap();
@@ -112,7 +112,12 @@ fn loops_end_when_their_time_is_up() {
     };
     let source = occystrap::input::Source::parse(&uri, &platform, |_| unreachable!()).unwrap();
     let to = arena.sandbox.uri("hostile", "out?behaviour=loop");
-    let target = pipeline::target(&occystrap::uri::Uri::parse(&to).unwrap(), &catalog).unwrap();
+    let target = occystrap::output::Target::parse(
+        &occystrap::uri::Uri::parse(&to).unwrap(),
+        &catalog,
+        |_| unreachable!(),
+    )
+    .unwrap();
     let request =
         pipeline::Process { source, target, level: None, receipt: None, image_parallel: 1 };
     let run = pipeline::process(&request, &context);

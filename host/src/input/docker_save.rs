@@ -118,6 +118,7 @@ pub fn image(members: &dyn Members, entry: &Entry, name: ImageName) -> Result<Im
         id: Digest::of(&bytes),
         layers: layers.collect::<Result<_>>()?,
         config: bytes,
+        manifest: None,
         config_note,
     })
 }

@@ -7,6 +7,7 @@ use super::members::{Members, compression};
 use super::registry::select;
 use crate::error::{Error, Result};
 use crate::image::{Digest, Image, ImageName, Layer, Platform, config};
+use crate::registry::Manifest;
 use crate::registry::manifest::LARGEST_MANIFEST;
 
 /// Where the images are listed.
@@ -111,6 +112,11 @@ fn image(
         id: Digest::of(&config_bytes),
         layers: layers.collect::<Result<_>>()?,
         config: config_bytes,
+        manifest: Some(Manifest {
+            digest: Digest::of(&bytes),
+            media_type: descriptor.media_type().to_string(),
+            bytes,
+        }),
         config_note: None,
     })
 }

@@ -129,6 +129,7 @@ async fn image(
         id: Digest::of(&bytes),
         layers: layers.collect(),
         config: bytes,
+        manifest: Some(manifest.clone()),
         config_note: None,
     })
 }

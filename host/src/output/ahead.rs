@@ -3,7 +3,9 @@
 //!
 //! For a directory, layers are moved side by side, each to a file of its own, which a splice then
 //! takes as it is. For a single file, layers are written one after the other, and only downloads
-//! run ahead: the layer whose turn it is keeps two cores busy already.
+//! run ahead: the layer whose turn it is keeps two cores busy already. For a registry, what goes as
+//! it is stored goes straight from the source; the rest is converted one layer after the other,
+//! each on all cores, while those before it are on their way.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -12,7 +14,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
 use super::destination::Destination;
-use super::layer_blob::{Form, LayerBlob, Ready, move_layer};
+use super::grant::Grant;
+use super::layer_blob::{Form, LayerBlob, Ready, move_layer, temporary};
 use super::staging::Unnamed;
 use crate::blob::feed::{Feed, FeedReader, Turns};
 use crate::blob::stored::descriptor;
@@ -35,11 +38,11 @@ pub struct Taken {
 }
 
 /// Start to fetch, and return a blob for each layer, in order.
-pub fn start(taken: Vec<Taken>, destination: &Destination, context: &Context) -> Vec<LayerBlob> {
-    if destination.file_name().is_some() {
-        in_turn(taken, context)
-    } else {
-        moved(taken, destination, context)
+pub fn start(taken: Vec<Taken>, to: &Grant, context: &Context) -> Vec<LayerBlob> {
+    match to {
+        Grant::Storage(file) if file.file_name().is_some() => in_turn(taken, context),
+        Grant::Storage(directory) => moved(taken, directory, context),
+        Grant::Repository(_) => converted(taken, context),
     }
 }
 
@@ -63,8 +66,7 @@ fn moved(taken: Vec<Taken>, destination: &Destination, context: &Context) -> Vec
         job.feed = feed;
     }
     // Downloads run side by side as the user wants; decompression as there are cores.
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = context.parallel.min(cores).clamp(1, jobs.len().max(1));
+    let workers = context.parallel.min(context.cores()).clamp(1, jobs.len().max(1));
     let queue = Arc::new(Mutex::new(VecDeque::from(jobs)));
     for _ in 0..workers {
         let (queue, destination, context) =
@@ -93,6 +95,47 @@ fn fetch(
 ) -> Result<Ready> {
     let file = Unnamed::create(destination.dir()).map_err(|cause| {
         Error::io(Kind::Destination, "create a file in", destination.folder().display(), &cause)
+    })?;
+    let moved = move_layer(taken, feed, &file, 0, context)?;
+    Ok((file, moved))
+}
+
+fn converted(taken: Vec<Taken>, context: &Context) -> Vec<LayerBlob> {
+    let direct = |taken: &Taken| taken.form == Form::Stored && taken.layer.digest.is_some();
+    let converting: Vec<&Taken> = taken.iter().filter(|taken| !direct(taken)).collect();
+    let feeds = feeds(converting.iter().map(|taken| &taken.layer), context);
+    let mut jobs = Vec::new();
+    let mut ready = VecDeque::new();
+    for (taken, feed) in converting.into_iter().zip(feeds) {
+        let (to, from) = sync_channel(1);
+        jobs.push(Job { taken: taken.clone(), feed, to });
+        ready.push_back(from);
+    }
+    let own = context.clone();
+    // Not joined: when the session is given up its `Cancel` ends the loop.
+    std::thread::spawn(move || {
+        for Job { taken, feed, to } in jobs {
+            let _ = to.send(convert(&taken, feed, &own));
+            if own.cancel.check().is_err() {
+                break;
+            }
+        }
+    });
+    let blob = |taken: Taken| match direct(&taken) {
+        true => LayerBlob::waiting(taken, None, context.clone()),
+        false => match ready.pop_front() {
+            Some(ready) => LayerBlob::ahead(taken, ready, context.clone()),
+            None => LayerBlob::waiting(taken, None, context.clone()),
+        },
+    };
+    taken.into_iter().map(blob).collect()
+}
+
+fn convert(taken: &Taken, feed: Option<FeedReader>, context: &Context) -> Result<Ready> {
+    let folder = &context.temp_dir;
+    let file = temporary(folder).map_err(|cause| {
+        Error::io(Kind::Destination, "create a temporary file in", folder.display(), &cause)
+            .hint("choose another folder with --temp-dir")
     })?;
     let moved = move_layer(taken, feed, &file, 0, context)?;
     Ok((file, moved))

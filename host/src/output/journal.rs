@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::image::Digest;
+use super::push::Pushed;
+use crate::image::{Descriptor, Digest};
+use crate::registry::Manifest;
 
 /// A run of bytes in a file and its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +61,14 @@ pub struct Journal {
     written: BTreeMap<String, WrittenFile>,
     /// Whole files that the host hashed for the plugin: path to size and digest.
     hashed: BTreeMap<String, (u64, Digest)>,
+    /// Digests of layers as they were written, to what they hold: their diff-ids.
+    layers: BTreeMap<Digest, Digest>,
+    /// What a registry has.
+    blobs: BTreeMap<Digest, Descriptor>,
+    /// Manifests that will be pushed, by reference.
+    manifests: BTreeMap<String, Manifest>,
+    /// Bytes that were sent to a registry.
+    sent: u64,
 }
 
 impl Journal {
@@ -70,6 +80,48 @@ impl Journal {
     /// A whole file was read and hashed.
     pub fn record_hashed(&mut self, path: &str, size: u64, digest: Digest) {
         self.hashed.insert(path.to_owned(), (size, digest));
+    }
+
+    /// A layer was written in a form whose digest is this.
+    pub fn record_layer(&mut self, digest: Digest, diff_id: Digest) {
+        self.layers.insert(digest, diff_id);
+    }
+
+    /// A blob was pushed.
+    pub fn record_pushed(&mut self, pushed: Pushed) {
+        if let Some(diff_id) = pushed.diff_id {
+            self.record_layer(pushed.blob.digest, diff_id);
+        }
+        self.sent += pushed.sent;
+        self.blobs.insert(pushed.blob.digest, pushed.blob);
+    }
+
+    /// A manifest is to be pushed.
+    pub fn record_manifest(&mut self, reference: String, manifest: Manifest) {
+        self.manifests.insert(reference, manifest);
+    }
+
+    /// Of a layer that was written in a form of this digest: its diff-id.
+    #[must_use]
+    pub fn diff_id(&self, digest: Digest) -> Option<Digest> {
+        self.layers.get(&digest).copied()
+    }
+
+    /// A blob that the registry has.
+    #[must_use]
+    pub fn blob(&self, digest: Digest) -> Option<&Descriptor> {
+        self.blobs.get(&digest)
+    }
+
+    /// The names of all manifests that will be pushed.
+    pub fn references(&self) -> impl Iterator<Item = &str> {
+        self.manifests.keys().map(String::as_str)
+    }
+
+    /// A manifest that will be pushed.
+    #[must_use]
+    pub fn manifest(&self, reference: &str) -> Option<&Manifest> {
+        self.manifests.get(reference)
     }
 
     /// A file that was written.
@@ -95,6 +147,6 @@ impl Journal {
     /// Bytes written.
     #[must_use]
     pub fn bytes_written(&self) -> u64 {
-        self.written.values().map(|file| file.size).sum()
+        self.sent + self.written.values().map(|file| file.size).sum::<u64>()
     }
 }

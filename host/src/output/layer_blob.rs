@@ -1,8 +1,13 @@
 //! A layer in a plugin's hand: fetched ahead, being fetched, or not begun.
 
 use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
 
 use super::ahead::Taken;
 use super::sink::{FileSink, SinkError};
@@ -11,7 +16,8 @@ use crate::blob::feed::FeedReader;
 use crate::blob::{Moved, Stored, as_stored, uncompressed, write_error};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result, io_reason};
-use crate::image::{Compression, Descriptor};
+use crate::image::{Compression, Content, Descriptor, Digest, Section};
+use crate::progress::LayerProgress;
 
 /// How often a wait for a layer looks whether the user wants to stop.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -23,6 +29,8 @@ pub enum Form {
     Stored,
     /// A plain tar.
     Uncompressed,
+    /// Compressed by us.
+    Compressed(Compression),
 }
 
 /// A layer that was moved to a file of its own, with what passed.
@@ -38,9 +46,9 @@ pub struct LayerBlob {
 enum State {
     /// Nobody reads it yet; its download may have begun.
     Waiting(Option<FeedReader>),
-    /// Being moved to a file in the destination's file system.
+    /// Being moved to a file, in the destination's file system where it has one.
     Ahead(Receiver<Result<Ready>>),
-    /// Moved to a file in the destination's file system.
+    /// Moved to a file.
     Ready(Box<Ready>),
     /// Its bytes were spliced; a source is read once.
     Spent,
@@ -69,6 +77,7 @@ impl LayerBlob {
         let media_type = match self.taken.form {
             Form::Stored => self.taken.layer.media_type.clone(),
             Form::Uncompressed => Compression::None.layer_media_type().to_owned(),
+            Form::Compressed(how) => how.layer_media_type().to_owned(),
         };
         Ok(Descriptor { media_type, digest, size })
     }
@@ -87,8 +96,8 @@ impl LayerBlob {
         Ok(bytes)
     }
 
-    /// Append it to a sink and return its size.
-    pub fn splice(&mut self, sink: &mut FileSink) -> Result<u64> {
+    /// Append it to a sink and return what passed.
+    pub fn splice(&mut self, sink: &mut FileSink) -> Result<Moved> {
         let moved = match std::mem::replace(&mut self.state, State::Spent) {
             State::Spent => {
                 return Err(Error::new(
@@ -109,7 +118,44 @@ impl LayerBlob {
             State::Ready(ready) => append(sink, *ready)?,
         };
         self.taken.progress.finish();
-        Ok(moved.size)
+        Ok(moved)
+    }
+
+    /// What it holds, uncompressed.
+    #[must_use]
+    pub fn diff_id(&self) -> Digest {
+        self.taken.layer.diff_id
+    }
+
+    /// Its bar.
+    #[must_use]
+    pub fn progress(&self) -> LayerProgress {
+        self.taken.progress.clone()
+    }
+
+    /// Its content, to be read any number of times. What is wanted as it is stored, under a digest,
+    /// stays where it is; anything else is moved to a temporary file first.
+    pub fn into_content(mut self) -> Result<(Descriptor, Content)> {
+        let Taken { layer, form, .. } = &self.taken;
+        if let (State::Waiting(None), Form::Stored, Some(digest)) =
+            (&self.state, form, layer.digest)
+        {
+            let media_type = layer.media_type.clone();
+            return Ok((
+                Descriptor { media_type, digest, size: layer.size },
+                layer.content.clone(),
+            ));
+        }
+        let folder = self.context.temp_dir.clone();
+        let blob = self.descriptor(|| temporary(&folder))?;
+        match self.state {
+            State::Ready(ready) => {
+                let file = ready.0.into_file().map_err(|cause| scratch_failed(&cause))?;
+                let section = Section { file: Arc::new(file), offset: 0, size: blob.size };
+                Ok((blob, Content::File(section)))
+            }
+            _ => Err(Error::interrupted()),
+        }
     }
 
     fn ready(&mut self, scratch: impl FnOnce() -> std::io::Result<Unnamed>) -> Result<&Ready> {
@@ -170,7 +216,16 @@ pub(super) fn move_layer(
     match form {
         Form::Uncompressed => uncompressed(layer, stored, file.file(), at),
         Form::Stored => as_stored(layer, stored, file.file(), at, &context.cancel),
+        Form::Compressed(how) => {
+            Err(Error::usage(format!("compressing layers ({how}) is not yet supported")))
+        }
     }
+}
+
+/// A file in a temporary folder.
+pub(crate) fn temporary(folder: &Path) -> std::io::Result<Unnamed> {
+    let folder = Dir::open_ambient_dir(folder, ambient_authority())?;
+    Unnamed::create(&Arc::new(folder))
 }
 
 /// Put a moved layer at the sink's end: as its file, or copied by the kernel.
@@ -203,6 +258,7 @@ fn append(sink: &mut FileSink, (file, moved): Ready) -> Result<Moved> {
 
 fn scratch_failed(cause: &std::io::Error) -> Error {
     Error::io(Kind::Destination, "use a temporary file at", "the destination", cause)
+        .hint("choose another folder with --temp-dir")
 }
 
 fn sink_failed(cause: SinkError) -> Error {

@@ -59,6 +59,11 @@ impl Unnamed {
         &self.file
     }
 
+    /// The file, which will never have a name.
+    pub fn into_file(self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
     /// Give it its name, replacing what has it. Both within `root`.
     fn publish(mut self, root: &Dir, path: &str) -> io::Result<()> {
         let (parent, name) = match path.rsplit_once('/') {

@@ -1,34 +1,17 @@
 //! One image through one plugin, from `open` to the commit.
 
-use std::path::PathBuf;
-
 use super::ahead::{self, Taken};
-use super::destination::Destination;
 use super::layer_blob::Form;
-use super::staging::Staging;
+use super::target::Target;
 use crate::cancel::Cancel;
 use crate::context::Context;
-use crate::error::{Error, Result};
-use crate::image::Image;
-use crate::plugin::bindings::writer;
+use crate::error::Result;
+use crate::image::{Compression, Image};
+use crate::plugin::WriteSession;
+use crate::plugin::bindings::{types, writer};
 use crate::plugin::capability::blobs::Blob;
-use crate::plugin::description::Target as Kind;
 use crate::plugin::state::violation;
-use crate::plugin::{Plugin, WriteSession};
 use crate::receipt::{self, ImageIdentity, PluginIdentity, Receipt};
-
-/// Where an image goes.
-#[derive(Clone)]
-pub struct Target {
-    /// Who writes.
-    pub plugin: Plugin,
-    /// What the user named.
-    pub path: PathBuf,
-    /// Checked, with defaults.
-    pub options: Vec<(String, String)>,
-    /// The URI, without secrets.
-    pub display: String,
-}
 
 /// What became of a write.
 pub struct Written {
@@ -51,24 +34,24 @@ impl Drop for Abandon {
 pub fn write(image: &Image, source: &str, target: &Target, context: &Context) -> Result<Written> {
     let context = Context { cancel: context.cancel.child(), ..context.clone() };
     let _abandon = Abandon(context.cancel.clone());
-    let staging = target.stage(context.durable)?;
-    let destination = staging.destination().clone();
+    let pending = target.stage(&context)?;
+    let grant = pending.grant();
     let name = target.plugin.description().name.clone();
 
-    let mut session = target.plugin.write(staging, &context.cancel)?;
+    let mut session = target.plugin.write(pending, &context.cancel)?;
     session.open(&request(image, target))?;
     let taken = plan(&mut session, image, &name, &context)?;
     session.write_config(config(image))?;
     let indices: Vec<usize> = taken.iter().map(|taken| taken.index).collect();
-    for (index, blob) in indices.into_iter().zip(ahead::start(taken, &destination, &context)) {
+    for (index, blob) in indices.into_iter().zip(ahead::start(taken, &grant, &context)) {
         let number = u32::try_from(index).unwrap_or(u32::MAX);
         session.write_layer(number, image.layers[index].diff_id, Blob::Layer(Box::new(blob)))?;
     }
-    let (raw, journal, staging) = session.finalize()?;
+    let (raw, journal, pending) = session.finalize()?;
 
     let (expectations, state) = receipt::accept(&name, raw, image, &journal)?;
     context.cancel.check()?;
-    staging.commit()?;
+    pending.commit()?;
     let bytes = journal.bytes_written();
     let receipt = Receipt {
         occystrap_receipt: receipt::VERSION,
@@ -92,24 +75,16 @@ pub fn write(image: &Image, source: &str, target: &Target, context: &Context) ->
     Ok(Written { receipt, bytes })
 }
 
-impl Target {
-    /// Writes that nobody sees yet. Makes a directory that is missing, and takes it away again when
-    /// nothing was put into it.
-    pub fn stage(&self, durable: bool) -> Result<Staging> {
-        match self.plugin.description().destination {
-            Kind::Directory => Staging::for_directory(&self.path, durable),
-            Kind::File => Ok(Staging::new(Destination::file(&self.path)?, durable)),
-        }
-    }
-}
-
 fn request(image: &Image, target: &Target) -> writer::Request {
+    let name = target.name(&image.name);
+    let manifest = image.manifest.as_ref().map(|manifest| types::Manifest {
+        media_type: manifest.media_type.clone(),
+        bytes: manifest.bytes.to_vec(),
+    });
     writer::Request {
-        name: writer::ImageName {
-            repository: image.name.repository.clone(),
-            tag: image.name.tag.clone(),
-        },
+        name: writer::ImageName { repository: name.repository, tag: name.tag },
         options: target.options.clone(),
+        source_manifest: manifest,
     }
 }
 
@@ -150,16 +125,12 @@ fn plan(
             writer::Decision::Skip => continue,
             writer::Decision::Take(writer::Form::Stored) => Form::Stored,
             writer::Decision::Take(writer::Form::Uncompressed) => Form::Uncompressed,
+            writer::Decision::Take(writer::Form::Gzip) => Form::Compressed(Compression::Gzip),
+            writer::Decision::Take(writer::Form::Zstd) => Form::Compressed(Compression::Zstd),
         };
         let label = format!("layer {}/{}", index + 1, image.layers.len());
         let progress = context.progress.layer(&label, layer.size);
         taken.push(Taken { index, layer: layer.clone(), form, progress });
     }
     Ok(taken)
-}
-
-/// A destination holds one image, and there are several.
-pub fn several_images(target: &Target, images: usize, names: &str) -> Error {
-    Error::usage(format!("the source holds {images} images, '{}' can hold one", target.display))
-        .hint(format!("choose one with ?image=NAME on the source: {names}"))
 }

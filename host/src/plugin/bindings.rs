@@ -10,8 +10,12 @@ wasmtime::component::bindgen!({
         "occystrap:output/blobs.blob": crate::plugin::capability::blobs::Blob,
         "occystrap:output/blobs.sink": crate::plugin::capability::blobs::Sink,
         "occystrap:output/storage.directory": crate::plugin::capability::storage::Directory,
+        "occystrap:output/registry.repository": crate::plugin::capability::registry::Repository,
+        "occystrap:output/registry-push.transfer": crate::plugin::capability::registry_push::PendingTransfer,
     },
 });
 
 pub use self::exports::occystrap::output::{verifier, writer};
-pub use self::occystrap::output::{blobs, log, storage, storage_edit, types};
+pub use self::occystrap::output::{
+    blobs, log, registry, registry_push, storage, storage_edit, types,
+};

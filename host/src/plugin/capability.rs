@@ -1,6 +1,9 @@
 //! What a plugin can call, one file an interface, named as the WIT file is.
 
 pub mod blobs;
+pub mod edit;
 pub mod log;
+pub mod registry;
+pub mod registry_push;
 pub mod storage;
 pub mod storage_edit;

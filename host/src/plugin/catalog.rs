@@ -19,11 +19,16 @@ pub struct Embedded {
 }
 
 /// Every plugin that is part of the binary.
-pub const EMBEDDED: [Embedded; 2] = [
+pub const EMBEDDED: [Embedded; 3] = [
     Embedded {
         name: "dir",
         schemes: &["dir", "directory"],
         component: include_bytes!("../../plugins/dir.wasm"),
+    },
+    Embedded {
+        name: "registry",
+        schemes: &["registry"],
+        component: include_bytes!("../../plugins/registry.wasm"),
     },
     Embedded {
         name: "tar",
@@ -33,7 +38,7 @@ pub const EMBEDDED: [Embedded; 2] = [
 ];
 
 /// Schemes that 0.4.17 had as outputs and this version has not yet.
-const NOT_YET: [&str; 5] = ["docker", "registry", "oci", "oci-layout", "mounts"];
+const NOT_YET: [&str; 4] = ["docker", "oci", "oci-layout", "mounts"];
 
 /// Finds and loads plugins.
 pub struct Catalog {
@@ -79,7 +84,7 @@ impl Catalog {
             Some(embedded) => Plugin::load(&self.engine, embedded.name, embedded.component),
             None if NOT_YET.contains(&scheme) => {
                 Err(Error::usage(format!("output '{scheme}://' is not yet supported"))
-                    .hint("this version writes dir:// and tar://"))
+                    .hint("this version writes dir://, tar:// and registry://"))
             }
             None => Err(Error::usage(format!("no plugin writes to '{scheme}://'"))
                 .hint("'occystrap plugin list' shows what there is; --plugin FILE adds one")),

@@ -23,18 +23,34 @@ pub struct Description {
     /// URI schemes.
     pub schemes: Vec<String>,
     /// What the rest of a URI names.
-    pub destination: Target,
+    pub destination: Kind,
     /// What the query may have.
     pub options: Vec<OptionSpec>,
 }
 
 /// What a destination URI names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target {
+pub enum Kind {
     /// A directory, which may hold several images.
     Directory,
     /// A file, which holds one image.
     File,
+    /// A directory and a tag.
+    TaggedDirectory,
+    /// A repository of a registry and a tag.
+    Repository,
+}
+
+impl Kind {
+    /// What follows `scheme://`.
+    #[must_use]
+    pub fn form(self) -> &'static str {
+        match self {
+            Self::Directory | Self::File => "PATH",
+            Self::TaggedDirectory => "PATH[:TAG]",
+            Self::Repository => "HOST[:PORT]/IMAGE[:TAG]",
+        }
+    }
 }
 
 /// One option.
@@ -125,8 +141,10 @@ pub fn check(raw: writer::Description, plugin: &str) -> Result<Description> {
         summary: printable(&raw.summary),
         schemes: raw.schemes,
         destination: match raw.destination {
-            writer::Destination::Directory => Target::Directory,
-            writer::Destination::File => Target::File,
+            writer::Destination::Directory => Kind::Directory,
+            writer::Destination::File => Kind::File,
+            writer::Destination::TaggedDirectory => Kind::TaggedDirectory,
+            writer::Destination::Repository => Kind::Repository,
         },
         options: options.collect(),
         name: raw.name,
@@ -166,6 +184,7 @@ pub fn code_name(code: &ErrorCode) -> &'static str {
         ErrorCode::Unsupported => "unsupported",
         ErrorCode::InvalidState => "invalid-state",
         ErrorCode::SourceFailed => "source-failed",
+        ErrorCode::Unavailable => "unavailable",
         ErrorCode::Other(_) => "other",
     }
 }

@@ -7,7 +7,7 @@ use wasmtime::{Store, Trap, UpdateDeadline};
 
 use super::bindings::{self, OutputPlugin, OutputPluginPre, writer};
 use super::capability::blobs::Blob;
-use super::capability::storage_edit::{Denied, Editor, Granted, Refusal};
+use super::capability::edit::{Denied, Editor, Granted, Refusal};
 use super::description::{self, Description};
 use super::permission::{self, Permission};
 use super::state::{State, Violation, Writing, violation};
@@ -15,8 +15,7 @@ use super::{PluginEngine, limits};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
-use crate::output::staging::Staging;
-use crate::output::{Destination, Journal};
+use crate::output::{Grant, Journal, Pending};
 use crate::verify::memory::Memory;
 
 /// A compiled plugin. Cheap to clone.
@@ -89,24 +88,19 @@ impl Plugin {
         &self.0.permissions
     }
 
-    /// Start to write an image: the plugin may read and change what `staging` stands for.
-    pub fn write(&self, staging: Staging, cancel: &Cancel) -> Result<WriteSession> {
+    /// Start to write an image: the plugin may read and change what `pending` stands for.
+    pub fn write(&self, pending: Pending, cancel: &Cancel) -> Result<WriteSession> {
         let mut state = self.state(cancel, Memory::default());
-        state.destination = Some(staging.destination().clone());
-        state.writing = Some(Writing { staging, journal: Journal::default() });
+        state.grant = Some(pending.grant());
+        state.writing = Some(Writing { pending, journal: Journal::default() });
         let instance = Instance::start(&self.0.engine, &self.0.writing, state)?;
         Ok(WriteSession { instance, session: None })
     }
 
-    /// Start to verify: the plugin may read `destination`.
-    pub fn verify(
-        &self,
-        destination: &Destination,
-        memory: &Memory,
-        cancel: &Cancel,
-    ) -> Result<VerifySession> {
+    /// Start to verify: the plugin may read what was granted.
+    pub fn verify(&self, grant: &Grant, memory: &Memory, cancel: &Cancel) -> Result<VerifySession> {
         let mut state = self.state(cancel, memory.clone());
-        state.destination = Some(destination.clone());
+        state.grant = Some(grant.clone());
         let instance = Instance::start(&self.0.engine, &self.0.verifying, state)?;
         Ok(VerifySession { instance })
     }
@@ -126,12 +120,19 @@ fn link(
     bindings::log::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     bindings::blobs::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     bindings::storage::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    bindings::registry::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     if write {
         bindings::storage_edit::add_to_linker::<State, Granted>(&mut linker, |state| {
             Editor(state)
         })?;
+        bindings::registry_push::add_to_linker::<State, Granted>(&mut linker, |state| {
+            Editor(state)
+        })?;
     } else {
         bindings::storage_edit::add_to_linker::<State, Denied>(&mut linker, |state| {
+            Refusal(state)
+        })?;
+        bindings::registry_push::add_to_linker::<State, Denied>(&mut linker, |state| {
             Refusal(state)
         })?;
     }
@@ -309,7 +310,7 @@ impl WriteSession {
 
     /// `session.finalize`. Returns what the plugin says, what the host saw, and the writes that
     /// wait for the two to agree.
-    pub fn finalize(mut self) -> Result<(writer::Receipt, Journal, Staging)> {
+    pub fn finalize(mut self) -> Result<(writer::Receipt, Journal, Pending)> {
         let session = self.session()?;
         let receipt = self.instance.call(|store, plugin| {
             plugin.occystrap_output_writer().session().call_finalize(store, session)
@@ -318,7 +319,7 @@ impl WriteSession {
         match (state.failure.take(), state.writing.take()) {
             // Something failed and the plugin went on as if nothing had happened.
             (Some(failure), _) => Err(failure),
-            (None, Some(Writing { staging, journal })) => Ok((receipt, journal, staging)),
+            (None, Some(Writing { pending, journal })) => Ok((receipt, journal, pending)),
             (None, None) => Err(violation(&state.plugin, "it was not writing")),
         }
     }

@@ -41,6 +41,16 @@ pub const HOST_CALLS: u64 = 20_000_000;
 /// Sixteen times the largest images there are.
 pub const HASHED_BYTES: u64 = 1 << 40;
 
+/// Requests to the network that a plugin may cause in one session, beyond the transfers of the
+/// image: three for each of [`crate::image::MOST_LAYERS`] layers, and some.
+pub const REQUESTS: u64 = 4_000;
+
+/// The smallest piece in which a plugin may have a blob uploaded, in bytes: one request each.
+pub const SMALLEST_CHUNK: u64 = 4 * 1024;
+
+/// Manifests that one session may push: an image has one, and may have some names for it.
+pub const MANIFESTS: usize = 64;
+
 /// Time that one wait for the directory's lock may take. Another process holds it while it writes
 /// a manifest, not while it fetches.
 pub const LOCK_WAIT: Duration = Duration::from_secs(60);

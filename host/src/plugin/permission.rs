@@ -19,7 +19,7 @@ pub struct Permission {
 }
 
 /// Every interface that there is. `types` holds no functions and grants nothing.
-pub const ALL: [Permission; 5] = [
+pub const ALL: [Permission; 7] = [
     Permission { interface: "types", words: "" },
     Permission { interface: "log", words: "show you messages" },
     Permission {
@@ -33,6 +33,14 @@ pub const ALL: [Permission; 5] = [
     Permission {
         interface: "storage-edit",
         words: "while writing, create and replace files there; never while verifying",
+    },
+    Permission {
+        interface: "registry",
+        words: "look at blobs and manifests of the one repository that you name as destination",
+    },
+    Permission {
+        interface: "registry-push",
+        words: "while writing, push the image's blobs and a manifest there; never while verifying",
     },
 ];
 

@@ -10,8 +10,7 @@ use wasmtime::{CallHook, ResourceLimiter};
 use super::limits;
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind};
-use crate::output::staging::Staging;
-use crate::output::{Destination, Journal};
+use crate::output::{Destination, Grant, Journal, Pending};
 use crate::verify::memory::Memory;
 
 /// The data of a store.
@@ -27,7 +26,7 @@ pub struct State {
     /// Hears of Ctrl-C.
     pub cancel: Cancel,
     /// What the user named, for reading.
-    pub destination: Option<Destination>,
+    pub grant: Option<Grant>,
     /// Only while writing.
     pub writing: Option<Writing>,
     /// What was hashed in this run.
@@ -36,6 +35,8 @@ pub struct State {
     pub logged: u64,
     /// Bytes hashed so far because the plugin asked.
     pub hashed: u64,
+    /// Requests to the network so far because the plugin asked.
+    pub requests: u64,
     /// Why the first host call failed, in words; the guest sees only a code.
     pub failure: Option<Error>,
     /// Why the last call was refused, in words. No failure of the session: a plugin may look whether
@@ -45,8 +46,8 @@ pub struct State {
 
 /// What a writing session has more than a verifying one.
 pub struct Writing {
-    /// Files that nobody sees yet.
-    pub staging: Staging,
+    /// What nobody sees yet.
+    pub pending: Pending,
     /// What was written and read.
     pub journal: Journal,
 }
@@ -67,14 +68,21 @@ impl State {
             limits,
             clock: Clock::default(),
             cancel,
-            destination: None,
+            grant: None,
             writing: None,
             memory,
             logged: 0,
             hashed: 0,
+            requests: 0,
             failure: None,
             noted: None,
         }
+    }
+
+    /// The directory or file that was granted.
+    #[must_use]
+    pub fn destination(&self) -> Option<&Destination> {
+        self.grant.as_ref().and_then(Grant::storage)
     }
 
     /// Keep why a host call failed; the first reason is the one that matters.

@@ -49,6 +49,12 @@ impl Manifest {
     }
 }
 
+/// Whether a media type is one of the four.
+#[must_use]
+pub fn is_manifest_type(media_type: &str) -> bool {
+    matches!(media_type, OCI_INDEX | OCI_MANIFEST | DOCKER_LIST | DOCKER_MANIFEST)
+}
+
 /// What an answer's headers say about its body.
 #[derive(Debug, Default)]
 pub(super) struct Served {

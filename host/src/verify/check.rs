@@ -51,9 +51,9 @@ fn framed_paths(expectations: &[Expectation]) -> BTreeSet<&str> {
     let parts = expectations.iter().filter(|expectation| match &expectation.place {
         Place::Part { .. } => true,
         Place::File { .. } => expectation.digest.is_none(),
-        Place::Entry { .. } => false,
+        _ => false,
     });
-    parts.map(|expectation| expectation.place.path()).collect()
+    parts.filter_map(|expectation| expectation.place.path()).collect()
 }
 
 /// Offset and length of the parts of a file that are compared by themselves.
@@ -78,7 +78,7 @@ fn wanted<'a>(
     let named = named.filter_map(|expectation| match &expectation.place {
         Place::File { path } => Some((path.as_str(), 0, expectation.size?)),
         Place::Part { path, offset, .. } => Some((path.as_str(), *offset, expectation.size?)),
-        Place::Entry { .. } => None,
+        _ => None,
     });
     let files = journal.iter().filter(|file| framed.contains(file.path.as_str()));
     let extents = files.flat_map(|file| {
@@ -162,6 +162,7 @@ impl Checker<'_> {
                 }
             }
             Place::Entry { path, keys, value } => self.check_entry(path, keys, value, &mut object),
+            Place::Blob { .. } | Place::Manifest { .. } => object.misplaced(),
         }
         object
     }

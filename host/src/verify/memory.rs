@@ -8,15 +8,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Digest, Hasher};
+use crate::registry::Manifest;
 
 /// How much is read at once: from the cache of the kernel, larger reads gain nothing.
 const PIECE: usize = 512 * 1024;
 
 type Known = HashMap<(String, u64, u64), Digest>;
 
-/// Digests by path, offset and length. Cheap to clone; clones share what they know.
+/// Digests by path, offset and length; blobs of a registry stand under their digest. Cheap to
+/// clone; clones share what they know.
 #[derive(Clone, Default)]
-pub struct Memory(Arc<Mutex<Known>>);
+pub struct Memory {
+    known: Arc<Mutex<Known>>,
+    remote: Arc<Mutex<Remote>>,
+}
+
+/// What a registry has answered; `None` for what is not there.
+#[derive(Default)]
+struct Remote {
+    sizes: HashMap<Digest, Option<u64>>,
+    manifests: HashMap<String, Option<Manifest>>,
+}
 
 impl Memory {
     /// What is known of these bytes.
@@ -52,7 +64,38 @@ impl Memory {
         Ok(digest)
     }
 
+    /// Remember the digest of something whole that was hashed elsewhere.
+    pub fn remember(&self, path: &str, len: u64, digest: Digest) {
+        self.known().insert((path.to_owned(), 0, len), digest);
+    }
+
+    /// What is known of the size of a blob.
+    #[must_use]
+    pub fn recall_size(&self, blob: Digest) -> Option<Option<u64>> {
+        self.remote().sizes.get(&blob).copied()
+    }
+
+    /// Remember the size of a blob.
+    pub fn remember_size(&self, blob: Digest, size: Option<u64>) {
+        self.remote().sizes.insert(blob, size);
+    }
+
+    /// What is known of a manifest.
+    #[must_use]
+    pub fn recall_manifest(&self, reference: &str) -> Option<Option<Manifest>> {
+        self.remote().manifests.get(reference).cloned()
+    }
+
+    /// Remember a manifest.
+    pub fn remember_manifest(&self, reference: &str, manifest: Option<Manifest>) {
+        self.remote().manifests.insert(reference.to_owned(), manifest);
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remote(&self) -> MutexGuard<'_, Remote> {
+        self.remote.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

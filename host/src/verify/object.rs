@@ -1,12 +1,11 @@
 //! What a verification says of each thing, and of all together.
 
-use std::path::Path;
-
 use serde::Serialize;
 
 use super::{Level, is_unconfirmed};
-use crate::error::{Error, printable};
+use crate::error::{Error, Kind, printable};
 use crate::image::Digest;
+use crate::output::Target;
 use crate::plugin::bindings::verifier::Finding;
 use crate::receipt::{Receipt, Role};
 
@@ -107,10 +106,9 @@ impl Object {
 
     /// A plugin that broke a rule, failed, or saw nothing while it verified a destination.
     #[must_use]
-    pub fn of_plugin(location: String, message: String) -> Self {
+    pub fn of_plugin(location: String, error: &Error) -> Self {
         let mut object = Self::at(location);
-        object.status = Status::Unreadable;
-        object.message = message;
+        object.blame_error(Status::Unreadable, error);
         object
     }
 
@@ -125,6 +123,25 @@ impl Object {
         self.status = status;
         (self.expected, self.found) = (expected, found);
         message.clone_into(&mut self.message);
+    }
+
+    /// Something that no destination of this kind can hold.
+    pub fn misplaced(&mut self) {
+        self.blame(Status::Unreadable, None, None, "is not a thing that this destination has");
+    }
+
+    /// Something is wrong, or could not be looked at, as an error says.
+    pub fn blame_error(&mut self, status: Status, error: &Error) {
+        let status = match error.kind() {
+            _ if is_unconfirmed(error) => Status::Unchecked,
+            Kind::NotFound => Status::Missing,
+            _ => status,
+        };
+        let (expected, found) = match error.sides() {
+            Some((expected, found)) => (Some(expected.to_owned()), Some(found.to_owned())),
+            None => (None, None),
+        };
+        self.blame(status, expected, found, &error.to_string());
     }
 
     /// A plugin says that something is wrong which the host has not seen.
@@ -183,16 +200,15 @@ impl Verification {
     pub fn unreachable(
         level: Level,
         receipt: &Receipt,
-        path: &Path,
+        target: &Target,
         error: &Error,
         repair: Option<&str>,
     ) -> Self {
-        let status = if is_unconfirmed(error) { Status::Unchecked } else { Status::Missing };
         let objects = receipt.expectations.iter().map(|expectation| {
-            let location = path.join(expectation.place.subject()).display().to_string();
+            let location = target.display_part(&expectation.place.subject());
             let mut object = Object::at(location).for_role(expectation.role);
             (object.digest, object.size) = (expectation.digest, expectation.size);
-            object.blame(status, None, None, &error.to_string());
+            object.blame_error(Status::Missing, error);
             object.repair = repair.map(str::to_owned);
             object
         });

@@ -18,7 +18,9 @@ mod check;
 mod files;
 
 pub use bindings::exports::occystrap::output::{verifier, writer};
-pub use bindings::occystrap::output::{blobs, log, storage, storage_edit, types};
+pub use bindings::occystrap::output::{
+    blobs, log, registry, registry_push, storage, storage_edit, types,
+};
 pub use check::{check_expectations, finding};
 pub use files::{FileWriter, read_to_end};
 

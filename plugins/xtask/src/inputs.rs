@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-/// The SHA-256, in hexadecimal, of the paths and contents of a plugin's own crate, the SDK, the
-/// WIT package, and the manifest and lock file of the workspace. `root` is the repository, the
+/// The SHA-256, in hexadecimal, of the paths and contents of a plugin's own crate, the crates
+/// that plugins share, the WIT package, and the manifest and lock file of the workspace. `root` is the repository, the
 /// folders are relative to it.
 pub fn digest(root: &Path, crate_folder: &str, workspace: &str) -> io::Result<String> {
     let mut files: Vec<PathBuf> = [
@@ -19,10 +19,12 @@ pub fn digest(root: &Path, crate_folder: &str, workspace: &str) -> io::Result<St
         // What the SDK's manifest inherits from.
         "plugins/Cargo.toml".to_owned(),
         "plugins/sdk/Cargo.toml".to_owned(),
+        "plugins/manifest/Cargo.toml".to_owned(),
     ]
     .map(|file| root.join(file))
     .into();
-    for folder in ["wit", "plugins/sdk/src", &format!("{crate_folder}/src")] {
+    let own = format!("{crate_folder}/src");
+    for folder in ["wit", "plugins/sdk/src", "plugins/manifest/src", &own] {
         collect(&root.join(folder), &mut files)?;
     }
     files.sort();

@@ -8,13 +8,14 @@ use wasmtime::component::Resource;
 use crate::blob::{Moved, write_error};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Descriptor, Digest};
-use crate::output::layer_blob::LayerBlob;
+use crate::output::layer_blob::{LayerBlob, temporary};
 use crate::output::sink::{FileSink, MOST_EXTENTS, SinkError};
 use crate::output::staging::Unnamed;
+use crate::output::{Destination, Pending};
 use crate::plugin::bindings::blobs::{Host, HostBlob, HostSink, Written};
 use crate::plugin::bindings::types::{self, ErrorCode};
 use crate::plugin::limits;
-use crate::plugin::state::{State, violation};
+use crate::plugin::state::{State, Writing, violation};
 
 /// A blob in a plugin's hand.
 pub enum Blob {
@@ -29,6 +30,8 @@ pub enum Blob {
     },
     /// A layer.
     Layer(Box<LayerBlob>),
+    /// It was moved whole; a source is read once.
+    Spent,
 }
 
 /// A write in progress.
@@ -41,14 +44,15 @@ impl HostBlob for State {
         &mut self,
         blob: Resource<Blob>,
     ) -> wasmtime::Result<Result<types::Descriptor, ErrorCode>> {
-        let destination = self.destination.clone();
+        let place = self.scratch();
         let found = match self.table.get_mut(&blob)? {
             Blob::Config { media_type, bytes, digest } => Ok(Descriptor {
                 media_type: (*media_type).to_owned(),
                 digest: *digest,
                 size: bytes.len() as u64,
             }),
-            Blob::Layer(layer) => layer.descriptor(|| scratch(destination)),
+            Blob::Layer(layer) => layer.descriptor(|| scratch(&place)),
+            Blob::Spent => Err(spent()),
         };
         Ok(self.or_fail(found).map(|descriptor| types::Descriptor {
             digest: descriptor.digest.to_string(),
@@ -63,7 +67,7 @@ impl HostBlob for State {
         offset: u64,
         len: u32,
     ) -> wasmtime::Result<Result<Vec<u8>, ErrorCode>> {
-        let destination = self.destination.clone();
+        let place = self.scratch();
         let len = (len as usize).min(limits::PIECE);
         let bytes = match self.table.get_mut(&blob)? {
             Blob::Config { bytes, .. } => {
@@ -71,7 +75,8 @@ impl HostBlob for State {
                 let end = start.saturating_add(len).min(bytes.len());
                 Ok(bytes[start..end].to_vec())
             }
-            Blob::Layer(layer) => layer.read(offset, len, || scratch(destination)),
+            Blob::Layer(layer) => layer.read(offset, len, || scratch(&place)),
+            Blob::Spent => Err(spent()),
         };
         Ok(self.or_fail(bytes))
     }
@@ -108,15 +113,17 @@ impl HostSink for State {
         sink: Resource<Sink>,
         source: Resource<Blob>,
     ) -> wasmtime::Result<Result<u64, ErrorCode>> {
-        // A placeholder stands in while both are needed at once.
-        let empty = Blob::Config { media_type: "", bytes: Bytes::new(), digest: Digest::of(b"") };
-        let mut blob = std::mem::replace(self.table.get_mut(&source)?, empty);
-        let size = match self.table.get_mut(&sink) {
+        // Taken out while both are needed at once.
+        let mut blob = std::mem::replace(self.table.get_mut(&source)?, Blob::Spent);
+        let moved = match self.table.get_mut(&sink) {
             Ok(sink) => splice(&mut blob, &mut sink.0),
             Err(cause) => return Err(cause.into()),
         };
+        if let (Ok(moved), Blob::Layer(layer), Some(writing)) = (&moved, &blob, &mut self.writing) {
+            writing.journal.record_layer(moved.digest, layer.diff_id());
+        }
         *self.table.get_mut(&source)? = blob;
-        Ok(self.or_fail(size))
+        Ok(self.or_fail(moved.map(|moved| moved.size)))
     }
 
     fn reserve(
@@ -146,16 +153,16 @@ impl HostSink for State {
         let finished = sink.0.finish();
         Ok(match self.sink_result(finished) {
             Ok((written, file)) => match &mut self.writing {
-                Some(writing) => {
+                Some(Writing { pending: Pending::Files(staging), journal }) => {
                     let answer = Written {
                         size: written.size,
                         digest: written.digest().map(|digest| digest.to_string()),
                     };
-                    writing.staging.push(written.path.clone(), file);
-                    writing.journal.record_written(written);
+                    staging.push(written.path.clone(), file);
+                    journal.record_written(written);
                     Ok(answer)
                 }
-                None => Err(ErrorCode::ReadOnly),
+                _ => Err(ErrorCode::ReadOnly),
             },
             Err(code) => Err(code),
         })
@@ -168,6 +175,10 @@ impl HostSink for State {
 }
 
 impl State {
+    fn scratch(&self) -> Option<Destination> {
+        self.destination().cloned()
+    }
+
     /// The guest sees a code; the user will see the reason.
     fn or_fail<T>(&mut self, result: Result<T>) -> Result<T, ErrorCode> {
         result.map_err(|error| {
@@ -207,7 +218,7 @@ impl State {
             }
             SinkError::Io(cause) => {
                 let full = cause.kind() == io::ErrorKind::StorageFull;
-                let place = self.destination.as_ref().map(|at| at.folder().display().to_string());
+                let place = self.destination().map(|at| at.folder().display().to_string());
                 let place = place.unwrap_or_default();
                 self.fail(Error::io(Kind::Destination, "write to", place, &cause));
                 if full { ErrorCode::InsufficientSpace } else { ErrorCode::Other(None) }
@@ -216,28 +227,34 @@ impl State {
     }
 }
 
-fn splice(blob: &mut Blob, sink: &mut FileSink) -> Result<u64> {
+fn splice(blob: &mut Blob, sink: &mut FileSink) -> Result<Moved> {
     match blob {
         Blob::Config { bytes, digest, .. } => {
+            let moved = Moved { size: bytes.len() as u64, digest: *digest };
             let mut append = || -> Result<(), SinkError> {
                 let at = sink.before_content()?;
                 std::os::unix::fs::FileExt::write_all_at(sink.file().file(), bytes, at)?;
-                sink.after_content(Moved { size: bytes.len() as u64, digest: *digest })
+                sink.after_content(moved)
             };
-            let size = bytes.len() as u64;
-            append().map(|()| size).map_err(|cause| match cause {
+            append().map(|()| moved).map_err(|cause| match cause {
                 SinkError::Io(cause) => write_error(sink.file().file(), &cause),
                 _ => Error::new(Kind::Plugin, "a file was written in too many pieces"),
             })
         }
         Blob::Layer(layer) => layer.splice(sink),
+        Blob::Spent => Err(spent()),
     }
 }
 
-/// Where a layer goes whose size or bytes were asked for before it was spliced.
-fn scratch(destination: Option<crate::output::Destination>) -> io::Result<Unnamed> {
-    match destination {
+fn spent() -> Error {
+    Error::new(Kind::Plugin, "it used a blob that it had moved")
+}
+
+/// Where a layer goes whose size or bytes were asked for before it was spliced: a file in the
+/// destination's file system, where it has one.
+fn scratch(place: &Option<Destination>) -> io::Result<Unnamed> {
+    match place {
         Some(destination) => Unnamed::create(destination.dir()),
-        None => Err(io::ErrorKind::PermissionDenied.into()),
+        None => temporary(&std::env::temp_dir()),
     }
 }

@@ -17,14 +17,14 @@ pub struct Directory;
 
 impl Host for State {
     fn open(&mut self) -> wasmtime::Result<Result<Resource<Directory>, ErrorCode>> {
-        if self.destination.is_none() {
+        if self.destination().is_none() {
             return Ok(Err(ErrorCode::AccessDenied));
         }
         self.handle(Directory).map(Ok)
     }
 
     fn file_name(&mut self) -> wasmtime::Result<Option<String>> {
-        Ok(self.destination.as_ref().and_then(Destination::file_name).map(str::to_owned))
+        Ok(self.destination().and_then(Destination::file_name).map(str::to_owned))
     }
 }
 
@@ -135,7 +135,7 @@ impl State {
     /// The destination, for a path that a plugin may name. A path that cannot be inside is no
     /// mistake that an honest plugin makes: it ends the session.
     pub(super) fn granted(&self, path: &str) -> wasmtime::Result<Destination> {
-        let Some(destination) = &self.destination else {
+        let Some(destination) = self.destination() else {
             return Err(self.violation("it named a path although no directory was granted"));
         };
         match check_path(path, destination.file_name()) {
@@ -161,7 +161,7 @@ impl State {
             _ => ErrorCode::Other(None),
         };
         // The plugin may go on; if it gives up, this is why.
-        self.noted = self.destination.as_ref().map(|at| at.failure("read", path, cause));
+        self.noted = self.destination().map(|at| at.failure("read", path, cause));
         code
     }
 }

@@ -1,0 +1,54 @@
+//! What a plugin may touch: the one thing that the user named.
+
+use super::destination::Destination;
+use super::remote::Remote;
+
+/// One thing that the user named. Cheap to clone.
+#[derive(Clone)]
+pub enum Grant {
+    /// A directory or a file.
+    Storage(Destination),
+    /// A repository of a registry.
+    Repository(Remote),
+}
+
+impl Grant {
+    /// The directory or file.
+    #[must_use]
+    pub fn storage(&self) -> Option<&Destination> {
+        match self {
+            Self::Storage(destination) => Some(destination),
+            Self::Repository(_) => None,
+        }
+    }
+
+    /// The repository.
+    #[must_use]
+    pub fn repository(&self) -> Option<&Remote> {
+        match self {
+            Self::Repository(remote) => Some(remote),
+            Self::Storage(_) => None,
+        }
+    }
+
+    /// How messages name a part of it.
+    #[must_use]
+    pub fn display(&self, subject: &str) -> String {
+        match self {
+            Self::Storage(destination) => destination.display(subject),
+            Self::Repository(remote) => remote.display(subject),
+        }
+    }
+
+    /// How messages name all of it.
+    #[must_use]
+    pub fn whole(&self) -> String {
+        match self {
+            Self::Storage(destination) => match destination.file_name() {
+                Some(name) => destination.display(name),
+                None => destination.folder().display().to_string(),
+            },
+            Self::Repository(remote) => remote.place(),
+        }
+    }
+}

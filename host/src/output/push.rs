@@ -1,0 +1,162 @@
+//! Writing to a registry: blobs go side by side, and manifests wait for the commit.
+//!
+//! A blob that no manifest names is invisible, so blobs are pushed as the plugin asks. A manifest
+//! is what makes an image appear, so it is sent when the host has accepted the session's receipt.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
+
+use super::layer_blob::LayerBlob;
+use super::remote::Remote;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::image::{Content, Descriptor, Digest};
+use crate::progress::LayerProgress;
+use crate::registry::{Body, PushOptions};
+use crate::registry::{Manifest, Repository};
+
+/// The writes of one session to one repository.
+pub struct Push {
+    remote: Remote,
+    context: Context,
+    /// How many transfers run at once.
+    places: Arc<Semaphore>,
+    /// Transfers; those that still run end when the session is given up.
+    tasks: JoinSet<()>,
+    /// The one tag that the user named.
+    tag: String,
+    /// In the order in which the plugin gave them: reference and manifest.
+    manifests: Vec<(String, Manifest)>,
+}
+
+/// A blob that the registry has.
+#[derive(Debug, Clone)]
+pub struct Pushed {
+    /// What it is there.
+    pub blob: Descriptor,
+    /// Of a layer: what it holds.
+    pub diff_id: Option<Digest>,
+    /// Bytes that were sent; none for what was there, or was mounted.
+    pub sent: u64,
+}
+
+/// A push under way.
+pub struct Transfer(oneshot::Receiver<Result<Pushed>>);
+
+impl Transfer {
+    /// Wait for its end.
+    pub fn wait(self) -> Result<Pushed> {
+        // The task ends without a word when the run is over.
+        self.0.blocking_recv().unwrap_or_else(|_| Err(Error::interrupted()))
+    }
+}
+
+impl Push {
+    /// Start to write to a repository.
+    #[must_use]
+    pub fn new(remote: Remote, tag: String, context: &Context) -> Self {
+        let places = Arc::new(Semaphore::new(context.parallel.max(1)));
+        let (context, tasks) = (context.clone(), JoinSet::new());
+        Self { remote, context, places, tasks, tag, manifests: Vec::new() }
+    }
+
+    /// The repository.
+    #[must_use]
+    pub fn remote(&self) -> &Remote {
+        &self.remote
+    }
+
+    /// Start to push a layer.
+    pub fn layer(&mut self, layer: LayerBlob, chunk_size: Option<u64>) -> Transfer {
+        let diff_id = layer.diff_id();
+        let progress = layer.progress();
+        let content = move || match layer.into_content()? {
+            (blob, Content::File(section)) => Ok((blob, Body::File(section))),
+            (blob, Content::Registry(from)) => Ok((blob, Body::Download(from))),
+        };
+        self.start(content, Some(diff_id), chunk_size, progress)
+    }
+
+    /// Start to push a config.
+    pub fn config(&mut self, blob: Descriptor, bytes: Bytes) -> Transfer {
+        let content = move || Ok((blob, Body::Bytes(bytes)));
+        self.start(content, None, None, LayerProgress::hidden())
+    }
+
+    fn start(
+        &mut self,
+        content: impl FnOnce() -> Result<(Descriptor, Body)> + Send + 'static,
+        diff_id: Option<Digest>,
+        chunk_size: Option<u64>,
+        progress: LayerProgress,
+    ) -> Transfer {
+        let (done, transfer) = oneshot::channel();
+        let (repository, places) = (self.remote.repository().clone(), Arc::clone(&self.places));
+        let task = async move {
+            let push = async {
+                let content = tokio::task::spawn_blocking(content);
+                let content = content.await.map_err(|_| Error::interrupted())??;
+                let _place = places.acquire().await.map_err(|_| Error::interrupted())?;
+                let options = PushOptions { chunk_size };
+                let (blob, body) = content;
+                let sent = send(&repository, &blob, &body, &options, &progress).await?;
+                progress.finish();
+                Ok(Pushed { blob, diff_id, sent })
+            };
+            let _ = done.send(push.await);
+        };
+        self.tasks.spawn_on(task, &self.context.runtime);
+        Transfer(transfer)
+    }
+
+    /// Whether a manifest may be pushed under this name: the tag that the user named, or its own
+    /// digest.
+    #[must_use]
+    pub fn allows(&self, reference: &str, digest: Digest) -> bool {
+        reference == self.tag || reference == digest.to_string()
+    }
+
+    /// Keep a manifest until the commit.
+    pub fn hold(&mut self, reference: String, manifest: Manifest) {
+        self.manifests.push((reference, manifest));
+    }
+
+    /// How many manifests are kept.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.manifests.len()
+    }
+
+    /// Send the manifests.
+    pub fn commit(self) -> Result<()> {
+        for (reference, manifest) in self.manifests {
+            self.remote.push_manifest(&reference, &manifest.media_type, manifest.bytes)?;
+        }
+        Ok(())
+    }
+}
+
+/// Push what is not there, and return how many bytes were sent.
+async fn send(
+    to: &Repository,
+    blob: &Descriptor,
+    body: &Body,
+    options: &PushOptions,
+    progress: &LayerProgress,
+) -> Result<u64> {
+    // What is there with another size is damaged there: it is sent again.
+    if to.stat_blob(blob.digest).await? == Some(blob.size) {
+        return Ok(0);
+    }
+    if let Body::Download(from) = body
+        && to.same_registry(from)
+        && to.mount_blob(blob.digest, from).await?
+    {
+        return Ok(0);
+    }
+    to.push_blob(blob, body, options, |bytes| progress.add(bytes)).await?;
+    Ok(blob.size)
+}

@@ -1,0 +1,173 @@
+//! Believing a plugin's receipt, as far as the host's journal goes.
+
+use serde::Deserialize;
+
+use super::{Expectation, Place, Role};
+use crate::error::Result;
+use crate::image::{Digest, Image};
+use crate::output::Journal;
+use crate::plugin::bindings::writer;
+use crate::plugin::limits;
+use crate::plugin::state::violation;
+use crate::registry::Manifest;
+
+/// Believe a plugin's receipt as far as the journal goes. Errors name the rule that it broke: it
+/// names what the host never saw, or leaves out the config or a layer that was handed over.
+pub fn accept(
+    plugin: &str,
+    raw: writer::Receipt,
+    image: &Image,
+    journal: &Journal,
+) -> Result<(Vec<Expectation>, Vec<u8>)> {
+    if raw.state.len() > limits::RECEIPT_STATE {
+        let rule = format!("its receipt has more than {} bytes of state", limits::RECEIPT_STATE);
+        return Err(violation(plugin, rule));
+    }
+    if raw.expectations.len() > limits::RECEIPT_ITEMS {
+        return Err(violation(
+            plugin,
+            format!("its receipt names more than {} things", limits::RECEIPT_ITEMS),
+        ));
+    }
+    let refuse =
+        |what: &str, why: &str| Err(violation(plugin, format!("its receipt {what} {why}")));
+    let mut config = 0;
+    let mut layers = vec![0_u32; image.layers.len()];
+    let mut expectations = Vec::with_capacity(raw.expectations.len());
+    for raw in raw.expectations {
+        let mut expectation = from_guest(raw).map_err(|error| violation(plugin, error))?;
+        let subject = expectation.place.subject();
+        let seen = match &expectation.place {
+            Place::File { path } => journal.whole(path).map(|(size, digest)| (Some(size), digest)),
+            Place::Part { path, offset, .. } => expectation.size.and_then(|size| {
+                let digest = journal.written(path)?.extent(*offset, size)?;
+                Some((Some(size), Some(digest)))
+            }),
+            Place::Entry { path, .. } => journal.written(path).map(|_| (None, None)),
+            Place::Blob { digest } => {
+                journal.blob(*digest).map(|blob| (Some(blob.size), Some(*digest)))
+            }
+            Place::Manifest { reference } => journal
+                .manifest(reference)
+                .map(|manifest| (Some(manifest.bytes.len() as u64), Some(manifest.digest))),
+        };
+        let Some((size, digest)) = seen else {
+            return refuse(
+                &format!("names '{subject}',"),
+                "which the host never saw written or read",
+            );
+        };
+        if expectation.size.is_some_and(|named| Some(named) != size)
+            || expectation.digest.is_some_and(|named| Some(named) != digest)
+        {
+            return refuse(
+                &format!("names '{subject}'"),
+                "with another size or digest than was written",
+            );
+        }
+        (expectation.size, expectation.digest) = (size, digest);
+        match expectation.role {
+            Role::Config if digest == Some(image.id) => config += 1,
+            Role::Layer(index) => {
+                match (layers.get_mut(index as usize), image.layers.get(index as usize)) {
+                    (Some(count), Some(layer))
+                        if digest.is_some_and(|digest| {
+                            digest == layer.diff_id
+                                || Some(digest) == layer.digest
+                                || journal.diff_id(digest) == Some(layer.diff_id)
+                        }) =>
+                    {
+                        *count += 1;
+                    }
+                    _ => {
+                        return refuse(
+                            &format!("names '{subject}'"),
+                            "as a layer, which it is not",
+                        );
+                    }
+                }
+            }
+            Role::Config => {
+                return refuse(&format!("names '{subject}'"), "as the config, which it is not");
+            }
+            Role::Manifest | Role::Catalog | Role::Image => {}
+        }
+        expectations.push(expectation);
+    }
+    if config == 0 {
+        return refuse("leaves out", "the config");
+    }
+    if let Some(index) = layers.iter().position(|count| *count == 0) {
+        return refuse("leaves out", &format!("layer {} of {}", index + 1, layers.len()));
+    }
+    let named = |reference: &str| {
+        expectations.iter().any(
+            |one| matches!(&one.place, Place::Manifest { reference: named } if named == reference),
+        )
+    };
+    if let Some(reference) = journal.references().find(|reference| !named(reference)) {
+        return refuse("leaves out", &format!("the manifest '{reference}'"));
+    }
+    for expectation in &expectations {
+        if let Place::Manifest { reference } = &expectation.place
+            && !journal.manifest(reference).is_some_and(|manifest| fits(manifest, &expectations))
+        {
+            return refuse(
+                &format!("names '{reference}',"),
+                "a manifest that lists something else",
+            );
+        }
+    }
+    Ok((expectations, raw.state))
+}
+
+/// Whether a manifest lists exactly the config and the layers of the receipt, in order.
+fn fits(manifest: &Manifest, expectations: &[Expectation]) -> bool {
+    #[derive(Deserialize)]
+    struct Listed {
+        config: Blob,
+        layers: Vec<Blob>,
+    }
+    #[derive(Deserialize)]
+    struct Blob {
+        digest: Digest,
+        size: u64,
+    }
+    let Ok(listed) = serde_json::from_slice::<Listed>(&manifest.bytes) else { return false };
+    let named = |role: Role, blob: &Blob| {
+        expectations.iter().any(|expectation| {
+            expectation.role == role
+                && expectation.digest == Some(blob.digest)
+                && expectation.size == Some(blob.size)
+        })
+    };
+    let layers = expectations.iter().filter(|one| matches!(one.role, Role::Layer(_))).count();
+    named(Role::Config, &listed.config)
+        && listed.layers.len() == layers
+        && (0..).zip(&listed.layers).all(|(index, layer)| named(Role::Layer(index), layer))
+}
+
+fn from_guest(raw: writer::Expectation) -> Result<Expectation> {
+    Ok(Expectation {
+        role: match raw.role {
+            writer::Role::Config => Role::Config,
+            writer::Role::Layer(index) => Role::Layer(index),
+            writer::Role::Manifest => Role::Manifest,
+            writer::Role::Catalog => Role::Catalog,
+            writer::Role::Image => Role::Image,
+        },
+        place: match raw.place {
+            writer::Place::File(path) => Place::File { path },
+            writer::Place::Part(part) => {
+                Place::Part { path: part.path, member: part.member, offset: part.offset }
+            }
+            writer::Place::Entry(entry) => {
+                Place::Entry { path: entry.path, keys: entry.keys, value: entry.value }
+            }
+            writer::Place::Blob(digest) => Place::Blob { digest: digest.parse()? },
+            writer::Place::Manifest(reference) => Place::Manifest { reference },
+        },
+        size: raw.size,
+        digest: raw.digest.map(|text| text.parse()).transpose()?,
+    })
+}

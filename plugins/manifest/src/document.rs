@@ -1,0 +1,114 @@
+//! The document that names the config and the layers.
+
+use occystrap_plugin::types::{Descriptor, Manifest};
+use serde_json::{Map, Value, json};
+
+const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
+const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
+/// A manifest to be written.
+pub struct Document {
+    /// The source's, where it has one.
+    pub source: Option<Manifest>,
+    /// Every layer is as the source has it.
+    pub unchanged: bool,
+}
+
+impl Document {
+    /// The manifest of an image with this config and these layers, lowest first.
+    #[must_use]
+    pub fn render(self, config: &Descriptor, layers: &[Descriptor]) -> Manifest {
+        let old = match self.source {
+            Some(source) if self.unchanged => return source,
+            source => source,
+        };
+        let zstd = layers.iter().any(|layer| layer.media_type.ends_with("zstd"));
+        let was_oci = old.as_ref().is_some_and(|old| old.media_type == OCI);
+        let media_type = if zstd || was_oci { OCI } else { DOCKER };
+        let mut document = Map::new();
+        document.insert("schemaVersion".to_owned(), json!(2));
+        document.insert("mediaType".to_owned(), json!(media_type));
+        document.insert("config".to_owned(), named(config, config_type(media_type)));
+        let layers: Vec<Value> =
+            layers.iter().map(|layer| named(layer, layer_type(media_type, layer))).collect();
+        document.insert("layers".to_owned(), layers.into());
+        // What people have said about the image stays with it.
+        let old = old.and_then(|old| serde_json::from_slice::<Value>(&old.bytes).ok());
+        let annotations = old.as_ref().and_then(|old| old.get("annotations"));
+        if let Some(annotations) = annotations.filter(|_| media_type == OCI) {
+            document.insert("annotations".to_owned(), annotations.clone());
+        }
+        let bytes = serde_json::to_vec(&document).unwrap_or_default();
+        Manifest { media_type: media_type.to_owned(), bytes }
+    }
+}
+
+fn named(blob: &Descriptor, media_type: &str) -> Value {
+    json!({ "mediaType": media_type, "digest": blob.digest, "size": blob.size })
+}
+
+fn config_type(manifest: &str) -> &'static str {
+    match manifest {
+        OCI => "application/vnd.oci.image.config.v1+json",
+        _ => "application/vnd.docker.container.image.v1+json",
+    }
+}
+
+fn layer_type(manifest: &str, layer: &Descriptor) -> &'static str {
+    let is = |suffix: &str| layer.media_type.ends_with(suffix);
+    match (manifest, is("gzip"), is("zstd")) {
+        (OCI, true, _) => "application/vnd.oci.image.layer.v1.tar+gzip",
+        (OCI, _, true) => "application/vnd.oci.image.layer.v1.tar+zstd",
+        (OCI, _, _) => "application/vnd.oci.image.layer.v1.tar",
+        (_, true, _) => "application/vnd.docker.image.rootfs.diff.tar.gzip",
+        (_, _, _) => "application/vnd.docker.image.rootfs.diff.tar",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blob(media_type: &str) -> Descriptor {
+        Descriptor { digest: "sha256:00".to_owned(), size: 7, media_type: media_type.to_owned() }
+    }
+
+    fn render(source: Option<Manifest>, unchanged: bool, layer: &str) -> Manifest {
+        Document { source, unchanged }.render(&blob("config"), &[blob(layer)])
+    }
+
+    fn source(media_type: &str) -> Option<Manifest> {
+        let bytes = br#"{"annotations":{"a":"b"},"odd":  "spacing"}"#.to_vec();
+        Some(Manifest { media_type: media_type.to_owned(), bytes })
+    }
+
+    #[test]
+    fn an_unchanged_image_keeps_its_bytes() {
+        let kept = render(source(DOCKER), true, "x+gzip");
+        assert_eq!((kept.media_type.as_str(), kept.bytes), (DOCKER, source("").unwrap().bytes));
+    }
+
+    #[test]
+    fn media_types_follow_the_source_and_zstd() {
+        for (from, layer, manifest, expected) in [
+            (None, "a.tar+gzip", DOCKER, "application/vnd.docker.image.rootfs.diff.tar.gzip"),
+            (
+                source(DOCKER),
+                "a.tar.gzip",
+                DOCKER,
+                "application/vnd.docker.image.rootfs.diff.tar.gzip",
+            ),
+            (source(DOCKER), "a.tar+zstd", OCI, "application/vnd.oci.image.layer.v1.tar+zstd"),
+            (source(OCI), "a.tar.gzip", OCI, "application/vnd.oci.image.layer.v1.tar+gzip"),
+            (source(OCI), "a.tar", OCI, "application/vnd.oci.image.layer.v1.tar"),
+        ] {
+            let annotated = manifest == OCI && from.is_some();
+            let made = render(from, false, layer);
+            let document: Value = serde_json::from_slice(&made.bytes).unwrap();
+            assert_eq!(document["mediaType"], manifest);
+            assert_eq!(made.media_type, manifest);
+            assert_eq!(document["layers"][0]["mediaType"], expected);
+            assert_eq!(document.get("annotations").is_some(), annotated);
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Which form each layer takes.
+
+use occystrap_plugin::writer::{Error, Form, LayerSummary};
+
+/// What the user wants of compression.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// Leave what is compressed as it is, and gzip what is plain.
+    Keep,
+    /// Everything in gzip.
+    Gzip,
+    /// Everything in zstd.
+    Zstd,
+}
+
+impl Compression {
+    /// The value of the option `compression`.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        match text {
+            "" => Ok(Self::Keep),
+            "gzip" => Ok(Self::Gzip),
+            "zstd" => Ok(Self::Zstd),
+            _ => Err(Error::InvalidOption("compression".to_owned())),
+        }
+    }
+}
+
+/// The form of a layer. One that is as it must be already keeps its bytes.
+#[must_use]
+pub fn form(layer: &LayerSummary, wanted: Compression) -> Form {
+    let is = |suffix: &str| layer.media_type.ends_with(suffix);
+    let (gzip, zstd) = (is("gzip"), is("zstd"));
+    match wanted {
+        Compression::Gzip if !gzip => Form::Gzip,
+        Compression::Zstd if !zstd => Form::Zstd,
+        Compression::Keep if !gzip && !zstd => Form::Gzip,
+        _ => Form::Stored,
+    }
+}
