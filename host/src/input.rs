@@ -3,9 +3,11 @@
 pub mod archive;
 pub mod directory;
 pub mod docker_save;
+pub mod member_table;
 pub mod members;
 pub mod oci_layout;
 pub mod registry;
+pub mod tar_headers;
 pub mod tar_index;
 
 use std::path::PathBuf;

@@ -7,6 +7,7 @@
 mod support {
     pub mod bystander;
     pub mod cli;
+    pub mod engine;
     pub mod hostile;
     pub mod image;
     pub mod push;
@@ -23,6 +24,7 @@ mod bad_registry;
 mod cli;
 mod corruption;
 mod directory;
+mod engine_client;
 mod flip;
 mod hostile_verify;
 mod hostile_write;

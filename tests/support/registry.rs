@@ -217,7 +217,7 @@ impl Drop for Registry {
     }
 }
 
-type Reply = Response<UnsyncBoxBody<Bytes, std::io::Error>>;
+pub(super) type Reply = Response<UnsyncBoxBody<Bytes, std::io::Error>>;
 
 async fn accept(
     listener: TcpListener,
@@ -267,7 +267,7 @@ async fn serve(
 }
 
 /// What is to be sent.
-struct Plan {
+pub(super) struct Plan {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: Bytes,
@@ -284,7 +284,11 @@ enum Ending {
 }
 
 impl Plan {
-    fn new(status: u16, headers: Vec<(&'static str, String)>, body: impl Into<Bytes>) -> Self {
+    pub(super) fn new(
+        status: u16,
+        headers: Vec<(&'static str, String)>,
+        body: impl Into<Bytes>,
+    ) -> Self {
         let body = body.into();
         Self { status, headers, length: Some(body.len() as u64), body, ending: Ending::Whole }
     }
@@ -295,7 +299,7 @@ impl Plan {
         Self::new(status, vec![("content-type", "application/json".into())], body)
     }
 
-    fn spoil(mut self, fault: Option<Fault>) -> Self {
+    pub(super) fn spoil(mut self, fault: Option<Fault>) -> Self {
         match fault {
             None | Some(Fault::Delay(_) | Fault::IgnoreRange) => {}
             Some(Fault::Status(status, headers)) => {
@@ -330,7 +334,7 @@ impl Plan {
         self
     }
 
-    fn reply(self, head: bool) -> Reply {
+    pub(super) fn reply(self, head: bool) -> Reply {
         let mut reply = Response::builder().status(self.status);
         for (name, value) in &self.headers {
             reply = reply.header(*name, value);
