@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::image::Image;
@@ -192,13 +193,14 @@ pub fn subject(
     text: &str,
     catalog: &Catalog,
     client: impl FnOnce(&Uri) -> Result<Client>,
+    cancel: &Cancel,
 ) -> Result<Subject> {
     // `dir:PATH` is a URI as well; any other word without `://` is a file.
     let short = |uri: &Uri| matches!(uri.scheme.as_str(), "dir" | "tar");
     if !text.contains("://") && !Uri::parse(text).is_ok_and(|uri| short(&uri)) {
         let receipt = Receipt::read(text.as_ref())?;
         let uri = Uri::parse(&receipt.destination)?;
-        let target = Target::parse(&uri, catalog, client)?;
+        let target = Target::parse(&uri, catalog, client, cancel)?;
         if target.plugin.sha256() != receipt.plugin.sha256 {
             tracing::warn!(
                 "the receipt is of plugin '{}' {}, this is {}",

@@ -47,9 +47,8 @@ pub fn run(
         }
         Command::Verify(Verify { target, fast }) => {
             let context = context(&global, false, cancel, runtime, progress)?;
-            let subject = pipeline::subject(&target, &catalog(&global)?, |uri| {
-                client(&global, uri, &context.cancel)
-            })?;
+            let client = |uri: &Uri| client(&global, uri, &context.cancel);
+            let subject = pipeline::subject(&target, &catalog(&global)?, client, &context.cancel)?;
             let level = if fast { Level::Fast } else { Level::Full };
             let run = pipeline::verify_subject(&subject, level, &context);
             report(&run, &global, out, err).map_err(printed)?;
@@ -101,7 +100,7 @@ fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipe
     let source = Source::parse(&uri, &platform, |uri| client(global, uri, &context.cancel))?;
     let destination = Uri::parse(&process.destination)?;
     let client = |uri: &Uri| client(global, uri, &context.cancel);
-    let target = Target::parse(&destination, &catalog(global)?, client)?
+    let target = Target::parse(&destination, &catalog(global)?, client, &context.cancel)?
         .with_default("compression", global.compression.map(CompressionName::name));
     Ok(pipeline::Process {
         source,

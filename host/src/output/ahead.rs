@@ -5,7 +5,8 @@
 //! takes as it is. For a single file, layers are written one after the other, and only downloads
 //! run ahead: the layer whose turn it is keeps two cores busy already. For a registry, what goes as
 //! it is stored goes straight from the source; the rest is converted one layer after the other,
-//! each on all cores, while those before it are on their way.
+//! each on all cores, while those before it are on their way. For an engine, layers go in turn: it is what all wait
+//! for.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -43,6 +44,7 @@ pub fn start(taken: Vec<Taken>, to: &Grant, context: &Context) -> Vec<LayerBlob>
         Grant::Storage(file) if file.file_name().is_some() => in_turn(taken, context),
         Grant::Storage(directory) => moved(taken, directory, context),
         Grant::Repository(_) => converted(taken, context),
+        Grant::Engine(_) => in_turn(taken, context),
     }
 }
 

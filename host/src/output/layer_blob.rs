@@ -10,6 +10,8 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
 use super::ahead::Taken;
+use super::destination::Destination;
+use super::engine::Loading;
 use super::sink::{FileSink, SinkError};
 use super::staging::Unnamed;
 use crate::blob::feed::FeedReader;
@@ -68,11 +70,14 @@ impl LayerBlob {
     }
 
     /// What it is. Moves it to a file when that is what it takes to know.
-    pub fn descriptor(
-        &mut self,
-        scratch: impl FnOnce() -> std::io::Result<Unnamed>,
-    ) -> Result<Descriptor> {
-        let (_, moved) = self.ready(scratch)?;
+    /// `near` is where files can take a name later, where the destination has such a place.
+    pub fn descriptor(&mut self, near: Option<&Destination>) -> Result<Descriptor> {
+        if let Some(section) = self.plain() {
+            let media_type = Compression::None.layer_media_type().to_owned();
+            let (digest, size) = (self.taken.layer.diff_id, section.size);
+            return Ok(Descriptor { media_type, digest, size });
+        }
+        let (_, moved) = self.ready(near)?;
         let (size, digest) = (moved.size, moved.digest);
         let media_type = match self.taken.form {
             Form::Stored => self.taken.layer.media_type.clone(),
@@ -83,13 +88,8 @@ impl LayerBlob {
     }
 
     /// Some of its bytes.
-    pub fn read(
-        &mut self,
-        offset: u64,
-        len: usize,
-        scratch: impl FnOnce() -> std::io::Result<Unnamed>,
-    ) -> Result<Vec<u8>> {
-        let (file, moved) = self.ready(scratch)?;
+    pub fn read(&mut self, offset: u64, len: usize, near: Option<&Destination>) -> Result<Vec<u8>> {
+        let (file, moved) = self.ready(near)?;
         let len = moved.size.saturating_sub(offset).min(len as u64) as usize;
         let mut bytes = vec![0; len];
         file.file().read_exact_at(&mut bytes, offset).map_err(|cause| scratch_failed(&cause))?;
@@ -146,8 +146,8 @@ impl LayerBlob {
                 layer.content.clone(),
             ));
         }
-        let folder = self.context.temp_dir.clone();
-        let blob = self.descriptor(|| temporary(&folder))?;
+        self.ready(None)?;
+        let blob = self.descriptor(None)?;
         match self.state {
             State::Ready(ready) => {
                 let file = ready.0.into_file().map_err(|cause| scratch_failed(&cause))?;
@@ -158,10 +158,41 @@ impl LayerBlob {
         }
     }
 
-    fn ready(&mut self, scratch: impl FnOnce() -> std::io::Result<Unnamed>) -> Result<&Ready> {
+    /// Send it to an engine.
+    pub fn send(&mut self, load: &mut Loading, near: Option<&Destination>) -> Result<Moved> {
+        let place = self.taken.layer.place.clone();
+        let (section, digest) = match self.plain() {
+            Some(section) => (section.clone(), self.taken.layer.diff_id),
+            None => {
+                let (file, moved) = self.ready(near)?;
+                let file = file.file().try_clone().map_err(|cause| scratch_failed(&cause))?;
+                (Section { file: Arc::new(file), offset: 0, size: moved.size }, moved.digest)
+            }
+        };
+        self.state = State::Spent;
+        load.splice(&section, digest, &place)?;
+        self.taken.progress.finish();
+        Ok(Moved { size: section.size, digest })
+    }
+
+    /// The layer as it lies in a file, where that is what is wanted and nobody has begun to move it.
+    fn plain(&self) -> Option<&Section> {
+        let plain = self.taken.form == Form::Uncompressed
+            && self.taken.layer.media_type == Compression::None.layer_media_type();
+        match (&self.state, &self.taken.layer.content) {
+            (State::Waiting(None), Content::File(section)) if plain => Some(section),
+            _ => None,
+        }
+    }
+
+    fn ready(&mut self, near: Option<&Destination>) -> Result<&Ready> {
         let ready = match std::mem::replace(&mut self.state, State::Spent) {
             State::Waiting(feed) => {
-                let file = scratch().map_err(|cause| scratch_failed(&cause))?;
+                let file = match near {
+                    Some(destination) => Unnamed::create(destination.dir()),
+                    None => temporary(&self.context.temp_dir),
+                };
+                let file = file.map_err(|cause| scratch_failed(&cause))?;
                 let moved = self.fetch(feed, &file, 0)?;
                 Box::new((file, moved))
             }
@@ -223,7 +254,7 @@ pub(super) fn move_layer(
 }
 
 /// A file in a temporary folder.
-pub(crate) fn temporary(folder: &Path) -> std::io::Result<Unnamed> {
+pub(super) fn temporary(folder: &Path) -> std::io::Result<Unnamed> {
     let folder = Dir::open_ambient_dir(folder, ambient_authority())?;
     Unnamed::create(&Arc::new(folder))
 }
@@ -266,5 +297,7 @@ fn sink_failed(cause: SinkError) -> Error {
         SinkError::Io(cause) => Error::destination(format!("cannot write: {}", io_reason(&cause))),
         SinkError::State => Error::new(Kind::Plugin, "a sink was used out of order"),
         SinkError::Quota => Error::new(Kind::Plugin, "a file was written in too many pieces"),
+        SinkError::Unsupported => Error::new(Kind::Plugin, "a sink cannot do that"),
+        SinkError::Failed(error) => error,
     }
 }

@@ -39,6 +39,8 @@ pub enum Kind {
     TaggedDirectory,
     /// A repository of a registry and a tag.
     Repository,
+    /// The name of an image in a container engine.
+    Engine,
 }
 
 impl Kind {
@@ -49,6 +51,7 @@ impl Kind {
             Self::Directory | Self::File => "PATH",
             Self::TaggedDirectory => "PATH[:TAG]",
             Self::Repository => "HOST[:PORT]/IMAGE[:TAG]",
+            Self::Engine => "IMAGE[:TAG]",
         }
     }
 }
@@ -145,6 +148,7 @@ pub fn check(raw: writer::Description, plugin: &str) -> Result<Description> {
             writer::Destination::File => Kind::File,
             writer::Destination::TaggedDirectory => Kind::TaggedDirectory,
             writer::Destination::Repository => Kind::Repository,
+            writer::Destination::Engine => Kind::Engine,
         },
         options: options.collect(),
         name: raw.name,

@@ -47,6 +47,13 @@ pub fn accept(
             Place::Blob { digest } => {
                 journal.blob(*digest).map(|blob| (Some(blob.size), Some(*digest)))
             }
+            Place::Image { name } => journal
+                .loaded(name)
+                .map(|contents| (Some(contents.config.1), Some(contents.config.0))),
+            Place::ImageLayer { image, index } => journal
+                .loaded(image)
+                .and_then(|contents| contents.layers.get(*index as usize))
+                .map(|(digest, size)| (Some(*size), Some(*digest))),
             Place::Manifest { reference } => journal
                 .manifest(reference)
                 .map(|manifest| (Some(manifest.bytes.len() as u64), Some(manifest.digest))),
@@ -108,6 +115,14 @@ pub fn accept(
     if let Some(reference) = journal.references().find(|reference| !named(reference)) {
         return refuse("leaves out", &format!("the manifest '{reference}'"));
     }
+    if let Some(contents) = journal.contents() {
+        let diff_ids = image.layers.iter().map(|layer| layer.diff_id);
+        if contents.config.0 != image.id
+            || !contents.layers.iter().map(|(digest, _)| *digest).eq(diff_ids)
+        {
+            return refuse("is about another image than", "the one that it loads");
+        }
+    }
     for expectation in &expectations {
         if let Place::Manifest { reference } = &expectation.place
             && !journal.manifest(reference).is_some_and(|manifest| fits(manifest, &expectations))
@@ -166,6 +181,10 @@ fn from_guest(raw: writer::Expectation) -> Result<Expectation> {
             }
             writer::Place::Blob(digest) => Place::Blob { digest: digest.parse()? },
             writer::Place::Manifest(reference) => Place::Manifest { reference },
+            writer::Place::Image(name) => Place::Image { name },
+            writer::Place::ImageLayer(layer) => {
+                Place::ImageLayer { image: layer.image, index: layer.index }
+            }
         },
         size: raw.size,
         digest: raw.digest.map(|text| text.parse()).transpose()?,

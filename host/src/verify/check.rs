@@ -162,7 +162,7 @@ impl Checker<'_> {
                 }
             }
             Place::Entry { path, keys, value } => self.check_entry(path, keys, value, &mut object),
-            Place::Blob { .. } | Place::Manifest { .. } => object.misplaced(),
+            _ => object.misplaced(),
         }
         object
     }

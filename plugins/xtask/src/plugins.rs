@@ -26,7 +26,12 @@ struct Set {
 /// The binary's own, and the one that its tests are attacked with.
 const SETS: [Set; 2] = [
     Set {
-        crates: &[("dir", "plugins/dir"), ("registry", "plugins/registry"), ("tar", "plugins/tar")],
+        crates: &[
+            ("dir", "plugins/dir"),
+            ("docker", "plugins/docker"),
+            ("registry", "plugins/registry"),
+            ("tar", "plugins/tar"),
+        ],
         home: "host/plugins",
         lock: "plugins.lock",
     },
