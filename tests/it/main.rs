@@ -15,6 +15,7 @@ mod support {
     pub mod registry_auth;
     pub mod registry_fault;
     pub mod registry_tls;
+    pub mod registry_upload;
     pub mod shape;
 }
 
@@ -37,5 +38,8 @@ mod registry_auth;
 mod registry_blob;
 mod registry_client;
 mod registry_manifest;
+mod registry_push;
+mod registry_push_manifest;
+mod registry_push_trouble;
 mod shapes;
 mod truncated;
