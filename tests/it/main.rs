@@ -17,6 +17,7 @@ mod support {
     pub mod registry_tls;
     pub mod registry_upload;
     pub mod shape;
+    pub mod token_server;
 }
 
 mod bad_archive;
@@ -32,6 +33,7 @@ mod no_room;
 mod platform;
 mod plugins_lock;
 mod real_login;
+mod real_push;
 mod real_reader;
 mod real_registry;
 mod registry_auth;
