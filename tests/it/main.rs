@@ -16,7 +16,9 @@ mod support {
     pub mod registry_auth;
     pub mod registry_fault;
     pub mod registry_tls;
+    pub mod registry_upload;
     pub mod shape;
+    pub mod token_server;
 }
 
 mod bad_archive;
@@ -33,11 +35,15 @@ mod no_room;
 mod platform;
 mod plugins_lock;
 mod real_login;
+mod real_push;
 mod real_reader;
 mod real_registry;
 mod registry_auth;
 mod registry_blob;
 mod registry_client;
 mod registry_manifest;
+mod registry_push;
+mod registry_push_manifest;
+mod registry_push_trouble;
 mod shapes;
 mod truncated;
