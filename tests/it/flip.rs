@@ -37,6 +37,7 @@ impl Verifier {
             counters: Arc::default(),
             parallel: 1,
             temp_dir: std::env::temp_dir(),
+            spool: std::env::temp_dir(),
             durable: false,
         };
         pipeline::verify_subject(&self.subject, level, &context).exit_code(true)

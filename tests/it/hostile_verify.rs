@@ -92,6 +92,7 @@ fn loops_end_when_their_time_is_up() {
         counters: Arc::default(),
         parallel: 1,
         temp_dir: std::env::temp_dir(),
+        spool: std::env::temp_dir(),
         durable: false,
     };
     let arena = written("verify-loop");

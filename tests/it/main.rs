@@ -12,6 +12,7 @@ mod support {
     pub mod image;
     pub mod push;
     pub mod real;
+    pub mod real_engine;
     pub mod registry;
     pub mod registry_auth;
     pub mod registry_fault;
@@ -32,6 +33,7 @@ mod interrupt;
 mod no_room;
 mod platform;
 mod plugins_lock;
+mod real_engine;
 mod real_login;
 mod real_reader;
 mod real_registry;

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Semaphore;
 
 use super::destination::Destination;
-use super::layer_blob::{Form, LayerBlob, Ready, move_layer};
+use super::layer_blob::{Form, LayerBlob, Ready, adopt_own, move_layer};
 use super::staging::Unnamed;
 use crate::blob::feed::{Feed, FeedReader, Turns};
 use crate::blob::stored::descriptor;
@@ -91,6 +91,9 @@ fn fetch(
     destination: &Destination,
     context: &Context,
 ) -> Result<Ready> {
+    if let Some(ready) = adopt_own(taken, destination.dir()) {
+        return Ok(ready);
+    }
     let file = Unnamed::create(destination.dir()).map_err(|cause| {
         Error::io(Kind::Destination, "create a file in", destination.folder().display(), &cause)
     })?;

@@ -93,6 +93,20 @@ pub fn write(image: &Image, source: &str, target: &Target, context: &Context) ->
 }
 
 impl Target {
+    /// The nearest folder of the destination's file system that exists. A directory that is missing
+    /// will be made there.
+    #[must_use]
+    pub fn spool(&self) -> Option<PathBuf> {
+        let folder = match self.plugin.description().destination {
+            Kind::Directory => self.path.as_path(),
+            Kind::File => self.path.parent()?,
+        };
+        let here = std::path::Path::new("");
+        let mut folders =
+            folder.ancestors().map(|path| if path == here { ".".as_ref() } else { path });
+        folders.find(|path| path.is_dir()).map(std::path::Path::to_owned)
+    }
+
     /// Writes that nobody sees yet. Makes a directory that is missing, and takes it away again when
     /// nothing was put into it.
     pub fn stage(&self, durable: bool) -> Result<Staging> {
