@@ -25,6 +25,7 @@ mod bad_registry;
 mod cli;
 mod corruption;
 mod directory;
+mod docker_source;
 mod engine_client;
 mod flip;
 mod hostile_verify;
