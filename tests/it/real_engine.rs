@@ -91,7 +91,10 @@ fn what_is_cut_or_damaged_is_not_loaded() {
         run(async {
             // All of it was written, and then somebody pressed Ctrl-C.
             let mut load = engine.client().load(&tokio::runtime::Handle::current());
-            load.write(Bytes::from(ours.clone())).await.unwrap();
+            for piece in ours.chunks(10_000) {
+                load.write(Bytes::copy_from_slice(piece)).await.unwrap();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(500)).await;
             drop(load);
             tokio::time::sleep(std::time::Duration::from_millis(500)).await;
         });
