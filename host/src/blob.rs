@@ -4,10 +4,12 @@
 
 pub mod decoder;
 pub mod feed;
+pub mod spooled;
 pub mod stored;
 pub mod transfer;
 
 pub use decoder::Decoder;
+pub use spooled::Spooled;
 pub use stored::Stored;
 pub(crate) use transfer::write_error;
 pub use transfer::{Moved, as_stored, uncompressed};

@@ -2,6 +2,7 @@
 
 pub mod archive;
 pub mod directory;
+pub mod docker;
 pub mod docker_save;
 pub mod member_table;
 pub mod members;
@@ -32,10 +33,11 @@ enum Kind {
     Registry { reference: Reference, client: Client },
     Archive { path: PathBuf, image: Option<ImageName> },
     Directory { path: PathBuf, image: Option<ImageName> },
+    Docker { asked: docker::Asked, socket: Option<String> },
 }
 
 /// Schemes that 0.4.17 read, or the design names, and this version does not yet.
-const NOT_YET: [&str; 4] = ["docker", "dockerpush", "quay", "oci-layout"];
+const NOT_YET: [&str; 3] = ["dockerpush", "quay", "oci-layout"];
 
 impl Source {
     /// Check a source URI. `client` makes the registry client where one is needed, from the
@@ -68,13 +70,18 @@ impl Source {
                     Kind::Directory { path, image }
                 }
             }
+            "docker" => {
+                uri.check_options("source", &["socket", "os", "arch", "architecture", "variant"])?;
+                let asked = docker::Asked::parse(uri)?;
+                Kind::Docker { asked, socket: uri.option("socket").map(str::to_owned) }
+            }
             scheme if NOT_YET.contains(&scheme) => {
                 return Err(Error::usage(format!("source '{scheme}://' is not yet supported"))
-                    .hint("this version reads registry://, tar:// and dir://"));
+                    .hint("this version reads registry://, docker://, tar:// and dir://"));
             }
             scheme => {
                 return Err(Error::usage(format!("unknown source '{scheme}://'"))
-                    .hint("sources are registry://, tar:// and dir://"));
+                    .hint("sources are registry://, docker://, tar:// and dir://"));
             }
         };
         Ok(Self { display: uri.display(), kind, platform })
@@ -86,6 +93,9 @@ impl Source {
             Kind::Registry { reference, client } => {
                 let fetch = registry::open(reference, client, &self.platform, context);
                 context.runtime.block_on(fetch).map(|image| vec![image])
+            }
+            Kind::Docker { asked, socket } => {
+                docker::open(asked, socket.as_deref(), context).map(|image| vec![image])
             }
             Kind::Archive { path, image } => {
                 let images = archive::open(path, &self.platform, context)?;

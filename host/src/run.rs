@@ -39,9 +39,12 @@ pub fn run(
         |cause: io::Error| Error::io(Kind::Destination, "write to", "standard output", &cause);
     match command {
         Command::Process(process) => {
-            let context = context(&global, process.fsync, cancel, runtime, progress)?;
-            let run = prepare(&global, &process, &context)
-                .map(|request| pipeline::process(&request, &context))?;
+            let mut context = context(&global, process.fsync, cancel, runtime, progress)?;
+            let request = prepare(&global, &process, &context)?;
+            if let Some(folder) = request.target.spool() {
+                context.spool = folder;
+            }
+            let run = pipeline::process(&request, &context);
             report(&run, &global, out, err).map_err(printed)?;
             Ok(run.exit_code(process.strict))
         }
@@ -158,6 +161,7 @@ fn context(
         progress: progress.clone(),
         counters: Arc::new(Counters::default()),
         parallel: global.parallel.into(),
+        spool: temp_dir.clone(),
         temp_dir,
         durable,
     })

@@ -132,6 +132,8 @@ fn what_is_given_up_is_not_loaded() {
         run(async {
             let mut load = load(&engine);
             write(&mut load, pieces).await.unwrap();
+            // What was let go arrives.
+            tokio::time::sleep(Duration::from_millis(100)).await;
             drop(load);
             tokio::time::sleep(Duration::from_millis(100)).await;
         });

@@ -44,7 +44,7 @@ pub fn file(bytes: &[u8]) -> Body {
     file.write_all(b"before").unwrap();
     file.write_all(bytes).unwrap();
     file.write_all(b"after").unwrap();
-    Body::File(Section { file: file.into(), offset: 6, size: bytes.len() as u64 })
+    Body::File(Section::new(file.into(), 6, bytes.len() as u64))
 }
 
 /// Pushes to `a/b` in a task of its own, as the pipeline does.
@@ -264,7 +264,7 @@ fn a_source_that_is_gone_is_the_error() {
     let file = tempfile::tempfile().unwrap();
     file.set_len(10).unwrap();
     let what = descriptor(LAYER);
-    let section = Section { file: file.into(), offset: 0, size: what.size };
+    let section = Section::new(file.into(), 0, what.size);
     let error = push_body(&pusher, &registry, &what, Body::File(section), WHOLE).unwrap_err();
     assert!(error.to_string().contains("the file ends before its 21 bytes"), "{error}");
     let body = Body::Bytes(Bytes::from_static(b"short"));

@@ -54,7 +54,7 @@ pub fn as_stored(
     let moved: Moved = copy().map_err(|why: Failure| why.of(layer))?;
     stored.finish().map_err(|cause| from_io(cause, &layer.place))?;
     let file = file.try_clone().map_err(|cause| write_error(file, &cause))?;
-    let section = Section { file: file.into(), offset, size: moved.size };
+    let section = Section::new(file.into(), offset, moved.size);
     let written = Layer { content: Content::File(section.clone()), digest: None, ..layer.clone() };
     let again = Stored::section(section, layer.place.clone(), cancel);
     let plain = decode(&written, again, None, 0).map_err(|why| why.of(layer))?;

@@ -110,13 +110,19 @@ impl Engine {
         Inspected::new(raw, &format!("{}: {what}", self.place)).map(Some)
     }
 
+    /// The error for an image that it does not have.
+    #[must_use]
+    pub fn absent(&self, image: &str) -> Error {
+        absent(image, &self.place)
+    }
+
     /// Start to export an image, as `docker save` does. Errors: as [`Self::inspect`], and
     /// [`Kind::NotFound`].
     pub async fn export(&self, image: &str) -> Result<Export> {
         check_name(image)?;
         let response = self.call(Method::GET, &format!("images/{image}/get"), &[], WORKING).await?;
         if response.status() == StatusCode::NOT_FOUND {
-            return Err(absent(image, &self.place));
+            return Err(self.absent(image));
         }
         let response = self.expect(response, &format!("export of '{image}'")).await?;
         Ok(Export::new(response, self.clone()))
@@ -137,7 +143,7 @@ impl Engine {
         let path = format!("images/{image}/tag");
         let response = self.call(Method::POST, &path, &query, LOOKING).await?;
         if response.status() == StatusCode::NOT_FOUND {
-            return Err(absent(image, &self.place));
+            return Err(self.absent(image));
         }
         self.expect(response, &format!("tagging '{image}' as '{name}'")).await.map(drop)
     }
@@ -245,7 +251,7 @@ impl Engine {
 
 /// What an engine may be asked for: a name, with tag or digest, or an ID. Anything else could lead
 /// to another call than the one that was meant.
-pub(super) fn check_name(image: &str) -> Result<()> {
+pub(crate) fn check_name(image: &str) -> Result<()> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
     let fits = !image.is_empty()
         && image.len() <= LONGEST_NAME

@@ -47,7 +47,7 @@ pub fn index(path: &Path, context: &Context) -> Result<TarIndex> {
     if metadata.len() == 0 {
         return Err(Error::source(format!("{place} is empty")));
     }
-    let whole = Section { file: Arc::new(file), offset: 0, size: metadata.len() };
+    let whole = Section::new(Arc::new(file), 0, metadata.len());
     let file = match compression(&whole, &place)? {
         Compression::None => whole.file,
         compressed => Arc::new(decompress(&whole.file, compressed, &place, context)?),

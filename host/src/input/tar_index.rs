@@ -92,10 +92,7 @@ impl TarIndex {
 impl Members for TarIndex {
     fn section(&self, name: &str) -> Result<Option<Section>> {
         let found = self.members.find(name)?;
-        Ok(found.map(|(offset, size)| {
-            let file = Arc::clone(&self.file);
-            Section { file, offset: *offset, size: *size }
-        }))
+        Ok(found.map(|(offset, size)| Section::new(Arc::clone(&self.file), *offset, *size)))
     }
 
     fn place(&self) -> &str {

@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use super::destination::Destination;
 use super::grant::Grant;
-use super::layer_blob::{Form, LayerBlob, Ready, move_layer, temporary};
+use super::layer_blob::{Form, LayerBlob, Ready, adopt_own, move_layer, temporary};
 use super::staging::Unnamed;
 use crate::blob::feed::{Feed, FeedReader, Turns};
 use crate::blob::stored::descriptor;
@@ -95,6 +95,9 @@ fn fetch(
     destination: &Destination,
     context: &Context,
 ) -> Result<Ready> {
+    if let Some(ready) = adopt_own(taken, destination.dir()) {
+        return Ok(ready);
+    }
     let file = Unnamed::create(destination.dir()).map_err(|cause| {
         Error::io(Kind::Destination, "create a file in", destination.folder().display(), &cause)
     })?;

@@ -77,7 +77,7 @@ impl Archive {
                     block.extend_from_slice(&bytes[..taken]);
                     taken
                 }
-                Next::Content { bytes: have, name, .. } if have.len() as u64 >= LARGEST_OWN => {
+                Next::Content { size, name, .. } if *size > LARGEST_OWN => {
                     let why = format!("'{name}' has more than {LARGEST_OWN} bytes and is no blob");
                     return Err(odd(&why));
                 }
@@ -282,7 +282,7 @@ mod tests {
             (GOOD.replace("app:1", "app:2"), "names the image 'app:2'"),
             (GOOD.replace("\"app:1\"", "\"app:1\",\"busybox:latest\""), "busybox:latest"),
             (GOOD.replace(",\"b/layer.tar\"", ""), "'b/layer.tar' is no part"),
-            (GOOD.replace("\"a/layer.tar\"", "\"manifest.json\""), "not one of the image's blobs"),
+            (GOOD.replace("[\"a/", "[\"manifest.json\",\"a/"), "not one of the image's blobs"),
             (GOOD.replace("}]", "},{}]"), "not one image's"),
             ("[]".to_owned(), "not one image's"),
         ] {

@@ -1,6 +1,6 @@
 //! Where an image goes: what a destination URI names, checked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::destination::Destination;
 use super::engine::Named;
@@ -109,6 +109,21 @@ impl Target {
             None => tracing::warn!("--{name} means nothing to '{}'", self.display),
         }
         self
+    }
+
+    /// The nearest folder of the destination's file system that exists, where it has one: what is
+    /// written there can become part of the destination without being copied.
+    #[must_use]
+    pub fn spool(&self) -> Option<PathBuf> {
+        let folder = match &self.place {
+            Place::Directory(path) | Place::TaggedDirectory(path, _) => path.as_path(),
+            Place::File(path) => path.parent()?,
+            Place::Repository(..) | Place::Engine(..) => return None,
+        };
+        let here = Path::new("");
+        let mut folders =
+            folder.ancestors().map(|path| if path == here { Path::new(".") } else { path });
+        folders.find(|path| path.is_dir()).map(Path::to_owned)
     }
 
     /// Writes that nobody sees yet. Makes a directory that is missing, and takes it away again when

@@ -1,0 +1,227 @@
+//! An image archive that comes as one stream: taken apart as it arrives, and hashed while it passes.
+//!
+//! Where a manifest is, and what it names, is only known at the end of such a stream. Small
+//! documents stay in memory; everything else goes, once, to a file without a name of its own,
+//! which an output can take over. What it refuses is what the index of a file refuses: see
+//! [`super::super::member_table`] and [`super::super::tar_headers`].
+
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+
+use crate::blob::{Spooled, from_io, transfer};
+use crate::cancel::Cancel;
+use crate::error::{Error, Kind, Result};
+use crate::image::config::LARGEST_CONFIG;
+use crate::image::{MOST_LAYERS, Section};
+use crate::input::member_table::MemberTable;
+use crate::input::members::Members;
+use crate::input::tar_headers::{BLOCK, Entry, Headers, Step};
+use crate::output::staging::Unnamed;
+
+/// All documents that are kept in memory: a config as large as it may be, and many small ones.
+/// Those that come later go to files.
+const MOST_IN_MEMORY: u64 = 16 * 1024 * 1024;
+
+/// A plain tar has at least two blocks. What is shorter (`VERSION` files, layers without bytes) is
+/// not worth a file.
+const TINY: u64 = 2 * BLOCK;
+
+/// Files that are open at once. Engines export all platforms of an image that they have.
+const MOST_FILES: usize = 2 * MOST_LAYERS;
+
+/// What may follow the end of an archive and is read for politeness: the rest of a record.
+const TRAILER: u64 = 64 * 1024;
+
+/// The members of such an archive.
+pub struct Spool {
+    members: MemberTable<Content>,
+    folder: Folder,
+}
+
+enum Content {
+    Memory(Bytes),
+    File(Section),
+}
+
+/// Where the files are.
+struct Folder {
+    directory: Arc<Dir>,
+    path: PathBuf,
+    files: usize,
+    in_memory: u64,
+}
+
+impl Spool {
+    /// Read an archive to its end. Files go to `folder`; `place` is named in errors. Errors when
+    /// the archive is damaged or ends too early, and as `from` does.
+    pub fn read(from: &mut dyn Read, place: &str, folder: &Path, cancel: &Cancel) -> Result<Self> {
+        let directory = Dir::open_ambient_dir(folder, ambient_authority()).map_err(|cause| {
+            Error::io(Kind::Destination, "open the folder", folder.display(), &cause)
+        })?;
+        let (directory, path) = (Arc::new(directory), folder.to_owned());
+        let folder = Folder { directory, path, files: 0, in_memory: 0 };
+        let mut spool = Self { members: MemberTable::new(place.to_owned()), folder };
+        spool.walk(from, cancel)?;
+        Ok(spool)
+    }
+
+    fn walk(&mut self, from: &mut dyn Read, cancel: &Cancel) -> Result<()> {
+        let place = self.place().to_owned();
+        let mut headers = Headers::new(place.clone());
+        let mut at: u64 = 0;
+        loop {
+            let mut block = [0; BLOCK as usize];
+            match fill(from, &mut block, &place)? {
+                0 => return Ok(()),
+                filled if filled < block.len() => return Err(headers.cut(at + filled as u64)),
+                _ => {}
+            }
+            let size = match headers.read(&block, at)? {
+                Step::End => {
+                    // Who sends it ends well, and the connection can be used again.
+                    let _ = io::copy(&mut from.take(TRAILER), &mut io::sink());
+                    return Ok(());
+                }
+                Step::Skip(size) => {
+                    skip(from, size, &place)?;
+                    size
+                }
+                Step::Extension(extension, size) => {
+                    headers.extend(extension, bytes(from, size, &place)?.into());
+                    size
+                }
+                Step::Member(entry) => {
+                    let mut taken = 0;
+                    let folder = &mut self.folder;
+                    self.members.add(&entry, |_| {
+                        taken = entry.size;
+                        folder.take(&entry, from, &place, cancel)
+                    })?;
+                    skip(from, entry.size - taken, &place)?;
+                    entry.size
+                }
+            };
+            let padding = size.wrapping_neg() % BLOCK;
+            skip(from, padding, &place)?;
+            at = at.saturating_add(BLOCK).saturating_add(size).saturating_add(padding);
+        }
+    }
+
+    /// Whether there is a member of that name.
+    #[must_use]
+    pub fn contains(&self, name: &str) -> bool {
+        self.members.contains(name)
+    }
+}
+
+impl Members for Spool {
+    fn section(&self, name: &str) -> Result<Option<Section>> {
+        match self.members.find(name)? {
+            None => Ok(None),
+            Some(Content::File(section)) => Ok(Some(section.clone())),
+            // A layer that looks like a document, or is next to nothing.
+            Some(Content::Memory(bytes)) => {
+                let from = &mut bytes.as_ref();
+                self.folder.file(from, self.place(), &Cancel::default()).map(Some)
+            }
+        }
+    }
+
+    fn place(&self) -> &str {
+        self.members.place()
+    }
+
+    fn document(&self, name: &str) -> Result<Option<Bytes>> {
+        Ok(match self.members.find(name)? {
+            Some(Content::Memory(bytes)) => Some(bytes.clone()),
+            _ => None,
+        })
+    }
+}
+
+impl Folder {
+    /// Take the content of a file: to memory or to a file.
+    fn take(
+        &mut self,
+        entry: &Entry,
+        from: &mut dyn Read,
+        place: &str,
+        cancel: &Cancel,
+    ) -> Result<Content> {
+        let size = entry.size;
+        let room = MOST_IN_MEMORY - self.in_memory;
+        if size < TINY.min(room) {
+            self.in_memory += size;
+            return bytes(from, size, place).map(Content::Memory);
+        }
+        let first = bytes(from, BLOCK.min(size), place)?;
+        let rest = size - first.len() as u64;
+        let text = first.trim_ascii_start().first();
+        if matches!(text, Some(b'{' | b'[')) && size <= LARGEST_CONFIG.min(room) {
+            self.in_memory += size;
+            let rest = bytes(from, rest, place)?;
+            return Ok(Content::Memory([first, rest].concat().into()));
+        }
+        self.files += 1;
+        if self.files > MOST_FILES {
+            let what = format!("{place}: number of members that are no documents");
+            return Err(Error::mismatch(what, format!("at most {MOST_FILES}"), "more"));
+        }
+        let mut content = first.as_ref().chain(from.take(rest));
+        let section = self.file(&mut content, place, cancel)?;
+        if section.size < size {
+            let name = String::from_utf8_lossy(&entry.name);
+            return Err(cut(&format!("{place}: '{name}'"), size, section.size));
+        }
+        Ok(Content::File(section))
+    }
+
+    fn file(&self, from: &mut dyn Read, place: &str, cancel: &Cancel) -> Result<Section> {
+        let file = Unnamed::create(&self.directory).map_err(|cause| {
+            Error::io(Kind::Destination, "create a file in", self.path.display(), &cause)
+        })?;
+        let moved = transfer::copy(from, file.file(), place, cancel)?;
+        Spooled::section(file, moved).map_err(|cause| {
+            Error::io(Kind::Destination, "keep a file open in", self.path.display(), &cause)
+        })
+    }
+}
+
+/// So many bytes, all of them, and no more memory than has come.
+fn bytes(from: &mut dyn Read, size: u64, place: &str) -> Result<Bytes> {
+    let mut bytes = Vec::new();
+    from.take(size).read_to_end(&mut bytes).map_err(|cause| from_io(cause, place))?;
+    match bytes.len() as u64 {
+        found if found < size => Err(cut(place, size, found)),
+        _ => Ok(bytes.into()),
+    }
+}
+
+fn skip(from: &mut dyn Read, size: u64, place: &str) -> Result<()> {
+    let skipped = io::copy(&mut from.take(size), &mut io::sink());
+    match skipped.map_err(|cause| from_io(cause, place))? {
+        found if found < size => Err(cut(place, size, found)),
+        _ => Ok(()),
+    }
+}
+
+fn fill(from: &mut dyn Read, block: &mut [u8], place: &str) -> Result<usize> {
+    let mut filled = 0;
+    while filled < block.len() {
+        match from.read(&mut block[filled..]).map_err(|cause| from_io(cause, place))? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(filled)
+}
+
+fn cut(place: &str, expected: u64, found: u64) -> Error {
+    Error::mismatch(format!("{place}: ends in the middle of a member, in bytes"), expected, found)
+        .hint("the archive is truncated; fetch or save it again")
+}
