@@ -12,7 +12,7 @@ use occystrap::image::ImageName;
 use crate::registry_client::run;
 use crate::support::engine::Engine;
 use crate::support::image::{Pack, TestImage};
-use crate::support::registry::{ALWAYS, Fault};
+use crate::support::registry::{ALWAYS, Fault, Registry};
 use crate::support::shape;
 
 fn client(engine: &Engine) -> Client {
@@ -223,6 +223,38 @@ fn an_engine_that_is_not_there() {
     let stale = folder.path().join("stale.sock");
     drop(std::os::unix::net::UnixListener::bind(&stale).unwrap());
     assert!(about(stale).to_string().contains("connection refused"));
+}
+
+#[test]
+fn an_engine_behind_tls() {
+    // A registry is no engine, and says so; but only to who speaks TLS and trusts it.
+    let server = Registry::start_tls();
+    let folder = tempfile::tempdir().unwrap();
+    let about = || {
+        let port = server.url_host().rsplit_once(':').unwrap().1.to_owned();
+        let certificates = Some(folder.path().to_owned());
+        let address = Address::Tcp { authority: format!("localhost:{port}"), certificates };
+        Client::new(&address, &Cancel::default())
+            .and_then(|client| run(client.about()))
+            .unwrap_err()
+    };
+    let missing = about();
+    assert!(missing.to_string().contains("ca.pem"), "{missing}");
+    assert!(missing.hint_text().unwrap().contains("DOCKER_CERT_PATH"), "{missing:?}");
+
+    let own = rcgen::generate_simple_self_signed(["client".to_owned()]).unwrap();
+    let write = |name: &str, pem: &str| std::fs::write(folder.path().join(name), pem).unwrap();
+    write("cert.pem", &own.cert.pem());
+    write("key.pem", &own.signing_key.serialize_pem());
+    write("ca.pem", &own.cert.pem());
+    let strange = about();
+    assert!(strange.to_string().contains("no TLS connection"), "{strange}");
+    assert_eq!(server.requests().len(), 0);
+
+    write("ca.pem", server.certificate());
+    let trusted = about();
+    assert!(trusted.to_string().contains("answered 404"), "{trusted}");
+    assert_eq!(server.requests_of("GET", "/version").len(), 1);
 }
 
 #[test]

@@ -24,8 +24,8 @@ use crate::image::ImageName;
 pub const LOOKING: Duration = Duration::from_secs(60);
 
 /// The longest silence while an engine works on an image: before it exports one it collects all of
-/// it in a temporary folder, and after it got one it unpacks it, without a word. Docker 20.10 was
-/// seen to need 10 s a gigabyte.
+/// it in a temporary folder, and after it got one it unpacks it, without a word. Docker 20.10 on a
+/// busy machine was seen to need 8 s a gigabyte for the first; a hundred of them fit in this.
 pub const WORKING: Duration = Duration::from_secs(15 * 60);
 
 /// The largest answer read: an inspected image carries its config, which may have 8 MiB.

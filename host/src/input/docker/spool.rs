@@ -225,3 +225,120 @@ fn cut(place: &str, expected: u64, found: u64) -> Error {
     Error::mismatch(format!("{place}: ends in the middle of a member, in bytes"), expected, found)
         .hint("the archive is truncated; fetch or save it again")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::FileExt;
+
+    use super::*;
+    use crate::input::tar_index::TarIndex;
+
+    fn spool(bytes: &[u8]) -> Result<Spool> {
+        Spool::read(&mut &*bytes, "'x'", &std::env::temp_dir(), &Cancel::default())
+    }
+
+    fn index(bytes: &[u8]) -> Result<TarIndex> {
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(bytes, 0).unwrap();
+        TarIndex::read(Arc::new(file), "'x'".into())
+    }
+
+    const NAMES: [&str; 6] = ["manifest.json", "a/VERSION", "a/layer.tar", "b/layer.tar", "c", "d"];
+
+    /// A document, next to nothing, a layer, a link to it, and one member after a long name.
+    fn archive() -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        let long = "d/".repeat(90) + "file";
+        for (name, content) in [
+            (NAMES[0], b" [{}]".repeat(300)),
+            (NAMES[1], b"1.0".to_vec()),
+            (NAMES[2], vec![7; 3_000]),
+            (&long, b"22".to_vec()),
+            (NAMES[4], vec![0; 1_024]),
+            (NAMES[5], Vec::new()),
+        ] {
+            header.set_size(content.len() as u64);
+            builder.append_data(&mut header, name, content.as_slice()).unwrap();
+        }
+        header.set_entry_type(tar::EntryType::Symlink);
+        header.set_size(0);
+        builder.append_link(&mut header, NAMES[3], "../a/layer.tar").unwrap();
+        builder.into_inner().unwrap()
+    }
+
+    fn content(members: &dyn Members, name: &str) -> Option<Vec<u8>> {
+        let section = members.section(name).ok()??;
+        let mut bytes = vec![0; section.size as usize];
+        section.file.read_exact_at(&mut bytes, section.offset).unwrap();
+        let own = section.own.map(|own| own.moved());
+        if let Some(moved) = own {
+            assert_eq!(moved.digest, crate::image::Digest::of(&bytes));
+        }
+        Some(bytes)
+    }
+
+    #[test]
+    fn a_stream_has_what_a_file_has() {
+        let (spool, index) = (spool(&archive()).unwrap(), index(&archive()).unwrap());
+        for name in NAMES {
+            let found = content(&spool, name);
+            assert!(found.is_some() && found == content(&index, name), "{name}");
+        }
+        // Small documents and next to nothing wait in memory.
+        assert_eq!(spool.folder.files, 2);
+        assert!(spool.document("manifest.json").unwrap().is_some());
+        assert!(spool.document("a/layer.tar").unwrap().is_none());
+    }
+
+    #[test]
+    fn memory_has_an_end() {
+        let document = [b"{".as_slice(), &[b' '; 6 * 1024 * 1024]].concat();
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        for name in NAMES {
+            header.set_size(document.len() as u64);
+            builder.append_data(&mut header, name, document.as_slice()).unwrap();
+        }
+        let spool = spool(&builder.into_inner().unwrap()).unwrap();
+        assert_eq!((spool.folder.files, spool.folder.in_memory), (4, 2 * document.len() as u64));
+        assert!(spool.read("d", LARGEST_CONFIG).unwrap().unwrap() == document);
+        assert!(spool.read("manifest.json", 100).is_err());
+    }
+
+    #[test]
+    fn a_size_that_nobody_can_send_takes_no_memory() {
+        let mut bytes = archive();
+        let mut header = tar::Header::new_gnu();
+        header.set_path("manifest.json").unwrap();
+        for size in [1 << 60, u64::MAX >> 1] {
+            header.set_size(size);
+            header.set_cksum();
+            bytes[..512].copy_from_slice(header.as_bytes());
+            let error = spool(&bytes).err().unwrap().to_string();
+            assert!(error.contains(&size.to_string()), "{error}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_damaged_stream_is_no_other_than_a_damaged_file(at in 0_usize..10_000, flip in 1_u8..) {
+            let mut bytes = archive();
+            let at = at % bytes.len();
+            bytes[at] ^= flip;
+            match (spool(&bytes), index(&bytes)) {
+                (Ok(spool), Ok(index)) => {
+                    for name in NAMES {
+                        proptest::prop_assert_eq!(content(&spool, name), content(&index, name));
+                    }
+                }
+                (spool, index) => proptest::prop_assert_eq!(spool.is_ok(), index.is_ok()),
+            }
+        }
+
+        #[test]
+        fn no_stream_makes_it_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..2048)) {
+            let _ = spool(&bytes);
+        }
+    }
+}
