@@ -11,11 +11,13 @@ use std::time::Instant;
 
 use crate::cancel::Cancel;
 use crate::context::Context;
+use crate::docker::Engine;
 use crate::error::{Error, Result};
-use crate::image::Image;
+use crate::image::{Image, ImageName};
 use crate::input::{self, Source};
+use crate::output::engine::Named;
 use crate::output::remote::Remote;
-use crate::output::target::REPOSITORY_OPTIONS;
+use crate::output::target::{ENGINE_OPTIONS, REPOSITORY_OPTIONS, image_name};
 use crate::output::{self, Target, Written};
 use crate::plugin::Catalog;
 use crate::receipt::{Receipt, Role};
@@ -144,6 +146,8 @@ pub enum Subject {
     Tar(PathBuf, String),
     /// An image at a registry without a receipt.
     Registry(Reference, Client, String),
+    /// An image in an engine without a receipt.
+    Engine(ImageName, Engine, String),
 }
 
 /// Verify what was written earlier. What goes wrong is in the report.
@@ -154,7 +158,8 @@ pub fn verify_subject(subject: &Subject, level: Level, context: &Context) -> Run
             Subject::Receipt(receipt, _) => &receipt.destination,
             Subject::Directory(_, display)
             | Subject::Tar(_, display)
-            | Subject::Registry(_, _, display) => display,
+            | Subject::Registry(_, _, display)
+            | Subject::Engine(_, _, display) => display,
         };
         vec![ImageReport::failed(place, place, error, context)]
     });
@@ -183,6 +188,11 @@ fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageR
             let repository = client.repository(reference, context.counters.clone())?;
             let remote = Remote::new(repository, context);
             let found = published::images(&remote, reference, level, context)?;
+            Ok(found.into_iter().map(|found| ImageReport::found(display, found)).collect())
+        }
+        Subject::Engine(image, engine, display) => {
+            let named = Named::new(engine.clone(), image.clone(), context);
+            let found = verify::engine::held(&named, level)?;
             Ok(found.into_iter().map(|found| ImageReport::found(display, found)).collect())
         }
     }
@@ -228,8 +238,13 @@ pub fn subject(
             uri.check_options("target", &known)?;
             Ok(Subject::Registry(Reference::parse(&uri.rest)?, client(&uri)?, display))
         }
+        "docker" => {
+            uri.check_options("target", &ENGINE_OPTIONS)?;
+            let engine = Engine::find(uri.option("socket"), cancel)?;
+            Ok(Subject::Engine(image_name(&uri.rest)?, engine, display))
+        }
         scheme => Err(Error::usage(format!("verifying '{scheme}://' is not yet supported"))
-            .hint("this version verifies dir://, tar://, registry:// and receipts")),
+            .hint("this version verifies dir://, tar://, registry://, docker:// and receipts")),
     }
 }
 

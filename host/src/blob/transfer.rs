@@ -80,6 +80,15 @@ pub fn copy(from: &mut dyn Read, file: &File, place: &str, cancel: &Cancel) -> R
     })
 }
 
+/// Hash all that a decoder gives.
+pub fn hash(from: &mut dyn Read, place: &str, cancel: &Cancel) -> Result<Moved> {
+    let mut checked = Checked { from, cancel };
+    pump(&mut checked, None, 0).map_err(|why| match why {
+        Failure::Read(cause) => from_io(cause, place),
+        Failure::Write(error) => error,
+    })
+}
+
 /// Stops when the user wants to.
 struct Checked<'a> {
     from: &'a mut dyn Read,

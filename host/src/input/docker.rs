@@ -19,10 +19,12 @@ use super::docker_save;
 use super::members::Members;
 use super::oci_layout;
 use crate::blob::into_io;
+use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::docker::{Engine, Export, Inspected};
 use crate::error::{Error, Kind, Result};
-use crate::image::{Image, ImageName};
+use crate::image::config::LARGEST_CONFIG;
+use crate::image::{Digest, Image, ImageName};
 use crate::progress::LayerProgress;
 
 /// The image, its layers in files in [`Context::spool`].
@@ -53,6 +55,34 @@ pub fn open(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<Im
         .hint("the image may have been replaced while it was exported; run this again"));
     }
     Ok(image)
+}
+
+/// Export an image and hash it, keeping nothing: the digest of its config, and of its uncompressed
+/// layers, lowest first.
+pub fn hash(
+    engine: &Engine,
+    image: &str,
+    runtime: &Handle,
+    cancel: &Cancel,
+) -> Result<(Digest, Vec<Digest>)> {
+    let place = format!("'{image}' of {}", engine.place());
+    let export = runtime.block_on(engine.export(image))?;
+    let progress = LayerProgress::hidden();
+    let mut stream = Stream { export, runtime: runtime.clone(), piece: Bytes::new(), progress };
+    let spool = Spool::hash(&mut stream, &place, cancel).map_err(|error| {
+        match (error.kind(), stream.export.failure()) {
+            (Kind::Source, Some(failure)) => failure,
+            _ => error,
+        }
+    })?;
+    let entries = docker_save::read(&spool, "manifest.json")?;
+    let [entry] = entries.as_slice() else {
+        let what = format!("{place}: number of images in the export");
+        return Err(Error::mismatch(what, 1, entries.len()));
+    };
+    let config = spool.require_bytes(entry.config(), "config", LARGEST_CONFIG)?;
+    let layers = entry.layers().iter().map(|name| spool.diff_id(name));
+    Ok((Digest::of(&config), layers.collect::<Result<_>>()?))
 }
 
 /// The one image of an export that has the layers that the engine names.

@@ -10,9 +10,10 @@ use tokio::runtime::Handle;
 use super::archive::{Archive, Contents};
 use crate::cancel::Cancel;
 use crate::context::Context;
-use crate::docker::{Engine, Load};
+use crate::docker::{Engine, Inspected, Load};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Digest, Hasher, ImageName, Section};
+use crate::input::docker;
 
 /// How much of a layer is sent at once.
 const PIECE: usize = 256 * 1024;
@@ -53,13 +54,25 @@ impl Named {
                 return Ok(None);
             };
             let id_is_manifest = self.engine.about().await?.containerd_store;
-            Ok(Some(Seen { id: image.id, id_is_manifest, diff_ids: image.diff_ids }))
+            let Inspected { id, diff_ids, size, .. } = image;
+            Ok(Some(Seen { id, id_is_manifest, diff_ids, size }))
         })
+    }
+
+    /// The error for an engine that has no image of that name.
+    #[must_use]
+    pub fn absent(&self) -> Error {
+        self.engine.absent(&self.image.to_string())
     }
 
     /// Export the image and hash it; `None` when the engine has none of that name.
     pub fn export(&self) -> Result<Option<Exported>> {
-        Err(Error::usage("exporting an image from an engine to verify it is not yet supported"))
+        let name = self.image.to_string();
+        match docker::hash(&self.engine, &name, &self.runtime, &self.cancel) {
+            Ok((config, layers)) => Ok(Some(Exported { config, layers })),
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Start to load an archive.
@@ -95,6 +108,8 @@ pub struct Seen {
     pub id_is_manifest: bool,
     /// Of the uncompressed layers, lowest first.
     pub diff_ids: Vec<Digest>,
+    /// Bytes of the uncompressed layers, as the engine counts.
+    pub size: u64,
 }
 
 /// What an image in an engine was found to be, when it was exported and hashed.

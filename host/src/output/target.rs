@@ -203,8 +203,8 @@ impl Target {
     }
 }
 
-/// `IMAGE[:TAG]`, as Docker prints it.
-fn image_name(rest: &str) -> Result<ImageName> {
+/// `IMAGE[:TAG]`, as Docker prints it. Errors when it is not of that form, or names a digest.
+pub fn image_name(rest: &str) -> Result<ImageName> {
     if rest.contains('@') {
         return Err(Error::usage(format!("'{rest}': an image in an engine is named by tag")));
     }

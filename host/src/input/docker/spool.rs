@@ -2,10 +2,10 @@
 //!
 //! Where a manifest is, and what it names, is only known at the end of such a stream. Small
 //! documents stay in memory; everything else goes, once, to a file without a name of its own,
-//! which an output can take over. What it refuses is what the index of a file refuses: see
+//! which an output can take over - or nowhere, where only its digest is asked for. What it refuses is what the index of a file refuses: see
 //! [`super::super::member_table`] and [`super::super::tar_headers`].
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use bytes::Bytes;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
-use crate::blob::{Spooled, from_io, transfer};
+use crate::blob::{Decoder, Spooled, Stored, from_io, transfer};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::image::config::LARGEST_CONFIG;
-use crate::image::{MOST_LAYERS, Section};
+use crate::image::{Compression, Digest, MOST_LAYERS, Section};
 use crate::input::member_table::MemberTable;
 use crate::input::members::Members;
 use crate::input::tar_headers::{BLOCK, Entry, Headers, Step};
@@ -40,20 +40,28 @@ const TRAILER: u64 = 64 * 1024;
 /// The members of such an archive.
 pub struct Spool {
     members: MemberTable<Content>,
-    folder: Folder,
+    keep: Keep,
 }
 
 enum Content {
     Memory(Bytes),
     File(Section),
+    /// Of all that it holds, uncompressed.
+    Hashed(Digest),
+}
+
+/// What becomes of content that is no document.
+struct Keep {
+    /// Files go here; without a folder, content is hashed and forgotten.
+    folder: Option<Folder>,
+    files: usize,
+    in_memory: u64,
 }
 
 /// Where the files are.
 struct Folder {
     directory: Arc<Dir>,
     path: PathBuf,
-    files: usize,
-    in_memory: u64,
 }
 
 impl Spool {
@@ -63,11 +71,43 @@ impl Spool {
         let directory = Dir::open_ambient_dir(folder, ambient_authority()).map_err(|cause| {
             Error::io(Kind::Destination, "open the folder", folder.display(), &cause)
         })?;
-        let (directory, path) = (Arc::new(directory), folder.to_owned());
-        let folder = Folder { directory, path, files: 0, in_memory: 0 };
-        let mut spool = Self { members: MemberTable::new(place.to_owned()), folder };
+        let folder = Folder { directory: Arc::new(directory), path: folder.to_owned() };
+        Self::taken(from, place, Some(folder), cancel)
+    }
+
+    /// Read an archive to its end, and keep nothing but documents and digests.
+    pub fn hash(from: &mut dyn Read, place: &str, cancel: &Cancel) -> Result<Self> {
+        Self::taken(from, place, None, cancel)
+    }
+
+    fn taken(
+        from: &mut dyn Read,
+        place: &str,
+        folder: Option<Folder>,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let keep = Keep { folder, files: 0, in_memory: 0 };
+        let mut spool = Self { members: MemberTable::new(place.to_owned()), keep };
         spool.walk(from, cancel)?;
         Ok(spool)
+    }
+
+    /// Of a layer, uncompressed. Errors when there is no member of that name.
+    pub fn diff_id(&self, name: &str) -> Result<Digest> {
+        let place = self.place();
+        match self.members.find(name)? {
+            Some(Content::Hashed(digest)) => Ok(*digest),
+            Some(Content::File(section)) => {
+                let section =
+                    Stored::section(section.clone(), place.to_owned(), &Cancel::default());
+                hash(&mut BufReader::new(section), place, &Cancel::default())
+            }
+            Some(Content::Memory(bytes)) => hash(&mut bytes.as_ref(), place, &Cancel::default()),
+            None => {
+                let message = format!("{place}: lists the layer '{name}', which is not there");
+                Err(Error::source(message))
+            }
+        }
     }
 
     fn walk(&mut self, from: &mut dyn Read, cancel: &Cancel) -> Result<()> {
@@ -97,10 +137,10 @@ impl Spool {
                 }
                 Step::Member(entry) => {
                     let mut taken = 0;
-                    let folder = &mut self.folder;
+                    let keep = &mut self.keep;
                     self.members.add(&entry, |_| {
                         taken = entry.size;
-                        folder.take(&entry, from, &place, cancel)
+                        keep.take(&entry, from, &place, cancel)
                     })?;
                     skip(from, entry.size - taken, &place)?;
                     entry.size
@@ -125,10 +165,14 @@ impl Members for Spool {
             None => Ok(None),
             Some(Content::File(section)) => Ok(Some(section.clone())),
             // A layer that looks like a document, or is next to nothing.
-            Some(Content::Memory(bytes)) => {
-                let from = &mut bytes.as_ref();
-                self.folder.file(from, self.place(), &Cancel::default()).map(Some)
-            }
+            Some(Content::Memory(bytes)) => match &self.keep.folder {
+                Some(folder) => {
+                    let from = &mut bytes.as_ref();
+                    folder.file(from, self.place(), &Cancel::default()).map(Some)
+                }
+                None => Ok(None),
+            },
+            Some(Content::Hashed(_)) => Ok(None),
         }
     }
 
@@ -144,8 +188,8 @@ impl Members for Spool {
     }
 }
 
-impl Folder {
-    /// Take the content of a file: to memory or to a file.
+impl Keep {
+    /// Take the content of a file: to memory, to a file, or past the hash.
     fn take(
         &mut self,
         entry: &Entry,
@@ -173,14 +217,26 @@ impl Folder {
             return Err(Error::mismatch(what, format!("at most {MOST_FILES}"), "more"));
         }
         let mut content = first.as_ref().chain(from.take(rest));
-        let section = self.file(&mut content, place, cancel)?;
+        let Some(folder) = &self.folder else {
+            let digest = hash(&mut BufReader::new(&mut content), place, cancel)?;
+            let (_, rest) = content.into_inner();
+            let missing = rest.limit();
+            if missing > 0 {
+                let name = String::from_utf8_lossy(&entry.name);
+                return Err(cut(&format!("{place}: '{name}'"), size, size - missing));
+            }
+            return Ok(Content::Hashed(digest));
+        };
+        let section = folder.file(&mut content, place, cancel)?;
         if section.size < size {
             let name = String::from_utf8_lossy(&entry.name);
             return Err(cut(&format!("{place}: '{name}'"), size, section.size));
         }
         Ok(Content::File(section))
     }
+}
 
+impl Folder {
     fn file(&self, from: &mut dyn Read, place: &str, cancel: &Cancel) -> Result<Section> {
         let file = Unnamed::create(&self.directory).map_err(|cause| {
             Error::io(Kind::Destination, "create a file in", self.path.display(), &cause)
@@ -190,6 +246,17 @@ impl Folder {
             Error::io(Kind::Destination, "keep a file open in", self.path.display(), &cause)
         })
     }
+}
+
+/// Hash all that a stream holds, uncompressed, and read it to its end.
+fn hash(from: &mut dyn BufRead, place: &str, cancel: &Cancel) -> Result<Digest> {
+    let fail = |cause| from_io(cause, place);
+    let compression = Compression::detect(from.fill_buf().map_err(fail)?);
+    let mut decoder = Decoder::new(compression, &mut *from).map_err(fail)?;
+    let moved = transfer::hash(&mut decoder, place, cancel)?;
+    drop(decoder);
+    io::copy(from, &mut io::sink()).map_err(fail)?;
+    Ok(moved.digest)
 }
 
 /// So many bytes, all of them, and no more memory than has come.
@@ -267,6 +334,30 @@ mod tests {
         builder.into_inner().unwrap()
     }
 
+    #[test]
+    fn where_nothing_is_kept_layers_are_hashed_as_they_are_uncompressed() {
+        let plain = vec![7; 3_000];
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        std::io::Write::write_all(&mut gzip, &plain).unwrap();
+        let noise: Vec<u8> = (0..4_000_u32).map(|n| n.wrapping_mul(2_654_435_761) as u8).collect();
+        let mut builder = tar::Builder::new(Vec::new());
+        let members =
+            [("plain", plain.clone()), ("gzip", gzip.finish().unwrap()), ("noise", noise)];
+        for (name, content) in &members {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            builder.append_data(&mut header, name, content.as_slice()).unwrap();
+        }
+        let bytes = builder.into_inner().unwrap();
+        let hash = |bytes: &[u8]| Spool::hash(&mut &*bytes, "'x'", &Cancel::default());
+        let spool = hash(&bytes).unwrap();
+        for (name, content) in [("plain", &plain), ("gzip", &plain), ("noise", &members[2].1)] {
+            assert_eq!(spool.diff_id(name).unwrap(), Digest::of(content), "{name}");
+        }
+        assert!(spool.diff_id("other").is_err());
+        assert!(hash(&bytes[..bytes.len() - 2_000]).is_err());
+    }
+
     fn content(members: &dyn Members, name: &str) -> Option<Vec<u8>> {
         let section = members.section(name).ok()??;
         let mut bytes = vec![0; section.size as usize];
@@ -286,7 +377,7 @@ mod tests {
             assert!(found.is_some() && found == content(&index, name), "{name}");
         }
         // Small documents and next to nothing wait in memory.
-        assert_eq!(spool.folder.files, 2);
+        assert_eq!(spool.keep.files, 2);
         assert!(spool.document("manifest.json").unwrap().is_some());
         assert!(spool.document("a/layer.tar").unwrap().is_none());
     }
@@ -301,7 +392,7 @@ mod tests {
             builder.append_data(&mut header, name, document.as_slice()).unwrap();
         }
         let spool = spool(&builder.into_inner().unwrap()).unwrap();
-        assert_eq!((spool.folder.files, spool.folder.in_memory), (4, 2 * document.len() as u64));
+        assert_eq!((spool.keep.files, spool.keep.in_memory), (4, 2 * document.len() as u64));
         assert!(spool.read("d", LARGEST_CONFIG).unwrap().unwrap() == document);
         assert!(spool.read("manifest.json", 100).is_err());
     }
