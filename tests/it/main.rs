@@ -23,6 +23,7 @@ mod bad_registry;
 mod cli;
 mod corruption;
 mod directory;
+mod encoded;
 mod flip;
 mod hostile_verify;
 mod hostile_write;
