@@ -28,6 +28,7 @@ mod cli;
 mod corruption;
 mod directory;
 mod docker_source;
+mod encoded;
 mod engine_client;
 mod flip;
 mod hostile_verify;

@@ -18,7 +18,7 @@ use super::engine::Loading;
 use super::sink::{FileSink, SinkError};
 use super::staging::Unnamed;
 use crate::blob::feed::FeedReader;
-use crate::blob::{Moved, Spooled, Stored, as_stored, uncompressed, write_error};
+use crate::blob::{Moved, Spooled, Stored, as_stored, encoded, uncompressed, write_error};
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result, io_reason};
@@ -273,9 +273,7 @@ pub(super) fn move_layer(
     match form {
         Form::Uncompressed => uncompressed(layer, stored, file.file(), at),
         Form::Stored => as_stored(layer, stored, file.file(), at, &context.cancel),
-        Form::Compressed(how) => {
-            Err(Error::usage(format!("compressing layers ({how}) is not yet supported")))
-        }
+        Form::Compressed(how) => encoded(layer, stored, file.file(), at, *how, context.cores()),
     }
 }
 
