@@ -60,10 +60,15 @@ fn reason(body: &[u8]) -> String {
         message: String,
     }
     match serde_json::from_slice::<Refusal>(body) {
-        Ok(refusal) => refusal.message,
+        Ok(refusal) => one_line(&refusal.message),
         Err(_) if body.is_empty() => "no reason given".to_owned(),
-        Err(_) => String::from_utf8_lossy(body).trim().to_owned(),
+        Err(_) => one_line(&String::from_utf8_lossy(body)),
     }
+}
+
+/// Podman gives its reasons as lists of several lines.
+pub(super) fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The last cause says most: those above it only say that something failed. I/O errors carry

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::engine::{Engine, WORKING};
-use super::failure::{explain, silence};
+use super::failure::{explain, one_line, silence};
 use crate::error::{Error, Kind, Result};
 
 /// Pieces on their way to the connection. What waits for the engine is in the socket's buffers.
@@ -66,7 +66,8 @@ impl Load {
         Self { engine, pieces, held: VecDeque::new(), held_size: 0, answer, ended: None, heard }
     }
 
-    /// Append bytes to the archive; waits until the engine takes them. Errors: what the engine
+    /// Append bytes to the archive; waits until the engine takes them, and is not to be given up
+    /// while it waits unless the load is. Errors: what the engine
     /// refused it for, [`Kind::Network`] when it takes nothing for too long or the connection
     /// broke, [`Kind::Interrupted`]. After one, the load is over.
     pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
@@ -229,7 +230,7 @@ impl Lines {
         })?;
         let error = event.error_detail.and_then(|detail| detail.message).or(event.error);
         if let Some(error) = error {
-            let message = format!("{place} did not load the image: {error}");
+            let message = format!("{place} did not load the image: {}", one_line(&error));
             return Err(Error::destination(message));
         }
         // "Loaded image: a:1", "Loaded image ID: sha256:...", and of Podman before 4 "Loaded
