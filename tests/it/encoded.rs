@@ -23,7 +23,7 @@ fn plain() -> Vec<u8> {
 fn layer(plain: &[u8], stored: &[u8]) -> Layer {
     let file = tempfile::tempfile().unwrap();
     file.write_all_at(stored, 0).unwrap();
-    let section = Section { file: file.into(), offset: 0, size: stored.len() as u64 };
+    let section = Section::new(file.into(), 0, stored.len() as u64);
     let how = Compression::detect(stored);
     let digest = Some(Digest::of(stored));
     Layer::in_file(section, Digest::of(plain), digest, how, "layer 1 of 1".to_owned())

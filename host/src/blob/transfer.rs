@@ -89,19 +89,16 @@ fn check_diff_id(layer: &Layer, plain: Moved) -> Result<()> {
         .hint("the source does not hold what its own config promises; fetch or save it again"))
 }
 
-/// Copy all that a decoder gives into a file, from its start. Nothing is promised of it.
-pub fn copy(from: &mut dyn Read, file: &File, place: &str, cancel: &Cancel) -> Result<Moved> {
+/// Copy all that a decoder gives into a file, from its start, or only hash it. Nothing is promised
+/// of it.
+pub fn copy(
+    from: &mut dyn Read,
+    file: Option<&File>,
+    place: &str,
+    cancel: &Cancel,
+) -> Result<Moved> {
     let mut checked = Checked { from, cancel };
-    move_to(&mut checked, Some(file), 0).map_err(|why| match why {
-        Failure::Read(cause) => from_io(cause, place),
-        Failure::Write(error) => error,
-    })
-}
-
-/// Hash all that a decoder gives.
-pub fn hash(from: &mut dyn Read, place: &str, cancel: &Cancel) -> Result<Moved> {
-    let mut checked = Checked { from, cancel };
-    pump(&mut checked, None, 0).map_err(|why| match why {
+    move_to(&mut checked, file, 0).map_err(|why| match why {
         Failure::Read(cause) => from_io(cause, place),
         Failure::Write(error) => error,
     })

@@ -68,11 +68,11 @@ fn decompress(
     })?;
     let from = BufReader::with_capacity(256 * 1024, &**file);
     let mut decoder = Decoder::new(compression, from).map_err(|cause| from_io(cause, place))?;
-    transfer::copy(&mut decoder, &to, place, &context.cancel).map_err(|error| {
-        match error.kind() {
-            Kind::Destination => error.hint("choose another folder with --temp-dir"),
-            _ => error,
-        }
+    transfer::copy(&mut decoder, Some(&to), place, &context.cancel).map_err(|error| match error
+        .kind()
+    {
+        Kind::Destination => error.hint("choose another folder with --temp-dir"),
+        _ => error,
     })?;
     Ok(to)
 }

@@ -241,7 +241,7 @@ impl Folder {
         let file = Unnamed::create(&self.directory).map_err(|cause| {
             Error::io(Kind::Destination, "create a file in", self.path.display(), &cause)
         })?;
-        let moved = transfer::copy(from, file.file(), place, cancel)?;
+        let moved = transfer::copy(from, Some(file.file()), place, cancel)?;
         Spooled::section(file, moved).map_err(|cause| {
             Error::io(Kind::Destination, "keep a file open in", self.path.display(), &cause)
         })
@@ -253,7 +253,7 @@ fn hash(from: &mut dyn BufRead, place: &str, cancel: &Cancel) -> Result<Digest> 
     let fail = |cause| from_io(cause, place);
     let compression = Compression::detect(from.fill_buf().map_err(fail)?);
     let mut decoder = Decoder::new(compression, &mut *from).map_err(fail)?;
-    let moved = transfer::hash(&mut decoder, place, cancel)?;
+    let moved = transfer::copy(&mut decoder, None, place, cancel)?;
     drop(decoder);
     io::copy(from, &mut io::sink()).map_err(fail)?;
     Ok(moved.digest)
