@@ -39,3 +39,4 @@ mod registry_client;
 mod registry_manifest;
 mod shapes;
 mod truncated;
+mod two_processes;

@@ -91,7 +91,7 @@ fn fetch(
     destination: &Destination,
     context: &Context,
 ) -> Result<Ready> {
-    let file = Unnamed::create(destination.dir()).map_err(|cause| {
+    let file = Unnamed::create(destination.anchor()).map_err(|cause| {
         Error::io(Kind::Destination, "create a file in", destination.folder().display(), &cause)
     })?;
     let moved = move_layer(taken, feed, &file, 0, context)?;

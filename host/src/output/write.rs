@@ -93,8 +93,7 @@ pub fn write(image: &Image, source: &str, target: &Target, context: &Context) ->
 }
 
 impl Target {
-    /// Writes that nobody sees yet. Makes a directory that is missing, and takes it away again when
-    /// nothing was put into it.
+    /// Writes that nobody sees yet. A directory that is missing is made when they become visible.
     pub fn stage(&self, durable: bool) -> Result<Staging> {
         match self.plugin.description().destination {
             Kind::Directory => Staging::for_directory(&self.path, durable),

@@ -237,7 +237,7 @@ fn splice(blob: &mut Blob, sink: &mut FileSink) -> Result<u64> {
 /// Where a layer goes whose size or bytes were asked for before it was spliced.
 fn scratch(destination: Option<crate::output::Destination>) -> io::Result<Unnamed> {
     match destination {
-        Some(destination) => Unnamed::create(destination.dir()),
+        Some(destination) => Unnamed::create(destination.anchor()),
         None => Err(io::ErrorKind::PermissionDenied.into()),
     }
 }
