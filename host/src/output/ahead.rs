@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use super::destination::Destination;
 use super::layer_blob::{Form, LayerBlob, Ready, move_layer};
 use super::staging::Unnamed;
+use crate::blob::Stored;
 use crate::blob::feed::{Feed, FeedReader, Turns};
 use crate::blob::stored::descriptor;
 use crate::context::Context;
@@ -46,34 +47,32 @@ pub fn start(taken: Vec<Taken>, destination: &Destination, context: &Context) ->
 /// A layer that some worker will move.
 struct Job {
     taken: Taken,
-    feed: Option<FeedReader>,
+    stored: Stored,
     to: SyncSender<Result<Ready>>,
 }
 
 fn moved(taken: Vec<Taken>, destination: &Destination, context: &Context) -> Vec<LayerBlob> {
     let (senders, receivers): (Vec<_>, Vec<Receiver<Result<Ready>>>) =
         taken.iter().map(|_| sync_channel(1)).unzip();
-    let mut jobs: Vec<Job> = (taken.iter().cloned().zip(senders))
-        .map(|(taken, to)| Job { taken, feed: None, to })
-        .collect();
     // The largest first, so that no core is left alone with it at the end.
-    jobs.sort_by_key(|job| std::cmp::Reverse(job.taken.layer.size));
-    let feeds = feeds(jobs.iter().map(|job| &job.taken.layer), context);
-    for (job, feed) in jobs.iter_mut().zip(feeds) {
-        job.feed = feed;
-    }
+    let mut order: Vec<(&Taken, SyncSender<_>)> = taken.iter().zip(senders).collect();
+    order.sort_by_key(|(taken, _)| std::cmp::Reverse(taken.layer.size));
+    let stored = open(order.iter().map(|(taken, _)| &taken.layer), context);
+    let jobs: VecDeque<Job> = (order.into_iter().zip(stored))
+        .map(|((taken, to), stored)| Job { taken: taken.clone(), stored, to })
+        .collect();
     // Downloads run side by side as the user wants; decompression as there are cores.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = context.parallel.min(cores).clamp(1, jobs.len().max(1));
-    let queue = Arc::new(Mutex::new(VecDeque::from(jobs)));
+    let queue = Arc::new(Mutex::new(jobs));
     for _ in 0..workers {
         let (queue, destination, context) =
             (Arc::clone(&queue), destination.clone(), context.clone());
         // Not joined: when the session is given up its `Cancel` ends the loop.
         std::thread::spawn(move || {
             let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            while let Some(Job { taken, feed, to }) = next() {
-                let _ = to.send(fetch(&taken, feed, &destination, &context));
+            while let Some(Job { taken, stored, to }) = next() {
+                let _ = to.send(fetch(&taken, stored, &destination, &context));
                 if context.cancel.check().is_err() {
                     break;
                 }
@@ -87,40 +86,36 @@ fn moved(taken: Vec<Taken>, destination: &Destination, context: &Context) -> Vec
 
 fn fetch(
     taken: &Taken,
-    feed: Option<FeedReader>,
+    stored: Stored,
     destination: &Destination,
     context: &Context,
 ) -> Result<Ready> {
     let file = Unnamed::create(destination.anchor()).map_err(|cause| {
         Error::io(Kind::Destination, "create a file in", destination.folder().display(), &cause)
     })?;
-    let moved = move_layer(taken, feed, &file, 0, context)?;
+    let moved = move_layer(taken, stored, &file, 0, context)?;
     Ok((file, moved))
 }
 
 fn in_turn(taken: Vec<Taken>, context: &Context) -> Vec<LayerBlob> {
-    let feeds = feeds(taken.iter().map(|taken| &taken.layer), context);
-    (taken.into_iter().zip(feeds))
-        .map(|(taken, feed)| LayerBlob::waiting(taken, feed, context.clone()))
+    let stored = open(taken.iter().map(|taken| &taken.layer), context);
+    (taken.into_iter().zip(stored))
+        .map(|(taken, stored)| LayerBlob::waiting(taken, stored, context.clone()))
         .collect()
 }
 
-/// Start the downloads of layers, in this order, some at a time. What is in a file already needs
-/// none.
-fn feeds<'a>(
-    layers: impl Iterator<Item = &'a Layer>,
-    context: &Context,
-) -> Vec<Option<FeedReader>> {
+/// Open layers for reading. Those of a registry begin to be downloaded, in this order, some at a time.
+fn open<'a>(layers: impl Iterator<Item = &'a Layer>, context: &Context) -> Vec<Stored> {
     let turns = Turns::new(context.temp_dir.clone());
     let mut downloads = Vec::new();
-    let mut feeds = Vec::new();
+    let mut stored = Vec::new();
     for layer in layers {
-        feeds.push(match &layer.content {
-            Content::File(_) => None,
+        stored.push(match &layer.content {
+            Content::File(section) => Stored::file(layer, section, &context.cancel),
             Content::Registry(repository) => {
-                let feed = Feed::new(Some(Arc::clone(&turns)));
+                let feed = Feed::new(Arc::clone(&turns));
                 downloads.push((repository.blob(&descriptor(layer)), Arc::clone(&feed)));
-                Some(FeedReader::new(feed))
+                Stored::fed(FeedReader::new(feed), layer.place.clone(), &context.cancel)
             }
         });
     }
@@ -136,5 +131,5 @@ fn feeds<'a>(
             });
         }
     });
-    feeds
+    stored
 }

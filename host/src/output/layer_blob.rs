@@ -7,7 +7,6 @@ use std::time::Duration;
 use super::ahead::Taken;
 use super::sink::{FileSink, SinkError};
 use super::staging::Unnamed;
-use crate::blob::feed::FeedReader;
 use crate::blob::{Moved, Stored, as_stored, uncompressed, write_error};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result, io_reason};
@@ -37,7 +36,7 @@ pub struct LayerBlob {
 
 enum State {
     /// Nobody reads it yet; its download may have begun.
-    Waiting(Option<FeedReader>),
+    Waiting(Box<Stored>),
     /// Being moved to a file in the destination's file system.
     Ahead(Receiver<Result<Ready>>),
     /// Moved to a file in the destination's file system.
@@ -49,8 +48,8 @@ enum State {
 impl LayerBlob {
     /// A layer that is read when it is asked for.
     #[must_use]
-    pub fn waiting(taken: Taken, feed: Option<FeedReader>, context: Context) -> Self {
-        Self { taken, state: State::Waiting(feed), context }
+    pub fn waiting(taken: Taken, stored: Stored, context: Context) -> Self {
+        Self { taken, state: State::Waiting(Box::new(stored)), context }
     }
 
     /// A layer that somebody is moving already.
@@ -96,9 +95,9 @@ impl LayerBlob {
                     format!("{}: spliced twice", self.taken.layer.place),
                 ));
             }
-            State::Waiting(feed) => {
+            State::Waiting(stored) => {
                 let at = sink.before_content().map_err(sink_failed)?;
-                let moved = self.fetch(feed, sink.file(), at)?;
+                let moved = self.fetch(*stored, sink.file(), at)?;
                 sink.after_content(moved).map_err(sink_failed)?;
                 moved
             }
@@ -114,9 +113,9 @@ impl LayerBlob {
 
     fn ready(&mut self, scratch: impl FnOnce() -> std::io::Result<Unnamed>) -> Result<&Ready> {
         let ready = match std::mem::replace(&mut self.state, State::Spent) {
-            State::Waiting(feed) => {
+            State::Waiting(stored) => {
                 let file = scratch().map_err(|cause| scratch_failed(&cause))?;
-                let moved = self.fetch(feed, &file, 0)?;
+                let moved = self.fetch(*stored, &file, 0)?;
                 Box::new((file, moved))
             }
             State::Ahead(ready) => Box::new(self.wait(&ready)?),
@@ -133,8 +132,8 @@ impl LayerBlob {
         }
     }
 
-    fn fetch(&self, feed: Option<FeedReader>, file: &Unnamed, at: u64) -> Result<Moved> {
-        move_layer(&self.taken, feed, file, at, &self.context)
+    fn fetch(&self, stored: Stored, file: &Unnamed, at: u64) -> Result<Moved> {
+        move_layer(&self.taken, stored, file, at, &self.context)
     }
 
     fn wait(&self, ready: &Receiver<Result<Ready>>) -> Result<Ready> {
@@ -153,19 +152,15 @@ impl LayerBlob {
     }
 }
 
-/// Move a layer, in the form asked for, to a file: from its download where that has begun.
+/// Move a layer, in the form asked for, to a file.
 pub(super) fn move_layer(
     taken: &Taken,
-    feed: Option<FeedReader>,
+    stored: Stored,
     file: &Unnamed,
     at: u64,
     context: &Context,
 ) -> Result<Moved> {
     let Taken { layer, form, progress, .. } = taken;
-    let stored = match feed {
-        Some(feed) => Stored::fed(feed, layer.place.clone(), &context.cancel),
-        None => Stored::open(layer, &context.runtime, &context.cancel),
-    };
     let stored = stored.showing(progress);
     match form {
         Form::Uncompressed => uncompressed(layer, stored, file.file(), at),
