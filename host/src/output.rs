@@ -7,7 +7,9 @@ pub mod ahead;
 pub mod destination;
 pub mod journal;
 pub mod layer_blob;
+pub mod promise;
 pub mod sink;
+pub mod size_hint;
 pub mod staging;
 pub mod write;
 

@@ -38,5 +38,6 @@ mod registry_blob;
 mod registry_client;
 mod registry_manifest;
 mod shapes;
+mod size_hint;
 mod truncated;
 mod two_processes;

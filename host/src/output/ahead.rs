@@ -2,8 +2,9 @@
 //! decompression wait for each other.
 //!
 //! For a directory, layers are moved side by side, each to a file of its own, which a splice then
-//! takes as it is. For a single file, layers are written one after the other, and only downloads
-//! run ahead: the layer whose turn it is keeps two cores busy already.
+//! takes as it is. For a single file, layers whose sizes are known beforehand get their places when
+//! they are spliced and are moved side by side when the file is finished. Others are written one
+//! after the other, and only downloads run ahead: the layer whose turn it is keeps two cores busy.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -13,6 +14,8 @@ use tokio::sync::Semaphore;
 
 use super::destination::Destination;
 use super::layer_blob::{Form, LayerBlob, Ready, move_layer};
+use super::promise::Promise;
+use super::size_hint::SizeHints;
 use super::staging::Unnamed;
 use crate::blob::Stored;
 use crate::blob::feed::{Feed, FeedReader, Turns};
@@ -36,12 +39,26 @@ pub struct Taken {
 }
 
 /// Start to fetch, and return a blob for each layer, in order.
-pub fn start(taken: Vec<Taken>, destination: &Destination, context: &Context) -> Vec<LayerBlob> {
-    if destination.file_name().is_some() {
-        in_turn(taken, context)
-    } else {
-        moved(taken, destination, context)
+pub fn start(
+    taken: Vec<Taken>,
+    destination: &Destination,
+    hints: &SizeHints,
+    context: &Context,
+) -> Vec<LayerBlob> {
+    if destination.file_name().is_none() {
+        return moved(taken, destination, context);
     }
+    match hints.of(&taken, context) {
+        Some(sizes) => placed(taken, &sizes, hints, context),
+        None => in_turn(taken, context),
+    }
+}
+
+/// How many layers are moved at a time: downloads run side by side as the user wants, decompression
+/// as there are cores.
+pub(super) fn workers(layers: usize, context: &Context) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    context.parallel.min(cores).clamp(1, layers.max(1))
 }
 
 /// A layer that some worker will move.
@@ -61,9 +78,7 @@ fn moved(taken: Vec<Taken>, destination: &Destination, context: &Context) -> Vec
     let jobs: VecDeque<Job> = (order.into_iter().zip(stored))
         .map(|((taken, to), stored)| Job { taken: taken.clone(), stored, to })
         .collect();
-    // Downloads run side by side as the user wants; decompression as there are cores.
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let workers = context.parallel.min(cores).clamp(1, jobs.len().max(1));
+    let workers = workers(jobs.len(), context);
     let queue = Arc::new(Mutex::new(jobs));
     for _ in 0..workers {
         let (queue, destination, context) =
@@ -95,6 +110,32 @@ fn fetch(
     })?;
     let moved = move_layer(taken, stored, &file, 0, context)?;
     Ok((file, moved))
+}
+
+fn placed(
+    taken: Vec<Taken>,
+    sizes: &[u64],
+    hints: &SizeHints,
+    context: &Context,
+) -> Vec<LayerBlob> {
+    // One that fails ends the others, and nobody else yet.
+    let context = &Context { cancel: context.cancel.child(), ..context.clone() };
+    let mut order: Vec<(Taken, u64, usize)> = taken
+        .into_iter()
+        .zip(sizes)
+        .zip(0..)
+        .map(|((taken, size), at)| (taken, *size, at))
+        .collect();
+    order.sort_by_key(|(taken, ..)| std::cmp::Reverse(taken.layer.size));
+    let stored = open(order.iter().map(|(taken, ..)| &taken.layer), context);
+    let mut blobs: Vec<(usize, LayerBlob)> = (order.into_iter().zip(stored))
+        .map(|((taken, size, at), stored)| {
+            let (hints, context) = (hints.clone(), context.clone());
+            (at, LayerBlob::promised(Promise { taken, stored, size, hints, context }))
+        })
+        .collect();
+    blobs.sort_by_key(|(at, _)| *at);
+    blobs.into_iter().map(|(_, blob)| blob).collect()
 }
 
 fn in_turn(taken: Vec<Taken>, context: &Context) -> Vec<LayerBlob> {

@@ -5,7 +5,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use super::ahead::Taken;
+use super::promise::Promise;
 use super::sink::{FileSink, SinkError};
+use super::size_hint::SizeHints;
 use super::staging::Unnamed;
 use crate::blob::{Moved, Stored, as_stored, uncompressed, write_error};
 use crate::context::Context;
@@ -37,6 +39,8 @@ pub struct LayerBlob {
 enum State {
     /// Nobody reads it yet; its download may have begun.
     Waiting(Box<Stored>),
+    /// As that, and how large it says it is.
+    Promised(Box<Stored>, u64, SizeHints),
     /// Being moved to a file in the destination's file system.
     Ahead(Receiver<Result<Ready>>),
     /// Moved to a file in the destination's file system.
@@ -50,6 +54,13 @@ impl LayerBlob {
     #[must_use]
     pub fn waiting(taken: Taken, stored: Stored, context: Context) -> Self {
         Self { taken, state: State::Waiting(Box::new(stored)), context }
+    }
+
+    /// A layer that gets a place when it is spliced, and is read when the file is finished.
+    #[must_use]
+    pub fn promised(promise: Promise) -> Self {
+        let Promise { taken, stored, size, hints, context } = promise;
+        Self { taken, state: State::Promised(Box::new(stored), size, hints), context }
     }
 
     /// A layer that somebody is moving already.
@@ -86,7 +97,7 @@ impl LayerBlob {
         Ok(bytes)
     }
 
-    /// Append it to a sink and return its size.
+    /// Append it to a sink, or give it a place there, and return its size.
     pub fn splice(&mut self, sink: &mut FileSink) -> Result<u64> {
         let moved = match std::mem::replace(&mut self.state, State::Spent) {
             State::Spent => {
@@ -101,6 +112,12 @@ impl LayerBlob {
                 sink.after_content(moved).map_err(sink_failed)?;
                 moved
             }
+            State::Promised(stored, size, hints) => {
+                let (taken, context) = (self.taken.clone(), self.context.clone());
+                let promise = Promise { taken, stored: *stored, size, hints, context };
+                sink.promise(promise).map_err(sink_failed)?;
+                return Ok(size);
+            }
             State::Ahead(ready) => {
                 let ready = self.wait(&ready)?;
                 append(sink, ready)?
@@ -113,7 +130,7 @@ impl LayerBlob {
 
     fn ready(&mut self, scratch: impl FnOnce() -> std::io::Result<Unnamed>) -> Result<&Ready> {
         let ready = match std::mem::replace(&mut self.state, State::Spent) {
-            State::Waiting(stored) => {
+            State::Waiting(stored) | State::Promised(stored, ..) => {
                 let file = scratch().map_err(|cause| scratch_failed(&cause))?;
                 let moved = self.fetch(*stored, &file, 0)?;
                 Box::new((file, moved))

@@ -35,6 +35,11 @@ impl Budget {
         Self { allowed: settings.retries, used: 0, backoff: settings.backoff }
     }
 
+    /// For what is not worth a second try.
+    pub(super) fn once() -> Self {
+        Self { allowed: 0, used: 0, backoff: Duration::ZERO }
+    }
+
     /// Something was achieved: later failures are counted anew.
     pub(super) fn refill(&mut self) {
         self.used = 0;

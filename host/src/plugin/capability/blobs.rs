@@ -142,7 +142,10 @@ impl HostSink for State {
     }
 
     fn finish(&mut self, sink: Resource<Sink>) -> wasmtime::Result<Result<Written, ErrorCode>> {
-        let sink = self.table.delete(sink)?;
+        let mut sink = self.table.delete(sink)?;
+        if let Err(code) = self.or_fail(sink.0.keep_promises()) {
+            return Ok(Err(code));
+        }
         let finished = sink.0.finish();
         Ok(match self.sink_result(finished) {
             Ok((written, file)) => match &mut self.writing {
