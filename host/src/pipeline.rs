@@ -57,9 +57,6 @@ pub fn process(request: &Process, context: &Context) -> Run {
             return Run::new(vec![report], started.elapsed());
         }
     };
-    // A directory that is missing is made, and unmade, once for all images: one that fails must not
-    // take it away under the others. What is wrong with it each image finds and says for itself.
-    let _made = request.target.stage(context);
     let reports = in_parallel(&images, request.image_parallel, |image| {
         process_image(request, image, context)
     });

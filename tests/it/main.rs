@@ -50,4 +50,6 @@ mod registry_push;
 mod registry_push_manifest;
 mod registry_push_trouble;
 mod shapes;
+mod size_hint;
 mod truncated;
+mod two_processes;

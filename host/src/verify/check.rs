@@ -169,7 +169,7 @@ impl Checker<'_> {
 
     /// Size of a regular file; otherwise the object says what is wrong.
     fn stat(&self, path: &str, object: &mut Object) -> Option<u64> {
-        match self.destination.dir().symlink_metadata(path) {
+        match self.destination.dir().and_then(|dir| dir.symlink_metadata(path)) {
             Ok(metadata) if metadata.is_file() => Some(metadata.len()),
             Ok(_) => {
                 object.blame(Status::Unreadable, None, None, "is not a regular file");

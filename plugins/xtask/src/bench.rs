@@ -77,6 +77,8 @@ impl Options {
 struct Bench {
     runs: usize,
     ours: PathBuf,
+    /// The output `tar` compiled natively; only where the boundary is measured.
+    native: Option<PathBuf>,
     /// Where things are made once.
     home: PathBuf,
     /// Where images are written.
@@ -98,6 +100,10 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
         Some(binary) => binary.clone(),
         None => build(root, &target)?,
     };
+    let native = match options.wants("boundary") {
+        true => Some(build_native(root, &target)?),
+        false => None,
+    };
     let out = options.folder.clone().unwrap_or_else(|| home.clone()).join("occystrap-bench");
     image::fresh(&out)?;
     let skopeo = present("skopeo", "apt-get install skopeo");
@@ -113,7 +119,8 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
         None
     };
     let log = home.join("log");
-    let bench = Bench { runs: options.runs, ours, home, out, log, python, skopeo, registry };
+    let bench =
+        Bench { runs: options.runs, ours, native, home, out, log, python, skopeo, registry };
 
     println!(
         "\nMachine: {}. Written to {}.",
@@ -137,13 +144,26 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
 
 fn build(root: &Path, target: &Path) -> Result<PathBuf> {
     println!("building the release binary");
+    cargo_build(root, target, &["--bin", "occystrap"])?;
+    Ok(std::path::absolute(target.join("release/occystrap"))?)
+}
+
+fn build_native(root: &Path, target: &Path) -> Result<PathBuf> {
+    println!("building the native writer");
+    cargo_build(root, target, &["--example", "native_writer"])?;
+    Ok(std::path::absolute(target.join("release/examples/native_writer"))?)
+}
+
+fn cargo_build(root: &Path, target: &Path, what: &[&str]) -> Result<()> {
     let status = Command::new("cargo")
         .current_dir(root)
-        .args(["build", "--quiet", "--release", "--locked", "-p", "occystrap", "--target-dir"])
+        .args(["build", "--quiet", "--release", "--locked", "-p", "occystrap"])
+        .args(what)
+        .arg("--target-dir")
         .arg(target)
         .status()?;
     ensure!(status.success(), "cargo build failed");
-    Ok(std::path::absolute(target.join("release/occystrap"))?)
+    Ok(())
 }
 
 fn present(name: &str, how: &str) -> Option<PathBuf> {
@@ -331,6 +351,53 @@ impl Bench {
             ]);
         }
         println!("\nWhat the WebAssembly boundary costs, median of {}:\n\n{table}", self.runs);
+        self.against_native(&source)
+    }
+
+    /// The output `tar` as a component and compiled natively, in turn, without verification, which
+    /// only one of them has. Both write the same bytes.
+    fn against_native(&self, source: &str) -> Result<()> {
+        let Some(native) = &self.native else { return Ok(()) };
+        let as_component = |archive: &Path| {
+            self.process(source, &format!("tar://{}", archive.display())).arg("--no-verify")
+        };
+        let natively = |archive: &Path| Program::new(native, &self.log).arg(source).arg(archive);
+        let fresh = self.fresh()?;
+        let (one, other) = (fresh.join("component.tar"), fresh.join("native.tar"));
+        as_component(&one).run()?;
+        natively(&other).run()?;
+        ensure!(image::same(&one, &other)?, "component and native writer differ");
+        let (mut component, mut twin) = (Samples::default(), Samples::default());
+        for round in 0..self.runs * 2 {
+            let archive = self.fresh()?.join("image.tar");
+            measure::warm()?;
+            match round % 4 {
+                0 | 3 => component.push(as_component(&archive).run()?),
+                _ => twin.push(natively(&archive).run()?),
+            }
+        }
+        let mut table = Table::new(&["tar, not verified", "seconds", "least", "CPU seconds"]);
+        for (name, samples) in [("component", &component), ("native", &twin)] {
+            table.row(vec![
+                name.to_owned(),
+                format!("{:.3}", samples.wall().median),
+                format!("{:.3}", samples.wall().least),
+                format!("{:.3}", samples.cpu().median),
+            ]);
+        }
+        let more = |of: fn(&Samples) -> f64| {
+            format!("{:+.1} %", (of(&component) / of(&twin) - 1.0) * 100.0)
+        };
+        table.row(vec![
+            "difference".to_owned(),
+            more(|samples| samples.wall().median),
+            more(|samples| samples.wall().least),
+            more(|samples| samples.cpu().median),
+        ]);
+        println!(
+            "\nThe same writer as a component and natively, {} runs each:\n\n{table}",
+            self.runs
+        );
         Ok(())
     }
 

@@ -35,7 +35,7 @@ impl HostDirectory for State {
         path: String,
     ) -> wasmtime::Result<Result<Option<EntryStat>, ErrorCode>> {
         let destination = self.granted(&path)?;
-        Ok(match destination.dir().symlink_metadata(&path) {
+        Ok(match destination.dir().and_then(|dir| dir.symlink_metadata(&path)) {
             Ok(metadata) => {
                 let kind = match metadata.file_type() {
                     kind if kind.is_file() => EntryKind::File,
