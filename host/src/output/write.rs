@@ -49,7 +49,7 @@ pub fn write(image: &Image, source: &str, target: &Target, context: &Context) ->
     }
     let (raw, journal, pending) = session.finalize()?;
 
-    let (expectations, state) = receipt::accept(&name, raw, image, &journal)?;
+    let (expectations, state) = receipt::accept(&name, raw, image, &journal, pending.tag())?;
     context.cancel.check()?;
     pending.commit()?;
     let bytes = journal.bytes_written();
