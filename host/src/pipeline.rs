@@ -158,7 +158,9 @@ pub fn verify_subject(subject: &Subject, level: Level, context: &Context) -> Run
             | Subject::Registry(_, _, display)
             | Subject::Engine(_, _, display) => display,
         };
-        vec![ImageReport::failed(place, place, error, context)]
+        let unconfirmed = verify::is_unconfirmed(&error);
+        let report = ImageReport::failed(place, place, error, context);
+        vec![if unconfirmed { report.unconfirmed() } else { report }]
     });
     Run::new(reports, started.elapsed())
 }

@@ -105,6 +105,7 @@ fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipe
     let client = |uri: &Uri| client(global, uri, &context.cancel);
     let target = Target::parse(&destination, &catalog(global)?, client, &context.cancel)?
         .with_default("compression", global.compression.map(CompressionName::name));
+    target.check_options(&context.cancel)?;
     Ok(pipeline::Process {
         source,
         target,

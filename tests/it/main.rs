@@ -37,6 +37,7 @@ mod interrupt;
 mod no_room;
 mod platform;
 mod plugins_lock;
+mod push_image;
 mod real_engine;
 mod real_login;
 mod real_push;

@@ -35,6 +35,15 @@ impl Pending {
         }
     }
 
+    /// The tag that the image must get, where the destination is a repository.
+    #[must_use]
+    pub fn tag(&self) -> Option<&str> {
+        match self {
+            Self::Push(push) => Some(push.tag()),
+            _ => None,
+        }
+    }
+
     /// Make everything visible.
     pub fn commit(self) -> Result<()> {
         match self {

@@ -67,7 +67,7 @@ fn attempt(
     }
     let (raw, journal, pending) = session.finalize()?;
 
-    let (expectations, state) = receipt::accept(&name, raw, image, &journal)?;
+    let (expectations, state) = receipt::accept(&name, raw, image, &journal, pending.tag())?;
     context.cancel.check()?;
     pending.commit()?;
     let bytes = journal.bytes_written();
