@@ -6,6 +6,7 @@ pub mod docker_save;
 pub mod members;
 pub mod oci_layout;
 pub mod registry;
+pub mod shelf;
 pub mod tar_index;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::image::{Image, ImageName, Platform};
+use crate::output::target::tagged;
 use crate::registry::{Client, Reference};
 use crate::uri::Uri;
 
@@ -30,10 +32,11 @@ enum Kind {
     Registry { reference: Reference, client: Client },
     Archive { path: PathBuf, image: Option<ImageName> },
     Directory { path: PathBuf, image: Option<ImageName> },
+    Layout { path: PathBuf, tag: Option<String>, image: Option<ImageName> },
 }
 
 /// Schemes that 0.4.17 read, or the design names, and this version does not yet.
-const NOT_YET: [&str; 4] = ["docker", "dockerpush", "quay", "oci-layout"];
+const NOT_YET: [&str; 3] = ["docker", "dockerpush", "quay"];
 
 impl Source {
     /// Check a source URI. `client` makes the registry client where one is needed, from the
@@ -51,7 +54,7 @@ impl Source {
                 let reference = Reference::parse(&uri.rest)?;
                 Kind::Registry { reference, client: client(uri)? }
             }
-            "tar" | "dir" => {
+            "tar" | "dir" | "oci-layout" => {
                 uri.check_options("source", &["image", "os", "arch", "architecture", "variant"])?;
                 platform = platform_of(uri, platform);
                 let image = uri.option("image").map(ImageName::parse).transpose();
@@ -60,19 +63,22 @@ impl Source {
                     return Err(Error::usage(format!("'{}://' needs a path", uri.scheme)));
                 }
                 let path = PathBuf::from(&uri.rest);
-                if uri.scheme == "tar" {
-                    Kind::Archive { path, image }
-                } else {
-                    Kind::Directory { path, image }
+                match uri.scheme.as_str() {
+                    "tar" => Kind::Archive { path, image },
+                    "dir" => Kind::Directory { path, image },
+                    _ => {
+                        let (path, tag) = tagged(&uri.rest);
+                        Kind::Layout { path, tag, image }
+                    }
                 }
             }
             scheme if NOT_YET.contains(&scheme) => {
                 return Err(Error::usage(format!("source '{scheme}://' is not yet supported"))
-                    .hint("this version reads registry://, tar:// and dir://"));
+                    .hint("this version reads registry://, tar://, dir:// and oci-layout://"));
             }
             scheme => {
                 return Err(Error::usage(format!("unknown source '{scheme}://'"))
-                    .hint("sources are registry://, tar:// and dir://"));
+                    .hint("sources are registry://, tar://, dir:// and oci-layout://"));
             }
         };
         Ok(Self { display: uri.display(), kind, platform })
@@ -82,8 +88,7 @@ impl Source {
     pub fn open(&self, context: &Context) -> Result<Vec<Image>> {
         match &self.kind {
             Kind::Registry { reference, client } => {
-                let fetch = registry::open(reference, client, &self.platform, context);
-                context.runtime.block_on(fetch).map(|image| vec![image])
+                registry::open(reference, client, &self.platform, context).map(|image| vec![image])
             }
             Kind::Archive { path, image } => {
                 let images = archive::open(path, &self.platform, context)?;
@@ -91,6 +96,10 @@ impl Source {
             }
             Kind::Directory { path, image } => {
                 let images = directory::open(path)?;
+                choose(images, image.as_ref(), &self.display)
+            }
+            Kind::Layout { path, tag, image } => {
+                let images = oci_layout::open(path, tag.as_deref(), &self.platform)?;
                 choose(images, image.as_ref(), &self.display)
             }
         }

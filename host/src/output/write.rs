@@ -36,7 +36,8 @@ pub fn write(image: &Image, source: &str, target: &Target, context: &Context) ->
     let _abandon = Abandon(context.cancel.clone());
     let pending = target.stage(&context)?;
     let grant = pending.grant();
-    let name = target.plugin.description().name.clone();
+    let description = target.plugin.description();
+    let name = description.name.clone();
 
     let mut session = target.plugin.write(pending, &context.cancel)?;
     session.open(&request(image, target))?;
@@ -49,7 +50,7 @@ pub fn write(image: &Image, source: &str, target: &Target, context: &Context) ->
     }
     let (raw, journal, pending) = session.finalize()?;
 
-    let (expectations, state) = receipt::accept(&name, raw, image, &journal)?;
+    let (expectations, state) = receipt::accept(description, raw, image, &journal, &pending)?;
     context.cancel.check()?;
     pending.commit()?;
     let bytes = journal.bytes_written();
@@ -57,7 +58,7 @@ pub fn write(image: &Image, source: &str, target: &Target, context: &Context) ->
         occystrap_receipt: receipt::VERSION,
         plugin: PluginIdentity {
             name,
-            version: target.plugin.description().version.clone(),
+            version: description.version.clone(),
             sha256: target.plugin.sha256(),
             wit: receipt::WIT_VERSION.to_owned(),
         },

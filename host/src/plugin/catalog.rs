@@ -19,11 +19,16 @@ pub struct Embedded {
 }
 
 /// Every plugin that is part of the binary.
-pub const EMBEDDED: [Embedded; 3] = [
+pub const EMBEDDED: [Embedded; 4] = [
     Embedded {
         name: "dir",
         schemes: &["dir", "directory"],
         component: include_bytes!("../../plugins/dir.wasm"),
+    },
+    Embedded {
+        name: "oci-layout",
+        schemes: &["oci-layout"],
+        component: include_bytes!("../../plugins/oci-layout.wasm"),
     },
     Embedded {
         name: "registry",
@@ -38,7 +43,7 @@ pub const EMBEDDED: [Embedded; 3] = [
 ];
 
 /// Schemes that 0.4.17 had as outputs and this version has not yet.
-const NOT_YET: [&str; 4] = ["docker", "oci", "oci-layout", "mounts"];
+const NOT_YET: [&str; 3] = ["docker", "oci", "mounts"];
 
 /// Finds and loads plugins.
 pub struct Catalog {
@@ -84,7 +89,7 @@ impl Catalog {
             Some(embedded) => Plugin::load(&self.engine, embedded.name, embedded.component),
             None if NOT_YET.contains(&scheme) => {
                 Err(Error::usage(format!("output '{scheme}://' is not yet supported"))
-                    .hint("this version writes dir://, tar:// and registry://"))
+                    .hint("this version writes dir://, tar://, oci-layout:// and registry://"))
             }
             None => Err(Error::usage(format!("no plugin writes to '{scheme}://'"))
                 .hint("'occystrap plugin list' shows what there is; --plugin FILE adds one")),

@@ -6,7 +6,7 @@ mod header;
 mod session;
 mod verify;
 
-use occystrap_plugin::writer::{Description, Destination, Guest};
+use occystrap_plugin::writer::{Description, Destination, Guest, ManifestForm};
 
 struct Tar;
 
@@ -22,6 +22,7 @@ impl Guest for Tar {
             summary: "a docker-save archive, for docker load, podman load and skopeo".to_owned(),
             schemes: vec!["tar".to_owned(), "file".to_owned()],
             destination: Destination::File,
+            manifests: ManifestForm::Custom,
             options: Vec::new(),
         }
     }

@@ -26,7 +26,12 @@ struct Set {
 /// The binary's own, and the one that its tests are attacked with.
 const SETS: [Set; 2] = [
     Set {
-        crates: &[("dir", "plugins/dir"), ("registry", "plugins/registry"), ("tar", "plugins/tar")],
+        crates: &[
+            ("dir", "plugins/dir"),
+            ("oci-layout", "plugins/oci-layout"),
+            ("registry", "plugins/registry"),
+            ("tar", "plugins/tar"),
+        ],
         home: "host/plugins",
         lock: "plugins.lock",
     },
@@ -83,8 +88,8 @@ fn build(set: &Set) -> Result<(Lock, Vec<Vec<u8>>)> {
     let mut plugins = Vec::new();
     let mut components = Vec::new();
     for (name, folder) in set.crates {
-        let module =
-            target_folder(&root).join(TARGET).join("plugin").join(format!("occystrap_{name}.wasm"));
+        let module = format!("occystrap_{}.wasm", name.replace('-', "_"));
+        let module = target_folder(&root).join(TARGET).join("plugin").join(module);
         let module = std::fs::read(&module).with_context(|| module.display().to_string())?;
         let component = wit_component::ComponentEncoder::default()
             .module(&module)
