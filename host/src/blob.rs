@@ -1,16 +1,20 @@
-//! Moving bytes: from where a layer is stored, through decompression, past the hash, to a file.
+//! Moving bytes: from where a layer is stored, through decompression, past the hash, to a file,
+//! plain or compressed again.
 //!
 //! Nothing here holds more than a few buffers of a layer, whatever its size.
 
 pub mod decoder;
+mod encoder;
 pub mod feed;
+pub mod spooled;
 pub mod stored;
 pub mod transfer;
 
 pub use decoder::Decoder;
+pub use spooled::Spooled;
 pub use stored::Stored;
 pub(crate) use transfer::write_error;
-pub use transfer::{Moved, as_stored, uncompressed};
+pub use transfer::{Moved, as_stored, encoded, uncompressed};
 
 use std::io;
 

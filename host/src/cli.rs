@@ -182,6 +182,7 @@ pub struct NotYet {
 #[command(after_help = "\
 Sources:
   registry://HOST[:PORT]/IMAGE[:TAG][@sha256:...]   ?arch= &os= &variant= &insecure=true
+  docker://IMAGE[:TAG]    an image in Docker or Podman, by name or ID   ?socket=PATH
   tar://PATH    docker-save and OCI archives, compressed or not   ?image=NAME[:TAG]
   dir://PATH    what the output dir wrote                         ?image=NAME[:TAG]
 

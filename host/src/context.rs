@@ -22,6 +22,9 @@ pub struct Context {
     pub parallel: usize,
     /// Where downloads wait for their turn.
     pub temp_dir: PathBuf,
+    /// Where a source that comes as one stream is taken apart: the destination's own file system,
+    /// where it has one, so that a layer that is there already needs only its name.
+    pub spool: PathBuf,
     /// Whether to wait until the destination is on the disk.
     pub durable: bool,
 }

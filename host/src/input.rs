@@ -2,11 +2,14 @@
 
 pub mod archive;
 pub mod directory;
+pub mod docker;
 pub mod docker_save;
+pub mod member_table;
 pub mod members;
 pub mod oci_layout;
 pub mod registry;
 pub mod shelf;
+pub mod tar_headers;
 pub mod tar_index;
 
 use std::path::PathBuf;
@@ -33,10 +36,11 @@ enum Kind {
     Archive { path: PathBuf, image: Option<ImageName> },
     Directory { path: PathBuf, image: Option<ImageName> },
     Layout { path: PathBuf, tag: Option<String>, image: Option<ImageName> },
+    Docker { asked: docker::Asked, socket: Option<String> },
 }
 
 /// Schemes that 0.4.17 read, or the design names, and this version does not yet.
-const NOT_YET: [&str; 3] = ["docker", "dockerpush", "quay"];
+const NOT_YET: [&str; 2] = ["dockerpush", "quay"];
 
 impl Source {
     /// Check a source URI. `client` makes the registry client where one is needed, from the
@@ -72,13 +76,18 @@ impl Source {
                     }
                 }
             }
+            "docker" => {
+                uri.check_options("source", &["socket", "os", "arch", "architecture", "variant"])?;
+                let asked = docker::Asked::parse(uri)?;
+                Kind::Docker { asked, socket: uri.option("socket").map(str::to_owned) }
+            }
             scheme if NOT_YET.contains(&scheme) => {
                 return Err(Error::usage(format!("source '{scheme}://' is not yet supported"))
-                    .hint("this version reads registry://, tar://, dir:// and oci-layout://"));
+                    .hint("this version reads registry://, docker://, tar://, dir:// and oci-layout://"));
             }
             scheme => {
                 return Err(Error::usage(format!("unknown source '{scheme}://'"))
-                    .hint("sources are registry://, tar://, dir:// and oci-layout://"));
+                    .hint("sources are registry://, docker://, tar://, dir:// and oci-layout://"));
             }
         };
         Ok(Self { display: uri.display(), kind, platform })
@@ -89,6 +98,9 @@ impl Source {
         match &self.kind {
             Kind::Registry { reference, client } => {
                 registry::open(reference, client, &self.platform, context).map(|image| vec![image])
+            }
+            Kind::Docker { asked, socket } => {
+                docker::open(asked, socket.as_deref(), context).map(|image| vec![image])
             }
             Kind::Archive { path, image } => {
                 let images = archive::open(path, &self.platform, context)?;

@@ -7,6 +7,7 @@ pub mod blob;
 pub mod cancel;
 pub mod cli;
 pub mod context;
+pub mod docker;
 pub mod error;
 pub mod image;
 pub mod input;

@@ -4,7 +4,9 @@
 //! is visible at the destination before the host has accepted the plugin's receipt.
 
 pub mod ahead;
+pub mod archive;
 pub mod destination;
+pub mod engine;
 pub mod grant;
 pub mod journal;
 pub mod layer_blob;

@@ -10,12 +10,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use crate::cancel::Cancel;
 use crate::context::Context;
+use crate::docker::Engine;
 use crate::error::{Error, Result};
 use crate::image::{Image, ImageName, Part};
 use crate::input::{self, Source};
+use crate::output::engine::Named;
 use crate::output::remote::Remote;
-use crate::output::target::{REPOSITORY_OPTIONS, tagged};
+use crate::output::target::{ENGINE_OPTIONS, REPOSITORY_OPTIONS, image_name, tagged};
 use crate::output::{self, Target, Written};
 use crate::plugin::Catalog;
 use crate::receipt::{Receipt, Role};
@@ -169,6 +172,8 @@ pub enum Subject {
     Layout(PathBuf, Option<String>, String),
     /// An image at a registry without a receipt.
     Registry(Reference, Client, String),
+    /// An image in an engine without a receipt.
+    Engine(ImageName, Engine, String),
 }
 
 /// Verify what was written earlier. What goes wrong is in the report.
@@ -180,7 +185,8 @@ pub fn verify_subject(subject: &Subject, level: Level, context: &Context) -> Run
             Subject::Directory(_, display)
             | Subject::Tar(_, display)
             | Subject::Layout(_, _, display)
-            | Subject::Registry(_, _, display) => display,
+            | Subject::Registry(_, _, display)
+            | Subject::Engine(_, _, display) => display,
         };
         vec![ImageReport::failed(place, place, error, context)]
     });
@@ -215,6 +221,11 @@ fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageR
             let found = published::images(&remote, reference, level, context)?;
             Ok(found.into_iter().map(|found| ImageReport::found(display, found)).collect())
         }
+        Subject::Engine(image, engine, display) => {
+            let named = Named::new(engine.clone(), image.clone(), context);
+            let found = verify::engine::held(&named, level)?;
+            Ok(found.into_iter().map(|found| ImageReport::found(display, found)).collect())
+        }
     }
 }
 
@@ -223,13 +234,14 @@ pub fn subject(
     text: &str,
     catalog: &Catalog,
     client: impl FnOnce(&Uri) -> Result<Client>,
+    cancel: &Cancel,
 ) -> Result<Subject> {
     // `dir:PATH` is a URI as well; any other word without `://` is a file.
     let short = |uri: &Uri| matches!(uri.scheme.as_str(), "dir" | "tar");
     if !text.contains("://") && !Uri::parse(text).is_ok_and(|uri| short(&uri)) {
         let receipt = Receipt::read(text.as_ref())?;
         let uri = Uri::parse(&receipt.destination)?;
-        let target = Target::parse(&uri, catalog, client)?;
+        let target = Target::parse(&uri, catalog, client, cancel)?;
         if target.plugin.sha256() != receipt.plugin.sha256 {
             tracing::warn!(
                 "the receipt is of plugin '{}' {}, this is {}",
@@ -262,8 +274,13 @@ pub fn subject(
             uri.check_options("target", &known)?;
             Ok(Subject::Registry(Reference::parse(&uri.rest)?, client(&uri)?, display))
         }
+        "docker" => {
+            uri.check_options("target", &ENGINE_OPTIONS)?;
+            let engine = Engine::find(uri.option("socket"), cancel)?;
+            Ok(Subject::Engine(image_name(&uri.rest)?, engine, display))
+        }
         scheme => Err(Error::usage(format!("verifying '{scheme}://' is not yet supported"))
-            .hint("this version verifies dir://, tar://, oci-layout://, registry:// and receipts")),
+            .hint("this version verifies dir://, tar://, oci-layout://, registry://, docker:// and receipts")),
     }
 }
 

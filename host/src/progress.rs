@@ -80,6 +80,13 @@ impl LayerProgress {
         }
     }
 
+    /// So many bytes have passed in all. The number falls back when an upload begins again.
+    pub fn set(&self, bytes: u64) {
+        if let Some(bar) = &self.0 {
+            bar.set_position(bytes);
+        }
+    }
+
     /// The layer is done; its bar goes.
     pub fn finish(&self) {
         if let Some(bar) = &self.0 {

@@ -125,6 +125,18 @@ pub enum Place {
         /// Its tag or its digest.
         reference: String,
     },
+    /// An image in an engine.
+    Image {
+        /// Its name.
+        name: String,
+    },
+    /// A layer of an image in an engine.
+    ImageLayer {
+        /// The image's name.
+        image: String,
+        /// Lowest is 0.
+        index: u32,
+    },
 }
 
 impl Place {
@@ -133,7 +145,7 @@ impl Place {
     pub fn path(&self) -> Option<&str> {
         match self {
             Self::File { path } | Self::Part { path, .. } | Self::Entry { path, .. } => Some(path),
-            Self::Blob { .. } | Self::Manifest { .. } => None,
+            _ => None,
         }
     }
 
@@ -145,6 +157,8 @@ impl Place {
             Self::File { path } | Self::Entry { path, .. } => path.clone(),
             Self::Blob { digest } => digest.to_string(),
             Self::Manifest { reference } => reference.clone(),
+            Self::Image { name } => name.clone(),
+            Self::ImageLayer { image, index } => format!("{image} layer {}", u64::from(*index) + 1),
         }
     }
 }
@@ -185,6 +199,10 @@ impl Receipt {
                 }
                 Place::Blob { digest } => writer::Place::Blob(digest.to_string()),
                 Place::Manifest { reference } => writer::Place::Manifest(reference),
+                Place::Image { name } => writer::Place::Image(name),
+                Place::ImageLayer { image, index } => {
+                    writer::Place::ImageLayer(writer::ImageLayer { image, index })
+                }
             },
             size: expectation.size,
             digest: expectation.digest.map(|digest| digest.to_string()),

@@ -39,17 +39,19 @@ pub fn run(
         |cause: io::Error| Error::io(Kind::Destination, "write to", "standard output", &cause);
     match command {
         Command::Process(process) => {
-            let context = context(&global, process.fsync, cancel, runtime, progress)?;
-            let run = prepare(&global, &process, &context)
-                .map(|request| pipeline::process(&request, &context))?;
+            let mut context = context(&global, process.fsync, cancel, runtime, progress)?;
+            let request = prepare(&global, &process, &context)?;
+            if let Some(folder) = request.target.spool() {
+                context.spool = folder;
+            }
+            let run = pipeline::process(&request, &context);
             report(&run, &global, out, err).map_err(printed)?;
             Ok(run.exit_code(process.strict))
         }
         Command::Verify(Verify { target, fast }) => {
             let context = context(&global, false, cancel, runtime, progress)?;
-            let subject = pipeline::subject(&target, &catalog(&global)?, |uri| {
-                client(&global, uri, &context.cancel)
-            })?;
+            let client = |uri: &Uri| client(&global, uri, &context.cancel);
+            let subject = pipeline::subject(&target, &catalog(&global)?, client, &context.cancel)?;
             let level = if fast { Level::Fast } else { Level::Full };
             let run = pipeline::verify_subject(&subject, level, &context);
             report(&run, &global, out, err).map_err(printed)?;
@@ -101,7 +103,7 @@ fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipe
     let source = Source::parse(&uri, &platform, |uri| client(global, uri, &context.cancel))?;
     let destination = Uri::parse(&process.destination)?;
     let client = |uri: &Uri| client(global, uri, &context.cancel);
-    let target = Target::parse(&destination, &catalog(global)?, client)?
+    let target = Target::parse(&destination, &catalog(global)?, client, &context.cancel)?
         .with_default("compression", global.compression.map(CompressionName::name));
     Ok(pipeline::Process {
         source,
@@ -159,6 +161,7 @@ fn context(
         progress: progress.clone(),
         counters: Arc::new(Counters::default()),
         parallel: global.parallel.into(),
+        spool: temp_dir.clone(),
         temp_dir,
         durable,
     })

@@ -40,7 +40,11 @@ impl Uri {
             "directory" => "dir".to_owned(),
             other => other.to_owned(),
         };
-        let (credentials, rest) = split_credentials(rest);
+        let (credentials, rest) = match scheme.as_str() {
+            // An engine is asked for `name:tag@sha256:...`, and for no login.
+            "docker" => (None, rest),
+            _ => split_credentials(rest),
+        };
         let rest = match rest.strip_prefix("localhost/") {
             // tar://localhost/path is tar:///path (RFC 8089 writes file URIs so).
             Some(path) if matches!(scheme.as_str(), "tar" | "dir") => format!("/{}", decode(path)),

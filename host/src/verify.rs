@@ -6,6 +6,7 @@
 
 pub mod check;
 pub mod derive;
+pub mod engine;
 pub mod layout;
 pub mod memory;
 pub mod object;
@@ -54,6 +55,7 @@ pub fn verify(
         Grant::Repository(remote) => {
             registry::objects(expectations, remote, level, &memory, context)?
         }
+        Grant::Engine(named) => engine::objects(expectations, named, level, &memory)?,
     };
     let plugin = &target.plugin;
     let name = &plugin.description().name;

@@ -34,7 +34,7 @@ fn mistakes_are_told_before_anything_is_touched() {
         "process nowhere dir:[T]out",
         "process tar:[T]in.tar ftp://host/out",
         "process ftp://host/in dir:[T]out",
-        "process tar:[T]in.tar docker://app:1",
+        "process tar:[T]in.tar docker://app@sha256:b3e197c910d36f73d0ca87102114ab47b11aa23d219a964595266658c319eb3a",
         "process tar:[T]in.tar registry://host/app@sha256:b3e197c910d36f73d0ca87102114ab47b11aa23d219a964595266658c319eb3a",
         "process tar:[T]in.tar registry://host/app:1?compression=best",
         "process tar:[T]in.tar registry://host/app:1?chunk_size=huge",
@@ -42,7 +42,8 @@ fn mistakes_are_told_before_anything_is_touched() {
         "process tar:[T]in.tar dir:[T]out --compression best",
         "process tar:[T]in.tar oci://[T]out",
         "process tar:[T]in.tar mounts://[T]out",
-        "process docker://app:1 dir:[T]out",
+        "process docker://app:1?image=x dir:[T]out",
+        "process docker://a/../b dir:[T]out",
         "process tar:[T]in.tar dir:[T]out?expand=true",
         "process tar:[T]in.tar dir:[T]out?unique_name=true",
         "process tar:[T]in.tar dir:[T]out?unique_names=maybe",
@@ -71,7 +72,7 @@ fn mistakes_are_told_before_anything_is_touched() {
         "search tar:[T]in.tar x",
         "plugin add x",
         "plugin show nothing",
-        "verify docker://app:1",
+        "verify docker://app:1?unique_names=true",
         "verify dir:[T]out?image=x",
     ] {
         let said = run(&sandbox, line);

@@ -25,8 +25,13 @@ impl Verifier {
         let catalog = Catalog::new(PluginEngine::new().unwrap(), &[]).unwrap();
         Self {
             runtime: tokio::runtime::Builder::new_current_thread().build().unwrap(),
-            subject: pipeline::subject(receipt.to_str().unwrap(), &catalog, |_| unreachable!())
-                .unwrap(),
+            subject: pipeline::subject(
+                receipt.to_str().unwrap(),
+                &catalog,
+                |_| unreachable!(),
+                &Cancel::default(),
+            )
+            .unwrap(),
         }
     }
 
@@ -38,6 +43,7 @@ impl Verifier {
             counters: Arc::default(),
             parallel: 1,
             temp_dir: std::env::temp_dir(),
+            spool: std::env::temp_dir(),
             durable: false,
         };
         pipeline::verify_subject(&self.subject, level, &context).exit_code(true)

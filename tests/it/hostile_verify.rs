@@ -92,11 +92,13 @@ fn loops_end_when_their_time_is_up() {
         counters: Arc::default(),
         parallel: 1,
         temp_dir: std::env::temp_dir(),
+        spool: std::env::temp_dir(),
         durable: false,
     };
     let arena = written("verify-loop");
     let receipt = arena.sandbox.path("receipt").display().to_string();
-    let subject = pipeline::subject(&receipt, &catalog, |_| unreachable!()).unwrap();
+    let subject =
+        pipeline::subject(&receipt, &catalog, |_| unreachable!(), &Cancel::default()).unwrap();
     let run = pipeline::verify_subject(&subject, Level::Fast, &context);
     let mut said = Vec::new();
     run.write_text(&mut said, false).unwrap();
@@ -116,6 +118,7 @@ fn loops_end_when_their_time_is_up() {
         &occystrap::uri::Uri::parse(&to).unwrap(),
         &catalog,
         |_| unreachable!(),
+        &Cancel::default(),
     )
     .unwrap();
     let request =

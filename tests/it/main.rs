@@ -7,15 +7,19 @@
 mod support {
     pub mod bystander;
     pub mod cli;
+    pub mod engine;
     pub mod hostile;
     pub mod image;
     pub mod push;
     pub mod real;
+    pub mod real_engine;
     pub mod registry;
     pub mod registry_auth;
     pub mod registry_fault;
     pub mod registry_tls;
+    pub mod registry_upload;
     pub mod shape;
+    pub mod token_server;
 }
 
 mod bad_archive;
@@ -23,19 +27,28 @@ mod bad_registry;
 mod cli;
 mod corruption;
 mod directory;
+mod docker_source;
+mod encoded;
+mod engine_client;
 mod flip;
 mod hostile_verify;
 mod hostile_write;
 mod interrupt;
 mod no_room;
+mod oci_layout;
 mod platform;
 mod plugins_lock;
+mod real_engine;
 mod real_login;
+mod real_push;
 mod real_reader;
 mod real_registry;
 mod registry_auth;
 mod registry_blob;
 mod registry_client;
 mod registry_manifest;
+mod registry_push;
+mod registry_push_manifest;
+mod registry_push_trouble;
 mod shapes;
 mod truncated;

@@ -367,7 +367,7 @@ fn ask_helpers() {
 
 /// Collects everything that is traced on this thread.
 #[derive(Clone, Default)]
-struct Trace(Arc<Mutex<Vec<u8>>>);
+pub struct Trace(pub Arc<Mutex<Vec<u8>>>);
 
 impl std::io::Write for Trace {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

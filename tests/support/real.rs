@@ -13,7 +13,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// The user that [`RealRegistry::with_password`] knows.
+use occystrap::image::Digest;
+
+use super::token_server::TokenServer;
+
+/// The user that [`RealRegistry::with_password`] and [`RealRegistry::with_tokens`] know.
 pub const USER: &str = "operator";
 /// And the password, which no output may ever show.
 pub const PASSWORD: &str = "correct-horse-battery-staple";
@@ -40,20 +44,47 @@ pub struct RealRegistry {
     child: Child,
     folder: tempfile::TempDir,
     host: String,
+    tokens: Option<TokenServer>,
+}
+
+/// Who gets in.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lock {
+    Open,
+    Password,
+    Tokens,
 }
 
 impl RealRegistry {
     /// Open to all. `None` where docker-registry or skopeo is not installed.
     pub fn start(test: &str) -> Option<Self> {
-        installed(test, &["docker-registry", "skopeo"]).then(|| Self::launch(false))
+        installed(test, &["docker-registry", "skopeo"]).then(|| Self::launch(Lock::Open))
     }
 
     /// Asks for [`USER`] and [`PASSWORD`] with Basic authentication.
     pub fn with_password(test: &str) -> Option<Self> {
-        installed(test, &["docker-registry", "skopeo", "htpasswd"]).then(|| Self::launch(true))
+        installed(test, &["docker-registry", "skopeo", "htpasswd"])
+            .then(|| Self::launch(Lock::Password))
     }
 
-    fn launch(locked: bool) -> Self {
+    /// Asks for tokens, which a [`TokenServer`] gives to [`USER`].
+    pub fn with_tokens(test: &str) -> Option<Self> {
+        installed(test, &["docker-registry", "skopeo"]).then(|| Self::launch(Lock::Tokens))
+    }
+
+    /// The service of [`Self::with_tokens`].
+    pub fn tokens(&self) -> &TokenServer {
+        self.tokens.as_ref().expect("a registry with tokens")
+    }
+
+    /// The file that holds a blob.
+    pub fn blob_file(&self, digest: Digest) -> PathBuf {
+        let hex = digest.hex();
+        let blobs = self.folder.path().join("data/docker/registry/v2/blobs/sha256");
+        blobs.join(&hex[..2]).join(hex).join("data")
+    }
+
+    fn launch(lock: Lock) -> Self {
         let mut said = String::new();
         // Another process can take the port before the registry does: then it ends, and the next
         // port is tried.
@@ -61,8 +92,10 @@ impl RealRegistry {
             let folder = tempfile::Builder::new().prefix("occystrap-registry-").tempdir().unwrap();
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
             let host = format!("127.0.0.1:{port}");
+            let tokens = (lock == Lock::Tokens).then(TokenServer::start);
             let config = folder.path().join("config.yml");
-            std::fs::write(&config, configuration(folder.path(), &host, locked)).unwrap();
+            std::fs::write(&config, configuration(folder.path(), &host, lock, tokens.as_ref()))
+                .unwrap();
             let log = std::fs::File::create(folder.path().join("log")).unwrap();
             let child = Command::new("docker-registry")
                 .arg("serve")
@@ -72,7 +105,7 @@ impl RealRegistry {
                 .stderr(log)
                 .spawn()
                 .unwrap();
-            let mut registry = Self { child, folder, host };
+            let mut registry = Self { child, folder, host, tokens };
             if registry.answers() {
                 return registry;
             }
@@ -154,13 +187,20 @@ impl Drop for RealRegistry {
     }
 }
 
-fn configuration(folder: &Path, host: &str, locked: bool) -> String {
+fn configuration(folder: &Path, host: &str, lock: Lock, tokens: Option<&TokenServer>) -> String {
     let place = folder.display();
     let mut text = format!(
         "version: 0.1\nlog: {{level: warn, accesslog: {{disabled: true}}}}\n\
-         storage: {{filesystem: {{rootdirectory: '{place}/data'}}}}\nhttp: {{addr: '{host}'}}\n"
+         storage: {{filesystem: {{rootdirectory: '{place}/data'}}, \
+                    cache: {{blobdescriptor: inmemory}}}}\n\
+         http: {{addr: '{host}'}}\n"
     );
-    if locked {
+    if let Some(tokens) = tokens {
+        let bundle = folder.join("tokens.pem");
+        std::fs::write(&bundle, &tokens.certificate).unwrap();
+        text += &tokens.configuration(bundle.to_str().unwrap());
+    }
+    if lock == Lock::Password {
         // docker-registry understands bcrypt (-B) and nothing else.
         let output =
             Command::new("htpasswd").args(["-B", "-b", "-n", USER, PASSWORD]).output().unwrap();

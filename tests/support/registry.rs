@@ -8,9 +8,10 @@
 //!     assert_eq!(registry.requests_of("GET", "/blobs/").len(), 2);
 //!
 //! It serves what the distribution specification calls pull: `/v2/`, manifests by tag and digest,
-//! blobs with ranges, all with HEAD; its token service at `/token`; and files under any other path
-//! ([`Registry::put_file`]) to be the storage host that another registry redirects to. Blobs are
-//! shared by all repositories. It stops when it is dropped.
+//! blobs with ranges, all with HEAD; push, as `registry_upload` says; its token service at `/token`;
+//! and files under any other path ([`Registry::put_file`]) to be the storage host that another
+//! registry redirects to. Blobs that a test puts there are in all repositories, those that are
+//! pushed are in one. It stops when it is dropped.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -34,6 +35,8 @@ pub use super::registry_auth::{Auth, Users};
 pub use super::registry_fault::Fault;
 use super::registry_fault::{self, Rule};
 use super::registry_tls::Identity;
+pub use super::registry_upload::Location;
+use super::registry_upload::Uploads;
 
 /// For [`Registry::fault`]: every request.
 pub const ALWAYS: usize = usize::MAX;
@@ -65,15 +68,16 @@ impl Request {
     }
 }
 
-struct State {
-    base: String,
-    blobs: HashMap<Digest, Bytes>,
+pub(super) struct State {
+    pub(super) base: String,
+    pub(super) blobs: HashMap<Digest, Bytes>,
     /// By repository and tag or digest: media type and bytes.
-    manifests: HashMap<(String, String), (String, Bytes)>,
+    pub(super) manifests: HashMap<(String, String), (String, Bytes)>,
+    pub(super) uploads: Uploads,
     files: HashMap<String, Bytes>,
     rules: Vec<Rule>,
     gate: Gate,
-    log: Vec<Request>,
+    pub(super) log: Vec<Request>,
 }
 
 impl Registry {
@@ -97,6 +101,7 @@ impl Registry {
             base: format!("{scheme}://{address}"),
             blobs: HashMap::new(),
             manifests: HashMap::new(),
+            uploads: Uploads::default(),
             files: HashMap::new(),
             rules: Vec::new(),
             gate: Gate::new(),
@@ -172,7 +177,7 @@ impl Registry {
         self.state().rules.push(Rule::new(method, path_part, fault, times));
     }
 
-    /// Who may pull from now on.
+    /// Who may pull and push from now on.
     pub fn require(&self, auth: Auth) {
         self.state().gate.auth = auth;
     }
@@ -203,7 +208,7 @@ impl Registry {
         self.requests().into_iter().filter(fits).collect()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap()
     }
 }
@@ -217,7 +222,7 @@ impl Drop for Registry {
     }
 }
 
-type Reply = Response<UnsyncBoxBody<Bytes, std::io::Error>>;
+pub(super) type Reply = Response<UnsyncBoxBody<Bytes, std::io::Error>>;
 
 async fn accept(
     listener: TcpListener,
@@ -245,31 +250,65 @@ async fn serve(
     request: hyper::Request<Incoming>,
     state: Arc<Mutex<State>>,
 ) -> Result<Reply, std::io::Error> {
-    let (head, body) = request.into_parts();
-    let request = Request {
-        method: head.method.to_string(),
-        path: head.uri.path_and_query().map_or_else(String::new, ToString::to_string),
-        headers: head.headers,
-        body: body.collect().await.map_err(std::io::Error::other)?.to_bytes(),
-        at: std::time::Instant::now(),
-    };
-    let (fault, plain) = {
+    let (head, mut body) = request.into_parts();
+    let at = std::time::Instant::now();
+    let method = head.method.to_string();
+    let path = head.uri.path_and_query().map_or_else(String::new, ToString::to_string);
+    let fault = registry_fault::meet(&mut state.lock().unwrap().rules, &method, &path);
+    let read = read(&mut body, fault.as_ref()).await;
+    let request = Request { method, path, headers: head.headers, body: read?, at };
+    let plain = {
         let mut state = state.lock().unwrap();
         state.log.push(request.clone());
-        let fault = registry_fault::meet(&mut state.rules, &request.method, &request.path);
+        match fault {
+            Some(Fault::CutRequest(_)) => return Err(std::io::Error::other("cut")),
+            Some(Fault::Expire) => state.gate.revoke(),
+            _ => {}
+        }
         let ranged = !matches!(fault, Some(Fault::IgnoreRange));
-        (fault, state.answer(&request, ranged))
+        // What is refused does not happen.
+        match fault {
+            Some(Fault::Status(..) | Fault::Early(..)) => Plan::new(200, Vec::new(), ""),
+            _ => state.answer(&request, ranged),
+        }
     };
+    if let Some(Fault::Deaf) = fault {
+        std::future::pending::<()>().await;
+    }
     if let Some(Fault::Delay(delay)) = fault {
         tokio::time::sleep(delay).await;
     }
     Ok(plain.spoil(fault).reply(request.method == "HEAD"))
 }
 
+/// What was sent, as far as the fault lets it be read.
+async fn read(body: &mut Incoming, fault: Option<&Fault>) -> Result<Bytes, std::io::Error> {
+    let limit = match fault {
+        Some(Fault::Early(..) | Fault::Expire | Fault::Deaf) => return Ok(Bytes::new()),
+        Some(Fault::CutRequest(bytes)) => *bytes,
+        _ => usize::MAX,
+    };
+    let (mut read, mut portion) = (Vec::new(), 0);
+    while read.len() < limit
+        && let Some(frame) = body.frame().await
+    {
+        let data = frame.map_err(std::io::Error::other)?.into_data().unwrap_or_default();
+        read.extend_from_slice(&data);
+        if let Some(Fault::SlowRead(most, pause)) = fault {
+            portion += data.len();
+            if portion >= *most {
+                portion = 0;
+                tokio::time::sleep(*pause).await;
+            }
+        }
+    }
+    Ok(read.into())
+}
+
 /// What is to be sent.
-struct Plan {
-    status: u16,
-    headers: Vec<(&'static str, String)>,
+pub(super) struct Plan {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(&'static str, String)>,
     body: Bytes,
     ending: Ending,
     /// What `Content-Length` says; without one the body is sent in chunks.
@@ -284,21 +323,33 @@ enum Ending {
 }
 
 impl Plan {
-    fn new(status: u16, headers: Vec<(&'static str, String)>, body: impl Into<Bytes>) -> Self {
+    pub(super) fn new(
+        status: u16,
+        headers: Vec<(&'static str, String)>,
+        body: impl Into<Bytes>,
+    ) -> Self {
         let body = body.into();
         Self { status, headers, length: Some(body.len() as u64), body, ending: Ending::Whole }
     }
 
     /// An error in the form of the distribution specification.
-    fn error(status: u16, code: &str) -> Self {
+    pub(super) fn error(status: u16, code: &str) -> Self {
         let body = format!(r#"{{"errors":[{{"code":"{code}","message":"no","detail":null}}]}}"#);
         Self::new(status, vec![("content-type", "application/json".into())], body)
     }
 
-    fn spoil(mut self, fault: Option<Fault>) -> Self {
+    pub(super) fn spoil(mut self, fault: Option<Fault>) -> Self {
         match fault {
-            None | Some(Fault::Delay(_) | Fault::IgnoreRange) => {}
-            Some(Fault::Status(status, headers)) => {
+            None
+            | Some(
+                Fault::Delay(_)
+                | Fault::IgnoreRange
+                | Fault::Expire
+                | Fault::CutRequest(_)
+                | Fault::Deaf
+                | Fault::SlowRead(..),
+            ) => {}
+            Some(Fault::Status(status, headers) | Fault::Early(status, headers)) => {
                 self = Self::error(status, "FAULT");
                 self.headers.extend(headers);
             }
@@ -330,7 +381,7 @@ impl Plan {
         self
     }
 
-    fn reply(self, head: bool) -> Reply {
+    pub(super) fn reply(self, head: bool) -> Reply {
         let mut reply = Response::builder().status(self.status);
         for (name, value) in &self.headers {
             reply = reply.header(*name, value);
@@ -405,15 +456,21 @@ impl State {
             let (repository, kind) = rest.rsplit_once('/')?;
             Some((repository, kind, target))
         });
-        let (repository, kind, target) = parts.unwrap_or_default();
+        let (repository, kind, target) = match rest.split_once("/blobs/uploads/") {
+            Some((repository, session)) => (repository, "uploads", session),
+            None => parts.unwrap_or_default(),
+        };
+        let reads = ["GET", "HEAD"].contains(&request.method.as_str());
+        let from = url::form_urlencoded::parse(query.as_bytes());
+        let from = from.into_iter().find(|(name, _)| name == "from").map(|(_, value)| value);
+        let realm = format!("{}/token", self.base);
         if let Err(challenges) =
-            self.gate.admit(authorization, &format!("{}/token", self.base), repository)
+            self.gate.admit(authorization, &realm, repository, !reads, from.as_deref())
         {
             let mut plan = Plan::error(401, "UNAUTHORIZED");
             plan.headers.extend(challenges.into_iter().map(|text| ("www-authenticate", text)));
             return plan;
         }
-        let reads = ["GET", "HEAD"].contains(&request.method.as_str());
         match kind {
             "" if rest.is_empty() => Plan::new(200, Vec::new(), "{}"),
             "manifests" if reads => {
@@ -427,13 +484,13 @@ impl State {
                 }
             }
             "blobs" if reads => {
-                match target.parse().ok().and_then(|digest| self.blobs.get(&digest)) {
-                    Some(bytes) => {
-                        content(bytes.clone(), "application/octet-stream", request, ranged)
-                    }
+                match target.parse().ok().and_then(|digest| self.blob(repository, digest)) {
+                    Some(bytes) => content(bytes, "application/octet-stream", request, ranged),
                     None => Plan::error(404, "BLOB_UNKNOWN"),
                 }
             }
+            "uploads" => self.upload(request, repository, target, query),
+            "manifests" if request.method == "PUT" => self.keep(request, repository, target),
             _ => Plan::error(405, "UNSUPPORTED"),
         }
     }

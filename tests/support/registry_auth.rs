@@ -1,6 +1,6 @@
 //! How a registry for tests knows its users, and its token service.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 /// Who may pull.
 #[derive(Debug, Clone)]
@@ -41,13 +41,14 @@ pub struct Gate {
     pub auth: Auth,
     /// Sent with 401 in place of the right challenge; `{realm}` stands for the token service.
     pub challenges: Option<Vec<String>>,
-    valid: HashSet<String>,
+    /// With the scopes that each was asked for.
+    valid: HashMap<String, Vec<String>>,
     given: usize,
 }
 
 impl Gate {
     pub fn new() -> Self {
-        Self { auth: Auth::Open, challenges: None, valid: HashSet::new(), given: 0 }
+        Self { auth: Auth::Open, challenges: None, valid: HashMap::new(), given: 0 }
     }
 
     /// Tokens that were given out so far are no longer good.
@@ -59,13 +60,21 @@ impl Gate {
         self.given
     }
 
-    /// Whether a request may pass; else the challenges to answer with.
+    /// Whether a request may pass; else the challenges to answer with. Who reads needs any token;
+    /// who `pushes`, one for pushing there; and who mounts `from` elsewhere, for pulling there too.
     pub fn admit(
         &self,
         authorization: Option<&str>,
         realm: &str,
         repository: &str,
+        pushes: bool,
+        from: Option<&str>,
     ) -> Result<(), Vec<String>> {
+        let allows = |scopes: &[String], name: &str, wanted: &str| {
+            let start = format!("repository:{name}:");
+            let actions = scopes.iter().filter_map(|scope| scope.strip_prefix(&start));
+            actions.flat_map(|actions| actions.split(',')).any(|action| action == wanted)
+        };
         let (passes, challenge) = match &self.auth {
             Auth::Open => (true, String::new()),
             Auth::Basic { user, password } => (
@@ -75,7 +84,11 @@ impl Gate {
             Auth::Bearer(_) => (
                 authorization
                     .and_then(|text| text.strip_prefix("Bearer "))
-                    .is_some_and(|token| self.valid.contains(token)),
+                    .and_then(|token| self.valid.get(token))
+                    .is_some_and(|scopes| {
+                        (!pushes || allows(scopes, repository, "push"))
+                            && from.is_none_or(|from| allows(scopes, from, "pull"))
+                    }),
                 format!(
                     r#"Bearer realm="{realm}",service="tests & more",scope="repository:{repository}:pull""#
                 ),
@@ -110,7 +123,11 @@ impl Gate {
         known.then(|| {
             self.given += 1;
             let token = format!("t0ken-{}", self.given);
-            self.valid.insert(token.clone());
+            let scopes = url::form_urlencoded::parse(form.as_bytes())
+                .filter(|(name, _)| name == "scope")
+                .flat_map(|(_, value)| value.split(' ').map(str::to_owned).collect::<Vec<_>>())
+                .collect();
+            self.valid.insert(token.clone(), scopes);
             match users {
                 Users::IdentityToken(_) => {
                     format!(r#"{{"access_token":"{token}","expires_in":300}}"#)

@@ -27,6 +27,16 @@ pub enum Fault {
     Redirect(String),
     /// Answers a range request with the whole.
     IgnoreRange,
+    /// Answers this status, with headers, without reading what is sent.
+    Early(u16, Vec<(&'static str, String)>),
+    /// All tokens end, before what is sent is read.
+    Expire,
+    /// Reads this many bytes of what is sent and closes the connection.
+    CutRequest(usize),
+    /// Reads nothing of what is sent, and says nothing.
+    Deaf,
+    /// Reads what is sent in portions of about so many bytes, with pauses.
+    SlowRead(usize, Duration),
 }
 
 impl Fault {

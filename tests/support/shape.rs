@@ -106,6 +106,25 @@ pub fn legacy(images: &[&TestImage], pack: Pack) -> Archive {
     archive
 }
 
+/// `podman save`: layers by their diff-id at the root, and links for readers of the time before 1.10.
+pub fn podman(images: &[&TestImage], pack: Pack) -> Archive {
+    let name = |layer: &[u8]| format!("{}.tar", Digest::of(layer).hex());
+    let mut archive = Archive::default();
+    for image in images {
+        for layer in &image.layers {
+            archive.put(name(layer), pack.pack(layer));
+        }
+        archive.put(format!("{}.json", image.id().hex()), image.config.clone());
+    }
+    let layers = |image: &TestImage| image.layers.iter().map(|layer| name(layer)).collect();
+    archive.push(
+        "manifest.json",
+        manifest(images, |image| format!("{}.json", image.id().hex()), layers),
+    );
+    archive.push("repositories", "{}");
+    archive
+}
+
 /// `crane pull` and kaniko: every layer a `.tar.gz` at the root, the config `sha256:<hex>`.
 pub fn crane(images: &[&TestImage], pack: Pack) -> Archive {
     let name = |layer: &[u8]| format!("{}.tar.gz", Digest::of(&pack.pack(layer)).hex());

@@ -9,10 +9,10 @@ use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use super::{Decoder, Stored, from_io, into_io};
+use super::{Decoder, Stored, encoder, from_io, into_io};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
-use crate::image::{Content, Digest, Hasher, Layer, Section};
+use crate::image::{Compression, Content, Digest, Hasher, Layer, Section};
 
 /// Handing over a smaller one costs more than it gains (measured: 64 KiB 10 % slower, 128 KiB 5 %).
 const BUFFER: usize = 256 * 1024;
@@ -32,9 +32,27 @@ pub struct Moved {
 /// Move a layer, uncompressed, into a file at `offset`, checking everything that was promised of
 /// it. Errors leave undefined bytes after `offset`.
 pub fn uncompressed(layer: &Layer, stored: Stored, file: &File, offset: u64) -> Result<Moved> {
-    let moved = decode(layer, stored, Some(file), offset).map_err(|why| why.of(layer))?;
+    let moved = decode(layer, stored, |plain| move_to(plain, Some(file), offset));
+    let moved = moved.map_err(|why| why.of(layer))?;
     check_diff_id(layer, moved)?;
     Ok(moved)
+}
+
+/// Move a layer into a file at `offset`, compressed by us on `threads` threads, checking
+/// everything that was promised of it. What was written is returned; the same layer gives the same
+/// bytes whatever the number of threads. Errors leave undefined bytes after `offset`.
+pub fn encoded(
+    layer: &Layer,
+    stored: Stored,
+    file: &File,
+    offset: u64,
+    how: Compression,
+    threads: usize,
+) -> Result<Moved> {
+    let mut written = Written::new(Some(file), offset);
+    let plain = decode(layer, stored, |plain| encoder::encode(plain, how, threads, &mut written));
+    check_diff_id(layer, plain.map_err(|why| why.of(layer))?)?;
+    Ok(written.finish())
 }
 
 /// Move a layer as it is stored into a file at `offset`, checking everything that was promised of
@@ -48,16 +66,16 @@ pub fn as_stored(
 ) -> Result<Moved> {
     let mut copy = || {
         stored.compression(layer.diff_id)?;
-        let moved = pump(&mut stored, Some(file), offset)?;
-        Ok(moved)
+        move_to(&mut stored, Some(file), offset)
     };
     let moved: Moved = copy().map_err(|why: Failure| why.of(layer))?;
     stored.finish().map_err(|cause| from_io(cause, &layer.place))?;
     let file = file.try_clone().map_err(|cause| write_error(file, &cause))?;
-    let section = Section { file: file.into(), offset, size: moved.size };
+    let section = Section::new(file.into(), offset, moved.size);
     let written = Layer { content: Content::File(section.clone()), digest: None, ..layer.clone() };
     let again = Stored::section(section, layer.place.clone(), cancel);
-    let plain = decode(&written, again, None, 0).map_err(|why| why.of(layer))?;
+    let plain = decode(&written, again, |plain| move_to(plain, None, 0));
+    let plain = plain.map_err(|why| why.of(layer))?;
     check_diff_id(layer, plain)?;
     Ok(moved)
 }
@@ -71,10 +89,16 @@ fn check_diff_id(layer: &Layer, plain: Moved) -> Result<()> {
         .hint("the source does not hold what its own config promises; fetch or save it again"))
 }
 
-/// Copy all that a decoder gives into a file, from its start. Nothing is promised of it.
-pub fn copy(from: &mut dyn Read, file: &File, place: &str, cancel: &Cancel) -> Result<Moved> {
+/// Copy all that a decoder gives into a file, from its start, or only hash it. Nothing is promised
+/// of it.
+pub fn copy(
+    from: &mut dyn Read,
+    file: Option<&File>,
+    place: &str,
+    cancel: &Cancel,
+) -> Result<Moved> {
     let mut checked = Checked { from, cancel };
-    pump(&mut checked, Some(file), 0).map_err(|why| match why {
+    move_to(&mut checked, file, 0).map_err(|why| match why {
         Failure::Read(cause) => from_io(cause, place),
         Failure::Write(error) => error,
     })
@@ -93,8 +117,11 @@ impl Read for Checked<'_> {
     }
 }
 
-enum Failure {
+/// Which side of a move failed.
+pub(super) enum Failure {
+    /// The source; what it said may carry one of our errors.
     Read(io::Error),
+    /// The destination, or whatever works for it.
     Write(Error),
 }
 
@@ -113,15 +140,15 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// Hand the plain bytes of a layer to `consume`, then check what was promised of the stored form.
 fn decode(
     layer: &Layer,
     mut stored: Stored,
-    file: Option<&File>,
-    offset: u64,
+    consume: impl FnOnce(&mut dyn Read) -> Result<Moved, Failure>,
 ) -> Result<Moved, Failure> {
     let compression = stored.compression(layer.diff_id)?;
     let mut decoder = Decoder::new(compression, stored)?;
-    match pump(&mut decoder, file, offset) {
+    match consume(&mut decoder) {
         Ok(moved) => {
             decoder.into_inner().finish()?;
             Ok(moved)
@@ -131,13 +158,22 @@ fn decode(
     }
 }
 
-fn pump(from: &mut dyn Read, file: Option<&File>, offset: u64) -> Result<Moved, Failure> {
+fn move_to(from: &mut dyn Read, file: Option<&File>, offset: u64) -> Result<Moved, Failure> {
+    let mut written = Written::new(file, offset);
+    pump(from, &mut |piece| written.put(piece))?;
+    Ok(written.finish())
+}
+
+/// Read all there is and let `take` have it, piece by piece, on a thread of its own.
+pub(super) fn pump(
+    from: &mut dyn Read,
+    take: &mut (dyn FnMut(&[u8]) -> Result<()> + Send),
+) -> Result<(), Failure> {
     let mut first = vec![0; BUFFER];
     let filled = fill(from, &mut first)?;
     if filled < BUFFER {
         // All there is: not worth a thread.
-        write(file, &first[..filled], offset).map_err(Failure::Write)?;
-        return Ok(Moved { size: filled as u64, digest: Digest::of(&first[..filled]) });
+        return take(&first[..filled]).map_err(Failure::Write);
     }
     std::thread::scope(|scope| {
         let (home, free) = sync_channel::<Vec<u8>>(BUFFERS);
@@ -145,7 +181,7 @@ fn pump(from: &mut dyn Read, file: Option<&File>, offset: u64) -> Result<Moved, 
         for _ in 1..BUFFERS {
             let _ = home.try_send(vec![0; BUFFER]);
         }
-        let consumer = scope.spawn(move || hash_and_write(&consuming, &home, file, offset));
+        let consumer = scope.spawn(move || take_all(&consuming, &home, take));
         let produce = || -> io::Result<()> {
             let mut bytes = first;
             loop {
@@ -163,38 +199,56 @@ fn pump(from: &mut dyn Read, file: Option<&File>, offset: u64) -> Result<Moved, 
         };
         let produced = produce();
         drop(full);
-        let moved = consumer.join().map_err(|_| broke_down())?.map_err(Failure::Write)?;
-        produced?;
-        Ok(moved)
+        consumer.join().map_err(|_| broke_down())?.map_err(Failure::Write)?;
+        Ok(produced?)
     })
 }
 
-fn broke_down() -> Failure {
+pub(super) fn broke_down() -> Failure {
     Failure::Write(Error::destination("the thread that was to write a layer broke down"))
 }
 
-fn hash_and_write(
+fn take_all(
     pieces: &Receiver<Vec<u8>>,
     home: &SyncSender<Vec<u8>>,
-    file: Option<&File>,
-    offset: u64,
-) -> Result<Moved> {
-    let mut hasher = Hasher::default();
-    let mut size = 0;
+    take: &mut dyn FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
     for piece in pieces {
-        hasher.update(&piece);
-        write(file, &piece, offset + size)?;
-        size += piece.len() as u64;
+        take(&piece)?;
         // Nobody waits for buffers any more when the home is full or gone.
         let _ = home.try_send(piece);
     }
-    Ok(Moved { size, digest: hasher.finish() })
+    Ok(())
 }
 
-fn write(file: Option<&File>, bytes: &[u8], offset: u64) -> Result<()> {
-    match file {
-        Some(file) => file.write_all_at(bytes, offset).map_err(|cause| write_error(file, &cause)),
-        None => Ok(()),
+/// Hashes, and writes where there is something to write to.
+pub(super) struct Written<'a> {
+    file: Option<&'a File>,
+    offset: u64,
+    size: u64,
+    hasher: Hasher,
+}
+
+impl<'a> Written<'a> {
+    /// Nothing yet; what comes goes to `file` from `offset` on.
+    pub(super) fn new(file: Option<&'a File>, offset: u64) -> Self {
+        Self { file, offset, size: 0, hasher: Hasher::default() }
+    }
+
+    /// Append bytes.
+    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.hasher.update(bytes);
+        if let Some(file) = self.file {
+            let written = file.write_all_at(bytes, self.offset + self.size);
+            written.map_err(|cause| write_error(file, &cause))?;
+        }
+        self.size += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// What was put.
+    pub(super) fn finish(self) -> Moved {
+        Moved { size: self.size, digest: self.hasher.finish() }
     }
 }
 
@@ -208,7 +262,7 @@ pub(crate) fn write_error(file: &File, cause: &io::Error) -> Error {
 }
 
 /// Fill a buffer; less only at the end.
-fn fill(from: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+pub(super) fn fill(from: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match from.read(&mut buffer[filled..]) {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::sync::Arc;
 
 use super::{Compression, Digest};
+use crate::blob::Spooled;
 use crate::registry::Repository;
 
 /// One layer of an image. Its bytes are read once, by whoever moves it.
@@ -41,6 +42,16 @@ pub struct Section {
     pub offset: u64,
     /// How long it is, in bytes.
     pub size: u64,
+    /// Where this is all of a file that the host wrote itself, and hashed.
+    pub own: Option<Arc<Spooled>>,
+}
+
+impl Section {
+    /// Part of a file of somebody else.
+    #[must_use]
+    pub fn new(file: Arc<File>, offset: u64, size: u64) -> Self {
+        Self { file, offset, size, own: None }
+    }
 }
 
 impl Layer {

@@ -47,7 +47,7 @@ pub fn index(path: &Path, context: &Context) -> Result<TarIndex> {
     if metadata.len() == 0 {
         return Err(Error::source(format!("{place} is empty")));
     }
-    let whole = Section { file: Arc::new(file), offset: 0, size: metadata.len() };
+    let whole = Section::new(Arc::new(file), 0, metadata.len());
     let file = match compression(&whole, &place)? {
         Compression::None => whole.file,
         compressed => Arc::new(decompress(&whole.file, compressed, &place, context)?),
@@ -68,11 +68,11 @@ fn decompress(
     })?;
     let from = BufReader::with_capacity(256 * 1024, &**file);
     let mut decoder = Decoder::new(compression, from).map_err(|cause| from_io(cause, place))?;
-    transfer::copy(&mut decoder, &to, place, &context.cancel).map_err(|error| {
-        match error.kind() {
-            Kind::Destination => error.hint("choose another folder with --temp-dir"),
-            _ => error,
-        }
+    transfer::copy(&mut decoder, Some(&to), place, &context.cancel).map_err(|error| match error
+        .kind()
+    {
+        Kind::Destination => error.hint("choose another folder with --temp-dir"),
+        _ => error,
     })?;
     Ok(to)
 }

@@ -34,7 +34,7 @@ impl Members for Directory {
         match self.destination.open(name) {
             Ok(file) => {
                 let size = file.metadata().map_err(|cause| self.unreadable(name, &cause))?.len();
-                Ok(Some(Section { file: Arc::new(file), offset: 0, size }))
+                Ok(Some(Section::new(Arc::new(file), 0, size)))
             }
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(cause) => Err(self.unreadable(name, &cause)),

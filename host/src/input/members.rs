@@ -15,13 +15,25 @@ pub trait Members {
     /// How errors call the whole: `'x.tar'`.
     fn place(&self) -> &str;
 
+    /// A file that is in memory already.
+    fn document(&self, _name: &str) -> Result<Option<Bytes>> {
+        Ok(None)
+    }
+
     /// A small file, whole.
     fn read(&self, name: &str, limit: u64) -> Result<Option<Bytes>> {
-        let Some(section) = self.section(name)? else { return Ok(None) };
         let place = self.place();
-        if section.size > limit {
+        let too_large = |size: u64| {
             let what = format!("{place}: size of '{name}'");
-            return Err(Error::mismatch(what, format!("at most {limit} bytes"), section.size));
+            Error::mismatch(what, format!("at most {limit} bytes"), size)
+        };
+        if let Some(bytes) = self.document(name)? {
+            let size = bytes.len() as u64;
+            return if size > limit { Err(too_large(size)) } else { Ok(Some(bytes)) };
+        }
+        let Some(section) = self.section(name)? else { return Ok(None) };
+        if section.size > limit {
+            return Err(too_large(section.size));
         }
         let mut bytes = vec![0; usize::try_from(section.size).unwrap_or_default()];
         section.file.read_exact_at(&mut bytes, section.offset).map_err(|cause| {

@@ -5,7 +5,8 @@
 //! takes as it is. For a single file, layers are written one after the other, and only downloads
 //! run ahead: the layer whose turn it is keeps two cores busy already. For a registry, what goes as
 //! it is stored goes straight from the source; the rest is converted one layer after the other,
-//! each on all cores, while those before it are on their way.
+//! each on all cores, while those before it are on their way. For an engine, layers go in turn: it is what all wait
+//! for.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -15,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use super::destination::Destination;
 use super::grant::Grant;
-use super::layer_blob::{Form, LayerBlob, Ready, move_layer, temporary};
+use super::layer_blob::{Form, LayerBlob, Ready, adopt_own, move_layer, temporary};
 use super::staging::Unnamed;
 use crate::blob::feed::{Feed, FeedReader, Turns};
 use crate::blob::stored::descriptor;
@@ -43,6 +44,7 @@ pub fn start(taken: Vec<Taken>, to: &Grant, context: &Context) -> Vec<LayerBlob>
         Grant::Storage(file) if file.file_name().is_some() => in_turn(taken, context),
         Grant::Storage(directory) => moved(taken, directory, context),
         Grant::Repository(_) => converted(taken, context),
+        Grant::Engine(_) => in_turn(taken, context),
     }
 }
 
@@ -93,6 +95,9 @@ fn fetch(
     destination: &Destination,
     context: &Context,
 ) -> Result<Ready> {
+    if let Some(ready) = adopt_own(taken, destination.dir()) {
+        return Ok(ready);
+    }
     let file = Unnamed::create(destination.dir()).map_err(|cause| {
         Error::io(Kind::Destination, "create a file in", destination.folder().display(), &cause)
     })?;

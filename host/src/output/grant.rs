@@ -1,6 +1,7 @@
 //! What a plugin may touch: the one thing that the user named.
 
 use super::destination::Destination;
+use super::engine::Named;
 use super::remote::Remote;
 
 /// One thing that the user named. Cheap to clone.
@@ -10,6 +11,8 @@ pub enum Grant {
     Storage(Destination),
     /// A repository of a registry.
     Repository(Remote),
+    /// The name of an image in an engine.
+    Engine(Named),
 }
 
 impl Grant {
@@ -18,7 +21,7 @@ impl Grant {
     pub fn storage(&self) -> Option<&Destination> {
         match self {
             Self::Storage(destination) => Some(destination),
-            Self::Repository(_) => None,
+            _ => None,
         }
     }
 
@@ -27,7 +30,16 @@ impl Grant {
     pub fn repository(&self) -> Option<&Remote> {
         match self {
             Self::Repository(remote) => Some(remote),
-            Self::Storage(_) => None,
+            _ => None,
+        }
+    }
+
+    /// The engine.
+    #[must_use]
+    pub fn engine(&self) -> Option<&Named> {
+        match self {
+            Self::Engine(named) => Some(named),
+            _ => None,
         }
     }
 
@@ -37,6 +49,8 @@ impl Grant {
         match self {
             Self::Storage(destination) => destination.display(subject),
             Self::Repository(remote) => remote.display(subject),
+            // A subject is an image's name, or a layer of it.
+            Self::Engine(_) => subject.to_owned(),
         }
     }
 
@@ -49,6 +63,7 @@ impl Grant {
                 None => destination.folder().display().to_string(),
             },
             Self::Repository(remote) => remote.place(),
+            Self::Engine(named) => named.image().to_string(),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::archive::Contents;
 use super::push::Pushed;
 use crate::image::{Descriptor, Digest};
 use crate::registry::Manifest;
@@ -67,7 +68,9 @@ pub struct Journal {
     blobs: BTreeMap<Digest, Descriptor>,
     /// Manifests that will be pushed, by reference.
     manifests: BTreeMap<String, Manifest>,
-    /// Bytes that were sent to a registry.
+    /// What an engine will load.
+    loaded: Option<Contents>,
+    /// Bytes that were sent to a registry or an engine.
     sent: u64,
 }
 
@@ -99,6 +102,24 @@ impl Journal {
     /// A manifest is to be pushed.
     pub fn record_manifest(&mut self, reference: String, manifest: Manifest) {
         self.manifests.insert(reference, manifest);
+    }
+
+    /// An archive for an engine is whole.
+    pub fn record_loaded(&mut self, contents: Contents) {
+        self.sent += contents.config.1 + contents.layers.iter().map(|layer| layer.1).sum::<u64>();
+        self.loaded = Some(contents);
+    }
+
+    /// What an engine will load under a name.
+    #[must_use]
+    pub fn loaded(&self, name: &str) -> Option<&Contents> {
+        self.loaded.as_ref().filter(|contents| contents.name == name)
+    }
+
+    /// What an engine will load.
+    #[must_use]
+    pub fn contents(&self) -> Option<&Contents> {
+        self.loaded.as_ref()
     }
 
     /// Of a layer that was written in a form of this digest: its diff-id.

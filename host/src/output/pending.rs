@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::engine::{Loadable, Named};
 use super::grant::Grant;
 use super::push::Push;
 use super::staging::Staging;
@@ -13,6 +14,8 @@ pub enum Pending {
     Files(Staging),
     /// Blobs that nothing refers to, and manifests that were not sent.
     Push(Push),
+    /// An archive that an engine has, but for its end; none before the plugin has written one.
+    Load(Named, Option<Loadable>),
 }
 
 impl Pending {
@@ -22,6 +25,7 @@ impl Pending {
         match self {
             Self::Files(staging) => Grant::Storage(staging.destination().clone()),
             Self::Push(push) => Grant::Repository(push.remote().clone()),
+            Self::Load(named, _) => Grant::Engine(named.clone()),
         }
     }
 
@@ -29,15 +33,7 @@ impl Pending {
     pub fn files(&mut self) -> Option<&mut Staging> {
         match self {
             Self::Files(staging) => Some(staging),
-            Self::Push(_) => None,
-        }
-    }
-
-    /// The push, where it is one.
-    pub fn push(&mut self) -> Option<&mut Push> {
-        match self {
-            Self::Push(push) => Some(push),
-            Self::Files(_) => None,
+            _ => None,
         }
     }
 
@@ -47,7 +43,7 @@ impl Pending {
     pub fn written(&self, path: &str, limit: usize) -> Option<Bytes> {
         match self {
             Self::Files(staging) => staging.read(path, limit),
-            Self::Push(_) => None,
+            Self::Push(_) | Self::Load(..) => None,
         }
     }
 
@@ -56,6 +52,7 @@ impl Pending {
         match self {
             Self::Files(staging) => staging.commit(),
             Self::Push(push) => push.commit(),
+            Self::Load(_, archive) => archive.map_or(Ok(()), Loadable::commit),
         }
     }
 }

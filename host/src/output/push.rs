@@ -157,6 +157,6 @@ async fn send(
     {
         return Ok(0);
     }
-    to.push_blob(blob, body, options, |bytes| progress.add(bytes)).await?;
+    to.push_blob(blob, body, options, |bytes| progress.set(bytes)).await?;
     Ok(blob.size)
 }

@@ -7,9 +7,11 @@
 use std::io;
 use std::os::unix::fs::FileExt;
 
+use super::engine::Loading;
 use super::journal::{Extent, WrittenFile};
 use super::staging::Unnamed;
 use crate::blob::Moved;
+use crate::error::Error;
 use crate::image::{Digest, Hasher};
 
 /// An archive has four extents a member. A plugin that makes more than this is filling the host's
@@ -19,7 +21,49 @@ pub const MOST_EXTENTS: usize = 65_536;
 /// Framing waits here until it is worth a system call.
 const PENDING: usize = 64 * 1024;
 
-/// A write in progress.
+/// A write in progress, to whatever end.
+pub enum Sink {
+    /// A file.
+    File(Box<FileSink>),
+    /// An archive for an engine.
+    Load(Box<Loading>),
+}
+
+impl Sink {
+    /// Append framing bytes.
+    pub fn write(&mut self, bytes: Vec<u8>) -> Result<(), SinkError> {
+        match self {
+            Self::File(file) => file.write(&bytes),
+            Self::Load(load) => load.write(bytes).map_err(SinkError::Failed),
+        }
+    }
+
+    /// Append zeros.
+    pub fn pad(&mut self, len: u32) -> Result<(), SinkError> {
+        match self {
+            Self::File(file) => file.pad(len),
+            Self::Load(load) => load.write(vec![0; len as usize]).map_err(SinkError::Failed),
+        }
+    }
+
+    /// Leave a gap and return its offset.
+    pub fn reserve(&mut self, len: u32) -> Result<u64, SinkError> {
+        match self {
+            Self::File(file) => file.reserve(len),
+            Self::Load(_) => Err(SinkError::Unsupported),
+        }
+    }
+
+    /// Fill a gap, whole.
+    pub fn fill(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
+        match self {
+            Self::File(file) => file.fill(offset, bytes),
+            Self::Load(_) => Err(SinkError::Unsupported),
+        }
+    }
+}
+
+/// A write to a file.
 pub struct FileSink {
     path: String,
     file: Unnamed,
@@ -45,8 +89,12 @@ pub enum SinkError {
     State,
     /// Too many extents.
     Quota,
+    /// This end cannot do that.
+    Unsupported,
     /// The system refused.
     Io(io::Error),
+    /// It went wrong further away.
+    Failed(Error),
 }
 
 impl From<io::Error> for SinkError {

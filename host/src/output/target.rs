@@ -1,14 +1,17 @@
 //! Where an image goes: what a destination URI names, checked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::destination::Destination;
+use super::engine::Named;
 use super::grant::Grant;
 use super::pending::Pending;
 use super::push::Push;
 use super::remote::Remote;
 use super::staging::Staging;
+use crate::cancel::Cancel;
 use crate::context::Context;
+use crate::docker::Engine;
 use crate::error::{Error, Result};
 use crate::image::{ImageName, name};
 use crate::plugin::description::Kind;
@@ -40,10 +43,15 @@ pub enum Place {
     TaggedDirectory(PathBuf, Option<String>),
     /// A repository and a tag.
     Repository(Reference, Client),
+    /// A name in an engine.
+    Engine(ImageName, Engine),
 }
 
 /// What the host itself takes from the query of a URI that names a repository.
 pub const REPOSITORY_OPTIONS: [&str; 4] = ["insecure", "username", "password", "max_workers"];
+
+/// What the host itself takes from the query of a URI that names an image in an engine.
+pub const ENGINE_OPTIONS: [&str; 1] = ["socket"];
 
 impl Target {
     /// Resolve a destination URI: its plugin, its place, its options. `client` makes the registry
@@ -52,6 +60,7 @@ impl Target {
         uri: &Uri,
         catalog: &Catalog,
         client: impl FnOnce(&Uri) -> Result<Client>,
+        cancel: &Cancel,
     ) -> Result<Self> {
         let plugin = catalog.for_scheme(&uri.scheme)?;
         if uri.scheme == "dir" && uri.option("expand").is_some() {
@@ -62,10 +71,13 @@ impl Target {
             let (scheme, form) = (&uri.scheme, kind.form());
             return Err(Error::usage(format!("'{scheme}://' is not whole: {scheme}://{form}")));
         }
+        let own: &[&str] = match kind {
+            Kind::Repository => &REPOSITORY_OPTIONS,
+            Kind::Engine => &ENGINE_OPTIONS,
+            _ => &[],
+        };
         let mut options = uri.options.clone();
-        if kind == Kind::Repository {
-            options.retain(|(name, _)| !REPOSITORY_OPTIONS.contains(&name.as_str()));
-        }
+        options.retain(|(name, _)| !own.contains(&name.as_str()));
         let place = match kind {
             Kind::Directory => Place::Directory(PathBuf::from(&uri.rest)),
             Kind::File => Place::File(PathBuf::from(&uri.rest)),
@@ -81,6 +93,9 @@ impl Target {
                         .hint("the digest of what is written is that of its content"));
                 }
                 Place::Repository(reference, client(uri)?)
+            }
+            Kind::Engine => {
+                Place::Engine(image_name(&uri.rest)?, Engine::find(uri.option("socket"), cancel)?)
             }
         };
         let options = plugin.description().options(&options, &uri.scheme)?;
@@ -99,6 +114,21 @@ impl Target {
         self
     }
 
+    /// The nearest folder of the destination's file system that exists, where it has one: what is
+    /// written there can become part of the destination without being copied.
+    #[must_use]
+    pub fn spool(&self) -> Option<PathBuf> {
+        let folder = match &self.place {
+            Place::Directory(path) | Place::TaggedDirectory(path, _) => path.as_path(),
+            Place::File(path) => path.parent()?,
+            Place::Repository(..) | Place::Engine(..) => return None,
+        };
+        let here = Path::new("");
+        let mut folders =
+            folder.ancestors().map(|path| if path == here { Path::new(".") } else { path });
+        folders.find(|path| path.is_dir()).map(Path::to_owned)
+    }
+
     /// Writes that nobody sees yet. Makes a directory that is missing, and takes it away again when
     /// nothing was put into it.
     pub fn stage(&self, context: &Context) -> Result<Pending> {
@@ -112,6 +142,9 @@ impl Target {
                 let repository = client.repository_to_push(reference, context.counters.clone())?;
                 let tag = reference.target();
                 Pending::Push(Push::new(Remote::new(repository, context), tag, context))
+            }
+            Place::Engine(image, engine) => {
+                Pending::Load(Named::new(engine.clone(), image.clone(), context), None)
             }
         })
     }
@@ -127,6 +160,9 @@ impl Target {
                 let repository = client.repository(reference, context.counters.clone())?;
                 Grant::Repository(Remote::new(repository, context))
             }
+            Place::Engine(image, engine) => {
+                Grant::Engine(Named::new(engine.clone(), image.clone(), context))
+            }
         })
     }
 
@@ -139,6 +175,7 @@ impl Target {
                 ImageName { repository: image.repository.clone(), tag: tag.clone() }
             }
             Place::Repository(reference, _) => reference.name(),
+            Place::Engine(image, _) => image.clone(),
         }
     }
 
@@ -149,7 +186,7 @@ impl Target {
         match &self.place {
             Place::Directory(_) => unique.is_some_and(|(_, value)| value != "true"),
             Place::TaggedDirectory(_, tag) => tag.is_some(),
-            Place::File(_) | Place::Repository(..) => true,
+            Place::File(_) | Place::Repository(..) | Place::Engine(..) => true,
         }
     }
 
@@ -170,8 +207,18 @@ impl Target {
             Place::Repository(reference, _) => {
                 super::remote::display(&reference.host, &reference.repository, subject)
             }
+            Place::Engine(..) => subject.to_owned(),
         }
     }
+}
+
+/// `IMAGE[:TAG]`, as Docker prints it. Errors when it is not of that form, or names a digest.
+pub fn image_name(rest: &str) -> Result<ImageName> {
+    if rest.contains('@') {
+        return Err(Error::usage(format!("'{rest}': an image in an engine is named by tag")));
+    }
+    let name = ImageName::parse(rest).map_err(|error| Error::usage(error.to_string()))?;
+    Ok(ImageName { tag: Some(name.tag_or_latest().to_owned()), ..name })
 }
 
 /// `PATH[:TAG]`: a colon after the last slash starts a tag, where what follows is one.

@@ -8,8 +8,9 @@ wasmtime::component::bindgen!({
     imports: { default: trappable },
     with: {
         "occystrap:output/blobs.blob": crate::plugin::capability::blobs::Blob,
-        "occystrap:output/blobs.sink": crate::plugin::capability::blobs::Sink,
+        "occystrap:output/blobs.sink": crate::output::sink::Sink,
         "occystrap:output/storage.directory": crate::plugin::capability::storage::Directory,
+        "occystrap:output/engine.engine": crate::plugin::capability::engine::Engine,
         "occystrap:output/registry.repository": crate::plugin::capability::registry::Repository,
         "occystrap:output/registry-push.transfer": crate::plugin::capability::registry_push::PendingTransfer,
     },
@@ -17,5 +18,5 @@ wasmtime::component::bindgen!({
 
 pub use self::exports::occystrap::output::{verifier, writer};
 pub use self::occystrap::output::{
-    blobs, log, registry, registry_push, storage, storage_edit, types,
+    blobs, engine, engine_load, log, registry, registry_push, storage, storage_edit, types,
 };

@@ -2,6 +2,8 @@
 
 pub mod blobs;
 pub mod edit;
+pub mod engine;
+pub mod engine_load;
 pub mod log;
 pub mod registry;
 pub mod registry_push;

@@ -41,6 +41,8 @@ pub enum Kind {
     TaggedDirectory,
     /// A repository of a registry and a tag.
     Repository,
+    /// The name of an image in a container engine.
+    Engine,
 }
 
 impl Kind {
@@ -51,6 +53,7 @@ impl Kind {
             Self::Directory | Self::File => "PATH",
             Self::TaggedDirectory => "PATH[:TAG]",
             Self::Repository => "HOST[:PORT]/IMAGE[:TAG]",
+            Self::Engine => "IMAGE[:TAG]",
         }
     }
 }
@@ -147,6 +150,7 @@ pub fn check(raw: writer::Description, plugin: &str) -> Result<Description> {
             writer::Destination::File => Kind::File,
             writer::Destination::TaggedDirectory => Kind::TaggedDirectory,
             writer::Destination::Repository => Kind::Repository,
+            writer::Destination::Engine => Kind::Engine,
         },
         oci_manifests: raw.manifests == writer::ManifestForm::Oci,
         options: options.collect(),

@@ -121,6 +121,7 @@ fn link(
     bindings::blobs::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     bindings::storage::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     bindings::registry::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    bindings::engine::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     if write {
         bindings::storage_edit::add_to_linker::<State, Granted>(&mut linker, |state| {
             Editor(state)
@@ -128,6 +129,7 @@ fn link(
         bindings::registry_push::add_to_linker::<State, Granted>(&mut linker, |state| {
             Editor(state)
         })?;
+        bindings::engine_load::add_to_linker::<State, Granted>(&mut linker, |state| Editor(state))?;
     } else {
         bindings::storage_edit::add_to_linker::<State, Denied>(&mut linker, |state| {
             Refusal(state)
@@ -135,6 +137,7 @@ fn link(
         bindings::registry_push::add_to_linker::<State, Denied>(&mut linker, |state| {
             Refusal(state)
         })?;
+        bindings::engine_load::add_to_linker::<State, Denied>(&mut linker, |state| Refusal(state))?;
     }
     OutputPluginPre::new(linker.instantiate_pre(component)?)
 }

@@ -19,7 +19,7 @@ pub struct Permission {
 }
 
 /// Every interface that there is. `types` holds no functions and grants nothing.
-pub const ALL: [Permission; 7] = [
+pub const ALL: [Permission; 9] = [
     Permission { interface: "types", words: "" },
     Permission { interface: "log", words: "show you messages" },
     Permission {
@@ -41,6 +41,14 @@ pub const ALL: [Permission; 7] = [
     Permission {
         interface: "registry-push",
         words: "while writing, push the image's blobs and a manifest there; never while verifying",
+    },
+    Permission {
+        interface: "engine",
+        words: "look at the one image, in the one container engine, that you name as destination",
+    },
+    Permission {
+        interface: "engine-load",
+        words: "while writing, load the image there under that name; never while verifying",
     },
 ];
 

@@ -50,6 +50,13 @@ pub fn accept(
             Place::Blob { digest } => {
                 journal.blob(*digest).map(|blob| (Some(blob.size), Some(*digest)))
             }
+            Place::Image { name } => journal
+                .loaded(name)
+                .map(|contents| (Some(contents.config.1), Some(contents.config.0))),
+            Place::ImageLayer { image, index } => journal
+                .loaded(image)
+                .and_then(|contents| contents.layers.get(*index as usize))
+                .map(|(digest, size)| (Some(*size), Some(*digest))),
             Place::Manifest { reference } => journal
                 .manifest(reference)
                 .map(|manifest| (Some(manifest.bytes.len() as u64), Some(manifest.digest))),
@@ -115,6 +122,14 @@ pub fn accept(
     if who.oci_manifests && manifests.count() == 0 {
         return refuse("leaves out", "the manifest");
     }
+    if let Some(contents) = journal.contents() {
+        let diff_ids = image.layers.iter().map(|layer| layer.diff_id);
+        if contents.config.0 != image.id
+            || !contents.layers.iter().map(|(digest, _)| *digest).eq(diff_ids)
+        {
+            return refuse("is about another image than", "the one that it loads");
+        }
+    }
     for expectation in &expectations {
         let bytes = match (&expectation.place, expectation.role) {
             (Place::Manifest { reference }, _) => {
@@ -179,6 +194,10 @@ fn from_guest(raw: writer::Expectation) -> Result<Expectation> {
             }
             writer::Place::Blob(digest) => Place::Blob { digest: digest.parse()? },
             writer::Place::Manifest(reference) => Place::Manifest { reference },
+            writer::Place::Image(name) => Place::Image { name },
+            writer::Place::ImageLayer(layer) => {
+                Place::ImageLayer { image: layer.image, index: layer.index }
+            }
         },
         size: raw.size,
         digest: raw.digest.map(|text| text.parse()).transpose()?,

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use super::body::Reader;
 use super::failure::Failure;
@@ -30,6 +31,12 @@ const PIECES_AHEAD: usize = 4;
 /// some hash it then, or copy it to where it stays. On top of the time for any answer.
 const SETTLING: u64 = 16 * 1024 * 1024;
 
+/// How long a request whose last try broke waits for an answer before it sends its body. A server
+/// that does not want the body (the token ended, it is too large) says so, closes the connection,
+/// and what it said is lost when we are writing at that moment. Enough for a handshake and an
+/// answer from the other side of the world.
+const LISTEN: Duration = Duration::from_millis(800);
+
 /// Hears how many bytes of a blob have been sent.
 pub(super) type Progress<'a> = &'a (dyn Fn(u64) + Send + Sync);
 
@@ -42,6 +49,8 @@ pub(super) struct Parcel<'a, 'b> {
     pub(super) start: u64,
     /// Bytes that the server may have to work through before it answers.
     pub(super) settles: u64,
+    /// Whether the last connection broke, so that this one listens before it sends.
+    pub(super) wary: &'a mut bool,
     pub(super) progress: Progress<'a>,
 }
 
@@ -72,10 +81,11 @@ impl Wire {
     ) -> Result<Sent, Failure> {
         let host = authority(&call.url);
         let limit = self.settings.idle_timeout;
-        let answer_limit = limit + Duration::from_secs(parcel.settles / SETTLING);
         self.pace.turn(&host, &self.cancel).await?;
         let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
-        let length = parcel.length;
+        let Parcel { reader, length, start, settles, wary, progress } = parcel;
+        let settling = Duration::from_secs(settles / SETTLING);
+        let listen = if std::mem::take(wary) && length > 0 { LISTEN } else { Duration::ZERO };
         let mut request = self
             .http
             .request(call.method.clone(), call.url.clone())
@@ -86,8 +96,11 @@ impl Wire {
             request = request.header(AUTHORIZATION, authorization.clone());
         }
         let handed = AtomicU64::new(0);
+        let started = Instant::now();
         let mut answer = pin!(request.send());
-        let mut pump = pin!(pump(parcel, sender.clone(), limit, &handed));
+        let to = sender.clone();
+        let pump = Pump { reader, length, start, progress, to, limit, handed: &handed };
+        let mut pump = pin!(pump.run(listen));
         let outcome = tokio::select! {
             stop = self.cancel.cancelled() => return Err(stop.into()),
             early = &mut answer => early,
@@ -99,6 +112,8 @@ impl Wire {
                     ))),
                     Err(Stuck::Source(error)) => return Err(error.into()),
                 }
+                // The last of it is still in the buffers of the line, which may be slow.
+                let answer_limit = limit + settling + started.elapsed().min(limit);
                 tokio::select! {
                     stop = self.cancel.cancelled() => return Err(stop.into()),
                     late = tokio::time::timeout(answer_limit, answer) => match late {
@@ -109,8 +124,13 @@ impl Wire {
             }
         };
         let handed = handed.load(Ordering::Relaxed);
-        let response =
-            outcome.map_err(|error| explain(&error, &host, self.settings.insecure, handed))?;
+        let response = match outcome {
+            Ok(response) => response,
+            Err(error) => {
+                *wary = !error.is_connect();
+                return Err(explain(&error, &host, self.settings.insecure, handed));
+            }
+        };
         let status = response.status();
         tracing::debug!(method = %call.method, host, status = status.as_u16(), sent = handed, "answered");
         if is_passing(status) {
@@ -142,32 +162,41 @@ fn streamed(pieces: mpsc::Receiver<Bytes>, length: u64) -> reqwest::Body {
     }))
 }
 
-async fn pump(
-    parcel: Parcel<'_, '_>,
+/// Hands the body over, bit by bit.
+struct Pump<'a, 'b> {
+    reader: &'a mut Reader<'b>,
+    length: u64,
+    start: u64,
+    progress: Progress<'a>,
     to: mpsc::Sender<Bytes>,
     limit: Duration,
-    handed: &AtomicU64,
-) -> Result<(), Stuck> {
-    let mut left = parcel.length;
-    while left > 0 {
-        // Has its own idea of silence, and of being cancelled.
-        let piece = parcel.reader.next(left.min(PIECE)).await.map_err(Stuck::Source)?;
-        let Some(piece) = piece else {
-            let error = Error::source("there is less to upload than was announced");
-            return Err(Stuck::Source(error));
-        };
-        let length = piece.len() as u64;
-        match tokio::time::timeout(limit, to.send(piece)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Err(Stuck::Closed),
-            Err(_) => return Err(Stuck::Silence),
+    handed: &'a AtomicU64,
+}
+
+impl Pump<'_, '_> {
+    async fn run(self, listen: Duration) -> Result<(), Stuck> {
+        let mut left = self.length;
+        tokio::time::sleep(listen).await;
+        while left > 0 {
+            // Has its own idea of silence, and of being cancelled.
+            let piece = self.reader.next(left.min(PIECE)).await.map_err(Stuck::Source)?;
+            let Some(piece) = piece else {
+                let error = Error::source("there is less to upload than was announced");
+                return Err(Stuck::Source(error));
+            };
+            let length = piece.len() as u64;
+            match tokio::time::timeout(self.limit, self.to.send(piece)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return Err(Stuck::Closed),
+                Err(_) => return Err(Stuck::Silence),
+            }
+            left -= length;
+            let sent = self.length - left;
+            self.handed.store(sent, Ordering::Relaxed);
+            (self.progress)(self.start + sent);
         }
-        left -= length;
-        let sent = parcel.length - left;
-        handed.store(sent, Ordering::Relaxed);
-        (parcel.progress)(parcel.start + sent);
+        Ok(())
     }
-    Ok(())
 }
 
 /// A server that does not want a body may just close the connection in the middle of it.

@@ -5,8 +5,10 @@ use reqwest::header::{
     CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE,
 };
 use reqwest::{Method, StatusCode};
+use tokio::time::Instant;
 use url::Url;
 
+use super::failure::Failure;
 use super::manifest::{OCI_INDEX, OCI_MANIFEST};
 use super::redirect;
 use super::refusal::Refusal;
@@ -18,13 +20,18 @@ use crate::error::{Error, Kind, Result};
 use crate::image::digest::Digest;
 use crate::image::name::is_tag;
 
-/// Largest answer to a question for one byte: where a server sends more, the rest is not read.
+/// The answer to a question for one byte. Where a server sends more, the rest is not read.
 const ONE_BYTE: u64 = 1;
+
+/// Answers that announce a blob and end before its first byte, until it counts as not there: a
+/// connection may break at that point, but not twice in a row.
+const BROKEN_PROMISES: u32 = 2;
 
 impl Repository {
     /// The size of a blob that is really there, in bytes; nothing when it is not. Asked for by HEAD
     /// *and* by reading its first byte: many registries answer HEAD from a cache, which goes on
-    /// saying yes after the blob was garbage-collected. Errors: [`Kind::Source`] when both name
+    /// saying yes after the blob was garbage-collected, and docker-registry then promises the bytes
+    /// in the head of an answer to GET as well, before it closes the connection. Errors: [`Kind::Source`] when both name
     /// different sizes; [`Kind::Auth`]; [`Kind::Network`] after all retries.
     pub async fn stat_blob(&self, digest: Digest) -> Result<Option<u64>> {
         let place = format!("{}@{digest}", self.place());
@@ -43,6 +50,7 @@ impl Repository {
         };
         call.method = Method::GET;
         call.headers.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
+        let mut broken_promises = 0;
         loop {
             let mut answer = self.send(&call, &mut budget).await?;
             let found = match answer.status() {
@@ -74,6 +82,7 @@ impl Repository {
                 return Err(unexpected(place, &answer, answer.status()));
             }
             // The head of an answer can be sent before anybody has looked for the bytes.
+            let asked = Instant::now();
             let failure = match answer.chunk().await {
                 Ok(Some(_)) => {
                     if answer.length() == Some(ONE_BYTE) {
@@ -82,12 +91,18 @@ impl Repository {
                     }
                     return Ok(Some(size));
                 }
-                Ok(None) => super::failure::Failure::passing(format!(
+                Ok(None) => Failure::passing(format!(
                     "{} sent nothing of a blob of {size} bytes",
                     answer.host
                 )),
                 Err(failure) => failure,
             };
+            if asked.elapsed() < self.wire().settings.idle_timeout {
+                broken_promises += 1;
+                if broken_promises == BROKEN_PROMISES {
+                    return Ok(None);
+                }
+            }
             self.wire().pause(&mut budget, failure).await?;
         }
     }

@@ -51,6 +51,7 @@ impl Repository {
             reader: Reader::new(body, what)?,
             budget: Budget::new(&self.wire().settings),
             progress: &progress,
+            wary: false,
         };
         loop {
             let failure = match upload.attempt().await {
@@ -75,6 +76,8 @@ struct Upload<'a> {
     reader: Reader<'a>,
     budget: Budget,
     progress: Progress<'a>,
+    /// The last connection broke.
+    wary: bool,
 }
 
 impl Upload<'_> {
@@ -172,7 +175,7 @@ impl Upload<'_> {
         part: Range<u64>,
         settles: u64,
     ) -> Result<Sent, Failure> {
-        let Self { repository, reader, progress, .. } = self;
+        let Self { repository, reader, progress, wary, .. } = self;
         let elsewhere = call.url.origin() != repository.endpoint().origin();
         let mut renewed = false;
         loop {
@@ -183,6 +186,7 @@ impl Upload<'_> {
                 length: part.end - part.start,
                 start: part.start,
                 settles,
+                wary,
                 progress: *progress,
             };
             let header = pass.header.as_ref().filter(|_| !elsewhere);

@@ -167,7 +167,7 @@ impl Checker<'_> {
             Place::Entry { path, steps, value } => {
                 self.check_entry(path, steps, value, &mut object);
             }
-            Place::Blob { .. } | Place::Manifest { .. } => object.misplaced(),
+            _ => object.misplaced(),
         }
         object
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Digest, Hasher};
+use crate::output::engine::{Exported, Seen};
 use crate::registry::Manifest;
 
 /// How much is read at once: from the cache of the kernel, larger reads gain nothing.
@@ -23,11 +24,15 @@ pub struct Memory {
     remote: Arc<Mutex<Remote>>,
 }
 
-/// What a registry has answered; `None` for what is not there.
+/// What a registry or an engine has answered; `None` for what is not there.
 #[derive(Default)]
 struct Remote {
     sizes: HashMap<Digest, Option<u64>>,
     manifests: HashMap<String, Option<Manifest>>,
+    /// What an engine says of its image.
+    image: Option<Option<Seen>>,
+    /// What an engine's image is, read and hashed.
+    export: Option<Option<Exported>>,
 }
 
 impl Memory {
@@ -89,6 +94,28 @@ impl Memory {
     /// Remember a manifest.
     pub fn remember_manifest(&self, reference: &str, manifest: Option<Manifest>) {
         self.remote().manifests.insert(reference.to_owned(), manifest);
+    }
+
+    /// What an engine has said of its image.
+    #[must_use]
+    pub fn recall_image(&self) -> Option<Option<Seen>> {
+        self.remote().image.clone()
+    }
+
+    /// Remember what an engine says of its image.
+    pub fn remember_image(&self, image: Option<Seen>) {
+        self.remote().image = Some(image);
+    }
+
+    /// What an engine's image was found to be.
+    #[must_use]
+    pub fn recall_export(&self) -> Option<Option<Exported>> {
+        self.remote().export.clone()
+    }
+
+    /// Remember what an engine's image is.
+    pub fn remember_export(&self, exported: Option<Exported>) {
+        self.remote().export = Some(exported);
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

@@ -18,7 +18,7 @@ pub fn finding(
 
 /// Check that every file and part exists with its size and, at [`Level::Full`], its digest.
 /// Entries of shared JSON files are left to the plugin, which knows their format; what is in a
-/// repository is no file.
+/// repository or an engine is no file.
 #[must_use]
 pub fn check_expectations(
     directory: &Directory,
@@ -34,7 +34,7 @@ fn check(directory: &Directory, expectation: &Expectation, level: Level) -> Opti
         Place::Part(part) => {
             (&part.path, format!("{}:{}", part.path, part.member), part.offset, false)
         }
-        Place::Entry(_) | Place::Blob(_) | Place::Manifest(_) => return None,
+        _ => return None,
     };
     let size = expectation.size?;
     let stat = match directory.stat(path) {

@@ -5,7 +5,7 @@ use occystrap_plugin::storage::Directory;
 use occystrap_plugin::types::ErrorCode;
 use occystrap_plugin::writer::{Blob, Expectation, Part, Place, Role};
 
-use crate::header::{self, BLOCK};
+use occystrap_docker_save::header::{self, BLOCK};
 
 /// The archive being written.
 pub struct Archive {

@@ -2,7 +2,6 @@
 //! and skopeo. The same image gives the same bytes.
 
 mod archive;
-mod header;
 mod session;
 mod verify;
 

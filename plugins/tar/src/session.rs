@@ -2,14 +2,13 @@
 
 use std::cell::RefCell;
 
-use occystrap_plugin::hex;
+use occystrap_docker_save::list;
 use occystrap_plugin::storage;
 use occystrap_plugin::types::ErrorCode;
 use occystrap_plugin::writer::{
     Blob, Decision, Error, Expectation, Form, GuestSession, ImageName, LayerSummary, Place,
     Receipt, Request, Role, Session,
 };
-use serde_json::json;
 
 use crate::archive::{Archive, Member};
 
@@ -55,7 +54,7 @@ impl GuestSession for TarSession {
     fn write_config(&self, config: &Blob) -> Result<(), Error> {
         let digest = config.descriptor()?.digest;
         let mut state = self.state.borrow_mut();
-        let name = format!("{}.json", hex(&digest));
+        let name = list::config(&digest);
         state.config = Some(state.archive.append(&name, &digest, config)?);
         Ok(())
     }
@@ -63,7 +62,7 @@ impl GuestSession for TarSession {
     fn write_layer(&self, index: u32, diff_id: String, layer: &Blob) -> Result<(), Error> {
         let mut state = self.state.borrow_mut();
         if !state.members.iter().any(|(known, _)| *known == diff_id) {
-            let name = format!("{}/layer.tar", hex(&diff_id));
+            let name = list::layer(&diff_id);
             let member = state.archive.append(&name, &diff_id, layer)?;
             state.members.push((diff_id.clone(), member));
         }
@@ -87,15 +86,8 @@ impl GuestSession for TarSession {
             .ok_or_else(|| missing("a layer"))?;
 
         let names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
-        let repo_tags: Vec<String> = session
-            .name
-            .tag
-            .iter()
-            .map(|tag| format!("{}:{tag}", session.name.repository))
-            .collect();
-        let manifest = json!([{ "Config": config.name, "RepoTags": repo_tags, "Layers": names }]);
-        let manifest = serde_json::to_vec(&manifest).unwrap_or_default();
-        let manifest = archive.append_bytes("manifest.json", &manifest)?;
+        let manifest = list::render(&session.name, &config.name, &names);
+        let manifest = archive.append_bytes(list::NAME, &manifest)?;
         let size = archive.finish()?;
 
         let mut expectations = vec![config.expect(Role::Config)];

@@ -7,7 +7,7 @@ use occystrap_plugin::{check_expectations, finding};
 use serde_json::Value;
 
 use crate::Tar;
-use crate::header::{self, BLOCK};
+use occystrap_docker_save::header::{self, BLOCK};
 
 /// An image has at most some hundreds of layers; more members than this were not written by us.
 const MOST_MEMBERS: usize = 10_000;

@@ -19,12 +19,14 @@ pub fn digest(root: &Path, crate_folder: &str, workspace: &str) -> io::Result<St
         // What the SDK's manifest inherits from.
         "plugins/Cargo.toml".to_owned(),
         "plugins/sdk/Cargo.toml".to_owned(),
+        "plugins/docker-save/Cargo.toml".to_owned(),
         "plugins/manifest/Cargo.toml".to_owned(),
     ]
     .map(|file| root.join(file))
     .into();
     let own = format!("{crate_folder}/src");
-    for folder in ["wit", "plugins/sdk/src", "plugins/manifest/src", &own] {
+    let shared = ["wit", "plugins/sdk/src", "plugins/docker-save/src", "plugins/manifest/src"];
+    for folder in shared.into_iter().chain([own.as_str()]) {
         collect(&root.join(folder), &mut files)?;
     }
     files.sort();

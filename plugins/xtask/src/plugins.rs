@@ -28,6 +28,7 @@ const SETS: [Set; 2] = [
     Set {
         crates: &[
             ("dir", "plugins/dir"),
+            ("docker", "plugins/docker"),
             ("oci-layout", "plugins/oci-layout"),
             ("registry", "plugins/registry"),
             ("tar", "plugins/tar"),

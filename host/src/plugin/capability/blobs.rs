@@ -8,9 +8,9 @@ use wasmtime::component::Resource;
 use crate::blob::{Moved, write_error};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Descriptor, Digest};
-use crate::output::layer_blob::{LayerBlob, temporary};
-use crate::output::sink::{FileSink, MOST_EXTENTS, SinkError};
-use crate::output::staging::Unnamed;
+use crate::output::engine::Loading;
+use crate::output::layer_blob::LayerBlob;
+use crate::output::sink::{FileSink, MOST_EXTENTS, Sink, SinkError};
 use crate::output::{Destination, Pending};
 use crate::plugin::bindings::blobs::{Host, HostBlob, HostSink, Written};
 use crate::plugin::bindings::types::{self, ErrorCode};
@@ -34,9 +34,6 @@ pub enum Blob {
     Spent,
 }
 
-/// A write in progress.
-pub struct Sink(pub FileSink);
-
 impl Host for State {
     fn digest_of(&mut self, bytes: Vec<u8>) -> wasmtime::Result<String> {
         self.count_hashed(bytes.len() as u64)?;
@@ -49,14 +46,14 @@ impl HostBlob for State {
         &mut self,
         blob: Resource<Blob>,
     ) -> wasmtime::Result<Result<types::Descriptor, ErrorCode>> {
-        let place = self.scratch();
+        let near = self.destination().cloned();
         let found = match self.table.get_mut(&blob)? {
             Blob::Config { media_type, bytes, digest } => Ok(Descriptor {
                 media_type: (*media_type).to_owned(),
                 digest: *digest,
                 size: bytes.len() as u64,
             }),
-            Blob::Layer(layer) => layer.descriptor(|| scratch(&place)),
+            Blob::Layer(layer) => layer.descriptor(near.as_ref()),
             Blob::Spent => Err(spent()),
         };
         Ok(self.or_fail(found).map(|descriptor| types::Descriptor {
@@ -72,7 +69,7 @@ impl HostBlob for State {
         offset: u64,
         len: u32,
     ) -> wasmtime::Result<Result<Vec<u8>, ErrorCode>> {
-        let place = self.scratch();
+        let near = self.destination().cloned();
         let len = (len as usize).min(limits::PIECE);
         let bytes = match self.table.get_mut(&blob)? {
             Blob::Config { bytes, .. } => {
@@ -80,7 +77,7 @@ impl HostBlob for State {
                 let end = start.saturating_add(len).min(bytes.len());
                 Ok(bytes[start..end].to_vec())
             }
-            Blob::Layer(layer) => layer.read(offset, len, || scratch(&place)),
+            Blob::Layer(layer) => layer.read(offset, len, near.as_ref()),
             Blob::Spent => Err(spent()),
         };
         Ok(self.or_fail(bytes))
@@ -101,7 +98,7 @@ impl HostSink for State {
         if bytes.len() > limits::PIECE {
             return Ok(Err(self.too_much(limits::PIECE)));
         }
-        let written = self.table.get_mut(&sink)?.0.write(&bytes);
+        let written = self.table.get_mut(&sink)?.write(bytes);
         Ok(self.sink_result(written))
     }
 
@@ -109,7 +106,7 @@ impl HostSink for State {
         if len > limits::PAD {
             return Ok(Err(self.too_much(limits::PAD as usize)));
         }
-        let padded = self.table.get_mut(&sink)?.0.pad(len);
+        let padded = self.table.get_mut(&sink)?.pad(len);
         Ok(self.sink_result(padded))
     }
 
@@ -119,9 +116,10 @@ impl HostSink for State {
         source: Resource<Blob>,
     ) -> wasmtime::Result<Result<u64, ErrorCode>> {
         // Taken out while both are needed at once.
+        let place = self.destination().cloned();
         let mut blob = std::mem::replace(self.table.get_mut(&source)?, Blob::Spent);
         let moved = match self.table.get_mut(&sink) {
-            Ok(sink) => splice(&mut blob, &mut sink.0),
+            Ok(sink) => splice(&mut blob, sink, place.as_ref()),
             Err(cause) => return Err(cause.into()),
         };
         if let (Ok(moved), Blob::Layer(layer), Some(writing)) = (&moved, &blob, &mut self.writing) {
@@ -139,7 +137,7 @@ impl HostSink for State {
         if len as usize > limits::PIECE {
             return Ok(Err(self.too_much(limits::PIECE)));
         }
-        let offset = self.table.get_mut(&sink)?.0.reserve(len);
+        let offset = self.table.get_mut(&sink)?.reserve(len);
         Ok(self.sink_result(offset))
     }
 
@@ -149,28 +147,15 @@ impl HostSink for State {
         offset: u64,
         bytes: Vec<u8>,
     ) -> wasmtime::Result<Result<(), ErrorCode>> {
-        let filled = self.table.get_mut(&sink)?.0.fill(offset, &bytes);
+        let filled = self.table.get_mut(&sink)?.fill(offset, &bytes);
         Ok(self.sink_result(filled))
     }
 
     fn finish(&mut self, sink: Resource<Sink>) -> wasmtime::Result<Result<Written, ErrorCode>> {
-        let sink = self.table.delete(sink)?;
-        let finished = sink.0.finish();
-        Ok(match self.sink_result(finished) {
-            Ok((written, file)) => match &mut self.writing {
-                Some(Writing { pending: Pending::Files(staging), journal }) => {
-                    let answer = Written {
-                        size: written.size,
-                        digest: written.digest().map(|digest| digest.to_string()),
-                    };
-                    staging.push(written.path.clone(), file);
-                    journal.record_written(written);
-                    Ok(answer)
-                }
-                _ => Err(ErrorCode::ReadOnly),
-            },
-            Err(code) => Err(code),
-        })
+        match self.table.delete(sink)? {
+            Sink::File(file) => self.finish_file(*file),
+            Sink::Load(load) => self.finish_load(*load),
+        }
     }
 
     fn drop(&mut self, sink: Resource<Sink>) -> wasmtime::Result<()> {
@@ -180,26 +165,54 @@ impl HostSink for State {
 }
 
 impl State {
-    fn scratch(&self) -> Option<Destination> {
-        self.destination().cloned()
+    fn finish_file(&mut self, file: FileSink) -> wasmtime::Result<Result<Written, ErrorCode>> {
+        let finished = file.finish();
+        let (written, file) = match self.sink_result(finished) {
+            Ok(finished) => finished,
+            Err(code) => return Ok(Err(code)),
+        };
+        let Some(Writing { pending: Pending::Files(staging), journal }) = &mut self.writing else {
+            return Ok(Err(ErrorCode::ReadOnly));
+        };
+        let digest = written.digest().map(|digest| digest.to_string());
+        let answer = Written { size: written.size, digest };
+        staging.push(written.path.clone(), file);
+        journal.record_written(written);
+        Ok(Ok(answer))
+    }
+
+    fn finish_load(&mut self, load: Loading) -> wasmtime::Result<Result<Written, ErrorCode>> {
+        let (contents, loadable) = match load.finish() {
+            Ok(finished) => finished,
+            Err(error) => return Ok(Err(self.failed(error))),
+        };
+        let Some(Writing { pending: Pending::Load(_, waiting), journal }) = &mut self.writing
+        else {
+            return Ok(Err(ErrorCode::ReadOnly));
+        };
+        let size = loadable.size();
+        journal.record_loaded(contents);
+        // One name has one image: an archive before this one is given up.
+        *waiting = Some(loadable);
+        Ok(Ok(Written { size, digest: None }))
     }
 
     /// The guest sees a code; the user will see the reason.
     fn or_fail<T>(&mut self, result: Result<T>) -> Result<T, ErrorCode> {
-        result.map_err(|error| {
-            let code = match error.kind() {
-                Kind::Source | Kind::Network | Kind::Auth | Kind::NotFound => {
-                    ErrorCode::SourceFailed
-                }
-                Kind::Plugin => ErrorCode::InvalidState,
-                _ => ErrorCode::Other(None),
-            };
-            self.fail(match error.kind() {
-                Kind::Plugin => violation(&self.plugin, error),
-                _ => error,
-            });
-            code
-        })
+        result.map_err(|error| self.failed(error))
+    }
+
+    fn failed(&mut self, error: Error) -> ErrorCode {
+        let code = match error.kind() {
+            Kind::Source | Kind::Network | Kind::Auth | Kind::NotFound => ErrorCode::SourceFailed,
+            Kind::Plugin => ErrorCode::InvalidState,
+            _ => ErrorCode::Other(None),
+        };
+        self.fail(match error.kind() {
+            Kind::Plugin => violation(&self.plugin, error),
+            _ => error,
+        });
+        code
     }
 
     /// A call carried more than it may.
@@ -221,6 +234,8 @@ impl State {
                 self.noted = Some(violation(&self.plugin, rule));
                 ErrorCode::QuotaExceeded
             }
+            SinkError::Unsupported => ErrorCode::Unsupported,
+            SinkError::Failed(error) => self.failed(error),
             SinkError::Io(cause) => {
                 let full = cause.kind() == io::ErrorKind::StorageFull;
                 let place = self.destination().map(|at| at.folder().display().to_string());
@@ -232,9 +247,9 @@ impl State {
     }
 }
 
-fn splice(blob: &mut Blob, sink: &mut FileSink) -> Result<Moved> {
-    match blob {
-        Blob::Config { bytes, digest, .. } => {
+fn splice(blob: &mut Blob, sink: &mut Sink, near: Option<&Destination>) -> Result<Moved> {
+    match (blob, sink) {
+        (Blob::Config { bytes, digest, .. }, Sink::File(sink)) => {
             let moved = Moved { size: bytes.len() as u64, digest: *digest };
             let mut append = || -> Result<(), SinkError> {
                 let at = sink.before_content()?;
@@ -246,20 +261,16 @@ fn splice(blob: &mut Blob, sink: &mut FileSink) -> Result<Moved> {
                 _ => Error::new(Kind::Plugin, "a file was written in too many pieces"),
             })
         }
-        Blob::Layer(layer) => layer.splice(sink),
-        Blob::Spent => Err(spent()),
+        (Blob::Config { bytes, digest, .. }, Sink::Load(load)) => {
+            load.splice_bytes(bytes.clone(), *digest)?;
+            Ok(Moved { size: bytes.len() as u64, digest: *digest })
+        }
+        (Blob::Layer(layer), Sink::File(sink)) => layer.splice(sink),
+        (Blob::Layer(layer), Sink::Load(load)) => layer.send(load, near),
+        (Blob::Spent, _) => Err(spent()),
     }
 }
 
 fn spent() -> Error {
     Error::new(Kind::Plugin, "it used a blob that it had moved")
-}
-
-/// Where a layer goes whose size or bytes were asked for before it was spliced: a file in the
-/// destination's file system, where it has one.
-fn scratch(place: &Option<Destination>) -> io::Result<Unnamed> {
-    match place {
-        Some(destination) => Unnamed::create(destination.dir()),
-        None => temporary(&std::env::temp_dir()),
-    }
 }

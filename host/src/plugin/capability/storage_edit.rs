@@ -2,11 +2,10 @@
 
 use wasmtime::component::Resource;
 
-use super::blobs::Sink;
 use super::edit::{Editor, Refusal};
 use super::storage::Directory;
 use crate::error::{Error, Kind};
-use crate::output::sink::FileSink;
+use crate::output::sink::{FileSink, Sink};
 use crate::plugin::bindings::storage_edit::Host;
 use crate::plugin::bindings::types::ErrorCode;
 use crate::plugin::limits;
@@ -27,7 +26,7 @@ impl Host for Editor<'_> {
             return Err(state.violation(format!("it wrote more than {} files", limits::FILES)));
         }
         match staging.create() {
-            Ok(file) => state.handle(Sink(FileSink::new(path, file))).map(Ok),
+            Ok(file) => state.handle(Sink::File(Box::new(FileSink::new(path, file)))).map(Ok),
             Err(cause) => {
                 let place = staging.destination().folder().display().to_string();
                 state.fail(Error::io(Kind::Destination, "create a file in", place, &cause));

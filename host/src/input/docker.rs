@@ -1,0 +1,148 @@
+//! `docker://`: an image in a Docker or Podman engine, exported as `docker save` does.
+//!
+//! The engine is believed no more than a registry: the config has to hash to the image's ID, and
+//! the layers to the diff-ids that the config and the engine name. An engine whose images are in
+//! containerd's store has IDs of another kind; there the diff-ids tie the export to the image.
+
+pub mod asked;
+pub mod spool;
+
+use std::io::{self, Read};
+
+use bytes::{Buf, Bytes};
+use tokio::runtime::Handle;
+
+pub use asked::Asked;
+use spool::Spool;
+
+use super::docker_save;
+use super::members::Members;
+use super::oci_layout;
+use crate::blob::into_io;
+use crate::cancel::Cancel;
+use crate::context::Context;
+use crate::docker::{Engine, Export, Inspected};
+use crate::error::{Error, Kind, Result};
+use crate::image::config::LARGEST_CONFIG;
+use crate::image::{Digest, Image, ImageName};
+use crate::progress::LayerProgress;
+
+/// The image, its layers in files in [`Context::spool`].
+pub fn open(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<Image> {
+    let engine = Engine::find(socket, &context.cancel)?;
+    let wait = &context.runtime;
+    let (ask, found) = wait.block_on(asked.find(&engine))?;
+    let place = format!("'{ask}' of {}", engine.place());
+    asked.check_platform(&found.platform, &place)?;
+    tracing::info!("{place}: exporting {} layers", found.diff_ids.len());
+    let progress = context.progress.layer("export", found.size);
+    let export = wait.block_on(engine.export(&ask))?;
+    let mut stream = Stream { export, runtime: wait.clone(), piece: Bytes::new(), progress };
+    let spool = Spool::read(&mut stream, &place, &context.spool, &context.cancel);
+    stream.progress.finish();
+    let spool = spool.map_err(|error| match (error.kind(), stream.export.failure()) {
+        (Kind::Source, Some(failure)) => failure,
+        _ => error,
+    })?;
+    drop(stream);
+    let image = image(&spool, &asked.name(&found), &found)?;
+    if image.id != found.id && !wait.block_on(engine.about())?.containerd_store {
+        return Err(Error::mismatch(
+            format!("{place}: digest of the exported config"),
+            format!("{} (the image's ID)", found.id),
+            image.id,
+        )
+        .hint("the image may have been replaced while it was exported; run this again"));
+    }
+    Ok(image)
+}
+
+/// Export an image and hash it, keeping nothing: the digest of its config, and of its uncompressed
+/// layers, lowest first.
+pub fn hash(
+    engine: &Engine,
+    image: &str,
+    runtime: &Handle,
+    cancel: &Cancel,
+) -> Result<(Digest, Vec<Digest>)> {
+    let place = format!("'{image}' of {}", engine.place());
+    let export = runtime.block_on(engine.export(image))?;
+    let progress = LayerProgress::hidden();
+    let mut stream = Stream { export, runtime: runtime.clone(), piece: Bytes::new(), progress };
+    let spool = Spool::hash(&mut stream, &place, cancel).map_err(|error| {
+        match (error.kind(), stream.export.failure()) {
+            (Kind::Source, Some(failure)) => failure,
+            _ => error,
+        }
+    })?;
+    let entries = docker_save::read(&spool, "manifest.json")?;
+    let [entry] = entries.as_slice() else {
+        let what = format!("{place}: number of images in the export");
+        return Err(Error::mismatch(what, 1, entries.len()));
+    };
+    let config = spool.require_bytes(entry.config(), "config", LARGEST_CONFIG)?;
+    let layers = entry.layers().iter().map(|name| spool.diff_id(name));
+    Ok((Digest::of(&config), layers.collect::<Result<_>>()?))
+}
+
+/// The one image of an export that has the layers that the engine names.
+fn image(spool: &Spool, name: &ImageName, found: &Inspected) -> Result<Image> {
+    let place = spool.place();
+    let images = if spool.contains("manifest.json") {
+        let entries = docker_save::read(spool, "manifest.json")?;
+        let read = |entry| docker_save::image(spool, &entry, name.clone());
+        entries.into_iter().map(read).collect()
+    } else if spool.contains(oci_layout::INDEX) {
+        let images = oci_layout::images(spool, None, &found.platform)?;
+        images.into_iter().map(|image| Ok(Image { name: name.clone(), ..image })).collect()
+    } else {
+        vec![Err(Error::source(format!("{place}: the export holds no manifest.json")))]
+    };
+    let mut reason = None;
+    for image in images {
+        // Of other platforms an engine may list what it does not have.
+        match image.and_then(|image| check_layers(image, found, place)) {
+            Ok(image) => return Ok(image),
+            Err(error) => reason = reason.or(Some(error)),
+        }
+    }
+    Err(reason.unwrap_or_else(|| Error::source(format!("{place}: the export holds no image"))))
+}
+
+fn check_layers(image: Image, found: &Inspected, place: &str) -> Result<Image> {
+    let (expected, exported) = (&found.diff_ids, &image.layers);
+    if expected.len() != exported.len() {
+        let what = format!("{place}: number of layers in the export");
+        return Err(Error::mismatch(what, expected.len(), exported.len()));
+    }
+    for (index, (expected, layer)) in expected.iter().zip(exported).enumerate() {
+        if *expected != layer.diff_id {
+            let what = format!("{place}: diff-id of layer {} in the export", index + 1);
+            return Err(Error::mismatch(what, expected, layer.diff_id));
+        }
+    }
+    Ok(image)
+}
+
+/// An export, for a thread that waits.
+struct Stream {
+    export: Export,
+    runtime: Handle,
+    piece: Bytes,
+    progress: LayerProgress,
+}
+
+impl Read for Stream {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.piece.is_empty() {
+            match self.runtime.block_on(self.export.next()).map_err(into_io)? {
+                Some(piece) => self.piece = piece,
+                None => return Ok(0),
+            }
+        }
+        let amount = self.piece.len().min(into.len());
+        self.piece.copy_to_slice(&mut into[..amount]);
+        self.progress.add(amount as u64);
+        Ok(amount)
+    }
+}

@@ -1,0 +1,157 @@
+//! What a `docker://` URI asks for: a name, with `latest` where it has no tag, or an ID.
+
+use crate::docker::{Engine, Inspected};
+use crate::error::{Error, Kind, Result};
+use crate::image::{Digest, ImageName, Platform};
+use crate::uri::Uri;
+
+/// An image that an engine is asked for.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// As the user typed it.
+    text: String,
+    /// What the text means as a name; `None` for an ID.
+    name: Option<ImageName>,
+    /// What the user said of the platform.
+    os: Option<String>,
+    architecture: Option<String>,
+    variant: Option<String>,
+}
+
+/// Docker takes the start of an ID from one digit on; fewer than these are a mistake.
+const SHORTEST_ID: usize = 4;
+
+impl Asked {
+    /// Errors when the URI names nothing that can be an image.
+    pub fn parse(uri: &Uri) -> Result<Self> {
+        let text = uri.rest.trim_end_matches('/');
+        crate::docker::engine::check_name(text)
+            .map_err(|error| error.hint("expected docker://IMAGE[:TAG] or docker://sha256:..."))?;
+        let option =
+            |name: &str| uri.option(name).filter(|value| !value.is_empty()).map(str::to_owned);
+        let as_usage = |error: Error| Error::usage(error.to_string());
+        let name = match text.split_once('@') {
+            _ if text.starts_with("sha256:") => {
+                text.parse::<Digest>().map(|_| None).map_err(as_usage)?
+            }
+            Some((name, digest)) => {
+                digest.parse::<Digest>().map_err(as_usage)?;
+                Some(ImageName::parse(name).map_err(as_usage)?)
+            }
+            None => {
+                let name = ImageName::parse(text).map_err(as_usage)?;
+                let tag = Some(name.tag_or_latest().to_owned());
+                Some(ImageName { tag, ..name })
+            }
+        };
+        Ok(Self {
+            text: text.to_owned(),
+            name,
+            os: option("os"),
+            architecture: option("arch").or_else(|| option("architecture")),
+            variant: option("variant"),
+        })
+    }
+
+    /// What the engine knows of it, and under which name. Errors ([`Kind::NotFound`]) when it has
+    /// no such image.
+    pub async fn find(&self, engine: &Engine) -> Result<(String, Inspected)> {
+        let name = match &self.name {
+            Some(name) if !self.text.contains('@') => name.to_string(),
+            _ => self.text.clone(),
+        };
+        if let Some(found) = engine.inspect(&name).await? {
+            return Ok((name, found));
+        }
+        // A word of hexadecimal digits may be an ID, but a name goes first, as in Docker.
+        let digits = self.text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if digits
+            && self.text.len() >= SHORTEST_ID
+            && let Some(found) = engine.inspect(&self.text).await?
+            && found.id.hex().starts_with(&self.text)
+        {
+            return Ok((self.text.clone(), found));
+        }
+        Err(engine.absent(&name))
+    }
+
+    /// What the image is called at the destination: as the user called it, or, where that was an
+    /// ID, by its first tag.
+    #[must_use]
+    pub fn name(&self, found: &Inspected) -> ImageName {
+        let by_id = found.id.hex().starts_with(&self.text);
+        match &self.name {
+            Some(name) if !by_id => name.clone(),
+            _ => {
+                let mut names = found.tags.iter().filter_map(|tag| ImageName::parse(tag).ok());
+                let unnamed = || ImageName { repository: "unknown".to_owned(), tag: None };
+                names.next().unwrap_or_else(unnamed)
+            }
+        }
+    }
+
+    /// An engine has one platform of an image. Errors when the user asked for another.
+    pub fn check_platform(&self, found: &Platform, place: &str) -> Result<()> {
+        let wanted = Platform {
+            os: self.os.clone().unwrap_or_else(|| found.os.clone()),
+            architecture: self.architecture.clone().unwrap_or_else(|| found.architecture.clone()),
+            variant: self.variant.clone(),
+        };
+        if found.fit(&wanted).is_some() {
+            return Ok(());
+        }
+        let message = format!("{place}: is for {found}, and not for {wanted}");
+        Err(Error::new(Kind::NotFound, message).hint(
+            "the engine has one platform of an image; pull the other with 'docker pull --platform'",
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(text: &str) -> Result<Asked> {
+        Asked::parse(&Uri::parse(text)?)
+    }
+
+    #[test]
+    fn a_name_without_a_tag_is_the_latest() {
+        let name = |text: &str| asked(text).unwrap().name.map(|name| name.to_string());
+        assert_eq!(name("docker://busybox").as_deref(), Some("busybox:latest"));
+        assert_eq!(
+            name("docker://localhost:5000/a/b").as_deref(),
+            Some("localhost:5000/a/b:latest")
+        );
+        assert_eq!(name("docker://docker.io/library/busybox:1").as_deref(), Some("busybox:1"));
+        let hex = "a".repeat(64);
+        assert_eq!(name(&format!("docker://sha256:{hex}")), None);
+        assert_eq!(name(&format!("docker://x/y@sha256:{hex}")).as_deref(), Some("x/y"));
+        // Not a login, although it looks like one.
+        assert_eq!(name(&format!("docker://y:1@sha256:{hex}")).as_deref(), Some("y:1"));
+    }
+
+    #[test]
+    fn what_is_no_image_is_a_mistake_on_the_command_line() {
+        for bad in ["", "a b", "../x", "sha256:12", "x@sha256:12", "x:", ":1", "UPPER:é"] {
+            let error = asked(&format!("docker://{bad}")).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{bad}");
+        }
+    }
+
+    #[test]
+    fn another_platform_is_refused() {
+        let found = Platform { os: "linux".into(), architecture: "arm64".into(), variant: None };
+        for (query, fits) in [
+            ("", true),
+            ("?arch=arm64", true),
+            ("?arch=arm64&variant=v8", true),
+            ("?architecture=amd64", false),
+            ("?os=windows", false),
+            ("?variant=v9", false),
+        ] {
+            let asked = asked(&format!("docker://x{query}")).unwrap();
+            assert_eq!(asked.check_platform(&found, "x").is_ok(), fits, "{query}");
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! A container engine and one image name in it, as seen by code that waits: a plugin's host calls,
+//! and the checks.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+
+use super::archive::{Archive, Contents};
+use crate::cancel::Cancel;
+use crate::context::Context;
+use crate::docker::{Engine, Inspected, Load};
+use crate::error::{Error, Kind, Result};
+use crate::image::{Digest, Hasher, ImageName, Section};
+use crate::input::docker;
+
+/// How much of a layer is sent at once.
+const PIECE: usize = 256 * 1024;
+
+/// An engine, and the one name that the user gave. Cheap to clone.
+#[derive(Clone)]
+pub struct Named {
+    engine: Engine,
+    image: ImageName,
+    runtime: Handle,
+    cancel: Cancel,
+}
+
+impl Named {
+    /// An image name in an engine.
+    #[must_use]
+    pub fn new(engine: Engine, image: ImageName, context: &Context) -> Self {
+        let (runtime, cancel) = (context.runtime.clone(), context.cancel.clone());
+        Self { engine, image, runtime, cancel }
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn image(&self) -> &ImageName {
+        &self.image
+    }
+
+    /// The engine's address.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        self.engine.place()
+    }
+
+    /// What the engine says of the image; `None` when it has none of that name.
+    pub fn inspect(&self) -> Result<Option<Seen>> {
+        self.runtime.block_on(async {
+            let Some(image) = self.engine.inspect(&self.image.to_string()).await? else {
+                return Ok(None);
+            };
+            let id_is_manifest = self.engine.about().await?.containerd_store;
+            let Inspected { id, diff_ids, size, .. } = image;
+            Ok(Some(Seen { id, id_is_manifest, diff_ids, size }))
+        })
+    }
+
+    /// The error for an engine that has no image of that name.
+    #[must_use]
+    pub fn absent(&self) -> Error {
+        self.engine.absent(&self.image.to_string())
+    }
+
+    /// Export the image and hash it; `None` when the engine has none of that name.
+    pub fn export(&self) -> Result<Option<Exported>> {
+        let name = self.image.to_string();
+        match docker::hash(&self.engine, &name, &self.runtime, &self.cancel) {
+            Ok((config, layers)) => Ok(Some(Exported { config, layers })),
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Start to load an archive.
+    #[must_use]
+    pub fn load(&self) -> Loading {
+        let load = self.engine.load(&self.runtime);
+        Loading { named: self.clone(), load, archive: Archive::new(), size: 0 }
+    }
+}
+
+/// An archive on its way into an engine. Dropped before its end, it loads nothing.
+pub struct Loading {
+    named: Named,
+    load: Load,
+    archive: Archive,
+    /// Bytes so far.
+    size: u64,
+}
+
+/// A whole archive that the engine has, but for its last bytes.
+pub struct Loadable {
+    named: Named,
+    load: Load,
+    size: u64,
+}
+
+/// What an engine says of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Of its config, or of a manifest.
+    pub id: Digest,
+    /// Whether the ID is that of a manifest, as engines with containerd's image store have it.
+    pub id_is_manifest: bool,
+    /// Of the uncompressed layers, lowest first.
+    pub diff_ids: Vec<Digest>,
+    /// Bytes of the uncompressed layers, as the engine counts.
+    pub size: u64,
+}
+
+/// What an image in an engine was found to be, when it was exported and hashed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exported {
+    /// Of the config.
+    pub config: Digest,
+    /// Of the uncompressed layers, lowest first.
+    pub layers: Vec<Digest>,
+}
+
+impl Loading {
+    /// Append bytes of the plugin's own.
+    pub fn write(&mut self, bytes: Vec<u8>) -> Result<()> {
+        self.archive.framing(&bytes)?;
+        self.send(bytes.into())
+    }
+
+    /// Append part of a file, and compare it with its digest.
+    pub fn splice(&mut self, section: &Section, digest: Digest, place: &str) -> Result<()> {
+        self.archive.blob(digest, section.size)?;
+        let mut hasher = Hasher::default();
+        let mut done = 0;
+        while done < section.size {
+            self.named.cancel.check()?;
+            let wanted = (section.size - done).min(PIECE as u64) as usize;
+            let mut piece = vec![0; wanted];
+            read(&section.file, &mut piece, section.offset + done, place)?;
+            hasher.update(&piece);
+            done += wanted as u64;
+            self.send(piece.into())?;
+        }
+        let found = hasher.finish();
+        match found == digest {
+            true => Ok(()),
+            false => Err(Error::mismatch(format!("{place}: digest of the layer"), digest, found)),
+        }
+    }
+
+    /// Append a small blob.
+    pub fn splice_bytes(&mut self, bytes: Bytes, digest: Digest) -> Result<()> {
+        self.archive.blob(digest, bytes.len() as u64)?;
+        self.send(bytes)
+    }
+
+    /// The archive is whole: what it holds. Errors when that is not one image under the name that
+    /// was granted.
+    pub fn finish(self) -> Result<(Contents, Loadable)> {
+        let Self { named, load, archive, size } = self;
+        Ok((archive.finish(&named.image)?, Loadable { named, load, size }))
+    }
+
+    fn send(&mut self, bytes: Bytes) -> Result<()> {
+        self.size += bytes.len() as u64;
+        self.named.runtime.block_on(self.load.write(bytes))
+    }
+}
+
+impl Loadable {
+    /// Bytes of the archive.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Let the engine load it.
+    pub fn commit(self) -> Result<()> {
+        let Self { named, load, .. } = self;
+        let loaded = named.runtime.block_on(load.finish())?;
+        tracing::debug!(names = ?loaded.names, "loaded");
+        Ok(())
+    }
+}
+
+fn read(file: &File, piece: &mut [u8], at: u64, place: &str) -> Result<()> {
+    file.read_exact_at(piece, at).map_err(|cause| Error::io(Kind::Source, "read", place, &cause))
+}

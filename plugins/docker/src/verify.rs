@@ -1,0 +1,70 @@
+//! Checking an earlier write: what the engine says of the image, and in full, what it gives out.
+
+use occystrap_plugin::verifier::{Finding, Guest, Level, Problem};
+use occystrap_plugin::writer::{Error, Expectation, Place, Receipt};
+use occystrap_plugin::{engine, finding};
+
+use crate::Docker;
+
+impl Guest for Docker {
+    fn verify(receipt: Receipt, level: Level) -> Result<Vec<Finding>, Error> {
+        let engine = engine::open()?;
+        let named = receipt.expectations.iter().find_map(|expectation| match &expectation.place {
+            Place::Image(name) => Some(name.clone()),
+            _ => None,
+        });
+        let Some(name) = named else {
+            return Err(Error::Other("the receipt names no image".to_owned()));
+        };
+        let Some(image) = engine.inspect_image(&name)? else {
+            let message = "the engine has no image of that name";
+            return Ok(vec![finding(&name, Problem::Missing, None, None, message)]);
+        };
+        // An ID that is a manifest's says nothing of the config.
+        let id = (!image.id_is_manifest).then_some(image.id);
+        let mut findings = compare(&receipt.expectations, id.as_ref(), &image.diff_ids);
+        if level == Level::Full && findings.is_empty() {
+            match engine.hash_image(&name)? {
+                Some(read) => {
+                    findings = compare(&receipt.expectations, Some(&read.config), &read.layers);
+                }
+                None => {
+                    let message = "the engine does not give it out";
+                    findings.push(finding(&name, Problem::Missing, None, None, message));
+                }
+            }
+        }
+        Ok(findings)
+    }
+}
+
+/// The image's config, where its digest is known, and its layers.
+fn compare(
+    expectations: &[Expectation],
+    config: Option<&String>,
+    layers: &[String],
+) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for expectation in expectations {
+        let (subject, found) = match &expectation.place {
+            Place::Image(name) => match config {
+                Some(config) => (name.clone(), Some(config)),
+                None => continue,
+            },
+            Place::ImageLayer(layer) => {
+                let subject = format!("{} layer {}", layer.image, u64::from(layer.index) + 1);
+                (subject, layers.get(layer.index as usize))
+            }
+            _ => continue,
+        };
+        if found != expectation.digest.as_ref() {
+            let (expected, found) = (expectation.digest.clone(), found.cloned());
+            let problem = match found {
+                Some(_) => Problem::DigestMismatch,
+                None => Problem::Missing,
+            };
+            findings.push(finding(&subject, problem, expected, found, "is another one"));
+        }
+    }
+    findings
+}

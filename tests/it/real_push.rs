@@ -1,0 +1,161 @@
+//! Pushes to Debian's docker-registry: open, behind a password, and behind tokens.
+
+use bytes::Bytes;
+use occystrap::image::Digest;
+use occystrap::registry::manifest::OCI_MANIFEST;
+use occystrap::registry::{Body, Client, PushOptions, Reference, Repository};
+use serde_json::json;
+
+use crate::registry_client::{User, descriptor, pull, run};
+use crate::registry_push::{WHOLE, file};
+use crate::support::image::noise;
+use crate::support::real::{PASSWORD, RealRegistry, USER, skopeo};
+
+/// Repositories of one client, who knows the password.
+struct Pusher {
+    client: Client,
+    user: User,
+    host: String,
+}
+
+impl Pusher {
+    fn new(registry: &RealRegistry) -> Self {
+        let user = User::new().named(USER, PASSWORD);
+        let client = Client::new(&user.settings, user.cancel.clone()).unwrap();
+        Self { client, user, host: registry.host().to_owned() }
+    }
+
+    fn to(&self, name: &str) -> Repository {
+        let reference = Reference::parse(&format!("{}/{name}", self.host)).unwrap();
+        self.client.repository_to_push(&reference, self.user.counters.clone()).unwrap()
+    }
+
+    fn from(&self, name: &str) -> Repository {
+        let reference = Reference::parse(&format!("{}/{name}", self.host)).unwrap();
+        self.client.repository(&reference, self.user.counters.clone()).unwrap()
+    }
+}
+
+/// Everything that pushing consists of, and an independent reader.
+fn push(registry: &RealRegistry) {
+    let pusher = Pusher::new(registry);
+    let to = pusher.to("team/app");
+    let parts = PushOptions { chunk_size: Some(1_000_000) };
+    let config = serde_json::to_vec(&json!({
+        "os": "linux", "architecture": "amd64", "config": {}, "rootfs": {"type": "layers", "diff_ids": []},
+    }));
+    let (config, one, two) = (config.unwrap(), noise(31, 3_000_000), noise(32, 2_500_000));
+    let body = Body::Bytes(Bytes::from(config.clone()));
+    for (bytes, body, options) in
+        [(&one, file(&one), WHOLE), (&two, file(&two), parts), (&config, body, WHOLE)]
+    {
+        let what = descriptor(bytes);
+        assert_eq!(run(to.stat_blob(what.digest)).unwrap(), None);
+        run(to.push_blob(&what, &body, &options, |_| ())).unwrap();
+        assert_eq!(run(to.stat_blob(what.digest)).unwrap(), Some(what.size));
+    }
+    let one_of = |bytes: &[u8], media_type: &str| {
+        json!({
+            "mediaType": media_type, "digest": Digest::of(bytes).to_string(), "size": bytes.len(),
+        })
+    };
+    let layer = "application/vnd.oci.image.layer.v1.tar+gzip";
+    let manifest = json!({
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": one_of(&config, "application/vnd.oci.image.config.v1+json"),
+        "layers": [one_of(&one, layer), one_of(&two, layer)],
+    });
+    let manifest = Bytes::from(serde_json::to_vec(&manifest).unwrap());
+    run(to.push_manifest("1.0", OCI_MANIFEST, manifest.clone())).unwrap();
+    assert_eq!(run(to.manifest("1.0")).unwrap().bytes, manifest);
+
+    let credentials = format!("--creds={USER}:{PASSWORD}");
+    let image = format!("docker://{}/team/app:1.0", registry.host());
+    let read = skopeo(&["inspect", "--raw", "--tls-verify=false", &credentials, &image]);
+    assert!(read == manifest);
+
+    // Mounted, and straight through from one repository to another.
+    let from = pusher.from("team/app");
+    let other = pusher.to("team/other");
+    assert!(run(other.mount_blob(Digest::of(&one), &from)).unwrap());
+    assert!(!run(other.mount_blob(Digest::of(b"nowhere"), &from)).unwrap());
+    for options in [WHOLE, parts] {
+        let third = pusher.to(&format!("third/{}", options.chunk_size.unwrap_or(0)));
+        run(third.push_blob(&descriptor(&two), &Body::Download(from.clone()), &options, |_| ()))
+            .unwrap();
+        assert!(run(pull(&third, &descriptor(&two))).unwrap() == two);
+    }
+    assert_eq!(run(pull(&other, &descriptor(&one))).unwrap(), one);
+
+    // A manifest without its blobs, in the registry's own words.
+    let empty = pusher.to("team/empty");
+    let error = run(empty.push_manifest("1.0", OCI_MANIFEST, manifest)).unwrap_err();
+    assert!(error.to_string().contains("MANIFEST_BLOB_UNKNOWN"), "{error}");
+    assert!(error.hint_text().unwrap().contains("lacks a blob"));
+    assert_eq!(pusher.user.counters.retries(), 0);
+}
+
+#[test]
+fn to_one_that_is_open() {
+    let Some(registry) = RealRegistry::start("to_one_that_is_open") else { return };
+    push(&registry);
+}
+
+#[test]
+fn to_one_behind_a_password() {
+    let Some(registry) = RealRegistry::with_password("to_one_behind_a_password") else { return };
+    push(&registry);
+}
+
+#[test]
+fn to_one_behind_tokens() {
+    let Some(registry) = RealRegistry::with_tokens("to_one_behind_tokens") else { return };
+    push(&registry);
+    // The registry names scopes and actions in an order that changes from run to run.
+    let sorted = |scope: &str| {
+        let mut names = Vec::new();
+        let mut actions = Vec::new();
+        for entry in scope.split(' ') {
+            let (name, allowed) = entry.rsplit_once(':').unwrap();
+            names.push(name.to_owned());
+            actions.extend(allowed.split(',').map(str::to_owned));
+        }
+        names.sort();
+        actions.sort();
+        (names, actions)
+    };
+    let asked = registry.tokens().asked();
+    let times = |scope| asked.iter().filter(|one| sorted(one) == sorted(scope)).count();
+    let one_for_all = "repository:team/app:pull,push";
+    assert_eq!(times(one_for_all), 1, "{asked:?}");
+    let both = "repository:team/app:pull repository:team/other:pull,push";
+    assert_eq!(times(both), 1, "{asked:?}");
+    assert!(times("repository:team/app:pull") >= 1, "{asked:?}");
+}
+
+#[test]
+fn a_stranger_is_told_why() {
+    let Some(registry) = RealRegistry::with_tokens("a_stranger_is_told_why") else { return };
+    let mut pusher = Pusher::new(&registry);
+    pusher.user = User::new().named(USER, "wr0ng");
+    pusher.client = Client::new(&pusher.user.settings, pusher.user.cancel.clone()).unwrap();
+    let to = pusher.to("team/app");
+    let error = run(to.push_blob(&descriptor(b"x"), &file(b"x"), &WHOLE, |_| ())).unwrap_err();
+    assert_eq!(error.kind(), occystrap::error::Kind::Auth);
+    assert!(error.to_string().contains("refused the credentials"), "{error}");
+}
+
+#[test]
+fn a_blob_that_was_collected_is_not_there() {
+    let Some(registry) = RealRegistry::start("a_blob_that_was_collected_is_not_there") else {
+        return;
+    };
+    let pusher = Pusher::new(&registry);
+    let to = pusher.to("team/app");
+    let what = descriptor(b"soon gone");
+    run(to.push_blob(&what, &file(b"soon gone"), &WHOLE, |_| ())).unwrap();
+    assert_eq!(run(to.stat_blob(what.digest)).unwrap(), Some(what.size));
+    std::fs::remove_file(registry.blob_file(what.digest)).unwrap();
+    assert_eq!(run(to.stat_blob(what.digest)).unwrap(), None);
+}
