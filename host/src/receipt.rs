@@ -2,12 +2,14 @@
 //! later, and accepted from a plugin only where the host's own journal agrees.
 
 pub mod accept;
+pub mod step;
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 pub use accept::accept;
+pub use step::Step;
 
 use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
@@ -109,7 +111,7 @@ pub enum Place {
         /// Relative to the destination.
         path: String,
         /// Outermost first.
-        keys: Vec<String>,
+        steps: Vec<Step>,
         /// The string.
         value: String,
     },
@@ -191,8 +193,9 @@ impl Receipt {
                 Place::Part { path, member, offset } => {
                     writer::Place::Part(writer::Part { path, member, offset })
                 }
-                Place::Entry { path, keys, value } => {
-                    writer::Place::Entry(writer::Entry { path, keys, value })
+                Place::Entry { path, steps, value } => {
+                    let steps = steps.into_iter().map(Step::into_guest).collect();
+                    writer::Place::Entry(writer::Entry { path, steps, value })
                 }
                 Place::Blob { digest } => writer::Place::Blob(digest.to_string()),
                 Place::Manifest { reference } => writer::Place::Manifest(reference),

@@ -35,6 +35,7 @@ mod hostile_verify;
 mod hostile_write;
 mod interrupt;
 mod no_room;
+mod oci_layout;
 mod platform;
 mod plugins_lock;
 mod push_image;

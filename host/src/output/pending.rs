@@ -1,5 +1,7 @@
 //! What a session has written and nobody sees yet, whatever the destination is.
 
+use bytes::Bytes;
+
 use super::engine::{Loadable, Named};
 use super::grant::Grant;
 use super::push::Push;
@@ -41,6 +43,16 @@ impl Pending {
         match self {
             Self::Push(push) => Some(push.tag()),
             _ => None,
+        }
+    }
+
+    /// The content of a small file that was written and that nobody sees yet. `None` where there
+    /// is none, or more of it than `limit` bytes.
+    #[must_use]
+    pub fn written(&self, path: &str, limit: usize) -> Option<Bytes> {
+        match self {
+            Self::Files(staging) => staging.read(path, limit),
+            Self::Push(_) | Self::Load(..) => None,
         }
     }
 

@@ -164,6 +164,16 @@ impl Staging {
         self.finished.push((path, file));
     }
 
+    /// The content of a file that is held back, where it has at most `limit` bytes.
+    #[must_use]
+    pub fn read(&self, path: &str, limit: usize) -> Option<bytes::Bytes> {
+        let (_, file) = self.finished.iter().rev().find(|(known, _)| known == path)?;
+        let size = usize::try_from(file.file().metadata().ok()?.len()).ok()?;
+        let mut bytes = vec![0; Some(size).filter(|size| *size <= limit)?];
+        std::os::unix::fs::FileExt::read_exact_at(file.file(), &mut bytes, 0).ok()?;
+        Some(bytes.into())
+    }
+
     /// How many files are held back.
     #[must_use]
     pub fn len(&self) -> usize {

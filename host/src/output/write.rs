@@ -54,7 +54,8 @@ fn attempt(
     let _abandon = Abandon(context.cancel.clone());
     let pending = target.stage(&context)?;
     let grant = pending.grant();
-    let name = target.plugin.description().name.clone();
+    let description = target.plugin.description();
+    let name = description.name.clone();
 
     let mut session = target.plugin.write(pending, &context.cancel)?;
     session.open(&request(image, target))?;
@@ -67,7 +68,7 @@ fn attempt(
     }
     let (raw, journal, pending) = session.finalize()?;
 
-    let (expectations, state) = receipt::accept(&name, raw, image, &journal, pending.tag())?;
+    let (expectations, state) = receipt::accept(description, raw, image, &journal, &pending)?;
     context.cancel.check()?;
     pending.commit()?;
     let bytes = journal.bytes_written();
@@ -75,7 +76,7 @@ fn attempt(
         occystrap_receipt: receipt::VERSION,
         plugin: PluginIdentity {
             name,
-            version: target.plugin.description().version.clone(),
+            version: description.version.clone(),
             sha256: target.plugin.sha256(),
             wit: receipt::WIT_VERSION.to_owned(),
         },

@@ -24,6 +24,8 @@ pub struct Description {
     pub schemes: Vec<String>,
     /// What the rest of a URI names.
     pub destination: Kind,
+    /// Whether its manifests are those of the OCI image specification or of Docker's schema 2.
+    pub oci_manifests: bool,
     /// What the query may have.
     pub options: Vec<OptionSpec>,
 }
@@ -112,9 +114,8 @@ impl Description {
     pub fn invalid(&self, name: &str, given: &[(String, String)], scheme: &str) -> Error {
         let value = given.iter().find(|(known, _)| known == name);
         let value = value.map_or("", |(_, value)| value.as_str());
-        let error = Error::usage(format!(
-            "option '{name}' of '{scheme}://': '{value}' is not of its form"
-        ));
+        let error =
+            Error::usage(format!("option '{name}' of '{scheme}://': '{value}' is not of its form"));
         match self.options.iter().find(|option| option.name == name) {
             Some(option) => error.hint(format!("{name}: {}", option.summary)),
             None => error,
@@ -164,6 +165,7 @@ pub fn check(raw: writer::Description, plugin: &str) -> Result<Description> {
             writer::Destination::Repository => Kind::Repository,
             writer::Destination::Engine => Kind::Engine,
         },
+        oci_manifests: raw.manifests == writer::ManifestForm::Oci,
         options: options.collect(),
         name: raw.name,
     })

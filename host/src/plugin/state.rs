@@ -90,6 +90,16 @@ impl State {
         self.failure.get_or_insert(error);
     }
 
+    /// Count bytes that are hashed because the plugin asked.
+    pub fn count_hashed(&mut self, bytes: u64) -> wasmtime::Result<()> {
+        self.hashed = self.hashed.saturating_add(bytes);
+        if self.hashed > limits::HASHED_BYTES {
+            let rule = format!("it had more than {} bytes hashed", limits::HASHED_BYTES);
+            return Err(self.violation(rule));
+        }
+        Ok(())
+    }
+
     /// A rule that the plugin broke: the session ends here.
     pub fn violation(&self, rule: impl fmt::Display) -> wasmtime::Error {
         wasmtime::Error::new(Violation(violation(&self.plugin, rule)))

@@ -2,23 +2,26 @@
 
 use serde::Deserialize;
 
-use super::{Expectation, Place, Role};
+use super::{Expectation, Place, Role, Step};
 use crate::error::Result;
 use crate::image::{Digest, Image};
-use crate::output::Journal;
+use crate::output::{Journal, Pending};
 use crate::plugin::bindings::writer;
+use crate::plugin::description::Description;
 use crate::plugin::limits;
 use crate::plugin::state::violation;
-use crate::registry::Manifest;
+use crate::registry::manifest::LARGEST_MANIFEST;
 
 /// Believe a plugin's receipt as far as the journal goes. Errors name the rule that it broke: it
 /// names what the host never saw, or leaves out the config or a layer that was handed over.
 pub fn accept(
-    plugin: &str,
+    who: &Description,
     raw: writer::Receipt,
     image: &Image,
     journal: &Journal,
+    pending: &Pending,
 ) -> Result<(Vec<Expectation>, Vec<u8>)> {
+    let plugin = &who.name;
     if raw.state.len() > limits::RECEIPT_STATE {
         let rule = format!("its receipt has more than {} bytes of state", limits::RECEIPT_STATE);
         return Err(violation(plugin, rule));
@@ -115,6 +118,10 @@ pub fn accept(
     if let Some(reference) = journal.references().find(|reference| !named(reference)) {
         return refuse("leaves out", &format!("the manifest '{reference}'"));
     }
+    let manifests = expectations.iter().filter(|one| one.role == Role::Manifest);
+    if who.oci_manifests && manifests.count() == 0 {
+        return refuse("leaves out", "the manifest");
+    }
     if let Some(contents) = journal.contents() {
         let diff_ids = image.layers.iter().map(|layer| layer.diff_id);
         if contents.config.0 != image.id
@@ -124,20 +131,25 @@ pub fn accept(
         }
     }
     for expectation in &expectations {
-        if let Place::Manifest { reference } = &expectation.place
-            && !journal.manifest(reference).is_some_and(|manifest| fits(manifest, &expectations))
-        {
-            return refuse(
-                &format!("names '{reference}',"),
-                "a manifest that lists something else",
-            );
+        let bytes = match (&expectation.place, expectation.role) {
+            (Place::Manifest { reference }, _) => {
+                journal.manifest(reference).map(|manifest| manifest.bytes.clone())
+            }
+            (Place::File { path }, Role::Manifest) if who.oci_manifests => {
+                pending.written(path, LARGEST_MANIFEST)
+            }
+            _ => continue,
+        };
+        if !bytes.is_some_and(|bytes| fits(&bytes, &expectations)) {
+            let subject = expectation.place.subject();
+            return refuse(&format!("names '{subject}',"), "a manifest that lists something else");
         }
     }
     Ok((expectations, raw.state))
 }
 
 /// Whether a manifest lists exactly the config and the layers of the receipt, in order.
-fn fits(manifest: &Manifest, expectations: &[Expectation]) -> bool {
+fn fits(manifest: &[u8], expectations: &[Expectation]) -> bool {
     #[derive(Deserialize)]
     struct Listed {
         config: Blob,
@@ -148,7 +160,7 @@ fn fits(manifest: &Manifest, expectations: &[Expectation]) -> bool {
         digest: Digest,
         size: u64,
     }
-    let Ok(listed) = serde_json::from_slice::<Listed>(&manifest.bytes) else { return false };
+    let Ok(listed) = serde_json::from_slice::<Listed>(manifest) else { return false };
     let named = |role: Role, blob: &Blob| {
         expectations.iter().any(|expectation| {
             expectation.role == role
@@ -177,7 +189,8 @@ fn from_guest(raw: writer::Expectation) -> Result<Expectation> {
                 Place::Part { path: part.path, member: part.member, offset: part.offset }
             }
             writer::Place::Entry(entry) => {
-                Place::Entry { path: entry.path, keys: entry.keys, value: entry.value }
+                let steps = entry.steps.into_iter().map(Step::from_guest).collect();
+                Place::Entry { path: entry.path, steps, value: entry.value }
             }
             writer::Place::Blob(digest) => Place::Blob { digest: digest.parse()? },
             writer::Place::Manifest(reference) => Place::Manifest { reference },

@@ -71,6 +71,18 @@ impl FileWriter {
     }
 }
 
+/// The whole of a small blob: a config.
+pub fn read_blob(blob: &Blob) -> Result<Vec<u8>, ErrorCode> {
+    let mut bytes = Vec::new();
+    loop {
+        let piece = blob.read(bytes.len() as u64, CALL as u32)?;
+        if piece.is_empty() {
+            return Ok(bytes);
+        }
+        bytes.extend_from_slice(&piece);
+    }
+}
+
 /// The whole of a small file; `None` when it is not there. More than `limit` bytes are an error.
 pub fn read_to_end(
     directory: &Directory,

@@ -91,11 +91,7 @@ impl HostDirectory for State {
         let memory = self.memory.clone();
         let known = memory.recall(&path, offset, len);
         if known.is_none() {
-            self.hashed = self.hashed.saturating_add(len);
-            if self.hashed > limits::HASHED_BYTES {
-                let rule = format!("it had more than {} bytes hashed", limits::HASHED_BYTES);
-                return Err(self.violation(rule));
-            }
+            self.count_hashed(len)?;
         }
         let digest = match known
             .map_or_else(|| memory.hash(&file, &path, offset, len, &self.cancel), Ok)
