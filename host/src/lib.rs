@@ -10,6 +10,7 @@ pub mod context;
 pub mod error;
 pub mod image;
 pub mod input;
+pub mod manual;
 pub mod output;
 pub mod pipeline;
 pub mod plugin;
