@@ -112,9 +112,8 @@ impl Description {
     pub fn invalid(&self, name: &str, given: &[(String, String)], scheme: &str) -> Error {
         let value = given.iter().find(|(known, _)| known == name);
         let value = value.map_or("", |(_, value)| value.as_str());
-        let error = Error::usage(format!(
-            "option '{name}' of '{scheme}://': '{value}' is not of its form"
-        ));
+        let error =
+            Error::usage(format!("option '{name}' of '{scheme}://': '{value}' is not of its form"));
         match self.options.iter().find(|option| option.name == name) {
             Some(option) => error.hint(format!("{name}: {}", option.summary)),
             None => error,

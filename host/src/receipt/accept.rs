@@ -1,23 +1,22 @@
 //! Believing a plugin's receipt, as far as the host's journal goes.
 
-use serde::Deserialize;
-
-use super::{Expectation, Place, Role};
+use super::{Expectation, Place, Role, listed};
 use crate::error::Result;
-use crate::image::{Digest, Image};
+use crate::image::Image;
 use crate::output::Journal;
 use crate::plugin::bindings::writer;
 use crate::plugin::limits;
 use crate::plugin::state::violation;
-use crate::registry::Manifest;
 
 /// Believe a plugin's receipt as far as the journal goes. Errors name the rule that it broke: it
 /// names what the host never saw, or leaves out the config or a layer that was handed over.
+/// `tag` is what the image must get, where the destination is a repository.
 pub fn accept(
     plugin: &str,
     raw: writer::Receipt,
     image: &Image,
     journal: &Journal,
+    tag: Option<&str>,
 ) -> Result<(Vec<Expectation>, Vec<u8>)> {
     if raw.state.len() > limits::RECEIPT_STATE {
         let rule = format!("its receipt has more than {} bytes of state", limits::RECEIPT_STATE);
@@ -112,7 +111,8 @@ pub fn accept(
             |one| matches!(&one.place, Place::Manifest { reference: named } if named == reference),
         )
     };
-    if let Some(reference) = journal.references().find(|reference| !named(reference)) {
+    // Without a manifest of that name nothing has appeared.
+    if let Some(reference) = tag.into_iter().chain(journal.references()).find(|one| !named(one)) {
         return refuse("leaves out", &format!("the manifest '{reference}'"));
     }
     if let Some(contents) = journal.contents() {
@@ -125,41 +125,13 @@ pub fn accept(
     }
     for expectation in &expectations {
         if let Place::Manifest { reference } = &expectation.place
-            && !journal.manifest(reference).is_some_and(|manifest| fits(manifest, &expectations))
+            && let Some(manifest) = journal.manifest(reference)
+            && let Err(why) = listed::check(manifest, &expectations)
         {
-            return refuse(
-                &format!("names '{reference}',"),
-                "a manifest that lists something else",
-            );
+            return refuse(&format!("names '{reference}',"), why);
         }
     }
     Ok((expectations, raw.state))
-}
-
-/// Whether a manifest lists exactly the config and the layers of the receipt, in order.
-fn fits(manifest: &Manifest, expectations: &[Expectation]) -> bool {
-    #[derive(Deserialize)]
-    struct Listed {
-        config: Blob,
-        layers: Vec<Blob>,
-    }
-    #[derive(Deserialize)]
-    struct Blob {
-        digest: Digest,
-        size: u64,
-    }
-    let Ok(listed) = serde_json::from_slice::<Listed>(&manifest.bytes) else { return false };
-    let named = |role: Role, blob: &Blob| {
-        expectations.iter().any(|expectation| {
-            expectation.role == role
-                && expectation.digest == Some(blob.digest)
-                && expectation.size == Some(blob.size)
-        })
-    };
-    let layers = expectations.iter().filter(|one| matches!(one.role, Role::Layer(_))).count();
-    named(Role::Config, &listed.config)
-        && listed.layers.len() == layers
-        && (0..).zip(&listed.layers).all(|(index, layer)| named(Role::Layer(index), layer))
 }
 
 fn from_guest(raw: writer::Expectation) -> Result<Expectation> {
