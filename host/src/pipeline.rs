@@ -24,6 +24,7 @@ use crate::receipt::{Receipt, Role};
 use crate::registry::{Client, Reference};
 use crate::report::{ImageReport, Run};
 use crate::uri::Uri;
+use crate::verify::derive::Found;
 use crate::verify::{self, Level, Verification, derive, published};
 
 /// What `occystrap process` was asked to do.
@@ -170,6 +171,10 @@ pub fn verify_subject(subject: &Subject, level: Level, context: &Context) -> Run
 
 fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageReport>> {
     let started = Instant::now();
+    let reports = |display: &str, found: Vec<Found>| {
+        let report = |found| ImageReport::found(display, found).finish(started.elapsed(), context);
+        found.into_iter().map(report).collect()
+    };
     match subject {
         Subject::Receipt(receipt, target) => {
             let repair = repair(receipt);
@@ -180,22 +185,22 @@ fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageR
         }
         Subject::Directory(path, display) => {
             let found = derive::directory(path, level, &context.cancel)?;
-            Ok(found.into_iter().map(|found| ImageReport::found(display, found)).collect())
+            Ok(reports(display, found))
         }
         Subject::Tar(path, display) => {
             let found = derive::tar(path, level, context)?;
-            Ok(found.into_iter().map(|found| ImageReport::found(display, found)).collect())
+            Ok(reports(display, found))
         }
         Subject::Registry(reference, client, display) => {
             let repository = client.repository(reference, context.counters.clone())?;
             let remote = Remote::new(repository, context);
             let found = published::images(&remote, reference, level, context)?;
-            Ok(found.into_iter().map(|found| ImageReport::found(display, found)).collect())
+            Ok(reports(display, found))
         }
         Subject::Engine(image, engine, display) => {
             let named = Named::new(engine.clone(), image.clone(), context);
             let found = verify::engine::held(&named, level)?;
-            Ok(found.into_iter().map(|found| ImageReport::found(display, found)).collect())
+            Ok(reports(display, found))
         }
     }
 }

@@ -103,11 +103,8 @@ fn blobs_are_mounted_from_a_neighbour() {
     let after = &registry.requests()[before..];
     assert_eq!(after.iter().filter(|one| one.path.contains("mount=sha256")).count(), 3);
     // The config is small, and here already.
-    let moved: usize = after
-        .iter()
-        .filter(|one| one.path.contains("/uploads/"))
-        .map(|one| one.body.len())
-        .sum();
+    let moved: usize =
+        after.iter().filter(|one| one.path.contains("/uploads/")).map(|one| one.body.len()).sum();
     assert_eq!(moved, image.config.len());
 
     // Where the registry would rather not, they are sent.
@@ -137,7 +134,11 @@ fn parts_are_as_large_as_the_user_says() {
             let destination = format!("{}&{option}", to(&registry, "a/b:1"));
             sandbox.process(&source, &destination, FULL).verified();
             holds(&registry, "a/b:1", &image, Pack::Gzip);
-            assert_eq!(uploads(&registry).into_iter().max(), Some(largest), "{option} {location:?}");
+            assert_eq!(
+                uploads(&registry).into_iter().max(),
+                Some(largest),
+                "{option} {location:?}"
+            );
         }
     }
     // Without the option each blob goes in one request.
@@ -219,11 +220,14 @@ fn every_way_to_name_a_user() {
         if registry.tokens_given() > 0 {
             let scopes: Vec<_> =
                 registry.requests_of("GET", "/token").into_iter().map(|one| one.path).collect();
-            assert!(scopes.iter().any(|one| one.contains("scope=repository%3Aa%2Fb%3Apull%2Cpush")));
+            assert!(
+                scopes.iter().any(|one| one.contains("scope=repository%3Aa%2Fb%3Apull%2Cpush"))
+            );
             assert!(scopes.len() <= 6, "{scopes:?}");
         }
         let sandbox = Sandbox::new();
-        let refused = sandbox.process(&source, &plain, &["--username", "me", "--password", "wr0ng"]);
+        let refused =
+            sandbox.process(&source, &plain, &["--username", "me", "--password", "wr0ng"]);
         refused.exits(1).says("hint: ");
     }
 }
