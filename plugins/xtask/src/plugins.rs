@@ -23,7 +23,7 @@ struct Set {
     lock: &'static str,
 }
 
-/// The binary's own, and the one that its tests are attacked with.
+/// The binary's own, and those that its tests are attacked with.
 const SETS: [Set; 2] = [
     Set {
         crates: &[
@@ -35,7 +35,11 @@ const SETS: [Set; 2] = [
         home: "host/plugins",
         lock: "plugins.lock",
     },
-    Set { crates: &[("hostile", "plugins/hostile")], home: "tests/hostile", lock: "hostile.lock" },
+    Set {
+        crates: &[("hostile", "plugins/hostile"), ("hostile-registry", "plugins/hostile-registry")],
+        home: "tests/hostile",
+        lock: "hostile.lock",
+    },
 ];
 
 /// Build all and write them where they are kept.
@@ -88,8 +92,8 @@ fn build(set: &Set) -> Result<(Lock, Vec<Vec<u8>>)> {
     let mut plugins = Vec::new();
     let mut components = Vec::new();
     for (name, folder) in set.crates {
-        let module =
-            target_folder(&root).join(TARGET).join("plugin").join(format!("occystrap_{name}.wasm"));
+        let file = format!("occystrap_{}.wasm", name.replace('-', "_"));
+        let module = target_folder(&root).join(TARGET).join("plugin").join(file);
         let module = std::fs::read(&module).with_context(|| module.display().to_string())?;
         let component = wit_component::ComponentEncoder::default()
             .module(&module)
