@@ -4,7 +4,7 @@
 //! source -> images -> (write -> receipt -> verify -> report), each -> run
 //! ```
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -214,7 +214,9 @@ pub fn subject(
 ) -> Result<Subject> {
     // `dir:PATH` is a URI as well; any other word without `://` is a file.
     let short = |uri: &Uri| matches!(uri.scheme.as_str(), "dir" | "tar");
-    if !text.contains("://") && !Uri::parse(text).is_ok_and(|uri| short(&uri)) {
+    // A login without a scheme must not be shown as the name of a file that is not there.
+    let login = text.contains('@') && text.contains(':') && !Path::new(text).exists();
+    if !text.contains("://") && !login && !Uri::parse(text).is_ok_and(|uri| short(&uri)) {
         let receipt = Receipt::read(text.as_ref())?;
         let uri = Uri::parse(&receipt.destination)?;
         let target = Target::parse(&uri, catalog, client, cancel)?;

@@ -52,6 +52,7 @@ mod registry_manifest;
 mod registry_push;
 mod registry_push_manifest;
 mod registry_push_trouble;
+mod secrets;
 mod shapes;
 mod truncated;
 mod verify_registry;
