@@ -181,7 +181,7 @@ fn process(registry: &RealRegistry) {
         let json = said.json();
         assert_eq!(json["images"][0]["status"], "verified");
         let objects = json["images"][0]["verification"]["objects"].as_array().unwrap();
-        let of = |kind: &str| objects.iter().filter(move |one| one["kind"] == kind);
+        let of = |kind: &'static str| objects.iter().filter(move |one| one["kind"] == kind);
         let manifest = of("manifest").next().unwrap()["digest"].as_str().unwrap().to_owned();
         assert!(std::fs::read_to_string(&receipt).unwrap().contains(&manifest));
 
