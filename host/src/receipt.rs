@@ -2,6 +2,7 @@
 //! later, and accepted from a plugin only where the host's own journal agrees.
 
 pub mod accept;
+pub mod listed;
 pub mod step;
 
 use std::path::Path;

@@ -1,10 +1,8 @@
 //! Believing a plugin's receipt, as far as the host's journal goes.
 
-use serde::Deserialize;
-
-use super::{Expectation, Place, Role, Step};
+use super::{Expectation, Place, Role, Step, listed};
 use crate::error::Result;
-use crate::image::{Digest, Image};
+use crate::image::Image;
 use crate::output::{Journal, Pending};
 use crate::plugin::bindings::writer;
 use crate::plugin::description::Description;
@@ -115,7 +113,10 @@ pub fn accept(
             |one| matches!(&one.place, Place::Manifest { reference: named } if named == reference),
         )
     };
-    if let Some(reference) = journal.references().find(|reference| !named(reference)) {
+    // Without a manifest of that name nothing has appeared.
+    if let Some(reference) =
+        pending.tag().into_iter().chain(journal.references()).find(|one| !named(one))
+    {
         return refuse("leaves out", &format!("the manifest '{reference}'"));
     }
     let manifests = expectations.iter().filter(|one| one.role == Role::Manifest);
@@ -131,47 +132,20 @@ pub fn accept(
         }
     }
     for expectation in &expectations {
-        let bytes = match (&expectation.place, expectation.role) {
-            (Place::Manifest { reference }, _) => {
-                journal.manifest(reference).map(|manifest| manifest.bytes.clone())
-            }
+        let manifest = match (&expectation.place, expectation.role) {
+            (Place::Manifest { reference }, _) => journal.manifest(reference).cloned(),
             (Place::File { path }, Role::Manifest) if who.oci_manifests => {
-                pending.written(path, LARGEST_MANIFEST)
+                pending.written(path, LARGEST_MANIFEST).map(listed::of_file)
             }
             _ => continue,
         };
-        if !bytes.is_some_and(|bytes| fits(&bytes, &expectations)) {
+        let lists = manifest.as_ref().ok_or("a manifest that was not written");
+        if let Err(why) = lists.and_then(|manifest| listed::check(manifest, &expectations)) {
             let subject = expectation.place.subject();
-            return refuse(&format!("names '{subject}',"), "a manifest that lists something else");
+            return refuse(&format!("names '{subject}',"), why);
         }
     }
     Ok((expectations, raw.state))
-}
-
-/// Whether a manifest lists exactly the config and the layers of the receipt, in order.
-fn fits(manifest: &[u8], expectations: &[Expectation]) -> bool {
-    #[derive(Deserialize)]
-    struct Listed {
-        config: Blob,
-        layers: Vec<Blob>,
-    }
-    #[derive(Deserialize)]
-    struct Blob {
-        digest: Digest,
-        size: u64,
-    }
-    let Ok(listed) = serde_json::from_slice::<Listed>(manifest) else { return false };
-    let named = |role: Role, blob: &Blob| {
-        expectations.iter().any(|expectation| {
-            expectation.role == role
-                && expectation.digest == Some(blob.digest)
-                && expectation.size == Some(blob.size)
-        })
-    };
-    let layers = expectations.iter().filter(|one| matches!(one.role, Role::Layer(_))).count();
-    named(Role::Config, &listed.config)
-        && listed.layers.len() == layers
-        && (0..).zip(&listed.layers).all(|(index, layer)| named(Role::Layer(index), layer))
 }
 
 fn from_guest(raw: writer::Expectation) -> Result<Expectation> {
