@@ -197,6 +197,10 @@ pub struct Process {
     /// Change images on their way (not yet supported)
     #[arg(short, long, value_name = "FILTER", hide = true)]
     pub filter: Vec<String>,
+    /// Move every platform of each image and the index that lists them, byte for byte; for
+    /// registry:// and oci-layout://
+    #[arg(long, conflicts_with_all = ["os", "architecture", "variant"])]
+    pub all_platforms: bool,
     /// Verify what was written: 'fast' looks that everything is there with its size, 'full' also
     /// reads every byte back and hashes it [default: fast]
     #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "fast", conflicts_with = "no_verify")]

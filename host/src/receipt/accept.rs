@@ -2,9 +2,9 @@
 
 use serde::Deserialize;
 
-use super::{Expectation, Place, Role, Step};
+use super::{Expectation, Handed, Place, Role, Step};
 use crate::error::Result;
-use crate::image::{Digest, Image};
+use crate::image::Digest;
 use crate::output::{Journal, Pending};
 use crate::plugin::bindings::writer;
 use crate::plugin::description::Description;
@@ -13,11 +13,13 @@ use crate::plugin::state::violation;
 use crate::registry::manifest::LARGEST_MANIFEST;
 
 /// Believe a plugin's receipt as far as the journal goes. Errors name the rule that it broke: it
-/// names what the host never saw, or leaves out the config or a layer that was handed over.
+/// names what the host never saw, or leaves out the config or a layer that was handed over; or its
+/// manifest lists other things, or is not the one that had to be kept; or it is about an index of
+/// which not everything has landed.
 pub fn accept(
     who: &Description,
     raw: writer::Receipt,
-    image: &Image,
+    handed: Handed,
     journal: &Journal,
     pending: &Pending,
 ) -> Result<(Vec<Expectation>, Vec<u8>)> {
@@ -35,7 +37,7 @@ pub fn accept(
     let refuse =
         |what: &str, why: &str| Err(violation(plugin, format!("its receipt {what} {why}")));
     let mut config = 0;
-    let mut layers = vec![0_u32; image.layers.len()];
+    let mut layers = vec![0_u32; handed.layers().len()];
     let mut expectations = Vec::with_capacity(raw.expectations.len());
     for raw in raw.expectations {
         let mut expectation = from_guest(raw).map_err(|error| violation(plugin, error))?;
@@ -77,9 +79,11 @@ pub fn accept(
         }
         (expectation.size, expectation.digest) = (size, digest);
         match expectation.role {
-            Role::Config if digest == Some(image.id) => config += 1,
+            Role::Config if handed.image().is_some_and(|image| digest == Some(image.id)) => {
+                config += 1;
+            }
             Role::Layer(index) => {
-                match (layers.get_mut(index as usize), image.layers.get(index as usize)) {
+                match (layers.get_mut(index as usize), handed.layers().get(index as usize)) {
                     (Some(count), Some(layer))
                         if digest.is_some_and(|digest| {
                             digest == layer.diff_id
@@ -104,7 +108,7 @@ pub fn accept(
         }
         expectations.push(expectation);
     }
-    if config == 0 {
+    if config == 0 && handed.image().is_some() {
         return refuse("leaves out", "the config");
     }
     if let Some(index) = layers.iter().position(|count| *count == 0) {
@@ -122,7 +126,7 @@ pub fn accept(
     if who.oci_manifests && manifests.count() == 0 {
         return refuse("leaves out", "the manifest");
     }
-    if let Some(contents) = journal.contents() {
+    if let (Some(contents), Some(image)) = (journal.contents(), handed.image()) {
         let diff_ids = image.layers.iter().map(|layer| layer.diff_id);
         if contents.config.0 != image.id
             || !contents.layers.iter().map(|(digest, _)| *digest).eq(diff_ids)
@@ -130,7 +134,16 @@ pub fn accept(
             return refuse("is about another image than", "the one that it loads");
         }
     }
+    if let Some(child) = handed.absent() {
+        return refuse("is about an index that lists", &format!("{child}, which was not written"));
+    }
     for expectation in &expectations {
+        let subject = expectation.place.subject();
+        if let (Role::Manifest, Some(kept)) = (expectation.role, handed.kept())
+            && expectation.digest != Some(kept.digest)
+        {
+            return refuse(&format!("names '{subject}',"), "another manifest than the source's");
+        }
         let bytes = match (&expectation.place, expectation.role) {
             (Place::Manifest { reference }, _) => {
                 journal.manifest(reference).map(|manifest| manifest.bytes.clone())
@@ -140,8 +153,9 @@ pub fn accept(
             }
             _ => continue,
         };
-        if !bytes.is_some_and(|bytes| fits(&bytes, &expectations)) {
-            let subject = expectation.place.subject();
+        // What an index lists has been looked at.
+        let of_image = handed.image().is_some();
+        if !bytes.is_some_and(|bytes| !of_image || fits(&bytes, &expectations)) {
             return refuse(&format!("names '{subject}',"), "a manifest that lists something else");
         }
     }
