@@ -185,10 +185,12 @@ Sources:
   docker://IMAGE[:TAG]    an image in Docker or Podman, by name or ID   ?socket=PATH
   tar://PATH    docker-save and OCI archives, compressed or not   ?image=NAME[:TAG]
   dir://PATH    what the output dir wrote                         ?image=NAME[:TAG]
+  oci-layout://PATH[:TAG]    an OCI image layout                  ?image=NAME[:TAG]
 
 Destinations:
   dir://PATH    a directory, one plain tar a layer   ?unique_names=true &checksums=true
-  tar://PATH    an archive for 'docker load', 'podman load' and skopeo")]
+  tar://PATH    an archive for 'docker load', 'podman load' and skopeo
+  oci-layout://PATH[:TAG]    an OCI image layout     ?compression=gzip|zstd")]
 pub struct Process {
     /// Where the images are, such as registry://docker.io/library/busybox:latest
     pub source: String,
@@ -225,7 +227,7 @@ pub struct Process {
 /// `occystrap verify`.
 #[derive(Args)]
 pub struct Verify {
-    /// A receipt, or dir://PATH or tar://PATH
+    /// A receipt, or what was written: dir://, tar://, oci-layout://, registry://, docker://
     #[arg(value_name = "TARGET|RECEIPT")]
     pub target: String,
     /// Look that everything is there with its size, without reading every byte

@@ -4,6 +4,7 @@ use occystrap::image::Digest;
 use serde_json::{Value, json};
 
 use crate::support::cli::{Ran, Sandbox};
+use crate::support::hostile::describing;
 use crate::support::image::{Pack, TestImage, tar};
 use crate::support::registry::{Fault, Registry};
 use crate::support::shape::{Archive, oci_manifest};
@@ -57,7 +58,8 @@ impl Multi {
         let layers = [b"{\"_type\":\"in-toto\"}".to_vec(), b"\x1f\x8bnot gzip at all".to_vec()];
         let config = json!({ "os": "unknown", "architecture": "unknown", "config": {},
             "rootfs": { "type": "layers", "diff_ids": [Digest::of(b"another").to_string()] } });
-        let config = config.to_string().into_bytes();
+        // No JSON to its end: what it is for nobody but its reader knows.
+        let config = format!("{config} and more").into_bytes();
         let document = json!({ "schemaVersion": 2, "mediaType": MANIFEST,
             "config": described("application/vnd.oci.image.config.v1+json", &config),
             "layers": layers.each_ref().map(|layer| described("application/vnd.in-toto+json", layer)) });
@@ -376,4 +378,47 @@ fn who_cannot_hold_an_index_says_so_first() {
     crate::support::shape::legacy(&[&image], Pack::Gzip).write(&sandbox.path("one.tar"));
     let ran = sandbox.process(&sandbox.uri("tar", "one.tar"), &layout, ALL);
     ran.verified().says("1/1 verified");
+}
+
+/// Moves an image, or all platforms of one, with a plugin whose manifests the host knows.
+fn with_hostile(behaviour: &str, more: &[&str]) -> (Sandbox, Ran) {
+    let (sandbox, registry) = (Sandbox::new(), Registry::start());
+    let source = Multi::build().push(&registry);
+    let plugin = sandbox.path("plugin.wasm");
+    std::fs::write(&plugin, describing("oci")).unwrap();
+    let plugin = plugin.display().to_string();
+    let to = sandbox.uri("hostile", &format!("out?behaviour={behaviour}"));
+    let more = [&["--plugin", &plugin, "--no-verify"], more].concat();
+    let ran = sandbox.process(&source, &to, &more);
+    (sandbox, ran)
+}
+
+#[test]
+fn manifests_that_do_not_list_what_was_written() {
+    for (behaviour, said) in [
+        ("manifest-none", "leaves out the manifest"),
+        ("manifest-empty", "names 'manifest', a manifest that lists something else"),
+        ("manifest-swapped", "names 'manifest', a manifest that lists something else"),
+    ] {
+        let (sandbox, ran) = with_hostile(behaviour, &[]);
+        ran.exits(1).says("plugin 'hostile' was stopped").says(said);
+        assert!(!sandbox.path("out").exists(), "{behaviour}");
+    }
+    // One that lists the same is as good, where nothing promised its digest.
+    for behaviour in ["manifest-kept", "manifest-spaced", "manifest-listed"] {
+        with_hostile(behaviour, &[]).1.exits(0);
+    }
+}
+
+#[test]
+fn what_an_index_lists_is_kept_byte_for_byte() {
+    with_hostile("manifest-kept", &["--all-platforms"]).1.exits(0).says("6/6 images");
+    for behaviour in ["manifest-spaced", "manifest-listed"] {
+        let (sandbox, ran) = with_hostile(behaviour, &["--all-platforms"]);
+        ran.exits(1).says("names 'manifest', another manifest than the source's");
+        ran.says("the index was not written: 5 of the 5").says("0/6 images");
+        assert!(!sandbox.path("out").exists(), "{behaviour}");
+    }
+    let (_, ran) = with_hostile("manifest-none", &["--all-platforms"]);
+    ran.exits(1).says("leaves out the manifest");
 }

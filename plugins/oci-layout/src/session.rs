@@ -172,7 +172,7 @@ impl GuestSession for LayoutSession {
         let session: Self = this.into_inner();
         if let Some(index) = &session.request.index {
             let expectations = session.write_manifest(index, None)?;
-            return Ok(Receipt { expectations, state: Vec::new() });
+            return Ok(receipt(expectations, index));
         }
         let State { plan, layers, config, platform } = session.state.take();
         let config = config.ok_or_else(|| missing("the config"))?;
@@ -188,8 +188,13 @@ impl GuestSession for LayoutSession {
             .extend((0..).zip(&blobs).map(|(index, blob)| expect(Role::Layer(index), blob)));
 
         expectations.extend(session.write_manifest(&manifest, platform)?);
-        Ok(Receipt { expectations, state: Vec::new() })
+        Ok(receipt(expectations, &manifest))
     }
+}
+
+/// The media type stands in the index alone: our own check compares it.
+fn receipt(expectations: Vec<Expectation>, manifest: &Manifest) -> Receipt {
+    Receipt { expectations, state: manifest.media_type.clone().into_bytes() }
 }
 
 fn expect(role: Role, blob: &Descriptor) -> Expectation {
