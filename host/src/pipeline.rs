@@ -62,9 +62,6 @@ pub fn process(request: &Process, context: &Context) -> Run {
 
 fn process_images(request: &Process, context: &Context) -> Result<Vec<ImageReport>> {
     let images = check_fit(request, request.source.open(context)?)?;
-    // A directory that is missing is made, and unmade, once for all images: one that fails must not
-    // take it away under the others. What is wrong with it each image finds and says for itself.
-    let _made = request.target.stage(true, context);
     Ok(in_parallel(&images, request.image_parallel, |image| {
         let identity = identity(image, &image.name, Part::Whole);
         // Before it is verified, which the user may not wait for.
@@ -96,7 +93,7 @@ fn attempt(
         .about(identity.part.clone(), platform.as_deref());
     tracing::info!("{}: {} layers, to {}", report.name(), handed.layers().len(), target.display);
     let note = handed.image().and_then(|image| image.config_note.as_deref());
-    let outcome = output::write(handed, identity, source, target, context)
+    let outcome = output::write(handed, &identity, source, target, context)
         .and_then(|written| keep(&written.receipt).map(|()| written))
         .and_then(|written| prove(request, &written, context).map(|proof| (written, proof)));
     let receipt = match outcome {
@@ -211,7 +208,9 @@ pub fn verify_subject(subject: &Subject, level: Level, context: &Context) -> Run
             | Subject::Registry(_, _, display)
             | Subject::Engine(_, _, display) => display,
         };
-        vec![ImageReport::failed(place, place, error, context)]
+        let unconfirmed = verify::is_unconfirmed(&error);
+        let report = ImageReport::failed(place, place, error, context);
+        vec![if unconfirmed { report.unconfirmed() } else { report }]
     });
     Run::new(reports, started.elapsed())
 }
@@ -316,7 +315,8 @@ pub fn subject(
 
 /// The command that mends a destination.
 fn repair(receipt: &Receipt) -> String {
-    format!("occystrap process {} {}", quote(&receipt.source), quote(&receipt.destination))
+    let all = if receipt.image.part.is_whole() { "" } else { "--all-platforms " };
+    format!("occystrap process {all}{} {}", quote(&receipt.source), quote(&receipt.destination))
 }
 
 /// A word for a POSIX shell.

@@ -49,7 +49,7 @@ pub struct ImageReport {
     seconds: f64,
     retries: u64,
     rate_limits: u64,
-    /// Why it could not be moved.
+    /// Why it could not be moved, or looked at.
     #[serde(serialize_with = "serialize_error")]
     pub error: Option<Error>,
     verification: Option<Verification>,
@@ -90,6 +90,13 @@ impl ImageReport {
         let mut report = Self::started(source, destination, &name);
         report.error = Some(error);
         report.finish(Duration::ZERO, context)
+    }
+
+    /// Why it could not be looked at is no news of the image itself.
+    #[must_use]
+    pub fn unconfirmed(mut self) -> Self {
+        self.status = Status::Unconfirmed;
+        self
     }
 
     /// An image of which there is a receipt.
@@ -268,13 +275,20 @@ impl Run {
                 // One image needs no name: the error says where.
                 let named = self.images.len() > 1 && !image.image.is_empty();
                 let error = if named { error.clone().within(image.name()) } else { error.clone() };
-                write_error(to, &error)?;
+                let severity =
+                    if image.status == Status::Unconfirmed { "warning" } else { "error" };
+                write_as(to, severity, &error)?;
             }
             if let Some(note) = &image.note {
                 writeln!(to, "warning: {}: {note}", image.name())?;
             }
-            for object in image.verification.iter().flat_map(Verification::problems) {
+            let problems = || image.verification.iter().flat_map(Verification::problems);
+            for object in problems() {
                 write_problem(to, &image.name(), object)?;
+            }
+            // One command mends them all.
+            if let Some(command) = problems().find_map(|object| object.repair.as_ref()) {
+                writeln!(to, "hint: mend it with: {command}")?;
             }
             if !quiet && !image.part.is_whole() {
                 writeln!(to, "{}", image.line())?;
@@ -322,7 +336,11 @@ impl Run {
 
 /// An error, and its hint on a line of its own.
 pub fn write_error(to: &mut dyn Write, error: &Error) -> io::Result<()> {
-    writeln!(to, "error: {error}")?;
+    write_as(to, "error", error)
+}
+
+fn write_as(to: &mut dyn Write, severity: &str, error: &Error) -> io::Result<()> {
+    writeln!(to, "{severity}: {error}")?;
     match error.hint_text() {
         Some(hint) => writeln!(to, "hint: {hint}"),
         None => Ok(()),
@@ -348,11 +366,7 @@ fn write_problem(to: &mut dyn Write, image: &str, object: &Object) -> io::Result
         (None, Some(found)) => write!(to, ": found {found}")?,
         (None, None) => {}
     }
-    writeln!(to)?;
-    match &object.repair {
-        Some(command) => writeln!(to, "hint: mend it with: {command}"),
-        None => Ok(()),
-    }
+    writeln!(to)
 }
 
 /// Decimal units, as storage is sold: `8.3 GB`.

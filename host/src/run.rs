@@ -108,6 +108,7 @@ fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipe
     if process.all_platforms {
         check_all_platforms(&uri, &target)?;
     }
+    target.check_options(&context.cancel)?;
     Ok(pipeline::Process {
         all_platforms: process.all_platforms,
         source,

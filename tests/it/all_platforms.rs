@@ -223,6 +223,7 @@ fn one_receipt_covers_every_platform() {
     std::fs::write(&attested, before.to_ascii_uppercase()).unwrap();
     let ran = sandbox.run(&["verify", &receipt]);
     ran.exits(1).says("(unknown/unknown): layer 1").says("5/6 verified, 1 FAILED");
+    ran.says("hint: mend it with: occystrap process --all-platforms 'registry://");
     let ran = sandbox.run(&["verify", &sandbox.uri("oci-layout", "out")]);
     ran.exits(1).says("(unknown/unknown): layer 1").says("5/6 verified, 1 FAILED");
     std::fs::write(&attested, before).unwrap();

@@ -194,3 +194,16 @@ pub fn oci_manifest(image: &TestImage, pack: Pack) -> String {
     })
     .to_string()
 }
+
+/// The same of Docker's schema 2, spaced as Docker does it.
+pub fn docker_manifest(image: &TestImage) -> String {
+    let layer = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+    let layers = image.layers.iter().map(|plain| descriptor(layer, &Pack::Gzip.pack(plain)));
+    let document = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+        "config": descriptor("application/vnd.docker.container.image.v1+json", &image.config),
+        "layers": Value::from_iter(layers),
+    });
+    serde_json::to_string_pretty(&document).unwrap().replace("  ", "   ")
+}

@@ -15,7 +15,7 @@ pub enum Pending {
     /// Blobs that nothing refers to, and manifests that were not sent.
     Push(Push),
     /// An archive that an engine has, but for its end; none before the plugin has written one.
-    Load(Named, Option<Loadable>),
+    Load(Named, Option<Box<Loadable>>),
 }
 
 impl Pending {
@@ -37,6 +37,15 @@ impl Pending {
         }
     }
 
+    /// The tag that the image must get, where the destination is a repository.
+    #[must_use]
+    pub fn tag(&self) -> Option<&str> {
+        match self {
+            Self::Push(push) => push.tag(),
+            _ => None,
+        }
+    }
+
     /// The content of a small file that was written and that nobody sees yet. `None` where there
     /// is none, or more of it than `limit` bytes.
     #[must_use]
@@ -52,7 +61,7 @@ impl Pending {
         match self {
             Self::Files(staging) => staging.commit(),
             Self::Push(push) => push.commit(),
-            Self::Load(_, archive) => archive.map_or(Ok(()), Loadable::commit),
+            Self::Load(_, archive) => archive.map_or(Ok(()), |archive| archive.commit()),
         }
     }
 }

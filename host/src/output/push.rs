@@ -14,6 +14,7 @@ use super::remote::Remote;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::image::{Content, Descriptor, Digest};
+use crate::plugin::limits;
 use crate::progress::LayerProgress;
 use crate::registry::{Body, PushOptions};
 use crate::registry::{Manifest, Repository};
@@ -100,8 +101,9 @@ impl Push {
                 let content = tokio::task::spawn_blocking(content);
                 let content = content.await.map_err(|_| Error::interrupted())??;
                 let _place = places.acquire().await.map_err(|_| Error::interrupted())?;
-                let options = PushOptions { chunk_size };
                 let (blob, body) = content;
+                let least = limits::SMALLEST_CHUNK.max(blob.size / limits::CHUNKS);
+                let options = PushOptions { chunk_size: chunk_size.map(|size| size.max(least)) };
                 let sent = send(&repository, &blob, &body, &options, &progress).await?;
                 progress.finish();
                 Ok(Pushed { blob, diff_id, sent })
@@ -119,8 +121,15 @@ impl Push {
         self.tag.as_deref() == Some(reference) || reference == digest.to_string()
     }
 
-    /// Keep a manifest until the commit.
+    /// The one tag that the user named; `None` for what an index will list.
+    #[must_use]
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
+    }
+
+    /// Keep a manifest until the commit, in the place of one that had its name.
     pub fn hold(&mut self, reference: String, manifest: Manifest) {
+        self.manifests.retain(|(known, _)| *known != reference);
         self.manifests.push((reference, manifest));
     }
 

@@ -114,6 +114,12 @@ impl Target {
         self
     }
 
+    /// Whether the plugin takes the values of its options. Errors name one that it does not.
+    pub fn check_options(&self, cancel: &Cancel) -> Result<()> {
+        let scheme = self.display.split("://").next().unwrap_or_default();
+        self.plugin.check_options(&self.options, scheme, cancel)
+    }
+
     /// The nearest folder of the destination's file system that exists, where it has one: what is
     /// written there can become part of the destination without being copied.
     #[must_use]

@@ -2,6 +2,7 @@
 
 use super::ahead::{self, Taken};
 use super::layer_blob::Form;
+use super::size_hint::SizeHints;
 use super::target::Target;
 use crate::cancel::Cancel;
 use crate::context::Context;
@@ -35,9 +36,28 @@ impl Drop for Abandon {
 /// it was.
 pub fn write(
     handed: Handed,
-    identity: ImageIdentity,
+    identity: &ImageIdentity,
     source: &str,
     target: &Target,
+    context: &Context,
+) -> Result<Written> {
+    let hints = SizeHints::default();
+    match attempt(handed, identity, source, target, &hints, context) {
+        Err(error) if hints.were_wrong() => {
+            let name = identity.image_name();
+            tracing::info!("{name}: writing anew, without size hints: {error}");
+            attempt(handed, identity, source, target, &hints, context)
+        }
+        outcome => outcome,
+    }
+}
+
+fn attempt(
+    handed: Handed,
+    identity: &ImageIdentity,
+    source: &str,
+    target: &Target,
+    hints: &SizeHints,
     context: &Context,
 ) -> Result<Written> {
     let context = Context { cancel: context.cancel.child(), ..context.clone() };
@@ -48,12 +68,12 @@ pub fn write(
     let name = description.name.clone();
 
     let mut session = target.plugin.write(pending, &context.cancel)?;
-    session.open(&request(handed, &identity, target))?;
+    session.open(&request(handed, identity, target))?;
     if let Some(image) = handed.image() {
         let taken = plan(&mut session, image, &name, &context)?;
         session.write_config(config(image))?;
         let indices: Vec<usize> = taken.iter().map(|taken| taken.index).collect();
-        for (index, blob) in indices.into_iter().zip(ahead::start(taken, &grant, &context)) {
+        for (index, blob) in indices.into_iter().zip(ahead::start(taken, &grant, hints, &context)) {
             let number = u32::try_from(index).unwrap_or(u32::MAX);
             let diff_id = image.layers[index].diff_id;
             session.write_layer(number, diff_id, Blob::Layer(Box::new(blob)))?;
@@ -75,7 +95,7 @@ pub fn write(
         },
         source: source.to_owned(),
         destination: target.display.clone(),
-        image: identity,
+        image: identity.clone(),
         expectations,
         journal: journal.into_written(),
         state,

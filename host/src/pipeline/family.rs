@@ -13,7 +13,6 @@ use crate::report::{ImageReport, Status};
 /// Move every image of a source with all its platforms.
 pub fn process(request: &Process, context: &Context) -> Result<Vec<ImageReport>> {
     let wholes = check_fit(request, request.source.open_wholes(context)?)?;
-    let _made = request.target.stage(true, context);
     let (mut reports, mut receipts) = (Vec::new(), Vec::new());
     for whole in &wholes {
         match whole {

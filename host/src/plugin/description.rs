@@ -108,6 +108,19 @@ impl Description {
             })
             .collect())
     }
+
+    /// The error for an option whose value the plugin does not take.
+    #[must_use]
+    pub fn invalid(&self, name: &str, given: &[(String, String)], scheme: &str) -> Error {
+        let value = given.iter().find(|(known, _)| known == name);
+        let value = value.map_or("", |(_, value)| value.as_str());
+        let error =
+            Error::usage(format!("option '{name}' of '{scheme}://': '{value}' is not of its form"));
+        match self.options.iter().find(|option| option.name == name) {
+            Some(option) => error.hint(format!("{name}: {}", option.summary)),
+            None => error,
+        }
+    }
 }
 
 /// `true` and `false` in the spellings that 0.4.17 took.

@@ -97,6 +97,41 @@ impl Plugin {
         Ok(WriteSession { instance, session: None })
     }
 
+    /// Ask whether the values of options are of their form, with nothing granted. Errors name the
+    /// option that is not. Whatever else is wrong with the plugin is found when it is used.
+    pub fn check_options(
+        &self,
+        options: &[(String, String)],
+        scheme: &str,
+        cancel: &Cancel,
+    ) -> Result<()> {
+        if self.description().options.iter().all(|option| option.boolean) {
+            return Ok(());
+        }
+        let state = self.state(cancel, Memory::default());
+        let Ok(mut instance) = Instance::start(&self.0.engine, &self.0.verifying, state) else {
+            return Ok(());
+        };
+        let request = writer::Request {
+            name: writer::ImageName { repository: String::new(), tag: None },
+            options: options.to_vec(),
+            source_manifest: None,
+            index: None,
+            listed: false,
+        };
+        let said = instance.call(|store, plugin| {
+            let opened = plugin.occystrap_output_writer().session().call_open(store, &request)?;
+            Ok(Ok(match opened {
+                Err(writer::Error::InvalidOption(name)) => Some(name),
+                _ => None,
+            }))
+        });
+        match said {
+            Ok(Some(name)) => Err(self.description().invalid(&name, options, scheme)),
+            _ => Ok(()),
+        }
+    }
+
     /// Start to verify: the plugin may read what was granted.
     pub fn verify(&self, grant: &Grant, memory: &Memory, cancel: &Cancel) -> Result<VerifySession> {
         let mut state = self.state(cancel, memory.clone());

@@ -48,6 +48,10 @@ pub const REQUESTS: u64 = 4_000;
 /// The smallest piece in which a plugin may have a blob uploaded, in bytes: one request each.
 pub const SMALLEST_CHUNK: u64 = 4 * 1024;
 
+/// The most pieces, nearly, in which a plugin may have a blob uploaded: S3, where many registries
+/// keep blobs, takes no more than 10,000 of one object.
+pub const CHUNKS: u64 = 10_000;
+
 /// Manifests that one session may push: an image has one, and may have some names for it.
 pub const MANIFESTS: usize = 64;
 

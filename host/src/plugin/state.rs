@@ -1,6 +1,7 @@
 //! What the host keeps for one running plugin.
 
 use std::fmt;
+use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ pub struct State {
     pub cancel: Cancel,
     /// What the user named, for reading.
     pub grant: Option<Grant>,
+    /// The file that is being read from its start on, by its path.
+    pub reading: Option<(String, Arc<File>)>,
     /// Only while writing.
     pub writing: Option<Writing>,
     /// What was hashed in this run.
@@ -69,6 +72,7 @@ impl State {
             clock: Clock::default(),
             cancel,
             grant: None,
+            reading: None,
             writing: None,
             memory,
             logged: 0,

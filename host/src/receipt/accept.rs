@@ -119,7 +119,9 @@ pub fn accept(
             |one| matches!(&one.place, Place::Manifest { reference: named } if named == reference),
         )
     };
-    if let Some(reference) = journal.references().find(|reference| !named(reference)) {
+    // Without a manifest of that name nothing has appeared.
+    let mut wanted = pending.tag().into_iter().chain(journal.references());
+    if let Some(reference) = wanted.find(|reference| !named(reference)) {
         return refuse("leaves out", &format!("the manifest '{reference}'"));
     }
     let manifests = expectations.iter().filter(|one| one.role == Role::Manifest);

@@ -1,7 +1,7 @@
 //! The host's own look at every expectation that it understands.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
@@ -174,7 +174,7 @@ impl Checker<'_> {
 
     /// Size of a regular file; otherwise the object says what is wrong.
     fn stat(&self, path: &str, object: &mut Object) -> Option<u64> {
-        match self.destination.dir().symlink_metadata(path) {
+        match self.destination.dir().and_then(|dir| dir.symlink_metadata(path)) {
             Ok(metadata) if metadata.is_file() => Some(metadata.len()),
             Ok(_) => {
                 object.blame(Status::Unreadable, None, None, "is not a regular file");
@@ -237,8 +237,10 @@ impl Checker<'_> {
     }
 
     fn check_entry(&self, path: &str, steps: &[Step], value: &str, object: &mut Object) {
-        let Some(size) = self.stat(path, object) else { return };
-        let document = match self.read(path, 0, size) {
+        if self.stat(path, object).is_none() {
+            return;
+        }
+        let document = match self.read_shared(path) {
             Ok(bytes) => serde_json::from_slice::<Value>(&bytes),
             Err(cause) => return blame_io(object, &cause),
         };
@@ -310,6 +312,16 @@ impl Checker<'_> {
                     extent.size, extent.offset
                 ),
             );
+        }
+    }
+
+    /// A file that other processes may replace at any time: all of it, as it is at one moment.
+    fn read_shared(&self, path: &str) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.destination.open(path)?.take(LARGEST_JSON + 1).read_to_end(&mut bytes)?;
+        match bytes.len() as u64 > LARGEST_JSON {
+            true => Err(io::Error::other("too large to be JSON of ours")),
+            false => Ok(bytes),
         }
     }
 

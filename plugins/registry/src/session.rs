@@ -36,10 +36,13 @@ impl GuestSession for RegistrySession {
             let found = request.options.iter().find(|(key, _)| key == name);
             found.map_or("", |(_, value)| value.as_str())
         };
+        // Options first: the host asks about them before it grants anything.
+        let compression = Compression::parse(option("compression"))?;
+        let chunk_size = chunk_size(option("chunk_size"))?;
         Ok(Session::new(Self {
             repository: registry::open()?,
-            compression: Compression::parse(option("compression"))?,
-            chunk_size: chunk_size(option("chunk_size"))?,
+            compression,
+            chunk_size,
             state: RefCell::default(),
             request,
         }))

@@ -95,12 +95,15 @@ pub fn read_to_end(
         return Err(writer::Error::Other(message));
     }
     let mut bytes = Vec::new();
-    while (bytes.len() as u64) < stat.size {
+    // To its end, and not to the size that it had: others may have replaced it since.
+    loop {
         let piece = directory.read(path, bytes.len() as u64, CALL as u32)?;
-        if piece.is_empty() {
-            break;
-        }
         bytes.extend_from_slice(&piece);
+        if piece.len() < CALL {
+            return Ok(Some(bytes));
+        }
+        if bytes.len() as u64 > limit {
+            return Err(writer::Error::Other(format!("'{path}' grows while it is read")));
+        }
     }
-    Ok(Some(bytes))
 }

@@ -37,10 +37,7 @@ impl Host for Editor<'_> {
                 let size = bytes.len() as u64;
                 push.config(Descriptor { media_type: media_type.to_owned(), digest, size }, bytes)
             }
-            Blob::Layer(layer) => {
-                let chunk_size = chunk_size.map(|size| size.max(limits::SMALLEST_CHUNK));
-                push.layer(*layer, chunk_size)
-            }
+            Blob::Layer(layer) => push.layer(*layer, chunk_size),
             Blob::Spent => return Ok(Err(ErrorCode::InvalidState)),
         };
         state.handle(PendingTransfer(transfer)).map(Ok)
