@@ -185,10 +185,12 @@ Sources:
   docker://IMAGE[:TAG]    an image in Docker or Podman, by name or ID   ?socket=PATH
   tar://PATH    docker-save and OCI archives, compressed or not   ?image=NAME[:TAG]
   dir://PATH    what the output dir wrote                         ?image=NAME[:TAG]
+  oci-layout://PATH[:TAG]    an OCI image layout                  ?image=NAME[:TAG]
 
 Destinations:
   dir://PATH    a directory, one plain tar a layer   ?unique_names=true &checksums=true
-  tar://PATH    an archive for 'docker load', 'podman load' and skopeo")]
+  tar://PATH    an archive for 'docker load', 'podman load' and skopeo
+  oci-layout://PATH[:TAG]    an OCI image layout     ?compression=gzip|zstd")]
 pub struct Process {
     /// Where the images are, such as registry://docker.io/library/busybox:latest
     pub source: String,
@@ -197,6 +199,10 @@ pub struct Process {
     /// Change images on their way (not yet supported)
     #[arg(short, long, value_name = "FILTER", hide = true)]
     pub filter: Vec<String>,
+    /// Move every platform of each image and the index that lists them, byte for byte; for
+    /// registry:// and oci-layout://
+    #[arg(long, conflicts_with_all = ["os", "architecture", "variant"])]
+    pub all_platforms: bool,
     /// Verify what was written: 'fast' looks that everything is there with its size, 'full' also
     /// reads every byte back and hashes it [default: fast]
     #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "fast", conflicts_with = "no_verify")]
@@ -221,7 +227,7 @@ pub struct Process {
 /// `occystrap verify`.
 #[derive(Args)]
 pub struct Verify {
-    /// A receipt, or dir://PATH or tar://PATH
+    /// A receipt, or what was written: dir://, tar://, oci-layout://, registry://, docker://
     #[arg(value_name = "TARGET|RECEIPT")]
     pub target: String,
     /// Look that everything is there with its size, without reading every byte

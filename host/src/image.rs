@@ -4,6 +4,7 @@
 pub mod config;
 pub mod descriptor;
 pub mod digest;
+pub mod index;
 pub mod layer;
 pub mod name;
 pub mod part;
@@ -15,6 +16,7 @@ use crate::registry::Manifest;
 
 pub use descriptor::{Compression, Descriptor};
 pub use digest::{Digest, Hasher};
+pub use index::{Family, Index, Member, Whole};
 pub use layer::{Content, Layer, Section};
 pub use name::ImageName;
 pub use part::Part;

@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::image::{Image, ImageName, Platform};
+use crate::image::{Image, ImageName, Platform, Whole};
 use crate::output::target::tagged;
 use crate::registry::{Client, Reference};
 use crate::uri::Uri;
@@ -116,6 +116,45 @@ impl Source {
             }
         }
     }
+
+    /// Read what the source says of its images, with every platform of each.
+    pub fn open_wholes(&self, context: &Context) -> Result<Vec<Whole>> {
+        let alone = |images: Vec<Image>| {
+            images.into_iter().map(|image| Whole::Image(Box::new(image))).collect()
+        };
+        match &self.kind {
+            Kind::Registry { reference, client } => {
+                registry::open_whole(reference, client, context).map(|whole| vec![whole])
+            }
+            Kind::Archive { path, image } => {
+                choose(archive::open_wholes(path, context)?, image.as_ref(), &self.display)
+            }
+            Kind::Layout { path, tag, image } => {
+                let wholes = oci_layout::open_wholes(path, tag.as_deref())?;
+                choose(wholes, image.as_ref(), &self.display)
+            }
+            // Both hold one platform an image.
+            Kind::Docker { .. } | Kind::Directory { .. } => self.open(context).map(alone),
+        }
+    }
+}
+
+/// What has a name.
+pub trait Called {
+    /// The name.
+    fn called(&self) -> &ImageName;
+}
+
+impl Called for Image {
+    fn called(&self) -> &ImageName {
+        &self.name
+    }
+}
+
+impl Called for Whole {
+    fn called(&self) -> &ImageName {
+        self.name()
+    }
 }
 
 /// What a registry URI may say; the command line says the rest.
@@ -134,16 +173,16 @@ fn platform_of(uri: &Uri, platform: Platform) -> Platform {
 }
 
 /// All images, or the one that `?image=` names.
-fn choose(images: Vec<Image>, wanted: Option<&ImageName>, place: &str) -> Result<Vec<Image>> {
+fn choose<T: Called>(images: Vec<T>, wanted: Option<&ImageName>, place: &str) -> Result<Vec<T>> {
     let Some(wanted) = wanted else { return Ok(images) };
     let names = names(&images);
-    let fits = |image: &Image| {
-        image.name.repository == wanted.repository
-            && (wanted.tag.is_none() || image.name.tag == wanted.tag)
+    let fits = |image: &T| {
+        let name = image.called();
+        name.repository == wanted.repository && (wanted.tag.is_none() || name.tag == wanted.tag)
     };
-    let mut chosen: Vec<Image> = images.into_iter().filter(fits).collect();
+    let mut chosen: Vec<T> = images.into_iter().filter(fits).collect();
     if wanted.tag.is_none() && chosen.len() > 1 {
-        chosen.retain(|image| image.name.tag.as_deref() == Some("latest"));
+        chosen.retain(|image| image.called().tag.as_deref() == Some("latest"));
     }
     if chosen.is_empty() {
         return Err(Error::new(
@@ -157,11 +196,11 @@ fn choose(images: Vec<Image>, wanted: Option<&ImageName>, place: &str) -> Result
 
 /// The names of images, for a message.
 #[must_use]
-pub fn names(images: &[Image]) -> String {
+pub fn names<T: Called>(images: &[T]) -> String {
     /// More help nobody to choose.
     const MOST: usize = 20;
     let mut names: Vec<String> =
-        images.iter().take(MOST).map(|image| image.name.to_string()).collect();
+        images.iter().take(MOST).map(|image| image.called().to_string()).collect();
     if images.len() > MOST {
         names.push(format!("and {} more", images.len() - MOST));
     }

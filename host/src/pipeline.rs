@@ -4,6 +4,8 @@
 //! source -> images -> (write -> receipt -> verify -> report), each -> run
 //! ```
 
+mod family;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,13 +17,13 @@ use crate::context::Context;
 use crate::docker::Engine;
 use crate::error::{Error, Result};
 use crate::image::{Image, ImageName, Part};
-use crate::input::{self, Source};
+use crate::input::{self, Called, Source};
 use crate::output::engine::Named;
 use crate::output::remote::Remote;
 use crate::output::target::{ENGINE_OPTIONS, REPOSITORY_OPTIONS, image_name, tagged};
 use crate::output::{self, Target, Written};
 use crate::plugin::Catalog;
-use crate::receipt::{Receipt, Role};
+use crate::receipt::{Bundle, Handed, ImageIdentity, Receipt, Role};
 use crate::registry::{Client, Reference};
 use crate::report::{ImageReport, Run};
 use crate::uri::Uri;
@@ -40,73 +42,93 @@ pub struct Process {
     pub receipt: Option<PathBuf>,
     /// How many images are moved side by side.
     pub image_parallel: usize,
+    /// Whether every platform of each image is moved, and the index that lists them.
+    pub all_platforms: bool,
 }
 
 /// Move every image of a source, and prove that each landed. What goes wrong is in the report.
 pub fn process(request: &Process, context: &Context) -> Run {
     let started = Instant::now();
     tracing::info!("reading {}", request.source.display);
-    let images = request.source.open(context).and_then(|images| check_fit(request, images));
-    let images = match images {
-        Ok(images) => images,
-        Err(error) => {
-            let report = ImageReport::failed(
-                &request.source.display,
-                &request.target.display,
-                error,
-                context,
-            );
-            return Run::new(vec![report], started.elapsed());
-        }
+    let reports = match request.all_platforms {
+        true => family::process(request, context),
+        false => process_images(request, context),
     };
-    let reports = in_parallel(&images, request.image_parallel, |image| {
-        process_image(request, image, context)
+    let reports = reports.unwrap_or_else(|error| {
+        let (source, target) = (&request.source.display, &request.target.display);
+        vec![ImageReport::failed(source, target, error, context)]
     });
     Run::new(reports, started.elapsed())
 }
 
-fn process_image(request: &Process, image: &Image, context: &Context) -> ImageReport {
+fn process_images(request: &Process, context: &Context) -> Result<Vec<ImageReport>> {
+    let images = check_fit(request, request.source.open(context)?)?;
+    Ok(in_parallel(&images, request.image_parallel, |image| {
+        let identity = identity(image, &image.name, Part::Whole);
+        // Before it is verified, which the user may not wait for.
+        let keep = |receipt: &Receipt| keep_receipts(request, vec![receipt.clone()]);
+        attempt(request, Handed::Image(image), identity, keep, context).0
+    }))
+}
+
+fn identity(image: &Image, name: &ImageName, part: Part) -> ImageIdentity {
+    let (name, tag) = (name.repository.clone(), name.tag.clone());
+    ImageIdentity { name, tag, id: image.id, part }
+}
+
+/// Write an image or an index, keep its receipt, and prove that it landed.
+fn attempt(
+    request: &Process,
+    handed: Handed,
+    identity: ImageIdentity,
+    keep: impl FnOnce(&Receipt) -> Result<()>,
+    context: &Context,
+) -> (ImageReport, Option<Receipt>) {
     let started = Instant::now();
     let (source, target) = (&request.source.display, &request.target);
-    let mut report = ImageReport::started(source, &target.display, &image.name)
-        .about(Part::Whole, Some(&image.platform.to_string()));
-    tracing::info!(
-        "{}: {}, {} layers, to {}",
-        image.name,
-        image.platform,
-        image.layers.len(),
-        target.display
-    );
-    let outcome = output::write(image, source, target, context)
-        .and_then(|written| keep_receipt(request, written))
+    let platform = match (&identity.part, handed.image()) {
+        (Part::Platform(platform), _) => Some(platform.clone()),
+        (_, image) => image.map(|image| image.platform.to_string()),
+    };
+    let mut report = ImageReport::started(source, &target.display, &identity.image_name())
+        .about(identity.part.clone(), platform.as_deref());
+    tracing::info!("{}: {} layers, to {}", report.name(), handed.layers().len(), target.display);
+    let note = handed.image().and_then(|image| image.config_note.as_deref());
+    let outcome = output::write(handed, &identity, source, target, context)
+        .and_then(|written| keep(&written.receipt).map(|()| written))
         .and_then(|written| prove(request, &written, context).map(|proof| (written, proof)));
-    match outcome {
+    let receipt = match outcome {
         Ok((written, proof)) => {
-            report.landed(&written.receipt, proof, image.config_note.as_deref())
+            report.landed(&written.receipt, proof, note);
+            Some(written.receipt)
         }
-        Err(error) => report.error = Some(error),
-    }
-    report.finish(started.elapsed(), context)
+        Err(error) => {
+            report.error = Some(error);
+            None
+        }
+    };
+    (report.finish(started.elapsed(), context), receipt)
 }
 
 /// Verify what was just written, in a fresh instance that can only read.
 fn prove(request: &Process, written: &Written, context: &Context) -> Result<Option<Verification>> {
     let Some(level) = request.level else { return Ok(None) };
     let target = &request.target;
-    tracing::info!("{}: written, verifying", written.receipt.image.name);
-    let repair = repair(&written.receipt);
-    verify::verify(&written.receipt, target, level, Some(&repair), context).map(Some)
+    let Written { receipt, .. } = written;
+    tracing::info!("{}{}: written, verifying", receipt.image.image_name(), receipt.image.part);
+    let repair = repair(receipt);
+    verify::verify(receipt, target, level, Some(&repair), context).map(Some)
 }
 
-fn keep_receipt(request: &Process, written: Written) -> Result<Written> {
-    if let Some(path) = &request.receipt {
-        written.receipt.write(path)?;
+fn keep_receipts(request: &Process, receipts: Vec<Receipt>) -> Result<()> {
+    match &request.receipt {
+        Some(path) if !receipts.is_empty() => Bundle::new(receipts).write(path),
+        _ => Ok(()),
     }
-    Ok(written)
 }
 
 /// Whether all these images can go there, before the first does.
-fn check_fit(request: &Process, images: Vec<Image>) -> Result<Vec<Image>> {
+fn check_fit<T: Called>(request: &Process, images: Vec<T>) -> Result<Vec<T>> {
     if let Some(path) = &request.receipt {
         // Not only after the destination was changed.
         Receipt::check_place(path)?;
@@ -132,7 +154,7 @@ fn check_fit(request: &Process, images: Vec<Image>) -> Result<Vec<Image>> {
         return Err(Error::usage(message)
             .hint(format!("choose one with ?image=NAME on the source: {names}")));
     }
-    if request.receipt.is_some() {
+    if request.receipt.is_some() && !request.all_platforms {
         return Err(Error::usage(format!(
             "the source holds {} images, a receipt is about one",
             images.len()
@@ -146,22 +168,23 @@ fn check_fit(request: &Process, images: Vec<Image>) -> Result<Vec<Image>> {
 /// apart.
 fn collision<'a>(
     target: &Target,
-    images: &'a [Image],
+    images: &'a [impl Called],
 ) -> Option<(&'a ImageName, &'a ImageName, &'a str)> {
     if !target.knows_tags_only() {
         return None;
     }
     let mut known: BTreeMap<&str, &ImageName> = BTreeMap::new();
     images.iter().find_map(|image| {
-        let tag = image.name.tag_or_latest();
-        known.insert(tag, &image.name).map(|first| (first, &image.name, tag))
+        let name = image.called();
+        let tag = name.tag_or_latest();
+        known.insert(tag, name).map(|first| (first, name, tag))
     })
 }
 
 /// What `occystrap verify` was asked to look at.
 pub enum Subject {
-    /// A receipt, and where what it promises must be.
-    Receipt(Box<Receipt>, Target),
+    /// Receipts of one run, and where what they promise must be.
+    Receipts(Vec<Receipt>, Target),
     /// A directory without a receipt.
     Directory(PathBuf, String),
     /// An archive without a receipt.
@@ -179,7 +202,7 @@ pub fn verify_subject(subject: &Subject, level: Level, context: &Context) -> Run
     let started = Instant::now();
     let reports = look(subject, level, context).unwrap_or_else(|error| {
         let place = match subject {
-            Subject::Receipt(receipt, _) => &receipt.destination,
+            Subject::Receipts(_, target) => &target.display,
             Subject::Directory(_, display)
             | Subject::Tar(_, display)
             | Subject::Layout(_, _, display)
@@ -200,12 +223,17 @@ fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageR
         found.into_iter().map(report).collect()
     };
     match subject {
-        Subject::Receipt(receipt, target) => {
-            let repair = repair(receipt);
-            let proof = verify::verify(receipt, target, level, Some(&repair), context)?;
-            let mut report = ImageReport::of_receipt(receipt);
-            report.landed(receipt, Some(proof), None);
-            Ok(vec![report.finish(started.elapsed(), context)])
+        Subject::Receipts(receipts, target) => {
+            let mut reports = Vec::with_capacity(receipts.len());
+            for receipt in receipts {
+                let started = Instant::now();
+                let repair = repair(receipt);
+                let proof = verify::verify(receipt, target, level, Some(&repair), context)?;
+                let mut report = ImageReport::of_receipt(receipt);
+                report.landed(receipt, Some(proof), None);
+                reports.push(report.finish(started.elapsed(), context));
+            }
+            Ok(reports)
         }
         Subject::Directory(path, display) => {
             let found = derive::directory(path, level, &context.cancel)?;
@@ -245,7 +273,10 @@ pub fn subject(
     // A login without a scheme must not be shown as the name of a file that is not there.
     let login = text.contains('@') && text.contains(':') && !Path::new(text).exists();
     if !text.contains("://") && !login && !Uri::parse(text).is_ok_and(|uri| short(&uri)) {
-        let receipt = Receipt::read(text.as_ref())?;
+        let receipts = Bundle::read(text.as_ref())?;
+        let Some(receipt) = receipts.first() else {
+            return Err(Error::source(format!("'{text}' holds no receipt")));
+        };
         let uri = Uri::parse(&receipt.destination)?;
         let target = Target::parse(&uri, catalog, client, cancel)?;
         if target.plugin.sha256() != receipt.plugin.sha256 {
@@ -256,7 +287,7 @@ pub fn subject(
                 target.plugin.sha256().short()
             );
         }
-        return Ok(Subject::Receipt(Box::new(receipt), target));
+        return Ok(Subject::Receipts(receipts, target));
     }
     let uri = Uri::parse(text)?;
     let (path, display) = (PathBuf::from(&uri.rest), uri.display());
@@ -292,7 +323,8 @@ pub fn subject(
 
 /// The command that mends a destination.
 fn repair(receipt: &Receipt) -> String {
-    format!("occystrap process {} {}", quote(&receipt.source), quote(&receipt.destination))
+    let all = if receipt.image.part.is_whole() { "" } else { "--all-platforms " };
+    format!("occystrap process {all}{} {}", quote(&receipt.source), quote(&receipt.destination))
 }
 
 /// A word for a POSIX shell.
@@ -315,11 +347,11 @@ pub fn landed_bytes(receipt: &Receipt) -> u64 {
     counted.filter_map(|expectation| expectation.size).sum()
 }
 
-fn in_parallel(
-    images: &[Image],
+fn in_parallel<T: Sync, R: Send>(
+    images: &[T],
     workers: usize,
-    work: impl Fn(&Image) -> ImageReport + Sync,
-) -> Vec<ImageReport> {
+    work: impl Fn(&T) -> R + Sync,
+) -> Vec<R> {
     if images.len() < 2 {
         return images.iter().map(work).collect();
     }

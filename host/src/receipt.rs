@@ -2,6 +2,8 @@
 //! later, and accepted from a plugin only where the host's own journal agrees.
 
 pub mod accept;
+pub mod bundle;
+pub mod handed;
 pub mod listed;
 pub mod step;
 
@@ -10,10 +12,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use accept::accept;
+pub use bundle::Bundle;
+pub use handed::Handed;
 pub use step::Step;
 
 use crate::error::{Error, Kind, Result};
-use crate::image::Digest;
+use crate::image::{Digest, ImageName, Part};
 use crate::output::WrittenFile;
 use crate::plugin::bindings::writer;
 
@@ -69,8 +73,19 @@ pub struct ImageIdentity {
     pub name: String,
     /// Its tag.
     pub tag: Option<String>,
-    /// Digest of its config.
+    /// Digest of its config; of an index, its own.
     pub id: Digest,
+    /// Which part of a multi-platform image.
+    #[serde(default, skip_serializing_if = "Part::is_whole")]
+    pub part: Part,
+}
+
+impl ImageIdentity {
+    /// What it is called.
+    #[must_use]
+    pub fn image_name(&self) -> ImageName {
+        ImageName { repository: self.name.clone(), tag: self.tag.clone() }
+    }
 }
 
 /// What a thing is for.
@@ -211,28 +226,6 @@ impl Receipt {
         writer::Receipt { expectations: expectations.collect(), state: self.state.clone() }
     }
 
-    /// Read a receipt. Errors when it is not one, or of another version.
-    pub fn read(path: &Path) -> Result<Self> {
-        let place = path.display();
-        let fail = |cause: std::io::Error| {
-            Error::io(Kind::Source, "read the receipt", place.to_string(), &cause)
-        };
-        let size = std::fs::metadata(path).map_err(fail)?.len();
-        if size > LARGEST {
-            return Err(Error::source(format!("'{place}' has {size} bytes, which no receipt has")));
-        }
-        let bytes = std::fs::read(path).map_err(fail)?;
-        let receipt: Self = serde_json::from_slice(&bytes).map_err(|cause| {
-            Error::source(format!("'{place}' is not a receipt of this version: {cause}"))
-                .hint("receipts are written by 'occystrap process --receipt FILE'")
-        })?;
-        if receipt.occystrap_receipt != VERSION {
-            let found = receipt.occystrap_receipt;
-            return Err(Error::mismatch(format!("'{place}': receipt version"), VERSION, found));
-        }
-        Ok(receipt)
-    }
-
     /// Whether a receipt can be written there.
     pub fn check_place(path: &Path) -> Result<()> {
         if path.is_dir() {
@@ -240,16 +233,6 @@ impl Receipt {
             return Err(Error::destination(message));
         }
         beside(path).map(drop)
-    }
-
-    /// Write a receipt, replacing what stood there when it is complete.
-    pub fn write(&self, path: &Path) -> Result<()> {
-        let fail = |cause: std::io::Error| write_failed(path, &cause);
-        let mut file = beside(path)?;
-        serde_json::to_writer_pretty(&mut file, self).map_err(|cause| fail(cause.into()))?;
-        std::io::Write::write_all(&mut file, b"\n").map_err(fail)?;
-        file.persist(path).map_err(|cause| fail(cause.error))?;
-        Ok(())
     }
 }
 

@@ -102,9 +102,12 @@ impl ImageReport {
     /// An image of which there is a receipt.
     #[must_use]
     pub fn of_receipt(receipt: &Receipt) -> Self {
-        let name =
-            ImageName { repository: receipt.image.name.clone(), tag: receipt.image.tag.clone() };
-        Self::started(&receipt.source, &receipt.destination, &name)
+        let platform = match &receipt.image.part {
+            Part::Platform(platform) => Some(platform.as_str()),
+            Part::Whole | Part::Index => None,
+        };
+        Self::started(&receipt.source, &receipt.destination, &receipt.image.image_name())
+            .about(receipt.image.part.clone(), platform)
     }
 
     /// An image that was found without a receipt.
@@ -124,6 +127,12 @@ impl ImageReport {
         self.platform = platform.map(str::to_owned);
         self.part = part;
         self
+    }
+
+    /// It could not be moved, or not be finished.
+    pub fn fail(&mut self, error: Error) {
+        self.status = Status::Error;
+        self.error = Some(error);
     }
 
     /// It was written, and maybe verified.
@@ -154,7 +163,27 @@ impl ImageReport {
         self.verification = proof;
     }
 
-    fn name(&self) -> String {
+    /// What became of a part of a multi-platform image.
+    fn line(&self) -> String {
+        let outcome = match self.status {
+            Status::Verified => "verified",
+            Status::Failed => "FAILED",
+            Status::Unconfirmed => "UNCONFIRMED",
+            Status::NotVerified => "not verified",
+            Status::Error => return format!("{}: not moved", self.name()),
+        };
+        match self.part {
+            Part::Index => format!("{}: {outcome}", self.name()),
+            _ => {
+                let (layers, bytes) = (self.layers, size(self.bytes));
+                format!("{}: {layers} layers, {bytes}, {outcome}", self.name())
+            }
+        }
+    }
+
+    /// How lines about it begin.
+    #[must_use]
+    pub fn name(&self) -> String {
         match (self.image.as_str(), self.tag.as_str()) {
             ("", _) => self.source.clone(),
             (image, "") => format!("{image}{}", self.part),
@@ -265,6 +294,9 @@ impl Run {
             // One command mends them all.
             if let Some(command) = problems().find_map(|object| object.repair.as_ref()) {
                 writeln!(to, "hint: mend it with: {command}")?;
+            }
+            if !quiet && !image.part.is_whole() {
+                writeln!(to, "{}", image.line())?;
             }
         }
         if !quiet {

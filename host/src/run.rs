@@ -106,14 +106,40 @@ fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipe
     let client = |uri: &Uri| client(global, uri, &context.cancel);
     let target = Target::parse(&destination, &catalog(global)?, client, &context.cancel)?
         .with_default("compression", global.compression.map(CompressionName::name));
+    if process.all_platforms {
+        check_all_platforms(&uri, &target)?;
+    }
     target.check_options(&context.cancel)?;
     Ok(pipeline::Process {
+        all_platforms: process.all_platforms,
         source,
         target,
         level: process.level(|name| std::env::var(name).ok()),
         receipt: process.receipt.clone(),
         image_parallel: global.image_parallel.into(),
     })
+}
+
+/// Whether every platform can be taken from there, and kept here.
+fn check_all_platforms(source: &Uri, target: &Target) -> Result<()> {
+    const CHOICES: [&str; 4] = ["os", "arch", "architecture", "variant"];
+    if let Some(choice) = CHOICES.into_iter().find(|name| source.option(name).is_some()) {
+        return Err(Error::usage(format!(
+            "'?{choice}=' chooses one platform, --all-platforms all"
+        )));
+    }
+    let (plugin, place) = (target.plugin.description(), &target.display);
+    if !plugin.oci_manifests {
+        return Err(Error::usage(format!("'{place}' holds one platform of an image"))
+            .hint("--all-platforms needs registry:// or oci-layout:// as destination"));
+    }
+    let compression = target.options.iter().find(|(name, _)| name == "compression");
+    if compression.is_some_and(|(_, value)| !value.is_empty()) {
+        let message =
+            "--all-platforms keeps every digest, so that layers cannot be compressed anew";
+        return Err(Error::usage(message).hint("leave out the option 'compression'"));
+    }
+    Ok(())
 }
 
 /// The registry client, from the command line and what a URI says of its own.

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use occystrap::image::Digest;
 use serde_json::Value;
 
 use crate::support::cli::Sandbox;
@@ -171,6 +172,65 @@ fn a_directory() {
     });
     damage("the catalog is no JSON", &|out| cut(&catalog(out), 5));
     damage("the directory is deleted", &|out| std::fs::remove_dir_all(out).unwrap());
+    insta::assert_snapshot!(all);
+}
+
+#[test]
+fn an_oci_layout() {
+    let image = image();
+    let blob = |out: &Path, digest: Digest| out.join("blobs/sha256").join(digest.hex());
+    let layer =
+        |out: &Path, index: usize| blob(out, Digest::of(&Pack::Gzip.pack(&image.layers[index])));
+    let config = |out: &Path| blob(out, image.id());
+    let index = |out: &Path| out.join("index.json");
+    let manifest = |out: &Path| {
+        let index: Value = serde_json::from_slice(&std::fs::read(index(out)).unwrap()).unwrap();
+        blob(out, index["manifests"][0]["digest"].as_str().unwrap().parse().unwrap())
+    };
+    let mut all = String::new();
+    let mut damage =
+        |what: &str, damage: &dyn Fn(&Path)| case(&mut all, "oci-layout", "out", what, damage);
+    damage("one bit of a layer is flipped", &|out| flip(&layer(out, 1), 200_000));
+    damage("a layer is cut", &|out| cut(&layer(out, 1), 200_000));
+    damage("a layer is empty", &|out| cut(&layer(out, 1), 0));
+    damage("a layer is deleted", &|out| std::fs::remove_file(layer(out, 1)).unwrap());
+    damage("all blobs are deleted", &|out| std::fs::remove_dir_all(out.join("blobs")).unwrap());
+    damage("a layer is a link to a good copy", &|out| {
+        std::fs::rename(layer(out, 1), out.join("copy")).unwrap();
+        std::os::unix::fs::symlink("../../copy", layer(out, 1)).unwrap();
+    });
+    damage("one bit of the config is flipped", &|out| flip(&config(out), 50));
+    damage("the config is deleted", &|out| std::fs::remove_file(config(out)).unwrap());
+    damage("one bit of the manifest is flipped", &|out| flip(&manifest(out), 100));
+    damage("the manifest is cut", &|out| cut(&manifest(out), 100));
+    damage("the manifest is deleted", &|out| std::fs::remove_file(manifest(out)).unwrap());
+    damage("the index names another digest", &|out| {
+        let text = std::fs::read_to_string(index(out)).unwrap();
+        let other = text.replace(&manifest(out).display().to_string(), "");
+        let named = manifest(out).file_name().unwrap().to_str().unwrap().to_owned();
+        std::fs::write(index(out), other.replace(&named, &image.id().hex())).unwrap();
+    });
+    damage("the index names another size", &|out| {
+        let size = manifest(out).metadata().unwrap().len();
+        edit(&index(out), &format!("\"size\":{size}"), "\"size\":17");
+    });
+    damage("the index names another media type", &|out| {
+        edit(&index(out), "image.manifest.v1+json", "image.index.v1+json");
+    });
+    damage("the index has the name twice", &|out| {
+        let mut document: Value =
+            serde_json::from_slice(&std::fs::read(index(out)).unwrap()).unwrap();
+        let entry = document["manifests"][0].clone();
+        document["manifests"].as_array_mut().unwrap().push(entry);
+        // Without a receipt, two entries of one name are two images of it: nothing is wrong.
+        document["manifests"][1]["digest"] = image.id().to_string().into();
+        std::fs::write(index(out), document.to_string()).unwrap();
+    });
+    damage("the index lists nothing", &|out| {
+        std::fs::write(index(out), r#"{"schemaVersion":2,"manifests":[]}"#).unwrap()
+    });
+    damage("the index is no JSON", &|out| cut(&index(out), 20));
+    damage("the index is deleted", &|out| std::fs::remove_file(index(out)).unwrap());
     insta::assert_snapshot!(all);
 }
 

@@ -121,8 +121,14 @@ fn loops_end_when_their_time_is_up() {
         &Cancel::default(),
     )
     .unwrap();
-    let request =
-        pipeline::Process { source, target, level: None, receipt: None, image_parallel: 1 };
+    let request = pipeline::Process {
+        source,
+        target,
+        level: None,
+        receipt: None,
+        image_parallel: 1,
+        all_platforms: false,
+    };
     let run = pipeline::process(&request, &context);
     let mut said = Vec::new();
     run.write_text(&mut said, false).unwrap();

@@ -22,6 +22,7 @@ mod support {
     pub mod token_server;
 }
 
+mod all_platforms;
 mod bad_archive;
 mod bad_registry;
 mod cli;

@@ -75,6 +75,83 @@ fn an_oci_archive_that_skopeo_wrote() {
 }
 
 #[test]
+fn an_oci_layout_that_skopeo_reads_and_one_that_it_wrote() {
+    if !installed("an_oci_layout_that_skopeo_reads_and_one_that_it_wrote", &["skopeo"]) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let (image, source) = source(&sandbox);
+    let full: &[&str] = &["--verify=full"];
+    sandbox.process(&source, &sandbox.uri("oci-layout", "ours"), full).verified();
+    let ours = format!("oci:{}:1", sandbox.path("ours").display());
+    let config = skopeo(&["inspect", "--config", "--raw", &ours]);
+    assert_eq!(Digest::of(&config), image.id());
+    let manifest = Digest::of(&skopeo(&["inspect", "--raw", &ours]));
+    let blob = sandbox.path("ours/blobs/sha256").join(manifest.hex());
+    assert!(blob.exists(), "{manifest}");
+
+    // It copies every blob, and adds to the layout that we wrote.
+    let theirs = format!("oci:{}:theirs", sandbox.path("theirs").display());
+    skopeo(&["copy", "--quiet", &ours, &theirs]);
+    let beside = format!("oci:{}:beside", sandbox.path("ours").display());
+    skopeo(&["copy", "--quiet", &format!("docker-archive:{}", hello().display()), &beside]);
+    sandbox.run(&["verify", &sandbox.uri("oci-layout", "ours")]).verified().says("2/2 verified");
+
+    let from = format!("{}:theirs", sandbox.uri("oci-layout", "theirs"));
+    sandbox.process(&from, &sandbox.uri("dir", "back"), full).verified();
+    for index in 0..image.layers.len() {
+        let layer = std::fs::read(sandbox.path("back").join(image.layer_path(index))).unwrap();
+        assert!(layer == image.layers[index], "layer {index}");
+    }
+    // And we add to the one that it wrote; what it has is not written again.
+    let to = format!("{}:ours", sandbox.uri("oci-layout", "theirs"));
+    sandbox.process(&from, &to, full).verified();
+    for tag in ["theirs", "ours"] {
+        let layout = format!("oci:{}:{tag}", sandbox.path("theirs").display());
+        assert_eq!(Digest::of(&skopeo(&["inspect", "--raw", &layout])), manifest);
+    }
+}
+
+#[test]
+fn all_platforms_through_a_real_registry_and_skopeo() {
+    let name = "all_platforms_through_a_real_registry_and_skopeo";
+    let Some(registry) = RealRegistry::start(name) else { return };
+    let sandbox = Sandbox::new();
+    let (_, source) = source(&sandbox);
+    // An index of one, made of what skopeo writes, and pushed by us.
+    sandbox.process(&source, &registry.uri("app:amd64"), &["--insecure"]).verified();
+    let manifest = registry.manifest("app", "amd64");
+    let media_type: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    const LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+    let list = serde_json::json!({ "schemaVersion": 2, "mediaType": LIST, "manifests": [{
+        "mediaType": media_type["mediaType"], "digest": Digest::of(&manifest).to_string(),
+        "size": manifest.len(), "platform": { "os": "linux", "architecture": "amd64" },
+    }]});
+    let list = serde_json::to_vec_pretty(&list).unwrap();
+    registry.put_manifest("app", "1", LIST, &list);
+
+    let all = ["--insecure", "--all-platforms", "--verify=full"];
+    let (from, to) = (registry.uri("app:1"), registry.uri("copy:1"));
+    sandbox.process(&from, &to, &all).verified().says("2/2 verified");
+    let raw = |name: &str| {
+        let at = format!("docker://{}/{name}", registry.host());
+        skopeo(&["inspect", "--raw", "--tls-verify=false", &at])
+    };
+    assert_eq!(raw("copy:1"), list);
+    assert_eq!(raw(&format!("copy@{}", Digest::of(&manifest))), manifest);
+
+    // skopeo writes such a layout, with entries for what the index lists.
+    let there = format!("docker://{}/copy:1", registry.host());
+    let layout = format!("oci:{}:1", sandbox.path("theirs").display());
+    skopeo(&["copy", "--quiet", "--all", "--src-tls-verify=false", &there, &layout]);
+    let from = format!("{}:1", sandbox.uri("oci-layout", "theirs"));
+    sandbox.process(&from, &sandbox.uri("oci-layout", "ours"), &all[1..]).verified();
+    let ours = format!("oci:{}:1", sandbox.path("ours").display());
+    let theirs = skopeo(&["inspect", "--raw", &layout]);
+    assert_eq!(skopeo(&["inspect", "--raw", &ours]), theirs);
+}
+
+#[test]
 fn sha256sum_and_tar_read_what_we_wrote() {
     if !installed("sha256sum_and_tar_read_what_we_wrote", &["sha256sum", "tar"]) {
         return;

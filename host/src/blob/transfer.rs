@@ -65,11 +65,17 @@ pub fn as_stored(
     cancel: &Cancel,
 ) -> Result<Moved> {
     let mut copy = || {
-        stored.compression(layer.diff_id)?;
+        // What is opaque is compared with its digest, whatever its first bytes look like.
+        if !layer.opaque {
+            stored.compression(layer.diff_id)?;
+        }
         move_to(&mut stored, Some(file), offset)
     };
     let moved: Moved = copy().map_err(|why: Failure| why.of(layer))?;
     stored.finish().map_err(|cause| from_io(cause, &layer.place))?;
+    if layer.opaque {
+        return Ok(moved);
+    }
     let file = file.try_clone().map_err(|cause| write_error(file, &cause))?;
     let section = Section::new(file.into(), offset, moved.size);
     let written = Layer { content: Content::File(section.clone()), digest: None, ..layer.clone() };

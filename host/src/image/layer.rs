@@ -10,8 +10,12 @@ use crate::registry::Repository;
 /// One layer of an image. Its bytes are read once, by whoever moves it.
 #[derive(Clone)]
 pub struct Layer {
-    /// Digest of the uncompressed tar, from the config's `rootfs.diff_ids`.
+    /// Digest of the uncompressed tar, from the config's `rootfs.diff_ids`. Of what is opaque, the
+    /// digest of its bytes.
     pub diff_id: Digest,
+    /// No tar, but what an attestation or another artifact holds: it has no other form than the
+    /// one in which it is stored, and nothing but the digest of that to compare with.
+    pub opaque: bool,
     /// Digest of the layer as it is stored; `None` where the source does not say (docker-save).
     pub digest: Option<Digest>,
     /// Size in bytes as it is stored.
@@ -66,6 +70,7 @@ impl Layer {
     ) -> Self {
         Self {
             diff_id,
+            opaque: false,
             digest,
             size: section.size,
             media_type: compression.layer_media_type().to_owned(),

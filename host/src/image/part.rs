@@ -2,10 +2,14 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// A part, for reports.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Part {
     /// An image that is no part of anything.
+    #[default]
     Whole,
     /// One of the images that an index lists: its platform, or its digest where it has none.
     Platform(String),
@@ -14,6 +18,12 @@ pub enum Part {
 }
 
 impl Part {
+    /// Whether it is no part of anything.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        *self == Self::Whole
+    }
+
     /// Whether it is the index.
     #[must_use]
     pub fn is_index(&self) -> bool {

@@ -12,7 +12,7 @@ use super::tar_index::TarIndex;
 use crate::blob::{Decoder, from_io, transfer};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::image::{Compression, Image, Platform, Section};
+use crate::image::{Compression, Image, Platform, Section, Whole};
 
 /// All images of an archive.
 pub fn open(path: &Path, platform: &Platform, context: &Context) -> Result<Vec<Image>> {
@@ -32,6 +32,17 @@ pub fn open(path: &Path, platform: &Platform, context: &Context) -> Result<Vec<I
     } else {
         error.hint("is it an image? 'docker save' and 'skopeo copy' write archives that are")
     })
+}
+
+/// All images of an archive, with every platform where it is an OCI image layout; Docker's own list
+/// knows one platform an image.
+pub fn open_wholes(path: &Path, context: &Context) -> Result<Vec<Whole>> {
+    let index = index(path, context)?;
+    if index.contains(oci_layout::INDEX) {
+        return oci_layout::wholes(&index, None);
+    }
+    let images = open(path, &Platform::default(), context)?;
+    Ok(images.into_iter().map(|image| Whole::Image(Box::new(image))).collect())
 }
 
 /// The members of an archive. One that is compressed as a whole is decompressed to a temporary

@@ -11,7 +11,7 @@ use super::members::{Members, compression};
 use super::registry::select;
 use super::shelf::{self, Shelf, narrow, parse_index};
 use crate::error::{Error, Kind, Result};
-use crate::image::{Descriptor, Digest, Image, ImageName, Layer, Platform};
+use crate::image::{Descriptor, Digest, Image, ImageName, Layer, Platform, Whole};
 use crate::registry::Manifest;
 use crate::registry::manifest::LARGEST_MANIFEST;
 
@@ -43,6 +43,31 @@ pub fn images(members: &dyn Members, tag: Option<&str>, platform: &Platform) -> 
             shelf::image(&shelf, &manifest, name)
         })
         .collect()
+}
+
+/// All images of a layout with every platform, or those of one tag.
+pub fn wholes(members: &dyn Members, tag: Option<&str>) -> Result<Vec<Whole>> {
+    let (shelf, place) = (Layout(members), members.place());
+    let named = groups(entries(members, tag)?);
+    (named.into_iter())
+        .map(|(name, group)| {
+            let [only] = group.as_slice() else {
+                let message = format!(
+                    "{place}: '{name}' is listed {} times, without an index of its own to keep",
+                    group.len()
+                );
+                return Err(Error::source(message)
+                    .hint("without --all-platforms, one of them can be moved"));
+            };
+            let root = shelf.manifest(&Descriptor::promised(only, place)?)?;
+            shelf::whole(&shelf, root, name)
+        })
+        .collect()
+}
+
+/// All images of a directory with every platform, or those of one tag.
+pub fn open_wholes(path: &Path, tag: Option<&str>) -> Result<Vec<Whole>> {
+    wholes(&Directory::open(path)?, tag)
 }
 
 /// All images of a directory, or those of one tag.

@@ -6,7 +6,7 @@ use oci_spec::image::Descriptor as OciDescriptor;
 use super::shelf::{self, Shelf, narrow};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::image::{Content, Descriptor, Digest, Image, Layer, Platform};
+use crate::image::{Content, Descriptor, Digest, Image, Layer, Platform, Whole};
 use crate::registry::{Client, Manifest, Reference, Repository};
 
 /// Fetch manifest and config of an image.
@@ -19,6 +19,12 @@ pub fn open(
     let shelf = Published::open(reference, client, context)?;
     let manifest = narrow(&shelf, shelf.root(reference)?, platform, select)?;
     shelf::image(&shelf, &manifest, reference.name())
+}
+
+/// Fetch manifests and configs of every platform of an image.
+pub fn open_whole(reference: &Reference, client: &Client, context: &Context) -> Result<Whole> {
+    let shelf = Published::open(reference, client, context)?;
+    shelf::whole(&shelf, shelf.root(reference)?, reference.name())
 }
 
 /// A repository, for a thread that waits.
@@ -62,6 +68,7 @@ impl Shelf for Published {
         Ok(Layer {
             place: format!("{}: {called} ({})", self.place, what.digest.short()),
             diff_id,
+            opaque: false,
             digest: Some(what.digest),
             size: what.size,
             media_type: what.media_type,

@@ -41,7 +41,7 @@ impl Pending {
     #[must_use]
     pub fn tag(&self) -> Option<&str> {
         match self {
-            Self::Push(push) => Some(push.tag()),
+            Self::Push(push) => push.tag(),
             _ => None,
         }
     }

@@ -27,8 +27,8 @@ pub struct Push {
     places: Arc<Semaphore>,
     /// Transfers; those that still run end when the session is given up.
     tasks: JoinSet<()>,
-    /// The one tag that the user named.
-    tag: String,
+    /// The one tag that the user named; `None` for what an index will list.
+    tag: Option<String>,
     /// In the order in which the plugin gave them: reference and manifest.
     manifests: Vec<(String, Manifest)>,
 }
@@ -58,7 +58,7 @@ impl Transfer {
 impl Push {
     /// Start to write to a repository.
     #[must_use]
-    pub fn new(remote: Remote, tag: String, context: &Context) -> Self {
+    pub fn new(remote: Remote, tag: Option<String>, context: &Context) -> Self {
         let places = Arc::new(Semaphore::new(context.parallel.max(1)));
         let (context, tasks) = (context.clone(), JoinSet::new());
         Self { remote, context, places, tasks, tag, manifests: Vec::new() }
@@ -118,13 +118,13 @@ impl Push {
     /// digest.
     #[must_use]
     pub fn allows(&self, reference: &str, digest: Digest) -> bool {
-        reference == self.tag || reference == digest.to_string()
+        self.tag.as_deref() == Some(reference) || reference == digest.to_string()
     }
 
-    /// The one tag that the user named.
+    /// The one tag that the user named; `None` for what an index will list.
     #[must_use]
-    pub fn tag(&self) -> &str {
-        &self.tag
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
     }
 
     /// Keep a manifest until the commit, in the place of one that had its name.

@@ -136,8 +136,8 @@ impl Target {
     }
 
     /// Writes that nobody sees yet. Makes a directory that is missing, and takes it away again when
-    /// nothing was put into it.
-    pub fn stage(&self, context: &Context) -> Result<Pending> {
+    /// nothing was put into it. What is not `named` may get no name.
+    pub fn stage(&self, named: bool, context: &Context) -> Result<Pending> {
         let durable = context.durable;
         Ok(match &self.place {
             Place::Directory(path) | Place::TaggedDirectory(path, _) => {
@@ -146,7 +146,7 @@ impl Target {
             Place::File(path) => Pending::Files(Staging::new(Destination::file(path)?, durable)),
             Place::Repository(reference, client) => {
                 let repository = client.repository_to_push(reference, context.counters.clone())?;
-                let tag = reference.target();
+                let tag = named.then(|| reference.target());
                 Pending::Push(Push::new(Remote::new(repository, context), tag, context))
             }
             Place::Engine(image, engine) => {

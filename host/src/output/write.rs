@@ -7,12 +7,13 @@ use super::target::Target;
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::error::Result;
-use crate::image::{Compression, Image};
+use crate::image::{Compression, Image, ImageName};
 use crate::plugin::WriteSession;
 use crate::plugin::bindings::{types, writer};
 use crate::plugin::capability::blobs::Blob;
 use crate::plugin::state::violation;
-use crate::receipt::{self, ImageIdentity, PluginIdentity, Receipt};
+use crate::receipt::{self, Handed, ImageIdentity, PluginIdentity, Receipt};
+use crate::registry::Manifest;
 
 /// What became of a write.
 pub struct Written {
@@ -31,20 +32,29 @@ impl Drop for Abandon {
     }
 }
 
-/// Write an image. On any error, and when the receipt is refused, the destination is as it was.
-pub fn write(image: &Image, source: &str, target: &Target, context: &Context) -> Result<Written> {
+/// Write an image or an index. On any error, and when the receipt is refused, the destination is as
+/// it was.
+pub fn write(
+    handed: Handed,
+    identity: &ImageIdentity,
+    source: &str,
+    target: &Target,
+    context: &Context,
+) -> Result<Written> {
     let hints = SizeHints::default();
-    match attempt(image, source, target, &hints, context) {
+    match attempt(handed, identity, source, target, &hints, context) {
         Err(error) if hints.were_wrong() => {
-            tracing::info!("{}: writing anew, without size hints: {error}", image.name);
-            attempt(image, source, target, &hints, context)
+            let name = identity.image_name();
+            tracing::info!("{name}: writing anew, without size hints: {error}");
+            attempt(handed, identity, source, target, &hints, context)
         }
         outcome => outcome,
     }
 }
 
 fn attempt(
-    image: &Image,
+    handed: Handed,
+    identity: &ImageIdentity,
     source: &str,
     target: &Target,
     hints: &SizeHints,
@@ -52,23 +62,26 @@ fn attempt(
 ) -> Result<Written> {
     let context = Context { cancel: context.cancel.child(), ..context.clone() };
     let _abandon = Abandon(context.cancel.clone());
-    let pending = target.stage(&context)?;
+    let pending = target.stage(handed.is_named(), &context)?;
     let grant = pending.grant();
     let description = target.plugin.description();
     let name = description.name.clone();
 
     let mut session = target.plugin.write(pending, &context.cancel)?;
-    session.open(&request(image, target))?;
-    let taken = plan(&mut session, image, &name, &context)?;
-    session.write_config(config(image))?;
-    let indices: Vec<usize> = taken.iter().map(|taken| taken.index).collect();
-    for (index, blob) in indices.into_iter().zip(ahead::start(taken, &grant, hints, &context)) {
-        let number = u32::try_from(index).unwrap_or(u32::MAX);
-        session.write_layer(number, image.layers[index].diff_id, Blob::Layer(Box::new(blob)))?;
+    session.open(&request(handed, identity, target))?;
+    if let Some(image) = handed.image() {
+        let taken = plan(&mut session, image, &name, &context)?;
+        session.write_config(config(image))?;
+        let indices: Vec<usize> = taken.iter().map(|taken| taken.index).collect();
+        for (index, blob) in indices.into_iter().zip(ahead::start(taken, &grant, hints, &context)) {
+            let number = u32::try_from(index).unwrap_or(u32::MAX);
+            let diff_id = image.layers[index].diff_id;
+            session.write_layer(number, diff_id, Blob::Layer(Box::new(blob)))?;
+        }
     }
     let (raw, journal, pending) = session.finalize()?;
 
-    let (expectations, state) = receipt::accept(description, raw, image, &journal, &pending)?;
+    let (expectations, state) = receipt::accept(description, raw, handed, &journal, &pending)?;
     context.cancel.check()?;
     pending.commit()?;
     let bytes = journal.bytes_written();
@@ -82,11 +95,7 @@ fn attempt(
         },
         source: source.to_owned(),
         destination: target.display.clone(),
-        image: ImageIdentity {
-            name: image.name.repository.clone(),
-            tag: image.name.tag.clone(),
-            id: image.id,
-        },
+        image: identity.clone(),
         expectations,
         journal: journal.into_written(),
         state,
@@ -94,16 +103,26 @@ fn attempt(
     Ok(Written { receipt, bytes })
 }
 
-fn request(image: &Image, target: &Target) -> writer::Request {
-    let name = target.name(&image.name);
-    let manifest = image.manifest.as_ref().map(|manifest| types::Manifest {
+fn request(handed: Handed, identity: &ImageIdentity, target: &Target) -> writer::Request {
+    let name = ImageName { repository: identity.name.clone(), tag: identity.tag.clone() };
+    let name = target.name(&name);
+    let for_guest = |manifest: &Manifest| types::Manifest {
         media_type: manifest.media_type.clone(),
         bytes: manifest.bytes.to_vec(),
-    });
+    };
+    let manifest = handed.image().and_then(|image| image.manifest.as_ref());
     writer::Request {
-        name: writer::ImageName { repository: name.repository, tag: name.tag },
+        name: writer::ImageName {
+            repository: name.repository,
+            tag: name.tag.filter(|_| handed.is_named()),
+        },
         options: target.options.clone(),
-        source_manifest: manifest,
+        source_manifest: manifest.map(for_guest),
+        index: match handed {
+            Handed::Index { index, .. } => Some(for_guest(&index.manifest)),
+            _ => None,
+        },
+        listed: !handed.is_named(),
     }
 }
 
@@ -124,7 +143,7 @@ fn plan(
 ) -> Result<Vec<Taken>> {
     let summaries: Vec<writer::LayerSummary> = (image.layers.iter())
         .map(|layer| writer::LayerSummary {
-            diff_id: Some(layer.diff_id.to_string()),
+            diff_id: Some(layer.diff_id).filter(|_| !layer.opaque).map(|known| known.to_string()),
             media_type: layer.media_type.clone(),
             size: layer.size,
             digest: layer.digest.map(|digest| digest.to_string()),

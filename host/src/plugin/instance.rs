@@ -116,6 +116,8 @@ impl Plugin {
             name: writer::ImageName { repository: String::new(), tag: None },
             options: options.to_vec(),
             source_manifest: None,
+            index: None,
+            listed: false,
         };
         let said = instance.call(|store, plugin| {
             let opened = plugin.occystrap_output_writer().session().call_open(store, &request)?;

@@ -1,8 +1,7 @@
 //! Believing a plugin's receipt, as far as the host's journal goes.
 
-use super::{Expectation, Place, Role, Step, listed};
+use super::{Expectation, Handed, Place, Role, Step, listed};
 use crate::error::Result;
-use crate::image::Image;
 use crate::output::{Journal, Pending};
 use crate::plugin::bindings::writer;
 use crate::plugin::description::Description;
@@ -11,11 +10,13 @@ use crate::plugin::state::violation;
 use crate::registry::manifest::LARGEST_MANIFEST;
 
 /// Believe a plugin's receipt as far as the journal goes. Errors name the rule that it broke: it
-/// names what the host never saw, or leaves out the config or a layer that was handed over.
+/// names what the host never saw, or leaves out the config or a layer that was handed over; or its
+/// manifest lists other things, or is not the one that had to be kept; or it is about an index of
+/// which not everything has landed.
 pub fn accept(
     who: &Description,
     raw: writer::Receipt,
-    image: &Image,
+    handed: Handed,
     journal: &Journal,
     pending: &Pending,
 ) -> Result<(Vec<Expectation>, Vec<u8>)> {
@@ -33,7 +34,7 @@ pub fn accept(
     let refuse =
         |what: &str, why: &str| Err(violation(plugin, format!("its receipt {what} {why}")));
     let mut config = 0;
-    let mut layers = vec![0_u32; image.layers.len()];
+    let mut layers = vec![0_u32; handed.layers().len()];
     let mut expectations = Vec::with_capacity(raw.expectations.len());
     for raw in raw.expectations {
         let mut expectation = from_guest(raw).map_err(|error| violation(plugin, error))?;
@@ -75,9 +76,11 @@ pub fn accept(
         }
         (expectation.size, expectation.digest) = (size, digest);
         match expectation.role {
-            Role::Config if digest == Some(image.id) => config += 1,
+            Role::Config if handed.image().is_some_and(|image| digest == Some(image.id)) => {
+                config += 1;
+            }
             Role::Layer(index) => {
-                match (layers.get_mut(index as usize), image.layers.get(index as usize)) {
+                match (layers.get_mut(index as usize), handed.layers().get(index as usize)) {
                     (Some(count), Some(layer))
                         if digest.is_some_and(|digest| {
                             digest == layer.diff_id
@@ -102,7 +105,7 @@ pub fn accept(
         }
         expectations.push(expectation);
     }
-    if config == 0 {
+    if config == 0 && handed.image().is_some() {
         return refuse("leaves out", "the config");
     }
     if let Some(index) = layers.iter().position(|count| *count == 0) {
@@ -114,16 +117,15 @@ pub fn accept(
         )
     };
     // Without a manifest of that name nothing has appeared.
-    if let Some(reference) =
-        pending.tag().into_iter().chain(journal.references()).find(|one| !named(one))
-    {
+    let mut wanted = pending.tag().into_iter().chain(journal.references());
+    if let Some(reference) = wanted.find(|reference| !named(reference)) {
         return refuse("leaves out", &format!("the manifest '{reference}'"));
     }
     let manifests = expectations.iter().filter(|one| one.role == Role::Manifest);
     if who.oci_manifests && manifests.count() == 0 {
         return refuse("leaves out", "the manifest");
     }
-    if let Some(contents) = journal.contents() {
+    if let (Some(contents), Some(image)) = (journal.contents(), handed.image()) {
         let diff_ids = image.layers.iter().map(|layer| layer.diff_id);
         if contents.config.0 != image.id
             || !contents.layers.iter().map(|(digest, _)| *digest).eq(diff_ids)
@@ -131,7 +133,16 @@ pub fn accept(
             return refuse("is about another image than", "the one that it loads");
         }
     }
+    if let Some(child) = handed.absent() {
+        return refuse("is about an index that lists", &format!("{child}, which was not written"));
+    }
     for expectation in &expectations {
+        let subject = expectation.place.subject();
+        if let (Role::Manifest, Some(kept)) = (expectation.role, handed.kept())
+            && expectation.digest != Some(kept.digest)
+        {
+            return refuse(&format!("names '{subject}',"), "another manifest than the source's");
+        }
         let manifest = match (&expectation.place, expectation.role) {
             (Place::Manifest { reference }, _) => journal.manifest(reference).cloned(),
             (Place::File { path }, Role::Manifest) if who.oci_manifests => {
@@ -139,9 +150,13 @@ pub fn accept(
             }
             _ => continue,
         };
-        let lists = manifest.as_ref().ok_or("a manifest that was not written");
-        if let Err(why) = lists.and_then(|manifest| listed::check(manifest, &expectations)) {
-            let subject = expectation.place.subject();
+        let Some(manifest) = manifest else {
+            return refuse(&format!("names '{subject}',"), "a manifest that was not written");
+        };
+        // What an index lists has been looked at.
+        if handed.image().is_some()
+            && let Err(why) = listed::check(&manifest, &expectations)
+        {
             return refuse(&format!("names '{subject}',"), why);
         }
     }

@@ -57,6 +57,11 @@ impl Manifest {
         let served = Served { content_type: Some(what.media_type.clone()), ..Served::default() };
         let manifest = check(place, Some(what.digest), &served, bytes)?;
         manifest.check_size(what.size, place)?;
+        // OCI image specification, "Image Manifest": `mediaType` must be that of the descriptor.
+        if is_manifest_type(&what.media_type) && what.media_type != manifest.media_type {
+            let called = format!("{place}: media type of the manifest {}", what.digest);
+            return Err(Error::mismatch(called, &what.media_type, &manifest.media_type));
+        }
         Ok(manifest)
     }
 

@@ -105,8 +105,12 @@ impl Walk<'_> {
             }
             Err(error) if error.kind() == crate::error::Kind::Interrupted => return Err(error),
             Err(error) => {
+                let status = match error.sides() {
+                    Some(_) => Status::DigestMismatch,
+                    None => Status::Unreadable,
+                };
                 self.lost(what, is_root, |object| {
-                    object.blame_error(Status::Unreadable, &error);
+                    object.blame_error(status, &error);
                 });
                 return Ok(());
             }

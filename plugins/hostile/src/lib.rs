@@ -60,6 +60,7 @@ impl Guest for Hostile {
             "many-options" => description.options = vec![description.options[0].clone(); 1_000],
             "long" => description.summary = "x".repeat(10_000_000),
             "escape" => description.summary = text("a\u{1b}[2Jb\nc"),
+            "oci" => description.manifests = ManifestForm::Oci,
             "version" => description.version = "é".repeat(100),
             "host-call" => drop(storage::open()),
             other => panic!("'{other}' is not a behaviour"),

@@ -17,6 +17,9 @@ pub struct HostileSession {
     directory: Directory,
     expectations: RefCell<Vec<Expectation>>,
     kept: Cell<Option<u32>>,
+    /// The source's manifest, or the index to be written.
+    manifest: Vec<u8>,
+    listed: bool,
 }
 
 impl HostileSession {
@@ -39,6 +42,34 @@ impl HostileSession {
         let sink = storage_edit::create_file(&self.directory, path)?;
         sink.write(bytes)?;
         Sink::finish(sink)?;
+        Ok(())
+    }
+
+    /// The manifest, kept or made wrong.
+    fn write_manifest(&self) -> Result<(), Error> {
+        let kept = String::from_utf8_lossy(&self.manifest).into_owned();
+        let bytes = match self.behaviour.as_str() {
+            "manifest-kept" => kept,
+            // It means the same, under another digest.
+            "manifest-spaced" => kept + " ",
+            // Only what is known by its digest alone is changed.
+            "manifest-listed" if self.listed => kept + " ",
+            "manifest-listed" => kept,
+            "manifest-empty" => "{}".to_owned(),
+            "manifest-swapped" => kept.replacen("\"layers\":[{", "\"layers\":[{},{", 1),
+            _ => return Ok(()),
+        };
+        let sink = storage_edit::create_file(&self.directory, "manifest")?;
+        sink.write(bytes.as_bytes())?;
+        let written = Sink::finish(sink)?;
+        let place = Place::File("manifest".to_owned());
+        let (size, digest) = (Some(written.size), written.digest);
+        self.expectations.borrow_mut().push(Expectation {
+            role: Role::Manifest,
+            place,
+            size,
+            digest,
+        });
         Ok(())
     }
 
@@ -132,6 +163,12 @@ impl GuestSession for HostileSession {
             directory: storage::open()?,
             expectations: RefCell::default(),
             kept: Cell::default(),
+            listed: request.listed,
+            manifest: request
+                .index
+                .or(request.source_manifest)
+                .map(|manifest| manifest.bytes)
+                .unwrap_or_default(),
         }))
     }
 
@@ -167,6 +204,9 @@ impl GuestSession for HostileSession {
                     });
                 }
                 vec![Decision::Skip; count]
+            }
+            _ if self.behaviour.starts_with("manifest-") => {
+                vec![Decision::Take(Form::Stored); count]
             }
             "stored" => vec![Decision::Take(Form::Stored); count],
             _ => vec![Decision::Take(Form::Uncompressed); count],
@@ -231,6 +271,7 @@ impl GuestSession for HostileSession {
 
     fn finalize(this: Session) -> Result<Receipt, Error> {
         let session: Self = this.into_inner();
+        session.write_manifest()?;
         let expectations = session.expectations.take();
         Ok(sabotage::receipt(&session.behaviour, expectations))
     }

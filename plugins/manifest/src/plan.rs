@@ -15,7 +15,16 @@ impl Plan {
     /// Decide on every layer.
     #[must_use]
     pub fn new(layers: &[LayerSummary], wanted: Compression) -> Self {
-        let forms: Vec<Form> = layers.iter().map(|layer| form(layer, wanted)).collect();
+        Self::of(layers, layers.iter().map(|layer| form(layer, wanted)).collect())
+    }
+
+    /// Keep every layer as it is, as an image must that an index lists by its digest.
+    #[must_use]
+    pub fn kept(layers: &[LayerSummary]) -> Self {
+        Self::of(layers, vec![Form::Stored; layers.len()])
+    }
+
+    fn of(layers: &[LayerSummary], forms: Vec<Form>) -> Self {
         // What is kept is known by its own digest: two tools may have compressed one layer in two
         // ways, and the manifest names both.
         let identity = |index: usize| match (&forms[index], &layers[index].digest) {

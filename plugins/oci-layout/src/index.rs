@@ -77,13 +77,18 @@ pub fn with(old: Option<&[u8]>, entry: &Entry) -> Result<Vec<u8>, &'static str> 
     Ok(index.render().into_bytes())
 }
 
-/// The digest under a name, where there is just one.
-pub fn named(bytes: &[u8], tag: &str) -> Option<String> {
+/// What stands under a name, where that is just one.
+pub fn named(bytes: &[u8], tag: &str) -> Option<Descriptor> {
     let index = Object::parse(bytes)?;
     let listed: Vec<&RawValue> = serde_json::from_str(index.get("manifests")?).ok()?;
     let mut named = listed.iter().filter(|entry| name(entry.get()).as_deref() == Some(tag));
     let (entry, None) = (named.next()?, named.next()) else { return None };
-    Object::parse(entry.get().as_bytes())?.text("digest")
+    let entry = Object::parse(entry.get().as_bytes())?;
+    Some(Descriptor {
+        digest: entry.text("digest")?,
+        size: entry.get("size")?.parse().ok()?,
+        media_type: entry.text("mediaType")?,
+    })
 }
 
 fn name(entry: &str) -> Option<String> {
@@ -105,6 +110,10 @@ mod tests {
         Ok(String::from_utf8(made).unwrap())
     }
 
+    fn digest(index: &str, tag: &str) -> Option<String> {
+        named(index.as_bytes(), tag).map(|found| found.digest)
+    }
+
     #[test]
     fn what_others_wrote_stays_byte_for_byte() {
         let theirs = r#"{ "digest" : "d1",  "size":1.50e1, "annotations": {"x":"ä\u00e4"} }"#;
@@ -112,7 +121,7 @@ mod tests {
         let new = add(Some(&old), "a", "d2").unwrap();
         let ours = r#"{"mediaType":"m","digest":"d2","size":7,"annotations":{"org.opencontainers.image.ref.name":"a"}}"#;
         assert_eq!(new, format!(r#"{{"later":[1, 2],"manifests":[{theirs},17,{ours}],"z":null}}"#));
-        assert_eq!(named(new.as_bytes(), "a").as_deref(), Some("d2"));
+        assert_eq!(digest(&new, "a").as_deref(), Some("d2"));
     }
 
     #[test]
@@ -123,7 +132,7 @@ mod tests {
         assert_eq!(again, both.replace("d1", "d3"));
         // Two of one name, as the specification allows for platforms, become the one that is there.
         let twice = both.replace("\"b\"", "\"a\"");
-        assert_eq!(named(twice.as_bytes(), "a"), None);
+        assert_eq!(digest(&twice, "a"), None);
         assert_eq!(add(Some(&twice), "a", "d1").unwrap(), first);
     }
 
@@ -135,7 +144,7 @@ mod tests {
             assert!(add(Some(bad), "a", "d").is_err(), "{bad}");
         }
         for empty in ["{}", "{\"manifests\":null}", "{\"manifests\":[]}"] {
-            assert_eq!(named(add(Some(empty), "a", "d").unwrap().as_bytes(), "a").unwrap(), "d");
+            assert_eq!(digest(&add(Some(empty), "a", "d").unwrap(), "a").unwrap(), "d");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use occystrap_manifest::{Compression, Document, Plan};
 use occystrap_plugin::blobs;
 use occystrap_plugin::storage::{self, Directory, EntryKind};
-use occystrap_plugin::types::Descriptor;
+use occystrap_plugin::types::{Descriptor, Manifest};
 use occystrap_plugin::writer::{
     Blob, Decision, Element, Entry, Error, Expectation, GuestSession, ImageName, LayerSummary,
     Place, Receipt, Request, Role, Session, Step,
@@ -58,6 +58,31 @@ impl LayoutSession {
         Ok(())
     }
 
+    /// Writes a manifest, and names it, unless an index that comes later will do so. Returns what is
+    /// to be found.
+    fn write_manifest(
+        &self,
+        manifest: &Manifest,
+        platform: Option<String>,
+    ) -> Result<Vec<Expectation>, Error> {
+        let blob = Descriptor {
+            digest: blobs::digest_of(&manifest.bytes),
+            size: manifest.bytes.len() as u64,
+            media_type: manifest.media_type.clone(),
+        };
+        self.write_file(&layout::blob(&blob.digest), &manifest.bytes)?;
+        let mut expectations = vec![expect(Role::Manifest, &blob)];
+        if !self.request.listed {
+            let ImageName { repository, tag } = self.request.name.clone();
+            // As every other tool calls an image that nobody gave a tag.
+            let tag = tag.unwrap_or_else(|| "latest".to_owned());
+            let full_name = full_name(&repository, &tag);
+            let entry = index::Entry { manifest: blob, tag, full_name, platform };
+            expectations.push(self.publish(&entry)?);
+        }
+        Ok(expectations)
+    }
+
     /// Names a manifest in `index.json`, and returns what is to be found there.
     fn publish(&self, entry: &index::Entry) -> Result<Expectation, Error> {
         // The index is read, changed and written by one process at a time.
@@ -104,7 +129,10 @@ impl GuestSession for LayoutSession {
     fn plan(&self, layers: Vec<LayerSummary>) -> Result<Vec<Decision>, Error> {
         // Not only after everything was fetched.
         layout::is_marked(&self.directory)?;
-        let plan = Plan::new(&layers, self.compression);
+        let plan = match self.request.listed {
+            true => Plan::kept(&layers),
+            false => Plan::new(&layers, self.compression),
+        };
         let mut found = vec![None; layers.len()];
         let mut decisions = Vec::new();
         for (index, layer) in layers.into_iter().enumerate() {
@@ -142,6 +170,10 @@ impl GuestSession for LayoutSession {
 
     fn finalize(this: Session) -> Result<Receipt, Error> {
         let session: Self = this.into_inner();
+        if let Some(index) = &session.request.index {
+            let expectations = session.write_manifest(index, None)?;
+            return Ok(receipt(expectations, index));
+        }
         let State { plan, layers, config, platform } = session.state.take();
         let config = config.ok_or_else(|| missing("the config"))?;
         let blobs = (0..layers.len())
@@ -155,18 +187,14 @@ impl GuestSession for LayoutSession {
         expectations
             .extend((0..).zip(&blobs).map(|(index, blob)| expect(Role::Layer(index), blob)));
 
-        let size = manifest.bytes.len() as u64;
-        let digest = blobs::digest_of(&manifest.bytes);
-        session.write_file(&layout::blob(&digest), &manifest.bytes)?;
-        let manifest = Descriptor { digest, size, media_type: manifest.media_type };
-        expectations.push(expect(Role::Manifest, &manifest));
-        let ImageName { repository, tag } = session.request.name.clone();
-        // As every other tool calls an image that nobody gave a tag.
-        let tag = tag.unwrap_or_else(|| "latest".to_owned());
-        let full_name = full_name(&repository, &tag);
-        expectations.push(session.publish(&index::Entry { manifest, tag, full_name, platform })?);
-        Ok(Receipt { expectations, state: Vec::new() })
+        expectations.extend(session.write_manifest(&manifest, platform)?);
+        Ok(receipt(expectations, &manifest))
     }
+}
+
+/// The media type stands in the index alone: our own check compares it.
+fn receipt(expectations: Vec<Expectation>, manifest: &Manifest) -> Receipt {
+    Receipt { expectations, state: manifest.media_type.clone().into_bytes() }
 }
 
 fn expect(role: Role, blob: &Descriptor) -> Expectation {

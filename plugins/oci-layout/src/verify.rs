@@ -5,11 +5,15 @@ use occystrap_plugin::verifier::{Finding, Guest, Level, Problem};
 use occystrap_plugin::writer::{Entry, Error, Expectation, Place, Receipt, Role, Step};
 use occystrap_plugin::{check_expectations, finding, read_to_end};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use crate::{OciLayout, index};
 
 /// The largest manifest that a registry takes.
 const LONGEST: u64 = 4 * 1024 * 1024;
+
+/// The largest config that the host moves.
+const LONGEST_CONFIG: u64 = 8 * 1024 * 1024;
 
 impl Guest for OciLayout {
     fn verify(receipt: Receipt, level: Level) -> Result<Vec<Finding>, Error> {
@@ -20,12 +24,30 @@ impl Guest for OciLayout {
                 (Role::Manifest, Place::File(path)) => {
                     check_manifest(&directory, path, &receipt.expectations)?
                 }
-                (Role::Catalog, Place::Entry(entry)) => check_entry(&directory, entry)?,
+                (Role::Config, Place::File(path)) => check_config(&directory, path, expectation)?,
+                (Role::Catalog, Place::Entry(entry)) => check_entry(&directory, entry, &receipt)?,
                 _ => None,
             });
         }
         Ok(findings)
     }
+}
+
+/// A config is JSON. An artifact's need not be: then it is right when it is what was written.
+fn check_config(
+    directory: &Directory,
+    path: &str,
+    expectation: &Expectation,
+) -> Result<Option<Finding>, Error> {
+    // One that is not there, or of another size, has been reported already.
+    let Ok(Some(bytes)) = read_to_end(directory, path, LONGEST_CONFIG) else { return Ok(None) };
+    let size = Some(bytes.len() as u64);
+    if size != expectation.size || serde_json::from_slice::<&RawValue>(&bytes).is_ok() {
+        return Ok(None);
+    }
+    let found = directory.digest(path, 0, None)?;
+    Ok((Some(&found) != expectation.digest.as_ref())
+        .then(|| finding(path, Problem::Unreadable, None, None, "is not JSON")))
 }
 
 /// The manifest lists exactly the config and the layers of the receipt, in order.
@@ -54,20 +76,29 @@ fn check_manifest(
     Ok(if listed == layers { None } else { problem("lists other layers, or in another order") })
 }
 
-fn check_entry(directory: &Directory, entry: &Entry) -> Result<Option<Finding>, Error> {
+/// The index names the manifest, with its size and its media type.
+fn check_entry(
+    directory: &Directory,
+    entry: &Entry,
+    receipt: &Receipt,
+) -> Result<Option<Finding>, Error> {
     let [Step::Key(_), Step::Element(named), Step::Key(_)] = entry.steps.as_slice() else {
         return Ok(None);
     };
+    let manifest = receipt.expectations.iter().find(|one| matches!(one.role, Role::Manifest));
+    let size = manifest.and_then(|manifest| manifest.size).unwrap_or_default();
+    let media_type = String::from_utf8_lossy(&receipt.state);
+    let expected = described(&entry.value, size, &media_type);
     // The host says why an index cannot be read.
     let bytes = read_to_end(directory, &entry.path, index::LONGEST).ok().flatten();
     let found = bytes.and_then(|bytes| index::named(&bytes, &named.value));
-    Ok((found.as_ref() != Some(&entry.value)).then(|| {
-        finding(
-            &entry.path,
-            Problem::Unreadable,
-            Some(entry.value.clone()),
-            found,
-            "does not name the manifest of this image",
-        )
+    let found = found.map(|found| described(&found.digest, found.size, &found.media_type));
+    Ok((found.as_ref() != Some(&expected)).then(|| {
+        let message = "does not describe the manifest of this image";
+        finding(&entry.path, Problem::Unreadable, Some(expected), found, message)
     }))
+}
+
+fn described(digest: &str, size: u64, media_type: &str) -> String {
+    format!("{digest}, {size} bytes, {media_type}")
 }

@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 
 use occystrap_manifest::{Compression, Document, Plan};
+use occystrap_plugin::blobs;
 use occystrap_plugin::registry::{self, Repository};
 use occystrap_plugin::registry_push::{self, Transfer};
-use occystrap_plugin::types::Descriptor;
+use occystrap_plugin::types::{Descriptor, Manifest};
 use occystrap_plugin::writer::{
     Blob, Decision, Error, Expectation, GuestSession, LayerSummary, Place, Receipt, Request, Role,
     Session,
@@ -48,7 +49,10 @@ impl GuestSession for RegistrySession {
     }
 
     fn plan(&self, layers: Vec<LayerSummary>) -> Result<Vec<Decision>, Error> {
-        let plan = Plan::new(&layers, self.compression);
+        let plan = match self.request.listed {
+            true => Plan::kept(&layers),
+            false => Plan::new(&layers, self.compression),
+        };
         // Whether the registry has a blob already, the host looks when it pushes it.
         let decisions = (0..layers.len()).map(|index| match plan.first(index) == index {
             true => Decision::Take(plan.form(index)),
@@ -75,6 +79,10 @@ impl GuestSession for RegistrySession {
 
     fn finalize(this: Session) -> Result<Receipt, Error> {
         let Self { repository, request, state, .. } = this.into_inner();
+        if let Some(index) = &request.index {
+            let expectations = vec![push(&repository, &request, index)?];
+            return Ok(Receipt { expectations, state: Vec::new() });
+        }
         let State { plan, layers, config, transfers } = state.into_inner();
         let config = Transfer::wait(config.ok_or_else(|| missing("the config"))?)?;
         let mut pushed: Vec<(usize, Descriptor)> = Vec::new();
@@ -87,11 +95,9 @@ impl GuestSession for RegistrySession {
         });
         let blobs = blobs.collect::<Result<Vec<Descriptor>, Error>>()?;
 
-        let source = request.source_manifest;
+        let source = request.source_manifest.clone();
         let document = Document { source, unchanged: plan.unchanged(), oci: false };
-        let manifest = document.render(&config, &blobs);
-        let tag = request.name.tag.unwrap_or_default();
-        let digest = registry_push::push_manifest(&repository, &tag, &manifest)?;
+        let manifest = push(&repository, &request, &document.render(&config, &blobs))?;
 
         let blob = |role: Role, blob: &Descriptor| Expectation {
             role,
@@ -102,14 +108,29 @@ impl GuestSession for RegistrySession {
         let mut expectations = vec![blob(Role::Config, &config)];
         expectations
             .extend((0..).zip(&blobs).map(|(index, layer)| blob(Role::Layer(index), layer)));
-        expectations.push(Expectation {
-            role: Role::Manifest,
-            place: Place::Manifest(tag),
-            size: Some(manifest.bytes.len() as u64),
-            digest: Some(digest),
-        });
+        expectations.push(manifest);
         Ok(Receipt { expectations, state: Vec::new() })
     }
+}
+
+/// Pushes a manifest under the name that the user gave, or under its digest where an index will
+/// name it.
+fn push(
+    repository: &Repository,
+    request: &Request,
+    manifest: &Manifest,
+) -> Result<Expectation, Error> {
+    let reference = match (request.listed, &request.name.tag) {
+        (false, Some(tag)) => tag.clone(),
+        _ => blobs::digest_of(&manifest.bytes),
+    };
+    let digest = registry_push::push_manifest(repository, &reference, manifest)?;
+    Ok(Expectation {
+        role: Role::Manifest,
+        place: Place::Manifest(reference),
+        size: Some(manifest.bytes.len() as u64),
+        digest: Some(digest),
+    })
 }
 
 /// A number of bytes, or of KiB, MiB or GiB with `k`, `M` or `G` behind it.

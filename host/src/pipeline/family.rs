@@ -1,0 +1,105 @@
+//! Whole multi-platform images: every image that an index lists, each proved by itself, and then the
+//! index, so that a name never stands for something that is not all there.
+
+use std::collections::BTreeSet;
+
+use super::{Process, attempt, check_fit, identity, in_parallel, keep_receipts};
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::image::{Digest, Family, ImageName, Part, Whole};
+use crate::receipt::{Handed, ImageIdentity, Receipt};
+use crate::report::{ImageReport, Status};
+
+/// Move every image of a source with all its platforms.
+pub fn process(request: &Process, context: &Context) -> Result<Vec<ImageReport>> {
+    let wholes = check_fit(request, request.source.open_wholes(context)?)?;
+    let (mut reports, mut receipts) = (Vec::new(), Vec::new());
+    for whole in &wholes {
+        match whole {
+            Whole::Image(image) => {
+                let identity = identity(image, &image.name, Part::Whole);
+                let (report, receipt) =
+                    attempt(request, Handed::Image(image), identity, later, context);
+                receipts.extend(receipt);
+                reports.push(report);
+            }
+            Whole::Family(family) => {
+                let (moved, kept) = move_family(request, family, context);
+                receipts.extend(kept);
+                reports.extend(moved);
+            }
+        }
+    }
+    // A receipt of a part would let the rest go unmissed.
+    let all = reports.iter().all(|report| report.error.is_none());
+    if all
+        && let Err(error) = keep_receipts(request, receipts)
+        && let Some(last) = reports.last_mut()
+    {
+        last.fail(error);
+    }
+    Ok(reports)
+}
+
+/// One file covers all of it, and is written at the end.
+fn later(_receipt: &Receipt) -> Result<()> {
+    Ok(())
+}
+
+fn move_family(
+    request: &Process,
+    family: &Family,
+    context: &Context,
+) -> (Vec<ImageReport>, Vec<Receipt>) {
+    let moved = in_parallel(&family.members, request.image_parallel, |member| {
+        let part = Part::Platform(member.platform.clone());
+        let identity = identity(&member.image, &family.name, part);
+        attempt(request, Handed::Listed(&member.image), identity, later, context)
+    });
+    let mut landed: BTreeSet<Digest> = (family.members.iter().zip(&moved))
+        .filter(|(_, (report, _))| has_landed(report))
+        .filter_map(|(member, _)| Some(member.image.manifest.as_ref()?.digest))
+        .collect();
+    let (mut reports, receipts): (Vec<_>, Vec<_>) = moved.into_iter().unzip();
+    let mut receipts: Vec<Receipt> = receipts.into_iter().flatten().collect();
+    for (position, index) in family.indexes.iter().enumerate() {
+        let named = position + 1 == family.indexes.len();
+        let ImageName { repository, tag } = family.name.clone();
+        let id = index.manifest.digest;
+        let identity = ImageIdentity { name: repository, tag, id, part: Part::Index };
+        let lost = index.children.iter().filter(|child| !landed.contains(child)).count();
+        if lost > 0 {
+            let mut report = ImageReport::started(
+                &request.source.display,
+                &request.target.display,
+                &family.name,
+            )
+            .about(Part::Index, None);
+            report.fail(match context.cancel.check() {
+                Err(stopped) => stopped,
+                Ok(()) => {
+                    let listed = index.children.len();
+                    Error::destination(format!(
+                        "the index was not written: {lost} of the {listed} that it lists did not land"
+                    ))
+                }
+            });
+            reports.push(report);
+            continue;
+        }
+        let handed = Handed::Index { index, named, landed: &landed };
+        let (report, receipt) = attempt(request, handed, identity, later, context);
+        if has_landed(&report) {
+            landed.insert(id);
+        }
+        receipts.extend(receipt);
+        reports.push(report);
+    }
+    (reports, receipts)
+}
+
+/// What was found to be wrong has not landed. What could not be looked at has, as far as anybody
+/// knows.
+fn has_landed(report: &ImageReport) -> bool {
+    !matches!(report.status, Status::Error | Status::Failed)
+}

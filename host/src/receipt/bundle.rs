@@ -1,0 +1,82 @@
+//! Receipts of one run: of an image, or of an index and everything that it lists, in one file.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::{LARGEST, Receipt, VERSION, beside, write_failed};
+use crate::error::{Error, Kind, Result};
+
+/// All receipts of one run, in the order in which things were written. A single one is a file of
+/// its own kind, so that who knows those need not know this.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bundle {
+    /// [`VERSION`], for all of them.
+    occystrap_receipts: u32,
+    receipts: Vec<Receipt>,
+}
+
+/// Just enough to tell a bundle from a receipt.
+#[derive(Deserialize)]
+struct Shape {
+    occystrap_receipts: Option<u32>,
+    occystrap_receipt: Option<u32>,
+}
+
+impl Bundle {
+    /// Of a run.
+    #[must_use]
+    pub fn new(receipts: Vec<Receipt>) -> Self {
+        Self { occystrap_receipts: VERSION, receipts }
+    }
+
+    /// Read a receipt, or several. Errors when it is none, is of another version, or its receipts
+    /// are about different destinations.
+    pub fn read(path: &Path) -> Result<Vec<Receipt>> {
+        let place = path.display();
+        let fail = |cause: std::io::Error| {
+            Error::io(Kind::Source, "read the receipt", place.to_string(), &cause)
+        };
+        let size = std::fs::metadata(path).map_err(fail)?.len();
+        if size > LARGEST {
+            return Err(Error::source(format!("'{place}' has {size} bytes, which no receipt has")));
+        }
+        let bytes = std::fs::read(path).map_err(fail)?;
+        let no_receipt = |cause: serde_json::Error| {
+            Error::source(format!("'{place}' is not a receipt of this version: {cause}"))
+                .hint("receipts are written by 'occystrap process --receipt FILE'")
+        };
+        let shape = serde_json::from_slice::<Shape>(&bytes).ok();
+        let said = shape.and_then(|shape| shape.occystrap_receipts.or(shape.occystrap_receipt));
+        if let Some(found) = said.filter(|found| *found != VERSION) {
+            return Err(Error::mismatch(format!("'{place}': receipt version"), VERSION, found));
+        }
+        let bundled = serde_json::from_slice::<Shape>(&bytes);
+        if !bundled.is_ok_and(|shape| shape.occystrap_receipts.is_some()) {
+            return Ok(vec![serde_json::from_slice(&bytes).map_err(no_receipt)?]);
+        }
+        let bundle: Self = serde_json::from_slice(&bytes).map_err(no_receipt)?;
+        let Some(first) = bundle.receipts.first() else {
+            return Err(Error::source(format!("'{place}' holds no receipt")));
+        };
+        if bundle.receipts.iter().any(|other| other.destination != first.destination) {
+            return Err(Error::source(format!("'{place}': its receipts are about several places")));
+        }
+        Ok(bundle.receipts)
+    }
+
+    /// Write them, replacing what stood there when it is complete.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let fail = |cause: std::io::Error| write_failed(path, &cause);
+        let mut file = beside(path)?;
+        let written = match self.receipts.as_slice() {
+            [only] => serde_json::to_writer_pretty(&mut file, only),
+            _ => serde_json::to_writer_pretty(&mut file, self),
+        };
+        written.map_err(|cause| fail(cause.into()))?;
+        std::io::Write::write_all(&mut file, b"\n").map_err(fail)?;
+        file.persist(path).map_err(|cause| fail(cause.error))?;
+        Ok(())
+    }
+}

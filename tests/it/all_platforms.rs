@@ -1,0 +1,425 @@
+//! `--all-platforms`: an index and everything that it lists, byte for byte.
+
+use occystrap::image::Digest;
+use serde_json::{Value, json};
+
+use crate::support::cli::{Ran, Sandbox};
+use crate::support::hostile::describing;
+use crate::support::image::{Pack, TestImage, tar};
+use crate::support::registry::{Fault, Registry};
+use crate::support::shape::{Archive, oci_manifest};
+
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const ALL: &[&str] = &["--all-platforms", "--verify=full"];
+
+/// A multi-platform image: blobs, manifests and indexes by what they are; the last is the index.
+#[derive(Clone, Default)]
+struct Multi {
+    blobs: Vec<Vec<u8>>,
+    manifests: Vec<(&'static str, Vec<u8>)>,
+}
+
+impl Multi {
+    fn manifest(&mut self, media_type: &'static str, bytes: String, platform: &str) -> Value {
+        let mut parts = platform.split('/');
+        let mut said = json!({ "os": parts.next(), "architecture": parts.next() });
+        if let Some(variant) = parts.next() {
+            said["variant"] = variant.into();
+        }
+        let mut entry = described(media_type, bytes.as_bytes());
+        if !platform.is_empty() {
+            entry["platform"] = said;
+        }
+        self.manifests.push((media_type, bytes.into_bytes()));
+        entry
+    }
+
+    fn image(&mut self, platform: &str) -> Value {
+        let mut image = TestImage::with_layers(
+            "multi:1",
+            vec![
+                tar(&[("etc/base", b"the same for all")]),
+                tar(&[("etc/motd", platform.as_bytes())]),
+            ],
+        );
+        let mut config: Value = serde_json::from_slice(&image.config).unwrap();
+        let mut parts = platform.split('/');
+        config["os"] = parts.next().into();
+        config["architecture"] = parts.next().into();
+        image.config = format!(" {config}\n").into_bytes();
+        self.blobs.extend(image.layers.iter().map(|layer| Pack::Gzip.pack(layer)));
+        self.blobs.push(image.config.clone());
+        self.manifest(MANIFEST, oci_manifest(&image, Pack::Gzip), platform)
+    }
+
+    /// As buildkit writes it, with one layer more that looks like gzip and is none.
+    fn attestation(&mut self) -> Value {
+        let layers = [b"{\"_type\":\"in-toto\"}".to_vec(), b"\x1f\x8bnot gzip at all".to_vec()];
+        let config = json!({ "os": "unknown", "architecture": "unknown", "config": {},
+            "rootfs": { "type": "layers", "diff_ids": [Digest::of(b"another").to_string()] } });
+        // No JSON to its end: what it is for nobody but its reader knows.
+        let config = format!("{config} and more").into_bytes();
+        let document = json!({ "schemaVersion": 2, "mediaType": MANIFEST,
+            "config": described("application/vnd.oci.image.config.v1+json", &config),
+            "layers": layers.each_ref().map(|layer| described("application/vnd.in-toto+json", layer)) });
+        self.blobs.extend(layers);
+        self.blobs.push(config);
+        self.manifest(MANIFEST, document.to_string(), "unknown/unknown")
+    }
+
+    /// An index with a nested one and an attestation, spaced as nobody's serializer does.
+    fn build() -> Self {
+        let mut multi = Self::default();
+        let nested = json!({ "schemaVersion": 2, "mediaType": INDEX,
+            "manifests": [multi.image("linux/s390x")] });
+        let nested = multi.manifest(INDEX, nested.to_string(), "");
+        let amd64 = multi.image("linux/amd64");
+        // Listed twice, once for a variant.
+        let mut again = amd64.clone();
+        again["platform"]["variant"] = "v2".into();
+        let entries =
+            json!([amd64, multi.image("linux/arm64/v8"), again, nested, multi.attestation()]);
+        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": entries,
+            "annotations": { "kept": "yes" } });
+        multi.manifest(INDEX, format!("\n {index} "), "");
+        multi
+    }
+
+    fn index(&self) -> &[u8] {
+        &self.manifests.last().unwrap().1
+    }
+
+    fn edit_index(&mut self, edit: impl FnOnce(&mut Value)) {
+        let mut index = serde_json::from_slice(self.index()).unwrap();
+        edit(&mut index);
+        self.manifests.last_mut().unwrap().1 = index.to_string().into_bytes();
+    }
+
+    fn push(&self, registry: &Registry) -> String {
+        for blob in &self.blobs {
+            registry.put_blob(blob);
+        }
+        for (media_type, bytes) in &self.manifests {
+            registry.put_manifest(
+                "multi",
+                &format!("t{}", Digest::of(bytes).hex()),
+                media_type,
+                bytes,
+            );
+        }
+        registry.put_manifest("multi", "1", INDEX, self.index());
+        uri(registry, "multi:1")
+    }
+
+    /// An OCI layout in a tar.
+    fn archive(&self) -> Archive {
+        let mut archive = Archive::default();
+        let manifests = self.manifests.iter().map(|(_, bytes)| bytes);
+        for blob in self.blobs.iter().chain(manifests) {
+            let name = format!("blobs/sha256/{}", Digest::of(blob).hex());
+            if !archive.0.iter().any(|(known, _)| *known == name) {
+                archive.push(name, blob.clone());
+            }
+        }
+        let mut entry = described(INDEX, self.index());
+        entry["annotations"] = json!({ "org.opencontainers.image.ref.name": "1" });
+        archive.push("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#);
+        archive.push("index.json", json!({ "schemaVersion": 2, "manifests": [entry] }).to_string());
+        archive
+    }
+
+    #[track_caller]
+    fn assert_at(&self, registry: &Registry, repository: &str, tag: &str) {
+        for (media_type, bytes) in &self.manifests {
+            let digest = Digest::of(bytes).to_string();
+            let (found_type, found) = registry.manifest(repository, &digest).expect("a manifest");
+            assert_eq!((found_type.as_str(), &found[..]), (*media_type, &bytes[..]));
+        }
+        assert_eq!(&registry.manifest(repository, tag).unwrap().1[..], self.index());
+        for blob in &self.blobs {
+            assert!(registry.blob(repository, Digest::of(blob)).is_some());
+        }
+    }
+}
+
+fn described(media_type: &str, bytes: &[u8]) -> Value {
+    json!({ "mediaType": media_type, "digest": Digest::of(bytes).to_string(), "size": bytes.len() })
+}
+
+fn uri(registry: &Registry, name: &str) -> String {
+    format!("registry://{}/{name}?insecure=true", registry.url_host())
+}
+
+fn lines<'a>(ran: &'a Ran, end: &str) -> Vec<&'a str> {
+    ran.stderr.lines().filter(|line| line.ends_with(end)).collect()
+}
+
+#[test]
+fn an_index_arrives_whole_wherever_it_goes() {
+    let (from, to) = (Registry::start(), Registry::start());
+    let (multi, sandbox) = (Multi::build(), Sandbox::new());
+    let source = multi.push(&from);
+    let there = uri(&to, "copy:2");
+    let ran = sandbox.process(&source, &there, ALL);
+    ran.verified().says("6/6 verified");
+    let name = format!("{}/multi:1", from.url_host());
+    for part in ["linux/amd64", "linux/arm64/v8", "linux/s390x"] {
+        ran.says(&format!("{name} ({part}): 2 layers, "));
+    }
+    ran.says(&format!("{name} (unknown/unknown): 2 layers, "));
+    assert_eq!(lines(&ran, "(index): verified").len(), 2, "{}", ran.stderr);
+    multi.assert_at(&to, "copy", "2");
+    // Nothing but the tag that was asked for, and that last.
+    let manifests: Vec<String> =
+        to.requests_of("PUT", "/manifests/").into_iter().map(|put| put.path).collect();
+    assert_eq!(manifests.iter().filter(|path| !path.contains("sha256:")).count(), 1);
+    assert!(manifests.last().unwrap().ends_with("/manifests/2"), "{manifests:?}");
+
+    let layout = sandbox.uri("oci-layout", "out");
+    sandbox.process(&there, &layout, ALL).verified().says("6/6 verified");
+    let index = std::fs::read(sandbox.path("out/index.json")).unwrap();
+    let index: Value = serde_json::from_slice(&index).unwrap();
+    assert_eq!(index["manifests"].as_array().unwrap().len(), 1);
+    assert_eq!(index["manifests"][0]["digest"], Digest::of(multi.index()).to_string());
+    assert_eq!(index["manifests"][0]["mediaType"], INDEX);
+    sandbox.run(&["verify", &layout]).verified().says("6/6 verified");
+
+    sandbox.process(&format!("{layout}:2"), &uri(&to, "back:3"), ALL).verified();
+    multi.assert_at(&to, "back", "3");
+    multi.archive().write(&sandbox.path("in.tar"));
+    sandbox.process(&sandbox.uri("tar", "in.tar"), &uri(&to, "tar:4"), ALL).verified();
+    multi.assert_at(&to, "tar", "4");
+    sandbox.run(&["verify", &uri(&to, "tar:4")]).verified().says("6/6 verified");
+
+    // One platform out of what was written.
+    let options = ["--architecture", "arm64", "--verify=full"];
+    sandbox.process(&layout, &sandbox.uri("dir", "one"), &options).verified();
+    sandbox.assert_clean();
+}
+
+#[test]
+fn one_receipt_covers_every_platform() {
+    let registry = Registry::start();
+    let (multi, sandbox) = (Multi::build(), Sandbox::new());
+    let source = multi.push(&registry);
+    let receipt = sandbox.path("receipt").display().to_string();
+    let options = ["--all-platforms", "--receipt", &receipt, "-O", "json"];
+    let document = sandbox.process(&source, &sandbox.uri("oci-layout", "out"), &options);
+    let images = document.exits(0).json()["images"].clone();
+    let said: Vec<_> = images
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|image| (image["kind"].clone(), image["platform"].clone()))
+        .collect();
+    assert!(said.contains(&("image".into(), "linux/arm64/v8".into())), "{said:?}");
+    assert_eq!(said.last().unwrap(), &("index".into(), Value::Null));
+    sandbox.run(&["verify", &receipt]).verified().says("6/6 verified").says("(linux/s390x)");
+
+    let blob = |bytes: &[u8]| sandbox.path("out/blobs/sha256").join(Digest::of(bytes).hex());
+    let attested = blob(b"{\"_type\":\"in-toto\"}");
+    let before = std::fs::read(&attested).unwrap();
+    std::fs::write(&attested, before.to_ascii_uppercase()).unwrap();
+    let ran = sandbox.run(&["verify", &receipt]);
+    ran.exits(1).says("(unknown/unknown): layer 1").says("5/6 verified, 1 FAILED");
+    ran.says("hint: mend it with: occystrap process --all-platforms 'registry://");
+    let ran = sandbox.run(&["verify", &sandbox.uri("oci-layout", "out")]);
+    ran.exits(1).says("(unknown/unknown): layer 1").says("5/6 verified, 1 FAILED");
+    std::fs::write(&attested, before).unwrap();
+
+    let index = blob(multi.index());
+    std::fs::write(&index, multi.index().to_ascii_uppercase()).unwrap();
+    let ran = sandbox.run(&["verify", &receipt]);
+    ran.exits(1).says("(index): manifest").says("5/6 verified, 1 FAILED");
+    std::fs::remove_file(&index).unwrap();
+    sandbox.run(&["verify", &sandbox.uri("oci-layout", "out")]).exits(1).says("is not there");
+    sandbox.run(&["verify", "--fast", &receipt]).exits(1).says("(index): manifest");
+}
+
+#[test]
+fn a_platform_that_fails_keeps_the_index_from_being_named() {
+    let (from, to) = (Registry::start(), Registry::start());
+    let (multi, sandbox) = (Multi::build(), Sandbox::new());
+    let source = multi.push(&from);
+    let receipt = sandbox.path("receipt").display().to_string();
+    let motd = Pack::Gzip.pack(&tar(&[("etc/motd", b"linux/arm64/v8")]));
+    let part = format!("/blobs/{}", Digest::of(&motd));
+    from.fault("GET", &part, Fault::status(404), usize::MAX);
+    let options = [ALL, &["--receipt", &receipt, "--retries=0"]].concat();
+    for there in [uri(&to, "copy:2"), sandbox.uri("oci-layout", "out")] {
+        let ran = sandbox.process(&source, &there, &options);
+        ran.exits(1).says("(linux/arm64/v8)").says("the index was not written: 1 of the 5");
+        ran.says("4/6 verified");
+        assert!(!sandbox.path("receipt").exists());
+    }
+    assert!(to.manifest("copy", "2").is_none());
+    assert!(to.manifest("copy", &Digest::of(multi.index()).to_string()).is_none());
+    assert!(!sandbox.path("out/index.json").exists());
+
+    // A platform that does not verify is as bad as one that did not arrive.
+    let third = Registry::start();
+    let source = Multi::build().push(&third);
+    let (_, amd64) = &multi.manifests[2];
+    to.fault(
+        "GET",
+        &format!("/again/manifests/{}", Digest::of(amd64)),
+        Fault::status(404),
+        usize::MAX,
+    );
+    let ran = sandbox.process(&source, &uri(&to, "again:2"), &["--all-platforms"]);
+    ran.exits(1).says("(linux/amd64)").says("FAILED").says("the index was not written: 2 of the 5");
+    assert!(to.manifest("again", "2").is_none());
+}
+
+#[test]
+fn indexes_that_lie_or_drown() {
+    let sandbox = Sandbox::new();
+    let case = |said: &str, edit: &dyn Fn(&mut Multi)| {
+        let (registry, mut multi) = (Registry::start(), Multi::build());
+        edit(&mut multi);
+        let from = multi.push(&registry);
+        multi.archive().write(&sandbox.path("in.tar"));
+        for source in [from, sandbox.uri("tar", "in.tar")] {
+            let ran = sandbox.process(&source, &sandbox.uri("oci-layout", "out"), ALL);
+            ran.exits(1).says(said);
+            assert!(!sandbox.path("out").exists(), "{said}");
+        }
+    };
+    case("which the source does not have", &|multi| {
+        multi.edit_index(|index| {
+            index["manifests"][1]["digest"] = Digest::of(b"none").to_string().into()
+        });
+    });
+    case("expected 17, found", &|multi| {
+        multi.edit_index(|index| index["manifests"][1]["size"] = 17.into());
+    });
+    case("at most 1000, found 10000", &|multi| {
+        multi.edit_index(|index| {
+            let entry = index["manifests"][0].clone();
+            let many = (0..10_000_u32).map(|n| {
+                let mut entry = entry.clone();
+                entry["digest"] = Digest::of(&n.to_be_bytes()).to_string().into();
+                entry
+            });
+            index["manifests"] = many.collect();
+        });
+    });
+    case("nested too deeply", &|multi| {
+        for _ in 0..3 {
+            let inner = described(INDEX, multi.index());
+            let outer = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [inner] });
+            multi.manifests.push((INDEX, outer.to_string().into_bytes()));
+        }
+    });
+    case("number of layers in the manifest", &|multi| {
+        // An image, unlike an attestation, must be what its config says.
+        let bytes = String::from_utf8(multi.manifests[2].1.clone()).unwrap();
+        let mut document: Value = serde_json::from_str(&bytes).unwrap();
+        document["layers"].as_array_mut().unwrap().pop();
+        multi.manifests[2].1 = document.to_string().into_bytes();
+        let digest = Digest::of(&multi.manifests[2].1).to_string();
+        let size = multi.manifests[2].1.len();
+        multi.edit_index(|index| {
+            index["manifests"][0]["digest"] = digest.into();
+            index["manifests"][0]["size"] = size.into();
+        });
+    });
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_child_of_another_digest_and_an_index_that_lists_itself() {
+    let sandbox = Sandbox::new();
+    let mut multi = Multi::build();
+    // No index has its own digest in it: what is kept under that name is something else.
+    let wrong = Digest::of(b"itself");
+    multi.edit_index(|index| index["manifests"][1]["digest"] = wrong.to_string().into());
+    let mut archive = multi.archive();
+    archive.push(format!("blobs/sha256/{}", wrong.hex()), multi.index().to_vec());
+    archive.write(&sandbox.path("in.tar"));
+    let ran =
+        sandbox.process(&sandbox.uri("tar", "in.tar"), &sandbox.uri("oci-layout", "out"), ALL);
+    ran.exits(1).says("digest of the manifest: expected").says(&wrong.to_string());
+
+    let registry = Registry::start();
+    let source = multi.push(&registry);
+    registry.set_manifest("multi", &wrong.to_string(), INDEX, multi.index());
+    let ran = sandbox.process(&source, &sandbox.uri("oci-layout", "out"), ALL);
+    ran.exits(1).says("the manifest's bytes: expected").says(&wrong.to_string());
+    assert!(!sandbox.path("out").exists());
+}
+
+#[test]
+fn who_cannot_hold_an_index_says_so_first() {
+    let sandbox = Sandbox::new();
+    Multi::build().archive().write(&sandbox.path("in.tar"));
+    let from = sandbox.uri("tar", "in.tar");
+    let layout = sandbox.uri("oci-layout", "out");
+    for (source, to, more, said) in [
+        (from.clone(), sandbox.uri("dir", "out"), "", "holds one platform of an image"),
+        (from.clone(), sandbox.uri("tar", "out.tar"), "", "holds one platform of an image"),
+        (from.clone(), layout.clone(), "--compression=zstd", "layers cannot be compressed anew"),
+        (
+            from.clone(),
+            format!("{layout}?compression=gzip"),
+            "",
+            "layers cannot be compressed anew",
+        ),
+        (format!("{from}?arch=arm64"), layout.clone(), "", "'?arch=' chooses one platform"),
+        (from.clone(), layout.clone(), "--architecture=arm64", "cannot be used with"),
+    ] {
+        let more = ["--all-platforms", more];
+        let more: Vec<&str> = more.into_iter().filter(|word| !word.is_empty()).collect();
+        sandbox.process(&source, &to, &more).exits(2).says(said);
+        assert!(!sandbox.path("out").exists() && !sandbox.path("out.tar").exists());
+    }
+    // What is no index goes as ever.
+    let image = TestImage::tiny("app:1");
+    crate::support::shape::legacy(&[&image], Pack::Gzip).write(&sandbox.path("one.tar"));
+    let ran = sandbox.process(&sandbox.uri("tar", "one.tar"), &layout, ALL);
+    ran.verified().says("1/1 verified");
+}
+
+/// Moves an image, or all platforms of one, with a plugin whose manifests the host knows.
+fn with_hostile(behaviour: &str, more: &[&str]) -> (Sandbox, Ran) {
+    let (sandbox, registry) = (Sandbox::new(), Registry::start());
+    let source = Multi::build().push(&registry);
+    let plugin = sandbox.path("plugin.wasm");
+    std::fs::write(&plugin, describing("oci")).unwrap();
+    let plugin = plugin.display().to_string();
+    let to = sandbox.uri("hostile", &format!("out?behaviour={behaviour}"));
+    let more = [&["--plugin", &plugin, "--no-verify"], more].concat();
+    let ran = sandbox.process(&source, &to, &more);
+    (sandbox, ran)
+}
+
+#[test]
+fn manifests_that_do_not_list_what_was_written() {
+    for (behaviour, said) in [
+        ("manifest-none", "leaves out the manifest"),
+        ("manifest-empty", "names 'manifest', a manifest that lists something else"),
+        ("manifest-swapped", "names 'manifest', a manifest that lists something else"),
+    ] {
+        let (sandbox, ran) = with_hostile(behaviour, &[]);
+        ran.exits(1).says("plugin 'hostile' was stopped").says(said);
+        assert!(!sandbox.path("out").exists(), "{behaviour}");
+    }
+    // One that lists the same is as good, where nothing promised its digest.
+    for behaviour in ["manifest-kept", "manifest-spaced", "manifest-listed"] {
+        with_hostile(behaviour, &[]).1.exits(0);
+    }
+}
+
+#[test]
+fn what_an_index_lists_is_kept_byte_for_byte() {
+    with_hostile("manifest-kept", &["--all-platforms"]).1.exits(0).says("6/6 images");
+    for behaviour in ["manifest-spaced", "manifest-listed"] {
+        let (sandbox, ran) = with_hostile(behaviour, &["--all-platforms"]);
+        ran.exits(1).says("names 'manifest', another manifest than the source's");
+        ran.says("the index was not written: 5 of the 5").says("0/6 images");
+        assert!(!sandbox.path("out").exists(), "{behaviour}");
+    }
+    let (_, ran) = with_hostile("manifest-none", &["--all-platforms"]);
+    ran.exits(1).says("leaves out the manifest");
+}
