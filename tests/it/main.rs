@@ -30,6 +30,7 @@ mod cli;
 mod corruption;
 mod directory;
 mod docker_output;
+mod docker_output_trouble;
 mod docker_source;
 mod encoded;
 mod engine_client;
