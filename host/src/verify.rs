@@ -68,7 +68,7 @@ pub fn verify(
         Ok(findings) => union(&mut objects, findings, name, &grant),
         Err(error) if error.kind() == Kind::Interrupted => return Err(error),
         // What could not be looked at, and why, the host has said already.
-        Err(error) if is_unconfirmed(&error) && is_said(&objects, &error) => {}
+        Err(error) if is_said(&objects, &error) => {}
         Err(error) => objects.push(Object::of_plugin(grant.whole(), &error)),
     }
     for object in objects.iter_mut().filter(|object| object.status.is_bad()) {
@@ -79,7 +79,7 @@ pub fn verify(
 
 fn is_said(objects: &[Object], error: &Error) -> bool {
     let message = error.to_string();
-    objects.iter().any(|object| object.status == Status::Unchecked && object.message == message)
+    objects.iter().any(|object| object.status != Status::Ok && object.message == message)
 }
 
 /// Put what the plugin found beside what the host found.

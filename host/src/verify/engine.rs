@@ -17,14 +17,12 @@ pub fn objects(
     memory: &Memory,
 ) -> Result<Vec<Object>> {
     let inspected = named.inspect();
-    if let Ok(image) = &inspected {
-        memory.remember_image(image.clone());
-    }
+    memory.remember_image(inspected.clone());
     let exported = match (&inspected, level) {
         (Ok(Some(_)), Level::Full) => Some(named.export()),
         _ => None,
     };
-    if let Some(Ok(exported)) = &exported {
+    if let Some(exported) = &exported {
         memory.remember_export(exported.clone());
     }
     let is_layer = |role| matches!(role, Role::Layer(_));
