@@ -188,7 +188,8 @@ Sources:
 
 Destinations:
   dir://PATH    a directory, one plain tar a layer   ?unique_names=true &checksums=true
-  tar://PATH    an archive for 'docker load', 'podman load' and skopeo")]
+  tar://PATH    an archive for 'docker load', 'podman load' and skopeo
+  docker://IMAGE[:TAG]    an image in Docker or Podman, under that name   ?socket=PATH")]
 pub struct Process {
     /// Where the images are, such as registry://docker.io/library/busybox:latest
     pub source: String,
@@ -221,7 +222,7 @@ pub struct Process {
 /// `occystrap verify`.
 #[derive(Args)]
 pub struct Verify {
-    /// A receipt, or dir://PATH or tar://PATH
+    /// A receipt, or dir://PATH, tar://PATH or docker://IMAGE[:TAG]
     #[arg(value_name = "TARGET|RECEIPT")]
     pub target: String,
     /// Look that everything is there with its size, without reading every byte
