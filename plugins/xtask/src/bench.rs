@@ -4,6 +4,7 @@
 //! compared take turns, so that a slow minute of the machine hits all of them; each round starts
 //! with another one. Nothing here is a test: the figures are for reading.
 
+mod docker;
 mod floor;
 mod image;
 mod machine;
@@ -26,13 +27,13 @@ use self::table::{Table, mib};
 pub const HELP: &str = "\
 cargo xtask bench [OPTION]... measure the release build against its peers, and print tables
     --runs N        runs of each, of which the median counts (5)
-    --only A,B      some of: pull, verify, boundary, memory, start, floor
+    --only A,B      some of: pull, docker, verify, boundary, memory, start, floor
     --folder DIR    write the images there (the target folder)
     --binary FILE   measure this instead of building
     --python FILE   Python occystrap (installed from PyPI under the target folder)
 ";
 
-const SECTIONS: [&str; 6] = ["pull", "verify", "boundary", "memory", "start", "floor"];
+const SECTIONS: [&str; 7] = ["pull", "docker", "verify", "boundary", "memory", "start", "floor"];
 
 /// Start-up takes milliseconds, of which a few are chance.
 const START_RUNS: usize = 21;
@@ -105,7 +106,7 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
         .filter(|_| skopeo.is_some())
         .map(|program| Registry::start(&program, &home.join("registry")))
         .transpose()?;
-    let python = if options.wants("pull") {
+    let python = if options.wants("pull") || options.wants("docker") {
         peers::python(options.python.as_deref(), &home)
             .map_err(|cause| println!("missing: Python occystrap: {cause:#}"))
             .ok()
@@ -124,6 +125,7 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     for section in SECTIONS.iter().filter(|section| options.wants(section)) {
         match *section {
             "pull" => pulled = bench.pull()?,
+            "docker" => bench.docker()?,
             "verify" => bench.verify()?,
             "boundary" => bench.boundary()?,
             "memory" => bench.memory()?,
