@@ -190,7 +190,10 @@ Sources:
 Destinations:
   dir://PATH    a directory, one plain tar a layer   ?unique_names=true &checksums=true
   tar://PATH    an archive for 'docker load', 'podman load' and skopeo
-  oci-layout://PATH[:TAG]    an OCI image layout     ?compression=gzip|zstd")]
+  oci-layout://PATH[:TAG]    an OCI image layout     ?compression=gzip|zstd
+  registry://HOST[:PORT]/IMAGE[:TAG]    an image at a registry
+                ?compression=gzip|zstd &chunk_size=8M &insecure=true
+  docker://IMAGE[:TAG]    an image in Docker or Podman, under that name   ?socket=PATH")]
 pub struct Process {
     /// Where the images are, such as registry://docker.io/library/busybox:latest
     pub source: String,

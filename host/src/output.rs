@@ -7,6 +7,7 @@ pub mod ahead;
 pub mod archive;
 pub mod destination;
 pub mod engine;
+mod given_name;
 pub mod grant;
 pub mod journal;
 pub mod layer_blob;

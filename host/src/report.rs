@@ -366,6 +366,9 @@ fn write_problem(to: &mut dyn Write, image: &str, object: &Object) -> io::Result
         object.message
     )?;
     match (&object.expected, &object.found) {
+        // An error's message names both sides itself.
+        (Some(expected), Some(found))
+            if object.message.ends_with(&format!("expected {expected}, found {found}")) => {}
         (Some(expected), Some(found)) => write!(to, ": expected {expected}, found {found}")?,
         (Some(expected), None) => write!(to, ": expected {expected}")?,
         (None, Some(found)) => write!(to, ": found {found}")?,

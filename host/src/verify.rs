@@ -69,8 +69,8 @@ pub fn verify(
     match said {
         Ok(findings) => union(&mut objects, findings, name, &grant),
         Err(error) if error.kind() == Kind::Interrupted => return Err(error),
-        // Where the host could not look either, or saw the same, it has said so already.
-        Err(error) if objects.iter().any(|object| same(object, &error)) => {}
+        // What could not be looked at, and why, the host has said already.
+        Err(error) if objects.iter().any(|object| said_already(object, &error)) => {}
         Err(error) => objects.push(Object::of_plugin(grant.whole(), &error)),
     }
     for object in objects.iter_mut().filter(|object| object.status.is_bad()) {
@@ -80,11 +80,15 @@ pub fn verify(
 }
 
 /// Whether a finding of the host says what an error of the plugin's session says.
-fn same(object: &Object, error: &Error) -> bool {
+fn said_already(object: &Object, error: &Error) -> bool {
+    let message = error.to_string();
     match object.status {
         Status::Ok => false,
         Status::Unchecked => is_unconfirmed(error),
-        _ => error.sides().is_some() && error.to_string().contains(&object.message),
+        _ => {
+            object.message == message
+                || (error.sides().is_some() && message.contains(&object.message))
+        }
     }
 }
 

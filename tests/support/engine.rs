@@ -6,10 +6,9 @@
 //!     ... occystrap process engine.uri("app:1") ...
 //!     assert_eq!(engine.requests("GET", "/get"), 1);
 //!
-//! It answers what Docker answers to version, info, inspect, export, load, tag and untag. It keeps
-//! what was loaded as it came. It stops when it is dropped.
+//! It answers what Docker answers to version, info, inspect, export, load, tag and untag, and holds
+//! what was loaded (`engine_store.rs`). It stops when it is dropped.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -24,6 +23,7 @@ use serde_json::{Value, json};
 use tokio::net::UnixListener;
 use tokio::sync::oneshot;
 
+use super::engine_store::{Habits, Held, Store};
 use super::image::TestImage;
 use super::registry::{Plan, Reply};
 use super::registry_fault::{self, Fault, Rule};
@@ -36,11 +36,18 @@ pub struct Engine {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
+/// What is done to an image while it is taken in.
+type Change = Box<dyn FnMut(&mut Held) + Send>;
+
 #[derive(Default)]
 struct State {
-    /// By name and by ID: what inspect says, and what export gives.
-    images: BTreeMap<String, (Value, Bytes)>,
-    containerd: bool,
+    store: Store,
+    change: Option<Change>,
+    /// A load is answered well, and nothing is kept.
+    forgets: bool,
+    /// After a load nobody is there any more.
+    leaves: bool,
+    gone: bool,
     rules: Vec<Rule>,
     log: Vec<(String, String)>,
     /// Bodies of loads that ended well.
@@ -89,23 +96,47 @@ impl Engine {
 
     /// An image, under its name and its ID, which exports as these bytes.
     pub fn put(&self, image: &TestImage, archive: impl Into<Bytes>) {
-        let inspected = inspected(image);
-        let id = image.id();
-        let archive = archive.into();
-        let mut state = self.state();
-        for name in [image.name.clone(), id.to_string(), id.hex(), id.hex()[..12].to_owned()] {
-            state.images.insert(name, (inspected.clone(), archive.clone()));
-        }
+        self.state().store.put(image, archive.into());
     }
 
     /// Changes what inspect says of a name.
     pub fn edit(&self, name: &str, edit: impl FnOnce(&mut Value)) {
-        edit(&mut self.state().images.get_mut(name).unwrap().0);
+        edit(&mut self.state().store.get_mut(name).unwrap().inspected);
     }
 
     /// From now on its images are in containerd's store.
     pub fn containerd(&self) {
-        self.state().containerd = true;
+        self.state().store.habits = Habits::Containerd;
+    }
+
+    /// From now on it calls images as Podman does.
+    pub fn podman(&self) {
+        self.state().store.habits = Habits::Podman;
+    }
+
+    /// Changes every image that is loaded.
+    pub fn on_load(&self, change: impl FnMut(&mut Held) + Send + 'static) {
+        self.state().change = Some(Box::new(change));
+    }
+
+    /// From now on it says that it has loaded what it has not.
+    pub fn forgets(&self) {
+        self.state().forgets = true;
+    }
+
+    /// It ends after the next load.
+    pub fn leaves(&self) {
+        self.state().leaves = true;
+    }
+
+    /// Gives an image another name, taking it from whatever image has it.
+    pub fn tag(&self, name: &str, new: &str) {
+        assert!(self.state().store.tag(name, new), "there is no {name}");
+    }
+
+    /// The names of all its images.
+    pub fn names(&self) -> Vec<String> {
+        self.state().store.names()
     }
 
     /// From now on each piece of a load takes so long.
@@ -137,7 +168,7 @@ impl Engine {
     /// The ID that a name stands for.
     pub fn id(&self, name: &str) -> Option<String> {
         let state = self.state();
-        state.images.get(name).map(|(image, _)| image["Id"].as_str().unwrap().to_owned())
+        state.store.get(name).map(|held| held.inspected["Id"].as_str().unwrap().to_owned())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -152,22 +183,6 @@ impl Drop for Engine {
             let _ = thread.join();
         }
     }
-}
-
-/// What Docker says of an image.
-fn inspected(image: &TestImage) -> Value {
-    let diff_ids: Vec<String> = image.diff_ids().iter().map(ToString::to_string).collect();
-    let size: usize = image.layers.iter().map(Vec::len).sum();
-    json!({
-        "Id": image.id().to_string(),
-        "RepoTags": [image.name],
-        "RepoDigests": [],
-        "Created": "2026-01-02T03:04:05Z",
-        "Architecture": "amd64",
-        "Os": "linux",
-        "Size": size,
-        "RootFS": { "Type": "layers", "Layers": diff_ids },
-    })
 }
 
 async fn accept(listener: UnixListener, state: Arc<Mutex<State>>) {
@@ -191,6 +206,9 @@ async fn serve(
     let path = head.uri.path_and_query().map_or_else(String::new, ToString::to_string);
     let (fault, slow) = {
         let mut state = state.lock().unwrap();
+        if state.gone {
+            return Err(std::io::Error::other("the engine is gone"));
+        }
         state.log.push((method.clone(), path.clone()));
         (registry_fault::meet(&mut state.rules, &method, &path), state.slow)
     };
@@ -240,47 +258,60 @@ impl State {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let path = path.trim_start_matches('/');
         let rest = path.strip_prefix("images/").unwrap_or_default();
-        let of = |call: &str| rest.strip_suffix(call).map(|name| self.images.get(name));
+        let of = |call: &str| rest.strip_suffix(call).and_then(|name| self.store.get(name));
         match method {
             "GET" if path == "version" => document(
                 200,
                 &json!({ "Version": "1.0-test", "ApiVersion": "1.41", "Components": [{ "Name": "Engine" }] }),
             ),
             "GET" if path == "info" => {
-                let pair = match self.containerd {
+                let pair = match self.store.habits == Habits::Containerd {
                     true => ["driver-type", "io.containerd.snapshotter.v1"],
                     false => ["Backing Filesystem", "extfs"],
                 };
                 document(200, &json!({ "DriverStatus": [pair] }))
             }
-            "GET" if rest.ends_with("/json") => match of("/json").flatten() {
-                Some((inspected, _)) => document(200, inspected),
+            "GET" if rest.ends_with("/json") => match of("/json") {
+                Some(held) => document(200, &held.inspected),
                 None => message(404, "No such image"),
             },
-            "GET" if rest.ends_with("/get") => match of("/get").flatten() {
-                Some((_, archive)) => Plan::new(200, Vec::new(), archive.clone()),
+            "GET" if rest.ends_with("/get") => match of("/get") {
+                Some(held) => Plan::new(200, Vec::new(), held.archive.clone()),
                 None => message(404, "No such image"),
             },
             "POST" if rest == "load" => {
-                self.loaded.push(body);
-                let lines = "{\"status\":\"Loading layer\",\"id\":\"1\"}\r\n\
-                             {\"stream\":\"Loaded image: test:1\\n\"}\r\n";
+                self.loaded.push(body.clone());
+                let mut nothing = |_: &mut Held| ();
+                let change: &mut dyn FnMut(&mut Held) = match &mut self.change {
+                    Some(change) => change.as_mut(),
+                    None => &mut nothing,
+                };
+                let name = match self.forgets {
+                    true => None,
+                    false => self.store.load(&body, change),
+                };
+                self.gone = self.leaves;
+                let name = name.unwrap_or_else(|| "test:1".to_owned());
+                let lines = format!(
+                    "{{\"status\":\"Loading layer\",\"id\":\"1\"}}\r\n\
+                     {{\"stream\":\"Loaded image: {name}\\n\"}}\r\n"
+                );
                 Plan::new(200, vec![("content-type", "application/json".into())], lines)
             }
-            "POST" if rest.ends_with("/tag") => match of("/tag").flatten().cloned() {
-                Some(image) => {
-                    let value = |name: &str| {
-                        let mut pairs = url::form_urlencoded::parse(query.as_bytes());
-                        pairs.find(|(key, _)| key == name).unwrap().1.into_owned()
-                    };
-                    self.images.insert(format!("{}:{}", value("repo"), value("tag")), image);
-                    Plan::new(201, Vec::new(), "")
+            "POST" if rest.ends_with("/tag") => {
+                let value = |name: &str| {
+                    let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+                    pairs.find(|(key, _)| key == name).unwrap().1.into_owned()
+                };
+                let new = format!("{}:{}", value("repo"), value("tag"));
+                match self.store.tag(rest.trim_end_matches("/tag"), &new) {
+                    true => Plan::new(201, Vec::new(), ""),
+                    false => message(404, "No such image"),
                 }
-                None => message(404, "No such image"),
-            },
-            "DELETE" => match self.images.remove(rest) {
-                Some(_) => document(200, &json!([{ "Untagged": rest }])),
-                None => message(404, "No such image"),
+            }
+            "DELETE" => match self.store.untag(rest) {
+                true => document(200, &json!([{ "Untagged": rest }])),
+                false => message(404, "No such image"),
             },
             _ => message(404, "page not found"),
         }

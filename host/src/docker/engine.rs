@@ -81,8 +81,8 @@ impl Engine {
 
     /// What it is.
     pub async fn about(&self) -> Result<About> {
-        let version: Version = self.json("version", "its version").await?;
-        let info: Info = self.json("info", "its state").await?;
+        let version: Version = self.json("version", "the engine's version").await?;
+        let info: Info = self.json("info", "the engine's state").await?;
         let about = About::new(version, &info);
         tracing::debug!(
             place = &*self.place,

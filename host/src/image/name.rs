@@ -46,6 +46,21 @@ impl ImageName {
         Ok(Self { repository: path.unwrap_or(repository).to_owned(), tag: tag.map(str::to_owned) })
     }
 
+    /// With its registry, where the familiar name leaves out Docker Hub's: `docker.io/library/busybox`
+    /// for `busybox`. The first part of a name is a registry when it has a dot or a port, or is
+    /// `localhost` (Docker's distribution reference, `splitDockerDomain`).
+    #[must_use]
+    pub fn in_full(&self) -> Self {
+        let repository = match self.repository.split_once('/') {
+            Some((first, _)) if first.contains(['.', ':']) || first == "localhost" => {
+                return self.clone();
+            }
+            Some(_) => format!("docker.io/{}", self.repository),
+            None => format!("docker.io/library/{}", self.repository),
+        };
+        Self { repository, tag: self.tag.clone() }
+    }
+
     /// The tag, or Docker's default.
     #[must_use]
     pub fn tag_or_latest(&self) -> &str {
@@ -88,6 +103,20 @@ mod tests {
             ImageName::parse("docker.io/library/busybox:1").unwrap().to_string(),
             "busybox:1"
         );
+    }
+
+    #[test]
+    fn a_name_in_full_has_its_registry() {
+        for (name, full) in [
+            ("busybox:1", "docker.io/library/busybox:1"),
+            ("docker.io/library/busybox", "docker.io/library/busybox"),
+            ("a/b:1", "docker.io/a/b:1"),
+            ("quay.io/a/b:1", "quay.io/a/b:1"),
+            ("localhost/b:1", "localhost/b:1"),
+            ("host:5000/b:1", "host:5000/b:1"),
+        ] {
+            assert_eq!(ImageName::parse(name).unwrap().in_full().to_string(), full);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use super::archive::{Archive, Contents};
+use super::given_name::GivenName;
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::docker::{Engine, Inspected, Load};
@@ -97,6 +98,8 @@ pub struct Loadable {
     named: Named,
     load: Load,
     size: u64,
+    config: Digest,
+    diff_ids: Vec<Digest>,
 }
 
 /// What an engine says of an image.
@@ -159,7 +162,10 @@ impl Loading {
     /// was granted.
     pub fn finish(self) -> Result<(Contents, Loadable)> {
         let Self { named, load, archive, size } = self;
-        Ok((archive.finish(&named.image)?, Loadable { named, load, size }))
+        let contents = archive.finish(&named.image)?;
+        let diff_ids = contents.layers.iter().map(|(diff_id, _)| *diff_id).collect();
+        let config = contents.config.0;
+        Ok((contents, Loadable { named, load, size, config, diff_ids }))
     }
 
     fn send(&mut self, bytes: Bytes) -> Result<()> {
@@ -175,12 +181,16 @@ impl Loadable {
         self.size
     }
 
-    /// Let the engine load it.
+    /// Let the engine load it, under the name that was asked for. Errors when it says that it did
+    /// not; whether it has it is not asked here.
     pub fn commit(self) -> Result<()> {
-        let Self { named, load, .. } = self;
-        let loaded = named.runtime.block_on(load.finish())?;
-        tracing::debug!(names = ?loaded.names, "loaded");
-        Ok(())
+        let Self { named, load, config, diff_ids, .. } = self;
+        named.runtime.block_on(async {
+            let name = GivenName::before(&named.engine, &named.image).await;
+            let loaded = load.finish().await?;
+            tracing::debug!(names = ?loaded.names, "loaded");
+            name.settle(&loaded, config, &diff_ids).await
+        })
     }
 }
 

@@ -78,6 +78,7 @@ impl Target {
         };
         let mut options = uri.options.clone();
         options.retain(|(name, _)| !own.contains(&name.as_str()));
+        let options = plugin.description().options(&options, &uri.scheme)?;
         let place = match kind {
             Kind::Directory => Place::Directory(PathBuf::from(&uri.rest)),
             Kind::File => Place::File(PathBuf::from(&uri.rest)),
@@ -98,7 +99,6 @@ impl Target {
                 Place::Engine(image_name(&uri.rest)?, Engine::find(uri.option("socket"), cancel)?)
             }
         };
-        let options = plugin.description().options(&options, &uri.scheme)?;
         Ok(Self { options, place, display: uri.display(), plugin })
     }
 
@@ -218,13 +218,14 @@ impl Target {
     }
 }
 
-/// `IMAGE[:TAG]`, as Docker prints it. Errors when it is not of that form, or names a digest.
+/// `IMAGE[:TAG]`, as Docker prints it. Errors when it is not of that form, or names a digest: what an
+/// engine would refuse, once it has all of the image, is refused before.
 pub fn image_name(rest: &str) -> Result<ImageName> {
     if rest.contains('@') {
         return Err(Error::usage(format!("'{rest}': an image in an engine is named by tag")));
     }
     let name = ImageName::parse(rest).map_err(|error| Error::usage(error.to_string()))?;
-    Ok(ImageName { tag: Some(name.tag_or_latest().to_owned()), ..name })
+    Ok(Reference::parse(&name.in_full().to_string())?.name())
 }
 
 /// `PATH[:TAG]`: a colon after the last slash starts a tag, where what follows is one.

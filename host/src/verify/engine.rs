@@ -17,17 +17,17 @@ pub fn objects(
     memory: &Memory,
 ) -> Result<Vec<Object>> {
     let inspected = named.inspect();
-    if let Ok(image) = &inspected {
-        memory.remember_image(image.clone());
-    }
+    memory.remember_image(inspected.clone());
     let exported = match (&inspected, level) {
         (Ok(Some(_)), Level::Full) => Some(named.export()),
         _ => None,
     };
-    if let Some(Ok(exported)) = &exported {
+    if let Some(exported) = &exported {
         memory.remember_export(exported.clone());
     }
-    let checker = Checker { named, inspected, exported };
+    let is_layer = |role| matches!(role, Role::Layer(_));
+    let layers = expectations.iter().filter(|expectation| is_layer(expectation.role)).count();
+    let checker = Checker { named, inspected, exported, layers };
     Ok(expectations.iter().map(|expectation| checker.check(expectation)).collect())
 }
 
@@ -63,6 +63,8 @@ struct Checker<'a> {
     inspected: Result<Option<Seen>>,
     /// Only in full.
     exported: Option<Result<Option<Exported>>>,
+    /// How many there must be.
+    layers: usize,
 }
 
 /// What is compared: of the image, or of one of its layers.
@@ -102,15 +104,26 @@ impl Checker<'_> {
                     Part::Layer(index) => image.diff_ids.get(index).copied(),
                 };
                 compare(expectation.digest, found, &mut object);
+                self.compare_layers(part, image.diff_ids.len(), &mut object);
             }
         }
         if let Some(exported) = self.exported.as_ref().filter(|_| object.status == Status::Ok) {
-            Self::check_export(exported, part, expectation.digest, &mut object);
+            self.check_export(exported, part, expectation.digest, &mut object);
         }
         object
     }
 
+    /// Of an image that has more layers than it must, none of those that it must have is wrong.
+    fn compare_layers(&self, part: Part, found: usize, object: &mut Object) {
+        if matches!(part, Part::Image) && object.status == Status::Ok && found > self.layers {
+            let side = |layers: usize| Some(format!("{layers} layers"));
+            let (expected, found) = (side(self.layers), side(found));
+            object.blame(Status::DigestMismatch, expected, found, "has more layers");
+        }
+    }
+
     fn check_export(
+        &self,
         exported: &Result<Option<Exported>, Error>,
         part: Part,
         expected: Option<Digest>,
@@ -125,6 +138,7 @@ impl Checker<'_> {
                     Part::Layer(index) => image.layers.get(index).copied(),
                 };
                 compare(expected, found, object);
+                self.compare_layers(part, image.layers.len(), object);
             }
         }
     }

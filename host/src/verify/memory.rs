@@ -29,10 +29,10 @@ pub struct Memory {
 struct Remote {
     sizes: HashMap<Digest, Option<u64>>,
     manifests: HashMap<String, Option<Manifest>>,
-    /// What an engine says of its image.
-    image: Option<Option<Seen>>,
-    /// What an engine's image is, read and hashed.
-    export: Option<Option<Exported>>,
+    /// What an engine says of its image, or why it does not.
+    image: Option<Result<Option<Seen>>>,
+    /// What an engine's image is, read and hashed, or why it cannot be read.
+    export: Option<Result<Option<Exported>>>,
 }
 
 impl Memory {
@@ -98,23 +98,23 @@ impl Memory {
 
     /// What an engine has said of its image.
     #[must_use]
-    pub fn recall_image(&self) -> Option<Option<Seen>> {
+    pub fn recall_image(&self) -> Option<Result<Option<Seen>>> {
         self.remote().image.clone()
     }
 
-    /// Remember what an engine says of its image.
-    pub fn remember_image(&self, image: Option<Seen>) {
+    /// Remember what an engine says of its image; a failure too, which has had its time.
+    pub fn remember_image(&self, image: Result<Option<Seen>>) {
         self.remote().image = Some(image);
     }
 
     /// What an engine's image was found to be.
     #[must_use]
-    pub fn recall_export(&self) -> Option<Option<Exported>> {
+    pub fn recall_export(&self) -> Option<Result<Option<Exported>>> {
         self.remote().export.clone()
     }
 
-    /// Remember what an engine's image is.
-    pub fn remember_export(&self, exported: Option<Exported>) {
+    /// Remember what an engine's image is; a failure too, since it took a whole export to see it.
+    pub fn remember_export(&self, exported: Result<Option<Exported>>) {
         self.remote().export = Some(exported);
     }
 

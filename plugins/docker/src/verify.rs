@@ -45,19 +45,25 @@ fn compare(
     layers: &[String],
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
+    let is_layer = |expectation: &&Expectation| matches!(expectation.place, Place::ImageLayer(_));
+    let expected = expectations.iter().filter(is_layer).count();
     for expectation in expectations {
         let (subject, found) = match &expectation.place {
-            Place::Image(name) => match config {
-                Some(config) => (name.clone(), Some(config)),
-                None => continue,
-            },
+            // Where nothing is known of the config, nothing is wrong with it.
+            Place::Image(name) => (name.clone(), config.or(expectation.digest.as_ref())),
             Place::ImageLayer(layer) => {
                 let subject = format!("{} layer {}", layer.image, u64::from(layer.index) + 1);
                 (subject, layers.get(layer.index as usize))
             }
             _ => continue,
         };
-        if found != expectation.digest.as_ref() {
+        let is_image = matches!(expectation.place, Place::Image(_));
+        if is_image && layers.len() > expected {
+            let side = |layers: usize| Some(format!("{layers} layers"));
+            let (expected, found) = (side(expected), side(layers.len()));
+            let problem = Problem::DigestMismatch;
+            findings.push(finding(&subject, problem, expected, found, "has more layers"));
+        } else if found != expectation.digest.as_ref() {
             let (expected, found) = (expectation.digest.clone(), found.cloned());
             let problem = match found {
                 Some(_) => Problem::DigestMismatch,

@@ -4,6 +4,7 @@
 //! compared take turns, so that a slow minute of the machine hits all of them; each round starts
 //! with another one. Nothing here is a test: the figures are for reading.
 
+mod docker;
 mod floor;
 mod image;
 mod machine;
@@ -27,13 +28,14 @@ use self::table::{Table, mib};
 pub const HELP: &str = "\
 cargo xtask bench [OPTION]... measure the release build against its peers, and print tables
     --runs N        runs of each, of which the median counts (5)
-    --only A,B      some of: pull, push, verify, boundary, memory, start, floor
+    --only A,B      some of: pull, push, docker, verify, boundary, memory, start, floor
     --folder DIR    write the images there (the target folder)
     --binary FILE   measure this instead of building
     --python FILE   Python occystrap (installed from PyPI under the target folder)
 ";
 
-const SECTIONS: [&str; 7] = ["pull", "push", "verify", "boundary", "memory", "start", "floor"];
+const SECTIONS: [&str; 8] =
+    ["pull", "push", "docker", "verify", "boundary", "memory", "start", "floor"];
 
 /// Start-up takes milliseconds, of which a few are chance.
 const START_RUNS: usize = 21;
@@ -112,7 +114,7 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
         .filter(|_| skopeo.is_some())
         .map(|program| Registry::start(&program, &home.join("registry")))
         .transpose()?;
-    let python = if options.wants("pull") || options.wants("push") {
+    let python = if ["pull", "push", "docker"].iter().any(|name| options.wants(name)) {
         peers::python(options.python.as_deref(), &home)
             .map_err(|cause| println!("missing: Python occystrap: {cause:#}"))
             .ok()
@@ -133,6 +135,7 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
         match *section {
             "pull" => pulled = bench.pull()?,
             "push" => bench.push()?,
+            "docker" => bench.docker()?,
             "verify" => bench.verify()?,
             "boundary" => bench.boundary()?,
             "memory" => bench.memory()?,

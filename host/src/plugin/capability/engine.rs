@@ -29,12 +29,10 @@ impl HostEngine for State {
         let named = self.granted_image(&reference)?;
         let memory = self.memory.clone();
         let found = match memory.recall_image() {
-            Some(known) => Ok(known),
+            Some(known) => known,
             None => self.request()?.and_then(|()| named.inspect()),
         };
-        if let Ok(image) = &found {
-            memory.remember_image(image.clone());
-        }
+        memory.remember_image(found.clone());
         Ok(match found {
             Ok(image) => Ok(image.map(|image| ImageInfo {
                 id: image.id.to_string(),
@@ -53,12 +51,10 @@ impl HostEngine for State {
         let named = self.granted_image(&reference)?;
         let memory = self.memory.clone();
         let found = match memory.recall_export() {
-            Some(known) => Ok(known),
+            Some(known) => known,
             None => self.request()?.and_then(|()| named.export()),
         };
-        if let Ok(exported) = &found {
-            memory.remember_export(exported.clone());
-        }
+        memory.remember_export(found.clone());
         Ok(match found {
             Ok(exported) => Ok(exported.map(|exported| ImageDigests {
                 config: exported.config.to_string(),

@@ -1,0 +1,132 @@
+//! Out of a Docker engine and into it: the engine does the work, and what is compared is what its
+//! client takes of the processor and of memory.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::measure::{self, Program, Samples};
+use super::table::{Table, mib};
+use super::{Bench, REAL, image, machine, present};
+
+/// Debian's dockerd, for as long as a benchmark runs. Stopped when this is dropped.
+struct Dockerd {
+    keeper: Child,
+    folder: PathBuf,
+}
+
+/// Runs the daemon until its own input ends, which is also when this process was killed; then takes
+/// away what it has stored.
+const KEEPER: &str = r#"
+trap '' INT TERM HUP
+folder=$1; shift
+"$@" >"$folder/log" 2>&1 </dev/null &
+cat
+kill $!; wait $!
+rm -rf --one-file-system "$folder"
+"#;
+
+impl Dockerd {
+    fn start(program: &Path, folder: &Path) -> Result<Self> {
+        let folder = image::fresh(folder)?;
+        let place = folder.display();
+        let keeper = Command::new("sh")
+            .args(["-c", KEEPER, "sh"])
+            .arg(&folder)
+            .arg(program)
+            .args(["--iptables=false", "--ip6tables=false", "--bridge=none"])
+            .arg("--storage-driver=vfs")
+            .args([format!("--data-root={place}/data"), format!("--exec-root={place}/exec")])
+            .args([format!("--pidfile={place}/pid"), format!("--host=unix://{place}/sock")])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()?;
+        let mut engine = Self { keeper, folder };
+        let until = Instant::now() + Duration::from_secs(60);
+        while std::os::unix::net::UnixStream::connect(engine.socket()).is_err() {
+            if Instant::now() > until || engine.keeper.try_wait()?.is_some() {
+                let log = std::fs::read_to_string(engine.folder.join("log")).unwrap_or_default();
+                bail!("dockerd does not start:\n{log}");
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(engine)
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.join("sock")
+    }
+
+    fn uri(&self, name: &str) -> String {
+        format!("docker://{name}?socket={}", self.socket().display())
+    }
+}
+
+impl Drop for Dockerd {
+    fn drop(&mut self) {
+        // The keeper ends with its input.
+        drop(self.keeper.stdin.take());
+        let _ = self.keeper.wait();
+    }
+}
+
+impl Bench {
+    /// Who may not run dockerd, or has none, does without.
+    pub(super) fn docker(&self) -> Result<()> {
+        let Some(program) = present("dockerd", "apt-get install docker.io") else { return Ok(()) };
+        let archive = image::real(&self.home)?;
+        let engine = Dockerd::start(&program, &self.out.join("dockerd"))?;
+        let tar = format!("tar://{}", archive.display());
+        let out = |folder: &Path| format!("dir://{}", folder.join("image").display());
+        self.process(&tar, &engine.uri(REAL)).run().context("filling dockerd")?;
+
+        let mut table = Table::new(&["", "seconds", "CPU seconds", "of Python's", "peak MiB"]);
+        let python = self.python.as_ref();
+        for way in ["docker to dir", "tar to docker"] {
+            let run = |program: &Path, round: usize| {
+                let fresh = self.fresh()?;
+                let name = format!("bench/loaded:{round}");
+                let (source, destination) = match way {
+                    "docker to dir" => (engine.uri(REAL), out(&fresh)),
+                    _ => (tar.clone(), engine.uri(&name)),
+                };
+                machine::settle();
+                measure::warm()?;
+                let client = Program::new(program, &self.log);
+                // Python's own check takes the first letters of a path in the archive for an ID,
+                // and fails.
+                let blind = way == "tar to docker" && program != self.ours.as_path();
+                let client = if blind { client.arg("--no-verify") } else { client };
+                client.args(["process", &source, &destination]).run()
+            };
+            let (mut ours, mut theirs) = (Samples::default(), Samples::default());
+            for round in 0..self.runs {
+                ours.push(run(&self.ours, round)?);
+                if let Some(python) = python {
+                    theirs.push(run(python, round)?);
+                }
+            }
+            let mut row = |name: &str, samples: &Samples| {
+                let share = samples.cpu().median / theirs.cpu().median;
+                table.row(vec![
+                    format!("{way}: {name}"),
+                    format!("{:.2}", samples.wall().median),
+                    format!("{:.2}", samples.cpu().median),
+                    if share.is_finite() { format!("{share:.2}") } else { "-".to_owned() },
+                    mib(samples.peak()),
+                ]);
+            };
+            row("occystrap", &ours);
+            if python.is_some() {
+                row(
+                    if way == "tar to docker" { "Python, unverified" } else { "Python occystrap" },
+                    &theirs,
+                );
+            }
+        }
+        println!("\nA Docker engine (vfs), median of {}:\n\n{table}", self.runs);
+        Ok(())
+    }
+}
