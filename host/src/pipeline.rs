@@ -7,7 +7,7 @@
 mod family;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
@@ -27,6 +27,7 @@ use crate::receipt::{Bundle, Handed, ImageIdentity, Receipt, Role};
 use crate::registry::{Client, Reference};
 use crate::report::{ImageReport, Run};
 use crate::uri::Uri;
+use crate::verify::derive::Found;
 use crate::verify::{self, Level, Verification, derive, layout, published};
 
 /// What `occystrap process` was asked to do.
@@ -216,6 +217,11 @@ pub fn verify_subject(subject: &Subject, level: Level, context: &Context) -> Run
 }
 
 fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageReport>> {
+    let started = Instant::now();
+    let reports = |display: &str, found: Vec<Found>| {
+        let report = |found| ImageReport::found(display, found).finish(started.elapsed(), context);
+        found.into_iter().map(report).collect()
+    };
     match subject {
         Subject::Receipts(receipts, target) => {
             let mut reports = Vec::with_capacity(receipts.len());
@@ -231,26 +237,26 @@ fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageR
         }
         Subject::Directory(path, display) => {
             let found = derive::directory(path, level, &context.cancel)?;
-            Ok(found.into_iter().map(|found| ImageReport::found(display, found)).collect())
+            Ok(reports(display, found))
         }
         Subject::Tar(path, display) => {
             let found = derive::tar(path, level, context)?;
-            Ok(found.into_iter().map(|found| ImageReport::found(display, found)).collect())
+            Ok(reports(display, found))
         }
         Subject::Layout(path, tag, display) => {
             let found = layout::images(path, tag.as_deref(), level, context)?;
-            Ok(found.into_iter().map(|found| ImageReport::found(display, found)).collect())
+            Ok(reports(display, found))
         }
         Subject::Registry(reference, client, display) => {
             let repository = client.repository(reference, context.counters.clone())?;
             let remote = Remote::new(repository, context);
             let found = published::images(&remote, reference, level, context)?;
-            Ok(found.into_iter().map(|found| ImageReport::found(display, found)).collect())
+            Ok(reports(display, found))
         }
         Subject::Engine(image, engine, display) => {
             let named = Named::new(engine.clone(), image.clone(), context);
             let found = verify::engine::held(&named, level)?;
-            Ok(found.into_iter().map(|found| ImageReport::found(display, found)).collect())
+            Ok(reports(display, found))
         }
     }
 }
@@ -264,7 +270,9 @@ pub fn subject(
 ) -> Result<Subject> {
     // `dir:PATH` is a URI as well; any other word without `://` is a file.
     let short = |uri: &Uri| matches!(uri.scheme.as_str(), "dir" | "tar");
-    if !text.contains("://") && !Uri::parse(text).is_ok_and(|uri| short(&uri)) {
+    // A login without a scheme must not be shown as the name of a file that is not there.
+    let login = text.contains('@') && text.contains(':') && !Path::new(text).exists();
+    if !text.contains("://") && !login && !Uri::parse(text).is_ok_and(|uri| short(&uri)) {
         let receipts = Bundle::read(text.as_ref())?;
         let Some(receipt) = receipts.first() else {
             return Err(Error::source(format!("'{text}' holds no receipt")));

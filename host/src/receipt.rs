@@ -4,6 +4,7 @@
 pub mod accept;
 pub mod bundle;
 pub mod handed;
+pub mod listed;
 pub mod step;
 
 use std::path::Path;

@@ -286,6 +286,11 @@ impl Run {
             for object in problems() {
                 write_problem(to, &image.name(), object)?;
             }
+            // Where one thing could not be looked at, the next could not for the same reason.
+            let unchecked = problems().find(|object| !object.status.is_bad());
+            if let Some(hint) = unchecked.and_then(|object| object.hint.as_ref()) {
+                writeln!(to, "hint: {hint}")?;
+            }
             // One command mends them all.
             if let Some(command) = problems().find_map(|object| object.repair.as_ref()) {
                 writeln!(to, "hint: mend it with: {command}")?;

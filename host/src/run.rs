@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::image::Platform;
 use crate::input::Source;
+use crate::manual;
 use crate::output::Target;
 use crate::pipeline;
 use crate::plugin::description::parse_boolean;
@@ -71,7 +72,7 @@ pub fn run(
             Ok(0)
         }
         Command::Man => {
-            clap_mangen::Man::new(Cli::command()).render(out).map_err(printed)?;
+            manual::write(Cli::command(), out).map_err(printed)?;
             Ok(0)
         }
         Command::Plugin { .. } | Command::Check(_) | Command::Info(_) | Command::Search(_) => {

@@ -40,6 +40,9 @@ impl Uri {
             "directory" => "dir".to_owned(),
             other => other.to_owned(),
         };
+        if matches!(scheme.as_str(), "docker" | "registry") {
+            refuse_login(&scheme, rest)?;
+        }
         let (credentials, rest) = match scheme.as_str() {
             // An engine is asked for `name:tag@sha256:...`, and for no login.
             "docker" => (None, rest),
@@ -108,6 +111,24 @@ fn split_credentials(rest: &str) -> (Option<(String, String)>, &str) {
         }
         None => (None, rest),
     }
+}
+
+/// A login where none is taken, or one that is not to be told from the path. What is an error here
+/// would be shown in another.
+fn refuse_login(scheme: &str, rest: &str) -> Result<()> {
+    let rest = if scheme == "docker" { rest } else { split_credentials(rest).1 };
+    // Of a digest there is one, at the end.
+    let is_login = |(before, after): &(&str, &str)| {
+        before.contains(':') && (after.contains(['@', '/']) || !after.contains(':'))
+    };
+    if rest.split_once('@').filter(is_login).is_none() {
+        return Ok(());
+    }
+    Err(match scheme {
+        "docker" => Error::usage("'docker://' takes no login"),
+        _ => Error::usage(format!("the login in a '{scheme}://' URI cannot be read"))
+            .hint("write '/' as %2F and '@' as %40 in it, or use --username and --password"),
+    })
 }
 
 fn has_login(rest: &str) -> bool {

@@ -69,12 +69,23 @@ pub fn verify(
     match said {
         Ok(findings) => union(&mut objects, findings, name, &grant),
         Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+        // Where the host could not look either, or saw the same, it has said so already.
+        Err(error) if objects.iter().any(|object| same(object, &error)) => {}
         Err(error) => objects.push(Object::of_plugin(grant.whole(), &error)),
     }
     for object in objects.iter_mut().filter(|object| object.status.is_bad()) {
         object.repair = repair.map(str::to_owned);
     }
     Ok(Verification { level, objects })
+}
+
+/// Whether a finding of the host says what an error of the plugin's session says.
+fn same(object: &Object, error: &Error) -> bool {
+    match object.status {
+        Status::Ok => false,
+        Status::Unchecked => is_unconfirmed(error),
+        _ => error.sides().is_some() && error.to_string().contains(&object.message),
+    }
 }
 
 /// Put what the plugin found beside what the host found.

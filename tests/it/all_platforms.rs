@@ -401,7 +401,7 @@ fn with_hostile(behaviour: &str, more: &[&str]) -> (Sandbox, Ran) {
 fn manifests_that_do_not_list_what_was_written() {
     for (behaviour, said) in [
         ("manifest-none", "leaves out the manifest"),
-        ("manifest-empty", "names 'manifest', a manifest that lists something else"),
+        ("manifest-empty", "names 'manifest', a manifest that cannot be read"),
         ("manifest-swapped", "names 'manifest', a manifest that lists something else"),
     ] {
         let (sandbox, ran) = with_hostile(behaviour, &[]);

@@ -42,7 +42,7 @@ fn up_to_date(home: &str, lock: &str, folder: impl Fn(&str) -> String, workspace
 #[test]
 fn components_are_up_to_date() {
     up_to_date("host/plugins", "plugins.lock", |name| format!("plugins/{name}"), "plugins");
-    up_to_date("tests/hostile", "hostile.lock", |_| "plugins/hostile".into(), "plugins");
+    up_to_date("tests/hostile", "hostile.lock", |name| format!("plugins/{name}"), "plugins");
 }
 
 #[test]

@@ -8,8 +8,10 @@ use serde_json::json;
 
 use crate::registry_client::{User, descriptor, pull, run};
 use crate::registry_push::{WHOLE, file};
-use crate::support::image::noise;
-use crate::support::real::{PASSWORD, RealRegistry, USER, skopeo};
+use crate::support::cli::Sandbox;
+use crate::support::image::{Pack, TestImage, noise};
+use crate::support::real::{PASSWORD, RealRegistry, USER, hello, skopeo};
+use crate::support::shape;
 
 /// Repositories of one client, who knows the password.
 struct Pusher {
@@ -158,4 +160,113 @@ fn a_blob_that_was_collected_is_not_there() {
     assert_eq!(run(to.stat_blob(what.digest)).unwrap(), Some(what.size));
     std::fs::remove_file(registry.blob_file(what.digest)).unwrap();
     assert_eq!(run(to.stat_blob(what.digest)).unwrap(), None);
+}
+
+/// Through the binary: two images, one whose bytes stay as they are and one that is compressed; read
+/// back by skopeo, which knows nothing of us.
+fn process(registry: &RealRegistry) {
+    let sandbox = Sandbox::new();
+    let image = TestImage::new("team/app:1");
+    shape::oci(&[&image], Pack::Gzip).write(&sandbox.path("oci.tar"));
+    let user = ["--insecure", "--username", USER, "--password", PASSWORD];
+    let credentials = format!("--creds={USER}:{PASSWORD}");
+    for (source, name) in [
+        (sandbox.uri("tar", "oci.tar"), "binary/kept:1"),
+        (format!("tar://{}", hello().display()), "binary/compressed:1"),
+    ] {
+        let receipt = sandbox.path("receipt").display().to_string();
+        let more = ["--verify=full", "-O", "json", "--receipt", &receipt];
+        let said = sandbox.process(&source, &registry.uri(name), &[&user[..], &more].concat());
+        said.exits(0);
+        let json = said.json();
+        assert_eq!(json["images"][0]["status"], "verified");
+        let objects = json["images"][0]["verification"]["objects"].as_array().unwrap();
+        let of = |kind: &'static str| objects.iter().filter(move |one| one["kind"] == kind);
+        let manifest = of("manifest").next().unwrap()["digest"].as_str().unwrap().to_owned();
+        assert!(std::fs::read_to_string(&receipt).unwrap().contains(&manifest));
+
+        let remote = format!("docker://{}/{name}", registry.host());
+        let raw = skopeo(&["inspect", "--raw", "--tls-verify=false", &credentials, &remote]);
+        assert_eq!(Digest::of(&raw).to_string(), manifest, "{name}");
+        if name.contains("kept") {
+            assert_eq!(String::from_utf8(raw).unwrap(), shape::oci_manifest(&image, Pack::Gzip));
+        }
+        // skopeo compares every blob with the manifest, and the config with what is in the layers.
+        let copy = sandbox.path(&name.replace(['/', ':'], "-"));
+        let local = format!("docker-archive:{}:{name}", copy.display());
+        let credentials = format!("--src-creds={USER}:{PASSWORD}");
+        skopeo(&["copy", "-q", "--src-tls-verify=false", &credentials, &remote, &local]);
+        let back = sandbox.uri("dir", "back");
+        sandbox.process(&format!("tar://{}", copy.display()), &back, &["--verify=full"]).verified();
+        let folder = sandbox.path(&format!("{}-blobs", name.replace(['/', ':'], "-")));
+        let blobs = format!("dir:{}", folder.display());
+        skopeo(&["copy", "-q", "--src-tls-verify=false", &credentials, &remote, &blobs]);
+        for layer in of("layer") {
+            let digest: Digest = layer["digest"].as_str().unwrap().parse().unwrap();
+            let bytes = std::fs::read(folder.join(digest.hex())).unwrap();
+            assert_eq!(Digest::of(&bytes), digest, "{name}");
+        }
+
+        // Later, from the receipt and by name; and a second time, when all is there.
+        for subject in [&receipt, &registry.uri(name)] {
+            sandbox.run(&[&["verify", subject], &user[..]].concat()).verified();
+        }
+        sandbox.process(&source, &registry.uri(name), &user).verified();
+
+        // A blob that was collected: docker-registry still knows its size.
+        let config = of("config").next().unwrap()["digest"].as_str().unwrap().parse().unwrap();
+        let file = registry.blob_file(config);
+        let bytes = std::fs::read(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        for level in [&["--fast"][..], &[]] {
+            let said = sandbox.run(&[&["verify", &receipt], &user[..], level].concat());
+            said.exits(1).says(": missing: ").says("hint: mend it with: occystrap process ");
+        }
+        std::fs::write(&file, bytes).unwrap();
+        assert!(!said.stderr.contains(PASSWORD));
+    }
+    // From one repository to another: mounted, and the digest stays.
+    let (from, to) = (registry.uri("binary/kept:1"), registry.uri("binary/mounted:2"));
+    sandbox.process(&from, &to, &[&user[..], &["--verify=full", "-j", "2"]].concat()).verified();
+    let remote = format!("docker://{}/binary/mounted:2", registry.host());
+    let raw = skopeo(&["inspect", "--raw", "--tls-verify=false", &credentials, &remote]);
+    assert_eq!(String::from_utf8(raw).unwrap(), shape::oci_manifest(&image, Pack::Gzip));
+    let parts = format!("{}?chunk_size=100k", registry.uri("parts/app:1"));
+    let source = sandbox.uri("tar", "oci.tar");
+    sandbox.process(&source, &parts, &[&user[..], &["--verify=full"]].concat()).verified();
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_whole_image_to_one_that_is_open() {
+    let Some(registry) = RealRegistry::start("a_whole_image_to_one_that_is_open") else { return };
+    process(&registry);
+}
+
+#[test]
+fn a_whole_image_to_one_behind_a_password() {
+    let test = "a_whole_image_to_one_behind_a_password";
+    let Some(registry) = RealRegistry::with_password(test) else { return };
+    process(&registry);
+}
+
+#[test]
+fn a_whole_image_to_one_behind_tokens() {
+    let test = "a_whole_image_to_one_behind_tokens";
+    let Some(registry) = RealRegistry::with_tokens(test) else { return };
+    process(&registry);
+}
+
+#[test]
+fn a_registry_that_ends_after_the_push() {
+    let test = "a_registry_that_ends_after_the_push";
+    let Some(mut registry) = RealRegistry::start(test) else { return };
+    let sandbox = Sandbox::new();
+    let receipt = sandbox.path("receipt").display().to_string();
+    let source = format!("tar://{}", hello().display());
+    let options = ["--insecure", "--no-verify", "--receipt", &receipt];
+    sandbox.process(&source, &registry.uri("app:1"), &options).exits(0).says("not verified");
+    registry.kill();
+    let said = sandbox.run(&["verify", &receipt, "--insecure", "--retries", "1"]);
+    said.exits(3).says("unchecked: cannot connect to").says("0/1 verified, 1 UNCONFIRMED");
 }

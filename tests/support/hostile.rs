@@ -9,7 +9,12 @@ use super::shape;
 
 /// The prebuilt component; `cargo xtask plugins` makes it.
 pub fn component() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/hostile/hostile.wasm")
+    named("hostile")
+}
+
+/// One of them.
+pub fn named(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/hostile/{name}.wasm"))
 }
 
 /// Its bytes, with another behaviour of `describe`.

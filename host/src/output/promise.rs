@@ -31,8 +31,9 @@ pub struct Promise {
 
 impl Promise {
     fn keep(self, file: &Unnamed, at: u64) -> Result<Moved> {
-        let moved = move_layer(&self.taken, self.stored, file, at, &self.context)?;
+        let moved = move_layer(&self.taken, self.stored, file, at, &self.context);
         self.taken.progress.finish();
+        let moved = moved?;
         if moved.size == self.size {
             return Ok(moved);
         }
@@ -71,7 +72,13 @@ pub fn keep_all(promises: Vec<(u64, Promise)>, file: &Unnamed) -> Result<Vec<(u6
         work();
     });
     match failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        Some(error) => Err(error),
+        Some(error) => {
+            // There may be a second try, with bars of its own.
+            while let Some((_, promise)) = next() {
+                promise.taken.progress.finish();
+            }
+            Err(error)
+        }
         None => Ok(done.into_inner().unwrap_or_else(PoisonError::into_inner)),
     }
 }

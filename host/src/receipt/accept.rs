@@ -1,10 +1,7 @@
 //! Believing a plugin's receipt, as far as the host's journal goes.
 
-use serde::Deserialize;
-
-use super::{Expectation, Handed, Place, Role, Step};
+use super::{Expectation, Handed, Place, Role, Step, listed};
 use crate::error::Result;
-use crate::image::Digest;
 use crate::output::{Journal, Pending};
 use crate::plugin::bindings::writer;
 use crate::plugin::description::Description;
@@ -120,8 +117,9 @@ pub fn accept(
         )
     };
     // Without a manifest of that name nothing has appeared.
-    let mut wanted = pending.tag().into_iter().chain(journal.references());
-    if let Some(reference) = wanted.find(|reference| !named(reference)) {
+    if let Some(reference) =
+        pending.tag().into_iter().chain(journal.references()).find(|one| !named(one))
+    {
         return refuse("leaves out", &format!("the manifest '{reference}'"));
     }
     let manifests = expectations.iter().filter(|one| one.role == Role::Manifest);
@@ -146,48 +144,23 @@ pub fn accept(
         {
             return refuse(&format!("names '{subject}',"), "another manifest than the source's");
         }
-        let bytes = match (&expectation.place, expectation.role) {
-            (Place::Manifest { reference }, _) => {
-                journal.manifest(reference).map(|manifest| manifest.bytes.clone())
-            }
+        let manifest = match (&expectation.place, expectation.role) {
+            (Place::Manifest { reference }, _) => journal.manifest(reference).cloned(),
             (Place::File { path }, Role::Manifest) if who.oci_manifests => {
-                pending.written(path, LARGEST_MANIFEST)
+                pending.written(path, LARGEST_MANIFEST).map(listed::of_file)
             }
             _ => continue,
         };
         // What an index lists has been looked at.
         let of_image = handed.image().is_some();
-        if !bytes.is_some_and(|bytes| !of_image || fits(&bytes, &expectations)) {
-            return refuse(&format!("names '{subject}',"), "a manifest that lists something else");
+        let lists = manifest.as_ref().ok_or("a manifest that was not written");
+        let check =
+            |manifest| if of_image { listed::check(manifest, &expectations) } else { Ok(()) };
+        if let Err(why) = lists.and_then(check) {
+            return refuse(&format!("names '{subject}',"), why);
         }
     }
     Ok((expectations, raw.state))
-}
-
-/// Whether a manifest lists exactly the config and the layers of the receipt, in order.
-fn fits(manifest: &[u8], expectations: &[Expectation]) -> bool {
-    #[derive(Deserialize)]
-    struct Listed {
-        config: Blob,
-        layers: Vec<Blob>,
-    }
-    #[derive(Deserialize)]
-    struct Blob {
-        digest: Digest,
-        size: u64,
-    }
-    let Ok(listed) = serde_json::from_slice::<Listed>(manifest) else { return false };
-    let named = |role: Role, blob: &Blob| {
-        expectations.iter().any(|expectation| {
-            expectation.role == role
-                && expectation.digest == Some(blob.digest)
-                && expectation.size == Some(blob.size)
-        })
-    };
-    let layers = expectations.iter().filter(|one| matches!(one.role, Role::Layer(_))).count();
-    named(Role::Config, &listed.config)
-        && listed.layers.len() == layers
-        && (0..).zip(&listed.layers).all(|(index, layer)| named(Role::Layer(index), layer))
 }
 
 fn from_guest(raw: writer::Expectation) -> Result<Expectation> {

@@ -108,8 +108,9 @@ impl Repository {
         session.pass(wire, reference, scope).await
     }
 
-    /// After a pass was refused: gets a new one as the answer asks.
-    pub(super) async fn renew(&self, refused: &Pass, answer: &Answer) -> Result<()> {
+    /// After a pass was refused: gets a new one as the answer asks. Whether that settles the
+    /// matter is told as [`Session::renew`] does.
+    pub(super) async fn renew(&self, refused: &Pass, answer: &Answer) -> Result<bool> {
         let Inner { reference, scope, session, wire, .. } = &*self.0;
         session.renew(refused, &challenges(answer.headers()), wire, reference, scope).await
     }
@@ -244,8 +245,7 @@ impl Repository {
                     return Err(self.refusal_elsewhere(&answer));
                 }
                 StatusCode::UNAUTHORIZED if !renewed => {
-                    self.renew(&pass, &answer).await?;
-                    renewed = true;
+                    renewed = self.renew(&pass, &answer).await?;
                 }
                 _ => return Ok(answer),
             }

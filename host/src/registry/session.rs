@@ -66,8 +66,10 @@ impl Session {
         Ok(Pass { header, generation: state.generation })
     }
 
-    /// After a pass was refused: gets a new one as the registry asks. Errors
-    /// ([`Kind::Auth`]) when that is not possible.
+    /// After a pass was refused: gets a new one as the registry asks. `true` when it was got for
+    /// this request in the place of a refused one: should it be refused as well, no other will be
+    /// better. What another request got may have ended by now, and who sent nothing was not
+    /// refused. Errors ([`Kind::Auth`]) when there is none to be had.
     pub(super) async fn renew(
         &self,
         refused: &Pass,
@@ -75,10 +77,10 @@ impl Session {
         wire: &Wire,
         of: &Reference,
         scope: &str,
-    ) -> Result<()> {
+    ) -> Result<bool> {
         let mut state = self.state.lock().await;
         if state.generation != refused.generation {
-            return Ok(());
+            return Ok(false);
         }
         // Registries that offer both take the password for a token, and the token is narrower.
         let scheme = |name: &str| challenges.iter().find(|one| one.scheme == name);
@@ -86,7 +88,7 @@ impl Session {
             return Err(unknown(challenges, &of.host));
         };
         state.renew(wire, challenge, of, scope).await?;
-        Ok(())
+        Ok(refused.header.is_some())
     }
 
     /// The error for a registry that is not satisfied with what it got.

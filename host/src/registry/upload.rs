@@ -197,8 +197,7 @@ impl Upload<'_> {
                 }
                 StatusCode::UNAUTHORIZED if !renewed => {
                     tracing::debug!("the token ended in the middle of an upload");
-                    repository.renew(&pass, &sent.answer).await?;
-                    renewed = true;
+                    renewed = repository.renew(&pass, &sent.answer).await?;
                 }
                 _ => return Ok(sent),
             }

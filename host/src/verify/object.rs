@@ -71,6 +71,9 @@ pub struct Object {
     pub message: String,
     /// The command that mends it.
     pub repair: Option<String>,
+    /// What the user can do to have it looked at.
+    #[serde(skip)]
+    pub hint: Option<String>,
 }
 
 impl Object {
@@ -88,6 +91,7 @@ impl Object {
             found: None,
             message: String::new(),
             repair: None,
+            hint: None,
         }
     }
 
@@ -137,11 +141,22 @@ impl Object {
             Kind::NotFound => Status::Missing,
             _ => status,
         };
-        let (expected, found) = match error.sides() {
-            Some((expected, found)) => (Some(expected.to_owned()), Some(found.to_owned())),
-            None => (None, None),
-        };
-        self.blame(status, expected, found, &error.to_string());
+        let text = error.to_string();
+        // The place and both sides have their own place in a finding.
+        let mut message = text.as_str();
+        if let Some(rest) = message.strip_prefix(&format!("{}: ", self.location)) {
+            message = rest;
+        }
+        let sides = error.sides().map(|(expected, found)| (expected.to_owned(), found.to_owned()));
+        if let Some((expected, found)) = &sides
+            && let Some(rest) =
+                message.strip_suffix(&format!(": expected {expected}, found {found}"))
+        {
+            message = rest;
+        }
+        let (expected, found) = sides.unzip();
+        self.blame(status, expected, found, message);
+        self.hint = error.hint_text().map(str::to_owned);
     }
 
     /// A plugin says that something is wrong which the host has not seen.

@@ -23,7 +23,7 @@ struct Set {
     lock: &'static str,
 }
 
-/// The binary's own, and the one that its tests are attacked with.
+/// The binary's own, and those that its tests are attacked with.
 const SETS: [Set; 2] = [
     Set {
         crates: &[
@@ -36,7 +36,11 @@ const SETS: [Set; 2] = [
         home: "host/plugins",
         lock: "plugins.lock",
     },
-    Set { crates: &[("hostile", "plugins/hostile")], home: "tests/hostile", lock: "hostile.lock" },
+    Set {
+        crates: &[("hostile", "plugins/hostile"), ("hostile-registry", "plugins/hostile-registry")],
+        home: "tests/hostile",
+        lock: "hostile.lock",
+    },
 ];
 
 /// Build all and write them where they are kept.

@@ -59,11 +59,13 @@ impl Host for Editor<'_> {
             return Ok(Err(ErrorCode::AccessDenied));
         };
         if !push.allows(&reference, digest) {
-            let rule = format!("it pushed a manifest as '{reference}', which you did not name");
+            let name = short(&reference);
+            let rule = format!("it pushed a manifest as '{name}', which you did not name");
             return Err(state.violation(rule));
         }
         if !is_manifest_type(&media_type) {
-            let rule = format!("it pushed a manifest of the media type '{media_type}'");
+            let name = short(&media_type);
+            let rule = format!("it pushed a manifest of the media type '{name}'");
             return Err(state.violation(rule));
         }
         if push.held() >= limits::MANIFESTS {
@@ -73,6 +75,16 @@ impl Host for Editor<'_> {
         journal.record_manifest(reference.clone(), manifest.clone());
         push.hold(reference, manifest);
         Ok(Ok(digest.to_string()))
+    }
+}
+
+/// A plugin's name for something, in a message.
+fn short(name: &str) -> String {
+    /// As long as a tag may be.
+    const LONGEST: usize = 128;
+    match name.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", &name[..end]),
+        None => name.to_owned(),
     }
 }
 
