@@ -1,5 +1,8 @@
 //! `--all-platforms`: an index and everything that it lists, byte for byte.
 
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
 use occystrap::image::Digest;
 use serde_json::{Value, json};
 
@@ -398,7 +401,7 @@ fn with_hostile(behaviour: &str, more: &[&str]) -> (Sandbox, Ran) {
 fn manifests_that_do_not_list_what_was_written() {
     for (behaviour, said) in [
         ("manifest-none", "leaves out the manifest"),
-        ("manifest-empty", "names 'manifest', a manifest that lists something else"),
+        ("manifest-empty", "names 'manifest', a manifest that cannot be read"),
         ("manifest-swapped", "names 'manifest', a manifest that lists something else"),
     ] {
         let (sandbox, ran) = with_hostile(behaviour, &[]);
@@ -422,4 +425,27 @@ fn what_an_index_lists_is_kept_byte_for_byte() {
     }
     let (_, ran) = with_hostile("manifest-none", &["--all-platforms"]);
     ran.exits(1).says("leaves out the manifest");
+}
+
+#[test]
+fn a_signal_leaves_nothing_that_has_the_name() {
+    let (registry, sandbox) = (Registry::start(), Sandbox::new());
+    let source = Multi::build().push(&registry);
+    let motd = Pack::Gzip.pack(&tar(&[("etc/motd", b"linux/arm64/v8")]));
+    let part = format!("/blobs/{}", Digest::of(&motd));
+    registry.fault("GET", &part, Fault::HangAfter(10), usize::MAX);
+    let to = sandbox.uri("oci-layout", "out");
+    let mut command = sandbox.command(&["process", &source, &to, "--all-platforms"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while registry.requests_of("GET", &part).is_empty() {
+        assert!(Instant::now() < deadline, "the layer is not asked for");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    let ran = Ran::ended(child.wait_with_output().unwrap());
+    ran.exits(130).says("(linux/arm64/v8): not moved").says("(index): not moved");
+    assert!(!sandbox.path("out/index.json").exists());
+    sandbox.assert_clean();
 }

@@ -56,7 +56,7 @@ impl HostileSession {
             "manifest-listed" if self.listed => kept + " ",
             "manifest-listed" => kept,
             "manifest-empty" => "{}".to_owned(),
-            "manifest-swapped" => kept.replacen("\"layers\":[{", "\"layers\":[{},{", 1),
+            "manifest-swapped" => kept.replacen("\"layers\":[", "\"layers\":[{\"digest\":\"sha256:0000000000000000000000000000000000000000000000000000000000000000\",\"size\":1},", 1),
             _ => return Ok(()),
         };
         let sink = storage_edit::create_file(&self.directory, "manifest")?;
