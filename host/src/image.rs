@@ -6,6 +6,7 @@ pub mod descriptor;
 pub mod digest;
 pub mod layer;
 pub mod name;
+pub mod part;
 pub mod platform;
 
 use bytes::Bytes;
@@ -16,6 +17,7 @@ pub use descriptor::{Compression, Descriptor};
 pub use digest::{Digest, Hasher};
 pub use layer::{Content, Layer, Section};
 pub use name::ImageName;
+pub use part::Part;
 pub use platform::Platform;
 
 /// More layers than any engine can mount (overlayfs stops at 500, Docker at 127); a manifest with

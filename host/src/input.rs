@@ -8,6 +8,7 @@ pub mod member_table;
 pub mod members;
 pub mod oci_layout;
 pub mod registry;
+pub mod shelf;
 pub mod tar_headers;
 pub mod tar_index;
 
@@ -16,6 +17,7 @@ use std::path::PathBuf;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::image::{Image, ImageName, Platform};
+use crate::output::target::tagged;
 use crate::registry::{Client, Reference};
 use crate::uri::Uri;
 
@@ -33,11 +35,12 @@ enum Kind {
     Registry { reference: Reference, client: Client },
     Archive { path: PathBuf, image: Option<ImageName> },
     Directory { path: PathBuf, image: Option<ImageName> },
+    Layout { path: PathBuf, tag: Option<String>, image: Option<ImageName> },
     Docker { asked: docker::Asked, socket: Option<String> },
 }
 
 /// Schemes that 0.4.17 read, or the design names, and this version does not yet.
-const NOT_YET: [&str; 3] = ["dockerpush", "quay", "oci-layout"];
+const NOT_YET: [&str; 2] = ["dockerpush", "quay"];
 
 impl Source {
     /// Check a source URI. `client` makes the registry client where one is needed, from the
@@ -55,7 +58,7 @@ impl Source {
                 let reference = Reference::parse(&uri.rest)?;
                 Kind::Registry { reference, client: client(uri)? }
             }
-            "tar" | "dir" => {
+            "tar" | "dir" | "oci-layout" => {
                 uri.check_options("source", &["image", "os", "arch", "architecture", "variant"])?;
                 platform = platform_of(uri, platform);
                 let image = uri.option("image").map(ImageName::parse).transpose();
@@ -64,10 +67,13 @@ impl Source {
                     return Err(Error::usage(format!("'{}://' needs a path", uri.scheme)));
                 }
                 let path = PathBuf::from(&uri.rest);
-                if uri.scheme == "tar" {
-                    Kind::Archive { path, image }
-                } else {
-                    Kind::Directory { path, image }
+                match uri.scheme.as_str() {
+                    "tar" => Kind::Archive { path, image },
+                    "dir" => Kind::Directory { path, image },
+                    _ => {
+                        let (path, tag) = tagged(&uri.rest);
+                        Kind::Layout { path, tag, image }
+                    }
                 }
             }
             "docker" => {
@@ -77,11 +83,11 @@ impl Source {
             }
             scheme if NOT_YET.contains(&scheme) => {
                 return Err(Error::usage(format!("source '{scheme}://' is not yet supported"))
-                    .hint("this version reads registry://, docker://, tar:// and dir://"));
+                    .hint("this version reads registry://, docker://, tar://, dir:// and oci-layout://"));
             }
             scheme => {
                 return Err(Error::usage(format!("unknown source '{scheme}://'"))
-                    .hint("sources are registry://, docker://, tar:// and dir://"));
+                    .hint("sources are registry://, docker://, tar://, dir:// and oci-layout://"));
             }
         };
         Ok(Self { display: uri.display(), kind, platform })
@@ -91,8 +97,7 @@ impl Source {
     pub fn open(&self, context: &Context) -> Result<Vec<Image>> {
         match &self.kind {
             Kind::Registry { reference, client } => {
-                let fetch = registry::open(reference, client, &self.platform, context);
-                context.runtime.block_on(fetch).map(|image| vec![image])
+                registry::open(reference, client, &self.platform, context).map(|image| vec![image])
             }
             Kind::Docker { asked, socket } => {
                 docker::open(asked, socket.as_deref(), context).map(|image| vec![image])
@@ -103,6 +108,10 @@ impl Source {
             }
             Kind::Directory { path, image } => {
                 let images = directory::open(path)?;
+                choose(images, image.as_ref(), &self.display)
+            }
+            Kind::Layout { path, tag, image } => {
+                let images = oci_layout::open(path, tag.as_deref(), &self.platform)?;
                 choose(images, image.as_ref(), &self.display)
             }
         }

@@ -4,6 +4,7 @@
 //! source -> images -> (write -> receipt -> verify -> report), each -> run
 //! ```
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -13,11 +14,11 @@ use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::docker::Engine;
 use crate::error::{Error, Result};
-use crate::image::{Image, ImageName};
+use crate::image::{Image, ImageName, Part};
 use crate::input::{self, Source};
 use crate::output::engine::Named;
 use crate::output::remote::Remote;
-use crate::output::target::{ENGINE_OPTIONS, REPOSITORY_OPTIONS, image_name};
+use crate::output::target::{ENGINE_OPTIONS, REPOSITORY_OPTIONS, image_name, tagged};
 use crate::output::{self, Target, Written};
 use crate::plugin::Catalog;
 use crate::receipt::{Receipt, Role};
@@ -25,7 +26,7 @@ use crate::registry::{Client, Reference};
 use crate::report::{ImageReport, Run};
 use crate::uri::Uri;
 use crate::verify::derive::Found;
-use crate::verify::{self, Level, Verification, derive, published};
+use crate::verify::{self, Level, Verification, derive, layout, published};
 
 /// What `occystrap process` was asked to do.
 pub struct Process {
@@ -58,9 +59,6 @@ pub fn process(request: &Process, context: &Context) -> Run {
             return Run::new(vec![report], started.elapsed());
         }
     };
-    // A directory that is missing is made, and unmade, once for all images: one that fails must not
-    // take it away under the others. What is wrong with it each image finds and says for itself.
-    let _made = request.target.stage(context);
     let reports = in_parallel(&images, request.image_parallel, |image| {
         process_image(request, image, context)
     });
@@ -70,7 +68,8 @@ pub fn process(request: &Process, context: &Context) -> Run {
 fn process_image(request: &Process, image: &Image, context: &Context) -> ImageReport {
     let started = Instant::now();
     let (source, target) = (&request.source.display, &request.target);
-    let mut report = ImageReport::started(source, &target.display, &image.name);
+    let mut report = ImageReport::started(source, &target.display, &image.name)
+        .about(Part::Whole, Some(&image.platform.to_string()));
     tracing::info!(
         "{}: {}, {} layers, to {}",
         image.name,
@@ -127,6 +126,12 @@ fn check_fit(request: &Process, images: Vec<Image>) -> Result<Vec<Image>> {
             false => choose,
         }));
     }
+    if let Some((first, second, tag)) = collision(target, &images) {
+        let display = &target.display;
+        let message = format!("'{first}' and '{second}' would both be '{tag}' in '{display}'");
+        return Err(Error::usage(message)
+            .hint(format!("choose one with ?image=NAME on the source: {names}")));
+    }
     if request.receipt.is_some() {
         return Err(Error::usage(format!(
             "the source holds {} images, a receipt is about one",
@@ -137,6 +142,22 @@ fn check_fit(request: &Process, images: Vec<Image>) -> Result<Vec<Image>> {
     Ok(images)
 }
 
+/// Two images that would get the same tag in a directory where nothing but the tag tells them
+/// apart.
+fn collision<'a>(
+    target: &Target,
+    images: &'a [Image],
+) -> Option<(&'a ImageName, &'a ImageName, &'a str)> {
+    if !target.knows_tags_only() {
+        return None;
+    }
+    let mut known: BTreeMap<&str, &ImageName> = BTreeMap::new();
+    images.iter().find_map(|image| {
+        let tag = image.name.tag_or_latest();
+        known.insert(tag, &image.name).map(|first| (first, &image.name, tag))
+    })
+}
+
 /// What `occystrap verify` was asked to look at.
 pub enum Subject {
     /// A receipt, and where what it promises must be.
@@ -145,6 +166,8 @@ pub enum Subject {
     Directory(PathBuf, String),
     /// An archive without a receipt.
     Tar(PathBuf, String),
+    /// An OCI image layout without a receipt, or a tag in it.
+    Layout(PathBuf, Option<String>, String),
     /// An image at a registry without a receipt.
     Registry(Reference, Client, String),
     /// An image in an engine without a receipt.
@@ -159,6 +182,7 @@ pub fn verify_subject(subject: &Subject, level: Level, context: &Context) -> Run
             Subject::Receipt(receipt, _) => &receipt.destination,
             Subject::Directory(_, display)
             | Subject::Tar(_, display)
+            | Subject::Layout(_, _, display)
             | Subject::Registry(_, _, display)
             | Subject::Engine(_, _, display) => display,
         };
@@ -189,6 +213,10 @@ fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageR
         }
         Subject::Tar(path, display) => {
             let found = derive::tar(path, level, context)?;
+            Ok(reports(display, found))
+        }
+        Subject::Layout(path, tag, display) => {
+            let found = layout::images(path, tag.as_deref(), level, context)?;
             Ok(reports(display, found))
         }
         Subject::Registry(reference, client, display) => {
@@ -241,6 +269,11 @@ pub fn subject(
             uri.check_options("target", &[])?;
             Ok(Subject::Tar(path, display))
         }
+        "oci-layout" => {
+            uri.check_options("target", &["compression"])?;
+            let (path, tag) = tagged(&uri.rest);
+            Ok(Subject::Layout(path, tag, display))
+        }
         "registry" => {
             // What an output took says nothing about what is there.
             let known = [&REPOSITORY_OPTIONS[..], &["compression", "chunk_size"]].concat();
@@ -253,7 +286,7 @@ pub fn subject(
             Ok(Subject::Engine(image_name(&uri.rest)?, engine, display))
         }
         scheme => Err(Error::usage(format!("verifying '{scheme}://' is not yet supported"))
-            .hint("this version verifies dir://, tar://, registry://, docker:// and receipts")),
+            .hint("this version verifies dir://, tar://, oci-layout://, registry://, docker:// and receipts")),
     }
 }
 

@@ -3,12 +3,14 @@
 
 pub mod accept;
 pub mod listed;
+pub mod step;
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 pub use accept::accept;
+pub use step::Step;
 
 use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
@@ -110,7 +112,7 @@ pub enum Place {
         /// Relative to the destination.
         path: String,
         /// Outermost first.
-        keys: Vec<String>,
+        steps: Vec<Step>,
         /// The string.
         value: String,
     },
@@ -192,8 +194,9 @@ impl Receipt {
                 Place::Part { path, member, offset } => {
                     writer::Place::Part(writer::Part { path, member, offset })
                 }
-                Place::Entry { path, keys, value } => {
-                    writer::Place::Entry(writer::Entry { path, keys, value })
+                Place::Entry { path, steps, value } => {
+                    let steps = steps.into_iter().map(Step::into_guest).collect();
+                    writer::Place::Entry(writer::Entry { path, steps, value })
                 }
                 Place::Blob { digest } => writer::Place::Blob(digest.to_string()),
                 Place::Manifest { reference } => writer::Place::Manifest(reference),

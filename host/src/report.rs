@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::error::{Error, Kind};
-use crate::image::ImageName;
+use crate::image::{ImageName, Part};
 use crate::pipeline::landed_bytes;
 use crate::receipt::{Receipt, Role};
 use crate::verify::derive::Found;
@@ -39,6 +39,9 @@ pub struct ImageReport {
     destination: String,
     image: String,
     tag: String,
+    /// Such as `linux/arm64/v8`, where it is known.
+    platform: Option<String>,
+    kind: &'static str,
     /// What became of it.
     pub status: Status,
     layers: usize,
@@ -50,6 +53,8 @@ pub struct ImageReport {
     #[serde(serialize_with = "serialize_error")]
     pub error: Option<Error>,
     verification: Option<Verification>,
+    #[serde(skip)]
+    part: Part,
     #[serde(skip)]
     note: Option<String>,
 }
@@ -63,6 +68,9 @@ impl ImageReport {
             destination: destination.to_owned(),
             image: name.repository.clone(),
             tag: name.tag.clone().unwrap_or_default(),
+            platform: None,
+            kind: "image",
+            part: Part::Whole,
             status: Status::Error,
             layers: 0,
             bytes: 0,
@@ -102,10 +110,20 @@ impl ImageReport {
     /// An image that was found without a receipt.
     #[must_use]
     pub fn found(destination: &str, found: Found) -> Self {
-        let mut report = Self::started(destination, destination, &found.name);
+        let mut report = Self::started(destination, destination, &found.name)
+            .about(found.part, found.platform.as_deref());
         (report.layers, report.bytes) = (found.layers, found.bytes);
         report.judge(Some(found.verification));
         report
+    }
+
+    /// Which part of an image it is, and what that is for.
+    #[must_use]
+    pub fn about(mut self, part: Part, platform: Option<&str>) -> Self {
+        self.kind = if part.is_index() { "index" } else { "image" };
+        self.platform = platform.map(str::to_owned);
+        self.part = part;
+        self
     }
 
     /// It was written, and maybe verified.
@@ -139,8 +157,8 @@ impl ImageReport {
     fn name(&self) -> String {
         match (self.image.as_str(), self.tag.as_str()) {
             ("", _) => self.source.clone(),
-            (image, "") => image.to_owned(),
-            (image, tag) => format!("{image}:{tag}"),
+            (image, "") => format!("{image}{}", self.part),
+            (image, tag) => format!("{image}:{tag}{}", self.part),
         }
     }
 }

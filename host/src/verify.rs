@@ -7,10 +7,12 @@
 pub mod check;
 pub mod derive;
 pub mod engine;
+pub mod layout;
 pub mod memory;
 pub mod object;
 pub mod published;
 pub mod registry;
+pub mod tree;
 
 pub use object::{Object, Outcome, Status, Verification};
 

@@ -29,10 +29,16 @@ fn layer(plain: &[u8], stored: &[u8]) -> Layer {
     Layer::in_file(section, Digest::of(plain), digest, how, "layer 1 of 1".to_owned())
 }
 
+fn open(layer: &Layer, cancel: &Cancel) -> Stored {
+    match &layer.content {
+        Content::File(section) => Stored::file(layer, section, cancel),
+        Content::Registry(_) => unreachable!(),
+    }
+}
+
 fn encode(layer: &Layer, how: Compression, cancel: &Cancel) -> Result<(Vec<u8>, Moved), Error> {
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let file = tempfile::tempfile().unwrap();
-    let stored = Stored::open(layer, runtime.handle(), cancel);
+    let stored = open(layer, cancel);
     let moved = encoded(layer, stored, &file, OFFSET, how, 2)?;
     let mut bytes = vec![0; moved.size as usize];
     file.read_exact_at(&mut bytes, OFFSET).unwrap();
@@ -117,9 +123,8 @@ fn damage_is_found_and_blamed_on_the_source() {
 fn a_full_disk_and_a_wish_to_stop_end_it() {
     let layer = layer(&plain(), &plain());
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for how in [Compression::Gzip, Compression::Zstd] {
-        let stored = Stored::open(&layer, runtime.handle(), &Cancel::default());
+        let stored = open(&layer, &Cancel::default());
         let error = encoded(&layer, stored, &full, 0, how, 2).unwrap_err();
         assert_eq!(error.kind(), Kind::Destination);
         assert!(error.to_string().contains("no space left on device"), "{error}");

@@ -59,7 +59,7 @@ pub struct Feed {
     state: Mutex<State>,
     arrived: Condvar,
     room: Notify,
-    turns: Option<Arc<Turns>>,
+    turns: Arc<Turns>,
 }
 
 #[derive(Default)]
@@ -85,9 +85,9 @@ impl State {
 }
 
 impl Feed {
-    /// A feed that is read at once, or, with `turns`, when its turn has come.
+    /// A feed that is read when its turn has come.
     #[must_use]
-    pub fn new(turns: Option<Arc<Turns>>) -> Arc<Self> {
+    pub fn new(turns: Arc<Turns>) -> Arc<Self> {
         Arc::new(Self {
             state: Mutex::default(),
             arrived: Condvar::new(),
@@ -130,10 +130,8 @@ impl Feed {
                     self.arrived.notify_all();
                     return Ok(true);
                 }
-                if let Some(turns) = &self.turns
-                    && (spilling || (!state.reading && turns.starved()))
-                {
-                    spill(&mut state, &piece, turns)?;
+                if spilling || (!state.reading && self.turns.starved()) {
+                    spill(&mut state, &piece, &self.turns)?;
                     drop(state);
                     self.arrived.notify_all();
                     return Ok(true);
@@ -170,9 +168,7 @@ impl Feed {
             let began = Instant::now();
             let waited = self.arrived.wait_timeout(state, PATIENCE);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
-            if let Some(turns) = &self.turns {
-                turns.waited.fetch_add(began.elapsed().as_micros() as u64, Ordering::Relaxed);
-            }
+            self.turns.waited.fetch_add(began.elapsed().as_micros() as u64, Ordering::Relaxed);
         }
     }
 }

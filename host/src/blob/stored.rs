@@ -5,13 +5,12 @@
 
 use std::io::{self, BufRead, Read};
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
 
-use super::feed::{Feed, FeedReader};
+use super::feed::FeedReader;
 use super::into_io;
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind};
-use crate::image::{Compression, Content, Descriptor, Digest, Hasher, Layer, Section};
+use crate::image::{Compression, Descriptor, Digest, Hasher, Layer, Section};
 use crate::progress::LayerProgress;
 
 /// How much of a file is read at once. Larger reads gain nothing measurable.
@@ -33,22 +32,11 @@ enum Source {
 }
 
 impl Stored {
-    /// Start to read a layer. A download starts at once, on `runtime`.
+    /// Read a layer from the section of a file that holds it.
     #[must_use]
-    pub fn open(layer: &Layer, runtime: &tokio::runtime::Handle, cancel: &Cancel) -> Self {
-        let place = layer.place.clone();
-        match &layer.content {
-            Content::File(section) => {
-                let promised = layer.digest.map(|digest| (digest, Hasher::default()));
-                Self { promised, ..Self::section(section.clone(), place, cancel) }
-            }
-            Content::Registry(repository) => {
-                let feed = Feed::new(None);
-                let (filling, download) = (Arc::clone(&feed), repository.blob(&descriptor(layer)));
-                runtime.spawn(async move { filling.fill(download).await });
-                Self::fed(FeedReader::new(feed), place, cancel)
-            }
-        }
+    pub fn file(layer: &Layer, section: &Section, cancel: &Cancel) -> Self {
+        let promised = layer.digest.map(|digest| (digest, Hasher::default()));
+        Self { promised, ..Self::section(section.clone(), layer.place.clone(), cancel) }
     }
 
     /// Read part of a file that nobody promised a digest for.

@@ -15,6 +15,16 @@ pub struct Platform {
 }
 
 impl Platform {
+    /// What an entry of an index says that it is for.
+    #[must_use]
+    pub fn promised(raw: &oci_spec::image::Platform) -> Self {
+        Self {
+            os: raw.os().to_string(),
+            architecture: raw.architecture().to_string(),
+            variant: raw.variant().clone().filter(|variant| !variant.is_empty()),
+        }
+    }
+
     /// How well this platform answers a request; `None` when it does not. A request without a
     /// variant takes any, the architecture's usual one first: arm64 is v8 and arm is v7 unless
     /// somebody says otherwise (containerd's `platforms` package normalises the same way).

@@ -23,7 +23,7 @@ pub fn open(path: &Path, platform: &Platform, context: &Context) -> Result<Vec<I
         return Ok(images.collect::<Result<Vec<_>>>()?.concat());
     }
     if index.contains(oci_layout::INDEX) {
-        return oci_layout::images(&index, platform);
+        return oci_layout::images(&index, None, platform);
     }
     let error =
         Error::source(format!("{}: holds neither manifest.json nor index.json", index.place()));

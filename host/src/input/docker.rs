@@ -93,7 +93,7 @@ fn image(spool: &Spool, name: &ImageName, found: &Inspected) -> Result<Image> {
         let read = |entry| docker_save::image(spool, &entry, name.clone());
         entries.into_iter().map(read).collect()
     } else if spool.contains(oci_layout::INDEX) {
-        let images = oci_layout::images(spool, &found.platform)?;
+        let images = oci_layout::images(spool, None, &found.platform)?;
         images.into_iter().map(|image| Ok(Image { name: name.clone(), ..image })).collect()
     } else {
         vec![Err(Error::source(format!("{place}: the export holds no manifest.json")))]

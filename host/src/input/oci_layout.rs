@@ -1,157 +1,172 @@
-//! An OCI image layout (image specification, "Image Layout") inside a tar: `index.json` and
-//! `blobs/`.
+//! An OCI image layout (image specification, "Image Layout"), as a directory or inside a tar:
+//! `index.json` and `blobs/`.
 
-use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
+use std::path::Path;
 
+use bytes::Bytes;
+use oci_spec::image::Descriptor as OciDescriptor;
+
+use super::directory::Directory;
 use super::members::{Members, compression};
 use super::registry::select;
-use crate::error::{Error, Result};
-use crate::image::{Digest, Image, ImageName, Layer, Platform, config};
+use super::shelf::{self, Shelf, narrow, parse_index};
+use crate::error::{Error, Kind, Result};
+use crate::image::{Descriptor, Digest, Image, ImageName, Layer, Platform};
 use crate::registry::Manifest;
 use crate::registry::manifest::LARGEST_MANIFEST;
 
 /// Where the images are listed.
 pub const INDEX: &str = "index.json";
 
+/// OCI image specification, "Annotations": the tag of an image, or its whole name.
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+
 /// What names an image in an index: buildkit writes the full name, others a tag.
-const NAME_KEYS: [&str; 2] = ["io.containerd.image.name", "org.opencontainers.image.ref.name"];
+const NAME_KEYS: [&str; 2] = ["io.containerd.image.name", REF_NAME];
 
-/// An index of indexes is a multi-platform image; deeper is an attack.
-const DEEPEST: usize = 3;
+/// 20,000 images with long names are half of this.
+const LARGEST_INDEX: u64 = 16 * 1024 * 1024;
 
-/// All images of a layout. Entries of one name for several platforms are one image: the one for
-/// the platform that was asked for.
-pub fn images(members: &dyn Members, platform: &Platform) -> Result<Vec<Image>> {
-    let place = members.place();
-    let bytes = members.read(INDEX, LARGEST_MANIFEST as u64)?;
-    let bytes = bytes.ok_or_else(|| Error::source(format!("{place}: holds no {INDEX}")))?;
-    let index = parse_index(&bytes, place)?;
-    let mut groups: Vec<(ImageName, Vec<Descriptor>)> = Vec::new();
-    for descriptor in index.manifests() {
-        let name = name(descriptor);
-        match groups.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, group)) => group.push(descriptor.clone()),
-            None => groups.push((name, vec![descriptor.clone()])),
-        }
-    }
-    if groups.is_empty() {
-        return Err(Error::source(format!("{place}: {INDEX} lists no image")));
-    }
-    (groups.into_iter())
+/// More names help nobody to choose.
+const MOST_NAMES: usize = 20;
+
+/// All images of a layout, or those of one tag. Entries of one name for several platforms are one
+/// image: the one for the platform that was asked for.
+pub fn images(members: &dyn Members, tag: Option<&str>, platform: &Platform) -> Result<Vec<Image>> {
+    let shelf = Layout(members);
+    let named = groups(entries(members, tag)?);
+    (named.into_iter())
         .map(|(name, group)| {
-            let chosen = choose(&group, platform, place)?;
-            image(members, chosen, name, platform, DEEPEST)
+            let chosen = choose(&group, platform, members.place())?;
+            let root = shelf.manifest(&Descriptor::promised(chosen, members.place())?)?;
+            let manifest = narrow(&shelf, root, platform, choose)?;
+            shelf::image(&shelf, &manifest, name)
         })
         .collect()
 }
 
-/// The entry for a platform. Where an archive holds just one, that is meant, whatever it is for.
+/// All images of a directory, or those of one tag.
+pub fn open(path: &Path, tag: Option<&str>, platform: &Platform) -> Result<Vec<Image>> {
+    images(&Directory::open(path)?, tag, platform)
+}
+
+/// What `index.json` lists, or lists under a tag. Errors when that is nothing.
+pub fn entries(members: &dyn Members, tag: Option<&str>) -> Result<Vec<OciDescriptor>> {
+    let place = members.place();
+    let bytes = members.read(INDEX, LARGEST_INDEX)?.ok_or_else(|| {
+        Error::source(format!("{place}: holds no {INDEX}"))
+            .hint("is it an OCI image layout? 'skopeo copy ... oci:PATH:TAG' writes one")
+    })?;
+    let mut entries = parse_index(&bytes, place)?.manifests().clone();
+    if entries.is_empty() {
+        return Err(Error::source(format!("{place}: {INDEX} lists no image")));
+    }
+    let Some(tag) = tag else { return Ok(entries) };
+    let mut names: Vec<String> = entries.iter().map(|entry| name(entry).to_string()).collect();
+    entries.retain(|entry| ref_name(entry) == Some(tag) || name(entry).tag.as_deref() == Some(tag));
+    if entries.is_empty() {
+        names.truncate(MOST_NAMES);
+        let message = format!("{place}: holds no image of the tag '{tag}'");
+        let hint = format!("it holds: {}", names.join(", "));
+        return Err(Error::new(Kind::NotFound, message).hint(hint));
+    }
+    Ok(entries)
+}
+
+/// Entries by name. Of those without a name and without a platform, each is an image of its own.
+fn groups(entries: Vec<OciDescriptor>) -> Vec<(ImageName, Vec<OciDescriptor>)> {
+    let mut groups: Vec<(ImageName, Vec<OciDescriptor>)> = Vec::new();
+    for entry in entries {
+        let name = name(&entry);
+        let alone = name.tag.is_none() && entry.platform().is_none();
+        match groups.iter_mut().find(|(known, _)| *known == name && !alone) {
+            Some((_, group)) => group.push(entry),
+            None => groups.push((name, vec![entry])),
+        }
+    }
+    groups
+}
+
+/// The entry for a platform. Where there is just one, that is meant, whatever it is for.
 fn choose<'a>(
-    entries: &'a [Descriptor],
+    entries: &'a [OciDescriptor],
     platform: &Platform,
     place: &str,
-) -> Result<&'a Descriptor> {
+) -> Result<&'a OciDescriptor> {
     match entries {
         [only] => Ok(only),
         _ => select(entries, platform, place),
     }
 }
 
-fn image(
-    members: &dyn Members,
-    descriptor: &Descriptor,
-    name: ImageName,
-    platform: &Platform,
-    depth: usize,
-) -> Result<Image> {
-    let place = members.place();
-    let bytes = blob(members, descriptor, "manifest", LARGEST_MANIFEST as u64)?;
-    let is_index = matches!(descriptor.media_type(), MediaType::ImageIndex)
-        || descriptor.media_type().to_string().ends_with("manifest.list.v2+json");
-    if is_index {
-        if depth == 0 {
-            return Err(Error::source(format!("{place}: its indexes are nested too deeply")));
-        }
-        let index = parse_index(&bytes, place)?;
-        let chosen = choose(index.manifests(), platform, place)?;
-        return image(members, chosen, name, platform, depth - 1);
-    }
-    let manifest = serde_json::from_slice::<ImageManifest>(&bytes).map_err(|cause| {
-        Error::source(format!("{place}: the manifest {} is not one: {cause}", descriptor.digest()))
+/// A manifest or index, its bytes compared with what was promised. Errors ([`Kind::NotFound`])
+/// when it is not there.
+pub fn manifest(members: &dyn Members, what: &Descriptor) -> Result<Manifest> {
+    let (place, path) = (members.place(), path(what.digest));
+    let bytes = members.read(&path, LARGEST_MANIFEST as u64)?.ok_or_else(|| {
+        let message = format!("{place}: lists the manifest '{path}', which is not there");
+        Error::new(Kind::NotFound, message)
+            .hint("the archive or directory is incomplete; save it again")
     })?;
-    let config_bytes = blob(members, manifest.config(), "config", config::LARGEST_CONFIG)?;
-    let parsed = config::parse(&config_bytes, place)?;
-    let stored = manifest.layers();
-    if stored.len() != parsed.diff_ids.len() {
+    let found = Digest::of(&bytes);
+    if found != what.digest {
         return Err(Error::mismatch(
-            format!("{place}: number of layers in the manifest"),
-            format!("{} (the config's diff-ids)", parsed.diff_ids.len()),
-            stored.len(),
+            format!("{place}: digest of the manifest"),
+            what.digest,
+            found,
         ));
     }
-    let layers =
-        stored.iter().zip(&parsed.diff_ids).enumerate().map(|(index, (stored, diff_id))| {
-            let path = path(stored, place)?;
-            let section = members.require(&path, "layer")?;
-            let place =
-                format!("{place}: layer {} of {} ('{path}')", index + 1, manifest.layers().len());
-            if section.size != stored.size() {
-                return Err(Error::mismatch(
-                    format!("{place}: size in bytes"),
-                    stored.size(),
-                    section.size,
-                ));
-            }
-            let digest = digest(stored, &place)?;
-            let compression = compression(&section, &place)?;
-            Ok(Layer::in_file(section, *diff_id, Some(digest), compression, place))
-        });
-    Ok(Image {
-        name,
-        platform: parsed.platform,
-        id: Digest::of(&config_bytes),
-        layers: layers.collect::<Result<_>>()?,
-        config: config_bytes,
-        manifest: Some(Manifest {
-            digest: Digest::of(&bytes),
-            media_type: descriptor.media_type().to_string(),
-            bytes,
-        }),
-        config_note: None,
-    })
+    Manifest::kept(what, bytes, place)
 }
 
-/// A small blob, checked against its descriptor.
-fn blob(
-    members: &dyn Members,
-    descriptor: &Descriptor,
-    what: &str,
-    limit: u64,
-) -> Result<bytes::Bytes> {
-    let place = members.place();
-    let bytes = members.require_bytes(&path(descriptor, place)?, what, limit)?;
-    let (expected, found) = (digest(descriptor, place)?, Digest::of(&bytes));
-    if expected != found {
-        return Err(Error::mismatch(format!("{place}: digest of the {what}"), expected, found));
+/// Images of archives and directories.
+struct Layout<'a>(&'a dyn Members);
+
+impl Shelf for Layout<'_> {
+    fn place(&self) -> &str {
+        self.0.place()
     }
-    Ok(bytes)
+
+    fn manifest(&self, what: &Descriptor) -> Result<Manifest> {
+        manifest(self.0, what)
+    }
+
+    fn blob(&self, what: &Descriptor, called: &str, limit: u64) -> Result<Bytes> {
+        let place = self.place();
+        let bytes = self.0.require_bytes(&path(what.digest), called, limit)?;
+        let found = Digest::of(&bytes);
+        if found != what.digest {
+            let what_of = format!("{place}: digest of the {called}");
+            return Err(Error::mismatch(what_of, what.digest, found));
+        }
+        Ok(bytes)
+    }
+
+    fn layer(&self, what: Descriptor, diff_id: Digest, called: &str) -> Result<Layer> {
+        let path = path(what.digest);
+        let section = self.0.require(&path, "layer")?;
+        let place = format!("{}: {called} ('{path}')", self.place());
+        if section.size != what.size {
+            let what_of = format!("{place}: size in bytes");
+            return Err(Error::mismatch(what_of, what.size, section.size));
+        }
+        let compression = compression(&section, &place)?;
+        Ok(Layer::in_file(section, diff_id, Some(what.digest), compression, place))
+    }
 }
 
-fn path(descriptor: &Descriptor, place: &str) -> Result<String> {
-    Ok(format!("blobs/sha256/{}", digest(descriptor, place)?.hex()))
+fn path(digest: Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
 }
 
-fn digest(descriptor: &Descriptor, place: &str) -> Result<Digest> {
-    descriptor.digest().to_string().parse().map_err(|error: Error| error.within(place))
+fn ref_name(entry: &OciDescriptor) -> Option<&str> {
+    entry.annotations().as_ref()?.get(REF_NAME).map(String::as_str)
 }
 
-fn parse_index(bytes: &[u8], place: &str) -> Result<ImageIndex> {
-    serde_json::from_slice(bytes)
-        .map_err(|cause| Error::source(format!("{place}: an image index is not one: {cause}")))
-}
-
-fn name(descriptor: &Descriptor) -> ImageName {
-    let annotations = descriptor.annotations().as_ref();
+/// What an entry is called.
+#[must_use]
+pub fn name(entry: &OciDescriptor) -> ImageName {
+    let annotations = entry.annotations().as_ref();
     let named = NAME_KEYS.iter().find_map(|key| annotations?.get(*key));
     let unnamed = ImageName { repository: "unknown".to_owned(), tag: None };
     match named {

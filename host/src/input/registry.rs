@@ -1,41 +1,73 @@
 //! `registry://`: an image by tag or digest, for one platform.
 
-use oci_spec::image::{Descriptor as OciDescriptor, ImageIndex, ImageManifest};
+use bytes::Bytes;
+use oci_spec::image::Descriptor as OciDescriptor;
 
+use super::shelf::{self, Shelf, narrow};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::image::{Content, Descriptor, Digest, Image, Layer, MOST_LAYERS, Platform, config};
+use crate::image::{Content, Descriptor, Digest, Image, Layer, Platform};
 use crate::registry::{Client, Manifest, Reference, Repository};
 
-/// An index of indexes is legal; deeper is an attack.
-const DEEPEST: usize = 3;
-
 /// Fetch manifest and config of an image.
-pub async fn open(
+pub fn open(
     reference: &Reference,
     client: &Client,
     platform: &Platform,
     context: &Context,
 ) -> Result<Image> {
-    let repository = client.repository(reference, context.counters.clone())?;
-    let place = repository.place();
-    let mut manifest = repository.manifest(&reference.target()).await?;
-    let mut depth = DEEPEST;
-    while manifest.is_index() {
-        if depth == 0 {
-            return Err(Error::source(format!("{place}: its indexes are nested too deeply")));
-        }
-        depth -= 1;
-        let chosen = choose(&manifest, platform, &place)?;
-        manifest = repository.manifest(&chosen).await?;
-    }
-    image(&repository, &manifest, reference, &place).await
+    let shelf = Published::open(reference, client, context)?;
+    let manifest = narrow(&shelf, shelf.root(reference)?, platform, select)?;
+    shelf::image(&shelf, &manifest, reference.name())
 }
 
-fn choose(manifest: &Manifest, platform: &Platform, place: &str) -> Result<String> {
-    let index: ImageIndex = serde_json::from_slice(&manifest.bytes)
-        .map_err(|cause| Error::source(format!("{place}: the image index is not one: {cause}")))?;
-    Ok(select(index.manifests(), platform, place)?.digest().to_string())
+/// A repository, for a thread that waits.
+pub struct Published {
+    repository: Repository,
+    place: String,
+    runtime: tokio::runtime::Handle,
+}
+
+impl Published {
+    /// A repository of this run.
+    pub fn open(reference: &Reference, client: &Client, context: &Context) -> Result<Self> {
+        let repository = client.repository(reference, context.counters.clone())?;
+        let place = repository.place();
+        Ok(Self { repository, place, runtime: context.runtime.clone() })
+    }
+
+    /// What the user named.
+    pub fn root(&self, reference: &Reference) -> Result<Manifest> {
+        self.runtime.block_on(self.repository.manifest(&reference.target()))
+    }
+}
+
+impl Shelf for Published {
+    fn place(&self) -> &str {
+        &self.place
+    }
+
+    fn manifest(&self, what: &Descriptor) -> Result<Manifest> {
+        let digest = what.digest.to_string();
+        let manifest = self.runtime.block_on(self.repository.manifest(&digest))?;
+        manifest.check_size(what.size, &format!("{}@{digest}", self.place))?;
+        Ok(manifest)
+    }
+
+    fn blob(&self, what: &Descriptor, _called: &str, limit: u64) -> Result<Bytes> {
+        self.runtime.block_on(self.repository.blob_bytes(what, limit))
+    }
+
+    fn layer(&self, what: Descriptor, diff_id: Digest, called: &str) -> Result<Layer> {
+        Ok(Layer {
+            place: format!("{}: {called} ({})", self.place, what.digest.short()),
+            diff_id,
+            digest: Some(what.digest),
+            size: what.size,
+            media_type: what.media_type,
+            content: Content::Registry(self.repository.clone()),
+        })
+    }
 }
 
 /// The entry of an index that fits a platform best. An index with one entry that names no platform
@@ -50,17 +82,9 @@ pub fn select<'a>(
     {
         return Ok(only);
     }
-    let platforms = entries.iter().filter_map(|entry| {
-        let platform = entry.platform().as_ref()?;
-        Some((
-            entry,
-            Platform {
-                os: platform.os().to_string(),
-                architecture: platform.architecture().to_string(),
-                variant: platform.variant().clone().filter(|variant| !variant.is_empty()),
-            },
-        ))
-    });
+    let platforms = entries
+        .iter()
+        .filter_map(|entry| Some((entry, Platform::promised(entry.platform().as_ref()?))));
     // Attestations stand in an index under the platform unknown/unknown.
     let platforms: Vec<_> = platforms.filter(|(_, platform)| platform.os != "unknown").collect();
     let fits =
@@ -79,65 +103,5 @@ pub fn select<'a>(
             "it is there for: {}; choose with --os, --architecture and --variant",
             there.join(", ")
         ))
-    })
-}
-
-async fn image(
-    repository: &Repository,
-    manifest: &Manifest,
-    reference: &Reference,
-    place: &str,
-) -> Result<Image> {
-    let parsed = serde_json::from_slice::<ImageManifest>(&manifest.bytes).map_err(|cause| {
-        Error::source(format!("{place}: the manifest is not one of an image: {cause}"))
-    })?;
-    if parsed.layers().len() > MOST_LAYERS {
-        let what = format!("{place}: number of layers");
-        return Err(Error::mismatch(what, format!("at most {MOST_LAYERS}"), parsed.layers().len()));
-    }
-    let stored = parsed.layers().iter().map(|layer| descriptor(layer, place));
-    let stored = stored.collect::<Result<Vec<_>>>()?;
-    let config_descriptor = descriptor(parsed.config(), place)?;
-    let bytes = repository.blob_bytes(&config_descriptor, config::LARGEST_CONFIG).await?;
-    let config = config::parse(&bytes, place)?;
-    if stored.len() != config.diff_ids.len() {
-        return Err(Error::mismatch(
-            format!("{place}: number of layers in the manifest"),
-            format!("{} (the config's diff-ids)", config.diff_ids.len()),
-            stored.len(),
-        ));
-    }
-    let count = stored.len();
-    let layers =
-        stored.into_iter().zip(config.diff_ids).enumerate().map(|(index, (stored, diff_id))| {
-            Layer {
-                diff_id,
-                digest: Some(stored.digest),
-                size: stored.size,
-                media_type: stored.media_type,
-                content: Content::Registry(repository.clone()),
-                place: format!(
-                    "{place}: layer {} of {count} ({})",
-                    index + 1,
-                    stored.digest.short()
-                ),
-            }
-        });
-    Ok(Image {
-        name: reference.name(),
-        platform: config.platform,
-        id: Digest::of(&bytes),
-        layers: layers.collect(),
-        config: bytes,
-        manifest: Some(manifest.clone()),
-        config_note: None,
-    })
-}
-
-fn descriptor(raw: &OciDescriptor, place: &str) -> Result<Descriptor> {
-    Ok(Descriptor {
-        media_type: raw.media_type().to_string(),
-        digest: raw.digest().to_string().parse().map_err(|error: Error| error.within(place))?,
-        size: raw.size(),
     })
 }

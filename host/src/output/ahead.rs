@@ -2,11 +2,12 @@
 //! decompression wait for each other.
 //!
 //! For a directory, layers are moved side by side, each to a file of its own, which a splice then
-//! takes as it is. For a single file, layers are written one after the other, and only downloads
-//! run ahead: the layer whose turn it is keeps two cores busy already. For a registry, what goes as
-//! it is stored goes straight from the source; the rest is converted one layer after the other,
-//! each on all cores, while those before it are on their way. For an engine, layers go in turn: it is what all wait
-//! for.
+//! takes as it is. For a single file, layers whose sizes are known beforehand get their places when
+//! they are spliced and are moved side by side when the file is finished. Others are written one
+//! after the other, and only downloads run ahead: the layer whose turn it is keeps two cores busy.
+//! For a registry, what goes as it is stored goes straight from the source; the rest is converted
+//! one layer after the other, each on all cores, while those before it are on their way. For an
+//! engine, which is what all wait for, layers go in turn.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -16,8 +17,12 @@ use tokio::sync::Semaphore;
 
 use super::destination::Destination;
 use super::grant::Grant;
-use super::layer_blob::{Form, LayerBlob, Ready, adopt_own, move_layer, temporary};
+use super::layer_blob::{Form, LayerBlob, Ready, move_layer, temporary};
+use super::own::adopt_own;
+use super::promise::Promise;
+use super::size_hint::SizeHints;
 use super::staging::Unnamed;
+use crate::blob::Stored;
 use crate::blob::feed::{Feed, FeedReader, Turns};
 use crate::blob::stored::descriptor;
 use crate::context::Context;
@@ -39,45 +44,56 @@ pub struct Taken {
 }
 
 /// Start to fetch, and return a blob for each layer, in order.
-pub fn start(taken: Vec<Taken>, to: &Grant, context: &Context) -> Vec<LayerBlob> {
+pub fn start(
+    taken: Vec<Taken>,
+    to: &Grant,
+    hints: &SizeHints,
+    context: &Context,
+) -> Vec<LayerBlob> {
     match to {
-        Grant::Storage(file) if file.file_name().is_some() => in_turn(taken, context),
+        Grant::Storage(file) if file.file_name().is_some() => match hints.of(&taken, context) {
+            Some(sizes) => placed(taken, &sizes, hints, context),
+            None => in_turn(taken, context),
+        },
         Grant::Storage(directory) => moved(taken, directory, context),
         Grant::Repository(_) => converted(taken, context),
         Grant::Engine(_) => in_turn(taken, context),
     }
 }
 
+/// How many layers are moved at a time: downloads run side by side as the user wants, decompression
+/// as there are cores.
+pub(super) fn workers(layers: usize, context: &Context) -> usize {
+    context.parallel.min(context.cores()).clamp(1, layers.max(1))
+}
+
 /// A layer that some worker will move.
 struct Job {
     taken: Taken,
-    feed: Option<FeedReader>,
+    stored: Stored,
     to: SyncSender<Result<Ready>>,
 }
 
 fn moved(taken: Vec<Taken>, destination: &Destination, context: &Context) -> Vec<LayerBlob> {
     let (senders, receivers): (Vec<_>, Vec<Receiver<Result<Ready>>>) =
         taken.iter().map(|_| sync_channel(1)).unzip();
-    let mut jobs: Vec<Job> = (taken.iter().cloned().zip(senders))
-        .map(|(taken, to)| Job { taken, feed: None, to })
-        .collect();
     // The largest first, so that no core is left alone with it at the end.
-    jobs.sort_by_key(|job| std::cmp::Reverse(job.taken.layer.size));
-    let feeds = feeds(jobs.iter().map(|job| &job.taken.layer), context);
-    for (job, feed) in jobs.iter_mut().zip(feeds) {
-        job.feed = feed;
-    }
-    // Downloads run side by side as the user wants; decompression as there are cores.
-    let workers = context.parallel.min(context.cores()).clamp(1, jobs.len().max(1));
-    let queue = Arc::new(Mutex::new(VecDeque::from(jobs)));
+    let mut order: Vec<(&Taken, SyncSender<_>)> = taken.iter().zip(senders).collect();
+    order.sort_by_key(|(taken, _)| std::cmp::Reverse(taken.layer.size));
+    let stored = open(order.iter().map(|(taken, _)| &taken.layer), context);
+    let jobs: VecDeque<Job> = (order.into_iter().zip(stored))
+        .map(|((taken, to), stored)| Job { taken: taken.clone(), stored, to })
+        .collect();
+    let workers = workers(jobs.len(), context);
+    let queue = Arc::new(Mutex::new(jobs));
     for _ in 0..workers {
         let (queue, destination, context) =
             (Arc::clone(&queue), destination.clone(), context.clone());
         // Not joined: when the session is given up its `Cancel` ends the loop.
         std::thread::spawn(move || {
             let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-            while let Some(Job { taken, feed, to }) = next() {
-                let _ = to.send(fetch(&taken, feed, &destination, &context));
+            while let Some(Job { taken, stored, to }) = next() {
+                let _ = to.send(fetch(&taken, stored, &destination, &context));
                 if context.cancel.check().is_err() {
                     break;
                 }
@@ -91,84 +107,111 @@ fn moved(taken: Vec<Taken>, destination: &Destination, context: &Context) -> Vec
 
 fn fetch(
     taken: &Taken,
-    feed: Option<FeedReader>,
+    stored: Stored,
     destination: &Destination,
     context: &Context,
 ) -> Result<Ready> {
-    if let Some(ready) = adopt_own(taken, destination.dir()) {
+    if let Some(ready) = adopt_own(taken, destination.anchor()) {
         return Ok(ready);
     }
-    let file = Unnamed::create(destination.dir()).map_err(|cause| {
+    let file = Unnamed::create(destination.anchor()).map_err(|cause| {
         Error::io(Kind::Destination, "create a file in", destination.folder().display(), &cause)
     })?;
-    let moved = move_layer(taken, feed, &file, 0, context)?;
+    let moved = move_layer(taken, stored, &file, 0, context)?;
     Ok((file, moved))
+}
+
+fn placed(
+    taken: Vec<Taken>,
+    sizes: &[u64],
+    hints: &SizeHints,
+    context: &Context,
+) -> Vec<LayerBlob> {
+    // One that fails ends the others, and nobody else yet.
+    let context = &Context { cancel: context.cancel.child(), ..context.clone() };
+    let mut order: Vec<(Taken, u64, usize)> = taken
+        .into_iter()
+        .zip(sizes)
+        .zip(0..)
+        .map(|((taken, size), at)| (taken, *size, at))
+        .collect();
+    order.sort_by_key(|(taken, ..)| std::cmp::Reverse(taken.layer.size));
+    let stored = open(order.iter().map(|(taken, ..)| &taken.layer), context);
+    let mut blobs: Vec<(usize, LayerBlob)> = (order.into_iter().zip(stored))
+        .map(|((taken, size, at), stored)| {
+            let (hints, context) = (hints.clone(), context.clone());
+            (at, LayerBlob::promised(Promise { taken, stored, size, hints, context }))
+        })
+        .collect();
+    blobs.sort_by_key(|(at, _)| *at);
+    blobs.into_iter().map(|(_, blob)| blob).collect()
 }
 
 fn converted(taken: Vec<Taken>, context: &Context) -> Vec<LayerBlob> {
     let direct = |taken: &Taken| taken.form == Form::Stored && taken.layer.digest.is_some();
     let converting: Vec<&Taken> = taken.iter().filter(|taken| !direct(taken)).collect();
-    let feeds = feeds(converting.iter().map(|taken| &taken.layer), context);
+    let stored = open(converting.iter().map(|taken| &taken.layer), context);
     let mut jobs = Vec::new();
     let mut ready = VecDeque::new();
-    for (taken, feed) in converting.into_iter().zip(feeds) {
+    for (taken, stored) in converting.into_iter().zip(stored) {
         let (to, from) = sync_channel(1);
-        jobs.push(Job { taken: taken.clone(), feed, to });
+        jobs.push(Job { taken: taken.clone(), stored, to });
         ready.push_back(from);
     }
     let own = context.clone();
     // Not joined: when the session is given up its `Cancel` ends the loop.
     std::thread::spawn(move || {
-        for Job { taken, feed, to } in jobs {
-            let _ = to.send(convert(&taken, feed, &own));
+        for Job { taken, stored, to } in jobs {
+            let _ = to.send(convert(&taken, stored, &own));
             if own.cancel.check().is_err() {
                 break;
             }
         }
     });
     let blob = |taken: Taken| match direct(&taken) {
-        true => LayerBlob::waiting(taken, None, context.clone()),
+        true => LayerBlob::untouched(taken, context.clone()),
         false => match ready.pop_front() {
             Some(ready) => LayerBlob::ahead(taken, ready, context.clone()),
-            None => LayerBlob::waiting(taken, None, context.clone()),
+            None => LayerBlob::untouched(taken, context.clone()),
         },
     };
     taken.into_iter().map(blob).collect()
 }
 
-fn convert(taken: &Taken, feed: Option<FeedReader>, context: &Context) -> Result<Ready> {
+fn convert(taken: &Taken, stored: Stored, context: &Context) -> Result<Ready> {
     let folder = &context.temp_dir;
     let file = temporary(folder).map_err(|cause| {
         Error::io(Kind::Destination, "create a temporary file in", folder.display(), &cause)
             .hint("choose another folder with --temp-dir")
     })?;
-    let moved = move_layer(taken, feed, &file, 0, context)?;
+    let moved = move_layer(taken, stored, &file, 0, context)?;
     Ok((file, moved))
 }
 
 fn in_turn(taken: Vec<Taken>, context: &Context) -> Vec<LayerBlob> {
-    let feeds = feeds(taken.iter().map(|taken| &taken.layer), context);
-    (taken.into_iter().zip(feeds))
-        .map(|(taken, feed)| LayerBlob::waiting(taken, feed, context.clone()))
+    let stored = open(taken.iter().map(|taken| &taken.layer), context);
+    (taken.into_iter().zip(stored))
+        .map(|(taken, stored)| LayerBlob::waiting(taken, stored, context.clone()))
         .collect()
 }
 
-/// Start the downloads of layers, in this order, some at a time. What is in a file already needs
-/// none.
-fn feeds<'a>(
-    layers: impl Iterator<Item = &'a Layer>,
-    context: &Context,
-) -> Vec<Option<FeedReader>> {
+/// Open one layer for reading.
+pub(super) fn open_one(layer: &Layer, context: &Context) -> Option<Stored> {
+    open(std::iter::once(layer), context).pop()
+}
+
+/// Open layers for reading. Those of a registry begin to be downloaded, in this order, some at a time.
+fn open<'a>(layers: impl Iterator<Item = &'a Layer>, context: &Context) -> Vec<Stored> {
     let turns = Turns::new(context.temp_dir.clone());
     let mut downloads = Vec::new();
-    let mut feeds = Vec::new();
+    let mut stored = Vec::new();
     for layer in layers {
-        feeds.push(match &layer.content {
-            Content::File(_) => None,
+        stored.push(match &layer.content {
+            Content::File(section) => Stored::file(layer, section, &context.cancel),
             Content::Registry(repository) => {
-                let feed = Feed::new(Some(Arc::clone(&turns)));
+                let feed = Feed::new(Arc::clone(&turns));
                 downloads.push((repository.blob(&descriptor(layer)), Arc::clone(&feed)));
-                Some(FeedReader::new(feed))
+                Stored::fed(FeedReader::new(feed), layer.place.clone(), &context.cancel)
             }
         });
     }
@@ -184,5 +227,5 @@ fn feeds<'a>(
             });
         }
     });
-    feeds
+    stored
 }

@@ -6,12 +6,12 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use cap_std::ambient_authority;
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
-use rustix::fs::FlockOperation;
+use rustix::fs::{Access, AtFlags, FlockOperation};
 
 use crate::error::{Error, Kind, Result};
 
@@ -21,7 +21,12 @@ const LONGEST_PATH: usize = 4096;
 /// What a plugin may touch.
 #[derive(Clone, Debug)]
 pub struct Destination {
-    directory: Arc<Dir>,
+    /// The directory itself, or the nearest above it that was there.
+    anchor: Arc<Dir>,
+    /// What was missing below the anchor; empty where nothing was.
+    below: PathBuf,
+    /// The directory, once somebody has seen it.
+    found: Arc<OnceLock<Arc<Dir>>>,
     /// As the user named it: the directory itself, or the directory of the file.
     folder: PathBuf,
     /// The one name granted, where the user named a file.
@@ -32,7 +37,49 @@ impl Destination {
     /// A directory that exists.
     pub fn directory(path: &Path) -> Result<Self> {
         let directory = open_directory(path)?;
-        Ok(Self { directory: Arc::new(directory), folder: path.to_owned(), file_name: None })
+        Ok(Self::at(directory, PathBuf::new(), path, None))
+    }
+
+    /// A directory that may be missing. It is not made here: two processes that start at once would
+    /// take it away under each other when one of them fails. Refuses what could not be made.
+    pub fn directory_to_be(path: &Path) -> Result<Self> {
+        if path.exists() && !path.is_dir() {
+            let message = format!("'{}' is a file, not a directory", path.display());
+            return Err(Error::destination(message));
+        }
+        // A link that leads nowhere is there: opening it says what is wrong.
+        let nearest = path.ancestors().find(|folder| folder.symlink_metadata().is_ok());
+        let nearest = nearest.unwrap_or(Path::new(""));
+        let below = path.strip_prefix(nearest).unwrap_or(path);
+        if below.as_os_str().is_empty() {
+            return Self::directory(path);
+        }
+        if below.components().any(|part| part == Component::ParentDir) {
+            let message =
+                format!("'{}' has '..' after a directory that is not there", path.display());
+            return Err(Error::destination(message).hint("name the directory without '..'"));
+        }
+        let nearest = if nearest == Path::new("") { Path::new(".") } else { nearest };
+        let open = || -> io::Result<Dir> {
+            let anchor = Dir::open_ambient_dir(nearest, ambient_authority())?;
+            let access = Access::WRITE_OK | Access::EXEC_OK;
+            rustix::fs::accessat(anchor.as_fd(), ".", access, AtFlags::empty())?;
+            Ok(anchor)
+        };
+        let anchor = open().map_err(|cause| {
+            Error::io(Kind::Destination, "create the directory", path.display(), &cause)
+        })?;
+        Ok(Self::at(anchor, below.to_owned(), path, None))
+    }
+
+    fn at(anchor: Dir, below: PathBuf, folder: &Path, file_name: Option<&str>) -> Self {
+        Self {
+            anchor: Arc::new(anchor),
+            below,
+            found: Arc::default(),
+            folder: folder.to_owned(),
+            file_name: file_name.map(str::to_owned),
+        }
     }
 
     /// A file, which need not exist, in a directory that does.
@@ -55,11 +102,7 @@ impl Destination {
             let hint = format!("create it first: mkdir -p '{}'", folder.display());
             if error.kind() == Kind::NotFound { error.hint(hint) } else { error }
         })?;
-        Ok(Self {
-            directory: Arc::new(directory),
-            folder: folder.to_owned(),
-            file_name: Some(name.to_owned()),
-        })
+        Ok(Self::at(directory, PathBuf::new(), folder, Some(name)))
     }
 
     /// The one name granted, where the user named a file.
@@ -68,10 +111,38 @@ impl Destination {
         self.file_name.as_deref()
     }
 
-    /// The directory, for work inside the host.
+    /// The directory, for work inside the host. *Not found* while nobody has made it.
+    pub fn dir(&self) -> io::Result<Arc<Dir>> {
+        if let Some(found) = self.found.get() {
+            return Ok(Arc::clone(found));
+        }
+        let found = match self.below.as_os_str().is_empty() {
+            true => Arc::clone(&self.anchor),
+            false => Arc::new(self.anchor.open_dir(&self.below)?),
+        };
+        Ok(Arc::clone(self.found.get_or_init(|| found)))
+    }
+
+    /// The directory, or the nearest above it that was there: a place for files without a name, in
+    /// the same file system.
     #[must_use]
-    pub fn dir(&self) -> &Arc<Dir> {
-        &self.directory
+    pub fn anchor(&self) -> &Arc<Dir> {
+        &self.anchor
+    }
+
+    /// The last folder on the way to the directory that is there now, and what is missing below it.
+    pub(super) fn nearest(&self) -> io::Result<(Arc<Dir>, PathBuf)> {
+        let mut nearest = Arc::clone(&self.anchor);
+        let mut missing = self.below.components();
+        while let Some(name) = missing.clone().next() {
+            match nearest.open_dir(name) {
+                Ok(folder) => nearest = Arc::new(folder),
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => break,
+                Err(cause) => return Err(cause),
+            }
+            missing.next();
+        }
+        Ok((nearest, missing.as_path().to_owned()))
     }
 
     /// The directory's path as the user named it.
@@ -107,23 +178,32 @@ impl Destination {
         let mut options = OpenOptions::new();
         let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW;
         options.read(true).custom_flags(flags.bits().cast_signed());
-        let file = self.directory.open_with(path, &options)?;
+        let file = self.dir()?.open_with(path, &options)?;
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
         Ok(file.into_std())
     }
 
-    /// Keep other occystrap processes from changing this directory until the returned handle is
-    /// dropped; `None` while one of them does the same. The lock is on the directory itself: it
-    /// leaves no file behind.
+    /// Keep other occystrap processes from changing this directory, or from making it, until the
+    /// returned handle is dropped; `None` while one of them does the same. The lock is on the
+    /// directory itself, or on the nearest above it that is there: it leaves no file behind.
     pub fn try_lock(&self) -> io::Result<Option<File>> {
-        let handle = self.directory.open(".")?.into_std();
-        match rustix::fs::flock(handle.as_fd(), FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(handle)),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(cause) => Err(cause.into()),
-        }
+        let (folder, missing) = self.nearest()?;
+        let Some(lock) = try_lock(&folder)? else { return Ok(None) };
+        // Made between the look and the lock: another folder is to be locked.
+        let made = self.nearest()?.1 != missing;
+        Ok(Some(lock).filter(|_| !made))
+    }
+}
+
+/// Lock a folder; `None` while somebody else has it.
+pub(super) fn try_lock(folder: &Dir) -> io::Result<Option<File>> {
+    let handle = folder.open(".")?.into_std();
+    match rustix::fs::flock(handle.as_fd(), FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(handle)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(cause) => Err(cause.into()),
     }
 }
 

@@ -1,24 +1,24 @@
 //! A layer in a plugin's hand: fetched ahead, being fetched, or not begun.
 
-use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
 use cap_std::ambient_authority;
-use cap_std::fs::{Dir, MetadataExt as _};
-use rustix::io::Errno;
+use cap_std::fs::Dir;
 
-use super::ahead::Taken;
+use super::ahead::{Taken, open_one};
 use super::destination::Destination;
 use super::engine::Loading;
+use super::own::{Copy, copy, copy_own};
+use super::promise::Promise;
 use super::sink::{FileSink, SinkError};
+use super::size_hint::SizeHints;
 use super::staging::Unnamed;
-use crate::blob::feed::FeedReader;
-use crate::blob::{Moved, Spooled, Stored, as_stored, encoded, uncompressed, write_error};
+use crate::blob::{Moved, Stored, as_stored, encoded, uncompressed, write_error};
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result, io_reason};
@@ -27,10 +27,6 @@ use crate::progress::LayerProgress;
 
 /// How often a wait for a layer looks whether the user wants to stop.
 const PATIENCE: Duration = Duration::from_millis(100);
-
-/// How much the kernel copies before it is asked whether the user wants to stop: some tenths of a
-/// second on a slow disk.
-const COPY: usize = 64 * 1024 * 1024;
 
 /// The form in which the plugin asked for a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,8 +50,12 @@ pub struct LayerBlob {
 }
 
 enum State {
+    /// Nobody reads it yet, and nothing was begun.
+    Untouched,
     /// Nobody reads it yet; its download may have begun.
-    Waiting(Option<FeedReader>),
+    Waiting(Box<Stored>),
+    /// As that, and how large it says it is.
+    Promised(Box<Stored>, u64, SizeHints),
     /// Being moved to a file, in the destination's file system where it has one.
     Ahead(Receiver<Result<Ready>>),
     /// Moved to a file.
@@ -64,11 +64,39 @@ enum State {
     Spent,
 }
 
+/// What is known of a layer that was spliced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spliced {
+    /// Bytes.
+    pub size: u64,
+    /// Of the bytes; `None` while they are only promised.
+    pub digest: Option<Digest>,
+}
+
+impl From<Moved> for Spliced {
+    fn from(moved: Moved) -> Self {
+        Self { size: moved.size, digest: Some(moved.digest) }
+    }
+}
+
 impl LayerBlob {
+    /// A layer that nobody reads unless it is asked for.
+    #[must_use]
+    pub fn untouched(taken: Taken, context: Context) -> Self {
+        Self { taken, state: State::Untouched, context }
+    }
+
     /// A layer that is read when it is asked for.
     #[must_use]
-    pub fn waiting(taken: Taken, feed: Option<FeedReader>, context: Context) -> Self {
-        Self { taken, state: State::Waiting(feed), context }
+    pub fn waiting(taken: Taken, stored: Stored, context: Context) -> Self {
+        Self { taken, state: State::Waiting(Box::new(stored)), context }
+    }
+
+    /// A layer that gets a place when it is spliced, and is read when the file is finished.
+    #[must_use]
+    pub fn promised(promise: Promise) -> Self {
+        let Promise { taken, stored, size, hints, context } = promise;
+        Self { taken, state: State::Promised(Box::new(stored), size, hints), context }
     }
 
     /// A layer that somebody is moving already.
@@ -104,8 +132,8 @@ impl LayerBlob {
         Ok(bytes)
     }
 
-    /// Append it to a sink and return what passed.
-    pub fn splice(&mut self, sink: &mut FileSink) -> Result<Moved> {
+    /// Append it to a sink, or give it a place there.
+    pub fn splice(&mut self, sink: &mut FileSink) -> Result<Spliced> {
         let moved = match std::mem::replace(&mut self.state, State::Spent) {
             State::Spent => {
                 return Err(Error::new(
@@ -113,14 +141,21 @@ impl LayerBlob {
                     format!("{}: spliced twice", self.taken.layer.place),
                 ));
             }
-            State::Waiting(feed) => {
+            State::Untouched => {
+                self.state = State::Waiting(Box::new(self.open()?));
+                return self.splice(sink);
+            }
+            State::Waiting(stored) => {
                 let at = sink.before_content().map_err(sink_failed)?;
-                let moved = match self.copy_own(sink.file(), at)? {
-                    Some(moved) => moved,
-                    None => self.fetch(feed, sink.file(), at)?,
-                };
+                let moved = self.fetch(*stored, sink.file(), at)?;
                 sink.after_content(moved).map_err(sink_failed)?;
                 moved
+            }
+            State::Promised(stored, size, hints) => {
+                let (taken, context) = (self.taken.clone(), self.context.clone());
+                let promise = Promise { taken, stored: *stored, size, hints, context };
+                sink.promise(promise).map_err(sink_failed)?;
+                return Ok(Spliced { size, digest: None });
             }
             State::Ahead(ready) => {
                 let ready = self.wait(&ready)?;
@@ -129,7 +164,7 @@ impl LayerBlob {
             State::Ready(ready) => append(sink, *ready, &self.context.cancel)?,
         };
         self.taken.progress.finish();
-        Ok(moved)
+        Ok(moved.into())
     }
 
     /// What it holds, uncompressed.
@@ -148,9 +183,7 @@ impl LayerBlob {
     /// stays where it is; anything else is moved to a temporary file first.
     pub fn into_content(mut self) -> Result<(Descriptor, Content)> {
         let Taken { layer, form, .. } = &self.taken;
-        if let (State::Waiting(None), Form::Stored, Some(digest)) =
-            (&self.state, form, layer.digest)
-        {
+        if let (State::Untouched, Form::Stored, Some(digest)) = (&self.state, form, layer.digest) {
             let media_type = layer.media_type.clone();
             return Ok((
                 Descriptor { media_type, digest, size: layer.size },
@@ -191,20 +224,24 @@ impl LayerBlob {
         let plain = self.taken.form == Form::Uncompressed
             && self.taken.layer.media_type == Compression::None.layer_media_type();
         match (&self.state, &self.taken.layer.content) {
-            (State::Waiting(None), Content::File(section)) if plain => Some(section),
+            (State::Waiting(_), Content::File(section)) if plain => Some(section),
             _ => None,
         }
     }
 
     fn ready(&mut self, near: Option<&Destination>) -> Result<&Ready> {
         let ready = match std::mem::replace(&mut self.state, State::Spent) {
-            State::Waiting(feed) => {
+            State::Untouched => {
+                self.state = State::Waiting(Box::new(self.open()?));
+                return self.ready(near);
+            }
+            State::Waiting(stored) | State::Promised(stored, ..) => {
                 let file = match near {
-                    Some(destination) => Unnamed::create(destination.dir()),
+                    Some(destination) => Unnamed::create(destination.anchor()),
                     None => temporary(&self.context.temp_dir),
                 };
                 let file = file.map_err(|cause| scratch_failed(&cause))?;
-                let moved = self.fetch(feed, &file, 0)?;
+                let moved = self.fetch(*stored, &file, 0)?;
                 Box::new((file, moved))
             }
             State::Ahead(ready) => Box::new(self.wait(&ready)?),
@@ -221,23 +258,12 @@ impl LayerBlob {
         }
     }
 
-    fn fetch(&self, feed: Option<FeedReader>, file: &Unnamed, at: u64) -> Result<Moved> {
-        move_layer(&self.taken, feed, file, at, &self.context)
+    fn fetch(&self, stored: Stored, file: &Unnamed, at: u64) -> Result<Moved> {
+        move_layer(&self.taken, stored, file, at, &self.context)
     }
 
-    /// A layer that the host wrote and hashed already needs no second pass: the kernel copies it.
-    /// `None` where it is none, or the kernel cannot, between these two file systems.
-    fn copy_own(&self, to: &Unnamed, at: u64) -> Result<Option<Moved>> {
-        let Some((section, own)) = own(&self.taken) else { return Ok(None) };
-        let moved = own.moved();
-        match copy(&section.file, to, at, moved.size, &self.context.cancel) {
-            Ok(()) => {
-                self.taken.progress.add(moved.size);
-                Ok(Some(moved))
-            }
-            Err(Copy::Cannot) => Ok(None),
-            Err(Copy::Failed(error)) => Err(error),
-        }
+    fn open(&self) -> Result<Stored> {
+        open_one(&self.taken.layer, &self.context).ok_or_else(Error::interrupted)
     }
 
     fn wait(&self, ready: &Receiver<Result<Ready>>) -> Result<Ready> {
@@ -256,19 +282,18 @@ impl LayerBlob {
     }
 }
 
-/// Move a layer, in the form asked for, to a file: from its download where that has begun.
+/// Move a layer, in the form asked for, to a file.
 pub(super) fn move_layer(
     taken: &Taken,
-    feed: Option<FeedReader>,
+    stored: Stored,
     file: &Unnamed,
     at: u64,
     context: &Context,
 ) -> Result<Moved> {
     let Taken { layer, form, progress, .. } = taken;
-    let stored = match feed {
-        Some(feed) => Stored::fed(feed, layer.place.clone(), &context.cancel),
-        None => Stored::open(layer, &context.runtime, &context.cancel),
-    };
+    if let Some(moved) = copy_own(taken, file, at, &context.cancel)? {
+        return Ok(moved);
+    }
     let stored = stored.showing(progress);
     match form {
         Form::Uncompressed => uncompressed(layer, stored, file.file(), at),
@@ -281,31 +306,6 @@ pub(super) fn move_layer(
 pub(super) fn temporary(folder: &Path) -> std::io::Result<Unnamed> {
     let folder = Dir::open_ambient_dir(folder, ambient_authority())?;
     Unnamed::create(&Arc::new(folder))
-}
-
-/// The file of a layer that is, as the host knows from writing it, all of the layer in the form asked
-/// for: plain, and with the digest that the config promised.
-fn own(taken: &Taken) -> Option<(&Section, &Spooled)> {
-    let Content::File(section) = &taken.layer.content else { return None };
-    let own = section.own.as_deref()?;
-    let layer = &taken.layer;
-    let plain = layer.media_type == Compression::None.layer_media_type();
-    let promised = layer.digest.unwrap_or(layer.diff_id) == layer.diff_id;
-    let kept = own.moved() == Moved { size: section.size, digest: layer.diff_id };
-    (plain && promised && kept && section.offset == 0).then_some((section, own))
-}
-
-/// Such a file itself, for whoever comes first, to get a name in `directory`: where that is in the
-/// same file system.
-pub(super) fn adopt_own(taken: &Taken, directory: &Dir) -> Option<Ready> {
-    let (section, own) = own(taken)?;
-    let there = directory.dir_metadata().ok()?.dev();
-    if section.file.metadata().ok()?.dev() != there {
-        return None;
-    }
-    let file = own.take()?;
-    taken.progress.add(section.size);
-    Some((file, own.moved()))
 }
 
 /// Put a moved layer at the sink's end: as its file, or copied by the kernel.
@@ -321,35 +321,6 @@ fn append(sink: &mut FileSink, (file, moved): Ready, cancel: &Cancel) -> Result<
     })?;
     sink.after_content(moved).map_err(sink_failed)?;
     Ok(moved)
-}
-
-/// Why the kernel did not copy.
-enum Copy {
-    /// Not between these two; nothing was written.
-    Cannot,
-    Failed(Error),
-}
-
-/// Copy a file's first `size` bytes to `at` in another, without bringing them here.
-fn copy(from: &File, to: &Unnamed, at: u64, size: u64, cancel: &Cancel) -> Result<(), Copy> {
-    let failed = |cause: io::Error| Copy::Failed(write_error(to.file(), &cause));
-    let mut done = 0;
-    while done < size {
-        cancel.check().map_err(Copy::Failed)?;
-        let (mut here, mut there) = (done, at + done);
-        let wanted = usize::try_from(size - done).unwrap_or(COPY).min(COPY);
-        let copied =
-            rustix::fs::copy_file_range(from, Some(&mut here), to.file(), Some(&mut there), wanted);
-        match copied {
-            Ok(0) => return Err(failed(io::ErrorKind::UnexpectedEof.into())),
-            Ok(copied) => done += copied as u64,
-            Err(Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) if done == 0 => {
-                return Err(Copy::Cannot);
-            }
-            Err(cause) => return Err(failed(cause.into())),
-        }
-    }
-    Ok(())
 }
 
 fn scratch_failed(cause: &std::io::Error) -> Error {

@@ -1,5 +1,7 @@
 //! What a session has written and nobody sees yet, whatever the destination is.
 
+use bytes::Bytes;
+
 use super::engine::{Loadable, Named};
 use super::grant::Grant;
 use super::push::Push;
@@ -13,7 +15,7 @@ pub enum Pending {
     /// Blobs that nothing refers to, and manifests that were not sent.
     Push(Push),
     /// An archive that an engine has, but for its end; none before the plugin has written one.
-    Load(Named, Option<Loadable>),
+    Load(Named, Option<Box<Loadable>>),
 }
 
 impl Pending {
@@ -44,12 +46,22 @@ impl Pending {
         }
     }
 
+    /// The content of a small file that was written and that nobody sees yet. `None` where there
+    /// is none, or more of it than `limit` bytes.
+    #[must_use]
+    pub fn written(&self, path: &str, limit: usize) -> Option<Bytes> {
+        match self {
+            Self::Files(staging) => staging.read(path, limit),
+            Self::Push(_) | Self::Load(..) => None,
+        }
+    }
+
     /// Make everything visible.
     pub fn commit(self) -> Result<()> {
         match self {
             Self::Files(staging) => staging.commit(),
             Self::Push(push) => push.commit(),
-            Self::Load(_, archive) => archive.map_or(Ok(()), Loadable::commit),
+            Self::Load(_, archive) => archive.map_or(Ok(()), |archive| archive.commit()),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 
 use super::engine::Loading;
 use super::journal::{Extent, WrittenFile};
+use super::promise::{Promise, keep_all};
 use super::staging::Unnamed;
 use crate::blob::Moved;
 use crate::error::Error;
@@ -71,6 +72,8 @@ pub struct FileSink {
     extents: Vec<Extent>,
     /// Reserved and not yet filled: offset and length.
     gaps: Vec<(u64, u64)>,
+    /// Content that has a place, by its offset, and is not there.
+    promises: Vec<(u64, Promise)>,
     run: Option<Run>,
 }
 
@@ -107,7 +110,8 @@ impl FileSink {
     /// Start to write `path`, into a file without a name.
     #[must_use]
     pub fn new(path: String, file: Unnamed) -> Self {
-        Self { path, file, position: 0, extents: Vec::new(), gaps: Vec::new(), run: None }
+        let (extents, gaps, promises) = (Vec::new(), Vec::new(), Vec::new());
+        Self { path, file, position: 0, extents, gaps, promises, run: None }
     }
 
     /// Append framing bytes.
@@ -178,6 +182,31 @@ impl FileSink {
         self.extend(extent)
     }
 
+    /// Give content a place. It is there after [`Self::keep_promises`].
+    pub fn promise(&mut self, promise: Promise) -> Result<(), SinkError> {
+        self.end_run()?;
+        if self.promises.len() >= MOST_EXTENTS {
+            return Err(SinkError::Quota);
+        }
+        let (offset, size) = (self.position, promise.size);
+        self.position = offset.checked_add(size).ok_or(SinkError::Quota)?;
+        self.promises.push((offset, promise));
+        Ok(())
+    }
+
+    /// Move everything that was promised to its place. Fails when something cannot be moved or does
+    /// not fit its place.
+    pub fn keep_promises(&mut self) -> crate::error::Result<()> {
+        let kept = keep_all(std::mem::take(&mut self.promises), &self.file)?;
+        let extent = |(offset, moved): (u64, Moved)| Extent {
+            offset,
+            size: moved.size,
+            digest: moved.digest,
+        };
+        self.extents.extend(kept.into_iter().map(extent));
+        Ok(())
+    }
+
     /// Whether nothing was written yet, so that a file with the content can take this one's place.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -193,7 +222,7 @@ impl FileSink {
     /// Complete the write: the file, and what is known of it.
     pub fn finish(mut self) -> Result<(WrittenFile, Unnamed), SinkError> {
         self.end_run()?;
-        if !self.gaps.is_empty() {
+        if !self.gaps.is_empty() || !self.promises.is_empty() {
             return Err(SinkError::State);
         }
         self.extents.retain(|extent| extent.size > 0 || self.position == 0);

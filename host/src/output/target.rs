@@ -81,7 +81,10 @@ impl Target {
         let place = match kind {
             Kind::Directory => Place::Directory(PathBuf::from(&uri.rest)),
             Kind::File => Place::File(PathBuf::from(&uri.rest)),
-            Kind::TaggedDirectory => tagged(&uri.rest),
+            Kind::TaggedDirectory => {
+                let (path, tag) = tagged(&uri.rest);
+                Place::TaggedDirectory(path, tag)
+            }
             Kind::Repository => {
                 let reference = Reference::parse(&uri.rest)?;
                 if reference.digest.is_some() {
@@ -193,6 +196,12 @@ impl Target {
         }
     }
 
+    /// Whether it tells images apart by their tags alone.
+    #[must_use]
+    pub fn knows_tags_only(&self) -> bool {
+        matches!(self.place, Place::TaggedDirectory(_, None))
+    }
+
     /// How messages name a part of it that a receipt or a plugin names.
     #[must_use]
     pub fn display_part(&self, subject: &str) -> String {
@@ -219,13 +228,14 @@ pub fn image_name(rest: &str) -> Result<ImageName> {
 }
 
 /// `PATH[:TAG]`: a colon after the last slash starts a tag, where what follows is one.
-fn tagged(rest: &str) -> Place {
+#[must_use]
+pub fn tagged(rest: &str) -> (PathBuf, Option<String>) {
     let after_slash = rest.rfind('/').map_or(0, |slash| slash + 1);
     match rest[after_slash..].rsplit_once(':') {
         Some((folder, tag)) if name::is_tag(tag) => {
             let path = &rest[..after_slash + folder.len()];
-            Place::TaggedDirectory(PathBuf::from(path), Some(tag.to_owned()))
+            (PathBuf::from(path), Some(tag.to_owned()))
         }
-        _ => Place::TaggedDirectory(PathBuf::from(rest), None),
+        _ => (PathBuf::from(rest), None),
     }
 }

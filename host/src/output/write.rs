@@ -2,6 +2,7 @@
 
 use super::ahead::{self, Taken};
 use super::layer_blob::Form;
+use super::size_hint::SizeHints;
 use super::target::Target;
 use crate::cancel::Cancel;
 use crate::context::Context;
@@ -32,24 +33,42 @@ impl Drop for Abandon {
 
 /// Write an image. On any error, and when the receipt is refused, the destination is as it was.
 pub fn write(image: &Image, source: &str, target: &Target, context: &Context) -> Result<Written> {
+    let hints = SizeHints::default();
+    match attempt(image, source, target, &hints, context) {
+        Err(error) if hints.were_wrong() => {
+            tracing::info!("{}: writing anew, without size hints: {error}", image.name);
+            attempt(image, source, target, &hints, context)
+        }
+        outcome => outcome,
+    }
+}
+
+fn attempt(
+    image: &Image,
+    source: &str,
+    target: &Target,
+    hints: &SizeHints,
+    context: &Context,
+) -> Result<Written> {
     let context = Context { cancel: context.cancel.child(), ..context.clone() };
     let _abandon = Abandon(context.cancel.clone());
     let pending = target.stage(&context)?;
     let grant = pending.grant();
-    let name = target.plugin.description().name.clone();
+    let description = target.plugin.description();
+    let name = description.name.clone();
 
     let mut session = target.plugin.write(pending, &context.cancel)?;
     session.open(&request(image, target))?;
     let taken = plan(&mut session, image, &name, &context)?;
     session.write_config(config(image))?;
     let indices: Vec<usize> = taken.iter().map(|taken| taken.index).collect();
-    for (index, blob) in indices.into_iter().zip(ahead::start(taken, &grant, &context)) {
+    for (index, blob) in indices.into_iter().zip(ahead::start(taken, &grant, hints, &context)) {
         let number = u32::try_from(index).unwrap_or(u32::MAX);
         session.write_layer(number, image.layers[index].diff_id, Blob::Layer(Box::new(blob)))?;
     }
     let (raw, journal, pending) = session.finalize()?;
 
-    let (expectations, state) = receipt::accept(&name, raw, image, &journal, pending.tag())?;
+    let (expectations, state) = receipt::accept(description, raw, image, &journal, &pending)?;
     context.cancel.check()?;
     pending.commit()?;
     let bytes = journal.bytes_written();
@@ -57,7 +76,7 @@ pub fn write(image: &Image, source: &str, target: &Target, context: &Context) ->
         occystrap_receipt: receipt::VERSION,
         plugin: PluginIdentity {
             name,
-            version: target.plugin.description().version.clone(),
+            version: description.version.clone(),
             sha256: target.plugin.sha256(),
             wit: receipt::WIT_VERSION.to_owned(),
         },

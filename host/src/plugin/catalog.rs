@@ -19,7 +19,7 @@ pub struct Embedded {
 }
 
 /// Every plugin that is part of the binary.
-pub const EMBEDDED: [Embedded; 4] = [
+pub const EMBEDDED: [Embedded; 5] = [
     Embedded {
         name: "dir",
         schemes: &["dir", "directory"],
@@ -29,6 +29,11 @@ pub const EMBEDDED: [Embedded; 4] = [
         name: "docker",
         schemes: &["docker"],
         component: include_bytes!("../../plugins/docker.wasm"),
+    },
+    Embedded {
+        name: "oci-layout",
+        schemes: &["oci-layout"],
+        component: include_bytes!("../../plugins/oci-layout.wasm"),
     },
     Embedded {
         name: "registry",
@@ -43,7 +48,7 @@ pub const EMBEDDED: [Embedded; 4] = [
 ];
 
 /// Schemes that 0.4.17 had as outputs and this version has not yet.
-const NOT_YET: [&str; 3] = ["oci", "oci-layout", "mounts"];
+const NOT_YET: [&str; 2] = ["oci", "mounts"];
 
 /// Finds and loads plugins.
 pub struct Catalog {
@@ -87,10 +92,10 @@ impl Catalog {
         }
         match EMBEDDED.iter().find(|plugin| plugin.schemes.contains(&scheme)) {
             Some(embedded) => Plugin::load(&self.engine, embedded.name, embedded.component),
-            None if NOT_YET.contains(&scheme) => {
-                Err(Error::usage(format!("output '{scheme}://' is not yet supported"))
-                    .hint("this version writes dir://, tar://, registry:// and docker://"))
-            }
+            None if NOT_YET.contains(&scheme) => Err(Error::usage(format!(
+                "output '{scheme}://' is not yet supported"
+            ))
+            .hint("this version writes dir://, tar://, oci-layout://, registry:// and docker://")),
             None => Err(Error::usage(format!("no plugin writes to '{scheme}://'"))
                 .hint("'occystrap plugin list' shows what there is; --plugin FILE adds one")),
         }

@@ -24,6 +24,8 @@ pub struct Description {
     pub schemes: Vec<String>,
     /// What the rest of a URI names.
     pub destination: Kind,
+    /// Whether its manifests are those of the OCI image specification or of Docker's schema 2.
+    pub oci_manifests: bool,
     /// What the query may have.
     pub options: Vec<OptionSpec>,
 }
@@ -163,6 +165,7 @@ pub fn check(raw: writer::Description, plugin: &str) -> Result<Description> {
             writer::Destination::Repository => Kind::Repository,
             writer::Destination::Engine => Kind::Engine,
         },
+        oci_manifests: raw.manifests == writer::ManifestForm::Oci,
         options: options.collect(),
         name: raw.name,
     })

@@ -1,6 +1,7 @@
 //! What the host keeps for one running plugin.
 
 use std::fmt;
+use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ pub struct State {
     pub cancel: Cancel,
     /// What the user named, for reading.
     pub grant: Option<Grant>,
+    /// The file that is being read from its start on, by its path.
+    pub reading: Option<(String, Arc<File>)>,
     /// Only while writing.
     pub writing: Option<Writing>,
     /// What was hashed in this run.
@@ -69,6 +72,7 @@ impl State {
             clock: Clock::default(),
             cancel,
             grant: None,
+            reading: None,
             writing: None,
             memory,
             logged: 0,
@@ -88,6 +92,16 @@ impl State {
     /// Keep why a host call failed; the first reason is the one that matters.
     pub fn fail(&mut self, error: Error) {
         self.failure.get_or_insert(error);
+    }
+
+    /// Count bytes that are hashed because the plugin asked.
+    pub fn count_hashed(&mut self, bytes: u64) -> wasmtime::Result<()> {
+        self.hashed = self.hashed.saturating_add(bytes);
+        if self.hashed > limits::HASHED_BYTES {
+            let rule = format!("it had more than {} bytes hashed", limits::HASHED_BYTES);
+            return Err(self.violation(rule));
+        }
+        Ok(())
     }
 
     /// A rule that the plugin broke: the session ends here.

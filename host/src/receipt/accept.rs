@@ -1,23 +1,25 @@
 //! Believing a plugin's receipt, as far as the host's journal goes.
 
-use super::{Expectation, Place, Role, listed};
+use super::{Expectation, Place, Role, Step, listed};
 use crate::error::Result;
 use crate::image::Image;
-use crate::output::Journal;
+use crate::output::{Journal, Pending};
 use crate::plugin::bindings::writer;
+use crate::plugin::description::Description;
 use crate::plugin::limits;
 use crate::plugin::state::violation;
+use crate::registry::manifest::LARGEST_MANIFEST;
 
 /// Believe a plugin's receipt as far as the journal goes. Errors name the rule that it broke: it
 /// names what the host never saw, or leaves out the config or a layer that was handed over.
-/// `tag` is what the image must get, where the destination is a repository.
 pub fn accept(
-    plugin: &str,
+    who: &Description,
     raw: writer::Receipt,
     image: &Image,
     journal: &Journal,
-    tag: Option<&str>,
+    pending: &Pending,
 ) -> Result<(Vec<Expectation>, Vec<u8>)> {
+    let plugin = &who.name;
     if raw.state.len() > limits::RECEIPT_STATE {
         let rule = format!("its receipt has more than {} bytes of state", limits::RECEIPT_STATE);
         return Err(violation(plugin, rule));
@@ -112,8 +114,13 @@ pub fn accept(
         )
     };
     // Without a manifest of that name nothing has appeared.
-    if let Some(reference) = tag.into_iter().chain(journal.references()).find(|one| !named(one)) {
+    let mut wanted = pending.tag().into_iter().chain(journal.references());
+    if let Some(reference) = wanted.find(|reference| !named(reference)) {
         return refuse("leaves out", &format!("the manifest '{reference}'"));
+    }
+    let manifests = expectations.iter().filter(|one| one.role == Role::Manifest);
+    if who.oci_manifests && manifests.count() == 0 {
+        return refuse("leaves out", "the manifest");
     }
     if let Some(contents) = journal.contents() {
         let diff_ids = image.layers.iter().map(|layer| layer.diff_id);
@@ -124,11 +131,21 @@ pub fn accept(
         }
     }
     for expectation in &expectations {
-        if let Place::Manifest { reference } = &expectation.place
-            && let Some(manifest) = journal.manifest(reference)
-            && let Err(why) = listed::check(manifest, &expectations)
-        {
-            return refuse(&format!("names '{reference}',"), why);
+        let document = match (&expectation.place, expectation.role) {
+            (Place::Manifest { reference }, _) => journal
+                .manifest(reference)
+                .map(|manifest| (Some(manifest.media_type.as_str()), manifest.bytes.clone())),
+            (Place::File { path }, Role::Manifest) if who.oci_manifests => {
+                pending.written(path, LARGEST_MANIFEST).map(|bytes| (None, bytes))
+            }
+            _ => continue,
+        };
+        let judged = match document {
+            Some((media_type, bytes)) => listed::check(media_type, &bytes, &expectations),
+            None => Err("a manifest that is not there"),
+        };
+        if let Err(why) = judged {
+            return refuse(&format!("names '{}',", expectation.place.subject()), why);
         }
     }
     Ok((expectations, raw.state))
@@ -149,7 +166,8 @@ fn from_guest(raw: writer::Expectation) -> Result<Expectation> {
                 Place::Part { path: part.path, member: part.member, offset: part.offset }
             }
             writer::Place::Entry(entry) => {
-                Place::Entry { path: entry.path, keys: entry.keys, value: entry.value }
+                let steps = entry.steps.into_iter().map(Step::from_guest).collect();
+                Place::Entry { path: entry.path, steps, value: entry.value }
             }
             writer::Place::Blob(digest) => Place::Blob { digest: digest.parse()? },
             writer::Place::Manifest(reference) => Place::Manifest { reference },

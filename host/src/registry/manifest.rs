@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::wire::Answer;
 use crate::error::{Error, Result};
+use crate::image::descriptor::Descriptor;
 use crate::image::digest::Digest;
 
 /// Largest manifest: the distribution specification ("Pushing Manifests") says that registries
@@ -46,6 +47,26 @@ impl Manifest {
     #[must_use]
     pub fn is_index(&self) -> bool {
         matches!(self.media_type.as_str(), OCI_INDEX | DOCKER_LIST)
+    }
+}
+
+impl Manifest {
+    /// A manifest or index that is kept under a digest. Errors, which name `place`, when the bytes
+    /// are not those that were promised, or no manifest.
+    pub fn kept(what: &Descriptor, bytes: Bytes, place: &str) -> Result<Self> {
+        let served = Served { content_type: Some(what.media_type.clone()), ..Served::default() };
+        let manifest = check(place, Some(what.digest), &served, bytes)?;
+        manifest.check_size(what.size, place)?;
+        Ok(manifest)
+    }
+
+    /// Whether it is as long as was promised, in bytes.
+    pub fn check_size(&self, promised: u64, place: &str) -> Result<()> {
+        if self.bytes.len() as u64 == promised {
+            return Ok(());
+        }
+        let what = format!("{place}: size of the manifest in bytes");
+        Err(Error::mismatch(what, promised, self.bytes.len()))
     }
 }
 

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::StatusCode;
-use reqwest::header::{ACCEPT, HeaderValue};
+use reqwest::header::{ACCEPT, HeaderValue, RANGE};
 use url::Url;
 
 use super::challenge::challenges;
 use super::client::{self, Client, Sessions};
 use super::counters::Counters;
 use super::download::Download;
+use super::failure::Failure;
 use super::manifest::{self, LARGEST_MANIFEST, Manifest, Served};
 use super::reference::Reference;
 use super::retry::Budget;
@@ -188,6 +189,29 @@ impl Repository {
                 self.blob_once(what).await
             }
             outcome => outcome,
+        }
+    }
+
+    /// What follows `start` in a blob, unchecked: a part has no digest. For hints: it is asked once,
+    /// and not by those who limit how often they ask.
+    pub async fn blob_tail(&self, what: &Descriptor, start: u64) -> Result<Bytes> {
+        let place = || format!("{}@{}", self.place(), what.digest);
+        if self.0.wire.settings.rate_limit.is_some() {
+            return Err(Error::usage(format!("{}: requests are limited", place())));
+        }
+        let mut call = Call::get(self.url(&format!("blobs/{}", what.digest)));
+        let range = HeaderValue::try_from(format!("bytes={start}-"))
+            .map_err(|_| Error::new(Kind::Network, "no header for the range"))?;
+        call.headers.insert(RANGE, range);
+        let mut budget = Budget::none();
+        let mut answer = self.send(&call, &mut budget).await?;
+        if answer.status() != StatusCode::PARTIAL_CONTENT {
+            return Err(unexpected(&place(), &answer, answer.status()));
+        }
+        let limit = usize::try_from(what.size.saturating_sub(start)).unwrap_or(usize::MAX);
+        match answer.read(limit, "the end of a blob").await {
+            Ok(bytes) => Ok(bytes),
+            Err(Failure::Lasting(error) | Failure::Passing { error, .. }) => Err(error),
         }
     }
 

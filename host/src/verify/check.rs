@@ -1,7 +1,7 @@
 //! The host's own look at every expectation that it understands.
 
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
@@ -13,7 +13,7 @@ use crate::cancel::Cancel;
 use crate::error::{Result, io_reason};
 use crate::image::Digest;
 use crate::output::{Destination, WrittenFile};
-use crate::receipt::{Expectation, Place, Role};
+use crate::receipt::{Expectation, Place, Role, Step, step};
 
 /// The largest JSON that is parsed to see whether it is JSON. A catalog of 100,000 images is a
 /// tenth of it.
@@ -99,6 +99,9 @@ fn hash_all(
     let next = AtomicUsize::new(0);
     let work = || {
         while let Some((path, offset, size)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if memory.recall(path, *offset, *size).is_some() {
+                continue;
+            }
             // What cannot be read is found and named again when it is compared.
             if let Ok(file) = destination.open(path) {
                 let _ = memory.hash(&file, path, *offset, *size, cancel);
@@ -161,7 +164,9 @@ impl Checker<'_> {
                     }
                 }
             }
-            Place::Entry { path, keys, value } => self.check_entry(path, keys, value, &mut object),
+            Place::Entry { path, steps, value } => {
+                self.check_entry(path, steps, value, &mut object);
+            }
             _ => object.misplaced(),
         }
         object
@@ -169,7 +174,7 @@ impl Checker<'_> {
 
     /// Size of a regular file; otherwise the object says what is wrong.
     fn stat(&self, path: &str, object: &mut Object) -> Option<u64> {
-        match self.destination.dir().symlink_metadata(path) {
+        match self.destination.dir().and_then(|dir| dir.symlink_metadata(path)) {
             Ok(metadata) if metadata.is_file() => Some(metadata.len()),
             Ok(_) => {
                 object.blame(Status::Unreadable, None, None, "is not a regular file");
@@ -229,27 +234,33 @@ impl Checker<'_> {
         }
     }
 
-    fn check_entry(&self, path: &str, keys: &[String], value: &str, object: &mut Object) {
-        let Some(size) = self.stat(path, object) else { return };
-        let document = match self.read(path, 0, size) {
+    fn check_entry(&self, path: &str, steps: &[Step], value: &str, object: &mut Object) {
+        if self.stat(path, object).is_none() {
+            return;
+        }
+        let document = match self.read_shared(path) {
             Ok(bytes) => serde_json::from_slice::<Value>(&bytes),
             Err(cause) => return blame_io(object, &cause),
         };
         let Ok(document) = document else {
             return object.blame(Status::Unreadable, None, None, "is not valid JSON");
         };
-        let found =
-            keys.iter().try_fold(&document, |value, key| value.get(key)).and_then(Value::as_str);
-        let entry = keys.join(":");
-        match found {
-            Some(found) if found == value => {}
-            Some(found) => object.blame(
+        let entry = step::display(steps);
+        match step::follow(steps, &document).map(|found| found.and_then(Value::as_str)) {
+            Err(step::Ambiguous) => object.blame(
+                Status::DigestMismatch,
+                Some(value.to_owned()),
+                None,
+                &format!("has several entries '{entry}'"),
+            ),
+            Ok(Some(found)) if found == value => {}
+            Ok(Some(found)) => object.blame(
                 Status::DigestMismatch,
                 Some(value.to_owned()),
                 Some(crate::error::printable(found)),
                 &format!("the entry '{entry}' names something else"),
             ),
-            None => object.blame(
+            Ok(None) => object.blame(
                 Status::Missing,
                 Some(value.to_owned()),
                 None,
@@ -299,6 +310,16 @@ impl Checker<'_> {
                     extent.size, extent.offset
                 ),
             );
+        }
+    }
+
+    /// A file that other processes may replace at any time: all of it, as it is at one moment.
+    fn read_shared(&self, path: &str) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.destination.open(path)?.take(LARGEST_JSON + 1).read_to_end(&mut bytes)?;
+        match bytes.len() as u64 > LARGEST_JSON {
+            true => Err(io::Error::other("too large to be JSON of ours")),
+            false => Ok(bytes),
         }
     }
 

@@ -9,18 +9,22 @@ use super::{Level, Object, Status, Verification, check, memory};
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::image::{Compression, Digest, ImageName, config};
+use crate::image::{Compression, Digest, ImageName, Part, config};
 use crate::input::archive;
 use crate::input::directory::Directory;
 use crate::input::docker_save::{self, Entry};
 use crate::input::members::{Members, compression};
 use crate::output::Destination;
-use crate::receipt::{Expectation, Place, Role};
+use crate::receipt::{Expectation, Place, Role, Step};
 
 /// An image and what its verification found.
 pub struct Found {
     /// What it is called.
     pub name: ImageName,
+    /// Which part of that.
+    pub part: Part,
+    /// What it is for, where that is known.
+    pub platform: Option<String>,
     /// How many layers its manifest lists.
     pub layers: usize,
     /// Bytes of its config and layers.
@@ -55,7 +59,7 @@ pub fn directory(path: &Path, level: Level, cancel: &Cancel) -> Result<Vec<Found
                     Role::Catalog,
                     Place::Entry {
                         path: "catalog.json".to_owned(),
-                        keys: vec![name.repository.clone(), tag],
+                        steps: vec![Step::Key(name.repository.clone()), Step::Key(tag)],
                         value: manifest.clone(),
                     },
                     None,
@@ -205,7 +209,14 @@ impl Chain {
             }
         }
         let layers = entry.layers().len();
-        Ok(Found { name, layers, bytes: self.bytes, verification: Verification { level, objects } })
+        Ok(Found {
+            name,
+            part: Part::Whole,
+            platform: None,
+            layers,
+            bytes: self.bytes,
+            verification: Verification { level, objects },
+        })
     }
 }
 
@@ -226,5 +237,12 @@ fn without_manifest(
 ) -> Found {
     let mut object = Object::at(location).for_role(Role::Manifest);
     object.blame(status, None, None, &error.to_string());
-    Found { name, layers: 0, bytes: 0, verification: Verification { level, objects: vec![object] } }
+    Found {
+        name,
+        part: Part::Whole,
+        platform: None,
+        layers: 0,
+        bytes: 0,
+        verification: Verification { level, objects: vec![object] },
+    }
 }

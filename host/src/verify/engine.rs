@@ -54,7 +54,8 @@ pub fn held(named: &Named, level: Level) -> Result<Vec<Found>> {
     }));
     let objects = objects(&expectations, named, level, &memory)?;
     let verification = Verification { level, objects };
-    Ok(vec![Found { name, layers, bytes: image.size, verification }])
+    let (part, bytes) = (crate::image::Part::Whole, image.size);
+    Ok(vec![Found { name, part, platform: None, layers, bytes, verification }])
 }
 
 struct Checker<'a> {

@@ -7,7 +7,9 @@ mod session;
 mod shared;
 mod verify;
 
-use occystrap_plugin::writer::{Description, Destination, Guest, OptionKind, OptionSpec};
+use occystrap_plugin::writer::{
+    Description, Destination, Guest, ManifestForm, OptionKind, OptionSpec,
+};
 
 struct Dir;
 
@@ -30,6 +32,7 @@ impl Guest for Dir {
                 .to_owned(),
             schemes: vec!["dir".to_owned(), "directory".to_owned()],
             destination: Destination::Directory,
+            manifests: ManifestForm::Custom,
             options: vec![
                 option("unique_names", "name the manifest after the image, so that several fit"),
                 option("checksums", "also write SHA256SUMS, for 'sha256sum -c'"),

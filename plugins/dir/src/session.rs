@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use occystrap_plugin::storage::{self, Directory};
 use occystrap_plugin::writer::{
     Blob, Decision, Entry, Error, Expectation, Form, GuestSession, ImageName, LayerSummary, Place,
-    Receipt, Request, Role, Session,
+    Receipt, Request, Role, Session, Step,
 };
 use occystrap_plugin::{FileWriter, storage_edit};
 
@@ -169,7 +169,7 @@ impl GuestSession for DirSession {
             role: Role::Catalog,
             place: Place::Entry(Entry {
                 path: layout::CATALOG.to_owned(),
-                keys: vec![repository.clone(), tag],
+                steps: vec![Step::Key(repository.clone()), Step::Key(tag)],
                 value: path,
             }),
             size: None,

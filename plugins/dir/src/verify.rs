@@ -2,7 +2,7 @@
 
 use occystrap_plugin::storage::{self, Directory};
 use occystrap_plugin::verifier::{Finding, Guest, Level, Problem};
-use occystrap_plugin::writer::{Error, Expectation, Place, Receipt, Role};
+use occystrap_plugin::writer::{Error, Expectation, Place, Receipt, Role, Step};
 use occystrap_plugin::{check_expectations, finding, read_to_end};
 
 use crate::{Dir, manifest, shared};
@@ -21,7 +21,7 @@ impl Guest for Dir {
                 }
                 (Role::Catalog, Place::Entry(entry)) => {
                     let found = read_to_end(&directory, &entry.path, LONGEST)?
-                        .zip(entry.keys.first().zip(entry.keys.get(1)))
+                        .zip(keys(&entry.steps))
                         .and_then(|(bytes, (repository, tag))| {
                             shared::catalogued(&bytes, repository, tag)
                         });
@@ -39,6 +39,14 @@ impl Guest for Dir {
             }
         }
         Ok(findings)
+    }
+}
+
+/// The repository and the tag that lead to a catalog's entry.
+fn keys(steps: &[Step]) -> Option<(&str, &str)> {
+    match steps {
+        [Step::Key(repository), Step::Key(tag)] => Some((repository, tag)),
+        _ => None,
     }
 }
 

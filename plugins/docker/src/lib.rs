@@ -3,7 +3,7 @@
 mod session;
 mod verify;
 
-use occystrap_plugin::writer::{Description, Destination, Guest};
+use occystrap_plugin::writer::{Description, Destination, Guest, ManifestForm};
 
 struct Docker;
 
@@ -20,6 +20,7 @@ impl Guest for Docker {
                 .to_owned(),
             schemes: vec!["docker".to_owned()],
             destination: Destination::Engine,
+            manifests: ManifestForm::Custom,
             options: Vec::new(),
         }
     }

@@ -8,7 +8,9 @@ mod manifest;
 mod session;
 mod verify;
 
-use occystrap_plugin::writer::{Description, Destination, Guest, OptionKind, OptionSpec};
+use occystrap_plugin::writer::{
+    Description, Destination, Guest, ManifestForm, OptionKind, OptionSpec,
+};
 
 struct Hostile;
 
@@ -25,6 +27,7 @@ impl Guest for Hostile {
             summary: text("breaks whichever rule of registries it is asked to break"),
             schemes: vec![text("hostile-registry")],
             destination: Destination::Repository,
+            manifests: ManifestForm::Custom,
             options: vec![OptionSpec {
                 name: text("behaviour"),
                 kind: OptionKind::Text,

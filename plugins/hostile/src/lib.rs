@@ -12,7 +12,9 @@ mod session;
 mod verify;
 
 use occystrap_plugin::storage;
-use occystrap_plugin::writer::{Description, Destination, Guest, OptionKind, OptionSpec};
+use occystrap_plugin::writer::{
+    Description, Destination, Guest, ManifestForm, OptionKind, OptionSpec,
+};
 
 struct Hostile;
 
@@ -33,6 +35,7 @@ impl Guest for Hostile {
             summary: text("breaks whichever rule it is asked to break"),
             schemes: vec![text("hostile")],
             destination: Destination::Directory,
+            manifests: ManifestForm::Custom,
             options: vec![OptionSpec {
                 name: text("behaviour"),
                 kind: OptionKind::Text,

@@ -1,6 +1,6 @@
 //! Ways to waste the host's time and memory, and receipts that lie.
 
-use occystrap_plugin::writer::{Entry, Expectation, Part, Place, Receipt, Role};
+use occystrap_plugin::writer::{Entry, Expectation, Part, Place, Receipt, Role, Step};
 
 /// Computes until somebody stops it.
 pub fn forever() -> ! {
@@ -47,7 +47,7 @@ pub fn receipt(behaviour: &str, mut expectations: Vec<Expectation>) -> Receipt {
             role: Role::Catalog,
             place: Place::Entry(Entry {
                 path: "catalog.json".to_owned(),
-                keys: vec!["a".to_owned()],
+                steps: vec![Step::Key("a".to_owned())],
                 value: "b".to_owned(),
             }),
             size: None,

@@ -12,6 +12,8 @@ pub struct Document {
     pub source: Option<Manifest>,
     /// Every layer is as the source has it.
     pub unchanged: bool,
+    /// A manifest that is made anew is OCI's, whatever the source's was.
+    pub oci: bool,
 }
 
 impl Document {
@@ -24,7 +26,7 @@ impl Document {
         };
         let zstd = layers.iter().any(|layer| layer.media_type.ends_with("zstd"));
         let was_oci = old.as_ref().is_some_and(|old| old.media_type == OCI);
-        let media_type = if zstd || was_oci { OCI } else { DOCKER };
+        let media_type = if zstd || was_oci || self.oci { OCI } else { DOCKER };
         let mut document = Map::new();
         document.insert("schemaVersion".to_owned(), json!(2));
         document.insert("mediaType".to_owned(), json!(media_type));
@@ -74,7 +76,7 @@ mod tests {
     }
 
     fn render(source: Option<Manifest>, unchanged: bool, layer: &str) -> Manifest {
-        Document { source, unchanged }.render(&blob("config"), &[blob(layer)])
+        Document { source, unchanged, oci: false }.render(&blob("config"), &[blob(layer)])
     }
 
     fn source(media_type: &str) -> Option<Manifest> {
@@ -86,6 +88,18 @@ mod tests {
     fn an_unchanged_image_keeps_its_bytes() {
         let kept = render(source(DOCKER), true, "x+gzip");
         assert_eq!((kept.media_type.as_str(), kept.bytes), (DOCKER, source("").unwrap().bytes));
+    }
+
+    #[test]
+    fn a_new_manifest_can_be_asked_to_be_ocis() {
+        let document = Document { source: source(DOCKER), unchanged: false, oci: true };
+        let made = document.render(&blob("config"), &[blob("a.tar.gzip")]);
+        let document: Value = serde_json::from_slice(&made.bytes).unwrap();
+        assert_eq!(document["mediaType"], OCI);
+        assert_eq!(
+            document["layers"][0]["mediaType"],
+            "application/vnd.oci.image.layer.v1.tar+gzip"
+        );
     }
 
     #[test]

@@ -27,7 +27,7 @@ impl Compression {
 
 /// The form of a layer. One that is as it must be already keeps its bytes.
 #[must_use]
-pub fn form(layer: &LayerSummary, wanted: Compression) -> Form {
+pub(crate) fn form(layer: &LayerSummary, wanted: Compression) -> Form {
     let is = |suffix: &str| layer.media_type.ends_with(suffix);
     let (gzip, zstd) = (is("gzip"), is("zstd"));
     match wanted {

@@ -7,6 +7,8 @@
 
 mod document;
 mod form;
+mod plan;
 
 pub use document::Document;
-pub use form::{Compression, form};
+pub use form::Compression;
+pub use plan::Plan;

@@ -3,7 +3,9 @@
 mod session;
 mod verify;
 
-use occystrap_plugin::writer::{Description, Destination, Guest, OptionKind, OptionSpec};
+use occystrap_plugin::writer::{
+    Description, Destination, Guest, ManifestForm, OptionKind, OptionSpec,
+};
 
 struct Registry;
 
@@ -25,6 +27,7 @@ impl Guest for Registry {
             summary: "an image at a registry, with its digest where nothing changed it".to_owned(),
             schemes: vec!["registry".to_owned()],
             destination: Destination::Repository,
+            manifests: ManifestForm::Oci,
             options: vec![
                 option(
                     "compression",

@@ -2,13 +2,13 @@
 
 use std::cell::RefCell;
 
-use occystrap_manifest::{Compression, Document, form};
+use occystrap_manifest::{Compression, Document, Plan};
 use occystrap_plugin::registry::{self, Repository};
 use occystrap_plugin::registry_push::{self, Transfer};
 use occystrap_plugin::types::Descriptor;
 use occystrap_plugin::writer::{
-    Blob, Decision, Error, Expectation, Form, GuestSession, LayerSummary, Place, Receipt, Request,
-    Role, Session,
+    Blob, Decision, Error, Expectation, GuestSession, LayerSummary, Place, Receipt, Request, Role,
+    Session,
 };
 
 pub struct RegistrySession {
@@ -21,10 +21,9 @@ pub struct RegistrySession {
 
 #[derive(Default)]
 struct State {
-    /// Every layer is taken as the source has it.
-    unchanged: bool,
-    /// The diff-id of each layer.
-    layers: Vec<Option<String>>,
+    plan: Plan,
+    /// How many layers there are.
+    layers: usize,
     /// On their way; the config first, then layers by their index.
     config: Option<Transfer>,
     transfers: Vec<(usize, Transfer)>,
@@ -49,18 +48,15 @@ impl GuestSession for RegistrySession {
     }
 
     fn plan(&self, layers: Vec<LayerSummary>) -> Result<Vec<Decision>, Error> {
+        let plan = Plan::new(&layers, self.compression);
+        // Whether the registry has a blob already, the host looks when it pushes it.
+        let decisions = (0..layers.len()).map(|index| match plan.first(index) == index {
+            true => Decision::Take(plan.form(index)),
+            false => Decision::Skip,
+        });
+        let decisions = decisions.collect();
         let mut state = self.state.borrow_mut();
-        state.unchanged = true;
-        let mut decisions = Vec::new();
-        for layer in layers {
-            // The same layer twice in one image is one blob.
-            let again = layer.diff_id.is_some() && state.layers.contains(&layer.diff_id);
-            let form = form(&layer, self.compression);
-            state.unchanged &= form == Form::Stored;
-            state.layers.push(layer.diff_id);
-            // Whether the registry has a blob already, the host looks when it pushes it.
-            decisions.push(if again { Decision::Skip } else { Decision::Take(form) });
-        }
+        (state.plan, state.layers) = (plan, layers.len());
         Ok(decisions)
     }
 
@@ -70,33 +66,29 @@ impl GuestSession for RegistrySession {
         Ok(())
     }
 
-    fn write_layer(&self, index: u32, diff_id: String, layer: &Blob) -> Result<(), Error> {
+    fn write_layer(&self, index: u32, _diff_id: String, layer: &Blob) -> Result<(), Error> {
         let transfer = registry_push::push_blob(&self.repository, layer, self.chunk_size)?;
         let mut state = self.state.borrow_mut();
-        let index = index as usize;
-        match state.layers.get_mut(index) {
-            Some(layer) => *layer = Some(diff_id),
-            None => return Err(Error::Other("a layer that was not planned".to_owned())),
-        }
-        state.transfers.push((index, transfer));
+        state.transfers.push((index as usize, transfer));
         Ok(())
     }
 
     fn finalize(this: Session) -> Result<Receipt, Error> {
         let Self { repository, request, state, .. } = this.into_inner();
-        let State { unchanged, layers, config, transfers } = state.into_inner();
+        let State { plan, layers, config, transfers } = state.into_inner();
         let config = Transfer::wait(config.ok_or_else(|| missing("the config"))?)?;
-        let mut pushed: Vec<(&Option<String>, Descriptor)> = Vec::new();
+        let mut pushed: Vec<(usize, Descriptor)> = Vec::new();
         for (index, transfer) in transfers {
-            pushed.push((&layers[index], Transfer::wait(transfer)?));
+            pushed.push((index, Transfer::wait(transfer)?));
         }
-        let blobs = layers.iter().map(|diff_id| {
-            let found = pushed.iter().find(|(known, _)| *known == diff_id);
+        let blobs = (0..layers).map(|index| {
+            let found = pushed.iter().find(|(known, _)| *known == plan.first(index));
             found.map(|(_, blob)| blob.clone()).ok_or_else(|| missing("a layer"))
         });
         let blobs = blobs.collect::<Result<Vec<Descriptor>, Error>>()?;
 
-        let document = Document { source: request.source_manifest, unchanged };
+        let source = request.source_manifest;
+        let document = Document { source, unchanged: plan.unchanged(), oci: false };
         let manifest = document.render(&config, &blobs);
         let tag = request.name.tag.unwrap_or_default();
         let digest = registry_push::push_manifest(&repository, &tag, &manifest)?;

@@ -71,6 +71,18 @@ impl FileWriter {
     }
 }
 
+/// The whole of a small blob: a config.
+pub fn read_blob(blob: &Blob) -> Result<Vec<u8>, ErrorCode> {
+    let mut bytes = Vec::new();
+    loop {
+        let piece = blob.read(bytes.len() as u64, CALL as u32)?;
+        if piece.is_empty() {
+            return Ok(bytes);
+        }
+        bytes.extend_from_slice(&piece);
+    }
+}
+
 /// The whole of a small file; `None` when it is not there. More than `limit` bytes are an error.
 pub fn read_to_end(
     directory: &Directory,
@@ -83,12 +95,15 @@ pub fn read_to_end(
         return Err(writer::Error::Other(message));
     }
     let mut bytes = Vec::new();
-    while (bytes.len() as u64) < stat.size {
+    // To its end, and not to the size that it had: others may have replaced it since.
+    loop {
         let piece = directory.read(path, bytes.len() as u64, CALL as u32)?;
-        if piece.is_empty() {
-            break;
-        }
         bytes.extend_from_slice(&piece);
+        if piece.len() < CALL {
+            return Ok(Some(bytes));
+        }
+        if bytes.len() as u64 > limit {
+            return Err(writer::Error::Other(format!("'{path}' grows while it is read")));
+        }
     }
-    Ok(Some(bytes))
 }

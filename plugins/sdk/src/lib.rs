@@ -22,7 +22,7 @@ pub use bindings::occystrap::output::{
     blobs, engine, engine_load, log, registry, registry_push, storage, storage_edit, types,
 };
 pub use check::{check_expectations, finding};
-pub use files::{FileWriter, read_to_end};
+pub use files::{FileWriter, read_blob, read_to_end};
 
 #[doc(hidden)]
 pub use bindings::exports;

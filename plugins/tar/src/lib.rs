@@ -5,7 +5,7 @@ mod archive;
 mod session;
 mod verify;
 
-use occystrap_plugin::writer::{Description, Destination, Guest};
+use occystrap_plugin::writer::{Description, Destination, Guest, ManifestForm};
 
 struct Tar;
 
@@ -21,6 +21,7 @@ impl Guest for Tar {
             summary: "a docker-save archive, for docker load, podman load and skopeo".to_owned(),
             schemes: vec!["tar".to_owned(), "file".to_owned()],
             destination: Destination::File,
+            manifests: ManifestForm::Custom,
             options: Vec::new(),
         }
     }

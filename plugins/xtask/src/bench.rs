@@ -9,6 +9,7 @@ mod image;
 mod machine;
 mod measure;
 mod peers;
+mod push;
 mod registry;
 mod table;
 
@@ -26,13 +27,13 @@ use self::table::{Table, mib};
 pub const HELP: &str = "\
 cargo xtask bench [OPTION]... measure the release build against its peers, and print tables
     --runs N        runs of each, of which the median counts (5)
-    --only A,B      some of: pull, verify, boundary, memory, start, floor
+    --only A,B      some of: pull, push, verify, boundary, memory, start, floor
     --folder DIR    write the images there (the target folder)
     --binary FILE   measure this instead of building
     --python FILE   Python occystrap (installed from PyPI under the target folder)
 ";
 
-const SECTIONS: [&str; 6] = ["pull", "verify", "boundary", "memory", "start", "floor"];
+const SECTIONS: [&str; 7] = ["pull", "push", "verify", "boundary", "memory", "start", "floor"];
 
 /// Start-up takes milliseconds, of which a few are chance.
 const START_RUNS: usize = 21;
@@ -77,6 +78,8 @@ impl Options {
 struct Bench {
     runs: usize,
     ours: PathBuf,
+    /// The output `tar` compiled natively; only where the boundary is measured.
+    native: Option<PathBuf>,
     /// Where things are made once.
     home: PathBuf,
     /// Where images are written.
@@ -98,6 +101,10 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
         Some(binary) => binary.clone(),
         None => build(root, &target)?,
     };
+    let native = match options.wants("boundary") {
+        true => Some(build_native(root, &target)?),
+        false => None,
+    };
     let out = options.folder.clone().unwrap_or_else(|| home.clone()).join("occystrap-bench");
     image::fresh(&out)?;
     let skopeo = present("skopeo", "apt-get install skopeo");
@@ -105,7 +112,7 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
         .filter(|_| skopeo.is_some())
         .map(|program| Registry::start(&program, &home.join("registry")))
         .transpose()?;
-    let python = if options.wants("pull") {
+    let python = if options.wants("pull") || options.wants("push") {
         peers::python(options.python.as_deref(), &home)
             .map_err(|cause| println!("missing: Python occystrap: {cause:#}"))
             .ok()
@@ -113,7 +120,8 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
         None
     };
     let log = home.join("log");
-    let bench = Bench { runs: options.runs, ours, home, out, log, python, skopeo, registry };
+    let bench =
+        Bench { runs: options.runs, ours, native, home, out, log, python, skopeo, registry };
 
     println!(
         "\nMachine: {}. Written to {}.",
@@ -124,6 +132,7 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     for section in SECTIONS.iter().filter(|section| options.wants(section)) {
         match *section {
             "pull" => pulled = bench.pull()?,
+            "push" => bench.push()?,
             "verify" => bench.verify()?,
             "boundary" => bench.boundary()?,
             "memory" => bench.memory()?,
@@ -137,13 +146,26 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
 
 fn build(root: &Path, target: &Path) -> Result<PathBuf> {
     println!("building the release binary");
+    cargo_build(root, target, &["--bin", "occystrap"])?;
+    Ok(std::path::absolute(target.join("release/occystrap"))?)
+}
+
+fn build_native(root: &Path, target: &Path) -> Result<PathBuf> {
+    println!("building the native writer");
+    cargo_build(root, target, &["--example", "native_writer"])?;
+    Ok(std::path::absolute(target.join("release/examples/native_writer"))?)
+}
+
+fn cargo_build(root: &Path, target: &Path, what: &[&str]) -> Result<()> {
     let status = Command::new("cargo")
         .current_dir(root)
-        .args(["build", "--quiet", "--release", "--locked", "-p", "occystrap", "--target-dir"])
+        .args(["build", "--quiet", "--release", "--locked", "-p", "occystrap"])
+        .args(what)
+        .arg("--target-dir")
         .arg(target)
         .status()?;
     ensure!(status.success(), "cargo build failed");
-    Ok(std::path::absolute(target.join("release/occystrap"))?)
+    Ok(())
 }
 
 fn present(name: &str, how: &str) -> Option<PathBuf> {
@@ -331,6 +353,53 @@ impl Bench {
             ]);
         }
         println!("\nWhat the WebAssembly boundary costs, median of {}:\n\n{table}", self.runs);
+        self.against_native(&source)
+    }
+
+    /// The output `tar` as a component and compiled natively, in turn, without verification, which
+    /// only one of them has. Both write the same bytes.
+    fn against_native(&self, source: &str) -> Result<()> {
+        let Some(native) = &self.native else { return Ok(()) };
+        let as_component = |archive: &Path| {
+            self.process(source, &format!("tar://{}", archive.display())).arg("--no-verify")
+        };
+        let natively = |archive: &Path| Program::new(native, &self.log).arg(source).arg(archive);
+        let fresh = self.fresh()?;
+        let (one, other) = (fresh.join("component.tar"), fresh.join("native.tar"));
+        as_component(&one).run()?;
+        natively(&other).run()?;
+        ensure!(image::same(&one, &other)?, "component and native writer differ");
+        let (mut component, mut twin) = (Samples::default(), Samples::default());
+        for round in 0..self.runs * 2 {
+            let archive = self.fresh()?.join("image.tar");
+            measure::warm()?;
+            match round % 4 {
+                0 | 3 => component.push(as_component(&archive).run()?),
+                _ => twin.push(natively(&archive).run()?),
+            }
+        }
+        let mut table = Table::new(&["tar, not verified", "seconds", "least", "CPU seconds"]);
+        for (name, samples) in [("component", &component), ("native", &twin)] {
+            table.row(vec![
+                name.to_owned(),
+                format!("{:.3}", samples.wall().median),
+                format!("{:.3}", samples.wall().least),
+                format!("{:.3}", samples.cpu().median),
+            ]);
+        }
+        let more = |of: fn(&Samples) -> f64| {
+            format!("{:+.1} %", (of(&component) / of(&twin) - 1.0) * 100.0)
+        };
+        table.row(vec![
+            "difference".to_owned(),
+            more(|samples| samples.wall().median),
+            more(|samples| samples.wall().least),
+            more(|samples| samples.cpu().median),
+        ]);
+        println!(
+            "\nThe same writer as a component and natively, {} runs each:\n\n{table}",
+            self.runs
+        );
         Ok(())
     }
 

@@ -29,6 +29,7 @@ const SETS: [Set; 2] = [
         crates: &[
             ("dir", "plugins/dir"),
             ("docker", "plugins/docker"),
+            ("oci-layout", "plugins/oci-layout"),
             ("registry", "plugins/registry"),
             ("tar", "plugins/tar"),
         ],
@@ -92,8 +93,8 @@ fn build(set: &Set) -> Result<(Lock, Vec<Vec<u8>>)> {
     let mut plugins = Vec::new();
     let mut components = Vec::new();
     for (name, folder) in set.crates {
-        let file = format!("occystrap_{}.wasm", name.replace('-', "_"));
-        let module = target_folder(&root).join(TARGET).join("plugin").join(file);
+        let module = format!("occystrap_{}.wasm", name.replace('-', "_"));
+        let module = target_folder(&root).join(TARGET).join("plugin").join(module);
         let module = std::fs::read(&module).with_context(|| module.display().to_string())?;
         let component = wit_component::ComponentEncoder::default()
             .module(&module)

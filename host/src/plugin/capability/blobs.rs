@@ -9,7 +9,7 @@ use crate::blob::{Moved, write_error};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Descriptor, Digest};
 use crate::output::engine::Loading;
-use crate::output::layer_blob::LayerBlob;
+use crate::output::layer_blob::{LayerBlob, Spliced};
 use crate::output::sink::{FileSink, MOST_EXTENTS, Sink, SinkError};
 use crate::output::{Destination, Pending};
 use crate::plugin::bindings::blobs::{Host, HostBlob, HostSink, Written};
@@ -34,7 +34,12 @@ pub enum Blob {
     Spent,
 }
 
-impl Host for State {}
+impl Host for State {
+    fn digest_of(&mut self, bytes: Vec<u8>) -> wasmtime::Result<String> {
+        self.count_hashed(bytes.len() as u64)?;
+        Ok(Digest::of(&bytes).to_string())
+    }
+}
 
 impl HostBlob for State {
     fn descriptor(
@@ -117,8 +122,11 @@ impl HostSink for State {
             Ok(sink) => splice(&mut blob, sink, place.as_ref()),
             Err(cause) => return Err(cause.into()),
         };
-        if let (Ok(moved), Blob::Layer(layer), Some(writing)) = (&moved, &blob, &mut self.writing) {
-            writing.journal.record_layer(moved.digest, layer.diff_id());
+        // What is only promised comes uncompressed or as it is stored: its digest is known.
+        if let (Ok(Spliced { digest: Some(digest), .. }), Blob::Layer(layer), Some(writing)) =
+            (&moved, &blob, &mut self.writing)
+        {
+            writing.journal.record_layer(*digest, layer.diff_id());
         }
         *self.table.get_mut(&source)? = blob;
         Ok(self.or_fail(moved.map(|moved| moved.size)))
@@ -160,7 +168,10 @@ impl HostSink for State {
 }
 
 impl State {
-    fn finish_file(&mut self, file: FileSink) -> wasmtime::Result<Result<Written, ErrorCode>> {
+    fn finish_file(&mut self, mut file: FileSink) -> wasmtime::Result<Result<Written, ErrorCode>> {
+        if let Err(error) = file.keep_promises() {
+            return Ok(Err(self.failed(error)));
+        }
         let finished = file.finish();
         let (written, file) = match self.sink_result(finished) {
             Ok(finished) => finished,
@@ -188,7 +199,7 @@ impl State {
         let size = loadable.size();
         journal.record_loaded(contents);
         // One name has one image: an archive before this one is given up.
-        *waiting = Some(loadable);
+        *waiting = Some(Box::new(loadable));
         Ok(Ok(Written { size, digest: None }))
     }
 
@@ -242,7 +253,7 @@ impl State {
     }
 }
 
-fn splice(blob: &mut Blob, sink: &mut Sink, near: Option<&Destination>) -> Result<Moved> {
+fn splice(blob: &mut Blob, sink: &mut Sink, near: Option<&Destination>) -> Result<Spliced> {
     match (blob, sink) {
         (Blob::Config { bytes, digest, .. }, Sink::File(sink)) => {
             let moved = Moved { size: bytes.len() as u64, digest: *digest };
@@ -251,17 +262,17 @@ fn splice(blob: &mut Blob, sink: &mut Sink, near: Option<&Destination>) -> Resul
                 std::os::unix::fs::FileExt::write_all_at(sink.file().file(), bytes, at)?;
                 sink.after_content(moved)
             };
-            append().map(|()| moved).map_err(|cause| match cause {
+            append().map(|()| moved.into()).map_err(|cause| match cause {
                 SinkError::Io(cause) => write_error(sink.file().file(), &cause),
                 _ => Error::new(Kind::Plugin, "a file was written in too many pieces"),
             })
         }
         (Blob::Config { bytes, digest, .. }, Sink::Load(load)) => {
             load.splice_bytes(bytes.clone(), *digest)?;
-            Ok(Moved { size: bytes.len() as u64, digest: *digest })
+            Ok(Moved { size: bytes.len() as u64, digest: *digest }.into())
         }
         (Blob::Layer(layer), Sink::File(sink)) => layer.splice(sink),
-        (Blob::Layer(layer), Sink::Load(load)) => layer.send(load, near),
+        (Blob::Layer(layer), Sink::Load(load)) => Ok(layer.send(load, near)?.into()),
         (Blob::Spent, _) => Err(spent()),
     }
 }

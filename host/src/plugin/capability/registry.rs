@@ -60,11 +60,7 @@ impl HostRepository for State {
         if let Some(known) = self.memory.recall(&wanted.to_string(), 0, size) {
             return Ok(Ok(known.to_string()));
         }
-        self.hashed = self.hashed.saturating_add(size);
-        if self.hashed > limits::HASHED_BYTES {
-            let rule = format!("it had more than {} bytes hashed", limits::HASHED_BYTES);
-            return Err(self.violation(rule));
-        }
+        self.count_hashed(size)?;
         let found = self.request()?.and_then(|()| remote.hash_blob(wanted, size));
         Ok(match found {
             Ok(found) => {

@@ -50,6 +50,25 @@ pub fn real(folder: &Path) -> Result<PathBuf> {
     Ok(archive)
 }
 
+/// Whether two files hold the same bytes.
+pub fn same(one: &Path, other: &Path) -> Result<bool> {
+    let (mut one, mut other) = (File::open(one)?, File::open(other)?);
+    if one.metadata()?.len() != other.metadata()?.len() {
+        return Ok(false);
+    }
+    let (mut left, mut right) = (vec![0; 1 << 20], vec![0; 1 << 20]);
+    loop {
+        let read = one.read(&mut left)?;
+        if read == 0 {
+            return Ok(true);
+        }
+        other.read_exact(&mut right[..read])?;
+        if left[..read] != right[..read] {
+            return Ok(false);
+        }
+    }
+}
+
 fn layer_of_packages(work: &Path, index: usize, packages: &[&str]) -> Result<Layer> {
     let debs = fresh(&work.join(format!("debs-{index}")))?;
     let root = fresh(&work.join(format!("root-{index}")))?;

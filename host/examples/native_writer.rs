@@ -1,0 +1,120 @@
+//! The output `tar` without a guest: what `plugins/tar` does, compiled into the program.
+//!
+//! `cargo xtask bench --only boundary` compares the two; both write the same bytes. It does nothing
+//! else: no options, no receipt, no verification.
+//!
+//!     native_writer registry://127.0.0.1:5000/team/app:1 OUT.tar
+
+// The plugin reads headers as well, when it verifies.
+#[allow(dead_code)]
+#[path = "../../plugins/docker-save/src/header.rs"]
+mod header;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use occystrap::cancel::Cancel;
+use occystrap::context::Context;
+use occystrap::image::{Image, Platform};
+use occystrap::input::Source;
+use occystrap::output::ahead::{self, Taken};
+use occystrap::output::layer_blob::Form;
+use occystrap::output::sink::{FileSink, SinkError};
+use occystrap::output::size_hint::SizeHints;
+use occystrap::output::staging::Staging;
+use occystrap::output::{Destination, Grant};
+use occystrap::progress::{LayerProgress, Progress};
+use occystrap::registry::{Client, Counters, Settings};
+use occystrap::uri::Uri;
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [source, archive] = arguments.as_slice() else {
+        bail!("usage: native_writer SOURCE OUT.tar");
+    };
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let context = Context {
+        runtime: runtime.handle().clone(),
+        cancel: Cancel::default(),
+        progress: Progress::hidden(),
+        counters: Arc::new(Counters::default()),
+        parallel: 4,
+        temp_dir: std::env::temp_dir(),
+        spool: std::env::temp_dir(),
+        durable: false,
+    };
+    let platform =
+        Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None };
+    let client = |_: &Uri| {
+        Client::new(&Settings { insecure: true, ..Settings::default() }, context.cancel.clone())
+    };
+    let images = Source::parse(&Uri::parse(source)?, &platform, client)?.open(&context)?;
+    let image = images.first().context("the source holds no image")?;
+    write(image, Path::new(archive), &context)?;
+    runtime.shutdown_background();
+    Ok(())
+}
+
+fn write(image: &Image, archive: &Path, context: &Context) -> Result<()> {
+    let mut staging = Staging::new(Destination::file(archive)?, context.durable);
+    let destination = staging.destination().clone();
+    let grant = Grant::Storage(destination.clone());
+    let name = destination.file_name().unwrap_or_default().to_owned();
+    let mut sink = FileSink::new(name.clone(), staging.create()?);
+
+    let config = format!("{}.json", image.id.hex());
+    framed(&mut sink, &config, &image.config)?;
+    let member = |index: usize| format!("{}/layer.tar", image.layers[index].diff_id.hex());
+    let blobs = ahead::start(taken(image), &grant, &SizeHints::default(), context);
+    for (taken, mut blob) in taken(image).into_iter().zip(blobs) {
+        let gap = sink.reserve(header::BLOCK as u32).map_err(refused)?;
+        let size = blob.splice(&mut sink)?.size;
+        sink.fill(gap, &header::render(&member(taken.index), size)).map_err(refused)?;
+        pad(&mut sink, size)?;
+    }
+    let tag = image.name.tag.iter().map(|tag| format!("{}:{tag}", image.name.repository));
+    let layers: Vec<String> = (0..image.layers.len()).map(member).collect();
+    let tags: Vec<String> = tag.collect();
+    let manifest = serde_json::json!([{ "Config": config, "RepoTags": tags, "Layers": layers }]);
+    framed(&mut sink, "manifest.json", &serde_json::to_vec(&manifest)?)?;
+    sink.write(&[0; 2 * header::BLOCK as usize]).map_err(refused)?;
+    sink.keep_promises()?;
+    let (_, file) = sink.finish().map_err(refused)?;
+    staging.push(name, file);
+    staging.commit()?;
+    Ok(())
+}
+
+/// Each layer once, as a plain tar.
+fn taken(image: &Image) -> Vec<Taken> {
+    let mut taken: Vec<Taken> = Vec::new();
+    for (index, layer) in image.layers.iter().enumerate() {
+        if taken.iter().all(|earlier| earlier.layer.diff_id != layer.diff_id) {
+            let (layer, progress) = (layer.clone(), LayerProgress::hidden());
+            taken.push(Taken { index, layer, form: Form::Uncompressed, progress });
+        }
+    }
+    taken
+}
+
+/// A member with bytes that are at hand.
+fn framed(sink: &mut FileSink, name: &str, bytes: &[u8]) -> Result<()> {
+    let size = bytes.len() as u64;
+    sink.write(&header::render(name, size)).map_err(refused)?;
+    sink.write(bytes).map_err(refused)?;
+    pad(sink, size)
+}
+
+fn pad(sink: &mut FileSink, size: u64) -> Result<()> {
+    let padding = size.next_multiple_of(header::BLOCK) - size;
+    if padding > 0 {
+        sink.pad(padding as u32).map_err(refused)?;
+    }
+    Ok(())
+}
+
+fn refused(cause: SinkError) -> anyhow::Error {
+    anyhow!("the sink refused: {cause:?}")
+}

@@ -1,0 +1,222 @@
+//! What a place that keeps things by their digest says of itself: expectations where there is no
+//! receipt.
+//!
+//! A manifest names its blobs by digest and size, and an index its manifests, so the chain from a
+//! name down covers everything. The name itself promises nothing: only a receipt says what it must
+//! stand for.
+
+use std::collections::BTreeSet;
+
+use oci_spec::image::{Descriptor as OciDescriptor, ImageIndex, ImageManifest};
+
+use super::derive::Found;
+use super::{Level, Object, Status, Verification};
+use crate::error::{Error, Result};
+use crate::image::{Descriptor, Digest, ImageName, MOST_LAYERS, Part, Platform};
+use crate::receipt::{Expectation, Place, Role};
+use crate::registry::Manifest;
+
+/// Docker Hub's largest indexes list some thirty platforms and as many attestations.
+pub const MOST_MANIFESTS: usize = 1_000;
+
+/// An index of indexes is legal; deeper is an attack.
+const DEEPEST: usize = 3;
+
+/// A place that keeps things by their digest: a repository, or an OCI image layout.
+pub trait Shelf {
+    /// A manifest or index, its bytes compared with what was promised of them. `None` when it is
+    /// not there.
+    fn manifest(&self, what: &Listed) -> Result<Option<Manifest>>;
+
+    /// Where a blob is expected.
+    fn blob(&self, digest: Digest) -> Place;
+
+    /// Where a manifest is expected.
+    fn place(&self, what: &Listed) -> Place;
+
+    /// How messages name a manifest.
+    fn display(&self, what: &Listed) -> String;
+
+    /// Look at everything.
+    fn look(&self, expectations: &[Expectation], level: Level) -> Result<Vec<Object>>;
+}
+
+/// A manifest that somebody names.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// A tag, or its digest.
+    pub reference: String,
+    /// What an index promises of it; nothing where it is named by a tag.
+    pub promised: Option<Descriptor>,
+    /// What the index says that it is for.
+    pub platform: Option<String>,
+}
+
+impl Listed {
+    /// An entry of an index. Errors when its digest is none.
+    pub fn entry(entry: &OciDescriptor, place: &str) -> Result<Self> {
+        let promised = Descriptor::promised(entry, place)?;
+        let platform = entry.platform().as_ref().map(|known| Platform::promised(known).to_string());
+        Ok(Self { reference: promised.digest.to_string(), promised: Some(promised), platform })
+    }
+}
+
+/// Verify what a name stands for: an image, or an index and every image of it. `more` is expected
+/// of the name itself.
+pub fn verify(
+    shelf: &dyn Shelf,
+    root: Listed,
+    name: &ImageName,
+    more: &[Expectation],
+    level: Level,
+) -> Result<Vec<Found>> {
+    let mut walk = Walk { shelf, name, more, level, seen: BTreeSet::new(), found: Vec::new() };
+    walk.visit(&root, DEEPEST)?;
+    Ok(walk.found)
+}
+
+struct Walk<'a> {
+    shelf: &'a dyn Shelf,
+    name: &'a ImageName,
+    more: &'a [Expectation],
+    level: Level,
+    seen: BTreeSet<String>,
+    /// An index stands after what it lists.
+    found: Vec<Found>,
+}
+
+impl Walk<'_> {
+    fn visit(&mut self, what: &Listed, depth: usize) -> Result<()> {
+        if !self.seen.insert(what.reference.clone()) {
+            return Ok(());
+        }
+        let is_root = self.seen.len() == 1;
+        if self.seen.len() > MOST_MANIFESTS {
+            let place = self.shelf.display(what);
+            return Err(Error::source(format!("{place}: lists more than {MOST_MANIFESTS} images")));
+        }
+        let manifest = match self.shelf.manifest(what) {
+            Ok(Some(manifest)) => manifest,
+            Ok(None) => {
+                self.lost(what, is_root, |object| {
+                    object.blame(Status::Missing, None, None, "is not there");
+                });
+                return Ok(());
+            }
+            Err(error) if error.kind() == crate::error::Kind::Interrupted => return Err(error),
+            Err(error) => {
+                self.lost(what, is_root, |object| {
+                    object.blame_error(Status::Unreadable, &error);
+                });
+                return Ok(());
+            }
+        };
+        if !manifest.is_index() {
+            return self.image(what, &manifest, is_root);
+        }
+        let index = match serde_json::from_slice::<ImageIndex>(&manifest.bytes) {
+            Ok(index) if depth > 0 => index,
+            Ok(_) => return self.unread(what, is_root, "its indexes are nested too deeply"),
+            Err(cause) => return self.unread(what, is_root, &cause.to_string()),
+        };
+        let place = self.shelf.display(what);
+        for entry in index.manifests() {
+            self.visit(&Listed::entry(entry, &place)?, depth - 1)?;
+        }
+        let expectations = [self.expectation(what, &manifest)];
+        self.judge(&expectations, is_root, Part::Index, None)
+    }
+
+    fn image(&mut self, what: &Listed, manifest: &Manifest, is_root: bool) -> Result<()> {
+        let parsed = match serde_json::from_slice::<ImageManifest>(&manifest.bytes) {
+            Ok(parsed) if parsed.layers().len() <= MOST_LAYERS => parsed,
+            Ok(_) => {
+                let message = format!("lists more than {MOST_LAYERS} layers");
+                return self.unread(what, is_root, &message);
+            }
+            Err(cause) => return self.unread(what, is_root, &cause.to_string()),
+        };
+        let place = self.shelf.display(what);
+        let blob = |role: Role, listed: &OciDescriptor| {
+            let listed = Descriptor::promised(listed, &place)?;
+            Ok(Expectation {
+                role,
+                place: self.shelf.blob(listed.digest),
+                size: Some(listed.size),
+                digest: Some(listed.digest),
+            })
+        };
+        let mut expectations = vec![blob(Role::Config, parsed.config())?];
+        for (index, layer) in (0..).zip(parsed.layers()) {
+            expectations.push(blob(Role::Layer(index), layer)?);
+        }
+        expectations.push(self.expectation(what, manifest));
+        self.judge(&expectations, is_root, self.part(what, is_root), what.platform.clone())
+    }
+
+    fn expectation(&self, what: &Listed, manifest: &Manifest) -> Expectation {
+        Expectation {
+            role: Role::Manifest,
+            place: self.shelf.place(what),
+            size: Some(manifest.bytes.len() as u64),
+            digest: Some(manifest.digest),
+        }
+    }
+
+    fn judge(
+        &mut self,
+        expectations: &[Expectation],
+        is_root: bool,
+        part: Part,
+        platform: Option<String>,
+    ) -> Result<()> {
+        let more = if is_root { self.more } else { &[] };
+        let expectations = [expectations, more].concat();
+        let objects = self.shelf.look(&expectations, self.level)?;
+        let counted = |one: &&Expectation| matches!(one.role, Role::Config | Role::Layer(_));
+        let layers = expectations.iter().filter(|one| matches!(one.role, Role::Layer(_))).count();
+        self.found.push(Found {
+            name: self.name.clone(),
+            part,
+            platform,
+            layers,
+            bytes: expectations.iter().filter(counted).filter_map(|one| one.size).sum(),
+            verification: Verification { level: self.level, objects },
+        });
+        Ok(())
+    }
+
+    /// A manifest that cannot be followed. What it says nobody knows.
+    fn lost(&mut self, what: &Listed, is_root: bool, blame: impl FnOnce(&mut Object)) {
+        let mut object = Object::at(self.shelf.display(what)).for_role(Role::Manifest);
+        (object.digest, object.size) = (what.promised.as_ref())
+            .map_or((None, None), |known| (Some(known.digest), Some(known.size)));
+        blame(&mut object);
+        self.found.push(Found {
+            name: self.name.clone(),
+            part: self.part(what, is_root),
+            platform: what.platform.clone(),
+            layers: 0,
+            bytes: 0,
+            verification: Verification { level: self.level, objects: vec![object] },
+        });
+    }
+
+    fn unread(&mut self, what: &Listed, is_root: bool, why: &str) -> Result<()> {
+        self.lost(what, is_root, |object| {
+            let message = format!("cannot be read: {why}");
+            object.blame(Status::Unreadable, None, None, &message);
+        });
+        Ok(())
+    }
+
+    fn part(&self, what: &Listed, is_root: bool) -> Part {
+        match (is_root, &what.platform, &what.promised) {
+            (true, _, _) => Part::Whole,
+            (false, Some(platform), _) => Part::Platform(platform.clone()),
+            (false, None, promised) => Part::Platform(
+                promised.as_ref().map_or(what.reference.clone(), |known| known.digest.short()),
+            ),
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What becomes of each layer of an image.
+
+use occystrap_plugin::writer::{Form, LayerSummary};
+
+use crate::form::{Compression, form};
+
+/// The forms of an image's layers, and which of them are one blob.
+#[derive(Default)]
+pub struct Plan {
+    /// The form, and the first layer that becomes the same blob.
+    layers: Vec<(Form, usize)>,
+}
+
+impl Plan {
+    /// Decide on every layer.
+    #[must_use]
+    pub fn new(layers: &[LayerSummary], wanted: Compression) -> Self {
+        let forms: Vec<Form> = layers.iter().map(|layer| form(layer, wanted)).collect();
+        // What is kept is known by its own digest: two tools may have compressed one layer in two
+        // ways, and the manifest names both.
+        let identity = |index: usize| match (&forms[index], &layers[index].digest) {
+            (Form::Stored, Some(digest)) => Some(digest),
+            _ => layers[index].diff_id.as_ref(),
+        };
+        let first = |index: usize| {
+            let known = identity(index);
+            let same = |other: &usize| {
+                known.is_some() && identity(*other) == known && forms[*other] == forms[index]
+            };
+            (0..index).find(same).unwrap_or(index)
+        };
+        Self { layers: (0..layers.len()).map(|index| (forms[index], first(index))).collect() }
+    }
+
+    /// The form of a layer.
+    #[must_use]
+    pub fn form(&self, index: usize) -> Form {
+        self.layers.get(index).map_or(Form::Stored, |(form, _)| *form)
+    }
+
+    /// The lowest layer that becomes the same blob: the same layer twice in one image is one blob.
+    #[must_use]
+    pub fn first(&self, index: usize) -> usize {
+        self.layers.get(index).map_or(index, |(_, first)| *first)
+    }
+
+    /// Whether a layer is taken as the source has it.
+    #[must_use]
+    pub fn is_stored(&self, index: usize) -> bool {
+        self.form(index) == Form::Stored
+    }
+
+    /// Whether every layer is taken as the source has it.
+    #[must_use]
+    pub fn unchanged(&self) -> bool {
+        self.layers.iter().all(|(form, _)| *form == Form::Stored)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(diff_id: &str, media_type: &str, digest: &str) -> LayerSummary {
+        LayerSummary {
+            diff_id: Some(diff_id.to_owned()),
+            media_type: media_type.to_owned(),
+            size: 7,
+            digest: Some(digest.to_owned()),
+        }
+    }
+
+    #[test]
+    fn one_layer_compressed_in_two_ways_is_two_blobs_while_it_is_kept() {
+        let layers = [
+            layer("a", "x+gzip", "1"),
+            layer("a", "x+gzip", "2"),
+            layer("a", "x+gzip", "1"),
+            layer("a", "x", "3"),
+        ];
+        let first = |wanted| {
+            let plan = Plan::new(&layers, wanted);
+            ((0..4).map(|index| plan.first(index)).collect::<Vec<_>>(), plan.unchanged())
+        };
+        assert_eq!(first(Compression::Keep), (vec![0, 1, 0, 3], false));
+        assert_eq!(first(Compression::Zstd), (vec![0, 0, 0, 0], false));
+        assert!(Plan::new(&layers[..3], Compression::Keep).unchanged());
+    }
+}

@@ -1,0 +1,141 @@
+//! `index.json`: which images the layout has, and what they are called. Other tools write it as
+//! well, so everything in it but our own entry stays as it is.
+
+use occystrap_plugin::types::Descriptor;
+use serde_json::value::RawValue;
+
+use crate::object::{Object, quoted};
+
+/// 20,000 images with long names are half of this.
+pub const LONGEST: u64 = 16 * 1024 * 1024;
+
+/// OCI image specification, "Annotations": what `PATH:TAG` names in skopeo, podman and buildah.
+pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// The full name, for `docker load` and containerd.
+const FULL_NAME: &str = "io.containerd.image.name";
+const MEDIA_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+
+/// An image's entry.
+pub struct Entry {
+    pub manifest: Descriptor,
+    pub tag: String,
+    /// With registry and tag.
+    pub full_name: Option<String>,
+    /// An object, as JSON.
+    pub platform: Option<String>,
+}
+
+impl Entry {
+    fn render(&self) -> String {
+        let Descriptor { digest, size, media_type } = &self.manifest;
+        let mut annotations = Object::new();
+        if let Some(name) = &self.full_name {
+            annotations.set(FULL_NAME, quoted(name));
+        }
+        annotations.set(REF_NAME, quoted(&self.tag));
+        let mut entry = Object::new();
+        entry.set("mediaType", quoted(media_type));
+        entry.set("digest", quoted(digest));
+        entry.set("size", size.to_string());
+        if let Some(platform) = &self.platform {
+            entry.set("platform", platform.clone());
+        }
+        entry.set("annotations", annotations.render());
+        entry.render()
+    }
+}
+
+/// The index with this entry in it, in the place of those of its name. Errors say what is wrong
+/// with the index that is there.
+pub fn with(old: Option<&[u8]>, entry: &Entry) -> Result<Vec<u8>, &'static str> {
+    let mut index = match old {
+        Some(bytes) => Object::parse(bytes).ok_or("is not a JSON object with distinct keys")?,
+        None => {
+            let mut index = Object::new();
+            index.set("schemaVersion", "2".to_owned());
+            index.set("mediaType", quoted(MEDIA_TYPE));
+            index
+        }
+    };
+    let listed = index.get("manifests").unwrap_or("[]");
+    let listed: Option<Vec<&RawValue>> =
+        serde_json::from_str(listed).map_err(|_| "has 'manifests' that are no list")?;
+    let mut entries: Vec<String> = Vec::new();
+    let mut placed = false;
+    for old in listed.unwrap_or_default() {
+        if name(old.get()).as_ref() != Some(&entry.tag) {
+            entries.push(old.get().to_owned());
+        } else if !placed {
+            entries.push(entry.render());
+            placed = true;
+        }
+    }
+    if !placed {
+        entries.push(entry.render());
+    }
+    index.set("manifests", format!("[{}]", entries.join(",")));
+    Ok(index.render().into_bytes())
+}
+
+/// The digest under a name, where there is just one.
+pub fn named(bytes: &[u8], tag: &str) -> Option<String> {
+    let index = Object::parse(bytes)?;
+    let listed: Vec<&RawValue> = serde_json::from_str(index.get("manifests")?).ok()?;
+    let mut named = listed.iter().filter(|entry| name(entry.get()).as_deref() == Some(tag));
+    let (entry, None) = (named.next()?, named.next()) else { return None };
+    Object::parse(entry.get().as_bytes())?.text("digest")
+}
+
+fn name(entry: &str) -> Option<String> {
+    Object::parse(entry.as_bytes())?.object("annotations")?.text(REF_NAME)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(tag: &str, digest: &str) -> Entry {
+        let manifest =
+            Descriptor { digest: digest.to_owned(), size: 7, media_type: "m".to_owned() };
+        Entry { manifest, tag: tag.to_owned(), full_name: None, platform: None }
+    }
+
+    fn add(old: Option<&str>, tag: &str, digest: &str) -> Result<String, &'static str> {
+        let made = with(old.map(str::as_bytes), &entry(tag, digest))?;
+        Ok(String::from_utf8(made).unwrap())
+    }
+
+    #[test]
+    fn what_others_wrote_stays_byte_for_byte() {
+        let theirs = r#"{ "digest" : "d1",  "size":1.50e1, "annotations": {"x":"ä\u00e4"} }"#;
+        let old = format!(r#"{{"later": [1, 2],"manifests" :[ {theirs} ,17],"z":null}}"#);
+        let new = add(Some(&old), "a", "d2").unwrap();
+        let ours = r#"{"mediaType":"m","digest":"d2","size":7,"annotations":{"org.opencontainers.image.ref.name":"a"}}"#;
+        assert_eq!(new, format!(r#"{{"later":[1, 2],"manifests":[{theirs},17,{ours}],"z":null}}"#));
+        assert_eq!(named(new.as_bytes(), "a").as_deref(), Some("d2"));
+    }
+
+    #[test]
+    fn an_entry_takes_the_place_of_those_of_its_name() {
+        let first = add(None, "a", "d1").unwrap();
+        let both = add(Some(&first), "b", "d2").unwrap();
+        let again = add(Some(&both), "a", "d3").unwrap();
+        assert_eq!(again, both.replace("d1", "d3"));
+        // Two of one name, as the specification allows for platforms, become the one that is there.
+        let twice = both.replace("\"b\"", "\"a\"");
+        assert_eq!(named(twice.as_bytes(), "a"), None);
+        assert_eq!(add(Some(&twice), "a", "d1").unwrap(), first);
+    }
+
+    #[test]
+    fn what_is_no_index_is_not_touched() {
+        for bad in
+            ["", "[]", "null", "{\"manifests\":1}", "{\"a\":1,\"a\":2}", "{\"manifests\":{}}"]
+        {
+            assert!(add(Some(bad), "a", "d").is_err(), "{bad}");
+        }
+        for empty in ["{}", "{\"manifests\":null}", "{\"manifests\":[]}"] {
+            assert_eq!(named(add(Some(empty), "a", "d").unwrap().as_bytes(), "a").unwrap(), "d");
+        }
+    }
+}

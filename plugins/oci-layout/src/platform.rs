@@ -1,0 +1,38 @@
+//! What an image is for, as its config says (OCI image specification, "Image Index": `platform`).
+
+use crate::object::Object;
+
+/// The same names in a config and in an index, in the order of the specification.
+const PARTS: [&str; 5] = ["architecture", "os", "os.version", "os.features", "variant"];
+
+/// The platform, as JSON; `None` where the config does not say.
+pub fn of(config: &[u8]) -> Option<String> {
+    let config = Object::parse(config)?;
+    // Both are required.
+    if config.text("os")?.is_empty() || config.text("architecture")?.is_empty() {
+        return None;
+    }
+    let mut platform = Object::new();
+    for part in PARTS {
+        let value = config.get(part).filter(|value| !matches!(*value, "null" | "\"\"" | "[]"));
+        if let Some(value) = value {
+            platform.set(part, value.to_owned());
+        }
+    }
+    Some(platform.render())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_config_says_and_no_more() {
+        let config = br#"{"os":"linux","config":{"os":"x"},"architecture":"arm","variant":"v7","os.version":""}"#;
+        let found = of(config).unwrap();
+        assert_eq!(found, r#"{"architecture":"arm","os":"linux","variant":"v7"}"#);
+        for none in ["{}", "[]", r#"{"os":"linux"}"#, r#"{"os":1,"architecture":"arm"}"#] {
+            assert_eq!(of(none.as_bytes()), None);
+        }
+    }
+}

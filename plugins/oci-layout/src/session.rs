@@ -1,0 +1,214 @@
+//! Writing one image.
+
+use std::cell::RefCell;
+
+use occystrap_manifest::{Compression, Document, Plan};
+use occystrap_plugin::blobs;
+use occystrap_plugin::storage::{self, Directory, EntryKind};
+use occystrap_plugin::types::Descriptor;
+use occystrap_plugin::writer::{
+    Blob, Decision, Element, Entry, Error, Expectation, GuestSession, ImageName, LayerSummary,
+    Place, Receipt, Request, Role, Session, Step,
+};
+use occystrap_plugin::{FileWriter, read_blob, read_to_end, storage_edit};
+
+use crate::{index, layout, platform};
+
+pub struct LayoutSession {
+    directory: Directory,
+    request: Request,
+    compression: Compression,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    plan: Plan,
+    /// Of each layer that was found or written.
+    layers: Vec<Option<Descriptor>>,
+    config: Option<Descriptor>,
+    platform: Option<String>,
+}
+
+impl LayoutSession {
+    /// Whether a blob is there, read and hashed.
+    fn is_present(&self, digest: &str, size: u64) -> Result<bool, Error> {
+        let path = layout::blob(digest);
+        Ok(match self.directory.stat(&path)? {
+            Some(stat) if stat.kind == EntryKind::File && stat.size == size => {
+                self.directory.digest(&path, 0, None)? == digest
+            }
+            _ => false,
+        })
+    }
+
+    fn splice(&self, blob: &Blob) -> Result<Descriptor, Error> {
+        let descriptor = blob.descriptor()?;
+        let mut file = FileWriter::create(&self.directory, &layout::blob(&descriptor.digest))?;
+        file.splice(blob)?;
+        file.finish()?;
+        Ok(descriptor)
+    }
+
+    /// Writes a small file.
+    fn write_file(&self, path: &str, bytes: &[u8]) -> Result<(), Error> {
+        let mut file = FileWriter::create(&self.directory, path)?;
+        file.write(bytes)?;
+        file.finish()?;
+        Ok(())
+    }
+
+    /// Names a manifest in `index.json`, and returns what is to be found there.
+    fn publish(&self, entry: &index::Entry) -> Result<Expectation, Error> {
+        // The index is read, changed and written by one process at a time.
+        storage_edit::lock(&self.directory)?;
+        if !layout::is_marked(&self.directory)? {
+            let marker = format!("{{\"imageLayoutVersion\":\"{}\"}}", layout::VERSION);
+            self.write_file(layout::MARKER, marker.as_bytes())?;
+        }
+        let old = read_to_end(&self.directory, layout::INDEX, index::LONGEST)?;
+        let new = index::with(old.as_deref(), entry).map_err(|why| {
+            let path = layout::INDEX;
+            Error::Other(format!("the '{path}' that is there {why}; move it away first"))
+        })?;
+        self.write_file(layout::INDEX, &new)?;
+        let name = vec!["annotations".to_owned(), index::REF_NAME.to_owned()];
+        Ok(Expectation {
+            role: Role::Catalog,
+            place: Place::Entry(Entry {
+                path: layout::INDEX.to_owned(),
+                steps: vec![
+                    Step::Key("manifests".to_owned()),
+                    Step::Element(Element { keys: name, value: entry.tag.clone() }),
+                    Step::Key("digest".to_owned()),
+                ],
+                value: entry.manifest.digest.clone(),
+            }),
+            size: None,
+            digest: None,
+        })
+    }
+}
+
+impl GuestSession for LayoutSession {
+    fn open(request: Request) -> Result<Session, Error> {
+        let compression = request.options.iter().find(|(name, _)| name == "compression");
+        Ok(Session::new(Self {
+            directory: storage::open()?,
+            compression: Compression::parse(compression.map_or("", |(_, value)| value))?,
+            state: RefCell::default(),
+            request,
+        }))
+    }
+
+    fn plan(&self, layers: Vec<LayerSummary>) -> Result<Vec<Decision>, Error> {
+        // Not only after everything was fetched.
+        layout::is_marked(&self.directory)?;
+        let plan = Plan::new(&layers, self.compression);
+        let mut found = vec![None; layers.len()];
+        let mut decisions = Vec::new();
+        for (index, layer) in layers.into_iter().enumerate() {
+            let LayerSummary { media_type, size, digest, .. } = layer;
+            let stored = digest.filter(|_| plan.is_stored(index));
+            decisions.push(match stored {
+                _ if plan.first(index) != index => Decision::Skip,
+                Some(digest) if self.is_present(&digest, size)? => {
+                    found[index] = Some(Descriptor { digest, size, media_type });
+                    Decision::Skip
+                }
+                _ => Decision::Take(plan.form(index)),
+            });
+        }
+        let mut state = self.state.borrow_mut();
+        (state.plan, state.layers) = (plan, found);
+        Ok(decisions)
+    }
+
+    fn write_config(&self, config: &Blob) -> Result<(), Error> {
+        let mut state = self.state.borrow_mut();
+        state.platform = platform::of(&read_blob(config)?);
+        state.config = Some(self.splice(config)?);
+        Ok(())
+    }
+
+    fn write_layer(&self, index: u32, _diff_id: String, layer: &Blob) -> Result<(), Error> {
+        let written = self.splice(layer)?;
+        match self.state.borrow_mut().layers.get_mut(index as usize) {
+            Some(layer) => *layer = Some(written),
+            None => return Err(Error::Other("a layer that was not planned".to_owned())),
+        }
+        Ok(())
+    }
+
+    fn finalize(this: Session) -> Result<Receipt, Error> {
+        let session: Self = this.into_inner();
+        let State { plan, layers, config, platform } = session.state.take();
+        let config = config.ok_or_else(|| missing("the config"))?;
+        let blobs = (0..layers.len())
+            .map(|index| layers[plan.first(index)].clone().ok_or_else(|| missing("a layer")))
+            .collect::<Result<Vec<Descriptor>, Error>>()?;
+
+        let source = session.request.source_manifest.clone();
+        let manifest =
+            Document { source, unchanged: plan.unchanged(), oci: true }.render(&config, &blobs);
+        let mut expectations = vec![expect(Role::Config, &config)];
+        expectations
+            .extend((0..).zip(&blobs).map(|(index, blob)| expect(Role::Layer(index), blob)));
+
+        let size = manifest.bytes.len() as u64;
+        let digest = blobs::digest_of(&manifest.bytes);
+        session.write_file(&layout::blob(&digest), &manifest.bytes)?;
+        let manifest = Descriptor { digest, size, media_type: manifest.media_type };
+        expectations.push(expect(Role::Manifest, &manifest));
+        let ImageName { repository, tag } = session.request.name.clone();
+        // As every other tool calls an image that nobody gave a tag.
+        let tag = tag.unwrap_or_else(|| "latest".to_owned());
+        let full_name = full_name(&repository, &tag);
+        expectations.push(session.publish(&index::Entry { manifest, tag, full_name, platform })?);
+        Ok(Receipt { expectations, state: Vec::new() })
+    }
+}
+
+fn expect(role: Role, blob: &Descriptor) -> Expectation {
+    Expectation {
+        role,
+        place: Place::File(layout::blob(&blob.digest)),
+        size: Some(blob.size),
+        digest: Some(blob.digest.clone()),
+    }
+}
+
+/// A familiar name with its registry; `None` for an image that has no name.
+fn full_name(repository: &str, tag: &str) -> Option<String> {
+    let (first, rest) = repository.split_once('/').unwrap_or(("", repository));
+    let is_host = first.contains(['.', ':']) || first == "localhost";
+    Some(match (is_host, first) {
+        _ if repository == "unknown" => return None,
+        (true, _) => format!("{repository}:{tag}"),
+        (false, "") => format!("docker.io/library/{rest}:{tag}"),
+        (false, _) => format!("docker.io/{repository}:{tag}"),
+    })
+}
+
+fn missing(what: &str) -> Error {
+    Error::Other(format!("the session ended before {what} was written"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::full_name;
+
+    #[test]
+    fn familiar_names_in_full() {
+        for (familiar, full) in [
+            ("busybox", Some("docker.io/library/busybox:1")),
+            ("team/app", Some("docker.io/team/app:1")),
+            ("quay.io/app", Some("quay.io/app:1")),
+            ("localhost/app", Some("localhost/app:1")),
+            ("localhost:5000/a/b", Some("localhost:5000/a/b:1")),
+            ("unknown", None),
+        ] {
+            assert_eq!(full_name(familiar, "1").as_deref(), full);
+        }
+    }
+}

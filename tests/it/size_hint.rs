@@ -1,0 +1,114 @@
+//! An archive whose layers are written side by side, at places that hints about their sizes give.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use occystrap::cancel::Cancel;
+use occystrap::context::Context;
+use occystrap::image::Platform;
+use occystrap::input::Source;
+use occystrap::output::ahead::Taken;
+use occystrap::output::layer_blob::Form;
+use occystrap::output::size_hint::SizeHints;
+use occystrap::progress::{LayerProgress, Progress};
+use occystrap::registry::{Client, Counters, Settings};
+use occystrap::uri::Uri;
+
+use crate::support::cli::Sandbox;
+use crate::support::image::{Pack, TestImage, gzip, noise};
+use crate::support::push::push;
+use crate::support::registry::{Fault, Registry};
+use crate::support::shape::legacy;
+
+/// Two layers above the size from which on it is worth while to ask, and a small one between.
+fn image(name: &str) -> TestImage {
+    let large = |seed: u64| [noise(seed, 17 << 20), vec![0; 1 << 20]].concat();
+    TestImage::with_layers(name, vec![large(1), vec![7; 300_000], large(2)])
+}
+
+#[test]
+fn the_archive_is_the_same_with_hints_and_without() {
+    let (sandbox, registry, image) = (Sandbox::new(), Registry::start(), image("app:1"));
+    let mut archives = Vec::new();
+    for (name, pack) in [("gzip", Pack::Gzip), ("plain", Pack::Plain)] {
+        legacy(&[&image], pack).write(&sandbox.path("in.tar"));
+        let (from, to) = (sandbox.uri("tar", "in.tar"), sandbox.uri("tar", name));
+        let said = sandbox.process(&from, &to, &["--verify=full", "--debug"]);
+        said.verified().says("sizes that layers say they have sizes=Some(");
+        archives.push(std::fs::read(sandbox.path(name)).unwrap());
+    }
+    // Who limits how often we ask is not asked for hints.
+    let source = push(&registry, &image, Pack::Gzip);
+    let to = sandbox.uri("tar", "none");
+    sandbox.process(&source, &to, &["--rate-limit", "1000"]).verified();
+    archives.push(std::fs::read(sandbox.path("none")).unwrap());
+    assert!(
+        registry.requests_of("GET", "/blobs/").iter().all(|asked| asked.header("range").is_empty())
+    );
+    // The name is another one in a registry, and stands in the manifest.
+    let end = archives.iter().map(Vec::len).min().unwrap() - 4096;
+    assert!(archives.iter().all(|archive| archive[..end] == archives[0][..end]));
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_wrong_hint_costs_a_second_try_and_nothing_else() {
+    let (sandbox, image) = (Sandbox::new(), image("app:1"));
+    let mut archive = legacy(&[&image], Pack::Gzip);
+    // Two members, of which the last says what it is, and not what both are.
+    let (first, last) = image.layers[1].split_at(1_000);
+    let layer = gzip(&image.layers[1]);
+    let member = archive.0.iter_mut().find(|(_, content)| *content == layer).unwrap();
+    member.1 = [gzip(first), gzip(last)].concat();
+    archive.write(&sandbox.path("in.tar"));
+    let (from, to) = (sandbox.uri("tar", "in.tar"), sandbox.uri("tar", "out.tar"));
+    let said = sandbox.process(&from, &to, &["--verify=full", "-v"]);
+    said.verified().says("writing anew, without size hints").says("expected 299000, found 300000");
+    sandbox.run(&["verify", &to]).verified();
+    sandbox.assert_clean();
+}
+
+/// What a registry says of the sizes of an image's layers.
+fn asked(source: &str, settings: &Settings) -> Option<Vec<u64>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let context = Context {
+        runtime: runtime.handle().clone(),
+        cancel: Cancel::default(),
+        progress: Progress::hidden(),
+        counters: Arc::new(Counters::default()),
+        parallel: 2,
+        temp_dir: std::env::temp_dir(),
+        spool: std::env::temp_dir(),
+        durable: false,
+    };
+    let platform =
+        Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None };
+    let client = |_: &Uri| Client::new(settings, context.cancel.clone());
+    let source = Source::parse(&Uri::parse(source).unwrap(), &platform, client).unwrap();
+    let image = source.open(&context).unwrap().remove(0);
+    let taken: Vec<Taken> = (image.layers.into_iter().enumerate())
+        .map(|(index, layer)| {
+            let progress = LayerProgress::hidden();
+            Taken { index, layer, form: Form::Uncompressed, progress }
+        })
+        .collect();
+    SizeHints::within(Duration::from_secs(20)).of(&taken, &context)
+}
+
+#[test]
+fn a_registry_is_asked_for_the_end_of_each_layer() {
+    let (registry, image) = (Registry::start(), image("app:1"));
+    let source = push(&registry, &image, Pack::Gzip);
+    let settings = Settings { insecure: true, retries: 0, ..Settings::default() };
+    let sizes: Vec<u64> = image.layers.iter().map(|layer| layer.len() as u64).collect();
+    assert_eq!(asked(&source, &settings), Some(sizes));
+    let ends = registry.requests_of("GET", "/blobs/");
+    let ends = ends.iter().filter(|request| request.header("range").ends_with('-')).count();
+    assert_eq!(ends, 3);
+    // All or nothing.
+    for fault in [Fault::IgnoreRange, Fault::status(500), Fault::CutAfter(1), Fault::Html] {
+        registry.fault("GET", "/blobs/", Fault::Delay(Duration::ZERO), 2);
+        registry.fault("GET", "/blobs/", fault.clone(), 1);
+        assert_eq!(asked(&source, &settings), None, "{fault:?}");
+    }
+}
