@@ -238,7 +238,8 @@ fn verified_by_process(fault: impl FnOnce(&Registry), more: &[&str]) -> (Ran, Sa
 fn what_process_says_of_it() {
     // Before the push blobs are looked for by HEAD alone: they are not there. A GET is of the
     // verification.
-    let ways: [(&str, fn(&Registry)); 4] = [
+    type Way = (&'static str, fn(&Registry));
+    let ways: [Way; 4] = [
         ("a blob's GET is 404", |registry| {
             registry.fault("GET", "/blobs/", Fault::status(404), 1);
         }),

@@ -143,20 +143,22 @@ pub fn accept(
         {
             return refuse(&format!("names '{subject}',"), "another manifest than the source's");
         }
-        let manifest = match (&expectation.place, expectation.role) {
-            (Place::Manifest { reference }, _) => journal.manifest(reference).cloned(),
+        let document = match (&expectation.place, expectation.role) {
+            (Place::Manifest { reference }, _) => journal
+                .manifest(reference)
+                .map(|manifest| (Some(manifest.media_type.as_str()), manifest.bytes.clone())),
             (Place::File { path }, Role::Manifest) if who.oci_manifests => {
-                pending.written(path, LARGEST_MANIFEST).map(listed::of_file)
+                pending.written(path, LARGEST_MANIFEST).map(|bytes| (None, bytes))
             }
             _ => continue,
         };
-        let Some(manifest) = manifest else {
-            return refuse(&format!("names '{subject}',"), "a manifest that was not written");
+        let judged = match document {
+            // What an index lists has been looked at.
+            Some(_) if handed.image().is_none() => Ok(()),
+            Some((media_type, bytes)) => listed::check(media_type, &bytes, &expectations),
+            None => Err("a manifest that is not there"),
         };
-        // What an index lists has been looked at.
-        if handed.image().is_some()
-            && let Err(why) = listed::check(&manifest, &expectations)
-        {
+        if let Err(why) = judged {
             return refuse(&format!("names '{subject}',"), why);
         }
     }

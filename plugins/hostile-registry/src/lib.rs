@@ -27,7 +27,7 @@ impl Guest for Hostile {
             summary: text("breaks whichever rule of registries it is asked to break"),
             schemes: vec![text("hostile-registry")],
             destination: Destination::Repository,
-            manifests: ManifestForm::Oci,
+            manifests: ManifestForm::Custom,
             options: vec![OptionSpec {
                 name: text("behaviour"),
                 kind: OptionKind::Text,
