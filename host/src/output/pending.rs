@@ -13,7 +13,7 @@ pub enum Pending {
     /// Blobs that nothing refers to, and manifests that were not sent.
     Push(Push),
     /// An archive that an engine has, but for its end; none before the plugin has written one.
-    Load(Named, Option<Loadable>),
+    Load(Named, Option<Box<Loadable>>),
 }
 
 impl Pending {
@@ -40,7 +40,7 @@ impl Pending {
         match self {
             Self::Files(staging) => staging.commit(),
             Self::Push(push) => push.commit(),
-            Self::Load(_, archive) => archive.map_or(Ok(()), Loadable::commit),
+            Self::Load(_, archive) => archive.map_or(Ok(()), |archive| archive.commit()),
         }
     }
 }

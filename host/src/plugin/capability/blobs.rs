@@ -188,7 +188,7 @@ impl State {
         let size = loadable.size();
         journal.record_loaded(contents);
         // One name has one image: an archive before this one is given up.
-        *waiting = Some(loadable);
+        *waiting = Some(Box::new(loadable));
         Ok(Ok(Written { size, digest: None }))
     }
 
