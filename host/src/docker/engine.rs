@@ -40,6 +40,7 @@ const LONGEST_NAME: usize = 512;
 /// One engine. Cheap to clone. Nothing is connected before it is needed.
 #[derive(Clone)]
 pub struct Engine {
+    address: Address,
     http: reqwest::Client,
     base: Url,
     pub(super) place: Arc<str>,
@@ -66,6 +67,7 @@ impl Engine {
         let base = Url::parse(&url)
             .map_err(|_| Error::usage(format!("{address} is no address of an engine")))?;
         Ok(Self {
+            address: address.clone(),
             http: connect(address)?,
             base,
             place: address.to_string().into(),
@@ -77,6 +79,12 @@ impl Engine {
     #[must_use]
     pub fn place(&self) -> &str {
         &self.place
+    }
+
+    /// The same engine, with connections of its own: a connection lives on the runtime that made
+    /// it, and what it brings crosses no thread where its reader is on the same.
+    pub fn apart(&self) -> Result<Self> {
+        Self::new(&self.address, &self.cancel)
     }
 
     /// What it is.

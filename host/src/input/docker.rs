@@ -10,7 +10,7 @@ pub mod spool;
 use std::io::{self, Read};
 
 use bytes::{Buf, Bytes};
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Runtime};
 
 pub use asked::Asked;
 use spool::Spool;
@@ -22,7 +22,7 @@ use crate::blob::into_io;
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::docker::{Engine, Export, Inspected};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, io_reason};
 use crate::image::config::LARGEST_CONFIG;
 use crate::image::{Digest, Image, ImageName};
 use crate::progress::LayerProgress;
@@ -36,8 +36,7 @@ pub fn open(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<Im
     asked.check_platform(&found.platform, &place)?;
     tracing::info!("{place}: exporting {} layers", found.diff_ids.len());
     let progress = context.progress.layer("export", found.size);
-    let export = wait.block_on(engine.export(&ask))?;
-    let mut stream = Stream { export, runtime: wait.clone(), piece: Bytes::new(), progress };
+    let mut stream = Stream::start(&engine, &ask, progress)?;
     let spool = Spool::read(&mut stream, &place, &context.spool, &context.cancel);
     stream.progress.finish();
     let spool = spool.map_err(|error| match (error.kind(), stream.export.failure()) {
@@ -59,16 +58,9 @@ pub fn open(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<Im
 
 /// Export an image and hash it, keeping nothing: the digest of its config, and of its uncompressed
 /// layers, lowest first.
-pub fn hash(
-    engine: &Engine,
-    image: &str,
-    runtime: &Handle,
-    cancel: &Cancel,
-) -> Result<(Digest, Vec<Digest>)> {
+pub fn hash(engine: &Engine, image: &str, cancel: &Cancel) -> Result<(Digest, Vec<Digest>)> {
     let place = format!("'{image}' of {}", engine.place());
-    let export = runtime.block_on(engine.export(image))?;
-    let progress = LayerProgress::hidden();
-    let mut stream = Stream { export, runtime: runtime.clone(), piece: Bytes::new(), progress };
+    let mut stream = Stream::start(engine, image, LayerProgress::hidden())?;
     let spool = Spool::hash(&mut stream, &place, cancel).map_err(|error| {
         match (error.kind(), stream.export.failure()) {
             (Kind::Source, Some(failure)) => failure,
@@ -124,12 +116,24 @@ fn check_layers(image: Image, found: &Inspected, place: &str) -> Result<Image> {
     Ok(image)
 }
 
-/// An export, for a thread that waits.
+/// An export, for a thread that waits. The connection runs on this thread as well: to hand over
+/// every piece from one of the runtime's threads took as much of the processor as to hash it.
 struct Stream {
     export: Export,
-    runtime: Handle,
+    runtime: Runtime,
     piece: Bytes,
     progress: LayerProgress,
+}
+
+impl Stream {
+    fn start(engine: &Engine, image: &str, progress: LayerProgress) -> Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build().map_err(|cause| {
+            let why = io_reason(&cause);
+            Error::new(Kind::Network, format!("cannot wait for {}: {why}", engine.place()))
+        })?;
+        let export = runtime.block_on(engine.apart()?.export(image))?;
+        Ok(Self { export, runtime, piece: Bytes::new(), progress })
+    }
 }
 
 impl Read for Stream {

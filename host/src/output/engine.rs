@@ -69,7 +69,7 @@ impl Named {
     /// Export the image and hash it; `None` when the engine has none of that name.
     pub fn export(&self) -> Result<Option<Exported>> {
         let name = self.image.to_string();
-        match docker::hash(&self.engine, &name, &self.runtime, &self.cancel) {
+        match docker::hash(&self.engine, &name, &self.cancel) {
             Ok((config, layers)) => Ok(Some(Exported { config, layers })),
             Err(error) if error.kind() == Kind::NotFound => Ok(None),
             Err(error) => Err(error),
