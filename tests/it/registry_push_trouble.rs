@@ -214,7 +214,8 @@ fn slow_is_not_silent() {
     let start = Instant::now();
     push(&pusher, &registry, &bytes, WHOLE).unwrap();
     holds(&registry, &bytes);
-    assert!(start.elapsed() > Duration::from_secs(2), "{:?}", start.elapsed());
+    // Well beyond the silence that is allowed.
+    assert!(start.elapsed() > Duration::from_millis(1_500), "{:?}", start.elapsed());
     assert_eq!(pusher.user.counters.retries(), 0);
 }
 
