@@ -66,6 +66,7 @@ fn what_is_not_loaded_is_an_error() {
 }
 
 type Change = fn(&mut Held);
+type Trouble = fn(&Engine);
 
 /// The export, changed.
 fn export(held: &mut Held, edit: impl FnOnce(&mut Archive)) {
@@ -93,8 +94,8 @@ fn what_the_engine_holds_is_another_one() {
     let full: [(&str, Change); 7] = [
         ("the bytes of a layer", |held| {
             export(held, |archive| {
-                let layer = archive.0.iter_mut().filter(|(name, _)| name.ends_with("tar"));
-                layer.skip(1).next().unwrap().1[700] ^= 1;
+                let mut layer = archive.0.iter_mut().filter(|(name, _)| name.ends_with("tar"));
+                layer.nth(1).unwrap().1[700] ^= 1;
             });
         }),
         ("the bytes of the config", |held| {
@@ -186,9 +187,8 @@ fn an_image_that_is_not_there_after_all() {
 #[test]
 fn what_cannot_be_looked_at_is_unconfirmed() {
     let mut transcript = String::new();
-    let gone: fn(&Engine) = Engine::leaves;
-    let faults: [(&str, fn(&Engine)); 4] = [
-        ("gone", gone),
+    let faults: [(&str, Trouble); 4] = [
+        ("gone", Engine::leaves),
         ("500", |engine| engine.fault("GET", "/json", Fault::status(500), ALWAYS)),
         ("broken", |engine| engine.fault("GET", "/json", Fault::CutAfter(5), ALWAYS)),
         ("no info", |engine| engine.fault("GET", "/info", Fault::status(503), ALWAYS)),
