@@ -14,7 +14,7 @@ pub use decoder::Decoder;
 pub use spooled::Spooled;
 pub use stored::Stored;
 pub(crate) use transfer::write_error;
-pub use transfer::{Moved, as_stored, encoded, uncompressed};
+pub use transfer::{Moved, as_stored, checked, encoded, uncompressed};
 
 use std::io;
 

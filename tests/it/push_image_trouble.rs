@@ -10,6 +10,7 @@ use crate::support::cli::{Ran, Sandbox};
 use crate::support::image::{Pack, TestImage};
 use crate::support::push::{holds, nothing, push, to};
 use crate::support::registry::{ALWAYS, Auth, Fault, Registry};
+use crate::support::shape;
 
 /// An image at one registry, and another that it goes to.
 struct Stage {
@@ -169,6 +170,27 @@ fn options_that_are_none() {
     }
     assert_eq!(stage.from.requests().len() + stage.registry.requests().len(), 0);
     insta::assert_snapshot!(transcript);
+}
+
+#[test]
+fn a_layer_in_a_file_that_is_not_what_its_manifest_promises_is_not_sent() {
+    let (sandbox, registry) = (Sandbox::new(), Registry::start());
+    let image = TestImage::new("team/app:1");
+    let mut archive = shape::oci(&[&image], Pack::Gzip);
+    let name = format!("blobs/sha256/{}", Digest::of(&Pack::Gzip.pack(&image.layers[1])).hex());
+    let mut damaged = archive.get(&name).to_vec();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    archive.set(&name, damaged);
+    archive.write(&sandbox.path("in.tar"));
+    let said =
+        sandbox.run(&["process", &sandbox.uri("tar", "in.tar"), &to(&registry, "team/app:1")]);
+    said.exits(1).says("digest of the compressed layer: expected sha256:");
+    nothing(&registry, "team/app:1");
+    let blob = Digest::of(&Pack::Gzip.pack(&image.layers[1]));
+    assert!(registry.blob("team/app", blob).is_none());
+    let sent = registry.requests_of("PUT", "/uploads/");
+    assert!(sent.iter().all(|request| !request.path.contains(&blob.hex())), "it was sent");
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! two cores). A fixed set of buffers goes around; nobody runs ahead further than that.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, BufRead, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
@@ -84,6 +84,20 @@ pub fn as_stored(
     let plain = plain.map_err(|why| why.of(layer))?;
     check_diff_id(layer, plain)?;
     Ok(moved)
+}
+
+/// Read a layer as it is stored to its end, and check what was promised of that form.
+pub fn checked(layer: &Layer, mut stored: Stored) -> Result<()> {
+    let mut read = || -> io::Result<()> {
+        loop {
+            let amount = stored.fill_buf()?.len();
+            if amount == 0 {
+                return Ok(());
+            }
+            stored.consume(amount);
+        }
+    };
+    read().and_then(|()| stored.finish()).map_err(|cause| from_io(cause, &layer.place))
 }
 
 fn check_diff_id(layer: &Layer, plain: Moved) -> Result<()> {

@@ -18,7 +18,7 @@ use super::promise::Promise;
 use super::sink::{FileSink, SinkError};
 use super::size_hint::SizeHints;
 use super::staging::Unnamed;
-use crate::blob::{Moved, Stored, as_stored, encoded, uncompressed, write_error};
+use crate::blob::{Moved, Stored, as_stored, checked, encoded, uncompressed, write_error};
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result, io_reason};
@@ -184,6 +184,10 @@ impl LayerBlob {
     pub fn into_content(mut self) -> Result<(Descriptor, Content)> {
         let Taken { layer, form, .. } = &self.taken;
         if let (State::Untouched, Form::Stored, Some(digest)) = (&self.state, form, layer.digest) {
+            // A download checks itself on its way; nobody else looks at a file.
+            if let Content::File(section) = &layer.content {
+                checked(layer, Stored::file(layer, section, &self.context.cancel))?;
+            }
             let media_type = layer.media_type.clone();
             return Ok((
                 Descriptor { media_type, digest, size: layer.size },
