@@ -9,6 +9,7 @@
 
 mod blocks;
 mod gzip;
+mod skim;
 mod zstd;
 
 #[cfg(test)]

@@ -92,7 +92,7 @@ const ALL: [Compression; 3] = [Compression::None, Compression::Gzip, Compression
 #[test]
 fn sizes_around_the_borders_of_blocks() {
     let piece = 2 * BLOCK;
-    let sizes = [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, piece - 1, piece, piece + 1, 40 * BLOCK];
+    let sizes = [0, 1, BLOCK - 1, BLOCK, BLOCK + 1, piece - 1, piece, piece + 1, 14 * BLOCK];
     for size in sizes {
         for how in ALL {
             check(&content(size, size as u64), how);
@@ -103,20 +103,23 @@ fn sizes_around_the_borders_of_blocks() {
 #[test]
 fn what_cannot_be_compressed_grows_by_little() {
     let mut random = fastrand::Rng::with_seed(1);
-    let bytes: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(9 * BLOCK).collect();
+    let bytes: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(3 * BLOCK).collect();
     for how in ALL {
         assert!(check(&bytes, how).len() < bytes.len() + bytes.len() / 500 + 32, "{how}");
     }
 }
 
 #[test]
-fn a_block_knows_what_stands_before_it() {
-    // Random bytes that repeat every 16 KiB: only a block without a window has to spell them out.
+fn blocks_are_joined_at_any_bit() {
+    // A thread takes blocks that end at all bits of a byte, one after the other.
     let mut random = fastrand::Rng::with_seed(1);
-    let once: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(BLOCK / 8).collect();
-    let bytes = once.repeat(80);
-    let packed = check(&bytes, Compression::Gzip);
-    assert!(packed.len() < 4 * once.len(), "{}", packed.len());
+    let noise: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(100).collect();
+    for size in 0..64 {
+        let mut bytes = vec![b'a'; BLOCK];
+        bytes[..size].copy_from_slice(&noise[..size]);
+        bytes.extend_from_slice(&noise[..size]);
+        check(&bytes, Compression::Gzip);
+    }
 }
 
 #[test]
@@ -130,7 +133,7 @@ fn the_headers_say_nothing_but_the_format() {
 
 #[test]
 fn gzip_and_zstd_themselves_read_it() {
-    let bytes = content(5 * BLOCK + 3, 5);
+    let bytes = content(3 * BLOCK + 3, 5);
     for (how, program) in [(Compression::Gzip, "gzip"), (Compression::Zstd, "zstd")] {
         let mut command = Command::new(program);
         command.arg("-dc").stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -152,7 +155,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_content_comes_back(blocks in 0_usize..6, more in 0..BLOCK, seed: u64) {
+    fn any_content_comes_back(blocks in 0_usize..4, more in 0..BLOCK, seed: u64) {
         let bytes = content(blocks * BLOCK + more, seed);
         for how in ALL {
             check(&bytes, how);
