@@ -9,7 +9,7 @@
 //! one layer after the other, each on all cores, while those before it are on their way. For an
 //! engine, which is what all wait for, layers go in turn.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -149,14 +149,15 @@ fn placed(
 
 fn converted(taken: Vec<Taken>, context: &Context) -> Vec<LayerBlob> {
     let direct = |taken: &Taken| taken.form == Form::Stored && taken.layer.digest.is_some();
-    let converting: Vec<&Taken> = taken.iter().filter(|taken| !direct(taken)).collect();
+    let mut converting: Vec<&Taken> = taken.iter().filter(|taken| !direct(taken)).collect();
+    // The largest first: at the end all wait for the upload of the last one.
+    converting.sort_by_key(|taken| std::cmp::Reverse(taken.layer.size));
     let stored = open(converting.iter().map(|taken| &taken.layer), context);
-    let mut jobs = Vec::new();
-    let mut ready = VecDeque::new();
+    let (mut jobs, mut ready) = (Vec::new(), HashMap::new());
     for (taken, stored) in converting.into_iter().zip(stored) {
         let (to, from) = sync_channel(1);
         jobs.push(Job { taken: taken.clone(), stored, to });
-        ready.push_back(from);
+        ready.insert(taken.index, from);
     }
     let own = context.clone();
     // Not joined: when the session is given up its `Cancel` ends the loop.
@@ -168,12 +169,9 @@ fn converted(taken: Vec<Taken>, context: &Context) -> Vec<LayerBlob> {
             }
         }
     });
-    let blob = |taken: Taken| match direct(&taken) {
-        true => LayerBlob::untouched(taken, context.clone()),
-        false => match ready.pop_front() {
-            Some(ready) => LayerBlob::ahead(taken, ready, context.clone()),
-            None => LayerBlob::untouched(taken, context.clone()),
-        },
+    let blob = |taken: Taken| match ready.remove(&taken.index) {
+        Some(ready) => LayerBlob::ahead(taken, ready, context.clone()),
+        None => LayerBlob::untouched(taken, context.clone()),
     };
     taken.into_iter().map(blob).collect()
 }
