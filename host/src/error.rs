@@ -110,6 +110,12 @@ impl Error {
         Self::new(Kind::Interrupted, "interrupted; the destination was left as it was")
     }
 
+    /// The user pressed Ctrl-C while what was written was verified.
+    #[must_use]
+    pub fn interrupted_after(written: &str) -> Self {
+        Self::new(Kind::Interrupted, format!("interrupted; {written} was written, not verified"))
+    }
+
     /// Add what the user can do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl AsRef<str>) -> Self {

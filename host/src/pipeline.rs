@@ -15,7 +15,7 @@ use std::time::Instant;
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::docker::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::image::{Image, ImageName, Part};
 use crate::input::{self, Called, Source};
 use crate::output::engine::Named;
@@ -116,8 +116,13 @@ fn prove(request: &Process, written: &Written, context: &Context) -> Result<Opti
     let target = &request.target;
     let Written { receipt, .. } = written;
     tracing::info!("{}{}: written, verifying", receipt.image.image_name(), receipt.image.part);
-    let repair = repair(receipt);
-    verify::verify(receipt, target, level, Some(&repair), context).map(Some)
+    let repair = repair(receipt, target);
+    match verify::verify(receipt, target, level, Some(&repair), context) {
+        Err(error) if error.kind() == Kind::Interrupted => {
+            Err(Error::interrupted_after(&target.display))
+        }
+        proof => proof.map(Some),
+    }
 }
 
 fn keep_receipts(request: &Process, receipts: Vec<Receipt>) -> Result<()> {
@@ -227,7 +232,7 @@ fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageR
             let mut reports = Vec::with_capacity(receipts.len());
             for receipt in receipts {
                 let started = Instant::now();
-                let repair = repair(receipt);
+                let repair = repair(receipt, target);
                 let proof = verify::verify(receipt, target, level, Some(&repair), context)?;
                 let mut report = ImageReport::of_receipt(receipt);
                 report.landed(receipt, Some(proof), None);
@@ -322,9 +327,12 @@ pub fn subject(
 }
 
 /// The command that mends a destination.
-fn repair(receipt: &Receipt) -> String {
+fn repair(receipt: &Receipt, target: &Target) -> String {
     let all = if receipt.image.part.is_whole() { "" } else { "--all-platforms " };
-    format!("occystrap process {all}{} {}", quote(&receipt.source), quote(&receipt.destination))
+    let said = receipt.destination.contains("insecure=");
+    let insecure = if target.is_insecure() && !said { "--insecure " } else { "" };
+    let (from, to) = (quote(&receipt.source), quote(&receipt.destination));
+    format!("occystrap {insecure}process {all}{from} {to}")
 }
 
 /// A word for a POSIX shell.

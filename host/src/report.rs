@@ -286,9 +286,9 @@ impl Run {
             for object in problems() {
                 write_problem(to, &image.name(), object)?;
             }
-            // Where one thing could not be looked at, the next could not for the same reason.
-            let unchecked = problems().find(|object| !object.status.is_bad());
-            if let Some(hint) = unchecked.and_then(|object| object.hint.as_ref()) {
+            // What helps one of them helps all; where a command does, that is enough.
+            let mut unmended = problems().filter(|object| object.repair.is_none());
+            if let Some(hint) = unmended.find_map(|object| object.hint.as_ref()) {
                 writeln!(to, "hint: {hint}")?;
             }
             // One command mends them all.

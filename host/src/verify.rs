@@ -74,10 +74,19 @@ pub fn verify(
         Err(error) => objects.push(Object::of_plugin(grant.whole(), &error)),
     }
     for object in objects.iter_mut().filter(|object| object.status.is_bad()) {
-        object.repair = repair.map(str::to_owned);
+        // What a registry has under a digest it takes to be that: it is not sent again.
+        let kept =
+            matches!(grant, Grant::Repository(_)) && matches!(object.kind, "config" | "layer");
+        match object.status {
+            Status::DigestMismatch if kept => object.hint = Some(DELETE_FIRST.to_owned()),
+            _ => object.repair = repair.map(str::to_owned),
+        }
     }
     Ok(Verification { level, objects })
 }
+
+/// What to do about wrong bytes under a digest.
+const DELETE_FIRST: &str = "the registry keeps wrong bytes under that digest, and takes no others for it: delete the blob there, then push the image again";
 
 /// Whether a finding of the host says what an error of the plugin's session says.
 fn said_already(object: &Object, error: &Error) -> bool {
@@ -94,11 +103,7 @@ fn said_already(object: &Object, error: &Error) -> bool {
 
 /// Put what the plugin found beside what the host found.
 fn union(objects: &mut Vec<Object>, findings: Vec<Finding>, plugin: &str, grant: &Grant) {
-    // What stands between the parts of a file only the host's journal knows.
-    let between = |object: &Object| {
-        object.digest.is_none() && object.status == Status::DigestMismatch && object.kind == "image"
-    };
-    let host_found = objects.iter().any(|object| object.status.is_bad() && !between(object));
+    let host_found = objects.iter().any(|object| object.status.is_bad() && !object.host_only);
     if findings.is_empty() && host_found {
         let message = format!("plugin '{plugin}' found nothing wrong where the host did");
         objects.push(Object::of_plugin(grant.whole(), &Error::new(Kind::Plugin, message)));

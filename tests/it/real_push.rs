@@ -220,7 +220,9 @@ fn process(registry: &RealRegistry) {
         std::fs::remove_file(&file).unwrap();
         for level in [&["--fast"][..], &[]] {
             let said = sandbox.run(&[&["verify", &receipt], &user[..], level].concat());
-            said.exits(1).says(": missing: ").says("hint: mend it with: occystrap process ");
+            said.exits(1)
+                .says(": missing: ")
+                .says("hint: mend it with: occystrap --insecure process ");
         }
         std::fs::write(&file, bytes).unwrap();
         assert!(!said.stderr.contains(PASSWORD));

@@ -115,7 +115,8 @@ const CASES: [Case; 12] = [
             config[10] ^= 1;
             landed.registry.set_blob("a/b", landed.image.id(), config);
         },
-        fast: 0,
+        // It is read for what it says of the layers.
+        fast: 1,
         full: 1,
         by_name: 1,
     },
@@ -308,4 +309,49 @@ fn an_index_and_all_its_images() {
     said.verified().says("3/3 verified");
     registry.remove_blob("team/app", Digest::of(&Pack::Gzip.pack(&images[1].layers[0])));
     sandbox.run(&["verify", &name]).exits(1).says("2/3 verified, 1 FAILED");
+}
+
+/// Every blob has the digest that the manifest says, and the image is broken all the same.
+#[test]
+fn layers_that_are_not_those_of_the_config() {
+    let (sandbox, registry) = (Sandbox::new(), Registry::start());
+    let image = TestImage::new("team/app:1");
+    push(&registry, &image, Pack::Gzip);
+    let (media_type, bytes) = registry.manifest("team/app", "1").unwrap();
+    let honest: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    let put = |tag: &str, layers: Vec<serde_json::Value>| {
+        let mut manifest = honest.clone();
+        manifest["layers"] = layers.into();
+        registry.put_manifest("team/app", tag, &media_type, manifest.to_string());
+    };
+    let layers = honest["layers"].as_array().unwrap().clone();
+    let mut swapped = layers.clone();
+    swapped.swap(0, 1);
+    put("swapped", swapped);
+    put("dropped", layers[1..].to_vec());
+    put("none", Vec::new());
+    let mut cut = Pack::Gzip.pack(&image.layers[1]);
+    cut.truncate(cut.len() - 12);
+    let mut truncated = layers.clone();
+    truncated[1]["digest"] = registry.put_blob(&cut).to_string().into();
+    truncated[1]["size"] = cut.len().into();
+    put("truncated", truncated);
+
+    for (tag, fast, why) in [
+        ("swapped", 0, "its diff-id"),
+        ("dropped", 1, "another number of layers than the config"),
+        ("none", 1, "another number of layers than the config"),
+        ("truncated", 0, "ends too early"),
+    ] {
+        let name = to(&registry, &format!("team/app:{tag}"));
+        assert_eq!(sandbox.run(&["verify", "--fast", &name]).code, fast, "{tag}");
+        let said = sandbox.run(&["verify", &name]);
+        said.exits(1).says(why).says("0/1 verified, 1 FAILED");
+        assert!(!said.stderr.contains("found nothing wrong"), "{tag}: {}", said.stderr);
+    }
+    let copy = Registry::start();
+    for tag in ["swapped", "truncated"] {
+        let (from, name) = (to(&registry, &format!("team/app:{tag}")), to(&copy, "a/b:1"));
+        sandbox.run(&["process", "--verify=full", &from, &name]).exits(1).says("1 FAILED");
+    }
 }

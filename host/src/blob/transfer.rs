@@ -86,8 +86,13 @@ pub fn as_stored(
     Ok(moved)
 }
 
-/// Read a layer as it is stored to its end, and check what was promised of that form.
+/// Read a layer to its end, and check everything that was promised of it. Of what is opaque, that
+/// is the stored form alone.
 pub fn checked(layer: &Layer, mut stored: Stored) -> Result<()> {
+    if !layer.opaque {
+        let plain = decode(layer, stored, |plain| move_to(plain, None, 0));
+        return check_diff_id(layer, plain.map_err(|why| why.of(layer))?);
+    }
     let mut read = || -> io::Result<()> {
         loop {
             let amount = stored.fill_buf()?.len();

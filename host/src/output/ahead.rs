@@ -194,7 +194,7 @@ fn in_turn(taken: Vec<Taken>, context: &Context) -> Vec<LayerBlob> {
 }
 
 /// Open one layer for reading.
-pub(super) fn open_one(layer: &Layer, context: &Context) -> Option<Stored> {
+pub(crate) fn open_one(layer: &Layer, context: &Context) -> Option<Stored> {
     open(std::iter::once(layer), context).pop()
 }
 

@@ -88,11 +88,13 @@ impl Destination {
             .file_name()
             .and_then(|name| name.to_str())
             .ok_or_else(|| Error::usage(format!("'{}' does not name a file", path.display())))?;
-        if path.is_dir() {
-            return Err(Error::destination(format!(
-                "'{}' is a directory, not a file",
-                path.display()
-            )));
+        // What stands there is replaced: a device or a pipe would be gone.
+        if let Ok(there) = path.metadata()
+            && !there.is_file()
+        {
+            let what = if there.is_dir() { "a directory" } else { "a device, a pipe or a socket" };
+            let message = format!("'{}' is {what}, not a file", path.display());
+            return Err(Error::destination(message));
         }
         let folder = match path.parent() {
             Some(parent) if parent != Path::new("") => parent,

@@ -30,6 +30,8 @@ pub struct Target {
     pub options: Vec<(String, String)>,
     /// The URI, without secrets.
     pub display: String,
+    /// The same, so that it means the same from another folder.
+    pub lasting: String,
 }
 
 /// What the rest of a destination URI names.
@@ -99,7 +101,12 @@ impl Target {
                 Place::Engine(image_name(&uri.rest)?, Engine::find(uri.option("socket"), cancel)?)
             }
         };
-        Ok(Self { options, place, display: uri.display(), plugin })
+        let mut lasting = uri.clone();
+        if matches!(kind, Kind::Directory | Kind::File | Kind::TaggedDirectory) {
+            let path = std::path::absolute(&uri.rest);
+            lasting.rest = path.map_or(uri.rest.clone(), |path| path.display().to_string());
+        }
+        Ok(Self { options, place, display: uri.display(), lasting: lasting.display(), plugin })
     }
 
     /// Let the command line say what the URI did not, where the output has such an option.
@@ -183,6 +190,12 @@ impl Target {
             Place::Repository(reference, _) => reference.name(),
             Place::Engine(image, _) => image.clone(),
         }
+    }
+
+    /// Whether it is reached over plain HTTP.
+    #[must_use]
+    pub fn is_insecure(&self) -> bool {
+        matches!(&self.place, Place::Repository(_, client) if client.is_insecure())
     }
 
     /// Whether it holds one image under one name.

@@ -94,7 +94,7 @@ fn attempt(
             wit: receipt::WIT_VERSION.to_owned(),
         },
         source: source.to_owned(),
-        destination: target.display.clone(),
+        destination: target.lasting.clone(),
         image: identity.clone(),
         expectations,
         journal: journal.into_written(),

@@ -55,6 +55,12 @@ impl Client {
         Ok(Self { pace: self.pace.clone(), ..Self::new(settings, self.cancel.clone())? })
     }
 
+    /// Whether it speaks plain HTTP.
+    #[must_use]
+    pub fn is_insecure(&self) -> bool {
+        self.settings.insecure
+    }
+
     /// A repository to pull from. `counters` count what happens on its behalf. Errors when its host
     /// makes no URL.
     pub fn repository(&self, reference: &Reference, counters: Arc<Counters>) -> Result<Repository> {

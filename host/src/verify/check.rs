@@ -312,6 +312,8 @@ impl Checker<'_> {
                     extent.size, extent.offset
                 ),
             );
+            // Only the journal knows what stood there.
+            object.host_only = true;
         }
     }
 

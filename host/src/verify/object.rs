@@ -74,6 +74,9 @@ pub struct Object {
     /// What the user can do to have it looked at.
     #[serde(skip)]
     pub hint: Option<String>,
+    /// What is wrong is nothing that a plugin can see: it did not overlook it.
+    #[serde(skip)]
+    pub host_only: bool,
 }
 
 impl Object {
@@ -92,6 +95,7 @@ impl Object {
             message: String::new(),
             repair: None,
             hint: None,
+            host_only: false,
         }
     }
 

@@ -11,11 +11,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::Level;
 use super::memory::Memory;
 use super::object::{Object, Status};
+use crate::blob::checked;
 use crate::context::Context;
-use crate::error::Result;
-use crate::image::Digest;
+use crate::error::{Error, Kind, Result};
+use crate::image::config::{self, LARGEST_CONFIG};
+use crate::image::{Content, Descriptor, Digest, Layer};
+use crate::output::ahead::open_one;
 use crate::output::remote::Remote;
-use crate::receipt::{Expectation, Place};
+use crate::receipt::{Expectation, Place, Role};
 
 /// Look at everything, as many things side by side as the user wants, each once.
 pub fn objects(
@@ -31,7 +34,8 @@ pub fn objects(
         places.entry(expectation.place.subject()).or_default().push(index);
     }
     let jobs: Vec<Vec<usize>> = places.into_values().collect();
-    let checker = Checker { remote, level, memory };
+    let config = Config::read(expectations, remote, memory);
+    let checker = Checker { remote, level, memory, context, config: &config };
     let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -52,13 +56,85 @@ pub fn objects(
     context.cancel.check()?;
     let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     found.sort_by_key(|(index, _)| *index);
-    Ok(found.into_iter().map(|(_, object)| object).collect())
+    let mut objects: Vec<Object> = found.into_iter().map(|(_, object)| object).collect();
+    config.judge(expectations, &mut objects);
+    Ok(objects)
+}
+
+/// What an image's config says of its layers; nothing where it cannot be read, which is found when
+/// it is looked at, and of what is no image.
+struct Config {
+    diff_ids: Option<Vec<Digest>>,
+    /// Other bytes than were promised.
+    wrong: Option<Error>,
+}
+
+impl Config {
+    fn read(expectations: &[Expectation], remote: &Remote, memory: &Memory) -> Self {
+        let mut read = Self { diff_ids: None, wrong: None };
+        let config = expectations.iter().find_map(|one| match (one.role, &one.place, one.size) {
+            (Role::Config, Place::Blob { digest }, Some(size)) => Some((*digest, size)),
+            _ => None,
+        });
+        let Some((digest, size)) = config else { return read };
+        // One that was lost is not waited for; it is found where it is looked at.
+        match remote.stat_blob(digest) {
+            Ok(found) => memory.remember_size(digest, found),
+            Err(_) => return read,
+        }
+        if memory.recall_size(digest) != Some(Some(size)) {
+            return read;
+        }
+        let what = Descriptor { media_type: String::new(), digest, size };
+        match remote.blob_bytes(&what, LARGEST_CONFIG) {
+            Ok(bytes) => {
+                memory.remember(&digest.to_string(), size, digest);
+                // Attestations have a config of an image for no platform.
+                read.diff_ids = config::parse(&bytes, "")
+                    .ok()
+                    .filter(|config| config.platform.os != "unknown")
+                    .map(|config| config.diff_ids);
+            }
+            Err(error) if error.kind() == Kind::Source => read.wrong = Some(error),
+            Err(_) => {}
+        }
+        read
+    }
+
+    fn diff_id(&self, role: Role) -> Option<Digest> {
+        match role {
+            Role::Layer(index) => self.diff_ids.as_ref()?.get(index as usize).copied(),
+            _ => None,
+        }
+    }
+
+    /// What is wrong with the config, where nobody has found it yet.
+    fn judge(self, expectations: &[Expectation], objects: &mut [Object]) {
+        let config = expectations.iter().position(|one| one.role == Role::Config);
+        let Some(object) = config.and_then(|at| objects.get_mut(at)) else { return };
+        if object.status != Status::Ok {
+            return;
+        }
+        object.host_only = true;
+        if let Some(error) = self.wrong {
+            return object.blame_error(Status::DigestMismatch, &error);
+        }
+        let layers = expectations.iter().filter(|one| matches!(one.role, Role::Layer(_))).count();
+        if let Some(diff_ids) = self.diff_ids.filter(|diff_ids| diff_ids.len() != layers) {
+            let side = |count: usize| Some(format!("{count} layers"));
+            let (expected, found) = (side(diff_ids.len()), side(layers));
+            let message = "the manifest lists another number of layers than the config";
+            object.blame(Status::DigestMismatch, expected, found, message);
+        }
+    }
 }
 
 struct Checker<'a> {
     remote: &'a Remote,
     level: Level,
     memory: &'a Memory,
+    context: &'a Context,
+    config: &'a Config,
 }
 
 impl Checker<'_> {
@@ -67,14 +143,23 @@ impl Checker<'_> {
         let mut object = Object::at(location).for_role(expectation.role);
         (object.digest, object.size) = (expectation.digest, expectation.size);
         match &expectation.place {
-            Place::Blob { digest } => self.check_blob(*digest, expectation.size, &mut object),
+            Place::Blob { digest } => {
+                let diff_id = self.config.diff_id(expectation.role);
+                self.check_blob(*digest, expectation.size, diff_id, &mut object);
+            }
             Place::Manifest { reference } => self.check_manifest(reference, &mut object),
             _ => object.misplaced(),
         }
         object
     }
 
-    fn check_blob(&self, digest: Digest, expected: Option<u64>, object: &mut Object) {
+    fn check_blob(
+        &self,
+        digest: Digest,
+        expected: Option<u64>,
+        diff_id: Option<Digest>,
+        object: &mut Object,
+    ) {
         let known = self.memory.recall_size(digest);
         let size = match known.map_or_else(|| self.remote.stat_blob(digest), Ok) {
             Ok(size) => size,
@@ -92,6 +177,9 @@ impl Checker<'_> {
         if self.level == Level::Fast {
             return;
         }
+        if let Some(diff_id) = diff_id {
+            return self.check_layer(digest, size, diff_id, object);
+        }
         let name = digest.to_string();
         let known = self.memory.recall(&name, 0, size);
         match known.map_or_else(|| self.remote.hash_blob(digest, size), Ok) {
@@ -104,6 +192,54 @@ impl Checker<'_> {
             }
             // Its head was there a moment ago.
             Err(error) => object.blame_error(Status::Unreadable, &error),
+        }
+    }
+
+    /// A layer, as it is stored and as it is uncompressed, in one reading.
+    fn check_layer(&self, digest: Digest, size: u64, diff_id: Digest, object: &mut Object) {
+        // A layer that an image has twice holds the same.
+        let (name, unpacked) = (digest.to_string(), format!("{digest} unpacked"));
+        if self.memory.recall(&unpacked, 0, size) == Some(diff_id) {
+            return;
+        }
+        let layer = Layer {
+            diff_id,
+            digest: Some(digest),
+            size,
+            media_type: String::new(),
+            content: Content::Registry(self.remote.repository().clone()),
+            place: object.location.clone(),
+            opaque: false,
+        };
+        let opened = open_one(&layer, self.context).ok_or_else(Error::interrupted);
+        match opened.and_then(|stored| checked(&layer, stored)) {
+            Ok(()) => {
+                self.memory.remember(&name, size, digest);
+                self.memory.remember(&unpacked, size, diff_id);
+            }
+            Err(error) => {
+                let stored = error.sides().filter(|(expected, _)| *expected == name);
+                let found = stored.and_then(|(_, found)| found.parse().ok());
+                if error.kind() == Kind::Source {
+                    self.memory.remember(&name, size, found.unwrap_or(digest));
+                }
+                match found {
+                    Some(found) => object.blame(
+                        Status::DigestMismatch,
+                        Some(name),
+                        Some(found.to_string()),
+                        "has other content",
+                    ),
+                    None if error.sides().is_some() => {
+                        object.blame_error(Status::DigestMismatch, &error);
+                        object.host_only = true;
+                    }
+                    None => {
+                        object.blame_error(Status::Unreadable, &error);
+                        object.host_only = error.kind() == Kind::Source;
+                    }
+                }
+            }
         }
     }
 
