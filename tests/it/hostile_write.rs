@@ -57,6 +57,14 @@ fn what_costs_too_much() {
 }
 
 #[test]
+fn what_was_not_granted() {
+    let mut arena = Arena::new();
+    arena.stopped("open-registry", "access-denied");
+    arena.stopped("open-engine", "access-denied");
+    insta::assert_snapshot!(arena.transcript);
+}
+
+#[test]
 fn what_leads_out() {
     let mut arena = Arena::new();
     for (place, rule) in [
