@@ -1,6 +1,7 @@
 //! Whole images to a registry, through the binary: what is sent, what is not, and what is there then.
 
 use occystrap::image::Digest;
+use occystrap::registry::manifest::LARGEST_MANIFEST;
 
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage, noise, tar};
@@ -112,6 +113,24 @@ fn blobs_are_mounted_from_a_neighbour() {
     sandbox.process(&to(&registry, "a/b:1"), &to(&registry, "e/f:1"), FULL).verified();
     holds(&registry, "e/f:1", &image, Pack::Gzip);
     assert_eq!(registry.open_uploads(), 0);
+}
+
+#[test]
+fn a_manifest_may_be_as_large_as_registries_take() {
+    let (image, sandbox) = (TestImage::tiny("team/app:1"), Sandbox::new());
+    let (from, registry) = (Registry::start(), Registry::start());
+    let source = push(&from, &image, Pack::Gzip);
+    let (media_type, manifest) = from.manifest("team/app", "1").unwrap();
+    let mut manifest = manifest.to_vec();
+    let rest = LARGEST_MANIFEST - manifest.len() - r#","annotations":{"a":""}"#.len();
+    manifest.truncate(manifest.len() - 1);
+    let annotation = format!(r#","annotations":{{"a":"{}"}}}}"#, "x".repeat(rest));
+    manifest.extend_from_slice(annotation.as_bytes());
+    assert_eq!(manifest.len(), LARGEST_MANIFEST);
+    from.put_manifest("team/app", "1", &media_type, manifest.clone());
+    sandbox.process(&source, &to(&registry, "a/b:1"), FULL).verified();
+    assert!(registry.manifest("a/b", "1").unwrap().1 == manifest);
+    sandbox.process(&source, &sandbox.uri("oci-layout", "layout:1"), FULL).verified();
 }
 
 #[test]
