@@ -1,5 +1,7 @@
 //! Whole images to a registry, through the binary: what is sent, what is not, and what is there then.
 
+use std::time::Duration;
+
 use occystrap::image::Digest;
 use occystrap::registry::manifest::LARGEST_MANIFEST;
 
@@ -131,6 +133,31 @@ fn a_manifest_may_be_as_large_as_registries_take() {
     sandbox.process(&source, &to(&registry, "a/b:1"), FULL).verified();
     assert!(registry.manifest("a/b", "1").unwrap().1 == manifest);
     sandbox.process(&source, &sandbox.uri("oci-layout", "layout:1"), FULL).verified();
+}
+
+#[test]
+fn a_host_that_is_both_ends_is_asked_at_one_pace() {
+    let (image, sandbox, registry) =
+        (TestImage::new("team/app:1"), Sandbox::new(), Registry::start());
+    shape::oci(&[&image], Pack::Gzip).write(&sandbox.path("oci.tar"));
+    let source = to(&registry, "a/b:1");
+    sandbox.process(&sandbox.uri("tar", "oci.tar"), &source, &[]).verified();
+    // Layers come and go at the same time.
+    registry.refuse_mounts();
+    // Other settings make another client, of the same pace.
+    for destination in
+        ["copy/app:1?insecure=true", "copy/app:2?insecure=true&username=a&password=b"]
+    {
+        let before = registry.requests().len();
+        let to = format!("registry://{}/{destination}", registry.url_host());
+        sandbox.process(&source, &to, &["--rate-limit", "20"]).verified();
+        let requests = registry.requests().split_off(before);
+        let took = requests.last().unwrap().at - requests[0].at;
+        let least = Duration::from_millis(50) * u32::try_from(requests.len() - 1).unwrap();
+        // A request may be late on its way, and the one behind it not.
+        assert!(requests.len() > 8, "{}", requests.len());
+        assert!(took + Duration::from_millis(40) > least, "{took:?} for {}", requests.len());
+    }
 }
 
 #[test]
