@@ -1,10 +1,13 @@
 //! What a run says at its end: to a person, to a program, and to a script's `$?`.
 
+mod unchecked;
+
 use std::io::{self, Write};
 use std::time::Duration;
 
 use serde::Serialize;
 
+use self::unchecked::Unchecked;
 use crate::context::Context;
 use crate::error::{Error, Kind};
 use crate::image::{ImageName, Part};
@@ -283,12 +286,17 @@ impl Run {
                 writeln!(to, "warning: {}: {note}", image.name())?;
             }
             let problems = || image.verification.iter().flat_map(Verification::problems);
-            for object in problems() {
-                write_problem(to, &image.name(), object)?;
+            let unchecked = Unchecked::of(problems());
+            let all = image.verification.as_ref().map_or(0, |proof| proof.objects.len());
+            for object in problems().filter(|object| !unchecked.is_told(object)) {
+                match unchecked.begins_with(object) {
+                    Some(same) => unchecked::write(to, &image.name(), same, all)?,
+                    None => write_problem(to, &image.name(), object)?,
+                }
             }
             // Where one thing could not be looked at, the next could not for the same reason.
-            let unchecked = problems().find(|object| !object.status.is_bad());
-            if let Some(hint) = unchecked.and_then(|object| object.hint.as_ref()) {
+            let first = problems().find(|object| !object.status.is_bad());
+            if let Some(hint) = first.and_then(|object| object.hint.as_ref()) {
                 writeln!(to, "hint: {hint}")?;
             }
             // One command mends them all.
