@@ -107,7 +107,7 @@ impl ImageReport {
     pub fn of_receipt(receipt: &Receipt) -> Self {
         let platform = match &receipt.image.part {
             Part::Platform(platform) => Some(platform.as_str()),
-            Part::Whole | Part::Index => None,
+            Part::Whole | Part::Index | Part::Nested(_) => None,
         };
         Self::started(&receipt.source, &receipt.destination, &receipt.image.image_name())
             .about(receipt.image.part.clone(), platform)
@@ -176,7 +176,7 @@ impl ImageReport {
             Status::Error => return format!("{}: not moved", self.name()),
         };
         match self.part {
-            Part::Index => format!("{}: {outcome}", self.name()),
+            Part::Index | Part::Nested(_) => format!("{}: {outcome}", self.name()),
             _ => {
                 let (layers, bytes) = (self.layers, size(self.bytes));
                 format!("{}: {layers} layers, {bytes}, {outcome}", self.name())
