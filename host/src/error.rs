@@ -44,6 +44,9 @@ struct Inner {
     sides: Option<(String, String)>,
 }
 
+/// All that is known where work is given up.
+const INTERRUPTED: &str = "interrupted";
+
 impl Error {
     /// An error of a kind, with its one-line message. Control characters are replaced, so that
     /// names from a source cannot drive a terminal.
@@ -105,15 +108,25 @@ impl Error {
         }
     }
 
-    /// The user pressed Ctrl-C.
+    /// The user pressed Ctrl-C. What that left behind only its caller knows.
     pub fn interrupted() -> Self {
-        Self::new(Kind::Interrupted, "interrupted; the destination was left as it was")
+        Self::new(Kind::Interrupted, INTERRUPTED)
     }
 
-    /// The user pressed Ctrl-C while what was written was verified.
+    /// For an interruption, what it came too late or early enough for: `interrupted; EFFECT`. Other
+    /// errors, and interruptions of which this is known, stay as they are.
     #[must_use]
-    pub fn interrupted_after(written: &str) -> Self {
-        Self::new(Kind::Interrupted, format!("interrupted; {written} was written, not verified"))
+    pub fn with_effect(mut self, effect: &str) -> Self {
+        if self.is_bare_interruption() {
+            self.0.message = format!("{INTERRUPTED}; {effect}");
+        }
+        self
+    }
+
+    /// Whether this is an interruption that nobody has said more about.
+    #[must_use]
+    pub fn is_bare_interruption(&self) -> bool {
+        self.0.kind == Kind::Interrupted && self.0.message == INTERRUPTED
     }
 
     /// Add what the user can do about it.

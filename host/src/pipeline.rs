@@ -15,7 +15,7 @@ use std::time::Instant;
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::docker::Engine;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::image::{Image, ImageName, Part};
 use crate::input::{self, Called, Source};
 use crate::output::engine::Named;
@@ -54,11 +54,23 @@ pub fn process(request: &Process, context: &Context) -> Run {
         true => family::process(request, context),
         false => process_images(request, context),
     };
-    let reports = reports.unwrap_or_else(|error| {
+    let mut reports = reports.unwrap_or_else(|error| {
         let (source, target) = (&request.source.display, &request.target.display);
         vec![ImageReport::failed(source, target, error, context)]
     });
+    tell_if_untouched(&mut reports);
     Run::new(reports, started.elapsed())
+}
+
+/// An interruption that came before anything was written may be told as one.
+fn tell_if_untouched(reports: &mut [ImageReport]) {
+    let early =
+        |report: &ImageReport| report.error.as_ref().is_some_and(Error::is_bare_interruption);
+    if reports.iter().all(early) {
+        for error in reports.iter_mut().filter_map(|report| report.error.as_mut()) {
+            *error = error.clone().with_effect("the destination was left as it was");
+        }
+    }
 }
 
 fn process_images(request: &Process, context: &Context) -> Result<Vec<ImageReport>> {
@@ -117,12 +129,9 @@ fn prove(request: &Process, written: &Written, context: &Context) -> Result<Opti
     let Written { receipt, .. } = written;
     tracing::info!("{}{}: written, verifying", receipt.image.image_name(), receipt.image.part);
     let repair = repair(receipt, target);
-    match verify::verify(receipt, target, level, Some(&repair), context) {
-        Err(error) if error.kind() == Kind::Interrupted => {
-            Err(Error::interrupted_after(&target.display))
-        }
-        proof => proof.map(Some),
-    }
+    verify::verify(receipt, target, level, Some(&repair), context)
+        .map(Some)
+        .map_err(|error| error.with_effect("it was written, and is not verified"))
 }
 
 fn keep_receipts(request: &Process, receipts: Vec<Receipt>) -> Result<()> {

@@ -1,10 +1,13 @@
 //! What a run says at its end: to a person, to a program, and to a script's `$?`.
 
+mod unchecked;
+
 use std::io::{self, Write};
 use std::time::Duration;
 
 use serde::Serialize;
 
+use self::unchecked::Unchecked;
 use crate::context::Context;
 use crate::error::{Error, Kind};
 use crate::image::{ImageName, Part};
@@ -104,7 +107,7 @@ impl ImageReport {
     pub fn of_receipt(receipt: &Receipt) -> Self {
         let platform = match &receipt.image.part {
             Part::Platform(platform) => Some(platform.as_str()),
-            Part::Whole | Part::Index => None,
+            Part::Whole | Part::Index | Part::Nested(_) => None,
         };
         Self::started(&receipt.source, &receipt.destination, &receipt.image.image_name())
             .about(receipt.image.part.clone(), platform)
@@ -173,7 +176,7 @@ impl ImageReport {
             Status::Error => return format!("{}: not moved", self.name()),
         };
         match self.part {
-            Part::Index => format!("{}: {outcome}", self.name()),
+            Part::Index | Part::Nested(_) => format!("{}: {outcome}", self.name()),
             _ => {
                 let (layers, bytes) = (self.layers, size(self.bytes));
                 format!("{}: {layers} layers, {bytes}, {outcome}", self.name())
@@ -283,8 +286,13 @@ impl Run {
                 writeln!(to, "warning: {}: {note}", image.name())?;
             }
             let problems = || image.verification.iter().flat_map(Verification::problems);
-            for object in problems() {
-                write_problem(to, &image.name(), object)?;
+            let unchecked = Unchecked::of(problems());
+            let all = image.verification.as_ref().map_or(0, |proof| proof.objects.len());
+            for object in problems().filter(|object| !unchecked.is_told(object)) {
+                match unchecked.begins_with(object) {
+                    Some(same) => unchecked::write(to, &image.name(), same, all)?,
+                    None => write_problem(to, &image.name(), object)?,
+                }
             }
             // What helps one of them helps all; where a command does, that is enough.
             let mut unmended = problems().filter(|object| object.repair.is_none());

@@ -1,11 +1,14 @@
 //! From a parsed command line to an exit code.
 
+mod clients;
+
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::CommandFactory;
 
+use self::clients::Clients;
 use crate::cancel::Cancel;
 use crate::cli::{
     Cli, Command, CompressionName, Global, OutputFormat, PluginCommand, Process, Verify,
@@ -17,10 +20,9 @@ use crate::input::Source;
 use crate::manual;
 use crate::output::Target;
 use crate::pipeline;
-use crate::plugin::description::parse_boolean;
 use crate::plugin::{Catalog, Plugin, PluginEngine};
 use crate::progress::Progress;
-use crate::registry::{Client, Counters, Settings};
+use crate::registry::Counters;
 use crate::report::Run;
 use crate::uri::Uri;
 use crate::verify::Level;
@@ -51,7 +53,8 @@ pub fn run(
         }
         Command::Verify(Verify { target, fast }) => {
             let context = context(&global, false, cancel, runtime, progress)?;
-            let client = |uri: &Uri| client(&global, uri, &context.cancel);
+            let clients = Clients::new(&global, &context.cancel);
+            let client = |uri: &Uri| clients.of(uri);
             let subject = pipeline::subject(&target, &catalog(&global)?, client, &context.cancel)?;
             let level = if fast { Level::Fast } else { Level::Full };
             let run = pipeline::verify_subject(&subject, level, &context);
@@ -101,9 +104,10 @@ fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipe
         variant: global.variant.clone().filter(|variant| !variant.is_empty()),
     };
     let uri = Uri::parse(&process.source)?;
-    let source = Source::parse(&uri, &platform, |uri| client(global, uri, &context.cancel))?;
+    let clients = Clients::new(global, &context.cancel);
+    let source = Source::parse(&uri, &platform, |uri| clients.of(uri))?;
     let destination = Uri::parse(&process.destination)?;
-    let client = |uri: &Uri| client(global, uri, &context.cancel);
+    let client = |uri: &Uri| clients.of(uri);
     let target = Target::parse(&destination, &catalog(global)?, client, &context.cancel)?
         .with_default("compression", global.compression.map(CompressionName::name));
     if process.all_platforms {
@@ -140,33 +144,6 @@ fn check_all_platforms(source: &Uri, target: &Target) -> Result<()> {
         return Err(Error::usage(message).hint("leave out the option 'compression'"));
     }
     Ok(())
-}
-
-/// The registry client, from the command line and what a URI says of its own.
-fn client(global: &Global, uri: &Uri, cancel: &Cancel) -> Result<Client> {
-    let own = |name: &str| uri.option(name).map(str::to_owned);
-    let insecure = match uri.option("insecure") {
-        None => global.insecure,
-        Some(value) => parse_boolean(value).ok_or_else(|| {
-            Error::usage(format!("option 'insecure': expected true or false, found '{value}'"))
-        })?,
-    };
-    let login = uri.credentials.clone().or_else(|| own("username").zip(own("password")));
-    let (username, password) = match login {
-        Some((username, password)) => (Some(username), Some(password)),
-        None => (global.username.clone(), global.password.clone()),
-    };
-    let settings = Settings {
-        username,
-        password,
-        authfile: global.authfile.clone(),
-        insecure,
-        ca_bundle: global.ca_bundle.clone(),
-        retries: global.retries,
-        rate_limit: global.rate_limit,
-        ..Settings::default()
-    };
-    Client::new(&settings, cancel.clone())
 }
 
 fn context(

@@ -97,8 +97,8 @@ fn manifests_that_are_not_of_the_image() {
     arena.stopped("manifest-index", "that of an index");
     arena.stopped("manifest-type", "of the media type 'text/html'");
     arena.stopped("manifest-header", "of the media type 'text/html??x-evil: 1'");
-    arena.stopped("manifest-huge", "more than 4 MiB in one call");
-    arena.stopped("manifest-large", "more than 4 MiB in one call");
+    arena.stopped("manifest-huge", "a manifest of more than 4 MiB");
+    arena.stopped("manifest-large", "a manifest of more than 4 MiB");
     arena.stopped("wrong-last", "digest");
     insta::assert_snapshot!(arena.transcript);
 }

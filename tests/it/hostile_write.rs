@@ -42,11 +42,11 @@ fn what_costs_too_much() {
     arena.stopped("pieces", "more than 65536 pieces");
     arena.stopped("gaps", "more than 65536 pieces");
     arena.stopped("write-big", "more than 65536 bytes in one call");
-    arena.stopped("write-huge", "more than 4 MiB in one call");
-    arena.stopped("shout", "more than 4 MiB in one call");
+    arena.stopped("write-huge", "more than 5 MiB in one call");
+    arena.stopped("shout", "more than 5 MiB in one call");
     arena.stopped("pad-big", "more than 1048576 bytes in one call");
     arena.stopped("reserve-big", "more than 65536 bytes in one call");
-    arena.stopped("plan-huge", "more than 4 MiB in one call");
+    arena.stopped("plan-huge", "more than 5 MiB in one call");
     arena.stopped("receipt-huge", "more than");
     // The flood is cut from what is shown, or the snapshot would hold 1,000 lines of it.
     let mut lines: Vec<&str> = arena.transcript.lines().collect();
@@ -54,6 +54,14 @@ fn what_costs_too_much() {
         !line.contains("WARN") || line.ends_with(" line 0") || line.ends_with(" line 999")
     });
     insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn what_was_not_granted() {
+    let mut arena = Arena::new();
+    arena.stopped("open-registry", "access-denied");
+    arena.stopped("open-engine", "access-denied");
+    insta::assert_snapshot!(arena.transcript);
 }
 
 #[test]

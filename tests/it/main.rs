@@ -36,6 +36,7 @@ mod docker_source;
 mod encoded;
 mod engine_client;
 mod flip;
+mod hostile_engine;
 mod hostile_registry;
 mod hostile_verify;
 mod hostile_write;

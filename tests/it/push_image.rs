@@ -1,6 +1,9 @@
 //! Whole images to a registry, through the binary: what is sent, what is not, and what is there then.
 
+use std::time::Duration;
+
 use occystrap::image::Digest;
+use occystrap::registry::manifest::LARGEST_MANIFEST;
 
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage, noise, tar};
@@ -113,6 +116,49 @@ fn blobs_are_mounted_from_a_neighbour() {
     sandbox.process(&to(&registry, "a/b:1"), &to(&registry, "e/f:1"), FULL).verified();
     holds(&registry, "e/f:1", &image, Pack::Gzip);
     assert_eq!(registry.open_uploads(), 0);
+}
+
+#[test]
+fn a_manifest_may_be_as_large_as_registries_take() {
+    let (image, sandbox) = (TestImage::tiny("team/app:1"), Sandbox::new());
+    let (from, registry) = (Registry::start(), Registry::start());
+    let source = push(&from, &image, Pack::Gzip);
+    let (media_type, manifest) = from.manifest("team/app", "1").unwrap();
+    let mut manifest = manifest.to_vec();
+    let rest = LARGEST_MANIFEST - manifest.len() - r#","annotations":{"a":""}"#.len();
+    manifest.truncate(manifest.len() - 1);
+    let annotation = format!(r#","annotations":{{"a":"{}"}}}}"#, "x".repeat(rest));
+    manifest.extend_from_slice(annotation.as_bytes());
+    assert_eq!(manifest.len(), LARGEST_MANIFEST);
+    from.put_manifest("team/app", "1", &media_type, manifest.clone());
+    sandbox.process(&source, &to(&registry, "a/b:1"), FULL).verified();
+    assert!(registry.manifest("a/b", "1").unwrap().1 == manifest);
+    sandbox.process(&source, &sandbox.uri("oci-layout", "layout:1"), FULL).verified();
+}
+
+#[test]
+fn a_host_that_is_both_ends_is_asked_at_one_pace() {
+    let (image, sandbox, registry) =
+        (TestImage::new("team/app:1"), Sandbox::new(), Registry::start());
+    shape::oci(&[&image], Pack::Gzip).write(&sandbox.path("oci.tar"));
+    let source = to(&registry, "a/b:1");
+    sandbox.process(&sandbox.uri("tar", "oci.tar"), &source, &[]).verified();
+    // Layers come and go at the same time.
+    registry.refuse_mounts();
+    // Other settings make another client, of the same pace.
+    for destination in
+        ["copy/app:1?insecure=true", "copy/app:2?insecure=true&username=a&password=b"]
+    {
+        let before = registry.requests().len();
+        let to = format!("registry://{}/{destination}", registry.url_host());
+        sandbox.process(&source, &to, &["--rate-limit", "20"]).verified();
+        let requests = registry.requests().split_off(before);
+        let took = requests.last().unwrap().at - requests[0].at;
+        let least = Duration::from_millis(50) * u32::try_from(requests.len() - 1).unwrap();
+        // A request may be late on its way, and the one behind it not.
+        assert!(requests.len() > 8, "{}", requests.len());
+        assert!(took + Duration::from_millis(40) > least, "{took:?} for {}", requests.len());
+    }
 }
 
 #[test]

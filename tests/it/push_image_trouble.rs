@@ -212,26 +212,46 @@ fn a_layer_that_is_not_what_the_config_says() {
     nothing(&stage.registry, "a/b:1");
 }
 
+/// Ctrl-C, when a request was made that is never answered.
+fn interrupted(stage: &Stage, destination: &str, method: &str, part: &str) -> Ran {
+    stage.registry.fault(method, part, Fault::Deaf, ALWAYS);
+    let mut command = stage.sandbox.command(&["process", &stage.source, destination]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let started = Instant::now();
+    while stage.registry.requests_of(method, part).is_empty() {
+        assert!(started.elapsed() < Duration::from_secs(10), "nothing was sent");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+    let asked = Instant::now();
+    let said = Ran::ended(child.wait_with_output().unwrap());
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    said
+}
+
+#[test]
+fn a_signal_after_the_manifest() {
+    for (method, effect) in [
+        // It is on its way.
+        ("PUT", "the destination may have it or not"),
+        ("GET", "it was written, and is not verified"),
+    ] {
+        let stage = Stage::new();
+        let said = interrupted(&stage, &to(&stage.registry, "a/b:1"), method, "/manifests/");
+        said.exits(130).says(&format!("error: interrupted; {effect}\n"));
+        assert_eq!(stage.registry.manifest("a/b", "1").is_some(), method == "GET");
+        stage.sandbox.assert_clean();
+    }
+}
+
 #[test]
 fn a_signal_before_the_manifest() {
     for (method, part) in [("PUT", "/uploads/"), ("POST", "/uploads/"), ("HEAD", "/blobs/")] {
         let stage = Stage::new();
-        stage.registry.fault(method, part, Fault::Deaf, ALWAYS);
         let destination = to(&stage.registry, "a/b:1");
-        let mut command = stage.sandbox.command(&["process", &stage.source, &destination]);
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let started = Instant::now();
-        while stage.registry.requests_of(method, part).is_empty() {
-            assert!(started.elapsed() < Duration::from_secs(10), "nothing was sent");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let process = rustix::process::Pid::from_child(&child);
-        rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
-        let asked = Instant::now();
-        Ran::ended(child.wait_with_output().unwrap())
-            .exits(130)
-            .says("error: interrupted; the destination was left as it was");
-        assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+        let said = interrupted(&stage, &destination, method, part);
+        said.exits(130).says("error: interrupted; the destination was left as it was");
         nothing(&stage.registry, "a/b:1");
         stage.sandbox.assert_clean();
     }

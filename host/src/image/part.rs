@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::Digest;
+
 /// A part, for reports.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -15,6 +17,8 @@ pub enum Part {
     Platform(String),
     /// The index itself.
     Index,
+    /// An index that another one lists: its digest, short.
+    Nested(String),
 }
 
 impl Part {
@@ -24,10 +28,16 @@ impl Part {
         *self == Self::Whole
     }
 
-    /// Whether it is the index.
+    /// Whether it is an index.
     #[must_use]
     pub fn is_index(&self) -> bool {
-        *self == Self::Index
+        matches!(self, Self::Index | Self::Nested(_))
+    }
+
+    /// An index: the one that has the image's name, or one that it leads to.
+    #[must_use]
+    pub fn index(named: bool, digest: Digest) -> Self {
+        if named { Self::Index } else { Self::Nested(digest.short()) }
     }
 }
 
@@ -38,6 +48,7 @@ impl fmt::Display for Part {
             Self::Whole => Ok(()),
             Self::Platform(platform) => write!(f, " ({platform})"),
             Self::Index => f.write_str(" (index)"),
+            Self::Nested(digest) => write!(f, " (index {digest})"),
         }
     }
 }

@@ -64,7 +64,7 @@ impl Archive {
     /// Nothing was written yet.
     #[must_use]
     pub fn new() -> Self {
-        let headers = Headers::new("the archive".to_owned());
+        let headers = Headers::new("its framing".to_owned());
         Self { headers, at: 0, next: Next::Header(Vec::new()), members: BTreeMap::new() }
     }
 
@@ -149,7 +149,9 @@ impl Archive {
 
     fn header(&mut self, block: &[u8; BLOCK as usize]) -> Result<Next> {
         let start = self.at - BLOCK;
-        match self.headers.read(block, start)? {
+        // The plugin wrote it: no source is to be blamed.
+        let step = self.headers.read(block, start).map_err(|cause| odd(&cause.to_string()))?;
+        match step {
             Step::End => Ok(Next::End),
             Step::Member(entry) if entry.kind.is_file() => {
                 let name = String::from_utf8(entry.name).map_err(|_| odd("a name is not text"))?;

@@ -83,7 +83,7 @@ fn attempt(
 
     let (expectations, state) = receipt::accept(description, raw, handed, &journal, &pending)?;
     context.cancel.check()?;
-    pending.commit()?;
+    pending.commit().map_err(|error| error.with_effect("the destination may have it or not"))?;
     let bytes = journal.bytes_written();
     let receipt = Receipt {
         occystrap_receipt: receipt::VERSION,

@@ -66,7 +66,8 @@ fn move_family(
         let named = position + 1 == family.indexes.len();
         let ImageName { repository, tag } = family.name.clone();
         let id = index.manifest.digest;
-        let identity = ImageIdentity { name: repository, tag, id, part: Part::Index };
+        let part = Part::index(named, id);
+        let identity = ImageIdentity { name: repository, tag, id, part: part.clone() };
         let lost = index.children.iter().filter(|child| !landed.contains(child)).count();
         if lost > 0 {
             let mut report = ImageReport::started(
@@ -74,7 +75,7 @@ fn move_family(
                 &request.target.display,
                 &family.name,
             )
-            .about(Part::Index, None);
+            .about(part, None);
             report.fail(match context.cancel.check() {
                 Err(stopped) => stopped,
                 Ok(()) => {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::registry::manifest::LARGEST_MANIFEST;
+
 /// Bytes of a component. Python and JavaScript bring their interpreter, 12 to 20 MB.
 pub const COMPONENT_SIZE: usize = 64 * 1024 * 1024;
 
@@ -16,9 +18,10 @@ pub const TABLE_ELEMENTS: usize = 200_000;
 pub const HANDLES: usize = 1_024;
 
 /// Bytes that one call may carry from the guest: strings and lists together. The largest honest
-/// call is a receipt: [`crate::image::MOST_LAYERS`] expectations of some 300 bytes, and 64 KiB of
-/// state.
-pub const CALL_BYTES: usize = 4 * 1024 * 1024;
+/// call pushes a manifest, of [`LARGEST_MANIFEST`] bytes at most, and names its tag and its media
+/// type beside it: the rest is room for those. A receipt is smaller:
+/// [`crate::image::MOST_LAYERS`] expectations of some 300 bytes, and 64 KiB of state.
+pub const CALL_BYTES: usize = LARGEST_MANIFEST + 1024 * 1024;
 
 /// Framing bytes in one `write`, and bytes returned by one `read`: content is spliced.
 pub const PIECE: usize = 64 * 1024;

@@ -128,7 +128,7 @@ impl Walk<'_> {
             self.visit(&Listed::entry(entry, &place)?, depth - 1)?;
         }
         let expectations = [self.expectation(what, &manifest)];
-        self.judge(&expectations, is_root, Part::Index, None)
+        self.judge(&expectations, is_root, Part::index(is_root, manifest.digest), None)
     }
 
     fn image(&mut self, what: &Listed, manifest: &Manifest, is_root: bool) -> Result<()> {

@@ -8,7 +8,7 @@ use occystrap_plugin::writer::{
     Blob, Decision, Error, Expectation, Form, GuestSession, LayerSummary, Place, Receipt, Request,
     Role, Session,
 };
-use occystrap_plugin::{log, storage_edit};
+use occystrap_plugin::{engine, log, registry, storage_edit};
 
 use crate::sabotage;
 
@@ -82,6 +82,8 @@ impl HostileSession {
             "recurse" => drop(sabotage::recurse(1)),
             "flood" => (0..).for_each(|n| log::log(log::Level::Warn, &format!("line {n}"))),
             "shout" => log::log(log::Level::Warn, &"x".repeat(10_000_000)),
+            "open-registry" => drop(registry::open()?),
+            "open-engine" => drop(engine::open()?),
             "escape" => {
                 log::log(log::Level::Warn, &format!("a\u{1b}[2Jb\nc\u{202e}{}", "y".repeat(5_000)))
             }

@@ -37,7 +37,11 @@ const SETS: [Set; 2] = [
         lock: "plugins.lock",
     },
     Set {
-        crates: &[("hostile", "plugins/hostile"), ("hostile-registry", "plugins/hostile-registry")],
+        crates: &[
+            ("hostile", "plugins/hostile"),
+            ("hostile-engine", "plugins/hostile-engine"),
+            ("hostile-registry", "plugins/hostile-registry"),
+        ],
         home: "tests/hostile",
         lock: "hostile.lock",
     },

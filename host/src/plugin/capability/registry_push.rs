@@ -52,7 +52,8 @@ impl Host for Editor<'_> {
         let state = &mut *self.0;
         let types::Manifest { media_type, bytes } = manifest;
         if bytes.len() > LARGEST_MANIFEST {
-            return Ok(Err(ErrorCode::QuotaExceeded));
+            let most = LARGEST_MANIFEST >> 20;
+            return Err(state.violation(format!("it pushed a manifest of more than {most} MiB")));
         }
         let digest = Digest::of(&bytes);
         let Some(Writing { pending: Pending::Push(push), journal }) = &mut state.writing else {

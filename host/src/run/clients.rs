@@ -1,0 +1,65 @@
+//! The registry clients of one run, from the command line and what each URI says of its own.
+//!
+//! A source and a destination at one host are one visitor there: they keep to one pace, and where
+//! they log in alike, they share connections and tokens.
+
+use std::cell::OnceCell;
+
+use crate::cancel::Cancel;
+use crate::cli::Global;
+use crate::error::{Error, Result};
+use crate::plugin::description::parse_boolean;
+use crate::registry::{Client, Settings};
+use crate::uri::Uri;
+
+/// Makes them as they are asked for.
+pub struct Clients<'a> {
+    global: &'a Global,
+    cancel: &'a Cancel,
+    /// The one that all others are made from.
+    first: OnceCell<Client>,
+}
+
+impl<'a> Clients<'a> {
+    /// None was asked for yet.
+    #[must_use]
+    pub fn new(global: &'a Global, cancel: &'a Cancel) -> Self {
+        Self { global, cancel, first: OnceCell::new() }
+    }
+
+    /// The client for a URI. Errors when what it says contradicts itself, or the CA bundle cannot be
+    /// used.
+    pub fn of(&self, uri: &Uri) -> Result<Client> {
+        let settings = settings(self.global, uri)?;
+        if let Some(first) = self.first.get() {
+            return first.with_settings(&settings);
+        }
+        let client = Client::new(&settings, self.cancel.clone())?;
+        Ok(self.first.get_or_init(|| client).clone())
+    }
+}
+
+fn settings(global: &Global, uri: &Uri) -> Result<Settings> {
+    let own = |name: &str| uri.option(name).map(str::to_owned);
+    let insecure = match uri.option("insecure") {
+        None => global.insecure,
+        Some(value) => parse_boolean(value).ok_or_else(|| {
+            Error::usage(format!("option 'insecure': expected true or false, found '{value}'"))
+        })?,
+    };
+    let login = uri.credentials.clone().or_else(|| own("username").zip(own("password")));
+    let (username, password) = match login {
+        Some((username, password)) => (Some(username), Some(password)),
+        None => (global.username.clone(), global.password.clone()),
+    };
+    Ok(Settings {
+        username,
+        password,
+        authfile: global.authfile.clone(),
+        insecure,
+        ca_bundle: global.ca_bundle.clone(),
+        retries: global.retries,
+        rate_limit: global.rate_limit,
+        ..Settings::default()
+    })
+}

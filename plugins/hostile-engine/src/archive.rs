@@ -1,0 +1,117 @@
+//! The archive, right and wrong.
+
+use occystrap_docker_save::{header, list};
+use occystrap_plugin::blobs::Sink;
+use occystrap_plugin::writer::{Blob, Error, ImageName};
+
+/// A member that was written.
+#[derive(Clone)]
+pub struct Member {
+    pub name: String,
+    pub digest: String,
+    pub size: u64,
+}
+
+const BLOCK: usize = header::BLOCK as usize;
+
+/// The most that one call may carry.
+const PIECE: usize = 64 * 1024;
+
+/// A member with the content of a blob.
+pub fn splice(sink: &Sink, name: String, blob: &Blob) -> Result<Member, Error> {
+    let described = blob.descriptor()?;
+    sink.write(&header::render(&name, described.size))?;
+    let size = sink.splice(blob)?;
+    pad(sink, size)?;
+    Ok(Member { name, digest: described.digest, size })
+}
+
+/// A member that says of itself that it is a blob, with content of the plugin's own.
+pub fn forge(sink: &Sink, name: String, blob: &Blob) -> Result<Member, Error> {
+    let described = blob.descriptor()?;
+    own(sink, &name, &vec![b' '; described.size as usize])?;
+    Ok(Member { name, digest: described.digest, size: described.size })
+}
+
+/// A member of the plugin's own.
+pub fn own(sink: &Sink, name: &str, bytes: &[u8]) -> Result<(), Error> {
+    sink.write(&header::render(name, bytes.len() as u64))?;
+    bytes.chunks(PIECE).try_for_each(|piece| sink.write(piece))?;
+    pad(sink, bytes.len() as u64)
+}
+
+/// A member that is no file: a link, or an extension's header.
+pub fn other(sink: &Sink, kind: u8) -> Result<(), Error> {
+    let mut block = header::render("evil", 0);
+    block[156] = kind;
+    block[157..168].copy_from_slice(b"/etc/passwd");
+    block[148..156].fill(b' ');
+    let sum: u64 = block.iter().copied().map(u64::from).sum();
+    block[148..155].copy_from_slice(format!("{sum:06o}\0").as_bytes());
+    Ok(sink.write(&block)?)
+}
+
+/// The list of members, and the end.
+pub fn close(
+    sink: &Sink,
+    behaviour: &str,
+    name: &ImageName,
+    config: &Member,
+    layers: &[Member],
+) -> Result<(), Error> {
+    let mut names: Vec<&str> = layers.iter().map(|layer| layer.name.as_str()).collect();
+    let mut config = config.name.as_str();
+    match behaviour {
+        "list-short" => drop(names.pop()),
+        "list-swapped" | "all-swapped" => names.swap(0, 1),
+        "list-twice" => names.push(names[0]),
+        "list-config" => config = names[0],
+        "list-itself" => names.push(list::NAME),
+        "list-nothing" => names.push("../../etc/passwd"),
+        _ => {}
+    }
+    let rendered = String::from_utf8(list::render(name, config, &names)).unwrap();
+    let tag = format!("{}:{}", name.repository, name.tag.as_deref().unwrap_or_default());
+    let tag = format!("\"{tag}\"");
+    let rendered = match behaviour {
+        "tag-other" => rendered.replace(&tag, "\"busybox:latest\""),
+        "tag-more" => rendered.replace(&tag, &format!("{tag},\"busybox:latest\"")),
+        "tag-none" => rendered.replace(&tag, ""),
+        "second-image" => format!("[{0},{0}]", &rendered[1..rendered.len() - 1]),
+        "list-keys" => rendered.replacen('{', "{\"Parent\":\"sha256:00\",", 1),
+        _ => rendered,
+    };
+    match behaviour {
+        "extra-file" => own(sink, "evil", b"evil")?,
+        // What engines before `manifest.json` read names from.
+        "extra-repositories" => own(sink, "repositories", br#"{"busybox":{"latest":"0"}}"#)?,
+        "extra-oci" => own(sink, "index.json", b"{}")?,
+        "symlink" => other(sink, b'2')?,
+        "hardlink" => other(sink, b'1')?,
+        "extension" => other(sink, b'x')?,
+        "device" => other(sink, b'3')?,
+        "damaged" => sink.write(&[7; BLOCK])?,
+        "many-files" => (0..2_000).try_for_each(|n| own(sink, &format!("{n}"), b"x"))?,
+        "endless" => loop {
+            own(sink, "endless", &[7; 4 * PIECE])?;
+        },
+        _ => {}
+    }
+    if behaviour != "no-list" {
+        own(sink, list::NAME, rendered.as_bytes())?;
+    }
+    if behaviour == "list-again" {
+        own(sink, list::NAME, rendered.as_bytes())?;
+    }
+    if behaviour != "no-end" {
+        sink.pad(2 * BLOCK as u32)?;
+    }
+    if behaviour == "behind-the-end" {
+        own(sink, "evil", b"evil")?;
+    }
+    Ok(())
+}
+
+fn pad(sink: &Sink, size: u64) -> Result<(), Error> {
+    Ok(sink.pad((size.next_multiple_of(header::BLOCK) - size) as u32)?)
+}
