@@ -436,7 +436,7 @@ fn a_signal_leaves_nothing_that_has_the_name() {
     let part = format!("/blobs/{}", Digest::of(&motd));
     registry.fault("GET", &part, Fault::HangAfter(10), usize::MAX);
     let to = sandbox.uri("oci-layout", "out");
-    let mut command = sandbox.command(&["process", &source, &to, "--all-platforms"]);
+    let mut command = sandbox.command(&["process", &source, &to, "--all-platforms", "-J", "1"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     while registry.requests_of("GET", &part).is_empty() {

@@ -270,5 +270,7 @@ fn a_registry_that_ends_after_the_push() {
     sandbox.process(&source, &registry.uri("app:1"), &options).exits(0).says("not verified");
     registry.kill();
     let said = sandbox.run(&["verify", &receipt, "--insecure", "--retries", "1"]);
-    said.exits(3).says("unchecked: cannot connect to").says("0/1 verified, 1 UNCONFIRMED");
+    said.exits(3)
+        .says("5 of 5 objects unchecked (config, layers 1-3, manifest): cannot connect to")
+        .says("0/1 verified, 1 UNCONFIRMED");
 }
