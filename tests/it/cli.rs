@@ -35,6 +35,8 @@ fn mistakes_are_told_before_anything_is_touched() {
         "process tar:[T]in.tar ftp://host/out",
         "process ftp://host/in dir:[T]out",
         "process tar:[T]in.tar docker://app@sha256:b3e197c910d36f73d0ca87102114ab47b11aa23d219a964595266658c319eb3a",
+        "process tar:[T]in.tar docker://sha256:1234",
+        "process tar:[T]in.tar docker://b3e197c910d36f73d0ca87102114ab47b11aa23d219a964595266658c319eb3a",
         "process tar:[T]in.tar registry://host/app@sha256:b3e197c910d36f73d0ca87102114ab47b11aa23d219a964595266658c319eb3a",
         "process tar:[T]in.tar registry://host/app:1?compression=best",
         "process tar:[T]in.tar registry://host/app:1?chunk_size=huge",

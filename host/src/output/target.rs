@@ -225,6 +225,13 @@ pub fn image_name(rest: &str) -> Result<ImageName> {
         return Err(Error::usage(format!("'{rest}': an image in an engine is named by tag")));
     }
     let name = ImageName::parse(rest).map_err(|error| Error::usage(error.to_string()))?;
+    // Engines take these for IDs, and tag nothing so.
+    let is_id = name.repository.len() == 64
+        && name.repository.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if name.repository == "sha256" || is_id {
+        let message = format!("'{rest}': an image in an engine is named by tag, this is an ID");
+        return Err(Error::usage(message).hint("docker://IMAGE[:TAG]"));
+    }
     Ok(Reference::parse(&name.in_full().to_string())?.name())
 }
 
