@@ -41,6 +41,7 @@ fn mistakes_are_told_before_anything_is_touched() {
         "process tar:[T]in.tar registry://host/app:1?compression=best",
         "process tar:[T]in.tar registry://host/app:1?chunk_size=huge",
         "process tar:[T]in.tar registry://host/app:1?unique_names=true",
+        "process tar:[T]in.tar docker://app:1?unique_names=true",
         "process tar:[T]in.tar dir:[T]out --compression best",
         "process tar:[T]in.tar oci://[T]out",
         "process tar:[T]in.tar mounts://[T]out",
@@ -110,7 +111,13 @@ fn help_that_a_newcomer_understands() {
 fn plugins_say_what_they_are_and_may() {
     let sandbox = Sandbox::new();
     let mut transcript = String::new();
-    for line in ["plugin list", "plugin show dir", "plugin show tar"] {
+    for line in [
+        "plugin list",
+        "plugin show dir",
+        "plugin show tar",
+        "plugin show registry",
+        "plugin show docker",
+    ] {
         let said = run(&sandbox, line);
         assert_eq!(said.exits(0).stderr, "");
         writeln!(transcript, "$ occystrap {line}\n{}", said.stdout).unwrap();
@@ -118,7 +125,7 @@ fn plugins_say_what_they_are_and_may() {
     // The component's digest changes with every change of a plugin; plugins.lock is its test.
     let digest = transcript.split("component  sha256:").skip(1).map(|rest| &rest[..64]);
     let digests: Vec<String> = digest.map(str::to_owned).collect();
-    assert_eq!(digests.len(), 2);
+    assert_eq!(digests.len(), 4);
     for digest in digests {
         transcript = transcript.replace(&digest, "…");
     }

@@ -47,7 +47,8 @@ pub enum Place {
     Engine(ImageName, Engine),
 }
 
-/// What the host itself takes from the query of a URI that names a repository.
+/// What the host itself takes from the query of a URI that names a repository. `max_workers` is
+/// 0.4.17's and means nothing any more: [`Kind::host_options`] does not name it.
 pub const REPOSITORY_OPTIONS: [&str; 4] = ["insecure", "username", "password", "max_workers"];
 
 /// What the host itself takes from the query of a URI that names an image in an engine.
