@@ -101,8 +101,8 @@ pub struct Global {
     /// Use an output plugin from a file, for this run
     #[arg(long, global = true, value_name = "FILE")]
     pub plugin: Vec<PathBuf>,
-    /// Compress layers so for a registry; layers that are so already keep their bytes [default:
-    /// as they are, and gzip where they are plain]
+    /// Compress layers so, for a registry or an OCI image layout; layers that are so already keep
+    /// their bytes [default: as they are, and gzip where they are plain]
     #[arg(long, global = true, value_name = "HOW", env = "OCCYSTRAP_COMPRESSION")]
     pub compression: Option<CompressionName>,
     /// Layers known from earlier runs (not yet supported)

@@ -62,8 +62,7 @@ pub fn run(
             Ok(run.exit_code(true))
         }
         Command::Plugin { command: PluginCommand::List } => {
-            let plugins = catalog(&global)?.all()?;
-            plugins.iter().try_for_each(|plugin| list(plugin, out)).map_err(printed)?;
+            list(&catalog(&global)?.all()?, out).map_err(printed)?;
             Ok(0)
         }
         Command::Plugin { command: PluginCommand::Show { plugin } } => {
@@ -200,11 +199,21 @@ fn find(name: &str, global: &Global) -> Result<Plugin> {
     })
 }
 
-fn list(plugin: &Plugin, out: &mut dyn Write) -> io::Result<()> {
-    let description = plugin.description();
-    let schemes: Vec<String> =
-        plugin.schemes().iter().map(|scheme| format!("{scheme}://")).collect();
-    writeln!(out, "{:<8} {:<22} {}", description.name, schemes.join(" "), description.summary)
+/// In columns as wide as what stands in them.
+fn list(plugins: &[Plugin], out: &mut dyn Write) -> io::Result<()> {
+    let row = |plugin: &Plugin| {
+        let schemes: Vec<String> =
+            plugin.schemes().iter().map(|scheme| format!("{scheme}://")).collect();
+        let description = plugin.description();
+        (description.name.clone(), schemes.join(" "), description.summary.clone())
+    };
+    let rows: Vec<_> = plugins.iter().map(row).collect();
+    let widest = |lengths: &mut dyn Iterator<Item = usize>| lengths.max().unwrap_or_default();
+    let names = widest(&mut rows.iter().map(|(name, ..)| name.len()));
+    let schemes = widest(&mut rows.iter().map(|(_, schemes, _)| schemes.len()));
+    rows.iter().try_for_each(|(name, scheme, summary)| {
+        writeln!(out, "{name:<names$}  {scheme:<schemes$}  {summary}")
+    })
 }
 
 fn show(plugin: &Plugin, out: &mut dyn Write) -> io::Result<()> {
@@ -217,6 +226,9 @@ fn show(plugin: &Plugin, out: &mut dyn Write) -> io::Result<()> {
     }
     for option in &description.options {
         writeln!(out, "  option     {}={}: {}", option.name, option.default, option.summary)?;
+    }
+    for (name, what) in description.destination.host_options() {
+        writeln!(out, "  option     {name}=: {what}; taken by occystrap, unseen by the plugin")?;
     }
     writeln!(out, "It may:")?;
     for permission in plugin.permissions().iter().filter(|permission| !permission.words.is_empty())

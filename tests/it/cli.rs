@@ -35,10 +35,13 @@ fn mistakes_are_told_before_anything_is_touched() {
         "process tar:[T]in.tar ftp://host/out",
         "process ftp://host/in dir:[T]out",
         "process tar:[T]in.tar docker://app@sha256:b3e197c910d36f73d0ca87102114ab47b11aa23d219a964595266658c319eb3a",
+        "process tar:[T]in.tar docker://sha256:1234",
+        "process tar:[T]in.tar docker://b3e197c910d36f73d0ca87102114ab47b11aa23d219a964595266658c319eb3a",
         "process tar:[T]in.tar registry://host/app@sha256:b3e197c910d36f73d0ca87102114ab47b11aa23d219a964595266658c319eb3a",
         "process tar:[T]in.tar registry://host/app:1?compression=best",
         "process tar:[T]in.tar registry://host/app:1?chunk_size=huge",
         "process tar:[T]in.tar registry://host/app:1?unique_names=true",
+        "process tar:[T]in.tar docker://app:1?unique_names=true",
         "process tar:[T]in.tar dir:[T]out --compression best",
         "process tar:[T]in.tar oci://[T]out",
         "process tar:[T]in.tar mounts://[T]out",
@@ -108,7 +111,13 @@ fn help_that_a_newcomer_understands() {
 fn plugins_say_what_they_are_and_may() {
     let sandbox = Sandbox::new();
     let mut transcript = String::new();
-    for line in ["plugin list", "plugin show dir", "plugin show tar"] {
+    for line in [
+        "plugin list",
+        "plugin show dir",
+        "plugin show tar",
+        "plugin show registry",
+        "plugin show docker",
+    ] {
         let said = run(&sandbox, line);
         assert_eq!(said.exits(0).stderr, "");
         writeln!(transcript, "$ occystrap {line}\n{}", said.stdout).unwrap();
@@ -116,7 +125,7 @@ fn plugins_say_what_they_are_and_may() {
     // The component's digest changes with every change of a plugin; plugins.lock is its test.
     let digest = transcript.split("component  sha256:").skip(1).map(|rest| &rest[..64]);
     let digests: Vec<String> = digest.map(str::to_owned).collect();
-    assert_eq!(digests.len(), 2);
+    assert_eq!(digests.len(), 4);
     for digest in digests {
         transcript = transcript.replace(&digest, "…");
     }

@@ -222,10 +222,31 @@ fn an_oci_layout() {
             serde_json::from_slice(&std::fs::read(index(out)).unwrap()).unwrap();
         let entry = document["manifests"][0].clone();
         document["manifests"].as_array_mut().unwrap().push(entry);
-        // Without a receipt, two entries of one name are two images of it: nothing is wrong.
         document["manifests"][1]["digest"] = image.id().to_string().into();
         std::fs::write(index(out), document.to_string()).unwrap();
     });
+    damage("the index lists two images under the tag", &|out| {
+        let mut document: Value =
+            serde_json::from_slice(&std::fs::read(index(out)).unwrap()).unwrap();
+        let other = document["manifests"][0].clone();
+        document["manifests"].as_array_mut().unwrap().push(other);
+        std::fs::write(index(out), document.to_string()).unwrap();
+    });
+    damage("the index has no schema version", &|out| {
+        edit(&index(out), "schemaVersion", "schemaversion")
+    });
+    damage("the index has another schema version", &|out| {
+        edit(&index(out), "\"schemaVersion\":2", "\"schemaVersion\":3")
+    });
+    damage("the index names another platform", &|out| {
+        edit(&index(out), "amd64", "s390x");
+        edit(&index(out), "linux", "windows");
+    });
+    damage("the marker is deleted", &|out| std::fs::remove_file(out.join("oci-layout")).unwrap());
+    damage("the marker is of another version", &|out| {
+        edit(&out.join("oci-layout"), "1.0.0", "9.9.9")
+    });
+    damage("the marker is no JSON", &|out| cut(&out.join("oci-layout"), 7));
     damage("the index lists nothing", &|out| {
         std::fs::write(index(out), r#"{"schemaVersion":2,"manifests":[]}"#).unwrap()
     });

@@ -196,6 +196,42 @@ fn two_images_of_one_tag_are_refused_before_one_hides_the_other() {
 }
 
 #[test]
+fn a_tag_of_two_images_is_found_and_one_for_two_platforms_is_none() {
+    let sandbox = Sandbox::new();
+    let (one, two) = (TestImage::tiny("app:1"), TestImage::tiny("app:2"));
+    shape::legacy(&[&one, &two], Pack::Gzip).write(&sandbox.path("in.tar"));
+    let to = sandbox.uri("oci-layout", "out");
+    sandbox.process(&sandbox.uri("tar", "in.tar"), &to, FULL).verified();
+    let mut document = index(&sandbox, "out");
+    let mut verify = |change: &dyn Fn(&mut Value)| {
+        change(&mut document);
+        std::fs::write(sandbox.path("out/index.json"), document.to_string()).unwrap();
+        sandbox.run(&["verify", &format!("{to}:1")])
+    };
+    verify(&|_| {}).verified().says("1/1 verified");
+    // The full names differ still: only who asks by tag cannot tell.
+    let ambiguous = "has 2 entries of the tag '1'";
+    let same = |index: &mut Value| {
+        for entry in index["manifests"].as_array_mut().unwrap() {
+            entry["annotations"][REF_NAME] = "1".into();
+        }
+    };
+    verify(&same).exits(1).says(ambiguous);
+    sandbox.run(&["verify", &to]).verified().says("2/2 verified");
+    let unnamed = |index: &mut Value| {
+        index["manifests"][0].as_object_mut().unwrap().remove("platform").unwrap();
+    };
+    verify(&unnamed).exits(1).says(ambiguous);
+    // The platform is wrong, the tag is not.
+    let several = |index: &mut Value| {
+        index["manifests"][0]["platform"] = json!({"architecture": "arm64", "os": "linux"});
+    };
+    let said = verify(&several);
+    said.exits(1).says("another platform than its config");
+    assert!(!said.stderr.contains(ambiguous), "{}", said.stderr);
+}
+
+#[test]
 fn processes_side_by_side_lose_no_entry() {
     let sandbox = Sandbox::new();
     let tags_wanted: Vec<String> = (0..8).map(|n| n.to_string()).collect();

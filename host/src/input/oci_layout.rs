@@ -18,6 +18,12 @@ use crate::registry::manifest::LARGEST_MANIFEST;
 /// Where the images are listed.
 pub const INDEX: &str = "index.json";
 
+/// What says that a directory is a layout (image specification, "oci-layout file").
+pub const MARKER: &str = "oci-layout";
+
+/// The only version of layouts there is.
+pub const VERSION: &str = "1.0.0";
+
 /// OCI image specification, "Annotations": the tag of an image, or its whole name.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
@@ -25,7 +31,7 @@ pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 const NAME_KEYS: [&str; 2] = ["io.containerd.image.name", REF_NAME];
 
 /// 20,000 images with long names are half of this.
-const LARGEST_INDEX: u64 = 16 * 1024 * 1024;
+pub const LARGEST_INDEX: u64 = 16 * 1024 * 1024;
 
 /// More names help nobody to choose.
 const MOST_NAMES: usize = 20;

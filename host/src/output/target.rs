@@ -49,7 +49,8 @@ pub enum Place {
     Engine(ImageName, Engine),
 }
 
-/// What the host itself takes from the query of a URI that names a repository.
+/// What the host itself takes from the query of a URI that names a repository. `max_workers` is
+/// 0.4.17's and means nothing any more: [`Kind::host_options`] does not name it.
 pub const REPOSITORY_OPTIONS: [&str; 4] = ["insecure", "username", "password", "max_workers"];
 
 /// What the host itself takes from the query of a URI that names an image in an engine.
@@ -238,6 +239,13 @@ pub fn image_name(rest: &str) -> Result<ImageName> {
         return Err(Error::usage(format!("'{rest}': an image in an engine is named by tag")));
     }
     let name = ImageName::parse(rest).map_err(|error| Error::usage(error.to_string()))?;
+    // Engines take these for IDs, and tag nothing so.
+    let is_id = name.repository.len() == 64
+        && name.repository.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if name.repository == "sha256" || is_id {
+        let message = format!("'{rest}': an image in an engine is named by tag, this is an ID");
+        return Err(Error::usage(message).hint("docker://IMAGE[:TAG]"));
+    }
     Ok(Reference::parse(&name.in_full().to_string())?.name())
 }
 

@@ -56,6 +56,20 @@ impl Kind {
             Self::Engine => "IMAGE[:TAG]",
         }
     }
+
+    /// What the query may have for the host itself, and what that is. No plugin sees it.
+    #[must_use]
+    pub fn host_options(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Directory | Self::File | Self::TaggedDirectory => &[],
+            Self::Repository => &[
+                ("insecure", "true to speak plain HTTP"),
+                ("username", "user at the registry"),
+                ("password", "password or access token at the registry"),
+            ],
+            Self::Engine => &[("socket", "path of the engine's socket")],
+        }
+    }
 }
 
 /// One option.
@@ -82,8 +96,9 @@ impl Description {
         for (name, value) in given {
             let Some(option) = self.options.iter().find(|option| option.name == *name) else {
                 let error = Error::usage(format!("output '{scheme}://' has no option '{name}'"));
-                let names: Vec<&str> =
-                    self.options.iter().map(|option| option.name.as_str()).collect();
+                let own = self.options.iter().map(|option| option.name.as_str());
+                let hosts = self.destination.host_options().iter().map(|(name, _)| *name);
+                let names: Vec<&str> = own.chain(hosts).collect();
                 return Err(if names.is_empty() {
                     error.hint("it takes no options")
                 } else {

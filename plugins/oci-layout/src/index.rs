@@ -13,6 +13,8 @@ pub const LONGEST: u64 = 16 * 1024 * 1024;
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The full name, for `docker load` and containerd.
 const FULL_NAME: &str = "io.containerd.image.name";
+/// Of the index itself, which keeps Docker's number for compatibility.
+const SCHEMA_VERSION: &str = "2";
 const MEDIA_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 
 /// An image's entry.
@@ -52,11 +54,16 @@ pub fn with(old: Option<&[u8]>, entry: &Entry) -> Result<Vec<u8>, &'static str> 
         Some(bytes) => Object::parse(bytes).ok_or("is not a JSON object with distinct keys")?,
         None => {
             let mut index = Object::new();
-            index.set("schemaVersion", "2".to_owned());
+            index.set("schemaVersion", SCHEMA_VERSION.to_owned());
             index.set("mediaType", quoted(MEDIA_TYPE));
             index
         }
     };
+    if index.get("schemaVersion").is_some_and(|version| version != SCHEMA_VERSION) {
+        return Err("is of another 'schemaVersion' than 2");
+    }
+    // Readers refuse an index without one.
+    index.set("schemaVersion", SCHEMA_VERSION.to_owned());
     let listed = index.get("manifests").unwrap_or("[]");
     let listed: Option<Vec<&RawValue>> =
         serde_json::from_str(listed).map_err(|_| "has 'manifests' that are no list")?;
@@ -77,18 +84,31 @@ pub fn with(old: Option<&[u8]>, entry: &Entry) -> Result<Vec<u8>, &'static str> 
     Ok(index.render().into_bytes())
 }
 
+/// What stands under a name.
+pub struct Named {
+    pub manifest: Descriptor,
+    /// As the index spells it.
+    pub platform: Option<String>,
+}
+
+/// The index says that it is one, as it must.
+pub fn is_marked(bytes: &[u8]) -> bool {
+    Object::parse(bytes).is_some_and(|index| index.get("schemaVersion") == Some(SCHEMA_VERSION))
+}
+
 /// What stands under a name, where that is just one.
-pub fn named(bytes: &[u8], tag: &str) -> Option<Descriptor> {
+pub fn named(bytes: &[u8], tag: &str) -> Option<Named> {
     let index = Object::parse(bytes)?;
     let listed: Vec<&RawValue> = serde_json::from_str(index.get("manifests")?).ok()?;
     let mut named = listed.iter().filter(|entry| name(entry.get()).as_deref() == Some(tag));
     let (entry, None) = (named.next()?, named.next()) else { return None };
     let entry = Object::parse(entry.get().as_bytes())?;
-    Some(Descriptor {
+    let manifest = Descriptor {
         digest: entry.text("digest")?,
         size: entry.get("size")?.parse().ok()?,
         media_type: entry.text("mediaType")?,
-    })
+    };
+    Some(Named { manifest, platform: entry.get("platform").map(str::to_owned) })
 }
 
 fn name(entry: &str) -> Option<String> {
@@ -111,16 +131,23 @@ mod tests {
     }
 
     fn digest(index: &str, tag: &str) -> Option<String> {
-        named(index.as_bytes(), tag).map(|found| found.digest)
+        named(index.as_bytes(), tag).map(|found| found.manifest.digest)
     }
 
     #[test]
     fn what_others_wrote_stays_byte_for_byte() {
         let theirs = r#"{ "digest" : "d1",  "size":1.50e1, "annotations": {"x":"ä\u00e4"} }"#;
-        let old = format!(r#"{{"later": [1, 2],"manifests" :[ {theirs} ,17],"z":null}}"#);
+        let old = format!(
+            r#"{{"later": [1, 2],"schemaVersion" : 2,"manifests" :[ {theirs} ,17],"z":null}}"#
+        );
         let new = add(Some(&old), "a", "d2").unwrap();
         let ours = r#"{"mediaType":"m","digest":"d2","size":7,"annotations":{"org.opencontainers.image.ref.name":"a"}}"#;
-        assert_eq!(new, format!(r#"{{"later":[1, 2],"manifests":[{theirs},17,{ours}],"z":null}}"#));
+        assert_eq!(
+            new,
+            format!(
+                r#"{{"later":[1, 2],"schemaVersion":2,"manifests":[{theirs},17,{ours}],"z":null}}"#
+            )
+        );
         assert_eq!(digest(&new, "a").as_deref(), Some("d2"));
     }
 
@@ -139,12 +166,14 @@ mod tests {
     #[test]
     fn what_is_no_index_is_not_touched() {
         for bad in
-            ["", "[]", "null", "{\"manifests\":1}", "{\"a\":1,\"a\":2}", "{\"manifests\":{}}"]
+            ["", "[]", "null", "{\"manifests\":1}", "{\"a\":1,\"a\":2}", "{\"schemaVersion\":1}"]
         {
             assert!(add(Some(bad), "a", "d").is_err(), "{bad}");
         }
         for empty in ["{}", "{\"manifests\":null}", "{\"manifests\":[]}"] {
-            assert_eq!(digest(&add(Some(empty), "a", "d").unwrap(), "a").unwrap(), "d");
+            let made = add(Some(empty), "a", "d").unwrap();
+            assert_eq!(digest(&made, "a").unwrap(), "d");
+            assert!(is_marked(made.as_bytes()) && !is_marked(empty.as_bytes()), "{made}");
         }
     }
 }

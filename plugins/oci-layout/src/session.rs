@@ -12,7 +12,7 @@ use occystrap_plugin::writer::{
 };
 use occystrap_plugin::{FileWriter, read_blob, read_to_end, storage_edit};
 
-use crate::{index, layout, platform};
+use crate::{index, layout, platform, verify};
 
 pub struct LayoutSession {
     directory: Directory,
@@ -172,7 +172,7 @@ impl GuestSession for LayoutSession {
         let session: Self = this.into_inner();
         if let Some(index) = &session.request.index {
             let expectations = session.write_manifest(index, None)?;
-            return Ok(receipt(expectations, index));
+            return Ok(receipt(expectations, index, None));
         }
         let State { plan, layers, config, platform } = session.state.take();
         let config = config.ok_or_else(|| missing("the config"))?;
@@ -187,14 +187,19 @@ impl GuestSession for LayoutSession {
         expectations
             .extend((0..).zip(&blobs).map(|(index, blob)| expect(Role::Layer(index), blob)));
 
-        expectations.extend(session.write_manifest(&manifest, platform)?);
-        Ok(receipt(expectations, &manifest))
+        expectations.extend(session.write_manifest(&manifest, platform.clone())?);
+        Ok(receipt(expectations, &manifest, platform))
     }
 }
 
-/// The media type stands in the index alone: our own check compares it.
-fn receipt(expectations: Vec<Expectation>, manifest: &Manifest) -> Receipt {
-    Receipt { expectations, state: manifest.media_type.clone().into_bytes() }
+/// Media type and platform stand in the index alone: our own check compares them.
+fn receipt(
+    expectations: Vec<Expectation>,
+    manifest: &Manifest,
+    platform: Option<String>,
+) -> Receipt {
+    let described = verify::Described { media_type: manifest.media_type.clone(), platform };
+    Receipt { expectations, state: described.into_state() }
 }
 
 fn expect(role: Role, blob: &Descriptor) -> Expectation {

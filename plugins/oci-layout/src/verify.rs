@@ -1,13 +1,14 @@
 //! Checking an earlier write: the blobs, and that manifest and index tie them together.
 
 use occystrap_plugin::storage::{self, Directory};
+use occystrap_plugin::types::Descriptor;
 use occystrap_plugin::verifier::{Finding, Guest, Level, Problem};
 use occystrap_plugin::writer::{Entry, Error, Expectation, Place, Receipt, Role, Step};
 use occystrap_plugin::{check_expectations, finding, read_to_end};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::{OciLayout, index};
+use crate::{OciLayout, index, layout};
 
 /// The largest manifest that a registry takes.
 const LONGEST: u64 = 4 * 1024 * 1024;
@@ -28,6 +29,10 @@ impl Guest for OciLayout {
                 (Role::Catalog, Place::Entry(entry)) => check_entry(&directory, entry, &receipt)?,
                 _ => None,
             });
+        }
+        // What has no name of its own waits for an index, whose receipt says so.
+        if receipt.expectations.iter().any(|one| matches!(one.role, Role::Catalog)) {
+            findings.extend(check_marker(&directory));
         }
         Ok(findings)
     }
@@ -76,7 +81,20 @@ fn check_manifest(
     Ok(if listed == layers { None } else { problem("lists other layers, or in another order") })
 }
 
-/// The index names the manifest, with its size and its media type.
+/// Readers look at the marker first, and refuse a layout without one or of another version.
+fn check_marker(directory: &Directory) -> Option<Finding> {
+    let (problem, message) = match layout::is_marked(directory) {
+        Ok(true) => return None,
+        Ok(false) => (Problem::Missing, "is not there"),
+        Err(Error::Other(why)) => {
+            return Some(finding(layout::MARKER, Problem::Unreadable, None, None, &why));
+        }
+        Err(_) => (Problem::Unreadable, "cannot be read"),
+    };
+    Some(finding(layout::MARKER, problem, None, None, message))
+}
+
+/// The index is one, and names the manifest, with its size, its media type and its platform.
 fn check_entry(
     directory: &Directory,
     entry: &Entry,
@@ -87,16 +105,59 @@ fn check_entry(
     };
     let manifest = receipt.expectations.iter().find(|one| matches!(one.role, Role::Manifest));
     let size = manifest.and_then(|manifest| manifest.size).unwrap_or_default();
-    let media_type = String::from_utf8_lossy(&receipt.state);
+    let Described { media_type, platform } = Described::from_state(&receipt.state);
     let expected = described(&entry.value, size, &media_type);
     // The host says why an index cannot be read.
     let bytes = read_to_end(directory, &entry.path, index::LONGEST).ok().flatten();
+    let unfit = |expected: Option<String>, found: Option<String>, message: &str| {
+        Ok(Some(finding(&entry.path, Problem::Unreadable, expected, found, message)))
+    };
+    if bytes.as_ref().is_some_and(|bytes| !index::is_marked(bytes)) {
+        return unfit(None, None, "is no image index: its 'schemaVersion' is not 2");
+    }
     let found = bytes.and_then(|bytes| index::named(&bytes, &named.value));
-    let found = found.map(|found| described(&found.digest, found.size, &found.media_type));
-    Ok((found.as_ref() != Some(&expected)).then(|| {
-        let message = "does not describe the manifest of this image";
-        finding(&entry.path, Problem::Unreadable, Some(expected), found, message)
-    }))
+    let (found, stands_for) = match found {
+        Some(index::Named { manifest: Descriptor { digest, size, media_type }, platform }) => {
+            (Some(described(&digest, size, &media_type)), platform)
+        }
+        None => (None, None),
+    };
+    if found.as_ref() != Some(&expected) {
+        return unfit(Some(expected), found, "does not describe the manifest of this image");
+    }
+    if platform.is_some() && parsed(&platform) != parsed(&stands_for) {
+        return unfit(platform, stands_for, "gives this image another platform");
+    }
+    Ok(None)
+}
+
+/// As JSON: other tools may spell it anew.
+fn parsed(platform: &Option<String>) -> Option<Value> {
+    serde_json::from_str(platform.as_ref()?).ok()
+}
+
+/// What the index says of an image, and nothing else does.
+pub struct Described {
+    pub media_type: String,
+    /// JSON; `None` where the config names none, and in receipts of 0.5.0, which left it out.
+    pub platform: Option<String>,
+}
+
+impl Described {
+    /// As a receipt keeps it: the platform on a line of its own, which no media type has.
+    pub fn into_state(self) -> Vec<u8> {
+        let platform = self.platform.map(|platform| format!("\n{platform}"));
+        (self.media_type + &platform.unwrap_or_default()).into_bytes()
+    }
+
+    fn from_state(state: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(state);
+        let (media_type, platform) = match text.split_once('\n') {
+            Some((media_type, platform)) => (media_type, Some(platform.to_owned())),
+            None => (&*text, None),
+        };
+        Self { media_type: media_type.to_owned(), platform }
+    }
 }
 
 fn described(digest: &str, size: u64, media_type: &str) -> String {
