@@ -15,7 +15,7 @@ use std::time::Instant;
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::docker::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::image::{Image, ImageName, Part};
 use crate::input::{self, Called, Source};
 use crate::output::engine::Named;
@@ -199,6 +199,8 @@ fn collision<'a>(
 pub enum Subject {
     /// Receipts of one run, and where what they promise must be.
     Receipts(Vec<Receipt>, Target),
+    /// Receipts of a plugin that is not there, and why: nothing of them can be looked at.
+    WithoutPlugin(Vec<Receipt>, Error),
     /// A directory without a receipt.
     Directory(PathBuf, String),
     /// An archive without a receipt.
@@ -215,8 +217,11 @@ pub enum Subject {
 pub fn verify_subject(subject: &Subject, level: Level, context: &Context) -> Run {
     let started = Instant::now();
     let reports = look(subject, level, context).unwrap_or_else(|error| {
-        let place = match subject {
+        let place: &str = match subject {
             Subject::Receipts(_, target) => &target.display,
+            Subject::WithoutPlugin(receipts, _) => {
+                receipts.first().map_or("", |receipt| receipt.destination.as_str())
+            }
             Subject::Directory(_, display)
             | Subject::Tar(_, display)
             | Subject::Layout(_, _, display)
@@ -248,6 +253,14 @@ fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageR
                 reports.push(report.finish(started.elapsed(), context));
             }
             Ok(reports)
+        }
+        Subject::WithoutPlugin(receipts, why) => {
+            let report = |receipt: &Receipt| {
+                let mut report = ImageReport::of_receipt(receipt);
+                report.error = Some(why.clone());
+                report.unconfirmed().finish(started.elapsed(), context)
+            };
+            Ok(receipts.iter().map(report).collect())
         }
         Subject::Directory(path, display) => {
             let found = derive::directory(path, level, &context.cancel)?;
@@ -292,15 +305,14 @@ pub fn subject(
             return Err(Error::source(format!("'{text}' holds no receipt")));
         };
         let uri = Uri::parse(&receipt.destination)?;
-        let target = Target::parse(&uri, catalog, client, cancel)?;
-        if target.plugin.sha256() != receipt.plugin.sha256 {
-            tracing::warn!(
-                "the receipt is of plugin '{}' {}, this is {}",
-                receipt.plugin.name,
-                receipt.plugin.sha256.short(),
-                target.plugin.sha256().short()
-            );
-        }
+        let plugin = match catalog.for_receipt(&uri.scheme, &receipt.plugin) {
+            // Its component may be gone.
+            Err(error) if matches!(error.kind(), Kind::Plugin | Kind::NotFound) => {
+                return Ok(Subject::WithoutPlugin(receipts, error));
+            }
+            found => found?,
+        };
+        let target = Target::with_plugin(plugin, &uri, client, cancel)?;
         return Ok(Subject::Receipts(receipts, target));
     }
     let uri = Uri::parse(text)?;
@@ -330,8 +342,17 @@ pub fn subject(
             let engine = Engine::find(uri.option("socket"), cancel)?;
             Ok(Subject::Engine(image_name(&uri.rest)?, engine, display))
         }
-        scheme => Err(Error::usage(format!("verifying '{scheme}://' is not yet supported"))
-            .hint("this version verifies dir://, tar://, oci-layout://, registry://, docker:// and receipts")),
+        scheme => {
+            // Unknown schemes are told as everywhere else.
+            let plugin = catalog.for_scheme(scheme)?;
+            let name = &plugin.description().name;
+            let message = format!(
+                "'{scheme}://' is known to the plugin '{name}' alone, and cannot be verified without a receipt"
+            );
+            Err(Error::usage(message).hint(
+                "'occystrap process --receipt FILE' writes one, 'occystrap verify FILE' uses it",
+            ))
+        }
     }
 }
 

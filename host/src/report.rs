@@ -352,6 +352,11 @@ pub fn write_error(to: &mut dyn Write, error: &Error) -> io::Result<()> {
     write_as(to, "error", error)
 }
 
+/// The same for what stands in nobody's way.
+pub fn write_warning(to: &mut dyn Write, error: &Error) -> io::Result<()> {
+    write_as(to, "warning", error)
+}
+
 fn write_as(to: &mut dyn Write, severity: &str, error: &Error) -> io::Result<()> {
     writeln!(to, "{severity}: {error}")?;
     match error.hint_text() {

@@ -12,6 +12,7 @@ mod support {
     pub mod engine_store;
     pub mod hostile;
     pub mod image;
+    pub mod plugin;
     pub mod push;
     pub mod real;
     pub mod real_engine;
@@ -44,6 +45,9 @@ mod interrupt;
 mod no_room;
 mod oci_layout;
 mod platform;
+mod plugin_add;
+mod plugin_artifact;
+mod plugin_for_one_run;
 mod plugins_lock;
 mod push_image;
 mod push_image_trouble;
