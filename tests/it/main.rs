@@ -48,6 +48,7 @@ mod platform;
 mod plugin_add;
 mod plugin_artifact;
 mod plugin_for_one_run;
+mod plugin_of_a_release;
 mod plugins_lock;
 mod push_image;
 mod push_image_trouble;
