@@ -34,6 +34,7 @@ mod directory;
 mod docker_output;
 mod docker_output_trouble;
 mod docker_source;
+mod documented;
 mod encoded;
 mod engine_client;
 mod flip;
