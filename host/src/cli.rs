@@ -196,10 +196,10 @@ Destinations:
   docker://IMAGE[:TAG]    an image in Docker or Podman, under that name   ?socket=PATH
 
 Filters:
-  normalize-timestamps[:ts=N]     every time becomes N seconds since 1970 [default: SOURCE_DATE_EPOCH, or 0];
-                                  with config=true those in the config as well
-  exclude:pattern=GLOB            leaves out what matches, and what is beneath it; pattern= may be repeated;
-                                  * ? [a-z] {a,b}, and * crosses slashes: '*.pyc', 'usr/share/doc', '**/.git'")]
+  normalize-timestamps   every time becomes 1970, or that of SOURCE_DATE_EPOCH
+                :ts=SECONDS,config=true (times in the config as well)
+  exclude:pattern=GLOB   leaves out what matches, and what is beneath it
+                * ? [a-z] {a,b}; * crosses slashes: '*.pyc', 'usr/share/doc', '**/.git'")]
 pub struct Process {
     /// Where the images are, such as registry://docker.io/library/busybox:latest
     pub source: String,

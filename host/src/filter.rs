@@ -103,3 +103,6 @@ impl Filters {
         Ok(filtered)
     }
 }
+
+#[cfg(test)]
+mod tests;
