@@ -105,8 +105,9 @@ pub struct Global {
     /// their bytes [default: as they are, and gzip where they are plain]
     #[arg(long, global = true, value_name = "HOW", env = "OCCYSTRAP_COMPRESSION")]
     pub compression: Option<CompressionName>,
-    /// Layers known from earlier runs (not yet supported)
-    #[arg(long, global = true, hide = true, env = "OCCYSTRAP_LAYER_CACHE")]
+    /// Remember in this file what became of layers at registries, so that those which are still
+    /// there are neither fetched nor filtered nor compressed again
+    #[arg(long, global = true, value_name = "FILE", env = "OCCYSTRAP_LAYER_CACHE")]
     pub layer_cache: Option<PathBuf>,
 }
 

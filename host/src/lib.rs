@@ -12,6 +12,7 @@ pub mod error;
 pub mod filter;
 pub mod image;
 pub mod input;
+pub mod layer_cache;
 pub mod layer_tar;
 pub mod manual;
 pub mod output;

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::filter::Filters;
 use crate::image::{Image, ImageName, Part};
 use crate::input::{self, Called, Source};
+use crate::layer_cache::LayerCache;
 use crate::output::engine::Named;
 use crate::output::remote::Remote;
 use crate::output::target::{ENGINE_OPTIONS, REPOSITORY_OPTIONS, image_name, tagged};
@@ -25,7 +26,7 @@ use crate::parallel::in_parallel;
 use crate::plugin::Catalog;
 use crate::receipt::{Bundle, Handed, ImageIdentity, Receipt, Role};
 use crate::registry::{Client, Reference};
-use crate::report::{ImageReport, Run};
+use crate::report::{ImageReport, Run, Status};
 use crate::uri::Uri;
 use crate::verify::derive::Found;
 use crate::verify::{self, Level, Verification, derive, layout, published};
@@ -36,6 +37,8 @@ pub struct Process {
     pub source: Source,
     /// What changes images on their way, or looks into them.
     pub filters: Filters,
+    /// What became of layers in earlier runs.
+    pub layer_cache: Option<LayerCache>,
     /// To where.
     pub target: Target,
     /// How far to verify; `None` for not at all.
@@ -79,15 +82,36 @@ fn process_images(request: &Process, context: &Context) -> Result<Vec<ImageRepor
     let images = check_fit(request, request.source.open(context)?)?;
     Ok(in_parallel(&images, request.image_parallel, |image| {
         let started = Instant::now();
-        let image = match request.filters.apply(image, context) {
-            Ok(image) => image,
+        let filtered = match filter(request, image, context) {
+            Ok(filtered) => filtered,
             Err(error) => return unfiltered(request, image, error, started, context),
         };
-        let identity = identity(&image, &image.name, Part::Whole);
+        let identity = identity(&filtered, &image.name, Part::Whole);
         // Before it is verified, which the user may not wait for.
         let keep = |receipt: &Receipt| keep_receipts(request, vec![receipt.clone()]);
-        attempt(request, Handed::Image(&image), identity, started, keep, context).0
+        let handed = Handed::Image(&filtered);
+        let (report, receipt) = attempt(request, handed, identity, started, keep, context);
+        if let (Some(cache), Some(receipt)) = (&request.layer_cache, receipt)
+            && report.status != Status::Failed
+        {
+            cache.learn(image, &filtered, &request.filters, &request.target, &receipt);
+            // What landed has landed, whether it is remembered or not.
+            if let Err(error) = cache.save() {
+                tracing::warn!("{error}");
+            }
+        }
+        report
     }))
+}
+
+/// An image as the filters want it. What they made of layers in earlier runs is not made again.
+fn filter(request: &Process, image: &Image, context: &Context) -> Result<Image> {
+    let Process { filters, target, .. } = request;
+    let known = match &request.layer_cache {
+        Some(cache) => cache.known(image, filters, target, context)?,
+        None => Vec::new(),
+    };
+    filters.apply(image, known, context)
 }
 
 /// An image that did not come through the filters.

@@ -42,6 +42,7 @@ mod hostile_registry;
 mod hostile_verify;
 mod hostile_write;
 mod interrupt;
+mod layer_cache;
 mod no_room;
 mod oci_layout;
 mod platform;
