@@ -146,6 +146,8 @@ pub enum Command {
     Process(Process),
     /// Verify what was written earlier
     Verify(Verify),
+    /// Describe an image: platform, digests, layers, how it runs; no layer is fetched
+    Info(Info),
     /// Show the output plugins and what each may do
     Plugin {
         /// What about them.
@@ -162,9 +164,6 @@ pub enum Command {
     /// Check an image (not yet supported)
     #[command(hide = true)]
     Check(NotYet),
-    /// Describe an image (not yet supported)
-    #[command(hide = true)]
-    Info(NotYet),
     /// Find files in an image (not yet supported)
     #[command(hide = true)]
     Search(NotYet),
@@ -237,6 +236,23 @@ pub struct Verify {
     #[arg(long)]
     pub fast: bool,
 }
+
+/// `occystrap info`.
+#[derive(Args)]
+#[command(after_help = SOURCES)]
+pub struct Info {
+    /// Where the image is, such as registry://docker.io/library/busybox:latest
+    pub source: String,
+}
+
+/// What `info` and `check` read.
+const SOURCES: &str = "\
+Sources:
+  registry://HOST[:PORT]/IMAGE[:TAG][@sha256:...]   ?arch= &os= &variant= &insecure=true
+  docker://IMAGE[:TAG]    an image in Docker or Podman, by name or ID   ?socket=PATH
+  tar://PATH    docker-save and OCI archives, compressed or not   ?image=NAME[:TAG]
+  dir://PATH    what the output dir wrote                         ?image=NAME[:TAG]
+  oci-layout://PATH[:TAG]    an OCI image layout                  ?image=NAME[:TAG]";
 
 /// `occystrap plugin`.
 #[derive(Subcommand)]

@@ -11,11 +11,12 @@ use clap::CommandFactory;
 use self::clients::Clients;
 use crate::cancel::Cancel;
 use crate::cli::{
-    Cli, Command, CompressionName, Global, OutputFormat, PluginCommand, Process, Verify,
+    Cli, Command, CompressionName, Global, Info, OutputFormat, PluginCommand, Process, Verify,
 };
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::image::Platform;
+use crate::info;
 use crate::input::Source;
 use crate::manual;
 use crate::output::Target;
@@ -24,6 +25,7 @@ use crate::plugin::{Catalog, Plugin, PluginEngine};
 use crate::progress::Progress;
 use crate::registry::Counters;
 use crate::report::Run;
+use crate::terminal::Paper;
 use crate::uri::Uri;
 use crate::verify::Level;
 
@@ -61,6 +63,22 @@ pub fn run(
             report(&run, &global, out, err).map_err(printed)?;
             Ok(run.exit_code(true))
         }
+        Command::Info(Info { source }) => {
+            let context = context(&global, false, cancel, runtime, progress)?;
+            let clients = Clients::new(&global, &context.cancel);
+            let wanted = wanted(&global);
+            let source = Source::parse(&Uri::parse(&source)?, &wanted, |uri| clients.of(uri))?;
+            let info = info::info(&source, &context)?;
+            match global.output_format {
+                OutputFormat::Text => info.write_text(out, &Paper::stdout()),
+                OutputFormat::Json => info.write_json(out),
+            }
+            .map_err(printed)?;
+            match info.absent(&wanted) {
+                Some(error) => Err(error.clone()),
+                None => Ok(0),
+            }
+        }
         Command::Plugin { command: PluginCommand::List } => {
             list(&catalog(&global)?.all()?, out).map_err(printed)?;
             Ok(0)
@@ -77,7 +95,7 @@ pub fn run(
             manual::write(Cli::command(), out).map_err(printed)?;
             Ok(0)
         }
-        Command::Plugin { .. } | Command::Check(_) | Command::Info(_) | Command::Search(_) => {
+        Command::Plugin { .. } | Command::Check(_) | Command::Search(_) => {
             Err(Error::usage("this command is not yet supported"))
         }
     }
@@ -97,14 +115,9 @@ fn not_yet(global: &Global, command: &Command) -> Result<()> {
 }
 
 fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipeline::Process> {
-    let platform = Platform {
-        os: global.os.clone(),
-        architecture: global.architecture.clone(),
-        variant: global.variant.clone().filter(|variant| !variant.is_empty()),
-    };
     let uri = Uri::parse(&process.source)?;
     let clients = Clients::new(global, &context.cancel);
-    let source = Source::parse(&uri, &platform, |uri| clients.of(uri))?;
+    let source = Source::parse(&uri, &wanted(global), |uri| clients.of(uri))?;
     let destination = Uri::parse(&process.destination)?;
     let client = |uri: &Uri| clients.of(uri);
     let target = Target::parse(&destination, &catalog(global)?, client, &context.cancel)?
@@ -121,6 +134,15 @@ fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipe
         receipt: process.receipt.clone(),
         image_parallel: global.image_parallel.into(),
     })
+}
+
+/// The platform that is asked for.
+fn wanted(global: &Global) -> Platform {
+    Platform {
+        os: global.os.clone(),
+        architecture: global.architecture.clone(),
+        variant: global.variant.clone().filter(|variant| !variant.is_empty()),
+    }
 }
 
 /// Whether every platform can be taken from there, and kept here.

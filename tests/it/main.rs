@@ -40,6 +40,7 @@ mod hostile_engine;
 mod hostile_registry;
 mod hostile_verify;
 mod hostile_write;
+mod info;
 mod interrupt;
 mod no_room;
 mod oci_layout;
