@@ -146,6 +146,9 @@ pub enum Command {
     Process(Process),
     /// Verify what was written earlier
     Verify(Verify),
+    /// Check whether an image is right: what its manifest, config and layers promise, and every
+    /// member of each layer
+    Check(Check),
     /// Describe an image: platform, digests, layers, how it runs; no layer is fetched
     Info(Info),
     /// Show the output plugins and what each may do
@@ -161,9 +164,6 @@ pub enum Command {
     },
     /// Print the manual page, for 'man -l'
     Man,
-    /// Check an image (not yet supported)
-    #[command(hide = true)]
-    Check(NotYet),
     /// Find files in an image (not yet supported)
     #[command(hide = true)]
     Search(NotYet),
@@ -233,6 +233,17 @@ pub struct Verify {
     #[arg(value_name = "TARGET|RECEIPT")]
     pub target: String,
     /// Look that everything is there with its size, without reading every byte
+    #[arg(long)]
+    pub fast: bool,
+}
+
+/// `occystrap check`.
+#[derive(Args)]
+#[command(after_help = SOURCES)]
+pub struct Check {
+    /// Where the image is, such as registry://docker.io/library/busybox:latest
+    pub source: String,
+    /// Look at manifest and config, and fetch no layer
     #[arg(long)]
     pub fast: bool,
 }

@@ -19,7 +19,7 @@ use crate::input::Source;
 use crate::input::view::{Part, View};
 use crate::terminal::{Paper, write_json};
 
-pub use describe::Described;
+pub use describe::{Described, platform};
 pub use history::shorten;
 
 /// All images of a source, described.

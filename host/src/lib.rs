@@ -5,6 +5,7 @@
 
 pub mod blob;
 pub mod cancel;
+pub mod check;
 pub mod cli;
 pub mod context;
 pub mod docker;

@@ -10,8 +10,10 @@ use clap::CommandFactory;
 
 use self::clients::Clients;
 use crate::cancel::Cancel;
+use crate::check;
 use crate::cli::{
-    Cli, Command, CompressionName, Global, Info, OutputFormat, PluginCommand, Process, Verify,
+    Check, Cli, Command, CompressionName, Global, Info, OutputFormat, PluginCommand, Process,
+    Verify,
 };
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
@@ -63,6 +65,20 @@ pub fn run(
             report(&run, &global, out, err).map_err(printed)?;
             Ok(run.exit_code(true))
         }
+        Command::Check(Check { source, fast }) => {
+            let context = context(&global, false, cancel, runtime, progress)?;
+            let clients = Clients::new(&global, &context.cancel);
+            let wanted = wanted(&global);
+            let source = Source::parse(&Uri::parse(&source)?, &wanted, |uri| clients.of(uri))?;
+            let level = if fast { Level::Fast } else { Level::Full };
+            let report = check::check(&source, level, &context)?;
+            match global.output_format {
+                OutputFormat::Text => report.write_text(out, &Paper::stdout(), global.quiet),
+                OutputFormat::Json => report.write_json(out),
+            }
+            .map_err(printed)?;
+            Ok(report.exit_code())
+        }
         Command::Info(Info { source }) => {
             let context = context(&global, false, cancel, runtime, progress)?;
             let clients = Clients::new(&global, &context.cancel);
@@ -95,7 +111,7 @@ pub fn run(
             manual::write(Cli::command(), out).map_err(printed)?;
             Ok(0)
         }
-        Command::Plugin { .. } | Command::Check(_) | Command::Search(_) => {
+        Command::Plugin { .. } | Command::Search(_) => {
             Err(Error::usage("this command is not yet supported"))
         }
     }

@@ -56,11 +56,20 @@ impl Paper {
     /// A label and what it stands for, which goes on below itself where the paper ends. Text of a
     /// source is made printable here.
     pub fn field(&self, to: &mut dyn Write, label: &str, text: &str) -> io::Result<()> {
+        self.labelled(to, label, FIELD, text)
+    }
+
+    /// As [`Self::field`], for labels that are names of rules.
+    pub fn item(&self, to: &mut dyn Write, label: &str, text: &str) -> io::Result<()> {
+        self.labelled(to, label, ITEM, text)
+    }
+
+    fn labelled(&self, to: &mut dyn Write, label: &str, at: usize, text: &str) -> io::Result<()> {
         let text = printable(text);
-        let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(FIELD).max(1));
+        let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(at).max(1));
         let mut label = label;
         for piece in pieces(&text, room) {
-            writeln!(to, "  {label:<width$}{piece}", width = FIELD - 2)?;
+            writeln!(to, "{}", format!("  {label:<width$}{piece}", width = at - 2).trim_end())?;
             label = "";
         }
         Ok(())
@@ -69,6 +78,9 @@ impl Paper {
 
 /// Where the text of a field begins.
 const FIELD: usize = 15;
+
+/// Where the text of a finding begins: behind the longest name of a rule.
+const ITEM: usize = 22;
 
 /// Lines of at most `room` columns; broken at a space where there is one in the second half.
 fn pieces(text: &str, room: usize) -> Vec<&str> {

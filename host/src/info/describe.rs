@@ -231,7 +231,8 @@ impl Config {
 }
 
 /// What a config says that it is for.
-fn platform(document: &Value) -> Option<String> {
+#[must_use]
+pub fn platform(document: &Value) -> Option<String> {
     let part = |name: &str| Some(text_of(&document[name])).filter(|text| !text.is_empty());
     let (os, architecture) = (part("os")?, part("architecture")?);
     Some(match part("variant") {

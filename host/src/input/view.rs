@@ -139,6 +139,8 @@ pub enum Part {
     Config,
     /// A layer, from 0.
     Layer(usize),
+    /// All layers: they are not those of the image that was meant.
+    Layers,
 }
 
 impl View {

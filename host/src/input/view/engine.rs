@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ConfigFile, Kept, Promised, View, saved, shelf, text_of};
+use super::{ConfigFile, Kept, Part, Promised, View, saved, shelf, text_of};
 use crate::context::Context;
 use crate::docker::{Engine, Step};
 use crate::error::{Error, Result};
@@ -51,6 +51,10 @@ pub fn view(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<Vi
 /// Have the image exported; its layers are then in files of the spool.
 pub fn export(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<View> {
     let (spool, name, found) = exported(asked, socket, context)?;
+    let containerd = {
+        let engine = Engine::find(socket, &context.cancel)?;
+        context.runtime.block_on(engine.about())?.containerd_store
+    };
     let mut views = match spool.contains("manifest.json") {
         true => saved::views(&spool, Some(&name), "manifest.json")?,
         false if spool.contains(oci_layout::INDEX) => shelf::layout(&spool, None, &found.platform)?,
@@ -64,6 +68,20 @@ pub fn export(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<
     let meant = views.iter().position(|view| view.config.diff_ids() == expected);
     let mut view = views.swap_remove(meant.unwrap_or_default());
     view.name = name;
+    if !containerd {
+        view.config.promised.digest = Some(found.id);
+    }
+    if meant.is_none() {
+        let what = format!("{}: diff-ids of the export", view.place);
+        let list = |ids: &[Option<Digest>]| {
+            ids.iter()
+                .map(|id| id.map_or("none".to_owned(), |id| id.short()))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let error = Error::mismatch(what, list(&expected), list(&view.config.diff_ids()));
+        view.flaw(Part::Layers, error)?;
+    }
     Ok(view)
 }
 
