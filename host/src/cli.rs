@@ -95,7 +95,7 @@ pub struct Global {
     /// Requests a second to one registry host, at most
     #[arg(long, global = true, value_name = "N", env = "OCCYSTRAP_RATE_LIMIT")]
     pub rate_limit: Option<f64>,
-    /// Results as text on standard error, or as one JSON document on standard output
+    /// Results as text, or as one JSON document on standard output
     #[arg(short = 'O', long, global = true, value_name = "FORMAT", default_value = "text")]
     pub output_format: OutputFormat,
     /// Use an output plugin from a file, for this run

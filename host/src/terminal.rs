@@ -64,6 +64,11 @@ impl Paper {
         self.labelled(to, label, ITEM, text)
     }
 
+    /// Text below a heading.
+    pub fn text(&self, to: &mut dyn Write, text: &str) -> io::Result<()> {
+        self.labelled(to, "", 2, text)
+    }
+
     fn labelled(&self, to: &mut dyn Write, label: &str, at: usize, text: &str) -> io::Result<()> {
         let text = printable(text);
         let room = self.width.map_or(usize::MAX, |width| width.saturating_sub(at).max(1));

@@ -12,6 +12,7 @@ mod support {
     pub mod engine_store;
     pub mod hostile;
     pub mod image;
+    pub mod layer;
     pub mod push;
     pub mod real;
     pub mod real_engine;
@@ -27,6 +28,9 @@ mod support {
 mod all_platforms;
 mod bad_archive;
 mod bad_registry;
+mod check;
+mod check_layers;
+mod check_trouble;
 mod cli;
 mod corruption;
 mod directory;

@@ -48,9 +48,13 @@ impl Hasher for Same {
     }
 }
 
-/// Layer (10 bits: `MOST_LAYERS` is 1,000), kind (2 bits), size (the rest).
+/// Layer (10 bits: `MOST_LAYERS` is 1,000), kind (2 bits), whether a lower layer has it as well
+/// (1 bit), size (the rest).
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct State(u64);
+
+/// Two petabytes, as large as sizes get here.
+const LARGEST: u64 = (1 << 51) - 1;
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -63,7 +67,12 @@ enum Kind {
 
 impl State {
     fn new(layer: u16, kind: Kind, size: u64) -> Self {
-        Self(u64::from(layer) << 54 | (kind as u64) << 52 | size.min((1 << 52) - 1))
+        Self(u64::from(layer) << 54 | (kind as u64) << 52 | size.min(LARGEST))
+    }
+
+    /// On top of what a lower layer has.
+    fn over(self, lower: bool) -> Self {
+        Self(self.0 | u64::from(lower) << 51)
     }
 
     fn layer(self) -> u16 {
@@ -75,7 +84,12 @@ impl State {
     }
 
     fn size(self) -> u64 {
-        self.0 & ((1 << 52) - 1)
+        self.0 & LARGEST
+    }
+
+    /// Whether layers below `layer` have it.
+    fn is_below(self, layer: u16) -> bool {
+        self.layer() < layer || self.0 >> 51 & 1 == 1
     }
 
     fn is_directory(self) -> bool {
@@ -122,10 +136,12 @@ impl Overlay {
     pub fn finish(mut self) -> Findings {
         let (files, bytes) = self.again;
         if files > 0 {
-            let message = format!(
-                "{files} files are written again by a later layer; {} of them nobody sees",
-                size(bytes)
-            );
+            let files = match files {
+                1 => "1 file is".to_owned(),
+                more => format!("{more} files are"),
+            };
+            let message =
+                format!("{files} written again by a later layer; {} nobody sees", size(bytes));
             self.findings.push(Finding::info("overwritten", message));
         }
         self.findings
@@ -156,9 +172,9 @@ impl Overlay {
         (!gone).then_some(state)
     }
 
-    /// What a path is in the layers below.
-    fn below(&self, layer: u16, path: &[u8]) -> Option<State> {
-        self.state(path, self.hash(path)).filter(|state| state.layer() < layer)
+    /// Whether the layers below have a path.
+    fn is_below(&self, layer: u16, path: &[u8]) -> bool {
+        self.state(path, self.hash(path)).is_some_and(|state| state.is_below(layer))
     }
 
     /// Look at the folders of a path; those that no layer lists are implied.
@@ -208,7 +224,8 @@ impl Overlay {
             let message = "is deleted and made again: some readers go on to show what lower layers have in it";
             self.say(Finding::warning("whiteout", message), layer, entry.path);
         }
-        if let Some(before) = self.state(entry.path, hash) {
+        let before = self.state(entry.path, hash);
+        if let Some(before) = before {
             match before.layer() == layer {
                 true => self.twice(layer, entry.path, before, kind),
                 false => self.replace(layer, entry.path, hash, before, kind),
@@ -217,7 +234,8 @@ impl Overlay {
         if entry.act == Act::HardLink {
             self.check_link(layer, entry);
         }
-        self.paths.insert(hash, State::new(layer, kind, entry.size));
+        let lower = before.is_some_and(|before| before.is_below(layer));
+        self.paths.insert(hash, State::new(layer, kind, entry.size).over(lower));
     }
 
     fn twice(&mut self, layer: u16, path: &[u8], before: State, kind: Kind) {
@@ -288,7 +306,7 @@ impl Overlay {
         if own {
             let message = "has a whiteout, and is there as well: readers differ in what is left";
             self.say(Finding::warning("whiteout", message), layer, path);
-        } else if self.below(layer, path).is_none() && !self.is_through_link(path) {
+        } else if !self.is_below(layer, path) && !self.is_through_link(path) {
             let message = "is deleted, and no lower layer has it";
             self.say(Finding::warning("whiteout-nothing", message), layer, path);
         }
@@ -298,7 +316,7 @@ impl Overlay {
     fn empty(&mut self, layer: u16, path: &[u8]) {
         let there = match path {
             b"" => layer > 0,
-            _ => self.below(layer, path).is_some() || self.is_through_link(path),
+            _ => self.is_below(layer, path) || self.is_through_link(path),
         };
         if !there {
             // Builders mark every new directory so.

@@ -71,7 +71,7 @@ fn write_image(
     let passed: Vec<&str> = findings.passed().iter().map(|passed| passed.check).collect();
     if !passed.is_empty() && !quiet {
         writeln!(to, "\n{}", paper.heading("Passed"))?;
-        paper.item(to, "", &passed.join(", "))?;
+        paper.text(to, &passed.join(", "))?;
     }
     writeln!(to)
 }
@@ -96,14 +96,25 @@ fn line(finding: &Finding) -> String {
     }
 }
 
+fn count(number: usize, what: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{s}")
+}
+
 /// The last line, which someone with 200 images reads.
 fn summary(report: &Report) -> String {
     let sum = &report.summary;
     let fast = report.images.iter().all(|image| image.level == Level::Fast);
     let mode = if fast { "fast" } else { "full" };
-    let layers = format!("{} layers, {}", sum.layers, size(sum.bytes));
-    let mut line = format!("Summary: {} images, {layers}, {mode}, {:.1}s", sum.images, sum.seconds);
-    line += &format!(", {} errors, {} warnings", sum.errors, sum.warnings);
+    let mut line = format!(
+        "Summary: {}, {}, {}, {mode}, {:.1}s, {}, {}",
+        count(sum.images, "image"),
+        count(sum.layers, "layer"),
+        size(sum.bytes),
+        sum.seconds,
+        count(sum.errors, "error"),
+        count(sum.warnings, "warning")
+    );
     if sum.unchecked > 0 {
         line += &format!(", {} UNCHECKED", sum.unchecked);
     }
