@@ -21,7 +21,7 @@ pub use spooled::Spooled;
 pub use stored::Stored;
 pub(crate) use transfer::write_error;
 pub use transfer::{Moved, as_stored, checked, encoded, uncompressed};
-pub use walk::{Plain, walk};
+pub use walk::{Plain, look, walk};
 
 use std::io;
 

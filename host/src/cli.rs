@@ -95,7 +95,7 @@ pub struct Global {
     /// Requests a second to one registry host, at most
     #[arg(long, global = true, value_name = "N", env = "OCCYSTRAP_RATE_LIMIT")]
     pub rate_limit: Option<f64>,
-    /// Results as text on standard error, or as one JSON document on standard output
+    /// Results as text, or as one JSON document on standard output
     #[arg(short = 'O', long, global = true, value_name = "FORMAT", default_value = "text")]
     pub output_format: OutputFormat,
     /// Use an output plugin from a file, for this run
@@ -147,6 +147,11 @@ pub enum Command {
     Process(Process),
     /// Verify what was written earlier
     Verify(Verify),
+    /// Check whether an image is right: what its manifest, config and layers promise, and every
+    /// member of each layer
+    Check(Check),
+    /// Describe an image: platform, digests, layers, how it runs; no layer is fetched
+    Info(Info),
     /// Show the output plugins and what each may do
     Plugin {
         /// What about them.
@@ -160,12 +165,6 @@ pub enum Command {
     },
     /// Print the manual page, for 'man -l'
     Man,
-    /// Check an image (not yet supported)
-    #[command(hide = true)]
-    Check(NotYet),
-    /// Describe an image (not yet supported)
-    #[command(hide = true)]
-    Info(NotYet),
     /// Find files in an image (not yet supported)
     #[command(hide = true)]
     Search(NotYet),
@@ -245,6 +244,34 @@ pub struct Verify {
     #[arg(long)]
     pub fast: bool,
 }
+
+/// `occystrap check`.
+#[derive(Args)]
+#[command(after_help = SOURCES)]
+pub struct Check {
+    /// Where the image is, such as registry://docker.io/library/busybox:latest
+    pub source: String,
+    /// Look at manifest and config, and fetch no layer
+    #[arg(long)]
+    pub fast: bool,
+}
+
+/// `occystrap info`.
+#[derive(Args)]
+#[command(after_help = SOURCES)]
+pub struct Info {
+    /// Where the image is, such as registry://docker.io/library/busybox:latest
+    pub source: String,
+}
+
+/// What `info` and `check` read.
+const SOURCES: &str = "\
+Sources:
+  registry://HOST[:PORT]/IMAGE[:TAG][@sha256:...]   ?arch= &os= &variant= &insecure=true
+  docker://IMAGE[:TAG]    an image in Docker or Podman, by name or ID   ?socket=PATH
+  tar://PATH    docker-save and OCI archives, compressed or not   ?image=NAME[:TAG]
+  dir://PATH    what the output dir wrote                         ?image=NAME[:TAG]
+  oci-layout://PATH[:TAG]    an OCI image layout                  ?image=NAME[:TAG]";
 
 /// `occystrap plugin`.
 #[derive(Subcommand)]

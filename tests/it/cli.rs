@@ -69,8 +69,12 @@ fn mistakes_are_told_before_anything_is_touched() {
         "process tar:[T]in.tar dir:[T]out --temp-dir [T]not-there",
         "process tar:[T]in.tar dir:[T]out --frobnicate",
         "frobnicate",
-        "check tar:[T]in.tar",
-        "info tar:[T]in.tar",
+        "check",
+        "check nowhere",
+        "check tar:[T]in.tar?unique_names=true",
+        "check --verify tar:[T]in.tar",
+        "info ftp://host/in",
+        "info docker://app:1?image=x",
         "search tar:[T]in.tar x",
         "plugin add x",
         "plugin show nothing",
@@ -90,9 +94,12 @@ fn mistakes_are_told_before_anything_is_touched() {
 #[test]
 fn help_that_a_newcomer_understands() {
     let sandbox = Sandbox::new();
-    for (name, line) in
-        [("help", "--help"), ("help_process", "process --help"), ("help_verify", "verify --help")]
-    {
+    for (name, line) in [
+        ("help", "--help"),
+        ("help_process", "process --help"),
+        ("help_verify", "verify --help"),
+        ("help_check", "check --help"),
+    ] {
         let said = run(&sandbox, line);
         assert_eq!(said.exits(0).stderr, "");
         insta::assert_snapshot!(name, said.stdout);

@@ -12,6 +12,7 @@ mod support {
     pub mod engine_store;
     pub mod hostile;
     pub mod image;
+    pub mod layer;
     pub mod push;
     pub mod real;
     pub mod real_engine;
@@ -27,6 +28,9 @@ mod support {
 mod all_platforms;
 mod bad_archive;
 mod bad_registry;
+mod check;
+mod check_layers;
+mod check_trouble;
 mod cli;
 mod corruption;
 mod directory;
@@ -41,6 +45,7 @@ mod hostile_engine;
 mod hostile_registry;
 mod hostile_verify;
 mod hostile_write;
+mod info;
 mod interrupt;
 mod layer_cache;
 mod no_room;
