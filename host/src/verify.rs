@@ -5,6 +5,7 @@
 //! own. *Unchecked* is never counted as verified.
 
 pub mod check;
+pub mod claims;
 pub mod derive;
 pub mod engine;
 pub mod layout;
@@ -13,6 +14,7 @@ pub mod object;
 pub mod published;
 pub mod registry;
 pub mod tree;
+pub mod unpacked;
 
 pub use object::{Object, Outcome, Status, Verification};
 
@@ -53,7 +55,9 @@ pub fn verify(
             check::objects(expectations, journal, destination, level, &memory, &context.cancel)?
         }
         Grant::Repository(remote) => {
-            registry::objects(expectations, remote, level, &memory, context)?
+            // A receipt covers artifacts as well.
+            let claims = registry::claims(expectations, remote, &memory).or_artifact();
+            registry::objects(expectations, &claims, remote, level, &memory, context)?
         }
         Grant::Engine(named) => engine::objects(expectations, named, level, &memory)?,
     };

@@ -65,4 +65,5 @@ mod shapes;
 mod size_hint;
 mod truncated;
 mod two_processes;
+mod verify_layout;
 mod verify_registry;

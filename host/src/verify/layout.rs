@@ -5,12 +5,13 @@ use std::path::Path;
 use oci_spec::image::{Descriptor as OciDescriptor, ImageManifest};
 use serde_json::Value;
 
+use super::claims::Claims;
 use super::derive::Found;
 use super::memory::Memory;
 use super::tree::{self, Listed, Shelf};
-use super::{Level, Object, Status, check};
+use super::{Level, Object, Status, check, unpacked};
 use crate::context::Context;
-use crate::error::{Kind, Result, printable};
+use crate::error::{Error, Kind, Result, printable};
 use crate::image::config::{self, LARGEST_CONFIG};
 use crate::image::{Descriptor, Digest, Platform};
 use crate::input::directory::Directory;
@@ -207,14 +208,41 @@ impl Shelf for Layout<'_> {
         }
     }
 
-    fn look(&self, expectations: &[Expectation], level: Level) -> Result<Vec<Object>> {
-        check::objects(
-            expectations,
-            &[],
-            &self.destination,
-            level,
-            &self.memory,
-            &self.context.cancel,
-        )
+    fn claims(&self, expectations: &[Expectation]) -> Claims {
+        let config = expectations.iter().find(|one| one.role == Role::Config);
+        let Some((digest, size)) = config.and_then(|one| one.digest.zip(one.size)) else {
+            return Claims::default();
+        };
+        let path = path(digest);
+        // One that is not there, or too large to be one, is found where it is looked at.
+        let Ok(Some(bytes)) = self.members.read(&path, LARGEST_CONFIG) else {
+            return Claims::default();
+        };
+        let found = Digest::of(&bytes);
+        if bytes.len() as u64 == size {
+            self.memory.remember(&path, size, found);
+        }
+        match found == digest {
+            true => Claims::of(&bytes),
+            false => Claims::of_wrong(Error::mismatch("has other content", digest, found)),
+        }
+    }
+
+    fn look(
+        &self,
+        expectations: &[Expectation],
+        claims: &Claims,
+        level: Level,
+    ) -> Result<Vec<Object>> {
+        let (destination, memory) = (&self.destination, &self.memory);
+        let cancel = &self.context.cancel;
+        let unpacked = match level {
+            Level::Fast => Vec::new(),
+            Level::Full => unpacked::layers(expectations, claims, destination, memory, cancel)?,
+        };
+        let mut objects = check::objects(expectations, &[], destination, level, memory, cancel)?;
+        unpacked::judge(unpacked, &mut objects);
+        claims.judge(expectations, &mut objects);
+        Ok(objects)
     }
 }
