@@ -14,7 +14,7 @@ use crate::image::{ImageName, Part};
 use crate::pipeline::landed_bytes;
 use crate::receipt::{Receipt, Role};
 use crate::verify::derive::Found;
-use crate::verify::{Object, Outcome, Verification};
+use crate::verify::{Object, Outcome, Verification, is_unconfirmed};
 
 /// Exit code when something could not be confirmed.
 const UNCONFIRMED: u8 = 3;
@@ -95,11 +95,16 @@ impl ImageReport {
         report.finish(Duration::ZERO, context)
     }
 
-    /// Why it could not be looked at is no news of the image itself.
+    /// What is to be verified, and could not even be opened. Why it could not be looked at is no
+    /// news of the image itself; that it is not there, or nothing of its kind, is.
     #[must_use]
-    pub fn unconfirmed(mut self) -> Self {
-        self.status = Status::Unconfirmed;
-        self
+    pub fn unopened(display: &str, error: Error, context: &Context) -> Self {
+        let status = match error.kind() {
+            Kind::Usage | Kind::Interrupted => Status::Error,
+            _ if is_unconfirmed(&error) => Status::Unconfirmed,
+            _ => Status::Failed,
+        };
+        Self { status, ..Self::failed(display, display, error, context) }
     }
 
     /// An image of which there is a receipt.
@@ -238,6 +243,15 @@ impl Run {
             unconfirmed: count(Status::Unconfirmed),
         };
         Self { images, summary }
+    }
+
+    /// Of a command that was not begun: its ends as the user named them, without secrets.
+    #[must_use]
+    pub fn refused(source: &str, destination: &str, error: Error) -> Self {
+        let name = ImageName { repository: String::new(), tag: None };
+        let mut report = ImageReport::started(source, destination, &name);
+        report.error = Some(error);
+        Self::new(vec![report], Duration::ZERO)
     }
 
     /// The exit code. `strict` is for those who take no doubt for an answer.
