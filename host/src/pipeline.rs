@@ -107,12 +107,16 @@ fn attempt(
         .about(identity.part.clone(), platform.as_deref());
     tracing::info!("{}: {} layers, to {}", report.name(), handed.layers().len(), target.display);
     let note = handed.image().and_then(|image| image.config_note.as_deref());
-    let outcome = output::write(handed, &identity, source, target, context)
-        .and_then(|written| keep(&written.receipt).map(|()| written))
-        .and_then(|written| prove(request, &written, context).map(|proof| (written, proof)));
+    let outcome = output::write(handed, &identity, source, target, context).and_then(|written| {
+        let kept = keep(&written.receipt);
+        prove(request, &written, context).map(|proof| (written, kept, proof))
+    });
     let receipt = match outcome {
-        Ok((written, proof)) => {
+        Ok((written, kept, proof)) => {
             report.landed(&written.receipt, proof, note);
+            if let Err(error) = kept {
+                report.without_receipt(error);
+            }
             Some(written.receipt)
         }
         Err(error) => {

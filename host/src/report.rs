@@ -60,6 +60,9 @@ pub struct ImageReport {
     part: Part,
     #[serde(skip)]
     note: Option<String>,
+    /// It landed, and what the user asked to have written down of it was not.
+    #[serde(skip)]
+    lacks_receipt: bool,
 }
 
 impl ImageReport {
@@ -83,6 +86,7 @@ impl ImageReport {
             error: None,
             verification: None,
             note: None,
+            lacks_receipt: false,
         }
     }
 
@@ -150,6 +154,12 @@ impl ImageReport {
         self.bytes = landed_bytes(receipt);
         self.note = note.map(str::to_owned);
         self.judge(proof);
+    }
+
+    /// It landed, and its receipt could not be written: neither may be forgotten over the other.
+    pub fn without_receipt(&mut self, error: Error) {
+        self.error = Some(error.within("the image has landed, but its receipt was not written"));
+        self.lacks_receipt = true;
     }
 
     /// It is done.
@@ -271,6 +281,9 @@ impl Run {
         if self.images.is_empty() {
             return 1;
         }
+        if self.images.iter().any(|image| image.lacks_receipt) {
+            return 1;
+        }
         match (self.summary.failed + self.summary.verify_failed, self.summary.unconfirmed) {
             (0, 0) => 0,
             (0, _) if strict => UNCONFIRMED,
@@ -292,8 +305,8 @@ impl Run {
                 // One image needs no name: the error says where.
                 let named = self.images.len() > 1 && !image.image.is_empty();
                 let error = if named { error.clone().within(image.name()) } else { error.clone() };
-                let severity =
-                    if image.status == Status::Unconfirmed { "warning" } else { "error" };
+                let doubtful = image.status == Status::Unconfirmed && !image.lacks_receipt;
+                let severity = if doubtful { "warning" } else { "error" };
                 write_as(to, severity, &error)?;
             }
             if let Some(note) = &image.note {
@@ -347,8 +360,12 @@ impl Run {
         }
         let unverified =
             self.images.iter().filter(|image| image.status == Status::NotVerified).count();
+        let receipt = match self.images.iter().any(|image| image.lacks_receipt) {
+            true => ", no receipt",
+            false => "",
+        };
         if sum.succeeded > 0 && unverified == sum.succeeded {
-            return line + ", not verified";
+            return line + ", not verified" + receipt;
         }
         line += &format!(", {}/{} verified", sum.verified, sum.images);
         if sum.verify_failed > 0 {
@@ -357,7 +374,7 @@ impl Run {
         if sum.unconfirmed > 0 {
             line += &format!(", {} UNCONFIRMED", sum.unconfirmed);
         }
-        line
+        line + receipt
     }
 }
 
