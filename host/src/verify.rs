@@ -19,6 +19,7 @@ pub mod unpacked;
 pub use object::{Object, Outcome, Status, Verification};
 
 use crate::context::Context;
+use crate::docker::failure::DAMAGED;
 use crate::error::{Error, Kind, Result};
 use crate::output::{Grant, Target};
 use crate::plugin::bindings::verifier::{self, Finding, Problem};
@@ -82,6 +83,7 @@ pub fn verify(
         let kept =
             matches!(grant, Grant::Repository(_)) && matches!(object.kind, "config" | "layer");
         match object.status {
+            Status::Unreadable if object.hint.as_deref() == Some(DAMAGED) => {}
             Status::DigestMismatch if kept => object.hint = Some(DELETE_FIRST.to_owned()),
             _ => object.repair = repair.map(str::to_owned),
         }
