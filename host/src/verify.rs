@@ -21,6 +21,7 @@ pub use object::{Object, Outcome, Status, Verification};
 use crate::context::Context;
 use crate::docker::failure::DAMAGED;
 use crate::error::{Error, Kind, Result};
+use crate::output::target::Place;
 use crate::output::{Grant, Target};
 use crate::plugin::bindings::verifier::{self, Finding, Problem};
 use crate::plugin::limits;
@@ -53,7 +54,14 @@ pub fn verify(
     let (expectations, journal) = (&receipt.expectations, &receipt.journal);
     let mut objects = match &grant {
         Grant::Storage(destination) => {
-            check::objects(expectations, journal, destination, level, &memory, &context.cancel)?
+            let cancel = &context.cancel;
+            let mut objects =
+                check::objects(expectations, journal, destination, level, &memory, cancel)?;
+            // What stood there when the grant was made may be gone: then all of it is missing.
+            if let Place::TaggedDirectory(folder, _) = &target.place {
+                let _ = layout::beside(folder, expectations, &mut objects);
+            }
+            objects
         }
         Grant::Repository(remote) => {
             // A receipt covers artifacts as well.
