@@ -31,4 +31,4 @@ fn padding(size: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

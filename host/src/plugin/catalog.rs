@@ -55,6 +55,12 @@ pub const EMBEDDED: [Embedded; 5] = [
 /// Schemes that 0.4.17 had as outputs and this version has not yet.
 const NOT_YET: [&str; 2] = ["oci", "mounts"];
 
+/// Whether a scheme is one that this version has not yet.
+#[must_use]
+pub fn is_to_come(scheme: &str) -> bool {
+    NOT_YET.contains(&scheme)
+}
+
 /// Schemes of sources, of web addresses, and of what a plugin is added from: a destination that is
 /// called so would be taken for something else.
 const OTHERS: [&str; 4] = ["dockerpush", "quay", "http", "https"];
@@ -137,7 +143,7 @@ impl Catalog {
         if let Some((_, plugin)) = self.added(|record| record.for_scheme(scheme))? {
             return plugin;
         }
-        if NOT_YET.contains(&scheme) {
+        if is_to_come(scheme) {
             return Err(Error::usage(format!("output '{scheme}://' is not yet supported")).hint(
                 "this version writes dir://, tar://, oci-layout://, registry:// and docker://",
             ));
