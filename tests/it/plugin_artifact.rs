@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::support::cli::{Ran, Sandbox, Tree};
 use crate::support::image::{Pack, TestImage};
 use crate::support::plugin::{FOLDER, other_digest, plain};
+use crate::support::real::RealRegistry;
 use crate::support::registry::{ALWAYS, Auth, Fault, Registry};
 use crate::support::shape;
 
@@ -21,7 +22,12 @@ struct Artifact {
 
 impl Artifact {
     fn of(registry: &Registry, component: &[u8]) -> Self {
-        let layer = registry.put_blob(component);
+        registry.put_blob(component);
+        Self::with(component)
+    }
+
+    fn with(component: &[u8]) -> Self {
+        let layer = Digest::of(component);
         let config = json!({
             "created": "2026-01-02T03:04:05Z",
             "architecture": "wasm",
@@ -43,13 +49,18 @@ impl Artifact {
         Self { config, manifest }
     }
 
-    /// Its URI, with its digest.
-    fn push(mut self, registry: &Registry) -> String {
+    /// Its config and its manifest.
+    fn bytes(mut self) -> (Vec<u8>, Vec<u8>) {
         let config = serde_json::to_vec(&self.config).unwrap();
-        let digest = registry.put_blob(&config);
-        self.manifest["config"]["digest"] = digest.to_string().into();
+        self.manifest["config"]["digest"] = Digest::of(&config).to_string().into();
         self.manifest["config"]["size"] = config.len().into();
-        let manifest = serde_json::to_vec(&self.manifest).unwrap();
+        (config, serde_json::to_vec(&self.manifest).unwrap())
+    }
+
+    /// Its URI, with its digest.
+    fn push(self, registry: &Registry) -> String {
+        let (config, manifest) = self.bytes();
+        registry.put_blob(&config);
         let digest = registry.put_manifest("me/hostile", "1.0", MANIFEST, manifest);
         uri(registry, digest)
     }
@@ -79,6 +90,19 @@ fn it_is_added_from_a_registry_and_used_without_it() {
     let to = sandbox.uri("hostile", "out");
     sandbox.process(&sandbox.uri("tar", "in.tar"), &to, &[]).verified();
     assert_eq!(registry.requests().len(), asked, "nothing is asked again");
+}
+
+#[test]
+fn debians_registry_keeps_it_as_well() {
+    let Some(registry) = RealRegistry::start("debians_registry_keeps_it_as_well") else { return };
+    let (sandbox, name) = (Sandbox::new(), "me/hostile");
+    let (config, manifest) = Artifact::with(&plain()).bytes();
+    registry.put_blob(name, &plain());
+    registry.put_blob(name, &config);
+    registry.put_manifest(name, "1.0", MANIFEST, &manifest);
+    let uri = format!("oci://{}/{name}@{}", registry.host(), Digest::of(&manifest));
+    add(&sandbox, &uri, &[]).exits(0);
+    assert_eq!(std::fs::read(sandbox.kept(Digest::of(&plain()))).unwrap(), plain());
 }
 
 #[test]
