@@ -179,6 +179,13 @@ fn a_record_that_everybody_may_write_is_not_believed() {
         std::fs::set_permissions(&path, good).unwrap();
     }
     process(&sandbox, "hostile").verified();
+    let folder = sandbox.path("open").display().to_string();
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
+    let file = sandbox.component("hostile.wasm", &plain());
+    let said = sandbox.run(&["plugin", "add", "--yes", &file, "--plugin-dir", &folder]);
+    said.exits(1).says("may be written by everybody");
+    assert_eq!(sandbox.tree("open"), Tree::new());
 }
 
 #[test]

@@ -7,9 +7,9 @@
 
 pub mod record;
 
-use std::fs::{File, Permissions};
+use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -112,9 +112,10 @@ impl Installed {
     /// record has changed so that they do not fit any more, and when they cannot be written: then
     /// nothing has changed.
     pub fn add(&self, entry: Entry, component: &[u8], cancel: &Cancel) -> Result<()> {
-        std::fs::create_dir_all(&self.folder).map_err(|cause| {
-            Error::io(Kind::Plugin, "create the folder", self.folder.display(), &cause)
-        })?;
+        let fail =
+            |cause| Error::io(Kind::Plugin, "create the folder", self.folder.display(), &cause);
+        DirBuilder::new().recursive(true).mode(0o755).create(&self.folder).map_err(fail)?;
+        only_ours(&self.folder, &std::fs::metadata(&self.folder).map_err(fail)?)?;
         let lock = self.lock(cancel)?;
         let mut record = self.record()?;
         let path = self.path(entry.sha256);
