@@ -14,6 +14,7 @@ pub mod transfer;
 mod walk;
 
 pub use decoder::Decoder;
+pub use encoder::ENCODING;
 pub use open::{open, open_one};
 pub use pump::outflow;
 pub use spooled::Spooled;

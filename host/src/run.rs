@@ -17,9 +17,11 @@ use crate::cli::{
 };
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
+use crate::filter::Filters;
 use crate::image::Platform;
 use crate::info;
 use crate::input::Source;
+use crate::layer_cache::LayerCache;
 use crate::manual;
 use crate::output::Target;
 use crate::pipeline;
@@ -41,7 +43,6 @@ pub fn run(
     err: &mut dyn Write,
 ) -> Result<u8> {
     let Cli { command, global } = cli;
-    not_yet(&global, &command)?;
     let printed =
         |cause: io::Error| Error::io(Kind::Destination, "write to", "standard output", &cause);
     match command {
@@ -117,19 +118,6 @@ pub fn run(
     }
 }
 
-/// What this version does not do is said, not ignored.
-fn not_yet(global: &Global, command: &Command) -> Result<()> {
-    if global.layer_cache.is_some() {
-        return Err(Error::usage("--layer-cache is not yet supported"));
-    }
-    match command {
-        Command::Process(process) if !process.filter.is_empty() => {
-            Err(Error::usage("filters (-f) are not yet supported"))
-        }
-        _ => Ok(()),
-    }
-}
-
 fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipeline::Process> {
     let uri = Uri::parse(&process.source)?;
     let clients = Clients::new(global, &context.cancel);
@@ -142,9 +130,20 @@ fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipe
         check_all_platforms(&uri, &target)?;
     }
     target.check_options(&context.cancel)?;
+    let layer_cache = match &global.layer_cache {
+        Some(_) if !LayerCache::serves(&target) => {
+            tracing::warn!("--layer-cache means nothing to '{}'", target.display);
+            None
+        }
+        Some(path) => Some(LayerCache::open(path)?),
+        None => None,
+    };
+    let filters = Filters::parse(&process.filter, |name| std::env::var(name).ok())?;
     Ok(pipeline::Process {
         all_platforms: process.all_platforms,
         source,
+        filters,
+        layer_cache,
         target,
         level: process.level(|name| std::env::var(name).ok()),
         receipt: process.receipt.clone(),
