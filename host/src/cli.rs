@@ -216,7 +216,8 @@ Filters:
   normalize-timestamps   every time becomes 1970, or that of SOURCE_DATE_EPOCH
                 :ts=SECONDS,config=true (times in the config as well)
   exclude:pattern=GLOB   leaves out what matches, and what is beneath it
-                * ? [a-z] {a,b}; * crosses slashes: '*.pyc', 'usr/share/doc', '**/.git'")]
+                * ? [a-z] {a,b}; * crosses slashes: '*.pyc', 'usr/share/doc', '**/.git'
+  inspect:file=PATH      appends a line of JSON about the image")]
 pub struct Process {
     /// Where the images are, such as registry://docker.io/library/busybox:latest
     pub source: String,

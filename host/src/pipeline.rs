@@ -314,7 +314,7 @@ fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageR
             Ok(receipts.iter().map(report).collect())
         }
         Subject::Directory(path, display) => {
-            let found = derive::directory(path, level, &context.cancel)?;
+            let found = derive::directory(path, level, context)?;
             Ok(reports(display, found))
         }
         Subject::Tar(path, display) => {
