@@ -13,6 +13,8 @@ mod support {
     pub mod hostile;
     pub mod image;
     pub mod push;
+    pub mod python;
+    pub mod raw_tar;
     pub mod real;
     pub mod real_engine;
     pub mod registry;
@@ -20,6 +22,7 @@ mod support {
     pub mod registry_fault;
     pub mod registry_tls;
     pub mod registry_upload;
+    pub mod rich;
     pub mod shape;
     pub mod token_server;
 }
@@ -35,6 +38,7 @@ mod docker_output_trouble;
 mod docker_source;
 mod encoded;
 mod engine_client;
+mod filtered_readers;
 mod filters;
 mod flip;
 mod hostile_engine;
@@ -48,6 +52,7 @@ mod platform;
 mod plugins_lock;
 mod push_image;
 mod push_image_trouble;
+mod python_filters;
 mod real_engine;
 mod real_engine_output;
 mod real_login;
