@@ -146,6 +146,8 @@ pub enum Command {
     Process(Process),
     /// Verify what was written earlier
     Verify(Verify),
+    /// Find files in the layers of an image
+    Search(Search),
     /// Show the output plugins and what each may do
     Plugin {
         /// What about them.
@@ -165,9 +167,6 @@ pub enum Command {
     /// Describe an image (not yet supported)
     #[command(hide = true)]
     Info(NotYet),
-    /// Find files in an image (not yet supported)
-    #[command(hide = true)]
-    Search(NotYet),
 }
 
 /// Whatever a later version will take.
@@ -199,7 +198,9 @@ Filters:
   normalize-timestamps   every time becomes 1970, or that of SOURCE_DATE_EPOCH
                 :ts=SECONDS,config=true (times in the config as well)
   exclude:pattern=GLOB   leaves out what matches, and what is beneath it
-                * ? [a-z] {a,b}; * crosses slashes: '*.pyc', 'usr/share/doc', '**/.git'")]
+                * ? [a-z] {a,b}; * crosses slashes: '*.pyc', 'usr/share/doc', '**/.git'
+  search:pattern=GLOB    prints what matches, and changes nothing
+                ,regex=true,script_friendly=true   as 'occystrap search' does it")]
 pub struct Process {
     /// Where the images are, such as registry://docker.io/library/busybox:latest
     pub source: String,
@@ -243,6 +244,30 @@ pub struct Verify {
     /// Look that everything is there with its size, without reading every byte
     #[arg(long)]
     pub fast: bool,
+}
+
+/// `occystrap search`.
+#[derive(Args)]
+#[command(after_help = "\
+Patterns fit the whole path of a file, or its name alone. '*' is any text, slashes included, '?' one
+character, '[a-z]' one of several, '{a,b}' one of two. A regular expression (--regex) fits any part
+of the path.
+
+Examples:
+  occystrap search tar:///tmp/app.tar 'libssl*'
+  occystrap search registry://docker.io/library/busybox:latest 'bin/*sh'
+  occystrap search --regex dir:///srv/images '\\.py$'")]
+pub struct Search {
+    /// Where the images are: registry://, docker://, tar://, dir:// or oci-layout://
+    pub source: String,
+    /// What to look for
+    pub pattern: String,
+    /// The pattern is a regular expression
+    #[arg(long)]
+    pub regex: bool,
+    /// A line a file: IMAGE:TAG:LAYER:PATH
+    #[arg(long)]
+    pub script_friendly: bool,
 }
 
 /// `occystrap plugin`.

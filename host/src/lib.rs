@@ -22,6 +22,8 @@ pub mod progress;
 pub mod receipt;
 pub mod registry;
 pub mod report;
+pub mod results;
 pub mod run;
+pub mod search;
 pub mod uri;
 pub mod verify;

@@ -39,6 +39,14 @@ impl Progress {
         LayerProgress(Some(bar))
     }
 
+    /// Do something that writes to the terminal, above the bars.
+    pub fn above<T>(&self, write: impl FnOnce() -> T) -> T {
+        match &self.0 {
+            Some(bars) => bars.suspend(write),
+            None => write(),
+        }
+    }
+
     /// Standard error, for whole lines that appear above the bars.
     #[must_use]
     pub fn stderr(&self) -> Above {

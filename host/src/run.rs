@@ -11,7 +11,7 @@ use clap::CommandFactory;
 use self::clients::Clients;
 use crate::cancel::Cancel;
 use crate::cli::{
-    Cli, Command, CompressionName, Global, OutputFormat, PluginCommand, Process, Verify,
+    Cli, Command, CompressionName, Global, OutputFormat, PluginCommand, Process, Search, Verify,
 };
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
@@ -25,6 +25,8 @@ use crate::plugin::{Catalog, Plugin, PluginEngine};
 use crate::progress::Progress;
 use crate::registry::Counters;
 use crate::report::Run;
+use crate::results::Results;
+use crate::search::{self, FoundImage, Pattern};
 use crate::uri::Uri;
 use crate::verify::Level;
 
@@ -62,6 +64,22 @@ pub fn run(
             report(&run, &global, out, err).map_err(printed)?;
             Ok(run.exit_code(true))
         }
+        Command::Search(search) => {
+            let context = context(&global, false, cancel, runtime, progress)?;
+            let (source, pattern) = prepare_search(&global, &search, &context)?;
+            let images = source.open(&context)?;
+            let found: Vec<FoundImage> = images
+                .iter()
+                .map(|image| search::search(image, &pattern, &context))
+                .collect::<Result<_>>()?;
+            match (global.output_format, search.script_friendly) {
+                (OutputFormat::Json, _) => search::write_json(&source.display, &found, out),
+                (_, true) => search::write_script(&found, out),
+                (_, false) => search::write_text(&found, found.len() > 1, out),
+            }
+            .map_err(printed)?;
+            Ok(0)
+        }
         Command::Plugin { command: PluginCommand::List } => {
             list(&catalog(&global)?.all()?, out).map_err(printed)?;
             Ok(0)
@@ -78,7 +96,7 @@ pub fn run(
             manual::write(Cli::command(), out).map_err(printed)?;
             Ok(0)
         }
-        Command::Plugin { .. } | Command::Check(_) | Command::Info(_) | Command::Search(_) => {
+        Command::Plugin { .. } | Command::Check(_) | Command::Info(_) => {
             Err(Error::usage("this command is not yet supported"))
         }
     }
@@ -92,12 +110,32 @@ fn not_yet(global: &Global) -> Result<()> {
     Ok(())
 }
 
-fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipeline::Process> {
-    let platform = Platform {
+/// The platform that the command line asks for.
+fn platform(global: &Global) -> Platform {
+    Platform {
         os: global.os.clone(),
         architecture: global.architecture.clone(),
         variant: global.variant.clone().filter(|variant| !variant.is_empty()),
-    };
+    }
+}
+
+fn prepare_search(
+    global: &Global,
+    search: &Search,
+    context: &Context,
+) -> Result<(Source, Pattern)> {
+    if search.script_friendly && global.output_format == OutputFormat::Json {
+        return Err(Error::usage("--script-friendly and -O json are two forms: choose one"));
+    }
+    let pattern = Pattern::parse(&search.pattern, search.regex)?;
+    let clients = Clients::new(global, &context.cancel);
+    let uri = Uri::parse(&search.source)?;
+    let source = Source::parse(&uri, &platform(global), |uri| clients.of(uri))?;
+    Ok((source, pattern))
+}
+
+fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipeline::Process> {
+    let platform = platform(global);
     let uri = Uri::parse(&process.source)?;
     let clients = Clients::new(global, &context.cancel);
     let source = Source::parse(&uri, &platform, |uri| clients.of(uri))?;
@@ -109,7 +147,11 @@ fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipe
         check_all_platforms(&uri, &target)?;
     }
     target.check_options(&context.cancel)?;
-    let filters = Filters::parse(&process.filter, |name| std::env::var(name).ok())?;
+    let results = match global.output_format {
+        OutputFormat::Text => Results::printed(&context.progress),
+        OutputFormat::Json => Results::beside_document(&context.progress),
+    };
+    let filters = Filters::parse(&process.filter, |name| std::env::var(name).ok(), &results)?;
     Ok(pipeline::Process {
         all_platforms: process.all_platforms,
         source,

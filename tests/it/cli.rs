@@ -71,7 +71,6 @@ fn mistakes_are_told_before_anything_is_touched() {
         "frobnicate",
         "check tar:[T]in.tar",
         "info tar:[T]in.tar",
-        "search tar:[T]in.tar x",
         "plugin add x",
         "plugin show nothing",
         "verify docker://app:1?unique_names=true",

@@ -66,6 +66,7 @@ mod registry_manifest;
 mod registry_push;
 mod registry_push_manifest;
 mod registry_push_trouble;
+mod search;
 mod secrets;
 mod shapes;
 mod size_hint;
