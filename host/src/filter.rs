@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::image::Image;
+use crate::image::{Image, Layer};
 use crate::results::Results;
 
 pub use pass::{Pass, Verdict};
@@ -35,6 +35,10 @@ const NAMES: &str = "normalize-timestamps, exclude, search";
 
 /// One filter, with its options.
 pub trait Filter: Send + Sync {
+    /// What it makes of a layer, for who remembers that: equal filters have equal keys. `None` where
+    /// it must see every layer.
+    fn key(&self) -> Option<String>;
+
     /// What is begun for each image.
     fn begin<'a>(&'a self, image: &'a Image) -> Box<dyn Applied + 'a>;
 }
@@ -52,8 +56,8 @@ pub trait Applied: Sync {
     /// What it changes in the config, besides the digests of layers.
     fn edit(&self, _edits: &mut Edits) {}
 
-    /// All layers have been read; `image` is what came out.
-    fn end(&self, _image: &Image) -> Result<()> {
+    /// All layers have been read, or `all` but those that were known; `image` is what came out.
+    fn end(&self, _image: &Image, _all: bool) -> Result<()> {
         Ok(())
     }
 }
@@ -99,15 +103,27 @@ impl Filters {
         self.filters.iter().map(|(text, _)| text.as_str())
     }
 
-    /// Let an image pass. Errors when its layers are not what was promised, or no tars, and as the
-    /// filters do.
-    pub fn apply(&self, image: &Image, context: &Context) -> Result<Image> {
-        if self.is_empty() {
+    /// What they make of a layer, one after the other; `None` where one must see every layer.
+    #[must_use]
+    pub fn keys(&self) -> Option<Vec<String>> {
+        self.filters.iter().map(|(_, filter)| filter.key()).collect()
+    }
+
+    /// Let an image pass. Of layers that are `known`, what comes out is not made again. Errors when
+    /// its layers are not what was promised, or no tars, and as the filters do.
+    pub fn apply(
+        &self,
+        image: &Image,
+        known: Vec<Option<Layer>>,
+        context: &Context,
+    ) -> Result<Image> {
+        let all = known.iter().all(Option::is_none);
+        if self.is_empty() && all {
             return Ok(image.clone());
         }
         let applied: Vec<_> = self.filters.iter().map(|(_, filter)| filter.begin(image)).collect();
-        let filtered = apply::apply(image, &applied, context)?;
-        applied.iter().try_for_each(|applied| applied.end(&filtered))?;
+        let filtered = apply::apply(image, &applied, known, context)?;
+        applied.iter().try_for_each(|applied| applied.end(&filtered, all))?;
         Ok(filtered)
     }
 }

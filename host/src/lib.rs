@@ -5,13 +5,16 @@
 
 pub mod blob;
 pub mod cancel;
+pub mod check;
 pub mod cli;
 pub mod context;
 pub mod docker;
 pub mod error;
 pub mod filter;
 pub mod image;
+pub mod info;
 pub mod input;
+pub mod layer_cache;
 pub mod layer_tar;
 pub mod manual;
 pub mod output;
@@ -25,5 +28,6 @@ pub mod report;
 pub mod results;
 pub mod run;
 pub mod search;
+pub mod terminal;
 pub mod uri;
 pub mod verify;

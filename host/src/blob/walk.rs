@@ -34,6 +34,28 @@ pub fn walk<T: Send>(
     seen
 }
 
+/// Let `visit` read a layer, uncompressed, on a thread of its own, and tell what all of it is: for
+/// those who want to know everything that is wrong with it. The second is an error where it could not
+/// be decoded to its end, or its stored form is not what was promised; only then the first may be
+/// missing. What the config promises is not looked at.
+pub fn look(
+    layer: &Layer,
+    stored: Stored,
+    visit: impl FnOnce(&mut Plain) + Send,
+) -> (Option<Moved>, Result<()>) {
+    let mut seen = None;
+    let looked = decode(layer, stored, |decoded| {
+        seen = Some(exchange(decoded, |pieces| {
+            let mut plain = Plain::new(pieces);
+            visit(&mut plain);
+            plain.read_rest(&layer.place)?;
+            Ok(plain.finish())
+        })?);
+        Ok(())
+    });
+    (seen, looked.map_err(|why| why.of(layer)))
+}
+
 /// The uncompressed bytes of a layer, hashed as they are read.
 pub struct Plain {
     pieces: Pieces,

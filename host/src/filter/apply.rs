@@ -24,9 +24,15 @@ struct Job<'a> {
 
 /// Let an image pass. Layers that change go to files without names, where the destination can take
 /// them over.
-pub fn apply(image: &Image, applied: &[Box<dyn Applied + '_>], context: &Context) -> Result<Image> {
+pub fn apply(
+    image: &Image,
+    applied: &[Box<dyn Applied + '_>],
+    mut known: Vec<Option<Layer>>,
+    context: &Context,
+) -> Result<Image> {
+    known.resize_with(image.layers.len(), || None);
     let mut order: Vec<(usize, &Layer)> = image.layers.iter().enumerate().collect();
-    order.retain(|(_, layer)| !layer.opaque);
+    order.retain(|(index, layer)| !layer.opaque && known[*index].is_none() && !applied.is_empty());
     // The largest first, so that no core is left alone with it at the end.
     order.sort_by_key(|(_, layer)| std::cmp::Reverse(layer.size));
     // One that fails ends the others.
@@ -50,6 +56,11 @@ pub fn apply(image: &Image, applied: &[Box<dyn Applied + '_>], context: &Context
     errors.sort_by_key(Error::is_bare_interruption);
     if let Some(error) = errors.into_iter().next() {
         return Err(error);
+    }
+    for (layer, known) in layers.iter_mut().zip(known) {
+        if let Some(known) = known {
+            *layer = known;
+        }
     }
     for (job, layer) in done {
         layers[job.index] = layer?;
@@ -130,18 +141,21 @@ fn finish(image: &Image, layers: Vec<Layer>, applied: &[Box<dyn Applied + '_>]) 
     }
     applied.iter().for_each(|applied| applied.edit(&mut edits));
     let config = edits.finish();
-    if config == image.config {
+    let same = |(new, old): (&Layer, &Layer)| new.digest == old.digest;
+    if config == image.config && layers.iter().zip(&image.layers).all(same) {
         // Its manifest still holds as well.
         return Ok(Image { layers, ..image.clone() });
     }
     let id = Digest::of(&config);
-    tracing::info!("{}: filtered, now {id}", image.name);
+    if id != image.id {
+        tracing::info!("{}: filtered, now {id}", image.name);
+    }
     Ok(Image {
         config: config.into(),
         id,
         layers,
         manifest: None,
-        config_note: None,
+        config_note: image.config_note.clone().filter(|_| id == image.id),
         ..image.clone()
     })
 }

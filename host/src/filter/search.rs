@@ -39,6 +39,11 @@ impl Search {
 }
 
 impl Filter for Search {
+    /// What is not read is not searched.
+    fn key(&self) -> Option<String> {
+        None
+    }
+
     fn begin<'a>(&'a self, image: &'a Image) -> Box<dyn Applied + 'a> {
         let searched = image.layers.iter().map(|_| Mutex::default()).collect();
         Box::new(Searching { filter: self, searched, budget: Budget::default() })
@@ -61,7 +66,7 @@ impl Applied for Searching<'_> {
         true
     }
 
-    fn end(&self, image: &Image) -> Result<()> {
+    fn end(&self, image: &Image, _all: bool) -> Result<()> {
         let take = |layer: &Mutex<LayerSearch>| {
             std::mem::take(&mut *layer.lock().unwrap_or_else(PoisonError::into_inner))
         };

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::fate::Fate;
 use super::found::{FoundImage, Match};
 use crate::error::printable;
+use crate::terminal;
 
 /// Lines for people, grouped by layer, and how many there are. Layers are counted from 1. Images are
 /// `named` where it is not clear which one is meant.
@@ -146,8 +147,7 @@ pub fn write_json(source: &str, images: &[FoundImage], to: &mut dyn Write) -> io
     };
     let shown = |image| shown_image(source, image);
     let document = Document { images: images.iter().map(shown).collect(), summary };
-    serde_json::to_writer_pretty(&mut *to, &document)?;
-    writeln!(to)
+    terminal::write_json(to, &document)
 }
 
 fn shown_image<'a>(source: &'a str, image: &'a FoundImage) -> ShownImage<'a> {
