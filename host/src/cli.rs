@@ -214,7 +214,8 @@ Filters:
   exclude:pattern=GLOB   leaves out what matches, and what is beneath it
                 * ? [a-z] {a,b}; * crosses slashes: '*.pyc', 'usr/share/doc', '**/.git'
   search:pattern=GLOB    prints what matches, and changes nothing
-                ,regex=true,script_friendly=true   as 'occystrap search' does it")]
+                ,regex=true,script_friendly=true   as 'occystrap search' does it
+  inspect:file=PATH      appends a line of JSON about the image")]
 pub struct Process {
     /// Where the images are, such as registry://docker.io/library/busybox:latest
     pub source: String,

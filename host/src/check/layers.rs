@@ -1,7 +1,7 @@
 //! Reading the layers of an image, each once and as many side by side as there are cores: what they
 //! are, and every member.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io::BufRead;
 use std::sync::{Mutex, PoisonError};
 
@@ -16,6 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::image::{Compression, Content, Digest, Layer};
 use crate::input::view::{Kept, View};
 use crate::layer_tar::Reader;
+use crate::parallel::in_parallel;
 use crate::report::size;
 
 /// What reading a layer found.
@@ -118,27 +119,18 @@ fn read_all(view: &View, order: Vec<usize>, context: &Context) -> Result<BTreeMa
         .filter_map(|index| Some((index, as_layer(&view.layers[index])?)))
         .collect();
     let stored = blob::open(layers.iter().map(|(_, layer)| layer), context);
-    let workers = context.parallel.min(context.cores()).clamp(1, layers.len().max(1));
-    let jobs: VecDeque<_> = layers.iter().zip(stored).collect();
-    let (jobs, done, room) = (Mutex::new(jobs), Mutex::new(BTreeMap::new()), Room::default());
-    let work = || {
-        let next = || jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        while let Some(((index, layer), stored)) = next() {
-            let found = read(*index, layer, stored, &view.layers[*index], &room, context);
-            done.lock().unwrap_or_else(PoisonError::into_inner).insert(*index, found);
-            if context.cancel.check().is_err() {
-                break;
-            }
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..workers {
-            scope.spawn(work);
-        }
-        work();
+    let stored = stored.into_iter().map(|stored| Mutex::new(Some(stored)));
+    let jobs: Vec<_> = layers.iter().zip(stored).collect();
+    let workers = context.parallel.min(context.cores());
+    let room = Room::default();
+    let read = in_parallel(&jobs, workers, |((index, layer), stored)| {
+        // Each is taken once.
+        let stored = stored.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+        context.cancel.check().ok()?;
+        Some((*index, read(*index, layer, stored, &view.layers[*index], &room, context)))
     });
     context.cancel.check()?;
-    Ok(done.into_inner().unwrap_or_else(PoisonError::into_inner))
+    Ok(read.into_iter().flatten().collect())
 }
 
 /// A layer that is read to find out what it is. Of a plain one in a file the digest is compared

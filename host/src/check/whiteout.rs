@@ -2,6 +2,7 @@
 //! "Whiteouts").
 
 use super::finding::Finding;
+use crate::layer_tar::whiteout::Whiteout;
 use crate::layer_tar::{Member, MemberKind};
 
 /// How the name of a whiteout begins.
@@ -29,14 +30,14 @@ pub enum Meaning {
 /// What a plain path stands for, whatever is wrong with it.
 #[must_use]
 pub fn meaning(path: &[u8]) -> Meaning {
-    let (folder, base) = split(path);
-    let Some(target) = base.strip_prefix(PREFIX) else { return Meaning::Itself };
-    match base {
-        OPAQUE => Meaning::Empties(folder.to_vec()),
-        base if base.starts_with(AUFS) => Meaning::Nothing,
-        _ if matches!(target, b"" | b"." | b"..") => Meaning::Nothing,
-        _ if folder.is_empty() => Meaning::Deletes(target.to_vec()),
-        _ => Meaning::Deletes([folder, b"/", target].concat()),
+    let (_, base) = split(path);
+    match Whiteout::of(path) {
+        Some(Whiteout::Opaque(folder)) => Meaning::Empties(folder),
+        // These name nothing, or a folder that is not theirs.
+        Some(Whiteout::Of(_)) if matches!(base, b".wh." | b".wh.." | b".wh...") => Meaning::Nothing,
+        Some(Whiteout::Of(path)) => Meaning::Deletes(path),
+        None if base.starts_with(AUFS) => Meaning::Nothing,
+        None => Meaning::Itself,
     }
 }
 

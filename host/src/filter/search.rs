@@ -6,7 +6,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::{Applied, Filter, Pass, Spec, Verdict};
+use super::{Applied, Filter, Outcome, Pass, Spec, Verdict};
 use crate::error::Result;
 use crate::image::Image;
 use crate::layer_tar::Member;
@@ -66,11 +66,11 @@ impl Applied for Searching<'_> {
         true
     }
 
-    fn end(&self, image: &Image, _all: bool) -> Result<()> {
+    fn end(&self, outcome: &Outcome<'_>) -> Result<()> {
         let take = |layer: &Mutex<LayerSearch>| {
             std::mem::take(&mut *layer.lock().unwrap_or_else(PoisonError::into_inner))
         };
-        let found = [FoundImage::of(image, self.searched.iter().map(take).collect())];
+        let found = [FoundImage::of(outcome.image, self.searched.iter().map(take).collect())];
         let mut text = Vec::new();
         // Into memory, where nothing can fail.
         let _ = match self.filter.script {
