@@ -63,6 +63,12 @@ impl Stored {
         self
     }
 
+    /// What the user sees of it.
+    #[must_use]
+    pub fn progress(&self) -> &LayerProgress {
+        &self.progress
+    }
+
     /// What its first bytes say of its compression. Plain layers need no second hash: the diff-id
     /// is checked by whoever moves them, and compared with a promised digest here.
     pub fn compression(&mut self, diff_id: Digest) -> io::Result<Compression> {
