@@ -96,7 +96,7 @@ pub struct Global {
     /// Requests a second to one registry host, at most
     #[arg(long, global = true, value_name = "N", env = "OCCYSTRAP_RATE_LIMIT")]
     pub rate_limit: Option<f64>,
-    /// Results as text on standard error, or as one JSON document on standard output
+    /// Results as text, or as one JSON document on standard output
     #[arg(short = 'O', long, global = true, value_name = "FORMAT", default_value = "text")]
     pub output_format: OutputFormat,
     /// Use an output plugin from a file, for this run
@@ -106,8 +106,9 @@ pub struct Global {
     /// their bytes [default: as they are, and gzip where they are plain]
     #[arg(long, global = true, value_name = "HOW", env = "OCCYSTRAP_COMPRESSION")]
     pub compression: Option<CompressionName>,
-    /// Layers known from earlier runs (not yet supported)
-    #[arg(long, global = true, hide = true, env = "OCCYSTRAP_LAYER_CACHE")]
+    /// Remember in this file what became of layers at registries, so that those which are still
+    /// there are neither fetched nor filtered nor compressed again
+    #[arg(long, global = true, value_name = "FILE", env = "OCCYSTRAP_LAYER_CACHE")]
     pub layer_cache: Option<PathBuf>,
 }
 
@@ -160,6 +161,11 @@ pub enum Command {
     Process(Process),
     /// Verify what was written earlier
     Verify(Verify),
+    /// Check whether an image is right: what its manifest, config and layers promise, and every
+    /// member of each layer
+    Check(Check),
+    /// Describe an image: platform, digests, layers, how it runs; no layer is fetched
+    Info(Info),
     /// Show the output plugins and what each may do
     Plugin {
         /// What about them.
@@ -173,12 +179,6 @@ pub enum Command {
     },
     /// Print the manual page, for 'man -l'
     Man,
-    /// Check an image (not yet supported)
-    #[command(hide = true)]
-    Check(NotYet),
-    /// Describe an image (not yet supported)
-    #[command(hide = true)]
-    Info(NotYet),
     /// Find files in an image (not yet supported)
     #[command(hide = true)]
     Search(NotYet),
@@ -207,14 +207,22 @@ Destinations:
   oci-layout://PATH[:TAG]    an OCI image layout     ?compression=gzip|zstd
   registry://HOST[:PORT]/IMAGE[:TAG]    an image at a registry
                 ?compression=gzip|zstd &chunk_size=8M &insecure=true
-  docker://IMAGE[:TAG]    an image in Docker or Podman, under that name   ?socket=PATH")]
+  docker://IMAGE[:TAG]    an image in Docker or Podman, under that name   ?socket=PATH
+
+Filters:
+  normalize-timestamps   every time becomes 1970, or that of SOURCE_DATE_EPOCH
+                :ts=SECONDS,config=true (times in the config as well)
+  exclude:pattern=GLOB   leaves out what matches, and what is beneath it
+                * ? [a-z] {a,b}; * crosses slashes: '*.pyc', 'usr/share/doc', '**/.git'
+  inspect:file=PATH      appends a line of JSON about the image")]
 pub struct Process {
     /// Where the images are, such as registry://docker.io/library/busybox:latest
     pub source: String,
     /// Where they go, such as dir:///srv/images or tar:///tmp/busybox.tar
     pub destination: String,
-    /// Change images on their way (not yet supported)
-    #[arg(short, long, value_name = "FILTER", hide = true)]
+    /// Change images on their way, or look into them: NAME or NAME:OPTION=VALUE,... ; may be
+    /// repeated, and the order counts
+    #[arg(short, long, value_name = "FILTER", conflicts_with = "all_platforms")]
     pub filter: Vec<String>,
     /// Move every platform of each image and the index that lists them, byte for byte; for
     /// registry:// and oci-layout://
@@ -251,6 +259,34 @@ pub struct Verify {
     #[arg(long)]
     pub fast: bool,
 }
+
+/// `occystrap check`.
+#[derive(Args)]
+#[command(after_help = SOURCES)]
+pub struct Check {
+    /// Where the image is, such as registry://docker.io/library/busybox:latest
+    pub source: String,
+    /// Look at manifest and config, and fetch no layer
+    #[arg(long)]
+    pub fast: bool,
+}
+
+/// `occystrap info`.
+#[derive(Args)]
+#[command(after_help = SOURCES)]
+pub struct Info {
+    /// Where the image is, such as registry://docker.io/library/busybox:latest
+    pub source: String,
+}
+
+/// What `info` and `check` read.
+const SOURCES: &str = "\
+Sources:
+  registry://HOST[:PORT]/IMAGE[:TAG][@sha256:...]   ?arch= &os= &variant= &insecure=true
+  docker://IMAGE[:TAG]    an image in Docker or Podman, by name or ID   ?socket=PATH
+  tar://PATH    docker-save and OCI archives, compressed or not   ?image=NAME[:TAG]
+  dir://PATH    what the output dir wrote                         ?image=NAME[:TAG]
+  oci-layout://PATH[:TAG]    an OCI image layout                  ?image=NAME[:TAG]";
 
 /// `occystrap plugin`.
 #[derive(Subcommand)]

@@ -16,7 +16,7 @@ pub(crate) mod failure;
 pub mod load;
 
 pub use address::Address;
-pub use answer::{About, Inspected};
+pub use answer::{About, Inspected, Step};
 pub use engine::Engine;
 pub use export::Export;
 pub use load::{Load, Loaded};

@@ -5,14 +5,20 @@
 
 pub mod blob;
 pub mod cancel;
+pub mod check;
 pub mod cli;
 pub mod context;
 pub mod docker;
 pub mod error;
+pub mod filter;
 pub mod image;
+pub mod info;
 pub mod input;
+pub mod layer_cache;
+pub mod layer_tar;
 pub mod manual;
 pub mod output;
+pub mod parallel;
 pub mod pipeline;
 pub mod plugin;
 pub mod progress;
@@ -20,5 +26,6 @@ pub mod receipt;
 pub mod registry;
 pub mod report;
 pub mod run;
+pub mod terminal;
 pub mod uri;
 pub mod verify;

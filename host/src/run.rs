@@ -10,13 +10,18 @@ use clap::CommandFactory;
 
 use self::clients::Clients;
 use crate::cancel::Cancel;
+use crate::check;
 use crate::cli::{
-    Cli, Command, CompressionName, Global, OutputFormat, PluginCommand, Process, Verify,
+    Check, Cli, Command, CompressionName, Global, Info, OutputFormat, PluginCommand, Process,
+    Verify,
 };
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
+use crate::filter::Filters;
 use crate::image::Platform;
+use crate::info;
 use crate::input::Source;
+use crate::layer_cache::LayerCache;
 use crate::manual;
 use crate::output::Target;
 use crate::pipeline;
@@ -24,6 +29,7 @@ use crate::plugin::{Catalog, Plugin, PluginEngine};
 use crate::progress::Progress;
 use crate::registry::Counters;
 use crate::report::Run;
+use crate::terminal::Paper;
 use crate::uri::Uri;
 use crate::verify::Level;
 
@@ -62,7 +68,6 @@ fn run_command(
     err: &mut dyn Write,
 ) -> Result<u8> {
     let Cli { command, global } = cli;
-    not_yet(&global, &command)?;
     let printed =
         |cause: io::Error| Error::io(Kind::Destination, "write to", "standard output", &cause);
     match command {
@@ -86,6 +91,36 @@ fn run_command(
             report(&run, &global, out, err).map_err(printed)?;
             Ok(run.exit_code(true))
         }
+        Command::Check(Check { source, fast }) => {
+            let context = context(&global, false, cancel, runtime, progress)?;
+            let clients = Clients::new(&global, &context.cancel);
+            let wanted = wanted(&global);
+            let source = Source::parse(&Uri::parse(&source)?, &wanted, |uri| clients.of(uri))?;
+            let level = if fast { Level::Fast } else { Level::Full };
+            let report = check::check(&source, level, &context)?;
+            match global.output_format {
+                OutputFormat::Text => report.write_text(out, &Paper::stdout(), global.quiet),
+                OutputFormat::Json => report.write_json(out),
+            }
+            .map_err(printed)?;
+            Ok(report.exit_code())
+        }
+        Command::Info(Info { source }) => {
+            let context = context(&global, false, cancel, runtime, progress)?;
+            let clients = Clients::new(&global, &context.cancel);
+            let wanted = wanted(&global);
+            let source = Source::parse(&Uri::parse(&source)?, &wanted, |uri| clients.of(uri))?;
+            let info = info::info(&source, &context)?;
+            match global.output_format {
+                OutputFormat::Text => info.write_text(out, &Paper::stdout()),
+                OutputFormat::Json => info.write_json(out),
+            }
+            .map_err(printed)?;
+            match info.absent(&wanted) {
+                Some(error) => Err(error.clone()),
+                None => Ok(0),
+            }
+        }
         Command::Plugin { command: PluginCommand::List } => {
             list(&catalog(&global)?.all()?, out).map_err(printed)?;
             Ok(0)
@@ -102,34 +137,16 @@ fn run_command(
             manual::write(Cli::command(), out).map_err(printed)?;
             Ok(0)
         }
-        Command::Plugin { .. } | Command::Check(_) | Command::Info(_) | Command::Search(_) => {
+        Command::Plugin { .. } | Command::Search(_) => {
             Err(Error::usage("this command is not yet supported"))
         }
     }
 }
 
-/// What this version does not do is said, not ignored.
-fn not_yet(global: &Global, command: &Command) -> Result<()> {
-    if global.layer_cache.is_some() {
-        return Err(Error::usage("--layer-cache is not yet supported"));
-    }
-    match command {
-        Command::Process(process) if !process.filter.is_empty() => {
-            Err(Error::usage("filters (-f) are not yet supported"))
-        }
-        _ => Ok(()),
-    }
-}
-
 fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipeline::Process> {
-    let platform = Platform {
-        os: global.os.clone(),
-        architecture: global.architecture.clone(),
-        variant: global.variant.clone().filter(|variant| !variant.is_empty()),
-    };
     let uri = Uri::parse(&process.source)?;
     let clients = Clients::new(global, &context.cancel);
-    let source = Source::parse(&uri, &platform, |uri| clients.of(uri))?;
+    let source = Source::parse(&uri, &wanted(global), |uri| clients.of(uri))?;
     let destination = Uri::parse(&process.destination)?;
     let client = |uri: &Uri| clients.of(uri);
     let target = Target::parse(&destination, &catalog(global)?, client, &context.cancel)?
@@ -138,14 +155,34 @@ fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipe
         check_all_platforms(&uri, &target)?;
     }
     target.check_options(&context.cancel)?;
+    let layer_cache = match &global.layer_cache {
+        Some(_) if !LayerCache::serves(&target) => {
+            tracing::warn!("--layer-cache means nothing to '{}'", target.display);
+            None
+        }
+        Some(path) => Some(LayerCache::open(path)?),
+        None => None,
+    };
+    let filters = Filters::parse(&process.filter, |name| std::env::var(name).ok())?;
     Ok(pipeline::Process {
         all_platforms: process.all_platforms,
         source,
+        filters,
+        layer_cache,
         target,
         level: process.level(|name| std::env::var(name).ok())?,
         receipt: process.receipt.clone(),
         image_parallel: global.image_parallel.into(),
     })
+}
+
+/// The platform that is asked for.
+fn wanted(global: &Global) -> Platform {
+    Platform {
+        os: global.os.clone(),
+        architecture: global.architecture.clone(),
+        variant: global.variant.clone().filter(|variant| !variant.is_empty()),
+    }
 }
 
 /// Whether every platform can be taken from there, and kept here.

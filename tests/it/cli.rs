@@ -63,15 +63,18 @@ fn mistakes_are_told_before_anything_is_touched() {
         "process registry://host/app?insecure=perhaps dir:[T]out",
         "process registry://host/app dir:[T]out --username me",
         "process registry://host/app dir:[T]out --rate-limit 0",
-        "process tar:[T]in.tar dir:[T]out -f exclude:pattern=a",
         "process tar:[T]in.tar dir:[T]out --verify=much",
         "process tar:[T]in.tar dir:[T]out --verify --no-verify",
         "process tar:[T]in.tar dir:[T]out -j 0",
         "process tar:[T]in.tar dir:[T]out --temp-dir [T]not-there",
         "process tar:[T]in.tar dir:[T]out --frobnicate",
         "frobnicate",
-        "check tar:[T]in.tar",
-        "info tar:[T]in.tar",
+        "check",
+        "check nowhere",
+        "check tar:[T]in.tar?unique_names=true",
+        "check --verify tar:[T]in.tar",
+        "info ftp://host/in",
+        "info docker://app:1?image=x",
         "search tar:[T]in.tar x",
         "plugin add x",
         "plugin show nothing",
@@ -100,9 +103,12 @@ fn mistakes_are_told_before_anything_is_touched() {
 #[test]
 fn help_that_a_newcomer_understands() {
     let sandbox = Sandbox::new();
-    for (name, line) in
-        [("help", "--help"), ("help_process", "process --help"), ("help_verify", "verify --help")]
-    {
+    for (name, line) in [
+        ("help", "--help"),
+        ("help_process", "process --help"),
+        ("help_verify", "verify --help"),
+        ("help_check", "check --help"),
+    ] {
         let said = run(&sandbox, line);
         assert_eq!(said.exits(0).stderr, "");
         insta::assert_snapshot!(name, said.stdout);

@@ -281,6 +281,10 @@ impl State {
                 };
                 document(200, &json!({ "DriverStatus": [pair] }))
             }
+            "GET" if rest.ends_with("/history") => match of("/history") {
+                Some(held) => document(200, &held.history),
+                None => message(404, "No such image"),
+            },
             "GET" if rest.ends_with("/json") => match of("/json") {
                 Some(held) => document(200, &held.inspected),
                 None => message(404, "No such image"),
