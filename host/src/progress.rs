@@ -71,6 +71,14 @@ impl Progress {
         }))
     }
 
+    /// Do something that writes to the terminal, above the bars.
+    pub fn above<T>(&self, write: impl FnOnce() -> T) -> T {
+        match &self.0 {
+            Some(bars) => bars.suspend(write),
+            None => write(),
+        }
+    }
+
     /// Standard error, for whole lines that appear above the bars.
     #[must_use]
     pub fn stderr(&self) -> Above {
