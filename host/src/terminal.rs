@@ -100,7 +100,9 @@ fn pieces(text: &str, room: usize) -> Vec<&str> {
         pieces.push(piece);
         rest = next;
     }
-    pieces.push(rest);
+    if !rest.is_empty() || pieces.is_empty() {
+        pieces.push(rest);
+    }
     pieces
 }
 
