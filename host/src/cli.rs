@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::error::Error;
 use crate::verify::Level;
 
 const EXAMPLES: &str = "\
@@ -140,6 +141,19 @@ pub enum OutputFormat {
     Json,
 }
 
+/// Whether somebody wanted a document, where the command line could not be parsed.
+#[must_use]
+pub fn asks_for_json(arguments: &[String]) -> bool {
+    let names = ["-O", "--output-format"];
+    let joined = |word: &str| {
+        names.iter().any(|name| {
+            word.strip_prefix(name).is_some_and(|rest| rest.trim_start_matches('=') == "json")
+        })
+    };
+    arguments.iter().any(|word| joined(word))
+        || arguments.windows(2).any(|pair| names.contains(&pair[0].as_str()) && pair[1] == "json")
+}
+
 /// The commands.
 #[derive(Subcommand)]
 pub enum Command {
@@ -199,7 +213,8 @@ Filters:
   normalize-timestamps   every time becomes 1970, or that of SOURCE_DATE_EPOCH
                 :ts=SECONDS,config=true (times in the config as well)
   exclude:pattern=GLOB   leaves out what matches, and what is beneath it
-                * ? [a-z] {a,b}; * crosses slashes: '*.pyc', 'usr/share/doc', '**/.git'")]
+                * ? [a-z] {a,b}; * crosses slashes: '*.pyc', 'usr/share/doc', '**/.git'
+  inspect:file=PATH      appends a line of JSON about the image")]
 pub struct Process {
     /// Where the images are, such as registry://docker.io/library/busybox:latest
     pub source: String,
@@ -302,26 +317,47 @@ pub enum LevelName {
     Full,
 }
 
+/// On or off, in the words that 0.4.17 knew.
+fn switch(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" | "t" | "y" => Some(true),
+        "0" | "false" | "no" | "off" | "f" | "n" => Some(false),
+        _ => None,
+    }
+}
+
 impl Process {
     /// How far to verify. What is said here goes before the environment (`OCCYSTRAP_VERIFY`,
-    /// `OCCYSTRAP_VERIFY_FULL`, as in 0.4.17); `None` is not at all.
-    #[must_use]
-    pub fn level(&self, environment: impl Fn(&str) -> Option<String>) -> Option<Level> {
+    /// `OCCYSTRAP_VERIFY_FULL`, as in 0.4.17); `None` is not at all. Errors when the environment
+    /// says neither: who wrote it meant something.
+    pub fn level(
+        &self,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<Level>, Error> {
         match (self.no_verify, self.verify, self.verify_full) {
-            (true, _, _) => return None,
-            (_, Some(LevelName::Full), _) | (_, _, true) => return Some(Level::Full),
-            (_, Some(LevelName::Fast), _) => return Some(Level::Fast),
+            (true, _, _) => return Ok(None),
+            (_, Some(LevelName::Full), _) | (_, _, true) => return Ok(Some(Level::Full)),
+            (_, Some(LevelName::Fast), _) => return Ok(Some(Level::Fast)),
             _ => {}
         }
-        let variable = |name| environment(name).map(|value| value.to_ascii_lowercase());
-        let on = |value: &str| matches!(value, "1" | "true" | "yes" | "on" | "t" | "y");
-        if variable("OCCYSTRAP_VERIFY_FULL").is_some_and(|value| on(&value)) {
-            return Some(Level::Full);
+        // An empty one is none, as for other programs.
+        let variable = |name| environment(name).filter(|value| !value.is_empty());
+        let wrong = |name: &str, expected: &str, found: &str| {
+            Err(Error::usage(format!("{name}: expected {expected}, found '{found}'")))
+        };
+        if let Some(found) = variable("OCCYSTRAP_VERIFY_FULL") {
+            match switch(&found) {
+                Some(true) => return Ok(Some(Level::Full)),
+                Some(false) => {}
+                None => return wrong("OCCYSTRAP_VERIFY_FULL", "true or false", &found),
+            }
         }
-        match variable("OCCYSTRAP_VERIFY").as_deref() {
-            Some("full") => Some(Level::Full),
-            Some("0" | "false" | "no" | "off" | "f" | "n") => None,
-            _ => Some(Level::Fast),
+        let Some(found) = variable("OCCYSTRAP_VERIFY") else { return Ok(Some(Level::Fast)) };
+        match (found.to_ascii_lowercase().as_str(), switch(&found)) {
+            ("full", _) => Ok(Some(Level::Full)),
+            ("fast", _) | (_, Some(true)) => Ok(Some(Level::Fast)),
+            (_, Some(false)) => Ok(None),
+            _ => wrong("OCCYSTRAP_VERIFY", "true, false, fast or full", &found),
         }
     }
 }
@@ -338,6 +374,10 @@ mod tests {
     }
 
     fn level(arguments: &[&str], environment: &[(&str, &str)]) -> Option<Level> {
+        asked(arguments, environment).unwrap()
+    }
+
+    fn asked(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Option<Level>, Error> {
         let words = ["occystrap", "process", "tar://a", "dir://b"].iter().chain(arguments);
         let Command::Process(process) = Cli::parse_from(words).command else { unreachable!() };
         process.level(|name| {
@@ -358,6 +398,33 @@ mod tests {
         assert_eq!(level(&[], &[("OCCYSTRAP_VERIFY_FULL", "true")]), Some(Level::Full));
         assert_eq!(level(&[], &[("OCCYSTRAP_VERIFY", "false")]), None);
         assert_eq!(level(&["--verify"], &[("OCCYSTRAP_VERIFY", "0")]), Some(Level::Fast));
+        assert_eq!(level(&[], &[("OCCYSTRAP_VERIFY", "Full")]), Some(Level::Full));
+        assert_eq!(level(&[], &[("OCCYSTRAP_VERIFY", "1")]), Some(Level::Fast));
+        assert_eq!(level(&[], &[("OCCYSTRAP_VERIFY", "")]), Some(Level::Fast));
+        assert_eq!(level(&["--no-verify"], &[("OCCYSTRAP_VERIFY", "maybe")]), None);
+    }
+
+    #[test]
+    fn an_environment_that_means_nothing_is_a_mistake() {
+        for (name, value) in [("OCCYSTRAP_VERIFY", "maybe"), ("OCCYSTRAP_VERIFY_FULL", "full")] {
+            let error = asked(&[], &[(name, value)]).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().starts_with(&format!("{name}: expected true")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_document_is_asked_for_in_several_spellings() {
+        for line in
+            ["-O json x", "--x -Ojson", "-O=json", "a --output-format=json", "--output-format json"]
+        {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            assert!(asks_for_json(&words), "{line}");
+        }
+        for line in ["", "json", "-O text json", "--output-formats=json"] {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            assert!(!asks_for_json(&words), "{line}");
+        }
     }
 
     #[test]

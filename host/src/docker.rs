@@ -12,7 +12,7 @@ pub mod address;
 pub mod answer;
 pub mod engine;
 pub mod export;
-mod failure;
+pub(crate) mod failure;
 pub mod load;
 
 pub use address::Address;

@@ -4,7 +4,7 @@
 //! `null` in JSON, and what is known about (gzip's own idea of a size, an engine's count) is marked.
 
 mod describe;
-mod history;
+pub mod history;
 mod text;
 mod unpacked;
 

@@ -72,7 +72,7 @@ impl Source {
                     "tar" => Kind::Archive { path, image },
                     "dir" => Kind::Directory { path, image },
                     _ => {
-                        let (path, tag) = tagged(&uri.rest);
+                        let (path, tag) = tagged(&uri.rest)?;
                         Kind::Layout { path, tag, image }
                     }
                 }

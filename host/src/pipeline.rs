@@ -24,6 +24,7 @@ use crate::output::target::{ENGINE_OPTIONS, REPOSITORY_OPTIONS, image_name, tagg
 use crate::output::{self, Target, Written};
 use crate::parallel::in_parallel;
 use crate::plugin::Catalog;
+use crate::plugin::catalog::is_to_come;
 use crate::receipt::{Bundle, Handed, ImageIdentity, Receipt, Role};
 use crate::registry::{Client, Reference};
 use crate::report::{ImageReport, Run, Status};
@@ -153,16 +154,18 @@ fn attempt(
         .about(identity.part.clone(), platform.as_deref());
     tracing::info!("{}: {} layers, to {}", report.name(), handed.layers().len(), target.display);
     let note = handed.image().and_then(|image| image.config_note.as_deref());
-    let outcome = output::write(handed, &identity, source, target, context)
-        .map(|mut written| {
+    let outcome =
+        output::write(handed, &identity, source, target, context).and_then(|mut written| {
             written.receipt.filters = request.filters.texts().map(str::to_owned).collect();
-            written
-        })
-        .and_then(|written| keep(&written.receipt).map(|()| written))
-        .and_then(|written| prove(request, &written, context).map(|proof| (written, proof)));
+            let kept = keep(&written.receipt);
+            prove(request, &written, context).map(|proof| (written, kept, proof))
+        });
     let receipt = match outcome {
-        Ok((written, proof)) => {
+        Ok((written, kept, proof)) => {
             report.landed(&written.receipt, proof, note);
+            if let Err(error) = kept {
+                report.without_receipt(error);
+            }
             Some(written.receipt)
         }
         Err(error) => {
@@ -274,9 +277,7 @@ pub fn verify_subject(subject: &Subject, level: Level, context: &Context) -> Run
             | Subject::Registry(_, _, display)
             | Subject::Engine(_, _, display) => display,
         };
-        let unconfirmed = verify::is_unconfirmed(&error);
-        let report = ImageReport::failed(place, place, error, context);
-        vec![if unconfirmed { report.unconfirmed() } else { report }]
+        vec![ImageReport::unopened(place, error, context)]
     });
     Run::new(reports, started.elapsed())
 }
@@ -301,7 +302,7 @@ fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageR
             Ok(reports)
         }
         Subject::Directory(path, display) => {
-            let found = derive::directory(path, level, &context.cancel)?;
+            let found = derive::directory(path, level, context)?;
             Ok(reports(display, found))
         }
         Subject::Tar(path, display) => {
@@ -334,7 +335,7 @@ pub fn subject(
     cancel: &Cancel,
 ) -> Result<Subject> {
     // `dir:PATH` is a URI as well; any other word without `://` is a file.
-    let short = |uri: &Uri| matches!(uri.scheme.as_str(), "dir" | "tar");
+    let short = |uri: &Uri| matches!(uri.scheme.as_str(), "dir" | "tar" | "oci-layout");
     // A login without a scheme must not be shown as the name of a file that is not there.
     let login = text.contains('@') && text.contains(':') && !Path::new(text).exists();
     if !text.contains("://") && !login && !Uri::parse(text).is_ok_and(|uri| short(&uri)) {
@@ -367,7 +368,7 @@ pub fn subject(
         }
         "oci-layout" => {
             uri.check_options("target", &["compression"])?;
-            let (path, tag) = tagged(&uri.rest);
+            let (path, tag) = tagged(&uri.rest)?;
             Ok(Subject::Layout(path, tag, display))
         }
         "registry" => {
@@ -381,8 +382,23 @@ pub fn subject(
             let engine = Engine::find(uri.option("socket"), cancel)?;
             Ok(Subject::Engine(image_name(&uri.rest)?, engine, display))
         }
-        scheme => Err(Error::usage(format!("verifying '{scheme}://' is not yet supported"))
-            .hint("this version verifies dir://, tar://, oci-layout://, registry://, docker:// and receipts")),
+        scheme => Err(unverified(scheme, catalog)),
+    }
+}
+
+/// What cannot be verified without a receipt: what a plugin writes that is not part of this program,
+/// what is to come, and what nobody knows.
+fn unverified(scheme: &str, catalog: &Catalog) -> Error {
+    const KNOWN: &str =
+        "dir://, tar://, oci-layout://, registry://, docker:// and receipts can be verified";
+    match catalog.for_scheme(scheme) {
+        Ok(_) => Error::usage(format!("'{scheme}://' can be verified with a receipt alone")).hint(
+            "'occystrap process --receipt FILE' writes one, 'occystrap verify FILE' takes it",
+        ),
+        Err(_) if is_to_come(scheme) => {
+            Error::usage(format!("verifying '{scheme}://' is not yet supported")).hint(KNOWN)
+        }
+        Err(_) => Error::usage(format!("unknown scheme '{scheme}://'")).hint(KNOWN),
     }
 }
 

@@ -42,6 +42,31 @@ pub fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<u8> {
+    let ends = match (&cli.command, cli.global.output_format) {
+        (Command::Process(asked), OutputFormat::Json) => {
+            Some((Uri::hide(&asked.source), Uri::hide(&asked.destination)))
+        }
+        (Command::Verify(asked), OutputFormat::Json) => {
+            Some((Uri::hide(&asked.target), Uri::hide(&asked.target)))
+        }
+        _ => None,
+    };
+    let outcome = run_command(cli, cancel, runtime, progress, out, err);
+    if let (Some((source, destination)), Err(error)) = (ends, &outcome) {
+        // Who reads documents gets one, whatever happens. A broken pipe gets nothing.
+        let _ = Run::refused(&source, &destination, error.clone()).write_json(out);
+    }
+    outcome
+}
+
+fn run_command(
+    cli: Cli,
+    cancel: &Cancel,
+    runtime: &tokio::runtime::Handle,
+    progress: &Progress,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<u8> {
     let Cli { command, global } = cli;
     let printed =
         |cause: io::Error| Error::io(Kind::Destination, "write to", "standard output", &cause);
@@ -145,7 +170,7 @@ fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipe
         filters,
         layer_cache,
         target,
-        level: process.level(|name| std::env::var(name).ok()),
+        level: process.level(|name| std::env::var(name).ok())?,
         receipt: process.receipt.clone(),
         image_parallel: global.image_parallel.into(),
     })

@@ -72,4 +72,5 @@ mod shapes;
 mod size_hint;
 mod truncated;
 mod two_processes;
+mod verify_layout;
 mod verify_registry;

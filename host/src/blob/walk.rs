@@ -25,7 +25,7 @@ pub fn walk<T: Send>(
                 // Whether the bytes are to blame is only known at their end.
                 Err(error) if error.kind() != Kind::Source => return Err(error.clone()),
                 _ => plain.read_rest(&layer.place)?,
-            }
+            };
             Ok((seen, plain.finish()))
         })
     });
@@ -70,11 +70,12 @@ impl Plain {
         Self { pieces, piece: Vec::new(), at: 0, hasher: Hasher::default(), size: 0 }
     }
 
-    fn read_rest(&mut self, place: &str) -> Result<()> {
+    /// Read what is left, and return the size of the whole, in bytes.
+    pub fn read_rest(&mut self, place: &str) -> Result<u64> {
         loop {
             let amount = self.fill_buf().map_err(|cause| from_io(cause, place))?.len();
             if amount == 0 {
-                return Ok(());
+                return Ok(self.size);
             }
             self.consume(amount);
         }

@@ -8,7 +8,7 @@ use cap_std::fs::Dir;
 use super::Applied;
 use super::config::Edits;
 use super::rewrite::{Passes, look, rewrite};
-use crate::blob::{Spooled, Stored, open, outflow, walk};
+use crate::blob::{Plain, Spooled, Stored, open, outflow, walk};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Compression, Content, Digest, Image, Layer, Section};
@@ -29,7 +29,7 @@ pub fn apply(
     applied: &[Box<dyn Applied + '_>],
     mut known: Vec<Option<Layer>>,
     context: &Context,
-) -> Result<Image> {
+) -> Result<(Image, Vec<Option<u64>>)> {
     known.resize_with(image.layers.len(), || None);
     let mut order: Vec<(usize, &Layer)> = image.layers.iter().enumerate().collect();
     order.retain(|(index, layer)| !layer.opaque && known[*index].is_none() && !applied.is_empty());
@@ -48,7 +48,7 @@ pub fn apply(
         }
         filtered
     });
-    let mut layers = image.layers.clone();
+    let (mut layers, mut sizes) = (image.layers.clone(), vec![None; image.layers.len()]);
     let (done, failed): (Vec<_>, Vec<_>) =
         jobs.iter().zip(filtered).partition(|(_, filtered)| filtered.is_ok());
     let mut errors: Vec<Error> = failed.into_iter().filter_map(|(_, error)| error.err()).collect();
@@ -63,18 +63,19 @@ pub fn apply(
         }
     }
     for (job, layer) in done {
-        layers[job.index] = layer?;
+        let (layer, size) = layer?;
+        (layers[job.index], sizes[job.index]) = (layer, Some(size));
     }
-    finish(image, layers, applied)
+    Ok((finish(image, layers, applied)?, sizes))
 }
 
-/// One layer.
+/// One layer, and its size in bytes, uncompressed.
 fn filter(
     job: &Job<'_>,
     applied: &[Box<dyn Applied + '_>],
     count: usize,
     context: &Context,
-) -> Result<Layer> {
+) -> Result<(Layer, u64)> {
     let Job { index, layer, stored } = job;
     let stored = stored.lock().unwrap_or_else(PoisonError::into_inner).take();
     let mut stored = stored.ok_or_else(Error::interrupted)?;
@@ -93,43 +94,51 @@ fn filter(
         Content::File(_) => None,
     };
     let mut passes: Passes = applied.iter().map(|applied| applied.pass(*index)).collect();
-    let changed = if applied.iter().all(|applied| applied.only_looks()) {
-        walk(layer, stored, |plain| look(plain, &layer.place, &mut passes))?;
-        None
+    let place = &layer.place;
+    let (changed, size) = if applied.iter().all(|applied| applied.only_looks()) {
+        let look = |plain: &mut Plain| {
+            look(&mut *plain, place, &mut passes).and_then(|()| plain.read_rest(place))
+        };
+        (None, walk(layer, stored, look)?)
     } else {
         change(layer, stored, &mut passes, context)?
     };
     progress.finish();
-    Ok(match (changed, copy) {
+    let filtered = match (changed, copy) {
         (Some(changed), _) => changed,
         (None, Some(file)) => {
             Layer { content: Content::File(Section::new(file, 0, layer.size)), ..(*layer).clone() }
         }
         (None, None) => (*layer).clone(),
-    })
+    };
+    Ok((filtered, size))
 }
 
-/// A layer as the passes want it; `None` where that is as it is.
+/// A layer as the passes want it, and its size; `None` where that is as it is.
 fn change(
     layer: &Layer,
     stored: Stored,
     passes: &mut Passes<'_>,
     context: &Context,
-) -> Result<Option<Layer>> {
+) -> Result<(Option<Layer>, u64)> {
     let folder = &context.spool;
     let failed = |cause: &std::io::Error| cannot_create(folder, cause);
     let directory = Dir::open_ambient_dir(folder, ambient_authority());
     let directory = Arc::new(directory.map_err(|cause| failed(&cause))?);
     let file = Unnamed::create(&directory).map_err(|cause| failed(&cause))?;
-    let (changed, moved) = walk(layer, stored, |plain| {
-        outflow(file.file(), |to| rewrite(plain, &layer.place, passes, to, &context.temp_dir))
+    let place = &layer.place;
+    let ((changed, moved), size) = walk(layer, stored, |plain| {
+        let rewritten =
+            outflow(file.file(), |to| rewrite(&mut *plain, place, passes, to, &context.temp_dir))?;
+        Ok((rewritten, plain.read_rest(place)?))
     })?;
     if !changed {
-        return Ok(None);
+        return Ok((None, size));
     }
     let section = Spooled::section(file, moved).map_err(|cause| failed(&cause))?;
     let (diff_id, place) = (moved.digest, layer.place.clone());
-    Ok(Some(Layer::in_file(section, diff_id, None, Compression::None, place)))
+    let changed = Layer::in_file(section, diff_id, None, Compression::None, place);
+    Ok((Some(changed), moved.size))
 }
 
 fn finish(image: &Image, layers: Vec<Layer>, applied: &[Box<dyn Applied + '_>]) -> Result<Image> {

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::glob::Globs;
-use super::{Applied, Filter, Pass, Spec, Verdict};
+use super::{Applied, Filter, Outcome, Pass, Spec, Verdict};
 use crate::error::Result;
 use crate::image::Image;
 use crate::layer_tar::Member;
@@ -58,8 +58,8 @@ impl Applied for Excluding<'_> {
         Box::new(self)
     }
 
-    fn end(&self, _image: &Image, all: bool) -> Result<()> {
-        if !all {
+    fn end(&self, outcome: &Outcome<'_>) -> Result<()> {
+        if outcome.sizes.contains(&None) {
             // It may have matched there.
             return Ok(());
         }
