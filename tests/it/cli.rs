@@ -75,7 +75,6 @@ fn mistakes_are_told_before_anything_is_touched() {
         "check --verify tar:[T]in.tar",
         "info ftp://host/in",
         "info docker://app:1?image=x",
-        "search tar:[T]in.tar x",
         "plugin add oci://host/x:1",
         "plugin remove x",
         "plugin show nothing",
