@@ -102,6 +102,9 @@ pub struct Global {
     /// Use an output plugin from a file, for this run
     #[arg(long, global = true, value_name = "FILE")]
     pub plugin: Vec<PathBuf>,
+    /// Where added plugins are kept, instead of ~/.local/share/occystrap/plugins
+    #[arg(long, global = true, value_name = "DIR", env = "OCCYSTRAP_PLUGIN_DIR")]
+    pub plugin_dir: Option<PathBuf>,
     /// Compress layers so, for a registry or an OCI image layout; layers that are so already keep
     /// their bytes [default: as they are, and gzip where they are plain]
     #[arg(long, global = true, value_name = "HOW", env = "OCCYSTRAP_COMPRESSION")]
@@ -166,7 +169,9 @@ pub enum Command {
     Check(Check),
     /// Describe an image: platform, digests, layers, how it runs; no layer is fetched
     Info(Info),
-    /// Show the output plugins and what each may do
+    /// Find files in the layers of an image
+    Search(Search),
+    /// Show the output plugins and what each may do; add and remove others
     Plugin {
         /// What about them.
         #[command(subcommand)]
@@ -179,9 +184,6 @@ pub enum Command {
     },
     /// Print the manual page, for 'man -l'
     Man,
-    /// Find files in an image (not yet supported)
-    #[command(hide = true)]
-    Search(NotYet),
 }
 
 /// Whatever a later version will take.
@@ -214,6 +216,8 @@ Filters:
                 :ts=SECONDS,config=true (times in the config as well)
   exclude:pattern=GLOB   leaves out what matches, and what is beneath it
                 * ? [a-z] {a,b}; * crosses slashes: '*.pyc', 'usr/share/doc', '**/.git'
+  search:pattern=GLOB    prints what matches, and changes nothing
+                ,regex=true,script_friendly=true   as 'occystrap search' does it
   inspect:file=PATH      appends a line of JSON about the image")]
 pub struct Process {
     /// Where the images are, such as registry://docker.io/library/busybox:latest
@@ -277,6 +281,10 @@ pub struct Check {
 pub struct Info {
     /// Where the image is, such as registry://docker.io/library/busybox:latest
     pub source: String,
+    /// Show where its bytes are: the largest directories of each layer, and files that a later
+    /// layer deletes or replaces; reads every layer
+    #[arg(long)]
+    pub tree: bool,
 }
 
 /// What `info` and `check` read.
@@ -287,6 +295,30 @@ Sources:
   tar://PATH    docker-save and OCI archives, compressed or not   ?image=NAME[:TAG]
   dir://PATH    what the output dir wrote                         ?image=NAME[:TAG]
   oci-layout://PATH[:TAG]    an OCI image layout                  ?image=NAME[:TAG]";
+
+/// `occystrap search`.
+#[derive(Args)]
+#[command(after_help = "\
+Patterns fit the whole path of a file, or its name alone. '*' is any text, slashes included, '?' one
+character, '[a-z]' one of several, '{a,b}' one of two. A regular expression (--regex) fits any part
+of the path.
+
+Examples:
+  occystrap search tar:///tmp/app.tar 'libssl*'
+  occystrap search registry://docker.io/library/busybox:latest 'bin/*sh'
+  occystrap search --regex dir:///srv/images '\\.py$'")]
+pub struct Search {
+    /// Where the images are: registry://, docker://, tar://, dir:// or oci-layout://
+    pub source: String,
+    /// What to look for
+    pub pattern: String,
+    /// The pattern is a regular expression
+    #[arg(long)]
+    pub regex: bool,
+    /// A line a file: IMAGE:TAG:LAYER:PATH
+    #[arg(long)]
+    pub script_friendly: bool,
+}
 
 /// `occystrap plugin`.
 #[derive(Subcommand)]
@@ -300,13 +332,31 @@ pub enum PluginCommand {
         #[arg(id = "name-or-file", value_name = "NAME|FILE")]
         plugin: String,
     },
-    /// Install a plugin (not yet supported)
-    #[command(hide = true)]
-    Add(NotYet),
-    /// Remove a plugin (not yet supported)
-    #[command(hide = true)]
-    Remove(NotYet),
+    /// Add a plugin, once you have seen what it may do
+    #[command(after_help = ADDING)]
+    Add {
+        /// A component's file, or oci://HOST/REPOSITORY[:TAG]@sha256:...
+        #[arg(value_name = "FILE|URI")]
+        source: String,
+        /// Grant what it asks for without being asked; for scripts
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Remove a plugin that was added
+    Remove {
+        /// Its name
+        name: String,
+    },
 }
+
+const ADDING: &str = "\
+What a plugin may do is what its component imports; it is shown before it is added, and you are
+asked. Another version of it, with another digest, has to be added again. A plugin cannot take the
+name or a URI scheme of a built-in one. Nothing is ever downloaded because of a URI's scheme.
+
+Examples:
+  occystrap plugin add ./inventory.wasm
+  occystrap plugin add oci://ghcr.io/me/inventory:1.0@sha256:...";
 
 /// The name of a level.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

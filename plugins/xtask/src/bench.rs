@@ -5,11 +5,13 @@
 //! with another one. Nothing here is a test: the figures are for reading.
 
 mod docker;
+mod filters;
 mod floor;
 mod image;
 mod machine;
 mod measure;
 mod peers;
+mod plugin;
 mod push;
 mod registry;
 mod table;
@@ -28,14 +30,20 @@ use self::table::{Table, mib};
 pub const HELP: &str = "\
 cargo xtask bench [OPTION]... measure the release build against its peers, and print tables
     --runs N        runs of each, of which the median counts (5)
-    --only A,B      some of: pull, push, docker, verify, boundary, memory, start, floor
+    --only A,B      some of: pull, push, docker, verify, filters, check, search, boundary, memory,
+                    start, plugin, floor
     --folder DIR    write the images there (the target folder)
     --binary FILE   measure this instead of building
     --python FILE   Python occystrap (installed from PyPI under the target folder)
 ";
 
-const SECTIONS: [&str; 8] =
-    ["pull", "push", "docker", "verify", "boundary", "memory", "start", "floor"];
+const SECTIONS: [&str; 12] = [
+    "pull", "push", "docker", "verify", "filters", "check", "search", "boundary", "memory",
+    "start", "plugin", "floor",
+];
+
+/// Those that Python's occystrap has a part in.
+const WITH_PYTHON: [&str; 6] = ["pull", "push", "docker", "filters", "check", "search"];
 
 /// Start-up takes milliseconds, of which a few are chance.
 const START_RUNS: usize = 21;
@@ -78,6 +86,7 @@ impl Options {
 
 /// Everything that a measurement needs.
 struct Bench {
+    root: PathBuf,
     runs: usize,
     ours: PathBuf,
     /// The output `tar` compiled natively; only where the boundary is measured.
@@ -114,7 +123,7 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
         .filter(|_| skopeo.is_some())
         .map(|program| Registry::start(&program, &home.join("registry")))
         .transpose()?;
-    let python = if ["pull", "push", "docker"].iter().any(|name| options.wants(name)) {
+    let python = if WITH_PYTHON.iter().any(|name| options.wants(name)) {
         peers::python(options.python.as_deref(), &home)
             .map_err(|cause| println!("missing: Python occystrap: {cause:#}"))
             .ok()
@@ -122,8 +131,18 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
         None
     };
     let log = home.join("log");
-    let bench =
-        Bench { runs: options.runs, ours, native, home, out, log, python, skopeo, registry };
+    let bench = Bench {
+        root: root.to_owned(),
+        runs: options.runs,
+        ours,
+        native,
+        home,
+        out,
+        log,
+        python,
+        skopeo,
+        registry,
+    };
 
     println!(
         "\nMachine: {}. Written to {}.",
@@ -137,9 +156,13 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
             "push" => bench.push()?,
             "docker" => bench.docker()?,
             "verify" => bench.verify()?,
+            "filters" => bench.filters()?,
+            "check" => bench.check()?,
+            "search" => bench.search()?,
             "boundary" => bench.boundary()?,
             "memory" => bench.memory()?,
             "start" => bench.start()?,
+            "plugin" => bench.plugin()?,
             _ => bench.floor(pulled.as_ref())?,
         }
     }
