@@ -30,4 +30,5 @@ pub mod run;
 pub mod search;
 pub mod terminal;
 pub mod uri;
+pub mod usage;
 pub mod verify;

@@ -78,5 +78,6 @@ mod shapes;
 mod size_hint;
 mod truncated;
 mod two_processes;
+mod usage;
 mod verify_layout;
 mod verify_registry;
