@@ -79,10 +79,8 @@ impl PluginEngine {
     }
 }
 
-/// One of zstd's fast levels. Of the 16 ms that a plugin of 1 MB takes longer to load than a built-in
-/// one, 8 were decompression at the default level (5.6 MB of machine code); here it is 5, and the
-/// file in the cache has 2.7 MB instead of 1.6.
-const COMPRESSION: i32 = -5;
+/// zstd's default level.
+const COMPRESSION: i32 = 3;
 
 fn cache() -> Option<Cache> {
     let folder = cache_folder()?;
