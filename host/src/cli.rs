@@ -186,13 +186,6 @@ pub enum Command {
     Man,
 }
 
-/// Whatever a later version will take.
-#[derive(Args)]
-pub struct NotYet {
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    arguments: Vec<String>,
-}
-
 /// `occystrap process`.
 #[derive(Args)]
 #[command(after_help = "\
