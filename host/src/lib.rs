@@ -6,6 +6,7 @@
 pub mod blob;
 pub mod cancel;
 pub mod cli;
+pub mod conformance;
 pub mod context;
 pub mod docker;
 pub mod error;
@@ -20,5 +21,6 @@ pub mod receipt;
 pub mod registry;
 pub mod report;
 pub mod run;
+pub mod scaffold;
 pub mod uri;
 pub mod verify;

@@ -1,5 +1,6 @@
 //! From a parsed command line to an exit code.
 
+mod authors;
 mod clients;
 
 use std::io::{self, Write};
@@ -68,6 +69,13 @@ pub fn run(
         Command::Plugin { command: PluginCommand::Show { plugin } } => {
             show(&find(&plugin, &global)?, out).map_err(printed)?;
             Ok(0)
+        }
+        Command::Plugin { command: PluginCommand::New { name, path } } => {
+            authors::new(&name, path.as_deref(), out)
+        }
+        Command::Plugin { command: PluginCommand::Test { plugin, with } } => {
+            let context = context(&global, false, cancel, runtime, progress)?;
+            authors::test(&plugin, &with, &global, &context, out)
         }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "occystrap", out);
