@@ -6,15 +6,21 @@
 pub mod decoder;
 mod encoder;
 pub mod feed;
+mod open;
+mod pump;
 pub mod spooled;
 pub mod stored;
 pub mod transfer;
+mod walk;
 
 pub use decoder::Decoder;
+pub use open::{open, open_one};
+pub use pump::outflow;
 pub use spooled::Spooled;
 pub use stored::Stored;
 pub(crate) use transfer::write_error;
 pub use transfer::{Moved, as_stored, checked, encoded, uncompressed};
+pub use walk::{Plain, walk};
 
 use std::io;
 

@@ -12,6 +12,7 @@ pub mod docker;
 pub mod error;
 pub mod image;
 pub mod input;
+pub mod layer_tar;
 pub mod manual;
 pub mod output;
 pub mod pipeline;

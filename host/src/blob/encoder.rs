@@ -17,7 +17,8 @@ mod tests;
 
 use std::io::Read;
 
-use super::transfer::{Failure, Moved, Written, pump};
+use super::pump::pump;
+use super::transfer::{Failure, Moved, Written};
 use crate::image::Compression;
 
 /// Compress a plain stream on `threads` threads and put the result where `to` says. Returns what

@@ -2,23 +2,17 @@
 //!
 //! The two cost about as much (docs/performance.md), so that even one huge layer keeps two cores
 //! busy; a third thread only makes them wait for each other more often (measured: 10 % slower on
-//! two cores). A fixed set of buffers goes around; nobody runs ahead further than that.
+//! two cores).
 
 use std::fs::File;
 use std::io::{self, BufRead, Read};
 use std::os::unix::fs::FileExt;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use super::pump::pump;
 use super::{Decoder, Stored, encoder, from_io, into_io};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Compression, Content, Digest, Hasher, Layer, Section};
-
-/// Handing over a smaller one costs more than it gains (measured: 64 KiB 10 % slower, 128 KiB 5 %).
-const BUFFER: usize = 256 * 1024;
-
-/// Enough for either side to go on through a pause of the other.
-const BUFFERS: usize = 6;
 
 /// What passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +99,7 @@ pub fn checked(layer: &Layer, mut stored: Stored) -> Result<()> {
     read().and_then(|()| stored.finish()).map_err(|cause| from_io(cause, &layer.place))
 }
 
-fn check_diff_id(layer: &Layer, plain: Moved) -> Result<()> {
+pub(super) fn check_diff_id(layer: &Layer, plain: Moved) -> Result<()> {
     if plain.digest == layer.diff_id {
         return Ok(());
     }
@@ -151,7 +145,7 @@ pub(super) enum Failure {
 }
 
 impl Failure {
-    fn of(self, layer: &Layer) -> Error {
+    pub(super) fn of(self, layer: &Layer) -> Error {
         match self {
             Self::Read(cause) => from_io(cause, &layer.place),
             Self::Write(error) => error,
@@ -166,11 +160,11 @@ impl From<io::Error> for Failure {
 }
 
 /// Hand the plain bytes of a layer to `consume`, then check what was promised of the stored form.
-fn decode(
+pub(super) fn decode<T>(
     layer: &Layer,
     mut stored: Stored,
-    consume: impl FnOnce(&mut dyn Read) -> Result<Moved, Failure>,
-) -> Result<Moved, Failure> {
+    consume: impl FnOnce(&mut dyn Read) -> Result<T, Failure>,
+) -> Result<T, Failure> {
     let compression = stored.compression(layer.diff_id)?;
     let mut decoder = Decoder::new(compression, stored)?;
     match consume(&mut decoder) {
@@ -187,63 +181,6 @@ fn move_to(from: &mut dyn Read, file: Option<&File>, offset: u64) -> Result<Move
     let mut written = Written::new(file, offset);
     pump(from, &mut |piece| written.put(piece))?;
     Ok(written.finish())
-}
-
-/// Read all there is and let `take` have it, piece by piece, on a thread of its own.
-pub(super) fn pump(
-    from: &mut dyn Read,
-    take: &mut (dyn FnMut(&[u8]) -> Result<()> + Send),
-) -> Result<(), Failure> {
-    let mut first = vec![0; BUFFER];
-    let filled = fill(from, &mut first)?;
-    if filled < BUFFER {
-        // All there is: not worth a thread.
-        return take(&first[..filled]).map_err(Failure::Write);
-    }
-    std::thread::scope(|scope| {
-        let (home, free) = sync_channel::<Vec<u8>>(BUFFERS);
-        let (full, consuming) = sync_channel::<Vec<u8>>(BUFFERS);
-        for _ in 1..BUFFERS {
-            let _ = home.try_send(vec![0; BUFFER]);
-        }
-        let consumer = scope.spawn(move || take_all(&consuming, &home, take));
-        let produce = || -> io::Result<()> {
-            let mut bytes = first;
-            loop {
-                let last = bytes.len() < BUFFER;
-                // A closed channel means that the consumer failed; it says why below.
-                if full.send(bytes).is_err() || last {
-                    return Ok(());
-                }
-                let Ok(next) = free.recv() else { return Ok(()) };
-                bytes = next;
-                bytes.resize(BUFFER, 0);
-                let filled = fill(from, &mut bytes)?;
-                bytes.truncate(filled);
-            }
-        };
-        let produced = produce();
-        drop(full);
-        consumer.join().map_err(|_| broke_down())?.map_err(Failure::Write)?;
-        Ok(produced?)
-    })
-}
-
-pub(super) fn broke_down() -> Failure {
-    Failure::Write(Error::destination("the thread that was to write a layer broke down"))
-}
-
-fn take_all(
-    pieces: &Receiver<Vec<u8>>,
-    home: &SyncSender<Vec<u8>>,
-    take: &mut dyn FnMut(&[u8]) -> Result<()>,
-) -> Result<()> {
-    for piece in pieces {
-        take(&piece)?;
-        // Nobody waits for buffers any more when the home is full or gone.
-        let _ = home.try_send(piece);
-    }
-    Ok(())
 }
 
 /// Hashes, and writes where there is something to write to.
@@ -284,18 +221,4 @@ pub(crate) fn write_error(file: &File, cause: &io::Error) -> Error {
     let path = std::fs::read_link(own).unwrap_or_default();
     let folder = path.parent().map_or_else(String::new, |folder| folder.display().to_string());
     Error::io(Kind::Destination, "write to", folder, cause)
-}
-
-/// Fill a buffer; less only at the end.
-pub(super) fn fill(from: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match from.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
-            Err(cause) => return Err(cause),
-        }
-    }
-    Ok(filled)
 }

@@ -13,8 +13,6 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Semaphore;
-
 use super::destination::Destination;
 use super::grant::Grant;
 use super::layer_blob::{Form, LayerBlob, Ready, move_layer, temporary};
@@ -22,12 +20,10 @@ use super::own::adopt_own;
 use super::promise::Promise;
 use super::size_hint::SizeHints;
 use super::staging::Unnamed;
-use crate::blob::Stored;
-use crate::blob::feed::{Feed, FeedReader, Turns};
-use crate::blob::stored::descriptor;
+use crate::blob::{Stored, open};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::image::{Content, Layer};
+use crate::image::Layer;
 use crate::progress::LayerProgress;
 
 /// A layer that the plugin takes.
@@ -191,39 +187,4 @@ fn in_turn(taken: Vec<Taken>, context: &Context) -> Vec<LayerBlob> {
     (taken.into_iter().zip(stored))
         .map(|(taken, stored)| LayerBlob::waiting(taken, stored, context.clone()))
         .collect()
-}
-
-/// Open one layer for reading.
-pub(crate) fn open_one(layer: &Layer, context: &Context) -> Option<Stored> {
-    open(std::iter::once(layer), context).pop()
-}
-
-/// Open layers for reading. Those of a registry begin to be downloaded, in this order, some at a time.
-fn open<'a>(layers: impl Iterator<Item = &'a Layer>, context: &Context) -> Vec<Stored> {
-    let turns = Turns::new(context.temp_dir.clone());
-    let mut downloads = Vec::new();
-    let mut stored = Vec::new();
-    for layer in layers {
-        stored.push(match &layer.content {
-            Content::File(section) => Stored::file(layer, section, &context.cancel),
-            Content::Registry(repository) => {
-                let feed = Feed::new(Arc::clone(&turns));
-                downloads.push((repository.blob(&descriptor(layer)), Arc::clone(&feed)));
-                Stored::fed(FeedReader::new(feed), layer.place.clone(), &context.cancel)
-            }
-        });
-    }
-    let places = Arc::new(Semaphore::new(context.parallel.max(1)));
-    context.runtime.spawn(async move {
-        // One task gives out the places, in order: a layer that waits for its turn while it holds
-        // a place never keeps an earlier one from getting its own.
-        for (download, feed) in downloads {
-            let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
-            tokio::spawn(async move {
-                feed.fill(download).await;
-                drop(place);
-            });
-        }
-    });
-    stored
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
-use super::ahead::{Taken, open_one};
+use super::ahead::Taken;
 use super::destination::Destination;
 use super::engine::Loading;
 use super::own::{Copy, copy, copy_own};
@@ -18,7 +18,9 @@ use super::promise::Promise;
 use super::sink::{FileSink, SinkError};
 use super::size_hint::SizeHints;
 use super::staging::Unnamed;
-use crate::blob::{Moved, Stored, as_stored, checked, encoded, uncompressed, write_error};
+use crate::blob::{
+    Moved, Stored, as_stored, checked, encoded, open_one, uncompressed, write_error,
+};
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result, io_reason};

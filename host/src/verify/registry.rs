@@ -12,11 +12,11 @@ use super::Level;
 use super::memory::Memory;
 use super::object::{Object, Status};
 use crate::blob::checked;
+use crate::blob::open_one;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::image::config::{self, LARGEST_CONFIG};
 use crate::image::{Content, Descriptor, Digest, Layer};
-use crate::output::ahead::open_one;
 use crate::output::remote::Remote;
 use crate::receipt::{Expectation, Place, Role};
 

@@ -8,7 +8,8 @@ use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
-use crate::blob::transfer::{Failure, broke_down, fill};
+use crate::blob::pump::{broke_down, fill};
+use crate::blob::transfer::Failure;
 use crate::error::Result;
 
 /// Bytes of a block. Nothing is repeated from one block to the next, so that smaller ones compress

@@ -6,7 +6,8 @@ use zstd::stream::write::Encoder;
 use zstd::zstd_safe::CParameter;
 
 use crate::blob::into_io;
-use crate::blob::transfer::{Failure, Written, pump};
+use crate::blob::pump::pump;
+use crate::blob::transfer::{Failure, Written};
 use crate::error::Error;
 
 /// libzstd's default; what podman and buildkit use for images.

@@ -1,0 +1,47 @@
+//! Opening layers for reading, wherever they are.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use super::feed::{Feed, FeedReader, Turns};
+use super::stored::{Stored, descriptor};
+use crate::context::Context;
+use crate::image::{Content, Layer};
+
+/// Open one layer for reading.
+#[must_use]
+pub fn open_one(layer: &Layer, context: &Context) -> Option<Stored> {
+    open(std::iter::once(layer), context).pop()
+}
+
+/// Open layers for reading. Those of a registry begin to be downloaded, in this order, some at a
+/// time.
+pub fn open<'a>(layers: impl Iterator<Item = &'a Layer>, context: &Context) -> Vec<Stored> {
+    let turns = Turns::new(context.temp_dir.clone());
+    let mut downloads = Vec::new();
+    let mut stored = Vec::new();
+    for layer in layers {
+        stored.push(match &layer.content {
+            Content::File(section) => Stored::file(layer, section, &context.cancel),
+            Content::Registry(repository) => {
+                let feed = Feed::new(Arc::clone(&turns));
+                downloads.push((repository.blob(&descriptor(layer)), Arc::clone(&feed)));
+                Stored::fed(FeedReader::new(feed), layer.place.clone(), &context.cancel)
+            }
+        });
+    }
+    let places = Arc::new(Semaphore::new(context.parallel.max(1)));
+    context.runtime.spawn(async move {
+        // One task gives out the places, in order: a layer that waits for its turn while it holds
+        // a place never keeps an earlier one from getting its own.
+        for (download, feed) in downloads {
+            let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
+            tokio::spawn(async move {
+                feed.fill(download).await;
+                drop(place);
+            });
+        }
+    });
+    stored
+}

@@ -1,0 +1,142 @@
+//! A header block, as bytes: where its fields are, in the formats that there are.
+
+use super::member::{Member, MemberKind, Records, Time};
+use super::{BLOCK, number};
+
+/// One header.
+pub struct Header<'a>(pub &'a [u8; BLOCK]);
+
+/// Offset and length of the fields (POSIX.1-2001 pax, "ustar Header Block").
+pub mod field {
+    use std::ops::Range;
+
+    pub const NAME: Range<usize> = 0..100;
+    pub const MODE: Range<usize> = 100..108;
+    pub const UID: Range<usize> = 108..116;
+    pub const GID: Range<usize> = 116..124;
+    pub const SIZE: Range<usize> = 124..136;
+    pub const MTIME: Range<usize> = 136..148;
+    pub const CHECKSUM: Range<usize> = 148..156;
+    pub const FLAG: usize = 156;
+    pub const LINK: Range<usize> = 157..257;
+    pub const MAGIC: Range<usize> = 257..265;
+    pub const OWNER: Range<usize> = 265..297;
+    pub const GROUP: Range<usize> = 297..329;
+    pub const MAJOR: Range<usize> = 329..337;
+    pub const MINOR: Range<usize> = 337..345;
+    pub const PREFIX: Range<usize> = 345..500;
+    /// star's prefix is shorter, for the sake of two times.
+    pub const STAR_PREFIX: Range<usize> = 345..476;
+    pub const STAR_MARK: Range<usize> = 508..512;
+    pub const GNU_ATIME: Range<usize> = 345..357;
+    pub const GNU_CTIME: Range<usize> = 357..369;
+    pub const GNU_PIECES: Range<usize> = 386..482;
+    pub const GNU_CONTINUES: usize = 482;
+    pub const GNU_REAL_SIZE: Range<usize> = 483..495;
+    /// In the blocks that continue a GNU header.
+    pub const MORE_PIECES: Range<usize> = 0..504;
+    pub const MORE_CONTINUES: usize = 504;
+}
+
+/// The value of `USTAR`'s magic and version.
+pub const USTAR: &[u8; 8] = b"ustar\x0000";
+const GNU: &[u8; 8] = b"ustar  \0";
+
+impl Header<'_> {
+    /// Whether this block ends the archive.
+    pub fn is_zero(&self) -> bool {
+        self.0.iter().all(|byte| *byte == 0)
+    }
+
+    /// Whether its checksum is right: the sum of all bytes, with its own field as spaces. Some old
+    /// writers added signed bytes.
+    pub fn is_sound(&self) -> bool {
+        let Some(stored) = number::parse(&self.0[field::CHECKSUM]) else { return false };
+        let others = || {
+            self.0.iter().enumerate().map(|(at, byte)| match field::CHECKSUM.contains(&at) {
+                true => b' ',
+                false => *byte,
+            })
+        };
+        let unsigned: i64 = others().map(i64::from).sum();
+        stored == unsigned || stored == others().map(|byte| i64::from(byte as i8)).sum::<i64>()
+    }
+
+    /// Its type flag.
+    pub fn flag(&self) -> u8 {
+        self.0[field::FLAG]
+    }
+
+    /// Its size field; `None` where that is no number, or negative.
+    pub fn size(&self) -> Option<u64> {
+        number::parse(&self.0[field::SIZE])?.try_into().ok()
+    }
+
+    /// The member as this block alone describes it. `Err` names the field that makes no sense.
+    pub fn member(&self) -> Result<Member, &'static str> {
+        let number = |range, what| number::parse(&self.0[range]).ok_or(what);
+        let has_names = matches!(&self.0[field::MAGIC], magic if magic.starts_with(b"ustar"));
+        let flag = self.flag();
+        let kind = MemberKind::from_flag(flag);
+        let mode = number(field::MODE, "mode")?;
+        let mut member = Member {
+            mode: u32::try_from(mode).map_err(|_| "mode")?,
+            uid: number(field::UID, "owner's number")?,
+            gid: number(field::GID, "group's number")?,
+            mtime: Time::seconds(number(field::MTIME, "time")?),
+            ..Member::new(kind, self.path())
+        };
+        if kind.has_content() {
+            member.size = self.size().ok_or("size")?;
+        }
+        if matches!(kind, MemberKind::HardLink | MemberKind::Symlink) {
+            member.link = text(&self.0[field::LINK]).to_vec();
+        }
+        if has_names {
+            member.owner = text(&self.0[field::OWNER]).to_vec();
+            member.group = text(&self.0[field::GROUP]).to_vec();
+        }
+        if matches!(kind, MemberKind::CharDevice | MemberKind::BlockDevice) {
+            let device = |range| number(range, "device number").and_then(as_device);
+            member.device = (device(field::MAJOR)?, device(field::MINOR)?);
+        }
+        if &self.0[field::MAGIC] == GNU {
+            self.gnu_times(&mut member.records);
+        }
+        Ok(member)
+    }
+
+    fn path(&self) -> Vec<u8> {
+        let name = text(&self.0[field::NAME]);
+        let prefix = match &self.0[field::MAGIC] {
+            magic if !magic.starts_with(b"ustar\0") => return name.to_vec(),
+            _ if &self.0[field::STAR_MARK] == b"tar\0" => text(&self.0[field::STAR_PREFIX]),
+            _ => text(&self.0[field::PREFIX]),
+        };
+        if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
+    }
+
+    /// GNU tar keeps two more times for incremental archives; elsewhere they are PAX records.
+    fn gnu_times(&self, records: &mut Records) {
+        let times =
+            [(field::GNU_ATIME, b"atime".as_slice()), (field::GNU_CTIME, b"ctime".as_slice())];
+        for (range, keyword) in times {
+            let bytes = &self.0[range];
+            if bytes.iter().any(|byte| *byte != 0)
+                && let Some(seconds) = number::parse(bytes)
+            {
+                records.insert(keyword.to_vec(), seconds.to_string().into_bytes());
+            }
+        }
+    }
+}
+
+fn as_device(number: i64) -> Result<u32, &'static str> {
+    u32::try_from(number).map_err(|_| "device number")
+}
+
+/// What a field holds, up to the first NUL.
+pub fn text(field: &[u8]) -> &[u8] {
+    let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
+    &field[..end]
+}

@@ -1,0 +1,209 @@
+//! Reader and writer against each other, and against the crate `tar`.
+
+use std::io::Read;
+
+use proptest::collection::{btree_map, vec};
+use proptest::prelude::*;
+
+use super::member::Records;
+use super::*;
+
+type Listed = Vec<(Member, Vec<u8>)>;
+
+fn read(tar: &[u8]) -> crate::error::Result<Listed> {
+    let mut reader = Reader::new(tar, "'x'");
+    let mut listed = Vec::new();
+    while let Some(member) = reader.next_member()? {
+        let mut content = Vec::new();
+        reader
+            .content()
+            .read_to_end(&mut content)
+            .map_err(|cause| crate::blob::from_io(cause, "'x'"))?;
+        listed.push((member, content));
+    }
+    reader.finish()?;
+    Ok(listed)
+}
+
+fn write(listed: &Listed) -> Vec<u8> {
+    let mut writer = Writer::new(Vec::new());
+    for (member, content) in listed {
+        writer.append(member, &mut content.as_slice()).unwrap();
+    }
+    writer.finish().unwrap()
+}
+
+fn file(path: &[u8], content: &[u8]) -> (Member, Vec<u8>) {
+    let mut member = Member::new(MemberKind::File, path);
+    member.size = content.len() as u64;
+    (member, content.to_vec())
+}
+
+/// How many headers a member takes.
+fn blocks(listed: &Listed) -> usize {
+    write(listed).len() / BLOCK - 2
+}
+
+#[test]
+fn ustar_is_enough_where_it_loses_nothing() {
+    let long = |n: usize| vec![b'a'; n];
+    let deep = [long(155), b"/".to_vec(), long(100)].concat();
+    for path in [long(100), deep.clone()] {
+        assert_eq!(blocks(&vec![file(&path, b"")]), 1);
+    }
+    for path in [long(101), [deep, long(1)].concat(), "ü".into(), b"\xff".to_vec()] {
+        assert_eq!(blocks(&vec![file(&path, b"")]), 3, "{path:?}");
+    }
+    let (mut late, none) = file(b"a", b"");
+    late.mtime = Time { seconds: 5, nanos: 1 };
+    assert_eq!(blocks(&vec![(late, none)]), 3);
+}
+
+#[test]
+fn the_crate_tar_reads_what_is_written() {
+    let mut listed = vec![file(b"etc/motd", b"hello"), file(&[b'n'; 300], b"x")];
+    listed[0].0.mode = 0o4755;
+    listed[0].0.uid = 1 << 40;
+    listed[1].0.mtime = Time::seconds(-5);
+    let bytes = write(&listed);
+    let mut archive = tar::Archive::new(bytes.as_slice());
+    let mut entries = archive.entries().unwrap();
+    let mut first = entries.next().unwrap().unwrap();
+    assert_eq!(first.path_bytes().as_ref(), b"etc/motd");
+    assert_eq!(first.header().mode().unwrap(), 0o4755);
+    let mut content = String::new();
+    first.read_to_string(&mut content).unwrap();
+    assert_eq!(content, "hello");
+    assert_eq!(entries.next().unwrap().unwrap().path_bytes().as_ref(), [b'n'; 300]);
+}
+
+#[test]
+fn what_gnu_and_v7_write_is_read() {
+    let mut builder = tar::Builder::new(Vec::new());
+    let mut header = tar::Header::new_gnu();
+    header.set_size(3);
+    header.set_mode(0o600);
+    let long = "d/".repeat(120) + "file";
+    builder.append_data(&mut header, &long, b"abc".as_slice()).unwrap();
+    let mut link = tar::Header::new_gnu();
+    link.set_entry_type(tar::EntryType::Symlink);
+    link.set_size(0);
+    builder.append_link(&mut link, "l", "t".repeat(150)).unwrap();
+    let mut old = tar::Header::new_old();
+    old.set_path("dir/").unwrap();
+    old.set_size(0);
+    old.set_mode(0o755);
+    old.as_mut_bytes()[156] = 0;
+    old.set_cksum();
+    builder.append(&old, std::io::empty()).unwrap();
+    let listed = read(&builder.into_inner().unwrap()).unwrap();
+    assert_eq!(listed[0].0.path, long.as_bytes());
+    assert_eq!((listed[0].0.mode, listed[0].1.as_slice()), (0o600, b"abc".as_slice()));
+    assert_eq!(listed[1].0.link, [b't'; 150]);
+    assert_eq!(
+        (listed[2].0.kind, listed[2].0.path.as_slice()),
+        (MemberKind::Directory, b"dir".as_slice())
+    );
+}
+
+#[test]
+fn what_is_damaged_is_no_member() {
+    let good = write(&vec![file(b"a", &[7; 700])]);
+    for (at, byte) in [(0, b'b'), (124, b'9'), (148, b'x')] {
+        let mut bad = good.clone();
+        bad[at] = byte;
+        assert!(read(&bad).is_err(), "{at}");
+    }
+    for end in [100, 512, 600, 1_300] {
+        assert!(read(&good[..end]).is_err(), "{end}");
+    }
+    // The zeros at the end may be missing, as Go and Python take it.
+    assert_eq!(read(&good[..3 * BLOCK]).unwrap().len(), 1);
+    assert_eq!(read(b"").unwrap().len(), 0);
+}
+
+#[test]
+fn a_name_ends_where_it_ends() {
+    for record in [b"path".as_slice(), b"GNU.sparse.name"] {
+        let mut listed = vec![file(b"a", b"")];
+        listed[0].0.records.insert(record.to_vec(), b"etc/passwd\0.txt".to_vec());
+        listed[0].0.records.insert(b"GNU.sparse.size".to_vec(), b"0".to_vec());
+        listed[0].0.records.insert(b"GNU.sparse.map".to_vec(), b"0,0".to_vec());
+        assert!(read(&write(&listed)).is_err());
+    }
+}
+
+#[test]
+fn numbers_of_bytes_that_nobody_sends_take_no_memory() {
+    for flag in [b'x', b'L', b'g', b'0', b'S'] {
+        let mut header = tar::Header::new_ustar();
+        header.set_size(1 << 60);
+        header.set_entry_type(tar::EntryType::new(flag));
+        header.set_cksum();
+        assert!(read(header.as_bytes()).is_err(), "{flag}");
+    }
+}
+
+fn member() -> impl Strategy<Value = (Member, Vec<u8>)> {
+    let name = || {
+        vec(vec(any::<u8>().prop_filter("NUL", |byte| *byte != 0 && *byte != b'/'), 1..60), 1..6)
+            .prop_map(|parts| parts.join(&b'/'))
+    };
+    let short = || vec(1_u8.., 0..40);
+    let records = btree_map(
+        "[a-z]{1,9}".prop_map(|key| format!("SCHILY.xattr.user.{key}").into_bytes()),
+        vec(any::<u8>(), 0..50),
+        0..3,
+    );
+    let numbers =
+        (0_u32..0o200_0000, any::<i64>(), any::<i64>(), any::<i64>(), 0_u32..1_000_000_000);
+    (0_u8..8, name(), name(), numbers, (short(), short()), records, vec(any::<u8>(), 0..1_100))
+        .prop_map(|(kind, path, link, numbers, owners, records, content)| {
+            let mut member = Member::new(MemberKind::from_flag(b'0' + kind), path);
+            let (mode, uid, gid, seconds, nanos) = numbers;
+            let seconds = seconds.max(i64::MIN + 1);
+            (member.mode, member.uid, member.gid) = (mode, uid, gid);
+            member.mtime = Time { seconds, nanos: if kind < 4 { 0 } else { nanos } };
+            (member.owner, member.group) = owners;
+            member.records = records as Records;
+            match member.kind {
+                MemberKind::HardLink | MemberKind::Symlink => member.link = link,
+                MemberKind::CharDevice | MemberKind::BlockDevice => member.device = (uid as u32, 7),
+                _ => {}
+            }
+            if !member.kind.has_content() {
+                return (member, Vec::new());
+            }
+            member.size = content.len() as u64;
+            if kind == 7 && !content.is_empty() {
+                let pieces = std::vec![(4_096, 1), (10_000, member.size - 1), (99_999, 0)];
+                member.sparse = Sparse::new(pieces, 100_000, member.size);
+                member.size = 100_000;
+            }
+            (member, content)
+        })
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read(listed in vec(member(), 0..5)) {
+        let bytes = write(&listed);
+        prop_assert_eq!(bytes.len() % BLOCK, 0);
+        let again = read(&bytes).unwrap();
+        prop_assert_eq!(&again, &listed);
+        prop_assert_eq!(write(&again), bytes);
+    }
+
+    #[test]
+    fn no_tar_makes_it_panic(bytes in vec(any::<u8>(), 0..2_048)) {
+        let _ = read(&bytes);
+    }
+
+    #[test]
+    fn no_damage_makes_it_panic(listed in vec(member(), 1..4), at in any::<usize>(), flip in 1_u8..) {
+        let mut bytes = write(&listed);
+        let at = at % bytes.len();
+        bytes[at] ^= flip;
+        let _ = read(&bytes);
+    }
+}
