@@ -21,6 +21,7 @@ use crate::input::Source;
 use crate::manual;
 use crate::output::Target;
 use crate::pipeline;
+use crate::plugin::permission;
 use crate::plugin::{Catalog, Plugin, PluginEngine};
 use crate::progress::Progress;
 use crate::registry::Counters;
@@ -239,9 +240,8 @@ fn show(plugin: &Plugin, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "  option     {name}=: {what}; taken by occystrap, unseen by the plugin")?;
     }
     writeln!(out, "It may:")?;
-    for permission in plugin.permissions().iter().filter(|permission| !permission.words.is_empty())
-    {
-        writeln!(out, "  - {} ({})", permission.words, permission.interface)?;
+    for line in permission::in_words(plugin.permissions()) {
+        writeln!(out, "  - {line}")?;
     }
     let network = plugin.permissions().iter().any(|known| known.interface == "registry");
     let network = if network { "no other network" } else { "no network" };

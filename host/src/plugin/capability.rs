@@ -9,3 +9,4 @@ pub mod registry;
 pub mod registry_push;
 pub mod storage;
 pub mod storage_edit;
+pub mod wasi;

@@ -8,6 +8,7 @@ use wasmtime::{Store, Trap, UpdateDeadline};
 use super::bindings::{self, OutputPlugin, OutputPluginPre, writer};
 use super::capability::blobs::Blob;
 use super::capability::edit::{Denied, Editor, Granted, Refusal};
+use super::capability::wasi;
 use super::description::{self, Description};
 use super::permission::{self, Permission};
 use super::state::{State, Violation, Writing, violation};
@@ -195,6 +196,7 @@ fn link(
         })?;
         bindings::engine_load::add_to_linker::<State, Denied>(&mut linker, |state| Refusal(state))?;
     }
+    wasi::link(&mut linker, engine, component)?;
     OutputPluginPre::new(linker.instantiate_pre(component)?)
 }
 
@@ -206,6 +208,7 @@ struct Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
+        self.store.data_mut().end_lines();
         let State { plugin, clock, .. } = self.store.data();
         tracing::debug!(
             guest_us = clock.guest_time().as_micros() as u64,
