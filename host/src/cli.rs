@@ -193,14 +193,21 @@ Destinations:
   oci-layout://PATH[:TAG]    an OCI image layout     ?compression=gzip|zstd
   registry://HOST[:PORT]/IMAGE[:TAG]    an image at a registry
                 ?compression=gzip|zstd &chunk_size=8M &insecure=true
-  docker://IMAGE[:TAG]    an image in Docker or Podman, under that name   ?socket=PATH")]
+  docker://IMAGE[:TAG]    an image in Docker or Podman, under that name   ?socket=PATH
+
+Filters:
+  normalize-timestamps   every time becomes 1970, or that of SOURCE_DATE_EPOCH
+                :ts=SECONDS,config=true (times in the config as well)
+  exclude:pattern=GLOB   leaves out what matches, and what is beneath it
+                * ? [a-z] {a,b}; * crosses slashes: '*.pyc', 'usr/share/doc', '**/.git'")]
 pub struct Process {
     /// Where the images are, such as registry://docker.io/library/busybox:latest
     pub source: String,
     /// Where they go, such as dir:///srv/images or tar:///tmp/busybox.tar
     pub destination: String,
-    /// Change images on their way (not yet supported)
-    #[arg(short, long, value_name = "FILTER", hide = true)]
+    /// Change images on their way, or look into them: NAME or NAME:OPTION=VALUE,... ; may be
+    /// repeated, and the order counts
+    #[arg(short, long, value_name = "FILTER", conflicts_with = "all_platforms")]
     pub filter: Vec<String>,
     /// Move every platform of each image and the index that lists them, byte for byte; for
     /// registry:// and oci-layout://

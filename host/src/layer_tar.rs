@@ -14,6 +14,7 @@ mod number;
 mod pax;
 pub mod reader;
 mod sparse;
+pub mod whiteout;
 pub mod writer;
 
 pub use member::{Member, MemberKind, Time};
@@ -30,4 +31,4 @@ fn padding(size: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

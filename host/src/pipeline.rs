@@ -1,27 +1,27 @@
 //! The flow: a source's images, through an output plugin, to a verdict each.
 //!
 //! ```text
-//! source -> images -> (write -> receipt -> verify -> report), each -> run
+//! source -> images -> (filter -> write -> receipt -> verify -> report), each -> run
 //! ```
 
 mod family;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::docker::Engine;
 use crate::error::{Error, Result};
+use crate::filter::Filters;
 use crate::image::{Image, ImageName, Part};
 use crate::input::{self, Called, Source};
 use crate::output::engine::Named;
 use crate::output::remote::Remote;
 use crate::output::target::{ENGINE_OPTIONS, REPOSITORY_OPTIONS, image_name, tagged};
 use crate::output::{self, Target, Written};
+use crate::parallel::in_parallel;
 use crate::plugin::Catalog;
 use crate::receipt::{Bundle, Handed, ImageIdentity, Receipt, Role};
 use crate::registry::{Client, Reference};
@@ -34,6 +34,8 @@ use crate::verify::{self, Level, Verification, derive, layout, published};
 pub struct Process {
     /// From where.
     pub source: Source,
+    /// What changes images on their way, or looks into them.
+    pub filters: Filters,
     /// To where.
     pub target: Target,
     /// How far to verify; `None` for not at all.
@@ -76,11 +78,32 @@ fn tell_if_untouched(reports: &mut [ImageReport]) {
 fn process_images(request: &Process, context: &Context) -> Result<Vec<ImageReport>> {
     let images = check_fit(request, request.source.open(context)?)?;
     Ok(in_parallel(&images, request.image_parallel, |image| {
-        let identity = identity(image, &image.name, Part::Whole);
+        let started = Instant::now();
+        let image = match request.filters.apply(image, context) {
+            Ok(image) => image,
+            Err(error) => return unfiltered(request, image, error, started, context),
+        };
+        let identity = identity(&image, &image.name, Part::Whole);
         // Before it is verified, which the user may not wait for.
         let keep = |receipt: &Receipt| keep_receipts(request, vec![receipt.clone()]);
-        attempt(request, Handed::Image(image), identity, keep, context).0
+        attempt(request, Handed::Image(&image), identity, started, keep, context).0
     }))
+}
+
+/// An image that did not come through the filters.
+fn unfiltered(
+    request: &Process,
+    image: &Image,
+    error: Error,
+    started: Instant,
+    context: &Context,
+) -> ImageReport {
+    let (source, target) = (&request.source.display, &request.target.display);
+    let platform = image.platform.to_string();
+    let mut report =
+        ImageReport::started(source, target, &image.name).about(Part::Whole, Some(&platform));
+    report.error = Some(error);
+    report.finish(started.elapsed(), context)
 }
 
 fn identity(image: &Image, name: &ImageName, part: Part) -> ImageIdentity {
@@ -93,10 +116,10 @@ fn attempt(
     request: &Process,
     handed: Handed,
     identity: ImageIdentity,
+    started: Instant,
     keep: impl FnOnce(&Receipt) -> Result<()>,
     context: &Context,
 ) -> (ImageReport, Option<Receipt>) {
-    let started = Instant::now();
     let (source, target) = (&request.source.display, &request.target);
     let platform = match (&identity.part, handed.image()) {
         (Part::Platform(platform), _) => Some(platform.clone()),
@@ -107,6 +130,10 @@ fn attempt(
     tracing::info!("{}: {} layers, to {}", report.name(), handed.layers().len(), target.display);
     let note = handed.image().and_then(|image| image.config_note.as_deref());
     let outcome = output::write(handed, &identity, source, target, context)
+        .map(|mut written| {
+            written.receipt.filters = request.filters.texts().map(str::to_owned).collect();
+            written
+        })
         .and_then(|written| keep(&written.receipt).map(|()| written))
         .and_then(|written| prove(request, &written, context).map(|proof| (written, proof)));
     let receipt = match outcome {
@@ -341,7 +368,9 @@ fn repair(receipt: &Receipt, target: &Target) -> String {
     let said = receipt.destination.contains("insecure=");
     let insecure = if target.is_insecure() && !said { "--insecure " } else { "" };
     let (from, to) = (quote(&receipt.source), quote(&receipt.destination));
-    format!("occystrap {insecure}process {all}{from} {to}")
+    let filters: String =
+        receipt.filters.iter().map(|filter| format!("-f {} ", quote(filter))).collect();
+    format!("occystrap {insecure}process {all}{filters}{from} {to}")
 }
 
 /// A word for a POSIX shell.
@@ -362,31 +391,4 @@ pub fn landed_bytes(receipt: &Receipt) -> u64 {
         .iter()
         .filter(|expectation| matches!(expectation.role, Role::Config | Role::Layer(_)));
     counted.filter_map(|expectation| expectation.size).sum()
-}
-
-fn in_parallel<T: Sync, R: Send>(
-    images: &[T],
-    workers: usize,
-    work: impl Fn(&T) -> R + Sync,
-) -> Vec<R> {
-    if images.len() < 2 {
-        return images.iter().map(work).collect();
-    }
-    let next = AtomicUsize::new(0);
-    let done = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..workers.clamp(1, images.len()) {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(image) = images.get(index) else { break };
-                    let report = work(image);
-                    done.lock().unwrap_or_else(PoisonError::into_inner).push((index, report));
-                }
-            });
-        }
-    });
-    let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
-    done.sort_by_key(|(index, _)| *index);
-    done.into_iter().map(|(_, report)| report).collect()
 }

@@ -44,6 +44,9 @@ pub struct Receipt {
     pub destination: String,
     /// What.
     pub image: ImageIdentity,
+    /// What it went through, as the user typed it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub filters: Vec<String>,
     /// What must be found.
     pub expectations: Vec<Expectation>,
     /// What the host saw being written.

@@ -16,6 +16,7 @@ use crate::cli::{
 };
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
+use crate::filter::Filters;
 use crate::image::Platform;
 use crate::input::Source;
 use crate::manual;
@@ -39,7 +40,7 @@ pub fn run(
     err: &mut dyn Write,
 ) -> Result<u8> {
     let Cli { command, global } = cli;
-    not_yet(&global, &command)?;
+    not_yet(&global)?;
     let printed =
         |cause: io::Error| Error::io(Kind::Destination, "write to", "standard output", &cause);
     match command {
@@ -93,16 +94,11 @@ pub fn run(
 }
 
 /// What this version does not do is said, not ignored.
-fn not_yet(global: &Global, command: &Command) -> Result<()> {
+fn not_yet(global: &Global) -> Result<()> {
     if global.layer_cache.is_some() {
         return Err(Error::usage("--layer-cache is not yet supported"));
     }
-    match command {
-        Command::Process(process) if !process.filter.is_empty() => {
-            Err(Error::usage("filters (-f) are not yet supported"))
-        }
-        _ => Ok(()),
-    }
+    Ok(())
 }
 
 fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipeline::Process> {
@@ -122,9 +118,11 @@ fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipe
         check_all_platforms(&uri, &target)?;
     }
     target.check_options(&context.cancel)?;
+    let filters = Filters::parse(&process.filter, |name| std::env::var(name).ok())?;
     Ok(pipeline::Process {
         all_platforms: process.all_platforms,
         source,
+        filters,
         target,
         level: process.level(|name| std::env::var(name).ok()),
         receipt: process.receipt.clone(),

@@ -63,7 +63,6 @@ fn mistakes_are_told_before_anything_is_touched() {
         "process registry://host/app?insecure=perhaps dir:[T]out",
         "process registry://host/app dir:[T]out --username me",
         "process registry://host/app dir:[T]out --rate-limit 0",
-        "process tar:[T]in.tar dir:[T]out -f exclude:pattern=a",
         "process tar:[T]in.tar dir:[T]out --verify=much",
         "process tar:[T]in.tar dir:[T]out --verify --no-verify",
         "process tar:[T]in.tar dir:[T]out -j 0",

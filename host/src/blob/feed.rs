@@ -227,6 +227,12 @@ impl FeedReader {
         Ok(&self.piece)
     }
 
+    /// The bytes at hand that nobody has marked as read.
+    #[must_use]
+    pub fn piece(&self) -> &[u8] {
+        &self.piece
+    }
+
     /// Mark bytes as read.
     pub fn consume(&mut self, amount: usize) {
         self.piece.advance(amount);

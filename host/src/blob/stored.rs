@@ -3,11 +3,13 @@
 //! A registry download checks itself; a section of a file is checked here, where a digest was
 //! promised for its stored form.
 
+use std::fs::File;
 use std::io::{self, BufRead, Read};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use super::feed::FeedReader;
-use super::into_io;
+use super::{into_io, write_error};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind};
 use crate::image::{Compression, Descriptor, Digest, Hasher, Layer, Section};
@@ -21,6 +23,8 @@ pub struct Stored {
     source: Source,
     /// Promised for the stored form of a section of a file.
     promised: Option<(Digest, Hasher)>,
+    /// Where a download goes as well.
+    copy: Option<FileCopy>,
     place: String,
     cancel: Cancel,
     progress: LayerProgress,
@@ -53,13 +57,21 @@ impl Stored {
 
     fn new(source: Source, place: String, cancel: &Cancel) -> Self {
         let progress = LayerProgress::hidden();
-        Self { source, promised: None, place, cancel: cancel.clone(), progress }
+        Self { source, promised: None, copy: None, place, cancel: cancel.clone(), progress }
     }
 
     /// Let the user see how much has been read.
     #[must_use]
     pub fn showing(mut self, progress: &LayerProgress) -> Self {
         self.progress = progress.clone();
+        self
+    }
+
+    /// Write what is downloaded to a file as well, from its start: all of it, when this has been
+    /// read to its end.
+    #[must_use]
+    pub fn copied_to(mut self, file: Arc<File>) -> Self {
+        self.copy = Some(FileCopy { file, written: 0, failed: None });
         self
     }
 
@@ -117,6 +129,28 @@ impl Stored {
     }
 }
 
+/// A file that gets what was read.
+struct FileCopy {
+    file: Arc<File>,
+    written: u64,
+    failed: Option<Error>,
+}
+
+impl FileCopy {
+    /// Whoever reads on hears of a failure.
+    fn put(&mut self, bytes: &[u8]) {
+        if self.failed.is_none() {
+            let written = self.file.write_all_at(bytes, self.written);
+            self.failed = written.err().map(|cause| write_error(&self.file, &cause));
+        }
+        self.written += bytes.len() as u64;
+    }
+
+    fn check(&mut self) -> io::Result<()> {
+        self.failed.take().map_or(Ok(()), |error| Err(into_io(error)))
+    }
+}
+
 /// What a registry promised of a layer. Layers of a registry have a digest.
 pub(crate) fn descriptor(layer: &Layer) -> Descriptor {
     Descriptor {
@@ -129,6 +163,9 @@ pub(crate) fn descriptor(layer: &Layer) -> Descriptor {
 impl BufRead for Stored {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         self.cancel.check().map_err(into_io)?;
+        if let Some(copy) = &mut self.copy {
+            copy.check()?;
+        }
         match &mut self.source {
             Source::Section { section, at, buffer, start } => {
                 if *start == buffer.len() && *at < section.size {
@@ -159,7 +196,12 @@ impl BufRead for Stored {
         self.progress.add(amount as u64);
         match &mut self.source {
             Source::Section { start, .. } => *start += amount,
-            Source::Download(reader) => reader.consume(amount),
+            Source::Download(reader) => {
+                if let Some(copy) = &mut self.copy {
+                    copy.put(&reader.piece()[..amount]);
+                }
+                reader.consume(amount);
+            }
         }
     }
 }

@@ -8,9 +8,9 @@ use proptest::prelude::*;
 use super::member::Records;
 use super::*;
 
-type Listed = Vec<(Member, Vec<u8>)>;
+pub type Listed = Vec<(Member, Vec<u8>)>;
 
-fn read(tar: &[u8]) -> crate::error::Result<Listed> {
+pub fn read(tar: &[u8]) -> crate::error::Result<Listed> {
     let mut reader = Reader::new(tar, "'x'");
     let mut listed = Vec::new();
     while let Some(member) = reader.next_member()? {
@@ -25,7 +25,7 @@ fn read(tar: &[u8]) -> crate::error::Result<Listed> {
     Ok(listed)
 }
 
-fn write(listed: &Listed) -> Vec<u8> {
+pub fn write(listed: &Listed) -> Vec<u8> {
     let mut writer = Writer::new(Vec::new());
     for (member, content) in listed {
         writer.append(member, &mut content.as_slice()).unwrap();
@@ -33,7 +33,7 @@ fn write(listed: &Listed) -> Vec<u8> {
     writer.finish().unwrap()
 }
 
-fn file(path: &[u8], content: &[u8]) -> (Member, Vec<u8>) {
+pub fn file(path: &[u8], content: &[u8]) -> (Member, Vec<u8>) {
     let mut member = Member::new(MemberKind::File, path);
     member.size = content.len() as u64;
     (member, content.to_vec())
@@ -144,7 +144,7 @@ fn numbers_of_bytes_that_nobody_sends_take_no_memory() {
     }
 }
 
-fn member() -> impl Strategy<Value = (Member, Vec<u8>)> {
+pub fn member() -> impl Strategy<Value = (Member, Vec<u8>)> {
     let name = || {
         vec(vec(any::<u8>().prop_filter("NUL", |byte| *byte != 0 && *byte != b'/'), 1..60), 1..6)
             .prop_map(|parts| parts.join(&b'/'))

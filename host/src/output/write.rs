@@ -96,6 +96,7 @@ fn attempt(
         source: source.to_owned(),
         destination: target.lasting.clone(),
         image: identity.clone(),
+        filters: Vec::new(),
         expectations,
         journal: journal.into_written(),
         state,

@@ -1,12 +1,15 @@
 //! Whole multi-platform images: every image that an index lists, each proved by itself, and then the
 //! index, so that a name never stands for something that is not all there.
 
+use std::time::Instant;
+
 use std::collections::BTreeSet;
 
-use super::{Process, attempt, check_fit, identity, in_parallel, keep_receipts};
+use super::{Process, attempt, check_fit, identity, keep_receipts};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::image::{Digest, Family, ImageName, Part, Whole};
+use crate::parallel::in_parallel;
 use crate::receipt::{Handed, ImageIdentity, Receipt};
 use crate::report::{ImageReport, Status};
 
@@ -18,8 +21,14 @@ pub fn process(request: &Process, context: &Context) -> Result<Vec<ImageReport>>
         match whole {
             Whole::Image(image) => {
                 let identity = identity(image, &image.name, Part::Whole);
-                let (report, receipt) =
-                    attempt(request, Handed::Image(image), identity, later, context);
+                let (report, receipt) = attempt(
+                    request,
+                    Handed::Image(image),
+                    identity,
+                    Instant::now(),
+                    later,
+                    context,
+                );
                 receipts.extend(receipt);
                 reports.push(report);
             }
@@ -54,7 +63,7 @@ fn move_family(
     let moved = in_parallel(&family.members, request.image_parallel, |member| {
         let part = Part::Platform(member.platform.clone());
         let identity = identity(&member.image, &family.name, part);
-        attempt(request, Handed::Listed(&member.image), identity, later, context)
+        attempt(request, Handed::Listed(&member.image), identity, Instant::now(), later, context)
     });
     let mut landed: BTreeSet<Digest> = (family.members.iter().zip(&moved))
         .filter(|(_, (report, _))| has_landed(report))
@@ -89,7 +98,7 @@ fn move_family(
             continue;
         }
         let handed = Handed::Index { index, named, landed: &landed };
-        let (report, receipt) = attempt(request, handed, identity, later, context);
+        let (report, receipt) = attempt(request, handed, identity, Instant::now(), later, context);
         if has_landed(&report) {
             landed.insert(id);
         }

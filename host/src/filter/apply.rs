@@ -1,0 +1,152 @@
+//! An image through filters: its layers side by side, then its config.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+
+use super::Applied;
+use super::config::Edits;
+use super::rewrite::{Passes, look, rewrite};
+use crate::blob::{Spooled, Stored, open, outflow, walk};
+use crate::context::Context;
+use crate::error::{Error, Kind, Result};
+use crate::image::{Compression, Content, Digest, Image, Layer, Section};
+use crate::output::staging::Unnamed;
+use crate::parallel::in_parallel;
+
+/// A layer that waits for its turn.
+struct Job<'a> {
+    index: usize,
+    layer: &'a Layer,
+    stored: Mutex<Option<Stored>>,
+}
+
+/// Let an image pass. Layers that change go to files without names, where the destination can take
+/// them over.
+pub fn apply(image: &Image, applied: &[Box<dyn Applied + '_>], context: &Context) -> Result<Image> {
+    let mut order: Vec<(usize, &Layer)> = image.layers.iter().enumerate().collect();
+    order.retain(|(_, layer)| !layer.opaque);
+    // The largest first, so that no core is left alone with it at the end.
+    order.sort_by_key(|(_, layer)| std::cmp::Reverse(layer.size));
+    // One that fails ends the others.
+    let context = &Context { cancel: context.cancel.child(), ..context.clone() };
+    let opened = open(order.iter().map(|(_, layer)| *layer), context);
+    let jobs: Vec<Job> = (order.into_iter().zip(opened))
+        .map(|((index, layer), stored)| Job { index, layer, stored: Mutex::new(Some(stored)) })
+        .collect();
+    let filtered = in_parallel(&jobs, context.cores().min(context.parallel), |job| {
+        let filtered = filter(job, applied, image.layers.len(), context);
+        if filtered.is_err() {
+            context.cancel.cancel();
+        }
+        filtered
+    });
+    let mut layers = image.layers.clone();
+    let (done, failed): (Vec<_>, Vec<_>) =
+        jobs.iter().zip(filtered).partition(|(_, filtered)| filtered.is_ok());
+    let mut errors: Vec<Error> = failed.into_iter().filter_map(|(_, error)| error.err()).collect();
+    // Those that were ended say nothing of why.
+    errors.sort_by_key(Error::is_bare_interruption);
+    if let Some(error) = errors.into_iter().next() {
+        return Err(error);
+    }
+    for (job, layer) in done {
+        layers[job.index] = layer?;
+    }
+    finish(image, layers, applied)
+}
+
+/// One layer.
+fn filter(
+    job: &Job<'_>,
+    applied: &[Box<dyn Applied + '_>],
+    count: usize,
+    context: &Context,
+) -> Result<Layer> {
+    let Job { index, layer, stored } = job;
+    let stored = stored.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let mut stored = stored.ok_or_else(Error::interrupted)?;
+    let label = format!("filter {}/{count}", index + 1);
+    let progress = context.progress.layer(&label, layer.size);
+    stored = stored.showing(&progress);
+    // A source is read once: what is wanted as it was is read from here.
+    let copy = match layer.content {
+        Content::Registry(_) => {
+            let folder = &context.temp_dir;
+            let file = tempfile::tempfile_in(folder);
+            let file = Arc::new(file.map_err(|cause| cannot_create(folder, &cause))?);
+            stored = stored.copied_to(Arc::clone(&file));
+            Some(file)
+        }
+        Content::File(_) => None,
+    };
+    let mut passes: Passes = applied.iter().map(|applied| applied.pass(*index)).collect();
+    let changed = if applied.iter().all(|applied| applied.only_looks()) {
+        walk(layer, stored, |plain| look(plain, &layer.place, &mut passes))?;
+        None
+    } else {
+        change(layer, stored, &mut passes, context)?
+    };
+    progress.finish();
+    Ok(match (changed, copy) {
+        (Some(changed), _) => changed,
+        (None, Some(file)) => {
+            Layer { content: Content::File(Section::new(file, 0, layer.size)), ..(*layer).clone() }
+        }
+        (None, None) => (*layer).clone(),
+    })
+}
+
+/// A layer as the passes want it; `None` where that is as it is.
+fn change(
+    layer: &Layer,
+    stored: Stored,
+    passes: &mut Passes<'_>,
+    context: &Context,
+) -> Result<Option<Layer>> {
+    let folder = &context.spool;
+    let failed = |cause: &std::io::Error| cannot_create(folder, cause);
+    let directory = Dir::open_ambient_dir(folder, ambient_authority());
+    let directory = Arc::new(directory.map_err(|cause| failed(&cause))?);
+    let file = Unnamed::create(&directory).map_err(|cause| failed(&cause))?;
+    let (changed, moved) = walk(layer, stored, |plain| {
+        outflow(file.file(), |to| rewrite(plain, &layer.place, passes, to, &context.temp_dir))
+    })?;
+    if !changed {
+        return Ok(None);
+    }
+    let section = Spooled::section(file, moved).map_err(|cause| failed(&cause))?;
+    let (diff_id, place) = (moved.digest, layer.place.clone());
+    Ok(Some(Layer::in_file(section, diff_id, None, Compression::None, place)))
+}
+
+fn finish(image: &Image, layers: Vec<Layer>, applied: &[Box<dyn Applied + '_>]) -> Result<Image> {
+    let place = format!("'{}'", image.name);
+    let mut edits = Edits::new(&image.config, &place)?;
+    let is_new = |(new, old): (&Layer, &Layer)| new.diff_id != old.diff_id;
+    if layers.iter().zip(&image.layers).any(is_new) {
+        edits.diff_ids(layers.iter().map(|layer| layer.diff_id));
+    }
+    applied.iter().for_each(|applied| applied.edit(&mut edits));
+    let config = edits.finish();
+    if config == image.config {
+        // Its manifest still holds as well.
+        return Ok(Image { layers, ..image.clone() });
+    }
+    let id = Digest::of(&config);
+    tracing::info!("{}: filtered, now {id}", image.name);
+    Ok(Image {
+        config: config.into(),
+        id,
+        layers,
+        manifest: None,
+        config_note: None,
+        ..image.clone()
+    })
+}
+
+fn cannot_create(folder: &std::path::Path, cause: &std::io::Error) -> Error {
+    Error::io(Kind::Destination, "create a temporary file in", folder.display(), cause)
+        .hint("choose another folder with --temp-dir")
+}

@@ -1,0 +1,26 @@
+//! What a filter does with the members of one layer, one after the other.
+
+use crate::error::Result;
+use crate::layer_tar::Member;
+
+/// What becomes of a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It stays as it is.
+    Same,
+    /// It stays, and was changed.
+    Changed,
+    /// It goes.
+    Drop,
+}
+
+/// A filter at work on one layer.
+pub trait Pass {
+    /// Decide about the next member. A link to a file that was dropped before comes as a file.
+    fn member(&mut self, member: &mut Member) -> Result<Verdict>;
+
+    /// Whether a member of that name would be dropped.
+    fn drops(&self, _path: &[u8]) -> bool {
+        false
+    }
+}

@@ -1,0 +1,207 @@
+//! Filters on layers that nobody thought of.
+
+use std::collections::BTreeSet;
+use std::io::Read;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::exclude::Exclude;
+use super::rewrite::rewrite;
+use super::timestamps::NormalizeTimestamps;
+use super::*;
+use crate::image::{Digest, ImageName, Platform};
+use crate::layer_tar::member::plain;
+use crate::layer_tar::tests::{Listed, file, member, read, write};
+use crate::layer_tar::{Expanded, Member, MemberKind, Time};
+
+fn image() -> Image {
+    Image {
+        name: ImageName { repository: "x".into(), tag: None },
+        platform: Platform { os: "linux".into(), architecture: "amd64".into(), variant: None },
+        config: b"{}".as_slice().into(),
+        id: Digest::of(b"{}"),
+        layers: Vec::new(),
+        manifest: None,
+        config_note: None,
+    }
+}
+
+/// Whether it changed, and what came out.
+fn filtered(filter: &dyn Filter, tar: &[u8]) -> (bool, Vec<u8>) {
+    try_filtered(filter, tar).unwrap()
+}
+
+fn try_filtered(filter: &dyn Filter, tar: &[u8]) -> Result<(bool, Vec<u8>)> {
+    let image = image();
+    let applied = filter.begin(&image);
+    let mut out = Vec::new();
+    let mut passes = vec![applied.pass(0)];
+    let folder = std::env::temp_dir();
+    let changed = rewrite(tar, "'x'", &mut passes, &mut out, &folder)?;
+    Ok((changed, out))
+}
+
+fn exclude(patterns: &[&str]) -> Exclude {
+    let options: Vec<String> =
+        patterns.iter().map(|pattern| format!("pattern='{pattern}'")).collect();
+    Exclude::new(&Spec::parse(&format!("exclude:{}", options.join(","))).unwrap()).unwrap()
+}
+
+fn normalize(text: &str) -> NormalizeTimestamps {
+    NormalizeTimestamps::new(&Spec::parse(text).unwrap(), |_| None).unwrap()
+}
+
+fn link(path: &str, to: &str) -> (Member, Vec<u8>) {
+    let member = Member { link: to.into(), ..Member::new(MemberKind::HardLink, path) };
+    (member, Vec::new())
+}
+
+fn names(listed: &Listed) -> Vec<String> {
+    listed.iter().map(|(member, _)| String::from_utf8_lossy(&member.path).into_owned()).collect()
+}
+
+#[test]
+fn a_directory_takes_what_is_beneath_and_a_whiteout_goes_with_its_file() {
+    let of = |names: &[&str]| names.iter().map(|name| file(name.as_bytes(), b"x")).collect();
+    let listed: Listed = of(&[
+        "src/.git",
+        "src/.git/HEAD",
+        "src/.wh..git",
+        "src/.gitignore",
+        "src/.git/.wh..wh..opq",
+        "src/.wh.main",
+        "./src/.git/refs/a",
+        ".wh.src",
+    ]);
+    let (changed, out) = filtered(&exclude(&["**/.git"]), &write(&listed));
+    assert!(changed);
+    assert_eq!(names(&read(&out).unwrap()), ["src/.gitignore", "src/.wh.main", ".wh.src"]);
+}
+
+#[test]
+fn a_link_to_an_excluded_file_becomes_the_file() {
+    let listed = vec![
+        file(b"cache/a", b"content"),
+        link("cache/b", "./cache/a"),
+        link("bin/c", "cache/b"),
+        link("bin/d", "cache/a"),
+        link("cache/e", "bin/c"),
+        link("bin/f", "cache/e"),
+        file(b"bin/empty", b""),
+    ];
+    let (_, out) = filtered(&exclude(&["cache"]), &write(&listed));
+    let out = read(&out).unwrap();
+    assert_eq!(names(&out), ["bin/c", "bin/d", "bin/f", "bin/empty"]);
+    assert_eq!((out[0].0.kind, out[0].1.as_slice()), (MemberKind::File, b"content".as_slice()));
+    assert_eq!(out[1].0.link, b"bin/c");
+    assert_eq!(out[2].0.link, b"bin/c");
+}
+
+#[test]
+fn a_link_to_a_layer_below_says_what_is_wrong() {
+    let error = try_filtered(&exclude(&["cache"]), &write(&vec![link("bin/c", "cache/a")]));
+    let error = error.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "'x': 'bin/c' is a link to 'cache/a' in a layer below, which is excluded"
+    );
+}
+
+#[test]
+fn options_are_checked_before_anything_is_fetched() {
+    let environment = |name: &str| (name == "SOURCE_DATE_EPOCH").then(|| "17".to_owned());
+    let time = |text: &str| {
+        let filter = NormalizeTimestamps::new(&Spec::parse(text)?, environment)?;
+        let (_, out) = filtered(&filter, &write(&vec![file(b"a", b"")]));
+        Ok::<_, Error>(read(&out)?[0].0.mtime.seconds)
+    };
+    assert_eq!(time("normalize-timestamps").unwrap(), 17);
+    assert_eq!(time("normalize-timestamps:ts=-1").unwrap(), -1);
+    assert_eq!(time("normalize-timestamps:timestamp=5,config=yes").unwrap(), 5);
+    for bad in [
+        "ts=abc",
+        "ts=1.5",
+        "ts=",
+        "ts=1,timestamp=1",
+        "ts=1,ts=2",
+        "config=maybe",
+        "t=1",
+        "ts=999999999999999",
+    ] {
+        assert!(time(&format!("normalize-timestamps:{bad}")).is_err(), "{bad}");
+    }
+    for bad in ["exclude", "exclude:pattern=", "exclude:pattern=[a", "exclude:patern=a"] {
+        assert!(Filters::parse(&[bad.to_owned()], environment).is_err(), "{bad}");
+    }
+}
+
+/// What a reader sees of it, holes and all.
+fn seen(tar: &[u8]) -> Vec<(Member, Vec<u8>)> {
+    let mut listed = read(tar).unwrap();
+    for (member, content) in &mut listed {
+        if let Some(sparse) = member.sparse.take() {
+            let mut whole = Vec::new();
+            let mut expanded = Expanded::new(content.as_slice(), &sparse, member.size);
+            expanded.read_to_end(&mut whole).unwrap();
+            *content = whole;
+        }
+    }
+    listed
+}
+
+proptest! {
+    #[test]
+    fn normalising_changes_times_and_nothing_else(listed in vec(member(), 0..5), seconds in 0..1_i64 << 33) {
+        let tar = write(&listed);
+        let filter = normalize(&format!("normalize-timestamps:ts={seconds}"));
+        let (_, out) = filtered(&filter, &tar);
+        let mut expected = seen(&tar);
+        for (member, _) in &mut expected {
+            member.mtime = Time::seconds(seconds);
+        }
+        prop_assert_eq!(seen(&out), expected);
+        let (changed, again) = filtered(&filter, &out);
+        prop_assert!(!changed);
+        prop_assert_eq!(again, out);
+    }
+
+    #[test]
+    fn excluding_nothing_changes_no_byte(listed in vec(member(), 0..5)) {
+        let tar = write(&listed);
+        let (changed, out) = filtered(&exclude(&["no such name/"]), &tar);
+        prop_assert!(!changed);
+        prop_assert_eq!(out, tar);
+    }
+
+    #[test]
+    fn excluding_takes_what_matches_and_nothing_else(
+        names in vec("[ab]{1,2}(/[ab]{1,2}){0,2}", 1..12),
+        pattern in "[ab*]{1,2}(/[ab*]{1,2})?",
+    ) {
+        let distinct: BTreeSet<&String> = names.iter().collect();
+        let listed: Listed =
+            distinct.iter().map(|name| file(name.as_bytes(), name.as_bytes())).collect();
+        let filter = exclude(&[&pattern]);
+        let (changed, out) = filtered(&filter, &write(&listed));
+        // As slow and simple as can be.
+        let globs = glob::Globs::new([pattern.as_str()]).unwrap();
+        let gone = |path: &[u8]| {
+            let parts: Vec<&[u8]> = path.split(|byte| *byte == b'/').collect();
+            (1..=parts.len()).any(|count| !globs.matches(&parts[..count].join(&b'/')).is_empty())
+        };
+        let (lost, stays): (Listed, Listed) =
+            listed.into_iter().partition(|(member, _)| gone(&plain(&member.path)));
+        prop_assert_eq!(read(&out).unwrap(), stays);
+        prop_assert_eq!(changed, !lost.is_empty());
+    }
+
+    #[test]
+    fn no_layer_makes_a_filter_panic(listed in vec(member(), 1..4), at in any::<usize>(), flip in 1_u8..) {
+        let mut tar = write(&listed);
+        let at = at % tar.len();
+        tar[at] ^= flip;
+        let _ = try_filtered(&normalize("normalize-timestamps"), &tar);
+        let _ = try_filtered(&exclude(&["*a*"]), &tar);
+    }
+}
