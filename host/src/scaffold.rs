@@ -24,7 +24,7 @@ const FILES: [(&str, &str); 10] = [
 ];
 
 /// The SDK, below [`SDK`]: `template/sdk` leads to its source, `wit` to the interface.
-const SDK_FILES: [(&str, &str); 17] = [
+const SDK_FILES: [(&str, &str); 18] = [
     ("Cargo.toml", include_str!("../template/sdk.toml.in")),
     ("src/check.rs", include_str!("../template/sdk/check.rs")),
     ("src/files.rs", include_str!("../template/sdk/files.rs")),
@@ -33,6 +33,7 @@ const SDK_FILES: [(&str, &str); 17] = [
     ("wit/blobs.wit", include_str!("../wit/blobs.wit")),
     ("wit/engine-load.wit", include_str!("../wit/engine-load.wit")),
     ("wit/engine.wit", include_str!("../wit/engine.wit")),
+    ("wit/entries.wit", include_str!("../wit/entries.wit")),
     ("wit/log.wit", include_str!("../wit/log.wit")),
     ("wit/registry-push.wit", include_str!("../wit/registry-push.wit")),
     ("wit/registry.wit", include_str!("../wit/registry.wit")),

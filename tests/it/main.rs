@@ -36,6 +36,7 @@ mod docker_output_trouble;
 mod docker_source;
 mod encoded;
 mod engine_client;
+mod entries;
 mod filters;
 mod flip;
 mod hostile_engine;

@@ -4,6 +4,7 @@ pub mod blobs;
 pub mod edit;
 pub mod engine;
 pub mod engine_load;
+pub mod entries;
 pub mod log;
 pub mod registry;
 pub mod registry_push;

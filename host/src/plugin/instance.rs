@@ -176,6 +176,7 @@ fn link(
     bindings::types::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     bindings::log::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     bindings::blobs::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    bindings::entries::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     bindings::storage::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     bindings::registry::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     bindings::engine::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;

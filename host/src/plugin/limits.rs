@@ -45,6 +45,21 @@ pub const HOST_CALLS: u64 = 20_000_000;
 /// Sixteen times the largest images there are.
 pub const HASHED_BYTES: u64 = 1 << 40;
 
+/// Ways through layers that are open at once. Each decodes, and a zstd frame may ask for a window of
+/// 128 MiB; an inventory needs one.
+pub const WALKS: usize = 4;
+
+/// Members of a layer in one page: a call costs about as much as hashing a small file.
+pub const PAGE: usize = 256;
+
+/// Bytes of names in one page, at which it ends before [`PAGE`] members. One name may be longer, up
+/// to the megabyte that the reader of tars allows.
+pub const PAGE_BYTES: usize = 64 * 1024;
+
+/// Bytes of holes that are hashed as zeros in one walk through a layer. A header of half a kilobyte
+/// can claim a file of exabytes; a database image has some gigabytes.
+pub const HOLES: u64 = 4 << 30;
+
 /// Requests to the network that a plugin may cause in one session, beyond the transfers of the
 /// image: three for each of [`crate::image::MOST_LAYERS`] layers, and some.
 pub const REQUESTS: u64 = 4_000;

@@ -20,13 +20,14 @@ pub struct Permission {
 }
 
 /// Every interface that there is. `types` holds no functions and grants nothing.
-pub const ALL: [Permission; 9] = [
+pub const ALL: [Permission; 10] = [
     Permission { interface: "types", words: "" },
     Permission { interface: "log", words: "show you messages" },
     Permission {
         interface: "blobs",
         words: "move and read the config and layers of the image being written",
     },
+    Permission { interface: "entries", words: "list the files in its layers, with their digests" },
     Permission {
         interface: "storage",
         words: "read the one directory or file that you name as destination",

@@ -35,6 +35,8 @@ pub struct State {
     pub writing: Option<Writing>,
     /// What was hashed in this run.
     pub memory: Memory,
+    /// Ways through layers that are open.
+    pub walks: usize,
     /// What its language's runtime keeps.
     pub runtime: Runtime,
     /// Lines logged so far.
@@ -78,6 +80,7 @@ impl State {
             reading: None,
             writing: None,
             memory,
+            walks: 0,
             runtime: Runtime::default(),
             logged: 0,
             hashed: 0,
