@@ -14,13 +14,14 @@ pub mod transfer;
 mod walk;
 
 pub use decoder::Decoder;
+pub use encoder::ENCODING;
 pub use open::{open, open_one};
 pub use pump::outflow;
 pub use spooled::Spooled;
 pub use stored::Stored;
 pub(crate) use transfer::write_error;
 pub use transfer::{Moved, as_stored, checked, encoded, uncompressed};
-pub use walk::{Plain, walk};
+pub use walk::{Plain, look, walk};
 
 use std::io;
 

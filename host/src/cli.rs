@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::error::Error;
 use crate::verify::Level;
 
 const EXAMPLES: &str = "\
@@ -95,7 +96,7 @@ pub struct Global {
     /// Requests a second to one registry host, at most
     #[arg(long, global = true, value_name = "N", env = "OCCYSTRAP_RATE_LIMIT")]
     pub rate_limit: Option<f64>,
-    /// Results as text on standard error, or as one JSON document on standard output
+    /// Results as text, or as one JSON document on standard output
     #[arg(short = 'O', long, global = true, value_name = "FORMAT", default_value = "text")]
     pub output_format: OutputFormat,
     /// Use an output plugin from a file, for this run
@@ -105,8 +106,9 @@ pub struct Global {
     /// their bytes [default: as they are, and gzip where they are plain]
     #[arg(long, global = true, value_name = "HOW", env = "OCCYSTRAP_COMPRESSION")]
     pub compression: Option<CompressionName>,
-    /// Layers known from earlier runs (not yet supported)
-    #[arg(long, global = true, hide = true, env = "OCCYSTRAP_LAYER_CACHE")]
+    /// Remember in this file what became of layers at registries, so that those which are still
+    /// there are neither fetched nor filtered nor compressed again
+    #[arg(long, global = true, value_name = "FILE", env = "OCCYSTRAP_LAYER_CACHE")]
     pub layer_cache: Option<PathBuf>,
 }
 
@@ -139,6 +141,19 @@ pub enum OutputFormat {
     Json,
 }
 
+/// Whether somebody wanted a document, where the command line could not be parsed.
+#[must_use]
+pub fn asks_for_json(arguments: &[String]) -> bool {
+    let names = ["-O", "--output-format"];
+    let joined = |word: &str| {
+        names.iter().any(|name| {
+            word.strip_prefix(name).is_some_and(|rest| rest.trim_start_matches('=') == "json")
+        })
+    };
+    arguments.iter().any(|word| joined(word))
+        || arguments.windows(2).any(|pair| names.contains(&pair[0].as_str()) && pair[1] == "json")
+}
+
 /// The commands.
 #[derive(Subcommand)]
 pub enum Command {
@@ -146,6 +161,11 @@ pub enum Command {
     Process(Process),
     /// Verify what was written earlier
     Verify(Verify),
+    /// Check whether an image is right: what its manifest, config and layers promise, and every
+    /// member of each layer
+    Check(Check),
+    /// Describe an image: platform, digests, layers, how it runs; no layer is fetched
+    Info(Info),
     /// Show the output plugins and what each may do
     Plugin {
         /// What about them.
@@ -159,12 +179,6 @@ pub enum Command {
     },
     /// Print the manual page, for 'man -l'
     Man,
-    /// Check an image (not yet supported)
-    #[command(hide = true)]
-    Check(NotYet),
-    /// Describe an image (not yet supported)
-    #[command(hide = true)]
-    Info(NotYet),
     /// Find files in an image (not yet supported)
     #[command(hide = true)]
     Search(NotYet),
@@ -199,7 +213,8 @@ Filters:
   normalize-timestamps   every time becomes 1970, or that of SOURCE_DATE_EPOCH
                 :ts=SECONDS,config=true (times in the config as well)
   exclude:pattern=GLOB   leaves out what matches, and what is beneath it
-                * ? [a-z] {a,b}; * crosses slashes: '*.pyc', 'usr/share/doc', '**/.git'")]
+                * ? [a-z] {a,b}; * crosses slashes: '*.pyc', 'usr/share/doc', '**/.git'
+  inspect:file=PATH      appends a line of JSON about the image")]
 pub struct Process {
     /// Where the images are, such as registry://docker.io/library/busybox:latest
     pub source: String,
@@ -258,6 +273,34 @@ and looks what the plugin's own verification says of it.
 Exit codes: 0 all passed, 1 something failed, 3 something could not be tried (a registry or an
 engine is needed).";
 
+/// `occystrap check`.
+#[derive(Args)]
+#[command(after_help = SOURCES)]
+pub struct Check {
+    /// Where the image is, such as registry://docker.io/library/busybox:latest
+    pub source: String,
+    /// Look at manifest and config, and fetch no layer
+    #[arg(long)]
+    pub fast: bool,
+}
+
+/// `occystrap info`.
+#[derive(Args)]
+#[command(after_help = SOURCES)]
+pub struct Info {
+    /// Where the image is, such as registry://docker.io/library/busybox:latest
+    pub source: String,
+}
+
+/// What `info` and `check` read.
+const SOURCES: &str = "\
+Sources:
+  registry://HOST[:PORT]/IMAGE[:TAG][@sha256:...]   ?arch= &os= &variant= &insecure=true
+  docker://IMAGE[:TAG]    an image in Docker or Podman, by name or ID   ?socket=PATH
+  tar://PATH    docker-save and OCI archives, compressed or not   ?image=NAME[:TAG]
+  dir://PATH    what the output dir wrote                         ?image=NAME[:TAG]
+  oci-layout://PATH[:TAG]    an OCI image layout                  ?image=NAME[:TAG]";
+
 /// `occystrap plugin`.
 #[derive(Subcommand)]
 pub enum PluginCommand {
@@ -306,26 +349,47 @@ pub enum LevelName {
     Full,
 }
 
+/// On or off, in the words that 0.4.17 knew.
+fn switch(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" | "t" | "y" => Some(true),
+        "0" | "false" | "no" | "off" | "f" | "n" => Some(false),
+        _ => None,
+    }
+}
+
 impl Process {
     /// How far to verify. What is said here goes before the environment (`OCCYSTRAP_VERIFY`,
-    /// `OCCYSTRAP_VERIFY_FULL`, as in 0.4.17); `None` is not at all.
-    #[must_use]
-    pub fn level(&self, environment: impl Fn(&str) -> Option<String>) -> Option<Level> {
+    /// `OCCYSTRAP_VERIFY_FULL`, as in 0.4.17); `None` is not at all. Errors when the environment
+    /// says neither: who wrote it meant something.
+    pub fn level(
+        &self,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<Level>, Error> {
         match (self.no_verify, self.verify, self.verify_full) {
-            (true, _, _) => return None,
-            (_, Some(LevelName::Full), _) | (_, _, true) => return Some(Level::Full),
-            (_, Some(LevelName::Fast), _) => return Some(Level::Fast),
+            (true, _, _) => return Ok(None),
+            (_, Some(LevelName::Full), _) | (_, _, true) => return Ok(Some(Level::Full)),
+            (_, Some(LevelName::Fast), _) => return Ok(Some(Level::Fast)),
             _ => {}
         }
-        let variable = |name| environment(name).map(|value| value.to_ascii_lowercase());
-        let on = |value: &str| matches!(value, "1" | "true" | "yes" | "on" | "t" | "y");
-        if variable("OCCYSTRAP_VERIFY_FULL").is_some_and(|value| on(&value)) {
-            return Some(Level::Full);
+        // An empty one is none, as for other programs.
+        let variable = |name| environment(name).filter(|value| !value.is_empty());
+        let wrong = |name: &str, expected: &str, found: &str| {
+            Err(Error::usage(format!("{name}: expected {expected}, found '{found}'")))
+        };
+        if let Some(found) = variable("OCCYSTRAP_VERIFY_FULL") {
+            match switch(&found) {
+                Some(true) => return Ok(Some(Level::Full)),
+                Some(false) => {}
+                None => return wrong("OCCYSTRAP_VERIFY_FULL", "true or false", &found),
+            }
         }
-        match variable("OCCYSTRAP_VERIFY").as_deref() {
-            Some("full") => Some(Level::Full),
-            Some("0" | "false" | "no" | "off" | "f" | "n") => None,
-            _ => Some(Level::Fast),
+        let Some(found) = variable("OCCYSTRAP_VERIFY") else { return Ok(Some(Level::Fast)) };
+        match (found.to_ascii_lowercase().as_str(), switch(&found)) {
+            ("full", _) => Ok(Some(Level::Full)),
+            ("fast", _) | (_, Some(true)) => Ok(Some(Level::Fast)),
+            (_, Some(false)) => Ok(None),
+            _ => wrong("OCCYSTRAP_VERIFY", "true, false, fast or full", &found),
         }
     }
 }
@@ -342,6 +406,10 @@ mod tests {
     }
 
     fn level(arguments: &[&str], environment: &[(&str, &str)]) -> Option<Level> {
+        asked(arguments, environment).unwrap()
+    }
+
+    fn asked(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Option<Level>, Error> {
         let words = ["occystrap", "process", "tar://a", "dir://b"].iter().chain(arguments);
         let Command::Process(process) = Cli::parse_from(words).command else { unreachable!() };
         process.level(|name| {
@@ -362,6 +430,33 @@ mod tests {
         assert_eq!(level(&[], &[("OCCYSTRAP_VERIFY_FULL", "true")]), Some(Level::Full));
         assert_eq!(level(&[], &[("OCCYSTRAP_VERIFY", "false")]), None);
         assert_eq!(level(&["--verify"], &[("OCCYSTRAP_VERIFY", "0")]), Some(Level::Fast));
+        assert_eq!(level(&[], &[("OCCYSTRAP_VERIFY", "Full")]), Some(Level::Full));
+        assert_eq!(level(&[], &[("OCCYSTRAP_VERIFY", "1")]), Some(Level::Fast));
+        assert_eq!(level(&[], &[("OCCYSTRAP_VERIFY", "")]), Some(Level::Fast));
+        assert_eq!(level(&["--no-verify"], &[("OCCYSTRAP_VERIFY", "maybe")]), None);
+    }
+
+    #[test]
+    fn an_environment_that_means_nothing_is_a_mistake() {
+        for (name, value) in [("OCCYSTRAP_VERIFY", "maybe"), ("OCCYSTRAP_VERIFY_FULL", "full")] {
+            let error = asked(&[], &[(name, value)]).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().starts_with(&format!("{name}: expected true")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_document_is_asked_for_in_several_spellings() {
+        for line in
+            ["-O json x", "--x -Ojson", "-O=json", "a --output-format=json", "--output-format json"]
+        {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            assert!(asks_for_json(&words), "{line}");
+        }
+        for line in ["", "json", "-O text json", "--output-formats=json"] {
+            let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+            assert!(!asks_for_json(&words), "{line}");
+        }
     }
 
     #[test]

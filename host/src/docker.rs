@@ -12,11 +12,11 @@ pub mod address;
 pub mod answer;
 pub mod engine;
 pub mod export;
-mod failure;
+pub(crate) mod failure;
 pub mod load;
 
 pub use address::Address;
-pub use answer::{About, Inspected};
+pub use answer::{About, Inspected, Step};
 pub use engine::Engine;
 pub use export::Export;
 pub use load::{Load, Loaded};

@@ -194,7 +194,9 @@ pub fn printable(text: &str) -> String {
     text.chars().take(LONGEST).map(|c| if is_unprintable(c) { '?' } else { c }).collect()
 }
 
-fn is_unprintable(c: char) -> bool {
+/// Whether a character could drive a terminal or turn a line around.
+#[must_use]
+pub fn is_unprintable(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -8,6 +8,7 @@ mod apply;
 mod config;
 mod exclude;
 pub mod glob;
+mod inspect;
 mod kept;
 pub mod pass;
 mod rewrite;
@@ -18,20 +19,30 @@ use std::sync::Arc;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::image::Image;
+use crate::image::{Image, Layer};
 
 pub use pass::{Pass, Verdict};
 pub use spec::Spec;
 
 use self::config::Edits;
 use self::exclude::Exclude;
+use self::inspect::Inspect;
 use self::timestamps::NormalizeTimestamps;
 
 /// The names of all filters, for hints.
-const NAMES: &str = "normalize-timestamps, exclude";
+const NAMES: &str = "normalize-timestamps, exclude, inspect";
 
 /// One filter, with its options.
 pub trait Filter: Send + Sync {
+    /// What it makes of a layer, for who remembers that: equal filters have equal keys. `None` where
+    /// it must see every layer.
+    fn key(&self) -> Option<String>;
+
+    /// Whether it looks at the image as a whole, so that all before it must be done with it.
+    fn wants_images(&self) -> bool {
+        false
+    }
+
     /// What is begun for each image.
     fn begin<'a>(&'a self, image: &'a Image) -> Box<dyn Applied + 'a>;
 }
@@ -49,10 +60,20 @@ pub trait Applied: Sync {
     /// What it changes in the config, besides the digests of layers.
     fn edit(&self, _edits: &mut Edits) {}
 
-    /// All layers have been read; `image` is what came out.
-    fn end(&self, _image: &Image) -> Result<()> {
+    /// All layers have been read.
+    fn end(&self, _outcome: &Outcome<'_>) -> Result<()> {
         Ok(())
     }
+}
+
+/// What became of an image.
+pub struct Outcome<'a> {
+    /// At the source, before all filters.
+    pub source: &'a Image,
+    /// As it is now.
+    pub image: &'a Image,
+    /// Bytes of each layer, uncompressed; `None` of one that was known, and not read.
+    pub sizes: &'a [Option<u64>],
 }
 
 /// Filters in their order. Cheap to clone.
@@ -70,6 +91,7 @@ impl Filters {
             let filter: Box<dyn Filter> = match spec.name() {
                 "normalize-timestamps" => Box::new(NormalizeTimestamps::new(&spec, &environment)?),
                 "exclude" => Box::new(Exclude::new(&spec)?),
+                "inspect" => Box::new(Inspect::new(&spec)?),
                 name => {
                     return Err(Error::usage(format!("there is no filter '{name}'"))
                         .hint(format!("the filters are {NAMES}")));
@@ -91,15 +113,45 @@ impl Filters {
         self.filters.iter().map(|(text, _)| text.as_str())
     }
 
-    /// Let an image pass. Errors when its layers are not what was promised, or no tars, and as the
-    /// filters do.
-    pub fn apply(&self, image: &Image, context: &Context) -> Result<Image> {
-        if self.is_empty() {
-            return Ok(image.clone());
+    /// What they make of a layer, one after the other; `None` where one must see every layer.
+    #[must_use]
+    pub fn keys(&self) -> Option<Vec<String>> {
+        self.filters.iter().map(|(_, filter)| filter.key()).collect()
+    }
+
+    /// Let an image pass. Of layers that are `known`, what comes out is not made again. Errors when
+    /// its layers are not what was promised, or no tars, and as the filters do.
+    pub fn apply(
+        &self,
+        image: &Image,
+        known: Vec<Option<Layer>>,
+        context: &Context,
+    ) -> Result<Image> {
+        let mut filtered = match known.iter().any(Option::is_some) {
+            // Known of the chain as a whole.
+            true => return self.pass(image, image, &self.filters, known, context),
+            false => image.clone(),
+        };
+        let chains = self.filters.split_inclusive(|(_, filter)| filter.wants_images());
+        for chain in chains {
+            filtered = self.pass(image, &filtered, chain, Vec::new(), context)?;
         }
-        let applied: Vec<_> = self.filters.iter().map(|(_, filter)| filter.begin(image)).collect();
-        let filtered = apply::apply(image, &applied, context)?;
-        applied.iter().try_for_each(|applied| applied.end(&filtered))?;
+        Ok(filtered)
+    }
+
+    /// Let an image pass through filters that are content with one walk over its layers.
+    fn pass(
+        &self,
+        source: &Image,
+        image: &Image,
+        chain: &[(String, Box<dyn Filter>)],
+        known: Vec<Option<Layer>>,
+        context: &Context,
+    ) -> Result<Image> {
+        let applied: Vec<_> = chain.iter().map(|(_, filter)| filter.begin(image)).collect();
+        let (filtered, sizes) = apply::apply(image, &applied, known, context)?;
+        let outcome = Outcome { source, image: &filtered, sizes: &sizes };
+        applied.iter().try_for_each(|applied| applied.end(&outcome))?;
         Ok(filtered)
     }
 }

@@ -11,6 +11,7 @@ pub mod registry;
 pub mod shelf;
 pub mod tar_headers;
 pub mod tar_index;
+pub mod view;
 
 use std::path::PathBuf;
 
@@ -71,7 +72,7 @@ impl Source {
                     "tar" => Kind::Archive { path, image },
                     "dir" => Kind::Directory { path, image },
                     _ => {
-                        let (path, tag) = tagged(&uri.rest);
+                        let (path, tag) = tagged(&uri.rest)?;
                         Kind::Layout { path, tag, image }
                     }
                 }

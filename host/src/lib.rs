@@ -5,6 +5,7 @@
 
 pub mod blob;
 pub mod cancel;
+pub mod check;
 pub mod cli;
 pub mod conformance;
 pub mod context;
@@ -12,7 +13,9 @@ pub mod docker;
 pub mod error;
 pub mod filter;
 pub mod image;
+pub mod info;
 pub mod input;
+pub mod layer_cache;
 pub mod layer_tar;
 pub mod manual;
 pub mod output;
@@ -25,5 +28,6 @@ pub mod registry;
 pub mod report;
 pub mod run;
 pub mod scaffold;
+pub mod terminal;
 pub mod uri;
 pub mod verify;

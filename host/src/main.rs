@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Parser;
 use occystrap::cancel::Cancel;
-use occystrap::cli::{Cli, Global};
+use occystrap::cli::{Cli, Global, asks_for_json};
+use occystrap::error::Error;
 use occystrap::progress::Progress;
+use occystrap::report::Run;
 use occystrap::{report, run};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -17,7 +19,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 const NETWORK_THREADS: usize = 2;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(mistake) => refuse(&mistake),
+    };
     raise_file_limit();
     let progress = if cli.global.quiet { Progress::hidden() } else { Progress::on_terminal() };
     log_above(&progress, &cli.global);
@@ -28,6 +33,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// A command line that is none. A program that asked for a document gets one all the same.
+fn refuse(mistake: &clap::Error) -> ! {
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    if mistake.use_stderr() && asks_for_json(&arguments) {
+        let text = mistake.to_string();
+        let line = text.lines().next().unwrap_or_default();
+        let error = Error::usage(line.strip_prefix("error: ").unwrap_or(line));
+        let _ = Run::refused("", "", error).write_json(&mut io::stdout());
+    }
+    mistake.exit()
 }
 
 fn start(cli: Cli, progress: &Progress) -> anyhow::Result<u8> {

@@ -12,9 +12,28 @@ use clap_mangen::Man;
 pub fn write(command: Command, out: &mut dyn Write) -> io::Result<()> {
     let mut command = command;
     command.build();
-    Man::new(command.clone()).render(out)?;
+    let page = Man::new(command.clone());
+    page.render_title(out)?;
+    page.render_name_section(out)?;
+    page.render_synopsis_section(out)?;
+    page.render_description_section(out)?;
+    page.render_options_section(out)?;
+    let mut list = Vec::new();
+    page.render_subcommands_section(&mut list)?;
+    // A page each is what it refers to, and there are none.
+    out.write_all(
+        String::from_utf8_lossy(&list)
+            .replace("(1)\n", "\n")
+            .replace(PAGE, "occystrap ")
+            .as_bytes(),
+    )?;
+    remarks(&command, ".SH", out)?;
+    page.render_version_section(out)?;
     sections(&command, out)
 }
+
+/// How the name of a command's own page would begin, as roff.
+const PAGE: &str = "occystrap\\-";
 
 fn sections(above: &Command, out: &mut dyn Write) -> io::Result<()> {
     let shown = |command: &&Command| !command.is_hide_set() && command.get_name() != "help";
@@ -40,9 +59,49 @@ fn sections(above: &Command, out: &mut dyn Write) -> io::Result<()> {
                 None => out.write_all(line)?,
             }
         }
+        remarks(command, ".SS", out)?;
         sections(command, out)?;
     }
     Ok(())
+}
+
+/// What stands below the options in the help, in its own lines, under titles of its own: those of
+/// its lines that nothing stands in front of, and that end with a colon.
+fn remarks(command: &Command, title: &str, out: &mut dyn Write) -> io::Result<()> {
+    let Some(text) = command.get_after_help() else { return Ok(()) };
+    let text = text.to_string();
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        let (is_heading, stands_in) =
+            (|line: &str| line.ends_with(':'), |line: &str| line.starts_with(' '));
+        if line.is_empty() {
+            continue;
+        }
+        if !stands_in(line) && is_heading(line) {
+            writeln!(out, "{title} \"{}\"", line.trim_end_matches(':').to_uppercase())?;
+            continue;
+        }
+        // Lines that stand in from the margin are examples and tables: not filled.
+        let filled = !stands_in(line);
+        writeln!(out, "{}\n{}", if filled { ".PP" } else { ".nf" }, roff(line))?;
+        while let Some(next) = lines.next_if(|next| match filled {
+            true => !next.is_empty() && !stands_in(next) && !is_heading(next),
+            false => next.is_empty() || stands_in(next),
+        }) {
+            writeln!(out, "{}", roff(next))?;
+        }
+        if !filled {
+            writeln!(out, ".fi")?;
+        }
+    }
+    Ok(())
+}
+
+/// A line of text as roff: hyphens that can be copied, and nothing that is a request.
+fn roff(line: &str) -> String {
+    let line = line.replace('\\', "\\e").replace('-', "\\-");
+    let request = line.starts_with(['.', '\'']);
+    if request { format!("\\&{line}") } else { line }
 }
 
 #[cfg(test)]
@@ -66,5 +125,10 @@ mod tests {
         };
         assert_eq!(defined(r"\-\-insecure\fR"), 1, "{page}");
         assert_eq!(defined(r"\-\-receipt\fR"), 1, "{page}");
+        // What is not there is not referred to, and what the help says is.
+        assert!(!page.contains("(1)\n") && !page.contains("EXTRA"), "{page}");
+        for text in ["\noccystrap process\n", "\n.SH \"EXAMPLES\"\n", "\n.SS \"DESTINATIONS\"\n"] {
+            assert!(page.contains(text), "{text}:\n{page}");
+        }
     }
 }

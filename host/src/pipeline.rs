@@ -17,15 +17,17 @@ use crate::error::{Error, Result};
 use crate::filter::Filters;
 use crate::image::{Image, ImageName, Part};
 use crate::input::{self, Called, Source};
+use crate::layer_cache::LayerCache;
 use crate::output::engine::Named;
 use crate::output::remote::Remote;
 use crate::output::target::{ENGINE_OPTIONS, REPOSITORY_OPTIONS, image_name, tagged};
 use crate::output::{self, Target, Written};
 use crate::parallel::in_parallel;
 use crate::plugin::Catalog;
+use crate::plugin::catalog::is_to_come;
 use crate::receipt::{Bundle, Handed, ImageIdentity, Receipt, Role};
 use crate::registry::{Client, Reference};
-use crate::report::{ImageReport, Run};
+use crate::report::{ImageReport, Run, Status};
 use crate::uri::Uri;
 use crate::verify::derive::Found;
 use crate::verify::{self, Level, Verification, derive, layout, published};
@@ -36,6 +38,8 @@ pub struct Process {
     pub source: Source,
     /// What changes images on their way, or looks into them.
     pub filters: Filters,
+    /// What became of layers in earlier runs.
+    pub layer_cache: Option<LayerCache>,
     /// To where.
     pub target: Target,
     /// How far to verify; `None` for not at all.
@@ -79,15 +83,36 @@ fn process_images(request: &Process, context: &Context) -> Result<Vec<ImageRepor
     let images = check_fit(request, request.source.open(context)?)?;
     Ok(in_parallel(&images, request.image_parallel, |image| {
         let started = Instant::now();
-        let image = match request.filters.apply(image, context) {
-            Ok(image) => image,
+        let filtered = match filter(request, image, context) {
+            Ok(filtered) => filtered,
             Err(error) => return unfiltered(request, image, error, started, context),
         };
-        let identity = identity(&image, &image.name, Part::Whole);
+        let identity = identity(&filtered, &image.name, Part::Whole);
         // Before it is verified, which the user may not wait for.
         let keep = |receipt: &Receipt| keep_receipts(request, vec![receipt.clone()]);
-        attempt(request, Handed::Image(&image), identity, started, keep, context).0
+        let handed = Handed::Image(&filtered);
+        let (report, receipt) = attempt(request, handed, identity, started, keep, context);
+        if let (Some(cache), Some(receipt)) = (&request.layer_cache, receipt)
+            && report.status != Status::Failed
+        {
+            cache.learn(image, &filtered, &request.filters, &request.target, &receipt);
+            // What landed has landed, whether it is remembered or not.
+            if let Err(error) = cache.save() {
+                tracing::warn!("{error}");
+            }
+        }
+        report
     }))
+}
+
+/// An image as the filters want it. What they made of layers in earlier runs is not made again.
+fn filter(request: &Process, image: &Image, context: &Context) -> Result<Image> {
+    let Process { filters, target, .. } = request;
+    let known = match &request.layer_cache {
+        Some(cache) => cache.known(image, filters, target, context)?,
+        None => Vec::new(),
+    };
+    filters.apply(image, known, context)
 }
 
 /// An image that did not come through the filters.
@@ -129,16 +154,18 @@ fn attempt(
         .about(identity.part.clone(), platform.as_deref());
     tracing::info!("{}: {} layers, to {}", report.name(), handed.layers().len(), target.display);
     let note = handed.image().and_then(|image| image.config_note.as_deref());
-    let outcome = output::write(handed, &identity, source, target, context)
-        .map(|mut written| {
+    let outcome =
+        output::write(handed, &identity, source, target, context).and_then(|mut written| {
             written.receipt.filters = request.filters.texts().map(str::to_owned).collect();
-            written
-        })
-        .and_then(|written| keep(&written.receipt).map(|()| written))
-        .and_then(|written| prove(request, &written, context).map(|proof| (written, proof)));
+            let kept = keep(&written.receipt);
+            prove(request, &written, context).map(|proof| (written, kept, proof))
+        });
     let receipt = match outcome {
-        Ok((written, proof)) => {
+        Ok((written, kept, proof)) => {
             report.landed(&written.receipt, proof, note);
+            if let Err(error) = kept {
+                report.without_receipt(error);
+            }
             Some(written.receipt)
         }
         Err(error) => {
@@ -250,9 +277,7 @@ pub fn verify_subject(subject: &Subject, level: Level, context: &Context) -> Run
             | Subject::Registry(_, _, display)
             | Subject::Engine(_, _, display) => display,
         };
-        let unconfirmed = verify::is_unconfirmed(&error);
-        let report = ImageReport::failed(place, place, error, context);
-        vec![if unconfirmed { report.unconfirmed() } else { report }]
+        vec![ImageReport::unopened(place, error, context)]
     });
     Run::new(reports, started.elapsed())
 }
@@ -310,7 +335,7 @@ pub fn subject(
     cancel: &Cancel,
 ) -> Result<Subject> {
     // `dir:PATH` is a URI as well; any other word without `://` is a file.
-    let short = |uri: &Uri| matches!(uri.scheme.as_str(), "dir" | "tar");
+    let short = |uri: &Uri| matches!(uri.scheme.as_str(), "dir" | "tar" | "oci-layout");
     // A login without a scheme must not be shown as the name of a file that is not there.
     let login = text.contains('@') && text.contains(':') && !Path::new(text).exists();
     if !text.contains("://") && !login && !Uri::parse(text).is_ok_and(|uri| short(&uri)) {
@@ -343,7 +368,7 @@ pub fn subject(
         }
         "oci-layout" => {
             uri.check_options("target", &["compression"])?;
-            let (path, tag) = tagged(&uri.rest);
+            let (path, tag) = tagged(&uri.rest)?;
             Ok(Subject::Layout(path, tag, display))
         }
         "registry" => {
@@ -357,8 +382,23 @@ pub fn subject(
             let engine = Engine::find(uri.option("socket"), cancel)?;
             Ok(Subject::Engine(image_name(&uri.rest)?, engine, display))
         }
-        scheme => Err(Error::usage(format!("verifying '{scheme}://' is not yet supported"))
-            .hint("this version verifies dir://, tar://, oci-layout://, registry://, docker:// and receipts")),
+        scheme => Err(unverified(scheme, catalog)),
+    }
+}
+
+/// What cannot be verified without a receipt: what a plugin writes that is not part of this program,
+/// what is to come, and what nobody knows.
+fn unverified(scheme: &str, catalog: &Catalog) -> Error {
+    const KNOWN: &str =
+        "dir://, tar://, oci-layout://, registry://, docker:// and receipts can be verified";
+    match catalog.for_scheme(scheme) {
+        Ok(_) => Error::usage(format!("'{scheme}://' can be verified with a receipt alone")).hint(
+            "'occystrap process --receipt FILE' writes one, 'occystrap verify FILE' takes it",
+        ),
+        Err(_) if is_to_come(scheme) => {
+            Error::usage(format!("verifying '{scheme}://' is not yet supported")).hint(KNOWN)
+        }
+        Err(_) => Error::usage(format!("unknown scheme '{scheme}://'")).hint(KNOWN),
     }
 }
 

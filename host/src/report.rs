@@ -14,7 +14,7 @@ use crate::image::{ImageName, Part};
 use crate::pipeline::landed_bytes;
 use crate::receipt::{Receipt, Role};
 use crate::verify::derive::Found;
-use crate::verify::{Object, Outcome, Verification};
+use crate::verify::{Object, Outcome, Verification, is_unconfirmed};
 
 /// Exit code when something could not be confirmed.
 const UNCONFIRMED: u8 = 3;
@@ -60,6 +60,9 @@ pub struct ImageReport {
     part: Part,
     #[serde(skip)]
     note: Option<String>,
+    /// It landed, and what the user asked to have written down of it was not.
+    #[serde(skip)]
+    lacks_receipt: bool,
 }
 
 impl ImageReport {
@@ -83,6 +86,7 @@ impl ImageReport {
             error: None,
             verification: None,
             note: None,
+            lacks_receipt: false,
         }
     }
 
@@ -95,11 +99,16 @@ impl ImageReport {
         report.finish(Duration::ZERO, context)
     }
 
-    /// Why it could not be looked at is no news of the image itself.
+    /// What is to be verified, and could not even be opened. Why it could not be looked at is no
+    /// news of the image itself; that it is not there, or nothing of its kind, is.
     #[must_use]
-    pub fn unconfirmed(mut self) -> Self {
-        self.status = Status::Unconfirmed;
-        self
+    pub fn unopened(display: &str, error: Error, context: &Context) -> Self {
+        let status = match error.kind() {
+            Kind::Usage | Kind::Interrupted => Status::Error,
+            _ if is_unconfirmed(&error) => Status::Unconfirmed,
+            _ => Status::Failed,
+        };
+        Self { status, ..Self::failed(display, display, error, context) }
     }
 
     /// An image of which there is a receipt.
@@ -145,6 +154,12 @@ impl ImageReport {
         self.bytes = landed_bytes(receipt);
         self.note = note.map(str::to_owned);
         self.judge(proof);
+    }
+
+    /// It landed, and its receipt could not be written: neither may be forgotten over the other.
+    pub fn without_receipt(&mut self, error: Error) {
+        self.error = Some(error.within("the image has landed, but its receipt was not written"));
+        self.lacks_receipt = true;
     }
 
     /// It is done.
@@ -240,6 +255,15 @@ impl Run {
         Self { images, summary }
     }
 
+    /// Of a command that was not begun: its ends as the user named them, without secrets.
+    #[must_use]
+    pub fn refused(source: &str, destination: &str, error: Error) -> Self {
+        let name = ImageName { repository: String::new(), tag: None };
+        let mut report = ImageReport::started(source, destination, &name);
+        report.error = Some(error);
+        Self::new(vec![report], Duration::ZERO)
+    }
+
     /// The exit code. `strict` is for those who take no doubt for an answer.
     #[must_use]
     pub fn exit_code(&self, strict: bool) -> u8 {
@@ -255,6 +279,9 @@ impl Run {
         }
         // Nothing looked at is nothing done.
         if self.images.is_empty() {
+            return 1;
+        }
+        if self.images.iter().any(|image| image.lacks_receipt) {
             return 1;
         }
         match (self.summary.failed + self.summary.verify_failed, self.summary.unconfirmed) {
@@ -278,8 +305,8 @@ impl Run {
                 // One image needs no name: the error says where.
                 let named = self.images.len() > 1 && !image.image.is_empty();
                 let error = if named { error.clone().within(image.name()) } else { error.clone() };
-                let severity =
-                    if image.status == Status::Unconfirmed { "warning" } else { "error" };
+                let doubtful = image.status == Status::Unconfirmed && !image.lacks_receipt;
+                let severity = if doubtful { "warning" } else { "error" };
                 write_as(to, severity, &error)?;
             }
             if let Some(note) = &image.note {
@@ -333,8 +360,12 @@ impl Run {
         }
         let unverified =
             self.images.iter().filter(|image| image.status == Status::NotVerified).count();
+        let receipt = match self.images.iter().any(|image| image.lacks_receipt) {
+            true => ", no receipt",
+            false => "",
+        };
         if sum.succeeded > 0 && unverified == sum.succeeded {
-            return line + ", not verified";
+            return line + ", not verified" + receipt;
         }
         line += &format!(", {}/{} verified", sum.verified, sum.images);
         if sum.verify_failed > 0 {
@@ -343,7 +374,7 @@ impl Run {
         if sum.unconfirmed > 0 {
             line += &format!(", {} UNCONFIRMED", sum.unconfirmed);
         }
-        line
+        line + receipt
     }
 }
 

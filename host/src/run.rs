@@ -11,14 +11,18 @@ use clap::CommandFactory;
 
 use self::clients::Clients;
 use crate::cancel::Cancel;
+use crate::check;
 use crate::cli::{
-    Cli, Command, CompressionName, Global, OutputFormat, PluginCommand, Process, Verify,
+    Check, Cli, Command, CompressionName, Global, Info, OutputFormat, PluginCommand, Process,
+    Verify,
 };
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::filter::Filters;
 use crate::image::Platform;
+use crate::info;
 use crate::input::Source;
+use crate::layer_cache::LayerCache;
 use crate::manual;
 use crate::output::Target;
 use crate::pipeline;
@@ -27,6 +31,7 @@ use crate::plugin::{Catalog, Plugin, PluginEngine};
 use crate::progress::Progress;
 use crate::registry::Counters;
 use crate::report::Run;
+use crate::terminal::Paper;
 use crate::uri::Uri;
 use crate::verify::Level;
 
@@ -39,8 +44,32 @@ pub fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<u8> {
+    let ends = match (&cli.command, cli.global.output_format) {
+        (Command::Process(asked), OutputFormat::Json) => {
+            Some((Uri::hide(&asked.source), Uri::hide(&asked.destination)))
+        }
+        (Command::Verify(asked), OutputFormat::Json) => {
+            Some((Uri::hide(&asked.target), Uri::hide(&asked.target)))
+        }
+        _ => None,
+    };
+    let outcome = run_command(cli, cancel, runtime, progress, out, err);
+    if let (Some((source, destination)), Err(error)) = (ends, &outcome) {
+        // Who reads documents gets one, whatever happens. A broken pipe gets nothing.
+        let _ = Run::refused(&source, &destination, error.clone()).write_json(out);
+    }
+    outcome
+}
+
+fn run_command(
+    cli: Cli,
+    cancel: &Cancel,
+    runtime: &tokio::runtime::Handle,
+    progress: &Progress,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<u8> {
     let Cli { command, global } = cli;
-    not_yet(&global)?;
     let printed =
         |cause: io::Error| Error::io(Kind::Destination, "write to", "standard output", &cause);
     match command {
@@ -63,6 +92,36 @@ pub fn run(
             let run = pipeline::verify_subject(&subject, level, &context);
             report(&run, &global, out, err).map_err(printed)?;
             Ok(run.exit_code(true))
+        }
+        Command::Check(Check { source, fast }) => {
+            let context = context(&global, false, cancel, runtime, progress)?;
+            let clients = Clients::new(&global, &context.cancel);
+            let wanted = wanted(&global);
+            let source = Source::parse(&Uri::parse(&source)?, &wanted, |uri| clients.of(uri))?;
+            let level = if fast { Level::Fast } else { Level::Full };
+            let report = check::check(&source, level, &context)?;
+            match global.output_format {
+                OutputFormat::Text => report.write_text(out, &Paper::stdout(), global.quiet),
+                OutputFormat::Json => report.write_json(out),
+            }
+            .map_err(printed)?;
+            Ok(report.exit_code())
+        }
+        Command::Info(Info { source }) => {
+            let context = context(&global, false, cancel, runtime, progress)?;
+            let clients = Clients::new(&global, &context.cancel);
+            let wanted = wanted(&global);
+            let source = Source::parse(&Uri::parse(&source)?, &wanted, |uri| clients.of(uri))?;
+            let info = info::info(&source, &context)?;
+            match global.output_format {
+                OutputFormat::Text => info.write_text(out, &Paper::stdout()),
+                OutputFormat::Json => info.write_json(out),
+            }
+            .map_err(printed)?;
+            match info.absent(&wanted) {
+                Some(error) => Err(error.clone()),
+                None => Ok(0),
+            }
         }
         Command::Plugin { command: PluginCommand::List } => {
             list(&catalog(&global)?.all()?, out).map_err(printed)?;
@@ -87,29 +146,16 @@ pub fn run(
             manual::write(Cli::command(), out).map_err(printed)?;
             Ok(0)
         }
-        Command::Plugin { .. } | Command::Check(_) | Command::Info(_) | Command::Search(_) => {
+        Command::Plugin { .. } | Command::Search(_) => {
             Err(Error::usage("this command is not yet supported"))
         }
     }
 }
 
-/// What this version does not do is said, not ignored.
-fn not_yet(global: &Global) -> Result<()> {
-    if global.layer_cache.is_some() {
-        return Err(Error::usage("--layer-cache is not yet supported"));
-    }
-    Ok(())
-}
-
 fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipeline::Process> {
-    let platform = Platform {
-        os: global.os.clone(),
-        architecture: global.architecture.clone(),
-        variant: global.variant.clone().filter(|variant| !variant.is_empty()),
-    };
     let uri = Uri::parse(&process.source)?;
     let clients = Clients::new(global, &context.cancel);
-    let source = Source::parse(&uri, &platform, |uri| clients.of(uri))?;
+    let source = Source::parse(&uri, &wanted(global), |uri| clients.of(uri))?;
     let destination = Uri::parse(&process.destination)?;
     let client = |uri: &Uri| clients.of(uri);
     let target = Target::parse(&destination, &catalog(global)?, client, &context.cancel)?
@@ -118,16 +164,34 @@ fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipe
         check_all_platforms(&uri, &target)?;
     }
     target.check_options(&context.cancel)?;
+    let layer_cache = match &global.layer_cache {
+        Some(_) if !LayerCache::serves(&target) => {
+            tracing::warn!("--layer-cache means nothing to '{}'", target.display);
+            None
+        }
+        Some(path) => Some(LayerCache::open(path)?),
+        None => None,
+    };
     let filters = Filters::parse(&process.filter, |name| std::env::var(name).ok())?;
     Ok(pipeline::Process {
         all_platforms: process.all_platforms,
         source,
         filters,
+        layer_cache,
         target,
-        level: process.level(|name| std::env::var(name).ok()),
+        level: process.level(|name| std::env::var(name).ok())?,
         receipt: process.receipt.clone(),
         image_parallel: global.image_parallel.into(),
     })
+}
+
+/// The platform that is asked for.
+fn wanted(global: &Global) -> Platform {
+    Platform {
+        os: global.os.clone(),
+        architecture: global.architecture.clone(),
+        variant: global.variant.clone().filter(|variant| !variant.is_empty()),
+    }
 }
 
 /// Whether every platform can be taken from there, and kept here.

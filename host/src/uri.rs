@@ -3,7 +3,7 @@
 //! What it refuses: no scheme, an option without a value's place, an option given twice. What it
 //! hides: `user:password@` in everything that is shown.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, printable};
 
 /// A parsed URI.
 #[derive(Clone, PartialEq, Eq)]
@@ -71,6 +71,12 @@ impl Uri {
                 Err(Error::usage(message).hint(format!("its options are: {}", known.join(", "))))
             }
         }
+    }
+
+    /// What the user typed, a URI or not, without credentials.
+    #[must_use]
+    pub fn hide(text: &str) -> String {
+        Self::parse(text).map_or_else(|_| printable(&hide_credentials(text)), |uri| uri.display())
     }
 
     /// The URI without credentials, for messages, receipts and logs.

@@ -5,6 +5,7 @@
 //! own. *Unchecked* is never counted as verified.
 
 pub mod check;
+pub mod claims;
 pub mod derive;
 pub mod engine;
 pub mod layout;
@@ -13,11 +14,14 @@ pub mod object;
 pub mod published;
 pub mod registry;
 pub mod tree;
+pub mod unpacked;
 
 pub use object::{Object, Outcome, Status, Verification};
 
 use crate::context::Context;
+use crate::docker::failure::DAMAGED;
 use crate::error::{Error, Kind, Result};
+use crate::output::target::Place;
 use crate::output::{Grant, Target};
 use crate::plugin::bindings::verifier::{self, Finding, Problem};
 use crate::plugin::limits;
@@ -50,10 +54,19 @@ pub fn verify(
     let (expectations, journal) = (&receipt.expectations, &receipt.journal);
     let mut objects = match &grant {
         Grant::Storage(destination) => {
-            check::objects(expectations, journal, destination, level, &memory, &context.cancel)?
+            let cancel = &context.cancel;
+            let mut objects =
+                check::objects(expectations, journal, destination, level, &memory, cancel)?;
+            // What stood there when the grant was made may be gone: then all of it is missing.
+            if let Place::TaggedDirectory(folder, _) = &target.place {
+                let _ = layout::beside(folder, expectations, &mut objects);
+            }
+            objects
         }
         Grant::Repository(remote) => {
-            registry::objects(expectations, remote, level, &memory, context)?
+            // A receipt covers artifacts as well.
+            let claims = registry::claims(expectations, remote, &memory).or_artifact();
+            registry::objects(expectations, &claims, remote, level, &memory, context)?
         }
         Grant::Engine(named) => engine::objects(expectations, named, level, &memory)?,
     };
@@ -78,6 +91,7 @@ pub fn verify(
         let kept =
             matches!(grant, Grant::Repository(_)) && matches!(object.kind, "config" | "layer");
         match object.status {
+            Status::Unreadable if object.hint.as_deref() == Some(DAMAGED) => {}
             Status::DigestMismatch if kept => object.hint = Some(DELETE_FIRST.to_owned()),
             _ => object.repair = repair.map(str::to_owned),
         }

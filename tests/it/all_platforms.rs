@@ -18,7 +18,7 @@ const ALL: &[&str] = &["--all-platforms", "--verify=full"];
 
 /// A multi-platform image: blobs, manifests and indexes by what they are; the last is the index.
 #[derive(Clone, Default)]
-struct Multi {
+pub(crate) struct Multi {
     blobs: Vec<Vec<u8>>,
     manifests: Vec<(&'static str, Vec<u8>)>,
 }
@@ -72,7 +72,7 @@ impl Multi {
     }
 
     /// An index with a nested one and an attestation, spaced as nobody's serializer does.
-    fn build() -> Self {
+    pub(crate) fn build() -> Self {
         let mut multi = Self::default();
         let nested = json!({ "schemaVersion": 2, "mediaType": INDEX,
             "manifests": [multi.image("linux/s390x")] });
@@ -93,13 +93,13 @@ impl Multi {
         &self.manifests.last().unwrap().1
     }
 
-    fn edit_index(&mut self, edit: impl FnOnce(&mut Value)) {
+    pub(crate) fn edit_index(&mut self, edit: impl FnOnce(&mut Value)) {
         let mut index = serde_json::from_slice(self.index()).unwrap();
         edit(&mut index);
         self.manifests.last_mut().unwrap().1 = index.to_string().into_bytes();
     }
 
-    fn push(&self, registry: &Registry) -> String {
+    pub(crate) fn push(&self, registry: &Registry) -> String {
         for blob in &self.blobs {
             registry.put_blob(blob);
         }

@@ -69,11 +69,24 @@ fn mistakes_are_told_before_anything_is_touched() {
         "process tar:[T]in.tar dir:[T]out --temp-dir [T]not-there",
         "process tar:[T]in.tar dir:[T]out --frobnicate",
         "frobnicate",
-        "check tar:[T]in.tar",
-        "info tar:[T]in.tar",
+        "check",
+        "check nowhere",
+        "check tar:[T]in.tar?unique_names=true",
+        "check --verify tar:[T]in.tar",
+        "info ftp://host/in",
+        "info docker://app:1?image=x",
         "search tar:[T]in.tar x",
         "plugin add x",
         "plugin show nothing",
+        "process tar:[T]in.tar registry://host/app:1?compression=",
+        "process tar:[T]in.tar registry://host/app:1?chunk_size=",
+        "process tar:[T]in.tar dir:[T]out?unique_names=",
+        "process tar:[T]in.tar oci-layout:[T]out:",
+        "process tar:[T]in.tar oci-layout:[T]out:a:",
+        "process oci-layout:[T]out: dir:[T]out",
+        "verify oci-layout://[T]out:-x",
+        "verify ftp://host/out",
+        "verify oci://[T]out",
         "verify docker://app:1?unique_names=true",
         "verify dir:[T]out?image=x",
     ] {
@@ -90,9 +103,12 @@ fn mistakes_are_told_before_anything_is_touched() {
 #[test]
 fn help_that_a_newcomer_understands() {
     let sandbox = Sandbox::new();
-    for (name, line) in
-        [("help", "--help"), ("help_process", "process --help"), ("help_verify", "verify --help")]
-    {
+    for (name, line) in [
+        ("help", "--help"),
+        ("help_process", "process --help"),
+        ("help_verify", "verify --help"),
+        ("help_check", "check --help"),
+    ] {
         let said = run(&sandbox, line);
         assert_eq!(said.exits(0).stderr, "");
         insta::assert_snapshot!(name, said.stdout);
@@ -213,6 +229,63 @@ fn json_is_one_document_and_all_of_standard_output() {
         "json_bad_object",
         sandbox.redact(&serde_json::to_string_pretty(&bad).unwrap())
     );
+}
+
+#[test]
+fn a_program_gets_one_document_whatever_is_wrong() {
+    let sandbox = with_image();
+    std::fs::write(sandbox.path("receipt"), "hello").unwrap();
+    for (line, code, said) in [
+        ("process -O json tar:[T]in.tar dir:[T]out?x=1", 2, "has no option 'x'"),
+        ("process -O json tar:[T]in.tar nowhere", 2, "'nowhere' is not a URI"),
+        ("process -O json tar:[T]in.tar registry://me:hunter2@/app", 2, ""),
+        ("process -O json me:hunter2@host dir:[T]out", 2, "is not a URI"),
+        ("process -O json tar:[T]in.tar", 2, "required arguments were not provided"),
+        ("process --output-format=json a b --frobnicate", 2, "unexpected argument '--frobnicate'"),
+        ("-O json frobnicate", 2, "unrecognized subcommand 'frobnicate'"),
+        ("verify -O json ftp://x", 2, "unknown scheme 'ftp://'"),
+        ("verify -O json [T]receipt", 1, "is not a receipt"),
+        ("verify -O json [T]none", 1, "no such file"),
+    ] {
+        let said_all = run(&sandbox, line);
+        said_all.exits(code).says("error: ").says(said);
+        let value = said_all.json();
+        let image = &value["images"][0];
+        assert_eq!(image["status"], "error", "{line}: {value}");
+        assert!(image["error"]["message"].as_str().unwrap().contains(said), "{line}: {value}");
+        let sum = &value["summary"];
+        assert_eq!((&sum["images"], &sum["failed"]), (&1.into(), &1.into()), "{line}: {value}");
+        assert!(!said_all.stdout.contains("hunter2"), "{line}: {value}");
+    }
+    let said = run(&sandbox, "process -O json tar:[T]in.tar dir:[T]out?x=1");
+    insta::assert_snapshot!("json_refused", sandbox.redact(&said.stdout));
+    // What was asked for is help, and no result.
+    assert!(run(&sandbox, "process -O json --help").exits(0).stdout.contains("Usage"));
+}
+
+#[test]
+fn what_is_not_there_failed_and_what_cannot_be_reached_is_unconfirmed() {
+    let sandbox = with_image();
+    let registry = Registry::start();
+    let there = registry.url_host();
+    let mut transcript = String::new();
+    for (line, code) in [
+        ("verify dir:[T]none".to_owned(), 1),
+        ("verify tar:[T]none.tar".to_owned(), 1),
+        ("verify oci-layout:[T]none".to_owned(), 1),
+        (format!("verify --insecure registry://{there}/none:1"), 1),
+        ("verify --insecure --retries 0 registry://127.0.0.1:1/none:1".to_owned(), 3),
+        ("verify docker://app?socket=[T]none".to_owned(), 3),
+    ] {
+        let said = run(&sandbox, &line);
+        said.exits(code);
+        let value = run(&sandbox, &format!("{line} -O json")).json();
+        let status = if code == 1 { "failed" } else { "unconfirmed" };
+        assert_eq!(value["images"][0]["status"], status, "{line}: {value}");
+        let text = format!("$ occystrap {line}\n{}\n", said.stderr);
+        transcript += &sandbox.redact(&text);
+    }
+    insta::assert_snapshot!(transcript.replace("[T]/", "[T]"));
 }
 
 #[test]

@@ -217,6 +217,56 @@ fn what_cannot_be_looked_at_is_unconfirmed() {
 }
 
 #[test]
+fn damage_in_the_engines_store_is_found_and_trouble_is_not_damage() {
+    let layer = "0198344180c3ac7bc7fb917d20a9ab204e593d27f8dae2c5a95c9f32afe5bd6b";
+    let gone = format!("open /var/lib/docker/vfs/dir/{layer}/f1: no such file or directory");
+    let full = "write /var/lib/docker/tmp/x: no space left on device";
+    let mut transcript = String::new();
+    for (reason, in_the_middle, code, word) in [
+        ("file integrity checksum failed for \"f1\"", false, 1, "1 FAILED"),
+        ("file integrity checksum failed for \"f1\"", true, 1, "1 FAILED"),
+        (&gone, false, 1, "1 FAILED"),
+        (full, false, 3, "1 UNCONFIRMED"),
+    ] {
+        let (engine, sandbox) = (Engine::start(), Sandbox::new());
+        let receipt = sandbox.path("receipt.json").display().to_string();
+        load(&sandbox, &engine, &["--receipt", &receipt]).verified();
+        let text = serde_json::json!(reason);
+        let line = format!("{{\"errorDetail\":{{\"message\":{text}}},\"error\":{text}}}");
+        let whole = shape::legacy(&[&image()], Pack::Plain).bytes();
+        match in_the_middle {
+            true => {
+                let body = [&whole[..2_048], line.as_bytes()].concat();
+                engine.fault("GET", "/get", Fault::Body(body), ALWAYS);
+            }
+            false => engine.fails("/get", reason),
+        }
+        for target in [&receipt, &engine.uri("team/app:1")] {
+            let ran = sandbox.run(&["verify", target]);
+            ran.exits(code).says(word);
+            writeln!(transcript, "## {reason}\n{}", said(&sandbox, &engine, &ran)).unwrap();
+        }
+        // What is known without an export is right.
+        sandbox.run(&["verify", &receipt, "--fast"]).verified();
+        let ran = sandbox.process(&engine.uri("team/app:1"), &sandbox.uri("dir", "out"), FAST);
+        ran.exits(1).says(reason);
+    }
+    insta::assert_snapshot!(transcript);
+}
+
+#[test]
+fn an_image_with_more_layers_than_docker_takes() {
+    let (engine, sandbox) = (Engine::start(), Sandbox::new());
+    engine.forgets();
+    // Docker 20.10's answer to 130 layers.
+    let line =
+        "{\"errorDetail\":{\"message\":\"max depth exceeded\"},\"error\":\"max depth exceeded\"}\n";
+    engine.fault("POST", "/load", Fault::Body(line.into()), ALWAYS);
+    let ran = load(&sandbox, &engine, FAST);
+    ran.exits(1).says("max depth exceeded\nhint: the image has 3 layers, Docker takes at most 125");
+}
+
+#[test]
 fn a_slow_engine_is_waited_for() {
     let (engine, sandbox) = (Engine::start(), Sandbox::new());
     for (method, path) in [("GET", "/json"), ("GET", "/info"), ("GET", "/get"), ("POST", "/load")] {

@@ -199,3 +199,44 @@ fn a_receipt_repairs_with_the_same_filters() {
     let ran = sandbox.run(&["verify", &receipt]);
     ran.exits(1).says("process -f exclude:pattern=usr/lib tar://");
 }
+
+#[test]
+fn inspect_tells_what_an_image_is_at_that_point_of_the_chain() {
+    let (image, sandbox, registry) =
+        (TestImage::new("team/app:1"), Sandbox::new(), Registry::start());
+    let source = push(&registry, &image, Pack::Gzip);
+    let lines = sandbox.path("lines").display().to_string();
+    let inspect = format!("inspect:file={lines}");
+    let more = ["-f", &inspect, "-f", "exclude:pattern=usr/lib", "-f", &inspect];
+    sandbox.process(&source, &sandbox.uri("dir", "d"), &more).verified();
+    assert_eq!(registry.requests_of("GET", "/blobs/").len(), 1 + image.layers.len());
+    let text = std::fs::read_to_string(&lines).unwrap();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    let (_, after) = held(&sandbox, "d");
+    for (line, now) in
+        lines.iter().zip([image.diff_ids(), after.iter().map(|(id, _)| *id).collect()])
+    {
+        assert!(line["name"].as_str().unwrap().ends_with("/team/app:1"));
+        assert_eq!(line["tag"], "1");
+        for (index, layer) in image.layers.iter().enumerate() {
+            // Newest first, as in 0.4.17.
+            let told = &line["layers"][image.layers.len() - 1 - index];
+            assert_eq!(told["Before"], Digest::of(layer).to_string());
+            assert_eq!(told["Id"], now[index].to_string());
+            assert_eq!(told["CreatedBy"], "a test");
+            if Digest::of(layer) == now[index] {
+                assert_eq!(told["Size"], layer.len());
+                assert_eq!(told["StoredSize"], Pack::Gzip.pack(layer).len());
+            } else {
+                assert_eq!(told["StoredSize"], Value::Null);
+            }
+        }
+        assert_eq!(line["layers"][0]["Tags"][0], line["name"]);
+        assert_eq!(line["layers"][1]["Tags"], Value::Null);
+    }
+    for bad in ["inspect", "inspect:file=", "inspect:file=no/such/file", "inspect:file=."] {
+        sandbox.process(&source, &sandbox.uri("dir", "e"), &["-f", bad]).exits(2);
+    }
+    sandbox.assert_clean();
+}

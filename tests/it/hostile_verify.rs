@@ -123,6 +123,7 @@ fn loops_end_when_their_time_is_up() {
     .unwrap();
     let request = pipeline::Process {
         filters: occystrap::filter::Filters::default(),
+        layer_cache: None,
         source,
         target,
         level: None,

@@ -91,6 +91,40 @@ fn a_file_system_that_is_read_only() {
 }
 
 #[test]
+fn a_full_disk_under_the_receipt() {
+    let (sandbox, source) = sandbox_with_source();
+    let test = "a_full_disk_under_the_receipt";
+    let Some(_small) = Mount::tmpfs(test, sandbox.path("small"), "size=4k") else { return };
+    std::fs::write(sandbox.path("small/all-of-it"), "x").unwrap();
+    let before = sandbox.tree("small");
+    let receipt = sandbox.path("small/receipt").display().to_string();
+    let mut transcript = String::new();
+    for (to, more) in [
+        ("out", &["--receipt", &receipt][..]),
+        ("raw", &["--receipt", &receipt, "--no-verify"]),
+        ("all", &["--receipt", &receipt, "--all-platforms"]),
+    ] {
+        let scheme = if to == "all" { "oci-layout" } else { "dir" };
+        let from = if to == "all" { sandbox.uri("oci-layout", "whole") } else { source.clone() };
+        if to == "all" {
+            sandbox.process(&source, &from, &[]).verified();
+        }
+        let said = sandbox.process(&from, &sandbox.uri(scheme, to), more);
+        // Nothing of it is left, and the image is what it says.
+        assert_eq!(sandbox.tree("small"), before);
+        sandbox.run(&["verify", &sandbox.uri(scheme, to)]).verified();
+        transcript += &sandbox.redact(&said.exits(1).stderr);
+    }
+    insta::assert_snapshot!(transcript);
+    let said =
+        sandbox.process(&source, &sandbox.uri("dir", "out"), &["--receipt", &receipt, "-O=json"]);
+    let image = &said.exits(1).json()["images"][0];
+    assert_eq!(image["status"], "verified", "{image}");
+    let message = image["error"]["message"].as_str().unwrap();
+    assert!(message.starts_with("the image has landed, but its receipt was not"), "{message}");
+}
+
+#[test]
 fn a_limit_on_the_size_of_files() {
     // What `ulimit -f` sets; the kernel then answers "file too large", as a file system does whose
     // files cannot be larger.

@@ -106,7 +106,10 @@ fn a_token_for_a_password() {
     assert!(passwords.map(|one| one.path).all(|path| path.starts_with("/token?")));
 
     let error = refused(&User::new().named("me", "hunter2!"), &registry);
-    assert!(error.to_string().contains("refused the credentials from --username (401"), "{error}");
+    assert!(
+        error.to_string().contains("refused the credentials from --username and --password (401"),
+        "{error}"
+    );
     let error = refused(&User::new(), &registry);
     assert!(error.to_string().contains("no token without credentials"), "{error}");
     assert!(error.hint_text().unwrap().contains("docker login"));

@@ -110,6 +110,14 @@ fn pulling_pushing_and_verifying() {
         let said = sandbox.process(&source, &destination, &[&more[..], &options].concat());
         said.exits(0);
         assert!(said.stderr.contains("DEBUG answered"), "{what}: {}", said.stderr);
+        // What is not secret is there.
+        let put = format!(
+            "method=PUT host=\"{}\" path=\"/v2/a/b/manifests/1\" status=201",
+            registry.url_host()
+        );
+        assert!(said.stderr.contains(&put), "{what}: {}", said.stderr);
+        let asked = |line: &str| line.contains("answered") && line.contains('?');
+        assert!(!said.stderr.lines().any(asked), "{what}: {}", said.stderr);
         assert_eq!(said.json()["images"][0]["status"], "verified", "{what}");
         let servers = [&from, &registry];
         keeps(what, &said, &[&receipt], &servers);
@@ -255,4 +263,66 @@ fn what_is_mistyped() {
             keeps(&uri, &said, &[], &[]);
         }
     }
+}
+
+#[test]
+fn who_gave_a_wrong_password_is_told() {
+    let (registry, sandbox) = (Registry::start(), Sandbox::new());
+    push(&registry, &TestImage::new("team/app:1"), Pack::Gzip);
+    let (auth, host) = (Auth::basic(USER, PASSWORD), registry.url_host());
+    registry.require(auth);
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/hello.tar");
+    let archive = format!("tar://{fixture}");
+    let plain = format!("registry://{host}/team/app:1?insecure=true");
+    let login = format!("registry://me:hunter2@{host}/team/app:1?insecure=true");
+    let config = sandbox.path("auth.json");
+    let helper = sandbox.path("docker-credential-test");
+    std::fs::write(
+        &helper,
+        "#!/bin/sh\ncat >&2\necho '{\"Username\":\"me\",\"Secret\":\"hunter2\"}'\n",
+    )
+    .unwrap();
+    std::fs::set_permissions(&helper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path =
+        format!("{}:{}", sandbox.path("").display(), std::env::var("PATH").unwrap_or_default());
+    let run = |uri: &str, pushes: bool, options: &[&str], environment: &[(&str, &str)]| {
+        let out = sandbox.uri("dir", "out");
+        let ends = if pushes { [archive.as_str(), uri] } else { [uri, out.as_str()] };
+        let mut command = sandbox.command(&[&["process"], &ends[..], options].concat());
+        command.env("PATH", &path).envs(environment.iter().copied());
+        let ran = Ran::of(command);
+        ran.exits(1);
+        assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
+        ran
+    };
+    let file = config.display().to_string();
+    let entry =
+        format!(r#"{{"auths":{{"{host}":{{"auth":"{}"}}}}}}"#, STANDARD.encode("me:hunter2"));
+    let helped = format!(r#"{{"credHelpers":{{"{host}":"test"}}}}"#);
+    let names = ["OCCYSTRAP_USERNAME", "OCCYSTRAP_PASSWORD"];
+    let both = [(names[0], "me"), (names[1], "hunter2")];
+    for pushes in [false, true] {
+        let refused = |origin: &str| {
+            format!("{host} refused the credentials from {origin}\nhint: check user and password")
+        };
+        run(&login, pushes, &[], &[]).says(&refused("the URI"));
+        run(&plain, pushes, &["--username", "me", "--password", "hunter2"], &[])
+            .says(&refused("--username and --password"));
+        run(&plain, pushes, &[], &both).says(&refused(&names.join(" and ")));
+        run(&plain, pushes, &["--username", "me"], &both[1..])
+            .says(&refused("--username and OCCYSTRAP_PASSWORD"));
+        std::fs::write(&config, &entry).unwrap();
+        run(&plain, pushes, &["--authfile", &file], &[]).says(&refused(&format!("'{file}'")));
+        std::fs::write(&config, &helped).unwrap();
+        let origin = format!("docker-credential-test (which '{file}' names)");
+        run(&plain, pushes, &["--authfile", &file], &[]).says(&refused(&origin));
+    }
+    // Without any: what is asked for is the repository, and no blob of it.
+    run(&plain, true, &[], &[]).says(&format!(
+        "error: {host}/team/app: {host} takes no push without credentials: no credentials are \
+         configured\nhint: give some: --username and --password, or `docker login {host}`\n"
+    ));
+    run(&plain, false, &[], &[])
+        .says(&format!("{host} wants credentials"))
+        .says("may also not exist");
 }

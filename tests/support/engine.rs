@@ -49,6 +49,8 @@ struct State {
     leaves: bool,
     gone: bool,
     rules: Vec<Rule>,
+    /// A part of a path, and why what is asked for there fails.
+    reasons: Vec<(String, String)>,
     log: Vec<(String, String)>,
     /// Bodies of loads that ended well.
     loaded: Vec<Bytes>,
@@ -147,6 +149,11 @@ impl Engine {
     /// See [`super::registry::Registry::fault`].
     pub fn fault(&self, method: &str, path_part: &str, fault: Fault, times: usize) {
         self.state().rules.push(Rule::new(method, path_part, fault, times));
+    }
+
+    /// From now on it fails (500) where the path contains a text, and says why.
+    pub fn fails(&self, path_part: &str, reason: &str) {
+        self.state().reasons.push((path_part.to_owned(), reason.to_owned()));
     }
 
     /// How many requests there were with a method, and a path that contains a text.
@@ -258,6 +265,9 @@ impl State {
         let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let path = path.trim_start_matches('/');
         let rest = path.strip_prefix("images/").unwrap_or_default();
+        if let Some((_, reason)) = self.reasons.iter().find(|(part, _)| path.contains(part)) {
+            return message(500, reason);
+        }
         let of = |call: &str| rest.strip_suffix(call).and_then(|name| self.store.get(name));
         match method {
             "GET" if path == "version" => document(
@@ -271,6 +281,10 @@ impl State {
                 };
                 document(200, &json!({ "DriverStatus": [pair] }))
             }
+            "GET" if rest.ends_with("/history") => match of("/history") {
+                Some(held) => document(200, &held.history),
+                None => message(404, "No such image"),
+            },
             "GET" if rest.ends_with("/json") => match of("/json") {
                 Some(held) => document(200, &held.inspected),
                 None => message(404, "No such image"),

@@ -31,6 +31,8 @@ pub struct Held {
     pub inspected: Value,
     /// What export gives.
     pub archive: Bytes,
+    /// The steps that made it, last first.
+    pub history: Value,
 }
 
 #[derive(Default)]
@@ -43,7 +45,7 @@ pub struct Store {
 impl Store {
     /// An image under its name and its ID, which exports as these bytes.
     pub fn put(&mut self, image: &TestImage, archive: Bytes) {
-        let held = Held { inspected: self.inspected(image), archive };
+        let held = Held { inspected: self.inspected(image), archive, history: history(image) };
         self.hold(&image.name, held);
     }
 
@@ -106,7 +108,11 @@ impl Store {
             Habits::Podman => shape::podman(&[&image], Pack::Plain),
             Habits::Containerd => shape::docker25(&[&image], Pack::Plain),
         };
-        let mut held = Held { inspected: self.inspected(&image), archive: archive.bytes().into() };
+        let mut held = Held {
+            inspected: self.inspected(&image),
+            archive: archive.bytes().into(),
+            history: history(&image),
+        };
         change(&mut held);
         let parsed = ImageName::parse(&image.name).unwrap();
         let name = match self.habits {
@@ -124,8 +130,10 @@ impl Store {
             Habits::Containerd => Digest::of(shape::oci_manifest(image, Pack::Plain).as_bytes()),
             _ => image.id(),
         };
+        let config: Value = serde_json::from_slice(&image.config).unwrap_or_default();
         json!({
             "Id": id.to_string(),
+            "Config": config["config"],
             "RepoTags": [image.name],
             "RepoDigests": [],
             "Created": "2026-01-02T03:04:05Z",
@@ -135,6 +143,19 @@ impl Store {
             "RootFS": { "Type": "layers", "Layers": diff_ids },
         })
     }
+}
+
+/// As `docker history` has it: a step without a layer is one of no bytes.
+fn history(image: &TestImage) -> Value {
+    let config: Value = serde_json::from_slice(&image.config).unwrap_or_default();
+    let mut sizes = image.layers.iter().map(Vec::len);
+    let mut step = |entry: &Value| {
+        let size = if entry["empty_layer"] == true { Some(0) } else { sizes.next() };
+        json!({ "CreatedBy": entry["created_by"], "Comment": "", "Size": size.unwrap_or_default() })
+    };
+    let steps =
+        config["history"].as_array().map(|all| all.iter().map(&mut step).collect::<Vec<_>>());
+    steps.unwrap_or_default().into_iter().rev().collect()
 }
 
 /// The one image of a docker-save archive.

@@ -21,6 +21,10 @@ use super::pump::pump;
 use super::transfer::{Failure, Moved, Written};
 use crate::image::Compression;
 
+/// Which encoders these are. To be raised when the same bytes are compressed to others: what was
+/// made of a layer in earlier runs is then made again.
+pub const ENCODING: u32 = 1;
+
 /// Compress a plain stream on `threads` threads and put the result where `to` says. Returns what
 /// was read; `to` knows what was written. The caller's thread reads; hashing, checksums and
 /// writing have one of their own.

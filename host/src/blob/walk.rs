@@ -25,13 +25,35 @@ pub fn walk<T: Send>(
                 // Whether the bytes are to blame is only known at their end.
                 Err(error) if error.kind() != Kind::Source => return Err(error.clone()),
                 _ => plain.read_rest(&layer.place)?,
-            }
+            };
             Ok((seen, plain.finish()))
         })
     });
     let (seen, moved) = walked.map_err(|why| why.of(layer))?;
     check_diff_id(layer, moved)?;
     seen
+}
+
+/// Let `visit` read a layer, uncompressed, on a thread of its own, and tell what all of it is: for
+/// those who want to know everything that is wrong with it. The second is an error where it could not
+/// be decoded to its end, or its stored form is not what was promised; only then the first may be
+/// missing. What the config promises is not looked at.
+pub fn look(
+    layer: &Layer,
+    stored: Stored,
+    visit: impl FnOnce(&mut Plain) + Send,
+) -> (Option<Moved>, Result<()>) {
+    let mut seen = None;
+    let looked = decode(layer, stored, |decoded| {
+        seen = Some(exchange(decoded, |pieces| {
+            let mut plain = Plain::new(pieces);
+            visit(&mut plain);
+            plain.read_rest(&layer.place)?;
+            Ok(plain.finish())
+        })?);
+        Ok(())
+    });
+    (seen, looked.map_err(|why| why.of(layer)))
 }
 
 /// The uncompressed bytes of a layer, hashed as they are read.
@@ -48,11 +70,12 @@ impl Plain {
         Self { pieces, piece: Vec::new(), at: 0, hasher: Hasher::default(), size: 0 }
     }
 
-    fn read_rest(&mut self, place: &str) -> Result<()> {
+    /// Read what is left, and return the size of the whole, in bytes.
+    pub fn read_rest(&mut self, place: &str) -> Result<u64> {
         loop {
             let amount = self.fill_buf().map_err(|cause| from_io(cause, place))?.len();
             if amount == 0 {
-                return Ok(());
+                return Ok(self.size);
             }
             self.consume(amount);
         }

@@ -34,6 +34,18 @@ pub struct Inspected {
     pub size: u64,
 }
 
+/// A step that made an image (`GET /images/{name}/history`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default, expecting = "a step of an image's history")]
+pub struct Step {
+    /// The command.
+    pub created_by: String,
+    /// What its builder had to say.
+    pub comment: String,
+    /// Bytes of the files that it left, uncompressed; 0 where it made no layer.
+    pub size: u64,
+}
+
 /// `GET /version`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", expecting = "what an engine says of its version")]

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::address::Address;
-use super::answer::{About, Info, Inspected, RawImage, Version};
+use super::answer::{About, Info, Inspected, RawImage, Step, Version};
 use super::export::Export;
 use super::failure::{absent, explain, refused, silence};
 use super::load::Load;
@@ -116,6 +116,36 @@ impl Engine {
         let response = self.expect(response, &what).await?;
         let raw: RawImage = self.parse(response, &what).await?;
         Inspected::new(raw, &format!("{}: {what}", self.place)).map(Some)
+    }
+
+    /// All that it says of an image, as it says it; `None` when it has no such image. Errors: as
+    /// [`Self::inspect`].
+    pub async fn describe(&self, image: &str) -> Result<Option<serde_json::Value>> {
+        check_name(image)?;
+        let what = format!("image '{image}'");
+        let response =
+            self.call(Method::GET, &format!("images/{image}/json"), &[], LOOKING).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let response = self.expect(response, &what).await?;
+        self.parse(response, &what).await.map(Some)
+    }
+
+    /// The steps that made an image, first to last. Errors: as [`Self::inspect`], and
+    /// [`Kind::NotFound`].
+    pub async fn history(&self, image: &str) -> Result<Vec<Step>> {
+        check_name(image)?;
+        let path = format!("images/{image}/history");
+        let response = self.call(Method::GET, &path, &[], LOOKING).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Err(self.absent(image));
+        }
+        let what = format!("history of '{image}'");
+        let response = self.expect(response, &what).await?;
+        let mut steps: Vec<Step> = self.parse(response, &what).await?;
+        steps.reverse();
+        Ok(steps)
     }
 
     /// The error for an image that it does not have.

@@ -5,6 +5,7 @@ use reqwest::Response;
 use serde::Deserialize;
 
 use super::engine::{Engine, WORKING};
+use super::failure::{damaged, is_damage};
 use crate::error::{Error, Kind, Result};
 
 /// The bytes of an archive, in order. The engine stops when this is dropped.
@@ -42,6 +43,9 @@ impl Export {
         let at = self.last.windows(MARK.len()).rposition(|window| window == MARK)?;
         let line: Line = serde_json::from_slice(&self.last[at..]).ok()?;
         let message = format!("{} gave up the export: {}", self.engine.place, line.error);
-        Some(Error::new(Kind::Network, message))
+        Some(match is_damage(&line.error) {
+            true => damaged(&message),
+            false => Error::new(Kind::Network, message),
+        })
     }
 }

@@ -44,7 +44,37 @@ pub(super) fn refused(what: &str, place: &str, status: StatusCode, body: &[u8]) 
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Kind::Auth,
         _ => Kind::Network,
     };
-    Error::new(kind, format!("{what}: {place} answered {status}: {}", reason(body)))
+    let reason = reason(body);
+    let message = format!("{what}: {place} answered {status}: {reason}");
+    match is_damage(&reason) {
+        true => damaged(&message),
+        false => Error::new(kind, message),
+    }
+}
+
+/// What helps where an engine's store is damaged. To load the image once more does not: seen with
+/// Docker 20.10, which takes no layer that it believes to have.
+pub(crate) const DAMAGED: &str = "the engine's own store is damaged, and it takes no layer anew that it believes to have: remove every image there that shares these layers, then load it again";
+
+/// An engine that says that what it stores is damaged.
+pub(super) fn damaged(message: &str) -> Error {
+    Error::source(message).hint(DAMAGED)
+}
+
+/// Whether an engine's reason is that what it stores is damaged, and not that something is wrong
+/// with it now.
+pub(super) fn is_damage(reason: &str) -> bool {
+    /// Of tar-split, which both use; of Docker's layer store; and of both where a layer is gone.
+    const REASONS: [&str; 4] = [
+        "file integrity checksum failed",
+        "could not verify layer data",
+        "layer does not exist",
+        "layer not known",
+    ];
+    // Layers are in folders of such names. Without one it may be the engine's temporary folder.
+    let of_layer = |part: &str| part.len() == 64 && part.bytes().all(|b| b.is_ascii_hexdigit());
+    REASONS.iter().any(|known| reason.contains(known))
+        || reason.contains("no such file or directory") && reason.split('/').any(of_layer)
 }
 
 /// No such image.
@@ -84,6 +114,33 @@ fn innermost<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'st
         match next {
             Some(next) => cause = next,
             None => return cause,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn damage_is_told_from_trouble() {
+        let layer = "0198344180c3ac7bc7fb917d20a9ab204e593d27f8dae2c5a95c9f32afe5bd6b";
+        for reason in [
+            // Docker 20.10, Podman 4.3: a file of a layer changed, and gone.
+            "file integrity checksum failed for \"f1\"",
+            "unable to create tempfile: reading blob sha256:00e9: file integrity checksum failed for \"f1\"",
+            &format!("open /var/lib/docker/vfs/dir/{layer}/f1: no such file or directory"),
+            &format!("lstat /var/lib/docker/overlay2/{layer}/diff: no such file or directory"),
+        ] {
+            assert!(is_damage(reason), "{reason}");
+        }
+        for reason in [
+            "open /var/lib/docker/tmp/docker-export-1: no such file or directory",
+            "write /var/lib/docker/tmp/x: no space left on device",
+            "reading blob sha256:00e9: context canceled",
+            &format!("open /var/lib/docker/vfs/dir/{layer}/f1: too many open files"),
+        ] {
+            assert!(!is_damage(reason), "{reason}");
         }
     }
 }

@@ -8,7 +8,7 @@ use cap_std::fs::Dir;
 use super::Applied;
 use super::config::Edits;
 use super::rewrite::{Passes, look, rewrite};
-use crate::blob::{Spooled, Stored, open, outflow, walk};
+use crate::blob::{Plain, Spooled, Stored, open, outflow, walk};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Compression, Content, Digest, Image, Layer, Section};
@@ -24,9 +24,15 @@ struct Job<'a> {
 
 /// Let an image pass. Layers that change go to files without names, where the destination can take
 /// them over.
-pub fn apply(image: &Image, applied: &[Box<dyn Applied + '_>], context: &Context) -> Result<Image> {
+pub fn apply(
+    image: &Image,
+    applied: &[Box<dyn Applied + '_>],
+    mut known: Vec<Option<Layer>>,
+    context: &Context,
+) -> Result<(Image, Vec<Option<u64>>)> {
+    known.resize_with(image.layers.len(), || None);
     let mut order: Vec<(usize, &Layer)> = image.layers.iter().enumerate().collect();
-    order.retain(|(_, layer)| !layer.opaque);
+    order.retain(|(index, layer)| !layer.opaque && known[*index].is_none() && !applied.is_empty());
     // The largest first, so that no core is left alone with it at the end.
     order.sort_by_key(|(_, layer)| std::cmp::Reverse(layer.size));
     // One that fails ends the others.
@@ -42,7 +48,7 @@ pub fn apply(image: &Image, applied: &[Box<dyn Applied + '_>], context: &Context
         }
         filtered
     });
-    let mut layers = image.layers.clone();
+    let (mut layers, mut sizes) = (image.layers.clone(), vec![None; image.layers.len()]);
     let (done, failed): (Vec<_>, Vec<_>) =
         jobs.iter().zip(filtered).partition(|(_, filtered)| filtered.is_ok());
     let mut errors: Vec<Error> = failed.into_iter().filter_map(|(_, error)| error.err()).collect();
@@ -51,19 +57,25 @@ pub fn apply(image: &Image, applied: &[Box<dyn Applied + '_>], context: &Context
     if let Some(error) = errors.into_iter().next() {
         return Err(error);
     }
-    for (job, layer) in done {
-        layers[job.index] = layer?;
+    for (layer, known) in layers.iter_mut().zip(known) {
+        if let Some(known) = known {
+            *layer = known;
+        }
     }
-    finish(image, layers, applied)
+    for (job, layer) in done {
+        let (layer, size) = layer?;
+        (layers[job.index], sizes[job.index]) = (layer, Some(size));
+    }
+    Ok((finish(image, layers, applied)?, sizes))
 }
 
-/// One layer.
+/// One layer, and its size in bytes, uncompressed.
 fn filter(
     job: &Job<'_>,
     applied: &[Box<dyn Applied + '_>],
     count: usize,
     context: &Context,
-) -> Result<Layer> {
+) -> Result<(Layer, u64)> {
     let Job { index, layer, stored } = job;
     let stored = stored.lock().unwrap_or_else(PoisonError::into_inner).take();
     let mut stored = stored.ok_or_else(Error::interrupted)?;
@@ -82,43 +94,51 @@ fn filter(
         Content::File(_) => None,
     };
     let mut passes: Passes = applied.iter().map(|applied| applied.pass(*index)).collect();
-    let changed = if applied.iter().all(|applied| applied.only_looks()) {
-        walk(layer, stored, |plain| look(plain, &layer.place, &mut passes))?;
-        None
+    let place = &layer.place;
+    let (changed, size) = if applied.iter().all(|applied| applied.only_looks()) {
+        let look = |plain: &mut Plain| {
+            look(&mut *plain, place, &mut passes).and_then(|()| plain.read_rest(place))
+        };
+        (None, walk(layer, stored, look)?)
     } else {
         change(layer, stored, &mut passes, context)?
     };
     progress.finish();
-    Ok(match (changed, copy) {
+    let filtered = match (changed, copy) {
         (Some(changed), _) => changed,
         (None, Some(file)) => {
             Layer { content: Content::File(Section::new(file, 0, layer.size)), ..(*layer).clone() }
         }
         (None, None) => (*layer).clone(),
-    })
+    };
+    Ok((filtered, size))
 }
 
-/// A layer as the passes want it; `None` where that is as it is.
+/// A layer as the passes want it, and its size; `None` where that is as it is.
 fn change(
     layer: &Layer,
     stored: Stored,
     passes: &mut Passes<'_>,
     context: &Context,
-) -> Result<Option<Layer>> {
+) -> Result<(Option<Layer>, u64)> {
     let folder = &context.spool;
     let failed = |cause: &std::io::Error| cannot_create(folder, cause);
     let directory = Dir::open_ambient_dir(folder, ambient_authority());
     let directory = Arc::new(directory.map_err(|cause| failed(&cause))?);
     let file = Unnamed::create(&directory).map_err(|cause| failed(&cause))?;
-    let (changed, moved) = walk(layer, stored, |plain| {
-        outflow(file.file(), |to| rewrite(plain, &layer.place, passes, to, &context.temp_dir))
+    let place = &layer.place;
+    let ((changed, moved), size) = walk(layer, stored, |plain| {
+        let rewritten =
+            outflow(file.file(), |to| rewrite(&mut *plain, place, passes, to, &context.temp_dir))?;
+        Ok((rewritten, plain.read_rest(place)?))
     })?;
     if !changed {
-        return Ok(None);
+        return Ok((None, size));
     }
     let section = Spooled::section(file, moved).map_err(|cause| failed(&cause))?;
     let (diff_id, place) = (moved.digest, layer.place.clone());
-    Ok(Some(Layer::in_file(section, diff_id, None, Compression::None, place)))
+    let changed = Layer::in_file(section, diff_id, None, Compression::None, place);
+    Ok((Some(changed), moved.size))
 }
 
 fn finish(image: &Image, layers: Vec<Layer>, applied: &[Box<dyn Applied + '_>]) -> Result<Image> {
@@ -130,18 +150,21 @@ fn finish(image: &Image, layers: Vec<Layer>, applied: &[Box<dyn Applied + '_>]) 
     }
     applied.iter().for_each(|applied| applied.edit(&mut edits));
     let config = edits.finish();
-    if config == image.config {
+    let same = |(new, old): (&Layer, &Layer)| new.digest == old.digest;
+    if config == image.config && layers.iter().zip(&image.layers).all(same) {
         // Its manifest still holds as well.
         return Ok(Image { layers, ..image.clone() });
     }
     let id = Digest::of(&config);
-    tracing::info!("{}: filtered, now {id}", image.name);
+    if id != image.id {
+        tracing::info!("{}: filtered, now {id}", image.name);
+    }
     Ok(Image {
         config: config.into(),
         id,
         layers,
         manifest: None,
-        config_note: None,
+        config_note: image.config_note.clone().filter(|_| id == image.id),
         ..image.clone()
     })
 }

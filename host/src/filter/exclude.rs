@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::glob::Globs;
-use super::{Applied, Filter, Pass, Spec, Verdict};
+use super::{Applied, Filter, Outcome, Pass, Spec, Verdict};
 use crate::error::Result;
 use crate::image::Image;
 use crate::layer_tar::Member;
@@ -33,6 +33,13 @@ impl Exclude {
 }
 
 impl Filter for Exclude {
+    fn key(&self) -> Option<String> {
+        let mut patterns = self.globs.patterns().to_vec();
+        patterns.sort();
+        patterns.dedup();
+        Some(format!("exclude {patterns:?}"))
+    }
+
     fn begin<'a>(&'a self, image: &'a Image) -> Box<dyn Applied + 'a> {
         let used = self.globs.patterns().iter().map(|_| AtomicBool::new(false)).collect();
         Box::new(Excluding { globs: &self.globs, used, image })
@@ -51,7 +58,11 @@ impl Applied for Excluding<'_> {
         Box::new(self)
     }
 
-    fn end(&self, _image: &Image) -> Result<()> {
+    fn end(&self, outcome: &Outcome<'_>) -> Result<()> {
+        if outcome.sizes.contains(&None) {
+            // It may have matched there.
+            return Ok(());
+        }
         for (pattern, used) in self.globs.patterns().iter().zip(&self.used) {
             if !used.load(Ordering::Relaxed) {
                 let name = &self.image.name;

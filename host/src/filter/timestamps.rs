@@ -55,6 +55,10 @@ impl NormalizeTimestamps {
 }
 
 impl Filter for NormalizeTimestamps {
+    fn key(&self) -> Option<String> {
+        Some(format!("normalize-timestamps {}", self.mtime.seconds))
+    }
+
     fn begin<'a>(&'a self, _image: &'a Image) -> Box<dyn Applied + 'a> {
         Box::new(self)
     }

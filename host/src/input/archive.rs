@@ -25,13 +25,19 @@ pub fn open(path: &Path, platform: &Platform, context: &Context) -> Result<Vec<I
     if index.contains(oci_layout::INDEX) {
         return oci_layout::images(&index, None, platform);
     }
+    Err(no_image(&index))
+}
+
+/// The error for an archive that is none of an image.
+#[must_use]
+pub fn no_image(index: &TarIndex) -> Error {
     let error =
         Error::source(format!("{}: holds neither manifest.json nor index.json", index.place()));
-    Err(if index.contains("repositories") {
+    if index.contains("repositories") {
         error.hint("docker before 1.10 wrote it; 'docker load' it and 'docker save' it again")
     } else {
         error.hint("is it an image? 'docker save' and 'skopeo copy' write archives that are")
-    })
+    }
 }
 
 /// All images of an archive, with every platform where it is an OCI image layout; Docker's own list

@@ -30,30 +30,46 @@ use crate::progress::LayerProgress;
 /// The image, its layers in files in [`Context::spool`].
 pub fn open(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<Image> {
     let engine = Engine::find(socket, &context.cancel)?;
-    let wait = &context.runtime;
-    let (ask, found) = wait.block_on(asked.find(&engine))?;
-    let place = format!("'{ask}' of {}", engine.place());
-    asked.check_platform(&found.platform, &place)?;
-    tracing::info!("{place}: exporting {} layers", found.diff_ids.len());
-    let progress = context.progress.layer("export", found.size);
-    let mut stream = Stream::start(&engine, &ask, progress)?;
-    let spool = Spool::read(&mut stream, &place, &context.spool, &context.cancel);
-    stream.progress.finish();
-    let spool = spool.map_err(|error| match (error.kind(), stream.export.failure()) {
-        (Kind::Source, Some(failure)) => failure,
-        _ => error,
-    })?;
-    drop(stream);
-    let image = image(&spool, &asked.name(&found), &found)?;
-    if image.id != found.id && !wait.block_on(engine.about())?.containerd_store {
+    let (spool, name, found) = export(&engine, asked, context)?;
+    let image = image(&spool, &name, &found)?;
+    if image.id != found.id && !context.runtime.block_on(engine.about())?.containerd_store {
         return Err(Error::mismatch(
-            format!("{place}: digest of the exported config"),
+            format!("{}: digest of the exported config", spool.place()),
             format!("{} (the image's ID)", found.id),
             image.id,
         )
         .hint("the image may have been replaced while it was exported; run this again"));
     }
     Ok(image)
+}
+
+/// The export of an image as it is: its files, what it is called, and what the engine says of it.
+pub fn exported(
+    asked: &Asked,
+    socket: Option<&str>,
+    context: &Context,
+) -> Result<(Spool, ImageName, Inspected)> {
+    export(&Engine::find(socket, &context.cancel)?, asked, context)
+}
+
+fn export(
+    engine: &Engine,
+    asked: &Asked,
+    context: &Context,
+) -> Result<(Spool, ImageName, Inspected)> {
+    let (ask, found) = context.runtime.block_on(asked.find(engine))?;
+    let place = format!("'{ask}' of {}", engine.place());
+    asked.check_platform(&found.platform, &place)?;
+    tracing::info!("{place}: exporting {} layers", found.diff_ids.len());
+    let progress = context.progress.layer("export", found.size);
+    let mut stream = Stream::start(engine, &ask, progress)?;
+    let spool = Spool::read(&mut stream, &place, &context.spool, &context.cancel);
+    stream.progress.finish();
+    let spool = spool.map_err(|error| match (error.kind(), stream.export.failure()) {
+        (Kind::Source, Some(failure)) => failure,
+        _ => error,
+    })?;
+    Ok((spool, asked.name(&found), found))
 }
 
 /// Export an image and hash it, keeping nothing: the digest of its config, and of its uncompressed

@@ -82,6 +82,17 @@ pub fn images(members: &dyn Members, entry: &Entry) -> Result<Vec<Image>> {
     Ok(std::iter::once(image).chain(others).collect())
 }
 
+/// What an entry is called: by its tags that are names, or not at all.
+#[must_use]
+pub fn names(entry: &Entry) -> Vec<ImageName> {
+    let tags = entry.repo_tags.iter().flatten();
+    let mut names: Vec<ImageName> = tags.filter_map(|tag| ImageName::parse(tag).ok()).collect();
+    if names.is_empty() {
+        names.push(ImageName { repository: "unknown".to_owned(), tag: None });
+    }
+    names
+}
+
 /// The image of an entry, under a name.
 pub fn image(members: &dyn Members, entry: &Entry, name: ImageName) -> Result<Image> {
     let place = members.place();

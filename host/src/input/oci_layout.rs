@@ -104,8 +104,9 @@ pub fn entries(members: &dyn Members, tag: Option<&str>) -> Result<Vec<OciDescri
     Ok(entries)
 }
 
-/// Entries by name. Of those without a name and without a platform, each is an image of its own.
-fn groups(entries: Vec<OciDescriptor>) -> Vec<(ImageName, Vec<OciDescriptor>)> {
+/// Entries by name, in the order of the list. Of those without a name and without a platform, each is an image of its own.
+#[must_use]
+pub fn groups(entries: Vec<OciDescriptor>) -> Vec<(ImageName, Vec<OciDescriptor>)> {
     let mut groups: Vec<(ImageName, Vec<OciDescriptor>)> = Vec::new();
     for entry in entries {
         let name = name(&entry);
@@ -119,7 +120,7 @@ fn groups(entries: Vec<OciDescriptor>) -> Vec<(ImageName, Vec<OciDescriptor>)> {
 }
 
 /// The entry for a platform. Where there is just one, that is meant, whatever it is for.
-fn choose<'a>(
+pub fn choose<'a>(
     entries: &'a [OciDescriptor],
     platform: &Platform,
     place: &str,

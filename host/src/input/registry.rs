@@ -42,6 +42,12 @@ impl Published {
         Ok(Self { repository, place, runtime: context.runtime.clone() })
     }
 
+    /// The repository itself.
+    #[must_use]
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+
     /// What the user named.
     pub fn root(&self, reference: &Reference) -> Result<Manifest> {
         self.runtime.block_on(self.repository.manifest(&reference.target()))

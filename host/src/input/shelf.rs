@@ -246,7 +246,8 @@ fn member(
 
 /// Whether config and layers are those of an image, so that the one must promise the others. What
 /// buildkit attests has an image's config, and layers of `application/vnd.in-toto+json`.
-fn is_image(manifest: &ImageManifest) -> bool {
+#[must_use]
+pub fn is_image(manifest: &ImageManifest) -> bool {
     const CONFIGS: [&str; 2] = [
         "application/vnd.oci.image.config.v1+json",
         "application/vnd.docker.container.image.v1+json",

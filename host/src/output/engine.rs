@@ -187,11 +187,21 @@ impl Loadable {
         let Self { named, load, config, diff_ids, .. } = self;
         named.runtime.block_on(async {
             let name = GivenName::before(&named.engine, &named.image).await;
-            let loaded = load.finish().await?;
+            let loaded = load.finish().await.map_err(|error| too_deep(error, diff_ids.len()))?;
             tracing::debug!(names = ?loaded.names, "loaded");
             name.settle(&loaded, config, &diff_ids).await
         })
     }
+}
+
+/// Docker mounts all layers of a container at once, and takes no image with more than 125 of them.
+fn too_deep(error: Error, layers: usize) -> Error {
+    if !error.to_string().contains("max depth exceeded") {
+        return error;
+    }
+    error.hint(format!(
+        "the image has {layers} layers, Docker takes at most 125: build it with fewer, or load it into Podman"
+    ))
 }
 
 fn read(file: &File, piece: &mut [u8], at: u64, place: &str) -> Result<()> {

@@ -94,14 +94,20 @@ async fn size(taken: &Taken) -> Option<u64> {
     }
     match compression(layer)? {
         Compression::None => Some(layer.size),
-        Compression::Gzip if layer.size < LARGEST_GZIP => {
-            let trailer: [u8; TRAILER as usize] = last_bytes(layer).await?;
-            let size = u64::from(u32::from_le_bytes(trailer));
-            let possible = layer.size..=layer.size.saturating_mul(BEST_RATIO);
-            possible.contains(&size).then_some(size)
-        }
-        Compression::Gzip | Compression::Zstd => None,
+        Compression::Gzip => gzip(layer).await,
+        Compression::Zstd => None,
     }
+}
+
+/// What the end of a gzip layer says of its size unpacked, where that makes sense. Never fails.
+pub(crate) async fn gzip(layer: &Layer) -> Option<u64> {
+    if layer.size >= LARGEST_GZIP {
+        return None;
+    }
+    let trailer: [u8; TRAILER as usize] = last_bytes(layer).await?;
+    let size = u64::from(u32::from_le_bytes(trailer));
+    let possible = layer.size..=layer.size.saturating_mul(BEST_RATIO);
+    possible.contains(&size).then_some(size)
 }
 
 /// As its first bytes say, or its media type where they are not at hand.

@@ -86,7 +86,7 @@ impl Target {
             Kind::Directory => Place::Directory(PathBuf::from(&uri.rest)),
             Kind::File => Place::File(PathBuf::from(&uri.rest)),
             Kind::TaggedDirectory => {
-                let (path, tag) = tagged(&uri.rest);
+                let (path, tag) = tagged(&uri.rest)?;
                 Place::TaggedDirectory(path, tag)
             }
             Kind::Repository => {
@@ -249,15 +249,23 @@ pub fn image_name(rest: &str) -> Result<ImageName> {
     Ok(Reference::parse(&name.in_full().to_string())?.name())
 }
 
-/// `PATH[:TAG]`: a colon after the last slash starts a tag, where what follows is one.
-#[must_use]
-pub fn tagged(rest: &str) -> (PathBuf, Option<String>) {
+/// `PATH[:TAG]`: a colon after the last slash starts a tag. Errors when what follows it is none: a
+/// folder of that name is hardly what was meant.
+pub fn tagged(rest: &str) -> Result<(PathBuf, Option<String>)> {
     let after_slash = rest.rfind('/').map_or(0, |slash| slash + 1);
     match rest[after_slash..].rsplit_once(':') {
         Some((folder, tag)) if name::is_tag(tag) => {
             let path = &rest[..after_slash + folder.len()];
-            (PathBuf::from(path), Some(tag.to_owned()))
+            Ok((PathBuf::from(path), Some(tag.to_owned())))
         }
-        _ => (PathBuf::from(rest), None),
+        Some((_, tag)) => {
+            let message = match tag {
+                "" => format!("'{rest}' ends with a colon, and no tag after it"),
+                tag => format!("'{rest}': '{tag}' is not a tag"),
+            };
+            Err(Error::usage(message)
+                .hint("the path of a folder that has a colon in its name ends with a slash here"))
+        }
+        None => Ok((PathBuf::from(rest), None)),
     }
 }

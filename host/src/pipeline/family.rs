@@ -45,7 +45,7 @@ pub fn process(request: &Process, context: &Context) -> Result<Vec<ImageReport>>
         && let Err(error) = keep_receipts(request, receipts)
         && let Some(last) = reports.last_mut()
     {
-        last.fail(error);
+        last.without_receipt(error);
     }
     Ok(reports)
 }

@@ -50,6 +50,12 @@ pub const EMBEDDED: [Embedded; 5] = [
 /// Schemes that 0.4.17 had as outputs and this version has not yet.
 const NOT_YET: [&str; 2] = ["oci", "mounts"];
 
+/// Whether a scheme is one that this version has not yet.
+#[must_use]
+pub fn is_to_come(scheme: &str) -> bool {
+    NOT_YET.contains(&scheme)
+}
+
 /// Finds and loads plugins.
 pub struct Catalog {
     engine: PluginEngine,
@@ -92,7 +98,7 @@ impl Catalog {
         }
         match EMBEDDED.iter().find(|plugin| plugin.schemes.contains(&scheme)) {
             Some(embedded) => Plugin::load(&self.engine, embedded.name, embedded.component),
-            None if NOT_YET.contains(&scheme) => Err(Error::usage(format!(
+            None if is_to_come(scheme) => Err(Error::usage(format!(
                 "output '{scheme}://' is not yet supported"
             ))
             .hint("this version writes dir://, tar://, oci-layout://, registry:// and docker://")),

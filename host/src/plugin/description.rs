@@ -105,6 +105,10 @@ impl Description {
                     error.hint(format!("its options are: {}", names.join(", ")))
                 });
             };
+            if value.is_empty() {
+                let message = format!("option '{name}' of '{scheme}://' has no value");
+                return Err(Error::usage(message).hint("give it one, or leave it out"));
+            }
             if option.boolean && parse_boolean(value).is_none() {
                 return Err(Error::usage(format!(
                     "option '{name}' of '{scheme}://': expected true or false, found '{value}'"

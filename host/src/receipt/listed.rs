@@ -79,6 +79,15 @@ pub fn check(
     if fits { Ok(()) } else { Err("a manifest that lists something else") }
 }
 
+/// Whether all readers find the same in a manifest: no key is there twice, and none that readers act
+/// on in another spelling.
+#[must_use]
+pub fn reads_alike(bytes: &[u8]) -> bool {
+    let twice = |cause: serde_json::Error| cause.to_string().starts_with("duplicate field");
+    let Ok(Value::Object(document)) = serde_json::from_slice(bytes) else { return true };
+    is_unambiguous(&document) && !serde_json::from_slice::<Listed>(bytes).is_err_and(twice)
+}
+
 /// Whether no key, of the document or of a blob in it, is a known one in another spelling.
 fn is_unambiguous(document: &Map<String, Value>) -> bool {
     // Upper case first: some letters that are not ASCII become ASCII by it.

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::reference::Reference;
 use super::settings::Settings;
 use crate::cancel::Cancel;
-use crate::error::{Error, Kind, Result, io_reason};
+use crate::error::{Error, Kind, Result, io_reason, printable};
 
 /// Largest file with credentials that is read: real ones have some kilobytes.
 const LARGEST_FILE: u64 = 4 * 1024 * 1024;
@@ -48,7 +48,7 @@ pub(super) async fn find(
 ) -> Result<Credential> {
     if let (Some(username), Some(password)) = (&settings.username, &settings.password) {
         let secret = Secret::Password { username: username.clone(), password: password.clone() };
-        return Ok(Credential { secret: Some(secret), origin: "--username".into() });
+        return Ok(Credential { secret: Some(secret), origin: settings.login_origin.into() });
     }
     let authfile = settings.authfile.clone();
     let keys = keys(reference);
@@ -153,7 +153,11 @@ fn look_into(file: &Path, keys: &[String]) -> Result<Credential> {
                     Secret::Password { username, password }
                 }
             };
-            Ok(Credential { secret: Some(secret), origin: format!("'{place}'") })
+            let origin = match helper(&config, key) {
+                Some(helper) => format!("{helper} (which '{place}' names)"),
+                None => format!("'{place}'"),
+            };
+            Ok(Credential { secret: Some(secret), origin })
         }
         Err(Refusal::NoCredentialConfigured) => Ok(nothing()),
         // How helpers say that they know nobody (docker-credential-helpers, `errCredentialsNotFound`).
@@ -175,6 +179,21 @@ fn look_into(file: &Path, keys: &[String]) -> Result<Credential> {
         Err(_) => Err(unusable(&format!("the entry for {key} is malformed"))
             .hint("log in again to write it anew")),
     }
+}
+
+/// The program that was asked for a key: one for that registry goes before entries of the file, the
+/// one for all comes after them, as in `docker_credential`.
+fn helper(config: &serde_json::Value, key: &str) -> Option<String> {
+    let own = config.get("credHelpers").and_then(|all| all.get(key));
+    let entry = config.get("auths").and_then(|all| all.get(key));
+    let holds = |name: &str| entry.and_then(|entry| entry.get(name)).is_some();
+    let common = || {
+        config
+            .get("credsStore")
+            .filter(|_| !["auth", "identitytoken", "username"].into_iter().any(holds))
+    };
+    let name = own.or_else(common)?.as_str()?;
+    Some(format!("docker-credential-{}", printable(name)))
 }
 
 #[cfg(test)]
@@ -224,6 +243,23 @@ mod tests {
             ("{}", "quay.io/a", "nothing"),
         ] {
             assert_eq!(look(config, image).unwrap(), expected, "{config} {image}");
+        }
+    }
+
+    #[test]
+    fn who_gave_a_credential_is_told() {
+        for (config, expected) in [
+            (r#"{"auths":{"quay.io":{"auth":"bWU6cHc="}}}"#, None),
+            (r#"{"credHelpers":{"quay.io":"pass"}}"#, Some("docker-credential-pass")),
+            (r#"{"credsStore":"all","auths":{"quay.io":{}}}"#, Some("docker-credential-all")),
+            (r#"{"credsStore":"all","auths":{"quay.io":{"auth":"bWU6cHc="}}}"#, None),
+            (
+                r#"{"credHelpers":{"quay.io":"pass"},"auths":{"quay.io":{"auth":"bWU6cHc="}}}"#,
+                Some("docker-credential-pass"),
+            ),
+        ] {
+            let config = serde_json::from_str(config).unwrap();
+            assert_eq!(helper(&config, "quay.io").as_deref(), expected, "{config}");
         }
     }
 

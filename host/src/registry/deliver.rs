@@ -51,6 +51,8 @@ pub(super) struct Parcel<'a, 'b> {
     pub(super) settles: u64,
     /// Whether the last connection broke, so that this one listens before it sends.
     pub(super) wary: &'a mut bool,
+    /// It goes to another host, as the registry said.
+    pub(super) elsewhere: bool,
     pub(super) progress: Progress<'a>,
 }
 
@@ -83,7 +85,7 @@ impl Wire {
         let limit = self.settings.idle_timeout;
         self.pace.turn(&host, &self.cancel).await?;
         let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
-        let Parcel { reader, length, start, settles, wary, progress } = parcel;
+        let Parcel { reader, length, start, settles, wary, elsewhere, progress } = parcel;
         let settling = Duration::from_secs(settles / SETTLING);
         let listen = if std::mem::take(wary) && length > 0 { LISTEN } else { Duration::ZERO };
         let mut request = self
@@ -132,7 +134,9 @@ impl Wire {
             }
         };
         let status = response.status();
-        tracing::debug!(method = %call.method, host, status = status.as_u16(), sent = handed, "answered");
+        let path = if elsewhere { "..." } else { call.url.path() };
+        let (method, status_code) = (&call.method, status.as_u16());
+        tracing::debug!(%method, host, path, status = status_code, sent = handed, "answered");
         if is_passing(status) {
             return Err(self.setback(&host, &response));
         }

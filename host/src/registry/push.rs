@@ -35,7 +35,15 @@ impl Repository {
     /// different sizes; [`Kind::Auth`]; [`Kind::Network`] after all retries.
     pub async fn stat_blob(&self, digest: Digest) -> Result<Option<u64>> {
         let place = format!("{}@{digest}", self.place());
-        self.stat(digest, &place).await.map_err(|error| named(error, &place))
+        self.stat(digest, &place).await.map_err(|error| self.refused_or(error, &place))
+    }
+
+    /// Names the place of an error: a login is for the repository, and not for one of its blobs.
+    pub(super) fn refused_or(&self, error: Error, place: &str) -> Error {
+        match error.kind() {
+            Kind::Auth => named(error, &self.place()),
+            _ => named(error, place),
+        }
     }
 
     async fn stat(&self, digest: Digest, place: &str) -> Result<Option<u64>> {
@@ -226,11 +234,8 @@ impl Repository {
         let error = match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let error = self.refusal().await;
-                Error::new(Kind::Auth, format!("{place}: {error}{}", refusal.tail())).hint(format!(
-                    "does this account have the right to push to {}? \
-                     --username and --password, or `docker login`, name another",
-                    self.place()
-                ))
+                let message = format!("{}: {error}{}", self.place(), refusal.tail());
+                Error::new(Kind::Auth, message).hint(error.hint_text().unwrap_or_default())
             }
             StatusCode::PAYLOAD_TOO_LARGE => {
                 let message = format!(

@@ -117,7 +117,7 @@ impl Repository {
 
     /// The error for a registry that is not satisfied with what it got.
     pub(super) async fn refusal(&self) -> Error {
-        self.0.session.refusal(&self.0.reference).await
+        self.0.session.refusal(&self.0.reference, &self.0.scope).await
     }
 
     /// The error for another place, where the registry's word let us in: not ours to log in to.

@@ -14,6 +14,12 @@ pub(super) fn push(repository: &str) -> String {
     format!("repository:{repository}:pull,push")
 }
 
+/// Whether a scope is one to change a repository, whatever that is called.
+pub(super) fn pushes(scope: &str) -> bool {
+    let mut actions = scope.split_ascii_whitespace().filter_map(|entry| entry.rsplit_once(':'));
+    actions.any(|(_, actions)| actions.split(',').any(|action| action == "push"))
+}
+
 /// The scope to ask for, when a registry's challenge named `challenge` and the work needs `wanted`.
 /// Who reads asks for what the registry named: it knows its names best. Who writes needs more than
 /// the answer to a read (a look for a blob that may be there) names, and asks for both together.
@@ -21,7 +27,7 @@ pub(super) fn asked(challenge: Option<&str>, wanted: &str) -> String {
     let Some(challenge) = challenge.filter(|named| !named.trim().is_empty()) else {
         return wanted.to_owned();
     };
-    if !wanted.contains("push") {
+    if !pushes(wanted) {
         return challenge.to_owned();
     }
     let mut entries: Vec<(&str, Vec<&str>)> = Vec::new();
@@ -60,6 +66,12 @@ mod tests {
         assert_eq!(asked(Some(" "), &pull("a/b")), "repository:a/b:pull");
         let named = "repository:proxy/a/b:pull registry:catalog:*";
         assert_eq!(asked(Some(named), &pull("a/b")), named);
+    }
+
+    #[test]
+    fn a_repository_may_be_called_push() {
+        assert!(pushes(&push("a/b")) && pushes(&format!("{} {}", pull("x"), push("h:5000/a"))));
+        assert!(!pushes(&pull("team/push")) && !pushes("") && !pushes("push"));
     }
 
     #[test]

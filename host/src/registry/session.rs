@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use super::challenge::Challenge;
 use super::credential::{self, Credential, Secret};
 use super::reference::Reference;
+use super::scope;
 use super::token::{self, Token};
 use super::wire::Wire;
 use crate::error::{Error, Kind, Result};
@@ -92,8 +93,8 @@ impl Session {
     }
 
     /// The error for a registry that is not satisfied with what it got.
-    pub(super) async fn refusal(&self, of: &Reference) -> Error {
-        refusal(&of.host, self.state.lock().await.found.as_ref())
+    pub(super) async fn refusal(&self, of: &Reference, scope: &str) -> Error {
+        refusal(of, self.state.lock().await.found.as_ref(), scope::pushes(scope))
     }
 }
 
@@ -114,11 +115,11 @@ impl State {
             self.way = Way::Bearer { challenge: challenge.clone(), token };
         } else {
             let Some(Secret::Password { username, password }) = &found.secret else {
-                return Err(refusal(&of.host, Some(found)));
+                return Err(refusal(of, Some(found), scope::pushes(scope)));
             };
             let basic = token::basic(username, password)?;
             if matches!(&self.way, Way::Basic(refused) if *refused == basic) {
-                return Err(refusal(&of.host, Some(found)));
+                return Err(refusal(of, Some(found), scope::pushes(scope)));
             }
             header = Some(basic.clone());
             self.way = Way::Basic(basic);
@@ -138,22 +139,37 @@ fn unknown(challenges: &[Challenge], host: &str) -> Error {
     Error::new(Kind::Auth, format!("{host} wants authentication, {which}"))
 }
 
-fn refusal(host: &str, found: Option<&Credential>) -> Error {
+/// `pushes` is what it was asked for.
+fn refusal(of: &Reference, found: Option<&Credential>, pushes: bool) -> Error {
+    let (host, place) = (&of.host, format!("{}/{}", of.host, of.repository));
+    let other = format!("--username and --password, or `docker login {host}`");
+    // A registry does not tell strangers what it has.
+    let absent = if pushes { "" } else { "; the image may also not exist" };
+    let without = if pushes { "takes no push without" } else { "wants" };
     let (message, hint) = match found {
-        None => {
-            (format!("{host} forbids access, and does not ask for credentials"), "if you have some")
-        }
-        Some(Credential { secret: Some(Secret::Password { .. }), origin }) => {
-            (format!("{host} refused the credentials from {origin}"), "check them")
-        }
-        Some(Credential { secret: Some(Secret::IdentityToken(_)), origin }) => {
-            (format!("{host} does not accept the identity token from {origin}"), "use a password")
-        }
-        Some(Credential { secret: None, origin }) => {
-            (format!("{host} wants credentials: {origin}"), "give some")
-        }
+        None => (
+            format!("{host} forbids access, and does not ask for credentials"),
+            format!("if you have some, give them: {other}{absent}"),
+        ),
+        Some(Credential { secret: Some(Secret::Password { .. }), origin }) => (
+            format!("{host} refused the credentials from {origin}"),
+            match pushes {
+                true => format!(
+                    "check user and password; where they are right, has this account the right to push to {place}? {other}, name another"
+                ),
+                false => {
+                    format!("check user and password, or name another account: {other}{absent}")
+                }
+            },
+        ),
+        Some(Credential { secret: Some(Secret::IdentityToken(_)), origin }) => (
+            format!("{host} does not accept the identity token from {origin}"),
+            format!("use a password: {other}{absent}"),
+        ),
+        Some(Credential { secret: None, origin }) => (
+            format!("{host} {without} credentials: {origin}"),
+            format!("give some: {other}{absent}"),
+        ),
     };
-    Error::new(Kind::Auth, message).hint(format!(
-        "{hint}: --username and --password, or `docker login {host}`; the image may also not exist"
-    ))
+    Error::new(Kind::Auth, message).hint(hint)
 }

@@ -27,6 +27,8 @@ pub struct Settings {
     pub username: Option<String>,
     /// The password or access token of that user.
     pub password: Option<String>,
+    /// Where these two are from, for an error's sake: such as `the URI`.
+    pub login_origin: &'static str,
     /// Docker's `config.json` or Podman's `auth.json`, instead of the places where these look.
     pub authfile: Option<PathBuf>,
     /// Speak plain HTTP instead of HTTPS. Certificates are never left unchecked.
@@ -50,6 +52,7 @@ impl Default for Settings {
         Self {
             username: None,
             password: None,
+            login_origin: "--username and --password",
             authfile: None,
             insecure: false,
             ca_bundle: None,

@@ -125,7 +125,7 @@ pub(super) async fn fetch(
             let (message, hint) = match &credential.secret {
                 Some(_) => (
                     format!("{host} refused the credentials from {} ({status})", credential.origin),
-                    "check --username and --password, or log in again with docker login".to_owned(),
+                    "check user and password, or log in again with docker login".to_owned(),
                 ),
                 None => (
                     format!(

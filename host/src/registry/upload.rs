@@ -15,7 +15,7 @@ use super::body::{Body, Reader};
 use super::deliver::{Parcel, Progress, Sent};
 use super::failure::Failure;
 use super::push::{empty, kept};
-use super::repository::{Repository, named};
+use super::repository::Repository;
 use super::retry::Budget;
 use super::wire::Call;
 use crate::error::{Error, Kind, Result};
@@ -63,7 +63,7 @@ impl Repository {
                 return Err(error);
             }
             let paused = self.wire().pause(&mut upload.budget, failure).await;
-            paused.map_err(|error| named(error, &place))?;
+            paused.map_err(|error| self.refused_or(error, &place))?;
         }
     }
 }
@@ -187,6 +187,7 @@ impl Upload<'_> {
                 start: part.start,
                 settles,
                 wary,
+                elsewhere,
                 progress: *progress,
             };
             let header = pass.header.as_ref().filter(|_| !elsewhere);

@@ -96,7 +96,12 @@ impl Wire {
             }
             let response = self.patiently(&host, request.send()).await?;
             let status = response.status();
-            tracing::debug!(method = %call.method, host, status = status.as_u16(), "answered");
+            // Elsewhere nobody knows what a path gives away, and an upload that is taken back (DELETE)
+            // may be there; a query gives away, anywhere.
+            let hidden = elsewhere || call.method == Method::DELETE;
+            let path = if hidden { "..." } else { url.path() };
+            let (method, status_code) = (&call.method, status.as_u16());
+            tracing::debug!(%method, host, path, status = status_code, "answered");
             let reads = call.method == Method::GET || call.method == Method::HEAD;
             if redirect::is_redirect(status) && reads {
                 let next = redirect::follow(&url, response.headers(), self.settings.insecure)?;

@@ -48,13 +48,14 @@ fn settings(global: &Global, uri: &Uri) -> Result<Settings> {
         })?,
     };
     let login = uri.credentials.clone().or_else(|| own("username").zip(own("password")));
-    let (username, password) = match login {
-        Some((username, password)) => (Some(username), Some(password)),
-        None => (global.username.clone(), global.password.clone()),
+    let (username, password, login_origin) = match login {
+        Some((username, password)) => (Some(username), Some(password), "the URI"),
+        None => (global.username.clone(), global.password.clone(), origin(global)),
     };
     Ok(Settings {
         username,
         password,
+        login_origin,
         authfile: global.authfile.clone(),
         insecure,
         ca_bundle: global.ca_bundle.clone(),
@@ -62,4 +63,18 @@ fn settings(global: &Global, uri: &Uri) -> Result<Settings> {
         rate_limit: global.rate_limit,
         ..Settings::default()
     })
+}
+
+/// Which of the two ways a login was given in: what the environment says may also have been typed,
+/// and then it is the same.
+fn origin(global: &Global) -> &'static str {
+    let from =
+        |name: &str, value: &Option<String>| value.is_some() && std::env::var(name).ok() == *value;
+    let user = from("OCCYSTRAP_USERNAME", &global.username);
+    match (user, from("OCCYSTRAP_PASSWORD", &global.password)) {
+        (true, true) => "OCCYSTRAP_USERNAME and OCCYSTRAP_PASSWORD",
+        (false, true) => "--username and OCCYSTRAP_PASSWORD",
+        (true, false) => "OCCYSTRAP_USERNAME and --password",
+        (false, false) => "--username and --password",
+    }
 }

@@ -3,7 +3,7 @@
 use super::derive::Found;
 use super::memory::Memory;
 use super::object::{Object, Status};
-use super::{Level, Verification};
+use super::{Level, Verification, is_unconfirmed};
 use crate::error::{Error, Result};
 use crate::image::Digest;
 use crate::output::engine::{Exported, Named, Seen};
@@ -130,6 +130,10 @@ impl Checker<'_> {
         object: &mut Object,
     ) {
         match exported {
+            // One reason for all; which of them it is about, it does not say.
+            Err(error) if matches!(part, Part::Layer(_)) && !is_unconfirmed(error) => {
+                object.blame(Status::Unchecked, None, None, "the image could not be read");
+            }
             Err(error) => object.blame_error(Status::Unreadable, error),
             Ok(None) => object.blame(Status::Missing, None, None, "cannot be exported"),
             Ok(Some(image)) => {

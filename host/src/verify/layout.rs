@@ -5,12 +5,13 @@ use std::path::Path;
 use oci_spec::image::{Descriptor as OciDescriptor, ImageManifest};
 use serde_json::Value;
 
+use super::claims::Claims;
 use super::derive::Found;
 use super::memory::Memory;
 use super::tree::{self, Listed, Shelf};
-use super::{Level, Object, Status, check};
+use super::{Level, Object, Status, check, unpacked};
 use crate::context::Context;
-use crate::error::{Kind, Result, printable};
+use crate::error::{Error, Kind, Result, printable};
 use crate::image::config::{self, LARGEST_CONFIG};
 use crate::image::{Descriptor, Digest, Platform};
 use crate::input::directory::Directory;
@@ -56,12 +57,46 @@ pub fn images(
         if let Some(image) = images.last_mut() {
             let objects = &mut image.verification.objects;
             objects.push(marker.clone());
-            let said = [version.clone(), shelf.rivals(entry, &entries, tag), shelf.platform(entry)];
+            let said = [
+                version.clone(),
+                shelf.rivals(entry, &entries, tag),
+                platform(&shelf.members, &shelf.destination, entry),
+            ];
             objects.extend(said.into_iter().flatten());
         }
         found.extend(images);
     }
     Ok(found)
+}
+
+/// What readers look at besides what a receipt names: the mark, and what the index says of itself
+/// and of the image. Nothing where no index names it: then it is there for another one.
+pub fn beside(
+    folder: &Path,
+    expectations: &[Expectation],
+    objects: &mut Vec<Object>,
+) -> Result<()> {
+    let listed =
+        |one: &Expectation| matches!(&one.place, Place::Entry { path, .. } if path == INDEX);
+    if !expectations.iter().any(listed) {
+        return Ok(());
+    }
+    let (members, destination) = (Directory::open(folder)?, Destination::directory(folder)?);
+    objects.push(marker(&members, &destination));
+    let manifest = expectations.iter().find(|one| one.role == Role::Manifest);
+    let digest = manifest.and_then(|one| one.digest).map(|digest| digest.to_string());
+    let mut entries = oci_layout::entries(&members, None).unwrap_or_default();
+    entries.retain(|entry| Some(entry.digest().to_string()) == digest);
+    let platforms = entries.iter().find_map(|entry| platform(&members, &destination, entry));
+    // One thing is one object, and the first that is wrong with it is told.
+    for found in [schema_version(&members, &destination), platforms].into_iter().flatten() {
+        match objects.iter_mut().find(|object| object.location == found.location) {
+            Some(object) if object.status == Status::Ok => *object = found,
+            Some(_) => {}
+            None => objects.push(found),
+        }
+    }
+    Ok(())
 }
 
 /// Readers look at it first, and refuse a layout without one or of another version.
@@ -134,26 +169,30 @@ impl Layout<'_> {
             blamed(&self.destination, None, None, &message)
         })
     }
+}
 
-    /// An entry's platform is that of the image's config; what cannot be read is found elsewhere.
-    fn platform(&self, entry: &OciDescriptor) -> Option<Object> {
-        let said = Platform::promised(entry.platform().as_ref()?);
-        let place = self.members.place();
-        let promised = Descriptor::promised(entry, place).ok()?;
-        let manifest = oci_layout::manifest(&self.members, &promised).ok()?;
-        let manifest = serde_json::from_slice::<ImageManifest>(&manifest.bytes).ok()?;
-        let config = Descriptor::promised(manifest.config(), place).ok()?;
-        let bytes = self.members.read(&path(config.digest), LARGEST_CONFIG).ok().flatten()?;
-        // A damaged one is a finding of its own.
-        let config = Some(bytes).filter(|bytes| Digest::of(bytes) == config.digest)?;
-        let is = config::parse(&config, place).ok()?.platform;
-        // Variants are spelled in several ways, and left out.
-        let differs = (&said.os, &said.architecture) != (&is.os, &is.architecture);
-        differs.then(|| {
-            let message = "gives the image another platform than its config";
-            blamed(&self.destination, Some(is.to_string()), Some(said.to_string()), message)
-        })
-    }
+/// An entry's platform is that of the image's config; what cannot be read is found elsewhere.
+fn platform(
+    members: &Directory,
+    destination: &Destination,
+    entry: &OciDescriptor,
+) -> Option<Object> {
+    let said = Platform::promised(entry.platform().as_ref()?);
+    let place = members.place();
+    let promised = Descriptor::promised(entry, place).ok()?;
+    let manifest = oci_layout::manifest(members, &promised).ok()?;
+    let manifest = serde_json::from_slice::<ImageManifest>(&manifest.bytes).ok()?;
+    let config = Descriptor::promised(manifest.config(), place).ok()?;
+    let bytes = members.read(&path(config.digest), LARGEST_CONFIG).ok().flatten()?;
+    // A damaged one is a finding of its own.
+    let config = Some(bytes).filter(|bytes| Digest::of(bytes) == config.digest)?;
+    let is = config::parse(&config, place).ok()?.platform;
+    // Variants are spelled in several ways, and left out.
+    let differs = (&said.os, &said.architecture) != (&is.os, &is.architecture);
+    differs.then(|| {
+        let message = "gives the image another platform than its config";
+        blamed(destination, Some(is.to_string()), Some(said.to_string()), message)
+    })
 }
 
 /// What `index.json` says of a name.
@@ -207,14 +246,41 @@ impl Shelf for Layout<'_> {
         }
     }
 
-    fn look(&self, expectations: &[Expectation], level: Level) -> Result<Vec<Object>> {
-        check::objects(
-            expectations,
-            &[],
-            &self.destination,
-            level,
-            &self.memory,
-            &self.context.cancel,
-        )
+    fn claims(&self, expectations: &[Expectation]) -> Claims {
+        let config = expectations.iter().find(|one| one.role == Role::Config);
+        let Some((digest, size)) = config.and_then(|one| one.digest.zip(one.size)) else {
+            return Claims::default();
+        };
+        let path = path(digest);
+        // One that is not there, or too large to be one, is found where it is looked at.
+        let Ok(Some(bytes)) = self.members.read(&path, LARGEST_CONFIG) else {
+            return Claims::default();
+        };
+        let found = Digest::of(&bytes);
+        if bytes.len() as u64 == size {
+            self.memory.remember(&path, size, found);
+        }
+        match found == digest {
+            true => Claims::of(&bytes),
+            false => Claims::of_wrong(Error::mismatch("has other content", digest, found)),
+        }
+    }
+
+    fn look(
+        &self,
+        expectations: &[Expectation],
+        claims: &Claims,
+        level: Level,
+    ) -> Result<Vec<Object>> {
+        let (destination, memory) = (&self.destination, &self.memory);
+        let cancel = &self.context.cancel;
+        let unpacked = match level {
+            Level::Fast => Vec::new(),
+            Level::Full => unpacked::layers(expectations, claims, destination, memory, cancel)?,
+        };
+        let mut objects = check::objects(expectations, &[], destination, level, memory, cancel)?;
+        unpacked::judge(unpacked, &mut objects);
+        claims.judge(expectations, &mut objects);
+        Ok(objects)
     }
 }

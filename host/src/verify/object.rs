@@ -148,7 +148,11 @@ impl Object {
         let text = error.to_string();
         // The place and both sides have their own place in a finding.
         let mut message = text.as_str();
-        if let Some(rest) = message.strip_prefix(&format!("{}: ", self.location)) {
+        // What is said of a repository is said of each of its things.
+        if let Some((place, rest)) = message.split_once(": ")
+            && let Some(part) = self.location.strip_prefix(place)
+            && (part.is_empty() || part.starts_with(['@', ':']))
+        {
             message = rest;
         }
         let sides = error.sides().map(|(expected, found)| (expected.to_owned(), found.to_owned()));

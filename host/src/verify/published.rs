@@ -1,5 +1,6 @@
 //! What a registry says of itself: expectations where there is no receipt.
 
+use super::claims::Claims;
 use super::derive::Found;
 use super::memory::Memory;
 use super::tree::{self, Listed, Shelf};
@@ -60,7 +61,16 @@ impl Shelf for Published<'_> {
         self.remote.display(&what.reference)
     }
 
-    fn look(&self, expectations: &[Expectation], level: Level) -> Result<Vec<Object>> {
-        registry::objects(expectations, self.remote, level, &self.memory, self.context)
+    fn claims(&self, expectations: &[Expectation]) -> Claims {
+        registry::claims(expectations, self.remote, &self.memory)
+    }
+
+    fn look(
+        &self,
+        expectations: &[Expectation],
+        claims: &Claims,
+        level: Level,
+    ) -> Result<Vec<Object>> {
+        registry::objects(expectations, claims, self.remote, level, &self.memory, self.context)
     }
 }

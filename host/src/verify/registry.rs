@@ -9,13 +9,14 @@ use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::Level;
+use super::claims::Claims;
 use super::memory::Memory;
 use super::object::{Object, Status};
 use crate::blob::checked;
 use crate::blob::open_one;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::image::config::{self, LARGEST_CONFIG};
+use crate::image::config::LARGEST_CONFIG;
 use crate::image::{Content, Descriptor, Digest, Layer};
 use crate::output::remote::Remote;
 use crate::receipt::{Expectation, Place, Role};
@@ -23,6 +24,7 @@ use crate::receipt::{Expectation, Place, Role};
 /// Look at everything, as many things side by side as the user wants, each once.
 pub fn objects(
     expectations: &[Expectation],
+    claims: &Claims,
     remote: &Remote,
     level: Level,
     memory: &Memory,
@@ -34,8 +36,7 @@ pub fn objects(
         places.entry(expectation.place.subject()).or_default().push(index);
     }
     let jobs: Vec<Vec<usize>> = places.into_values().collect();
-    let config = Config::read(expectations, remote, memory);
-    let checker = Checker { remote, level, memory, context, config: &config };
+    let checker = Checker { remote, level, memory, context, claims };
     let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -57,75 +58,33 @@ pub fn objects(
     let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     found.sort_by_key(|(index, _)| *index);
     let mut objects: Vec<Object> = found.into_iter().map(|(_, object)| object).collect();
-    config.judge(expectations, &mut objects);
+    claims.judge(expectations, &mut objects);
     Ok(objects)
 }
 
-/// What an image's config says of its layers; nothing where it cannot be read, which is found when
-/// it is looked at, and of what is no image.
-struct Config {
-    diff_ids: Option<Vec<Digest>>,
-    /// Other bytes than were promised.
-    wrong: Option<Error>,
-}
-
-impl Config {
-    fn read(expectations: &[Expectation], remote: &Remote, memory: &Memory) -> Self {
-        let mut read = Self { diff_ids: None, wrong: None };
-        let config = expectations.iter().find_map(|one| match (one.role, &one.place, one.size) {
-            (Role::Config, Place::Blob { digest }, Some(size)) => Some((*digest, size)),
-            _ => None,
-        });
-        let Some((digest, size)) = config else { return read };
-        // One that was lost is not waited for; it is found where it is looked at.
-        match remote.stat_blob(digest) {
-            Ok(found) => memory.remember_size(digest, found),
-            Err(_) => return read,
-        }
-        if memory.recall_size(digest) != Some(Some(size)) {
-            return read;
-        }
-        let what = Descriptor { media_type: String::new(), digest, size };
-        match remote.blob_bytes(&what, LARGEST_CONFIG) {
-            Ok(bytes) => {
-                memory.remember(&digest.to_string(), size, digest);
-                // Attestations have a config of an image for no platform.
-                read.diff_ids = config::parse(&bytes, "")
-                    .ok()
-                    .filter(|config| config.platform.os != "unknown")
-                    .map(|config| config.diff_ids);
-            }
-            Err(error) if error.kind() == Kind::Source => read.wrong = Some(error),
-            Err(_) => {}
-        }
-        read
+/// What the config says, as the registry gives it.
+pub fn claims(expectations: &[Expectation], remote: &Remote, memory: &Memory) -> Claims {
+    let config = expectations.iter().find_map(|one| match (one.role, &one.place, one.size) {
+        (Role::Config, Place::Blob { digest }, Some(size)) => Some((*digest, size)),
+        _ => None,
+    });
+    let Some((digest, size)) = config else { return Claims::default() };
+    // One that was lost is not waited for; it is found where it is looked at.
+    match remote.stat_blob(digest) {
+        Ok(found) => memory.remember_size(digest, found),
+        Err(_) => return Claims::default(),
     }
-
-    fn diff_id(&self, role: Role) -> Option<Digest> {
-        match role {
-            Role::Layer(index) => self.diff_ids.as_ref()?.get(index as usize).copied(),
-            _ => None,
-        }
+    if memory.recall_size(digest) != Some(Some(size)) {
+        return Claims::default();
     }
-
-    /// What is wrong with the config, where nobody has found it yet.
-    fn judge(self, expectations: &[Expectation], objects: &mut [Object]) {
-        let config = expectations.iter().position(|one| one.role == Role::Config);
-        let Some(object) = config.and_then(|at| objects.get_mut(at)) else { return };
-        if object.status != Status::Ok {
-            return;
+    let what = Descriptor { media_type: String::new(), digest, size };
+    match remote.blob_bytes(&what, LARGEST_CONFIG) {
+        Ok(bytes) => {
+            memory.remember(&digest.to_string(), size, digest);
+            Claims::of(&bytes)
         }
-        object.host_only = true;
-        if let Some(error) = self.wrong {
-            return object.blame_error(Status::DigestMismatch, &error);
-        }
-        let layers = expectations.iter().filter(|one| matches!(one.role, Role::Layer(_))).count();
-        if let Some(diff_ids) = self.diff_ids.filter(|diff_ids| diff_ids.len() != layers) {
-            let side = |count: usize| Some(format!("{count} layers"));
-            let (expected, found) = (side(diff_ids.len()), side(layers));
-            let message = "the manifest lists another number of layers than the config";
-            object.blame(Status::DigestMismatch, expected, found, message);
-        }
+        Err(error) if error.kind() == Kind::Source => Claims::of_wrong(error),
+        Err(_) => Claims::default(),
     }
 }
 
@@ -134,7 +93,7 @@ struct Checker<'a> {
     level: Level,
     memory: &'a Memory,
     context: &'a Context,
-    config: &'a Config,
+    claims: &'a Claims,
 }
 
 impl Checker<'_> {
@@ -144,7 +103,7 @@ impl Checker<'_> {
         (object.digest, object.size) = (expectation.digest, expectation.size);
         match &expectation.place {
             Place::Blob { digest } => {
-                let diff_id = self.config.diff_id(expectation.role);
+                let diff_id = self.claims.diff_id(expectation.role);
                 self.check_blob(*digest, expectation.size, diff_id, &mut object);
             }
             Place::Manifest { reference } => self.check_manifest(reference, &mut object),

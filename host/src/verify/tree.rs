@@ -9,10 +9,12 @@ use std::collections::BTreeSet;
 
 use oci_spec::image::{Descriptor as OciDescriptor, ImageIndex, ImageManifest};
 
+use super::claims::Claims;
 use super::derive::Found;
 use super::{Level, Object, Status, Verification};
 use crate::error::{Error, Result};
 use crate::image::{Descriptor, Digest, ImageName, MOST_LAYERS, Part, Platform};
+use crate::input::shelf::is_image;
 use crate::receipt::{Expectation, Place, Role};
 use crate::registry::Manifest;
 
@@ -37,8 +39,16 @@ pub trait Shelf {
     /// How messages name a manifest.
     fn display(&self, what: &Listed) -> String;
 
-    /// Look at everything.
-    fn look(&self, expectations: &[Expectation], level: Level) -> Result<Vec<Object>>;
+    /// What the config among these says of the layers.
+    fn claims(&self, expectations: &[Expectation]) -> Claims;
+
+    /// Look at everything, and whether it is what the config says.
+    fn look(
+        &self,
+        expectations: &[Expectation],
+        claims: &Claims,
+        level: Level,
+    ) -> Result<Vec<Object>>;
 }
 
 /// A manifest that somebody names.
@@ -127,8 +137,9 @@ impl Walk<'_> {
         for entry in index.manifests() {
             self.visit(&Listed::entry(entry, &place)?, depth - 1)?;
         }
-        let expectations = [self.expectation(what, &manifest)];
-        self.judge(&expectations, is_root, Part::index(is_root, manifest.digest), None)
+        let (expectations, part) =
+            ([self.expectation(what, &manifest)], Part::index(is_root, manifest.digest));
+        self.judge(&expectations, &Claims::default(), is_root, part, None)
     }
 
     fn image(&mut self, what: &Listed, manifest: &Manifest, is_root: bool) -> Result<()> {
@@ -155,7 +166,10 @@ impl Walk<'_> {
             expectations.push(blob(Role::Layer(index), layer)?);
         }
         expectations.push(self.expectation(what, manifest));
-        self.judge(&expectations, is_root, self.part(what, is_root), what.platform.clone())
+        let claims = self.shelf.claims(&expectations);
+        let claims = if is_image(&parsed) { claims } else { claims.for_artifact() };
+        let (part, platform) = (self.part(what, is_root), what.platform.clone());
+        self.judge(&expectations, &claims, is_root, part, platform)
     }
 
     fn expectation(&self, what: &Listed, manifest: &Manifest) -> Expectation {
@@ -170,13 +184,14 @@ impl Walk<'_> {
     fn judge(
         &mut self,
         expectations: &[Expectation],
+        claims: &Claims,
         is_root: bool,
         part: Part,
         platform: Option<String>,
     ) -> Result<()> {
         let more = if is_root { self.more } else { &[] };
         let expectations = [expectations, more].concat();
-        let objects = self.shelf.look(&expectations, self.level)?;
+        let objects = self.shelf.look(&expectations, claims, self.level)?;
         let counted = |one: &&Expectation| matches!(one.role, Role::Config | Role::Layer(_));
         let layers = expectations.iter().filter(|one| matches!(one.role, Role::Layer(_))).count();
         self.found.push(Found {

@@ -1,0 +1,80 @@
+//! `occystrap check`: whether an image is right, whoever made it.
+//!
+//! All rules are looked at, and all findings told, whatever was found before. Fast, only manifest and
+//! config are read; in full, every layer is read once, and every member of it looked at. What could
+//! not be looked at is never counted as right.
+
+mod compatibility;
+mod config;
+mod finding;
+mod layers;
+mod manifest;
+mod member;
+mod overlay;
+mod presence;
+mod report;
+mod roll;
+mod text;
+mod time;
+mod whiteout;
+
+use std::time::Instant;
+
+use crate::context::Context;
+use crate::error::{Error, Kind, Result};
+use crate::input::Source;
+use crate::input::view::View;
+use crate::verify::Level;
+
+pub use finding::{Finding, Findings, MOST_KEPT, Severity};
+pub use report::{Checked, Report};
+pub use roll::{MOST_BYTES, MOST_MEMBERS};
+
+/// Check every image of a source. What goes wrong with one is a finding. Errors when the source makes
+/// no sense, and when the user interrupts.
+pub fn check(source: &Source, level: Level, context: &Context) -> Result<Report> {
+    let started = Instant::now();
+    let exported = match level {
+        Level::Full => source.exported(context),
+        Level::Fast => Ok(None),
+    };
+    let views = match exported {
+        Ok(Some(view)) => Ok(vec![view]),
+        Ok(None) => source.views(context),
+        Err(error) => Err(error),
+    };
+    let mut images = Vec::new();
+    match views {
+        Ok(views) => {
+            for view in &views {
+                images.push(Checked::new(view, level, image(view, level, context)?));
+            }
+        }
+        Err(error) if matches!(error.kind(), Kind::Interrupted | Kind::Usage) => return Err(error),
+        Err(error) => images.push(Checked::unseen(level, unseen(&error))),
+    }
+    Ok(Report::new(&source.display, images, started.elapsed()))
+}
+
+fn unseen(error: &Error) -> Findings {
+    let mut findings = Findings::default();
+    findings.push(Finding::unread("source", error));
+    findings
+}
+
+/// All rules of one image.
+fn image(view: &View, level: Level, context: &Context) -> Result<Findings> {
+    let mut findings = Findings::default();
+    manifest::check(view, &mut findings);
+    if view.absent().is_some() {
+        return Ok(findings);
+    }
+    config::check(view, &mut findings);
+    compatibility::check(view, &mut findings);
+    compatibility::check_kept(view, &mut findings);
+    match level {
+        Level::Fast => presence::check(view, &mut findings, context)?,
+        Level::Full => layers::check(view, &mut findings, context)?,
+    }
+    Ok(findings)
+}

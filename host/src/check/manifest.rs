@@ -1,0 +1,230 @@
+//! Rules about manifests and indexes: what the specifications say that must be in them.
+
+use serde_json::Value;
+
+use super::finding::{Finding, Findings};
+use crate::image::{Digest, MOST_LAYERS};
+use crate::input::view::{Listing, Part, View, text_of};
+use crate::receipt::listed::reads_alike;
+use crate::registry::manifest::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
+
+/// Media types of an image config.
+const CONFIGS: [&str; 2] =
+    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
+
+/// Media types of layers begin so.
+const LAYERS: [&str; 2] =
+    ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."];
+
+/// All rules about the way from a name to a manifest, and the manifest itself.
+pub fn check(view: &View, to: &mut Findings) {
+    for flaw in &view.flaws {
+        let check = match flaw.part {
+            Part::Index => "index",
+            Part::Platform => "platform",
+            Part::Manifest => "manifest",
+            Part::Layers => "diff-id",
+            Part::Config | Part::Layer(_) => continue,
+        };
+        to.push(Finding::unread(check, &flaw.error));
+    }
+    if let Some(index) = &view.index {
+        check_index(index, to);
+    }
+    let Some(manifest) = &view.manifest else { return };
+    let document: Value = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
+    schema_version(&document, "the manifest", to);
+    media_type(&document, &manifest.media_type, to);
+    if !reads_alike(&manifest.bytes) {
+        let message =
+            "the manifest has a key twice, or in another spelling: readers see two images";
+        to.push(Finding::error("manifest", message));
+    }
+    config_descriptor(&document["config"], &manifest.media_type, to);
+    layers(&document["layers"], &manifest.media_type, to);
+    annotations(&document, to);
+}
+
+fn check_index(index: &Listing, to: &mut Findings) {
+    let Some(manifest) = &index.manifest else { return };
+    let document: Value = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
+    schema_version(&document, "the index", to);
+    if document["mediaType"].is_null() {
+        to.push(Finding::info("media-type", "the index does not say its own media type"));
+    }
+    let mut seen: Vec<(String, &str)> = Vec::new();
+    for entry in index.entries.iter().filter(|entry| !entry.attestation) {
+        if ![OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST]
+            .contains(&entry.media_type.as_str())
+        {
+            let message = format!("the index lists {} as '{}'", entry.digest, entry.media_type);
+            to.push(Finding::warning("index", message));
+        }
+        let Some(platform) = entry.platform.as_ref().map(ToString::to_string) else {
+            if entry.media_type == OCI_MANIFEST || entry.media_type == DOCKER_MANIFEST {
+                let message = format!("the index does not say what {} is for", entry.digest);
+                to.push(Finding::warning("index", message));
+            }
+            continue;
+        };
+        match seen.iter().find(|(known, digest)| *known == platform && *digest != entry.digest) {
+            Some((_, first)) => {
+                let message = format!(
+                    "the index lists two images for {platform}: readers differ in which they take"
+                );
+                to.push(Finding::warning("index", message).sides(first, &entry.digest));
+            }
+            None => seen.push((platform, &entry.digest)),
+        }
+    }
+}
+
+fn schema_version(document: &Value, what: &str, to: &mut Findings) {
+    match &document["schemaVersion"] {
+        Value::Number(version) if version.as_u64() == Some(2) => {
+            to.pass("schema-version", format!("{what} is of schema version 2"));
+        }
+        Value::Null => to.push(
+            Finding::error("schema-version", format!("{what} has no schemaVersion"))
+                .sides(2, "nothing"),
+        ),
+        other => to.push(
+            Finding::error("schema-version", format!("{what} is of another schemaVersion"))
+                .sides(2, other),
+        ),
+    }
+}
+
+fn media_type(document: &Value, media_type: &str, to: &mut Findings) {
+    match media_type {
+        OCI_MANIFEST => to.push(Finding::info(
+            "oci-media-type",
+            "its media types are OCI's, which old engines and registries do not know",
+        )),
+        DOCKER_MANIFEST => to.push(Finding::info(
+            "docker-media-type",
+            "its media types are Docker's; what knows OCI's alone does not know them",
+        )),
+        _ => {}
+    }
+    if document["mediaType"].is_null() {
+        // OCI image specification, "Image Manifest": SHOULD; Docker's schema 2 requires it.
+        to.push(Finding::info("media-type", "the manifest does not say its own media type"));
+    }
+}
+
+/// What a descriptor must have (OCI image specification, "Content Descriptors").
+fn descriptor(descriptor: &Value) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if descriptor["mediaType"].as_str().is_none_or(str::is_empty) {
+        wrong.push("has no media type".to_owned());
+    }
+    match &descriptor["digest"] {
+        Value::Null => wrong.push("has no digest".to_owned()),
+        Value::String(text) => {
+            if let Err(error) = text.parse::<Digest>() {
+                wrong.push(format!("has a digest that is none: {error}"));
+            }
+        }
+        other => wrong.push(format!("has a digest that is none: {other}")),
+    }
+    match &descriptor["size"] {
+        Value::Null => wrong.push("has no size".to_owned()),
+        size if size.as_u64().is_none_or(|size| i64::try_from(size).is_err()) => {
+            wrong.push(format!("has a size that is none: {size}"));
+        }
+        _ => {}
+    }
+    wrong
+}
+
+fn config_descriptor(config: &Value, manifest_type: &str, to: &mut Findings) {
+    if !config.is_object() {
+        to.push(Finding::error("config-descriptor", "the manifest lists no config"));
+        return;
+    }
+    let wrong = descriptor(config);
+    if wrong.is_empty() {
+        to.pass("config-descriptor", "the manifest promises a config, its digest and its size");
+    }
+    for why in wrong {
+        to.push(Finding::error("config-descriptor", format!("the config {why}")));
+    }
+    let said = text_of(&config["mediaType"]);
+    if said.is_empty() {
+        return;
+    }
+    if !CONFIGS.contains(&said.as_str()) {
+        let message =
+            format!("'{said}' is not the media type of an image's config: no engine runs it");
+        to.push(Finding::error("media-type", message));
+    } else {
+        mixed(&said, "config", manifest_type, to);
+    }
+}
+
+fn mixed(said: &str, what: &str, manifest_type: &str, to: &mut Findings) {
+    let is_oci = |media_type: &str| media_type.starts_with("application/vnd.oci.");
+    if is_oci(said) != is_oci(manifest_type) {
+        let message = format!("a {what} of '{said}' in a manifest of '{manifest_type}'");
+        to.push(Finding::warning("media-type", message));
+    }
+}
+
+fn layers(layers: &Value, manifest_type: &str, to: &mut Findings) {
+    let Some(layers) = layers.as_array() else {
+        to.push(Finding::error("layer-descriptor", "the manifest has no list of layers"));
+        return;
+    };
+    if layers.len() > MOST_LAYERS {
+        let message =
+            "the manifest lists more layers than anybody mounts; those beyond were not looked at";
+        to.push(
+            Finding::error("many-layers", message)
+                .sides(format!("at most {MOST_LAYERS}"), layers.len()),
+        );
+    }
+    for (index, layer) in layers.iter().take(MOST_LAYERS).enumerate() {
+        for why in descriptor(layer) {
+            to.push(Finding::error("layer-descriptor", why).layer(index));
+        }
+        let said = text_of(&layer["mediaType"]);
+        if said.is_empty() {
+            continue;
+        }
+        if !LAYERS.iter().any(|known| said.starts_with(known)) {
+            let message = format!("'{said}' is not the media type of a layer");
+            to.push(Finding::error("media-type", message).layer(index));
+            continue;
+        }
+        if said.ends_with("+encrypted") {
+            let message = "is encrypted: without its key nobody can run the image";
+            to.push(Finding::warning("media-type", message).layer(index));
+        }
+        if said.contains(".foreign.") || said.contains(".nondistributable.") {
+            let message = "is of a kind that registries do not keep: it is fetched from elsewhere";
+            to.push(Finding::warning("foreign-layer", message).layer(index));
+        }
+        let mut own = Findings::default();
+        mixed(&said, "layer", manifest_type, &mut own);
+        own.all().for_each(|finding| to.push(finding.clone().layer(index)));
+    }
+    if to.failed("layer-descriptor") == 0 && !layers.is_empty() {
+        to.pass("layer-descriptor", "every layer has a media type, a digest and a size");
+    }
+    if layers.is_empty() {
+        to.push(Finding::info("layer-descriptor", "the image has no layer"));
+    }
+}
+
+/// OCI image specification, "Annotations": a map of strings.
+fn annotations(document: &Value, to: &mut Findings) {
+    let wrong = match &document["annotations"] {
+        Value::Null => false,
+        Value::Object(map) => !map.values().all(Value::is_string),
+        _ => true,
+    };
+    if wrong {
+        to.push(Finding::error("annotations", "the manifest's annotations are not all texts"));
+    }
+}

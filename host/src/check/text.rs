@@ -1,0 +1,122 @@
+//! What a check found, for people: the worst first, and of each kind the first few.
+
+use std::io::{self, Write};
+
+use super::finding::{Finding, Severity};
+use super::report::{Checked, Report};
+use crate::report::size;
+use crate::terminal::Paper;
+use crate::verify::Level;
+
+/// Findings of one kind that are shown; more help nobody to see what is wrong.
+const MOST_SHOWN: usize = 10;
+
+/// Groups in their order, with their headings.
+const GROUPS: [(Severity, &str); 4] = [
+    (Severity::Error, "Errors"),
+    (Severity::Unchecked, "Not checked"),
+    (Severity::Warning, "Warnings"),
+    (Severity::Info, "Notes"),
+];
+
+/// Everything.
+pub fn write(report: &Report, to: &mut dyn Write, paper: &Paper, quiet: bool) -> io::Result<()> {
+    for image in &report.images {
+        write_image(image, &report.source, to, paper, quiet)?;
+    }
+    match quiet {
+        true => Ok(()),
+        false => writeln!(to, "{}", summary(report)),
+    }
+}
+
+fn write_image(
+    image: &Checked,
+    source: &str,
+    to: &mut dyn Write,
+    paper: &Paper,
+    quiet: bool,
+) -> io::Result<()> {
+    let groups = if quiet { &GROUPS[..2] } else { &GROUPS[..] };
+    let findings = &image.findings;
+    if quiet && groups.iter().all(|(severity, _)| findings.count(*severity) == 0) {
+        return Ok(());
+    }
+    let name = match (image.image.as_str(), image.tag.as_str()) {
+        ("", _) => source.to_owned(),
+        (name, "") => name.to_owned(),
+        (name, tag) => format!("{name}:{tag}"),
+    };
+    let platform = image.platform.as_deref().unwrap_or_default();
+    let title = crate::error::printable(&format!("{name}  {platform}"));
+    writeln!(to, "{}", paper.heading(&paper.line(title.trim_end())))?;
+    for (severity, heading) in groups {
+        let count = findings.count(*severity);
+        if count == 0 {
+            continue;
+        }
+        writeln!(to, "\n{}", paper.heading(&format!("{heading} ({count})")))?;
+        for (check, kept, count) in findings.of(*severity) {
+            let mut label = check;
+            for finding in kept.iter().take(MOST_SHOWN) {
+                paper.item(to, label, &line(finding))?;
+                label = "";
+            }
+            if count > MOST_SHOWN {
+                let more = count - MOST_SHOWN;
+                paper.item(to, "", &format!("... and {more} more (-O json lists them)"))?;
+            }
+        }
+    }
+    let passed: Vec<&str> = findings.passed().iter().map(|passed| passed.check).collect();
+    if !passed.is_empty() && !quiet {
+        writeln!(to, "\n{}", paper.heading("Passed"))?;
+        paper.text(to, &passed.join(", "))?;
+    }
+    writeln!(to)
+}
+
+fn line(finding: &Finding) -> String {
+    let mut line = String::new();
+    if let Some(layer) = finding.layer {
+        line += &format!("layer {}: ", layer + 1);
+    }
+    if let Some(path) = &finding.path {
+        line += &format!("{path}: ");
+    }
+    line += &finding.message;
+    match (&finding.expected, &finding.found) {
+        // An error's message names both sides itself.
+        (Some(expected), Some(found))
+            if !line.ends_with(&format!("expected {expected}, found {found}")) =>
+        {
+            line + &format!(": expected {expected}, found {found}")
+        }
+        _ => line,
+    }
+}
+
+fn count(number: usize, what: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{s}")
+}
+
+/// The last line, which someone with 200 images reads.
+fn summary(report: &Report) -> String {
+    let sum = &report.summary;
+    let fast = report.images.iter().all(|image| image.level == Level::Fast);
+    let mode = if fast { "fast" } else { "full" };
+    let mut line = format!(
+        "Summary: {}, {}, {}, {mode}, {:.1}s, {}, {}",
+        count(sum.images, "image"),
+        count(sum.layers, "layer"),
+        size(sum.bytes),
+        sum.seconds,
+        count(sum.errors, "error"),
+        count(sum.warnings, "warning")
+    );
+    if sum.unchecked > 0 {
+        line += &format!(", {} UNCHECKED", sum.unchecked);
+    }
+    line
+}

@@ -1,0 +1,103 @@
+//! What made each layer: an image's history, aligned with its layers.
+
+use serde::Serialize;
+use serde_json::Value;
+
+/// More steps than any image has; what follows is left out.
+const MOST_STEPS: usize = 10_000;
+
+/// One step that made an image (OCI image specification, "Image Configuration", `history`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Step {
+    /// When, as the config says it.
+    pub created: Option<String>,
+    /// The command.
+    pub created_by: Option<String>,
+    /// What its builder had to say.
+    pub comment: Option<String>,
+    /// It made no layer.
+    pub empty_layer: bool,
+    /// The layer that it made, from 0; `None` for none, and where that cannot be told.
+    pub layer: Option<usize>,
+}
+
+/// The steps of a config. They are aligned with its layers where there are as many of them as steps
+/// that are not marked as empty; else nobody knows which made which.
+pub fn steps(config: &Value, layers: usize) -> Vec<Step> {
+    let listed = config["history"].as_array();
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let step = |entry: &Value| Step {
+        created: text(&entry["created"]),
+        created_by: text(&entry["created_by"]),
+        comment: text(&entry["comment"]),
+        empty_layer: entry["empty_layer"].as_bool().unwrap_or_default(),
+        layer: None,
+    };
+    let mut steps: Vec<Step> = listed.into_iter().flatten().take(MOST_STEPS).map(step).collect();
+    let aligned = steps.iter().filter(|step| !step.empty_layer).count() == layers;
+    if aligned {
+        let makers = steps.iter_mut().filter(|step| !step.empty_layer);
+        makers.zip(0..).for_each(|(step, index)| step.layer = Some(index));
+    }
+    steps
+}
+
+/// A command as its author wrote it: without what Docker and buildkit put around it.
+#[must_use]
+pub fn shorten(command: &str) -> String {
+    let command = command.strip_suffix("# buildkit").unwrap_or(command).trim();
+    // Build arguments stand in front of the shell: `|2 A=1 B=2 /bin/sh -c make`.
+    let (arguments, run) = match command.strip_prefix("RUN ") {
+        Some(rest) => (rest.starts_with('|'), rest),
+        None => (command.starts_with('|'), command),
+    };
+    let shell = ["/bin/sh -c ", "/bin/bash -c "].into_iter().find_map(|shell| match arguments {
+        true => run.split_once(shell).map(|(_, rest)| rest),
+        false => run.strip_prefix(shell),
+    });
+    let words = match shell {
+        Some(script) => match script.trim_start().strip_prefix("#(nop)") {
+            Some(instruction) => instruction.to_owned(),
+            None => format!("RUN {script}"),
+        },
+        None => command.to_owned(),
+    };
+    // Scripts are indented over several lines.
+    words.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_command_reads_as_it_was_written() {
+        for (command, shown) in [
+            ("/bin/sh -c #(nop)  CMD [\"sh\"]", "CMD [\"sh\"]"),
+            ("/bin/sh -c #(nop) ADD file:ab in / ", "ADD file:ab in /"),
+            ("/bin/sh -c apt-get  \\\n   update", "RUN apt-get \\ update"),
+            ("RUN /bin/sh -c make # buildkit", "RUN make"),
+            ("RUN |2 A=1 B=2 /bin/sh -c make all # buildkit", "RUN make all"),
+            ("|1 A=1 /bin/sh -c make", "RUN make"),
+            ("COPY /a /b # buildkit", "COPY /a /b"),
+            ("bazel build ...", "bazel build ..."),
+            ("", ""),
+        ] {
+            assert_eq!(shorten(command), shown, "{command}");
+        }
+    }
+
+    #[test]
+    fn steps_are_aligned_or_not_at_all() {
+        let config = json!({ "history": [
+            { "created_by": "a" }, { "created_by": "b", "empty_layer": true }, { "created_by": "c" },
+        ] });
+        let layers =
+            |count| steps(&config, count).iter().map(|step| step.layer).collect::<Vec<_>>();
+        assert_eq!(layers(2), [Some(0), None, Some(1)]);
+        assert_eq!(layers(3), [None, None, None]);
+        assert_eq!(steps(&Value::Null, 1), []);
+    }
+}

@@ -1,0 +1,254 @@
+//! What a source says of its images, as it says it: for those who look at an image and do not move it.
+//!
+//! [`Source::open`] refuses an image for the first thing that is wrong with it. Here whatever can be
+//! read is read, and what cannot be is part of the view. No layer is fetched. What it refuses, as
+//! everybody does: names that lead out, documents that are too large.
+
+mod engine;
+mod saved;
+mod shelf;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::{Kind, Source, archive, choose, oci_layout, registry};
+use crate::context::Context;
+use crate::error::Result;
+use crate::image::{Compression, Content, Digest, ImageName, MOST_LAYERS, Platform};
+use crate::input::directory::Directory;
+use crate::input::members::Members;
+use crate::registry::Manifest;
+
+pub use engine::export;
+pub use shelf::text_of;
+
+/// One image, as its source describes it.
+pub struct View {
+    /// What it is called.
+    pub name: ImageName,
+    /// How errors call the source.
+    pub place: String,
+    /// How anybody gets just these bytes: `HOST/NAME@DIGEST`. Of a registry.
+    pub reference: Option<String>,
+    /// The index that led to it, where one did.
+    pub index: Option<Listing>,
+    /// The manifest, where the source has one of that kind.
+    pub manifest: Option<Manifest>,
+    /// The image config.
+    pub config: ConfigFile,
+    /// Lowest first; no more than [`MOST_LAYERS`].
+    pub layers: Vec<Kept>,
+    /// What could not be read on the way.
+    pub flaws: Vec<Flaw>,
+    /// An engine described it: nothing of the image itself was seen.
+    pub by_engine: bool,
+}
+
+/// An index of several platforms.
+pub struct Listing {
+    /// Its bytes, type and digest; `None` where a layout lists one name for several platforms.
+    pub manifest: Option<Manifest>,
+    /// What it lists.
+    pub entries: Vec<Listed>,
+}
+
+/// What an index lists.
+pub struct Listed {
+    /// What it is for; `None` where the index does not say.
+    pub platform: Option<Platform>,
+    /// Of the manifest.
+    pub digest: String,
+    /// Of the manifest, in bytes.
+    pub size: u64,
+    /// Of the manifest.
+    pub media_type: String,
+    /// An attestation and no image (buildkit: platform `unknown/unknown`).
+    pub attestation: bool,
+    /// Whether the view is of this one.
+    pub chosen: bool,
+}
+
+/// What was promised of a blob, as far as it makes sense.
+#[derive(Default, Clone)]
+pub struct Promised {
+    /// Media type.
+    pub media_type: Option<String>,
+    /// Digest.
+    pub digest: Option<Digest>,
+    /// Size in bytes.
+    pub size: Option<u64>,
+}
+
+/// An image config.
+#[derive(Default)]
+pub struct ConfigFile {
+    /// Where it is kept: a digest or a file name.
+    pub called: String,
+    /// What was promised of it.
+    pub promised: Promised,
+    /// As it is kept; `None` where it could not be read, or an engine described it.
+    pub bytes: Option<Bytes>,
+    /// What it says; `Null` where that is nothing.
+    pub document: Value,
+}
+
+impl ConfigFile {
+    /// The digests of the uncompressed layers, lowest first; `None` for one that is none.
+    #[must_use]
+    pub fn diff_ids(&self) -> Vec<Option<Digest>> {
+        let listed = self.document["rootfs"]["diff_ids"].as_array();
+        let parse = |id: &Value| id.as_str().and_then(|text| text.parse().ok());
+        listed.into_iter().flatten().take(MOST_LAYERS).map(parse).collect()
+    }
+}
+
+/// A layer, where it is kept.
+pub struct Kept {
+    /// A digest or a file name.
+    pub called: String,
+    /// What was promised of it.
+    pub promised: Promised,
+    /// Size in bytes as it is kept; `None` where nobody has looked.
+    pub size: Option<u64>,
+    /// As its first bytes say, or its media type where nobody has looked.
+    pub compression: Option<Compression>,
+    /// Its size uncompressed, as an engine counts the files in it.
+    pub counted: Option<u64>,
+    /// Where the bytes are; `None` where they are missing, or with an engine.
+    pub content: Option<Content>,
+}
+
+/// Something that could not be read.
+pub struct Flaw {
+    /// What.
+    pub part: Part,
+    /// Why.
+    pub error: crate::error::Error,
+}
+
+/// Which part of an image a flaw is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// The index.
+    Index,
+    /// The image for the platform that was asked for: the index has none.
+    Platform,
+    /// The manifest.
+    Manifest,
+    /// The config.
+    Config,
+    /// A layer, from 0.
+    Layer(usize),
+    /// All layers: they are not those of the image that was meant.
+    Layers,
+}
+
+impl View {
+    fn new(name: ImageName, place: &str) -> Self {
+        Self {
+            name,
+            place: place.to_owned(),
+            reference: None,
+            index: None,
+            manifest: None,
+            config: ConfigFile::default(),
+            layers: Vec::new(),
+            flaws: Vec::new(),
+            by_engine: false,
+        }
+    }
+
+    /// Note why something could not be read. Interruptions end everything.
+    fn flaw(&mut self, part: Part, error: crate::error::Error) -> Result<()> {
+        if error.kind() == crate::error::Kind::Interrupted {
+            return Err(error);
+        }
+        self.flaws.push(Flaw { part, error });
+        Ok(())
+    }
+
+    /// Why there is no image to look at.
+    #[must_use]
+    pub fn absent(&self) -> Option<&crate::error::Error> {
+        let gone =
+            |flaw: &&Flaw| matches!(flaw.part, Part::Index | Part::Platform | Part::Manifest);
+        self.flaws.iter().find(gone).map(|flaw| &flaw.error)
+    }
+
+    /// Take in what the config's bytes say.
+    fn read_config(&mut self, bytes: Bytes) {
+        match serde_json::from_slice::<Value>(&bytes) {
+            Ok(document) => self.config.document = document,
+            Err(cause) => {
+                let message = format!("{}: the config is not JSON: {cause}", self.place);
+                let error = crate::error::Error::source(message);
+                self.flaws.push(Flaw { part: Part::Config, error });
+            }
+        }
+        self.config.bytes = Some(bytes);
+    }
+}
+
+impl super::Called for View {
+    fn called(&self) -> &ImageName {
+        &self.name
+    }
+}
+
+impl Source {
+    /// Look at every image of the source, and fetch no layer. Errors where there is nothing to look
+    /// at: the source cannot be reached or is not there, or lists no image.
+    pub fn views(&self, context: &Context) -> Result<Vec<View>> {
+        let platform = &self.platform;
+        match &self.kind {
+            Kind::Registry { reference, client } => {
+                let shelf = registry::Published::open(reference, client, context)?;
+                let root = shelf.root(reference)?;
+                shelf::view(&shelf, root, reference.name(), platform).map(|view| vec![view])
+            }
+            Kind::Docker { asked, socket } => {
+                engine::view(asked, socket.as_deref(), context).map(|view| vec![view])
+            }
+            Kind::Archive { path, image } => {
+                let members = archive::index(path, context)?;
+                let views = match members.contains("manifest.json") {
+                    true => saved::views(&members, None, "manifest.json")?,
+                    false if members.contains(oci_layout::INDEX) => {
+                        shelf::layout(&members, None, platform)?
+                    }
+                    false => return Err(archive::no_image(&members)),
+                };
+                choose(views, image.as_ref(), &self.display)
+            }
+            Kind::Directory { path, image } => {
+                let directory = Directory::open(path)?;
+                let mut views = Vec::new();
+                for (name, manifest) in directory.catalog()? {
+                    views.extend(saved::views(&directory, name.as_ref(), &manifest)?);
+                }
+                if views.is_empty() {
+                    return Err(crate::error::Error::source(format!(
+                        "{}: its catalog lists no image",
+                        directory.place()
+                    )));
+                }
+                choose(views, image.as_ref(), &self.display)
+            }
+            Kind::Layout { path, tag, image } => {
+                let views = shelf::layout(&Directory::open(path)?, tag.as_deref(), platform)?;
+                choose(views, image.as_ref(), &self.display)
+            }
+        }
+    }
+
+    /// Have an engine export the image, where the source is one, so that its layers can be read: a
+    /// view of the export. `None` for other sources, whose views have layers.
+    pub fn exported(&self, context: &Context) -> Result<Option<View>> {
+        match &self.kind {
+            Kind::Docker { asked, socket } => {
+                engine::export(asked, socket.as_deref(), context).map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! Views of what `docker save` and the output `dir` write: a list of images, each with its files.
+
+use super::{ConfigFile, Kept, Part, Promised, View};
+use crate::error::Result;
+use crate::image::config::LARGEST_CONFIG;
+use crate::image::{Content, ImageName, MOST_LAYERS};
+use crate::input::docker_save::{self, Entry};
+use crate::input::members::{Members, compression};
+
+/// The images of a manifest file, under the name that a catalog gives them, or one for each of
+/// their tags.
+pub fn views(members: &dyn Members, name: Option<&ImageName>, manifest: &str) -> Result<Vec<View>> {
+    let mut views = Vec::new();
+    for entry in docker_save::read(members, manifest)? {
+        let names = match name {
+            Some(name) => vec![name.clone()],
+            None => docker_save::names(&entry),
+        };
+        for name in names {
+            views.push(view(members, &entry, name)?);
+        }
+    }
+    Ok(views)
+}
+
+fn view(members: &dyn Members, entry: &Entry, name: ImageName) -> Result<View> {
+    let mut view = View::new(name, members.place());
+    view.config = ConfigFile {
+        called: entry.config().to_owned(),
+        promised: Promised { digest: docker_save::promised(entry.config()), ..Promised::default() },
+        ..ConfigFile::default()
+    };
+    match members.require_bytes(entry.config(), "config", LARGEST_CONFIG) {
+        Ok(bytes) => view.read_config(bytes),
+        Err(error) => view.flaw(Part::Config, error)?,
+    }
+    for (index, called) in entry.layers().iter().take(MOST_LAYERS).enumerate() {
+        // Docker 25 names a blob by its digest; other names promise nothing of the stored form.
+        let promised = docker_save::promised(called).filter(|_| called.starts_with("blobs/"));
+        let mut kept = Kept {
+            called: called.clone(),
+            promised: Promised { digest: promised, ..Promised::default() },
+            size: None,
+            compression: None,
+            counted: None,
+            content: None,
+        };
+        let found = members
+            .require(called, "layer")
+            .and_then(|section| Ok((compression(&section, members.place())?, section)));
+        match found {
+            Ok((compression, section)) => {
+                kept.size = Some(section.size);
+                kept.compression = Some(compression);
+                kept.content = Some(Content::File(section));
+            }
+            Err(error) => view.flaw(Part::Layer(index), error)?,
+        }
+        view.layers.push(kept);
+    }
+    Ok(view)
+}

@@ -1,0 +1,269 @@
+//! Views of what is kept by its digest: a repository of a registry, an OCI image layout.
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::{ConfigFile, Kept, Listed, Listing, Part, Promised, View};
+use crate::error::{Error, Result};
+use crate::image::config::LARGEST_CONFIG;
+use crate::image::{Compression, Content, Descriptor, Digest, ImageName, MOST_LAYERS, Platform};
+use crate::input::members::{Members, compression};
+use crate::input::oci_layout;
+use crate::input::registry::{Published, select};
+use crate::input::shelf::{Choose, DEEPEST, Shelf, parse_index};
+use crate::registry::Manifest;
+
+/// Where manifests, configs and layers are kept by their digest.
+pub trait Look {
+    /// How errors call it.
+    fn place(&self) -> &str;
+
+    /// How anybody else gets a manifest of it.
+    fn reference(&self, _digest: Digest) -> Option<String> {
+        None
+    }
+
+    /// A manifest or index, its bytes compared with what was promised.
+    fn manifest(&self, what: &Descriptor) -> Result<Manifest>;
+
+    /// The config's bytes, whatever they are where that can be told.
+    fn config(&self, what: &Descriptor) -> Result<Bytes>;
+
+    /// Size, compression and place of a layer. Nothing is fetched.
+    fn layer(&self, what: &Promised, digest: Digest, kept: &mut Kept) -> Result<()>;
+}
+
+impl Look for Published {
+    fn place(&self) -> &str {
+        Shelf::place(self)
+    }
+
+    fn reference(&self, digest: Digest) -> Option<String> {
+        Some(format!("{}@{digest}", Shelf::place(self)))
+    }
+
+    fn manifest(&self, what: &Descriptor) -> Result<Manifest> {
+        Shelf::manifest(self, what)
+    }
+
+    fn config(&self, what: &Descriptor) -> Result<Bytes> {
+        self.blob(what, "config", LARGEST_CONFIG)
+    }
+
+    fn layer(&self, what: &Promised, _digest: Digest, kept: &mut Kept) -> Result<()> {
+        kept.compression = what.media_type.as_deref().and_then(said_compression);
+        kept.content = Some(Content::Registry(self.repository().clone()));
+        Ok(())
+    }
+}
+
+/// A directory or an archive that is an OCI image layout.
+struct Layout<'a>(&'a dyn Members);
+
+fn path(digest: Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
+}
+
+impl Look for Layout<'_> {
+    fn place(&self) -> &str {
+        self.0.place()
+    }
+
+    fn manifest(&self, what: &Descriptor) -> Result<Manifest> {
+        oci_layout::manifest(self.0, what)
+    }
+
+    fn config(&self, what: &Descriptor) -> Result<Bytes> {
+        self.0.require_bytes(&path(what.digest), "config", LARGEST_CONFIG)
+    }
+
+    fn layer(&self, _what: &Promised, digest: Digest, kept: &mut Kept) -> Result<()> {
+        let section = self.0.require(&path(digest), "layer")?;
+        kept.size = Some(section.size);
+        kept.compression = Some(compression(&section, self.0.place())?);
+        kept.content = Some(Content::File(section));
+        Ok(())
+    }
+}
+
+/// What a layer's media type says of its compression; `None` for what is no layer.
+fn said_compression(media_type: &str) -> Option<Compression> {
+    match media_type {
+        one if one.ends_with("+gzip") || one.ends_with(".tar.gzip") => Some(Compression::Gzip),
+        one if one.ends_with("+zstd") || one.ends_with(".tar.zstd") => Some(Compression::Zstd),
+        one if one.ends_with(".tar") => Some(Compression::None),
+        _ => None,
+    }
+}
+
+/// All images of a layout, or those of one tag.
+pub fn layout(members: &dyn Members, tag: Option<&str>, platform: &Platform) -> Result<Vec<View>> {
+    let look = Layout(members);
+    let named = oci_layout::groups(oci_layout::entries(members, tag)?);
+    let views = named.into_iter().map(|(name, group)| {
+        let mut view = View::new(name, members.place());
+        let chosen = oci_layout::choose(&group, platform, members.place());
+        if group.len() > 1 {
+            let digest = chosen.as_ref().ok().map(|one| one.digest().to_string());
+            let entries = group.iter().map(|entry| listed(entry, digest.as_deref())).collect();
+            view.index = Some(Listing { manifest: None, entries });
+        }
+        let chosen = match chosen {
+            Ok(chosen) => chosen,
+            Err(error) => {
+                view.flaw(Part::Platform, error)?;
+                return Ok(view);
+            }
+        };
+        let root = Descriptor::promised(chosen, members.place());
+        match root.and_then(|what| look.manifest(&what)) {
+            Ok(root) => descend(&look, root, view, platform, oci_layout::choose),
+            Err(error) => {
+                view.flaw(Part::Manifest, error)?;
+                Ok(view)
+            }
+        }
+    });
+    views.collect()
+}
+
+/// What a manifest or an index of a registry stands for.
+pub fn view(
+    shelf: &Published,
+    root: Manifest,
+    name: ImageName,
+    platform: &Platform,
+) -> Result<View> {
+    let view = View::new(name, Look::place(shelf));
+    descend(shelf, root, view, platform, select)
+}
+
+/// From an index to the image for a platform.
+fn descend(
+    look: &dyn Look,
+    mut manifest: Manifest,
+    mut view: View,
+    platform: &Platform,
+    pick: Choose,
+) -> Result<View> {
+    view.reference = look.reference(manifest.digest);
+    for depth in 0..=DEEPEST {
+        if !manifest.is_index() {
+            return image(look, manifest, view);
+        }
+        if depth == DEEPEST {
+            break;
+        }
+        let index = match parse_index(&manifest.bytes, look.place()) {
+            Ok(index) => index,
+            Err(error) => {
+                view.flaw(Part::Index, error)?;
+                return Ok(view);
+            }
+        };
+        let chosen = pick(index.manifests(), platform, look.place());
+        let chosen = chosen.and_then(|entry| Descriptor::promised(entry, look.place()));
+        if view.index.is_none() {
+            let digest = chosen.as_ref().ok().map(|what| what.digest.to_string());
+            let entries = index.manifests().iter().map(|entry| listed(entry, digest.as_deref()));
+            let entries = entries.collect();
+            view.index = Some(Listing { manifest: Some(manifest), entries });
+        }
+        let chosen = match chosen {
+            Ok(chosen) => chosen,
+            Err(error) => {
+                view.flaw(Part::Platform, error)?;
+                return Ok(view);
+            }
+        };
+        manifest = match look.manifest(&chosen) {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                view.flaw(Part::Manifest, error)?;
+                return Ok(view);
+            }
+        };
+    }
+    let error = Error::source(format!("{}: its indexes are nested too deeply", look.place()));
+    view.flaw(Part::Index, error)?;
+    Ok(view)
+}
+
+fn listed(entry: &oci_spec::image::Descriptor, chosen: Option<&str>) -> Listed {
+    /// Docker and buildkit mark attestations so.
+    const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+    let digest = entry.digest().to_string();
+    let platform = entry.platform().as_ref().map(Platform::promised);
+    let marked = entry.annotations().as_ref().is_some_and(|all| all.contains_key(REFERENCE_TYPE));
+    Listed {
+        attestation: marked || platform.as_ref().is_some_and(|known| known.os == "unknown"),
+        platform,
+        chosen: chosen == Some(digest.as_str()),
+        digest,
+        size: entry.size(),
+        media_type: entry.media_type().to_string(),
+    }
+}
+
+/// What a manifest says, and what is there of it.
+fn image(look: &dyn Look, manifest: Manifest, mut view: View) -> Result<View> {
+    let document: Value = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
+    view.reference = look.reference(manifest.digest);
+    view.manifest = Some(manifest);
+    let promised = Promised::of(&document["config"]);
+    view.config = ConfigFile {
+        called: promised.digest.map_or_else(String::new, |digest| digest.to_string()),
+        promised: promised.clone(),
+        ..ConfigFile::default()
+    };
+    if let Some(what) = promised.descriptor() {
+        match look.config(&what) {
+            Ok(bytes) => view.read_config(bytes),
+            Err(error) => view.flaw(Part::Config, error)?,
+        }
+    }
+    let layers = document["layers"].as_array();
+    for (index, layer) in layers.into_iter().flatten().take(MOST_LAYERS).enumerate() {
+        let promised = Promised::of(layer);
+        let mut kept = Kept {
+            called: text_of(&layer["digest"]),
+            promised: promised.clone(),
+            size: None,
+            compression: None,
+            counted: None,
+            content: None,
+        };
+        if let Some(digest) = promised.digest
+            && let Err(error) = look.layer(&promised, digest, &mut kept)
+        {
+            view.flaw(Part::Layer(index), error)?;
+        }
+        view.layers.push(kept);
+    }
+    Ok(view)
+}
+
+impl Promised {
+    fn of(descriptor: &Value) -> Self {
+        Self {
+            media_type: descriptor["mediaType"].as_str().map(str::to_owned),
+            digest: descriptor["digest"].as_str().and_then(|text| text.parse().ok()),
+            size: descriptor["size"].as_u64(),
+        }
+    }
+
+    /// Where all of it was promised.
+    fn descriptor(&self) -> Option<Descriptor> {
+        Some(Descriptor {
+            media_type: self.media_type.clone().unwrap_or_default(),
+            digest: self.digest?,
+            size: self.size?,
+        })
+    }
+}
+
+/// A JSON string, or nothing.
+#[must_use]
+pub fn text_of(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,227 @@
+//! What became of layers in earlier runs (`--layer-cache FILE`): which one came out of the filters,
+//! and as which blob it went to a registry. A layer of which that is known, and whose blob the
+//! destination still has, is neither fetched nor compressed again.
+//!
+//! An entry is about one layer, one chain of filters and one compression. It says what to look for,
+//! never that it is there: that is asked for, and a byte of it read. What it refuses: a file that
+//! was changed by somebody else, which begins anew.
+
+mod file;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+use crate::blob::ENCODING;
+use crate::context::Context;
+use crate::error::Result;
+use crate::filter::Filters;
+use crate::image::{Compression, Content, Digest, Image, Layer};
+use crate::layer_tar::writer::SPELLING;
+use crate::output::Target;
+use crate::output::remote::Remote;
+use crate::output::target::Place as TargetPlace;
+use crate::parallel::in_parallel;
+use crate::receipt::{Place, Receipt, Role};
+
+/// Layers that are remembered. An entry has some 400 bytes, so that the file stays below 4 MB.
+pub const MOST_ENTRIES: usize = 10_000;
+
+/// An entry that was not needed for so long, in seconds, is forgotten: 90 days.
+pub const LONGEST_UNUSED: u64 = 90 * 24 * 60 * 60;
+
+/// A layer, and what is to be done with it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Key {
+    /// Diff-id at the source.
+    layer: Digest,
+    /// What it goes through, each filter with its options.
+    filters: Vec<String>,
+    /// How it is compressed then.
+    compression: String,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Known {
+    diff_id: Digest,
+    blob: Digest,
+    size: u64,
+    media_type: String,
+    /// When that was last of use, in seconds since 1970.
+    used: u64,
+}
+
+type Entries = BTreeMap<Key, Known>;
+
+/// The memory of earlier runs, and of this one.
+pub struct LayerCache {
+    path: PathBuf,
+    /// As the file had them, and what this run added.
+    entries: Mutex<Entries>,
+    /// What this run added or made use of.
+    fresh: Mutex<Entries>,
+}
+
+impl LayerCache {
+    /// Read a cache; one that is not there yet is empty. Errors when it cannot be read, or when its
+    /// folder is not there. What is damaged begins anew.
+    pub fn open(path: &Path) -> Result<Self> {
+        let entries = file::read(path)?;
+        Ok(Self { path: path.to_owned(), entries: Mutex::new(entries), fresh: Mutex::default() })
+    }
+
+    /// Whether it is of use for a destination.
+    #[must_use]
+    pub fn serves(target: &Target) -> bool {
+        matches!(target.place, TargetPlace::Repository(..))
+    }
+
+    /// Layers of an image as the destination has them already: `None` where that is not known, or
+    /// not so any more.
+    pub fn known(
+        &self,
+        image: &Image,
+        filters: &Filters,
+        target: &Target,
+        context: &Context,
+    ) -> Result<Vec<Option<Layer>>> {
+        let (Some(keys), TargetPlace::Repository(reference, client)) =
+            (keys(image, filters, target), &target.place)
+        else {
+            return Ok(vec![None; image.layers.len()]);
+        };
+        let repository = client.repository(reference, context.counters.clone())?;
+        let remote = Remote::new(repository.clone(), context);
+        let jobs: Vec<(&Layer, Key)> = image.layers.iter().zip(keys).collect();
+        Ok(in_parallel(&jobs, context.parallel, |(layer, key)| {
+            let known = lock(&self.entries).get(key).cloned()?;
+            let there = layer.digest == Some(known.blob) && layer.diff_id == known.diff_id;
+            // Who cannot be asked now will be asked again, and then it is an error.
+            if !there
+                && !matches!(remote.stat_blob(known.blob), Ok(Some(size)) if size == known.size)
+            {
+                return None;
+            }
+            tracing::info!("{}: known from an earlier run as {}", layer.place, known.blob);
+            lock(&self.fresh).insert(key.clone(), Known { used: now(), ..known.clone() });
+            if there {
+                return Some((*layer).clone());
+            }
+            Some(Layer {
+                diff_id: known.diff_id,
+                digest: Some(known.blob),
+                size: known.size,
+                media_type: known.media_type,
+                content: Content::Registry(repository.clone()),
+                ..(*layer).clone()
+            })
+        }))
+    }
+
+    /// Remember what became of an image. `after` is what came out of the filters.
+    pub fn learn(
+        &self,
+        image: &Image,
+        after: &Image,
+        filters: &Filters,
+        target: &Target,
+        receipt: &Receipt,
+    ) {
+        let Some(keys) = keys(image, filters, target) else { return };
+        for (index, (key, after)) in keys.into_iter().zip(&after.layers).enumerate() {
+            let before = image.layers.get(index).and_then(|layer| layer.digest);
+            let Some((blob, size)) = pushed(receipt, index) else { continue };
+            if filters.is_empty() && before == Some(blob) {
+                // The source says so itself.
+                continue;
+            }
+            let media_type = match after.digest == Some(blob) {
+                true => after.media_type.clone(),
+                false => compression(target).layer_media_type().to_owned(),
+            };
+            let known = Known { diff_id: after.diff_id, blob, size, media_type, used: now() };
+            lock(&self.entries).insert(key.clone(), known.clone());
+            lock(&self.fresh).insert(key, known);
+        }
+    }
+
+    /// Add what this run learned to the file, beside what others added meanwhile. Errors when it
+    /// cannot be written.
+    pub fn save(&self) -> Result<()> {
+        let fresh = std::mem::take(&mut *lock(&self.fresh));
+        if fresh.is_empty() {
+            return Ok(());
+        }
+        file::update(&self.path, |entries| {
+            entries.extend(fresh);
+            bound(entries);
+        })
+    }
+}
+
+/// Forget what was not needed for long, and the oldest of too many.
+fn bound(entries: &mut Entries) {
+    let oldest = now().saturating_sub(LONGEST_UNUSED);
+    entries.retain(|_, known| known.used >= oldest);
+    if entries.len() > MOST_ENTRIES {
+        let mut used: Vec<u64> = entries.values().map(|known| known.used).collect();
+        used.sort_unstable_by(|one, other| other.cmp(one));
+        let last = used[MOST_ENTRIES - 1];
+        let mut spare = entries.len() - MOST_ENTRIES;
+        entries.retain(|_, known| {
+            let goes = known.used <= last && spare > 0;
+            spare -= usize::from(goes);
+            !goes
+        });
+    }
+}
+
+/// What is to be done with each layer; `None` where a filter wants to see every layer.
+fn keys(image: &Image, filters: &Filters, target: &Target) -> Option<Vec<Key>> {
+    let filters = filters.keys()?;
+    let spelled = filters.into_iter().map(|filter| format!("{filter} (tar {SPELLING})"));
+    let spelled: Vec<String> = spelled.collect();
+    let compression = format!("{} {ENCODING}", asked(target).unwrap_or("as it is, or gzip"));
+    let key = |layer: &Layer| Key {
+        layer: layer.diff_id,
+        filters: spelled.clone(),
+        compression: compression.clone(),
+    };
+    Some(image.layers.iter().map(key).collect())
+}
+
+fn asked(target: &Target) -> Option<&str> {
+    let option = target.options.iter().find(|(name, _)| name == "compression");
+    option.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+}
+
+fn compression(target: &Target) -> Compression {
+    match asked(target) {
+        Some("zstd") => Compression::Zstd,
+        _ => Compression::Gzip,
+    }
+}
+
+/// As which blob a layer landed.
+fn pushed(receipt: &Receipt, index: usize) -> Option<(Digest, u64)> {
+    let index = u32::try_from(index).ok()?;
+    receipt.expectations.iter().find_map(|expectation| match expectation {
+        expectation if expectation.role != Role::Layer(index) => None,
+        expectation => match (&expectation.place, expectation.size) {
+            (Place::Blob { digest }, Some(size)) => Some((*digest, size)),
+            _ => None,
+        },
+    })
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

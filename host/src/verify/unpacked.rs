@@ -1,0 +1,149 @@
+//! Compressed layers in files, unpacked to see whether they are what the image's config says.
+//!
+//! Each is read once, for its digest and its diff-id. What it refuses: to report what the look at
+//! the file itself will find (missing, another size, other bytes); that is only remembered.
+
+use std::fs::File;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::claims::Claims;
+use super::memory::Memory;
+use super::object::{Object, Status};
+use crate::blob::{Stored, checked};
+use crate::cancel::Cancel;
+use crate::error::{Error, Result};
+use crate::image::{Compression, Digest, Layer, Section};
+use crate::input::members::compression;
+use crate::output::Destination;
+use crate::receipt::{Expectation, Place};
+
+/// A layer that is not what the config says: which expectation, and why.
+pub type Wrong = (usize, Error);
+
+/// A layer to look at.
+struct Job<'a> {
+    index: usize,
+    path: &'a str,
+    digest: Digest,
+    size: u64,
+    diff_id: Digest,
+}
+
+/// Unpack every layer of which the config says something, the largest first, on all cores. Errors
+/// when the user interrupts.
+pub fn layers(
+    expectations: &[Expectation],
+    claims: &Claims,
+    destination: &Destination,
+    memory: &Memory,
+    cancel: &Cancel,
+) -> Result<Vec<Wrong>> {
+    let mut jobs: Vec<Job> = expectations
+        .iter()
+        .enumerate()
+        .filter_map(|(index, one)| {
+            let Place::File { path } = &one.place else { return None };
+            let diff_id = claims.diff_id(one.role)?;
+            Some(Job { index, path, digest: one.digest?, size: one.size?, diff_id })
+        })
+        .collect();
+    jobs.sort_by_key(|job| std::cmp::Reverse(job.size));
+    let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
+    let work = || {
+        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(error) = look(job, destination, memory, cancel) {
+                wrong.lock().unwrap_or_else(PoisonError::into_inner).push((job.index, error));
+            }
+        }
+    };
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 1..cores.min(jobs.len().max(1)) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    cancel.check()?;
+    Ok(wrong.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Say it of each, where nothing worse is known.
+pub fn judge(wrong: Vec<Wrong>, objects: &mut [Object]) {
+    for (index, error) in wrong {
+        let ok = |object: &&mut Object| object.status == Status::Ok;
+        if let Some(object) = objects.get_mut(index).filter(ok) {
+            let sides = error.sides().is_some();
+            let status = if sides { Status::DigestMismatch } else { Status::Unreadable };
+            object.blame_error(status, &error);
+        }
+    }
+}
+
+/// Errors when a layer with the right stored bytes holds something else.
+fn look(job: &Job, destination: &Destination, memory: &Memory, cancel: &Cancel) -> Result<()> {
+    let place = destination.display(job.path);
+    // What cannot be opened, or has another size, is found where the file is looked at.
+    let Ok(section) = section(job, destination) else { return Ok(()) };
+    if compression(&section, &place)? == Compression::None {
+        // A plain layer is hashed there as well: its two digests are one.
+        return match job.digest == job.diff_id {
+            true => Ok(()),
+            false => Err(other_content(&place, job.diff_id, job.digest)),
+        };
+    }
+    // An image may have a layer twice, and images share them.
+    let unpacked = format!("{} unpacked", job.path);
+    if let Some(found) = memory.recall(&unpacked, 0, job.size) {
+        return match found == job.diff_id {
+            true => Ok(()),
+            false => Err(other_content(&place, job.diff_id, found)),
+        };
+    }
+    let layer = Layer::in_file(
+        section.clone(),
+        job.diff_id,
+        Some(job.digest),
+        Compression::None,
+        place.clone(),
+    );
+    let error = match checked(&layer, Stored::file(&layer, &section, cancel)) {
+        Ok(()) => {
+            memory.remember(job.path, job.size, job.digest);
+            memory.remember(&unpacked, job.size, job.diff_id);
+            return Ok(());
+        }
+        Err(error) => error,
+    };
+    let (expected, found): (Option<Digest>, Option<Digest>) = error
+        .sides()
+        .map_or((None, None), |(expected, found)| (expected.parse().ok(), found.parse().ok()));
+    match found {
+        // Other bytes than the manifest promises: the look at the file says so.
+        Some(found) if expected == Some(job.digest) => {
+            memory.remember(job.path, job.size, found);
+            Ok(())
+        }
+        Some(found) if expected == Some(job.diff_id) => {
+            memory.remember(job.path, job.size, job.digest);
+            memory.remember(&unpacked, job.size, found);
+            Err(other_content(&place, job.diff_id, found))
+        }
+        _ => Err(error),
+    }
+}
+
+fn section(job: &Job, destination: &Destination) -> io::Result<Section> {
+    let file: File = destination.open(job.path)?;
+    let metadata = file.metadata()?;
+    match metadata.is_file() && metadata.len() == job.size {
+        true => Ok(Section::new(Arc::new(file), 0, job.size)),
+        false => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+fn other_content(place: &str, expected: Digest, found: Digest) -> Error {
+    let what = format!("{place}: is, unpacked, not what the image's config says");
+    Error::mismatch(what, expected, found)
+}

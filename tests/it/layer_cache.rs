@@ -1,0 +1,141 @@
+//! `--layer-cache`: what is not done twice, and what is done again all the same.
+
+use occystrap::image::Digest;
+
+use crate::support::cli::Sandbox;
+use crate::support::image::{Pack, TestImage};
+use crate::support::push::{push, to};
+use crate::support::registry::Registry;
+use crate::support::shape;
+
+const FILTER: [&str; 2] = ["-f", "normalize-timestamps:ts=7"];
+
+struct Place {
+    image: TestImage,
+    sandbox: Sandbox,
+    from: Registry,
+    registry: Registry,
+    source: String,
+}
+
+impl Place {
+    fn new() -> Self {
+        let (image, from) = (TestImage::new("team/app:1"), Registry::start());
+        let source = push(&from, &image, Pack::Gzip);
+        Self { image, sandbox: Sandbox::new(), from, registry: Registry::start(), source }
+    }
+
+    /// Moves the image and returns its manifest, how many layers were fetched, and blobs sent.
+    fn run(&self, source: &str, more: &[&str]) -> (Vec<u8>, usize, usize) {
+        let cache = self.sandbox.path("cache").display().to_string();
+        let (fetched, sent) = (self.fetched(), self.sent());
+        let more = [&["--verify=full", "--layer-cache", &cache], more].concat();
+        self.sandbox.process(source, &to(&self.registry, "copy/app:1"), &more).verified();
+        let (_, manifest) = self.registry.manifest("copy/app", "1").unwrap();
+        (manifest.to_vec(), self.fetched() - fetched, self.sent() - sent)
+    }
+
+    fn fetched(&self) -> usize {
+        let layers = self.image.layers.iter().map(|layer| Digest::of(&Pack::Gzip.pack(layer)));
+        let count = |digest: Digest| self.from.requests_of("GET", &digest.to_string()).len();
+        layers.map(count).sum()
+    }
+
+    fn sent(&self) -> usize {
+        self.registry.requests_of("PUT", "/uploads/").len()
+    }
+
+    /// The image as it was pushed is one that can be read.
+    fn reads_back(&self) {
+        let source = to(&self.registry, "copy/app:1");
+        self.sandbox
+            .process(&source, &self.sandbox.uri("dir", "back"), &["--verify=full"])
+            .verified();
+    }
+}
+
+#[test]
+fn what_was_filtered_before_is_not_fetched_again() {
+    let place = Place::new();
+    let (first, fetched, sent) = place.run(&place.source, &FILTER);
+    assert_eq!((fetched, sent), (3, 4));
+    assert_eq!(place.run(&place.source, &FILTER), (first.clone(), 0, 0));
+    place.reads_back();
+
+    // Another chain is another thing, and neither forgets the other.
+    let other = ["-f", "exclude:pattern=usr/lib"];
+    let (second, fetched, _) = place.run(&place.source, &other);
+    assert_eq!(fetched, 3);
+    assert_eq!(place.run(&place.source, &other), (second, 0, 0));
+    assert_eq!(place.run(&place.source, &FILTER), (first, 0, 0));
+    let zstd = [&FILTER[..], &["--compression", "zstd"]].concat();
+    assert_eq!(place.run(&place.source, &zstd).1, 3);
+    assert_eq!(place.run(&place.source, &zstd).1, 0);
+    place.sandbox.assert_clean();
+}
+
+#[test]
+fn what_was_compressed_before_is_not_compressed_again() {
+    let place = Place::new();
+    shape::legacy(&[&place.image], Pack::Plain).write(&place.sandbox.path("a.tar"));
+    let tar = place.sandbox.uri("tar", "a.tar");
+    let (first, _, sent) = place.run(&tar, &[]);
+    assert_eq!(sent, 4);
+    let before = place.registry.requests().len();
+    assert_eq!(place.run(&tar, &[]), (first, 0, 0));
+    assert_eq!(
+        place.registry.requests()[before..].iter().filter(|one| one.method == "POST").count(),
+        0
+    );
+    let said = place.sandbox.run(&[
+        "-v",
+        "process",
+        &tar,
+        &to(&place.registry, "copy/app:1"),
+        "--layer-cache",
+        &place.sandbox.path("cache").display().to_string(),
+    ]);
+    assert_eq!(said.verified().stderr.matches("known from an earlier run as").count(), 3);
+    place.reads_back();
+}
+
+#[test]
+fn what_is_gone_is_made_again() {
+    let place = Place::new();
+    let (first, ..) = place.run(&place.source, &FILTER);
+    let manifest: serde_json::Value = serde_json::from_slice(&first).unwrap();
+    let blob = manifest["layers"][1]["digest"].as_str().unwrap();
+    place.registry.remove_blob("copy/app", blob.parse().unwrap());
+    assert_eq!(place.run(&place.source, &FILTER), (first, 1, 1));
+    place.reads_back();
+}
+
+#[test]
+fn a_cache_that_was_damaged_begins_anew() {
+    let place = Place::new();
+    let (first, ..) = place.run(&place.source, &FILTER);
+    let path = place.sandbox.path("cache");
+    let text = std::fs::read_to_string(&path).unwrap();
+    // One layer's blob under another's name: what must never reach a manifest.
+    let at = text.find("\"blob\":\"sha256:").unwrap() + 15;
+    let other = if text.as_bytes()[at] == b'0' { "1" } else { "0" };
+    std::fs::write(&path, format!("{}{other}{}", &text[..at], &text[at + 1..])).unwrap();
+    let cache = path.display().to_string();
+    let more = [&["--layer-cache", &cache], &FILTER[..]].concat();
+    let ran = place.sandbox.process(&place.source, &to(&place.registry, "copy/app:1"), &more);
+    ran.verified().says("is damaged, or of another version: it begins anew");
+    assert_eq!(place.run(&place.source, &FILTER), (first, 0, 0));
+}
+
+#[test]
+fn where_it_cannot_help_it_says_so() {
+    let place = Place::new();
+    let dir = place.sandbox.uri("dir", "d");
+    let ran = place.sandbox.process(&place.source, &dir, &["--layer-cache", "c"]);
+    ran.verified().says("--layer-cache means nothing to 'dir://");
+    let there = to(&place.registry, "copy/app:1");
+    for path in ["no/such/folder/cache", "."] {
+        place.sandbox.process(&place.source, &there, &["--layer-cache", path]).exits(2);
+    }
+    assert_eq!(place.registry.requests().len(), 0);
+}
