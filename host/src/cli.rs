@@ -166,6 +166,8 @@ pub enum Command {
     Check(Check),
     /// Describe an image: platform, digests, layers, how it runs; no layer is fetched
     Info(Info),
+    /// Find files in the layers of an image
+    Search(Search),
     /// Show the output plugins and what each may do
     Plugin {
         /// What about them.
@@ -179,9 +181,6 @@ pub enum Command {
     },
     /// Print the manual page, for 'man -l'
     Man,
-    /// Find files in an image (not yet supported)
-    #[command(hide = true)]
-    Search(NotYet),
 }
 
 /// Whatever a later version will take.
@@ -214,6 +213,8 @@ Filters:
                 :ts=SECONDS,config=true (times in the config as well)
   exclude:pattern=GLOB   leaves out what matches, and what is beneath it
                 * ? [a-z] {a,b}; * crosses slashes: '*.pyc', 'usr/share/doc', '**/.git'
+  search:pattern=GLOB    prints what matches, and changes nothing
+                ,regex=true,script_friendly=true   as 'occystrap search' does it
   inspect:file=PATH      appends a line of JSON about the image")]
 pub struct Process {
     /// Where the images are, such as registry://docker.io/library/busybox:latest
@@ -300,6 +301,30 @@ Sources:
   tar://PATH    docker-save and OCI archives, compressed or not   ?image=NAME[:TAG]
   dir://PATH    what the output dir wrote                         ?image=NAME[:TAG]
   oci-layout://PATH[:TAG]    an OCI image layout                  ?image=NAME[:TAG]";
+
+/// `occystrap search`.
+#[derive(Args)]
+#[command(after_help = "\
+Patterns fit the whole path of a file, or its name alone. '*' is any text, slashes included, '?' one
+character, '[a-z]' one of several, '{a,b}' one of two. A regular expression (--regex) fits any part
+of the path.
+
+Examples:
+  occystrap search tar:///tmp/app.tar 'libssl*'
+  occystrap search registry://docker.io/library/busybox:latest 'bin/*sh'
+  occystrap search --regex dir:///srv/images '\\.py$'")]
+pub struct Search {
+    /// Where the images are: registry://, docker://, tar://, dir:// or oci-layout://
+    pub source: String,
+    /// What to look for
+    pub pattern: String,
+    /// The pattern is a regular expression
+    #[arg(long)]
+    pub regex: bool,
+    /// A line a file: IMAGE:TAG:LAYER:PATH
+    #[arg(long)]
+    pub script_friendly: bool,
+}
 
 /// `occystrap plugin`.
 #[derive(Subcommand)]

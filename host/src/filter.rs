@@ -12,6 +12,7 @@ mod inspect;
 mod kept;
 pub mod pass;
 mod rewrite;
+mod search;
 pub mod spec;
 mod timestamps;
 
@@ -20,6 +21,7 @@ use std::sync::Arc;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::image::{Image, Layer};
+use crate::results::Results;
 
 pub use pass::{Pass, Verdict};
 pub use spec::Spec;
@@ -27,10 +29,11 @@ pub use spec::Spec;
 use self::config::Edits;
 use self::exclude::Exclude;
 use self::inspect::Inspect;
+use self::search::Search;
 use self::timestamps::NormalizeTimestamps;
 
 /// The names of all filters, for hints.
-const NAMES: &str = "normalize-timestamps, exclude, inspect";
+const NAMES: &str = "normalize-timestamps, exclude, search, inspect";
 
 /// One filter, with its options.
 pub trait Filter: Send + Sync {
@@ -83,14 +86,19 @@ pub struct Filters {
 }
 
 impl Filters {
-    /// Parse what the user typed; `environment` gives variables. Errors name the filter and the
-    /// option.
-    pub fn parse(texts: &[String], environment: impl Fn(&str) -> Option<String>) -> Result<Self> {
+    /// Parse what the user typed; `environment` gives variables, and what filters find goes to
+    /// `results`. Errors name the filter and the option.
+    pub fn parse(
+        texts: &[String],
+        environment: impl Fn(&str) -> Option<String>,
+        results: &Results,
+    ) -> Result<Self> {
         let parse = |text: &String| -> Result<(String, Box<dyn Filter>)> {
             let spec = Spec::parse(text)?;
             let filter: Box<dyn Filter> = match spec.name() {
                 "normalize-timestamps" => Box::new(NormalizeTimestamps::new(&spec, &environment)?),
                 "exclude" => Box::new(Exclude::new(&spec)?),
+                "search" => Box::new(Search::new(&spec, results)?),
                 "inspect" => Box::new(Inspect::new(&spec)?),
                 name => {
                     return Err(Error::usage(format!("there is no filter '{name}'"))

@@ -61,7 +61,8 @@ fn start(cli: Cli, progress: &Progress) -> anyhow::Result<u8> {
         &cancel,
         runtime.handle(),
         progress,
-        &mut io::stdout().lock(),
+        // Not locked: filters print as well, from other threads.
+        &mut io::stdout(),
         &mut io::stderr(),
     );
     // Downloads that nobody waits for any more must not keep the process.

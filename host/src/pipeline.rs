@@ -302,7 +302,7 @@ fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageR
             Ok(reports)
         }
         Subject::Directory(path, display) => {
-            let found = derive::directory(path, level, &context.cancel)?;
+            let found = derive::directory(path, level, context)?;
             Ok(reports(display, found))
         }
         Subject::Tar(path, display) => {

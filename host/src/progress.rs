@@ -1,12 +1,20 @@
 //! What the user sees while bytes move: bars on a terminal, nothing elsewhere.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// One line a layer. Decimal units, as in the summary.
 const TEMPLATE: &str =
     "{prefix:>14} [{bar:30}] {decimal_bytes:>9} / {decimal_total_bytes:<9} {decimal_bytes_per_sec}";
+
+/// What has no end that anybody knows.
+const WAITING: &str = "{prefix:>14} {spinner} {elapsed}";
+
+/// How often a sign of life moves. Bars are drawn no more often either.
+const TICK: Duration = Duration::from_millis(100);
 
 /// The bars of one run. Cheap to clone.
 #[derive(Clone)]
@@ -28,15 +36,47 @@ impl Progress {
         Self(None)
     }
 
-    /// A bar for a layer of `total` bytes, as it is stored.
+    /// A bar for a layer of `total` bytes, as it is stored. It appears with the first of them: until
+    /// then there would be nothing to see, and the time would count as work.
     #[must_use]
     pub fn layer(&self, label: &str, total: u64) -> LayerProgress {
-        let Some(bars) = &self.0 else { return LayerProgress(None) };
-        let bar = bars.add(ProgressBar::new(total).with_prefix(label.to_owned()));
-        if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
-            bar.set_style(style.progress_chars("=> "));
+        let Some(bars) = &self.0 else { return LayerProgress::hidden() };
+        let state = State { label: label.to_owned(), total, estimated: false, bar: None };
+        LayerProgress(Some(Arc::new(Bar { bars: bars.clone(), state: Mutex::new(state) })))
+    }
+
+    /// A bar for a stream of about so many bytes: it grows with what comes. It appears at once: who
+    /// sends may think for a while first.
+    #[must_use]
+    pub fn stream(&self, label: &str, about: u64) -> LayerProgress {
+        let progress = self.layer(label, about);
+        if let Some(bar) = &progress.0 {
+            let mut state = bar.state();
+            state.estimated = true;
+            bar.shown(&mut state);
         }
-        LayerProgress(Some(bar))
+        progress
+    }
+
+    /// A sign of life while somebody else works and says nothing; it goes when this is dropped.
+    #[must_use]
+    pub fn waiting(&self, label: &str) -> Waiting {
+        Waiting(self.0.as_ref().map(|bars| {
+            let bar = bars.add(ProgressBar::new_spinner().with_prefix(label.to_owned()));
+            if let Ok(style) = ProgressStyle::with_template(WAITING) {
+                bar.set_style(style);
+            }
+            bar.enable_steady_tick(TICK);
+            bar
+        }))
+    }
+
+    /// Do something that writes to the terminal, above the bars.
+    pub fn above<T>(&self, write: impl FnOnce() -> T) -> T {
+        match &self.0 {
+            Some(bars) => bars.suspend(write),
+            None => write(),
+        }
     }
 
     /// Standard error, for whole lines that appear above the bars.
@@ -62,9 +102,34 @@ impl Write for Above {
     }
 }
 
-/// The bar of one layer. Cheap to clone.
-#[derive(Clone)]
-pub struct LayerProgress(Option<ProgressBar>);
+/// See [`Progress::waiting`].
+pub struct Waiting(Option<ProgressBar>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// The bar of one layer, or of one thing that takes as long. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct LayerProgress(Option<Arc<Bar>>);
+
+struct Bar {
+    bars: MultiProgress,
+    state: Mutex<State>,
+}
+
+struct State {
+    label: String,
+    total: u64,
+    /// The total is a guess.
+    estimated: bool,
+    /// Since there is something to see.
+    bar: Option<ProgressBar>,
+}
 
 impl LayerProgress {
     /// No bar.
@@ -75,22 +140,193 @@ impl LayerProgress {
 
     /// Bytes have passed.
     pub fn add(&self, bytes: u64) {
-        if let Some(bar) = &self.0 {
-            bar.inc(bytes);
-        }
+        self.step(|bar| bar.inc(bytes));
     }
 
     /// So many bytes have passed in all. The number falls back when an upload begins again.
     pub fn set(&self, bytes: u64) {
-        if let Some(bar) = &self.0 {
-            bar.set_position(bytes);
+        self.step(|bar| bar.set_position(bytes));
+    }
+
+    fn step(&self, step: impl FnOnce(&ProgressBar)) {
+        let Some(bar) = &self.0 else { return };
+        let mut state = bar.state();
+        let (estimated, total) = (state.estimated, state.total);
+        let shown = bar.shown(&mut state);
+        step(shown);
+        let position = shown.position();
+        if estimated && position > total {
+            shown.set_length(position);
+            state.total = position;
+        }
+    }
+
+    /// What was one thing is another now, of `total` bytes: a layer that was read is sent. It stays
+    /// one line, and its speed is that of what is done.
+    pub fn begin(&self, verb: &str, total: u64) {
+        let Some(bar) = &self.0 else { return };
+        let mut state = bar.state();
+        let label = match state.label.split_once(' ') {
+            Some((_, which)) => format!("{verb} {which}"),
+            None => verb.to_owned(),
+        };
+        if let Some(shown) = &state.bar {
+            shown.set_prefix(label.clone());
+            shown.set_length(total);
+            shown.reset();
+        }
+        (state.label, state.total) = (label, total);
+    }
+
+    /// There are more bytes than was known.
+    pub fn more(&self, bytes: u64) {
+        let Some(bar) = &self.0 else { return };
+        let mut state = bar.state();
+        state.total += bytes;
+        if let Some(shown) = &state.bar {
+            shown.set_length(state.total);
         }
     }
 
     /// The layer is done; its bar goes.
     pub fn finish(&self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
+        if let Some(shown) = self.0.as_ref().and_then(|bar| bar.state().bar.take()) {
+            shown.finish_and_clear();
         }
+    }
+}
+
+impl Bar {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn shown<'a>(&self, state: &'a mut State) -> &'a ProgressBar {
+        let State { label, total, bar, .. } = state;
+        bar.get_or_insert_with(|| {
+            let bar = self.bars.add(ProgressBar::new(*total).with_prefix(label.clone()));
+            if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
+                bar.set_style(style.progress_chars("=> "));
+            }
+            bar
+        })
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        if let Some(shown) = self.state().bar.take() {
+            shown.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use indicatif::TermLike;
+
+    use super::*;
+
+    /// What stands on a terminal, and the line of its cursor.
+    #[derive(Debug, Clone, Default)]
+    struct Screen(Arc<Mutex<(Vec<String>, usize)>>);
+
+    impl Screen {
+        fn at<T>(&self, act: impl FnOnce(&mut Vec<String>, &mut usize) -> T) -> io::Result<T> {
+            let mut screen = self.0.lock().unwrap();
+            let (lines, row) = &mut *screen;
+            if lines.len() <= *row {
+                lines.resize(*row + 1, String::new());
+            }
+            Ok(act(lines, row))
+        }
+
+        fn lines(&self) -> Vec<String> {
+            std::thread::sleep(Duration::from_millis(20));
+            let screen = self.0.lock().unwrap();
+            let lines = screen.0.iter().map(|line| line.trim().to_owned());
+            lines.filter(|line| !line.is_empty()).collect()
+        }
+    }
+
+    impl TermLike for Screen {
+        fn width(&self) -> u16 {
+            100
+        }
+        fn height(&self) -> u16 {
+            20
+        }
+        fn move_cursor_up(&self, n: usize) -> io::Result<()> {
+            self.at(|_, row| *row = row.saturating_sub(n))
+        }
+        fn move_cursor_down(&self, n: usize) -> io::Result<()> {
+            self.at(|_, row| *row += n)
+        }
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.write_str(text)?;
+            self.move_cursor_down(1)
+        }
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.at(|lines, row| lines[*row].push_str(text))
+        }
+        fn clear_line(&self) -> io::Result<()> {
+            self.at(|lines, row| lines[*row].clear())
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn progress() -> (Progress, Screen) {
+        let screen = Screen::default();
+        let target = ProgressDrawTarget::term_like_with_hz(Box::new(screen.clone()), 200);
+        (Progress(Some(MultiProgress::with_draw_target(target))), screen)
+    }
+
+    /// What is drawn next is drawn for sure.
+    fn step(layer: &LayerProgress, bytes: u64) {
+        std::thread::sleep(Duration::from_millis(20));
+        layer.add(bytes);
+    }
+
+    #[test]
+    fn a_layer_has_one_line_from_its_first_byte_to_its_last() {
+        let (progress, term) = progress();
+        let layer = progress.layer("layer 1/2", 2_000_000);
+        assert_eq!(term.lines(), Vec::<String>::new());
+        step(&layer, 1_000_000);
+        step(&layer, 500_000);
+        let shown = term.lines();
+        assert_eq!(shown.len(), 1, "{shown:?}");
+        assert!(shown[0].starts_with("layer 1/2 [") && shown[0].contains("/ 2.00 MB"), "{shown:?}");
+        layer.begin("push", 700_000);
+        step(&layer, 70_000);
+        step(&layer, 70_000);
+        let shown = term.lines();
+        assert_eq!(shown.len(), 1, "{shown:?}");
+        assert!(
+            shown[0].starts_with("push 1/2 [") && shown[0].contains("/ 700.00 kB"),
+            "{shown:?}"
+        );
+        layer.finish();
+        assert_eq!(term.lines(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_stream_never_passes_its_end() {
+        let (progress, term) = progress();
+        let stream = progress.stream("export", 100);
+        step(&stream, 150);
+        step(&stream, 150);
+        let shown = term.lines();
+        assert!(shown[0].contains("300 B / 300 B"), "{shown:?}");
+        drop(stream);
+        assert_eq!(term.lines(), Vec::<String>::new());
     }
 }

@@ -14,7 +14,7 @@ use crate::cancel::Cancel;
 use crate::check;
 use crate::cli::{
     Check, Cli, Command, CompressionName, Global, Info, OutputFormat, PluginCommand, Process,
-    Verify,
+    Search, Verify,
 };
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
@@ -31,6 +31,8 @@ use crate::plugin::{Catalog, Plugin, PluginEngine};
 use crate::progress::Progress;
 use crate::registry::Counters;
 use crate::report::Run;
+use crate::results::Results;
+use crate::search::{self, FoundImage, Pattern};
 use crate::terminal::Paper;
 use crate::uri::Uri;
 use crate::verify::Level;
@@ -93,6 +95,22 @@ fn run_command(
             report(&run, &global, out, err).map_err(printed)?;
             Ok(run.exit_code(true))
         }
+        Command::Search(search) => {
+            let context = context(&global, false, cancel, runtime, progress)?;
+            let (source, pattern) = prepare_search(&global, &search, &context)?;
+            let images = source.open(&context)?;
+            let found: Vec<FoundImage> = images
+                .iter()
+                .map(|image| search::search(image, &pattern, &context))
+                .collect::<Result<_>>()?;
+            match (global.output_format, search.script_friendly) {
+                (OutputFormat::Json, _) => search::write_json(&source.display, &found, out),
+                (_, true) => search::write_script(&found, out),
+                (_, false) => search::write_text(&found, found.len() > 1, out),
+            }
+            .map_err(printed)?;
+            Ok(0)
+        }
         Command::Check(Check { source, fast }) => {
             let context = context(&global, false, cancel, runtime, progress)?;
             let clients = Clients::new(&global, &context.cancel);
@@ -146,10 +164,23 @@ fn run_command(
             manual::write(Cli::command(), out).map_err(printed)?;
             Ok(0)
         }
-        Command::Plugin { .. } | Command::Search(_) => {
-            Err(Error::usage("this command is not yet supported"))
-        }
+        Command::Plugin { .. } => Err(Error::usage("this command is not yet supported")),
     }
+}
+
+fn prepare_search(
+    global: &Global,
+    search: &Search,
+    context: &Context,
+) -> Result<(Source, Pattern)> {
+    if search.script_friendly && global.output_format == OutputFormat::Json {
+        return Err(Error::usage("--script-friendly and -O json are two forms: choose one"));
+    }
+    let pattern = Pattern::parse(&search.pattern, search.regex)?;
+    let clients = Clients::new(global, &context.cancel);
+    let uri = Uri::parse(&search.source)?;
+    let source = Source::parse(&uri, &wanted(global), |uri| clients.of(uri))?;
+    Ok((source, pattern))
 }
 
 fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipeline::Process> {
@@ -172,7 +203,11 @@ fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipe
         Some(path) => Some(LayerCache::open(path)?),
         None => None,
     };
-    let filters = Filters::parse(&process.filter, |name| std::env::var(name).ok())?;
+    let results = match global.output_format {
+        OutputFormat::Text => Results::printed(&context.progress),
+        OutputFormat::Json => Results::beside_document(&context.progress),
+    };
+    let filters = Filters::parse(&process.filter, |name| std::env::var(name).ok(), &results)?;
     Ok(pipeline::Process {
         all_platforms: process.all_platforms,
         source,

@@ -50,7 +50,7 @@ pub fn verify(
         Ok(grant) => grant,
         Err(error) => return Ok(Verification::unreachable(level, receipt, target, &error, repair)),
     };
-    let memory = memory::Memory::default();
+    let memory = memory::Memory::showing(&context.progress);
     let (expectations, journal) = (&receipt.expectations, &receipt.journal);
     let mut objects = match &grant {
         Grant::Storage(destination) => {

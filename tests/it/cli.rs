@@ -75,7 +75,6 @@ fn mistakes_are_told_before_anything_is_touched() {
         "check --verify tar:[T]in.tar",
         "info ftp://host/in",
         "info docker://app:1?image=x",
-        "search tar:[T]in.tar x",
         "plugin add x",
         "plugin show nothing",
         "process tar:[T]in.tar registry://host/app:1?compression=",

@@ -14,6 +14,7 @@ use crate::image::{Digest, ImageName, Platform};
 use crate::layer_tar::member::plain;
 use crate::layer_tar::tests::{Listed, file, member, read, write};
 use crate::layer_tar::{Expanded, Member, MemberKind, Time};
+use crate::progress::Progress;
 
 fn image() -> Image {
     Image {
@@ -131,8 +132,20 @@ fn options_are_checked_before_anything_is_fetched() {
     ] {
         assert!(time(&format!("normalize-timestamps:{bad}")).is_err(), "{bad}");
     }
-    for bad in ["exclude", "exclude:pattern=", "exclude:pattern=[a", "exclude:patern=a"] {
-        assert!(Filters::parse(&[bad.to_owned()], environment).is_err(), "{bad}");
+    let results = Results::printed(&Progress::hidden());
+    for bad in [
+        "exclude",
+        "exclude:pattern=",
+        "exclude:pattern=[a",
+        "exclude:patern=a",
+        "search",
+        "search:pattern=",
+        "search:pattern=[a",
+        "search:pattern=(a,regex=true",
+        "search:pattern=a,regex=perhaps",
+        "search:pattern=a,pattern=b",
+    ] {
+        assert!(Filters::parse(&[bad.to_owned()], environment, &results).is_err(), "{bad}");
     }
 }
 

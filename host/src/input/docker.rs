@@ -61,7 +61,7 @@ fn export(
     let place = format!("'{ask}' of {}", engine.place());
     asked.check_platform(&found.platform, &place)?;
     tracing::info!("{place}: exporting {} layers", found.diff_ids.len());
-    let progress = context.progress.layer("export", found.size);
+    let progress = context.progress.stream("export", found.size);
     let mut stream = Stream::start(engine, &ask, progress)?;
     let spool = Spool::read(&mut stream, &place, &context.spool, &context.cancel);
     stream.progress.finish();
@@ -74,9 +74,14 @@ fn export(
 
 /// Export an image and hash it, keeping nothing: the digest of its config, and of its uncompressed
 /// layers, lowest first.
-pub fn hash(engine: &Engine, image: &str, cancel: &Cancel) -> Result<(Digest, Vec<Digest>)> {
+pub fn hash(
+    engine: &Engine,
+    image: &str,
+    progress: LayerProgress,
+    cancel: &Cancel,
+) -> Result<(Digest, Vec<Digest>)> {
     let place = format!("'{image}' of {}", engine.place());
-    let mut stream = Stream::start(engine, image, LayerProgress::hidden())?;
+    let mut stream = Stream::start(engine, image, progress)?;
     let spool = Spool::hash(&mut stream, &place, cancel).map_err(|error| {
         match (error.kind(), stream.export.failure()) {
             (Kind::Source, Some(failure)) => failure,

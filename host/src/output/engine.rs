@@ -15,6 +15,7 @@ use crate::docker::{Engine, Inspected, Load};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Digest, Hasher, ImageName, Section};
 use crate::input::docker;
+use crate::progress::{LayerProgress, Progress};
 
 /// How much of a layer is sent at once.
 const PIECE: usize = 256 * 1024;
@@ -26,6 +27,7 @@ pub struct Named {
     image: ImageName,
     runtime: Handle,
     cancel: Cancel,
+    progress: Progress,
 }
 
 impl Named {
@@ -33,7 +35,7 @@ impl Named {
     #[must_use]
     pub fn new(engine: Engine, image: ImageName, context: &Context) -> Self {
         let (runtime, cancel) = (context.runtime.clone(), context.cancel.clone());
-        Self { engine, image, runtime, cancel }
+        Self { engine, image, runtime, cancel, progress: context.progress.clone() }
     }
 
     /// The name.
@@ -66,10 +68,11 @@ impl Named {
         self.engine.absent(&self.image.to_string())
     }
 
-    /// Export the image and hash it; `None` when the engine has none of that name.
-    pub fn export(&self) -> Result<Option<Exported>> {
-        let name = self.image.to_string();
-        match docker::hash(&self.engine, &name, &self.cancel) {
+    /// Export the image of about so many bytes and hash it; `None` when the engine has none of that
+    /// name.
+    pub fn export(&self, about: u64) -> Result<Option<Exported>> {
+        let (name, progress) = (self.image.to_string(), self.progress.stream("verify", about));
+        match docker::hash(&self.engine, &name, progress, &self.cancel) {
             Ok((config, layers)) => Ok(Some(Exported { config, layers })),
             Err(error) if error.kind() == Kind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -132,7 +135,14 @@ impl Loading {
     }
 
     /// Append part of a file, and compare it with its digest.
-    pub fn splice(&mut self, section: &Section, digest: Digest, place: &str) -> Result<()> {
+    pub fn splice(
+        &mut self,
+        section: &Section,
+        digest: Digest,
+        place: &str,
+        progress: &LayerProgress,
+    ) -> Result<()> {
+        progress.begin("load", section.size);
         self.archive.blob(digest, section.size)?;
         let mut hasher = Hasher::default();
         let mut done = 0;
@@ -144,6 +154,7 @@ impl Loading {
             hasher.update(&piece);
             done += wanted as u64;
             self.send(piece.into())?;
+            progress.add(wanted as u64);
         }
         let found = hasher.finish();
         match found == digest {
@@ -186,6 +197,7 @@ impl Loadable {
     pub fn commit(self) -> Result<()> {
         let Self { named, load, config, diff_ids, .. } = self;
         named.runtime.block_on(async {
+            let _waiting = named.progress.waiting("engine loads");
             let name = GivenName::before(&named.engine, &named.image).await;
             let loaded = load.finish().await.map_err(|error| too_deep(error, diff_ids.len()))?;
             tracing::debug!(names = ?loaded.names, "loaded");

@@ -245,7 +245,7 @@ impl LayerBlob {
             }
         };
         self.state = State::Spent;
-        load.splice(&section, digest, &place)?;
+        load.splice(&section, digest, &place, &self.taken.progress)?;
         self.taken.progress.finish();
         Ok(Moved { size: section.size, digest })
     }

@@ -166,6 +166,7 @@ async fn send(
     {
         return Ok(0);
     }
+    progress.begin("push", blob.size);
     to.push_blob(blob, body, options, |bytes| progress.set(bytes)).await?;
     Ok(blob.size)
 }

@@ -96,6 +96,8 @@ fn hash_all(
     // Largest first, so that no core is left with one at the end.
     let mut jobs: Vec<_> = wanted.iter().collect();
     jobs.sort_by_key(|(_, _, size)| std::cmp::Reverse(*size));
+    let unknown = jobs.iter().filter(|(path, at, size)| memory.recall(path, *at, *size).is_none());
+    memory.progress().more(unknown.map(|(_, _, size)| *size).sum());
     let next = AtomicUsize::new(0);
     let work = || {
         while let Some((path, offset, size)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {

@@ -6,7 +6,6 @@
 use std::path::Path;
 
 use super::{Level, Object, Status, Verification, check, memory};
-use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::image::{Compression, Digest, ImageName, Part, config};
@@ -34,7 +33,7 @@ pub struct Found {
 }
 
 /// Verify every image of a directory.
-pub fn directory(path: &Path, level: Level, cancel: &Cancel) -> Result<Vec<Found>> {
+pub fn directory(path: &Path, level: Level, context: &Context) -> Result<Vec<Found>> {
     let members = Directory::open(path)?;
     let destination = Destination::directory(path)?;
     let mut found = Vec::new();
@@ -67,7 +66,7 @@ pub fn directory(path: &Path, level: Level, cancel: &Cancel) -> Result<Vec<Found
                 );
             }
             let name = name.clone().or_else(|| entry.first_name()).unwrap_or_else(|| shown.clone());
-            found.push(chain.verify(name, entry, &destination, level, cancel)?);
+            found.push(chain.verify(name, entry, &destination, level, context)?);
         }
     }
     if found.is_empty() {
@@ -99,7 +98,7 @@ pub fn tar(path: &Path, level: Level, context: &Context) -> Result<Vec<Found>> {
         chain.expect(Role::Manifest, place("manifest.json"), manifest, None);
         let name =
             entry.first_name().unwrap_or(ImageName { repository: "unknown".to_owned(), tag: None });
-        found.push(chain.verify(name, entry, &destination, level, &context.cancel)?);
+        found.push(chain.verify(name, entry, &destination, level, context)?);
     }
     Ok(found)
 }
@@ -196,9 +195,9 @@ impl Chain {
         entry: &Entry,
         destination: &Destination,
         level: Level,
-        cancel: &Cancel,
+        context: &Context,
     ) -> Result<Found> {
-        let memory = memory::Memory::default();
+        let (memory, cancel) = (memory::Memory::showing(&context.progress), &context.cancel);
         let mut objects =
             check::objects(&self.expectations, &[], destination, level, &memory, cancel)?;
         for (index, status, why) in self.verdicts {

@@ -19,7 +19,7 @@ pub fn objects(
     let inspected = named.inspect();
     memory.remember_image(inspected.clone());
     let exported = match (&inspected, level) {
-        (Ok(Some(_)), Level::Full) => Some(named.export()),
+        (Ok(Some(image)), Level::Full) => Some(named.export(image.size)),
         _ => None,
     };
     if let Some(exported) = &exported {

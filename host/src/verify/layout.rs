@@ -38,7 +38,8 @@ pub fn images(
     let place = format!("'{}'", path.display());
     let marker = marker(&members, &destination);
     let version = schema_version(&members, &destination);
-    let shelf = Layout { members, destination, memory: Memory::default(), context };
+    let shelf =
+        Layout { members, destination, memory: Memory::showing(&context.progress), context };
     let mut found = Vec::new();
     for entry in &entries {
         let root = Listed::entry(entry, &place)?;

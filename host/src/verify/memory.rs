@@ -9,6 +9,7 @@ use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Digest, Hasher};
 use crate::output::engine::{Exported, Seen};
+use crate::progress::{LayerProgress, Progress};
 use crate::registry::Manifest;
 
 /// How much is read at once: from the cache of the kernel, larger reads gain nothing.
@@ -22,6 +23,7 @@ type Known = HashMap<(String, u64, u64), Digest>;
 pub struct Memory {
     known: Arc<Mutex<Known>>,
     remote: Arc<Mutex<Remote>>,
+    progress: LayerProgress,
 }
 
 /// What a registry or an engine has answered; `None` for what is not there.
@@ -36,6 +38,18 @@ struct Remote {
 }
 
 impl Memory {
+    /// One that shows how far reading is.
+    #[must_use]
+    pub fn showing(progress: &Progress) -> Self {
+        Self { progress: progress.layer("verify", 0), ..Self::default() }
+    }
+
+    /// The user sees how much of what is [expected](LayerProgress::more) was read.
+    #[must_use]
+    pub fn progress(&self) -> &LayerProgress {
+        &self.progress
+    }
+
     /// What is known of these bytes.
     #[must_use]
     pub fn recall(&self, path: &str, offset: u64, len: u64) -> Option<Digest> {
@@ -63,6 +77,7 @@ impl Memory {
             file.read_exact_at(piece, offset + done).map_err(|cause| fail(&cause))?;
             hasher.update(piece);
             done += wanted as u64;
+            self.progress.add(wanted as u64);
         }
         let digest = hasher.finish();
         self.known().insert((path.to_owned(), offset, len), digest);

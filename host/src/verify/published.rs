@@ -19,7 +19,7 @@ pub fn images(
     level: Level,
     context: &Context,
 ) -> Result<Vec<Found>> {
-    let shelf = Published { remote, memory: Memory::default(), context };
+    let shelf = Published { remote, memory: Memory::showing(&context.progress), context };
     let root = Listed { reference: reference.target(), promised: None, platform: None };
     // Without this one there is nothing to verify; whatever it names and is not there is a finding.
     if shelf.manifest(&root)?.is_none() {

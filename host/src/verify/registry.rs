@@ -35,6 +35,11 @@ pub fn objects(
     for (index, expectation) in expectations.iter().enumerate() {
         places.entry(expectation.place.subject()).or_default().push(index);
     }
+    if level == Level::Full {
+        memory
+            .progress()
+            .more(due(places.values().filter_map(|job| expectations.get(job[0])), memory));
+    }
     let jobs: Vec<Vec<usize>> = places.into_values().collect();
     let checker = Checker { remote, level, memory, context, claims };
     let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
@@ -86,6 +91,17 @@ pub fn claims(expectations: &[Expectation], remote: &Remote, memory: &Memory) ->
         Err(error) if error.kind() == Kind::Source => Claims::of_wrong(error),
         Err(_) => Claims::default(),
     }
+}
+
+/// Bytes that will be read.
+fn due<'a>(each: impl Iterator<Item = &'a Expectation>, memory: &Memory) -> u64 {
+    each.filter_map(|one| match (&one.place, one.size) {
+        (Place::Blob { digest }, Some(size)) => {
+            memory.recall(&digest.to_string(), 0, size).is_none().then_some(size)
+        }
+        _ => None,
+    })
+    .sum()
 }
 
 struct Checker<'a> {
@@ -143,6 +159,9 @@ impl Checker<'_> {
         let known = self.memory.recall(&name, 0, size);
         match known.map_or_else(|| self.remote.hash_blob(digest, size), Ok) {
             Ok(found) => {
+                if known.is_none() {
+                    self.memory.progress().add(size);
+                }
                 self.memory.remember(&name, size, found);
                 if found != digest {
                     let (expected, found) = (Some(name), Some(found.to_string()));
@@ -171,7 +190,8 @@ impl Checker<'_> {
             opaque: false,
         };
         let opened = open_one(&layer, self.context).ok_or_else(Error::interrupted);
-        match opened.and_then(|stored| checked(&layer, stored)) {
+        let shown = opened.map(|stored| stored.showing(self.memory.progress()));
+        match shown.and_then(|stored| checked(&layer, stored)) {
             Ok(()) => {
                 self.memory.remember(&name, size, digest);
                 self.memory.remember(&unpacked, size, diff_id);

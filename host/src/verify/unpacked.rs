@@ -50,6 +50,8 @@ pub fn layers(
         })
         .collect();
     jobs.sort_by_key(|job| std::cmp::Reverse(job.size));
+    let due = jobs.iter().filter(|job| is_due(job, destination, memory));
+    memory.progress().more(due.map(|job| job.size).sum());
     let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     let work = || {
         while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -108,14 +110,15 @@ fn look(job: &Job, destination: &Destination, memory: &Memory, cancel: &Cancel) 
         Compression::None,
         place.clone(),
     );
-    let error = match checked(&layer, Stored::file(&layer, &section, cancel)) {
-        Ok(()) => {
-            memory.remember(job.path, job.size, job.digest);
-            memory.remember(&unpacked, job.size, job.diff_id);
-            return Ok(());
-        }
-        Err(error) => error,
-    };
+    let error =
+        match checked(&layer, Stored::file(&layer, &section, cancel).showing(memory.progress())) {
+            Ok(()) => {
+                memory.remember(job.path, job.size, job.digest);
+                memory.remember(&unpacked, job.size, job.diff_id);
+                return Ok(());
+            }
+            Err(error) => error,
+        };
     let (expected, found): (Option<Digest>, Option<Digest>) = error
         .sides()
         .map_or((None, None), |(expected, found)| (expected.parse().ok(), found.parse().ok()));
@@ -132,6 +135,13 @@ fn look(job: &Job, destination: &Destination, memory: &Memory, cancel: &Cancel) 
         }
         _ => Err(error),
     }
+}
+
+/// Whether it will be read here.
+fn is_due(job: &Job, destination: &Destination, memory: &Memory) -> bool {
+    let compressed = |section| compression(&section, job.path).ok() != Some(Compression::None);
+    memory.recall(&format!("{} unpacked", job.path), 0, job.size).is_none()
+        && section(job, destination).is_ok_and(compressed)
 }
 
 fn section(job: &Job, destination: &Destination) -> io::Result<Section> {

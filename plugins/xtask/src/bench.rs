@@ -5,6 +5,7 @@
 //! with another one. Nothing here is a test: the figures are for reading.
 
 mod docker;
+mod filters;
 mod floor;
 mod image;
 mod machine;
@@ -28,14 +29,20 @@ use self::table::{Table, mib};
 pub const HELP: &str = "\
 cargo xtask bench [OPTION]... measure the release build against its peers, and print tables
     --runs N        runs of each, of which the median counts (5)
-    --only A,B      some of: pull, push, docker, verify, boundary, memory, start, floor
+    --only A,B      some of: pull, push, docker, verify, filters, check, search, boundary, memory,
+                    start, floor
     --folder DIR    write the images there (the target folder)
     --binary FILE   measure this instead of building
     --python FILE   Python occystrap (installed from PyPI under the target folder)
 ";
 
-const SECTIONS: [&str; 8] =
-    ["pull", "push", "docker", "verify", "boundary", "memory", "start", "floor"];
+const SECTIONS: [&str; 11] = [
+    "pull", "push", "docker", "verify", "filters", "check", "search", "boundary", "memory",
+    "start", "floor",
+];
+
+/// Those that Python's occystrap has a part in.
+const WITH_PYTHON: [&str; 6] = ["pull", "push", "docker", "filters", "check", "search"];
 
 /// Start-up takes milliseconds, of which a few are chance.
 const START_RUNS: usize = 21;
@@ -114,7 +121,7 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
         .filter(|_| skopeo.is_some())
         .map(|program| Registry::start(&program, &home.join("registry")))
         .transpose()?;
-    let python = if ["pull", "push", "docker"].iter().any(|name| options.wants(name)) {
+    let python = if WITH_PYTHON.iter().any(|name| options.wants(name)) {
         peers::python(options.python.as_deref(), &home)
             .map_err(|cause| println!("missing: Python occystrap: {cause:#}"))
             .ok()
@@ -137,6 +144,9 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
             "push" => bench.push()?,
             "docker" => bench.docker()?,
             "verify" => bench.verify()?,
+            "filters" => bench.filters()?,
+            "check" => bench.check()?,
+            "search" => bench.search()?,
             "boundary" => bench.boundary()?,
             "memory" => bench.memory()?,
             "start" => bench.start()?,

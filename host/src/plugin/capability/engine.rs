@@ -52,7 +52,7 @@ impl HostEngine for State {
         let memory = self.memory.clone();
         let found = match memory.recall_export() {
             Some(known) => known,
-            None => self.request()?.and_then(|()| named.export()),
+            None => self.request()?.and_then(|()| named.export(0)),
         };
         memory.remember_export(found.clone());
         Ok(match found {
