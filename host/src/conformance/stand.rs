@@ -14,6 +14,7 @@ use crate::output::{self, Target};
 use crate::plugin::Plugin;
 use crate::plugin::bindings::verifier::{self, Finding};
 use crate::plugin::description::Kind as Destination;
+use crate::progress::Progress;
 use crate::receipt::{Handed, ImageIdentity, Receipt};
 use crate::verify::memory::Memory;
 use crate::verify::{self, Level, Outcome};
@@ -47,7 +48,9 @@ impl<'a> Stand<'a> {
             let place = context.temp_dir.display();
             Error::io(Kind::Destination, "make a folder in", place, &cause)
         })?;
-        let context = Context { spool: home.path().to_owned(), ..context.clone() };
+        // Hundreds of layers of a few bytes: nobody wants to see bars for them.
+        let progress = Progress::hidden();
+        let context = Context { spool: home.path().to_owned(), progress, ..context.clone() };
         Ok(Self { plugin, context, home, places: Cell::new(0), options: options.to_vec() })
     }
 
