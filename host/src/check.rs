@@ -13,7 +13,7 @@ mod member;
 mod overlay;
 mod presence;
 mod report;
-mod roll;
+pub mod roll;
 mod text;
 mod time;
 mod whiteout;

@@ -291,6 +291,10 @@ pub struct Check {
 pub struct Info {
     /// Where the image is, such as registry://docker.io/library/busybox:latest
     pub source: String,
+    /// Show where its bytes are: the largest directories of each layer, and files that a later
+    /// layer deletes or replaces; reads every layer
+    #[arg(long)]
+    pub tree: bool,
 }
 
 /// What `info` and `check` read.

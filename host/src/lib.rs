@@ -32,4 +32,5 @@ pub mod scaffold;
 pub mod search;
 pub mod terminal;
 pub mod uri;
+pub mod usage;
 pub mod verify;

@@ -35,6 +35,7 @@ use crate::results::Results;
 use crate::search::{self, FoundImage, Pattern};
 use crate::terminal::Paper;
 use crate::uri::Uri;
+use crate::usage;
 use crate::verify::Level;
 
 /// Do what was asked, and say how it went: results on `out`, everything else on `err`.
@@ -125,11 +126,20 @@ fn run_command(
             .map_err(printed)?;
             Ok(report.exit_code())
         }
-        Command::Info(Info { source }) => {
+        Command::Info(Info { source, tree }) => {
             let context = context(&global, false, cancel, runtime, progress)?;
             let clients = Clients::new(&global, &context.cancel);
             let wanted = wanted(&global);
             let source = Source::parse(&Uri::parse(&source)?, &wanted, |uri| clients.of(uri))?;
+            if tree {
+                let usage = usage::usage(&source, &context)?;
+                match global.output_format {
+                    OutputFormat::Text => usage.write_text(out, &Paper::stdout()),
+                    OutputFormat::Json => usage.write_json(out),
+                }
+                .map_err(printed)?;
+                return Ok(0);
+            }
             let info = info::info(&source, &context)?;
             match global.output_format {
                 OutputFormat::Text => info.write_text(out, &Paper::stdout()),

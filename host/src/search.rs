@@ -15,7 +15,7 @@ mod show;
 use std::sync::{Mutex, PoisonError};
 
 pub use budget::Budget;
-pub use fate::{Fate, Trace};
+pub use fate::{Fate, Trace, fate};
 pub use found::{FoundImage, Match};
 pub use layer::LayerSearch;
 pub use pattern::Pattern;

@@ -81,5 +81,6 @@ mod shapes;
 mod size_hint;
 mod truncated;
 mod two_processes;
+mod usage;
 mod verify_layout;
 mod verify_registry;

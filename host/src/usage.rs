@@ -1,0 +1,226 @@
+//! `occystrap info --tree`: where the bytes of an image are, layer by layer, and which of them nobody
+//! sees because a later layer deletes or replaces their files.
+//!
+//! Every layer is read, as a stream, and checked against what was promised of it. Sizes are those of
+//! the files' content; headers and padding of the tar are not counted.
+
+mod largest;
+mod text;
+
+use std::io::{self, Write};
+use std::sync::{Mutex, PoisonError};
+
+use serde::Serialize;
+
+pub use largest::{Entry, largest};
+
+use crate::blob::{Stored, open, walk};
+use crate::check::roll::{Act, Roll, Room};
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::image::{Image, Layer};
+use crate::info::history::{shorten, steps};
+use crate::input::Source;
+use crate::layer_tar::Reader;
+use crate::parallel::in_parallel;
+use crate::search::{Fate, Trace, fate};
+use crate::terminal::{Paper, write_json};
+
+/// Wasted files that are named, the largest ones: what is worth mending.
+const MOST_WASTED: usize = 15;
+
+/// All images of a source.
+#[derive(Debug, Serialize)]
+pub struct Usage {
+    /// The source, without secrets.
+    source: String,
+    images: Vec<ImageUsage>,
+}
+
+/// One image.
+#[derive(Debug, Serialize)]
+struct ImageUsage {
+    image: String,
+    tag: String,
+    platform: String,
+    /// Bytes of all files in all layers.
+    size: u64,
+    /// Bytes of those that a later layer deletes or replaces.
+    wasted: u64,
+    /// Whether an image had more members than are kept: all numbers are too small then.
+    incomplete: bool,
+    /// Lowest first.
+    layers: Vec<LayerUsage>,
+    /// The largest files that nobody sees.
+    waste: Vec<Waste>,
+}
+
+#[derive(Debug, Serialize)]
+struct LayerUsage {
+    /// From 0, lowest first.
+    index: usize,
+    diff_id: String,
+    created_by: Option<String>,
+    size: u64,
+    wasted: u64,
+    /// What takes most of it: parents before children, the larger first.
+    entries: Vec<Entry>,
+}
+
+/// A file that nobody sees.
+#[derive(Debug, Serialize)]
+struct Waste {
+    path: String,
+    size: u64,
+    /// Its layer, from 0.
+    layer: usize,
+    /// `deleted` or `replaced`.
+    fate: &'static str,
+    /// By which layer, from 0.
+    by: usize,
+}
+
+/// Read every image of a source. Errors when one is not what was promised.
+pub fn usage(source: &Source, context: &Context) -> Result<Usage> {
+    let images = source.open(context)?;
+    let images = images.iter().map(|image| of_image(image, context));
+    Ok(Usage { source: source.display.clone(), images: images.collect::<Result<_>>()? })
+}
+
+impl Usage {
+    /// For programs (docs/inspecting.md).
+    pub fn write_json(&self, to: &mut dyn Write) -> io::Result<()> {
+        write_json(to, self)
+    }
+
+    /// For people.
+    pub fn write_text(&self, to: &mut dyn Write, paper: &Paper) -> io::Result<()> {
+        for (index, image) in self.images.iter().enumerate() {
+            if index > 0 {
+                writeln!(to)?;
+            }
+            text::write(image, to, paper)?;
+        }
+        Ok(())
+    }
+}
+
+/// What was read of a layer.
+#[derive(Default)]
+struct Read {
+    roll: Roll,
+    trace: Trace,
+}
+
+fn of_image(image: &Image, context: &Context) -> Result<ImageUsage> {
+    let read = read(image, context)?;
+    let config = serde_json::from_slice(&image.config).unwrap_or_default();
+    let steps = steps(&config, image.layers.len());
+    let (mut layers, mut waste) = (Vec::new(), Vec::new());
+    for (index, (layer, Read { roll, .. })) in image.layers.iter().zip(&read).enumerate() {
+        let (mut size, mut wasted) = (0, 0);
+        roll.each(|entry| {
+            if entry.act != Act::File {
+                return;
+            }
+            size += entry.size;
+            let traces = read.iter().map(|read| &read.trace);
+            let (fate, by) = match fate(entry.path, false, index, traces) {
+                Fate::Present => return,
+                Fate::Deleted(by) => ("deleted", by),
+                Fate::Replaced(by) => ("replaced", by),
+            };
+            wasted += entry.size;
+            let path = String::from_utf8_lossy(entry.path).into_owned();
+            keep(&mut waste, Waste { path, size: entry.size, layer: index, fate, by });
+        });
+        let step = steps.iter().find(|step| step.layer == Some(index));
+        layers.push(LayerUsage {
+            index,
+            diff_id: layer.diff_id.to_string(),
+            created_by: step.and_then(|step| step.created_by.as_deref().map(shorten)),
+            size,
+            wasted,
+            entries: largest(roll, size),
+        });
+    }
+    Ok(ImageUsage {
+        image: image.name.repository.clone(),
+        tag: image.name.tag.clone().unwrap_or_default(),
+        platform: image.platform.to_string(),
+        size: layers.iter().map(|layer| layer.size).sum(),
+        wasted: layers.iter().map(|layer| layer.wasted).sum(),
+        incomplete: read.iter().any(|read| read.roll.cut),
+        layers,
+        waste,
+    })
+}
+
+/// Keep the largest.
+fn keep(waste: &mut Vec<Waste>, one: Waste) {
+    let at = waste.partition_point(|known| known.size >= one.size);
+    if at < MOST_WASTED && one.size > 0 {
+        waste.insert(at, one);
+        waste.truncate(MOST_WASTED);
+    }
+}
+
+/// Read all layers, side by side.
+fn read(image: &Image, context: &Context) -> Result<Vec<Read>> {
+    let mut order: Vec<(usize, &Layer)> =
+        image.layers.iter().enumerate().filter(|(_, layer)| !layer.opaque).collect();
+    // The largest first, so that no core is left alone with it at the end.
+    order.sort_by_key(|(_, layer)| std::cmp::Reverse(layer.size));
+    // One that fails ends the others.
+    let context = &Context { cancel: context.cancel.child(), ..context.clone() };
+    let stored = open(order.iter().map(|(_, layer)| *layer), context);
+    let jobs: Vec<(usize, &Layer, Mutex<Option<Stored>>)> = (order.into_iter().zip(stored))
+        .map(|((index, layer), stored)| (index, layer, Mutex::new(Some(stored))))
+        .collect();
+    let room = Room::default();
+    let outcomes = in_parallel(&jobs, context.cores().min(context.parallel), |job| {
+        let (index, layer, stored) = job;
+        let stored = stored.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let stored = stored.ok_or_else(Error::interrupted)?;
+        let label = format!("layer {}/{}", index + 1, image.layers.len());
+        let read = read_layer(layer, stored, &label, &room, context);
+        if read.is_err() {
+            context.cancel.cancel();
+        }
+        read
+    });
+    let mut all: Vec<Read> = Vec::new();
+    all.resize_with(image.layers.len(), Read::default);
+    let mut errors = Vec::new();
+    for ((index, ..), outcome) in jobs.iter().zip(outcomes) {
+        match outcome {
+            Ok(read) => all[*index] = read,
+            Err(error) => errors.push(error),
+        }
+    }
+    // Those that were ended say nothing of why.
+    errors.sort_by_key(Error::is_bare_interruption);
+    errors.into_iter().next().map_or(Ok(all), Err)
+}
+
+fn read_layer(
+    layer: &Layer,
+    stored: Stored,
+    label: &str,
+    room: &Room,
+    context: &Context,
+) -> Result<Read> {
+    let progress = context.progress.layer(label, layer.size);
+    let read = walk(layer, stored.showing(&progress), |plain| {
+        let mut read = Read::default();
+        let mut reader = Reader::new(plain, layer.place.clone());
+        while let Some(member) = reader.next_member()? {
+            read.roll.add(&member, room);
+            read.trace.add(&member, &member.plain_path());
+        }
+        read.trace.seal();
+        Ok(read)
+    });
+    progress.finish();
+    read
+}

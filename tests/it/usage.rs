@@ -1,0 +1,58 @@
+//! `occystrap info --tree`: where the bytes of an image are.
+
+use crate::support::cli::Sandbox;
+use crate::support::image::{Pack, TestImage, noise, tar};
+use crate::support::push::push;
+use crate::support::registry::Registry;
+use crate::support::shape;
+
+fn image() -> TestImage {
+    let bytes = noise(7, 400_000);
+    TestImage::with_layers(
+        "team/app:1",
+        vec![
+            tar(&[
+                ("usr/lib/a.so", &bytes[..300_000]),
+                ("usr/lib/b.so", &bytes[..100_000]),
+                ("usr/lib64/c.so", &bytes[..90_000]),
+                ("etc/motd", b"hello"),
+            ]),
+            tar(&[("var/cache/apt/x", &bytes[..200_000]), ("usr/lib/b.so", &bytes[..50_000])]),
+            tar(&[("var/cache/.wh..wh..opq", b""), ("usr/.wh.lib", b"")]),
+        ],
+    )
+}
+
+#[test]
+fn what_is_large_and_what_is_wasted() {
+    let (image, sandbox, registry) = (image(), Sandbox::new(), Registry::start());
+    shape::legacy(&[&image], Pack::Gzip).write(&sandbox.path("a.tar"));
+    let said = sandbox.run(&["info", "--tree", &sandbox.uri("tar", "a.tar")]);
+    said.exits(0);
+    insta::assert_snapshot!(said.stdout);
+    let source = push(&registry, &image, Pack::Zstd);
+    let remote = sandbox.run(&["info", "--tree", "-O", "json", &source]);
+    remote.exits(0);
+    let document = remote.json();
+    let image = &document["images"][0];
+    assert_eq!((&image["size"], &image["wasted"]), (&740_005.into(), &650_000.into()));
+    let worst = &image["waste"][0];
+    assert_eq!(worst["path"], "usr/lib/a.so");
+    assert_eq!((&worst["fate"], &worst["by"]), (&"deleted".into(), &2.into()));
+    // Not a prefix of its name.
+    assert!(
+        !remote
+            .stdout
+            .contains("usr/lib64/c.so\",\n          \"size\": 90000,\n          \"layer\"")
+    );
+    sandbox.assert_clean();
+}
+
+#[test]
+fn a_layer_that_is_none_is_an_error() {
+    let sandbox = Sandbox::new();
+    let image = TestImage::with_layers("team/app:1", vec![b"hello ".repeat(200)]);
+    shape::legacy(&[&image], Pack::Gzip).write(&sandbox.path("a.tar"));
+    let said = sandbox.run(&["info", "--tree", &sandbox.uri("tar", "a.tar")]);
+    said.exits(1).says("is no tar archive");
+}
