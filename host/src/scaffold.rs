@@ -24,8 +24,10 @@ const FILES: [(&str, &str); 10] = [
 ];
 
 /// The SDK, below [`SDK`]: `template/sdk` leads to its source, `wit` to the interface.
-const SDK_FILES: [(&str, &str); 18] = [
+const SDK_FILES: [(&str, &str); 19] = [
     ("Cargo.toml", include_str!("../template/sdk.toml.in")),
+    // So that 'cargo fmt' leaves it as it is.
+    ("rustfmt.toml", include_str!("../template/sdk-rustfmt.toml")),
     ("src/check.rs", include_str!("../template/sdk/check.rs")),
     ("src/files.rs", include_str!("../template/sdk/files.rs")),
     ("src/lib.rs", include_str!("../template/sdk/lib.rs")),
