@@ -6,6 +6,7 @@
 pub mod decoder;
 mod encoder;
 pub mod feed;
+mod layers;
 mod open;
 mod pump;
 pub mod spooled;
@@ -15,6 +16,7 @@ mod walk;
 
 pub use decoder::Decoder;
 pub use encoder::ENCODING;
+pub use layers::read_layers;
 pub use open::{open, open_one};
 pub use pump::outflow;
 pub use spooled::Spooled;

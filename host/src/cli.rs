@@ -102,6 +102,9 @@ pub struct Global {
     /// Use an output plugin from a file, for this run
     #[arg(long, global = true, value_name = "FILE")]
     pub plugin: Vec<PathBuf>,
+    /// Where added plugins are kept, instead of ~/.local/share/occystrap/plugins
+    #[arg(long, global = true, value_name = "DIR", env = "OCCYSTRAP_PLUGIN_DIR")]
+    pub plugin_dir: Option<PathBuf>,
     /// Compress layers so, for a registry or an OCI image layout; layers that are so already keep
     /// their bytes [default: as they are, and gzip where they are plain]
     #[arg(long, global = true, value_name = "HOW", env = "OCCYSTRAP_COMPRESSION")]
@@ -168,7 +171,7 @@ pub enum Command {
     Info(Info),
     /// Find files in the layers of an image
     Search(Search),
-    /// Show the output plugins and what each may do
+    /// Show the output plugins and what each may do; add and remove others
     Plugin {
         /// What about them.
         #[command(subcommand)]
@@ -353,7 +356,7 @@ pub enum PluginCommand {
     /// Run a plugin through the whole contract, and show where it breaks it
     #[command(after_help = TEST_HELP)]
     Test {
-        /// A component's file, or the name of a plugin
+        /// A component's file, or the name of a built-in plugin
         // An id of its own: the global --plugin is 'plugin'.
         #[arg(id = "name-or-file", value_name = "FILE|NAME")]
         plugin: String,
@@ -361,13 +364,31 @@ pub enum PluginCommand {
         #[arg(long, value_name = "NAME=VALUE", value_parser = option)]
         with: Vec<(String, String)>,
     },
-    /// Install a plugin (not yet supported)
-    #[command(hide = true)]
-    Add(NotYet),
-    /// Remove a plugin (not yet supported)
-    #[command(hide = true)]
-    Remove(NotYet),
+    /// Add a plugin, once you have seen what it may do
+    #[command(after_help = ADDING)]
+    Add {
+        /// A component's file, or oci://HOST/REPOSITORY[:TAG]@sha256:...
+        #[arg(value_name = "FILE|URI")]
+        source: String,
+        /// Grant what it asks for without being asked; for scripts
+        #[arg(short, long)]
+        yes: bool,
+    },
+    /// Remove a plugin that was added
+    Remove {
+        /// Its name
+        name: String,
+    },
 }
+
+const ADDING: &str = "\
+What a plugin may do is what its component imports; it is shown before it is added, and you are
+asked. Another version of it, with another digest, has to be added again. A plugin cannot take the
+name or a URI scheme of a built-in one. Nothing is ever downloaded because of a URI's scheme.
+
+Examples:
+  occystrap plugin add ./inventory.wasm
+  occystrap plugin add oci://ghcr.io/me/inventory:1.0@sha256:...";
 
 /// The name of a level.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -80,7 +80,7 @@ impl Info {
             if index > 0 {
                 writeln!(to)?;
             }
-            text::write(image, to, paper)?;
+            text::write(image, &self.source, to, paper)?;
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use std::time::Instant;
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::docker::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::filter::Filters;
 use crate::image::{Image, ImageName, Part};
 use crate::input::{self, Called, Source};
@@ -253,6 +253,8 @@ fn collision<'a>(
 pub enum Subject {
     /// Receipts of one run, and where what they promise must be.
     Receipts(Vec<Receipt>, Target),
+    /// Receipts of a plugin that is not there, and why: nothing of them can be looked at.
+    WithoutPlugin(Vec<Receipt>, Error),
     /// A directory without a receipt.
     Directory(PathBuf, String),
     /// An archive without a receipt.
@@ -269,8 +271,11 @@ pub enum Subject {
 pub fn verify_subject(subject: &Subject, level: Level, context: &Context) -> Run {
     let started = Instant::now();
     let reports = look(subject, level, context).unwrap_or_else(|error| {
-        let place = match subject {
+        let place: &str = match subject {
             Subject::Receipts(_, target) => &target.display,
+            Subject::WithoutPlugin(receipts, _) => {
+                receipts.first().map_or("", |receipt| receipt.destination.as_str())
+            }
             Subject::Directory(_, display)
             | Subject::Tar(_, display)
             | Subject::Layout(_, _, display)
@@ -300,6 +305,13 @@ fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageR
                 reports.push(report.finish(started.elapsed(), context));
             }
             Ok(reports)
+        }
+        Subject::WithoutPlugin(receipts, why) => {
+            let report = |receipt: &Receipt| {
+                let report = ImageReport::without_plugin(receipt, why.clone());
+                report.finish(started.elapsed(), context)
+            };
+            Ok(receipts.iter().map(report).collect())
         }
         Subject::Directory(path, display) => {
             let found = derive::directory(path, level, context)?;
@@ -344,15 +356,14 @@ pub fn subject(
             return Err(Error::source(format!("'{text}' holds no receipt")));
         };
         let uri = Uri::parse(&receipt.destination)?;
-        let target = Target::parse(&uri, catalog, client, cancel)?;
-        if target.plugin.sha256() != receipt.plugin.sha256 {
-            tracing::warn!(
-                "the receipt is of plugin '{}' {}, this is {}",
-                receipt.plugin.name,
-                receipt.plugin.sha256.short(),
-                target.plugin.sha256().short()
-            );
-        }
+        let plugin = match catalog.for_receipt(&uri.scheme, &receipt.plugin) {
+            // Its component may be gone.
+            Err(error) if matches!(error.kind(), Kind::Plugin | Kind::NotFound) => {
+                return Ok(Subject::WithoutPlugin(receipts, error));
+            }
+            found => found?,
+        };
+        let target = Target::with_plugin(plugin, &uri, client, cancel)?;
         return Ok(Subject::Receipts(receipts, target));
     }
     let uri = Uri::parse(text)?;
@@ -395,6 +406,8 @@ fn unverified(scheme: &str, catalog: &Catalog) -> Error {
         Ok(_) => Error::usage(format!("'{scheme}://' can be verified with a receipt alone")).hint(
             "'occystrap process --receipt FILE' writes one, 'occystrap verify FILE' takes it",
         ),
+        // One that was added, and cannot be used.
+        Err(error) if error.kind() != Kind::Usage => error,
         Err(_) if is_to_come(scheme) => {
             Error::usage(format!("verifying '{scheme}://' is not yet supported")).hint(KNOWN)
         }

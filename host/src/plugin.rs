@@ -3,11 +3,14 @@
 //! A plugin is a WebAssembly component. It holds handles to what its imports ask for and the user
 //! named, never a path, socket, token or descriptor; every limit on it is in [`limits`].
 
+pub mod artifact;
 pub mod bindings;
 pub mod capability;
 pub mod catalog;
+pub mod component_file;
 pub mod description;
 pub mod engine;
+pub mod installed;
 pub mod instance;
 pub mod limits;
 pub mod permission;
@@ -15,4 +18,5 @@ pub mod state;
 
 pub use catalog::Catalog;
 pub use engine::PluginEngine;
+pub use installed::Installed;
 pub use instance::{Plugin, VerifySession, WriteSession};

@@ -41,19 +41,19 @@ impl Progress {
     #[must_use]
     pub fn layer(&self, label: &str, total: u64) -> LayerProgress {
         let Some(bars) = &self.0 else { return LayerProgress::hidden() };
-        let state = State { label: label.to_owned(), total, estimated: false, bar: None };
+        let (label, waiting) = (label.to_owned(), None);
+        let state = State { label, total, estimated: false, waiting, bar: None };
         LayerProgress(Some(Arc::new(Bar { bars: bars.clone(), state: Mutex::new(state) })))
     }
 
-    /// A bar for a stream of about so many bytes: it grows with what comes. It appears at once: who
-    /// sends may think for a while first.
+    /// A bar for a stream of about so many bytes: it grows with what comes. Until then there is a
+    /// sign of life: who sends may think for a while first.
     #[must_use]
     pub fn stream(&self, label: &str, about: u64) -> LayerProgress {
         let progress = self.layer(label, about);
         if let Some(bar) = &progress.0 {
             let mut state = bar.state();
-            state.estimated = true;
-            bar.shown(&mut state);
+            (state.estimated, state.waiting) = (true, Some(self.waiting(label)));
         }
         progress
     }
@@ -127,6 +127,8 @@ struct State {
     total: u64,
     /// The total is a guess.
     estimated: bool,
+    /// Until there is something to see.
+    waiting: Option<Waiting>,
     /// Since there is something to see.
     bar: Option<ProgressBar>,
 }
@@ -140,24 +142,26 @@ impl LayerProgress {
 
     /// Bytes have passed.
     pub fn add(&self, bytes: u64) {
-        self.step(|bar| bar.inc(bytes));
+        self.step(|position| position + bytes);
     }
 
     /// So many bytes have passed in all. The number falls back when an upload begins again.
     pub fn set(&self, bytes: u64) {
-        self.step(|bar| bar.set_position(bytes));
+        self.step(|_| bytes);
     }
 
-    fn step(&self, step: impl FnOnce(&ProgressBar)) {
+    fn step(&self, step: impl FnOnce(u64) -> u64) {
         let Some(bar) = &self.0 else { return };
         let mut state = bar.state();
         let (estimated, total) = (state.estimated, state.total);
         let shown = bar.shown(&mut state);
-        step(shown);
-        let position = shown.position();
+        let position = step(shown.position());
         if estimated && position > total {
             shown.set_length(position);
-            state.total = position;
+        }
+        shown.set_position(position);
+        if estimated {
+            state.total = total.max(position);
         }
     }
 
@@ -190,8 +194,8 @@ impl LayerProgress {
 
     /// The layer is done; its bar goes.
     pub fn finish(&self) {
-        if let Some(shown) = self.0.as_ref().and_then(|bar| bar.state().bar.take()) {
-            shown.finish_and_clear();
+        if let Some(bar) = &self.0 {
+            bar.clear();
         }
     }
 }
@@ -201,9 +205,18 @@ impl Bar {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn clear(&self) {
+        let mut state = self.state();
+        drop(state.waiting.take());
+        if let Some(shown) = state.bar.take() {
+            shown.finish_and_clear();
+        }
+    }
+
     fn shown<'a>(&self, state: &'a mut State) -> &'a ProgressBar {
-        let State { label, total, bar, .. } = state;
+        let State { label, total, waiting, bar, .. } = state;
         bar.get_or_insert_with(|| {
+            drop(waiting.take());
             let bar = self.bars.add(ProgressBar::new(*total).with_prefix(label.clone()));
             if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
                 bar.set_style(style.progress_chars("=> "));
@@ -215,9 +228,7 @@ impl Bar {
 
 impl Drop for Bar {
     fn drop(&mut self) {
-        if let Some(shown) = self.state().bar.take() {
-            shown.finish_and_clear();
-        }
+        self.clear();
     }
 }
 
@@ -322,10 +333,13 @@ mod tests {
     fn a_stream_never_passes_its_end() {
         let (progress, term) = progress();
         let stream = progress.stream("export", 100);
+        std::thread::sleep(2 * TICK);
+        let shown = term.lines();
+        assert!(shown[0].starts_with("export ") && !shown[0].contains('['), "{shown:?}");
         step(&stream, 150);
         step(&stream, 150);
         let shown = term.lines();
-        assert!(shown[0].contains("300 B / 300 B"), "{shown:?}");
+        assert!(shown.len() == 1 && shown[0].contains("300 B / 300 B"), "{shown:?}");
         drop(stream);
         assert_eq!(term.lines(), Vec::<String>::new());
     }

@@ -122,6 +122,13 @@ impl ImageReport {
             .about(receipt.image.part.clone(), platform)
     }
 
+    /// An image of which there is a receipt, but not the plugin that could look at it: no news of
+    /// the image itself.
+    #[must_use]
+    pub fn without_plugin(receipt: &Receipt, error: Error) -> Self {
+        Self { status: Status::Unconfirmed, error: Some(error), ..Self::of_receipt(receipt) }
+    }
+
     /// An image that was found without a receipt.
     #[must_use]
     pub fn found(destination: &str, found: Found) -> Self {
@@ -378,9 +385,24 @@ impl Run {
     }
 }
 
+/// What an image is called where it is shown: as its source is, when it has no name.
+#[must_use]
+pub fn title(image: &str, tag: &str, source: &str) -> String {
+    match (image, tag) {
+        ("" | "unknown", "") => source.to_owned(),
+        (image, "") => image.to_owned(),
+        (image, tag) => format!("{image}:{tag}"),
+    }
+}
+
 /// An error, and its hint on a line of its own.
 pub fn write_error(to: &mut dyn Write, error: &Error) -> io::Result<()> {
     write_as(to, "error", error)
+}
+
+/// The same for what stands in nobody's way.
+pub fn write_warning(to: &mut dyn Write, error: &Error) -> io::Result<()> {
+    write_as(to, "warning", error)
 }
 
 fn write_as(to: &mut dyn Write, severity: &str, error: &Error) -> io::Result<()> {

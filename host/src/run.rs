@@ -1,10 +1,9 @@
 //! From a parsed command line to an exit code.
 
-mod authors;
 mod clients;
+mod plugin;
 
 use std::io::{self, Write};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::CommandFactory;
@@ -13,8 +12,7 @@ use self::clients::Clients;
 use crate::cancel::Cancel;
 use crate::check;
 use crate::cli::{
-    Check, Cli, Command, CompressionName, Global, Info, OutputFormat, PluginCommand, Process,
-    Search, Verify,
+    Check, Cli, Command, CompressionName, Global, Info, OutputFormat, Process, Search, Verify,
 };
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
@@ -26,8 +24,7 @@ use crate::layer_cache::LayerCache;
 use crate::manual;
 use crate::output::Target;
 use crate::pipeline;
-use crate::plugin::permission;
-use crate::plugin::{Catalog, Plugin, PluginEngine};
+use crate::plugin::{Catalog, Installed, PluginEngine};
 use crate::progress::Progress;
 use crate::registry::Counters;
 use crate::report::Run;
@@ -151,20 +148,8 @@ fn run_command(
                 None => Ok(0),
             }
         }
-        Command::Plugin { command: PluginCommand::List } => {
-            list(&catalog(&global)?.all()?, out).map_err(printed)?;
-            Ok(0)
-        }
-        Command::Plugin { command: PluginCommand::Show { plugin } } => {
-            show(&find(&plugin, &global)?, out).map_err(printed)?;
-            Ok(0)
-        }
-        Command::Plugin { command: PluginCommand::New { name, path } } => {
-            authors::new(&name, path.as_deref(), out)
-        }
-        Command::Plugin { command: PluginCommand::Test { plugin, with } } => {
-            let context = context(&global, false, cancel, runtime, progress)?;
-            authors::test(&plugin, &with, &global, &context, out)
+        Command::Plugin { command } => {
+            plugin::run(&command, &global, &plugin::Host { cancel, runtime }, out, err)
         }
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "occystrap", out);
@@ -174,7 +159,6 @@ fn run_command(
             manual::write(Cli::command(), out).map_err(printed)?;
             Ok(0)
         }
-        Command::Plugin { .. } => Err(Error::usage("this command is not yet supported")),
     }
 }
 
@@ -288,7 +272,14 @@ fn context(
 }
 
 fn catalog(global: &Global) -> Result<Catalog> {
-    Catalog::new(PluginEngine::new()?, &global.plugin)
+    let catalog = Catalog::new(PluginEngine::new()?, &global.plugin)?;
+    Ok(catalog.with_installed(installed(global)))
+}
+
+/// Where the user's plugins are. `None` where there is no home to keep them in.
+fn installed(global: &Global) -> Option<Installed> {
+    let named = global.plugin_dir.clone().filter(|folder| !folder.as_os_str().is_empty());
+    named.map(Installed::at).or_else(|| Installed::of_user(|name| std::env::var_os(name)))
 }
 
 fn report(run: &Run, global: &Global, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<()> {
@@ -296,64 +287,4 @@ fn report(run: &Run, global: &Global, out: &mut dyn Write, err: &mut dyn Write) 
         OutputFormat::Text => run.write_text(err, global.quiet),
         OutputFormat::Json => run.write_json(out),
     }
-}
-
-fn find(name: &str, global: &Global) -> Result<Plugin> {
-    if name.contains(['/', '.']) {
-        let bytes = std::fs::read(name)
-            .map_err(|cause| Error::io(Kind::Plugin, "read the plugin", name, &cause))?;
-        return Plugin::load(
-            &PluginEngine::new()?,
-            &PathBuf::from(name).display().to_string(),
-            &bytes,
-        );
-    }
-    let plugins = catalog(global)?.all()?;
-    plugins.into_iter().find(|plugin| plugin.description().name == name).ok_or_else(|| {
-        Error::usage(format!("there is no plugin '{name}'"))
-            .hint("'occystrap plugin list' shows what there is; a file is named with its path")
-    })
-}
-
-/// In columns as wide as what stands in them.
-fn list(plugins: &[Plugin], out: &mut dyn Write) -> io::Result<()> {
-    let row = |plugin: &Plugin| {
-        let schemes: Vec<String> =
-            plugin.schemes().iter().map(|scheme| format!("{scheme}://")).collect();
-        let description = plugin.description();
-        (description.name.clone(), schemes.join(" "), description.summary.clone())
-    };
-    let rows: Vec<_> = plugins.iter().map(row).collect();
-    let widest = |lengths: &mut dyn Iterator<Item = usize>| lengths.max().unwrap_or_default();
-    let names = widest(&mut rows.iter().map(|(name, ..)| name.len()));
-    let schemes = widest(&mut rows.iter().map(|(_, schemes, _)| schemes.len()));
-    rows.iter().try_for_each(|(name, scheme, summary)| {
-        writeln!(out, "{name:<names$}  {scheme:<schemes$}  {summary}")
-    })
-}
-
-fn show(plugin: &Plugin, out: &mut dyn Write) -> io::Result<()> {
-    let description = plugin.description();
-    writeln!(out, "{} {}", description.name, description.version)?;
-    writeln!(out, "  {}", description.summary)?;
-    writeln!(out, "  component  {}", plugin.sha256())?;
-    for scheme in plugin.schemes() {
-        writeln!(out, "  writes to  {scheme}://{}", description.destination.form())?;
-    }
-    for option in &description.options {
-        writeln!(out, "  option     {}={}: {}", option.name, option.default, option.summary)?;
-    }
-    for (name, what) in description.destination.host_options() {
-        writeln!(out, "  option     {name}=: {what}; taken by occystrap, unseen by the plugin")?;
-    }
-    writeln!(out, "It may:")?;
-    for line in permission::in_words(plugin.permissions()) {
-        writeln!(out, "  - {line}")?;
-    }
-    let network = plugin.permissions().iter().any(|known| known.interface == "registry");
-    let network = if network { "no other network" } else { "no network" };
-    writeln!(
-        out,
-        "It cannot do anything else: {network}, no other files, no environment, no clock."
-    )
 }

@@ -40,7 +40,7 @@ impl Uri {
             "directory" => "dir".to_owned(),
             other => other.to_owned(),
         };
-        if matches!(scheme.as_str(), "docker" | "registry") {
+        if matches!(scheme.as_str(), "docker" | "registry" | "oci") {
             refuse_login(&scheme, rest)?;
         }
         let (credentials, rest) = match scheme.as_str() {

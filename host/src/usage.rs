@@ -8,21 +8,19 @@ mod largest;
 mod text;
 
 use std::io::{self, Write};
-use std::sync::{Mutex, PoisonError};
 
 use serde::Serialize;
 
 pub use largest::{Entry, largest};
 
-use crate::blob::{Stored, open, walk};
+use crate::blob::{Stored, read_layers, walk};
 use crate::check::roll::{Act, Roll, Room};
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::image::{Image, Layer};
 use crate::info::history::{shorten, steps};
 use crate::input::Source;
 use crate::layer_tar::Reader;
-use crate::parallel::in_parallel;
 use crate::search::{Fate, Trace, fate};
 use crate::terminal::{Paper, write_json};
 
@@ -165,53 +163,17 @@ fn keep(waste: &mut Vec<Waste>, one: Waste) {
     }
 }
 
-/// Read all layers, side by side.
 fn read(image: &Image, context: &Context) -> Result<Vec<Read>> {
-    let mut order: Vec<(usize, &Layer)> =
-        image.layers.iter().enumerate().filter(|(_, layer)| !layer.opaque).collect();
-    // The largest first, so that no core is left alone with it at the end.
-    order.sort_by_key(|(_, layer)| std::cmp::Reverse(layer.size));
-    // One that fails ends the others.
-    let context = &Context { cancel: context.cancel.child(), ..context.clone() };
-    let stored = open(order.iter().map(|(_, layer)| *layer), context);
-    let jobs: Vec<(usize, &Layer, Mutex<Option<Stored>>)> = (order.into_iter().zip(stored))
-        .map(|((index, layer), stored)| (index, layer, Mutex::new(Some(stored))))
-        .collect();
     let room = Room::default();
-    let outcomes = in_parallel(&jobs, context.cores().min(context.parallel), |job| {
-        let (index, layer, stored) = job;
-        let stored = stored.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let stored = stored.ok_or_else(Error::interrupted)?;
-        let label = format!("layer {}/{}", index + 1, image.layers.len());
-        let read = read_layer(layer, stored, &label, &room, context);
-        if read.is_err() {
-            context.cancel.cancel();
-        }
-        read
-    });
-    let mut all: Vec<Read> = Vec::new();
-    all.resize_with(image.layers.len(), Read::default);
-    let mut errors = Vec::new();
-    for ((index, ..), outcome) in jobs.iter().zip(outcomes) {
-        match outcome {
-            Ok(read) => all[*index] = read,
-            Err(error) => errors.push(error),
-        }
-    }
-    // Those that were ended say nothing of why.
-    errors.sort_by_key(Error::is_bare_interruption);
-    errors.into_iter().next().map_or(Ok(all), Err)
+    // What is opaque is no tar.
+    let wanted = |_, layer: &Layer| !layer.opaque;
+    let read = |_, layer: &Layer, stored, _: &Context| read_layer(layer, stored, &room);
+    let read = read_layers(&image.layers, wanted, "layer", context, read)?;
+    Ok(read.into_iter().map(Option::unwrap_or_default).collect())
 }
 
-fn read_layer(
-    layer: &Layer,
-    stored: Stored,
-    label: &str,
-    room: &Room,
-    context: &Context,
-) -> Result<Read> {
-    let progress = context.progress.layer(label, layer.size);
-    let read = walk(layer, stored.showing(&progress), |plain| {
+fn read_layer(layer: &Layer, stored: Stored, room: &Room) -> Result<Read> {
+    walk(layer, stored, |plain| {
         let mut read = Read::default();
         let mut reader = Reader::new(plain, layer.place.clone());
         while let Some(member) = reader.next_member()? {
@@ -220,7 +182,5 @@ fn read_layer(
         }
         read.trace.seal();
         Ok(read)
-    });
-    progress.finish();
-    read
+    })
 }

@@ -278,6 +278,32 @@ fn indexes_and_platforms() {
 }
 
 #[test]
+fn archives_that_readers_refuse() {
+    let sandbox = Sandbox::new();
+    let image = TestImage::tiny("app:1");
+    let check = |archive: &shape::Archive| {
+        archive.write(&sandbox.path("in.tar"));
+        findings(&sandbox.run(&["check", "-O", "json", &sandbox.uri("tar", "in.tar")]))
+    };
+    let with = |edit: &dyn Fn(&mut shape::Archive)| {
+        let mut archive = shape::oci(&[&image], Pack::Gzip);
+        edit(&mut archive);
+        check(&archive)
+    };
+    assert_eq!(with(&|_| {}), [""; 0]);
+    assert_eq!(with(&|archive| archive.remove("oci-layout")), ["error layout"]);
+    let version = r#"{"imageLayoutVersion":"2.0.0"}"#;
+    assert_eq!(with(&|archive| archive.set("oci-layout", version)), ["error layout"]);
+    let schema = |archive: &mut shape::Archive| {
+        archive.edit("index.json", |index| index["schemaVersion"] = 1.into());
+    };
+    assert_eq!(with(&schema), ["error layout"]);
+    let mut named = shape::legacy(&[&image], Pack::Gzip);
+    named.edit("manifest.json", |list| list[0]["RepoTags"] = json!(["app:1", "no name"]));
+    assert_eq!(check(&named), ["error name"]);
+}
+
+#[test]
 fn fast_fetches_no_layer() {
     let changed = Changed::new(same, same);
     changed.run(&["--fast"]).exits(0);

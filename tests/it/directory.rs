@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::shapes::assert_in_directory;
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage, tar};
+use crate::support::real::installed;
 use crate::support::shape;
 
 fn catalog(sandbox: &Sandbox) -> Value {
@@ -196,10 +197,7 @@ fn python_directory(sandbox: &Sandbox, image: &TestImage) {
 
 #[test]
 fn a_directory_of_0_4_17_is_read_with_a_warning() {
-    if Command::new("python3").arg("--version").output().is_err() {
-        eprintln!(
-            "skipped: a_directory_of_0_4_17_is_read_with_a_warning: python3 is not installed"
-        );
+    if !installed("a_directory_of_0_4_17_is_read_with_a_warning", &["python3"]) {
         return;
     }
     let image = TestImage::new("busybox:1");

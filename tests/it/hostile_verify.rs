@@ -13,6 +13,7 @@ use occystrap::verify::Level;
 
 use crate::support::cli::Sandbox;
 use crate::support::hostile::{Arena, component, describing};
+use crate::support::plugin::replaced;
 
 /// A written image whose plugin behaves so when it verifies; and its receipt.
 fn written(behaviour: &str) -> Arena {
@@ -211,16 +212,4 @@ fn files_that_are_no_plugins() {
     let said = sandbox.run(&["plugin", "list", "--plugin", "/not/there.wasm"]);
     writeln!(transcript, "## not there\n{}", said.exits(1).stderr).unwrap();
     insta::assert_snapshot!(transcript);
-}
-
-fn replaced(bytes: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
-    assert_eq!(from.len(), to.len());
-    let mut bytes = bytes.to_vec();
-    let mut at = 0;
-    while let Some(found) = bytes[at..].windows(from.len()).position(|window| window == from) {
-        at += found;
-        bytes[at..at + to.len()].copy_from_slice(to);
-    }
-    assert_ne!(at, 0);
-    bytes
 }

@@ -161,7 +161,21 @@ impl RealRegistry {
         self.request("PUT", &format!("/v2/{name}/manifests/{tag}"), &content_type, bytes);
     }
 
+    /// PUT a blob.
+    pub fn put_blob(&self, name: &str, bytes: &[u8]) -> Digest {
+        let (digest, kind) = (Digest::of(bytes), "Content-Type: application/octet-stream");
+        let (head, _) = self.exchange("POST", &format!("/v2/{name}/blobs/uploads/"), kind, b"");
+        let place = head.lines().find_map(|line| line.strip_prefix("Location: ")).unwrap();
+        let path = place.strip_prefix(&format!("http://{}", self.host)).unwrap_or(place);
+        self.request("PUT", &format!("{path}&digest={digest}"), kind, bytes);
+        digest
+    }
+
     fn request(&self, method: &str, path: &str, header: &str, body: &[u8]) -> Vec<u8> {
+        self.exchange(method, path, header, body).1
+    }
+
+    fn exchange(&self, method: &str, path: &str, header: &str, body: &[u8]) -> (String, Vec<u8>) {
         let mut stream = TcpStream::connect(&self.host).unwrap();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: {}\r\n{header}\r\nContent-Length: {}\r\n\
@@ -174,9 +188,9 @@ impl RealRegistry {
         stream.read_to_end(&mut answer).unwrap();
         let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap();
         let (head, body) = answer.split_at(end + 4);
-        let head = String::from_utf8_lossy(head);
+        let head = String::from_utf8_lossy(head).into_owned();
         assert!(head.starts_with("HTTP/1.1 20"), "{method} {path}: {head}");
-        body.to_vec()
+        (head, body.to_vec())
     }
 }
 

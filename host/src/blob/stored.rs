@@ -67,6 +67,12 @@ impl Stored {
         self
     }
 
+    /// What the user sees of it.
+    #[must_use]
+    pub fn progress(&self) -> &LayerProgress {
+        &self.progress
+    }
+
     /// Write what is downloaded to a file as well, from its start: all of it, when this has been
     /// read to its end.
     #[must_use]

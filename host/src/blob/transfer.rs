@@ -58,6 +58,7 @@ pub fn as_stored(
     offset: u64,
     cancel: &Cancel,
 ) -> Result<Moved> {
+    let progress = stored.progress().clone();
     let mut copy = || {
         // What is opaque is compared with its digest, whatever its first bytes look like.
         if !layer.opaque {
@@ -73,7 +74,8 @@ pub fn as_stored(
     let file = file.try_clone().map_err(|cause| write_error(file, &cause))?;
     let section = Section::new(file.into(), offset, moved.size);
     let written = Layer { content: Content::File(section.clone()), digest: None, ..layer.clone() };
-    let again = Stored::section(section, layer.place.clone(), cancel);
+    progress.begin("check", moved.size);
+    let again = Stored::section(section, layer.place.clone(), cancel).showing(&progress);
     let plain = decode(&written, again, |plain| move_to(plain, None, 0));
     let plain = plain.map_err(|why| why.of(layer))?;
     check_diff_id(layer, plain)?;

@@ -69,12 +69,12 @@ impl Finding {
         Self::new(Severity::Info, check, message)
     }
 
-    /// Something that could not be read: an error, or, where the network or a login is to blame,
-    /// nothing that is known of the image.
+    /// Something that could not be read: an error, or, where the network, a login or our own disk is
+    /// to blame, nothing that is known of the image.
     #[must_use]
     pub fn unread(check: &'static str, error: &Error) -> Self {
         let severity = match error.kind() {
-            Kind::Network | Kind::Auth => Severity::Unchecked,
+            Kind::Network | Kind::Auth | Kind::Destination => Severity::Unchecked,
             _ => Severity::Error,
         };
         let finding = Self::new(severity, check, error.to_string());

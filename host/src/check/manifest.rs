@@ -24,6 +24,8 @@ pub fn check(view: &View, to: &mut Findings) {
             Part::Platform => "platform",
             Part::Manifest => "manifest",
             Part::Layers => "diff-id",
+            Part::Layout => "layout",
+            Part::Name => "name",
             Part::Config | Part::Layer(_) => continue,
         };
         to.push(Finding::unread(check, &flaw.error));

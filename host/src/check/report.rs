@@ -9,7 +9,7 @@ use serde::ser::{SerializeStruct, Serializer};
 
 use super::finding::{Findings, Severity};
 use super::text;
-use crate::input::view::View;
+use crate::input::view::{Kept, View};
 use crate::terminal::{Paper, write_json};
 use crate::verify::Level;
 
@@ -28,7 +28,7 @@ pub struct Checked {
     pub level: Level,
     /// How many layers it has.
     pub layers: usize,
-    /// Bytes of its layers as they are stored.
+    /// Bytes of its layers as they are stored; in an engine, as it counts their files.
     pub bytes: u64,
     /// All that was found.
     pub findings: Findings,
@@ -38,7 +38,8 @@ impl Checked {
     /// An image that was looked at.
     #[must_use]
     pub fn new(view: &View, level: Level, findings: Findings) -> Self {
-        let sizes = view.layers.iter().filter_map(|kept| kept.size.or(kept.promised.size));
+        let size = |kept: &Kept| kept.size.or(kept.promised.size).or(kept.counted);
+        let sizes = view.layers.iter().filter_map(size);
         Self {
             image: view.name.repository.clone(),
             tag: view.name.tag.clone().unwrap_or_default(),

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::finding::{Finding, Severity};
 use super::report::{Checked, Report};
-use crate::report::size;
+use crate::report::{size, title};
 use crate::terminal::Paper;
 use crate::verify::Level;
 
@@ -42,13 +42,9 @@ fn write_image(
     if quiet && groups.iter().all(|(severity, _)| findings.count(*severity) == 0) {
         return Ok(());
     }
-    let name = match (image.image.as_str(), image.tag.as_str()) {
-        ("", _) => source.to_owned(),
-        (name, "") => name.to_owned(),
-        (name, tag) => format!("{name}:{tag}"),
-    };
     let platform = image.platform.as_deref().unwrap_or_default();
-    let title = crate::error::printable(&format!("{name}  {platform}"));
+    let title = format!("{}  {platform}", title(&image.image, &image.tag, source));
+    let title = crate::error::printable(&title);
     writeln!(to, "{}", paper.heading(&paper.line(title.trim_end())))?;
     for (severity, heading) in groups {
         let count = findings.count(*severity);

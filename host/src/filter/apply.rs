@@ -1,6 +1,6 @@
 //! An image through filters: its layers side by side, then its config.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -8,22 +8,15 @@ use cap_std::fs::Dir;
 use super::Applied;
 use super::config::Edits;
 use super::rewrite::{Passes, look, rewrite};
-use crate::blob::{Plain, Spooled, Stored, open, outflow, walk};
+use crate::blob::{Plain, Spooled, Stored, outflow, read_layers, walk};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Compression, Content, Digest, Image, Layer, Section};
 use crate::output::staging::Unnamed;
-use crate::parallel::in_parallel;
-
-/// A layer that waits for its turn.
-struct Job<'a> {
-    index: usize,
-    layer: &'a Layer,
-    stored: Mutex<Option<Stored>>,
-}
 
 /// Let an image pass. Layers that change go to files without names, where the destination can take
-/// them over.
+/// them over. Beside the image it returns how large each layer is, uncompressed, in bytes; `None` of
+/// one that was not read.
 pub fn apply(
     image: &Image,
     applied: &[Box<dyn Applied + '_>],
@@ -31,57 +24,31 @@ pub fn apply(
     context: &Context,
 ) -> Result<(Image, Vec<Option<u64>>)> {
     known.resize_with(image.layers.len(), || None);
-    let mut order: Vec<(usize, &Layer)> = image.layers.iter().enumerate().collect();
-    order.retain(|(index, layer)| !layer.opaque && known[*index].is_none() && !applied.is_empty());
-    // The largest first, so that no core is left alone with it at the end.
-    order.sort_by_key(|(_, layer)| std::cmp::Reverse(layer.size));
-    // One that fails ends the others.
-    let context = &Context { cancel: context.cancel.child(), ..context.clone() };
-    let opened = open(order.iter().map(|(_, layer)| *layer), context);
-    let jobs: Vec<Job> = (order.into_iter().zip(opened))
-        .map(|((index, layer), stored)| Job { index, layer, stored: Mutex::new(Some(stored)) })
-        .collect();
-    let filtered = in_parallel(&jobs, context.cores().min(context.parallel), |job| {
-        let filtered = filter(job, applied, image.layers.len(), context);
-        if filtered.is_err() {
-            context.cancel.cancel();
-        }
-        filtered
+    let wanted = |index: usize, layer: &Layer| {
+        !layer.opaque && known[index].is_none() && !applied.is_empty()
+    };
+    let filter = |index: usize, layer: &Layer, stored: Stored, context: &Context| {
+        let passes = applied.iter().map(|applied| applied.pass(index)).collect();
+        let only_look = applied.iter().all(|applied| applied.only_looks());
+        filter(layer, stored, passes, only_look, context)
+    };
+    let filtered = read_layers(&image.layers, wanted, "filter", context, filter)?;
+    let sizes = filtered.iter().map(|filtered| filtered.as_ref().map(|(_, size)| *size)).collect();
+    let layers = image.layers.iter().zip(known).zip(filtered);
+    let layers = layers.map(|((layer, known), filtered)| {
+        known.or(filtered.map(|(layer, _)| layer)).unwrap_or_else(|| layer.clone())
     });
-    let (mut layers, mut sizes) = (image.layers.clone(), vec![None; image.layers.len()]);
-    let (done, failed): (Vec<_>, Vec<_>) =
-        jobs.iter().zip(filtered).partition(|(_, filtered)| filtered.is_ok());
-    let mut errors: Vec<Error> = failed.into_iter().filter_map(|(_, error)| error.err()).collect();
-    // Those that were ended say nothing of why.
-    errors.sort_by_key(Error::is_bare_interruption);
-    if let Some(error) = errors.into_iter().next() {
-        return Err(error);
-    }
-    for (layer, known) in layers.iter_mut().zip(known) {
-        if let Some(known) = known {
-            *layer = known;
-        }
-    }
-    for (job, layer) in done {
-        let (layer, size) = layer?;
-        (layers[job.index], sizes[job.index]) = (layer, Some(size));
-    }
-    Ok((finish(image, layers, applied)?, sizes))
+    Ok((finish(image, layers.collect(), applied)?, sizes))
 }
 
 /// One layer, and its size in bytes, uncompressed.
 fn filter(
-    job: &Job<'_>,
-    applied: &[Box<dyn Applied + '_>],
-    count: usize,
+    layer: &Layer,
+    mut stored: Stored,
+    mut passes: Passes<'_>,
+    only_look: bool,
     context: &Context,
 ) -> Result<(Layer, u64)> {
-    let Job { index, layer, stored } = job;
-    let stored = stored.lock().unwrap_or_else(PoisonError::into_inner).take();
-    let mut stored = stored.ok_or_else(Error::interrupted)?;
-    let label = format!("filter {}/{count}", index + 1);
-    let progress = context.progress.layer(&label, layer.size);
-    stored = stored.showing(&progress);
     // A source is read once: what is wanted as it was is read from here.
     let copy = match layer.content {
         Content::Registry(_) => {
@@ -93,9 +60,8 @@ fn filter(
         }
         Content::File(_) => None,
     };
-    let mut passes: Passes = applied.iter().map(|applied| applied.pass(*index)).collect();
     let place = &layer.place;
-    let (changed, size) = if applied.iter().all(|applied| applied.only_looks()) {
+    let (changed, size) = if only_look {
         let look = |plain: &mut Plain| {
             look(&mut *plain, place, &mut passes).and_then(|()| plain.read_rest(place))
         };
@@ -103,13 +69,12 @@ fn filter(
     } else {
         change(layer, stored, &mut passes, context)?
     };
-    progress.finish();
     let filtered = match (changed, copy) {
         (Some(changed), _) => changed,
         (None, Some(file)) => {
-            Layer { content: Content::File(Section::new(file, 0, layer.size)), ..(*layer).clone() }
+            Layer { content: Content::File(Section::new(file, 0, layer.size)), ..layer.clone() }
         }
-        (None, None) => (*layer).clone(),
+        (None, None) => layer.clone(),
     };
     Ok((filtered, size))
 }

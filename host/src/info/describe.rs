@@ -158,15 +158,6 @@ impl Described {
             annotations: body.map_or_else(BTreeMap::new, |body| map(&body["annotations"])),
         }
     }
-
-    /// Name and tag.
-    #[must_use]
-    pub fn name(&self) -> String {
-        match self.tag.as_str() {
-            "" => self.image.clone(),
-            tag => format!("{}:{tag}", self.image),
-        }
-    }
 }
 
 fn layers(view: &View, unpacked: &[Option<Unpacked>], history: &[Step]) -> Vec<Layer> {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::describe::{Config, Described, Layer, Listing};
 use super::history::shorten;
 use crate::registry::manifest::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
-use crate::report::size;
+use crate::report::{size, title};
 use crate::terminal::{Paper, Table, bar};
 
 /// Columns of the bar that shows how much of the image a layer is.
@@ -14,10 +14,11 @@ const BAR: usize = 8;
 /// Digits of a digest in a table: as many as Docker shows.
 const DIGITS: usize = 12;
 
-/// All that there is to tell.
-pub fn write(image: &Described, to: &mut dyn Write, paper: &Paper) -> io::Result<()> {
+/// All that there is to tell. An image without a name is called as its `source` is.
+pub fn write(image: &Described, source: &str, to: &mut dyn Write, paper: &Paper) -> io::Result<()> {
     let platform = image.platform.as_deref().unwrap_or_default();
-    let title = crate::error::printable(&format!("{}  {platform}", image.name()));
+    let title = format!("{}  {platform}", title(&image.image, &image.tag, source));
+    let title = crate::error::printable(&title);
     writeln!(to, "{}", paper.heading(&paper.line(title.trim_end())))?;
     let kind = image.media_type.as_deref().map_or("", called);
     let digests = [

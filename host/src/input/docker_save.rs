@@ -93,6 +93,15 @@ pub fn names(entry: &Entry) -> Vec<ImageName> {
     names
 }
 
+/// Why tags of an entry are no names.
+#[must_use]
+pub fn wrong_names(entry: &Entry) -> Vec<Error> {
+    /// Nobody has more; they are in a manifest of 4 MiB.
+    const MOST: usize = 1_000;
+    let tags = entry.repo_tags.iter().flatten();
+    tags.filter_map(|tag| ImageName::parse(tag).err()).take(MOST).collect()
+}
+
 /// The image of an entry, under a name.
 pub fn image(members: &dyn Members, entry: &Entry, name: ImageName) -> Result<Image> {
     let place = members.place();

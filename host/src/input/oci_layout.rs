@@ -33,6 +33,9 @@ const NAME_KEYS: [&str; 2] = ["io.containerd.image.name", REF_NAME];
 /// 20,000 images with long names are half of this.
 pub const LARGEST_INDEX: u64 = 16 * 1024 * 1024;
 
+/// A marker has some thirty bytes.
+pub const LARGEST_MARKER: u64 = 64 * 1024;
+
 /// More names help nobody to choose.
 const MOST_NAMES: usize = 20;
 
@@ -102,6 +105,35 @@ pub fn entries(members: &dyn Members, tag: Option<&str>) -> Result<Vec<OciDescri
         return Err(Error::new(Kind::NotFound, message).hint(hint));
     }
     Ok(entries)
+}
+
+/// What other readers refuse a layout for: they look at its marker first, and at the version of its
+/// list. Errors of the system are not told here.
+#[must_use]
+pub fn flaws(members: &dyn Members) -> Vec<Error> {
+    let place = members.place();
+    let mut flaws = Vec::new();
+    match members.read(MARKER, LARGEST_MARKER) {
+        Ok(Some(bytes)) => {
+            let marker: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+            let said = &marker["imageLayoutVersion"];
+            if said != VERSION {
+                let what = format!("{place}: version of the layout in '{MARKER}'");
+                flaws.push(Error::mismatch(what, format!("\"{VERSION}\""), said));
+            }
+        }
+        Ok(None) => {
+            let message = format!("{place}: holds no '{MARKER}', which readers look for first");
+            flaws.push(Error::source(message));
+        }
+        Err(error) => flaws.push(error),
+    }
+    let index = members.read(INDEX, LARGEST_INDEX).ok().flatten();
+    let index = index.and_then(|bytes| parse_index(&bytes, place).ok());
+    if let Some(found) = index.map(|index| index.schema_version()).filter(|version| *version != 2) {
+        flaws.push(Error::mismatch(format!("{place}: schemaVersion of {INDEX}"), 2, found));
+    }
+    flaws
 }
 
 /// Entries by name, in the order of the list. Of those without a name and without a platform, each is an image of its own.

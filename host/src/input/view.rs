@@ -139,6 +139,10 @@ pub enum Part {
     Config,
     /// A layer, from 0.
     Layer(usize),
+    /// What says that it is a layout, or how it lists its images.
+    Layout,
+    /// What it is called.
+    Name,
     /// All layers: they are not those of the image that was meant.
     Layers,
 }

@@ -65,7 +65,16 @@ impl Target {
         client: impl FnOnce(&Uri) -> Result<Client>,
         cancel: &Cancel,
     ) -> Result<Self> {
-        let plugin = catalog.for_scheme(&uri.scheme)?;
+        Self::with_plugin(catalog.for_scheme(&uri.scheme)?, uri, client, cancel)
+    }
+
+    /// As [`Self::parse`], for a plugin that was found otherwise.
+    pub fn with_plugin(
+        plugin: Plugin,
+        uri: &Uri,
+        client: impl FnOnce(&Uri) -> Result<Client>,
+        cancel: &Cancel,
+    ) -> Result<Self> {
         if uri.scheme == "dir" && uri.option("expand").is_some() {
             return Err(Error::usage("option 'expand' of 'dir://' is not yet supported"));
         }

@@ -190,7 +190,8 @@ pub fn check(raw: writer::Description, plugin: &str) -> Result<Description> {
     })
 }
 
-fn is_name(text: &str) -> bool {
+/// Lower-case letters, digits, `-` and `_`.
+pub(super) fn is_name(text: &str) -> bool {
     (1..=LONGEST_NAME).contains(&text.len())
         && text
             .bytes()
@@ -198,7 +199,7 @@ fn is_name(text: &str) -> bool {
 }
 
 /// RFC 3986, 3.1, in lower case.
-fn is_scheme(text: &str) -> bool {
+pub(super) fn is_scheme(text: &str) -> bool {
     (1..=LONGEST_NAME).contains(&text.len())
         && text.starts_with(|first: char| first.is_ascii_lowercase())
         && text.bytes().all(|byte| {

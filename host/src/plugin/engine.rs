@@ -10,7 +10,7 @@ use std::time::Duration;
 use wasmtime::component::Component;
 use wasmtime::{Cache, CacheConfig, Config, Engine, OptLevel, RegallocAlgorithm};
 
-use super::limits;
+use super::{component_file, limits};
 use crate::error::{Error, Kind, Result};
 
 /// Compiles components and keeps time for them. Cheap to clone.
@@ -58,25 +58,7 @@ impl PluginEngine {
 
     /// Compile a component, or take it from the cache.
     pub fn compile(&self, name: &str, bytes: &[u8]) -> Result<Component> {
-        if bytes.len() > limits::COMPONENT_SIZE {
-            return Err(Error::new(
-                Kind::Plugin,
-                format!(
-                    "plugin '{name}': size of the component: expected at most {} bytes, found {}",
-                    limits::COMPONENT_SIZE,
-                    bytes.len()
-                ),
-            ));
-        }
-        if !is_component(bytes) {
-            return Err(Error::new(
-                Kind::Plugin,
-                format!("plugin '{name}': is not a WebAssembly component"),
-            )
-            .hint(
-                "a core module must be wrapped as a component, with wasm-tools or wit-component",
-            ));
-        }
+        component_file::check(name, bytes)?;
         let compiled =
             telling_why(name, bytes.len(), || Component::from_binary(&self.0.engine, bytes));
         compiled.map_err(|cause| {
@@ -118,12 +100,6 @@ fn telling_why<T>(name: &str, size: usize, compile: impl FnOnce() -> T) -> T {
         drop(done);
         compiled
     })
-}
-
-/// Whether bytes start as a binary component does (component model, `Binary.md`: magic, version
-/// 0x0d, layer 1). The text format and precompiled code are refused.
-fn is_component(bytes: &[u8]) -> bool {
-    bytes.starts_with(b"\0asm\x0d\0\x01\0")
 }
 
 /// zstd's default level.

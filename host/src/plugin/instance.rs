@@ -30,6 +30,7 @@ struct Inner {
     writing: OutputPluginPre<State>,
     verifying: OutputPluginPre<State>,
     description: Description,
+    imports: Vec<String>,
     permissions: Vec<Permission>,
 }
 
@@ -39,6 +40,9 @@ impl Plugin {
     pub fn load(engine: &PluginEngine, name: &str, bytes: &[u8]) -> Result<Self> {
         let component = engine.compile(name, bytes)?;
         let permissions = permission::of(name, engine.wasmtime(), &component)?;
+        let component_type = component.component_type();
+        let imports = component_type.imports(engine.wasmtime());
+        let imports = imports.map(|(import, _)| import.to_owned()).collect();
         let unlinkable = |cause: wasmtime::Error| {
             Error::new(
                 Kind::Plugin,
@@ -56,6 +60,7 @@ impl Plugin {
             writing,
             verifying,
             description,
+            imports,
             permissions,
         })))
     }
@@ -76,6 +81,12 @@ impl Plugin {
     #[must_use]
     pub fn sha256(&self) -> Digest {
         self.0.sha256
+    }
+
+    /// What the component imports, as it spells it.
+    #[must_use]
+    pub fn imports(&self) -> &[String] {
+        &self.0.imports
     }
 
     /// What it may do.

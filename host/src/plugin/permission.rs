@@ -78,22 +78,27 @@ pub fn of(plugin: &str, engine: &Engine, component: &Component) -> Result<Vec<Pe
     Ok(permissions)
 }
 
-/// What permissions allow, one line each: what occystrap grants first, and then what a language's
-/// runtime imports, which is much and grants nothing.
+/// What permissions allow, one line each, with a remark: what occystrap grants first, and then what
+/// a language's runtime imports, which is much and grants nothing.
 #[must_use]
-pub fn in_words(permissions: &[Permission]) -> Vec<String> {
-    let mut lines: Vec<(&str, Vec<&str>)> = Vec::new();
+pub fn in_words(
+    permissions: &[Permission],
+    remark: impl Fn(&Permission) -> &'static str,
+) -> Vec<String> {
+    let mut lines: Vec<((&str, &str), Vec<&str>)> = Vec::new();
     let (runtime, own): (Vec<&Permission>, Vec<&Permission>) = permissions
         .iter()
         .filter(|permission| !permission.words.is_empty())
         .partition(|permission| permission.interface.starts_with(wasi::PACKAGES));
     for permission in own.into_iter().chain(runtime) {
-        match lines.iter_mut().find(|(words, _)| *words == permission.words) {
+        let key = (permission.words, remark(permission));
+        match lines.iter_mut().find(|(known, _)| *known == key) {
             Some((_, interfaces)) => interfaces.push(permission.interface),
-            None => lines.push((permission.words, vec![permission.interface])),
+            None => lines.push((key, vec![permission.interface])),
         }
     }
-    let line =
-        |(words, interfaces): (&str, Vec<&str>)| format!("{words} ({})", interfaces.join(", "));
+    let line = |((words, remark), interfaces): ((&str, &str), Vec<&str>)| {
+        format!("{words} ({}){remark}", interfaces.join(", "))
+    };
     lines.into_iter().map(line).collect()
 }

@@ -32,7 +32,7 @@ impl Bundle {
     }
 
     /// Read a receipt, or several. Errors when it is none, is of another version, or its receipts
-    /// are about different destinations.
+    /// are about different destinations or of different plugins.
     pub fn read(path: &Path) -> Result<Vec<Receipt>> {
         let place = path.display();
         let fail = |cause: std::io::Error| {
@@ -62,6 +62,10 @@ impl Bundle {
         };
         if bundle.receipts.iter().any(|other| other.destination != first.destination) {
             return Err(Error::source(format!("'{place}': its receipts are about several places")));
+        }
+        // Who may run to look at them is decided once.
+        if bundle.receipts.iter().any(|other| other.plugin != first.plugin) {
+            return Err(Error::source(format!("'{place}': its receipts are of several plugins")));
         }
         Ok(bundle.receipts)
     }

@@ -16,14 +16,13 @@ use crate::image::config::{self, LARGEST_CONFIG};
 use crate::image::{Descriptor, Digest, Platform};
 use crate::input::directory::Directory;
 use crate::input::members::Members;
-use crate::input::oci_layout::{self, INDEX, LARGEST_INDEX, MARKER, REF_NAME, VERSION};
+use crate::input::oci_layout::{
+    self, INDEX, LARGEST_INDEX, LARGEST_MARKER, MARKER, REF_NAME, VERSION,
+};
 use crate::input::shelf::parse_index;
 use crate::output::Destination;
 use crate::receipt::{Expectation, Place, Role, Step};
 use crate::registry::Manifest;
-
-/// A marker has some thirty bytes.
-const LARGEST_MARKER: u64 = 64 * 1024;
 
 /// Verify every image of a layout, or those of one tag.
 pub fn images(

@@ -11,6 +11,7 @@ mod image;
 mod machine;
 mod measure;
 mod peers;
+mod plugin;
 mod push;
 mod registry;
 mod table;
@@ -30,15 +31,15 @@ pub const HELP: &str = "\
 cargo xtask bench [OPTION]... measure the release build against its peers, and print tables
     --runs N        runs of each, of which the median counts (5)
     --only A,B      some of: pull, push, docker, verify, filters, check, search, boundary, memory,
-                    start, floor
+                    start, plugin, floor
     --folder DIR    write the images there (the target folder)
     --binary FILE   measure this instead of building
     --python FILE   Python occystrap (installed from PyPI under the target folder)
 ";
 
-const SECTIONS: [&str; 11] = [
+const SECTIONS: [&str; 12] = [
     "pull", "push", "docker", "verify", "filters", "check", "search", "boundary", "memory",
-    "start", "floor",
+    "start", "plugin", "floor",
 ];
 
 /// Those that Python's occystrap has a part in.
@@ -85,6 +86,7 @@ impl Options {
 
 /// Everything that a measurement needs.
 struct Bench {
+    root: PathBuf,
     runs: usize,
     ours: PathBuf,
     /// The output `tar` compiled natively; only where the boundary is measured.
@@ -129,8 +131,18 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
         None
     };
     let log = home.join("log");
-    let bench =
-        Bench { runs: options.runs, ours, native, home, out, log, python, skopeo, registry };
+    let bench = Bench {
+        root: root.to_owned(),
+        runs: options.runs,
+        ours,
+        native,
+        home,
+        out,
+        log,
+        python,
+        skopeo,
+        registry,
+    };
 
     println!(
         "\nMachine: {}. Written to {}.",
@@ -150,6 +162,7 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
             "boundary" => bench.boundary()?,
             "memory" => bench.memory()?,
             "start" => bench.start()?,
+            "plugin" => bench.plugin()?,
             _ => bench.floor(pulled.as_ref())?,
         }
     }

@@ -54,6 +54,10 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
+            // Of `wit`, where copies of earlier versions are kept: nothing is built from them.
+            if path.ends_with("wit/released") {
+                continue;
+            }
             collect(&path, files)?;
         } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "wit")
         {

@@ -6,6 +6,7 @@ mod inputs;
 mod lock;
 mod plugins;
 mod ustar;
+mod wit;
 
 use anyhow::{Result, bail};
 
@@ -14,6 +15,9 @@ cargo xtask plugins           build the plugins and write host/plugins
 cargo xtask plugins --check   build them and compare with what is committed
 cargo xtask fixture           write tests/fixtures/hello.tar
 cargo xtask fixture --check   make it and compare with what is committed
+cargo xtask wit --check       compare the plugin interface with what was released of it
+cargo xtask wit --release     keep the interface, and two plugins of it, as those of its version
+              --release --again    in the place of those that are there: before it is published
 ";
 
 fn main() -> Result<()> {
@@ -24,6 +28,9 @@ fn main() -> Result<()> {
         ["plugins", "--check"] => plugins::check(),
         ["fixture"] => fixture::write(),
         ["fixture", "--check"] => fixture::check(),
+        ["wit", "--check"] => wit::check(),
+        ["wit", "--release"] => wit::release(false),
+        ["wit", "--release", "--again"] => wit::release(true),
         ["bench", options @ ..] => bench::run(&plugins::root()?, options),
         ["help"] | [] => {
             print!("{HELP}{}", bench::HELP);

@@ -17,7 +17,11 @@ pub fn views(members: &dyn Members, name: Option<&ImageName>, manifest: &str) ->
             None => docker_save::names(&entry),
         };
         for name in names {
-            views.push(view(members, &entry, name)?);
+            let mut view = view(members, &entry, name)?;
+            for error in docker_save::wrong_names(&entry) {
+                view.flaw(Part::Name, error.within(members.place()))?;
+            }
+            views.push(view);
         }
     }
     Ok(views)

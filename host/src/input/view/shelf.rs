@@ -99,9 +99,13 @@ fn said_compression(media_type: &str) -> Option<Compression> {
 /// All images of a layout, or those of one tag.
 pub fn layout(members: &dyn Members, tag: Option<&str>, platform: &Platform) -> Result<Vec<View>> {
     let look = Layout(members);
+    let flaws = oci_layout::flaws(members);
     let named = oci_layout::groups(oci_layout::entries(members, tag)?);
     let views = named.into_iter().map(|(name, group)| {
         let mut view = View::new(name, members.place());
+        for error in &flaws {
+            view.flaw(Part::Layout, error.clone())?;
+        }
         let chosen = oci_layout::choose(&group, platform, members.place());
         if group.len() > 1 {
             let digest = chosen.as_ref().ok().map(|one| one.digest().to_string());

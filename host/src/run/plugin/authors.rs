@@ -7,8 +7,8 @@ use crate::cli::{Global, OutputFormat};
 use crate::conformance;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::plugin::PluginEngine;
 use crate::plugin::catalog::EMBEDDED;
+use crate::plugin::{PluginEngine, component_file};
 use crate::scaffold;
 
 /// `occystrap plugin new`.
@@ -40,8 +40,7 @@ pub fn test(
     let report = match known {
         Some(known) => conformance::run(&engine, name, known.component, options, context)?,
         None => {
-            let bytes = std::fs::read(name)
-                .map_err(|cause| Error::io(Kind::Plugin, "read the plugin", name, &cause))?;
+            let bytes = component_file::read(Path::new(name))?;
             conformance::run(&engine, name, &bytes, options, context)?
         }
     };

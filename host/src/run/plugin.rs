@@ -1,0 +1,123 @@
+//! `occystrap plugin`: what there is, what each may do, and adding and removing.
+
+mod add;
+mod ask;
+mod authors;
+mod shown;
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use self::add::add;
+use super::{catalog, installed};
+use crate::cancel::Cancel;
+use crate::cli::{Global, PluginCommand};
+use crate::error::{Error, Kind, Result, printable};
+use crate::plugin::catalog::{Listed, Origin, built_in};
+use crate::plugin::{Plugin, PluginEngine, component_file};
+use crate::progress::Progress;
+use crate::report;
+
+/// What adding needs of the process around it.
+pub struct Host<'a> {
+    /// Hears of Ctrl-C.
+    pub cancel: &'a Cancel,
+    /// Where downloads and waits run.
+    pub runtime: &'a tokio::runtime::Handle,
+}
+
+/// Do what was asked: results on `out`, questions and everything else on `err`.
+pub fn run(
+    command: &PluginCommand,
+    global: &Global,
+    host: &Host<'_>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<u8> {
+    match command {
+        PluginCommand::List => {
+            let all = catalog(global)?.all()?;
+            list(&all, out).and_then(|()| unusable(&all, err)).map_err(printed)?;
+            Ok(0)
+        }
+        PluginCommand::Show { plugin } => {
+            let (origin, plugin) = find(plugin, global)?;
+            shown::plugin(&plugin, &origin, out).map_err(printed)?;
+            Ok(0)
+        }
+        PluginCommand::New { name, path } => authors::new(name, path.as_deref(), out),
+        PluginCommand::Test { plugin, with } => {
+            // Bars of test images would tell nobody anything.
+            let hidden = Progress::hidden();
+            let context = super::context(global, false, host.cancel, host.runtime, &hidden)?;
+            authors::test(plugin, with, global, &context, out)
+        }
+        PluginCommand::Add { source, yes } => add(source, *yes, global, host, err),
+        PluginCommand::Remove { name } => {
+            let removed = match installed(global) {
+                Some(installed) => installed.remove(name, host.cancel)?,
+                None => None,
+            };
+            let Some(entry) = removed else { return Err(not_added(name)) };
+            if !global.quiet {
+                let (name, version, digest) = (&entry.name, &entry.version, entry.sha256.short());
+                let said = format!("removed {name} {version} ({digest})");
+                writeln!(err, "{}", printable(&said)).map_err(printed)?;
+            }
+            Ok(0)
+        }
+    }
+}
+
+fn printed(cause: io::Error) -> Error {
+    Error::io(Kind::Destination, "write to", "the terminal", &cause)
+}
+
+fn not_added(name: &str) -> Error {
+    let error = match built_in(name) {
+        Some(_) => Error::usage(format!("plugin '{name}' is built in")),
+        None => Error::usage(format!("no plugin '{name}' was added")),
+    };
+    error.hint("'occystrap plugin list' shows those that were")
+}
+
+/// A plugin by its name, or the path of a component's file.
+fn find(name: &str, global: &Global) -> Result<(Origin, Plugin)> {
+    if name.contains(['/', '.']) {
+        let bytes = component_file::read(Path::new(name))?;
+        let plugin = Plugin::load(&PluginEngine::new()?, name, &bytes)?;
+        return Ok((Origin::File(name.to_owned()), plugin));
+    }
+    catalog(global)?.named(name)?.ok_or_else(|| {
+        Error::usage(format!("there is no plugin '{name}'"))
+            .hint("'occystrap plugin list' shows what there is; a file is named with its path")
+    })
+}
+
+/// In columns as wide as what stands in them.
+fn list(plugins: &[Listed], out: &mut dyn Write) -> io::Result<()> {
+    let row = |plugin: &Listed| {
+        let schemes: Vec<String> =
+            plugin.schemes.iter().map(|scheme| format!("{scheme}://")).collect();
+        let origin = match plugin.origin {
+            Origin::BuiltIn => "built in",
+            Origin::File(_) => "this run",
+            Origin::Installed(_) => "added",
+        };
+        (plugin.name.clone(), schemes.join(" "), origin, printable(&plugin.summary))
+    };
+    let rows: Vec<_> = plugins.iter().map(row).collect();
+    let widest = |lengths: &mut dyn Iterator<Item = usize>| lengths.max().unwrap_or_default();
+    let names = widest(&mut rows.iter().map(|(name, ..)| name.len()));
+    let schemes = widest(&mut rows.iter().map(|(_, schemes, ..)| schemes.len()));
+    let origins = widest(&mut rows.iter().map(|(_, _, origin, _)| origin.len()));
+    rows.iter().try_for_each(|(name, scheme, origin, summary)| {
+        writeln!(out, "{name:<names$}  {scheme:<schemes$}  {origin:<origins$}  {summary}")
+    })
+}
+
+/// Those that were added and will not run, and why.
+fn unusable(plugins: &[Listed], err: &mut dyn Write) -> io::Result<()> {
+    let errors = plugins.iter().filter_map(|plugin| plugin.plugin.as_ref().err());
+    errors.into_iter().try_for_each(|error| report::write_warning(err, error))
+}

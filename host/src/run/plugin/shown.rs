@@ -1,0 +1,61 @@
+//! A plugin, for someone who decides whether to use it: what it is, what it takes, what it may do.
+
+use std::io::{self, Write};
+
+use crate::error::printable;
+use crate::plugin::Plugin;
+use crate::plugin::catalog::Origin;
+use crate::plugin::permission::{self, Permission};
+
+/// Everything.
+pub fn plugin(plugin: &Plugin, origin: &Origin, out: &mut dyn Write) -> io::Result<()> {
+    identity(plugin, &from(origin), out)?;
+    let description = plugin.description();
+    for option in &description.options {
+        writeln!(out, "  option     {}={}: {}", option.name, option.default, option.summary)?;
+    }
+    for (name, what) in description.destination.host_options() {
+        writeln!(out, "  option     {name}=: {what}; taken by occystrap, unseen by the plugin")?;
+    }
+    permissions(plugin, |_| "", out)
+}
+
+fn from(origin: &Origin) -> String {
+    match origin {
+        Origin::BuiltIn => "built in".to_owned(),
+        Origin::File(path) => format!("{path}, not added"),
+        Origin::Installed(source) => format!("{source}, added"),
+    }
+}
+
+/// What it is, and from where.
+pub fn identity(plugin: &Plugin, from: &str, out: &mut dyn Write) -> io::Result<()> {
+    let description = plugin.description();
+    writeln!(out, "{} {}", description.name, description.version)?;
+    writeln!(out, "  {}", description.summary)?;
+    writeln!(out, "  from       {}", printable(from))?;
+    writeln!(out, "  component  {}", plugin.sha256())?;
+    for scheme in plugin.schemes() {
+        writeln!(out, "  writes to  {scheme}://{}", description.destination.form())?;
+    }
+    Ok(())
+}
+
+/// What it may do, in plain words, each with a remark.
+pub fn permissions(
+    plugin: &Plugin,
+    remark: impl Fn(&Permission) -> &'static str,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let permissions = plugin.permissions();
+    writeln!(out, "It may:")?;
+    for line in permission::in_words(permissions, remark) {
+        writeln!(out, "  - {line}")?;
+    }
+    let network = permissions.iter().any(|known| known.interface == "registry");
+    let network = if network { "no other network" } else { "no network" };
+    writeln!(
+        out,
+        "It cannot do anything else: {network}, no other files, no environment, no clock."
+    )
+}

@@ -1,0 +1,332 @@
+//! The plugin interface against its released copies: what was released is still there, and a plugin
+//! that was built against it can still be linked.
+//!
+//! `wit/released/VERSION` holds a copy of each release, and `tests/fixtures/plugins-VERSION` two
+//! components that were built against it, which the host's tests go on loading.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use anyhow::{Context, Result, bail, ensure};
+use wit_component::{ComponentEncoder, StringEncoding};
+use wit_parser::{ManglingAndAbi, PackageId, Resolve, WorldId, WorldItem};
+
+use crate::plugins::root;
+
+const HOME: &str = "wit";
+const RELEASED: &str = "wit/released";
+
+/// Compare the interface with every release that it must fit. Errors name what does not.
+pub fn check() -> Result<()> {
+    let root = root()?;
+    let current = root.join(HOME);
+    let version = version(&current)?;
+    let mut checked = 0;
+    for entry in std::fs::read_dir(root.join(RELEASED))? {
+        let folder = entry?.path();
+        let released = self::version(&folder)?;
+        ensure!(folder.ends_with(&released), "'{}' holds {released}", folder.display());
+        if track(&released) != track(&version) {
+            println!("{released}: another track than {version}, not compared");
+            continue;
+        }
+        let problems = compare(&folder, &current)?;
+        for problem in &problems {
+            println!("{problem}");
+        }
+        ensure!(
+            problems.is_empty(),
+            "plugins of {released} would not load: undo this, or make it a version of its own \
+             (wit/README.md, \"Versions\")"
+        );
+        println!("{released}: plugins that were built against it load with {version}");
+        checked += 1;
+    }
+    ensure!(checked > 0, "'{RELEASED}' has nothing that {version} must fit");
+    Ok(())
+}
+
+/// Keep a copy of the interface, and two components, as those of its version. A version that is
+/// there is only replaced `again`: before it was published.
+pub fn release(again: bool) -> Result<()> {
+    let root = root()?;
+    let current = root.join(HOME);
+    let version = version(&current)?;
+    let copy = root.join(RELEASED).join(&version);
+    let fixtures = root.join(format!("tests/fixtures/plugins-{version}"));
+    for folder in [&copy, &fixtures] {
+        ensure!(again || !folder.exists(), "'{}' is there already", folder.display());
+        if folder.exists() {
+            std::fs::remove_dir_all(folder)?;
+        }
+        std::fs::create_dir_all(folder)?;
+    }
+    for file in files(&current)? {
+        std::fs::copy(&file, copy.join(file.file_name().context("a file without a name")?))?;
+    }
+    std::fs::write(fixtures.join("everything.wasm"), everything(&copy)?)?;
+    std::fs::copy(root.join("tests/hostile/hostile.wasm"), fixtures.join("plain.wasm"))?;
+    println!("{}\n{}", copy.display(), fixtures.display());
+    Ok(())
+}
+
+/// What of `old` is not in `new`, or differs so that a component of the one would not link with the
+/// other. What `new` has more is no difference - unless plugins would have to export it.
+fn compare(old: &Path, new: &Path) -> Result<Vec<String>> {
+    let renamed = Renamed::of(new)?;
+    let mut resolve = Resolve::default();
+    let (old_package, old_world) = parse(&mut resolve, old)?;
+    let (new_package, new_world) = parse(&mut resolve, &renamed.0)?;
+    let (before, now) = (names(&resolve, old_package), names(&resolve, new_package));
+    let mut problems: Vec<String> =
+        before.difference(&now).map(|name| format!("gone: {name}")).collect();
+    let demands = now.difference(&before).filter(|name| is_demand(&resolve, new_world, name));
+    problems.extend(demands.map(|name| format!("plugins have to export it: {name}")));
+    if problems.is_empty() {
+        let linkable = wit_component::semver_check(resolve, old_world, new_world);
+        problems.extend(linkable.err().map(|cause| format!("changed: {cause:#}")));
+    }
+    Ok(problems)
+}
+
+/// A copy of an interface under a version that nobody has, so that it and the original have room
+/// in one [`Resolve`]. It goes away with its owner.
+struct Renamed(PathBuf);
+
+impl Renamed {
+    fn of(original: &Path) -> Result<Self> {
+        let folder = Self(temporary_folder()?);
+        let declared = format!("@{};", version(original)?);
+        for file in files(original)? {
+            let text = std::fs::read_to_string(&file)?.replace(&declared, "@9999.0.0;");
+            let name = file.file_name().context("a file without a name")?;
+            std::fs::write(folder.0.join(name), text)?;
+        }
+        Ok(folder)
+    }
+}
+
+impl Drop for Renamed {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn temporary_folder() -> Result<PathBuf> {
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("occystrap-wit-{}-{count}", std::process::id());
+    let folder = std::env::temp_dir().join(name);
+    std::fs::create_dir(&folder).with_context(|| folder.display().to_string())?;
+    Ok(folder)
+}
+
+/// A component that imports and exports everything: its functions do nothing but crash, so that it
+/// tells by how far it comes whether it could be linked.
+fn everything(wit: &Path) -> Result<Vec<u8>> {
+    let mut resolve = Resolve::default();
+    let (_, world) = parse(&mut resolve, wit)?;
+    let mut module = wit_component::dummy_module(&resolve, world, ManglingAndAbi::Standard32);
+    let utf8 = StringEncoding::UTF8;
+    wit_component::embed_component_metadata(&mut module, &resolve, world, utf8, false)?;
+    ComponentEncoder::default().validate(true).module(&module)?.encode()
+}
+
+fn parse(resolve: &mut Resolve, folder: &Path) -> Result<(PackageId, WorldId)> {
+    let (package, _) = resolve.push_dir(folder).with_context(|| folder.display().to_string())?;
+    let mut worlds = resolve.packages[package].worlds.values();
+    match (worlds.next(), worlds.next()) {
+        (Some(world), None) => Ok((package, *world)),
+        _ => bail!("'{}': one world is expected", folder.display()),
+    }
+}
+
+fn version(folder: &Path) -> Result<String> {
+    let mut resolve = Resolve::default();
+    let (package, _) = parse(&mut resolve, folder)?;
+    let version = resolve.packages[package].name.version.as_ref();
+    Ok(version.with_context(|| format!("'{}' has no version", folder.display()))?.to_string())
+}
+
+/// Versions with the same first two numbers are compatible below 1.0.0.
+fn track(version: &str) -> Option<&str> {
+    version.rsplit_once('.').map(|(track, _)| track)
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "wit"));
+    files.sort();
+    Ok(files)
+}
+
+/// Everything that has a name.
+fn names(resolve: &Resolve, package: PackageId) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let package = &resolve.packages[package];
+    for (name, interface) in &package.interfaces {
+        let interface = &resolve.interfaces[*interface];
+        names.insert(format!("interface {name}"));
+        names.extend(interface.types.keys().map(|kind| format!("type {name}.{kind}")));
+        names.extend(interface.functions.keys().map(|call| format!("function {name}.{call}")));
+    }
+    for (name, world) in &package.worlds {
+        let world = &resolve.worlds[*world];
+        for (what, items) in [("import", &world.imports), ("export", &world.exports)] {
+            names.extend(items.values().map(|item| {
+                let item = match item {
+                    WorldItem::Interface { id, .. } => resolve.interfaces[*id].name.as_deref(),
+                    WorldItem::Function(function) => Some(function.name.as_str()),
+                    WorldItem::Type { id, .. } => resolve.types[*id].name.as_deref(),
+                };
+                format!("{what} {name}.{}", item.unwrap_or_default())
+            }));
+        }
+    }
+    names
+}
+
+/// Whether a name is that of something that a plugin has to have: an export, or a function of one.
+fn is_demand(resolve: &Resolve, world: WorldId, name: &str) -> bool {
+    let exported = |interface: &str| {
+        resolve.worlds[world].exports.values().any(|item| match item {
+            WorldItem::Interface { id, .. } => {
+                resolve.interfaces[*id].name.as_deref() == Some(interface)
+            }
+            _ => false,
+        })
+    };
+    match name.split_once(' ') {
+        Some(("export", _)) => true,
+        Some(("function", rest)) => {
+            rest.split_once('.').is_some_and(|(interface, _)| exported(interface))
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    type Edit = (&'static str, &'static str, &'static str);
+
+    /// What is said of a released interface in which texts of files were replaced.
+    #[track_caller]
+    fn changed(edits: &[Edit]) -> Vec<String> {
+        let released = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(RELEASED);
+        let released = released.join("0.1.0");
+        let copy = Renamed(temporary_folder().unwrap());
+        for original in files(&released).unwrap() {
+            let mut text = std::fs::read_to_string(&original).unwrap();
+            for (_, from, to) in edits.iter().filter(|(file, ..)| original.ends_with(file)) {
+                assert!(text.contains(from), "'{from}' is not in {}", original.display());
+                text = text.replacen(from, to, 1);
+            }
+            std::fs::write(copy.0.join(original.file_name().unwrap()), text).unwrap();
+        }
+        compare(&released, &copy.0).unwrap()
+    }
+
+    #[test]
+    fn the_interface_fits_what_was_released() {
+        check().unwrap();
+    }
+
+    #[test]
+    fn words_are_free_and_the_host_may_offer_more() {
+        let edits: [&[Edit]; 5] = [
+            &[("types.wit", "/// Bytes.", "/// Octets.")],
+            &[("storage.wit", "file-name: func()", "forget: func();\n  file-name: func()")],
+            &[("storage.wit", "resource directory {", "resource directory {\n    forget: func();")],
+            &[("types.wit", "interface types {", "interface types {\n  enum mood { good, bad }")],
+            &[
+                ("world.wit", "import log;", "import log;\n  import more;"),
+                ("log.wit", "interface log {", "interface more { more: func(); }\ninterface log {"),
+            ],
+        ];
+        for edit in edits {
+            assert_eq!(changed(edit), [""; 0], "{edit:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_taken_away() {
+        for (edit, gone) in [
+            (
+                ("world.wit", "  @since(version = 0.1.0)\n  import log;", ""),
+                "gone: import output-plugin.log",
+            ),
+            (("log.wit", "log: func(", "say: func("), "gone: function log.log"),
+            (
+                ("storage.wit", "    stat: func(", "    look: func("),
+                "gone: function storage.[method]directory.stat",
+            ),
+            (("types.wit", "record mismatch {", "record mismatch2 {"), "gone: type types.mismatch"),
+            (("verifier.wit", "verify: func(", "check: func("), "gone: function verifier.verify"),
+        ] {
+            let mut edits = vec![edit];
+            if gone.ends_with("types.mismatch") {
+                edits.push((
+                    "types.wit",
+                    "digest-mismatch(mismatch)",
+                    "digest-mismatch(mismatch2)",
+                ));
+            }
+            let said = changed(&edits);
+            assert!(said.iter().any(|line| line == gone), "{gone}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn nothing_changes_its_form() {
+        for edit in [
+            ("log.wit", "message: string", "message: list<u8>"),
+            ("log.wit", "message: string", "text: string"),
+            ("log.wit", "message: string)", "message: string, again: bool)"),
+            ("log.wit", "error, warn, info, debug", "error, warn, info, debug, trace"),
+            ("log.wit", "error, warn, info, debug", "warn, error, info, debug"),
+            ("storage.wit", "offset: u64, len: u32", "offset: u64, len: u64"),
+            ("storage.wit", "-> option<string>", "-> string"),
+            ("storage.wit", "    size: u64,\n  }", "    size: u64,\n    links: u32,\n  }"),
+            ("types.wit", "    unsupported,", "    unsupported,\n    too-late,"),
+            ("writer.wit", "    stored,", "    stored,\n    lzma,"),
+            ("writer.wit", "    listed: bool,", "    listed: bool,\n    urgent: bool,"),
+            ("verifier.wit", "level: level)", "level: level, deep: bool)"),
+        ] {
+            let said = changed(&[edit]);
+            assert!(
+                matches!(said.as_slice(), [one] if one.starts_with("changed: ")),
+                "{edit:?}: {said:?}"
+            );
+        }
+    }
+
+    /// Plugins that are there do not have it.
+    #[test]
+    fn nothing_more_is_asked_of_plugins() {
+        for (edits, demand) in [
+            (
+                &[("verifier.wit", "  verify: func(", "  repair: func();\n  verify: func(")][..],
+                "plugins have to export it: function verifier.repair",
+            ),
+            (
+                &[
+                    ("world.wit", "export writer;", "export writer;\n  export more;"),
+                    (
+                        "log.wit",
+                        "interface log {",
+                        "interface more { more: func(); }\ninterface log {",
+                    ),
+                ],
+                "plugins have to export it: export output-plugin.more",
+            ),
+        ] {
+            let said = changed(edits);
+            assert!(said.iter().any(|line| line == demand), "{demand}: {said:?}");
+        }
+    }
+}

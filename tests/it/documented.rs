@@ -1,0 +1,62 @@
+//! What the documentation says of the tests and the interfaces is so.
+
+use std::path::{Path, PathBuf};
+
+use occystrap::plugin::permission;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+}
+
+/// Every source in which there may be tests, by its name without `.rs`.
+fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            found.push((name, std::fs::read_to_string(&path).unwrap()));
+        }
+    }
+}
+
+/// Words in backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn every_attack_has_the_test_that_is_named() {
+    let text = std::fs::read_to_string(root().join("docs/permissions.md")).unwrap();
+    let mut all = Vec::new();
+    sources(&root().join("tests/it"), &mut all);
+    sources(&root().join("host/src"), &mut all);
+    let mut named = 0;
+    for (file, test) in quoted(&text).filter_map(|word| word.split_once("::")) {
+        let declared = format!("#[test]\nfn {test}()");
+        let inner = format!("#[test]\n    fn {test}()");
+        let there = |(name, source): &(String, String)| {
+            name == file && (source.contains(&declared) || source.contains(&inner))
+        };
+        assert!(all.iter().any(there), "there is no test '{file}::{test}'");
+        named += 1;
+    }
+    assert!(named > 50, "{named}");
+    for row in text.lines().filter(|line| line.starts_with("| ") && line.matches('|').count() > 4) {
+        panic!("a cell too many: {row}");
+    }
+}
+
+#[test]
+fn every_interface_is_explained() {
+    let text = std::fs::read_to_string(root().join("docs/permissions.md")).unwrap();
+    for permission in permission::ALL {
+        let row = format!("\n| `{}` |", permission.interface);
+        assert!(
+            text.contains(&row),
+            "docs/permissions.md has no row for '{}'",
+            permission.interface
+        );
+    }
+}
