@@ -43,9 +43,8 @@ fn every_attack_has_the_test_that_is_named() {
         named += 1;
     }
     assert!(named > 50, "{named}");
-    for row in text.lines().filter(|line| line.starts_with("| ") && line.matches('|').count() > 4) {
-        panic!("a cell too many: {row}");
-    }
+    let wide = |line: &&str| line.starts_with("| ") && line.matches('|').count() > 4;
+    assert_eq!(text.lines().find(wide), None, "a cell too many");
 }
 
 #[test]

@@ -139,10 +139,10 @@ pub fn link(
                 ComponentItem::Resource(_) => {
                     instance.resource(name, resource(name), |_, _| Ok(()))?;
                 }
-                ComponentItem::ComponentFunc(_) => {
-                    if !define(&mut instance, known.interface, name)? {
-                        refuse(&mut instance, known.interface, name)?;
-                    }
+                ComponentItem::ComponentFunc(_)
+                    if !define(&mut instance, known.interface, name)? =>
+                {
+                    refuse(&mut instance, known.interface, name)?;
                 }
                 _ => {}
             }
