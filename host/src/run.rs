@@ -101,13 +101,17 @@ fn run_command(
                 .iter()
                 .map(|image| search::search(image, &pattern, &context))
                 .collect::<Result<_>>()?;
-            match (global.output_format, search.script_friendly) {
-                (OutputFormat::Json, _) => search::write_json(&source.display, &found, out),
-                (_, true) => search::write_script(&found, out),
-                (_, false) => search::write_text(&found, found.len() > 1, out),
+            let mut out = io::BufWriter::new(out);
+            let shown = match (global.output_format, search.script_friendly) {
+                (OutputFormat::Json, _) => search::write_json(&source.display, &found, &mut out),
+                (_, true) => search::write_script(&found, &mut out),
+                (_, false) => search::write_text(&found, found.len() > 1, &mut out),
+            };
+            match shown.and_then(|()| out.flush()) {
+                // 'head' has seen enough.
+                Err(cause) if cause.kind() != io::ErrorKind::BrokenPipe => Err(printed(cause)),
+                _ => Ok(0),
             }
-            .map_err(printed)?;
-            Ok(0)
         }
         Command::Check(Check { source, fast }) => {
             let context = context(&global, false, cancel, runtime, progress)?;

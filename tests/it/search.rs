@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::cli::Sandbox;
+use crate::support::cli::{Ran, Sandbox};
 use crate::support::image::{Pack, TestImage};
 use crate::support::python::Python;
 use crate::support::raw_tar::{Raw, tar};
@@ -275,6 +275,21 @@ fn mistakes_are_said_before_anything_is_read() {
     }
     insta::assert_snapshot!(transcript);
     sandbox.run(&["search", "tar:not-there.tar", "a"]).exits(1).says("not-there.tar");
+}
+
+#[test]
+fn who_reads_the_first_lines_only_hears_no_complaint() {
+    let files: Vec<Raw> =
+        (0..4_000).map(|number| Raw::file(format!("a-long-name/{number}"), b"")).collect();
+    let image = TestImage::with_layers("test/many:1", vec![tar(&files)]);
+    let sandbox = sandbox(&rich::docker_save(&image));
+    let mut command = sandbox.command(&["search", "tar:image.tar", "*"]);
+    let (reader, writer) = std::io::pipe().unwrap();
+    command.stdout(writer);
+    // Nobody reads.
+    drop(reader);
+    let ran = Ran::of(command);
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
 }
 
 /// What the filter prints is what the command prints, and the image passes as it is.

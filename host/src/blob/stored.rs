@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, BufRead, Read};
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::feed::FeedReader;
 use super::{into_io, write_error};
@@ -74,10 +75,10 @@ impl Stored {
     }
 
     /// Write what is downloaded to a file as well, from its start: all of it, when this has been
-    /// read to its end.
+    /// read to its end, unless it turned out to be `unwanted`.
     #[must_use]
-    pub fn copied_to(mut self, file: Arc<File>) -> Self {
-        self.copy = Some(FileCopy { file, written: 0, failed: None });
+    pub fn copied_to(mut self, file: Arc<File>, unwanted: Arc<AtomicBool>) -> Self {
+        self.copy = Some(FileCopy { file, unwanted, written: 0, failed: None });
         self
     }
 
@@ -138,6 +139,7 @@ impl Stored {
 /// A file that gets what was read.
 struct FileCopy {
     file: Arc<File>,
+    unwanted: Arc<AtomicBool>,
     written: u64,
     failed: Option<Error>,
 }
@@ -145,7 +147,7 @@ struct FileCopy {
 impl FileCopy {
     /// Whoever reads on hears of a failure.
     fn put(&mut self, bytes: &[u8]) {
-        if self.failed.is_none() {
+        if self.failed.is_none() && !self.unwanted.load(Ordering::Relaxed) {
             let written = self.file.write_all_at(bytes, self.written);
             self.failed = written.err().map(|cause| write_error(&self.file, &cause));
         }

@@ -1,6 +1,7 @@
 //! An image through filters: its layers side by side, then its config.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
@@ -49,28 +50,29 @@ fn filter(
     only_look: bool,
     context: &Context,
 ) -> Result<(Layer, u64)> {
+    let changed = Arc::new(AtomicBool::new(false));
     // A source is read once: what is wanted as it was is read from here.
     let copy = match layer.content {
         Content::Registry(_) => {
             let folder = &context.temp_dir;
             let file = tempfile::tempfile_in(folder);
             let file = Arc::new(file.map_err(|cause| cannot_create(folder, &cause))?);
-            stored = stored.copied_to(Arc::clone(&file));
+            stored = stored.copied_to(Arc::clone(&file), Arc::clone(&changed));
             Some(file)
         }
         Content::File(_) => None,
     };
     let place = &layer.place;
-    let (changed, size) = if only_look {
+    let (filtered, size) = if only_look {
         let look = |plain: &mut Plain| {
             look(&mut *plain, place, &mut passes).and_then(|()| plain.read_rest(place))
         };
         (None, walk(layer, stored, look)?)
     } else {
-        change(layer, stored, &mut passes, context)?
+        change(layer, stored, &mut passes, &changed, context)?
     };
-    let filtered = match (changed, copy) {
-        (Some(changed), _) => changed,
+    let filtered = match (filtered, copy) {
+        (Some(filtered), _) => filtered,
         (None, Some(file)) => {
             Layer { content: Content::File(Section::new(file, 0, layer.size)), ..layer.clone() }
         }
@@ -84,6 +86,7 @@ fn change(
     layer: &Layer,
     stored: Stored,
     passes: &mut Passes<'_>,
+    changed: &AtomicBool,
     context: &Context,
 ) -> Result<(Option<Layer>, u64)> {
     let folder = &context.spool;
@@ -92,18 +95,20 @@ fn change(
     let directory = Arc::new(directory.map_err(|cause| failed(&cause))?);
     let file = Unnamed::create(&directory).map_err(|cause| failed(&cause))?;
     let place = &layer.place;
-    let ((changed, moved), size) = walk(layer, stored, |plain| {
-        let rewritten =
-            outflow(file.file(), |to| rewrite(&mut *plain, place, passes, to, &context.temp_dir))?;
-        Ok((rewritten, plain.read_rest(place)?))
+    let (moved, size) = walk(layer, stored, |plain| {
+        let rewritten = outflow(file.file(), |to| {
+            rewrite(&mut *plain, place, passes, to, changed, &context.temp_dir)
+        });
+        let ((), moved) = rewritten?;
+        Ok((moved, plain.read_rest(place)?))
     })?;
-    if !changed {
+    if !changed.load(Ordering::Relaxed) {
         return Ok((None, size));
     }
     let section = Spooled::section(file, moved).map_err(|cause| failed(&cause))?;
     let (diff_id, place) = (moved.digest, layer.place.clone());
-    let changed = Layer::in_file(section, diff_id, None, Compression::None, place);
-    Ok((Some(changed), moved.size))
+    let filtered = Layer::in_file(section, diff_id, None, Compression::None, place);
+    Ok((Some(filtered), moved.size))
 }
 
 fn finish(image: &Image, layers: Vec<Layer>, applied: &[Box<dyn Applied + '_>]) -> Result<Image> {

@@ -2,6 +2,7 @@
 
 use std::io::{self, BufRead, Write};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::kept::{Gone, Kept};
 use super::{Pass, Verdict};
@@ -12,19 +13,20 @@ use crate::layer_tar::{Member, MemberKind, Reader, Writer};
 /// What filters are at work on a layer.
 pub type Passes<'a> = Vec<Box<dyn Pass + Send + 'a>>;
 
-/// Write a layer as the passes want it. `false` when they want it as it is; what was written then
-/// holds the same, but need not be the same bytes. What links may need goes to `folder`.
+/// Write a layer as the passes want it. As soon as that is known, `changed` says that they want
+/// another one; else what was written holds the same, but need not be the same bytes. What links may
+/// need goes to `folder`.
 pub fn rewrite(
     plain: impl BufRead,
     place: &str,
     passes: &mut Passes<'_>,
     to: &mut dyn Write,
+    changed: &AtomicBool,
     folder: &Path,
-) -> Result<bool> {
+) -> Result<()> {
     let mut reader = Reader::new(plain, place);
     let mut writer = Writer::new(to);
     let mut kept = Kept::new(folder);
-    let mut changed = false;
     while let Some(mut member) = reader.next_member()? {
         let mut verdict = Verdict::Same;
         let mut stands_for = None;
@@ -39,22 +41,13 @@ pub fn rewrite(
                 }
             }
         }
-        match judge(passes, &mut member, verdict)? {
-            Verdict::Drop => {
-                changed = true;
-                match stands_for {
-                    Some(index) => kept.alias(&member, Gone::Content(index)),
-                    None if member.kind == MemberKind::HardLink => {
-                        kept.alias(&member, Gone::Link(member.link.clone()));
-                    }
-                    None if member.kind == MemberKind::File => {
-                        kept.keep(&member, &mut reader.content(), place)?;
-                    }
-                    None => {}
-                }
-                continue;
-            }
-            verdict => changed |= verdict == Verdict::Changed,
+        let verdict = judge(passes, &mut member, verdict)?;
+        if verdict != Verdict::Same {
+            changed.store(true, Ordering::Relaxed);
+        }
+        if verdict == Verdict::Drop {
+            drop_member(&mut kept, &mut reader, &member, stands_for)?;
+            continue;
         }
         let written = match stands_for {
             Some(index) => {
@@ -69,7 +62,26 @@ pub fn rewrite(
         written.map_err(|cause| failed(cause, place))?;
     }
     writer.finish().map_err(|cause| failed(cause, place))?;
-    Ok(changed)
+    Ok(())
+}
+
+/// Remember what links may need of a member that goes.
+fn drop_member(
+    kept: &mut Kept,
+    reader: &mut Reader<impl BufRead>,
+    member: &Member,
+    stands_for: Option<usize>,
+) -> Result<()> {
+    match (stands_for, member.kind) {
+        (Some(index), _) => kept.alias(member, Gone::Content(index)),
+        (None, MemberKind::HardLink) => kept.alias(member, Gone::Link(member.link.clone())),
+        (None, MemberKind::File) => {
+            let place = reader.place().to_owned();
+            kept.keep(member, &mut reader.content(), &place)?;
+        }
+        (None, _) => {}
+    }
+    Ok(())
 }
 
 /// Let the passes look at a layer, and change nothing.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::Read;
+use std::sync::atomic::AtomicBool;
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -39,8 +40,9 @@ fn try_filtered(filter: &dyn Filter, tar: &[u8]) -> Result<(bool, Vec<u8>)> {
     let mut out = Vec::new();
     let mut passes = vec![applied.pass(0)];
     let folder = std::env::temp_dir();
-    let changed = rewrite(tar, "'x'", &mut passes, &mut out, &folder)?;
-    Ok((changed, out))
+    let changed = AtomicBool::new(false);
+    rewrite(tar, "'x'", &mut passes, &mut out, &changed, &folder)?;
+    Ok((changed.into_inner(), out))
 }
 
 fn exclude(patterns: &[&str]) -> Exclude {
