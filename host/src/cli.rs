@@ -257,6 +257,19 @@ pub struct Verify {
     pub fast: bool,
 }
 
+/// `NAME=VALUE`.
+fn option(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+const TEST_HELP: &str = "\
+Writes test images of many shapes to a temporary folder, damages what was written in every way,
+and looks what the plugin's own verification says of it.
+
+Exit codes: 0 all passed, 1 something failed, 3 something could not be tried (a registry or an
+engine is needed).";
+
 /// `occystrap check`.
 #[derive(Args)]
 #[command(after_help = SOURCES)]
@@ -324,6 +337,25 @@ pub enum PluginCommand {
         // An id of its own: the global --plugin is 'plugin'.
         #[arg(id = "name-or-file", value_name = "NAME|FILE")]
         plugin: String,
+    },
+    /// Make a crate for an output plugin of your own, which builds and passes its test as it is
+    New {
+        /// What it is called: its crate, and the scheme that it answers to
+        name: String,
+        /// The folder of the crate [default: its name]
+        #[arg(long, value_name = "DIR")]
+        path: Option<PathBuf>,
+    },
+    /// Run a plugin through the whole contract, and show where it breaks it
+    #[command(after_help = TEST_HELP)]
+    Test {
+        /// A component's file, or the name of a built-in plugin
+        // An id of its own: the global --plugin is 'plugin'.
+        #[arg(id = "name-or-file", value_name = "FILE|NAME")]
+        plugin: String,
+        /// An option of the plugin, given in every case
+        #[arg(long, value_name = "NAME=VALUE", value_parser = option)]
+        with: Vec<(String, String)>,
     },
     /// Add a plugin, once you have seen what it may do
     #[command(after_help = ADDING)]

@@ -1,6 +1,6 @@
 //! A layer in a plugin's hand: fetched ahead, being fetched, or not begun.
 
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -19,12 +19,14 @@ use super::sink::{FileSink, SinkError};
 use super::size_hint::SizeHints;
 use super::staging::Unnamed;
 use crate::blob::{
-    Moved, Stored, as_stored, checked, encoded, open_one, uncompressed, write_error,
+    Decoder, Moved, Stored, as_stored, checked, encoded, from_io, open_one, uncompressed,
+    write_error,
 };
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result, io_reason};
 use crate::image::{Compression, Content, Descriptor, Digest, Section};
+use crate::layer_tar::Reader;
 use crate::progress::LayerProgress;
 
 /// How often a wait for a layer looks whether the user wants to stop.
@@ -40,6 +42,12 @@ pub enum Form {
     /// Compressed by us.
     Compressed(Compression),
 }
+
+/// The members of a layer's tar.
+pub type Members = Reader<BufReader<Decoder<Stored>>>;
+
+/// How much of a tar is decoded at once.
+const BUFFER: usize = 64 * 1024;
 
 /// A layer that was moved to a file of its own, with what passed.
 pub type Ready = (Unnamed, Moved);
@@ -132,6 +140,23 @@ impl LayerBlob {
         let mut bytes = vec![0; len];
         file.file().read_exact_at(&mut bytes, offset).map_err(|cause| scratch_failed(&cause))?;
         Ok(bytes)
+    }
+
+    /// Its tar, from the start; what was read stays for a splice. `None` for what is no tar.
+    pub fn tar(&mut self, near: Option<&Destination>) -> Result<Option<Members>> {
+        if self.taken.layer.opaque {
+            return Ok(None);
+        }
+        let place = self.taken.layer.place.clone();
+        let cancel = self.context.cancel.clone();
+        let (file, moved) = self.ready(near)?;
+        let file = file.file().try_clone().map_err(|cause| scratch_failed(&cause))?;
+        let section = Section::new(Arc::new(file), 0, moved.size);
+        let mut stored = Stored::section(section, place.clone(), &cancel);
+        let compression =
+            Compression::detect(stored.fill_buf().map_err(|cause| from_io(cause, &place))?);
+        let decoder = Decoder::new(compression, stored).map_err(|cause| from_io(cause, &place))?;
+        Ok(Some(Reader::new(BufReader::with_capacity(BUFFER, decoder), place)))
     }
 
     /// Append it to a sink, or give it a place there.

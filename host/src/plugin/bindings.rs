@@ -9,6 +9,7 @@ wasmtime::component::bindgen!({
     with: {
         "occystrap:output/blobs.blob": crate::plugin::capability::blobs::Blob,
         "occystrap:output/blobs.sink": crate::output::sink::Sink,
+        "occystrap:output/entries.walk": crate::plugin::capability::entries::Walk,
         "occystrap:output/storage.directory": crate::plugin::capability::storage::Directory,
         "occystrap:output/engine.engine": crate::plugin::capability::engine::Engine,
         "occystrap:output/registry.repository": crate::plugin::capability::registry::Repository,
@@ -18,5 +19,5 @@ wasmtime::component::bindgen!({
 
 pub use self::exports::occystrap::output::{verifier, writer};
 pub use self::occystrap::output::{
-    blobs, engine, engine_load, log, registry, registry_push, storage, storage_edit, types,
+    blobs, engine, engine_load, entries, log, registry, registry_push, storage, storage_edit, types,
 };

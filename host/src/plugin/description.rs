@@ -12,7 +12,7 @@ const LONGEST_NAME: usize = 64;
 const MOST: usize = 64;
 
 /// A checked description.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
     /// Lower-case letters, digits, `-` and `_`.
     pub name: String,
@@ -73,7 +73,7 @@ impl Kind {
 }
 
 /// One option.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OptionSpec {
     /// As it is spelled in the query.
     pub name: String,

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use wasmtime::component::Component;
@@ -58,7 +59,9 @@ impl PluginEngine {
     /// Compile a component, or take it from the cache.
     pub fn compile(&self, name: &str, bytes: &[u8]) -> Result<Component> {
         component_file::check(name, bytes)?;
-        Component::from_binary(&self.0.engine, bytes).map_err(|cause| {
+        let compiled =
+            telling_why(name, bytes.len(), || Component::from_binary(&self.0.engine, bytes));
+        compiled.map_err(|cause| {
             Error::new(Kind::Plugin, format!("plugin '{name}': cannot be compiled: {cause:#}"))
         })
     }
@@ -77,6 +80,26 @@ impl PluginEngine {
             }
         });
     }
+}
+
+/// A wait of which nobody is told why looks like a fault.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Say what takes so long, when it does: an interpreter of 18 MB compiles for some ten seconds the
+/// first time.
+fn telling_why<T>(name: &str, size: usize, compile: impl FnOnce() -> T) -> T {
+    std::thread::scope(|scope| {
+        let (done, wait) = mpsc::channel::<()>();
+        scope.spawn(move || {
+            if wait.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
+                let size = crate::report::size(size as u64);
+                tracing::warn!("compiling plugin '{name}' ({size}); it is kept for the next time");
+            }
+        });
+        let compiled = compile();
+        drop(done);
+        compiled
+    })
 }
 
 /// zstd's default level.

@@ -8,6 +8,7 @@ use wasmtime::{Store, Trap, UpdateDeadline};
 use super::bindings::{self, OutputPlugin, OutputPluginPre, writer};
 use super::capability::blobs::Blob;
 use super::capability::edit::{Denied, Editor, Granted, Refusal};
+use super::capability::wasi;
 use super::description::{self, Description};
 use super::permission::{self, Permission};
 use super::state::{State, Violation, Writing, violation};
@@ -51,12 +52,7 @@ impl Plugin {
         let writing = link(engine, &component, true).map_err(unlinkable)?;
         let verifying = link(engine, &component, false).map_err(unlinkable)?;
         let name: Arc<str> = name.into();
-        let state = State::new(Arc::clone(&name), Cancel::default(), Memory::default());
-        let mut session = Instance::start(engine, &verifying, state)?;
-        let raw = session.call(|store, plugin| {
-            Ok(Ok(plugin.occystrap_output_writer().call_describe(store)?))
-        })?;
-        let description = description::check(raw, &name)?;
+        let description = describe(engine, &verifying, &name)?;
         Ok(Self(Arc::new(Inner {
             engine: engine.clone(),
             name: description.name.as_str().into(),
@@ -119,10 +115,21 @@ impl Plugin {
         if self.description().options.iter().all(|option| option.boolean) {
             return Ok(());
         }
+        match self.try_open(options, cancel) {
+            Ok(Some(name)) => Err(self.description().invalid(&name, options, scheme)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Open a session with nothing granted, and say which option the plugin refuses; `None` where it
+    /// finds no fault with them. Errors when it breaks a rule or crashes.
+    pub fn try_open(
+        &self,
+        options: &[(String, String)],
+        cancel: &Cancel,
+    ) -> Result<Option<String>> {
         let state = self.state(cancel, Memory::default());
-        let Ok(mut instance) = Instance::start(&self.0.engine, &self.0.verifying, state) else {
-            return Ok(());
-        };
+        let mut instance = Instance::start(&self.0.engine, &self.0.verifying, state)?;
         let request = writer::Request {
             name: writer::ImageName { repository: String::new(), tag: None },
             options: options.to_vec(),
@@ -130,17 +137,19 @@ impl Plugin {
             index: None,
             listed: false,
         };
-        let said = instance.call(|store, plugin| {
+        instance.call(|store, plugin| {
             let opened = plugin.occystrap_output_writer().session().call_open(store, &request)?;
             Ok(Ok(match opened {
                 Err(writer::Error::InvalidOption(name)) => Some(name),
+                // That nothing was granted is no fault of the options.
                 _ => None,
             }))
-        });
-        match said {
-            Ok(Some(name)) => Err(self.description().invalid(&name, options, scheme)),
-            _ => Ok(()),
-        }
+        })
+    }
+
+    /// Ask once more what it is.
+    pub fn describe_again(&self) -> Result<Description> {
+        describe(&self.0.engine, &self.0.verifying, &self.0.name)
     }
 
     /// Start to verify: the plugin may read what was granted.
@@ -156,6 +165,19 @@ impl Plugin {
     }
 }
 
+/// Ask a fresh instance what it is, with nothing granted.
+fn describe(
+    engine: &PluginEngine,
+    pre: &OutputPluginPre<State>,
+    name: &Arc<str>,
+) -> Result<Description> {
+    let state = State::new(Arc::clone(name), Cancel::default(), Memory::default());
+    let mut session = Instance::start(engine, pre, state)?;
+    let raw = session
+        .call(|store, plugin| Ok(Ok(plugin.occystrap_output_writer().call_describe(store)?)))?;
+    description::check(raw, name)
+}
+
 fn link(
     engine: &PluginEngine,
     component: &Component,
@@ -165,6 +187,7 @@ fn link(
     bindings::types::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     bindings::log::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     bindings::blobs::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    bindings::entries::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     bindings::storage::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     bindings::registry::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     bindings::engine::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
@@ -185,6 +208,7 @@ fn link(
         })?;
         bindings::engine_load::add_to_linker::<State, Denied>(&mut linker, |state| Refusal(state))?;
     }
+    wasi::link(&mut linker, engine, component)?;
     OutputPluginPre::new(linker.instantiate_pre(component)?)
 }
 
@@ -196,6 +220,7 @@ struct Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
+        self.store.data_mut().end_lines();
         let State { plugin, clock, .. } = self.store.data();
         tracing::debug!(
             guest_us = clock.guest_time().as_micros() as u64,

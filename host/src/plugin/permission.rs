@@ -3,6 +3,7 @@
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use super::capability::wasi;
 use super::state::violation;
 use crate::error::Result;
 
@@ -19,13 +20,14 @@ pub struct Permission {
 }
 
 /// Every interface that there is. `types` holds no functions and grants nothing.
-pub const ALL: [Permission; 9] = [
+pub const ALL: [Permission; 10] = [
     Permission { interface: "types", words: "" },
     Permission { interface: "log", words: "show you messages" },
     Permission {
         interface: "blobs",
         words: "move and read the config and layers of the image being written",
     },
+    Permission { interface: "entries", words: "list the files in its layers, with their digests" },
     Permission {
         interface: "storage",
         words: "read the one directory or file that you name as destination",
@@ -52,6 +54,10 @@ pub const ALL: [Permission; 9] = [
     },
 ];
 
+/// What there is instead.
+const OFFERED: &str = "a plugin may import the interfaces of occystrap:output@0.1.0, and those of \
+    WASI 0.2, behind which there is nothing";
+
 /// The permissions of a component. An import of anything else is refused.
 pub fn of(plugin: &str, engine: &Engine, component: &Component) -> Result<Vec<Permission>> {
     let mut permissions = Vec::new();
@@ -60,14 +66,39 @@ pub fn of(plugin: &str, engine: &Engine, component: &Component) -> Result<Vec<Pe
         let interface = name
             .strip_prefix(PACKAGE)
             .map(|rest| rest.split_once('@').map_or(rest, |(interface, _)| interface));
-        match ALL.iter().find(|known| Some(known.interface) == interface) {
+        let own = ALL.iter().find(|known| Some(known.interface) == interface);
+        match own.or_else(|| wasi::interface(name)) {
             Some(permission) => permissions.push(*permission),
             None => {
                 let rule = format!("it imports '{name}', which this version does not offer");
-                return Err(violation(plugin, rule)
-                    .hint("a plugin may import the interfaces of occystrap:output@0.1.0 only"));
+                return Err(violation(plugin, rule).hint(OFFERED));
             }
         }
     }
     Ok(permissions)
+}
+
+/// What permissions allow, one line each, with a remark: what occystrap grants first, and then what
+/// a language's runtime imports, which is much and grants nothing.
+#[must_use]
+pub fn in_words(
+    permissions: &[Permission],
+    remark: impl Fn(&Permission) -> &'static str,
+) -> Vec<String> {
+    let mut lines: Vec<((&str, &str), Vec<&str>)> = Vec::new();
+    let (runtime, own): (Vec<&Permission>, Vec<&Permission>) = permissions
+        .iter()
+        .filter(|permission| !permission.words.is_empty())
+        .partition(|permission| permission.interface.starts_with(wasi::PACKAGES));
+    for permission in own.into_iter().chain(runtime) {
+        let key = (permission.words, remark(permission));
+        match lines.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, interfaces)) => interfaces.push(permission.interface),
+            None => lines.push((key, vec![permission.interface])),
+        }
+    }
+    let line = |((words, remark), interfaces): ((&str, &str), Vec<&str>)| {
+        format!("{words} ({}){remark}", interfaces.join(", "))
+    };
+    lines.into_iter().map(line).collect()
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use wasmtime::component::ResourceTable;
 use wasmtime::{CallHook, ResourceLimiter};
 
+use super::capability::wasi::Runtime;
 use super::limits;
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind};
@@ -34,6 +35,10 @@ pub struct State {
     pub writing: Option<Writing>,
     /// What was hashed in this run.
     pub memory: Memory,
+    /// Ways through layers that are open.
+    pub walks: usize,
+    /// What its language's runtime keeps.
+    pub runtime: Runtime,
     /// Lines logged so far.
     pub logged: u64,
     /// Bytes hashed so far because the plugin asked.
@@ -75,6 +80,8 @@ impl State {
             reading: None,
             writing: None,
             memory,
+            walks: 0,
+            runtime: Runtime::default(),
             logged: 0,
             hashed: 0,
             requests: 0,

@@ -2,6 +2,7 @@
 
 mod add;
 mod ask;
+mod authors;
 mod shown;
 
 use std::io::{self, Write};
@@ -14,6 +15,7 @@ use crate::cli::{Global, PluginCommand};
 use crate::error::{Error, Kind, Result, printable};
 use crate::plugin::catalog::{Listed, Origin, built_in};
 use crate::plugin::{Plugin, PluginEngine, component_file};
+use crate::progress::Progress;
 use crate::report;
 
 /// What adding needs of the process around it.
@@ -42,6 +44,13 @@ pub fn run(
             let (origin, plugin) = find(plugin, global)?;
             shown::plugin(&plugin, &origin, out).map_err(printed)?;
             Ok(0)
+        }
+        PluginCommand::New { name, path } => authors::new(name, path.as_deref(), out),
+        PluginCommand::Test { plugin, with } => {
+            // Bars of test images would tell nobody anything.
+            let hidden = Progress::hidden();
+            let context = super::context(global, false, host.cancel, host.runtime, &hidden)?;
+            authors::test(plugin, with, global, &context, out)
         }
         PluginCommand::Add { source, yes } => add(source, *yes, global, host, err),
         PluginCommand::Remove { name } => {

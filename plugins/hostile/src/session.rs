@@ -8,9 +8,9 @@ use occystrap_plugin::writer::{
     Blob, Decision, Error, Expectation, Form, GuestSession, LayerSummary, Place, Receipt, Request,
     Role, Session,
 };
-use occystrap_plugin::{engine, log, registry, storage_edit};
+use occystrap_plugin::{FileWriter, engine, log, registry, storage_edit};
 
-use crate::sabotage;
+use crate::{look, sabotage};
 
 pub struct HostileSession {
     behaviour: String,
@@ -210,13 +210,18 @@ impl GuestSession for HostileSession {
             _ if self.behaviour.starts_with("manifest-") => {
                 vec![Decision::Take(Form::Stored); count]
             }
-            "stored" => vec![Decision::Take(Form::Stored); count],
+            "stored" | "entries-stored" => vec![Decision::Take(Form::Stored); count],
+            "entries-gzip" => vec![Decision::Take(Form::Gzip); count],
+            "entries-zstd" => vec![Decision::Take(Form::Zstd); count],
             _ => vec![Decision::Take(Form::Uncompressed); count],
         })
     }
 
     fn write_config(&self, config: &Blob) -> Result<(), Error> {
         self.kept.set(Some(config.handle()));
+        if self.behaviour == "entries-config" {
+            look::listing(config)?;
+        }
         self.splice(Role::Config, "config".to_owned(), config)
     }
 
@@ -229,6 +234,22 @@ impl GuestSession for HostileSession {
                     self.write(&path, b"something else")?;
                 }
                 Ok(())
+            }
+            "entries" | "entries-stored" | "entries-gzip" | "entries-zstd" => {
+                let listing = look::listing(layer)?;
+                let mut file = FileWriter::create(&self.directory, &format!("entries-{index}"))?;
+                file.write(listing.as_bytes())?;
+                file.finish()?;
+                self.splice(Role::Layer(index), path, layer)
+            }
+            "entries-late" => {
+                self.splice(Role::Layer(index), path, layer)?;
+                look::listing(layer).map(drop).map_err(Error::from)
+            }
+            "entries-many" => look::many(layer).map_err(Error::from),
+            "entries-again" => {
+                look::one_after_the_other(layer)?;
+                self.splice(Role::Layer(index), path, layer)
             }
             "one-path" => self.splice(Role::Layer(index), "layer".to_owned(), layer),
             "splice-twice" => {

@@ -19,7 +19,7 @@ mod files;
 
 pub use bindings::exports::occystrap::output::{verifier, writer};
 pub use bindings::occystrap::output::{
-    blobs, engine, engine_load, log, registry, registry_push, storage, storage_edit, types,
+    blobs, engine, engine_load, entries, log, registry, registry_push, storage, storage_edit, types,
 };
 pub use check::{check_expectations, finding};
 pub use files::{FileWriter, read_blob, read_to_end};

@@ -204,7 +204,7 @@ impl State {
     }
 
     /// The guest sees a code; the user will see the reason.
-    fn or_fail<T>(&mut self, result: Result<T>) -> Result<T, ErrorCode> {
+    pub(super) fn or_fail<T>(&mut self, result: Result<T>) -> Result<T, ErrorCode> {
         result.map_err(|error| self.failed(error))
     }
 

@@ -7,6 +7,13 @@ use crate::plugin::state::State;
 
 impl Host for State {
     fn log(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
+        self.say(level, &message)
+    }
+}
+
+impl State {
+    /// A line of the plugin, or of its language's runtime.
+    pub(super) fn say(&mut self, level: Level, message: &str) -> wasmtime::Result<()> {
         self.logged += 1;
         if self.logged > limits::LOG_LINES {
             return Err(self.violation(format!("it logged more than {} lines", limits::LOG_LINES)));

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use crate::error::printable;
 use crate::plugin::Plugin;
 use crate::plugin::catalog::Origin;
-use crate::plugin::permission::Permission;
+use crate::plugin::permission::{self, Permission};
 
 /// Everything.
 pub fn plugin(plugin: &Plugin, origin: &Origin, out: &mut dyn Write) -> io::Result<()> {
@@ -49,9 +49,8 @@ pub fn permissions(
 ) -> io::Result<()> {
     let permissions = plugin.permissions();
     writeln!(out, "It may:")?;
-    for permission in permissions.iter().filter(|permission| !permission.words.is_empty()) {
-        let remark = remark(permission);
-        writeln!(out, "  - {} ({}){remark}", permission.words, permission.interface)?;
+    for line in permission::in_words(permissions, remark) {
+        writeln!(out, "  - {line}")?;
     }
     let network = permissions.iter().any(|known| known.interface == "registry");
     let network = if network { "no other network" } else { "no network" };
