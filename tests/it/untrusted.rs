@@ -170,10 +170,13 @@ fn a_receipt_does_not_lead_out_of_its_destination() {
     assert_eq!(verdict(&sandbox, &receipt, &[]).0, "error");
 }
 
+/// What somebody does to a receipt.
+type Change = fn(&mut Value);
+
 #[test]
 fn a_receipt_that_promises_little_is_worth_little() {
     let sandbox = sandbox();
-    let cases: [(&str, fn(&mut Value)); 9] = [
+    let cases: [(&str, Change); 9] = [
         ("nothing", |document| document["expectations"] = Value::Array(Vec::new())),
         ("no digests", |document| {
             for one in document["expectations"].as_array_mut().unwrap() {
