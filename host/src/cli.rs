@@ -387,7 +387,7 @@ pub enum PluginCommand {
     /// Add a plugin, once you have seen what it may do
     #[command(after_help = ADDING)]
     Add {
-        /// A component's file, or oci://HOST/REPOSITORY[:TAG]@sha256:...
+        /// A component's file, or `oci://HOST/REPOSITORY[:TAG]@sha256:...`
         #[arg(value_name = "FILE|URI")]
         source: String,
         /// Grant what it asks for without being asked; for scripts

@@ -136,6 +136,20 @@ impl Stored {
     }
 }
 
+impl Section {
+    /// Some of its bytes, from `at` on; never none. `place` is named in errors.
+    fn read(&self, at: u64, into: &mut [u8], place: &str) -> io::Result<usize> {
+        let read = self.file.read_at(into, self.offset + at);
+        match read.map_err(|cause| into_io(Error::io(Kind::Source, "read", place, &cause)))? {
+            0 => {
+                let what = format!("{place}: size in bytes");
+                Err(into_io(Error::mismatch(what, self.size, at)))
+            }
+            read => Ok(read),
+        }
+    }
+}
+
 /// A file that gets what was read.
 struct FileCopy {
     file: Arc<File>,
@@ -180,14 +194,7 @@ impl BufRead for Stored {
                     let wanted = (section.size - *at).min(PIECE as u64) as usize;
                     buffer.resize(wanted, 0);
                     *start = 0;
-                    let read = section.file.read_at(buffer, section.offset + *at);
-                    let read = read.map_err(|cause| {
-                        into_io(Error::io(Kind::Source, "read", &self.place, &cause))
-                    })?;
-                    if read == 0 {
-                        let what = format!("{}: size in bytes", self.place);
-                        return Err(into_io(Error::mismatch(what, section.size, *at)));
-                    }
+                    let read = section.read(*at, buffer, &self.place)?;
                     buffer.truncate(read);
                     *at += read as u64;
                     if let Some((_, hasher)) = &mut self.promised {
@@ -216,6 +223,20 @@ impl BufRead for Stored {
 
 impl Read for Stored {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        // A plain layer in a file goes straight to where it is wanted: a copy less of all of it.
+        if let (Source::Section { section, at, buffer, start }, None) =
+            (&mut self.source, &self.promised)
+            && *start == buffer.len()
+            && *at < section.size
+            && into.len() >= PIECE
+        {
+            self.cancel.check().map_err(into_io)?;
+            let wanted = (section.size - *at).min(into.len() as u64) as usize;
+            let read = section.read(*at, &mut into[..wanted], &self.place)?;
+            *at += read as u64;
+            self.progress.add(read as u64);
+            return Ok(read);
+        }
         let available = self.fill_buf()?;
         let amount = available.len().min(into.len());
         into[..amount].copy_from_slice(&available[..amount]);

@@ -71,7 +71,7 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// The next member; `None` at the end of the archive. Errors when a header is damaged, a name
-    /// or a map is longer than [`LARGEST_EXTENSION`], there are more than [`MOST_MEMBERS`], the
+    /// or a map is longer than `LARGEST_EXTENSION`, there are more than [`MOST_MEMBERS`], the
     /// layer ends in the middle of a member, and as the stream does.
     pub fn next_member(&mut self) -> Result<Option<Member>> {
         if self.ended {

@@ -2,7 +2,7 @@
 //! of the machine is behind it: no files, no environment, no network, no time of day, no randomness.
 //! What a runtime prints goes to the log, under its limits.
 //!
-//! Functions that runtimes call when they start are answered here, by name ([`define`]); all others
+//! Functions that runtimes call when they start are answered here, by name (`define`); all others
 //! end the session when they are called. `wasmtime-wasi` with an empty context would let the time of
 //! day and randomness through, and brings code for files and sockets that must then be kept from
 //! doing anything: what is not written cannot be reached. Answers never depend on the machine, so the
