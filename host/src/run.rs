@@ -2,6 +2,7 @@
 
 mod clients;
 mod plugin;
+mod untrusted;
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -83,7 +84,11 @@ fn run_command(
             report(&run, &global, out, err).map_err(printed)?;
             Ok(run.exit_code(process.strict))
         }
-        Command::Verify(Verify { target, fast }) => {
+        Command::Verify(asked) if asked.untrusted => {
+            let context = context(&global, false, cancel, runtime, progress)?;
+            untrusted::run(&asked, &global, &context, out, err)
+        }
+        Command::Verify(Verify { target, fast, .. }) => {
             let context = context(&global, false, cancel, runtime, progress)?;
             let clients = Clients::new(&global, &context.cancel);
             let client = |uri: &Uri| clients.of(uri);

@@ -128,7 +128,15 @@ pub fn cut(text: &str, room: usize) -> String {
 /// Write a document as JSON with a line's end. What could drive a terminal is escaped, which every
 /// reader undoes: serde leaves DEL, C1 and bidirectional controls as they are.
 pub fn write_json(to: &mut dyn Write, document: &impl Serialize) -> io::Result<()> {
-    let text = serde_json::to_string_pretty(document)?;
+    writeln!(to, "{}", escaped(&serde_json::to_string_pretty(document)?))
+}
+
+/// The same on one line: of many, each is a document.
+pub fn write_json_line(to: &mut dyn Write, document: &impl Serialize) -> io::Result<()> {
+    writeln!(to, "{}", escaped(&serde_json::to_string(document)?))
+}
+
+fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match is_unprintable(c) && c != '\n' {
@@ -137,7 +145,7 @@ pub fn write_json(to: &mut dyn Write, document: &impl Serialize) -> io::Result<(
             false => escaped.push(c),
         }
     }
-    writeln!(to, "{escaped}")
+    escaped
 }
 
 /// Columns of a table, each as wide as what stands in it; all but the last are never cut.

@@ -15,6 +15,7 @@ pub mod published;
 pub mod registry;
 pub mod tree;
 pub mod unpacked;
+pub mod untrusted;
 
 pub use object::{Object, Outcome, Status, Verification};
 
@@ -57,9 +58,8 @@ pub fn verify(
             let cancel = &context.cancel;
             let mut objects =
                 check::objects(expectations, journal, destination, level, &memory, cancel)?;
-            // What stood there when the grant was made may be gone: then all of it is missing.
-            if let Place::TaggedDirectory(folder, _) = &target.place {
-                let _ = layout::beside(folder, expectations, &mut objects);
+            if let Place::TaggedDirectory(..) = &target.place {
+                layout::beside(destination, expectations, &mut objects);
             }
             objects
         }

@@ -87,6 +87,7 @@ mod shapes;
 mod size_hint;
 mod truncated;
 mod two_processes;
+mod untrusted;
 mod usage;
 mod verify_layout;
 mod verify_registry;

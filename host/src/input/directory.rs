@@ -49,8 +49,14 @@ impl Members for Directory {
 impl Directory {
     /// A directory that exists.
     pub fn open(path: &Path) -> Result<Self> {
-        let destination = Destination::directory(path)?;
-        Ok(Self { destination, place: format!("'{}'", path.display()) })
+        Ok(Self::of(Destination::directory(path)?))
+    }
+
+    /// One that is open.
+    #[must_use]
+    pub fn of(destination: Destination) -> Self {
+        let place = format!("'{}'", destination.folder().display());
+        Self { destination, place }
     }
 
     fn unreadable(&self, name: &str, cause: &std::io::Error) -> Error {

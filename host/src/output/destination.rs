@@ -107,6 +107,18 @@ impl Destination {
         Ok(Self::at(directory, PathBuf::new(), folder, Some(name)))
     }
 
+    /// A directory below one that is open, or one file in it. No symbolic link on the way leads out of
+    /// `root`. `folder` is what messages call the directory.
+    pub fn below(
+        root: &Dir,
+        below: &Path,
+        folder: &Path,
+        file_name: Option<&str>,
+    ) -> io::Result<Self> {
+        let below = if below == Path::new("") { Path::new(".") } else { below };
+        Ok(Self::at(root.open_dir(below)?, PathBuf::new(), folder, file_name))
+    }
+
     /// The one name granted, where the user named a file.
     #[must_use]
     pub fn file_name(&self) -> Option<&str> {

@@ -104,23 +104,29 @@ impl Catalog {
     /// A catalog with plugins from files, for this run, and none installed. A file may not answer
     /// to a scheme of an embedded plugin, nor two of them to one.
     pub fn new(engine: PluginEngine, files: &[std::path::PathBuf]) -> Result<Self> {
-        let mut extra: Vec<(String, Plugin)> = Vec::new();
+        let mut catalog = Self { engine, extra: Vec::new(), installed: None };
         for path in files {
-            let place = path.display().to_string();
-            let plugin = Plugin::load(&engine, &place, &component_file::read(path)?)?;
-            for scheme in plugin.schemes() {
-                let other = extra.iter().find(|(_, other)| other.schemes().contains(scheme));
-                let other = other.map(|(other, _)| format!("the plugin '{other}' does"));
-                if let Some(whose) = reserved(scheme).or(other) {
-                    let message =
-                        format!("plugin '{place}' answers to '{scheme}://', which {whose}");
-                    return Err(Error::new(Kind::Plugin, message)
-                        .hint("a plugin from a file needs a scheme of its own"));
-                }
-            }
-            extra.push((place, plugin));
+            catalog.add_file(path)?;
         }
-        Ok(Self { engine, extra, installed: None })
+        Ok(catalog)
+    }
+
+    /// One more plugin from a file. Errors when it is none, or answers to a scheme that is taken; the
+    /// catalog is then as it was.
+    pub fn add_file(&mut self, path: &std::path::Path) -> Result<()> {
+        let place = path.display().to_string();
+        let plugin = Plugin::load(&self.engine, &place, &component_file::read(path)?)?;
+        for scheme in plugin.schemes() {
+            let other = self.extra.iter().find(|(_, other)| other.schemes().contains(scheme));
+            let other = other.map(|(other, _)| format!("the plugin '{other}' does"));
+            if let Some(whose) = reserved(scheme).or(other) {
+                let message = format!("plugin '{place}' answers to '{scheme}://', which {whose}");
+                return Err(Error::new(Kind::Plugin, message)
+                    .hint("a plugin from a file needs a scheme of its own"));
+            }
+        }
+        self.extra.push((place, plugin));
+        Ok(())
     }
 
     /// The same, with what a user has added.
@@ -231,6 +237,15 @@ impl Catalog {
             all.push(Listed { name, schemes, summary, origin: Origin::Installed(source), plugin });
         }
         Ok(all)
+    }
+
+    /// Whether a scheme belongs to a built-in plugin or one of this run: whichever component a
+    /// receipt names, it gets that one.
+    #[must_use]
+    pub fn is_settled(&self, scheme: &str) -> bool {
+        let extra =
+            self.extra.iter().any(|(_, plugin)| plugin.schemes().iter().any(|s| s == scheme));
+        extra || EMBEDDED.iter().any(|plugin| plugin.schemes.contains(&scheme))
     }
 
     /// Among the plugins of this run and the built-in ones.

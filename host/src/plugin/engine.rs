@@ -20,18 +20,23 @@ pub struct PluginEngine(Arc<Inner>);
 struct Inner {
     engine: Engine,
     ticking: AtomicBool,
-    cpu_time: Duration,
+    allowance: limits::Allowance,
 }
 
 impl PluginEngine {
     /// An engine whose compiled components are kept in the user's cache folder, where there is
     /// one.
     pub fn new() -> Result<Self> {
-        Self::with_cpu_time(limits::CPU_TIME)
+        Self::with(limits::Allowance::default())
     }
 
     /// With another limit than [`limits::CPU_TIME`].
     pub fn with_cpu_time(cpu_time: Duration) -> Result<Self> {
+        Self::with(limits::Allowance { cpu_time, ..limits::Allowance::default() })
+    }
+
+    /// With other limits on each session.
+    pub fn with(allowance: limits::Allowance) -> Result<Self> {
         let mut config = Config::new();
         config.epoch_interruption(true);
         // Plugins are plain computation; what they do not use is not there to be attacked.
@@ -41,13 +46,13 @@ impl PluginEngine {
         config.cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
         config.cache(cache());
         let engine = Engine::new(&config).map_err(|cause| broken("start", &cause))?;
-        Ok(Self(Arc::new(Inner { engine, ticking: AtomicBool::new(false), cpu_time })))
+        Ok(Self(Arc::new(Inner { engine, ticking: AtomicBool::new(false), allowance })))
     }
 
-    /// Time that a plugin may compute in one session.
+    /// What a plugin may take in one session.
     #[must_use]
-    pub fn cpu_time(&self) -> Duration {
-        self.0.cpu_time
+    pub fn allowance(&self) -> limits::Allowance {
+        self.0.allowance
     }
 
     /// The engine itself.

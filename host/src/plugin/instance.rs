@@ -231,8 +231,13 @@ impl Drop for Instance {
 }
 
 impl Instance {
-    fn start(engine: &PluginEngine, pre: &OutputPluginPre<State>, state: State) -> Result<Self> {
+    fn start(
+        engine: &PluginEngine,
+        pre: &OutputPluginPre<State>,
+        mut state: State,
+    ) -> Result<Self> {
         engine.tick();
+        state.allowance = engine.allowance();
         let name = Arc::clone(&state.plugin);
         let mut store = Store::new(engine.wasmtime(), state);
         store.limiter(|state| &mut state.limits);
@@ -248,7 +253,7 @@ impl Instance {
             }
             Ok(())
         });
-        let cpu_time = engine.cpu_time();
+        let cpu_time = engine.allowance().cpu_time;
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |context| {
             let state = context.data();

@@ -92,3 +92,62 @@ pub const RECEIPT_STATE: usize = 64 * 1024;
 
 /// Expectations in a receipt, and findings of a verification.
 pub const RECEIPT_ITEMS: usize = 100_000;
+
+/// What one session may take; the limits above that differ with who asks for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    /// [`CPU_TIME`].
+    pub cpu_time: Duration,
+    /// [`HASHED_BYTES`].
+    pub hashed_bytes: u64,
+    /// Whether its lines are shown. They count either way.
+    pub shows_log: bool,
+}
+
+impl Default for Allowance {
+    fn default() -> Self {
+        Self { cpu_time: CPU_TIME, hashed_bytes: HASHED_BYTES, shows_log: true }
+    }
+}
+
+impl Allowance {
+    /// For plugins that nobody vouches for, many side by side. Two seconds are a thousand times what
+    /// an honest one needs, and enough for an interpreter to start. Beyond what the host has hashed
+    /// itself, which is remembered, an honest one wants nothing. A thousand receipts with a thousand
+    /// lines each would hide everything else.
+    #[must_use]
+    pub fn untrusted() -> Self {
+        Self { cpu_time: Duration::from_secs(2), hashed_bytes: 16 << 30, shows_log: false }
+    }
+}
+
+/// Bytes of a receipt's file that nobody vouches for: one of a thousand layers has some 400 KB, and
+/// parsed it takes some ten times its size, for each that is looked at side by side.
+pub const UNTRUSTED_RECEIPT: u64 = 4 * 1024 * 1024;
+
+/// Expectations in a receipt that nobody vouches for: [`crate::image::MOST_LAYERS`] layers, a listing
+/// beside each, and twice that for what is to come. Each is compared with each finding.
+pub const UNTRUSTED_ITEMS: usize = 4_000;
+
+/// Runs of bytes in the journals of such a receipt: an archive has two for each member.
+pub const UNTRUSTED_EXTENTS: usize = 16_000;
+
+/// Findings of a plugin that are listened to: nobody reads more, and one is enough for a doubt.
+pub const UNTRUSTED_FINDINGS: usize = 1_000;
+
+/// Problems that are shown of one receipt; the rest is counted. A line is then 500 KB at the most, and
+/// some kilobytes in truth.
+pub const UNTRUSTED_PROBLEMS: usize = 50;
+
+/// Time for one receipt: 750 MB are read in about a second, the largest images in some minutes.
+pub const UNTRUSTED_TIME: Duration = Duration::from_secs(10 * 60);
+
+/// Time for a whole batch.
+pub const UNTRUSTED_BATCH_TIME: Duration = Duration::from_secs(60 * 60);
+
+/// Bytes that one receipt may have the host read: its sizes are claims, and it may name one file a
+/// thousand times. The largest images have some tens of gigabytes.
+pub const UNTRUSTED_BYTES: u64 = 128 << 30;
+
+/// The same for a whole batch: what a disk of 300 MB/s gives in an hour.
+pub const UNTRUSTED_BATCH_BYTES: u64 = 1 << 40;

@@ -23,6 +23,8 @@ pub struct State {
     pub table: ResourceTable,
     /// Memory and tables.
     pub limits: Limiter,
+    /// What this session may take.
+    pub allowance: limits::Allowance,
     /// Time spent computing.
     pub clock: Clock,
     /// Hears of Ctrl-C.
@@ -74,6 +76,7 @@ impl State {
             plugin,
             table,
             limits,
+            allowance: limits::Allowance::default(),
             clock: Clock::default(),
             cancel,
             grant: None,
@@ -104,8 +107,9 @@ impl State {
     /// Count bytes that are hashed because the plugin asked.
     pub fn count_hashed(&mut self, bytes: u64) -> wasmtime::Result<()> {
         self.hashed = self.hashed.saturating_add(bytes);
-        if self.hashed > limits::HASHED_BYTES {
-            let rule = format!("it had more than {} bytes hashed", limits::HASHED_BYTES);
+        let most = self.allowance.hashed_bytes;
+        if self.hashed > most {
+            let rule = format!("it had more than {most} bytes hashed");
             return Err(self.violation(rule));
         }
         Ok(())

@@ -43,20 +43,25 @@ impl Bundle {
             return Err(Error::source(format!("'{place}' has {size} bytes, which no receipt has")));
         }
         let bytes = std::fs::read(path).map_err(fail)?;
+        Self::parse(&bytes, &place.to_string())
+    }
+
+    /// The same of bytes that were read elsewhere; `place` is what errors call them.
+    pub fn parse(bytes: &[u8], place: &str) -> Result<Vec<Receipt>> {
         let no_receipt = |cause: serde_json::Error| {
             Error::source(format!("'{place}' is not a receipt of this version: {cause}"))
                 .hint("receipts are written by 'occystrap process --receipt FILE'")
         };
-        let shape = serde_json::from_slice::<Shape>(&bytes).ok();
+        let shape = serde_json::from_slice::<Shape>(bytes).ok();
         let said = shape.and_then(|shape| shape.occystrap_receipts.or(shape.occystrap_receipt));
         if let Some(found) = said.filter(|found| *found != VERSION) {
             return Err(Error::mismatch(format!("'{place}': receipt version"), VERSION, found));
         }
-        let bundled = serde_json::from_slice::<Shape>(&bytes);
+        let bundled = serde_json::from_slice::<Shape>(bytes);
         if !bundled.is_ok_and(|shape| shape.occystrap_receipts.is_some()) {
-            return Ok(vec![serde_json::from_slice(&bytes).map_err(no_receipt)?]);
+            return Ok(vec![serde_json::from_slice(bytes).map_err(no_receipt)?]);
         }
-        let bundle: Self = serde_json::from_slice(&bytes).map_err(no_receipt)?;
+        let bundle: Self = serde_json::from_slice(bytes).map_err(no_receipt)?;
         let Some(first) = bundle.receipts.first() else {
             return Err(Error::source(format!("'{place}' holds no receipt")));
         };

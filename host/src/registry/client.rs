@@ -55,6 +55,12 @@ impl Client {
         Ok(Self { pace: self.pace.clone(), ..Self::new(settings, self.cancel.clone())? })
     }
 
+    /// The same with another wish to stop: for one of many who share connections, tokens and pace.
+    #[must_use]
+    pub fn with_cancel(&self, cancel: Cancel) -> Self {
+        Self { cancel, ..self.clone() }
+    }
+
     /// Whether it speaks plain HTTP.
     #[must_use]
     pub fn is_insecure(&self) -> bool {

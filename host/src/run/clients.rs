@@ -52,17 +52,23 @@ fn settings(global: &Global, uri: &Uri) -> Result<Settings> {
         Some((username, password)) => (Some(username), Some(password), "the URI"),
         None => (global.username.clone(), global.password.clone(), origin(global)),
     };
-    Ok(Settings {
-        username,
-        password,
-        login_origin,
+    Ok(Settings { username, password, login_origin, insecure, ..of_run(global) })
+}
+
+/// What the command line says, where no URI has a say.
+#[must_use]
+pub fn of_run(global: &Global) -> Settings {
+    Settings {
+        username: global.username.clone(),
+        password: global.password.clone(),
+        login_origin: origin(global),
         authfile: global.authfile.clone(),
-        insecure,
+        insecure: global.insecure,
         ca_bundle: global.ca_bundle.clone(),
         retries: global.retries,
         rate_limit: global.rate_limit,
         ..Settings::default()
-    })
+    }
 }
 
 /// Which of the two ways a login was given in: what the environment says may also have been typed,

@@ -16,8 +16,9 @@ use crate::output::{Destination, WrittenFile};
 use crate::receipt::{Expectation, Place, Role, Step, step};
 
 /// The largest JSON that is parsed to see whether it is JSON. A catalog of 100,000 images is a
-/// tenth of it.
-const LARGEST_JSON: u64 = 64 * 1024 * 1024;
+/// half of it, and parsed
+/// it takes some ten times its size.
+const LARGEST_JSON: u64 = 16 * 1024 * 1024;
 
 /// Path, offset and length of bytes that have a digest.
 type Span<'a> = (&'a str, u64, u64);
@@ -37,9 +38,10 @@ pub fn objects(
         hash_all(&wanted(expectations, journal, &framed), destination, memory, cancel)?;
     }
     let checker = Checker { destination, level, memory };
-    let mut objects: Vec<Object> =
-        expectations.iter().map(|expectation| checker.check(expectation)).collect();
+    let look = |expectation| cancel.check().map(|()| checker.check(expectation));
+    let mut objects: Vec<Object> = expectations.iter().map(look).collect::<Result<_>>()?;
     for path in framed {
+        cancel.check()?;
         let parts = named_parts(expectations, path);
         checker.check_framing(journal, path, &parts, &mut objects);
     }

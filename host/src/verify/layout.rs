@@ -71,32 +71,27 @@ pub fn images(
 
 /// What readers look at besides what a receipt names: the mark, and what the index says of itself
 /// and of the image. Nothing where no index names it: then it is there for another one.
-pub fn beside(
-    folder: &Path,
-    expectations: &[Expectation],
-    objects: &mut Vec<Object>,
-) -> Result<()> {
+pub fn beside(destination: &Destination, expectations: &[Expectation], objects: &mut Vec<Object>) {
     let listed =
         |one: &Expectation| matches!(&one.place, Place::Entry { path, .. } if path == INDEX);
     if !expectations.iter().any(listed) {
-        return Ok(());
+        return;
     }
-    let (members, destination) = (Directory::open(folder)?, Destination::directory(folder)?);
-    objects.push(marker(&members, &destination));
+    let members = Directory::of(destination.clone());
+    objects.push(marker(&members, destination));
     let manifest = expectations.iter().find(|one| one.role == Role::Manifest);
     let digest = manifest.and_then(|one| one.digest).map(|digest| digest.to_string());
     let mut entries = oci_layout::entries(&members, None).unwrap_or_default();
     entries.retain(|entry| Some(entry.digest().to_string()) == digest);
-    let platforms = entries.iter().find_map(|entry| platform(&members, &destination, entry));
+    let platforms = entries.iter().find_map(|entry| platform(&members, destination, entry));
     // One thing is one object, and the first that is wrong with it is told.
-    for found in [schema_version(&members, &destination), platforms].into_iter().flatten() {
+    for found in [schema_version(&members, destination), platforms].into_iter().flatten() {
         match objects.iter_mut().find(|object| object.location == found.location) {
             Some(object) if object.status == Status::Ok => *object = found,
             Some(_) => {}
             None => objects.push(found),
         }
     }
-    Ok(())
 }
 
 /// Readers look at it first, and refuse a layout without one or of another version.

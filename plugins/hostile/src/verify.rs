@@ -3,7 +3,7 @@
 use occystrap_plugin::storage;
 use occystrap_plugin::verifier::{Finding, Guest, Level, Problem};
 use occystrap_plugin::writer::{Error, Receipt};
-use occystrap_plugin::{check_expectations, finding, storage_edit};
+use occystrap_plugin::{check_expectations, finding, log, storage_edit};
 
 use crate::{Hostile, sabotage};
 
@@ -16,6 +16,8 @@ impl Guest for Hostile {
         };
         match behaviour.as_str() {
             "verify-loop" => sabotage::forever(),
+            "verify-grow" => sabotage::grow(),
+            "verify-flood" => (0..500).for_each(|n| log::log(log::Level::Warn, &format!("line {n}"))),
             "verify-panic" => panic!("as asked"),
             "verify-write" => {
                 let sink = storage_edit::create_file(&directory, "config")?;

@@ -15,6 +15,7 @@ mod plugin;
 mod push;
 mod registry;
 mod table;
+mod untrusted;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,15 +32,15 @@ pub const HELP: &str = "\
 cargo xtask bench [OPTION]... measure the release build against its peers, and print tables
     --runs N        runs of each, of which the median counts (5)
     --only A,B      some of: pull, push, docker, verify, filters, check, search, boundary, memory,
-                    start, plugin, floor
+                    start, plugin, untrusted, floor
     --folder DIR    write the images there (the target folder)
     --binary FILE   measure this instead of building
     --python FILE   Python occystrap (installed from PyPI under the target folder)
 ";
 
-const SECTIONS: [&str; 12] = [
+const SECTIONS: [&str; 13] = [
     "pull", "push", "docker", "verify", "filters", "check", "search", "boundary", "memory",
-    "start", "plugin", "floor",
+    "start", "plugin", "untrusted", "floor",
 ];
 
 /// Those that Python's occystrap has a part in.
@@ -163,6 +164,7 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
             "memory" => bench.memory()?,
             "start" => bench.start()?,
             "plugin" => bench.plugin()?,
+            "untrusted" => bench.untrusted()?,
             _ => bench.floor(pulled.as_ref())?,
         }
     }

@@ -18,6 +18,9 @@ impl State {
         if self.logged > limits::LOG_LINES {
             return Err(self.violation(format!("it logged more than {} lines", limits::LOG_LINES)));
         }
+        if !self.allowance.shows_log {
+            return Ok(());
+        }
         let cut = message.floor_char_boundary(limits::LOG_LINE);
         let message = printable(&message[..cut]);
         let plugin = &*self.plugin;

@@ -1,0 +1,63 @@
+//! `occystrap verify --untrusted`: a line of JSON for each receipt on standard output as it comes, and
+//! the summary at the end on standard error.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{clients, installed};
+use crate::cli::{Global, Verify};
+use crate::context::Context;
+use crate::error::{Error, Kind, Result};
+use crate::plugin::limits::Allowance;
+use crate::plugin::{Catalog, PluginEngine};
+use crate::report;
+use crate::terminal::write_json_line;
+use crate::verify::untrusted::{Bounds, Grants, verify_batch};
+
+/// Verify receipts. Errors when the command line is wrong, the output cannot be written or the user
+/// interrupts.
+pub fn run(
+    asked: &Verify,
+    global: &Global,
+    context: &Context,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<u8> {
+    let receipts: Vec<PathBuf> =
+        std::iter::once(&asked.target).chain(&asked.more).map(PathBuf::from).collect();
+    if let Some(uri) = receipts.iter().find(|path| path.to_string_lossy().contains("://")) {
+        let message = format!("'{}' is no receipt", crate::uri::Uri::hide(&uri.to_string_lossy()));
+        return Err(Error::usage(message)
+            .hint("--untrusted takes the files that 'occystrap process --receipt FILE' writes"));
+    }
+    let mut grants = Grants::none().with_settings(clients::of_run(global));
+    for folder in &asked.root {
+        grants.root(folder)?;
+    }
+    asked.allow_registry.iter().for_each(|host| grants.registry(host));
+    let failed = |cause| Error::io(Kind::Destination, "write to", "standard error", &cause);
+    let engine = PluginEngine::with(Allowance::untrusted())?;
+    let mut catalog = Catalog::new(engine, &[])?.with_installed(installed(global));
+    for file in &global.plugin {
+        // What is wrong with one is no reason to leave the receipts of others.
+        if let Err(error) = catalog.add_file(file) {
+            report::write_warning(err, &error).map_err(failed)?;
+        }
+    }
+    let bounds = Bounds {
+        workers: global.image_parallel.into(),
+        time: Duration::from_secs(asked.time_limit),
+        batch_time: Duration::from_secs(asked.batch_time_limit),
+        ..Bounds::default()
+    };
+    let summary = verify_batch(&receipts, &catalog, &grants, &bounds, context, |line| {
+        write_json_line(out, line)
+            .and_then(|()| out.flush())
+            .map_err(|cause| Error::io(Kind::Destination, "write to", "standard output", &cause))
+    })?;
+    if !global.quiet {
+        writeln!(err, "{summary}").map_err(failed)?;
+    }
+    Ok(summary.exit_code())
+}

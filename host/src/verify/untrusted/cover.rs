@@ -1,0 +1,116 @@
+//! Whether a receipt says enough to be worth a verdict, and nothing that leads out of its destination.
+//!
+//! A receipt of ours does: the host has compared it with its journal when it was written. One that
+//! somebody made may promise nothing, and all of that would be there.
+
+use super::Stop;
+use crate::error::{Error, Result};
+use crate::image::config::LARGEST_CONFIG;
+use crate::output::WrittenFile;
+use crate::output::destination::check_path;
+use crate::plugin::limits;
+use crate::receipt::{Expectation, Place, Receipt, Role};
+
+/// Look at a receipt, and at nothing else; how many bytes it wants read. `granted` is the one file
+/// that its destination is, where it is one.
+pub fn check(receipt: &Receipt, granted: Option<&str>) -> Result<u64, Stop> {
+    keeps_rules(receipt, granted).map_err(Stop::Refused)?;
+    says_enough(receipt).map_err(|what| {
+        Stop::Doubt(Error::source(format!("the receipt does not say enough: {what}")))
+    })?;
+    let named = receipt.expectations.iter().filter_map(|one| one.size);
+    let extents = receipt.journal.iter().flat_map(|file| &file.extents).map(|extent| extent.size);
+    Ok(named.chain(extents).fold(0, u64::saturating_add))
+}
+
+/// Rules that no honest receipt breaks.
+fn keeps_rules(receipt: &Receipt, granted: Option<&str>) -> Result<()> {
+    let extents: usize = receipt.journal.iter().map(|file| file.extents.len()).sum();
+    let counts = [
+        ("expectations", receipt.expectations.len(), limits::UNTRUSTED_ITEMS),
+        ("files in its journal", receipt.journal.len(), limits::UNTRUSTED_ITEMS),
+        ("runs of bytes in its journal", extents, limits::UNTRUSTED_EXTENTS),
+        ("bytes of state", receipt.state.len(), limits::RECEIPT_STATE),
+    ];
+    if let Some((what, found, most)) = counts.into_iter().find(|(_, found, most)| found > most) {
+        let message = format!("the receipt's {what}: expected at most {most}, found {found}");
+        return Err(Error::source(message));
+    }
+    let places = receipt.expectations.iter().filter_map(|one| one.place.path());
+    let mut paths = places.chain(receipt.journal.iter().map(|file| file.path.as_str()));
+    match paths.find(|path| check_path(path, granted).is_err()) {
+        Some(path) => Err(Error::source(format!(
+            "the receipt names '{path}', which is not in its destination"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// What every receipt of ours has. Errors say what is missing.
+fn says_enough(receipt: &Receipt) -> Result<(), String> {
+    for one in &receipt.expectations {
+        if !is_whole(one, &receipt.journal) {
+            return Err(format!("size or digest of '{}'", one.place.subject()));
+        }
+    }
+    let expected =
+        |role: fn(Role) -> bool| receipt.expectations.iter().filter(move |one| role(one.role));
+    let id = receipt.image.id;
+    if receipt.image.part.is_index() {
+        let is = |one: &Expectation| one.digest == Some(id);
+        return match expected(|role| role == Role::Manifest).any(is) {
+            true => Ok(()),
+            false => Err("the index".to_owned()),
+        };
+    }
+    let mut configs = expected(|role| role == Role::Config).peekable();
+    let is_config = |one: &Expectation| {
+        one.digest == Some(id) && one.size.is_some_and(|size| size <= LARGEST_CONFIG)
+    };
+    if configs.peek().is_none() || !configs.all(is_config) {
+        return Err("the config, which is the image's ID".to_owned());
+    }
+    let mut layers: Vec<u32> = expected(|role| matches!(role, Role::Layer(_)))
+        .filter_map(|one| match one.role {
+            Role::Layer(index) => Some(index),
+            _ => None,
+        })
+        .collect();
+    layers.sort_unstable();
+    match layers.iter().zip(0..).position(|(found, index)| *found != index) {
+        Some(index) => Err(format!("layer {}, once", index + 1)),
+        None => Ok(()),
+    }
+}
+
+/// Whether every byte of it has a digest.
+fn is_whole(one: &Expectation, journal: &[WrittenFile]) -> bool {
+    let is_content = matches!(one.role, Role::Config | Role::Layer(_));
+    match &one.place {
+        Place::File { path } => match one.digest {
+            Some(_) => one.size.is_some(),
+            None => {
+                let mut written = journal.iter().filter(|file| file.path == *path);
+                !is_content
+                    && written
+                        .next()
+                        .is_some_and(|file| one.size == Some(file.size) && is_seamless(file))
+                    && written.next().is_none()
+            }
+        },
+        Place::Part { .. } => one.size.is_some() && one.digest.is_some(),
+        // One string, which is compared as it is.
+        Place::Entry { .. } => !is_content,
+        Place::Blob { digest } => one.size.is_some() && one.digest == Some(*digest),
+        Place::Manifest { .. } => !is_content && one.digest.is_some(),
+        Place::Image { .. } | Place::ImageLayer { .. } => one.digest.is_some(),
+    }
+}
+
+/// Whether a journal's runs cover their file.
+fn is_seamless(file: &WrittenFile) -> bool {
+    let end = file.extents.iter().try_fold(0_u64, |at, extent| {
+        (extent.offset == at).then(|| at.checked_add(extent.size)).flatten()
+    });
+    end == Some(file.size)
+}
