@@ -192,6 +192,12 @@ impl<R: BufRead> Reader<R> {
             // Readers disagree about what it is called: some stop there.
             return Err(self.damaged(at, "its name has a NUL in it"));
         }
+        if member.path.is_empty() {
+            match member.kind {
+                MemberKind::Directory => member.path = b".".to_vec(),
+                _ => return Err(self.damaged(at, "it has no name")),
+            }
+        }
         self.path.clone_from(&member.path);
         Ok(member)
     }

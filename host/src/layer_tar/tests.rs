@@ -134,6 +134,22 @@ fn a_name_ends_where_it_ends() {
 }
 
 #[test]
+fn a_member_without_a_name_is_the_root_or_none() {
+    let root = vec![(Member::new(MemberKind::Directory, b""), Vec::new())];
+    assert_eq!(read(&write(&root)).unwrap()[0].0.path, b"/");
+    let mut bytes = write(&vec![(Member::new(MemberKind::Directory, b"x"), Vec::new())]);
+    bytes[..2].fill(0);
+    let header = tar::Header::from_byte_slice(&bytes[..BLOCK]);
+    let mut header = header.clone();
+    header.set_cksum();
+    bytes[..BLOCK].copy_from_slice(header.as_bytes());
+    let listed = read(&bytes).unwrap();
+    assert_eq!(listed[0].0.path, b".");
+    assert_eq!(read(&write(&listed)).unwrap()[0].0.path, b".");
+    assert!(read(&write(&vec![file(b"", b"")])).is_err());
+}
+
+#[test]
 fn numbers_of_bytes_that_nobody_sends_take_no_memory() {
     for flag in [b'x', b'L', b'g', b'0', b'S'] {
         let mut header = tar::Header::new_ustar();

@@ -17,7 +17,9 @@ impl Guest for Hostile {
         match behaviour.as_str() {
             "verify-loop" => sabotage::forever(),
             "verify-grow" => sabotage::grow(),
-            "verify-flood" => (0..500).for_each(|n| log::log(log::Level::Warn, &format!("line {n}"))),
+            "verify-flood" => {
+                (0..500).for_each(|n| log::log(log::Level::Warn, &format!("line {n}")))
+            }
             "verify-panic" => panic!("as asked"),
             "verify-write" => {
                 let sink = storage_edit::create_file(&directory, "config")?;

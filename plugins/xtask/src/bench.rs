@@ -39,8 +39,19 @@ cargo xtask bench [OPTION]... measure the release build against its peers, and p
 ";
 
 const SECTIONS: [&str; 13] = [
-    "pull", "push", "docker", "verify", "filters", "check", "search", "boundary", "memory",
-    "start", "plugin", "untrusted", "floor",
+    "pull",
+    "push",
+    "docker",
+    "verify",
+    "filters",
+    "check",
+    "search",
+    "boundary",
+    "memory",
+    "start",
+    "plugin",
+    "untrusted",
+    "floor",
 ];
 
 /// Those that Python's occystrap has a part in.
