@@ -28,6 +28,10 @@ pub fn rewrite(
     let mut writer = Writer::new(to);
     let mut kept = Kept::new(folder);
     while let Some(mut member) = reader.next_member()? {
+        if member.path.is_empty() {
+            return Err(Error::source(format!("{place}: has a member without a name"))
+                .hint("'occystrap check' tells all that is wrong with an image"));
+        }
         let mut verdict = Verdict::Same;
         let mut stands_for = None;
         if member.kind == MemberKind::HardLink

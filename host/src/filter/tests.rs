@@ -112,6 +112,12 @@ fn a_link_to_a_layer_below_says_what_is_wrong() {
 }
 
 #[test]
+fn what_has_no_name_cannot_be_written_again() {
+    let error = try_filtered(&exclude(&["x"]), &write(&vec![file(b"", b"")])).unwrap_err();
+    assert_eq!(error.to_string(), "'x': has a member without a name");
+}
+
+#[test]
 fn options_are_checked_before_anything_is_fetched() {
     let environment = |name: &str| (name == "SOURCE_DATE_EPOCH").then(|| "17".to_owned());
     let time = |text: &str| {

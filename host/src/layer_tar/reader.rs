@@ -192,11 +192,8 @@ impl<R: BufRead> Reader<R> {
             // Readers disagree about what it is called: some stop there.
             return Err(self.damaged(at, "its name has a NUL in it"));
         }
-        if member.path.is_empty() {
-            match member.kind {
-                MemberKind::Directory => member.path = b".".to_vec(),
-                _ => return Err(self.damaged(at, "it has no name")),
-            }
+        if member.path.is_empty() && member.kind == MemberKind::Directory {
+            member.path = b".".to_vec();
         }
         self.path.clone_from(&member.path);
         Ok(member)
