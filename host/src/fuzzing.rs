@@ -33,9 +33,12 @@ const PLACE: &str = "'fuzzed'";
 /// Bytes that are read of a file with holes: a header of half a kilobyte may claim exabytes.
 const HOLES: u64 = 1024 * 1024;
 
+/// A name, and what is called.
+pub type Target = (&'static str, fn(&[u8]) -> bool);
+
 /// Every target, with the name of its folder of seeds. Each says whether it took the bytes for what
 /// they should be.
-pub const TARGETS: [(&str, fn(&[u8]) -> bool); 8] = [
+pub const TARGETS: [Target; 8] = [
     ("archive", archive),
     ("filter", filter),
     ("layer", layer),
@@ -150,7 +153,15 @@ fn read_and_write(tar: &[u8]) -> bool {
     }
     let Ok(written) = writer.finish() else { return true };
     match read_layer(&written) {
-        Ok(again) => assert_eq!(again, listed, "what was written is read as something else"),
+        Ok(again) => {
+            // The root has several spellings, of which the writer has one.
+            let plain = |listed: &[(Member, Vec<u8>)]| -> Vec<_> {
+                let each = listed.iter();
+                each.map(|(member, content)| (member.kind, member.plain_path(), content.clone()))
+                    .collect()
+            };
+            assert_eq!(plain(&again), plain(&listed), "what was written is read as something else");
+        }
         Err(error) => panic!("what was written cannot be read: {error}"),
     }
     true
