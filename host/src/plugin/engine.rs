@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use wasmtime::component::Component;
@@ -21,17 +21,23 @@ struct Inner {
     engine: Engine,
     ticking: AtomicBool,
     cpu_time: Duration,
+    compile_time: Duration,
 }
 
 impl PluginEngine {
     /// An engine whose compiled components are kept in the user's cache folder, where there is
     /// one.
     pub fn new() -> Result<Self> {
-        Self::with_cpu_time(limits::CPU_TIME)
+        Self::with_times(limits::CPU_TIME, limits::COMPILE_TIME)
     }
 
     /// With another limit than [`limits::CPU_TIME`].
     pub fn with_cpu_time(cpu_time: Duration) -> Result<Self> {
+        Self::with_times(cpu_time, limits::COMPILE_TIME)
+    }
+
+    /// With other limits than [`limits::CPU_TIME`] and [`limits::COMPILE_TIME`].
+    pub fn with_times(cpu_time: Duration, compile_time: Duration) -> Result<Self> {
         let mut config = Config::new();
         config.epoch_interruption(true);
         // Plugins are plain computation; what they do not use is not there to be attacked.
@@ -41,7 +47,12 @@ impl PluginEngine {
         config.cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
         config.cache(cache());
         let engine = Engine::new(&config).map_err(|cause| broken("start", &cause))?;
-        Ok(Self(Arc::new(Inner { engine, ticking: AtomicBool::new(false), cpu_time })))
+        Ok(Self(Arc::new(Inner {
+            engine,
+            ticking: AtomicBool::new(false),
+            cpu_time,
+            compile_time,
+        })))
     }
 
     /// Time that a plugin may compute in one session.
@@ -56,14 +67,34 @@ impl PluginEngine {
         &self.0.engine
     }
 
-    /// Compile a component, or take it from the cache.
+    /// Compile a component, or take it from the cache. Errors when it is none, and when that takes
+    /// longer than [`limits::COMPILE_TIME`].
+    ///
+    /// Nobody can stop the compiler: a thread that took too long goes on until it is done or the
+    /// process ends, and nobody looks at what it made.
     pub fn compile(&self, name: &str, bytes: &[u8]) -> Result<Component> {
         component_file::check(name, bytes)?;
-        let compiled =
-            telling_why(name, bytes.len(), || Component::from_binary(&self.0.engine, bytes));
-        compiled.map_err(|cause| {
-            Error::new(Kind::Plugin, format!("plugin '{name}': cannot be compiled: {cause:#}"))
-        })
+        let (done, compiled) = mpsc::channel();
+        let (engine, own) = (self.0.engine.clone(), bytes.to_vec());
+        std::thread::spawn(move || done.send(Component::from_binary(&engine, &own)));
+        let limit = self.0.compile_time;
+        let soon = compiled.recv_timeout(PATIENCE.min(limit)).or_else(|_| {
+            let size = crate::report::size(bytes.len() as u64);
+            tracing::warn!("compiling plugin '{name}' ({size}); it is kept for the next time");
+            compiled.recv_timeout(limit.saturating_sub(PATIENCE))
+        });
+        let fail = |why: String| Error::new(Kind::Plugin, format!("plugin '{name}': {why}"));
+        match soon {
+            Ok(Ok(component)) => Ok(component),
+            Ok(Err(cause)) => Err(fail(format!("cannot be compiled: {cause:#}"))),
+            Err(RecvTimeoutError::Timeout) => {
+                Err(fail(format!("took longer than {limit:?} to compile, and was given up"))
+                    .hint("a component with fewer or smaller functions compiles sooner"))
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(fail("cannot be compiled: the compiler crashed".to_owned()))
+            }
+        }
     }
 
     /// Let time pass for guests. Starts one thread, the first time; it ends with the engine.
@@ -82,25 +113,9 @@ impl PluginEngine {
     }
 }
 
-/// A wait of which nobody is told why looks like a fault.
+/// After that long it is said what takes so long, as an interpreter of 18 MB does with some ten
+/// seconds the first time. A wait of which nobody is told why looks like a fault.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// Say what takes so long, when it does: an interpreter of 18 MB compiles for some ten seconds the
-/// first time.
-fn telling_why<T>(name: &str, size: usize, compile: impl FnOnce() -> T) -> T {
-    std::thread::scope(|scope| {
-        let (done, wait) = mpsc::channel::<()>();
-        scope.spawn(move || {
-            if wait.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let size = crate::report::size(size as u64);
-                tracing::warn!("compiling plugin '{name}' ({size}); it is kept for the next time");
-            }
-        });
-        let compiled = compile();
-        drop(done);
-        compiled
-    })
-}
 
 /// zstd's default level.
 const COMPRESSION: i32 = 3;

@@ -8,6 +8,10 @@ use crate::registry::manifest::LARGEST_MANIFEST;
 /// for some ten seconds on two cores, once.
 pub const COMPONENT_SIZE: usize = 64 * 1024 * 1024;
 
+/// Time that compiling one component may take. Python's interpreter takes ten seconds on two cores, and
+/// a component of [`COMPONENT_SIZE`] some forty; beyond that somebody wants to keep us busy.
+pub const COMPILE_TIME: Duration = Duration::from_secs(120);
+
 /// Bytes of linear memory of one instance. The first-party plugins use under 2 MiB; componentize-py
 /// and componentize-js want some tens.
 pub const MEMORY: usize = 64 * 1024 * 1024;
