@@ -1,6 +1,6 @@
 //! The binary: arguments in, an exit code out. Everything else is in the library.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -11,8 +11,12 @@ use occystrap::error::Error;
 use occystrap::progress::Progress;
 use occystrap::report::Run;
 use occystrap::{report, run};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// Two threads move a gigabyte a second from sockets; more would only take turns.
@@ -117,10 +121,36 @@ fn log_above(progress: &Progress, global: &Global) {
     };
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(move || progress.stderr())
-        .with_ansi(io::stderr().is_terminal())
-        .with_target(false)
-        .without_time();
+        .with_ansi(false)
+        .event_format(Lines);
     // Only our own lines: what libraries log is not known to be free of secrets.
     let ours = Targets::new().with_target("occystrap", level);
     tracing_subscriber::registry().with(lines).with(ours).init();
+}
+
+/// Lines as errors and findings have them: `warning: ...`; what was asked for with `--verbose` needs
+/// no word in front.
+struct Lines;
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        let word = match *event.metadata().level() {
+            Level::ERROR => "error: ",
+            Level::WARN => "warning: ",
+            Level::INFO => "",
+            Level::DEBUG | Level::TRACE => "debug: ",
+        };
+        writer.write_str(word)?;
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
 }

@@ -147,7 +147,7 @@ fn what_is_wrong_with_a_layer_is_said_and_nothing_is_written() {
     for (image, expected) in [
         (
             cut,
-            "error: '[T]/a.tar': layer 2 of 3 ('c693c285…/layer.tar'): the tar ends in the middle of a member, after 300000 bytes",
+            "error: '[T]/a.tar': layer 2 of 3 ('c693c285…/layer.tar'): the tar ends in the middle of 'usr/lib/noise', after 300000 bytes",
         ),
         (text, "error: '[T]/a.tar': layer 1 of 1 ('32730393…/layer.tar'): is no tar archive"),
     ] {

@@ -109,7 +109,7 @@ fn pulling_pushing_and_verifying() {
             ["--debug", "--verify=full", "-O", "json", "--receipt", &receipt_name, "-j", "1"];
         let said = sandbox.process(&source, &destination, &[&more[..], &options].concat());
         said.exits(0);
-        assert!(said.stderr.contains("DEBUG answered"), "{what}: {}", said.stderr);
+        assert!(said.stderr.contains("debug: answered"), "{what}: {}", said.stderr);
         // What is not secret is there.
         let put = format!(
             "method=PUT host=\"{}\" path=\"/v2/a/b/manifests/1\" status=201",

@@ -6,7 +6,7 @@ use super::header::{Header, field};
 use super::member::{Member, MemberKind, Records};
 use super::sparse::{self, MapReader, Sparse};
 use super::{BLOCK, padding, pax};
-use crate::blob::from_io;
+use crate::blob::{from_io, into_io};
 use crate::error::{Error, Result};
 
 /// Long names and PAX records of one member. Go's reader, and with it Docker and containerd, takes
@@ -30,6 +30,8 @@ pub struct Reader<R> {
     /// Where the header of the last member, or what belongs to it, starts.
     started: u64,
     members: u64,
+    /// The name of the last member; empty while a header is read.
+    path: Vec<u8>,
     globals: Records,
     ended: bool,
 }
@@ -53,6 +55,7 @@ impl<R: BufRead> Reader<R> {
             padding: 0,
             started: 0,
             members: 0,
+            path: Vec::new(),
             globals: Records::new(),
             ended: false,
         }
@@ -78,6 +81,7 @@ impl<R: BufRead> Reader<R> {
             return Ok(None);
         }
         self.skip_content()?;
+        self.path.clear();
         self.started = self.at;
         let mut told = Told::default();
         let mut block = [0; BLOCK];
@@ -188,6 +192,7 @@ impl<R: BufRead> Reader<R> {
             // Readers disagree about what it is called: some stop there.
             return Err(self.damaged(at, "its name has a NUL in it"));
         }
+        self.path.clone_from(&member.path);
         Ok(member)
     }
 
@@ -325,7 +330,11 @@ impl<R: BufRead> Reader<R> {
 
     fn cut(&self, at: u64) -> Error {
         let place = &self.place;
-        Error::source(format!("{place}: the tar ends in the middle of a member, after {at} bytes"))
+        let member = match self.path.as_slice() {
+            [] => "a header".to_owned(),
+            path => format!("'{}'", String::from_utf8_lossy(path)),
+        };
+        Error::source(format!("{place}: the tar ends in the middle of {member}, after {at} bytes"))
     }
 }
 
@@ -370,14 +379,10 @@ impl<R: BufRead> BufRead for Content<'_, R> {
         if rest == 0 {
             return Ok(&[]);
         }
-        let at = self.reader.at;
-        let place = &self.reader.place;
-        let available = self.reader.from.fill_buf()?;
-        if available.is_empty() {
-            let message =
-                format!("{place}: the tar ends in the middle of a member, after {at} bytes");
-            return Err(crate::blob::into_io(Error::source(message)));
+        if self.reader.from.fill_buf()?.is_empty() {
+            return Err(into_io(self.reader.cut(self.reader.at)));
         }
+        let available = self.reader.from.fill_buf()?;
         let amount = (available.len() as u64).min(rest) as usize;
         Ok(&available[..amount])
     }
