@@ -158,6 +158,38 @@ fn indexes_that_list_nothing_are_no_images() {
     }
 }
 
+/// The tag stands for one, the receipt is about another, and names both.
+#[test]
+fn the_index_of_the_tag_is_the_one_that_is_looked_at() {
+    let sandbox = sandbox();
+    let other = json!({ "schemaVersion": 2, "manifests": [] }).to_string();
+    let (_, receipt) = written(&sandbox);
+    alone(&receipt);
+    let digest = Digest::of(other.as_bytes());
+    std::fs::write(blob(&sandbox, &digest.to_string()), &other).unwrap();
+    let list = sandbox.path("srv/all/index.json");
+    let text = std::fs::read_to_string(&list).unwrap();
+    edit(&receipt, |document| {
+        let id = document["image"]["id"].as_str().unwrap().to_owned();
+        std::fs::write(&list, text.replace(&id, &digest.to_string())).unwrap();
+        let all = document["expectations"].as_array_mut().unwrap();
+        all.retain(|one| one["role"] == "manifest");
+        let mut decoy = all[0].clone();
+        decoy["place"]["file"]["path"] = format!("blobs/sha256/{}", digest.hex()).into();
+        (decoy["digest"], decoy["size"]) = (digest.to_string().into(), other.len().into());
+        all.insert(0, decoy);
+        let keys = json!(["annotations", "org.opencontainers.image.ref.name"]);
+        let steps = json!(["manifests", { "keys": keys, "value": "1" }, "digest"]);
+        all.push(json!({ "role": "catalog", "size": null, "digest": null, "place": { "entry": {
+            "path": "index.json", "steps": steps, "value": digest.to_string() } } }));
+        document.as_object_mut().unwrap().remove("state");
+        document["journal"] = Value::Array(Vec::new());
+    });
+    let (status, line) = verdict(&sandbox, &receipt, &[]);
+    assert_eq!(status, "unconfirmed", "{line}");
+    assert!(line.contains("does not say enough"), "{line}");
+}
+
 /// Whatever has bytes with a digest would be "the index".
 #[test]
 fn a_plugin_s_word_makes_no_index() {

@@ -123,11 +123,12 @@ fn cache() -> Option<Cache> {
     // Nobody else has to look into it. Where it cannot be made, there is no cache, which is no fault.
     DirBuilder::new().recursive(true).mode(0o700).create(&folder).ok()?;
     if let Err(shared) = ours::check_tree(&folder).ok()? {
-        let (what, why, mend) = (shared.path.display(), shared.why, &shared.mend);
-        let kept = folder.display();
+        let (what, why, kept) = (shared.path.display(), shared.why, folder.display());
+        let is_above = folder.canonicalize().is_ok_and(|own| !shared.path.starts_with(own));
+        let mend = if is_above { format!("{}; ", shared.mend) } else { String::new() };
         tracing::warn!(
             "'{what}' {why}, so that the compiled plugins in '{kept}' are not used, and each is compiled again; \
-             to mend it: {mend}; rm -r '{kept}'"
+             to mend it: {mend}rm -r '{kept}'"
         );
         return None;
     }

@@ -54,7 +54,11 @@ impl Form {
     /// Whether a receipt names the way to its image. Errors say what is missing.
     pub fn is_named(&self, receipt: &Receipt) -> Result<(), String> {
         let expectations = &receipt.expectations;
-        let mut manifests = expectations.iter().filter(|one| one.role == Role::Manifest);
+        // Of an index, the one that is looked into.
+        let mut manifests = expectations.iter().filter(|one| {
+            one.role == Role::Manifest
+                && (!receipt.image.part.is_index() || one.digest == Some(receipt.image.id))
+        });
         let catalogued = |wanted: &Place| {
             expectations.iter().any(|one| one.role == Role::Catalog && one.place == *wanted)
         };
