@@ -88,6 +88,7 @@ const WRITTEN: [Case; 22] = [
 /// Why nothing can be written here.
 const NEEDS_REGISTRY: &str = "needs a registry";
 const NEEDS_ENGINE: &str = "needs a container engine";
+const NEEDS_WEB: &str = "needs a web server";
 
 /// Twenty rows of one reason hide it.
 const NOTHING_WRITTEN: &str = "a small image could not be written";
@@ -120,6 +121,7 @@ pub fn run(
         Kind::Directory | Kind::File | Kind::TaggedDirectory => None,
         Kind::Repository => Some(NEEDS_REGISTRY),
         Kind::Engine => Some(NEEDS_ENGINE),
+        Kind::Web => Some(NEEDS_WEB),
     };
     for (what, case) in SPOKEN {
         try_one(what, case, &stand, &mut report)?;

@@ -34,3 +34,4 @@ pub mod terminal;
 pub mod uri;
 pub mod usage;
 pub mod verify;
+pub mod web;

@@ -95,6 +95,7 @@ fn loops_end_when_their_time_is_up() {
         temp_dir: std::env::temp_dir(),
         spool: std::env::temp_dir(),
         durable: false,
+        web: Default::default(),
     };
     let arena = written("verify-loop");
     let receipt = arena.sandbox.path("receipt").display().to_string();

@@ -171,7 +171,7 @@ pub fn folder(target: &Target) -> PathBuf {
     match &target.place {
         Place::Directory(path) | Place::TaggedDirectory(path, _) => path.clone(),
         Place::File(path) => path.parent().map(Path::to_owned).unwrap_or_default(),
-        Place::Repository(..) | Place::Engine(..) => PathBuf::new(),
+        Place::Repository(..) | Place::Engine(..) | Place::Web(..) => PathBuf::new(),
     }
 }
 

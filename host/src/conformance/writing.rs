@@ -35,6 +35,7 @@ pub fn permissions(stand: &Stand<'_>) -> Verdict {
         }
         Destination::Repository => &["registry", "registry-push"],
         Destination::Engine => &["engine", "engine-load"],
+        Destination::Web => &["http-in", "http-out"],
     };
     let imports: Vec<&str> =
         stand.plugin.permissions().iter().map(|known| known.interface).collect();

@@ -80,6 +80,11 @@ impl Journal {
         self.written.insert(file.path.clone(), file);
     }
 
+    /// What was written at a path is no longer known to be there.
+    pub fn forget(&mut self, path: &str) {
+        self.written.remove(path);
+    }
+
     /// A whole file was read and hashed.
     pub fn record_hashed(&mut self, path: &str, size: u64, digest: Digest) {
         self.hashed.insert(path.to_owned(), (size, digest));
