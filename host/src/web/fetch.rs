@@ -149,8 +149,7 @@ impl Fetch {
     }
 
     fn keep_pace(&self) -> Result<()> {
-        let due = GRACE + Duration::from_secs(self.received / SLOWEST);
-        match self.started.elapsed() > due {
+        match is_too_slow(self.started.elapsed(), self.received) {
             true => {
                 Err(self
                     .error(Kind::Network, "the server sends too slowly, and was not waited for"))
@@ -181,5 +180,26 @@ impl Fetch {
 
     fn error(&self, kind: Kind, what: &str) -> Error {
         Error::new(kind, format!("{}: {what}", shown(&self.url)))
+    }
+}
+
+/// Whether so many bytes in that time are fewer than anybody waits for.
+fn is_too_slow(elapsed: Duration, received: u64) -> bool {
+    elapsed > GRACE + Duration::from_secs(received / SLOWEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_at_a_time_comes_to_an_end() {
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        assert!(!is_too_slow(minutes(1), 0));
+        assert!(is_too_slow(minutes(2), 120));
+        // A gigabyte over a line of 128 kbit/s takes most of a day.
+        assert!(!is_too_slow(minutes(60 * 17), 1 << 30));
+        assert!(is_too_slow(minutes(60 * 48), 1 << 30));
+        assert!(!is_too_slow(minutes(60), u64::MAX));
     }
 }
