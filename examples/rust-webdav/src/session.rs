@@ -46,7 +46,7 @@ impl ImageSession {
         };
         let mut state = self.state.borrow_mut();
         if !state.uploads.contains_key(&descriptor.digest) {
-            let url = format!("{}{}", self.folder, path(&descriptor.digest));
+            let url = self.url(&path(&descriptor.digest));
             let transfer = http_out::put_blob(&url, &[], blob)?;
             state.uploads.insert(descriptor.digest.clone(), transfer);
         }
@@ -62,7 +62,7 @@ impl GuestSession for ImageSession {
 
     fn plan(&self, layers: Vec<LayerSummary>) -> Result<Vec<Decision>, Error> {
         for folder in ["", "blobs/", "blobs/sha256/"] {
-            make_folder(&format!("{}{folder}", self.folder))?;
+            make_folder(&self.url(folder))?;
         }
         let decisions = vec![Decision::Take(Form::Stored); layers.len()];
         self.state.borrow_mut().planned = layers;
@@ -88,49 +88,61 @@ impl GuestSession for ImageSession {
     fn finalize(this: Session) -> Result<Receipt, Error> {
         let session: Self = this.into_inner();
         let State { config, layers, uploads, .. } = session.state.take();
-        if session.request.index.is_some() || session.request.listed {
-            return Err(Error::Unrepresentable("a folder holds one platform".to_owned()));
-        }
         for transfer in uploads.into_values() {
             Transfer::wait(transfer)?;
         }
+        if let Some(index) = session.request.index.clone() {
+            return session.tie(index, Vec::new());
+        }
         let config = config.ok_or_else(|| Error::Other("there was no config".to_owned()))?;
         let layers: Vec<Descriptor> = layers.into_values().collect();
+        let mut expectations = vec![expect(Role::Config, &config)];
+        expectations.extend((0..).zip(&layers).map(|(at, layer)| expect(Role::Layer(at), layer)));
         // Every layer is as the source has it, so its manifest still fits.
         let source = session.request.source_manifest.clone();
-        let Manifest { media_type, bytes } =
-            source.unwrap_or_else(|| manifest::of(&config, &layers));
+        session.tie(source.unwrap_or_else(|| manifest::of(&config, &layers)), expectations)
+    }
+}
+
+impl ImageSession {
+    /// Write the manifest or index, and, where nothing that comes later will list it, name it.
+    fn tie(
+        &self,
+        manifest: Manifest,
+        mut expectations: Vec<Expectation>,
+    ) -> Result<Receipt, Error> {
+        let Manifest { media_type, bytes } = manifest;
         let (size, digest) = (bytes.len() as u64, blobs::digest_of(&bytes));
         let manifest = Descriptor { digest, size, media_type };
-        put(
-            &format!("{}{}", session.folder, path(&manifest.digest)),
-            &manifest.media_type,
-            &bytes,
-        )?;
-        put(&format!("{}{MARKER}", session.folder), JSON, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
-
-        // Readers begin here: it is sent when the host has accepted this receipt.
-        let tag = session.request.name.tag.as_deref().unwrap_or("latest");
-        let index = manifest::index(&manifest, tag);
-        let header = http_in::Header { name: "content-type".to_owned(), value: JSON.to_owned() };
-        let digest = http_out::put_last(&format!("{}{INDEX}", session.folder), &[header], &index)?;
-
-        let mut expectations =
-            vec![expect(Role::Config, &config), expect(Role::Manifest, &manifest)];
-        expectations.extend((0..).zip(&layers).map(|(at, layer)| expect(Role::Layer(at), layer)));
-        expectations.push(Expectation {
-            role: Role::Catalog,
-            place: Place::File(INDEX.to_owned()),
-            size: Some(index.len() as u64),
-            digest: Some(digest),
-        });
-        expectations.push(Expectation {
-            role: Role::Image,
-            place: Place::File(MARKER.to_owned()),
-            size: None,
-            digest: None,
-        });
+        put(&self.url(&path(&manifest.digest)), &manifest.media_type, &bytes)?;
+        expectations.push(expect(Role::Manifest, &manifest));
+        if !self.request.listed {
+            let marker = br#"{"imageLayoutVersion":"1.0.0"}"#;
+            put(&self.url(MARKER), JSON, marker)?;
+            expectations.push(whole(Role::Image, MARKER, marker));
+            // Readers begin here: it is sent when the host has accepted this receipt.
+            let tag = self.request.name.tag.as_deref().unwrap_or("latest");
+            let index = manifest::index(&manifest, tag);
+            let header =
+                http_in::Header { name: "content-type".to_owned(), value: JSON.to_owned() };
+            http_out::put_last(&self.url(INDEX), &[header], &index)?;
+            expectations.push(whole(Role::Catalog, INDEX, &index));
+        }
         Ok(Receipt { expectations, state: Vec::new() })
+    }
+
+    fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.folder)
+    }
+}
+
+/// A small file at a path.
+fn whole(role: Role, path: &str, content: &[u8]) -> Expectation {
+    Expectation {
+        role,
+        place: Place::File(path.to_owned()),
+        size: Some(content.len() as u64),
+        digest: Some(blobs::digest_of(content)),
     }
 }
 

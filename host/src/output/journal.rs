@@ -80,9 +80,11 @@ impl Journal {
         self.written.insert(file.path.clone(), file);
     }
 
-    /// What was written at a path is no longer known to be there.
-    pub fn forget(&mut self, path: &str) {
-        self.written.remove(path);
+    /// What was written at a path, if that is in the destination, is no longer known to be there.
+    pub fn forget(&mut self, path: Option<&str>) {
+        if let Some(path) = path {
+            self.written.remove(path);
+        }
     }
 
     /// A whole file was read and hashed.

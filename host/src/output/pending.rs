@@ -18,7 +18,7 @@ pub enum Pending {
     /// An archive that an engine has, but for its end; none before the plugin has written one.
     Load(Named, Option<Box<Loadable>>),
     /// What a web server has, and what was not sent yet.
-    Uploads(Uploads),
+    Uploads(Box<Uploads>),
 }
 
 impl Pending {

@@ -177,7 +177,7 @@ impl Target {
             }
             Place::Web(folder, login) => {
                 let site = Site::open(folder, login.as_ref(), context)?;
-                Pending::Uploads(Uploads::new(site, context))
+                Pending::Uploads(Box::new(Uploads::new(site, context)))
             }
         })
     }

@@ -46,7 +46,7 @@ impl Host for Editor<'_> {
             return Ok(Err(ErrorCode::ReadOnly));
         };
         let path = uploads.forget(&asked.url);
-        path.as_deref().map(|path| journal.forget(path));
+        journal.forget(path.as_deref());
         let (http, repeat) = match method {
             Method::Put => (HttpMethod::PUT, Repeat::Yes),
             Method::Post => (HttpMethod::POST, Repeat::No),
@@ -95,7 +95,7 @@ impl Host for Editor<'_> {
             Blob::Layer(layer) => uploads.layer(url, headers, *layer),
             Blob::Spent => return Ok(Err(ErrorCode::InvalidState)),
         };
-        transfer.path.as_deref().map(|path| journal.forget(path));
+        journal.forget(transfer.path.as_deref());
         state.handle(PendingPut(transfer)).map(Ok)
     }
 
@@ -199,7 +199,7 @@ impl State {
             return Ok(Err(ErrorCode::ReadOnly));
         };
         let path = uploads.forget(&url);
-        path.as_deref().map(|path| journal.forget(path));
+        journal.forget(path.as_deref());
         match uploads.put(&url, &headers, &file, written.size) {
             Ok(digest) => {
                 if let Some(path) = path {
