@@ -334,7 +334,7 @@ mod tests {
             "http://a.example/",
             "https://a.example:8443/",
             "https://169.254.169.254/latest/meta-data/",
-            "https://[::ffff:127.0.0.1]/",
+            "https://[::ffff:7f00:1]/",
             "https://[::1]/",
             "https://localhost/",
         ] {

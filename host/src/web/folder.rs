@@ -25,7 +25,7 @@ impl Folder {
         if path.split('/').any(|name| matches!(name, "." | "..")) {
             return Err(malformed("has '.' or '..' in its path"));
         }
-        if path.contains(['?', '#', '%', '\\']) {
+        if path.contains(['?', '#', '%', '\\']) || path.contains(char::is_control) {
             return Err(malformed("has a character in its path that means something in a URL"));
         }
         let build = |scheme: &str| -> Option<Url> {
