@@ -1,8 +1,13 @@
 //! An image on a web server: written, verified, and damaged in every way that a server has.
 
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
 use crate::support::cli::{Ran, Sandbox};
 use crate::support::hostile::named;
-use crate::support::image::{Pack, TestImage};
+use crate::support::image::{Pack, TestImage, gzip};
+use crate::support::push::push;
+use crate::support::registry::Registry;
 use crate::support::shape;
 use crate::support::web::{Fault, Web};
 
@@ -30,7 +35,9 @@ impl Arena {
         let to = format!("hostile-web://{}/app?behaviour={behaviour}", self.web.host());
         let from = self.sandbox.uri("tar", "in.tar");
         let origin = self.web.origin();
-        let given = ["--plugin", &self.plugin, "--allow-net", &origin, "--retries", "0"];
+        let given = ["--plugin", &self.plugin, "--allow-net", &origin];
+        let few = ["--retries", "0"];
+        let given = [&given[..], if more.contains(&"--retries") { &[] } else { &few }].concat();
         self.sandbox.process(&from, &to, &[&given, more].concat())
     }
 
@@ -202,6 +209,76 @@ fn a_write_that_fails_shows_nothing() {
     arena.write("honest", &[]).verified();
     assert_eq!(arena.web.files()["/app/list"], list);
     arena.sandbox.assert_clean();
+}
+
+/// A blob on its way from a registry is not kept on the way; one that must be changed is.
+#[test]
+fn an_image_from_a_registry_keeps_its_bytes() {
+    let arena = Arena::new();
+    let (registry, image) = (Registry::start(), TestImage::new("team/app:1"));
+    let source = push(&registry, &image, Pack::Gzip);
+    let to = format!("hostile-web://{}/app", arena.web.host());
+    let origin = arena.web.origin();
+    let given = ["--plugin", &arena.plugin, "--allow-net", &origin, "--verify=full"];
+    arena.sandbox.process(&source, &to, &given).verified();
+    for (index, layer) in image.layers.iter().enumerate() {
+        assert_eq!(arena.web.files()[&format!("/app/layer-{index}")], gzip(layer));
+    }
+    arena.sandbox.assert_clean();
+}
+
+/// What a server does not do the first time, it is asked to do again - but for POST.
+#[test]
+fn what_passes_is_tried_again() {
+    let arena = Arena::new();
+    arena.web.fault_once("/app/layer-0", "503 Service Unavailable");
+    arena.web.fault_once("/app/list", "502 Bad Gateway");
+    arena.write("honest", &["--retries", "2"]).verified();
+    let puts = |path: &str| {
+        let requests = arena.web.requests();
+        requests.iter().filter(|one| one.path == path && one.method == "PUT").count()
+    };
+    assert_eq!((puts("/app/layer-0"), puts("/app/layer-1"), puts("/app/list")), (2, 1, 2));
+    let url = format!("{}/app/service", arena.web.origin());
+    arena.web.fault_once("/app/service", "503 Service Unavailable");
+    arena.write(&format!("post={url}"), &["--retries", "2"]).exits(1).says("503");
+    let asked = arena.web.requests().into_iter().filter(|one| one.path == "/app/service");
+    assert_eq!(asked.count(), 1);
+}
+
+#[test]
+fn a_signal_while_a_server_hangs() {
+    let arena = Arena::written();
+    let list = arena.web.files()["/app/list"].clone();
+    arena.web.put("/app/list", b"the old one");
+    for (path, asked) in [("/app/layer-1", "process"), ("/app/config", "verify")] {
+        arena.web.fault(path, Fault::Silence);
+        let (origin, from) = (arena.web.origin(), arena.sandbox.uri("tar", "in.tar"));
+        let to = format!("hostile-web://{}/app", arena.web.host());
+        let words = match asked {
+            "process" => vec!["process", &from, &to],
+            _ => vec!["verify", "r.json"],
+        };
+        let given = ["--plugin", &arena.plugin, "--allow-net", &origin];
+        let before = arena.web.requests().len();
+        let mut command = arena.sandbox.command(&[&words[..], &given].concat());
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let started = Instant::now();
+        while !arena.web.requests()[before..].iter().any(|request| request.path == path) {
+            assert!(started.elapsed() < Duration::from_secs(10), "{path} was not asked for");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let process = rustix::process::Pid::from_child(&child);
+        rustix::process::kill_process(process, rustix::process::Signal::INT).unwrap();
+        let started = Instant::now();
+        let said = Ran::ended(child.wait_with_output().unwrap());
+        assert!(started.elapsed() < Duration::from_secs(5), "{asked}: {:?}", started.elapsed());
+        said.exits(130);
+        assert_eq!(arena.web.files()["/app/list"], b"the old one");
+        arena.web.mend();
+    }
+    arena.web.put("/app/list", &list);
+    arena.verify(&[]).exits(0);
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub enum Fault {
     Silence,
     /// Silence after the head of an answer.
     Stalls,
+    /// An answer of this status without a body, once.
+    Once(&'static str),
     /// HEAD tells of the file as it is, GET is 404: what servers with caches do.
     OnlyHead,
 }
@@ -110,6 +112,11 @@ impl Web {
         self.fault(path, Fault::Raw(text.into_bytes()));
     }
 
+    /// The same, once; the connection goes on.
+    pub fn fault_once(&self, path: &str, status: &'static str) {
+        self.fault(path, Fault::Once(status));
+    }
+
     pub fn mend(&self) {
         self.state.faults.lock().unwrap().clear();
     }
@@ -132,6 +139,11 @@ fn serve(stream: TcpStream, state: &State) {
             Some(Fault::Raw(bytes)) => {
                 let _ = writer.write_all(&bytes);
                 return;
+            }
+            Some(Fault::Once(status)) => {
+                state.faults.lock().unwrap().remove(&request.path);
+                writer
+                    .write_all(format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n").as_bytes())
             }
             Some(Fault::Silence) => return wait(state),
             Some(Fault::Stalls) => {

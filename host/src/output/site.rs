@@ -38,7 +38,7 @@ impl Site {
     ) -> Result<Self> {
         let url = folder.url(context.web.allow()).clone();
         let login = Folder::login(credentials).map(|header| (url.clone(), header));
-        let client = context.web.client(login, context.counters.clone(), context.cancel.clone())?;
+        let client = context.web.client(login, context.counters.clone(), context.cancel.root())?;
         match client.check(url.as_str()) {
             Ok(folder) => Ok(Self { client, folder, runtime: context.runtime.clone() }),
             Err(Denied::Place(error)) => Err(error),

@@ -113,29 +113,28 @@ impl Checker<'_> {
             object.misplaced();
             return object;
         };
-        match self.site.stat(&url) {
-            Ok(None) => {
-                self.memory.remember_content(url.as_str(), None);
-                object.blame(Status::Missing, None, None, "the server does not have it");
-            }
+        match self.level {
+            Level::Fast => self.check_size(&url, size, &mut object),
+            // What comes decides, not what is said of it.
+            Level::Full => self.check_content(&url, size, digest, one.role, &mut object),
+        }
+        object
+    }
+
+    fn check_size(&self, url: &Url, size: u64, object: &mut Object) {
+        match self.site.stat(url) {
+            Ok(None) => object.blame(Status::Missing, None, None, "the server does not have it"),
             Ok(Some(Some(found))) if found != size => {
                 let side = |size: u64| Some(format!("{size} bytes"));
                 object.blame(Status::SizeMismatch, side(size), side(found), "has another size");
             }
-            Ok(Some(None)) if self.level == Level::Fast => object.blame(
-                Status::Unchecked,
-                None,
-                None,
-                "the server does not say how large it is",
-            ),
-            // A server that knows no HEAD is asked for all of it.
-            Err(error) if self.level == Level::Fast || error.kind() == Kind::Auth => {
-                object.blame_error(Status::Unreadable, &error);
+            Ok(Some(Some(_))) => {}
+            Ok(Some(None)) => {
+                let why = "the server does not say how large it is";
+                object.blame(Status::Unchecked, None, None, why);
             }
-            _ if self.level == Level::Fast => {}
-            _ => self.check_content(&url, size, digest, one.role, &mut object),
+            Err(error) => object.blame_error(Status::Unreadable, &error),
         }
-        object
     }
 
     /// Every byte: of a layer, as it is stored and as it is uncompressed, in one reading.
@@ -198,6 +197,9 @@ impl Checker<'_> {
     }
 
     fn blame(&self, error: &Error, url: &Url, size: u64, digest: Digest, object: &mut Object) {
+        if error.kind() == Kind::NotFound {
+            self.memory.remember_content(url.as_str(), None);
+        }
         if is_unconfirmed(error) || error.kind() == Kind::NotFound {
             return object.blame_error(Status::Unreadable, error);
         }
