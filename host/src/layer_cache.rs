@@ -8,6 +8,9 @@
 
 mod file;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use file::takes;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};

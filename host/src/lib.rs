@@ -12,6 +12,9 @@ pub mod context;
 pub mod docker;
 pub mod error;
 pub mod filter;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod image;
 pub mod info;
 pub mod input;

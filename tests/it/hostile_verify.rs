@@ -73,6 +73,67 @@ fn an_accusation_counts_and_is_printed_safely() {
     assert!(said.stderr.len() < 10_000_000, "{}", said.stderr.len());
 }
 
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().build().unwrap()
+}
+
+fn context(runtime: &tokio::runtime::Runtime) -> Context {
+    Context {
+        runtime: runtime.handle().clone(),
+        cancel: Cancel::default(),
+        progress: Progress::hidden(),
+        counters: Arc::default(),
+        parallel: 1,
+        temp_dir: std::env::temp_dir(),
+        spool: std::env::temp_dir(),
+        durable: false,
+        web: Default::default(),
+    }
+}
+
+/// What is said of a receipt with a plugin of this catalog: it is FAILED.
+fn verified_by(catalog: &Catalog, arena: &Arena, context: &Context) -> String {
+    let receipt = arena.sandbox.path("receipt").display().to_string();
+    let subject =
+        pipeline::subject(&receipt, catalog, |_| unreachable!(), &Cancel::default()).unwrap();
+    let run = pipeline::verify_subject(&subject, Level::Fast, context);
+    assert_eq!(run.exit_code(false), 1);
+    let mut said = Vec::new();
+    run.write_text(&mut said, false).unwrap();
+    String::from_utf8(said).unwrap()
+}
+
+#[test]
+fn reading_without_end_ends() {
+    // Its own work between two calls is what counts, and there is some.
+    let engine = PluginEngine::with_cpu_time(Duration::from_millis(100)).unwrap();
+    let catalog = Catalog::new(engine, &[component()]).unwrap();
+    let runtime = runtime();
+    for behaviour in ["verify-read", "verify-digest"] {
+        let started = Instant::now();
+        let arena = written(behaviour);
+        let before = arena.sandbox.tree("");
+        let said = verified_by(&catalog, &arena, &context(&runtime));
+        let rule = "plugin 'hostile' was stopped: it computed for more than 100ms";
+        assert!(said.contains(rule), "{behaviour}: {said}");
+        assert_eq!(arena.sandbox.tree(""), before, "{behaviour}");
+        assert!(started.elapsed() < Duration::from_secs(60), "{:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn a_receipt_without_end_is_not_read_to_the_end() {
+    let sandbox = Sandbox::new();
+    let receipt = sandbox.path("receipt");
+    // What a device says of its size is nothing, and one may grow while it is read.
+    let file = std::fs::File::create(&receipt).unwrap();
+    file.set_len((64 << 20) + 1).unwrap();
+    for place in ["/dev/zero", &receipt.display().to_string()] {
+        let said = sandbox.run(&["verify", place]);
+        said.exits(1).says("which no receipt has");
+    }
+}
+
 #[test]
 fn loops_end_when_their_time_is_up() {
     // The real limit is some seconds; the rule is the same with a shorter one.
@@ -85,27 +146,10 @@ fn loops_end_when_their_time_is_up() {
     assert_eq!(error.to_string(), rule);
 
     let catalog = Catalog::new(engine, &[component()]).unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let context = Context {
-        runtime: runtime.handle().clone(),
-        cancel: Cancel::default(),
-        progress: Progress::hidden(),
-        counters: Arc::default(),
-        parallel: 1,
-        temp_dir: std::env::temp_dir(),
-        spool: std::env::temp_dir(),
-        durable: false,
-        web: Default::default(),
-    };
+    let runtime = runtime();
+    let context = context(&runtime);
     let arena = written("verify-loop");
-    let receipt = arena.sandbox.path("receipt").display().to_string();
-    let subject =
-        pipeline::subject(&receipt, &catalog, |_| unreachable!(), &Cancel::default()).unwrap();
-    let run = pipeline::verify_subject(&subject, Level::Fast, &context);
-    let mut said = Vec::new();
-    run.write_text(&mut said, false).unwrap();
-    assert!(String::from_utf8(said).unwrap().contains(rule));
-    assert_eq!(run.exit_code(false), 1);
+    assert!(verified_by(&catalog, &arena, &context).contains(rule));
 
     let arena = Arena::new();
     let uri = occystrap::uri::Uri::parse(&arena.sandbox.uri("tar", "in.tar")).unwrap();

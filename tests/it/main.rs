@@ -52,6 +52,7 @@ mod filters;
 mod flip;
 mod hostile_engine;
 mod hostile_registry;
+mod hostile_tricks;
 mod hostile_verify;
 mod hostile_web;
 mod hostile_write;

@@ -16,16 +16,20 @@ use crate::image::{Compression, Image, Platform, Section, Whole};
 
 /// All images of an archive.
 pub fn open(path: &Path, platform: &Platform, context: &Context) -> Result<Vec<Image>> {
-    let index = index(path, context)?;
+    images(&index(path, context)?, platform)
+}
+
+/// All images of an archive whose members are known.
+pub fn images(index: &TarIndex, platform: &Platform) -> Result<Vec<Image>> {
     if index.contains("manifest.json") {
-        let entries = docker_save::read(&index, "manifest.json")?;
-        let images = entries.iter().map(|entry| docker_save::images(&index, entry));
+        let entries = docker_save::read(index, "manifest.json")?;
+        let images = entries.iter().map(|entry| docker_save::images(index, entry));
         return Ok(images.collect::<Result<Vec<_>>>()?.concat());
     }
     if index.contains(oci_layout::INDEX) {
-        return oci_layout::images(&index, None, platform);
+        return oci_layout::images(index, None, platform);
     }
-    Err(no_image(&index))
+    Err(no_image(index))
 }
 
 /// The error for an archive that is none of an image.

@@ -67,7 +67,8 @@ fn config_bytes(shelf: &dyn Shelf, manifest: &ImageManifest) -> Result<Bytes> {
     shelf.blob(&what, "config", config::LARGEST_CONFIG)
 }
 
-fn parse(manifest: &Manifest, place: &str) -> Result<ImageManifest> {
+/// What a manifest says. Errors when it is none of an image, or lists more layers than those of one.
+pub fn parse(manifest: &Manifest, place: &str) -> Result<ImageManifest> {
     let parsed = serde_json::from_slice::<ImageManifest>(&manifest.bytes).map_err(|cause| {
         let digest = manifest.digest;
         Error::source(format!("{place}: the manifest {digest} is not one of an image: {cause}"))

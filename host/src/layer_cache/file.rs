@@ -73,6 +73,17 @@ fn parse(bytes: &[u8]) -> Option<Entries> {
     Some(entries.into_iter().map(|Entry { key, known }| (key, known)).collect())
 }
 
+/// Whether a file is read that has this in it, or this as its entries and the right digest over them:
+/// nobody finds a digest by trying, [`crate::fuzzing`] as little.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn takes(bytes: &[u8]) -> bool {
+    let whole = parse(bytes).is_some();
+    let Ok(entries) = serde_json::from_slice::<Box<RawValue>>(bytes) else { return whole };
+    let sha256 = Digest::of(entries.get().as_bytes());
+    let document = Document { occystrap_layer_cache: VERSION, sha256, entries };
+    whole || serde_json::to_vec(&document).is_ok_and(|bytes| parse(&bytes).is_some())
+}
+
 /// Change a cache, which others may be changing at the same time. Errors when it cannot be written.
 pub fn update(path: &Path, change: impl FnOnce(&mut Entries)) -> Result<()> {
     let failed = |cause: &io::Error| {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use wasmtime::component::Component;
@@ -61,14 +61,34 @@ impl PluginEngine {
         &self.0.engine
     }
 
-    /// Compile a component, or take it from the cache.
+    /// Compile a component, or take it from the cache. Errors when it is none, and when that takes
+    /// longer than [`limits::COMPILE_TIME`].
+    ///
+    /// Nobody can stop the compiler: a thread that took too long goes on until it is done or the
+    /// process ends, and nobody looks at what it made.
     pub fn compile(&self, name: &str, bytes: &[u8]) -> Result<Component> {
         component_file::check(name, bytes)?;
-        let compiled =
-            telling_why(name, bytes.len(), || Component::from_binary(&self.0.engine, bytes));
-        compiled.map_err(|cause| {
-            Error::new(Kind::Plugin, format!("plugin '{name}': cannot be compiled: {cause:#}"))
-        })
+        let (done, compiled) = mpsc::channel();
+        let (engine, own) = (self.0.engine.clone(), bytes.to_vec());
+        std::thread::spawn(move || done.send(Component::from_binary(&engine, &own)));
+        let limit = self.0.allowance.compile_time;
+        let soon = compiled.recv_timeout(PATIENCE.min(limit)).or_else(|_| {
+            let size = crate::report::size(bytes.len() as u64);
+            tracing::warn!("compiling plugin '{name}' ({size}); it is kept for the next time");
+            compiled.recv_timeout(limit.saturating_sub(PATIENCE))
+        });
+        let fail = |why: String| Error::new(Kind::Plugin, format!("plugin '{name}': {why}"));
+        match soon {
+            Ok(Ok(component)) => Ok(component),
+            Ok(Err(cause)) => Err(fail(format!("cannot be compiled: {cause:#}"))),
+            Err(RecvTimeoutError::Timeout) => {
+                Err(fail(format!("took longer than {limit:?} to compile, and was given up"))
+                    .hint("a component with fewer or smaller functions compiles sooner"))
+            }
+            Err(RecvTimeoutError::Disconnected) => {
+                Err(fail("cannot be compiled: the compiler crashed".to_owned()))
+            }
+        }
     }
 
     /// Let time pass for guests. Starts one thread, the first time; it ends with the engine.
@@ -87,25 +107,9 @@ impl PluginEngine {
     }
 }
 
-/// A wait of which nobody is told why looks like a fault.
+/// After that long it is said what takes so long, as an interpreter of 18 MB does with some ten
+/// seconds the first time. A wait of which nobody is told why looks like a fault.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// Say what takes so long, when it does: an interpreter of 18 MB compiles for some ten seconds the
-/// first time.
-fn telling_why<T>(name: &str, size: usize, compile: impl FnOnce() -> T) -> T {
-    std::thread::scope(|scope| {
-        let (done, wait) = mpsc::channel::<()>();
-        scope.spawn(move || {
-            if wait.recv_timeout(PATIENCE) == Err(mpsc::RecvTimeoutError::Timeout) {
-                let size = crate::report::size(size as u64);
-                tracing::warn!("compiling plugin '{name}' ({size}); it is kept for the next time");
-            }
-        });
-        let compiled = compile();
-        drop(done);
-        compiled
-    })
-}
 
 /// zstd's default level.
 const COMPRESSION: i32 = 3;

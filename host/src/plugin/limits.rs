@@ -8,6 +8,10 @@ use crate::registry::manifest::LARGEST_MANIFEST;
 /// for some ten seconds on two cores, once.
 pub const COMPONENT_SIZE: usize = 64 * 1024 * 1024;
 
+/// Time that compiling one component may take. Python's interpreter takes ten seconds on two cores, and
+/// a component of [`COMPONENT_SIZE`] some forty; beyond that somebody wants to keep us busy.
+pub const COMPILE_TIME: Duration = Duration::from_secs(120);
+
 /// Bytes of linear memory of one instance. The first-party plugins use under 2 MiB; componentize-py
 /// and componentize-js want some tens.
 pub const MEMORY: usize = 64 * 1024 * 1024;
@@ -125,6 +129,8 @@ pub const RECEIPT_ITEMS: usize = 100_000;
 pub struct Allowance {
     /// [`CPU_TIME`].
     pub cpu_time: Duration,
+    /// [`COMPILE_TIME`].
+    pub compile_time: Duration,
     /// [`HASHED_BYTES`].
     pub hashed_bytes: u64,
     /// Whether its lines are shown. They count either way.
@@ -133,7 +139,12 @@ pub struct Allowance {
 
 impl Default for Allowance {
     fn default() -> Self {
-        Self { cpu_time: CPU_TIME, hashed_bytes: HASHED_BYTES, shows_log: true }
+        Self {
+            cpu_time: CPU_TIME,
+            compile_time: COMPILE_TIME,
+            hashed_bytes: HASHED_BYTES,
+            shows_log: true,
+        }
     }
 }
 
@@ -144,7 +155,12 @@ impl Allowance {
     /// lines each would hide everything else.
     #[must_use]
     pub fn untrusted() -> Self {
-        Self { cpu_time: Duration::from_secs(2), hashed_bytes: 16 << 30, shows_log: false }
+        Self {
+            cpu_time: Duration::from_secs(2),
+            hashed_bytes: 16 << 30,
+            shows_log: false,
+            ..Self::default()
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Receipts of one run: of an image, or of an index and everything that it lists, in one file.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -38,15 +40,19 @@ impl Bundle {
         let fail = |cause: std::io::Error| {
             Error::io(Kind::Source, "read the receipt", place.to_string(), &cause)
         };
-        let size = std::fs::metadata(path).map_err(fail)?.len();
-        if size > LARGEST {
-            return Err(Error::source(format!("'{place}' has {size} bytes, which no receipt has")));
+        // What it says of its size is not asked: it may grow meanwhile, or be a device without end.
+        let file = File::open(path).map_err(fail)?;
+        let mut bytes = Vec::new();
+        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(fail)?;
+        if bytes.len() as u64 > LARGEST {
+            let message = format!("'{place}' has more than {LARGEST} bytes, which no receipt has");
+            return Err(Error::source(message));
         }
-        let bytes = std::fs::read(path).map_err(fail)?;
         Self::parse(&bytes, &place.to_string())
     }
 
-    /// The same of bytes that were read elsewhere; `place` is what errors call them.
+    /// Parse a receipt, or several, of bytes that were read elsewhere; `place` is what errors call them.
+    /// Errors as [`Self::read`].
     pub fn parse(bytes: &[u8], place: &str) -> Result<Vec<Receipt>> {
         let no_receipt = |cause: serde_json::Error| {
             Error::source(format!("'{place}' is not a receipt of this version: {cause}"))
@@ -65,6 +71,14 @@ impl Bundle {
         let Some(first) = bundle.receipts.first() else {
             return Err(Error::source(format!("'{place}' holds no receipt")));
         };
+        let mut versions = bundle.receipts.iter().map(|receipt| receipt.occystrap_receipt);
+        if let Some(found) = versions.find(|found| *found != VERSION) {
+            return Err(Error::mismatch(
+                format!("'{place}': version of a receipt"),
+                VERSION,
+                found,
+            ));
+        }
         if bundle.receipts.iter().any(|other| other.destination != first.destination) {
             return Err(Error::source(format!("'{place}': its receipts are about several places")));
         }

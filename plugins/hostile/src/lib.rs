@@ -8,6 +8,7 @@
 #![allow(clippy::infinite_iter, clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod look;
+mod reenter;
 mod sabotage;
 mod session;
 mod verify;

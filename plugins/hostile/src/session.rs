@@ -10,7 +10,7 @@ use occystrap_plugin::writer::{
 };
 use occystrap_plugin::{FileWriter, engine, log, registry, storage_edit};
 
-use crate::{look, sabotage};
+use crate::{look, reenter, sabotage};
 
 pub struct HostileSession {
     behaviour: String,
@@ -86,6 +86,10 @@ impl HostileSession {
             "open-engine" => drop(engine::open()?),
             "escape" => {
                 log::log(log::Level::Warn, &format!("a\u{1b}[2Jb\nc\u{202e}{}", "y".repeat(5_000)))
+            }
+            "reenter" => {
+                reenter::arm();
+                drop(self.directory.read("config", 0, 100)?);
             }
             "handles" => {
                 let mut all = Vec::new();

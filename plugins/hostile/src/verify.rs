@@ -2,7 +2,7 @@
 
 use occystrap_plugin::storage;
 use occystrap_plugin::verifier::{Finding, Guest, Level, Problem};
-use occystrap_plugin::writer::{Error, Receipt};
+use occystrap_plugin::writer::{Blob, Error, Receipt};
 use occystrap_plugin::{check_expectations, finding, log, storage_edit};
 
 use crate::{Hostile, sabotage};
@@ -28,6 +28,19 @@ impl Guest for Hostile {
             }
             "verify-lock" => storage_edit::lock(&directory)?,
             "verify-outside" => drop(directory.read("../secret", 0, 100)?),
+            "verify-read" => loop {
+                drop(directory.read("layer-1", 0, 64 * 1024)?);
+            },
+            "verify-digest" => {
+                (0..).try_for_each(|n| directory.digest("layer-1", n % 1_000, None).map(drop))?
+            }
+            // Numbers that stood for blobs while it wrote, and whatever else there is.
+            "verify-guess" => {
+                for handle in 0..10_000 {
+                    let guessed = std::mem::ManuallyDrop::new(unsafe { Blob::from_handle(handle) });
+                    drop(guessed.read(0, 1));
+                }
+            }
             "verify-blind" => return Ok(Vec::new()),
             "verify-give-up" => return Err(Error::Other("no idea".to_owned())),
             "verify-accuse" => {

@@ -1,0 +1,302 @@
+//! What the fuzzers of this repository call (`fuzz/`): every parser of what others wrote, and what
+//! must hold of whatever it takes. Broken rules are panics.
+//!
+//! It is there with the feature `fuzzing`, and in tests, which run the seeds through it. Nothing of
+//! it is for anybody else: it may change with every version.
+
+use std::fs::File;
+use std::io::{self, Read, Write as _};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustix::fs::MemfdFlags;
+
+use crate::error::Result;
+use crate::filter::glob::Globs;
+use crate::filter::{Filters, Spec};
+use crate::image::{Descriptor, Digest, ImageName, Platform, Section, config};
+use crate::input::members::Members;
+use crate::input::tar_index::TarIndex;
+use crate::input::{archive, docker_save, oci_layout, shelf};
+use crate::layer_cache;
+use crate::layer_tar::{Expanded, Member, Reader, Writer};
+use crate::plugin::installed::Record;
+use crate::progress::Progress;
+use crate::receipt::{Bundle, listed};
+use crate::registry::manifest::{DOCKER_LIST, DOCKER_MANIFEST, Manifest, OCI_INDEX, OCI_MANIFEST};
+use crate::results::Results;
+use crate::uri::Uri;
+use crate::web::netrc::Netrc;
+use crate::web::{Allow, Folder};
+
+/// What errors call the input.
+const PLACE: &str = "'fuzzed'";
+
+/// Bytes that are read of a file with holes: a header of half a kilobyte may claim exabytes.
+const HOLES: u64 = 1024 * 1024;
+
+/// A name, and what is called.
+pub type Target = (&'static str, fn(&[u8]) -> bool);
+
+/// Every target, with the name of its folder of seeds. Each says whether it took the bytes for what
+/// they should be.
+pub const TARGETS: [Target; 8] = [
+    ("archive", archive),
+    ("filter", filter),
+    ("layer", layer),
+    ("layer_cache", layer_cache),
+    ("manifest", manifest),
+    ("plugins_toml", plugins_toml),
+    ("receipt", receipt),
+    ("uri", uri),
+];
+
+/// What users type as a source or a destination. A password that stands in it once is not shown.
+pub fn uri(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
+    if let Ok(digest) = text.parse::<Digest>() {
+        assert_eq!(digest.to_string(), text, "a digest has one spelling");
+    }
+    let named = ImageName::parse(text).map(|name| name.to_string());
+    web(text);
+    let hidden = Uri::hide(text);
+    let Ok(uri) = Uri::parse(text) else { return named.is_ok() };
+    let shown = uri.display();
+    if let Some((_, password)) = &uri.credentials
+        // Escapes could spell it elsewhere, and what separates options is written anew.
+        && !text.contains('%')
+        && password.len() > 1
+        && text.matches(password.as_str()).count() == 1
+        && !format!("{}://", uri.scheme).contains(password.as_str())
+    {
+        for shown in [&shown, &hidden, &format!("{uri:?}")] {
+            assert!(!shown.contains(password.as_str()), "the password is shown: {shown:?}");
+        }
+    }
+    true
+}
+
+/// A place on the web, as a destination or as `--allow-net`: what is named is permitted, and nothing
+/// above it.
+fn web(text: &str) {
+    let _ = Netrc::parse(text).header(text);
+    let mut allow = Allow::default();
+    let _ = allow.name(text);
+    let Ok(folder) = Folder::parse(text) else { return };
+    let url = folder.url(&Allow::default()).clone();
+    let mut allow = Allow::default();
+    allow.place(url.clone());
+    assert!(allow.permits(&url), "a folder that was named is not permitted: {url}");
+    let above = url.join("..").unwrap_or_else(|_| url.clone());
+    assert!(above == url || !allow.permits(&above), "{above} is above {url}");
+}
+
+/// A filter as users type it, and in the lines after it a name that its text, as a pattern, may
+/// match.
+pub fn filter(data: &[u8]) -> bool {
+    let (typed, name) = match data.iter().position(|byte| *byte == b'\n') {
+        Some(at) => (&data[..at], &data[at + 1..]),
+        None => (data, b"etc/passwd".as_slice()),
+    };
+    let Ok(typed) = std::str::from_utf8(typed) else { return false };
+    if let Ok(globs) = Globs::new([typed]) {
+        let matches = !globs.matches(name).is_empty();
+        let literal = !typed.contains(['*', '?', '[', '{', '}', ',']);
+        assert!(matches || !literal || typed.as_bytes() != name, "a name does not match itself");
+    }
+    if let Ok(spec) = Spec::parse(typed) {
+        let _ = spec.only(&[]);
+    }
+    Filters::parse(&[typed.to_owned()], |_| None, &Results::printed(&Progress::hidden())).is_ok()
+}
+
+/// Manifest, index, config and Docker's list of images: what a source says of an image.
+pub fn manifest(data: &[u8]) -> bool {
+    let bytes = Bytes::copy_from_slice(data);
+    let mut taken = [false; 2];
+    for media_type in [OCI_MANIFEST, DOCKER_MANIFEST, OCI_INDEX, DOCKER_LIST] {
+        let (digest, size) = (Digest::of(data), data.len() as u64);
+        let what = Descriptor { media_type: media_type.to_owned(), digest, size };
+        let Ok(kept) = Manifest::kept(&what, bytes.clone(), PLACE) else { continue };
+        taken[usize::from(kept.is_index())] = true;
+        if kept.is_index() {
+            let _ = shelf::parse_index(&kept.bytes, PLACE);
+        } else if let Ok(parsed) = shelf::parse(&kept, PLACE) {
+            for layer in parsed.layers() {
+                let _ = Descriptor::promised(layer, PLACE);
+            }
+        }
+        let _ = listed::check(Some(media_type), data, &[]);
+    }
+    let said = serde_json::from_slice::<serde_json::Value>(data).ok();
+    let typed = said.as_ref().is_some_and(|said| said.get("mediaType").is_some());
+    assert!(!(typed && taken == [true; 2]), "a manifest and an index at once");
+    let _ = listed::reads_alike(data);
+    let _ = docker_save::is_rewritten(data);
+    let lists = docker_save::read(&OneFile(bytes), "manifest.json");
+    let config = config::parse(data, PLACE);
+    taken.contains(&true) || lists.is_ok() || config.is_ok()
+}
+
+/// A set of files that are all the same.
+struct OneFile(Bytes);
+
+impl Members for OneFile {
+    fn section(&self, _name: &str) -> Result<Option<Section>> {
+        Ok(None)
+    }
+
+    fn place(&self) -> &str {
+        PLACE
+    }
+
+    fn document(&self, _name: &str) -> Result<Option<Bytes>> {
+        Ok(Some(self.0.clone()))
+    }
+}
+
+/// The tar of a layer. What is read is written, and read again as the same.
+pub fn layer(data: &[u8]) -> bool {
+    let as_it_is = read_and_write(data);
+    read_and_write(&summed(data)) || as_it_is
+}
+
+fn read_and_write(tar: &[u8]) -> bool {
+    let Ok(listed) = read_layer(tar) else { return false };
+    // Filters refuse a layer with one: tar has no way to write a name of no bytes.
+    if listed.iter().any(|(member, _)| member.path.is_empty()) {
+        return true;
+    }
+    let mut writer = Writer::new(Vec::new());
+    for (member, content) in &listed {
+        if writer.append(member, &mut content.as_slice()).is_err() {
+            return true;
+        }
+    }
+    let Ok(written) = writer.finish() else { return true };
+    match read_layer(&written) {
+        Ok(again) => assert_eq!(again, listed, "what was written is read as something else"),
+        Err(error) => panic!("what was written cannot be read: {error}"),
+    }
+    true
+}
+
+fn read_layer(tar: &[u8]) -> Result<Vec<(Member, Vec<u8>)>> {
+    let fail = |cause: io::Error| crate::blob::from_io(cause, PLACE);
+    let mut reader = Reader::new(tar, PLACE);
+    let mut listed = Vec::new();
+    let mut end = 0;
+    while let Some(member) = reader.next_member()? {
+        let (from, to) = reader.span();
+        assert!(end <= from && from < to, "members overlap: {end}, {from}..{to}");
+        end = to;
+        let mut content = Vec::new();
+        reader.content().read_to_end(&mut content).map_err(fail)?;
+        assert_eq!(content.len() as u64, member.stored(), "content of another length");
+        if let Some(sparse) = &member.sparse {
+            let expanded = Expanded::new(content.as_slice(), sparse, member.size);
+            let read = io::copy(&mut expanded.take(HOLES), &mut io::sink()).map_err(fail)?;
+            assert_eq!(read, member.size.min(HOLES), "a file with holes of another length");
+        }
+        listed.push((member, content));
+    }
+    reader.finish()?;
+    Ok(listed)
+}
+
+/// An archive with images in it.
+pub fn archive(data: &[u8]) -> bool {
+    let as_it_is = open_archive(data);
+    open_archive(&summed(data)) || as_it_is
+}
+
+fn open_archive(tar: &[u8]) -> bool {
+    let Ok(file) = in_memory(tar) else { return false };
+    let Ok(index) = TarIndex::read(Arc::new(file), PLACE.to_owned()) else { return false };
+    let _ = oci_layout::wholes(&index, None);
+    let _ = oci_layout::flaws(&index);
+    let Ok(images) = archive::images(&index, &Platform::default()) else { return false };
+    for layer in images.iter().flat_map(|image| &image.layers) {
+        let crate::image::Content::File(section) = &layer.content else { continue };
+        let end = section.offset.checked_add(section.size);
+        assert!(end.is_some_and(|end| end <= tar.len() as u64), "a layer leads out of the file");
+    }
+    true
+}
+
+fn in_memory(bytes: &[u8]) -> io::Result<File> {
+    let mut file = File::from(rustix::fs::memfd_create("fuzzed", MemfdFlags::CLOEXEC)?);
+    file.write_all(bytes)?;
+    Ok(file)
+}
+
+/// The same with a right checksum in every block that looks like a header: chance finds none, and
+/// would never come behind it.
+fn summed(data: &[u8]) -> Vec<u8> {
+    let mut tar = data.to_vec();
+    for block in tar.chunks_exact_mut(512).filter(|block| block[257..].starts_with(b"ustar")) {
+        block[148..156].fill(b' ');
+        let sum: u32 = block.iter().map(|byte| u32::from(*byte)).sum();
+        block[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    }
+    tar
+}
+
+/// A receipt, or several. What is read is written, and read again as the same.
+pub fn receipt(data: &[u8]) -> bool {
+    let Ok(receipts) = Bundle::parse(data, PLACE) else { return false };
+    for receipt in &receipts {
+        let _ = receipt.for_guest();
+        for expectation in &receipt.expectations {
+            let _ = expectation.place.subject();
+        }
+        match serde_json::to_vec(receipt).map(|bytes| Bundle::parse(&bytes, PLACE)) {
+            Ok(Ok(again)) => assert_eq!(again, std::slice::from_ref(receipt)),
+            _ => panic!("a receipt that was read cannot be written and read"),
+        }
+    }
+    true
+}
+
+/// The record of plugins. What is read is written, and read again as the same.
+pub fn plugins_toml(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
+    let Ok(record) = Record::parse(text, PLACE) else { return false };
+    match record.render().map(|text| Record::parse(&text, PLACE)) {
+        Ok(Ok(again)) => assert_eq!(again, record),
+        _ => panic!("a record that was read cannot be written and read"),
+    }
+    true
+}
+
+/// The file of a layer cache, or its entries alone.
+pub fn layer_cache(data: &[u8]) -> bool {
+    layer_cache::takes(data)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// A seed that is not taken any more shows the fuzzer nothing but the way to an error.
+    #[test]
+    fn seeds_are_what_they_are_called() {
+        let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
+        for (name, target) in TARGETS {
+            let source = std::fs::read_to_string(fuzz.join(format!("fuzz_targets/{name}.rs")));
+            assert!(source.unwrap().contains(&format!("fuzzing::{name}(")), "{name}");
+            let mut good = 0;
+            for seed in std::fs::read_dir(fuzz.join("seeds").join(name)).unwrap() {
+                let path = seed.unwrap().path();
+                let expected = path.file_name().unwrap().to_str().unwrap().starts_with("good");
+                let bytes = std::fs::read(&path).unwrap();
+                assert!(bytes.len() <= 20_480, "{}: seeds are small", path.display());
+                assert_eq!(target(&bytes), expected, "{}", path.display());
+                good += usize::from(expected);
+            }
+            assert!(good > 0, "{name}");
+        }
+    }
+}
