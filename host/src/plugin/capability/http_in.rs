@@ -187,6 +187,8 @@ impl State {
         headers: Vec<Header>,
         changes: bool,
     ) -> Result<Asked, ErrorCode> {
+        // What was said of an earlier answer is not about this one.
+        self.noted = None;
         let Some(site) = self.site().cloned() else { return Err(ErrorCode::AccessDenied) };
         let plugin = self.plugin.clone();
         let mut note = |rule: String, code: ErrorCode| {
