@@ -175,7 +175,7 @@ impl Fetch {
     fn size(&self, found: impl std::fmt::Display) -> Error {
         let expected = self.wanted.map_or(self.received, |(size, _)| size);
         let what = format!("{}: wrong size", shown(&self.url));
-        Error::mismatch(what, format_args!("{expected} bytes"), found)
+        Error::mismatch(what, format_args!("{expected} bytes"), format_args!("{found} bytes"))
     }
 
     fn error(&self, kind: Kind, what: &str) -> Error {
