@@ -24,7 +24,7 @@ pub use outflow::outflow;
 pub use spooled::Spooled;
 pub use stored::Stored;
 pub(crate) use transfer::write_error;
-pub use transfer::{Moved, as_stored, checked, encoded, uncompressed};
+pub use transfer::{Moved, as_stored, checked, encoded, uncompressed, unpacked};
 pub use walk::{Plain, look, walk};
 
 use std::io;

@@ -38,3 +38,4 @@ pub mod terminal;
 pub mod uri;
 pub mod usage;
 pub mod verify;
+pub mod web;

@@ -17,6 +17,7 @@ pub mod registry;
 pub mod tree;
 pub mod unpacked;
 pub mod untrusted;
+pub mod web;
 
 use std::collections::BTreeSet;
 
@@ -76,6 +77,10 @@ pub fn verify(
             // A receipt covers artifacts as well.
             let claims = claims.clone().or_artifact();
             registry::objects(expectations, &claims, remote, level, &memory, context)?
+        }
+        Grant::Web(site) => {
+            let claims = claims.clone().or_artifact();
+            web::objects(expectations, &claims, site, level, &memory, context)?
         }
         Grant::Engine(named) => engine::objects(expectations, named, level, &memory)?,
     };

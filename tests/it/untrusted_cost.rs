@@ -34,6 +34,7 @@ fn batch(
         temp_dir: std::env::temp_dir(),
         spool: std::env::temp_dir(),
         durable: false,
+        web: Default::default(),
     };
     let mut grants = Grants::none();
     grants.root(&sandbox.path("srv")).unwrap();

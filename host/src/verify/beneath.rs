@@ -130,7 +130,8 @@ impl Beneath<'_> {
             objects.iter().map(|object| object.location.clone()).collect();
         for mut object in found {
             let is_ok = object.status == Status::Ok;
-            if (is_ok && !all) || (!told.insert(object.location.clone()) && is_ok) {
+            let is_new = told.insert(object.location.clone());
+            if is_ok && !(all && is_new) {
                 continue;
             }
             object.host_only = true;

@@ -6,12 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Bounds;
 use crate::error::{Error, Kind, Result};
+use crate::output::site::Site;
 use crate::output::{Destination, Extent, Grant, WrittenFile};
 use crate::receipt::{Expectation, Place};
 use crate::registry::Manifest;
 use crate::verify::Level;
 use crate::verify::check;
 use crate::verify::claims::Claims;
+use crate::verify::is_unconfirmed;
 use crate::verify::memory::Memory;
 use crate::verify::object::Object;
 use crate::verify::tree::{Listed, Shelf};
@@ -28,6 +30,10 @@ pub fn of(
         Grant::Storage(destination) => stored(expectations, journal, destination),
         Grant::Repository(_) | Grant::Engine(_) => {
             let each = expectations.iter().map(|one| remote(one, grant, memory));
+            each.fold(0, u64::saturating_add)
+        }
+        Grant::Web(site) => {
+            let each = expectations.iter().map(|one| on_site(one, site));
             each.fold(0, u64::saturating_add)
         }
     }
@@ -64,6 +70,18 @@ fn remote(one: &Expectation, grant: &Grant, memory: &Memory) -> u64 {
     });
     let size = known.flatten().unwrap_or_default();
     one.size.map_or(size, |claimed| claimed.min(size))
+}
+
+fn on_site(one: &Expectation, site: &Site) -> u64 {
+    let (Place::File { path }, Some(claimed)) = (&one.place, one.size) else { return 0 };
+    match site.url_of(path).map(|url| site.stat(&url)) {
+        Some(Ok(Some(Some(size)))) => claimed.min(size),
+        // What cannot be asked now is found when it is looked at.
+        Some(Err(error)) if is_unconfirmed(&error) => 0,
+        // The server does not say: as much as it likes is read, up to the claim.
+        Some(Ok(Some(None)) | Err(_)) => claimed,
+        Some(Ok(None)) | None => 0,
+    }
 }
 
 /// What all receipts of a batch may have together.

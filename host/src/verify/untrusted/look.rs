@@ -25,7 +25,7 @@ use crate::verify::claims::Claims;
 use crate::verify::memory::Memory;
 use crate::verify::object::{Object, Outcome, Status};
 use crate::verify::tree::Shelf;
-use crate::verify::{Level, Verification, check, layout, registry, unpacked};
+use crate::verify::{Level, Verification, check, layout, registry, unpacked, web};
 
 /// A receipt to look at.
 pub(super) struct Ask<'a> {
@@ -77,7 +77,7 @@ impl Batch<'_> {
                 self.grants.open(path, false)?
             }
             target::Place::File(path) => self.grants.open(path, true)?,
-            target::Place::Repository(..) | target::Place::Engine(..) => {
+            target::Place::Repository(..) | target::Place::Engine(..) | target::Place::Web(..) => {
                 cover::check(receipt, &form, None)?;
                 let grant = target.open(&context).map_err(Stop::Doubt)?;
                 return judge(ask, &target, &form, &grant, note, &context).map_err(Stop::Doubt);
@@ -183,6 +183,9 @@ fn judge(
         }
         Grant::Repository(remote) => {
             registry::objects(expectations, &claims, remote, Level::Full, &memory, context)?
+        }
+        Grant::Web(site) => {
+            web::objects(expectations, &claims, site, Level::Full, &memory, context)?
         }
         Grant::Engine(_) => Vec::new(),
     };

@@ -24,7 +24,7 @@ use crate::registry::manifest::LARGEST_MANIFEST;
 use crate::verify::claims::Claims;
 use crate::verify::memory::Memory;
 use crate::verify::object::{Object, Status};
-use crate::verify::registry;
+use crate::verify::{registry, web};
 
 /// A manifest as it was promised: what a registry calls it, and its bytes.
 pub type Document = (Option<String>, Bytes);
@@ -46,6 +46,10 @@ pub fn document(one: &Expectation, grant: &Grant, memory: &Memory) -> Option<Doc
         }
         (_, Grant::Storage(destination)) => {
             (None, read(one, destination, LARGEST_MANIFEST as u64)?)
+        }
+        (Place::File { path }, Grant::Web(site)) => {
+            let size = one.size.filter(|size| *size <= LARGEST_MANIFEST as u64)?;
+            (None, site.bytes(&site.url_of(path)?, size, one.digest?).ok()?.into())
         }
         _ => return None,
     };
@@ -83,6 +87,7 @@ pub fn claims(receipt: &Receipt, form: &Form, grant: &Grant, memory: &Memory) ->
             bytes.map_or_else(Claims::default, |bytes| Claims::of(&bytes))
         }
         Grant::Repository(remote) => registry::claims(expectations, remote, memory),
+        Grant::Web(site) => web::claims(expectations, site, memory),
         Grant::Engine(_) => Claims::default(),
     };
     // Artifacts stand beside images, in an index; nobody pulls one as an image.
