@@ -64,7 +64,8 @@ fn without_the_way_to_it_an_image_is_not_verified() {
 
 #[test]
 fn a_manifest_that_leads_elsewhere_is_seen_though_the_receipt_has_its_digest() {
-    let garbled: [(&str, fn(String) -> String); 4] = [
+    type Garble = fn(String) -> String;
+    let garbled: [(&str, Garble); 4] = [
         ("cannot be followed", |text| text.replace("\"Config\"", "\"Cxnfig\"")),
         ("other files", |text| text.replacen("/layer.tar", "/layer.tax", 1)),
         ("lists 2 images", |text| format!("[{0},{0}]", text.trim().trim_matches(['[', ']']))),
