@@ -6,6 +6,7 @@ mod host;
 mod info;
 mod plugin;
 mod process;
+mod refusal;
 mod search;
 mod untrusted;
 mod verify;
@@ -14,14 +15,16 @@ use std::io::{self, Write};
 
 use clap::CommandFactory;
 
+pub use self::refusal::write_of_words as refuse_words;
+
 use self::host::Host;
+use self::refusal::Once;
 use crate::cancel::Cancel;
 use crate::cli::{Cli, Command, Global, OutputFormat};
 use crate::error::{Error, Kind, Result};
 use crate::manual;
 use crate::progress::Progress;
 use crate::report::Run;
-use crate::uri::Uri;
 
 /// Do what was asked, and say how it went: results on `out`, everything else on `err`.
 pub fn run(
@@ -34,10 +37,13 @@ pub fn run(
 ) -> Result<u8> {
     let Cli { command, global } = cli;
     let host = Host { global: &global, cancel, runtime, progress };
-    let outcome = of_command(&command, &host, out, err);
-    if let (OutputFormat::Json, Err(error)) = (global.output_format, &outcome) {
-        // Who reads documents gets one, whatever happens. A broken pipe gets nothing.
-        let _ = refuse(&command, error, out);
+    let mut out = Once::new(out);
+    let outcome = of_command(&command, &host, &mut out, err);
+    if let (OutputFormat::Json, Err(error)) = (global.output_format, &outcome)
+        && let Some(out) = out.untouched()
+    {
+        // A broken pipe gets nothing.
+        let _ = refusal::write(&command, error, out);
     }
     outcome
 }
@@ -62,16 +68,6 @@ fn of_command(
         }
         Command::Man => manual::write(Cli::command(), out).map_err(printed).map(|()| 0),
     }
-}
-
-/// The document of a command that could not even begin.
-fn refuse(command: &Command, error: &Error, out: &mut dyn Write) -> io::Result<()> {
-    let (source, destination) = match command {
-        Command::Process(asked) => (&asked.source, &asked.destination),
-        Command::Verify(asked) => (&asked.target, &asked.target),
-        _ => return Ok(()),
-    };
-    Run::refused(&Uri::hide(source), &Uri::hide(destination), error.clone()).write_json(out)
 }
 
 fn printed(cause: io::Error) -> Error {

@@ -3,6 +3,7 @@
 mod add;
 mod ask;
 mod authors;
+mod document;
 mod shown;
 
 use std::io::{self, Write};
@@ -10,7 +11,7 @@ use std::path::Path;
 
 use self::add::add;
 use super::Host;
-use crate::cli::PluginCommand;
+use crate::cli::{OutputFormat, PluginCommand};
 use crate::error::{Error, Kind, Result, printable};
 use crate::plugin::catalog::{Listed, Origin, built_in};
 use crate::plugin::{Plugin, PluginEngine, component_file};
@@ -27,12 +28,21 @@ pub fn run(
     match command {
         PluginCommand::List => {
             let all = host.catalog()?.all()?;
-            list(&all, out).and_then(|()| unusable(&all, err)).map_err(printed)?;
+            match host.global.output_format {
+                OutputFormat::Text => list(&all, out),
+                OutputFormat::Json => document::list(&all, out),
+            }
+            .and_then(|()| unusable(&all, err))
+            .map_err(printed)?;
             Ok(0)
         }
         PluginCommand::Show { plugin } => {
             let (origin, plugin) = find(plugin, host)?;
-            shown::plugin(&plugin, &origin, out).map_err(printed)?;
+            match host.global.output_format {
+                OutputFormat::Text => shown::plugin(&plugin, &origin, out),
+                OutputFormat::Json => document::show(&plugin, &origin, out),
+            }
+            .map_err(printed)?;
             Ok(0)
         }
         PluginCommand::New { name, path } => authors::new(name, path.as_deref(), out),
