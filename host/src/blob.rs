@@ -8,6 +8,7 @@ mod encoder;
 pub mod feed;
 mod layers;
 mod open;
+mod outflow;
 mod pump;
 pub mod spooled;
 pub mod stored;
@@ -18,7 +19,8 @@ pub use decoder::Decoder;
 pub use encoder::ENCODING;
 pub use layers::read_layers;
 pub use open::{open, open_one};
-pub use pump::outflow;
+pub use outflow::outflow;
+
 pub use spooled::Spooled;
 pub use stored::Stored;
 pub(crate) use transfer::write_error;

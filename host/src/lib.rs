@@ -33,6 +33,7 @@ pub mod results;
 pub mod run;
 pub mod scaffold;
 pub mod search;
+mod sha256;
 pub mod terminal;
 pub mod uri;
 pub mod usage;

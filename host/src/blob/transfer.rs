@@ -202,6 +202,21 @@ impl<'a> Written<'a> {
     /// Append bytes.
     pub(super) fn put(&mut self, bytes: &[u8]) -> Result<()> {
         self.hasher.update(bytes);
+        self.write(bytes)
+    }
+
+    /// The same, while a piece of something else is hashed.
+    pub(super) fn put_beside(
+        &mut self,
+        bytes: &[u8],
+        other: &mut Hasher,
+        piece: &[u8],
+    ) -> Result<()> {
+        Hasher::update_both([&mut self.hasher, other], [bytes, piece]);
+        self.write(bytes)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
         if let Some(file) = self.file {
             let written = file.write_all_at(bytes, self.offset + self.size);
             written.map_err(|cause| write_error(file, &cause))?;
