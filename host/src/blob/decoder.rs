@@ -5,19 +5,22 @@
 
 use std::io::{self, BufRead, Read};
 
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 
 use crate::image::Compression;
 
 /// 2^27 = 128 MiB, what `zstd -d` accepts without being asked for more memory.
 const LARGEST_WINDOW_LOG: u32 = 27;
 
+/// What a gzip member begins with (RFC 1952, 2.3.1).
+const MAGIC: [u8; 2] = [0x1f, 0x8b];
+
 /// The uncompressed bytes of a stream.
 pub enum Decoder<R: BufRead> {
     /// Nothing to do.
     Plain(R),
     /// RFC 1952.
-    Gzip(Box<MultiGzDecoder<R>>),
+    Gzip(Gzip<R>),
     /// RFC 8878.
     Zstd(Box<zstd::stream::read::Decoder<'static, R>>),
 }
@@ -27,7 +30,7 @@ impl<R: BufRead> Decoder<R> {
     pub fn new(compression: Compression, stored: R) -> io::Result<Self> {
         Ok(match compression {
             Compression::None => Self::Plain(stored),
-            Compression::Gzip => Self::Gzip(Box::new(MultiGzDecoder::new(stored))),
+            Compression::Gzip => Self::Gzip(Gzip::member(stored)),
             Compression::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(stored)?;
                 decoder.window_log_max(LARGEST_WINDOW_LOG)?;
@@ -36,12 +39,12 @@ impl<R: BufRead> Decoder<R> {
         })
     }
 
-    /// The stream below, for what it knows at its end.
-    pub fn into_inner(self) -> R {
+    /// The stream below, for what it knows at its end. There is none after a panic.
+    pub fn into_inner(self) -> Option<R> {
         match self {
-            Self::Plain(stored) => stored,
+            Self::Plain(stored) => Some(stored),
             Self::Gzip(decoder) => decoder.into_inner(),
-            Self::Zstd(decoder) => decoder.finish(),
+            Self::Zstd(decoder) => Some(decoder.finish()),
         }
     }
 }
@@ -52,6 +55,67 @@ impl<R: BufRead> Read for Decoder<R> {
             Self::Plain(stored) => stored.read(into),
             Self::Gzip(decoder) => decoder.read(into),
             Self::Zstd(decoder) => decoder.read(into),
+        }
+    }
+}
+
+/// One gzip member after the other. `flate2` has that as well, and takes whatever comes behind a
+/// member for the next one's beginning: a few bytes of something else would be a stream that was cut.
+pub enum Gzip<R: BufRead> {
+    /// In a member.
+    Member(Box<GzDecoder<R>>),
+    /// Behind the last one, or where no other begins.
+    End(R),
+    /// In neither, for a moment.
+    Between,
+}
+
+impl<R: BufRead> Gzip<R> {
+    fn member(stored: R) -> Self {
+        Self::Member(Box::new(GzDecoder::new(stored)))
+    }
+
+    fn into_inner(self) -> Option<R> {
+        match self {
+            Self::Member(decoder) => Some(decoder.into_inner()),
+            Self::End(stored) => Some(stored),
+            Self::Between => None,
+        }
+    }
+
+    /// Go on with the next member. `false` when there is none.
+    fn next(&mut self) -> io::Result<bool> {
+        let Some(mut stored) = std::mem::replace(self, Self::Between).into_inner() else {
+            return Ok(false);
+        };
+        let next = stored.fill_buf().map(|rest| (rest.is_empty(), begins(rest)));
+        *self = match next {
+            Ok((false, true)) => Self::member(stored),
+            _ => Self::End(stored),
+        };
+        match next? {
+            (false, false) => {
+                let message = "something that is no gzip follows its end";
+                Err(io::Error::new(io::ErrorKind::InvalidData, message))
+            }
+            (is_end, _) => Ok(!is_end),
+        }
+    }
+}
+
+/// Whether a member may begin with these bytes, which may be the first of it alone.
+fn begins(bytes: &[u8]) -> bool {
+    bytes.iter().zip(MAGIC).all(|(byte, magic)| *byte == magic)
+}
+
+impl<R: BufRead> Read for Gzip<R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let Self::Member(decoder) = self else { return Ok(0) };
+            let read = decoder.read(into)?;
+            if read > 0 || into.is_empty() || !self.next()? {
+                return Ok(read);
+            }
         }
     }
 }

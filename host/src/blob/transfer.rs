@@ -171,10 +171,14 @@ pub(super) fn decode<T>(
     let mut decoder = Decoder::new(compression, stored)?;
     match consume(&mut decoder) {
         Ok(moved) => {
-            decoder.into_inner().finish()?;
+            let stored = decoder.into_inner();
+            stored.ok_or_else(|| io::Error::other("it was given up"))?.finish()?;
             Ok(moved)
         }
-        Err(Failure::Read(cause)) => Err(decoder.into_inner().blame(cause).into()),
+        Err(Failure::Read(cause)) => Err(match decoder.into_inner() {
+            Some(stored) => stored.blame(cause).into(),
+            None => cause.into(),
+        }),
         Err(failure) => Err(failure),
     }
 }
