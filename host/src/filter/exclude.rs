@@ -17,6 +17,9 @@ use crate::layer_tar::whiteout::Whiteout;
 /// What a pattern that is about whiteouts has in it.
 const WHITEOUT: &str = ".wh.";
 
+/// Counts the changes of what patterns mean: a layer that was made with another meaning is another one.
+const MEANING: u32 = 2;
+
 /// The filter.
 pub struct Exclude {
     globs: Globs,
@@ -42,7 +45,7 @@ impl Filter for Exclude {
         let mut patterns = self.globs.patterns().to_vec();
         patterns.sort();
         patterns.dedup();
-        Some(format!("exclude {patterns:?}"))
+        Some(format!("exclude {MEANING} {patterns:?}"))
     }
 
     fn begin<'a>(&'a self, image: &'a Image) -> Box<dyn Applied + 'a> {
