@@ -88,7 +88,7 @@ impl<R: BufRead> Gzip<R> {
         let Some(mut stored) = std::mem::replace(self, Self::Between).into_inner() else {
             return Ok(false);
         };
-        let next = stored.fill_buf().map(|rest| (rest.is_empty(), begins(rest)));
+        let next = peek(&mut stored);
         *self = match next {
             Ok((false, true)) => Self::member(stored),
             _ => Self::End(stored),
@@ -103,9 +103,19 @@ impl<R: BufRead> Gzip<R> {
     }
 }
 
-/// Whether a member may begin with these bytes, which may be the first of it alone.
-fn begins(bytes: &[u8]) -> bool {
-    bytes.iter().zip(MAGIC).all(|(byte, magic)| *byte == magic)
+/// Whether a stream is at its end, and whether a member may begin here: what is seen may be the first
+/// of its bytes alone.
+fn peek(stored: &mut impl BufRead) -> io::Result<(bool, bool)> {
+    loop {
+        match stored.fill_buf() {
+            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+            Err(cause) => return Err(cause),
+            Ok(rest) => {
+                let begins = rest.iter().zip(MAGIC).all(|(byte, magic)| *byte == magic);
+                return Ok((rest.is_empty(), begins));
+            }
+        }
+    }
 }
 
 impl<R: BufRead> Read for Gzip<R> {
@@ -116,6 +126,69 @@ impl<R: BufRead> Read for Gzip<R> {
             if read > 0 || into.is_empty() || !self.next()? {
                 return Ok(read);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// Gives a byte at a time, and is interrupted before each.
+    struct Slow<'a>(&'a [u8], bool);
+
+    impl Read for Slow<'_> {
+        fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+            let read = self.fill_buf()?.read(into)?;
+            self.consume(read);
+            Ok(read)
+        }
+    }
+
+    impl BufRead for Slow<'_> {
+        fn fill_buf(&mut self) -> io::Result<&[u8]> {
+            self.1 = !self.1;
+            match self.1 {
+                true => Err(io::ErrorKind::Interrupted.into()),
+                false => Ok(&self.0[..self.0.len().min(1)]),
+            }
+        }
+
+        fn consume(&mut self, amount: usize) {
+            self.0 = &self.0[amount..];
+        }
+    }
+
+    fn gzip(plain: &[u8]) -> Vec<u8> {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn every_member_is_read_and_nothing_else_may_follow() {
+        let members = [gzip(b"one, "), gzip(b""), gzip(b"two")].concat();
+        let read = |bytes: &[u8]| {
+            let read = |from: &mut dyn Read| {
+                let mut plain = String::new();
+                from.read_to_string(&mut plain).map(|_| plain).map_err(|cause| cause.kind())
+            };
+            let whole = read(&mut Decoder::new(Compression::Gzip, bytes).unwrap());
+            let slow = read(&mut Decoder::new(Compression::Gzip, Slow(bytes, false)).unwrap());
+            assert_eq!(whole, slow);
+            whole
+        };
+        assert_eq!(read(&members).unwrap(), "one, two");
+        for more in [&b"x"[..], &[0], &[0; 512], b"garbage that is longer than a header"] {
+            let kind = read(&[&members, more].concat()).unwrap_err();
+            assert_eq!(kind, io::ErrorKind::InvalidData, "{more:?}");
+        }
+        // Here another one begins.
+        for cut in [1, 2, 9, 12] {
+            let kind = read(&[&members, &members[..cut]].concat()).unwrap_err();
+            assert_eq!(kind, io::ErrorKind::UnexpectedEof, "{cut}");
         }
     }
 }
