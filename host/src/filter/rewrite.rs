@@ -8,7 +8,7 @@ use super::kept::{Gone, Kept};
 use super::{Pass, Verdict};
 use crate::blob::from_io;
 use crate::error::{Error, Result};
-use crate::layer_tar::member::plain;
+use crate::layer_tar::member::plain as from_root;
 use crate::layer_tar::{Member, MemberKind, Reader, Writer};
 
 /// What filters are at work on a layer.
@@ -40,6 +40,10 @@ pub fn rewrite(
         {
             verdict = Verdict::Changed;
             match gone {
+                // A link to itself would lead nowhere.
+                Gone::Link(path) if from_root(&path) == member.plain_path() => {
+                    return Err(replaced(&member, place));
+                }
                 Gone::Link(path) => member.link = path,
                 Gone::Content(index) => {
                     stands_for = kept.stand_in(&mut member, index).then_some(index);
@@ -119,7 +123,7 @@ fn judge(passes: &mut Passes<'_>, member: &mut Member, start: Verdict) -> Result
 /// What a link needs that is excluded and did not come before it is not at hand: it is in a layer
 /// below, or comes too late.
 fn leads_nowhere(link: &Member, reader: &mut Reader<impl BufRead>, place: &str) -> Error {
-    let target = plain(&link.link);
+    let target = from_root(&link.link);
     let mut comes = false;
     while let (false, Ok(Some(member))) = (comes, reader.next_member()) {
         comes = member.plain_path() == target;

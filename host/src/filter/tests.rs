@@ -1,5 +1,7 @@
 //! Filters on layers that nobody thought of.
 
+mod merged;
+
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::sync::atomic::AtomicBool;
