@@ -20,9 +20,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::blob::ENCODING;
+use crate::blob::{ENCODING, checked, open_one};
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::filter::Filters;
 use crate::image::{Compression, Content, Digest, Image, Layer};
 use crate::layer_tar::writer::SPELLING;
@@ -37,6 +37,10 @@ pub const MOST_ENTRIES: usize = 10_000;
 
 /// An entry that was not needed for so long, in seconds, is forgotten: 90 days.
 pub const LONGEST_UNUSED: u64 = 90 * 24 * 60 * 60;
+
+/// A blob that is not larger, in bytes, is read and unpacked before it stands for a layer: 64 KiB come
+/// as fast as the answer that it is there. Most layers are smaller.
+const SMALL: u64 = 64 * 1024;
 
 /// A layer, and what is to be done with it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -105,30 +109,52 @@ impl LayerCache {
         let jobs: Vec<(&Layer, Key)> = image.layers.iter().zip(keys).collect();
         Ok(in_parallel(&jobs, context.parallel, |(layer, key)| {
             let known = lock(&self.entries).get(key).cloned()?;
+            if filters.is_empty() && known.diff_id != layer.diff_id {
+                // It only was compressed.
+                return self.doubt(layer, key);
+            }
             // What the filters leave as it is keeps the form that the source has it in.
             let there = layer.diff_id == known.diff_id
                 && (layer.digest == Some(known.blob) || goes_as_it_is(layer, target));
-            // Who cannot be asked now will be asked again, and then it is an error.
-            if !there
-                && !matches!(remote.stat_blob(known.blob), Ok(Some(size)) if size == known.size)
-            {
-                return None;
+            let found = match there {
+                true => (*layer).clone(),
+                false => Layer {
+                    diff_id: known.diff_id,
+                    digest: Some(known.blob),
+                    size: known.size,
+                    media_type: known.media_type.clone(),
+                    content: Content::Registry(repository.clone()),
+                    ..(*layer).clone()
+                },
+            };
+            if !there {
+                // Who cannot be asked now will be asked again, and then it is an error.
+                match remote.stat_blob(known.blob) {
+                    Ok(Some(size)) if size == known.size => {}
+                    _ => return None,
+                }
+                if known.size <= SMALL {
+                    match checked(&found, open_one(&found, context)?) {
+                        Ok(()) => {}
+                        Err(error) if error.kind() == Kind::Source => {
+                            return self.doubt(layer, key);
+                        }
+                        Err(_) => return None,
+                    }
+                }
+                tracing::info!("{}: known from an earlier run as {}", layer.place, known.blob);
             }
             let used = Known { used: now(), ..known.clone() };
             lock(&self.fresh).insert(key.clone(), Some(used));
-            if there {
-                return Some((*layer).clone());
-            }
-            tracing::info!("{}: known from an earlier run as {}", layer.place, known.blob);
-            Some(Layer {
-                diff_id: known.diff_id,
-                digest: Some(known.blob),
-                size: known.size,
-                media_type: known.media_type,
-                content: Content::Registry(repository.clone()),
-                ..(*layer).clone()
-            })
+            Some(found)
         }))
+    }
+
+    /// An entry that cannot be right.
+    fn doubt(&self, layer: &Layer, key: &Key) -> Option<Layer> {
+        tracing::warn!("{}: what the layer cache has of it is not so, and made again", layer.place);
+        lock(&self.entries).remove(key);
+        None
     }
 
     /// Remember what became of an image. `after` is what came out of the filters.

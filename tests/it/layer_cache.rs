@@ -3,7 +3,7 @@
 use occystrap::image::Digest;
 
 use crate::support::cli::Sandbox;
-use crate::support::image::{Pack, TestImage};
+use crate::support::image::{Pack, TestImage, noise, tar};
 use crate::support::push::{holds, push, to};
 use crate::support::registry::Registry;
 use crate::support::shape;
@@ -165,18 +165,13 @@ fn a_layer_that_nothing_changes_keeps_the_form_of_its_source() {
     assert_eq!(place.fetched(), before);
 }
 
-#[test]
-fn what_it_had_wrong_is_forgotten() {
-    let place = Place::new();
-    shape::legacy(&[&place.image], Pack::Plain).write(&place.sandbox.path("a.tar"));
-    let tar = place.sandbox.uri("tar", "a.tar");
-    let (first, ..) = place.run(&tar, &[]);
-    // Two layers' blobs under each other's name, by somebody who knows how the file is made.
-    let path = place.sandbox.path("cache");
-    let text = std::fs::read_to_string(&path).unwrap();
+/// The blobs of the first two entries under each other's name, by somebody who knows how the file is
+/// made.
+fn swap(path: &std::path::Path, what: &[&str]) {
+    let text = std::fs::read_to_string(path).unwrap();
     let mut document: serde_json::Value = serde_json::from_str(&text).unwrap();
     let entries = document["entries"].as_array_mut().unwrap();
-    for what in ["blob", "size"] {
+    for what in what {
         let one = entries[0]["known"][what].take();
         let other = std::mem::replace(&mut entries[1]["known"][what], one);
         entries[0]["known"][what] = other;
@@ -186,8 +181,25 @@ fn what_it_had_wrong_is_forgotten() {
     let version = &document["occystrap_layer_cache"];
     let wrong =
         format!(r#"{{"occystrap_layer_cache":{version},"sha256":"{sha256}","entries":{entries}}}"#);
-    std::fs::write(&path, wrong).unwrap();
+    std::fs::write(path, wrong).unwrap();
+}
 
+/// A place, and an archive of two layers of so many bytes.
+fn two_layers(size: usize) -> (Place, String) {
+    let place = Place::new();
+    let layer = |seed| tar(&[("file", &noise(seed, size))]);
+    let image = TestImage::with_layers("team/app:1", vec![layer(1), layer(2)]);
+    shape::legacy(&[&image], Pack::Plain).write(&place.sandbox.path("a.tar"));
+    let tar = place.sandbox.uri("tar", "a.tar");
+    (place, tar)
+}
+
+#[test]
+fn what_it_had_wrong_is_forgotten() {
+    let (place, tar) = two_layers(100_000);
+    let (first, ..) = place.run(&tar, &[]);
+    let path = place.sandbox.path("cache");
+    swap(&path, &["blob", "size"]);
     let there = to(&place.registry, "copy/app:1");
     let more = ["--layer-cache", &path.display().to_string()];
     let ran = place.sandbox.process(&tar, &there, &[&more[..], &["--verify=full"]].concat());
@@ -199,6 +211,21 @@ fn what_it_had_wrong_is_forgotten() {
     place.sandbox.process(&tar, &there, &more).verified();
     assert_eq!(place.run(&tar, &[]), (first, 0, 0));
     place.reads_back();
+}
+
+#[test]
+fn what_cannot_be_right_is_made_again() {
+    for (size, what) in [(1_000, &["blob", "size"][..]), (100_000, &["blob", "size", "diff_id"])] {
+        let (place, tar) = two_layers(size);
+        let (first, ..) = place.run(&tar, &[]);
+        let path = place.sandbox.path("cache");
+        swap(&path, what);
+        let more = ["--layer-cache", &path.display().to_string()];
+        let ran = place.sandbox.process(&tar, &to(&place.registry, "copy/app:1"), &more);
+        ran.verified().says("what the layer cache has of it is not so, and made again");
+        place.reads_back();
+        assert_eq!(place.run(&tar, &[]), (first, 0, 0));
+    }
 }
 
 #[test]
