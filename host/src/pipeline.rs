@@ -184,7 +184,7 @@ fn prove(request: &Process, written: &Written, context: &Context) -> Result<Opti
     let target = &request.target;
     let Written { receipt, .. } = written;
     tracing::info!("{}{}: written, verifying", receipt.image.image_name(), receipt.image.part);
-    let repair = repair(receipt, target);
+    let repair = repair(receipt, target, context);
     verify::verify(receipt, target, level, Some(&repair), context)
         .map(Some)
         .map_err(|error| error.with_effect("it was written, and is not verified"))
@@ -300,7 +300,7 @@ fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageR
             let mut reports = Vec::with_capacity(receipts.len());
             for receipt in receipts {
                 let started = Instant::now();
-                let repair = repair(receipt, target);
+                let repair = repair(receipt, target, context);
                 let proof = verify::verify(receipt, target, level, Some(&repair), context)?;
                 let mut report = ImageReport::of_receipt(receipt);
                 report.landed(receipt, Some(proof), None);
@@ -418,14 +418,18 @@ fn unverified(scheme: &str, catalog: &Catalog) -> Error {
 }
 
 /// The command that mends a destination.
-fn repair(receipt: &Receipt, target: &Target) -> String {
+fn repair(receipt: &Receipt, target: &Target, context: &Context) -> String {
     let all = if receipt.image.part.is_whole() { "" } else { "--all-platforms " };
     let said = receipt.destination.contains("insecure=");
     let insecure = if target.is_insecure() && !said { "--insecure " } else { "" };
     let (from, to) = (quote(&receipt.source), quote(&receipt.destination));
     let filters: String =
         receipt.filters.iter().map(|filter| format!("-f {} ", quote(filter))).collect();
-    format!("occystrap {insecure}process {all}{filters}{from} {to}")
+    let folder = target.folder().map(|folder| folder.url(context.web.allow()));
+    // HTTPS to a destination need not be named.
+    let plain = folder.filter(|url| url.scheme() == "http");
+    let plain = plain.map_or(String::new(), |url| format!("--allow-net {} ", quote(url.as_str())));
+    format!("occystrap {insecure}process {all}{plain}{filters}{from} {to}")
 }
 
 /// A word for a POSIX shell.

@@ -3,6 +3,7 @@
 mod clients;
 mod plugin;
 mod untrusted;
+mod web;
 
 use std::io::{self, Write};
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use clap::CommandFactory;
 
 use self::clients::Clients;
+use self::web::Trust;
 use crate::cancel::Cancel;
 use crate::check;
 use crate::cli::{
@@ -35,6 +37,7 @@ use crate::terminal::Paper;
 use crate::uri::Uri;
 use crate::usage;
 use crate::verify::Level;
+use crate::web::Access;
 
 /// Do what was asked, and say how it went: results on `out`, everything else on `err`.
 pub fn run(
@@ -76,7 +79,13 @@ fn run_command(
     match command {
         Command::Process(process) => {
             let mut context = context(&global, process.fsync, cancel, runtime, progress)?;
+            context.web = web::access(&process.allow_net, &global, Trust::Own)?;
             let request = prepare(&global, &process, &context)?;
+            if let Some(folder) = request.target.folder() {
+                // What the user has typed is named, with that.
+                let place = folder.url(context.web.allow()).clone();
+                context.web = context.web.with_place(place);
+            }
             if let Some(folder) = request.target.spool() {
                 context.spool = folder;
             }
@@ -85,11 +94,13 @@ fn run_command(
             Ok(run.exit_code(process.strict))
         }
         Command::Verify(asked) if asked.untrusted => {
-            let context = context(&global, false, cancel, runtime, progress)?;
+            let mut context = context(&global, false, cancel, runtime, progress)?;
+            context.web = web::access(&asked.allow_net, &global, Trust::None)?;
             untrusted::run(&asked, &global, &context, out, err)
         }
-        Command::Verify(Verify { target, fast, .. }) => {
-            let context = context(&global, false, cancel, runtime, progress)?;
+        Command::Verify(Verify { target, fast, allow_net, .. }) => {
+            let mut context = context(&global, false, cancel, runtime, progress)?;
+            context.web = web::access(&allow_net, &global, Trust::Own)?;
             let clients = Clients::new(&global, &context.cancel);
             let client = |uri: &Uri| clients.of(uri);
             let subject = pipeline::subject(&target, &catalog(&global)?, client, &context.cancel)?;
@@ -277,6 +288,7 @@ fn context(
         spool: temp_dir.clone(),
         temp_dir,
         durable,
+        web: Access::default(),
     })
 }
 

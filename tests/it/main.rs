@@ -27,6 +27,7 @@ mod support {
     pub mod rich;
     pub mod shape;
     pub mod token_server;
+    pub mod web;
 }
 
 mod all_platforms;
@@ -53,6 +54,7 @@ mod hostile_engine;
 mod hostile_registry;
 mod hostile_tricks;
 mod hostile_verify;
+mod hostile_web;
 mod hostile_write;
 mod info;
 mod interrupt;
@@ -75,6 +77,7 @@ mod real_login;
 mod real_push;
 mod real_reader;
 mod real_registry;
+mod real_webdav;
 mod registry_auth;
 mod registry_blob;
 mod registry_client;
@@ -92,3 +95,4 @@ mod untrusted;
 mod usage;
 mod verify_layout;
 mod verify_registry;
+mod web_output;
