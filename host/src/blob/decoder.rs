@@ -7,6 +7,7 @@ use std::io::{self, BufRead, Read};
 
 use flate2::bufread::GzDecoder;
 
+use super::Stored;
 use crate::image::Compression;
 
 /// 2^27 = 128 MiB, what `zstd -d` accepts without being asked for more memory.
@@ -40,11 +41,27 @@ impl<R: BufRead> Decoder<R> {
     }
 
     /// The stream below, for what it knows at its end. There is none after a panic.
-    pub fn into_inner(self) -> Option<R> {
+    fn into_inner(self) -> Option<R> {
         match self {
             Self::Plain(stored) => Some(stored),
             Self::Gzip(decoder) => decoder.into_inner(),
             Self::Zstd(decoder) => Some(decoder.finish()),
+        }
+    }
+}
+
+impl Decoder<Stored> {
+    /// As [`Stored::finish`], of the stream below.
+    pub fn finish(self) -> io::Result<()> {
+        let stored = self.into_inner();
+        stored.ok_or_else(|| io::Error::other("it was given up"))?.finish()
+    }
+
+    /// As [`Stored::blame`], of the stream below.
+    pub fn blame(self, cause: io::Error) -> io::Error {
+        match self.into_inner() {
+            Some(stored) => stored.blame(cause),
+            None => cause,
         }
     }
 }
