@@ -9,7 +9,6 @@ use occystrap::cancel::Cancel;
 use occystrap::cli::{Cli, Global, asks_for_json};
 use occystrap::error::Error;
 use occystrap::progress::Progress;
-use occystrap::report::Run;
 use occystrap::{report, run};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -47,7 +46,7 @@ fn refuse(mistake: &clap::Error) -> ! {
         let text = mistake.to_string();
         let line = text.lines().next().unwrap_or_default();
         let error = Error::usage(line.strip_prefix("error: ").unwrap_or(line));
-        let _ = Run::refused("", "", error).write_json(&mut io::stdout());
+        let _ = run::refuse_words(&arguments, &error, &mut io::stdout());
     }
     mistake.exit()
 }
