@@ -126,6 +126,10 @@ pub fn verify(
             matches!(grant, Grant::Repository(_)) && matches!(object.kind, "config" | "layer");
         match object.status {
             Status::Unreadable if object.hint.as_deref() == Some(DAMAGED) => {}
+            // Its bytes are those of its digest: only the config promises others.
+            Status::DigestMismatch if object.kind == "layer" && kept && object.host_only => {
+                object.hint = Some(ANOTHER_LAYER.to_owned());
+            }
             Status::DigestMismatch if kept => object.hint = Some(DELETE_FIRST.to_owned()),
             _ => object.repair = repair.map(str::to_owned),
         }
@@ -147,6 +151,9 @@ fn says_little(receipt: &Receipt, form: &Form, claims: &Claims) -> Option<String
 
 /// What to do about wrong bytes under a digest.
 const DELETE_FIRST: &str = "the registry keeps wrong bytes under that digest, and takes no others for it: delete the blob there, then push the image again";
+
+/// What to do about a blob that is whole, and is not what the config speaks of.
+const ANOTHER_LAYER: &str = "the bytes are those of the digest, and not what the config promises: with --layer-cache, push the image again without it; else look at the source with 'occystrap check'";
 
 /// Whether a finding of the host says what an error of the plugin's session says.
 fn said_already(object: &Object, error: &Error) -> bool {
