@@ -22,6 +22,8 @@ pub struct PluginEngine(Arc<Inner>);
 struct Inner {
     engine: Engine,
     ticking: AtomicBool,
+    /// Whether what was compiled is there the next time.
+    keeps: bool,
     allowance: limits::Allowance,
 }
 
@@ -46,9 +48,11 @@ impl PluginEngine {
         // Plugins frame and decide, the host does the work: what counts is how soon they start.
         config.cranelift_opt_level(OptLevel::None);
         config.cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
-        config.cache(cache());
+        let cache = cache();
+        let keeps = cache.is_some();
+        config.cache(cache);
         let engine = Engine::new(&config).map_err(|cause| broken("start", &cause))?;
-        Ok(Self(Arc::new(Inner { engine, ticking: AtomicBool::new(false), allowance })))
+        Ok(Self(Arc::new(Inner { engine, ticking: AtomicBool::new(false), keeps, allowance })))
     }
 
     /// What a plugin may take in one session.
@@ -76,7 +80,8 @@ impl PluginEngine {
         let limit = self.0.allowance.compile_time;
         let soon = compiled.recv_timeout(PATIENCE.min(limit)).or_else(|_| {
             let size = crate::report::size(bytes.len() as u64);
-            tracing::warn!("compiling plugin '{name}' ({size}); it is kept for the next time");
+            let kept = if self.0.keeps { "; it is kept for the next time" } else { "" };
+            tracing::warn!("compiling plugin '{name}' ({size}){kept}");
             compiled.recv_timeout(limit.saturating_sub(PATIENCE))
         });
         let fail = |why: String| Error::new(Kind::Plugin, format!("plugin '{name}': {why}"));

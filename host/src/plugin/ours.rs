@@ -3,7 +3,7 @@
 //!
 //! Whoever may write a folder may put other files into it under the same names, and whoever may write
 //! a folder above it may put another folder there. What it refuses: owners other than the user and
-//! root, and writing by the group or by everybody. It says what is so at one moment: that is enough,
+//! root, and writing by everybody or by a group that is not the user's own. It says what is so at one moment: that is enough,
 //! since nobody else can make it otherwise afterwards.
 
 use std::fs::Metadata;
@@ -35,7 +35,16 @@ pub struct Shared {
 pub fn check(path: &Path, metadata: &Metadata) -> Result<(), Shared> {
     let mode = metadata.permissions().mode();
     let me = rustix::process::geteuid().as_raw();
-    judge(path, metadata.uid(), mode, me, GROUP_MAY_WRITE | OTHERS_MAY_WRITE)
+    judge(path, metadata.uid(), mode, me, wrong(metadata.gid(), me))
+}
+
+/// What must not be in the mode of what is ours. A group that has the user's own number is the one
+/// that Debian and Fedora make for that user alone, and may write where the umask is 002.
+fn wrong(group: u32, me: u32) -> u32 {
+    match group == me && me != 0 {
+        true => OTHERS_MAY_WRITE,
+        false => GROUP_MAY_WRITE | OTHERS_MAY_WRITE,
+    }
 }
 
 fn judge(path: &Path, owner: u32, mode: u32, me: u32, wrong: u32) -> Result<(), Shared> {
@@ -62,12 +71,12 @@ pub fn check_tree(folder: &Path) -> io::Result<Result<(), Shared>> {
         let (owner, mode) = (metadata.uid(), metadata.permissions().mode());
         let me = rustix::process::geteuid().as_raw();
         // In root's folders the group is one that the system's administrator has chosen.
-        let wrong = match (mode & STICKY != 0, owner == me) {
+        let bits = match (mode & STICKY != 0, owner == me) {
             (true, _) => 0,
-            (false, true) => GROUP_MAY_WRITE | OTHERS_MAY_WRITE,
+            (false, true) => wrong(metadata.gid(), me),
             (false, false) => OTHERS_MAY_WRITE,
         };
-        if let Err(shared) = judge(above, owner, mode, me, wrong) {
+        if let Err(shared) = judge(above, owner, mode, me, bits) {
             return Ok(Err(shared));
         }
     }
@@ -118,6 +127,8 @@ mod tests {
             assert_eq!(why(8, mode), Err("belongs to another user"));
         }
         assert_eq!(why(7, 0o775), Err("may be written by its group"));
+        assert_eq!((wrong(7, 7), wrong(0, 0)), (OTHERS_MAY_WRITE, both));
+        assert_eq!((wrong(8, 7), wrong(7, 8)), (both, both));
         assert_eq!(why(0, 0o757), Err("may be written by everybody"));
         assert_eq!(why(7, 0o777), Err("may be written by everybody"));
     }
