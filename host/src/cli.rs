@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::error::Error;
+use crate::input::{DEFAULT_ARCHITECTURE, DEFAULT_OS};
 use crate::plugin::limits::{UNTRUSTED_BATCH_TIME, UNTRUSTED_TIME};
 use crate::verify::Level;
 
@@ -47,10 +48,10 @@ pub struct Global {
     #[arg(short, long, global = true)]
     pub quiet: bool,
     /// Operating system of the image to choose from several
-    #[arg(long, global = true, value_name = "OS", default_value = "linux")]
+    #[arg(long, global = true, value_name = "OS", default_value = DEFAULT_OS)]
     pub os: String,
     /// Architecture of the image to choose from several
-    #[arg(long, global = true, value_name = "ARCH", default_value = "amd64")]
+    #[arg(long, global = true, value_name = "ARCH", default_value = DEFAULT_ARCHITECTURE)]
     pub architecture: String,
     /// Variant of the architecture, such as v7; the usual one when not given
     #[arg(long, global = true, value_name = "VARIANT")]

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::docker::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::filter::Filters;
-use crate::image::{Image, ImageName, Part};
+use crate::image::{Digest, Image, ImageName, Part};
 use crate::input::{self, Called, Source};
 use crate::layer_cache::LayerCache;
 use crate::output::engine::Named;
@@ -25,7 +25,7 @@ use crate::output::{self, Target, Written};
 use crate::parallel::in_parallel;
 use crate::plugin::Catalog;
 use crate::plugin::catalog::is_to_come;
-use crate::receipt::{Bundle, Handed, ImageIdentity, Receipt, Role};
+use crate::receipt::{Again, Bundle, Handed, ImageIdentity, Receipt, Role, again};
 use crate::registry::{Client, Reference};
 use crate::report::{ImageReport, Run, Status};
 use crate::uri::Uri;
@@ -50,6 +50,8 @@ pub struct Process {
     pub image_parallel: usize,
     /// Whether every platform of each image is moved, and the index that lists them.
     pub all_platforms: bool,
+    /// Options that name files, for a command that does it again ([`Again::options`]).
+    pub files: Vec<String>,
 }
 
 /// Move every image of a source, and prove that each landed. What goes wrong is in the report.
@@ -91,7 +93,8 @@ fn process_images(request: &Process, context: &Context) -> Result<Vec<ImageRepor
         // Before it is verified, which the user may not wait for.
         let keep = |receipt: &Receipt| keep_receipts(request, vec![receipt.clone()]);
         let handed = Handed::Image(&filtered);
-        let (report, receipt) = attempt(request, handed, identity, started, keep, context);
+        let again = again(request, image.manifest.as_ref().map(|manifest| manifest.digest));
+        let (report, receipt) = attempt(request, handed, identity, again, started, keep, context);
         if let (Some(cache), Some(receipt)) = (&request.layer_cache, receipt)
             && report.status != Status::Failed
         {
@@ -131,6 +134,12 @@ fn unfiltered(
     report.finish(started.elapsed(), context)
 }
 
+/// How this is done again, from what the source was this time.
+fn again(request: &Process, digest: Option<Digest>) -> Again {
+    let Process { source, target, all_platforms, files, .. } = request;
+    Again::new(source, digest, *all_platforms, target, files)
+}
+
 fn identity(image: &Image, name: &ImageName, part: Part) -> ImageIdentity {
     let (name, tag) = (name.repository.clone(), name.tag.clone());
     ImageIdentity { name, tag, id: image.id, part }
@@ -141,6 +150,7 @@ fn attempt(
     request: &Process,
     handed: Handed,
     identity: ImageIdentity,
+    again: Again,
     started: Instant,
     keep: impl FnOnce(&Receipt) -> Result<()>,
     context: &Context,
@@ -157,6 +167,7 @@ fn attempt(
     let outcome =
         output::write(handed, &identity, source, target, context).and_then(|mut written| {
             written.receipt.filters = request.filters.texts().map(str::to_owned).collect();
+            written.receipt.again = Some(again);
             let kept = keep(&written.receipt);
             prove(request, &written, context).map(|proof| (written, kept, proof))
         });
@@ -182,7 +193,7 @@ fn prove(request: &Process, written: &Written, context: &Context) -> Result<Opti
     let target = &request.target;
     let Written { receipt, .. } = written;
     tracing::info!("{}{}: written, verifying", receipt.image.image_name(), receipt.image.part);
-    let repair = repair(receipt, target);
+    let repair = again::command(receipt, target);
     verify::verify(receipt, target, level, Some(&repair), context)
         .map(Some)
         .map_err(|error| error.with_effect("it was written, and is not verified"))
@@ -298,7 +309,7 @@ fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageR
             let mut reports = Vec::with_capacity(receipts.len());
             for receipt in receipts {
                 let started = Instant::now();
-                let repair = repair(receipt, target);
+                let repair = again::command(receipt, target);
                 let proof = verify::verify(receipt, target, level, Some(&repair), context)?;
                 let mut report = ImageReport::of_receipt(receipt);
                 report.landed(receipt, Some(proof), None);
@@ -412,27 +423,6 @@ fn unverified(scheme: &str, catalog: &Catalog) -> Error {
             Error::usage(format!("verifying '{scheme}://' is not yet supported")).hint(KNOWN)
         }
         Err(_) => Error::usage(format!("unknown scheme '{scheme}://'")).hint(KNOWN),
-    }
-}
-
-/// The command that mends a destination.
-fn repair(receipt: &Receipt, target: &Target) -> String {
-    let all = if receipt.image.part.is_whole() { "" } else { "--all-platforms " };
-    let said = receipt.destination.contains("insecure=");
-    let insecure = if target.is_insecure() && !said { "--insecure " } else { "" };
-    let (from, to) = (quote(&receipt.source), quote(&receipt.destination));
-    let filters: String =
-        receipt.filters.iter().map(|filter| format!("-f {} ", quote(filter))).collect();
-    format!("occystrap {insecure}process {all}{filters}{from} {to}")
-}
-
-/// A word for a POSIX shell.
-fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 

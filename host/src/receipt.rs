@@ -2,6 +2,7 @@
 //! later, and accepted from a plugin only where the host's own journal agrees.
 
 pub mod accept;
+pub mod again;
 pub mod bundle;
 pub mod handed;
 pub mod listed;
@@ -12,6 +13,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 pub use accept::accept;
+pub use again::Again;
 pub use bundle::Bundle;
 pub use handed::Handed;
 pub use step::Step;
@@ -47,6 +49,9 @@ pub struct Receipt {
     /// What it went through, as the user typed it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<String>,
+    /// What it takes to do it again; receipts of 0.5.0 and earlier do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<Again>,
     /// What must be found.
     pub expectations: Vec<Expectation>,
     /// What the host saw being written.

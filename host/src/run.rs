@@ -1,5 +1,6 @@
 //! From a parsed command line to an exit code.
 
+mod again;
 mod clients;
 mod plugin;
 mod untrusted;
@@ -213,6 +214,7 @@ fn prepare(global: &Global, process: &Process, context: &Context) -> Result<pipe
     let filters = Filters::parse(&process.filter, |name| std::env::var(name).ok(), &results)?;
     Ok(pipeline::Process {
         all_platforms: process.all_platforms,
+        files: again::files(global, &target),
         source,
         filters,
         layer_cache,

@@ -175,6 +175,7 @@ fn loops_end_when_their_time_is_up() {
         receipt: None,
         image_parallel: 1,
         all_platforms: false,
+        files: Vec::new(),
     };
     let run = pipeline::process(&request, &context);
     let mut said = Vec::new();

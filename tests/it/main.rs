@@ -57,6 +57,7 @@ mod hostile_write;
 mod info;
 mod interrupt;
 mod layer_cache;
+mod mend;
 mod no_room;
 mod oci_layout;
 mod platform;

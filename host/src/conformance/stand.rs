@@ -16,6 +16,7 @@ use crate::plugin::bindings::verifier::{self, Finding};
 use crate::plugin::description::Kind as Destination;
 use crate::progress::Progress;
 use crate::receipt::{Handed, ImageIdentity, Receipt};
+use crate::uri::Uri;
 use crate::verify::memory::Memory;
 use crate::verify::{self, Level, Outcome};
 
@@ -86,6 +87,7 @@ impl<'a> Stand<'a> {
             place,
             options: description.options(&options, scheme)?,
             lasting: display.clone(),
+            again: Uri::parse(&display)?,
             display,
         })
     }
