@@ -25,7 +25,7 @@ use crate::output::{self, Target, Written};
 use crate::parallel::in_parallel;
 use crate::plugin::Catalog;
 use crate::plugin::catalog::is_to_come;
-use crate::receipt::{Again, Bundle, Handed, ImageIdentity, Receipt, Role, again};
+use crate::receipt::{Again, Bundle, Handed, ImageIdentity, Receipt, Role, again, place};
 use crate::registry::{Client, Reference};
 use crate::report::{ImageReport, Run, Status};
 use crate::uri::Uri;
@@ -210,7 +210,7 @@ fn keep_receipts(request: &Process, receipts: Vec<Receipt>) -> Result<()> {
 fn check_fit<T: Called>(request: &Process, images: Vec<T>) -> Result<Vec<T>> {
     if let Some(path) = &request.receipt {
         // Not only after the destination was changed.
-        Receipt::check_place(path)?;
+        place::check(path, &request.target)?;
     }
     let target = &request.target;
     if images.len() < 2 {

@@ -71,7 +71,7 @@ fn run_command(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<u8> {
-    let Cli { command, global } = cli;
+    let Cli { command, global, .. } = cli;
     let printed =
         |cause: io::Error| Error::io(Kind::Destination, "write to", "standard output", &cause);
     match command {
@@ -165,9 +165,14 @@ fn run_command(
             clap_complete::generate(shell, &mut Cli::command(), "occystrap", out);
             Ok(0)
         }
-        Command::Man => {
+        Command::Man { output: None } => {
             manual::write(Cli::command(), out).map_err(printed)?;
             Ok(0)
+        }
+        Command::Man { output: Some(folder) } => {
+            manual::write_pages(Cli::command(), &folder).map(|()| 0).map_err(|cause| {
+                Error::io(Kind::Destination, "write manual pages to", folder.display(), &cause)
+            })
         }
     }
 }

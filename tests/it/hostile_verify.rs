@@ -127,10 +127,8 @@ fn a_receipt_without_end_is_not_read_to_the_end() {
     // What a device says of its size is nothing, and one may grow while it is read.
     let file = std::fs::File::create(&receipt).unwrap();
     file.set_len((64 << 20) + 1).unwrap();
-    for place in ["/dev/zero", &receipt.display().to_string()] {
-        let said = sandbox.run(&["verify", place]);
-        said.exits(1).says("which no receipt has");
-    }
+    sandbox.run(&["verify", "/dev/zero"]).exits(1).says("not a regular file");
+    sandbox.run(&["verify", "receipt"]).exits(1).says("which no receipt has");
 }
 
 #[test]

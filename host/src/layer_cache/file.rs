@@ -50,7 +50,7 @@ pub fn read(path: &Path) -> Result<Entries> {
             return Err(Error::usage(message));
         }
         Ok(metadata) if metadata.len() > LARGEST => Vec::new(),
-        Ok(_) => std::fs::read(path).map_err(|cause| failed(&cause))?,
+        Ok(_) => crate::regular::read(path, LARGEST).map_err(|cause| failed(&cause))?,
     };
     Ok(parse(&bytes).unwrap_or_else(|| {
         let path = path.display();
