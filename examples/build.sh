@@ -13,7 +13,7 @@ chosen=()
 for word in "$@"; do
     case $word in
     --test) test=1 ;;
-    rust-inventory | python-layers-csv | javascript-flat) chosen+=("$word") ;;
+    rust-inventory | rust-webdav | python-layers-csv | javascript-flat) chosen+=("$word") ;;
     *)
         echo "there is no example '$word'" >&2
         exit 2
@@ -21,17 +21,25 @@ for word in "$@"; do
     esac
 done
 if [ "${#chosen[@]}" -eq 0 ]; then
-    chosen=(rust-inventory python-layers-csv javascript-flat)
+    chosen=(rust-inventory rust-webdav python-layers-csv javascript-flat)
 fi
 mkdir -p build "$cache"
 
 # Anybody's crate: with this repository's target folder it would not be.
-rust_inventory() (
-    cd rust-inventory
+rust() (
+    cd "rust-$1"
     rustup target add wasm32-unknown-unknown >/dev/null 2>&1 || true
     CARGO_TARGET_DIR=$cache/rust cargo plugin --quiet --locked
-    cp "$cache/rust/wasm32-unknown-unknown/release/inventory.wasm" ../build/
+    cp "$cache/rust/wasm32-unknown-unknown/release/$1.wasm" ../build/
 )
+
+rust_inventory() {
+    rust inventory
+}
+
+rust_webdav() {
+    rust webdav
+}
 
 python_layers_csv() (
     version=0.25.1

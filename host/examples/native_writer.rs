@@ -27,6 +27,7 @@ use occystrap::output::{Destination, Grant};
 use occystrap::progress::{LayerProgress, Progress};
 use occystrap::registry::{Client, Counters, Settings};
 use occystrap::uri::Uri;
+use occystrap::web::Access;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -44,6 +45,7 @@ fn main() -> Result<()> {
         temp_dir: std::env::temp_dir(),
         spool: std::env::temp_dir(),
         durable: false,
+        web: Access::default(),
     };
     let platform =
         Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None };

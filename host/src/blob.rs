@@ -8,6 +8,7 @@ mod encoder;
 pub mod feed;
 mod layers;
 mod open;
+mod outflow;
 mod pump;
 pub mod spooled;
 pub mod stored;
@@ -18,11 +19,12 @@ pub use decoder::Decoder;
 pub use encoder::ENCODING;
 pub use layers::read_layers;
 pub use open::{open, open_one};
-pub use pump::outflow;
+pub use outflow::outflow;
+
 pub use spooled::Spooled;
 pub use stored::Stored;
 pub(crate) use transfer::write_error;
-pub use transfer::{Moved, as_stored, checked, encoded, uncompressed};
+pub use transfer::{Moved, as_stored, checked, encoded, uncompressed, unpacked};
 pub use walk::{Plain, look, walk};
 
 use std::io;

@@ -35,6 +35,12 @@ impl Cancel {
         Self(Arc::new(State { parent: Some(self.clone()), ..State::default() }))
     }
 
+    /// The one that a wait must listen to: that of the run, where this is a child of it.
+    #[must_use]
+    pub fn root(&self) -> Self {
+        self.0.parent.as_ref().map_or_else(|| self.clone(), Self::root)
+    }
+
     /// An [`Error::interrupted`] when somebody asked to stop.
     pub fn check(&self) -> Result<()> {
         if self.0.cancelled.load(Ordering::Relaxed) {

@@ -116,6 +116,9 @@ pub struct Global {
     /// Credentials in Docker's form, instead of ~/.docker/config.json
     #[arg(long, global = true, value_name = "FILE")]
     pub authfile: Option<PathBuf>,
+    /// Logins for web servers, as curl takes them, instead of $NETRC and ~/.netrc
+    #[arg(long, global = true, value_name = "FILE")]
+    pub netrc_file: Option<PathBuf>,
     /// Speak plain HTTP to the registry
     #[arg(long, global = true)]
     pub insecure: bool,
@@ -286,6 +289,11 @@ pub struct Process {
     /// Write down what must be found at the destination, for 'occystrap verify FILE'
     #[arg(long, value_name = "FILE")]
     pub receipt: Option<PathBuf>,
+    /// Let the output plugin ask this web server, besides the destination: HTTPS, or http://HOST:PORT
+    /// for plain HTTP; also an address or a network (10.0.0.0/8) that is not public and that a name
+    /// may lead to; may be repeated
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub allow_net: Vec<String>,
     /// Wait until the destination is on the disk, so that it survives a power failure
     #[arg(long)]
     pub fsync: bool,
@@ -314,6 +322,11 @@ pub struct Verify {
     /// With --untrusted: receipts may be about repositories of this registry; may be repeated
     #[arg(long, value_name = "HOST[:PORT]", requires = "untrusted")]
     pub allow_registry: Vec<String>,
+    /// Receipts may be about what is on this web server: HTTPS, or http://HOST:PORT for plain HTTP;
+    /// also an address or a network (10.0.0.0/8) that is not public and that a name may lead to; may
+    /// be repeated
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub allow_net: Vec<String>,
     /// With --untrusted: seconds that one receipt may take
     #[arg(long, value_name = "SECONDS", requires = "untrusted", default_value_t = UNTRUSTED_TIME.as_secs(), value_parser = clap::value_parser!(u64).range(1..))]
     pub time_limit: u64,

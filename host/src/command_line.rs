@@ -5,6 +5,7 @@
 //! asked for JSON without a document.
 
 use std::ffi::OsString;
+use std::io::Write;
 
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -12,7 +13,7 @@ use clap::{Arg, CommandFactory, FromArgMatches};
 
 use crate::cli::{Cli, asks_for_json};
 use crate::error::Error;
-use crate::report::Run;
+use crate::run;
 use crate::uri::Uri;
 
 /// Commands of 0.4.17 that this version has not, with their arguments there, and what to type.
@@ -58,8 +59,8 @@ pub fn command() -> clap::Command {
     /// What may be said more or less of every command.
     const SAYING: [&str; 3] = ["verbose", "debug", "quiet"];
     /// What only counts where something is written.
-    const NOT_READING: [&str; 5] =
-        ["compression", "layer_cache", "image_parallel", "plugin", "plugin_dir"];
+    const NOT_READING: [&str; 6] =
+        ["compression", "layer_cache", "image_parallel", "plugin", "plugin_dir", "netrc_file"];
     const NOT_VERIFYING: [&str; 5] =
         ["os", "architecture", "variant", "compression", "layer_cache"];
     const REGISTRY: [&str; 7] =
@@ -115,19 +116,22 @@ pub fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     Cli::from_arg_matches(&matches).map(Cli::settled)
 }
 
-/// What to say of a command line that is none, and the document of a program that asked for one.
-/// `None` where clap's own words are right.
-#[must_use]
-pub fn refusal(mistake: &clap::Error, arguments: &[OsString]) -> (Option<Error>, Option<Run>) {
+/// What to say of a command line that is none, where clap's own words are not right. A program that
+/// asked for a document gets one on `out`.
+pub fn refusal(
+    mistake: &clap::Error,
+    arguments: &[OsString],
+    out: &mut dyn Write,
+) -> Option<Error> {
     let words: Vec<String> =
         arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let said = earlier(mistake, &words).or_else(|| of_environment(mistake, &words));
-    if !mistake.use_stderr() || !asks_for_json(&words) {
-        return (said, None);
+    if mistake.use_stderr() && asks_for_json(&words) {
+        let error = said.clone().unwrap_or_else(|| Error::usage(in_a_line(&mistake.to_string())));
+        // A broken pipe gets nothing.
+        let _ = run::refuse_words(&words, ends(arguments), &error, out);
     }
-    let error = said.clone().unwrap_or_else(|| Error::usage(in_a_line(&mistake.to_string())));
-    let (source, destination) = ends(arguments);
-    (said, Some(Run::refused(&source, &destination, error)))
+    said
 }
 
 fn text(mistake: &clap::Error, kind: ContextKind) -> Option<&str> {

@@ -3,11 +3,12 @@
 //!
 //! It asks more than the host does: the host looks for itself, so that an image is safe even where a
 //! plugin's `verify` sees nothing; a plugin passes here when its own `verify` sees everything. All
-//! happens in a temporary folder. What it refuses to do is to guess: a case that cannot be run
+//! happens in a temporary folder, which a small web server serves to plugins that write to one. What it refuses to do is to guess: a case that cannot be run
 //! without a registry or an engine is *skipped*, and a run with skipped cases is no pass.
 
 mod damage;
 mod report;
+mod server;
 mod specimen;
 mod stand;
 mod verifying;
@@ -117,7 +118,7 @@ pub fn run(
 
     let stand = Stand::new(&plugin, options, context)?;
     let mut hopeless = match plugin.description().destination {
-        Kind::Directory | Kind::File | Kind::TaggedDirectory => None,
+        Kind::Directory | Kind::File | Kind::TaggedDirectory | Kind::Web => None,
         Kind::Repository => Some(NEEDS_REGISTRY),
         Kind::Engine => Some(NEEDS_ENGINE),
     };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::cancel::Cancel;
 use crate::progress::Progress;
 use crate::registry::Counters;
+use crate::web::Access;
 
 /// Settings and services of a run. Cheap to clone.
 #[derive(Clone)]
@@ -27,6 +28,8 @@ pub struct Context {
     pub spool: PathBuf,
     /// Whether to wait until the destination is on the disk.
     pub durable: bool,
+    /// Which places on the web plugins may ask.
+    pub web: Access,
 }
 
 impl Context {

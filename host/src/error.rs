@@ -173,6 +173,17 @@ impl Error {
     }
 }
 
+/// For programs: what stands in a document's `error`.
+impl serde::Serialize for Error {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct;
+        let mut to = to.serialize_struct("Error", 2)?;
+        to.serialize_field("message", &self.0.message)?;
+        to.serialize_field("hint", &self.0.hint)?;
+        to.end()
+    }
+}
+
 /// The reason of an I/O error, without Rust's `(os error 28)` tail.
 #[must_use]
 pub fn io_reason(cause: &std::io::Error) -> String {

@@ -26,6 +26,8 @@ use crate::receipt::{Bundle, listed};
 use crate::registry::manifest::{DOCKER_LIST, DOCKER_MANIFEST, Manifest, OCI_INDEX, OCI_MANIFEST};
 use crate::results::Results;
 use crate::uri::Uri;
+use crate::web::netrc::Netrc;
+use crate::web::{Allow, Folder};
 
 /// What errors call the input.
 const PLACE: &str = "'fuzzed'";
@@ -56,6 +58,7 @@ pub fn uri(data: &[u8]) -> bool {
         assert_eq!(digest.to_string(), text, "a digest has one spelling");
     }
     let named = ImageName::parse(text).map(|name| name.to_string());
+    web(text);
     let hidden = Uri::hide(text);
     let Ok(uri) = Uri::parse(text) else { return named.is_ok() };
     let shown = uri.display();
@@ -71,6 +74,21 @@ pub fn uri(data: &[u8]) -> bool {
         }
     }
     true
+}
+
+/// A place on the web, as a destination or as `--allow-net`: what is named is permitted, and nothing
+/// above it.
+fn web(text: &str) {
+    let _ = Netrc::parse(text).header(text);
+    let mut allow = Allow::default();
+    let _ = allow.name(text);
+    let Ok(folder) = Folder::parse(text) else { return };
+    let url = folder.url(&Allow::default()).clone();
+    let mut allow = Allow::default();
+    allow.place(url.clone());
+    assert!(allow.permits(&url), "a folder that was named is not permitted: {url}");
+    let above = url.join("..").unwrap_or_else(|_| url.clone());
+    assert!(above == url || !allow.permits(&above), "{above} is above {url}");
 }
 
 /// A filter as users type it, and in the lines after it a name that its text, as a pattern, may

@@ -69,9 +69,17 @@ impl Info {
         self.absent.as_ref().filter(|_| *wanted != Platform::default())
     }
 
-    /// The document for programs (docs/inspecting.md).
-    pub fn write_json(&self, to: &mut dyn Write) -> io::Result<()> {
-        write_json(to, self)
+    /// The document for programs (docs/inspecting.md), with the reason where nothing is there for the
+    /// platform that was asked for.
+    pub fn write_json(&self, wanted: &Platform, to: &mut dyn Write) -> io::Result<()> {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            #[serde(flatten)]
+            info: &'a Info,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            error: Option<&'a Error>,
+        }
+        write_json(to, &Document { info: self, error: self.absent(wanted) })
     }
 
     /// For people.

@@ -40,11 +40,7 @@ fn main() -> ExitCode {
 
 /// A command line that is none. A program that asked for a document gets one all the same.
 fn refuse(mistake: &clap::Error, arguments: &[OsString]) -> ! {
-    let (error, document) = command_line::refusal(mistake, arguments);
-    if let Some(document) = document {
-        let _ = document.write_json(&mut io::stdout());
-    }
-    if let Some(error) = error {
+    if let Some(error) = command_line::refusal(mistake, arguments, &mut io::stdout()) {
         let _ = report::write_error(&mut io::stderr(), &error);
         std::process::exit(mistake.exit_code());
     }

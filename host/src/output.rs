@@ -17,9 +17,11 @@ pub mod promise;
 pub mod push;
 pub mod remote;
 pub mod sink;
+pub mod site;
 pub mod size_hint;
 pub mod staging;
 pub mod target;
+pub mod uploads;
 pub mod write;
 
 pub use destination::Destination;

@@ -50,7 +50,7 @@ pub struct Process {
     pub image_parallel: usize,
     /// Whether every platform of each image is moved, and the index that lists them.
     pub all_platforms: bool,
-    /// Options that name files, for a command that does it again ([`Again::options`]).
+    /// Options that name files and servers, for a command that does it again ([`Again::options`]).
     pub files: Vec<String>,
 }
 

@@ -53,7 +53,6 @@ pub struct ImageReport {
     retries: u64,
     rate_limits: u64,
     /// Why it could not be moved, or looked at.
-    #[serde(serialize_with = "serialize_error")]
     pub error: Option<Error>,
     verification: Option<Verification>,
     #[serde(skip)]
@@ -454,18 +453,6 @@ pub fn size(bytes: u64) -> String {
 /// To the microsecond.
 fn seconds(took: Duration) -> f64 {
     (took.as_secs_f64() * 1e6).round() / 1e6
-}
-
-fn serialize_error<S: serde::Serializer>(error: &Option<Error>, to: S) -> Result<S::Ok, S::Error> {
-    #[derive(Serialize)]
-    struct Shown<'a> {
-        message: String,
-        hint: Option<&'a str>,
-    }
-    error
-        .as_ref()
-        .map(|error| Shown { message: error.to_string(), hint: error.hint_text() })
-        .serialize(to)
 }
 
 #[cfg(test)]

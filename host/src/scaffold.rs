@@ -24,18 +24,21 @@ const FILES: [(&str, &str); 10] = [
 ];
 
 /// The SDK, below [`SDK`]: `template/sdk` leads to its source, `wit` to the interface.
-const SDK_FILES: [(&str, &str); 19] = [
+const SDK_FILES: [(&str, &str); 22] = [
     ("Cargo.toml", include_str!("../template/sdk.toml.in")),
     // So that 'cargo fmt' leaves it as it is.
     ("rustfmt.toml", include_str!("../template/sdk-rustfmt.toml")),
     ("src/check.rs", include_str!("../template/sdk/check.rs")),
     ("src/files.rs", include_str!("../template/sdk/files.rs")),
     ("src/lib.rs", include_str!("../template/sdk/lib.rs")),
+    ("src/web.rs", include_str!("../template/sdk/web.rs")),
     ("wit/README.md", include_str!("../wit/README.md")),
     ("wit/blobs.wit", include_str!("../wit/blobs.wit")),
     ("wit/engine-load.wit", include_str!("../wit/engine-load.wit")),
     ("wit/engine.wit", include_str!("../wit/engine.wit")),
     ("wit/entries.wit", include_str!("../wit/entries.wit")),
+    ("wit/http-in.wit", include_str!("../wit/http-in.wit")),
+    ("wit/http-out.wit", include_str!("../wit/http-out.wit")),
     ("wit/log.wit", include_str!("../wit/log.wit")),
     ("wit/registry-push.wit", include_str!("../wit/registry-push.wit")),
     ("wit/registry.wit", include_str!("../wit/registry.wit")),

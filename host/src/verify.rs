@@ -17,6 +17,7 @@ pub mod registry;
 pub mod tree;
 pub mod unpacked;
 pub mod untrusted;
+pub mod web;
 
 pub use object::{Object, Outcome, Status, Verification};
 
@@ -68,6 +69,10 @@ pub fn verify(
             // A receipt covers artifacts as well.
             let claims = registry::claims(expectations, remote, &memory).or_artifact();
             registry::objects(expectations, &claims, remote, level, &memory, context)?
+        }
+        Grant::Web(site) => {
+            let claims = web::claims(expectations, site, &memory).or_artifact();
+            web::objects(expectations, &claims, site, level, &memory, context)?
         }
         Grant::Engine(named) => engine::objects(expectations, named, level, &memory)?,
     };

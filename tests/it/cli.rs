@@ -232,6 +232,19 @@ fn json_is_one_document_and_all_of_standard_output() {
 }
 
 #[test]
+fn plugins_have_documents() {
+    let sandbox = Sandbox::new();
+    let listed = run(&sandbox, "plugin list -O json");
+    insta::assert_snapshot!("json_plugin_list", listed.exits(0).stdout);
+    let mut shown = run(&sandbox, "-O json plugin show registry").exits(0).json();
+    // These are of the build.
+    let digest = shown["plugin"]["sha256"].take();
+    assert_eq!(digest.as_str().unwrap().len(), "sha256:".len() + 64);
+    shown["plugin"]["version"].take();
+    insta::assert_snapshot!("json_plugin_show", serde_json::to_string_pretty(&shown).unwrap());
+}
+
+#[test]
 fn a_program_gets_one_document_whatever_is_wrong() {
     let sandbox = with_image();
     std::fs::write(sandbox.path("receipt"), "hello").unwrap();
@@ -259,6 +272,35 @@ fn a_program_gets_one_document_whatever_is_wrong() {
     }
     let said = run(&sandbox, "process -O json tar:[T]in.tar dir:[T]out?x=1");
     insta::assert_snapshot!("json_refused", sandbox.redact(&said.stdout));
+    // Each as the documents of its command.
+    for (name, line, code) in [
+        ("json_info_refused", "info -O json tar:[T]not-there.tar", 1),
+        ("json_search_refused", "search -O json tar:[T]not-there.tar x", 1),
+        ("json_check_refused", "check -O json ftp://me:hunter2@x/y", 2),
+        ("json_plugin_show_refused", "plugin show -O json nobody", 2),
+    ] {
+        let said = run(&sandbox, line);
+        let value = said.exits(code).says("error: ").json();
+        assert!(value["error"]["message"].is_string(), "{line}: {value}");
+        insta::assert_snapshot!(name, sandbox.redact(&said.stdout));
+    }
+    for (line, code, key) in [
+        ("info -O json", 2, "images"),
+        ("info -O json --tree tar:[T]not-there.tar", 1, "images"),
+        ("info -O json --temp-dir [T]none tar:[T]in.tar", 2, "images"),
+        ("check -O json --frobnicate x", 2, "images"),
+        ("search -O json --script-friendly tar:[T]in.tar x", 2, "images"),
+        ("search -O json tar:[T]in.tar [", 2, "images"),
+        ("plugin list -O json --plugin [T]none", 1, "plugins"),
+        ("plugin list -O json --frobnicate", 2, "plugins"),
+    ] {
+        let said = run(&sandbox, line);
+        let value = said.exits(code).says("error: ").json();
+        assert!(value["error"]["message"].is_string(), "{line}: {value}");
+        assert_eq!(value[key], Value::Array(Vec::new()), "{line}: {value}");
+    }
+    let said = run(&sandbox, "plugin show -O json [T]none.wasm");
+    assert_eq!(said.exits(1).json()["plugin"], Value::Null);
     // What was asked for is help, and no result.
     assert!(run(&sandbox, "process -O json --help").exits(0).stdout.contains("Usage"));
 }

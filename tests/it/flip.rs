@@ -45,6 +45,7 @@ impl Verifier {
             temp_dir: std::env::temp_dir(),
             spool: std::env::temp_dir(),
             durable: false,
+            web: Default::default(),
         };
         pipeline::verify_subject(&self.subject, level, &context).exit_code(true)
     }

@@ -87,6 +87,7 @@ fn context(runtime: &tokio::runtime::Runtime) -> Context {
         temp_dir: std::env::temp_dir(),
         spool: std::env::temp_dir(),
         durable: false,
+        web: Default::default(),
     }
 }
 

@@ -191,6 +191,11 @@ fn a_reference_for_several_platforms_shows_them() {
     let said = info(&sandbox, "", &[&source, "--architecture", "mips"]);
     assert!(said.exits(1).stdout.contains("linux/arm64/v8"), "{said:?}");
     said.says("holds no image for linux/mips");
+    // One document, with both the list and the reason.
+    let said = info(&sandbox, "", &[&source, "-O", "json", "--architecture", "mips"]);
+    let value = said.exits(1).json();
+    assert!(value["error"]["message"].as_str().unwrap().contains("linux/mips"), "{value}");
+    assert!(!value["images"][0]["platforms"].as_array().unwrap().is_empty(), "{value}");
 }
 
 #[test]

@@ -27,6 +27,7 @@ mod support {
     pub mod rich;
     pub mod shape;
     pub mod token_server;
+    pub mod web;
 }
 
 mod all_platforms;
@@ -56,6 +57,7 @@ mod hostile_engine;
 mod hostile_registry;
 mod hostile_tricks;
 mod hostile_verify;
+mod hostile_web;
 mod hostile_write;
 mod info;
 mod interrupt;
@@ -81,6 +83,7 @@ mod real_login;
 mod real_push;
 mod real_reader;
 mod real_registry;
+mod real_webdav;
 mod registry_auth;
 mod registry_blob;
 mod registry_client;
@@ -98,3 +101,4 @@ mod untrusted;
 mod usage;
 mod verify_layout;
 mod verify_registry;
+mod web_output;

@@ -7,8 +7,8 @@ use std::process::Command;
 
 use crate::support::bystander::Bystander;
 use crate::support::cli::{Ran, Sandbox};
-use crate::support::image::{Pack, TestImage};
-use crate::support::real::skipped;
+use crate::support::image::{Pack, TestImage, noise, tar};
+use crate::support::real::skip;
 use crate::support::shape;
 
 fn sandbox_with_source() -> (Sandbox, String) {
@@ -30,7 +30,7 @@ impl Mount {
         match mount.output() {
             Ok(output) if output.status.success() => Some(Self(path)),
             _ => {
-                skipped(test, "a tmpfs cannot be mounted here");
+                skip(test, "a tmpfs cannot be mounted here");
                 None
             }
         }
@@ -60,6 +60,22 @@ fn a_full_disk() {
         transcript += &sandbox.redact(&said.exits(1).stderr);
     }
     insta::assert_snapshot!(transcript);
+}
+
+/// More than all buffers between reading and writing hold.
+#[test]
+fn a_full_disk_while_a_filter_writes() {
+    let sandbox = Sandbox::new();
+    let test = "a_full_disk_while_a_filter_writes";
+    let Some(_small) = Mount::tmpfs(test, sandbox.path("small"), "size=1m") else { return };
+    let large = noise(7, 12 << 20);
+    let layers = vec![tar(&[("large", &large)]), tar(&[("also", &large)])];
+    let image = TestImage::with_layers("app:1", layers);
+    shape::legacy(&[&image], Pack::Plain).write(&sandbox.path("in.tar"));
+    let (from, to) = (sandbox.uri("tar", "in.tar"), sandbox.uri("dir", "small/out"));
+    let said = sandbox.process(&from, &to, &["-f", "normalize-timestamps:ts=1"]);
+    assert!(sandbox.tree("small").is_empty());
+    said.exits(1).says("no space left on device");
 }
 
 #[test]

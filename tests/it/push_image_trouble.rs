@@ -131,7 +131,9 @@ fn what_the_user_reads() {
     stage.from.set_blob("team/app", stage.layer(1), &wrong);
     note("the source has other bytes", stage.fails(&["-j", "1"]));
     assert!(!stage.registry.pushed("a/b").contains(&stage.layer(1)));
-    assert_eq!(stage.registry.open_uploads(), 0);
+    // It was taken back. Whoever waited behind it may have begun before all were stopped.
+    assert!(!stage.registry.requests_of("DELETE", "/uploads/").is_empty());
+    assert!(stage.registry.open_uploads() <= 1);
 
     let stage = Stage::new();
     stage.registry.docker_only();

@@ -293,7 +293,7 @@ fn the_rate_limit_binds_all_tasks_of_a_run() {
 fn other_credentials_keep_the_pace_of_the_run() {
     let registry = with_layer();
     let mut user = User::new();
-    user.settings.rate_limit = Some(10.0);
+    user.settings.rate_limit = Some(1.0);
     let client = Client::new(&user.settings, user.cancel.clone()).unwrap();
     let other = client.with_settings(&user.named("me", "hunter2").settings).unwrap();
     let reference = Reference::parse(&format!("{}/a", registry.url_host())).unwrap();
@@ -304,7 +304,8 @@ fn other_credentials_keep_the_pace_of_the_run() {
         }
     });
     let all = registry.requests();
-    assert!(all[1].at - all[0].at >= Duration::from_millis(90));
+    // A second, less what the first may be late on a busy machine; without a pace some milliseconds.
+    assert!(all[1].at - all[0].at >= Duration::from_millis(500));
 }
 
 #[test]

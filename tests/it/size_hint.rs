@@ -80,6 +80,7 @@ fn asked(source: &str, settings: &Settings) -> Option<Vec<u64>> {
         temp_dir: std::env::temp_dir(),
         spool: std::env::temp_dir(),
         durable: false,
+        web: Default::default(),
     };
     let platform =
         Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None };

@@ -315,6 +315,7 @@ fn time_is_bounded_for_each_receipt_and_for_all() {
         temp_dir: std::env::temp_dir(),
         spool: std::env::temp_dir(),
         durable: false,
+        web: Default::default(),
     };
     let mut grants = Grants::none();
     grants.root(&sandbox.path("srv")).unwrap();

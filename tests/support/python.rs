@@ -61,7 +61,7 @@ impl Python {
         }
         let why =
             format!("Python occystrap {} is not in '{}'", Self::RELEASE, environment.display());
-        super::real::skipped(test, &why);
+        super::real::skip(test, &why);
         None
     }
 

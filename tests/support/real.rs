@@ -27,12 +27,12 @@ pub fn installed(test: &str, programs: &[&str]) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let is_there = |name: &&&str| std::env::split_paths(&path).any(|dir| dir.join(name).is_file());
     let Some(missing) = programs.iter().find(|name| !is_there(name)) else { return true };
-    skipped(test, &format!("{missing} is not installed"));
+    skip(test, &format!("{missing} is not installed"));
     false
 }
 
-/// Says that a test is skipped, and why. In CI that is a failure.
-pub fn skipped(test: &str, why: &str) {
+/// Say that a test cannot be run here, and why. In CI that is a failure.
+pub fn skip(test: &str, why: &str) {
     let skipped = format!("skipped: {test}: {why}");
     // Straight to the terminal: the test runner swallows what a passing test prints.
     let _ = writeln!(std::io::stderr(), "{skipped}");

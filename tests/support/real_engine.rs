@@ -91,7 +91,7 @@ fn able(test: &str, program: &str) -> bool {
     if rustix::process::geteuid().is_root() {
         return true;
     }
-    super::real::skipped(test, &format!("{program} needs root"));
+    super::real::skip(test, &format!("{program} needs root"));
     false
 }
 

@@ -1,18 +1,17 @@
 //! Two threads with a fixed set of buffers between them: nobody runs ahead further than that.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use super::transfer::{Failure, Moved, Written};
+use super::transfer::Failure;
 use crate::error::{Error, Result};
 
 /// Handing over a smaller one costs more than it gains (measured: 64 KiB 10 % slower, 128 KiB 5 %,
 /// 256 KiB 3 %; 1 MiB no faster).
-const BUFFER: usize = 512 * 1024;
+pub(super) const BUFFER: usize = 512 * 1024;
 
 /// Enough for either side to go on through a pause of the other.
-const BUFFERS: usize = 4;
+pub(super) const BUFFERS: usize = 4;
 
 /// The consumer's end: buffers that come, and go home when they are used.
 pub(super) struct Pieces {
@@ -25,7 +24,17 @@ impl Pieces {
     pub(super) fn next(&self, used: Vec<u8>) -> Option<Vec<u8>> {
         // Nobody waits for buffers any more when the home is full or gone.
         let _ = self.home.try_send(used);
+        self.receive()
+    }
+
+    /// The next bytes, when somebody else sends home what was used.
+    pub(super) fn receive(&self) -> Option<Vec<u8>> {
         self.full.recv().ok()
+    }
+
+    /// Where buffers go that were used.
+    pub(super) fn home(&self) -> SyncSender<Vec<u8>> {
+        self.home.clone()
     }
 }
 
@@ -88,72 +97,6 @@ pub(super) fn exchange<T: Send>(
         produced?;
         Ok(consumed)
     })
-}
-
-/// Let `produce` write to a file, from its start, while a thread of its own hashes and writes.
-pub fn outflow<T>(
-    file: &File,
-    produce: impl FnOnce(&mut dyn Write) -> Result<T>,
-) -> Result<(T, Moved)> {
-    std::thread::scope(|scope| {
-        let (home, free) = sync_channel::<Vec<u8>>(BUFFERS);
-        let (full, consuming) = sync_channel::<Vec<u8>>(BUFFERS);
-        for _ in 1..BUFFERS {
-            let _ = home.try_send(Vec::with_capacity(BUFFER));
-        }
-        let consumer = scope.spawn(move || -> Result<Moved> {
-            let pieces = Pieces { full: consuming, home };
-            let mut written = Written::new(Some(file), 0);
-            let mut piece = Vec::new();
-            while let Some(next) = pieces.next(piece) {
-                written.put(&next)?;
-                piece = next;
-            }
-            Ok(written.finish())
-        });
-        let mut outflow = Outflow { full, free, buffer: Vec::with_capacity(BUFFER) };
-        let produced = produce(&mut outflow).and_then(|made| {
-            outflow.send().map(|()| made).map_err(|cause| super::from_io(cause, "a layer"))
-        });
-        drop(outflow);
-        // Its reason goes first: whoever produces only sees that nobody takes any more.
-        let moved = consumer
-            .join()
-            .map_err(|_| Error::destination("the thread that was to write a layer broke down"))??;
-        Ok((produced?, moved))
-    })
-}
-
-/// The producer's end.
-struct Outflow {
-    full: SyncSender<Vec<u8>>,
-    free: Receiver<Vec<u8>>,
-    buffer: Vec<u8>,
-}
-
-impl Outflow {
-    fn send(&mut self) -> io::Result<()> {
-        let gone = || io::Error::from(io::ErrorKind::BrokenPipe);
-        self.full.send(std::mem::take(&mut self.buffer)).map_err(|_| gone())?;
-        self.buffer = self.free.recv().map_err(|_| gone())?;
-        self.buffer.clear();
-        Ok(())
-    }
-}
-
-impl Write for Outflow {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let amount = bytes.len().min(BUFFER - self.buffer.len());
-        self.buffer.extend_from_slice(&bytes[..amount]);
-        if self.buffer.len() == BUFFER {
-            self.send()?;
-        }
-        Ok(amount)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 pub(super) fn broke_down() -> Failure {

@@ -34,6 +34,7 @@ pub struct Stored {
 enum Source {
     Section { section: Section, at: u64, buffer: Vec<u8>, start: usize },
     Download(FeedReader),
+    Stream(Box<dyn BufRead + Send>),
 }
 
 impl Stored {
@@ -54,6 +55,12 @@ impl Stored {
     #[must_use]
     pub fn fed(feed: FeedReader, place: String, cancel: &Cancel) -> Self {
         Self::new(Source::Download(feed), place, cancel)
+    }
+
+    /// Read a layer from a stream that checks at its end that it was the right one.
+    #[must_use]
+    pub fn stream(stream: Box<dyn BufRead + Send>, place: String, cancel: &Cancel) -> Self {
+        Self::new(Source::Stream(stream), place, cancel)
     }
 
     fn new(source: Source, place: String, cancel: &Cancel) -> Self {
@@ -204,6 +211,7 @@ impl BufRead for Stored {
                 Ok(&buffer[*start..])
             }
             Source::Download(reader) => reader.fill_buf(&self.cancel).map_err(into_io),
+            Source::Stream(stream) => stream.fill_buf(),
         }
     }
 
@@ -211,6 +219,7 @@ impl BufRead for Stored {
         self.progress.add(amount as u64);
         match &mut self.source {
             Source::Section { start, .. } => *start += amount,
+            Source::Stream(stream) => stream.consume(amount),
             Source::Download(reader) => {
                 if let Some(copy) = &mut self.copy {
                     copy.put(&reader.piece()[..amount]);

@@ -101,6 +101,20 @@ pub fn checked(layer: &Layer, mut stored: Stored) -> Result<()> {
     read().and_then(|()| stored.finish()).map_err(|cause| from_io(cause, &layer.place))
 }
 
+/// Read a layer to its end, and say what it holds, uncompressed. The stored form is checked by
+/// whoever gives it.
+pub fn unpacked(mut stored: Stored, place: &str) -> Result<Digest> {
+    let mut read = || -> io::Result<Compression> { Ok(Compression::detect(stored.fill_buf()?)) };
+    let compression = read().map_err(|cause| from_io(cause, place))?;
+    let mut decoder = Decoder::new(compression, stored).map_err(|cause| from_io(cause, place))?;
+    let moved = match move_to(&mut decoder, None, 0) {
+        Ok(moved) => decoder.into_inner().finish().map(|()| moved),
+        Err(Failure::Read(cause)) => Err(decoder.into_inner().blame(cause)),
+        Err(Failure::Write(error)) => return Err(error),
+    };
+    moved.map(|moved| moved.digest).map_err(|cause| from_io(cause, place))
+}
+
 pub(super) fn check_diff_id(layer: &Layer, plain: Moved) -> Result<()> {
     if plain.digest == layer.diff_id {
         return Ok(());
@@ -202,6 +216,21 @@ impl<'a> Written<'a> {
     /// Append bytes.
     pub(super) fn put(&mut self, bytes: &[u8]) -> Result<()> {
         self.hasher.update(bytes);
+        self.write(bytes)
+    }
+
+    /// The same, while a piece of something else is hashed.
+    pub(super) fn put_beside(
+        &mut self,
+        bytes: &[u8],
+        other: &mut Hasher,
+        piece: &[u8],
+    ) -> Result<()> {
+        Hasher::update_both([&mut self.hasher, other], [bytes, piece]);
+        self.write(bytes)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
         if let Some(file) = self.file {
             let written = file.write_all_at(bytes, self.offset + self.size);
             written.map_err(|cause| write_error(file, &cause))?;

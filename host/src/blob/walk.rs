@@ -2,7 +2,9 @@
 //! everything that was promised of it.
 
 use std::io::{self, BufRead, Read};
+use std::sync::mpsc::SyncSender;
 
+use super::outflow::{Piece, Reading};
 use super::pump::{Pieces, exchange};
 use super::transfer::{Moved, check_diff_id, decode};
 use super::{Stored, from_io};
@@ -61,13 +63,46 @@ pub struct Plain {
     pieces: Pieces,
     piece: Vec<u8>,
     at: usize,
-    hasher: Hasher,
+    hashing: Hashing,
     size: u64,
+}
+
+/// Who hashes what is read.
+enum Hashing {
+    /// This thread, each piece as it comes.
+    Here(Hasher),
+    /// Another one, each piece that was used up.
+    Lent(SyncSender<Piece>),
+    /// Another one that has not given it back.
+    Gone,
 }
 
 impl Plain {
     fn new(pieces: Pieces) -> Self {
-        Self { pieces, piece: Vec::new(), at: 0, hasher: Hasher::default(), size: 0 }
+        let hashing = Hashing::Here(Hasher::default());
+        Self { pieces, piece: Vec::new(), at: 0, hashing, size: 0 }
+    }
+
+    /// From now on, what was used goes `to` a thread that hashes it.
+    pub(super) fn lend(&mut self, to: SyncSender<Piece>) -> Reading {
+        // What came before is hashed.
+        debug_assert!(self.piece.is_empty());
+        let hasher = match std::mem::replace(&mut self.hashing, Hashing::Lent(to)) {
+            Hashing::Here(hasher) => hasher,
+            Hashing::Lent(_) | Hashing::Gone => Hasher::default(),
+        };
+        Reading { hasher, home: self.pieces.home() }
+    }
+
+    /// Nothing more is sent.
+    pub(super) fn close(&mut self) {
+        self.hashing = Hashing::Gone;
+    }
+
+    /// Hash here again, from where the other thread was.
+    pub(super) fn take_back(&mut self, mut hasher: Hasher) {
+        hasher.update(&self.piece);
+        self.hashing = Hashing::Here(hasher);
     }
 
     /// Read what is left, and return the size of the whole, in bytes.
@@ -81,8 +116,28 @@ impl Plain {
         }
     }
 
+    fn next(&mut self, used: Vec<u8>) -> Option<Vec<u8>> {
+        if let Hashing::Lent(to) = &self.hashing {
+            if !used.is_empty() {
+                // Who hashes has failed where it takes no more, and says why.
+                to.send(Piece::Used(used)).ok()?;
+            }
+            return self.pieces.receive();
+        }
+        let piece = self.pieces.next(used)?;
+        if let Hashing::Here(hasher) = &mut self.hashing {
+            hasher.update(&piece);
+        }
+        Some(piece)
+    }
+
     fn finish(self) -> Moved {
-        Moved { size: self.size, digest: self.hasher.finish() }
+        let digest = match self.hashing {
+            Hashing::Here(hasher) => hasher.finish(),
+            // Where it was not given back there was an error, and nobody asks.
+            Hashing::Lent(_) | Hashing::Gone => Hasher::default().finish(),
+        };
+        Moved { size: self.size, digest }
     }
 }
 
@@ -90,8 +145,8 @@ impl BufRead for Plain {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.at == self.piece.len() {
             self.at = 0;
-            self.piece = self.pieces.next(std::mem::take(&mut self.piece)).unwrap_or_default();
-            self.hasher.update(&self.piece);
+            let used = std::mem::take(&mut self.piece);
+            self.piece = self.next(used).unwrap_or_default();
             self.size += self.piece.len() as u64;
         }
         Ok(&self.piece[self.at..])

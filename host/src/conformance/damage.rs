@@ -2,11 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::stand;
 use crate::error::{Error, Kind, Result};
 use crate::output::Target;
 use crate::output::target::Place as Destination;
@@ -59,9 +58,9 @@ pub struct Thing {
     entry: bool,
 }
 
-/// Everything that a receipt names in files, each file and part once.
-pub fn things(receipt: &Receipt, target: &Target) -> Result<Vec<Thing>> {
-    let folder = stand::folder(target);
+/// Everything that a receipt names in files, each file and part once. `folder` is where the
+/// destination's files are.
+pub fn things(receipt: &Receipt, target: &Target, folder: &Path) -> Result<Vec<Thing>> {
     let mut things = BTreeMap::new();
     for expectation in &receipt.expectations {
         let Some(file) = expectation.place.path() else { continue };

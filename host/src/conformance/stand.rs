@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::server::{self, Server};
 use super::specimen::{self, Sample};
 use super::{Stop, fail};
 use crate::context::Context;
@@ -16,9 +17,11 @@ use crate::plugin::bindings::verifier::{self, Finding};
 use crate::plugin::description::Kind as Destination;
 use crate::progress::Progress;
 use crate::receipt::{Handed, ImageIdentity, Receipt};
+use crate::registry::Settings;
 use crate::uri::Uri;
 use crate::verify::memory::Memory;
 use crate::verify::{self, Level, Outcome};
+use crate::web::{Access, Allow, Folder, Logins};
 
 /// A folder's content: size and digest of each file, by path.
 pub type Tree = BTreeMap<PathBuf, String>;
@@ -31,6 +34,8 @@ pub struct Stand<'a> {
     pub plugin: &'a Plugin,
     pub context: Context,
     home: tempfile::TempDir,
+    /// Serves `home`, where the plugin writes to a web server.
+    server: Option<Server>,
     places: Cell<u32>,
     /// What every destination's URI says.
     options: Vec<(String, String)>,
@@ -51,8 +56,17 @@ impl<'a> Stand<'a> {
         })?;
         // Hundreds of layers of a few bytes: nobody wants to see bars for them.
         let progress = Progress::hidden();
-        let context = Context { spool: home.path().to_owned(), progress, ..context.clone() };
-        Ok(Self { plugin, context, home, places: Cell::new(0), options: options.to_vec() })
+        let mut context = Context { spool: home.path().to_owned(), progress, ..context.clone() };
+        let server = match plugin.description().destination {
+            Destination::Web => Some(Server::start(home.path())?),
+            _ => None,
+        };
+        if let Some(server) = &server {
+            let mut allow = Allow::default();
+            allow.name(&format!("http://{}", server.host()))?;
+            context.web = Access::new(allow, Logins::None, &Settings::default());
+        }
+        Ok(Self { plugin, context, home, server, places: Cell::new(0), options: options.to_vec() })
     }
 
     /// Where test images lie.
@@ -75,6 +89,10 @@ impl<'a> Stand<'a> {
         let path = folder.join(name);
         let description = self.plugin.description();
         let place = match description.destination {
+            Destination::Web => {
+                let host = self.server.as_ref().map_or("", Server::host);
+                Place::Web(Folder::parse(&format!("{host}/{number}/{name}"))?, None)
+            }
             Destination::File => Place::File(path),
             Destination::TaggedDirectory => Place::TaggedDirectory(path, None),
             _ => Place::Directory(path),
@@ -155,25 +173,34 @@ impl<'a> Stand<'a> {
     /// Everything at a destination.
     pub fn tree(&self, target: &Target) -> Result<Tree> {
         let mut tree = Tree::new();
-        let folder = folder(target);
+        let folder = self.folder(target);
         collect(&folder, &folder, &mut tree).map_err(|cause| {
             Error::io(Kind::Destination, "read the folder", folder.display(), &cause)
         })?;
         Ok(tree)
     }
 
+    /// The folder that a destination is, or that its file is in.
+    pub fn folder(&self, target: &Target) -> PathBuf {
+        match &target.place {
+            Place::Directory(path) | Place::TaggedDirectory(path, _) => path.clone(),
+            Place::File(path) => path.parent().map(Path::to_owned).unwrap_or_default(),
+            Place::Web(folder, _) => {
+                server::below(self.home.path(), folder.plain().path()).unwrap_or_default()
+            }
+            Place::Repository(..) | Place::Engine(..) => PathBuf::new(),
+        }
+    }
+
+    /// Whether what was written in a session that failed may be there: a web server knows no
+    /// transactions.
+    pub fn keeps_traces(&self) -> bool {
+        self.server.is_some()
+    }
+
     /// A text without the temporary folder, which says nothing to anybody.
     pub fn relative(&self, text: &str) -> String {
         text.replace(&format!("{}/", self.home.path().display()), "")
-    }
-}
-
-/// The folder that a destination is, or that its file is in.
-pub fn folder(target: &Target) -> PathBuf {
-    match &target.place {
-        Place::Directory(path) | Place::TaggedDirectory(path, _) => path.clone(),
-        Place::File(path) => path.parent().map(Path::to_owned).unwrap_or_default(),
-        Place::Repository(..) | Place::Engine(..) => PathBuf::new(),
     }
 }
 

@@ -40,7 +40,7 @@ pub fn changes_nothing(stand: &Stand<'_>) -> Verdict {
         stand.asks(&receipt, &target, level)?;
     }
     // Nor what is wrong: a verification that mends hides what happened.
-    let things = things(&receipt, &target)?;
+    let things = things(&receipt, &target, &stand.folder(&target))?;
     if let Some(thing) = things.first() {
         let undo = thing.damage(Damage::Missing)?;
         let damaged = stand.tree(&target)?;
@@ -64,7 +64,10 @@ fn finds(stand: &Stand<'_>, damage: Damage, levels: &[Level]) -> Verdict {
     let (receipt, target) = written(stand)?;
     let mut overlooked = Vec::new();
     let mut tried = 0;
-    for thing in things(&receipt, &target)?.iter().filter(|thing| thing.can_have(damage)) {
+    for thing in things(&receipt, &target, &stand.folder(&target))?
+        .iter()
+        .filter(|thing| thing.can_have(damage))
+    {
         for level in levels {
             let undo = thing.damage(damage)?;
             let said = stand.asks(&receipt, &target, *level);
@@ -128,7 +131,7 @@ pub fn entry(stand: &Stand<'_>) -> Verdict {
 
 pub fn nothing_left(stand: &Stand<'_>) -> Verdict {
     let (receipt, target) = written(stand)?;
-    let all = things(&receipt, &target)?;
+    let all = things(&receipt, &target, &stand.folder(&target))?;
     let undo =
         all.iter().map(|thing| thing.damage(Damage::Missing)).collect::<Result<Vec<_>, _>>()?;
     let said = stand.asks(&receipt, &target, Level::Fast);

@@ -35,6 +35,7 @@ pub fn permissions(stand: &Stand<'_>) -> Verdict {
         }
         Destination::Repository => &["registry", "registry-push"],
         Destination::Engine => &["engine", "engine-load"],
+        Destination::Web => &["http-in", "http-out"],
     };
     let imports: Vec<&str> =
         stand.plugin.permissions().iter().map(|known| known.interface).collect();
@@ -169,16 +170,19 @@ pub fn restart(stand: &Stand<'_>) -> Verdict {
         Err(error) if error.kind() == Kind::Plugin => return Err(error.into()),
         Err(_) => {}
     }
-    if let Some(paths) = stand::difference(&stand::Tree::new(), &stand.tree(&target)?) {
+    let left = stand::difference(&stand::Tree::new(), &stand.tree(&target)?);
+    if let Some(paths) = left.filter(|_| !stand.keeps_traces()) {
         return fail(format!("a write that failed left {paths}"));
     }
-    stand.lands(&image, &target)?;
+    let receipt = stand.lands(&image, &target)?;
     let before = stand.tree(&target)?;
     if stand.write(Handed::Image(&broken), &broken, &target).is_ok() {
         // What is there with the right digest need not be fetched.
         return stand.lands(&image, &target).map(drop);
     }
-    match stand::difference(&before, &stand.tree(&target)?) {
+    // What was there must be there still, whatever was added.
+    stand.is_there(&receipt, &target)?;
+    match stand::difference(&before, &stand.tree(&target)?).filter(|_| !stand.keeps_traces()) {
         Some(paths) => fail(format!("a write that failed changed {paths}")),
         None => stand.lands(&image, &target).map(drop),
     }

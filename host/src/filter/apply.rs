@@ -96,11 +96,11 @@ fn change(
     let file = Unnamed::create(&directory).map_err(|cause| failed(&cause))?;
     let place = &layer.place;
     let (moved, size) = walk(layer, stored, |plain| {
-        let rewritten = outflow(file.file(), |to| {
-            rewrite(&mut *plain, place, passes, to, changed, &context.temp_dir)
-        });
-        let ((), moved) = rewritten?;
-        Ok((moved, plain.read_rest(place)?))
+        let (size, moved) = outflow(plain, file.file(), |plain, to| {
+            rewrite(&mut *plain, place, passes, to, changed, &context.temp_dir)?;
+            plain.read_rest(place)
+        })?;
+        Ok((moved, size))
     })?;
     if !changed.load(Ordering::Relaxed) {
         return Ok((None, size));

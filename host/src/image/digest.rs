@@ -6,6 +6,7 @@ use std::str::FromStr;
 use sha2::Digest as _;
 
 use crate::error::Error;
+use crate::sha256::Sha256;
 
 /// A SHA-256 digest in the form of the OCI image specification ("Digests": `sha256:` and 64
 /// lower-case hexadecimal digits). The only algorithm that registries use for images.
@@ -103,7 +104,7 @@ impl<'de> serde::Deserialize<'de> for Digest {
 
 /// Hashes bytes as they pass.
 #[derive(Clone, Default)]
-pub struct Hasher(sha2::Sha256);
+pub struct Hasher(Sha256);
 
 impl Hasher {
     /// Add bytes.
@@ -111,10 +112,15 @@ impl Hasher {
         self.0.update(bytes);
     }
 
+    /// Add bytes to two, faster than to one after the other.
+    pub fn update_both(both: [&mut Self; 2], bytes: [&[u8]; 2]) {
+        Sha256::update_both(both.map(|hasher| &mut hasher.0), bytes);
+    }
+
     /// The digest of all bytes added.
     #[must_use]
     pub fn finish(self) -> Digest {
-        Digest(self.0.finalize().into())
+        Digest(self.0.finish())
     }
 }
 

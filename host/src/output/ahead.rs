@@ -52,7 +52,7 @@ pub fn start(
             None => in_turn(taken, context),
         },
         Grant::Storage(directory) => moved(taken, directory, context),
-        Grant::Repository(_) => converted(taken, context),
+        Grant::Repository(_) | Grant::Web(_) => converted(taken, context),
         Grant::Engine(_) => in_turn(taken, context),
     }
 }

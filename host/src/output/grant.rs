@@ -3,6 +3,7 @@
 use super::destination::Destination;
 use super::engine::Named;
 use super::remote::Remote;
+use super::site::Site;
 
 /// One thing that the user named. Cheap to clone.
 #[derive(Clone)]
@@ -13,6 +14,8 @@ pub enum Grant {
     Repository(Remote),
     /// The name of an image in an engine.
     Engine(Named),
+    /// A folder on a web server.
+    Web(Site),
 }
 
 impl Grant {
@@ -43,12 +46,22 @@ impl Grant {
         }
     }
 
+    /// The folder on a web server.
+    #[must_use]
+    pub fn site(&self) -> Option<&Site> {
+        match self {
+            Self::Web(site) => Some(site),
+            _ => None,
+        }
+    }
+
     /// How messages name a part of it.
     #[must_use]
     pub fn display(&self, subject: &str) -> String {
         match self {
             Self::Storage(destination) => destination.display(subject),
             Self::Repository(remote) => remote.display(subject),
+            Self::Web(site) => site.display(subject),
             // A subject is an image's name, or a layer of it.
             Self::Engine(_) => subject.to_owned(),
         }
@@ -64,6 +77,7 @@ impl Grant {
             },
             Self::Repository(remote) => remote.place(),
             Self::Engine(named) => named.image().to_string(),
+            Self::Web(site) => site.folder().to_string(),
         }
     }
 }

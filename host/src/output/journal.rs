@@ -80,6 +80,13 @@ impl Journal {
         self.written.insert(file.path.clone(), file);
     }
 
+    /// What was written at a path, if that is in the destination, is no longer known to be there.
+    pub fn forget(&mut self, path: Option<&str>) {
+        if let Some(path) = path {
+            self.written.remove(path);
+        }
+    }
+
     /// A whole file was read and hashed.
     pub fn record_hashed(&mut self, path: &str, size: u64, digest: Digest) {
         self.hashed.insert(path.to_owned(), (size, digest));

@@ -6,6 +6,7 @@ use super::engine::{Loadable, Named};
 use super::grant::Grant;
 use super::push::Push;
 use super::staging::Staging;
+use super::uploads::Uploads;
 use crate::error::Result;
 
 /// A session's writes, to be made visible together or not at all.
@@ -16,6 +17,8 @@ pub enum Pending {
     Push(Push),
     /// An archive that an engine has, but for its end; none before the plugin has written one.
     Load(Named, Option<Box<Loadable>>),
+    /// What a web server has, and what was not sent yet.
+    Uploads(Box<Uploads>),
 }
 
 impl Pending {
@@ -26,6 +29,7 @@ impl Pending {
             Self::Files(staging) => Grant::Storage(staging.destination().clone()),
             Self::Push(push) => Grant::Repository(push.remote().clone()),
             Self::Load(named, _) => Grant::Engine(named.clone()),
+            Self::Uploads(uploads) => Grant::Web(uploads.site().clone()),
         }
     }
 
@@ -52,6 +56,7 @@ impl Pending {
     pub fn written(&self, path: &str, limit: usize) -> Option<Bytes> {
         match self {
             Self::Files(staging) => staging.read(path, limit),
+            Self::Uploads(uploads) => uploads.written(path, limit),
             Self::Push(_) | Self::Load(..) => None,
         }
     }
@@ -61,6 +66,7 @@ impl Pending {
         match self {
             Self::Files(staging) => staging.commit(),
             Self::Push(push) => push.commit(),
+            Self::Uploads(uploads) => uploads.commit(),
             Self::Load(_, archive) => archive.map_or(Ok(()), |archive| archive.commit()),
         }
     }

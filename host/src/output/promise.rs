@@ -119,6 +119,7 @@ mod tests {
                 temp_dir: self.folder.path().to_owned(),
                 spool: self.folder.path().to_owned(),
                 durable: false,
+                web: Default::default(),
             }
         }
 

@@ -11,6 +11,7 @@ use super::engine::Loading;
 use super::journal::{Extent, WrittenFile};
 use super::promise::{Promise, keep_all};
 use super::staging::Unnamed;
+use super::uploads::PutFile;
 use crate::blob::Moved;
 use crate::error::Error;
 use crate::image::{Digest, Hasher};
@@ -28,6 +29,8 @@ pub enum Sink {
     File(Box<FileSink>),
     /// An archive for an engine.
     Load(Box<Loading>),
+    /// A file for a web server.
+    Put(Box<PutFile>),
 }
 
 impl Sink {
@@ -35,6 +38,7 @@ impl Sink {
     pub fn write(&mut self, bytes: Vec<u8>) -> Result<(), SinkError> {
         match self {
             Self::File(file) => file.write(&bytes),
+            Self::Put(put) => put.file.write(&bytes),
             Self::Load(load) => load.write(bytes).map_err(SinkError::Failed),
         }
     }
@@ -43,6 +47,7 @@ impl Sink {
     pub fn pad(&mut self, len: u32) -> Result<(), SinkError> {
         match self {
             Self::File(file) => file.pad(len),
+            Self::Put(put) => put.file.pad(len),
             Self::Load(load) => load.write(vec![0; len as usize]).map_err(SinkError::Failed),
         }
     }
@@ -51,6 +56,7 @@ impl Sink {
     pub fn reserve(&mut self, len: u32) -> Result<u64, SinkError> {
         match self {
             Self::File(file) => file.reserve(len),
+            Self::Put(put) => put.file.reserve(len),
             Self::Load(_) => Err(SinkError::Unsupported),
         }
     }
@@ -59,6 +65,7 @@ impl Sink {
     pub fn fill(&mut self, offset: u64, bytes: &[u8]) -> Result<(), SinkError> {
         match self {
             Self::File(file) => file.fill(offset, bytes),
+            Self::Put(put) => put.file.fill(offset, bytes),
             Self::Load(_) => Err(SinkError::Unsupported),
         }
     }

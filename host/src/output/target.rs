@@ -8,7 +8,9 @@ use super::grant::Grant;
 use super::pending::Pending;
 use super::push::Push;
 use super::remote::Remote;
+use super::site::Site;
 use super::staging::Staging;
+use super::uploads::Uploads;
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::docker::Engine;
@@ -18,6 +20,7 @@ use crate::plugin::description::Kind;
 use crate::plugin::{Catalog, Plugin};
 use crate::registry::{Client, Reference};
 use crate::uri::Uri;
+use crate::web::Folder;
 
 /// Where an image goes, and who writes it there.
 #[derive(Clone)]
@@ -49,6 +52,8 @@ pub enum Place {
     Repository(Reference, Client),
     /// A name in an engine.
     Engine(ImageName, Engine),
+    /// A folder of a web server, and a login for it.
+    Web(Folder, Option<(String, String)>),
 }
 
 /// What the host itself takes from the query of a URI that names a repository. `max_workers` is
@@ -112,11 +117,12 @@ impl Target {
             Kind::Engine => {
                 Place::Engine(image_name(&uri.rest)?, Engine::find(uri.option("socket"), cancel)?)
             }
+            Kind::Web => Place::Web(Folder::parse(&uri.rest)?, uri.credentials.clone()),
         };
         let lasting = match kind {
             Kind::Directory | Kind::File | Kind::TaggedDirectory => uri.with_absolute_path(),
             Kind::Engine => uri.with_absolute_socket(),
-            Kind::Repository => uri.clone(),
+            Kind::Repository | Kind::Web => uri.clone(),
         };
         let mut again = lasting.clone();
         if matches!(&place, Place::Repository(_, client) if client.is_insecure()) {
@@ -154,7 +160,7 @@ impl Target {
         let folder = match &self.place {
             Place::Directory(path) | Place::TaggedDirectory(path, _) => path.as_path(),
             Place::File(path) => path.parent()?,
-            Place::Repository(..) | Place::Engine(..) => return None,
+            Place::Repository(..) | Place::Engine(..) | Place::Web(..) => return None,
         };
         let here = Path::new("");
         let mut folders =
@@ -179,6 +185,10 @@ impl Target {
             Place::Engine(image, engine) => {
                 Pending::Load(Named::new(engine.clone(), image.clone(), context), None)
             }
+            Place::Web(folder, login) => {
+                let site = Site::open(folder, login.as_ref(), context)?;
+                Pending::Uploads(Box::new(Uploads::new(site, context)))
+            }
         })
     }
 
@@ -196,14 +206,27 @@ impl Target {
             Place::Engine(image, engine) => {
                 Grant::Engine(Named::new(engine.clone(), image.clone(), context))
             }
+            Place::Web(folder, login) => Grant::Web(Site::open(folder, login.as_ref(), context)?),
         })
+    }
+
+    /// The folder of a web server, where it is one.
+    #[must_use]
+    pub fn folder(&self) -> Option<&Folder> {
+        match &self.place {
+            Place::Web(folder, _) => Some(folder),
+            _ => None,
+        }
     }
 
     /// How an image is called there.
     #[must_use]
     pub fn name(&self, image: &ImageName) -> ImageName {
         match &self.place {
-            Place::Directory(_) | Place::File(_) | Place::TaggedDirectory(_, None) => image.clone(),
+            Place::Directory(_)
+            | Place::File(_)
+            | Place::TaggedDirectory(_, None)
+            | Place::Web(..) => image.clone(),
             Place::TaggedDirectory(_, tag) => {
                 ImageName { repository: image.repository.clone(), tag: tag.clone() }
             }
@@ -225,7 +248,7 @@ impl Target {
         match &self.place {
             Place::Directory(_) => unique.is_some_and(|(_, value)| value != "true"),
             Place::TaggedDirectory(_, tag) => tag.is_some(),
-            Place::File(_) | Place::Repository(..) | Place::Engine(..) => true,
+            Place::File(_) | Place::Repository(..) | Place::Engine(..) | Place::Web(..) => true,
         }
     }
 
@@ -247,6 +270,7 @@ impl Target {
                 super::remote::display(&reference.host, &reference.repository, subject)
             }
             Place::Engine(..) => subject.to_owned(),
+            Place::Web(folder, _) => format!("{}{subject}", folder.plain()),
         }
     }
 }

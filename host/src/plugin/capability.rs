@@ -5,6 +5,8 @@ pub mod edit;
 pub mod engine;
 pub mod engine_load;
 pub mod entries;
+pub mod http_in;
+pub mod http_out;
 pub mod log;
 pub mod registry;
 pub mod registry_push;

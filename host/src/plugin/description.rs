@@ -2,6 +2,7 @@
 
 use super::bindings::types::ErrorCode;
 use super::bindings::writer;
+use super::permission::Permission;
 use super::state::violation;
 use crate::error::{Error, Result, printable};
 
@@ -43,6 +44,8 @@ pub enum Kind {
     Repository,
     /// The name of an image in a container engine.
     Engine,
+    /// A folder of a web server: a directory, for a plugin that asks for nothing but such.
+    Web,
 }
 
 impl Kind {
@@ -54,6 +57,7 @@ impl Kind {
             Self::TaggedDirectory => "PATH[:TAG]",
             Self::Repository => "HOST[:PORT]/IMAGE[:TAG]",
             Self::Engine => "IMAGE[:TAG]",
+            Self::Web => "HOST[:PORT]/PATH",
         }
     }
 
@@ -61,7 +65,7 @@ impl Kind {
     #[must_use]
     pub fn host_options(self) -> &'static [(&'static str, &'static str)] {
         match self {
-            Self::Directory | Self::File | Self::TaggedDirectory => &[],
+            Self::Directory | Self::File | Self::TaggedDirectory | Self::Web => &[],
             Self::Repository => &[
                 ("insecure", "true to speak plain HTTP"),
                 ("username", "user at the registry"),
@@ -86,6 +90,17 @@ pub struct OptionSpec {
 }
 
 impl Description {
+    /// What its permissions say of its destination: a directory is one of a web server where it can
+    /// look at those alone.
+    #[must_use]
+    pub fn with(mut self, permissions: &[Permission]) -> Self {
+        let imports = |name: &str| permissions.iter().any(|known| known.interface == name);
+        if self.destination == Kind::Directory && imports("http-in") && !imports("storage") {
+            self.destination = Kind::Web;
+        }
+        self
+    }
+
     /// Check the options of a URI and fill in the defaults. Errors name the option and what there
     /// is.
     pub fn options(

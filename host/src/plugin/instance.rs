@@ -52,7 +52,7 @@ impl Plugin {
         let writing = link(engine, &component, true).map_err(unlinkable)?;
         let verifying = link(engine, &component, false).map_err(unlinkable)?;
         let name: Arc<str> = name.into();
-        let description = describe(engine, &verifying, &name)?;
+        let description = describe(engine, &verifying, &name)?.with(&permissions);
         Ok(Self(Arc::new(Inner {
             engine: engine.clone(),
             name: description.name.as_str().into(),
@@ -149,7 +149,8 @@ impl Plugin {
 
     /// Ask once more what it is.
     pub fn describe_again(&self) -> Result<Description> {
-        describe(&self.0.engine, &self.0.verifying, &self.0.name)
+        let description = describe(&self.0.engine, &self.0.verifying, &self.0.name)?;
+        Ok(description.with(&self.0.permissions))
     }
 
     /// Start to verify: the plugin may read what was granted.
@@ -191,6 +192,7 @@ fn link(
     bindings::storage::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     bindings::registry::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     bindings::engine::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    bindings::http_in::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     if write {
         bindings::storage_edit::add_to_linker::<State, Granted>(&mut linker, |state| {
             Editor(state)
@@ -199,6 +201,7 @@ fn link(
             Editor(state)
         })?;
         bindings::engine_load::add_to_linker::<State, Granted>(&mut linker, |state| Editor(state))?;
+        bindings::http_out::add_to_linker::<State, Granted>(&mut linker, |state| Editor(state))?;
     } else {
         bindings::storage_edit::add_to_linker::<State, Denied>(&mut linker, |state| {
             Refusal(state)
@@ -207,6 +210,7 @@ fn link(
             Refusal(state)
         })?;
         bindings::engine_load::add_to_linker::<State, Denied>(&mut linker, |state| Refusal(state))?;
+        bindings::http_out::add_to_linker::<State, Denied>(&mut linker, |state| Refusal(state))?;
     }
     wasi::link(&mut linker, engine, component)?;
     OutputPluginPre::new(linker.instantiate_pre(component)?)

@@ -68,6 +68,33 @@ pub const HOLES: u64 = 4 << 30;
 /// image: three for each of [`crate::image::MOST_LAYERS`] layers, and some.
 pub const REQUESTS: u64 = 4_000;
 
+/// Bytes of a URL that a plugin asks for: servers refuse longer ones with 414 (nginx and Apache at 8 KiB,
+/// the whole request line).
+pub const HTTP_URL: usize = 4 * 1024;
+
+/// Headers of one request or answer, as a plugin gives or sees them.
+pub const HTTP_HEADERS: usize = 64;
+
+/// Bytes of those, names and values: what servers take is 8 KiB, what they send is some hundred bytes.
+pub const HTTP_HEADER_BYTES: usize = 16 * 1024;
+
+/// Bytes of a body that a plugin sends in one call: lists and calls of services have some kilobytes.
+/// Content is a blob or a sink.
+pub const HTTP_SENT: usize = 1024 * 1024;
+
+/// Bytes of one body that a plugin may read: the answers of services. Content is hashed by the host.
+pub const HTTP_READ: u64 = 16 * 1024 * 1024;
+
+/// Time for one body that a plugin reads: [`HTTP_READ`] over a slow line.
+pub const HTTP_READ_TIME: Duration = Duration::from_secs(5 * 60);
+
+/// Answers whose body a plugin has not dropped. Each is a connection.
+pub const HTTP_ANSWERS: usize = 16;
+
+/// Small bodies that are kept until the receipt is accepted, for the host to read the manifest among
+/// them, in bytes together. What is sent beyond is sent and not kept.
+pub const HTTP_KEPT: usize = 16 * 1024 * 1024;
+
 /// The smallest piece in which a plugin may have a blob uploaded, in bytes: one request each.
 pub const SMALLEST_CHUNK: u64 = 4 * 1024;
 

@@ -20,7 +20,7 @@ pub struct Permission {
 }
 
 /// Every interface that there is. `types` holds no functions and grants nothing.
-pub const ALL: [Permission; 10] = [
+pub const ALL: [Permission; 12] = [
     Permission { interface: "types", words: "" },
     Permission { interface: "log", words: "show you messages" },
     Permission {
@@ -51,6 +51,14 @@ pub const ALL: [Permission; 10] = [
     Permission {
         interface: "engine-load",
         words: "while writing, load the image there under that name; never while verifying",
+    },
+    Permission {
+        interface: "http-in",
+        words: "read what is in the one folder of a web server that you name as destination, and on hosts that you name with --allow-net, with your logins for them, which it does not see",
+    },
+    Permission {
+        interface: "http-out",
+        words: "while writing, create and replace things there, and call services of these hosts; never while verifying",
     },
 ];
 

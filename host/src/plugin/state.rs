@@ -47,6 +47,8 @@ pub struct State {
     pub hashed: u64,
     /// Requests to the network so far because the plugin asked.
     pub requests: u64,
+    /// Answers of web servers that it holds.
+    pub answers: usize,
     /// Why the first host call failed, in words; the guest sees only a code.
     pub failure: Option<Error>,
     /// Why the last call was refused, in words. No failure of the session: a plugin may look whether
@@ -88,6 +90,7 @@ impl State {
             logged: 0,
             hashed: 0,
             requests: 0,
+            answers: 0,
             failure: None,
             noted: None,
         }

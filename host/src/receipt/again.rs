@@ -3,7 +3,7 @@
 //! What the user typed is not enough: a relative path means something else from another folder, a tag
 //! something else tomorrow, and options and the environment decided on platform and compression. So
 //! the receipt keeps both ends as URIs that say all of it. What it refuses: secrets, and options of
-//! the command line other than those that name files ([`FILES`]).
+//! the command line other than those that name files and servers ([`KNOWN`]).
 
 use serde::{Deserialize, Serialize};
 
@@ -11,9 +11,10 @@ use super::Receipt;
 use crate::input::Source;
 use crate::output::Target;
 
-/// Options of the command line that name files without which the command would not work. A receipt
+/// Options of the command line that name files and servers without which the command would not work. A receipt
 /// may come from anywhere: no other option of it is shown as part of a command.
-const FILES: [&str; 4] = ["--plugin=", "--plugin-dir=", "--authfile=", "--ca-bundle="];
+const KNOWN: [&str; 6] =
+    ["--plugin=", "--plugin-dir=", "--authfile=", "--ca-bundle=", "--netrc-file=", "--allow-net="];
 
 /// What it takes to do it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,7 +31,7 @@ pub struct Again {
 
 impl Again {
     /// Of a run. `digest` is that of the manifest that the source was at a registry, and `options`
-    /// name files ([`FILES`]); every one platform is chosen anew unless `all_platforms` are moved.
+    /// name files ([`KNOWN`]); every one platform is chosen anew unless `all_platforms` are moved.
     #[must_use]
     pub fn new(
         source: &Source,
@@ -51,13 +52,15 @@ impl Again {
 #[must_use]
 pub fn command(receipt: &Receipt, target: &Target) -> String {
     let mut words = vec!["occystrap".to_owned()];
-    if let Some(again) = &receipt.again {
-        let known = |word: &&String| FILES.iter().any(|name| word.starts_with(name));
-        words.extend(again.options.iter().filter(known).map(|word| quote(word)));
-    } else if target.is_insecure() && !receipt.destination.contains("insecure=") {
+    if receipt.again.is_none() && target.is_insecure() && !receipt.destination.contains("insecure=")
+    {
         words.push("--insecure".into());
     }
     words.push("process".into());
+    if let Some(again) = &receipt.again {
+        let known = |word: &&String| KNOWN.iter().any(|name| word.starts_with(name));
+        words.extend(again.options.iter().filter(known).map(|word| quote(word)));
+    }
     if !receipt.image.part.is_whole() {
         words.push("--all-platforms".into());
     }

@@ -50,7 +50,7 @@ impl Body {
 }
 
 /// A reader of a [`Body`] that can go back.
-pub(super) struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     body: &'a Body,
     what: &'a Descriptor,
     /// Bytes that were handed out, or skipped.
@@ -69,19 +69,19 @@ struct Source {
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn new(body: &'a Body, what: &'a Descriptor) -> Result<Self> {
+    pub(crate) fn new(body: &'a Body, what: &'a Descriptor) -> Result<Self> {
         body.check(what)?;
         let (ready, source) = (Bytes::new(), None);
         Ok(Self { body, what, position: 0, ready, source, failure: None })
     }
 
     /// Why reading failed, if it did. An upload that stops for that has no fault of its own.
-    pub(super) fn failure(&mut self) -> Option<Error> {
+    pub(crate) fn failure(&mut self) -> Option<Error> {
         self.failure.take()
     }
 
     /// Goes on at a position in bytes. For a download that means to load what is before it again.
-    pub(super) async fn seek(&mut self, position: u64) -> Result<()> {
+    pub(crate) async fn seek(&mut self, position: u64) -> Result<()> {
         if position == self.position {
             return Ok(());
         }
@@ -103,7 +103,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next bytes, at most as many; nothing at the end.
-    pub(super) async fn next(&mut self, most: u64) -> Result<Option<Bytes>> {
+    pub(crate) async fn next(&mut self, most: u64) -> Result<Option<Bytes>> {
         if self.ready.is_empty() {
             match self.fill().await {
                 Ok(bytes) => self.ready = bytes,

@@ -39,7 +39,7 @@ impl Client {
     pub fn new(settings: &Settings, cancel: Cancel) -> Result<Self> {
         settings.check()?;
         Ok(Self {
-            http: connect(settings)?,
+            http: connect(settings, &|builder| builder)?,
             settings: Arc::new(settings.clone()),
             pace: Arc::new(Pace::new(settings.rate_limit)),
             cancel,
@@ -96,6 +96,7 @@ impl Client {
             pace: self.pace.clone(),
             counters,
             cancel: self.cancel.clone(),
+            follows: true,
         };
         Repository::new(reference, scope, self.sessions.clone(), wire)
     }
@@ -107,12 +108,16 @@ pub(super) fn session(sessions: &Sessions, host: &str, scope: &str) -> Arc<Sessi
     sessions.entry((host.to_owned(), scope.to_owned())).or_default().clone()
 }
 
-fn connect(settings: &Settings) -> Result<reqwest::Client> {
+/// Connections, with more said of how they are made.
+pub(crate) fn connect(
+    settings: &Settings,
+    adapt: &dyn Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+) -> Result<reqwest::Client> {
     static PROVIDER: OnceLock<()> = OnceLock::new();
     // Fails only where there is one already, which then is used.
     PROVIDER.get_or_init(|| drop(rustls::crypto::ring::default_provider().install_default()));
     let builder = || {
-        reqwest::Client::builder()
+        adapt(reqwest::Client::builder())
             .user_agent(USER_AGENT)
             .connect_timeout(settings.connect_timeout)
             // Followed by hand: see `redirect`.

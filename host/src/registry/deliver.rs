@@ -38,28 +38,28 @@ const SETTLING: u64 = 16 * 1024 * 1024;
 const LISTEN: Duration = Duration::from_millis(800);
 
 /// Hears how many bytes of a blob have been sent.
-pub(super) type Progress<'a> = &'a (dyn Fn(u64) + Send + Sync);
+pub(crate) type Progress<'a> = &'a (dyn Fn(u64) + Send + Sync);
 
 /// What to send with a request.
-pub(super) struct Parcel<'a, 'b> {
+pub(crate) struct Parcel<'a, 'b> {
     /// Stands at the first byte.
-    pub(super) reader: &'a mut Reader<'b>,
-    pub(super) length: u64,
+    pub(crate) reader: &'a mut Reader<'b>,
+    pub(crate) length: u64,
     /// Where in the blob it starts.
-    pub(super) start: u64,
+    pub(crate) start: u64,
     /// Bytes that the server may have to work through before it answers.
-    pub(super) settles: u64,
+    pub(crate) settles: u64,
     /// Whether the last connection broke, so that this one listens before it sends.
-    pub(super) wary: &'a mut bool,
+    pub(crate) wary: &'a mut bool,
     /// It goes to another host, as the registry said.
-    pub(super) elsewhere: bool,
-    pub(super) progress: Progress<'a>,
+    pub(crate) elsewhere: bool,
+    pub(crate) progress: Progress<'a>,
 }
 
 /// An answer, and the rest of the request where the answer came early: the connection is cut as
 /// soon as this is dropped, so what the answer says must be read before.
-pub(super) struct Sent {
-    pub(super) answer: Answer,
+pub(crate) struct Sent {
+    pub(crate) answer: Answer,
     _open: mpsc::Sender<Bytes>,
 }
 
@@ -75,7 +75,7 @@ enum Stuck {
 
 impl Wire {
     /// Makes a request once. Answers have a status that trying again would not change.
-    pub(super) async fn deliver(
+    pub(crate) async fn deliver(
         &self,
         call: &Call,
         authorization: Option<&HeaderValue>,

@@ -6,9 +6,10 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use crate::error::{Error, Kind, io_reason};
+use crate::web::resolver::Refused;
 
 /// An exchange that brought no answer, or not a whole one.
-pub(super) enum Failure {
+pub(crate) enum Failure {
     /// May be over the next time; with the wait that the server asked for.
     Passing { error: Error, wait: Option<Duration> },
     /// Will be the same the next time.
@@ -22,17 +23,27 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    pub(super) fn passing(message: impl AsRef<str>) -> Self {
+    /// Where nobody tries again.
+    pub(crate) fn into_error(self) -> Error {
+        match self {
+            Self::Lasting(error) | Self::Passing { error, .. } => error,
+        }
+    }
+
+    pub(crate) fn passing(message: impl AsRef<str>) -> Self {
         Self::Passing { error: Error::new(Kind::Network, message), wait: None }
     }
 
     /// Silence for longer than is waited.
-    pub(super) fn silence(host: &str, limit: Duration) -> Self {
+    pub(crate) fn silence(host: &str, limit: Duration) -> Self {
         Self::passing(format!("{host} sent nothing for {limit:?}"))
     }
 
     /// What a failed exchange with `host` (as in a URL) was about.
-    pub(super) fn explain(error: &reqwest::Error, host: &str, insecure: bool) -> Self {
+    pub(crate) fn explain(error: &reqwest::Error, host: &str, insecure: bool) -> Self {
+        if let Some(Refused(refused)) = find(error) {
+            return Self::Lasting(refused.clone());
+        }
         if let Some(tls) = find::<rustls::Error>(error) {
             return Self::Lasting(explain_tls(tls, host));
         }

@@ -17,7 +17,7 @@ const MOST_HOSTS: usize = 1_024;
 /// The slowest pace that is honoured, an hour between requests: slower ones overflow clocks.
 const LONGEST_INTERVAL: f64 = 3_600.0;
 
-pub(super) struct Pace {
+pub(crate) struct Pace {
     interval: Duration,
     hosts: Mutex<HashMap<String, Host>>,
 }
@@ -32,7 +32,7 @@ struct Host {
 
 impl Pace {
     /// At most `rate` requests a second to each host.
-    pub(super) fn new(rate: Option<f64>) -> Self {
+    pub(crate) fn new(rate: Option<f64>) -> Self {
         let interval = rate.map_or(Duration::ZERO, |rate| {
             let seconds = (1.0 / rate).clamp(0.0, LONGEST_INTERVAL);
             Duration::try_from_secs_f64(seconds).unwrap_or(Duration::ZERO)
@@ -41,7 +41,7 @@ impl Pace {
     }
 
     /// Waits for this request's turn. Errors when the run is cancelled.
-    pub(super) async fn turn(&self, host: &str, cancel: &Cancel) -> Result<()> {
+    pub(crate) async fn turn(&self, host: &str, cancel: &Cancel) -> Result<()> {
         loop {
             let slot = self.reserve(host);
             sleep_until(slot, cancel).await?;
@@ -52,7 +52,7 @@ impl Pace {
     }
 
     /// Nobody asks this host for a while.
-    pub(super) fn hold(&self, host: &str, pause: Duration) {
+    pub(crate) fn hold(&self, host: &str, pause: Duration) {
         let until = Instant::now() + pause;
         self.with(host, |host| {
             host.held = host.held.max(until);
@@ -84,7 +84,7 @@ impl Pace {
 }
 
 /// Sleeps; errors at once when the run is cancelled.
-pub(super) async fn sleep_until(until: Instant, cancel: &Cancel) -> Result<()> {
+pub(crate) async fn sleep_until(until: Instant, cancel: &Cancel) -> Result<()> {
     cancel.check()?;
     if until <= Instant::now() {
         return Ok(());

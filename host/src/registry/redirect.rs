@@ -53,7 +53,7 @@ fn resolve(from: &Url, headers: &HeaderMap, insecure: bool, does: &str) -> Resul
 }
 
 /// The host, with the port where it is not the scheme's own: the part of a URL that may be shown.
-pub(super) fn authority(url: &Url) -> String {
+pub(crate) fn authority(url: &Url) -> String {
     match (url.host_str(), url.port()) {
         (Some(host), Some(port)) => format!("{host}:{port}"),
         (Some(host), None) => host.to_owned(),

@@ -24,30 +24,30 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(120);
 const MOST_DOUBLINGS: u32 = 10;
 
 /// How many more times one piece of work may be tried.
-pub(super) struct Budget {
+pub(crate) struct Budget {
     allowed: u32,
     used: u32,
     backoff: Duration,
 }
 
 impl Budget {
-    pub(super) fn new(settings: &Settings) -> Self {
+    pub(crate) fn new(settings: &Settings) -> Self {
         Self { allowed: settings.retries, used: 0, backoff: settings.backoff }
     }
 
     /// One try, and no other: for what is not worth waiting for.
-    pub(super) fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self { allowed: 0, used: 0, backoff: Duration::ZERO }
     }
 
     /// Something was achieved: later failures are counted anew.
-    pub(super) fn refill(&mut self) {
+    pub(crate) fn refill(&mut self) {
         self.used = 0;
     }
 
     /// After a failure: waits, then allows the next try; or gives the error to end with when the
     /// failure lasts, the tries are used up, or the run is cancelled.
-    pub(super) async fn pause(
+    pub(crate) async fn pause(
         &mut self,
         failure: Failure,
         counters: &Counters,
@@ -75,7 +75,7 @@ impl Budget {
 }
 
 /// Statuses that another try may change (RFC 9110, 15.5.9 and 15.6; RFC 6585, 4).
-pub(super) fn is_passing(status: StatusCode) -> bool {
+pub(crate) fn is_passing(status: StatusCode) -> bool {
     status == StatusCode::REQUEST_TIMEOUT
         || status == StatusCode::TOO_MANY_REQUESTS
         || status.is_server_error()
@@ -83,7 +83,7 @@ pub(super) fn is_passing(status: StatusCode) -> bool {
 
 /// The wait that an answer asks for (RFC 9110, 10.2.3): seconds or a date. Nothing when it cannot
 /// be read.
-pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match text.bytes().all(|c| c.is_ascii_digit()) && !text.is_empty() {
         // More digits than fit are a very long wait.

@@ -22,42 +22,44 @@ use crate::error::{Error, Kind, Result};
 
 /// What exchanges need. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Wire {
-    pub(super) http: reqwest::Client,
-    pub(super) settings: Arc<Settings>,
-    pub(super) pace: Arc<Pace>,
-    pub(super) counters: Arc<Counters>,
-    pub(super) cancel: Cancel,
+pub(crate) struct Wire {
+    pub(crate) http: reqwest::Client,
+    pub(crate) settings: Arc<Settings>,
+    pub(crate) pace: Arc<Pace>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) cancel: Cancel,
+    /// Whether redirects of what reads are followed.
+    pub(crate) follows: bool,
 }
 
 /// A request that can be made any number of times.
-pub(super) struct Call {
-    pub(super) method: Method,
-    pub(super) url: Url,
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
     /// Goes wherever redirects lead: nothing secret belongs here.
-    pub(super) headers: HeaderMap,
-    pub(super) body: Option<Bytes>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Option<Bytes>,
 }
 
 impl Call {
-    pub(super) fn get(url: Url) -> Self {
+    pub(crate) fn get(url: Url) -> Self {
         Self { method: Method::GET, url, headers: HeaderMap::new(), body: None }
     }
 }
 
 /// The head of an answer, its body still to come.
-pub(super) struct Answer {
+pub(crate) struct Answer {
     response: reqwest::Response,
     /// Who answered.
-    pub(super) host: String,
+    pub(crate) host: String,
     /// Whether that is another place than the one that was asked.
-    pub(super) elsewhere: bool,
+    pub(crate) elsewhere: bool,
     wire: Wire,
 }
 
 impl Wire {
     /// Makes a call until it is answered with a status that trying again would not change.
-    pub(super) async fn exchange(
+    pub(crate) async fn exchange(
         &self,
         call: &Call,
         authorization: Option<&HeaderValue>,
@@ -72,7 +74,7 @@ impl Wire {
     }
 
     /// See [`Budget::pause`].
-    pub(super) async fn pause(&self, budget: &mut Budget, failure: Failure) -> Result<()> {
+    pub(crate) async fn pause(&self, budget: &mut Budget, failure: Failure) -> Result<()> {
         budget.pause(failure, &self.counters, &self.cancel).await
     }
 
@@ -103,7 +105,7 @@ impl Wire {
             let (method, status_code) = (&call.method, status.as_u16());
             tracing::debug!(%method, host, path, status = status_code, "answered");
             let reads = call.method == Method::GET || call.method == Method::HEAD;
-            if redirect::is_redirect(status) && reads {
+            if redirect::is_redirect(status) && reads && self.follows {
                 let next = redirect::follow(&url, response.headers(), self.settings.insecure)?;
                 // Once away, for good: what is elsewhere could lead anywhere, back here too.
                 elsewhere |= next.origin() != url.origin();
@@ -125,7 +127,7 @@ impl Wire {
 
     /// The failure of an answer whose status may pass; everybody else keeps off a host that is
     /// asked too often.
-    pub(super) fn setback(&self, host: &str, response: &reqwest::Response) -> Failure {
+    pub(crate) fn setback(&self, host: &str, response: &reqwest::Response) -> Failure {
         let status = response.status();
         let wait = retry_after(response.headers(), SystemTime::now());
         let error = Error::new(Kind::Network, format!("{host} answered {status}"));
@@ -158,35 +160,35 @@ impl Wire {
 }
 
 impl Answer {
-    pub(super) fn new(response: reqwest::Response, host: String, wire: Wire) -> Self {
+    pub(crate) fn new(response: reqwest::Response, host: String, wire: Wire) -> Self {
         Self { response, host, elsewhere: false, wire }
     }
 
-    pub(super) fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         self.response.status()
     }
 
-    pub(super) fn headers(&self) -> &HeaderMap {
+    pub(crate) fn headers(&self) -> &HeaderMap {
         self.response.headers()
     }
 
     /// A header's value, where it is text.
-    pub(super) fn header(&self, name: impl reqwest::header::AsHeaderName) -> Option<&str> {
+    pub(crate) fn header(&self, name: impl reqwest::header::AsHeaderName) -> Option<&str> {
         self.headers().get(name).and_then(|value| value.to_str().ok())
     }
 
     /// What `Content-Length` announces.
-    pub(super) fn length(&self) -> Option<u64> {
+    pub(crate) fn length(&self) -> Option<u64> {
         self.header(CONTENT_LENGTH).and_then(|length| length.parse().ok())
     }
 
     /// The next part of the body; nothing at its end.
-    pub(super) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         self.wire.patiently(&self.host, self.response.chunk()).await
     }
 
     /// A small body, called `what` in errors.
-    pub(super) async fn read(&mut self, limit: usize, what: &str) -> Result<Bytes, Failure> {
+    pub(crate) async fn read(&mut self, limit: usize, what: &str) -> Result<Bytes, Failure> {
         let too_long = || {
             Error::source(format!(
                 "{} sent {what} of more than {limit} bytes, which is the limit",

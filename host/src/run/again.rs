@@ -1,13 +1,14 @@
-//! Options of the command line that name files without which the same command would not work again.
+//! Options of the command line that name files and servers without which the same command would not
+//! work again.
 
 use std::path::Path;
 
-use crate::cli::Global;
+use crate::cli::{Global, Process};
 use crate::output::Target;
 use crate::plugin::catalog::EMBEDDED;
 
 /// Each as one word, its path from any folder.
-pub fn files(global: &Global, target: &Target) -> Vec<String> {
+pub fn options(asked: &Process, global: &Global, target: &Target) -> Vec<String> {
     let own = &target.plugin.description().name;
     let embedded = EMBEDDED.iter().any(|embedded| embedded.name == own);
     let word = |name: &str, path: &Path| {
@@ -21,5 +22,7 @@ pub fn files(global: &Global, target: &Target) -> Vec<String> {
     }
     words.extend(global.authfile.iter().map(|path| word("authfile", path)));
     words.extend(global.ca_bundle.iter().map(|path| word("ca-bundle", path)));
+    words.extend(global.netrc_file.iter().map(|path| word("netrc-file", path)));
+    words.extend(asked.allow_net.iter().map(|server| format!("--allow-net={server}")));
     words
 }

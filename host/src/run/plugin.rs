@@ -3,63 +3,63 @@
 mod add;
 mod ask;
 mod authors;
+mod document;
 mod shown;
 
 use std::io::{self, Write};
 use std::path::Path;
 
 use self::add::add;
-use super::{catalog, installed};
-use crate::cancel::Cancel;
-use crate::cli::{Global, PluginCommand};
+use super::Host;
+use crate::cli::{OutputFormat, PluginCommand};
 use crate::error::{Error, Kind, Result, printable};
 use crate::plugin::catalog::{Listed, Origin, built_in};
 use crate::plugin::{Plugin, PluginEngine, component_file};
 use crate::progress::Progress;
 use crate::report;
 
-/// What adding needs of the process around it.
-pub struct Host<'a> {
-    /// Hears of Ctrl-C.
-    pub cancel: &'a Cancel,
-    /// Where downloads and waits run.
-    pub runtime: &'a tokio::runtime::Handle,
-}
-
 /// Do what was asked: results on `out`, questions and everything else on `err`.
 pub fn run(
     command: &PluginCommand,
-    global: &Global,
     host: &Host<'_>,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<u8> {
     match command {
         PluginCommand::List => {
-            let all = catalog(global)?.all()?;
-            list(&all, out).and_then(|()| unusable(&all, err)).map_err(printed)?;
+            let all = host.catalog()?.all()?;
+            match host.global.output_format {
+                OutputFormat::Text => list(&all, out),
+                OutputFormat::Json => document::list(&all, out),
+            }
+            .and_then(|()| unusable(&all, err))
+            .map_err(printed)?;
             Ok(0)
         }
         PluginCommand::Show { plugin } => {
-            let (origin, plugin) = find(plugin, global)?;
-            shown::plugin(&plugin, &origin, out).map_err(printed)?;
+            let (origin, plugin) = find(plugin, host)?;
+            match host.global.output_format {
+                OutputFormat::Text => shown::plugin(&plugin, &origin, out),
+                OutputFormat::Json => document::show(&plugin, &origin, out),
+            }
+            .map_err(printed)?;
             Ok(0)
         }
         PluginCommand::New { name, path } => authors::new(name, path.as_deref(), out),
         PluginCommand::Test { plugin, with } => {
             // Bars of test images would tell nobody anything.
             let hidden = Progress::hidden();
-            let context = super::context(global, false, host.cancel, host.runtime, &hidden)?;
-            authors::test(plugin, with, global, &context, out)
+            let context = Host { progress: &hidden, ..*host }.context()?;
+            authors::test(plugin, with, host.global, &context, out)
         }
-        PluginCommand::Add { source, yes } => add(source, *yes, global, host, err),
+        PluginCommand::Add { source, yes } => add(source, *yes, host, err),
         PluginCommand::Remove { name } => {
-            let removed = match installed(global) {
+            let removed = match host.installed() {
                 Some(installed) => installed.remove(name, host.cancel)?,
                 None => None,
             };
             let Some(entry) = removed else { return Err(not_added(name)) };
-            if !global.quiet {
+            if !host.global.quiet {
                 let (name, version, digest) = (&entry.name, &entry.version, entry.sha256.short());
                 let said = format!("removed {name} {version} ({digest})");
                 writeln!(err, "{}", printable(&said)).map_err(printed)?;
@@ -82,13 +82,13 @@ fn not_added(name: &str) -> Error {
 }
 
 /// A plugin by its name, or the path of a component's file.
-fn find(name: &str, global: &Global) -> Result<(Origin, Plugin)> {
+fn find(name: &str, host: &Host<'_>) -> Result<(Origin, Plugin)> {
     if name.contains(['/', '.']) {
         let bytes = component_file::read(Path::new(name))?;
         let plugin = Plugin::load(&PluginEngine::new()?, name, &bytes)?;
         return Ok((Origin::File(name.to_owned()), plugin));
     }
-    catalog(global)?.named(name)?.ok_or_else(|| {
+    host.catalog()?.named(name)?.ok_or_else(|| {
         Error::usage(format!("there is no plugin '{name}'"))
             .hint("'occystrap plugin list' shows what there is; a file is named with its path")
     })

@@ -5,9 +5,9 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::{clients, installed};
-use crate::cli::{Global, Verify};
-use crate::context::Context;
+use super::web::{self, Trust};
+use super::{Host, clients};
+use crate::cli::Verify;
 use crate::error::{Error, Kind, Result};
 use crate::plugin::limits::Allowance;
 use crate::plugin::{Catalog, PluginEngine};
@@ -19,11 +19,12 @@ use crate::verify::untrusted::{Bounds, Grants, verify_batch};
 /// interrupts.
 pub fn run(
     asked: &Verify,
-    global: &Global,
-    context: &Context,
+    host: &Host<'_>,
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<u8> {
+    let (global, mut context) = (host.global, host.context()?);
+    context.web = web::access(&asked.allow_net, global, Trust::None)?;
     let receipts: Vec<PathBuf> =
         std::iter::once(&asked.target).chain(&asked.more).map(PathBuf::from).collect();
     if let Some(uri) = receipts.iter().find(|path| path.to_string_lossy().contains("://")) {
@@ -38,7 +39,7 @@ pub fn run(
     asked.allow_registry.iter().for_each(|host| grants.registry(host));
     let failed = |cause| Error::io(Kind::Destination, "write to", "standard error", &cause);
     let engine = PluginEngine::with(Allowance::untrusted())?;
-    let mut catalog = Catalog::new(engine, &[])?.with_installed(installed(global));
+    let mut catalog = Catalog::new(engine, &[])?.with_installed(host.installed());
     for file in &global.plugin {
         // What is wrong with one is no reason to leave the receipts of others.
         if let Err(error) = catalog.add_file(file) {
@@ -51,7 +52,7 @@ pub fn run(
         batch_time: Duration::from_secs(asked.batch_time_limit),
         ..Bounds::default()
     };
-    let summary = verify_batch(&receipts, &catalog, &grants, &bounds, context, |line| {
+    let summary = verify_batch(&receipts, &catalog, &grants, &bounds, &context, |line| {
         write_json_line(out, line)
             .and_then(|()| out.flush())
             .map_err(|cause| Error::io(Kind::Destination, "write to", "standard output", &cause))

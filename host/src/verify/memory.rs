@@ -31,6 +31,8 @@ pub struct Memory {
 struct Remote {
     sizes: HashMap<Digest, Option<u64>>,
     manifests: HashMap<String, Option<Manifest>>,
+    /// Size and digest of what is at a URL.
+    contents: HashMap<String, Option<(u64, Digest)>>,
     /// What an engine says of its image, or why it does not.
     image: Option<Result<Option<Seen>>>,
     /// What an engine's image is, read and hashed, or why it cannot be read.
@@ -109,6 +111,17 @@ impl Memory {
     /// Remember a manifest.
     pub fn remember_manifest(&self, reference: &str, manifest: Option<Manifest>) {
         self.remote().manifests.insert(reference.to_owned(), manifest);
+    }
+
+    /// What is known of what is at a URL.
+    #[must_use]
+    pub fn recall_content(&self, url: &str) -> Option<Option<(u64, Digest)>> {
+        self.remote().contents.get(url).copied()
+    }
+
+    /// Remember size and digest of what is at a URL, or that nothing is.
+    pub fn remember_content(&self, url: &str, content: Option<(u64, Digest)>) {
+        self.remote().contents.insert(url.to_owned(), content);
     }
 
     /// What an engine has said of its image.

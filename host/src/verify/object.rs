@@ -232,7 +232,9 @@ impl Verification {
             let mut object = Object::at(location).for_role(expectation.role);
             (object.digest, object.size) = (expectation.digest, expectation.size);
             object.blame_error(Status::Missing, error);
-            object.repair = repair.map(str::to_owned);
+            if object.status.is_bad() {
+                object.repair = repair.map(str::to_owned);
+            }
             object
         });
         Self { level, objects: objects.collect() }

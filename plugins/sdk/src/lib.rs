@@ -16,13 +16,16 @@ mod bindings {
 
 mod check;
 mod files;
+mod web;
 
 pub use bindings::exports::occystrap::output::{verifier, writer};
 pub use bindings::occystrap::output::{
-    blobs, engine, engine_load, entries, log, registry, registry_push, storage, storage_edit, types,
+    blobs, engine, engine_load, entries, http_in, http_out, log, registry, registry_push, storage,
+    storage_edit, types,
 };
 pub use check::{check_expectations, finding};
 pub use files::{FileWriter, read_blob, read_to_end};
+pub use web::{check_web_expectations, header, make_folder, put};
 
 #[doc(hidden)]
 pub use bindings::exports;

@@ -10,6 +10,7 @@ mod floor;
 mod image;
 mod machine;
 mod measure;
+mod memory;
 mod peers;
 mod plugin;
 mod push;
@@ -439,38 +440,6 @@ impl Bench {
             "\nThe same writer as a component and natively, {} runs each:\n\n{table}",
             self.runs
         );
-        Ok(())
-    }
-
-    /// Peak memory must not depend on the size of a layer.
-    fn memory(&self) -> Result<()> {
-        let mut table = Table::new(&["peak MiB, one layer of", "100 MB", "4 GB"]);
-        let sizes = [("small", 100_000_000), ("large", 4_000_000_000)];
-        for (from, output) in [
-            ("tar", Output::Dir),
-            ("tar", Output::Tar),
-            ("registry", Output::Dir),
-            ("registry", Output::Tar),
-        ] {
-            let mut row = vec![format!("{from} to {}", output.name())];
-            for (name, size) in sizes {
-                let archive = image::generated(&self.home, name, size)?;
-                let source = match (from, &self.registry, &self.skopeo) {
-                    ("tar", ..) => format!("tar://{}", archive.display()),
-                    (_, Some(registry), Some(skopeo)) => {
-                        image::push(skopeo, &archive, &registry.host, name, &self.home)?;
-                        format!("registry://{}/bench/{name}:latest", registry.host)
-                    }
-                    _ => continue,
-                };
-                let fresh = self.fresh()?;
-                let destination = format!("{}://{}", output.name(), output.path(&fresh).display());
-                let sample = self.process(&source, &destination).run()?;
-                row.push(format!("{} ({:.1} s)", mib(sample.peak), sample.wall.as_secs_f64()));
-            }
-            table.row(row);
-        }
-        println!("\nMemory:\n\n{table}");
         Ok(())
     }
 

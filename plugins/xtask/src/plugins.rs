@@ -41,6 +41,7 @@ const SETS: [Set; 2] = [
             ("hostile", "plugins/hostile"),
             ("hostile-engine", "plugins/hostile-engine"),
             ("hostile-registry", "plugins/hostile-registry"),
+            ("hostile-web", "plugins/hostile-web"),
         ],
         home: "tests/hostile",
         lock: "hostile.lock",

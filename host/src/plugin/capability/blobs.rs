@@ -158,6 +158,7 @@ impl HostSink for State {
         match self.table.delete(sink)? {
             Sink::File(file) => self.finish_file(*file),
             Sink::Load(load) => self.finish_load(*load),
+            Sink::Put(put) => self.finish_put(*put),
         }
     }
 
@@ -208,7 +209,7 @@ impl State {
         result.map_err(|error| self.failed(error))
     }
 
-    fn failed(&mut self, error: Error) -> ErrorCode {
+    pub(super) fn failed(&mut self, error: Error) -> ErrorCode {
         let code = match error.kind() {
             Kind::Source | Kind::Network | Kind::Auth | Kind::NotFound => ErrorCode::SourceFailed,
             Kind::Plugin => ErrorCode::InvalidState,
@@ -222,14 +223,18 @@ impl State {
     }
 
     /// A call carried more than it may.
-    fn too_much(&mut self, limit: usize) -> ErrorCode {
+    pub(super) fn too_much(&mut self, limit: usize) -> ErrorCode {
         let rule = format!("it wrote more than {limit} bytes in one call");
         self.noted = Some(violation(&self.plugin, rule));
         ErrorCode::QuotaExceeded
     }
 
     fn sink_result<T>(&mut self, result: Result<T, SinkError>) -> Result<T, ErrorCode> {
-        result.map_err(|cause| match cause {
+        result.map_err(|cause| self.sink_failed(cause))
+    }
+
+    pub(super) fn sink_failed(&mut self, cause: SinkError) -> ErrorCode {
+        match cause {
             SinkError::State => {
                 let rule = "it did not fill a gap in a file whole and once";
                 self.noted = Some(violation(&self.plugin, rule));
@@ -249,13 +254,28 @@ impl State {
                 self.fail(Error::io(Kind::Destination, "write to", place, &cause));
                 if full { ErrorCode::InsufficientSpace } else { ErrorCode::Other(None) }
             }
-        })
+        }
     }
 }
 
 fn splice(blob: &mut Blob, sink: &mut Sink, near: Option<&Destination>) -> Result<Spliced> {
-    match (blob, sink) {
-        (Blob::Config { bytes, digest, .. }, Sink::File(sink)) => {
+    match sink {
+        Sink::File(file) => splice_file(blob, file),
+        Sink::Put(put) => splice_file(blob, &mut put.file),
+        Sink::Load(load) => match blob {
+            Blob::Config { bytes, digest, .. } => {
+                load.splice_bytes(bytes.clone(), *digest)?;
+                Ok(Moved { size: bytes.len() as u64, digest: *digest }.into())
+            }
+            Blob::Layer(layer) => Ok(layer.send(load, near)?.into()),
+            Blob::Spent => Err(spent()),
+        },
+    }
+}
+
+fn splice_file(blob: &mut Blob, sink: &mut FileSink) -> Result<Spliced> {
+    match blob {
+        Blob::Config { bytes, digest, .. } => {
             let moved = Moved { size: bytes.len() as u64, digest: *digest };
             let mut append = || -> Result<(), SinkError> {
                 let at = sink.before_content()?;
@@ -267,13 +287,8 @@ fn splice(blob: &mut Blob, sink: &mut Sink, near: Option<&Destination>) -> Resul
                 _ => Error::new(Kind::Plugin, "a file was written in too many pieces"),
             })
         }
-        (Blob::Config { bytes, digest, .. }, Sink::Load(load)) => {
-            load.splice_bytes(bytes.clone(), *digest)?;
-            Ok(Moved { size: bytes.len() as u64, digest: *digest }.into())
-        }
-        (Blob::Layer(layer), Sink::File(sink)) => layer.splice(sink),
-        (Blob::Layer(layer), Sink::Load(load)) => Ok(layer.send(load, near)?.into()),
-        (Blob::Spent, _) => Err(spent()),
+        Blob::Layer(layer) => layer.splice(sink),
+        Blob::Spent => Err(spent()),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Changing a destination, and the refusal that stands in for it in verify.
 //!
 //! The two are different types, linked in its place each: a verifying instance has no code path to
-//! a write, whatever it imports. `storage_edit` and `registry_push` are implemented for both.
+//! a write, whatever it imports. `storage_edit`, `registry_push`, `engine_load` and `http_out` are implemented
+//! for both.
 
 use wasmtime::component::HasData;
 

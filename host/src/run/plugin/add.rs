@@ -13,22 +13,16 @@ use crate::plugin::installed::{Entry, Record};
 use crate::plugin::{Plugin, PluginEngine, artifact, component_file};
 use crate::registry::Counters;
 use crate::run::clients::Clients;
-use crate::run::installed;
 use crate::uri::Uri;
 
 /// Add a plugin. The exit code is 1 when the user says no.
-pub fn add(
-    source: &str,
-    yes: bool,
-    global: &Global,
-    host: &Host<'_>,
-    err: &mut dyn Write,
-) -> Result<u8> {
-    let installed = installed(global).ok_or_else(|| {
+pub fn add(source: &str, yes: bool, host: &Host<'_>, err: &mut dyn Write) -> Result<u8> {
+    let global = host.global;
+    let installed = host.installed().ok_or_else(|| {
         Error::usage("there is no folder to keep plugins in: neither HOME nor XDG_DATA_HOME is set")
             .hint("--plugin-dir DIR names one")
     })?;
-    let (component, source) = read(source, global, host)?;
+    let (component, source) = read(source, host)?;
     let plugin = Plugin::load(&PluginEngine::new()?, &source, &component)?;
     let entry = Entry::of(&plugin, source);
     let record = installed.record()?;
@@ -71,7 +65,7 @@ fn tell(global: &Global, err: &mut dyn Write, what: &str) -> Result<()> {
 }
 
 /// The component, and from where it is, so that it means the same from another folder.
-fn read(source: &str, global: &Global, host: &Host<'_>) -> Result<(Vec<u8>, String)> {
+fn read(source: &str, host: &Host<'_>) -> Result<(Vec<u8>, String)> {
     if !source.contains("://") {
         let path = Path::new(source);
         let lasting = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -84,7 +78,7 @@ fn read(source: &str, global: &Global, host: &Host<'_>) -> Result<(Vec<u8>, Stri
         ));
     }
     let (reference, digest) = artifact::reference(&uri)?;
-    let client = Clients::new(global, host.cancel).of(&uri)?;
+    let client = Clients::new(host.global, host.cancel).of(&uri)?;
     let repository = client.repository(&reference, Arc::new(Counters::default()))?;
     tracing::info!("fetching {}", uri.display());
     let component = host.runtime.block_on(artifact::fetch(&repository, digest))?;

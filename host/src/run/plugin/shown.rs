@@ -52,7 +52,7 @@ pub fn permissions(
     for line in permission::in_words(permissions, remark) {
         writeln!(out, "  - {line}")?;
     }
-    let network = permissions.iter().any(|known| known.interface == "registry");
+    let network = permissions.iter().any(|known| matches!(known.interface, "registry" | "http-in"));
     let network = if network { "no other network" } else { "no network" };
     writeln!(
         out,

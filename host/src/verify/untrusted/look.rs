@@ -21,7 +21,7 @@ use crate::uri::Uri;
 use crate::verify::claims::Claims;
 use crate::verify::memory::Memory;
 use crate::verify::object::{Object, Status};
-use crate::verify::{Level, Verification, check, layout, registry, unpacked};
+use crate::verify::{Level, Verification, check, layout, registry, unpacked, web};
 
 impl Batch<'_> {
     /// The verdict on one receipt, or why there is none.
@@ -38,7 +38,7 @@ impl Batch<'_> {
                 self.grants.open(path, false)?
             }
             target::Place::File(path) => self.grants.open(path, true)?,
-            target::Place::Repository(..) | target::Place::Engine(..) => {
+            target::Place::Repository(..) | target::Place::Engine(..) | target::Place::Web(..) => {
                 self.count(cover::check(receipt, None)?)?;
                 let grant = target.open(&context).map_err(Stop::Doubt)?;
                 return self.judge(receipt, &target, &grant, &context).map_err(Stop::Doubt);
@@ -129,6 +129,17 @@ impl Batch<'_> {
                 let level = Level::Full;
                 let mut objects =
                     registry::objects(expectations, &claims, remote, level, &memory, context)?;
+                check_layers(expectations, &claims, &mut objects);
+                objects
+            }
+            Grant::Web(site) => {
+                let claims = match is_index {
+                    true => Claims::default(),
+                    false => web::claims(expectations, site, &memory),
+                };
+                let level = Level::Full;
+                let mut objects =
+                    web::objects(expectations, &claims, site, level, &memory, context)?;
                 check_layers(expectations, &claims, &mut objects);
                 objects
             }

@@ -12,7 +12,7 @@ use super::table::{Table, mib};
 use super::{Bench, REAL, image, machine, present};
 
 /// Debian's dockerd, for as long as a benchmark runs. Stopped when this is dropped.
-struct Dockerd {
+pub(super) struct Dockerd {
     keeper: Child,
     folder: PathBuf,
 }
@@ -29,7 +29,7 @@ rm -rf --one-file-system "$folder"
 "#;
 
 impl Dockerd {
-    fn start(program: &Path, folder: &Path) -> Result<Self> {
+    pub(super) fn start(program: &Path, folder: &Path) -> Result<Self> {
         let folder = image::fresh(folder)?;
         let place = folder.display();
         let keeper = Command::new("sh")
@@ -59,7 +59,7 @@ impl Dockerd {
         self.folder.join("sock")
     }
 
-    fn uri(&self, name: &str) -> String {
+    pub(super) fn uri(&self, name: &str) -> String {
         format!("docker://{name}?socket={}", self.socket().display())
     }
 }

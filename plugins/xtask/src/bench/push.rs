@@ -14,24 +14,21 @@ use super::{Bench, REAL, image, machine, measure};
 const SKOPEO_CACHES: [&str; 2] =
     ["/var/lib/containers/cache", "{home}/.local/share/containers/cache"];
 
-/// Python takes more than a minute; once shows what there is to see.
-const PYTHON_RUNS: usize = 1;
-
 /// A registry that is emptied before each run.
-struct Empty {
-    registry: Registry,
+pub(super) struct Empty {
+    pub(super) registry: Registry,
     folder: PathBuf,
 }
 
 impl Empty {
-    fn start(bench: &Bench) -> Result<Option<Self>> {
+    pub(super) fn start(bench: &Bench) -> Result<Option<Self>> {
         let Some(program) = peers::find("docker-registry") else { return Ok(None) };
         let folder = image::fresh(&bench.home.join("pushed"))?;
         let registry = Registry::start(&program, &folder)?;
         Ok(Some(Self { registry, folder }))
     }
 
-    fn empty(&self) -> Result<()> {
+    pub(super) fn empty(&self) -> Result<()> {
         let kept = self.folder.join("docker");
         if kept.exists() {
             std::fs::remove_dir_all(kept)?;
@@ -64,9 +61,6 @@ impl Bench {
         for round in 0..self.runs {
             for index in (0..peers.len()).map(|index| (index + round) % peers.len()) {
                 let (peer, compression) = &peers[index];
-                if matches!(peer, Peer::Python(_)) && round >= PYTHON_RUNS {
-                    continue;
-                }
                 empty.empty()?;
                 let program = self.pushing(peer, &archive, &empty.registry.host);
                 let program = match compression {

@@ -1,0 +1,230 @@
+//! Writing to a web server: blobs go side by side, and what makes them appear waits for the commit.
+//!
+//! A web server knows no transactions. What a plugin PUTs is there at once, so it does well to name
+//! it after its content; what it asks to be PUT last is sent when the host has accepted the session's
+//! receipt, and not at all when it has not.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use reqwest::header::HeaderMap;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
+use url::Url;
+
+use super::layer_blob::{LayerBlob, temporary};
+use super::push::Pushed;
+use super::sink::FileSink;
+use super::site::Site;
+use super::staging::Unnamed;
+use crate::blob::write_error;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::image::{Content, Descriptor, Digest, Hasher, Section};
+use crate::plugin::limits;
+use crate::progress::LayerProgress;
+use crate::registry::Body;
+
+/// The writes of one session to one folder.
+pub struct Uploads {
+    site: Site,
+    context: Context,
+    /// How many run at once.
+    places: Arc<Semaphore>,
+    /// Those that still run end when the session is given up.
+    tasks: JoinSet<()>,
+    /// In the order in which the plugin gave them.
+    last: Vec<Last>,
+    /// Small bodies that were sent or will be, by path.
+    kept: BTreeMap<String, Bytes>,
+}
+
+struct Last {
+    url: Url,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// A PUT under way.
+pub struct Transfer {
+    /// Where it goes, relative to the folder; `None` for another place.
+    pub path: Option<String>,
+    end: oneshot::Receiver<Result<Pushed>>,
+}
+
+impl Transfer {
+    /// Wait for its end.
+    pub fn wait(self) -> Result<Pushed> {
+        // The task ends without a word when the run is over.
+        self.end.blocking_recv().unwrap_or_else(|_| Err(Error::interrupted()))
+    }
+}
+
+/// A file that will be PUT when it is whole.
+pub struct PutFile {
+    /// The file.
+    pub file: FileSink,
+    /// Where it goes.
+    pub url: Url,
+    /// With which headers.
+    pub headers: HeaderMap,
+}
+
+impl Uploads {
+    /// Start to write to a folder.
+    #[must_use]
+    pub fn new(site: Site, context: &Context) -> Self {
+        let places = Arc::new(Semaphore::new(context.parallel.max(1)));
+        let (context, tasks) = (context.clone(), JoinSet::new());
+        Self { site, context, places, tasks, last: Vec::new(), kept: BTreeMap::new() }
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// Start to PUT a layer.
+    pub fn layer(&mut self, url: Url, headers: HeaderMap, layer: LayerBlob) -> Transfer {
+        let (diff_id, progress) = (layer.diff_id(), layer.progress());
+        let content = move || match layer.into_content()? {
+            (blob, Content::File(section)) => Ok((blob, Body::File(section))),
+            (blob, Content::Registry(from)) => Ok((blob, Body::Download(from))),
+        };
+        self.start(url, headers, content, Some(diff_id), progress)
+    }
+
+    /// Start to PUT a config.
+    pub fn config(
+        &mut self,
+        url: Url,
+        headers: HeaderMap,
+        blob: Descriptor,
+        bytes: Bytes,
+    ) -> Transfer {
+        let content = move || Ok((blob, Body::Bytes(bytes)));
+        self.start(url, headers, content, None, LayerProgress::hidden())
+    }
+
+    fn start(
+        &mut self,
+        url: Url,
+        headers: HeaderMap,
+        content: impl FnOnce() -> Result<(Descriptor, Body)> + Send + 'static,
+        diff_id: Option<Digest>,
+        progress: LayerProgress,
+    ) -> Transfer {
+        let (done, end) = oneshot::channel();
+        let path = self.forget(&url);
+        let (client, places) = (self.site.client().clone(), Arc::clone(&self.places));
+        let task = async move {
+            let put = async {
+                let content = tokio::task::spawn_blocking(content);
+                let (blob, body) = content.await.map_err(|_| Error::interrupted())??;
+                let _place = places.acquire().await.map_err(|_| Error::interrupted())?;
+                progress.begin("upload", blob.size);
+                client.put(&url, &headers, &blob, &body, |bytes| progress.set(bytes)).await?;
+                progress.finish();
+                let sent = blob.size;
+                Ok(Pushed { blob, diff_id, sent })
+            };
+            let _ = done.send(put.await);
+        };
+        self.tasks.spawn_on(task, &self.context.runtime);
+        Transfer { path, end }
+    }
+
+    /// A file to be filled, and then PUT.
+    pub fn file(&self, url: Url, headers: HeaderMap) -> Result<PutFile> {
+        let folder = &self.context.temp_dir;
+        let file = temporary(folder).map_err(|cause| {
+            let kind = crate::error::Kind::Destination;
+            Error::io(kind, "use a temporary file in", folder.display(), &cause)
+        })?;
+        Ok(PutFile { file: FileSink::new(String::new(), file), url, headers })
+    }
+
+    /// PUT a whole file, and learn what it was.
+    pub fn put(
+        &mut self,
+        url: &Url,
+        headers: &HeaderMap,
+        file: &Unnamed,
+        size: u64,
+    ) -> Result<Digest> {
+        self.forget(url);
+        let digest = hash(file, size, &self.context)?;
+        let section = Section::new(
+            Arc::new(file.file().try_clone().map_err(|cause| write_error(file.file(), &cause))?),
+            0,
+            size,
+        );
+        let what = Descriptor { media_type: String::new(), digest, size };
+        let client = self.site.client();
+        self.site.wait(client.put(url, headers, &what, &Body::File(section), |_| {}))?;
+        Ok(digest)
+    }
+
+    /// Whatever is asked of a place next, what was known of it is no longer. Its path, where it is in
+    /// the folder.
+    pub fn forget(&mut self, url: &Url) -> Option<String> {
+        let path = self.site.path_of(url);
+        path.as_ref().map(|path| self.kept.remove(path));
+        path
+    }
+
+    /// Keep a small body that was sent.
+    pub fn keep(&mut self, path: &str, body: Bytes) {
+        let before: usize = self.kept.values().map(Bytes::len).sum();
+        if before + body.len() <= limits::HTTP_KEPT {
+            self.kept.insert(path.to_owned(), body);
+        }
+    }
+
+    /// Keep a small body until the commit, in the place of one that had its URL.
+    pub fn hold(&mut self, url: Url, headers: HeaderMap, body: Bytes) {
+        self.last.retain(|known| known.url != url);
+        self.last.push(Last { url, headers, body });
+    }
+
+    /// How many are kept until the commit.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.last.len()
+    }
+
+    /// A small body that was sent, or will be.
+    #[must_use]
+    pub fn written(&self, path: &str, limit: usize) -> Option<Bytes> {
+        self.kept.get(path).filter(|body| body.len() <= limit).cloned()
+    }
+
+    /// Send what was kept.
+    pub fn commit(self) -> Result<()> {
+        for Last { url, headers, body } in self.last {
+            let size = body.len() as u64;
+            let what = Descriptor { media_type: String::new(), digest: Digest::of(&body), size };
+            let client = self.site.client();
+            self.site.wait(client.put(&url, &headers, &what, &Body::Bytes(body), |_| {}))?;
+        }
+        Ok(())
+    }
+}
+
+fn hash(file: &Unnamed, size: u64, context: &Context) -> Result<Digest> {
+    use std::os::unix::fs::FileExt as _;
+    let mut hasher = Hasher::default();
+    let mut buffer = vec![0; 256 * 1024];
+    let mut at = 0;
+    while at < size {
+        context.cancel.check()?;
+        let wanted = (size - at).min(buffer.len() as u64) as usize;
+        let piece = &mut buffer[..wanted];
+        file.file().read_exact_at(piece, at).map_err(|cause| write_error(file.file(), &cause))?;
+        hasher.update(piece);
+        at += wanted as u64;
+    }
+    Ok(hasher.finish())
+}

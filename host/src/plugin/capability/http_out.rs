@@ -1,0 +1,285 @@
+//! `http-out`: changing what is on a web server, and the refusal in verify.
+
+use bytes::Bytes;
+use reqwest::Method as HttpMethod;
+use wasmtime::component::Resource;
+
+use super::blobs::Blob;
+use super::edit::{Editor, Refusal};
+use super::http_in::{Asked, Response};
+use crate::error::{Error, Kind};
+use crate::image::{Descriptor, Digest};
+use crate::output::journal::{Extent, WrittenFile};
+use crate::output::push::Pushed;
+use crate::output::sink::Sink;
+use crate::output::uploads::{PutFile, Transfer, Uploads};
+use crate::output::{Journal, Pending};
+use crate::plugin::bindings::blobs::Written;
+use crate::plugin::bindings::http_in::Header;
+use crate::plugin::bindings::http_out::{Host, HostTransfer, Method};
+use crate::plugin::bindings::types::ErrorCode;
+use crate::plugin::limits;
+use crate::plugin::state::{State, Writing};
+use crate::registry::manifest::LARGEST_MANIFEST;
+use crate::web::client::Repeat;
+
+/// A PUT under way, in a plugin's hand.
+pub struct PendingPut(Transfer);
+
+impl Host for Editor<'_> {
+    fn send(
+        &mut self,
+        method: Method,
+        url: String,
+        headers: Vec<Header>,
+        body: Vec<u8>,
+    ) -> wasmtime::Result<Result<Resource<Response>, ErrorCode>> {
+        let state = &mut *self.0;
+        if body.len() > limits::HTTP_SENT {
+            return Ok(Err(state.too_much(limits::HTTP_SENT)));
+        }
+        let asked = match state.asked(&url, headers, true) {
+            Ok(asked) => asked,
+            Err(code) => return Ok(Err(code)),
+        };
+        let Some((uploads, journal)) = uploads_of(state) else {
+            return Ok(Err(ErrorCode::ReadOnly));
+        };
+        let path = uploads.forget(&asked.url);
+        journal.forget(path.as_deref());
+        let (http, repeat) = match method {
+            Method::Put => (HttpMethod::PUT, Repeat::Yes),
+            Method::Post => (HttpMethod::POST, Repeat::No),
+            Method::Mkcol => match HttpMethod::from_bytes(b"MKCOL") {
+                Ok(mkcol) => (mkcol, Repeat::Yes),
+                Err(_) => return Ok(Err(ErrorCode::Unsupported)),
+            },
+        };
+        let bytes = Bytes::from(body);
+        let answered = state.answered(http, asked, Some(bytes.clone()), repeat)?;
+        if let (Ok(response), Method::Put, Some(path)) = (&answered, method, path)
+            && state.table.get(response)?.is_success()
+            && let Some((uploads, journal)) = uploads_of(state)
+        {
+            let (size, digest) = (bytes.len() as u64, Digest::of(&bytes));
+            uploads.keep(&path, bytes);
+            journal.record_written(whole(path, size, digest));
+        }
+        Ok(answered)
+    }
+
+    fn put_blob(
+        &mut self,
+        url: String,
+        headers: Vec<Header>,
+        source: Resource<Blob>,
+    ) -> wasmtime::Result<Result<Resource<PendingPut>, ErrorCode>> {
+        let state = &mut *self.0;
+        let Asked { url, headers, .. } = match state.asked(&url, headers, true) {
+            Ok(asked) => asked,
+            Err(code) => return Ok(Err(code)),
+        };
+        if let Err(stop) = state.request()? {
+            return Ok(Err(state.unavailable(stop)));
+        }
+        let blob = std::mem::replace(state.table.get_mut(&source)?, Blob::Spent);
+        let Some((uploads, journal)) = uploads_of(state) else {
+            return Ok(Err(ErrorCode::ReadOnly));
+        };
+        let transfer = match blob {
+            Blob::Config { media_type, bytes, digest } => {
+                let size = bytes.len() as u64;
+                let blob = Descriptor { media_type: media_type.to_owned(), digest, size };
+                uploads.config(url, headers, blob, bytes)
+            }
+            Blob::Layer(layer) => uploads.layer(url, headers, *layer),
+            Blob::Spent => return Ok(Err(ErrorCode::InvalidState)),
+        };
+        journal.forget(transfer.path.as_deref());
+        state.handle(PendingPut(transfer)).map(Ok)
+    }
+
+    fn put_file(
+        &mut self,
+        url: String,
+        headers: Vec<Header>,
+    ) -> wasmtime::Result<Result<Resource<Sink>, ErrorCode>> {
+        let state = &mut *self.0;
+        let Asked { url, headers, .. } = match state.asked(&url, headers, true) {
+            Ok(asked) => asked,
+            Err(code) => return Ok(Err(code)),
+        };
+        if let Err(stop) = state.request()? {
+            return Ok(Err(state.unavailable(stop)));
+        }
+        let Some((uploads, _)) = uploads_of(state) else { return Ok(Err(ErrorCode::ReadOnly)) };
+        match uploads.file(url, headers) {
+            Ok(file) => state.handle(Sink::Put(Box::new(file))).map(Ok),
+            Err(error) => {
+                state.fail(error);
+                Ok(Err(ErrorCode::Other(None)))
+            }
+        }
+    }
+
+    fn put_last(
+        &mut self,
+        url: String,
+        headers: Vec<Header>,
+        body: Vec<u8>,
+    ) -> wasmtime::Result<Result<String, ErrorCode>> {
+        let state = &mut *self.0;
+        if body.len() > LARGEST_MANIFEST {
+            return Ok(Err(state.too_much(LARGEST_MANIFEST)));
+        }
+        let Asked { url, headers, .. } = match state.asked(&url, headers, true) {
+            Ok(asked) => asked,
+            Err(code) => return Ok(Err(code)),
+        };
+        let Some((uploads, journal)) = uploads_of(state) else {
+            return Ok(Err(ErrorCode::ReadOnly));
+        };
+        if uploads.held() >= limits::MANIFESTS {
+            return Ok(Err(ErrorCode::QuotaExceeded));
+        }
+        let bytes = Bytes::from(body);
+        let digest = Digest::of(&bytes);
+        if let Some(path) = uploads.forget(&url) {
+            uploads.keep(&path, bytes.clone());
+            journal.record_written(whole(path, bytes.len() as u64, digest));
+        }
+        uploads.hold(url, headers, bytes);
+        Ok(Ok(digest.to_string()))
+    }
+}
+
+impl HostTransfer for Editor<'_> {
+    fn wait(
+        &mut self,
+        transfer: Resource<PendingPut>,
+    ) -> wasmtime::Result<Result<Written, ErrorCode>> {
+        let state = &mut *self.0;
+        let PendingPut(transfer) = state.table.delete(transfer)?;
+        let path = transfer.path.clone();
+        let Pushed { blob, diff_id, .. } = match transfer.wait() {
+            Ok(put) => put,
+            Err(error) => return Ok(Err(state.not_put(error))),
+        };
+        let Some((_, journal)) = uploads_of(state) else { return Ok(Err(ErrorCode::ReadOnly)) };
+        if let Some(diff_id) = diff_id {
+            journal.record_layer(blob.digest, diff_id);
+        }
+        if let Some(path) = path {
+            journal.record_written(whole(path, blob.size, blob.digest));
+        }
+        Ok(Ok(Written { size: blob.size, digest: Some(blob.digest.to_string()) }))
+    }
+
+    fn drop(&mut self, transfer: Resource<PendingPut>) -> wasmtime::Result<()> {
+        self.0.table.delete(transfer)?;
+        Ok(())
+    }
+}
+
+impl State {
+    /// A file that a plugin has filled goes on its way.
+    pub(super) fn finish_put(
+        &mut self,
+        put: PutFile,
+    ) -> wasmtime::Result<Result<Written, ErrorCode>> {
+        let PutFile { mut file, url, headers } = put;
+        if let Err(error) = file.keep_promises() {
+            return Ok(Err(self.failed(error)));
+        }
+        let (written, file) = match file.finish() {
+            Ok(finished) => finished,
+            Err(cause) => return Ok(Err(self.sink_failed(cause))),
+        };
+        let Some((uploads, journal)) = uploads_of(self) else {
+            return Ok(Err(ErrorCode::ReadOnly));
+        };
+        let path = uploads.forget(&url);
+        journal.forget(path.as_deref());
+        match uploads.put(&url, &headers, &file, written.size) {
+            Ok(digest) => {
+                if let Some(path) = path {
+                    journal.record_written(whole(path, written.size, digest));
+                }
+                Ok(Ok(Written { size: written.size, digest: Some(digest.to_string()) }))
+            }
+            Err(error) => Ok(Err(self.not_put(error))),
+        }
+    }
+
+    fn not_put(&mut self, error: Error) -> ErrorCode {
+        let code = match error.kind() {
+            Kind::Source | Kind::NotFound => ErrorCode::SourceFailed,
+            _ => ErrorCode::Unavailable,
+        };
+        self.fail(error);
+        code
+    }
+}
+
+fn uploads_of(state: &mut State) -> Option<(&mut Uploads, &mut Journal)> {
+    match &mut state.writing {
+        Some(Writing { pending: Pending::Uploads(uploads), journal }) => Some((uploads, journal)),
+        _ => None,
+    }
+}
+
+fn whole(path: String, size: u64, digest: Digest) -> WrittenFile {
+    WrittenFile { path, size, extents: vec![Extent { offset: 0, size, digest }] }
+}
+
+impl Host for Refusal<'_> {
+    fn send(
+        &mut self,
+        _method: Method,
+        _url: String,
+        _headers: Vec<Header>,
+        _body: Vec<u8>,
+    ) -> wasmtime::Result<Result<Resource<Response>, ErrorCode>> {
+        Err(self.0.violation("it tried to change something on a web server while verifying"))
+    }
+
+    fn put_blob(
+        &mut self,
+        _url: String,
+        _headers: Vec<Header>,
+        _source: Resource<Blob>,
+    ) -> wasmtime::Result<Result<Resource<PendingPut>, ErrorCode>> {
+        Err(self.0.violation("it tried to put a blob on a web server while verifying"))
+    }
+
+    fn put_file(
+        &mut self,
+        _url: String,
+        _headers: Vec<Header>,
+    ) -> wasmtime::Result<Result<Resource<Sink>, ErrorCode>> {
+        Err(self.0.violation("it tried to put a file on a web server while verifying"))
+    }
+
+    fn put_last(
+        &mut self,
+        _url: String,
+        _headers: Vec<Header>,
+        _body: Vec<u8>,
+    ) -> wasmtime::Result<Result<String, ErrorCode>> {
+        Err(self.0.violation("it tried to put something on a web server while verifying"))
+    }
+}
+
+impl HostTransfer for Refusal<'_> {
+    fn wait(
+        &mut self,
+        _transfer: Resource<PendingPut>,
+    ) -> wasmtime::Result<Result<Written, ErrorCode>> {
+        Err(self.0.violation("it waited for a put while verifying"))
+    }
+
+    fn drop(&mut self, transfer: Resource<PendingPut>) -> wasmtime::Result<()> {
+        self.0.table.delete(transfer)?;
+        Ok(())
+    }
+}

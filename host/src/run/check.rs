@@ -1,0 +1,24 @@
+//! `occystrap check`.
+
+use std::io::Write;
+
+use super::{Host, printed};
+use crate::check;
+use crate::cli::{Check, OutputFormat};
+use crate::error::Result;
+use crate::terminal::Paper;
+use crate::verify::Level;
+
+/// Check every image of a source. What is wrong with one is a finding; errors are about the command line.
+pub fn run(asked: &Check, host: &Host<'_>, out: &mut dyn Write) -> Result<u8> {
+    let context = host.context()?;
+    let source = host.source(&asked.source)?;
+    let level = if asked.fast { Level::Fast } else { Level::Full };
+    let report = check::check(&source, level, &context)?;
+    match host.global.output_format {
+        OutputFormat::Text => report.write_text(out, &Paper::stdout(), host.global.quiet),
+        OutputFormat::Json => report.write_json(out),
+    }
+    .map_err(printed)?;
+    Ok(report.exit_code())
+}

@@ -1,0 +1,82 @@
+//! What every command is given by the process around it, and what each makes of the global options.
+
+use std::sync::Arc;
+
+use super::clients::Clients;
+use crate::cancel::Cancel;
+use crate::cli::Global;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::image::Platform;
+use crate::input::Source;
+use crate::plugin::{Catalog, Installed, PluginEngine};
+use crate::progress::Progress;
+use crate::registry::Counters;
+use crate::uri::Uri;
+use crate::web::Access;
+
+/// The process around a command.
+#[derive(Clone, Copy)]
+pub struct Host<'a> {
+    /// What holds for every command.
+    pub global: &'a Global,
+    /// Hears of Ctrl-C.
+    pub cancel: &'a Cancel,
+    /// Where downloads and waits run.
+    pub runtime: &'a tokio::runtime::Handle,
+    /// The bars, or none.
+    pub progress: &'a Progress,
+}
+
+impl Host<'_> {
+    /// What work needs. Errors when the temporary folder is not there.
+    pub fn context(&self) -> Result<Context> {
+        let global = self.global;
+        let temp_dir = global.temp_dir.clone().unwrap_or_else(std::env::temp_dir);
+        if !temp_dir.is_dir() {
+            return Err(Error::usage(format!(
+                "the temporary folder '{}' is not there",
+                temp_dir.display()
+            )));
+        }
+        Ok(Context {
+            runtime: self.runtime.clone(),
+            cancel: self.cancel.clone(),
+            progress: self.progress.clone(),
+            counters: Arc::new(Counters::default()),
+            parallel: global.parallel.into(),
+            spool: temp_dir.clone(),
+            temp_dir,
+            durable: false,
+            web: Access::default(),
+        })
+    }
+
+    /// The platform that is asked for.
+    pub fn wanted(&self) -> Platform {
+        Platform {
+            os: self.global.os.clone(),
+            architecture: self.global.architecture.clone(),
+            variant: self.global.variant.clone().filter(|variant| !variant.is_empty()),
+        }
+    }
+
+    /// The source that a URI names, for a command that has no destination.
+    pub fn source(&self, uri: &str) -> Result<Source> {
+        let clients = Clients::new(self.global, self.cancel);
+        Source::parse(&Uri::parse(uri)?, &self.wanted(), |uri| clients.of(uri))
+    }
+
+    /// All plugins that there are for this run.
+    pub fn catalog(&self) -> Result<Catalog> {
+        let catalog = Catalog::new(PluginEngine::new()?, &self.global.plugin)?;
+        Ok(catalog.with_installed(self.installed()))
+    }
+
+    /// Where the user's plugins are. `None` where there is no home to keep them in.
+    pub fn installed(&self) -> Option<Installed> {
+        let named = self.global.plugin_dir.clone();
+        let named = named.filter(|folder| !folder.as_os_str().is_empty());
+        named.map(Installed::at).or_else(|| Installed::of_user(|name| std::env::var_os(name)))
+    }
+}

@@ -1,0 +1,103 @@
+//! `occystrap process`: the whole command line is understood before anything is fetched.
+
+use std::io::Write;
+
+use super::again;
+use super::clients::Clients;
+use super::web::{self, Trust};
+use super::{Host, printed, report};
+use crate::cli::{CompressionName, OutputFormat, Process};
+use crate::error::{Error, Result};
+use crate::filter::Filters;
+use crate::input::Source;
+use crate::layer_cache::LayerCache;
+use crate::output::Target;
+use crate::pipeline;
+use crate::results::Results;
+use crate::uri::Uri;
+
+/// Move images, and verify them.
+pub fn run(
+    asked: &Process,
+    host: &Host<'_>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<u8> {
+    let mut context = host.context()?;
+    context.durable = asked.fsync;
+    context.web = web::access(&asked.allow_net, host.global, Trust::Own)?;
+    let request = prepare(asked, host)?;
+    if let Some(folder) = request.target.folder() {
+        // What the user has typed is named, with that.
+        let place = folder.url(context.web.allow()).clone();
+        context.web = context.web.with_place(place);
+    }
+    if let Some(folder) = request.target.spool() {
+        context.spool = folder;
+    }
+    let run = pipeline::process(&request, &context);
+    report(&run, host.global, out, err).map_err(printed)?;
+    Ok(run.exit_code(asked.strict))
+}
+
+fn prepare(asked: &Process, host: &Host<'_>) -> Result<pipeline::Process> {
+    let global = host.global;
+    let uri = Uri::parse(&asked.source)?;
+    // One for both ends, which may be one host.
+    let clients = Clients::new(global, host.cancel);
+    let source = Source::parse(&uri, &host.wanted(), |uri| clients.of(uri))?;
+    let destination = Uri::parse(&asked.destination)?;
+    let client = |uri: &Uri| clients.of(uri);
+    let target = Target::parse(&destination, &host.catalog()?, client, host.cancel)?
+        .with_default("compression", global.compression.map(CompressionName::name));
+    if asked.all_platforms {
+        check_all_platforms(&uri, &target)?;
+    }
+    target.check_options(host.cancel)?;
+    let layer_cache = match &global.layer_cache {
+        Some(_) if !LayerCache::serves(&target) => {
+            tracing::warn!("--layer-cache means nothing to '{}'", target.display);
+            None
+        }
+        Some(path) => Some(LayerCache::open(path)?),
+        None => None,
+    };
+    let results = match global.output_format {
+        OutputFormat::Text => Results::printed(host.progress),
+        OutputFormat::Json => Results::beside_document(host.progress),
+    };
+    let filters = Filters::parse(&asked.filter, |name| std::env::var(name).ok(), &results)?;
+    Ok(pipeline::Process {
+        all_platforms: asked.all_platforms,
+        files: again::options(asked, global, &target),
+        source,
+        filters,
+        layer_cache,
+        target,
+        level: asked.level(|name| std::env::var(name).ok())?,
+        receipt: asked.receipt.clone(),
+        image_parallel: global.image_parallel.into(),
+    })
+}
+
+/// Whether every platform can be taken from there, and kept here.
+fn check_all_platforms(source: &Uri, target: &Target) -> Result<()> {
+    const CHOICES: [&str; 4] = ["os", "arch", "architecture", "variant"];
+    if let Some(choice) = CHOICES.into_iter().find(|name| source.option(name).is_some()) {
+        return Err(Error::usage(format!(
+            "'?{choice}=' chooses one platform, --all-platforms all"
+        )));
+    }
+    let (plugin, place) = (target.plugin.description(), &target.display);
+    if !plugin.oci_manifests {
+        return Err(Error::usage(format!("'{place}' holds one platform of an image"))
+            .hint("--all-platforms needs registry:// or oci-layout:// as destination"));
+    }
+    let compression = target.options.iter().find(|(name, _)| name == "compression");
+    if compression.is_some_and(|(_, value)| !value.is_empty()) {
+        let message =
+            "--all-platforms keeps every digest, so that layers cannot be compressed anew";
+        return Err(Error::usage(message).hint("leave out the option 'compression'"));
+    }
+    Ok(())
+}

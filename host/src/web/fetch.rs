@@ -1,0 +1,205 @@
+//! What is at a URL on its way here: streamed, resumed where it was cut, hashed, and kept nowhere.
+//!
+//! What it refuses: to end well with other bytes than were wanted, to be kept busy by a byte at a
+//! time, and to read more than it was told to expect.
+
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
+use reqwest::{Method, StatusCode};
+use tokio::time::Instant;
+use url::Url;
+
+use super::client::{Client, shown, status_error};
+use crate::error::{Error, Kind, Result};
+use crate::image::{Digest, Hasher};
+use crate::registry::retry::Budget;
+use crate::registry::wire::Answer;
+
+/// What a connection must bring before it is cut for the retries to be counted anew.
+const PROGRESS: u64 = 1024 * 1024;
+
+/// Bytes a second that a server must give on average, after [`GRACE`]: a tenth of the slowest line
+/// that anybody moves images over.
+const SLOWEST: u64 = 8 * 1024;
+
+/// How long a server may take before its pace counts.
+const GRACE: Duration = Duration::from_secs(60);
+
+/// The bytes of what is at a URL, in order, each once.
+pub struct Fetch {
+    client: Client,
+    url: Url,
+    wanted: Option<(u64, Digest)>,
+    hasher: Hasher,
+    received: u64,
+    /// What was received when the budget was last full.
+    mark: u64,
+    budget: Budget,
+    answer: Option<Answer>,
+    /// Bytes of the answer that we have already.
+    skip: u64,
+    started: Instant,
+}
+
+impl Fetch {
+    pub(super) fn new(client: Client, url: Url, wanted: Option<(u64, Digest)>) -> Self {
+        let budget = Budget::new(&client.wire().settings);
+        Self {
+            client,
+            url,
+            wanted,
+            hasher: Hasher::default(),
+            received: 0,
+            mark: 0,
+            budget,
+            answer: None,
+            skip: 0,
+            started: Instant::now(),
+        }
+    }
+
+    /// The next bytes; nothing once all came, and are those that were wanted. Errors:
+    /// [`Kind::Source`] with both sides for other bytes, [`Kind::NotFound`], [`Kind::Auth`],
+    /// [`Kind::Network`] after all retries.
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        loop {
+            self.client.wire().cancel.check()?;
+            let Some(answer) = &mut self.answer else {
+                self.answer = Some(self.ask().await?);
+                continue;
+            };
+            let failure = match answer.chunk().await {
+                Ok(Some(mut chunk)) => {
+                    let known = self.skip.min(chunk.len() as u64);
+                    self.skip -= known;
+                    chunk.advance(usize::try_from(known).unwrap_or(chunk.len()));
+                    self.keep_pace()?;
+                    if chunk.is_empty() {
+                        continue;
+                    }
+                    self.accept(&chunk)?;
+                    return Ok(Some(chunk));
+                }
+                Ok(None) => return self.verify().map(|()| None),
+                Err(failure) => failure,
+            };
+            self.answer = None;
+            self.client.wire().pause(&mut self.budget, failure).await?;
+        }
+    }
+
+    /// What came so far.
+    #[must_use]
+    pub fn content(&self) -> (u64, Digest) {
+        (self.received, self.hasher.clone().finish())
+    }
+
+    /// Asks for what is missing (RFC 9110, 14.2). Servers may send all again.
+    async fn ask(&mut self) -> Result<Answer> {
+        let mut headers = HeaderMap::new();
+        if self.received > 0 {
+            let range = HeaderValue::try_from(format!("bytes={}-", self.received));
+            headers.insert(RANGE, range.map_err(|_| self.error(Kind::Network, "no range"))?);
+        }
+        let (client, url) = (self.client.clone(), self.url.clone());
+        let answer = client.ask_within(Method::GET, &url, headers, None, &mut self.budget).await?;
+        let start = match answer.status() {
+            StatusCode::PARTIAL_CONTENT if self.received > 0 => {
+                let from = format!("bytes {}-", self.received);
+                let fits =
+                    answer.header(CONTENT_RANGE).is_some_and(|found| found.starts_with(&from));
+                if !fits {
+                    return Err(
+                        self.error(Kind::Network, "the server sent another part than asked")
+                    );
+                }
+                self.received
+            }
+            StatusCode::OK => 0,
+            StatusCode::RANGE_NOT_SATISFIABLE => return Err(self.size(self.received)),
+            status => {
+                return Err(status_error(&self.url, status).unwrap_or_else(|| {
+                    self.error(Kind::Network, &format!("the server answered {status}"))
+                }));
+            }
+        };
+        self.skip = self.received - start;
+        if let (Some((size, _)), Some(length)) = (self.wanted, answer.length())
+            && start.saturating_add(length) != size
+        {
+            return Err(self.size(start.saturating_add(length)));
+        }
+        Ok(answer)
+    }
+
+    fn accept(&mut self, chunk: &Bytes) -> Result<()> {
+        let received = self.received + chunk.len() as u64;
+        if self.wanted.is_some_and(|(size, _)| received > size) {
+            return Err(self.size(format_args!("at least {received}")));
+        }
+        self.hasher.update(chunk);
+        self.received = received;
+        if received - self.mark >= PROGRESS {
+            self.mark = received;
+            self.budget.refill();
+        }
+        Ok(())
+    }
+
+    fn keep_pace(&self) -> Result<()> {
+        match is_too_slow(self.started.elapsed(), self.received) {
+            true => {
+                Err(self
+                    .error(Kind::Network, "the server sends too slowly, and was not waited for"))
+            }
+            false => Ok(()),
+        }
+    }
+
+    fn verify(&self) -> Result<()> {
+        let Some((size, digest)) = self.wanted else { return Ok(()) };
+        if self.received != size {
+            return Err(self.size(self.received));
+        }
+        let found = self.hasher.clone().finish();
+        match found == digest {
+            true => Ok(()),
+            false => {
+                Err(Error::mismatch(format!("{}: wrong bytes", shown(&self.url)), digest, found))
+            }
+        }
+    }
+
+    fn size(&self, found: impl std::fmt::Display) -> Error {
+        let expected = self.wanted.map_or(self.received, |(size, _)| size);
+        let what = format!("{}: wrong size", shown(&self.url));
+        Error::mismatch(what, format_args!("{expected} bytes"), format_args!("{found} bytes"))
+    }
+
+    fn error(&self, kind: Kind, what: &str) -> Error {
+        Error::new(kind, format!("{}: {what}", shown(&self.url)))
+    }
+}
+
+/// Whether so many bytes in that time are fewer than anybody waits for.
+fn is_too_slow(elapsed: Duration, received: u64) -> bool {
+    elapsed > GRACE + Duration::from_secs(received / SLOWEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_at_a_time_comes_to_an_end() {
+        let minutes = |minutes: u64| Duration::from_secs(60 * minutes);
+        assert!(!is_too_slow(minutes(1), 0));
+        assert!(is_too_slow(minutes(2), 120));
+        // A gigabyte over a line of 128 kbit/s takes most of a day.
+        assert!(!is_too_slow(minutes(60 * 17), 1 << 30));
+        assert!(is_too_slow(minutes(60 * 48), 1 << 30));
+        assert!(!is_too_slow(minutes(60), u64::MAX));
+    }
+}

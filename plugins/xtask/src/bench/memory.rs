@@ -1,0 +1,102 @@
+//! One layer, small and huge: peak memory must not depend on its size, and both cores must work.
+
+use anyhow::Result;
+
+use super::docker::Dockerd;
+use super::measure::Sample;
+use super::push::Empty;
+use super::table::{Table, mib};
+use super::{Bench, image, machine, present};
+
+/// Bytes of the layer, uncompressed.
+const SIZES: [(&str, u64); 2] = [("small", 100_000_000), ("large", 4_000_000_000)];
+
+/// From where to where.
+const WAYS: [(&str, &str); 10] = [
+    ("tar", "dir"),
+    ("tar", "tar"),
+    ("tar", "oci-layout"),
+    ("tar", "registry"),
+    ("tar", "docker"),
+    ("registry", "dir"),
+    ("registry", "tar"),
+    ("registry", "oci-layout"),
+    ("registry", "registry"),
+    ("docker", "dir"),
+];
+
+/// What there is to read from and to write to.
+struct Ends {
+    empty: Option<Empty>,
+    engine: Option<Dockerd>,
+}
+
+impl Bench {
+    pub(super) fn memory(&self) -> Result<()> {
+        let engine = present("dockerd", "apt-get install docker.io")
+            .map(|program| Dockerd::start(&program, &self.out.join("dockerd")))
+            .transpose()?;
+        let ends = Ends { empty: Empty::start(self)?, engine };
+        let mut table = Table::new(&[
+            "one layer of",
+            "100 MB: peak MiB",
+            "4 GB: peak MiB",
+            "seconds",
+            "cores busy",
+        ]);
+        for (from, to) in WAYS {
+            let mut row = vec![format!("{from} to {to}")];
+            let mut last = None;
+            for (name, size) in SIZES {
+                last = self.move_one(&ends, from, to, name, size)?;
+                row.push(last.as_ref().map_or("-".to_owned(), |sample| mib(sample.peak)));
+            }
+            let Some(sample) = last else { continue };
+            let (wall, cpu) = (sample.wall.as_secs_f64(), sample.cpu.as_secs_f64());
+            row.extend([format!("{wall:.1}"), format!("{:.2}", cpu / wall)]);
+            table.row(row);
+        }
+        println!("\nMemory, and the processor's cores at the large one (ours alone):\n\n{table}");
+        Ok(())
+    }
+
+    /// `None` where an end is not there.
+    fn move_one(
+        &self,
+        ends: &Ends,
+        from: &str,
+        to: &str,
+        name: &str,
+        size: u64,
+    ) -> Result<Option<Sample>> {
+        let archive = image::generated(&self.home, name, size)?;
+        let tar = format!("tar://{}", archive.display());
+        let source = match (from, &self.registry, &self.skopeo, &ends.engine) {
+            ("tar", ..) => tar,
+            ("registry", Some(registry), Some(skopeo), _) => {
+                image::push(skopeo, &archive, &registry.host, name, &self.home)?;
+                format!("registry://{}/bench/{name}:latest", registry.host)
+            }
+            ("docker", _, _, Some(engine)) => {
+                let uri = engine.uri(&format!("bench/{name}:latest"));
+                self.process(&tar, &uri).run()?;
+                uri
+            }
+            _ => return Ok(None),
+        };
+        let fresh = self.fresh()?;
+        let destination = match (to, &ends.empty, &ends.engine) {
+            ("dir" | "tar" | "oci-layout", ..) => {
+                format!("{to}://{}", fresh.join("image").display())
+            }
+            ("registry", Some(empty), _) => {
+                empty.empty()?;
+                format!("registry://{}/bench/{name}:latest", empty.registry.host)
+            }
+            ("docker", _, Some(engine)) => engine.uri(&format!("bench/{name}:latest")),
+            _ => return Ok(None),
+        };
+        machine::settle();
+        self.process(&source, &destination).run().map(Some)
+    }
+}
