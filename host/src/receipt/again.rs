@@ -11,8 +11,8 @@ use super::Receipt;
 use crate::input::Source;
 use crate::output::Target;
 
-/// Options of the command line that name files and servers without which the command would not work. A receipt
-/// may come from anywhere: no other option of it is shown as part of a command.
+/// Options of the command line that name files and servers without which the command would not work.
+/// A receipt may come from anywhere: no other option of it is shown as part of a command.
 const KNOWN: [&str; 6] =
     ["--plugin=", "--plugin-dir=", "--authfile=", "--ca-bundle=", "--netrc-file=", "--allow-net="];
 
@@ -24,7 +24,7 @@ pub struct Again {
     pub source: String,
     /// The destination, from any folder: compression and plain HTTP included.
     pub destination: String,
-    /// Options that name files, each one word.
+    /// Options that name files and servers, each one word.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
 }
@@ -71,6 +71,10 @@ pub fn command(receipt: &Receipt, target: &Target) -> String {
         Some(again) => (&again.source, &again.destination),
         None => (&receipt.source, &receipt.destination),
     };
+    // Of a receipt that somebody has made up: not an option either.
+    if source.starts_with('-') || destination.starts_with('-') {
+        words.push("--".into());
+    }
     words.extend([quote(source), quote(destination)]);
     words.join(" ")
 }
