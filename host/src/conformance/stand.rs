@@ -105,7 +105,7 @@ impl<'a> Stand<'a> {
             place,
             options: description.options(&options, scheme)?,
             lasting: display.clone(),
-            again: Uri::parse(&display)?,
+            again: Box::new(Uri::parse(&display)?),
             display,
         })
     }

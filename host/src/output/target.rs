@@ -36,7 +36,7 @@ pub struct Target {
     /// The same, so that it means the same from another folder.
     pub lasting: String,
     /// The same, with what the command line said: what to type for the same destination.
-    pub again: Uri,
+    pub again: Box<Uri>,
 }
 
 /// What the rest of a destination URI names.
@@ -124,7 +124,7 @@ impl Target {
             Kind::Engine => uri.with_absolute_socket(),
             Kind::Repository | Kind::Web => uri.clone(),
         };
-        let mut again = lasting.clone();
+        let mut again = Box::new(lasting.clone());
         if matches!(&place, Place::Repository(_, client) if client.is_insecure()) {
             again.set_default("insecure", "true");
         }

@@ -19,7 +19,7 @@ const SPARSE_GOES_ON: usize = 504;
 /// What is wrong with the length of a layer, or not known of it. Errors when it is interrupted.
 pub fn doubt(layer: &Section, cancel: &Cancel) -> Result<Option<(Status, String)>> {
     let length = layer.size;
-    if length % BLOCK != 0 {
+    if !length.is_multiple_of(BLOCK) {
         let why = format!("is cut off: {length} bytes, which no whole tar has (blocks of {BLOCK})");
         return Ok(Some((Status::SizeMismatch, why)));
     }
