@@ -3,8 +3,10 @@
 //! destination still has, is neither fetched nor compressed again.
 //!
 //! An entry is about one layer, one chain of filters and one compression. It says what to look for,
-//! never that it is there: that is asked for, and a byte of it read. What it refuses: a file that
-//! was changed by somebody else, which begins anew.
+//! never that it is there: that is asked for, and a byte of it read. A layer that goes as the source has
+//! it is never replaced by another form of it. What it refuses: a file that was damaged, which begins
+//! anew. What it trusts: that the blob of an entry is what became of the entry's layer; entries of an
+//! image that FAILED are forgotten.
 
 mod file;
 
@@ -18,9 +20,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::blob::ENCODING;
+use crate::blob::{ENCODING, checked, open_one};
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::filter::Filters;
 use crate::image::{Compression, Content, Digest, Image, Layer};
 use crate::layer_tar::writer::SPELLING;
@@ -35,6 +37,10 @@ pub const MOST_ENTRIES: usize = 10_000;
 
 /// An entry that was not needed for so long, in seconds, is forgotten: 90 days.
 pub const LONGEST_UNUSED: u64 = 90 * 24 * 60 * 60;
+
+/// A blob that is not larger, in bytes, is read and unpacked before it stands for a layer: 64 KiB come
+/// as fast as the answer that it is there. Most layers are smaller.
+const SMALL: u64 = 64 * 1024;
 
 /// A layer, and what is to be done with it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -59,14 +65,15 @@ struct Known {
 }
 
 type Entries = BTreeMap<Key, Known>;
+type Changes = BTreeMap<Key, Option<Known>>;
 
 /// The memory of earlier runs, and of this one.
 pub struct LayerCache {
     path: PathBuf,
     /// As the file had them, and what this run added.
     entries: Mutex<Entries>,
-    /// What this run added or made use of.
-    fresh: Mutex<Entries>,
+    /// What this run added or made use of, and has not yet written; `None` is to be forgotten.
+    fresh: Mutex<Changes>,
 }
 
 impl LayerCache {
@@ -102,27 +109,52 @@ impl LayerCache {
         let jobs: Vec<(&Layer, Key)> = image.layers.iter().zip(keys).collect();
         Ok(in_parallel(&jobs, context.parallel, |(layer, key)| {
             let known = lock(&self.entries).get(key).cloned()?;
-            let there = layer.digest == Some(known.blob) && layer.diff_id == known.diff_id;
-            // Who cannot be asked now will be asked again, and then it is an error.
-            if !there
-                && !matches!(remote.stat_blob(known.blob), Ok(Some(size)) if size == known.size)
-            {
-                return None;
+            if filters.is_empty() && known.diff_id != layer.diff_id {
+                // It only was compressed.
+                return self.doubt(layer, key);
             }
-            tracing::info!("{}: known from an earlier run as {}", layer.place, known.blob);
-            lock(&self.fresh).insert(key.clone(), Known { used: now(), ..known.clone() });
-            if there {
-                return Some((*layer).clone());
+            // What the filters leave as it is keeps the form that the source has it in.
+            let there = layer.diff_id == known.diff_id
+                && (layer.digest == Some(known.blob) || goes_as_it_is(layer, target));
+            let found = match there {
+                true => (*layer).clone(),
+                false => Layer {
+                    diff_id: known.diff_id,
+                    digest: Some(known.blob),
+                    size: known.size,
+                    media_type: known.media_type.clone(),
+                    content: Content::Registry(repository.clone()),
+                    ..(*layer).clone()
+                },
+            };
+            if !there {
+                // Who cannot be asked now will be asked again, and then it is an error.
+                match remote.stat_blob(known.blob) {
+                    Ok(Some(size)) if size == known.size => {}
+                    _ => return None,
+                }
+                if known.size <= SMALL {
+                    match checked(&found, open_one(&found, context)?) {
+                        Ok(()) => {}
+                        Err(error) if error.kind() == Kind::Source => {
+                            return self.doubt(layer, key);
+                        }
+                        Err(_) => return None,
+                    }
+                }
+                tracing::info!("{}: known from an earlier run as {}", layer.place, known.blob);
             }
-            Some(Layer {
-                diff_id: known.diff_id,
-                digest: Some(known.blob),
-                size: known.size,
-                media_type: known.media_type,
-                content: Content::Registry(repository.clone()),
-                ..(*layer).clone()
-            })
+            let used = Known { used: now(), ..known.clone() };
+            lock(&self.fresh).insert(key.clone(), Some(used));
+            Some(found)
         }))
+    }
+
+    /// An entry that cannot be right.
+    fn doubt(&self, layer: &Layer, key: &Key) -> Option<Layer> {
+        tracing::warn!("{}: what the layer cache has of it is not so, and made again", layer.place);
+        lock(&self.entries).remove(key);
+        None
     }
 
     /// Remember what became of an image. `after` is what came out of the filters.
@@ -148,7 +180,19 @@ impl LayerCache {
             };
             let known = Known { diff_id: after.diff_id, blob, size, media_type, used: now() };
             lock(&self.entries).insert(key.clone(), known.clone());
-            lock(&self.fresh).insert(key, known);
+            lock(&self.fresh).insert(key, Some(known));
+        }
+    }
+
+    /// Forget what was known of an image that is not what it must be.
+    pub fn forget(&self, image: &Image, filters: &Filters, target: &Target) {
+        let mut entries = lock(&self.entries);
+        let known = |key: &Key| entries.remove(key).is_some();
+        let keys = keys(image, filters, target).into_iter().flatten();
+        let forgotten: Changes = keys.filter(known).map(|key| (key, None)).collect();
+        if !forgotten.is_empty() {
+            tracing::warn!("the layer cache forgets what it knew of {}", image.name);
+            lock(&self.fresh).extend(forgotten);
         }
     }
 
@@ -160,7 +204,12 @@ impl LayerCache {
             return Ok(());
         }
         file::update(&self.path, |entries| {
-            entries.extend(fresh);
+            for (key, known) in fresh {
+                match known {
+                    Some(known) => entries.insert(key, known),
+                    None => entries.remove(&key),
+                };
+            }
             bound(entries);
         })
     }
@@ -200,6 +249,15 @@ fn keys(image: &Image, filters: &Filters, target: &Target) -> Option<Vec<Key>> {
 fn asked(target: &Target) -> Option<&str> {
     let option = target.options.iter().find(|(name, _)| name == "compression");
     option.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+}
+
+/// Whether a layer keeps its stored form on its way, where no filter changes it.
+fn goes_as_it_is(layer: &Layer, target: &Target) -> bool {
+    // As 'plugins/manifest' decides.
+    match asked(target) {
+        None => ["gzip", "zstd"].iter().any(|form| layer.media_type.ends_with(form)),
+        Some(form) => layer.media_type.ends_with(form),
+    }
 }
 
 fn compression(target: &Target) -> Compression {

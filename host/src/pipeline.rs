@@ -95,10 +95,12 @@ fn process_images(request: &Process, context: &Context) -> Result<Vec<ImageRepor
         let handed = Handed::Image(&filtered);
         let again = again(request, image.manifest.as_ref().map(|manifest| manifest.digest));
         let (report, receipt) = attempt(request, handed, identity, again, started, keep, context);
-        if let (Some(cache), Some(receipt)) = (&request.layer_cache, receipt)
-            && report.status != Status::Failed
-        {
-            cache.learn(image, &filtered, &request.filters, &request.target, &receipt);
+        if let (Some(cache), Some(receipt)) = (&request.layer_cache, receipt) {
+            let Process { filters, target, .. } = request;
+            match report.status {
+                Status::Failed => cache.forget(image, filters, target),
+                _ => cache.learn(image, &filtered, filters, target, &receipt),
+            }
             // What landed has landed, whether it is remembered or not.
             if let Err(error) = cache.save() {
                 tracing::warn!("{error}");

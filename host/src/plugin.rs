@@ -13,6 +13,7 @@ pub mod engine;
 pub mod installed;
 pub mod instance;
 pub mod limits;
+pub mod ours;
 pub mod permission;
 pub mod state;
 

@@ -4,6 +4,7 @@
 //! that can only read; the report is the union, and a disagreement of the two is a finding of its
 //! own. *Unchecked* is never counted as verified.
 
+pub mod beneath;
 pub mod check;
 pub mod claims;
 pub mod derive;
@@ -19,8 +20,14 @@ pub mod unpacked;
 pub mod untrusted;
 pub mod web;
 
+use std::collections::BTreeSet;
+
 pub use object::{Object, Outcome, Status, Verification};
 
+use self::beneath::{Beneath, Depth};
+use self::claims::Claims;
+use self::untrusted::form::Form;
+use self::untrusted::{cover, reader};
 use crate::context::Context;
 use crate::docker::failure::DAMAGED;
 use crate::error::{Error, Kind, Result};
@@ -28,7 +35,7 @@ use crate::output::target::Place;
 use crate::output::{Grant, Target};
 use crate::plugin::bindings::verifier::{self, Finding, Problem};
 use crate::plugin::limits;
-use crate::receipt::Receipt;
+use crate::receipt::{Receipt, Role};
 
 /// How far a verification goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -54,7 +61,9 @@ pub fn verify(
         Err(error) => return Ok(Verification::unreachable(level, receipt, target, &error, repair)),
     };
     let memory = memory::Memory::showing(&context.progress);
+    let form = Form::of(target);
     let (expectations, journal) = (&receipt.expectations, &receipt.journal);
+    let (claims, _) = reader::claims(receipt, &form, &grant, &memory);
     let mut objects = match &grant {
         Grant::Storage(destination) => {
             let cancel = &context.cancel;
@@ -67,15 +76,35 @@ pub fn verify(
         }
         Grant::Repository(remote) => {
             // A receipt covers artifacts as well.
-            let claims = registry::claims(expectations, remote, &memory).or_artifact();
+            let claims = claims.clone().or_artifact();
             registry::objects(expectations, &claims, remote, level, &memory, context)?
         }
         Grant::Web(site) => {
-            let claims = web::claims(expectations, site, &memory).or_artifact();
+            let claims = claims.clone().or_artifact();
             web::objects(expectations, &claims, site, level, &memory, context)?
         }
         Grant::Engine(named) => engine::objects(expectations, named, level, &memory)?,
     };
+    if let Some(why) = says_little(receipt, &form, &claims) {
+        let mut object = Object::at(grant.whole());
+        object.blame(Status::Unchecked, None, None, &why);
+        objects.push(object);
+    }
+    if receipt.image.part.is_index()
+        && let Some(shelf) = beneath::shelf(&form, &grant, &memory, context)
+    {
+        let verified = &BTreeSet::new();
+        // The images have receipts of their own, beside this one if nobody took them away.
+        let depth = match level {
+            Level::Fast => Depth::Listed,
+            Level::Full => Depth::All(Level::Fast),
+        };
+        Beneath { receipt, grant: &grant, memory: &memory, verified }.judge(
+            Some(&*shelf),
+            depth,
+            &mut objects,
+        )?;
+    }
     let plugin = &target.plugin;
     let name = &plugin.description().name;
     let said = plugin.verify(&grant, &memory, &context.cancel).and_then(|session| {
@@ -98,6 +127,10 @@ pub fn verify(
             matches!(grant, Grant::Repository(_)) && matches!(object.kind, "config" | "layer");
         match object.status {
             Status::Unreadable if object.hint.as_deref() == Some(DAMAGED) => {}
+            // Its bytes are those of its digest: only the config promises others.
+            Status::DigestMismatch if object.kind == "layer" && kept && object.host_only => {
+                object.hint = Some(ANOTHER_LAYER.to_owned());
+            }
             Status::DigestMismatch if kept => object.hint = Some(DELETE_FIRST.to_owned()),
             _ => object.repair = repair.map(str::to_owned),
         }
@@ -105,8 +138,23 @@ pub fn verify(
     Ok(Verification { level, objects })
 }
 
+/// Why a receipt is not worth a verdict: it was cut, or never was one of ours.
+fn says_little(receipt: &Receipt, form: &Form, claims: &Claims) -> Option<String> {
+    if let Err(why) = cover::says_enough(receipt, form) {
+        return Some(why);
+    }
+    let layers = receipt.expectations.iter().filter(|one| matches!(one.role, Role::Layer(_)));
+    let (named, are) = (layers.count(), claims.layers()?);
+    (named < are).then(|| {
+        format!("the receipt does not say enough: it names {named} layers, the config {are}")
+    })
+}
+
 /// What to do about wrong bytes under a digest.
 const DELETE_FIRST: &str = "the registry keeps wrong bytes under that digest, and takes no others for it: delete the blob there, then push the image again";
+
+/// What to do about a blob that is whole, and is not what the config speaks of.
+const ANOTHER_LAYER: &str = "the bytes are those of the digest, and not what the config promises: with --layer-cache, push the image again without it; else look at the source with 'occystrap check'";
 
 /// Whether a finding of the host says what an error of the plugin's session says.
 fn said_already(object: &Object, error: &Error) -> bool {

@@ -12,8 +12,8 @@ use crate::support::image::{Pack, TestImage, tar};
 use crate::support::registry::{Fault, Registry};
 use crate::support::shape::{Archive, oci_manifest};
 
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const ALL: &[&str] = &["--all-platforms", "--verify=full"];
 
 /// A multi-platform image: blobs, manifests and indexes by what they are; the last is the index.
@@ -89,7 +89,7 @@ impl Multi {
         multi
     }
 
-    fn index(&self) -> &[u8] {
+    pub(crate) fn index(&self) -> &[u8] {
         &self.manifests.last().unwrap().1
     }
 
@@ -146,7 +146,7 @@ impl Multi {
     }
 }
 
-fn described(media_type: &str, bytes: &[u8]) -> Value {
+pub(crate) fn described(media_type: &str, bytes: &[u8]) -> Value {
     json!({ "mediaType": media_type, "digest": Digest::of(bytes).to_string(), "size": bytes.len() })
 }
 

@@ -301,6 +301,16 @@ fn archives_that_readers_refuse() {
     let mut named = shape::legacy(&[&image], Pack::Gzip);
     named.edit("manifest.json", |list| list[0]["RepoTags"] = json!(["app:1", "no name"]));
     assert_eq!(check(&named), ["error name"]);
+    for (tag, found) in [
+        ("UPPER/x:1", &["error name"][..]),
+        ("quay.io/a__b/c-d.e:1", &[]),
+        ("localhost:5000/a:1", &[]),
+        ("a//b:1", &["error name"]),
+        ("a_:1", &["error name"]),
+    ] {
+        named.edit("manifest.json", |list| list[0]["RepoTags"] = json!([tag]));
+        assert_eq!(check(&named), found, "{tag}");
+    }
 }
 
 #[test]

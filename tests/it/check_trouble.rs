@@ -86,6 +86,16 @@ fn damaged_layers_without_a_promise() {
         let mut found = findings(said.exits(1));
         found.retain(|line| line != "warning zstd-compat");
         assert_eq!(found, ["error layer-data 0", "unchecked layers"], "{pack:?}");
+        // What is too much is not too little.
+        for more in [&b"x"[..], b"garbage", &[0; 512]] {
+            archive.set(&name, [&good[..], more].concat());
+            archive.write(&sandbox.path("in.tar"));
+            let said = sandbox.run(&["check", &sandbox.uri("tar", "in.tar")]);
+            assert!(!said.stdout.contains("too early"), "{pack:?}: {}", said.stdout);
+            if pack == Pack::Gzip {
+                assert!(said.stdout.contains("something that is no gzip follows its end"));
+            }
+        }
     }
 }
 

@@ -235,8 +235,16 @@ fn inspect_tells_what_an_image_is_at_that_point_of_the_chain() {
         assert_eq!(line["layers"][0]["Tags"][0], line["name"]);
         assert_eq!(line["layers"][1]["Tags"], Value::Null);
     }
-    for bad in ["inspect", "inspect:file=", "inspect:file=no/such/file", "inspect:file=."] {
-        sandbox.process(&source, &sandbox.uri("dir", "e"), &["-f", bad]).exits(2);
+    std::fs::write(sandbox.path("file"), "").unwrap();
+    for (bad, why) in [
+        ("inspect", "a file is missing"),
+        ("inspect:file=", "a file is missing"),
+        ("inspect:file=no/such/file", "'no/such/file' cannot be a file: its folder is not there"),
+        ("inspect:file=file/x", "'file/x' cannot be a file: its folder is none"),
+        ("inspect:file=.", "'.' cannot be a file: it is a folder"),
+    ] {
+        sandbox.process(&source, &sandbox.uri("dir", "e"), &["-f", bad]).exits(2).says(why);
     }
+    std::fs::remove_file(sandbox.path("file")).unwrap();
     sandbox.assert_clean();
 }

@@ -3,8 +3,8 @@
 use occystrap::image::Digest;
 
 use crate::support::cli::Sandbox;
-use crate::support::image::{Pack, TestImage};
-use crate::support::push::{push, to};
+use crate::support::image::{Pack, TestImage, noise, tar};
+use crate::support::push::{holds, push, to};
 use crate::support::registry::Registry;
 use crate::support::shape;
 
@@ -124,7 +124,108 @@ fn a_cache_that_was_damaged_begins_anew() {
     let more = [&["--layer-cache", &cache], &FILTER[..]].concat();
     let ran = place.sandbox.process(&place.source, &to(&place.registry, "copy/app:1"), &more);
     ran.verified().says("is damaged, or of another version: it begins anew");
+    assert_eq!(ran.stderr.matches("begins anew").count(), 1, "{}", ran.stderr);
     assert_eq!(place.run(&place.source, &FILTER), (first, 0, 0));
+}
+
+#[test]
+fn a_layer_that_nothing_changes_keeps_the_form_of_its_source() {
+    let place = Place::new();
+    shape::legacy(&[&place.image], Pack::Plain).write(&place.sandbox.path("a.tar"));
+    let tar = place.sandbox.uri("tar", "a.tar");
+    let others = [Registry::start(), Registry::start()];
+    let sources = [
+        (place.source.clone(), Pack::Gzip),
+        (push(&others[0], &place.image, Pack::GzipMembers), Pack::GzipMembers),
+        (push(&others[1], &place.image, Pack::Zstd), Pack::Zstd),
+    ];
+    for more in [&[][..], &["-f", "exclude:pattern=nothing"]] {
+        for _ in 0..2 {
+            place.run(&tar, more);
+            for (source, pack) in &sources {
+                place.run(source, more);
+                holds(&place.registry, "copy/app:1", &place.image, *pack);
+            }
+        }
+    }
+    // What was asked for is what there is.
+    let gzip = ["--compression", "gzip"];
+    place.run(&tar, &gzip);
+    for (source, pack) in &sources[..2] {
+        place.run(source, &gzip);
+        holds(&place.registry, "copy/app:1", &place.image, *pack);
+    }
+    let (zstd, ..) = place.run(&sources[2].0, &gzip);
+    assert!(!String::from_utf8(zstd).unwrap().contains("zstd"));
+
+    // That nothing changes is known all the same.
+    let before = place.fetched();
+    place.registry.remove_manifest("copy/app", "1");
+    place.run(&place.source, &["-f", "exclude:pattern=nothing"]);
+    assert_eq!(place.fetched(), before);
+}
+
+/// The blobs of the first two entries under each other's name, by somebody who knows how the file is
+/// made.
+fn swap(path: &std::path::Path, what: &[&str]) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let entries = document["entries"].as_array_mut().unwrap();
+    for what in what {
+        let one = entries[0]["known"][what].take();
+        let other = std::mem::replace(&mut entries[1]["known"][what], one);
+        entries[0]["known"][what] = other;
+    }
+    let entries = document["entries"].to_string();
+    let sha256 = Digest::of(entries.as_bytes());
+    let version = &document["occystrap_layer_cache"];
+    let wrong =
+        format!(r#"{{"occystrap_layer_cache":{version},"sha256":"{sha256}","entries":{entries}}}"#);
+    std::fs::write(path, wrong).unwrap();
+}
+
+/// A place, and an archive of two layers of so many bytes.
+fn two_layers(size: usize) -> (Place, String) {
+    let place = Place::new();
+    let layer = |seed| tar(&[("file", &noise(seed, size))]);
+    let image = TestImage::with_layers("team/app:1", vec![layer(1), layer(2)]);
+    shape::legacy(&[&image], Pack::Plain).write(&place.sandbox.path("a.tar"));
+    let tar = place.sandbox.uri("tar", "a.tar");
+    (place, tar)
+}
+
+#[test]
+fn what_it_had_wrong_is_forgotten() {
+    let (place, tar) = two_layers(100_000);
+    let (first, ..) = place.run(&tar, &[]);
+    let path = place.sandbox.path("cache");
+    swap(&path, &["blob", "size"]);
+    let there = to(&place.registry, "copy/app:1");
+    let more = ["--layer-cache", &path.display().to_string()];
+    let ran = place.sandbox.process(&tar, &there, &[&more[..], &["--verify=full"]].concat());
+    ran.exits(1)
+        .says("digest of the uncompressed layer (its diff-id)")
+        .says("hint: the bytes are those of the digest, and not what the config promises: with")
+        .says("warning: the layer cache forgets what it knew of team/app:1");
+    assert!(!ran.stderr.contains("delete the blob"), "{}", ran.stderr);
+    place.sandbox.process(&tar, &there, &more).verified();
+    assert_eq!(place.run(&tar, &[]), (first, 0, 0));
+    place.reads_back();
+}
+
+#[test]
+fn what_cannot_be_right_is_made_again() {
+    for (size, what) in [(1_000, &["blob", "size"][..]), (100_000, &["blob", "size", "diff_id"])] {
+        let (place, tar) = two_layers(size);
+        let (first, ..) = place.run(&tar, &[]);
+        let path = place.sandbox.path("cache");
+        swap(&path, what);
+        let more = ["--layer-cache", &path.display().to_string()];
+        let ran = place.sandbox.process(&tar, &to(&place.registry, "copy/app:1"), &more);
+        ran.verified().says("what the layer cache has of it is not so, and made again");
+        place.reads_back();
+        assert_eq!(place.run(&tar, &[]), (first, 0, 0));
+    }
 }
 
 #[test]

@@ -173,10 +173,20 @@ fn a_record_that_everybody_may_write_is_not_believed() {
     sandbox.add(&plain());
     for path in [sandbox.record(), sandbox.path(FOLDER)] {
         let good = std::fs::metadata(&path).unwrap().permissions();
-        let open = std::fs::Permissions::from_mode(good.mode() | 0o002);
-        std::fs::set_permissions(&path, open).unwrap();
-        refused(&sandbox, "may be written by everybody");
-        std::fs::set_permissions(&path, good).unwrap();
+        for (bit, why) in
+            [(0o002, "may be written by everybody"), (0o020, "may be written by its group")]
+        {
+            let open = std::fs::Permissions::from_mode(good.mode() | bit);
+            std::fs::set_permissions(&path, open).unwrap();
+            refused(&sandbox, why);
+            std::fs::set_permissions(&path, good.clone()).unwrap();
+        }
+        // Only root can give something away.
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&path, Some(65_534), None).unwrap();
+            refused(&sandbox, "belongs to another user");
+            std::os::unix::fs::chown(&path, Some(0), None).unwrap();
+        }
     }
     process(&sandbox, "hostile").verified();
     let folder = sandbox.path("open").display().to_string();

@@ -118,6 +118,24 @@ fn blobs_are_mounted_from_a_neighbour() {
     assert_eq!(registry.open_uploads(), 0);
 }
 
+/// Bytes that a registry keeps to itself are read by nobody but a full verification.
+#[test]
+fn a_mounted_blob_that_was_damaged_is_found_in_full() {
+    let (image, sandbox, registry) =
+        (TestImage::new("team/app:1"), Sandbox::new(), Registry::start());
+    shape::oci(&[&image], Pack::Gzip).write(&sandbox.path("oci.tar"));
+    sandbox.process(&sandbox.uri("tar", "oci.tar"), &to(&registry, "a/b:1"), &[]).verified();
+    let layer = Pack::Gzip.pack(&image.layers[1]);
+    registry.set_blob("a/b", Digest::of(&layer), vec![0; layer.len()]);
+    for name in ["c/d:1", "e/f:1"] {
+        sandbox.process(&to(&registry, "a/b:1"), &to(&registry, name), &[]).verified();
+        let full = sandbox.process(&to(&registry, "a/b:1"), &to(&registry, name), FULL);
+        full.exits(1).says("has other content").says("0/1 verified, 1 FAILED");
+    }
+    let sent = registry.requests_of("PUT", "/blobs/uploads/").len();
+    assert_eq!(sent, 4 + 2, "the first push, and each copy's config");
+}
+
 #[test]
 fn a_manifest_may_be_as_large_as_registries_take() {
     let (image, sandbox) = (TestImage::tiny("team/app:1"), Sandbox::new());

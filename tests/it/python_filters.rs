@@ -177,8 +177,9 @@ fn patterns_match_what_python_matches() {
         let piece = |byte: &u8| from[usize::from(*byte) % from.len()];
         chance.chunks(4).map(|four| four.iter().map(piece).collect()).collect()
     };
-    // '**/' has got a meaning, and names are matched without what does not count in them as well.
-    let new = |pattern: &String| pattern.contains("**/");
+    // '**/' has got a meaning, and names are matched without what does not count in them, of which
+    // patterns are rid as well.
+    let new = |pattern: &String| pattern.contains("**/") || pattern.starts_with('/');
     let counts = |name: &String| plain(name.as_bytes()) != name.as_bytes();
     let mut patterns = texts(&pieces, 1, 1_000);
     patterns.retain(|pattern| !new(pattern));
@@ -256,6 +257,63 @@ fn wrong_in_python_a_whiteout_of_an_excluded_file_stays() {
     let both = pair.both(&["exclude:pattern=etc/motd"]);
     assert_eq!(both.their_names(), ["etc/.wh.motd", "etc/.wh.other"]);
     assert_eq!(both.our_names(), ["etc/.wh.other"]);
+}
+
+#[test]
+fn wrong_in_python_a_pattern_for_hidden_files_brings_deleted_ones_back() {
+    let test = "wrong_in_python_a_pattern_for_hidden_files_brings_deleted_ones_back";
+    let below = tar(&[Raw::file("etc/secret", b"deleted above"), Raw::file("etc/.hid", b"")]);
+    let above = tar(&[
+        Raw::file("etc/.wh.secret", b""),
+        Raw::file("etc/.wh..hid", b""),
+        Raw::file("etc/.wh..wh..opq", b""),
+        Raw::file("etc/x", b"x"),
+    ]);
+    for pattern in ["exclude:pattern=*/.*", "exclude:pattern=etc/.*"] {
+        let image = TestImage::with_layers("test/two:1", vec![below.clone(), above.clone()]);
+        let Some(pair) = Pair::new(test, &image) else { return };
+        let both = pair.both(&[pattern]);
+        assert_eq!(both.their_names(), ["etc/secret", "etc/x"], "and 'etc/secret' is seen again");
+        let expected = ["etc/secret", "etc/.wh.secret", "etc/.wh..wh..opq", "etc/x"];
+        assert_eq!(both.our_names(), expected);
+    }
+}
+
+#[test]
+fn wrong_in_python_patterns_see_how_a_layer_spells_its_names() {
+    let test = "wrong_in_python_patterns_see_how_a_layer_spells_its_names";
+    // As 'tar -C dir -c .' writes them.
+    let names = ["./etc/secret", "./etc/.hid", "./etc/x", "./.env"];
+    let members: Vec<Raw> = [Raw::dir("."), Raw::dir("./etc")]
+        .into_iter()
+        .chain(names.map(|n| Raw::file(n, b"")))
+        .collect();
+    for (pattern, theirs, ours) in [
+        (
+            "**/.*",
+            &[".", "./etc", "./etc/secret", "./etc/x"][..],
+            &["./etc", "./etc/secret", "./etc/x"][..],
+        ),
+        (".*", &[], &["./etc", "./etc/secret", "./etc/.hid", "./etc/x"]),
+        (
+            "/etc/x",
+            &[".", "./etc", "./etc/secret", "./etc/.hid", "./etc/x", "./.env"],
+            &["./etc", "./etc/secret", "./etc/.hid", "./.env"],
+        ),
+        (
+            "./etc/x",
+            &[".", "./etc", "./etc/secret", "./etc/.hid", "./.env"],
+            &["./etc", "./etc/secret", "./etc/.hid", "./.env"],
+        ),
+    ] {
+        let Some(pair) = Pair::of(test, &members) else { return };
+        let both = pair.both(&[&format!("exclude:pattern={pattern}")]);
+        assert_eq!(both.their_names(), theirs, "{pattern}");
+        let mut kept = both.our_names();
+        // The root stays, whatever it is called.
+        assert!([".", ""].contains(&kept.remove(0).as_str()), "{pattern}");
+        assert_eq!(kept, ours, "{pattern}");
+    }
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::support::registry::Registry;
 use crate::support::shape;
 
 /// A sandbox whose folder `srv` is granted.
-fn sandbox() -> Sandbox {
+pub(crate) fn sandbox() -> Sandbox {
     let sandbox = Sandbox::new();
     shape::legacy(&[&TestImage::new("app:1")], Pack::Gzip).write(&sandbox.path("in.tar"));
     std::fs::create_dir(sandbox.path("srv")).unwrap();
@@ -26,7 +26,7 @@ fn sandbox() -> Sandbox {
 }
 
 /// Write an image, and keep its receipt. Returns the receipt's path.
-fn write(sandbox: &Sandbox, scheme: &str, name: &str, query: &str) -> String {
+pub(crate) fn write(sandbox: &Sandbox, scheme: &str, name: &str, query: &str) -> String {
     let receipt = sandbox.path(&format!("{name}.json")).display().to_string();
     let to = sandbox.uri(scheme, &format!("srv/{name}{query}"));
     let plugin = component().display().to_string();
@@ -35,13 +35,13 @@ fn write(sandbox: &Sandbox, scheme: &str, name: &str, query: &str) -> String {
     receipt
 }
 
-fn edit(receipt: &str, change: impl FnOnce(&mut Value)) {
+pub(crate) fn edit(receipt: &str, change: impl FnOnce(&mut Value)) {
     let mut document = serde_json::from_slice(&std::fs::read(receipt).unwrap()).unwrap();
     change(&mut document);
     std::fs::write(receipt, document.to_string()).unwrap();
 }
 
-fn verify(sandbox: &Sandbox, receipts: &[&str], more: &[&str]) -> Ran {
+pub(crate) fn verify(sandbox: &Sandbox, receipts: &[&str], more: &[&str]) -> Ran {
     let root = sandbox.path("srv").display().to_string();
     let plugin = component().display().to_string();
     let own = ["verify", "--untrusted", "--root", &root, "--plugin", &plugin];
@@ -50,7 +50,7 @@ fn verify(sandbox: &Sandbox, receipts: &[&str], more: &[&str]) -> Ran {
 
 /// The line of each receipt, in the order of the receipts.
 #[track_caller]
-fn lines(said: &Ran, receipts: &[&str]) -> Vec<Value> {
+pub(crate) fn lines(said: &Ran, receipts: &[&str]) -> Vec<Value> {
     let lines: Vec<Value> =
         said.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), receipts.len(), "{said:?}");
@@ -60,7 +60,7 @@ fn lines(said: &Ran, receipts: &[&str]) -> Vec<Value> {
 
 /// The verdict on one receipt, and all that is said of it.
 #[track_caller]
-fn verdict(sandbox: &Sandbox, receipt: &str, more: &[&str]) -> (String, String) {
+pub(crate) fn verdict(sandbox: &Sandbox, receipt: &str, more: &[&str]) -> (String, String) {
     let said = verify(sandbox, &[receipt], more);
     let line = lines(&said, &[receipt]).remove(0);
     let status = line["status"].as_str().unwrap().to_owned();
@@ -171,12 +171,12 @@ fn a_receipt_does_not_lead_out_of_its_destination() {
 }
 
 /// What somebody does to a receipt.
-type Change = fn(&mut Value);
+pub(crate) type Change = fn(&mut Value);
 
 #[test]
 fn a_receipt_that_promises_little_is_worth_little() {
     let sandbox = sandbox();
-    let cases: [(&str, Change); 9] = [
+    let cases: [(&str, Change); 8] = [
         ("nothing", |document| document["expectations"] = Value::Array(Vec::new())),
         ("no digests", |document| {
             for one in document["expectations"].as_array_mut().unwrap() {
@@ -195,10 +195,6 @@ fn a_receipt_that_promises_little_is_worth_little() {
         ("no first layer", |document| keep(document, |role| role["layer"] != 0)),
         ("no last layer", |document| keep(document, |role| role["layer"] != 1)),
         ("no layers", |document| keep(document, |role| role["layer"].is_null())),
-        ("too much to read", |document| {
-            document["journal"] = serde_json::json!([{"path": "x", "size": u64::MAX, "extents":
-                [{"offset": 0, "size": u64::MAX, "digest": document["image"]["id"]}]}]);
-        }),
     ];
     for (what, change) in cases {
         let receipt = write(&sandbox, "hostile", "good", "");
@@ -214,7 +210,7 @@ fn a_receipt_that_promises_little_is_worth_little() {
     assert_eq!(verdict(&sandbox, &receipt, &[]).0, "unconfirmed");
 }
 
-fn keep(document: &mut Value, wanted: fn(&Value) -> bool) {
+pub(crate) fn keep(document: &mut Value, wanted: fn(&Value) -> bool) {
     document["expectations"].as_array_mut().unwrap().retain(|one| wanted(&one["role"]));
 }
 

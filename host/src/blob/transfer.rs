@@ -108,8 +108,8 @@ pub fn unpacked(mut stored: Stored, place: &str) -> Result<Digest> {
     let compression = read().map_err(|cause| from_io(cause, place))?;
     let mut decoder = Decoder::new(compression, stored).map_err(|cause| from_io(cause, place))?;
     let moved = match move_to(&mut decoder, None, 0) {
-        Ok(moved) => decoder.into_inner().finish().map(|()| moved),
-        Err(Failure::Read(cause)) => Err(decoder.into_inner().blame(cause)),
+        Ok(moved) => decoder.finish().map(|()| moved),
+        Err(Failure::Read(cause)) => Err(decoder.blame(cause)),
         Err(Failure::Write(error)) => return Err(error),
     };
     moved.map(|moved| moved.digest).map_err(|cause| from_io(cause, place))
@@ -185,10 +185,10 @@ pub(super) fn decode<T>(
     let mut decoder = Decoder::new(compression, stored)?;
     match consume(&mut decoder) {
         Ok(moved) => {
-            decoder.into_inner().finish()?;
+            decoder.finish()?;
             Ok(moved)
         }
-        Err(Failure::Read(cause)) => Err(decoder.into_inner().blame(cause).into()),
+        Err(Failure::Read(cause)) => Err(decoder.blame(cause).into()),
         Err(failure) => Err(failure),
     }
 }

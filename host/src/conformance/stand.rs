@@ -121,7 +121,10 @@ impl<'a> Stand<'a> {
             name: image.name.repository.clone(),
             tag: image.name.tag.clone(),
             id: image.id,
-            part: Part::Whole,
+            part: match handed {
+                Handed::Listed(image) => Part::Platform(image.platform.to_string()),
+                _ => Part::Whole,
+            },
         };
         self.write_as(handed, &identity, target)
     }

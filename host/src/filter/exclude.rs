@@ -1,7 +1,8 @@
 //! `exclude:pattern=GLOB[,pattern=GLOB]...`: an image without the files that match.
 //!
-//! A directory that matches takes what is beneath it, and a whiteout goes with the file that it
-//! would have hidden: there is none any more, in any layer.
+//! A directory that matches takes what is beneath it. A whiteout goes with the file that it would
+//! have hidden: there is none any more, in any layer. By its own name it goes only where a pattern has
+//! `.wh.` in it: a pattern for hidden files must not bring back what was deleted. The root stays.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,7 +11,14 @@ use super::{Applied, Filter, Outcome, Pass, Spec, Verdict};
 use crate::error::Result;
 use crate::image::Image;
 use crate::layer_tar::Member;
+use crate::layer_tar::member::plain;
 use crate::layer_tar::whiteout::Whiteout;
+
+/// What a pattern that is about whiteouts has in it.
+const WHITEOUT: &str = ".wh.";
+
+/// Counts the changes of what patterns mean: a layer that was made with another meaning is another one.
+const MEANING: u32 = 2;
 
 /// The filter.
 pub struct Exclude {
@@ -37,7 +45,7 @@ impl Filter for Exclude {
         let mut patterns = self.globs.patterns().to_vec();
         patterns.sort();
         patterns.dedup();
-        Some(format!("exclude {patterns:?}"))
+        Some(format!("exclude {MEANING} {patterns:?}"))
     }
 
     fn begin<'a>(&'a self, image: &'a Image) -> Box<dyn Applied + 'a> {
@@ -66,7 +74,8 @@ impl Applied for Excluding<'_> {
         for (pattern, used) in self.globs.patterns().iter().zip(&self.used) {
             if !used.load(Ordering::Relaxed) {
                 let name = &self.image.name;
-                tracing::warn!("exclude: '{pattern}' matches nothing in {name}");
+                let why = if pattern.ends_with('/') { ": no name ends with a slash" } else { "" };
+                tracing::warn!("exclude: '{pattern}' matches nothing in {name}{why}");
             }
         }
         Ok(())
@@ -74,27 +83,35 @@ impl Applied for Excluding<'_> {
 }
 
 impl Excluding<'_> {
-    /// Whether a name matches, or a directory that it is beneath.
-    fn matches(&self, path: &[u8]) -> bool {
-        let folders = (1..path.len()).filter(|at| path[*at] == b'/').map(|at| &path[..at]);
-        folders.chain([path]).any(|path| {
-            let matching = self.globs.matches(path);
-            matching.iter().for_each(|index| self.used[*index].store(true, Ordering::Relaxed));
-            !matching.is_empty()
+    /// Whether a pattern that `counts` matches a name from the root, or a directory that it is
+    /// beneath.
+    fn matches(&self, plain: &[u8], counts: impl Fn(&str) -> bool) -> bool {
+        if plain.is_empty() {
+            return false;
+        }
+        let folders = (1..plain.len()).filter(|at| plain[*at] == b'/').map(|at| &plain[..at]);
+        folders.chain([plain]).any(|path| {
+            let matching = self.globs.matches(path).into_iter();
+            let matching = matching.filter(|index| counts(&self.globs.patterns()[*index]));
+            matching.map(|index| self.used[index].store(true, Ordering::Relaxed)).count() > 0
         })
     }
 }
 
 impl Pass for &Excluding<'_> {
     fn member(&mut self, member: &mut Member) -> Result<Verdict> {
-        let hidden = match Whiteout::of(&member.path) {
-            Some(Whiteout::Of(path) | Whiteout::Opaque(path)) => self.matches(&path),
-            None => false,
+        let path = member.plain_path();
+        let goes = match Whiteout::of(&path) {
+            Some(Whiteout::Of(hidden) | Whiteout::Opaque(hidden)) => {
+                self.matches(&hidden, |_| true)
+                    || self.matches(&path, |pattern| pattern.contains(WHITEOUT))
+            }
+            None => self.matches(&path, |_| true),
         };
-        Ok(if hidden || self.drops(&member.path) { Verdict::Drop } else { Verdict::Same })
+        Ok(if goes { Verdict::Drop } else { Verdict::Same })
     }
 
     fn drops(&self, path: &[u8]) -> bool {
-        self.matches(path)
+        self.matches(&plain(path), |_| true)
     }
 }

@@ -2,6 +2,9 @@
 //! `fnmatch`: against the whole name, and `*` crosses slashes. New are `{a,b}`, `**/x` for an `x` at
 //! the root as well, and an error for a pattern that does not end.
 //!
+//! A name is what it is from the root. How a layer spells it (`./x`, `/x`) is nothing that a pattern
+//! can see: the dot of `./x` is no hidden file. What a pattern has of that in front does not count.
+//!
 //! They become regular expressions. `globset` was looked at: its `?` is a byte, and here it is a
 //! letter.
 
@@ -10,8 +13,6 @@ use std::iter::Peekable;
 use std::str::Chars;
 
 use regex::RegexSet;
-
-use crate::layer_tar::member::plain;
 
 /// Some patterns, to be tried together.
 pub struct Globs {
@@ -40,17 +41,11 @@ impl Globs {
         &self.patterns
     }
 
-    /// Which patterns match a name, by index, as it is or without what does not count in it (`./`).
+    /// Which patterns match a name, by index. It is the name from the root, as
+    /// [`crate::layer_tar::member::plain`] gives it; the root's own is empty.
     #[must_use]
-    pub fn matches(&self, path: &[u8]) -> Vec<usize> {
-        let mut found: Vec<usize> = self.set.matches(&letters(path)).iter().collect();
-        let plain = plain(path);
-        if plain != path {
-            found.extend(self.set.matches(&letters(&plain)).iter());
-            found.sort_unstable();
-            found.dedup();
-        }
-        found
+    pub fn matches(&self, plain: &[u8]) -> Vec<usize> {
+        self.set.matches(&letters(plain)).iter().collect()
     }
 }
 
@@ -68,15 +63,33 @@ pub fn letters(path: &[u8]) -> Cow<'_, str> {
     letters.into()
 }
 
+/// A brace that is open.
+struct Brace {
+    /// Whether nothing of a name stands in front of it.
+    root: bool,
+    /// Whether one of its alternatives has nothing of a name.
+    empty: bool,
+}
+
 fn translate(pattern: &str) -> Result<String, String> {
     let mut expression = String::from(r"(?s)\A(?:");
     let mut letters = pattern.chars().peekable();
-    let mut braces = 0;
-    // Whether a component of a name starts here.
-    let mut starts = true;
+    let mut braces: Vec<Brace> = Vec::new();
+    // Whether a component of a name starts here, and whether it may be the first.
+    let (mut starts, mut root) = (true, true);
     while let Some(letter) = letters.next() {
         let started = std::mem::replace(&mut starts, matches!(letter, '/' | '{' | ','));
+        let first = std::mem::replace(&mut root, false);
         match letter {
+            // No name begins with these. Behind a brace that may be empty they stand for themselves.
+            '/' if first => {
+                expression.push_str(r"(?:\A|/)");
+                root = true;
+            }
+            '.' if first && letters.next_if_eq(&'/').is_some() => {
+                expression.push_str(r"(?:\A|\./)");
+                (starts, root) = (true, true);
+            }
             '*' => {
                 let mut stars = 1;
                 while letters.next_if_eq(&'*').is_some() {
@@ -92,18 +105,26 @@ fn translate(pattern: &str) -> Result<String, String> {
             '?' => expression.push('.'),
             '[' => class(&mut letters, &mut expression)?,
             '{' => {
-                braces += 1;
+                root = first;
+                braces.push(Brace { root, empty: false });
                 expression.push_str("(?:");
             }
-            ',' if braces > 0 => expression.push('|'),
-            '}' if braces > 0 => {
-                braces -= 1;
-                expression.push(')');
-            }
-            letter => expression.push_str(&regex::escape(letter.encode_utf8(&mut [0; 4]))),
+            letter => match (letter, braces.last_mut()) {
+                (',', Some(brace)) => {
+                    brace.empty |= first;
+                    root = brace.root;
+                    expression.push('|');
+                }
+                ('}', Some(brace)) => {
+                    root = brace.empty || first;
+                    braces.pop();
+                    expression.push(')');
+                }
+                _ => expression.push_str(&regex::escape(letter.encode_utf8(&mut [0; 4]))),
+            },
         }
     }
-    if braces > 0 {
+    if !braces.is_empty() {
         return Err("a '{' without its '}'".to_owned());
     }
     expression.push_str(r")\z");
@@ -152,9 +173,10 @@ fn push(expression: &mut String, letter: char) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layer_tar::member::plain;
 
     fn matches(pattern: &str, path: impl AsRef<[u8]>) -> bool {
-        !Globs::new([pattern]).unwrap().matches(path.as_ref()).is_empty()
+        !Globs::new([pattern]).unwrap().matches(&plain(path.as_ref())).is_empty()
     }
 
     #[test]
@@ -168,7 +190,6 @@ mod tests {
             ("etc/*", "etc", false),
             ("*.pyc", "usr/lib/x.pyc", true),
             ("*", "a/b", true),
-            ("?", "/", true),
             ("a?b", "a/b", true),
             ("a?b", "aüb", true),
             ("[ab]c", "bc", true),
@@ -204,6 +225,31 @@ mod tests {
             ("./etc/*", "./etc/a", true),
             ("/etc/*", "/etc/a", true),
             ("etc/*", "/etc/a", true),
+            // What stands in front of a name is not seen, and in front of a pattern is not meant.
+            (".*", "./a", false),
+            ("**/.*", "./etc/a", false),
+            ("**/.*", "./etc/.a", true),
+            ("**/.?*", "./etc", false),
+            ("{**/,}.*", "./etc/a", false),
+            ("{**/,}.*", "./.a", true),
+            ("?a", "/a", false),
+            ("[!b]a", "/a", false),
+            ("//./etc/a", "etc/a", true),
+            ("{/etc,./usr}/a", "usr/a", true),
+            ("{/etc,{a,/usr}}/a", "usr/a", true),
+            ("{,/usr}/a", "a", true),
+            ("{,/usr}/a", "usr/a", true),
+            ("{,/usr}/a", "usra", false),
+            ("{,usr}./a", "a", true),
+            ("x{,/usr}/a", "xa", false),
+            ("x{,/usr}/a", "x/usr/a", true),
+            ("*/a", "a", false),
+            ("*/a", "./a", false),
+            (".", "a", false),
+            ("./", "a", false),
+            (".a", ".a", true),
+            ("./.a", ".a", true),
+            ("../a", "../a", true),
         ] {
             assert_eq!(matches(pattern, path), expected, "{pattern} {path}");
         }

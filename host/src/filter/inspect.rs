@@ -37,10 +37,13 @@ impl Inspect {
             Some(path) => PathBuf::from(path),
         };
         let folder = path.parent().filter(|folder| *folder != std::path::Path::new(""));
-        if folder.is_some_and(|folder| !folder.is_dir()) || path.is_dir() {
-            return Err(spec.error(format!("'{}' cannot be a file", path.display())));
-        }
-        Ok(Self { path })
+        let why = match folder {
+            Some(folder) if !folder.exists() => "its folder is not there",
+            Some(folder) if !folder.is_dir() => "its folder is none",
+            _ if path.is_dir() => "it is a folder",
+            _ => return Ok(Self { path }),
+        };
+        Err(spec.error(format!("'{}' cannot be a file: {why}", path.display())))
     }
 }
 

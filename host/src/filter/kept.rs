@@ -1,6 +1,9 @@
-//! The content of dropped files, for links to them that stay: the first becomes the file.
+//! What dropped members were, for links to them that stay: the first becomes the file.
+//!
+//! A layer may have a name twice, and then the later one counts from there on: a link never leads to
+//! what was written since under the name that it would get.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -18,6 +21,10 @@ pub struct Kept {
     /// By the name from the root.
     gone: HashMap<Box<[u8]>, Gone>,
     contents: Vec<Content>,
+    /// Names from the root that contents have got again.
+    named: BTreeMap<Vec<u8>, usize>,
+    /// Names from the root that [`Gone::Link`] leads to.
+    linked: BTreeSet<Vec<u8>>,
 }
 
 /// What a dropped name stood for.
@@ -27,9 +34,14 @@ pub enum Gone {
     Content(usize),
     /// Another name of a file that stays, as links must have it.
     Link(Vec<u8>),
+    /// That name is another file's by now.
+    Lost,
 }
 
 struct Content {
+    kind: MemberKind,
+    link: Vec<u8>,
+    device: (u32, u32),
     offset: u64,
     size: u64,
     sparse: Option<Sparse>,
@@ -42,7 +54,14 @@ impl Kept {
     /// Nothing yet; contents go to a file in `folder`.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), file: None, gone: HashMap::new(), contents: Vec::new() }
+        Self {
+            folder: folder.to_owned(),
+            file: None,
+            gone: HashMap::new(),
+            contents: Vec::new(),
+            named: BTreeMap::new(),
+            linked: BTreeSet::new(),
+        }
     }
 
     /// What a name stood for, where it was dropped.
@@ -54,7 +73,8 @@ impl Kept {
         self.gone.get(plain(path).as_slice()).cloned()
     }
 
-    /// Keep the content of a dropped file. Errors when it cannot be read, or written.
+    /// Keep what a dropped member is: its content, or where a symbolic link leads. Errors when it
+    /// cannot be read, or written.
     pub fn keep(&mut self, member: &Member, content: &mut dyn Read, place: &str) -> Result<()> {
         let size = member.stored();
         let offset = match size {
@@ -62,6 +82,9 @@ impl Kept {
             _ => self.append(content, place)?,
         };
         self.contents.push(Content {
+            kind: member.kind,
+            link: member.link.clone(),
+            device: member.device,
             offset,
             size: member.size,
             sparse: member.sparse.clone(),
@@ -74,19 +97,65 @@ impl Kept {
 
     /// A dropped member that stood for something else.
     pub fn alias(&mut self, member: &Member, gone: Gone) {
+        if let Gone::Link(path) = &gone {
+            self.linked.insert(plain(path));
+        }
         self.gone.insert(member.plain_path().into(), gone);
+    }
+
+    /// A dropped member that no link can be to.
+    pub fn forget(&mut self, member: &Member) {
+        self.gone.remove(member.plain_path().as_slice());
+    }
+
+    /// A member stays, and takes its name from what had it before.
+    pub fn replace(&mut self, member: &Member) {
+        if self.named.is_empty() && self.linked.is_empty() {
+            return;
+        }
+        let path = member.plain_path();
+        let replaced = |name: &[u8]| match name.strip_prefix(path.as_slice()) {
+            Some([]) => true,
+            // A directory keeps what is in it.
+            Some([b'/', ..]) => member.kind != MemberKind::Directory,
+            _ => false,
+        };
+        // Names that begin with this one stand side by side.
+        let begins = |name: &[u8]| name.starts_with(&path);
+        let named = self.named.range(path.clone()..).take_while(|(name, _)| begins(name));
+        let named = named.filter(|(name, _)| replaced(name));
+        for (name, index) in named.map(|(name, index)| (name.clone(), *index)).collect::<Vec<_>>() {
+            self.named.remove(&name);
+            if let Some(content) = self.contents.get_mut(index) {
+                content.name = None;
+            }
+        }
+        let linked = self.linked.range(path.clone()..).take_while(|name| begins(name));
+        let linked: BTreeSet<_> = linked.filter(|name| replaced(name)).cloned().collect();
+        if linked.is_empty() {
+            return;
+        }
+        self.linked.retain(|name| !linked.contains(name));
+        for gone in self.gone.values_mut() {
+            if matches!(gone, Gone::Link(to) if linked.contains(&plain(to))) {
+                *gone = Gone::Lost;
+            }
+        }
     }
 
     /// Make a link to a dropped file the file, or a link to the one that became it. `true` when it
     /// is the file.
     pub fn stand_in(&self, member: &mut Member, index: usize) -> bool {
         let Some(content) = self.contents.get(index) else { return false };
-        if let Some(name) = &content.name {
+        // A link to itself would lead nowhere.
+        if let Some(name) = content.name.as_ref().filter(|name| plain(name) != member.plain_path())
+        {
             member.link.clone_from(name);
             return false;
         }
-        member.kind = MemberKind::File;
-        member.link.clear();
+        member.kind = content.kind;
+        member.link.clone_from(&content.link);
+        member.device = content.device;
         member.size = content.size;
         member.sparse.clone_from(&content.sparse);
         for (keyword, value) in &content.records {
@@ -101,6 +170,7 @@ impl Kept {
             return Err(io::ErrorKind::NotFound.into());
         };
         content.name = Some(member.path.clone());
+        self.named.insert(member.plain_path(), index);
         match &mut self.file {
             Some(file) if member.stored() > 0 => {
                 file.seek(SeekFrom::Start(content.offset))?;

@@ -8,6 +8,7 @@ use super::kept::{Gone, Kept};
 use super::{Pass, Verdict};
 use crate::blob::from_io;
 use crate::error::{Error, Result};
+use crate::layer_tar::member::plain as from_root;
 use crate::layer_tar::{Member, MemberKind, Reader, Writer};
 
 /// What filters are at work on a layer.
@@ -39,10 +40,15 @@ pub fn rewrite(
         {
             verdict = Verdict::Changed;
             match gone {
+                // A link to itself would lead nowhere.
+                Gone::Link(path) if from_root(&path) == member.plain_path() => {
+                    return Err(replaced(&member, place));
+                }
                 Gone::Link(path) => member.link = path,
                 Gone::Content(index) => {
                     stands_for = kept.stand_in(&mut member, index).then_some(index);
                 }
+                Gone::Lost => return Err(replaced(&member, place)),
             }
         }
         let verdict = judge(passes, &mut member, verdict)?;
@@ -53,13 +59,18 @@ pub fn rewrite(
             drop_member(&mut kept, &mut reader, &member, stands_for)?;
             continue;
         }
+        kept.replace(&member);
         let written = match stands_for {
             Some(index) => {
                 let content = kept.content(index, &member);
                 content.and_then(|mut content| writer.append(&member, &mut content))
             }
             None => {
-                check_link(passes, &member, place)?;
+                if member.kind == MemberKind::HardLink
+                    && passes.iter().any(|pass| pass.drops(&member.link))
+                {
+                    return Err(leads_nowhere(&member, &mut reader, place));
+                }
                 writer.append(&member, &mut reader.content())
             }
         };
@@ -79,11 +90,11 @@ fn drop_member(
     match (stands_for, member.kind) {
         (Some(index), _) => kept.alias(member, Gone::Content(index)),
         (None, MemberKind::HardLink) => kept.alias(member, Gone::Link(member.link.clone())),
-        (None, MemberKind::File) => {
+        (None, MemberKind::Directory) => kept.forget(member),
+        (None, _) => {
             let place = reader.place().to_owned();
             kept.keep(member, &mut reader.content(), &place)?;
         }
-        (None, _) => {}
     }
     Ok(())
 }
@@ -109,19 +120,36 @@ fn judge(passes: &mut Passes<'_>, member: &mut Member, start: Verdict) -> Result
     Ok(verdict)
 }
 
-/// What a link to a layer below needs is not at hand when it is dropped there.
-fn check_link(passes: &Passes<'_>, member: &Member, place: &str) -> Result<()> {
-    let is_link = member.kind == MemberKind::HardLink;
-    if !is_link || !passes.iter().any(|pass| pass.drops(&member.link)) {
-        return Ok(());
+/// What a link needs that is excluded and did not come before it is not at hand: it is in a layer
+/// below, or comes too late.
+fn leads_nowhere(link: &Member, reader: &mut Reader<impl BufRead>, place: &str) -> Error {
+    let target = from_root(&link.link);
+    let mut comes = false;
+    while let (false, Ok(Some(member))) = (comes, reader.next_member()) {
+        comes = member.plain_path() == target;
     }
-    let name = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Err(Error::source(format!(
-        "{place}: '{}' is a link to '{}' in a layer below, which is excluded",
-        name(&member.path),
-        name(&member.link)
+    let (path, target) = (name(&link.path), name(&link.link));
+    let what = format!("{place}: '{path}' is a link to '{target}'");
+    match comes {
+        true => Error::source(format!("{what}, which is excluded and comes only after it"))
+            .hint("a link must come after what it leads to: exclude both, or neither"),
+        false => Error::source(format!("{what} in a layer below, which is excluded"))
+            .hint("exclude the link as well, or neither"),
+    }
+}
+
+/// A link to a dropped name of a file that stayed, and is another one now.
+fn replaced(link: &Member, place: &str) -> Error {
+    let (path, target) = (name(&link.path), name(&link.link));
+    Error::source(format!(
+        "{place}: '{path}' is a link to '{target}', which is excluded, and its file is replaced in \
+         the same layer"
     ))
-    .hint("exclude the link as well, or neither"))
+    .hint("exclude the link as well, or neither")
+}
+
+fn name(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 fn failed(cause: io::Error, place: &str) -> Error {

@@ -34,6 +34,12 @@ impl Part {
         matches!(self, Self::Index | Self::Nested(_))
     }
 
+    /// Whether an index lists it, so that it is known by its digest.
+    #[must_use]
+    pub fn is_listed(&self) -> bool {
+        matches!(self, Self::Platform(_) | Self::Nested(_))
+    }
+
     /// An index: the one that has the image's name, or one that it leads to.
     #[must_use]
     pub fn index(named: bool, digest: Digest) -> Self {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use super::members::{Members, compression};
 use crate::error::{Error, Result};
 use crate::image::{Digest, Image, ImageName, Layer, config};
+use crate::registry::Reference;
 use crate::registry::manifest::LARGEST_MANIFEST;
 
 /// One image of the list.
@@ -93,13 +94,24 @@ pub fn names(entry: &Entry) -> Vec<ImageName> {
     names
 }
 
-/// Why tags of an entry are no names.
+/// Why tags of an entry are no names, or none that a registry or an engine takes (`UPPER/x:1`).
 #[must_use]
 pub fn wrong_names(entry: &Entry) -> Vec<Error> {
     /// Nobody has more; they are in a manifest of 4 MiB.
     const MOST: usize = 1_000;
     let tags = entry.repo_tags.iter().flatten();
-    tags.filter_map(|tag| ImageName::parse(tag).err()).take(MOST).collect()
+    let wrong = |tag: &String| match ImageName::parse(tag) {
+        Err(error) => Some(error),
+        Ok(name) => {
+            let error = Reference::parse(&name.in_full().to_string()).err()?;
+            let wrong = Error::source(format!("'{tag}' in RepoTags: {error}"));
+            Some(match error.hint_text() {
+                Some(hint) => wrong.hint(hint),
+                None => wrong,
+            })
+        }
+    };
+    tags.filter_map(wrong).take(MOST).collect()
 }
 
 /// The image of an entry, under a name.

@@ -33,8 +33,19 @@ struct Entry {
     known: Known,
 }
 
-/// Read a cache. Errors when it cannot be read.
+/// Read a cache, and warn of one that is damaged. Errors when it cannot be read.
 pub fn read(path: &Path) -> Result<Entries> {
+    Ok(sound(path)?.unwrap_or_else(|| {
+        let path = path.display();
+        tracing::warn!(
+            "the layer cache '{path}' is damaged, or of another version: it begins anew"
+        );
+        Entries::new()
+    }))
+}
+
+/// What a cache has in it; `None` where it is damaged. Errors when it cannot be read.
+fn sound(path: &Path) -> Result<Option<Entries>> {
     let failed =
         |cause: &io::Error| Error::io(Kind::Usage, "read the layer cache", path.display(), cause);
     let folder = folder(path);
@@ -43,7 +54,7 @@ pub fn read(path: &Path) -> Result<Entries> {
         return Err(Error::usage(message));
     }
     let bytes = match std::fs::metadata(path) {
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Entries::new()),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Some(Entries::new())),
         Err(cause) => return Err(failed(&cause)),
         Ok(metadata) if !metadata.is_file() => {
             let message = format!("the layer cache '{}' is not a file", path.display());
@@ -52,13 +63,7 @@ pub fn read(path: &Path) -> Result<Entries> {
         Ok(metadata) if metadata.len() > LARGEST => Vec::new(),
         Ok(_) => crate::regular::read(path, LARGEST).map_err(|cause| failed(&cause))?,
     };
-    Ok(parse(&bytes).unwrap_or_else(|| {
-        let path = path.display();
-        tracing::warn!(
-            "the layer cache '{path}' is damaged, or of another version: it begins anew"
-        );
-        Entries::new()
-    }))
+    Ok(parse(&bytes))
 }
 
 fn parse(bytes: &[u8]) -> Option<Entries> {
@@ -93,7 +98,8 @@ pub fn update(path: &Path, change: impl FnOnce(&mut Entries)) -> Result<()> {
     // Its folder is what everybody can lock, and nothing is left of that.
     let lock = File::open(folder).map_err(|cause| failed(&cause))?;
     lock.lock().map_err(|cause| failed(&cause))?;
-    let mut entries = read(path)?;
+    // Of a damaged one the user has heard when it was opened.
+    let mut entries = sound(path)?.unwrap_or_default();
     change(&mut entries);
     let listed: Vec<Entry> = entries.into_iter().map(|(key, known)| Entry { key, known }).collect();
     let damaged = |cause: serde_json::Error| failed(&io::Error::other(cause));

@@ -1,5 +1,7 @@
 //! The WebAssembly engine: one a process, made when the first plugin is used.
 
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Weak;
@@ -10,7 +12,7 @@ use std::time::Duration;
 use wasmtime::component::Component;
 use wasmtime::{Cache, CacheConfig, Config, Engine, OptLevel, RegallocAlgorithm};
 
-use super::{component_file, limits};
+use super::{component_file, limits, ours};
 use crate::error::{Error, Kind, Result};
 
 /// Compiles components and keeps time for them. Cheap to clone.
@@ -25,7 +27,7 @@ struct Inner {
 
 impl PluginEngine {
     /// An engine whose compiled components are kept in the user's cache folder, where there is
-    /// one.
+    /// one that nobody else may write.
     pub fn new() -> Result<Self> {
         Self::with(limits::Allowance::default())
     }
@@ -114,8 +116,22 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// zstd's default level.
 const COMPRESSION: i32 = 3;
 
+/// Machine code out of the cache runs unchecked: whoever may write it decides what runs. So a folder
+/// that others may write is not used, and said to be so.
 fn cache() -> Option<Cache> {
     let folder = cache_folder()?;
+    // Nobody else has to look into it. Where it cannot be made, there is no cache, which is no fault.
+    DirBuilder::new().recursive(true).mode(0o700).create(&folder).ok()?;
+    if let Err(shared) = ours::check_tree(&folder).ok()? {
+        let (what, why, kept) = (shared.path.display(), shared.why, folder.display());
+        let is_above = folder.canonicalize().is_ok_and(|own| !shared.path.starts_with(own));
+        let mend = if is_above { format!("{}; ", shared.mend) } else { String::new() };
+        tracing::warn!(
+            "'{what}' {why}, so that the compiled plugins in '{kept}' are not used, and each is compiled again; \
+             to mend it: {mend}rm -r '{kept}'"
+        );
+        return None;
+    }
     let mut config = CacheConfig::new();
     config.with_directory(folder);
     // By default a component that was used 256 times is compressed again, with zstd's level 20 and

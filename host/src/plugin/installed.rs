@@ -17,8 +17,8 @@ use rustix::fs::FlockOperation;
 
 pub use record::{Entry, Record};
 
-use super::component_file;
 use super::limits::LOCK_WAIT;
+use super::{component_file, ours};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
@@ -207,18 +207,13 @@ impl Installed {
     }
 }
 
-/// Whoever may write the record decides what runs: everybody is too many.
+/// Whoever may write the record decides what runs.
 fn only_ours(path: &Path, metadata: &std::fs::Metadata) -> Result<()> {
-    /// `S_IWOTH`.
-    const OTHERS_MAY_WRITE: u32 = 0o002;
-    if metadata.permissions().mode() & OTHERS_MAY_WRITE == 0 {
-        return Ok(());
-    }
-    let place = path.display();
-    let message =
-        format!("'{place}' may be written by everybody, so that nobody knows what it holds");
-    Err(Error::new(Kind::Plugin, message)
-        .hint(format!("chmod o-w '{place}', and look what is in it")))
+    ours::check(path, metadata).map_err(|shared| {
+        let place = path.display();
+        let message = format!("'{place}' {}, so that nobody knows what it holds", shared.why);
+        Error::new(Kind::Plugin, message).hint(format!("{}, and look what is in it", shared.mend))
+    })
 }
 
 #[cfg(test)]

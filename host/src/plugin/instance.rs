@@ -250,10 +250,9 @@ impl Instance {
         store.call_hook(|mut context, border| {
             let state = context.data_mut();
             state.clock.cross(border);
-            if state.clock.calls() > limits::HOST_CALLS {
-                return Err(
-                    state.violation(format!("it made more than {} calls", limits::HOST_CALLS))
-                );
+            let most = state.allowance.host_calls;
+            if state.clock.calls() > most {
+                return Err(state.violation(format!("it made more than {most} calls")));
             }
             Ok(())
         });

@@ -131,6 +131,8 @@ pub struct Allowance {
     pub cpu_time: Duration,
     /// [`COMPILE_TIME`].
     pub compile_time: Duration,
+    /// [`HOST_CALLS`].
+    pub host_calls: u64,
     /// [`HASHED_BYTES`].
     pub hashed_bytes: u64,
     /// Whether its lines are shown. They count either way.
@@ -142,6 +144,7 @@ impl Default for Allowance {
         Self {
             cpu_time: CPU_TIME,
             compile_time: COMPILE_TIME,
+            host_calls: HOST_CALLS,
             hashed_bytes: HASHED_BYTES,
             shows_log: true,
         }
@@ -192,5 +195,7 @@ pub const UNTRUSTED_BATCH_TIME: Duration = Duration::from_secs(60 * 60);
 /// thousand times. The largest images have some tens of gigabytes.
 pub const UNTRUSTED_BYTES: u64 = 128 << 30;
 
-/// The same for a whole batch: what a disk of 300 MB/s gives in an hour.
+/// The same for a whole batch: what a disk of 300 MB/s gives in an hour. Half of it is shared out
+/// evenly among the receipts' files, the other half goes to whoever comes first: who wants much takes
+/// nothing from those who want little.
 pub const UNTRUSTED_BATCH_BYTES: u64 = 1 << 40;

@@ -1,5 +1,7 @@
 //! What is searched for: a glob or a regular expression, with their meaning in 0.4.17.
 
+use std::borrow::Cow;
+
 use regex::Regex;
 
 use crate::error::{Error, Result};
@@ -15,18 +17,20 @@ enum How {
 }
 
 impl Pattern {
-    /// A shell pattern. Errors when it is malformed.
+    /// A shell pattern. One that begins with `/` or `./` is about the whole name. Errors when it is
+    /// malformed.
     pub fn glob(text: &str) -> Result<Self> {
         let globs = Globs::new([text]).map_err(|why| {
             Error::usage(why).hint("a bracket that stands for itself is written [[], a brace [{]")
         })?;
-        Ok(Self(How::Glob { globs, rooted: text.starts_with('/') }))
+        let rooted = text.starts_with('/') || text.starts_with("./");
+        Ok(Self(How::Glob { globs, rooted }))
     }
 
     /// A regular expression in the syntax of the crate `regex`. Errors when it is malformed, or
     /// asks for what would make a search slow without bounds: look-around and back-references.
     pub fn regex(text: &str) -> Result<Self> {
-        let regex = Regex::new(text).map_err(|cause| {
+        let regex = Regex::new(&from_the_root(text)).map_err(|cause| {
             // Several lines, with the pattern and an arrow; the last says why.
             let cause = cause.to_string();
             let reason = cause.lines().last().unwrap_or_default();
@@ -41,9 +45,9 @@ impl Pattern {
         if regex { Self::regex(text) } else { Self::glob(text) }
     }
 
-    /// Whether a member of that name is searched for. A name counts as the layer has it and without
-    /// what may stand in front of it (`./`, `/`). A glob fits the whole of it, or the file name alone; one
-    /// that begins with `/` is about the whole name. A regular expression may fit any part of it.
+    /// Whether a member of that name is searched for. A name is what it is from the root: how the layer
+    /// spells it (`./`, `/`) does not count. A glob fits the whole of it, or the file name alone; a
+    /// regular expression may fit any part of it.
     #[must_use]
     pub fn matches(&self, name: &[u8]) -> bool {
         let plain = plain(name);
@@ -51,13 +55,21 @@ impl Pattern {
             How::Glob { globs, rooted } => {
                 let fits = |name: &[u8]| !globs.matches(name).is_empty();
                 let file = plain.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-                fits(name) || fits(file) || (*rooted && fits(&[b"/", &plain[..]].concat()))
+                fits(&plain) || (!rooted && fits(file))
             }
-            How::Regex(regex) => {
-                let fits = |name: &[u8]| regex.is_match(&letters(name));
-                fits(&plain) || (name != plain && fits(name))
-            }
+            How::Regex(regex) => regex.is_match(&letters(&plain)),
         }
+    }
+}
+
+/// A regular expression for names that have no `/` or `./` in front, of one that was written for such.
+fn from_the_root(text: &str) -> Cow<'_, str> {
+    let rest = [r"^\./", r"^[.]/", "^/", r"^\/"].iter().find_map(|front| text.strip_prefix(front));
+    match rest {
+        // A slash that may be there, or be several, is not there.
+        Some(rest) if rest.starts_with(['?', '*']) => format!("^{}", &rest[1..]).into(),
+        Some(rest) if !rest.starts_with(['+', '{']) => format!("^{rest}").into(),
+        _ => text.into(),
     }
 }
 
@@ -76,9 +88,13 @@ mod tests {
                 assert!(glob(pattern, name), "{pattern} {name}");
             }
         }
-        for pattern in ["etc", "assw", "PASSWD", "/passwd", "tc/passwd", "[!pe]*"] {
+        for pattern in ["etc", "assw", "PASSWD", "/passwd", "./passwd", "tc/passwd", "[!pe]*"] {
             assert!(!glob(pattern, "etc/passwd"), "{pattern}");
         }
+        for name in [".", "./etc", "./etc/passwd", "/etc"] {
+            assert!(!glob("**/.*", name), "{name}");
+        }
+        assert!(glob("**/.*", "./.env") && glob(".*", "./etc/.env"));
     }
 
     #[test]
@@ -87,6 +103,16 @@ mod tests {
         assert!(fits("^etc/h", "etc/hosts") && fits("^etc/h", "./etc/hosts"));
         assert!(fits(r"\.py$", "usr/lib/x.py") && fits("sr/l", "usr/lib/x.py"));
         assert!(!fits("^x", "usr/lib/x.py"));
+        for pattern in [r"^\./etc/h", "^[.]/etc/h", "^/etc/h", r"^\/etc/h", "^/?etc/h", "^/*etc"] {
+            for name in ["etc/hosts", "./etc/hosts", "/etc/hosts"] {
+                assert!(fits(pattern, name), "{pattern} {name}");
+            }
+        }
+        // The dot of './etc' is no hidden file.
+        for pattern in [r"^\.", r"(^|/)\.[^/]*$"] {
+            assert!(!fits(pattern, "./etc/hosts") && !fits(pattern, "."), "{pattern}");
+            assert!(fits(pattern, "./.env"), "{pattern}");
+        }
         let latin = Pattern::regex("^names/.*n.$").unwrap();
         assert!(latin.matches(b"names/latin\xe9"), "a byte that is no text is one character");
     }

@@ -18,7 +18,7 @@ use crate::receipt::{Expectation, Place, Role, Step, step};
 /// The largest JSON that is parsed to see whether it is JSON. A catalog of 100,000 images is a
 /// half of it, and parsed
 /// it takes some ten times its size.
-const LARGEST_JSON: u64 = 16 * 1024 * 1024;
+pub(super) const LARGEST_JSON: u64 = 16 * 1024 * 1024;
 
 /// Path, offset and length of bytes that have a digest.
 type Span<'a> = (&'a str, u64, u64);
@@ -49,7 +49,7 @@ pub fn objects(
 }
 
 /// Files that consist of parts: what stands between the parts is checked as well.
-fn framed_paths(expectations: &[Expectation]) -> BTreeSet<&str> {
+pub(super) fn framed_paths(expectations: &[Expectation]) -> BTreeSet<&str> {
     let parts = expectations.iter().filter(|expectation| match &expectation.place {
         Place::Part { .. } => true,
         Place::File { .. } => expectation.digest.is_none(),

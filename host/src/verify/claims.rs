@@ -10,7 +10,7 @@ use crate::image::{Digest, config};
 use crate::receipt::{Expectation, Role};
 
 /// What a config says; nothing where it cannot be read, which is found when it is looked at.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Claims {
     /// Of the layers, lowest first.
     diff_ids: Option<Vec<Digest>>,
@@ -50,6 +50,12 @@ impl Claims {
     pub fn or_artifact(mut self) -> Self {
         self.foreign = false;
         self
+    }
+
+    /// How many layers the image has, where the config says so.
+    #[must_use]
+    pub fn layers(&self) -> Option<usize> {
+        self.diff_ids.as_ref().map(Vec::len)
     }
 
     /// What the layer of a role must have, uncompressed.

@@ -191,7 +191,7 @@ fn platform(
 }
 
 /// What `index.json` says of a name.
-fn catalogued(name: &str, digest: &str) -> Expectation {
+pub(super) fn catalogued(name: &str, digest: &str) -> Expectation {
     let keys = vec!["annotations".to_owned(), REF_NAME.to_owned()];
     let steps = vec![
         Step::Key("manifests".to_owned()),
@@ -200,6 +200,16 @@ fn catalogued(name: &str, digest: &str) -> Expectation {
     ];
     let place = Place::Entry { path: INDEX.to_owned(), steps, value: digest.to_owned() };
     Expectation { role: Role::Catalog, place, size: None, digest: None }
+}
+
+/// What a layout keeps by its digest.
+pub(super) fn shelf<'a>(
+    destination: &Destination,
+    memory: &Memory,
+    context: &'a Context,
+) -> impl Shelf + 'a {
+    let members = Directory::of(destination.clone());
+    Layout { members, destination: destination.clone(), memory: memory.clone(), context }
 }
 
 struct Layout<'a> {

@@ -29,6 +29,15 @@ pub fn images(
     tree::verify(&shelf, root, &reference.name(), &[], level)
 }
 
+/// What a repository keeps by its digest.
+pub(super) fn shelf<'a>(
+    remote: &'a Remote,
+    memory: &Memory,
+    context: &'a Context,
+) -> impl Shelf + 'a {
+    Published { remote, memory: memory.clone(), context }
+}
+
 struct Published<'a> {
     remote: &'a Remote,
     /// Images of several platforms share layers.

@@ -12,7 +12,7 @@ use oci_spec::image::{Descriptor as OciDescriptor, ImageIndex, ImageManifest};
 use super::claims::Claims;
 use super::derive::Found;
 use super::{Level, Object, Status, Verification};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::image::{Descriptor, Digest, ImageName, MOST_LAYERS, Part, Platform};
 use crate::input::shelf::is_image;
 use crate::receipt::{Expectation, Place, Role};
@@ -113,7 +113,10 @@ impl Walk<'_> {
                 });
                 return Ok(());
             }
-            Err(error) if error.kind() == crate::error::Kind::Interrupted => return Err(error),
+            // Somebody, or the shelf, wishes to stop.
+            Err(error) if matches!(error.kind(), Kind::Interrupted | Kind::Plugin) => {
+                return Err(error);
+            }
             Err(error) => {
                 let status = match error.sides() {
                     Some(_) => Status::DigestMismatch,

@@ -27,25 +27,29 @@
 //! # Ok(()) }
 //! ```
 
+mod cost;
 pub mod cover;
+pub mod form;
 pub mod grants;
 pub mod line;
 mod look;
+pub mod reader;
 mod watch;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 pub use grants::Grants;
 pub use line::{Line, Summary};
 
+use self::cost::Purse;
 use self::watch::Watch;
 use super::tree::MOST_MANIFESTS;
 use crate::context::Context;
@@ -70,7 +74,8 @@ pub struct Bounds {
     pub batch_time: Duration,
     /// Bytes to read for one receipt: [`limits::UNTRUSTED_BYTES`].
     pub bytes: u64,
-    /// Bytes to read for all: [`limits::UNTRUSTED_BATCH_BYTES`].
+    /// Bytes to read for all: [`limits::UNTRUSTED_BATCH_BYTES`]. Each file has its share of one half,
+    /// whatever the others take.
     pub batch_bytes: u64,
 }
 
@@ -121,12 +126,11 @@ pub fn verify_batch(
     let batch = Batch {
         catalog,
         grants,
-        bounds,
         context,
         watch: &watch,
         plugins: Mutex::default(),
         client: OnceLock::new(),
-        bytes: AtomicU64::new(0),
+        purse: Purse::new(bounds, receipts.len()),
     };
     let workers = bounds.workers.clamp(1, receipts.len().max(1));
     let next = AtomicUsize::new(0);
@@ -178,13 +182,12 @@ type Plugins = HashMap<(String, Option<Digest>), Arc<OnceLock<Result<Plugin>>>>;
 struct Batch<'a> {
     catalog: &'a Catalog,
     grants: &'a Grants,
-    bounds: &'a Bounds,
     context: &'a Context,
     watch: &'a Watch,
     plugins: Mutex<Plugins>,
     client: OnceLock<Result<Client>>,
-    /// That are claimed to be read.
-    bytes: AtomicU64,
+    /// What may be read.
+    purse: Purse,
 }
 
 impl Batch<'_> {
@@ -193,18 +196,26 @@ impl Batch<'_> {
         let place = path.display().to_string();
         let watched = self.watch.begin();
         let mut lines = Vec::new();
+        let spent = self.purse.file();
+        // Manifests, which an index that comes later may list.
+        let mut verified = BTreeSet::new();
         // A mistake of ours must not take the other receipts with it.
         let all = catch_unwind(AssertUnwindSafe(|| match self.read(path, &place) {
             Ok(receipts) => {
                 for receipt in &receipts {
                     let started = Instant::now();
                     let looked = self.watch.check().map_err(Stop::from);
-                    let looked = looked.and_then(|()| self.look(receipt, &watched));
+                    spent.next();
+                    let ask = look::Ask { receipt, spent: &spent, verified: &verified };
+                    let looked = looked.and_then(|()| self.look(&ask, &watched));
                     // What was asked to stop may look like anything else.
                     let looked = match watched.cancel().check() {
                         Ok(()) => looked,
                         Err(stopped) => Err(Stop::Doubt(stopped)),
                     };
+                    if let Ok(looked) = &looked {
+                        verified.extend(looked.manifests(receipt));
+                    }
                     lines.push(Line::of(&place, receipt, looked).after(started.elapsed()));
                 }
             }
@@ -277,22 +288,6 @@ impl Batch<'_> {
             counters: Arc::default(),
             parallel: 1,
             ..self.context.clone()
-        }
-    }
-
-    /// Count what a receipt wants read. Errors when that is too much, for it or for all.
-    fn count(&self, bytes: u64) -> Result<(), Stop> {
-        let too_many = |whose: &str, most: u64| {
-            let message = format!("{whose} would have the host read more than {most} bytes");
-            Err(Stop::Doubt(Error::new(Kind::Plugin, message)))
-        };
-        if bytes > self.bounds.bytes {
-            return too_many("the receipt", self.bounds.bytes);
-        }
-        let before = self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        match before.saturating_add(bytes) > self.bounds.batch_bytes {
-            true => too_many("the receipts of this batch", self.bounds.batch_bytes),
-            false => Ok(()),
         }
     }
 }

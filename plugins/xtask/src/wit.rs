@@ -4,13 +4,13 @@
 //! `wit/released/VERSION` holds a copy of each release, and `tests/fixtures/plugins-VERSION` two
 //! components that were built against it, which the host's tests go on loading.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
 use wit_component::{ComponentEncoder, StringEncoding};
-use wit_parser::{ManglingAndAbi, PackageId, Resolve, WorldId, WorldItem};
+use wit_parser::{ManglingAndAbi, PackageId, Resolve, Stability, WorldId, WorldItem};
 
 use crate::plugins::root;
 
@@ -72,17 +72,26 @@ pub fn release(again: bool) -> Result<()> {
 }
 
 /// What of `old` is not in `new`, or differs so that a component of the one would not link with the
-/// other. What `new` has more is no difference - unless plugins would have to export it.
+/// other. What `new` has more is no difference - unless plugins would have to export it, or it says
+/// that the old release had it: then that was released without a copy, and nobody compares it.
 fn compare(old: &Path, new: &Path) -> Result<Vec<String>> {
     let renamed = Renamed::of(new)?;
     let mut resolve = Resolve::default();
     let (old_package, old_world) = parse(&mut resolve, old)?;
     let (new_package, new_world) = parse(&mut resolve, &renamed.0)?;
     let (before, now) = (names(&resolve, old_package), names(&resolve, new_package));
-    let mut problems: Vec<String> =
-        before.difference(&now).map(|name| format!("gone: {name}")).collect();
-    let demands = now.difference(&before).filter(|name| is_demand(&resolve, new_world, name));
-    problems.extend(demands.map(|name| format!("plugins have to export it: {name}")));
+    let gone = before.keys().filter(|name| !now.contains_key(*name));
+    let mut problems: Vec<String> = gone.map(|name| format!("gone: {name}")).collect();
+    let new = || now.iter().filter(|(name, _)| !before.contains_key(*name));
+    let demands = new().filter(|(name, _)| is_demand(&resolve, new_world, name));
+    problems.extend(demands.map(|(name, _)| format!("plugins have to export it: {name}")));
+    let released = resolve.packages[old_package].name.version.clone();
+    let copied = new().filter(|(_, stability)| match stability {
+        Stability::Stable { since, .. } => Some(since) <= released.as_ref(),
+        // Whoever adds something says since when it is there.
+        Stability::Unknown | Stability::Unstable { .. } => true,
+    });
+    problems.extend(copied.map(|(name, _)| format!("not in the released copy: {name}")));
     if problems.is_empty() {
         let linkable = wit_component::semver_check(resolve, old_world, new_world);
         problems.extend(linkable.err().map(|cause| format!("changed: {cause:#}")));
@@ -162,27 +171,38 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Everything that has a name.
-fn names(resolve: &Resolve, package: PackageId) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
+/// Everything that has a name, and since when.
+fn names(resolve: &Resolve, package: PackageId) -> BTreeMap<String, Stability> {
+    let mut names = BTreeMap::new();
     let package = &resolve.packages[package];
     for (name, interface) in &package.interfaces {
         let interface = &resolve.interfaces[*interface];
-        names.insert(format!("interface {name}"));
-        names.extend(interface.types.keys().map(|kind| format!("type {name}.{kind}")));
-        names.extend(interface.functions.keys().map(|call| format!("function {name}.{call}")));
+        names.insert(format!("interface {name}"), interface.stability.clone());
+        for (kind, id) in &interface.types {
+            names.insert(format!("type {name}.{kind}"), resolve.types[*id].stability.clone());
+        }
+        for (call, function) in &interface.functions {
+            names.insert(format!("function {name}.{call}"), function.stability.clone());
+        }
     }
     for (name, world) in &package.worlds {
         let world = &resolve.worlds[*world];
         for (what, items) in [("import", &world.imports), ("export", &world.exports)] {
-            names.extend(items.values().map(|item| {
-                let item = match item {
-                    WorldItem::Interface { id, .. } => resolve.interfaces[*id].name.as_deref(),
-                    WorldItem::Function(function) => Some(function.name.as_str()),
-                    WorldItem::Type { id, .. } => resolve.types[*id].name.as_deref(),
+            for item in items.values() {
+                let (item, stability) = match item {
+                    WorldItem::Interface { id, stability, .. } => {
+                        (resolve.interfaces[*id].name.as_deref(), stability)
+                    }
+                    WorldItem::Function(function) => {
+                        (Some(function.name.as_str()), &function.stability)
+                    }
+                    WorldItem::Type { id, .. } => {
+                        (resolve.types[*id].name.as_deref(), &resolve.types[*id].stability)
+                    }
                 };
-                format!("{what} {name}.{}", item.unwrap_or_default())
-            }));
+                let item = item.unwrap_or_default();
+                names.insert(format!("{what} {name}.{item}"), stability.clone());
+            }
         }
     }
     names
@@ -221,7 +241,9 @@ mod tests {
         let released = released.join("0.1.0");
         let copy = Renamed(temporary_folder().unwrap());
         for original in files(&released).unwrap() {
-            let mut text = std::fs::read_to_string(&original).unwrap();
+            // As the next version of the track.
+            let text = std::fs::read_to_string(&original).unwrap();
+            let mut text = text.replace("@0.1.0;", "@0.1.1;");
             for (_, from, to) in edits.iter().filter(|(file, ..)| original.ends_with(file)) {
                 assert!(text.contains(from), "'{from}' is not in {}", original.display());
                 text = text.replacen(from, to, 1);
@@ -240,16 +262,56 @@ mod tests {
     fn words_are_free_and_the_host_may_offer_more() {
         let edits: [&[Edit]; 5] = [
             &[("types.wit", "/// Bytes.", "/// Octets.")],
-            &[("storage.wit", "file-name: func()", "forget: func();\n  file-name: func()")],
-            &[("storage.wit", "resource directory {", "resource directory {\n    forget: func();")],
-            &[("types.wit", "interface types {", "interface types {\n  enum mood { good, bad }")],
+            &[(
+                "log.wit",
+                "interface log {",
+                "interface log {\n  @since(version = 0.1.1)\n  forget: func();",
+            )],
+            &[(
+                "storage.wit",
+                "resource directory {",
+                "resource directory {\n    @since(version = 0.1.1)\n    forget: func();",
+            )],
+            &[(
+                "types.wit",
+                "interface types {",
+                "interface types {\n  @since(version = 0.1.1)\n  enum mood { good, bad }",
+            )],
             &[
-                ("world.wit", "import log;", "import log;\n  import more;"),
-                ("log.wit", "interface log {", "interface more { more: func(); }\ninterface log {"),
+                (
+                    "world.wit",
+                    "import log;",
+                    "import log;\n  @since(version = 0.1.1)\n  import more;",
+                ),
+                ("log.wit", LOG, MORE),
             ],
         ];
         for edit in edits {
             assert_eq!(changed(edit), [""; 0], "{edit:?}");
+        }
+    }
+
+    const LOG: &str = "@since(version = 0.1.0)\ninterface log {";
+
+    /// The same, with an interface of the next version before it.
+    const MORE: &str = "@since(version = 0.1.1)\n\
+                        interface more { @since(version = 0.1.1) more: func(); }\n\
+                        @since(version = 0.1.0)\ninterface log {";
+
+    #[test]
+    fn what_was_released_is_in_the_copy() {
+        for (since, edit) in [
+            ("@since(version = 0.1.0)", ("log.wit", "interface log {")),
+            ("", ("log.wit", "interface log {")),
+            ("@since(version = 0.1.0)", ("storage.wit", "resource directory {")),
+        ] {
+            let (file, at) = edit;
+            let to: &'static str = format!("{at}\n  {since}\n  forget: func();").leak();
+            let said = changed(&[(file, at, to)]);
+            assert!(
+                matches!(said.as_slice(), [one] if one.starts_with("not in the released copy: ")),
+                "{since} {edit:?}: {said:?}"
+            );
         }
     }
 

@@ -4,6 +4,7 @@
 //! somebody made may promise nothing, and all of that would be there.
 
 use super::Stop;
+use super::form::Form;
 use crate::error::{Error, Result};
 use crate::image::config::LARGEST_CONFIG;
 use crate::output::WrittenFile;
@@ -11,16 +12,11 @@ use crate::output::destination::check_path;
 use crate::plugin::limits;
 use crate::receipt::{Expectation, Place, Receipt, Role};
 
-/// Look at a receipt, and at nothing else; how many bytes it wants read. `granted` is the one file
-/// that its destination is, where it is one.
-pub fn check(receipt: &Receipt, granted: Option<&str>) -> Result<u64, Stop> {
+/// Look at a receipt, and at nothing else. `granted` is the one file that its destination is, where
+/// it is one.
+pub fn check(receipt: &Receipt, form: &Form, granted: Option<&str>) -> Result<(), Stop> {
     keeps_rules(receipt, granted).map_err(Stop::Refused)?;
-    says_enough(receipt).map_err(|what| {
-        Stop::Doubt(Error::source(format!("the receipt does not say enough: {what}")))
-    })?;
-    let named = receipt.expectations.iter().filter_map(|one| one.size);
-    let extents = receipt.journal.iter().flat_map(|file| &file.extents).map(|extent| extent.size);
-    Ok(named.chain(extents).fold(0, u64::saturating_add))
+    says_enough(receipt, form).map_err(|what| Stop::Doubt(Error::source(what)))
 }
 
 /// Rules that no honest receipt breaks.
@@ -46,8 +42,14 @@ fn keeps_rules(receipt: &Receipt, granted: Option<&str>) -> Result<()> {
     }
 }
 
-/// What every receipt of ours has. Errors say what is missing.
-fn says_enough(receipt: &Receipt) -> Result<(), String> {
+/// What every receipt of ours has. Errors say, in a sentence, what is missing.
+pub fn says_enough(receipt: &Receipt, form: &Form) -> Result<(), String> {
+    let all = has_contents(receipt).and_then(|()| form.is_named(receipt));
+    all.map_err(|what| format!("the receipt does not say enough: {what}"))
+}
+
+/// Config and layers, or the index.
+fn has_contents(receipt: &Receipt) -> Result<(), String> {
     for one in &receipt.expectations {
         if !is_whole(one, &receipt.journal) {
             return Err(format!("size or digest of '{}'", one.place.subject()));

@@ -5,13 +5,14 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::Stop;
+use super::look::Looked;
 use crate::error::{Error, Kind, printable};
-use crate::image::Digest;
+use crate::image::{Digest, Part};
 use crate::pipeline::landed_bytes;
 use crate::plugin::limits::UNTRUSTED_PROBLEMS;
 use crate::receipt::{Receipt, Role};
 use crate::report::{Status, size};
-use crate::verify::{Object, Outcome, Verification};
+use crate::verify::{Object, Outcome};
 
 /// One receipt. Its text is cut and free of control characters; names in it are the receipt's claims,
 /// except for `id`, whose config and layers are what was looked at.
@@ -25,12 +26,18 @@ pub struct Line {
     pub image: Option<String>,
     /// And its tag.
     pub tag: Option<String>,
+    /// `image`; `index` of images; or `artifact`, which stands beside images in an index and is none.
+    pub kind: Option<&'static str>,
+    /// Which image of an index it is: its platform by the receipt's word, or its digest, short.
+    pub platform: Option<String>,
     /// Digest of the config, or of the index.
     pub id: Option<Digest>,
     /// Where it must be.
     pub destination: Option<String>,
     /// The plugin that wrote, as the receipt says.
     pub plugin: Option<String>,
+    /// What is odd, and changes nothing: another version of the plugin has looked.
+    pub note: Option<String>,
     /// How many layers.
     pub layers: usize,
     /// Of config and layers.
@@ -66,9 +73,12 @@ impl Line {
             status: Status::Error,
             image: None,
             tag: None,
+            kind: None,
+            platform: None,
             id: None,
             destination: None,
             plugin: None,
+            note: None,
             layers: 0,
             bytes: 0,
             objects: 0,
@@ -83,11 +93,22 @@ impl Line {
     }
 
     /// A receipt, and what came of looking.
-    pub(super) fn of(place: &str, receipt: &Receipt, looked: Result<Verification, Stop>) -> Self {
+    pub(super) fn of(place: &str, receipt: &Receipt, looked: Result<Looked, Stop>) -> Self {
+        let kind = match &looked {
+            _ if receipt.image.part.is_index() => "index",
+            Ok(Looked { is_artifact: true, .. }) => "artifact",
+            _ => "image",
+        };
+        let platform = match &receipt.image.part {
+            Part::Platform(which) | Part::Nested(which) => Some(printable(which)),
+            Part::Whole | Part::Index => None,
+        };
         let layers = receipt.expectations.iter().filter(|one| matches!(one.role, Role::Layer(_)));
         let mut line = Self {
             image: Some(printable(&receipt.image.name)),
             tag: receipt.image.tag.as_deref().map(printable),
+            kind: Some(kind),
+            platform,
             id: Some(receipt.image.id),
             destination: Some(printable(&receipt.destination)),
             plugin: Some(printable(&receipt.plugin.name)),
@@ -98,7 +119,8 @@ impl Line {
             ..Self::unread(place, Stop::Doubt(Error::interrupted()))
         };
         match looked {
-            Ok(proof) => {
+            Ok(Looked { proof, note, .. }) => {
+                line.note = note.as_deref().map(printable);
                 line.status = match proof.outcome() {
                     Outcome::Verified => Status::Verified,
                     Outcome::Failed => Status::Failed,

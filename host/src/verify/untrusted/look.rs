@@ -1,11 +1,13 @@
 //! Looking at one receipt: the host at every byte, and then the plugin, whose word raises a doubt and
 //! settles none.
 
-use std::os::unix::fs::FileExt as _;
+use std::collections::{BTreeSet, HashMap};
 
+use super::cost::Spent;
+use super::form::Form;
 use super::grants::Opened;
 use super::watch::Watched;
-use super::{Batch, Stop, cover};
+use super::{Batch, Stop, cost, cover, reader};
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
@@ -18,14 +20,49 @@ use crate::plugin::{Plugin, limits};
 use crate::receipt::{Expectation, Place, Receipt, Role};
 use crate::registry::{Client, Reference};
 use crate::uri::Uri;
+use crate::verify::beneath::{self, Beneath, Depth};
 use crate::verify::claims::Claims;
 use crate::verify::memory::Memory;
-use crate::verify::object::{Object, Status};
+use crate::verify::object::{Object, Outcome, Status};
+use crate::verify::tree::Shelf;
 use crate::verify::{Level, Verification, check, layout, registry, unpacked, web};
+
+/// A receipt to look at.
+pub(super) struct Ask<'a> {
+    pub(super) receipt: &'a Receipt,
+    /// What looking costs.
+    pub(super) spent: &'a Spent<'a>,
+    /// Manifests of the same file's receipts that are verified.
+    pub(super) verified: &'a BTreeSet<Digest>,
+}
+
+/// What came of it.
+pub(super) struct Looked {
+    pub(super) proof: Verification,
+    /// It is no image, and stands beside some in an index.
+    pub(super) is_artifact: bool,
+    /// What is odd, and changes nothing.
+    pub(super) note: Option<String>,
+    /// Its manifests are where what is listed is looked for.
+    is_listed: bool,
+}
+
+impl Looked {
+    /// What an index may list now.
+    pub(super) fn manifests<'a>(
+        &self,
+        receipt: &'a Receipt,
+    ) -> impl Iterator<Item = Digest> + use<'a> {
+        let counts = self.is_listed && self.proof.outcome() == Outcome::Verified;
+        let all = receipt.expectations.iter().filter(|one| one.role == Role::Manifest);
+        all.filter_map(|one| one.digest).filter(move |_| counts)
+    }
+}
 
 impl Batch<'_> {
     /// The verdict on one receipt, or why there is none.
-    pub(super) fn look(&self, receipt: &Receipt, watched: &Watched) -> Result<Verification, Stop> {
+    pub(super) fn look(&self, ask: &Ask, watched: &Watched) -> Result<Looked, Stop> {
+        let receipt = ask.receipt;
         let uri = Uri::parse(&receipt.destination)?;
         if uri.credentials.is_some() {
             return Err(Stop::Refused(Error::source("the receipt's destination has a login")));
@@ -33,27 +70,30 @@ impl Batch<'_> {
         let plugin = self.plugin(&uri.scheme, &receipt.plugin).map_err(Stop::Doubt)?;
         let context = self.context_of(watched);
         let target = self.target(&plugin, &uri, &context)?;
+        let note = is_of(receipt, &plugin, &uri.scheme)?;
+        let form = Form::of(&target);
         let grant = match &target.place {
             target::Place::Directory(path) | target::Place::TaggedDirectory(path, _) => {
                 self.grants.open(path, false)?
             }
             target::Place::File(path) => self.grants.open(path, true)?,
             target::Place::Repository(..) | target::Place::Engine(..) | target::Place::Web(..) => {
-                self.count(cover::check(receipt, None)?)?;
+                cover::check(receipt, &form, None)?;
                 let grant = target.open(&context).map_err(Stop::Doubt)?;
-                return self.judge(receipt, &target, &grant, &context).map_err(Stop::Doubt);
+                return judge(ask, &target, &form, &grant, note, &context).map_err(Stop::Doubt);
             }
         };
         let destination = match grant {
             Opened::There(destination) => destination,
             Opened::Missing(error) => {
                 let level = Level::Full;
-                return Ok(Verification::unreachable(level, receipt, &target, &error, None));
+                let proof = Verification::unreachable(level, receipt, &target, &error, None);
+                return Ok(Looked { proof, is_artifact: false, note, is_listed: false });
             }
         };
-        self.count(cover::check(receipt, destination.file_name())?)?;
+        cover::check(receipt, &form, destination.file_name())?;
         let grant = Grant::Storage(destination);
-        self.judge(receipt, &target, &grant, &context).map_err(Stop::Doubt)
+        judge(ask, &target, &form, &grant, note, &context).map_err(Stop::Doubt)
     }
 
     /// What a receipt's destination names. Nothing is opened or asked.
@@ -102,97 +142,118 @@ impl Batch<'_> {
         };
         Ok(Target::with_plugin(plugin.clone(), uri, client, &context.cancel)?)
     }
+}
 
-    fn judge(
-        &self,
-        receipt: &Receipt,
-        target: &Target,
-        grant: &Grant,
-        context: &Context,
-    ) -> Result<Verification> {
-        let memory = Memory::default();
-        let expectations = &receipt.expectations;
-        let is_index = receipt.image.part.is_index();
-        let mut objects = match grant {
-            Grant::Storage(destination) => {
-                let mut objects = storage(receipt, destination, &memory, &context.cancel)?;
-                if let target::Place::TaggedDirectory(..) = &target.place {
-                    layout::beside(destination, expectations, &mut objects);
-                }
-                objects
-            }
-            Grant::Repository(remote) => {
-                let claims = match is_index {
-                    true => Claims::default(),
-                    false => registry::claims(expectations, remote, &memory),
-                };
-                let level = Level::Full;
-                let mut objects =
-                    registry::objects(expectations, &claims, remote, level, &memory, context)?;
-                check_layers(expectations, &claims, &mut objects);
-                objects
-            }
-            Grant::Web(site) => {
-                let claims = match is_index {
-                    true => Claims::default(),
-                    false => web::claims(expectations, site, &memory),
-                };
-                let level = Level::Full;
-                let mut objects =
-                    web::objects(expectations, &claims, site, level, &memory, context)?;
-                check_layers(expectations, &claims, &mut objects);
-                objects
-            }
-            Grant::Engine(_) => Vec::new(),
-        };
-        context.cancel.check()?;
-        // Who has lost cannot win by more looking, and what the plugin says changes nothing.
-        if !objects.iter().any(|object| object.status.is_bad()) {
-            let session = target.plugin.verify(grant, &memory, &context.cancel);
-            let said = session
-                .and_then(|session| session.verify(&receipt.for_guest(), verifier::Level::Full));
-            hear(said, &target.plugin.description().name, grant, &mut objects)?;
-        }
-        Ok(Verification { level: Level::Full, objects })
+/// A receipt names the plugin that answers to its destination's scheme. Of another version of that, it
+/// is noted.
+fn is_of(receipt: &Receipt, plugin: &Plugin, scheme: &str) -> Result<Option<String>, Stop> {
+    let (wrote, is) = (&receipt.plugin, &plugin.description().name);
+    if wrote.name != *is {
+        let message =
+            format!("the receipt is of plugin '{}', '{scheme}://' is that of '{is}'", wrote.name);
+        return Err(Stop::Doubt(Error::new(Kind::Plugin, message)));
     }
+    let (then, now) = (wrote.sha256, plugin.sha256());
+    let other = then != now;
+    Ok(other.then(|| {
+        format!("the receipt is of plugin '{is}' {}, this is {}", then.short(), now.short())
+    }))
+}
+
+fn judge(
+    ask: &Ask,
+    target: &Target,
+    form: &Form,
+    grant: &Grant,
+    note: Option<String>,
+    context: &Context,
+) -> Result<Looked> {
+    let memory = Memory::default();
+    let receipt = ask.receipt;
+    let expectations = &receipt.expectations;
+    ask.spent.count(cost::of(expectations, &receipt.journal, grant, &memory))?;
+    let (claims, is_artifact) = reader::claims(receipt, form, grant, &memory);
+    let mut objects = match grant {
+        Grant::Storage(destination) => {
+            let mut objects = storage(receipt, destination, &claims, &memory, &context.cancel)?;
+            if let target::Place::TaggedDirectory(..) = &target.place {
+                layout::beside(destination, expectations, &mut objects);
+            }
+            objects
+        }
+        Grant::Repository(remote) => {
+            registry::objects(expectations, &claims, remote, Level::Full, &memory, context)?
+        }
+        Grant::Web(site) => {
+            web::objects(expectations, &claims, site, Level::Full, &memory, context)?
+        }
+        Grant::Engine(_) => Vec::new(),
+    };
+    if !is_artifact {
+        check_layers(expectations, &claims, &mut objects);
+    }
+    reader::judge(receipt, form, grant, &memory, &mut objects);
+    if receipt.image.part.is_index() {
+        let shelf = beneath::shelf(form, grant, &memory, context);
+        let counted = shelf.as_deref().map(|shelf| cost::Counted {
+            shelf,
+            spent: ask.spent,
+            grant,
+            memory: &memory,
+            manifests: 0.into(),
+        });
+        let shelf = counted.as_ref().map(|counted| counted as &dyn Shelf);
+        let verified = ask.verified;
+        let beneath = Beneath { receipt, grant, memory: &memory, verified };
+        beneath.judge(shelf, Depth::All(Level::Full), &mut objects)?;
+    }
+    context.cancel.check()?;
+    // Who has lost cannot win by more looking, and what the plugin says changes nothing.
+    if !objects.iter().any(|object| object.status.is_bad()) {
+        let session = target.plugin.verify(grant, &memory, &context.cancel);
+        let said =
+            session.and_then(|session| session.verify(&receipt.for_guest(), verifier::Level::Full));
+        hear(said, &target.plugin.description().name, grant, &mut objects)?;
+    }
+    let is_listed = form.has_manifests() && receipt.image.part.is_listed();
+    let proof = Verification { level: Level::Full, objects };
+    Ok(Looked { proof, is_artifact, note, is_listed })
 }
 
 /// The host's look at files: every byte, and what the layers are by the config's word.
 fn storage(
     receipt: &Receipt,
     destination: &Destination,
+    claims: &Claims,
     memory: &Memory,
     cancel: &Cancel,
 ) -> Result<Vec<Object>> {
     let (expectations, journal) = (&receipt.expectations, &receipt.journal);
-    let claims = match receipt.image.part.is_index() {
-        true => Claims::default(),
-        false => claims(expectations, destination),
-    };
-    let wrong = unpacked::layers(expectations, &claims, destination, memory, cancel)?;
+    let wrong = unpacked::layers(expectations, claims, destination, memory, cancel)?;
     let level = Level::Full;
     let mut objects = check::objects(expectations, journal, destination, level, memory, cancel)?;
     unpacked::judge(wrong, &mut objects);
     claims.judge(expectations, &mut objects);
-    check_layers(expectations, &claims, &mut objects);
+    check_journal(receipt, destination, &mut objects);
     Ok(objects)
 }
 
-/// What the config says, where it is the one that was promised; else the look at it tells.
-fn claims(expectations: &[Expectation], destination: &Destination) -> Claims {
-    let read = |one: &Expectation| -> Option<Vec<u8>> {
-        let (path, offset) = match &one.place {
-            Place::File { path } => (path, 0),
-            Place::Part { path, offset, .. } => (path, *offset),
-            _ => return None,
-        };
-        // At most `LARGEST_CONFIG`: `cover` has looked.
-        let mut bytes = vec![0; usize::try_from(one.size?).ok()?];
-        destination.open(path).ok()?.read_exact_at(&mut bytes, offset).ok()?;
-        Some(bytes).filter(|bytes| Some(Digest::of(bytes)) == one.digest)
-    };
-    let config = expectations.iter().find(|one| one.role == Role::Config);
-    config.and_then(read).map_or_else(Claims::default, |bytes| Claims::of(&bytes))
+/// What a journal says of a file's size must be so, even where nobody needs the journal. Of files that
+/// several images share nothing is said: they change.
+fn check_journal(receipt: &Receipt, destination: &Destination, objects: &mut [Object]) {
+    let written: HashMap<&str, u64> =
+        receipt.journal.iter().map(|file| (file.path.as_str(), file.size)).collect();
+    for (one, object) in receipt.expectations.iter().zip(objects) {
+        let (Place::File { path }, Status::Ok) = (&one.place, object.status) else { continue };
+        let Some(said) = written.get(path.as_str()) else { continue };
+        let found = destination.dir().and_then(|dir| dir.symlink_metadata(path));
+        let found = found.map_or(0, |metadata| metadata.len());
+        if found != *said {
+            let side = |size: u64| Some(format!("{size} bytes"));
+            let message = "has another size than its journal says";
+            object.blame(Status::SizeMismatch, side(*said), side(found), message);
+        }
+    }
 }
 
 /// A layer is the image's when the config says so, and the host has seen what it unpacks to.

@@ -1,0 +1,208 @@
+//! What a reader of the format finds: whether the manifest that a receipt promises leads to the
+//! config and the layers that it promises, and to nothing else.
+//!
+//! The manifest has the bytes that were promised; who made the receipt may have made those as well.
+
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use oci_spec::image::ImageManifest;
+use serde_json::Value;
+
+use super::form::Form;
+use crate::image::config::LARGEST_CONFIG;
+use crate::image::{Digest, Part};
+use crate::input::directory::Directory;
+use crate::input::docker_save;
+use crate::input::members::Members;
+use crate::input::shelf::is_image;
+use crate::input::tar_index::TarIndex;
+use crate::output::{Destination, Grant};
+use crate::receipt::{Expectation, Place, Receipt, Role, listed};
+use crate::registry::manifest::LARGEST_MANIFEST;
+use crate::verify::claims::Claims;
+use crate::verify::memory::Memory;
+use crate::verify::object::{Object, Status};
+use crate::verify::{registry, web};
+
+/// A manifest as it was promised: what a registry calls it, and its bytes.
+pub type Document = (Option<String>, Bytes);
+
+/// A manifest, where it is there and as it was promised.
+#[must_use]
+pub fn document(one: &Expectation, grant: &Grant, memory: &Memory) -> Option<Document> {
+    let (media_type, bytes) = match (&one.place, grant) {
+        (Place::Manifest { reference }, Grant::Repository(remote)) => {
+            let found = match memory.recall_manifest(reference) {
+                Some(known) => known,
+                None => {
+                    let found = remote.manifest(reference).ok()?;
+                    memory.remember_manifest(reference, found.clone());
+                    found
+                }
+            }?;
+            (Some(found.media_type), found.bytes)
+        }
+        (_, Grant::Storage(destination)) => {
+            (None, read(one, destination, LARGEST_MANIFEST as u64)?)
+        }
+        (Place::File { path }, Grant::Web(site)) => {
+            let size = one.size.filter(|size| *size <= LARGEST_MANIFEST as u64)?;
+            (None, site.bytes(&site.url_of(path)?, size, one.digest?).ok()?.into())
+        }
+        _ => return None,
+    };
+    (one.digest == Some(Digest::of(&bytes))).then_some((media_type, bytes))
+}
+
+/// The bytes of a small file or part, where so many are there.
+fn read(one: &Expectation, destination: &Destination, limit: u64) -> Option<Bytes> {
+    let (path, offset) = match &one.place {
+        Place::File { path } => (path, 0),
+        Place::Part { path, offset, .. } => (path, *offset),
+        _ => return None,
+    };
+    let size = one.size.filter(|size| *size <= limit)?;
+    let mut bytes = vec![0; usize::try_from(size).ok()?];
+    destination.open(path).ok()?.read_exact_at(&mut bytes, offset).ok()?;
+    Some(bytes.into())
+}
+
+/// What the config says of the layers, where it is the one that was promised; else the look at it
+/// tells. And whether the receipt is of an artifact, whose config says nothing of them.
+#[must_use]
+pub fn claims(receipt: &Receipt, form: &Form, grant: &Grant, memory: &Memory) -> (Claims, bool) {
+    let expectations = &receipt.expectations;
+    if receipt.image.part.is_index() {
+        return (Claims::default(), false);
+    }
+    let claims = match grant {
+        Grant::Storage(destination) => {
+            let config = expectations.iter().find(|one| one.role == Role::Config);
+            let bytes = config.and_then(|one| {
+                read(one, destination, LARGEST_CONFIG)
+                    .filter(|bytes| Some(Digest::of(bytes)) == one.digest)
+            });
+            bytes.map_or_else(Claims::default, |bytes| Claims::of(&bytes))
+        }
+        Grant::Repository(remote) => registry::claims(expectations, remote, memory),
+        Grant::Web(site) => web::claims(expectations, site, memory),
+        Grant::Engine(_) => Claims::default(),
+    };
+    // Artifacts stand beside images, in an index; nobody pulls one as an image.
+    let beside = form.has_manifests() && matches!(receipt.image.part, Part::Platform(_));
+    let manifest = expectations.iter().find(|one| one.role == Role::Manifest).filter(|_| beside);
+    let manifest = manifest.and_then(|one| document(one, grant, memory));
+    let parsed =
+        manifest.and_then(|(_, bytes)| serde_json::from_slice::<ImageManifest>(&bytes).ok());
+    match parsed.is_some_and(|parsed| !is_image(&parsed)) {
+        true => (claims.for_artifact(), true),
+        false => (claims, false),
+    }
+}
+
+/// Blame each manifest that does not lead to the image. Those of an index are looked at elsewhere.
+pub fn judge(
+    receipt: &Receipt,
+    form: &Form,
+    grant: &Grant,
+    memory: &Memory,
+    objects: &mut [Object],
+) {
+    if receipt.image.part.is_index() {
+        return;
+    }
+    for (one, object) in receipt.expectations.iter().zip(objects) {
+        if one.role != Role::Manifest || object.status != Status::Ok {
+            continue;
+        }
+        let wrong = match form {
+            Form::Unknown => continue,
+            Form::Directory | Form::Archive => match grant.storage() {
+                Some(destination) => names_image(receipt, one, form, destination),
+                None => continue,
+            },
+            _ => match document(one, grant, memory) {
+                Some((media_type, bytes)) => {
+                    listed::check(media_type.as_deref(), &bytes, &receipt.expectations)
+                        .map_err(|why| format!("is {why}"))
+                }
+                None => {
+                    object.blame(Status::Unchecked, None, None, "changed while it was looked at");
+                    continue;
+                }
+            },
+        };
+        if let Err(why) = wrong {
+            object.blame(Status::DigestMismatch, None, None, &why);
+        }
+    }
+}
+
+/// Whether a list in docker-save form names the image, in the one reading of it, and nothing else.
+fn names_image(
+    receipt: &Receipt,
+    manifest: &Expectation,
+    form: &Form,
+    destination: &Destination,
+) -> Result<(), String> {
+    let error = |error: crate::error::Error| format!("cannot be followed: {error}");
+    let members: Box<dyn Members> = match (form, destination.file_name()) {
+        (Form::Archive, Some(name)) => {
+            let file = destination.open(name).map_err(|cause| cause.to_string())?;
+            let place = format!("'{}'", destination.display(name));
+            Box::new(TarIndex::read(Arc::new(file), place).map_err(error)?)
+        }
+        _ => Box::new(Directory::of(destination.clone())),
+    };
+    let is = |name: &str, one: &Expectation| match &one.place {
+        Place::File { path } => path == name,
+        Place::Part { offset, .. } => members
+            .section(name)
+            .ok()
+            .flatten()
+            .is_some_and(|found| found.offset == *offset && Some(found.size) == one.size),
+        _ => false,
+    };
+    let list = match &manifest.place {
+        Place::File { path } => path.as_str(),
+        _ => "manifest.json",
+    };
+    if !is(list, manifest) {
+        return Err("is not where readers find it".to_owned());
+    }
+    let entries = docker_save::read(&*members, list).map_err(error)?;
+    let [entry] = entries.as_slice() else {
+        return Err(format!("lists {} images", entries.len()));
+    };
+    let bytes = members.read(list, LARGEST_MANIFEST as u64).ok().flatten().unwrap_or_default();
+    if !reads_alike(&bytes) {
+        return Err("can be read in two ways".to_owned());
+    }
+    let expected = |role: Role| receipt.expectations.iter().filter(move |one| one.role == role);
+    let layers = receipt.expectations.iter().filter(|one| matches!(one.role, Role::Layer(_)));
+    let fits = expected(Role::Config).all(|one| is(entry.config(), one))
+        && entry.layers().len() == layers.count()
+        && (0..)
+            .zip(entry.layers())
+            .all(|(index, layer)| expected(Role::Layer(index)).any(|one| is(layer, one)));
+    if !fits {
+        return Err("lists other files than those of the image".to_owned());
+    }
+    let name = receipt.image.image_name();
+    match *form == Form::Archive && name.tag.is_some() && !docker_save::names(entry).contains(&name)
+    {
+        true => Err(format!("does not name '{name}'")),
+        false => Ok(()),
+    }
+}
+
+/// Whether no reader finds more in a list than we do: Go's does not care for the case of keys.
+fn reads_alike(bytes: &[u8]) -> bool {
+    const KEYS: [&str; 3] = ["Config", "RepoTags", "Layers"];
+    let Ok(Value::Array(entries)) = serde_json::from_slice(bytes) else { return false };
+    entries.iter().all(|entry| {
+        entry.as_object().is_some_and(|entry| entry.keys().all(|key| KEYS.contains(&key.as_str())))
+    })
+}
