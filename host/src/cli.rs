@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::error::Error;
+use crate::input::{DEFAULT_ARCHITECTURE, DEFAULT_OS};
 use crate::plugin::limits::{UNTRUSTED_BATCH_TIME, UNTRUSTED_TIME};
 use crate::verify::Level;
 
@@ -19,6 +20,13 @@ Examples:
   Look again a month later:
     occystrap verify dir:///srv/images
 
+  Look at receipts of people whom you do not trust, on a shared host:
+    occystrap verify --untrusted --root /srv/images /srv/receipts/*.json
+
+  See which outputs there are, and add one of somebody else:
+    occystrap plugin list
+    occystrap plugin add ./inventory.wasm
+
 Exit codes: 0 all is well, 1 something failed, 2 the command line is wrong,
 3 something could not be checked (verify; process with --strict).";
 
@@ -32,6 +40,38 @@ pub struct Cli {
     /// What holds for all commands.
     #[command(flatten)]
     pub global: Global,
+    /// What 0.4.17 took before the command.
+    #[command(flatten)]
+    before: Before,
+}
+
+/// Options of `process` that 0.4.17 took before the command, and for all commands. Said behind it
+/// they are [`Process`]'s, and go first.
+#[derive(Args)]
+struct Before {
+    #[arg(id = "before-verify", long = "verify", hide = true, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "fast", conflicts_with = "before-no-verify")]
+    verify: Option<LevelName>,
+    #[arg(id = "before-verify-full", long = "verify-full", hide = true, conflicts_with_all = ["before-no-verify", "before-verify"])]
+    verify_full: bool,
+    #[arg(id = "before-no-verify", long = "no-verify", hide = true)]
+    no_verify: bool,
+}
+
+impl Cli {
+    /// With what was said before the command where it belongs.
+    #[must_use]
+    pub fn settled(mut self) -> Self {
+        if let Command::Process(process) = &mut self.command
+            && !process.no_verify
+            && !process.verify_full
+            && process.verify.is_none()
+        {
+            let Before { verify, verify_full, no_verify } = self.before;
+            (process.verify, process.verify_full, process.no_verify) =
+                (verify, verify_full, no_verify);
+        }
+        self
+    }
 }
 
 /// Options that may stand before or after the command.
@@ -47,10 +87,10 @@ pub struct Global {
     #[arg(short, long, global = true)]
     pub quiet: bool,
     /// Operating system of the image to choose from several
-    #[arg(long, global = true, value_name = "OS", default_value = "linux")]
+    #[arg(long, global = true, value_name = "OS", default_value = DEFAULT_OS)]
     pub os: String,
     /// Architecture of the image to choose from several
-    #[arg(long, global = true, value_name = "ARCH", default_value = "amd64")]
+    #[arg(long, global = true, value_name = "ARCH", default_value = DEFAULT_ARCHITECTURE)]
     pub architecture: String,
     /// Variant of the architecture, such as v7; the usual one when not given
     #[arg(long, global = true, value_name = "VARIANT")]
@@ -186,8 +226,12 @@ pub enum Command {
         /// Which shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page, for 'man -l'
-    Man,
+    /// Print the manual page, for 'man -l'; or write one for each command
+    Man {
+        /// Write occystrap.1, occystrap-process.1 and so on to this folder
+        #[arg(long, value_name = "DIR")]
+        output: Option<PathBuf>,
+    },
 }
 
 /// `occystrap process`.
@@ -494,7 +538,9 @@ mod tests {
 
     fn asked(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Option<Level>, Error> {
         let words = ["occystrap", "process", "tar://a", "dir://b"].iter().chain(arguments);
-        let Command::Process(process) = Cli::parse_from(words).command else { unreachable!() };
+        let Command::Process(process) = Cli::parse_from(words).settled().command else {
+            unreachable!()
+        };
         process.level(|name| {
             environment
                 .iter()
@@ -517,6 +563,25 @@ mod tests {
         assert_eq!(level(&[], &[("OCCYSTRAP_VERIFY", "1")]), Some(Level::Fast));
         assert_eq!(level(&[], &[("OCCYSTRAP_VERIFY", "")]), Some(Level::Fast));
         assert_eq!(level(&["--no-verify"], &[("OCCYSTRAP_VERIFY", "maybe")]), None);
+    }
+
+    #[test]
+    fn what_0_4_17_took_before_the_command() {
+        let level = |before: &[&str], after: &[&str]| {
+            let words =
+                [&["occystrap"], before, &["process", "tar://a", "dir://b"], after].concat();
+            let Command::Process(process) = Cli::parse_from(words).settled().command else {
+                unreachable!()
+            };
+            process.level(|_| None).unwrap()
+        };
+        assert_eq!(level(&["--no-verify"], &[]), None);
+        assert_eq!(level(&["--verify"], &[]), Some(Level::Fast));
+        assert_eq!(level(&["--verify-full"], &[]), Some(Level::Full));
+        assert_eq!(level(&["--verify=full"], &[]), Some(Level::Full));
+        assert_eq!(level(&["--no-verify"], &["--verify"]), Some(Level::Fast));
+        assert_eq!(level(&["--verify-full"], &["--no-verify"]), None);
+        assert!(Cli::try_parse_from(["occystrap", "--no-verify", "info", "tar://a"]).is_ok());
     }
 
     #[test]

@@ -105,7 +105,11 @@ impl Filters {
                         .hint(format!("the filters are {NAMES}")));
                 }
             };
-            Ok((text.clone(), filter))
+            let text = match spec.name() {
+                "normalize-timestamps" => timestamps::in_full(text, &spec, &environment)?,
+                _ => text.clone(),
+            };
+            Ok((text, filter))
         };
         Ok(Self { filters: texts.iter().map(parse).collect::<Result<_>>()? })
     }
@@ -116,7 +120,7 @@ impl Filters {
         self.filters.is_empty()
     }
 
-    /// As the user typed them.
+    /// As the user typed them, with what the environment said.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
         self.filters.iter().map(|(text, _)| text.as_str())
     }

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::image::{Image, ImageName, Platform, Whole};
+use crate::image::{Digest, Image, ImageName, Platform, Whole};
 use crate::output::target::tagged;
 use crate::registry::{Client, Reference};
 use crate::uri::Uri;
@@ -27,6 +27,8 @@ use crate::uri::Uri;
 pub struct Source {
     /// The URI, without secrets.
     pub display: String,
+    /// As the user typed it.
+    uri: Uri,
     kind: Kind,
     platform: Platform,
 }
@@ -39,6 +41,11 @@ enum Kind {
     Layout { path: PathBuf, tag: Option<String>, image: Option<ImageName> },
     Docker { asked: docker::Asked, socket: Option<String> },
 }
+
+/// The platform that is meant where nobody says one: what most images are for.
+pub const DEFAULT_OS: &str = "linux";
+/// The architecture of it.
+pub const DEFAULT_ARCHITECTURE: &str = "amd64";
 
 /// Schemes that 0.4.17 read, or the design names, and this version does not yet.
 const NOT_YET: [&str; 2] = ["dockerpush", "quay"];
@@ -91,7 +98,41 @@ impl Source {
                     .hint("sources are registry://, docker://, tar://, dir:// and oci-layout://"));
             }
         };
-        Ok(Self { display: uri.display(), kind, platform })
+        Ok(Self { display: uri.display(), uri: uri.clone(), kind, platform })
+    }
+
+    /// What to type for the same source from any folder, and tomorrow: `digest` is that of the
+    /// manifest which stood there. Without a platform where all are moved.
+    #[must_use]
+    pub fn again(&self, digest: Option<Digest>, all_platforms: bool) -> Uri {
+        let mut uri = match &self.kind {
+            Kind::Registry { .. } => self.uri.clone(),
+            Kind::Docker { .. } => self.uri.with_absolute_socket(),
+            _ => self.uri.with_absolute_path(),
+        };
+        if let Kind::Registry { reference, client } = &self.kind {
+            if reference.digest.is_none() {
+                uri.rest = Reference { digest, ..reference.clone() }.to_string();
+            }
+            if client.is_insecure() {
+                uri.set_default("insecure", "true");
+            }
+        }
+        // An engine is asked by its URI alone, and a directory has one platform.
+        if all_platforms || matches!(self.kind, Kind::Docker { .. } | Kind::Directory { .. }) {
+            return uri;
+        }
+        let Platform { os, architecture, variant } = &self.platform;
+        if os != DEFAULT_OS {
+            uri.set_default("os", os);
+        }
+        if architecture != DEFAULT_ARCHITECTURE && uri.option("architecture").is_none() {
+            uri.set_default("arch", architecture);
+        }
+        if let Some(variant) = variant {
+            uri.set_default("variant", variant);
+        }
+        uri
     }
 
     /// Read what the source says of its images. Layers stay where they are.

@@ -1,15 +1,14 @@
 //! The binary: arguments in, an exit code out. Everything else is in the library.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
 use occystrap::cancel::Cancel;
-use occystrap::cli::{Cli, Global, asks_for_json};
-use occystrap::error::Error;
+use occystrap::cli::{Cli, Global};
 use occystrap::progress::Progress;
-use occystrap::{report, run};
+use occystrap::{command_line, report, run};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::fmt::format::Writer;
@@ -22,9 +21,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 const NETWORK_THREADS: usize = 2;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let cli = match command_line::parse(&arguments) {
         Ok(cli) => cli,
-        Err(mistake) => refuse(&mistake),
+        Err(mistake) => refuse(&mistake, &arguments),
     };
     raise_file_limit();
     let progress = if cli.global.quiet { Progress::hidden() } else { Progress::on_terminal() };
@@ -39,14 +39,10 @@ fn main() -> ExitCode {
 }
 
 /// A command line that is none. A program that asked for a document gets one all the same.
-fn refuse(mistake: &clap::Error) -> ! {
-    let arguments: Vec<String> =
-        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    if mistake.use_stderr() && asks_for_json(&arguments) {
-        let text = mistake.to_string();
-        let line = text.lines().next().unwrap_or_default();
-        let error = Error::usage(line.strip_prefix("error: ").unwrap_or(line));
-        let _ = run::refuse_words(&arguments, &error, &mut io::stdout());
+fn refuse(mistake: &clap::Error, arguments: &[OsString]) -> ! {
+    if let Some(error) = command_line::refusal(mistake, arguments, &mut io::stdout()) {
+        let _ = report::write_error(&mut io::stderr(), &error);
+        std::process::exit(mistake.exit_code());
     }
     mistake.exit()
 }

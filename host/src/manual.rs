@@ -1,9 +1,10 @@
 //! The manual page: every command in one document, for `man -l`.
 //!
-//! A page a command, as git has them, would be a folder of files to install; one can be piped.
-//! Options that all commands have stand once, at the top.
+//! Options that all commands have stand once, at the top. Packagers get a page a command as well, as
+//! git has them: a folder of files to install. There, each refers to pages that are written with it.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 use clap::Command;
 use clap_mangen::Man;
@@ -30,6 +31,66 @@ pub fn write(command: Command, out: &mut dyn Write) -> io::Result<()> {
     remarks(&command, ".SH", out)?;
     page.render_version_section(out)?;
     sections(&command, out)
+}
+
+/// Write a page for a command and each below it, `occystrap-plugin-add.1` and so on, to a folder, which
+/// is made where it is not there.
+pub fn write_pages(command: Command, folder: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let mut command = command;
+    command.build();
+    write_page(&command, &[], folder)
+}
+
+fn write_page(command: &Command, above: &[&str], folder: &Path) -> io::Result<()> {
+    let words = [above, &[command.get_name()]].concat();
+    let (name, spoken) = (words.join("-"), words.join(" "));
+    let page = Man::new(command.clone().disable_help_flag(true)).title(name.to_uppercase());
+    let mut text = Vec::new();
+    page.render_title(&mut text)?;
+    writeln!(text, ".SH NAME")?;
+    let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+    writeln!(text, "{} \\- {}", roff(&name), roff(&about))?;
+    page.render_synopsis_section(&mut text)?;
+    page.render_description_section(&mut text)?;
+    if command.get_arguments().any(|argument| !argument.is_hide_set()) {
+        page.render_options_section(&mut text)?;
+    }
+    let shown: Vec<&Command> = command
+        .get_subcommands()
+        .filter(|below| !below.is_hide_set() && below.get_name() != "help")
+        .collect();
+    if !shown.is_empty() {
+        writeln!(text, ".SH SUBCOMMANDS")?;
+        for below in &shown {
+            let about = below.get_about().map(ToString::to_string).unwrap_or_default();
+            let page = format!("{name}-{}(1)", below.get_name());
+            writeln!(text, ".TP\n{}\n{}", roff(&page), roff(&about))?;
+        }
+    }
+    remarks(command, ".SH", &mut text)?;
+    environment(command, &mut text)?;
+    if let Some(up) = above.last().map(|_| above.join("-")) {
+        writeln!(text, ".SH SEE ALSO\n{}", roff(&format!("{up}(1)")))?;
+    }
+    tracing::info!("{spoken}: {name}.1");
+    std::fs::write(folder.join(format!("{name}.1")), text)?;
+    shown.into_iter().try_for_each(|below| write_page(below, &words, folder))
+}
+
+/// The variables that stand for options.
+fn environment(command: &Command, out: &mut dyn Write) -> io::Result<()> {
+    let shown = command.get_arguments().filter(|argument| !argument.is_hide_set());
+    let mut entries = shown
+        .filter_map(|argument| Some((argument.get_env()?.to_str()?, argument.get_long()?)))
+        .peekable();
+    if entries.peek().is_some() {
+        writeln!(out, ".SH ENVIRONMENT")?;
+    }
+    for (variable, option) in entries {
+        writeln!(out, ".TP\n{variable}\n{}", roff(&format!("--{option}")))?;
+    }
+    Ok(())
 }
 
 /// How the name of a command's own page would begin, as roff.
@@ -109,6 +170,28 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn pages_refer_to_pages_that_are_there() {
+        let folder = tempfile::tempdir().unwrap();
+        write_pages(crate::command_line::command(), folder.path()).unwrap();
+        let text = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        let mut pages = 0;
+        for entry in std::fs::read_dir(folder.path()).unwrap() {
+            let text = text(entry.unwrap().file_name().to_str().unwrap()).replace("\\-", "-");
+            for line in text.lines().filter(|line| line.ends_with("(1)")) {
+                let page = format!("{}.1", line.trim_end_matches("(1)"));
+                assert!(folder.path().join(&page).is_file(), "{page}:\n{text}");
+            }
+            pages += 1;
+        }
+        assert!(pages > 12, "{pages}");
+        let process = text("occystrap-process.1");
+        for part in ["\nOCCYSTRAP_RETRIES\n", "\"DESTINATIONS\"", "oci\\-layout://"] {
+            assert!(process.contains(part), "{part}:\n{process}");
+        }
+        assert!(text("occystrap.1").contains("Exit codes"));
+    }
 
     #[test]
     fn every_command_has_a_section_and_global_options_stand_once() {

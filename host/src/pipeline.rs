@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::docker::Engine;
 use crate::error::{Error, Kind, Result};
 use crate::filter::Filters;
-use crate::image::{Image, ImageName, Part};
+use crate::image::{Digest, Image, ImageName, Part};
 use crate::input::{self, Called, Source};
 use crate::layer_cache::LayerCache;
 use crate::output::engine::Named;
@@ -25,7 +25,7 @@ use crate::output::{self, Target, Written};
 use crate::parallel::in_parallel;
 use crate::plugin::Catalog;
 use crate::plugin::catalog::is_to_come;
-use crate::receipt::{Bundle, Handed, ImageIdentity, Receipt, Role};
+use crate::receipt::{Again, Bundle, Handed, ImageIdentity, Receipt, Role, again, place};
 use crate::registry::{Client, Reference};
 use crate::report::{ImageReport, Run, Status};
 use crate::uri::Uri;
@@ -50,6 +50,8 @@ pub struct Process {
     pub image_parallel: usize,
     /// Whether every platform of each image is moved, and the index that lists them.
     pub all_platforms: bool,
+    /// Options that name files and servers, for a command that does it again ([`Again::options`]).
+    pub files: Vec<String>,
 }
 
 /// Move every image of a source, and prove that each landed. What goes wrong is in the report.
@@ -91,7 +93,8 @@ fn process_images(request: &Process, context: &Context) -> Result<Vec<ImageRepor
         // Before it is verified, which the user may not wait for.
         let keep = |receipt: &Receipt| keep_receipts(request, vec![receipt.clone()]);
         let handed = Handed::Image(&filtered);
-        let (report, receipt) = attempt(request, handed, identity, started, keep, context);
+        let again = again(request, image.manifest.as_ref().map(|manifest| manifest.digest));
+        let (report, receipt) = attempt(request, handed, identity, again, started, keep, context);
         if let (Some(cache), Some(receipt)) = (&request.layer_cache, receipt) {
             let Process { filters, target, .. } = request;
             match report.status {
@@ -133,6 +136,12 @@ fn unfiltered(
     report.finish(started.elapsed(), context)
 }
 
+/// How this is done again, from what the source was this time.
+fn again(request: &Process, digest: Option<Digest>) -> Again {
+    let Process { source, target, all_platforms, files, .. } = request;
+    Again::new(source, digest, *all_platforms, target, files)
+}
+
 fn identity(image: &Image, name: &ImageName, part: Part) -> ImageIdentity {
     let (name, tag) = (name.repository.clone(), name.tag.clone());
     ImageIdentity { name, tag, id: image.id, part }
@@ -143,6 +152,7 @@ fn attempt(
     request: &Process,
     handed: Handed,
     identity: ImageIdentity,
+    again: Again,
     started: Instant,
     keep: impl FnOnce(&Receipt) -> Result<()>,
     context: &Context,
@@ -159,6 +169,7 @@ fn attempt(
     let outcome =
         output::write(handed, &identity, source, target, context).and_then(|mut written| {
             written.receipt.filters = request.filters.texts().map(str::to_owned).collect();
+            written.receipt.again = Some(again);
             let kept = keep(&written.receipt);
             prove(request, &written, context).map(|proof| (written, kept, proof))
         });
@@ -184,7 +195,7 @@ fn prove(request: &Process, written: &Written, context: &Context) -> Result<Opti
     let target = &request.target;
     let Written { receipt, .. } = written;
     tracing::info!("{}{}: written, verifying", receipt.image.image_name(), receipt.image.part);
-    let repair = repair(receipt, target, context);
+    let repair = again::command(receipt, target);
     verify::verify(receipt, target, level, Some(&repair), context)
         .map(Some)
         .map_err(|error| error.with_effect("it was written, and is not verified"))
@@ -201,7 +212,7 @@ fn keep_receipts(request: &Process, receipts: Vec<Receipt>) -> Result<()> {
 fn check_fit<T: Called>(request: &Process, images: Vec<T>) -> Result<Vec<T>> {
     if let Some(path) = &request.receipt {
         // Not only after the destination was changed.
-        Receipt::check_place(path)?;
+        place::check(path, &request.target)?;
     }
     let target = &request.target;
     if images.len() < 2 {
@@ -300,7 +311,7 @@ fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageR
             let mut reports = Vec::with_capacity(receipts.len());
             for receipt in receipts {
                 let started = Instant::now();
-                let repair = repair(receipt, target, context);
+                let repair = again::command(receipt, target);
                 let proof = verify::verify(receipt, target, level, Some(&repair), context)?;
                 let mut report = ImageReport::of_receipt(receipt);
                 report.landed(receipt, Some(proof), None);
@@ -414,31 +425,6 @@ fn unverified(scheme: &str, catalog: &Catalog) -> Error {
             Error::usage(format!("verifying '{scheme}://' is not yet supported")).hint(KNOWN)
         }
         Err(_) => Error::usage(format!("unknown scheme '{scheme}://'")).hint(KNOWN),
-    }
-}
-
-/// The command that mends a destination.
-fn repair(receipt: &Receipt, target: &Target, context: &Context) -> String {
-    let all = if receipt.image.part.is_whole() { "" } else { "--all-platforms " };
-    let said = receipt.destination.contains("insecure=");
-    let insecure = if target.is_insecure() && !said { "--insecure " } else { "" };
-    let (from, to) = (quote(&receipt.source), quote(&receipt.destination));
-    let filters: String =
-        receipt.filters.iter().map(|filter| format!("-f {} ", quote(filter))).collect();
-    let folder = target.folder().map(|folder| folder.url(context.web.allow()));
-    // HTTPS to a destination need not be named.
-    let plain = folder.filter(|url| url.scheme() == "http");
-    let plain = plain.map_or(String::new(), |url| format!("--allow-net {} ", quote(url.as_str())));
-    format!("occystrap {insecure}process {all}{plain}{filters}{from} {to}")
-}
-
-/// A word for a POSIX shell.
-fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
     }
 }
 

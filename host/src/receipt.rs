@@ -2,21 +2,21 @@
 //! later, and accepted from a plugin only where the host's own journal agrees.
 
 pub mod accept;
+pub mod again;
 pub mod bundle;
 pub mod handed;
 pub mod listed;
+pub mod place;
 pub mod step;
-
-use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 pub use accept::accept;
+pub use again::Again;
 pub use bundle::Bundle;
 pub use handed::Handed;
 pub use step::Step;
 
-use crate::error::{Error, Kind, Result};
 use crate::image::{Digest, ImageName, Part};
 use crate::output::WrittenFile;
 use crate::plugin::bindings::writer;
@@ -28,7 +28,7 @@ pub const VERSION: u32 = 1;
 pub const WIT_VERSION: &str = "0.1.0";
 
 /// A receipt of a thousand layers has some 400 KB.
-const LARGEST: u64 = 64 * 1024 * 1024;
+pub(crate) const LARGEST: u64 = 64 * 1024 * 1024;
 
 /// The whole document.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +47,9 @@ pub struct Receipt {
     /// What it went through, as the user typed it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<String>,
+    /// What it takes to do it again; receipts of 0.5.0 and earlier do not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<Again>,
     /// What must be found.
     pub expectations: Vec<Expectation>,
     /// What the host saw being written.
@@ -228,25 +231,6 @@ impl Receipt {
         });
         writer::Receipt { expectations: expectations.collect(), state: self.state.clone() }
     }
-
-    /// Whether a receipt can be written there.
-    pub fn check_place(path: &Path) -> Result<()> {
-        if path.is_dir() {
-            let message = format!("cannot write the receipt '{}': is a directory", path.display());
-            return Err(Error::destination(message));
-        }
-        beside(path).map(drop)
-    }
-}
-
-/// A temporary file that can take the name `path`.
-fn beside(path: &Path) -> Result<tempfile::NamedTempFile> {
-    let folder = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
-    tempfile::NamedTempFile::new_in(folder).map_err(|cause| write_failed(path, &cause))
-}
-
-fn write_failed(path: &Path, cause: &std::io::Error) -> Error {
-    Error::io(Kind::Destination, "write the receipt", path.display(), cause)
 }
 
 mod hexadecimal {

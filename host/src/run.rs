@@ -1,5 +1,6 @@
 //! From a parsed command line to an exit code: which command is meant. Each has a file of its own.
 
+mod again;
 mod check;
 mod clients;
 mod host;
@@ -22,6 +23,7 @@ use self::host::Host;
 use self::refusal::Once;
 use crate::cancel::Cancel;
 use crate::cli::{Cli, Command, Global, OutputFormat};
+use crate::command_line;
 use crate::error::{Error, Kind, Result};
 use crate::manual;
 use crate::progress::Progress;
@@ -36,7 +38,7 @@ pub fn run(
     out: &mut dyn Write,
     err: &mut dyn Write,
 ) -> Result<u8> {
-    let Cli { command, global } = cli;
+    let Cli { command, global, .. } = cli;
     let host = Host { global: &global, cancel, runtime, progress };
     let mut out = Once::new(out);
     let outcome = of_command(&command, &host, &mut out, err);
@@ -67,7 +69,14 @@ fn of_command(
             clap_complete::generate(*shell, &mut Cli::command(), "occystrap", out);
             Ok(0)
         }
-        Command::Man => manual::write(Cli::command(), out).map_err(printed).map(|()| 0),
+        Command::Man { output: None } => {
+            manual::write(Cli::command(), out).map_err(printed).map(|()| 0)
+        }
+        Command::Man { output: Some(folder) } => {
+            manual::write_pages(command_line::command(), folder).map(|()| 0).map_err(|cause| {
+                Error::io(Kind::Destination, "write manual pages to", folder.display(), &cause)
+            })
+        }
     }
 }
 

@@ -62,6 +62,55 @@ impl Uri {
         self.options.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
+    /// Say an option that was not said.
+    pub fn set_default(&mut self, name: &str, value: &str) {
+        match self.options.iter_mut().find(|(known, _)| known == name) {
+            Some((_, own)) if own.is_empty() => value.clone_into(own),
+            Some(_) => {}
+            None => self.options.push((name.to_owned(), value.to_owned())),
+        }
+    }
+
+    /// The same from another folder, where it names a path.
+    #[must_use]
+    pub fn with_absolute_path(&self) -> Self {
+        Self { rest: absolute(&self.rest), ..self.clone() }
+    }
+
+    /// The same from another folder, where it names a socket with `?socket=`.
+    #[must_use]
+    pub fn with_absolute_socket(&self) -> Self {
+        let mut uri = self.clone();
+        for (_, socket) in uri.options.iter_mut().filter(|(name, _)| name == "socket") {
+            *socket = absolute(socket.strip_prefix("unix://").unwrap_or(socket));
+        }
+        uri
+    }
+
+    /// The URI without credentials, so that it is parsed to the same: for commands and receipts.
+    #[must_use]
+    pub fn typed(&self) -> String {
+        let escape = |part: &str, special: &str| {
+            let mut typed = String::with_capacity(part.len());
+            for (at, c) in part.char_indices() {
+                // A percent sign that starts no escape stands for itself.
+                let escapes = c == '%' && decode(&part[at..]) != part[at..];
+                match c {
+                    c if escapes || special.contains(c) => {
+                        typed.push_str(&format!("%{:02X}", u32::from(c)));
+                    }
+                    c => typed.push(c),
+                }
+            }
+            typed
+        };
+        let (rest, mut options) = (escape(&self.rest, "?"), self.options.clone());
+        for (name, value) in &mut options {
+            (*name, *value) = (escape(name, "&="), escape(value, "&"));
+        }
+        Self { scheme: self.scheme.clone(), credentials: None, rest, options }.display()
+    }
+
     /// Errors when there is an option that is not among `known`.
     pub fn check_options(&self, role: &str, known: &[&str]) -> Result<()> {
         match self.options.iter().find(|(name, _)| !known.contains(&name.as_str())) {
@@ -97,6 +146,11 @@ impl std::fmt::Debug for Uri {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.display())
     }
+}
+
+fn absolute(path: &str) -> String {
+    let absolute = std::path::absolute(path);
+    absolute.map_or_else(|_| path.to_owned(), |path| path.display().to_string())
 }
 
 /// RFC 3986, 3.1.
@@ -206,6 +260,23 @@ mod tests {
         assert_eq!(Uri::parse("file:///x%20y.tar").unwrap(), Uri::parse("tar:///x y.tar").unwrap());
         assert_eq!(Uri::parse("directory://localhost/x").unwrap().rest, "/x");
         assert_eq!(Uri::parse("tar://100%.tar").unwrap().rest, "100%.tar");
+    }
+
+    #[test]
+    fn what_is_typed_again_means_the_same() {
+        for text in [
+            "tar:///a%3Fb?image=x%26y:1",
+            "dir:///100%25.d/%2541",
+            "registry://host:5000/a/b:1?arch=arm64",
+            "tar:///100%.tar?image=a=b",
+        ] {
+            let uri = Uri::parse(text).unwrap();
+            assert_eq!(Uri::parse(&uri.typed()).unwrap(), uri, "{text} {}", uri.typed());
+        }
+        let uri = Uri::parse("docker://a?socket=unix://d.sock").unwrap().with_absolute_socket();
+        assert!(uri.option("socket").unwrap().starts_with('/'), "{uri:?}");
+        let login = Uri::parse("registry://user:secret@host/a?password=secret").unwrap();
+        assert_eq!(login.typed(), "registry://host/a");
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod check;
 pub mod claims;
 pub mod derive;
 pub mod engine;
+mod extent;
 pub mod layout;
 pub mod memory;
 pub mod object;

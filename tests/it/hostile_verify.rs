@@ -128,10 +128,8 @@ fn a_receipt_without_end_is_not_read_to_the_end() {
     // What a device says of its size is nothing, and one may grow while it is read.
     let file = std::fs::File::create(&receipt).unwrap();
     file.set_len((64 << 20) + 1).unwrap();
-    for place in ["/dev/zero", &receipt.display().to_string()] {
-        let said = sandbox.run(&["verify", place]);
-        said.exits(1).says("which no receipt has");
-    }
+    sandbox.run(&["verify", "/dev/zero"]).exits(1).says("not a regular file");
+    sandbox.run(&["verify", "receipt"]).exits(1).says("which no receipt has");
 }
 
 #[test]
@@ -176,6 +174,7 @@ fn loops_end_when_their_time_is_up() {
         receipt: None,
         image_parallel: 1,
         all_platforms: false,
+        files: Vec::new(),
     };
     let run = pipeline::process(&request, &context);
     let mut said = Vec::new();

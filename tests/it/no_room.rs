@@ -1,7 +1,6 @@
 //! Destinations that cannot take an image: full, read-only, forbidden, or something else already.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,6 +8,7 @@ use std::process::Command;
 use crate::support::bystander::Bystander;
 use crate::support::cli::{Ran, Sandbox};
 use crate::support::image::{Pack, TestImage, noise, tar};
+use crate::support::real::skip;
 use crate::support::shape;
 
 fn sandbox_with_source() -> (Sandbox, String) {
@@ -30,9 +30,7 @@ impl Mount {
         match mount.output() {
             Ok(output) if output.status.success() => Some(Self(path)),
             _ => {
-                // Straight to the terminal: the test runner swallows what a passing test prints.
-                let line = format!("skipped: {test}: a tmpfs cannot be mounted here\n");
-                let _ = std::io::stderr().write_all(line.as_bytes());
+                skip(test, "a tmpfs cannot be mounted here");
                 None
             }
         }

@@ -22,7 +22,7 @@ const PLATFORMS: [&str; 6] = [
     "unknown/unknown",
 ];
 
-fn image(platform: &str) -> TestImage {
+pub fn image(platform: &str) -> TestImage {
     let mut image = TestImage::tiny(&format!("multi:{}", platform.replace('/', "-")));
     let (os, architecture) = platform.split_once('/').unwrap();
     let (architecture, variant) = architecture.split_once('/').unwrap_or((architecture, ""));
@@ -53,7 +53,7 @@ fn index() -> Value {
     json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": entries })
 }
 
-fn registry() -> Registry {
+pub fn registry() -> Registry {
     let registry = Registry::start();
     for platform in PLATFORMS {
         push(&registry, &image(platform), Pack::Gzip);

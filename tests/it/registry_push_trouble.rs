@@ -131,7 +131,7 @@ fn a_token_that_is_never_good_is_an_error() {
     let pusher = Pusher::new(User::new().named("me", "hunter2"));
     let error = push(&pusher, &registry, &bytes, WHOLE).unwrap_err();
     assert_eq!(error.kind(), Kind::Auth);
-    assert!(seen(&error).contains("right to push to"), "{}", seen(&error));
+    assert!(seen(&error).contains("may push to"), "{}", seen(&error));
     assert!(!seen(&error).contains("hunter2") && !seen(&error).contains("t0ken"), "{error:?}");
     let puts = registry.requests_of("PUT", "/uploads/").len();
     assert!(puts == 2 + pusher.user.counters.retries() as usize && puts <= 4, "{puts}");

@@ -9,6 +9,7 @@ use crate::support::cli::{Ran, Sandbox, Tree};
 use crate::support::image::{Pack, TestImage, gzip};
 use crate::support::push::push;
 use crate::support::registry::{ALWAYS, Fault, Registry};
+use crate::support::shape;
 
 /// Longer than a busy machine needs to start a process.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -54,4 +55,20 @@ fn both_are_in_the_catalog() {
         Ran::ended(child.wait_with_output().unwrap()).verified();
     }
     sandbox.run(&["verify", &sandbox.uri("dir", "new/folder")]).verified().says("2/2 verified");
+}
+
+#[test]
+fn who_waits_for_a_lock_is_told() {
+    let sandbox = Sandbox::new();
+    shape::legacy(&[&TestImage::tiny("app:1")], Pack::Gzip).write(&sandbox.path("in.tar"));
+    std::fs::create_dir(sandbox.path("out")).unwrap();
+    let folder = std::fs::File::open(sandbox.path("out")).unwrap();
+    folder.lock().unwrap();
+    let mut command = sandbox.command(&["process", "tar://in.tar", "dir://out"]);
+    let pipe = std::process::Stdio::piped;
+    let child = command.stdout(pipe()).stderr(pipe()).spawn().unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    folder.unlock().unwrap();
+    let said = Ran::ended(child.wait_with_output().unwrap());
+    said.verified().says("warning: waiting for another occystrap, which has locked 'out'");
 }

@@ -167,7 +167,7 @@ fn a_plugin_that_is_blind_does_not_decide() {
     arena.write("verify-blind", &["--receipt", "r.json"]).verified();
     let content = arena.web.files()["/app/layer-0"].clone();
     arena.web.put("/app/layer-0", &content[1..]);
-    let repair = format!("process --allow-net {}/app/ tar://", arena.web.origin());
+    let repair = format!(" --allow-net={} tar://", arena.web.origin());
     arena
         .verify(&[])
         .exits(1)

@@ -89,7 +89,8 @@ impl Sandbox {
 
     /// What was said, with the sandbox as `[T]`, numbers of seconds as `[s]`, and digests cut.
     pub fn redact(&self, text: &str) -> String {
-        redact(&text.replace(&self.folder.path().display().to_string(), "[T]"))
+        let text = text.replace(&self.folder.path().display().to_string(), "[T]");
+        redact(&text.replace(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests"), "[tests]"))
     }
 }
 

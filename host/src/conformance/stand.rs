@@ -18,6 +18,7 @@ use crate::plugin::description::Kind as Destination;
 use crate::progress::Progress;
 use crate::receipt::{Handed, ImageIdentity, Receipt};
 use crate::registry::Settings;
+use crate::uri::Uri;
 use crate::verify::memory::Memory;
 use crate::verify::{self, Level, Outcome};
 use crate::web::{Access, Allow, Folder, Logins};
@@ -104,6 +105,7 @@ impl<'a> Stand<'a> {
             place,
             options: description.options(&options, scheme)?,
             lasting: display.clone(),
+            again: Box::new(Uri::parse(&display)?),
             display,
         })
     }

@@ -11,6 +11,9 @@ use crate::error::{Error, Kind, Result};
 /// The ports that Docker uses when none is named: with TLS, and without.
 const PORTS: (u16, u16) = (2376, 2375);
 
+/// Docker's socket.
+const DOCKER: &str = "/var/run/docker.sock";
+
 /// Where an engine listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
@@ -56,6 +59,12 @@ impl Address {
         }
     }
 
+    /// Where Docker listens where nobody says anything else.
+    #[must_use]
+    pub fn usual() -> Self {
+        Self::Unix(PathBuf::from(DOCKER))
+    }
+
     /// What `DOCKER_HOST` says.
     fn parse(host: &str, variable: impl Fn(&'static str) -> Option<String>) -> Result<Self> {
         if let Some(path) = host.strip_prefix("unix://")
@@ -94,7 +103,7 @@ fn usual(runtime: Option<&str>) -> Vec<PathBuf> {
     let runtime = runtime.map(Path::new);
     let own = |name: &str| runtime.map(|folder| folder.join(name));
     let places = [
-        Some(PathBuf::from("/var/run/docker.sock")),
+        Some(PathBuf::from(DOCKER)),
         own("docker.sock"),
         Some(PathBuf::from("/run/podman/podman.sock")),
         own("podman/podman.sock"),

@@ -18,6 +18,7 @@ use super::load::Load;
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result, io_reason};
 use crate::image::ImageName;
+use crate::regular;
 
 /// The longest silence when only something is looked up. Engines answer within milliseconds, or,
 /// under load, some seconds.
@@ -41,6 +42,8 @@ const LONGEST_NAME: usize = 512;
 #[derive(Clone)]
 pub struct Engine {
     address: Address,
+    /// Why it can be asked nothing: no engine was found.
+    absent: Option<Error>,
     http: reqwest::Client,
     base: Url,
     pub(super) place: Arc<str>,
@@ -49,11 +52,17 @@ pub struct Engine {
 
 impl Engine {
     /// The engine that `?socket=` names, or the environment, or the first usual socket that exists.
-    /// Errors: [`Kind::Usage`] for an address that is none, [`Kind::Network`] where there is none.
+    /// Where there is none, every call says so ([`Kind::Network`]): an engine that is not there is
+    /// like one that does not answer, and no mistake of who named it. Errors: [`Kind::Usage`] for
+    /// an address that is none.
     pub fn find(socket: Option<&str>, cancel: &Cancel) -> Result<Self> {
         let environment = |name: &str| std::env::var(name).ok();
-        let address = Address::find(socket, environment, |path: &Path| path.exists())?;
-        Self::new(&address, cancel)
+        match Address::find(socket, environment, |path: &Path| path.exists()) {
+            Err(absent) if absent.kind() == Kind::Network => {
+                Ok(Self { absent: Some(absent), ..Self::new(&Address::usual(), cancel)? })
+            }
+            found => Self::new(&found?, cancel),
+        }
     }
 
     /// The engine at an address. Waits belong to `cancel`, so it is the run's and no child of it.
@@ -68,6 +77,7 @@ impl Engine {
             .map_err(|_| Error::usage(format!("{address} is no address of an engine")))?;
         Ok(Self {
             address: address.clone(),
+            absent: None,
             http: connect(address)?,
             base,
             place: address.to_string().into(),
@@ -84,7 +94,7 @@ impl Engine {
     /// The same engine, with connections of its own: a connection lives on the runtime that made
     /// it, and what it brings crosses no thread where its reader is on the same.
     pub fn apart(&self) -> Result<Self> {
-        Self::new(&self.address, &self.cancel)
+        Ok(Self { absent: self.absent.clone(), ..Self::new(&self.address, &self.cancel)? })
     }
 
     /// What it is.
@@ -230,6 +240,9 @@ impl Engine {
     }
 
     fn url(&self, path: &str, query: &[(&str, &str)]) -> Result<Url> {
+        if let Some(absent) = &self.absent {
+            return Err(absent.clone());
+        }
         let mut url = self
             .base
             .join(path)
@@ -317,7 +330,8 @@ fn connect(address: &Address) -> Result<reqwest::Client> {
         Address::Tcp { certificates: Some(folder), .. } => {
             let read = |name: &str| {
                 let path = folder.join(name);
-                std::fs::read(&path).map_err(|cause| bad_certificates(&path, &io_reason(&cause)))
+                regular::read(&path, regular::LARGEST_PEM)
+                    .map_err(|cause| bad_certificates(&path, &io_reason(&cause)))
             };
             let authority = reqwest::Certificate::from_pem_bundle(&read("ca.pem")?)
                 .map_err(|cause| bad_certificates(&folder.join("ca.pem"), &cause))?;

@@ -5,8 +5,10 @@
 
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
+use rustix::fs::OFlags;
 use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -109,8 +111,12 @@ impl Applied for &Inspect {
         };
         let mut line = serde_json::to_vec(&line(outcome)).map_err(|cause| failed(&cause.into()))?;
         line.push(b'\n');
-        let file = File::options().create(true).append(true).open(&self.path);
+        // A FIFO that nobody reads is an error so, and not a wait without end.
+        let flags = OFlags::NONBLOCK.bits().cast_signed();
+        let mut options = File::options();
+        let file = options.create(true).append(true).custom_flags(flags).open(&self.path);
         let mut file = file.map_err(|cause| failed(&cause))?;
+        rustix::fs::fcntl_setfl(&file, OFlags::APPEND).map_err(|cause| failed(&cause.into()))?;
         file.lock().map_err(|cause| failed(&cause))?;
         file.write_all(&line).map_err(|cause| failed(&cause))
     }

@@ -54,6 +54,23 @@ impl NormalizeTimestamps {
     }
 }
 
+/// What to type for the same where the environment says nothing.
+pub fn in_full(
+    text: &str,
+    spec: &Spec,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<String> {
+    let typed = spec.one("ts")?.or(spec.one("timestamp")?).is_some();
+    let said = environment(VARIABLE).filter(|said| !typed && !said.is_empty());
+    Ok(said.map_or_else(
+        || text.to_owned(),
+        |said| {
+            let joint = if text.contains(':') { ',' } else { ':' };
+            format!("{text}{joint}ts={said}")
+        },
+    ))
+}
+
 impl Filter for NormalizeTimestamps {
     fn key(&self) -> Option<String> {
         Some(format!("normalize-timestamps {}", self.mtime.seconds))

@@ -13,6 +13,7 @@ use crate::blob::{Decoder, from_io, transfer};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Compression, Image, Platform, Section, Whole};
+use crate::regular;
 
 /// All images of an archive.
 pub fn open(path: &Path, platform: &Platform, context: &Context) -> Result<Vec<Image>> {
@@ -60,11 +61,8 @@ pub fn open_wholes(path: &Path, context: &Context) -> Result<Vec<Whole>> {
 pub fn index(path: &Path, context: &Context) -> Result<TarIndex> {
     let place = format!("'{}'", path.display());
     let fail = |cause: &std::io::Error| Error::io(Kind::Source, "open", path.display(), cause);
-    let file = File::open(path).map_err(|cause| fail(&cause))?;
+    let file = regular::open(path).map_err(|cause| fail(&cause))?;
     let metadata = file.metadata().map_err(|cause| fail(&cause))?;
-    if !metadata.is_file() {
-        return Err(Error::source(format!("{place} is not a regular file")));
-    }
     if metadata.len() == 0 {
         return Err(Error::source(format!("{place} is empty")));
     }

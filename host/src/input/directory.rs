@@ -90,6 +90,13 @@ impl Directory {
 /// All images of a directory.
 pub fn open(path: &Path) -> Result<Vec<Image>> {
     let directory = Directory::open(path)?;
+    if directory.section(CATALOG)?.is_none() && directory.section(MANIFEST)?.is_none() {
+        let message = format!("'{}': holds neither {CATALOG} nor {MANIFEST}", path.display());
+        return Err(Error::source(message).hint(format!(
+            "dir:// reads what the output dir wrote; an OCI image layout is oci-layout://{}",
+            path.display()
+        )));
+    }
     let mut images = Vec::new();
     for (name, manifest) in directory.catalog()? {
         for entry in docker_save::read(&directory, &manifest)? {

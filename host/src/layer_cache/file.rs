@@ -61,7 +61,7 @@ fn sound(path: &Path) -> Result<Option<Entries>> {
             return Err(Error::usage(message));
         }
         Ok(metadata) if metadata.len() > LARGEST => Vec::new(),
-        Ok(_) => std::fs::read(path).map_err(|cause| failed(&cause))?,
+        Ok(_) => crate::regular::read(path, LARGEST).map_err(|cause| failed(&cause))?,
     };
     Ok(parse(&bytes))
 }

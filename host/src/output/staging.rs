@@ -26,6 +26,9 @@ use crate::plugin::limits::LOCK_WAIT;
 /// small files are written.
 const LOCK_POLL: Duration = Duration::from_millis(2);
 
+/// After this long, whoever waits for a lock is told so: longer than a few small files take.
+const LOCK_TOLD: Duration = Duration::from_secs(1);
+
 /// A file without a name, in the destination's file system.
 pub struct Unnamed {
     file: File,
@@ -188,7 +191,8 @@ impl Staging {
 
     /// Keep other processes out until the session ends. Waits its turn, up to `patience`.
     pub fn lock(&mut self, patience: Duration, cancel: &Cancel) -> Result<()> {
-        let until = Instant::now() + patience;
+        let started = Instant::now();
+        let (until, mut told) = (started + patience, false);
         while self.lock.is_none() {
             cancel.check()?;
             let folder = self.destination.folder().display();
@@ -202,6 +206,11 @@ impl Staging {
                         self.destination.folder().display(),
                         patience.as_secs()
                     )));
+                }
+                if !told && started.elapsed() >= LOCK_TOLD {
+                    told = true;
+                    let folder = self.destination.folder().display();
+                    tracing::warn!("waiting for another occystrap, which has locked '{folder}'");
                 }
                 std::thread::sleep(LOCK_POLL);
             }

@@ -35,6 +35,8 @@ pub struct Target {
     pub display: String,
     /// The same, so that it means the same from another folder.
     pub lasting: String,
+    /// The same, with what the command line said: what to type for the same destination.
+    pub again: Box<Uri>,
 }
 
 /// What the rest of a destination URI names.
@@ -117,12 +119,17 @@ impl Target {
             }
             Kind::Web => Place::Web(Folder::parse(&uri.rest)?, uri.credentials.clone()),
         };
-        let mut lasting = uri.clone();
-        if matches!(kind, Kind::Directory | Kind::File | Kind::TaggedDirectory) {
-            let path = std::path::absolute(&uri.rest);
-            lasting.rest = path.map_or(uri.rest.clone(), |path| path.display().to_string());
+        let lasting = match kind {
+            Kind::Directory | Kind::File | Kind::TaggedDirectory => uri.with_absolute_path(),
+            Kind::Engine => uri.with_absolute_socket(),
+            Kind::Repository | Kind::Web => uri.clone(),
+        };
+        let mut again = Box::new(lasting.clone());
+        if matches!(&place, Place::Repository(_, client) if client.is_insecure()) {
+            again.set_default("insecure", "true");
         }
-        Ok(Self { options, place, display: uri.display(), lasting: lasting.display(), plugin })
+        let lasting = lasting.typed();
+        Ok(Self { options, place, display: uri.display(), lasting, again, plugin })
     }
 
     /// Let the command line say what the URI did not, where the output has such an option.
@@ -130,7 +137,10 @@ impl Target {
     pub fn with_default(mut self, name: &str, value: Option<&str>) -> Self {
         let Some(value) = value else { return self };
         match self.options.iter_mut().find(|(known, _)| known == name) {
-            Some((_, own)) if own.is_empty() => value.clone_into(own),
+            Some((_, own)) if own.is_empty() => {
+                value.clone_into(own);
+                self.again.set_default(name, value);
+            }
             Some(_) => {}
             None => tracing::warn!("--{name} means nothing to '{}'", self.display),
         }

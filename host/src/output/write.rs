@@ -97,6 +97,7 @@ fn attempt(
         destination: target.lasting.clone(),
         image: identity.clone(),
         filters: Vec::new(),
+        again: None,
         expectations,
         journal: journal.into_written(),
         state,

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use std::collections::BTreeSet;
 
-use super::{Process, attempt, check_fit, identity, keep_receipts};
+use super::{Process, again, attempt, check_fit, identity, keep_receipts};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::image::{Digest, Family, ImageName, Part, Whole};
@@ -25,6 +25,7 @@ pub fn process(request: &Process, context: &Context) -> Result<Vec<ImageReport>>
                     request,
                     Handed::Image(image),
                     identity,
+                    again(request, image.manifest.as_ref().map(|manifest| manifest.digest)),
                     Instant::now(),
                     later,
                     context,
@@ -60,10 +61,13 @@ fn move_family(
     family: &Family,
     context: &Context,
 ) -> (Vec<ImageReport>, Vec<Receipt>) {
+    // Who does it again takes all of it.
+    let again = again(request, family.indexes.last().map(|index| index.manifest.digest));
     let moved = in_parallel(&family.members, request.image_parallel, |member| {
         let part = Part::Platform(member.platform.clone());
         let identity = identity(&member.image, &family.name, part);
-        attempt(request, Handed::Listed(&member.image), identity, Instant::now(), later, context)
+        let handed = Handed::Listed(&member.image);
+        attempt(request, handed, identity, again.clone(), Instant::now(), later, context)
     });
     let mut landed: BTreeSet<Digest> = (family.members.iter().zip(&moved))
         .filter(|(_, (report, _))| has_landed(report))
@@ -98,7 +102,8 @@ fn move_family(
             continue;
         }
         let handed = Handed::Index { index, named, landed: &landed };
-        let (report, receipt) = attempt(request, handed, identity, Instant::now(), later, context);
+        let (report, receipt) =
+            attempt(request, handed, identity, again.clone(), Instant::now(), later, context);
         if has_landed(&report) {
             landed.insert(id);
         }

@@ -3,12 +3,12 @@
 //! What it refuses: more bytes than a plugin has, machine code that somebody else compiled (a
 //! `.cwasm` is loaded unchecked by whoever takes it, so nobody's is taken), core modules, text.
 
-use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
 use super::limits::COMPONENT_SIZE;
 use crate::error::{Error, Kind, Result};
+use crate::regular;
 
 /// How a binary component starts (component model, `Binary.md`: magic, version 0x0d, layer 1).
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
@@ -25,7 +25,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     let fail = |cause| Error::io(Kind::Plugin, "read the plugin", path.display(), &cause);
     let mut bytes = Vec::new();
     let limit = COMPONENT_SIZE as u64 + 1;
-    File::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(fail)?;
+    regular::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(fail)?;
     if bytes.len() > COMPONENT_SIZE {
         return Err(too_large(&path.display().to_string(), "more"));
     }

@@ -22,6 +22,7 @@ use super::{component_file, ours};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
+use crate::regular;
 
 /// The record's file name.
 pub const RECORD: &str = "plugins.toml";
@@ -67,7 +68,7 @@ impl Installed {
     pub fn record(&self) -> Result<Record> {
         let path = self.folder.join(RECORD);
         let fail = |cause| Error::io(Kind::Plugin, "read the record", path.display(), &cause);
-        let file = match File::open(&path) {
+        let file = match regular::open(&path) {
             Ok(file) => file,
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Record::default()),
             Err(cause) => return Err(fail(cause)),

@@ -1,13 +1,14 @@
 //! Receipts of one run: of an image, or of an index and everything that it lists, in one file.
 
-use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LARGEST, Receipt, VERSION, beside, write_failed};
+use super::place::{beside, free, write_failed};
+use super::{LARGEST, Receipt, VERSION};
 use crate::error::{Error, Kind, Result};
+use crate::regular;
 
 /// All receipts of one run, in the order in which things were written. A single one is a file of
 /// its own kind, so that who knows those need not know this.
@@ -26,6 +27,12 @@ struct Shape {
     occystrap_receipt: Option<u32>,
 }
 
+/// Whether bytes are a receipt, or several, of whatever version.
+pub(super) fn is_receipt(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<Shape>(bytes)
+        .is_ok_and(|shape| shape.occystrap_receipts.or(shape.occystrap_receipt).is_some())
+}
+
 impl Bundle {
     /// Of a run.
     #[must_use]
@@ -40,8 +47,15 @@ impl Bundle {
         let fail = |cause: std::io::Error| {
             Error::io(Kind::Source, "read the receipt", place.to_string(), &cause)
         };
-        // What it says of its size is not asked: it may grow meanwhile, or be a device without end.
-        let file = File::open(path).map_err(fail)?;
+        // What it says of its size is not asked: it may grow meanwhile.
+        if path.is_dir() {
+            return Err(Error::source(format!("'{place}' is a directory, and no receipt")).hint(
+                format!(
+                    "what was written is verified by its URI: 'occystrap verify dir://{place}', or oci-layout://"
+                ),
+            ));
+        }
+        let file = regular::open(path).map_err(fail)?;
         let mut bytes = Vec::new();
         file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(fail)?;
         if bytes.len() as u64 > LARGEST {
@@ -58,6 +72,11 @@ impl Bundle {
             Error::source(format!("'{place}' is not a receipt of this version: {cause}"))
                 .hint("receipts are written by 'occystrap process --receipt FILE'")
         };
+        if !is_receipt(bytes) {
+            return Err(Error::source(format!("'{place}' is not a receipt")).hint(format!(
+                "receipts are written by 'occystrap process --receipt FILE'; what was written is verified by its URI: 'occystrap verify tar://{place}'"
+            )));
+        }
         let shape = serde_json::from_slice::<Shape>(bytes).ok();
         let said = shape.and_then(|shape| shape.occystrap_receipts.or(shape.occystrap_receipt));
         if let Some(found) = said.filter(|found| *found != VERSION) {
@@ -89,17 +108,19 @@ impl Bundle {
         Ok(bundle.receipts)
     }
 
-    /// Write them, replacing what stood there when it is complete.
+    /// Write them, replacing the receipt that stood there when it is complete. Errors when
+    /// something else stands there.
     pub fn write(&self, path: &Path) -> Result<()> {
         let fail = |cause: std::io::Error| write_failed(path, &cause);
-        let mut file = beside(path)?;
+        let real = free(path)?;
+        let mut file = beside(&real).map_err(fail)?;
         let written = match self.receipts.as_slice() {
             [only] => serde_json::to_writer_pretty(&mut file, only),
             _ => serde_json::to_writer_pretty(&mut file, self),
         };
         written.map_err(|cause| fail(cause.into()))?;
         std::io::Write::write_all(&mut file, b"\n").map_err(fail)?;
-        file.persist(path).map_err(|cause| fail(cause.error))?;
+        file.persist(&real).map_err(|cause| fail(cause.error))?;
         Ok(())
     }
 }

@@ -14,6 +14,7 @@ use super::settings::Settings;
 use super::wire::Wire;
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result, io_reason};
+use crate::regular;
 
 /// How we introduce ourselves.
 const USER_AGENT: &str = concat!("occystrap/", env!("CARGO_PKG_VERSION"));
@@ -145,7 +146,7 @@ pub(crate) fn connect(
 
 fn bundle(file: &Path) -> Result<Vec<reqwest::Certificate>> {
     let place = file.display();
-    let pem = std::fs::read(file).map_err(|cause| {
+    let pem = regular::read(file, regular::LARGEST_PEM).map_err(|cause| {
         Error::usage(format!("cannot read the CA bundle '{place}': {}", io_reason(&cause)))
     })?;
     match reqwest::Certificate::from_pem_bundle(&pem) {

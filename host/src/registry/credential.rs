@@ -14,6 +14,7 @@ use super::reference::Reference;
 use super::settings::Settings;
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result, io_reason, printable};
+use crate::regular;
 
 /// Largest file with credentials that is read: real ones have some kilobytes.
 const LARGEST_FILE: u64 = 4 * 1024 * 1024;
@@ -124,11 +125,7 @@ fn look_into(file: &Path, keys: &[String]) -> Result<Credential> {
     let read = |cause: &std::io::Error| {
         Error::io(Kind::Auth, "read credentials from", place.to_string(), cause)
     };
-    let size = std::fs::metadata(file).map_err(|cause| read(&cause))?.len();
-    if size > LARGEST_FILE {
-        return Err(unusable(&format!("the file has {size} bytes, more than {LARGEST_FILE}")));
-    }
-    let bytes = std::fs::read(file).map_err(|cause| read(&cause))?;
+    let bytes = regular::read(file, LARGEST_FILE).map_err(|cause| read(&cause))?;
     let config: serde_json::Value =
         serde_json::from_slice(&bytes).map_err(|_| unusable("the file is not JSON"))?;
     let has = |section: &str, key: &str| config.get(section).and_then(|all| all.get(key)).is_some();

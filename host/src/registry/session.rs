@@ -155,7 +155,7 @@ fn refusal(of: &Reference, found: Option<&Credential>, pushes: bool) -> Error {
             format!("{host} refused the credentials from {origin}"),
             match pushes {
                 true => format!(
-                    "check user and password; where they are right, has this account the right to push to {place}? {other}, name another"
+                    "check user and password, and that this account may push to {place}; to name another account: {other}"
                 ),
                 false => {
                     format!("check user and password, or name another account: {other}{absent}")

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 
+use super::again;
 use super::clients::Clients;
 use super::web::{self, Trust};
 use super::{Host, printed, report};
@@ -68,6 +69,7 @@ fn prepare(asked: &Process, host: &Host<'_>) -> Result<pipeline::Process> {
     let filters = Filters::parse(&asked.filter, |name| std::env::var(name).ok(), &results)?;
     Ok(pipeline::Process {
         all_platforms: asked.all_platforms,
+        files: again::options(asked, global, &target),
         source,
         filters,
         layer_cache,

@@ -69,7 +69,9 @@ impl Form {
             Command::Plugin { command: PluginCommand::List } => Self::Plugins,
             Command::Plugin { command: PluginCommand::Show { .. } } => Self::Plugin,
             Command::Plugin { command: PluginCommand::Test { .. } } => Self::Report,
-            Command::Plugin { .. } | Command::Completions { .. } | Command::Man => return None,
+            Command::Plugin { .. } | Command::Completions { .. } | Command::Man { .. } => {
+                return None;
+            }
         })
     }
 
@@ -108,9 +110,20 @@ pub fn write(command: &Command, error: &Error, out: &mut dyn Write) -> io::Resul
     Form::of(command).map_or(Ok(()), |form| form.write(error, out))
 }
 
-/// Say that a command line is none.
-pub fn write_of_words(words: &[String], error: &Error, out: &mut dyn Write) -> io::Result<()> {
-    Form::of_words(words).write(error, out)
+/// Say that a command line is none. `ends` are source and destination, as far as they are known.
+pub fn write_of_words(
+    words: &[String],
+    ends: (String, String),
+    error: &Error,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let mut form = Form::of_words(words);
+    match &mut form {
+        Form::Run { source, destination } => (*source, *destination) = ends,
+        Form::Images { source } => *source = ends.0,
+        Form::Plugins | Form::Plugin | Form::Report => {}
+    }
+    form.write(error, out)
 }
 
 /// Remembers whether anything was written.

@@ -1,11 +1,11 @@
 //! What an output says of itself: expectations where there is no receipt.
 //!
 //! The chain is config digest (the config's name) -> diff-ids (in the config) -> layers. Sizes are
-//! not recorded there, and headers of an archive have no digest: only a receipt covers them.
+//! not recorded there (`extent` asks the layers themselves), and headers of an archive have no digest: only a receipt covers them.
 
 use std::path::Path;
 
-use super::{Level, Object, Status, Verification, check, memory};
+use super::{Level, Object, Status, Verification, check, extent, memory};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::image::{Compression, Digest, ImageName, Part, config};
@@ -50,7 +50,7 @@ pub fn directory(path: &Path, level: Level, context: &Context) -> Result<Vec<Fou
         };
         for entry in &entries {
             let place = |member: &str| Place::File { path: member.to_owned() };
-            let mut chain = chain(&members, entry, place);
+            let mut chain = chain(&members, entry, place, level, context)?;
             chain.expect(Role::Manifest, place(&manifest), None, None);
             if let Some(name) = &name {
                 let tag = name.tag.clone().unwrap_or_else(|| entry.config_digest());
@@ -93,7 +93,7 @@ pub fn tar(path: &Path, level: Level, context: &Context) -> Result<Vec<Found>> {
     };
     let mut found = Vec::new();
     for entry in &entries {
-        let mut chain = chain(&members, entry, place);
+        let mut chain = chain(&members, entry, place, level, context)?;
         let manifest = members.section("manifest.json")?.map(|section| section.size);
         chain.expect(Role::Manifest, place("manifest.json"), manifest, None);
         let name =
@@ -112,7 +112,13 @@ struct Chain {
     bytes: u64,
 }
 
-fn chain(members: &dyn Members, entry: &Entry, place: impl Fn(&str) -> Place) -> Chain {
+fn chain(
+    members: &dyn Members,
+    entry: &Entry,
+    place: impl Fn(&str) -> Place,
+    level: Level,
+    context: &Context,
+) -> Result<Chain> {
     let mut chain = Chain::default();
     let promised = docker_save::promised(entry.config());
     let bytes = members.require_bytes(entry.config(), "config", config::LARGEST_CONFIG);
@@ -172,11 +178,18 @@ fn chain(members: &dyn Members, entry: &Entry, place: impl Fn(&str) -> Place) ->
                 } else if digest.is_none() {
                     let why = "what it must hold is not known: it is compressed, or the config cannot be read";
                     chain.doubt(Status::Unchecked, why);
+                } else if level == Level::Fast && !plain {
+                    let why = "how large it must be is not recorded; a full verification reads it";
+                    chain.doubt(Status::Unchecked, why);
+                } else if level == Level::Fast
+                    && let Some((status, why)) = extent::doubt(&section, &context.cancel)?
+                {
+                    chain.doubt(status, &why);
                 }
             }
         }
     }
-    chain
+    Ok(chain)
 }
 
 impl Chain {

@@ -1,0 +1,212 @@
+//! The command line as it is parsed and refused: what `cli.rs` declares, with the environment as users
+//! mean it, and with the words of 0.4.17.
+//!
+//! What it refuses: to blame an option for what the environment said, and to leave a program that
+//! asked for JSON without a document.
+
+use std::ffi::OsString;
+use std::io::Write;
+
+use clap::builder::Resettable;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, CommandFactory, FromArgMatches};
+
+use crate::cli::{Cli, asks_for_json};
+use crate::error::Error;
+use crate::run;
+use crate::uri::Uri;
+
+/// Commands of 0.4.17 that this version has not, with their arguments there, and what to type.
+const EARLIER: [(&str, &str, &str); 13] = [
+    (
+        "recreate-image",
+        "PATH IMAGE TAG TARFILE",
+        "process 'dir://PATH?image=IMAGE:TAG' tar://TARFILE",
+    ),
+    (
+        "fetch-to-extracted",
+        "REGISTRY IMAGE TAG PATH",
+        "process registry://REGISTRY/IMAGE:TAG dir://PATH",
+    ),
+    (
+        "fetch-to-tarfile",
+        "REGISTRY IMAGE TAG TARFILE",
+        "process registry://REGISTRY/IMAGE:TAG tar://TARFILE",
+    ),
+    ("docker-to-extracted", "IMAGE TAG PATH", "process docker://IMAGE:TAG dir://PATH"),
+    ("docker-to-tarfile", "IMAGE TAG TARFILE", "process docker://IMAGE:TAG tar://TARFILE"),
+    ("tarfile-to-extracted", "TARFILE PATH", "process tar://TARFILE dir://PATH"),
+    ("search-layers", "REGISTRY IMAGE TAG PATTERN", "search registry://REGISTRY/IMAGE:TAG PATTERN"),
+    ("search-layers-docker", "IMAGE TAG PATTERN", "search docker://IMAGE:TAG PATTERN"),
+    ("search-layers-tarfile", "TARFILE PATTERN", "search tar://TARFILE PATTERN"),
+    ("fetch-to-oci", "REGISTRY IMAGE TAG PATH", ""),
+    ("docker-to-oci", "IMAGE TAG PATH", ""),
+    ("fetch-to-mounts", "REGISTRY IMAGE TAG PATH", ""),
+    ("proxy", "", ""),
+];
+
+/// Options of those commands, and what they are now.
+const EARLIER_OPTIONS: [(&str, &str); 4] = [
+    ("--normalize-timestamps", "-f normalize-timestamps"),
+    ("--timestamp", "-f normalize-timestamps:ts=SECONDS"),
+    ("--use-unique-names", "?unique_names=true on the destination"),
+    ("--socket", "?socket=PATH on docker://"),
+];
+
+/// The command line as it is declared; a variable that is empty says nothing.
+#[must_use]
+pub fn command() -> clap::Command {
+    /// What may be said more or less of every command.
+    const SAYING: [&str; 3] = ["verbose", "debug", "quiet"];
+    /// What only counts where something is written.
+    const NOT_READING: [&str; 6] =
+        ["compression", "layer_cache", "image_parallel", "plugin", "plugin_dir", "netrc_file"];
+    const NOT_VERIFYING: [&str; 5] =
+        ["os", "architecture", "variant", "compression", "layer_cache"];
+    const REGISTRY: [&str; 7] =
+        ["username", "password", "authfile", "insecure", "ca_bundle", "retries", "rate_limit"];
+    let is_empty = |argument: &Arg| {
+        let value = argument.get_env().and_then(std::env::var_os);
+        value.is_some_and(|value| value.is_empty())
+    };
+    let mut command = Cli::command().mut_args(|argument| match is_empty(&argument) {
+        true => argument.env(Resettable::Reset),
+        false => argument,
+    });
+    // Gives the global options to every command: only then can their help leave out some of them.
+    command.build();
+    let no = |hidden: &'static [&str]| move |id: &str| !hidden.contains(&id);
+    for name in ["info", "check", "search"] {
+        command = command.mut_subcommand(name, |command| showing(command, no(&NOT_READING)));
+    }
+    let mut command = command.mut_subcommand("verify", |asked| showing(asked, no(&NOT_VERIFYING)));
+    for name in ["man", "completions"] {
+        command = command.mut_subcommand(name, |command| showing(command, |_| false));
+    }
+    command.mut_subcommand("plugin", |plugin| {
+        let said = |id: &str| SAYING.contains(&id);
+        let known = |id: &str| said(id) || matches!(id, "plugin" | "plugin_dir" | "output_format");
+        showing(plugin, said)
+            .mut_subcommand("list", |command| showing(command, known))
+            .mut_subcommand("show", |command| showing(command, known))
+            .mut_subcommand("new", |command| showing(command, said))
+            .mut_subcommand("remove", |command| {
+                showing(command, |id| said(id) || id == "plugin_dir")
+            })
+            .mut_subcommand("test", |command| {
+                showing(command, |id| said(id) || matches!(id, "temp_dir" | "output_format"))
+            })
+            .mut_subcommand("add", |command| {
+                showing(command, |id| said(id) || id == "plugin_dir" || REGISTRY.contains(&id))
+            })
+    })
+}
+
+/// With those global options in its help alone that mean something to it. All are taken.
+fn showing(command: clap::Command, means: impl Fn(&str) -> bool) -> clap::Command {
+    command.mut_args(|argument| {
+        let hidden = argument.is_global_set() && !means(argument.get_id().as_str());
+        if hidden { argument.hide(true) } else { argument }
+    })
+}
+
+/// Parse what was typed. Errors say what is wrong, in clap's words.
+pub fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    let matches = command().try_get_matches_from(arguments)?;
+    Cli::from_arg_matches(&matches).map(Cli::settled)
+}
+
+/// What to say of a command line that is none, where clap's own words are not right. A program that
+/// asked for a document gets one on `out`.
+pub fn refusal(
+    mistake: &clap::Error,
+    arguments: &[OsString],
+    out: &mut dyn Write,
+) -> Option<Error> {
+    let words: Vec<String> =
+        arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let said = earlier(mistake, &words).or_else(|| of_environment(mistake, &words));
+    if mistake.use_stderr() && asks_for_json(&words) {
+        let error = said.clone().unwrap_or_else(|| Error::usage(in_a_line(&mistake.to_string())));
+        // A broken pipe gets nothing.
+        let _ = run::refuse_words(&words, ends(arguments), &error, out);
+    }
+    said
+}
+
+fn text(mistake: &clap::Error, kind: ContextKind) -> Option<&str> {
+    match mistake.get(kind) {
+        Some(ContextValue::String(text)) => Some(text),
+        _ => None,
+    }
+}
+
+/// A command that 0.4.17 had.
+fn earlier(mistake: &clap::Error, words: &[String]) -> Option<Error> {
+    let typed = text(mistake, ContextKind::InvalidSubcommand)
+        .filter(|_| mistake.kind() == ErrorKind::InvalidSubcommand)?;
+    let (name, arguments, now) = EARLIER.iter().find(|(name, ..)| *name == typed)?;
+    if now.is_empty() {
+        return Some(Error::usage(format!("'{name}' of 0.4.17 is not yet supported")));
+    }
+    let message = format!("'{name} {arguments}' of 0.4.17 is written otherwise");
+    let given = |(option, _): &&(&str, &str)| {
+        let joined = |word: &String| word.split('=').next() == Some(*option);
+        words.iter().any(joined)
+    };
+    let mut hint = format!("occystrap {now}");
+    for (option, new) in EARLIER_OPTIONS.iter().filter(given) {
+        hint.push_str(&format!("; {option} is {new}"));
+    }
+    Some(Error::usage(message).hint(hint))
+}
+
+/// A value that nobody typed.
+fn of_environment(mistake: &clap::Error, words: &[String]) -> Option<Error> {
+    let named = text(mistake, ContextKind::InvalidArg)?;
+    let found = text(mistake, ContextKind::InvalidValue)?;
+    let long = named.split([' ', '=']).next()?;
+    let command = command();
+    let argument = command.get_arguments().find(|argument| {
+        argument.get_long().is_some_and(|name| long.strip_prefix("--") == Some(name))
+    })?;
+    let typed = |word: &String| {
+        let short = argument.get_short().is_some_and(|short| {
+            word.strip_prefix('-').is_some_and(|rest| rest.starts_with(short))
+        });
+        short || word == long || word.strip_prefix(long).is_some_and(|rest| rest.starts_with('='))
+    };
+    let variable = argument.get_env()?.to_string_lossy().into_owned();
+    let said = std::env::var(&variable).is_ok_and(|value| value == found);
+    if !said || words.iter().any(typed) {
+        return None;
+    }
+    let line = in_a_line(&mistake.to_string());
+    Some(Error::usage(line.replace(&format!("'{named}'"), &format!("the variable {variable}"))))
+}
+
+/// Everything of a message of clap but what helps nobody in a document.
+fn in_a_line(text: &str) -> String {
+    let lines = text.lines().take_while(|line| !line.starts_with("Usage:"));
+    let lines: Vec<&str> = lines.map(str::trim).filter(|line| !line.is_empty()).collect();
+    let line = lines.join(" ");
+    line.strip_prefix("error: ").unwrap_or(&line).to_owned()
+}
+
+/// Source and destination, as far as they can be told from a command line that is none.
+fn ends(arguments: &[OsString]) -> (String, String) {
+    let matches = command().ignore_errors(true).try_get_matches_from(arguments);
+    let asked = matches.ok().and_then(|matches| {
+        let (name, asked) = matches.subcommand()?;
+        Some((name.to_owned(), asked.clone()))
+    });
+    let Some((name, asked)) = asked else { return Default::default() };
+    let end = |id: &str| {
+        let found = asked.try_get_one::<String>(id).ok().flatten();
+        found.map_or_else(String::new, |text| Uri::hide(text))
+    };
+    match name.as_str() {
+        "verify" => (end("target"), end("target")),
+        _ => (end("source"), end("destination")),
+    }
+}

@@ -1,0 +1,90 @@
+//! The command that makes what a receipt promises once more.
+//!
+//! What the user typed is not enough: a relative path means something else from another folder, a tag
+//! something else tomorrow, and options and the environment decided on platform and compression. So
+//! the receipt keeps both ends as URIs that say all of it. What it refuses: secrets, and options of
+//! the command line other than those that name files and servers ([`KNOWN`]).
+
+use serde::{Deserialize, Serialize};
+
+use super::Receipt;
+use crate::input::Source;
+use crate::output::Target;
+
+/// Options of the command line that name files and servers without which the command would not work.
+/// A receipt may come from anywhere: no other option of it is shown as part of a command.
+const KNOWN: [&str; 6] =
+    ["--plugin=", "--plugin-dir=", "--authfile=", "--ca-bundle=", "--netrc-file=", "--allow-net="];
+
+/// What it takes to do it again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Again {
+    /// The source, from any folder: digest, platform and plain HTTP included.
+    pub source: String,
+    /// The destination, from any folder: compression and plain HTTP included.
+    pub destination: String,
+    /// Options that name files and servers, each one word.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<String>,
+}
+
+impl Again {
+    /// Of a run. `digest` is that of the manifest that the source was at a registry, and `options`
+    /// name files ([`KNOWN`]); every one platform is chosen anew unless `all_platforms` are moved.
+    #[must_use]
+    pub fn new(
+        source: &Source,
+        digest: Option<crate::image::Digest>,
+        all_platforms: bool,
+        target: &Target,
+        options: &[String],
+    ) -> Self {
+        Self {
+            source: source.again(digest, all_platforms).typed(),
+            destination: target.again.typed(),
+            options: options.to_vec(),
+        }
+    }
+}
+
+/// The command that mends a destination. A receipt of an earlier version says less.
+#[must_use]
+pub fn command(receipt: &Receipt, target: &Target) -> String {
+    let mut words = vec!["occystrap".to_owned()];
+    if receipt.again.is_none() && target.is_insecure() && !receipt.destination.contains("insecure=")
+    {
+        words.push("--insecure".into());
+    }
+    words.push("process".into());
+    if let Some(again) = &receipt.again {
+        let known = |word: &&String| KNOWN.iter().any(|name| word.starts_with(name));
+        words.extend(again.options.iter().filter(known).map(|word| quote(word)));
+    }
+    if !receipt.image.part.is_whole() {
+        words.push("--all-platforms".into());
+    }
+    for filter in &receipt.filters {
+        words.extend(["-f".to_owned(), quote(filter)]);
+    }
+    let (source, destination) = match &receipt.again {
+        Some(again) => (&again.source, &again.destination),
+        None => (&receipt.source, &receipt.destination),
+    };
+    // Of a receipt that somebody has made up: not an option either.
+    if source.starts_with('-') || destination.starts_with('-') {
+        words.push("--".into());
+    }
+    words.extend([quote(source), quote(destination)]);
+    words.join(" ")
+}
+
+/// A word for a POSIX shell.
+fn quote(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}

@@ -1,0 +1,28 @@
+//! Options of the command line that name files and servers without which the same command would not
+//! work again.
+
+use std::path::Path;
+
+use crate::cli::{Global, Process};
+use crate::output::Target;
+use crate::plugin::catalog::EMBEDDED;
+
+/// Each as one word, its path from any folder.
+pub fn options(asked: &Process, global: &Global, target: &Target) -> Vec<String> {
+    let own = &target.plugin.description().name;
+    let embedded = EMBEDDED.iter().any(|embedded| embedded.name == own);
+    let word = |name: &str, path: &Path| {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        format!("--{name}={}", path.display())
+    };
+    let mut words = Vec::new();
+    if !embedded {
+        words.extend(global.plugin.iter().map(|path| word("plugin", path)));
+        words.extend(global.plugin_dir.iter().map(|path| word("plugin-dir", path)));
+    }
+    words.extend(global.authfile.iter().map(|path| word("authfile", path)));
+    words.extend(global.ca_bundle.iter().map(|path| word("ca-bundle", path)));
+    words.extend(global.netrc_file.iter().map(|path| word("netrc-file", path)));
+    words.extend(asked.allow_net.iter().map(|server| format!("--allow-net={server}")));
+    words
+}
