@@ -31,7 +31,7 @@ pub struct Again {
 
 impl Again {
     /// Of a run. `digest` is that of the manifest that the source was at a registry, and `options`
-    /// name files ([`KNOWN`]); every one platform is chosen anew unless `all_platforms` are moved.
+    /// are those that name files and servers; one platform is chosen anew unless `all_platforms` are moved.
     #[must_use]
     pub fn new(
         source: &Source,
