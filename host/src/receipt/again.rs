@@ -3,7 +3,7 @@
 //! What the user typed is not enough: a relative path means something else from another folder, a tag
 //! something else tomorrow, and options and the environment decided on platform and compression. So
 //! the receipt keeps both ends as URIs that say all of it. What it refuses: secrets, and options of
-//! the command line other than those that name files and servers ([`KNOWN`]).
+//! the command line other than those that name files and servers (`KNOWN`).
 
 use serde::{Deserialize, Serialize};
 
