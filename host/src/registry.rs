@@ -9,6 +9,7 @@
 //! HTTP unless told to, follow a redirect or an upload's place from https to http, show a secret (or a URL that may
 //! carry one) in an error or a log, hold a layer in memory, and guess at manifests it cannot check.
 
+pub(crate) mod arrived;
 pub mod body;
 mod challenge;
 pub mod client;

@@ -2,21 +2,17 @@
 //!
 //! What it refuses: to end well with other bytes than the descriptor promised.
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
 
+use super::arrived::Arrived;
 use super::failure::Failure;
 use super::repository::{Repository, named, unexpected};
 use super::retry::Budget;
 use super::wire::{Answer, Call};
 use crate::error::{Error, Kind, Result};
 use crate::image::descriptor::Descriptor;
-use crate::image::digest::Hasher;
-
-/// What a connection must bring before it is cut for the retries to be counted anew: large layers
-/// come through bad lines, but a server cannot keep us busy by a byte at a time.
-const PROGRESS: u64 = 1024 * 1024;
 
 /// The bytes of a blob, in order, each once.
 pub struct Download {
@@ -24,14 +20,9 @@ pub struct Download {
     what: Descriptor,
     /// How errors call it.
     place: String,
-    hasher: Hasher,
-    received: u64,
+    arrived: Arrived,
     budget: Budget,
-    /// What was received when the budget was last full.
-    mark: u64,
     answer: Option<Answer>,
-    /// Bytes of the answer that we have already.
-    skip: u64,
     end: Option<Result<()>>,
 }
 
@@ -42,11 +33,8 @@ impl Download {
             budget: Budget::new(&repository.wire().settings),
             repository,
             what: what.clone(),
-            hasher: Hasher::default(),
-            received: 0,
-            mark: 0,
+            arrived: Arrived::default(),
             answer: None,
-            skip: 0,
             end: None,
         }
     }
@@ -54,7 +42,7 @@ impl Download {
     /// Bytes that were handed out so far.
     #[must_use]
     pub fn received(&self) -> u64 {
-        self.received
+        self.arrived.size()
     }
 
     /// The next bytes; nothing once all came and have the size and the digest of the descriptor.
@@ -85,10 +73,8 @@ impl Download {
                 continue;
             };
             let failure = match answer.chunk().await {
-                Ok(Some(mut chunk)) => {
-                    let known = self.skip.min(chunk.len() as u64);
-                    self.skip -= known;
-                    chunk.advance(usize::try_from(known).unwrap_or(chunk.len()));
+                Ok(Some(chunk)) => {
+                    let chunk = self.arrived.unknown(chunk);
                     if chunk.is_empty() {
                         continue;
                     }
@@ -96,11 +82,13 @@ impl Download {
                     return Ok(Some(chunk));
                 }
                 // A connection that broke after the last byte took nothing from us.
-                Ok(None) | Err(Failure::Passing { .. }) if self.received == self.what.size => {
+                Ok(None) | Err(Failure::Passing { .. })
+                    if self.arrived.size() == self.what.size =>
+                {
                     return self.verify().map(|()| None);
                 }
                 Ok(None) => {
-                    Failure::Passing { error: self.size_mismatch(self.received), wait: None }
+                    Failure::Passing { error: self.size_mismatch(self.arrived.size()), wait: None }
                 }
                 Err(failure) => failure,
             };
@@ -110,21 +98,16 @@ impl Download {
     }
 
     fn accept(&mut self, chunk: &Bytes) -> Result<()> {
-        let received = self.received + chunk.len() as u64;
-        if received > self.what.size {
-            return Err(self.size_mismatch(format_args!("at least {received}")));
+        let size = self.arrived.with(chunk);
+        if size > self.what.size {
+            return Err(self.size_mismatch(format_args!("at least {size}")));
         }
-        self.hasher.update(chunk);
-        self.received = received;
-        if received - self.mark >= PROGRESS {
-            self.mark = received;
-            self.budget.refill();
-        }
+        self.arrived.add(chunk, &mut self.budget);
         Ok(())
     }
 
     fn verify(&self) -> Result<()> {
-        let found = self.hasher.clone().finish();
+        let found = self.arrived.digest();
         match found == self.what.digest {
             true => Ok(()),
             false => Err(Error::mismatch(
@@ -146,21 +129,21 @@ impl Download {
     /// Asks for what is missing (RFC 9110, 14.2). Servers may send all again.
     async fn ask(&mut self) -> Result<Answer> {
         let mut call = Call::get(self.repository.url(&format!("blobs/{}", self.what.digest)));
-        if self.received > 0 {
-            let range = HeaderValue::try_from(format!("bytes={}-", self.received))
+        if self.arrived.size() > 0 {
+            let range = HeaderValue::try_from(format!("bytes={}-", self.arrived.size()))
                 .map_err(|_| Error::new(Kind::Network, "no header for the range"))?;
             call.headers.insert(RANGE, range);
         }
         let answer = self.repository.send(&call, &mut self.budget).await?;
         let start = match answer.status() {
             StatusCode::OK => 0,
-            StatusCode::PARTIAL_CONTENT if self.received > 0 => {
+            StatusCode::PARTIAL_CONTENT if self.arrived.size() > 0 => {
                 self.check_range(&answer)?;
-                self.received
+                self.arrived.size()
             }
             // There is nothing after what came.
-            StatusCode::RANGE_NOT_SATISFIABLE if self.received > 0 => {
-                return Err(self.size_mismatch(self.received));
+            StatusCode::RANGE_NOT_SATISFIABLE if self.arrived.size() > 0 => {
+                return Err(self.size_mismatch(self.arrived.size()));
             }
             StatusCode::NOT_FOUND => {
                 return Err(Error::new(Kind::NotFound, format!("{}: blob not found", self.place))
@@ -176,7 +159,7 @@ impl Download {
             }
             _ => {}
         }
-        self.skip = self.received - start;
+        self.arrived.resume(start);
         Ok(answer)
     }
 
@@ -190,7 +173,7 @@ impl Download {
             .and_then(|range| range.split_once('/'))
             .filter(|(_, whole)| [size.as_str(), "*"].contains(whole))
             .and_then(|(range, _)| range.split_once('-'))
-            .is_some_and(|(first, _)| first.parse() == Ok(self.received));
+            .is_some_and(|(first, _)| first.parse() == Ok(self.arrived.size()));
         match fits {
             true => Ok(()),
             false => Err(Error::mismatch(
@@ -198,7 +181,11 @@ impl Download {
                     "{}: {} sent another range than the one asked for",
                     self.place, answer.host
                 ),
-                format_args!("bytes {}-{}/{size}", self.received, self.what.size.saturating_sub(1)),
+                format_args!(
+                    "bytes {}-{}/{size}",
+                    self.arrived.size(),
+                    self.what.size.saturating_sub(1)
+                ),
                 said,
             )),
         }

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
@@ -13,12 +13,10 @@ use url::Url;
 
 use super::client::{Client, shown, status_error};
 use crate::error::{Error, Kind, Result};
-use crate::image::{Digest, Hasher};
+use crate::image::Digest;
+use crate::registry::arrived::Arrived;
 use crate::registry::retry::Budget;
 use crate::registry::wire::Answer;
-
-/// What a connection must bring before it is cut for the retries to be counted anew.
-const PROGRESS: u64 = 1024 * 1024;
 
 /// Bytes a second that a server must give on average, after [`GRACE`]: a tenth of the slowest line
 /// that anybody moves images over.
@@ -32,14 +30,9 @@ pub struct Fetch {
     client: Client,
     url: Url,
     wanted: Option<(u64, Digest)>,
-    hasher: Hasher,
-    received: u64,
-    /// What was received when the budget was last full.
-    mark: u64,
+    arrived: Arrived,
     budget: Budget,
     answer: Option<Answer>,
-    /// Bytes of the answer that we have already.
-    skip: u64,
     started: Instant,
 }
 
@@ -50,12 +43,9 @@ impl Fetch {
             client,
             url,
             wanted,
-            hasher: Hasher::default(),
-            received: 0,
-            mark: 0,
+            arrived: Arrived::default(),
             budget,
             answer: None,
-            skip: 0,
             started: Instant::now(),
         }
     }
@@ -71,10 +61,8 @@ impl Fetch {
                 continue;
             };
             let failure = match answer.chunk().await {
-                Ok(Some(mut chunk)) => {
-                    let known = self.skip.min(chunk.len() as u64);
-                    self.skip -= known;
-                    chunk.advance(usize::try_from(known).unwrap_or(chunk.len()));
+                Ok(Some(chunk)) => {
+                    let chunk = self.arrived.unknown(chunk);
                     self.keep_pace()?;
                     if chunk.is_empty() {
                         continue;
@@ -93,21 +81,21 @@ impl Fetch {
     /// What came so far.
     #[must_use]
     pub fn content(&self) -> (u64, Digest) {
-        (self.received, self.hasher.clone().finish())
+        (self.arrived.size(), self.arrived.digest())
     }
 
     /// Asks for what is missing (RFC 9110, 14.2). Servers may send all again.
     async fn ask(&mut self) -> Result<Answer> {
         let mut headers = HeaderMap::new();
-        if self.received > 0 {
-            let range = HeaderValue::try_from(format!("bytes={}-", self.received));
+        if self.arrived.size() > 0 {
+            let range = HeaderValue::try_from(format!("bytes={}-", self.arrived.size()));
             headers.insert(RANGE, range.map_err(|_| self.error(Kind::Network, "no range"))?);
         }
         let (client, url) = (self.client.clone(), self.url.clone());
         let answer = client.ask_within(Method::GET, &url, headers, None, &mut self.budget).await?;
         let start = match answer.status() {
-            StatusCode::PARTIAL_CONTENT if self.received > 0 => {
-                let from = format!("bytes {}-", self.received);
+            StatusCode::PARTIAL_CONTENT if self.arrived.size() > 0 => {
+                let from = format!("bytes {}-", self.arrived.size());
                 let fits =
                     answer.header(CONTENT_RANGE).is_some_and(|found| found.starts_with(&from));
                 if !fits {
@@ -115,17 +103,17 @@ impl Fetch {
                         self.error(Kind::Network, "the server sent another part than asked")
                     );
                 }
-                self.received
+                self.arrived.size()
             }
             StatusCode::OK => 0,
-            StatusCode::RANGE_NOT_SATISFIABLE => return Err(self.size(self.received)),
+            StatusCode::RANGE_NOT_SATISFIABLE => return Err(self.size(self.arrived.size())),
             status => {
                 return Err(status_error(&self.url, status).unwrap_or_else(|| {
                     self.error(Kind::Network, &format!("the server answered {status}"))
                 }));
             }
         };
-        self.skip = self.received - start;
+        self.arrived.resume(start);
         if let (Some((size, _)), Some(length)) = (self.wanted, answer.length())
             && start.saturating_add(length) != size
         {
@@ -135,21 +123,16 @@ impl Fetch {
     }
 
     fn accept(&mut self, chunk: &Bytes) -> Result<()> {
-        let received = self.received + chunk.len() as u64;
-        if self.wanted.is_some_and(|(size, _)| received > size) {
-            return Err(self.size(format_args!("at least {received}")));
+        let found = self.arrived.with(chunk);
+        if self.wanted.is_some_and(|(size, _)| found > size) {
+            return Err(self.size(format_args!("at least {found}")));
         }
-        self.hasher.update(chunk);
-        self.received = received;
-        if received - self.mark >= PROGRESS {
-            self.mark = received;
-            self.budget.refill();
-        }
+        self.arrived.add(chunk, &mut self.budget);
         Ok(())
     }
 
     fn keep_pace(&self) -> Result<()> {
-        match is_too_slow(self.started.elapsed(), self.received) {
+        match is_too_slow(self.started.elapsed(), self.arrived.size()) {
             true => {
                 Err(self
                     .error(Kind::Network, "the server sends too slowly, and was not waited for"))
@@ -160,10 +143,10 @@ impl Fetch {
 
     fn verify(&self) -> Result<()> {
         let Some((size, digest)) = self.wanted else { return Ok(()) };
-        if self.received != size {
-            return Err(self.size(self.received));
+        if self.arrived.size() != size {
+            return Err(self.size(self.arrived.size()));
         }
-        let found = self.hasher.clone().finish();
+        let found = self.arrived.digest();
         match found == digest {
             true => Ok(()),
             false => {
@@ -173,7 +156,7 @@ impl Fetch {
     }
 
     fn size(&self, found: impl std::fmt::Display) -> Error {
-        let expected = self.wanted.map_or(self.received, |(size, _)| size);
+        let expected = self.wanted.map_or(self.arrived.size(), |(size, _)| size);
         let what = format!("{}: wrong size", shown(&self.url));
         Error::mismatch(what, format_args!("{expected} bytes"), format_args!("{found} bytes"))
     }
