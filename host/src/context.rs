@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::cancel::Cancel;
+use crate::parallel::cores;
 use crate::progress::Progress;
 use crate::registry::Counters;
 use crate::web::Access;
@@ -36,6 +37,6 @@ impl Context {
     /// How much can be computed at once.
     #[must_use]
     pub fn cores(&self) -> usize {
-        std::thread::available_parallelism().map_or(1, usize::from)
+        cores()
     }
 }

@@ -3,6 +3,12 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+/// How much can be computed at once.
+#[must_use]
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// Work on all items, `workers` at a time, begun in their order. The results are in that order, too.
 pub fn in_parallel<T: Sync, R: Send>(
     items: &[T],

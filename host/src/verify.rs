@@ -13,6 +13,7 @@ mod extent;
 pub mod layout;
 pub mod memory;
 pub mod object;
+mod places;
 pub mod published;
 pub mod registry;
 pub mod tree;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
@@ -13,6 +12,7 @@ use crate::cancel::Cancel;
 use crate::error::{Result, io_reason};
 use crate::image::Digest;
 use crate::output::{Destination, WrittenFile};
+use crate::parallel::{cores, in_parallel};
 use crate::receipt::{Expectation, Place, Role, Step, step};
 
 /// The largest JSON that is parsed to see whether it is JSON. A catalog of 100,000 images is a
@@ -100,24 +100,14 @@ fn hash_all(
     jobs.sort_by_key(|(_, _, size)| std::cmp::Reverse(*size));
     let unknown = jobs.iter().filter(|(path, at, size)| memory.recall(path, *at, *size).is_none());
     memory.progress().more(unknown.map(|(_, _, size)| *size).sum());
-    let next = AtomicUsize::new(0);
-    let work = || {
-        while let Some((path, offset, size)) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if memory.recall(path, *offset, *size).is_some() {
-                continue;
-            }
-            // What cannot be read is found and named again when it is compared.
-            if let Ok(file) = destination.open(path) {
-                let _ = memory.hash(&file, path, *offset, *size, cancel);
-            }
+    in_parallel(&jobs, cores(), |(path, offset, size)| {
+        if memory.recall(path, *offset, *size).is_some() {
+            return;
         }
-    };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 1..cores.min(jobs.len().max(1)) {
-            scope.spawn(work);
+        // What cannot be read is found and named again when it is compared.
+        if let Ok(file) = destination.open(path) {
+            let _ = memory.hash(&file, path, *offset, *size, cancel);
         }
-        work();
     });
     cancel.check()
 }

@@ -3,15 +3,11 @@
 //! What cannot be looked at, because the network or the login is gone, is *unchecked*; everything
 //! else that is not as it must be is a finding.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::PoisonError;
-use std::sync::atomic::{AtomicUsize, Ordering};
-
 use super::Level;
 use super::claims::Claims;
 use super::memory::Memory;
 use super::object::{Object, Status};
+use super::places::Places;
 use crate::blob::checked;
 use crate::blob::open_one;
 use crate::context::Context;
@@ -30,41 +26,12 @@ pub fn objects(
     memory: &Memory,
     context: &Context,
 ) -> Result<Vec<Object>> {
-    // A blob that an image has twice is looked at once.
-    let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for (index, expectation) in expectations.iter().enumerate() {
-        places.entry(expectation.place.subject()).or_default().push(index);
-    }
+    let places = Places::of(expectations);
     if level == Level::Full {
-        memory
-            .progress()
-            .more(due(places.values().filter_map(|job| expectations.get(job[0])), memory));
+        memory.progress().more(due(places.firsts(), memory));
     }
-    let jobs: Vec<Vec<usize>> = places.into_values().collect();
     let checker = Checker { remote, level, memory, context, claims };
-    let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let work = || {
-        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if context.cancel.check().is_err() {
-                break;
-            }
-            let objects: Vec<_> =
-                job.iter().map(|index| (*index, checker.check(&expectations[*index]))).collect();
-            found.lock().unwrap_or_else(PoisonError::into_inner).extend(objects);
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..context.parallel.min(jobs.len()) {
-            scope.spawn(work);
-        }
-        work();
-    });
-    context.cancel.check()?;
-    let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    found.sort_by_key(|(index, _)| *index);
-    let mut objects: Vec<Object> = found.into_iter().map(|(_, object)| object).collect();
-    claims.judge(expectations, &mut objects);
-    Ok(objects)
+    places.look(claims, context, |expectation| checker.check(expectation))
 }
 
 /// What the config says, as the registry gives it.

@@ -5,8 +5,7 @@
 
 use std::fs::File;
 use std::io;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use super::claims::Claims;
 use super::memory::Memory;
@@ -17,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::image::{Compression, Digest, Layer, Section};
 use crate::input::members::compression;
 use crate::output::Destination;
+use crate::parallel::{cores, in_parallel};
 use crate::receipt::{Expectation, Place};
 
 /// A layer that is not what the config says: which expectation, and why.
@@ -52,23 +52,12 @@ pub fn layers(
     jobs.sort_by_key(|job| std::cmp::Reverse(job.size));
     let due = jobs.iter().filter(|job| is_due(job, destination, memory));
     memory.progress().more(due.map(|job| job.size).sum());
-    let (next, wrong) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let work = || {
-        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if let Err(error) = look(job, destination, memory, cancel) {
-                wrong.lock().unwrap_or_else(PoisonError::into_inner).push((job.index, error));
-            }
-        }
-    };
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 1..cores.min(jobs.len().max(1)) {
-            scope.spawn(work);
-        }
-        work();
+    let wrong = in_parallel(&jobs, cores(), |job| {
+        let error = look(job, destination, memory, cancel).err()?;
+        Some((job.index, error))
     });
     cancel.check()?;
-    Ok(wrong.into_inner().unwrap_or_else(PoisonError::into_inner))
+    Ok(wrong.into_iter().flatten().collect())
 }
 
 /// Say it of each, where nothing worse is known.

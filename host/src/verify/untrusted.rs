@@ -55,6 +55,7 @@ use super::tree::MOST_MANIFESTS;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
+use crate::parallel::cores;
 use crate::plugin::limits;
 use crate::plugin::{Catalog, Plugin};
 use crate::progress::Progress;
@@ -82,7 +83,7 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self {
-            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            workers: cores(),
             time: limits::UNTRUSTED_TIME,
             batch_time: limits::UNTRUSTED_BATCH_TIME,
             bytes: limits::UNTRUSTED_BYTES,

@@ -3,10 +3,7 @@
 //! What cannot be looked at, because the network or the login is gone, is *unchecked*; everything
 //! else that is not as it must be is a finding.
 
-use std::collections::BTreeMap;
 use std::io::BufRead as _;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use url::Url;
 
@@ -15,6 +12,7 @@ use super::claims::Claims;
 use super::is_unconfirmed;
 use super::memory::Memory;
 use super::object::{Object, Status};
+use super::places::Places;
 use crate::blob::{Stored, from_io, unpacked};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
@@ -32,40 +30,13 @@ pub fn objects(
     memory: &Memory,
     context: &Context,
 ) -> Result<Vec<Object>> {
-    // What an image has twice is looked at once: the first leaves its answer for the others.
-    let mut places: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for (index, one) in expectations.iter().enumerate() {
-        places.entry(one.place.subject()).or_default().push(index);
-    }
+    let places = Places::of(expectations);
     if level == Level::Full {
-        let first = places.values().filter_map(|job| expectations.get(job[0]));
-        memory.progress().more(first.filter_map(|one| one.size).fold(0, u64::saturating_add));
+        let sizes = places.firsts().filter_map(|one| one.size);
+        memory.progress().more(sizes.fold(0, u64::saturating_add));
     }
-    let jobs: Vec<Vec<usize>> = places.into_values().collect();
     let checker = Checker { site, level, memory, context, claims };
-    let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
-    let work = || {
-        while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if context.cancel.check().is_err() {
-                break;
-            }
-            let objects: Vec<_> =
-                job.iter().map(|index| (*index, checker.check(&expectations[*index]))).collect();
-            found.lock().unwrap_or_else(PoisonError::into_inner).extend(objects);
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..context.parallel.min(jobs.len()) {
-            scope.spawn(work);
-        }
-        work();
-    });
-    context.cancel.check()?;
-    let mut found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-    found.sort_by_key(|(index, _)| *index);
-    let mut objects: Vec<Object> = found.into_iter().map(|(_, object)| object).collect();
-    claims.judge(expectations, &mut objects);
-    Ok(objects)
+    places.look(claims, context, |expectation| checker.check(expectation))
 }
 
 /// What the config says, as the server gives it.
