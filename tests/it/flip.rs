@@ -1,16 +1,14 @@
 //! One flipped bit anywhere in an output: a full verification of its receipt fails, always.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use occystrap::cancel::Cancel;
-use occystrap::context::Context;
 use occystrap::pipeline::{self, Subject};
 use occystrap::plugin::{Catalog, PluginEngine};
-use occystrap::progress::Progress;
 use occystrap::verify::Level;
 
 use crate::support::cli::Sandbox;
+use crate::support::context::context;
 use crate::support::image::{Pack, TestImage};
 use crate::support::shape;
 
@@ -36,17 +34,7 @@ impl Verifier {
     }
 
     fn exit_code(&self, level: Level) -> u8 {
-        let context = Context {
-            runtime: self.runtime.handle().clone(),
-            cancel: Cancel::default(),
-            progress: Progress::hidden(),
-            counters: Arc::default(),
-            parallel: 1,
-            temp_dir: std::env::temp_dir(),
-            spool: std::env::temp_dir(),
-            durable: false,
-            web: Default::default(),
-        };
+        let context = context(&self.runtime);
         pipeline::verify_subject(&self.subject, level, &context).exit_code(true)
     }
 }

@@ -1,17 +1,16 @@
 //! Plugins that lie or break a rule while they verify, or when asked what they are.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use occystrap::cancel::Cancel;
 use occystrap::context::Context;
 use occystrap::pipeline;
 use occystrap::plugin::{Catalog, Plugin, PluginEngine};
-use occystrap::progress::Progress;
 use occystrap::verify::Level;
 
 use crate::support::cli::Sandbox;
+use crate::support::context::context;
 use crate::support::hostile::{Arena, component, describing};
 use crate::support::plugin::replaced;
 
@@ -75,20 +74,6 @@ fn an_accusation_counts_and_is_printed_safely() {
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().build().unwrap()
-}
-
-fn context(runtime: &tokio::runtime::Runtime) -> Context {
-    Context {
-        runtime: runtime.handle().clone(),
-        cancel: Cancel::default(),
-        progress: Progress::hidden(),
-        counters: Arc::default(),
-        parallel: 1,
-        temp_dir: std::env::temp_dir(),
-        spool: std::env::temp_dir(),
-        durable: false,
-        web: Default::default(),
-    }
 }
 
 /// What is said of a receipt with a plugin of this catalog: it is FAILED.

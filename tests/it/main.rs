@@ -7,6 +7,7 @@
 mod support {
     pub mod bystander;
     pub mod cli;
+    pub mod context;
     pub mod engine;
     pub mod engine_door;
     pub mod engine_store;

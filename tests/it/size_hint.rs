@@ -1,20 +1,19 @@
 //! An archive whose layers are written side by side, at places that hints about their sizes give.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use occystrap::cancel::Cancel;
 use occystrap::context::Context;
 use occystrap::image::Platform;
 use occystrap::input::Source;
 use occystrap::output::ahead::Taken;
 use occystrap::output::layer_blob::Form;
 use occystrap::output::size_hint::SizeHints;
-use occystrap::progress::{LayerProgress, Progress};
-use occystrap::registry::{Client, Counters, Settings};
+use occystrap::progress::LayerProgress;
+use occystrap::registry::{Client, Settings};
 use occystrap::uri::Uri;
 
 use crate::support::cli::Sandbox;
+use crate::support::context::context;
 use crate::support::image::{Pack, TestImage, gzip, noise};
 use crate::support::push::push;
 use crate::support::registry::{Fault, Registry};
@@ -71,17 +70,7 @@ fn a_wrong_hint_costs_a_second_try_and_nothing_else() {
 /// What a registry says of the sizes of an image's layers.
 fn asked(source: &str, settings: &Settings) -> Option<Vec<u64>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let context = Context {
-        runtime: runtime.handle().clone(),
-        cancel: Cancel::default(),
-        progress: Progress::hidden(),
-        counters: Arc::new(Counters::default()),
-        parallel: 2,
-        temp_dir: std::env::temp_dir(),
-        spool: std::env::temp_dir(),
-        durable: false,
-        web: Default::default(),
-    };
+    let context = Context { parallel: 2, ..context(&runtime) };
     let platform =
         Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None };
     let client = |_: &Uri| Client::new(settings, context.cancel.clone());

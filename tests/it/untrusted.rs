@@ -2,15 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use occystrap::cancel::Cancel;
-use occystrap::context::Context;
 use occystrap::plugin::limits::Allowance;
 use occystrap::plugin::{Catalog, PluginEngine};
-use occystrap::progress::Progress;
 use occystrap::verify::untrusted::{Bounds, Grants, verify_batch};
 use serde_json::Value;
 
 use crate::support::cli::{Ran, Sandbox};
+use crate::support::context::context;
 use crate::support::hostile::{component, describing};
 use crate::support::image::{Pack, TestImage};
 use crate::support::plugin::called;
@@ -302,17 +300,7 @@ fn time_is_bounded_for_each_receipt_and_for_all() {
     .unwrap();
     let catalog = Catalog::new(engine, &[component()]).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let context = Context {
-        runtime: runtime.handle().clone(),
-        cancel: Cancel::default(),
-        progress: Progress::hidden(),
-        counters: std::sync::Arc::default(),
-        parallel: 1,
-        temp_dir: std::env::temp_dir(),
-        spool: std::env::temp_dir(),
-        durable: false,
-        web: Default::default(),
-    };
+    let context = context(&runtime);
     let mut grants = Grants::none();
     grants.root(&sandbox.path("srv")).unwrap();
     let run = |receipts: &[&String], bounds: Bounds, why: &str| {

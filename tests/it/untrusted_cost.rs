@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use occystrap::cancel::Cancel;
-use occystrap::context::Context;
 use occystrap::plugin::limits::Allowance;
 use occystrap::plugin::{Catalog, PluginEngine};
-use occystrap::progress::Progress;
 use occystrap::verify::untrusted::{Bounds, Grants, Line, verify_batch};
 use serde_json::json;
 
 use crate::support::cli::Sandbox;
+use crate::support::context::context;
 use crate::support::hostile::component;
 use crate::support::registry::Registry;
 use crate::untrusted::{edit, lines, sandbox, verdict, verify, write};
@@ -25,17 +23,7 @@ fn batch(
     let engine = PluginEngine::with(allowance).unwrap();
     let catalog = Catalog::new(engine, &[component()]).unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let context = Context {
-        runtime: runtime.handle().clone(),
-        cancel: Cancel::default(),
-        progress: Progress::hidden(),
-        counters: std::sync::Arc::default(),
-        parallel: 1,
-        temp_dir: std::env::temp_dir(),
-        spool: std::env::temp_dir(),
-        durable: false,
-        web: Default::default(),
-    };
+    let context = context(&runtime);
     let mut grants = Grants::none();
     grants.root(&sandbox.path("srv")).unwrap();
     let paths: Vec<_> = receipts.iter().map(Into::into).collect();
