@@ -10,10 +10,9 @@ mod finding;
 mod layers;
 mod manifest;
 mod member;
-mod overlay;
 mod presence;
+mod replay;
 mod report;
-pub mod roll;
 mod text;
 mod time;
 mod whiteout;
@@ -28,7 +27,6 @@ use crate::verify::Level;
 
 pub use finding::{Finding, Findings, MOST_KEPT, Severity};
 pub use report::{Checked, Report};
-pub use roll::{MOST_BYTES, MOST_MEMBERS};
 
 /// Check every image of a source. What goes wrong with one is a finding. Errors when the source makes
 /// no sense, and when the user interrupts.

@@ -14,7 +14,6 @@ mod number;
 mod pax;
 pub mod reader;
 mod sparse;
-pub mod whiteout;
 pub mod writer;
 
 pub use member::{Member, MemberKind, Time};

@@ -23,6 +23,7 @@ pub mod layer_cache;
 pub mod layer_tar;
 pub mod manual;
 pub mod output;
+pub mod overlay;
 pub mod parallel;
 pub mod pipeline;
 pub mod plugin;

@@ -6,14 +6,12 @@
 //! be read, and more matches and members than [`Budget`] has room for.
 
 mod budget;
-mod fate;
 mod found;
 mod layer;
 mod pattern;
 mod show;
 
 pub use budget::Budget;
-pub use fate::{Fate, Trace, fate};
 pub use found::{FoundImage, Match};
 pub use layer::LayerSearch;
 pub use pattern::Pattern;

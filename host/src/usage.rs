@@ -14,14 +14,13 @@ use serde::Serialize;
 pub use largest::{Entry, largest};
 
 use crate::blob::{Stored, read_layers, walk};
-use crate::check::roll::{Act, Roll, Room};
 use crate::context::Context;
 use crate::error::Result;
 use crate::image::{Image, Layer};
 use crate::info::history::{shorten, steps};
 use crate::input::Source;
 use crate::layer_tar::Reader;
-use crate::search::{Fate, Trace, fate};
+use crate::overlay::{Act, Fate, Roll, Room, Trace, fate};
 use crate::terminal::{Paper, write_json};
 
 /// Wasted files that are named, the largest ones: what is worth mending.

@@ -7,8 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::compatibility::check_compression;
 use super::finding::{Finding, Findings};
-use super::overlay::Overlay;
-use super::roll::{MOST_MEMBERS, Roll, Room};
+use super::replay::Replay;
 use super::{member, whiteout};
 use crate::blob::{self, Moved, Plain, Stored, from_io};
 use crate::context::Context;
@@ -16,6 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::image::{Compression, Content, Digest, Layer};
 use crate::input::view::{Kept, View};
 use crate::layer_tar::Reader;
+use crate::overlay::{MOST_MEMBERS, Roll, Room};
 use crate::parallel::in_parallel;
 use crate::report::size;
 
@@ -42,13 +42,13 @@ pub fn check(view: &View, to: &mut Findings, context: &Context) -> Result<()> {
     order.sort_by_key(|index| (std::cmp::Reverse(weight(index)), *index));
     let read = read_all(view, order, context)?;
     let ids = view.config.diff_ids();
-    let mut overlay = Some(Overlay::default());
+    let mut replay = Some(Replay::default());
     let (mut members_missing, mut verified) = (None, 0);
     for (index, kept) in view.layers.iter().enumerate() {
         let found = places.get(kept.called.as_str()).and_then(|first| read.get(first));
         let Some(Read { findings, roll, plain }) = found else {
             // Nobody knows what is in it.
-            overlay = None;
+            replay = None;
             continue;
         };
         findings.copy(index, to);
@@ -57,16 +57,16 @@ pub fn check(view: &View, to: &mut Findings, context: &Context) -> Result<()> {
             members_missing = members_missing.or(Some(index));
         }
         if plain.is_none() || roll.cut {
-            overlay = None;
+            replay = None;
         }
-        if let (Some(overlay), Ok(index)) = (&mut overlay, u16::try_from(index)) {
-            overlay.add(index, roll);
+        if let (Some(replay), Ok(index)) = (&mut replay, u16::try_from(index)) {
+            replay.add(index, roll);
         }
         context.cancel.check()?;
     }
     passed(view, verified, to);
-    match overlay {
-        Some(overlay) => to.append(overlay.finish()),
+    match replay {
+        Some(replay) => to.append(replay.finish()),
         None => {
             let why = match members_missing {
                 Some(_) => {

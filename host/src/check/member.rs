@@ -2,6 +2,7 @@
 
 use super::finding::Finding;
 use crate::layer_tar::{Member, MemberKind};
+use crate::overlay::path::{has_parent, is_placed};
 
 /// Set-user-ID and set-group-ID.
 const SET_ID: u32 = 0o6000;
@@ -31,16 +32,6 @@ fn depth(path: &[u8], from: usize) -> Option<usize> {
         b".." => depth.checked_sub(1),
         _ => Some(depth + 1),
     })
-}
-
-fn has_parent(path: &[u8]) -> bool {
-    path.split(|byte| *byte == b'/').any(|part| part == b"..")
-}
-
-/// Whether a member has a place in the image.
-#[must_use]
-pub fn is_placed(path: &[u8]) -> bool {
-    !path.is_empty() && !has_parent(path)
 }
 
 fn name(member: &Member, say: &mut dyn FnMut(Finding)) {

@@ -12,10 +12,8 @@ use crate::error::Result;
 use crate::image::Image;
 use crate::layer_tar::Member;
 use crate::layer_tar::member::plain;
-use crate::layer_tar::whiteout::Whiteout;
-
-/// What a pattern that is about whiteouts has in it.
-const WHITEOUT: &str = ".wh.";
+use crate::overlay::path::folders;
+use crate::overlay::whiteout::{self, Whiteout};
 
 /// Counts the changes of what patterns mean: a layer that was made with another meaning is another one.
 const MEANING: u32 = 2;
@@ -89,8 +87,7 @@ impl Excluding<'_> {
         if plain.is_empty() {
             return false;
         }
-        let folders = (1..plain.len()).filter(|at| plain[*at] == b'/').map(|at| &plain[..at]);
-        folders.chain([plain]).any(|path| {
+        folders(plain).chain([plain]).any(|path| {
             let matching = self.globs.matches(path).into_iter();
             let matching = matching.filter(|index| counts(&self.globs.patterns()[*index]));
             matching.map(|index| self.used[index].store(true, Ordering::Relaxed)).count() > 0
@@ -104,7 +101,7 @@ impl Pass for &Excluding<'_> {
         let goes = match Whiteout::of(&path) {
             Some(Whiteout::Of(hidden) | Whiteout::Opaque(hidden)) => {
                 self.matches(&hidden, |_| true)
-                    || self.matches(&path, |pattern| pattern.contains(WHITEOUT))
+                    || self.matches(&path, |pattern| pattern.contains(whiteout::PREFIX))
             }
             None => self.matches(&path, |_| true),
         };

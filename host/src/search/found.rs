@@ -2,12 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::fate::{Fate, Trace, fate};
 use super::layer::LayerSearch;
 use crate::image::{Digest, Image, ImageName};
 use crate::layer_tar::member::plain;
-use crate::layer_tar::whiteout::Whiteout;
 use crate::layer_tar::{Member, MemberKind, Time};
+use crate::overlay::{Fate, Trace, Whiteout, fate};
 
 /// A member that was searched for.
 #[derive(Debug)]

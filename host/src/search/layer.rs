@@ -1,11 +1,11 @@
 //! Searching one layer, member by member.
 
 use super::budget::Budget;
-use super::fate::Trace;
 use super::found::Match;
 use super::pattern::Pattern;
 use crate::error::Result;
 use crate::layer_tar::Member;
+use crate::overlay::Trace;
 
 /// What was found in a layer, and what the layer does to those below it.
 #[derive(Default)]

@@ -8,9 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
-use super::fate::Fate;
 use super::found::{FoundImage, Match};
 use crate::error::printable;
+use crate::overlay::Fate;
 use crate::terminal;
 
 /// Lines for people, grouped by layer, and how many there are. Layers are counted from 1. Images are

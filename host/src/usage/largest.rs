@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::check::roll::{Act, Roll};
+use crate::overlay::path::{folders, split};
+use crate::overlay::{Act, Roll};
 
 /// Entries of a layer: as many as one looks at.
 const MOST: usize = 8;
@@ -37,10 +38,10 @@ pub fn largest(roll: &Roll, whole: u64) -> Vec<Entry> {
         if entry.act != Act::File {
             return;
         }
-        for (at, _) in entry.path.iter().enumerate().filter(|(_, byte)| **byte == b'/') {
-            match nodes.get_mut(&entry.path[..at]) {
+        for folder in folders(entry.path) {
+            match nodes.get_mut(folder) {
                 Some((size, _)) => *size += entry.size,
-                None => drop(nodes.insert(entry.path[..at].to_vec(), (entry.size, "directory"))),
+                None => drop(nodes.insert(folder.to_vec(), (entry.size, "directory"))),
             }
         }
         // Small files are never shown, and there are many of them.
@@ -52,7 +53,8 @@ pub fn largest(roll: &Roll, whole: u64) -> Vec<Entry> {
     let told_by_child: Vec<Vec<u8>> = nodes
         .iter()
         .filter_map(|(path, (size, _))| {
-            let parent = &path[..path.iter().rposition(|byte| *byte == b'/')?];
+            let (parent, _) = split(path);
+            // The root is none of them.
             let (around, _) = nodes.get(parent)?;
             (around - size.min(around) <= around / NEARLY_ALL).then(|| parent.to_vec())
         })
@@ -98,8 +100,8 @@ fn is_within(path: &[u8], folder: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::roll::Room;
     use crate::layer_tar::{Member, MemberKind};
+    use crate::overlay::Room;
 
     fn shown(files: &[(&str, u64)]) -> Vec<String> {
         let mut roll = Roll::default();

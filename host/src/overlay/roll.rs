@@ -6,12 +6,14 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::whiteout::{Meaning, meaning};
+use super::Whiteout;
+use super::path::is_placed;
+use super::whiteout::is_aufs;
 use crate::layer_tar::member::plain;
 use crate::layer_tar::{Member, MemberKind};
 
 /// Members of all layers of an image that are kept. With the table that they are compared in
-/// (`overlay.rs`), a million take about 70 MB, so these take less than 300 MB.
+/// (`stack.rs`), a million take about 70 MB, so these take less than 300 MB.
 pub const MOST_MEMBERS: u64 = 4_000_000;
 
 /// Bytes of all rolls of an image, whatever the names: four million take some 120 MB.
@@ -91,16 +93,17 @@ pub struct Entry<'a> {
 impl Roll {
     /// Add a member. One without a place in the image is left out.
     pub fn add(&mut self, member: &Member, room: &Room) {
-        if self.cut || !super::member::is_placed(&member.path) {
+        if self.cut || !is_placed(&member.path) {
             return;
         }
         let path = member.plain_path();
-        let (act, path) = match meaning(&path) {
-            Meaning::Nothing => return,
-            Meaning::Deletes(target) => (Act::Delete, target),
-            Meaning::Empties(folder) => (Act::Empty, folder),
-            Meaning::Itself if path.is_empty() => return,
-            Meaning::Itself => match member.kind {
+        let (act, path) = match Whiteout::of(&path) {
+            // It hides nothing, or what is not its to hide.
+            Some(whiteout) if !whiteout.is_named() => return,
+            Some(Whiteout::Of(hidden)) => (Act::Delete, hidden),
+            Some(Whiteout::Opaque(folder)) => (Act::Empty, folder),
+            None if path.is_empty() || is_aufs(&path) => return,
+            None => match member.kind {
                 MemberKind::Directory => (Act::Directory, path),
                 MemberKind::Symlink => (Act::Symlink, path),
                 MemberKind::HardLink => (Act::HardLink, path),
@@ -108,7 +111,7 @@ impl Roll {
             },
         };
         let link = match act {
-            Act::HardLink if super::member::is_placed(&member.link) => plain(&member.link),
+            Act::HardLink if is_placed(&member.link) => plain(&member.link),
             Act::HardLink => return,
             _ => Vec::new(),
         };

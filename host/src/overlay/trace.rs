@@ -1,17 +1,13 @@
 //! What becomes of a file in the layers above it.
 //!
-//! A layer's whiteout `.wh.NAME` deletes NAME of the layers below, an opaque directory all that they
-//! have beneath it (OCI image specification, "Whiteouts", "Opaque Whiteout"); a member of the same name
-//! replaces it, and a file where it had a directory takes that away. Names are compared by whole
-//! components: `usr/.wh.lib` is not about `usr/lib64`.
+//! A layer's whiteout deletes what it names, an opaque directory all that the layers below have beneath
+//! it; a member of the same name replaces it, and a file where it had a directory takes that away.
 
-use std::hash::{BuildHasher, RandomState};
-use std::sync::OnceLock;
-
-use crate::layer_tar::whiteout::Whiteout;
+use super::path::folders;
+use super::{Whiteout, hash};
 use crate::layer_tar::{Member, MemberKind};
 
-/// What becomes of a match.
+/// What becomes of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// It is in the image.
@@ -22,8 +18,7 @@ pub enum Fate {
     Replaced(usize),
 }
 
-/// What a layer does to those below it, in eight bytes a member: names are hashed with a key of this
-/// process, so that nobody can make two of them meet.
+/// What a layer does to those below it, in eight bytes a member.
 #[derive(Default)]
 pub struct Trace {
     /// The lowest bit says whether it is a directory.
@@ -92,16 +87,6 @@ pub fn fate<'a>(
         }
     }
     Fate::Present
-}
-
-/// The folders above a path, the root left out.
-fn folders(path: &[u8]) -> impl Iterator<Item = &[u8]> {
-    path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| &path[..at])
-}
-
-fn hash(path: &[u8]) -> u64 {
-    static KEY: OnceLock<RandomState> = OnceLock::new();
-    KEY.get_or_init(RandomState::new).hash_one(path)
 }
 
 fn entry(path: &[u8], directory: bool) -> u64 {
