@@ -4,9 +4,11 @@
 //! config are read; in full, every layer is read once, and every member of it looked at. What could
 //! not be looked at is never counted as right.
 
+mod attestation;
 mod compatibility;
 mod config;
 mod finding;
+mod index;
 mod layers;
 mod manifest;
 mod member;
@@ -22,24 +24,34 @@ use std::time::Instant;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::input::Source;
-use crate::input::view::View;
+use crate::input::view::{Role, View};
 use crate::verify::Level;
 
 pub use finding::{Finding, Findings, MOST_KEPT, Severity};
 pub use report::{Checked, Report};
 
+/// What of a source is checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// How far each image is looked at.
+    pub level: Level,
+    /// Every platform and the indexes that list them, not the one platform that was asked for.
+    pub all_platforms: bool,
+}
+
 /// Check every image of a source. What goes wrong with one is a finding. Errors when the source makes
-/// no sense, and when the user interrupts.
-pub fn check(source: &Source, level: Level, context: &Context) -> Result<Report> {
+/// no sense, or cannot have what was asked for, and when the user interrupts.
+pub fn check(source: &Source, extent: Extent, context: &Context) -> Result<Report> {
     let started = Instant::now();
-    let exported = match level {
-        Level::Full => source.exported(context),
-        Level::Fast => Ok(None),
-    };
-    let views = match exported {
-        Ok(Some(view)) => Ok(vec![view]),
-        Ok(None) => source.views(context),
-        Err(error) => Err(error),
+    let Extent { level, all_platforms } = extent;
+    let views = match level {
+        _ if all_platforms => source.all_views(context),
+        Level::Full => match source.exported(context) {
+            Ok(Some(view)) => Ok(vec![view]),
+            Ok(None) => source.views(context),
+            Err(error) => Err(error),
+        },
+        Level::Fast => source.views(context),
     };
     let mut images = Vec::new();
     match views {
@@ -60,19 +72,20 @@ fn unseen(error: &Error) -> Findings {
     findings
 }
 
-/// All rules of one image.
+/// All rules of one image, or of what stands beside images.
 fn image(view: &View, level: Level, context: &Context) -> Result<Findings> {
     let mut findings = Findings::default();
     manifest::check(view, &mut findings);
-    if view.absent().is_some() {
+    if view.absent().is_some() || view.role == Role::Index {
         return Ok(findings);
     }
     config::check(view, &mut findings);
     compatibility::check(view, &mut findings);
     compatibility::check_kept(view, &mut findings);
-    match level {
-        Level::Fast => presence::check(view, &mut findings, context)?,
-        Level::Full => layers::check(view, &mut findings, context)?,
+    match (level, view.role) {
+        (Level::Fast, _) => presence::check(view, &mut findings, context)?,
+        (Level::Full, Role::Attestation) => attestation::check(view, &mut findings, context)?,
+        (Level::Full, _) => layers::check(view, &mut findings, context)?,
     }
     Ok(findings)
 }

@@ -363,6 +363,10 @@ pub struct Check {
     /// Look at manifest and config, and fetch no layer
     #[arg(long)]
     pub fast: bool,
+    /// Check every platform of each image and the index that lists them; for registry:// and
+    /// oci-layout://
+    #[arg(long, conflicts_with_all = ["os", "architecture", "variant"])]
+    pub all_platforms: bool,
 }
 
 /// `occystrap info`.

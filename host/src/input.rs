@@ -135,6 +135,17 @@ impl Source {
         uri
     }
 
+    /// Errors where the URI chooses one platform, although all are meant.
+    pub fn check_all_platforms(&self) -> Result<()> {
+        const CHOICES: [&str; 4] = ["os", "arch", "architecture", "variant"];
+        match CHOICES.into_iter().find(|name| self.uri.option(name).is_some()) {
+            Some(choice) => {
+                Err(Error::usage(format!("'?{choice}=' chooses one platform, --all-platforms all")))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Read what the source says of its images. Layers stay where they are.
     pub fn open(&self, context: &Context) -> Result<Vec<Image>> {
         match &self.kind {

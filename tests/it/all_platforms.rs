@@ -99,6 +99,13 @@ impl Multi {
         self.manifests.last_mut().unwrap().1 = index.to_string().into_bytes();
     }
 
+    /// An index of the index.
+    pub(crate) fn wrap(&mut self) {
+        let inner = described(INDEX, self.index());
+        let outer = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [inner] });
+        self.manifests.push((INDEX, outer.to_string().into_bytes()));
+    }
+
     pub(crate) fn push(&self, registry: &Registry) -> String {
         for blob in &self.blobs {
             registry.put_blob(blob);
@@ -116,7 +123,7 @@ impl Multi {
     }
 
     /// An OCI layout in a tar.
-    fn archive(&self) -> Archive {
+    pub(crate) fn archive(&self) -> Archive {
         let mut archive = Archive::default();
         let manifests = self.manifests.iter().map(|(_, bytes)| bytes);
         for blob in self.blobs.iter().chain(manifests) {
@@ -311,9 +318,7 @@ fn indexes_that_lie_or_drown() {
     });
     case("nested too deeply", &|multi| {
         for _ in 0..3 {
-            let inner = described(INDEX, multi.index());
-            let outer = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [inner] });
-            multi.manifests.push((INDEX, outer.to_string().into_bytes()));
+            multi.wrap();
         }
     });
     case("number of layers in the manifest", &|multi| {

@@ -36,6 +36,7 @@ mod bad_archive;
 mod bad_registry;
 mod check;
 mod check_layers;
+mod check_platforms;
 mod check_trouble;
 mod cli;
 mod command_line;

@@ -2,7 +2,7 @@
 
 use super::finding::{Finding, Findings};
 use crate::image::Compression;
-use crate::input::view::{Part, View};
+use crate::input::view::{Part, Role, View};
 use crate::registry::manifest::DOCKER_MANIFEST;
 use crate::report::size;
 
@@ -14,7 +14,9 @@ const DEEPEST: usize = 125;
 
 /// All rules about it.
 pub fn check(view: &View, to: &mut Findings) {
-    zstd(view, to);
+    if view.role == Role::Image {
+        zstd(view, to);
+    }
     for (index, layer) in view.layers.iter().enumerate() {
         match layer.size.or(layer.promised.size) {
             Some(bytes) if bytes > LARGE => {

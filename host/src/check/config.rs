@@ -6,7 +6,7 @@ use super::finding::{Finding, Findings};
 use crate::error::Kind;
 use crate::image::{Digest, config};
 use crate::input::docker_save::{REWRITTEN, is_rewritten};
-use crate::input::view::{Part, View, text_of};
+use crate::input::view::{Part, Role, View, text_of};
 
 /// All rules about the config, and about how it fits the layers.
 pub fn check(view: &View, to: &mut Findings) {
@@ -19,6 +19,9 @@ pub fn check(view: &View, to: &mut Findings) {
         to.push(Finding::unread(check, &flaw.error));
     }
     kept(view, to);
+    if view.role == Role::Attestation {
+        return;
+    }
     let document = &view.config.document;
     if !document.is_object() {
         if view.config.bytes.is_some() && view.flaws.iter().all(|flaw| flaw.part != Part::Config) {

@@ -193,7 +193,7 @@ fn read(
 }
 
 /// Which rule an error of a layer's stored form is about.
-fn rule(error: &Error) -> &'static str {
+pub(super) fn rule(error: &Error) -> &'static str {
     match (error.kind(), error.sides()) {
         (Kind::NotFound, _) => "layer-missing",
         (_, Some((expected, _))) if expected.starts_with("sha256:") => "layer-digest",

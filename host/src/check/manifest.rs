@@ -1,12 +1,13 @@
-//! Rules about manifests and indexes: what the specifications say that must be in them.
+//! Rules about manifests: what the specifications say that must be in them.
 
 use serde_json::Value;
 
 use super::finding::{Finding, Findings};
+use super::index;
 use crate::image::{Digest, MOST_LAYERS};
-use crate::input::view::{Listing, Part, View, text_of};
+use crate::input::view::{Part, Role, View, text_of};
 use crate::receipt::listed::reads_alike;
-use crate::registry::manifest::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
+use crate::registry::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
 
 /// Media types of an image config.
 const CONFIGS: [&str; 2] =
@@ -31,7 +32,7 @@ pub fn check(view: &View, to: &mut Findings) {
         to.push(Finding::unread(check, &flaw.error));
     }
     if let Some(index) = &view.index {
-        check_index(index, to);
+        index::check(index, view.role, to);
     }
     let Some(manifest) = &view.manifest else { return };
     let document: Value = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
@@ -42,46 +43,15 @@ pub fn check(view: &View, to: &mut Findings) {
             "the manifest has a key twice, or in another spelling: readers see two images";
         to.push(Finding::error("manifest", message));
     }
-    config_descriptor(&document["config"], &manifest.media_type, to);
-    layers(&document["layers"], &manifest.media_type, to);
+    // Of other things the media types are anybody's.
+    let of_image = (view.role == Role::Image).then_some(manifest.media_type.as_str());
+    config_descriptor(&document["config"], of_image, to);
+    layers(&document["layers"], of_image, to);
     annotations(&document, to);
 }
 
-fn check_index(index: &Listing, to: &mut Findings) {
-    let Some(manifest) = &index.manifest else { return };
-    let document: Value = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
-    schema_version(&document, "the index", to);
-    if document["mediaType"].is_null() {
-        to.push(Finding::info("media-type", "the index does not say its own media type"));
-    }
-    let mut seen: Vec<(String, &str)> = Vec::new();
-    for entry in index.entries.iter().filter(|entry| !entry.attestation) {
-        if ![OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST]
-            .contains(&entry.media_type.as_str())
-        {
-            let message = format!("the index lists {} as '{}'", entry.digest, entry.media_type);
-            to.push(Finding::warning("index", message));
-        }
-        let Some(platform) = entry.platform.as_ref().map(ToString::to_string) else {
-            if entry.media_type == OCI_MANIFEST || entry.media_type == DOCKER_MANIFEST {
-                let message = format!("the index does not say what {} is for", entry.digest);
-                to.push(Finding::warning("index", message));
-            }
-            continue;
-        };
-        match seen.iter().find(|(known, digest)| *known == platform && *digest != entry.digest) {
-            Some((_, first)) => {
-                let message = format!(
-                    "the index lists two images for {platform}: readers differ in which they take"
-                );
-                to.push(Finding::warning("index", message).sides(first, &entry.digest));
-            }
-            None => seen.push((platform, &entry.digest)),
-        }
-    }
-}
-
-fn schema_version(document: &Value, what: &str, to: &mut Findings) {
+/// Both specifications know one version of what there is today.
+pub(super) fn schema_version(document: &Value, what: &str, to: &mut Findings) {
     match &document["schemaVersion"] {
         Value::Number(version) if version.as_u64() == Some(2) => {
             to.pass("schema-version", format!("{what} is of schema version 2"));
@@ -140,7 +110,8 @@ fn descriptor(descriptor: &Value) -> Vec<String> {
     wrong
 }
 
-fn config_descriptor(config: &Value, manifest_type: &str, to: &mut Findings) {
+/// `of_image` is the type of the manifest, where it is one of an image.
+fn config_descriptor(config: &Value, of_image: Option<&str>, to: &mut Findings) {
     if !config.is_object() {
         to.push(Finding::error("config-descriptor", "the manifest lists no config"));
         return;
@@ -153,9 +124,7 @@ fn config_descriptor(config: &Value, manifest_type: &str, to: &mut Findings) {
         to.push(Finding::error("config-descriptor", format!("the config {why}")));
     }
     let said = text_of(&config["mediaType"]);
-    if said.is_empty() {
-        return;
-    }
+    let Some(manifest_type) = of_image.filter(|_| !said.is_empty()) else { return };
     if !CONFIGS.contains(&said.as_str()) {
         let message =
             format!("'{said}' is not the media type of an image's config: no engine runs it");
@@ -173,7 +142,7 @@ fn mixed(said: &str, what: &str, manifest_type: &str, to: &mut Findings) {
     }
 }
 
-fn layers(layers: &Value, manifest_type: &str, to: &mut Findings) {
+fn layers(layers: &Value, of_image: Option<&str>, to: &mut Findings) {
     let Some(layers) = layers.as_array() else {
         to.push(Finding::error("layer-descriptor", "the manifest has no list of layers"));
         return;
@@ -191,9 +160,7 @@ fn layers(layers: &Value, manifest_type: &str, to: &mut Findings) {
             to.push(Finding::error("layer-descriptor", why).layer(index));
         }
         let said = text_of(&layer["mediaType"]);
-        if said.is_empty() {
-            continue;
-        }
+        let Some(manifest_type) = of_image.filter(|_| !said.is_empty()) else { continue };
         if !LAYERS.iter().any(|known| said.starts_with(known)) {
             let message = format!("'{said}' is not the media type of a layer");
             to.push(Finding::error("media-type", message).layer(index));
@@ -215,7 +182,8 @@ fn layers(layers: &Value, manifest_type: &str, to: &mut Findings) {
         to.pass("layer-descriptor", "every layer has a media type, a digest and a size");
     }
     if layers.is_empty() {
-        to.push(Finding::info("layer-descriptor", "the image has no layer"));
+        let what = if of_image.is_some() { "image" } else { "attestation" };
+        to.push(Finding::info("layer-descriptor", format!("the {what} has no layer")));
     }
 }
 

@@ -9,21 +9,28 @@ use serde::ser::{SerializeStruct, Serializer};
 
 use super::finding::{Findings, Severity};
 use super::text;
-use crate::input::view::{Kept, View};
+use crate::image::Digest;
+use crate::input::view::{Kept, Role, View};
 use crate::terminal::{Paper, write_json};
 use crate::verify::Level;
 
 /// Exit code when something could not be looked at.
 const UNCHECKED: u8 = 3;
 
-/// One image.
+/// One image, an index, or an attestation.
 pub struct Checked {
+    /// Which of them.
+    pub kind: Role,
+
     /// The familiar name, without the tag; empty where nothing could be read.
     pub image: String,
     /// The tag; empty where it has none.
     pub tag: String,
-    /// What it is for, as the config says.
+    /// What it is for, as the config says, or else the index; the other way round where all platforms
+    /// are looked at. Of an attestation, what the image is for that it is about.
     pub platform: Option<String>,
+    /// Digest of its manifest, or of the index.
+    pub digest: Option<Digest>,
     /// How far it was checked.
     pub level: Level,
     /// How many layers it has.
@@ -40,10 +47,24 @@ impl Checked {
     pub fn new(view: &View, level: Level, findings: Findings) -> Self {
         let size = |kept: &Kept| kept.size.or(kept.promised.size).or(kept.counted);
         let sizes = view.layers.iter().filter_map(size);
+        let is_index = view.role == Role::Index;
+        let (manifest, entry) = match &view.index {
+            Some(index) if is_index => (index.manifest.as_ref(), None),
+            Some(index) => (view.manifest.as_ref(), index.entries.iter().find(|one| one.chosen)),
+            None => (view.manifest.as_ref(), None),
+        };
+        let said = || crate::info::platform(&view.config.document);
+        let listed = || Some(entry?.platform.as_ref()?.to_string());
         Self {
+            kind: view.role,
             image: view.name.repository.clone(),
             tag: view.name.tag.clone().unwrap_or_default(),
-            platform: crate::info::platform(&view.config.document),
+            platform: match view.index.as_ref().is_some_and(|index| index.manifest.is_none()) {
+                // What readers choose by: configs seldom name a variant.
+                true => listed().or_else(said),
+                false => said().or_else(listed),
+            },
+            digest: manifest.map(|known| known.digest),
             level,
             layers: view.layers.len(),
             bytes: sizes.fold(0, u64::saturating_add),
@@ -55,7 +76,18 @@ impl Checked {
     #[must_use]
     pub fn unseen(level: Level, findings: Findings) -> Self {
         let (image, tag) = Default::default();
-        Self { image, tag, platform: None, level, layers: 0, bytes: 0, findings }
+        let kind = Role::Image;
+        Self {
+            kind,
+            image,
+            tag,
+            platform: None,
+            digest: None,
+            level,
+            layers: 0,
+            bytes: 0,
+            findings,
+        }
     }
 
     /// The worst that was found, in a word.
@@ -76,10 +108,12 @@ impl Serialize for Checked {
         let count = |severity| self.findings.count(severity);
         let all: Vec<_> = self.findings.all().collect();
         let left_out: BTreeMap<_, _> = self.findings.left_out();
-        let mut to = to.serialize_struct("Checked", 14)?;
+        let mut to = to.serialize_struct("Checked", 16)?;
+        to.serialize_field("kind", &self.kind)?;
         to.serialize_field("image", &self.image)?;
         to.serialize_field("tag", &self.tag)?;
         to.serialize_field("platform", &self.platform)?;
+        to.serialize_field("digest", &self.digest)?;
         to.serialize_field("mode", &self.level)?;
         to.serialize_field("status", self.status())?;
         to.serialize_field("layers", &self.layers)?;

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::finding::{Finding, Severity};
 use super::report::{Checked, Report};
+use crate::input::view::Role;
 use crate::report::{size, title};
 use crate::terminal::Paper;
 use crate::verify::Level;
@@ -42,8 +43,19 @@ fn write_image(
     if quiet && groups.iter().all(|(severity, _)| findings.count(*severity) == 0) {
         return Ok(());
     }
-    let platform = image.platform.as_deref().unwrap_or_default();
-    let title = format!("{}  {platform}", title(&image.image, &image.tag, source));
+    let platform = image.platform.as_deref();
+    let part = match image.kind {
+        Role::Image => platform.unwrap_or_default().to_owned(),
+        Role::Index => match image.digest {
+            Some(digest) => format!("index {}", digest.short()),
+            None => "index".to_owned(),
+        },
+        Role::Attestation => match platform {
+            Some(platform) => format!("attestation of {platform}"),
+            None => "attestation".to_owned(),
+        },
+    };
+    let title = format!("{}  {part}", title(&image.image, &image.tag, source));
     let title = crate::error::printable(&title);
     writeln!(to, "{}", paper.heading(&paper.line(title.trim_end())))?;
     for (severity, heading) in groups {

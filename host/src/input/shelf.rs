@@ -116,10 +116,10 @@ pub type Choose = for<'a> fn(&'a [OciDescriptor], &Platform, &str) -> Result<&'a
 pub const DEEPEST: usize = 3;
 
 /// Docker Hub's largest indexes list some thirty platforms and as many attestations.
-const MOST_MANIFESTS: usize = 1_000;
+pub const MOST_MANIFESTS: usize = 1_000;
 
 /// Manifests and configs of one index, in memory while it is moved. Sixty of each have a megabyte.
-const MOST_BYTES: u64 = 64 * 1024 * 1024;
+pub const MOST_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What a manifest stands for, with every platform of it.
 pub fn whole(shelf: &dyn Shelf, root: Manifest, name: ImageName) -> Result<Whole> {

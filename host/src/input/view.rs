@@ -7,13 +7,15 @@
 mod engine;
 mod saved;
 mod shelf;
+mod whole;
 
 use bytes::Bytes;
+use serde::Serialize;
 use serde_json::Value;
 
 use super::{Kind, Source, archive, choose, oci_layout, registry};
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::image::{Compression, Content, Digest, ImageName, MOST_LAYERS, Platform};
 use crate::input::directory::Directory;
 use crate::input::members::Members;
@@ -22,15 +24,30 @@ use crate::registry::Manifest;
 pub use engine::export;
 pub use shelf::text_of;
 
+/// What a view is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// An image, or what should be one.
+    Image,
+    /// An index: what it lists has views of its own.
+    Index,
+    /// No image, but what somebody says of one.
+    Attestation,
+}
+
 /// One image, as its source describes it.
 pub struct View {
+    /// Whether it is one.
+    pub role: Role,
     /// What it is called.
     pub name: ImageName,
     /// How errors call the source.
     pub place: String,
     /// How anybody gets just these bytes: `HOST/NAME@DIGEST`. Of a registry.
     pub reference: Option<String>,
-    /// The index that led to it, where one did.
+    /// The index that led to it, where one did: all of it, or the entry alone where others have
+    /// views of their own. Of an index, what it lists.
     pub index: Option<Listing>,
     /// The manifest, where the source has one of that kind.
     pub manifest: Option<Manifest>,
@@ -53,8 +70,10 @@ pub struct Listing {
 }
 
 /// What an index lists.
+#[derive(Clone)]
 pub struct Listed {
-    /// What it is for; `None` where the index does not say.
+    /// What it is for; `None` where the index does not say. In the view of an attestation, what the
+    /// image is for that it is about.
     pub platform: Option<Platform>,
     /// Of the manifest.
     pub digest: String,
@@ -64,7 +83,9 @@ pub struct Listed {
     pub media_type: String,
     /// An attestation and no image (buildkit: platform `unknown/unknown`).
     pub attestation: bool,
-    /// Whether the view is of this one.
+    /// Digest of the manifest that an attestation says it is about.
+    pub about: Option<String>,
+    /// Whether the view is of this one; of an index, whether it has a view.
     pub chosen: bool,
 }
 
@@ -123,7 +144,7 @@ pub struct Flaw {
     /// What.
     pub part: Part,
     /// Why.
-    pub error: crate::error::Error,
+    pub error: Error,
 }
 
 /// Which part of an image a flaw is about.
@@ -150,6 +171,7 @@ pub enum Part {
 impl View {
     fn new(name: ImageName, place: &str) -> Self {
         Self {
+            role: Role::Image,
             name,
             place: place.to_owned(),
             reference: None,
@@ -163,7 +185,7 @@ impl View {
     }
 
     /// Note why something could not be read. Interruptions end everything.
-    fn flaw(&mut self, part: Part, error: crate::error::Error) -> Result<()> {
+    fn flaw(&mut self, part: Part, error: Error) -> Result<()> {
         if error.kind() == crate::error::Kind::Interrupted {
             return Err(error);
         }
@@ -173,7 +195,7 @@ impl View {
 
     /// Why there is no image to look at.
     #[must_use]
-    pub fn absent(&self) -> Option<&crate::error::Error> {
+    pub fn absent(&self) -> Option<&Error> {
         let gone =
             |flaw: &&Flaw| matches!(flaw.part, Part::Index | Part::Platform | Part::Manifest);
         self.flaws.iter().find(gone).map(|flaw| &flaw.error)
@@ -185,7 +207,7 @@ impl View {
             Ok(document) => self.config.document = document,
             Err(cause) => {
                 let message = format!("{}: the config is not JSON: {cause}", self.place);
-                let error = crate::error::Error::source(message);
+                let error = Error::source(message);
                 self.flaws.push(Flaw { part: Part::Config, error });
             }
         }
@@ -231,7 +253,7 @@ impl Source {
                     views.extend(saved::views(&directory, name.as_ref(), &manifest)?);
                 }
                 if views.is_empty() {
-                    return Err(crate::error::Error::source(format!(
+                    return Err(Error::source(format!(
                         "{}: its catalog lists no image",
                         directory.place()
                     )));
@@ -242,6 +264,42 @@ impl Source {
                 let views = shelf::layout(&Directory::open(path)?, tag.as_deref(), platform)?;
                 choose(views, image.as_ref(), &self.display)
             }
+        }
+    }
+
+    /// Look at every platform of every image, and at the indexes that list them, each index before
+    /// what it lists. Errors as [`Source::views`], and where the source keeps one platform of an
+    /// image.
+    pub fn all_views(&self, context: &Context) -> Result<Vec<View>> {
+        let single = || {
+            Error::usage(format!("'{}' holds one platform of an image", self.display)).hint(
+                "--all-platforms needs registry:// or oci-layout://, or a tar:// of such a layout",
+            )
+        };
+        let flat = |wholes, wanted| {
+            let chosen = choose::<whole::Whole>(wholes, wanted, &self.display)?;
+            Ok(chosen.into_iter().flat_map(|whole| whole.views).collect())
+        };
+        match &self.kind {
+            Kind::Registry { reference, client } => {
+                let shelf = registry::Published::open(reference, client, context)?;
+                let root = shelf.root(reference)?;
+                whole::views(&shelf, root, reference.name())
+            }
+            Kind::Archive { path, image } => {
+                let members = archive::index(path, context)?;
+                match members.contains("manifest.json") {
+                    _ if members.contains(oci_layout::INDEX) => {
+                        flat(whole::layout(&members, None)?, image.as_ref())
+                    }
+                    true => Err(single()),
+                    false => Err(archive::no_image(&members)),
+                }
+            }
+            Kind::Layout { path, tag, image } => {
+                flat(whole::layout(&Directory::open(path)?, tag.as_deref())?, image.as_ref())
+            }
+            Kind::Docker { .. } | Kind::Directory { .. } => Err(single()),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use super::{Host, printed};
-use crate::check;
+use crate::check::{self, Extent};
 use crate::cli::{Check, OutputFormat};
 use crate::error::Result;
 use crate::terminal::Paper;
@@ -14,7 +14,11 @@ pub fn run(asked: &Check, host: &Host<'_>, out: &mut dyn Write) -> Result<u8> {
     let context = host.context()?;
     let source = host.source(&asked.source)?;
     let level = if asked.fast { Level::Fast } else { Level::Full };
-    let report = check::check(&source, level, &context)?;
+    if asked.all_platforms {
+        source.check_all_platforms()?;
+    }
+    let extent = Extent { level, all_platforms: asked.all_platforms };
+    let report = check::check(&source, extent, &context)?;
     match host.global.output_format {
         OutputFormat::Text => report.write_text(out, &Paper::stdout(), host.global.quiet),
         OutputFormat::Json => report.write_json(out),

@@ -51,7 +51,8 @@ fn prepare(asked: &Process, host: &Host<'_>) -> Result<pipeline::Process> {
     let target = Target::parse(&destination, &host.catalog()?, client, host.cancel)?
         .with_default("compression", global.compression.map(CompressionName::name));
     if asked.all_platforms {
-        check_all_platforms(&uri, &target)?;
+        source.check_all_platforms()?;
+        check_all_platforms(&target)?;
     }
     target.check_options(host.cancel)?;
     let layer_cache = match &global.layer_cache {
@@ -80,14 +81,8 @@ fn prepare(asked: &Process, host: &Host<'_>) -> Result<pipeline::Process> {
     })
 }
 
-/// Whether every platform can be taken from there, and kept here.
-fn check_all_platforms(source: &Uri, target: &Target) -> Result<()> {
-    const CHOICES: [&str; 4] = ["os", "arch", "architecture", "variant"];
-    if let Some(choice) = CHOICES.into_iter().find(|name| source.option(name).is_some()) {
-        return Err(Error::usage(format!(
-            "'?{choice}=' chooses one platform, --all-platforms all"
-        )));
-    }
+/// Whether every platform can be kept here.
+fn check_all_platforms(target: &Target) -> Result<()> {
     let (plugin, place) = (target.plugin.description(), &target.display);
     if !plugin.oci_manifests {
         return Err(Error::usage(format!("'{place}' holds one platform of an image"))

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 
-use super::{ConfigFile, Kept, Listed, Listing, Part, Promised, View};
+use super::{ConfigFile, Kept, Listed, Listing, Part, Promised, Role, View};
 use crate::error::{Error, Result};
 use crate::image::config::LARGEST_CONFIG;
 use crate::image::{Compression, Content, Descriptor, Digest, ImageName, MOST_LAYERS, Platform};
@@ -58,7 +58,7 @@ impl Look for Published {
 }
 
 /// A directory or an archive that is an OCI image layout.
-struct Layout<'a>(&'a dyn Members);
+pub(super) struct Layout<'a>(pub(super) &'a dyn Members);
 
 fn path(digest: Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
@@ -193,13 +193,18 @@ fn descend(
     Ok(view)
 }
 
-fn listed(entry: &oci_spec::image::Descriptor, chosen: Option<&str>) -> Listed {
+/// An entry of an index. `chosen` is the digest of the one that the view is of.
+pub(super) fn listed(entry: &oci_spec::image::Descriptor, chosen: Option<&str>) -> Listed {
     /// Docker and buildkit mark attestations so.
     const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
+    /// And say so what they are about.
+    const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
     let digest = entry.digest().to_string();
     let platform = entry.platform().as_ref().map(Platform::promised);
-    let marked = entry.annotations().as_ref().is_some_and(|all| all.contains_key(REFERENCE_TYPE));
+    let annotation = |key| entry.annotations().as_ref().and_then(|all| all.get(key)).cloned();
+    let marked = annotation(REFERENCE_TYPE).is_some();
     Listed {
+        about: annotation(REFERENCE_DIGEST),
         attestation: marked || platform.as_ref().is_some_and(|known| known.os == "unknown"),
         platform,
         chosen: chosen == Some(digest.as_str()),
@@ -210,7 +215,7 @@ fn listed(entry: &oci_spec::image::Descriptor, chosen: Option<&str>) -> Listed {
 }
 
 /// What a manifest says, and what is there of it.
-fn image(look: &dyn Look, manifest: Manifest, mut view: View) -> Result<View> {
+pub(super) fn image(look: &dyn Look, manifest: Manifest, mut view: View) -> Result<View> {
     let document: Value = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
     view.reference = look.reference(manifest.digest);
     view.manifest = Some(manifest);
@@ -222,6 +227,8 @@ fn image(look: &dyn Look, manifest: Manifest, mut view: View) -> Result<View> {
     };
     if let Some(what) = promised.descriptor() {
         match look.config(&what) {
+            // What it means is for its readers to know.
+            Ok(bytes) if view.role == Role::Attestation => view.config.bytes = Some(bytes),
             Ok(bytes) => view.read_config(bytes),
             Err(error) => view.flaw(Part::Config, error)?,
         }
