@@ -13,6 +13,7 @@ use clap::{Arg, CommandFactory, FromArgMatches};
 
 use crate::cli::{Cli, asks_for_json};
 use crate::error::Error;
+use crate::receipt::again::quote;
 use crate::run;
 use crate::uri::Uri;
 
@@ -149,16 +150,50 @@ fn earlier(mistake: &clap::Error, words: &[String]) -> Option<Error> {
     if now.is_empty() {
         return Some(Error::usage(format!("'{name}' of 0.4.17 is not yet supported")));
     }
-    let message = format!("'{name} {arguments}' of 0.4.17 is written otherwise");
+    let message = format!("'{name}' was a command of 0.4.17, and is none of this version");
     let given = |(option, _): &&(&str, &str)| {
         let joined = |word: &String| word.split('=').next() == Some(*option);
         words.iter().any(joined)
     };
-    let mut hint = format!("occystrap {now}");
+    let mut hint = format!("type instead: occystrap {}", instead(name, arguments, now, words));
     for (option, new) in EARLIER_OPTIONS.iter().filter(given) {
         hint.push_str(&format!("; {option} is {new}"));
     }
     Some(Error::usage(message).hint(hint))
+}
+
+/// What to type, with what was typed in its places where all of it can be told.
+fn instead(name: &str, arguments: &str, now: &str, words: &[String]) -> String {
+    const WITH_VALUE: [&str; 2] = ["--timestamp", "--socket"];
+    let mut after = words.iter().skip_while(|word| *word != name).skip(1);
+    let mut given = Vec::new();
+    while let Some(word) = after.next() {
+        match word.starts_with('-') {
+            true if WITH_VALUE.contains(&word.as_str()) => drop(after.next()),
+            true => {}
+            false => given.push(word.as_str()),
+        }
+    }
+    let places: Vec<&str> = arguments.split(' ').collect();
+    if places.len() != given.len() {
+        return now.to_owned();
+    }
+    let filled = now.split(' ').map(|word| {
+        let word = word.trim_matches('\'');
+        let mut filled = String::new();
+        // Capitals are places.
+        for part in word.split_inclusive(|c: char| !c.is_ascii_uppercase()) {
+            let (place, rest) = match part.char_indices().last() {
+                Some((at, end)) if !end.is_ascii_uppercase() => part.split_at(at),
+                _ => (part, ""),
+            };
+            let value = places.iter().position(|known| *known == place).map(|at| given[at]);
+            filled.push_str(value.unwrap_or(place));
+            filled.push_str(rest);
+        }
+        quote(&Uri::hide(&filled))
+    });
+    filled.collect::<Vec<_>>().join(" ")
 }
 
 /// A value that nobody typed.

@@ -80,7 +80,8 @@ pub fn command(receipt: &Receipt, target: &Target) -> String {
 }
 
 /// A word for a POSIX shell.
-fn quote(word: &str) -> String {
+#[must_use]
+pub fn quote(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
     if !word.is_empty() && word.chars().all(plain) {
         word.to_owned()
