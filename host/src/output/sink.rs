@@ -226,6 +226,12 @@ impl FileSink {
         self.after_content(moved)
     }
 
+    /// What it will be called at the destination.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
     /// Complete the write: the file, and what is known of it.
     pub fn finish(mut self) -> Result<(WrittenFile, Unnamed), SinkError> {
         self.end_run()?;

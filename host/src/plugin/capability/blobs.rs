@@ -171,7 +171,7 @@ impl HostSink for State {
 impl State {
     fn finish_file(&mut self, mut file: FileSink) -> wasmtime::Result<Result<Written, ErrorCode>> {
         if let Err(error) = file.keep_promises() {
-            return Ok(Err(self.failed(error)));
+            return Ok(Err(self.failed(unwritten(file.path(), error))));
         }
         let finished = file.finish();
         let (written, file) = match self.sink_result(finished) {
@@ -274,7 +274,7 @@ fn splice(blob: &mut Blob, sink: &mut Sink, near: Option<&Destination>) -> Resul
 }
 
 fn splice_file(blob: &mut Blob, sink: &mut FileSink) -> Result<Spliced> {
-    match blob {
+    let spliced = match blob {
         Blob::Config { bytes, digest, .. } => {
             let moved = Moved { size: bytes.len() as u64, digest: *digest };
             let mut append = || -> Result<(), SinkError> {
@@ -289,6 +289,15 @@ fn splice_file(blob: &mut Blob, sink: &mut FileSink) -> Result<Spliced> {
         }
         Blob::Layer(layer) => layer.splice(sink),
         Blob::Spent => Err(spent()),
+    };
+    spliced.map_err(|error| unwritten(sink.path(), error))
+}
+
+/// With the file that could not be written: it has no name yet, so that the system knows its folder.
+fn unwritten(path: &str, error: Error) -> Error {
+    match error.kind() {
+        Kind::Destination => error.within(format_args!("'{path}'")),
+        _ => error,
     }
 }
 
