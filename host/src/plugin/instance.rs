@@ -258,12 +258,13 @@ impl Instance {
         });
         let cpu_time = engine.allowance().cpu_time;
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |context| {
-            let state = context.data();
+        store.epoch_deadline_callback(move |mut context| {
+            let state = context.data_mut();
+            state.clock.tick();
             if let Err(stop) = state.cancel.check() {
                 return Err(wasmtime::Error::new(Violation(stop)));
             }
-            if state.clock.guest_time() > cpu_time {
+            if state.clock.computed() > cpu_time {
                 let rule = format!("it computed for more than {cpu_time:?}");
                 return Err(state.violation(rule));
             }

@@ -170,6 +170,7 @@ pub struct Violation(pub Error);
 pub struct Clock {
     running_since: Option<Instant>,
     spent: Duration,
+    ticks: u32,
     calls: u64,
 }
 
@@ -188,15 +189,42 @@ impl Clock {
         }
     }
 
-    /// Time computed so far.
+    /// Called where a guest meets a tick of the engine: once for all that have passed since the last
+    /// time.
+    pub fn tick(&mut self) {
+        self.ticks = self.ticks.saturating_add(1);
+    }
+
+    /// Time so far, between its calls.
     #[must_use]
     pub fn guest_time(&self) -> Duration {
         self.spent + self.running_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Time computed so far, about. A guest that waits for a processor meets no tick: on a busy machine
+    /// nobody is stopped for what others do.
+    #[must_use]
+    pub fn computed(&self) -> Duration {
+        self.guest_time().min(limits::TICK * self.ticks)
     }
 
     /// Calls to the host so far.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.calls
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_a_processor_computes_nothing() {
+        let mut clock = Clock { spent: Duration::from_secs(5), ..Clock::default() };
+        (0..3).for_each(|_| clock.tick());
+        assert_eq!(clock.computed(), 3 * limits::TICK);
+        (0..1_000).for_each(|_| clock.tick());
+        assert_eq!(clock.computed(), Duration::from_secs(5));
     }
 }
