@@ -102,10 +102,13 @@ impl Ran {
 
     pub fn ended(output: std::process::Output) -> Self {
         let status = output.status;
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        // That something takes long is only said where the machine is busy.
+        let said = |line: &&str| !line.starts_with("warning: compiling plugin '");
         Self {
             code: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
             stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
+            stderr: stderr.split_inclusive('\n').filter(said).collect(),
         }
     }
 

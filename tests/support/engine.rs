@@ -208,7 +208,7 @@ async fn serve(
     request: hyper::Request<Incoming>,
     state: Arc<Mutex<State>>,
 ) -> Result<Reply, std::io::Error> {
-    let (head, body) = request.into_parts();
+    let (head, mut body) = request.into_parts();
     let method = head.method.to_string();
     let path = head.uri.path_and_query().map_or_else(String::new, ToString::to_string);
     let (fault, slow) = {
@@ -219,10 +219,15 @@ async fn serve(
         state.log.push((method.clone(), path.clone()));
         (registry_fault::meet(&mut state.rules, &method, &path), state.slow)
     };
-    // Refused before it is read, as an engine refuses what it has no room for.
+    // Refused before it is read, as an engine refuses what it has no room for. Go's server goes on to
+    // read after its answer: a connection that is closed at once breaks under the one who writes,
+    // perhaps before the answer was read.
     let refused = matches!(fault, Some(Fault::Status(..)));
     let body = match refused {
-        true => Bytes::new(),
+        true => {
+            tokio::spawn(async move { while let Some(Ok(_)) = body.frame().await {} });
+            Bytes::new()
+        }
         false => receive(body, &state, slow).await?,
     };
     let plain = state.lock().unwrap().answer(&method, &path, body);
