@@ -219,6 +219,17 @@ impl<'a> Written<'a> {
         self.write(bytes)
     }
 
+    /// The same, and bytes for another, hashed side by side.
+    pub(super) fn put_both(
+        &mut self,
+        bytes: &[u8],
+        other: &mut Written<'_>,
+        theirs: &[u8],
+    ) -> Result<()> {
+        self.put_beside(bytes, &mut other.hasher, theirs)?;
+        other.write(theirs)
+    }
+
     /// The same, while a piece of something else is hashed.
     pub(super) fn put_beside(
         &mut self,
