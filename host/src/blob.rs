@@ -10,6 +10,7 @@ mod layers;
 mod open;
 mod outflow;
 mod pump;
+mod put;
 pub mod spooled;
 pub mod stored;
 pub mod transfer;

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 use tokio::sync::Notify;
 
+use super::put::put;
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::registry::Download;
@@ -185,7 +186,7 @@ fn spill(state: &mut State, piece: &Bytes, turns: &Turns) -> Result<()> {
             none.insert((file, 0))
         }
     };
-    file.write_all_at(piece, *written).map_err(|cause| {
+    put(file, piece, *written).map_err(|cause| {
         let folder = turns.folder.display();
         Error::io(Kind::Destination, "write a temporary file in", folder, &cause)
             .hint("choose another folder with --temp-dir")

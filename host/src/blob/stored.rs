@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::feed::FeedReader;
+use super::put::put;
 use super::{into_io, write_error};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind};
@@ -169,7 +170,7 @@ impl FileCopy {
     /// Whoever reads on hears of a failure.
     fn put(&mut self, bytes: &[u8]) {
         if self.failed.is_none() && !self.unwanted.load(Ordering::Relaxed) {
-            let written = self.file.write_all_at(bytes, self.written);
+            let written = put(&self.file, bytes, self.written);
             self.failed = written.err().map(|cause| write_error(&self.file, &cause));
         }
         self.written += bytes.len() as u64;

@@ -6,9 +6,9 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, Read};
-use std::os::unix::fs::FileExt;
 
 use super::pump::pump;
+use super::put::put;
 use super::{Decoder, Stored, encoder, from_io, into_io};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
@@ -219,6 +219,17 @@ impl<'a> Written<'a> {
         self.write(bytes)
     }
 
+    /// The same, and bytes for another, hashed side by side.
+    pub(super) fn put_both(
+        &mut self,
+        bytes: &[u8],
+        other: &mut Written<'_>,
+        theirs: &[u8],
+    ) -> Result<()> {
+        self.put_beside(bytes, &mut other.hasher, theirs)?;
+        other.write(theirs)
+    }
+
     /// The same, while a piece of something else is hashed.
     pub(super) fn put_beside(
         &mut self,
@@ -232,7 +243,7 @@ impl<'a> Written<'a> {
 
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         if let Some(file) = self.file {
-            let written = file.write_all_at(bytes, self.offset + self.size);
+            let written = put(file, bytes, self.offset + self.size);
             written.map_err(|cause| write_error(file, &cause))?;
         }
         self.size += bytes.len() as u64;

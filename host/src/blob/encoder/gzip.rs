@@ -8,13 +8,14 @@
 //! What it refuses: to write what libdeflate made, unless [`Skim`] finds a stream that ends where it
 //! should and holds as many bytes as the block. Builds for debugging also inflate it and compare.
 
+use std::array::from_fn;
 use std::io::Read;
 
 use flate2::Crc;
 use libdeflater::{CompressionLvl, Compressor};
 
-use super::blocks::{BLOCK, Block, Work, in_order};
-use super::skim::{PADDING, Skim};
+use super::blocks::{AT_ONCE, BLOCK, Block, Work, in_order};
+use super::skim::{Fault, Outline, PADDING, Skim};
 use crate::blob::transfer::{Failure, Written};
 use crate::error::{Error, Result};
 
@@ -51,13 +52,16 @@ pub(super) fn encode(
         crc.update(&block.plain);
         // RFC 1952, 2.3.1: the size is counted modulo 2^32.
         size = size.wrapping_add(block.plain.len() as u32);
-        plain.put(&block.plain)?;
-        to.put(&block.packed)
+        to.put_both(&block.packed, plain, &block.plain)
     })?;
     let mut end = END.to_vec();
     end.extend(crc.sum().to_le_bytes());
     end.extend(size.to_le_bytes());
     to.put(&end).map_err(Failure::Write)
+}
+
+fn unlike(why: Fault) -> Error {
+    failed(&format!("what libdeflate made: {why}"))
 }
 
 fn failed(why: &str) -> Error {
@@ -70,47 +74,57 @@ fn failed(why: &str) -> Error {
 struct Deflate {
     compressor: Compressor,
     skim: Skim,
-    /// Large enough for a block that cannot be compressed.
-    room: Vec<u8>,
+    /// For a stream each, large enough for a block that cannot be compressed.
+    rooms: [Vec<u8>; AT_ONCE],
 }
 
 impl Deflate {
     fn new(level: CompressionLvl) -> Self {
         let mut compressor = Compressor::new(level);
         let room = vec![0; compressor.deflate_compress_bound(BLOCK) + PADDING];
-        Self { compressor, skim: Skim::new(), room }
+        Self { compressor, skim: Skim::default(), rooms: from_fn(|_| room.clone()) }
     }
 }
 
 impl Work for Deflate {
-    fn pack(&mut self, block: &mut Block) -> Result<()> {
-        block.packed.clear();
-        if block.plain.is_empty() {
-            return Ok(());
+    fn pack(&mut self, blocks: &mut [Block]) -> Result<()> {
+        let mut sizes = [0; AT_ONCE];
+        for ((block, room), size) in blocks.iter().zip(&mut self.rooms).zip(&mut sizes) {
+            let most = room.len() - PADDING;
+            let made = self.compressor.deflate_compress(&block.plain, &mut room[..most]);
+            *size = made.map_err(|_| failed("a block did not fit"))?;
+            room[*size..][..PADDING].fill(0);
         }
-        let room = self.room.len() - PADDING;
-        let size = self.compressor.deflate_compress(&block.plain, &mut self.room[..room]);
-        let size = size.map_err(|_| failed("a block did not fit"))?;
-        let stream = &mut self.room[..size + PADDING];
-        stream[size..].fill(0);
-        join(&mut self.skim, stream, block.plain.len(), &mut block.packed)?;
-        #[cfg(debug_assertions)]
-        if inflated(&block.packed).as_ref() != Some(&block.plain) {
-            return Err(failed("a block does not inflate to what it was"));
+        let [one, other] = &mut self.rooms;
+        let streams = [&mut one[..sizes[0] + PADDING], &mut other[..sizes[1] + PADDING]];
+        match blocks {
+            [block] => {
+                let [stream, _] = streams;
+                let found = self.skim.outline(stream).map_err(unlike)?;
+                join(found, stream, block)
+            }
+            [first, second] => {
+                let found = self.skim.outlines([&*streams[0], &*streams[1]]).map_err(unlike)?;
+                let [stream, other] = streams;
+                join(found[0], stream, first)?;
+                join(found[1], other, second)
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
-/// Append a stream that holds `plain` bytes, so that another can follow. `PADDING` zeros follow its
-/// last byte.
-fn join(skim: &mut Skim, stream: &mut [u8], plain: usize, to: &mut Vec<u8>) -> Result<()> {
-    let found = skim.outline(stream);
-    let found = found.map_err(|why| failed(&format!("what libdeflate made: {why}")))?;
+/// Make a block of a stream, so that another can follow. `PADDING` zeros follow its last byte.
+fn join(found: Outline, stream: &mut [u8], block: &mut Block) -> Result<()> {
+    block.packed.clear();
+    if block.plain.is_empty() {
+        return Ok(());
+    }
     let (size, end) = (stream.len() - PADDING, found.end.div_ceil(8));
-    if (end, found.plain) != (size, plain) {
+    if (end, found.plain) != (size, block.plain.len()) {
         return Err(failed(&format!(
-            "libdeflate made {size} bytes of {plain}, and the stream in them has {end} bytes and holds {}",
+            "libdeflate made {size} bytes of {}, and the stream in them has {end} bytes and holds {}",
+            block.plain.len(),
             found.plain,
         )));
     }
@@ -119,8 +133,12 @@ fn join(skim: &mut Skim, stream: &mut [u8], plain: usize, to: &mut Vec<u8>) -> R
         // What follows the stream in its last byte is nobody's promise.
         stream[found.end / 8] &= (1 << (found.end % 8)) - 1;
     }
-    to.extend_from_slice(&stream[..(found.end + BLOCK_HEADER).div_ceil(8)]);
-    to.extend_from_slice(&STORED_NOTHING);
+    block.packed.extend_from_slice(&stream[..(found.end + BLOCK_HEADER).div_ceil(8)]);
+    block.packed.extend_from_slice(&STORED_NOTHING);
+    #[cfg(debug_assertions)]
+    if inflated(&block.packed).as_ref() != Some(&block.plain) {
+        return Err(failed("a block does not inflate to what it was"));
+    }
     Ok(())
 }
 
@@ -142,10 +160,11 @@ mod tests {
         // "a" in a last block with fixed codes: 3, 8 and 7 bits.
         let good = [0x4b, 4, 0];
         let joined = |stream: &[u8], plain| {
-            let mut to = Vec::new();
+            let mut block = Block { plain: vec![b'a'; plain], packed: vec![] };
             let mut padded = [stream, &[0; PADDING]].concat();
-            let result = join(&mut Skim::new(), &mut padded, plain, &mut to);
-            result.map(|()| to.clone()).map_err(|error| (error.to_string(), to))
+            let found = Skim::default().outline(&padded).map_err(unlike);
+            let joined = found.and_then(|found| join(found, &mut padded, &mut block));
+            joined.map(|()| block.packed.clone()).map_err(|why| (why.to_string(), block.packed))
         };
         // Bits to spare at the end are cleared, or they would be the next block's header.
         for spare in [0, 0b1111_1100] {

@@ -4,63 +4,50 @@
 
 use super::Fault;
 
-/// Bytes that have to follow a stream: up to seven are read ahead, and eight at a time.
+/// Bytes that have to follow a stream: eight are read at a time, from whichever bit is next.
 pub(in crate::blob::encoder) const PADDING: usize = 16;
 
 /// A place in a stream.
+#[derive(Clone, Copy)]
 pub(super) struct Bits<'a> {
     /// The stream and its padding.
     bytes: &'a [u8],
-    /// What is to be read next.
+    /// The bit that is next.
     at: usize,
-    /// Bits that were read and not skipped, the next one lowest. Those above `count` will be read
-    /// once more.
-    ahead: u64,
-    count: u32,
 }
 
 impl<'a> Bits<'a> {
     pub(super) fn new(padded: &'a [u8]) -> Self {
-        Self { bytes: padded, at: 0, ahead: 0, count: 0 }
+        Self { bytes: padded, at: 0 }
     }
 
-    /// Have at least 56 bits ahead.
+    /// The next 57 bits or more, the very next one lowest.
     #[inline(always)]
-    pub(super) fn refill(&mut self) -> Result<(), Fault> {
-        let next = self.bytes.get(self.at..).and_then(|rest| rest.first_chunk());
-        self.ahead |= u64::from_le_bytes(*next.ok_or("it is cut off")?) << self.count;
-        self.at += (63 - self.count as usize) / 8;
-        self.count |= 56;
-        Ok(())
+    pub(super) fn ahead(&self) -> Result<u64, Fault> {
+        let next = self.bytes.get(self.at / 8..).and_then(|rest| rest.first_chunk());
+        Ok(u64::from_le_bytes(*next.ok_or("it is cut off")?) >> (self.at % 8))
     }
 
-    #[inline(always)]
-    pub(super) fn ahead(&self) -> u64 {
-        self.ahead
-    }
-
-    /// Go on by so many of the bits ahead.
+    /// Go on by so many bits.
     #[inline(always)]
     pub(super) fn skip(&mut self, count: u8) {
-        self.ahead >>= count;
-        self.count -= u32::from(count);
+        self.at += usize::from(count);
     }
 
     /// A number of up to 16 bits.
     pub(super) fn number(&mut self, count: u8) -> Result<usize, Fault> {
-        self.refill()?;
-        let number = self.ahead & ((1 << count) - 1);
+        let number = self.ahead()? & ((1 << count) - 1);
         self.skip(count);
         Ok(number as usize)
     }
 
     /// How many bits are behind.
     pub(super) fn position(&self) -> usize {
-        8 * self.at - self.count as usize
+        self.at
     }
 
     /// Go to a byte.
     pub(super) fn jump(&mut self, byte: usize) {
-        (self.at, self.ahead, self.count) = (byte, 0, 0);
+        self.at = byte * 8;
     }
 }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn outline(stream: &[u8]) -> Result<Outline, Fault> {
-    Skim::new().outline(&[stream, &[0; PADDING]].concat())
+    Skim::default().outline(&[stream, &[0; PADDING]].concat())
 }
 
 /// What a stream inflates to, and how many bytes follow it.
@@ -137,6 +137,30 @@ proptest! {
             pieces.iter().flat_map(|(piece, times)| piece.repeat(*times)).collect();
         check(&deflated(&plain, level.min(9)), &plain);
         check(&libdeflated(&plain, level), &plain);
+    }
+
+    #[test]
+    fn two_at_once_are_what_each_is_alone(
+        sizes in [0_usize..200_000, 0_usize..200_000], levels in [0_u32..=12, 0_u32..=12], seed: u64,
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut random = fastrand::Rng::with_seed(seed);
+        let mut stream = |lane: usize| {
+            let words = random.u8(1..);
+            let plain: Vec<u8> =
+                std::iter::repeat_with(|| random.u8(0..words) & random.u8(..)).take(sizes[lane]).collect();
+            libdeflated(&plain, levels[lane])
+        };
+        let mut streams = [stream(0), stream(1)];
+        if let Some(cut) = cut {
+            let cut = cut.index(streams[1].len());
+            streams[1].truncate(cut);
+        }
+        let padded = streams.each_ref().map(|stream| [stream, &[0; PADDING][..]].concat());
+        let both = Skim::default().outlines(padded.each_ref().map(Vec::as_slice));
+        let alone = outline(&streams[0]).and_then(|one| Ok([one, outline(&streams[1])?]));
+        prop_assert_eq!(both, alone);
+        prop_assert_eq!(both.is_err(), cut.is_some());
     }
 
     #[test]
