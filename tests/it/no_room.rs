@@ -52,6 +52,8 @@ fn a_full_disk() {
         return;
     };
     shape::legacy(&[&TestImage::tiny("old:1")], Pack::Gzip).write(&sandbox.path("old.tar"));
+    // Side by side, any layer may be the first to find no room.
+    let layer = Regex::new("'[0-9a-f…]+/layer.tar'").unwrap();
     let mut transcript = String::new();
     for to in [sandbox.uri("dir", "small/out"), sandbox.uri("tar", "small/out.tar")] {
         sandbox.process(&sandbox.uri("tar", "old.tar"), &to, &[]).verified();
@@ -59,8 +61,6 @@ fn a_full_disk() {
         let said = sandbox.process(&source, &to, &[]);
         assert_eq!(sandbox.tree("small"), before);
         sandbox.assert_clean();
-        // Side by side, any layer may be the first to find no room.
-        let layer = Regex::new("'[0-9a-f…]+/layer.tar'").unwrap();
         let said = sandbox.redact(&said.exits(1).stderr);
         transcript += &layer.replace(&said, "'[layer]/layer.tar'");
     }
