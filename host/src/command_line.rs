@@ -165,6 +165,8 @@ fn earlier(mistake: &clap::Error, words: &[String]) -> Option<Error> {
 /// What to type, with what was typed in its places where all of it can be told.
 fn instead(name: &str, arguments: &str, now: &str, words: &[String]) -> String {
     const WITH_VALUE: [&str; 2] = ["--timestamp", "--socket"];
+    /// They are what they were.
+    const KEPT: [&str; 2] = ["--regex", "--script-friendly"];
     let mut after = words.iter().skip_while(|word| *word != name).skip(1);
     let mut given = Vec::new();
     while let Some(word) = after.next() {
@@ -193,7 +195,8 @@ fn instead(name: &str, arguments: &str, now: &str, words: &[String]) -> String {
         }
         quote(&Uri::hide(&filled))
     });
-    filled.collect::<Vec<_>>().join(" ")
+    let kept = KEPT.into_iter().filter(|option| words.iter().any(|word| word == option));
+    filled.chain(kept.map(str::to_owned)).collect::<Vec<_>>().join(" ")
 }
 
 /// A value that nobody typed.

@@ -19,6 +19,8 @@ fn commands_of_0_4_17_name_what_to_type() {
         "--verbose fetch-to-extracted docker.io library/busybox latest out --use-unique-names",
         "docker-to-tarfile app 1 app.tar --socket /run/docker.sock",
         "search-layers-tarfile app.tar x",
+        "search-layers me:hunter2@host:5000 a/b 1 *.conf --regex",
+        "tarfile-to-extracted in.tar",
         "fetch-to-mounts docker.io library/busybox latest out",
         "proxy -d ghcr.io/me",
         "reshape a b",
