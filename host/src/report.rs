@@ -359,9 +359,7 @@ impl Run {
             sum.seconds
         );
         if sum.retries > 0 {
-            // Of all requests together: each has as many as the user allows.
-            let s = if sum.retries == 1 { "" } else { "s" };
-            line += &format!(", {} request{s} repeated", sum.retries);
+            line += &format!(", {} retries", sum.retries);
         }
         if sum.rate_limits > 0 {
             line += &format!(", {} rate limits", sum.rate_limits);

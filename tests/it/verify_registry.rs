@@ -286,7 +286,7 @@ fn what_passes_in_a_verification_is_made_up_for() {
         &["--verify=full"],
     );
     said.verified();
-    said.says(", 2 requests repeated, 1 rate limits, 1/1 verified");
+    said.says(", 2 retries, 1 rate limits, 1/1 verified");
 }
 
 #[test]
