@@ -7,6 +7,7 @@ pub mod artifact;
 pub mod bindings;
 pub mod capability;
 pub mod catalog;
+pub mod clock;
 pub mod component_file;
 pub mod description;
 pub mod engine;

@@ -3,12 +3,12 @@
 use std::fmt;
 use std::fs::File;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
+use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
-use wasmtime::{CallHook, ResourceLimiter};
 
 use super::capability::wasi::Runtime;
+use super::clock::Clock;
 use super::limits;
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind};
@@ -164,67 +164,3 @@ pub fn violation(plugin: &str, rule: impl fmt::Display) -> Error {
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Violation(pub Error);
-
-/// Measures what a guest computes: the time between its calls to the host.
-#[derive(Debug, Default)]
-pub struct Clock {
-    running_since: Option<Instant>,
-    spent: Duration,
-    ticks: u32,
-    calls: u64,
-}
-
-impl Clock {
-    /// Called by wasmtime at each border crossing.
-    pub fn cross(&mut self, border: CallHook) {
-        match border {
-            CallHook::CallingWasm | CallHook::ReturningFromHost => {
-                self.running_since = Some(Instant::now());
-            }
-            CallHook::CallingHost | CallHook::ReturningFromWasm => {
-                self.spent = self.guest_time();
-                self.running_since = None;
-                self.calls += 1;
-            }
-        }
-    }
-
-    /// Called where a guest meets a tick of the engine: once for all that have passed since the last
-    /// time.
-    pub fn tick(&mut self) {
-        self.ticks = self.ticks.saturating_add(1);
-    }
-
-    /// Time so far, between its calls.
-    #[must_use]
-    pub fn guest_time(&self) -> Duration {
-        self.spent + self.running_since.map_or(Duration::ZERO, |since| since.elapsed())
-    }
-
-    /// Time computed so far, about. A guest that waits for a processor meets no tick: on a busy machine
-    /// nobody is stopped for what others do.
-    #[must_use]
-    pub fn computed(&self) -> Duration {
-        self.guest_time().min(limits::TICK * self.ticks)
-    }
-
-    /// Calls to the host so far.
-    #[must_use]
-    pub fn calls(&self) -> u64 {
-        self.calls
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_waits_for_a_processor_computes_nothing() {
-        let mut clock = Clock { spent: Duration::from_secs(5), ..Clock::default() };
-        (0..3).for_each(|_| clock.tick());
-        assert_eq!(clock.computed(), 3 * limits::TICK);
-        (0..1_000).for_each(|_| clock.tick());
-        assert_eq!(clock.computed(), Duration::from_secs(5));
-    }
-}

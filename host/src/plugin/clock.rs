@@ -1,0 +1,127 @@
+//! What a guest computes: the time between its calls to the host, and how much of it a processor was
+//! its own.
+
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
+
+use rustix::time::ClockId;
+use wasmtime::CallHook;
+
+/// Measures one guest.
+#[derive(Debug, Default)]
+pub struct Clock {
+    running_since: Option<Instant>,
+    spent: Duration,
+    calls: u64,
+    computed: Duration,
+    at_last_tick: Option<Tick>,
+}
+
+/// What the clocks said when a guest met a tick of the engine.
+#[derive(Debug, Clone, Copy)]
+struct Tick {
+    guest_time: Duration,
+    thread: ThreadId,
+    thread_time: Duration,
+}
+
+impl Clock {
+    /// Called by wasmtime at each border crossing.
+    pub fn cross(&mut self, border: CallHook) {
+        match border {
+            CallHook::CallingWasm | CallHook::ReturningFromHost => {
+                self.running_since = Some(Instant::now());
+            }
+            CallHook::CallingHost | CallHook::ReturningFromWasm => {
+                self.spent = self.guest_time();
+                self.running_since = None;
+                self.calls += 1;
+            }
+        }
+    }
+
+    /// Called where a guest meets a tick of the engine. Of the time since the last one it computed what
+    /// its thread had of a processor: on a busy machine nobody is stopped for what others do.
+    pub fn tick(&mut self) {
+        let time = rustix::time::clock_gettime(ClockId::ThreadCPUTime);
+        self.tick_at(Tick {
+            guest_time: self.guest_time(),
+            thread: std::thread::current().id(),
+            thread_time: Duration::try_from(time).unwrap_or_default(),
+        });
+    }
+
+    fn tick_at(&mut self, now: Tick) {
+        let passed = |then: Tick| {
+            let passed = now.guest_time.saturating_sub(then.guest_time);
+            match now.thread == then.thread {
+                // With what the host did on it, so that this is never less than what it computed.
+                true => passed.min(now.thread_time.saturating_sub(then.thread_time)),
+                false => passed,
+            }
+        };
+        self.computed += self.at_last_tick.map_or(now.guest_time, passed);
+        self.at_last_tick = Some(now);
+    }
+
+    /// Time so far, between its calls.
+    #[must_use]
+    pub fn guest_time(&self) -> Duration {
+        self.spent + self.running_since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+
+    /// Time that it had a processor, up to the last tick.
+    #[must_use]
+    pub fn computed(&self) -> Duration {
+        self.computed
+    }
+
+    /// Calls to the host so far.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.calls
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn tick(guest_time: u32, thread: ThreadId, thread_time: u32) -> Tick {
+        Tick { guest_time: guest_time * SECOND, thread, thread_time: thread_time * SECOND }
+    }
+
+    #[test]
+    fn who_waits_for_a_processor_computes_nothing() {
+        let here = std::thread::current().id();
+        let mut clock = Clock::default();
+        clock.tick_at(tick(0, here, 100));
+        clock.tick_at(tick(50, here, 101));
+        assert_eq!(clock.computed(), SECOND);
+        clock.tick_at(tick(53, here, 120));
+        assert_eq!(clock.computed(), 4 * SECOND, "what the host did is not the guest's");
+    }
+
+    #[test]
+    fn who_goes_to_another_thread_gets_no_time_for_it() {
+        let here = std::thread::current().id();
+        let other = std::thread::spawn(|| std::thread::current().id()).join().unwrap();
+        let mut clock = Clock::default();
+        clock.tick_at(tick(1, here, 100));
+        clock.tick_at(tick(4, other, 0));
+        assert_eq!(clock.computed(), 4 * SECOND);
+    }
+
+    #[test]
+    fn few_ticks_in_much_work_count_as_much() {
+        let mut clock = Clock::default();
+        clock.cross(CallHook::CallingWasm);
+        clock.tick();
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_millis(50) {}
+        clock.tick();
+        assert!(clock.computed() > Duration::from_millis(10));
+    }
+}
