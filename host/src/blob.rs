@@ -9,6 +9,7 @@ pub mod feed;
 mod layers;
 mod open;
 mod outflow;
+mod pieces;
 mod pump;
 mod put;
 pub mod spooled;
@@ -18,7 +19,7 @@ mod walk;
 
 pub use decoder::Decoder;
 pub use encoder::ENCODING;
-pub use layers::read_layers;
+pub use layers::{read_layers, side_by_side};
 pub use open::{open, open_one};
 pub use outflow::outflow;
 

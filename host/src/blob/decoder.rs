@@ -51,6 +51,15 @@ impl<R: BufRead> Decoder<R> {
 }
 
 impl Decoder<Stored> {
+    /// Whether a thread reads ahead of whoever looks at the bytes. Of a compressed layer one always
+    /// does: beside inflating, handing over costs nothing.
+    pub fn is_read_ahead(&self) -> bool {
+        match self {
+            Self::Plain(stored) => stored.is_read_ahead(),
+            Self::Gzip(_) | Self::Zstd(_) => true,
+        }
+    }
+
     /// As [`Stored::finish`], of the stream below.
     pub fn finish(self) -> io::Result<()> {
         let stored = self.into_inner();

@@ -1,8 +1,9 @@
 //! Two threads with a fixed set of buffers between them: nobody runs ahead further than that.
 
 use std::io::{self, Read};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 
+use super::pieces::Pieces;
 use super::transfer::Failure;
 use crate::error::{Error, Result};
 
@@ -13,38 +14,13 @@ pub(super) const BUFFER: usize = 512 * 1024;
 /// Enough for either side to go on through a pause of the other.
 pub(super) const BUFFERS: usize = 4;
 
-/// The consumer's end: buffers that come, and go home when they are used.
-pub(super) struct Pieces {
-    full: Receiver<Vec<u8>>,
-    home: SyncSender<Vec<u8>>,
-}
-
-impl Pieces {
-    /// The next bytes; `None` at their end. What was used before goes home.
-    pub(super) fn next(&self, used: Vec<u8>) -> Option<Vec<u8>> {
-        // Nobody waits for buffers any more when the home is full or gone.
-        let _ = self.home.try_send(used);
-        self.receive()
-    }
-
-    /// The next bytes, when somebody else sends home what was used.
-    pub(super) fn receive(&self) -> Option<Vec<u8>> {
-        self.full.recv().ok()
-    }
-
-    /// Where buffers go that were used.
-    pub(super) fn home(&self) -> SyncSender<Vec<u8>> {
-        self.home.clone()
-    }
-}
-
 /// Read all there is, and let `take` have it, piece by piece, on a thread of its own.
 pub(super) fn pump(
     from: &mut dyn Read,
     take: &mut (dyn FnMut(&[u8]) -> Result<()> + Send),
 ) -> Result<(), Failure> {
     exchange(from, |pieces| {
-        let mut piece = Vec::new();
+        let (mut pieces, mut piece) = (pieces, Vec::new());
         while let Some(next) = pieces.next(piece) {
             take(&next)?;
             piece = next;
@@ -63,18 +39,19 @@ pub(super) fn exchange<T: Send>(
     let filled = fill(from, &mut first)?;
     let (home, free) = sync_channel::<Vec<u8>>(BUFFERS);
     let (full, consuming) = sync_channel::<Vec<u8>>(BUFFERS);
-    let pieces = Pieces { full: consuming, home };
     if filled < BUFFER {
         // All there is: not worth a thread.
         first.truncate(filled);
         let _ = full.send(first);
         drop(full);
-        return consume(pieces).map_err(Failure::Write);
+        return consume(Pieces::from_thread(consuming, home)).map_err(Failure::Write);
     }
     std::thread::scope(|scope| {
         for _ in 1..BUFFERS {
-            let _ = pieces.home.try_send(vec![0; BUFFER]);
+            let _ = home.try_send(vec![0; BUFFER]);
         }
+        // With the consumer goes the home of the buffers: nobody waits for them any more.
+        let pieces = Pieces::from_thread(consuming, home);
         let consumer = scope.spawn(move || consume(pieces));
         let produce = || -> io::Result<()> {
             let mut bytes = first;

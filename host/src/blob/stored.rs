@@ -30,6 +30,7 @@ pub struct Stored {
     place: String,
     cancel: Cancel,
     progress: LayerProgress,
+    ahead: bool,
 }
 
 enum Source {
@@ -66,7 +67,8 @@ impl Stored {
 
     fn new(source: Source, place: String, cancel: &Cancel) -> Self {
         let progress = LayerProgress::hidden();
-        Self { source, promised: None, copy: None, place, cancel: cancel.clone(), progress }
+        let cancel = cancel.clone();
+        Self { source, promised: None, copy: None, place, cancel, progress, ahead: true }
     }
 
     /// Let the user see how much has been read.
@@ -74,6 +76,19 @@ impl Stored {
     pub fn showing(mut self, progress: &LayerProgress) -> Self {
         self.progress = progress.clone();
         self
+    }
+
+    /// Whether a thread reads ahead of whoever looks at it, as it does unless told otherwise.
+    #[must_use]
+    pub fn read_ahead(mut self, ahead: bool) -> Self {
+        self.ahead = ahead;
+        self
+    }
+
+    /// Whether a thread reads ahead of whoever looks at it.
+    #[must_use]
+    pub fn is_read_ahead(&self) -> bool {
+        self.ahead
     }
 
     /// What the user sees of it.

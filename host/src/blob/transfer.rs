@@ -179,7 +179,7 @@ impl From<io::Error> for Failure {
 pub(super) fn decode<T>(
     layer: &Layer,
     mut stored: Stored,
-    consume: impl FnOnce(&mut dyn Read) -> Result<T, Failure>,
+    consume: impl FnOnce(&mut Decoder<Stored>) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
     let compression = stored.compression(layer.diff_id)?;
     let mut decoder = Decoder::new(compression, stored)?;

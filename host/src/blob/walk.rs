@@ -5,22 +5,23 @@ use std::io::{self, BufRead, Read};
 use std::sync::mpsc::SyncSender;
 
 use super::outflow::{Piece, Reading};
-use super::pump::{Pieces, exchange};
-use super::transfer::{Moved, check_diff_id, decode};
-use super::{Stored, from_io};
+use super::pieces::Pieces;
+use super::pump::exchange;
+use super::transfer::{Failure, Moved, check_diff_id, decode};
+use super::{Decoder, Stored, from_io};
 use crate::error::{Kind, Result};
 use crate::image::{Hasher, Layer};
 
-/// Let `visit` read a layer, uncompressed, on a thread of its own. What it leaves is read as well:
-/// nothing is returned of a layer that is not what was promised. Errors when it is not - also where
-/// `visit` stumbled over the same bytes - and as `visit` does.
+/// Let `visit` read a layer, uncompressed, on a thread of its own where the layer is read ahead. What
+/// it leaves is read as well: nothing is returned of a layer that is not what was promised. Errors when
+/// it is not - also where `visit` stumbled over the same bytes - and as `visit` does.
 pub fn walk<T: Send>(
     layer: &Layer,
     stored: Stored,
     visit: impl FnOnce(&mut Plain) -> Result<T> + Send,
 ) -> Result<T> {
     let walked = decode(layer, stored, |decoded| {
-        exchange(decoded, |pieces| {
+        read(decoded, |pieces| {
             let mut plain = Plain::new(pieces);
             let seen = visit(&mut plain);
             match &seen {
@@ -36,10 +37,10 @@ pub fn walk<T: Send>(
     seen
 }
 
-/// Let `visit` read a layer, uncompressed, on a thread of its own, and tell what all of it is: for
-/// those who want to know everything that is wrong with it. The second is an error where it could not
-/// be decoded to its end, or its stored form is not what was promised; only then the first may be
-/// missing. What the config promises is not looked at.
+/// Let `visit` read a layer, uncompressed, as above, and tell what all of it is: for those who want to
+/// know everything that is wrong with it. The second is an error where it could not be decoded to its
+/// end, or its stored form is not what was promised; only then the first may be missing. What the
+/// config promises is not looked at.
 pub fn look(
     layer: &Layer,
     stored: Stored,
@@ -47,7 +48,7 @@ pub fn look(
 ) -> (Option<Moved>, Result<()>) {
     let mut seen = None;
     let looked = decode(layer, stored, |decoded| {
-        seen = Some(exchange(decoded, |pieces| {
+        seen = Some(read(decoded, |pieces| {
             let mut plain = Plain::new(pieces);
             visit(&mut plain);
             plain.read_rest(&layer.place)?;
@@ -58,9 +59,19 @@ pub fn look(
     (seen, looked.map_err(|why| why.of(layer)))
 }
 
+fn read<T: Send>(
+    decoded: &mut Decoder<Stored>,
+    consume: impl FnOnce(Pieces) -> Result<T> + Send,
+) -> Result<T, Failure> {
+    match decoded.is_read_ahead() {
+        true => exchange(decoded, consume),
+        false => Pieces::read_here(decoded, consume),
+    }
+}
+
 /// The uncompressed bytes of a layer, hashed as they are read.
-pub struct Plain {
-    pieces: Pieces,
+pub struct Plain<'a> {
+    pieces: Pieces<'a>,
     piece: Vec<u8>,
     at: usize,
     hashing: Hashing,
@@ -77,8 +88,8 @@ enum Hashing {
     Gone,
 }
 
-impl Plain {
-    fn new(pieces: Pieces) -> Self {
+impl<'a> Plain<'a> {
+    fn new(pieces: Pieces<'a>) -> Self {
         let hashing = Hashing::Here(Hasher::default());
         Self { pieces, piece: Vec::new(), at: 0, hashing, size: 0 }
     }
@@ -141,7 +152,7 @@ impl Plain {
     }
 }
 
-impl BufRead for Plain {
+impl BufRead for Plain<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.at == self.piece.len() {
             self.at = 0;
@@ -157,7 +168,7 @@ impl BufRead for Plain {
     }
 }
 
-impl Read for Plain {
+impl Read for Plain<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let available = self.fill_buf()?;
         let amount = available.len().min(into.len());

@@ -3,20 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::io::BufRead;
-use std::sync::{Mutex, PoisonError};
 
 use super::compatibility::check_compression;
 use super::finding::{Finding, Findings};
 use super::replay::Replay;
 use super::{member, whiteout};
-use crate::blob::{self, Moved, Plain, Stored, from_io};
+use crate::blob::{self, Moved, Plain, Stored, from_io, side_by_side};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Compression, Content, Digest, Layer};
 use crate::input::view::{Kept, View};
 use crate::layer_tar::Reader;
 use crate::overlay::{MOST_MEMBERS, Roll, Room};
-use crate::parallel::in_parallel;
 use crate::report::size;
 
 /// What reading a layer found.
@@ -36,11 +34,7 @@ pub fn check(view: &View, to: &mut Findings, context: &Context) -> Result<()> {
             places.entry(&kept.called).or_insert(index);
         }
     }
-    let mut order: Vec<usize> = places.values().copied().collect();
-    // The largest first, so that no core is left alone with it at the end.
-    let weight = |index: &usize| view.layers[*index].size.or(view.layers[*index].promised.size);
-    order.sort_by_key(|index| (std::cmp::Reverse(weight(index)), *index));
-    let read = read_all(view, order, context)?;
+    let read = read_all(view, places.values().copied(), context)?;
     let ids = view.config.diff_ids();
     let mut replay = Some(Replay::default());
     let (mut members_missing, mut verified) = (None, 0);
@@ -114,20 +108,18 @@ fn diff_id(
     false
 }
 
-fn read_all(view: &View, order: Vec<usize>, context: &Context) -> Result<BTreeMap<usize, Read>> {
-    let layers: Vec<(usize, Layer)> = (order.into_iter())
-        .filter_map(|index| Some((index, as_layer(&view.layers[index])?)))
-        .collect();
-    let stored = blob::open(layers.iter().map(|(_, layer)| layer), context);
-    let stored = stored.into_iter().map(|stored| Mutex::new(Some(stored)));
-    let jobs: Vec<_> = layers.iter().zip(stored).collect();
-    let workers = context.parallel.min(context.cores());
+fn read_all(
+    view: &View,
+    wanted: impl Iterator<Item = usize>,
+    context: &Context,
+) -> Result<BTreeMap<usize, Read>> {
+    let layers: Vec<(usize, Layer)> =
+        wanted.filter_map(|index| Some((index, as_layer(&view.layers[index])?))).collect();
+    let layers = layers.iter().map(|(index, layer)| (*index, layer));
     let room = Room::default();
-    let read = in_parallel(&jobs, workers, |((index, layer), stored)| {
-        // Each is taken once.
-        let stored = stored.lock().unwrap_or_else(PoisonError::into_inner).take()?;
+    let read = side_by_side(layers, context, |index, layer, stored| {
         context.cancel.check().ok()?;
-        Some((*index, read(*index, layer, stored, &view.layers[*index], &room, context)))
+        Some((index, read(index, layer, stored, &view.layers[index], &room, context)))
     });
     context.cancel.check()?;
     Ok(read.into_iter().flatten().collect())

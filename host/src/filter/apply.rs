@@ -95,7 +95,9 @@ fn change(
     let directory = Arc::new(directory.map_err(|cause| failed(&cause))?);
     let file = Unnamed::create(&directory).map_err(|cause| failed(&cause))?;
     let place = &layer.place;
-    let (moved, size) = walk(layer, stored, |plain| {
+    // Rewriting takes as long as reading: one thread for both would keep the third waiting, which hashes
+    // and writes.
+    let (moved, size) = walk(layer, stored.read_ahead(true), |plain| {
         let (size, moved) = outflow(plain, file.file(), |plain, to| {
             rewrite(&mut *plain, place, passes, to, changed, &context.temp_dir)?;
             plain.read_rest(place)
