@@ -46,11 +46,10 @@ pub fn check(source: &Source, extent: Extent, context: &Context) -> Result<Repor
     let Extent { level, all_platforms } = extent;
     let views = match level {
         _ if all_platforms => source.all_views(context),
-        Level::Full => match source.exported(context) {
-            Ok(Some(view)) => Ok(vec![view]),
-            Ok(None) => source.views(context),
-            Err(error) => Err(error),
-        },
+        Level::Full => source.exported(context).and_then(|exported| match exported {
+            Some(view) => Ok(vec![view]),
+            None => source.views(context),
+        }),
         Level::Fast => source.views(context),
     };
     let mut images = Vec::new();

@@ -19,8 +19,8 @@ pub(super) fn pump(
     from: &mut dyn Read,
     take: &mut (dyn FnMut(&[u8]) -> Result<()> + Send),
 ) -> Result<(), Failure> {
-    exchange(from, |pieces| {
-        let (mut pieces, mut piece) = (pieces, Vec::new());
+    exchange(from, |mut pieces| {
+        let mut piece = Vec::new();
         while let Some(next) = pieces.next(piece) {
             take(&next)?;
             piece = next;

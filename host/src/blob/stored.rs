@@ -121,17 +121,19 @@ impl Stored {
 
     /// Why the decompressor failed: where the stored bytes are not those that were promised, that
     /// is the reason, and it is only known at their end.
-    pub fn blame(mut self, cause: io::Error) -> io::Error {
+    pub fn blame(self, cause: io::Error) -> io::Error {
         if cause.get_ref().is_some_and(|inner| inner.is::<Error>()) {
             return cause;
         }
+        self.drain().err().unwrap_or(cause)
+    }
+
+    /// Read what is left, as it is stored, then as [`Stored::finish`].
+    pub fn drain(mut self) -> io::Result<()> {
         loop {
-            let amount = match self.fill_buf() {
-                Ok(rest) => rest.len(),
-                Err(reason) => return reason,
-            };
+            let amount = self.fill_buf()?.len();
             if amount == 0 {
-                return self.finish().err().unwrap_or(cause);
+                return self.finish();
             }
             self.consume(amount);
         }

@@ -84,21 +84,12 @@ pub fn as_stored(
 
 /// Read a layer to its end, and check everything that was promised of it. Of what is opaque, that
 /// is the stored form alone.
-pub fn checked(layer: &Layer, mut stored: Stored) -> Result<()> {
+pub fn checked(layer: &Layer, stored: Stored) -> Result<()> {
     if !layer.opaque {
         let plain = decode(layer, stored, |plain| move_to(plain, None, 0));
         return check_diff_id(layer, plain.map_err(|why| why.of(layer))?);
     }
-    let mut read = || -> io::Result<()> {
-        loop {
-            let amount = stored.fill_buf()?.len();
-            if amount == 0 {
-                return Ok(());
-            }
-            stored.consume(amount);
-        }
-    };
-    read().and_then(|()| stored.finish()).map_err(|cause| from_io(cause, &layer.place))
+    stored.drain().map_err(|cause| from_io(cause, &layer.place))
 }
 
 /// Read a layer to its end, and say what it holds, uncompressed. The stored form is checked by

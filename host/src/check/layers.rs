@@ -127,7 +127,7 @@ fn read_all(
 
 /// A layer that is read to find out what it is. Of a plain one in a file the digest is compared
 /// afterwards: there is no need to hash it twice.
-fn as_layer(kept: &Kept) -> Option<Layer> {
+pub(super) fn as_layer(kept: &Kept) -> Option<Layer> {
     let content = kept.content.clone()?;
     let known = kept.promised.digest;
     let in_file = matches!(content, Content::File(_));

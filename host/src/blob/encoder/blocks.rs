@@ -147,8 +147,7 @@ fn next(queue: &Mutex<Receiver<Job>>) -> Vec<Job> {
     // Who holds the lock waits for the next block; the others wait for the lock.
     let queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
     let first = queue.recv().ok();
-    let more = first.is_some().then(|| queue.try_iter().take(AT_ONCE - 1));
-    first.into_iter().chain(more.into_iter().flatten()).collect()
+    first.into_iter().chain(queue.try_iter().take(AT_ONCE - 1)).collect()
 }
 
 fn take_all(
