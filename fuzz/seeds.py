@@ -196,10 +196,11 @@ granted = ["blobs"]
     seed("plugins_toml", "bad-built-in", plugins.replace('"inv"', '"tar"'))
     seed("plugins_toml", "bad-name", plugins.replace('name = "inventory"', 'name = "../x"'))
 
-    entries = dump([{"key": {"layer": digest_of, "filters": ["exclude:pattern=a (tar 1)"], "compression": "gzip 1"},
+    entries = dump([{"key": {"layer": digest_of, "filters": ["exclude:pattern=a (tar 1)"], "compression": "gzip 1", "output": "dir"},
                      "known": {"diff_id": digest_of, "blob": digest(b"b"), "size": 7,
-                               "media_type": f"{OCI}.layer.v1.tar+gzip", "used": 1_700_000_000}}])
-    whole = b'{"occystrap_layer_cache":1,"sha256":"%b","entries":%b}' % (digest(entries).encode(), entries)
+                               "media_type": f"{OCI}.layer.v1.tar+gzip", "at": {"path": "a/layer.tar", "offset": 0},
+                               "used": 1_700_000_000}}])
+    whole = b'{"occystrap_layer_cache":2,"sha256":"%b","entries":%b}' % (digest(entries).encode(), entries)
     seed("layer_cache", "good-entries", entries)
     seed("layer_cache", "good-whole", whole)
     seed("layer_cache", "bad-digest", whole.replace(b'"size":7', b'"size":8'))

@@ -153,8 +153,8 @@ pub struct Global {
     /// their bytes [default: as they are, and gzip where they are plain]
     #[arg(long, global = true, value_name = "HOW", env = "OCCYSTRAP_COMPRESSION")]
     pub compression: Option<CompressionName>,
-    /// Remember in this file what became of layers at registries, so that those which are still
-    /// there are neither fetched nor filtered nor compressed again
+    /// Remember in this file what became of layers, so that those which the destination still has
+    /// are neither fetched nor filtered nor compressed again; not for docker://
     #[arg(long, global = true, value_name = "FILE", env = "OCCYSTRAP_LAYER_CACHE")]
     pub layer_cache: Option<PathBuf>,
 }

@@ -1,14 +1,16 @@
 //! What became of layers in earlier runs (`--layer-cache FILE`): which one came out of the filters,
-//! and as which blob it went to a registry. A layer of which that is known, and whose blob the
-//! destination still has, is neither fetched nor compressed again.
+//! and as which blob or file it landed. A layer of which that is known, and which the destination still
+//! has, is neither fetched nor compressed again.
 //!
-//! An entry is about one layer, one chain of filters and one compression. It says what to look for,
-//! never that it is there: that is asked for, and a byte of it read. A layer that goes as the source has
-//! it is never replaced by another form of it. What it refuses: a file that was damaged, which begins
-//! anew. What it trusts: that the blob of an entry is what became of the entry's layer; entries of an
-//! image that FAILED are forgotten.
+//! An entry is about one layer, one chain of filters, one compression and one output. It says what to
+//! look for, never that it is there: a registry is asked for it, and for a byte of it, and a file is read.
+//! A layer that goes as the source has it is never replaced by another form of it. What it refuses: a
+//! file that was damaged, which begins anew. What it trusts: that what an entry names is what became of
+//! its layer; entries of an image that FAILED are forgotten.
 
 mod file;
+mod held;
+mod key;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use file::takes;
@@ -20,15 +22,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use crate::blob::{ENCODING, checked, open_one};
+use self::held::{Found, Held};
+use self::key::{Key, compression, goes_as_it_is, keys};
 use crate::context::Context;
-use crate::error::{Kind, Result};
+use crate::error::Result;
 use crate::filter::Filters;
-use crate::image::{Compression, Content, Digest, Image, Layer};
-use crate::layer_tar::writer::SPELLING;
+use crate::image::{Compression, Digest, Image, Layer};
 use crate::output::Target;
-use crate::output::remote::Remote;
-use crate::output::target::Place as TargetPlace;
 use crate::parallel::in_parallel;
 use crate::receipt::{Place, Receipt, Role};
 
@@ -38,21 +38,6 @@ pub const MOST_ENTRIES: usize = 10_000;
 /// An entry that was not needed for so long, in seconds, is forgotten: 90 days.
 pub const LONGEST_UNUSED: u64 = 90 * 24 * 60 * 60;
 
-/// A blob that is not larger, in bytes, is read and unpacked before it stands for a layer: 64 KiB come
-/// as fast as the answer that it is there. Most layers are smaller.
-const SMALL: u64 = 64 * 1024;
-
-/// A layer, and what is to be done with it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-struct Key {
-    /// Diff-id at the source.
-    layer: Digest,
-    /// What it goes through, each filter with its options.
-    filters: Vec<String>,
-    /// How it is compressed then.
-    compression: String,
-}
-
 /// What became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Known {
@@ -60,8 +45,20 @@ struct Known {
     blob: Digest,
     size: u64,
     media_type: String,
+    /// Where it lies, where the destination has files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    at: Option<At>,
     /// When that was last of use, in seconds since 1970.
     used: u64,
+}
+
+/// A place in a file of the destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct At {
+    /// Relative to the destination.
+    path: String,
+    /// In bytes.
+    offset: u64,
 }
 
 type Entries = BTreeMap<Key, Known>;
@@ -87,7 +84,7 @@ impl LayerCache {
     /// Whether it is of use for a destination.
     #[must_use]
     pub fn serves(target: &Target) -> bool {
-        matches!(target.place, TargetPlace::Repository(..))
+        Held::serves(target)
     }
 
     /// Layers of an image as the destination has them already: `None` where that is not known, or
@@ -99,13 +96,9 @@ impl LayerCache {
         target: &Target,
         context: &Context,
     ) -> Result<Vec<Option<Layer>>> {
-        let (Some(keys), TargetPlace::Repository(reference, client)) =
-            (keys(image, filters, target), &target.place)
-        else {
-            return Ok(vec![None; image.layers.len()]);
-        };
-        let repository = client.repository(reference, context.counters.clone())?;
-        let remote = Remote::new(repository.clone(), context);
+        let nothing = vec![None; image.layers.len()];
+        let Some(keys) = keys(image, filters, target) else { return Ok(nothing) };
+        let Some(held) = Held::at(target, context)? else { return Ok(nothing) };
         let jobs: Vec<(&Layer, Key)> = image.layers.iter().zip(keys).collect();
         Ok(in_parallel(&jobs, context.parallel, |(layer, key)| {
             let known = lock(&self.entries).get(key).cloned()?;
@@ -113,38 +106,19 @@ impl LayerCache {
                 // It only was compressed.
                 return self.doubt(layer, key);
             }
-            // What the filters leave as it is keeps the form that the source has it in.
-            let there = layer.diff_id == known.diff_id
-                && (layer.digest == Some(known.blob) || goes_as_it_is(layer, target));
-            let found = match there {
+            let found = match keeps_its_form(layer, &known, target) {
                 true => (*layer).clone(),
-                false => Layer {
-                    diff_id: known.diff_id,
-                    digest: Some(known.blob),
-                    size: known.size,
-                    media_type: known.media_type.clone(),
-                    content: Content::Registry(repository.clone()),
-                    ..(*layer).clone()
+                false => match held.find(layer, &known, context) {
+                    Found::There(found) => {
+                        let place = &layer.place;
+                        tracing::info!("{place}: known from an earlier run as {}", known.blob);
+                        *found
+                    }
+                    Found::Gone => return None,
+                    Found::Wrong => return self.doubt(layer, key),
                 },
             };
-            if !there {
-                // Who cannot be asked now will be asked again, and then it is an error.
-                match remote.stat_blob(known.blob) {
-                    Ok(Some(size)) if size == known.size => {}
-                    _ => return None,
-                }
-                if known.size <= SMALL {
-                    match checked(&found, open_one(&found, context)?) {
-                        Ok(()) => {}
-                        Err(error) if error.kind() == Kind::Source => {
-                            return self.doubt(layer, key);
-                        }
-                        Err(_) => return None,
-                    }
-                }
-                tracing::info!("{}: known from an earlier run as {}", layer.place, known.blob);
-            }
-            let used = Known { used: now(), ..known.clone() };
+            let used = Known { used: now(), ..known };
             lock(&self.fresh).insert(key.clone(), Some(used));
             Some(found)
         }))
@@ -168,8 +142,8 @@ impl LayerCache {
     ) {
         let Some(keys) = keys(image, filters, target) else { return };
         for (index, (key, after)) in keys.into_iter().zip(&after.layers).enumerate() {
-            let before = image.layers.get(index).and_then(|layer| layer.digest);
-            let Some((blob, size)) = pushed(receipt, index) else { continue };
+            let before = image.layers.get(index).and_then(stored);
+            let Some((blob, size, at)) = landed(receipt, index) else { continue };
             if filters.is_empty() && before == Some(blob) {
                 // The source says so itself.
                 continue;
@@ -178,7 +152,7 @@ impl LayerCache {
                 true => after.media_type.clone(),
                 false => compression(target).layer_media_type().to_owned(),
             };
-            let known = Known { diff_id: after.diff_id, blob, size, media_type, used: now() };
+            let known = Known { diff_id: after.diff_id, blob, size, media_type, at, used: now() };
             lock(&self.entries).insert(key.clone(), known.clone());
             lock(&self.fresh).insert(key, Some(known));
         }
@@ -232,51 +206,36 @@ fn bound(entries: &mut Entries) {
     }
 }
 
-/// What is to be done with each layer; `None` where a filter wants to see every layer.
-fn keys(image: &Image, filters: &Filters, target: &Target) -> Option<Vec<Key>> {
-    let filters = filters.keys()?;
-    let spelled = filters.into_iter().map(|filter| format!("{filter} (tar {SPELLING})"));
-    let spelled: Vec<String> = spelled.collect();
-    let compression = format!("{} {ENCODING}", asked(target).unwrap_or("as it is, or gzip"));
-    let key = |layer: &Layer| Key {
-        layer: layer.diff_id,
-        filters: spelled.clone(),
-        compression: compression.clone(),
-    };
-    Some(image.layers.iter().map(key).collect())
+/// Whether a layer goes as the source at hand has it: what the filters leave as it is, to where layers
+/// keep their form.
+fn keeps_its_form(layer: &Layer, known: &Known, target: &Target) -> bool {
+    let unpacked = known.blob == known.diff_id;
+    layer.diff_id == known.diff_id
+        && (stored(layer) == Some(known.blob) || (!unpacked && goes_as_it_is(layer, target)))
 }
 
-fn asked(target: &Target) -> Option<&str> {
-    let option = target.options.iter().find(|(name, _)| name == "compression");
-    option.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+/// Digest of a layer as the source has it.
+fn stored(layer: &Layer) -> Option<Digest> {
+    let plain = layer.media_type == Compression::None.layer_media_type();
+    layer.digest.or_else(|| plain.then_some(layer.diff_id))
 }
 
-/// Whether a layer keeps its stored form on its way, where no filter changes it.
-fn goes_as_it_is(layer: &Layer, target: &Target) -> bool {
-    // As 'plugins/manifest' decides.
-    match asked(target) {
-        None => ["gzip", "zstd"].iter().any(|form| layer.media_type.ends_with(form)),
-        Some(form) => layer.media_type.ends_with(form),
-    }
-}
-
-fn compression(target: &Target) -> Compression {
-    match asked(target) {
-        Some("zstd") => Compression::Zstd,
-        _ => Compression::Gzip,
-    }
-}
-
-/// As which blob a layer landed.
-fn pushed(receipt: &Receipt, index: usize) -> Option<(Digest, u64)> {
+/// As what a layer landed, how large, and where, where that is in a file.
+fn landed(receipt: &Receipt, index: usize) -> Option<(Digest, u64, Option<At>)> {
     let index = u32::try_from(index).ok()?;
-    receipt.expectations.iter().find_map(|expectation| match expectation {
-        expectation if expectation.role != Role::Layer(index) => None,
-        expectation => match (&expectation.place, expectation.size) {
-            (Place::Blob { digest }, Some(size)) => Some((*digest, size)),
-            _ => None,
-        },
-    })
+    let layers = receipt.expectations.iter().filter(|one| one.role == Role::Layer(index));
+    layers
+        .filter_map(|layer| {
+            let at = |path: &String, offset| Some(At { path: path.clone(), offset });
+            let (digest, at) = match &layer.place {
+                Place::Blob { digest } => (*digest, None),
+                Place::File { path } => (layer.digest?, at(path, 0)),
+                Place::Part { path, offset, .. } => (layer.digest?, at(path, *offset)),
+                _ => return None,
+            };
+            Some((digest, layer.size?, at))
+        })
+        .next()
 }
 
 fn now() -> u64 {

@@ -3,6 +3,7 @@
 use occystrap::image::Digest;
 
 use crate::support::cli::Sandbox;
+use crate::support::engine::Engine;
 use crate::support::image::{Pack, TestImage, noise, tar};
 use crate::support::push::{holds, push, to};
 use crate::support::registry::Registry;
@@ -231,9 +232,14 @@ fn what_cannot_be_right_is_made_again() {
 #[test]
 fn where_it_cannot_help_it_says_so() {
     let place = Place::new();
-    let dir = place.sandbox.uri("dir", "d");
-    let ran = place.sandbox.process(&place.source, &dir, &["--layer-cache", "c"]);
-    ran.verified().says("--layer-cache means nothing to 'dir://");
+    let engine = Engine::start();
+    let ran = place.sandbox.process(&place.source, &engine.uri("a:1"), &["--layer-cache", "c"]);
+    ran.verified().says("--layer-cache means nothing to 'docker://");
+    let dir = place.sandbox.uri("oci-layout", "d");
+    let more = ["--all-platforms", "--layer-cache", "c"];
+    let ran = place.sandbox.process(&place.source, &dir, &more);
+    ran.verified().says("--layer-cache means nothing to --all-platforms");
+    assert!(!place.sandbox.path("c").exists());
     let there = to(&place.registry, "copy/app:1");
     for path in ["no/such/folder/cache", "."] {
         place.sandbox.process(&place.source, &there, &["--layer-cache", path]).exits(2);

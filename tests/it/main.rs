@@ -64,6 +64,7 @@ mod hostile_write;
 mod info;
 mod interrupt;
 mod layer_cache;
+mod layer_cache_files;
 mod mend;
 mod no_engine;
 mod no_room;

@@ -7,12 +7,13 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Entries, Key, Known};
+use super::key::Key;
+use super::{Entries, Known};
 use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
 
 /// The version of the JSON.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A file larger than this was not written by us: [`super::MOST_ENTRIES`] need a tenth of it.
 const LARGEST: u64 = 64 * 1024 * 1024;
@@ -130,9 +131,14 @@ mod tests {
     fn entries(numbers: std::ops::Range<u64>, used: u64) -> Entries {
         let entry = |number: u64| {
             let digest = Digest::of(&number.to_be_bytes());
-            let key = Key { layer: digest, filters: Vec::new(), compression: "gzip 1".into() };
+            let key = Key {
+                layer: digest,
+                filters: Vec::new(),
+                compression: "gzip 1".into(),
+                output: "registry".into(),
+            };
             let media_type = "x".to_owned();
-            (key, Known { diff_id: digest, blob: digest, size: number, media_type, used })
+            (key, Known { diff_id: digest, blob: digest, size: number, media_type, at: None, used })
         };
         numbers.map(entry).collect()
     }

@@ -56,6 +56,10 @@ fn prepare(asked: &Process, host: &Host<'_>) -> Result<pipeline::Process> {
     }
     target.check_options(host.cancel)?;
     let layer_cache = match &global.layer_cache {
+        Some(_) if asked.all_platforms => {
+            tracing::warn!("--layer-cache means nothing to --all-platforms: no layer is changed");
+            None
+        }
         Some(_) if !LayerCache::serves(&target) => {
             tracing::warn!("--layer-cache means nothing to '{}'", target.display);
             None
