@@ -1,0 +1,196 @@
+//! `occystrap process`: its options, and how far it verifies.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use crate::error::Error;
+use crate::verify::Level;
+
+/// `occystrap process`.
+#[derive(Args)]
+#[command(after_help = "\
+Sources:
+  registry://HOST[:PORT]/IMAGE[:TAG][@sha256:...]   ?arch= &os= &variant= &insecure=true
+  docker://IMAGE[:TAG]    an image in Docker or Podman, by name or ID   ?socket=PATH
+  tar://PATH    docker-save and OCI archives, compressed or not   ?image=NAME[:TAG]
+  dir://PATH    what the output dir wrote                         ?image=NAME[:TAG]
+  oci-layout://PATH[:TAG]    an OCI image layout                  ?image=NAME[:TAG]
+
+Destinations:
+  dir://PATH    a directory, one plain tar a layer   ?unique_names=true &checksums=true
+  tar://PATH    an archive for 'docker load', 'podman load' and skopeo
+  oci-layout://PATH[:TAG]    an OCI image layout     ?compression=gzip|zstd
+  registry://HOST[:PORT]/IMAGE[:TAG]    an image at a registry
+                ?compression=gzip|zstd &chunk_size=8M &insecure=true
+  docker://IMAGE[:TAG]    an image in Docker or Podman, under that name   ?socket=PATH
+
+Filters:
+  normalize-timestamps   every time becomes 1970, or that of SOURCE_DATE_EPOCH
+                :ts=SECONDS,config=true (times in the config as well)
+  exclude:pattern=GLOB   leaves out what matches, and what is beneath it
+                * ? [a-z] {a,b}; * crosses slashes: '*.pyc', 'usr/share/doc', '**/.git'
+  search:pattern=GLOB    prints what matches, and changes nothing
+                ,regex=true,script_friendly=true   as 'occystrap search' does it
+  inspect:file=PATH      appends a line of JSON about the image")]
+pub struct Process {
+    /// Where the images are, such as registry://docker.io/library/busybox:latest
+    pub source: String,
+    /// Where they go, such as dir:///srv/images or tar:///tmp/busybox.tar
+    pub destination: String,
+    /// Change images on their way, or look into them: NAME or NAME:OPTION=VALUE,... ; may be
+    /// repeated, and the order counts
+    #[arg(short, long, value_name = "FILTER", conflicts_with = "all_platforms")]
+    pub filter: Vec<String>,
+    /// Move every platform of each image and the index that lists them, byte for byte; for
+    /// registry:// and oci-layout://
+    #[arg(long, conflicts_with_all = ["os", "architecture", "variant"])]
+    pub all_platforms: bool,
+    /// Verify what was written: 'fast' looks that everything is there with its size, 'full' also
+    /// reads every byte back and hashes it [default: fast]
+    #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "fast", conflicts_with = "no_verify")]
+    pub verify: Option<LevelName>,
+    /// The same as --verify=full
+    #[arg(long, conflicts_with_all = ["no_verify", "verify"])]
+    pub verify_full: bool,
+    /// Do not verify; the summary says so
+    #[arg(long)]
+    pub no_verify: bool,
+    /// Exit with 3 when something could not be confirmed
+    #[arg(long)]
+    pub strict: bool,
+    /// Write down what must be found at the destination, for 'occystrap verify FILE'
+    #[arg(long, value_name = "FILE")]
+    pub receipt: Option<PathBuf>,
+    /// Let the output plugin ask this web server, besides the destination: HTTPS, or http://HOST:PORT
+    /// for plain HTTP; also an address or a network (10.0.0.0/8) that is not public and that a name
+    /// may lead to; may be repeated
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub allow_net: Vec<String>,
+    /// Wait until the destination is on the disk, so that it survives a power failure
+    #[arg(long)]
+    pub fsync: bool,
+}
+
+/// The name of a level.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LevelName {
+    /// Everything exists, with its size.
+    Fast,
+    /// Every byte is read back and hashed.
+    Full,
+}
+
+impl Process {
+    /// How far to verify. What is said here goes before the environment (`OCCYSTRAP_VERIFY`,
+    /// `OCCYSTRAP_VERIFY_FULL`, as in 0.4.17); `None` is not at all. Errors when the environment
+    /// says neither: who wrote it meant something.
+    pub fn level(
+        &self,
+        environment: impl Fn(&str) -> Option<String>,
+    ) -> Result<Option<Level>, Error> {
+        match (self.no_verify, self.verify, self.verify_full) {
+            (true, _, _) => return Ok(None),
+            (_, Some(LevelName::Full), _) | (_, _, true) => return Ok(Some(Level::Full)),
+            (_, Some(LevelName::Fast), _) => return Ok(Some(Level::Fast)),
+            _ => {}
+        }
+        // An empty one is none, as for other programs.
+        let variable = |name| environment(name).filter(|value| !value.is_empty());
+        let wrong = |name: &str, expected: &str, found: &str| {
+            Err(Error::usage(format!("{name}: expected {expected}, found '{found}'")))
+        };
+        if let Some(found) = variable("OCCYSTRAP_VERIFY_FULL") {
+            match switch(&found) {
+                Some(true) => return Ok(Some(Level::Full)),
+                Some(false) => {}
+                None => return wrong("OCCYSTRAP_VERIFY_FULL", "true or false", &found),
+            }
+        }
+        let Some(found) = variable("OCCYSTRAP_VERIFY") else { return Ok(Some(Level::Fast)) };
+        match (found.to_ascii_lowercase().as_str(), switch(&found)) {
+            ("full", _) => Ok(Some(Level::Full)),
+            ("fast", _) | (_, Some(true)) => Ok(Some(Level::Fast)),
+            (_, Some(false)) => Ok(None),
+            _ => wrong("OCCYSTRAP_VERIFY", "true, false, fast or full", &found),
+        }
+    }
+}
+
+/// On or off, in the words that 0.4.17 knew.
+fn switch(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" | "on" | "t" | "y" => Some(true),
+        "0" | "false" | "no" | "off" | "f" | "n" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Command};
+
+    fn level(arguments: &[&str], environment: &[(&str, &str)]) -> Option<Level> {
+        asked(arguments, environment).unwrap()
+    }
+
+    fn asked(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Option<Level>, Error> {
+        let words = ["occystrap", "process", "tar://a", "dir://b"].iter().chain(arguments);
+        let Command::Process(process) = Cli::parse_from(words).settled().command else {
+            unreachable!()
+        };
+        process.level(|name| {
+            environment
+                .iter()
+                .find(|(known, _)| *known == name)
+                .map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn the_command_line_goes_before_the_environment() {
+        assert_eq!(level(&[], &[]), Some(Level::Fast));
+        assert_eq!(level(&["--verify"], &[]), Some(Level::Fast));
+        assert_eq!(level(&["--verify=full"], &[]), Some(Level::Full));
+        assert_eq!(level(&["--verify-full"], &[]), Some(Level::Full));
+        assert_eq!(level(&["--no-verify"], &[("OCCYSTRAP_VERIFY_FULL", "1")]), None);
+        assert_eq!(level(&[], &[("OCCYSTRAP_VERIFY_FULL", "true")]), Some(Level::Full));
+        assert_eq!(level(&[], &[("OCCYSTRAP_VERIFY", "false")]), None);
+        assert_eq!(level(&["--verify"], &[("OCCYSTRAP_VERIFY", "0")]), Some(Level::Fast));
+        assert_eq!(level(&[], &[("OCCYSTRAP_VERIFY", "Full")]), Some(Level::Full));
+        assert_eq!(level(&[], &[("OCCYSTRAP_VERIFY", "1")]), Some(Level::Fast));
+        assert_eq!(level(&[], &[("OCCYSTRAP_VERIFY", "")]), Some(Level::Fast));
+        assert_eq!(level(&["--no-verify"], &[("OCCYSTRAP_VERIFY", "maybe")]), None);
+    }
+
+    #[test]
+    fn what_0_4_17_took_before_the_command() {
+        let level = |before: &[&str], after: &[&str]| {
+            let words =
+                [&["occystrap"], before, &["process", "tar://a", "dir://b"], after].concat();
+            let Command::Process(process) = Cli::parse_from(words).settled().command else {
+                unreachable!()
+            };
+            process.level(|_| None).unwrap()
+        };
+        assert_eq!(level(&["--no-verify"], &[]), None);
+        assert_eq!(level(&["--verify"], &[]), Some(Level::Fast));
+        assert_eq!(level(&["--verify-full"], &[]), Some(Level::Full));
+        assert_eq!(level(&["--verify=full"], &[]), Some(Level::Full));
+        assert_eq!(level(&["--no-verify"], &["--verify"]), Some(Level::Fast));
+        assert_eq!(level(&["--verify-full"], &["--no-verify"]), None);
+        assert!(Cli::try_parse_from(["occystrap", "--no-verify", "info", "tar://a"]).is_ok());
+    }
+
+    #[test]
+    fn an_environment_that_means_nothing_is_a_mistake() {
+        for (name, value) in [("OCCYSTRAP_VERIFY", "maybe"), ("OCCYSTRAP_VERIFY_FULL", "full")] {
+            let error = asked(&[], &[(name, value)]).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().starts_with(&format!("{name}: expected true")), "{error}");
+        }
+    }
+}
