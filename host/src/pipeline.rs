@@ -5,32 +5,25 @@
 //! ```
 
 mod family;
+mod fit;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::cancel::Cancel;
 use crate::context::Context;
-use crate::docker::Engine;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::filter::Filters;
 use crate::image::{Digest, Image, ImageName, Part};
-use crate::input::{self, Called, Source};
+use crate::input::Source;
 use crate::layer_cache::LayerCache;
 use crate::output::engine::Named;
 use crate::output::remote::Remote;
-use crate::output::target::{ENGINE_OPTIONS, REPOSITORY_OPTIONS, image_name, tagged};
 use crate::output::{self, Target, Written};
 use crate::parallel::in_parallel;
-use crate::plugin::Catalog;
-use crate::plugin::catalog::is_to_come;
-use crate::receipt::{Again, Bundle, Handed, ImageIdentity, Receipt, Role, again, place};
-use crate::registry::{Client, Reference};
+use crate::receipt::{Again, Bundle, Handed, ImageIdentity, Receipt, again};
 use crate::report::{ImageReport, Run, Status};
-use crate::uri::Uri;
 use crate::verify::derive::Found;
-use crate::verify::{self, Level, Verification, derive, layout, published};
+use crate::verify::{self, Level, Subject, Verification, derive, layout, published};
 
 /// What `occystrap process` was asked to do.
 pub struct Process {
@@ -82,7 +75,7 @@ fn tell_if_untouched(reports: &mut [ImageReport]) {
 }
 
 fn process_images(request: &Process, context: &Context) -> Result<Vec<ImageReport>> {
-    let images = check_fit(request, request.source.open(context)?)?;
+    let images = fit::check(request, request.source.open(context)?)?;
     Ok(in_parallel(&images, request.image_parallel, |image| {
         let started = Instant::now();
         let filtered = match filter(request, image, context) {
@@ -95,16 +88,8 @@ fn process_images(request: &Process, context: &Context) -> Result<Vec<ImageRepor
         let handed = Handed::Image(&filtered);
         let again = again(request, image.manifest.as_ref().map(|manifest| manifest.digest));
         let (report, receipt) = attempt(request, handed, identity, again, started, keep, context);
-        if let (Some(cache), Some(receipt)) = (&request.layer_cache, receipt) {
-            let Process { filters, target, .. } = request;
-            match report.status {
-                Status::Failed => cache.forget(image, filters, target),
-                _ => cache.learn(image, &filtered, filters, target, &receipt),
-            }
-            // What landed has landed, whether it is remembered or not.
-            if let Err(error) = cache.save() {
-                tracing::warn!("{error}");
-            }
+        if let Some(receipt) = receipt {
+            remember(request, image, &filtered, &receipt, report.status);
         }
         report
     }))
@@ -118,6 +103,20 @@ fn filter(request: &Process, image: &Image, context: &Context) -> Result<Image> 
         None => Vec::new(),
     };
     filters.apply(image, known, context)
+}
+
+/// What became of an image's layers, for later runs.
+fn remember(request: &Process, image: &Image, after: &Image, receipt: &Receipt, status: Status) {
+    let Process { filters, target, .. } = request;
+    let Some(cache) = &request.layer_cache else { return };
+    match status {
+        Status::Failed => cache.forget(image, filters, target),
+        _ => cache.learn(image, after, filters, target, receipt),
+    }
+    // What landed has landed, whether it is remembered or not.
+    if let Err(error) = cache.save() {
+        tracing::warn!("{error}");
+    }
 }
 
 /// An image that did not come through the filters.
@@ -208,95 +207,11 @@ fn keep_receipts(request: &Process, receipts: Vec<Receipt>) -> Result<()> {
     }
 }
 
-/// Whether all these images can go there, before the first does.
-fn check_fit<T: Called>(request: &Process, images: Vec<T>) -> Result<Vec<T>> {
-    if let Some(path) = &request.receipt {
-        // Not only after the destination was changed.
-        place::check(path, &request.target)?;
-    }
-    let target = &request.target;
-    if images.len() < 2 {
-        return Ok(images);
-    }
-    let names = input::names(&images);
-    if target.holds_one() {
-        let (count, display) = (images.len(), &target.display);
-        let message = format!("the source holds {count} images, '{display}' can hold one");
-        let choose = format!("choose one with ?image=NAME on the source: {names}");
-        let unique = target.options.iter().any(|(name, _)| name == "unique_names");
-        return Err(Error::usage(message).hint(match unique {
-            true => format!("add ?unique_names=true to the destination, or {choose}"),
-            false => choose,
-        }));
-    }
-    if let Some((first, second, tag)) = collision(target, &images) {
-        let display = &target.display;
-        let message = format!("'{first}' and '{second}' would both be '{tag}' in '{display}'");
-        return Err(Error::usage(message)
-            .hint(format!("choose one with ?image=NAME on the source: {names}")));
-    }
-    if request.receipt.is_some() && !request.all_platforms {
-        return Err(Error::usage(format!(
-            "the source holds {} images, a receipt is about one",
-            images.len()
-        ))
-        .hint(format!("choose one with ?image=NAME on the source: {names}")));
-    }
-    Ok(images)
-}
-
-/// Two images that would get the same tag in a directory where nothing but the tag tells them
-/// apart.
-fn collision<'a>(
-    target: &Target,
-    images: &'a [impl Called],
-) -> Option<(&'a ImageName, &'a ImageName, &'a str)> {
-    if !target.knows_tags_only() {
-        return None;
-    }
-    let mut known: BTreeMap<&str, &ImageName> = BTreeMap::new();
-    images.iter().find_map(|image| {
-        let name = image.called();
-        let tag = name.tag_or_latest();
-        known.insert(tag, name).map(|first| (first, name, tag))
-    })
-}
-
-/// What `occystrap verify` was asked to look at.
-pub enum Subject {
-    /// Receipts of one run, and where what they promise must be.
-    Receipts(Vec<Receipt>, Target),
-    /// Receipts of a plugin that is not there, and why: nothing of them can be looked at.
-    WithoutPlugin(Vec<Receipt>, Error),
-    /// A directory without a receipt.
-    Directory(PathBuf, String),
-    /// An archive without a receipt.
-    Tar(PathBuf, String),
-    /// An OCI image layout without a receipt, or a tag in it.
-    Layout(PathBuf, Option<String>, String),
-    /// An image at a registry without a receipt.
-    Registry(Reference, Client, String),
-    /// An image in an engine without a receipt.
-    Engine(ImageName, Engine, String),
-}
-
 /// Verify what was written earlier. What goes wrong is in the report.
 pub fn verify_subject(subject: &Subject, level: Level, context: &Context) -> Run {
     let started = Instant::now();
-    let reports = look(subject, level, context).unwrap_or_else(|error| {
-        let place: &str = match subject {
-            Subject::Receipts(_, target) => &target.display,
-            Subject::WithoutPlugin(receipts, _) => {
-                receipts.first().map_or("", |receipt| receipt.destination.as_str())
-            }
-            Subject::Directory(_, display)
-            | Subject::Tar(_, display)
-            | Subject::Layout(_, _, display)
-            | Subject::Registry(_, _, display)
-            | Subject::Engine(_, _, display) => display,
-        };
-        vec![ImageReport::unopened(place, error, context)]
-    });
+    let reports = look(subject, level, context)
+        .unwrap_or_else(|error| vec![ImageReport::unopened(subject.display(), error, context)]);
     Run::new(reports, started.elapsed())
 }
 
@@ -350,91 +265,4 @@ fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageR
             Ok(reports(display, found))
         }
     }
-}
-
-/// What to verify, from what the user typed: a receipt's path, or a URI.
-pub fn subject(
-    text: &str,
-    catalog: &Catalog,
-    client: impl FnOnce(&Uri) -> Result<Client>,
-    cancel: &Cancel,
-) -> Result<Subject> {
-    // `dir:PATH` is a URI as well; any other word without `://` is a file.
-    let short = |uri: &Uri| matches!(uri.scheme.as_str(), "dir" | "tar" | "oci-layout");
-    // A login without a scheme must not be shown as the name of a file that is not there.
-    let login = text.contains('@') && text.contains(':') && !Path::new(text).exists();
-    if !text.contains("://") && !login && !Uri::parse(text).is_ok_and(|uri| short(&uri)) {
-        let receipts = Bundle::read(text.as_ref())?;
-        let Some(receipt) = receipts.first() else {
-            return Err(Error::source(format!("'{text}' holds no receipt")));
-        };
-        let uri = Uri::parse(&receipt.destination)?;
-        let plugin = match catalog.for_receipt(&uri.scheme, &receipt.plugin) {
-            // Its component may be gone.
-            Err(error) if matches!(error.kind(), Kind::Plugin | Kind::NotFound) => {
-                return Ok(Subject::WithoutPlugin(receipts, error));
-            }
-            found => found?,
-        };
-        let target = Target::with_plugin(plugin, &uri, client, cancel)?;
-        return Ok(Subject::Receipts(receipts, target));
-    }
-    let uri = Uri::parse(text)?;
-    let (path, display) = (PathBuf::from(&uri.rest), uri.display());
-    match uri.scheme.as_str() {
-        "dir" => {
-            uri.check_options("target", &["unique_names", "checksums"])?;
-            Ok(Subject::Directory(path, display))
-        }
-        "tar" => {
-            uri.check_options("target", &[])?;
-            Ok(Subject::Tar(path, display))
-        }
-        "oci-layout" => {
-            uri.check_options("target", &["compression"])?;
-            let (path, tag) = tagged(&uri.rest)?;
-            Ok(Subject::Layout(path, tag, display))
-        }
-        "registry" => {
-            // What an output took says nothing about what is there.
-            let known = [&REPOSITORY_OPTIONS[..], &["compression", "chunk_size"]].concat();
-            uri.check_options("target", &known)?;
-            Ok(Subject::Registry(Reference::parse(&uri.rest)?, client(&uri)?, display))
-        }
-        "docker" => {
-            uri.check_options("target", &ENGINE_OPTIONS)?;
-            let engine = Engine::find(uri.option("socket"), cancel)?;
-            Ok(Subject::Engine(image_name(&uri.rest)?, engine, display))
-        }
-        scheme => Err(unverified(scheme, catalog)),
-    }
-}
-
-/// What cannot be verified without a receipt: what a plugin writes that is not part of this program,
-/// what is to come, and what nobody knows.
-fn unverified(scheme: &str, catalog: &Catalog) -> Error {
-    const KNOWN: &str =
-        "dir://, tar://, oci-layout://, registry://, docker:// and receipts can be verified";
-    match catalog.for_scheme(scheme) {
-        Ok(_) => Error::usage(format!("'{scheme}://' can be verified with a receipt alone")).hint(
-            "'occystrap process --receipt FILE' writes one, 'occystrap verify FILE' takes it",
-        ),
-        // One that was added, and cannot be used.
-        Err(error) if error.kind() != Kind::Usage => error,
-        Err(_) if is_to_come(scheme) => {
-            Error::usage(format!("verifying '{scheme}://' is not yet supported")).hint(KNOWN)
-        }
-        Err(_) => Error::usage(format!("unknown scheme '{scheme}://'")).hint(KNOWN),
-    }
-}
-
-/// Bytes of config and layers that a receipt covers.
-#[must_use]
-pub fn landed_bytes(receipt: &Receipt) -> u64 {
-    let counted = receipt
-        .expectations
-        .iter()
-        .filter(|expectation| matches!(expectation.role, Role::Config | Role::Layer(_)));
-    // A receipt may come from anywhere.
-    counted.filter_map(|expectation| expectation.size).fold(0, u64::saturating_add)
 }

@@ -199,6 +199,15 @@ pub struct Expectation {
 }
 
 impl Receipt {
+    /// Bytes of config and layers that it covers.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let counted = |one: &&Expectation| matches!(one.role, Role::Config | Role::Layer(_));
+        let sizes = self.expectations.iter().filter(counted).filter_map(|one| one.size);
+        // A receipt may come from anywhere.
+        sizes.fold(0, u64::saturating_add)
+    }
+
     /// Expectations and state as the plugin's `verify` takes them.
     #[must_use]
     pub fn for_guest(&self) -> writer::Receipt {

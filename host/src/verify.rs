@@ -16,6 +16,7 @@ pub mod object;
 mod places;
 pub mod published;
 pub mod registry;
+pub mod subject;
 pub mod tree;
 pub mod unpacked;
 pub mod untrusted;
@@ -24,6 +25,7 @@ pub mod web;
 use std::collections::BTreeSet;
 
 pub use object::{Object, Outcome, Status, Verification};
+pub use subject::Subject;
 
 use self::beneath::{Beneath, Depth};
 use self::claims::Claims;

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use occystrap::cancel::Cancel;
-use occystrap::pipeline::{self, Subject};
+use occystrap::pipeline;
 use occystrap::plugin::{Catalog, PluginEngine};
 use occystrap::verify::Level;
+use occystrap::verify::Subject;
 
 use crate::support::cli::Sandbox;
 use crate::support::context::context;
@@ -23,7 +24,7 @@ impl Verifier {
         let catalog = Catalog::new(PluginEngine::new().unwrap(), &[]).unwrap();
         Self {
             runtime: tokio::runtime::Builder::new_current_thread().build().unwrap(),
-            subject: pipeline::subject(
+            subject: Subject::parse(
                 receipt.to_str().unwrap(),
                 &catalog,
                 |_| unreachable!(),

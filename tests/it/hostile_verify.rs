@@ -7,7 +7,7 @@ use occystrap::cancel::Cancel;
 use occystrap::context::Context;
 use occystrap::pipeline;
 use occystrap::plugin::{Catalog, Plugin, PluginEngine};
-use occystrap::verify::Level;
+use occystrap::verify::{Level, Subject};
 
 use crate::support::cli::Sandbox;
 use crate::support::context::context;
@@ -80,7 +80,7 @@ fn runtime() -> tokio::runtime::Runtime {
 fn verified_by(catalog: &Catalog, arena: &Arena, context: &Context) -> String {
     let receipt = arena.sandbox.path("receipt").display().to_string();
     let subject =
-        pipeline::subject(&receipt, catalog, |_| unreachable!(), &Cancel::default()).unwrap();
+        Subject::parse(&receipt, catalog, |_| unreachable!(), &Cancel::default()).unwrap();
     let run = pipeline::verify_subject(&subject, Level::Fast, context);
     assert_eq!(run.exit_code(false), 1);
     let mut said = Vec::new();

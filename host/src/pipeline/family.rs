@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use std::collections::BTreeSet;
 
-use super::{Process, again, attempt, check_fit, identity, keep_receipts};
+use super::{Process, again, attempt, fit, identity, keep_receipts};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::image::{Digest, Family, ImageName, Part, Whole};
@@ -15,7 +15,7 @@ use crate::report::{ImageReport, Status};
 
 /// Move every image of a source with all its platforms.
 pub fn process(request: &Process, context: &Context) -> Result<Vec<ImageReport>> {
-    let wholes = check_fit(request, request.source.open_wholes(context)?)?;
+    let wholes = fit::check(request, request.source.open_wholes(context)?)?;
     let (mut reports, mut receipts) = (Vec::new(), Vec::new());
     for whole in &wholes {
         match whole {

@@ -9,7 +9,7 @@ use crate::cli::Verify;
 use crate::error::Result;
 use crate::pipeline;
 use crate::uri::Uri;
-use crate::verify::Level;
+use crate::verify::{Level, Subject};
 
 /// Verify what a receipt says, or what a destination says of itself.
 pub fn run(
@@ -22,7 +22,7 @@ pub fn run(
     context.web = web::access(&asked.allow_net, host.global, Trust::Own)?;
     let clients = Clients::new(host.global, host.cancel);
     let client = |uri: &Uri| clients.of(uri);
-    let subject = pipeline::subject(&asked.target, &host.catalog()?, client, host.cancel)?;
+    let subject = Subject::parse(&asked.target, &host.catalog()?, client, host.cancel)?;
     let level = if asked.fast { Level::Fast } else { Level::Full };
     let run = pipeline::verify_subject(&subject, level, &context);
     report(&run, host.global, out, err).map_err(printed)?;

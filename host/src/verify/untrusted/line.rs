@@ -8,7 +8,6 @@ use super::Stop;
 use super::look::Looked;
 use crate::error::{Error, Kind, printable};
 use crate::image::{Digest, Part};
-use crate::pipeline::landed_bytes;
 use crate::plugin::limits::UNTRUSTED_PROBLEMS;
 use crate::receipt::{Receipt, Role};
 use crate::report::{Status, size};
@@ -113,7 +112,7 @@ impl Line {
             destination: Some(printable(&receipt.destination)),
             plugin: Some(printable(&receipt.plugin.name)),
             layers: layers.count(),
-            bytes: landed_bytes(receipt),
+            bytes: receipt.bytes(),
             error: None,
             interrupted: false,
             ..Self::unread(place, Stop::Doubt(Error::interrupted()))

@@ -1,0 +1,64 @@
+//! Whether a source's images fit their destination: known before anything is fetched.
+
+use std::collections::BTreeMap;
+
+use super::Process;
+use crate::error::{Error, Result};
+use crate::image::ImageName;
+use crate::input::{self, Called};
+use crate::output::Target;
+use crate::receipt::place;
+
+/// Whether all these images can go there, before the first does.
+pub fn check<T: Called>(request: &Process, images: Vec<T>) -> Result<Vec<T>> {
+    if let Some(path) = &request.receipt {
+        // Not only after the destination was changed.
+        place::check(path, &request.target)?;
+    }
+    let target = &request.target;
+    if images.len() < 2 {
+        return Ok(images);
+    }
+    let names = input::names(&images);
+    if target.holds_one() {
+        let (count, display) = (images.len(), &target.display);
+        let message = format!("the source holds {count} images, '{display}' can hold one");
+        let choose = format!("choose one with ?image=NAME on the source: {names}");
+        let unique = target.options.iter().any(|(name, _)| name == "unique_names");
+        return Err(Error::usage(message).hint(match unique {
+            true => format!("add ?unique_names=true to the destination, or {choose}"),
+            false => choose,
+        }));
+    }
+    if let Some((first, second, tag)) = collision(target, &images) {
+        let display = &target.display;
+        let message = format!("'{first}' and '{second}' would both be '{tag}' in '{display}'");
+        return Err(Error::usage(message)
+            .hint(format!("choose one with ?image=NAME on the source: {names}")));
+    }
+    if request.receipt.is_some() && !request.all_platforms {
+        return Err(Error::usage(format!(
+            "the source holds {} images, a receipt is about one",
+            images.len()
+        ))
+        .hint(format!("choose one with ?image=NAME on the source: {names}")));
+    }
+    Ok(images)
+}
+
+/// Two images that would get the same tag in a directory where nothing but the tag tells them
+/// apart.
+fn collision<'a>(
+    target: &Target,
+    images: &'a [impl Called],
+) -> Option<(&'a ImageName, &'a ImageName, &'a str)> {
+    if !target.knows_tags_only() {
+        return None;
+    }
+    let mut known: BTreeMap<&str, &ImageName> = BTreeMap::new();
+    images.iter().find_map(|image| {
+        let name = image.called();
+        let tag = name.tag_or_latest();
+        known.insert(tag, name).map(|first| (first, name, tag))
+    })
+}

@@ -1,0 +1,210 @@
+//! What became of one image.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::{seconds, size};
+use crate::context::Context;
+use crate::error::{Error, Kind};
+use crate::image::{ImageName, Part};
+use crate::receipt::{Receipt, Role};
+use crate::verify::derive::Found;
+use crate::verify::{Outcome, Verification, is_unconfirmed};
+
+/// What became of one image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// Everything was looked at and is right.
+    Verified,
+    /// Something wrong was seen.
+    Failed,
+    /// Something could not be looked at.
+    Unconfirmed,
+    /// Nobody looked.
+    NotVerified,
+    /// It could not be moved.
+    Error,
+}
+
+/// One image of a run.
+#[derive(Debug, Serialize)]
+pub struct ImageReport {
+    source: String,
+    destination: String,
+    pub(super) image: String,
+    tag: String,
+    /// Such as `linux/arm64/v8`, where it is known.
+    platform: Option<String>,
+    kind: &'static str,
+    /// What became of it.
+    pub status: Status,
+    pub(super) layers: usize,
+    pub(super) bytes: u64,
+    seconds: f64,
+    pub(super) retries: u64,
+    pub(super) rate_limits: u64,
+    /// Why it could not be moved, or looked at.
+    pub error: Option<Error>,
+    pub(super) verification: Option<Verification>,
+    #[serde(skip)]
+    pub(super) part: Part,
+    #[serde(skip)]
+    pub(super) note: Option<String>,
+    /// It landed, and what the user asked to have written down of it was not.
+    #[serde(skip)]
+    pub(super) lacks_receipt: bool,
+}
+
+impl ImageReport {
+    /// An image that is being moved.
+    #[must_use]
+    pub fn started(source: &str, destination: &str, name: &ImageName) -> Self {
+        Self {
+            source: source.to_owned(),
+            destination: destination.to_owned(),
+            image: name.repository.clone(),
+            tag: name.tag.clone().unwrap_or_default(),
+            platform: None,
+            kind: "image",
+            part: Part::Whole,
+            status: Status::Error,
+            layers: 0,
+            bytes: 0,
+            seconds: 0.0,
+            retries: 0,
+            rate_limits: 0,
+            error: None,
+            verification: None,
+            note: None,
+            lacks_receipt: false,
+        }
+    }
+
+    /// A source that could not be read.
+    #[must_use]
+    pub fn failed(source: &str, destination: &str, error: Error, context: &Context) -> Self {
+        let name = ImageName { repository: String::new(), tag: None };
+        let mut report = Self::started(source, destination, &name);
+        report.error = Some(error);
+        report.finish(Duration::ZERO, context)
+    }
+
+    /// What is to be verified, and could not even be opened. Why it could not be looked at is no
+    /// news of the image itself; that it is not there, or nothing of its kind, is.
+    #[must_use]
+    pub fn unopened(display: &str, error: Error, context: &Context) -> Self {
+        let status = match error.kind() {
+            Kind::Usage | Kind::Interrupted => Status::Error,
+            _ if is_unconfirmed(&error) => Status::Unconfirmed,
+            _ => Status::Failed,
+        };
+        Self { status, ..Self::failed(display, display, error, context) }
+    }
+
+    /// An image of which there is a receipt.
+    #[must_use]
+    pub fn of_receipt(receipt: &Receipt) -> Self {
+        let platform = match &receipt.image.part {
+            Part::Platform(platform) => Some(platform.as_str()),
+            Part::Whole | Part::Index | Part::Nested(_) => None,
+        };
+        Self::started(&receipt.source, &receipt.destination, &receipt.image.image_name())
+            .about(receipt.image.part.clone(), platform)
+    }
+
+    /// An image of which there is a receipt, but not the plugin that could look at it: no news of
+    /// the image itself.
+    #[must_use]
+    pub fn without_plugin(receipt: &Receipt, error: Error) -> Self {
+        Self { status: Status::Unconfirmed, error: Some(error), ..Self::of_receipt(receipt) }
+    }
+
+    /// An image that was found without a receipt.
+    #[must_use]
+    pub fn found(destination: &str, found: Found) -> Self {
+        let mut report = Self::started(destination, destination, &found.name)
+            .about(found.part, found.platform.as_deref());
+        (report.layers, report.bytes) = (found.layers, found.bytes);
+        report.judge(Some(found.verification));
+        report
+    }
+
+    /// Which part of an image it is, and what that is for.
+    #[must_use]
+    pub fn about(mut self, part: Part, platform: Option<&str>) -> Self {
+        self.kind = if part.is_index() { "index" } else { "image" };
+        self.platform = platform.map(str::to_owned);
+        self.part = part;
+        self
+    }
+
+    /// It could not be moved, or not be finished.
+    pub fn fail(&mut self, error: Error) {
+        self.status = Status::Error;
+        self.error = Some(error);
+    }
+
+    /// It was written, and maybe verified.
+    pub fn landed(&mut self, receipt: &Receipt, proof: Option<Verification>, note: Option<&str>) {
+        let layers = receipt.expectations.iter().filter(|e| matches!(e.role, Role::Layer(_)));
+        self.layers = layers.count();
+        self.bytes = receipt.bytes();
+        self.note = note.map(str::to_owned);
+        self.judge(proof);
+    }
+
+    /// It landed, and its receipt could not be written: neither may be forgotten over the other.
+    pub fn without_receipt(&mut self, error: Error) {
+        self.error = Some(error.within("the image has landed, but its receipt was not written"));
+        self.lacks_receipt = true;
+    }
+
+    /// It is done.
+    #[must_use]
+    pub fn finish(mut self, took: Duration, context: &Context) -> Self {
+        self.seconds = seconds(took);
+        self.retries = context.counters.retries();
+        self.rate_limits = context.counters.rate_limits();
+        self
+    }
+
+    fn judge(&mut self, proof: Option<Verification>) {
+        self.status = match proof.as_ref().map(Verification::outcome) {
+            None => Status::NotVerified,
+            Some(Outcome::Verified) => Status::Verified,
+            Some(Outcome::Failed) => Status::Failed,
+            Some(Outcome::Unconfirmed) => Status::Unconfirmed,
+        };
+        self.verification = proof;
+    }
+
+    /// What became of a part of a multi-platform image.
+    pub(super) fn line(&self) -> String {
+        let outcome = match self.status {
+            Status::Verified => "verified",
+            Status::Failed => "FAILED",
+            Status::Unconfirmed => "UNCONFIRMED",
+            Status::NotVerified => "not verified",
+            Status::Error => return format!("{}: not moved", self.name()),
+        };
+        match self.part {
+            Part::Index | Part::Nested(_) => format!("{}: {outcome}", self.name()),
+            _ => {
+                let (layers, bytes) = (self.layers, size(self.bytes));
+                format!("{}: {layers} layers, {bytes}, {outcome}", self.name())
+            }
+        }
+    }
+
+    /// How lines about it begin.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match (self.image.as_str(), self.tag.as_str()) {
+            ("", _) => self.source.clone(),
+            (image, "") => format!("{image}{}", self.part),
+            (image, tag) => format!("{image}:{tag}{}", self.part),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! What people read of a run.
+
+use std::io::{self, Write};
+
+use super::unchecked::{self, Unchecked};
+use super::{ImageReport, Status};
+use crate::error::Error;
+use crate::verify::{Object, Verification};
+
+/// What is to be said of an image: nothing of one that is well, unless it is part of another. `several`
+/// is whether it is not the only one.
+pub(super) fn write_image(
+    to: &mut dyn Write,
+    image: &ImageReport,
+    several: bool,
+    quiet: bool,
+) -> io::Result<()> {
+    if let Some(error) = &image.error {
+        // One image needs no name: the error says where.
+        let named = several && !image.image.is_empty();
+        let error = if named { error.clone().within(image.name()) } else { error.clone() };
+        let doubtful = image.status == Status::Unconfirmed && !image.lacks_receipt;
+        let severity = if doubtful { "warning" } else { "error" };
+        write_as(to, severity, &error)?;
+    }
+    if let Some(note) = &image.note {
+        writeln!(to, "warning: {}: {note}", image.name())?;
+    }
+    let problems = || image.verification.iter().flat_map(Verification::problems);
+    let unchecked = Unchecked::of(problems());
+    let all = image.verification.as_ref().map_or(0, |proof| proof.objects.len());
+    for object in problems().filter(|object| !unchecked.is_told(object)) {
+        match unchecked.begins_with(object) {
+            Some(same) => unchecked::write(to, &image.name(), same, all)?,
+            None => write_problem(to, &image.name(), object)?,
+        }
+    }
+    // What helps one of them helps all; where a command does, that is enough.
+    let mut unmended = problems().filter(|object| object.repair.is_none());
+    if let Some(hint) = unmended.find_map(|object| object.hint.as_ref()) {
+        writeln!(to, "hint: {hint}")?;
+    }
+    // One command mends them all.
+    if let Some(command) = problems().find_map(|object| object.repair.as_ref()) {
+        writeln!(to, "hint: mend it with: {command}")?;
+    }
+    if !quiet && !image.part.is_whole() {
+        writeln!(to, "{}", image.line())?;
+    }
+    Ok(())
+}
+
+/// What an image is called where it is shown: as its source is, when it has no name.
+#[must_use]
+pub fn title(image: &str, tag: &str, source: &str) -> String {
+    match (image, tag) {
+        ("" | "unknown", "") => source.to_owned(),
+        (image, "") => image.to_owned(),
+        (image, tag) => format!("{image}:{tag}"),
+    }
+}
+
+/// An error, and its hint on a line of its own.
+pub fn write_error(to: &mut dyn Write, error: &Error) -> io::Result<()> {
+    write_as(to, "error", error)
+}
+
+/// The same for what stands in nobody's way.
+pub fn write_warning(to: &mut dyn Write, error: &Error) -> io::Result<()> {
+    write_as(to, "warning", error)
+}
+
+fn write_as(to: &mut dyn Write, severity: &str, error: &Error) -> io::Result<()> {
+    writeln!(to, "{severity}: {error}")?;
+    match error.hint_text() {
+        Some(hint) => writeln!(to, "hint: {hint}"),
+        None => Ok(()),
+    }
+}
+
+fn write_problem(to: &mut dyn Write, image: &str, object: &Object) -> io::Result<()> {
+    let severity = if object.status.is_bad() { "error" } else { "warning" };
+    let what = match object.index {
+        Some(index) => format!("{} {}", object.kind, index + 1),
+        None => object.kind.to_owned(),
+    };
+    write!(
+        to,
+        "{severity}: {image}: {what} '{}': {}: {}",
+        object.location,
+        object.status.name(),
+        object.message
+    )?;
+    match (&object.expected, &object.found) {
+        // An error's message names both sides itself.
+        (Some(expected), Some(found))
+            if object.message.ends_with(&format!("expected {expected}, found {found}")) => {}
+        (Some(expected), Some(found)) => write!(to, ": expected {expected}, found {found}")?,
+        (Some(expected), None) => write!(to, ": expected {expected}")?,
+        (None, Some(found)) => write!(to, ": found {found}")?,
+        (None, None) => {}
+    }
+    writeln!(to)
+}
+
+/// Decimal units, as storage is sold: `8.3 GB`.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "kB", "MB", "GB"] {
+        if value < 999.95 {
+            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.1} TB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_at_a_glance() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(999), "999 B");
+        assert_eq!(size(1_000), "1.0 kB");
+        assert_eq!(size(999_960), "1.0 MB");
+        assert_eq!(size(8_300_000_000), "8.3 GB");
+    }
+}

@@ -1,0 +1,128 @@
+//! What a user wants verified: receipts, or a place that tells what must be there itself.
+
+use std::path::{Path, PathBuf};
+
+use crate::cancel::Cancel;
+use crate::docker::Engine;
+use crate::error::{Error, Kind, Result};
+use crate::image::ImageName;
+use crate::output::Target;
+use crate::output::target::{ENGINE_OPTIONS, REPOSITORY_OPTIONS, image_name, tagged};
+use crate::plugin::Catalog;
+use crate::plugin::catalog::is_to_come;
+use crate::receipt::{Bundle, Receipt};
+use crate::registry::{Client, Reference};
+use crate::uri::Uri;
+
+/// What `occystrap verify` was asked to look at.
+pub enum Subject {
+    /// Receipts of one run, and where what they promise must be.
+    Receipts(Vec<Receipt>, Target),
+    /// Receipts of a plugin that is not there, and why: nothing of them can be looked at.
+    WithoutPlugin(Vec<Receipt>, Error),
+    /// A directory without a receipt.
+    Directory(PathBuf, String),
+    /// An archive without a receipt.
+    Tar(PathBuf, String),
+    /// An OCI image layout without a receipt, or a tag in it.
+    Layout(PathBuf, Option<String>, String),
+    /// An image at a registry without a receipt.
+    Registry(Reference, Client, String),
+    /// An image in an engine without a receipt.
+    Engine(ImageName, Engine, String),
+}
+
+impl Subject {
+    /// How messages name it.
+    #[must_use]
+    pub fn display(&self) -> &str {
+        match self {
+            Self::Receipts(_, target) => &target.display,
+            Self::WithoutPlugin(receipts, _) => {
+                receipts.first().map_or("", |receipt| receipt.destination.as_str())
+            }
+            Self::Directory(_, display)
+            | Self::Tar(_, display)
+            | Self::Layout(_, _, display)
+            | Self::Registry(_, _, display)
+            | Self::Engine(_, _, display) => display,
+        }
+    }
+
+    /// What to verify, from what the user typed: a receipt's path, or a URI. `client` makes the registry
+    /// client where one is needed. Errors where it is neither, or nothing that can be verified so.
+    pub fn parse(
+        text: &str,
+        catalog: &Catalog,
+        client: impl FnOnce(&Uri) -> Result<Client>,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        // `dir:PATH` is a URI as well; any other word without `://` is a file.
+        let short = |uri: &Uri| matches!(uri.scheme.as_str(), "dir" | "tar" | "oci-layout");
+        // A login without a scheme must not be shown as the name of a file that is not there.
+        let login = text.contains('@') && text.contains(':') && !Path::new(text).exists();
+        if !text.contains("://") && !login && !Uri::parse(text).is_ok_and(|uri| short(&uri)) {
+            let receipts = Bundle::read(text.as_ref())?;
+            let Some(receipt) = receipts.first() else {
+                return Err(Error::source(format!("'{text}' holds no receipt")));
+            };
+            let uri = Uri::parse(&receipt.destination)?;
+            let plugin = match catalog.for_receipt(&uri.scheme, &receipt.plugin) {
+                // Its component may be gone.
+                Err(error) if matches!(error.kind(), Kind::Plugin | Kind::NotFound) => {
+                    return Ok(Self::WithoutPlugin(receipts, error));
+                }
+                found => found?,
+            };
+            let target = Target::with_plugin(plugin, &uri, client, cancel)?;
+            return Ok(Self::Receipts(receipts, target));
+        }
+        let uri = Uri::parse(text)?;
+        let (path, display) = (PathBuf::from(&uri.rest), uri.display());
+        match uri.scheme.as_str() {
+            "dir" => {
+                uri.check_options("target", &["unique_names", "checksums"])?;
+                Ok(Self::Directory(path, display))
+            }
+            "tar" => {
+                uri.check_options("target", &[])?;
+                Ok(Self::Tar(path, display))
+            }
+            "oci-layout" => {
+                uri.check_options("target", &["compression"])?;
+                let (path, tag) = tagged(&uri.rest)?;
+                Ok(Self::Layout(path, tag, display))
+            }
+            "registry" => {
+                // What an output took says nothing about what is there.
+                let known = [&REPOSITORY_OPTIONS[..], &["compression", "chunk_size"]].concat();
+                uri.check_options("target", &known)?;
+                Ok(Self::Registry(Reference::parse(&uri.rest)?, client(&uri)?, display))
+            }
+            "docker" => {
+                uri.check_options("target", &ENGINE_OPTIONS)?;
+                let engine = Engine::find(uri.option("socket"), cancel)?;
+                Ok(Self::Engine(image_name(&uri.rest)?, engine, display))
+            }
+            scheme => Err(unverified(scheme, catalog)),
+        }
+    }
+}
+
+/// What cannot be verified without a receipt: what a plugin writes that is not part of this program,
+/// what is to come, and what nobody knows.
+fn unverified(scheme: &str, catalog: &Catalog) -> Error {
+    const KNOWN: &str =
+        "dir://, tar://, oci-layout://, registry://, docker:// and receipts can be verified";
+    match catalog.for_scheme(scheme) {
+        Ok(_) => Error::usage(format!("'{scheme}://' can be verified with a receipt alone")).hint(
+            "'occystrap process --receipt FILE' writes one, 'occystrap verify FILE' takes it",
+        ),
+        // One that was added, and cannot be used.
+        Err(error) if error.kind() != Kind::Usage => error,
+        Err(_) if is_to_come(scheme) => {
+            Error::usage(format!("verifying '{scheme}://' is not yet supported")).hint(KNOWN)
+        }
+        Err(_) => Error::usage(format!("unknown scheme '{scheme}://'")).hint(KNOWN),
+    }
+}
