@@ -1,5 +1,5 @@
-//! What became of layers in earlier runs (`--layer-cache FILE`): which one came out of the filters,
-//! and as which blob or file it landed. A layer of which that is known, and which the destination still
+//! What became of layers in earlier runs (`--layer-cache FILE`), and in this one where the source holds
+//! several images: which one came out of the filters, and as which blob or file it landed. A layer of which that is known, and which the destination still
 //! has, is neither fetched nor compressed again.
 //!
 //! An entry is about one layer, one chain of filters, one compression and one output. It says what to
@@ -11,6 +11,7 @@
 mod file;
 mod held;
 mod key;
+mod turn;
 
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use file::takes;
@@ -24,11 +25,14 @@ use serde::{Deserialize, Serialize};
 
 use self::held::{Found, Held};
 use self::key::{Key, compression, goes_as_it_is, keys};
+pub use self::turn::Turn;
+use self::turn::Turns;
 use crate::context::Context;
 use crate::error::Result;
 use crate::filter::Filters;
 use crate::image::{Compression, Digest, Image, Layer};
 use crate::output::Target;
+use crate::output::target::Place as TargetPlace;
 use crate::parallel::in_parallel;
 use crate::receipt::{Place, Receipt, Role};
 
@@ -65,12 +69,15 @@ type Entries = BTreeMap<Key, Known>;
 type Changes = BTreeMap<Key, Option<Known>>;
 
 /// The memory of earlier runs, and of this one.
+#[derive(Default)]
 pub struct LayerCache {
-    path: PathBuf,
+    /// `None` where nothing is kept beyond this run.
+    path: Option<PathBuf>,
     /// As the file had them, and what this run added.
     entries: Mutex<Entries>,
     /// What this run added or made use of, and has not yet written; `None` is to be forgotten.
     fresh: Mutex<Changes>,
+    turns: Turns,
 }
 
 impl LayerCache {
@@ -78,13 +85,38 @@ impl LayerCache {
     /// folder is not there. What is damaged begins anew.
     pub fn open(path: &Path) -> Result<Self> {
         let entries = file::read(path)?;
-        Ok(Self { path: path.to_owned(), entries: Mutex::new(entries), fresh: Mutex::default() })
+        Ok(Self { path: Some(path.to_owned()), entries: Mutex::new(entries), ..Self::default() })
+    }
+
+    /// One without a file: images of one source that share layers share what was made of them.
+    #[must_use]
+    pub fn of_this_run() -> Self {
+        Self::default()
     }
 
     /// Whether it is of use for a destination.
     #[must_use]
     pub fn serves(target: &Target) -> bool {
         Held::serves(target)
+    }
+
+    /// Wait while another image is at work on layers that this one has as well, and would make anew.
+    /// What is returned lasts as long as the work on this one. Errors when the user interrupts.
+    pub fn turn(
+        &self,
+        image: &Image,
+        filters: &Filters,
+        target: &Target,
+        context: &Context,
+    ) -> Result<Turn<'_>> {
+        let work = |layer: &Layer| !filters.is_empty() || is_compressed(layer, target);
+        let wanted = || {
+            let keys = keys(image, filters, target).unwrap_or_default();
+            let layers = keys.into_iter().zip(&image.layers).filter(|(_, layer)| work(layer));
+            let known = lock(&self.entries);
+            layers.map(|(key, _)| key).filter(|key| !known.contains_key(key)).collect()
+        };
+        self.turns.take(wanted, &context.cancel)
     }
 
     /// Layers of an image as the destination has them already: `None` where that is not known, or
@@ -98,6 +130,9 @@ impl LayerCache {
     ) -> Result<Vec<Option<Layer>>> {
         let nothing = vec![None; image.layers.len()];
         let Some(keys) = keys(image, filters, target) else { return Ok(nothing) };
+        if !keys.iter().any(|key| lock(&self.entries).contains_key(key)) {
+            return Ok(nothing);
+        }
         let Some(held) = Held::at(target, context)? else { return Ok(nothing) };
         let jobs: Vec<(&Layer, Key)> = image.layers.iter().zip(keys).collect();
         Ok(in_parallel(&jobs, context.parallel, |(layer, key)| {
@@ -111,7 +146,7 @@ impl LayerCache {
                 false => match held.find(layer, &known, context) {
                     Found::There(found) => {
                         let place = &layer.place;
-                        tracing::info!("{place}: known from an earlier run as {}", known.blob);
+                        tracing::info!("{place}: made before, as {}", known.blob);
                         *found
                     }
                     Found::Gone => return None,
@@ -144,8 +179,10 @@ impl LayerCache {
         for (index, (key, after)) in keys.into_iter().zip(&after.layers).enumerate() {
             let before = image.layers.get(index).and_then(stored);
             let Some((blob, size, at)) = landed(receipt, index) else { continue };
-            if filters.is_empty() && before == Some(blob) {
-                // The source says so itself.
+            // The source says so itself; or it is plain in a directory, where an output finds it by its
+            // diff-id.
+            let plain = blob == after.diff_id && !matches!(target.place, TargetPlace::File(_));
+            if filters.is_empty() && (before == Some(blob) || plain) {
                 continue;
             }
             let media_type = match after.digest == Some(blob) {
@@ -156,6 +193,7 @@ impl LayerCache {
             lock(&self.entries).insert(key.clone(), known.clone());
             lock(&self.fresh).insert(key, Some(known));
         }
+        bound(&mut lock(&self.entries));
     }
 
     /// Forget what was known of an image that is not what it must be.
@@ -164,7 +202,7 @@ impl LayerCache {
         let known = |key: &Key| entries.remove(key).is_some();
         let keys = keys(image, filters, target).into_iter().flatten();
         let forgotten: Changes = keys.filter(known).map(|key| (key, None)).collect();
-        if !forgotten.is_empty() {
+        if self.path.is_some() && !forgotten.is_empty() {
             tracing::warn!("the layer cache forgets what it knew of {}", image.name);
             lock(&self.fresh).extend(forgotten);
         }
@@ -174,10 +212,8 @@ impl LayerCache {
     /// cannot be written.
     pub fn save(&self) -> Result<()> {
         let fresh = std::mem::take(&mut *lock(&self.fresh));
-        if fresh.is_empty() {
-            return Ok(());
-        }
-        file::update(&self.path, |entries| {
+        let Some(path) = self.path.as_ref().filter(|_| !fresh.is_empty()) else { return Ok(()) };
+        file::update(path, |entries| {
             for (key, known) in fresh {
                 match known {
                     Some(known) => entries.insert(key, known),
@@ -212,6 +248,13 @@ fn keeps_its_form(layer: &Layer, known: &Known, target: &Target) -> bool {
     let unpacked = known.blob == known.diff_id;
     layer.diff_id == known.diff_id
         && (stored(layer) == Some(known.blob) || (!unpacked && goes_as_it_is(layer, target)))
+}
+
+/// Whether a layer is compressed on its way, if no filter changes it.
+fn is_compressed(layer: &Layer, target: &Target) -> bool {
+    let compresses =
+        matches!(target.place, TargetPlace::Repository(..) | TargetPlace::TaggedDirectory(..));
+    compresses && !goes_as_it_is(layer, target)
 }
 
 /// Digest of a layer as the source has it.

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::filter::Filters;
 use crate::image::{Digest, Image, ImageName, Part};
 use crate::input::Source;
-use crate::layer_cache::LayerCache;
+use crate::layer_cache::{LayerCache, Turn};
 use crate::output::engine::Named;
 use crate::output::remote::Remote;
 use crate::output::{self, Target, Written};
@@ -78,7 +78,8 @@ fn process_images(request: &Process, context: &Context) -> Result<Vec<ImageRepor
     let images = fit::check(request, request.source.open(context)?)?;
     Ok(in_parallel(&images, request.image_parallel, |image| {
         let started = Instant::now();
-        let filtered = match filter(request, image, context) {
+        // Images that share layers with this one wait for them, until it has landed.
+        let (filtered, _turn) = match filter(request, image, context) {
             Ok(filtered) => filtered,
             Err(error) => return unfiltered(request, image, error, started, context),
         };
@@ -95,14 +96,19 @@ fn process_images(request: &Process, context: &Context) -> Result<Vec<ImageRepor
     }))
 }
 
-/// An image as the filters want it. What they made of layers in earlier runs is not made again.
-fn filter(request: &Process, image: &Image, context: &Context) -> Result<Image> {
+/// An image as the filters want it. What became of its layers before is not made again.
+fn filter<'a>(
+    request: &'a Process,
+    image: &Image,
+    context: &Context,
+) -> Result<(Image, Option<Turn<'a>>)> {
     let Process { filters, target, .. } = request;
-    let known = match &request.layer_cache {
-        Some(cache) => cache.known(image, filters, target, context)?,
-        None => Vec::new(),
+    let Some(cache) = &request.layer_cache else {
+        return Ok((filters.apply(image, Vec::new(), context)?, None));
     };
-    filters.apply(image, known, context)
+    let turn = cache.turn(image, filters, target, context)?;
+    let known = cache.known(image, filters, target, context)?;
+    Ok((filters.apply(image, known, context)?, Some(turn)))
 }
 
 /// What became of an image's layers, for later runs.

@@ -96,7 +96,7 @@ fn what_was_compressed_before_is_not_compressed_again() {
         "--layer-cache",
         &place.sandbox.path("cache").display().to_string(),
     ]);
-    assert_eq!(said.verified().stderr.matches("known from an earlier run as").count(), 3);
+    assert_eq!(said.verified().stderr.matches("made before, as").count(), 3);
     place.reads_back();
 }
 

@@ -47,7 +47,7 @@ impl Place {
     fn run(&self, source: &str, more: &[&str]) -> (Tree, usize, usize) {
         let before = self.fetched();
         let said = self.said(source, &[more, &["--verify=full"]].concat());
-        let known = said.verified().stderr.matches("known from an earlier run as").count();
+        let known = said.verified().stderr.matches("made before, as").count();
         (self.sandbox.tree("there"), self.fetched() - before, known)
     }
 
@@ -247,4 +247,75 @@ fn a_destination_that_is_not_there_yet_or_is_something_else() {
             place.said(&place.source, &FILTER).exits(1).says("is a file, not a directory");
         }
     }
+}
+
+#[test]
+fn images_of_one_source_share_what_was_made_of_their_layers() {
+    let sandbox = Sandbox::new();
+    let base = TestImage::new("team/base:1").layers;
+    let image = |number: u64| {
+        let own = tar(&[("own", &noise(number, 1_000))]);
+        TestImage::with_layers(&format!("team/app:{number}"), [&base[..], &[own]].concat())
+    };
+    let images = [image(1), image(2), image(3)];
+    shape::legacy(&images.each_ref(), Pack::Plain).write(&sandbox.path("a.tar"));
+    let tar = sandbox.uri("tar", "a.tar");
+    for (output, more) in [
+        ("dir", &FILTER[..]),
+        ("oci-layout", &FILTER[..]),
+        ("oci-layout", &["--compression=zstd"][..]),
+    ] {
+        let alone = sandbox.uri(output, "alone");
+        for number in 1..4 {
+            let source = format!("{tar}?image=team/app:{number}");
+            sandbox.process(&source, &format!("{alone}{}", unique(output)), more).verified();
+        }
+        let there = format!("{}{}", sandbox.uri(output, "there"), unique(output));
+        for side_by_side in ["-J1", "-J3"] {
+            let more = [&["-v", side_by_side, "--verify=full"], more].concat();
+            let said = sandbox.process(&tar, &there, &more);
+            assert_eq!(said.verified().stderr.matches("made before, as").count(), 6, "{output}");
+            // Who comes first stands first in an index.
+            let tree = |name| {
+                let mut tree = sandbox.tree(name);
+                tree.remove("index.json");
+                tree
+            };
+            assert_eq!(tree("there"), tree("alone"), "{output}");
+            std::fs::remove_dir_all(sandbox.path("there")).unwrap();
+        }
+        std::fs::remove_dir_all(sandbox.path("alone")).unwrap();
+    }
+    // What an output finds by itself is not looked for twice.
+    let there = format!("{}{}", sandbox.uri("dir", "d"), unique("dir"));
+    let said = sandbox.process(&tar, &there, &["-v", "-J1"]);
+    assert!(!said.verified().stderr.contains("made before"), "{}", said.stderr);
+    sandbox.assert_clean();
+}
+
+#[test]
+fn who_waits_for_a_layer_that_fails_goes_on() {
+    let sandbox = Sandbox::new();
+    let base = TestImage::new("team/base:1").layers;
+    let image = |number: u64, layers: &[Vec<u8>]| {
+        let own = tar(&[("own", &noise(number, 1_000))]);
+        TestImage::with_layers(&format!("team/app:{number}"), [layers, &[own]].concat())
+    };
+    let images = [image(1, &base), image(2, &base), image(3, &base[..1])];
+    let mut archive = shape::legacy(&images.each_ref(), Pack::Plain);
+    let largest = archive.0.iter_mut().max_by_key(|(_, content)| content.len()).unwrap();
+    largest.1[5_000] ^= 1;
+    archive.write(&sandbox.path("a.tar"));
+    let (tar, there) = (sandbox.uri("tar", "a.tar"), sandbox.uri("oci-layout", "there"));
+    for more in [&FILTER[..], &[]] {
+        let said = sandbox.process(&tar, &there, &[more, &["-J3"]].concat());
+        said.exits(1).says("Summary: 1/3 images").says("1/3 verified");
+        assert_eq!(said.stderr.matches("digest of the uncompressed layer").count(), 2);
+    }
+    sandbox.assert_clean();
+}
+
+/// The option with which images share a directory.
+fn unique(output: &str) -> &'static str {
+    if output == "dir" { "?unique_names=true" } else { "" }
 }

@@ -6,7 +6,7 @@ use super::again;
 use super::clients::Clients;
 use super::web::{self, Trust};
 use super::{Host, printed, report};
-use crate::cli::{CompressionName, OutputFormat, Process};
+use crate::cli::{CompressionName, Global, OutputFormat, Process};
 use crate::error::{Error, Result};
 use crate::filter::Filters;
 use crate::input::Source;
@@ -55,18 +55,7 @@ fn prepare(asked: &Process, host: &Host<'_>) -> Result<pipeline::Process> {
         check_all_platforms(&target)?;
     }
     target.check_options(host.cancel)?;
-    let layer_cache = match &global.layer_cache {
-        Some(_) if asked.all_platforms => {
-            tracing::warn!("--layer-cache means nothing to --all-platforms: no layer is changed");
-            None
-        }
-        Some(_) if !LayerCache::serves(&target) => {
-            tracing::warn!("--layer-cache means nothing to '{}'", target.display);
-            None
-        }
-        Some(path) => Some(LayerCache::open(path)?),
-        None => None,
-    };
+    let layer_cache = layer_cache(asked, global, &target)?;
     let results = match global.output_format {
         OutputFormat::Text => Results::printed(host.progress),
         OutputFormat::Json => Results::beside_document(host.progress),
@@ -99,4 +88,21 @@ fn check_all_platforms(target: &Target) -> Result<()> {
         return Err(Error::usage(message).hint("leave out the option 'compression'"));
     }
     Ok(())
+}
+
+/// What becomes of layers: what the user's file knows of it, or this run alone.
+fn layer_cache(asked: &Process, global: &Global, target: &Target) -> Result<Option<LayerCache>> {
+    match &global.layer_cache {
+        Some(_) if asked.all_platforms => {
+            tracing::warn!("--layer-cache means nothing to --all-platforms: no layer is changed");
+            Ok(None)
+        }
+        Some(_) if !LayerCache::serves(target) => {
+            tracing::warn!("--layer-cache means nothing to '{}'", target.display);
+            Ok(None)
+        }
+        Some(path) => LayerCache::open(path).map(Some),
+        None if asked.all_platforms || target.holds_one() => Ok(None),
+        None => Ok(Some(LayerCache::of_this_run())),
+    }
 }
