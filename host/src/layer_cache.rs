@@ -1,6 +1,6 @@
 //! What became of layers in earlier runs (`--layer-cache FILE`), and in this one where the source holds
-//! several images: which one came out of the filters, and as which blob or file it landed. A layer of which that is known, and which the destination still
-//! has, is neither fetched nor compressed again.
+//! several images: which one came out of the filters, and as which blob or file it landed. A layer of
+//! which that is known, and which the destination still has, is neither fetched nor compressed again.
 //!
 //! An entry is about one layer, one chain of filters, one compression and one output. It says what to
 //! look for, never that it is there: a registry is asked for it, and for a byte of it, and a file is read.
@@ -8,6 +8,7 @@
 //! file that was damaged, which begins anew. What it trusts: that what an entry names is what became of
 //! its layer; entries of an image that FAILED are forgotten.
 
+mod entry;
 mod file;
 mod held;
 mod key;
@@ -16,13 +17,10 @@ mod turn;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) use file::takes;
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
-
+use self::entry::{Changes, Entries, Known, bound, landed, now};
 use self::held::{Found, Held};
 use self::key::{Key, compression, goes_as_it_is, keys};
 pub use self::turn::Turn;
@@ -34,39 +32,7 @@ use crate::image::{Compression, Digest, Image, Layer};
 use crate::output::Target;
 use crate::output::target::Place as TargetPlace;
 use crate::parallel::in_parallel;
-use crate::receipt::{Place, Receipt, Role};
-
-/// Layers that are remembered. An entry has some 400 bytes, so that the file stays below 4 MB.
-pub const MOST_ENTRIES: usize = 10_000;
-
-/// An entry that was not needed for so long, in seconds, is forgotten: 90 days.
-pub const LONGEST_UNUSED: u64 = 90 * 24 * 60 * 60;
-
-/// What became of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Known {
-    diff_id: Digest,
-    blob: Digest,
-    size: u64,
-    media_type: String,
-    /// Where it lies, where the destination has files.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    at: Option<At>,
-    /// When that was last of use, in seconds since 1970.
-    used: u64,
-}
-
-/// A place in a file of the destination.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct At {
-    /// Relative to the destination.
-    path: String,
-    /// In bytes.
-    offset: u64,
-}
-
-type Entries = BTreeMap<Key, Known>;
-type Changes = BTreeMap<Key, Option<Known>>;
+use crate::receipt::Receipt;
 
 /// The memory of earlier runs, and of this one.
 #[derive(Default)]
@@ -225,23 +191,6 @@ impl LayerCache {
     }
 }
 
-/// Forget what was not needed for long, and the oldest of too many.
-fn bound(entries: &mut Entries) {
-    let oldest = now().saturating_sub(LONGEST_UNUSED);
-    entries.retain(|_, known| known.used >= oldest);
-    if entries.len() > MOST_ENTRIES {
-        let mut used: Vec<u64> = entries.values().map(|known| known.used).collect();
-        used.sort_unstable_by(|one, other| other.cmp(one));
-        let last = used[MOST_ENTRIES - 1];
-        let mut spare = entries.len() - MOST_ENTRIES;
-        entries.retain(|_, known| {
-            let goes = known.used <= last && spare > 0;
-            spare -= usize::from(goes);
-            !goes
-        });
-    }
-}
-
 /// Whether a layer goes as the source at hand has it: what the filters leave as it is, to where layers
 /// keep their form.
 fn keeps_its_form(layer: &Layer, known: &Known, target: &Target) -> bool {
@@ -261,28 +210,6 @@ fn is_compressed(layer: &Layer, target: &Target) -> bool {
 fn stored(layer: &Layer) -> Option<Digest> {
     let plain = layer.media_type == Compression::None.layer_media_type();
     layer.digest.or_else(|| plain.then_some(layer.diff_id))
-}
-
-/// As what a layer landed, how large, and where, where that is in a file.
-fn landed(receipt: &Receipt, index: usize) -> Option<(Digest, u64, Option<At>)> {
-    let index = u32::try_from(index).ok()?;
-    let layers = receipt.expectations.iter().filter(|one| one.role == Role::Layer(index));
-    layers
-        .filter_map(|layer| {
-            let at = |path: &String, offset| Some(At { path: path.clone(), offset });
-            let (digest, at) = match &layer.place {
-                Place::Blob { digest } => (*digest, None),
-                Place::File { path } => (layer.digest?, at(path, 0)),
-                Place::Part { path, offset, .. } => (layer.digest?, at(path, *offset)),
-                _ => return None,
-            };
-            Some((digest, layer.size?, at))
-        })
-        .next()
-}
-
-fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

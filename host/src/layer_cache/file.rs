@@ -7,15 +7,15 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::entry::{Entries, Known};
 use super::key::Key;
-use super::{Entries, Known};
 use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
 
 /// The version of the JSON.
 const VERSION: u32 = 2;
 
-/// A file larger than this was not written by us: [`super::MOST_ENTRIES`] need a tenth of it.
+/// A file larger than this was not written by us: [`super::entry::MOST_ENTRIES`] need a tenth of it.
 const LARGEST: u64 = 64 * 1024 * 1024;
 
 #[derive(Serialize, Deserialize)]
@@ -127,6 +127,7 @@ fn folder(path: &Path) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::layer_cache::entry;
 
     fn entries(numbers: std::ops::Range<u64>, used: u64) -> Entries {
         let entry = |number: u64| {
@@ -189,13 +190,13 @@ mod tests {
 
     #[test]
     fn the_oldest_go_first() {
-        let now = super::super::now();
-        let mut known = entries(0..10, now - super::super::LONGEST_UNUSED - 10);
+        let now = entry::now();
+        let mut known = entries(0..10, now - entry::LONGEST_UNUSED - 10);
         known.extend(entries(10..20, now - 5));
-        let last = 10 + super::super::MOST_ENTRIES as u64 + 5;
+        let last = 10 + entry::MOST_ENTRIES as u64 + 5;
         known.extend(entries(20..last, now));
-        super::super::bound(&mut known);
-        assert_eq!(known.len(), super::super::MOST_ENTRIES);
+        entry::bound(&mut known);
+        assert_eq!(known.len(), entry::MOST_ENTRIES);
         let left = known.values().filter(|known| known.used < now).count();
         assert_eq!(left, 5);
     }

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use super::Known;
+use super::entry::Known;
 use crate::blob::{checked, open_one};
 use crate::context::Context;
 use crate::error::{Kind, Result};
