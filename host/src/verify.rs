@@ -134,7 +134,9 @@ pub fn verify(
             Status::DigestMismatch if object.kind == "layer" && kept && object.host_only => {
                 object.hint = Some(ANOTHER_LAYER.to_owned());
             }
-            Status::DigestMismatch if kept => object.hint = Some(DELETE_FIRST.to_owned()),
+            Status::DigestMismatch | Status::SizeMismatch if kept => {
+                object.hint = Some(DELETE_FIRST.to_owned());
+            }
             _ => object.repair = repair.map(str::to_owned),
         }
     }
@@ -154,7 +156,7 @@ fn says_little(receipt: &Receipt, form: &Form, claims: &Claims) -> Option<String
 }
 
 /// What to do about wrong bytes under a digest.
-const DELETE_FIRST: &str = "the registry keeps wrong bytes under that digest, and takes no others for it: delete the blob there, then push the image again";
+pub(crate) const DELETE_FIRST: &str = "the registry keeps wrong bytes under that digest, and takes no others for it: delete the blob there, then push the image again";
 
 /// What to do about a blob that is whole, and is not what the config speaks of.
 const ANOTHER_LAYER: &str = "the bytes are those of the digest, and not what the config promises: with --layer-cache, push the image again without it; else look at the source with 'occystrap check'";
