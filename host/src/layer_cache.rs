@@ -21,10 +21,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use self::entry::{Changes, Entries, Known, bound, landed, now};
+pub use self::file::LAYER_CACHE;
 use self::held::{Found, Held};
 use self::key::{Key, compression, goes_as_it_is, keys};
 pub use self::turn::Turn;
 use self::turn::Turns;
+use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::error::Result;
 use crate::filter::Filters;
@@ -47,10 +49,12 @@ pub struct LayerCache {
 }
 
 impl LayerCache {
-    /// Read a cache; one that is not there yet is empty. Errors when it cannot be read, or when its
-    /// folder is not there. What is damaged begins anew.
-    pub fn open(path: &Path) -> Result<Self> {
+    /// Read a cache for a destination; one that is not there yet is empty. Errors when it cannot be read,
+    /// when something else is there, or the image will be, and when its folder is not there. What is
+    /// damaged begins anew.
+    pub fn open(path: &Path, target: &Target) -> Result<Self> {
         let entries = file::read(path)?;
+        LAYER_CACHE.apart(path, target)?;
         Ok(Self { path: Some(path.to_owned()), entries: Mutex::new(entries), ..Self::default() })
     }
 
@@ -86,7 +90,7 @@ impl LayerCache {
     }
 
     /// Layers of an image as the destination has them already: `None` where that is not known, or
-    /// not so any more.
+    /// not so any more. Errors when a registry cannot be asked, or keeps wrong bytes.
     pub fn known(
         &self,
         image: &Image,
@@ -101,15 +105,16 @@ impl LayerCache {
         }
         let Some(held) = Held::at(target, context)? else { return Ok(nothing) };
         let jobs: Vec<(&Layer, Key)> = image.layers.iter().zip(keys).collect();
-        Ok(in_parallel(&jobs, context.parallel, |(layer, key)| {
+        let found = in_parallel(&jobs, context.parallel, |(layer, key)| {
             let known = lock(&self.entries).get(key).cloned()?;
             if filters.is_empty() && known.diff_id != layer.diff_id {
                 // It only was compressed.
                 return self.doubt(layer, key);
             }
-            let found = match keeps_its_form(layer, &known, target) {
-                true => (*layer).clone(),
-                false => match held.find(layer, &known, context) {
+            let found = match form(layer, &known, filters, target) {
+                Form::AtTheSource => (*layer).clone(),
+                Form::Unseen => return None,
+                Form::AtTheDestination => match held.find(layer, &known, context) {
                     Found::There(found) => {
                         let place = &layer.place;
                         tracing::info!("{place}: made before, as {}", known.blob);
@@ -117,16 +122,18 @@ impl LayerCache {
                     }
                     Found::Gone => return None,
                     Found::Wrong => return self.doubt(layer, key),
+                    Found::Damaged(error) => return Some(Err(error)),
                 },
             };
             let used = Known { used: now(), ..known };
             lock(&self.fresh).insert(key.clone(), Some(used));
-            Some(found)
-        }))
+            Some(Ok(found))
+        });
+        found.into_iter().map(Option::transpose).collect()
     }
 
     /// An entry that cannot be right.
-    fn doubt(&self, layer: &Layer, key: &Key) -> Option<Layer> {
+    fn doubt(&self, layer: &Layer, key: &Key) -> Option<Result<Layer>> {
         tracing::warn!("{}: what the layer cache has of it is not so, and made again", layer.place);
         lock(&self.entries).remove(key);
         None
@@ -176,10 +183,10 @@ impl LayerCache {
 
     /// Add what this run learned to the file, beside what others added meanwhile. Errors when it
     /// cannot be written.
-    pub fn save(&self) -> Result<()> {
+    pub fn save(&self, cancel: &Cancel) -> Result<()> {
         let fresh = std::mem::take(&mut *lock(&self.fresh));
         let Some(path) = self.path.as_ref().filter(|_| !fresh.is_empty()) else { return Ok(()) };
-        file::update(path, |entries| {
+        file::update(path, cancel, |entries| {
             for (key, known) in fresh {
                 match known {
                     Some(known) => entries.insert(key, known),
@@ -191,12 +198,26 @@ impl LayerCache {
     }
 }
 
-/// Whether a layer goes as the source at hand has it: what the filters leave as it is, to where layers
-/// keep their form.
-fn keeps_its_form(layer: &Layer, known: &Known, target: &Target) -> bool {
-    let unpacked = known.blob == known.diff_id;
-    layer.diff_id == known.diff_id
-        && (stored(layer) == Some(known.blob) || (!unpacked && goes_as_it_is(layer, target)))
+/// In which form a layer goes of which something is known.
+enum Form {
+    /// As the source at hand has it.
+    AtTheSource,
+    /// As the destination has it.
+    AtTheDestination,
+    /// As the source has it, if that is what it says: nobody has looked.
+    Unseen,
+}
+
+fn form(layer: &Layer, known: &Known, filters: &Filters, target: &Target) -> Form {
+    // Where layers are unpacked they have one form.
+    let kept = known.blob != known.diff_id && goes_as_it_is(layer, target);
+    match layer.diff_id == known.diff_id {
+        true if stored(layer) == Some(known.blob) => Form::AtTheSource,
+        // A filter looks into every layer, whatever its config calls it.
+        true if kept && !filters.is_empty() => Form::Unseen,
+        true if kept => Form::AtTheSource,
+        _ => Form::AtTheDestination,
+    }
 }
 
 /// Whether a layer is compressed on its way, if no filter changes it.

@@ -90,7 +90,7 @@ fn process_images(request: &Process, context: &Context) -> Result<Vec<ImageRepor
         let again = again(request, image.manifest.as_ref().map(|manifest| manifest.digest));
         let (report, receipt) = attempt(request, handed, identity, again, started, keep, context);
         if let Some(receipt) = receipt {
-            remember(request, image, &filtered, &receipt, report.status);
+            remember(request, image, &filtered, &receipt, report.status, context);
         }
         report
     }))
@@ -112,7 +112,14 @@ fn filter<'a>(
 }
 
 /// What became of an image's layers, for later runs.
-fn remember(request: &Process, image: &Image, after: &Image, receipt: &Receipt, status: Status) {
+fn remember(
+    request: &Process,
+    image: &Image,
+    after: &Image,
+    receipt: &Receipt,
+    status: Status,
+    context: &Context,
+) {
     let Process { filters, target, .. } = request;
     let Some(cache) = &request.layer_cache else { return };
     match status {
@@ -120,7 +127,7 @@ fn remember(request: &Process, image: &Image, after: &Image, receipt: &Receipt, 
         _ => cache.learn(image, after, filters, target, receipt),
     }
     // What landed has landed, whether it is remembered or not.
-    if let Err(error) = cache.save() {
+    if let Err(error) = cache.save(&context.cancel) {
         tracing::warn!("{error}");
     }
 }

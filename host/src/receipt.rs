@@ -6,14 +6,13 @@ pub mod again;
 pub mod bundle;
 pub mod handed;
 pub mod listed;
-pub mod place;
 pub mod step;
 
 use serde::{Deserialize, Serialize};
 
 pub use accept::accept;
 pub use again::Again;
-pub use bundle::Bundle;
+pub use bundle::{Bundle, RECEIPT};
 pub use handed::Handed;
 pub use step::Step;
 

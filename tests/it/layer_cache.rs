@@ -160,10 +160,50 @@ fn a_layer_that_nothing_changes_keeps_the_form_of_its_source() {
     assert!(!String::from_utf8(zstd).unwrap().contains("zstd"));
 
     // That nothing changes is known all the same.
-    let before = place.fetched();
-    place.registry.remove_manifest("copy/app", "1");
-    place.run(&place.source, &["-f", "exclude:pattern=nothing"]);
-    assert_eq!(place.fetched(), before);
+    let nothing = ["-f", "exclude:pattern=nothing"];
+    place.run(&place.source, &nothing);
+    assert_eq!(place.run(&place.source, &nothing).1, 0);
+}
+
+#[test]
+fn what_a_config_says_of_a_layer_is_not_believed() {
+    let place = Place::new();
+    let filter = ["-f", "exclude:pattern=secret"];
+    place.run(&place.source, &filter);
+    // Its first layer is another one, under the name of what the filter leaves as it is.
+    let mut evil = TestImage::new("team/evil:1");
+    evil.config.clone_from(&place.image.config);
+    evil.layers = vec![tar(&[("secret", b"password")])];
+    evil.layers.extend_from_slice(&place.image.layers[1..]);
+    let source = push(&place.from, &evil, Pack::Gzip);
+    let cache = place.sandbox.path("cache").display().to_string();
+    let more = [&filter[..], &["--layer-cache", &cache]].concat();
+    let there = to(&place.registry, "copy/evil:1");
+    let said = place.sandbox.process(&source, &there, &more);
+    said.exits(1).says("digest of the uncompressed layer (its diff-id)");
+    assert_eq!(place.registry.manifest("copy/evil", "1"), None);
+}
+
+#[test]
+fn wrong_bytes_that_were_seen_are_told() {
+    let place = Place::new();
+    place.run(&place.source, &FILTER);
+    let (_, manifest) = place.registry.manifest("copy/app", "1").unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let digest: Digest = manifest["layers"][0]["digest"].as_str().unwrap().parse().unwrap();
+    let mut bytes = place.registry.blob("copy/app", digest).unwrap().to_vec();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    place.registry.set_blob("copy/app", digest, bytes);
+    let cache = place.sandbox.path("cache").display().to_string();
+    let more = [&FILTER[..], &["--layer-cache", &cache]].concat();
+    for _ in 0..2 {
+        let said = place.sandbox.process(&place.source, &to(&place.registry, "copy/app:1"), &more);
+        said.exits(1)
+            .says(&format!("error: {}/copy/app@{digest}: ", place.registry.url_host()))
+            .says(&format!("expected {digest}, found sha256:"))
+            .says("hint: the registry keeps wrong bytes under that digest, and takes no others");
+    }
 }
 
 /// The blobs of the first two entries under each other's name, by somebody who knows how the file is

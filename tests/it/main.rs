@@ -65,6 +65,7 @@ mod info;
 mod interrupt;
 mod layer_cache;
 mod layer_cache_files;
+mod layer_cache_place;
 mod mend;
 mod no_engine;
 mod no_room;

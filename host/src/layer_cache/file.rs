@@ -1,22 +1,32 @@
 //! The file of a layer cache: read whole, changed under a lock, replaced in one step.
 
-use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::entry::{Entries, Known};
 use super::key::Key;
+use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
+use crate::lock;
+use crate::own_file::{OwnFile, beside, folder};
 
 /// The version of the JSON.
 const VERSION: u32 = 2;
 
-/// A file larger than this was not written by us: [`super::entry::MOST_ENTRIES`] need a tenth of it.
-const LARGEST: u64 = 64 * 1024 * 1024;
+/// [`super::entry::MOST_ENTRIES`] need a tenth of `largest`.
+pub const LAYER_CACHE: OwnFile =
+    OwnFile { what: "layer cache", largest: 64 * 1024 * 1024, is_one: is_cache };
+
+/// How a cache begins, whatever has become of the rest.
+const BEGINNING: &[u8] = b"{\"occystrap_layer_cache\":";
+
+/// Time that a wait for the lock may take: others have it while they read a cache and write one.
+const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -45,26 +55,23 @@ pub fn read(path: &Path) -> Result<Entries> {
     }))
 }
 
-/// What a cache has in it; `None` where it is damaged. Errors when it cannot be read.
+/// What a cache has in it; `None` where it is damaged. Errors when it cannot be read, or is none.
 fn sound(path: &Path) -> Result<Option<Entries>> {
-    let failed =
-        |cause: &io::Error| Error::io(Kind::Usage, "read the layer cache", path.display(), cause);
-    let folder = folder(path);
-    if !folder.is_dir() {
+    if !folder(path).is_dir() {
         let message = format!("the folder of the layer cache '{}' is not there", path.display());
         return Err(Error::usage(message));
     }
-    let bytes = match std::fs::metadata(path) {
-        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(Some(Entries::new())),
-        Err(cause) => return Err(failed(&cause)),
-        Ok(metadata) if !metadata.is_file() => {
-            let message = format!("the layer cache '{}' is not a file", path.display());
-            return Err(Error::usage(message));
-        }
-        Ok(metadata) if metadata.len() > LARGEST => Vec::new(),
-        Ok(_) => crate::regular::read(path, LARGEST).map_err(|cause| failed(&cause))?,
-    };
-    Ok(parse(&bytes))
+    let real = LAYER_CACHE.free(path)?;
+    match crate::regular::read(&real, LAYER_CACHE.largest) {
+        Ok(bytes) if bytes.is_empty() => Ok(Some(Entries::new())),
+        Ok(bytes) => Ok(parse(&bytes)),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(Some(Entries::new())),
+        Err(cause) => Err(Error::io(Kind::Usage, "read the layer cache", path.display(), &cause)),
+    }
+}
+
+fn is_cache(bytes: &[u8]) -> bool {
+    bytes.starts_with(BEGINNING)
 }
 
 fn parse(bytes: &[u8]) -> Option<Entries> {
@@ -90,17 +97,15 @@ pub(crate) fn takes(bytes: &[u8]) -> bool {
     whole || serde_json::to_vec(&document).is_ok_and(|bytes| parse(&bytes).is_some())
 }
 
-/// Change a cache, which others may be changing at the same time. Errors when it cannot be written.
-pub fn update(path: &Path, change: impl FnOnce(&mut Entries)) -> Result<()> {
-    let failed = |cause: &io::Error| {
-        Error::io(Kind::Destination, "write the layer cache", path.display(), cause)
-    };
-    let folder = folder(path);
+/// Change a cache, which others may be changing at the same time. Errors when it cannot be written, or
+/// something else has taken its place.
+pub fn update(path: &Path, cancel: &Cancel, change: impl FnOnce(&mut Entries)) -> Result<()> {
+    let failed = |cause: &io::Error| LAYER_CACHE.write_failed(path, cause);
+    let real = LAYER_CACHE.free(path)?;
     // Its folder is what everybody can lock, and nothing is left of that.
-    let lock = File::open(folder).map_err(|cause| failed(&cause))?;
-    lock.lock().map_err(|cause| failed(&cause))?;
+    let _lock = lock::folder(folder(&real), LOCK_WAIT, cancel)?;
     // Of a damaged one the user has heard when it was opened.
-    let mut entries = sound(path)?.unwrap_or_default();
+    let mut entries = sound(&real)?.unwrap_or_default();
     change(&mut entries);
     let listed: Vec<Entry> = entries.into_iter().map(|(key, known)| Entry { key, known }).collect();
     let damaged = |cause: serde_json::Error| failed(&io::Error::other(cause));
@@ -111,17 +116,10 @@ pub fn update(path: &Path, change: impl FnOnce(&mut Entries)) -> Result<()> {
         entries,
     };
     let bytes = serde_json::to_vec(&document).map_err(damaged)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|cause| failed(&cause))?;
+    let mut file = beside(&real).map_err(|cause| failed(&cause))?;
     file.write_all(&bytes).map_err(|cause| failed(&cause))?;
-    file.persist(path).map_err(|cause| failed(&cause.error))?;
+    file.persist(&real).map_err(|cause| failed(&cause.error))?;
     Ok(())
-}
-
-fn folder(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if folder != Path::new("") => folder,
-        _ => Path::new("."),
-    }
 }
 
 #[cfg(test)]
@@ -149,8 +147,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cache");
         assert_eq!(read(&path).unwrap(), Entries::new());
-        update(&path, |known| known.extend(entries(0..3, 7))).unwrap();
-        update(&path, |known| known.extend(entries(3..5, 7))).unwrap();
+        update(&path, &Cancel::default(), |known| known.extend(entries(0..3, 7))).unwrap();
+        update(&path, &Cancel::default(), |known| known.extend(entries(3..5, 7))).unwrap();
         assert_eq!(read(&path).unwrap(), entries(0..5, 7));
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         assert!(read(&folder.path().join("no/cache")).is_err());
@@ -161,7 +159,7 @@ mod tests {
     fn any_damage_makes_it_begin_anew() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cache");
-        update(&path, |known| known.extend(entries(0..1, 7))).unwrap();
+        update(&path, &Cancel::default(), |known| known.extend(entries(0..1, 7))).unwrap();
         let good = std::fs::read(&path).unwrap();
         for at in 0..good.len() {
             let mut bad = good.clone();
@@ -180,7 +178,10 @@ mod tests {
                 let path = &path;
                 scope.spawn(move || {
                     for number in start * 10..start * 10 + 10 {
-                        update(path, |known| known.extend(entries(number..number + 1, 7))).unwrap();
+                        update(path, &Cancel::default(), |known| {
+                            known.extend(entries(number..number + 1, 7))
+                        })
+                        .unwrap();
                     }
                 });
             }

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use super::entry::Known;
 use crate::blob::{checked, open_one};
 use crate::context::Context;
-use crate::error::{Kind, Result};
-use crate::image::{Content, Layer, Section};
+use crate::error::{Error, Kind, Result};
+use crate::image::{Content, Digest, Layer, Section};
 use crate::input::members::compression;
 use crate::output::destination::check_path;
 use crate::output::remote::Remote;
 use crate::output::target::Place;
 use crate::output::{Destination, Grant, Target};
+use crate::verify::DELETE_FIRST;
 
 /// A blob of a registry that is not larger, in bytes, is read and unpacked before it stands for a
 /// layer: 64 KiB come as fast as the answer that it is there. Most layers are smaller.
@@ -35,6 +36,8 @@ pub enum Found {
     Gone,
     /// It is there, and something else than the entry says.
     Wrong,
+    /// A registry keeps other bytes under its digest, so that it cannot be made again there.
+    Damaged(Error),
 }
 
 impl Held {
@@ -88,9 +91,17 @@ fn blob(remote: &Remote, layer: &Layer, known: &Known, context: &Context) -> Fou
     }
     match look(&found, context) {
         Ok(()) => Found::There(Box::new(found)),
-        Err(error) if error.kind() == Kind::Source => Found::Wrong,
-        Err(_) => Found::Gone,
+        Err(error) if error.kind() != Kind::Source => Found::Gone,
+        Err(error) if promises(&error, known.blob) => {
+            Found::Damaged(error.within(remote.display(&known.blob.to_string())).hint(DELETE_FIRST))
+        }
+        Err(_) => Found::Wrong,
     }
+}
+
+/// Whether what was promised under this digest is something else.
+fn promises(error: &Error, digest: Digest) -> bool {
+    error.sides().is_some_and(|(promised, _)| promised == digest.to_string())
 }
 
 /// A file is near enough to be read, all of it. What it is not any more is made again: an archive that

@@ -12,7 +12,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
@@ -20,14 +20,8 @@ use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use super::destination::{Destination, try_lock};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
+use crate::lock;
 use crate::plugin::limits::LOCK_WAIT;
-
-/// How often a lock that somebody else has is tried again: short, for it is held while a few
-/// small files are written.
-const LOCK_POLL: Duration = Duration::from_millis(2);
-
-/// After this long, whoever waits for a lock is told so: longer than a few small files take.
-const LOCK_TOLD: Duration = Duration::from_secs(1);
 
 /// A file without a name, in the destination's file system.
 pub struct Unnamed {
@@ -191,29 +185,10 @@ impl Staging {
 
     /// Keep other processes out until the session ends. Waits its turn, up to `patience`.
     pub fn lock(&mut self, patience: Duration, cancel: &Cancel) -> Result<()> {
-        let started = Instant::now();
-        let (until, mut told) = (started + patience, false);
-        while self.lock.is_none() {
-            cancel.check()?;
-            let folder = self.destination.folder().display();
-            self.lock = self.destination.try_lock().map_err(|cause| {
-                Error::io(Kind::Destination, "lock the directory", folder, &cause)
-            })?;
-            if self.lock.is_none() {
-                if Instant::now() > until {
-                    return Err(Error::destination(format!(
-                        "'{}' has been locked by another occystrap for {} s",
-                        self.destination.folder().display(),
-                        patience.as_secs()
-                    )));
-                }
-                if !told && started.elapsed() >= LOCK_TOLD {
-                    told = true;
-                    let folder = self.destination.folder().display();
-                    tracing::warn!("waiting for another occystrap, which has locked '{folder}'");
-                }
-                std::thread::sleep(LOCK_POLL);
-            }
+        if self.lock.is_none() {
+            let folder = self.destination.folder();
+            let held = lock::wait(folder, patience, cancel, || self.destination.try_lock())?;
+            self.lock = Some(held);
         }
         Ok(())
     }

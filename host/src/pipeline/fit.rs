@@ -7,13 +7,13 @@ use crate::error::{Error, Result};
 use crate::image::ImageName;
 use crate::input::{self, Called};
 use crate::output::Target;
-use crate::receipt::place;
+use crate::receipt::RECEIPT;
 
 /// Whether all these images can go there, before the first does.
 pub fn check<T: Called>(request: &Process, images: Vec<T>) -> Result<Vec<T>> {
     if let Some(path) = &request.receipt {
         // Not only after the destination was changed.
-        place::check(path, &request.target)?;
+        RECEIPT.check(path, &request.target)?;
     }
     let target = &request.target;
     if images.len() < 2 {

@@ -5,10 +5,13 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::place::{beside, free, write_failed};
 use super::{LARGEST, Receipt, VERSION};
 use crate::error::{Error, Kind, Result};
+use crate::own_file::{OwnFile, beside};
 use crate::regular;
+
+/// A file with receipts.
+pub const RECEIPT: OwnFile = OwnFile { what: "receipt", largest: LARGEST, is_one: is_receipt };
 
 /// All receipts of one run, in the order in which things were written. A single one is a file of
 /// its own kind, so that who knows those need not know this.
@@ -28,7 +31,7 @@ struct Shape {
 }
 
 /// Whether bytes are a receipt, or several, of whatever version.
-pub(super) fn is_receipt(bytes: &[u8]) -> bool {
+fn is_receipt(bytes: &[u8]) -> bool {
     serde_json::from_slice::<Shape>(bytes)
         .is_ok_and(|shape| shape.occystrap_receipts.or(shape.occystrap_receipt).is_some())
 }
@@ -111,8 +114,8 @@ impl Bundle {
     /// Write them, replacing the receipt that stood there when it is complete. Errors when
     /// something else stands there.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let fail = |cause: std::io::Error| write_failed(path, &cause);
-        let real = free(path)?;
+        let fail = |cause: std::io::Error| RECEIPT.write_failed(path, &cause);
+        let real = RECEIPT.free(path)?;
         let mut file = beside(&real).map_err(fail)?;
         let written = match self.receipts.as_slice() {
             [only] => serde_json::to_writer_pretty(&mut file, only),

@@ -12,6 +12,7 @@ use crate::filter::Filters;
 use crate::input::Source;
 use crate::layer_cache::LayerCache;
 use crate::output::Target;
+use crate::own_file::same;
 use crate::pipeline;
 use crate::results::Results;
 use crate::uri::Uri;
@@ -101,7 +102,11 @@ fn layer_cache(asked: &Process, global: &Global, target: &Target) -> Result<Opti
             tracing::warn!("--layer-cache means nothing to '{}'", target.display);
             Ok(None)
         }
-        Some(path) => LayerCache::open(path).map(Some),
+        Some(path) if asked.receipt.as_ref().is_some_and(|receipt| same(receipt, path)) => {
+            let path = path.display();
+            Err(Error::usage(format!("'{path}' cannot be the receipt and the layer cache")))
+        }
+        Some(path) => LayerCache::open(path, target).map(Some),
         None if asked.all_platforms || target.holds_one() => Ok(None),
         None => Ok(Some(LayerCache::of_this_run())),
     }
