@@ -75,10 +75,21 @@ fn names_and_links_that_lead_out() {
     finds(vec![file("", b"")], &["error tar-path 1"]);
     finds(vec![file("srv/../x", b"")], &["warning tar-path 1 srv/../x"]);
     finds(vec![file("/srv", b"")], &["warning tar-path 1 /srv"]);
+    finds(vec![hardlink("x", "srv/../etc/motd")], &[]);
     finds(vec![hardlink("x", "../etc/passwd")], &["error tar-link 1 x"]);
     finds(vec![hardlink("x", "")], &["error tar-link 1 x"]);
     finds(vec![symlink("x", "")], &["error tar-link 1 x"]);
     finds(vec![symlink("a/x", "../../etc/passwd")], &["warning tar-link 1 a/x"]);
+    let long = |length: usize| format!("d/{}", "n".repeat(length));
+    finds(vec![file("f", b"").record("path", long(255).as_bytes())], &[]);
+    let told = |rule: &str, name: &str| [format!("error {rule} 1 {name}")];
+    finds(
+        vec![file("f", b"").record("path", long(256).as_bytes())],
+        &told("tar-path", &long(256)).each_ref().map(String::as_str),
+    );
+    let deep = "d/".repeat(2_050);
+    let symbolic = symlink("s", "t").record("linkpath", deep.as_bytes());
+    finds(vec![symbolic], &["error tar-link 1 s"]);
     finds(vec![file("bad\x1b[2Jname", b"")], &["warning tar-name 1 bad?[2Jname"]);
     finds(vec![file(b"caf\xe9", b"")], &["info tar-name 1 caf\u{fffd}"]);
 }
@@ -138,14 +149,17 @@ fn whiteouts_that_make_no_sense() {
 
 #[test]
 fn members_that_are_there_twice() {
-    finds(vec![file("srv/a", b"1"), file("srv/a", b"2")], &["warning duplicate-member 1 srv/a"]);
+    finds(vec![file("srv/a", b"1"), file("srv/a", b"2")], &["error duplicate-member 1 srv/a"]);
+    finds(vec![file("./srv/a", b"1"), symlink("srv//a", "b")], &["error duplicate-member 1 srv/a"]);
+    finds(vec![dir("srv"), dir("srv/")], &["error duplicate-member 1 srv"]);
     finds(
-        vec![file("./srv/a", b"1"), symlink("srv//a", "b")],
-        &["warning duplicate-member 1 srv/a"],
+        vec![file("srv/a", b"1"), file("x/../srv/a", b"2")],
+        &["error duplicate-member 1 srv/a", "warning tar-path 1 x/../srv/a"],
     );
-    finds(vec![dir("srv"), dir("srv/")], &["info duplicate-member 1 srv"]);
+    finds(vec![dir("./"), file("a", b"1"), dir(".")], &["error duplicate-member 1 ."]);
     // A folder that was only implied.
     finds(vec![file("srv/a", b"1"), dir("srv")], &[]);
+    finds(vec![file("srv/a", b"1"), file("srv", b"2")], &["warning duplicate-member 1 srv"]);
 }
 
 #[test]
@@ -163,6 +177,14 @@ fn times_owners_and_permissions() {
 #[test]
 fn kinds_that_engines_do_not_take() {
     finds(vec![file("v", b"").flag(b'V')], &["error tar-type 1 v"]);
+    // Files for everybody else.
+    finds(vec![file("c", b"x").flag(b'7')], &["error tar-type 1 c"]);
+    finds(vec![file("root", b"").record("path", b"./")], &["error tar-path 1 ./"]);
+    let large = vec![b'x'; 70_000];
+    finds(vec![file("a", b"").record("SCHILY.xattr.user.a", &large)], &["error tar-attribute 1 a"]);
+    finds(vec![file("a", b"").record("SCHILY.xattr.user.a", &large[..65_536])], &[]);
+    let name = format!("SCHILY.xattr.user.{}", "n".repeat(251));
+    finds(vec![file("a", b"").record(&name, b"")], &["error tar-attribute 1 a"]);
     finds(vec![device("null", EntryType::Char, 1, 3)], &["info device 1 null"]);
     finds(vec![device("sda", EntryType::Block, 8, 0)], &["info device 1 sda"]);
     finds(
@@ -211,8 +233,11 @@ fn tars_that_are_none() {
     damaged[512] ^= 1;
     let text = b"this is no tar at all, and longer than a block ".repeat(20);
     let format = "error tar-format 0";
+    let (two, one) = (layer(&[file("b", b"2")]), layer(&[file("a", b"1")]));
+    let lone = [&one[..1_536], &two].concat();
     for (what, bytes, expected) in [
         ("no tar", text, format),
+        ("going on after a lone block of zeros", lone, format),
         ("a damaged header", damaged, format),
         ("cut in a header", good()[..700].to_vec(), format),
         ("cut in a file", good()[..1_100].to_vec(), format),

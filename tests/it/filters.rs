@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::support::cli::{Ran, Sandbox};
 use crate::support::image::{Pack, TestImage};
+use crate::support::layer::{file, hardlink, layer};
 use crate::support::push::{holds, push, to};
 use crate::support::registry::Registry;
 use crate::support::shape;
@@ -247,4 +248,48 @@ fn inspect_tells_what_an_image_is_at_that_point_of_the_chain() {
     }
     std::fs::remove_file(sandbox.path("file")).unwrap();
     sandbox.assert_clean();
+}
+
+#[test]
+fn where_a_tar_ends_is_not_guessed() {
+    let sandbox = Sandbox::new();
+    let process = |layer: Vec<u8>, more: &[&str]| {
+        let image = TestImage::with_layers("team/app:1", vec![layer]);
+        shape::legacy(&[&image], Pack::Plain).write(&sandbox.path("a.tar"));
+        sandbox.process(&sandbox.uri("tar", "a.tar"), &sandbox.uri("dir", "out"), more)
+    };
+    let (one, two) = (layer(&[file("a", b"1")]), layer(&[file("b", b"2")]));
+    let lone = [&one[..1_536], &two].concat();
+    process(lone.clone(), NORMALIZE)
+        .exits(1)
+        .says("the tar goes on after a lone block of zeros at offset 1024");
+    assert!(!sandbox.path("out").exists());
+    // Nobody looks into a layer that is only moved.
+    process(lone, &[]).verified();
+    let behind = [one, b"something".to_vec()].concat();
+    process(behind.clone(), NORMALIZE)
+        .verified()
+        .says("what follows the end of its tar is left out (9 bytes that are not zero)");
+    let kept = process(behind, &["-f", "exclude:pattern=nothing"]);
+    assert!(!kept.verified().stderr.contains("left out"), "{}", kept.stderr);
+}
+
+#[test]
+fn names_are_taken_as_engines_take_them() {
+    let sandbox = Sandbox::new();
+    let members = [
+        file("x/../gone", b"1"),
+        file("file", b"content"),
+        hardlink("link", "x/../file"),
+        file("kept", b"2"),
+    ];
+    let image = TestImage::with_layers("team/app:1", vec![layer(&members)]);
+    shape::legacy(&[&image], Pack::Plain).write(&sandbox.path("a.tar"));
+    let (tar, out) = (sandbox.uri("tar", "a.tar"), sandbox.uri("dir", "out"));
+    let more = ["-f", "exclude:pattern=gone", "-f", "exclude:pattern=file"];
+    sandbox.process(&tar, &out, &[&more[..], NORMALIZE].concat()).verified();
+    let (_, layers) = held(&sandbox, "out");
+    assert_eq!(layers[0].1, ["link 7", "kept 7"]);
+    let said = sandbox.run(&["search", "-O", "json", &out, "link"]);
+    assert!(said.exits(0).stdout.contains("\"kind\": \"file\""), "{}", said.stdout);
 }

@@ -6,7 +6,7 @@ use std::io::BufRead;
 
 use super::compatibility::check_compression;
 use super::finding::{Finding, Findings};
-use super::replay::Replay;
+use super::replay::{Replay, TWICE};
 use super::{member, whiteout};
 use crate::blob::{self, Moved, Plain, Stored, from_io, side_by_side};
 use crate::context::Context;
@@ -15,7 +15,6 @@ use crate::image::{Compression, Content, Digest, Layer};
 use crate::input::view::{Kept, View};
 use crate::layer_tar::Reader;
 use crate::overlay::{MOST_MEMBERS, Roll, Room};
-use crate::report::size;
 
 /// What reading a layer found.
 struct Read {
@@ -206,12 +205,20 @@ struct Scan<'a> {
 impl Scan<'_> {
     fn visit(&mut self, plain: &mut Plain, place: &str) {
         let mut reader = Reader::new(plain, place);
+        let mut has_root = false;
         loop {
             match reader.next_member() {
                 Ok(Some(found)) => {
                     let findings = &mut self.findings;
-                    member::check(&found, &mut |finding| findings.push(finding));
+                    member::check(&found, reader.flag(), &mut |finding| findings.push(finding));
                     whiteout::check(&found, &mut |finding| findings.push(finding));
+                    // The image's root is on no roll.
+                    let root = !found.path.is_empty() && found.plain_path().is_empty();
+                    if root && has_root {
+                        let twice = Finding::error("duplicate-member", TWICE);
+                        self.findings.push(twice.path(&found.path));
+                    }
+                    has_root |= root;
                     self.roll.add(&found, self.room);
                 }
                 Ok(None) => break,
@@ -224,8 +231,9 @@ impl Scan<'_> {
         match reader.finish() {
             Ok(0) => {}
             Ok(noise) => {
-                let message =
-                    format!("{} follow the end of the tar, which readers leave out", size(noise));
+                let message = format!(
+                    "something follows the end of the tar ({noise} bytes that are not zero), which readers leave out"
+                );
                 self.findings.push(Finding::warning("tar-trailer", message));
             }
             Err(error) => self.trouble = Some(error),

@@ -1,8 +1,9 @@
 //! Rules about one member of a layer, by itself.
 
 use super::finding::Finding;
+use crate::layer_tar::member::plain;
 use crate::layer_tar::{Member, MemberKind};
-use crate::overlay::path::{has_parent, is_placed};
+use crate::overlay::path::{has_parent, leads_out};
 
 /// Set-user-ID and set-group-ID.
 const SET_ID: u32 = 0o6000;
@@ -12,17 +13,27 @@ const ALL_WRITE: u32 = 0o002;
 /// The largest user and group that Linux has.
 const LARGEST_OWNER: i64 = u32::MAX as i64 - 1;
 
+/// Bytes of a name in a folder that Linux takes (`NAME_MAX`).
+const LONGEST_NAME: usize = 255;
+
+/// Bytes of a path, or of what a link leads to, that Linux takes (`PATH_MAX`, less its NUL).
+const LONGEST_PATH: usize = 4095;
+
+/// Bytes of an extended attribute's value that Linux takes (`XATTR_SIZE_MAX`).
+const LARGEST_XATTR: usize = 64 * 1024;
+
 /// Extended attributes are PAX records of this prefix (star, GNU tar, Go).
 const XATTR: &[u8] = b"SCHILY.xattr.";
 
-/// All rules of a member. `say` gets what is found.
-pub fn check(member: &Member, say: &mut dyn FnMut(Finding)) {
+/// All rules of a member, and of the type flag that its header has. `say` gets what is found.
+pub fn check(member: &Member, flag: u8, say: &mut dyn FnMut(Finding)) {
     let mut say = |finding: Finding| say(finding.path(&member.path));
     name(member, &mut say);
     link(member, &mut say);
     times(member, &mut say);
     permissions(member, &mut say);
-    kind(member, &mut say);
+    kind(member, flag, &mut say);
+    attributes(member, &mut say);
 }
 
 /// Where a name leads, read part by part: `None` above the root, else how deep it is.
@@ -41,7 +52,18 @@ fn name(member: &Member, say: &mut dyn FnMut(Finding)) {
     } else if depth(path, 0).is_none() {
         say(Finding::error("tar-path", "leads out of the image"));
     } else if has_parent(path) {
-        say(Finding::warning("tar-path", "has '..' in its name, which readers refuse"));
+        say(Finding::warning("tar-path", "has '..' in its name, which some readers refuse"));
+    }
+    if plain(path).is_empty() && !path.is_empty() && member.kind != MemberKind::Directory {
+        say(Finding::error("tar-path", "is the image's root, and no directory"));
+    }
+    let longest = path.split(|byte| *byte == b'/').map(<[u8]>::len).max().unwrap_or_default();
+    for (what, found, most) in [("name", longest, LONGEST_NAME), ("path", path.len(), LONGEST_PATH)]
+    {
+        if found > most {
+            let message = format!("has a {what} of {found} bytes, of which Linux takes {most}");
+            say(Finding::error("tar-path", message));
+        }
     }
     if path.starts_with(b"/") && path.as_slice() != b"/" {
         say(Finding::warning("tar-path", "begins at the root of whoever unpacks it"));
@@ -57,13 +79,19 @@ fn name(member: &Member, say: &mut dyn FnMut(Finding)) {
 
 fn link(member: &Member, say: &mut dyn FnMut(Finding)) {
     match member.kind {
-        MemberKind::HardLink if !is_placed(&member.link) => {
+        MemberKind::HardLink if member.link.is_empty() || leads_out(&plain(&member.link)) => {
             let target = String::from_utf8_lossy(&member.link);
             let message = format!("is a hard link to '{target}', which leads out of the image");
             say(Finding::error("tar-link", message));
         }
         MemberKind::Symlink if member.link.is_empty() => {
             say(Finding::error("tar-link", "is a symbolic link to nothing"));
+        }
+        MemberKind::Symlink if member.link.len() > LONGEST_PATH => {
+            let found = member.link.len();
+            let message =
+                format!("is a symbolic link of {found} bytes, of which Linux takes {LONGEST_PATH}");
+            say(Finding::error("tar-link", message));
         }
         MemberKind::Symlink if !member.link.starts_with(b"/") => {
             // A relative one starts in the folder of the link.
@@ -110,7 +138,17 @@ fn permissions(member: &Member, say: &mut dyn FnMut(Finding)) {
     }
 }
 
-fn kind(member: &Member, say: &mut dyn FnMut(Finding)) {
+fn kind(member: &Member, flag: u8, say: &mut dyn FnMut(Finding)) {
+    // Docker and Podman make files of '0' alone, whatever else means one.
+    let refused = match flag {
+        b'7' => Some("a contiguous file"),
+        b'S' => Some("a sparse file in GNU's old form"),
+        _ => None,
+    };
+    if let Some(what) = refused {
+        let message = format!("is {what} (type '{}'), which engines refuse", flag.escape_ascii());
+        say(Finding::error("tar-type", message));
+    }
     match member.kind {
         MemberKind::Other(flag) => {
             let message = format!("is of type '{}', which engines refuse", flag.escape_ascii());
@@ -128,8 +166,24 @@ fn kind(member: &Member, say: &mut dyn FnMut(Finding)) {
         }
         _ => {}
     }
-    for key in member.records.keys() {
+}
+
+fn attributes(member: &Member, say: &mut dyn FnMut(Finding)) {
+    for (key, value) in &member.records {
         let Some(name) = key.strip_prefix(XATTR) else { continue };
+        if value.len() > LARGEST_XATTR || name.len() > LONGEST_NAME {
+            let (name, found) = (String::from_utf8_lossy(name), value.len());
+            let message = match found > LARGEST_XATTR {
+                true => format!(
+                    "has an attribute '{name}' of {found} bytes, of which Linux takes {LARGEST_XATTR}"
+                ),
+                false => format!(
+                    "has an attribute with a name of {} bytes, of which Linux takes {LONGEST_NAME}",
+                    name.len()
+                ),
+            };
+            say(Finding::error("tar-attribute", message));
+        }
         if name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.") {
             let name = String::from_utf8_lossy(name);
             let message = format!("has overlayfs's own attribute '{name}', and none of an image");

@@ -7,6 +7,9 @@ use crate::overlay::path::{folders, split};
 use crate::overlay::{Act, At, Entry, Kind, Roll, Stack, State};
 use crate::report::size;
 
+/// What is said of a directory that a layer has twice.
+pub const TWICE: &str = "is listed more than once, which Docker and Podman refuse";
+
 /// The image as it is so far, and what was found on the way.
 #[derive(Default)]
 pub struct Replay {
@@ -123,13 +126,17 @@ impl Replay {
     fn twice(&mut self, layer: u16, path: &[u8], before: State, kind: Kind) {
         match (before.kind(), kind) {
             (Kind::Implied, Kind::Directory) => {}
+            (Kind::Implied, _) => {
+                let message = "is no directory, and members before it lie below it";
+                self.say(Finding::warning("duplicate-member", message), layer, path);
+            }
+            // Docker and Podman keep what it takes to write a layer again (tar-split), by its names.
             (Kind::Directory, Kind::Directory) => {
-                let message = "is listed more than once";
-                self.say(Finding::info("duplicate-member", message), layer, path);
+                self.say(Finding::error("duplicate-member", TWICE), layer, path);
             }
             _ => {
-                let message = "is there more than once: the last one counts for most readers, and not for all";
-                self.say(Finding::warning("duplicate-member", message), layer, path);
+                let message = "is there more than once: Docker and Podman refuse it, for others mostly the last one counts";
+                self.say(Finding::error("duplicate-member", message), layer, path);
             }
         }
     }

@@ -16,7 +16,7 @@ use crate::overlay::path::folders;
 use crate::overlay::whiteout::{self, Whiteout};
 
 /// Counts the changes of what patterns mean: a layer that was made with another meaning is another one.
-const MEANING: u32 = 2;
+const MEANING: u32 = 3;
 
 /// The filter.
 pub struct Exclude {

@@ -77,6 +77,12 @@ pub fn rewrite(
         written.map_err(|cause| failed(cause, place))?;
     }
     writer.finish().map_err(|cause| failed(cause, place))?;
+    let lost = reader.finish()?;
+    if lost > 0 && changed.load(Ordering::Relaxed) {
+        tracing::warn!(
+            "{place}: what follows the end of its tar is left out ({lost} bytes that are not zero)"
+        );
+    }
     Ok(())
 }
 

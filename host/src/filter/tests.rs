@@ -272,7 +272,13 @@ fn seen(tar: &[u8]) -> Vec<(Member, Vec<u8>)> {
 
 /// Whether a name goes, as slow and simple as can be, and without a line of what is tested.
 fn simply_gone(pattern: &str, name: &str) -> bool {
-    let parts: Vec<&str> = name.split('/').filter(|part| !["", "."].contains(part)).collect();
+    let mut parts: Vec<&str> = Vec::new();
+    for part in name.split('/').filter(|part| !["", "."].contains(part)) {
+        match (part, parts.last()) {
+            ("..", Some(last)) if *last != ".." => drop(parts.pop()),
+            _ => parts.push(part),
+        }
+    }
     let Some((last, folders)) = parts.split_last() else { return false };
     // A whiteout is what it hides.
     let parts = [folders, &[last.strip_prefix(".wh.").unwrap_or(last)]].concat();

@@ -160,8 +160,9 @@ impl Member {
         }
     }
 
-    /// Its name from the root of the image: without `./` and slashes in front, without empty and
-    /// `.` components. `..` stays: what it means is for the caller to decide.
+    /// Its name from the root of the image, as engines take it (Go's `filepath.Clean`): without `./` and
+    /// slashes in front, without empty and `.` components, and `..` taken with what is before it. One
+    /// that leads out of the image stays, in front.
     #[must_use]
     pub fn plain_path(&self) -> Vec<u8> {
         plain(&self.path)
@@ -176,10 +177,37 @@ pub fn plain(path: &[u8]) -> Vec<u8> {
         if part.is_empty() || part == b"." {
             continue;
         }
+        let last = plain.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+        if part == b".." && !plain.is_empty() && plain[last..] != *b".." {
+            plain.truncate(last.saturating_sub(1));
+            continue;
+        }
         if !plain.is_empty() {
             plain.push(b'/');
         }
         plain.extend_from_slice(part);
     }
     plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn a_name_is_taken_as_engines_take_it() {
+        for (name, from_root) in [
+            ("./usr//lib/./x/", "usr/lib/x"),
+            ("/etc/x", "etc/x"),
+            ("a/../b", "b"),
+            ("d/../../b", "../b"),
+            ("../../x/..", "../.."),
+            ("a/b/../..", ""),
+            ("a/..b/c..", "a/..b/c.."),
+            ("..", ".."),
+            ("./", ""),
+        ] {
+            assert_eq!(plain(name.as_bytes()), from_root.as_bytes(), "{name}");
+        }
+    }
 }

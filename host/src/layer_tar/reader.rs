@@ -32,6 +32,8 @@ pub struct Reader<R> {
     members: u64,
     /// The name of the last member; empty while a header is read.
     path: Vec<u8>,
+    /// The type flag of its header.
+    flag: u8,
     globals: Records,
     ended: bool,
 }
@@ -56,6 +58,7 @@ impl<R: BufRead> Reader<R> {
             started: 0,
             members: 0,
             path: Vec::new(),
+            flag: 0,
             globals: Records::new(),
             ended: false,
         }
@@ -65,6 +68,12 @@ impl<R: BufRead> Reader<R> {
     #[must_use]
     pub fn place(&self) -> &str {
         &self.place
+    }
+
+    /// The type flag in the header of the last member: more than one means a file.
+    #[must_use]
+    pub fn flag(&self) -> u8 {
+        self.flag
     }
 
     /// Where the last member starts, in bytes from the start of the layer, and where it ends.
@@ -89,6 +98,7 @@ impl<R: BufRead> Reader<R> {
             let at = self.at;
             if !self.read_block(&mut block)? {
                 self.ended = true;
+                self.check_end(at)?;
                 return Ok(None);
             }
             let header = Header(&block);
@@ -144,6 +154,7 @@ impl<R: BufRead> Reader<R> {
             return Err(Error::mismatch(what, format!("at most {MOST_MEMBERS}"), "more"));
         }
         let header = Header(block);
+        self.flag = header.flag();
         let damaged = |what: &str| self.damaged(at, &format!("its {what} makes no sense"));
         let mut member = header.member().map_err(&damaged)?;
         if let Some(name) = told.name {
@@ -296,6 +307,31 @@ impl<R: BufRead> Reader<R> {
         }
         self.read_exact(block)?;
         Ok(!Header(block).is_zero())
+    }
+
+    /// Where one block of zeros stands alone readers differ: for some the tar ends there, for others it
+    /// goes on, and engines refuse it.
+    fn check_end(&mut self, at: u64) -> Result<()> {
+        let (mut second, mut length) = ([0; BLOCK], 0);
+        while length < BLOCK {
+            match self.from.read(&mut second[length..]) {
+                Ok(0) => break,
+                Ok(read) => length += read,
+                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+                Err(cause) => return Err(from_io(cause, &self.place)),
+            }
+        }
+        self.at += length as u64;
+        match second[..length].iter().all(|byte| *byte == 0) {
+            true => Ok(()),
+            false => {
+                let message = format!(
+                    "{}: the tar goes on after a lone block of zeros at offset {at}, where some readers end, and engines refuse it",
+                    self.place
+                );
+                Err(Error::source(message))
+            }
+        }
     }
 
     fn skip_content(&mut self) -> Result<()> {

@@ -24,10 +24,10 @@ pub fn has_parent(path: &[u8]) -> bool {
     path.split(|byte| *byte == b'/').any(|part| part == b"..")
 }
 
-/// Whether a member of that name has a place in the image.
+/// Whether a plain path leads out of the image.
 #[must_use]
-pub fn is_placed(path: &[u8]) -> bool {
-    !path.is_empty() && !has_parent(path)
+pub fn leads_out(path: &[u8]) -> bool {
+    path == b".." || path.starts_with(b"../")
 }
 
 #[cfg(test)]
@@ -45,6 +45,6 @@ mod tests {
     #[test]
     fn only_a_whole_component_leads_up() {
         assert!(has_parent(b"a/..") && has_parent(b"../b"));
-        assert!(is_placed(b"a/..b/c..") && !is_placed(b""));
+        assert!(leads_out(b"..") && leads_out(b"../a") && !leads_out(b"..a") && !leads_out(b""));
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Whiteout;
-use super::path::is_placed;
+use super::path::leads_out;
 use super::whiteout::is_aufs;
 use crate::layer_tar::member::plain;
 use crate::layer_tar::{Member, MemberKind};
@@ -93,10 +93,10 @@ pub struct Entry<'a> {
 impl Roll {
     /// Add a member. One without a place in the image is left out.
     pub fn add(&mut self, member: &Member, room: &Room) {
-        if self.cut || !is_placed(&member.path) {
+        let path = member.plain_path();
+        if self.cut || member.path.is_empty() || leads_out(&path) {
             return;
         }
-        let path = member.plain_path();
         let (act, path) = match Whiteout::of(&path) {
             // It hides nothing, or what is not its to hide.
             Some(whiteout) if !whiteout.is_named() => return,
@@ -111,8 +111,8 @@ impl Roll {
             },
         };
         let link = match act {
-            Act::HardLink if is_placed(&member.link) => plain(&member.link),
-            Act::HardLink => return,
+            Act::HardLink if member.link.is_empty() || leads_out(&plain(&member.link)) => return,
+            Act::HardLink => plain(&member.link),
             _ => Vec::new(),
         };
         let shared = path.iter().zip(&self.last).take_while(|(a, b)| a == b).count();
