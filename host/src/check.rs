@@ -24,7 +24,7 @@ use std::time::Instant;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::input::Source;
-use crate::input::view::{Role, View};
+use crate::input::view::{Flaw, Part, Role, View};
 use crate::verify::Level;
 
 pub use finding::{Finding, Findings, MOST_KEPT, Severity};
@@ -76,6 +76,13 @@ fn image(view: &View, level: Level, context: &Context) -> Result<Findings> {
     let mut findings = Findings::default();
     manifest::check(view, &mut findings);
     if view.absent().is_some() || view.role == Role::Index {
+        // Of a manifest that is missing nobody expects more.
+        let unread =
+            |flaw: &Flaw| flaw.part == Part::Manifest && flaw.error.kind() != Kind::NotFound;
+        if view.flaws.iter().any(unread) {
+            let message = "config and layers were not looked at: nothing says which they are";
+            findings.push(Finding::new(Severity::Unchecked, "image", message));
+        }
         return Ok(findings);
     }
     config::check(view, &mut findings);

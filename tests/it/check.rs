@@ -1,10 +1,12 @@
 //! `check` of manifests, configs and indexes: for each rule an image that breaks it, and nothing else.
 
+use occystrap::image::Digest;
 use serde_json::{Value, json};
 
 use crate::all_platforms::Multi;
 use crate::support::cli::{Ran, Sandbox};
 use crate::support::image::{Pack, TestImage};
+use crate::support::layer::{file, layer};
 use crate::support::push::{push, push_docker};
 use crate::support::registry::Registry;
 use crate::support::shape;
@@ -275,6 +277,40 @@ fn indexes_and_platforms() {
         i["manifests"][1]["digest"] = format!("sha256:{}", "0".repeat(64)).into();
     };
     assert_eq!(found(&lost, &arm64), ["error manifest"]);
+}
+
+#[test]
+fn a_manifest_of_another_size_or_version_hides_nothing() {
+    let sandbox = Sandbox::new();
+    let image = TestImage::with_layers("app:1", vec![layer(&[file("../out", b"")])]);
+    let check = |edit: &dyn Fn(&mut Value), manifest: &dyn Fn(&mut Value)| {
+        let mut archive = shape::oci(&[&image], Pack::Gzip);
+        let index: Value = serde_json::from_slice(archive.get("index.json")).unwrap();
+        let path = |digest: &Value| digest.as_str().unwrap().replace("sha256:", "blobs/sha256/");
+        let old = path(&index["manifests"][0]["digest"]);
+        let mut document: Value = serde_json::from_slice(archive.get(&old)).unwrap();
+        archive.remove(&old);
+        manifest(&mut document);
+        let bytes = document.to_string();
+        let digest = Digest::of(bytes.as_bytes()).to_string();
+        archive.push(path(&digest.clone().into()), bytes.clone());
+        archive.edit("index.json", |index| {
+            index["manifests"][0]["digest"] = digest.into();
+            index["manifests"][0]["size"] = bytes.len().into();
+            edit(index);
+        });
+        archive.write(&sandbox.path("in.tar"));
+        findings(&sandbox.run(&["check", "-O", "json", &sandbox.uri("tar", "in.tar")]))
+    };
+    let out = "error tar-path 0";
+    assert_eq!(check(&|_| {}, &|_| {}), [out]);
+    let size = |index: &mut Value| index["manifests"][0]["size"] = 17.into();
+    assert_eq!(check(&size, &|_| {}), ["error manifest", out]);
+    let found = check(&|_| {}, &|manifest| manifest["schemaVersion"] = 3.into());
+    assert_eq!(found, ["error schema-version", out]);
+    // What schema 1 lists is anything but that.
+    let found = check(&|_| {}, &|manifest| manifest["schemaVersion"] = 1.into());
+    assert_eq!(found, ["error manifest", "unchecked image"]);
 }
 
 #[test]

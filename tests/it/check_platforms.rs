@@ -131,7 +131,10 @@ fn what_a_child_is_not() {
     // A layout's manifest is not read as what it does not say.
     let placed = edited(|index| index["manifests"][0]["mediaType"] = DOCKER.into());
     for source in &placed.sources {
-        let line = "image linux/amd64: error manifest";
+        let line = match source.starts_with("registry") {
+            true => "image linux/amd64: error manifest",
+            false => "image linux/amd64: error manifest unchecked image",
+        };
         assert_eq!(found(placed.run(source, &[]).exits(1)), expected(&[(1, line)]));
     }
 }

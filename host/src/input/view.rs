@@ -193,9 +193,12 @@ impl View {
         Ok(())
     }
 
-    /// Why there is no image to look at.
+    /// Why there is no image to look at: what should lead to it could not be read, or not be chosen.
     #[must_use]
     pub fn absent(&self) -> Option<&Error> {
+        if self.manifest.is_some() {
+            return None;
+        }
         let gone =
             |flaw: &&Flaw| matches!(flaw.part, Part::Index | Part::Platform | Part::Manifest);
         self.flaws.iter().find(gone).map(|flaw| &flaw.error)

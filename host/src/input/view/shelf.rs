@@ -26,6 +26,19 @@ pub trait Look {
     /// A manifest or index, its bytes compared with what was promised.
     fn manifest(&self, what: &Descriptor) -> Result<Manifest>;
 
+    /// The same; one of another size than was promised is read all the same, and that is a flaw of the
+    /// `view`, as it is where there is none to read.
+    fn seen(&self, what: &Descriptor, view: &mut View) -> Result<Option<Manifest>> {
+        let error = match self.manifest(what) {
+            Ok(manifest) => return Ok(Some(manifest)),
+            Err(error) => error,
+        };
+        // Other sides are digests, or media types.
+        let size = error.sides().and_then(|(_, found)| found.parse().ok());
+        view.flaw(Part::Manifest, error)?;
+        Ok(size.and_then(|size| self.manifest(&Descriptor { size, ..what.clone() }).ok()))
+    }
+
     /// The config's bytes, whatever they are where that can be told.
     fn config(&self, what: &Descriptor) -> Result<Bytes>;
 
@@ -119,13 +132,16 @@ pub fn layout(members: &dyn Members, tag: Option<&str>, platform: &Platform) -> 
                 return Ok(view);
             }
         };
-        let root = Descriptor::promised(chosen, members.place());
-        match root.and_then(|what| look.manifest(&what)) {
-            Ok(root) => descend(&look, root, view, platform, oci_layout::choose),
+        let root = match Descriptor::promised(chosen, members.place()) {
+            Ok(what) => look.seen(&what, &mut view)?,
             Err(error) => {
                 view.flaw(Part::Manifest, error)?;
-                Ok(view)
+                None
             }
+        };
+        match root {
+            Some(root) => descend(&look, root, view, platform, oci_layout::choose),
+            None => Ok(view),
         }
     });
     views.collect()
@@ -180,12 +196,9 @@ fn descend(
                 return Ok(view);
             }
         };
-        manifest = match look.manifest(&chosen) {
-            Ok(manifest) => manifest,
-            Err(error) => {
-                view.flaw(Part::Manifest, error)?;
-                return Ok(view);
-            }
+        manifest = match look.seen(&chosen, &mut view)? {
+            Some(manifest) => manifest,
+            None => return Ok(view),
         };
     }
     let error = Error::source(format!("{}: its indexes are nested too deeply", look.place()));

@@ -54,13 +54,16 @@ pub fn layout(members: &dyn Members, tag: Option<&str>) -> Result<Vec<Whole>> {
         }
         match group.as_slice() {
             [only] => {
-                let root = Descriptor::promised(only, members.place());
-                match root.and_then(|what| look.manifest(&what)) {
-                    Ok(root) => gathering.add(root, view, DEEPEST)?,
+                let root = match Descriptor::promised(only, members.place()) {
+                    Ok(what) => look.seen(&what, &mut view)?,
                     Err(error) => {
                         view.flaw(Part::Manifest, error)?;
-                        gathering.views.push(view);
+                        None
                     }
+                };
+                match root {
+                    Some(root) => gathering.add(root, view, DEEPEST)?,
+                    None => gathering.views.push(view),
                 }
             }
             several => gathering.list(several, None, view, DEEPEST)?,
@@ -204,13 +207,9 @@ impl<'a> Gathering<'a> {
             view.role = Role::Attestation;
         }
         view.index = Some(Listing { manifest: None, entries: vec![said] });
-        let manifest = match self.look.manifest(&what) {
-            Ok(manifest) => manifest,
-            Err(error) => {
-                view.flaw(Part::Manifest, error)?;
-                self.views.push(view);
-                return Ok(false);
-            }
+        let Some(manifest) = self.look.seen(&what, &mut view)? else {
+            self.views.push(view);
+            return Ok(false);
         };
         let is_as_said = manifest.media_type == what.media_type;
         if !is_as_said {
