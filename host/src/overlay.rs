@@ -10,6 +10,7 @@
 //! kept as hashes with a key of this process - nobody can choose two that meet; by chance, among a
 //! million, one in some thirty million runs has a pair - and members beyond [`MOST_MEMBERS`].
 
+mod links;
 pub mod path;
 mod roll;
 mod stack;
@@ -19,6 +20,7 @@ pub mod whiteout;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 
+pub use links::Links;
 pub use roll::{Act, Entry, MOST_BYTES, MOST_MEMBERS, Roll, Room};
 pub use stack::{At, Kind, Stack, State};
 pub use trace::{Fate, Trace, fate};

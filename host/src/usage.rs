@@ -20,7 +20,7 @@ use crate::image::{Image, Layer};
 use crate::info::history::{shorten, steps};
 use crate::input::Source;
 use crate::layer_tar::Reader;
-use crate::overlay::{Act, Fate, Roll, Room, Trace, fate};
+use crate::overlay::{Act, Fate, Links, Roll, Room, Trace, fate};
 use crate::terminal::{Paper, write_json};
 
 /// Wasted files that are named, the largest ones: what is worth mending.
@@ -113,6 +113,7 @@ fn of_image(image: &Image, context: &Context) -> Result<ImageUsage> {
     let read = read(image, context)?;
     let config = serde_json::from_slice(&image.config).unwrap_or_default();
     let steps = steps(&config, image.layers.len());
+    let links = Links::of(read.iter().map(|read| (&read.roll, &read.trace)));
     let (mut layers, mut waste) = (Vec::new(), Vec::new());
     for (index, (layer, Read { roll, .. })) in image.layers.iter().zip(&read).enumerate() {
         let (mut size, mut wasted) = (0, 0);
@@ -124,6 +125,7 @@ fn of_image(image: &Image, context: &Context) -> Result<ImageUsage> {
             let traces = read.iter().map(|read| &read.trace);
             let (fate, by) = match fate(entry.path, false, index, traces) {
                 Fate::Present => return,
+                _ if links.keep(index, entry.path) => return,
                 Fate::Deleted(by) => ("deleted", by),
                 Fate::Replaced(by) => ("replaced", by),
             };

@@ -2,6 +2,7 @@
 
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage, noise, tar};
+use crate::support::layer::{file, hardlink, layer};
 use crate::support::push::push;
 use crate::support::registry::Registry;
 use crate::support::shape;
@@ -55,4 +56,39 @@ fn a_layer_that_is_none_is_an_error() {
     shape::legacy(&[&image], Pack::Gzip).write(&sandbox.path("a.tar"));
     let said = sandbox.run(&["info", "--tree", &sandbox.uri("tar", "a.tar")]);
     said.exits(1).says("is no tar archive");
+}
+
+#[test]
+fn what_has_another_name_is_not_wasted() {
+    let sandbox = Sandbox::new();
+    let bytes = noise(7, 10_000);
+    let lower = [
+        file("a", &bytes[..1_000]),
+        hardlink("a2", "./a"),
+        file("b", &bytes[..200]),
+        hardlink("b2", "b"),
+        hardlink("b3", "b2"),
+        file("c", &bytes[..30]),
+        hardlink("c2", "c"),
+        file("d", &bytes[..4]),
+    ];
+    let upper = [
+        file(".wh.a", b""),
+        file("b", b"new"),
+        file(".wh.b2", b""),
+        file(".wh.c", b""),
+        file(".wh.c2", b""),
+        hardlink("d2", "d"),
+    ];
+    let top = [file(".wh.d", b"")];
+    let layers = vec![layer(&lower), layer(&upper), layer(&top)];
+    let image = TestImage::with_layers("team/app:1", layers);
+    shape::legacy(&[&image], Pack::Plain).write(&sandbox.path("a.tar"));
+    let tar = sandbox.uri("tar", "a.tar");
+    let document = sandbox.run(&["info", "--tree", "-O", "json", &tar]).exits(0).json();
+    // Of c all names are gone.
+    assert_eq!(document["images"][0]["wasted"], 30);
+    assert_eq!(document["images"][0]["waste"][0]["path"], "c");
+    let said = sandbox.run(&["check", "-O", "json", &tar]);
+    assert!(said.exits(0).stdout.contains("0 B nobody sees"), "{}", said.stdout);
 }

@@ -14,6 +14,8 @@ pub const TWICE: &str = "is listed more than once, which Docker and Podman refus
 #[derive(Default)]
 pub struct Replay {
     stack: Stack,
+    /// What stands for paths that hard links lead to: their contents have other names.
+    linked: HashSet<u64>,
     /// Links through which something was written, by layer: told once.
     through: HashSet<(u16, u64)>,
     /// How many files were written again, and their bytes that nobody sees.
@@ -119,6 +121,7 @@ impl Replay {
         }
         if entry.act == Act::HardLink {
             self.check_link(layer, entry);
+            self.linked.insert(At::of(entry.link).hash);
         }
         self.stack.put(layer, at, kind, entry.size, before);
     }
@@ -159,7 +162,9 @@ impl Replay {
             }
             _ => {
                 self.again.0 += 1;
-                self.again.1 += before.size();
+                if !self.linked.contains(&at.hash) {
+                    self.again.1 += before.size();
+                }
                 let message =
                     format!("writes again what layer {lower} has ({})", size(before.size()));
                 self.say(Finding::info("duplicate-file", message), layer, at.path);

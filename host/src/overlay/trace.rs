@@ -46,6 +46,12 @@ impl Trace {
         }
     }
 
+    /// Whether it has something of that name that is no directory.
+    #[must_use]
+    pub fn has_file(&self, path: &[u8]) -> bool {
+        self.has(path, false)
+    }
+
     fn has(&self, path: &[u8], directory: bool) -> bool {
         self.members.binary_search(&entry(path, directory)).is_ok()
     }
