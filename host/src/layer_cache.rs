@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use self::entry::{Changes, Entries, Known, bound, landed, now};
-pub use self::file::LAYER_CACHE;
+use self::file::LAYER_CACHE;
 use self::held::{Found, Held};
 use self::key::{Key, compression, goes_as_it_is, keys};
 pub use self::turn::Turn;

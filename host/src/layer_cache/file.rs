@@ -18,7 +18,7 @@ use crate::own_file::{OwnFile, beside, folder};
 /// The version of the JSON.
 const VERSION: u32 = 2;
 
-/// [`super::entry::MOST_ENTRIES`] need a tenth of `largest`.
+/// A file of the cache; its [`MOST_ENTRIES`](super::entry::MOST_ENTRIES) need a tenth of `largest`.
 pub const LAYER_CACHE: OwnFile =
     OwnFile { what: "layer cache", largest: 64 * 1024 * 1024, is_one: is_cache };
 
