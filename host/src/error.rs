@@ -202,7 +202,17 @@ pub fn io_reason(cause: &std::io::Error) -> String {
 pub fn printable(text: &str) -> String {
     /// Longer lines help nobody and could hide what follows them.
     const LONGEST: usize = 2_000;
-    text.chars().take(LONGEST).map(|c| if is_unprintable(c) { '?' } else { c }).collect()
+    text.chars().take(LONGEST).map(shown).collect()
+}
+
+/// Text of any length as one line that drives no terminal: control characters become `?`.
+#[must_use]
+pub fn one_line(text: &str) -> String {
+    text.chars().map(shown).collect()
+}
+
+fn shown(c: char) -> char {
+    if is_unprintable(c) { '?' } else { c }
 }
 
 /// Whether a character could drive a terminal or turn a line around.

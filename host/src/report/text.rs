@@ -1,10 +1,11 @@
 //! What people read of a run.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use super::unchecked::{self, Unchecked};
 use super::{ImageReport, Status};
-use crate::error::Error;
+use crate::error::{Error, is_unprintable, one_line};
 use crate::verify::{Object, Verification};
 
 /// What is to be said of an image: nothing of one that is well, unless it is part of another. `several`
@@ -24,12 +25,17 @@ pub(super) fn write_image(
         write_as(to, severity, &error)?;
     }
     if let Some(note) = &image.note {
-        writeln!(to, "warning: {}: {note}", image.name())?;
+        put(to, &format!("warning: {}: {note}", image.name()))?;
     }
     let problems = || image.verification.iter().flat_map(Verification::problems);
     let unchecked = Unchecked::of(problems());
     let all = image.verification.as_ref().map_or(0, |proof| proof.objects.len());
+    // A file of which several things are expected has one fault for all of them.
+    let mut told = BTreeSet::new();
     for object in problems().filter(|object| !unchecked.is_told(object)) {
+        if !told.insert((&object.location, &object.message)) {
+            continue;
+        }
         match unchecked.begins_with(object) {
             Some(same) => unchecked::write(to, &image.name(), same, all)?,
             None => write_problem(to, &image.name(), object)?,
@@ -38,14 +44,15 @@ pub(super) fn write_image(
     // What helps one of them helps all; where a command does, that is enough.
     let mut unmended = problems().filter(|object| object.repair.is_none());
     if let Some(hint) = unmended.find_map(|object| object.hint.as_ref()) {
-        writeln!(to, "hint: {hint}")?;
+        put(to, &format!("hint: {hint}"))?;
     }
-    // One command mends them all.
-    if let Some(command) = problems().find_map(|object| object.repair.as_ref()) {
-        writeln!(to, "hint: mend it with: {command}")?;
+    // One command mends them all. One that does not fit on a line, nobody should paste.
+    let fits = |command: &&String| !command.contains(is_unprintable);
+    if let Some(command) = problems().find_map(|object| object.repair.as_ref()).filter(fits) {
+        put(to, &format!("hint: mend it with: {command}"))?;
     }
     if !quiet && !image.part.is_whole() {
-        writeln!(to, "{}", image.line())?;
+        put(to, &image.line())?;
     }
     Ok(())
 }
@@ -78,29 +85,36 @@ fn write_as(to: &mut dyn Write, severity: &str, error: &Error) -> io::Result<()>
     }
 }
 
+/// One line. What it says comes from receipts, archives and servers.
+pub(super) fn put(to: &mut dyn Write, line: &str) -> io::Result<()> {
+    writeln!(to, "{}", one_line(line))
+}
+
 fn write_problem(to: &mut dyn Write, image: &str, object: &Object) -> io::Result<()> {
     let severity = if object.status.is_bad() { "error" } else { "warning" };
     let what = match object.index {
         Some(index) => format!("{} {}", object.kind, index + 1),
         None => object.kind.to_owned(),
     };
-    write!(
-        to,
+    let mut line = format!(
         "{severity}: {image}: {what} '{}': {}: {}",
         object.location,
         object.status.name(),
         object.message
-    )?;
-    match (&object.expected, &object.found) {
+    );
+    line += &match (&object.expected, &object.found) {
         // An error's message names both sides itself.
         (Some(expected), Some(found))
-            if object.message.ends_with(&format!("expected {expected}, found {found}")) => {}
-        (Some(expected), Some(found)) => write!(to, ": expected {expected}, found {found}")?,
-        (Some(expected), None) => write!(to, ": expected {expected}")?,
-        (None, Some(found)) => write!(to, ": found {found}")?,
-        (None, None) => {}
-    }
-    writeln!(to)
+            if object.message.ends_with(&format!("expected {expected}, found {found}")) =>
+        {
+            String::new()
+        }
+        (Some(expected), Some(found)) => format!(": expected {expected}, found {found}"),
+        (Some(expected), None) => format!(": expected {expected}"),
+        (None, Some(found)) => format!(": found {found}"),
+        (None, None) => String::new(),
+    };
+    put(to, &line)
 }
 
 /// Decimal units, as storage is sold: `8.3 GB`.

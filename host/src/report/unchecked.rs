@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use super::text::put;
 use crate::verify::Object;
 
 /// Objects that are unchecked, by their reason.
@@ -39,7 +40,8 @@ impl<'a> Unchecked<'a> {
 pub fn write(to: &mut dyn Write, image: &str, same: &[&Object], all: usize) -> io::Result<()> {
     let (count, what) = (same.len(), names(same));
     let reason = same.first().map_or("", |object| object.message.as_str());
-    writeln!(to, "warning: {image}: {count} of {all} objects unchecked ({what}): {reason}")
+    let line = format!("warning: {image}: {count} of {all} objects unchecked ({what}): {reason}");
+    put(to, &line)
 }
 
 /// Such as `config, layers 1-3, manifest`.
