@@ -21,7 +21,12 @@ fn without_the_way_to_it_an_image_is_not_verified() {
     let no_list: Change = |document| keep(document, |role| role != "manifest" && role != "catalog");
     let no_catalog: Change = |document| keep(document, |role| role != "catalog");
     let no_manifest: Change = |document| keep(document, |role| role != "manifest");
-    let cases: [(&str, &str, Change, Damage); 7] = [
+    // What stands between the members, no other expectation covers.
+    let no_frame: Change = |document| {
+        keep(document, |role| role != "image");
+        document["journal"] = Value::Array(Vec::new());
+    };
+    let cases: [(&str, &str, Change, Damage); 8] = [
         ("dir", "the manifest", no_list, |sandbox| {
             std::fs::remove_file(sandbox.path("srv/x/manifest.json")).unwrap();
             std::fs::remove_file(sandbox.path("srv/x/catalog.json")).unwrap();
@@ -49,6 +54,7 @@ fn without_the_way_to_it_an_image_is_not_verified() {
             },
         ),
         ("tar", "manifest.json", no_manifest, |_| {}),
+        ("tar", "the archive as a whole", no_frame, |_| {}),
     ];
     for (scheme, why, change, damage) in cases {
         let sandbox = sandbox();

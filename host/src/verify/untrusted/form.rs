@@ -110,7 +110,10 @@ impl Form {
             }
             Self::Archive => {
                 let is_list = |one: &Expectation| matches!(&one.place, Place::Part { member, .. } if member == "manifest.json");
-                some(manifests.any(is_list), || "manifest.json".to_owned())
+                some(manifests.any(is_list), || "manifest.json".to_owned())?;
+                // What stands between the members could be others.
+                let is_file = |one: &Expectation| matches!(one.place, Place::File { .. });
+                some(expectations.iter().any(is_file), || "the archive as a whole".to_owned())
             }
         }
     }
