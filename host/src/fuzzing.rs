@@ -14,7 +14,7 @@ use rustix::fs::MemfdFlags;
 use crate::error::Result;
 use crate::filter::glob::Globs;
 use crate::filter::{Filters, Spec};
-use crate::image::{Descriptor, Digest, ImageName, Platform, Section, config};
+use crate::image::{Descriptor, Digest, ImageName, Platform, Section, config, reading};
 use crate::input::members::Members;
 use crate::input::tar_index::TarIndex;
 use crate::input::{archive, docker_save, oci_layout, shelf};
@@ -133,7 +133,7 @@ pub fn manifest(data: &[u8]) -> bool {
     let said = serde_json::from_slice::<serde_json::Value>(data).ok();
     let typed = said.as_ref().is_some_and(|said| said.get("mediaType").is_some());
     assert!(!(typed && taken == [true; 2]), "a manifest and an index at once");
-    let _ = listed::reads_alike(data);
+    let _ = (reading::manifest(data), reading::config(data), reading::distinct(data));
     let _ = docker_save::is_rewritten(data);
     let lists = docker_save::read(&OneFile(bytes), "manifest.json");
     let config = config::parse(data, PLACE);

@@ -9,6 +9,7 @@ pub mod layer;
 pub mod name;
 pub mod part;
 pub mod platform;
+pub mod reading;
 
 use bytes::Bytes;
 

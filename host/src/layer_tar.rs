@@ -11,7 +11,7 @@
 mod header;
 pub mod member;
 mod number;
-mod pax;
+pub mod pax;
 pub mod reader;
 mod sparse;
 pub mod writer;

@@ -96,11 +96,11 @@ fn names_that_lead_out() {
 
 #[test]
 fn a_member_whose_name_leads_out_is_written_nowhere() {
-    // Such a member is only a name in the index: what is not listed is not looked at.
+    // Such a member is only a name in the index: what is not listed is not looked at. One with `..`
+    // is refused (`names_that_lead_out`).
     let sandbox = Sandbox::new();
     let image = TestImage::tiny("app:1");
     let mut archive = shape::legacy(&[&image], Pack::Gzip);
-    archive.push("../escaped", "x");
     archive.push("/tmp/escaped-occystrap", "x");
     std::fs::create_dir(sandbox.path("in")).unwrap();
     archive.write(&sandbox.path("in/in.tar"));

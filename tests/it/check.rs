@@ -100,7 +100,7 @@ fn rules_of_manifests() {
     );
     manifest(|m| drop(m.as_object_mut().unwrap().remove("mediaType")), &["info media-type"]);
     manifest(|m| m["annotations"] = json!({ "a": 1 }), &["error annotations"]);
-    manifest(|m| m["Layers"] = json!([]), &["error manifest"]);
+    manifest(|m| m["Layers"] = json!([]), &["error source"]);
     let zstd = "application/vnd.oci.image.layer.v1.tar+zstd";
     let wrong = Changed::new(same, |m| m["layers"][0]["mediaType"] = zstd.into());
     assert_eq!(findings(&wrong.run(&["--fast"])), ["warning zstd-compat"]);

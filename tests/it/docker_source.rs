@@ -118,7 +118,7 @@ fn exports_that_are_not_what_was_promised() {
         ("a flipped bit", flipped.bytes(), "its diff-id"),
         ("no manifest", changed(&|archive| archive.remove("manifest.json")), "no manifest.json"),
         ("no layer", changed(&|archive| archive.remove(&layer)), "which is not there"),
-        ("a layer twice", changed(&|archive| archive.push(&layer, "x")), "two members named"),
+        ("a layer twice", changed(&|archive| archive.push(&layer, "x")), "two members are named"),
         (
             "a manifest that leads out",
             changed(&|archive| {

@@ -102,6 +102,7 @@ mod shapes;
 mod size_hint;
 mod truncated;
 mod two_processes;
+mod two_readings;
 mod untrusted;
 mod untrusted_cost;
 mod untrusted_forged;

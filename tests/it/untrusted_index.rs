@@ -120,7 +120,7 @@ fn forged(sandbox: &Sandbox, index: &str) -> String {
             if one["role"] == "manifest" {
                 one["place"]["file"]["path"] = format!("blobs/sha256/{}", digest.hex()).into();
                 (one["digest"], one["size"]) = (digest.to_string().into(), index.len().into());
-            } else {
+            } else if one["place"]["entry"]["steps"][2] == "digest" {
                 one["place"]["entry"]["value"] = digest.to_string().into();
             }
         }

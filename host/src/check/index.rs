@@ -7,8 +7,7 @@ use serde_json::Value;
 use super::finding::{Finding, Findings};
 use super::manifest::schema_version;
 use crate::input::view::{Listed, Listing, Role};
-use crate::receipt::listed::reads_alike;
-use crate::registry::manifest::{DOCKER_MANIFEST, Manifest, OCI_MANIFEST, is_manifest_type};
+use crate::registry::manifest::{DOCKER_MANIFEST, OCI_MANIFEST, is_manifest_type};
 
 /// All rules of an index, where it is one that led to an image or is looked at itself.
 pub fn check(index: &Listing, role: Role, to: &mut Findings) {
@@ -16,7 +15,7 @@ pub fn check(index: &Listing, role: Role, to: &mut Findings) {
     match &index.manifest {
         Some(manifest) => {
             document = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
-            check_document(manifest, &document, to);
+            check_document(&document, to);
         }
         None if role == Role::Index => {
             let message = format!(
@@ -44,14 +43,10 @@ pub fn check(index: &Listing, role: Role, to: &mut Findings) {
     }
 }
 
-fn check_document(manifest: &Manifest, document: &Value, to: &mut Findings) {
+fn check_document(document: &Value, to: &mut Findings) {
     schema_version(document, "the index", to);
     if document["mediaType"].is_null() {
         to.push(Finding::info("media-type", "the index does not say its own media type"));
-    }
-    if !reads_alike(&manifest.bytes) {
-        let message = "the index has a key twice, or in another spelling: readers see two images";
-        to.push(Finding::error("index", message));
     }
 }
 

@@ -6,7 +6,6 @@ use super::finding::{Finding, Findings};
 use super::index;
 use crate::image::{Digest, MOST_LAYERS};
 use crate::input::view::{Part, Role, View, text_of};
-use crate::receipt::listed::reads_alike;
 use crate::registry::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
 
 /// Media types of an image config.
@@ -38,11 +37,6 @@ pub fn check(view: &View, to: &mut Findings) {
     let document: Value = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
     schema_version(&document, "the manifest", to);
     media_type(&document, &manifest.media_type, to);
-    if !reads_alike(&manifest.bytes) {
-        let message =
-            "the manifest has a key twice, or in another spelling: readers see two images";
-        to.push(Finding::error("manifest", message));
-    }
     // Of other things the media types are anybody's.
     let of_image = (view.role == Role::Image).then_some(manifest.media_type.as_str());
     config_descriptor(&document["config"], of_image, to);

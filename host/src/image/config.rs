@@ -2,7 +2,7 @@
 
 use oci_spec::image::ImageConfiguration;
 
-use super::{Digest, MOST_LAYERS, Platform};
+use super::{Digest, MOST_LAYERS, Platform, reading};
 use crate::error::{Error, Result};
 
 /// The largest config accepted. Real ones have some kilobytes; the largest seen in public
@@ -18,12 +18,13 @@ pub struct Config {
     pub platform: Platform,
 }
 
-/// Parse a config. `place` is named in errors. Errors when it is not JSON of the specified shape
-/// or has more than [`MOST_LAYERS`] layers.
+/// Parse a config. `place` is named in errors. Errors when it is not JSON of the specified shape,
+/// can be read in two ways, or has more than [`MOST_LAYERS`] layers.
 pub fn parse(bytes: &[u8], place: &str) -> Result<Config> {
     let config = serde_json::from_slice::<ImageConfiguration>(bytes).map_err(|cause| {
         Error::source(format!("{place}: the image config is not valid JSON of an image: {cause}"))
     })?;
+    reading::config(bytes).map_err(|why| reading::refused(place, "the image config", &why))?;
     let diff_ids = config.rootfs().diff_ids();
     if diff_ids.len() > MOST_LAYERS {
         return Err(Error::mismatch(

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::members::{Members, compression};
 use crate::error::{Error, Result};
-use crate::image::{Digest, Image, ImageName, Layer, config};
+use crate::image::{Digest, Image, ImageName, Layer, config, reading};
 use crate::registry::Reference;
 use crate::registry::manifest::LARGEST_MANIFEST;
 
@@ -48,7 +48,8 @@ impl Entry {
 pub const REWRITTEN: &str =
     "the config was rewritten by occystrap 0.4, so that its bytes do not match its name";
 
-/// Read a manifest file. Errors when it is not there, `null`, not of its form, or over 4 MiB.
+/// Read a manifest file. Errors when it is not there, `null`, not of its form, over 4 MiB, or can be
+/// read in two ways.
 pub fn read(members: &dyn Members, name: &str) -> Result<Vec<Entry>> {
     let place = members.place();
     let limit = LARGEST_MANIFEST as u64;
@@ -59,6 +60,7 @@ pub fn read(members: &dyn Members, name: &str) -> Result<Vec<Entry>> {
     let entries: Option<Vec<Entry>> = serde_json::from_slice(&bytes).map_err(|cause| {
         Error::source(format!("{place}: {name} is not a list of images: {cause}"))
     })?;
+    reading::saved(&bytes).map_err(|why| reading::refused(place, name, &why))?;
     match entries {
         Some(entries) if !entries.is_empty() => Ok(entries),
         Some(_) => Err(Error::source(format!("{place}: {name} lists no image"))),

@@ -1,8 +1,10 @@
 //! Which members an archive has, by name, with the links between them.
 //!
-//! What it refuses: more members than an image archive has, two of one name, chains of links.
+//! What it refuses: more members than an image archive has, chains of links, and all on which
+//! readers disagree - two members of one name, however that is spelled, files below links, types
+//! that some skip and others read.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tar::EntryType;
 
@@ -19,6 +21,15 @@ const MOST_LINKS: usize = 4;
 pub struct MemberTable<C> {
     place: String,
     members: HashMap<String, Member<C>>,
+    /// Those that are members, and those that members are in.
+    folders: HashSet<String>,
+}
+
+/// What a header announces.
+enum Kind {
+    File,
+    Link(String),
+    Folder,
 }
 
 enum Member<C> {
@@ -30,7 +41,7 @@ impl<C> MemberTable<C> {
     /// Without members. `place` is the archive, for errors.
     #[must_use]
     pub fn new(place: String) -> Self {
-        Self { place, members: HashMap::new() }
+        Self { place, members: HashMap::new(), folders: HashSet::new() }
     }
 
     /// How errors call the archive.
@@ -39,34 +50,70 @@ impl<C> MemberTable<C> {
         &self.place
     }
 
-    /// Add a member; `content` is asked for that of a file. Errors when there is one of that name,
-    /// when there are too many, and as `content` does.
+    /// Add a member; `content` is asked for that of a file. Errors when readers would disagree on
+    /// what it is, when there are too many, and as `content` does.
     pub fn add(&mut self, entry: &Entry, content: impl FnOnce(&str) -> Result<C>) -> Result<()> {
-        let name = String::from_utf8_lossy(&entry.name);
-        let name = name.strip_prefix("./").unwrap_or(&name).to_owned();
-        let target =
-            || String::from_utf8_lossy(entry.link.as_deref().unwrap_or_default()).into_owned();
-        let member = match entry.kind {
-            EntryType::Regular | EntryType::Continuous => None,
-            EntryType::Symlink => Some(Member::Link(beside(&name, &target()))),
-            EntryType::Link => Some(Member::Link(target())),
-            // Directories; what else there may be is nothing that a manifest can name.
-            _ => return Ok(()),
-        };
-        if self.members.len() >= MOST_MEMBERS {
-            let message = format!("{}: has more than {MOST_MEMBERS} members", self.place);
-            return Err(Error::source(message));
+        let (name, kind) = self.understood(entry).map_err(|why| {
+            let name = String::from_utf8_lossy(&entry.name);
+            let message = format!("{}: readers differ on its member '{name}': {why}", self.place);
+            Error::source(message)
+                .hint("which of them is right cannot be told; save the image again")
+        })?;
+        for (end, _) in name.match_indices('/') {
+            self.add_folder(&name[..end])?;
         }
-        if self.members.contains_key(&name) {
-            return Err(Error::source(format!("{}: has two members named '{name}'", self.place))
-                .hint("which of them is meant cannot be told; save the image again"));
-        }
-        let member = match member {
-            Some(link) => link,
-            None => Member::File(content(&name)?),
+        let member = match kind {
+            Kind::Folder => return self.add_folder(&name),
+            Kind::Link(target) => Member::Link(target),
+            Kind::File => Member::File(content(&name)?),
         };
+        self.check_room()?;
         self.members.insert(name, member);
         Ok(())
+    }
+
+    /// What a member is, and where. The error says why that depends on who reads it.
+    fn understood(&self, entry: &Entry) -> Result<(String, Kind), String> {
+        if let Some(why) = entry.oddity {
+            return Err(why.to_owned());
+        }
+        let name = plain(&entry.name)?;
+        let target = entry.link.as_deref().unwrap_or_default();
+        let kind = match entry.kind {
+            EntryType::Directory => Kind::Folder,
+            EntryType::Regular | EntryType::Continuous => Kind::File,
+            EntryType::Symlink => Kind::Link(beside(&name, &String::from_utf8_lossy(target))),
+            EntryType::Link => Kind::Link(plain(target).unwrap_or_default()),
+            other => {
+                return Err(format!("no image has the type '{}'", char::from(other.as_byte())));
+            }
+        };
+        if self.members.contains_key(&name) {
+            return Err(format!("two members are named '{name}'"));
+        }
+        if !matches!(kind, Kind::Folder) && self.folders.contains(&name) {
+            return Err("others are in it, as in a folder".to_owned());
+        }
+        let mut above = name.match_indices('/').map(|(end, _)| &name[..end]);
+        match above.find(|folder| self.members.contains_key(*folder)) {
+            Some(folder) => Err(format!("'{folder}' is no folder")),
+            None => Ok((name, kind)),
+        }
+    }
+
+    fn add_folder(&mut self, name: &str) -> Result<()> {
+        if !self.folders.contains(name) {
+            self.check_room()?;
+            self.folders.insert(name.to_owned());
+        }
+        Ok(())
+    }
+
+    fn check_room(&self) -> Result<()> {
+        if self.members.len() + self.folders.len() < MOST_MEMBERS {
+            return Ok(());
+        }
+        Err(Error::source(format!("{}: has more than {MOST_MEMBERS} members", self.place)))
     }
 
     /// Whether there is a member of that name.
@@ -89,8 +136,24 @@ impl<C> MemberTable<C> {
     }
 }
 
+/// A name as all who unpack it understand it. Errors say why they do not.
+fn plain(name: &[u8]) -> Result<String, &'static str> {
+    if name.contains(&0) {
+        return Err("its name has a NUL");
+    }
+    let name = String::from_utf8_lossy(name);
+    let parts: Vec<&str> = name.split('/').filter(|part| !matches!(*part, "" | ".")).collect();
+    match parts.contains(&"..") {
+        true => Err("its name leads out of the archive"),
+        false => Ok(parts.join("/")),
+    }
+}
+
 /// The member that a relative symlink names; one that leads out names nothing.
 fn beside(name: &str, target: &str) -> String {
+    if target.starts_with('/') {
+        return String::new();
+    }
     let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
     let mut parts: Vec<&str> = folder.split('/').filter(|part| !part.is_empty()).collect();
     for part in target.split('/') {
@@ -113,5 +176,6 @@ mod tests {
     fn a_link_stays_inside() {
         assert_eq!(beside("abc/layer.tar", "../def/layer.tar"), "def/layer.tar");
         assert_eq!(beside("abc/layer.tar", "../../../etc/passwd"), "etc/passwd");
+        assert_eq!(beside("abc/layer.tar", "/abc/x"), "");
     }
 }

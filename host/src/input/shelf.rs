@@ -12,7 +12,7 @@ use oci_spec::image::{Descriptor as OciDescriptor, ImageIndex, ImageManifest};
 use crate::error::{Error, Kind, Result};
 use crate::image::{
     Descriptor, Digest, Family, Image, ImageName, Index, Layer, MOST_LAYERS, Member, Platform,
-    Whole, config,
+    Whole, config, reading,
 };
 use crate::registry::Manifest;
 
@@ -80,10 +80,12 @@ pub fn parse(manifest: &Manifest, place: &str) -> Result<ImageManifest> {
     Ok(parsed)
 }
 
-/// The entries of an index.
+/// The entries of an index. Errors when it is none, or can be read in two ways.
 pub fn parse_index(bytes: &[u8], place: &str) -> Result<ImageIndex> {
-    serde_json::from_slice(bytes)
-        .map_err(|cause| Error::source(format!("{place}: an image index is not one: {cause}")))
+    let index = serde_json::from_slice(bytes)
+        .map_err(|cause| Error::source(format!("{place}: an image index is not one: {cause}")))?;
+    reading::manifest(bytes).map_err(|why| reading::refused(place, "the image index", &why))?;
+    Ok(index)
 }
 
 /// The one image that an index leads to, for a platform.

@@ -3,9 +3,10 @@
 //! The headers are parsed with the `tar` crate; the walk is our own, because the crate's reader
 //! holds long names in memory whatever their size and follows sizes that lead out of the file.
 
-use tar::{EntryType, Header, PaxExtensions};
+use tar::{EntryType, Header};
 
 use crate::error::{Error, Result};
+use crate::layer_tar::pax::parse_each;
 
 /// The unit of a tar, in bytes.
 pub const BLOCK: u64 = 512;
@@ -19,6 +20,8 @@ pub struct Headers {
     long_name: Option<Vec<u8>>,
     long_link: Option<Vec<u8>>,
     pax: Pax,
+    /// PAX records for all members that follow: there are readers that heed them, and others.
+    global: bool,
 }
 
 /// What a header block says.
@@ -27,8 +30,6 @@ pub enum Step {
     End,
     /// Content of so many bytes is to be given to [`Headers::extend`].
     Extension(Extension, u64),
-    /// Content of so many bytes is of no interest.
-    Skip(u64),
     /// A member, whose content follows.
     Member(Entry),
 }
@@ -42,6 +43,8 @@ pub enum Extension {
     Link,
     /// PAX records (POSIX.1-2001).
     Pax,
+    /// PAX records for all members that follow.
+    Global,
 }
 
 /// A member. Nothing in it was checked but that the size is a number.
@@ -54,13 +57,15 @@ pub struct Entry {
     pub link: Option<Vec<u8>>,
     /// Size of its content in bytes.
     pub size: u64,
+    /// Why readers may take it for another member, or find other content in it.
+    pub oddity: Option<&'static str>,
 }
 
 impl Headers {
     /// `place` is the archive, for errors.
     #[must_use]
     pub fn new(place: String) -> Self {
-        Self { place, long_name: None, long_link: None, pax: Pax::default() }
+        Self { place, long_name: None, long_link: None, pax: Pax::default(), global: false }
     }
 
     /// How errors call the archive.
@@ -78,17 +83,12 @@ impl Headers {
         let header = Header::from_byte_slice(block);
         self.check(header, at)?;
         let kind = header.entry_type();
-        let size = self
-            .pax
-            .size
-            .take()
-            .map_or_else(|| header.entry_size(), Ok)
-            .map_err(|_| self.damaged(at, "its size is not a number"))?;
+        let size = header.entry_size().map_err(|_| self.damaged(at, "its size is not a number"))?;
         let extension = match kind {
             EntryType::GNULongName => Extension::Name,
             EntryType::GNULongLink => Extension::Link,
             EntryType::XHeader => Extension::Pax,
-            EntryType::XGlobalHeader => return Ok(Step::Skip(size)),
+            EntryType::XGlobalHeader => Extension::Global,
             _ => return Ok(Step::Member(self.member(header, size))),
         };
         if size > LONGEST_EXTENSION {
@@ -98,25 +98,46 @@ impl Headers {
         Ok(Step::Extension(extension, size))
     }
 
-    /// The content of an extension.
-    pub fn extend(&mut self, extension: Extension, bytes: Vec<u8>) {
+    /// The content of an extension, which ends at `at`. Errors when PAX records are damaged.
+    pub fn extend(&mut self, extension: Extension, bytes: Vec<u8>, at: u64) -> Result<()> {
+        let pax = |bytes: &[u8]| {
+            let why = "its PAX records cannot be read";
+            Pax::parse(bytes).ok_or_else(|| self.damaged(at, why))
+        };
         match extension {
-            Extension::Name => self.long_name = Some(trim(bytes)),
-            Extension::Link => self.long_link = Some(trim(bytes)),
-            Extension::Pax => self.pax = Pax::parse(&bytes),
+            Extension::Name => self.long_name = Some(text(bytes)),
+            Extension::Link => self.long_link = Some(text(bytes)),
+            Extension::Pax => self.pax = pax(&bytes)?,
+            Extension::Global => self.global |= pax(&bytes)?.says_much(),
         }
+        Ok(())
     }
 
     fn member(&mut self, header: &Header, size: u64) -> Entry {
         let kind = header.entry_type();
         let pax = std::mem::take(&mut self.pax);
         let (long_name, long_link) = (self.long_name.take(), self.long_link.take());
+        // What these say of their size, no reader heeds.
+        let is_header = matches!(
+            kind,
+            EntryType::Link
+                | EntryType::Symlink
+                | EntryType::Directory
+                | EntryType::Char
+                | EntryType::Block
+                | EntryType::Fifo
+        );
         Entry {
             kind,
+            oddity: match header {
+                _ if self.global => Some("a global header speaks of it"),
+                _ if pax.sparse || kind == EntryType::GNUSparse => Some("it is sparse"),
+                _ if has_other_prefix(header) => Some("its name goes on where it may not"),
+                _ => None,
+            },
             name: pax.path.or(long_name).unwrap_or_else(|| header.path_bytes().into_owned()),
             link: pax.link.or(long_link).or_else(|| header.link_name_bytes().map(Into::into)),
-            // Links carry no content, whatever their size field says.
-            size: if kind.is_symlink() || kind.is_hard_link() { 0 } else { size },
+            size: if is_header { 0 } else { pax.size.unwrap_or(size) },
         }
     }
 
@@ -149,28 +170,51 @@ struct Pax {
     path: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     size: Option<u64>,
+    sparse: bool,
 }
 
 impl Pax {
-    fn parse(bytes: &[u8]) -> Self {
+    /// `None` where a record is none, or its size no number.
+    fn parse(bytes: &[u8]) -> Option<Self> {
         let mut pax = Self::default();
-        for record in PaxExtensions::new(bytes).flatten() {
-            let value = record.value_bytes().to_vec();
-            match record.key_bytes() {
-                b"path" => pax.path = Some(value),
-                b"linkpath" => pax.link = Some(value),
-                b"size" => pax.size = record.value().ok().and_then(|text| text.parse().ok()),
-                _ => {}
+        let mut is_right = true;
+        parse_each(bytes, |key, value| {
+            // An empty value takes a record away.
+            let value = Some(value).filter(|value| !value.is_empty());
+            match key {
+                b"path" => pax.path = value.map(<[u8]>::to_vec),
+                b"linkpath" => pax.link = value.map(<[u8]>::to_vec),
+                b"size" => {
+                    pax.size =
+                        value.and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+                    is_right &= pax.size.is_some() == value.is_some();
+                }
+                _ => pax.sparse |= key.starts_with(b"GNU.sparse."),
             }
-        }
-        pax
+        })?;
+        is_right.then_some(pax)
+    }
+
+    /// Whether it says more than when and whose.
+    fn says_much(&self) -> bool {
+        self.path.is_some() || self.link.is_some() || self.size.is_some() || self.sparse
     }
 }
 
-/// GNU long names end with a NUL.
-fn trim(mut name: Vec<u8>) -> Vec<u8> {
-    while name.last() == Some(&0) {
-        name.pop();
+/// Whether bytes behind the fields of a header are part of its name for some: Python reads `prefix`
+/// whatever the format, and star's is shorter than POSIX's.
+fn has_other_prefix(header: &Header) -> bool {
+    let block = header.as_bytes();
+    let is_set = |bytes: &[u8]| bytes.iter().any(|byte| *byte != 0);
+    match header.as_ustar() {
+        Some(_) => &block[508..] == b"tar\0" && is_set(&block[345 + 131..345 + 155]),
+        None => is_set(&block[345..500]),
     }
+}
+
+/// GNU's long names end with a NUL, whatever follows.
+fn text(mut name: Vec<u8>) -> Vec<u8> {
+    let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+    name.truncate(end);
     name
 }

@@ -37,11 +37,10 @@ impl TarIndex {
             let content = at + BLOCK;
             let size = match headers.read(&block, at)? {
                 Step::End => return Ok(()),
-                Step::Skip(size) => size,
                 Step::Extension(extension, size) => {
                     let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
                     self.read_at(&headers, &mut bytes, content, length)?;
-                    headers.extend(extension, bytes);
+                    headers.extend(extension, bytes, at)?;
                     size
                 }
                 Step::Member(entry) => {

@@ -153,7 +153,7 @@ impl Archive {
         let step = self.headers.read(block, start).map_err(|cause| odd(&cause.to_string()))?;
         match step {
             Step::End => Ok(Next::End),
-            Step::Member(entry) if entry.kind.is_file() => {
+            Step::Member(entry) if entry.kind.is_file() && entry.oddity.is_none() => {
                 let name = String::from_utf8(entry.name).map_err(|_| odd("a name is not text"))?;
                 Ok(Next::Content { name, bytes: Vec::new(), size: entry.size })
             }

@@ -1,30 +1,14 @@
 //! What a manifest lists, as every reader of it understands it.
 //!
-//! A manifest that a plugin made is read by Docker, containerd and others later, whose JSON parsers
-//! take the last of two equal keys, or do not care for case. What it refuses: to call a manifest
-//! right that one of them would read otherwise.
+//! A manifest that a plugin made is read by Docker, containerd and others later. What it refuses: to
+//! call a manifest right that one of them would read otherwise.
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Expectation, Role};
-use crate::image::Digest;
+use crate::image::{Digest, reading};
 use crate::registry::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
-
-/// Keys that readers act on.
-const KNOWN: [&str; 11] = [
-    "schemaVersion",
-    "mediaType",
-    "config",
-    "layers",
-    "manifests",
-    "fsLayers",
-    "digest",
-    "size",
-    "urls",
-    "data",
-    "subject",
-];
 
 #[derive(Deserialize)]
 struct Listed {
@@ -61,7 +45,7 @@ pub fn check(
     let inner = listed.media_type.as_deref();
     if inner.is_some_and(|inner| !is_image(inner) || media_type.is_some_and(|outer| outer != inner))
         || ["manifests", "fsLayers"].iter().any(|other| document.contains_key(*other))
-        || !is_unambiguous(&document)
+        || reading::manifest(bytes).is_err()
     {
         return Err("a manifest that can be read in two ways");
     }
@@ -77,29 +61,6 @@ pub fn check(
         && listed.layers.len() == layers
         && (0..).zip(&listed.layers).all(|(index, layer)| named(Role::Layer(index), layer));
     if fits { Ok(()) } else { Err("a manifest that lists something else") }
-}
-
-/// Whether all readers find the same in a manifest: no key is there twice, and none that readers act
-/// on in another spelling.
-#[must_use]
-pub fn reads_alike(bytes: &[u8]) -> bool {
-    let twice = |cause: serde_json::Error| cause.to_string().starts_with("duplicate field");
-    let Ok(Value::Object(document)) = serde_json::from_slice(bytes) else { return true };
-    is_unambiguous(&document) && !serde_json::from_slice::<Listed>(bytes).is_err_and(twice)
-}
-
-/// Whether no key, of the document or of a blob in it, is a known one in another spelling.
-fn is_unambiguous(document: &Map<String, Value>) -> bool {
-    // Upper case first: some letters that are not ASCII become ASCII by it.
-    let folded = |key: &str| key.to_uppercase().to_lowercase();
-    let plain = |object: &Map<String, Value>| {
-        object
-            .keys()
-            .all(|key| KNOWN.iter().all(|known| *key == **known || folded(key) != folded(known)))
-    };
-    let blobs = document.get("layers").and_then(Value::as_array).into_iter().flatten();
-    let blobs = blobs.chain(document.get("config")).filter_map(Value::as_object);
-    plain(document) && blobs.into_iter().all(plain)
 }
 
 #[cfg(test)]

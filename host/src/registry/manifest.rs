@@ -11,6 +11,7 @@ use super::wire::Answer;
 use crate::error::{Error, Result};
 use crate::image::descriptor::Descriptor;
 use crate::image::digest::Digest;
+use crate::image::reading;
 
 /// Largest manifest: the distribution specification ("Pushing Manifests") says that registries
 /// should take at least 4 megabytes, and that is where they, and other clients, stop.
@@ -161,6 +162,7 @@ pub(super) fn check(
     if shape.schema_version == Some(1) {
         return Err(schema_1(place));
     }
+    reading::manifest(&bytes).map_err(|why| reading::refused(place, "the manifest", &why))?;
     let media_type = media_type(&shape, content_type).ok_or_else(|| {
         let found = shape
             .media_type

@@ -10,7 +10,7 @@ use super::memory::Memory;
 use super::object::{Object, Status};
 use crate::cancel::Cancel;
 use crate::error::{Result, io_reason};
-use crate::image::Digest;
+use crate::image::{Digest, reading};
 use crate::output::{Destination, WrittenFile};
 use crate::parallel::{cores, in_parallel};
 use crate::receipt::{Expectation, Place, Role, Step, step};
@@ -99,7 +99,7 @@ fn hash_all(
     let mut jobs: Vec<_> = wanted.iter().collect();
     jobs.sort_by_key(|(_, _, size)| std::cmp::Reverse(*size));
     let unknown = jobs.iter().filter(|(path, at, size)| memory.recall(path, *at, *size).is_none());
-    memory.progress().more(unknown.map(|(_, _, size)| *size).sum());
+    memory.progress().more(unknown.map(|(_, _, size)| *size).fold(0, u64::saturating_add));
     in_parallel(&jobs, cores(), |(path, offset, size)| {
         if memory.recall(path, *offset, *size).is_some() {
             return;
@@ -234,13 +234,18 @@ impl Checker<'_> {
         if self.stat(path, object).is_none() {
             return;
         }
-        let document = match self.read_shared(path) {
-            Ok(bytes) => serde_json::from_slice::<Value>(&bytes),
+        let bytes = match self.read_shared(path) {
+            Ok(bytes) => bytes,
             Err(cause) => return blame_io(object, &cause),
         };
-        let Ok(document) = document else {
+        let Ok(document) = serde_json::from_slice::<Value>(&bytes) else {
             return object.blame(Status::Unreadable, None, None, "is not valid JSON");
         };
+        if let Err(why) = reading::distinct(&bytes) {
+            let why = format!("can be read in two ways: {why}");
+            object.host_only = true;
+            return object.blame(Status::DigestMismatch, None, None, &why);
+        }
         let entry = step::display(steps);
         match step::follow(steps, &document).map(|found| found.and_then(Value::as_str)) {
             Err(step::Ambiguous) => object.blame(

@@ -33,7 +33,6 @@ pub fn doubt(layer: &Section, cancel: &Cancel) -> Result<Option<(Status, String)
         at += BLOCK;
         let size = match step {
             Step::End => return Ok(None),
-            Step::Skip(size) => size,
             Step::Extension(extension, size) => {
                 // No longer than what headers may announce.
                 let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
@@ -43,7 +42,9 @@ pub fn doubt(layer: &Section, cancel: &Cancel) -> Result<Option<(Status, String)
                         return unread("it cannot be read");
                     }
                 }
-                headers.extend(extension, bytes);
+                if headers.extend(extension, bytes, at).is_err() {
+                    return unread("a header is damaged");
+                }
                 size
             }
             Step::Member(entry) => {

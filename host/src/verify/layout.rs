@@ -13,7 +13,7 @@ use super::{Level, Object, Status, check, unpacked};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result, printable};
 use crate::image::config::{self, LARGEST_CONFIG};
-use crate::image::{Descriptor, Digest, Platform};
+use crate::image::{Descriptor, Digest, Platform, reading};
 use crate::input::directory::Directory;
 use crate::input::members::Members;
 use crate::input::oci_layout::{
@@ -36,7 +36,7 @@ pub fn images(
     let destination = Destination::directory(path)?;
     let place = format!("'{}'", path.display());
     let marker = marker(&members, &destination);
-    let version = schema_version(&members, &destination);
+    let version = list(&members, &destination);
     let shelf =
         Layout { members, destination, memory: Memory::showing(&context.progress), context };
     let mut found = Vec::new();
@@ -85,7 +85,7 @@ pub fn beside(destination: &Destination, expectations: &[Expectation], objects: 
     entries.retain(|entry| Some(entry.digest().to_string()) == digest);
     let platforms = entries.iter().find_map(|entry| platform(&members, destination, entry));
     // One thing is one object, and the first that is wrong with it is told.
-    for found in [schema_version(&members, destination), platforms].into_iter().flatten() {
+    for found in [list(&members, destination), platforms].into_iter().flatten() {
         match objects.iter_mut().find(|object| object.location == found.location) {
             Some(object) if object.status == Status::Ok => *object = found,
             Some(_) => {}
@@ -116,9 +116,16 @@ fn marker(members: &Directory, destination: &Destination) -> Object {
     object
 }
 
-/// `index.json` must be of the one version that there is (image specification, "Image Index").
-fn schema_version(members: &Directory, destination: &Destination) -> Option<Object> {
+/// `index.json` must be of the one version that there is (image specification, "Image Index"), and
+/// have one reading.
+fn list(members: &Directory, destination: &Destination) -> Option<Object> {
     let bytes = members.read(INDEX, LARGEST_INDEX).ok().flatten()?;
+    if let Err(why) = reading::manifest(&bytes) {
+        let message = format!("can be read in two ways: {why}");
+        let mut object = blamed(destination, None, None, &message);
+        object.host_only = true;
+        return Some(object);
+    }
     let index = parse_index(&bytes, members.place()).ok()?;
     (index.schema_version() != 2).then(|| {
         let found = index.schema_version().to_string();

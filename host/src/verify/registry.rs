@@ -68,7 +68,7 @@ fn due<'a>(each: impl Iterator<Item = &'a Expectation>, memory: &Memory) -> u64 
         }
         _ => None,
     })
-    .sum()
+    .fold(0, u64::saturating_add)
 }
 
 struct Checker<'a> {

@@ -51,7 +51,7 @@ pub fn layers(
         .collect();
     jobs.sort_by_key(|job| std::cmp::Reverse(job.size));
     let due = jobs.iter().filter(|job| is_due(job, destination, memory));
-    memory.progress().more(due.map(|job| job.size).sum());
+    memory.progress().more(due.map(|job| job.size).fold(0, u64::saturating_add));
     let wrong = in_parallel(&jobs, cores(), |job| {
         let error = look(job, destination, memory, cancel).err()?;
         Some((job.index, error))

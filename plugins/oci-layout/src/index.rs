@@ -12,10 +12,16 @@ pub const LONGEST: u64 = 16 * 1024 * 1024;
 /// OCI image specification, "Annotations": what `PATH:TAG` names in skopeo, podman and buildah.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The full name, for `docker load` and containerd.
-const FULL_NAME: &str = "io.containerd.image.name";
+pub const FULL_NAME: &str = "io.containerd.image.name";
 /// Of the index itself, which keeps Docker's number for compatibility.
 const SCHEMA_VERSION: &str = "2";
 const MEDIA_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+
+/// What readers act on, in the index and in its entries.
+const INDEX_KEYS: [&str; 4] = ["schemaVersion", "mediaType", "manifests", "annotations"];
+const ENTRY_KEYS: [&str; 5] = ["mediaType", "digest", "size", "annotations", "platform"];
+
+const TWO_READINGS: &str = "can be read in two ways, with a key twice or in another spelling";
 
 /// An image's entry.
 pub struct Entry {
@@ -62,6 +68,9 @@ pub fn with(old: Option<&[u8]>, entry: &Entry) -> Result<Vec<u8>, &'static str> 
     if index.get("schemaVersion").is_some_and(|version| version != SCHEMA_VERSION) {
         return Err("is of another 'schemaVersion' than 2");
     }
+    if index.misspells(&INDEX_KEYS) {
+        return Err(TWO_READINGS);
+    }
     // Readers refuse an index without one.
     index.set("schemaVersion", SCHEMA_VERSION.to_owned());
     let listed = index.get("manifests").unwrap_or("[]");
@@ -70,6 +79,9 @@ pub fn with(old: Option<&[u8]>, entry: &Entry) -> Result<Vec<u8>, &'static str> 
     let mut entries: Vec<String> = Vec::new();
     let mut placed = false;
     for old in listed.unwrap_or_default() {
+        if !has_one_reading(old.get()) {
+            return Err(TWO_READINGS);
+        }
         if name(old.get()).as_ref() != Some(&entry.tag) {
             entries.push(old.get().to_owned());
         } else if !placed {
@@ -109,6 +121,14 @@ pub fn named(bytes: &[u8], tag: &str) -> Option<Named> {
         media_type: entry.text("mediaType")?,
     };
     Some(Named { manifest, platform: entry.get("platform").map(str::to_owned) })
+}
+
+/// Whether all readers find the same name and image in an entry. What is no object is no entry.
+fn has_one_reading(entry: &str) -> bool {
+    let Some(parsed) = Object::parse(entry.as_bytes()) else { return !entry.starts_with('{') };
+    let annotations = parsed.get("annotations").unwrap_or_default();
+    !parsed.misspells(&ENTRY_KEYS)
+        && (!annotations.starts_with('{') || Object::parse(annotations.as_bytes()).is_some())
 }
 
 fn name(entry: &str) -> Option<String> {
@@ -175,5 +195,21 @@ mod tests {
             assert_eq!(digest(&made, "a").unwrap(), "d");
             assert!(is_marked(made.as_bytes()) && !is_marked(empty.as_bytes()), "{made}");
         }
+    }
+
+    #[test]
+    fn an_index_with_two_readings_is_not_touched() {
+        for bad in [
+            r#"{"Manifests":[]}"#,
+            r#"{"manifests":[],"SchemaVersion":2}"#,
+            r#"{"manifests":[{"Digest":"d"}]}"#,
+            r#"{"manifests":[{"digest":"d","digest":"e"}]}"#,
+            r#"{"manifests":[{"digest":"d","Annotations":{}}]}"#,
+            r#"{"manifests":[{"annotations":{"x":"a","x":"b"}}]}"#,
+        ] {
+            assert_eq!(add(Some(bad), "a", "d"), Err(TWO_READINGS), "{bad}");
+        }
+        let fine = r#"{"x":{"Manifests":1},"manifests":[{"annotations":{"X":"a","x":"b"}},[{}]]}"#;
+        assert!(add(Some(fine), "a", "d").is_ok());
     }
 }

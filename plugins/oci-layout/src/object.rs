@@ -21,6 +21,12 @@ impl<'a> Object<'a> {
         Self(Vec::new())
     }
 
+    /// Whether a key is one of these in another spelling: some readers take it for that.
+    pub fn misspells(&self, known: &[&str]) -> bool {
+        let alike = |key: &str, known: &str| key != known && key.eq_ignore_ascii_case(known);
+        self.0.iter().any(|(key, _)| known.iter().any(|known| alike(key, known)))
+    }
+
     /// A value as it is spelled.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == key).map(|(_, value)| &**value)

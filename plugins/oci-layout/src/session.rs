@@ -78,13 +78,13 @@ impl LayoutSession {
             let tag = tag.unwrap_or_else(|| "latest".to_owned());
             let full_name = full_name(&repository, &tag);
             let entry = index::Entry { manifest: blob, tag, full_name, platform };
-            expectations.push(self.publish(&entry)?);
+            expectations.extend(self.publish(&entry)?);
         }
         Ok(expectations)
     }
 
     /// Names a manifest in `index.json`, and returns what is to be found there.
-    fn publish(&self, entry: &index::Entry) -> Result<Expectation, Error> {
+    fn publish(&self, entry: &index::Entry) -> Result<Vec<Expectation>, Error> {
         // The index is read, changed and written by one process at a time.
         storage_edit::lock(&self.directory)?;
         if !layout::is_marked(&self.directory)? {
@@ -97,21 +97,19 @@ impl LayoutSession {
             Error::Other(format!("the '{path}' that is there {why}; move it away first"))
         })?;
         self.write_file(layout::INDEX, &new)?;
-        let name = vec!["annotations".to_owned(), index::REF_NAME.to_owned()];
-        Ok(Expectation {
-            role: Role::Catalog,
-            place: Place::Entry(Entry {
-                path: layout::INDEX.to_owned(),
-                steps: vec![
-                    Step::Key("manifests".to_owned()),
-                    Step::Element(Element { keys: name, value: entry.tag.clone() }),
-                    Step::Key("digest".to_owned()),
-                ],
-                value: entry.manifest.digest.clone(),
-            }),
-            size: None,
-            digest: None,
-        })
+        let key = |key: &str| Step::Key(key.to_owned());
+        let expect = |below: &[&str], value: &str| {
+            let name = vec!["annotations".to_owned(), index::REF_NAME.to_owned()];
+            let named = Element { keys: name, value: entry.tag.clone() };
+            let mut steps = vec![key("manifests"), Step::Element(named)];
+            steps.extend(below.iter().map(|below| key(below)));
+            let path = layout::INDEX.to_owned();
+            let place = Place::Entry(Entry { path, steps, value: value.to_owned() });
+            Expectation { role: Role::Catalog, place, size: None, digest: None }
+        };
+        let full_name = entry.full_name.iter();
+        let full_name = full_name.map(|name| expect(&["annotations", index::FULL_NAME], name));
+        Ok(std::iter::once(expect(&["digest"], &entry.manifest.digest)).chain(full_name).collect())
     }
 }
 

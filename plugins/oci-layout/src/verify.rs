@@ -100,6 +100,7 @@ fn check_entry(
     entry: &Entry,
     receipt: &Receipt,
 ) -> Result<Option<Finding>, Error> {
+    // The other one, of its full name, has been looked at.
     let [Step::Key(_), Step::Element(named), Step::Key(_)] = entry.steps.as_slice() else {
         return Ok(None);
     };

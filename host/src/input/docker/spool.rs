@@ -127,12 +127,8 @@ impl Spool {
                     let _ = io::copy(&mut from.take(TRAILER), &mut io::sink());
                     return Ok(());
                 }
-                Step::Skip(size) => {
-                    skip(from, size, &place)?;
-                    size
-                }
                 Step::Extension(extension, size) => {
-                    headers.extend(extension, bytes(from, size, &place)?.into());
+                    headers.extend(extension, bytes(from, size, &place)?.into(), at)?;
                     size
                 }
                 Step::Member(entry) => {
@@ -316,7 +312,7 @@ mod tests {
     fn archive() -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_gnu();
-        let long = "d/".repeat(90) + "file";
+        let long = "long/".repeat(40) + "file";
         for (name, content) in [
             (NAMES[0], b" [{}]".repeat(300)),
             (NAMES[1], b"1.0".to_vec()),
