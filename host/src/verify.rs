@@ -5,6 +5,7 @@
 //! own. *Unchecked* is never counted as verified.
 
 pub mod beneath;
+mod chain;
 pub mod check;
 pub mod claims;
 pub mod derive;

@@ -2,8 +2,8 @@
 //! FAILED, what cannot be known is not called verified.
 
 use crate::support::cli::Sandbox;
-use crate::support::image::{Pack, TestImage, tar};
-use crate::support::shape;
+use crate::support::image::{Pack, TestImage, gzip, tar};
+use crate::support::shape::{self, Archive};
 
 #[test]
 fn a_cut_layer_is_not_verified_however_it_was_cut() {
@@ -31,6 +31,44 @@ fn a_cut_layer_is_not_verified_however_it_was_cut() {
     // How large a compressed one must be nobody says.
     shape::docker25(&[&image], Pack::Gzip).write(&sandbox.path("packed.tar"));
     sandbox.run(&["verify", "--fast", "tar://packed.tar"]).exits(3);
+}
+
+#[test]
+fn compressed_layers_are_unpacked_in_full() {
+    let image = TestImage::new("app:1");
+    let other = gzip(&tar(&[("usr/lib/evil", b"1")]));
+    type Shape = fn(&[&TestImage], Pack) -> Archive;
+    for shape in [shape::legacy as Shape, shape::crane, shape::podman] {
+        for pack in Pack::ALL {
+            let sandbox = Sandbox::new();
+            let archive = shape(&[&image], pack);
+            archive.write(&sandbox.path("in.tar"));
+            sandbox.run(&["verify", "tar://in.tar"]).verified();
+            let packed = pack.pack(&image.layers[1]);
+            let at = archive.0.iter().position(|(_, content)| *content == packed).unwrap();
+            let cut = packed[..packed.len() - 100].to_vec();
+            let more = [&packed[..], &[0; 512]].concat();
+            for content in [cut, more, other.clone()] {
+                let mut wrong = archive.clone();
+                wrong.0[at].1 = content;
+                wrong.write(&sandbox.path("in.tar"));
+                let said = sandbox.run(&["verify", "tar://in.tar"]);
+                said.exits(1).says("layer 2 './in.tar:").says("1 FAILED");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_catalog_that_calls_an_image_what_its_manifest_does_not_is_doubtful() {
+    let sandbox = Sandbox::new();
+    shape::legacy(&[&TestImage::tiny("app:1")], Pack::Gzip).write(&sandbox.path("in.tar"));
+    sandbox.process("tar://in.tar", "dir://out", &[]).verified();
+    let path = sandbox.path("out/catalog.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("\"app\"", "\"prod\"")).unwrap();
+    let said = sandbox.run(&["verify", "dir://out"]);
+    said.exits(3).says("calls the image 'prod:1', its manifest calls it 'app:1'");
 }
 
 #[test]

@@ -1,0 +1,204 @@
+//! The chain of an image in `docker save` form: the config's digest is its name, the diff-ids of the
+//! layers are in the config.
+//!
+//! Sizes are not recorded there (`extent` asks the layers themselves), and headers of an archive
+//! have no digest: only a receipt covers them.
+
+use bytes::Bytes;
+
+use super::derive::Found;
+use super::memory::Memory;
+use super::unpacked::{self, Wrong};
+use super::{Level, Object, Status, Verification, check, extent};
+use crate::blob::{Stored, checked};
+use crate::cancel::Cancel;
+use crate::context::Context;
+use crate::error::Result;
+use crate::image::{Compression, Digest, ImageName, Layer, Part, Section, config, reading};
+use crate::input::docker_save::{self, Entry};
+use crate::input::members::{Members, compression};
+use crate::output::Destination;
+use crate::parallel::{cores, in_parallel};
+use crate::receipt::{Expectation, Place, Role};
+
+/// Expectations, and what is known about some of them before anyone looks.
+pub(super) struct Chain<'a> {
+    members: &'a dyn Members,
+    level: Level,
+    context: &'a Context,
+    expectations: Vec<Expectation>,
+    /// Which expectation, and what is said of it.
+    verdicts: Vec<(usize, Status, String)>,
+    /// Compressed layers: which expectation, and what it must hold.
+    packed: Vec<(usize, Layer, Section)>,
+    bytes: u64,
+}
+
+impl<'a> Chain<'a> {
+    /// From an entry of the list to its layers. `place` is where a member is. Errors when the user
+    /// interrupts.
+    pub(super) fn of(
+        members: &'a dyn Members,
+        entry: &Entry,
+        place: impl Fn(&str) -> Place,
+        level: Level,
+        context: &'a Context,
+    ) -> Result<Self> {
+        let (expectations, verdicts, packed) = (Vec::new(), Vec::new(), Vec::new());
+        let mut chain = Self { members, level, context, expectations, verdicts, packed, bytes: 0 };
+        let diff_ids = chain.config(entry, place(entry.config()));
+        for (index, layer) in entry.layers().iter().enumerate() {
+            chain.layer(index, layer, place(layer), diff_ids.get(index).copied())?;
+        }
+        Ok(chain)
+    }
+
+    pub(super) fn expect(
+        &mut self,
+        role: Role,
+        place: Place,
+        size: Option<u64>,
+        digest: Option<Digest>,
+    ) {
+        self.expectations.push(Expectation { role, place, size, digest });
+    }
+
+    /// Something is known of the last expectation.
+    pub(super) fn doubt(&mut self, status: Status, why: &str) {
+        self.verdicts.push((self.expectations.len() - 1, status, why.to_owned()));
+    }
+
+    /// Returns what the config says of the layers.
+    fn config(&mut self, entry: &Entry, place: Place) -> Vec<Digest> {
+        let promised = docker_save::promised(entry.config());
+        let limit = config::LARGEST_CONFIG;
+        let bytes = match self.members.require_bytes(entry.config(), "config", limit) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.expect(Role::Config, place, None, promised);
+                self.doubt(absent_or(self.members, entry.config()), &error.to_string());
+                return Vec::new();
+            }
+        };
+        let size = bytes.len() as u64;
+        self.bytes += size;
+        let rewritten = promised.is_some_and(|expected| Digest::of(&bytes) != expected)
+            && docker_save::is_rewritten(&bytes);
+        self.expect(Role::Config, place, Some(size), promised.filter(|_| !rewritten));
+        if rewritten {
+            self.doubt(Status::Unchecked, docker_save::REWRITTEN);
+        } else if promised.is_none() {
+            self.doubt(Status::Unchecked, "its name promises no digest");
+        }
+        self.diff_ids(&bytes, entry.layers().len())
+    }
+
+    fn diff_ids(&mut self, config: &Bytes, listed: usize) -> Vec<Digest> {
+        let Ok(parsed) = config::parse(config, self.members.place()) else {
+            match reading::config(config) {
+                Ok(()) => self.doubt(Status::Unreadable, "is not the config of an image"),
+                Err(why) => {
+                    self.doubt(Status::Unreadable, &format!("can be read in two ways: {why}"));
+                }
+            }
+            return Vec::new();
+        };
+        let said = parsed.diff_ids.len();
+        if said != listed {
+            let why = format!("lists {said} layers, the manifest {listed}");
+            self.doubt(Status::DigestMismatch, &why);
+        }
+        parsed.diff_ids
+    }
+
+    fn layer(
+        &mut self,
+        index: usize,
+        name: &str,
+        place: Place,
+        diff_id: Option<Digest>,
+    ) -> Result<()> {
+        let role = Role::Layer(u32::try_from(index).unwrap_or(u32::MAX));
+        let section = match self.members.require(name, "layer") {
+            Ok(section) => section,
+            Err(error) => {
+                self.expect(role, place, None, diff_id);
+                self.doubt(absent_or(self.members, name), &error.to_string());
+                return Ok(());
+            }
+        };
+        self.bytes += section.size;
+        let plain = matches!(compression(&section, name), Ok(Compression::None));
+        let named = docker_save::promised(name).filter(|_| name.starts_with("blobs/"));
+        let digest = if plain { diff_id } else { named };
+        self.expect(role, place, Some(section.size), digest);
+        if section.size == 0 && diff_id.is_some_and(|id| id != Digest::of(b"")) {
+            self.doubt(Status::SizeMismatch, "is empty");
+        } else if digest.or(diff_id).is_none() {
+            let why = "what it must hold is not known: the config cannot be read";
+            self.doubt(Status::Unchecked, why);
+        } else if plain && self.level == Level::Fast {
+            if let Some((status, why)) = extent::doubt(&section, &self.context.cancel)? {
+                self.doubt(status, &why);
+            }
+        } else if self.level == Level::Fast {
+            let why = "how large it must be is not recorded; a full verification reads it";
+            self.doubt(Status::Unchecked, why);
+        } else if let Some(diff_id) = diff_id.filter(|_| !plain) {
+            let place = format!("{}: layer '{name}'", self.members.place());
+            let kept = section.clone();
+            let layer = Layer::in_file(section, diff_id, digest, Compression::None, place);
+            self.packed.push((self.expectations.len() - 1, layer, kept));
+        }
+        Ok(())
+    }
+
+    /// Look at everything. Errors when the user interrupts.
+    pub(super) fn verify(
+        self,
+        name: ImageName,
+        entry: &Entry,
+        destination: &Destination,
+    ) -> Result<Found> {
+        let (level, cancel) = (self.level, &self.context.cancel);
+        let memory = Memory::showing(&self.context.progress);
+        let mut objects =
+            check::objects(&self.expectations, &[], destination, level, &memory, cancel)?;
+        unpacked::judge(self.unpack(&memory, cancel)?, &mut objects);
+        for (index, status, why) in self.verdicts {
+            // Of what is not there, nothing else can be said.
+            let known = |object: &&mut Object| object.status.is_bad() && status != Status::Missing;
+            if let Some(object) = objects.get_mut(index).filter(|object| !known(object)) {
+                object.blame(status, None, None, &why);
+            }
+        }
+        Ok(Found {
+            name,
+            part: Part::Whole,
+            platform: None,
+            layers: entry.layers().len(),
+            bytes: self.bytes,
+            verification: Verification { level, objects },
+        })
+    }
+
+    /// Compressed layers that are not what the config says.
+    fn unpack(&self, memory: &Memory, cancel: &Cancel) -> Result<Vec<Wrong>> {
+        let progress = memory.progress();
+        progress.more(self.packed.iter().map(|(_, _, section)| section.size).sum());
+        let wrong = in_parallel(&self.packed, cores(), |(index, layer, section)| {
+            let stored = Stored::file(layer, section, cancel).showing(progress);
+            checked(layer, stored).err().map(|error| (*index, error))
+        });
+        cancel.check()?;
+        Ok(wrong.into_iter().flatten().collect())
+    }
+}
+
+/// What to say of a file that could not be read: that it is not there, or the other thing.
+pub(super) fn absent_or(members: &dyn Members, name: &str) -> Status {
+    match members.section(name) {
+        Ok(None) => Status::Missing,
+        _ => Status::Unreadable,
+    }
+}
