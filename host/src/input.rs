@@ -11,6 +11,7 @@ pub mod registry;
 pub mod shelf;
 pub mod tar_headers;
 pub mod tar_index;
+pub mod two_lists;
 pub mod view;
 
 use std::path::PathBuf;

@@ -11,6 +11,7 @@ pub mod claims;
 pub mod derive;
 pub mod engine;
 mod extent;
+pub mod files;
 pub mod layout;
 pub mod memory;
 pub mod object;

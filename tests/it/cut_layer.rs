@@ -60,6 +60,34 @@ fn compressed_layers_are_unpacked_in_full() {
 }
 
 #[test]
+fn archives_that_are_compressed_as_a_whole_and_layouts_in_them() {
+    let image = TestImage::new("app:1");
+    type Shape = fn(&[&TestImage], Pack) -> Archive;
+    let sandbox = Sandbox::new();
+    for shape in [shape::legacy as Shape, shape::docker25, shape::oci] {
+        for pack in [Pack::Plain, Pack::Gzip] {
+            let archive = shape(&[&image], pack);
+            let mut wrong = archive.clone();
+            let layer = pack.pack(&image.layers[1]);
+            let at = wrong.0.iter().position(|(_, content)| *content == layer).unwrap();
+            wrong.0[at].1[300_000] ^= 1;
+            for whole in [<[u8]>::to_vec as fn(&[u8]) -> Vec<u8>, gzip] {
+                std::fs::write(sandbox.path("in.tar"), whole(&archive.bytes())).unwrap();
+                sandbox.run(&["verify", "tar://in.tar"]).verified().says("3 layers");
+                let said = sandbox.run(&["verify", "--fast", "tar://in.tar"]);
+                assert!(matches!(said.code, 0 | 3), "{}", said.stderr);
+                std::fs::write(sandbox.path("in.tar"), whole(&wrong.bytes())).unwrap();
+                let said = sandbox.run(&["verify", "tar://in.tar"]);
+                said.exits(1).says("layer 2 './in.tar:").says("1 FAILED");
+            }
+        }
+    }
+    std::fs::write(sandbox.path("in.tar"), tar(&[("README", b"hello")])).unwrap();
+    let said = sandbox.run(&["verify", "tar://in.tar"]);
+    said.exits(1).says("holds neither manifest.json nor index.json");
+}
+
+#[test]
 fn a_catalog_that_calls_an_image_what_its_manifest_does_not_is_doubtful() {
     let sandbox = Sandbox::new();
     shape::legacy(&[&TestImage::tiny("app:1")], Pack::Gzip).write(&sandbox.path("in.tar"));

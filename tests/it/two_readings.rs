@@ -156,6 +156,65 @@ fn a_list_and_a_config_that_say_two_things() {
     insta::assert_snapshot!(old.transcript);
 }
 
+#[test]
+fn an_archive_with_two_lists() {
+    let (good, evil) = (TestImage::tiny("app:1"), evil());
+    let mut both = shape::docker25(&[&good], Pack::Plain);
+    let other = shape::docker25(&[&evil], Pack::Plain);
+    for (name, content) in &other.0 {
+        if name.starts_with("blobs/") {
+            both.push(name.as_str(), content.as_slice());
+        }
+    }
+    let sandbox = Sandbox::new();
+    let uri = sandbox.uri("tar", "in.tar");
+    let write =
+        |archive: &Archive| std::fs::write(sandbox.path("in.tar"), archive.bytes()).unwrap();
+    write(&both);
+    sandbox.run(&["verify", &uri]).verified();
+    both.set("index.json", other.get("index.json"));
+    write(&both);
+    for command in [&["verify", &uri][..], &["process", &uri, "dir://out"]] {
+        let ran = sandbox.run(command);
+        ran.exits(1).says("the image 'app:1' can be read in two ways: manifest.json calls sha256:");
+    }
+    // With both under the name, the platform decides; which one that is, is known.
+    let index: Value = serde_json::from_slice(other.get("index.json")).unwrap();
+    let good = shape::docker25(&[&good], Pack::Plain);
+    let mut all: Value = serde_json::from_slice(good.get("index.json")).unwrap();
+    all["manifests"].as_array_mut().unwrap().push(index["manifests"][0].clone());
+    both.set("index.json", all.to_string());
+    write(&both);
+    sandbox.process(&uri, "dir://out", &[]).verified();
+}
+
+/// What nobody lists is there all the same, in an archive with a receipt of its every byte.
+#[test]
+fn an_archive_with_more_in_it_than_its_receipt_names() {
+    let sandbox = crate::untrusted::sandbox();
+    let receipt = crate::untrusted::write(&sandbox, "tar", "x.tar", "");
+    let path = sandbox.path("srv/x.tar");
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes.truncate(bytes.len() - END.len());
+    bytes.extend(Raw::file("index.json", b"{}").bytes());
+    bytes.extend(END);
+    std::fs::write(&path, &bytes).unwrap();
+    crate::untrusted::edit(&receipt, |document| {
+        let size = bytes.len();
+        let file = &mut document["journal"][0];
+        file["size"] = size.into();
+        let last = file["extents"].as_array_mut().unwrap().last_mut().unwrap();
+        let at = usize::try_from(last["offset"].as_u64().unwrap()).unwrap();
+        last["size"] = (size - at).into();
+        last["digest"] = Digest::of(&bytes[at..]).to_string().into();
+        let all = document["expectations"].as_array_mut().unwrap();
+        all.iter_mut().find(|one| one["role"] == "image").unwrap()["size"] = size.into();
+    });
+    let (status, line) = verdict(&sandbox, &receipt, &[]);
+    assert_eq!(status, "failed", "{line}");
+    assert!(line.contains("does not list 'index.json', which is in the archive"), "{line}");
+}
+
 /// A layout `srv/l` of two images, `t` and `e`, and the receipt of the first.
 fn layout() -> (Sandbox, String) {
     let sandbox = Sandbox::new();

@@ -9,6 +9,7 @@ use super::docker_save;
 use super::members::{Members, compression};
 use super::oci_layout;
 use super::tar_index::TarIndex;
+use super::two_lists;
 use crate::blob::{Decoder, from_io, transfer};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
@@ -25,7 +26,11 @@ pub fn images(index: &TarIndex, platform: &Platform) -> Result<Vec<Image>> {
     if index.contains("manifest.json") {
         let entries = docker_save::read(index, "manifest.json")?;
         let images = entries.iter().map(|entry| docker_save::images(index, entry));
-        return Ok(images.collect::<Result<Vec<_>>>()?.concat());
+        let images = images.collect::<Result<Vec<_>>>()?.concat();
+        for image in &images {
+            two_lists::agree(index, &image.name, image.id)?;
+        }
+        return Ok(images);
     }
     if index.contains(oci_layout::INDEX) {
         return oci_layout::images(index, None, platform);

@@ -122,6 +122,11 @@ impl<C> MemberTable<C> {
         self.members.contains_key(name)
     }
 
+    /// The names of all files and links.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.keys().map(String::as_str)
+    }
+
     /// The content of a member, or of the one that it links to. Errors when that is a chain.
     pub fn find(&self, name: &str) -> Result<Option<&C>> {
         let mut name = name.strip_prefix("./").unwrap_or(name);

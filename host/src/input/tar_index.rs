@@ -81,6 +81,17 @@ impl TarIndex {
         })
     }
 
+    /// The names of all files and links.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.members.names()
+    }
+
+    /// The archive itself; what it was unpacked to, where it was compressed.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Whether there is a member of that name.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {

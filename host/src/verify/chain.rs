@@ -7,6 +7,7 @@
 use bytes::Bytes;
 
 use super::derive::Found;
+use super::files::Files;
 use super::memory::Memory;
 use super::unpacked::{self, Wrong};
 use super::{Level, Object, Status, Verification, check, extent};
@@ -17,7 +18,6 @@ use crate::error::Result;
 use crate::image::{Compression, Digest, ImageName, Layer, Part, Section, config, reading};
 use crate::input::docker_save::{self, Entry};
 use crate::input::members::{Members, compression};
-use crate::output::Destination;
 use crate::parallel::{cores, in_parallel};
 use crate::receipt::{Expectation, Place, Role};
 
@@ -31,6 +31,7 @@ pub(super) struct Chain<'a> {
     verdicts: Vec<(usize, Status, String)>,
     /// Compressed layers: which expectation, and what it must hold.
     packed: Vec<(usize, Layer, Section)>,
+    id: Option<Digest>,
     bytes: u64,
 }
 
@@ -45,7 +46,8 @@ impl<'a> Chain<'a> {
         context: &'a Context,
     ) -> Result<Self> {
         let (expectations, verdicts, packed) = (Vec::new(), Vec::new(), Vec::new());
-        let mut chain = Self { members, level, context, expectations, verdicts, packed, bytes: 0 };
+        let (id, bytes) = (None, 0);
+        let mut chain = Self { members, level, context, expectations, verdicts, packed, id, bytes };
         let diff_ids = chain.config(entry, place(entry.config()));
         for (index, layer) in entry.layers().iter().enumerate() {
             chain.layer(index, layer, place(layer), diff_ids.get(index).copied())?;
@@ -61,6 +63,11 @@ impl<'a> Chain<'a> {
         digest: Option<Digest>,
     ) {
         self.expectations.push(Expectation { role, place, size, digest });
+    }
+
+    /// The image ID that the config's name promises, or that it has; `None` where it cannot be read.
+    pub(super) fn id(&self) -> Option<Digest> {
+        self.id
     }
 
     /// Something is known of the last expectation.
@@ -80,10 +87,10 @@ impl<'a> Chain<'a> {
                 return Vec::new();
             }
         };
-        let size = bytes.len() as u64;
-        self.bytes += size;
-        let rewritten = promised.is_some_and(|expected| Digest::of(&bytes) != expected)
-            && docker_save::is_rewritten(&bytes);
+        let (size, id) = (bytes.len() as u64, Digest::of(&bytes));
+        (self.id, self.bytes) = (promised.or(Some(id)), size);
+        let rewritten =
+            promised.is_some_and(|expected| expected != id) && docker_save::is_rewritten(&bytes);
         self.expect(Role::Config, place, Some(size), promised.filter(|_| !rewritten));
         if rewritten {
             self.doubt(Status::Unchecked, docker_save::REWRITTEN);
@@ -154,16 +161,10 @@ impl<'a> Chain<'a> {
     }
 
     /// Look at everything. Errors when the user interrupts.
-    pub(super) fn verify(
-        self,
-        name: ImageName,
-        entry: &Entry,
-        destination: &Destination,
-    ) -> Result<Found> {
+    pub(super) fn verify(self, name: ImageName, entry: &Entry, files: &dyn Files) -> Result<Found> {
         let (level, cancel) = (self.level, &self.context.cancel);
         let memory = Memory::showing(&self.context.progress);
-        let mut objects =
-            check::objects(&self.expectations, &[], destination, level, &memory, cancel)?;
+        let mut objects = check::objects(&self.expectations, &[], files, level, &memory, cancel)?;
         unpacked::judge(self.unpack(&memory, cancel)?, &mut objects);
         for (index, status, why) in self.verdicts {
             // Of what is not there, nothing else can be said.

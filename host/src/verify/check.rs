@@ -6,12 +6,13 @@ use std::io::{self, Read};
 use serde_json::Value;
 
 use super::Level;
+use super::files::Files;
 use super::memory::Memory;
 use super::object::{Object, Status};
 use crate::cancel::Cancel;
 use crate::error::{Result, io_reason};
 use crate::image::{Digest, reading};
-use crate::output::{Destination, WrittenFile};
+use crate::output::WrittenFile;
 use crate::parallel::{cores, in_parallel};
 use crate::receipt::{Expectation, Place, Role, Step, step};
 
@@ -28,16 +29,16 @@ type Span<'a> = (&'a str, u64, u64);
 pub fn objects(
     expectations: &[Expectation],
     journal: &[WrittenFile],
-    destination: &Destination,
+    files: &dyn Files,
     level: Level,
     memory: &Memory,
     cancel: &Cancel,
 ) -> Result<Vec<Object>> {
     let framed = framed_paths(expectations);
     if level == Level::Full {
-        hash_all(&wanted(expectations, journal, &framed), destination, memory, cancel)?;
+        hash_all(&wanted(expectations, journal, &framed), files, memory, cancel)?;
     }
-    let checker = Checker { destination, level, memory };
+    let checker = Checker { files, level, memory };
     let look = |expectation| cancel.check().map(|()| checker.check(expectation));
     let mut objects: Vec<Object> = expectations.iter().map(look).collect::<Result<_>>()?;
     for path in framed {
@@ -91,7 +92,7 @@ fn wanted<'a>(
 
 fn hash_all(
     wanted: &BTreeSet<Span>,
-    destination: &Destination,
+    files: &dyn Files,
     memory: &Memory,
     cancel: &Cancel,
 ) -> Result<()> {
@@ -105,7 +106,7 @@ fn hash_all(
             return;
         }
         // What cannot be read is found and named again when it is compared.
-        if let Ok(file) = destination.open(path) {
+        if let Ok(file) = files.open(path) {
             let _ = memory.hash(&file, path, *offset, *size, cancel);
         }
     });
@@ -113,14 +114,14 @@ fn hash_all(
 }
 
 struct Checker<'a> {
-    destination: &'a Destination,
+    files: &'a dyn Files,
     level: Level,
     memory: &'a Memory,
 }
 
 impl Checker<'_> {
     fn check(&self, expectation: &Expectation) -> Object {
-        let location = self.destination.display(&expectation.place.subject());
+        let location = self.files.display(&expectation.place.subject());
         let mut object = Object::at(location).for_role(expectation.role);
         (object.digest, object.size) = (expectation.digest, expectation.size);
         match &expectation.place {
@@ -168,9 +169,9 @@ impl Checker<'_> {
 
     /// Size of a regular file; otherwise the object says what is wrong.
     fn stat(&self, path: &str, object: &mut Object) -> Option<u64> {
-        match self.destination.dir().and_then(|dir| dir.symlink_metadata(path)) {
-            Ok(metadata) if metadata.is_file() => Some(metadata.len()),
-            Ok(_) => {
+        match self.files.size(path) {
+            Ok(Some(size)) => Some(size),
+            Ok(None) => {
                 object.blame(Status::Unreadable, None, None, "is not a regular file");
                 None
             }
@@ -279,7 +280,7 @@ impl Checker<'_> {
         objects: &mut Vec<Object>,
     ) {
         let Some(written) = journal.iter().find(|file| file.path == path) else { return };
-        let location = self.destination.display(path);
+        let location = self.files.display(path);
         let at = match objects.iter().position(|object| object.location == location) {
             Some(at) => at,
             None => {
@@ -319,7 +320,7 @@ impl Checker<'_> {
     /// A file that other processes may replace at any time: all of it, as it is at one moment.
     fn read_shared(&self, path: &str) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
-        self.destination.open(path)?.take(LARGEST_JSON + 1).read_to_end(&mut bytes)?;
+        self.files.open(path)?.take(LARGEST_JSON + 1).read_to_end(&mut bytes)?;
         match bytes.len() as u64 > LARGEST_JSON {
             true => Err(io::Error::other("too large to be JSON of ours")),
             false => Ok(bytes),
@@ -331,11 +332,7 @@ impl Checker<'_> {
             return Err(io::Error::other("too large to be JSON of ours"));
         }
         let mut bytes = vec![0; usize::try_from(len).unwrap_or_default()];
-        std::os::unix::fs::FileExt::read_exact_at(
-            &self.destination.open(path)?,
-            &mut bytes,
-            offset,
-        )?;
+        std::os::unix::fs::FileExt::read_exact_at(&self.files.open(path)?, &mut bytes, offset)?;
         Ok(bytes)
     }
 }

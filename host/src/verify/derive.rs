@@ -3,16 +3,21 @@
 use std::path::Path;
 
 use super::chain::{Chain, absent_or};
-use super::{Level, Object, Status, Verification};
+use super::files::{Archive, Held as _};
+use super::{Level, Object, Status, Verification, layout};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::image::{ImageName, Part};
-use crate::input::archive;
+use crate::input::archive::no_image;
 use crate::input::directory::Directory;
 use crate::input::docker_save;
 use crate::input::members::Members;
+use crate::input::{oci_layout, two_lists};
 use crate::output::Destination;
 use crate::receipt::{Place, Role, Step};
+
+/// What an archive of `docker save` lists its images in.
+const LIST: &str = "manifest.json";
 
 /// An image and what its verification found.
 pub struct Found {
@@ -82,27 +87,27 @@ pub fn directory(path: &Path, level: Level, context: &Context) -> Result<Vec<Fou
 
 /// Verify every image of an archive.
 pub fn tar(path: &Path, level: Level, context: &Context) -> Result<Vec<Found>> {
-    let destination = Destination::file(path)?;
-    let file_name = destination.file_name().unwrap_or_default().to_owned();
-    let members = archive::index(path, context)?;
-    let entries = docker_save::read(&members, "manifest.json")?;
-    let place = |member: &str| {
-        let section = members.section(member).ok().flatten();
-        Place::Part {
-            path: file_name.clone(),
-            member: member.to_owned(),
-            // One that is not there is found to end after the archive does.
-            offset: section.map_or(u64::MAX, |section| section.offset),
-        }
-    };
+    let archive = Archive::open(path, context)?;
+    let members = archive.index();
+    if !members.contains(LIST) {
+        return match members.contains(oci_layout::INDEX) {
+            true => layout::held(archive, None, level, context),
+            false => Err(no_image(members)),
+        };
+    }
+    let entries = docker_save::read(members, LIST)?;
+    let place = |member: &str| archive.place(member);
     let mut found = Vec::new();
     for entry in &entries {
-        let mut chain = Chain::of(&members, entry, place, level, context)?;
-        let manifest = members.section("manifest.json")?.map(|section| section.size);
-        chain.expect(Role::Manifest, place("manifest.json"), manifest, None);
+        let mut chain = Chain::of(members, entry, place, level, context)?;
+        let list = members.section(LIST)?.map(|section| section.size);
+        chain.expect(Role::Manifest, place(LIST), list, None);
         let name =
             entry.first_name().unwrap_or(ImageName { repository: "unknown".to_owned(), tag: None });
-        found.push(chain.verify(name, entry, &destination)?);
+        if let Some(Err(error)) = chain.id().map(|id| two_lists::agree(members, &name, id)) {
+            chain.doubt(Status::DigestMismatch, &error.to_string());
+        }
+        found.push(chain.verify(name, entry, &archive)?);
     }
     Ok(found)
 }

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::claims::Claims;
 use super::derive::Found;
+use super::files::{Folder, Held};
 use super::memory::Memory;
 use super::tree::{self, Listed, Shelf};
 use super::{Level, Object, Status, check, unpacked};
@@ -14,8 +15,6 @@ use crate::context::Context;
 use crate::error::{Error, Kind, Result, printable};
 use crate::image::config::{self, LARGEST_CONFIG};
 use crate::image::{Descriptor, Digest, Platform, reading};
-use crate::input::directory::Directory;
-use crate::input::members::Members;
 use crate::input::oci_layout::{
     self, INDEX, LARGEST_INDEX, LARGEST_MARKER, MARKER, REF_NAME, VERSION,
 };
@@ -31,14 +30,20 @@ pub fn images(
     level: Level,
     context: &Context,
 ) -> Result<Vec<Found>> {
-    let members = Directory::open(path)?;
-    let entries = oci_layout::entries(&members, tag)?;
-    let destination = Destination::directory(path)?;
-    let place = format!("'{}'", path.display());
-    let marker = marker(&members, &destination);
-    let version = list(&members, &destination);
-    let shelf =
-        Layout { members, destination, memory: Memory::showing(&context.progress), context };
+    held(Folder::of(Destination::directory(path)?), tag, level, context)
+}
+
+/// Verify every image of a layout, wherever its files are.
+pub(super) fn held(
+    held: impl Held,
+    tag: Option<&str>,
+    level: Level,
+    context: &Context,
+) -> Result<Vec<Found>> {
+    let entries = oci_layout::entries(held.members(), tag)?;
+    let place = held.members().place().to_owned();
+    let (marker, version) = (marker(&held), list(&held));
+    let shelf = Layout { held, memory: Memory::showing(&context.progress), context };
     let mut found = Vec::new();
     for entry in &entries {
         let root = Listed::entry(entry, &place)?;
@@ -50,18 +55,20 @@ pub fn images(
             };
             entries.iter().filter(same).count() == 1
         };
-        let catalog = ref_name.filter(unique).map(|name| catalogued(name, &root.reference));
+        // Of a file; a member was read just now, and nobody changes it.
+        let is_file = matches!(shelf.held.place(INDEX), Place::File { .. });
+        let catalog = ref_name
+            .filter(unique)
+            .filter(|_| is_file)
+            .map(|name| catalogued(name, &root.reference));
         let more: Vec<Expectation> = catalog.into_iter().collect();
         let mut images = tree::verify(&shelf, root, &oci_layout::name(entry), &more, level)?;
         // What the name stands for comes last.
         if let Some(image) = images.last_mut() {
             let objects = &mut image.verification.objects;
             objects.push(marker.clone());
-            let said = [
-                version.clone(),
-                shelf.rivals(entry, &entries, tag),
-                platform(&shelf.members, &shelf.destination, entry),
-            ];
+            let said =
+                [version.clone(), shelf.rivals(entry, &entries, tag), platform(&shelf.held, entry)];
             objects.extend(said.into_iter().flatten());
         }
         found.extend(images);
@@ -77,15 +84,15 @@ pub fn beside(destination: &Destination, expectations: &[Expectation], objects: 
     if !expectations.iter().any(listed) {
         return;
     }
-    let members = Directory::of(destination.clone());
-    objects.push(marker(&members, destination));
+    let folder = Folder::of(destination.clone());
+    objects.push(marker(&folder));
     let manifest = expectations.iter().find(|one| one.role == Role::Manifest);
     let digest = manifest.and_then(|one| one.digest).map(|digest| digest.to_string());
-    let mut entries = oci_layout::entries(&members, None).unwrap_or_default();
+    let mut entries = oci_layout::entries(folder.members(), None).unwrap_or_default();
     entries.retain(|entry| Some(entry.digest().to_string()) == digest);
-    let platforms = entries.iter().find_map(|entry| platform(&members, destination, entry));
+    let platforms = entries.iter().find_map(|entry| platform(&folder, entry));
     // One thing is one object, and the first that is wrong with it is told.
-    for found in [list(&members, destination), platforms].into_iter().flatten() {
+    for found in [list(&folder), platforms].into_iter().flatten() {
         match objects.iter_mut().find(|object| object.location == found.location) {
             Some(object) if object.status == Status::Ok => *object = found,
             Some(_) => {}
@@ -95,9 +102,9 @@ pub fn beside(destination: &Destination, expectations: &[Expectation], objects: 
 }
 
 /// Readers look at it first, and refuse a layout without one or of another version.
-fn marker(members: &Directory, destination: &Destination) -> Object {
-    let mut object = Object::at(destination.display(MARKER)).for_role(Role::Catalog);
-    match members.read(MARKER, LARGEST_MARKER) {
+fn marker(held: &dyn Held) -> Object {
+    let mut object = Object::at(held.called(MARKER)).for_role(Role::Catalog);
+    match held.members().read(MARKER, LARGEST_MARKER) {
         Err(error) => object.blame_error(Status::Unreadable, &error),
         Ok(None) => object.blame(Status::Missing, None, None, "is not there"),
         Ok(Some(bytes)) => {
@@ -118,35 +125,35 @@ fn marker(members: &Directory, destination: &Destination) -> Object {
 
 /// `index.json` must be of the one version that there is (image specification, "Image Index"), and
 /// have one reading.
-fn list(members: &Directory, destination: &Destination) -> Option<Object> {
-    let bytes = members.read(INDEX, LARGEST_INDEX).ok().flatten()?;
+fn list(held: &dyn Held) -> Option<Object> {
+    let bytes = held.members().read(INDEX, LARGEST_INDEX).ok().flatten()?;
     if let Err(why) = reading::manifest(&bytes) {
         let message = format!("can be read in two ways: {why}");
-        let mut object = blamed(destination, None, None, &message);
+        let mut object = blamed(held, None, None, &message);
         object.host_only = true;
         return Some(object);
     }
-    let index = parse_index(&bytes, members.place()).ok()?;
+    let index = parse_index(&bytes, held.members().place()).ok()?;
     (index.schema_version() != 2).then(|| {
         let found = index.schema_version().to_string();
         let message = "is of another 'schemaVersion'";
-        blamed(destination, Some("2".to_owned()), Some(found), message)
+        blamed(held, Some("2".to_owned()), Some(found), message)
     })
 }
 
 /// A finding about `index.json`.
 fn blamed(
-    destination: &Destination,
+    held: &dyn Held,
     expected: Option<String>,
     found: Option<String>,
     message: &str,
 ) -> Object {
-    let mut object = Object::at(destination.display(INDEX)).for_role(Role::Catalog);
+    let mut object = Object::at(held.called(INDEX)).for_role(Role::Catalog);
     object.blame(Status::DigestMismatch, expected, found, message);
     object
 }
 
-impl Layout<'_> {
+impl<H: Held> Layout<'_, H> {
     /// One name for several images is legal for several platforms; any more, and nobody knows which
     /// is meant. `tag` is how somebody asked: the full names do not tell images apart then.
     fn rivals(
@@ -168,17 +175,14 @@ impl Layout<'_> {
         let count = rivals.count();
         (count > 1).then(|| {
             let message = format!("has {count} entries of the tag '{}'", printable(called));
-            blamed(&self.destination, None, None, &message)
+            blamed(&self.held, None, None, &message)
         })
     }
 }
 
 /// An entry's platform is that of the image's config; what cannot be read is found elsewhere.
-fn platform(
-    members: &Directory,
-    destination: &Destination,
-    entry: &OciDescriptor,
-) -> Option<Object> {
+fn platform(held: &dyn Held, entry: &OciDescriptor) -> Option<Object> {
+    let members = held.members();
     let said = Platform::promised(entry.platform().as_ref()?);
     let place = members.place();
     let promised = Descriptor::promised(entry, place).ok()?;
@@ -193,7 +197,7 @@ fn platform(
     let differs = (&said.os, &said.architecture) != (&is.os, &is.architecture);
     differs.then(|| {
         let message = "gives the image another platform than its config";
-        blamed(destination, Some(is.to_string()), Some(said.to_string()), message)
+        blamed(held, Some(is.to_string()), Some(said.to_string()), message)
     })
 }
 
@@ -215,13 +219,12 @@ pub(super) fn shelf<'a>(
     memory: &Memory,
     context: &'a Context,
 ) -> impl Shelf + 'a {
-    let members = Directory::of(destination.clone());
-    Layout { members, destination: destination.clone(), memory: memory.clone(), context }
+    let held = Folder::of(destination.clone());
+    Layout { held, memory: memory.clone(), context }
 }
 
-struct Layout<'a> {
-    members: Directory,
-    destination: Destination,
+struct Layout<'a, H> {
+    held: H,
     /// Images share layers.
     memory: Memory,
     context: &'a Context,
@@ -231,10 +234,10 @@ fn path(digest: Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
-impl Shelf for Layout<'_> {
+impl<H: Held> Shelf for Layout<'_, H> {
     fn manifest(&self, what: &Listed) -> Result<Option<Manifest>> {
         let Some(promised) = &what.promised else { return Ok(None) };
-        match oci_layout::manifest(&self.members, promised) {
+        match oci_layout::manifest(self.held.members(), promised) {
             Ok(manifest) => Ok(Some(manifest)),
             Err(error) if error.kind() == Kind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -242,19 +245,18 @@ impl Shelf for Layout<'_> {
     }
 
     fn blob(&self, digest: Digest) -> Place {
-        Place::File { path: path(digest) }
+        self.held.place(&path(digest))
     }
 
     fn place(&self, what: &Listed) -> Place {
-        Place::File {
-            path: what.promised.as_ref().map_or(String::new(), |known| path(known.digest)),
-        }
+        let path = what.promised.as_ref().map_or(String::new(), |known| path(known.digest));
+        self.held.place(&path)
     }
 
     fn display(&self, what: &Listed) -> String {
         match &what.promised {
-            Some(known) => self.destination.display(&path(known.digest)),
-            None => self.destination.display(&what.reference),
+            Some(known) => self.held.called(&path(known.digest)),
+            None => self.held.display(&what.reference),
         }
     }
 
@@ -265,12 +267,17 @@ impl Shelf for Layout<'_> {
         };
         let path = path(digest);
         // One that is not there, or too large to be one, is found where it is looked at.
-        let Ok(Some(bytes)) = self.members.read(&path, LARGEST_CONFIG) else {
+        let Ok(Some(bytes)) = self.held.members().read(&path, LARGEST_CONFIG) else {
             return Claims::default();
         };
         let found = Digest::of(&bytes);
         if bytes.len() as u64 == size {
-            self.memory.remember(&path, size, found);
+            match self.held.place(&path) {
+                Place::Part { path, offset, .. } => {
+                    self.memory.remember_at(&path, offset, size, found);
+                }
+                _ => self.memory.remember(&path, size, found),
+            }
         }
         match found == digest {
             true => Claims::of(&bytes),
@@ -284,13 +291,13 @@ impl Shelf for Layout<'_> {
         claims: &Claims,
         level: Level,
     ) -> Result<Vec<Object>> {
-        let (destination, memory) = (&self.destination, &self.memory);
+        let (files, memory) = (&self.held, &self.memory);
         let cancel = &self.context.cancel;
         let unpacked = match level {
             Level::Fast => Vec::new(),
-            Level::Full => unpacked::layers(expectations, claims, destination, memory, cancel)?,
+            Level::Full => unpacked::layers(expectations, claims, files, memory, cancel)?,
         };
-        let mut objects = check::objects(expectations, &[], destination, level, memory, cancel)?;
+        let mut objects = check::objects(expectations, &[], files, level, memory, cancel)?;
         unpacked::judge(unpacked, &mut objects);
         claims.judge(expectations, &mut objects);
         Ok(objects)

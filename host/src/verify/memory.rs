@@ -88,7 +88,12 @@ impl Memory {
 
     /// Remember the digest of something whole that was hashed elsewhere.
     pub fn remember(&self, path: &str, len: u64, digest: Digest) {
-        self.known().insert((path.to_owned(), 0, len), digest);
+        self.remember_at(path, 0, len, digest);
+    }
+
+    /// Remember the digest of a part.
+    pub fn remember_at(&self, path: &str, offset: u64, len: u64, digest: Digest) {
+        self.known().insert((path.to_owned(), offset, len), digest);
     }
 
     /// What is known of the size of a blob.

@@ -3,11 +3,11 @@
 //! Each is read once, for its digest and its diff-id. What it refuses: to report what the look at
 //! the file itself will find (missing, another size, other bytes); that is only remembered.
 
-use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
 use super::claims::Claims;
+use super::files::Files;
 use super::memory::Memory;
 use super::object::{Object, Status};
 use crate::blob::{Stored, checked};
@@ -15,7 +15,6 @@ use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::image::{Compression, Digest, Layer, Section};
 use crate::input::members::compression;
-use crate::output::Destination;
 use crate::parallel::{cores, in_parallel};
 use crate::receipt::{Expectation, Place};
 
@@ -26,6 +25,8 @@ pub type Wrong = (usize, Error);
 struct Job<'a> {
     index: usize,
     path: &'a str,
+    /// In that file, in bytes.
+    offset: u64,
     digest: Digest,
     size: u64,
     diff_id: Digest,
@@ -36,7 +37,7 @@ struct Job<'a> {
 pub fn layers(
     expectations: &[Expectation],
     claims: &Claims,
-    destination: &Destination,
+    files: &dyn Files,
     memory: &Memory,
     cancel: &Cancel,
 ) -> Result<Vec<Wrong>> {
@@ -44,16 +45,20 @@ pub fn layers(
         .iter()
         .enumerate()
         .filter_map(|(index, one)| {
-            let Place::File { path } = &one.place else { return None };
+            let (path, offset) = match &one.place {
+                Place::File { path } => (path, 0),
+                Place::Part { path, offset, .. } => (path, *offset),
+                _ => return None,
+            };
             let diff_id = claims.diff_id(one.role)?;
-            Some(Job { index, path, digest: one.digest?, size: one.size?, diff_id })
+            Some(Job { index, path, offset, digest: one.digest?, size: one.size?, diff_id })
         })
         .collect();
     jobs.sort_by_key(|job| std::cmp::Reverse(job.size));
-    let due = jobs.iter().filter(|job| is_due(job, destination, memory));
+    let due = jobs.iter().filter(|job| is_due(job, files, memory));
     memory.progress().more(due.map(|job| job.size).fold(0, u64::saturating_add));
     let wrong = in_parallel(&jobs, cores(), |job| {
-        let error = look(job, destination, memory, cancel).err()?;
+        let error = look(job, files, memory, cancel).err()?;
         Some((job.index, error))
     });
     cancel.check()?;
@@ -73,10 +78,10 @@ pub fn judge(wrong: Vec<Wrong>, objects: &mut [Object]) {
 }
 
 /// Errors when a layer with the right stored bytes holds something else.
-fn look(job: &Job, destination: &Destination, memory: &Memory, cancel: &Cancel) -> Result<()> {
-    let place = destination.display(job.path);
+fn look(job: &Job, files: &dyn Files, memory: &Memory, cancel: &Cancel) -> Result<()> {
+    let place = files.display(job.path);
     // What cannot be opened, or has another size, is found where the file is looked at.
-    let Ok(section) = section(job, destination) else { return Ok(()) };
+    let Ok(section) = section(job, files) else { return Ok(()) };
     if compression(&section, &place)? == Compression::None {
         // A plain layer is hashed there as well: its two digests are one.
         return match job.digest == job.diff_id {
@@ -86,7 +91,7 @@ fn look(job: &Job, destination: &Destination, memory: &Memory, cancel: &Cancel) 
     }
     // An image may have a layer twice, and images share them.
     let unpacked = format!("{} unpacked", job.path);
-    if let Some(found) = memory.recall(&unpacked, 0, job.size) {
+    if let Some(found) = memory.recall(&unpacked, job.offset, job.size) {
         return match found == job.diff_id {
             true => Ok(()),
             false => Err(other_content(&place, job.diff_id, found)),
@@ -102,8 +107,8 @@ fn look(job: &Job, destination: &Destination, memory: &Memory, cancel: &Cancel) 
     let error =
         match checked(&layer, Stored::file(&layer, &section, cancel).showing(memory.progress())) {
             Ok(()) => {
-                memory.remember(job.path, job.size, job.digest);
-                memory.remember(&unpacked, job.size, job.diff_id);
+                memory.remember_at(job.path, job.offset, job.size, job.digest);
+                memory.remember_at(&unpacked, job.offset, job.size, job.diff_id);
                 return Ok(());
             }
             Err(error) => error,
@@ -114,12 +119,12 @@ fn look(job: &Job, destination: &Destination, memory: &Memory, cancel: &Cancel) 
     match found {
         // Other bytes than the manifest promises: the look at the file says so.
         Some(found) if expected == Some(job.digest) => {
-            memory.remember(job.path, job.size, found);
+            memory.remember_at(job.path, job.offset, job.size, found);
             Ok(())
         }
         Some(found) if expected == Some(job.diff_id) => {
-            memory.remember(job.path, job.size, job.digest);
-            memory.remember(&unpacked, job.size, found);
+            memory.remember_at(job.path, job.offset, job.size, job.digest);
+            memory.remember_at(&unpacked, job.offset, job.size, found);
             Err(other_content(&place, job.diff_id, found))
         }
         _ => Err(error),
@@ -127,17 +132,18 @@ fn look(job: &Job, destination: &Destination, memory: &Memory, cancel: &Cancel) 
 }
 
 /// Whether it will be read here.
-fn is_due(job: &Job, destination: &Destination, memory: &Memory) -> bool {
+fn is_due(job: &Job, files: &dyn Files, memory: &Memory) -> bool {
     let compressed = |section| compression(&section, job.path).ok() != Some(Compression::None);
-    memory.recall(&format!("{} unpacked", job.path), 0, job.size).is_none()
-        && section(job, destination).is_ok_and(compressed)
+    memory.recall(&format!("{} unpacked", job.path), job.offset, job.size).is_none()
+        && section(job, files).is_ok_and(compressed)
 }
 
-fn section(job: &Job, destination: &Destination) -> io::Result<Section> {
-    let file: File = destination.open(job.path)?;
-    let metadata = file.metadata()?;
-    match metadata.is_file() && metadata.len() == job.size {
-        true => Ok(Section::new(Arc::new(file), 0, job.size)),
+fn section(job: &Job, files: &dyn Files) -> io::Result<Section> {
+    let there = files.size(job.path)?.and_then(|size| size.checked_sub(job.offset));
+    // A file has nothing else in it; an archive has.
+    let fits = there.is_some_and(|size| size == job.size || (job.offset > 0 && size > job.size));
+    match fits {
+        true => Ok(Section::new(Arc::new(files.open(job.path)?), job.offset, job.size)),
         false => Err(io::ErrorKind::InvalidData.into()),
     }
 }

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use oci_spec::image::ImageManifest;
 
 use super::form::Form;
+use crate::error::printable;
 use crate::image::config::LARGEST_CONFIG;
 use crate::image::{Digest, Part};
 use crate::input::directory::Directory;
@@ -147,11 +148,14 @@ fn names_image(
     destination: &Destination,
 ) -> Result<(), String> {
     let error = |error: crate::error::Error| format!("cannot be followed: {error}");
+    let mut others = Vec::new();
     let members: Box<dyn Members> = match (form, destination.file_name()) {
         (Form::Archive, Some(name)) => {
             let file = destination.open(name).map_err(|cause| cause.to_string())?;
             let place = format!("'{}'", destination.display(name));
-            Box::new(TarIndex::read(Arc::new(file), place).map_err(error)?)
+            let index = TarIndex::read(Arc::new(file), place).map_err(error)?;
+            others.extend(index.names().map(str::to_owned));
+            Box::new(index)
         }
         _ => Box::new(Directory::of(destination.clone())),
     };
@@ -184,6 +188,12 @@ fn names_image(
             .all(|(index, layer)| expected(Role::Layer(index)).any(|one| is(layer, one)));
     if !fits {
         return Err("lists other files than those of the image".to_owned());
+    }
+    // An `index.json`, say, which some readers follow instead.
+    let is_listed =
+        |name: &String| name == list || name == entry.config() || entry.layers().contains(name);
+    if let Some(other) = others.iter().find(|name| !is_listed(name)) {
+        return Err(format!("does not list '{}', which is in the archive", printable(other)));
     }
     let name = receipt.image.image_name();
     match *form == Form::Archive && name.tag.is_some() && !docker_save::names(entry).contains(&name)
