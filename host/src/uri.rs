@@ -131,7 +131,12 @@ impl Uri {
     /// The URI without credentials, for messages, receipts and logs.
     #[must_use]
     pub fn display(&self) -> String {
-        let secret = |name: &str| matches!(name, "password" | "username" | "token");
+        // Misspelled ones, and those that a plugin may have.
+        const SECRETS: [&str; 5] = ["username", "password", "passwd", "secret", "token"];
+        let secret = |name: &str| {
+            let name = name.to_ascii_lowercase();
+            SECRETS.iter().any(|word| name.contains(word))
+        };
         let options: Vec<String> = (self.options.iter())
             .filter(|(name, _)| !secret(name))
             .map(|(name, value)| format!("{name}={value}"))
@@ -275,7 +280,10 @@ mod tests {
         }
         let uri = Uri::parse("docker://a?socket=unix://d.sock").unwrap().with_absolute_socket();
         assert!(uri.option("socket").unwrap().starts_with('/'), "{uri:?}");
-        let login = Uri::parse("registry://user:secret@host/a?password=secret").unwrap();
+        let login = Uri::parse(
+            "registry://user:secret@host/a?password=secret&Passwd=secret&my_token=secret",
+        )
+        .unwrap();
         assert_eq!(login.typed(), "registry://host/a");
     }
 
