@@ -78,6 +78,18 @@ fn an_archive_whose_members_depend_on_who_reads_it() {
             "PAX names with a NUL",
             last(&others(|name, content| Raw::file("x", content).pax("path", format!("{name}\0")))),
         ),
+        (
+            "a folder of the time before types, with content",
+            last(&Raw::new(0, "d/", &plain).bytes()),
+        ),
+        (
+            "names that are said twice",
+            last(&others(|name, content| Raw::gnu_long("x", content).pax("path", name))),
+        ),
+        ("two long names", {
+            let name = &Raw::gnu_long("manifest.json", b"").bytes()[..1024];
+            [name, &first(Raw::gnu_long("x", &list))].concat()
+        }),
         ("files below a link", last(&[&folder_link[..], &below].concat())),
         ("a link above files", last(&[&below[..], &folder_link].concat())),
         ("a file above files", last(&[Raw::file("d", b"").bytes(), below.clone()].concat())),
@@ -120,7 +132,7 @@ fn what_all_readers_agree_on_is_an_archive() {
         });
     }
     members.extend(Raw::dir("empty").bytes());
-    members.extend(Raw::dir("empty").bytes());
+    members.extend(Raw::new(0, "empty/", b"").bytes());
     members.extend(END);
     std::fs::write(sandbox.path("in.tar"), members).unwrap();
     let uri = sandbox.uri("tar", "in.tar");

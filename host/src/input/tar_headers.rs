@@ -19,7 +19,9 @@ pub struct Headers {
     place: String,
     long_name: Option<Vec<u8>>,
     long_link: Option<Vec<u8>>,
-    pax: Pax,
+    pax: Option<Pax>,
+    /// Something was said twice of the member that follows.
+    twice: bool,
     /// PAX records for all members that follow: there are readers that heed them, and others.
     global: bool,
 }
@@ -65,7 +67,7 @@ impl Headers {
     /// `place` is the archive, for errors.
     #[must_use]
     pub fn new(place: String) -> Self {
-        Self { place, long_name: None, long_link: None, pax: Pax::default(), global: false }
+        Self { place, long_name: None, long_link: None, pax: None, twice: false, global: false }
     }
 
     /// How errors call the archive.
@@ -98,25 +100,34 @@ impl Headers {
         Ok(Step::Extension(extension, size))
     }
 
-    /// The content of an extension, which ends at `at`. Errors when PAX records are damaged.
+    /// The content of an extension, whose header is at offset `at`. Errors when PAX records are
+    /// damaged.
     pub fn extend(&mut self, extension: Extension, bytes: Vec<u8>, at: u64) -> Result<()> {
         let pax = |bytes: &[u8]| {
             let why = "its PAX records cannot be read";
             Pax::parse(bytes).ok_or_else(|| self.damaged(at, why))
         };
-        match extension {
-            Extension::Name => self.long_name = Some(text(bytes)),
-            Extension::Link => self.long_link = Some(text(bytes)),
-            Extension::Pax => self.pax = pax(&bytes)?,
-            Extension::Global => self.global |= pax(&bytes)?.says_much(),
-        }
+        let before = match extension {
+            Extension::Name => self.long_name.replace(text(bytes)).is_some(),
+            Extension::Link => self.long_link.replace(text(bytes)).is_some(),
+            Extension::Pax => self.pax.replace(pax(&bytes)?).is_some(),
+            Extension::Global => {
+                self.global |= pax(&bytes)?.says_much();
+                false
+            }
+        };
+        self.twice |= before;
         Ok(())
     }
 
     fn member(&mut self, header: &Header, size: u64) -> Entry {
         let kind = header.entry_type();
-        let pax = std::mem::take(&mut self.pax);
+        let pax = self.pax.take().unwrap_or_default();
         let (long_name, long_link) = (self.long_name.take(), self.long_link.take());
+        let twice = std::mem::take(&mut self.twice)
+            || (pax.path.is_some() && long_name.is_some())
+            || (pax.link.is_some() && long_link.is_some());
+        let name = pax.path.or(long_name).unwrap_or_else(|| header.path_bytes().into_owned());
         // What these say of their size, no reader heeds.
         let is_header = matches!(
             kind,
@@ -127,18 +138,20 @@ impl Headers {
                 | EntryType::Block
                 | EntryType::Fifo
         );
-        Entry {
-            kind,
-            oddity: match header {
-                _ if self.global => Some("a global header speaks of it"),
-                _ if pax.sparse || kind == EntryType::GNUSparse => Some("it is sparse"),
-                _ if has_other_prefix(header) => Some("its name goes on where it may not"),
-                _ => None,
-            },
-            name: pax.path.or(long_name).unwrap_or_else(|| header.path_bytes().into_owned()),
-            link: pax.link.or(long_link).or_else(|| header.link_name_bytes().map(Into::into)),
-            size: if is_header { 0 } else { pax.size.unwrap_or(size) },
-        }
+        let size = if is_header { 0 } else { pax.size.unwrap_or(size) };
+        // Before there were types.
+        let is_folder = kind.is_file() && name.ends_with(b"/");
+        let kind = if is_folder { EntryType::Directory } else { kind };
+        let oddity = match header {
+            _ if self.global => Some("a global header speaks of it"),
+            _ if twice => Some("its headers say something twice"),
+            _ if pax.sparse || kind == EntryType::GNUSparse => Some("it is sparse"),
+            _ if has_other_prefix(header) => Some("its name goes on where it may not"),
+            _ if is_folder && size > 0 => Some("it is a file and a folder"),
+            _ => None,
+        };
+        let link = pax.link.or(long_link).or_else(|| header.link_name_bytes().map(Into::into));
+        Entry { kind, name, link, size, oddity }
     }
 
     fn check(&self, header: &Header, at: u64) -> Result<()> {
