@@ -122,8 +122,7 @@ struct Checker<'a> {
 impl Checker<'_> {
     fn check(&self, expectation: &Expectation) -> Object {
         let location = self.files.display(&expectation.place.subject());
-        let mut object = Object::at(location).for_role(expectation.role);
-        (object.digest, object.size) = (expectation.digest, expectation.size);
+        let mut object = Object::expected(expectation, location);
         match &expectation.place {
             Place::File { path } => {
                 if let Some(size) = self.stat(path, &mut object)

@@ -76,9 +76,7 @@ enum Part {
 
 impl Checker<'_> {
     fn check(&self, expectation: &Expectation) -> Object {
-        let subject = expectation.place.subject();
-        let mut object = Object::at(subject).for_role(expectation.role);
-        (object.digest, object.size) = (expectation.digest, expectation.size);
+        let mut object = Object::expected(expectation, expectation.place.subject());
         let name = self.named.image().to_string();
         let part = match &expectation.place {
             Place::Image { name: image } if *image == name => Part::Image,

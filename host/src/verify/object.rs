@@ -7,7 +7,7 @@ use crate::error::{Error, Kind, printable};
 use crate::image::Digest;
 use crate::output::Target;
 use crate::plugin::bindings::verifier::Finding;
-use crate::receipt::{Receipt, Role};
+use crate::receipt::{Expectation, Receipt, Role};
 
 /// What was found of one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
@@ -97,6 +97,13 @@ impl Object {
             hint: None,
             host_only: false,
         }
+    }
+
+    /// What is expected, with nothing wrong so far.
+    #[must_use]
+    pub fn expected(one: &Expectation, location: String) -> Self {
+        let object = Self::at(location).for_role(one.role);
+        Self { digest: one.digest, size: one.size, ..object }
     }
 
     /// Name what it is for.
@@ -229,8 +236,7 @@ impl Verification {
     ) -> Self {
         let objects = receipt.expectations.iter().map(|expectation| {
             let location = target.display_part(&expectation.place.subject());
-            let mut object = Object::at(location).for_role(expectation.role);
-            (object.digest, object.size) = (expectation.digest, expectation.size);
+            let mut object = Object::expected(expectation, location);
             object.blame_error(Status::Missing, error);
             if object.status.is_bad() {
                 object.repair = repair.map(str::to_owned);

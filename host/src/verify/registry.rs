@@ -82,8 +82,7 @@ struct Checker<'a> {
 impl Checker<'_> {
     fn check(&self, expectation: &Expectation) -> Object {
         let location = self.remote.display(&expectation.place.subject());
-        let mut object = Object::at(location).for_role(expectation.role);
-        (object.digest, object.size) = (expectation.digest, expectation.size);
+        let mut object = Object::expected(expectation, location);
         match &expectation.place {
             Place::Blob { digest } => {
                 let diff_id = self.claims.diff_id(expectation.role);

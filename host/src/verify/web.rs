@@ -74,8 +74,7 @@ struct Checker<'a> {
 impl Checker<'_> {
     fn check(&self, one: &Expectation) -> Object {
         let location = self.site.display(&one.place.subject());
-        let mut object = Object::at(location).for_role(one.role);
-        (object.digest, object.size) = (one.digest, one.size);
+        let mut object = Object::expected(one, location);
         let Some((path, size, digest)) = promised(one) else {
             object.misplaced();
             return object;
