@@ -250,3 +250,24 @@ fn processes_side_by_side_lose_no_entry() {
     found.sort();
     assert_eq!(found, tags_wanted);
 }
+
+#[test]
+fn a_layout_of_twenty_thousand_images_takes_one_more() {
+    let sandbox = Sandbox::new();
+    shape::legacy(&[&TestImage::tiny("app:1")], Pack::Gzip).write(&sandbox.path("in.tar"));
+    let (source, to) = (sandbox.uri("tar", "in.tar"), sandbox.uri("oci-layout", "out"));
+    sandbox.process(&source, &to, &[]).verified();
+    let mut many = index(&sandbox, "out");
+    let entry = many["manifests"][0].clone();
+    many["manifests"] = (0..20_000)
+        .map(|number| {
+            let mut entry = entry.clone();
+            entry["annotations"][REF_NAME] = format!("t{number}").into();
+            entry
+        })
+        .collect();
+    std::fs::write(sandbox.path("out/index.json"), many.to_string()).unwrap();
+    sandbox.process(&source, &format!("{to}:t17"), &[]).verified();
+    sandbox.process(&source, &format!("{to}:more"), &[]).verified();
+    assert_eq!(index(&sandbox, "out")["manifests"].as_array().unwrap().len(), 20_001);
+}

@@ -9,6 +9,9 @@ use crate::object::{Object, quoted};
 /// 20,000 images with long names are half of this.
 pub const LONGEST: u64 = 16 * 1024 * 1024;
 
+/// Room for one more: names, a digest, a platform. A longer one costs a copy.
+const LONGEST_ENTRY: usize = 4 * 1024;
+
 /// OCI image specification, "Annotations": what `PATH:TAG` names in skopeo, podman and buildah.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 /// The full name, for `docker load` and containerd.
@@ -76,23 +79,29 @@ pub fn with(old: Option<&[u8]>, entry: &Entry) -> Result<Vec<u8>, &'static str> 
     let listed = index.get("manifests").unwrap_or("[]");
     let listed: Option<Vec<&RawValue>> =
         serde_json::from_str(listed).map_err(|_| "has 'manifests' that are no list")?;
-    let mut entries: Vec<String> = Vec::new();
+    // One copy of them all: a guest has little memory.
+    let mut entries = String::with_capacity(old.map_or(0, <[u8]>::len) + LONGEST_ENTRY);
+    let mut add = |entry: &str| {
+        entries.push(if entries.is_empty() { '[' } else { ',' });
+        entries.push_str(entry);
+    };
     let mut placed = false;
     for old in listed.unwrap_or_default() {
         if !has_one_reading(old.get()) {
             return Err(TWO_READINGS);
         }
         if name(old.get()).as_ref() != Some(&entry.tag) {
-            entries.push(old.get().to_owned());
+            add(old.get());
         } else if !placed {
-            entries.push(entry.render());
+            add(&entry.render());
             placed = true;
         }
     }
     if !placed {
-        entries.push(entry.render());
+        add(&entry.render());
     }
-    index.set("manifests", format!("[{}]", entries.join(",")));
+    entries.push(']');
+    index.set("manifests", entries);
     Ok(index.render().into_bytes())
 }
 

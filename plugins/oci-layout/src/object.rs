@@ -51,9 +51,15 @@ impl<'a> Object<'a> {
     }
 
     pub fn render(&self) -> String {
-        let pairs: Vec<String> =
-            self.0.iter().map(|(key, value)| format!("{}:{value}", quoted(key))).collect();
-        format!("{{{}}}", pairs.join(","))
+        let length: usize = self.0.iter().map(|(key, value)| key.len() + value.len() + 8).sum();
+        let mut text = String::with_capacity(length + 2);
+        for (key, value) in &self.0 {
+            text.push(if text.is_empty() { '{' } else { ',' });
+            text.push_str(&quoted(key));
+            text.push(':');
+            text.push_str(value);
+        }
+        text + if self.0.is_empty() { "{}" } else { "}" }
     }
 }
 

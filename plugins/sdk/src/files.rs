@@ -94,7 +94,7 @@ pub fn read_to_end(
         let message = format!("'{path}' has {} bytes, more than the {limit} expected", stat.size);
         return Err(writer::Error::Other(message));
     }
-    let mut bytes = Vec::new();
+    let mut bytes = Vec::with_capacity(stat.size as usize);
     // To its end, and not to the size that it had: others may have replaced it since.
     loop {
         let piece = directory.read(path, bytes.len() as u64, CALL as u32)?;
