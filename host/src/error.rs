@@ -161,8 +161,8 @@ impl Error {
         self.0.sides.as_ref().map(|(expected, found)| (expected.as_str(), found.as_str()))
     }
 
-    /// The process exit code for this error (design: 2 usage, 1 the rest, 130 as shells do for
-    /// SIGINT).
+    /// The process exit code for this error (docs/verification.md): 2 usage, 1 the rest, 130 as
+    /// shells do for SIGINT.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self.kind() {

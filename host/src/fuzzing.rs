@@ -1,4 +1,4 @@
-//! What the fuzzers of this repository call (`fuzz/`): every parser of what others wrote, and what
+//! What the fuzzers of this repository call (`fuzz/`): parsers of what others wrote, and what
 //! must hold of whatever it takes. Broken rules are panics.
 //!
 //! It is there with the feature `fuzzing`, and in tests, which run the seeds through it. Nothing of

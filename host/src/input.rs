@@ -48,7 +48,7 @@ pub const DEFAULT_OS: &str = "linux";
 /// The architecture of it.
 pub const DEFAULT_ARCHITECTURE: &str = "amd64";
 
-/// Schemes that 0.4.17 read, or the design names, and this version does not yet.
+/// Schemes that 0.4.17 read, and this version does not yet.
 const NOT_YET: [&str; 2] = ["dockerpush", "quay"];
 
 impl Source {

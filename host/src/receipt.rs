@@ -46,7 +46,7 @@ pub struct Receipt {
     /// What it went through, as the user typed it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub filters: Vec<String>,
-    /// What it takes to do it again; receipts of 0.5.0 and earlier do not say.
+    /// What it takes to do it again; early ones do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub again: Option<Again>,
     /// What must be found.

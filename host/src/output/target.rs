@@ -168,8 +168,8 @@ impl Target {
         folders.find(|path| path.is_dir()).map(Path::to_owned)
     }
 
-    /// Writes that nobody sees yet. Makes a directory that is missing, and takes it away again when
-    /// nothing was put into it. What is not `named` may get no name.
+    /// Writes that nobody sees yet. A directory that is missing is made at their commit. What is not
+    /// `named` may get no name.
     pub fn stage(&self, named: bool, context: &Context) -> Result<Pending> {
         let durable = context.durable;
         Ok(match &self.place {

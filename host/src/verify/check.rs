@@ -16,9 +16,8 @@ use crate::output::WrittenFile;
 use crate::parallel::{cores, in_parallel};
 use crate::receipt::{Expectation, Place, Role, Step, step};
 
-/// The largest JSON that is parsed to see whether it is JSON. A catalog of 100,000 images is a
-/// half of it, and parsed
-/// it takes some ten times its size.
+/// The largest JSON that is parsed to see whether it is JSON. A catalog of 100,000 images is a half
+/// of it, and parsed it takes some ten times its size.
 pub(super) const LARGEST_JSON: u64 = 16 * 1024 * 1024;
 
 /// Path, offset and length of bytes that have a digest.
