@@ -4,22 +4,23 @@ use crate::support::cli::Sandbox;
 use crate::support::engine::Engine;
 use crate::support::image::{Pack, TestImage};
 use crate::support::push::push;
+use crate::support::real::skip;
 use crate::support::registry::Registry;
 use crate::support::shape;
 
 /// The usual sockets may be there on this machine: then this cannot be tried.
-fn here(test: &str) -> bool {
+fn an_engine_is_here(test: &str) -> bool {
     let usual = ["/var/run/docker.sock", "/run/podman/podman.sock"];
     let found = usual.into_iter().find(|path| std::path::Path::new(path).exists());
     if let Some(found) = found {
-        eprintln!("skipped: {test}: {found} is there");
+        skip(test, &format!("{found} is there"));
     }
     found.is_some()
 }
 
 #[test]
 fn what_was_loaded_is_unconfirmed() {
-    if here("what_was_loaded_is_unconfirmed") {
+    if an_engine_is_here("what_was_loaded_is_unconfirmed") {
         return;
     }
     let (sandbox, engine) = (Sandbox::new(), Engine::start());
@@ -36,7 +37,7 @@ fn what_was_loaded_is_unconfirmed() {
 
 #[test]
 fn a_move_fails_with_a_summary() {
-    if here("a_move_fails_with_a_summary") {
+    if an_engine_is_here("a_move_fails_with_a_summary") {
         return;
     }
     let sandbox = Sandbox::new();
