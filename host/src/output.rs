@@ -29,4 +29,4 @@ pub use grant::Grant;
 pub use journal::{Extent, Journal, WrittenFile};
 pub use pending::Pending;
 pub use target::Target;
-pub use write::{Written, write};
+pub use write::write;

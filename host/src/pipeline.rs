@@ -18,7 +18,7 @@ use crate::input::Source;
 use crate::layer_cache::{LayerCache, Turn};
 use crate::output::engine::Named;
 use crate::output::remote::Remote;
-use crate::output::{self, Target, Written};
+use crate::output::{self, Target};
 use crate::parallel::in_parallel;
 use crate::receipt::{Again, Bundle, Handed, ImageIdentity, Receipt, again};
 use crate::report::{ImageReport, Run, Status};
@@ -179,19 +179,19 @@ fn attempt(
     tracing::info!("{}: {} layers, to {}", report.name(), handed.layers().len(), target.display);
     let note = handed.image().and_then(|image| image.config_note.as_deref());
     let outcome =
-        output::write(handed, &identity, source, target, context).and_then(|mut written| {
-            written.receipt.filters = request.filters.texts().map(str::to_owned).collect();
-            written.receipt.again = Some(again);
-            let kept = keep(&written.receipt);
-            prove(request, &written, context).map(|proof| (written, kept, proof))
+        output::write(handed, &identity, source, target, context).and_then(|mut receipt| {
+            receipt.filters = request.filters.texts().map(str::to_owned).collect();
+            receipt.again = Some(again);
+            let kept = keep(&receipt);
+            prove(request, &receipt, context).map(|proof| (receipt, kept, proof))
         });
     let receipt = match outcome {
-        Ok((written, kept, proof)) => {
-            report.landed(&written.receipt, proof, note);
+        Ok((receipt, kept, proof)) => {
+            report.landed(&receipt, proof, note);
             if let Err(error) = kept {
                 report.without_receipt(error);
             }
-            Some(written.receipt)
+            Some(receipt)
         }
         Err(error) => {
             report.error = Some(error);
@@ -202,10 +202,9 @@ fn attempt(
 }
 
 /// Verify what was just written, in a fresh instance that can only read.
-fn prove(request: &Process, written: &Written, context: &Context) -> Result<Option<Verification>> {
+fn prove(request: &Process, receipt: &Receipt, context: &Context) -> Result<Option<Verification>> {
     let Some(level) = request.level else { return Ok(None) };
     let target = &request.target;
-    let Written { receipt, .. } = written;
     tracing::info!("{}{}: written, verifying", receipt.image.image_name(), receipt.image.part);
     let repair = again::command(receipt, target);
     verify::verify(receipt, target, level, Some(&repair), context)

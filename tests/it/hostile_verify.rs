@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use occystrap::cancel::Cancel;
 use occystrap::context::Context;
 use occystrap::pipeline;
+use occystrap::plugin::limits::Allowance;
 use occystrap::plugin::{Catalog, Plugin, PluginEngine};
 use occystrap::verify::{Level, Subject};
 
@@ -20,6 +21,10 @@ fn written(behaviour: &str) -> Arena {
     let receipt = arena.sandbox.path("receipt").display().to_string();
     arena.run(behaviour, &["--no-verify", "--receipt", &receipt]).exits(0);
     arena
+}
+
+fn with_cpu_time(cpu_time: Duration) -> PluginEngine {
+    PluginEngine::with(Allowance { cpu_time, ..Allowance::default() }).unwrap()
 }
 
 fn verify(arena: &Arena, more: &[&str]) -> crate::support::cli::Ran {
@@ -91,7 +96,7 @@ fn verified_by(catalog: &Catalog, arena: &Arena, context: &Context) -> String {
 #[test]
 fn reading_without_end_ends() {
     // Its own work between two calls is what counts, and there is some.
-    let engine = PluginEngine::with_cpu_time(Duration::from_millis(100)).unwrap();
+    let engine = with_cpu_time(Duration::from_millis(100));
     let catalog = Catalog::new(engine, &[component()]).unwrap();
     let runtime = runtime();
     for behaviour in ["verify-read", "verify-digest"] {
@@ -121,7 +126,7 @@ fn a_receipt_without_end_is_not_read_to_the_end() {
 fn loops_end_when_their_time_is_up() {
     // The real limit is some seconds; the rule is the same with a shorter one.
     let limit = Duration::from_millis(300);
-    let engine = PluginEngine::with_cpu_time(limit).unwrap();
+    let engine = with_cpu_time(limit);
     let rule = "plugin 'hostile' was stopped: it computed for more than 300ms";
 
     let started = Instant::now();

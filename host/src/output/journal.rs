@@ -70,8 +70,6 @@ pub struct Journal {
     manifests: BTreeMap<String, Manifest>,
     /// What an engine will load.
     loaded: Option<Contents>,
-    /// Bytes that were sent to a registry or an engine.
-    sent: u64,
 }
 
 impl Journal {
@@ -102,7 +100,6 @@ impl Journal {
         if let Some(diff_id) = pushed.diff_id {
             self.record_layer(pushed.blob.digest, diff_id);
         }
-        self.sent += pushed.sent;
         self.blobs.insert(pushed.blob.digest, pushed.blob);
     }
 
@@ -113,7 +110,6 @@ impl Journal {
 
     /// An archive for an engine is whole.
     pub fn record_loaded(&mut self, contents: Contents) {
-        self.sent += contents.config.1 + contents.layers.iter().map(|layer| layer.1).sum::<u64>();
         self.loaded = Some(contents);
     }
 
@@ -170,11 +166,5 @@ impl Journal {
     /// All files written, by path.
     pub fn into_written(self) -> Vec<WrittenFile> {
         self.written.into_values().collect()
-    }
-
-    /// Bytes written.
-    #[must_use]
-    pub fn bytes_written(&self) -> u64 {
-        self.sent + self.written.values().map(|file| file.size).sum::<u64>()
     }
 }

@@ -40,8 +40,6 @@ pub struct Pushed {
     pub blob: Descriptor,
     /// Of a layer: what it holds.
     pub diff_id: Option<Digest>,
-    /// Bytes that were sent; none for what was there, or was mounted.
-    pub sent: u64,
 }
 
 /// A push under way.
@@ -104,9 +102,9 @@ impl Push {
                 let (blob, body) = content;
                 let least = limits::SMALLEST_CHUNK.max(blob.size / limits::CHUNKS);
                 let options = PushOptions { chunk_size: chunk_size.map(|size| size.max(least)) };
-                let sent = send(&repository, &blob, &body, &options, &progress).await?;
+                send(&repository, &blob, &body, &options, &progress).await?;
                 progress.finish();
-                Ok(Pushed { blob, diff_id, sent })
+                Ok(Pushed { blob, diff_id })
             };
             let _ = done.send(push.await);
         };
@@ -148,25 +146,24 @@ impl Push {
     }
 }
 
-/// Push what is not there, and return how many bytes were sent.
+/// Push what is not there.
 async fn send(
     to: &Repository,
     blob: &Descriptor,
     body: &Body,
     options: &PushOptions,
     progress: &LayerProgress,
-) -> Result<u64> {
+) -> Result<()> {
     // What is there with another size is damaged there: it is sent again.
     if to.stat_blob(blob.digest).await? == Some(blob.size) {
-        return Ok(0);
+        return Ok(());
     }
     if let Body::Download(from) = body
         && to.same_registry(from)
         && to.mount_blob(blob.digest, from).await?
     {
-        return Ok(0);
+        return Ok(());
     }
     progress.begin("push", blob.size);
-    to.push_blob(blob, body, options, |bytes| progress.set(bytes)).await?;
-    Ok(blob.size)
+    to.push_blob(blob, body, options, |bytes| progress.set(bytes)).await
 }

@@ -127,8 +127,7 @@ impl Uploads {
                 progress.begin("upload", blob.size);
                 client.put(&url, &headers, &blob, &body, |bytes| progress.set(bytes)).await?;
                 progress.finish();
-                let sent = blob.size;
-                Ok(Pushed { blob, diff_id, sent })
+                Ok(Pushed { blob, diff_id })
             };
             let _ = done.send(put.await);
         };

@@ -15,14 +15,6 @@ use crate::plugin::state::violation;
 use crate::receipt::{self, Handed, ImageIdentity, PluginIdentity, Receipt};
 use crate::registry::Manifest;
 
-/// What became of a write.
-pub struct Written {
-    /// What must be found from now on.
-    pub receipt: Receipt,
-    /// Bytes that were written; layers found at the destination do not count.
-    pub bytes: u64,
-}
-
 /// Ends what runs ahead when the session is given up.
 struct Abandon(Cancel);
 
@@ -40,7 +32,7 @@ pub fn write(
     source: &str,
     target: &Target,
     context: &Context,
-) -> Result<Written> {
+) -> Result<Receipt> {
     let hints = SizeHints::default();
     match attempt(handed, identity, source, target, &hints, context) {
         Err(error) if hints.were_wrong() => {
@@ -59,7 +51,7 @@ fn attempt(
     target: &Target,
     hints: &SizeHints,
     context: &Context,
-) -> Result<Written> {
+) -> Result<Receipt> {
     let context = Context { cancel: context.cancel.child(), ..context.clone() };
     let _abandon = Abandon(context.cancel.clone());
     let pending = target.stage(handed.is_named(), &context)?;
@@ -84,8 +76,7 @@ fn attempt(
     let (expectations, state) = receipt::accept(description, raw, handed, &journal, &pending)?;
     context.cancel.check()?;
     pending.commit().map_err(|error| error.with_effect("the destination may have it or not"))?;
-    let bytes = journal.bytes_written();
-    let receipt = Receipt {
+    Ok(Receipt {
         occystrap_receipt: receipt::VERSION,
         plugin: PluginIdentity {
             name,
@@ -101,8 +92,7 @@ fn attempt(
         expectations,
         journal: journal.into_written(),
         state,
-    };
-    Ok(Written { receipt, bytes })
+    })
 }
 
 fn request(handed: Handed, identity: &ImageIdentity, target: &Target) -> writer::Request {

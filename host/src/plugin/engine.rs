@@ -34,11 +34,6 @@ impl PluginEngine {
         Self::with(limits::Allowance::default())
     }
 
-    /// With another limit than [`limits::CPU_TIME`].
-    pub fn with_cpu_time(cpu_time: Duration) -> Result<Self> {
-        Self::with(limits::Allowance { cpu_time, ..limits::Allowance::default() })
-    }
-
     /// With other limits on each session.
     pub fn with(allowance: limits::Allowance) -> Result<Self> {
         let mut config = Config::new();

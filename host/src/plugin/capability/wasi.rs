@@ -174,7 +174,6 @@ fn refuse(
 type Store<'a> = StoreContextMut<'a, State>;
 
 /// Define a function that runtimes call. `false` for all others.
-#[allow(clippy::too_many_lines)]
 fn define(
     at: &mut LinkerInstance<'_, State>,
     interface: &str,
