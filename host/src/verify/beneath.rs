@@ -4,13 +4,13 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::Level;
+use super::form::Form;
 use super::layout;
 use super::memory::Memory;
 use super::object::{Object, Status};
 use super::published;
+use super::reader;
 use super::tree::{self, Listed, Shelf};
-use super::untrusted::form::Form;
-use super::untrusted::reader;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Descriptor, Digest};

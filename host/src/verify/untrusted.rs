@@ -28,12 +28,10 @@
 //! ```
 
 mod cost;
-pub mod cover;
-pub mod form;
 pub mod grants;
 pub mod line;
 mod look;
-pub mod reader;
+mod rules;
 mod watch;
 
 use std::collections::{BTreeSet, HashMap};

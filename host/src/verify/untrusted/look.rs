@@ -4,10 +4,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::cost::Spent;
-use super::form::Form;
 use super::grants::Opened;
 use super::watch::Watched;
-use super::{Batch, Stop, cost, cover, reader};
+use super::{Batch, Stop, cost, rules};
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
@@ -22,10 +21,11 @@ use crate::registry::{Client, Reference};
 use crate::uri::Uri;
 use crate::verify::beneath::{self, Beneath, Depth};
 use crate::verify::claims::Claims;
+use crate::verify::form::Form;
 use crate::verify::memory::Memory;
 use crate::verify::object::{Object, Outcome, Status};
 use crate::verify::tree::Shelf;
-use crate::verify::{Level, Verification, check, layout, registry, unpacked, web};
+use crate::verify::{Level, Verification, check, layout, reader, registry, unpacked, web};
 
 /// A receipt to look at.
 pub(super) struct Ask<'a> {
@@ -78,7 +78,7 @@ impl Batch<'_> {
             }
             target::Place::File(path) => self.grants.open(path, true)?,
             target::Place::Repository(..) | target::Place::Engine(..) | target::Place::Web(..) => {
-                cover::check(receipt, &form, None)?;
+                rules::check(receipt, &form, None)?;
                 let grant = target.open(&context).map_err(Stop::Doubt)?;
                 return judge(ask, &target, &form, &grant, note, &context).map_err(Stop::Doubt);
             }
@@ -91,7 +91,7 @@ impl Batch<'_> {
                 return Ok(Looked { proof, is_artifact: false, note, is_listed: false });
             }
         };
-        cover::check(receipt, &form, destination.file_name())?;
+        rules::check(receipt, &form, destination.file_name())?;
         let grant = Grant::Storage(destination);
         judge(ask, &target, &form, &grant, note, &context).map_err(Stop::Doubt)
     }

@@ -1,46 +1,12 @@
-//! Whether a receipt says enough to be worth a verdict, and nothing that leads out of its destination.
+//! Whether a receipt says enough to be worth a verdict.
 //!
-//! A receipt of ours does: the host has compared it with its journal when it was written. One that
+//! One of ours does: the host has compared it with its journal when it was written. One that
 //! somebody made may promise nothing, and all of that would be there.
 
-use super::Stop;
 use super::form::Form;
-use crate::error::{Error, Result};
 use crate::image::config::LARGEST_CONFIG;
 use crate::output::WrittenFile;
-use crate::output::destination::check_path;
-use crate::plugin::limits;
 use crate::receipt::{Expectation, Place, Receipt, Role};
-
-/// Look at a receipt, and at nothing else. `granted` is the one file that its destination is, where
-/// it is one.
-pub fn check(receipt: &Receipt, form: &Form, granted: Option<&str>) -> Result<(), Stop> {
-    keeps_rules(receipt, granted).map_err(Stop::Refused)?;
-    says_enough(receipt, form).map_err(|what| Stop::Doubt(Error::source(what)))
-}
-
-/// Rules that no honest receipt breaks.
-fn keeps_rules(receipt: &Receipt, granted: Option<&str>) -> Result<()> {
-    let extents: usize = receipt.journal.iter().map(|file| file.extents.len()).sum();
-    let counts = [
-        ("expectations", receipt.expectations.len(), limits::UNTRUSTED_ITEMS),
-        ("files in its journal", receipt.journal.len(), limits::UNTRUSTED_ITEMS),
-        ("runs of bytes in its journal", extents, limits::UNTRUSTED_EXTENTS),
-        ("bytes of state", receipt.state.len(), limits::RECEIPT_STATE),
-    ];
-    if let Some((what, found, most)) = counts.into_iter().find(|(_, found, most)| found > most) {
-        let message = format!("the receipt's {what}: expected at most {most}, found {found}");
-        return Err(Error::source(message));
-    }
-    let places = receipt.expectations.iter().filter_map(|one| one.place.path());
-    let mut paths = places.chain(receipt.journal.iter().map(|file| file.path.as_str()));
-    match paths.find(|path| check_path(path, granted).is_err()) {
-        Some(path) => Err(Error::source(format!(
-            "the receipt names '{path}', which is not in its destination"
-        ))),
-        None => Ok(()),
-    }
-}
 
 /// What every receipt of ours has. Errors say, in a sentence, what is missing.
 pub fn says_enough(receipt: &Receipt, form: &Form) -> Result<(), String> {

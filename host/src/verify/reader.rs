@@ -9,7 +9,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use oci_spec::image::ImageManifest;
 
+use super::claims::Claims;
 use super::form::Form;
+use super::memory::Memory;
+use super::object::{Object, Status};
+use super::{registry, web};
 use crate::error::printable;
 use crate::image::config::LARGEST_CONFIG;
 use crate::image::{Digest, Part};
@@ -21,10 +25,6 @@ use crate::input::tar_index::TarIndex;
 use crate::output::{Destination, Grant};
 use crate::receipt::{Expectation, Place, Receipt, Role, listed};
 use crate::registry::manifest::LARGEST_MANIFEST;
-use crate::verify::claims::Claims;
-use crate::verify::memory::Memory;
-use crate::verify::object::{Object, Status};
-use crate::verify::{registry, web};
 
 /// A manifest as it was promised: what a registry calls it, and its bytes.
 pub type Document = (Option<String>, Bytes);

@@ -3,13 +3,13 @@
 //! Config and layers can all be there while nothing leads to them. Which way leads there the host
 //! knows of the formats that it reads itself; of another plugin's own it knows none.
 
+use super::layout;
 use crate::image::{Digest, ImageName};
 use crate::input::oci_layout;
 use crate::output::Target;
 use crate::output::target;
 use crate::plugin::catalog::EMBEDDED;
 use crate::receipt::{Expectation, Place, Receipt, Role, Step};
-use crate::verify::layout;
 
 /// A format.
 #[derive(Debug, Clone, PartialEq, Eq)]
