@@ -4,6 +4,7 @@
 pub mod accept;
 pub mod again;
 pub mod bundle;
+mod guest;
 pub mod handed;
 pub mod listed;
 pub mod step;

@@ -1,7 +1,13 @@
 //! Believing a plugin's receipt, as far as the host's journal goes.
+//!
+//! What it refuses: one that names what the host never saw, or leaves out the config or a layer that
+//! was handed over; whose manifest lists other things, or is not the one that had to be kept; that is
+//! about an index of which not everything has landed.
 
-use super::{Expectation, Handed, Place, Role, Step, listed};
+use super::guest::from_guest;
+use super::{Expectation, Handed, Place, Role, listed};
 use crate::error::Result;
+use crate::image::{Digest, Layer};
 use crate::output::{Journal, Pending};
 use crate::plugin::bindings::writer;
 use crate::plugin::description::Description;
@@ -9,10 +15,7 @@ use crate::plugin::limits;
 use crate::plugin::state::violation;
 use crate::registry::manifest::LARGEST_MANIFEST;
 
-/// Believe a plugin's receipt as far as the journal goes. Errors name the rule that it broke: it
-/// names what the host never saw, or leaves out the config or a layer that was handed over; or its
-/// manifest lists other things, or is not the one that had to be kept; or it is about an index of
-/// which not everything has landed.
+/// Believe a plugin's receipt as far as the journal goes. Errors name the rule that it broke.
 pub fn accept(
     who: &Description,
     raw: writer::Receipt,
@@ -20,177 +23,181 @@ pub fn accept(
     journal: &Journal,
     pending: &Pending,
 ) -> Result<(Vec<Expectation>, Vec<u8>)> {
-    let plugin = &who.name;
-    if raw.state.len() > limits::RECEIPT_STATE {
-        let rule = format!("its receipt has more than {} bytes of state", limits::RECEIPT_STATE);
-        return Err(violation(plugin, rule));
-    }
-    if raw.expectations.len() > limits::RECEIPT_ITEMS {
-        return Err(violation(
-            plugin,
-            format!("its receipt names more than {} things", limits::RECEIPT_ITEMS),
-        ));
-    }
-    let refuse =
-        |what: &str, why: &str| Err(violation(plugin, format!("its receipt {what} {why}")));
-    let mut config = 0;
-    let mut layers = vec![0_u32; handed.layers().len()];
+    let refused = |why: String| violation(&who.name, format!("its receipt {why}"));
+    within_limits(&raw).map_err(refused)?;
+    let judge = Judge { who, handed, journal, pending };
     let mut expectations = Vec::with_capacity(raw.expectations.len());
     for raw in raw.expectations {
-        let mut expectation = from_guest(raw).map_err(|error| violation(plugin, error))?;
-        let subject = expectation.place.subject();
-        let seen = match &expectation.place {
+        let mut one = from_guest(raw).map_err(|error| violation(&who.name, error))?;
+        judge.saw(&mut one).and_then(|()| judge.fits_role(&one)).map_err(refused)?;
+        expectations.push(one);
+    }
+    judge.whole(&expectations).map_err(refused)?;
+    Ok((expectations, raw.state))
+}
+
+fn within_limits(raw: &writer::Receipt) -> Result<(), String> {
+    if raw.state.len() > limits::RECEIPT_STATE {
+        return Err(format!("has more than {} bytes of state", limits::RECEIPT_STATE));
+    }
+    if raw.expectations.len() > limits::RECEIPT_ITEMS {
+        return Err(format!("names more than {} things", limits::RECEIPT_ITEMS));
+    }
+    Ok(())
+}
+
+/// What a receipt is compared with. Errors say what it does: `names 'x', which ...`.
+struct Judge<'a> {
+    who: &'a Description,
+    handed: Handed<'a>,
+    journal: &'a Journal,
+    pending: &'a Pending,
+}
+
+impl Judge<'_> {
+    /// The host saw it, with the size and the digest that are named. What is not named is filled in.
+    fn saw(&self, one: &mut Expectation) -> Result<(), String> {
+        let subject = one.place.subject();
+        let Some((size, digest)) = self.seen(one) else {
+            return Err(format!("names '{subject}', which the host never saw written or read"));
+        };
+        if one.size.is_some_and(|named| Some(named) != size)
+            || one.digest.is_some_and(|named| Some(named) != digest)
+        {
+            return Err(format!("names '{subject}' with another size or digest than was written"));
+        }
+        (one.size, one.digest) = (size, digest);
+        Ok(())
+    }
+
+    /// What the journal says of a place; `None` where it says nothing.
+    fn seen(&self, one: &Expectation) -> Option<(Option<u64>, Option<Digest>)> {
+        let journal = self.journal;
+        match &one.place {
             Place::File { path } => journal.whole(path).map(|(size, digest)| (Some(size), digest)),
-            Place::Part { path, offset, .. } => expectation.size.and_then(|size| {
+            Place::Part { path, offset, .. } => {
+                let size = one.size?;
                 let digest = journal.written(path)?.extent(*offset, size)?;
                 Some((Some(size), Some(digest)))
-            }),
+            }
             Place::Entry { path, .. } => journal.written(path).map(|_| (None, None)),
             Place::Blob { digest } => {
                 journal.blob(*digest).map(|blob| (Some(blob.size), Some(*digest)))
             }
-            Place::Image { name } => journal
-                .loaded(name)
-                .map(|contents| (Some(contents.config.1), Some(contents.config.0))),
-            Place::ImageLayer { image, index } => journal
-                .loaded(image)
-                .and_then(|contents| contents.layers.get(*index as usize))
-                .map(|(digest, size)| (Some(*size), Some(*digest))),
-            Place::Manifest { reference } => journal
-                .manifest(reference)
-                .map(|manifest| (Some(manifest.bytes.len() as u64), Some(manifest.digest))),
-        };
-        let Some((size, digest)) = seen else {
-            return refuse(
-                &format!("names '{subject}',"),
-                "which the host never saw written or read",
-            );
-        };
-        if expectation.size.is_some_and(|named| Some(named) != size)
-            || expectation.digest.is_some_and(|named| Some(named) != digest)
-        {
-            return refuse(
-                &format!("names '{subject}'"),
-                "with another size or digest than was written",
-            );
+            Place::Image { name } => {
+                let (digest, size) = journal.loaded(name)?.config;
+                Some((Some(size), Some(digest)))
+            }
+            Place::ImageLayer { image, index } => {
+                let (digest, size) = journal.loaded(image)?.layers.get(*index as usize)?;
+                Some((Some(*size), Some(*digest)))
+            }
+            Place::Manifest { reference } => {
+                let manifest = journal.manifest(reference)?;
+                Some((Some(manifest.bytes.len() as u64), Some(manifest.digest)))
+            }
         }
-        (expectation.size, expectation.digest) = (size, digest);
-        match expectation.role {
-            Role::Config if handed.image().is_some_and(|image| digest == Some(image.id)) => {
-                config += 1;
+    }
+
+    /// The config and the layers are those that were handed over.
+    fn fits_role(&self, one: &Expectation) -> Result<(), String> {
+        let is = |layer: &Layer, digest: Digest| {
+            digest == layer.diff_id
+                || Some(digest) == layer.digest
+                || self.journal.diff_id(digest) == Some(layer.diff_id)
+        };
+        let (fits, what) = match one.role {
+            Role::Config => {
+                let id = self.handed.image().map(|image| image.id);
+                (id.is_some() && one.digest == id, "the config")
             }
             Role::Layer(index) => {
-                match (layers.get_mut(index as usize), handed.layers().get(index as usize)) {
-                    (Some(count), Some(layer))
-                        if digest.is_some_and(|digest| {
-                            digest == layer.diff_id
-                                || Some(digest) == layer.digest
-                                || journal.diff_id(digest) == Some(layer.diff_id)
-                        }) =>
-                    {
-                        *count += 1;
-                    }
-                    _ => {
-                        return refuse(
-                            &format!("names '{subject}'"),
-                            "as a layer, which it is not",
-                        );
-                    }
-                }
+                let layer = self.handed.layers().get(index as usize);
+                let fits = layer.zip(one.digest).is_some_and(|(layer, digest)| is(layer, digest));
+                (fits, "a layer")
             }
-            Role::Config => {
-                return refuse(&format!("names '{subject}'"), "as the config, which it is not");
-            }
-            Role::Manifest | Role::Catalog | Role::Image => {}
+            Role::Manifest | Role::Catalog | Role::Image => return Ok(()),
+        };
+        match fits {
+            true => Ok(()),
+            false => Err(format!("names '{}' as {what}, which it is not", one.place.subject())),
         }
-        expectations.push(expectation);
     }
-    if config == 0 && handed.image().is_some() {
-        return refuse("leaves out", "the config");
+
+    /// Nothing is left out, and it is about what was written.
+    fn whole(&self, all: &[Expectation]) -> Result<(), String> {
+        self.leaves_nothing_out(all)?;
+        self.is_what_was_loaded()?;
+        if let Some(child) = self.handed.absent() {
+            return Err(format!("is about an index that lists {child}, which was not written"));
+        }
+        for one in all {
+            self.document(one, all)
+                .map_err(|why| format!("names '{}', {why}", one.place.subject()))?;
+        }
+        Ok(())
     }
-    if let Some(index) = layers.iter().position(|count| *count == 0) {
-        return refuse("leaves out", &format!("layer {} of {}", index + 1, layers.len()));
+
+    fn leaves_nothing_out(&self, all: &[Expectation]) -> Result<(), String> {
+        let has = |role: Role| all.iter().any(|one| one.role == role);
+        if self.handed.image().is_some() && !has(Role::Config) {
+            return Err("leaves out the config".to_owned());
+        }
+        let layers = self.handed.layers().len();
+        if let Some(index) = (0..).take(layers).find(|index| !has(Role::Layer(*index))) {
+            return Err(format!("leaves out layer {} of {layers}", index + 1));
+        }
+        let named = |reference: &str| {
+            all.iter().any(
+                |one| matches!(&one.place, Place::Manifest { reference: named } if named == reference),
+            )
+        };
+        // Without a manifest of that name nothing has appeared.
+        let mut wanted = self.pending.tag().into_iter().chain(self.journal.references());
+        if let Some(reference) = wanted.find(|reference| !named(reference)) {
+            return Err(format!("leaves out the manifest '{reference}'"));
+        }
+        if self.who.oci_manifests && !has(Role::Manifest) {
+            return Err("leaves out the manifest".to_owned());
+        }
+        Ok(())
     }
-    let named = |reference: &str| {
-        expectations.iter().any(
-            |one| matches!(&one.place, Place::Manifest { reference: named } if named == reference),
-        )
-    };
-    // Without a manifest of that name nothing has appeared.
-    let mut wanted = pending.tag().into_iter().chain(journal.references());
-    if let Some(reference) = wanted.find(|reference| !named(reference)) {
-        return refuse("leaves out", &format!("the manifest '{reference}'"));
-    }
-    let manifests = expectations.iter().filter(|one| one.role == Role::Manifest);
-    if who.oci_manifests && manifests.count() == 0 {
-        return refuse("leaves out", "the manifest");
-    }
-    if let (Some(contents), Some(image)) = (journal.contents(), handed.image()) {
+
+    /// What an engine was sent is the image.
+    fn is_what_was_loaded(&self) -> Result<(), String> {
+        let (Some(contents), Some(image)) = (self.journal.contents(), self.handed.image()) else {
+            return Ok(());
+        };
         let diff_ids = image.layers.iter().map(|layer| layer.diff_id);
-        if contents.config.0 != image.id
-            || !contents.layers.iter().map(|(digest, _)| *digest).eq(diff_ids)
-        {
-            return refuse("is about another image than", "the one that it loads");
+        let loaded = contents.layers.iter().map(|(digest, _)| *digest);
+        match contents.config.0 == image.id && loaded.eq(diff_ids) {
+            true => Ok(()),
+            false => Err("is about another image than the one that it loads".to_owned()),
         }
     }
-    if let Some(child) = handed.absent() {
-        return refuse("is about an index that lists", &format!("{child}, which was not written"));
-    }
-    for expectation in &expectations {
-        let subject = expectation.place.subject();
-        if let (Role::Manifest, Some(kept)) = (expectation.role, handed.kept())
-            && expectation.digest != Some(kept.digest)
+
+    /// A manifest lists the image and nothing else, and is the source's where that had to be kept.
+    fn document(&self, one: &Expectation, all: &[Expectation]) -> Result<(), &'static str> {
+        if let (Role::Manifest, Some(kept)) = (one.role, self.handed.kept())
+            && one.digest != Some(kept.digest)
         {
-            return refuse(&format!("names '{subject}',"), "another manifest than the source's");
+            return Err("another manifest than the source's");
         }
-        let document = match (&expectation.place, expectation.role) {
-            (Place::Manifest { reference }, _) => journal
+        let document = match (&one.place, one.role) {
+            (Place::Manifest { reference }, _) => self
+                .journal
                 .manifest(reference)
                 .map(|manifest| (Some(manifest.media_type.as_str()), manifest.bytes.clone())),
-            (Place::File { path }, Role::Manifest) if who.oci_manifests => {
-                pending.written(path, LARGEST_MANIFEST).map(|bytes| (None, bytes))
+            (Place::File { path }, Role::Manifest) if self.who.oci_manifests => {
+                self.pending.written(path, LARGEST_MANIFEST).map(|bytes| (None, bytes))
             }
-            _ => continue,
+            _ => return Ok(()),
         };
-        let judged = match document {
+        match document {
             // What an index lists has been looked at.
-            Some(_) if handed.image().is_none() => Ok(()),
-            Some((media_type, bytes)) => listed::check(media_type, &bytes, &expectations),
+            Some(_) if self.handed.image().is_none() => Ok(()),
+            Some((media_type, bytes)) => listed::check(media_type, &bytes, all),
             None => Err("a manifest that is not there"),
-        };
-        if let Err(why) = judged {
-            return refuse(&format!("names '{subject}',"), why);
         }
     }
-    Ok((expectations, raw.state))
-}
-
-fn from_guest(raw: writer::Expectation) -> Result<Expectation> {
-    Ok(Expectation {
-        role: match raw.role {
-            writer::Role::Config => Role::Config,
-            writer::Role::Layer(index) => Role::Layer(index),
-            writer::Role::Manifest => Role::Manifest,
-            writer::Role::Catalog => Role::Catalog,
-            writer::Role::Image => Role::Image,
-        },
-        place: match raw.place {
-            writer::Place::File(path) => Place::File { path },
-            writer::Place::Part(part) => {
-                Place::Part { path: part.path, member: part.member, offset: part.offset }
-            }
-            writer::Place::Entry(entry) => {
-                let steps = entry.steps.into_iter().map(Step::from_guest).collect();
-                Place::Entry { path: entry.path, steps, value: entry.value }
-            }
-            writer::Place::Blob(digest) => Place::Blob { digest: digest.parse()? },
-            writer::Place::Manifest(reference) => Place::Manifest { reference },
-            writer::Place::Image(name) => Place::Image { name },
-            writer::Place::ImageLayer(layer) => {
-                Place::ImageLayer { image: layer.image, index: layer.index }
-            }
-        },
-        size: raw.size,
-        digest: raw.digest.map(|text| text.parse()).transpose()?,
-    })
 }
