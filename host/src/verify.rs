@@ -112,21 +112,28 @@ pub fn verify(
             &mut objects,
         )?;
     }
-    let plugin = &target.plugin;
-    let name = &plugin.description().name;
-    let said = plugin.verify(&grant, &memory, &context.cancel).and_then(|session| {
-        let level = match level {
-            Level::Fast => verifier::Level::Fast,
-            Level::Full => verifier::Level::Full,
-        };
-        session.verify(&receipt.for_guest(), level)
-    });
-    match said {
-        Ok(findings) => union(&mut objects, findings, name, &grant),
-        Err(error) if error.kind() == Kind::Interrupted => return Err(error),
-        // What could not be looked at, and why, the host has said already.
-        Err(error) if objects.iter().any(|object| said_already(object, &error)) => {}
-        Err(error) => objects.push(Object::of_plugin(grant.whole(), &error)),
+    let denied = |object: &Object| object.message == check::DENIED;
+    // A plugin cannot tell what it may not read from what is damaged.
+    if !objects.iter().any(denied) {
+        let plugin = &target.plugin;
+        let name = &plugin.description().name;
+        let said = plugin.verify(&grant, &memory, &context.cancel).and_then(|session| {
+            let level = match level {
+                Level::Fast => verifier::Level::Fast,
+                Level::Full => verifier::Level::Full,
+            };
+            session.verify(&receipt.for_guest(), level)
+        });
+        match said {
+            Ok(findings) => union(&mut objects, findings, name, &grant),
+            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+            // What could not be looked at, and why, the host has said already.
+            Err(error) if objects.iter().any(|object| said_already(object, &error)) => {}
+            Err(error) => objects.push(Object::of_plugin(grant.whole(), &error)),
+        }
+    }
+    for object in objects.iter_mut().filter(|object| denied(object)) {
+        object.hint = Some("run it as a user who may read that".to_owned());
     }
     for object in objects.iter_mut().filter(|object| object.status.is_bad()) {
         // What a registry has under a digest it takes to be that: it is not sent again.

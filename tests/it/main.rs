@@ -43,6 +43,7 @@ mod command_line;
 mod conformance;
 mod corruption;
 mod cut_layer;
+mod denied;
 mod directory;
 mod docker_output;
 mod docker_output_trouble;

@@ -20,6 +20,9 @@ use crate::receipt::{Expectation, Place, Role, Step, step};
 /// of it, and parsed it takes some ten times its size.
 pub(super) const LARGEST_JSON: u64 = 16 * 1024 * 1024;
 
+/// What is said of a file that this user may not read.
+pub const DENIED: &str = "cannot be read: permission denied";
+
 /// Path, offset and length of bytes that have a digest.
 type Span<'a> = (&'a str, u64, u64);
 
@@ -168,7 +171,14 @@ impl Checker<'_> {
     /// Size of a regular file; otherwise the object says what is wrong.
     fn stat(&self, path: &str, object: &mut Object) -> Option<u64> {
         match self.files.size(path) {
-            Ok(Some(size)) => Some(size),
+            Ok(Some(size)) => match self.files.open(path) {
+                Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
+                    blame_io(object, &cause);
+                    None
+                }
+                // Another failure is one of what is read.
+                _ => Some(size),
+            },
             Ok(None) => {
                 object.blame(Status::Unreadable, None, None, "is not a regular file");
                 None
@@ -339,6 +349,10 @@ fn blame_io(object: &mut Object, cause: &io::Error) {
     match cause.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             object.blame(Status::Missing, None, None, "is not there");
+        }
+        // Nothing wrong was seen.
+        io::ErrorKind::PermissionDenied => {
+            object.blame(Status::Unchecked, None, None, DENIED);
         }
         _ => object.blame(
             Status::Unreadable,
