@@ -1,6 +1,8 @@
 //! `docker://` as a destination, against an engine in this process: what it is given, what it calls
 //! it, and that it is verified.
 
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
@@ -270,15 +272,24 @@ fn most_in_files(sandbox: &Sandbox, source: &str, destination: &str) -> u64 {
     most
 }
 
+/// Of files that are there at one moment: one that is closed while the others are looked at is not
+/// in the second look.
 fn in_files(child: &Child, folder: &str) -> u64 {
+    let (before, after) = (files(child, folder), files(child, folder));
+    let both = before.iter().filter(|(inode, _)| after.contains_key(inode));
+    both.map(|(_, size)| size).sum()
+}
+
+/// Sizes by inode.
+fn files(child: &Child, folder: &str) -> HashMap<u64, u64> {
     let handles = std::fs::read_dir(format!("/proc/{}/fd", child.id()));
-    let size = |entry: std::io::Result<std::fs::DirEntry>| {
+    let file = |entry: std::io::Result<std::fs::DirEntry>| {
         let path = entry.ok()?.path();
         let target = std::fs::read_link(&path).ok()?;
-        let is_temporary = target.starts_with(folder);
-        is_temporary.then(|| std::fs::metadata(&path).map_or(0, |metadata| metadata.len()))
+        let metadata = target.starts_with(folder).then(|| std::fs::metadata(&path).ok());
+        metadata.flatten().map(|metadata| (metadata.ino(), metadata.len()))
     };
-    handles.into_iter().flatten().filter_map(size).sum()
+    handles.into_iter().flatten().filter_map(file).collect()
 }
 
 #[test]
