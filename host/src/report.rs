@@ -50,7 +50,7 @@ impl Run {
             succeeded: images.len() - failed,
             failed,
             layers: images.iter().map(|image| image.layers).sum(),
-            bytes: images.iter().map(|image| image.bytes).sum(),
+            bytes: images.iter().map(|image| image.bytes).fold(0, u64::saturating_add),
             seconds: seconds(took),
             // Images of one run share a connection, and so its troubles.
             retries: images.iter().map(|image| image.retries).max().unwrap_or_default(),

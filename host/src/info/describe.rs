@@ -134,7 +134,9 @@ impl Described {
         let manifest = view.manifest.as_ref();
         let body = manifest.and_then(|known| serde_json::from_slice::<Value>(&known.bytes).ok());
         let index = view.index.as_ref();
-        let all = |size: fn(&Layer) -> Option<u64>| layers.iter().map(size).sum::<Option<u64>>();
+        let all = |size: fn(&Layer) -> Option<u64>| {
+            layers.iter().map(size).try_fold(0_u64, |all, size| Some(all.saturating_add(size?)))
+        };
         let is_known = !layers.is_empty();
         Self {
             image: view.name.repository.clone(),

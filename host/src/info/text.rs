@@ -104,7 +104,7 @@ fn layers(image: &Described, to: &mut dyn Write, paper: &Paper) -> io::Result<()
     };
     writeln!(to, "\n{}", paper.heading(&paper.line(&format!("Layers, lowest first{note}"))))?;
     let weight = |layer: &Layer| layer.size.or(layer.unpacked).unwrap_or_default();
-    let whole: u64 = image.layers.iter().map(weight).sum();
+    let whole: u64 = image.layers.iter().map(weight).fold(0, u64::saturating_add);
     let shares = image.layers.len() > 1;
     let plain = image.layers.iter().all(|layer| layer.size == layer.unpacked);
     let known = image.layers.iter().any(|layer| layer.size.is_some());

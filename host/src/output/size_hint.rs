@@ -72,7 +72,7 @@ impl SizeHints {
     /// is worth while. Never fails, for it does not matter.
     #[must_use]
     pub fn of(&self, layers: &[Taken], context: &Context) -> Option<Vec<u64>> {
-        let stored: u64 = layers.iter().map(|taken| taken.layer.size).sum();
+        let stored: u64 = layers.iter().map(|taken| taken.layer.size).fold(0, u64::saturating_add);
         if layers.len() < 2 || stored < WORTHWHILE || self.were_wrong() {
             return None;
         }
