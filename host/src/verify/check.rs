@@ -172,7 +172,7 @@ impl Checker<'_> {
     fn stat(&self, path: &str, object: &mut Object) -> Option<u64> {
         match self.files.size(path) {
             Ok(Some(size)) => match self.files.open(path) {
-                Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
+                Err(cause) if is_denied(&cause) => {
                     blame_io(object, &cause);
                     None
                 }
@@ -345,13 +345,19 @@ impl Checker<'_> {
     }
 }
 
+/// Whether the system does not let this user read a file. A path that leads out of its destination is
+/// cap-std's to refuse, by the same name and without a number.
+pub(super) fn is_denied(cause: &io::Error) -> bool {
+    cause.kind() == io::ErrorKind::PermissionDenied && cause.raw_os_error().is_some()
+}
+
 fn blame_io(object: &mut Object, cause: &io::Error) {
     match cause.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             object.blame(Status::Missing, None, None, "is not there");
         }
         // Nothing wrong was seen.
-        io::ErrorKind::PermissionDenied => {
+        _ if is_denied(cause) => {
             object.blame(Status::Unchecked, None, None, DENIED);
         }
         _ => object.blame(

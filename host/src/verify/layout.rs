@@ -1,6 +1,5 @@
 //! What an OCI image layout says of itself: expectations where there is no receipt.
 
-use std::io;
 use std::path::Path;
 
 use oci_spec::image::{Descriptor as OciDescriptor, ImageManifest};
@@ -105,8 +104,8 @@ pub fn beside(destination: &Destination, expectations: &[Expectation], objects: 
 /// Readers look at it first, and refuse a layout without one or of another version.
 fn marker(held: &dyn Held) -> Object {
     let mut object = Object::at(held.called(MARKER)).for_role(Role::Catalog);
-    let denied = |cause: io::Error| cause.kind() == io::ErrorKind::PermissionDenied;
-    if matches!(held.place(MARKER), Place::File { .. }) && held.open(MARKER).is_err_and(denied) {
+    let denied = held.open(MARKER).is_err_and(|cause| check::is_denied(&cause));
+    if denied && matches!(held.place(MARKER), Place::File { .. }) {
         object.blame(Status::Unchecked, None, None, check::DENIED);
         return object;
     }
