@@ -112,9 +112,8 @@ pub fn verify(
             &mut objects,
         )?;
     }
-    let denied = |object: &Object| object.message == check::DENIED;
     // A plugin cannot tell what it may not read from what is damaged.
-    if !objects.iter().any(denied) {
+    if !objects.iter().any(|object| object.message == check::DENIED) {
         let plugin = &target.plugin;
         let name = &plugin.description().name;
         let said = plugin.verify(&grant, &memory, &context.cancel).and_then(|session| {
@@ -131,9 +130,6 @@ pub fn verify(
             Err(error) if objects.iter().any(|object| said_already(object, &error)) => {}
             Err(error) => objects.push(Object::of_plugin(grant.whole(), &error)),
         }
-    }
-    for object in objects.iter_mut().filter(|object| denied(object)) {
-        object.hint = Some("run it as a user who may read that".to_owned());
     }
     for object in objects.iter_mut().filter(|object| object.status.is_bad()) {
         // What a registry has under a digest it takes to be that: it is not sent again.

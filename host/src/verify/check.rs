@@ -173,7 +173,7 @@ impl Checker<'_> {
         match self.files.size(path) {
             Ok(Some(size)) => match self.files.open(path) {
                 Err(cause) if is_denied(&cause) => {
-                    blame_io(object, &cause);
+                    blame_denied(object);
                     None
                 }
                 // Another failure is one of what is read.
@@ -351,15 +351,19 @@ pub(super) fn is_denied(cause: &io::Error) -> bool {
     cause.kind() == io::ErrorKind::PermissionDenied && cause.raw_os_error().is_some()
 }
 
+/// A file that this user may not read.
+pub(super) fn blame_denied(object: &mut Object) {
+    object.blame(Status::Unchecked, None, None, DENIED);
+    object.hint = Some("run it as a user who may read that".to_owned());
+}
+
 fn blame_io(object: &mut Object, cause: &io::Error) {
     match cause.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             object.blame(Status::Missing, None, None, "is not there");
         }
         // Nothing wrong was seen.
-        _ if is_denied(cause) => {
-            object.blame(Status::Unchecked, None, None, DENIED);
-        }
+        _ if is_denied(cause) => blame_denied(object),
         _ => object.blame(
             Status::Unreadable,
             None,

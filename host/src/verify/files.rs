@@ -41,7 +41,10 @@ impl Files for Destination {
 }
 
 /// Files that are found by what they are called, rather than by a receipt.
-pub trait Held: Files {
+pub trait Held {
+    /// Where they are.
+    fn files(&self) -> &dyn Files;
+
     /// Them, by name.
     fn members(&self) -> &dyn Members;
 
@@ -50,7 +53,7 @@ pub trait Held: Files {
 
     /// How messages name one.
     fn called(&self, name: &str) -> String {
-        self.display(&self.place(name).subject())
+        self.files().display(&self.place(name).subject())
     }
 }
 
@@ -68,21 +71,11 @@ impl Folder {
     }
 }
 
-impl Files for Folder {
-    fn size(&self, path: &str) -> io::Result<Option<u64>> {
-        Files::size(&self.destination, path)
-    }
-
-    fn open(&self, path: &str) -> io::Result<File> {
-        self.destination.open(path)
-    }
-
-    fn display(&self, path: &str) -> String {
-        self.destination.display(path)
-    }
-}
-
 impl Held for Folder {
+    fn files(&self) -> &dyn Files {
+        &self.destination
+    }
+
     fn members(&self) -> &dyn Members {
         &self.members
     }
@@ -131,6 +124,10 @@ impl Files for Archive {
 }
 
 impl Held for Archive {
+    fn files(&self) -> &dyn Files {
+        self
+    }
+
     fn members(&self) -> &dyn Members {
         &self.members
     }

@@ -104,9 +104,8 @@ pub fn beside(destination: &Destination, expectations: &[Expectation], objects: 
 /// Readers look at it first, and refuse a layout without one or of another version.
 fn marker(held: &dyn Held) -> Object {
     let mut object = Object::at(held.called(MARKER)).for_role(Role::Catalog);
-    let denied = held.open(MARKER).is_err_and(|cause| check::is_denied(&cause));
-    if denied && matches!(held.place(MARKER), Place::File { .. }) {
-        object.blame(Status::Unchecked, None, None, check::DENIED);
+    if held.files().open(MARKER).is_err_and(|cause| check::is_denied(&cause)) {
+        check::blame_denied(&mut object);
         return object;
     }
     match held.members().read(MARKER, LARGEST_MARKER) {
@@ -261,7 +260,7 @@ impl<H: Held> Shelf for Layout<'_, H> {
     fn display(&self, what: &Listed) -> String {
         match &what.promised {
             Some(known) => self.held.called(&path(known.digest)),
-            None => self.held.display(&what.reference),
+            None => self.held.files().display(&what.reference),
         }
     }
 
@@ -296,7 +295,7 @@ impl<H: Held> Shelf for Layout<'_, H> {
         claims: &Claims,
         level: Level,
     ) -> Result<Vec<Object>> {
-        let (files, memory) = (&self.held, &self.memory);
+        let (files, memory) = (self.held.files(), &self.memory);
         let cancel = &self.context.cancel;
         let unpacked = match level {
             Level::Fast => Vec::new(),
