@@ -4,16 +4,20 @@
 //! one [`Member`]; [`Writer`] has one spelling for each. The crate `tar` has no place for that: it
 //! splits PAX records at newlines, which file capabilities may hold, and knows no PAX sparse files.
 //!
+//! What a header means is what Go's `archive/tar` reads, with which engines unpack layers: a filter
+//! that saw another file than the engine would leave in what it was to take out.
+//!
 //! What it refuses: headers with a wrong checksum, numbers that are none, extensions and sparse maps
-//! beyond their limits, content that ends early. Names are what the layer says: nothing here is
-//! ever a path of the host.
+//! beyond their limits, what readers differ on, content that ends early. Names are what the layer
+//! says: nothing here is ever a path of the host.
 
 mod header;
 pub mod member;
-mod number;
+pub mod number;
 pub mod pax;
 pub mod reader;
 mod sparse;
+mod told;
 pub mod writer;
 
 pub use member::{Member, MemberKind, Time};

@@ -67,6 +67,7 @@ mod interrupt;
 mod layer_cache;
 mod layer_cache_files;
 mod layer_cache_place;
+mod layer_readings;
 mod mend;
 mod no_engine;
 mod no_room;

@@ -98,6 +98,11 @@ fn an_archive_whose_members_depend_on_who_reads_it() {
         ("an unknown type", first(Raw::new(b'Z', "manifest.json", &list))),
         ("a pipe", first(Raw::new(b'6', "pipe", b""))),
         ("a PAX size that is none", first(Raw::file("x", b"").pax("size", "0x10"))),
+        ("a size behind a NUL", first(Raw::file("x", b"").field(124, b"\x000000000001"))),
+        (
+            "a size beyond all numbers",
+            first(Raw::file("x", b"").field(124, b"\x80\x01\0\0\0\0\0\0\0\0\0\0")),
+        ),
         ("a PAX record that is none", {
             let mut bytes = first(Raw::file("x", b"").pax("size", "0"));
             bytes[512] = b'x';

@@ -6,6 +6,7 @@
 use tar::{EntryType, Header};
 
 use crate::error::{Error, Result};
+use crate::layer_tar::number;
 use crate::layer_tar::pax::parse_each;
 
 /// The unit of a tar, in bytes.
@@ -85,7 +86,11 @@ impl Headers {
         let header = Header::from_byte_slice(block);
         self.check(header, at)?;
         let kind = header.entry_type();
-        let size = header.entry_size().map_err(|_| self.damaged(at, "its size is not a number"))?;
+        // Where the crate and Go read different numbers, engines find other members.
+        let as_go_reads = number::parse(&block[124..136]).and_then(|size| size.try_into().ok());
+        let size = as_go_reads
+            .filter(|size| header.entry_size().is_ok_and(|read| read == *size))
+            .ok_or_else(|| self.damaged(at, "its size is not a number"))?;
         let extension = match kind {
             EntryType::GNULongName => Extension::Name,
             EntryType::GNULongLink => Extension::Link,

@@ -42,6 +42,19 @@ pub mod field {
 pub const USTAR: &[u8; 8] = b"ustar\x0000";
 const GNU: &[u8; 8] = b"ustar  \0";
 
+/// How a header spells what it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// Before there were magics: no names of owners, no prefix.
+    V7,
+    /// POSIX, with PAX records or without.
+    Ustar,
+    /// star's, with a shorter prefix.
+    Star,
+    /// GNU tar's, without prefix.
+    Gnu,
+}
+
 impl Header<'_> {
     /// Whether this block ends the archive.
     pub fn is_zero(&self) -> bool {
@@ -51,7 +64,7 @@ impl Header<'_> {
     /// Whether its checksum is right: the sum of all bytes, with its own field as spaces. Some old
     /// writers added signed bytes.
     pub fn is_sound(&self) -> bool {
-        let Some(stored) = number::parse(&self.0[field::CHECKSUM]) else { return false };
+        let Some(stored) = number::octal(&self.0[field::CHECKSUM]) else { return false };
         let others = || {
             self.0.iter().enumerate().map(|(at, byte)| match field::CHECKSUM.contains(&at) {
                 true => b' ',
@@ -75,7 +88,6 @@ impl Header<'_> {
     /// The member as this block alone describes it. `Err` names the field that makes no sense.
     pub fn member(&self) -> Result<Member, &'static str> {
         let number = |range, what| number::parse(&self.0[range]).ok_or(what);
-        let has_names = matches!(&self.0[field::MAGIC], magic if magic.starts_with(b"ustar"));
         let flag = self.flag();
         let kind = MemberKind::from_flag(flag);
         let mode = number(field::MODE, "mode")?;
@@ -84,55 +96,75 @@ impl Header<'_> {
             uid: number(field::UID, "owner's number")?,
             gid: number(field::GID, "group's number")?,
             mtime: Time::seconds(number(field::MTIME, "time")?),
-            ..Member::new(kind, self.path())
+            ..Member::new(kind, text(&self.0[field::NAME]))
         };
+        // Where no content follows it must be a number all the same, as for Go.
+        let size = number(field::SIZE, "size")?;
         if kind.has_content() {
-            member.size = self.size().ok_or("size")?;
+            member.size = u64::try_from(size).map_err(|_| "size")?;
         }
         if matches!(kind, MemberKind::HardLink | MemberKind::Symlink) {
             member.link = text(&self.0[field::LINK]).to_vec();
         }
-        if has_names {
+        let format = self.format();
+        if format != Format::V7 {
             member.owner = text(&self.0[field::OWNER]).to_vec();
             member.group = text(&self.0[field::GROUP]).to_vec();
+            let device = (number(field::MAJOR, "device")?, number(field::MINOR, "device")?);
+            if matches!(kind, MemberKind::CharDevice | MemberKind::BlockDevice) {
+                member.device = (as_device(device.0)?, as_device(device.1)?);
+            }
         }
-        if matches!(kind, MemberKind::CharDevice | MemberKind::BlockDevice) {
-            let device = |range| number(range, "device number").and_then(as_device);
-            member.device = (device(field::MAJOR)?, device(field::MINOR)?);
-        }
-        if &self.0[field::MAGIC] == GNU {
-            self.gnu_times(&mut member.records);
+        let prefix = match format {
+            Format::V7 => b"".as_slice(),
+            Format::Ustar => text(&self.0[field::PREFIX]),
+            Format::Star => text(&self.0[field::STAR_PREFIX]),
+            Format::Gnu => match self.gnu_times() {
+                Some(times) => {
+                    member.records = times;
+                    b""
+                }
+                // Old writers in Go had a prefix here, and Go still reads it.
+                None => Some(text(&self.0[field::PREFIX]))
+                    .filter(|text| text.is_ascii())
+                    .ok_or("prefix")?,
+            },
+        };
+        if !prefix.is_empty() {
+            member.path = [prefix, b"/", &member.path].concat();
         }
         Ok(member)
     }
 
-    fn path(&self) -> Vec<u8> {
-        let name = text(&self.0[field::NAME]);
-        let prefix = match &self.0[field::MAGIC] {
-            magic if !magic.starts_with(b"ustar\0") => return name.to_vec(),
-            _ if &self.0[field::STAR_MARK] == b"tar\0" => text(&self.0[field::STAR_PREFIX]),
-            _ => text(&self.0[field::PREFIX]),
-        };
-        if prefix.is_empty() { name.to_vec() } else { [prefix, b"/", name].concat() }
+    /// By its magic, as Go tells them apart.
+    pub fn format(&self) -> Format {
+        match &self.0[field::MAGIC] {
+            magic if magic == GNU => Format::Gnu,
+            magic if !magic.starts_with(b"ustar\0") => Format::V7,
+            _ if &self.0[field::STAR_MARK] == b"tar\0" => Format::Star,
+            _ => Format::Ustar,
+        }
     }
 
-    /// GNU tar keeps two more times for incremental archives; elsewhere they are PAX records.
-    fn gnu_times(&self, records: &mut Records) {
+    /// GNU tar keeps two more times for incremental archives; elsewhere they are PAX records. `None`
+    /// where something else stands there.
+    fn gnu_times(&self) -> Option<Records> {
+        let mut records = Records::new();
         let times =
             [(field::GNU_ATIME, b"atime".as_slice()), (field::GNU_CTIME, b"ctime".as_slice())];
         for (range, keyword) in times {
             let bytes = &self.0[range];
-            if bytes.iter().any(|byte| *byte != 0)
-                && let Some(seconds) = number::parse(bytes)
-            {
+            if bytes[0] != 0 {
+                let seconds = number::parse(bytes)?;
                 records.insert(keyword.to_vec(), seconds.to_string().into_bytes());
             }
         }
+        Some(records)
     }
 }
 
 fn as_device(number: i64) -> Result<u32, &'static str> {
-    u32::try_from(number).map_err(|_| "device number")
+    u32::try_from(number).map_err(|_| "device")
 }
 
 /// What a field holds, up to the first NUL.

@@ -8,9 +8,13 @@ pub fn parse(field: &[u8]) -> Option<i64> {
     }
 }
 
-fn octal(field: &[u8]) -> Option<i64> {
-    let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
-    let digits = field[..end].trim_ascii();
+/// Octal digits, up to the first NUL behind them. Go and GNU tar take NULs and spaces in front as fill,
+/// where a field that begins with NUL is zero for others: engines unpack with Go.
+pub fn octal(field: &[u8]) -> Option<i64> {
+    let is_fill = |byte: &u8| matches!(byte, 0 | b' ');
+    let Some(first) = field.iter().position(|byte| !is_fill(byte)) else { return Some(0) };
+    let last = field.iter().rposition(|byte| !is_fill(byte))?;
+    let digits = field[first..=last].split(|byte| *byte == 0).next()?;
     digits.iter().try_fold(0_i64, |value, digit| match digit {
         b'0'..=b'7' => value.checked_mul(8)?.checked_add(i64::from(digit - b'0')),
         _ => None,
@@ -62,6 +66,11 @@ mod tests {
         for (field, value) in [
             (b"0000644\0".as_slice(), Some(0o644)),
             (b"   644 \0", Some(0o644)),
+            (b"\x00\x00\x00644\0\0", Some(0o644)),
+            (b"\x00 644\0 \0", Some(0o644)),
+            (b"12\0 9\0 9", Some(0o12)),
+            (b"12 \0 9\0 ", None),
+            (b"1 2\0\0\0\0\0", None),
             (b"00006448", None),
             (b"77777777", Some(0o7777_7777)),
             (b"\0\0\0\0\0\0\0\0", Some(0)),

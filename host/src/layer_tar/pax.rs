@@ -20,10 +20,21 @@ pub fn parse_each(mut bytes: &[u8], mut take: impl FnMut(&[u8], &[u8])) -> Optio
         let length: usize = std::str::from_utf8(&bytes[..space]).ok()?.parse().ok()?;
         let record = bytes.get(space + 1..length)?.strip_suffix(b"\n")?;
         let equals = record.iter().position(|byte| *byte == b'=')?;
-        take(&record[..equals], &record[equals + 1..]);
+        let (keyword, value) = (&record[..equals], &record[equals + 1..]);
+        if !is_sound(keyword, value) {
+            return None;
+        }
+        take(keyword, value);
         bytes = &bytes[length..];
     }
-    Some(())
+    bytes.iter().all(|byte| *byte == 0).then_some(())
+}
+
+/// As Go has it: names have no NUL, and a keyword has none, nor is it empty.
+fn is_sound(keyword: &[u8], value: &[u8]) -> bool {
+    let is_name = matches!(keyword, b"path" | b"linkpath" | b"uname" | b"gname");
+    let is_keyword = !keyword.is_empty() && !keyword.contains(&0);
+    is_keyword && (!is_name || !value.contains(&0))
 }
 
 /// Keep a record. An empty value takes one away, but for extended attributes, which may be empty.
@@ -94,11 +105,11 @@ mod tests {
 
     #[test]
     fn lengths_count_their_own_digits() {
-        for (value, length) in [(1, 5), (3, 7), (4, 8), (5, 9), (6, 11), (94, 99), (95, 101)] {
+        for (value, length) in [(1, 6), (3, 8), (4, 9), (5, 11), (93, 99), (94, 101)] {
             let mut bytes = Vec::new();
-            write(&mut bytes, b"", &vec![b'x'; value]);
+            write(&mut bytes, b"a", &vec![b'x'; value]);
             assert_eq!(bytes.len(), length);
-            assert!(bytes.starts_with(format!("{length} =x").as_bytes()));
+            assert!(bytes.starts_with(format!("{length} a=x").as_bytes()));
         }
     }
 
@@ -114,7 +125,18 @@ mod tests {
         write(&mut bytes, b"mtime", b"");
         parse(&bytes, &mut records).unwrap();
         assert_eq!(records.len(), 1);
-        for bad in ["x", "5 a=", "3 a", "99999999999999999999 a=b\n", "6 abc\n", "6 a=bc\n"] {
+        for bad in [
+            "x",
+            "5 a=",
+            "3 a",
+            "99999999999999999999 a=b\n",
+            "6 abc\n",
+            "6 a=bc\n",
+            "5 =b\n",
+            "9 path=\0\n",
+            "7 a\0=b\n",
+            "6 a=b\n\0x",
+        ] {
             assert_eq!(parse(bad.as_bytes(), &mut records), None, "{bad}");
         }
     }

@@ -2,10 +2,11 @@
 
 use std::io::{self, BufRead, Read};
 
-use super::header::{Header, field};
-use super::member::{Member, MemberKind, Records};
+use super::header::{Format, Header, field};
+use super::member::{Member, MemberKind};
 use super::sparse::{self, MapReader, Sparse};
-use super::{BLOCK, padding, pax};
+use super::told::Told;
+use super::{BLOCK, padding};
 use crate::blob::{from_io, into_io};
 use crate::error::{Error, Result};
 
@@ -13,9 +14,9 @@ use crate::error::{Error, Result};
 /// no more (`maxSpecialFileSize`).
 const LARGEST_EXTENSION: u64 = 1024 * 1024;
 
-/// Members of a layer. A file system of a million files makes some; beyond that somebody wants to
-/// keep us busy.
-pub const MOST_MEMBERS: u64 = 10_000_000;
+/// Headers of a layer, with those of long names and PAX records. A file system of a million files
+/// makes two; beyond this somebody wants to keep us busy.
+const MOST_HEADERS: u64 = 20_000_000;
 
 /// Reads members from a stream. Each call of [`Reader::next_member`] skips what was not read of the
 /// content before.
@@ -29,21 +30,12 @@ pub struct Reader<R> {
     padding: u64,
     /// Where the header of the last member, or what belongs to it, starts.
     started: u64,
-    members: u64,
+    headers: u64,
     /// The name of the last member; empty while a header is read.
     path: Vec<u8>,
     /// The type flag of its header.
     flag: u8,
-    globals: Records,
     ended: bool,
-}
-
-/// What is told about a member in front of its header.
-#[derive(Default)]
-struct Told {
-    name: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    records: Option<Records>,
 }
 
 impl<R: BufRead> Reader<R> {
@@ -56,10 +48,9 @@ impl<R: BufRead> Reader<R> {
             rest: 0,
             padding: 0,
             started: 0,
-            members: 0,
+            headers: 0,
             path: Vec::new(),
             flag: 0,
-            globals: Records::new(),
             ended: false,
         }
     }
@@ -83,7 +74,8 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// The next member; `None` at the end of the archive. Errors when a header is damaged, a name
-    /// or a map is longer than `LARGEST_EXTENSION`, there are more than [`MOST_MEMBERS`], the
+    /// or a map is longer than `LARGEST_EXTENSION`, readers differ on what is said of a member, there are
+    /// more than `MOST_HEADERS`, the
     /// layer ends in the middle of a member, and as the stream does.
     pub fn next_member(&mut self) -> Result<Option<Member>> {
         if self.ended {
@@ -108,21 +100,20 @@ impl<R: BufRead> Reader<R> {
             if !matches!(header.flag(), b'L' | b'K' | b'x' | b'g') {
                 return self.member(&block, told, at).map(Some);
             }
+            self.count()?;
             let size = header.size().ok_or_else(|| self.damaged(at, "its size is no number"))?;
+            let mut bytes = self.extension(size, at)?;
             match header.flag() {
-                b'L' => told.name = Some(self.long_name(size, at)?),
-                b'K' => told.link = Some(self.long_name(size, at)?),
-                b'x' => {
-                    let mut records = self.globals.clone();
-                    self.records(size, at, &mut records)?;
-                    told.records = Some(records);
-                }
-                _ => {
-                    let mut globals = std::mem::take(&mut self.globals);
-                    self.records(size, at, &mut globals)?;
-                    self.globals = globals;
+                b'x' => told.records(&bytes),
+                b'g' => told.global(&bytes),
+                flag => {
+                    let length =
+                        bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+                    bytes.truncate(length);
+                    if flag == b'L' { told.name(bytes) } else { told.link(bytes) }
                 }
             }
+            .map_err(|why| self.damaged(at, why))?;
         }
     }
 
@@ -147,24 +138,23 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
-    fn member(&mut self, block: &[u8; BLOCK], told: Told, at: u64) -> Result<Member> {
-        self.members += 1;
-        if self.members > MOST_MEMBERS {
-            let what = format!("{}: number of members", self.place);
-            return Err(Error::mismatch(what, format!("at most {MOST_MEMBERS}"), "more"));
+    /// Another header.
+    fn count(&mut self) -> Result<()> {
+        self.headers += 1;
+        if self.headers > MOST_HEADERS {
+            let what = format!("{}: number of headers", self.place);
+            return Err(Error::mismatch(what, format!("at most {MOST_HEADERS}"), "more"));
         }
+        Ok(())
+    }
+
+    fn member(&mut self, block: &[u8; BLOCK], told: Told, at: u64) -> Result<Member> {
+        self.count()?;
         let header = Header(block);
         self.flag = header.flag();
         let damaged = |what: &str| self.damaged(at, &format!("its {what} makes no sense"));
         let mut member = header.member().map_err(&damaged)?;
-        if let Some(name) = told.name {
-            member.path = name;
-        }
-        if let Some(link) = told.link {
-            member.link = link;
-        }
-        let records = told.records.unwrap_or_else(|| self.globals.clone());
-        apply(&mut member, records).map_err(&damaged)?;
+        told.apply(&mut member).map_err(|why| self.damaged(at, why))?;
         // V7 had no type for directories.
         if header.flag() == 0 && member.path.ends_with(b"/") {
             (member.kind, member.size) = (MemberKind::Directory, 0);
@@ -179,8 +169,8 @@ impl<R: BufRead> Reader<R> {
         // Whatever a map takes of it is gone before the content.
         self.rest = if member.kind.has_content() { member.size } else { 0 };
         self.padding = padding(self.rest);
-        match said {
-            Some(said) if member.kind == MemberKind::File => {
+        match (said, header.flag()) {
+            (Some(said), flag) if member.kind == MemberKind::File && flag != b'S' => {
                 if let Some(name) = said.name {
                     member.path = name;
                 }
@@ -191,13 +181,14 @@ impl<R: BufRead> Reader<R> {
                 };
                 self.set_sparse(&mut member, pieces, at)?;
             }
-            _ if header.flag() == b'S' => {
+            (None, b'S') => {
                 let stored = member.size;
                 let pieces = self.gnu_map(&header, &mut member, at)?;
                 self.rest = stored;
                 self.set_sparse(&mut member, pieces, at)?;
             }
-            _ => {}
+            (None, _) => {}
+            (Some(_), _) => return Err(self.damaged(at, "its sparse map makes no sense")),
         }
         if member.path.contains(&0) || member.link.contains(&0) {
             // Readers disagree about what it is called: some stop there.
@@ -224,6 +215,10 @@ impl<R: BufRead> Reader<R> {
         at: u64,
     ) -> Result<Vec<(u64, u64)>> {
         let wrong = |reader: &Self| reader.damaged(at, "its sparse map is wrong");
+        if header.format() != Format::Gnu {
+            // star has the same type flag, and its map elsewhere.
+            return Err(wrong(self));
+        }
         let real = super::number::parse(&header.0[field::GNU_REAL_SIZE]);
         member.size = real.and_then(|size| size.try_into().ok()).ok_or_else(|| wrong(self))?;
         let mut pieces = Vec::new();
@@ -254,36 +249,6 @@ impl<R: BufRead> Reader<R> {
                 Err(()) => return Err(self.damaged(at, "its sparse map is wrong")),
             }
         }
-    }
-
-    fn records(&mut self, size: u64, at: u64, into: &mut Records) -> Result<()> {
-        let bytes = self.extension(size, at)?;
-        // Form 0.0 repeats two records for each piece; as form 0.1 has it they are one.
-        let mut map = Vec::new();
-        pax::parse_each(&bytes, |keyword, value| {
-            match keyword.strip_prefix(sparse::PREFIX) {
-                Some(b"offset" | b"numbytes") => {
-                    if !map.is_empty() {
-                        map.push(b',');
-                    }
-                    map.extend_from_slice(value);
-                }
-                _ => pax::set(into, keyword, value),
-            };
-        })
-        .ok_or_else(|| self.damaged(at, "its PAX records make no sense"))?;
-        if !map.is_empty() {
-            into.insert([sparse::PREFIX, b"map"].concat(), map);
-        }
-        Ok(())
-    }
-
-    fn long_name(&mut self, size: u64, at: u64) -> Result<Vec<u8>> {
-        let mut name = self.extension(size, at)?;
-        while name.last() == Some(&0) {
-            name.pop();
-        }
-        Ok(name)
     }
 
     fn extension(&mut self, size: u64, at: u64) -> Result<Vec<u8>> {
@@ -375,36 +340,6 @@ impl<R: BufRead> Reader<R> {
         };
         Error::source(format!("{place}: the tar ends in the middle of {member}, after {at} bytes"))
     }
-}
-
-/// Let records stand in for fields; what is left stays with the member.
-fn apply(member: &mut Member, records: Records) -> Result<(), &'static str> {
-    for (keyword, value) in records {
-        let number = |what| pax::number(&value).ok_or(what);
-        match keyword.as_slice() {
-            b"path" => member.path = value,
-            b"linkpath" => {
-                if matches!(member.kind, MemberKind::HardLink | MemberKind::Symlink) {
-                    member.link = value;
-                }
-            }
-            b"size" => {
-                let size = u64::try_from(number("size")?).map_err(|_| "size")?;
-                member.size = if member.kind.has_content() { size } else { 0 };
-            }
-            b"uid" => member.uid = number("owner's number")?,
-            b"gid" => member.gid = number("group's number")?,
-            b"uname" => member.owner = value,
-            b"gname" => member.group = value,
-            b"mtime" => member.mtime = pax::time(&value).ok_or("time")?,
-            // How names were encoded; they are bytes here.
-            b"hdrcharset" => {}
-            _ => {
-                member.records.insert(keyword, value);
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The content of a member, as a stream that ends with it.

@@ -153,7 +153,7 @@ pub struct Said {
 }
 
 /// Take what is about a sparse file out of the records: `None` where there is nothing of it, and
-/// `Err` where it makes no sense.
+/// `Err` where it is not exactly one of the three forms. Of others readers make different files.
 pub fn take(records: &mut Records) -> Result<Option<Said>, ()> {
     let mut said: Records = Records::new();
     records.retain(|keyword, value| match keyword.strip_prefix(PREFIX) {
@@ -163,19 +163,28 @@ pub fn take(records: &mut Records) -> Result<Option<Said>, ()> {
         }
         None => true,
     });
-    let number = |what: &str| said.get(what.as_bytes()).map(|value| pax::number(value).ok_or(()));
-    let size = |what| number(what).map(|value| u64::try_from(value?).map_err(|_| ())).transpose();
-    let real = match size("realsize")? {
-        Some(size) => Some(size),
-        None => size("size")?,
+    if said.is_empty() {
+        return Ok(None);
+    }
+    let mut take = |what: &str| said.remove(what.as_bytes());
+    let number = |value: Option<Vec<u8>>| {
+        pax::number(&value.ok_or(())?).and_then(|number| u64::try_from(number).ok()).ok_or(())
     };
-    let Some(real) = real else { return Ok(None) };
-    let pieces = match (number("major").transpose()?, said.get(b"map".as_slice())) {
-        (Some(1), _) => None,
-        (_, Some(map)) => Some(listed_pieces(map).ok_or(())?),
-        (_, None) => return Err(()),
+    let (major, minor) = (take("major"), take("minor"));
+    let name = take("name");
+    let said_of_it = match (major.as_deref(), minor.as_deref()) {
+        (Some(b"1"), Some(b"0")) => Said { name, size: number(take("realsize"))?, pieces: None },
+        (None, None) | (Some(b"0"), Some(b"0" | b"1")) => {
+            let pieces = listed_pieces(&take("map").ok_or(())?).ok_or(())?;
+            if number(take("numblocks"))? != pieces.len() as u64 {
+                return Err(());
+            }
+            Said { name, size: number(take("size"))?, pieces: Some(pieces) }
+        }
+        _ => return Err(()),
     };
-    Ok(Some(Said { name: said.remove(b"name".as_slice()), size: real, pieces }))
+    // What is said beyond that, some readers heed.
+    if said.is_empty() { Ok(Some(said_of_it)) } else { Err(()) }
 }
 
 /// The content of a sparse file with its holes filled with zeros.

@@ -8,6 +8,8 @@ use proptest::prelude::*;
 use super::member::Records;
 use super::*;
 
+mod as_go_reads;
+
 pub type Listed = Vec<(Member, Vec<u8>)>;
 
 pub fn read(tar: &[u8]) -> crate::error::Result<Listed> {
@@ -128,6 +130,7 @@ fn a_name_ends_where_it_ends() {
         let mut listed = vec![file(b"a", b"")];
         listed[0].0.records.insert(record.to_vec(), b"etc/passwd\0.txt".to_vec());
         listed[0].0.records.insert(b"GNU.sparse.size".to_vec(), b"0".to_vec());
+        listed[0].0.records.insert(b"GNU.sparse.numblocks".to_vec(), b"1".to_vec());
         listed[0].0.records.insert(b"GNU.sparse.map".to_vec(), b"0,0".to_vec());
         assert!(read(&write(&listed)).is_err());
     }

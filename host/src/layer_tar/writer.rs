@@ -9,9 +9,9 @@ use super::header::{USTAR, field};
 use super::member::{Member, MemberKind, Records};
 use super::{BLOCK, number, padding, pax, sparse};
 
-/// Which spelling this is. To be raised when the same members give other bytes: what was made of a
-/// layer in earlier runs is then made again.
-pub const SPELLING: u32 = 1;
+/// Which spelling this is. To be raised when the same layer gives other bytes, be it read or written in
+/// another way: what was made of a layer in earlier runs is then made again.
+pub const SPELLING: u32 = 2;
 
 /// The name of a header with PAX records, which no reader shows.
 const PAX_NAME: &[u8] = b"././@PaxHeader";
