@@ -14,6 +14,7 @@ mod links;
 pub mod path;
 mod roll;
 mod stack;
+mod symlinks;
 mod trace;
 pub mod whiteout;
 
@@ -23,6 +24,7 @@ use std::sync::OnceLock;
 pub use links::Links;
 pub use roll::{Act, Entry, MOST_BYTES, MOST_MEMBERS, Roll, Room};
 pub use stack::{At, Kind, Stack, State};
+pub use symlinks::Symlinks;
 pub use trace::{Fate, Trace, fate};
 pub use whiteout::Whiteout;
 

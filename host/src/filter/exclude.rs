@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::glob::Globs;
 use super::{Applied, Filter, Outcome, Pass, Spec, Verdict};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::image::Image;
 use crate::layer_tar::Member;
 use crate::layer_tar::member::plain;
+use crate::overlay::Symlinks;
 use crate::overlay::path::folders;
 use crate::overlay::whiteout::{self, Whiteout};
 
@@ -61,7 +62,7 @@ struct Excluding<'a> {
 
 impl Applied for Excluding<'_> {
     fn pass(&self, _index: usize) -> Box<dyn Pass + Send + '_> {
-        Box::new(self)
+        Box::new(ExcludingFrom { image: self, symlinks: Symlinks::default() })
     }
 
     fn end(&self, outcome: &Outcome<'_>) -> Result<()> {
@@ -95,20 +96,30 @@ impl Excluding<'_> {
     }
 }
 
-impl Pass for &Excluding<'_> {
+/// At work on one layer.
+struct ExcludingFrom<'a> {
+    image: &'a Excluding<'a>,
+    symlinks: Symlinks,
+}
+
+impl Pass for ExcludingFrom<'_> {
     fn member(&mut self, member: &mut Member) -> Result<Verdict> {
+        self.symlinks.see(member).ok_or_else(|| {
+            Error::source("exclude: a layer has more symbolic links than any image needs")
+        })?;
         let path = member.plain_path();
         let goes = match Whiteout::of(&path) {
             Some(Whiteout::Of(hidden) | Whiteout::Opaque(hidden)) => {
-                self.matches(&hidden, |_| true)
-                    || self.matches(&path, |pattern| pattern.contains(whiteout::PREFIX))
+                self.image.matches(&hidden, |_| true)
+                    || self.image.matches(&path, |pattern| pattern.contains(whiteout::PREFIX))
             }
-            None => self.matches(&path, |_| true),
+            None => self.image.matches(&path, |_| true),
         };
         Ok(if goes { Verdict::Drop } else { Verdict::Same })
     }
 
-    fn drops(&self, path: &[u8]) -> bool {
-        self.matches(&plain(path), |_| true)
+    fn drops(&self, path: &[u8]) -> Option<Vec<u8>> {
+        let names = [plain(path), self.symlinks.follow(path)];
+        names.into_iter().find(|name| self.image.matches(name, |_| true))
     }
 }

@@ -19,8 +19,8 @@ pub trait Pass {
     /// Decide about the next member. A link to a file that was dropped before comes as a file.
     fn member(&mut self, member: &mut Member) -> Result<Verdict>;
 
-    /// Whether a member of that name would be dropped.
-    fn drops(&self, _path: &[u8]) -> bool {
-        false
+    /// The plain path of what a hard link to `path` leads to, where a member there is dropped.
+    fn drops(&self, _path: &[u8]) -> Option<Vec<u8>> {
+        None
     }
 }

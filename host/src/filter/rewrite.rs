@@ -67,9 +67,9 @@ pub fn rewrite(
             }
             None => {
                 if member.kind == MemberKind::HardLink
-                    && passes.iter().any(|pass| pass.drops(&member.link))
+                    && let Some(target) = passes.iter().find_map(|pass| pass.drops(&member.link))
                 {
-                    return Err(leads_nowhere(&member, &mut reader, place));
+                    return Err(leads_nowhere(&member, &target, &mut reader, place));
                 }
                 writer.append(&member, &mut reader.content())
             }
@@ -126,16 +126,28 @@ fn judge(passes: &mut Passes<'_>, member: &mut Member, start: Verdict) -> Result
     Ok(verdict)
 }
 
-/// What a link needs that is excluded and did not come before it is not at hand: it is in a layer
-/// below, or comes too late.
-fn leads_nowhere(link: &Member, reader: &mut Reader<impl BufRead>, place: &str) -> Error {
-    let target = from_root(&link.link);
+/// What a link needs that is excluded and did not come before it under that name is not at hand: it
+/// is in a layer below, or comes too late, or is `target`, to which symbolic links lead.
+fn leads_nowhere(
+    link: &Member,
+    target: &[u8],
+    reader: &mut Reader<impl BufRead>,
+    place: &str,
+) -> Error {
+    let said = from_root(&link.link);
+    let (path, leads) = (name(&link.path), name(&link.link));
+    let what = format!("{place}: '{path}' is a link to '{leads}'");
+    if said != target {
+        let target = name(target);
+        return Error::source(format!(
+            "{what}, which symbolic links make '{target}', which is excluded"
+        ))
+        .hint("exclude the link as well, or neither");
+    }
     let mut comes = false;
     while let (false, Ok(Some(member))) = (comes, reader.next_member()) {
         comes = member.plain_path() == target;
     }
-    let (path, target) = (name(&link.path), name(&link.link));
-    let what = format!("{place}: '{path}' is a link to '{target}'");
     match comes {
         true => Error::source(format!("{what}, which is excluded and comes only after it"))
             .hint("a link must come after what it leads to: exclude both, or neither"),

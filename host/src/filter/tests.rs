@@ -113,6 +113,19 @@ fn a_link_to_a_layer_below_says_what_is_wrong() {
 }
 
 #[test]
+fn a_link_that_leads_through_symbolic_links_says_what_is_wrong() {
+    let symlink = Member { link: "d".into(), ..Member::new(MemberKind::Symlink, "s") };
+    let listed = vec![file(b"d/a", b"1"), (symlink, Vec::new()), link("k", "s/a")];
+    let error = try_filtered(&exclude(&["d/a"]), &write(&listed)).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "'x': 'k' is a link to 's/a', which symbolic links make 'd/a', which is excluded"
+    );
+    let (_, out) = filtered(&exclude(&["d/a", "k"]), &write(&listed));
+    assert_eq!(names(&read(&out).unwrap()), ["s"]);
+}
+
+#[test]
 fn a_link_before_its_file_says_what_is_wrong() {
     let listed = vec![link("bin/c", "./cache/a"), file(b"x", b"1"), file(b"cache/a", b"a")];
     let error = try_filtered(&exclude(&["cache"]), &write(&listed)).unwrap_err();
