@@ -186,7 +186,7 @@ impl LayerProgress {
     pub fn more(&self, bytes: u64) {
         let Some(bar) = &self.0 else { return };
         let mut state = bar.state();
-        state.total += bytes;
+        state.total = state.total.saturating_add(bytes);
         if let Some(shown) = &state.bar {
             shown.set_length(state.total);
         }

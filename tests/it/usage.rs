@@ -1,9 +1,12 @@
 //! `occystrap info --tree`: where the bytes of an image are.
 
+use serde_json::Value;
+
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage, noise, tar};
 use crate::support::layer::{file, hardlink, layer};
 use crate::support::push::push;
+use crate::support::raw_tar::{self, Raw};
 use crate::support::registry::Registry;
 use crate::support::shape;
 
@@ -91,4 +94,40 @@ fn what_has_another_name_is_not_wasted() {
     assert_eq!(document["images"][0]["waste"][0]["path"], "c");
     let said = sandbox.run(&["check", "-O", "json", &tar]);
     assert!(said.exits(0).stdout.contains("0 B nobody sees"), "{}", said.stdout);
+}
+
+/// A sparse file has any size, and a manifest says what it likes.
+#[test]
+fn sizes_beyond_all_numbers_are_no_trouble() {
+    let sandbox = Sandbox::new();
+    let huge = |name: &str| {
+        Raw::file(name, b"")
+            .pax("GNU.sparse.size", i64::MAX.to_string())
+            .pax("GNU.sparse.numblocks", "1")
+            .pax("GNU.sparse.map", "0,0")
+    };
+    let files = [huge("a/1"), huge("a/2"), huge("a/3")];
+    let image = TestImage::with_layers("app:1", vec![raw_tar::tar(&files), raw_tar::tar(&files)]);
+    shape::legacy(&[&image], Pack::Gzip).write(&sandbox.path("a.tar"));
+    for command in ["info --tree tar://a.tar", "check tar://a.tar", "search tar://a.tar a*"] {
+        let said = sandbox.run(&command.split(' ').collect::<Vec<_>>());
+        assert!(said.code < 2, "{command:?}: {}", said.stderr);
+    }
+    let document = sandbox.run(&["info", "--tree", "-O", "json", "tar://a.tar"]).json();
+    // What counts is what the layer has of it.
+    assert_eq!(document["images"][0]["size"], 0);
+
+    let registry = Registry::start();
+    let source = push(&registry, &TestImage::new("team/app:1"), Pack::Gzip);
+    let (media_type, manifest) = registry.manifest("team/app", "1").unwrap();
+    let mut manifest: Value = serde_json::from_slice(&manifest).unwrap();
+    for layer in manifest["layers"].as_array_mut().unwrap() {
+        layer["size"] = u64::MAX.into();
+    }
+    registry.put_manifest("team/app", "1", &media_type, manifest.to_string());
+    for command in [&["info"][..], &["info", "--tree"], &["check"], &["process"]] {
+        let to = if command == ["process"] { &["dir://out"][..] } else { &[] };
+        let said = sandbox.run(&[command, &[source.as_str()], to].concat());
+        assert!(said.code < 2, "{command:?}: {}", said.stderr);
+    }
 }
