@@ -30,6 +30,7 @@ mod scope;
 mod session;
 pub mod settings;
 mod token;
+mod trickle;
 pub mod upload;
 pub(crate) mod wire;
 

@@ -232,6 +232,25 @@ fn silence_is_not_waited_out() {
 }
 
 #[test]
+fn next_to_nothing_is_not_waited_out_either() {
+    let registry = with_layer();
+    registry.put_manifest("a/b", "v1", "application/vnd.oci.image.manifest.v1+json", LAYER);
+    let pause = Duration::from_millis(20);
+    for part in ["/blobs/", "/manifests/"] {
+        registry.fault("GET", part, Fault::Trickle(pause), ALWAYS);
+        let mut user = User::new();
+        user.settings.idle_timeout = Duration::from_millis(100);
+        user.settings.retries = 0;
+        let error = match part {
+            "/blobs/" => user.pull(&registry, LAYER).unwrap_err(),
+            _ => run(user.open(&registry.url_host()).manifest("v1")).unwrap_err(),
+        };
+        assert_eq!(error.kind(), Kind::Network);
+        assert!(error.to_string().contains("sent next to nothing for 100ms"), "{error}");
+    }
+}
+
+#[test]
 fn a_cancelled_run_ends_at_once() {
     let registry = with_layer();
     registry.fault("GET", "/hang/", Fault::Delay(Duration::from_secs(20)), 1);

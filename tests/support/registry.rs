@@ -320,6 +320,7 @@ enum Ending {
     /// After as many bytes.
     Cut(usize),
     Hang(usize),
+    Trickle(Duration),
 }
 
 impl Plan {
@@ -355,6 +356,7 @@ impl Plan {
             }
             Some(Fault::CutAfter(bytes)) => self.ending = Ending::Cut(bytes),
             Some(Fault::HangAfter(bytes)) => self.ending = Ending::Hang(bytes),
+            Some(Fault::Trickle(pause)) => self.ending = Ending::Trickle(pause),
             Some(Fault::Body(body)) => {
                 self.length = Some(body.len() as u64);
                 self.body = body.into();
@@ -394,22 +396,29 @@ impl Plan {
             false => (self.body, self.ending),
         };
         let end = match ending {
-            Ending::Whole => body.len(),
+            Ending::Whole | Ending::Trickle(_) => body.len(),
             Ending::Cut(bytes) | Ending::Hang(bytes) => bytes.min(body.len()),
+        };
+        let (portion, pause) = match ending {
+            Ending::Trickle(pause) => (1, pause),
+            _ => (64 * 1024, Duration::ZERO),
         };
         let mut steps: Vec<Step> = body
             .slice(..end)
-            .chunks(64 * 1024)
+            .chunks(portion)
             .map(|part| Step::Send(Bytes::copy_from_slice(part)))
             .collect();
         match ending {
-            Ending::Whole => {}
+            Ending::Whole | Ending::Trickle(_) => {}
             Ending::Cut(_) => steps.push(Step::Cut),
             Ending::Hang(_) => steps.push(Step::Hang),
         }
-        let stream = stream::unfold(steps.into_iter(), |mut steps| async move {
+        let stream = stream::unfold(steps.into_iter(), move |mut steps| async move {
             let outcome = match steps.next()? {
-                Step::Send(bytes) => Ok(Frame::data(bytes)),
+                Step::Send(bytes) => {
+                    tokio::time::sleep(pause).await;
+                    Ok(Frame::data(bytes))
+                }
                 Step::Cut => {
                     // Let what was sent leave first.
                     tokio::time::sleep(Duration::from_millis(5)).await;

@@ -11,6 +11,8 @@ pub enum Fault {
     CutAfter(usize),
     /// As [`Fault::CutAfter`], but the connection falls silent instead.
     HangAfter(usize),
+    /// The right body, byte by byte, with a pause in front of each.
+    Trickle(Duration),
     /// Says nothing for this long, and then does as it should.
     Delay(Duration),
     /// Another body, its length announced rightly.

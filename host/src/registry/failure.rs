@@ -39,6 +39,11 @@ impl Failure {
         Self::passing(format!("{host} sent nothing for {limit:?}"))
     }
 
+    /// Hardly more than silence.
+    pub(crate) fn trickle(host: &str, limit: Duration) -> Self {
+        Self::passing(format!("{host} sent next to nothing for {limit:?}"))
+    }
+
     /// What a failed exchange with `host` (as in a URL) was about.
     pub(crate) fn explain(error: &reqwest::Error, host: &str, insecure: bool) -> Self {
         if let Some(Refused(refused)) = find(error) {

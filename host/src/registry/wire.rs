@@ -4,7 +4,7 @@
 //! follow redirects of anything but reads, and to wait for ever.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
 use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue};
@@ -17,6 +17,7 @@ use super::pace::Pace;
 use super::redirect::{self, MOST_REDIRECTS, authority};
 use super::retry::{Budget, is_passing, retry_after};
 use super::settings::Settings;
+use super::trickle::Trickle;
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 
@@ -55,6 +56,7 @@ pub(crate) struct Answer {
     /// Whether that is another place than the one that was asked.
     pub(crate) elsewhere: bool,
     wire: Wire,
+    trickle: Trickle,
 }
 
 impl Wire {
@@ -98,10 +100,8 @@ impl Wire {
             }
             let response = self.patiently(&host, request.send()).await?;
             let status = response.status();
-            // Elsewhere nobody knows what a path gives away, and an upload that is taken back (DELETE)
-            // may be there; a query gives away, anywhere.
-            let hidden = elsewhere || call.method == Method::DELETE;
-            let path = if hidden { "..." } else { url.path() };
+            // Elsewhere nobody knows what a path gives away; a query gives away, anywhere.
+            let path = if elsewhere { "..." } else { url.path() };
             let (method, status_code) = (&call.method, status.as_u16());
             tracing::debug!(%method, host, path, status = status_code, "answered");
             let reads = call.method == Method::GET || call.method == Method::HEAD;
@@ -115,7 +115,7 @@ impl Wire {
             if is_passing(status) {
                 return Err(self.setback(&host, &response));
             }
-            return Ok(Answer { response, host, elsewhere, wire: self.clone() });
+            return Ok(Answer { elsewhere, ..Answer::new(response, host, self.clone()) });
         }
         let host = authority(&call.url);
         Err(Error::new(
@@ -161,7 +161,7 @@ impl Wire {
 
 impl Answer {
     pub(crate) fn new(response: reqwest::Response, host: String, wire: Wire) -> Self {
-        Self { response, host, elsewhere: false, wire }
+        Self { response, host, elsewhere: false, wire, trickle: Trickle::default() }
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -182,9 +182,18 @@ impl Answer {
         self.header(CONTENT_LENGTH).and_then(|length| length.parse().ok())
     }
 
-    /// The next part of the body; nothing at its end.
+    /// The next part of the body; nothing at its end. A server that sends next to nothing for as long as
+    /// silence is waited for has failed as well.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
-        self.wire.patiently(&self.host, self.response.chunk()).await
+        let asked = Instant::now();
+        let chunk = self.wire.patiently(&self.host, self.response.chunk()).await?;
+        let window = self.wire.settings.idle_timeout;
+        match &chunk {
+            Some(bytes) if self.trickle.is_one(bytes.len(), asked.elapsed(), window) => {
+                Err(Failure::trickle(&self.host, window))
+            }
+            _ => Ok(chunk),
+        }
     }
 
     /// A small body, called `what` in errors.
