@@ -181,6 +181,8 @@ fn another_host_gets_the_bytes_and_no_credentials() {
         assert_eq!(error.kind(), Kind::Auth);
         assert!(!seen(&error).contains("s3cret"), "{}", seen(&error));
         assert!(storage.requests().iter().all(|one| one.header("authorization").is_empty()));
+        // Nor to delete anything.
+        assert_eq!(storage.requests_of("DELETE", "").len(), 0);
     }
 }
 

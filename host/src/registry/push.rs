@@ -163,13 +163,15 @@ impl Repository {
     }
 
     /// Tells the registry that an upload will not go on, so that it need not keep what it has.
-    /// It finds out by itself as well: nothing depends on this.
+    /// It finds out by itself as well: nothing depends on this. What is elsewhere is left alone: a
+    /// registry must not have us delete things at another host.
     pub(super) async fn abandon(&self, upload: Url) {
-        let elsewhere = upload.origin() != self.endpoint().origin();
+        if upload.origin() != self.endpoint().origin() {
+            return;
+        }
         let Ok(pass) = self.pass().await else { return };
-        let header = pass.header.as_ref().filter(|_| !elsewhere);
         let call = Call { method: Method::DELETE, url: upload, headers: empty(), body: None };
-        let _ = self.wire().exchange(&call, header, &mut Budget::none()).await;
+        let _ = self.wire().exchange(&call, pass.header.as_ref(), &mut Budget::none()).await;
     }
 
     /// Stores a manifest under a tag, or under its digest (distribution specification, "Pushing
