@@ -16,7 +16,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, anyhow, bail};
 use occystrap::cancel::Cancel;
 use occystrap::context::Context;
-use occystrap::image::{Image, Platform};
+use occystrap::image::{Image, Wanted};
 use occystrap::input::Source;
 use occystrap::output::ahead::{self, Taken};
 use occystrap::output::layer_blob::Form;
@@ -47,12 +47,10 @@ fn main() -> Result<()> {
         durable: false,
         web: Access::default(),
     };
-    let platform =
-        Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None };
     let client = |_: &Uri| {
         Client::new(&Settings { insecure: true, ..Settings::default() }, context.cancel.clone())
     };
-    let images = Source::parse(&Uri::parse(source)?, &platform, client)?.open(&context)?;
+    let images = Source::parse(&Uri::parse(source)?, &Wanted::default(), client)?.open(&context)?;
     let image = images.first().context("the source holds no image")?;
     write(image, Path::new(archive), &context)?;
     runtime.shutdown_background();

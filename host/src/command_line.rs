@@ -62,8 +62,8 @@ pub fn command() -> clap::Command {
     /// What only counts where something is written.
     const NOT_READING: [&str; 6] =
         ["compression", "layer_cache", "image_parallel", "plugin", "plugin_dir", "netrc_file"];
-    const NOT_VERIFYING: [&str; 5] =
-        ["os", "architecture", "variant", "compression", "layer_cache"];
+    const NOT_VERIFYING: [&str; 6] =
+        ["platform", "os", "architecture", "variant", "compression", "layer_cache"];
     const REGISTRY: [&str; 7] =
         ["username", "password", "authfile", "insecure", "ca_bundle", "retries", "rate_limit"];
     let is_empty = |argument: &Arg| {

@@ -10,6 +10,7 @@ pub mod name;
 pub mod part;
 pub mod platform;
 pub mod reading;
+pub mod wanted;
 
 use bytes::Bytes;
 
@@ -22,6 +23,7 @@ pub use layer::{Content, Layer, Section};
 pub use name::ImageName;
 pub use part::Part;
 pub use platform::Platform;
+pub use wanted::Wanted;
 
 /// More layers than any engine can mount (overlayfs stops at 500, Docker at 127); a manifest with
 /// more is an attack on whoever allocates for it.

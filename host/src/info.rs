@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::image::Platform;
+use crate::image::Wanted;
 use crate::input::Source;
 use crate::input::view::{Part, View};
 use crate::terminal::{Paper, write_json};
@@ -65,13 +65,13 @@ impl Info {
     /// Why there is nothing for the platform that was asked for. Nobody asked for the default one, and
     /// so it is no error that it is not there.
     #[must_use]
-    pub fn absent(&self, wanted: &Platform) -> Option<&Error> {
-        self.absent.as_ref().filter(|_| *wanted != Platform::default())
+    pub fn absent(&self, wanted: &Wanted) -> Option<&Error> {
+        self.absent.as_ref().filter(|_| !wanted.is_nothing())
     }
 
     /// The document for programs (docs/inspecting.md), with the reason where nothing is there for the
     /// platform that was asked for.
-    pub fn write_json(&self, wanted: &Platform, to: &mut dyn Write) -> io::Result<()> {
+    pub fn write_json(&self, wanted: &Wanted, to: &mut dyn Write) -> io::Result<()> {
         #[derive(Serialize)]
         struct Document<'a> {
             #[serde(flatten)]

@@ -17,8 +17,9 @@ pub mod view;
 use std::path::PathBuf;
 
 use crate::context::Context;
+use crate::error::Kind::NotFound;
 use crate::error::{Error, Result};
-use crate::image::{Digest, Image, ImageName, Platform, Whole};
+use crate::image::{Digest, Image, ImageName, Platform, Wanted, Whole};
 use crate::output::target::tagged;
 use crate::registry::{Client, Reference};
 use crate::uri::Uri;
@@ -31,7 +32,7 @@ pub struct Source {
     /// As the user typed it.
     uri: Uri,
     kind: Kind,
-    platform: Platform,
+    wanted: Wanted,
 }
 
 #[derive(Clone)]
@@ -43,33 +44,25 @@ enum Kind {
     Docker { asked: docker::Asked, socket: Option<String> },
 }
 
-/// The platform that is meant where nobody says one: what most images are for.
-pub const DEFAULT_OS: &str = "linux";
-/// The architecture of it.
-pub const DEFAULT_ARCHITECTURE: &str = "amd64";
-
 /// Schemes that 0.4.17 read, and this version does not yet.
 const NOT_YET: [&str; 2] = ["dockerpush", "quay"];
 
 impl Source {
     /// Check a source URI. `client` makes the registry client where one is needed, from the
-    /// options of the URI; `platform` is what the command line asks for.
+    /// options of the URI; `wanted` is what the command line asks for.
     pub fn parse(
         uri: &Uri,
-        platform: &Platform,
+        wanted: &Wanted,
         client: impl FnOnce(&Uri) -> Result<Client>,
     ) -> Result<Self> {
-        let mut platform = platform.clone();
         let kind = match uri.scheme.as_str() {
             "registry" => {
                 uri.check_options("source", &REGISTRY_OPTIONS)?;
-                platform = platform_of(uri, platform);
                 let reference = Reference::parse(&uri.rest)?;
                 Kind::Registry { reference, client: client(uri)? }
             }
             "tar" | "dir" | "oci-layout" => {
                 uri.check_options("source", &["image", "os", "arch", "architecture", "variant"])?;
-                platform = platform_of(uri, platform);
                 let image = uri.option("image").map(ImageName::parse).transpose();
                 let image = image.map_err(|error| Error::usage(error.to_string()))?;
                 if uri.rest.is_empty() {
@@ -99,7 +92,8 @@ impl Source {
                     .hint("sources are registry://, docker://, tar://, dir:// and oci-layout://"));
             }
         };
-        Ok(Self { display: uri.display(), uri: uri.clone(), kind, platform })
+        let wanted = wanted_by(uri).or(wanted);
+        Ok(Self { display: uri.display(), uri: uri.clone(), kind, wanted })
     }
 
     /// What to type for the same source from any folder, and tomorrow: `digest` is that of the
@@ -119,19 +113,17 @@ impl Source {
                 uri.set_default("insecure", "true");
             }
         }
-        // An engine is asked by its URI alone, and a directory has one platform.
-        if all_platforms || matches!(self.kind, Kind::Docker { .. } | Kind::Directory { .. }) {
+        if all_platforms {
             return uri;
         }
-        let Platform { os, architecture, variant } = &self.platform;
-        if os != DEFAULT_OS {
-            uri.set_default("os", os);
-        }
-        if architecture != DEFAULT_ARCHITECTURE && uri.option("architecture").is_none() {
-            uri.set_default("arch", architecture);
-        }
-        if let Some(variant) = variant {
-            uri.set_default("variant", variant);
+        let Wanted { os, architecture, variant } = &self.wanted;
+        let architecture = architecture.as_ref().filter(|_| uri.option("architecture").is_none());
+        for (name, said) in
+            [("os", os.as_ref()), ("arch", architecture), ("variant", variant.as_ref())]
+        {
+            if let Some(said) = said {
+                uri.set_default(name, said);
+            }
         }
         uri
     }
@@ -147,17 +139,40 @@ impl Source {
         }
     }
 
-    /// Read what the source says of its images. Layers stay where they are.
+    /// Read what the source says of its images. Layers stay where they are. Errors when one is for
+    /// another platform than the one that was asked for.
     pub fn open(&self, context: &Context) -> Result<Vec<Image>> {
+        let images = self.open_any(context)?;
+        match images.iter().find(|image| !self.is_met_by(&image.platform)) {
+            None => Ok(images),
+            Some(other) => {
+                let (place, name, platform) = (&self.display, &other.name, &other.platform);
+                let wanted = self.wanted.instead_of(platform);
+                let message = format!("{place}: '{name}' is for {platform}, and not for {wanted}");
+                Err(Error::new(NotFound, message)
+                    .hint("to take it as it is, ask for no platform"))
+            }
+        }
+    }
+
+    /// A config may leave out a variant that its index has named.
+    fn is_met_by(&self, found: &Platform) -> bool {
+        let variant = found.variant.clone().or_else(|| self.wanted.variant.clone());
+        self.wanted.is_met_by(&Platform { variant, ..found.clone() })
+    }
+
+    fn open_any(&self, context: &Context) -> Result<Vec<Image>> {
+        let platform = self.wanted.platform();
         match &self.kind {
             Kind::Registry { reference, client } => {
-                registry::open(reference, client, &self.platform, context).map(|image| vec![image])
+                registry::open(reference, client, &platform, context).map(|image| vec![image])
             }
             Kind::Docker { asked, socket } => {
-                docker::open(asked, socket.as_deref(), context).map(|image| vec![image])
+                let socket = socket.as_deref();
+                docker::open(asked, &self.wanted, socket, context).map(|image| vec![image])
             }
             Kind::Archive { path, image } => {
-                let images = archive::open(path, &self.platform, context)?;
+                let images = archive::open(path, &platform, context)?;
                 choose(images, image.as_ref(), &self.display)
             }
             Kind::Directory { path, image } => {
@@ -165,7 +180,7 @@ impl Source {
                 choose(images, image.as_ref(), &self.display)
             }
             Kind::Layout { path, tag, image } => {
-                let images = oci_layout::open(path, tag.as_deref(), &self.platform)?;
+                let images = oci_layout::open(path, tag.as_deref(), &platform)?;
                 choose(images, image.as_ref(), &self.display)
             }
         }
@@ -215,15 +230,9 @@ impl Called for Whole {
 const REGISTRY_OPTIONS: [&str; 8] =
     ["arch", "architecture", "os", "variant", "insecure", "username", "password", "max_workers"];
 
-fn platform_of(uri: &Uri, platform: Platform) -> Platform {
-    let option = |name| uri.option(name).map(str::to_owned);
-    Platform {
-        os: option("os").unwrap_or(platform.os),
-        architecture: option("arch")
-            .or_else(|| option("architecture"))
-            .unwrap_or(platform.architecture),
-        variant: option("variant").or(platform.variant).filter(|variant| !variant.is_empty()),
-    }
+fn wanted_by(uri: &Uri) -> Wanted {
+    let architecture = uri.option("arch").or_else(|| uri.option("architecture"));
+    Wanted::new(uri.option("os"), architecture, uri.option("variant"))
 }
 
 /// All images, or the one that `?image=` names.
@@ -239,11 +248,8 @@ fn choose<T: Called>(images: Vec<T>, wanted: Option<&ImageName>, place: &str) ->
         chosen.retain(|image| image.called().tag.as_deref() == Some("latest"));
     }
     if chosen.is_empty() {
-        return Err(Error::new(
-            crate::error::Kind::NotFound,
-            format!("{place}: holds no image '{wanted}'"),
-        )
-        .hint(format!("it holds: {names}")));
+        return Err(Error::new(NotFound, format!("{place}: holds no image '{wanted}'"))
+            .hint(format!("it holds: {names}")));
     }
     Ok(chosen)
 }

@@ -141,12 +141,8 @@ fn loops_end_when_their_time_is_up() {
 
     let arena = Arena::new();
     let uri = occystrap::uri::Uri::parse(&arena.sandbox.uri("tar", "in.tar")).unwrap();
-    let platform = occystrap::image::Platform {
-        os: "linux".into(),
-        architecture: "amd64".into(),
-        variant: None,
-    };
-    let source = occystrap::input::Source::parse(&uri, &platform, |_| unreachable!()).unwrap();
+    let source =
+        occystrap::input::Source::parse(&uri, &Default::default(), |_| unreachable!()).unwrap();
     let to = arena.sandbox.uri("hostile", "out?behaviour=loop");
     let target = occystrap::output::Target::parse(
         &occystrap::uri::Uri::parse(&to).unwrap(),

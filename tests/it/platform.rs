@@ -98,6 +98,10 @@ fn the_platform_that_was_asked_for_arrives() {
         (&[][..], "", "linux/amd64"),
         (&["--architecture", "arm64"], "", "linux/arm64/v8"),
         (&["--architecture", "arm64", "--variant", "v8"], "", "linux/arm64/v8"),
+        (&["--architecture=aarch64"], "", "linux/arm64/v8"),
+        (&["--platform", "linux/arm64"], "", "linux/arm64/v8"),
+        (&["--platform", "linux/arm/v6"], "", "linux/arm/v6"),
+        (&["--platform=windows/amd64"], "&arch=x86_64", "windows/amd64"),
         (&["--architecture", "arm"], "", "linux/arm/v7"),
         (&["--architecture", "arm", "--variant", "v6"], "", "linux/arm/v6"),
         (&["--os", "windows"], "", "windows/amd64"),
@@ -123,6 +127,28 @@ fn a_platform_that_is_not_there_is_told_with_those_that_are() {
         let more = ["--architecture", "s390x"];
         let said: Ran = sandbox.process(&source, &sandbox.uri("dir", "out"), &more);
         transcript += &sandbox.redact(&said.exits(1).stderr);
+    }
+    insta::assert_snapshot!(transcript);
+}
+
+/// What is there for one platform alone is taken by whoever asks for none, and never for another.
+#[test]
+fn an_image_alone_is_no_other_platforms() {
+    let (registry, sandbox) = (Registry::start(), Sandbox::new());
+    let arm = image("linux/arm64/v8");
+    shape::legacy(&[&arm], Pack::Gzip).write(&sandbox.path("in.tar"));
+    let remote = push(&registry, &arm, Pack::Gzip);
+    sandbox.process("tar://in.tar", "dir://in", &[]).verified();
+    let mut transcript = String::new();
+    for source in [remote.as_str(), "tar://in.tar", "dir://in"] {
+        for more in [&[][..], &["--platform=linux/arm64"], &["--variant=v8"]] {
+            sandbox.process(source, "dir://out", more).verified();
+        }
+        for more in ["--platform=linux/amd64", "--os=windows", "--variant=v9"] {
+            let said: Ran = sandbox.process(source, "dir://other", &[more]);
+            transcript += &sandbox.redact(&said.exits(1).stderr);
+            assert!(!sandbox.path("other").exists());
+        }
     }
     insta::assert_snapshot!(transcript);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use occystrap::context::Context;
-use occystrap::image::Platform;
+use occystrap::image::Wanted;
 use occystrap::input::Source;
 use occystrap::output::ahead::Taken;
 use occystrap::output::layer_blob::Form;
@@ -71,10 +71,8 @@ fn a_wrong_hint_costs_a_second_try_and_nothing_else() {
 fn asked(source: &str, settings: &Settings) -> Option<Vec<u64>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let context = Context { parallel: 2, ..context(&runtime) };
-    let platform =
-        Platform { os: "linux".to_owned(), architecture: "amd64".to_owned(), variant: None };
     let client = |_: &Uri| Client::new(settings, context.cancel.clone());
-    let source = Source::parse(&Uri::parse(source).unwrap(), &platform, client).unwrap();
+    let source = Source::parse(&Uri::parse(source).unwrap(), &Wanted::default(), client).unwrap();
     let image = source.open(&context).unwrap().remove(0);
     let taken: Vec<Taken> = (image.layers.into_iter().enumerate())
         .map(|(index, layer)| {

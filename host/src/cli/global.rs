@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::input::{DEFAULT_ARCHITECTURE, DEFAULT_OS};
+use crate::image::Wanted;
 
 /// Options that may stand before or after the command.
 #[derive(Args)]
@@ -18,12 +18,16 @@ pub struct Global {
     /// Say nothing but errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Operating system of the image to choose from several
-    #[arg(long, global = true, value_name = "OS", default_value = DEFAULT_OS)]
-    pub os: String,
-    /// Architecture of the image to choose from several
-    #[arg(long, global = true, value_name = "ARCH", default_value = DEFAULT_ARCHITECTURE)]
-    pub architecture: String,
+    /// Platform of the image: chosen where there are several, and no other is taken where there is one
+    /// [default: linux/amd64 of several, any of one]
+    #[arg(long, global = true, value_name = "OS/ARCH[/VARIANT]", value_parser = Wanted::parse, conflicts_with_all = ["os", "architecture", "variant"])]
+    pub platform: Option<Wanted>,
+    /// Operating system alone
+    #[arg(long, global = true, value_name = "OS")]
+    pub os: Option<String>,
+    /// Architecture alone
+    #[arg(long, global = true, value_name = "ARCH")]
+    pub architecture: Option<String>,
     /// Variant of the architecture, such as v7; the usual one when not given
     #[arg(long, global = true, value_name = "VARIANT")]
     pub variant: Option<String>,

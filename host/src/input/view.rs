@@ -228,7 +228,7 @@ impl Source {
     /// Look at every image of the source, and fetch no layer. Errors where there is nothing to look
     /// at: the source cannot be reached or is not there, or lists no image.
     pub fn views(&self, context: &Context) -> Result<Vec<View>> {
-        let platform = &self.platform;
+        let platform = &self.wanted.platform();
         match &self.kind {
             Kind::Registry { reference, client } => {
                 let shelf = registry::Published::open(reference, client, context)?;
@@ -236,7 +236,8 @@ impl Source {
                 shelf::view(&shelf, root, reference.name(), platform).map(|view| vec![view])
             }
             Kind::Docker { asked, socket } => {
-                engine::view(asked, socket.as_deref(), context).map(|view| vec![view])
+                let socket = socket.as_deref();
+                engine::view(asked, &self.wanted, socket, context).map(|view| vec![view])
             }
             Kind::Archive { path, image } => {
                 let members = archive::index(path, context)?;
@@ -311,7 +312,7 @@ impl Source {
     pub fn exported(&self, context: &Context) -> Result<Option<View>> {
         match &self.kind {
             Kind::Docker { asked, socket } => {
-                engine::export(asked, socket.as_deref(), context).map(Some)
+                engine::export(asked, &self.wanted, socket.as_deref(), context).map(Some)
             }
             _ => Ok(None),
         }

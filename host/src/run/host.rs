@@ -7,7 +7,7 @@ use crate::cancel::Cancel;
 use crate::cli::Global;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::image::Platform;
+use crate::image::Wanted;
 use crate::input::Source;
 use crate::plugin::{Catalog, Installed, PluginEngine};
 use crate::progress::Progress;
@@ -53,12 +53,10 @@ impl Host<'_> {
     }
 
     /// The platform that is asked for.
-    pub fn wanted(&self) -> Platform {
-        Platform {
-            os: self.global.os.clone(),
-            architecture: self.global.architecture.clone(),
-            variant: self.global.variant.clone().filter(|variant| !variant.is_empty()),
-        }
+    pub fn wanted(&self) -> Wanted {
+        let Global { platform, os, architecture, variant, .. } = self.global;
+        let words = || Wanted::new(os.as_deref(), architecture.as_deref(), variant.as_deref());
+        platform.clone().unwrap_or_else(words)
     }
 
     /// The source that a URI names, for a command that has no destination.

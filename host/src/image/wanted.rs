@@ -1,0 +1,123 @@
+//! The platform that a user asks for.
+
+use super::Platform;
+
+/// What was said of a platform. Of what nobody said, the default is chosen where there are several, and
+/// anything is right where there is one.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Such as `linux`.
+    pub os: Option<String>,
+    /// Such as `amd64`, in Go's spelling.
+    pub architecture: Option<String>,
+    /// Such as `v8`.
+    pub variant: Option<String>,
+}
+
+impl Wanted {
+    /// What was said in three words; an empty one says nothing. The kernel's names of architectures
+    /// (`uname -m`) are taken for Go's.
+    #[must_use]
+    pub fn new(os: Option<&str>, architecture: Option<&str>, variant: Option<&str>) -> Self {
+        let said = |word: Option<&str>| word.filter(|word| !word.is_empty()).map(str::to_owned);
+        Self { os: said(os), architecture: said(architecture.map(in_go)), variant: said(variant) }
+    }
+
+    /// `OS/ARCHITECTURE[/VARIANT]`. Errors with what is expected.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let parts: Vec<&str> = text.split('/').collect();
+        match parts[..] {
+            _ if parts.iter().any(|part| part.is_empty()) => {}
+            [os, architecture] => return Ok(Self::new(Some(os), Some(architecture), None)),
+            [os, architecture, variant] => {
+                return Ok(Self::new(Some(os), Some(architecture), Some(variant)));
+            }
+            _ => {}
+        }
+        Err("expected OS/ARCHITECTURE[/VARIANT], such as linux/arm64".to_owned())
+    }
+
+    /// This, and what `other` says where this says nothing.
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
+        Self {
+            os: self.os.or_else(|| other.os.clone()),
+            architecture: self.architecture.or_else(|| other.architecture.clone()),
+            variant: self.variant.or_else(|| other.variant.clone()),
+        }
+    }
+
+    /// What to choose from several: linux/amd64, as 0.4.17 did, where nobody says anything else.
+    #[must_use]
+    pub fn platform(&self) -> Platform {
+        self.instead_of(&Platform::default())
+    }
+
+    /// What was asked for, and the system and architecture that were found where nothing was.
+    #[must_use]
+    pub fn instead_of(&self, found: &Platform) -> Platform {
+        let Self { os, architecture, variant } = self.clone();
+        Platform {
+            os: os.unwrap_or_else(|| found.os.clone()),
+            architecture: architecture.unwrap_or_else(|| found.architecture.clone()),
+            variant,
+        }
+    }
+
+    /// Whether an image that is not one of several is what was asked for.
+    #[must_use]
+    pub fn is_met_by(&self, found: &Platform) -> bool {
+        found.fit(&self.instead_of(found)).is_some()
+    }
+
+    /// Whether nothing was said.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Architectures as Go calls them (containerd's `platforms` package takes the same names for them).
+fn in_go(architecture: &str) -> &str {
+    match architecture {
+        "x86_64" | "x86-64" => "amd64",
+        "aarch64" => "arm64",
+        "i386" | "i686" => "386",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wanted(text: &str) -> Wanted {
+        Wanted::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_platform_has_two_or_three_words() {
+        assert_eq!(wanted("linux/aarch64"), wanted("linux/arm64"));
+        assert_eq!(wanted("linux/arm/v6").platform().to_string(), "linux/arm/v6");
+        assert_eq!(Wanted::default().platform().to_string(), "linux/amd64");
+        for bad in ["", "arm64", "linux/", "/arm64", "linux/arm/v7/x", "linux//v7"] {
+            assert!(Wanted::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_what_was_said_must_be_met() {
+        let found = Platform { os: "linux".into(), architecture: "arm64".into(), variant: None };
+        for (of, is_met) in [
+            (Wanted::default(), true),
+            (Wanted::new(Some("linux"), None, None), true),
+            (Wanted::new(None, Some("aarch64"), Some("v8")), true),
+            (Wanted::new(None, Some(""), None), true),
+            (Wanted::new(None, Some("amd64"), None), false),
+            (Wanted::new(Some("windows"), None, None), false),
+            (Wanted::new(None, None, Some("v9")), false),
+        ] {
+            assert_eq!(of.is_met_by(&found), is_met, "{of:?}");
+        }
+    }
+}
