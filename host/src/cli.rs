@@ -39,7 +39,7 @@ Exit codes: 0 all is well, 1 something failed, 2 the command line is wrong,
 
 /// Moves container images and proves that they landed.
 #[derive(Parser)]
-#[command(name = "occystrap", version, about, after_help = EXAMPLES, disable_help_subcommand = true)]
+#[command(name = "occystrap", version, about, after_help = EXAMPLES)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

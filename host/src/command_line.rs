@@ -126,7 +126,9 @@ pub fn refusal(
 ) -> Option<Error> {
     let words: Vec<String> =
         arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    let said = earlier(mistake, &words).or_else(|| of_environment(mistake, &words));
+    let said = earlier(mistake, &words)
+        .or_else(|| of_environment(mistake, &words))
+        .or_else(|| slip(mistake, &words));
     if mistake.use_stderr() && asks_for_json(&words) {
         let error = said.clone().unwrap_or_else(|| Error::usage(in_a_line(&mistake.to_string())));
         // A broken pipe gets nothing.
@@ -160,6 +162,21 @@ fn earlier(mistake: &clap::Error, words: &[String]) -> Option<Error> {
         hint.push_str(&format!("; {option} is {new}"));
     }
     Some(Error::usage(message).hint(hint))
+}
+
+/// What hands type that know other tools.
+fn slip(mistake: &clap::Error, words: &[String]) -> Option<Error> {
+    if text(mistake, ContextKind::InvalidSubcommand) == Some("version") {
+        return Some(Error::usage("there is no command 'version'").hint("type --version"));
+    }
+    let apart = words.windows(2).find_map(|pair| match pair {
+        [option, level] if option == "--verify" && matches!(level.as_str(), "fast" | "full") => {
+            Some(level)
+        }
+        _ => None,
+    })?;
+    let message = format!("'{apart}' behind --verify is a source of its own");
+    Some(Error::usage(message).hint(format!("type --verify={apart}")))
 }
 
 /// What to type, with what was typed in its places where all of it can be told.
@@ -226,6 +243,7 @@ fn of_environment(mistake: &clap::Error, words: &[String]) -> Option<Error> {
 /// Everything of a message of clap but what helps nobody in a document.
 fn in_a_line(text: &str) -> String {
     let lines = text.lines().take_while(|line| !line.starts_with("Usage:"));
+    let lines = lines.filter(|line| !line.starts_with("For more information"));
     let lines: Vec<&str> = lines.map(str::trim).filter(|line| !line.is_empty()).collect();
     let line = lines.join(" ");
     line.strip_prefix("error: ").unwrap_or(&line).to_owned()
@@ -240,11 +258,11 @@ fn ends(arguments: &[OsString]) -> (String, String) {
     });
     let Some((name, asked)) = asked else { return Default::default() };
     let end = |id: &str| {
-        let found = asked.try_get_one::<String>(id).ok().flatten();
-        found.map_or_else(String::new, |text| Uri::hide(text))
+        let found = asked.try_get_many::<String>(id).ok().flatten().into_iter().flatten();
+        found.map(|text| Uri::hide(text)).collect::<Vec<_>>().join(" ")
     };
     match name.as_str() {
-        "verify" => (end("target"), end("target")),
+        "verify" => (end("targets"), end("targets")),
         _ => (end("source"), end("destination")),
     }
 }

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::image::{Digest, Image, ImageName, Platform, Wanted, Whole};
 use crate::output::target::tagged;
 use crate::registry::{Client, Reference};
-use crate::uri::Uri;
+use crate::uri::{Uri, instead_of_transport};
 
 /// A source, parsed and checked; nothing was read yet.
 #[derive(Clone)]
@@ -88,8 +88,10 @@ impl Source {
                     .hint("this version reads registry://, docker://, tar://, dir:// and oci-layout://"));
             }
             scheme => {
+                let known = "sources are registry://, docker://, tar://, dir:// and oci-layout://";
+                let hint = instead_of_transport(scheme, &uri.rest);
                 return Err(Error::usage(format!("unknown source '{scheme}://'"))
-                    .hint("sources are registry://, docker://, tar://, dir:// and oci-layout://"));
+                    .hint(hint.unwrap_or_else(|| known.to_owned())));
             }
         };
         let wanted = wanted_by(uri).or(wanted);
@@ -149,8 +151,7 @@ impl Source {
                 let (place, name, platform) = (&self.display, &other.name, &other.platform);
                 let wanted = self.wanted.instead_of(platform);
                 let message = format!("{place}: '{name}' is for {platform}, and not for {wanted}");
-                Err(Error::new(NotFound, message)
-                    .hint("to take it as it is, ask for no platform"))
+                Err(Error::new(NotFound, message).hint("to take it as it is, ask for no platform"))
             }
         }
     }

@@ -6,6 +6,7 @@
 
 mod family;
 mod fit;
+mod look;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -16,14 +17,13 @@ use crate::filter::Filters;
 use crate::image::{Digest, Image, ImageName, Part};
 use crate::input::Source;
 use crate::layer_cache::{LayerCache, Turn};
-use crate::output::engine::Named;
-use crate::output::remote::Remote;
 use crate::output::{self, Target};
 use crate::parallel::in_parallel;
 use crate::receipt::{Again, Bundle, Handed, ImageIdentity, Receipt, again};
 use crate::report::{ImageReport, Run, Status};
-use crate::verify::derive::Found;
-use crate::verify::{self, Level, Subject, Verification, derive, layout, published};
+use crate::verify::{self, Level, Verification};
+
+pub use self::look::verify_subjects;
 
 /// What `occystrap process` was asked to do.
 pub struct Process {
@@ -198,7 +198,9 @@ fn attempt(
             None
         }
     };
-    (report.finish(started.elapsed(), context), receipt)
+    let report = report.finish(started.elapsed(), context);
+    tracing::info!("{}", report.line());
+    (report, receipt)
 }
 
 /// Verify what was just written, in a fresh instance that can only read.
@@ -216,65 +218,5 @@ fn keep_receipts(request: &Process, receipts: Vec<Receipt>) -> Result<()> {
     match &request.receipt {
         Some(path) if !receipts.is_empty() => Bundle::new(receipts).write(path),
         _ => Ok(()),
-    }
-}
-
-/// Verify what was written earlier. What goes wrong is in the report.
-pub fn verify_subject(subject: &Subject, level: Level, context: &Context) -> Run {
-    let started = Instant::now();
-    let reports = look(subject, level, context)
-        .unwrap_or_else(|error| vec![ImageReport::unopened(subject.display(), error, context)]);
-    Run::new(reports, started.elapsed())
-}
-
-fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageReport>> {
-    let started = Instant::now();
-    let reports = |display: &str, found: Vec<Found>| {
-        let report = |found| ImageReport::found(display, found).finish(started.elapsed(), context);
-        found.into_iter().map(report).collect()
-    };
-    match subject {
-        Subject::Receipts(receipts, target) => {
-            let mut reports = Vec::with_capacity(receipts.len());
-            for receipt in receipts {
-                let started = Instant::now();
-                let repair = again::command(receipt, target);
-                let proof = verify::verify(receipt, target, level, Some(&repair), context)?;
-                let mut report = ImageReport::of_receipt(receipt);
-                report.landed(receipt, Some(proof), None);
-                reports.push(report.finish(started.elapsed(), context));
-            }
-            Ok(reports)
-        }
-        Subject::WithoutPlugin(receipts, why) => {
-            let report = |receipt: &Receipt| {
-                let report = ImageReport::without_plugin(receipt, why.clone());
-                report.finish(started.elapsed(), context)
-            };
-            Ok(receipts.iter().map(report).collect())
-        }
-        Subject::Directory(path, display) => {
-            let found = derive::directory(path, level, context)?;
-            Ok(reports(display, found))
-        }
-        Subject::Tar(path, display) => {
-            let found = derive::tar(path, level, context)?;
-            Ok(reports(display, found))
-        }
-        Subject::Layout(path, tag, display) => {
-            let found = layout::images(path, tag.as_deref(), level, context)?;
-            Ok(reports(display, found))
-        }
-        Subject::Registry(reference, client, display) => {
-            let repository = client.repository(reference, context.counters.clone())?;
-            let remote = Remote::new(repository, context);
-            let found = published::images(&remote, reference, level, context)?;
-            Ok(reports(display, found))
-        }
-        Subject::Engine(image, engine, display) => {
-            let named = Named::new(engine.clone(), image.clone(), context);
-            let found = verify::engine::held(&named, level)?;
-            Ok(reports(display, found))
-        }
     }
 }

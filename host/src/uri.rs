@@ -3,7 +3,26 @@
 //! What it refuses: no scheme, an option without a value's place, an option given twice. What it
 //! hides: `user:password@` in everything that is shown.
 
+mod meant;
+
+pub use self::meant::instead_of_transport;
+
 use crate::error::{Error, Result, printable};
+
+/// Schemes that 0.4.17 took without the slashes as well. Of all others, `busybox:1` is an image.
+const WITHOUT_SLASHES: [&str; 11] = [
+    "tar",
+    "file",
+    "dir",
+    "directory",
+    "docker",
+    "registry",
+    "oci-layout",
+    "oci",
+    "mounts",
+    "dockerpush",
+    "quay",
+];
 
 /// A parsed URI.
 #[derive(Clone, PartialEq, Eq)]
@@ -21,15 +40,18 @@ pub struct Uri {
 impl Uri {
     /// Parse what the user typed.
     pub fn parse(text: &str) -> Result<Self> {
-        // 0.4.17 took `tar:foo.tar` as well.
+        let short = |(scheme, rest): &(&str, &str)| {
+            let known = WITHOUT_SLASHES.iter().any(|known| scheme.eq_ignore_ascii_case(known));
+            // A login without a scheme is a mistake, not a scheme of that user's name.
+            known && !has_login(rest)
+        };
         let (scheme, rest) = text
             .split_once("://")
-            // A login without a scheme is a mistake, not a scheme of that user's name.
-            .or_else(|| text.split_once(':').filter(|(_, rest)| !has_login(rest)))
+            .or_else(|| text.split_once(':').filter(short))
             .filter(|(scheme, _)| is_scheme(scheme))
             .ok_or_else(|| {
                 Error::usage(format!("'{}' is not a URI", hide_credentials(text)))
-                    .hint("expected scheme://..., such as registry://docker.io/library/busybox:latest or tar:///tmp/x.tar")
+                    .hint(meant::instead_of(text))
             })?;
         let (rest, query) = match rest.split_once('?') {
             Some((rest, query)) => (rest, query),
@@ -53,6 +75,12 @@ impl Uri {
             Some(path) if matches!(scheme.as_str(), "tar" | "dir") => format!("/{}", decode(path)),
             _ => decode(rest),
         };
+        if rest == "-" && matches!(scheme.as_str(), "tar" | "dir" | "oci-layout") {
+            return Err(Error::usage(format!(
+                "'{scheme}://-': standard input and output are not supported"
+            ))
+            .hint(format!("name a file; one that is called '-' is {scheme}://./-")));
+        }
         Ok(Self { credentials, rest, options: parse_query(query)?, scheme })
     }
 

@@ -89,6 +89,21 @@ fn mistakes_are_told_before_anything_is_touched() {
         "verify oci://[T]out",
         "verify docker://app:1?unique_names=true",
         "verify dir:[T]out?image=x",
+        "verify dir:[T]out ftp://host/out",
+        "process busybox:1 dir:[T]out",
+        "process ghcr.io/team/app dir:[T]out",
+        "process [T]in.tar dir:[T]out",
+        "process docker-archive:[T]in.tar:app:1 dir:[T]out",
+        "process https://host/app dir:[T]out",
+        "process tar:- dir:[T]out",
+        "process tar:[T]in.tar tar://-",
+        "process tar:[T]in.tar docker-archive:[T]out:app:1",
+        "process tar:[T]in.tar https://host/app",
+        "process --verify full tar:[T]in.tar dir:[T]out",
+        "process --platform arm64 tar:[T]in.tar dir:[T]out",
+        "process --platform linux/arm64 --os linux tar:[T]in.tar dir:[T]out",
+        "version",
+        "verify --full --fast dir:[T]out",
     ] {
         let said = run(&sandbox, line);
         assert_eq!(said.code, 2, "{line}: {}", said.stderr);
@@ -356,6 +371,36 @@ fn a_receipt_says_what_and_nothing_secret() {
         value["journal"][file]["size"] = "…".into();
     }
     insta::assert_snapshot!(sandbox.redact(&serde_json::to_string_pretty(&value).unwrap()));
+}
+
+#[test]
+fn several_are_verified_with_one_summary() {
+    let sandbox = with_image();
+    for name in ["a", "b", "c"] {
+        let line = format!("process tar:[T]in.tar dir:[T]out-{name} --receipt [T]{name}.json");
+        run(&sandbox, &line).verified();
+    }
+    run(&sandbox, "verify [T]a.json [T]b.json [T]c.json dir:[T]out-a").verified();
+    // What is wrong with one keeps nobody from looking at the others.
+    let layer = sandbox.path("out-b").join(TestImage::new("app:1").layer_path(0));
+    std::fs::remove_file(layer).unwrap();
+    std::fs::write(sandbox.path("none.json"), "{}").unwrap();
+    let all = "[T]a.json [T]b.json [T]none.json [T]not-there.json [T]c.json";
+    for option in ["--fast", "--full", "-J=1"] {
+        let said = run(&sandbox, &format!("verify {option} {all}"));
+        said.exits(1);
+        if option == "--fast" {
+            insta::assert_snapshot!(sandbox.redact(&said.stderr));
+        }
+        assert!(said.stderr.ends_with("2/5 verified, 3 FAILED\n"), "{}", said.stderr);
+    }
+    let document = run(&sandbox, &format!("verify -O json {all}")).json();
+    let images = document["images"].as_array().unwrap();
+    let states: Vec<_> = images.iter().map(|image| image["status"].as_str().unwrap()).collect();
+    assert_eq!(states, ["verified", "failed", "failed", "failed", "verified"]);
+    assert!(images[3]["source"].as_str().unwrap().ends_with("not-there.json"));
+    // One alone says so as it did.
+    run(&sandbox, "verify [T]not-there.json").exits(1).says("not-there.json");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use occystrap::cancel::Cancel;
+use occystrap::error::Error;
 use occystrap::pipeline;
 use occystrap::plugin::{Catalog, PluginEngine};
 use occystrap::verify::Level;
@@ -16,7 +17,7 @@ use crate::support::shape;
 /// In this process, because a process for each of some thousand bits takes minutes.
 struct Verifier {
     runtime: tokio::runtime::Runtime,
-    subject: Subject,
+    subject: [Result<Subject, (String, Error)>; 1],
 }
 
 impl Verifier {
@@ -24,19 +25,19 @@ impl Verifier {
         let catalog = Catalog::new(PluginEngine::new().unwrap(), &[]).unwrap();
         Self {
             runtime: tokio::runtime::Builder::new_current_thread().build().unwrap(),
-            subject: Subject::parse(
+            subject: [Ok(Subject::parse(
                 receipt.to_str().unwrap(),
                 &catalog,
                 |_| unreachable!(),
                 &Cancel::default(),
             )
-            .unwrap(),
+            .unwrap())],
         }
     }
 
     fn exit_code(&self, level: Level) -> u8 {
         let context = context(&self.runtime);
-        pipeline::verify_subject(&self.subject, level, &context).exit_code(true)
+        pipeline::verify_subjects(&self.subject, level, 1, &context).exit_code(true)
     }
 }
 

@@ -86,7 +86,7 @@ fn verified_by(catalog: &Catalog, arena: &Arena, context: &Context) -> String {
     let receipt = arena.sandbox.path("receipt").display().to_string();
     let subject =
         Subject::parse(&receipt, catalog, |_| unreachable!(), &Cancel::default()).unwrap();
-    let run = pipeline::verify_subject(&subject, Level::Fast, context);
+    let run = pipeline::verify_subjects(&[Ok(subject)], Level::Fast, 1, context);
     assert_eq!(run.exit_code(false), 1);
     let mut said = Vec::new();
     run.write_text(&mut said, false).unwrap();

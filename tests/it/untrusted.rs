@@ -280,7 +280,6 @@ fn a_plugin_that_cannot_be_loaded_leaves_the_others_alone() {
 #[test]
 fn mistakes_on_the_command_line() {
     let sandbox = sandbox();
-    sandbox.run(&["verify", "a", "b"]).exits(2);
     sandbox.run(&["verify", "a", "--root", "."]).exits(2);
     sandbox.run(&["verify", "--untrusted", "--fast", "a"]).exits(2);
     sandbox.run(&["verify", "--untrusted", "dir://x"]).exits(2).says("is no receipt");

@@ -10,15 +10,16 @@ use crate::plugin::limits::{UNTRUSTED_BATCH_TIME, UNTRUSTED_TIME};
 #[derive(Args)]
 #[command(after_help = UNTRUSTED)]
 pub struct Verify {
-    /// A receipt, or what was written: dir://, tar://, oci-layout://, registry://, docker://
-    #[arg(value_name = "TARGET|RECEIPT")]
-    pub target: String,
-    /// More receipts, with --untrusted
-    #[arg(value_name = "RECEIPT", requires = "untrusted")]
-    pub more: Vec<String>,
+    /// Receipts, or what was written: dir://, tar://, oci-layout://, registry://, docker://; -J of
+    /// them side by side
+    #[arg(value_name = "TARGET|RECEIPT", required = true)]
+    pub targets: Vec<String>,
     /// Look that everything is there with its size, without reading every byte
     #[arg(long)]
     pub fast: bool,
+    /// Read every byte back and hash it, as without this option
+    #[arg(long, conflicts_with = "fast")]
+    pub full: bool,
     /// Neither the receipts nor their plugins are trusted: a line of JSON for each receipt, as it
     /// comes, -J of them side by side; what the host has not seen itself is UNCONFIRMED
     #[arg(long, conflicts_with = "fast")]
@@ -43,6 +44,9 @@ pub struct Verify {
 }
 
 const UNTRUSTED: &str = "\
+All that was ever mirrored:
+  occystrap verify --fast receipts/*.json
+
 Receipts of other people, on a shared host:
   occystrap verify --untrusted --root /srv/images /srv/receipts/*.json
 

@@ -19,7 +19,7 @@ use crate::image::{ImageName, name};
 use crate::plugin::description::Kind;
 use crate::plugin::{Catalog, Plugin};
 use crate::registry::{Client, Reference};
-use crate::uri::Uri;
+use crate::uri::{Uri, instead_of_transport};
 use crate::web::Folder;
 
 /// Where an image goes, and who writes it there.
@@ -72,7 +72,14 @@ impl Target {
         client: impl FnOnce(&Uri) -> Result<Client>,
         cancel: &Cancel,
     ) -> Result<Self> {
-        Self::with_plugin(catalog.for_scheme(&uri.scheme)?, uri, client, cancel)
+        let plugin =
+            catalog.for_scheme(&uri.scheme).map_err(|error| {
+                match instead_of_transport(&uri.scheme, &uri.rest) {
+                    Some(hint) if error.kind() == crate::error::Kind::Usage => error.hint(hint),
+                    _ => error,
+                }
+            })?;
+        Self::with_plugin(plugin, uri, client, cancel)
     }
 
     /// As [`Self::parse`], for a plugin that was found otherwise.

@@ -180,8 +180,9 @@ impl ImageReport {
         self.verification = proof;
     }
 
-    /// What became of a part of a multi-platform image.
-    pub(super) fn line(&self) -> String {
+    /// What became of it, in a line.
+    #[must_use]
+    pub fn line(&self) -> String {
         let outcome = match self.status {
             Status::Verified => "verified",
             Status::Failed => "FAILED",

@@ -61,7 +61,8 @@ impl Form {
                 Self::Run { source: hide(&asked.source), destination: hide(&asked.destination) }
             }
             Command::Verify(asked) => {
-                Self::Run { source: hide(&asked.target), destination: hide(&asked.target) }
+                let targets = asked.targets.iter().map(hide).collect::<Vec<_>>().join(" ");
+                Self::Run { source: targets.clone(), destination: targets }
             }
             Command::Check(asked) => Self::Images { source: hide(&asked.source) },
             Command::Info(asked) => Self::Images { source: hide(&asked.source) },

@@ -25,8 +25,7 @@ pub fn run(
 ) -> Result<u8> {
     let (global, mut context) = (host.global, host.context()?);
     context.web = web::access(&asked.allow_net, global, Trust::None)?;
-    let receipts: Vec<PathBuf> =
-        std::iter::once(&asked.target).chain(&asked.more).map(PathBuf::from).collect();
+    let receipts: Vec<PathBuf> = asked.targets.iter().map(PathBuf::from).collect();
     if let Some(uri) = receipts.iter().find(|path| path.to_string_lossy().contains("://")) {
         let message = format!("'{}' is no receipt", crate::uri::Uri::hide(&uri.to_string_lossy()));
         return Err(Error::usage(message)

@@ -6,7 +6,7 @@ use super::clients::Clients;
 use super::web::{self, Trust};
 use super::{Host, printed, report};
 use crate::cli::Verify;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::pipeline;
 use crate::uri::Uri;
 use crate::verify::{Level, Subject};
@@ -21,10 +21,21 @@ pub fn run(
     let mut context = host.context()?;
     context.web = web::access(&asked.allow_net, host.global, Trust::Own)?;
     let clients = Clients::new(host.global, host.cancel);
-    let client = |uri: &Uri| clients.of(uri);
-    let subject = Subject::parse(&asked.target, &host.catalog()?, client, host.cancel)?;
+    let catalog = host.catalog()?;
+    let mut subjects = Vec::with_capacity(asked.targets.len());
+    for text in &asked.targets {
+        let subject = Subject::parse(text, &catalog, |uri| clients.of(uri), host.cancel);
+        // What is wrong with one receipt is no reason to leave the others; a wrong command line is.
+        if let Err(error) = &subject
+            && (asked.targets.len() == 1 || error.kind() == Kind::Usage)
+        {
+            return Err(error.clone());
+        }
+        subjects.push(subject.map_err(|error| (Uri::hide(text), error)));
+    }
     let level = if asked.fast { Level::Fast } else { Level::Full };
-    let run = pipeline::verify_subject(&subject, level, &context);
+    let run =
+        pipeline::verify_subjects(&subjects, level, host.global.image_parallel.into(), &context);
     report(&run, host.global, out, err).map_err(printed)?;
     Ok(run.exit_code(true))
 }

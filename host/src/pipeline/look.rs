@@ -1,0 +1,90 @@
+//! The flow of `occystrap verify`: what was written earlier, to a verdict for each image.
+
+use std::time::Instant;
+
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::output::engine::Named;
+use crate::output::remote::Remote;
+use crate::parallel::in_parallel;
+use crate::receipt::{Receipt, again};
+use crate::report::{ImageReport, Run};
+use crate::verify::derive::Found;
+use crate::verify::{self, Level, Subject, derive, layout, published};
+
+/// Verify what was written earlier, so many side by side. What goes wrong is in the report, and what is
+/// no subject as well, by what the user typed.
+pub fn verify_subjects(
+    subjects: &[Result<Subject, (String, Error)>],
+    level: Level,
+    parallel: usize,
+    context: &Context,
+) -> Run {
+    let started = Instant::now();
+    let reports = in_parallel(subjects, parallel, |subject| {
+        let looked = match subject {
+            Ok(subject) => {
+                look(subject, level, context).map_err(|error| (subject.display(), error))
+            }
+            Err((typed, error)) => Err((typed.as_str(), error.clone())),
+        };
+        let reports = looked.unwrap_or_else(|(display, error)| {
+            vec![ImageReport::unopened(display, error, context)]
+        });
+        reports.iter().for_each(|report| tracing::info!("{}", report.line()));
+        reports
+    });
+    Run::new(reports.into_iter().flatten().collect(), started.elapsed())
+}
+
+fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageReport>> {
+    let started = Instant::now();
+    let reports = |display: &str, found: Vec<Found>| {
+        let report = |found| ImageReport::found(display, found).finish(started.elapsed(), context);
+        found.into_iter().map(report).collect()
+    };
+    match subject {
+        Subject::Receipts(receipts, target) => {
+            let mut reports = Vec::with_capacity(receipts.len());
+            for receipt in receipts {
+                let started = Instant::now();
+                let repair = again::command(receipt, target);
+                let proof = verify::verify(receipt, target, level, Some(&repair), context)?;
+                let mut report = ImageReport::of_receipt(receipt);
+                report.landed(receipt, Some(proof), None);
+                reports.push(report.finish(started.elapsed(), context));
+            }
+            Ok(reports)
+        }
+        Subject::WithoutPlugin(receipts, why) => {
+            let report = |receipt: &Receipt| {
+                let report = ImageReport::without_plugin(receipt, why.clone());
+                report.finish(started.elapsed(), context)
+            };
+            Ok(receipts.iter().map(report).collect())
+        }
+        Subject::Directory(path, display) => {
+            let found = derive::directory(path, level, context)?;
+            Ok(reports(display, found))
+        }
+        Subject::Tar(path, display) => {
+            let found = derive::tar(path, level, context)?;
+            Ok(reports(display, found))
+        }
+        Subject::Layout(path, tag, display) => {
+            let found = layout::images(path, tag.as_deref(), level, context)?;
+            Ok(reports(display, found))
+        }
+        Subject::Registry(reference, client, display) => {
+            let repository = client.repository(reference, context.counters.clone())?;
+            let remote = Remote::new(repository, context);
+            let found = published::images(&remote, reference, level, context)?;
+            Ok(reports(display, found))
+        }
+        Subject::Engine(image, engine, display) => {
+            let named = Named::new(engine.clone(), image.clone(), context);
+            let found = verify::engine::held(&named, level)?;
+            Ok(reports(display, found))
+        }
+    }
+}
