@@ -271,3 +271,30 @@ fn a_layout_of_twenty_thousand_images_takes_one_more() {
     sandbox.process(&source, &format!("{to}:more"), &[]).verified();
     assert_eq!(index(&sandbox, "out")["manifests"].as_array().unwrap().len(), 20_001);
 }
+
+#[test]
+fn an_image_that_loses_its_place_is_told() {
+    let sandbox = Sandbox::new();
+    for name in ["a", "b"] {
+        let image = TestImage::tiny(&format!("team/{name}:1"));
+        shape::legacy(&[&image], Pack::Gzip).write(&sandbox.path(&format!("{name}.tar")));
+    }
+    let mut other = TestImage::with_layers("team/a:1", vec![tar(&[("x", b"y")])]);
+    other.name = "team/a:1".to_owned();
+    shape::legacy(&[&other], Pack::Gzip).write(&sandbox.path("a2.tar"));
+    let mut transcript = String::new();
+    for to in ["oci-layout://out", "dir://plain", "dir://unique?unique_names=true"] {
+        // The image itself, and a later one of its name, take nobody's place.
+        for from in ["tar://a.tar", "tar://a.tar", "tar://a2.tar"] {
+            let said = sandbox.process(from, to, &[]);
+            said.verified();
+            assert!(!said.stderr.contains("warning"), "{from} {to}: {}", said.stderr);
+        }
+        let said = sandbox.process("tar://b.tar", to, &[]);
+        said.verified();
+        transcript += &format!("$ {to}\n{}\n", sandbox.redact(&said.stderr));
+    }
+    sandbox.process("tar://a.tar", "oci-layout://out:a", &[]).verified();
+    assert_eq!(tags(&sandbox, "out").len(), 2);
+    insta::assert_snapshot!(transcript);
+}

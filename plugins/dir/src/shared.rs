@@ -2,7 +2,7 @@
 
 use occystrap_plugin::storage::Directory;
 use occystrap_plugin::writer::Error;
-use occystrap_plugin::{hex, read_to_end};
+use occystrap_plugin::{hex, log, read_to_end};
 use serde_json::{Map, Value};
 
 use crate::layout::{CATALOG, CHECKSUMS};
@@ -11,7 +11,7 @@ use crate::layout::{CATALOG, CHECKSUMS};
 const LONGEST: u64 = 64 * 1024 * 1024;
 
 /// The catalog with this image in it. Entries that named the same manifest file are dropped: that
-/// file is now about this image.
+/// file is now about this image. The user hears of those of another repository.
 pub fn catalog(
     directory: &Directory,
     repository: &str,
@@ -30,8 +30,19 @@ pub fn catalog(
             }
         },
     };
-    for tags in catalog.values_mut().filter_map(Value::as_object_mut) {
-        tags.retain(|_, named| named.as_str() != Some(file));
+    for (other, tags) in &mut catalog {
+        let Some(tags) = tags.as_object_mut() else { continue };
+        tags.retain(|other_tag, named| {
+            let goes = named.as_str() == Some(file);
+            if goes && other != repository {
+                let message = format!(
+                    "'{repository}:{tag}' takes the place of '{other}:{other_tag}' in '{file}'; \
+                     ?unique_names=true keeps both"
+                );
+                log::log(log::Level::Warn, &message);
+            }
+            !goes
+        });
     }
     catalog.retain(|_, tags| tags.as_object().is_none_or(|tags| !tags.is_empty()));
     let tags = catalog.entry(repository).or_insert_with(|| Value::Object(Map::new()));

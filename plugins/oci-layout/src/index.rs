@@ -56,9 +56,9 @@ impl Entry {
     }
 }
 
-/// The index with this entry in it, in the place of those of its name. Errors say what is wrong
-/// with the index that is there.
-pub fn with(old: Option<&[u8]>, entry: &Entry) -> Result<Vec<u8>, &'static str> {
+/// The index with this entry in it, in the place of those of its name, and the full name of another
+/// image that had it. Errors say what is wrong with the index that is there.
+pub fn with(old: Option<&[u8]>, entry: &Entry) -> Result<(Vec<u8>, Option<String>), &'static str> {
     let mut index = match old {
         Some(bytes) => Object::parse(bytes).ok_or("is not a JSON object with distinct keys")?,
         None => {
@@ -85,14 +85,19 @@ pub fn with(old: Option<&[u8]>, entry: &Entry) -> Result<Vec<u8>, &'static str> 
         entries.push(if entries.is_empty() { '[' } else { ',' });
         entries.push_str(entry);
     };
-    let mut placed = false;
+    let (mut placed, mut ousted) = (false, None);
     for old in listed.unwrap_or_default() {
         if !has_one_reading(old.get()) {
             return Err(TWO_READINGS);
         }
         if name(old.get()).as_ref() != Some(&entry.tag) {
             add(old.get());
-        } else if !placed {
+            continue;
+        }
+        if !is_of(old.get(), &entry.manifest.digest) {
+            ousted = ousted.or(annotation(old.get(), FULL_NAME));
+        }
+        if !placed {
             add(&entry.render());
             placed = true;
         }
@@ -102,7 +107,8 @@ pub fn with(old: Option<&[u8]>, entry: &Entry) -> Result<Vec<u8>, &'static str> 
     }
     entries.push(']');
     index.set("manifests", entries);
-    Ok(index.render().into_bytes())
+    ousted = ousted.filter(|name| entry.full_name.as_ref().is_some_and(|own| own != name));
+    Ok((index.render().into_bytes(), ousted))
 }
 
 /// What stands under a name.
@@ -141,7 +147,16 @@ fn has_one_reading(entry: &str) -> bool {
 }
 
 fn name(entry: &str) -> Option<String> {
-    Object::parse(entry.as_bytes())?.object("annotations")?.text(REF_NAME)
+    annotation(entry, REF_NAME)
+}
+
+fn is_of(entry: &str, digest: &str) -> bool {
+    Object::parse(entry.as_bytes()).and_then(|entry| entry.text("digest")).as_deref()
+        == Some(digest)
+}
+
+fn annotation(entry: &str, key: &str) -> Option<String> {
+    Object::parse(entry.as_bytes())?.object("annotations")?.text(key)
 }
 
 #[cfg(test)]
@@ -155,7 +170,8 @@ mod tests {
     }
 
     fn add(old: Option<&str>, tag: &str, digest: &str) -> Result<String, &'static str> {
-        let made = with(old.map(str::as_bytes), &entry(tag, digest))?;
+        let (made, ousted) = with(old.map(str::as_bytes), &entry(tag, digest))?;
+        assert_eq!(ousted, None);
         Ok(String::from_utf8(made).unwrap())
     }
 
@@ -190,6 +206,23 @@ mod tests {
         let twice = both.replace("\"b\"", "\"a\"");
         assert_eq!(digest(&twice, "a"), None);
         assert_eq!(add(Some(&twice), "a", "d1").unwrap(), first);
+    }
+
+    #[test]
+    fn another_image_that_loses_its_tag_is_told() {
+        let of = |name: &str, digest: &str| Entry {
+            full_name: Some(name.to_owned()),
+            ..entry("latest", digest)
+        };
+        let (first, _) = with(None, &of("docker.io/library/a:latest", "d1")).unwrap();
+        for (name, digest, ousted) in [
+            ("docker.io/library/a:latest", "d2", None),
+            ("docker.io/library/b:latest", "d1", None),
+            ("docker.io/library/b:latest", "d2", Some("docker.io/library/a:latest")),
+        ] {
+            let (_, found) = with(Some(&first), &of(name, digest)).unwrap();
+            assert_eq!(found.as_deref(), ousted, "{name} {digest}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use occystrap_plugin::writer::{
     Blob, Decision, Element, Entry, Error, Expectation, GuestSession, ImageName, LayerSummary,
     Place, Receipt, Request, Role, Session, Step,
 };
-use occystrap_plugin::{FileWriter, read_blob, read_to_end, storage_edit};
+use occystrap_plugin::{FileWriter, log, read_blob, read_to_end, storage_edit};
 
 use crate::{index, layout, platform, verify};
 
@@ -92,11 +92,19 @@ impl LayoutSession {
             self.write_file(layout::MARKER, marker.as_bytes())?;
         }
         let old = read_to_end(&self.directory, layout::INDEX, index::LONGEST)?;
-        let new = index::with(old.as_deref(), entry).map_err(|why| {
+        let (new, ousted) = index::with(old.as_deref(), entry).map_err(|why| {
             let path = layout::INDEX;
             Error::Other(format!("the '{path}' that is there {why}; move it away first"))
         })?;
         self.write_file(layout::INDEX, &new)?;
+        if let (Some(other), Some(own)) = (ousted, &entry.full_name) {
+            let tag = &entry.tag;
+            let message = format!(
+                "'{own}' takes the tag '{tag}' of '{other}', which has no name here any more; a tag of its \
+                 own behind the path (oci-layout://PATH:TAG) keeps both"
+            );
+            log::log(log::Level::Warn, &message);
+        }
         let key = |key: &str| Step::Key(key.to_owned());
         let expect = |below: &[&str], value: &str| {
             let name = vec!["annotations".to_owned(), index::REF_NAME.to_owned()];
