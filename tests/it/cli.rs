@@ -103,6 +103,8 @@ fn mistakes_are_told_before_anything_is_touched() {
         "process --platform arm64 tar:[T]in.tar dir:[T]out",
         "process --platform linux/arm64 --os linux tar:[T]in.tar dir:[T]out",
         "version",
+        "process registry://host/app dir:[T]out --authfile [T]not-there",
+        "process tar:[T]in.tar dir:[T]out -f exclude:**/.git",
         "verify --full --fast dir:[T]out",
     ] {
         let said = run(&sandbox, line);

@@ -68,19 +68,35 @@ impl Failure {
             };
             return Self::Passing { error, wait: None };
         }
-        let failure = match error.is_timeout() {
-            true => {
-                Error::new(Kind::Network, format!("cannot connect to {host}: no answer in time"))
-            }
-            false => Error::new(Kind::Network, format!("cannot connect to {host}: {reason}")),
-        };
-        let error = match reason.contains("handshake") {
-            true => failure.hint(SPEAKS_HTTP),
-            false => failure,
-        };
-        Self::Passing { error, wait: None }
+        match error.is_timeout() {
+            true => unreachable(host, "no answer in time"),
+            false => unreachable(host, &reason),
+        }
     }
 }
+
+fn unreachable(host: &str, reason: &str) -> Failure {
+    if NOBODY.iter().any(|words| reason.contains(words)) {
+        // Asking again would not make one.
+        let error = Error::new(Kind::Network, format!("there is no host '{host}'"));
+        return Failure::Lasting(match host.contains('.') {
+            true => error,
+            false => error.hint(
+                "a reference begins with its registry: docker.io/library/busybox, not library/busybox",
+            ),
+        });
+    }
+    let error = Error::new(Kind::Network, format!("cannot connect to {host}: {reason}"));
+    let error = match reason.contains("handshake") {
+        true => error.hint(SPEAKS_HTTP),
+        false => error,
+    };
+    Failure::Passing { error, wait: None }
+}
+
+/// What resolvers say of a name that is nobody's (EAI_NONAME), in glibc, musl and macOS.
+const NOBODY: [&str; 3] =
+    ["Name or service not known", "Name does not resolve", "nodename nor servname provided"];
 
 const SPEAKS_HTTP: &str = "if this registry speaks plain HTTP, use --insecure";
 
@@ -121,5 +137,21 @@ fn innermost(error: &(dyn StdError + 'static)) -> String {
     match cause.downcast_ref::<std::io::Error>() {
         Some(cause) => io_reason(cause),
         None => cause.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_nobody_s_is_not_asked_for_again() {
+        let noname = "failed to lookup address information: Name or service not known";
+        let again = "failed to lookup address information: Temporary failure in name resolution";
+        assert!(matches!(unreachable("no.example", noname), Failure::Lasting(_)));
+        assert!(matches!(unreachable("no.example", again), Failure::Passing { .. }));
+        let error = unreachable("library", noname).into_error();
+        assert_eq!(error.to_string(), "there is no host 'library'");
+        assert!(error.hint_text().is_some());
     }
 }

@@ -27,8 +27,8 @@ impl<'a> Clients<'a> {
         Self { global, cancel, first: OnceCell::new() }
     }
 
-    /// The client for a URI. Errors when what it says contradicts itself, or the CA bundle cannot be
-    /// used.
+    /// The client for a URI. Errors when what it says contradicts itself, or the CA bundle or the
+    /// file with logins cannot be used.
     pub fn of(&self, uri: &Uri) -> Result<Client> {
         let settings = settings(self.global, uri)?;
         if let Some(first) = self.first.get() {
@@ -40,6 +40,11 @@ impl<'a> Clients<'a> {
 }
 
 fn settings(global: &Global, uri: &Uri) -> Result<Settings> {
+    if let Some(file) = global.authfile.as_ref().filter(|file| !file.is_file()) {
+        // Nobody who names one means to be a stranger.
+        let file = file.display();
+        return Err(Error::usage(format!("the file '{file}' of --authfile is not there")));
+    }
     let own = |name: &str| uri.option(name).map(str::to_owned);
     let insecure = match uri.option("insecure") {
         None => global.insecure,

@@ -20,11 +20,18 @@ impl Guest for Tar {
         if directory.stat(&path)?.is_none() {
             return Ok(findings);
         }
-        let members = list(&directory, &path)?;
+        let List { members, damaged } = list(&directory, &path)?;
+        if let Some(at) = damaged {
+            let message =
+                format!("the tar header at offset {at} is damaged: what follows is not found");
+            findings.push(finding(&path, Problem::Unreadable, None, None, &message));
+        }
         for expectation in &receipt.expectations {
             let Place::Part(part) = &expectation.place else { continue };
             let subject = format!("{path}:{}", part.member);
             match members.iter().find(|member| member.0 == part.member) {
+                // One fault is told once.
+                None if damaged.is_some_and(|at| part.offset > at) => {}
                 None => findings.push(finding(
                     &subject,
                     Problem::Missing,
@@ -59,19 +66,29 @@ impl Guest for Tar {
     }
 }
 
-/// Name, content offset and size of each member, up to the first block that is no header.
-fn list(directory: &Directory, path: &str) -> Result<Vec<(String, u64, u64)>, Error> {
+/// What an archive holds.
+struct List {
+    /// Name, content offset and size of each member.
+    members: Vec<(String, u64, u64)>,
+    /// Where the first block is that is neither a header nor the archive's end.
+    damaged: Option<u64>,
+}
+
+fn list(directory: &Directory, path: &str) -> Result<List, Error> {
     let mut members = Vec::new();
     let mut at = 0_u64;
     while members.len() < MOST_MEMBERS {
         let block = directory.read(path, at, BLOCK as u32)?;
-        let Some((name, size)) = header::parse(&block) else { break };
+        let Some((name, size)) = header::parse(&block) else {
+            let ends = block.iter().all(|byte| *byte == 0);
+            return Ok(List { members, damaged: (!ends).then_some(at) });
+        };
         let offset = at + BLOCK;
         members.push((name, offset, size));
         let blocks = size.div_ceil(BLOCK).saturating_mul(BLOCK);
         at = offset.saturating_add(blocks);
     }
-    Ok(members)
+    Ok(List { members, damaged: None })
 }
 
 fn lists(manifest: &[u8], expectations: &[Expectation]) -> bool {
