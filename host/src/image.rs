@@ -6,10 +6,12 @@ pub mod descriptor;
 pub mod digest;
 pub mod index;
 pub mod layer;
+pub mod layout;
 pub mod name;
 pub mod part;
 pub mod platform;
 pub mod reading;
+pub mod saved;
 pub mod wanted;
 
 use bytes::Bytes;

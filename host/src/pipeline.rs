@@ -199,7 +199,7 @@ fn attempt(
         }
     };
     let report = report.finish(started.elapsed(), context);
-    tracing::info!("{}", report.line());
+    report.tell();
     (report, receipt)
 }
 

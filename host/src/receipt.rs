@@ -17,6 +17,7 @@ pub use bundle::{Bundle, RECEIPT};
 pub use handed::Handed;
 pub use step::Step;
 
+use crate::image::layout;
 use crate::image::{Digest, ImageName, Part};
 use crate::output::WrittenFile;
 use crate::plugin::bindings::writer;
@@ -206,6 +207,19 @@ impl Receipt {
         let sizes = self.expectations.iter().filter(counted).filter_map(|one| one.size);
         // A receipt may come from anywhere.
         sizes.fold(0, u64::saturating_add)
+    }
+
+    /// The digest by which the image is known at its destination: of its manifest or index, where that
+    /// is kept by its digest.
+    #[must_use]
+    pub fn manifest_digest(&self) -> Option<Digest> {
+        let manifests = self.expectations.iter().filter(|one| one.role == Role::Manifest);
+        let mut digests = manifests.filter_map(|one| match &one.place {
+            Place::Manifest { .. } => one.digest,
+            Place::File { path } => one.digest.filter(|digest| *path == layout::blob(*digest)),
+            _ => None,
+        });
+        digests.next()
     }
 
     /// Expectations and state as the plugin's `verify` takes them.

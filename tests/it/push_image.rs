@@ -9,7 +9,7 @@ use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage, noise, tar};
 use crate::support::push::{holds, holds_blobs, push, push_docker, to};
 use crate::support::registry::{Auth, Fault, Location, Registry};
-use crate::support::shape;
+use crate::support::shape::{self, oci_manifest};
 
 const FULL: &[&str] = &["--verify=full"];
 
@@ -26,8 +26,14 @@ fn an_image_keeps_its_digest() {
     for pack in [Pack::Gzip, Pack::Zstd, Pack::GzipMembers, Pack::ZstdFrames] {
         let (from, registry) = (Registry::start(), Registry::start());
         let source = push(&from, &image, pack);
-        sandbox.process(&source, &to(&registry, "copy/app:2"), FULL).verified();
+        let options = [FULL, &["-O", "json", "-v"]].concat();
+        let said = sandbox.process(&source, &to(&registry, "copy/app:2"), &options);
         holds(&registry, "copy/app:2", &image, pack);
+        let digest = Digest::of(oci_manifest(&image, pack).as_bytes()).to_string();
+        let document = said.json();
+        let known = [&document["images"][0]["status"], &document["images"][0]["digest"]];
+        assert_eq!(known, ["verified", digest.as_str()]);
+        assert!(said.stderr.contains(&format!("verified, {digest}\n")), "{}", said.stderr);
         // The manifest is the last thing that was sent.
         let sent = registry.requests();
         let last = sent.iter().rposition(|one| one.method == "PUT").unwrap();

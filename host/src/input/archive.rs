@@ -13,6 +13,8 @@ use super::two_lists;
 use crate::blob::{Decoder, from_io, transfer};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
+use crate::image::layout::INDEX;
+use crate::image::saved::LIST;
 use crate::image::{Compression, Image, Platform, Section, Whole};
 use crate::regular;
 
@@ -23,8 +25,8 @@ pub fn open(path: &Path, platform: &Platform, context: &Context) -> Result<Vec<I
 
 /// All images of an archive whose members are known.
 pub fn images(index: &TarIndex, platform: &Platform) -> Result<Vec<Image>> {
-    if index.contains("manifest.json") {
-        let entries = docker_save::read(index, "manifest.json")?;
+    if index.contains(LIST) {
+        let entries = docker_save::read(index, LIST)?;
         let images = entries.iter().map(|entry| docker_save::images(index, entry));
         let images = images.collect::<Result<Vec<_>>>()?.concat();
         for image in &images {
@@ -32,7 +34,7 @@ pub fn images(index: &TarIndex, platform: &Platform) -> Result<Vec<Image>> {
         }
         return Ok(images);
     }
-    if index.contains(oci_layout::INDEX) {
+    if index.contains(INDEX) {
         return oci_layout::images(index, None, platform);
     }
     Err(no_image(index))
@@ -54,7 +56,7 @@ pub fn no_image(index: &TarIndex) -> Error {
 /// knows one platform an image.
 pub fn open_wholes(path: &Path, context: &Context) -> Result<Vec<Whole>> {
     let index = index(path, context)?;
-    if index.contains(oci_layout::INDEX) {
+    if index.contains(INDEX) {
         return oci_layout::wholes(&index, None);
     }
     let images = open(path, &Platform::default(), context)?;

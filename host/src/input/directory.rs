@@ -7,12 +7,10 @@ use std::sync::Arc;
 use super::docker_save;
 use super::members::Members;
 use crate::error::{Error, Kind, Result};
+use crate::image::saved::{CATALOG, LIST};
 use crate::image::{Image, ImageName, Section};
 use crate::output::Destination;
 use crate::output::destination::check_path;
-
-const CATALOG: &str = "catalog.json";
-const MANIFEST: &str = "manifest.json";
 
 /// A catalog of 100,000 images is a tenth of this.
 const LARGEST_CATALOG: u64 = 64 * 1024 * 1024;
@@ -67,7 +65,7 @@ impl Directory {
     /// says of itself.
     pub fn catalog(&self) -> Result<Vec<(Option<ImageName>, String)>> {
         let Some(bytes) = self.read(CATALOG, LARGEST_CATALOG)? else {
-            return Ok(vec![(None, MANIFEST.to_owned())]);
+            return Ok(vec![(None, LIST.to_owned())]);
         };
         let catalog: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_slice(&bytes)
             .map_err(|cause| {
@@ -90,8 +88,8 @@ impl Directory {
 /// All images of a directory.
 pub fn open(path: &Path) -> Result<Vec<Image>> {
     let directory = Directory::open(path)?;
-    if directory.section(CATALOG)?.is_none() && directory.section(MANIFEST)?.is_none() {
-        let message = format!("'{}': holds neither {CATALOG} nor {MANIFEST}", path.display());
+    if directory.section(CATALOG)?.is_none() && directory.section(LIST)?.is_none() {
+        let message = format!("'{}': holds neither {CATALOG} nor {LIST}", path.display());
         return Err(Error::source(message).hint(format!(
             "dir:// reads what the output dir wrote; an OCI image layout is oci-layout://{}",
             path.display()

@@ -24,6 +24,8 @@ use crate::context::Context;
 use crate::docker::{Engine, Export, Inspected};
 use crate::error::{Error, Kind, Result, io_reason};
 use crate::image::config::LARGEST_CONFIG;
+use crate::image::layout::INDEX;
+use crate::image::saved::LIST;
 use crate::image::{Digest, Image, ImageName, Wanted};
 use crate::progress::LayerProgress;
 
@@ -95,7 +97,7 @@ pub fn hash(
             _ => error,
         }
     })?;
-    let entries = docker_save::read(&spool, "manifest.json")?;
+    let entries = docker_save::read(&spool, LIST)?;
     let [entry] = entries.as_slice() else {
         let what = format!("{place}: number of images in the export");
         return Err(Error::mismatch(what, 1, entries.len()));
@@ -108,11 +110,11 @@ pub fn hash(
 /// The one image of an export that has the layers that the engine names.
 fn image(spool: &Spool, name: &ImageName, found: &Inspected) -> Result<Image> {
     let place = spool.place();
-    let images = if spool.contains("manifest.json") {
-        let entries = docker_save::read(spool, "manifest.json")?;
+    let images = if spool.contains(LIST) {
+        let entries = docker_save::read(spool, LIST)?;
         let read = |entry| docker_save::image(spool, &entry, name.clone());
         entries.into_iter().map(read).collect()
-    } else if spool.contains(oci_layout::INDEX) {
+    } else if spool.contains(INDEX) {
         let images = oci_layout::images(spool, None, &found.platform)?;
         images.into_iter().map(|image| Ok(Image { name: name.clone(), ..image })).collect()
     } else {

@@ -11,21 +11,10 @@ use super::members::{Members, compression};
 use super::registry::select;
 use super::shelf::{self, Shelf, narrow, parse_index};
 use crate::error::{Error, Kind, Result};
+use crate::image::layout::{INDEX, MARKER, REF_NAME, VERSION, blob};
 use crate::image::{Descriptor, Digest, Image, ImageName, Layer, Platform, Whole};
 use crate::registry::Manifest;
 use crate::registry::manifest::LARGEST_MANIFEST;
-
-/// Where the images are listed.
-pub const INDEX: &str = "index.json";
-
-/// What says that a directory is a layout (image specification, "oci-layout file").
-pub const MARKER: &str = "oci-layout";
-
-/// The only version of layouts there is.
-pub const VERSION: &str = "1.0.0";
-
-/// OCI image specification, "Annotations": the tag of an image, or its whole name.
-pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
 /// What names an image in an index: buildkit writes the full name, others a tag.
 const NAME_KEYS: [&str; 2] = ["io.containerd.image.name", REF_NAME];
@@ -166,7 +155,7 @@ pub fn choose<'a>(
 /// A manifest or index, its bytes compared with what was promised. Errors ([`Kind::NotFound`])
 /// when it is not there.
 pub fn manifest(members: &dyn Members, what: &Descriptor) -> Result<Manifest> {
-    let (place, path) = (members.place(), path(what.digest));
+    let (place, path) = (members.place(), blob(what.digest));
     let bytes = members.read(&path, LARGEST_MANIFEST as u64)?.ok_or_else(|| {
         let message = format!("{place}: lists the manifest '{path}', which is not there");
         Error::new(Kind::NotFound, message)
@@ -197,7 +186,7 @@ impl Shelf for Layout<'_> {
 
     fn blob(&self, what: &Descriptor, called: &str, limit: u64) -> Result<Bytes> {
         let place = self.place();
-        let bytes = self.0.require_bytes(&path(what.digest), called, limit)?;
+        let bytes = self.0.require_bytes(&blob(what.digest), called, limit)?;
         let found = Digest::of(&bytes);
         if found != what.digest {
             let what_of = format!("{place}: digest of the {called}");
@@ -207,7 +196,7 @@ impl Shelf for Layout<'_> {
     }
 
     fn layer(&self, what: Descriptor, diff_id: Digest, called: &str) -> Result<Layer> {
-        let path = path(what.digest);
+        let path = blob(what.digest);
         let section = self.0.require(&path, "layer")?;
         let place = format!("{}: {called} ('{path}')", self.place());
         if section.size != what.size {
@@ -217,10 +206,6 @@ impl Shelf for Layout<'_> {
         let compression = compression(&section, &place)?;
         Ok(Layer::in_file(section, diff_id, Some(what.digest), compression, place))
     }
-}
-
-fn path(digest: Digest) -> String {
-    format!("blobs/sha256/{}", digest.hex())
 }
 
 fn ref_name(entry: &OciDescriptor) -> Option<&str> {

@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 use oci_spec::image::{Descriptor as OciDescriptor, ImageManifest};
 
 use super::members::Members;
-use super::oci_layout::{self, INDEX, groups};
+use super::oci_layout::{self, groups};
 use super::shelf::{DEEPEST, MOST_MANIFESTS, parse_index};
 use crate::error::Result;
+use crate::image::layout::INDEX;
 use crate::image::{Descriptor, Digest, ImageName, reading};
 
 /// Compare what `manifest.json` calls an image with what `index.json` does, where there is one.

@@ -13,9 +13,11 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Kind, Source, archive, choose, oci_layout, registry};
+use super::{Kind, Source, archive, choose, registry};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::image::layout::INDEX;
+use crate::image::saved::LIST;
 use crate::image::{Compression, Content, Digest, ImageName, MOST_LAYERS, Platform};
 use crate::input::directory::Directory;
 use crate::input::members::Members;
@@ -241,11 +243,9 @@ impl Source {
             }
             Kind::Archive { path, image } => {
                 let members = archive::index(path, context)?;
-                let views = match members.contains("manifest.json") {
-                    true => saved::views(&members, None, "manifest.json")?,
-                    false if members.contains(oci_layout::INDEX) => {
-                        shelf::layout(&members, None, platform)?
-                    }
+                let views = match members.contains(LIST) {
+                    true => saved::views(&members, None, LIST)?,
+                    false if members.contains(INDEX) => shelf::layout(&members, None, platform)?,
                     false => return Err(archive::no_image(&members)),
                 };
                 choose(views, image.as_ref(), &self.display)
@@ -292,8 +292,8 @@ impl Source {
             }
             Kind::Archive { path, image } => {
                 let members = archive::index(path, context)?;
-                match members.contains("manifest.json") {
-                    _ if members.contains(oci_layout::INDEX) => {
+                match members.contains(LIST) {
+                    _ if members.contains(INDEX) => {
                         flat(whole::layout(&members, None)?, image.as_ref())
                     }
                     true => Err(single()),

@@ -10,11 +10,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::error::{Error, Kind, Result};
+use crate::image::saved::LIST;
 use crate::image::{Digest, ImageName};
 use crate::input::tar_headers::{BLOCK, Headers, Step};
-
-/// What names the image: `docker save`'s list.
-const MANIFEST: &str = "manifest.json";
 
 /// The largest member that a plugin writes itself: the list, of at most a thousand layers.
 const LARGEST_OWN: u64 = 1024 * 1024;
@@ -185,20 +183,19 @@ impl Archive {
         if !matches!(self.next, Next::End) {
             return Err(odd("it is not complete"));
         }
-        let Some(Member::Own(manifest)) = self.members.get(MANIFEST) else {
-            return Err(odd(&format!("it has no {MANIFEST}")));
+        let Some(Member::Own(manifest)) = self.members.get(LIST) else {
+            return Err(odd(&format!("it has no {LIST}")));
         };
         let listed = serde_json::from_slice::<[Listed; 1]>(manifest)
-            .map_err(|cause| odd(&format!("its {MANIFEST} is not one image's: {cause}")))?;
+            .map_err(|cause| odd(&format!("its {LIST} is not one image's: {cause}")))?;
         let [Listed { config, repo_tags, layers }] = listed;
         let name = name.to_string();
         if repo_tags != [name.as_str()] {
             let named = repo_tags.join(", ");
             return Err(odd(&format!("it names the image '{named}' where you named it '{name}'")));
         }
-        let named = |name: &str| {
-            name == MANIFEST || name == config || layers.iter().any(|layer| layer == name)
-        };
+        let named =
+            |name: &str| name == LIST || name == config || layers.iter().any(|layer| layer == name);
         if let Some(other) = self.members.keys().find(|name| !named(name)) {
             return Err(odd(&format!("'{other}' is no part of the image")));
         }
@@ -262,7 +259,7 @@ mod tests {
         splice(&mut archive, "c.json", b"{}").unwrap();
         splice(&mut archive, "a/layer.tar", b"layer").unwrap();
         splice(&mut archive, "b/layer.tar", b"").unwrap();
-        write(&mut archive, MANIFEST, manifest.as_bytes()).unwrap();
+        write(&mut archive, LIST, manifest.as_bytes()).unwrap();
         archive
     }
 
@@ -299,7 +296,7 @@ mod tests {
     #[test]
     fn what_another_reader_could_take_otherwise_is_refused() {
         let mut twice = image(GOOD);
-        assert!(write(&mut twice, MANIFEST, b"[]").is_err());
+        assert!(write(&mut twice, LIST, b"[]").is_err());
         let mut behind = image(GOOD);
         behind.framing(&[0; 512]).unwrap();
         assert!(write(&mut behind, "x", b"y").is_err());

@@ -31,7 +31,7 @@ pub fn verify_subjects(
         let reports = looked.unwrap_or_else(|(display, error)| {
             vec![ImageReport::unopened(display, error, context)]
         });
-        reports.iter().for_each(|report| tracing::info!("{}", report.line()));
+        reports.iter().for_each(ImageReport::tell);
         reports
     });
     Run::new(reports.into_iter().flatten().collect(), started.elapsed())

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::{seconds, size};
 use crate::context::Context;
 use crate::error::{Error, Kind};
-use crate::image::{ImageName, Part};
+use crate::image::{Digest, ImageName, Part};
 use crate::receipt::{Receipt, Role};
 use crate::verify::derive::Found;
 use crate::verify::{Outcome, Verification, is_unconfirmed};
@@ -37,6 +37,8 @@ pub struct ImageReport {
     tag: String,
     /// Such as `linux/arm64/v8`, where it is known.
     platform: Option<String>,
+    /// [`Receipt::manifest_digest`].
+    digest: Option<Digest>,
     kind: &'static str,
     /// What became of it.
     pub status: Status,
@@ -67,6 +69,7 @@ impl ImageReport {
             image: name.repository.clone(),
             tag: name.tag.clone().unwrap_or_default(),
             platform: None,
+            digest: None,
             kind: "image",
             part: Part::Whole,
             status: Status::Error,
@@ -151,6 +154,7 @@ impl ImageReport {
         let layers = receipt.expectations.iter().filter(|e| matches!(e.role, Role::Layer(_)));
         self.layers = layers.count();
         self.bytes = receipt.bytes();
+        self.digest = receipt.manifest_digest();
         self.note = note.map(str::to_owned);
         self.judge(proof);
     }
@@ -180,9 +184,16 @@ impl ImageReport {
         self.verification = proof;
     }
 
+    /// What became of it, for those who want to hear more, and the digest that it is known by.
+    pub fn tell(&self) {
+        match self.digest {
+            Some(digest) => tracing::info!("{}, {digest}", self.line()),
+            None => tracing::info!("{}", self.line()),
+        }
+    }
+
     /// What became of it, in a line.
-    #[must_use]
-    pub fn line(&self) -> String {
+    pub(super) fn line(&self) -> String {
         let outcome = match self.status {
             Status::Verified => "verified",
             Status::Failed => "FAILED",

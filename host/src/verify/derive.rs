@@ -7,17 +7,16 @@ use super::files::{Archive, Held as _};
 use super::{Level, Object, Status, Verification, layout};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::image::layout::INDEX;
+use crate::image::saved::{CATALOG, LIST};
 use crate::image::{ImageName, Part};
 use crate::input::archive::no_image;
 use crate::input::directory::Directory;
 use crate::input::docker_save;
 use crate::input::members::Members;
-use crate::input::{oci_layout, two_lists};
+use crate::input::two_lists;
 use crate::output::Destination;
 use crate::receipt::{Place, Role, Step};
-
-/// What an archive of `docker save` lists its images in.
-const LIST: &str = "manifest.json";
 
 /// An image and what its verification found.
 pub struct Found {
@@ -61,7 +60,7 @@ pub fn directory(path: &Path, level: Level, context: &Context) -> Result<Vec<Fou
                 chain.expect(
                     Role::Catalog,
                     Place::Entry {
-                        path: "catalog.json".to_owned(),
+                        path: CATALOG.to_owned(),
                         steps: vec![Step::Key(name.repository.clone()), Step::Key(tag)],
                         value: manifest.clone(),
                     },
@@ -90,7 +89,7 @@ pub fn tar(path: &Path, level: Level, context: &Context) -> Result<Vec<Found>> {
     let archive = Archive::open(path, context)?;
     let members = archive.index();
     if !members.contains(LIST) {
-        return match members.contains(oci_layout::INDEX) {
+        return match members.contains(INDEX) {
             true => layout::held(archive, None, level, context),
             false => Err(no_image(members)),
         };

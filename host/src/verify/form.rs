@@ -4,8 +4,9 @@
 //! knows of the formats that it reads itself; of another plugin's own it knows none.
 
 use super::layout;
-use crate::image::{Digest, ImageName};
-use crate::input::oci_layout;
+use crate::image::ImageName;
+use crate::image::layout::{INDEX, blob};
+use crate::image::saved::{CATALOG, LIST};
 use crate::output::Target;
 use crate::output::target;
 use crate::plugin::catalog::EMBEDDED;
@@ -93,7 +94,7 @@ impl Form {
                 let tag = tag.as_deref().or(image.tag.as_deref()).unwrap_or("latest");
                 let entry = layout::catalogued(tag, &digest.to_string());
                 some(!named || catalogued(&entry.place), || {
-                    format!("the entry '{tag}' of {}", oci_layout::INDEX)
+                    format!("the entry '{tag}' of {}", INDEX)
                 })
             }
             Self::Directory => {
@@ -104,13 +105,12 @@ impl Form {
                 let tag = tag.unwrap_or_else(|| image.id.to_string());
                 let called = format!("{repository}:{tag}");
                 let steps = vec![Step::Key(repository), Step::Key(tag)];
-                let entry =
-                    Place::Entry { path: "catalog.json".to_owned(), steps, value: path.clone() };
+                let entry = Place::Entry { path: CATALOG.to_owned(), steps, value: path.clone() };
                 some(catalogued(&entry), || format!("the entry '{called}' of catalog.json"))
             }
             Self::Archive => {
-                let is_list = |one: &Expectation| matches!(&one.place, Place::Part { member, .. } if member == "manifest.json");
-                some(manifests.any(is_list), || "manifest.json".to_owned())?;
+                let is_list = |one: &Expectation| matches!(&one.place, Place::Part { member, .. } if member == LIST);
+                some(manifests.any(is_list), || LIST.to_owned())?;
                 // What stands between the members could be others.
                 let is_file = |one: &Expectation| matches!(one.place, Place::File { .. });
                 some(expectations.iter().any(is_file), || "the archive as a whole".to_owned())
@@ -125,6 +125,6 @@ fn some(is_there: bool, what: impl FnOnce() -> String) -> Result<(), String> {
 
 /// Whether it is where a layout keeps what has its digest (image specification, "Image Layout").
 fn is_blob(one: &Expectation) -> bool {
-    let path = |digest: Digest| format!("blobs/sha256/{}", digest.hex());
-    matches!(&one.place, Place::File { path: found } if one.digest.map(path).as_ref() == Some(found))
+    let at = one.digest.map(blob);
+    matches!(&one.place, Place::File { path } if at.as_ref() == Some(path))
 }

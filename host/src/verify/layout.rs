@@ -14,10 +14,9 @@ use super::{Level, Object, Status, check, unpacked};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result, printable};
 use crate::image::config::{self, LARGEST_CONFIG};
+use crate::image::layout::{INDEX, MARKER, REF_NAME, VERSION, blob};
 use crate::image::{Descriptor, Digest, Platform, reading};
-use crate::input::oci_layout::{
-    self, INDEX, LARGEST_INDEX, LARGEST_MARKER, MARKER, REF_NAME, VERSION,
-};
+use crate::input::oci_layout::{self, LARGEST_INDEX, LARGEST_MARKER};
 use crate::input::shelf::parse_index;
 use crate::output::Destination;
 use crate::receipt::{Expectation, Place, Role, Step};
@@ -193,7 +192,7 @@ fn platform(held: &dyn Held, entry: &OciDescriptor) -> Option<Object> {
     let manifest = oci_layout::manifest(members, &promised).ok()?;
     let manifest = serde_json::from_slice::<ImageManifest>(&manifest.bytes).ok()?;
     let config = Descriptor::promised(manifest.config(), place).ok()?;
-    let bytes = members.read(&path(config.digest), LARGEST_CONFIG).ok().flatten()?;
+    let bytes = members.read(&blob(config.digest), LARGEST_CONFIG).ok().flatten()?;
     // A damaged one is a finding of its own.
     let config = Some(bytes).filter(|bytes| Digest::of(bytes) == config.digest)?;
     let is = config::parse(&config, place).ok()?.platform;
@@ -234,10 +233,6 @@ struct Layout<'a, H> {
     context: &'a Context,
 }
 
-fn path(digest: Digest) -> String {
-    format!("blobs/sha256/{}", digest.hex())
-}
-
 impl<H: Held> Shelf for Layout<'_, H> {
     fn manifest(&self, what: &Listed) -> Result<Option<Manifest>> {
         let Some(promised) = &what.promised else { return Ok(None) };
@@ -249,17 +244,17 @@ impl<H: Held> Shelf for Layout<'_, H> {
     }
 
     fn blob(&self, digest: Digest) -> Place {
-        self.held.place(&path(digest))
+        self.held.place(&blob(digest))
     }
 
     fn place(&self, what: &Listed) -> Place {
-        let path = what.promised.as_ref().map_or(String::new(), |known| path(known.digest));
+        let path = what.promised.as_ref().map_or(String::new(), |known| blob(known.digest));
         self.held.place(&path)
     }
 
     fn display(&self, what: &Listed) -> String {
         match &what.promised {
-            Some(known) => self.held.called(&path(known.digest)),
+            Some(known) => self.held.called(&blob(known.digest)),
             None => self.held.files().display(&what.reference),
         }
     }
@@ -269,7 +264,7 @@ impl<H: Held> Shelf for Layout<'_, H> {
         let Some((digest, size)) = config.and_then(|one| one.digest.zip(one.size)) else {
             return Claims::default();
         };
-        let path = path(digest);
+        let path = blob(digest);
         // One that is not there, or too large to be one, is found where it is looked at.
         let Ok(Some(bytes)) = self.held.members().read(&path, LARGEST_CONFIG) else {
             return Claims::default();

@@ -16,6 +16,7 @@ use super::object::{Object, Status};
 use super::{registry, web};
 use crate::error::printable;
 use crate::image::config::LARGEST_CONFIG;
+use crate::image::saved::LIST;
 use crate::image::{Digest, Part};
 use crate::input::directory::Directory;
 use crate::input::docker_save;
@@ -170,7 +171,7 @@ fn names_image(
     };
     let list = match &manifest.place {
         Place::File { path } => path.as_str(),
-        _ => "manifest.json",
+        _ => LIST,
     };
     if !is(list, manifest) {
         return Err("is not where readers find it".to_owned());

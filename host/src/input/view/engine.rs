@@ -6,10 +6,11 @@ use super::{ConfigFile, Kept, Part, Promised, View, saved, shelf, text_of};
 use crate::context::Context;
 use crate::docker::{Engine, Step};
 use crate::error::{Error, Result};
+use crate::image::layout::INDEX;
+use crate::image::saved::LIST;
 use crate::image::{Digest, Wanted};
 use crate::input::docker::{Asked, check_platform, exported};
 use crate::input::members::Members;
-use crate::input::oci_layout;
 
 /// What the engine says of an image. Nothing is exported.
 pub fn view(
@@ -65,9 +66,9 @@ pub fn export(
         let engine = Engine::find(socket, &context.cancel)?;
         context.runtime.block_on(engine.about())?.containerd_store
     };
-    let mut views = match spool.contains("manifest.json") {
-        true => saved::views(&spool, Some(&name), "manifest.json")?,
-        false if spool.contains(oci_layout::INDEX) => shelf::layout(&spool, None, &found.platform)?,
+    let mut views = match spool.contains(LIST) {
+        true => saved::views(&spool, Some(&name), LIST)?,
+        false if spool.contains(INDEX) => shelf::layout(&spool, None, &found.platform)?,
         false => {
             let place = spool.place();
             return Err(Error::source(format!("{place}: the export holds no manifest.json")));

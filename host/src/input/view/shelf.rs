@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{ConfigFile, Kept, Listed, Listing, Part, Promised, Role, View};
 use crate::error::{Error, Result};
 use crate::image::config::LARGEST_CONFIG;
+use crate::image::layout::blob;
 use crate::image::{Compression, Content, Descriptor, Digest, ImageName, MOST_LAYERS, Platform};
 use crate::input::members::{Members, compression};
 use crate::input::oci_layout;
@@ -73,10 +74,6 @@ impl Look for Published {
 /// A directory or an archive that is an OCI image layout.
 pub(super) struct Layout<'a>(pub(super) &'a dyn Members);
 
-fn path(digest: Digest) -> String {
-    format!("blobs/sha256/{}", digest.hex())
-}
-
 impl Look for Layout<'_> {
     fn place(&self) -> &str {
         self.0.place()
@@ -87,11 +84,11 @@ impl Look for Layout<'_> {
     }
 
     fn config(&self, what: &Descriptor) -> Result<Bytes> {
-        self.0.require_bytes(&path(what.digest), "config", LARGEST_CONFIG)
+        self.0.require_bytes(&blob(what.digest), "config", LARGEST_CONFIG)
     }
 
     fn layer(&self, _what: &Promised, digest: Digest, kept: &mut Kept) -> Result<()> {
-        let section = self.0.require(&path(digest), "layer")?;
+        let section = self.0.require(&blob(digest), "layer")?;
         kept.size = Some(section.size);
         kept.compression = Some(compression(&section, self.0.place())?);
         kept.content = Some(Content::File(section));
