@@ -7,6 +7,7 @@ pub mod digest;
 pub mod index;
 pub mod layer;
 pub mod layout;
+pub mod manifest;
 pub mod name;
 pub mod part;
 pub mod platform;
@@ -16,12 +17,11 @@ pub mod wanted;
 
 use bytes::Bytes;
 
-use crate::registry::Manifest;
-
 pub use descriptor::{Compression, Descriptor};
 pub use digest::{Digest, Hasher};
 pub use index::{Family, Index, Member, Whole};
 pub use layer::{Content, Layer, Section};
+pub use manifest::Manifest;
 pub use name::ImageName;
 pub use part::Part;
 pub use platform::Platform;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use occystrap::image::Digest;
-use occystrap::registry::manifest::LARGEST_MANIFEST;
+use occystrap::image::manifest::LARGEST_MANIFEST;
 
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage, noise, tar};

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use occystrap::image::Digest;
-use occystrap::registry::manifest::OCI_MANIFEST;
+use occystrap::image::manifest::OCI_MANIFEST;
 use occystrap::registry::{Body, Client, PushOptions, Reference, Repository};
 use serde_json::json;
 

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use occystrap::error::{Error, Kind};
-use occystrap::registry::manifest::OCI_MANIFEST;
+use occystrap::image::manifest::OCI_MANIFEST;
 
 use crate::registry_client::{User, descriptor, pull, run, seen};
 use crate::support::registry::{ALWAYS, Auth, Fault, Registry, Users};

@@ -2,7 +2,7 @@
 
 use occystrap::error::{Error, Kind};
 use occystrap::image::digest::Digest;
-use occystrap::registry::manifest::{
+use occystrap::image::manifest::{
     DOCKER_LIST, DOCKER_MANIFEST, LARGEST_MANIFEST, OCI_INDEX, OCI_MANIFEST,
 };
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use occystrap::error::{Error, Kind};
 use occystrap::image::Digest;
-use occystrap::registry::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
+use occystrap::image::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
 
 use crate::registry_client::{User, descriptor, pull, run, seen};
 use crate::registry_push::{LAYER, Pusher, WHOLE, holds, methods, push};

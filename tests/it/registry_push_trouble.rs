@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use occystrap::error::Kind;
 use occystrap::image::Digest;
-use occystrap::registry::manifest::OCI_MANIFEST;
+use occystrap::image::manifest::OCI_MANIFEST;
 use occystrap::registry::{Body, PushOptions};
 
 use crate::registry_auth::Trace;

@@ -2,8 +2,8 @@
 
 use super::finding::{Finding, Findings};
 use crate::image::Compression;
+use crate::image::manifest::DOCKER_MANIFEST;
 use crate::input::view::{Part, Role, View};
-use crate::registry::manifest::DOCKER_MANIFEST;
 use crate::report::size;
 
 /// Bytes of a stored layer that make pulls slow and cannot be fetched in parts: as 0.4.17 has it.

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::finding::{Finding, Findings};
 use super::manifest::schema_version;
+use crate::image::manifest::{DOCKER_MANIFEST, OCI_MANIFEST, is_manifest_type};
 use crate::input::view::{Listed, Listing, Role};
-use crate::registry::manifest::{DOCKER_MANIFEST, OCI_MANIFEST, is_manifest_type};
 
 /// All rules of an index, where it is one that led to an image or is looked at itself.
 pub fn check(index: &Listing, role: Role, to: &mut Findings) {

@@ -4,9 +4,9 @@ use serde_json::Value;
 
 use super::finding::{Finding, Findings};
 use super::index;
+use crate::image::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
 use crate::image::{Digest, MOST_LAYERS};
 use crate::input::view::{Part, Role, View, text_of};
-use crate::registry::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
 
 /// Media types of an image config.
 const CONFIGS: [&str; 2] =

@@ -8,9 +8,10 @@ use bytes::Bytes;
 use serde_json::json;
 
 use crate::error::{Error, Kind, Result};
-use crate::image::{Compression, Digest, Image, ImageName, Index, Layer, Platform, Section};
-use crate::registry::Manifest;
-use crate::registry::manifest::{OCI_INDEX, OCI_MANIFEST};
+use crate::image::manifest::{OCI_INDEX, OCI_MANIFEST};
+use crate::image::{
+    Compression, Digest, Image, ImageName, Index, Layer, Manifest, Platform, Section,
+};
 
 /// A layer: its tar, and how it is stored.
 pub struct Sample {

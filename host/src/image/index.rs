@@ -1,7 +1,7 @@
 //! A multi-platform image: an index, and everything that it lists.
 
 use super::{Digest, Image, ImageName};
-use crate::registry::Manifest;
+use crate::image::Manifest;
 
 /// What a name stands for at a source.
 pub enum Whole {

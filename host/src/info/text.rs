@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::describe::{Config, Described, Layer, Listing};
 use super::history::shorten;
-use crate::registry::manifest::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
+use crate::image::manifest::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use crate::report::{size, title};
 use crate::terminal::{Paper, Table, bar};
 

@@ -5,9 +5,9 @@ use serde::Deserialize;
 
 use super::members::{Members, compression};
 use crate::error::{Error, Result};
+use crate::image::manifest::LARGEST_MANIFEST;
 use crate::image::{Digest, Image, ImageName, Layer, config, reading};
 use crate::registry::Reference;
-use crate::registry::manifest::LARGEST_MANIFEST;
 
 /// One image of the list.
 #[derive(Deserialize)]

@@ -12,9 +12,8 @@ use super::registry::select;
 use super::shelf::{self, Shelf, narrow, parse_index};
 use crate::error::{Error, Kind, Result};
 use crate::image::layout::{INDEX, MARKER, REF_NAME, VERSION, blob};
-use crate::image::{Descriptor, Digest, Image, ImageName, Layer, Platform, Whole};
-use crate::registry::Manifest;
-use crate::registry::manifest::LARGEST_MANIFEST;
+use crate::image::manifest::LARGEST_MANIFEST;
+use crate::image::{Descriptor, Digest, Image, ImageName, Layer, Manifest, Platform, Whole};
 
 /// What names an image in an index: buildkit writes the full name, others a tag.
 const NAME_KEYS: [&str; 2] = ["io.containerd.image.name", REF_NAME];

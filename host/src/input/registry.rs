@@ -6,8 +6,8 @@ use oci_spec::image::Descriptor as OciDescriptor;
 use super::shelf::{self, Shelf, narrow};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::image::{Content, Descriptor, Digest, Image, Layer, Platform, Whole};
-use crate::registry::{Client, Manifest, Reference, Repository};
+use crate::image::{Content, Descriptor, Digest, Image, Layer, Manifest, Platform, Whole};
+use crate::registry::{Client, Reference, Repository};
 
 /// Fetch manifest and config of an image.
 pub fn open(

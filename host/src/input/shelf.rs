@@ -11,10 +11,9 @@ use oci_spec::image::{Descriptor as OciDescriptor, ImageIndex, ImageManifest};
 
 use crate::error::{Error, Kind, Result};
 use crate::image::{
-    Descriptor, Digest, Family, Image, ImageName, Index, Layer, MOST_LAYERS, Member, Platform,
-    Whole, config, reading,
+    Descriptor, Digest, Family, Image, ImageName, Index, Layer, MOST_LAYERS, Manifest, Member,
+    Platform, Whole, config, reading,
 };
-use crate::registry::Manifest;
 
 /// A source that keeps things by their digest.
 pub trait Shelf {

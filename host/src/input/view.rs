@@ -18,10 +18,9 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::image::layout::INDEX;
 use crate::image::saved::LIST;
-use crate::image::{Compression, Content, Digest, ImageName, MOST_LAYERS, Platform};
+use crate::image::{Compression, Content, Digest, ImageName, MOST_LAYERS, Manifest, Platform};
 use crate::input::directory::Directory;
 use crate::input::members::Members;
-use crate::registry::Manifest;
 
 pub use engine::export;
 pub use shelf::text_of;

@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::archive::Contents;
 use super::push::Pushed;
-use crate::image::{Descriptor, Digest};
-use crate::registry::Manifest;
+use crate::image::{Descriptor, Digest, Manifest};
 
 /// A run of bytes in a file and its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,11 +13,11 @@ use super::layer_blob::LayerBlob;
 use super::remote::Remote;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::image::{Content, Descriptor, Digest};
+use crate::image::{Content, Descriptor, Digest, Manifest};
 use crate::plugin::limits;
 use crate::progress::LayerProgress;
+use crate::registry::Repository;
 use crate::registry::{Body, PushOptions};
-use crate::registry::{Manifest, Repository};
 
 /// The writes of one session to one repository.
 pub struct Push {

@@ -5,8 +5,8 @@ use tokio::runtime::Handle;
 
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::image::{Descriptor, Digest};
-use crate::registry::{Manifest, Repository};
+use crate::image::{Descriptor, Digest, Manifest};
+use crate::registry::Repository;
 
 /// A repository, and where its requests run. Cheap to clone.
 #[derive(Clone)]

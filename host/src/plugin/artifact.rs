@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::limits::COMPONENT_SIZE;
 use crate::error::{Error, Result};
-use crate::image::{Descriptor, Digest};
-use crate::registry::{Manifest, Reference, Repository};
+use crate::image::{Descriptor, Digest, Manifest};
+use crate::registry::{Reference, Repository};
 use crate::uri::Uri;
 
 /// "config.mediaType" of the layout.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::registry::manifest::LARGEST_MANIFEST;
+use crate::image::manifest::LARGEST_MANIFEST;
 
 /// Bytes of a component. Python and JavaScript bring their interpreter: 18 and 12 MB, which compile
 /// for some ten seconds on two cores, once.

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::image::{Digest, Image, Index, Layer};
-use crate::registry::Manifest;
+use crate::image::{Digest, Image, Index, Layer, Manifest};
 
 /// What a session was handed.
 #[derive(Clone, Copy)]

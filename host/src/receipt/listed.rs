@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Expectation, Role};
+use crate::image::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
 use crate::image::{Digest, reading};
-use crate::registry::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
 
 #[derive(Deserialize)]
 struct Listed {
@@ -66,8 +66,8 @@ pub fn check(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::manifest::OCI_INDEX;
     use crate::receipt::Place;
-    use crate::registry::manifest::OCI_INDEX;
 
     fn digest(content: &[u8]) -> Digest {
         Digest::of(content)

@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::failure::Failure;
-use super::manifest::{OCI_INDEX, OCI_MANIFEST};
 use super::redirect;
 use super::refusal::Refusal;
 use super::repository::{Repository, named, unexpected};
@@ -18,6 +17,7 @@ use super::scope;
 use super::wire::{Answer, Call};
 use crate::error::{Error, Kind, Result};
 use crate::image::digest::Digest;
+use crate::image::manifest::{OCI_INDEX, OCI_MANIFEST};
 use crate::image::name::is_tag;
 
 /// The answer to a question for one byte. Where a server sends more, the rest is not read.

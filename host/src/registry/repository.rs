@@ -12,9 +12,9 @@ use super::client::{self, Client, Sessions};
 use super::counters::Counters;
 use super::download::Download;
 use super::failure::Failure;
-use super::manifest::{self, LARGEST_MANIFEST, Manifest, Served};
 use super::reference::Reference;
 use super::retry::Budget;
+use super::served::{self, Served};
 use super::session::{Pass, Session};
 use super::settings::Settings;
 use super::wire::{Answer, Call, Wire};
@@ -22,6 +22,7 @@ use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::image::descriptor::Descriptor;
 use crate::image::digest::Digest;
+use crate::image::manifest::{LARGEST_MANIFEST, Manifest};
 use crate::image::name::is_tag;
 
 /// A repository. Cheap to clone; clones share connections and tokens.
@@ -139,7 +140,7 @@ impl Repository {
             None => return Err(Error::usage(format!("'{target}' is neither a tag nor a digest"))),
         };
         let mut call = Call::get(self.url(&format!("manifests/{target}")));
-        call.headers.insert(ACCEPT, HeaderValue::from_static(manifest::ACCEPT));
+        call.headers.insert(ACCEPT, HeaderValue::from_static(served::ACCEPT));
         let mut budget = Budget::new(&self.0.wire.settings);
         loop {
             let mut answer =
@@ -151,7 +152,7 @@ impl Repository {
                 status => return Err(unexpected(&place, &answer, status)),
             }
             match answer.read(LARGEST_MANIFEST, "a manifest").await {
-                Ok(bytes) => return manifest::check(&place, wanted, &served, bytes),
+                Ok(bytes) => return served::check(&place, wanted, &served, bytes),
                 Err(failure) => {
                     self.0
                         .wire

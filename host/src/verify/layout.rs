@@ -15,12 +15,11 @@ use crate::context::Context;
 use crate::error::{Error, Kind, Result, printable};
 use crate::image::config::{self, LARGEST_CONFIG};
 use crate::image::layout::{INDEX, MARKER, REF_NAME, VERSION, blob};
-use crate::image::{Descriptor, Digest, Platform, reading};
+use crate::image::{Descriptor, Digest, Manifest, Platform, reading};
 use crate::input::oci_layout::{self, LARGEST_INDEX, LARGEST_MARKER};
 use crate::input::shelf::parse_index;
 use crate::output::Destination;
 use crate::receipt::{Expectation, Place, Role, Step};
-use crate::registry::Manifest;
 
 /// Verify every image of a layout, or those of one tag.
 pub fn images(

@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
-use crate::image::{Digest, Hasher};
+use crate::image::{Digest, Hasher, Manifest};
 use crate::output::engine::{Exported, Seen};
 use crate::progress::{LayerProgress, Progress};
-use crate::registry::Manifest;
 
 /// How much is read at once: from the cache of the kernel, larger reads gain nothing.
 const PIECE: usize = 512 * 1024;

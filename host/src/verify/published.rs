@@ -7,10 +7,10 @@ use super::tree::{self, Listed, Shelf};
 use super::{Level, Object, registry};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::image::Digest;
+use crate::image::{Digest, Manifest};
 use crate::output::remote::Remote;
 use crate::receipt::{Expectation, Place};
-use crate::registry::{Manifest, Reference};
+use crate::registry::Reference;
 
 /// Verify what a name stands for: an image, or an index and every image of it.
 pub fn images(

@@ -16,6 +16,7 @@ use super::object::{Object, Status};
 use super::{registry, web};
 use crate::error::printable;
 use crate::image::config::LARGEST_CONFIG;
+use crate::image::manifest::LARGEST_MANIFEST;
 use crate::image::saved::LIST;
 use crate::image::{Digest, Part};
 use crate::input::directory::Directory;
@@ -25,7 +26,6 @@ use crate::input::shelf::is_image;
 use crate::input::tar_index::TarIndex;
 use crate::output::{Destination, Grant};
 use crate::receipt::{Expectation, Place, Receipt, Role, listed};
-use crate::registry::manifest::LARGEST_MANIFEST;
 
 /// A manifest as it was promised: what a registry calls it, and its bytes.
 pub type Document = (Option<String>, Bytes);

@@ -13,10 +13,9 @@ use super::claims::Claims;
 use super::derive::Found;
 use super::{Level, Object, Status, Verification};
 use crate::error::{Error, Kind, Result};
-use crate::image::{Descriptor, Digest, ImageName, MOST_LAYERS, Part, Platform};
+use crate::image::{Descriptor, Digest, ImageName, MOST_LAYERS, Manifest, Part, Platform};
 use crate::input::shelf::is_image;
 use crate::receipt::{Expectation, Place, Role};
-use crate::registry::Manifest;
 
 /// Docker Hub's largest indexes list some thirty platforms and as many attestations.
 pub const MOST_MANIFESTS: usize = 1_000;

@@ -7,12 +7,13 @@ use super::{ConfigFile, Kept, Listed, Listing, Part, Promised, Role, View};
 use crate::error::{Error, Result};
 use crate::image::config::LARGEST_CONFIG;
 use crate::image::layout::blob;
-use crate::image::{Compression, Content, Descriptor, Digest, ImageName, MOST_LAYERS, Platform};
+use crate::image::{
+    Compression, Content, Descriptor, Digest, ImageName, MOST_LAYERS, Manifest, Platform,
+};
 use crate::input::members::{Members, compression};
 use crate::input::oci_layout;
 use crate::input::registry::{Published, select};
 use crate::input::shelf::{Choose, DEEPEST, Shelf, parse_index};
-use crate::registry::Manifest;
 
 /// Where manifests, configs and layers are kept by their digest.
 pub trait Look {

@@ -12,13 +12,12 @@ use serde_json::Value;
 use super::shelf::{Layout, Look, image, listed};
 use super::{Listed, Listing, Part, Role, View};
 use crate::error::{Error, Result};
-use crate::image::{Descriptor, Digest, ImageName};
+use crate::image::{Descriptor, Digest, ImageName, Manifest};
 use crate::input::Called;
 use crate::input::members::Members;
 use crate::input::oci_layout;
 use crate::input::registry::Published;
 use crate::input::shelf::{DEEPEST, MOST_BYTES, MOST_MANIFESTS};
-use crate::registry::Manifest;
 
 /// What a manifest or an index of a registry stands for.
 pub fn views(shelf: &Published, root: Manifest, name: ImageName) -> Result<Vec<View>> {

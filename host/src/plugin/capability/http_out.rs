@@ -8,6 +8,7 @@ use super::blobs::Blob;
 use super::edit::{Editor, Refusal};
 use super::http_in::{Asked, Response};
 use crate::error::{Error, Kind};
+use crate::image::manifest::LARGEST_MANIFEST;
 use crate::image::{Descriptor, Digest};
 use crate::output::journal::{Extent, WrittenFile};
 use crate::output::push::Pushed;
@@ -20,7 +21,6 @@ use crate::plugin::bindings::http_out::{Host, HostTransfer, Method};
 use crate::plugin::bindings::types::ErrorCode;
 use crate::plugin::limits;
 use crate::plugin::state::{State, Writing};
-use crate::registry::manifest::LARGEST_MANIFEST;
 use crate::web::client::Repeat;
 
 /// A PUT under way, in a plugin's hand.

@@ -7,15 +7,14 @@ use super::blobs::Blob;
 use super::edit::{Editor, Refusal};
 use super::registry::Repository;
 use crate::error::Kind;
-use crate::image::{Descriptor, Digest};
+use crate::image::manifest::{LARGEST_MANIFEST, is_manifest_type};
+use crate::image::{Descriptor, Digest, Manifest};
 use crate::output::Pending;
 use crate::output::push::Transfer;
 use crate::plugin::bindings::registry_push::{Host, HostTransfer};
 use crate::plugin::bindings::types::{self, ErrorCode};
 use crate::plugin::limits;
 use crate::plugin::state::Writing;
-use crate::registry::Manifest;
-use crate::registry::manifest::{LARGEST_MANIFEST, is_manifest_type};
 
 /// A push under way, in a plugin's hand.
 pub struct PendingTransfer(Transfer);

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Bounds;
 use crate::error::{Error, Kind, Result};
+use crate::image::Manifest;
 use crate::output::site::Site;
 use crate::output::{Destination, Extent, Grant, WrittenFile};
 use crate::receipt::{Expectation, Place};
-use crate::registry::Manifest;
 use crate::verify::Level;
 use crate::verify::check;
 use crate::verify::claims::Claims;

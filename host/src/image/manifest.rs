@@ -1,0 +1,175 @@
+//! Manifests and indexes: bytes that were checked, and what they are.
+//!
+//! What it refuses: schema 1, bytes that are not what was promised, and documents that two readers
+//! could take for two things.
+
+use bytes::Bytes;
+use serde::Deserialize;
+
+use super::{Descriptor, Digest, reading};
+use crate::error::{Error, Result};
+
+/// Largest manifest: the distribution specification ("Pushing Manifests") says that registries
+/// should take at least 4 megabytes, and that is where they, and other clients, stop.
+pub const LARGEST_MANIFEST: usize = 4 * 1024 * 1024;
+
+/// OCI image specification, "Image Index".
+pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
+/// OCI image specification, "Image Manifest".
+pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+/// Docker image manifest version 2, schema 2: manifest list.
+pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
+/// Docker image manifest version 2, schema 2: image manifest.
+pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+
+/// A manifest or an index whose bytes are those of its digest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// As served, byte for byte.
+    pub bytes: Bytes,
+    /// One of the four types above.
+    pub media_type: String,
+    /// Of the bytes.
+    pub digest: Digest,
+}
+
+impl Manifest {
+    /// Whether it lists manifests of several platforms rather than layers.
+    #[must_use]
+    pub fn is_index(&self) -> bool {
+        matches!(self.media_type.as_str(), OCI_INDEX | DOCKER_LIST)
+    }
+
+    /// What a document is, from itself and from the media type that came with it. `place` is the
+    /// image's name. Errors when it is no manifest of an image, of schema 1, or of two readings.
+    pub fn read(place: &str, content_type: Option<&str>, bytes: Bytes) -> Result<Self> {
+        if content_type.is_some_and(|found| {
+            found.starts_with("application/vnd.docker.distribution.manifest.v1+")
+        }) {
+            return Err(schema_1(place));
+        }
+        let shape: Shape = serde_json::from_slice(&bytes).map_err(|cause| {
+            Error::source(format!("{place}: the manifest cannot be read: {cause}"))
+        })?;
+        if shape.schema_version == Some(1) {
+            return Err(schema_1(place));
+        }
+        reading::manifest(&bytes).map_err(|why| reading::refused(place, "the manifest", &why))?;
+        let media_type = media_type(&shape, content_type).ok_or_else(|| {
+            let found = shape
+                .media_type
+                .as_deref()
+                .or(content_type)
+                .unwrap_or("a document without a media type");
+            Error::source(format!("{place}: '{found}' is not an image manifest"))
+        })?;
+        let index = matches!(media_type, OCI_INDEX | DOCKER_LIST);
+        // Readers that disagree on which it is see two images under one digest (CVE-2021-41190).
+        let fits = match index {
+            true => shape.layers.is_none() && shape.config.is_none(),
+            false => shape.manifests.is_none(),
+        };
+        if !fits {
+            return Err(Error::source(format!(
+                "{place}: the document is a manifest and an index at once"
+            )));
+        }
+        let (media_type, digest) = (media_type.to_owned(), Digest::of(&bytes));
+        Ok(Self { bytes, media_type, digest })
+    }
+
+    /// A manifest or index that is kept under a digest. Errors, which name `place`, when the bytes
+    /// are not those that were promised, or no manifest.
+    pub fn kept(what: &Descriptor, bytes: Bytes, place: &str) -> Result<Self> {
+        check_digest(place, what.digest, &bytes)?;
+        let manifest = Self::read(place, Some(&what.media_type), bytes)?;
+        manifest.check_size(what.size, place)?;
+        // OCI image specification, "Image Manifest": `mediaType` must be that of the descriptor.
+        if is_manifest_type(&what.media_type) && what.media_type != manifest.media_type {
+            let called = format!("{place}: media type of the manifest {}", what.digest);
+            return Err(Error::mismatch(called, &what.media_type, &manifest.media_type));
+        }
+        Ok(manifest)
+    }
+
+    /// Whether it is as long as was promised, in bytes.
+    pub fn check_size(&self, promised: u64, place: &str) -> Result<()> {
+        if self.bytes.len() as u64 == promised {
+            return Ok(());
+        }
+        let what = format!("{place}: size of the manifest in bytes");
+        Err(Error::mismatch(what, promised, self.bytes.len()))
+    }
+}
+
+/// Whether these are the bytes of a manifest that was asked for by its digest.
+pub fn check_digest(place: &str, wanted: Digest, bytes: &[u8]) -> Result<()> {
+    let found = Digest::of(bytes);
+    match found == wanted {
+        true => Ok(()),
+        false => Err(Error::mismatch(format!("{place}: the manifest's bytes"), wanted, found)),
+    }
+}
+
+/// Whether a media type is one of the four.
+#[must_use]
+pub fn is_manifest_type(media_type: &str) -> bool {
+    matches!(media_type, OCI_INDEX | OCI_MANIFEST | DOCKER_LIST | DOCKER_MANIFEST)
+}
+
+/// Just enough to tell what a document is.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Shape {
+    schema_version: Option<u64>,
+    media_type: Option<String>,
+    manifests: Option<serde::de::IgnoredAny>,
+    layers: Option<serde::de::IgnoredAny>,
+    config: Option<serde::de::IgnoredAny>,
+}
+
+/// The body's word counts before the header's: its digest was checked. Manifests may lack it
+/// (OCI image specification, "Image Manifest"): then its parts tell.
+fn media_type(shape: &Shape, content_type: Option<&str>) -> Option<&'static str> {
+    let known = |text: &str| {
+        [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST].into_iter().find(|one| *one == text)
+    };
+    if let Some(said) = &shape.media_type {
+        return known(said);
+    }
+    content_type.and_then(known).or(match shape {
+        Shape { manifests: Some(_), layers: None, .. } => Some(OCI_INDEX),
+        Shape { layers: Some(_), config: Some(_), .. } => Some(OCI_MANIFEST),
+        _ => None,
+    })
+}
+
+fn schema_1(place: &str) -> Error {
+    Error::source(format!("{place}: the manifest is of schema 1, which is not supported"))
+        .hint("such images are from before 2017: pull and push it with a current tool, or choose a newer tag")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_type_is_in_the_body_the_header_or_the_parts() {
+        let docker = format!(
+            r#"{{"schemaVersion":2,"mediaType":"{DOCKER_MANIFEST}","config":{{}},"layers":[]}}"#
+        );
+        for (body, content_type, expected) in [
+            (docker.as_str(), Some("application/json"), DOCKER_MANIFEST),
+            (docker.as_str(), None, DOCKER_MANIFEST),
+            (r#"{"schemaVersion":2,"config":{},"layers":[]}"#, Some(OCI_MANIFEST), OCI_MANIFEST),
+            (r#"{"schemaVersion":2,"config":{},"layers":[]}"#, None, OCI_MANIFEST),
+            (r#"{"schemaVersion":2,"manifests":[]}"#, Some("text/plain"), OCI_INDEX),
+        ] {
+            assert_eq!(
+                Manifest::read("x", content_type, body.to_owned().into()).unwrap().media_type,
+                expected,
+                "{body}"
+            );
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Manifests as registries serve them: what an answer's headers say about its body.
+//!
+//! What it refuses: bytes that are not what was asked for, or not what was announced.
+
+use bytes::Bytes;
+use reqwest::header::CONTENT_TYPE;
+
+use super::wire::Answer;
+use crate::error::{Error, Result};
+use crate::image::Digest;
+use crate::image::manifest::{Manifest, check_digest};
+
+/// What we can read.
+pub(super) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
+    application/vnd.oci.image.manifest.v1+json, \
+    application/vnd.docker.distribution.manifest.list.v2+json, \
+    application/vnd.docker.distribution.manifest.v2+json";
+
+/// What an answer's headers say about its body.
+#[derive(Debug, Default)]
+pub(super) struct Served {
+    host: String,
+    content_type: Option<String>,
+    digest: Option<String>,
+}
+
+impl Served {
+    pub(super) fn of(answer: &Answer) -> Self {
+        let media_type =
+            |value: &str| value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        Self {
+            host: answer.host.clone(),
+            content_type: answer.header(CONTENT_TYPE).map(media_type),
+            digest: answer.header("docker-content-digest").map(str::to_owned),
+        }
+    }
+
+    pub(super) fn is_html(&self) -> bool {
+        self.content_type.as_deref() == Some("text/html")
+    }
+}
+
+/// Checks a body against what was asked for and what was announced. `place` is the image's name.
+pub(super) fn check(
+    place: &str,
+    wanted: Option<Digest>,
+    served: &Served,
+    bytes: Bytes,
+) -> Result<Manifest> {
+    let content_type = served.content_type.as_deref();
+    let host = &served.host;
+    if served.is_html() || bytes.trim_ascii_start().first() == Some(&b'<') {
+        let found = content_type.unwrap_or("a document that starts with '<'");
+        return Err(Error::source(format!(
+            "{place}: {host} answered {found} where a manifest was expected"
+        ))
+        .hint(format!("is {host} a registry?")));
+    }
+    if let Some(wanted) = wanted {
+        check_digest(place, wanted, &bytes)?;
+    }
+    // Other algorithms are allowed here (distribution specification, "Pulling manifests"), but
+    // nothing can be said about them.
+    if let Some(said) = served.digest.as_deref().filter(|said| said.starts_with("sha256:"))
+        && let digest = Digest::of(&bytes)
+        && said != digest.to_string()
+    {
+        return Err(Error::mismatch(
+            format!(
+                "{place}: the manifest's bytes do not match the Docker-Content-Digest of {host}"
+            ),
+            said,
+            digest,
+        ));
+    }
+    Manifest::read(place, content_type, bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::manifest::{OCI_INDEX, OCI_MANIFEST};
+
+    fn checked(body: &str, content_type: Option<&str>) -> Result<Manifest> {
+        let served = Served {
+            host: "r.example".into(),
+            content_type: content_type.map(str::to_owned),
+            digest: None,
+        };
+        check("r.example/x:1", None, &served, Bytes::copy_from_slice(body.as_bytes()))
+    }
+
+    #[test]
+    fn what_is_no_image_manifest_is_said_to_be_none() {
+        for (body, content_type, expected) in [
+            (r#"{"schemaVersion":1,"fsLayers":[]}"#, None, "schema 1"),
+            ("{}", Some("application/vnd.docker.distribution.manifest.v1+prettyjws"), "schema 1"),
+            ("<!doctype html>", None, "where a manifest was expected"),
+            ("{}", Some("text/html"), "answered text/html where a manifest was expected"),
+            ("{}", None, "without a media type"),
+            ("nonsense", None, "cannot be read"),
+            ("", None, "cannot be read"),
+            ("null", None, "cannot be read"),
+            (
+                r#"{"mediaType":"application/vnd.cncf.x"}"#,
+                Some(OCI_MANIFEST),
+                "'application/vnd.cncf.x' is not an image manifest",
+            ),
+            (r#"{"manifests":[],"layers":[]}"#, Some(OCI_INDEX), "at once"),
+            (r#"{"manifests":[],"layers":[],"config":{}}"#, Some(OCI_MANIFEST), "at once"),
+        ] {
+            let error = checked(body, content_type).expect_err(body);
+            assert!(error.to_string().contains(expected), "{body}: {error}");
+            assert!(error.to_string().starts_with("r.example/x:1: "), "{error}");
+        }
+    }
+
+    #[test]
+    fn both_promises_bind() {
+        let body = Bytes::from_static(br#"{"config":{},"layers":[]}"#);
+        let other = Digest::of(b"other");
+        let check = |wanted, said: Option<String>| {
+            let served = Served { digest: said, ..Served::default() };
+            check("x", wanted, &served, body.clone())
+        };
+        let right = Digest::of(&body);
+        assert!(check(Some(right), Some(right.to_string())).is_ok());
+        assert!(check(None, Some("sha512:00".into())).is_ok());
+        for wrong in [
+            check(Some(other), None),
+            check(Some(right), Some(other.to_string())),
+            check(None, Some("sha256:0".into())),
+        ] {
+            let text = wrong.unwrap_err().to_string();
+            assert!(text.contains("expected") && text.contains(&right.to_string()), "{text}");
+        }
+    }
+}
