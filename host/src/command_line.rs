@@ -13,8 +13,8 @@ use clap::{Arg, CommandFactory, FromArgMatches};
 
 use crate::cli::{Cli, asks_for_json};
 use crate::error::Error;
-use crate::receipt::again::quote;
 use crate::run;
+use crate::shell::quote;
 use crate::uri::Uri;
 
 /// Commands of 0.4.17 that this version has not, with their arguments there, and what to type.

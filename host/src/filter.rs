@@ -7,7 +7,6 @@
 mod apply;
 mod config;
 mod exclude;
-pub mod glob;
 mod inspect;
 mod kept;
 pub mod pass;

@@ -12,8 +12,8 @@ use bytes::Bytes;
 use rustix::fs::MemfdFlags;
 
 use crate::error::Result;
-use crate::filter::glob::Globs;
 use crate::filter::{Filters, Spec};
+use crate::glob::Globs;
 use crate::image::manifest::{DOCKER_LIST, DOCKER_MANIFEST, Manifest, OCI_INDEX, OCI_MANIFEST};
 use crate::image::{Descriptor, Digest, ImageName, Platform, Section, config, reading};
 use crate::input::members::Members;

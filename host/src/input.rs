@@ -19,8 +19,8 @@ use std::path::PathBuf;
 use crate::context::Context;
 use crate::error::Kind::NotFound;
 use crate::error::{Error, Result};
+use crate::image::layout::tagged;
 use crate::image::{Digest, Image, ImageName, Platform, Wanted, Whole};
-use crate::output::target::tagged;
 use crate::registry::{Client, Reference};
 use crate::uri::{Uri, instead_of_transport};
 

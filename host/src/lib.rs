@@ -16,12 +16,14 @@ pub mod filter;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+pub mod glob;
 pub mod image;
 pub mod info;
 pub mod input;
 pub mod layer_cache;
 pub mod layer_tar;
 pub mod lock;
+pub mod log;
 pub mod manual;
 pub mod output;
 pub mod overlay;
@@ -39,7 +41,10 @@ pub mod run;
 pub mod scaffold;
 pub mod search;
 mod sha256;
+pub mod shell;
+pub mod size;
 pub mod terminal;
+pub mod unnamed;
 pub mod uri;
 pub mod usage;
 pub mod verify;

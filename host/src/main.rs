@@ -6,16 +6,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use occystrap::cancel::Cancel;
-use occystrap::cli::{Cli, Global};
+use occystrap::cli::Cli;
 use occystrap::progress::Progress;
-use occystrap::{command_line, report, run};
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::registry::LookupSpan;
-use tracing_subscriber::util::SubscriberInitExt;
+use occystrap::{command_line, log, report, run};
 
 /// Two threads move a gigabyte a second from sockets; more would only take turns.
 const NETWORK_THREADS: usize = 2;
@@ -28,7 +21,7 @@ fn main() -> ExitCode {
     };
     raise_file_limit();
     let progress = if cli.global.quiet { Progress::hidden() } else { Progress::on_terminal() };
-    log_above(&progress, &cli.global);
+    log::start(&progress, &cli.global);
     match start(cli, &progress) {
         Ok(code) => ExitCode::from(code),
         Err(cause) => {
@@ -103,49 +96,5 @@ async fn listen(cancel: Cancel) {
             std::process::exit(130);
         }
         cancel.cancel();
-    }
-}
-
-fn log_above(progress: &Progress, global: &Global) {
-    let progress = progress.clone();
-    let level = match (global.quiet, global.debug, global.verbose) {
-        (true, _, _) => LevelFilter::ERROR,
-        (_, true, _) => LevelFilter::DEBUG,
-        (_, _, true) => LevelFilter::INFO,
-        _ => LevelFilter::WARN,
-    };
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(move || progress.stderr())
-        .with_ansi(false)
-        .event_format(Lines);
-    // Only our own lines: what libraries log is not known to be free of secrets.
-    let ours = Targets::new().with_target("occystrap", level);
-    tracing_subscriber::registry().with(lines).with(ours).init();
-}
-
-/// Lines as errors and findings have them: `warning: ...`; what was asked for with `--verbose` needs
-/// no word in front.
-struct Lines;
-
-impl<S, N> FormatEvent<S, N> for Lines
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> std::fmt::Result {
-        let word = match *event.metadata().level() {
-            Level::ERROR => "error: ",
-            Level::WARN => "warning: ",
-            Level::INFO => "",
-            Level::DEBUG | Level::TRACE => "debug: ",
-        };
-        writer.write_str(word)?;
-        context.format_fields(writer.by_ref(), event)?;
-        writeln!(writer)
     }
 }

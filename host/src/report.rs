@@ -10,9 +10,10 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use self::image::{ImageReport, Status};
-pub use self::text::{size, title, write_error, write_warning};
+pub use self::text::{title, write_error, write_warning};
 use crate::error::{Error, Kind};
 use crate::image::ImageName;
+use crate::size::size;
 
 /// Exit code when something could not be confirmed.
 const UNCONFIRMED: u8 = 3;

@@ -5,7 +5,7 @@
 
 use std::path::PathBuf;
 
-use occystrap::filter::glob::Globs;
+use occystrap::glob::Globs;
 use occystrap::image::Digest;
 use occystrap::layer_tar::member::plain;
 use serde_json::json;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Moved;
 use crate::image::Section;
-use crate::output::staging::Unnamed;
+use crate::unnamed::Unnamed;
 
 /// Such a file, and what is in it.
 pub struct Spooled {

@@ -4,7 +4,7 @@ use super::finding::{Finding, Findings};
 use crate::image::Compression;
 use crate::image::manifest::DOCKER_MANIFEST;
 use crate::input::view::{Part, Role, View};
-use crate::report::size;
+use crate::size::size;
 
 /// Bytes of a stored layer that make pulls slow and cannot be fetched in parts: as 0.4.17 has it.
 const LARGE: u64 = 1024 * 1024 * 1024;

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::finding::{Finding, Findings};
 use crate::overlay::path::{folders, split};
 use crate::overlay::{Act, At, Entry, Kind, Roll, Stack, State};
-use crate::report::size;
+use crate::size::size;
 
 /// What is said of a directory that a layer has twice.
 pub const TWICE: &str = "is listed more than once, which Docker and Podman refuse";

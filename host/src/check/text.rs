@@ -5,7 +5,8 @@ use std::io::{self, Write};
 use super::finding::{Finding, Severity};
 use super::report::{Checked, Report};
 use crate::input::view::Role;
-use crate::report::{size, title};
+use crate::report::title;
+use crate::size::size;
 use crate::terminal::Paper;
 use crate::verify::Level;
 

@@ -13,7 +13,7 @@ use crate::blob::{Plain, Spooled, Stored, outflow, read_layers, walk};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Compression, Content, Digest, Image, Layer, Section};
-use crate::output::staging::Unnamed;
+use crate::unnamed::Unnamed;
 
 /// Let an image pass. Layers that change go to files without names, where the destination can take
 /// them over. Beside the image it returns how large each layer is, uncompressed, in bytes; `None` of

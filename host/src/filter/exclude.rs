@@ -6,9 +6,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::glob::Globs;
 use super::{Applied, Filter, Outcome, Pass, Spec, Verdict};
 use crate::error::{Error, Result};
+use crate::glob::Globs;
 use crate::image::Image;
 use crate::layer_tar::Member;
 use crate::layer_tar::member::plain;

@@ -19,12 +19,12 @@ use super::layer_blob::{Form, LayerBlob, Ready, move_layer, temporary};
 use super::own::adopt_own;
 use super::promise::Promise;
 use super::size_hint::SizeHints;
-use super::staging::Unnamed;
 use crate::blob::{Stored, open};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::image::Layer;
 use crate::progress::LayerProgress;
+use crate::unnamed::Unnamed;
 
 /// A layer that the plugin takes.
 #[derive(Clone)]

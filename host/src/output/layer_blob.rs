@@ -17,7 +17,6 @@ use super::own::{Copy, copy, copy_own};
 use super::promise::Promise;
 use super::sink::{FileSink, SinkError};
 use super::size_hint::SizeHints;
-use super::staging::Unnamed;
 use crate::blob::{
     Decoder, Moved, Stored, as_stored, checked, encoded, from_io, open_one, uncompressed,
     write_error,
@@ -28,6 +27,7 @@ use crate::error::{Error, Kind, Result, io_reason};
 use crate::image::{Compression, Content, Descriptor, Digest, Section};
 use crate::layer_tar::Reader;
 use crate::progress::LayerProgress;
+use crate::unnamed::Unnamed;
 
 /// How often a wait for a layer looks whether the user wants to stop.
 const PATIENCE: Duration = Duration::from_millis(100);

@@ -12,11 +12,11 @@ use rustix::io::Errno;
 
 use super::ahead::Taken;
 use super::layer_blob::{Form, Ready};
-use super::staging::Unnamed;
 use crate::blob::{Moved, Spooled, write_error};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::image::{Compression, Content, Section};
+use crate::unnamed::Unnamed;
 
 /// How much the kernel copies before it is asked whether the user wants to stop: some tenths of a
 /// second on a slow disk.

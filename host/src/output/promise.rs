@@ -10,10 +10,10 @@ use std::sync::{Mutex, PoisonError};
 use super::ahead::{Taken, workers};
 use super::layer_blob::move_layer;
 use super::size_hint::SizeHints;
-use super::staging::Unnamed;
 use crate::blob::{Moved, Stored};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::unnamed::Unnamed;
 
 /// A layer that is to be moved to a place of a known size.
 pub struct Promise {

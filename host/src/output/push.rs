@@ -16,8 +16,7 @@ use crate::error::{Error, Result};
 use crate::image::{Content, Descriptor, Digest, Manifest};
 use crate::plugin::limits;
 use crate::progress::LayerProgress;
-use crate::registry::Repository;
-use crate::registry::{Body, PushOptions};
+use crate::registry::{Body, PushOptions, Repository};
 
 /// The writes of one session to one repository.
 pub struct Push {

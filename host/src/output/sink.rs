@@ -10,11 +10,11 @@ use std::os::unix::fs::FileExt;
 use super::engine::Loading;
 use super::journal::{Extent, WrittenFile};
 use super::promise::{Promise, keep_all};
-use super::staging::Unnamed;
 use super::uploads::PutFile;
 use crate::blob::Moved;
 use crate::error::Error;
 use crate::image::{Digest, Hasher};
+use crate::unnamed::Unnamed;
 
 /// An archive has four extents a member. A plugin that makes more than this is filling the host's
 /// memory, 48 bytes at a time.

@@ -3,9 +3,7 @@
 //! Files are written without a name (`O_TMPFILE`) and get theirs, all in the order in which they
 //! were finished, when the session's receipt has been accepted. Whatever ends the process before
 //! that, even SIGKILL, leaves the destination as it was and no temporary file. A directory that is
-//! missing is made then as well, so that nobody who fails takes it away under somebody else. Own
-//! code instead of `cap-tempfile`, whose handles borrow the directory and so cannot be kept in a
-//! list.
+//! missing is made then as well, so that nobody who fails takes it away under somebody else.
 
 use std::fs::File;
 use std::io;
@@ -15,114 +13,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cap_std::fs::Dir;
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::RenameFlags;
 
 use super::destination::{Destination, try_lock};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::lock;
 use crate::plugin::limits::LOCK_WAIT;
-
-/// A file without a name, in the destination's file system.
-pub struct Unnamed {
-    file: File,
-    /// On file systems without `O_TMPFILE` (NFS, some FUSE), a name all the same.
-    name: Option<(Arc<Dir>, String)>,
-}
-
-impl Unnamed {
-    /// A new, empty file.
-    pub fn create(directory: &Arc<Dir>) -> io::Result<Self> {
-        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        match rustix::fs::openat(directory.as_fd(), ".", flags, Mode::from_raw_mode(0o666)) {
-            Ok(descriptor) => Ok(Self { file: File::from(descriptor), name: None }),
-            Err(
-                rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR | rustix::io::Errno::INVAL,
-            ) => {
-                let name = temporary_name();
-                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-                let descriptor = rustix::fs::openat(
-                    directory.as_fd(),
-                    name.as_str(),
-                    flags,
-                    Mode::from_raw_mode(0o666),
-                )?;
-                Ok(Self { file: File::from(descriptor), name: Some((Arc::clone(directory), name)) })
-            }
-            Err(cause) => Err(cause.into()),
-        }
-    }
-
-    /// The file, open for reading and writing.
-    #[must_use]
-    pub fn file(&self) -> &File {
-        &self.file
-    }
-
-    /// The file, which will never have a name.
-    pub fn into_file(self) -> io::Result<File> {
-        self.file.try_clone()
-    }
-
-    /// Give it its name, replacing what has it. Both within `root`.
-    fn publish(mut self, root: &Dir, path: &str) -> io::Result<()> {
-        let (parent, name) = match path.rsplit_once('/') {
-            Some((parent, name)) => {
-                // Opened first: of a link that leads out, creating says only that it exists.
-                let folder = match root.open_dir(parent) {
-                    Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
-                        root.create_dir_all(parent)?;
-                        root.open_dir(parent)?
-                    }
-                    other => other?,
-                };
-                (folder, name)
-            }
-            None => (root.try_clone()?, path),
-        };
-        if let Some((directory, temporary)) = self.name.take() {
-            return rustix::fs::renameat(directory.as_fd(), temporary, parent.as_fd(), name)
-                .map_err(Into::into);
-        }
-        let own = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&self.file));
-        let link = |to: &str| {
-            rustix::fs::linkat(
-                rustix::fs::CWD,
-                own.as_str(),
-                parent.as_fd(),
-                to,
-                AtFlags::SYMLINK_FOLLOW,
-            )
-        };
-        match link(name) {
-            // A link does not replace: give it a temporary name and rename that.
-            Err(rustix::io::Errno::EXIST) => {
-                let temporary = temporary_name();
-                link(&temporary)?;
-                let renamed =
-                    rustix::fs::renameat(parent.as_fd(), temporary.as_str(), parent.as_fd(), name);
-                if renamed.is_err() {
-                    let _ =
-                        rustix::fs::unlinkat(parent.as_fd(), temporary.as_str(), AtFlags::empty());
-                }
-                renamed.map_err(Into::into)
-            }
-            other => other.map_err(Into::into),
-        }
-    }
-}
-
-impl Drop for Unnamed {
-    fn drop(&mut self) {
-        if let Some((directory, name)) = self.name.take() {
-            let _ = directory.remove_file(name);
-        }
-    }
-}
-
-fn temporary_name() -> String {
-    format!(".occystrap-{:016x}.tmp", fastrand::u64(..))
-}
+use crate::unnamed::{Unnamed, temporary_name};
 
 /// The finished files of a session.
 pub struct Staging {

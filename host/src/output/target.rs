@@ -15,7 +15,8 @@ use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::docker::Engine;
 use crate::error::{Error, Result};
-use crate::image::{ImageName, name};
+use crate::image::ImageName;
+use crate::image::layout::tagged;
 use crate::plugin::description::Kind;
 use crate::plugin::{Catalog, Plugin};
 use crate::registry::{Client, Reference};
@@ -297,25 +298,4 @@ pub fn image_name(rest: &str) -> Result<ImageName> {
         return Err(Error::usage(message).hint("docker://IMAGE[:TAG]"));
     }
     Ok(Reference::parse(&name.in_full().to_string())?.name())
-}
-
-/// `PATH[:TAG]`: a colon after the last slash starts a tag. Errors when what follows it is none: a
-/// folder of that name is hardly what was meant.
-pub fn tagged(rest: &str) -> Result<(PathBuf, Option<String>)> {
-    let after_slash = rest.rfind('/').map_or(0, |slash| slash + 1);
-    match rest[after_slash..].rsplit_once(':') {
-        Some((folder, tag)) if name::is_tag(tag) => {
-            let path = &rest[..after_slash + folder.len()];
-            Ok((PathBuf::from(path), Some(tag.to_owned())))
-        }
-        Some((_, tag)) => {
-            let message = match tag {
-                "" => format!("'{rest}' ends with a colon, and no tag after it"),
-                tag => format!("'{rest}': '{tag}' is not a tag"),
-            };
-            Err(Error::usage(message)
-                .hint("the path of a folder that has a colon in its name ends with a slash here"))
-        }
-        None => Ok((PathBuf::from(rest), None)),
-    }
 }

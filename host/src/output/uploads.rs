@@ -17,7 +17,6 @@ use super::layer_blob::{LayerBlob, temporary};
 use super::push::Pushed;
 use super::sink::FileSink;
 use super::site::Site;
-use super::staging::Unnamed;
 use crate::blob::write_error;
 use crate::context::Context;
 use crate::error::{Error, Result};
@@ -25,6 +24,7 @@ use crate::image::{Content, Descriptor, Digest, Hasher, Section};
 use crate::plugin::limits;
 use crate::progress::LayerProgress;
 use crate::registry::Body;
+use crate::unnamed::Unnamed;
 
 /// The writes of one session to one folder.
 pub struct Uploads {

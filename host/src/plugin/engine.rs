@@ -74,7 +74,7 @@ impl PluginEngine {
         std::thread::spawn(move || done.send(Component::from_binary(&engine, &own)));
         let limit = self.0.allowance.compile_time;
         let soon = compiled.recv_timeout(PATIENCE.min(limit)).or_else(|_| {
-            let size = crate::report::size(bytes.len() as u64);
+            let size = crate::size::size(bytes.len() as u64);
             let kept = if self.0.keeps { "; it is kept for the next time" } else { "" };
             tracing::warn!("compiling plugin '{name}' ({size}){kept}");
             compiled.recv_timeout(limit.saturating_sub(PATIENCE))

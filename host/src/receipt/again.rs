@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Receipt;
 use crate::input::Source;
 use crate::output::Target;
+use crate::shell::quote;
 
 /// Options of the command line that name files and servers without which the command would not work.
 /// A receipt may come from anywhere: no other option of it is shown as part of a command.
@@ -77,15 +78,4 @@ pub fn command(receipt: &Receipt, target: &Target) -> String {
     }
     words.extend([quote(source), quote(destination)]);
     words.join(" ")
-}
-
-/// A word for a POSIX shell.
-#[must_use]
-pub fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "@%+=:,./-_".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
 }

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{seconds, size};
+use super::seconds;
 use crate::context::Context;
 use crate::error::{Error, Kind};
 use crate::image::{Digest, ImageName, Part};
 use crate::receipt::{Receipt, Role};
+use crate::size::size;
 use crate::verify::derive::Found;
 use crate::verify::{Outcome, Verification, is_unconfirmed};
 

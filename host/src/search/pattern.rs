@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use regex::Regex;
 
 use crate::error::{Error, Result};
-use crate::filter::glob::{Globs, letters};
+use crate::glob::{Globs, letters};
 use crate::layer_tar::member::plain;
 
 /// A pattern for names of members.

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use super::{ImageUsage, LayerUsage};
 use crate::error::printable;
-use crate::report::size;
+use crate::size::size;
 use crate::terminal::{Paper, Table, bar};
 
 /// Columns of a bar for the whole image.

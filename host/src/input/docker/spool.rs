@@ -21,7 +21,7 @@ use crate::image::{Compression, Digest, MOST_LAYERS, Section};
 use crate::input::member_table::MemberTable;
 use crate::input::members::Members;
 use crate::input::tar_headers::{BLOCK, Entry, Headers, Step};
-use crate::output::staging::Unnamed;
+use crate::unnamed::Unnamed;
 
 /// All documents that are kept in memory: a config as large as it may be, and many small ones.
 /// Those that come later go to files.

@@ -10,7 +10,8 @@ use crate::error::{Error, Kind, printable};
 use crate::image::{Digest, Part};
 use crate::plugin::limits::UNTRUSTED_PROBLEMS;
 use crate::receipt::{Receipt, Role};
-use crate::report::{Status, size};
+use crate::report::Status;
+use crate::size::size;
 use crate::verify::{Object, Outcome};
 
 /// One receipt. Its text is cut and free of control characters; names in it are the receipt's claims,
