@@ -17,8 +17,10 @@ const POLL: Duration = Duration::from_millis(2);
 /// After this long, whoever waits for a lock is told so: longer than a few small files take.
 const TOLD: Duration = Duration::from_secs(1);
 
-/// Try until it is there. Errors when that fails, after `patience`, and when the user interrupts.
+/// Try until it is there. Errors, of this kind, when that fails and after `patience`, and when the user
+/// interrupts.
 pub fn wait<T>(
+    kind: Kind,
     folder: &Path,
     patience: Duration,
     cancel: &Cancel,
@@ -29,15 +31,14 @@ pub fn wait<T>(
     loop {
         cancel.check()?;
         let tried = attempt();
-        let failed =
-            |cause| Error::io(Kind::Destination, "lock the directory", folder.display(), &cause);
+        let failed = |cause| Error::io(kind, "lock the directory", folder.display(), &cause);
         if let Some(lock) = tried.map_err(failed)? {
             return Ok(lock);
         }
         if started.elapsed() > patience {
             let seconds = patience.as_secs();
             let message = format!("'{place}' has been locked by another occystrap for {seconds} s");
-            return Err(Error::destination(message));
+            return Err(Error::new(kind, message));
         }
         if !told && started.elapsed() >= TOLD {
             told = true;
@@ -48,8 +49,8 @@ pub fn wait<T>(
 }
 
 /// Lock a folder that is there, until what is returned is dropped.
-pub fn folder(path: &Path, patience: Duration, cancel: &Cancel) -> Result<File> {
-    wait(path, patience, cancel, || {
+pub fn folder(kind: Kind, path: &Path, patience: Duration, cancel: &Cancel) -> Result<File> {
+    wait(kind, path, patience, cancel, || {
         let folder = File::open(path)?;
         match folder.try_lock() {
             Ok(()) => Ok(Some(folder)),

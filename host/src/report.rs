@@ -14,6 +14,7 @@ pub use self::text::{title, write_error, write_warning};
 use crate::error::{Error, Kind};
 use crate::image::ImageName;
 use crate::size::size;
+use crate::terminal;
 
 /// Exit code when something could not be confirmed.
 const UNCONFIRMED: u8 = 3;
@@ -100,10 +101,9 @@ impl Run {
         }
     }
 
-    /// The document for programs, as one line of JSON and a newline.
+    /// The document for programs, as JSON and a newline.
     pub fn write_json(&self, to: &mut dyn Write) -> io::Result<()> {
-        serde_json::to_writer_pretty(&mut *to, self)?;
-        writeln!(to)
+        terminal::write_json(to, self)
     }
 
     /// Findings and errors, one line each, and the summary. `quiet` leaves out what is well.

@@ -368,7 +368,7 @@ fn manifests_of_registries_and_layouts() {
 fn nothing_that_is_said_of_a_receipt_drives_the_terminal() {
     let (sandbox, receipt) = layout();
     crate::untrusted::edit(&receipt, |document| {
-        document["image"]["tag"] = "\u{1b}[2Jt".into();
+        document["image"]["tag"] = "\u{1b}[2Jt\u{9b}31m".into();
         document["again"]["source"] = "tar://x\nrm -rf /".into();
         for one in document["expectations"].as_array_mut().unwrap() {
             if let Some(path) = one.pointer_mut("/place/file/path") {
@@ -380,4 +380,7 @@ fn nothing_that_is_said_of_a_receipt_drives_the_terminal() {
     ran.exits(1);
     assert!(!ran.stderr.contains('\u{1b}'), "{:?}", ran.stderr);
     assert!(!ran.stderr.contains("rm -rf"), "{:?}", ran.stderr);
+    let document = sandbox.run(&["verify", "-O", "json", &receipt]);
+    assert!(!document.stdout.contains(['\u{1b}', '\u{9b}']), "{:?}", document.stdout);
+    assert_eq!(document.json()["images"][0]["tag"], "\u{1b}[2Jt\u{9b}31m");
 }

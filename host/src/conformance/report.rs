@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::error::printable;
 use crate::image::Digest;
 use crate::plugin::Plugin;
+use crate::terminal;
 
 /// What became of a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -157,7 +158,6 @@ impl Report {
 
     /// The document for programs.
     pub fn write_json(&self, to: &mut dyn Write) -> io::Result<()> {
-        serde_json::to_writer_pretty(&mut *to, self)?;
-        writeln!(to)
+        terminal::write_json(to, self)
     }
 }

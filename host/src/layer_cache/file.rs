@@ -103,7 +103,7 @@ pub fn update(path: &Path, cancel: &Cancel, change: impl FnOnce(&mut Entries)) -
     let failed = |cause: &io::Error| LAYER_CACHE.write_failed(path, cause);
     let real = LAYER_CACHE.free(path)?;
     // Its folder is what everybody can lock, and nothing is left of that.
-    let _lock = lock::folder(folder(&real), LOCK_WAIT, cancel)?;
+    let _lock = lock::folder(Kind::Destination, folder(&real), LOCK_WAIT, cancel)?;
     // Of a damaged one the user has heard when it was opened.
     let mut entries = sound(&real)?.unwrap_or_default();
     change(&mut entries);

@@ -85,7 +85,9 @@ impl Staging {
     pub fn lock(&mut self, patience: Duration, cancel: &Cancel) -> Result<()> {
         if self.lock.is_none() {
             let folder = self.destination.folder();
-            let held = lock::wait(folder, patience, cancel, || self.destination.try_lock())?;
+            let held = lock::wait(Kind::Destination, folder, patience, cancel, || {
+                self.destination.try_lock()
+            })?;
             self.lock = Some(held);
         }
         Ok(())

@@ -11,9 +11,6 @@ use std::fs::{DirBuilder, File, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
-
-use rustix::fs::FlockOperation;
 
 pub use record::{Entry, Record};
 
@@ -22,6 +19,7 @@ use super::{component_file, ours};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
+use crate::lock;
 use crate::regular;
 
 /// The record's file name.
@@ -29,9 +27,6 @@ pub const RECORD: &str = "plugins.toml";
 
 /// How temporary files begin: what a killed process left is known by it.
 const TEMPORARY: &str = ".occystrap-";
-
-/// How often a lock that somebody else has is tried again. It is held for one write and a rename.
-const LOCK_POLL: Duration = Duration::from_millis(5);
 
 /// The folder of one user. It need not exist.
 #[derive(Debug, Clone)]
@@ -186,24 +181,7 @@ impl Installed {
 
     /// The lock is on the folder itself: no file is left, and none can be removed under somebody.
     fn lock(&self, cancel: &Cancel) -> Result<File> {
-        let place = self.folder.display();
-        let fail = |cause: io::Error| Error::io(Kind::Plugin, "lock", place.to_string(), &cause);
-        let folder = File::open(&self.folder).map_err(fail)?;
-        let deadline = Instant::now() + LOCK_WAIT;
-        loop {
-            match rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(folder),
-                Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {}
-                Err(cause) => return Err(fail(cause.into())),
-            }
-            cancel.check()?;
-            if Instant::now() > deadline {
-                let message =
-                    format!("'{place}' has been locked for {LOCK_WAIT:?} by another process");
-                return Err(Error::new(Kind::Plugin, message));
-            }
-            std::thread::sleep(LOCK_POLL);
-        }
+        lock::folder(Kind::Plugin, &self.folder, LOCK_WAIT, cancel)
     }
 }
 
