@@ -68,7 +68,7 @@ fn start(cli: Cli, progress: &Progress) -> anyhow::Result<u8> {
     }
 }
 
-/// Every file of a session is open until its commit, up to `plugin::limits::FILES`; the usual soft
+/// Every file of a session is open until its commit, up to `limits::FILES`; the usual soft
 /// limit of 1024 is there for programs that use `select`, which this one does not.
 fn raise_file_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};

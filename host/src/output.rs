@@ -5,7 +5,6 @@
 
 pub mod ahead;
 pub mod archive;
-pub mod destination;
 pub mod engine;
 mod given_name;
 pub mod grant;
@@ -24,7 +23,6 @@ pub mod target;
 pub mod uploads;
 pub mod write;
 
-pub use destination::Destination;
 pub use grant::Grant;
 pub use journal::{Extent, Journal, WrittenFile};
 pub use pending::Pending;

@@ -11,14 +11,15 @@ pub mod clock;
 pub mod component_file;
 pub mod description;
 pub mod engine;
+pub mod identity;
 pub mod installed;
 pub mod instance;
-pub mod limits;
 pub mod ours;
 pub mod permission;
 pub mod state;
 
 pub use catalog::Catalog;
 pub use engine::PluginEngine;
+pub use identity::PluginIdentity;
 pub use installed::Installed;
 pub use instance::{Plugin, VerifySession, WriteSession};

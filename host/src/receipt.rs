@@ -20,6 +20,7 @@ pub use step::Step;
 use crate::image::layout;
 use crate::image::{Digest, ImageName, Part};
 use crate::output::WrittenFile;
+use crate::plugin::PluginIdentity;
 use crate::plugin::bindings::writer;
 
 /// The version of the JSON. A reader refuses others.
@@ -58,19 +59,6 @@ pub struct Receipt {
     /// For the plugin's own check, in hexadecimal.
     #[serde(with = "hexadecimal", default, skip_serializing_if = "Vec::is_empty")]
     pub state: Vec<u8>,
-}
-
-/// Which plugin, exactly.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PluginIdentity {
-    /// Its name.
-    pub name: String,
-    /// What it calls its version.
-    pub version: String,
-    /// Of the component.
-    pub sha256: Digest,
-    /// Of the WIT package.
-    pub wit: String,
 }
 
 /// Which image.

@@ -4,27 +4,32 @@
 //! that can only read; the report is the union, and a disagreement of the two is a finding of its
 //! own. *Unchecked* is never counted as verified.
 
+// What a receipt promises, and what it leaves out.
 pub mod beneath;
-mod chain;
-pub mod check;
 pub mod claims;
 pub mod cover;
-pub mod derive;
-pub mod engine;
-mod extent;
-pub mod files;
 pub mod form;
-pub mod layout;
-pub mod memory;
-pub mod object;
-mod places;
-pub mod published;
 pub mod reader;
-pub mod registry;
+pub mod untrusted;
+
+// What a place says of itself, where there is no receipt.
+mod chain;
+pub mod derive;
+mod extent;
+pub mod found;
+pub mod layout;
+pub mod published;
 pub mod subject;
 pub mod tree;
+
+// How it is looked at, and what was seen.
+pub mod check;
+pub mod engine;
+pub mod files;
+pub mod object;
+mod places;
+pub mod registry;
 pub mod unpacked;
-pub mod untrusted;
 pub mod web;
 
 use std::collections::BTreeSet;
@@ -38,10 +43,11 @@ use self::form::Form;
 use crate::context::Context;
 use crate::docker::failure::DAMAGED;
 use crate::error::{Error, Kind, Result};
+use crate::limits;
+use crate::memory::Memory;
 use crate::output::target::Place;
 use crate::output::{Grant, Target};
 use crate::plugin::bindings::verifier::{self, Finding, Problem};
-use crate::plugin::limits;
 use crate::receipt::{Receipt, Role};
 
 /// How far a verification goes.
@@ -67,7 +73,7 @@ pub fn verify(
         Ok(grant) => grant,
         Err(error) => return Ok(Verification::unreachable(level, receipt, target, &error, repair)),
     };
-    let memory = memory::Memory::showing(&context.progress);
+    let memory = Memory::showing(&context.progress);
     let form = Form::of(target);
     let (expectations, journal) = (&receipt.expectations, &receipt.journal);
     let (claims, _) = reader::claims(receipt, &form, &grant, &memory);

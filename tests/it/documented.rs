@@ -21,6 +21,16 @@ fn sources(folder: &Path, found: &mut Vec<(String, String)>) {
     }
 }
 
+fn paths(folder: &Path, found: &mut Vec<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => paths(&path, found),
+            false => found.push(path.display().to_string()),
+        }
+    }
+}
+
 /// Words in backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
@@ -57,5 +67,29 @@ fn every_interface_is_explained() {
             "docs/permissions.md has no row for '{}'",
             permission.interface
         );
+    }
+}
+
+/// A map with rooms that are not there, or without those that are, leads nobody.
+#[test]
+fn the_map_of_the_house_is_true() {
+    let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let source = root().join("host/src");
+    let mut files = Vec::new();
+    paths(&source, &mut files);
+    let is_there = |name: &str| {
+        let of_a_room = format!("/{name}");
+        root().join(name).exists() || files.iter().any(|path| path.ends_with(&of_a_room))
+    };
+    let named: Vec<&str> = quoted(&text).filter(|word| word.ends_with(".rs")).collect();
+    assert!(named.len() > 80, "{}", named.len());
+    let missing: Vec<_> = named.iter().filter(|name| !is_there(name)).collect();
+    assert!(missing.is_empty(), "ARCHITECTURE.md names what is not there: {missing:?}");
+    for entry in std::fs::read_dir(&source).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let room = name.trim_end_matches(".rs");
+        let told = [format!("`{room}.rs`"), format!("`{room}/`")];
+        let is_told = told.iter().any(|room| text.contains(room.as_str()));
+        assert!(is_told || matches!(room, "lib" | "template"), "ARCHITECTURE.md does not name '{name}'");
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use occystrap::plugin::limits::Allowance;
+use occystrap::limits::Allowance;
 use occystrap::plugin::{Plugin, PluginEngine};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 

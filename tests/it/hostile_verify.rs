@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use occystrap::cancel::Cancel;
 use occystrap::context::Context;
+use occystrap::limits::Allowance;
 use occystrap::pipeline;
-use occystrap::plugin::limits::Allowance;
 use occystrap::plugin::{Catalog, Plugin, PluginEngine};
 use occystrap::verify::{Level, Subject};
 

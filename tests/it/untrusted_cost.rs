@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use occystrap::plugin::limits::Allowance;
+use occystrap::limits::Allowance;
 use occystrap::plugin::{Catalog, PluginEngine};
 use occystrap::verify::untrusted::{Bounds, Grants, Line, verify_batch};
 use serde_json::json;

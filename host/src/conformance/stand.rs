@@ -10,6 +10,7 @@ use super::{Stop, fail};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Digest, Image, Part};
+use crate::memory::Memory;
 use crate::output::target::Place;
 use crate::output::{self, Target};
 use crate::plugin::Plugin;
@@ -19,7 +20,6 @@ use crate::progress::Progress;
 use crate::receipt::{Handed, ImageIdentity, Receipt};
 use crate::registry::Settings;
 use crate::uri::Uri;
-use crate::verify::memory::Memory;
 use crate::verify::{self, Level, Outcome};
 use crate::web::{Access, Allow, Folder, Logins};
 

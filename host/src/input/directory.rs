@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use super::docker_save;
 use super::members::Members;
+use crate::destination::Destination;
+use crate::destination::check_path;
 use crate::error::{Error, Kind, Result};
 use crate::image::saved::{CATALOG, LIST};
 use crate::image::{Image, ImageName, Section};
-use crate::output::Destination;
-use crate::output::destination::check_path;
 
 /// A catalog of 100,000 images is a tenth of this.
 const LARGEST_CATALOG: u64 = 64 * 1024 * 1024;

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use super::entry::Known;
 use crate::blob::{checked, open_one};
 use crate::context::Context;
+use crate::destination::Destination;
+use crate::destination::check_path;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Content, Digest, Layer, Section};
 use crate::input::members::compression;
-use crate::output::destination::check_path;
 use crate::output::remote::Remote;
 use crate::output::target::Place;
-use crate::output::{Destination, Grant, Target};
+use crate::output::{Grant, Target};
 use crate::verify::DELETE_FIRST;
 
 /// A blob of a registry that is not larger, in bytes, is read and unpacked before it stands for a

@@ -13,7 +13,6 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::destination::Destination;
 use super::grant::Grant;
 use super::layer_blob::{Form, LayerBlob, Ready, move_layer, temporary};
 use super::own::adopt_own;
@@ -21,6 +20,7 @@ use super::promise::Promise;
 use super::size_hint::SizeHints;
 use crate::blob::{Stored, open};
 use crate::context::Context;
+use crate::destination::Destination;
 use crate::error::{Error, Kind, Result};
 use crate::image::Layer;
 use crate::progress::LayerProgress;

@@ -1,9 +1,9 @@
 //! What a plugin may touch: the one thing that the user named.
 
-use super::destination::Destination;
 use super::engine::Named;
 use super::remote::Remote;
 use super::site::Site;
+use crate::destination::Destination;
 
 /// One thing that the user named. Cheap to clone.
 #[derive(Clone)]

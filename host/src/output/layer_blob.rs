@@ -11,7 +11,6 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
 use super::ahead::Taken;
-use super::destination::Destination;
 use super::engine::Loading;
 use super::own::{Copy, copy, copy_own};
 use super::promise::Promise;
@@ -23,6 +22,7 @@ use crate::blob::{
 };
 use crate::cancel::Cancel;
 use crate::context::Context;
+use crate::destination::Destination;
 use crate::error::{Error, Kind, Result, io_reason};
 use crate::image::{Compression, Content, Descriptor, Digest, Section};
 use crate::layer_tar::Reader;

@@ -14,7 +14,7 @@ use super::remote::Remote;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::image::{Content, Descriptor, Digest, Manifest};
-use crate::plugin::limits;
+use crate::limits;
 use crate::progress::LayerProgress;
 use crate::registry::{Body, PushOptions, Repository};
 

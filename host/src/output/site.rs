@@ -8,9 +8,9 @@ use reqwest::header::HeaderMap;
 use tokio::runtime::Handle;
 use url::Url;
 
-use super::destination::check_path;
 use crate::blob::into_io;
 use crate::context::Context;
+use crate::destination::check_path;
 use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
 use crate::registry::failure::Failure;

@@ -15,11 +15,11 @@ use std::time::Duration;
 use cap_std::fs::Dir;
 use rustix::fs::RenameFlags;
 
-use super::destination::{Destination, try_lock};
 use crate::cancel::Cancel;
+use crate::destination::{Destination, try_lock};
 use crate::error::{Error, Kind, Result};
+use crate::limits::LOCK_WAIT;
 use crate::lock;
-use crate::plugin::limits::LOCK_WAIT;
 use crate::unnamed::{Unnamed, temporary_name};
 
 /// The finished files of a session.

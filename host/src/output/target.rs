@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use super::destination::Destination;
 use super::engine::Named;
 use super::grant::Grant;
 use super::pending::Pending;
@@ -13,6 +12,7 @@ use super::staging::Staging;
 use super::uploads::Uploads;
 use crate::cancel::Cancel;
 use crate::context::Context;
+use crate::destination::Destination;
 use crate::docker::Engine;
 use crate::error::{Error, Result};
 use crate::image::ImageName;

@@ -21,7 +21,7 @@ use crate::blob::write_error;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::image::{Content, Descriptor, Digest, Hasher, Section};
-use crate::plugin::limits;
+use crate::limits;
 use crate::progress::LayerProgress;
 use crate::registry::Body;
 use crate::unnamed::Unnamed;

@@ -9,7 +9,7 @@ use crate::output::remote::Remote;
 use crate::parallel::in_parallel;
 use crate::receipt::{Receipt, again};
 use crate::report::{ImageReport, Run};
-use crate::verify::derive::Found;
+use crate::verify::found::Found;
 use crate::verify::{self, Level, Subject, derive, layout, published};
 
 /// Verify what was written earlier, so many side by side. What goes wrong is in the report, and what is

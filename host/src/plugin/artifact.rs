@@ -6,9 +6,9 @@
 use oci_spec::image::ImageManifest;
 use serde::Deserialize;
 
-use super::limits::COMPONENT_SIZE;
 use crate::error::{Error, Result};
 use crate::image::{Descriptor, Digest, Manifest};
+use crate::limits::COMPONENT_SIZE;
 use crate::registry::{Reference, Repository};
 use crate::uri::Uri;
 

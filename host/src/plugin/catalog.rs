@@ -6,11 +6,11 @@
 //! a scheme that it does not know.
 
 use super::PluginEngine;
+use super::PluginIdentity;
 use super::component_file;
 use super::installed::{Entry, Installed, Record};
 use super::instance::Plugin;
 use crate::error::{Error, Kind, Result};
-use crate::receipt::PluginIdentity;
 
 /// A plugin that is part of the binary.
 #[derive(Debug, Clone, Copy)]

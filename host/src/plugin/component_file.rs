@@ -6,8 +6,8 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use super::limits::COMPONENT_SIZE;
 use crate::error::{Error, Kind, Result};
+use crate::limits::COMPONENT_SIZE;
 use crate::regular;
 
 /// How a binary component starts (component model, `Binary.md`: magic, version 0x0d, layer 1).

@@ -12,8 +12,9 @@ use std::time::Duration;
 use wasmtime::component::Component;
 use wasmtime::{Cache, CacheConfig, Config, Engine, OptLevel, RegallocAlgorithm};
 
-use super::{component_file, limits, ours};
+use super::{component_file, ours};
 use crate::error::{Error, Kind, Result};
+use crate::limits;
 
 /// Compiles components and keeps time for them. Cheap to clone.
 #[derive(Clone)]

@@ -14,11 +14,11 @@ use std::path::{Path, PathBuf};
 
 pub use record::{Entry, Record};
 
-use super::limits::LOCK_WAIT;
 use super::{component_file, ours};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
+use crate::limits::LOCK_WAIT;
 use crate::lock;
 use crate::regular;
 

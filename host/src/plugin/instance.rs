@@ -5,6 +5,7 @@ use std::sync::Arc;
 use wasmtime::component::{Component, HasSelf, Linker, Resource, ResourceAny};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
+use super::PluginEngine;
 use super::bindings::{self, OutputPlugin, OutputPluginPre, writer};
 use super::capability::blobs::Blob;
 use super::capability::edit::{Denied, Editor, Granted, Refusal};
@@ -12,12 +13,12 @@ use super::capability::wasi;
 use super::description::{self, Description};
 use super::permission::{self, Permission};
 use super::state::{State, Violation, Writing, violation};
-use super::{PluginEngine, limits};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
+use crate::limits;
+use crate::memory::Memory;
 use crate::output::{Grant, Journal, Pending};
-use crate::verify::memory::Memory;
 
 /// A compiled plugin. Cheap to clone.
 #[derive(Clone)]

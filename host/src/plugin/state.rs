@@ -9,11 +9,12 @@ use wasmtime::component::ResourceTable;
 
 use super::capability::wasi::Runtime;
 use super::clock::Clock;
-use super::limits;
 use crate::cancel::Cancel;
+use crate::destination::Destination;
 use crate::error::{Error, Kind};
-use crate::output::{Destination, Grant, Journal, Pending};
-use crate::verify::memory::Memory;
+use crate::limits;
+use crate::memory::Memory;
+use crate::output::{Grant, Journal, Pending};
 
 /// The data of a store.
 pub struct State {

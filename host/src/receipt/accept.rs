@@ -9,10 +9,10 @@ use super::{Expectation, Handed, Place, Role, listed};
 use crate::error::Result;
 use crate::image::manifest::LARGEST_MANIFEST;
 use crate::image::{Digest, Layer};
+use crate::limits;
 use crate::output::{Journal, Pending};
 use crate::plugin::bindings::writer;
 use crate::plugin::description::Description;
-use crate::plugin::limits;
 use crate::plugin::state::violation;
 
 /// Believe a plugin's receipt as far as the journal goes. Errors name the rule that it broke.

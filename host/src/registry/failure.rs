@@ -6,7 +6,11 @@ use std::error::Error as StdError;
 use std::time::Duration;
 
 use crate::error::{Error, Kind, io_reason};
-use crate::web::resolver::Refused;
+
+/// All addresses of a name are such as nobody named.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct NotNamed(pub(crate) Error);
 
 /// An exchange that brought no answer, or not a whole one.
 pub(crate) enum Failure {
@@ -46,7 +50,7 @@ impl Failure {
 
     /// What a failed exchange with `host` (as in a URL) was about.
     pub(crate) fn explain(error: &reqwest::Error, host: &str, insecure: bool) -> Self {
-        if let Some(Refused(refused)) = find(error) {
+        if let Some(NotNamed(refused)) = find(error) {
             return Self::Lasting(refused.clone());
         }
         if let Some(tls) = find::<rustls::Error>(error) {

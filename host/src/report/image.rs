@@ -10,7 +10,7 @@ use crate::error::{Error, Kind};
 use crate::image::{Digest, ImageName, Part};
 use crate::receipt::{Receipt, Role};
 use crate::size::size;
-use crate::verify::derive::Found;
+use crate::verify::found::Found;
 use crate::verify::{Outcome, Verification, is_unconfirmed};
 
 /// What became of one image.

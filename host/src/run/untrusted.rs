@@ -9,7 +9,7 @@ use super::web::{self, Trust};
 use super::{Host, clients};
 use crate::cli::Verify;
 use crate::error::{Error, Kind, Result};
-use crate::plugin::limits::Allowance;
+use crate::limits::Allowance;
 use crate::plugin::{Catalog, PluginEngine};
 use crate::report;
 use crate::terminal::write_json_line;

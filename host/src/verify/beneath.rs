@@ -6,7 +6,6 @@ use std::collections::{BTreeSet, HashSet};
 use super::Level;
 use super::form::Form;
 use super::layout;
-use super::memory::Memory;
 use super::object::{Object, Status};
 use super::published;
 use super::reader;
@@ -15,6 +14,7 @@ use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Descriptor, Digest};
 use crate::input::shelf::parse_index;
+use crate::memory::Memory;
 use crate::output::Grant;
 use crate::receipt::{Receipt, Role};
 

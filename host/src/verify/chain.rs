@@ -6,9 +6,8 @@
 
 use bytes::Bytes;
 
-use super::derive::Found;
 use super::files::Files;
-use super::memory::Memory;
+use super::found::Found;
 use super::unpacked::{self, Wrong};
 use super::{Level, Object, Status, Verification, check, extent};
 use crate::blob::{Stored, checked};
@@ -18,6 +17,7 @@ use crate::error::Result;
 use crate::image::{Compression, Digest, ImageName, Layer, Part, Section, config, reading};
 use crate::input::docker_save::{self, Entry};
 use crate::input::members::{Members, compression};
+use crate::memory::Memory;
 use crate::parallel::{cores, in_parallel};
 use crate::receipt::{Expectation, Place, Role};
 

@@ -7,11 +7,11 @@ use serde_json::Value;
 
 use super::Level;
 use super::files::Files;
-use super::memory::Memory;
 use super::object::{Object, Status};
 use crate::cancel::Cancel;
 use crate::error::{Result, io_reason};
 use crate::image::{Digest, reading};
+use crate::memory::Memory;
 use crate::output::WrittenFile;
 use crate::parallel::{cores, in_parallel};
 use crate::receipt::{Expectation, Place, Role, Step, step};

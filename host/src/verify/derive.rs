@@ -4,8 +4,10 @@ use std::path::Path;
 
 use super::chain::{Chain, absent_or};
 use super::files::{Archive, Held as _};
+use super::found::Found;
 use super::{Level, Object, Status, Verification, layout};
 use crate::context::Context;
+use crate::destination::Destination;
 use crate::error::{Error, Result};
 use crate::image::layout::INDEX;
 use crate::image::saved::{CATALOG, LIST};
@@ -15,24 +17,7 @@ use crate::input::directory::Directory;
 use crate::input::docker_save;
 use crate::input::members::Members;
 use crate::input::two_lists;
-use crate::output::Destination;
 use crate::receipt::{Place, Role, Step};
-
-/// An image and what its verification found.
-pub struct Found {
-    /// What it is called.
-    pub name: ImageName,
-    /// Which part of that.
-    pub part: Part,
-    /// What it is for, where that is known.
-    pub platform: Option<String>,
-    /// How many layers its manifest lists.
-    pub layers: usize,
-    /// Bytes of its config and layers.
-    pub bytes: u64,
-    /// What was found.
-    pub verification: Verification,
-}
 
 /// Verify every image of a directory.
 pub fn directory(path: &Path, level: Level, context: &Context) -> Result<Vec<Found>> {

@@ -1,11 +1,11 @@
 //! The host's own look at what a container engine holds.
 
-use super::derive::Found;
-use super::memory::Memory;
+use super::found::Found;
 use super::object::{Object, Status};
 use super::{Level, Verification, is_unconfirmed};
 use crate::error::{Error, Result};
 use crate::image::Digest;
+use crate::memory::Memory;
 use crate::output::engine::{Exported, Named, Seen};
 use crate::receipt::{Expectation, Place, Role};
 

@@ -5,12 +5,12 @@ use std::io;
 use std::path::Path;
 
 use crate::context::Context;
+use crate::destination::Destination;
 use crate::error::Result;
 use crate::input::archive;
 use crate::input::directory::Directory;
 use crate::input::members::Members;
 use crate::input::tar_index::TarIndex;
-use crate::output::Destination;
 use crate::receipt::Place;
 
 /// Files by their path below a destination.

@@ -6,19 +6,19 @@ use oci_spec::image::{Descriptor as OciDescriptor, ImageManifest};
 use serde_json::Value;
 
 use super::claims::Claims;
-use super::derive::Found;
 use super::files::{Folder, Held};
-use super::memory::Memory;
+use super::found::Found;
 use super::tree::{self, Listed, Shelf};
 use super::{Level, Object, Status, check, unpacked};
 use crate::context::Context;
+use crate::destination::Destination;
 use crate::error::{Error, Kind, Result, printable};
 use crate::image::config::{self, LARGEST_CONFIG};
 use crate::image::layout::{INDEX, MARKER, REF_NAME, VERSION, blob};
 use crate::image::{Descriptor, Digest, Manifest, Platform, reading};
 use crate::input::oci_layout::{self, LARGEST_INDEX, LARGEST_MARKER};
 use crate::input::shelf::parse_index;
-use crate::output::Destination;
+use crate::memory::Memory;
 use crate::receipt::{Expectation, Place, Role, Step};
 
 /// Verify every image of a layout, or those of one tag.

@@ -1,13 +1,13 @@
 //! What a registry says of itself: expectations where there is no receipt.
 
 use super::claims::Claims;
-use super::derive::Found;
-use super::memory::Memory;
+use super::found::Found;
 use super::tree::{self, Listed, Shelf};
 use super::{Level, Object, registry};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Digest, Manifest};
+use crate::memory::Memory;
 use crate::output::remote::Remote;
 use crate::receipt::{Expectation, Place};
 use crate::registry::Reference;

@@ -11,9 +11,9 @@ use oci_spec::image::ImageManifest;
 
 use super::claims::Claims;
 use super::form::Form;
-use super::memory::Memory;
 use super::object::{Object, Status};
 use super::{registry, web};
+use crate::destination::Destination;
 use crate::error::printable;
 use crate::image::config::LARGEST_CONFIG;
 use crate::image::manifest::LARGEST_MANIFEST;
@@ -24,7 +24,8 @@ use crate::input::docker_save;
 use crate::input::members::Members;
 use crate::input::shelf::is_image;
 use crate::input::tar_index::TarIndex;
-use crate::output::{Destination, Grant};
+use crate::memory::Memory;
+use crate::output::Grant;
 use crate::receipt::{Expectation, Place, Receipt, Role, listed};
 
 /// A manifest as it was promised: what a registry calls it, and its bytes.

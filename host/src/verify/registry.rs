@@ -5,7 +5,6 @@
 
 use super::Level;
 use super::claims::Claims;
-use super::memory::Memory;
 use super::object::{Object, Status};
 use super::places::Places;
 use crate::blob::checked;
@@ -14,6 +13,7 @@ use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::image::config::LARGEST_CONFIG;
 use crate::image::{Content, Descriptor, Digest, Layer};
+use crate::memory::Memory;
 use crate::output::remote::Remote;
 use crate::receipt::{Expectation, Place, Role};
 

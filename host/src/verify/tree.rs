@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use oci_spec::image::{Descriptor as OciDescriptor, ImageIndex, ImageManifest};
 
 use super::claims::Claims;
-use super::derive::Found;
+use super::found::Found;
 use super::{Level, Object, Status, Verification};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Descriptor, Digest, ImageName, MOST_LAYERS, Manifest, Part, Platform};

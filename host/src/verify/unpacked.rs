@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use super::claims::Claims;
 use super::files::Files;
-use super::memory::Memory;
 use super::object::{Object, Status};
 use crate::blob::{Stored, checked};
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::image::{Compression, Digest, Layer, Section};
 use crate::input::members::compression;
+use crate::memory::Memory;
 use crate::parallel::{cores, in_parallel};
 use crate::receipt::{Expectation, Place};
 

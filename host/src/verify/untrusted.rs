@@ -7,7 +7,7 @@
 //! plugin does changes the verdict on another.
 //!
 //! ```no_run
-//! use occystrap::plugin::limits::Allowance;
+//! use occystrap::limits::Allowance;
 //! use occystrap::plugin::{Catalog, PluginEngine};
 //! use occystrap::verify::untrusted::{Bounds, Grants, verify_batch};
 //! # fn context() -> occystrap::context::Context { unimplemented!() }
@@ -53,11 +53,12 @@ use super::tree::MOST_MANIFESTS;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
+use crate::limits;
 use crate::parallel::cores;
-use crate::plugin::limits;
+use crate::plugin::PluginIdentity;
 use crate::plugin::{Catalog, Plugin};
 use crate::progress::Progress;
-use crate::receipt::{Bundle, PluginIdentity, Receipt};
+use crate::receipt::{Bundle, Receipt};
 use crate::registry::Client;
 
 /// How much a batch may take. What a plugin may take in one session is the engine's

@@ -10,7 +10,6 @@ use url::Url;
 use super::Level;
 use super::claims::Claims;
 use super::is_unconfirmed;
-use super::memory::Memory;
 use super::object::{Object, Status};
 use super::places::Places;
 use crate::blob::{Stored, from_io, unpacked};
@@ -18,6 +17,7 @@ use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
 use crate::image::config::LARGEST_CONFIG;
+use crate::memory::Memory;
 use crate::output::site::Site;
 use crate::receipt::{Expectation, Place, Role};
 

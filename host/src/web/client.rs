@@ -10,7 +10,7 @@ use super::allow::has_login;
 use super::fetch::Fetch;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Descriptor, Digest};
-use crate::plugin::limits;
+use crate::limits;
 use crate::registry::Body;
 use crate::registry::body::Reader;
 use crate::registry::deliver::Parcel;

@@ -5,7 +5,7 @@
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::plugin::limits;
+use crate::limits;
 
 /// With a request that reads.
 const READING: [&str; 5] =

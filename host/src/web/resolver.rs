@@ -11,6 +11,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::allow::Allow;
 use crate::error::{Error, Kind};
+use crate::registry::failure::NotNamed;
 
 /// The addresses of a name, with any port.
 type Looked = Pin<Box<dyn Future<Output = std::io::Result<Vec<SocketAddr>>> + Send>>;
@@ -23,11 +24,6 @@ pub struct Resolver {
     allow: Arc<Allow>,
     lookup: Lookup,
 }
-
-/// All addresses of a name are such as nobody named.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Refused(pub Error);
 
 impl Resolver {
     /// One that asks the system.
@@ -56,11 +52,11 @@ impl Resolve for Resolver {
     }
 }
 
-fn refused(host: &str, found: &SocketAddr) -> Refused {
+fn refused(host: &str, found: &SocketAddr) -> NotNamed {
     let address = found.ip();
     let message = format!("{host} leads to {address}, which is no public address");
     let hint = format!("if that is meant, name the address as well: --allow-net {address}");
-    Refused(Error::new(Kind::Auth, message).hint(hint))
+    NotNamed(Error::new(Kind::Auth, message).hint(hint))
 }
 
 #[cfg(test)]

@@ -6,15 +6,16 @@ use bytes::Bytes;
 use wasmtime::component::Resource;
 
 use crate::blob::{Moved, write_error};
+use crate::destination::Destination;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Descriptor, Digest};
+use crate::limits;
+use crate::output::Pending;
 use crate::output::engine::Loading;
 use crate::output::layer_blob::{LayerBlob, Spliced};
 use crate::output::sink::{FileSink, MOST_EXTENTS, Sink, SinkError};
-use crate::output::{Destination, Pending};
 use crate::plugin::bindings::blobs::{Host, HostBlob, HostSink, Written};
 use crate::plugin::bindings::types::{self, ErrorCode};
-use crate::plugin::limits;
 use crate::plugin::state::{State, Writing, violation};
 
 /// A blob in a plugin's hand.

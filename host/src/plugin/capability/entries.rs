@@ -10,11 +10,11 @@ use crate::blob::from_io;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Digest, Hasher};
 use crate::layer_tar::{Expanded, Member, MemberKind};
+use crate::limits;
 use crate::output::layer_blob::Members;
 use crate::overlay::Whiteout;
 use crate::plugin::bindings::entries::{Entry, EntryKind, Host, HostWalk};
 use crate::plugin::bindings::types::ErrorCode;
-use crate::plugin::limits;
 use crate::plugin::state::State;
 
 /// How much is hashed before somebody looks whether the user wants to stop.

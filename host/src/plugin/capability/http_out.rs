@@ -10,6 +10,7 @@ use super::http_in::{Asked, Response};
 use crate::error::{Error, Kind};
 use crate::image::manifest::LARGEST_MANIFEST;
 use crate::image::{Descriptor, Digest};
+use crate::limits;
 use crate::output::journal::{Extent, WrittenFile};
 use crate::output::push::Pushed;
 use crate::output::sink::Sink;
@@ -19,7 +20,6 @@ use crate::plugin::bindings::blobs::Written;
 use crate::plugin::bindings::http_in::Header;
 use crate::plugin::bindings::http_out::{Host, HostTransfer, Method};
 use crate::plugin::bindings::types::ErrorCode;
-use crate::plugin::limits;
 use crate::plugin::state::{State, Writing};
 use crate::web::client::Repeat;
 

@@ -1,8 +1,8 @@
 //! `log`: lines for the user, cleaned, cut and counted.
 
 use crate::error::printable;
+use crate::limits;
 use crate::plugin::bindings::log::{Host, Level};
-use crate::plugin::limits;
 use crate::plugin::state::State;
 
 impl Host for State {

@@ -5,11 +5,11 @@ use wasmtime::component::Resource;
 use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
 use crate::image::name::is_tag;
+use crate::limits;
 use crate::output::grant::Grant;
 use crate::output::remote::Remote;
 use crate::plugin::bindings::registry::{Host, HostRepository};
 use crate::plugin::bindings::types::{ErrorCode, Manifest};
-use crate::plugin::limits;
 use crate::plugin::state::State;
 
 /// The granted repository; there is one a session, and every handle stands for it.

@@ -9,11 +9,11 @@ use super::registry::Repository;
 use crate::error::Kind;
 use crate::image::manifest::{LARGEST_MANIFEST, is_manifest_type};
 use crate::image::{Descriptor, Digest, Manifest};
+use crate::limits;
 use crate::output::Pending;
 use crate::output::push::Transfer;
 use crate::plugin::bindings::registry_push::{Host, HostTransfer};
 use crate::plugin::bindings::types::{self, ErrorCode};
-use crate::plugin::limits;
 use crate::plugin::state::Writing;
 
 /// A push under way, in a plugin's hand.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 
 use wasmtime::component::Resource;
 
-use crate::output::Destination;
-use crate::output::destination::{BadPath, check_path};
+use crate::destination::Destination;
+use crate::destination::{BadPath, check_path};
+use crate::limits;
 use crate::plugin::bindings::storage::{EntryKind, EntryStat, Host, HostDirectory};
 use crate::plugin::bindings::types::ErrorCode;
-use crate::plugin::limits;
 use crate::plugin::state::State;
 
 /// The granted directory; there is one a session, and every handle stands for it.

@@ -5,10 +5,10 @@ use wasmtime::component::Resource;
 use super::edit::{Editor, Refusal};
 use super::storage::Directory;
 use crate::error::{Error, Kind};
+use crate::limits;
 use crate::output::sink::{FileSink, Sink};
 use crate::plugin::bindings::storage_edit::Host;
 use crate::plugin::bindings::types::ErrorCode;
-use crate::plugin::limits;
 
 impl Host for Editor<'_> {
     fn create_file(

@@ -14,9 +14,9 @@ use wasmtime::component::{
     Component, ComponentType, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType,
 };
 
+use crate::limits;
 use crate::plugin::PluginEngine;
 use crate::plugin::bindings::log::Level;
-use crate::plugin::limits;
 use crate::plugin::permission::Permission;
 use crate::plugin::state::State;
 

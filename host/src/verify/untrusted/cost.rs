@@ -5,16 +5,17 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Bounds;
+use crate::destination::Destination;
 use crate::error::{Error, Kind, Result};
 use crate::image::Manifest;
+use crate::memory::Memory;
 use crate::output::site::Site;
-use crate::output::{Destination, Extent, Grant, WrittenFile};
+use crate::output::{Extent, Grant, WrittenFile};
 use crate::receipt::{Expectation, Place};
 use crate::verify::Level;
 use crate::verify::check;
 use crate::verify::claims::Claims;
 use crate::verify::is_unconfirmed;
-use crate::verify::memory::Memory;
 use crate::verify::object::Object;
 use crate::verify::tree::{Listed, Shelf};
 

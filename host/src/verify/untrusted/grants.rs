@@ -10,8 +10,8 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
 use super::Stop;
+use crate::destination::Destination;
 use crate::error::{Error, Kind, Result, io_reason};
-use crate::output::Destination;
 use crate::registry::Settings;
 
 /// What was granted.

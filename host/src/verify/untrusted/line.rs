@@ -8,7 +8,7 @@ use super::Stop;
 use super::look::Looked;
 use crate::error::{Error, Kind, printable};
 use crate::image::{Digest, Part};
-use crate::plugin::limits::UNTRUSTED_PROBLEMS;
+use crate::limits::UNTRUSTED_PROBLEMS;
 use crate::receipt::{Receipt, Role};
 use crate::report::Status;
 use crate::size::size;

@@ -2,9 +2,9 @@
 //! more than one of an image would.
 
 use super::Stop;
+use crate::destination::check_path;
 use crate::error::{Error, Result};
-use crate::output::destination::check_path;
-use crate::plugin::limits;
+use crate::limits;
 use crate::receipt::Receipt;
 use crate::verify::cover::says_enough;
 use crate::verify::form::Form;

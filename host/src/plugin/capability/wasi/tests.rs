@@ -7,8 +7,8 @@ use wasmtime::component::{Component, Linker};
 
 use super::*;
 use crate::cancel::Cancel;
+use crate::memory::Memory;
 use crate::plugin::state::Violation;
-use crate::verify::memory::Memory;
 
 /// A component that imports `interface` with `items`, lowers its function `name`, and hands it to a
 /// core module as `call`; `body` is that of the function `run`, which returns an i64.
