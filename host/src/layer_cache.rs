@@ -32,7 +32,7 @@ use crate::error::Result;
 use crate::filter::Filters;
 use crate::image::{Compression, Digest, Image, Layer};
 use crate::output::Target;
-use crate::output::target::Place as TargetPlace;
+use crate::output::target::Endpoint;
 use crate::parallel::in_parallel;
 use crate::receipt::Receipt;
 
@@ -154,7 +154,7 @@ impl LayerCache {
             let Some((blob, size, at)) = landed(receipt, index) else { continue };
             // The source says so itself; or it is plain in a directory, where an output finds it by its
             // diff-id.
-            let plain = blob == after.diff_id && !matches!(target.place, TargetPlace::File(_));
+            let plain = blob == after.diff_id && !matches!(target.endpoint, Endpoint::File(_));
             if filters.is_empty() && (before == Some(blob) || plain) {
                 continue;
             }
@@ -223,7 +223,7 @@ fn form(layer: &Layer, known: &Known, filters: &Filters, target: &Target) -> For
 /// Whether a layer is compressed on its way, if no filter changes it.
 fn is_compressed(layer: &Layer, target: &Target) -> bool {
     let compresses =
-        matches!(target.place, TargetPlace::Repository(..) | TargetPlace::TaggedDirectory(..));
+        matches!(target.endpoint, Endpoint::Repository(..) | Endpoint::TaggedDirectory(..));
     compresses && !goes_as_it_is(layer, target)
 }
 

@@ -3,6 +3,7 @@
 //! The plugin decides and frames; the host fetches, moves, hashes and keeps the journal. Nothing
 //! is visible at the destination before the host has accepted the plugin's receipt.
 
+mod adopt;
 pub mod ahead;
 pub mod archive;
 pub mod engine;
@@ -10,7 +11,6 @@ mod given_name;
 pub mod grant;
 pub mod journal;
 pub mod layer_blob;
-mod own;
 pub mod pending;
 pub mod promise;
 pub mod push;

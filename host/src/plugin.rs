@@ -14,7 +14,7 @@ pub mod engine;
 pub mod identity;
 pub mod installed;
 pub mod instance;
-pub mod ours;
+pub mod ownership;
 pub mod permission;
 pub mod state;
 

@@ -99,6 +99,14 @@ pub enum Role {
     Image,
 }
 
+impl Role {
+    /// Whether it is a layer's, whichever.
+    #[must_use]
+    pub fn is_layer(self) -> bool {
+        matches!(self, Self::Layer(_))
+    }
+}
+
 /// Where a thing is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -8,7 +8,7 @@
 pub mod beneath;
 pub mod claims;
 pub mod cover;
-pub mod form;
+pub mod format;
 pub mod reader;
 pub mod untrusted;
 
@@ -39,16 +39,16 @@ pub use subject::Subject;
 
 use self::beneath::{Beneath, Depth};
 use self::claims::Claims;
-use self::form::Form;
+use self::format::Format;
 use crate::context::Context;
 use crate::docker::failure::DAMAGED;
 use crate::error::{Error, Kind, Result};
 use crate::limits;
 use crate::memory::Memory;
-use crate::output::target::Place;
+use crate::output::target::Endpoint;
 use crate::output::{Grant, Target};
 use crate::plugin::bindings::verifier::{self, Finding, Problem};
-use crate::receipt::{Receipt, Role};
+use crate::receipt::Receipt;
 
 /// How far a verification goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -74,7 +74,7 @@ pub fn verify(
         Err(error) => return Ok(Verification::unreachable(level, receipt, target, &error, repair)),
     };
     let memory = Memory::showing(&context.progress);
-    let form = Form::of(target);
+    let form = Format::of(target);
     let (expectations, journal) = (&receipt.expectations, &receipt.journal);
     let (claims, _) = reader::claims(receipt, &form, &grant, &memory);
     let mut objects = match &grant {
@@ -82,7 +82,7 @@ pub fn verify(
             let cancel = &context.cancel;
             let mut objects =
                 check::objects(expectations, journal, destination, level, &memory, cancel)?;
-            if let Place::TaggedDirectory(..) = &target.place {
+            if let Endpoint::TaggedDirectory(..) = &target.endpoint {
                 layout::beside(destination, expectations, &mut objects);
             }
             objects
@@ -157,11 +157,11 @@ pub fn verify(
 }
 
 /// Why a receipt is not worth a verdict: it was cut, or never was one of ours.
-fn says_little(receipt: &Receipt, form: &Form, claims: &Claims) -> Option<String> {
+fn says_little(receipt: &Receipt, form: &Format, claims: &Claims) -> Option<String> {
     if let Err(why) = cover::says_enough(receipt, form) {
         return Some(why);
     }
-    let layers = receipt.expectations.iter().filter(|one| matches!(one.role, Role::Layer(_)));
+    let layers = receipt.expectations.iter().filter(|one| one.role.is_layer());
     let (named, are) = (layers.count(), claims.layers()?);
     (named < are).then(|| {
         format!("the receipt does not say enough: it names {named} layers, the config {are}")

@@ -90,6 +90,9 @@ fn the_map_of_the_house_is_true() {
         let room = name.trim_end_matches(".rs");
         let told = [format!("`{room}.rs`"), format!("`{room}/`")];
         let is_told = told.iter().any(|room| text.contains(room.as_str()));
-        assert!(is_told || matches!(room, "lib" | "template"), "ARCHITECTURE.md does not name '{name}'");
+        assert!(
+            is_told || matches!(room, "lib" | "template"),
+            "ARCHITECTURE.md does not name '{name}'"
+        );
     }
 }

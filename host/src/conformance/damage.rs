@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Kind, Result};
 use crate::output::Target;
-use crate::output::target::Place as Destination;
+use crate::output::target::Endpoint as Destination;
 use crate::receipt::{Place, Receipt};
 
 /// What happens to a thing.
@@ -77,7 +77,7 @@ pub fn things(receipt: &Receipt, target: &Target, folder: &Path) -> Result<Vec<T
             file: file.to_owned(),
             covered: (digest && size > 0).then_some((offset, size)),
             whole,
-            named: matches!(target.place, Destination::File(_)),
+            named: matches!(target.endpoint, Destination::File(_)),
             entry,
             subject: subject.clone(),
         };

@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Digest, Image, Part};
 use crate::memory::Memory;
-use crate::output::target::Place;
+use crate::output::target::Endpoint;
 use crate::output::{self, Target};
 use crate::plugin::Plugin;
 use crate::plugin::bindings::verifier::{self, Finding};
@@ -88,21 +88,21 @@ impl<'a> Stand<'a> {
         })?;
         let path = folder.join(name);
         let description = self.plugin.description();
-        let place = match description.destination {
+        let endpoint = match description.destination {
             Destination::Web => {
                 let host = self.server.as_ref().map_or("", Server::host);
-                Place::Web(Folder::parse(&format!("{host}/{number}/{name}"))?, None)
+                Endpoint::Web(Folder::parse(&format!("{host}/{number}/{name}"))?, None)
             }
-            Destination::File => Place::File(path),
-            Destination::TaggedDirectory => Place::TaggedDirectory(path, None),
-            _ => Place::Directory(path),
+            Destination::File => Endpoint::File(path),
+            Destination::TaggedDirectory => Endpoint::TaggedDirectory(path, None),
+            _ => Endpoint::Directory(path),
         };
         let scheme = self.plugin.schemes().first().map_or("", String::as_str);
         let display = format!("{scheme}://{name}");
         let options = [&self.options, options].concat();
         Ok(Target {
             plugin: self.plugin.clone(),
-            place,
+            endpoint,
             options: description.options(&options, scheme)?,
             lasting: display.clone(),
             again: Box::new(Uri::parse(&display)?),
@@ -184,13 +184,13 @@ impl<'a> Stand<'a> {
 
     /// The folder that a destination is, or that its file is in.
     pub fn folder(&self, target: &Target) -> PathBuf {
-        match &target.place {
-            Place::Directory(path) | Place::TaggedDirectory(path, _) => path.clone(),
-            Place::File(path) => path.parent().map(Path::to_owned).unwrap_or_default(),
-            Place::Web(folder, _) => {
+        match &target.endpoint {
+            Endpoint::Directory(path) | Endpoint::TaggedDirectory(path, _) => path.clone(),
+            Endpoint::File(path) => path.parent().map(Path::to_owned).unwrap_or_default(),
+            Endpoint::Web(folder, _) => {
                 server::below(self.home.path(), folder.plain().path()).unwrap_or_default()
             }
-            Place::Repository(..) | Place::Engine(..) => PathBuf::new(),
+            Endpoint::Repository(..) | Endpoint::Engine(..) => PathBuf::new(),
         }
     }
 

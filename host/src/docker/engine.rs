@@ -116,21 +116,17 @@ impl Engine {
     /// has no such image. Errors: [`Kind::Usage`] for what cannot be a name, [`Kind::Network`],
     /// [`Kind::Auth`], [`Kind::Source`] for an answer that makes no sense.
     pub async fn inspect(&self, image: &str) -> Result<Option<Inspected>> {
-        check_name(image)?;
-        let what = format!("image '{image}'");
-        let response =
-            self.call(Method::GET, &format!("images/{image}/json"), &[], LOOKING).await?;
-        if response.status() == StatusCode::NOT_FOUND {
-            return Ok(None);
-        }
-        let response = self.expect(response, &what).await?;
-        let raw: RawImage = self.parse(response, &what).await?;
-        Inspected::new(raw, &format!("{}: {what}", self.place)).map(Some)
+        let Some(raw) = self.told_of::<RawImage>(image).await? else { return Ok(None) };
+        Inspected::new(raw, &format!("{}: image '{image}'", self.place)).map(Some)
     }
 
     /// All that it says of an image, as it says it; `None` when it has no such image. Errors: as
     /// [`Self::inspect`].
     pub async fn describe(&self, image: &str) -> Result<Option<serde_json::Value>> {
+        self.told_of(image).await
+    }
+
+    async fn told_of<T: DeserializeOwned>(&self, image: &str) -> Result<Option<T>> {
         check_name(image)?;
         let what = format!("image '{image}'");
         let response =

@@ -12,8 +12,8 @@ use super::key::Key;
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
+use crate::kept_file::{OwnFile, beside, folder};
 use crate::lock;
-use crate::own_file::{OwnFile, beside, folder};
 
 /// The version of the JSON.
 const VERSION: u32 = 2;

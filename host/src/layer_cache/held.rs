@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::image::{Content, Digest, Layer, Section};
 use crate::input::members::compression;
 use crate::output::remote::Remote;
-use crate::output::target::Place;
+use crate::output::target::Endpoint;
 use crate::output::{Grant, Target};
 use crate::verify::DELETE_FIRST;
 
@@ -45,14 +45,14 @@ impl Held {
     /// Whether a destination has layers that can be found one by one.
     #[must_use]
     pub fn serves(target: &Target) -> bool {
-        match target.place {
-            Place::Repository(..)
-            | Place::Directory(_)
-            | Place::TaggedDirectory(..)
-            | Place::File(_) => true,
+        match target.endpoint {
+            Endpoint::Repository(..)
+            | Endpoint::Directory(_)
+            | Endpoint::TaggedDirectory(..)
+            | Endpoint::File(_) => true,
             // An engine takes an image as a whole, and gives it back so; a web server is asked by its
             // plugin alone.
-            Place::Engine(..) | Place::Web(..) => false,
+            Endpoint::Engine(..) | Endpoint::Web(..) => false,
         }
     }
 
@@ -61,10 +61,10 @@ impl Held {
         if !Self::serves(target) {
             return Ok(None);
         }
-        match (target.open(context), &target.place) {
+        match (target.open(context), &target.endpoint) {
             (Ok(Grant::Repository(remote)), _) => Ok(Some(Self::Blobs(remote))),
             (Ok(Grant::Storage(destination)), _) => Ok(Some(Self::Files(destination))),
-            (Err(error), Place::Repository(..)) => Err(error),
+            (Err(error), Endpoint::Repository(..)) => Err(error),
             // What is wrong with it is said when it is written to.
             _ => Ok(None),
         }

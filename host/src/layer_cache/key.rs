@@ -7,7 +7,7 @@ use crate::filter::Filters;
 use crate::image::{Compression, Digest, Image, Layer};
 use crate::layer_tar::writer::SPELLING;
 use crate::output::Target;
-use crate::output::target::Place;
+use crate::output::target::Endpoint;
 
 /// A layer, and what is to be done with it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -28,8 +28,8 @@ pub fn keys(image: &Image, filters: &Filters, target: &Target) -> Option<Vec<Key
     let spelled = filters.into_iter().map(|filter| format!("{filter} (tar {SPELLING})"));
     let spelled: Vec<String> = spelled.collect();
     let compression = format!("{} {ENCODING}", asked(target).unwrap_or("as it is, or gzip"));
-    let output = match &target.place {
-        Place::File(_) => target.lasting.clone(),
+    let output = match &target.endpoint {
+        Endpoint::File(_) => target.lasting.clone(),
         _ => target.plugin.description().name.clone(),
     };
     let key = |layer: &Layer| Key {
@@ -60,6 +60,5 @@ pub fn compression(target: &Target) -> Compression {
 }
 
 fn asked(target: &Target) -> Option<&str> {
-    let option = target.options.iter().find(|(name, _)| name == "compression");
-    option.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    target.option("compression").filter(|value| !value.is_empty())
 }

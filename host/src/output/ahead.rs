@@ -13,9 +13,9 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::adopt::adopt_own;
 use super::grant::Grant;
 use super::layer_blob::{Form, LayerBlob, Ready, move_layer, temporary};
-use super::own::adopt_own;
 use super::promise::Promise;
 use super::size_hint::SizeHints;
 use crate::blob::{Stored, open};

@@ -10,9 +10,9 @@ use std::time::Duration;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
+use super::adopt::{Copy, copy, copy_own};
 use super::ahead::Taken;
 use super::engine::Loading;
-use super::own::{Copy, copy, copy_own};
 use super::promise::Promise;
 use super::sink::{FileSink, SinkError};
 use super::size_hint::SizeHints;

@@ -29,7 +29,7 @@ pub struct Target {
     /// Who writes.
     pub plugin: Plugin,
     /// What the user named.
-    pub place: Place,
+    pub endpoint: Endpoint,
     /// Checked, with defaults.
     pub options: Vec<(String, String)>,
     /// The URI, without secrets.
@@ -42,7 +42,7 @@ pub struct Target {
 
 /// What the rest of a destination URI names.
 #[derive(Clone)]
-pub enum Place {
+pub enum Endpoint {
     /// A directory.
     Directory(PathBuf),
     /// A file.
@@ -106,12 +106,12 @@ impl Target {
         let mut options = uri.options.clone();
         options.retain(|(name, _)| !own.contains(&name.as_str()));
         let options = plugin.description().options(&options, &uri.scheme)?;
-        let place = match kind {
-            Kind::Directory => Place::Directory(PathBuf::from(&uri.rest)),
-            Kind::File => Place::File(PathBuf::from(&uri.rest)),
+        let endpoint = match kind {
+            Kind::Directory => Endpoint::Directory(PathBuf::from(&uri.rest)),
+            Kind::File => Endpoint::File(PathBuf::from(&uri.rest)),
             Kind::TaggedDirectory => {
                 let (path, tag) = tagged(&uri.rest)?;
-                Place::TaggedDirectory(path, tag)
+                Endpoint::TaggedDirectory(path, tag)
             }
             Kind::Repository => {
                 let reference = Reference::parse(&uri.rest)?;
@@ -120,12 +120,13 @@ impl Target {
                     return Err(Error::usage(message)
                         .hint("the digest of what is written is that of its content"));
                 }
-                Place::Repository(reference, client(uri)?)
+                Endpoint::Repository(reference, client(uri)?)
             }
-            Kind::Engine => {
-                Place::Engine(image_name(&uri.rest)?, Engine::find(uri.option("socket"), cancel)?)
-            }
-            Kind::Web => Place::Web(Folder::parse(&uri.rest)?, uri.credentials.clone()),
+            Kind::Engine => Endpoint::Engine(
+                image_name(&uri.rest)?,
+                Engine::find(uri.option("socket"), cancel)?,
+            ),
+            Kind::Web => Endpoint::Web(Folder::parse(&uri.rest)?, uri.credentials.clone()),
         };
         let lasting = match kind {
             Kind::Directory | Kind::File | Kind::TaggedDirectory => uri.with_absolute_path(),
@@ -133,11 +134,11 @@ impl Target {
             Kind::Repository | Kind::Web => uri.clone(),
         };
         let mut again = Box::new(lasting.clone());
-        if matches!(&place, Place::Repository(_, client) if client.is_insecure()) {
+        if matches!(&endpoint, Endpoint::Repository(_, client) if client.is_insecure()) {
             again.set_default("insecure", "true");
         }
         let lasting = lasting.typed();
-        Ok(Self { options, place, display: uri.display(), lasting, again, plugin })
+        Ok(Self { options, endpoint, display: uri.display(), lasting, again, plugin })
     }
 
     /// Let the command line say what the URI did not, where the output has such an option.
@@ -165,10 +166,10 @@ impl Target {
     /// written there can become part of the destination without being copied.
     #[must_use]
     pub fn spool(&self) -> Option<PathBuf> {
-        let folder = match &self.place {
-            Place::Directory(path) | Place::TaggedDirectory(path, _) => path.as_path(),
-            Place::File(path) => path.parent()?,
-            Place::Repository(..) | Place::Engine(..) | Place::Web(..) => return None,
+        let folder = match &self.endpoint {
+            Endpoint::Directory(path) | Endpoint::TaggedDirectory(path, _) => path.as_path(),
+            Endpoint::File(path) => path.parent()?,
+            Endpoint::Repository(..) | Endpoint::Engine(..) | Endpoint::Web(..) => return None,
         };
         let here = Path::new("");
         let mut folders =
@@ -180,20 +181,20 @@ impl Target {
     /// `named` may get no name.
     pub fn stage(&self, named: bool, context: &Context) -> Result<Pending> {
         let durable = context.durable;
-        Ok(match &self.place {
-            Place::Directory(path) | Place::TaggedDirectory(path, _) => {
+        Ok(match &self.endpoint {
+            Endpoint::Directory(path) | Endpoint::TaggedDirectory(path, _) => {
                 Pending::Files(Staging::for_directory(path, durable)?)
             }
-            Place::File(path) => Pending::Files(Staging::new(Destination::file(path)?, durable)),
-            Place::Repository(reference, client) => {
+            Endpoint::File(path) => Pending::Files(Staging::new(Destination::file(path)?, durable)),
+            Endpoint::Repository(reference, client) => {
                 let repository = client.repository_to_push(reference, context.counters.clone())?;
                 let tag = named.then(|| reference.target());
                 Pending::Push(Push::new(Remote::new(repository, context), tag, context))
             }
-            Place::Engine(image, engine) => {
+            Endpoint::Engine(image, engine) => {
                 Pending::Load(Named::new(engine.clone(), image.clone(), context), None)
             }
-            Place::Web(folder, login) => {
+            Endpoint::Web(folder, login) => {
                 let site = Site::open(folder, login.as_ref(), context)?;
                 Pending::Uploads(Box::new(Uploads::new(site, context)))
             }
@@ -202,27 +203,29 @@ impl Target {
 
     /// What is there, to look at it.
     pub fn open(&self, context: &Context) -> Result<Grant> {
-        Ok(match &self.place {
-            Place::Directory(path) | Place::TaggedDirectory(path, _) => {
+        Ok(match &self.endpoint {
+            Endpoint::Directory(path) | Endpoint::TaggedDirectory(path, _) => {
                 Grant::Storage(Destination::directory(path)?)
             }
-            Place::File(path) => Grant::Storage(Destination::file(path)?),
-            Place::Repository(reference, client) => {
+            Endpoint::File(path) => Grant::Storage(Destination::file(path)?),
+            Endpoint::Repository(reference, client) => {
                 let repository = client.repository(reference, context.counters.clone())?;
                 Grant::Repository(Remote::new(repository, context))
             }
-            Place::Engine(image, engine) => {
+            Endpoint::Engine(image, engine) => {
                 Grant::Engine(Named::new(engine.clone(), image.clone(), context))
             }
-            Place::Web(folder, login) => Grant::Web(Site::open(folder, login.as_ref(), context)?),
+            Endpoint::Web(folder, login) => {
+                Grant::Web(Site::open(folder, login.as_ref(), context)?)
+            }
         })
     }
 
     /// The folder of a web server, where it is one.
     #[must_use]
     pub fn folder(&self) -> Option<&Folder> {
-        match &self.place {
-            Place::Web(folder, _) => Some(folder),
+        match &self.endpoint {
+            Endpoint::Web(folder, _) => Some(folder),
             _ => None,
         }
     }
@@ -230,55 +233,64 @@ impl Target {
     /// How an image is called there.
     #[must_use]
     pub fn name(&self, image: &ImageName) -> ImageName {
-        match &self.place {
-            Place::Directory(_)
-            | Place::File(_)
-            | Place::TaggedDirectory(_, None)
-            | Place::Web(..) => image.clone(),
-            Place::TaggedDirectory(_, tag) => {
+        match &self.endpoint {
+            Endpoint::Directory(_)
+            | Endpoint::File(_)
+            | Endpoint::TaggedDirectory(_, None)
+            | Endpoint::Web(..) => image.clone(),
+            Endpoint::TaggedDirectory(_, tag) => {
                 ImageName { repository: image.repository.clone(), tag: tag.clone() }
             }
-            Place::Repository(reference, _) => reference.name(),
-            Place::Engine(image, _) => image.clone(),
+            Endpoint::Repository(reference, _) => reference.name(),
+            Endpoint::Engine(image, _) => image.clone(),
         }
     }
 
     /// Whether it is reached over plain HTTP.
     #[must_use]
     pub fn is_insecure(&self) -> bool {
-        matches!(&self.place, Place::Repository(_, client) if client.is_insecure())
+        matches!(&self.endpoint, Endpoint::Repository(_, client) if client.is_insecure())
+    }
+
+    /// The value of an option of the plugin's.
+    #[must_use]
+    pub fn option(&self, name: &str) -> Option<&str> {
+        self.options.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
     /// Whether it holds one image under one name.
     #[must_use]
     pub fn holds_one(&self) -> bool {
-        let unique = self.options.iter().find(|(name, _)| name == "unique_names");
-        match &self.place {
-            Place::Directory(_) => unique.is_some_and(|(_, value)| value != "true"),
-            Place::TaggedDirectory(_, tag) => tag.is_some(),
-            Place::File(_) | Place::Repository(..) | Place::Engine(..) | Place::Web(..) => true,
+        let unique = self.option("unique_names");
+        match &self.endpoint {
+            Endpoint::Directory(_) => unique.is_some_and(|value| value != "true"),
+            Endpoint::TaggedDirectory(_, tag) => tag.is_some(),
+            Endpoint::File(_)
+            | Endpoint::Repository(..)
+            | Endpoint::Engine(..)
+            | Endpoint::Web(..) => true,
         }
     }
 
     /// Whether it tells images apart by their tags alone.
     #[must_use]
     pub fn knows_tags_only(&self) -> bool {
-        matches!(self.place, Place::TaggedDirectory(_, None))
+        matches!(self.endpoint, Endpoint::TaggedDirectory(_, None))
     }
 
     /// How messages name a part of it that a receipt or a plugin names.
     #[must_use]
     pub fn display_part(&self, subject: &str) -> String {
-        match &self.place {
-            Place::Directory(path) | Place::TaggedDirectory(path, _) => {
+        match &self.endpoint {
+            Endpoint::Directory(path) | Endpoint::TaggedDirectory(path, _) => {
                 path.join(subject).display().to_string()
             }
-            Place::File(path) => path.with_file_name(subject).display().to_string(),
-            Place::Repository(reference, _) => {
+            Endpoint::File(path) => path.with_file_name(subject).display().to_string(),
+            Endpoint::Repository(reference, _) => {
                 super::remote::display(&reference.host, &reference.repository, subject)
             }
-            Place::Engine(..) => subject.to_owned(),
-            Place::Web(folder, _) => format!("{}{subject}", folder.plain()),
+            Endpoint::Engine(..) => subject.to_owned(),
+            Endpoint::Web(folder, _) => format!("{}{subject}", folder.plain()),
         }
     }
 }

@@ -24,8 +24,7 @@ pub fn check<T: Called>(request: &Process, images: Vec<T>) -> Result<Vec<T>> {
         let (count, display) = (images.len(), &target.display);
         let message = format!("the source holds {count} images, '{display}' can hold one");
         let choose = format!("choose one with ?image=NAME on the source: {names}");
-        let unique = target.options.iter().any(|(name, _)| name == "unique_names");
-        return Err(Error::usage(message).hint(match unique {
+        return Err(Error::usage(message).hint(match target.option("unique_names").is_some() {
             true => format!("add ?unique_names=true to the destination, or {choose}"),
             false => choose,
         }));

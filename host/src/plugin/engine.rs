@@ -12,7 +12,7 @@ use std::time::Duration;
 use wasmtime::component::Component;
 use wasmtime::{Cache, CacheConfig, Config, Engine, OptLevel, RegallocAlgorithm};
 
-use super::{component_file, ours};
+use super::{component_file, ownership};
 use crate::error::{Error, Kind, Result};
 use crate::limits;
 
@@ -123,7 +123,7 @@ fn cache() -> Option<Cache> {
     let folder = cache_folder()?;
     // Nobody else has to look into it. Where it cannot be made, there is no cache, which is no fault.
     DirBuilder::new().recursive(true).mode(0o700).create(&folder).ok()?;
-    if let Err(shared) = ours::check_tree(&folder).ok()? {
+    if let Err(shared) = ownership::check_tree(&folder).ok()? {
         let (what, why, kept) = (shared.path.display(), shared.why, folder.display());
         let is_above = folder.canonicalize().is_ok_and(|own| !shared.path.starts_with(own));
         let mend = if is_above { format!("{}; ", shared.mend) } else { String::new() };

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 pub use record::{Entry, Record};
 
-use super::{component_file, ours};
+use super::{component_file, ownership};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
@@ -187,7 +187,7 @@ impl Installed {
 
 /// Whoever may write the record decides what runs.
 fn only_ours(path: &Path, metadata: &std::fs::Metadata) -> Result<()> {
-    ours::check(path, metadata).map_err(|shared| {
+    ownership::check(path, metadata).map_err(|shared| {
         let place = path.display();
         let message = format!("'{place}' {}, so that nobody knows what it holds", shared.why);
         Error::new(Kind::Plugin, message).hint(format!("{}, and look what is in it", shared.mend))

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{LARGEST, Receipt, VERSION};
 use crate::error::{Error, Kind, Result};
-use crate::own_file::{OwnFile, beside};
+use crate::kept_file::{OwnFile, beside};
 use crate::regular;
 
 /// A file with receipts.

@@ -56,7 +56,7 @@ pub fn check(
                 && expectation.size == Some(blob.size)
         })
     };
-    let layers = expectations.iter().filter(|one| matches!(one.role, Role::Layer(_))).count();
+    let layers = expectations.iter().filter(|one| one.role.is_layer()).count();
     let fits = named(Role::Config, &listed.config)
         && listed.layers.len() == layers
         && (0..).zip(&listed.layers).all(|(index, layer)| named(Role::Layer(index), layer));

@@ -8,7 +8,7 @@ use super::seconds;
 use crate::context::Context;
 use crate::error::{Error, Kind};
 use crate::image::{Digest, ImageName, Part};
-use crate::receipt::{Receipt, Role};
+use crate::receipt::Receipt;
 use crate::size::size;
 use crate::verify::found::Found;
 use crate::verify::{Outcome, Verification, is_unconfirmed};
@@ -27,6 +27,16 @@ pub enum Status {
     NotVerified,
     /// It could not be moved.
     Error,
+}
+
+impl From<Outcome> for Status {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Verified => Self::Verified,
+            Outcome::Failed => Self::Failed,
+            Outcome::Unconfirmed => Self::Unconfirmed,
+        }
+    }
 }
 
 /// One image of a run.
@@ -152,7 +162,7 @@ impl ImageReport {
 
     /// It was written, and maybe verified.
     pub fn landed(&mut self, receipt: &Receipt, proof: Option<Verification>, note: Option<&str>) {
-        let layers = receipt.expectations.iter().filter(|e| matches!(e.role, Role::Layer(_)));
+        let layers = receipt.expectations.iter().filter(|e| e.role.is_layer());
         self.layers = layers.count();
         self.bytes = receipt.bytes();
         self.digest = receipt.manifest_digest();
@@ -178,9 +188,7 @@ impl ImageReport {
     fn judge(&mut self, proof: Option<Verification>) {
         self.status = match proof.as_ref().map(Verification::outcome) {
             None => Status::NotVerified,
-            Some(Outcome::Verified) => Status::Verified,
-            Some(Outcome::Failed) => Status::Failed,
-            Some(Outcome::Unconfirmed) => Status::Unconfirmed,
+            Some(outcome) => outcome.into(),
         };
         self.verification = proof;
     }

@@ -10,9 +10,9 @@ use crate::cli::{CompressionName, Global, OutputFormat, Process};
 use crate::error::{Error, Result};
 use crate::filter::Filters;
 use crate::input::Source;
+use crate::kept_file::same;
 use crate::layer_cache::LayerCache;
 use crate::output::Target;
-use crate::own_file::same;
 use crate::pipeline;
 use crate::results::Results;
 use crate::uri::Uri;
@@ -82,8 +82,7 @@ fn check_all_platforms(target: &Target) -> Result<()> {
         return Err(Error::usage(format!("'{place}' holds one platform of an image"))
             .hint("--all-platforms needs registry:// or oci-layout:// as destination"));
     }
-    let compression = target.options.iter().find(|(name, _)| name == "compression");
-    if compression.is_some_and(|(_, value)| !value.is_empty()) {
+    if target.option("compression").is_some_and(|value| !value.is_empty()) {
         let message =
             "--all-platforms keeps every digest, so that layers cannot be compressed anew";
         return Err(Error::usage(message).hint("leave out the option 'compression'"));

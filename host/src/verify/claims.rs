@@ -81,7 +81,7 @@ impl Claims {
         if self.foreign {
             return object.blame(Status::Unreadable, None, None, "is not the config of an image");
         }
-        let layers = expectations.iter().filter(|one| matches!(one.role, Role::Layer(_))).count();
+        let layers = expectations.iter().filter(|one| one.role.is_layer()).count();
         if let Some(diff_ids) = self.diff_ids.as_ref().filter(|diff_ids| diff_ids.len() != layers) {
             let side = |count: usize| Some(format!("{count} layers"));
             let (expected, found) = (side(diff_ids.len()), side(layers));

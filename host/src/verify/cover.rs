@@ -3,13 +3,13 @@
 //! One of ours does: the host has compared it with its journal when it was written. One that
 //! somebody made may promise nothing, and all of that would be there.
 
-use super::form::Form;
+use super::format::Format;
 use crate::image::config::LARGEST_CONFIG;
 use crate::output::WrittenFile;
 use crate::receipt::{Expectation, Place, Receipt, Role};
 
 /// What every receipt of ours has. Errors say, in a sentence, what is missing.
-pub fn says_enough(receipt: &Receipt, form: &Form) -> Result<(), String> {
+pub fn says_enough(receipt: &Receipt, form: &Format) -> Result<(), String> {
     let all = has_contents(receipt).and_then(|()| form.is_named(receipt));
     all.map_err(|what| format!("the receipt does not say enough: {what}"))
 }
@@ -38,7 +38,7 @@ fn has_contents(receipt: &Receipt) -> Result<(), String> {
     if configs.peek().is_none() || !configs.all(is_config) {
         return Err("the config, which is the image's ID".to_owned());
     }
-    let mut layers: Vec<u32> = expected(|role| matches!(role, Role::Layer(_)))
+    let mut layers: Vec<u32> = expected(Role::is_layer)
         .filter_map(|one| match one.role {
             Role::Layer(index) => Some(index),
             _ => None,

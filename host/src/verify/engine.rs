@@ -25,7 +25,7 @@ pub fn objects(
     if let Some(exported) = &exported {
         memory.remember_export(exported.clone());
     }
-    let is_layer = |role| matches!(role, Role::Layer(_));
+    let is_layer = |role: Role| role.is_layer();
     let layers = expectations.iter().filter(|expectation| is_layer(expectation.role)).count();
     let checker = Checker { named, inspected, exported, layers };
     Ok(expectations.iter().map(|expectation| checker.check(expectation)).collect())

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use oci_spec::image::ImageManifest;
 
 use super::claims::Claims;
-use super::form::Form;
+use super::format::Format;
 use super::object::{Object, Status};
 use super::{registry, web};
 use crate::destination::Destination;
@@ -74,7 +74,7 @@ fn read(one: &Expectation, destination: &Destination, limit: u64) -> Option<Byte
 /// What the config says of the layers, where it is the one that was promised; else the look at it
 /// tells. And whether the receipt is of an artifact, whose config says nothing of them.
 #[must_use]
-pub fn claims(receipt: &Receipt, form: &Form, grant: &Grant, memory: &Memory) -> (Claims, bool) {
+pub fn claims(receipt: &Receipt, form: &Format, grant: &Grant, memory: &Memory) -> (Claims, bool) {
     let expectations = &receipt.expectations;
     if receipt.image.part.is_index() {
         return (Claims::default(), false);
@@ -107,7 +107,7 @@ pub fn claims(receipt: &Receipt, form: &Form, grant: &Grant, memory: &Memory) ->
 /// Blame each manifest that does not lead to the image. Those of an index are looked at elsewhere.
 pub fn judge(
     receipt: &Receipt,
-    form: &Form,
+    form: &Format,
     grant: &Grant,
     memory: &Memory,
     objects: &mut [Object],
@@ -120,8 +120,8 @@ pub fn judge(
             continue;
         }
         let wrong = match form {
-            Form::Unknown => continue,
-            Form::Directory | Form::Archive => match grant.storage() {
+            Format::Unknown => continue,
+            Format::Directory | Format::Archive => match grant.storage() {
                 Some(destination) => names_image(receipt, one, form, destination),
                 None => continue,
             },
@@ -146,13 +146,13 @@ pub fn judge(
 fn names_image(
     receipt: &Receipt,
     manifest: &Expectation,
-    form: &Form,
+    form: &Format,
     destination: &Destination,
 ) -> Result<(), String> {
     let error = |error: crate::error::Error| format!("cannot be followed: {error}");
     let mut others = Vec::new();
     let members: Box<dyn Members> = match (form, destination.file_name()) {
-        (Form::Archive, Some(name)) => {
+        (Format::Archive, Some(name)) => {
             let file = destination.open(name).map_err(|cause| cause.to_string())?;
             let place = format!("'{}'", destination.display(name));
             let index = TarIndex::read(Arc::new(file), place).map_err(error)?;
@@ -182,7 +182,7 @@ fn names_image(
         return Err(format!("lists {} images", entries.len()));
     };
     let expected = |role: Role| receipt.expectations.iter().filter(move |one| one.role == role);
-    let layers = receipt.expectations.iter().filter(|one| matches!(one.role, Role::Layer(_)));
+    let layers = receipt.expectations.iter().filter(|one| one.role.is_layer());
     let fits = expected(Role::Config).all(|one| is(entry.config(), one))
         && entry.layers().len() == layers.count()
         && (0..)
@@ -198,7 +198,9 @@ fn names_image(
         return Err(format!("does not list '{}', which is in the archive", printable(other)));
     }
     let name = receipt.image.image_name();
-    match *form == Form::Archive && name.tag.is_some() && !docker_save::names(entry).contains(&name)
+    match *form == Format::Archive
+        && name.tag.is_some()
+        && !docker_save::names(entry).contains(&name)
     {
         true => Err(format!("does not name '{name}'")),
         false => Ok(()),

@@ -14,14 +14,8 @@ use super::found::Found;
 use super::{Level, Object, Status, Verification};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Descriptor, Digest, ImageName, MOST_LAYERS, Manifest, Part, Platform};
-use crate::input::shelf::is_image;
+use crate::input::shelf::{DEEPEST, MOST_MANIFESTS, is_image};
 use crate::receipt::{Expectation, Place, Role};
-
-/// Docker Hub's largest indexes list some thirty platforms and as many attestations.
-pub const MOST_MANIFESTS: usize = 1_000;
-
-/// An index of indexes is legal; deeper is an attack.
-const DEEPEST: usize = 3;
 
 /// A place that keeps things by their digest: a repository, or an OCI image layout.
 pub trait Shelf {
@@ -197,7 +191,7 @@ impl Walk<'_> {
         let counted = |one: &&Expectation| matches!(one.role, Role::Config | Role::Layer(_));
         // As a manifest gives them: any number.
         let sizes = expectations.iter().filter(counted).filter_map(|one| one.size);
-        let layers = expectations.iter().filter(|one| matches!(one.role, Role::Layer(_))).count();
+        let layers = expectations.iter().filter(|one| one.role.is_layer()).count();
         self.found.push(Found {
             name: self.name.clone(),
             part,

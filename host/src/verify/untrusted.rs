@@ -49,10 +49,10 @@ pub use line::{Line, Summary};
 
 use self::cost::Purse;
 use self::watch::Watch;
-use super::tree::MOST_MANIFESTS;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
+use crate::input::shelf::MOST_MANIFESTS;
 use crate::limits;
 use crate::parallel::cores;
 use crate::plugin::PluginIdentity;

@@ -9,10 +9,10 @@ use super::look::Looked;
 use crate::error::{Error, Kind, printable};
 use crate::image::{Digest, Part};
 use crate::limits::UNTRUSTED_PROBLEMS;
-use crate::receipt::{Receipt, Role};
+use crate::receipt::Receipt;
 use crate::report::Status;
 use crate::size::size;
-use crate::verify::{Object, Outcome};
+use crate::verify::Object;
 
 /// One receipt. Its text is cut and free of control characters; names in it are the receipt's claims,
 /// except for `id`, whose config and layers are what was looked at.
@@ -103,7 +103,7 @@ impl Line {
             Part::Platform(which) | Part::Nested(which) => Some(printable(which)),
             Part::Whole | Part::Index => None,
         };
-        let layers = receipt.expectations.iter().filter(|one| matches!(one.role, Role::Layer(_)));
+        let layers = receipt.expectations.iter().filter(|one| one.role.is_layer());
         let mut line = Self {
             image: Some(printable(&receipt.image.name)),
             tag: receipt.image.tag.as_deref().map(printable),
@@ -121,11 +121,7 @@ impl Line {
         match looked {
             Ok(Looked { proof, note, .. }) => {
                 line.note = note.as_deref().map(printable);
-                line.status = match proof.outcome() {
-                    Outcome::Verified => Status::Verified,
-                    Outcome::Failed => Status::Failed,
-                    Outcome::Unconfirmed => Status::Unconfirmed,
-                };
+                line.status = proof.outcome().into();
                 line.objects = proof.objects.len();
                 let shown = |object: &Object| Object {
                     location: printable(&object.location),

@@ -24,7 +24,7 @@ use crate::registry::{Client, Reference};
 use crate::uri::Uri;
 use crate::verify::beneath::{self, Beneath, Depth};
 use crate::verify::claims::Claims;
-use crate::verify::form::Form;
+use crate::verify::format::Format;
 use crate::verify::object::{Object, Outcome, Status};
 use crate::verify::tree::Shelf;
 use crate::verify::{Level, Verification, check, layout, reader, registry, unpacked, web};
@@ -73,13 +73,15 @@ impl Batch<'_> {
         let context = self.context_of(watched);
         let target = self.target(&plugin, &uri, &context)?;
         let note = is_of(receipt, &plugin, &uri.scheme)?;
-        let form = Form::of(&target);
-        let grant = match &target.place {
-            target::Place::Directory(path) | target::Place::TaggedDirectory(path, _) => {
+        let form = Format::of(&target);
+        let grant = match &target.endpoint {
+            target::Endpoint::Directory(path) | target::Endpoint::TaggedDirectory(path, _) => {
                 self.grants.open(path, false)?
             }
-            target::Place::File(path) => self.grants.open(path, true)?,
-            target::Place::Repository(..) | target::Place::Engine(..) | target::Place::Web(..) => {
+            target::Endpoint::File(path) => self.grants.open(path, true)?,
+            target::Endpoint::Repository(..)
+            | target::Endpoint::Engine(..)
+            | target::Endpoint::Web(..) => {
                 rules::check(receipt, &form, None)?;
                 let grant = target.open(&context).map_err(Stop::Doubt)?;
                 return judge(ask, &target, &form, &grant, note, &context).map_err(Stop::Doubt);
@@ -165,7 +167,7 @@ fn is_of(receipt: &Receipt, plugin: &Plugin, scheme: &str) -> Result<Option<Stri
 fn judge(
     ask: &Ask,
     target: &Target,
-    form: &Form,
+    form: &Format,
     grant: &Grant,
     note: Option<String>,
     context: &Context,
@@ -178,7 +180,7 @@ fn judge(
     let mut objects = match grant {
         Grant::Storage(destination) => {
             let mut objects = storage(receipt, destination, &claims, &memory, &context.cancel)?;
-            if let target::Place::TaggedDirectory(..) = &target.place {
+            if let target::Endpoint::TaggedDirectory(..) = &target.endpoint {
                 layout::beside(destination, expectations, &mut objects);
             }
             objects
@@ -261,7 +263,7 @@ fn check_journal(receipt: &Receipt, destination: &Destination, objects: &mut [Ob
 /// A layer is the image's when the config says so, and the host has seen what it unpacks to.
 fn check_layers(expectations: &[Expectation], claims: &Claims, objects: &mut [Object]) {
     for (one, object) in expectations.iter().zip(objects) {
-        if !matches!(one.role, Role::Layer(_)) || object.status != Status::Ok {
+        if !one.role.is_layer() || object.status != Status::Ok {
             continue;
         }
         let why = match (claims.diff_id(one.role), &one.place) {

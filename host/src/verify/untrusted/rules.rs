@@ -7,11 +7,11 @@ use crate::error::{Error, Result};
 use crate::limits;
 use crate::receipt::Receipt;
 use crate::verify::cover::says_enough;
-use crate::verify::form::Form;
+use crate::verify::format::Format;
 
 /// Look at a receipt, and at nothing else. `granted` is the one file that its destination is, where
 /// it is one.
-pub fn check(receipt: &Receipt, form: &Form, granted: Option<&str>) -> Result<(), Stop> {
+pub fn check(receipt: &Receipt, form: &Format, granted: Option<&str>) -> Result<(), Stop> {
     keeps_rules(receipt, granted).map_err(Stop::Refused)?;
     says_enough(receipt, form).map_err(|what| Stop::Doubt(Error::source(what)))
 }

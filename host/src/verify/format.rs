@@ -14,7 +14,7 @@ use crate::receipt::{Expectation, Place, Receipt, Role, Step};
 
 /// A format.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Form {
+pub enum Format {
     /// `dir://`.
     Directory,
     /// `tar://`.
@@ -29,18 +29,18 @@ pub enum Form {
     Unknown,
 }
 
-impl Form {
+impl Format {
     /// Of what a destination names.
     #[must_use]
     pub fn of(target: &Target) -> Self {
         let scheme = target.lasting.split("://").next().unwrap_or_default();
         let ours = EMBEDDED.iter().any(|known| known.schemes.contains(&scheme));
-        match &target.place {
-            target::Place::Repository(reference, _) => Self::Repository(reference.target()),
-            target::Place::TaggedDirectory(_, tag) if ours => Self::Layout(tag.clone()),
-            target::Place::Directory(_) if ours => Self::Directory,
-            target::Place::File(_) if ours => Self::Archive,
-            target::Place::Engine(..) => Self::Unknown,
+        match &target.endpoint {
+            target::Endpoint::Repository(reference, _) => Self::Repository(reference.target()),
+            target::Endpoint::TaggedDirectory(_, tag) if ours => Self::Layout(tag.clone()),
+            target::Endpoint::Directory(_) if ours => Self::Directory,
+            target::Endpoint::File(_) if ours => Self::Archive,
+            target::Endpoint::Engine(..) => Self::Unknown,
             _ if target.plugin.description().oci_manifests => Self::Manifests,
             _ => Self::Unknown,
         }

@@ -40,8 +40,8 @@ impl OwnFile {
 
     /// Errors when the image will be there.
     pub fn apart(&self, path: &Path, target: &Target) -> Result<()> {
-        match &target.place {
-            target::Place::File(output) if same(path, output) => {
+        match &target.endpoint {
+            target::Endpoint::File(output) if same(path, output) => {
                 Err(self.occupied(path, "the image goes there"))
             }
             _ => Ok(()),
