@@ -31,14 +31,35 @@ use self::inspect::Inspect;
 use self::search::Search;
 use self::timestamps::NormalizeTimestamps;
 
-/// The names of all filters, for hints.
-const NAMES: &str = "normalize-timestamps, exclude, search, inspect";
+/// What a filter is made of, besides what the user typed.
+pub struct Making<'a> {
+    /// Gives variables.
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
+    /// Takes what filters find.
+    pub results: &'a Results,
+}
+
+/// Makes one. Errors name the option that makes no sense.
+type Make = fn(&Spec, &Making<'_>) -> Result<Box<dyn Filter>>;
+
+/// All that there are.
+const KNOWN: [(&str, Make); 4] = [
+    ("normalize-timestamps", |spec, making| Ok(Box::new(NormalizeTimestamps::new(spec, making)?))),
+    ("exclude", |spec, _| Ok(Box::new(Exclude::new(spec)?))),
+    ("search", |spec, making| Ok(Box::new(Search::new(spec, making.results)?))),
+    ("inspect", |spec, _| Ok(Box::new(Inspect::new(spec)?))),
+];
 
 /// One filter, with its options.
 pub trait Filter: Send + Sync {
     /// What it makes of a layer, for who remembers that: equal filters have equal keys. `None` where
     /// it must see every layer.
     fn key(&self) -> Option<String>;
+
+    /// What to type for the same where the environment says nothing.
+    fn in_full(&self, typed: &str) -> String {
+        typed.to_owned()
+    }
 
     /// Whether it looks at the image as a whole, so that all before it must be done with it.
     fn wants_images(&self) -> bool {
@@ -85,30 +106,17 @@ pub struct Filters {
 }
 
 impl Filters {
-    /// Parse what the user typed; `environment` gives variables, and what filters find goes to
-    /// `results`. Errors name the filter and the option.
-    pub fn parse(
-        texts: &[String],
-        environment: impl Fn(&str) -> Option<String>,
-        results: &Results,
-    ) -> Result<Self> {
+    /// Parse what the user typed. Errors name the filter and the option.
+    pub fn parse(texts: &[String], making: &Making<'_>) -> Result<Self> {
         let parse = |text: &String| -> Result<(String, Box<dyn Filter>)> {
             let spec = Spec::parse(text)?;
-            let filter: Box<dyn Filter> = match spec.name() {
-                "normalize-timestamps" => Box::new(NormalizeTimestamps::new(&spec, &environment)?),
-                "exclude" => Box::new(Exclude::new(&spec)?),
-                "search" => Box::new(Search::new(&spec, results)?),
-                "inspect" => Box::new(Inspect::new(&spec)?),
-                name => {
-                    return Err(Error::usage(format!("there is no filter '{name}'"))
-                        .hint(format!("the filters are {NAMES}")));
-                }
+            let Some((_, make)) = KNOWN.iter().find(|(name, _)| *name == spec.name()) else {
+                let names = KNOWN.map(|(name, _)| name).join(", ");
+                return Err(Error::usage(format!("there is no filter '{}'", spec.name()))
+                    .hint(format!("the filters are {names}")));
             };
-            let text = match spec.name() {
-                "normalize-timestamps" => timestamps::in_full(text, &spec, &environment)?,
-                _ => text.clone(),
-            };
-            Ok((text, filter))
+            let filter = make(&spec, making)?;
+            Ok((filter.in_full(text), filter))
         };
         Ok(Self { filters: texts.iter().map(parse).collect::<Result<_>>()? })
     }

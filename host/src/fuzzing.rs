@@ -12,7 +12,7 @@ use bytes::Bytes;
 use rustix::fs::MemfdFlags;
 
 use crate::error::Result;
-use crate::filter::{Filters, Spec};
+use crate::filter::{Filters, Making, Spec};
 use crate::glob::Globs;
 use crate::image::manifest::{DOCKER_LIST, DOCKER_MANIFEST, Manifest, OCI_INDEX, OCI_MANIFEST};
 use crate::image::{Descriptor, Digest, ImageName, Platform, Section, config, reading};
@@ -109,7 +109,9 @@ pub fn filter(data: &[u8]) -> bool {
     if let Ok(spec) = Spec::parse(typed) {
         let _ = spec.only(&[]);
     }
-    Filters::parse(&[typed.to_owned()], |_| None, &Results::printed(&Progress::hidden())).is_ok()
+    let results = Results::printed(&Progress::hidden());
+    let making = Making { environment: &|_| None, results: &results };
+    Filters::parse(&[typed.to_owned()], &making).is_ok()
 }
 
 /// Manifest, index, config and Docker's list of images: what a source says of an image.

@@ -53,7 +53,15 @@ fn exclude(patterns: &[&str]) -> Exclude {
 }
 
 fn normalize(text: &str) -> NormalizeTimestamps {
-    NormalizeTimestamps::new(&Spec::parse(text).unwrap(), |_| None).unwrap()
+    normalize_in(text, &|_| None).unwrap()
+}
+
+fn normalize_in(
+    text: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<NormalizeTimestamps> {
+    let results = Results::printed(&Progress::hidden());
+    NormalizeTimestamps::new(&Spec::parse(text)?, &Making { environment, results: &results })
 }
 
 fn link(path: &str, to: &str) -> (Member, Vec<u8>) {
@@ -233,7 +241,7 @@ fn what_has_no_name_cannot_be_written_again() {
 fn options_are_checked_before_anything_is_fetched() {
     let environment = |name: &str| (name == "SOURCE_DATE_EPOCH").then(|| "17".to_owned());
     let time = |text: &str| {
-        let filter = NormalizeTimestamps::new(&Spec::parse(text)?, environment)?;
+        let filter = normalize_in(text, &environment)?;
         let (_, out) = filtered(&filter, &write(&vec![file(b"a", b"")]));
         Ok::<_, Error>(read(&out)?[0].0.mtime.seconds)
     };
@@ -265,7 +273,8 @@ fn options_are_checked_before_anything_is_fetched() {
         "search:pattern=a,regex=perhaps",
         "search:pattern=a,pattern=b",
     ] {
-        assert!(Filters::parse(&[bad.to_owned()], environment, &results).is_err(), "{bad}");
+        let making = Making { environment: &environment, results: &results };
+        assert!(Filters::parse(&[bad.to_owned()], &making).is_err(), "{bad}");
     }
 }
 

@@ -5,7 +5,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::config::Edits;
-use super::{Applied, Filter, Pass, Spec, Verdict};
+use super::{Applied, Filter, Making, Pass, Spec, Verdict};
 use crate::error::Result;
 use crate::image::Image;
 use crate::layer_tar::{Member, Time};
@@ -23,19 +23,21 @@ pub struct NormalizeTimestamps {
     /// The same, as a config has it.
     text: String,
     config: bool,
+    /// The seconds, where the environment said them.
+    said: Option<String>,
 }
 
 impl NormalizeTimestamps {
     /// From what the user typed.
-    pub fn new(spec: &Spec, environment: impl Fn(&str) -> Option<String>) -> Result<Self> {
+    pub fn new(spec: &Spec, making: &Making<'_>) -> Result<Self> {
         spec.only(&["ts", "timestamp", "config"])?;
         let typed = match (spec.one("ts")?, spec.one("timestamp")?) {
             (Some(_), Some(_)) => return Err(spec.error("'ts' and 'timestamp' are the same")),
             (one, other) => one.or(other).map(|text| ("ts", text.to_owned())),
         };
-        let variable = || environment(VARIABLE).filter(|text| !text.is_empty());
-        let said = typed.or_else(|| variable().map(|text| (VARIABLE, text)));
-        let time = match said {
+        let variable = || (making.environment)(VARIABLE).filter(|text| !text.is_empty());
+        let said = if typed.is_none() { variable() } else { None };
+        let time = match typed.or_else(|| said.clone().map(|text| (VARIABLE, text))) {
             None => OffsetDateTime::UNIX_EPOCH,
             Some((name, text)) => {
                 let seconds = text.parse().ok();
@@ -50,30 +52,20 @@ impl NormalizeTimestamps {
             mtime: Time::seconds(time.unix_timestamp()),
             text: text.map_err(|_| spec.error("the year must be 0 to 9999"))?,
             config: spec.switch("config")?,
+            said,
         })
     }
-}
-
-/// What to type for the same where the environment says nothing.
-pub fn in_full(
-    text: &str,
-    spec: &Spec,
-    environment: impl Fn(&str) -> Option<String>,
-) -> Result<String> {
-    let typed = spec.one("ts")?.or(spec.one("timestamp")?).is_some();
-    let said = environment(VARIABLE).filter(|said| !typed && !said.is_empty());
-    Ok(said.map_or_else(
-        || text.to_owned(),
-        |said| {
-            let joint = if text.contains(':') { ',' } else { ':' };
-            format!("{text}{joint}ts={said}")
-        },
-    ))
 }
 
 impl Filter for NormalizeTimestamps {
     fn key(&self) -> Option<String> {
         Some(format!("normalize-timestamps {}", self.mtime.seconds))
+    }
+
+    fn in_full(&self, typed: &str) -> String {
+        let joint = if typed.contains(':') { ',' } else { ':' };
+        let said = self.said.as_ref().map(|said| format!("{joint}ts={said}"));
+        format!("{typed}{}", said.unwrap_or_default())
     }
 
     fn begin<'a>(&'a self, _image: &'a Image) -> Box<dyn Applied + 'a> {

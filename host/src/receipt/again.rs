@@ -15,7 +15,20 @@ use crate::shell::quote;
 /// Options of the command line that name files and servers without which the command would not work.
 /// A receipt may come from anywhere: no other option of it is shown as part of a command.
 const KNOWN: [&str; 6] =
-    ["--plugin=", "--plugin-dir=", "--authfile=", "--ca-bundle=", "--netrc-file=", "--allow-net="];
+    ["plugin", "plugin-dir", "authfile", "ca-bundle", "netrc-file", "allow-net"];
+
+/// One of those options as one word.
+#[must_use]
+pub fn option(name: &'static str, value: impl std::fmt::Display) -> String {
+    debug_assert!(KNOWN.contains(&name), "--{name} would be left out of the command");
+    format!("--{name}={value}")
+}
+
+/// Whether it is one of those.
+fn is_known(word: &str) -> bool {
+    let name = word.strip_prefix("--").and_then(|word| word.split_once('='));
+    name.is_some_and(|(name, _)| KNOWN.contains(&name))
+}
 
 /// What it takes to do it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,8 +72,8 @@ pub fn command(receipt: &Receipt, target: &Target) -> String {
     }
     words.push("process".into());
     if let Some(again) = &receipt.again {
-        let known = |word: &&String| KNOWN.iter().any(|name| word.starts_with(name));
-        words.extend(again.options.iter().filter(known).map(|word| quote(word)));
+        let known = again.options.iter().filter(|word| is_known(word));
+        words.extend(known.map(|word| quote(word)));
     }
     if !receipt.image.part.is_whole() {
         words.push("--all-platforms".into());

@@ -6,14 +6,15 @@ use std::path::Path;
 use crate::cli::{Global, Process};
 use crate::output::Target;
 use crate::plugin::catalog::EMBEDDED;
+use crate::receipt::again::option;
 
 /// Each as one word, its path from any folder.
 pub fn options(asked: &Process, global: &Global, target: &Target) -> Vec<String> {
     let own = &target.plugin.description().name;
     let embedded = EMBEDDED.iter().any(|embedded| embedded.name == own);
-    let word = |name: &str, path: &Path| {
+    let word = |name: &'static str, path: &Path| {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        format!("--{name}={}", path.display())
+        option(name, path.display())
     };
     let mut words = Vec::new();
     if !embedded {
@@ -23,6 +24,6 @@ pub fn options(asked: &Process, global: &Global, target: &Target) -> Vec<String>
     words.extend(global.authfile.iter().map(|path| word("authfile", path)));
     words.extend(global.ca_bundle.iter().map(|path| word("ca-bundle", path)));
     words.extend(global.netrc_file.iter().map(|path| word("netrc-file", path)));
-    words.extend(asked.allow_net.iter().map(|server| format!("--allow-net={server}")));
+    words.extend(asked.allow_net.iter().map(|server| option("allow-net", server)));
     words
 }

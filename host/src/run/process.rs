@@ -8,7 +8,7 @@ use super::web::{self, Trust};
 use super::{Host, printed, report};
 use crate::cli::{CompressionName, Global, OutputFormat, Process};
 use crate::error::{Error, Result};
-use crate::filter::Filters;
+use crate::filter::{Filters, Making};
 use crate::input::Source;
 use crate::kept_file::same;
 use crate::layer_cache::LayerCache;
@@ -61,7 +61,8 @@ fn prepare(asked: &Process, host: &Host<'_>) -> Result<pipeline::Process> {
         OutputFormat::Text => Results::printed(host.progress),
         OutputFormat::Json => Results::beside_document(host.progress),
     };
-    let filters = Filters::parse(&asked.filter, |name| std::env::var(name).ok(), &results)?;
+    let making = Making { environment: &|name| std::env::var(name).ok(), results: &results };
+    let filters = Filters::parse(&asked.filter, &making)?;
     Ok(pipeline::Process {
         all_platforms: asked.all_platforms,
         files: again::options(asked, global, &target),
