@@ -6,19 +6,16 @@
 
 use bytes::Bytes;
 
+use super::claims::Claims;
 use super::files::Files;
 use super::found::Found;
-use super::unpacked::{self, Wrong};
-use super::{Level, Object, Status, Verification, check, extent};
-use crate::blob::{Stored, checked};
-use crate::cancel::Cancel;
+use super::{Level, Object, Status, Verification, check, extent, unpacked};
 use crate::context::Context;
 use crate::error::Result;
-use crate::image::{Compression, Digest, ImageName, Layer, Part, Section, config, reading};
+use crate::image::{Compression, Digest, ImageName, Part, config, reading};
 use crate::input::docker_save::{self, Entry};
 use crate::input::members::{Members, compression};
 use crate::memory::Memory;
-use crate::parallel::{cores, in_parallel};
 use crate::receipt::{Expectation, Place, Role};
 
 /// Expectations, and what is known about some of them before anyone looks.
@@ -29,8 +26,8 @@ pub(super) struct Chain<'a> {
     expectations: Vec<Expectation>,
     /// Which expectation, and what is said of it.
     verdicts: Vec<(usize, Status, String)>,
-    /// Compressed layers: which expectation, and what it must hold.
-    packed: Vec<(usize, Layer, Section)>,
+    /// What the config says of the layers.
+    claims: Claims,
     id: Option<Digest>,
     bytes: u64,
 }
@@ -45,10 +42,11 @@ impl<'a> Chain<'a> {
         level: Level,
         context: &'a Context,
     ) -> Result<Self> {
-        let (expectations, verdicts, packed) = (Vec::new(), Vec::new(), Vec::new());
+        let (expectations, verdicts, claims) = (Vec::new(), Vec::new(), Claims::default());
         let (id, bytes) = (None, 0);
-        let mut chain = Self { members, level, context, expectations, verdicts, packed, id, bytes };
+        let mut chain = Self { members, level, context, expectations, verdicts, claims, id, bytes };
         let diff_ids = chain.config(entry, place(entry.config()));
+        chain.claims = Claims::of_layers(diff_ids.clone());
         for (index, layer) in entry.layers().iter().enumerate() {
             chain.layer(index, layer, place(layer), diff_ids.get(index).copied())?;
         }
@@ -151,11 +149,6 @@ impl<'a> Chain<'a> {
         } else if self.level == Level::Fast {
             let why = "how large it must be is not recorded; a full verification reads it";
             self.doubt(Status::Unchecked, why);
-        } else if let Some(diff_id) = diff_id.filter(|_| !plain) {
-            let place = format!("{}: layer '{name}'", self.members.place());
-            let kept = section.clone();
-            let layer = Layer::in_file(section, diff_id, digest, Compression::None, place);
-            self.packed.push((self.expectations.len() - 1, layer, kept));
         }
         Ok(())
     }
@@ -164,8 +157,14 @@ impl<'a> Chain<'a> {
     pub(super) fn verify(self, name: ImageName, entry: &Entry, files: &dyn Files) -> Result<Found> {
         let (level, cancel) = (self.level, &self.context.cancel);
         let memory = Memory::showing(&self.context.progress);
+        let wrong = match level {
+            Level::Fast => Vec::new(),
+            Level::Full => {
+                unpacked::layers(&self.expectations, &self.claims, files, &memory, cancel)?
+            }
+        };
         let mut objects = check::objects(&self.expectations, &[], files, level, &memory, cancel)?;
-        unpacked::judge(self.unpack(&memory, cancel)?, &mut objects);
+        unpacked::judge(wrong, &mut objects);
         for (index, status, why) in self.verdicts {
             // Of what is not there, nothing else can be said.
             let known = |object: &&mut Object| object.status.is_bad() && status != Status::Missing;
@@ -181,18 +180,6 @@ impl<'a> Chain<'a> {
             bytes: self.bytes,
             verification: Verification { level, objects },
         })
-    }
-
-    /// Compressed layers that are not what the config says.
-    fn unpack(&self, memory: &Memory, cancel: &Cancel) -> Result<Vec<Wrong>> {
-        let progress = memory.progress();
-        progress.more(self.packed.iter().map(|(_, _, section)| section.size).sum());
-        let wrong = in_parallel(&self.packed, cores(), |(index, layer, section)| {
-            let stored = Stored::file(layer, section, cancel).showing(progress);
-            checked(layer, stored).err().map(|error| (*index, error))
-        });
-        cancel.check()?;
-        Ok(wrong.into_iter().flatten().collect())
     }
 }
 

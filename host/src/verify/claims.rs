@@ -32,6 +32,12 @@ impl Claims {
         }
     }
 
+    /// Of an image whose config says this, whatever else it is.
+    #[must_use]
+    pub fn of_layers(diff_ids: Vec<Digest>) -> Self {
+        Self { diff_ids: Some(diff_ids), ..Self::default() }
+    }
+
     /// Of a config that has other bytes than were promised.
     #[must_use]
     pub fn of_wrong(error: Error) -> Self {

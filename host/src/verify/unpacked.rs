@@ -27,7 +27,8 @@ struct Job<'a> {
     path: &'a str,
     /// In that file, in bytes.
     offset: u64,
-    digest: Digest,
+    /// As it is stored, where that is promised.
+    digest: Option<Digest>,
     size: u64,
     diff_id: Digest,
 }
@@ -51,7 +52,7 @@ pub fn layers(
                 _ => return None,
             };
             let diff_id = claims.diff_id(one.role)?;
-            Some(Job { index, path, offset, digest: one.digest?, size: one.size?, diff_id })
+            Some(Job { index, path, offset, digest: one.digest, size: one.size?, diff_id })
         })
         .collect();
     jobs.sort_by_key(|job| std::cmp::Reverse(job.size));
@@ -82,11 +83,13 @@ fn look(job: &Job, files: &dyn Files, memory: &Memory, cancel: &Cancel) -> Resul
     let place = files.display(job.path);
     // What cannot be opened, or has another size, is found where the file is looked at.
     let Ok(section) = section(job, files) else { return Ok(()) };
-    if compression(&section, &place)? == Compression::None {
+    if let Some(digest) = job.digest
+        && compression(&section, &place)? == Compression::None
+    {
         // A plain layer is hashed there as well: its two digests are one.
-        return match job.digest == job.diff_id {
+        return match digest == job.diff_id {
             true => Ok(()),
-            false => Err(other_content(&place, job.diff_id, job.digest)),
+            false => Err(other_content(&place, job.diff_id, digest)),
         };
     }
     // An image may have a layer twice, and images share them.
@@ -97,17 +100,18 @@ fn look(job: &Job, files: &dyn Files, memory: &Memory, cancel: &Cancel) -> Resul
             false => Err(other_content(&place, job.diff_id, found)),
         };
     }
-    let layer = Layer::in_file(
-        section.clone(),
-        job.diff_id,
-        Some(job.digest),
-        Compression::None,
-        place.clone(),
-    );
+    let layer =
+        Layer::in_file(section.clone(), job.diff_id, job.digest, Compression::None, place.clone());
+    // Of what nobody promised, nothing is remembered either.
+    let is_stored = |found: Option<Digest>| {
+        if let (Some(_), Some(found)) = (job.digest, found) {
+            memory.remember_at(job.path, job.offset, job.size, found);
+        }
+    };
     let error =
         match checked(&layer, Stored::file(&layer, &section, cancel).showing(memory.progress())) {
             Ok(()) => {
-                memory.remember_at(job.path, job.offset, job.size, job.digest);
+                is_stored(job.digest);
                 memory.remember_at(&unpacked, job.offset, job.size, job.diff_id);
                 return Ok(());
             }
@@ -118,12 +122,12 @@ fn look(job: &Job, files: &dyn Files, memory: &Memory, cancel: &Cancel) -> Resul
         .map_or((None, None), |(expected, found)| (expected.parse().ok(), found.parse().ok()));
     match found {
         // Other bytes than the manifest promises: the look at the file says so.
-        Some(found) if expected == Some(job.digest) => {
-            memory.remember_at(job.path, job.offset, job.size, found);
+        Some(_) if job.digest.is_some() && expected == job.digest => {
+            is_stored(found);
             Ok(())
         }
         Some(found) if expected == Some(job.diff_id) => {
-            memory.remember_at(job.path, job.offset, job.size, job.digest);
+            is_stored(job.digest);
             memory.remember_at(&unpacked, job.offset, job.size, found);
             Err(other_content(&place, job.diff_id, found))
         }
