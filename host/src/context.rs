@@ -34,6 +34,12 @@ pub struct Context {
 }
 
 impl Context {
+    /// The same, for one of several things that are worked on.
+    #[must_use]
+    pub fn about(&self, name: &str) -> Self {
+        Self { progress: self.progress.about(name), ..self.clone() }
+    }
+
     /// How much can be computed at once.
     #[must_use]
     pub fn cores(&self) -> usize {

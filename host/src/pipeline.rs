@@ -76,8 +76,11 @@ fn tell_if_untouched(reports: &mut [ImageReport]) {
 
 fn process_images(request: &Process, context: &Context) -> Result<Vec<ImageReport>> {
     let images = fit::check(request, request.source.open(context)?)?;
+    let several = images.len() > 1;
     Ok(in_parallel(&images, request.image_parallel, |image| {
         let started = Instant::now();
+        let context =
+            &if several { context.about(&image.name.to_string()) } else { context.clone() };
         // Images that share layers with this one wait for them, until it has landed.
         let (filtered, _turn) = match filter(request, image, context) {
             Ok(filtered) => filtered,

@@ -6,19 +6,28 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-/// One line a layer. Decimal units, as in the summary.
-const TEMPLATE: &str =
-    "{prefix:>14} [{bar:30}] {decimal_bytes:>9} / {decimal_total_bytes:<9} {decimal_bytes_per_sec}";
+use crate::error::printable;
+
+/// One line a layer. Decimal units, as in the summary. What it is of takes the room that is left.
+const TEMPLATE: &str = "{prefix:>14} [{bar:30}] {decimal_bytes:>9} / {decimal_total_bytes:<9} \
+     {decimal_bytes_per_sec:>11} {wide_msg}";
 
 /// What has no end that anybody knows.
-const WAITING: &str = "{prefix:>14} {spinner} {elapsed}";
+const WAITING: &str = "{prefix:>14} {spinner} {elapsed} {wide_msg}";
 
 /// How often a sign of life moves. Bars are drawn no more often either.
 const TICK: Duration = Duration::from_millis(100);
 
 /// The bars of one run. Cheap to clone.
 #[derive(Clone)]
-pub struct Progress(Option<MultiProgress>);
+pub struct Progress(Option<Bars>);
+
+#[derive(Clone)]
+struct Bars {
+    all: MultiProgress,
+    /// What those that come are of.
+    about: Arc<str>,
+}
 
 impl Progress {
     /// Bars on standard error where that is a terminal.
@@ -26,8 +35,17 @@ impl Progress {
     pub fn on_terminal() -> Self {
         Self(std::io::stderr().is_terminal().then(|| {
             // Ten redraws a second: more costs time and shows nothing.
-            MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10))
+            let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+            Bars { all, about: "".into() }
         }))
+    }
+
+    /// The same bars, those that come from here with a name behind them: of several things, people want
+    /// to know which.
+    #[must_use]
+    pub fn about(&self, name: &str) -> Self {
+        let name = printable(name);
+        Self(self.0.as_ref().map(|bars| Bars { about: name.as_str().into(), ..bars.clone() }))
     }
 
     /// No bars.
@@ -62,7 +80,8 @@ impl Progress {
     #[must_use]
     pub fn waiting(&self, label: &str) -> Waiting {
         Waiting(self.0.as_ref().map(|bars| {
-            let bar = bars.add(ProgressBar::new_spinner().with_prefix(label.to_owned()));
+            let spinner = ProgressBar::new_spinner().with_prefix(label.to_owned());
+            let bar = bars.all.add(spinner.with_message(bars.about.to_string()));
             if let Ok(style) = ProgressStyle::with_template(WAITING) {
                 bar.set_style(style);
             }
@@ -74,7 +93,7 @@ impl Progress {
     /// Do something that writes to the terminal, above the bars.
     pub fn above<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.0 {
-            Some(bars) => bars.suspend(write),
+            Some(bars) => bars.all.suspend(write),
             None => write(),
         }
     }
@@ -82,7 +101,7 @@ impl Progress {
     /// Standard error, for whole lines that appear above the bars.
     #[must_use]
     pub fn stderr(&self) -> Above {
-        Above(self.0.clone())
+        Above(self.0.as_ref().map(|bars| bars.all.clone()))
     }
 }
 
@@ -118,7 +137,7 @@ impl Drop for Waiting {
 pub struct LayerProgress(Option<Arc<Bar>>);
 
 struct Bar {
-    bars: MultiProgress,
+    bars: Bars,
     state: Mutex<State>,
 }
 
@@ -217,7 +236,8 @@ impl Bar {
         let State { label, total, waiting, bar, .. } = state;
         bar.get_or_insert_with(|| {
             drop(waiting.take());
-            let bar = self.bars.add(ProgressBar::new(*total).with_prefix(label.clone()));
+            let bar = ProgressBar::new(*total).with_prefix(label.clone());
+            let bar = self.bars.all.add(bar.with_message(self.bars.about.to_string()));
             if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
                 bar.set_style(style.progress_chars("=> "));
             }
@@ -297,7 +317,8 @@ mod tests {
     fn progress() -> (Progress, Screen) {
         let screen = Screen::default();
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(screen.clone()), 200);
-        (Progress(Some(MultiProgress::with_draw_target(target))), screen)
+        let all = MultiProgress::with_draw_target(target);
+        (Progress(Some(Bars { all, about: "".into() })), screen)
     }
 
     /// What is drawn next is drawn for sure.
@@ -327,6 +348,23 @@ mod tests {
         );
         layer.finish();
         assert_eq!(term.lines(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn of_several_things_each_line_says_of_which_it_is() {
+        let (progress, term) = progress();
+        let named = progress.about("team/app:\u{1b}1");
+        let layer = named.layer("layer 1/2", 100);
+        step(&layer, 50);
+        step(&layer, 10);
+        let shown = term.lines();
+        assert!(shown.len() == 1 && shown[0].ends_with(" team/app:?1"), "{shown:?}");
+        drop(layer);
+        let waiting = named.waiting("verify");
+        std::thread::sleep(2 * TICK);
+        let shown = term.lines();
+        assert!(shown.len() == 1 && shown[0].ends_with(" team/app:?1"), "{shown:?}");
+        drop(waiting);
     }
 
     #[test]

@@ -74,9 +74,9 @@ pub fn verify(
         Err(error) => return Ok(Verification::unreachable(level, receipt, target, &error, repair)),
     };
     let memory = Memory::showing(&context.progress);
-    let form = Format::of(target);
+    let format = Format::of(target);
     let (expectations, journal) = (&receipt.expectations, &receipt.journal);
-    let (claims, _) = reader::claims(receipt, &form, &grant, &memory);
+    let (claims, _) = reader::claims(receipt, &format, &grant, &memory);
     let mut objects = match &grant {
         Grant::Storage(destination) => {
             let cancel = &context.cancel;
@@ -98,13 +98,13 @@ pub fn verify(
         }
         Grant::Engine(named) => engine::objects(expectations, named, level, &memory)?,
     };
-    if let Some(why) = says_little(receipt, &form, &claims) {
+    if let Some(why) = says_little(receipt, &format, &claims) {
         let mut object = Object::at(grant.whole());
         object.blame(Status::Unchecked, None, None, &why);
         objects.push(object);
     }
     if receipt.image.part.is_index()
-        && let Some(shelf) = beneath::shelf(&form, &grant, &memory, context)
+        && let Some(shelf) = beneath::shelf(&format, &grant, &memory, context)
     {
         let verified = &BTreeSet::new();
         // The images have receipts of their own, beside this one if nobody took them away.
@@ -120,23 +120,42 @@ pub fn verify(
     }
     // A plugin cannot tell what it may not read from what is damaged.
     if !objects.iter().any(|object| object.message == check::DENIED) {
-        let plugin = &target.plugin;
-        let name = &plugin.description().name;
-        let said = plugin.verify(&grant, &memory, &context.cancel).and_then(|session| {
-            let level = match level {
-                Level::Fast => verifier::Level::Fast,
-                Level::Full => verifier::Level::Full,
-            };
-            session.verify(&receipt.for_guest(), level)
-        });
-        match said {
-            Ok(findings) => union(&mut objects, findings, name, &grant),
-            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
-            // What could not be looked at, and why, the host has said already.
-            Err(error) if objects.iter().any(|object| said_already(object, &error)) => {}
-            Err(error) => objects.push(Object::of_plugin(grant.whole(), &error)),
-        }
+        ask_plugin(receipt, target, &grant, level, &memory, &mut objects, context)?;
     }
+    advise(&grant, repair, &mut objects);
+    Ok(Verification { level, objects })
+}
+
+/// What the plugin that wrote says of it, beside what the host has found.
+fn ask_plugin(
+    receipt: &Receipt,
+    target: &Target,
+    grant: &Grant,
+    level: Level,
+    memory: &Memory,
+    objects: &mut Vec<Object>,
+    context: &Context,
+) -> Result<()> {
+    let plugin = &target.plugin;
+    let said = plugin.verify(grant, memory, &context.cancel).and_then(|session| {
+        let level = match level {
+            Level::Fast => verifier::Level::Fast,
+            Level::Full => verifier::Level::Full,
+        };
+        session.verify(&receipt.for_guest(), level)
+    });
+    match said {
+        Ok(findings) => union(objects, findings, &plugin.description().name, grant),
+        Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+        // What could not be looked at, and why, the host has said already.
+        Err(error) if objects.iter().any(|object| said_already(object, &error)) => {}
+        Err(error) => objects.push(Object::of_plugin(grant.whole(), &error)),
+    }
+    Ok(())
+}
+
+/// What helps against what is wrong: the command that does it again, or, where that would not, a hint.
+fn advise(grant: &Grant, repair: Option<&str>, objects: &mut [Object]) {
     for object in objects.iter_mut().filter(|object| object.status.is_bad()) {
         // What a registry has under a digest it takes to be that: it is not sent again.
         let kept =
@@ -153,12 +172,11 @@ pub fn verify(
             _ => object.repair = repair.map(str::to_owned),
         }
     }
-    Ok(Verification { level, objects })
 }
 
 /// Why a receipt is not worth a verdict: it was cut, or never was one of ours.
-fn says_little(receipt: &Receipt, form: &Format, claims: &Claims) -> Option<String> {
-    if let Err(why) = cover::says_enough(receipt, form) {
+fn says_little(receipt: &Receipt, format: &Format, claims: &Claims) -> Option<String> {
+    if let Err(why) = cover::says_enough(receipt, format) {
         return Some(why);
     }
     let layers = receipt.expectations.iter().filter(|one| one.role.is_layer());

@@ -67,6 +67,7 @@ fn move_family(
         let part = Part::Platform(member.platform.clone());
         let identity = identity(&member.image, &family.name, part);
         let handed = Handed::Listed(&member.image);
+        let context = &context.about(&format!("{}{}", family.name, identity.part));
         attempt(request, handed, identity, again.clone(), Instant::now(), later, context)
     });
     let mut landed: BTreeSet<Digest> = (family.members.iter().zip(&moved))

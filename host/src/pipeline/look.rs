@@ -21,7 +21,10 @@ pub fn verify_subjects(
     context: &Context,
 ) -> Run {
     let started = Instant::now();
+    let several = subjects.len() > 1;
     let reports = in_parallel(subjects, parallel, |subject| {
+        let display = subject.as_ref().map_or("", Subject::display);
+        let context = &if several { context.about(display) } else { context.clone() };
         let looked = match subject {
             Ok(subject) => {
                 look(subject, level, context).map_err(|error| (subject.display(), error))

@@ -30,14 +30,14 @@ pub enum Depth {
 /// Where the host looks for what has a digest; `None` where only a plugin knows.
 #[must_use]
 pub fn shelf<'a>(
-    form: &Format,
+    format: &Format,
     grant: &'a Grant,
     memory: &Memory,
     context: &'a Context,
 ) -> Option<Box<dyn Shelf + 'a>> {
     match grant {
         Grant::Repository(remote) => Some(Box::new(published::shelf(remote, memory, context))),
-        Grant::Storage(destination) if matches!(form, Format::Layout(_)) => {
+        Grant::Storage(destination) if matches!(format, Format::Layout(_)) => {
             Some(Box::new(layout::shelf(destination, memory, context)))
         }
         _ => None,

@@ -9,8 +9,8 @@ use crate::output::WrittenFile;
 use crate::receipt::{Expectation, Place, Receipt, Role};
 
 /// What every receipt of ours has. Errors say, in a sentence, what is missing.
-pub fn says_enough(receipt: &Receipt, form: &Format) -> Result<(), String> {
-    let all = has_contents(receipt).and_then(|()| form.is_named(receipt));
+pub fn says_enough(receipt: &Receipt, format: &Format) -> Result<(), String> {
+    let all = has_contents(receipt).and_then(|()| format.is_named(receipt));
     all.map_err(|what| format!("the receipt does not say enough: {what}"))
 }
 

@@ -74,7 +74,12 @@ fn read(one: &Expectation, destination: &Destination, limit: u64) -> Option<Byte
 /// What the config says of the layers, where it is the one that was promised; else the look at it
 /// tells. And whether the receipt is of an artifact, whose config says nothing of them.
 #[must_use]
-pub fn claims(receipt: &Receipt, form: &Format, grant: &Grant, memory: &Memory) -> (Claims, bool) {
+pub fn claims(
+    receipt: &Receipt,
+    format: &Format,
+    grant: &Grant,
+    memory: &Memory,
+) -> (Claims, bool) {
     let expectations = &receipt.expectations;
     if receipt.image.part.is_index() {
         return (Claims::default(), false);
@@ -93,7 +98,7 @@ pub fn claims(receipt: &Receipt, form: &Format, grant: &Grant, memory: &Memory) 
         Grant::Engine(_) => Claims::default(),
     };
     // Artifacts stand beside images, in an index; nobody pulls one as an image.
-    let beside = form.has_manifests() && matches!(receipt.image.part, Part::Platform(_));
+    let beside = format.has_manifests() && matches!(receipt.image.part, Part::Platform(_));
     let manifest = expectations.iter().find(|one| one.role == Role::Manifest).filter(|_| beside);
     let manifest = manifest.and_then(|one| document(one, grant, memory));
     let parsed =
@@ -107,7 +112,7 @@ pub fn claims(receipt: &Receipt, form: &Format, grant: &Grant, memory: &Memory) 
 /// Blame each manifest that does not lead to the image. Those of an index are looked at elsewhere.
 pub fn judge(
     receipt: &Receipt,
-    form: &Format,
+    format: &Format,
     grant: &Grant,
     memory: &Memory,
     objects: &mut [Object],
@@ -119,10 +124,10 @@ pub fn judge(
         if one.role != Role::Manifest || object.status != Status::Ok {
             continue;
         }
-        let wrong = match form {
+        let wrong = match format {
             Format::Unknown => continue,
             Format::Directory | Format::Archive => match grant.storage() {
-                Some(destination) => names_image(receipt, one, form, destination),
+                Some(destination) => names_image(receipt, one, format, destination),
                 None => continue,
             },
             _ => match document(one, grant, memory) {
@@ -146,12 +151,12 @@ pub fn judge(
 fn names_image(
     receipt: &Receipt,
     manifest: &Expectation,
-    form: &Format,
+    format: &Format,
     destination: &Destination,
 ) -> Result<(), String> {
     let error = |error: crate::error::Error| format!("cannot be followed: {error}");
     let mut others = Vec::new();
-    let members: Box<dyn Members> = match (form, destination.file_name()) {
+    let members: Box<dyn Members> = match (format, destination.file_name()) {
         (Format::Archive, Some(name)) => {
             let file = destination.open(name).map_err(|cause| cause.to_string())?;
             let place = format!("'{}'", destination.display(name));
@@ -198,7 +203,7 @@ fn names_image(
         return Err(format!("does not list '{}', which is in the archive", printable(other)));
     }
     let name = receipt.image.image_name();
-    match *form == Format::Archive
+    match *format == Format::Archive
         && name.tag.is_some()
         && !docker_save::names(entry).contains(&name)
     {

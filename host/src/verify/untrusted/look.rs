@@ -73,7 +73,7 @@ impl Batch<'_> {
         let context = self.context_of(watched);
         let target = self.target(&plugin, &uri, &context)?;
         let note = is_of(receipt, &plugin, &uri.scheme)?;
-        let form = Format::of(&target);
+        let format = Format::of(&target);
         let grant = match &target.endpoint {
             target::Endpoint::Directory(path) | target::Endpoint::TaggedDirectory(path, _) => {
                 self.grants.open(path, false)?
@@ -82,9 +82,9 @@ impl Batch<'_> {
             target::Endpoint::Repository(..)
             | target::Endpoint::Engine(..)
             | target::Endpoint::Web(..) => {
-                rules::check(receipt, &form, None)?;
+                rules::check(receipt, &format, None)?;
                 let grant = target.open(&context).map_err(Stop::Doubt)?;
-                return judge(ask, &target, &form, &grant, note, &context).map_err(Stop::Doubt);
+                return judge(ask, &target, &format, &grant, note, &context).map_err(Stop::Doubt);
             }
         };
         let destination = match grant {
@@ -95,9 +95,9 @@ impl Batch<'_> {
                 return Ok(Looked { proof, is_artifact: false, note, is_listed: false });
             }
         };
-        rules::check(receipt, &form, destination.file_name())?;
+        rules::check(receipt, &format, destination.file_name())?;
         let grant = Grant::Storage(destination);
-        judge(ask, &target, &form, &grant, note, &context).map_err(Stop::Doubt)
+        judge(ask, &target, &format, &grant, note, &context).map_err(Stop::Doubt)
     }
 
     /// What a receipt's destination names. Nothing is opened or asked.
@@ -167,7 +167,7 @@ fn is_of(receipt: &Receipt, plugin: &Plugin, scheme: &str) -> Result<Option<Stri
 fn judge(
     ask: &Ask,
     target: &Target,
-    form: &Format,
+    format: &Format,
     grant: &Grant,
     note: Option<String>,
     context: &Context,
@@ -176,7 +176,7 @@ fn judge(
     let receipt = ask.receipt;
     let expectations = &receipt.expectations;
     ask.spent.count(cost::of(expectations, &receipt.journal, grant, &memory))?;
-    let (claims, is_artifact) = reader::claims(receipt, form, grant, &memory);
+    let (claims, is_artifact) = reader::claims(receipt, format, grant, &memory);
     let mut objects = match grant {
         Grant::Storage(destination) => {
             let mut objects = storage(receipt, destination, &claims, &memory, &context.cancel)?;
@@ -196,9 +196,9 @@ fn judge(
     if !is_artifact {
         check_layers(expectations, &claims, &mut objects);
     }
-    reader::judge(receipt, form, grant, &memory, &mut objects);
+    reader::judge(receipt, format, grant, &memory, &mut objects);
     if receipt.image.part.is_index() {
-        let shelf = beneath::shelf(form, grant, &memory, context);
+        let shelf = beneath::shelf(format, grant, &memory, context);
         let counted = shelf.as_deref().map(|shelf| cost::Counted {
             shelf,
             spent: ask.spent,
@@ -219,7 +219,7 @@ fn judge(
             session.and_then(|session| session.verify(&receipt.for_guest(), verifier::Level::Full));
         hear(said, &target.plugin.description().name, grant, &mut objects)?;
     }
-    let is_listed = form.has_manifests() && receipt.image.part.is_listed();
+    let is_listed = format.has_manifests() && receipt.image.part.is_listed();
     let proof = Verification { level: Level::Full, objects };
     Ok(Looked { proof, is_artifact, note, is_listed })
 }

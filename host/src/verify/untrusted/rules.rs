@@ -11,9 +11,9 @@ use crate::verify::format::Format;
 
 /// Look at a receipt, and at nothing else. `granted` is the one file that its destination is, where
 /// it is one.
-pub fn check(receipt: &Receipt, form: &Format, granted: Option<&str>) -> Result<(), Stop> {
+pub fn check(receipt: &Receipt, format: &Format, granted: Option<&str>) -> Result<(), Stop> {
     keeps_rules(receipt, granted).map_err(Stop::Refused)?;
-    says_enough(receipt, form).map_err(|what| Stop::Doubt(Error::source(what)))
+    says_enough(receipt, format).map_err(|what| Stop::Doubt(Error::source(what)))
 }
 
 fn keeps_rules(receipt: &Receipt, granted: Option<&str>) -> Result<()> {
