@@ -1,7 +1,7 @@
 //! Running output plugins that nobody has to trust.
 //!
 //! A plugin is a WebAssembly component. It holds handles to what its imports ask for and the user
-//! named, never a path, socket, token or descriptor; every limit on it is in [`limits`].
+//! named, never a path, socket, token or descriptor; every limit on it is in [`crate::limits`].
 
 pub mod artifact;
 pub mod bindings;
