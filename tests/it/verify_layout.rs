@@ -126,6 +126,26 @@ fn a_config_that_is_none_is_always_found_and_an_artifacts_need_not_be_one() {
     layout.verify(&[]).verified();
 }
 
+/// What an image is its manifest says: the platform of its config is anybody's word.
+#[test]
+fn a_config_for_no_platform_promises_its_layers_all_the_same() {
+    let layout = Layout::new();
+    let mut config: Value = serde_json::from_slice(&layout.image.config).unwrap();
+    (config["os"], config["architecture"]) = ("unknown".into(), "unknown".into());
+    let other = layout.put(&Pack::Gzip.pack(&tar(&[("evil", b"b")])));
+    layout.edit(|manifest| {
+        place(&mut manifest["config"], layout.put(config.to_string().as_bytes()));
+    });
+    let index = layout.read("index.json").to_string();
+    let index = index.replace("amd64", "unknown").replace("linux", "unknown");
+    std::fs::write(layout.sandbox.path("out/index.json"), index).unwrap();
+    layout.verify(&[]).verified();
+    layout.edit(|manifest| place(&mut manifest["layers"][1], other));
+    layout.only_full_says("is, unpacked, not what the image's config says");
+    layout.edit(|manifest| manifest["layers"].as_array_mut().unwrap().truncate(1));
+    layout.verify(&["--fast"]).exits(1).says("another number of layers than the config");
+}
+
 #[test]
 fn what_is_no_compressed_tar_or_a_plain_one_is_compared_as_well() {
     let layout = Layout::new();

@@ -25,8 +25,6 @@ impl Claims {
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         match config::parse(bytes, "") {
-            // Attestations have a config of an image for no platform.
-            Ok(config) if config.platform.os == "unknown" => Self::default(),
             Ok(config) => Self { diff_ids: Some(config.diff_ids), ..Self::default() },
             Err(_) => Self { foreign: true, ..Self::default() },
         }
