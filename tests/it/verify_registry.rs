@@ -302,11 +302,19 @@ fn an_index_and_all_its_images() {
             "mediaType": media_type, "digest": Digest::of(&bytes).to_string(), "size": bytes.len(),
         }));
     }
-    let index = serde_json::json!({ "schemaVersion": 2, "manifests": children }).to_string();
-    registry.put_manifest("team/app", "1", "application/vnd.oci.image.index.v1+json", index);
-    let name = to(&registry, "team/app:1");
+    let put = |tag: &str, children: &[serde_json::Value]| {
+        let index = serde_json::json!({ "schemaVersion": 2, "manifests": children }).to_string();
+        registry.put_manifest("team/app", tag, "application/vnd.oci.image.index.v1+json", index);
+        to(&registry, &format!("team/app:{tag}"))
+    };
+    let name = put("1", &children);
     let said = sandbox.run(&["verify", &name]);
     said.verified().says("3/3 verified");
+    // Twice the same is once; and twice with two promises is one too many.
+    children.push(children[0].clone());
+    sandbox.run(&["verify", &put("twice", &children)]).verified().says("3/3 verified");
+    children[2]["size"] = 7.into();
+    sandbox.run(&["verify", &put("lies", &children)]).exits(1).says("size of the manifest");
     registry.remove_blob("team/app", Digest::of(&Pack::Gzip.pack(&images[1].layers[0])));
     sandbox.run(&["verify", &name]).exits(1).says("2/3 verified, 1 FAILED");
 }

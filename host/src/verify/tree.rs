@@ -90,7 +90,9 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn visit(&mut self, what: &Listed, depth: usize) -> Result<()> {
-        if !self.seen.insert(what.reference.clone()) {
+        // One digest that is promised in two ways has one promise too many.
+        let promised = what.promised.as_ref().map(|known| (known.size, &known.media_type));
+        if !self.seen.insert(format!("{} {promised:?}", what.reference)) {
             return Ok(());
         }
         let is_root = self.seen.len() == 1;
