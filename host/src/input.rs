@@ -55,6 +55,7 @@ impl Source {
         wanted: &Wanted,
         client: impl FnOnce(&Uri) -> Result<Client>,
     ) -> Result<Self> {
+        let wanted = wanted_by(uri).or(wanted);
         let kind = match uri.scheme.as_str() {
             "registry" => {
                 uri.check_options("source", &REGISTRY_OPTIONS)?;
@@ -80,7 +81,7 @@ impl Source {
             }
             "docker" => {
                 uri.check_options("source", &["socket", "os", "arch", "architecture", "variant"])?;
-                let asked = docker::Asked::parse(uri)?;
+                let asked = docker::Asked::parse(uri, wanted.clone())?;
                 Kind::Docker { asked, socket: uri.option("socket").map(str::to_owned) }
             }
             scheme if NOT_YET.contains(&scheme) => {
@@ -94,7 +95,6 @@ impl Source {
                     .hint(hint.unwrap_or_else(|| known.to_owned())));
             }
         };
-        let wanted = wanted_by(uri).or(wanted);
         Ok(Self { display: uri.display(), uri: uri.clone(), kind, wanted })
     }
 
@@ -169,8 +169,7 @@ impl Source {
                 registry::open(reference, client, &platform, context).map(|image| vec![image])
             }
             Kind::Docker { asked, socket } => {
-                let socket = socket.as_deref();
-                docker::open(asked, &self.wanted, socket, context).map(|image| vec![image])
+                docker::open(asked, socket.as_deref(), context).map(|image| vec![image])
             }
             Kind::Archive { path, image } => {
                 let images = archive::open(path, &platform, context)?;

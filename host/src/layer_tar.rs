@@ -11,7 +11,7 @@
 //! beyond their limits, what readers differ on, content that ends early. Names are what the layer
 //! says: nothing here is ever a path of the host.
 
-mod header;
+pub(crate) mod header;
 pub mod member;
 pub mod number;
 pub mod pax;

@@ -17,8 +17,7 @@ pub use bundle::{Bundle, RECEIPT};
 pub use handed::Handed;
 pub use step::Step;
 
-use crate::image::layout;
-use crate::image::{Digest, ImageName, Part};
+use crate::image::{Digest, ImageName, Part, layout};
 use crate::output::WrittenFile;
 use crate::plugin::PluginIdentity;
 use crate::plugin::bindings::writer;

@@ -104,10 +104,10 @@ struct ExcludingFrom<'a> {
 
 impl Pass for ExcludingFrom<'_> {
     fn member(&mut self, member: &mut Member) -> Result<Verdict> {
-        self.symlinks.see(member).ok_or_else(|| {
+        let path = member.plain_path();
+        self.symlinks.see(&path, member).ok_or_else(|| {
             Error::source("exclude: a layer has more symbolic links than any image needs")
         })?;
-        let path = member.plain_path();
         let goes = match Whiteout::of(&path) {
             Some(Whiteout::Of(hidden) | Whiteout::Opaque(hidden)) => {
                 self.image.matches(&hidden, |_| true)

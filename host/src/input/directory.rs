@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use super::docker_save;
 use super::members::Members;
-use crate::destination::Destination;
-use crate::destination::check_path;
+use crate::destination::{Destination, check_path};
 use crate::error::{Error, Kind, Result};
 use crate::image::saved::{CATALOG, LIST};
 use crate::image::{Image, ImageName, Section};

@@ -12,7 +12,7 @@ use std::io::{self, Read};
 use bytes::{Buf, Bytes};
 use tokio::runtime::{Builder, Runtime};
 
-pub use asked::{Asked, check_platform};
+pub use asked::Asked;
 use spool::Spool;
 
 use super::docker_save;
@@ -26,18 +26,13 @@ use crate::error::{Error, Kind, Result, io_reason};
 use crate::image::config::LARGEST_CONFIG;
 use crate::image::layout::INDEX;
 use crate::image::saved::LIST;
-use crate::image::{Digest, Image, ImageName, Wanted};
+use crate::image::{Digest, Image, ImageName};
 use crate::progress::LayerProgress;
 
 /// The image, its layers in files in [`Context::spool`].
-pub fn open(
-    asked: &Asked,
-    wanted: &Wanted,
-    socket: Option<&str>,
-    context: &Context,
-) -> Result<Image> {
+pub fn open(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<Image> {
     let engine = Engine::find(socket, &context.cancel)?;
-    let (spool, name, found) = export(&engine, asked, wanted, context)?;
+    let (spool, name, found) = export(&engine, asked, context)?;
     let image = image(&spool, &name, &found)?;
     if image.id != found.id && !context.runtime.block_on(engine.about())?.containerd_store {
         return Err(Error::mismatch(
@@ -53,22 +48,19 @@ pub fn open(
 /// The export of an image as it is: its files, what it is called, and what the engine says of it.
 pub fn exported(
     asked: &Asked,
-    wanted: &Wanted,
     socket: Option<&str>,
     context: &Context,
 ) -> Result<(Spool, ImageName, Inspected)> {
-    export(&Engine::find(socket, &context.cancel)?, asked, wanted, context)
+    export(&Engine::find(socket, &context.cancel)?, asked, context)
 }
 
 fn export(
     engine: &Engine,
     asked: &Asked,
-    wanted: &Wanted,
     context: &Context,
 ) -> Result<(Spool, ImageName, Inspected)> {
     let (ask, found) = context.runtime.block_on(asked.find(engine))?;
     let place = format!("'{ask}' of {}", engine.place());
-    check_platform(wanted, &found.platform, &place)?;
     tracing::info!("{place}: exporting {} layers", found.diff_ids.len());
     let progress = context.progress.stream("export", found.size);
     let mut stream = Stream::start(engine, &ask, progress)?;

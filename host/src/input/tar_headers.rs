@@ -6,6 +6,7 @@
 use tar::{EntryType, Header};
 
 use crate::error::{Error, Result};
+use crate::layer_tar::header::field;
 use crate::layer_tar::number;
 use crate::layer_tar::pax::parse_each;
 
@@ -87,7 +88,7 @@ impl Headers {
         self.check(header, at)?;
         let kind = header.entry_type();
         // Where the crate and Go read different numbers, engines find other members.
-        let as_go_reads = number::parse(&block[124..136]).and_then(|size| size.try_into().ok());
+        let as_go_reads = number::parse(&block[field::SIZE]).and_then(|size| size.try_into().ok());
         let size = as_go_reads
             .filter(|size| header.entry_size().is_ok_and(|read| read == *size))
             .ok_or_else(|| self.damaged(at, "its size is not a number"))?;

@@ -237,8 +237,7 @@ impl Source {
                 shelf::view(&shelf, root, reference.name(), platform).map(|view| vec![view])
             }
             Kind::Docker { asked, socket } => {
-                let socket = socket.as_deref();
-                engine::view(asked, &self.wanted, socket, context).map(|view| vec![view])
+                engine::view(asked, socket.as_deref(), context).map(|view| vec![view])
             }
             Kind::Archive { path, image } => {
                 let members = archive::index(path, context)?;
@@ -311,7 +310,7 @@ impl Source {
     pub fn exported(&self, context: &Context) -> Result<Option<View>> {
         match &self.kind {
             Kind::Docker { asked, socket } => {
-                engine::export(asked, &self.wanted, socket.as_deref(), context).map(Some)
+                engine::export(asked, socket.as_deref(), context).map(Some)
             }
             _ => Ok(None),
         }

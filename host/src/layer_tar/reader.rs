@@ -97,10 +97,14 @@ impl<R: BufRead> Reader<R> {
             if !header.is_sound() {
                 return Err(self.damaged(at, "its checksum is wrong"));
             }
+            self.headers += 1;
+            if self.headers > MOST_HEADERS {
+                let what = format!("{}: number of headers", self.place);
+                return Err(Error::mismatch(what, format!("at most {MOST_HEADERS}"), "more"));
+            }
             if !matches!(header.flag(), b'L' | b'K' | b'x' | b'g') {
                 return self.member(&block, told, at).map(Some);
             }
-            self.count()?;
             let size = header.size().ok_or_else(|| self.damaged(at, "its size is no number"))?;
             let mut bytes = self.extension(size, at)?;
             match header.flag() {
@@ -138,18 +142,7 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
-    /// Another header.
-    fn count(&mut self) -> Result<()> {
-        self.headers += 1;
-        if self.headers > MOST_HEADERS {
-            let what = format!("{}: number of headers", self.place);
-            return Err(Error::mismatch(what, format!("at most {MOST_HEADERS}"), "more"));
-        }
-        Ok(())
-    }
-
     fn member(&mut self, block: &[u8; BLOCK], told: Told, at: u64) -> Result<Member> {
-        self.count()?;
         let header = Header(block);
         self.flag = header.flag();
         let damaged = |what: &str| self.damaged(at, &format!("its {what} makes no sense"));

@@ -8,11 +8,10 @@ use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::error::Result;
 use crate::image::{Compression, Image, ImageName, Manifest};
-use crate::plugin::PluginIdentity;
-use crate::plugin::WriteSession;
 use crate::plugin::bindings::{types, writer};
 use crate::plugin::capability::blobs::Blob;
 use crate::plugin::state::violation;
+use crate::plugin::{PluginIdentity, WriteSession};
 use crate::receipt::{self, Handed, ImageIdentity, Receipt};
 
 /// Ends what runs ahead when the session is given up.

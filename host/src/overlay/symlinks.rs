@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use super::path::split;
-use crate::layer_tar::member::plain;
 use crate::layer_tar::{Member, MemberKind};
 
 /// Links to follow for one name, as Linux has it (path_resolution(7)).
@@ -23,15 +22,15 @@ pub struct Symlinks {
 }
 
 impl Symlinks {
-    /// The next member of the layer: a link, or what takes the place of one. `None` when they are more
-    /// than `MOST_BYTES` of names.
-    pub fn see(&mut self, member: &Member) -> Option<()> {
+    /// The next member of the layer, and its plain path: a link, or what takes the place of one. `None`
+    /// when they are more than `MOST_BYTES` of names.
+    pub fn see(&mut self, path: &[u8], member: &Member) -> Option<()> {
         if member.kind == MemberKind::Symlink {
-            let (path, link) = (member.plain_path(), member.link.as_slice());
+            let link = member.link.as_slice();
             self.bytes += path.len() + link.len() + OVERHEAD;
             self.links.insert(path.into(), link.into());
-        } else if !self.links.is_empty() {
-            self.links.remove(member.plain_path().as_slice());
+        } else {
+            self.links.remove(path);
         }
         (self.bytes <= MOST_BYTES).then_some(())
     }
@@ -63,7 +62,7 @@ impl Symlinks {
                 parts.extend(components(to).rev());
             }
         }
-        plain(&done)
+        done
     }
 }
 
@@ -88,7 +87,7 @@ mod tests {
             ("out", "../../etc"),
         ] {
             let member = Member { link: link.into(), ..Member::new(MemberKind::Symlink, path) };
-            symlinks.see(&member).unwrap();
+            symlinks.see(&member.plain_path(), &member).unwrap();
         }
         for (path, to) in [
             ("bin/sh", "usr/bin/sh"),
@@ -104,7 +103,7 @@ mod tests {
             assert_eq!(symlinks.follow(path.as_bytes()), to.as_bytes(), "{path}");
         }
         assert_eq!(symlinks.follow(b"round/x"), b"round/x");
-        symlinks.see(&Member::new(MemberKind::Directory, "bin/")).unwrap();
+        symlinks.see(b"bin", &Member::new(MemberKind::Directory, "bin/")).unwrap();
         assert_eq!(symlinks.follow(b"bin/sh"), b"bin/sh");
     }
 
@@ -115,7 +114,7 @@ mod tests {
         member.link = vec![b'x'; 1024 * 1024];
         let seen = (0..100).take_while(|index| {
             member.path = index.to_string().into();
-            symlinks.see(&member).is_some()
+            symlinks.see(&member.plain_path(), &member).is_some()
         });
         assert_eq!(seen.count(), MOST_BYTES / (1024 * 1024) - 1);
     }

@@ -23,17 +23,16 @@ pub fn verify_subjects(
     let started = Instant::now();
     let several = subjects.len() > 1;
     let reports = in_parallel(subjects, parallel, |subject| {
-        let display = subject.as_ref().map_or("", Subject::display);
-        let context = &if several { context.about(display) } else { context.clone() };
-        let looked = match subject {
+        let (display, looked) = match subject {
             Ok(subject) => {
-                look(subject, level, context).map_err(|error| (subject.display(), error))
+                let display = subject.display();
+                let context = &if several { context.about(display) } else { context.clone() };
+                (display, look(subject, level, context))
             }
-            Err((typed, error)) => Err((typed.as_str(), error.clone())),
+            Err((typed, error)) => (typed.as_str(), Err(error.clone())),
         };
-        let reports = looked.unwrap_or_else(|(display, error)| {
-            vec![ImageReport::unopened(display, error, context)]
-        });
+        let reports =
+            looked.unwrap_or_else(|error| vec![ImageReport::unopened(display, error, context)]);
         reports.iter().for_each(ImageReport::tell);
         reports
     });

@@ -45,10 +45,9 @@ impl<'a> Chain<'a> {
         let (expectations, verdicts, claims) = (Vec::new(), Vec::new(), Claims::default());
         let (id, bytes) = (None, 0);
         let mut chain = Self { members, level, context, expectations, verdicts, claims, id, bytes };
-        let diff_ids = chain.config(entry, place(entry.config()));
-        chain.claims = Claims::of_layers(diff_ids.clone());
+        chain.claims = Claims::of_layers(chain.config(entry, place(entry.config())));
         for (index, layer) in entry.layers().iter().enumerate() {
-            chain.layer(index, layer, place(layer), diff_ids.get(index).copied())?;
+            chain.layer(index, layer, place(layer))?;
         }
         Ok(chain)
     }
@@ -116,14 +115,9 @@ impl<'a> Chain<'a> {
         parsed.diff_ids
     }
 
-    fn layer(
-        &mut self,
-        index: usize,
-        name: &str,
-        place: Place,
-        diff_id: Option<Digest>,
-    ) -> Result<()> {
+    fn layer(&mut self, index: usize, name: &str, place: Place) -> Result<()> {
         let role = Role::Layer(u32::try_from(index).unwrap_or(u32::MAX));
+        let diff_id = self.claims.diff_id(role);
         let section = match self.members.require(name, "layer") {
             Ok(section) => section,
             Err(error) => {

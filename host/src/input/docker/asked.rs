@@ -2,7 +2,7 @@
 
 use crate::docker::{Engine, Inspected};
 use crate::error::{Error, Kind, Result};
-use crate::image::{Digest, ImageName, Platform, Wanted};
+use crate::image::{Digest, ImageName, Wanted};
 use crate::uri::Uri;
 
 /// An image that an engine is asked for.
@@ -12,6 +12,8 @@ pub struct Asked {
     text: String,
     /// What the text means as a name; `None` for an ID.
     name: Option<ImageName>,
+    /// Of which platform.
+    wanted: Wanted,
 }
 
 /// Docker takes the start of an ID from one digit on; fewer than these are a mistake.
@@ -19,7 +21,7 @@ const SHORTEST_ID: usize = 4;
 
 impl Asked {
     /// Errors when the URI names nothing that can be an image.
-    pub fn parse(uri: &Uri) -> Result<Self> {
+    pub fn parse(uri: &Uri, wanted: Wanted) -> Result<Self> {
         let text = uri.rest.trim_end_matches('/');
         crate::docker::engine::check_name(text)
             .map_err(|error| error.hint("expected docker://IMAGE[:TAG] or docker://sha256:..."))?;
@@ -38,12 +40,24 @@ impl Asked {
                 Some(ImageName { tag, ..name })
             }
         };
-        Ok(Self { text: text.to_owned(), name })
+        Ok(Self { text: text.to_owned(), name, wanted })
     }
 
-    /// What the engine knows of it, and under which name. Errors ([`Kind::NotFound`]) when it has
-    /// no such image.
+    /// What the engine knows of it, and under which name. An engine has one platform of an image.
+    /// Errors ([`Kind::NotFound`]) when it has no such image, or for another platform.
     pub async fn find(&self, engine: &Engine) -> Result<(String, Inspected)> {
+        let (name, found) = self.look_up(engine).await?;
+        if self.wanted.is_met_by(&found.platform) {
+            return Ok((name, found));
+        }
+        let (is, wanted) = (&found.platform, self.wanted.instead_of(&found.platform));
+        let message = format!("'{name}' of {}: is for {is}, and not for {wanted}", engine.place());
+        Err(Error::new(Kind::NotFound, message).hint(
+            "the engine has one platform of an image; pull the other with 'docker pull --platform'",
+        ))
+    }
+
+    async fn look_up(&self, engine: &Engine) -> Result<(String, Inspected)> {
         let name = match &self.name {
             Some(name) if !self.text.contains('@') => name.to_string(),
             _ => self.text.clone(),
@@ -79,23 +93,12 @@ impl Asked {
     }
 }
 
-/// An engine has one platform of an image. Errors when the user asked for another.
-pub fn check_platform(wanted: &Wanted, found: &Platform, place: &str) -> Result<()> {
-    if wanted.is_met_by(found) {
-        return Ok(());
-    }
-    let message = format!("{place}: is for {found}, and not for {}", wanted.instead_of(found));
-    Err(Error::new(Kind::NotFound, message).hint(
-        "the engine has one platform of an image; pull the other with 'docker pull --platform'",
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn asked(text: &str) -> Result<Asked> {
-        Asked::parse(&Uri::parse(text)?)
+        Asked::parse(&Uri::parse(text)?, Wanted::default())
     }
 
     #[test]

@@ -6,24 +6,18 @@ use super::{ConfigFile, Kept, Part, Promised, View, saved, shelf, text_of};
 use crate::context::Context;
 use crate::docker::{Engine, Step};
 use crate::error::{Error, Result};
+use crate::image::Digest;
 use crate::image::layout::INDEX;
 use crate::image::saved::LIST;
-use crate::image::{Digest, Wanted};
-use crate::input::docker::{Asked, check_platform, exported};
+use crate::input::docker::{Asked, exported};
 use crate::input::members::Members;
 
 /// What the engine says of an image. Nothing is exported.
-pub fn view(
-    asked: &Asked,
-    wanted: &Wanted,
-    socket: Option<&str>,
-    context: &Context,
-) -> Result<View> {
+pub fn view(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<View> {
     let engine = Engine::find(socket, &context.cancel)?;
     context.runtime.block_on(async {
         let (ask, found) = asked.find(&engine).await?;
         let place = format!("'{ask}' of {}", engine.place());
-        check_platform(wanted, &found.platform, &place)?;
         let said = engine.describe(&ask).await?.ok_or_else(|| engine.absent(&ask))?;
         let steps = engine.history(&ask).await?;
         let containerd = engine.about().await?.containerd_store;
@@ -55,13 +49,8 @@ pub fn view(
 }
 
 /// Have the image exported; its layers are then in files of the spool.
-pub fn export(
-    asked: &Asked,
-    wanted: &Wanted,
-    socket: Option<&str>,
-    context: &Context,
-) -> Result<View> {
-    let (spool, name, found) = exported(asked, wanted, socket, context)?;
+pub fn export(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<View> {
+    let (spool, name, found) = exported(asked, socket, context)?;
     let containerd = {
         let engine = Engine::find(socket, &context.cancel)?;
         context.runtime.block_on(engine.about())?.containerd_store

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use wasmtime::component::Resource;
 
-use crate::destination::Destination;
-use crate::destination::{BadPath, check_path};
+use crate::destination::{BadPath, Destination, check_path};
 use crate::limits;
 use crate::plugin::bindings::storage::{EntryKind, EntryStat, Host, HostDirectory};
 use crate::plugin::bindings::types::ErrorCode;
