@@ -1,6 +1,7 @@
 //! What an image is: a name, a platform, a config kept byte for byte, and layers that nobody has
 //! fetched yet. Immutable; a filter makes a new one.
 
+pub mod artifact;
 pub mod config;
 pub mod descriptor;
 pub mod digest;
@@ -47,6 +48,6 @@ pub struct Image {
     /// The manifest, as the source has it; `None` where the source has none of that kind
     /// (docker-save, dir).
     pub manifest: Option<Manifest>,
-    /// Why the config's digest is not the one that its name promised, where that was excused.
-    pub config_note: Option<String>,
+    /// What is odd about it, and was excused: whoever moves it hears of it.
+    pub note: Option<String>,
 }

@@ -180,7 +180,7 @@ fn attempt(
     let mut report = ImageReport::started(source, &target.display, &identity.image_name())
         .about(identity.part.clone(), platform.as_deref());
     tracing::info!("{}: {} layers, to {}", report.name(), handed.layers().len(), target.display);
-    let note = handed.image().and_then(|image| image.config_note.as_deref());
+    let note = handed.image().and_then(|image| image.note.as_deref());
     let outcome =
         output::write(handed, &identity, source, target, context).and_then(|mut receipt| {
             receipt.filters = request.filters.texts().map(str::to_owned).collect();

@@ -76,7 +76,7 @@ pub fn verify(
     let memory = Memory::showing(&context.progress);
     let format = Format::of(target);
     let (expectations, journal) = (&receipt.expectations, &receipt.journal);
-    let (claims, _) = reader::claims(receipt, &format, &grant, &memory);
+    let claims = reader::claims(receipt, &format, &grant, &memory);
     let mut objects = match &grant {
         Grant::Storage(destination) => {
             let cancel = &context.cancel;
@@ -123,7 +123,7 @@ pub fn verify(
         ask_plugin(receipt, target, &grant, level, &memory, &mut objects, context)?;
     }
     advise(&grant, repair, &mut objects);
-    Ok(Verification { level, objects })
+    Ok(Verification { level, objects, is_artifact: claims.is_artifact() })
 }
 
 /// What the plugin that wrote says of it, beside what the host has found.

@@ -177,7 +177,7 @@ fn an_index_arrives_whole_wherever_it_goes() {
     for part in ["linux/amd64", "linux/arm64/v8", "linux/s390x"] {
         ran.says(&format!("{name} ({part}): 2 layers, "));
     }
-    ran.says(&format!("{name} (unknown/unknown): 2 layers, "));
+    ran.says(&format!("{name} (unknown/unknown): artifact, 2 layers, "));
     assert_eq!(lines(&ran, "(index): verified").len(), 1, "{}", ran.stderr);
     ran.says("(index sha256:");
     multi.assert_at(&to, "copy", "2");

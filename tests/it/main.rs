@@ -32,6 +32,7 @@ mod support {
 }
 
 mod all_platforms;
+mod artifacts;
 mod bad_archive;
 mod bad_registry;
 mod check;

@@ -104,26 +104,61 @@ fn a_config_that_is_none_is_always_found_and_an_artifacts_need_not_be_one() {
         manifest["config"]["mediaType"] = "application/vnd.oci.empty.v1+json".into();
     });
     layout.verify(&[]).verified();
-    // An attestation has a config of an image, and layers that are none.
-    let config = json!({"os": "unknown", "architecture": "unknown",
-        "rootfs": {"type": "layers", "diff_ids": [Digest::of(b"no layer").to_string()]}});
+    // An attestation has a config of an image, and layers that are none: what it gives as diff-id is the
+    // digest of their bytes.
+    let statement = b"a statement";
+    for (said, is_right) in [(&statement[..], true), (b"another one", false)] {
+        let config = json!({"os": "unknown", "architecture": "unknown",
+            "rootfs": {"type": "layers", "diff_ids": [Digest::of(said).to_string()]}});
+        let layout = Layout::new();
+        layout.edit(|manifest| {
+            place(&mut manifest["config"], layout.put(config.to_string().as_bytes()));
+            manifest["layers"].as_array_mut().unwrap().truncate(1);
+            place(&mut manifest["layers"][0], layout.put(statement));
+            manifest["layers"][0]["mediaType"] = "application/vnd.in-toto+json".into();
+        });
+        let index = layout.read("index.json").to_string();
+        let index = index.replace("amd64", "unknown").replace("linux", "unknown");
+        std::fs::write(layout.sandbox.path("out/index.json"), index).unwrap();
+        if is_right {
+            layout.verify(&[]).verified().says(": artifact, 1 layers, ");
+        } else {
+            layout.only_full_says("is, unpacked, not what the image's config says");
+        }
+    }
+}
+
+/// One media type makes no artifact of an image: what the config says of the layers holds.
+#[test]
+fn a_config_with_diff_ids_is_believed_whatever_it_is_called() {
+    let layer_type = |media_type: &'static str| {
+        move |manifest: &mut Value| manifest["layers"][1]["mediaType"] = media_type.into()
+    };
+    let config_type = |media_type: &'static str| {
+        move |manifest: &mut Value| manifest["config"]["mediaType"] = media_type.into()
+    };
+    type Edit = Box<dyn Fn(&mut Value)>;
+    let edits: [Edit; 3] = [
+        Box::new(layer_type("application/octet-stream")),
+        Box::new(config_type("application/vnd.oci.empty.v1+json")),
+        Box::new(config_type("application/vnd.example+json")),
+    ];
+    for edit in edits {
+        let layout = Layout::new();
+        layout.edit(&edit);
+        layout.verify(&[]).verified().says(": artifact, 3 layers, ");
+        let other = layout.put(&Pack::Gzip.pack(&tar(&[("evil", b"b")])));
+        layout.edit(|manifest| place(&mut manifest["layers"][1], other));
+        layout.only_full_says("is, unpacked, not what the image's config says");
+        layout.edit(|manifest| manifest["layers"].as_array_mut().unwrap().truncate(1));
+        layout.verify(&["--fast"]).exits(1).says("another number of layers than the config");
+    }
+    // What is encrypted nobody can compare, and it is called what it is.
     let layout = Layout::new();
-    layout.edit(|manifest| {
-        place(&mut manifest["config"], layout.put(config.to_string().as_bytes()));
-        manifest["layers"].as_array_mut().unwrap().truncate(1);
-        place(&mut manifest["layers"][0], layout.put(b"a statement"));
-        manifest["layers"][0]["mediaType"] = "application/vnd.in-toto+json".into();
-    });
-    std::fs::write(
-        layout.sandbox.path("out/index.json"),
-        layout
-            .read("index.json")
-            .to_string()
-            .replace("amd64", "unknown")
-            .replace("linux", "unknown"),
-    )
-    .unwrap();
-    layout.verify(&[]).verified();
+    layout.edit(layer_type("application/vnd.oci.image.layer.v1.tar+gzip+encrypted"));
+    layout.verify(&["--fast"]).verified().says(": artifact, 3 layers, ");
+    let ran = layout.verify(&[]);
+    ran.exits(3).says("unchecked: is encrypted: what it holds only its key tells");
 }
 
 /// What an image is its manifest says: the platform of its config is anybody's word.

@@ -120,7 +120,7 @@ pub fn image_of(
         id,
         layers,
         manifest: Some(kept(OCI_MANIFEST, manifest.to_string())),
-        config_note: None,
+        note: None,
     })
 }
 

@@ -136,7 +136,7 @@ fn finish(image: &Image, layers: Vec<Layer>, applied: &[Box<dyn Applied + '_>]) 
         id,
         layers,
         manifest: None,
-        config_note: image.config_note.clone().filter(|_| id == image.id),
+        note: image.note.clone().filter(|_| id == image.id),
         ..image.clone()
     })
 }

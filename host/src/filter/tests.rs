@@ -26,7 +26,7 @@ fn image() -> Image {
         id: Digest::of(b"{}"),
         layers: Vec::new(),
         manifest: None,
-        config_note: None,
+        note: None,
     }
 }
 

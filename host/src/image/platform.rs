@@ -25,6 +25,17 @@ impl Platform {
         }
     }
 
+    /// Whether both say what they are for, and it is not the same. Variants are spelled in several ways,
+    /// and left out; attestations are for `unknown/unknown`.
+    #[must_use]
+    pub fn contradicts(&self, other: &Self) -> bool {
+        let differ = |mine: &str, theirs: &str| {
+            let says = |word: &str| !matches!(word, "" | "unknown");
+            says(mine) && says(theirs) && mine != theirs
+        };
+        differ(&self.os, &other.os) || differ(&self.architecture, &other.architecture)
+    }
+
     /// How well this platform answers a request; `None` when it does not. A request without a
     /// variant takes any, the architecture's usual one first: arm64 is v8 and arm is v7 unless
     /// somebody says otherwise (containerd's `platforms` package normalises the same way).

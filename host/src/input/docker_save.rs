@@ -120,14 +120,14 @@ pub fn wrong_names(entry: &Entry) -> Vec<Error> {
 pub fn image(members: &dyn Members, entry: &Entry, name: ImageName) -> Result<Image> {
     let place = members.place();
     let bytes = members.require_bytes(&entry.config, "config", config::LARGEST_CONFIG)?;
-    let mut config_note = None;
+    let mut note = None;
     if let Some(expected) = promised(&entry.config)
         && let Err(error) = config::check_digest(&bytes, expected, place)
     {
         if !is_rewritten(&bytes) {
             return Err(error.hint("the config was changed after it was written"));
         }
-        config_note = Some(REWRITTEN.to_owned());
+        note = Some(REWRITTEN.to_owned());
     }
     let parsed = config::parse(&bytes, place)?;
     let names = entry.layers();
@@ -153,7 +153,7 @@ pub fn image(members: &dyn Members, entry: &Entry, name: ImageName) -> Result<Im
         layers: layers.collect::<Result<_>>()?,
         config: bytes,
         manifest: None,
-        config_note,
+        note,
     })
 }
 

@@ -36,8 +36,8 @@ pub fn images(members: &dyn Members, tag: Option<&str>, platform: &Platform) -> 
         .map(|(name, group)| {
             let chosen = choose(&group, platform, members.place())?;
             let root = shelf.manifest(&Descriptor::promised(chosen, members.place())?)?;
-            let manifest = narrow(&shelf, root, platform, choose)?;
-            shelf::image(&shelf, &manifest, name)
+            let listed = chosen.platform().as_ref().map(Platform::promised);
+            narrow(&shelf, root, listed, platform, choose, name)
         })
         .collect()
 }

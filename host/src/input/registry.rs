@@ -17,8 +17,7 @@ pub fn open(
     context: &Context,
 ) -> Result<Image> {
     let shelf = Published::open(reference, client, context)?;
-    let manifest = narrow(&shelf, shelf.root(reference)?, platform, select)?;
-    shelf::image(&shelf, &manifest, reference.name())
+    narrow(&shelf, shelf.root(reference)?, None, platform, select, reference.name())
 }
 
 /// Fetch manifests and configs of every platform of an image.

@@ -4,12 +4,13 @@
 //! What it refuses: manifests and configs that are not what was promised, and images whose config
 //! and manifest do not agree.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use oci_spec::image::{Descriptor as OciDescriptor, ImageIndex, ImageManifest};
 
 use crate::error::{Error, Kind, Result};
+use crate::image::artifact::{self, Promise};
 use crate::image::{
     Descriptor, Digest, Family, Image, ImageName, Index, Layer, MOST_LAYERS, Manifest, Member,
     Platform, Whole, config, reading,
@@ -30,26 +31,29 @@ pub trait Shelf {
     fn layer(&self, what: Descriptor, diff_id: Digest, called: &str) -> Result<Layer>;
 }
 
-/// The image of a manifest.
-pub fn image(shelf: &dyn Shelf, manifest: &Manifest, name: ImageName) -> Result<Image> {
+/// The image of a manifest, which an index lists for a platform.
+pub fn image(
+    shelf: &dyn Shelf,
+    manifest: &Manifest,
+    listed: Option<&Platform>,
+    name: ImageName,
+) -> Result<Image> {
     let place = shelf.place();
     let parsed = parse(manifest, place)?;
     let bytes = config_bytes(shelf, &parsed)?;
     let config = config::parse(&bytes, place)?;
     let stored = parsed.layers();
-    if stored.len() != config.diff_ids.len() {
-        return Err(Error::mismatch(
-            format!("{place}: number of layers in the manifest"),
-            format!("{} (the config's diff-ids)", config.diff_ids.len()),
-            stored.len(),
-        ));
-    }
+    check_number(stored, &config.diff_ids, place)?;
     let layers =
         stored.iter().zip(config.diff_ids).enumerate().map(|(index, (stored, diff_id))| {
             let stored = Descriptor::promised(stored, place)?;
             let called = format!("layer {} of {}", index + 1, parsed.layers().len());
             shelf.layer(stored, diff_id, &called)
         });
+    // Some indexes mend what the configs say, others mix their images up.
+    let note = listed.filter(|listed| config.platform.contradicts(listed)).map(|listed| {
+        format!("is for {} by its config, and the index lists it for {listed}", config.platform)
+    });
     Ok(Image {
         name,
         platform: config.platform,
@@ -57,8 +61,20 @@ pub fn image(shelf: &dyn Shelf, manifest: &Manifest, name: ImageName) -> Result<
         layers: layers.collect::<Result<_>>()?,
         config: bytes,
         manifest: Some(manifest.clone()),
-        config_note: None,
+        note,
     })
+}
+
+/// A config and a manifest of one image list as many layers.
+fn check_number(stored: &[OciDescriptor], diff_ids: &[Digest], place: &str) -> Result<()> {
+    if stored.len() == diff_ids.len() {
+        return Ok(());
+    }
+    Err(Error::mismatch(
+        format!("{place}: number of layers in the manifest"),
+        format!("{} (the config's diff-ids)", diff_ids.len()),
+        stored.len(),
+    ))
 }
 
 fn config_bytes(shelf: &dyn Shelf, manifest: &ImageManifest) -> Result<Bytes> {
@@ -87,26 +103,30 @@ pub fn parse_index(bytes: &[u8], place: &str) -> Result<ImageIndex> {
     Ok(index)
 }
 
-/// The one image that an index leads to, for a platform.
+/// The one image that a manifest or an index leads to, for a platform. `listed` is what the manifest is
+/// for by the word of who names it.
 pub fn narrow(
     shelf: &dyn Shelf,
     mut manifest: Manifest,
+    mut listed: Option<Platform>,
     platform: &Platform,
     choose: Choose,
-) -> Result<Manifest> {
+    name: ImageName,
+) -> Result<Image> {
     let place = shelf.place();
     // An index of indexes is legal; deeper is an attack.
     for _ in 0..DEEPEST {
         if !manifest.is_index() {
-            return Ok(manifest);
+            break;
         }
         let index = parse_index(&manifest.bytes, place)?;
         let chosen = choose(index.manifests(), platform, place)?;
+        listed = chosen.platform().as_ref().map(Platform::promised);
         manifest = shelf.manifest(&Descriptor::promised(chosen, place)?)?;
     }
     match manifest.is_index() {
         true => Err(Error::source(format!("{place}: its indexes are nested too deeply"))),
-        false => Ok(manifest),
+        false => image(shelf, &manifest, listed.as_ref(), name),
     }
 }
 
@@ -125,10 +145,15 @@ pub const MOST_BYTES: u64 = 64 * 1024 * 1024;
 /// What a manifest stands for, with every platform of it.
 pub fn whole(shelf: &dyn Shelf, root: Manifest, name: ImageName) -> Result<Whole> {
     if !root.is_index() {
-        return Ok(Whole::Image(Box::new(image(shelf, &root, name)?)));
+        return Ok(Whole::Image(Box::new(image(shelf, &root, None, name)?)));
     }
     let family = Family { name, members: Vec::new(), indexes: Vec::new() };
-    let mut gathering = Gathering { shelf, family, seen: BTreeSet::from([root.digest]), bytes: 0 };
+    let mut gathering = Gathering {
+        shelf,
+        family,
+        seen: BTreeMap::from([(root.digest, root.bytes.len() as u64)]),
+        bytes: 0,
+    };
     gathering.index(root, DEEPEST)?;
     Ok(Whole::Family(gathering.family))
 }
@@ -136,7 +161,8 @@ pub fn whole(shelf: &dyn Shelf, root: Manifest, name: ImageName) -> Result<Whole
 struct Gathering<'a> {
     shelf: &'a dyn Shelf,
     family: Family,
-    seen: BTreeSet<Digest>,
+    /// And the size that the first who lists it says.
+    seen: BTreeMap<Digest, u64>,
     bytes: u64,
 }
 
@@ -161,8 +187,14 @@ impl Gathering<'_> {
             if what.digest == manifest.digest {
                 return Err(Error::source(format!("{place}: an index lists itself")));
             }
-            if self.seen.insert(what.digest) {
-                self.child(entry, &what, depth)?;
+            match self.seen.insert(what.digest, what.size) {
+                None => self.child(entry, &what, depth)?,
+                Some(size) if size == what.size => {}
+                Some(size) => {
+                    let of =
+                        format!("{place}: size of {} in an index that lists it again", what.digest);
+                    return Err(Error::mismatch(of, size, what.size));
+                }
             }
         }
         self.family.indexes.push(Index { manifest, children });
@@ -219,16 +251,26 @@ fn member(
 ) -> Result<Image> {
     let place = shelf.place();
     let parsed = parse(manifest, place)?;
-    if is_image(&parsed) {
-        return image(shelf, manifest, name);
+    if !artifact::is_artifact(&parsed) {
+        return image(shelf, manifest, platform, name);
     }
     let config = config_bytes(shelf, &parsed)?;
-    let layers = parsed.layers().iter().enumerate().map(|(index, stored)| {
-        let stored = Descriptor::promised(stored, place)?;
+    // It need not be an image's; where it is, it holds.
+    let diff_ids = config::parse(&config, place).map(|config| config.diff_ids).unwrap_or_default();
+    if !diff_ids.is_empty() {
+        check_number(parsed.layers(), &diff_ids, place)?;
+    }
+    let layers = parsed.layers().iter().enumerate().map(|(index, listed)| {
+        let stored = Descriptor::promised(listed, place)?;
         let called = format!("layer {} of {}", index + 1, parsed.layers().len());
         let media_type = stored.media_type.clone();
-        let layer = shelf.layer(stored.clone(), stored.digest, &called)?;
-        Ok(Layer { opaque: true, media_type, ..layer })
+        let (diff_id, opaque) =
+            match diff_ids.get(index).map(|diff_id| Promise::of(listed, *diff_id)) {
+                Some(Promise::DiffId(diff_id)) => (diff_id, false),
+                Some(Promise::Stored | Promise::Secret) | None => (stored.digest, true),
+            };
+        let layer = shelf.layer(stored, diff_id, &called)?;
+        Ok(Layer { opaque, media_type, ..layer })
     });
     let unknown = || "unknown".to_owned();
     Ok(Image {
@@ -242,25 +284,6 @@ fn member(
         layers: layers.collect::<Result<_>>()?,
         config,
         manifest: Some(manifest.clone()),
-        config_note: None,
+        note: None,
     })
-}
-
-/// Whether config and layers are those of an image, so that the one must promise the others. What
-/// buildkit attests has an image's config, and layers of `application/vnd.in-toto+json`.
-#[must_use]
-pub fn is_image(manifest: &ImageManifest) -> bool {
-    const CONFIGS: [&str; 2] = [
-        "application/vnd.oci.image.config.v1+json",
-        "application/vnd.docker.container.image.v1+json",
-    ];
-    const LAYERS: [&str; 2] =
-        ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."];
-    let is_layer = |layer: &OciDescriptor| {
-        let media_type = layer.media_type().to_string();
-        LAYERS.iter().any(|known| media_type.starts_with(known))
-            && !media_type.ends_with("+encrypted")
-    };
-    let config = manifest.config().media_type().to_string();
-    CONFIGS.contains(&config.as_str()) && manifest.layers().iter().all(is_layer)
 }

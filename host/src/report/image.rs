@@ -190,6 +190,9 @@ impl ImageReport {
             None => Status::NotVerified,
             Some(outcome) => outcome.into(),
         };
+        if proof.as_ref().is_some_and(|proof| proof.is_artifact) {
+            self.kind = "artifact";
+        }
         self.verification = proof;
     }
 
@@ -214,9 +217,15 @@ impl ImageReport {
             Part::Index | Part::Nested(_) => format!("{}: {outcome}", self.name()),
             _ => {
                 let (layers, bytes) = (self.layers, size(self.bytes));
-                format!("{}: {layers} layers, {bytes}, {outcome}", self.name())
+                let kind = if self.is_artifact() { "artifact, " } else { "" };
+                format!("{}: {kind}{layers} layers, {bytes}, {outcome}", self.name())
             }
         }
+    }
+
+    /// Whether it is no image: nobody has compared its layers with a config, unless that lists them.
+    pub(super) fn is_artifact(&self) -> bool {
+        self.kind == "artifact"
     }
 
     /// How lines about it begin.

@@ -8,8 +8,8 @@ use super::{ImageReport, Status};
 use crate::error::{Error, is_unprintable, one_line};
 use crate::verify::{Object, Verification};
 
-/// What is to be said of an image: nothing of one that is well, unless it is part of another. `several`
-/// is whether it is not the only one.
+/// What is to be said of an image: nothing of one that is well, unless it is part of another, or an
+/// artifact. `several` is whether it is not the only one.
 pub(super) fn write_image(
     to: &mut dyn Write,
     image: &ImageReport,
@@ -51,7 +51,7 @@ pub(super) fn write_image(
     if let Some(command) = problems().find_map(|object| object.repair.as_ref()).filter(fits) {
         put(to, &format!("hint: mend it with: {command}"))?;
     }
-    if !quiet && !image.part.is_whole() {
+    if !quiet && (!image.part.is_whole() || image.is_artifact()) {
         put(to, &image.line())?;
     }
     Ok(())

@@ -172,7 +172,7 @@ impl<'a> Chain<'a> {
             platform: None,
             layers: entry.layers().len(),
             bytes: self.bytes,
-            verification: Verification { level, objects },
+            verification: Verification::new(level, objects),
         })
     }
 }

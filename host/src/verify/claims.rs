@@ -1,21 +1,28 @@
 //! What an image's config says of its layers, where config and layers are kept by their digest.
 //!
 //! A manifest and a config can each be whole, and not belong together: an image of them cannot be
-//! unpacked. What it refuses: to say anything of what is no image. Attestations and other artifacts
-//! have a config that promises nothing, whatever is in it.
+//! unpacked. What it refuses: to hold an artifact to more than its config says. It need not be that of
+//! an image; where it lists diff-ids, they must hold.
+
+use oci_spec::image::ImageManifest;
 
 use super::object::{Object, Status};
 use crate::error::Error;
-use crate::image::{Digest, config};
+use crate::image::artifact::{self, Promise};
+use crate::image::{Digest, Platform, config};
 use crate::receipt::{Expectation, Role};
 
 /// What a config says; nothing where it cannot be read, which is found when it is looked at.
 #[derive(Default, Clone)]
 pub struct Claims {
     /// Of the layers, lowest first.
-    diff_ids: Option<Vec<Digest>>,
+    layers: Option<Vec<Promise>>,
+    /// What it is for.
+    platform: Option<Platform>,
     /// The config was read, and is none of an image.
     foreign: bool,
+    /// By the manifest it need not be one.
+    artifact: bool,
     /// Other bytes than were promised.
     wrong: Option<Error>,
 }
@@ -25,7 +32,9 @@ impl Claims {
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         match config::parse(bytes, "") {
-            Ok(config) => Self { diff_ids: Some(config.diff_ids), ..Self::default() },
+            Ok(config) => {
+                Self { platform: Some(config.platform), ..Self::of_layers(config.diff_ids) }
+            }
             Err(_) => Self { foreign: true, ..Self::default() },
         }
     }
@@ -33,7 +42,8 @@ impl Claims {
     /// Of an image whose config says this, whatever else it is.
     #[must_use]
     pub fn of_layers(diff_ids: Vec<Digest>) -> Self {
-        Self { diff_ids: Some(diff_ids), ..Self::default() }
+        let layers = diff_ids.into_iter().map(Promise::DiffId).collect();
+        Self { layers: Some(layers), ..Self::default() }
     }
 
     /// Of a config that has other bytes than were promised.
@@ -42,32 +52,74 @@ impl Claims {
         Self { wrong: Some(error), ..Self::default() }
     }
 
-    /// What it says of layers that are not those of an image counts for nothing.
+    /// The same, of the manifest that leads to the config.
     #[must_use]
-    pub fn for_artifact(mut self) -> Self {
-        (self.diff_ids, self.foreign) = (None, false);
+    pub fn within(mut self, manifest: &ImageManifest) -> Self {
+        if !artifact::is_artifact(manifest) {
+            return self;
+        }
+        (self.artifact, self.foreign) = (true, false);
+        let mut said = self.layers.take().filter(|said| !said.is_empty());
+        for (layer, promise) in manifest.layers().iter().zip(said.iter_mut().flatten()) {
+            if let Promise::DiffId(diff_id) = *promise {
+                *promise = Promise::of(layer, diff_id);
+            }
+        }
+        self.layers = said;
         self
     }
 
-    /// Whether it need not be one of an image.
+    /// Whether the manifest is of an artifact, and not of an image.
+    #[must_use]
+    pub fn is_artifact(&self) -> bool {
+        self.artifact
+    }
+
+    /// What the image is for, where the config says so.
+    #[must_use]
+    pub fn platform(&self) -> Option<&Platform> {
+        self.platform.as_ref()
+    }
+
+    /// The same, whose config need not be one of an image.
     #[must_use]
     pub fn or_artifact(mut self) -> Self {
         self.foreign = false;
         self
     }
 
-    /// How many layers the image has, where the config says so.
+    /// How many layers there are, where the config says so.
     #[must_use]
     pub fn layers(&self) -> Option<usize> {
-        self.diff_ids.as_ref().map(Vec::len)
+        self.layers.as_ref().map(Vec::len)
     }
 
-    /// What the layer of a role must have, uncompressed.
+    /// What it promises of the layer of a role.
+    #[must_use]
+    pub fn promise(&self, role: Role) -> Option<Promise> {
+        match role {
+            Role::Layer(index) => self.layers.as_ref()?.get(index as usize).copied(),
+            _ => None,
+        }
+    }
+
+    /// What the layer of a role must have, uncompressed; `None` where that is not said, or nothing that
+    /// can be compared.
     #[must_use]
     pub fn diff_id(&self, role: Role) -> Option<Digest> {
-        match role {
-            Role::Layer(index) => self.diff_ids.as_ref()?.get(index as usize).copied(),
-            _ => None,
+        match self.promise(role) {
+            Some(Promise::DiffId(diff_id)) => Some(diff_id),
+            Some(Promise::Stored | Promise::Secret) | None => None,
+        }
+    }
+
+    /// Say of each layer that nobody can unpack without its key that nobody has.
+    pub fn doubt_secrets(&self, expectations: &[Expectation], objects: &mut [Object]) {
+        for (one, object) in expectations.iter().zip(objects) {
+            if self.promise(one.role) == Some(Promise::Secret) && object.status == Status::Ok {
+                let message = "is encrypted: what it holds only its key tells";
+                object.blame(Status::Unchecked, None, None, message);
+            }
         }
     }
 
@@ -86,11 +138,24 @@ impl Claims {
             return object.blame(Status::Unreadable, None, None, "is not the config of an image");
         }
         let layers = expectations.iter().filter(|one| one.role.is_layer()).count();
-        if let Some(diff_ids) = self.diff_ids.as_ref().filter(|diff_ids| diff_ids.len() != layers) {
+        if let Some(said) = self.layers().filter(|said| *said != layers) {
             let side = |count: usize| Some(format!("{count} layers"));
-            let (expected, found) = (side(diff_ids.len()), side(layers));
+            let (expected, found) = (side(said), side(layers));
             let message = "the manifest lists another number of layers than the config";
             object.blame(Status::DigestMismatch, expected, found, message);
         }
+    }
+}
+
+/// An index that lists an image for another platform than its config: its digest covers that, so that
+/// somebody meant it. Which of the two is right nobody can tell.
+pub fn judge_platform(is: &Platform, listed: &Platform, objects: &mut [Object]) {
+    let config = objects.iter_mut().find(|object| object.kind == "config");
+    let Some(object) = config.filter(|object| object.status == Status::Ok) else { return };
+    if is.contradicts(listed) {
+        let (expected, found) = (Some(listed.to_string()), Some(is.to_string()));
+        let message = "is for another platform than the index says";
+        object.blame(Status::Unchecked, expected, found, message);
+        object.host_only = true;
     }
 }

@@ -111,6 +111,6 @@ fn without_manifest(
         platform: None,
         layers: 0,
         bytes: 0,
-        verification: Verification { level, objects: vec![object] },
+        verification: Verification::new(level, vec![object]),
     }
 }

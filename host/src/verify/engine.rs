@@ -53,7 +53,7 @@ pub fn held(named: &Named, level: Level) -> Result<Vec<Found>> {
         expect(Role::Layer(index), place, Some(diff_id))
     }));
     let objects = objects(&expectations, named, level, &memory)?;
-    let verification = Verification { level, objects };
+    let verification = Verification::new(level, objects);
     let (part, bytes) = (crate::image::Part::Whole, image.size);
     Ok(vec![Found { name, part, platform: None, layers, bytes, verification }])
 }

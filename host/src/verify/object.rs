@@ -203,9 +203,18 @@ pub struct Verification {
     pub level: Level,
     /// Everything that was looked at.
     pub objects: Vec<Object>,
+    /// It is no image, by its manifest, and stands where images do.
+    #[serde(skip)]
+    pub is_artifact: bool,
 }
 
 impl Verification {
+    /// Of what is an image, or an index of some.
+    #[must_use]
+    pub fn new(level: Level, objects: Vec<Object>) -> Self {
+        Self { level, objects, is_artifact: false }
+    }
+
     /// The verdict. Nothing looked at is nothing verified.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
@@ -243,6 +252,6 @@ impl Verification {
             }
             object
         });
-        Self { level, objects: objects.collect() }
+        Self::new(level, objects.collect())
     }
 }

@@ -22,7 +22,6 @@ use crate::image::{Digest, Part};
 use crate::input::directory::Directory;
 use crate::input::docker_save;
 use crate::input::members::Members;
-use crate::input::shelf::is_image;
 use crate::input::tar_index::TarIndex;
 use crate::memory::Memory;
 use crate::output::Grant;
@@ -72,17 +71,12 @@ fn read(one: &Expectation, destination: &Destination, limit: u64) -> Option<Byte
 }
 
 /// What the config says of the layers, where it is the one that was promised; else the look at it
-/// tells. And whether the receipt is of an artifact, whose config says nothing of them.
+/// tells.
 #[must_use]
-pub fn claims(
-    receipt: &Receipt,
-    format: &Format,
-    grant: &Grant,
-    memory: &Memory,
-) -> (Claims, bool) {
+pub fn claims(receipt: &Receipt, format: &Format, grant: &Grant, memory: &Memory) -> Claims {
     let expectations = &receipt.expectations;
     if receipt.image.part.is_index() {
-        return (Claims::default(), false);
+        return Claims::default();
     }
     let claims = match grant {
         Grant::Storage(destination) => {
@@ -103,9 +97,9 @@ pub fn claims(
     let manifest = manifest.and_then(|one| document(one, grant, memory));
     let parsed =
         manifest.and_then(|(_, bytes)| serde_json::from_slice::<ImageManifest>(&bytes).ok());
-    match parsed.is_some_and(|parsed| !is_image(&parsed)) {
-        true => (claims.for_artifact(), true),
-        false => (claims, false),
+    match parsed {
+        Some(parsed) => claims.within(&parsed),
+        None => claims,
     }
 }
 

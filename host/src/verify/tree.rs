@@ -5,16 +5,16 @@
 //! name down covers everything. The name itself promises nothing: only a receipt says what it must
 //! stand for.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use oci_spec::image::{Descriptor as OciDescriptor, ImageIndex, ImageManifest};
 
-use super::claims::Claims;
+use super::claims::{Claims, judge_platform};
 use super::found::Found;
 use super::{Level, Object, Status, Verification};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Descriptor, Digest, ImageName, MOST_LAYERS, Manifest, Part, Platform};
-use crate::input::shelf::{DEEPEST, MOST_MANIFESTS, is_image};
+use crate::input::shelf::{DEEPEST, MOST_MANIFESTS};
 use crate::receipt::{Expectation, Place, Role};
 
 /// A place that keeps things by their digest: a repository, or an OCI image layout.
@@ -52,14 +52,14 @@ pub struct Listed {
     /// What an index promises of it; nothing where it is named by a tag.
     pub promised: Option<Descriptor>,
     /// What the index says that it is for.
-    pub platform: Option<String>,
+    pub platform: Option<Platform>,
 }
 
 impl Listed {
     /// An entry of an index. Errors when its digest is none.
     pub fn entry(entry: &OciDescriptor, place: &str) -> Result<Self> {
         let promised = Descriptor::promised(entry, place)?;
-        let platform = entry.platform().as_ref().map(|known| Platform::promised(known).to_string());
+        let platform = entry.platform().as_ref().map(Platform::promised);
         Ok(Self { reference: promised.digest.to_string(), promised: Some(promised), platform })
     }
 }
@@ -73,7 +73,8 @@ pub fn verify(
     more: &[Expectation],
     level: Level,
 ) -> Result<Vec<Found>> {
-    let mut walk = Walk { shelf, name, more, level, seen: BTreeSet::new(), found: Vec::new() };
+    let (seen, images) = (BTreeSet::new(), BTreeMap::new());
+    let mut walk = Walk { shelf, name, more, level, seen, images, found: Vec::new() };
     walk.visit(&root, DEEPEST)?;
     Ok(walk.found)
 }
@@ -84,6 +85,8 @@ struct Walk<'a> {
     more: &'a [Expectation],
     level: Level,
     seen: BTreeSet<String>,
+    /// What images are for by their configs, and where they stand in `found`.
+    images: BTreeMap<String, (Platform, usize)>,
     /// An index stands after what it lists.
     found: Vec<Found>,
 }
@@ -93,6 +96,12 @@ impl Walk<'_> {
         // One digest that is promised in two ways has one promise too many.
         let promised = what.promised.as_ref().map(|known| (known.size, &known.media_type));
         if !self.seen.insert(format!("{} {promised:?}", what.reference)) {
+            // For another platform, maybe.
+            if let (Some(listed), Some((is, at))) =
+                (&what.platform, self.images.get(&what.reference))
+            {
+                judge_platform(is, listed, &mut self.found[*at].verification.objects);
+            }
             return Ok(());
         }
         let is_root = self.seen.len() == 1;
@@ -137,7 +146,8 @@ impl Walk<'_> {
         }
         let (expectations, part) =
             ([self.expectation(what, &manifest)], Part::index(is_root, manifest.digest));
-        self.judge(&expectations, &Claims::default(), is_root, part, None)
+        let index = Listed { platform: None, ..what.clone() };
+        self.judge(&expectations, &Claims::default(), is_root, &index, part)
     }
 
     fn image(&mut self, what: &Listed, manifest: &Manifest, is_root: bool) -> Result<()> {
@@ -164,10 +174,8 @@ impl Walk<'_> {
             expectations.push(blob(Role::Layer(index), layer)?);
         }
         expectations.push(self.expectation(what, manifest));
-        let claims = self.shelf.claims(&expectations);
-        let claims = if is_image(&parsed) { claims } else { claims.for_artifact() };
-        let (part, platform) = (self.part(what, is_root), what.platform.clone());
-        self.judge(&expectations, &claims, is_root, part, platform)
+        let claims = self.shelf.claims(&expectations).within(&parsed);
+        self.judge(&expectations, &claims, is_root, what, self.part(what, is_root))
     }
 
     fn expectation(&self, what: &Listed, manifest: &Manifest) -> Expectation {
@@ -184,23 +192,32 @@ impl Walk<'_> {
         expectations: &[Expectation],
         claims: &Claims,
         is_root: bool,
+        what: &Listed,
         part: Part,
-        platform: Option<String>,
     ) -> Result<()> {
         let more = if is_root { self.more } else { &[] };
         let expectations = [expectations, more].concat();
-        let objects = self.shelf.look(&expectations, claims, self.level)?;
+        let mut objects = self.shelf.look(&expectations, claims, self.level)?;
+        if self.level == Level::Full {
+            claims.doubt_secrets(&expectations, &mut objects);
+        }
+        // What nothing protects is looked at where it stands: a layout's own list.
+        if let (Some(is), Some(listed), false) = (claims.platform(), &what.platform, is_root) {
+            judge_platform(is, listed, &mut objects);
+            self.images.insert(what.reference.clone(), (is.clone(), self.found.len()));
+        }
         let counted = |one: &&Expectation| matches!(one.role, Role::Config | Role::Layer(_));
+        let is_artifact = claims.is_artifact();
         // As a manifest gives them: any number.
         let sizes = expectations.iter().filter(counted).filter_map(|one| one.size);
         let layers = expectations.iter().filter(|one| one.role.is_layer()).count();
         self.found.push(Found {
             name: self.name.clone(),
             part,
-            platform,
+            platform: what.platform.as_ref().map(Platform::to_string),
             layers,
             bytes: sizes.fold(0, u64::saturating_add),
-            verification: Verification { level: self.level, objects },
+            verification: Verification { level: self.level, objects, is_artifact },
         });
         Ok(())
     }
@@ -214,10 +231,10 @@ impl Walk<'_> {
         self.found.push(Found {
             name: self.name.clone(),
             part: self.part(what, is_root),
-            platform: what.platform.clone(),
+            platform: what.platform.as_ref().map(Platform::to_string),
             layers: 0,
             bytes: 0,
-            verification: Verification { level: self.level, objects: vec![object] },
+            verification: Verification::new(self.level, vec![object]),
         });
     }
 
@@ -232,7 +249,7 @@ impl Walk<'_> {
     fn part(&self, what: &Listed, is_root: bool) -> Part {
         match (is_root, &what.platform, &what.promised) {
             (true, _, _) => Part::Whole,
-            (false, Some(platform), _) => Part::Platform(platform.clone()),
+            (false, Some(platform), _) => Part::Platform(platform.to_string()),
             (false, None, promised) => Part::Platform(
                 promised.as_ref().map_or(what.reference.clone(), |known| known.digest.short()),
             ),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Bounds;
+use super::look::check_layers;
 use crate::destination::Destination;
 use crate::error::{Error, Kind, Result};
 use crate::image::Manifest;
@@ -149,7 +150,7 @@ impl Spent<'_> {
 /// Manifests of one index, in bytes: the walk keeps some of them. Sixty have a megabyte.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
 
-/// A shelf on which looking costs something.
+/// A shelf on which looking costs something, and nothing is taken on trust.
 pub(super) struct Counted<'a> {
     pub(super) shelf: &'a dyn Shelf,
     pub(super) spent: &'a Spent<'a>,
@@ -204,6 +205,8 @@ impl Shelf for Counted<'_> {
             .cloned()
             .collect();
         self.spent.count(of(&unread, &[], self.grant, self.memory))?;
-        self.shelf.look(expectations, claims, level)
+        let mut objects = self.shelf.look(expectations, claims, level)?;
+        check_layers(expectations, claims, &mut objects);
+        Ok(objects)
     }
 }

@@ -96,7 +96,7 @@ impl Line {
     pub(super) fn of(place: &str, receipt: &Receipt, looked: Result<Looked, Stop>) -> Self {
         let kind = match &looked {
             _ if receipt.image.part.is_index() => "index",
-            Ok(Looked { is_artifact: true, .. }) => "artifact",
+            Ok(looked) if looked.proof.is_artifact => "artifact",
             _ => "image",
         };
         let platform = match &receipt.image.part {

@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::destination::Destination;
 use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
+use crate::image::artifact::Promise;
 use crate::limits;
 use crate::memory::Memory;
 use crate::output::target::{self, REPOSITORY_OPTIONS};
@@ -41,8 +42,6 @@ pub(super) struct Ask<'a> {
 /// What came of it.
 pub(super) struct Looked {
     pub(super) proof: Verification,
-    /// It is no image, and stands beside some in an index.
-    pub(super) is_artifact: bool,
     /// What is odd, and changes nothing.
     pub(super) note: Option<String>,
     /// Its manifests are where what is listed is looked for.
@@ -92,7 +91,7 @@ impl Batch<'_> {
             Opened::Missing(error) => {
                 let level = Level::Full;
                 let proof = Verification::unreachable(level, receipt, &target, &error, None);
-                return Ok(Looked { proof, is_artifact: false, note, is_listed: false });
+                return Ok(Looked { proof, note, is_listed: false });
             }
         };
         rules::check(receipt, &format, destination.file_name())?;
@@ -176,7 +175,7 @@ fn judge(
     let receipt = ask.receipt;
     let expectations = &receipt.expectations;
     ask.spent.count(cost::of(expectations, &receipt.journal, grant, &memory))?;
-    let (claims, is_artifact) = reader::claims(receipt, format, grant, &memory);
+    let claims = reader::claims(receipt, format, grant, &memory);
     let mut objects = match grant {
         Grant::Storage(destination) => {
             let mut objects = storage(receipt, destination, &claims, &memory, &context.cancel)?;
@@ -193,9 +192,7 @@ fn judge(
         }
         Grant::Engine(_) => Vec::new(),
     };
-    if !is_artifact {
-        check_layers(expectations, &claims, &mut objects);
-    }
+    check_layers(expectations, &claims, &mut objects);
     reader::judge(receipt, format, grant, &memory, &mut objects);
     if receipt.image.part.is_index() {
         let shelf = beneath::shelf(format, grant, &memory, context);
@@ -220,8 +217,9 @@ fn judge(
         hear(said, &target.plugin.description().name, grant, &mut objects)?;
     }
     let is_listed = format.has_manifests() && receipt.image.part.is_listed();
-    let proof = Verification { level: Level::Full, objects };
-    Ok(Looked { proof, is_artifact, note, is_listed })
+    let is_artifact = claims.is_artifact();
+    let proof = Verification { level: Level::Full, objects, is_artifact };
+    Ok(Looked { proof, note, is_listed })
 }
 
 /// The host's look at files: every byte, and what the layers are by the config's word.
@@ -260,15 +258,20 @@ fn check_journal(receipt: &Receipt, destination: &Destination, objects: &mut [Ob
     }
 }
 
-/// A layer is the image's when the config says so, and the host has seen what it unpacks to.
-fn check_layers(expectations: &[Expectation], claims: &Claims, objects: &mut [Object]) {
+/// A layer is the image's when the config says so, and the host has seen what it unpacks to. An
+/// artifact's config need not say anything.
+pub(super) fn check_layers(expectations: &[Expectation], claims: &Claims, objects: &mut [Object]) {
+    if claims.is_artifact() && claims.layers().is_none() {
+        return;
+    }
+    claims.doubt_secrets(expectations, objects);
     for (one, object) in expectations.iter().zip(objects) {
         if !one.role.is_layer() || object.status != Status::Ok {
             continue;
         }
-        let why = match (claims.diff_id(one.role), &one.place) {
+        let why = match (claims.promise(one.role), &one.place) {
             (None, _) => "the config does not say what this layer is",
-            (Some(diff_id), Place::Part { .. }) if one.digest != Some(diff_id) => {
+            (Some(Promise::DiffId(diff_id)), Place::Part { .. }) if one.digest != Some(diff_id) => {
                 "is not the layer that the config names, or compressed where the host cannot tell"
             }
             _ => continue,
