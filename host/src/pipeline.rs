@@ -21,7 +21,7 @@ use crate::output::{self, Target};
 use crate::parallel::in_parallel;
 use crate::receipt::{Again, Bundle, Handed, ImageIdentity, Receipt, again};
 use crate::report::{ImageReport, Run, Status};
-use crate::verify::{self, Level, Verification};
+use crate::verify::{self, Level, Outcomes, Verification};
 
 pub use self::look::verify_subjects;
 
@@ -89,9 +89,9 @@ fn process_images(request: &Process, context: &Context) -> Result<Vec<ImageRepor
         let identity = identity(&filtered, &image.name, Part::Whole);
         // Before it is verified, which the user may not wait for.
         let keep = |receipt: &Receipt| keep_receipts(request, vec![receipt.clone()]);
-        let handed = Handed::Image(&filtered);
         let again = again(request, image.manifest.as_ref().map(|manifest| manifest.digest));
-        let (report, receipt) = attempt(request, handed, identity, again, started, keep, context);
+        let item = Item::image(Handed::Image(&filtered), identity, again);
+        let (report, receipt) = attempt(request, item, started, keep, context);
         if let Some(receipt) = receipt {
             remember(request, image, &filtered, &receipt, report.status, context);
         }
@@ -162,16 +162,30 @@ fn identity(image: &Image, name: &ImageName, part: Part) -> ImageIdentity {
     ImageIdentity { name, tag, id: image.id, part }
 }
 
+/// An image or an index to move.
+struct Item<'a> {
+    handed: Handed<'a>,
+    identity: ImageIdentity,
+    again: Again,
+    /// What came of the images that an index lists.
+    looked: Outcomes,
+}
+
+impl<'a> Item<'a> {
+    fn image(handed: Handed<'a>, identity: ImageIdentity, again: Again) -> Self {
+        Self { handed, identity, again, looked: Outcomes::new() }
+    }
+}
+
 /// Write an image or an index, keep its receipt, and prove that it landed.
 fn attempt(
     request: &Process,
-    handed: Handed,
-    identity: ImageIdentity,
-    again: Again,
+    item: Item,
     started: Instant,
     keep: impl FnOnce(&Receipt) -> Result<()>,
     context: &Context,
 ) -> (ImageReport, Option<Receipt>) {
+    let Item { handed, identity, again, looked } = item;
     let (source, target) = (&request.source.display, &request.target);
     let platform = match (&identity.part, handed.image()) {
         (Part::Platform(platform), _) => Some(platform.clone()),
@@ -186,7 +200,7 @@ fn attempt(
             receipt.filters = request.filters.texts().map(str::to_owned).collect();
             receipt.again = Some(again);
             let kept = keep(&receipt);
-            prove(request, &receipt, context).map(|proof| (receipt, kept, proof))
+            prove(request, &receipt, &looked, context).map(|proof| (receipt, kept, proof))
         });
     let receipt = match outcome {
         Ok((receipt, kept, proof)) => {
@@ -207,12 +221,17 @@ fn attempt(
 }
 
 /// Verify what was just written, in a fresh instance that can only read.
-fn prove(request: &Process, receipt: &Receipt, context: &Context) -> Result<Option<Verification>> {
+fn prove(
+    request: &Process,
+    receipt: &Receipt,
+    looked: &Outcomes,
+    context: &Context,
+) -> Result<Option<Verification>> {
     let Some(level) = request.level else { return Ok(None) };
     let target = &request.target;
     tracing::info!("{}{}: written, verifying", receipt.image.image_name(), receipt.image.part);
     let repair = again::command(receipt, target);
-    verify::verify(receipt, target, level, Some(&repair), context)
+    verify::verify(receipt, target, level, looked, Some(&repair), context)
         .map(Some)
         .map_err(|error| error.with_effect("it was written, and is not verified"))
 }

@@ -217,6 +217,14 @@ impl Receipt {
         digests.next()
     }
 
+    /// The manifests by which an index lists it.
+    pub fn listed_manifests(&self) -> impl Iterator<Item = Digest> {
+        let is_listed = self.image.part.is_listed();
+        let all =
+            self.expectations.iter().filter(move |one| is_listed && one.role == Role::Manifest);
+        all.filter_map(|one| one.digest)
+    }
+
     /// Expectations and state as the plugin's `verify` takes them.
     #[must_use]
     pub fn for_guest(&self) -> writer::Receipt {

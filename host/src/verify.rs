@@ -32,12 +32,10 @@ pub mod registry;
 pub mod unpacked;
 pub mod web;
 
-use std::collections::BTreeSet;
-
-pub use object::{Object, Outcome, Status, Verification};
+pub use object::{Object, Outcome, Outcomes, Status, Verification};
 pub use subject::Subject;
 
-use self::beneath::{Beneath, Depth};
+use self::beneath::Beneath;
 use self::claims::Claims;
 use self::format::Format;
 use crate::context::Context;
@@ -61,11 +59,13 @@ pub enum Level {
 }
 
 /// Verify a receipt against its destination. Errors only when the user interrupts: everything else
-/// is a finding.
+/// is a finding. `looked` is what came of manifests that have receipts of their own: an index that lists
+/// them need not have them read again.
 pub fn verify(
     receipt: &Receipt,
     target: &Target,
     level: Level,
+    looked: &Outcomes,
     repair: Option<&str>,
     context: &Context,
 ) -> Result<Verification> {
@@ -106,15 +106,9 @@ pub fn verify(
     if receipt.image.part.is_index()
         && let Some(shelf) = beneath::shelf(&format, &grant, &memory, context)
     {
-        let verified = &BTreeSet::new();
-        // The images have receipts of their own, beside this one if nobody took them away.
-        let depth = match level {
-            Level::Fast => Depth::Listed,
-            Level::Full => Depth::All(Level::Fast),
-        };
-        Beneath { receipt, grant: &grant, memory: &memory, verified }.judge(
+        Beneath { receipt, grant: &grant, memory: &memory, looked }.judge(
             Some(&*shelf),
-            depth,
+            level,
             &mut objects,
         )?;
     }

@@ -20,7 +20,7 @@ use crate::progress::Progress;
 use crate::receipt::{Handed, ImageIdentity, Receipt};
 use crate::registry::Settings;
 use crate::uri::Uri;
-use crate::verify::{self, Level, Outcome};
+use crate::verify::{self, Level, Outcome, Outcomes};
 use crate::web::{Access, Allow, Folder, Logins};
 
 /// A folder's content: size and digest of each file, by path.
@@ -149,7 +149,8 @@ impl<'a> Stand<'a> {
     /// Host and plugin must find nothing wrong, at both levels.
     pub fn is_there(&self, receipt: &Receipt, target: &Target) -> std::result::Result<(), Stop> {
         for level in [Level::Fast, Level::Full] {
-            let proof = verify::verify(receipt, target, level, None, &self.context)?;
+            let proof =
+                verify::verify(receipt, target, level, &Outcomes::new(), None, &self.context)?;
             if proof.outcome() != Outcome::Verified {
                 let problems: Vec<String> = (proof.problems().take(NAMED))
                     .map(|object| format!("{}: {}", object.location, object.message))

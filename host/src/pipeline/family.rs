@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use std::collections::BTreeSet;
 
-use super::{Process, again, attempt, fit, identity, keep_receipts};
+use super::{Item, Process, again, attempt, fit, identity, keep_receipts};
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::image::{Digest, Family, ImageName, Part, Whole};
+use crate::image::{Family, ImageName, Part, Whole};
 use crate::parallel::in_parallel;
 use crate::receipt::{Handed, ImageIdentity, Receipt};
 use crate::report::{ImageReport, Status};
+use crate::verify::Outcomes;
 
 /// Move every image of a source with all its platforms.
 pub fn process(request: &Process, context: &Context) -> Result<Vec<ImageReport>> {
@@ -21,15 +22,9 @@ pub fn process(request: &Process, context: &Context) -> Result<Vec<ImageReport>>
         match whole {
             Whole::Image(image) => {
                 let identity = identity(image, &image.name, Part::Whole);
-                let (report, receipt) = attempt(
-                    request,
-                    Handed::Image(image),
-                    identity,
-                    again(request, image.manifest.as_ref().map(|manifest| manifest.digest)),
-                    Instant::now(),
-                    later,
-                    context,
-                );
+                let again = again(request, image.manifest.as_ref().map(|manifest| manifest.digest));
+                let item = Item::image(Handed::Image(image), identity, again);
+                let (report, receipt) = attempt(request, item, Instant::now(), later, context);
                 receipts.extend(receipt);
                 reports.push(report);
             }
@@ -66,14 +61,16 @@ fn move_family(
     let moved = in_parallel(&family.members, request.image_parallel, |member| {
         let part = Part::Platform(member.platform.clone());
         let identity = identity(&member.image, &family.name, part);
-        let handed = Handed::Listed(&member.image);
-        let context = &context.about(&format!("{}{}", family.name, identity.part));
-        attempt(request, handed, identity, again.clone(), Instant::now(), later, context)
+        let item = Item::image(Handed::Listed(&member.image), identity, again.clone());
+        let context = &context.about(&format!("{}{}", family.name, item.identity.part));
+        attempt(request, item, Instant::now(), later, context)
     });
-    let mut landed: BTreeSet<Digest> = (family.members.iter().zip(&moved))
-        .filter(|(_, (report, _))| has_landed(report))
-        .filter_map(|(member, _)| Some(member.image.manifest.as_ref()?.digest))
-        .collect();
+    let (mut landed, mut looked) = (BTreeSet::new(), Outcomes::new());
+    for (member, (report, _)) in family.members.iter().zip(&moved) {
+        let manifest = member.image.manifest.as_ref().filter(|_| has_landed(report));
+        landed.extend(manifest.map(|manifest| manifest.digest));
+        looked.extend(manifest.map(|manifest| manifest.digest).zip(report.outcome()));
+    }
     let (mut reports, receipts): (Vec<_>, Vec<_>) = moved.into_iter().unzip();
     let mut receipts: Vec<Receipt> = receipts.into_iter().flatten().collect();
     for (position, index) in family.indexes.iter().enumerate() {
@@ -103,10 +100,11 @@ fn move_family(
             continue;
         }
         let handed = Handed::Index { index, named, landed: &landed };
-        let (report, receipt) =
-            attempt(request, handed, identity, again.clone(), Instant::now(), later, context);
+        let item = Item { handed, identity, again: again.clone(), looked: looked.clone() };
+        let (report, receipt) = attempt(request, item, Instant::now(), later, context);
         if has_landed(&report) {
             landed.insert(id);
+            looked.extend(report.outcome().map(|outcome| (id, outcome)));
         }
         receipts.extend(receipt);
         reports.push(report);

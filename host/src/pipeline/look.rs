@@ -10,7 +10,7 @@ use crate::parallel::in_parallel;
 use crate::receipt::{Receipt, again};
 use crate::report::{ImageReport, Run};
 use crate::verify::found::Found;
-use crate::verify::{self, Level, Subject, derive, layout, published};
+use crate::verify::{self, Level, Outcomes, Subject, derive, layout, published};
 
 /// Verify what was written earlier, so many side by side. What goes wrong is in the report, and what is
 /// no subject as well, by what the user typed.
@@ -48,10 +48,15 @@ fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageR
     match subject {
         Subject::Receipts(receipts, target) => {
             let mut reports = Vec::with_capacity(receipts.len());
+            // An index stands after what it lists.
+            let mut looked = Outcomes::new();
             for receipt in receipts {
                 let started = Instant::now();
                 let repair = again::command(receipt, target);
-                let proof = verify::verify(receipt, target, level, Some(&repair), context)?;
+                let proof =
+                    verify::verify(receipt, target, level, &looked, Some(&repair), context)?;
+                let outcome = proof.outcome();
+                looked.extend(receipt.listed_manifests().map(|manifest| (manifest, outcome)));
                 let mut report = ImageReport::of_receipt(receipt);
                 report.landed(receipt, Some(proof), None);
                 reports.push(report.finish(started.elapsed(), context));

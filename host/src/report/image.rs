@@ -196,6 +196,12 @@ impl ImageReport {
         self.verification = proof;
     }
 
+    /// What verification made of it.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.verification.as_ref().map(Verification::outcome)
+    }
+
     /// What became of it, for those who want to hear more, and the digest that it is known by.
     pub fn tell(&self) {
         match self.digest {

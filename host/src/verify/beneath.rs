@@ -1,31 +1,22 @@
 //! What an index leads to. A receipt of one promises the index alone: without what it lists, a name
 //! that stands for it stands for nothing.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::HashSet;
 
 use super::Level;
 use super::format::Format;
 use super::layout;
-use super::object::{Object, Status};
+use super::object::{Object, Outcome, Outcomes, Status};
 use super::published;
 use super::reader;
 use super::tree::{self, Listed, Shelf};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::image::{Descriptor, Digest};
+use crate::image::Descriptor;
 use crate::input::shelf::parse_index;
 use crate::memory::Memory;
 use crate::output::Grant;
 use crate::receipt::{Receipt, Role};
-
-/// How far to look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Depth {
-    /// What it lists is there.
-    Listed,
-    /// So is everything that this lists, as far as a level goes.
-    All(Level),
-}
 
 /// Where the host looks for what has a digest; `None` where only a plugin knows.
 #[must_use]
@@ -52,17 +43,18 @@ pub struct Beneath<'a> {
     pub grant: &'a Grant,
     /// What was seen of it.
     pub memory: &'a Memory,
-    /// Manifests that were looked at already, with all that they list, and are right.
-    pub verified: &'a BTreeSet<Digest>,
+    /// What was looked at already, with all that it lists.
+    pub looked: &'a Outcomes,
 }
 
 impl Beneath<'_> {
-    /// Look, and add what was found to what is known of the receipt's own things. Errors where the
-    /// user interrupts, or the shelf gives up.
+    /// Look, and add what was found to what is known of the receipt's own things: fast, whether what it
+    /// lists is there; in full, at everything that this leads to. Errors where the user interrupts, or the
+    /// shelf gives up.
     pub fn judge(
         &self,
         shelf: Option<&dyn Shelf>,
-        depth: Depth,
+        level: Level,
         objects: &mut Vec<Object>,
     ) -> Result<()> {
         let (expectations, id) = (&self.receipt.expectations, self.receipt.image.id);
@@ -94,25 +86,29 @@ impl Beneath<'_> {
             return Ok(());
         }
         let known = |entry: &Listed| {
-            entry.promised.as_ref().is_some_and(|known| self.verified.contains(&known.digest))
+            let looked = entry.promised.as_ref().map(|known| self.looked.get(&known.digest));
+            looked.flatten() == Some(&Outcome::Verified)
         };
-        if entries.iter().all(known) {
-            return Ok(());
-        }
         let Some(shelf) = shelf else {
+            if entries.iter().all(known) {
+                return Ok(());
+            }
             let why = "where the images are that it lists, only the plugin knows";
             object.blame(Status::Unchecked, None, None, why);
             return Ok(());
         };
-        let found = match depth {
-            Depth::Listed => Ok(entries.iter().filter_map(|entry| absent(shelf, entry)).collect()),
-            Depth::All(level) => {
-                let size = bytes.len() as u64;
-                let promised = Descriptor { media_type: String::new(), digest: id, size };
-                let root =
-                    Listed { reference: id.to_string(), promised: Some(promised), platform: None };
-                self.walk(shelf, root, level)
+        let found = match level {
+            Level::Fast => {
+                let looked =
+                    |entry: &Listed| self.looked.get(&entry.promised.as_ref()?.digest).copied();
+                if let Some((status, message)) =
+                    tree::sum(entries.len(), entries.iter().filter_map(looked))
+                {
+                    object.blame(status, None, None, &message);
+                }
+                Ok(entries.iter().filter_map(|entry| absent(shelf, entry)).collect())
             }
+            Level::Full => self.walk(shelf, bytes.len() as u64, object),
         };
         let found: Vec<Object> = match found {
             Ok(found) => found,
@@ -124,24 +120,29 @@ impl Beneath<'_> {
                 return Ok(());
             }
         };
-        // At another level somebody else tells of what is right.
-        let all = depth == Depth::All(Level::Full);
         let mut told: HashSet<String> =
             objects.iter().map(|object| object.location.clone()).collect();
         for mut object in found {
-            let is_ok = object.status == Status::Ok;
             let is_new = told.insert(object.location.clone());
-            if is_ok && !(all && is_new) {
-                continue;
+            if object.status != Status::Ok || is_new {
+                object.host_only = true;
+                objects.push(object);
             }
-            object.host_only = true;
-            objects.push(object);
         }
         Ok(())
     }
 
-    fn walk(&self, shelf: &dyn Shelf, root: Listed, level: Level) -> Result<Vec<Object>> {
-        let found = tree::verify(shelf, root, &self.receipt.image.image_name(), &[], level)?;
+    /// Everything that the index leads to; what is wrong with itself is said of `object`.
+    fn walk(&self, shelf: &dyn Shelf, size: u64, object: &mut Object) -> Result<Vec<Object>> {
+        let digest = self.receipt.image.id;
+        let promised = Some(Descriptor { media_type: String::new(), digest, size });
+        let root = Listed { reference: digest.to_string(), promised, platform: None };
+        let (name, looked) = (self.receipt.image.image_name(), self.looked);
+        let mut found = tree::verify(shelf, root, &name, &[], Level::Full, looked)?;
+        let itself = found.pop().and_then(|found| found.verification.objects.into_iter().next());
+        if let Some(itself) = itself.filter(|itself| itself.status != Status::Ok) {
+            object.blame(itself.status, itself.expected, itself.found, &itself.message);
+        }
         Ok(found.into_iter().flat_map(|image| image.verification.objects).collect())
     }
 }

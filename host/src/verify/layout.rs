@@ -9,7 +9,7 @@ use super::claims::Claims;
 use super::files::{Folder, Held};
 use super::found::Found;
 use super::tree::{self, Listed, Shelf};
-use super::{Level, Object, Status, check, unpacked};
+use super::{Level, Object, Outcomes, Status, check, unpacked};
 use crate::context::Context;
 use crate::destination::Destination;
 use crate::error::{Error, Kind, Result, printable};
@@ -42,7 +42,7 @@ pub(super) fn held(
     let place = held.members().place().to_owned();
     let (marker, version) = (marker(&held), list(&held));
     let shelf = Layout { held, memory: Memory::showing(&context.progress), context };
-    let mut found = Vec::new();
+    let (mut found, looked) = (Vec::new(), Outcomes::new());
     for entry in &entries {
         let root = Listed::entry(entry, &place)?;
         let ref_name = entry.annotations().as_ref().and_then(|all| all.get(REF_NAME));
@@ -60,7 +60,8 @@ pub(super) fn held(
             .filter(|_| is_file)
             .map(|name| catalogued(name, &root.reference));
         let more: Vec<Expectation> = catalog.into_iter().collect();
-        let mut images = tree::verify(&shelf, root, &oci_layout::name(entry), &more, level)?;
+        let mut images =
+            tree::verify(&shelf, root, &oci_layout::name(entry), &more, level, &looked)?;
         // What the name stands for comes last.
         if let Some(image) = images.last_mut() {
             let objects = &mut image.verification.objects;

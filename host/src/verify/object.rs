@@ -1,5 +1,7 @@
 //! What a verification says of each thing, and of all together.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::{Level, is_unconfirmed};
@@ -195,6 +197,9 @@ pub enum Outcome {
     /// Nothing wrong was seen, and something could not be looked at.
     Unconfirmed,
 }
+
+/// What came of images, by the digests of their manifests.
+pub type Outcomes = BTreeMap<Digest, Outcome>;
 
 /// A verification of one image.
 #[derive(Debug, Clone, Serialize)]

@@ -3,7 +3,7 @@
 use super::claims::Claims;
 use super::found::Found;
 use super::tree::{self, Listed, Shelf};
-use super::{Level, Object, registry};
+use super::{Level, Object, Outcomes, registry};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Digest, Manifest};
@@ -26,7 +26,7 @@ pub fn images(
         let message = format!("{}: image not found", shelf.display(&root));
         return Err(Error::new(Kind::NotFound, message).hint("check the name and the tag"));
     }
-    tree::verify(&shelf, root, &reference.name(), &[], level)
+    tree::verify(&shelf, root, &reference.name(), &[], level, &Outcomes::new())
 }
 
 /// What a repository keeps by its digest.

@@ -11,7 +11,7 @@ use oci_spec::image::{Descriptor as OciDescriptor, ImageIndex, ImageManifest};
 
 use super::claims::{Claims, judge_platform};
 use super::found::Found;
-use super::{Level, Object, Status, Verification};
+use super::{Level, Object, Outcome, Outcomes, Status, Verification};
 use crate::error::{Error, Kind, Result};
 use crate::image::{Descriptor, Digest, ImageName, MOST_LAYERS, Manifest, Part, Platform};
 use crate::input::shelf::{DEEPEST, MOST_MANIFESTS};
@@ -65,16 +65,18 @@ impl Listed {
 }
 
 /// Verify what a name stands for: an image, or an index and every image of it. `more` is expected
-/// of the name itself.
+/// of the name itself. Of what was `looked` at already, by the digests of the manifests, no byte is
+/// read again.
 pub fn verify(
     shelf: &dyn Shelf,
     root: Listed,
     name: &ImageName,
     more: &[Expectation],
     level: Level,
+    looked: &Outcomes,
 ) -> Result<Vec<Found>> {
-    let (seen, images) = (BTreeSet::new(), BTreeMap::new());
-    let mut walk = Walk { shelf, name, more, level, seen, images, found: Vec::new() };
+    let (seen, known) = (BTreeSet::new(), BTreeMap::new());
+    let mut walk = Walk { shelf, name, more, level, looked, seen, known, found: Vec::new() };
     walk.visit(&root, DEEPEST)?;
     Ok(walk.found)
 }
@@ -84,9 +86,10 @@ struct Walk<'a> {
     name: &'a ImageName,
     more: &'a [Expectation],
     level: Level,
+    looked: &'a Outcomes,
     seen: BTreeSet<String>,
-    /// What images are for by their configs, and where they stand in `found`.
-    images: BTreeMap<String, (Platform, usize)>,
+    /// Where each stands in `found`, and what it is for by its config.
+    known: BTreeMap<String, (usize, Option<Platform>)>,
     /// An index stands after what it lists.
     found: Vec<Found>,
 }
@@ -97,11 +100,15 @@ impl Walk<'_> {
         let promised = what.promised.as_ref().map(|known| (known.size, &known.media_type));
         if !self.seen.insert(format!("{} {promised:?}", what.reference)) {
             // For another platform, maybe.
-            if let (Some(listed), Some((is, at))) =
-                (&what.platform, self.images.get(&what.reference))
+            if let (Some(listed), Some((at, Some(is)))) =
+                (&what.platform, self.known.get(&what.reference))
             {
                 judge_platform(is, listed, &mut self.found[*at].verification.objects);
             }
+            return Ok(());
+        }
+        // What is wrong with it was told.
+        if self.looked_at(what).is_some_and(|outcome| outcome != Outcome::Verified) {
             return Ok(());
         }
         let is_root = self.seen.len() == 1;
@@ -146,8 +153,10 @@ impl Walk<'_> {
         }
         let (expectations, part) =
             ([self.expectation(what, &manifest)], Part::index(is_root, manifest.digest));
-        let index = Listed { platform: None, ..what.clone() };
-        self.judge(&expectations, &Claims::default(), is_root, &index, part)
+        let it = Listed { platform: None, ..what.clone() };
+        self.judge(&expectations, &Claims::default(), is_root, &it, part)?;
+        self.judge_index(index.manifests());
+        Ok(())
     }
 
     fn image(&mut self, what: &Listed, manifest: &Manifest, is_root: bool) -> Result<()> {
@@ -197,15 +206,19 @@ impl Walk<'_> {
     ) -> Result<()> {
         let more = if is_root { self.more } else { &[] };
         let expectations = [expectations, more].concat();
-        let mut objects = self.shelf.look(&expectations, claims, self.level)?;
-        if self.level == Level::Full {
+        let level = match self.looked_at(what) {
+            Some(_) => Level::Fast,
+            None => self.level,
+        };
+        let mut objects = self.shelf.look(&expectations, claims, level)?;
+        if level == Level::Full {
             claims.doubt_secrets(&expectations, &mut objects);
         }
         // What nothing protects is looked at where it stands: a layout's own list.
         if let (Some(is), Some(listed), false) = (claims.platform(), &what.platform, is_root) {
             judge_platform(is, listed, &mut objects);
-            self.images.insert(what.reference.clone(), (is.clone(), self.found.len()));
         }
+        self.known.insert(what.reference.clone(), (self.found.len(), claims.platform().cloned()));
         let counted = |one: &&Expectation| matches!(one.role, Role::Config | Role::Layer(_));
         let is_artifact = claims.is_artifact();
         // As a manifest gives them: any number.
@@ -222,12 +235,37 @@ impl Walk<'_> {
         Ok(())
     }
 
+    /// What came of it before.
+    fn looked_at(&self, what: &Listed) -> Option<Outcome> {
+        what.promised.as_ref().and_then(|known| self.looked.get(&known.digest).copied())
+    }
+
+    /// The index that was found last is no better than what it lists: its name stands for all of that.
+    fn judge_index(&mut self, entries: &[OciDescriptor]) {
+        let of = |entry: &OciDescriptor| {
+            let reference = entry.digest().to_string();
+            let looked =
+                reference.parse().ok().and_then(|digest| self.looked.get(&digest).copied());
+            let found = self.known.get(&reference).and_then(|(at, _)| self.found.get(*at));
+            looked.or(found.map(|found| found.verification.outcome()))
+        };
+        let Some((status, message)) = sum(entries.len(), entries.iter().filter_map(of)) else {
+            return;
+        };
+        let index = self.found.last_mut().and_then(|it| it.verification.objects.first_mut());
+        if let Some(object) = index.filter(|object| object.status == Status::Ok) {
+            object.blame(status, None, None, &message);
+            object.host_only = true;
+        }
+    }
+
     /// A manifest that cannot be followed. What it says nobody knows.
     fn lost(&mut self, what: &Listed, is_root: bool, blame: impl FnOnce(&mut Object)) {
         let mut object = Object::at(self.shelf.display(what)).for_role(Role::Manifest);
         (object.digest, object.size) = (what.promised.as_ref())
             .map_or((None, None), |known| (Some(known.digest), Some(known.size)));
         blame(&mut object);
+        self.known.insert(what.reference.clone(), (self.found.len(), None));
         self.found.push(Found {
             name: self.name.clone(),
             part: self.part(what, is_root),
@@ -253,6 +291,21 @@ impl Walk<'_> {
             (false, None, promised) => Part::Platform(
                 promised.as_ref().map_or(what.reference.clone(), |known| known.digest.short()),
             ),
+        }
+    }
+}
+
+/// What is to be said of an index that lists `all` these, where they are not all verified.
+pub(super) fn sum(all: usize, outcomes: impl Iterator<Item = Outcome>) -> Option<(Status, String)> {
+    let outcomes: Vec<Outcome> = outcomes.collect();
+    let those = |outcome| outcomes.iter().filter(|one| **one == outcome).count();
+    match (those(Outcome::Failed), those(Outcome::Unconfirmed)) {
+        (0, 0) => None,
+        (0, some) => {
+            Some((Status::Unchecked, format!("{some} of the {all} that it lists: UNCONFIRMED")))
+        }
+        (some, _) => {
+            Some((Status::Unreadable, format!("{some} of the {all} that it lists: FAILED")))
         }
     }
 }

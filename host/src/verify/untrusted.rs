@@ -34,7 +34,7 @@ mod look;
 mod rules;
 mod watch;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -59,6 +59,7 @@ use crate::plugin::{Catalog, Plugin, PluginIdentity};
 use crate::progress::Progress;
 use crate::receipt::{Bundle, Receipt};
 use crate::registry::Client;
+use crate::verify::Outcomes;
 
 /// How much a batch may take. What a plugin may take in one session is the engine's
 /// ([`limits::Allowance`]).
@@ -197,7 +198,7 @@ impl Batch<'_> {
         let mut lines = Vec::new();
         let spent = self.purse.file();
         // Manifests, which an index that comes later may list.
-        let mut verified = BTreeSet::new();
+        let mut verified = Outcomes::new();
         // A mistake of ours must not take the other receipts with it.
         let all = catch_unwind(AssertUnwindSafe(|| match self.read(path, &place) {
             Ok(receipts) => {

@@ -1,7 +1,7 @@
 //! Looking at one receipt: the host at every byte, and then the plugin, whose word raises a doubt and
 //! settles none.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use super::cost::Spent;
 use super::grants::Opened;
@@ -20,13 +20,13 @@ use crate::output::{Grant, Target};
 use crate::plugin::Plugin;
 use crate::plugin::bindings::verifier::{self, Finding};
 use crate::plugin::description::{self, parse_boolean};
-use crate::receipt::{Expectation, Place, Receipt, Role};
+use crate::receipt::{Expectation, Place, Receipt};
 use crate::registry::{Client, Reference};
 use crate::uri::Uri;
-use crate::verify::beneath::{self, Beneath, Depth};
+use crate::verify::beneath::{self, Beneath};
 use crate::verify::claims::Claims;
 use crate::verify::format::Format;
-use crate::verify::object::{Object, Outcome, Status};
+use crate::verify::object::{Object, Outcome, Outcomes, Status};
 use crate::verify::tree::Shelf;
 use crate::verify::{Level, Verification, check, layout, reader, registry, unpacked, web};
 
@@ -35,8 +35,8 @@ pub(super) struct Ask<'a> {
     pub(super) receipt: &'a Receipt,
     /// What looking costs.
     pub(super) spent: &'a Spent<'a>,
-    /// Manifests of the same file's receipts that are verified.
-    pub(super) verified: &'a BTreeSet<Digest>,
+    /// Of the same file's receipts, those that are verified.
+    pub(super) verified: &'a Outcomes,
 }
 
 /// What came of it.
@@ -45,18 +45,15 @@ pub(super) struct Looked {
     /// What is odd, and changes nothing.
     pub(super) note: Option<String>,
     /// Its manifests are where what is listed is looked for.
-    is_listed: bool,
+    is_kept: bool,
 }
 
 impl Looked {
     /// What an index may list now.
-    pub(super) fn manifests<'a>(
-        &self,
-        receipt: &'a Receipt,
-    ) -> impl Iterator<Item = Digest> + use<'a> {
-        let counts = self.is_listed && self.proof.outcome() == Outcome::Verified;
-        let all = receipt.expectations.iter().filter(|one| one.role == Role::Manifest);
-        all.filter_map(|one| one.digest).filter(move |_| counts)
+    pub(super) fn manifests(&self, receipt: &Receipt) -> impl Iterator<Item = (Digest, Outcome)> {
+        let outcome = self.proof.outcome();
+        let counts = self.is_kept && outcome == Outcome::Verified;
+        receipt.listed_manifests().filter(move |_| counts).map(move |digest| (digest, outcome))
     }
 }
 
@@ -91,7 +88,7 @@ impl Batch<'_> {
             Opened::Missing(error) => {
                 let level = Level::Full;
                 let proof = Verification::unreachable(level, receipt, &target, &error, None);
-                return Ok(Looked { proof, note, is_listed: false });
+                return Ok(Looked { proof, note, is_kept: false });
             }
         };
         rules::check(receipt, &format, destination.file_name())?;
@@ -204,9 +201,9 @@ fn judge(
             manifests: 0.into(),
         });
         let shelf = counted.as_ref().map(|counted| counted as &dyn Shelf);
-        let verified = ask.verified;
-        let beneath = Beneath { receipt, grant, memory: &memory, verified };
-        beneath.judge(shelf, Depth::All(Level::Full), &mut objects)?;
+        let looked = ask.verified;
+        let beneath = Beneath { receipt, grant, memory: &memory, looked };
+        beneath.judge(shelf, Level::Full, &mut objects)?;
     }
     context.cancel.check()?;
     // Who has lost cannot win by more looking, and what the plugin says changes nothing.
@@ -216,10 +213,10 @@ fn judge(
             session.and_then(|session| session.verify(&receipt.for_guest(), verifier::Level::Full));
         hear(said, &target.plugin.description().name, grant, &mut objects)?;
     }
-    let is_listed = format.has_manifests() && receipt.image.part.is_listed();
+    let is_kept = format.has_manifests();
     let is_artifact = claims.is_artifact();
     let proof = Verification { level: Level::Full, objects, is_artifact };
-    Ok(Looked { proof, note, is_listed })
+    Ok(Looked { proof, note, is_kept })
 }
 
 /// The host's look at files: every byte, and what the layers are by the config's word.
