@@ -37,7 +37,7 @@ pub const MOST_LAYERS: usize = 1_000;
 pub struct Image {
     /// What it is called in the output.
     pub name: ImageName,
-    /// What its config says it is for.
+    /// What its config says it is for; the variant as an index says, where the config leaves it out.
     pub platform: Platform,
     /// The config, as the source has it: its digest is the image ID.
     pub config: Bytes,

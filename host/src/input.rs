@@ -20,7 +20,7 @@ use crate::context::Context;
 use crate::error::Kind::NotFound;
 use crate::error::{Error, Result};
 use crate::image::layout::tagged;
-use crate::image::{Digest, Image, ImageName, Platform, Wanted, Whole};
+use crate::image::{Digest, Image, ImageName, Wanted, Whole};
 use crate::registry::{Client, Reference};
 use crate::uri::{Uri, instead_of_transport};
 
@@ -130,22 +130,31 @@ impl Source {
         uri
     }
 
-    /// Errors where the URI chooses one platform, although all are meant.
+    /// The platform that was asked for.
+    #[must_use]
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
+    /// Errors where one platform is chosen, although all are meant.
     pub fn check_all_platforms(&self) -> Result<()> {
         const CHOICES: [&str; 4] = ["os", "arch", "architecture", "variant"];
-        match CHOICES.into_iter().find(|name| self.uri.option(name).is_some()) {
-            Some(choice) => {
-                Err(Error::usage(format!("'?{choice}=' chooses one platform, --all-platforms all")))
-            }
-            None => Ok(()),
+        if let Some(choice) = CHOICES.into_iter().find(|name| self.uri.option(name).is_some()) {
+            let message = format!("'?{choice}=' chooses one platform, --all-platforms all");
+            return Err(Error::usage(message));
         }
+        if self.wanted.is_nothing() {
+            return Ok(());
+        }
+        Err(Error::usage("one platform was chosen, and with --all-platforms all are")
+            .hint("--platform, --os, --architecture and --variant cannot be given with it"))
     }
 
     /// Read what the source says of its images. Layers stay where they are. Errors when one is for
     /// another platform than the one that was asked for.
     pub fn open(&self, context: &Context) -> Result<Vec<Image>> {
         let images = self.open_any(context)?;
-        match images.iter().find(|image| !self.is_met_by(&image.platform)) {
+        match images.iter().find(|image| !self.wanted.is_met_by(&image.platform)) {
             None => Ok(images),
             Some(other) => {
                 let (place, name, platform) = (&self.display, &other.name, &other.platform);
@@ -154,12 +163,6 @@ impl Source {
                 Err(Error::new(NotFound, message).hint("to take it as it is, ask for no platform"))
             }
         }
-    }
-
-    /// A config may leave out a variant that its index has named.
-    fn is_met_by(&self, found: &Platform) -> bool {
-        let variant = found.variant.clone().or_else(|| self.wanted.variant.clone());
-        self.wanted.is_met_by(&Platform { variant, ..found.clone() })
     }
 
     fn open_any(&self, context: &Context) -> Result<Vec<Image>> {
@@ -230,7 +233,9 @@ impl Called for Whole {
 const REGISTRY_OPTIONS: [&str; 8] =
     ["arch", "architecture", "os", "variant", "insecure", "username", "password", "max_workers"];
 
-fn wanted_by(uri: &Uri) -> Wanted {
+/// The platform that a source URI chooses.
+#[must_use]
+pub fn wanted_by(uri: &Uri) -> Wanted {
     let architecture = uri.option("arch").or_else(|| uri.option("architecture"));
     Wanted::new(uri.option("os"), architecture, uri.option("variant"))
 }

@@ -391,7 +391,7 @@ fn who_cannot_hold_an_index_says_so_first() {
             "layers cannot be compressed anew",
         ),
         (format!("{from}?arch=arm64"), layout.clone(), "", "'?arch=' chooses one platform"),
-        (from.clone(), layout.clone(), "--architecture=arm64", "cannot be used with"),
+        (from.clone(), layout.clone(), "--architecture=arm64", "with --all-platforms all are"),
     ] {
         let more = ["--all-platforms", more];
         let more: Vec<&str> = more.into_iter().filter(|word| !word.is_empty()).collect();

@@ -102,6 +102,10 @@ fn mistakes_are_told_before_anything_is_touched() {
         "process --verify full tar:[T]in.tar dir:[T]out",
         "process --platform arm64 tar:[T]in.tar dir:[T]out",
         "process --platform linux/arm64 --os linux tar:[T]in.tar dir:[T]out",
+        "--platform linux/arm64 process --os linux tar:[T]in.tar dir:[T]out",
+        "--platform linux/arm64 process --all-platforms registry://host/app oci-layout:[T]out",
+        "process --platform linux/arm64 registry://host/app?arch=amd64 dir:[T]out",
+        "process --strict --no-verify tar:[T]in.tar dir:[T]out",
         "version",
         "process registry://host/app dir:[T]out --authfile [T]not-there",
         "process tar:[T]in.tar dir:[T]out -f exclude:**/.git",
@@ -175,11 +179,6 @@ fn the_summary_of_every_outcome() {
     last("verified", &run(&sandbox, "process tar:[T]in.tar dir:[T]out"), 0);
     last("verified in full", &run(&sandbox, "process tar:[T]in.tar dir:[T]out --verify=full"), 0);
     last("not verified", &run(&sandbox, "process tar:[T]in.tar dir:[T]out --no-verify"), 0);
-    last(
-        "not verified, strictly",
-        &run(&sandbox, "process tar:[T]in.tar dir:[T]out --no-verify --strict"),
-        0,
-    );
     last("not there", &run(&sandbox, "process tar:[T]not-there.tar dir:[T]out"), 1);
     let registry = Registry::start();
     let source = push(&registry, &TestImage::new("app:1"), Pack::Gzip);
@@ -387,6 +386,19 @@ fn several_are_verified_with_one_summary() {
     let layer = sandbox.path("out-b").join(TestImage::new("app:1").layer_path(0));
     std::fs::remove_file(layer).unwrap();
     std::fs::write(sandbox.path("none.json"), "{}").unwrap();
+    let good = std::fs::read_to_string(sandbox.path("a.json")).unwrap();
+    let mut odd = String::new();
+    for (index, destination) in ["tar", "dir://a?foo=1", "dir://?"].into_iter().enumerate() {
+        let name = format!("odd-{index}.json");
+        let changed = format!("\"destination\": \"{destination}");
+        let text = good.replacen("\"destination\": \"dir:", &changed, 1);
+        assert_ne!(text, good);
+        std::fs::write(sandbox.path(&name), text).unwrap();
+        odd += &format!(" [T]{name}");
+    }
+    let said = run(&sandbox, &format!("verify [T]a.json{odd} [T]c.json"));
+    said.exits(1).says("2/5 verified, 3 FAILED");
+    insta::assert_snapshot!("odd_destinations", sandbox.redact(&said.stderr));
     let all = "[T]a.json [T]b.json [T]none.json [T]not-there.json [T]c.json";
     for option in ["--fast", "--full", "-J=1"] {
         let said = run(&sandbox, &format!("verify {option} {all}"));

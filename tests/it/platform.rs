@@ -153,6 +153,42 @@ fn an_image_alone_is_no_other_platforms() {
     insta::assert_snapshot!(transcript);
 }
 
+/// A variant that nobody names is the usual one, and no other.
+#[test]
+fn a_variant_that_nobody_names() {
+    let (registry, sandbox) = (Registry::start(), Sandbox::new());
+    for (platform, usual, other) in [
+        ("linux/arm", Some("linux/arm/v7"), "linux/arm/v6"),
+        ("linux/arm64", Some("linux/arm64/v8"), "linux/arm64/v9"),
+        ("linux/amd64", None, "linux/amd64/v3"),
+    ] {
+        let bare = image(platform);
+        let source = push(&registry, &bare, Pack::Gzip);
+        shape::legacy(&[&bare], Pack::Gzip).write(&sandbox.path("in.tar"));
+        for source in [source.as_str(), "tar://in.tar"] {
+            if let Some(usual) = usual {
+                sandbox.process(source, "dir://out", &["--platform", usual]).verified();
+            }
+            let ran = sandbox.process(source, "dir://out", &["--platform", other]);
+            ran.exits(1).says(&format!("is for {platform}, and not for {other}"));
+        }
+        // An index may name it, where the config does not.
+        let manifest = oci_manifest(&bare, Pack::Gzip);
+        let entry = json!({ "mediaType": MANIFEST, "size": manifest.len(),
+            "digest": occystrap::image::Digest::of(manifest.as_bytes()).to_string(),
+            "platform": { "os": "linux", "architecture": bare_architecture(platform),
+                "variant": other.rsplit('/').next() } });
+        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [entry] });
+        registry.put_manifest("multi", "named", INDEX, index.to_string());
+        let named = format!("registry://{}/multi:named?insecure=true", registry.url_host());
+        sandbox.process(&named, "dir://out", &["--platform", other]).verified();
+    }
+}
+
+fn bare_architecture(platform: &str) -> &str {
+    platform.split('/').nth(1).unwrap()
+}
+
 #[test]
 fn a_digest_names_one_image_whatever_the_platform() {
     let registry = registry();

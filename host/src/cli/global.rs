@@ -20,7 +20,7 @@ pub struct Global {
     pub quiet: bool,
     /// Platform of the image: chosen where there are several, and no other is taken where there is one
     /// [default: linux/amd64 of several, any of one]
-    #[arg(long, global = true, value_name = "OS/ARCH[/VARIANT]", value_parser = Wanted::parse, conflicts_with_all = ["os", "architecture", "variant"])]
+    #[arg(long, global = true, value_name = "OS/ARCH[/VARIANT]", value_parser = Wanted::parse)]
     pub platform: Option<Wanted>,
     /// Operating system alone
     #[arg(long, global = true, value_name = "OS")]

@@ -13,7 +13,7 @@ pub struct Check {
     pub fast: bool,
     /// Check every platform of each image and the index that lists them; for registry:// and
     /// oci-layout://
-    #[arg(long, conflicts_with_all = ["platform", "os", "architecture", "variant"])]
+    #[arg(long)]
     pub all_platforms: bool,
 }
 

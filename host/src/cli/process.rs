@@ -44,7 +44,7 @@ pub struct Process {
     pub filter: Vec<String>,
     /// Move every platform of each image and the index that lists them, byte for byte; for
     /// registry:// and oci-layout://
-    #[arg(long, conflicts_with_all = ["platform", "os", "architecture", "variant"])]
+    #[arg(long)]
     pub all_platforms: bool,
     /// Verify what was written: 'fast' looks that everything is there with its size, 'full' also
     /// reads every byte back and hashes it [default: fast]

@@ -39,7 +39,7 @@ pub fn parse(bytes: &[u8], place: &str) -> Result<Config> {
         platform: Platform {
             os: config.os().to_string(),
             architecture: config.architecture().to_string(),
-            variant: config.variant().clone(),
+            variant: config.variant().clone().filter(|variant| !variant.is_empty()),
         },
     })
 }

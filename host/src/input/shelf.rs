@@ -54,9 +54,11 @@ pub fn image(
     let note = listed.filter(|listed| config.platform.contradicts(listed)).map(|listed| {
         format!("is for {} by its config, and the index lists it for {listed}", config.platform)
     });
+    // A config may leave out the variant.
+    let variant = config.platform.variant.or_else(|| listed?.variant.clone());
     Ok(Image {
         name,
-        platform: config.platform,
+        platform: Platform { variant, ..config.platform },
         id: Digest::of(&bytes),
         layers: layers.collect::<Result<_>>()?,
         config: bytes,

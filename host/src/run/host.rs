@@ -8,7 +8,7 @@ use crate::cli::Global;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::image::Wanted;
-use crate::input::Source;
+use crate::input::{self, Source};
 use crate::plugin::{Catalog, Installed, PluginEngine};
 use crate::progress::Progress;
 use crate::registry::Counters;
@@ -52,17 +52,35 @@ impl Host<'_> {
         })
     }
 
-    /// The platform that is asked for.
-    pub fn wanted(&self) -> Wanted {
+    /// The platform of a source that the command line asks for. Errors when it is said twice: options
+    /// may stand on both sides of the command, where their parser does not see that they conflict.
+    pub fn wanted(&self, source: &Uri) -> Result<Wanted> {
         let Global { platform, os, architecture, variant, .. } = self.global;
-        let words = || Wanted::new(os.as_deref(), architecture.as_deref(), variant.as_deref());
-        platform.clone().unwrap_or_else(words)
+        let words = Wanted::new(os.as_deref(), architecture.as_deref(), variant.as_deref());
+        let Some(platform) = platform else { return Ok(words) };
+        if !words.is_nothing() {
+            return Err(Error::usage(
+                "--platform cannot be given with --os, --architecture or --variant",
+            )
+            .hint("--platform OS/ARCH[/VARIANT] says all three"));
+        }
+        let said = input::wanted_by(source);
+        if said.is_nothing() || said.clone().or(platform) == *platform {
+            return Ok(platform.clone());
+        }
+        let message = format!(
+            "--platform says {}, '{}' says another one",
+            platform.platform(),
+            source.display()
+        );
+        Err(Error::usage(message).hint("say it once"))
     }
 
     /// The source that a URI names, for a command that has no destination.
     pub fn source(&self, uri: &str) -> Result<Source> {
         let clients = Clients::new(self.global, self.cancel);
-        Source::parse(&Uri::parse(uri)?, &self.wanted(), |uri| clients.of(uri))
+        let uri = Uri::parse(uri)?;
+        Source::parse(&uri, &self.wanted(&uri)?, |uri| clients.of(uri))
     }
 
     /// All plugins that there are for this run.

@@ -19,14 +19,14 @@ pub fn run(asked: &Info, host: &Host<'_>, out: &mut dyn Write) -> Result<u8> {
     if asked.tree {
         return tree(&source, &context, host, out);
     }
-    let wanted = host.wanted();
+    let wanted = source.wanted();
     let info = info::info(&source, &context)?;
     match host.global.output_format {
         OutputFormat::Text => info.write_text(out, &Paper::stdout()),
-        OutputFormat::Json => info.write_json(&wanted, out),
+        OutputFormat::Json => info.write_json(wanted, out),
     }
     .map_err(printed)?;
-    match info.absent(&wanted) {
+    match info.absent(wanted) {
         Some(error) => Err(error.clone()),
         None => Ok(0),
     }

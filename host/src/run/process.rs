@@ -46,7 +46,7 @@ fn prepare(asked: &Process, host: &Host<'_>) -> Result<pipeline::Process> {
     let uri = Uri::parse(&asked.source)?;
     // One for both ends, which may be one host.
     let clients = Clients::new(global, host.cancel);
-    let source = Source::parse(&uri, &host.wanted(), |uri| clients.of(uri))?;
+    let source = Source::parse(&uri, &host.wanted(&uri)?, |uri| clients.of(uri))?;
     let destination = Uri::parse(&asked.destination)?;
     let client = |uri: &Uri| clients.of(uri);
     let target = Target::parse(&destination, &host.catalog()?, client, host.cancel)?
@@ -57,6 +57,11 @@ fn prepare(asked: &Process, host: &Host<'_>) -> Result<pipeline::Process> {
     }
     target.check_options(host.cancel)?;
     let layer_cache = layer_cache(asked, global, &target)?;
+    let level = asked.level(|name| std::env::var(name).ok())?;
+    if asked.strict && level.is_none() {
+        return Err(Error::usage("--strict is about verification, and nothing is to be verified")
+            .hint("leave out --strict, or --no-verify and OCCYSTRAP_VERIFY"));
+    }
     let results = match global.output_format {
         OutputFormat::Text => Results::printed(host.progress),
         OutputFormat::Json => Results::beside_document(host.progress),
@@ -70,7 +75,7 @@ fn prepare(asked: &Process, host: &Host<'_>) -> Result<pipeline::Process> {
         filters,
         layer_cache,
         target,
-        level: asked.level(|name| std::env::var(name).ok())?,
+        level,
         receipt: asked.receipt.clone(),
         image_parallel: global.image_parallel.into(),
     })

@@ -67,15 +67,20 @@ impl Subject {
             let Some(receipt) = receipts.first() else {
                 return Err(Error::source(format!("'{text}' holds no receipt")));
             };
-            let uri = Uri::parse(&receipt.destination)?;
+            // What a receipt says nobody has typed.
+            let of_receipt = |error: Error| match error.kind() {
+                Kind::Usage => Error::source(format!("the destination in '{text}': {error}")),
+                _ => error,
+            };
+            let uri = Uri::parse(&receipt.destination).map_err(of_receipt)?;
             let plugin = match catalog.for_receipt(&uri.scheme, &receipt.plugin) {
                 // Its component may be gone.
                 Err(error) if matches!(error.kind(), Kind::Plugin | Kind::NotFound) => {
                     return Ok(Self::WithoutPlugin(receipts, error));
                 }
-                found => found?,
+                found => found.map_err(of_receipt)?,
             };
-            let target = Target::with_plugin(plugin, &uri, client, cancel)?;
+            let target = Target::with_plugin(plugin, &uri, client, cancel).map_err(of_receipt)?;
             return Ok(Self::Receipts(receipts, target));
         }
         let uri = Uri::parse(text)?;
