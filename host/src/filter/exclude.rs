@@ -17,7 +17,7 @@ use crate::overlay::path::folders;
 use crate::overlay::whiteout::{self, Whiteout};
 
 /// Counts the changes of what patterns mean: a layer that was made with another meaning is another one.
-const MEANING: u32 = 3;
+const MEANING: u32 = 4;
 
 /// The filter.
 pub struct Exclude {
@@ -102,19 +102,27 @@ struct ExcludingFrom<'a> {
     symlinks: Symlinks,
 }
 
+impl ExcludingFrom<'_> {
+    fn goes(&self, path: &[u8]) -> bool {
+        match Whiteout::of(path) {
+            Some(Whiteout::Of(hidden) | Whiteout::Opaque(hidden)) => {
+                self.image.matches(&hidden, |_| true)
+                    || self.image.matches(path, |pattern| pattern.contains(whiteout::PREFIX))
+            }
+            None => self.image.matches(path, |_| true),
+        }
+    }
+}
+
 impl Pass for ExcludingFrom<'_> {
     fn member(&mut self, member: &mut Member) -> Result<Verdict> {
         let path = member.plain_path();
         self.symlinks.see(&path, member).ok_or_else(|| {
             Error::source("exclude: a layer has more symbolic links than any image needs")
         })?;
-        let goes = match Whiteout::of(&path) {
-            Some(Whiteout::Of(hidden) | Whiteout::Opaque(hidden)) => {
-                self.image.matches(&hidden, |_| true)
-                    || self.image.matches(&path, |pattern| pattern.contains(whiteout::PREFIX))
-            }
-            None => self.image.matches(&path, |_| true),
-        };
+        // Whoever unpacks it follows the links of this layer.
+        let is_led = !self.symlinks.is_empty();
+        let goes = self.goes(&path) || (is_led && self.goes(&self.symlinks.follow(&path)));
         Ok(if goes { Verdict::Drop } else { Verdict::Same })
     }
 

@@ -13,6 +13,12 @@ use crate::error::{Error, Kind, Result};
 use crate::layer_tar::member::{Records, plain};
 use crate::layer_tar::{Member, MemberKind, Sparse};
 
+/// Memory for names: a million files of one layer.
+const MOST_BYTES: usize = 384 * 1024 * 1024;
+
+/// What a file takes besides its name, in bytes.
+const OVERHEAD: usize = 200;
+
 /// What was dropped of one layer. Contents are in a file without a name; of each dropped file its
 /// name and some words stay in memory.
 pub struct Kept {
@@ -25,6 +31,8 @@ pub struct Kept {
     named: BTreeMap<Vec<u8>, usize>,
     /// Names from the root that [`Gone::Link`] leads to.
     linked: BTreeSet<Vec<u8>>,
+    /// What all that takes of the memory, roughly.
+    bytes: usize,
 }
 
 /// What a dropped name stood for.
@@ -61,6 +69,7 @@ impl Kept {
             contents: Vec::new(),
             named: BTreeMap::new(),
             linked: BTreeSet::new(),
+            bytes: 0,
         }
     }
 
@@ -91,16 +100,26 @@ impl Kept {
             records: member.records.clone(),
             name: None,
         });
-        self.alias(member, Gone::Content(self.contents.len() - 1));
-        Ok(())
+        self.alias(member, Gone::Content(self.contents.len() - 1), place)
     }
 
-    /// A dropped member that stood for something else.
-    pub fn alias(&mut self, member: &Member, gone: Gone) {
+    /// A dropped member that stood for something else. Errors when there are more than anybody has.
+    pub fn alias(&mut self, member: &Member, gone: Gone, place: &str) -> Result<()> {
         if let Gone::Link(path) = &gone {
             self.linked.insert(plain(path));
+            self.bytes += path.len();
         }
-        self.gone.insert(member.plain_path().into(), gone);
+        let path = member.plain_path();
+        self.bytes += path.len() + OVERHEAD;
+        if self.bytes > MOST_BYTES {
+            let (known, most) = (self.gone.len(), MOST_BYTES / 1024 / 1024);
+            return Err(Error::source(format!(
+                "{place}: more than {known} of its files are excluded, whose names take more than {most} MiB"
+            ))
+            .hint("exclude fewer: of each excluded file its name is kept, for links to it"));
+        }
+        self.gone.insert(path.into(), gone);
+        Ok(())
     }
 
     /// A dropped member that no link can be to.
@@ -200,5 +219,24 @@ impl Kept {
             }
             file.write_all(&buffer[..read]).map_err(|cause| failed(&cause))?;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_names_than_any_layer_has_are_not_kept() {
+        let mut kept = Kept::new(Path::new("/nowhere"));
+        let mut member = Member::new(MemberKind::File, "");
+        let mut keep = |index: usize| {
+            member.path = format!("{index}{}", "x".repeat(1024 * 1024)).into();
+            kept.keep(&member, &mut io::empty(), "'x'")
+        };
+        let refused = (0..1000).find_map(|index| keep(index).err()).unwrap();
+        let said =
+            "'x': more than 383 of its files are excluded, whose names take more than 384 MiB";
+        assert_eq!(refused.to_string(), said);
     }
 }

@@ -93,16 +93,16 @@ fn drop_member(
     member: &Member,
     stands_for: Option<usize>,
 ) -> Result<()> {
+    let place = reader.place().to_owned();
     match (stands_for, member.kind) {
-        (Some(index), _) => kept.alias(member, Gone::Content(index)),
-        (None, MemberKind::HardLink) => kept.alias(member, Gone::Link(member.link.clone())),
-        (None, MemberKind::Directory) => kept.forget(member),
-        (None, _) => {
-            let place = reader.place().to_owned();
-            kept.keep(member, &mut reader.content(), &place)?;
+        (Some(index), _) => kept.alias(member, Gone::Content(index), &place),
+        (None, MemberKind::HardLink) => kept.alias(member, Gone::Link(member.link.clone()), &place),
+        (None, MemberKind::Directory) => {
+            kept.forget(member);
+            Ok(())
         }
+        (None, _) => kept.keep(member, &mut reader.content(), &place),
     }
-    Ok(())
 }
 
 /// Let the passes look at a layer, and change nothing.

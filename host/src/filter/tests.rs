@@ -133,6 +133,26 @@ fn a_link_that_leads_through_symbolic_links_says_what_is_wrong() {
     assert_eq!(names(&read(&out).unwrap()), ["s"]);
 }
 
+/// Whoever unpacks a layer follows the links in it, whatever a member is called.
+#[test]
+fn what_is_written_through_a_symbolic_link_goes_by_both_names() {
+    let symlink = Member { link: "usr/bin".into(), ..Member::new(MemberKind::Symlink, "bin") };
+    let folder = |path: &str| (Member::new(MemberKind::Directory, path), Vec::new());
+    let listed = vec![
+        folder("usr/bin"),
+        file(b"usr/bin/sh", b"s"),
+        (symlink, Vec::new()),
+        file(b"bin/tool", b"t"),
+        file(b"bin/.wh.old", b""),
+    ];
+    let left = |pattern| names_of(&filtered(&exclude(&[pattern]), &write(&listed)).1);
+    assert_eq!(left("usr/bin/tool"), ["usr/bin", "usr/bin/sh", "bin", "bin/.wh.old"]);
+    assert_eq!(left("bin/tool"), ["usr/bin", "usr/bin/sh", "bin", "bin/.wh.old"]);
+    assert_eq!(left("usr/bin/old"), ["usr/bin", "usr/bin/sh", "bin", "bin/tool"]);
+    // Nothing is left that leads nowhere.
+    assert_eq!(left("usr/bin"), ["bin"]);
+}
+
 #[test]
 fn a_link_before_its_file_says_what_is_wrong() {
     let listed = vec![link("bin/c", "./cache/a"), file(b"x", b"1"), file(b"cache/a", b"a")];

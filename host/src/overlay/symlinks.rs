@@ -35,6 +35,12 @@ impl Symlinks {
         (self.bytes <= MOST_BYTES).then_some(())
     }
 
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
     /// The plain path that a name leads to: the folders in it are followed, its last part is not, as
     /// for what a hard link leads to. A path that leads in a circle stays where that is noticed.
     #[must_use]
