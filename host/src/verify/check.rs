@@ -232,10 +232,18 @@ impl Checker<'_> {
             Ok(bytes) => bytes,
             Err(cause) => return blame_io(object, &cause),
         };
-        if serde_json::from_slice::<Value>(&bytes).is_err()
-            && object.digest.is_none_or(|expected| expected != Digest::of(&bytes))
-        {
-            object.blame(Status::Unreadable, None, None, "is not valid JSON");
+        let (expected, found) = (object.digest, Digest::of(&bytes));
+        if expected == Some(found) {
+            return;
+        }
+        if serde_json::from_slice::<Value>(&bytes).is_err() {
+            return object.blame(Status::Unreadable, None, None, "is not valid JSON");
+        }
+        // It was read for its JSON: of a few kilobytes the digest costs nothing, fast or not.
+        if let Some(expected) = expected {
+            let (expected, found) = (Some(expected.to_string()), Some(found.to_string()));
+            object.blame(Status::DigestMismatch, expected, found, "has other content");
+            object.host_only = true;
         }
     }
 

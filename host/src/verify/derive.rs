@@ -52,9 +52,10 @@ pub fn directory(path: &Path, level: Level, context: &Context) -> Result<Vec<Fou
                     None,
                     None,
                 );
-                if name.tag.is_some() && entry.first_name().is_some() && !own.contains(name) {
-                    let own = own.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                    let why = format!("calls the image '{name}', its manifest calls it '{own}'");
+                if name.tag.is_some() && !own.contains(name) {
+                    let own = own.iter().map(|own| format!("'{own}'")).collect::<Vec<_>>();
+                    let own = if own.is_empty() { "nothing".to_owned() } else { own.join(", ") };
+                    let why = format!("calls the image '{name}', its manifest calls it {own}");
                     chain.doubt(Status::Unchecked, &why);
                 }
             }
