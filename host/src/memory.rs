@@ -21,6 +21,8 @@ type Known = HashMap<(String, u64, u64), Digest>;
 #[derive(Clone, Default)]
 pub struct Memory {
     known: Arc<Mutex<Known>>,
+    /// Of layers, what they unpack to.
+    unpacked: Arc<Mutex<Known>>,
     remote: Arc<Mutex<Remote>>,
     progress: LayerProgress,
 }
@@ -95,6 +97,17 @@ impl Memory {
         self.known().insert((path.to_owned(), offset, len), digest);
     }
 
+    /// What is known of what a layer unpacks to.
+    #[must_use]
+    pub fn recall_unpacked(&self, path: &str, offset: u64, len: u64) -> Option<Digest> {
+        lock(&self.unpacked).get(&(path.to_owned(), offset, len)).copied()
+    }
+
+    /// Remember what a layer unpacks to.
+    pub fn remember_unpacked(&self, path: &str, offset: u64, len: u64, digest: Digest) {
+        lock(&self.unpacked).insert((path.to_owned(), offset, len), digest);
+    }
+
     /// What is known of the size of a blob.
     #[must_use]
     pub fn recall_size(&self, blob: Digest) -> Option<Option<u64>> {
@@ -151,10 +164,14 @@ impl Memory {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.known)
     }
 
     fn remote(&self) -> MutexGuard<'_, Remote> {
-        self.remote.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.remote)
     }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -20,7 +20,7 @@ use crate::layer_cache::{LayerCache, Turn};
 use crate::output::{self, Target};
 use crate::parallel::in_parallel;
 use crate::receipt::{Again, Bundle, Handed, ImageIdentity, Receipt, again};
-use crate::report::{ImageReport, Run, Status};
+use crate::report::{ImageReport, ImageStatus, Run};
 use crate::verify::{self, Level, Outcomes, Verification};
 
 pub use self::look::verify_subjects;
@@ -120,13 +120,13 @@ fn remember(
     image: &Image,
     after: &Image,
     receipt: &Receipt,
-    status: Status,
+    status: ImageStatus,
     context: &Context,
 ) {
     let Process { filters, target, .. } = request;
     let Some(cache) = &request.layer_cache else { return };
     match status {
-        Status::Failed => cache.forget(image, filters, target),
+        ImageStatus::Failed => cache.forget(image, filters, target),
         _ => cache.learn(image, after, filters, target, receipt),
     }
     // What landed has landed, whether it is remembered or not.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-pub use self::image::{ImageReport, Status};
+pub use self::image::{ImageReport, ImageStatus};
 pub use self::text::{title, write_error, write_warning};
 use crate::error::{Error, Kind};
 use crate::image::ImageName;
@@ -46,7 +46,7 @@ impl Run {
     #[must_use]
     pub fn new(images: Vec<ImageReport>, took: Duration) -> Self {
         let count = |status| images.iter().filter(|image| image.status == status).count();
-        let failed = count(Status::Error);
+        let failed = count(ImageStatus::Error);
         let summary = Summary {
             images: images.len(),
             succeeded: images.len() - failed,
@@ -57,9 +57,9 @@ impl Run {
             // Images of one run share a connection, and so its troubles.
             retries: images.iter().map(|image| image.retries).max().unwrap_or_default(),
             rate_limits: images.iter().map(|image| image.rate_limits).max().unwrap_or_default(),
-            verified: count(Status::Verified),
-            verify_failed: count(Status::Failed),
-            unconfirmed: count(Status::Unconfirmed),
+            verified: count(ImageStatus::Verified),
+            verify_failed: count(ImageStatus::Failed),
+            unconfirmed: count(ImageStatus::Unconfirmed),
         };
         Self { images, summary }
     }
@@ -136,7 +136,7 @@ impl Run {
             line += &format!(", {} rate limits", sum.rate_limits);
         }
         let unverified =
-            self.images.iter().filter(|image| image.status == Status::NotVerified).count();
+            self.images.iter().filter(|image| image.status == ImageStatus::NotVerified).count();
         let receipt = match self.images.iter().any(|image| image.lacks_receipt) {
             true => ", no receipt",
             false => "",

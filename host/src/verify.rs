@@ -19,6 +19,7 @@ mod extent;
 pub mod found;
 pub mod layout;
 pub mod published;
+pub mod store;
 pub mod subject;
 pub mod tree;
 
@@ -27,6 +28,7 @@ pub mod check;
 pub mod engine;
 pub mod files;
 pub mod object;
+pub mod objects;
 mod places;
 pub mod registry;
 pub mod unpacked;
@@ -43,7 +45,6 @@ use crate::docker::failure::DAMAGED;
 use crate::error::{Error, Kind, Result};
 use crate::limits;
 use crate::memory::Memory;
-use crate::output::target::Endpoint;
 use crate::output::{Grant, Target};
 use crate::plugin::bindings::verifier::{self, Finding, Problem};
 use crate::receipt::Receipt;
@@ -75,39 +76,20 @@ pub fn verify(
     };
     let memory = Memory::showing(&context.progress);
     let format = Format::of(target);
-    let (expectations, journal) = (&receipt.expectations, &receipt.journal);
     let claims = reader::claims(receipt, &format, &grant, &memory);
-    let mut objects = match &grant {
-        Grant::Storage(destination) => {
-            let cancel = &context.cancel;
-            let mut objects =
-                check::objects(expectations, journal, destination, level, &memory, cancel)?;
-            if let Endpoint::TaggedDirectory(..) = &target.endpoint {
-                layout::beside(destination, expectations, &mut objects);
-            }
-            objects
-        }
-        Grant::Repository(remote) => {
-            // A receipt covers artifacts as well.
-            let claims = claims.clone().or_artifact();
-            registry::objects(expectations, &claims, remote, level, &memory, context)?
-        }
-        Grant::Web(site) => {
-            let claims = claims.clone().or_artifact();
-            web::objects(expectations, &claims, site, level, &memory, context)?
-        }
-        Grant::Engine(named) => engine::objects(expectations, named, level, &memory)?,
-    };
+    // A receipt covers artifacts as well.
+    let trusted = claims.clone().or_artifact();
+    let mut objects = objects::of(receipt, target, &grant, &trusted, level, &memory, context)?;
     if let Some(why) = says_little(receipt, &format, &claims) {
         let mut object = Object::at(grant.whole());
         object.blame(Status::Unchecked, None, None, &why);
         objects.push(object);
     }
     if receipt.image.part.is_index()
-        && let Some(shelf) = beneath::shelf(&format, &grant, &memory, context)
+        && let Some(store) = beneath::store(&format, &grant, &memory, context)
     {
         Beneath { receipt, grant: &grant, memory: &memory, looked }.judge(
-            Some(&*shelf),
+            Some(&*store),
             level,
             &mut objects,
         )?;

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::image::{Family, ImageName, Part, Whole};
 use crate::parallel::in_parallel;
 use crate::receipt::{Handed, ImageIdentity, Receipt};
-use crate::report::{ImageReport, Status};
+use crate::report::{ImageReport, ImageStatus};
 use crate::verify::Outcomes;
 
 /// Move every image of a source with all its platforms.
@@ -115,5 +115,5 @@ fn move_family(
 /// What was found to be wrong has not landed. What could not be looked at has, as far as anybody
 /// knows.
 fn has_landed(report: &ImageReport) -> bool {
-    !matches!(report.status, Status::Error | Status::Failed)
+    !matches!(report.status, ImageStatus::Error | ImageStatus::Failed)
 }

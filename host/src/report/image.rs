@@ -16,7 +16,7 @@ use crate::verify::{Outcome, Verification, is_unconfirmed};
 /// What became of one image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Status {
+pub enum ImageStatus {
     /// Everything was looked at and is right.
     Verified,
     /// Something wrong was seen.
@@ -29,7 +29,7 @@ pub enum Status {
     Error,
 }
 
-impl From<Outcome> for Status {
+impl From<Outcome> for ImageStatus {
     fn from(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Verified => Self::Verified,
@@ -52,7 +52,7 @@ pub struct ImageReport {
     digest: Option<Digest>,
     kind: &'static str,
     /// What became of it.
-    pub status: Status,
+    pub status: ImageStatus,
     pub(super) layers: usize,
     pub(super) bytes: u64,
     seconds: f64,
@@ -83,7 +83,7 @@ impl ImageReport {
             digest: None,
             kind: "image",
             part: Part::Whole,
-            status: Status::Error,
+            status: ImageStatus::Error,
             layers: 0,
             bytes: 0,
             seconds: 0.0,
@@ -110,9 +110,9 @@ impl ImageReport {
     #[must_use]
     pub fn unopened(display: &str, error: Error, context: &Context) -> Self {
         let status = match error.kind() {
-            Kind::Usage | Kind::Interrupted => Status::Error,
-            _ if is_unconfirmed(&error) => Status::Unconfirmed,
-            _ => Status::Failed,
+            Kind::Usage | Kind::Interrupted => ImageStatus::Error,
+            _ if is_unconfirmed(&error) => ImageStatus::Unconfirmed,
+            _ => ImageStatus::Failed,
         };
         Self { status, ..Self::failed(display, display, error, context) }
     }
@@ -132,7 +132,7 @@ impl ImageReport {
     /// the image itself.
     #[must_use]
     pub fn without_plugin(receipt: &Receipt, error: Error) -> Self {
-        Self { status: Status::Unconfirmed, error: Some(error), ..Self::of_receipt(receipt) }
+        Self { status: ImageStatus::Unconfirmed, error: Some(error), ..Self::of_receipt(receipt) }
     }
 
     /// An image that was found without a receipt.
@@ -156,7 +156,7 @@ impl ImageReport {
 
     /// It could not be moved, or not be finished.
     pub fn fail(&mut self, error: Error) {
-        self.status = Status::Error;
+        self.status = ImageStatus::Error;
         self.error = Some(error);
     }
 
@@ -187,7 +187,7 @@ impl ImageReport {
 
     fn judge(&mut self, proof: Option<Verification>) {
         self.status = match proof.as_ref().map(Verification::outcome) {
-            None => Status::NotVerified,
+            None => ImageStatus::NotVerified,
             Some(outcome) => outcome.into(),
         };
         if proof.as_ref().is_some_and(|proof| proof.is_artifact) {
@@ -213,11 +213,11 @@ impl ImageReport {
     /// What became of it, in a line.
     pub(super) fn line(&self) -> String {
         let outcome = match self.status {
-            Status::Verified => "verified",
-            Status::Failed => "FAILED",
-            Status::Unconfirmed => "UNCONFIRMED",
-            Status::NotVerified => "not verified",
-            Status::Error => return format!("{}: not moved", self.name()),
+            ImageStatus::Verified => "verified",
+            ImageStatus::Failed => "FAILED",
+            ImageStatus::Unconfirmed => "UNCONFIRMED",
+            ImageStatus::NotVerified => "not verified",
+            ImageStatus::Error => return format!("{}: not moved", self.name()),
         };
         match self.part {
             Part::Index | Part::Nested(_) => format!("{}: {outcome}", self.name()),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use super::unchecked::{self, Unchecked};
-use super::{ImageReport, Status};
+use super::{ImageReport, ImageStatus};
 use crate::error::{Error, is_unprintable, one_line};
 use crate::verify::{Object, Verification};
 
@@ -20,7 +20,7 @@ pub(super) fn write_image(
         // One image needs no name: the error says where.
         let named = several && !image.image.is_empty();
         let error = if named { error.clone().within(image.name()) } else { error.clone() };
-        let doubtful = image.status == Status::Unconfirmed && !image.lacks_receipt;
+        let doubtful = image.status == ImageStatus::Unconfirmed && !image.lacks_receipt;
         let severity = if doubtful { "warning" } else { "error" };
         write_as(to, severity, &error)?;
     }

@@ -9,7 +9,8 @@ use super::layout;
 use super::object::{Object, Outcome, Outcomes, Status};
 use super::published;
 use super::reader;
-use super::tree::{self, Listed, Shelf};
+use super::store::{Listed, Store};
+use super::tree;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::image::Descriptor;
@@ -20,16 +21,16 @@ use crate::receipt::{Receipt, Role};
 
 /// Where the host looks for what has a digest; `None` where only a plugin knows.
 #[must_use]
-pub fn shelf<'a>(
+pub fn store<'a>(
     format: &Format,
     grant: &'a Grant,
     memory: &Memory,
     context: &'a Context,
-) -> Option<Box<dyn Shelf + 'a>> {
+) -> Option<Box<dyn Store + 'a>> {
     match grant {
-        Grant::Repository(remote) => Some(Box::new(published::shelf(remote, memory, context))),
+        Grant::Repository(remote) => Some(Box::new(published::store(remote, memory, context))),
         Grant::Storage(destination) if matches!(format, Format::Layout(_)) => {
-            Some(Box::new(layout::shelf(destination, memory, context)))
+            Some(Box::new(layout::store(destination, memory, context)))
         }
         _ => None,
     }
@@ -50,10 +51,10 @@ pub struct Beneath<'a> {
 impl Beneath<'_> {
     /// Look, and add what was found to what is known of the receipt's own things: fast, whether what it
     /// lists is there; in full, at everything that this leads to. Errors where the user interrupts, or the
-    /// shelf gives up.
+    /// store gives up.
     pub fn judge(
         &self,
-        shelf: Option<&dyn Shelf>,
+        store: Option<&dyn Store>,
         level: Level,
         objects: &mut Vec<Object>,
     ) -> Result<()> {
@@ -89,7 +90,7 @@ impl Beneath<'_> {
             let looked = entry.promised.as_ref().map(|known| self.looked.get(&known.digest));
             looked.flatten() == Some(&Outcome::Verified)
         };
-        let Some(shelf) = shelf else {
+        let Some(store) = store else {
             if entries.iter().all(known) {
                 return Ok(());
             }
@@ -106,9 +107,9 @@ impl Beneath<'_> {
                 {
                     object.blame(status, None, None, &message);
                 }
-                Ok(entries.iter().filter_map(|entry| absent(shelf, entry)).collect())
+                Ok(entries.iter().filter_map(|entry| absent(store, entry)).collect())
             }
-            Level::Full => self.walk(shelf, bytes.len() as u64, object),
+            Level::Full => self.walk(store, bytes.len() as u64, object),
         };
         let found: Vec<Object> = match found {
             Ok(found) => found,
@@ -133,12 +134,12 @@ impl Beneath<'_> {
     }
 
     /// Everything that the index leads to; what is wrong with itself is said of `object`.
-    fn walk(&self, shelf: &dyn Shelf, size: u64, object: &mut Object) -> Result<Vec<Object>> {
+    fn walk(&self, store: &dyn Store, size: u64, object: &mut Object) -> Result<Vec<Object>> {
         let digest = self.receipt.image.id;
         let promised = Some(Descriptor { media_type: String::new(), digest, size });
         let root = Listed { reference: digest.to_string(), promised, platform: None };
         let (name, looked) = (self.receipt.image.image_name(), self.looked);
-        let mut found = tree::verify(shelf, root, &name, &[], Level::Full, looked)?;
+        let mut found = tree::verify(store, root, &name, &[], Level::Full, looked)?;
         let itself = found.pop().and_then(|found| found.verification.objects.into_iter().next());
         if let Some(itself) = itself.filter(|itself| itself.status != Status::Ok) {
             object.blame(itself.status, itself.expected, itself.found, &itself.message);
@@ -148,16 +149,16 @@ impl Beneath<'_> {
 }
 
 /// A finding about a manifest that is not there, or not as the index says.
-fn absent(shelf: &dyn Shelf, what: &Listed) -> Option<Object> {
+fn absent(store: &dyn Store, what: &Listed) -> Option<Object> {
     let blame = |status: Status, error: Option<&Error>| {
-        let mut object = Object::at(shelf.display(what)).for_role(Role::Manifest);
+        let mut object = Object::at(store.display(what)).for_role(Role::Manifest);
         match error {
             Some(error) => object.blame_error(status, error),
             None => object.blame(status, None, None, "is not there"),
         }
         Some(object)
     };
-    match shelf.manifest(what) {
+    match store.manifest(what) {
         Ok(Some(_)) => None,
         Ok(None) => blame(Status::Missing, None),
         Err(error) if error.sides().is_some() => blame(Status::DigestMismatch, Some(&error)),

@@ -8,7 +8,8 @@ use serde_json::Value;
 use super::claims::Claims;
 use super::files::{Folder, Held};
 use super::found::Found;
-use super::tree::{self, Listed, Shelf};
+use super::store::{Listed, Store};
+use super::tree;
 use super::{Level, Object, Outcomes, Status, check, unpacked};
 use crate::context::Context;
 use crate::destination::Destination;
@@ -41,7 +42,7 @@ pub(super) fn held(
     let entries = oci_layout::entries(held.members(), tag)?;
     let place = held.members().place().to_owned();
     let (marker, version) = (marker(&held), list(&held));
-    let shelf = Layout { held, memory: Memory::showing(&context.progress), context };
+    let store = Layout { held, memory: Memory::showing(&context.progress), context };
     let (mut found, looked) = (Vec::new(), Outcomes::new());
     for entry in &entries {
         let root = Listed::entry(entry, &place)?;
@@ -54,20 +55,20 @@ pub(super) fn held(
             entries.iter().filter(same).count() == 1
         };
         // Of a file; a member was read just now, and nobody changes it.
-        let is_file = matches!(shelf.held.place(INDEX), Place::File { .. });
+        let is_file = matches!(store.held.place(INDEX), Place::File { .. });
         let catalog = ref_name
             .filter(unique)
             .filter(|_| is_file)
             .map(|name| catalogued(name, &root.reference));
         let more: Vec<Expectation> = catalog.into_iter().collect();
         let mut images =
-            tree::verify(&shelf, root, &oci_layout::name(entry), &more, level, &looked)?;
+            tree::verify(&store, root, &oci_layout::name(entry), &more, level, &looked)?;
         // What the name stands for comes last.
         if let Some(image) = images.last_mut() {
             let objects = &mut image.verification.objects;
             objects.push(marker.clone());
             let said =
-                [version.clone(), shelf.rivals(entry, &entries, tag), platform(&shelf.held, entry)];
+                [version.clone(), store.rivals(entry, &entries, tag), platform(&store.held, entry)];
             objects.extend(said.into_iter().flatten());
         }
         found.extend(images);
@@ -217,11 +218,11 @@ pub(super) fn catalogued(name: &str, digest: &str) -> Expectation {
 }
 
 /// What a layout keeps by its digest.
-pub(super) fn shelf<'a>(
+pub(super) fn store<'a>(
     destination: &Destination,
     memory: &Memory,
     context: &'a Context,
-) -> impl Shelf + 'a {
+) -> impl Store + 'a {
     let held = Folder::of(destination.clone());
     Layout { held, memory: memory.clone(), context }
 }
@@ -233,7 +234,7 @@ struct Layout<'a, H> {
     context: &'a Context,
 }
 
-impl<H: Held> Shelf for Layout<'_, H> {
+impl<H: Held> Store for Layout<'_, H> {
     fn manifest(&self, what: &Listed) -> Result<Option<Manifest>> {
         let Some(promised) = &what.promised else { return Ok(None) };
         match oci_layout::manifest(self.held.members(), promised) {

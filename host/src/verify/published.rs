@@ -2,7 +2,8 @@
 
 use super::claims::Claims;
 use super::found::Found;
-use super::tree::{self, Listed, Shelf};
+use super::store::{Listed, Store};
+use super::tree;
 use super::{Level, Object, Outcomes, registry};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
@@ -19,22 +20,22 @@ pub fn images(
     level: Level,
     context: &Context,
 ) -> Result<Vec<Found>> {
-    let shelf = Published { remote, memory: Memory::showing(&context.progress), context };
+    let store = Published { remote, memory: Memory::showing(&context.progress), context };
     let root = Listed { reference: reference.target(), promised: None, platform: None };
     // Without this one there is nothing to verify; whatever it names and is not there is a finding.
-    if shelf.manifest(&root)?.is_none() {
-        let message = format!("{}: image not found", shelf.display(&root));
+    if store.manifest(&root)?.is_none() {
+        let message = format!("{}: image not found", store.display(&root));
         return Err(Error::new(Kind::NotFound, message).hint("check the name and the tag"));
     }
-    tree::verify(&shelf, root, &reference.name(), &[], level, &Outcomes::new())
+    tree::verify(&store, root, &reference.name(), &[], level, &Outcomes::new())
 }
 
 /// What a repository keeps by its digest.
-pub(super) fn shelf<'a>(
+pub(super) fn store<'a>(
     remote: &'a Remote,
     memory: &Memory,
     context: &'a Context,
-) -> impl Shelf + 'a {
+) -> impl Store + 'a {
     Published { remote, memory: memory.clone(), context }
 }
 
@@ -45,7 +46,7 @@ struct Published<'a> {
     context: &'a Context,
 }
 
-impl Shelf for Published<'_> {
+impl Store for Published<'_> {
     fn manifest(&self, what: &Listed) -> Result<Option<Manifest>> {
         let manifest = match self.memory.recall_manifest(&what.reference) {
             Some(known) => known,

@@ -142,8 +142,8 @@ impl Checker<'_> {
     /// A layer, as it is stored and as it is uncompressed, in one reading.
     fn check_layer(&self, digest: Digest, size: u64, diff_id: Digest, object: &mut Object) {
         // A layer that an image has twice holds the same.
-        let (name, unpacked) = (digest.to_string(), format!("{digest} unpacked"));
-        if self.memory.recall(&unpacked, 0, size) == Some(diff_id) {
+        let name = digest.to_string();
+        if self.memory.recall_unpacked(&name, 0, size) == Some(diff_id) {
             return;
         }
         let layer = Layer {
@@ -160,7 +160,7 @@ impl Checker<'_> {
         match shown.and_then(|stored| checked(&layer, stored)) {
             Ok(()) => {
                 self.memory.remember(&name, size, digest);
-                self.memory.remember(&unpacked, size, diff_id);
+                self.memory.remember_unpacked(&name, 0, size, diff_id);
             }
             Err(error) => {
                 let stored = error.sides().filter(|(expected, _)| *expected == name);

@@ -11,64 +11,18 @@ use oci_spec::image::{Descriptor as OciDescriptor, ImageIndex, ImageManifest};
 
 use super::claims::{Claims, judge_platform};
 use super::found::Found;
+use super::store::{Listed, Store};
 use super::{Level, Object, Outcome, Outcomes, Status, Verification};
 use crate::error::{Error, Kind, Result};
-use crate::image::{Descriptor, Digest, ImageName, MOST_LAYERS, Manifest, Part, Platform};
+use crate::image::{Descriptor, ImageName, MOST_LAYERS, Manifest, Part, Platform};
 use crate::input::shelf::{DEEPEST, MOST_MANIFESTS};
-use crate::receipt::{Expectation, Place, Role};
-
-/// A place that keeps things by their digest: a repository, or an OCI image layout.
-pub trait Shelf {
-    /// A manifest or index, its bytes compared with what was promised of them. `None` when it is
-    /// not there.
-    fn manifest(&self, what: &Listed) -> Result<Option<Manifest>>;
-
-    /// Where a blob is expected.
-    fn blob(&self, digest: Digest) -> Place;
-
-    /// Where a manifest is expected.
-    fn place(&self, what: &Listed) -> Place;
-
-    /// How messages name a manifest.
-    fn display(&self, what: &Listed) -> String;
-
-    /// What the config among these says of the layers.
-    fn claims(&self, expectations: &[Expectation]) -> Claims;
-
-    /// Look at everything, and whether it is what the config says.
-    fn look(
-        &self,
-        expectations: &[Expectation],
-        claims: &Claims,
-        level: Level,
-    ) -> Result<Vec<Object>>;
-}
-
-/// A manifest that somebody names.
-#[derive(Debug, Clone)]
-pub struct Listed {
-    /// A tag, or its digest.
-    pub reference: String,
-    /// What an index promises of it; nothing where it is named by a tag.
-    pub promised: Option<Descriptor>,
-    /// What the index says that it is for.
-    pub platform: Option<Platform>,
-}
-
-impl Listed {
-    /// An entry of an index. Errors when its digest is none.
-    pub fn entry(entry: &OciDescriptor, place: &str) -> Result<Self> {
-        let promised = Descriptor::promised(entry, place)?;
-        let platform = entry.platform().as_ref().map(Platform::promised);
-        Ok(Self { reference: promised.digest.to_string(), promised: Some(promised), platform })
-    }
-}
+use crate::receipt::{Expectation, Role};
 
 /// Verify what a name stands for: an image, or an index and every image of it. `more` is expected
 /// of the name itself. Of what was `looked` at already, by the digests of the manifests, no byte is
 /// read again.
 pub fn verify(
-    shelf: &dyn Shelf,
+    store: &dyn Store,
     root: Listed,
     name: &ImageName,
     more: &[Expectation],
@@ -76,13 +30,13 @@ pub fn verify(
     looked: &Outcomes,
 ) -> Result<Vec<Found>> {
     let (seen, known) = (BTreeSet::new(), BTreeMap::new());
-    let mut walk = Walk { shelf, name, more, level, looked, seen, known, found: Vec::new() };
+    let mut walk = Walk { store, name, more, level, looked, seen, known, found: Vec::new() };
     walk.visit(&root, DEEPEST)?;
     Ok(walk.found)
 }
 
 struct Walk<'a> {
-    shelf: &'a dyn Shelf,
+    store: &'a dyn Store,
     name: &'a ImageName,
     more: &'a [Expectation],
     level: Level,
@@ -113,10 +67,10 @@ impl Walk<'_> {
         }
         let is_root = self.seen.len() == 1;
         if self.seen.len() > MOST_MANIFESTS {
-            let place = self.shelf.display(what);
+            let place = self.store.display(what);
             return Err(Error::source(format!("{place}: lists more than {MOST_MANIFESTS} images")));
         }
-        let manifest = match self.shelf.manifest(what) {
+        let manifest = match self.store.manifest(what) {
             Ok(Some(manifest)) => manifest,
             Ok(None) => {
                 self.lost(what, is_root, |object| {
@@ -124,7 +78,7 @@ impl Walk<'_> {
                 });
                 return Ok(());
             }
-            // Somebody, or the shelf, wishes to stop.
+            // Somebody, or the store, wishes to stop.
             Err(error) if matches!(error.kind(), Kind::Interrupted | Kind::Plugin) => {
                 return Err(error);
             }
@@ -147,7 +101,7 @@ impl Walk<'_> {
             Ok(_) => return self.unread(what, is_root, "its indexes are nested too deeply"),
             Err(cause) => return self.unread(what, is_root, &cause.to_string()),
         };
-        let place = self.shelf.display(what);
+        let place = self.store.display(what);
         for entry in index.manifests() {
             self.visit(&Listed::entry(entry, &place)?, depth - 1)?;
         }
@@ -168,12 +122,12 @@ impl Walk<'_> {
             }
             Err(cause) => return self.unread(what, is_root, &cause.to_string()),
         };
-        let place = self.shelf.display(what);
+        let place = self.store.display(what);
         let blob = |role: Role, listed: &OciDescriptor| {
             let listed = Descriptor::promised(listed, &place)?;
             Ok(Expectation {
                 role,
-                place: self.shelf.blob(listed.digest),
+                place: self.store.blob(listed.digest),
                 size: Some(listed.size),
                 digest: Some(listed.digest),
             })
@@ -183,14 +137,14 @@ impl Walk<'_> {
             expectations.push(blob(Role::Layer(index), layer)?);
         }
         expectations.push(self.expectation(what, manifest));
-        let claims = self.shelf.claims(&expectations).within(&parsed);
+        let claims = self.store.claims(&expectations).within(&parsed);
         self.judge(&expectations, &claims, is_root, what, self.part(what, is_root))
     }
 
     fn expectation(&self, what: &Listed, manifest: &Manifest) -> Expectation {
         Expectation {
             role: Role::Manifest,
-            place: self.shelf.place(what),
+            place: self.store.place(what),
             size: Some(manifest.bytes.len() as u64),
             digest: Some(manifest.digest),
         }
@@ -210,7 +164,7 @@ impl Walk<'_> {
             Some(_) => Level::Fast,
             None => self.level,
         };
-        let mut objects = self.shelf.look(&expectations, claims, level)?;
+        let mut objects = self.store.look(&expectations, claims, level)?;
         if level == Level::Full {
             claims.doubt_secrets(&expectations, &mut objects);
         }
@@ -261,7 +215,7 @@ impl Walk<'_> {
 
     /// A manifest that cannot be followed. What it says nobody knows.
     fn lost(&mut self, what: &Listed, is_root: bool, blame: impl FnOnce(&mut Object)) {
-        let mut object = Object::at(self.shelf.display(what)).for_role(Role::Manifest);
+        let mut object = Object::at(self.store.display(what)).for_role(Role::Manifest);
         (object.digest, object.size) = (what.promised.as_ref())
             .map_or((None, None), |known| (Some(known.digest), Some(known.size)));
         blame(&mut object);

@@ -93,8 +93,7 @@ fn look(job: &Job, files: &dyn Files, memory: &Memory, cancel: &Cancel) -> Resul
         };
     }
     // An image may have a layer twice, and images share them.
-    let unpacked = format!("{} unpacked", job.path);
-    if let Some(found) = memory.recall(&unpacked, job.offset, job.size) {
+    if let Some(found) = memory.recall_unpacked(job.path, job.offset, job.size) {
         return match found == job.diff_id {
             true => Ok(()),
             false => Err(other_content(&place, job.diff_id, found)),
@@ -112,7 +111,7 @@ fn look(job: &Job, files: &dyn Files, memory: &Memory, cancel: &Cancel) -> Resul
         match checked(&layer, Stored::file(&layer, &section, cancel).showing(memory.progress())) {
             Ok(()) => {
                 is_stored(job.digest);
-                memory.remember_at(&unpacked, job.offset, job.size, job.diff_id);
+                memory.remember_unpacked(job.path, job.offset, job.size, job.diff_id);
                 return Ok(());
             }
             Err(error) => error,
@@ -128,7 +127,7 @@ fn look(job: &Job, files: &dyn Files, memory: &Memory, cancel: &Cancel) -> Resul
         }
         Some(found) if expected == Some(job.diff_id) => {
             is_stored(job.digest);
-            memory.remember_at(&unpacked, job.offset, job.size, found);
+            memory.remember_unpacked(job.path, job.offset, job.size, found);
             Err(other_content(&place, job.diff_id, found))
         }
         _ => Err(error),
@@ -138,7 +137,7 @@ fn look(job: &Job, files: &dyn Files, memory: &Memory, cancel: &Cancel) -> Resul
 /// Whether it will be read here.
 fn is_due(job: &Job, files: &dyn Files, memory: &Memory) -> bool {
     let compressed = |section| compression(&section, job.path).ok() != Some(Compression::None);
-    memory.recall(&format!("{} unpacked", job.path), job.offset, job.size).is_none()
+    memory.recall_unpacked(job.path, job.offset, job.size).is_none()
         && section(job, files).is_ok_and(compressed)
 }
 

@@ -109,12 +109,15 @@ impl Checker<'_> {
 
     /// Every byte: of a layer, as it is stored and as it is uncompressed, in one reading.
     fn check_content(&self, url: &Url, size: u64, digest: Digest, role: Role, object: &mut Object) {
-        let plain = format!("{url} unpacked");
         let diff_id = self.claims.diff_id(role);
         let known = self.memory.recall_content(url.as_str()) == Some(Some((size, digest)));
         match diff_id {
             None if known => return,
-            Some(diff_id) if self.memory.recall(&plain, 0, size) == Some(diff_id) => return,
+            Some(diff_id)
+                if self.memory.recall_unpacked(url.as_str(), 0, size) == Some(diff_id) =>
+            {
+                return;
+            }
             _ => {}
         }
         let outcome = match diff_id {
@@ -125,7 +128,7 @@ impl Checker<'_> {
             Ok(()) => {
                 self.memory.remember_content(url.as_str(), Some((size, digest)));
                 if let Some(diff_id) = diff_id {
-                    self.memory.remember(&plain, size, diff_id);
+                    self.memory.remember_unpacked(url.as_str(), 0, size, diff_id);
                 }
             }
             Err(error) => self.blame(&error, url, size, digest, object),

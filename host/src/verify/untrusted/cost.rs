@@ -18,7 +18,7 @@ use crate::verify::check;
 use crate::verify::claims::Claims;
 use crate::verify::is_unconfirmed;
 use crate::verify::object::Object;
-use crate::verify::tree::{Listed, Shelf};
+use crate::verify::store::{Listed, Store};
 
 /// Bytes that will be read for these, at most.
 #[must_use]
@@ -150,18 +150,18 @@ impl Spent<'_> {
 /// Manifests of one index, in bytes: the walk keeps some of them. Sixty have a megabyte.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
 
-/// A shelf on which looking costs something, and nothing is taken on trust.
+/// A store on which looking costs something, and nothing is taken on trust.
 pub(super) struct Counted<'a> {
-    pub(super) shelf: &'a dyn Shelf,
+    pub(super) store: &'a dyn Store,
     pub(super) spent: &'a Spent<'a>,
     pub(super) grant: &'a Grant,
     pub(super) memory: &'a Memory,
     pub(super) manifests: AtomicU64,
 }
 
-impl Shelf for Counted<'_> {
+impl Store for Counted<'_> {
     fn manifest(&self, what: &Listed) -> Result<Option<Manifest>> {
-        let manifest = self.shelf.manifest(what)?;
+        let manifest = self.store.manifest(what)?;
         let size = manifest.as_ref().map_or(0, |manifest| manifest.bytes.len() as u64);
         let before = self.manifests.fetch_add(size, Ordering::Relaxed);
         if before.saturating_add(size) > MOST_BYTES {
@@ -173,19 +173,19 @@ impl Shelf for Counted<'_> {
     }
 
     fn blob(&self, digest: crate::image::Digest) -> Place {
-        self.shelf.blob(digest)
+        self.store.blob(digest)
     }
 
     fn place(&self, what: &Listed) -> Place {
-        self.shelf.place(what)
+        self.store.place(what)
     }
 
     fn display(&self, what: &Listed) -> String {
-        self.shelf.display(what)
+        self.store.display(what)
     }
 
     fn claims(&self, expectations: &[Expectation]) -> Claims {
-        self.shelf.claims(expectations)
+        self.store.claims(expectations)
     }
 
     fn look(
@@ -205,7 +205,7 @@ impl Shelf for Counted<'_> {
             .cloned()
             .collect();
         self.spent.count(of(&unread, &[], self.grant, self.memory))?;
-        let mut objects = self.shelf.look(expectations, claims, level)?;
+        let mut objects = self.store.look(expectations, claims, level)?;
         check_layers(expectations, claims, &mut objects);
         Ok(objects)
     }

@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, printable};
 use crate::image::{Digest, Part};
 use crate::limits::UNTRUSTED_PROBLEMS;
 use crate::receipt::Receipt;
-use crate::report::Status;
+use crate::report::ImageStatus;
 use crate::size::size;
 use crate::verify::Object;
 
@@ -21,7 +21,7 @@ pub struct Line {
     /// The file that it is in.
     pub receipt: String,
     /// `verified`, `failed`, `unconfirmed`, or `error`: it is no receipt that can be looked at.
-    pub status: Status,
+    pub status: ImageStatus,
     /// What the receipt calls the image.
     pub image: Option<String>,
     /// And its tag.
@@ -70,7 +70,7 @@ impl Line {
     pub(super) fn unread(place: &str, why: Stop) -> Self {
         let mut line = Self {
             receipt: printable(place),
-            status: Status::Error,
+            status: ImageStatus::Error,
             image: None,
             tag: None,
             kind: None,
@@ -140,8 +140,8 @@ impl Line {
 
     fn stop(&mut self, why: Stop) {
         let (status, error) = match why {
-            Stop::Refused(error) => (Status::Error, error),
-            Stop::Doubt(error) => (Status::Unconfirmed, error),
+            Stop::Refused(error) => (ImageStatus::Error, error),
+            Stop::Doubt(error) => (ImageStatus::Unconfirmed, error),
         };
         self.status = status;
         self.interrupted = error.kind() == Kind::Interrupted;
@@ -194,10 +194,10 @@ impl Summary {
         self.layers += line.layers;
         self.bytes = self.bytes.saturating_add(line.bytes);
         match line.status {
-            Status::Verified => self.verified += 1,
-            Status::Failed => self.failed += 1,
-            Status::Unconfirmed | Status::NotVerified => self.unconfirmed += 1,
-            Status::Error => self.errors += 1,
+            ImageStatus::Verified => self.verified += 1,
+            ImageStatus::Failed => self.failed += 1,
+            ImageStatus::Unconfirmed | ImageStatus::NotVerified => self.unconfirmed += 1,
+            ImageStatus::Error => self.errors += 1,
         }
     }
 

@@ -7,7 +7,6 @@ use super::cost::Spent;
 use super::grants::Opened;
 use super::watch::Watched;
 use super::{Batch, Stop, cost, rules};
-use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::destination::Destination;
 use crate::error::{Error, Kind, Result};
@@ -27,8 +26,8 @@ use crate::verify::beneath::{self, Beneath};
 use crate::verify::claims::Claims;
 use crate::verify::format::Format;
 use crate::verify::object::{Object, Outcome, Outcomes, Status};
-use crate::verify::tree::Shelf;
-use crate::verify::{Level, Verification, check, layout, reader, registry, unpacked, web};
+use crate::verify::store::Store;
+use crate::verify::{Level, Verification, objects, reader, unpacked};
 
 /// A receipt to look at.
 pub(super) struct Ask<'a> {
@@ -173,37 +172,34 @@ fn judge(
     let expectations = &receipt.expectations;
     ask.spent.count(cost::of(expectations, &receipt.journal, grant, &memory))?;
     let claims = reader::claims(receipt, format, grant, &memory);
-    let mut objects = match grant {
+    // First, so that no byte is read twice.
+    let wrong = match grant {
         Grant::Storage(destination) => {
-            let mut objects = storage(receipt, destination, &claims, &memory, &context.cancel)?;
-            if let target::Endpoint::TaggedDirectory(..) = &target.endpoint {
-                layout::beside(destination, expectations, &mut objects);
-            }
-            objects
+            unpacked::layers(expectations, &claims, destination, &memory, &context.cancel)?
         }
-        Grant::Repository(remote) => {
-            registry::objects(expectations, &claims, remote, Level::Full, &memory, context)?
-        }
-        Grant::Web(site) => {
-            web::objects(expectations, &claims, site, Level::Full, &memory, context)?
-        }
-        Grant::Engine(_) => Vec::new(),
+        _ => Vec::new(),
     };
+    let mut objects = objects::of(receipt, target, grant, &claims, Level::Full, &memory, context)?;
+    if let Grant::Storage(destination) = grant {
+        unpacked::judge(wrong, &mut objects);
+        claims.judge(expectations, &mut objects);
+        check_journal(receipt, destination, &mut objects);
+    }
     check_layers(expectations, &claims, &mut objects);
     reader::judge(receipt, format, grant, &memory, &mut objects);
     if receipt.image.part.is_index() {
-        let shelf = beneath::shelf(format, grant, &memory, context);
-        let counted = shelf.as_deref().map(|shelf| cost::Counted {
-            shelf,
+        let store = beneath::store(format, grant, &memory, context);
+        let counted = store.as_deref().map(|store| cost::Counted {
+            store,
             spent: ask.spent,
             grant,
             memory: &memory,
             manifests: 0.into(),
         });
-        let shelf = counted.as_ref().map(|counted| counted as &dyn Shelf);
+        let store = counted.as_ref().map(|counted| counted as &dyn Store);
         let looked = ask.verified;
         let beneath = Beneath { receipt, grant, memory: &memory, looked };
-        beneath.judge(shelf, Level::Full, &mut objects)?;
+        beneath.judge(store, Level::Full, &mut objects)?;
     }
     context.cancel.check()?;
     // Who has lost cannot win by more looking, and what the plugin says changes nothing.
@@ -217,24 +213,6 @@ fn judge(
     let is_artifact = claims.is_artifact();
     let proof = Verification { level: Level::Full, objects, is_artifact };
     Ok(Looked { proof, note, is_kept })
-}
-
-/// The host's look at files: every byte, and what the layers are by the config's word.
-fn storage(
-    receipt: &Receipt,
-    destination: &Destination,
-    claims: &Claims,
-    memory: &Memory,
-    cancel: &Cancel,
-) -> Result<Vec<Object>> {
-    let (expectations, journal) = (&receipt.expectations, &receipt.journal);
-    let wrong = unpacked::layers(expectations, claims, destination, memory, cancel)?;
-    let level = Level::Full;
-    let mut objects = check::objects(expectations, journal, destination, level, memory, cancel)?;
-    unpacked::judge(wrong, &mut objects);
-    claims.judge(expectations, &mut objects);
-    check_journal(receipt, destination, &mut objects);
-    Ok(objects)
 }
 
 /// What a journal says of a file's size must be so, even where nobody needs the journal. Of files that

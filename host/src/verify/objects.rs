@@ -1,0 +1,41 @@
+//! The host's own look at what a receipt names, wherever that is.
+
+use super::claims::Claims;
+use super::object::Object;
+use super::{Level, check, engine, layout, registry, web};
+use crate::context::Context;
+use crate::error::Result;
+use crate::memory::Memory;
+use crate::output::target::Endpoint;
+use crate::output::{Grant, Target};
+use crate::receipt::Receipt;
+
+/// Look at everything that a receipt names, and at what readers of it look at besides. `claims` are those
+/// of its config. Errors when the user interrupts.
+pub fn of(
+    receipt: &Receipt,
+    target: &Target,
+    grant: &Grant,
+    claims: &Claims,
+    level: Level,
+    memory: &Memory,
+    context: &Context,
+) -> Result<Vec<Object>> {
+    let (expectations, journal) = (&receipt.expectations, &receipt.journal);
+    match grant {
+        Grant::Storage(destination) => {
+            let cancel = &context.cancel;
+            let mut objects =
+                check::objects(expectations, journal, destination, level, memory, cancel)?;
+            if let Endpoint::TaggedDirectory(..) = &target.endpoint {
+                layout::beside(destination, expectations, &mut objects);
+            }
+            Ok(objects)
+        }
+        Grant::Repository(remote) => {
+            registry::objects(expectations, claims, remote, level, memory, context)
+        }
+        Grant::Web(site) => web::objects(expectations, claims, site, level, memory, context),
+        Grant::Engine(named) => engine::objects(expectations, named, level, memory),
+    }
+}
