@@ -17,6 +17,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use occystrap::cancel::Cancel;
 use occystrap::context::Context;
 use occystrap::destination::Destination;
+use occystrap::http::{Counters, Settings};
 use occystrap::image::{Image, Wanted};
 use occystrap::input::Source;
 use occystrap::output::Grant;
@@ -26,7 +27,7 @@ use occystrap::output::sink::{FileSink, SinkError};
 use occystrap::output::size_hint::SizeHints;
 use occystrap::output::staging::Staging;
 use occystrap::progress::{LayerProgress, Progress};
-use occystrap::registry::{Client, Counters, Settings};
+use occystrap::registry::Client;
 use occystrap::uri::Uri;
 use occystrap::web::Access;
 

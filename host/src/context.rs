@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::cancel::Cancel;
+use crate::http::Counters;
 use crate::parallel::cores;
 use crate::progress::Progress;
-use crate::registry::Counters;
 use crate::web::Access;
 
 /// Settings and services of a run. Cheap to clone.

@@ -18,6 +18,7 @@ pub mod filter;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod glob;
+pub mod http;
 pub mod image;
 pub mod info;
 pub mod input;

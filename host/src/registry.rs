@@ -9,36 +9,25 @@
 //! HTTP unless told to, follow a redirect or an upload's place from https to http, show a secret (or a URL that may
 //! carry one) in an error or a log, hold a layer in memory, and guess at manifests it cannot check.
 
-pub(crate) mod arrived;
 pub mod body;
 mod challenge;
 pub mod client;
-pub mod counters;
 mod credential;
 pub(crate) mod deliver;
 pub mod download;
-pub(crate) mod failure;
-pub(crate) mod pace;
 mod push;
-pub(crate) mod redirect;
 pub mod reference;
 mod refusal;
 pub mod repository;
-pub(crate) mod retry;
 mod scope;
 mod served;
 mod session;
-pub mod settings;
 mod token;
-mod trickle;
 pub mod upload;
-pub(crate) mod wire;
 
 pub use body::Body;
 pub use client::Client;
-pub use counters::Counters;
 pub use download::Download;
 pub use reference::Reference;
 pub use repository::Repository;
-pub use settings::Settings;
 pub use upload::PushOptions;

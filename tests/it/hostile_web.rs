@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use occystrap::registry::Settings;
+use occystrap::http::Settings;
 use occystrap::web::{Access, Allow, Logins};
 
 use crate::support::cli::{Ran, Sandbox};

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use occystrap::cancel::Cancel;
 use occystrap::error::{Error, Kind, Result};
+use occystrap::http::{Counters, Settings};
 use occystrap::image::descriptor::Descriptor;
 use occystrap::image::digest::Digest;
-use occystrap::registry::{Client, Counters, Reference, Repository, Settings};
+use occystrap::registry::{Client, Reference, Repository};
 
 use crate::support::registry::{ALWAYS, Auth, Fault, Registry};
 

@@ -3,13 +3,14 @@
 use std::time::Duration;
 
 use occystrap::context::Context;
+use occystrap::http::Settings;
 use occystrap::image::Wanted;
 use occystrap::input::Source;
 use occystrap::output::ahead::Taken;
 use occystrap::output::layer_blob::Form;
 use occystrap::output::size_hint::SizeHints;
 use occystrap::progress::LayerProgress;
-use occystrap::registry::{Client, Settings};
+use occystrap::registry::Client;
 use occystrap::uri::Uri;
 
 use crate::support::cli::Sandbox;

@@ -316,7 +316,7 @@ fn connect(address: &Address) -> Result<reqwest::Client> {
     PROVIDER.get_or_init(|| drop(rustls::crypto::ring::default_provider().install_default()));
     let builder = reqwest::Client::builder()
         .user_agent(concat!("occystrap/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(crate::registry::settings::CONNECT_TIMEOUT)
+        .connect_timeout(crate::http::settings::CONNECT_TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .referer(false);

@@ -92,10 +92,10 @@ mod tests {
     use super::*;
     use crate::blob::feed::{Feed, FeedReader, Turns};
     use crate::cancel::Cancel;
+    use crate::http::Counters;
     use crate::image::{Compression, Digest, Layer, Section};
     use crate::output::layer_blob::Form;
     use crate::progress::{LayerProgress, Progress};
-    use crate::registry::Counters;
 
     struct Bench {
         runtime: tokio::runtime::Runtime,

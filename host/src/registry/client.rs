@@ -4,16 +4,16 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use super::counters::Counters;
-use super::pace::Pace;
 use super::reference::Reference;
 use super::repository::Repository;
 use super::scope;
 use super::session::Session;
-use super::settings::Settings;
-use super::wire::Wire;
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result, io_reason};
+use crate::http::counters::Counters;
+use crate::http::pace::Pace;
+use crate::http::settings::Settings;
+use crate::http::wire::Wire;
 use crate::regular;
 
 /// How we introduce ourselves.

@@ -11,9 +11,9 @@ use docker_credential::{CredentialRetrievalError as Refusal, DockerCredential};
 use tokio::sync::oneshot;
 
 use super::reference::Reference;
-use super::settings::Settings;
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result, io_reason, printable};
+use crate::http::settings::Settings;
 use crate::regular;
 
 /// Largest file with credentials that is read: real ones have some kilobytes.

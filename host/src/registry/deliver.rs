@@ -14,11 +14,11 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::body::Reader;
-use super::failure::Failure;
-use super::redirect::authority;
-use super::retry::is_passing;
-use super::wire::{Answer, Call, Wire};
 use crate::error::{Error, Kind, Result};
+use crate::http::failure::Failure;
+use crate::http::redirect::authority;
+use crate::http::retry::is_passing;
+use crate::http::wire::{Answer, Call, Wire};
 
 /// What is handed to the connection at once. Silence is measured from one piece to the next: with
 /// the default of a minute the slowest line that is waited for has a kilobyte a second.

@@ -4,14 +4,14 @@
 
 use bytes::Bytes;
 use reqwest::StatusCode;
-use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
+use reqwest::header::RANGE;
 
-use super::arrived::Arrived;
-use super::failure::Failure;
 use super::repository::{Repository, named, unexpected};
-use super::retry::Budget;
-use super::wire::{Answer, Call};
 use crate::error::{Error, Kind, Result};
+use crate::http::arrived::Arrived;
+use crate::http::failure::Failure;
+use crate::http::retry::Budget;
+use crate::http::wire::{Answer, Call};
 use crate::image::descriptor::Descriptor;
 
 /// The bytes of a blob, in order, each once.
@@ -129,16 +129,17 @@ impl Download {
     /// Asks for what is missing (RFC 9110, 14.2). Servers may send all again.
     async fn ask(&mut self) -> Result<Answer> {
         let mut call = Call::get(self.repository.url(&format!("blobs/{}", self.what.digest)));
-        if self.arrived.size() > 0 {
-            let range = HeaderValue::try_from(format!("bytes={}-", self.arrived.size()))
-                .map_err(|_| Error::new(Kind::Network, "no header for the range"))?;
-            call.headers.insert(RANGE, range);
-        }
+        call.headers.extend(self.arrived.range().map(|range| (RANGE, range)));
         let answer = self.repository.send(&call, &mut self.budget).await?;
         let start = match answer.status() {
             StatusCode::OK => 0,
             StatusCode::PARTIAL_CONTENT if self.arrived.size() > 0 => {
-                self.check_range(&answer)?;
+                let fits = self.arrived.check_range(&answer, Some(self.what.size));
+                fits.map_err(|(asked, said)| {
+                    let (place, host) = (&self.place, &answer.host);
+                    let what = format!("{place}: {host} sent another range than the one asked for");
+                    Error::mismatch(what, asked, said)
+                })?;
                 self.arrived.size()
             }
             // There is nothing after what came.
@@ -161,33 +162,5 @@ impl Download {
         }
         self.arrived.resume(start);
         Ok(answer)
-    }
-
-    /// `bytes FIRST-LAST/SIZE` (RFC 9110, 14.4).
-    fn check_range(&self, answer: &Answer) -> Result<()> {
-        let said = answer.header(CONTENT_RANGE).unwrap_or("no range");
-        let size = self.what.size.to_string();
-        let fits = said
-            .trim()
-            .strip_prefix("bytes ")
-            .and_then(|range| range.split_once('/'))
-            .filter(|(_, whole)| [size.as_str(), "*"].contains(whole))
-            .and_then(|(range, _)| range.split_once('-'))
-            .is_some_and(|(first, _)| first.parse() == Ok(self.arrived.size()));
-        match fits {
-            true => Ok(()),
-            false => Err(Error::mismatch(
-                format!(
-                    "{}: {} sent another range than the one asked for",
-                    self.place, answer.host
-                ),
-                format_args!(
-                    "bytes {}-{}/{size}",
-                    self.arrived.size(),
-                    self.what.size.saturating_sub(1)
-                ),
-                said,
-            )),
-        }
     }
 }

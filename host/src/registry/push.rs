@@ -8,14 +8,14 @@ use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
-use super::failure::Failure;
-use super::redirect;
 use super::refusal::Refusal;
 use super::repository::{Repository, named, unexpected};
-use super::retry::Budget;
 use super::scope;
-use super::wire::{Answer, Call};
 use crate::error::{Error, Kind, Result};
+use crate::http::failure::Failure;
+use crate::http::redirect;
+use crate::http::retry::Budget;
+use crate::http::wire::{Answer, Call};
 use crate::image::digest::Digest;
 use crate::image::manifest::{OCI_INDEX, OCI_MANIFEST};
 use crate::image::name::is_tag;

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use reqwest::header::HeaderValue;
 use serde::Deserialize;
 
-use super::wire::Answer;
+use crate::http::wire::Answer;
 
 /// Largest answer that is looked at: real ones have some hundred bytes.
 const LARGEST_ANSWER: usize = 64 * 1024;

@@ -5,8 +5,8 @@
 use bytes::Bytes;
 use reqwest::header::CONTENT_TYPE;
 
-use super::wire::Answer;
 use crate::error::{Error, Result};
+use crate::http::wire::Answer;
 use crate::image::Digest;
 use crate::image::manifest::{Manifest, check_digest};
 

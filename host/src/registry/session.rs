@@ -11,8 +11,8 @@ use super::credential::{self, Credential, Secret};
 use super::reference::Reference;
 use super::scope;
 use super::token::{self, Token};
-use super::wire::Wire;
 use crate::error::{Error, Kind, Result};
+use crate::http::wire::Wire;
 
 /// Schemes that are shown when none of them is known: more is noise.
 const MOST_SCHEMES_SHOWN: usize = 4;

@@ -15,11 +15,11 @@ use url::Url;
 
 use super::challenge::Challenge;
 use super::credential::{Credential, Secret};
-use super::redirect::authority;
-use super::retry::Budget;
 use super::scope;
-use super::wire::{Call, Wire};
 use crate::error::{Error, Kind, Result};
+use crate::http::redirect::authority;
+use crate::http::retry::Budget;
+use crate::http::wire::{Call, Wire};
 
 /// Largest answer of a token service: tokens are sent in headers, which servers limit to some
 /// kilobytes.

@@ -13,12 +13,12 @@ use url::Url;
 
 use super::body::{Body, Reader};
 use super::deliver::{Parcel, Progress, Sent};
-use super::failure::Failure;
 use super::push::{empty, kept};
 use super::repository::Repository;
-use super::retry::Budget;
-use super::wire::Call;
 use crate::error::{Error, Kind, Result};
+use crate::http::failure::Failure;
+use crate::http::retry::Budget;
+use crate::http::wire::Call;
 use crate::image::descriptor::Descriptor;
 
 /// How a blob is uploaded.

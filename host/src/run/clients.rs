@@ -8,8 +8,9 @@ use std::cell::OnceCell;
 use crate::cancel::Cancel;
 use crate::cli::Global;
 use crate::error::{Error, Result};
+use crate::http::Settings;
 use crate::plugin::description::parse_boolean;
-use crate::registry::{Client, Settings};
+use crate::registry::Client;
 use crate::uri::Uri;
 
 /// Makes them as they are asked for.

@@ -7,11 +7,11 @@ use crate::cancel::Cancel;
 use crate::cli::Global;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::http::Counters;
 use crate::image::Wanted;
 use crate::input::{self, Source};
 use crate::plugin::{Catalog, Installed, PluginEngine};
 use crate::progress::Progress;
-use crate::registry::Counters;
 use crate::uri::Uri;
 use crate::web::Access;
 

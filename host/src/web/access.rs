@@ -12,9 +12,10 @@ use super::netrc::{Logins, Netrc};
 use super::resolver::Resolver;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
-use crate::registry::pace::Pace;
-use crate::registry::wire::Wire;
-use crate::registry::{Counters, Settings, client};
+use crate::http::pace::Pace;
+use crate::http::wire::Wire;
+use crate::http::{Counters, Settings};
+use crate::registry::client;
 
 /// What was named. Cheap to clone; clones share connections and their pace. Nothing by default.
 #[derive(Clone, Default)]

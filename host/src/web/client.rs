@@ -9,15 +9,15 @@ use super::access::Access;
 use super::allow::has_login;
 use super::fetch::Fetch;
 use crate::error::{Error, Kind, Result};
+use crate::http::failure::Failure;
+use crate::http::redirect::authority;
+use crate::http::retry::Budget;
+use crate::http::wire::{Answer, Call, Wire};
 use crate::image::{Descriptor, Digest};
 use crate::limits;
 use crate::registry::Body;
 use crate::registry::body::Reader;
 use crate::registry::deliver::Parcel;
-use crate::registry::failure::Failure;
-use crate::registry::redirect::authority;
-use crate::registry::retry::Budget;
-use crate::registry::wire::{Answer, Call, Wire};
 
 /// Cheap to clone.
 #[derive(Clone)]

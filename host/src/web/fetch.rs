@@ -6,17 +6,17 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::header::{CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
+use reqwest::header::{HeaderMap, RANGE};
 use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
 use super::client::{Client, shown, status_error};
 use crate::error::{Error, Kind, Result};
+use crate::http::arrived::Arrived;
+use crate::http::retry::Budget;
+use crate::http::wire::Answer;
 use crate::image::Digest;
-use crate::registry::arrived::Arrived;
-use crate::registry::retry::Budget;
-use crate::registry::wire::Answer;
 
 /// Bytes a second that a server must give on average, after [`GRACE`]: a tenth of the slowest line
 /// that anybody moves images over.
@@ -87,22 +87,16 @@ impl Fetch {
     /// Asks for what is missing (RFC 9110, 14.2). Servers may send all again.
     async fn ask(&mut self) -> Result<Answer> {
         let mut headers = HeaderMap::new();
-        if self.arrived.size() > 0 {
-            let range = HeaderValue::try_from(format!("bytes={}-", self.arrived.size()));
-            headers.insert(RANGE, range.map_err(|_| self.error(Kind::Network, "no range"))?);
-        }
+        headers.extend(self.arrived.range().map(|range| (RANGE, range)));
         let (client, url) = (self.client.clone(), self.url.clone());
         let answer = client.ask_within(Method::GET, &url, headers, None, &mut self.budget).await?;
         let start = match answer.status() {
             StatusCode::PARTIAL_CONTENT if self.arrived.size() > 0 => {
-                let from = format!("bytes {}-", self.arrived.size());
-                let fits =
-                    answer.header(CONTENT_RANGE).is_some_and(|found| found.starts_with(&from));
-                if !fits {
-                    return Err(
-                        self.error(Kind::Network, "the server sent another part than asked")
-                    );
-                }
+                let fits = self.arrived.check_range(&answer, self.wanted.map(|(size, _)| size));
+                fits.map_err(|(asked, said)| {
+                    let what = "the server sent another part than the one asked for";
+                    self.error(Kind::Network, &format!("{what}: expected {asked}, found {said}"))
+                })?;
                 self.arrived.size()
             }
             StatusCode::OK => 0,

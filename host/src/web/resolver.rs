@@ -11,7 +11,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::allow::Allow;
 use crate::error::{Error, Kind};
-use crate::registry::failure::NotNamed;
+use crate::http::failure::NotNamed;
 
 /// The addresses of a name, with any port.
 type Looked = Pin<Box<dyn Future<Output = std::io::Result<Vec<SocketAddr>>> + Send>>;

@@ -9,13 +9,13 @@ use url::Url;
 use wasmtime::component::Resource;
 
 use crate::error::{Error, Kind, Result};
+use crate::http::wire::Answer;
 use crate::limits;
 use crate::output::grant::Grant;
 use crate::output::site::Site;
 use crate::plugin::bindings::http_in::{Content, Header, Host, HostResponse, Range};
 use crate::plugin::bindings::types::ErrorCode;
 use crate::plugin::state::{State, violation};
-use crate::registry::wire::Answer;
 use crate::web::client::{Denied, Repeat, status_error};
 use crate::web::header::{self, Refused};
 

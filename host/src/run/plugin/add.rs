@@ -9,9 +9,9 @@ use std::sync::Arc;
 use super::{Host, ask, printed, shown};
 use crate::cli::Global;
 use crate::error::{Error, Result, printable};
+use crate::http::Counters;
 use crate::plugin::installed::{Entry, Record};
 use crate::plugin::{Plugin, PluginEngine, artifact, component_file};
-use crate::registry::Counters;
 use crate::run::clients::Clients;
 use crate::uri::Uri;
 

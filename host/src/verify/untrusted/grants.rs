@@ -12,7 +12,7 @@ use cap_std::fs::Dir;
 use super::Stop;
 use crate::destination::Destination;
 use crate::error::{Error, Kind, Result, io_reason};
-use crate::registry::Settings;
+use crate::http::Settings;
 
 /// What was granted.
 #[derive(Default)]

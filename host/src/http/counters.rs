@@ -23,11 +23,11 @@ impl Counters {
         self.rate_limits.load(Ordering::Relaxed)
     }
 
-    pub(super) fn count_retry(&self) {
+    pub(crate) fn count_retry(&self) {
         self.retries.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn count_rate_limit(&self) {
+    pub(crate) fn count_rate_limit(&self) {
         self.rate_limits.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -3,7 +3,10 @@
 
 use bytes::{Buf as _, Bytes};
 
+use reqwest::header::{CONTENT_RANGE, HeaderValue};
+
 use super::retry::Budget;
+use super::wire::Answer;
 use crate::image::{Digest, Hasher};
 
 /// What a connection must bring before it is cut for the retries to be counted anew: large layers
@@ -30,6 +33,37 @@ impl Arrived {
     /// Of all of them.
     pub(crate) fn digest(&self) -> Digest {
         self.hasher.clone().finish()
+    }
+
+    /// The header that asks for the rest (RFC 9110, 14.2); none where nothing has come.
+    pub(crate) fn range(&self) -> Option<HeaderValue> {
+        let missing = (self.size > 0).then(|| format!("bytes={}-", self.size));
+        missing.and_then(|range| HeaderValue::try_from(range).ok())
+    }
+
+    /// Whether a part goes on where this ends: `bytes FIRST-LAST/SIZE` (RFC 9110, 14.4), with the size
+    /// where that is known. Errors with what was expected, and with what the answer says.
+    pub(crate) fn check_range(
+        &self,
+        answer: &Answer,
+        size: Option<u64>,
+    ) -> Result<(), (String, String)> {
+        let said = answer.header(CONTENT_RANGE).unwrap_or("no range");
+        let fits = said
+            .trim()
+            .strip_prefix("bytes ")
+            .and_then(|range| range.split_once('/'))
+            .filter(|(_, whole)| {
+                *whole == "*" || size.is_none_or(|size| *whole == size.to_string())
+            })
+            .and_then(|(range, _)| range.split_once('-'))
+            .is_some_and(|(first, _)| first.parse() == Ok(self.size));
+        if fits {
+            return Ok(());
+        }
+        let rest =
+            size.map_or("...".to_owned(), |size| format!("{}/{size}", size.saturating_sub(1)));
+        Err((format!("bytes {}-{rest}", self.size), said.to_owned()))
     }
 
     /// An answer begins with the byte at `start`, which is not beyond those that are there.

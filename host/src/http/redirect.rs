@@ -8,21 +8,21 @@ use crate::error::{Error, Kind, Result};
 
 /// Redirects that are followed for one answer. Registries use one, to a storage host, which may use
 /// another to a region; more is a loop.
-pub(super) const MOST_REDIRECTS: usize = 5;
+pub(crate) const MOST_REDIRECTS: usize = 5;
 
 /// Whether an answer is a redirect that may be followed for GET and HEAD (RFC 9110, 15.4).
-pub(super) fn is_redirect(status: StatusCode) -> bool {
+pub(crate) fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
 /// The place that an answer of `from` redirects to. Errors when it has none, or one that is not to
 /// be followed: other schemes than HTTP, or plain HTTP after HTTPS unless `insecure`.
-pub(super) fn follow(from: &Url, headers: &HeaderMap, insecure: bool) -> Result<Url> {
+pub(crate) fn follow(from: &Url, headers: &HeaderMap, insecure: bool) -> Result<Url> {
     resolve(from, headers, insecure, "redirects")
 }
 
 /// The place where an answer of `from` wants an upload. Errors as [`follow`].
-pub(super) fn upload(from: &Url, headers: &HeaderMap, insecure: bool) -> Result<Url> {
+pub(crate) fn upload(from: &Url, headers: &HeaderMap, insecure: bool) -> Result<Url> {
     resolve(from, headers, insecure, "directs the upload")
 }
 

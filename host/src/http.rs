@@ -1,0 +1,18 @@
+//! One exchange with a server over HTTP, for registries and for plugins alike: when it may go, how long
+//! it is waited for, where a redirect may lead, and when it is made again.
+//!
+//! What it refuses: to hang on a server that is silent or sends next to nothing, to follow a redirect from
+//! https to http, and to show a URL: a host is enough.
+
+pub(crate) mod arrived;
+pub mod counters;
+pub(crate) mod failure;
+pub(crate) mod pace;
+pub(crate) mod redirect;
+pub(crate) mod retry;
+pub mod settings;
+mod trickle;
+pub(crate) mod wire;
+
+pub use counters::Counters;
+pub use settings::Settings;
