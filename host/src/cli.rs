@@ -1,5 +1,6 @@
 //! The command line: what there is to say, and what it means.
 
+mod command;
 mod global;
 mod look;
 mod plugin;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use self::command::command;
 pub use self::global::{CompressionName, Global, OutputFormat, asks_for_json};
 pub use self::look::{Check, Info, Search};
 pub use self::plugin::PluginCommand;

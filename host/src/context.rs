@@ -40,6 +40,12 @@ impl Context {
         Self { progress: self.progress.about(name), ..self.clone() }
     }
 
+    /// The same, where there are several.
+    #[must_use]
+    pub fn about_one_of(&self, several: bool, name: &str) -> Self {
+        if several { self.about(name) } else { self.clone() }
+    }
+
     /// How much can be computed at once.
     #[must_use]
     pub fn cores(&self) -> usize {

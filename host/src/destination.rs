@@ -14,6 +14,7 @@ use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
 use rustix::fs::{Access, AtFlags, FlockOperation};
 
 use crate::error::{Error, Kind, Result};
+use crate::shell::quote;
 
 /// Linux's `PATH_MAX`.
 const LONGEST_PATH: usize = 4096;
@@ -101,7 +102,8 @@ impl Destination {
             _ => Path::new("."),
         };
         let directory = open_directory(folder).map_err(|error| {
-            let hint = format!("create it first: mkdir -p '{}'", folder.display());
+            let hint =
+                format!("create it first: mkdir -p {}", quote(&folder.display().to_string()));
             if error.kind() == Kind::NotFound { error.hint(hint) } else { error }
         })?;
         Ok(Self::at(directory, PathBuf::new(), folder, Some(name)))

@@ -205,6 +205,20 @@ pub fn printable(text: &str) -> String {
     text.chars().take(LONGEST).map(shown).collect()
 }
 
+/// A line about a mismatch, and its sides, unless it ends with them: an error's message names them itself.
+#[must_use]
+pub fn with_sides(line: String, expected: Option<&str>, found: Option<&str>) -> String {
+    match (expected, found) {
+        (Some(expected), Some(found)) => {
+            let sides = format!("expected {expected}, found {found}");
+            if line.ends_with(&sides) { line } else { format!("{line}: {sides}") }
+        }
+        (Some(expected), None) => format!("{line}: expected {expected}"),
+        (None, Some(found)) => format!("{line}: found {found}"),
+        (None, None) => line,
+    }
+}
+
 /// Text of any length as one line that drives no terminal: control characters become `?`.
 #[must_use]
 pub fn one_line(text: &str) -> String {

@@ -42,13 +42,20 @@ pub struct Making<'a> {
 /// Makes one. Errors name the option that makes no sense.
 type Make = fn(&Spec, &Making<'_>) -> Result<Box<dyn Filter>>;
 
-/// All that there are.
-const KNOWN: [(&str, Make); 4] = [
-    ("normalize-timestamps", |spec, making| Ok(Box::new(NormalizeTimestamps::new(spec, making)?))),
-    ("exclude", |spec, _| Ok(Box::new(Exclude::new(spec)?))),
-    ("search", |spec, making| Ok(Box::new(Search::new(spec, making.results)?))),
-    ("inspect", |spec, _| Ok(Box::new(Inspect::new(spec)?))),
+/// All that there are, and the option that is meant where a value has no name.
+const KNOWN: [(&str, Option<&str>, Make); 4] = [
+    ("normalize-timestamps", None, |spec, making| {
+        Ok(Box::new(NormalizeTimestamps::new(spec, making)?))
+    }),
+    ("exclude", Some("pattern"), |spec, _| Ok(Box::new(Exclude::new(spec)?))),
+    ("search", Some("pattern"), |spec, making| Ok(Box::new(Search::new(spec, making.results)?))),
+    ("inspect", None, |spec, _| Ok(Box::new(Inspect::new(spec)?))),
 ];
+
+/// The option that a filter's value without a name is meant for.
+fn meant(filter: &str) -> Option<&'static str> {
+    KNOWN.iter().find(|(name, ..)| *name == filter).and_then(|(_, option, _)| *option)
+}
 
 /// One filter, with its options.
 pub trait Filter: Send + Sync {
@@ -110,8 +117,8 @@ impl Filters {
     pub fn parse(texts: &[String], making: &Making<'_>) -> Result<Self> {
         let parse = |text: &String| -> Result<(String, Box<dyn Filter>)> {
             let spec = Spec::parse(text)?;
-            let Some((_, make)) = KNOWN.iter().find(|(name, _)| *name == spec.name()) else {
-                let names = KNOWN.map(|(name, _)| name).join(", ");
+            let Some((_, _, make)) = KNOWN.iter().find(|(name, ..)| *name == spec.name()) else {
+                let names = KNOWN.map(|(name, ..)| name).join(", ");
                 return Err(Error::usage(format!("there is no filter '{}'", spec.name()))
                     .hint(format!("the filters are {names}")));
             };

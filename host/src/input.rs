@@ -44,6 +44,9 @@ enum Kind {
     Docker { asked: docker::Asked, socket: Option<String> },
 }
 
+/// Schemes that are read.
+const SOURCES: &str = "registry://, docker://, tar://, dir:// and oci-layout://";
+
 /// Schemes that 0.4.17 read, and this version does not yet.
 const NOT_YET: [&str; 2] = ["dockerpush", "quay"];
 
@@ -86,13 +89,12 @@ impl Source {
             }
             scheme if NOT_YET.contains(&scheme) => {
                 return Err(Error::usage(format!("source '{scheme}://' is not yet supported"))
-                    .hint("this version reads registry://, docker://, tar://, dir:// and oci-layout://"));
+                    .hint(format!("this version reads {SOURCES}")));
             }
             scheme => {
-                let known = "sources are registry://, docker://, tar://, dir:// and oci-layout://";
                 let hint = instead_of_transport(scheme, &uri.rest);
                 return Err(Error::usage(format!("unknown source '{scheme}://'"))
-                    .hint(hint.unwrap_or_else(|| known.to_owned())));
+                    .hint(hint.unwrap_or_else(|| format!("sources are {SOURCES}"))));
             }
         };
         Ok(Self { display: uri.display(), uri: uri.clone(), kind, wanted })

@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn pages_refer_to_pages_that_are_there() {
         let folder = tempfile::tempdir().unwrap();
-        write_pages(crate::command_line::command(), folder.path()).unwrap();
+        write_pages(crate::cli::command(), folder.path()).unwrap();
         let text = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
         let mut pages = 0;
         for entry in std::fs::read_dir(folder.path()).unwrap() {

@@ -79,8 +79,7 @@ fn process_images(request: &Process, context: &Context) -> Result<Vec<ImageRepor
     let several = images.len() > 1;
     Ok(in_parallel(&images, request.image_parallel, |image| {
         let started = Instant::now();
-        let context =
-            &if several { context.about(&image.name.to_string()) } else { context.clone() };
+        let context = &context.about_one_of(several, &image.name.to_string());
         // Images that share layers with this one wait for them, until it has landed.
         let (filtered, _turn) = match filter(request, image, context) {
             Ok(filtered) => filtered,

@@ -22,8 +22,7 @@ pub use self::refusal::write_of_words as refuse_words;
 use self::host::Host;
 use self::refusal::Once;
 use crate::cancel::Cancel;
-use crate::cli::{Cli, Command, Global, OutputFormat};
-use crate::command_line;
+use crate::cli::{self, Cli, Command, Global, OutputFormat};
 use crate::error::{Error, Kind, Result};
 use crate::manual;
 use crate::progress::Progress;
@@ -73,7 +72,7 @@ fn of_command(
             manual::write(Cli::command(), out).map_err(printed).map(|()| 0)
         }
         Command::Man { output: Some(folder) } => {
-            manual::write_pages(command_line::command(), folder).map(|()| 0).map_err(|cause| {
+            manual::write_pages(cli::command(), folder).map(|()| 0).map_err(|cause| {
                 Error::io(Kind::Destination, "write manual pages to", folder.display(), &cause)
             })
         }

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 
 use super::finding::{Finding, Severity};
 use super::report::{Checked, Report};
+use crate::error::with_sides;
 use crate::input::view::Role;
 use crate::report::title;
 use crate::size::size;
@@ -94,15 +95,7 @@ fn line(finding: &Finding) -> String {
         line += &format!("{path}: ");
     }
     line += &finding.message;
-    match (&finding.expected, &finding.found) {
-        // An error's message names both sides itself.
-        (Some(expected), Some(found))
-            if !line.ends_with(&format!("expected {expected}, found {found}")) =>
-        {
-            line + &format!(": expected {expected}, found {found}")
-        }
-        _ => line,
-    }
+    with_sides(line, finding.expected.as_deref(), finding.found.as_deref())
 }
 
 fn count(number: usize, what: &str) -> String {

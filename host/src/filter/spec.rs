@@ -37,11 +37,10 @@ impl Spec {
                         Some((option, value)) => error.hint(format!(
                             "quote a value with a comma, {option}=\"{value},{part}\", or repeat the option: {option}={value},{option}={part}"
                         )),
-                        // Both have one option that everybody means.
-                        None if matches!(name.as_str(), "exclude" | "search") => {
-                            error.hint(format!("did you mean {name}:pattern={part}?"))
-                        }
-                        None => error.hint("options are option=value,option=value"),
+                        None => error.hint(match super::meant(&name) {
+                            Some(option) => format!("did you mean {name}:{option}={part}?"),
+                            None => "options are option=value,option=value".to_owned(),
+                        }),
                     });
                 }
             }

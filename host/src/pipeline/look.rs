@@ -26,7 +26,7 @@ pub fn verify_subjects(
         let (display, looked) = match subject {
             Ok(subject) => {
                 let display = subject.display();
-                let context = &if several { context.about(display) } else { context.clone() };
+                let context = &context.about_one_of(several, display);
                 (display, look(subject, level, context))
             }
             Err((typed, error)) => (typed.as_str(), Err(error.clone())),

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use super::unchecked::{self, Unchecked};
 use super::{ImageReport, ImageStatus};
-use crate::error::{Error, is_unprintable, one_line};
+use crate::error::{Error, is_unprintable, one_line, with_sides};
 use crate::verify::{Object, Verification};
 
 /// What is to be said of an image: nothing of one that is well, unless it is part of another, or an
@@ -96,23 +96,11 @@ fn write_problem(to: &mut dyn Write, image: &str, object: &Object) -> io::Result
         Some(index) => format!("{} {}", object.kind, index + 1),
         None => object.kind.to_owned(),
     };
-    let mut line = format!(
+    let line = format!(
         "{severity}: {image}: {what} '{}': {}: {}",
         object.location,
         object.status.name(),
         object.message
     );
-    line += &match (&object.expected, &object.found) {
-        // An error's message names both sides itself.
-        (Some(expected), Some(found))
-            if object.message.ends_with(&format!("expected {expected}, found {found}")) =>
-        {
-            String::new()
-        }
-        (Some(expected), Some(found)) => format!(": expected {expected}, found {found}"),
-        (Some(expected), None) => format!(": expected {expected}"),
-        (None, Some(found)) => format!(": found {found}"),
-        (None, None) => String::new(),
-    };
-    put(to, &line)
+    put(to, &with_sides(line, object.expected.as_deref(), object.found.as_deref()))
 }
