@@ -3,12 +3,12 @@
 use occystrap::image::Digest;
 use serde_json::{Value, json};
 
-use crate::all_platforms::{INDEX, MANIFEST, described};
 use crate::support::cli::{Ran, Sandbox};
 use crate::support::image::{Pack, TestImage, tar};
+use crate::support::multi::{INDEX, MANIFEST, described};
+use crate::support::receipts::{edit, sandbox, verdict};
 use crate::support::registry::Registry;
 use crate::support::shape::oci_manifest;
-use crate::untrusted::{edit, sandbox, verdict};
 
 const ALL: &[&str] = &["--all-platforms"];
 

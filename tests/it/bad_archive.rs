@@ -107,7 +107,7 @@ fn a_member_whose_name_leads_out_is_written_nowhere() {
     sandbox
         .process(&sandbox.uri("tar", "in/in.tar"), &sandbox.uri("dir", "in/out"), &[])
         .verified();
-    crate::shapes::assert_in_directory(&sandbox.path("in/out"), &image);
+    crate::support::landed::assert_in_directory(&sandbox.path("in/out"), &image);
     let tree = sandbox.tree("");
     assert!(!tree.keys().any(|name| name.contains("escaped")), "{tree:?}");
     assert!(!std::path::Path::new("/tmp/escaped-occystrap").exists());

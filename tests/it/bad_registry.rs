@@ -158,8 +158,8 @@ fn every_compression_arrives_from_a_registry() {
         for (scheme, name) in [("dir", "out"), ("tar", "out.tar")] {
             sandbox.process(&source, &sandbox.uri(scheme, name), &["--verify=full"]).verified();
         }
-        crate::shapes::assert_in_directory(&sandbox.path("out"), &local);
-        crate::shapes::assert_in_archive(&sandbox.path("out.tar"), &local);
+        crate::support::landed::assert_in_directory(&sandbox.path("out"), &local);
+        crate::support::landed::assert_in_archive(&sandbox.path("out.tar"), &local);
         sandbox.assert_clean();
     }
 }

@@ -3,10 +3,10 @@
 use occystrap::image::Digest;
 use serde_json::{Value, json};
 
-use crate::all_platforms::Multi;
 use crate::support::cli::{Ran, Sandbox};
 use crate::support::image::{Pack, TestImage};
 use crate::support::layer::{file, layer};
+use crate::support::multi::Multi;
 use crate::support::push::{push, push_docker};
 use crate::support::registry::Registry;
 use crate::support::shape;

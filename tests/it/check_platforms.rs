@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use occystrap::image::Digest;
 use serde_json::{Value, json};
 
-use crate::all_platforms::{MANIFEST, Multi};
 use crate::support::cli::{Ran, Sandbox};
 use crate::support::image::{Pack, TestImage, tar};
+use crate::support::multi::{MANIFEST, Multi};
 use crate::support::push::push;
 use crate::support::registry::Registry;
 use crate::support::shape;

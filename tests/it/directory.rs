@@ -4,9 +4,9 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::shapes::assert_in_directory;
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage, tar};
+use crate::support::landed::assert_in_directory;
 use crate::support::real::installed;
 use crate::support::shape;
 
@@ -75,7 +75,7 @@ fn one_of_several_is_chosen_by_name_and_never_silently() {
     for (wanted, chosen) in [("one", 0), ("one:1", 0), ("two", 1), ("two:2", 2)] {
         let from = format!("{source}?image={wanted}");
         sandbox.process(&from, &sandbox.uri("tar", "out.tar"), &[]).verified();
-        crate::shapes::assert_in_archive(&sandbox.path("out.tar"), &images[chosen]);
+        crate::support::landed::assert_in_archive(&sandbox.path("out.tar"), &images[chosen]);
     }
     let said =
         sandbox.process(&format!("{source}?image=three"), &sandbox.uri("tar", "out.tar"), &[]);

@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 
 use occystrap::image::Digest;
 
-use crate::shapes::{assert_in_archive, assert_in_directory};
 use crate::support::bystander::Bystander;
 use crate::support::cli::{Ran, Sandbox};
 use crate::support::engine::Engine;
 use crate::support::image::{Pack, TestImage, tar};
+use crate::support::landed::{assert_in_archive, assert_in_directory};
 use crate::support::registry::{ALWAYS, Fault};
 use crate::support::shape::{self, Archive};
 

@@ -9,11 +9,11 @@ use occystrap::docker::{Address, Engine as Client, Load};
 use occystrap::error::{Error, Kind, Result};
 use occystrap::image::ImageName;
 
-use crate::registry_client::run;
 use crate::support::engine::Engine;
 use crate::support::image::{Pack, TestImage};
 use crate::support::registry::{ALWAYS, Fault, Registry};
 use crate::support::shape;
+use crate::support::user::run;
 
 fn client(engine: &Engine) -> Client {
     Client::new(&engine.address(), &Cancel::default()).unwrap()

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::all_platforms::Multi;
 use crate::support::cli::{Ran, Sandbox};
 use crate::support::engine::Engine;
 use crate::support::image::{Pack, TestImage, noise, tar};
+use crate::support::multi::Multi;
 use crate::support::push::{push, push_docker};
 use crate::support::registry::Registry;
 use crate::support::shape;

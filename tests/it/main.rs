@@ -13,13 +13,17 @@ mod support {
     pub mod engine_store;
     pub mod hostile;
     pub mod image;
+    pub mod landed;
     pub mod layer;
+    pub mod multi;
     pub mod plugin;
     pub mod push;
+    pub mod pusher;
     pub mod python;
     pub mod raw_tar;
     pub mod real;
     pub mod real_engine;
+    pub mod receipts;
     pub mod registry;
     pub mod registry_auth;
     pub mod registry_fault;
@@ -28,6 +32,7 @@ mod support {
     pub mod rich;
     pub mod shape;
     pub mod token_server;
+    pub mod user;
     pub mod web;
 }
 

@@ -3,9 +3,9 @@
 use occystrap::image::Digest;
 use serde_json::{Value, json};
 
-use crate::shapes::assert_in_directory;
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage, tar};
+use crate::support::landed::assert_in_directory;
 use crate::support::push::push;
 use crate::support::registry::Registry;
 use crate::support::shape::{self, oci_manifest};

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use crate::shapes::assert_in_directory;
 use crate::support::cli::{Ran, Sandbox};
 use crate::support::image::{Pack, TestImage};
+use crate::support::landed::assert_in_directory;
 use crate::support::push::push;
 use crate::support::registry::Registry;
 use crate::support::shape::{self, Archive, oci_manifest};

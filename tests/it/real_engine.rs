@@ -2,12 +2,12 @@
 
 use bytes::Bytes;
 
-use crate::registry_client::run;
-use crate::shapes::{assert_in_archive, assert_in_directory};
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage, noise, tar};
+use crate::support::landed::{assert_in_archive, assert_in_directory};
 use crate::support::real_engine;
 use crate::support::shape::legacy;
+use crate::support::user::run;
 
 const FULL: &[&str] = &["--verify=full"];
 

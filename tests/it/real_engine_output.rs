@@ -3,16 +3,16 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::registry_client::run;
-use crate::shapes::assert_in_archive;
 use crate::support::cli::{Ran, Sandbox};
 use crate::support::engine::Engine;
 use crate::support::engine_store::read;
 use crate::support::image::{Pack, TestImage, noise, tar};
+use crate::support::landed::assert_in_archive;
 use crate::support::push::push;
 use crate::support::real_engine::{self, RealEngine};
 use crate::support::registry::Registry;
 use crate::support::shape::{docker25, legacy};
+use crate::support::user::run;
 
 const FAST: &[&str] = &[];
 const FULL: &[&str] = &["--verify=full"];

@@ -6,12 +6,12 @@ use occystrap::image::manifest::OCI_MANIFEST;
 use occystrap::registry::{Body, Client, PushOptions, Reference, Repository};
 use serde_json::json;
 
-use crate::registry_client::{User, descriptor, pull, run};
-use crate::registry_push::{WHOLE, file};
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage, noise};
+use crate::support::pusher::{WHOLE, file};
 use crate::support::real::{PASSWORD, RealRegistry, USER, hello, skopeo};
 use crate::support::shape;
+use crate::support::user::{User, descriptor, pull, run};
 
 /// Repositories of one client, who knows the password.
 struct Pusher {

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use occystrap::error::{Error, Kind};
 use occystrap::image::manifest::OCI_MANIFEST;
 
-use crate::registry_client::{User, descriptor, pull, run, seen};
 use crate::support::registry::{ALWAYS, Auth, Fault, Registry, Users};
+use crate::support::user::{User, descriptor, pull, run, seen};
 
 const LAYER: &[u8] = b"a layer";
 const BODY: &str = r#"{"schemaVersion":2,"config":{},"layers":[]}"#;

@@ -2,8 +2,8 @@
 
 use occystrap::error::{Error, Kind};
 
-use crate::registry_client::{User, descriptor, pull, run};
 use crate::support::registry::{ALWAYS, Fault, Registry};
+use crate::support::user::{User, descriptor, pull, run};
 
 fn layer(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|n| (n * 7 + n / 251) as u8).collect()

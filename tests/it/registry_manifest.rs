@@ -6,8 +6,8 @@ use occystrap::image::manifest::{
     DOCKER_LIST, DOCKER_MANIFEST, LARGEST_MANIFEST, OCI_INDEX, OCI_MANIFEST,
 };
 
-use crate::registry_client::{User, run};
 use crate::support::registry::{ALWAYS, Fault, Registry};
+use crate::support::user::{User, run};
 
 const BODY: &str = r#"{"schemaVersion":2,"config":{},"layers":[]}"#;
 

@@ -5,11 +5,11 @@ use occystrap::error::{Error, Kind};
 use occystrap::image::Digest;
 use occystrap::image::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
 
-use crate::registry_client::{User, descriptor, pull, run, seen};
-use crate::registry_push::{LAYER, Pusher, WHOLE, holds, methods, push};
 use crate::registry_push_trouble::tokens_asked;
 use crate::support::image::noise;
+use crate::support::pusher::{LAYER, Pusher, WHOLE, holds, methods, push};
 use crate::support::registry::{ALWAYS, Auth, Fault, Registry};
+use crate::support::user::{User, descriptor, pull, run, seen};
 
 #[test]
 fn a_blob_that_is_there_is_seen_and_counted() {

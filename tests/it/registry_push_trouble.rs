@@ -9,11 +9,11 @@ use occystrap::image::manifest::OCI_MANIFEST;
 use occystrap::registry::{Body, PushOptions};
 
 use crate::registry_auth::Trace;
-use crate::registry_client::{User, descriptor, run, seen};
-use crate::registry_push::{LAYER, Pusher, WHOLE, file, holds, push, push_body};
 use crate::registry_push_manifest::manifest_of;
 use crate::support::image::noise;
+use crate::support::pusher::{LAYER, Pusher, WHOLE, file, holds, push, push_body};
 use crate::support::registry::{ALWAYS, Auth, Fault, Location, Registry};
+use crate::support::user::{User, descriptor, run, seen};
 
 #[test]
 fn passing_failures_begin_the_upload_anew() {

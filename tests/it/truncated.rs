@@ -22,7 +22,7 @@ fn never_verified(name: &str, archive: &[u8], image: &TestImage, cuts: usize, ha
         );
         if at >= archive.len() - harmless {
             said.verified();
-            crate::shapes::assert_in_directory(&sandbox.path("out"), image);
+            crate::support::landed::assert_in_directory(&sandbox.path("out"), image);
             before = sandbox.tree("out");
         } else {
             assert_eq!(said.code, 1, "{name} cut at {at} of {}: {}", archive.len(), said.stderr);

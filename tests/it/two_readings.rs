@@ -8,9 +8,9 @@ use crate::support::bystander::Bystander;
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage, tar};
 use crate::support::raw_tar::Raw;
+use crate::support::receipts::verdict;
 use crate::support::registry::Registry;
 use crate::support::shape::{self, Archive};
-use crate::untrusted::verdict;
 
 const END: [u8; 1024] = [0; 1024];
 
@@ -142,7 +142,7 @@ fn what_all_readers_agree_on_is_an_archive() {
     std::fs::write(sandbox.path("in.tar"), members).unwrap();
     let uri = sandbox.uri("tar", "in.tar");
     sandbox.process(&uri, &sandbox.uri("dir", "out"), &[]).verified();
-    crate::shapes::assert_in_directory(&sandbox.path("out"), &image);
+    crate::support::landed::assert_in_directory(&sandbox.path("out"), &image);
     sandbox.run(&["verify", &uri]).verified();
 }
 
@@ -208,15 +208,15 @@ fn an_archive_with_two_lists() {
 /// What nobody lists is there all the same, in an archive with a receipt of its every byte.
 #[test]
 fn an_archive_with_more_in_it_than_its_receipt_names() {
-    let sandbox = crate::untrusted::sandbox();
-    let receipt = crate::untrusted::write(&sandbox, "tar", "x.tar", "");
+    let sandbox = crate::support::receipts::sandbox();
+    let receipt = crate::support::receipts::write(&sandbox, "tar", "x.tar", "");
     let path = sandbox.path("srv/x.tar");
     let mut bytes = std::fs::read(&path).unwrap();
     bytes.truncate(bytes.len() - END.len());
     bytes.extend(Raw::file("index.json", b"{}").bytes());
     bytes.extend(END);
     std::fs::write(&path, &bytes).unwrap();
-    crate::untrusted::edit(&receipt, |document| {
+    crate::support::receipts::edit(&receipt, |document| {
         let size = bytes.len();
         let file = &mut document["journal"][0];
         file["size"] = size.into();
@@ -367,7 +367,7 @@ fn manifests_of_registries_and_layouts() {
 #[test]
 fn nothing_that_is_said_of_a_receipt_drives_the_terminal() {
     let (sandbox, receipt) = layout();
-    crate::untrusted::edit(&receipt, |document| {
+    crate::support::receipts::edit(&receipt, |document| {
         document["image"]["tag"] = "\u{1b}[2Jt\u{9b}31m".into();
         document["again"]["source"] = "tar://x\nrm -rf /".into();
         for one in document["expectations"].as_array_mut().unwrap() {

@@ -7,69 +7,11 @@ use occystrap::plugin::{Catalog, PluginEngine};
 use occystrap::verify::untrusted::{Bounds, Grants, verify_batch};
 use serde_json::Value;
 
-use crate::support::cli::{Ran, Sandbox};
 use crate::support::context::context;
 use crate::support::hostile::{component, describing};
-use crate::support::image::{Pack, TestImage};
 use crate::support::plugin::called;
+use crate::support::receipts::{Change, edit, keep, lines, sandbox, verdict, verify, write};
 use crate::support::registry::Registry;
-use crate::support::shape;
-
-/// A sandbox whose folder `srv` is granted.
-pub(crate) fn sandbox() -> Sandbox {
-    let sandbox = Sandbox::new();
-    shape::legacy(&[&TestImage::new("app:1")], Pack::Gzip).write(&sandbox.path("in.tar"));
-    std::fs::create_dir(sandbox.path("srv")).unwrap();
-    sandbox
-}
-
-/// Write an image, and keep its receipt. Returns the receipt's path.
-pub(crate) fn write(sandbox: &Sandbox, scheme: &str, name: &str, query: &str) -> String {
-    let receipt = sandbox.path(&format!("{name}.json")).display().to_string();
-    let to = sandbox.uri(scheme, &format!("srv/{name}{query}"));
-    let plugin = component().display().to_string();
-    let more = ["--no-verify", "--receipt", &receipt, "--plugin", &plugin];
-    sandbox.process(&sandbox.uri("tar", "in.tar"), &to, &more).exits(0);
-    receipt
-}
-
-pub(crate) fn edit(receipt: &str, change: impl FnOnce(&mut Value)) {
-    let mut document = serde_json::from_slice(&std::fs::read(receipt).unwrap()).unwrap();
-    change(&mut document);
-    std::fs::write(receipt, document.to_string()).unwrap();
-}
-
-pub(crate) fn verify(sandbox: &Sandbox, receipts: &[&str], more: &[&str]) -> Ran {
-    let root = sandbox.path("srv").display().to_string();
-    let plugin = component().display().to_string();
-    let own = ["verify", "--untrusted", "--root", &root, "--plugin", &plugin];
-    sandbox.run(&[&own[..], receipts, more].concat())
-}
-
-/// The line of each receipt, in the order of the receipts.
-#[track_caller]
-pub(crate) fn lines(said: &Ran, receipts: &[&str]) -> Vec<Value> {
-    let lines: Vec<Value> =
-        said.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(lines.len(), receipts.len(), "{said:?}");
-    let of = |receipt: &&str| lines.iter().find(|line| line["receipt"] == **receipt).unwrap();
-    receipts.iter().map(|receipt| of(receipt).clone()).collect()
-}
-
-/// The verdict on one receipt, and all that is said of it.
-#[track_caller]
-pub(crate) fn verdict(sandbox: &Sandbox, receipt: &str, more: &[&str]) -> (String, String) {
-    let said = verify(sandbox, &[receipt], more);
-    let line = lines(&said, &[receipt]).remove(0);
-    let status = line["status"].as_str().unwrap().to_owned();
-    let code = match status.as_str() {
-        "verified" => 0,
-        "unconfirmed" => 3,
-        _ => 1,
-    };
-    said.exits(code);
-    (status, sandbox.redact(&line.to_string()))
-}
 
 #[test]
 fn one_plugin_s_crash_loop_or_lie_touches_no_other() {
@@ -168,9 +110,6 @@ fn a_receipt_does_not_lead_out_of_its_destination() {
     assert_eq!(verdict(&sandbox, &receipt, &[]).0, "error");
 }
 
-/// What somebody does to a receipt.
-pub(crate) type Change = fn(&mut Value);
-
 #[test]
 fn a_receipt_that_promises_little_is_worth_little() {
     let sandbox = sandbox();
@@ -206,10 +145,6 @@ fn a_receipt_that_promises_little_is_worth_little() {
     assert_eq!(verdict(&sandbox, &receipt, &[]).0, "verified");
     edit(&receipt, |document| document["journal"] = Value::Array(Vec::new()));
     assert_eq!(verdict(&sandbox, &receipt, &[]).0, "unconfirmed");
-}
-
-pub(crate) fn keep(document: &mut Value, wanted: fn(&Value) -> bool) {
-    document["expectations"].as_array_mut().unwrap().retain(|one| wanted(&one["role"]));
 }
 
 #[test]

@@ -10,8 +10,8 @@ use serde_json::json;
 use crate::support::cli::Sandbox;
 use crate::support::context::context;
 use crate::support::hostile::component;
+use crate::support::receipts::{edit, lines, sandbox, verdict, verify, write};
 use crate::support::registry::Registry;
-use crate::untrusted::{edit, lines, sandbox, verdict, verify, write};
 
 /// The status of each receipt, in their order, with what was said of it.
 fn batch(

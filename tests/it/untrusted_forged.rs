@@ -4,8 +4,8 @@
 use serde_json::{Value, json};
 
 use crate::support::cli::Sandbox;
+use crate::support::receipts::{Change, edit, keep, sandbox, verdict, write};
 use crate::support::registry::Registry;
-use crate::untrusted::{Change, edit, keep, sandbox, verdict, write};
 
 /// A file or folder of the sandbox that is changed beside the receipt.
 type Damage = fn(&Sandbox);

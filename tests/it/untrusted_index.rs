@@ -3,13 +3,13 @@
 use occystrap::image::Digest;
 use serde_json::{Value, json};
 
-use crate::all_platforms::{INDEX, MANIFEST, Multi, described};
 use crate::support::cli::Sandbox;
 use crate::support::hostile::component;
 use crate::support::image::{Pack, TestImage};
+use crate::support::multi::{INDEX, MANIFEST, Multi, described};
+use crate::support::receipts::{edit, sandbox, verdict, verify, write};
 use crate::support::registry::Registry;
 use crate::support::shape::oci_manifest;
-use crate::untrusted::{edit, sandbox, verdict, verify, write};
 
 /// A multi-platform image in a layout, and its receipts.
 fn written(sandbox: &Sandbox) -> (Multi, String) {

@@ -81,21 +81,8 @@ fn move_family(
         let identity = ImageIdentity { name: repository, tag, id, part: part.clone() };
         let lost = index.children.iter().filter(|child| !landed.contains(child)).count();
         if lost > 0 {
-            let mut report = ImageReport::started(
-                &request.source.display,
-                &request.target.display,
-                &family.name,
-            )
-            .about(part, None);
-            report.fail(match context.cancel.check() {
-                Err(stopped) => stopped,
-                Ok(()) => {
-                    let listed = index.children.len();
-                    Error::destination(format!(
-                        "the index was not written: {lost} of the {listed} that it lists did not land"
-                    ))
-                }
-            });
+            let report =
+                unwritten(request, &family.name, part, (lost, index.children.len()), context);
             reports.push(report);
             continue;
         }
@@ -110,6 +97,25 @@ fn move_family(
         reports.push(report);
     }
     (reports, receipts)
+}
+
+/// An index that lists so many of so many that did not land.
+fn unwritten(
+    request: &Process,
+    name: &ImageName,
+    part: Part,
+    (lost, listed): (usize, usize),
+    context: &Context,
+) -> ImageReport {
+    let (source, target) = (&request.source.display, &request.target.display);
+    let mut report = ImageReport::started(source, target, name).about(part, None);
+    report.fail(match context.cancel.check() {
+        Err(stopped) => stopped,
+        Ok(()) => Error::destination(format!(
+            "the index was not written: {lost} of the {listed} that it lists did not land"
+        )),
+    });
+    report
 }
 
 /// What was found to be wrong has not landed. What could not be looked at has, as far as anybody

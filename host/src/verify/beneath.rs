@@ -17,7 +17,7 @@ use crate::image::Descriptor;
 use crate::input::shelf::parse_index;
 use crate::memory::Memory;
 use crate::output::Grant;
-use crate::receipt::{Receipt, Role};
+use crate::receipt::{Expectation, Receipt, Role};
 
 /// Where the host looks for what has a digest; `None` where only a plugin knows.
 #[must_use]
@@ -59,78 +59,65 @@ impl Beneath<'_> {
         objects: &mut Vec<Object>,
     ) -> Result<()> {
         let (expectations, id) = (&self.receipt.expectations, self.receipt.image.id);
-        let is = |one: &crate::receipt::Expectation| {
-            one.role == Role::Manifest && one.digest == Some(id)
-        };
+        let is = |one: &Expectation| one.role == Role::Manifest && one.digest == Some(id);
         let Some(at) = expectations.iter().position(is) else { return Ok(()) };
         let Some(object) = objects.get_mut(at).filter(|one| one.status == Status::Ok) else {
             return Ok(());
         };
         object.host_only = true;
-        let Some((_, bytes)) = reader::document(&expectations[at], self.grant, self.memory) else {
-            object.blame(Status::Unchecked, None, None, "changed while it was looked at");
-            return Ok(());
-        };
-        let place = object.location.clone();
-        let entries = parse_index(&bytes, &place).and_then(|index| {
-            index.manifests().iter().map(|entry| Listed::entry(entry, &place)).collect()
-        });
-        let entries: Vec<Listed> = match entries {
-            Ok(entries) => entries,
-            Err(_) => {
-                object.blame(Status::Unreadable, None, None, "is not an index of images");
-                return Ok(());
-            }
-        };
-        if entries.is_empty() {
-            object.blame(Status::Unchecked, None, None, "lists no image");
-            return Ok(());
-        }
-        let known = |entry: &Listed| {
-            let looked = entry.promised.as_ref().map(|known| self.looked.get(&known.digest));
-            looked.flatten() == Some(&Outcome::Verified)
-        };
+        let Some((size, entries)) = self.entries(&expectations[at], object) else { return Ok(()) };
         let Some(store) = store else {
-            if entries.iter().all(known) {
-                return Ok(());
+            if self.outcomes(&entries).filter(|one| *one == Outcome::Verified).count()
+                < entries.len()
+            {
+                let why = "where the images are that it lists, only the plugin knows";
+                object.blame(Status::Unchecked, None, None, why);
             }
-            let why = "where the images are that it lists, only the plugin knows";
-            object.blame(Status::Unchecked, None, None, why);
             return Ok(());
         };
         let found = match level {
             Level::Fast => {
-                let looked =
-                    |entry: &Listed| self.looked.get(&entry.promised.as_ref()?.digest).copied();
-                if let Some((status, message)) =
-                    tree::sum(entries.len(), entries.iter().filter_map(looked))
-                {
+                if let Some((status, message)) = tree::sum(entries.len(), self.outcomes(&entries)) {
                     object.blame(status, None, None, &message);
                 }
                 Ok(entries.iter().filter_map(|entry| absent(store, entry)).collect())
             }
-            Level::Full => self.walk(store, bytes.len() as u64, object),
+            Level::Full => self.walk(store, size, object),
         };
-        let found: Vec<Object> = match found {
-            Ok(found) => found,
+        match found {
+            Ok(found) => add(found, objects),
             Err(error) if matches!(error.kind(), Kind::Interrupted | Kind::Plugin) => {
                 return Err(error);
             }
-            Err(error) => {
-                object.blame_error(Status::Unreadable, &error);
-                return Ok(());
-            }
-        };
-        let mut told: HashSet<String> =
-            objects.iter().map(|object| object.location.clone()).collect();
-        for mut object in found {
-            let is_new = told.insert(object.location.clone());
-            if object.status != Status::Ok || is_new {
-                object.host_only = true;
-                objects.push(object);
-            }
+            Err(error) => object.blame_error(Status::Unreadable, &error),
         }
         Ok(())
+    }
+
+    /// The size of the index, and what it lists. `None` where that cannot be known, which is said of
+    /// `object`.
+    fn entries(&self, index: &Expectation, object: &mut Object) -> Option<(u64, Vec<Listed>)> {
+        let Some((_, bytes)) = reader::document(index, self.grant, self.memory) else {
+            object.blame(Status::Unchecked, None, None, "changed while it was looked at");
+            return None;
+        };
+        let place = &object.location;
+        let entries: Result<Vec<Listed>> = parse_index(&bytes, place).and_then(|index| {
+            index.manifests().iter().map(|entry| Listed::entry(entry, place)).collect()
+        });
+        let (status, why) = match entries {
+            Ok(entries) if entries.is_empty() => (Status::Unchecked, "lists no image"),
+            Ok(entries) => return Some((bytes.len() as u64, entries)),
+            Err(_) => (Status::Unreadable, "is not an index of images"),
+        };
+        object.blame(status, None, None, why);
+        None
+    }
+
+    /// What came of those that have receipts of their own.
+    fn outcomes(&self, entries: &[Listed]) -> impl Iterator<Item = Outcome> {
+        let promised = entries.iter().filter_map(|entry| entry.promised.as_ref());
+        promised.filter_map(|known| self.looked.get(&known.digest).copied())
     }
 
     /// Everything that the index leads to; what is wrong with itself is said of `object`.
@@ -145,6 +132,18 @@ impl Beneath<'_> {
             object.blame(itself.status, itself.expected, itself.found, &itself.message);
         }
         Ok(found.into_iter().flat_map(|image| image.verification.objects).collect())
+    }
+}
+
+/// Findings beside those that there are: each thing that is right is told once.
+fn add(found: Vec<Object>, objects: &mut Vec<Object>) {
+    let mut told: HashSet<String> = objects.iter().map(|object| object.location.clone()).collect();
+    for mut object in found {
+        let is_new = told.insert(object.location.clone());
+        if object.status != Status::Ok || is_new {
+            object.host_only = true;
+            objects.push(object);
+        }
     }
 }
 
