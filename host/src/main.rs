@@ -78,7 +78,8 @@ fn raise_file_limit() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// The first Ctrl-C or SIGTERM ends the work in order, the second at once.
+/// The first Ctrl-C, SIGTERM, or SIGHUP of a terminal that is closed ends the work in order, the second
+/// at once.
 async fn listen(cancel: Cancel) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) =
@@ -86,10 +87,20 @@ async fn listen(cancel: Cancel) {
     else {
         return;
     };
+    // Who started it with `nohup` wants it to go on.
+    let mut hangup = match ignores_hangup() {
+        true => None,
+        false => signal(SignalKind::hangup()).ok(),
+    };
+    let mut hung_up = async || match &mut hangup {
+        Some(hangup) => hangup.recv().await,
+        None => std::future::pending().await,
+    };
     for _ in 0..2 {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
+            _ = hung_up() => {}
         }
         if cancel.check().is_err() {
             // 128 + SIGINT, as shells report it.
@@ -97,4 +108,13 @@ async fn listen(cancel: Cancel) {
         }
         cancel.cancel();
     }
+}
+
+/// Whether SIGHUP was ignored before this program began: the first bit of `SigIgn` (proc_pid_status(5)).
+fn ignores_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    ignored
+        .and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok())
+        .is_some_and(|mask| mask & 1 == 1)
 }

@@ -25,6 +25,7 @@ fn signal(child: &Child, name: &str) {
     let signal = match name {
         "INT" => rustix::process::Signal::INT,
         "TERM" => rustix::process::Signal::TERM,
+        "HUP" => rustix::process::Signal::HUP,
         _ => rustix::process::Signal::KILL,
     };
     rustix::process::kill_process(process, signal).unwrap();
@@ -59,7 +60,7 @@ fn a_signal_while_a_layer_hangs() {
         [Fault::HangAfter(100_000), Fault::HangAfter(0), Fault::Delay(Duration::from_secs(30))]
     {
         for (scheme, to) in [("dir", "out"), ("tar", "out.tar"), ("dir", "new/folder")] {
-            for name in ["INT", "TERM"] {
+            for name in ["INT", "TERM", "HUP"] {
                 let old = Bystander::new();
                 let said = stopped(&old, scheme, to, name, fault.clone());
                 said.exits(130);
@@ -72,6 +73,29 @@ fn a_signal_while_a_layer_hangs() {
     error: interrupted; the destination was left as it was
     Summary: 0/1 images, 0 layers, 0 B, [s], 0/1 verified
     ");
+}
+
+#[test]
+fn who_asked_to_go_on_goes_on_when_the_terminal_is_closed() {
+    let old = Bystander::new();
+    let registry = Registry::start();
+    let source = push(&registry, &TestImage::new("team/app:1"), Pack::Gzip);
+    registry.fault("GET", "/manifests/", Fault::Delay(Duration::from_millis(500)), 1);
+    let to = old.sandbox.uri("dir", "out");
+    let own = old.sandbox.command(&["process", &source, &to]);
+    // As `nohup` does.
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(own.get_program());
+    command
+        .args(own.get_args())
+        .envs(own.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    wait_until("the manifest was not asked for", || {
+        !registry.requests_of("GET", "/manifests/").is_empty()
+    });
+    signal(&child, "HUP");
+    Ran::ended(child.wait_with_output().unwrap()).verified();
 }
 
 #[test]
