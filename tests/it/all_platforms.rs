@@ -106,6 +106,18 @@ fn one_receipt_covers_every_platform() {
         sandbox.run(&["verify", "--fast", &path]).verified();
     }
     std::fs::write(&attested, before).unwrap();
+    // The receipt of a nested index, twice: the second is not right because the first was told.
+    let nested: Vec<&Value> =
+        all.iter().filter(|one| one["image"]["part"]["nested"].is_string()).collect();
+    assert_eq!(nested.len(), 1, "{all:?}");
+    let twice = serde_json::json!({ "occystrap_receipts": 1, "receipts": [nested[0], nested[0]] });
+    let path = sandbox.path("twice").display().to_string();
+    std::fs::write(&path, twice.to_string()).unwrap();
+    let layer = blob(&Pack::Gzip.pack(&tar(&[("etc/motd", b"linux/s390x")])));
+    let before = std::fs::read(&layer).unwrap();
+    std::fs::write(&layer, before.to_ascii_uppercase()).unwrap();
+    sandbox.run(&["verify", &path]).exits(1).says("0/2 verified, 2 FAILED");
+    std::fs::write(&layer, before).unwrap();
 
     let index = blob(multi.index());
     std::fs::write(&index, multi.index().to_ascii_uppercase()).unwrap();

@@ -61,11 +61,11 @@ impl Walk<'_> {
             }
             return Ok(());
         }
+        let is_root = self.seen.len() == 1;
         // What is wrong with it was told.
-        if self.looked_at(what).is_some_and(|outcome| outcome != Outcome::Verified) {
+        if !is_root && self.looked_at(what).is_some_and(|outcome| outcome != Outcome::Verified) {
             return Ok(());
         }
-        let is_root = self.seen.len() == 1;
         if self.seen.len() > MOST_MANIFESTS {
             let place = self.store.display(what);
             return Err(Error::source(format!("{place}: lists more than {MOST_MANIFESTS} images")));
