@@ -33,24 +33,7 @@ pub fn rewrite(
             return Err(Error::source(format!("{place}: has a member without a name"))
                 .hint("'occystrap check' tells all that is wrong with an image"));
         }
-        let mut verdict = Verdict::Same;
-        let mut stands_for = None;
-        if member.kind == MemberKind::HardLink
-            && let Some(gone) = kept.find(&member.link)
-        {
-            verdict = Verdict::Changed;
-            match gone {
-                // A link to itself would lead nowhere.
-                Gone::Link(path) if from_root(&path) == member.plain_path() => {
-                    return Err(replaced(&member, place));
-                }
-                Gone::Link(path) => member.link = path,
-                Gone::Content(index) => {
-                    stands_for = kept.stand_in(&mut member, index).then_some(index);
-                }
-                Gone::Lost => return Err(replaced(&member, place)),
-            }
-        }
+        let (verdict, stands_for) = relink(&mut kept, &mut member, place)?;
         let verdict = judge(passes, &mut member, verdict)?;
         if verdict != Verdict::Same {
             changed.store(true, Ordering::Relaxed);
@@ -84,6 +67,29 @@ pub fn rewrite(
         );
     }
     Ok(())
+}
+
+/// A hard link to what was dropped leads to what that has become, or becomes it: then it stands for a
+/// content, by its index.
+fn relink(kept: &mut Kept, member: &mut Member, place: &str) -> Result<(Verdict, Option<usize>)> {
+    if member.kind != MemberKind::HardLink {
+        return Ok((Verdict::Same, None));
+    }
+    match kept.find(&member.link) {
+        None => Ok((Verdict::Same, None)),
+        // A link to itself would lead nowhere.
+        Some(Gone::Link(path)) if from_root(&path) == member.plain_path() => {
+            Err(replaced(member, place))
+        }
+        Some(Gone::Link(path)) => {
+            member.link = path;
+            Ok((Verdict::Changed, None))
+        }
+        Some(Gone::Content(index)) => {
+            Ok((Verdict::Changed, kept.stand_in(member, index).then_some(index)))
+        }
+        Some(Gone::Lost) => Err(replaced(member, place)),
+    }
 }
 
 /// Remember what links may need of a member that goes.

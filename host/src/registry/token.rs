@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
-use reqwest::Method;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
+use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
@@ -69,79 +69,82 @@ pub(super) async fn fetch(
     scope: &str,
     credential: &Credential,
 ) -> Result<Token> {
-    let scope = &scope::asked(challenge.parameter("scope"), scope);
-    let service = challenge.parameter("service");
-    let mut url = realm(challenge)?;
+    let url = realm(challenge)?;
     let host = authority(&url);
     let clear = url.scheme() != "https" && !wire.settings.insecure;
     if clear && credential.secret.is_some() {
-        return Err(Error::new(
-            Kind::Auth,
-            format!(
-                "the registry wants the credentials sent over plain HTTP to {host}; that is refused"
-            ),
-        )
-        .hint("--insecure allows plain HTTP"));
+        let message = format!(
+            "the registry wants the credentials sent over plain HTTP to {host}; that is refused"
+        );
+        return Err(Error::new(Kind::Auth, message).hint("--insecure allows plain HTTP"));
     }
-    let mut headers =
-        HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
-    let mut authorization = None;
-    let mut body = None;
-    match &credential.secret {
-        Some(Secret::IdentityToken(token)) => {
-            headers.insert(
-                CONTENT_TYPE,
-                HeaderValue::from_static("application/x-www-form-urlencoded"),
-            );
-            let mut form = url::form_urlencoded::Serializer::new(String::new());
-            form.append_pair("grant_type", "refresh_token");
-            form.append_pair("client_id", "occystrap");
-            form.append_pair("service", service.unwrap_or_default());
-            form.append_pair("scope", scope);
-            form.append_pair("refresh_token", token);
-            body = Some(Bytes::from(form.finish()));
-        }
-        secret => {
-            let mut query = url.query_pairs_mut();
-            if let Some(service) = service {
-                query.append_pair("service", service);
-            }
-            for one in scope.split_ascii_whitespace() {
-                query.append_pair("scope", one);
-            }
-            if let Some(Secret::Password { username, password }) = secret {
-                query.append_pair("account", username);
-                authorization = Some(basic(username, password)?);
-            }
-        }
-    }
-    let method = if body.is_some() { Method::POST } else { Method::GET };
-    let call = Call { method, url, headers, body };
+    let scope = scope::asked(challenge.parameter("scope"), scope);
+    let (call, authorization) =
+        request(url, challenge.parameter("service"), &scope, credential.secret.as_ref())?;
     let mut budget = Budget::new(&wire.settings);
     loop {
         let mut answer = wire.exchange(&call, authorization.as_ref(), &mut budget).await?;
-        let status = answer.status();
-        if !status.is_success() {
-            let (message, hint) = match &credential.secret {
-                Some(_) => (
-                    format!("{host} refused the credentials from {} ({status})", credential.origin),
-                    "check user and password, or log in again with docker login".to_owned(),
-                ),
-                None => (
-                    format!(
-                        "{host} gives no token without credentials ({status}): {}",
-                        credential.origin
-                    ),
-                    "give --username and --password, or log in with docker login".to_owned(),
-                ),
-            };
-            return Err(Error::new(Kind::Auth, message).hint(hint));
+        if !answer.status().is_success() {
+            return Err(refused(&host, answer.status(), credential));
         }
         match answer.read(LARGEST_ANSWER, "a token").await {
             Ok(body) => return parse(&body, &host),
             Err(failure) => wire.pause(&mut budget, failure).await?,
         }
     }
+}
+
+/// What to ask: with an identity token a form ("Oauth2 Token Authentication", "Getting a token"), else a
+/// query, with a password in the header that is returned beside it.
+fn request(
+    mut url: Url,
+    service: Option<&str>,
+    scope: &str,
+    secret: Option<&Secret>,
+) -> Result<(Call, Option<HeaderValue>)> {
+    let mut headers =
+        HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
+    if let Some(Secret::IdentityToken(token)) = secret {
+        let form = HeaderValue::from_static("application/x-www-form-urlencoded");
+        headers.insert(CONTENT_TYPE, form);
+        let mut form = url::form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "refresh_token");
+        form.append_pair("client_id", "occystrap");
+        form.append_pair("service", service.unwrap_or_default());
+        form.append_pair("scope", scope);
+        form.append_pair("refresh_token", token);
+        let body = Some(Bytes::from(form.finish()));
+        return Ok((Call { method: Method::POST, url, headers, body }, None));
+    }
+    let mut query = url.query_pairs_mut();
+    if let Some(service) = service {
+        query.append_pair("service", service);
+    }
+    for one in scope.split_ascii_whitespace() {
+        query.append_pair("scope", one);
+    }
+    let mut authorization = None;
+    if let Some(Secret::Password { username, password }) = secret {
+        query.append_pair("account", username);
+        authorization = Some(basic(username, password)?);
+    }
+    drop(query);
+    Ok((Call { headers, ..Call::get(url) }, authorization))
+}
+
+fn refused(host: &str, status: StatusCode, credential: &Credential) -> Error {
+    let origin = &credential.origin;
+    let (message, hint) = match &credential.secret {
+        Some(_) => (
+            format!("{host} refused the credentials from {origin} ({status})"),
+            "check user and password, or log in again with docker login",
+        ),
+        None => (
+            format!("{host} gives no token without credentials ({status}): {origin}"),
+            "give --username and --password, or log in with docker login",
+        ),
+    };
+    Error::new(Kind::Auth, message).hint(hint)
 }
 
 /// The URL of the token service.

@@ -63,25 +63,7 @@ impl Subject {
         // A login without a scheme must not be shown as the name of a file that is not there.
         let login = text.contains('@') && text.contains(':') && !Path::new(text).exists();
         if !text.contains("://") && !login && !Uri::parse(text).is_ok_and(|uri| short(&uri)) {
-            let receipts = Bundle::read(text.as_ref())?;
-            let Some(receipt) = receipts.first() else {
-                return Err(Error::source(format!("'{text}' holds no receipt")));
-            };
-            // What a receipt says nobody has typed.
-            let of_receipt = |error: Error| match error.kind() {
-                Kind::Usage => Error::source(format!("the destination in '{text}': {error}")),
-                _ => error,
-            };
-            let uri = Uri::parse(&receipt.destination).map_err(of_receipt)?;
-            let plugin = match catalog.for_receipt(&uri.scheme, &receipt.plugin) {
-                // Its component may be gone.
-                Err(error) if matches!(error.kind(), Kind::Plugin | Kind::NotFound) => {
-                    return Ok(Self::WithoutPlugin(receipts, error));
-                }
-                found => found.map_err(of_receipt)?,
-            };
-            let target = Target::with_plugin(plugin, &uri, client, cancel).map_err(of_receipt)?;
-            return Ok(Self::Receipts(receipts, target));
+            return Self::receipts(text, catalog, client, cancel);
         }
         let uri = Uri::parse(text)?;
         let (path, display) = (PathBuf::from(&uri.rest), uri.display());
@@ -112,6 +94,34 @@ impl Subject {
             }
             scheme => Err(unverified(scheme, catalog)),
         }
+    }
+
+    /// Receipts in a file, and the plugin that wrote.
+    fn receipts(
+        text: &str,
+        catalog: &Catalog,
+        client: impl FnOnce(&Uri) -> Result<Client>,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let receipts = Bundle::read(text.as_ref())?;
+        let Some(receipt) = receipts.first() else {
+            return Err(Error::source(format!("'{text}' holds no receipt")));
+        };
+        // What a receipt says nobody has typed.
+        let of_receipt = |error: Error| match error.kind() {
+            Kind::Usage => Error::source(format!("the destination in '{text}': {error}")),
+            _ => error,
+        };
+        let uri = Uri::parse(&receipt.destination).map_err(of_receipt)?;
+        let plugin = match catalog.for_receipt(&uri.scheme, &receipt.plugin) {
+            // Its component may be gone.
+            Err(error) if matches!(error.kind(), Kind::Plugin | Kind::NotFound) => {
+                return Ok(Self::WithoutPlugin(receipts, error));
+            }
+            found => found.map_err(of_receipt)?,
+        };
+        let target = Target::with_plugin(plugin, &uri, client, cancel).map_err(of_receipt)?;
+        Ok(Self::Receipts(receipts, target))
     }
 }
 
