@@ -97,6 +97,16 @@ fn a_catalog_that_calls_an_image_what_its_manifest_does_not_is_doubtful() {
     std::fs::write(&path, text.replace("\"app\"", "\"prod\"")).unwrap();
     let said = sandbox.run(&["verify", "dir://out"]);
     said.exits(3).says("calls the image 'prod:1', its manifest calls it 'app:1'");
+    // With a manifest that calls it nothing, the catalog is nobody's word but its own.
+    std::fs::write(&path, text).unwrap();
+    let path = sandbox.path("out/manifest.json");
+    let list: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let mut unnamed = list.clone();
+    unnamed[0]["RepoTags"] = serde_json::Value::Null;
+    assert_ne!(unnamed, list);
+    std::fs::write(&path, unnamed.to_string()).unwrap();
+    let said = sandbox.run(&["verify", "dir://out"]);
+    said.exits(3).says("calls the image 'app:1', its manifest calls it nothing");
 }
 
 #[test]

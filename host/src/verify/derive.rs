@@ -53,8 +53,11 @@ pub fn directory(path: &Path, level: Level, context: &Context) -> Result<Vec<Fou
                     None,
                 );
                 if name.tag.is_some() && !own.contains(name) {
-                    let own = own.iter().map(|own| format!("'{own}'")).collect::<Vec<_>>();
-                    let own = if own.is_empty() { "nothing".to_owned() } else { own.join(", ") };
+                    let own = match entry.first_name() {
+                        Some(_) => own.iter().map(|own| format!("'{own}'")).collect::<Vec<_>>(),
+                        None => vec!["nothing".to_owned()],
+                    };
+                    let own = own.join(", ");
                     let why = format!("calls the image '{name}', its manifest calls it {own}");
                     chain.doubt(Status::Unchecked, &why);
                 }
