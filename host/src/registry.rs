@@ -15,6 +15,7 @@ pub mod client;
 mod credential;
 pub(crate) mod deliver;
 pub mod download;
+mod presence;
 mod push;
 pub mod reference;
 mod refusal;

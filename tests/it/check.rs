@@ -355,7 +355,9 @@ fn fast_fetches_no_layer() {
     changed.run(&["--fast"]).exits(0);
     for request in changed.registry.requests_of("GET", "/blobs/") {
         let config = request.header("accept").is_empty() || request.header("range").is_empty();
-        assert!(config || request.header("range") == "bytes=0-0", "{request:?}");
+        let range =
+            request.header("range").strip_prefix("bytes=").and_then(|one| one.split_once('-'));
+        assert!(config || range.is_some_and(|(first, last)| first == last), "{request:?}");
     }
     let whole = changed.registry.requests_of("GET", "/blobs/");
     assert_eq!(whole.iter().filter(|request| request.header("range").is_empty()).count(), 1);

@@ -100,6 +100,7 @@ mod real_webdav;
 mod registry_auth;
 mod registry_blob;
 mod registry_client;
+mod registry_damage;
 mod registry_manifest;
 mod registry_push;
 mod registry_push_manifest;

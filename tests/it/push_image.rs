@@ -84,11 +84,11 @@ fn a_second_run_sends_nothing() {
     };
     assert_eq!((count("POST", ""), count("PATCH", "")), (0, 0));
     assert_eq!((count("PUT", "/uploads/"), count("PUT", "/manifests/")), (0, 1));
-    // Four blobs, looked at before the push and in the verification: a head and a byte each time.
+    // Four blobs, looked at before the push and in the verification: a head and the last byte each time.
     // And the config whole, once.
     assert_eq!((count("HEAD", "/blobs/"), count("GET", "/blobs/")), (8, 9));
     let gets = again.iter().filter(|one| one.method == "GET" && one.path.contains("/blobs/"));
-    assert_eq!(gets.filter(|one| one.header("range") != "bytes=0-0").count(), 1);
+    assert_eq!(gets.filter(|one| one.header("range").is_empty()).count(), 1);
     // And of the source nothing but the manifest and the config.
     let asked: Vec<_> = from.requests()[fetched..].iter().map(|one| one.path.clone()).collect();
     assert_eq!(asked.iter().filter(|path| path.contains("/blobs/")).count(), 1, "{asked:?}");

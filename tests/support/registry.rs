@@ -74,6 +74,8 @@ pub(super) struct State {
     /// By repository and tag or digest: media type and bytes.
     pub(super) manifests: HashMap<(String, String), (String, Bytes)>,
     pub(super) uploads: Uploads,
+    /// How many bytes of a blob are left, where it is told of as if it were whole.
+    short: HashMap<Digest, usize>,
     files: HashMap<String, Bytes>,
     rules: Vec<Rule>,
     gate: Gate,
@@ -102,6 +104,7 @@ impl Registry {
             blobs: HashMap::new(),
             manifests: HashMap::new(),
             uploads: Uploads::default(),
+            short: HashMap::new(),
             files: HashMap::new(),
             rules: Vec::new(),
             gate: Gate::new(),
@@ -177,6 +180,19 @@ impl Registry {
         self.state().rules.push(Rule::new(method, path_part, fault, times));
     }
 
+    /// Keeps the first bytes of a blob, and goes on telling of all of it: docker-registry does so for a
+    /// file that was cut.
+    pub fn shorten_blob(&self, digest: Digest, left: usize) {
+        self.state().short.insert(digest, left);
+    }
+
+    /// Does everything right from now on.
+    pub fn mend(&self) {
+        let mut state = self.state();
+        state.rules.clear();
+        state.short.clear();
+    }
+
     /// Who may pull and push from now on.
     pub fn require(&self, auth: Auth) {
         self.state().gate.auth = auth;
@@ -231,6 +247,8 @@ async fn accept(
 ) {
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
+        // Head and body are written one after the other: the second would wait for a delayed ACK.
+        let _ = stream.set_nodelay(true);
         let (state, acceptor) = (state.clone(), acceptor.clone());
         tokio::spawn(async move {
             let service = service_fn(move |request| serve(request, state.clone()));
@@ -269,6 +287,9 @@ async fn serve(
         // What is refused does not happen.
         match fault {
             Some(Fault::Status(..) | Fault::Early(..)) => Plan::new(200, Vec::new(), ""),
+            Some(Fault::RefuseRange) if !request.header("range").is_empty() => {
+                Plan::new(416, Vec::new(), "")
+            }
             _ => state.answer(&request, ranged),
         }
     };
@@ -333,6 +354,17 @@ impl Plan {
         Self { status, headers, length: Some(body.len() as u64), body, ending: Ending::Whole }
     }
 
+    /// What is left of a blob: the same promise, and not all of its bytes.
+    fn shortened(mut self, left: usize) -> Self {
+        let range = self.headers.iter().find(|(name, _)| *name == "content-range");
+        let first = range.and_then(|(_, said)| said["bytes ".len()..].split('-').next());
+        let first = first.and_then(|first| first.parse().ok()).unwrap_or(0);
+        if self.status < 300 && left < first + self.body.len() {
+            self.ending = Ending::Cut(left.saturating_sub(first));
+        }
+        self
+    }
+
     /// An error in the form of the distribution specification.
     pub(super) fn error(status: u16, code: &str) -> Self {
         let body = format!(r#"{{"errors":[{{"code":"{code}","message":"no","detail":null}}]}}"#);
@@ -345,6 +377,7 @@ impl Plan {
             | Some(
                 Fault::Delay(_)
                 | Fault::IgnoreRange
+                | Fault::RefuseRange
                 | Fault::Expire
                 | Fault::CutRequest(_)
                 | Fault::Deaf
@@ -372,6 +405,14 @@ impl Plan {
             Some(Fault::Header(name, value)) => {
                 self.headers.retain(|(other, _)| *other != name);
                 self.headers.push((name, value));
+            }
+            Some(Fault::NoHeader("content-length")) => self.length = None,
+            Some(Fault::NoHeader(name)) => self.headers.retain(|(other, _)| *other != name),
+            Some(Fault::Manifest(media_type, bytes)) => {
+                let digest = Digest::of(&bytes).to_string();
+                let headers =
+                    vec![("content-type", media_type.into()), ("docker-content-digest", digest)];
+                self = Self::new(200, headers, bytes);
             }
             Some(Fault::Html) => {
                 let page = "<!doctype html><title>It works!</title>";
@@ -494,7 +535,13 @@ impl State {
             }
             "blobs" if reads => {
                 match target.parse().ok().and_then(|digest| self.blob(repository, digest)) {
-                    Some(bytes) => content(bytes, "application/octet-stream", request, ranged),
+                    Some(bytes) => {
+                        let plan = content(bytes, "application/octet-stream", request, ranged);
+                        match target.parse().ok().and_then(|digest| self.short.get(&digest)) {
+                            Some(left) => plan.shortened(*left),
+                            None => plan,
+                        }
+                    }
                     None => Plan::error(404, "BLOB_UNKNOWN"),
                 }
             }
@@ -505,7 +552,7 @@ impl State {
     }
 }
 
-/// Bytes, or a part of them (`Range: bytes=FIRST-[LAST]`).
+/// Bytes, or a part of them (`Range: bytes=FIRST-[LAST]`, `Range: bytes=-COUNT`).
 fn content(bytes: Bytes, media_type: &str, request: &Request, ranged: bool) -> Plan {
     let kind = ("content-type", media_type.to_owned());
     let range = request.header("range").strip_prefix("bytes=").filter(|_| ranged);
@@ -513,8 +560,10 @@ fn content(bytes: Bytes, media_type: &str, request: &Request, ranged: bool) -> P
         return Plan::new(200, vec![kind], bytes);
     };
     let size = bytes.len();
-    let first: usize = first.parse().unwrap();
-    let end = last.parse().map_or(size, |last: usize| size.min(last + 1));
+    let (first, end) = match first.parse::<usize>() {
+        Ok(first) => (first, last.parse().map_or(size, |last: usize| size.min(last + 1))),
+        Err(_) => (size.saturating_sub(last.parse().unwrap()), size),
+    };
     if first >= size {
         return Plan::new(416, vec![("content-range", format!("bytes */{size}"))], "");
     }

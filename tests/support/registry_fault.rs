@@ -23,12 +23,18 @@ pub enum Fault {
     Length(u64),
     /// The right body, with another value of a header.
     Header(&'static str, String),
+    /// The right body, without a header; of `content-length`, as HTTP sends what has none.
+    NoHeader(&'static str),
+    /// A manifest of this media type and these bytes, as if it were the one that was asked for.
+    Manifest(&'static str, Vec<u8>),
     /// A web page with status 200.
     Html,
     /// A redirect (307) to a URL.
     Redirect(String),
     /// Answers a range request with the whole.
     IgnoreRange,
+    /// Answers each range request with 416, without a word on the size.
+    RefuseRange,
     /// Answers this status, with headers, without reading what is sent.
     Early(u16, Vec<(&'static str, String)>),
     /// All tokens end, before what is sent is read.

@@ -9,14 +9,14 @@ use crate::image::{Content, Digest};
 use crate::input::view::View;
 use crate::registry::Repository;
 
-/// Ask for every layer: its size, and its first byte. Errors when the user interrupts.
+/// Asks for every layer: its size, and its last byte. Errors when the user interrupts.
 pub fn check(view: &View, to: &mut Findings, context: &Context) -> Result<()> {
     let layers = view.layers.iter().enumerate().filter_map(|(index, kept)| {
         let Some(Content::Registry(repository)) = &kept.content else { return None };
         Some((index, repository.clone(), kept.promised.digest?))
     });
     let ask = |(index, repository, digest): (usize, Repository, Digest)| async move {
-        (index, repository.stat_blob(digest).await)
+        (index, repository.find_blob(digest).await)
     };
     let answers = stream::iter(layers).map(ask).buffered(context.parallel.max(1));
     let answers: Vec<_> = context.runtime.block_on(answers.collect());

@@ -1,5 +1,7 @@
 //! What has come of something that is fetched, in one answer or in several: counted, hashed, each
 //! byte once.
+//!
+//! What it refuses: to call the network guilty of a file that ends at the same byte in every answer.
 
 use bytes::{Buf as _, Bytes};
 
@@ -13,6 +15,11 @@ use crate::image::{Digest, Hasher};
 /// come through bad lines, but a server cannot keep us busy by a byte at a time.
 const PROGRESS: u64 = 1024 * 1024;
 
+/// Answers in a row that end at the same byte, until the server counts as having no more than that.
+/// A network cuts where it happens to; twice at one byte of a large file is no accident. All retries
+/// are used up first, so that a server that is being restarted has its time.
+const SAME_END: u32 = 2;
+
 /// The bytes so far.
 #[derive(Default)]
 pub(crate) struct Arrived {
@@ -22,6 +29,10 @@ pub(crate) struct Arrived {
     mark: u64,
     /// Bytes of the present answer that we have already.
     skip: u64,
+    /// Where the last answer ended too early.
+    end: u64,
+    /// How many answers in a row ended there.
+    ends: u32,
 }
 
 impl Arrived {
@@ -71,6 +82,19 @@ impl Arrived {
         self.skip = self.size - start;
     }
 
+    /// Records that the present answer ended before all of it had come.
+    pub(crate) fn ended(&mut self) {
+        let end = self.size - self.skip;
+        self.ends = if self.ends > 0 && end == self.end { self.ends + 1 } else { 1 };
+        self.end = end;
+    }
+
+    /// The byte at which the last answers all ended; `None` where they ended at several, as a bad
+    /// network makes them.
+    pub(crate) fn same_end(&self) -> Option<u64> {
+        (self.ends >= SAME_END).then_some(self.end)
+    }
+
     /// What of an answer's next bytes is new.
     pub(crate) fn unknown(&mut self, mut chunk: Bytes) -> Bytes {
         let known = self.skip.min(chunk.len() as u64);
@@ -92,5 +116,37 @@ impl Arrived {
             self.mark = self.size;
             budget.refill();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::settings::Settings;
+
+    /// Ends where several answers broke off, each after so many new bytes, or `skipped` ones of those
+    /// that were there.
+    fn same_end(answers: &[(u64, u64)]) -> Option<u64> {
+        let (mut arrived, mut budget) = (Arrived::default(), Budget::new(&Settings::default()));
+        for (start, bytes) in answers {
+            arrived.resume(*start);
+            let chunk = Bytes::from(vec![0; *bytes as usize]);
+            let new = arrived.unknown(chunk);
+            arrived.add(&new, &mut budget);
+            arrived.ended();
+        }
+        arrived.same_end()
+    }
+
+    #[test]
+    fn answers_that_end_at_one_byte_are_told_from_a_bad_network() {
+        assert_eq!(same_end(&[(0, 1_000)]), None);
+        assert_eq!(same_end(&[(0, 1_000), (1_000, 0)]), Some(1_000));
+        // A server without ranges sends the same once more.
+        assert_eq!(same_end(&[(0, 1_000), (0, 1_000)]), Some(1_000));
+        assert_eq!(same_end(&[(0, 0), (0, 0)]), Some(0));
+        assert_eq!(same_end(&[(0, 1_000), (1_000, 7)]), None);
+        assert_eq!(same_end(&[(0, 1_000), (0, 400)]), None);
+        assert_eq!(same_end(&[(0, 1_000), (1_000, 0), (1_000, 5)]), None);
     }
 }

@@ -16,6 +16,9 @@ pub(crate) struct NotNamed(pub(crate) Error);
 pub(crate) enum Failure {
     /// May be over the next time; with the wait that the server asked for.
     Passing { error: Error, wait: Option<Duration> },
+    /// The body of an answer ended before all of it had come. The network may have cut it; where
+    /// every try ends at the same byte, the server has no more ([`super::arrived::Arrived::ended`]).
+    Ended(Error),
     /// Will be the same the next time.
     Lasting(Error),
 }
@@ -30,7 +33,7 @@ impl Failure {
     /// Where nobody tries again.
     pub(crate) fn into_error(self) -> Error {
         match self {
-            Self::Lasting(error) | Self::Passing { error, .. } => error,
+            Self::Lasting(error) | Self::Passing { error, .. } | Self::Ended(error) => error,
         }
     }
 

@@ -56,6 +56,7 @@ impl Budget {
         let (error, asked) = match failure {
             Failure::Lasting(error) => return Err(error),
             Failure::Passing { error, wait } => (error, wait),
+            Failure::Ended(error) => (error, None),
         };
         if self.used >= self.allowed {
             return Err(error);

@@ -186,8 +186,14 @@ impl Answer {
     /// silence is waited for has failed as well.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         let asked = Instant::now();
-        let chunk = self.wire.patiently(&self.host, self.response.chunk()).await?;
         let window = self.wire.settings.idle_timeout;
+        let chunk = match self.wire.patiently(&self.host, self.response.chunk()).await {
+            // Silence takes as long as the window; anything faster is an end.
+            Err(Failure::Passing { error, .. }) if asked.elapsed() < window => {
+                return Err(Failure::Ended(error));
+            }
+            outcome => outcome?,
+        };
         match &chunk {
             Some(bytes) if self.trickle.is_one(bytes.len(), asked.elapsed(), window) => {
                 Err(Failure::trickle(&self.host, window))

@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use super::layer_blob::LayerBlob;
 use super::remote::Remote;
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::image::{Content, Descriptor, Digest, Manifest};
 use crate::limits;
 use crate::progress::LayerProgress;
@@ -153,9 +153,14 @@ async fn send(
     options: &PushOptions,
     progress: &LayerProgress,
 ) -> Result<()> {
-    // What is there with another size is damaged there: it is sent again.
-    if to.stat_blob(blob.digest).await? == Some(blob.size) {
-        return Ok(());
+    // What is there with another size, or ends too early, is damaged there: it is sent again.
+    match to.stat_blob(blob.digest).await {
+        Ok(Some(size)) if size == blob.size => return Ok(()),
+        Ok(_) => {}
+        Err(error) if error.kind() == Kind::Source => {
+            tracing::debug!(reason = %error, "damaged at the destination: it is sent again");
+        }
+        Err(error) => return Err(error),
     }
     if let Body::Download(from) = body
         && to.same_registry(from)

@@ -40,9 +40,14 @@ impl Remote {
         part(&self.place(), subject)
     }
 
-    /// The size of a blob; `None` when it is not there.
+    /// Returns the size of a blob, and `None` when it is not there: [`Repository::stat_blob`].
     pub fn stat_blob(&self, digest: Digest) -> Result<Option<u64>> {
         self.runtime.block_on(self.repository.stat_blob(digest))
+    }
+
+    /// Returns the size of a blob as its readers get it: [`Repository::find_blob`].
+    pub fn find_blob(&self, digest: Digest) -> Result<Option<u64>> {
+        self.runtime.block_on(self.repository.find_blob(digest))
     }
 
     /// Download a blob and compare it with its digest and its size, keeping nothing.

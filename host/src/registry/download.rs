@@ -82,7 +82,7 @@ impl Download {
                     return Ok(Some(chunk));
                 }
                 // A connection that broke after the last byte took nothing from us.
-                Ok(None) | Err(Failure::Passing { .. })
+                Ok(None) | Err(Failure::Passing { .. } | Failure::Ended(_))
                     if self.arrived.size() == self.what.size =>
                 {
                     return self.verify().map(|()| None);
@@ -93,7 +93,15 @@ impl Download {
                 Err(failure) => failure,
             };
             self.answer = None;
-            self.repository.wire().pause(&mut self.budget, failure).await?;
+            let is_end = matches!(failure, Failure::Ended(_));
+            if is_end {
+                self.arrived.ended();
+            }
+            let paused = self.repository.wire().pause(&mut self.budget, failure).await;
+            paused.map_err(|error| match self.arrived.same_end().filter(|_| is_end) {
+                Some(end) if error.kind() == Kind::Network => self.ends_early(end),
+                _ => error,
+            })?;
         }
     }
 
@@ -123,6 +131,15 @@ impl Download {
             format!("{}: wrong size", self.place),
             format_args!("{} bytes", self.what.size),
             found,
+        )
+    }
+
+    /// The error for a blob of which the registry announces more than it has.
+    fn ends_early(&self, end: u64) -> Error {
+        Error::mismatch(
+            format!("{}: every answer ends at the same byte", self.place),
+            format_args!("{} bytes", self.what.size),
+            end,
         )
     }
 

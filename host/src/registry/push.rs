@@ -1,18 +1,14 @@
-//! What pushing to a repository takes besides uploads: knowing what is there, mounting, manifests.
+//! What pushing to a repository takes besides uploads: mounting, manifests.
 
 use bytes::Bytes;
-use reqwest::header::{
-    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION, RANGE,
-};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode};
-use tokio::time::Instant;
 use url::Url;
 
 use super::refusal::Refusal;
-use super::repository::{Repository, named, unexpected};
+use super::repository::{Repository, named};
 use super::scope;
 use crate::error::{Error, Kind, Result};
-use crate::http::failure::Failure;
 use crate::http::redirect;
 use crate::http::retry::Budget;
 use crate::http::wire::{Answer, Call};
@@ -20,98 +16,12 @@ use crate::image::digest::Digest;
 use crate::image::manifest::{OCI_INDEX, OCI_MANIFEST};
 use crate::image::name::is_tag;
 
-/// The answer to a question for one byte. Where a server sends more, the rest is not read.
-const ONE_BYTE: u64 = 1;
-
-/// Answers that announce a blob and end before its first byte, until it counts as not there: a
-/// connection may break at that point, but not twice in a row.
-const BROKEN_PROMISES: u32 = 2;
-
 impl Repository {
-    /// The size of a blob that is really there, in bytes; nothing when it is not. Asked for by HEAD
-    /// *and* by reading its first byte: many registries answer HEAD from a cache, which goes on
-    /// saying yes after the blob was garbage-collected, and docker-registry then promises the bytes
-    /// in the head of an answer to GET as well, before it closes the connection. Errors: [`Kind::Source`] when both name
-    /// different sizes; [`Kind::Auth`]; [`Kind::Network`] after all retries.
-    pub async fn stat_blob(&self, digest: Digest) -> Result<Option<u64>> {
-        let place = format!("{}@{digest}", self.place());
-        self.stat(digest, &place).await.map_err(|error| self.refused_or(error, &place))
-    }
-
     /// Names the place of an error: a login is for the repository, and not for one of its blobs.
     pub(super) fn refused_or(&self, error: Error, place: &str) -> Error {
         match error.kind() {
             Kind::Auth => named(error, &self.place()),
             _ => named(error, place),
-        }
-    }
-
-    async fn stat(&self, digest: Digest, place: &str) -> Result<Option<u64>> {
-        let mut budget = Budget::new(&self.wire().settings);
-        let mut call = Call::get(self.url(&format!("blobs/{digest}")));
-        call.method = Method::HEAD;
-        let answer = self.send(&call, &mut budget).await?;
-        let announced = match answer.status() {
-            StatusCode::OK => answer.length(),
-            StatusCode::NOT_FOUND => return Ok(None),
-            status => return Err(unexpected(place, &answer, status)),
-        };
-        call.method = Method::GET;
-        call.headers.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
-        let mut broken_promises = 0;
-        loop {
-            let mut answer = self.send(&call, &mut budget).await?;
-            let found = match answer.status() {
-                StatusCode::OK => answer.length(),
-                StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => whole(&answer),
-                StatusCode::NOT_FOUND => return Ok(None),
-                status => return Err(unexpected(place, &answer, status)),
-            };
-            let size = match (announced, found) {
-                (Some(announced), Some(found)) if announced != found => {
-                    return Err(Error::mismatch(
-                        format!("{place}: {} names two sizes of the blob", answer.host),
-                        format_args!("{announced} bytes, as HEAD says"),
-                        format_args!("{found}, as GET says"),
-                    ));
-                }
-                (Some(size), _) | (None, Some(size)) => size,
-                (None, None) => {
-                    return Err(Error::new(
-                        Kind::Network,
-                        format!("{place}: {} does not say how large the blob is", answer.host),
-                    ));
-                }
-            };
-            if size == 0 {
-                return Ok(Some(0));
-            }
-            if answer.status() == StatusCode::RANGE_NOT_SATISFIABLE {
-                return Err(unexpected(place, &answer, answer.status()));
-            }
-            // The head of an answer can be sent before anybody has looked for the bytes.
-            let asked = Instant::now();
-            let failure = match answer.chunk().await {
-                Ok(Some(_)) => {
-                    if answer.length() == Some(ONE_BYTE) {
-                        // To its end, so that the connection can be used again.
-                        let _ = answer.chunk().await;
-                    }
-                    return Ok(Some(size));
-                }
-                Ok(None) => Failure::passing(format!(
-                    "{} sent nothing of a blob of {size} bytes",
-                    answer.host
-                )),
-                Err(failure) => failure,
-            };
-            if asked.elapsed() < self.wire().settings.idle_timeout {
-                broken_promises += 1;
-                if broken_promises == BROKEN_PROMISES {
-                    return Ok(None);
-                }
-            }
-            self.wire().pause(&mut budget, failure).await?;
         }
     }
 
@@ -125,7 +35,11 @@ impl Repository {
         }
         let place = format!("{}@{digest}", self.place());
         match self.mount(digest, from).await {
-            Ok(true) => Ok(self.stat_blob(digest).await?.is_some()),
+            // One that is cut there is cut here as well: it is uploaded.
+            Ok(true) => match self.stat_blob(digest).await {
+                Err(error) if error.kind() == Kind::Source => Ok(false),
+                found => Ok(found?.is_some()),
+            },
             Ok(false) => Ok(false),
             // Who may not read there with these credentials may still push here.
             Err(error) if error.kind() == Kind::Auth => Ok(false),
@@ -274,11 +188,4 @@ pub(super) fn kept(answer: &Answer, digest: Digest, place: &str) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-/// The size of the whole, of which an answer is a part (RFC 9110, 14.4): `bytes 0-0/SIZE`, and
-/// `bytes */SIZE` where there is no such part.
-fn whole(answer: &Answer) -> Option<u64> {
-    let (_, size) = answer.header(CONTENT_RANGE)?.strip_prefix("bytes ")?.rsplit_once('/')?;
-    size.parse().ok()
 }

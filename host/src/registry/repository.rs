@@ -16,7 +16,6 @@ use super::session::{Pass, Session};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::http::counters::Counters;
-use crate::http::failure::Failure;
 use crate::http::retry::Budget;
 use crate::http::settings::Settings;
 use crate::http::wire::{Answer, Call, Wire};
@@ -212,7 +211,7 @@ impl Repository {
         let limit = usize::try_from(what.size.saturating_sub(start)).unwrap_or(usize::MAX);
         match answer.read(limit, "the end of a blob").await {
             Ok(bytes) => Ok(bytes),
-            Err(Failure::Lasting(error) | Failure::Passing { error, .. }) => Err(error),
+            Err(failure) => Err(failure.into_error()),
         }
     }
 

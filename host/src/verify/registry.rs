@@ -3,10 +3,10 @@
 //! What cannot be looked at, because the network or the login is gone, is *unchecked*; everything
 //! else that is not as it must be is a finding.
 
-use super::Level;
 use super::claims::Claims;
 use super::object::{Object, Status};
 use super::places::Places;
+use super::{DELETE_FIRST, Level};
 use crate::blob::checked;
 use crate::blob::open_one;
 use crate::context::Context;
@@ -42,7 +42,7 @@ pub fn claims(expectations: &[Expectation], remote: &Remote, memory: &Memory) ->
     });
     let Some((digest, size)) = config else { return Claims::default() };
     // One that was lost is not waited for; it is found where it is looked at.
-    match remote.stat_blob(digest) {
+    match remote.find_blob(digest) {
         Ok(found) => memory.remember_size(digest, found),
         Err(_) => return Claims::default(),
     }
@@ -102,9 +102,9 @@ impl Checker<'_> {
         object: &mut Object,
     ) {
         let known = self.memory.recall_size(digest);
-        let size = match known.map_or_else(|| self.remote.stat_blob(digest), Ok) {
+        let size = match known.map_or_else(|| self.remote.find_blob(digest), Ok) {
             Ok(size) => size,
-            Err(error) => return object.blame_error(Status::Unreadable, &error),
+            Err(error) => return blame_unread(object, &error),
         };
         self.memory.remember_size(digest, size);
         let Some(size) = size else {
@@ -135,7 +135,7 @@ impl Checker<'_> {
                 }
             }
             // Its head was there a moment ago.
-            Err(error) => object.blame_error(Status::Unreadable, &error),
+            Err(error) => blame_unread(object, &error),
         }
     }
 
@@ -162,6 +162,7 @@ impl Checker<'_> {
                 self.memory.remember(&name, size, digest);
                 self.memory.remember_unpacked(&name, 0, size, diff_id);
             }
+            Err(error) if is_about_size(&error) => blame_unread(object, &error),
             Err(error) => {
                 let stored = error.sides().filter(|(expected, _)| *expected == name);
                 let found = stored.and_then(|(_, found)| found.parse().ok());
@@ -211,5 +212,22 @@ impl Checker<'_> {
             ),
             _ => {}
         }
+    }
+}
+
+/// Whether an error names two sizes, and not two digests.
+fn is_about_size(error: &Error) -> bool {
+    error.sides().is_some_and(|(expected, _)| expected.parse::<Digest>().is_err())
+}
+
+/// A blob that cannot be read to its end, or not as the registry announces it.
+fn blame_unread(object: &mut Object, error: &Error) {
+    let status = match is_about_size(error) {
+        true => Status::SizeMismatch,
+        false => Status::Unreadable,
+    };
+    object.blame_error(status, error);
+    if object.status == Status::SizeMismatch {
+        object.hint = Some(DELETE_FIRST.to_owned());
     }
 }

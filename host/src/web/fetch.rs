@@ -14,6 +14,7 @@ use url::Url;
 use super::client::{Client, shown, status_error};
 use crate::error::{Error, Kind, Result};
 use crate::http::arrived::Arrived;
+use crate::http::failure::Failure;
 use crate::http::retry::Budget;
 use crate::http::wire::Answer;
 use crate::image::Digest;
@@ -74,7 +75,15 @@ impl Fetch {
                 Err(failure) => failure,
             };
             self.answer = None;
-            self.client.wire().pause(&mut self.budget, failure).await?;
+            let is_end = matches!(failure, Failure::Ended(_));
+            if is_end {
+                self.arrived.ended();
+            }
+            let paused = self.client.wire().pause(&mut self.budget, failure).await;
+            paused.map_err(|error| match self.arrived.same_end().filter(|_| is_end) {
+                Some(end) if error.kind() == Kind::Network => self.ends_early(end),
+                _ => error,
+            })?;
         }
     }
 
@@ -153,6 +162,15 @@ impl Fetch {
         let expected = self.wanted.map_or(self.arrived.size(), |(size, _)| size);
         let what = format!("{}: wrong size", shown(&self.url));
         Error::mismatch(what, format_args!("{expected} bytes"), format_args!("{found} bytes"))
+    }
+
+    /// The error for what the server announces in full, and has no more of than this.
+    fn ends_early(&self, end: u64) -> Error {
+        match self.wanted {
+            Some(_) => self.size(end),
+            None => self
+                .error(Kind::Source, &format!("every answer ends at the same byte, after {end}")),
+        }
     }
 
     fn error(&self, kind: Kind, what: &str) -> Error {
