@@ -56,13 +56,30 @@ pub fn check(source: &Source, extent: Extent, context: &Context) -> Result<Repor
     match views {
         Ok(views) => {
             for view in &views {
-                images.push(Checked::new(view, level, image(view, level, context)?));
+                let mut findings = image(view, level, context)?;
+                served(source.resolved(view, context), &mut findings)?;
+                images.push(Checked::new(view, level, findings));
             }
         }
         Err(error) if matches!(error.kind(), Kind::Interrupted | Kind::Usage) => return Err(error),
         Err(error) => images.push(Checked::unseen(level, unseen(&error))),
     }
     Ok(Report::new(&source.display, images, started.elapsed()))
+}
+
+/// Whether each client of a registry gets the manifest. `None` where it was not the name of this view
+/// that was asked for.
+fn served(resolved: Option<Result<()>>, findings: &mut Findings) -> Result<()> {
+    match resolved {
+        None => {}
+        Some(Ok(())) => {
+            findings
+                .pass(manifest::SERVED, "HEAD and GET, by tag and by digest, lead to the manifest");
+        }
+        Some(Err(error)) if error.kind() == Kind::Interrupted => return Err(error),
+        Some(Err(error)) => findings.push(Finding::unread(manifest::SERVED, &error)),
+    }
+    Ok(())
 }
 
 fn unseen(error: &Error) -> Findings {

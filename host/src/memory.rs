@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
-use crate::image::{Digest, Hasher, Manifest};
+use crate::image::{Digest, Hasher};
 use crate::output::engine::{Exported, Seen};
 use crate::progress::{LayerProgress, Progress};
+use crate::registry::Fetched;
 
 /// How much is read at once: from the cache of the kernel, larger reads gain nothing.
 const PIECE: usize = 512 * 1024;
@@ -31,7 +32,9 @@ pub struct Memory {
 #[derive(Default)]
 struct Remote {
     sizes: HashMap<Digest, Option<u64>>,
-    manifests: HashMap<String, Option<Manifest>>,
+    manifests: HashMap<String, Option<Fetched>>,
+    /// Whether clients that are given a name get the manifest, by the name.
+    resolved: HashMap<String, Result<()>>,
     /// Size and digest of what is at a URL.
     contents: HashMap<String, Option<(u64, Digest)>>,
     /// What an engine says of its image, or why it does not.
@@ -121,13 +124,24 @@ impl Memory {
 
     /// What is known of a manifest.
     #[must_use]
-    pub fn recall_manifest(&self, reference: &str) -> Option<Option<Manifest>> {
+    pub fn recall_manifest(&self, reference: &str) -> Option<Option<Fetched>> {
         self.remote().manifests.get(reference).cloned()
     }
 
     /// Remember a manifest.
-    pub fn remember_manifest(&self, reference: &str, manifest: Option<Manifest>) {
+    pub fn remember_manifest(&self, reference: &str, manifest: Option<Fetched>) {
         self.remote().manifests.insert(reference.to_owned(), manifest);
+    }
+
+    /// Returns what is known of how clients resolve a name.
+    #[must_use]
+    pub fn recall_resolved(&self, reference: &str) -> Option<Result<()>> {
+        self.remote().resolved.get(reference).cloned()
+    }
+
+    /// Remembers whether clients that are given a name get its manifest.
+    pub fn remember_resolved(&self, reference: &str, outcome: Result<()>) {
+        self.remote().resolved.insert(reference.to_owned(), outcome);
     }
 
     /// What is known of what is at a URL.

@@ -16,6 +16,9 @@ const CONFIGS: [&str; 2] =
 const LAYERS: [&str; 2] =
     ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."];
 
+/// The rule that every client of a registry gets the manifest.
+pub(super) const SERVED: &str = "served";
+
 /// All rules about the way from a name to a manifest, and the manifest itself.
 pub fn check(view: &View, to: &mut Findings) {
     for flaw in &view.flaws {
@@ -26,6 +29,7 @@ pub fn check(view: &View, to: &mut Findings) {
             Part::Layers => "diff-id",
             Part::Layout => "layout",
             Part::Name => "name",
+            Part::Served => SERVED,
             Part::Config | Part::Layer(_) => continue,
         };
         to.push(Finding::unread(check, &flaw.error));

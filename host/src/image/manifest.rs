@@ -92,6 +92,15 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// Returns the media type that clients take the document for: the one it says itself, and OCI's
+    /// where it says none, since Docker's specification requires `mediaType`. `None` where only what came with
+    /// it tells.
+    #[must_use]
+    pub fn own_type(&self) -> Option<&'static str> {
+        let shape: Shape = serde_json::from_slice(&self.bytes).ok()?;
+        media_type(&shape, None)
+    }
+
     /// Whether it is as long as was promised, in bytes.
     pub fn check_size(&self, promised: u64, place: &str) -> Result<()> {
         if self.bytes.len() as u64 == promised {

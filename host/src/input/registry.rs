@@ -7,7 +7,7 @@ use super::shelf::{self, Shelf, narrow};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Content, Descriptor, Digest, Image, Layer, Manifest, Platform, Whole};
-use crate::registry::{Client, Reference, Repository};
+use crate::registry::{Client, Fetched, Reference, Repository};
 
 /// Fetch manifest and config of an image.
 pub fn open(
@@ -49,7 +49,20 @@ impl Published {
 
     /// What the user named.
     pub fn root(&self, reference: &Reference) -> Result<Manifest> {
-        self.runtime.block_on(self.repository.manifest(&reference.target()))
+        self.fetched_root(reference).map(|fetched| fetched.manifest)
+    }
+
+    /// The same, with what the registry says of it.
+    pub fn fetched_root(&self, reference: &Reference) -> Result<Fetched> {
+        self.runtime.block_on(self.repository.fetch_manifest(&reference.target()))
+    }
+
+    /// A manifest by its digest, with what the registry says of it.
+    pub fn fetched(&self, what: &Descriptor) -> Result<Fetched> {
+        let digest = what.digest.to_string();
+        let fetched = self.runtime.block_on(self.repository.fetch_manifest(&digest))?;
+        fetched.manifest.check_size(what.size, &format!("{}@{digest}", self.place))?;
+        Ok(fetched)
     }
 }
 
@@ -59,10 +72,7 @@ impl Shelf for Published {
     }
 
     fn manifest(&self, what: &Descriptor) -> Result<Manifest> {
-        let digest = what.digest.to_string();
-        let manifest = self.runtime.block_on(self.repository.manifest(&digest))?;
-        manifest.check_size(what.size, &format!("{}@{digest}", self.place))?;
-        Ok(manifest)
+        self.fetched(what).map(|fetched| fetched.manifest)
     }
 
     fn blob(&self, what: &Descriptor, _called: &str, limit: u64) -> Result<Bytes> {

@@ -21,6 +21,7 @@ use crate::image::saved::LIST;
 use crate::image::{Compression, Content, Digest, ImageName, MOST_LAYERS, Manifest, Platform};
 use crate::input::directory::Directory;
 use crate::input::members::Members;
+use crate::registry::Fetched;
 
 pub use engine::export;
 pub use shelf::text_of;
@@ -60,6 +61,8 @@ pub struct View {
     pub flaws: Vec<Flaw>,
     /// An engine described it: nothing of the image itself was seen.
     pub by_engine: bool,
+    /// The answer of a registry to the name that the user gave, in the first view.
+    pub root: Option<Fetched>,
 }
 
 /// An index of several platforms.
@@ -167,6 +170,8 @@ pub enum Part {
     Name,
     /// All layers: they are not those of the image that was meant.
     Layers,
+    /// How a registry serves the manifest: some clients refuse it.
+    Served,
 }
 
 impl View {
@@ -182,6 +187,7 @@ impl View {
             layers: Vec::new(),
             flaws: Vec::new(),
             by_engine: false,
+            root: None,
         }
     }
 
@@ -233,8 +239,10 @@ impl Source {
         match &self.kind {
             Kind::Registry { reference, client } => {
                 let shelf = registry::Published::open(reference, client, context)?;
-                let root = shelf.root(reference)?;
-                shelf::view(&shelf, root, reference.name(), platform).map(|view| vec![view])
+                let root = shelf.fetched_root(reference)?;
+                let manifest = root.manifest.clone();
+                let view = shelf::view(&shelf, manifest, reference.name(), platform)?;
+                Ok(vec![View { root: Some(root), ..view }])
             }
             Kind::Docker { asked, socket } => {
                 engine::view(asked, socket.as_deref(), context).map(|view| vec![view])
@@ -285,8 +293,12 @@ impl Source {
         match &self.kind {
             Kind::Registry { reference, client } => {
                 let shelf = registry::Published::open(reference, client, context)?;
-                let root = shelf.root(reference)?;
-                whole::views(&shelf, root, reference.name())
+                let root = shelf.fetched_root(reference)?;
+                let mut views = whole::views(&shelf, root.manifest.clone(), reference.name())?;
+                if let Some(view) = views.first_mut() {
+                    view.root = Some(root);
+                }
+                Ok(views)
             }
             Kind::Archive { path, image } => {
                 let members = archive::index(path, context)?;
@@ -303,6 +315,21 @@ impl Source {
             }
             Kind::Docker { .. } | Kind::Directory { .. } => Err(single()),
         }
+    }
+
+    /// Asks a registry for the name in each way in which its clients do; `None` for other sources. Errors
+    /// where one of them does not get what the view is of: [`Repository::check_resolved`].
+    ///
+    /// [`Repository::check_resolved`]: crate::registry::Repository::check_resolved
+    #[must_use]
+    pub fn resolved(&self, view: &View, context: &Context) -> Option<Result<()>> {
+        let (Kind::Registry { reference, client }, Some(root)) = (&self.kind, &view.root) else {
+            return None;
+        };
+        let repository = client.repository(reference, context.counters.clone());
+        Some(repository.and_then(|repository| {
+            context.runtime.block_on(repository.check_resolved(&reference.target(), root))
+        }))
     }
 
     /// Have an engine export the image, where the source is one, so that its layers can be read: a

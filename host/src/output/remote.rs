@@ -5,8 +5,8 @@ use tokio::runtime::Handle;
 
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::image::{Descriptor, Digest, Manifest};
-use crate::registry::Repository;
+use crate::image::{Descriptor, Digest};
+use crate::registry::{Fetched, Repository};
 
 /// A repository, and where its requests run. Cheap to clone.
 #[derive(Clone)]
@@ -76,9 +76,15 @@ impl Remote {
         self.runtime.block_on(self.repository.blob_bytes(what, limit))
     }
 
-    /// A manifest or index; `None` when it is not there.
-    pub fn manifest(&self, reference: &str) -> Result<Option<Manifest>> {
-        absent(self.runtime.block_on(self.repository.manifest(reference)))
+    /// A manifest or index, with what the registry says of it; `None` when it is not there.
+    pub fn manifest(&self, reference: &str) -> Result<Option<Fetched>> {
+        absent(self.runtime.block_on(self.repository.fetch_manifest(reference)))
+    }
+
+    /// Errors when a client that is given a name does not get what was fetched by it:
+    /// [`Repository::check_resolved`].
+    pub fn check_resolved(&self, reference: &str, fetched: &Fetched) -> Result<()> {
+        self.runtime.block_on(self.repository.check_resolved(reference, fetched))
     }
 
     /// Push a manifest under a tag or its digest.

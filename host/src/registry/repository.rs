@@ -11,7 +11,7 @@ use super::challenge::challenges;
 use super::client::{self, Client, Sessions};
 use super::download::Download;
 use super::reference::Reference;
-use super::served::{self, Served};
+use super::served::{self, Fetched, Served};
 use super::session::{Pass, Session};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
@@ -82,6 +82,14 @@ impl Repository {
         format!("{}/{}", self.0.reference.host, self.0.reference.repository)
     }
 
+    /// `HOST/REPOSITORY:TAG` or `HOST/REPOSITORY@DIGEST`.
+    pub(super) fn place_of(&self, target: &str) -> String {
+        match is_tag(target) {
+            true => format!("{}:{target}", self.place()),
+            false => format!("{}@{target}", self.place()),
+        }
+    }
+
     /// Whether both are served by the same registry, so that a blob can be mounted from one to the
     /// other: the same host as far as names tell, and reached in the same way.
     #[must_use]
@@ -132,12 +140,22 @@ impl Repository {
     /// for bytes that are not what was promised, larger than [`LARGEST_MANIFEST`], of schema 1 or
     /// no manifest at all, and [`Kind::Usage`] when `target` is neither a tag nor a digest.
     pub async fn manifest(&self, target: &str) -> Result<Manifest> {
+        self.fetch_manifest(target).await.map(|fetched| fetched.manifest)
+    }
+
+    /// The same, with what the registry says of it.
+    pub async fn fetch_manifest(&self, target: &str) -> Result<Fetched> {
+        match target.parse::<Digest>().is_ok() || is_tag(target) {
+            true => self.fetch_by(target).await,
+            false => Err(Error::usage(format!("'{target}' is neither a tag nor a digest"))),
+        }
+    }
+
+    /// The same by a tag, or by a digest of any algorithm, which can be compared with the bytes where it is
+    /// SHA-256 alone.
+    pub(super) async fn fetch_by(&self, target: &str) -> Result<Fetched> {
         let wanted = target.parse::<Digest>().ok();
-        let place = match wanted {
-            Some(digest) => format!("{}@{digest}", self.place()),
-            None if is_tag(target) => format!("{}:{target}", self.place()),
-            None => return Err(Error::usage(format!("'{target}' is neither a tag nor a digest"))),
-        };
+        let place = self.place_of(target);
         let mut call = Call::get(self.url(&format!("manifests/{target}")));
         call.headers.insert(ACCEPT, HeaderValue::from_static(served::ACCEPT));
         let mut budget = Budget::new(&self.0.wire.settings);
@@ -151,7 +169,10 @@ impl Repository {
                 status => return Err(unexpected(&place, &answer, status)),
             }
             match answer.read(LARGEST_MANIFEST, "a manifest").await {
-                Ok(bytes) => return served::check(&place, wanted, &served, bytes),
+                Ok(bytes) => {
+                    let manifest = served::check(&place, wanted, &served, bytes)?;
+                    return Ok(Fetched { manifest, served });
+                }
                 Err(failure) => {
                     self.0
                         .wire

@@ -17,11 +17,23 @@ pub(super) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json";
 
 /// What an answer's headers say about its body.
-#[derive(Debug, Default)]
-pub(super) struct Served {
-    host: String,
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Served {
+    pub(super) host: String,
+    /// Without parameters, in lower case.
     content_type: Option<String>,
-    digest: Option<String>,
+    /// As it was sent.
+    pub(super) said_type: Option<String>,
+    pub(super) digest: Option<String>,
+    pub(super) length: Option<u64>,
+}
+
+/// A manifest, and the headers that it came with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// The manifest.
+    pub manifest: Manifest,
+    pub(super) served: Served,
 }
 
 impl Served {
@@ -31,7 +43,9 @@ impl Served {
         Self {
             host: answer.host.clone(),
             content_type: answer.header(CONTENT_TYPE).map(media_type),
+            said_type: answer.header(CONTENT_TYPE).map(str::to_owned),
             digest: answer.header("docker-content-digest").map(str::to_owned),
+            length: answer.length(),
         }
     }
 
@@ -85,7 +99,7 @@ mod tests {
         let served = Served {
             host: "r.example".into(),
             content_type: content_type.map(str::to_owned),
-            digest: None,
+            ..Served::default()
         };
         check("r.example/x:1", None, &served, Bytes::copy_from_slice(body.as_bytes()))
     }

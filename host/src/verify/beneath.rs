@@ -158,7 +158,9 @@ fn absent(store: &dyn Store, what: &Listed) -> Option<Object> {
         Some(object)
     };
     match store.manifest(what) {
-        Ok(Some(_)) => None,
+        Ok(Some(_)) => {
+            store.refused(what).and_then(|error| blame(Status::Unreadable, Some(&error)))
+        }
         Ok(None) => blame(Status::Missing, None),
         Err(error) if error.sides().is_some() => blame(Status::DigestMismatch, Some(&error)),
         Err(error) => blame(Status::Unreadable, Some(&error)),

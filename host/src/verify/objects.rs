@@ -33,7 +33,8 @@ pub fn of(
             Ok(objects)
         }
         Grant::Repository(remote) => {
-            registry::objects(expectations, claims, remote, level, memory, context)
+            let asked = registry::Asked { remote, memory, context, named: None };
+            registry::objects(expectations, claims, level, &asked)
         }
         Grant::Web(site) => web::objects(expectations, claims, site, level, memory, context),
         Grant::Engine(named) => engine::objects(expectations, named, level, memory),

@@ -20,7 +20,8 @@ pub fn images(
     level: Level,
     context: &Context,
 ) -> Result<Vec<Found>> {
-    let store = Published { remote, memory: Memory::showing(&context.progress), context };
+    let memory = Memory::showing(&context.progress);
+    let store = Published { remote, memory, context, named: Some(reference.target()) };
     let root = Listed { reference: reference.target(), promised: None, platform: None };
     // Without this one there is nothing to verify; whatever it names and is not there is a finding.
     if store.manifest(&root)?.is_none() {
@@ -36,7 +37,7 @@ pub(super) fn store<'a>(
     memory: &Memory,
     context: &'a Context,
 ) -> impl Store + 'a {
-    Published { remote, memory: memory.clone(), context }
+    Published { remote, memory: memory.clone(), context, named: None }
 }
 
 struct Published<'a> {
@@ -44,19 +45,26 @@ struct Published<'a> {
     /// Images of several platforms share layers.
     memory: Memory,
     context: &'a Context,
+    /// The tag or digest that the user gave.
+    named: Option<String>,
 }
 
 impl Store for Published<'_> {
     fn manifest(&self, what: &Listed) -> Result<Option<Manifest>> {
-        let manifest = match self.memory.recall_manifest(&what.reference) {
+        let fetched = match self.memory.recall_manifest(&what.reference) {
             Some(known) => known,
             None => self.remote.manifest(&what.reference)?,
         };
-        if let (Some(found), Some(promised)) = (&manifest, &what.promised) {
-            found.check_size(promised.size, &self.display(what))?;
+        if let (Some(found), Some(promised)) = (&fetched, &what.promised) {
+            found.manifest.check_size(promised.size, &self.display(what))?;
         }
-        self.memory.remember_manifest(&what.reference, manifest.clone());
-        Ok(manifest)
+        self.memory.remember_manifest(&what.reference, fetched.clone());
+        Ok(fetched.map(|fetched| fetched.manifest))
+    }
+
+    fn refused(&self, what: &Listed) -> Option<Error> {
+        let fetched = self.memory.recall_manifest(&what.reference).flatten()?;
+        self.remote.repository().check_served(&what.reference, &fetched).err()
     }
 
     fn blob(&self, digest: Digest) -> Place {
@@ -81,6 +89,8 @@ impl Store for Published<'_> {
         claims: &Claims,
         level: Level,
     ) -> Result<Vec<Object>> {
-        registry::objects(expectations, claims, self.remote, level, &self.memory, self.context)
+        let Self { remote, memory, context, named } = self;
+        let asked = registry::Asked { remote, memory, context, named: named.as_deref() };
+        registry::objects(expectations, claims, level, &asked)
     }
 }

@@ -43,7 +43,7 @@ pub fn document(one: &Expectation, grant: &Grant, memory: &Memory) -> Option<Doc
                     found
                 }
             }?;
-            (Some(found.media_type), found.bytes)
+            (Some(found.manifest.media_type), found.manifest.bytes)
         }
         (_, Grant::Storage(destination)) => {
             (None, read(one, destination, LARGEST_MANIFEST as u64)?)

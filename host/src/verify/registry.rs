@@ -16,21 +16,33 @@ use crate::image::{Content, Descriptor, Digest, Layer};
 use crate::memory::Memory;
 use crate::output::remote::Remote;
 use crate::receipt::{Expectation, Place, Role};
+use crate::registry::Fetched;
 
-/// Look at everything, as many things side by side as the user wants, each once.
+/// A repository that is asked, and what is known of it.
+pub struct Asked<'a> {
+    /// The repository.
+    pub remote: &'a Remote,
+    /// What it has answered.
+    pub memory: &'a Memory,
+    /// What the work is done with.
+    pub context: &'a Context,
+    /// A digest that the user gave, so that clients resolve it. Of tags that is always so.
+    pub named: Option<&'a str>,
+}
+
+/// Looks at everything, as many things side by side as the user wants, each once.
 pub fn objects(
     expectations: &[Expectation],
     claims: &Claims,
-    remote: &Remote,
     level: Level,
-    memory: &Memory,
-    context: &Context,
+    asked: &Asked,
 ) -> Result<Vec<Object>> {
     let places = Places::of(expectations);
+    let Asked { remote, memory, context, named } = *asked;
     if level == Level::Full {
         memory.progress().more(due(places.firsts(), memory));
     }
-    let checker = Checker { remote, level, memory, context, claims };
+    let checker = Checker { remote, level, memory, context, claims, named };
     places.look(claims, context, |expectation| checker.check(expectation))
 }
 
@@ -77,6 +89,7 @@ struct Checker<'a> {
     memory: &'a Memory,
     context: &'a Context,
     claims: &'a Claims,
+    named: Option<&'a str>,
 }
 
 impl Checker<'_> {
@@ -189,29 +202,47 @@ impl Checker<'_> {
         }
     }
 
-    /// By the name that people pull it by; its digest is that of every byte.
+    /// Looks at a manifest by the name that clients pull it by, in each way in which they do.
     fn check_manifest(&self, reference: &str, object: &mut Object) {
         let known = self.memory.recall_manifest(reference);
-        let manifest = match known.map_or_else(|| self.remote.manifest(reference), Ok) {
-            Ok(manifest) => manifest,
+        let fetched = match known.map_or_else(|| self.remote.manifest(reference), Ok) {
+            Ok(fetched) => fetched,
             Err(error) => return object.blame_error(Status::DigestMismatch, &error),
         };
-        self.memory.remember_manifest(reference, manifest.clone());
-        match (manifest, object.digest) {
-            (None, _) => object.blame(
-                Status::Missing,
-                None,
-                None,
-                "the registry has no manifest of that name",
-            ),
-            (Some(manifest), Some(expected)) if manifest.digest != expected => object.blame(
-                Status::DigestMismatch,
-                Some(expected.to_string()),
-                Some(manifest.digest.to_string()),
-                "is another manifest",
-            ),
-            _ => {}
+        self.memory.remember_manifest(reference, fetched.clone());
+        let Some(fetched) = fetched else {
+            let message = "the registry has no manifest of that name";
+            return object.blame(Status::Missing, None, None, message);
+        };
+        let found = fetched.manifest.digest;
+        if let Some(expected) = object.digest.filter(|expected| *expected != found) {
+            let (expected, found) = (Some(expected.to_string()), Some(found.to_string()));
+            return object.blame(Status::DigestMismatch, expected, found, "is another manifest");
         }
+        if let Err(error) = self.check_clients(reference, &fetched) {
+            let is_digest = |side: &str| side.parse::<Digest>().is_ok();
+            let status = match error.sides() {
+                Some((expected, _)) if is_digest(expected) => Status::DigestMismatch,
+                _ => Status::Unreadable,
+            };
+            object.blame_error(status, &error);
+            // A plugin sees the bytes alone.
+            object.host_only = true;
+        }
+    }
+
+    /// Errors when a client of the registry does not get the manifest that a GET gives.
+    fn check_clients(&self, reference: &str, fetched: &Fetched) -> Result<()> {
+        let is_listed = reference.parse::<Digest>().is_ok() && self.named != Some(reference);
+        if is_listed {
+            return self.remote.repository().check_served(reference, fetched);
+        }
+        if let Some(known) = self.memory.recall_resolved(reference) {
+            return known;
+        }
+        let outcome = self.remote.check_resolved(reference, fetched);
+        self.memory.remember_resolved(reference, outcome.clone());
+        outcome
     }
 }
 

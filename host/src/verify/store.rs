@@ -4,7 +4,7 @@ use oci_spec::image::Descriptor as OciDescriptor;
 
 use super::claims::Claims;
 use super::{Level, Object};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::image::{Descriptor, Digest, Manifest, Platform};
 use crate::receipt::{Expectation, Place};
 
@@ -13,6 +13,11 @@ pub trait Store {
     /// A manifest or index, its bytes compared with what was promised of them. `None` when it is
     /// not there.
     fn manifest(&self, what: &Listed) -> Result<Option<Manifest>>;
+
+    /// Returns why clients refuse a manifest that has the promised bytes; asked after [`Self::manifest`].
+    fn refused(&self, _what: &Listed) -> Option<Error> {
+        None
+    }
 
     /// Where a blob is expected.
     fn blob(&self, digest: Digest) -> Place;

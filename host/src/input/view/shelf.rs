@@ -28,11 +28,21 @@ pub trait Look {
     /// A manifest or index, its bytes compared with what was promised.
     fn manifest(&self, what: &Descriptor) -> Result<Manifest>;
 
+    /// The same, and why its readers refuse the answer that it came with.
+    fn answered(&self, what: &Descriptor) -> Result<(Manifest, Option<Error>)> {
+        self.manifest(what).map(|manifest| (manifest, None))
+    }
+
     /// The same; one of another size than was promised is read all the same, and that is a flaw of the
     /// `view`, as it is where there is none to read.
     fn seen(&self, what: &Descriptor, view: &mut View) -> Result<Option<Manifest>> {
-        let error = match self.manifest(what) {
-            Ok(manifest) => return Ok(Some(manifest)),
+        let error = match self.answered(what) {
+            Ok((manifest, refused)) => {
+                if let Some(error) = refused {
+                    view.flaw(Part::Served, error)?;
+                }
+                return Ok(Some(manifest));
+            }
             Err(error) => error,
         };
         // Other sides are digests, or media types.
@@ -59,6 +69,12 @@ impl Look for Published {
 
     fn manifest(&self, what: &Descriptor) -> Result<Manifest> {
         Shelf::manifest(self, what)
+    }
+
+    fn answered(&self, what: &Descriptor) -> Result<(Manifest, Option<Error>)> {
+        let fetched = self.fetched(what)?;
+        let refused = self.repository().check_served(&what.digest.to_string(), &fetched).err();
+        Ok((fetched.manifest, refused))
     }
 
     fn config(&self, what: &Descriptor) -> Result<Bytes> {

@@ -89,9 +89,9 @@ impl HostRepository for State {
             memory.remember_manifest(&reference, manifest.clone());
         }
         Ok(match found {
-            Ok(manifest) => Ok(manifest.map(|manifest| Manifest {
-                media_type: manifest.media_type,
-                bytes: manifest.bytes.to_vec(),
+            Ok(found) => Ok(found.map(|found| Manifest {
+                media_type: found.manifest.media_type,
+                bytes: found.manifest.bytes.to_vec(),
             })),
             Err(error) => Err(self.unavailable(error)),
         })

@@ -172,6 +172,10 @@ impl Store for Counted<'_> {
         Ok(manifest)
     }
 
+    fn refused(&self, what: &Listed) -> Option<Error> {
+        self.store.refused(what)
+    }
+
     fn blob(&self, digest: crate::image::Digest) -> Place {
         self.store.blob(digest)
     }
