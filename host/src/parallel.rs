@@ -1,7 +1,9 @@
 //! Work on several things side by side, on threads that end with it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 /// How much can be computed at once.
 #[must_use]
@@ -35,4 +37,148 @@ pub fn in_parallel<T: Sync, R: Send>(
     let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
     done.sort_by_key(|(index, _)| *index);
     done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// Items for each worker that may be begun before the oldest one is done: their results wait in memory.
+const AHEAD: usize = 4;
+
+/// Works on all items, `workers` at a time, begun in their order. Each item has any number of results, which
+/// `each` gets on this thread, in the order of the items, as soon as they are next. Few are ever kept.
+pub fn in_order<T: Sync, R: Send>(
+    items: &[T],
+    workers: usize,
+    work: impl Fn(&T, &mut dyn FnMut(R)) + Sync,
+    mut each: impl FnMut(R),
+) {
+    let workers = workers.clamp(1, items.len().max(1));
+    if workers < 2 {
+        return items.iter().for_each(|item| work(item, &mut each));
+    }
+    let queue = Queue { state: Mutex::default(), moved: Condvar::new(), ahead: workers * AHEAD };
+    std::thread::scope(|scope| {
+        let (results, arrived) = sync_channel(workers);
+        for _ in 0..workers {
+            let (results, queue, work) = (results.clone(), &queue, &work);
+            scope.spawn(move || {
+                while let Some(index) = queue.next(items.len()) {
+                    // An item is done even when its work panics: others wait for it.
+                    let done = Done { index, results: &results };
+                    work(&items[index], &mut |result| _ = results.send((index, Some(result))));
+                    drop(done);
+                }
+            });
+        }
+        drop(results);
+        let (mut oldest, mut waiting) = (0, BTreeMap::<usize, (Vec<R>, bool)>::new());
+        for (index, result) in arrived {
+            let (results, is_done) = waiting.entry(index).or_default();
+            match result {
+                Some(result) if index == oldest => each(result),
+                Some(result) => results.push(result),
+                None => *is_done = true,
+            }
+            while let Some((results, is_done)) = waiting.get_mut(&oldest) {
+                results.drain(..).for_each(&mut each);
+                if !*is_done {
+                    break;
+                }
+                waiting.remove(&oldest);
+                oldest += 1;
+                queue.advance(oldest);
+            }
+        }
+    });
+}
+
+/// Which item is begun next.
+struct Queue {
+    /// The next item, and the oldest that is not done.
+    state: Mutex<(usize, usize)>,
+    moved: Condvar,
+    /// How far the one may be in front of the other.
+    ahead: usize,
+}
+
+impl Queue {
+    /// Waits until an item may be begun. `None` when all are.
+    fn next(&self, all: usize) -> Option<usize> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let may_not =
+            |(next, oldest): &mut (usize, usize)| *next < all && *next >= *oldest + self.ahead;
+        let waited = self.moved.wait_while(state, may_not);
+        let mut state = waited.unwrap_or_else(PoisonError::into_inner);
+        let index = state.0;
+        state.0 += 1;
+        (index < all).then_some(index)
+    }
+
+    fn advance(&self, oldest: usize) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).1 = oldest;
+        self.moved.notify_all();
+    }
+}
+
+/// Says that an item is done when it is dropped.
+struct Done<'a, R> {
+    index: usize,
+    results: &'a SyncSender<(usize, Option<R>)>,
+}
+
+impl<R> Drop for Done<'_, R> {
+    fn drop(&mut self) {
+        let _ = self.results.send((self.index, None));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn results_come_in_the_order_of_the_items() {
+        let items: Vec<usize> = (0..200).collect();
+        for workers in [1, 2, 7] {
+            let (mut found, begun) = (Vec::new(), AtomicUsize::new(0));
+            let work = |item: &usize, each: &mut dyn FnMut((usize, usize, usize))| {
+                let begun = begun.fetch_add(1, Ordering::SeqCst);
+                // Some are slow, and some have nothing to say.
+                std::thread::sleep(Duration::from_micros((item % 11) as u64 * 50));
+                (0..item % 3).for_each(|part| each((*item, part, begun)));
+            };
+            in_order(&items, workers, work, |result| found.push(result));
+            let expected = items.iter().flat_map(|item| (0..item % 3).map(|part| (*item, part)));
+            let order: Vec<_> = found.iter().map(|(item, part, _)| (*item, *part)).collect();
+            assert_eq!(order, expected.collect::<Vec<_>>(), "{workers} workers");
+        }
+    }
+
+    #[test]
+    fn nothing_is_begun_far_ahead_of_what_is_not_done() {
+        let (items, workers) = ((0..100).collect::<Vec<usize>>(), 2);
+        let (begun, first) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let work = |item: &usize, each: &mut dyn FnMut(usize)| {
+            let so_far = begun.fetch_add(1, Ordering::SeqCst) + 1;
+            if *item == 0 {
+                std::thread::sleep(Duration::from_millis(100));
+                first.store(begun.load(Ordering::SeqCst), Ordering::SeqCst);
+            }
+            each(so_far);
+        };
+        let mut count = 0;
+        in_order(&items, workers, work, |_| count += 1);
+        assert_eq!((count, first.into_inner()), (100, workers * AHEAD));
+    }
+
+    #[test]
+    #[should_panic(expected = "a scoped thread panicked")]
+    fn a_panic_ends_the_work() {
+        let items: Vec<usize> = (0..100).collect();
+        let work = |item: &usize, each: &mut dyn FnMut(usize)| {
+            assert_ne!(*item, 3);
+            each(*item);
+        };
+        in_order(&items, 2, work, |_| {});
+    }
 }

@@ -23,7 +23,7 @@ use crate::receipt::{Again, Bundle, Handed, ImageIdentity, Receipt, again};
 use crate::report::{ImageReport, ImageStatus, Run};
 use crate::verify::{self, Level, Outcomes, Verification};
 
-pub use self::look::verify_subjects;
+pub use self::look::{verify_each, verify_subjects};
 
 /// What `occystrap process` was asked to do.
 pub struct Process {

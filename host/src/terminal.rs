@@ -131,6 +131,13 @@ pub fn write_json(to: &mut dyn Write, document: &impl Serialize) -> io::Result<(
     writeln!(to, "{}", escaped(&serde_json::to_string_pretty(document)?))
 }
 
+/// A part of such a document, whose lines after the first begin with so many spaces more.
+pub fn json_within(part: &impl Serialize, indent: usize) -> io::Result<String> {
+    let lines = format!("\n{}", " ".repeat(indent));
+    // A line's end in a string is escaped.
+    Ok(escaped(&serde_json::to_string_pretty(part)?).replace('\n', &lines))
+}
+
 /// The same on one line: of many, each is a document.
 pub fn write_json_line(to: &mut dyn Write, document: &impl Serialize) -> io::Result<()> {
     writeln!(to, "{}", escaped(&serde_json::to_string(document)?))

@@ -30,6 +30,7 @@ pub mod files;
 pub mod object;
 pub mod objects;
 mod places;
+pub mod plugins;
 pub mod registry;
 pub mod unpacked;
 pub mod web;

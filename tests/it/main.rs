@@ -16,6 +16,7 @@ mod support {
     pub mod landed;
     pub mod layer;
     pub mod multi;
+    pub mod peak;
     pub mod plugin;
     pub mod push;
     pub mod pusher;
@@ -75,6 +76,7 @@ mod layer_cache;
 mod layer_cache_files;
 mod layer_cache_place;
 mod layer_readings;
+mod many_receipts;
 mod mend;
 mod no_engine;
 mod no_room;

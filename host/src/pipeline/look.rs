@@ -1,13 +1,14 @@
 //! The flow of `occystrap verify`: what was written earlier, to a verdict for each image.
 
+use std::borrow::Borrow;
 use std::time::Instant;
 
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::output::engine::Named;
 use crate::output::remote::Remote;
-use crate::parallel::in_parallel;
-use crate::receipt::{Receipt, again};
+use crate::parallel::in_order;
+use crate::receipt::again;
 use crate::report::{ImageReport, Run};
 use crate::verify::found::Found;
 use crate::verify::{self, Level, Outcomes, Subject, derive, layout, published};
@@ -21,33 +22,78 @@ pub fn verify_subjects(
     context: &Context,
 ) -> Run {
     let started = Instant::now();
-    let several = subjects.len() > 1;
-    let reports = in_parallel(subjects, parallel, |subject| {
-        let (display, looked) = match subject {
-            Ok(subject) => {
-                let display = subject.display();
-                let context = &context.about_one_of(several, display);
-                (display, look(subject, level, context))
-            }
-            Err((typed, error)) => (typed.as_str(), Err(error.clone())),
-        };
-        let reports =
-            looked.unwrap_or_else(|error| vec![ImageReport::unopened(display, error, context)]);
-        reports.iter().for_each(ImageReport::tell);
-        reports
-    });
-    Run::new(reports.into_iter().flatten().collect(), started.elapsed())
+    let all: Vec<usize> = (0..subjects.len()).collect();
+    let open = |at: &usize| subjects[*at].as_ref().map_err(Clone::clone);
+    let mut reports = Vec::new();
+    let each = |report, _| {
+        reports.push(report);
+        Ok(())
+    };
+    match verify_each(&all, open, level, parallel, context, each) {
+        Ok(()) => {}
+        // Nothing is written here that could fail.
+        Err(error) => reports.push(ImageReport::unopened("", error, context)),
+    }
+    Run::new(reports, started.elapsed())
 }
 
-fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageReport>> {
-    let started = Instant::now();
-    let reports = |display: &str, found: Vec<Found>| {
-        let report = |found| ImageReport::found(display, found).finish(started.elapsed(), context);
-        found.into_iter().map(report).collect()
+/// Verifies what was written earlier, so many side by side, and keeps none of it: a target is opened when
+/// its turn comes, and `each` gets the reports in the order of the targets, with whether there are several.
+/// What goes wrong is in the reports; for a target that cannot be opened, by what the user typed. Errors
+/// when `each` does, which ends the run.
+pub fn verify_each<T: Sync, S: Borrow<Subject>>(
+    targets: &[T],
+    open: impl Fn(&T) -> Result<S, (String, Error)> + Sync,
+    level: Level,
+    parallel: usize,
+    context: &Context,
+    mut each: impl FnMut(ImageReport, bool) -> Result<()>,
+) -> Result<()> {
+    let several = targets.len() > 1;
+    let stop = context.cancel.child();
+    let context = &Context { cancel: stop.clone(), ..context.clone() };
+    let verify = |target: &T, tell: &mut dyn FnMut((ImageReport, bool))| {
+        let mut tell = |report: ImageReport, more: bool| {
+            report.tell();
+            tell((report, several || more));
+        };
+        let (display, looked) = match open(target) {
+            Ok(subject) => {
+                let subject = subject.borrow();
+                let display = subject.display().to_owned();
+                let context = &context.about_one_of(several, &display);
+                let looked = look(subject, level, context, &mut tell);
+                (display, looked)
+            }
+            Err((typed, error)) => (typed, Err(error)),
+        };
+        if let Err(error) = looked {
+            tell(ImageReport::unopened(&display, error, context), false);
+        }
     };
-    match subject {
+    let mut told = Ok(());
+    in_order(targets, parallel, verify, |(report, several)| {
+        if told.is_ok() {
+            told = each(report, several);
+            if told.is_err() {
+                stop.cancel();
+            }
+        }
+    });
+    told
+}
+
+/// Verifies one subject, and tells `each` of its images, with whether there are several. Errors when it
+/// cannot be looked at.
+fn look(
+    subject: &Subject,
+    level: Level,
+    context: &Context,
+    each: &mut dyn FnMut(ImageReport, bool),
+) -> Result<()> {
+    let started = Instant::now();
+    let (display, found) = match subject {
         Subject::Receipts(receipts, target) => {
-            let mut reports = Vec::with_capacity(receipts.len());
             // An index stands after what it lists.
             let mut looked = Outcomes::new();
             for receipt in receipts {
@@ -59,39 +105,34 @@ fn look(subject: &Subject, level: Level, context: &Context) -> Result<Vec<ImageR
                 looked.extend(receipt.listed_manifests().map(|manifest| (manifest, outcome)));
                 let mut report = ImageReport::of_receipt(receipt);
                 report.landed(receipt, Some(proof), None);
-                reports.push(report.finish(started.elapsed(), context));
+                each(report.finish(started.elapsed(), context), receipts.len() > 1);
             }
-            Ok(reports)
+            return Ok(());
         }
         Subject::WithoutPlugin(receipts, why) => {
-            let report = |receipt: &Receipt| {
+            for receipt in receipts {
                 let report = ImageReport::without_plugin(receipt, why.clone());
-                report.finish(started.elapsed(), context)
-            };
-            Ok(receipts.iter().map(report).collect())
+                each(report.finish(started.elapsed(), context), receipts.len() > 1);
+            }
+            return Ok(());
         }
-        Subject::Directory(path, display) => {
-            let found = derive::directory(path, level, context)?;
-            Ok(reports(display, found))
-        }
-        Subject::Tar(path, display) => {
-            let found = derive::tar(path, level, context)?;
-            Ok(reports(display, found))
-        }
+        Subject::Directory(path, display) => (display, derive::directory(path, level, context)?),
+        Subject::Tar(path, display) => (display, derive::tar(path, level, context)?),
         Subject::Layout(path, tag, display) => {
-            let found = layout::images(path, tag.as_deref(), level, context)?;
-            Ok(reports(display, found))
+            (display, layout::images(path, tag.as_deref(), level, context)?)
         }
         Subject::Registry(reference, client, display) => {
             let repository = client.repository(reference, context.counters.clone())?;
             let remote = Remote::new(repository, context);
-            let found = published::images(&remote, reference, level, context)?;
-            Ok(reports(display, found))
+            (display, published::images(&remote, reference, level, context)?)
         }
         Subject::Engine(image, engine, display) => {
             let named = Named::new(engine.clone(), image.clone(), context);
-            let found = verify::engine::held(&named, level)?;
-            Ok(reports(display, found))
+            (display, verify::engine::held(&named, level)?)
         }
-    }
+    };
+    let several = found.len() > 1;
+    let report = |one: Found| ImageReport::found(display, one).finish(started.elapsed(), context);
+    found.into_iter().for_each(|one| each(report(one), several));
+    Ok(())
 }

@@ -3,7 +3,7 @@
 //! A source and a destination at one host are one visitor there: they keep to one pace, and where
 //! they log in alike, they share connections and tokens.
 
-use std::cell::OnceCell;
+use std::sync::OnceLock;
 
 use crate::cancel::Cancel;
 use crate::cli::Global;
@@ -18,14 +18,14 @@ pub struct Clients<'a> {
     global: &'a Global,
     cancel: &'a Cancel,
     /// The one that all others are made from.
-    first: OnceCell<Client>,
+    first: OnceLock<Client>,
 }
 
 impl<'a> Clients<'a> {
     /// None was asked for yet.
     #[must_use]
     pub fn new(global: &'a Global, cancel: &'a Cancel) -> Self {
-        Self { global, cancel, first: OnceCell::new() }
+        Self { global, cancel, first: OnceLock::new() }
     }
 
     /// The client for a URI. Errors when what it says contradicts itself, or the CA bundle or the

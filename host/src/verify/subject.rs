@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::plugins::Plugins;
 use crate::cancel::Cancel;
 use crate::docker::Engine;
 use crate::error::{Error, Kind, Result};
@@ -9,8 +10,8 @@ use crate::image::ImageName;
 use crate::image::layout::tagged;
 use crate::output::Target;
 use crate::output::target::{ENGINE_OPTIONS, REPOSITORY_OPTIONS, image_name};
-use crate::plugin::Catalog;
 use crate::plugin::catalog::is_to_come;
+use crate::plugin::{Catalog, Plugin, PluginIdentity};
 use crate::receipt::{Bundle, Receipt};
 use crate::registry::{Client, Reference};
 use crate::uri::Uri;
@@ -58,12 +59,28 @@ impl Subject {
         client: impl FnOnce(&Uri) -> Result<Client>,
         cancel: &Cancel,
     ) -> Result<Self> {
+        Self::with_plugins(text, &Plugins::new(catalog), client, cancel)
+    }
+
+    /// Whether a text is the path of a receipt, and no URI.
+    #[must_use]
+    pub fn is_receipt(text: &str) -> bool {
         // `dir:PATH` is a URI as well; any other word without `://` is a file.
         let short = |uri: &Uri| matches!(uri.scheme.as_str(), "dir" | "tar" | "oci-layout");
         // A login without a scheme must not be shown as the name of a file that is not there.
         let login = text.contains('@') && text.contains(':') && !Path::new(text).exists();
-        if !text.contains("://") && !login && !Uri::parse(text).is_ok_and(|uri| short(&uri)) {
-            return Self::receipts(text, catalog, client, cancel);
+        !text.contains("://") && !login && !Uri::parse(text).is_ok_and(|uri| short(&uri))
+    }
+
+    /// Parses as [`Self::parse`] does, with plugins that several subjects share.
+    pub fn with_plugins(
+        text: &str,
+        plugins: &Plugins,
+        client: impl FnOnce(&Uri) -> Result<Client>,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        if Self::is_receipt(text) {
+            return Self::receipts(text, plugins, client, cancel);
         }
         let uri = Uri::parse(text)?;
         let (path, display) = (PathBuf::from(&uri.rest), uri.display());
@@ -92,14 +109,14 @@ impl Subject {
                 let engine = Engine::find(uri.option("socket"), cancel)?;
                 Ok(Self::Engine(image_name(&uri.rest)?, engine, display))
             }
-            scheme => Err(unverified(scheme, catalog)),
+            scheme => Err(unverified(scheme, plugins.catalog())),
         }
     }
 
     /// Receipts in a file, and the plugin that wrote.
     fn receipts(
         text: &str,
-        catalog: &Catalog,
+        plugins: &Plugins,
         client: impl FnOnce(&Uri) -> Result<Client>,
         cancel: &Cancel,
     ) -> Result<Self> {
@@ -113,15 +130,24 @@ impl Subject {
             _ => error,
         };
         let uri = Uri::parse(&receipt.destination).map_err(of_receipt)?;
-        let plugin = match catalog.for_receipt(&uri.scheme, &receipt.plugin) {
+        let plugin = match plugins.for_receipt(&uri.scheme, &receipt.plugin) {
             // Its component may be gone.
             Err(error) if matches!(error.kind(), Kind::Plugin | Kind::NotFound) => {
                 return Ok(Self::WithoutPlugin(receipts, error));
             }
             found => found.map_err(of_receipt)?,
         };
+        warn_of_another(&plugin, &receipt.plugin);
         let target = Target::with_plugin(plugin, &uri, client, cancel).map_err(of_receipt)?;
         Ok(Self::Receipts(receipts, target))
+    }
+}
+
+/// Warns where a receipt was written by another plugin, or another version of it, than the one that looks.
+fn warn_of_another(plugin: &Plugin, wrote: &PluginIdentity) {
+    if plugin.sha256() != wrote.sha256 || plugin.description().name != wrote.name {
+        let (name, then, now) = (&wrote.name, wrote.sha256.short(), plugin.sha256().short());
+        tracing::warn!("the receipt is of plugin '{name}' {then}, this is {now}");
     }
 }
 

@@ -34,14 +34,13 @@ mod look;
 mod rules;
 mod watch;
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 pub use grants::Grants;
@@ -51,15 +50,15 @@ use self::cost::Purse;
 use self::watch::Watch;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::image::Digest;
 use crate::input::shelf::MOST_MANIFESTS;
 use crate::limits;
 use crate::parallel::cores;
-use crate::plugin::{Catalog, Plugin, PluginIdentity};
+use crate::plugin::Catalog;
 use crate::progress::Progress;
 use crate::receipt::{Bundle, Receipt};
 use crate::registry::Client;
 use crate::verify::Outcomes;
+use crate::verify::plugins::Plugins;
 
 /// How much a batch may take. What a plugin may take in one session is the engine's
 /// ([`limits::Allowance`]).
@@ -124,11 +123,10 @@ pub fn verify_batch(
     let stop = context.cancel.child();
     let watch = Watch::new(stop.clone(), bounds);
     let batch = Batch {
-        catalog,
         grants,
         context,
         watch: &watch,
-        plugins: Mutex::default(),
+        plugins: Plugins::new(catalog),
         client: OnceLock::new(),
         purse: Purse::new(bounds, receipts.len()),
     };
@@ -174,17 +172,12 @@ pub fn verify_batch(
     Ok(summary)
 }
 
-/// Plugins by scheme and, where that decides, digest. A slot is filled by whoever comes first: who
-/// needs another one does not wait.
-type Plugins = HashMap<(String, Option<Digest>), Arc<OnceLock<Result<Plugin>>>>;
-
 /// What all receipts of one batch share.
 struct Batch<'a> {
-    catalog: &'a Catalog,
     grants: &'a Grants,
     context: &'a Context,
     watch: &'a Watch,
-    plugins: Mutex<Plugins>,
+    plugins: Plugins<'a>,
     client: OnceLock<Result<Client>>,
     /// What may be read.
     purse: Purse,
@@ -262,21 +255,6 @@ impl Batch<'_> {
             }
             false => Ok(receipts),
         }
-    }
-
-    /// The plugin for a receipt. Each is loaded once.
-    fn plugin(&self, scheme: &str, wrote: &PluginIdentity) -> Result<Plugin> {
-        let settled = self.catalog.is_settled(scheme);
-        let key = (scheme.to_owned(), (!settled).then_some(wrote.sha256));
-        let slot = {
-            let mut plugins = self.plugins.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(plugins.entry(key).or_default())
-        };
-        let found = slot.get_or_init(|| match settled {
-            true => self.catalog.for_scheme(scheme),
-            false => self.catalog.for_receipt(scheme, wrote),
-        });
-        found.clone()
     }
 
     /// What one receipt needs of a run, with its own wish to stop. It shows nothing, and asks for one

@@ -64,7 +64,7 @@ impl Batch<'_> {
         if uri.credentials.is_some() {
             return Err(Stop::Refused(Error::source("the receipt's destination has a login")));
         }
-        let plugin = self.plugin(&uri.scheme, &receipt.plugin).map_err(Stop::Doubt)?;
+        let plugin = self.plugins.for_receipt(&uri.scheme, &receipt.plugin).map_err(Stop::Doubt)?;
         let context = self.context_of(watched);
         let target = self.target(&plugin, &uri, &context)?;
         let note = is_of(receipt, &plugin, &uri.scheme)?;
