@@ -6,6 +6,7 @@ pub mod config;
 pub mod descriptor;
 pub mod digest;
 pub mod index;
+pub mod json;
 pub mod layer;
 pub mod layout;
 pub mod manifest;
@@ -14,6 +15,7 @@ pub mod part;
 pub mod platform;
 pub mod reading;
 pub mod saved;
+pub mod time;
 pub mod wanted;
 
 use bytes::Bytes;

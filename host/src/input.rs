@@ -178,7 +178,9 @@ impl Source {
             }
             Kind::Archive { path, image } => {
                 let images = archive::open(path, &platform, context)?;
-                choose(images, image.as_ref(), &self.display)
+                let chosen = choose(images, image.as_ref(), &self.display)?;
+                docker_save::check_names(chosen.iter(), &self.display)?;
+                Ok(chosen)
             }
             Kind::Directory { path, image } => {
                 let images = directory::open(path)?;
@@ -201,7 +203,14 @@ impl Source {
                 registry::open_whole(reference, client, context).map(|whole| vec![whole])
             }
             Kind::Archive { path, image } => {
-                choose(archive::open_wholes(path, context)?, image.as_ref(), &self.display)
+                let wholes = archive::open_wholes(path, context)?;
+                let chosen = choose(wholes, image.as_ref(), &self.display)?;
+                let alone = chosen.iter().filter_map(|whole| match whole {
+                    Whole::Image(image) => Some(&**image),
+                    Whole::Family(_) => None,
+                });
+                docker_save::check_names(alone, &self.display)?;
+                Ok(chosen)
             }
             Kind::Layout { path, tag, image } => {
                 let wholes = oci_layout::open_wholes(path, tag.as_deref())?;

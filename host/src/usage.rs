@@ -16,7 +16,7 @@ pub use largest::{Entry, largest};
 use crate::blob::{Stored, read_layers, walk};
 use crate::context::Context;
 use crate::error::Result;
-use crate::image::{Image, Layer};
+use crate::image::{Image, Layer, json};
 use crate::info::history::{shorten, steps};
 use crate::input::Source;
 use crate::layer_tar::Reader;
@@ -111,7 +111,7 @@ struct Read {
 
 fn of_image(image: &Image, context: &Context) -> Result<ImageUsage> {
     let read = read(image, context)?;
-    let config = serde_json::from_slice(&image.config).unwrap_or_default();
+    let config = json::parse(&image.config).unwrap_or_default();
     let steps = steps(&config, image.layers.len());
     let links = Links::of(read.iter().map(|read| (&read.roll, &read.trace)));
     let (mut layers, mut waste) = (Vec::new(), Vec::new());

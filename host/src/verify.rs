@@ -25,6 +25,7 @@ pub mod tree;
 
 // How it is looked at, and what was seen.
 pub mod check;
+mod document;
 pub mod engine;
 pub mod files;
 pub mod object;
@@ -78,7 +79,7 @@ pub fn verify(
     let memory = Memory::showing(&context.progress);
     let format = Format::of(target);
     let claims = reader::claims(receipt, &format, &grant, &memory);
-    // A receipt covers artifacts as well.
+    // A receipt covers artifacts as well, whose manifests may be where only a plugin finds them.
     let trusted = claims.clone().or_artifact();
     let mut objects = objects::of(receipt, target, &grant, &trusted, level, &memory, context)?;
     if let Some(why) = says_little(receipt, &format, &claims) {
@@ -98,6 +99,12 @@ pub fn verify(
     // A plugin cannot tell what it may not read from what is damaged.
     if !objects.iter().any(|object| object.message == check::DENIED) {
         ask_plugin(receipt, target, &grant, level, &memory, &mut objects, context)?;
+    }
+    // Where each thing is as it was promised, the manifest may still lead to another image. A fast look at
+    // a web server asks for sizes alone.
+    let is_read = level == Level::Full || !matches!(grant, Grant::Web(_));
+    if is_read && objects.iter().all(|object| object.status == Status::Ok) {
+        reader::judge(receipt, &format, &grant, &memory, &mut objects);
     }
     advise(&grant, repair, &mut objects);
     Ok(Verification { level, objects, is_artifact: claims.is_artifact() })

@@ -170,8 +170,8 @@ fn rules_of_configs() {
     config(|c| c["history"] = json!([{}, {}]), &["error history-count"]);
     config(|c| c["history"] = json!([{ "empty_layer": true }]), &["error history-count"]);
     config(|c| c["history"] = 7.into(), &["error history-count"]);
-    config(|c| c["created"] = "yesterday".into(), &["warning created"]);
-    config(|c| c["history"][0]["created"] = "yesterday".into(), &["warning created"]);
+    config(|c| c["created"] = "yesterday".into(), &["error created"]);
+    config(|c| c["history"][0]["created"] = "yesterday".into(), &["error created"]);
     config(|c| c["config"]["ArgsEscaped"] = true.into(), &["warning args-escaped"]);
     config(|c| c["config"]["Env"] = json!(["PATH"]), &["warning config-values"]);
     config(|c| c["config"]["Env"] = json!(["=x"]), &["warning config-values"]);

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::finding::{Finding, Findings};
 use crate::error::Kind;
-use crate::image::{Digest, config};
+use crate::image::{Digest, config, json, time};
 use crate::input::docker_save::{REWRITTEN, is_rewritten};
 use crate::input::view::{Part, Role, View, text_of};
 
@@ -19,6 +19,11 @@ pub fn check(view: &View, to: &mut Findings) {
         to.push(Finding::unread(check, &flaw.error));
     }
     kept(view, to);
+    if let Some(bytes) = &view.config.bytes
+        && view.role != Role::Attestation
+    {
+        utf8(bytes, "config", to);
+    }
     if view.role == Role::Attestation {
         return;
     }
@@ -34,10 +39,7 @@ pub fn check(view: &View, to: &mut Findings) {
     layer_count(view, to);
     history(view, to);
     platform(view, to);
-    if !super::time::is_rfc_3339(document["created"].as_str()) {
-        let message = "the config's 'created' is not a time of RFC 3339";
-        to.push(Finding::warning("created", message).sides("a time", &document["created"]));
-    }
+    created(&document["created"], "the config's 'created'", to);
     values(&document["config"], &text_of(&document["os"]), to);
     // What none of the rules knows, and a strict reader refuses.
     if let Some(bytes) = &view.config.bytes
@@ -45,6 +47,16 @@ pub fn check(view: &View, to: &mut Findings) {
         && let Err(error) = config::parse(bytes, &view.place)
     {
         to.push(Finding::unread("config", &error));
+    }
+}
+
+/// Go's parser replaces what is not UTF-8; others refuse the document.
+pub(super) fn utf8(bytes: &[u8], what: &'static str, to: &mut Findings) {
+    if !json::is_utf8(bytes) {
+        let message = format!(
+            "the {what} is not UTF-8: Docker, Podman and skopeo replace such bytes, other readers refuse them"
+        );
+        to.push(Finding::warning(what, message));
     }
 }
 
@@ -146,11 +158,23 @@ fn history(view: &View, to: &mut Findings) {
         );
     }
     for entry in entries {
-        let created = &entry["created"];
-        if !super::time::is_rfc_3339(created.as_str()) && !created.is_null() {
-            let message = "a 'created' in the history is not a time of RFC 3339";
-            to.push(Finding::warning("created", message).sides("a time", created));
-        }
+        created(&entry["created"], "a 'created' in the history", to);
+    }
+}
+
+/// A time. Clients refuse the whole config for one that they cannot parse, whatever it is of.
+fn created(value: &Value, what: &str, to: &mut Findings) {
+    let text = match value {
+        Value::Null => return,
+        Value::String(text) => text.as_str(),
+        _ => "",
+    };
+    if !time::is_readable(text) {
+        let message = format!("{what} is not a time: Docker, Podman and skopeo refuse the image");
+        to.push(Finding::error("created", message).sides("a time", value));
+    } else if !super::time::is_rfc_3339(Some(text)) {
+        let message = format!("{what} is not a time of RFC 3339");
+        to.push(Finding::warning("created", message).sides("a time", value));
     }
 }
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::finding::{Finding, Findings};
 use super::manifest::schema_version;
+use crate::image::json;
 use crate::image::manifest::{DOCKER_MANIFEST, OCI_MANIFEST, is_manifest_type};
 use crate::input::view::{Listed, Listing, Role};
 
@@ -14,7 +15,8 @@ pub fn check(index: &Listing, role: Role, to: &mut Findings) {
     let mut document = Value::Null;
     match &index.manifest {
         Some(manifest) => {
-            document = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
+            document = json::parse(&manifest.bytes).unwrap_or_default();
+            super::config::utf8(&manifest.bytes, "index", to);
             check_document(&document, to);
         }
         None if role == Role::Index => {
@@ -26,6 +28,9 @@ pub fn check(index: &Listing, role: Role, to: &mut Findings) {
         }
         // Of the layout's list, or the one entry that led here.
         None => return,
+    }
+    if document["manifests"].as_array().is_some_and(Vec::is_empty) {
+        to.push(Finding::error("index", "the index lists no image: no client finds one"));
     }
     let builds = builds(&document);
     let mut seen = Vec::new();

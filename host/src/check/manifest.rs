@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::finding::{Finding, Findings};
 use super::index;
 use crate::image::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
-use crate::image::{Digest, MOST_LAYERS};
+use crate::image::{Digest, MOST_LAYERS, json};
 use crate::input::view::{Part, Role, View, text_of};
 
 /// Media types of an image config.
@@ -38,7 +38,8 @@ pub fn check(view: &View, to: &mut Findings) {
         index::check(index, view.role, to);
     }
     let Some(manifest) = &view.manifest else { return };
-    let document: Value = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
+    let document: Value = json::parse(&manifest.bytes).unwrap_or_default();
+    super::config::utf8(&manifest.bytes, "manifest", to);
     schema_version(&document, "the manifest", to);
     media_type(&document, &manifest.media_type, to);
     // Of other things the media types are anybody's.

@@ -15,7 +15,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::{Applied, Filter, Outcome, Pass, Spec, Verdict};
 use crate::error::{Error, Kind, Result};
-use crate::image::{Digest, Image};
+use crate::image::{Digest, Image, json};
 use crate::info::history::{Step, steps};
 use crate::layer_tar::Member;
 
@@ -130,7 +130,7 @@ impl Pass for &Inspect {
 
 fn line<'a>(outcome: &Outcome<'a>) -> Line<'a> {
     let Outcome { source, image, sizes, .. } = outcome;
-    let config = serde_json::from_slice(&image.config).unwrap_or_default();
+    let config = json::parse(&image.config).unwrap_or_default();
     let history = steps(&config, image.layers.len());
     let layers =
         image.layers.iter().zip(&source.layers).enumerate().map(|(index, (layer, was))| {

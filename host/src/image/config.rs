@@ -2,8 +2,8 @@
 
 use oci_spec::image::ImageConfiguration;
 
-use super::{Digest, MOST_LAYERS, Platform, reading};
-use crate::error::{Error, Result};
+use super::{Digest, MOST_LAYERS, Platform, json, reading, time};
+use crate::error::{Error, Result, printable};
 
 /// The largest config accepted. Real ones have some kilobytes; the largest seen in public
 /// registries, full of labels and history, are far below a megabyte.
@@ -18,13 +18,18 @@ pub struct Config {
     pub platform: Platform,
 }
 
-/// Parse a config. `place` is named in errors. Errors when it is not JSON of the specified shape,
-/// can be read in two ways, or has more than [`MOST_LAYERS`] layers.
+/// Parses a config. `place` is named in errors. Errors when it is not JSON of the specified shape, has a
+/// time that clients cannot read, can be read in two ways, or has more than [`MOST_LAYERS`] layers.
 pub fn parse(bytes: &[u8], place: &str) -> Result<Config> {
-    let config = serde_json::from_slice::<ImageConfiguration>(bytes).map_err(|cause| {
+    let config = json::parse::<ImageConfiguration>(bytes).map_err(|cause| {
         Error::source(format!("{place}: the image config is not valid JSON of an image: {cause}"))
     })?;
     reading::config(bytes).map_err(|why| reading::refused(place, "the image config", &why))?;
+    if let Some(found) = unreadable_time(&config) {
+        let what =
+            format!("{place}: a 'created' in the image config, for Docker, Podman and skopeo");
+        return Err(Error::mismatch(what, "a time of RFC 3339", format!("'{}'", printable(found))));
+    }
     let diff_ids = config.rootfs().diff_ids();
     if diff_ids.len() > MOST_LAYERS {
         return Err(Error::mismatch(
@@ -42,6 +47,13 @@ pub fn parse(bytes: &[u8], place: &str) -> Result<Config> {
             variant: config.variant().clone().filter(|variant| !variant.is_empty()),
         },
     })
+}
+
+/// Returns a time of the image or of its history for which clients refuse the config.
+fn unreadable_time(config: &ImageConfiguration) -> Option<&str> {
+    let steps = config.history().iter().flatten().map(|step| step.created());
+    let mut times = steps.chain([config.created()]).flatten().map(String::as_str);
+    times.find(|text| !time::is_readable(text))
 }
 
 /// The config's digest and the one it was promised under must be the same.

@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::{Descriptor, Digest, reading};
+use super::{Descriptor, Digest, json, reading};
 use crate::error::{Error, Result};
 
 /// Largest manifest: the distribution specification ("Pushing Manifests") says that registries
@@ -48,7 +48,7 @@ impl Manifest {
         }) {
             return Err(schema_1(place));
         }
-        let shape: Shape = serde_json::from_slice(&bytes).map_err(|cause| {
+        let shape: Shape = json::parse(&bytes).map_err(|cause| {
             Error::source(format!("{place}: the manifest cannot be read: {cause}"))
         })?;
         if shape.schema_version == Some(1) {
@@ -83,12 +83,7 @@ impl Manifest {
     pub fn kept(what: &Descriptor, bytes: Bytes, place: &str) -> Result<Self> {
         check_digest(place, what.digest, &bytes)?;
         let manifest = Self::read(place, Some(&what.media_type), bytes)?;
-        manifest.check_size(what.size, place)?;
-        // OCI image specification, "Image Manifest": `mediaType` must be that of the descriptor.
-        if is_manifest_type(&what.media_type) && what.media_type != manifest.media_type {
-            let called = format!("{place}: media type of the manifest {}", what.digest);
-            return Err(Error::mismatch(called, &what.media_type, &manifest.media_type));
-        }
+        manifest.check_promised(what, place)?;
         Ok(manifest)
     }
 
@@ -99,6 +94,23 @@ impl Manifest {
     pub fn own_type(&self) -> Option<&'static str> {
         let shape: Shape = serde_json::from_slice(&self.bytes).ok()?;
         media_type(&shape, None)
+    }
+
+    /// Compares size and media type with what a descriptor promises of the manifest. The bytes were
+    /// compared with the digest before. Errors name `place`.
+    pub fn check_promised(&self, what: &Descriptor, place: &str) -> Result<()> {
+        self.check_size(what.size, place)?;
+        self.check_media_type(what, place)
+    }
+
+    /// Compares the media type with the one that a descriptor promises. Errors name `place`.
+    pub fn check_media_type(&self, what: &Descriptor, place: &str) -> Result<()> {
+        // OCI image specification, "Image Manifest": `mediaType` must be that of the descriptor.
+        if is_manifest_type(&what.media_type) && what.media_type != self.media_type {
+            let called = format!("{place}: media type of the manifest {}", what.digest);
+            return Err(Error::mismatch(called, &what.media_type, &self.media_type));
+        }
+        Ok(())
     }
 
     /// Whether it is as long as was promised, in bytes.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::history::{self, Step};
 use super::unpacked::Unpacked;
+use crate::image::json;
 use crate::input::view::{Kept, Listed, View, text_of};
 
 /// An image.
@@ -132,7 +133,7 @@ impl Described {
             None => view.config.promised.digest,
         };
         let manifest = view.manifest.as_ref();
-        let body = manifest.and_then(|known| serde_json::from_slice::<Value>(&known.bytes).ok());
+        let body = manifest.and_then(|known| json::parse::<Value>(&known.bytes).ok());
         let index = view.index.as_ref();
         let all = |size: fn(&Layer) -> Option<u64>| {
             layers.iter().map(size).try_fold(0_u64, |all, size| Some(all.saturating_add(size?)))

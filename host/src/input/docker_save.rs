@@ -1,12 +1,14 @@
 //! `manifest.json` as `docker save` has written it since 1.10: a list of images, each with its
 //! config, its tags and its layers.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::members::{Members, compression};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, printable};
 use crate::image::manifest::LARGEST_MANIFEST;
-use crate::image::{Digest, Image, ImageName, Layer, config, reading};
+use crate::image::{Digest, Image, ImageName, Layer, config, json, reading};
 use crate::registry::Reference;
 
 /// One image of the list.
@@ -48,26 +50,31 @@ impl Entry {
 pub const REWRITTEN: &str =
     "the config was rewritten by occystrap 0.4, so that its bytes do not match its name";
 
-/// Read a manifest file. Errors when it is not there, `null`, not of its form, over 4 MiB, or can be
-/// read in two ways.
+/// Read a manifest file. Errors when it is not there, lists nothing, is `null`, not of its form, over 4 MiB,
+/// or can be read in two ways.
 pub fn read(members: &dyn Members, name: &str) -> Result<Vec<Entry>> {
+    let entries = list(members, name)?;
+    match entries.is_empty() {
+        true => Err(Error::source(format!("{}: {name} lists no image", members.place()))),
+        false => Ok(entries),
+    }
+}
+
+/// Reads a manifest file as [`read`] does; it may list nothing.
+pub fn list(members: &dyn Members, name: &str) -> Result<Vec<Entry>> {
     let place = members.place();
     let limit = LARGEST_MANIFEST as u64;
     let bytes = members.read(name, limit)?.ok_or_else(|| {
         Error::source(format!("{place}: holds no {name}"))
             .hint("is it an image? 'docker save' and 'skopeo copy' write archives that are")
     })?;
-    let entries: Option<Vec<Entry>> = serde_json::from_slice(&bytes).map_err(|cause| {
+    let entries: Option<Vec<Entry>> = json::parse(&bytes).map_err(|cause| {
         Error::source(format!("{place}: {name} is not a list of images: {cause}"))
     })?;
     reading::saved(&bytes).map_err(|why| reading::refused(place, name, &why))?;
-    match entries {
-        Some(entries) if !entries.is_empty() => Ok(entries),
-        Some(_) => Err(Error::source(format!("{place}: {name} lists no image"))),
-        None => {
-            Err(Error::source(format!("{place}: {name} is null, a list of images was expected")))
-        }
-    }
+    entries.ok_or_else(|| {
+        Error::source(format!("{place}: {name} is null, a list of images was expected"))
+    })
 }
 
 /// The images of an entry: one for each tag, or one without a name.
@@ -96,14 +103,87 @@ pub fn names(entry: &Entry) -> Vec<ImageName> {
     names
 }
 
-/// Why tags of an entry are no names, or none that a registry or an engine takes (`UPPER/x:1`).
+/// Names that several images of one list have. Docker loads the last of them under the name, Podman the
+/// first.
+pub struct Rivals(BTreeMap<ImageName, Vec<String>>);
+
+impl Rivals {
+    /// Finds the names with more than one config, in the order of the list.
+    #[must_use]
+    pub fn of(entries: &[Entry]) -> Self {
+        let mut named: BTreeMap<ImageName, Vec<String>> = BTreeMap::new();
+        for entry in entries {
+            let tags = entry.repo_tags.iter().flatten();
+            for name in tags.filter_map(|tag| ImageName::parse(tag).ok()) {
+                let configs = named.entry(name.in_full()).or_default();
+                if configs.last() != Some(&entry.config) {
+                    configs.push(entry.config.clone());
+                }
+            }
+        }
+        named.retain(|_, configs| configs.len() > 1);
+        Self(named)
+    }
+
+    /// The error for a name that more than one image has.
+    #[must_use]
+    pub fn of_name(&self, name: &ImageName) -> Option<Error> {
+        let configs = self.0.get(&name.in_full())?;
+        let (first, last) = (configs.first()?, configs.last()?);
+        Some(rivals(name, first, last))
+    }
+
+    /// The errors for the names of an image.
+    #[must_use]
+    pub fn of_entry(&self, entry: &Entry) -> Vec<Error> {
+        let tags = entry.repo_tags.iter().flatten();
+        let names = tags.filter_map(|tag| ImageName::parse(tag).ok());
+        names.filter_map(|name| self.of_name(&name)).take(MOST_WRONG).collect()
+    }
+}
+
+/// The error for one name of several images. Engines differ in which of them they load under it.
+fn rivals(name: &ImageName, first: &str, last: &str) -> Error {
+    let (first, last) = (printable(first), printable(last));
+    let message = format!(
+        "'{name}' is the name of several images: Podman loads the first ('{first}'), Docker the last \
+         ('{last}')"
+    );
+    Error::source(message).hint("save them again, each under a name of its own")
+}
+
+/// Checks that each name stands for one image among those that are to be moved. The error says which are
+/// two.
+pub fn check_names<'a>(images: impl Iterator<Item = &'a Image>, place: &str) -> Result<()> {
+    let mut known: BTreeMap<ImageName, Digest> = BTreeMap::new();
+    for image in images.filter(|image| image.name.tag.is_some()) {
+        if let Some(first) = known.insert(image.name.in_full(), image.id)
+            && first != image.id
+        {
+            let error = rivals(&image.name, &first.to_string(), &image.id.to_string());
+            return Err(error.within(place));
+        }
+    }
+    Ok(())
+}
+
+/// Names of one image that are called wrong; they are in a manifest of 4 MiB.
+const MOST_WRONG: usize = 1_000;
+
+/// Why Docker and Podman do not load an image under a name of `RepoTags`.
+const NOT_LOADED: &str = "Docker and Podman refuse the archive";
+
+/// Why tags of an entry are no names that an engine loads: Docker and Podman refuse an archive with
+/// `UPPER/x:1`, with a name without a tag, and with a digest. skopeo does not look at them.
 #[must_use]
 pub fn wrong_names(entry: &Entry) -> Vec<Error> {
-    /// Nobody has more; they are in a manifest of 4 MiB.
-    const MOST: usize = 1_000;
     let tags = entry.repo_tags.iter().flatten();
     let wrong = |tag: &String| match ImageName::parse(tag) {
         Err(error) => Some(error),
+        Ok(name) if name.tag.is_none() => {
+            let what = format!("'{tag}' in RepoTags has no tag: {NOT_LOADED}");
+            Some(Error::source(what).hint(format!("save the image as '{tag}:latest', say")))
+        }
         Ok(name) => {
             let error = Reference::parse(&name.in_full().to_string()).err()?;
             let wrong = Error::source(format!("'{tag}' in RepoTags: {error}"));
@@ -113,7 +193,7 @@ pub fn wrong_names(entry: &Entry) -> Vec<Error> {
             })
         }
     };
-    tags.filter_map(wrong).take(MOST).collect()
+    tags.filter_map(wrong).take(MOST_WRONG).collect()
 }
 
 /// The image of an entry, under a name.

@@ -13,7 +13,7 @@ use super::shelf::{self, Shelf, narrow, parse_index};
 use crate::error::{Error, Kind, Result};
 use crate::image::layout::{INDEX, MARKER, REF_NAME, VERSION, blob};
 use crate::image::manifest::LARGEST_MANIFEST;
-use crate::image::{Descriptor, Digest, Image, ImageName, Layer, Manifest, Platform, Whole};
+use crate::image::{Descriptor, Digest, Image, ImageName, Layer, Manifest, Platform, Whole, json};
 
 /// What names an image in an index: buildkit writes the full name, others a tag.
 const NAME_KEYS: [&str; 2] = ["io.containerd.image.name", REF_NAME];
@@ -95,6 +95,12 @@ pub fn entries(members: &dyn Members, tag: Option<&str>) -> Result<Vec<OciDescri
     Ok(entries)
 }
 
+/// Checks whether `index.json` is an index that lists nothing. Errors when it is none.
+pub fn is_empty(members: &dyn Members) -> Result<bool> {
+    let Some(bytes) = members.read(INDEX, LARGEST_INDEX)? else { return Ok(false) };
+    Ok(parse_index(&bytes, members.place())?.manifests().is_empty())
+}
+
 /// What other readers refuse a layout for: they look at its marker first, and at the version of its
 /// list. Errors of the system are not told here.
 #[must_use]
@@ -103,7 +109,7 @@ pub fn flaws(members: &dyn Members) -> Vec<Error> {
     let mut flaws = Vec::new();
     match members.read(MARKER, LARGEST_MARKER) {
         Ok(Some(bytes)) => {
-            let marker: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+            let marker: serde_json::Value = json::parse(&bytes).unwrap_or_default();
             let said = &marker["imageLayoutVersion"];
             if said != VERSION {
                 let what = format!("{place}: version of the layout in '{MARKER}'");

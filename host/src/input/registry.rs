@@ -47,6 +47,11 @@ impl Published {
         &self.repository
     }
 
+    /// A manifest of the size that was promised, whatever media type was.
+    pub fn sized_manifest(&self, what: &Descriptor) -> Result<Manifest> {
+        self.fetched(what).map(|fetched| fetched.manifest)
+    }
+
     /// What the user named.
     pub fn root(&self, reference: &Reference) -> Result<Manifest> {
         self.fetched_root(reference).map(|fetched| fetched.manifest)
@@ -72,7 +77,9 @@ impl Shelf for Published {
     }
 
     fn manifest(&self, what: &Descriptor) -> Result<Manifest> {
-        self.fetched(what).map(|fetched| fetched.manifest)
+        let fetched = self.fetched(what)?;
+        fetched.manifest.check_media_type(what, &self.place)?;
+        Ok(fetched.manifest)
     }
 
     fn blob(&self, what: &Descriptor, _called: &str, limit: u64) -> Result<Bytes> {

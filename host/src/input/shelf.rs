@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::image::artifact::{self, Promise};
 use crate::image::{
     Descriptor, Digest, Family, Image, ImageName, Index, Layer, MOST_LAYERS, Manifest, Member,
-    Platform, Whole, config, reading,
+    Platform, Whole, config, json, reading,
 };
 
 /// A source that keeps things by their digest.
@@ -86,7 +86,7 @@ fn config_bytes(shelf: &dyn Shelf, manifest: &ImageManifest) -> Result<Bytes> {
 
 /// What a manifest says. Errors when it is none of an image, or lists more layers than those of one.
 pub fn parse(manifest: &Manifest, place: &str) -> Result<ImageManifest> {
-    let parsed = serde_json::from_slice::<ImageManifest>(&manifest.bytes).map_err(|cause| {
+    let parsed = json::parse::<ImageManifest>(&manifest.bytes).map_err(|cause| {
         let digest = manifest.digest;
         Error::source(format!("{place}: the manifest {digest} is not one of an image: {cause}"))
     })?;
@@ -99,7 +99,7 @@ pub fn parse(manifest: &Manifest, place: &str) -> Result<ImageManifest> {
 
 /// The entries of an index. Errors when it is none, or can be read in two ways.
 pub fn parse_index(bytes: &[u8], place: &str) -> Result<ImageIndex> {
-    let index = serde_json::from_slice(bytes)
+    let index = json::parse(bytes)
         .map_err(|cause| Error::source(format!("{place}: an image index is not one: {cause}")))?;
     reading::manifest(bytes).map_err(|why| reading::refused(place, "the image index", &why))?;
     Ok(index)

@@ -11,7 +11,7 @@ use super::oci_layout::{self, groups};
 use super::shelf::{DEEPEST, MOST_MANIFESTS, parse_index};
 use crate::error::Result;
 use crate::image::layout::INDEX;
-use crate::image::{Descriptor, Digest, ImageName, reading};
+use crate::image::{Descriptor, Digest, ImageName, json, reading};
 
 /// Compare what `manifest.json` calls an image with what `index.json` does, where there is one.
 /// Errors when that is another image, or the index cannot be read.
@@ -59,7 +59,7 @@ impl Ids<'_> {
             for entry in parse_index(&manifest.bytes, place)?.manifests() {
                 self.add(entry, depth - 1)?;
             }
-        } else if let Ok(manifest) = serde_json::from_slice::<ImageManifest>(&manifest.bytes) {
+        } else if let Ok(manifest) = json::parse::<ImageManifest>(&manifest.bytes) {
             self.found.insert(Descriptor::promised(manifest.config(), place)?.digest);
         }
         Ok(())

@@ -16,9 +16,12 @@ use serde_json::Value;
 use super::{Kind, Source, archive, choose, registry};
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::image::json::Unreadable;
 use crate::image::layout::INDEX;
 use crate::image::saved::LIST;
-use crate::image::{Compression, Content, Digest, ImageName, MOST_LAYERS, Manifest, Platform};
+use crate::image::{
+    Compression, Content, Digest, ImageName, MOST_LAYERS, Manifest, Platform, json,
+};
 use crate::input::directory::Directory;
 use crate::input::members::Members;
 use crate::registry::Fetched;
@@ -213,10 +216,15 @@ impl View {
 
     /// Take in what the config's bytes say.
     fn read_config(&mut self, bytes: Bytes) {
-        match serde_json::from_slice::<Value>(&bytes) {
+        match json::parse::<Value>(&bytes) {
             Ok(document) => self.config.document = document,
             Err(cause) => {
-                let message = format!("{}: the config is not JSON: {cause}", self.place);
+                let message = match cause {
+                    Unreadable::Malformed(_) => {
+                        format!("{}: the config is not JSON: {cause}", self.place)
+                    }
+                    Unreadable::TooDeep(_) => format!("{}: the config is {cause}", self.place),
+                };
                 let error = Error::source(message);
                 self.flaws.push(Flaw { part: Part::Config, error });
             }

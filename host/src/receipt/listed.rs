@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Expectation, Role};
 use crate::image::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
-use crate::image::{Digest, reading};
+use crate::image::{Digest, json, reading};
 
 #[derive(Deserialize)]
 struct Listed {
@@ -36,10 +36,10 @@ pub fn check(
         return Err("a manifest whose media type is that of an index");
     }
     // A key that is there twice is an error here.
-    let Ok(listed) = serde_json::from_slice::<Listed>(bytes) else {
+    let Ok(listed) = json::parse::<Listed>(bytes) else {
         return Err("a manifest that cannot be read");
     };
-    let Ok(Value::Object(document)) = serde_json::from_slice(bytes) else {
+    let Ok(Value::Object(document)) = json::parse(bytes) else {
         return Err("a manifest that cannot be read");
     };
     let inner = listed.media_type.as_deref();

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 
 use super::Level;
+use super::document::Flaw;
 use super::format::Format;
 use super::layout;
 use super::object::{Object, Outcome, Outcomes, Status};
@@ -101,12 +102,16 @@ impl Beneath<'_> {
             object.blame(Status::Unchecked, None, None, "changed while it was looked at");
             return None;
         };
+        if let Some(flaw) = Flaw::of(&bytes) {
+            flaw.blame_sound(object);
+            return None;
+        }
         let place = &object.location;
         let entries: Result<Vec<Listed>> = parse_index(&bytes, place).and_then(|index| {
             index.manifests().iter().map(|entry| Listed::entry(entry, place)).collect()
         });
         let (status, why) = match entries {
-            Ok(entries) if entries.is_empty() => (Status::Unchecked, "lists no image"),
+            Ok(entries) if entries.is_empty() => (Status::Unchecked, tree::EMPTY),
             Ok(entries) => return Some((bytes.len() as u64, entries)),
             Err(_) => (Status::Unreadable, "is not an index of images"),
         };

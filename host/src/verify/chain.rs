@@ -7,6 +7,7 @@
 use bytes::Bytes;
 
 use super::claims::Claims;
+use super::document::Flaw;
 use super::files::Files;
 use super::found::Found;
 use super::{Level, Object, Status, Verification, check, extent, unpacked};
@@ -25,7 +26,7 @@ pub(super) struct Chain<'a> {
     context: &'a Context,
     expectations: Vec<Expectation>,
     /// Which expectation, and what is said of it.
-    verdicts: Vec<(usize, Status, String)>,
+    verdicts: Vec<(usize, Flaw)>,
     /// What the config says of the layers.
     claims: Claims,
     id: Option<Digest>,
@@ -69,7 +70,12 @@ impl<'a> Chain<'a> {
 
     /// Something is known of the last expectation.
     pub(super) fn doubt(&mut self, status: Status, why: &str) {
-        self.verdicts.push((self.expectations.len() - 1, status, why.to_owned()));
+        self.flaw(Flaw::new(status, why));
+    }
+
+    /// The same, with both sides where it has them.
+    pub(super) fn flaw(&mut self, flaw: Flaw) {
+        self.verdicts.push((self.expectations.len() - 1, flaw));
     }
 
     /// Returns what the config says of the layers.
@@ -98,15 +104,21 @@ impl<'a> Chain<'a> {
     }
 
     fn diff_ids(&mut self, config: &Bytes, listed: usize) -> Vec<Digest> {
-        let Ok(parsed) = config::parse(config, self.members.place()) else {
-            match reading::config(config) {
-                Ok(()) => self.doubt(Status::Unreadable, "is not the config of an image"),
-                Err(why) => {
-                    self.doubt(Status::Unreadable, &format!("can be read in two ways: {why}"));
+        let parsed = match config::parse(config, self.members.place()) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                match reading::config(config) {
+                    Ok(()) => self.flaw(Flaw::of_config(config, &error)),
+                    Err(why) => {
+                        self.doubt(Status::Unreadable, &format!("can be read in two ways: {why}"));
+                    }
                 }
+                return Vec::new();
             }
-            return Vec::new();
         };
+        if let Some(flaw) = Flaw::of(config) {
+            self.flaw(flaw);
+        }
         let said = parsed.diff_ids.len();
         if said != listed {
             let why = format!("lists {said} layers, the manifest {listed}");
@@ -159,11 +171,11 @@ impl<'a> Chain<'a> {
         };
         let mut objects = check::objects(&self.expectations, &[], files, level, &memory, cancel)?;
         unpacked::judge(wrong, &mut objects);
-        for (index, status, why) in self.verdicts {
+        for (index, flaw) in self.verdicts {
             // Of what is not there, nothing else can be said.
-            let known = |object: &&mut Object| object.status.is_bad() && status != Status::Missing;
+            let known = |object: &&mut Object| object.status.is_bad() && !flaw.is_absence();
             if let Some(object) = objects.get_mut(index).filter(|object| !known(object)) {
-                object.blame(status, None, None, &why);
+                flaw.blame(object);
             }
         }
         Ok(Found {

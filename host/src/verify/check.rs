@@ -6,11 +6,12 @@ use std::io::{self, Read};
 use serde_json::Value;
 
 use super::Level;
+use super::document::Flaw;
 use super::files::Files;
 use super::object::{Object, Status};
 use crate::cancel::Cancel;
 use crate::error::{Result, io_reason};
-use crate::image::{Digest, reading};
+use crate::image::{Digest, json, reading};
 use crate::memory::Memory;
 use crate::output::WrittenFile;
 use crate::parallel::{cores, in_parallel};
@@ -236,8 +237,8 @@ impl Checker<'_> {
         if expected == Some(found) {
             return;
         }
-        if serde_json::from_slice::<Value>(&bytes).is_err() {
-            return object.blame(Status::Unreadable, None, None, "is not valid JSON");
+        if let Some(flaw) = Flaw::of(&bytes) {
+            return flaw.blame_sound(object);
         }
         // It was read for its JSON: of a few kilobytes the digest costs nothing, fast or not.
         if let Some(expected) = expected {
@@ -255,7 +256,7 @@ impl Checker<'_> {
             Ok(bytes) => bytes,
             Err(cause) => return blame_io(object, &cause),
         };
-        let Ok(document) = serde_json::from_slice::<Value>(&bytes) else {
+        let Ok(document) = json::parse::<Value>(&bytes) else {
             return object.blame(Status::Unreadable, None, None, "is not valid JSON");
         };
         if let Err(why) = reading::distinct(&bytes) {

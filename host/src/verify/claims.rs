@@ -6,6 +6,7 @@
 
 use oci_spec::image::ImageManifest;
 
+use super::document::Flaw;
 use super::object::{Object, Status};
 use crate::error::Error;
 use crate::image::artifact::{self, Promise};
@@ -19,10 +20,12 @@ pub struct Claims {
     layers: Option<Vec<Promise>>,
     /// What it is for.
     platform: Option<Platform>,
-    /// The config was read, and is none of an image.
-    foreign: bool,
+    /// The config was read, and is none of an image, or not one that all clients read.
+    flaw: Option<Flaw>,
     /// By the manifest it need not be one.
     artifact: bool,
+    /// Whether it is known if the config is that of an image or of an artifact.
+    is_settled: bool,
     /// Other bytes than were promised.
     wrong: Option<Error>,
 }
@@ -32,10 +35,12 @@ impl Claims {
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         match config::parse(bytes, "") {
-            Ok(config) => {
-                Self { platform: Some(config.platform), ..Self::of_layers(config.diff_ids) }
-            }
-            Err(_) => Self { foreign: true, ..Self::default() },
+            Ok(config) => Self {
+                platform: Some(config.platform),
+                flaw: Flaw::of(bytes),
+                ..Self::of_layers(config.diff_ids)
+            },
+            Err(error) => Self { flaw: Some(Flaw::of_config(bytes, &error)), ..Self::default() },
         }
     }
 
@@ -55,10 +60,11 @@ impl Claims {
     /// The same, of the manifest that leads to the config.
     #[must_use]
     pub fn within(mut self, manifest: &ImageManifest) -> Self {
+        self.is_settled = true;
         if !artifact::is_artifact(manifest) {
             return self;
         }
-        (self.artifact, self.foreign) = (true, false);
+        (self.artifact, self.flaw) = (true, None);
         let mut said = self.layers.take().filter(|said| !said.is_empty());
         for (layer, promise) in manifest.layers().iter().zip(said.iter_mut().flatten()) {
             if let Promise::DiffId(diff_id) = *promise {
@@ -81,11 +87,25 @@ impl Claims {
         self.platform.as_ref()
     }
 
-    /// The same, whose config need not be one of an image.
+    /// The same, of what is an image and no artifact.
+    #[must_use]
+    pub fn of_image(self) -> Self {
+        Self { is_settled: true, ..self }
+    }
+
+    /// The same; where it may be an artifact, its config need not be one of an image.
     #[must_use]
     pub fn or_artifact(mut self) -> Self {
-        self.foreign = false;
+        if !self.is_settled {
+            self.flaw = None;
+        }
         self
+    }
+
+    /// Whether what the config promises of layers holds for their bytes, and is no artifact's own affair.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.is_settled
     }
 
     /// How many layers there are, where the config says so.
@@ -125,6 +145,22 @@ impl Claims {
 
     /// What is wrong with the config, where nobody has found it yet.
     pub fn judge(&self, expectations: &[Expectation], objects: &mut [Object]) {
+        self.judge_config(expectations, objects, |said, layers| said != layers);
+    }
+
+    /// The same for a receipt, which may have been cut: one that names too few layers does not say enough,
+    /// and that is no fault of the image.
+    pub fn judge_receipt(&self, expectations: &[Expectation], objects: &mut [Object]) {
+        self.judge_config(expectations, objects, |said, layers| said < layers);
+    }
+
+    /// `contradicts` compares how many layers the config names with how many are expected.
+    fn judge_config(
+        &self,
+        expectations: &[Expectation],
+        objects: &mut [Object],
+        contradicts: fn(usize, usize) -> bool,
+    ) {
         let config = expectations.iter().position(|one| one.role == Role::Config);
         let Some(object) = config.and_then(|at| objects.get_mut(at)) else { return };
         if object.status != Status::Ok {
@@ -134,11 +170,11 @@ impl Claims {
         if let Some(error) = &self.wrong {
             return object.blame_error(Status::DigestMismatch, error);
         }
-        if self.foreign {
-            return object.blame(Status::Unreadable, None, None, "is not the config of an image");
+        if let Some(flaw) = &self.flaw {
+            return flaw.blame_sound(object);
         }
         let layers = expectations.iter().filter(|one| one.role.is_layer()).count();
-        if let Some(said) = self.layers().filter(|said| *said != layers) {
+        if let Some(said) = self.layers().filter(|said| contradicts(*said, layers)) {
             let side = |count: usize| Some(format!("{count} layers"));
             let (expected, found) = (side(said), side(layers));
             let message = "the manifest lists another number of layers than the config";

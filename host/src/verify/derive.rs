@@ -3,13 +3,16 @@
 use std::path::Path;
 
 use super::chain::{Chain, absent_or};
+use super::document::Flaw;
 use super::files::{Archive, Held as _};
 use super::found::Found;
+use super::tree::EMPTY;
 use super::{Level, Object, Status, Verification, layout};
 use crate::context::Context;
 use crate::destination::Destination;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::image::layout::INDEX;
+use crate::image::manifest::LARGEST_MANIFEST;
 use crate::image::saved::{CATALOG, LIST};
 use crate::image::{ImageName, Part};
 use crate::input::archive::no_image;
@@ -18,6 +21,9 @@ use crate::input::docker_save;
 use crate::input::members::Members;
 use crate::input::two_lists;
 use crate::receipt::{Place, Role, Step};
+
+/// A manifest file, as it is read.
+const LARGEST: u64 = LARGEST_MANIFEST as u64;
 
 /// Verify every image of a directory.
 pub fn directory(path: &Path, level: Level, context: &Context) -> Result<Vec<Found>> {
@@ -31,14 +37,17 @@ pub fn directory(path: &Path, level: Level, context: &Context) -> Result<Vec<Fou
             Err(error) => {
                 let status = absent_or(&members, &manifest);
                 let place = destination.display(&manifest);
-                found.push(without_manifest(shown, level, place, status, &error));
+                let flaw = Flaw::new(status, &error.to_string());
+                found.push(without_image(shown, level, place, flaw));
                 continue;
             }
         };
+        let flaw = members.read(&manifest, LARGEST)?.and_then(|bytes| Flaw::of(&bytes));
         for entry in &entries {
             let place = |member: &str| Place::File { path: member.to_owned() };
             let mut chain = Chain::of(&members, entry, place, level, context)?;
             chain.expect(Role::Manifest, place(&manifest), None, None);
+            flaw.iter().for_each(|flaw| chain.flaw(flaw.clone()));
             if let Some(name) = &name {
                 let own = docker_save::names(entry);
                 let tag = name.tag.clone().unwrap_or_else(|| entry.config_digest());
@@ -67,8 +76,8 @@ pub fn directory(path: &Path, level: Level, context: &Context) -> Result<Vec<Fou
         }
     }
     if found.is_empty() {
-        let message = format!("'{}': its catalog lists no image", path.display());
-        return Err(Error::destination(message));
+        let flaw = Flaw::new(Status::Unchecked, EMPTY);
+        found.push(without_image(unnamed(), level, destination.display(CATALOG), flaw));
     }
     Ok(found)
 }
@@ -83,15 +92,24 @@ pub fn tar(path: &Path, level: Level, context: &Context) -> Result<Vec<Found>> {
             false => Err(no_image(members)),
         };
     }
-    let entries = docker_save::read(members, LIST)?;
+    let entries = docker_save::list(members, LIST)?;
     let place = |member: &str| archive.place(member);
+    let flaw = members.read(LIST, LARGEST)?.and_then(|bytes| Flaw::of(&bytes));
+    let rivals = docker_save::Rivals::of(&entries);
     let mut found = Vec::new();
+    if entries.is_empty() {
+        let flaw = Flaw::new(Status::Unchecked, EMPTY);
+        found.push(without_image(unnamed(), level, archive.called(LIST), flaw));
+    }
     for entry in &entries {
         let mut chain = Chain::of(members, entry, place, level, context)?;
         let list = members.section(LIST)?.map(|section| section.size);
         chain.expect(Role::Manifest, place(LIST), list, None);
-        let name =
-            entry.first_name().unwrap_or(ImageName { repository: "unknown".to_owned(), tag: None });
+        flaw.iter().for_each(|flaw| chain.flaw(flaw.clone()));
+        let name = entry.first_name().unwrap_or_else(unnamed);
+        for why in docker_save::wrong_names(entry).into_iter().chain(rivals.of_entry(entry)) {
+            chain.doubt(Status::Unreadable, &why.to_string());
+        }
         if let Some(Err(error)) = chain.id().map(|id| two_lists::agree(members, &name, id)) {
             chain.doubt(Status::DigestMismatch, &error.to_string());
         }
@@ -100,15 +118,14 @@ pub fn tar(path: &Path, level: Level, context: &Context) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-fn without_manifest(
-    name: ImageName,
-    level: Level,
-    location: String,
-    status: Status,
-    error: &Error,
-) -> Found {
+fn unnamed() -> ImageName {
+    ImageName { repository: "unknown".to_owned(), tag: None }
+}
+
+/// A list that cannot be followed, or that lists nothing.
+pub(super) fn without_image(name: ImageName, level: Level, location: String, flaw: Flaw) -> Found {
     let mut object = Object::at(location).for_role(Role::Manifest);
-    object.blame(status, None, None, &error.to_string());
+    flaw.blame(&mut object);
     Found {
         name,
         part: Part::Whole,

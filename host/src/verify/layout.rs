@@ -6,6 +6,8 @@ use oci_spec::image::{Descriptor as OciDescriptor, ImageManifest};
 use serde_json::Value;
 
 use super::claims::Claims;
+use super::derive::without_image;
+use super::document::Flaw;
 use super::files::{Folder, Held};
 use super::found::Found;
 use super::store::{Listed, Store};
@@ -16,7 +18,7 @@ use crate::destination::Destination;
 use crate::error::{Error, Kind, Result, printable};
 use crate::image::config::{self, LARGEST_CONFIG};
 use crate::image::layout::{INDEX, MARKER, REF_NAME, VERSION, blob};
-use crate::image::{Descriptor, Digest, Manifest, Platform, reading};
+use crate::image::{Descriptor, Digest, ImageName, Manifest, Platform, json, reading};
 use crate::input::oci_layout::{self, LARGEST_INDEX, LARGEST_MARKER};
 use crate::input::shelf::parse_index;
 use crate::memory::Memory;
@@ -39,6 +41,13 @@ pub(super) fn held(
     level: Level,
     context: &Context,
 ) -> Result<Vec<Found>> {
+    if tag.is_none() && oci_layout::is_empty(held.members())? {
+        let name = ImageName { repository: "unknown".to_owned(), tag: None };
+        let flaw = Flaw::new(Status::Unchecked, tree::EMPTY);
+        let mut empty = without_image(name, level, held.called(INDEX), flaw);
+        empty.verification.objects.push(marker(&held));
+        return Ok(vec![empty]);
+    }
     let entries = oci_layout::entries(held.members(), tag)?;
     let place = held.members().place().to_owned();
     let (marker, version) = (marker(&held), list(&held));
@@ -112,7 +121,7 @@ fn marker(held: &dyn Held) -> Object {
         Err(error) => object.blame_error(Status::Unreadable, &error),
         Ok(None) => object.blame(Status::Missing, None, None, "is not there"),
         Ok(Some(bytes)) => {
-            let marker = serde_json::from_slice::<Value>(&bytes).unwrap_or_default();
+            let marker = json::parse::<Value>(&bytes).unwrap_or_default();
             match marker["imageLayoutVersion"].as_str() {
                 Some(VERSION) => {}
                 found => object.blame(
@@ -135,6 +144,11 @@ fn list(held: &dyn Held) -> Option<Object> {
         let message = format!("can be read in two ways: {why}");
         let mut object = blamed(held, None, None, &message);
         object.host_only = true;
+        return Some(object);
+    }
+    if let Some(flaw) = Flaw::of(&bytes) {
+        let mut object = Object::at(held.called(INDEX)).for_role(Role::Catalog);
+        flaw.blame_sound(&mut object);
         return Some(object);
     }
     let index = parse_index(&bytes, held.members().place()).ok()?;
@@ -191,7 +205,7 @@ fn platform(held: &dyn Held, entry: &OciDescriptor) -> Option<Object> {
     let place = members.place();
     let promised = Descriptor::promised(entry, place).ok()?;
     let manifest = oci_layout::manifest(members, &promised).ok()?;
-    let manifest = serde_json::from_slice::<ImageManifest>(&manifest.bytes).ok()?;
+    let manifest = json::parse::<ImageManifest>(&manifest.bytes).ok()?;
     let config = Descriptor::promised(manifest.config(), place).ok()?;
     let bytes = members.read(&blob(config.digest), LARGEST_CONFIG).ok().flatten()?;
     // A damaged one is a finding of its own.

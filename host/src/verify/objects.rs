@@ -2,7 +2,7 @@
 
 use super::claims::Claims;
 use super::object::Object;
-use super::{Level, check, engine, layout, registry, web};
+use super::{Level, check, engine, layout, registry, unpacked, web};
 use crate::context::Context;
 use crate::error::Result;
 use crate::memory::Memory;
@@ -27,6 +27,10 @@ pub fn of(
             let cancel = &context.cancel;
             let mut objects =
                 check::objects(expectations, journal, destination, level, memory, cancel)?;
+            if claims.is_settled() {
+                unpacked::judge_plain(expectations, claims, destination, &mut objects);
+            }
+            claims.judge_receipt(expectations, &mut objects);
             if let Endpoint::TaggedDirectory(..) = &target.endpoint {
                 layout::beside(destination, expectations, &mut objects);
             }

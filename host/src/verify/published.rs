@@ -56,7 +56,7 @@ impl Store for Published<'_> {
             None => self.remote.manifest(&what.reference)?,
         };
         if let (Some(found), Some(promised)) = (&fetched, &what.promised) {
-            found.manifest.check_size(promised.size, &self.display(what))?;
+            found.manifest.check_promised(promised, &self.display(what))?;
         }
         self.memory.remember_manifest(&what.reference, fetched.clone());
         Ok(fetched.map(|fetched| fetched.manifest))

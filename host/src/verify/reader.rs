@@ -10,6 +10,7 @@ use bytes::Bytes;
 use oci_spec::image::ImageManifest;
 
 use super::claims::Claims;
+use super::document::Flaw;
 use super::format::Format;
 use super::object::{Object, Status};
 use super::{registry, web};
@@ -18,7 +19,7 @@ use crate::error::printable;
 use crate::image::config::LARGEST_CONFIG;
 use crate::image::manifest::LARGEST_MANIFEST;
 use crate::image::saved::LIST;
-use crate::image::{Digest, Part};
+use crate::image::{Digest, Part, json};
 use crate::input::directory::Directory;
 use crate::input::docker_save;
 use crate::input::members::Members;
@@ -95,15 +96,16 @@ pub fn claims(receipt: &Receipt, format: &Format, grant: &Grant, memory: &Memory
     let beside = format.has_manifests() && matches!(receipt.image.part, Part::Platform(_));
     let manifest = expectations.iter().find(|one| one.role == Role::Manifest).filter(|_| beside);
     let manifest = manifest.and_then(|one| document(one, grant, memory));
-    let parsed =
-        manifest.and_then(|(_, bytes)| serde_json::from_slice::<ImageManifest>(&bytes).ok());
+    let parsed = manifest.and_then(|(_, bytes)| json::parse::<ImageManifest>(&bytes).ok());
     match parsed {
         Some(parsed) => claims.within(&parsed),
-        None => claims,
+        None if receipt.image.part.is_listed() => claims,
+        None => claims.of_image(),
     }
 }
 
-/// Blame each manifest that does not lead to the image. Those of an index are looked at elsewhere.
+/// Blame each manifest that clients cannot read, or that does not lead to the image. Those of an index are
+/// looked at elsewhere.
 pub fn judge(
     receipt: &Receipt,
     format: &Format,
@@ -126,6 +128,10 @@ pub fn judge(
             },
             _ => match document(one, grant, memory) {
                 Some((media_type, bytes)) => {
+                    if let Some(flaw) = Flaw::of(&bytes) {
+                        flaw.blame_sound(object);
+                        continue;
+                    }
                     listed::check(media_type.as_deref(), &bytes, &receipt.expectations)
                         .map_err(|why| format!("is {why}"))
                 }
@@ -137,6 +143,7 @@ pub fn judge(
         };
         if let Err(why) = wrong {
             object.blame(Status::DigestMismatch, None, None, &why);
+            object.host_only = true;
         }
     }
 }

@@ -10,11 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use oci_spec::image::{Descriptor as OciDescriptor, ImageIndex, ImageManifest};
 
 use super::claims::{Claims, judge_platform};
+use super::document::Flaw;
 use super::found::Found;
 use super::store::{Listed, Store};
 use super::{Level, Object, Outcome, Outcomes, Status, Verification};
 use crate::error::{Error, Kind, Result};
-use crate::image::{Descriptor, ImageName, MOST_LAYERS, Manifest, Part, Platform};
+use crate::image::{Descriptor, ImageName, MOST_LAYERS, Manifest, Part, Platform, json};
 use crate::input::shelf::{DEEPEST, MOST_MANIFESTS};
 use crate::receipt::{Expectation, Role};
 
@@ -96,7 +97,7 @@ impl Walk<'_> {
         if !manifest.is_index() {
             return self.image(what, &manifest, is_root);
         }
-        let index = match serde_json::from_slice::<ImageIndex>(&manifest.bytes) {
+        let index = match json::parse::<ImageIndex>(&manifest.bytes) {
             Ok(index) if depth > 0 => index,
             Ok(_) => return self.unread(what, is_root, "its indexes are nested too deeply"),
             Err(cause) => return self.unread(what, is_root, &cause.to_string()),
@@ -109,12 +110,13 @@ impl Walk<'_> {
             ([self.expectation(what, &manifest)], Part::index(is_root, manifest.digest));
         let it = Listed { platform: None, ..what.clone() };
         self.judge(&expectations, &Claims::default(), is_root, &it, part)?;
+        self.judge_document(&manifest);
         self.judge_index(index.manifests());
         Ok(())
     }
 
     fn image(&mut self, what: &Listed, manifest: &Manifest, is_root: bool) -> Result<()> {
-        let parsed = match serde_json::from_slice::<ImageManifest>(&manifest.bytes) {
+        let parsed = match json::parse::<ImageManifest>(&manifest.bytes) {
             Ok(parsed) if parsed.layers().len() <= MOST_LAYERS => parsed,
             Ok(_) => {
                 let message = format!("lists more than {MOST_LAYERS} layers");
@@ -138,7 +140,21 @@ impl Walk<'_> {
         }
         expectations.push(self.expectation(what, manifest));
         let claims = self.store.claims(&expectations).within(&parsed);
-        self.judge(&expectations, &claims, is_root, what, self.part(what, is_root))
+        self.judge(&expectations, &claims, is_root, what, self.part(what, is_root))?;
+        self.judge_document(manifest);
+        Ok(())
+    }
+
+    /// Says of the manifest or index that was found last whether clients can read it.
+    fn judge_document(&mut self, manifest: &Manifest) {
+        let Some(flaw) = Flaw::of(&manifest.bytes) else { return };
+        let objects = self.found.last_mut().map(|found| &mut found.verification.objects);
+        let is_it = |object: &&mut Object| {
+            object.kind == "manifest" && object.digest == Some(manifest.digest)
+        };
+        if let Some(object) = objects.and_then(|objects| objects.iter_mut().find(is_it)) {
+            flaw.blame_sound(object);
+        }
     }
 
     fn expectation(&self, what: &Listed, manifest: &Manifest) -> Expectation {
@@ -249,11 +265,15 @@ impl Walk<'_> {
     }
 }
 
+/// What is said of an index that lists nothing: nothing looked at is nothing verified.
+pub(super) const EMPTY: &str = "lists no image";
+
 /// What is to be said of an index that lists `all` these, where they are not all verified.
 pub(super) fn sum(all: usize, outcomes: impl Iterator<Item = Outcome>) -> Option<(Status, String)> {
     let outcomes: Vec<Outcome> = outcomes.collect();
     let those = |outcome| outcomes.iter().filter(|one| **one == outcome).count();
     match (those(Outcome::Failed), those(Outcome::Unconfirmed)) {
+        _ if all == 0 => Some((Status::Unchecked, EMPTY.to_owned())),
         (0, 0) => None,
         (0, some) => {
             Some((Status::Unchecked, format!("{some} of the {all} that it lists: UNCONFIRMED")))

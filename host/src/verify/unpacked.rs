@@ -33,6 +33,17 @@ struct Job<'a> {
     diff_id: Digest,
 }
 
+impl<'a> Job<'a> {
+    fn of(index: usize, one: &'a Expectation, diff_id: Digest) -> Option<Self> {
+        let (path, offset) = match &one.place {
+            Place::File { path } => (path, 0),
+            Place::Part { path, offset, .. } => (path, *offset),
+            _ => return None,
+        };
+        Some(Self { index, path, offset, digest: one.digest, size: one.size?, diff_id })
+    }
+}
+
 /// Unpack every layer of which the config says something, the largest first, on all cores. Errors
 /// when the user interrupts.
 pub fn layers(
@@ -46,13 +57,8 @@ pub fn layers(
         .iter()
         .enumerate()
         .filter_map(|(index, one)| {
-            let (path, offset) = match &one.place {
-                Place::File { path } => (path, 0),
-                Place::Part { path, offset, .. } => (path, *offset),
-                _ => return None,
-            };
             let diff_id = claims.diff_id(one.role)?;
-            Some(Job { index, path, offset, digest: one.digest, size: one.size?, diff_id })
+            Job::of(index, one, diff_id)
         })
         .collect();
     jobs.sort_by_key(|job| std::cmp::Reverse(job.size));
@@ -64,6 +70,36 @@ pub fn layers(
     });
     cancel.check()?;
     Ok(wrong.into_iter().flatten().collect())
+}
+
+/// Blames each plain layer whose digest is not the diff-id that the config names. Such a layer has one
+/// digest, so that no byte of it needs to be read. Compressed ones are [`layers`]'.
+pub fn judge_plain(
+    expectations: &[Expectation],
+    claims: &Claims,
+    files: &dyn Files,
+    objects: &mut [Object],
+) {
+    for (one, object) in expectations.iter().zip(objects) {
+        let (Some(diff_id), Some(digest)) = (claims.diff_id(one.role), one.digest) else {
+            continue;
+        };
+        if diff_id == digest || object.status != Status::Ok {
+            continue;
+        }
+        let is_plain = Job::of(0, one, diff_id).is_some_and(|job| {
+            let section = section(&job, files);
+            section.is_ok_and(|found| {
+                compression(&found, job.path).is_ok_and(|found| found == Compression::None)
+            })
+        });
+        if is_plain {
+            let (expected, found) = (Some(diff_id.to_string()), Some(digest.to_string()));
+            let message = "is not compressed, and has another digest than the image's config names";
+            object.blame(Status::DigestMismatch, expected, found, message);
+            object.host_only = true;
+        }
+    }
 }
 
 /// Say it of each, where nothing worse is known.

@@ -4,21 +4,24 @@ use super::{ConfigFile, Kept, Part, Promised, View};
 use crate::error::Result;
 use crate::image::config::LARGEST_CONFIG;
 use crate::image::{Content, ImageName, MOST_LAYERS};
-use crate::input::docker_save::{self, Entry};
+use crate::input::docker_save::{self, Entry, Rivals};
 use crate::input::members::{Members, compression};
 
 /// The images of a manifest file, under the name that a catalog gives them, or one for each of
 /// their tags.
 pub fn views(members: &dyn Members, name: Option<&ImageName>, manifest: &str) -> Result<Vec<View>> {
     let mut views = Vec::new();
-    for entry in docker_save::read(members, manifest)? {
+    let entries = docker_save::read(members, manifest)?;
+    let rivals = Rivals::of(&entries);
+    for entry in entries {
         let names = match name {
             Some(name) => vec![name.clone()],
             None => docker_save::names(&entry),
         };
         for name in names {
             let mut view = view(members, &entry, name)?;
-            for error in docker_save::wrong_names(&entry) {
+            let wrong = docker_save::wrong_names(&entry);
+            for error in wrong.into_iter().chain(rivals.of_entry(&entry)) {
                 view.flaw(Part::Name, error.within(members.place()))?;
             }
             views.push(view);

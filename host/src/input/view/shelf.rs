@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::image::config::LARGEST_CONFIG;
 use crate::image::layout::blob;
 use crate::image::{
-    Compression, Content, Descriptor, Digest, ImageName, MOST_LAYERS, Manifest, Platform,
+    Compression, Content, Descriptor, Digest, ImageName, MOST_LAYERS, Manifest, Platform, json,
 };
 use crate::input::members::{Members, compression};
 use crate::input::oci_layout;
@@ -33,13 +33,16 @@ pub trait Look {
         self.manifest(what).map(|manifest| (manifest, None))
     }
 
-    /// The same; one of another size than was promised is read all the same, and that is a flaw of the
-    /// `view`, as it is where there is none to read.
+    /// The same; one of another size or media type than was promised is read all the same, and that is a
+    /// flaw of the `view`, as it is where there is none to read.
     fn seen(&self, what: &Descriptor, view: &mut View) -> Result<Option<Manifest>> {
         let error = match self.answered(what) {
             Ok((manifest, refused)) => {
                 if let Some(error) = refused {
                     view.flaw(Part::Served, error)?;
+                }
+                if let Err(error) = manifest.check_media_type(what, self.place()) {
+                    view.flaw(Part::Manifest, error)?;
                 }
                 return Ok(Some(manifest));
             }
@@ -68,7 +71,7 @@ impl Look for Published {
     }
 
     fn manifest(&self, what: &Descriptor) -> Result<Manifest> {
-        Shelf::manifest(self, what)
+        self.sized_manifest(what)
     }
 
     fn answered(&self, what: &Descriptor) -> Result<(Manifest, Option<Error>)> {
@@ -243,7 +246,7 @@ pub(super) fn listed(entry: &oci_spec::image::Descriptor, chosen: Option<&str>) 
 
 /// What a manifest says, and what is there of it.
 pub(super) fn image(look: &dyn Look, manifest: Manifest, mut view: View) -> Result<View> {
-    let document: Value = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
+    let document: Value = json::parse(&manifest.bytes).unwrap_or_default();
     view.reference = look.reference(manifest.digest);
     view.manifest = Some(manifest);
     let promised = Promised::of(&document["config"]);

@@ -12,7 +12,8 @@ use serde_json::Value;
 use super::shelf::{Layout, Look, image, listed};
 use super::{Listed, Listing, Part, Role, View};
 use crate::error::{Error, Result};
-use crate::image::{Descriptor, Digest, ImageName, Manifest};
+use crate::image::manifest::is_manifest_type;
+use crate::image::{Descriptor, Digest, ImageName, Manifest, json};
 use crate::input::Called;
 use crate::input::members::Members;
 use crate::input::oci_layout;
@@ -117,7 +118,7 @@ impl<'a> Gathering<'a> {
         view: &mut View,
     ) -> Result<Vec<OciDescriptor>> {
         let mut all = Vec::new();
-        let document: Value = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
+        let document: Value = json::parse(&manifest.bytes).unwrap_or_default();
         let wrong = match document["manifests"].as_array() {
             _ if depth == 0 => self.error("its indexes are nested too deeply"),
             None => self.error("an image index is not one: it has no list of manifests"),
@@ -211,7 +212,8 @@ impl<'a> Gathering<'a> {
             return Ok(false);
         };
         let is_as_said = manifest.media_type == what.media_type;
-        if !is_as_said {
+        // Of manifests, that was said when it was read.
+        if !is_as_said && !is_manifest_type(&what.media_type) {
             let called = format!("{}: media type of {}", self.look.place(), what.digest);
             let error = Error::mismatch(called, &what.media_type, &manifest.media_type);
             view.flaw(Part::Manifest, error)?;

@@ -1,0 +1,76 @@
+//! Whether the clients of an image can read a document that has the right digest.
+//!
+//! A digest proves bytes. What it refuses: to verify a config or a manifest that Docker, Podman and skopeo
+//! reject, or that other parsers reject.
+
+use super::object::{Object, Status};
+use crate::error::Error;
+use crate::image::json::{self, DEEPEST, Unreadable};
+
+/// What is wrong with a document, or with anything else that is known before it is looked at.
+#[derive(Debug, Clone)]
+pub struct Flaw {
+    status: Status,
+    expected: Option<String>,
+    found: Option<String>,
+    message: String,
+}
+
+impl Flaw {
+    /// A flaw without two sides.
+    #[must_use]
+    pub fn new(status: Status, message: &str) -> Self {
+        Self { status, expected: None, found: None, message: message.to_owned() }
+    }
+
+    /// Looks at the bytes of a document. `None` where every client reads it.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Option<Self> {
+        const OTHER_BYTES: &str = "is not UTF-8: Docker, Podman and skopeo replace such bytes, other \
+                                   readers refuse them";
+        match json::check(bytes) {
+            Ok(()) if json::is_utf8(bytes) => None,
+            Ok(()) => Some(Self::new(Status::Unchecked, OTHER_BYTES)),
+            Err(Unreadable::Malformed(_)) => {
+                Some(Self::new(Status::Unreadable, "is not valid JSON"))
+            }
+            Err(Unreadable::TooDeep(found)) => Some(Self {
+                expected: Some(format!("at most {DEEPEST} levels")),
+                found: Some(format!("{found} levels")),
+                ..Self::new(
+                    Status::Unreadable,
+                    "is nested deeper than Docker, Podman and skopeo take",
+                )
+            }),
+        }
+    }
+
+    /// Looks at the bytes of a config that cannot be parsed as that of an image.
+    #[must_use]
+    pub fn of_config(bytes: &[u8], error: &Error) -> Self {
+        let sides = error.sides().map(|(expected, found)| (expected.to_owned(), found.to_owned()));
+        let (expected, found) = sides.unzip();
+        let foreign = Self::new(Status::Unreadable, "is not the config of an image");
+        let document = Self::of(bytes).filter(|flaw| flaw.status.is_bad());
+        document.unwrap_or(Self { expected, found, ..foreign })
+    }
+
+    /// Whether it says that a thing is not there.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        self.status == Status::Missing
+    }
+
+    /// Says so of an object, whatever else was said of it.
+    pub fn blame(self, object: &mut Object) {
+        object.blame(self.status, self.expected, self.found, &self.message);
+    }
+
+    /// Says so of an object with which nothing is wrong so far, and which a plugin need not have parsed.
+    pub fn blame_sound(&self, object: &mut Object) {
+        if object.status == Status::Ok {
+            self.clone().blame(object);
+            object.host_only = true;
+        }
+    }
+}
