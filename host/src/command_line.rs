@@ -5,7 +5,7 @@
 //! asked for JSON without a document.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{IsTerminal as _, Write};
 
 use clap::FromArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -13,8 +13,9 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use crate::cli::{Cli, asks_for_json, command};
 use crate::error::Error;
 use crate::run;
+use crate::secret;
 use crate::shell::quote;
-use crate::uri::Uri;
+use crate::uri::{Uri, logins_in};
 
 /// Commands of 0.4.17 that this version has not, with their arguments there, and what to type.
 const EARLIER: [(&str, &str, &str); 13] = [
@@ -55,8 +56,47 @@ const EARLIER_OPTIONS: [(&str, &str); 4] = [
 
 /// Parse what was typed. Errors say what is wrong, in clap's words.
 pub fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
+    // Before clap repeats any of it.
+    logins(arguments).iter().for_each(|login| secret::keep_own(login));
     let matches = command().try_get_matches_from(arguments)?;
     Cli::from_arg_matches(&matches).map(Cli::settled)
+}
+
+/// The secrets of a command line, whether it is one or not: the password of the option, and those in whatever
+/// looks like a URI.
+fn logins(arguments: &[OsString]) -> Vec<String> {
+    const PASSWORD: &str = "--password";
+    let words: Vec<_> = arguments.iter().skip(1).map(|word| word.to_string_lossy()).collect();
+    let mut found = Vec::new();
+    let mut before = "";
+    for word in &words {
+        let value = match word.split_once('=') {
+            Some((option, value)) if option.starts_with('-') => {
+                found.extend((option == PASSWORD).then(|| value.to_owned()));
+                value
+            }
+            _ => word,
+        };
+        found.extend((before == PASSWORD).then(|| value.to_owned()));
+        // A filter has colons, and its patterns may have an '@'.
+        let is_filter = matches!(before, "-f" | "--filter") || word.starts_with("-");
+        if !is_filter || value.contains("://") {
+            found.extend(logins_in(value));
+        }
+        before = word;
+    }
+    found
+}
+
+/// A mistake in clap's words, in colour where standard error is a terminal that may have some.
+#[must_use]
+pub fn rendered(mistake: &clap::Error) -> String {
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
+        || std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    match std::io::stderr().is_terminal() && !plain {
+        true => mistake.render().ansi().to_string(),
+        false => mistake.render().to_string(),
+    }
 }
 
 /// What to say of a command line that is none, where clap's own words are not right. A program that

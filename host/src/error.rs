@@ -1,8 +1,9 @@
 //! What went wrong, for a person and for a script.
 //!
 //! An error is one line that names the thing, where it was and both sides (expected, found), and a
-//! hint where one helps. What it refuses: control characters from hostile names, secrets (callers
-//! pass redacted places), and multi-line dumps.
+//! hint where one helps. What it refuses: control characters from hostile names, secrets ([`crate::secret::mask`]), and multi-line dumps.
+
+use crate::secret::mask;
 
 /// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -197,12 +198,13 @@ pub fn io_reason(cause: &std::io::Error) -> String {
 }
 
 /// Text from a hostile place, made safe for one line of a terminal or a log: control characters
-/// (C0, C1, bidirectional overrides) become `?`, and it is cut at 2,000 characters.
+/// (C0, C1, bidirectional overrides) become `?`, secrets `***`, and it is cut at 2,000 characters.
 #[must_use]
 pub fn printable(text: &str) -> String {
     /// Longer lines help nobody and could hide what follows them.
     const LONGEST: usize = 2_000;
-    text.chars().take(LONGEST).map(shown).collect()
+    // Before it is cut: a part of a secret is not recognised.
+    mask(text).chars().take(LONGEST).map(shown).collect()
 }
 
 /// A line about a mismatch, and its sides, unless it ends with them: an error's message names them itself.
@@ -219,10 +221,10 @@ pub fn with_sides(line: String, expected: Option<&str>, found: Option<&str>) -> 
     }
 }
 
-/// Text of any length as one line that drives no terminal: control characters become `?`.
+/// Text of any length as one line that drives no terminal and shows no secret: control characters become `?`.
 #[must_use]
 pub fn one_line(text: &str) -> String {
-    text.chars().map(shown).collect()
+    mask(text).chars().map(shown).collect()
 }
 
 fn shown(c: char) -> char {

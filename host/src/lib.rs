@@ -44,6 +44,7 @@ pub mod results;
 pub mod run;
 pub mod scaffold;
 pub mod search;
+pub mod secret;
 mod sha256;
 pub mod shell;
 pub mod size;

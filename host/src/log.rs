@@ -24,7 +24,7 @@ pub fn start(progress: &Progress, global: &Global) {
         .with_writer(move || progress.stderr())
         .with_ansi(false)
         .event_format(Lines);
-    // Only our own lines: what libraries log is not known to be free of secrets.
+    // Only our own lines, which `Progress::stderr` masks: libraries log whole requests.
     let ours = Targets::new().with_target("occystrap", level);
     tracing_subscriber::registry().with(lines).with(ours).init();
 }

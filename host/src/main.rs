@@ -8,13 +8,14 @@ use anyhow::Context;
 use occystrap::cancel::Cancel;
 use occystrap::cli::Cli;
 use occystrap::progress::Progress;
-use occystrap::{command_line, log, report, run};
+use occystrap::{command_line, log, report, run, secret};
 
 /// Two threads move a gigabyte a second from sockets; more would only take turns.
 const NETWORK_THREADS: usize = 2;
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    secret::hide_in_panics();
     let cli = match command_line::parse(&arguments) {
         Ok(cli) => cli,
         Err(mistake) => refuse(&mistake, &arguments),
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
     match start(cli, &progress) {
         Ok(code) => ExitCode::from(code),
         Err(cause) => {
-            let _ = writeln!(io::stderr(), "error: {cause:#}");
+            let _ = writeln!(io::stderr(), "{}", secret::mask(&format!("error: {cause:#}")));
             ExitCode::FAILURE
         }
     }
@@ -37,7 +38,12 @@ fn refuse(mistake: &clap::Error, arguments: &[OsString]) -> ! {
         let _ = report::write_error(&mut io::stderr(), &error);
         std::process::exit(mistake.exit_code());
     }
-    mistake.exit()
+    if !mistake.use_stderr() {
+        mistake.exit();
+    }
+    // clap repeats what was typed.
+    let _ = write!(io::stderr(), "{}", secret::mask(&command_line::rendered(mistake)));
+    std::process::exit(mistake.exit_code());
 }
 
 fn start(cli: Cli, progress: &Progress) -> anyhow::Result<u8> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::error::printable;
+use crate::secret::mask;
 
 /// One line a layer. Decimal units, as in the summary. What it is of takes the room that is left.
 const TEMPLATE: &str = "{prefix:>14} [{bar:30}] {decimal_bytes:>9} / {decimal_total_bytes:<9} \
@@ -105,15 +106,19 @@ impl Progress {
     }
 }
 
-/// Writes above the bars.
+/// Writes lines without secrets above the bars.
 pub struct Above(Option<MultiProgress>);
 
 impl Write for Above {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Log lines come whole.
+        let text = String::from_utf8_lossy(bytes);
+        let shown = mask(&text);
         match &self.0 {
-            Some(bars) => bars.suspend(|| io::stderr().write(bytes)),
-            None => io::stderr().write(bytes),
-        }
+            Some(bars) => bars.suspend(|| io::stderr().write_all(shown.as_bytes())),
+            None => io::stderr().write_all(shown.as_bytes()),
+        }?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {

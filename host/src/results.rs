@@ -6,6 +6,7 @@ use std::io::{self, Write};
 
 use crate::error::{Error, Kind, Result};
 use crate::progress::Progress;
+use crate::secret::MaskedLines;
 
 /// Standard output, or standard error where the former has one document. Cheap to clone.
 #[derive(Clone)]
@@ -27,12 +28,12 @@ impl Results {
         Self { progress: progress.clone(), beside: true }
     }
 
-    /// Write some, above the progress bars.
+    /// Write whole lines, above the progress bars, without secrets.
     pub fn write(&self, bytes: &[u8]) -> Result<()> {
         let written = self.progress.above(|| match self.beside {
-            true => io::stderr().lock().write_all(bytes),
+            true => MaskedLines::new(io::stderr().lock()).write_all(bytes),
             false => {
-                let mut out = io::stdout().lock();
+                let mut out = MaskedLines::new(io::stdout().lock());
                 out.write_all(bytes).and_then(|()| out.flush())
             }
         });

@@ -27,6 +27,7 @@ use crate::error::{Error, Kind, Result};
 use crate::manual;
 use crate::progress::Progress;
 use crate::report::Run;
+use crate::secret::MaskedLines;
 
 /// Do what was asked, and say how it went: results on `out`, everything else on `err`.
 pub fn run(
@@ -40,7 +41,17 @@ pub fn run(
     let Cli { command, global, .. } = cli;
     let host = Host { global: &global, cancel, runtime, progress };
     let mut out = Once::new(out);
-    let outcome = of_command(&command, &host, &mut out, err);
+    let mut err = MaskedLines::new(err);
+    let outcome = match global.output_format {
+        OutputFormat::Text => {
+            let mut out = MaskedLines::new(&mut out);
+            let outcome = of_command(&command, &host, &mut out, &mut err);
+            // Its last line may lack its end.
+            out.flush().map_err(printed).and(outcome)
+        }
+        // Documents are masked as such.
+        OutputFormat::Json => of_command(&command, &host, &mut out, &mut err),
+    };
     if let (OutputFormat::Json, Err(error)) = (global.output_format, &outcome)
         && let Some(out) = out.untouched()
     {

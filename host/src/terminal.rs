@@ -8,6 +8,7 @@ use serde::Serialize;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::error::{is_unprintable, printable};
+use crate::secret::{mask, mask_json};
 
 /// Below this many columns no table fits; the terminal then breaks lines itself.
 const NARROWEST: usize = 40;
@@ -116,19 +117,21 @@ fn end_within(text: &str, room: usize) -> usize {
     text.char_indices().take_while(fits).last().map_or(0, |(at, c)| at + c.len_utf8())
 }
 
-/// As much of a text as fits, with an ellipsis where something is missing.
+/// As much of a text as fits, with an ellipsis where something is missing. Secrets are masked before: a
+/// part of one is not recognised.
 #[must_use]
 pub fn cut(text: &str, room: usize) -> String {
+    let text = &*mask(text);
     match text.width() <= room {
         true => text.to_owned(),
         false => format!("{}…", text[..end_within(text, room.saturating_sub(1))].trim_end()),
     }
 }
 
-/// Write a document as JSON with a line's end. What could drive a terminal is escaped, which every
+/// Write a document as JSON with a line's end, without secrets. What could drive a terminal is escaped, which every
 /// reader undoes: serde leaves DEL, C1 and bidirectional controls as they are.
 pub fn write_json(to: &mut dyn Write, document: &impl Serialize) -> io::Result<()> {
-    writeln!(to, "{}", escaped(&serde_json::to_string_pretty(document)?))
+    writeln!(to, "{}", escaped(&mask_json(serde_json::to_string_pretty(document)?)))
 }
 
 /// A part of such a document, whose lines after the first begin with so many spaces more.
@@ -140,7 +143,7 @@ pub fn json_within(part: &impl Serialize, indent: usize) -> io::Result<String> {
 
 /// The same on one line: of many, each is a document.
 pub fn write_json_line(to: &mut dyn Write, document: &impl Serialize) -> io::Result<()> {
-    writeln!(to, "{}", escaped(&serde_json::to_string(document)?))
+    writeln!(to, "{}", escaped(&mask_json(serde_json::to_string(document)?)))
 }
 
 fn escaped(text: &str) -> String {

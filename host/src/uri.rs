@@ -1,13 +1,18 @@
 //! `scheme://rest?option=value&...`, as users type it.
 //!
-//! What it refuses: no scheme, an option without a value's place, an option given twice. What it
-//! hides: `user:password@` in everything that is shown.
+//! What it refuses: no scheme, an option without a value's place, an option given twice, a login that
+//! cannot be read. What may be shown of a URI, [`hide`] decides; its secrets become known to
+//! [`crate::secret`] before anything is made of it.
 
+mod hide;
 mod meant;
 
+pub use self::hide::{is_secret_name, logins_in, option_name};
 pub use self::meant::instead_of_transport;
 
-use crate::error::{Error, Result, printable};
+use self::hide::LOCAL;
+use crate::error::{Error, Result};
+use crate::secret::{self, Secret};
 
 /// Schemes that 0.4.17 took without the slashes as well. Of all others, `busybox:1` is an image.
 const WITHOUT_SLASHES: [&str; 11] = [
@@ -30,7 +35,7 @@ pub struct Uri {
     /// Lower case, aliases resolved.
     pub scheme: String,
     /// User and password, as a registry URI may carry them.
-    pub credentials: Option<(String, String)>,
+    pub credentials: Option<(String, Secret)>,
     /// Everything between `scheme://` and `?`, without credentials, percent-decoded.
     pub rest: String,
     /// In the order given.
@@ -40,6 +45,13 @@ pub struct Uri {
 impl Uri {
     /// Parse what the user typed.
     pub fn parse(text: &str) -> Result<Self> {
+        logins_in(text).iter().for_each(|login| secret::keep(login));
+        let uri = Self::read(text)?;
+        secret::show(&hide::rest_without_login(&uri.scheme, &uri.rest));
+        Ok(uri)
+    }
+
+    fn read(text: &str) -> Result<Self> {
         let short = |(scheme, rest): &(&str, &str)| {
             let known = WITHOUT_SLASHES.iter().any(|known| scheme.eq_ignore_ascii_case(known));
             // A login without a scheme is a mistake, not a scheme of that user's name.
@@ -50,7 +62,7 @@ impl Uri {
             .or_else(|| text.split_once(':').filter(short))
             .filter(|(scheme, _)| is_scheme(scheme))
             .ok_or_else(|| {
-                Error::usage(format!("'{}' is not a URI", hide_credentials(text)))
+                Error::usage(format!("'{}' is not a URI", hide::plain(text)))
                     .hint(meant::instead_of(text))
             })?;
         let (rest, query) = match rest.split_once('?') {
@@ -62,9 +74,7 @@ impl Uri {
             "directory" => "dir".to_owned(),
             other => other.to_owned(),
         };
-        if matches!(scheme.as_str(), "docker" | "registry" | "oci") {
-            refuse_login(&scheme, rest)?;
-        }
+        refuse_login(&scheme, rest, query)?;
         let (credentials, rest) = match scheme.as_str() {
             // An engine is asked for `name:tag@sha256:...`, and for no login.
             "docker" => (None, rest),
@@ -110,7 +120,11 @@ impl Uri {
     pub fn with_absolute_socket(&self) -> Self {
         let mut uri = self.clone();
         for (_, socket) in uri.options.iter_mut().filter(|(name, _)| name == "socket") {
-            *socket = absolute(socket.strip_prefix("unix://").unwrap_or(socket));
+            let path = socket.strip_prefix("unix://").unwrap_or(socket);
+            // An address of another kind is no path, and has no place in another folder.
+            if !path.contains("://") {
+                *socket = absolute(path);
+            }
         }
         uri
     }
@@ -136,7 +150,9 @@ impl Uri {
         for (name, value) in &mut options {
             (*name, *value) = (escape(name, "&="), escape(value, "&"));
         }
-        Self { scheme: self.scheme.clone(), credentials: None, rest, options }.display()
+        let options = options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let query = hide::query_of_command(options);
+        format!("{}://{rest}{query}", self.scheme)
     }
 
     /// Errors when there is an option that is not among `known`.
@@ -144,34 +160,34 @@ impl Uri {
         match self.options.iter().find(|(name, _)| !known.contains(&name.as_str())) {
             None => Ok(()),
             Some((name, _)) => {
+                let name = option_name(&self.options, name);
                 let message = format!("{role} '{}://' has no option '{name}'", self.scheme);
                 Err(Error::usage(message).hint(format!("its options are: {}", known.join(", "))))
             }
         }
     }
 
-    /// What the user typed, a URI or not, without credentials.
+    /// Returns what may be shown of what the user typed, a URI or not.
     #[must_use]
     pub fn hide(text: &str) -> String {
-        Self::parse(text).map_or_else(|_| printable(&hide_credentials(text)), |uri| uri.display())
+        hide::hide(text)
     }
 
-    /// The URI without credentials, for messages, receipts and logs.
+    /// Returns the URI for messages, receipts and logs: without credentials, and without options that are
+    /// not known to be harmless.
     #[must_use]
     pub fn display(&self) -> String {
-        // Misspelled ones, and those that a plugin may have.
-        const SECRETS: [&str; 5] = ["username", "password", "passwd", "secret", "token"];
-        let secret = |name: &str| {
-            let name = name.to_ascii_lowercase();
-            SECRETS.iter().any(|word| name.contains(word))
-        };
-        let options: Vec<String> = (self.options.iter())
-            .filter(|(name, _)| !secret(name))
-            .map(|(name, value)| format!("{name}={value}"))
-            .collect();
-        let query =
-            if options.is_empty() { String::new() } else { format!("?{}", options.join("&")) };
-        format!("{}://{}{query}", self.scheme, self.rest)
+        self.display_with(|_| false)
+    }
+
+    /// As [`Self::display`], with those options too that `is_known` to be a plugin's own. Options
+    /// whose names say that they are secret are never shown.
+    #[must_use]
+    pub fn display_with(&self, is_known: impl Fn(&str) -> bool) -> String {
+        let rest = hide::rest_without_login(&self.scheme, &self.rest);
+        let options = self.options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let query = hide::query(options, |name| hide::is_harmless(name) || is_known(name));
+        format!("{}://{rest}{query}", self.scheme)
     }
 }
 
@@ -192,7 +208,7 @@ fn is_scheme(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
-fn split_credentials(rest: &str) -> (Option<(String, String)>, &str) {
+fn split_credentials(rest: &str) -> (Option<(String, Secret)>, &str) {
     let authority = rest.split('/').next().unwrap_or(rest);
     // Only what has a colon before the '@' is a login: `image@sha256:...` is not.
     match authority
@@ -200,27 +216,33 @@ fn split_credentials(rest: &str) -> (Option<(String, String)>, &str) {
         .and_then(|(login, _)| login.split_once(':').map(|pair| (login.len(), pair)))
     {
         Some((length, (user, password))) => {
-            (Some((decode(user), decode(password))), &rest[length + 1..])
+            (Some((decode(user), decode(password).into())), &rest[length + 1..])
         }
         None => (None, rest),
     }
 }
 
-/// A login where none is taken, or one that is not to be told from the path. What is an error here
-/// would be shown in another.
-fn refuse_login(scheme: &str, rest: &str) -> Result<()> {
-    let rest = if scheme == "docker" { rest } else { split_credentials(rest).1 };
+/// Errors for a login where none is taken, or one that is not to be told from the path. What is an error
+/// here would be shown in another.
+fn refuse_login(scheme: &str, rest: &str, query: &str) -> Result<()> {
+    let whole = if scheme == "docker" { rest } else { split_credentials(rest).1 };
     // Of a digest there is one, at the end.
     let is_login = |(before, after): &(&str, &str)| {
         before.contains(':') && (after.contains(['@', '/']) || !after.contains(':'))
     };
-    if rest.split_once('@').filter(is_login).is_none() {
+    let unread = match scheme {
+        "docker" | "registry" | "oci" => whole.split_once('@').as_ref().is_some_and(is_login),
+        _ if LOCAL.contains(&scheme) => false,
+        _ => hide::login_end(scheme, whole).is_some(),
+    };
+    if !unread && !hide::is_cut(scheme, rest, query) {
         return Ok(());
     }
     Err(match scheme {
         "docker" => Error::usage("'docker://' takes no login"),
-        _ => Error::usage(format!("the login in a '{scheme}://' URI cannot be read"))
-            .hint("write '/' as %2F and '@' as %40 in it, or use --username and --password"),
+        _ => Error::usage(format!("the login in a '{scheme}://' URI cannot be read")).hint(
+            "write '/' as %2F, '?' as %3F and '@' as %40 in it, or use --username and --password",
+        ),
     })
 }
 
@@ -228,23 +250,21 @@ fn has_login(rest: &str) -> bool {
     rest.split('/').next().is_some_and(|authority| authority.contains('@'))
 }
 
-fn hide_credentials(text: &str) -> String {
-    match text.rsplit_once('@') {
-        Some((_, rest)) if text.contains(':') => format!("...@{rest}"),
-        _ => text.to_owned(),
-    }
-}
-
 fn parse_query(query: &str) -> Result<Vec<(String, String)>> {
     let mut options: Vec<(String, String)> = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let Some((name, value)) = pair.split_once('=') else {
-            return Err(Error::usage(format!("option '{}' in a URI has no value", decode(pair)))
+            let pair = decode(pair);
+            let name = option_name(&options, &pair);
+            return Err(Error::usage(format!("option '{name}' in a URI has no value"))
                 .hint("options are written ?name=value&name=value"));
         };
         let name = decode(name);
         if options.iter().any(|(known, _)| *known == name) {
-            return Err(Error::usage(format!("option '{name}' is given twice in a URI")));
+            return Err(Error::usage(format!(
+                "option '{}' is given twice in a URI",
+                option_name(&[], &name)
+            )));
         }
         options.push((name, decode(value)));
     }

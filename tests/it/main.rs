@@ -15,6 +15,7 @@ mod support {
     pub mod image;
     pub mod landed;
     pub mod layer;
+    pub mod marked;
     pub mod multi;
     pub mod peak;
     pub mod plugin;
@@ -78,6 +79,7 @@ mod layer_cache_files;
 mod layer_cache_place;
 mod layer_readings;
 mod many_receipts;
+mod marked_password;
 mod mend;
 mod names_of_images;
 mod no_engine;

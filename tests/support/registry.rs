@@ -286,7 +286,9 @@ async fn serve(
         let ranged = !matches!(fault, Some(Fault::IgnoreRange));
         // What is refused does not happen.
         match fault {
-            Some(Fault::Status(..) | Fault::Early(..)) => Plan::new(200, Vec::new(), ""),
+            Some(Fault::Status(..) | Fault::Early(..) | Fault::Answer(..)) => {
+                Plan::new(200, Vec::new(), "")
+            }
             Some(Fault::RefuseRange) if !request.header("range").is_empty() => {
                 Plan::new(416, Vec::new(), "")
             }
@@ -419,6 +421,7 @@ impl Plan {
                 self =
                     Self::new(200, vec![("content-type", "text/html; charset=utf-8".into())], page);
             }
+            Some(Fault::Answer(status, body)) => self = Self::new(status, Vec::new(), body),
             Some(Fault::Redirect(to)) => self = Self::new(307, vec![("location", to)], ""),
         }
         self

@@ -29,6 +29,8 @@ pub enum Fault {
     Manifest(&'static str, Vec<u8>),
     /// A web page with status 200.
     Html,
+    /// Answers this status with this body, instead of doing anything.
+    Answer(u16, Vec<u8>),
     /// A redirect (307) to a URL.
     Redirect(String),
     /// Answers a range request with the whole.

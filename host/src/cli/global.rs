@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::image::Wanted;
+use crate::secret::Secret;
 
 /// Options that may stand before or after the command.
 #[derive(Args)]
@@ -48,7 +49,7 @@ pub struct Global {
         env = "OCCYSTRAP_PASSWORD",
         hide_env_values = true
     )]
-    pub password: Option<String>,
+    pub password: Option<Secret>,
     /// Credentials in Docker's form, instead of ~/.docker/config.json
     #[arg(long, global = true, value_name = "FILE")]
     pub authfile: Option<PathBuf>,

@@ -7,6 +7,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
+use crate::uri::Uri;
 
 /// The ports that Docker uses when none is named: with TLS, and without.
 const PORTS: (u16, u16) = (2376, 2375);
@@ -112,9 +113,7 @@ fn usual(runtime: Option<&str>) -> Vec<PathBuf> {
 }
 
 fn bad_host(host: &str) -> Error {
-    // A login can stand before an '@'.
-    let shown =
-        host.rsplit_once('@').map_or_else(|| host.to_owned(), |(_, rest)| format!("...@{rest}"));
+    let shown = Uri::hide(host);
     let error =
         Error::usage(format!("DOCKER_HOST is '{shown}', which is no engine's address here"));
     match host.starts_with("ssh://") {

@@ -18,6 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::image::{Digest, Image, json};
 use crate::info::history::{Step, steps};
 use crate::layer_tar::Member;
+use crate::secret::mask_json;
 
 /// The filter.
 pub struct Inspect {
@@ -109,8 +110,8 @@ impl Applied for &Inspect {
         let failed = |cause: &io::Error| {
             Error::io(Kind::Destination, "append to", self.path.display(), cause)
         };
-        let mut line = serde_json::to_vec(&line(outcome)).map_err(|cause| failed(&cause.into()))?;
-        line.push(b'\n');
+        let line = serde_json::to_string(&line(outcome)).map_err(|cause| failed(&cause.into()))?;
+        let line = mask_json(line) + "\n";
         // A FIFO that nobody reads is an error so, and not a wait without end.
         let flags = OFlags::NONBLOCK.bits().cast_signed();
         let mut options = File::options();
@@ -118,7 +119,7 @@ impl Applied for &Inspect {
         let mut file = file.map_err(|cause| failed(&cause))?;
         rustix::fs::fcntl_setfl(&file, OFlags::APPEND).map_err(|cause| failed(&cause.into()))?;
         file.lock().map_err(|cause| failed(&cause))?;
-        file.write_all(&line).map_err(|cause| failed(&cause))
+        file.write_all(line.as_bytes()).map_err(|cause| failed(&cause))
     }
 }
 

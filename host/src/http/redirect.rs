@@ -5,6 +5,7 @@ use reqwest::header::{HeaderMap, LOCATION};
 use url::Url;
 
 use crate::error::{Error, Kind, Result};
+use crate::secret;
 
 /// Redirects that are followed for one answer. Registries use one, to a storage host, which may use
 /// another to a region; more is a loop.
@@ -43,13 +44,43 @@ fn resolve(from: &Url, headers: &HeaderMap, insecure: bool, does: &str) -> Resul
             return Err(refuse(&format!("from HTTPS to plain HTTP at {to}; that is refused"))
                 .hint("--insecure allows plain HTTP"));
         }
-        scheme => return Err(refuse(&format!("to a URL of the scheme '{scheme}'"))),
+        _ => return Err(refuse(&format!("to a URL of {}", other_scheme(&to)))),
     }
     // Or they would be sent as Basic credentials.
     let _ = to.set_username("");
     let _ = to.set_password(None);
     to.set_fragment(None);
+    keep_signatures(&to);
     Ok(to)
+}
+
+/// How messages name a scheme that is not followed. Another one is not repeated: it may be a part
+/// of what the server was sent.
+pub(crate) fn other_scheme(url: &Url) -> String {
+    const KNOWN: [&str; 8] = ["data", "file", "ftp", "ftps", "javascript", "s3", "ws", "wss"];
+    match KNOWN.contains(&url.scheme()) {
+        true => format!("the scheme '{}'", url.scheme()),
+        false => "a scheme that is none of the web's".to_owned(),
+    }
+}
+
+/// Bytes of the shortest part of a URL that is taken for a signature or a token. Shorter ones are
+/// names of folders and options.
+const SHORTEST_SIGNATURE: usize = 20;
+
+/// Remembers what a URL that a server chose has in it that may let others in: values of its query, and
+/// parts of its path other than digests.
+fn keep_signatures(url: &Url) {
+    let values = url.query_pairs().map(|(_, value)| value.into_owned());
+    let parts = url.path_segments().into_iter().flatten().map(str::to_owned);
+    let is_digest = |text: &str| {
+        let hex = text.strip_prefix("sha256:").unwrap_or(text);
+        hex.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    values
+        .chain(parts)
+        .filter(|text| text.len() >= SHORTEST_SIGNATURE && !is_digest(text))
+        .for_each(|text| secret::keep_token(&text));
 }
 
 /// The host, with the port where it is not the scheme's own: the part of a URL that may be shown.

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::secret::Secret;
 
 /// Registries answer a connection within milliseconds; a host that takes this long is not there,
 /// and SYNs were repeated three times by then.
@@ -26,7 +27,7 @@ pub struct Settings {
     /// The user's name, together with a password. Goes before every file.
     pub username: Option<String>,
     /// The password or access token of that user.
-    pub password: Option<String>,
+    pub password: Option<Secret>,
     /// Where these two are from, for an error's sake: such as `the URI`.
     pub login_origin: &'static str,
     /// Docker's `config.json` or Podman's `auth.json`, instead of the places where these look.
@@ -93,7 +94,7 @@ impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
             .field("username", &self.username)
-            .field("password", &self.password.as_ref().map(|_| "***"))
+            .field("password", &self.password)
             .field("authfile", &self.authfile)
             .field("insecure", &self.insecure)
             .field("ca_bundle", &self.ca_bundle)
@@ -122,7 +123,7 @@ mod tests {
     fn what_means_nothing_is_refused() {
         let name = |name: &str| Settings { username: Some(name.into()), ..Settings::default() };
         let rate = |rate| Settings { rate_limit: Some(rate), ..Settings::default() };
-        let colon = Settings { password: Some(String::new()), ..name("a:b") };
+        let colon = Settings { password: Some("".into()), ..name("a:b") };
         for bad in [name("me"), colon, rate(0.0), rate(-1.0), rate(f64::NAN), rate(f64::INFINITY)] {
             assert_eq!(bad.check().unwrap_err().exit_code(), 2, "{bad:?}");
         }

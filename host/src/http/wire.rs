@@ -40,11 +40,24 @@ pub(crate) struct Call {
     /// Goes wherever redirects lead: nothing secret belongs here.
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Bytes>,
+    /// Whether the server chose the URL, as it does for uploads.
+    pub(crate) foreign: bool,
 }
 
 impl Call {
+    /// A request without a body to a URL that occystrap made.
+    pub(crate) fn new(method: Method, url: Url, headers: HeaderMap) -> Self {
+        Self { method, url, headers, body: None, foreign: false }
+    }
+
     pub(crate) fn get(url: Url) -> Self {
-        Self { method: Method::GET, url, headers: HeaderMap::new(), body: None }
+        Self::new(Method::GET, url, HeaderMap::new())
+    }
+
+    /// What the log shows of the path: all of one that occystrap made, and nothing of one that a server
+    /// chose.
+    pub(crate) fn shown_path(&self) -> &str {
+        if self.foreign { "..." } else { self.url.path() }
     }
 }
 
@@ -100,8 +113,8 @@ impl Wire {
             }
             let response = self.patiently(&host, request.send()).await?;
             let status = response.status();
-            // Elsewhere nobody knows what a path gives away; a query gives away, anywhere.
-            let path = if elsewhere { "..." } else { url.path() };
+            // A path that a server chose may be signed; a query may be, anywhere.
+            let path = if url == call.url { call.shown_path() } else { "..." };
             let (method, status_code) = (&call.method, status.as_u16());
             tracing::debug!(%method, host, path, status = status_code, "answered");
             let reads = call.method == Method::GET || call.method == Method::HEAD;

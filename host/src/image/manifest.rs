@@ -60,7 +60,7 @@ impl Manifest {
                 .media_type
                 .as_deref()
                 .or(content_type)
-                .unwrap_or("a document without a media type");
+                .map_or("a document without a media type", type_or_not);
             Error::source(format!("{place}: '{found}' is not an image manifest"))
         })?;
         let index = matches!(media_type, OCI_INDEX | DOCKER_LIST);
@@ -130,6 +130,21 @@ pub fn check_digest(place: &str, wanted: Digest, bytes: &[u8]) -> Result<()> {
         true => Ok(()),
         false => Err(Error::mismatch(format!("{place}: the manifest's bytes"), wanted, found)),
     }
+}
+
+/// How messages show a media type that somebody else wrote: where it has the form of one (RFC 6838, 4.2).
+/// Other text is not repeated, since servers put into it what they were sent.
+#[must_use]
+pub fn type_or_not(text: &str) -> &str {
+    /// Two names of 127 characters, with the slash.
+    const LONGEST: usize = 255;
+    let is_name = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && name.chars().all(|c| c.is_ascii_alphanumeric() || "!#$&-^_.+".contains(c))
+    };
+    let is_type = text.len() <= LONGEST
+        && text.split_once('/').is_some_and(|(kind, name)| is_name(kind) && is_name(name));
+    if is_type { text } else { "a media type that is none" }
 }
 
 /// Whether a media type is one of the four.

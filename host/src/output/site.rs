@@ -15,6 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::http::failure::Failure;
 use crate::http::wire::Answer;
 use crate::image::Digest;
+use crate::secret::Secret;
 use crate::web::client::{Denied, Repeat, shown};
 use crate::web::fetch::Fetch;
 use crate::web::{Client, Folder};
@@ -33,7 +34,7 @@ impl Site {
     /// nobody but a receipt, or the certificates cannot be used.
     pub fn open(
         folder: &Folder,
-        credentials: Option<&(String, String)>,
+        credentials: Option<&(String, Secret)>,
         context: &Context,
     ) -> Result<Self> {
         let url = folder.url(context.web.allow()).clone();

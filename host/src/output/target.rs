@@ -20,6 +20,7 @@ use crate::image::layout::tagged;
 use crate::plugin::description::Kind;
 use crate::plugin::{Catalog, Plugin};
 use crate::registry::{Client, Reference};
+use crate::secret::Secret;
 use crate::uri::{Uri, instead_of_transport};
 use crate::web::Folder;
 
@@ -54,7 +55,7 @@ pub enum Endpoint {
     /// A name in an engine.
     Engine(ImageName, Engine),
     /// A folder of a web server, and a login for it.
-    Web(Folder, Option<(String, String)>),
+    Web(Folder, Option<(String, Secret)>),
 }
 
 /// What the host itself takes from the query of a URI that names a repository. `max_workers` is
@@ -138,7 +139,9 @@ impl Target {
             again.set_default("insecure", "true");
         }
         let lasting = lasting.typed();
-        Ok(Self { options, endpoint, display: uri.display(), lasting, again, plugin })
+        let own = &plugin.description().options;
+        let display = uri.display_with(|name| own.iter().any(|option| option.name == name));
+        Ok(Self { options, endpoint, display, lasting, again, plugin })
     }
 
     /// Let the command line say what the URI did not, where the output has such an option.

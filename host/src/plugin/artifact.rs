@@ -7,6 +7,7 @@ use oci_spec::image::ImageManifest;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
+use crate::image::manifest::type_or_not;
 use crate::image::{Descriptor, Digest, Manifest};
 use crate::limits::COMPONENT_SIZE;
 use crate::registry::{Reference, Repository};
@@ -75,7 +76,7 @@ fn parts(manifest: &Manifest, place: &str) -> Result<(Descriptor, Descriptor)> {
         .map_err(|cause| Error::source(format!("{place}: cannot be read: {cause}")))?;
     let config = Descriptor::promised(parsed.config(), place)?;
     if config.media_type != CONFIG {
-        let found = &config.media_type;
+        let found = type_or_not(&config.media_type);
         return Err(refuse(&format_args!("config: expected {CONFIG}, found {found}")));
     }
     let [layer] = parsed.layers().as_slice() else {
@@ -84,7 +85,7 @@ fn parts(manifest: &Manifest, place: &str) -> Result<(Descriptor, Descriptor)> {
     };
     let layer = Descriptor::promised(layer, place)?;
     if layer.media_type != LAYER {
-        let found = &layer.media_type;
+        let found = type_or_not(&layer.media_type);
         return Err(refuse(&format_args!("layer: expected {LAYER}, found {found}")));
     }
     Ok((config, layer))

@@ -11,6 +11,7 @@ use super::component_file;
 use super::installed::{Entry, Installed, Record};
 use super::instance::Plugin;
 use crate::error::{Error, Kind, Result};
+use crate::uri::Uri;
 
 /// A plugin that is part of the binary.
 #[derive(Debug, Clone, Copy)]
@@ -114,7 +115,7 @@ impl Catalog {
     /// One more plugin from a file. Errors when it is none, or answers to a scheme that is taken; the
     /// catalog is then as it was.
     pub fn add_file(&mut self, path: &std::path::Path) -> Result<()> {
-        let place = path.display().to_string();
+        let place = Uri::hide(&path.to_string_lossy());
         let plugin = Plugin::load(&self.engine, &place, &component_file::read(path)?)?;
         for scheme in plugin.schemes() {
             let other = self.extra.iter().find(|(_, other)| other.schemes().contains(scheme));

@@ -9,6 +9,7 @@ use std::path::Path;
 use crate::error::{Error, Kind, Result};
 use crate::limits::COMPONENT_SIZE;
 use crate::regular;
+use crate::uri::Uri;
 
 /// How a binary component starts (component model, `Binary.md`: magic, version 0x0d, layer 1).
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
@@ -22,12 +23,14 @@ const MACHINE_CODE: &[u8] = b"\x7fELF";
 /// Read a component from a file. Errors when it cannot be read, or is larger than
 /// [`COMPONENT_SIZE`]: nothing beyond that is read.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
-    let fail = |cause| Error::io(Kind::Plugin, "read the plugin", path.display(), &cause);
+    // Some type the URI of one, with a login in it.
+    let place = Uri::hide(&path.to_string_lossy());
+    let fail = |cause| Error::io(Kind::Plugin, "read the plugin", &place, &cause);
     let mut bytes = Vec::new();
     let limit = COMPONENT_SIZE as u64 + 1;
     regular::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(fail)?;
     if bytes.len() > COMPONENT_SIZE {
-        return Err(too_large(&path.display().to_string(), "more"));
+        return Err(too_large(&place, "more"));
     }
     Ok(bytes)
 }

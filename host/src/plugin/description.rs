@@ -5,6 +5,7 @@ use super::bindings::writer;
 use super::permission::Permission;
 use super::state::violation;
 use crate::error::{Error, Result, printable};
+use crate::uri::option_name;
 
 /// Longer names, schemes and options are no names.
 const LONGEST_NAME: usize = 64;
@@ -110,7 +111,10 @@ impl Description {
     ) -> Result<Vec<(String, String)>> {
         for (name, value) in given {
             let Some(option) = self.options.iter().find(|option| option.name == *name) else {
-                let error = Error::usage(format!("output '{scheme}://' has no option '{name}'"));
+                let error = Error::usage(format!(
+                    "output '{scheme}://' has no option '{}'",
+                    option_name(given, name)
+                ));
                 let own = self.options.iter().map(|option| option.name.as_str());
                 let hosts = self.destination.host_options().iter().map(|(name, _)| *name);
                 let names: Vec<&str> = own.chain(hosts).collect();

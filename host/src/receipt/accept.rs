@@ -14,6 +14,8 @@ use crate::output::{Journal, Pending};
 use crate::plugin::bindings::writer;
 use crate::plugin::description::Description;
 use crate::plugin::state::violation;
+use crate::secret;
+use crate::uri::is_secret_name;
 
 /// Believe a plugin's receipt as far as the journal goes. Errors name the rule that it broke.
 pub fn accept(
@@ -25,6 +27,7 @@ pub fn accept(
 ) -> Result<(Vec<Expectation>, Vec<u8>)> {
     let refused = |why: String| violation(&who.name, format!("its receipt {why}"));
     within_limits(&raw).map_err(refused)?;
+    without_secrets(who, &raw).map_err(refused)?;
     let judge = Judge { who, handed, journal, pending };
     let mut expectations = Vec::with_capacity(raw.expectations.len());
     for raw in raw.expectations {
@@ -44,6 +47,27 @@ fn within_limits(raw: &writer::Receipt) -> Result<(), String> {
         return Err(format!("names more than {} things", limits::RECEIPT_ITEMS));
     }
     Ok(())
+}
+
+/// A receipt is kept, and given to others. One whose plugin was given a secret as an option must not hold it:
+/// masked, it would name other things than were written.
+fn without_secrets(who: &Description, raw: &writer::Receipt) -> Result<(), String> {
+    if !who.options.iter().any(|option| is_secret_name(&option.name)) {
+        return Ok(());
+    }
+    let of_place = |place: &writer::Place| match place {
+        writer::Place::File(path) => secret::is_in(path.as_bytes()),
+        writer::Place::Part(part) => {
+            secret::is_in(part.path.as_bytes()) || secret::is_in(part.member.as_bytes())
+        }
+        writer::Place::Entry(entry) => {
+            secret::is_in(entry.path.as_bytes()) || secret::is_in(entry.value.as_bytes())
+        }
+        _ => false,
+    };
+    let holds =
+        secret::is_in(&raw.state) || raw.expectations.iter().any(|one| of_place(&one.place));
+    if holds { Err("holds a secret that it was given as an option".to_owned()) } else { Ok(()) }
 }
 
 /// What a receipt is compared with. Errors say what it does: `names 'x', which ...`.

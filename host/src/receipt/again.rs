@@ -11,6 +11,7 @@ use super::Receipt;
 use crate::input::Source;
 use crate::output::Target;
 use crate::shell::quote;
+use crate::uri::{Uri, logins_in};
 
 /// Options of the command line that name files and servers without which the command would not work.
 /// A receipt may come from anywhere: no other option of it is shown as part of a command.
@@ -85,6 +86,12 @@ pub fn command(receipt: &Receipt, target: &Target) -> String {
         Some(again) => (&again.source, &again.destination),
         None => (&receipt.source, &receipt.destination),
     };
+    // A receipt from elsewhere may have a login in it.
+    let plain = |uri: &String| match logins_in(uri).is_empty() {
+        true => uri.clone(),
+        false => Uri::hide(uri),
+    };
+    let (source, destination) = (&plain(source), &plain(destination));
     // Of a receipt that somebody has made up: not an option either.
     if source.starts_with('-') || destination.starts_with('-') {
         words.push("--".into());

@@ -9,6 +9,8 @@ use super::{LARGEST, Receipt, VERSION};
 use crate::error::{Error, Kind, Result};
 use crate::kept_file::{OwnFile, beside};
 use crate::regular;
+use crate::secret;
+use crate::uri::logins_in;
 
 /// A file with receipts.
 pub const RECEIPT: OwnFile = OwnFile { what: "receipt", largest: LARGEST, is_one: is_receipt };
@@ -71,6 +73,21 @@ impl Bundle {
     /// Parse a receipt, or several, of bytes that were read elsewhere; `place` is what errors call them.
     /// Errors as [`Self::read`].
     pub fn parse(bytes: &[u8], place: &str) -> Result<Vec<Receipt>> {
+        let receipts = Self::read_all(bytes, place)?;
+        // A receipt of occystrap has no login; one from elsewhere may have.
+        for receipt in &receipts {
+            let again = receipt.again.iter().flat_map(|again| {
+                let values =
+                    again.options.iter().map(|word| word.split_once('=').unwrap_or_default().1);
+                [&*again.source, &*again.destination].into_iter().chain(values)
+            });
+            let texts = again.chain([&*receipt.source, &*receipt.destination]);
+            texts.flat_map(|text| logins_in(text)).for_each(|login| secret::keep_token(&login));
+        }
+        Ok(receipts)
+    }
+
+    fn read_all(bytes: &[u8], place: &str) -> Result<Vec<Receipt>> {
         let no_receipt = |cause: serde_json::Error| {
             Error::source(format!("'{place}' is not a receipt of this version: {cause}"))
                 .hint("receipts are written by 'occystrap process --receipt FILE'")

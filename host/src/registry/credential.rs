@@ -15,6 +15,7 @@ use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result, io_reason, printable};
 use crate::http::settings::Settings;
 use crate::regular;
+use crate::secret::Secret as Hidden;
 
 /// Largest file with credentials that is read: real ones have some kilobytes.
 const LARGEST_FILE: u64 = 4 * 1024 * 1024;
@@ -22,15 +23,15 @@ const LARGEST_FILE: u64 = 4 * 1024 * 1024;
 /// How Docker names Docker Hub in its files and to its helpers.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
-/// What a user can prove to be. Without `Debug`, so that it cannot be shown.
+/// What a user can prove to be.
 #[derive(Clone)]
 pub(super) enum Secret {
     Password {
         username: String,
-        password: String,
+        password: Hidden,
     },
     /// A refresh token of an OAuth2 token service.
-    IdentityToken(String),
+    IdentityToken(Hidden),
 }
 
 /// The outcome of looking.
@@ -145,9 +146,9 @@ fn look_into(file: &Path, keys: &[String]) -> Result<Credential> {
     match docker_credential::get_credential_from_reader(bytes.as_slice(), key) {
         Ok(found) => {
             let secret = match found {
-                DockerCredential::IdentityToken(token) => Secret::IdentityToken(token),
+                DockerCredential::IdentityToken(token) => Secret::IdentityToken(token.into()),
                 DockerCredential::UsernamePassword(username, password) => {
-                    Secret::Password { username, password }
+                    Secret::Password { username, password: password.into() }
                 }
             };
             let origin = match helper(&config, key) {
@@ -203,8 +204,10 @@ mod tests {
         std::fs::write(&file, config).unwrap();
         let found = look_into(&file, &keys(&Reference::parse(image).unwrap()))?;
         Ok(match found.secret {
-            Some(Secret::Password { username, password }) => format!("{username}:{password}"),
-            Some(Secret::IdentityToken(token)) => format!("token {token}"),
+            Some(Secret::Password { username, password }) => {
+                format!("{username}:{}", password.expose())
+            }
+            Some(Secret::IdentityToken(token)) => format!("token {}", token.expose()),
             None => "nothing".into(),
         })
     }
@@ -305,7 +308,9 @@ mod tests {
         let keys = keys(&Reference::parse("quay.io/a").unwrap());
         let found =
             look_around(&[dir.path().join("missing"), broken.clone(), good], &keys).unwrap();
-        assert!(matches!(found.secret, Some(Secret::IdentityToken(token)) if token == "tok"));
+        assert!(
+            matches!(found.secret, Some(Secret::IdentityToken(token)) if token.expose() == "tok")
+        );
         let nothing = look_around(&[broken], &keys).unwrap();
         assert!(nothing.secret.is_none() && nothing.origin.contains("not JSON"));
     }

@@ -51,8 +51,6 @@ pub(crate) struct Parcel<'a, 'b> {
     pub(crate) settles: u64,
     /// Whether the last connection broke, so that this one listens before it sends.
     pub(crate) wary: &'a mut bool,
-    /// It goes to another host, as the registry said.
-    pub(crate) elsewhere: bool,
     pub(crate) progress: Progress<'a>,
 }
 
@@ -85,7 +83,7 @@ impl Wire {
         let limit = self.settings.idle_timeout;
         self.pace.turn(&host, &self.cancel).await?;
         let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
-        let Parcel { reader, length, start, settles, wary, elsewhere, progress } = parcel;
+        let Parcel { reader, length, start, settles, wary, progress } = parcel;
         let settling = Duration::from_secs(settles / SETTLING);
         let listen = if std::mem::take(wary) && length > 0 { LISTEN } else { Duration::ZERO };
         let mut request = self
@@ -134,7 +132,7 @@ impl Wire {
             }
         };
         let status = response.status();
-        let path = if elsewhere { "..." } else { call.url.path() };
+        let path = call.shown_path();
         let (method, status_code) = (&call.method, status.as_u16());
         tracing::debug!(%method, host, path, status = status_code, sent = handed, "answered");
         if is_passing(status) {

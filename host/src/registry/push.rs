@@ -8,6 +8,7 @@ use url::Url;
 use super::refusal::Refusal;
 use super::repository::{Repository, named};
 use super::scope;
+use super::served::digest_or_not;
 use crate::error::{Error, Kind, Result};
 use crate::http::redirect;
 use crate::http::retry::Budget;
@@ -53,7 +54,7 @@ impl Repository {
         url.query_pairs_mut()
             .append_pair("mount", &digest.to_string())
             .append_pair("from", from.name());
-        let call = Call { method: Method::POST, url, headers: empty(), body: None };
+        let call = Call::new(Method::POST, url, empty());
         let mut budget = Budget::new(&self.wire().settings);
         let answer = both.send(&call, &mut budget).await?;
         tracing::debug!(%digest, from = from.name(), status = answer.status().as_u16(), "mount");
@@ -84,7 +85,7 @@ impl Repository {
             return;
         }
         let Ok(pass) = self.pass().await else { return };
-        let call = Call { method: Method::DELETE, url: upload, headers: empty(), body: None };
+        let call = Call { foreign: true, ..Call::new(Method::DELETE, upload, empty()) };
         let _ = self.wire().exchange(&call, pass.header.as_ref(), &mut Budget::none()).await;
     }
 
@@ -109,12 +110,9 @@ impl Repository {
         };
         let media_type = HeaderValue::try_from(media_type)
             .map_err(|_| Error::usage(format!("'{media_type}' is not a media type")))?;
-        let call = Call {
-            method: Method::PUT,
-            url: self.url(&format!("manifests/{target}")),
-            headers: HeaderMap::from_iter([(CONTENT_TYPE, media_type.clone())]),
-            body: Some(bytes),
-        };
+        let url = self.url(&format!("manifests/{target}"));
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, media_type.clone())]);
+        let call = Call { body: Some(bytes), ..Call::new(Method::PUT, url, headers) };
         let mut budget = Budget::new(&self.wire().settings);
         let mut answer =
             self.ask(&call, &mut budget).await.map_err(|error| named(error, &place))?;
@@ -144,8 +142,7 @@ impl Repository {
         what: &str,
         answer: &mut Answer,
     ) -> (Error, Refusal) {
-        let pass = self.pass().await.ok().and_then(|pass| pass.header);
-        let refusal = Refusal::read(answer, pass.as_ref()).await;
+        let refusal = Refusal::read(answer).await;
         let (status, host) = (answer.status(), &answer.host);
         let error = match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
@@ -182,8 +179,9 @@ pub(super) fn kept(answer: &Answer, digest: Digest, place: &str) -> Result<()> {
     match answer.header("docker-content-digest") {
         Some(said) if said.starts_with("sha256:") && said != digest.to_string() => {
             Err(Error::destination(format!(
-                "{place}: {} stored something else: expected {digest}, found {said}",
-                answer.host
+                "{place}: {} stored something else: expected {digest}, found {}",
+                answer.host,
+                digest_or_not(said)
             )))
         }
         _ => Ok(()),

@@ -2,11 +2,10 @@
 //!
 //! What it refuses: to repeat what we told the registry in confidence, and long stories.
 
-use base64::Engine as _;
-use reqwest::header::HeaderValue;
 use serde::Deserialize;
 
 use crate::http::wire::Answer;
+use crate::secret::mask;
 
 /// Largest answer that is looked at: real ones have some hundred bytes.
 const LARGEST_ANSWER: usize = 64 * 1024;
@@ -40,15 +39,15 @@ struct One {
 }
 
 impl Refusal {
-    /// Reads an answer's body. What cannot be read was not said. `pass` is what we sent.
-    pub(super) async fn read(answer: &mut Answer, pass: Option<&HeaderValue>) -> Self {
+    /// Reads an answer's body. What cannot be read was not said.
+    pub(super) async fn read(answer: &mut Answer) -> Self {
         match answer.read(LARGEST_ANSWER, "an error").await {
-            Ok(body) => Self::parse(&body, &secrets(pass)),
+            Ok(body) => Self::parse(&body),
             Err(_) => Self::default(),
         }
     }
 
-    fn parse(body: &[u8], secrets: &[String]) -> Self {
+    fn parse(body: &[u8]) -> Self {
         let Ok(said) = serde_json::from_slice::<Said>(body) else { return Self::default() };
         let texts: Vec<_> = said
             .errors
@@ -60,7 +59,7 @@ impl Refusal {
             })
             .collect();
         let code = said.errors.first().map(|one| one.code.clone()).unwrap_or_default();
-        Self { code, words: discreet(&texts.join("; "), secrets) }
+        Self { code, words: discreet(&texts.join("; ")) }
     }
 
     /// As the end of a message: `: CODE: what was said`.
@@ -72,27 +71,10 @@ impl Refusal {
     }
 }
 
-/// What a header holds that nobody may see: the token, or the password in both spellings.
-fn secrets(pass: Option<&HeaderValue>) -> Vec<String> {
-    let Some((_, secret)) = pass.and_then(|pass| pass.to_str().ok()?.split_once(' ')) else {
-        return Vec::new();
-    };
-    let decoded = base64::engine::general_purpose::STANDARD.decode(secret).unwrap_or_default();
-    let decoded = String::from_utf8(decoded).unwrap_or_default();
-    let password = decoded.split_once(':').map(|(_, password)| password.to_owned());
-    [Some(secret.to_owned()), password]
-        .into_iter()
-        .flatten()
-        .filter(|one| !one.is_empty())
-        .collect()
-}
-
-/// Without secrets, and without the queries of URLs, which may carry signatures.
-fn discreet(text: &str, secrets: &[String]) -> String {
-    let mut text = text.to_owned();
-    for secret in secrets {
-        text = text.replace(secret, "***");
-    }
+/// Without secrets, which are masked before anything is cut, and without the queries of URLs, which may
+/// carry signatures.
+fn discreet(text: &str) -> String {
+    let text = mask(text);
     let words = text.split_whitespace().map(|word| match word.split_once('?') {
         Some((place, query)) if !query.is_empty() && place.contains('/') => format!("{place}?..."),
         _ => word.to_owned(),
@@ -109,7 +91,7 @@ mod tests {
     use super::*;
 
     fn words(body: &str) -> String {
-        Refusal::parse(body.as_bytes(), &["t0ken".into()]).words
+        Refusal::parse(body.as_bytes()).words
     }
 
     #[test]
@@ -132,19 +114,19 @@ mod tests {
 
     #[test]
     fn what_is_said_is_short_and_discreet() {
-        let body =
-            r#"{"errors":[{"code":"X","message":"bad t0ken\nat https://h/p?sig=abc. why?"}]}"#;
+        crate::secret::keep_token("t0ken-of-this-test");
+        let body = r#"{"errors":[{"code":"X","message":"bad t0ken-of-this-test\nat https://h/p?sig=abc. why?"}]}"#;
         assert_eq!(words(body), "X: bad *** at https://h/p?... why?");
         let long = format!(r#"{{"errors":[{{"code":"X","message":"{}"}}]}}"#, "é".repeat(5_000));
         assert_eq!(words(&long).chars().count(), LONGEST_WORDS + 3);
     }
 
     #[test]
-    fn the_password_is_known_in_both_spellings() {
-        let pass = HeaderValue::from_static("Basic bWU6aHVudGVyMjp4");
-        assert_eq!(secrets(Some(&pass)), ["bWU6aHVudGVyMjp4", "hunter2:x"]);
-        let pass = HeaderValue::from_static("Bearer a.b.c");
-        assert_eq!(secrets(Some(&pass)), ["a.b.c"]);
-        assert!(secrets(None).is_empty());
+    fn a_token_at_the_limit_is_masked_before_it_is_cut() {
+        let token = "token-that-stands-at-the-limit";
+        crate::secret::keep_token(token);
+        let before = "é ".repeat(LONGEST_WORDS / 2 - 5);
+        let body = format!(r#"{{"errors":[{{"code":"X","message":"{before}{token}"}}]}}"#);
+        assert!(!words(&body).contains("token"), "{}", words(&body));
     }
 }

@@ -54,6 +54,12 @@ impl Served {
     }
 }
 
+/// How messages show what a header says of a digest: text that is none is not repeated.
+pub(super) fn digest_or_not(said: &str) -> String {
+    said.parse::<Digest>()
+        .map_or_else(|_| "a header that is no digest".to_owned(), |it| it.to_string())
+}
+
 /// Checks a body against what was asked for and what was announced. `place` is the image's name.
 pub(super) fn check(
     place: &str,
@@ -64,7 +70,8 @@ pub(super) fn check(
     let content_type = served.content_type.as_deref();
     let host = &served.host;
     if served.is_html() || bytes.trim_ascii_start().first() == Some(&b'<') {
-        let found = content_type.unwrap_or("a document that starts with '<'");
+        let found =
+            content_type.filter(|_| served.is_html()).unwrap_or("a document that starts with '<'");
         return Err(Error::source(format!(
             "{place}: {host} answered {found} where a manifest was expected"
         ))
@@ -83,7 +90,7 @@ pub(super) fn check(
             format!(
                 "{place}: the manifest's bytes do not match the Docker-Content-Digest of {host}"
             ),
-            said,
+            digest_or_not(said),
             digest,
         ));
     }

@@ -17,6 +17,23 @@ use crate::http::wire::Wire;
 /// Schemes that are shown when none of them is known: more is noise.
 const MOST_SCHEMES_SHOWN: usize = 4;
 
+/// Authentication schemes that have a name (IANA's registry, and those of clouds). Another word of a
+/// server's is not repeated: it may be a part of what the server was sent.
+const SCHEMES: [&str; 12] = [
+    "aws4-hmac-sha256",
+    "basic",
+    "bearer",
+    "digest",
+    "dpop",
+    "hoba",
+    "mutual",
+    "negotiate",
+    "ntlm",
+    "oauth",
+    "scram-sha-1",
+    "scram-sha-256",
+];
+
 #[derive(Default)]
 pub(super) struct Session {
     state: Mutex<State>,
@@ -130,8 +147,10 @@ impl State {
 }
 
 fn unknown(challenges: &[Challenge], host: &str) -> Error {
-    let schemes: Vec<_> =
-        challenges.iter().take(MOST_SCHEMES_SHOWN).map(|one| one.scheme.as_str()).collect();
+    let known = |one: &Challenge| {
+        SCHEMES.into_iter().find(|known| *known == one.scheme).unwrap_or("a scheme of its own")
+    };
+    let schemes: Vec<_> = challenges.iter().take(MOST_SCHEMES_SHOWN).map(known).collect();
     let which = match schemes.is_empty() {
         true => "but does not say which".to_owned(),
         false => format!("by {}, which is not supported", schemes.join(" or ")),

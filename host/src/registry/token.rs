@@ -17,9 +17,10 @@ use super::challenge::Challenge;
 use super::credential::{Credential, Secret};
 use super::scope;
 use crate::error::{Error, Kind, Result};
-use crate::http::redirect::authority;
+use crate::http::redirect::{authority, other_scheme};
 use crate::http::retry::Budget;
 use crate::http::wire::{Call, Wire};
+use crate::secret::{self, Secret as Hidden};
 
 /// Largest answer of a token service: tokens are sent in headers, which servers limit to some
 /// kilobytes.
@@ -49,8 +50,11 @@ impl Token {
 }
 
 /// The header of HTTP's Basic scheme (RFC 7617).
-pub(super) fn basic(username: &str, password: &str) -> Result<HeaderValue> {
-    let text = base64::engine::general_purpose::STANDARD.encode(format!("{username}:{password}"));
+pub(super) fn basic(username: &str, password: &Hidden) -> Result<HeaderValue> {
+    let pair = format!("{username}:{}", password.expose());
+    let text = base64::engine::general_purpose::STANDARD.encode(pair);
+    // The spellings of a short password are too short to be known by themselves.
+    secret::keep(&text);
     sensitive(format!("Basic {text}"))
 }
 
@@ -112,9 +116,10 @@ fn request(
         form.append_pair("client_id", "occystrap");
         form.append_pair("service", service.unwrap_or_default());
         form.append_pair("scope", scope);
-        form.append_pair("refresh_token", token);
+        form.append_pair("refresh_token", token.expose());
         let body = Some(Bytes::from(form.finish()));
-        return Ok((Call { method: Method::POST, url, headers, body }, None));
+        let call = Call { body, foreign: true, ..Call::new(Method::POST, url, headers) };
+        return Ok((call, None));
     }
     let mut query = url.query_pairs_mut();
     if let Some(service) = service {
@@ -129,7 +134,7 @@ fn request(
         authorization = Some(basic(username, password)?);
     }
     drop(query);
-    Ok((Call { headers, ..Call::get(url) }, authorization))
+    Ok((Call { foreign: true, ..Call::new(Method::GET, url, headers) }, authorization))
 }
 
 fn refused(host: &str, status: StatusCode, credential: &Credential) -> Error {
@@ -153,7 +158,7 @@ fn realm(challenge: &Challenge) -> Result<Url> {
     let realm = challenge.parameter("realm").ok_or_else(|| bad("no token service"))?;
     let mut url = Url::parse(realm).map_err(|_| bad("a token service that is not a URL"))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(bad(&format!("a token service with the scheme '{}'", url.scheme())));
+        return Err(bad(&format!("a token service with {}", other_scheme(&url))));
     }
     // Or they would be sent as Basic credentials.
     let _ = url.set_username("");
@@ -166,6 +171,8 @@ fn realm(challenge: &Challenge) -> Result<Url> {
 struct Answer {
     token: Option<String>,
     access_token: Option<String>,
+    /// Not used, and no less secret.
+    refresh_token: Option<String>,
     // A number in the specification; some services send 300.0 or "300".
     expires_in: Option<serde_json::Value>,
 }
@@ -178,6 +185,8 @@ fn parse(body: &[u8], host: &str) -> Result<Token> {
         .map_err(|_| malformed("something that is not a token's JSON"))?;
     let some = |text: &String| !text.is_empty();
     let token = answer.token.filter(some).or(answer.access_token.filter(some));
+    let given = [token.as_ref(), answer.refresh_token.as_ref()];
+    given.into_iter().flatten().for_each(|token| secret::keep_token(token));
     let header = token.map(|token| sensitive(format!("Bearer {token}")));
     let header = header
         .ok_or_else(|| malformed("no token"))?

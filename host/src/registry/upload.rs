@@ -94,12 +94,8 @@ impl Upload<'_> {
 
     /// Opens an upload: where it goes, and the smallest part that the registry takes.
     async fn start(&mut self) -> Result<(Url, u64), Failure> {
-        let call = Call {
-            method: Method::POST,
-            url: self.repository.url("blobs/uploads/"),
-            headers: empty(),
-            body: None,
-        };
+        let url = self.repository.url("blobs/uploads/");
+        let call = Call::new(Method::POST, url, empty());
         let mut answer = self.repository.ask(&call, &mut self.budget).await?;
         if answer.status() != StatusCode::ACCEPTED {
             return Err(self
@@ -187,7 +183,6 @@ impl Upload<'_> {
                 start: part.start,
                 settles,
                 wary,
-                elsewhere,
                 progress: *progress,
             };
             let header = pass.header.as_ref().filter(|_| !elsewhere);
@@ -206,7 +201,9 @@ impl Upload<'_> {
     }
 }
 
+/// A request to where the registry wants the upload.
 fn upload(method: Method, url: Url) -> Call {
     let kind = HeaderValue::from_static("application/octet-stream");
-    Call { method, url, headers: HeaderMap::from_iter([(CONTENT_TYPE, kind)]), body: None }
+    let headers = HeaderMap::from_iter([(CONTENT_TYPE, kind)]);
+    Call { foreign: true, ..Call::new(method, url, headers) }
 }

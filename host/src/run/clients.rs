@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::http::Settings;
 use crate::plugin::description::parse_boolean;
 use crate::registry::Client;
+use crate::secret::Secret;
 use crate::uri::Uri;
 
 /// Makes them as they are asked for.
@@ -53,7 +54,8 @@ fn settings(global: &Global, uri: &Uri) -> Result<Settings> {
             Error::usage(format!("option 'insecure': expected true or false, found '{value}'"))
         })?,
     };
-    let login = uri.credentials.clone().or_else(|| own("username").zip(own("password")));
+    let login =
+        (uri.credentials.clone()).or_else(|| own("username").zip(own("password").map(Secret::new)));
     let (username, password, login_origin) = match login {
         Some((username, password)) => (Some(username), Some(password), "the URI"),
         None => (global.username.clone(), global.password.clone(), origin(global)),
@@ -80,10 +82,12 @@ pub fn of_run(global: &Global) -> Settings {
 /// Which of the two ways a login was given in: what the environment says may also have been typed,
 /// and then it is the same.
 fn origin(global: &Global) -> &'static str {
-    let from =
-        |name: &str, value: &Option<String>| value.is_some() && std::env::var(name).ok() == *value;
-    let user = from("OCCYSTRAP_USERNAME", &global.username);
-    match (user, from("OCCYSTRAP_PASSWORD", &global.password)) {
+    let from = |name: &str, value: Option<&str>| {
+        value.is_some_and(|value| std::env::var(name).is_ok_and(|said| said == value))
+    };
+    let user = from("OCCYSTRAP_USERNAME", global.username.as_deref());
+    let password = global.password.as_ref().map(Secret::expose);
+    match (user, from("OCCYSTRAP_PASSWORD", password)) {
         (true, true) => "OCCYSTRAP_USERNAME and OCCYSTRAP_PASSWORD",
         (false, true) => "--username and OCCYSTRAP_PASSWORD",
         (true, false) => "OCCYSTRAP_USERNAME and --password",

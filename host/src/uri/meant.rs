@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::has_login;
+use super::{has_login, hide};
 use crate::error::printable;
 use crate::image::ImageName;
 
@@ -14,7 +14,7 @@ const FORM: &str = "expected scheme://..., such as registry://docker.io/library/
 pub fn instead_of(text: &str) -> String {
     let path = Path::new(text);
     let typed = printable(text);
-    if has_login(text) || text.is_empty() {
+    if has_login(text) || hide::plain(text) != text || text.is_empty() {
         // Nothing of a login is repeated.
         return FORM.to_owned();
     }

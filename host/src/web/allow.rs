@@ -9,6 +9,8 @@ use url::{Host, Url};
 
 use super::address::{is_public, meant};
 use crate::error::{Error, Result};
+use crate::secret;
+use crate::uri::{Uri, logins_in};
 
 /// The name of one's own machine (RFC 6761, 6.3).
 const LOCALHOST: &str = "localhost";
@@ -26,15 +28,17 @@ impl Allow {
     /// HTTP, or `ADDRESS/BITS`, a network that names may lead to. Errors say what is wrong.
     pub fn name(&mut self, text: &str) -> Result<()> {
         let malformed = || {
-            Error::usage(format!("--allow-net '{text}': expected HOST[:PORT] or ADDRESS/BITS"))
+            let shown =
+                if text.contains(['@', '?']) { Uri::hide(&https(text)) } else { text.into() };
+            Error::usage(format!("--allow-net '{shown}': expected HOST[:PORT] or ADDRESS/BITS"))
                 .hint("such as files.example.com, http://nas.local:8080 or 192.168.1.0/24")
         };
         if let Ok(network) = text.parse::<IpNet>() {
             self.networks.push(network);
             return Ok(());
         }
-        let whole = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
-        let mut url = Url::parse(&whole).map_err(|_| malformed())?;
+        logins_in(&https(text)).iter().for_each(|login| secret::keep(login));
+        let mut url = Url::parse(&https(text)).map_err(|_| malformed())?;
         let odd = !matches!(url.scheme(), "http" | "https")
             || has_login(&url)
             || url.query().is_some()
@@ -96,6 +100,11 @@ impl Allow {
     fn names_host(&self, host: &str) -> bool {
         self.places.iter().any(|place| place.host_str() == Some(host))
     }
+}
+
+/// A place with its scheme, where it is typed without.
+fn https(text: &str) -> String {
+    if text.contains("://") { text.to_owned() } else { format!("https://{text}") }
 }
 
 /// Whether a URL has a login in it.

@@ -92,7 +92,7 @@ impl Client {
         body: Option<Bytes>,
         budget: &mut Budget,
     ) -> Result<Answer> {
-        let mut call = Call { method, url: url.clone(), headers, body };
+        let mut call = Call { body, ..Call::new(method, url.clone(), headers) };
         // What is hashed is what is kept there.
         call.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let pass = self.pass(url);
@@ -156,7 +156,7 @@ impl Client {
         let mut budget = Budget::new(&self.wire.settings);
         let mut wary = false;
         let (method, headers) = (Method::PUT, headers.clone());
-        let call = Call { method, url: url.clone(), headers, body: None };
+        let call = Call::new(method, url.clone(), headers);
         let pass = self.pass(url);
         loop {
             let outcome = async {
@@ -167,7 +167,6 @@ impl Client {
                     start: 0,
                     settles: what.size,
                     wary: &mut wary,
-                    elsewhere: false,
                     progress: &progress,
                 };
                 self.wire.deliver(&call, pass.as_ref(), parcel).await

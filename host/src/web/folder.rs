@@ -7,6 +7,7 @@ use super::allow::{Allow, has_login};
 use super::client::is_plain_form;
 use super::netrc::basic;
 use crate::error::{Error, Result};
+use crate::secret::Secret;
 
 /// A folder whose scheme is decided by what was named.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +58,7 @@ impl Folder {
 
     /// A login that its URI has.
     #[must_use]
-    pub fn login(credentials: Option<&(String, String)>) -> Option<HeaderValue> {
+    pub fn login(credentials: Option<&(String, Secret)>) -> Option<HeaderValue> {
         let (name, password) = credentials?;
         basic(name, password)
     }

@@ -11,6 +11,7 @@ use base64::Engine as _;
 use reqwest::header::HeaderValue;
 
 use crate::error::{Error, Kind, Result};
+use crate::secret::{self, Secret};
 
 /// A file of logins has some kilobytes.
 const LARGEST_FILE: u64 = 1024 * 1024;
@@ -47,11 +48,11 @@ pub struct Netrc {
     machines: Vec<Machine>,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct Machine {
     host: String,
     login: String,
-    password: String,
+    password: Secret,
 }
 
 impl Netrc {
@@ -91,8 +92,8 @@ impl Netrc {
                 "machine" => {
                     let Some(host) = words.next() else { break };
                     open = true;
-                    machines
-                        .push(Machine { host: host.to_ascii_lowercase(), ..Machine::default() });
+                    let host = host.to_ascii_lowercase();
+                    machines.push(Machine { host, login: String::new(), password: "".into() });
                 }
                 "default" => open = false,
                 // To the next empty line.
@@ -101,7 +102,7 @@ impl Netrc {
                     let Some(value) = words.next() else { break };
                     match (machines.last_mut().filter(|_| open), word.as_str()) {
                         (Some(machine), "login") => machine.login = value,
-                        (Some(machine), "password") => machine.password = value,
+                        (Some(machine), "password") => machine.password = value.into(),
                         _ => {}
                     }
                 }
@@ -121,11 +122,14 @@ impl Netrc {
 
 /// Basic authentication (RFC 7617); none for a name with a colon, which it cannot carry.
 #[must_use]
-pub fn basic(login: &str, password: &str) -> Option<HeaderValue> {
+pub fn basic(login: &str, password: &Secret) -> Option<HeaderValue> {
     if login.contains(':') {
         return None;
     }
-    let encoded = base64::engine::general_purpose::STANDARD.encode(format!("{login}:{password}"));
+    let pair = format!("{login}:{}", password.expose());
+    let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
+    // The spellings of a short password are too short to be known by themselves.
+    secret::keep(&encoded);
     let mut header = HeaderValue::try_from(format!("Basic {encoded}")).ok()?;
     header.set_sensitive(true);
     Some(header)

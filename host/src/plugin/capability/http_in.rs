@@ -16,6 +16,7 @@ use crate::output::site::Site;
 use crate::plugin::bindings::http_in::{Content, Header, Host, HostResponse, Range};
 use crate::plugin::bindings::types::ErrorCode;
 use crate::plugin::state::{State, violation};
+use crate::secret::mask;
 use crate::web::client::{Denied, Repeat, status_error};
 use crate::web::header::{self, Refused};
 
@@ -294,8 +295,10 @@ impl From<Error> for Hashing {
 /// A plugin's text, in a message.
 fn short(text: &str) -> String {
     const LONGEST: usize = 128;
+    // Before it is cut: a part of a secret is not recognised.
+    let text = mask(text);
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_owned(),
+        None => text.into_owned(),
     }
 }

@@ -1,9 +1,10 @@
-//! `log`: lines for the user, cleaned, cut and counted.
+//! `log`: lines for the user, masked, cleaned, cut and counted.
 
 use crate::error::printable;
 use crate::limits;
 use crate::plugin::bindings::log::{Host, Level};
 use crate::plugin::state::State;
+use crate::secret::mask;
 
 impl Host for State {
     fn log(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
@@ -21,6 +22,8 @@ impl State {
         if !self.allowance.shows_log {
             return Ok(());
         }
+        // Before it is cut: the plugin may know a login from its options, and a part of it is not recognised.
+        let message = mask(message);
         let cut = message.floor_char_boundary(limits::LOG_LINE);
         let message = printable(&message[..cut]);
         let plugin = &*self.plugin;

@@ -15,6 +15,7 @@ use crate::output::push::Transfer;
 use crate::plugin::bindings::registry_push::{Host, HostTransfer};
 use crate::plugin::bindings::types::{self, ErrorCode};
 use crate::plugin::state::Writing;
+use crate::secret::mask;
 
 /// A push under way, in a plugin's hand.
 pub struct PendingTransfer(Transfer);
@@ -82,9 +83,11 @@ impl Host for Editor<'_> {
 fn short(name: &str) -> String {
     /// As long as a tag may be.
     const LONGEST: usize = 128;
+    // Before it is cut: a part of a secret is not recognised.
+    let name = mask(name);
     match name.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}...", &name[..end]),
-        None => name.to_owned(),
+        None => name.into_owned(),
     }
 }
 
