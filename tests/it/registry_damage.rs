@@ -7,7 +7,9 @@ use occystrap::image::Digest;
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage, noise, tar};
 use crate::support::push::{push, to};
+use crate::support::real::RealRegistry;
 use crate::support::registry::{ALWAYS, Fault, Registry};
+use crate::support::shape;
 
 /// A layer of which the registry has lost the end: told of as whole, and cut where it was.
 #[test]
@@ -76,4 +78,32 @@ fn a_blob_that_ends_at_one_byte_is_damaged_and_not_unconfirmed() {
     let ran = sandbox.process(&source, &sandbox.uri("dir", "out"), &["--retries", "1"]);
     ran.exits(1)
         .says(&format!("every answer ends at the same byte: expected {size} bytes, found 1000"));
+}
+
+/// docker-registry keeps a file that was cut: it announces all of it, from its cache, and takes no other in its
+/// place.
+#[test]
+fn a_layer_that_was_cut_at_docker_registry_is_never_verified() {
+    let test = "a_layer_that_was_cut_at_docker_registry_is_never_verified";
+    let Some(registry) = RealRegistry::start(test) else { return };
+    let layers = vec![tar(&[("usr/lib/noise", &noise(7, 3_500_000))])];
+    let image = TestImage::with_layers("team/app:1", layers);
+    let sandbox = Sandbox::new();
+    shape::oci(&[&image], Pack::Gzip).write(&sandbox.path("in.tar"));
+    let source = sandbox.uri("tar", "in.tar");
+    let receipt = sandbox.path("receipt").display().to_string();
+    let options = ["--insecure", "--receipt", &receipt];
+    sandbox.process(&source, &registry.uri("a/b:1"), &options).verified();
+    let layer = registry.blob_file(Digest::of(&Pack::Gzip.pack(&image.layers[0])));
+    let file = std::fs::File::options().write(true).open(layer).unwrap();
+    file.set_len(1_000).unwrap();
+    for level in ["--fast", "--retries=1"] {
+        let name = registry.uri("a/b:1");
+        for subject in [&receipt, &name] {
+            let ran = sandbox.run(&["verify", "--insecure", subject, level]);
+            ran.exits(1).says("1 FAILED").says("delete the blob there");
+        }
+    }
+    let ran = sandbox.process(&source, &registry.uri("c/d:1"), &["--insecure"]);
+    ran.exits(1).says("1 FAILED");
 }
