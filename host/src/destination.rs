@@ -191,10 +191,15 @@ impl Destination {
 
     /// Open a regular file for reading. Neither follows a symlink at its end nor waits for a FIFO.
     pub fn open(&self, path: &str) -> io::Result<File> {
+        Self::open_in(&*self.dir()?, path)
+    }
+
+    /// As [`Self::open`], in a directory that may not have its name yet.
+    pub fn open_in(directory: &Dir, path: &str) -> io::Result<File> {
         let mut options = OpenOptions::new();
         let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW;
         options.read(true).custom_flags(flags.bits().cast_signed());
-        let file = self.dir()?.open_with(path, &options)?;
+        let file = directory.open_with(path, &options)?;
         if !file.metadata()?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }

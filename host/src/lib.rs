@@ -13,6 +13,7 @@ pub mod context;
 pub mod destination;
 pub mod docker;
 pub mod error;
+pub mod file_identity;
 pub mod filter;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -48,6 +49,7 @@ pub mod secret;
 mod sha256;
 pub mod shell;
 pub mod size;
+pub mod temporary;
 pub mod terminal;
 pub mod unnamed;
 pub mod uri;

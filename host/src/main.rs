@@ -8,7 +8,7 @@ use anyhow::Context;
 use occystrap::cancel::Cancel;
 use occystrap::cli::Cli;
 use occystrap::progress::Progress;
-use occystrap::{command_line, log, report, run, secret};
+use occystrap::{command_line, log, report, run, secret, temporary};
 
 /// Two threads move a gigabyte a second from sockets; more would only take turns.
 const NETWORK_THREADS: usize = 2;
@@ -65,6 +65,8 @@ fn start(cli: Cli, progress: &Progress) -> anyhow::Result<u8> {
     );
     // Downloads that nobody waits for any more must not keep the process.
     runtime.shutdown_background();
+    // Threads that still compress hold files, which may have names (`temporary.rs`).
+    temporary::remove_own();
     match outcome {
         Ok(code) => Ok(code),
         Err(error) => {
@@ -109,6 +111,7 @@ async fn listen(cancel: Cancel) {
             _ = hung_up() => {}
         }
         if cancel.check().is_err() {
+            temporary::remove_own();
             // 128 + SIGINT, as shells report it.
             std::process::exit(130);
         }

@@ -272,7 +272,7 @@ fn parse_query(query: &str) -> Result<Vec<(String, String)>> {
 }
 
 /// Percent-decoding; a percent sign that starts no escape stands for itself, as in 0.4.17.
-fn decode(text: &str) -> String {
+pub(crate) fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
     let mut at = 0;

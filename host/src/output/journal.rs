@@ -2,13 +2,15 @@
 //!
 //! The receipt that a plugin returns is believed only where this journal agrees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use super::archive::Contents;
+use super::commit::expected::{Expected, Hashed};
 use super::push::Pushed;
 use crate::image::{Descriptor, Digest, Manifest};
+use crate::receipt::Expectation;
 
 /// A run of bytes in a file and its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,8 +61,10 @@ impl WrittenFile {
 pub struct Journal {
     /// By path. A path written twice is what was written last.
     written: BTreeMap<String, WrittenFile>,
+    /// Of a web server: how each path was last spelled, by its folded spelling.
+    spelled: BTreeMap<String, String>,
     /// Whole files that the host hashed for the plugin: path to size and digest.
-    hashed: BTreeMap<String, (u64, Digest)>,
+    hashed: BTreeMap<String, Hashed>,
     /// Digests of layers as they were written, to what they hold: their diff-ids.
     layers: BTreeMap<Digest, Digest>,
     /// What a registry has.
@@ -77,16 +81,19 @@ impl Journal {
         self.written.insert(file.path.clone(), file);
     }
 
-    /// What was written at a path, if that is in the destination, is no longer known to be there.
+    /// What was written at a path of a web server, if that is in the destination, is no longer known to
+    /// be there. Nor is what was written at another spelling of the path: some servers fold case.
     pub fn forget(&mut self, path: Option<&str>) {
-        if let Some(path) = path {
-            self.written.remove(path);
+        let Some(path) = path else { return };
+        self.written.remove(path);
+        if let Some(other) = self.spelled.insert(folded(path), path.to_owned()) {
+            self.written.remove(&other);
         }
     }
 
     /// A whole file was read and hashed.
-    pub fn record_hashed(&mut self, path: &str, size: u64, digest: Digest) {
-        self.hashed.insert(path.to_owned(), (size, digest));
+    pub fn record_hashed(&mut self, path: &str, hashed: Hashed) {
+        self.hashed.insert(path.to_owned(), hashed);
     }
 
     /// A layer was written in a form whose digest is this.
@@ -158,12 +165,49 @@ impl Journal {
     pub fn whole(&self, path: &str) -> Option<(u64, Option<Digest>)> {
         match self.written.get(path) {
             Some(file) => Some((file.size, file.digest())),
-            None => self.hashed.get(path).map(|(size, digest)| (*size, Some(*digest))),
+            None => self.hashed.get(path).map(|hashed| (hashed.size, Some(hashed.digest))),
         }
+    }
+
+    /// Returns the files that expectations name, each once, as the host saw them.
+    #[must_use]
+    pub fn expected(&self, expectations: &[Expectation]) -> Vec<Expected> {
+        let paths: BTreeSet<&str> = expectations.iter().filter_map(|one| one.place.path()).collect();
+        let expected = |path: &str| {
+            let hashed = self.hashed.get(path).filter(|_| !self.written.contains_key(path));
+            Expected { path: path.to_owned(), hashed: hashed.copied() }
+        };
+        paths.into_iter().map(expected).collect()
     }
 
     /// All files written, by path.
     pub fn into_written(self) -> Vec<WrittenFile> {
         self.written.into_values().collect()
+    }
+}
+
+/// A path of a URL as a server that folds case may take it.
+fn folded(path: &str) -> String {
+    crate::uri::decode(path).to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_of_a_web_server_in_another_spelling_is_the_same_path() {
+        let written = |path: &str| WrittenFile { path: path.to_owned(), size: 0, extents: vec![] };
+        for other in ["LAYER/%C3%A9", "layer/%c3%89", "%6Cayer/%C3%A9"] {
+            let mut journal = Journal::default();
+            journal.forget(Some("layer/%C3%A9"));
+            journal.record_written(written("layer/%C3%A9"));
+            journal.forget(Some("other"));
+            assert!(journal.written("layer/%C3%A9").is_some());
+            journal.forget(Some(other));
+            journal.record_written(written(other));
+            assert!(journal.written("layer/%C3%A9").is_none(), "{other}");
+            assert!(journal.written(other).is_some());
+        }
     }
 }

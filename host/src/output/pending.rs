@@ -2,11 +2,13 @@
 
 use bytes::Bytes;
 
+use super::commit::expected::Expected;
 use super::engine::{Loadable, Named};
 use super::grant::Grant;
 use super::push::Push;
 use super::staging::Staging;
 use super::uploads::Uploads;
+use crate::cancel::Cancel;
 use crate::error::Result;
 
 /// A session's writes, to be made visible together or not at all.
@@ -61,13 +63,15 @@ impl Pending {
         }
     }
 
-    /// Make everything visible.
-    pub fn commit(self) -> Result<()> {
-        match self {
-            Self::Files(staging) => staging.commit(),
+    /// Make everything visible. `expected` are the files that the receipt names. An interruption leaves
+    /// files as they were; a server or an engine may have what it was sent last.
+    pub fn commit(self, expected: &[Expected], cancel: &Cancel) -> Result<()> {
+        let remote = match self {
+            Self::Files(staging) => return staging.commit(expected, cancel),
             Self::Push(push) => push.commit(),
             Self::Uploads(uploads) => uploads.commit(),
             Self::Load(_, archive) => archive.map_or(Ok(()), |archive| archive.commit()),
-        }
+        };
+        remote.map_err(|error| error.with_effect("the destination may have it or not"))
     }
 }

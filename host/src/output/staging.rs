@@ -1,52 +1,123 @@
-//! Writes that nobody sees yet.
+//! The files of a session, until its commit.
 //!
 //! Files are written without a name (`O_TMPFILE`) and get theirs, all in the order in which they
-//! were finished, when the session's receipt has been accepted. Whatever ends the process before
-//! that, even SIGKILL, leaves the destination as it was and no temporary file. A directory that is
-//! missing is made then as well, so that nobody who fails takes it away under somebody else.
+//! were finished, when the session's receipt has been accepted (`commit.rs`). Whatever ends the process
+//! before that, even SIGKILL, leaves the destination as it was and no temporary file. What it refuses:
+//! names that no commit could give.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::ops::Bound;
+use std::path::Path;
 use std::time::Duration;
 
-use cap_std::fs::Dir;
-use rustix::fs::RenameFlags;
-
+use super::commit::expected::Expected;
+use super::commit::record::names_temporary;
+use super::commit::{self, one_file, recover};
 use crate::cancel::Cancel;
-use crate::destination::{Destination, try_lock};
+use crate::destination::Destination;
 use crate::error::{Error, Kind, Result};
 use crate::limits::LOCK_WAIT;
 use crate::lock;
-use crate::unnamed::{Unnamed, temporary_name};
+use crate::unnamed::Unnamed;
+
+/// Linux's `NAME_MAX`: bytes of one part of a path. File systems allow no more, some allow less.
+const LONGEST_NAME: usize = 255;
 
 /// The finished files of a session.
 pub struct Staging {
     destination: Destination,
     finished: Vec<(String, Unnamed)>,
+    /// The paths that the plugin has claimed for files.
+    claimed: BTreeSet<String>,
     lock: Option<File>,
     /// Whether to wait until everything is on the disk.
     durable: bool,
 }
 
 impl Staging {
-    /// For a destination that exists or will be made.
+    /// For a destination that exists or will be made. Changes nothing, whatever stands there.
     #[must_use]
     pub fn new(destination: Destination, durable: bool) -> Self {
-        Self { destination, finished: Vec::new(), lock: None, durable }
+        let (finished, claimed) = (Vec::new(), BTreeSet::new());
+        Self { destination, finished, claimed, lock: None, durable }
     }
 
-    /// For a directory, which the commit makes where it is missing.
-    pub fn for_directory(path: &Path, durable: bool) -> Result<Self> {
-        Ok(Self::new(Destination::directory_to_be(path)?, durable))
+    /// For a directory, which the commit makes where it is missing. What a killed process left there is
+    /// undone first, so that a session does not take it for present.
+    pub fn for_directory(path: &Path, durable: bool, cancel: &Cancel) -> Result<Self> {
+        let mut staging = Self::new(Destination::directory_to_be(path)?, durable);
+        let needed = || recover::is_needed(&*staging.destination.nearest()?.0);
+        let needed = needed().map_err(|cause| {
+            Error::io(Kind::Destination, "look into", path.display(), &cause)
+        })?;
+        if needed {
+            staging.lock(LOCK_WAIT, cancel)?;
+            staging.lock = None;
+        }
+        Ok(staging)
+    }
+
+    /// For one file, in a directory that exists. A temporary name that a killed process left is removed.
+    pub fn for_file(path: &Path, durable: bool) -> Result<Self> {
+        let staging = Self::new(Destination::file(path)?, durable);
+        let destination = &staging.destination;
+        if let (Some(name), Ok(folder)) = (destination.file_name(), destination.dir())
+            && let Err(cause) = one_file::recover(&folder, name)
+        {
+            // It is in nobody's way: the commit takes another name.
+            let temporary = destination.display(&one_file::temporary_name(name));
+            let why = Error::io(Kind::Destination, "remove the old file", temporary, &cause);
+            tracing::debug!("{why}");
+        }
+        Ok(staging)
     }
 
     /// Where it will go.
     #[must_use]
     pub fn destination(&self) -> &Destination {
         &self.destination
+    }
+
+    /// Claims a path for a file. Errors when the path can never be that of a file: a name is too long
+    /// or this program's own, or the path and another one need the same name for a file and a folder.
+    pub fn claim(&mut self, path: &str) -> Result<()> {
+        let place = self.destination.display(path);
+        let refused = |why: String| Err(Error::destination(format!("cannot write '{place}': {why}")));
+        if let Some(long) = path.split('/').find(|name| name.len() > LONGEST_NAME) {
+            let length = long.len();
+            return refused(format!("a name of {length} bytes, {LONGEST_NAME} is the longest"));
+        }
+        if names_temporary(path) {
+            return refused("names that begin with '.occystrap-' are temporary files".to_owned());
+        }
+        let mut above = path.match_indices('/').filter_map(|(at, _)| path.get(..at));
+        if let Some(file) = above.find(|above| self.claimed.contains(*above)) {
+            return refused(format!("'{file}' is a file of the same image"));
+        }
+        let below = format!("{path}/");
+        let after = (Bound::Excluded(below.as_str()), Bound::Unbounded);
+        if let Some(file) = self.claimed.range::<str, _>(after).next()
+            && file.starts_with(&below)
+        {
+            return refused(format!("it is a folder of the same image, with '{file}' in it"));
+        }
+        match self.destination.dir().and_then(|dir| dir.symlink_metadata(path)) {
+            Ok(there) if there.is_dir() => return refused("is a directory".to_owned()),
+            Err(cause)
+                if matches!(
+                    cause.kind(),
+                    io::ErrorKind::NotADirectory | io::ErrorKind::InvalidFilename
+                ) =>
+            {
+                return Err(self.destination.failure("write", path, &cause));
+            }
+            // What else is wrong is found by the commit, before it changes anything.
+            _ => {}
+        }
+        self.claimed.insert(path.to_owned());
+        Ok(())
     }
 
     /// A new file, in the right file system.
@@ -81,115 +152,57 @@ impl Staging {
         self.finished.is_empty()
     }
 
-    /// Keep other processes out until the session ends. Waits its turn, up to `patience`.
+    /// Keep other processes out until the session ends. Waits its turn, up to `patience`. Then what a
+    /// killed process began is undone or finished.
     pub fn lock(&mut self, patience: Duration, cancel: &Cancel) -> Result<()> {
-        if self.lock.is_none() {
-            let folder = self.destination.folder();
-            let held = lock::wait(Kind::Destination, folder, patience, cancel, || {
-                self.destination.try_lock()
-            })?;
-            self.lock = Some(held);
-        }
-        Ok(())
-    }
-
-    /// Make everything visible, in the order in which it was finished.
-    pub fn commit(mut self) -> Result<()> {
-        if self.finished.is_empty() {
+        if self.lock.is_some() {
             return Ok(());
         }
-        let made = self.make_directory()?;
-        let published = self.publish_all();
-        if let (Err(_), Some(made)) = (&published, &made) {
-            made.remove_empty();
+        let shown = self.destination.folder().to_owned();
+        let held = lock::wait(Kind::Destination, &shown, patience, cancel, || {
+            self.destination.try_lock()
+        })?;
+        let failed = |cause| Error::io(Kind::Destination, "look into", shown.display(), &cause);
+        let (folder, missing) = self.destination.nearest().map_err(failed)?;
+        if recover::is_needed(&folder).map_err(failed)? {
+            let above = missing.components().count();
+            let shown = shown.ancestors().nth(above).unwrap_or(&shown);
+            recover::recover(&folder, shown, self.durable)?;
         }
-        published?;
-        if self.durable {
-            let flush = || -> io::Result<()> {
-                self.destination.dir()?.open(".")?.sync_all()?;
-                made.as_ref().map_or(Ok(()), |made| made.folder.open(".")?.sync_all())
-            };
-            flush().map_err(|cause| {
-                Error::io(Kind::Destination, "flush", self.destination.folder().display(), &cause)
-            })?;
-        }
+        self.lock = Some(held);
         Ok(())
     }
 
-    fn publish_all(&mut self) -> Result<()> {
-        let destination = &self.destination;
-        for (path, file) in self.finished.drain(..) {
-            let fail = |cause: io::Error| destination.failure("write", &path, &cause);
-            if self.durable {
-                file.file().sync_all().map_err(fail)?;
-            }
-            let root = destination.dir().map_err(fail)?;
-            file.publish(&root, &path).map_err(fail)?;
+    /// Makes everything visible, in the order in which it was finished, or changes nothing. `expected`
+    /// are the files that the receipt names.
+    pub fn commit(mut self, expected: &[Expected], cancel: &Cancel) -> Result<()> {
+        if self.finished.is_empty() && expected.is_empty() {
+            return Ok(());
         }
-        Ok(())
-    }
-
-    /// Make the directory where it is missing; everybody who does holds the lock of the folder above.
-    fn make_directory(&mut self) -> Result<Option<Made>> {
-        if self.destination.dir().is_ok() {
-            return Ok(None);
-        }
-        self.lock(LOCK_WAIT, &Cancel::default())?;
-        let make = || -> io::Result<Option<Made>> {
-            let (folder, missing) = self.destination.nearest()?;
-            match missing.as_os_str().is_empty() {
-                true => Ok(None),
-                false => Made::make(folder, missing).map(Some),
-            }
-        };
-        make().map_err(|cause| {
-            let place = self.destination.folder().display();
-            Error::io(Kind::Destination, "create the directory", place, &cause)
-        })
-    }
-}
-
-/// A directory that was made, with those above it that were missing.
-struct Made {
-    folder: Arc<Dir>,
-    /// Relative to the folder.
-    path: PathBuf,
-    /// Nobody else changes what is in it until all is there.
-    _lock: Option<File>,
-}
-
-impl Made {
-    /// It gets its name when it is locked: whoever finds it waits for what will be in it.
-    fn make(folder: Arc<Dir>, path: PathBuf) -> io::Result<Self> {
-        let mut names = path.components();
-        let Some(first) = names.next() else { return Err(io::ErrorKind::InvalidInput.into()) };
-        let temporary = temporary_name();
-        let inner = Path::new(&temporary).join(names.as_path());
-        let appear = || -> io::Result<Option<File>> {
-            folder.create_dir_all(&inner)?;
-            let lock = try_lock(&folder.open_dir(&inner)?)?;
-            let (at, first) = (folder.as_fd(), first.as_os_str());
-            let new = RenameFlags::NOREPLACE;
-            match rustix::fs::renameat_with(at, temporary.as_str(), at, first, new) {
-                // Not known to this file system (NFS). There it may replace an empty directory.
-                Err(rustix::io::Errno::INVAL) => {
-                    rustix::fs::renameat(at, temporary.as_str(), at, first)?;
+        if let Some(name) = self.destination.file_name() {
+            return match self.finished.pop() {
+                Some((_, file)) => {
+                    commit::one_file(&self.destination, name, file, self.durable)
                 }
-                other => other?,
-            }
-            Ok(lock)
-        };
-        let appeared = appear();
-        if appeared.is_err() {
-            let _ = folder.remove_dir_all(&temporary);
+                None => Ok(()),
+            };
         }
-        let lock = appeared?;
-        Ok(Self { folder, path, _lock: lock })
-    }
-
-    fn remove_empty(&self) {
-        for path in self.path.ancestors().filter(|path| !path.as_os_str().is_empty()) {
-            let _ = self.folder.remove_dir(path);
+        self.lock(LOCK_WAIT, cancel)?;
+        let files = std::mem::take(&mut self.finished);
+        let (destination, durable) = (&self.destination, self.durable);
+        let failed = |cause| {
+            let place = destination.folder().display();
+            Error::io(Kind::Destination, "create the directory", place, &cause)
+        };
+        let (folder, missing) = destination.nearest().map_err(failed)?;
+        match missing.as_os_str().is_empty() {
+            true => {
+                let root = destination.dir().map_err(failed)?;
+                commit::into_existing(destination, root, files, expected, durable, cancel)
+            }
+            false => {
+                commit::into_new(destination, folder, missing, files, expected, durable, cancel)
+            }
         }
     }
 }
@@ -214,15 +227,19 @@ mod tests {
     fn nothing_is_visible_before_the_commit_and_everything_after() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("old"), b"before").unwrap();
-        let mut staging = Staging::for_directory(folder.path(), false).unwrap();
+        let mut staging = directory(folder.path(), false).unwrap();
         put(&mut staging, "a/b/new", "1");
         put(&mut staging, "old", "after");
         assert_eq!(names(folder.path()), ["old"]);
         assert_eq!(std::fs::read(folder.path().join("old")).unwrap(), b"before");
-        staging.commit().unwrap();
+        staging.commit(&[], &Cancel::default()).unwrap();
         assert_eq!(names(folder.path()), ["a", "old"]);
         assert_eq!(std::fs::read(folder.path().join("old")).unwrap(), b"after");
         assert_eq!(names(&folder.path().join("a/b")), ["new"]);
+    }
+
+    fn directory(path: &Path, durable: bool) -> Result<Staging> {
+        Staging::for_directory(path, durable, &Cancel::default())
     }
 
     fn put(staging: &mut Staging, path: &str, content: &str) {
@@ -239,14 +256,14 @@ mod tests {
     fn a_missing_directory_is_made_by_the_commit_and_given_up_by_nobody() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x/y");
-        let [mut fails, mut lands] = [0, 1].map(|_| Staging::for_directory(&path, true).unwrap());
+        let [mut fails, mut lands] = [0, 1].map(|_| directory(&path, true).unwrap());
         put(&mut fails, "file", "never seen");
         lock(&mut fails).unwrap();
         assert!(names(folder.path()).is_empty());
         assert!(lands.destination().open("file").is_err());
         drop(fails);
         put(&mut lands, "a/file", "1");
-        lands.commit().unwrap();
+        lands.commit(&[], &Cancel::default()).unwrap();
         assert_eq!(names(folder.path()), ["x"]);
         assert_eq!(std::fs::read(path.join("a/file")).unwrap(), b"1");
     }
@@ -255,17 +272,17 @@ mod tests {
     fn one_lock_holds_before_and_after_a_directory_is_made() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x/y");
-        let [mut one, mut two] = [0, 1].map(|_| Staging::for_directory(&path, false).unwrap());
+        let [mut one, mut two] = [0, 1].map(|_| directory(&path, false).unwrap());
         lock(&mut one).unwrap();
         assert!(lock(&mut two).is_err());
         put(&mut one, "catalog", "of one");
-        one.commit().unwrap();
+        one.commit(&[], &Cancel::default()).unwrap();
         lock(&mut two).unwrap();
         assert!(two.destination().open("catalog").is_ok());
-        let mut three = Staging::for_directory(&path, false).unwrap();
+        let mut three = directory(&path, false).unwrap();
         assert!(lock(&mut three).is_err());
         put(&mut two, "catalog", "of both");
-        two.commit().unwrap();
+        two.commit(&[], &Cancel::default()).unwrap();
         lock(&mut three).unwrap();
         assert_eq!(std::fs::read(path.join("catalog")).unwrap(), b"of both");
     }
@@ -274,12 +291,12 @@ mod tests {
     fn neighbours_below_the_same_missing_folder_both_land() {
         let folder = tempfile::tempdir().unwrap();
         let path = |name: &str| folder.path().join("new").join(name);
-        let mut stagings = ["one", "two"].map(|n| Staging::for_directory(&path(n), false).unwrap());
+        let mut stagings = ["one", "two"].map(|n| directory(&path(n), false).unwrap());
         for staging in &mut stagings {
             put(staging, "file", "1");
         }
         for staging in stagings {
-            staging.commit().unwrap();
+            staging.commit(&[], &Cancel::default()).unwrap();
         }
         assert_eq!(names(folder.path()), ["new"]);
         assert_eq!(names(&folder.path().join("new")), ["one", "two"]);
@@ -288,9 +305,9 @@ mod tests {
     #[test]
     fn a_directory_that_nothing_could_be_put_into_goes_again() {
         let folder = tempfile::tempdir().unwrap();
-        let mut staging = Staging::for_directory(&folder.path().join("x/y"), false).unwrap();
+        let mut staging = directory(&folder.path().join("x/y"), false).unwrap();
         put(&mut staging, &"n".repeat(300), "a name that is too long");
-        staging.commit().unwrap_err();
+        staging.commit(&[], &Cancel::default()).unwrap_err();
         assert!(names(folder.path()).is_empty());
     }
 
@@ -299,7 +316,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("nowhere", folder.path().join("link")).unwrap();
         for bad in ["link", "link/x", "x/../y"] {
-            assert!(Staging::for_directory(&folder.path().join(bad), false).is_err(), "{bad}");
+            assert!(directory(&folder.path().join(bad), false).is_err(), "{bad}");
         }
         assert_eq!(names(folder.path()), ["link"]);
     }
@@ -309,10 +326,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let elsewhere = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink(elsewhere.path(), folder.path().join("out")).unwrap();
-        let mut staging = Staging::for_directory(folder.path(), false).unwrap();
+        let mut staging = directory(folder.path(), false).unwrap();
         let file = staging.create().unwrap();
         staging.push("out/file".to_owned(), file);
-        let error = staging.commit().unwrap_err();
+        let error = staging.commit(&[], &Cancel::default()).unwrap_err();
         assert!(error.to_string().contains("leads out of the destination"), "{error}");
         assert!(names(elsewhere.path()).is_empty());
     }

@@ -186,9 +186,9 @@ impl Target {
         let durable = context.durable;
         Ok(match &self.endpoint {
             Endpoint::Directory(path) | Endpoint::TaggedDirectory(path, _) => {
-                Pending::Files(Staging::for_directory(path, durable)?)
+                Pending::Files(Staging::for_directory(path, durable, &context.cancel)?)
             }
-            Endpoint::File(path) => Pending::Files(Staging::new(Destination::file(path)?, durable)),
+            Endpoint::File(path) => Pending::Files(Staging::for_file(path, durable)?),
             Endpoint::Repository(reference, client) => {
                 let repository = client.repository_to_push(reference, context.counters.clone())?;
                 let tag = named.then(|| reference.target());

@@ -6,7 +6,7 @@ use super::size_hint::SizeHints;
 use super::target::Target;
 use crate::cancel::Cancel;
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::image::{Compression, Image, ImageName, Manifest};
 use crate::plugin::bindings::{types, writer};
 use crate::plugin::capability::blobs::Blob;
@@ -74,7 +74,12 @@ fn attempt(
 
     let (expectations, state) = receipt::accept(description, raw, handed, &journal, &pending)?;
     context.cancel.check()?;
-    pending.commit().map_err(|error| error.with_effect("the destination may have it or not"))?;
+    pending.commit(&journal.expected(&expectations), &context.cancel).map_err(
+        |error| match error.kind() {
+            Kind::Plugin => violation(&name, error),
+            _ => error,
+        },
+    )?;
     Ok(Receipt {
         occystrap_receipt: receipt::VERSION,
         plugin: PluginIdentity {

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use wasmtime::component::Resource;
 
 use crate::destination::{BadPath, Destination, check_path};
+use crate::file_identity::FileIdentity;
 use crate::limits;
+use crate::output::commit::expected::Hashed;
 use crate::plugin::bindings::storage::{EntryKind, EntryStat, Host, HostDirectory};
 use crate::plugin::bindings::types::ErrorCode;
 use crate::plugin::state::State;
@@ -83,18 +85,21 @@ impl HostDirectory for State {
         len: Option<u64>,
     ) -> wasmtime::Result<Result<String, ErrorCode>> {
         let destination = self.granted(&path)?;
-        let hash = || {
+        let open = || {
             let file = destination.open(&path)?;
-            let size = file.metadata()?.len();
+            let metadata = file.metadata()?;
+            let size = metadata.len();
             let len = len.unwrap_or(u64::MAX).min(size.saturating_sub(offset));
-            Ok((file, size, len))
+            let which = metadata.modified().ok().zip(FileIdentity::of(&file).ok());
+            Ok((file, size, len, which.map(|(at, identity)| (identity, at))))
         };
-        let (file, size, len) = match hash() {
+        let (file, size, len, which) = match open() {
             Ok(found) => found,
             Err(cause) => return Ok(Err(self.read_failed(&path, &cause))),
         };
         let memory = self.memory.clone();
-        let known = memory.recall(&path, offset, len);
+        // A writing session says which file it hashed: another one may stand there by now.
+        let known = memory.recall(&path, offset, len).filter(|_| self.writing.is_none());
         if known.is_none() {
             self.count_hashed(len)?;
         }
@@ -111,7 +116,7 @@ impl HostDirectory for State {
             && offset == 0
             && len == size
         {
-            writing.journal.record_hashed(&path, size, digest);
+            writing.journal.record_hashed(&path, Hashed { size, digest, file: which });
         }
         Ok(Ok(digest.to_string()))
     }

@@ -25,6 +25,11 @@ impl Host for Editor<'_> {
         if staging.len() >= limits::FILES {
             return Err(state.violation(format!("it wrote more than {} files", limits::FILES)));
         }
+        if let Err(refused) = staging.claim(&path) {
+            // The plugin may go on without it; if it gives up, this is why.
+            state.noted = Some(refused);
+            return Ok(Err(ErrorCode::InvalidPath));
+        }
         match staging.create() {
             Ok(file) => state.handle(Sink::File(Box::new(FileSink::new(path, file)))).map(Ok),
             Err(cause) => {

@@ -1,0 +1,66 @@
+//! The files that a receipt names, as the host saw them in the session: the commit compares them with
+//! what stands in the destination before it is valid.
+
+use std::io;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use cap_std::fs::Dir;
+
+use crate::cancel::Cancel;
+use crate::destination::Destination;
+use crate::error::{Error, Kind, Result};
+use crate::file_identity::FileIdentity;
+use crate::image::Digest;
+use crate::memory::Memory;
+
+/// A file that must stand in the destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// Relative to the destination.
+    pub path: String,
+    /// What it was when the host hashed it; `None` for a file that the session wrote.
+    pub hashed: Option<Hashed>,
+}
+
+/// A file that the host found and hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hashed {
+    /// In bytes.
+    pub size: u64,
+    /// Of all bytes.
+    pub digest: Digest,
+    /// Which file it was, and when it was last changed. `None` for what is no file of this system.
+    pub file: Option<(FileIdentity, SystemTime)>,
+}
+
+impl Expected {
+    /// Whether the file is still the one that was hashed, or has the same bytes: another process may
+    /// have written the same layer meanwhile, and some file systems number a file anew each time.
+    pub fn is_still(
+        &self,
+        there: Option<FileIdentity>,
+        destination: &Destination,
+        root: &Arc<Dir>,
+        cancel: &Cancel,
+    ) -> Result<bool> {
+        let (Some(hashed), Some(there)) = (&self.hashed, there) else { return Ok(false) };
+        let opened = match Destination::open_in(root, &self.path) {
+            Ok(file) => file,
+            Err(cause) if matches!(cause.kind(), io::ErrorKind::NotFound) => return Ok(false),
+            Err(cause) => return Err(destination.failure("read", &self.path, &cause)),
+        };
+        let seen = || -> io::Result<_> { Ok((opened.metadata()?, FileIdentity::of(&opened)?)) };
+        let (metadata, identity) = seen().map_err(|cause| {
+            Error::io(Kind::Destination, "read", destination.display(&self.path), &cause)
+        })?;
+        if identity != there || metadata.len() != hashed.size {
+            return Ok(false);
+        }
+        if hashed.file.is_some() && hashed.file == metadata.modified().ok().map(|at| (there, at)) {
+            return Ok(true);
+        }
+        let digest = Memory::default().hash(&opened, &self.path, 0, hashed.size, cancel)?;
+        Ok(digest == hashed.digest)
+    }
+}

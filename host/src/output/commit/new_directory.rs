@@ -1,0 +1,103 @@
+//! A directory that is missing is built beside its final name and renamed when it is complete, so that a
+//! reader sees all of it or nothing.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cap_std::fs::Dir;
+use rustix::fs::RenameFlags;
+use rustix::io::Errno;
+
+use super::folders::flush;
+use super::recover::NEW_DIRECTORY;
+use crate::destination::try_lock;
+
+/// A directory that is being built, with the folders above it that are missing as well. The process
+/// that builds one holds the lock of the folder.
+pub struct NewDirectory {
+    folder: Arc<Dir>,
+    /// The final path, relative to the folder.
+    path: PathBuf,
+    /// Where it stands now.
+    building: PathBuf,
+    root: Arc<Dir>,
+    /// Other processes that find it wait until its commit record has gone.
+    _lock: Option<File>,
+}
+
+impl NewDirectory {
+    /// Creates the empty directory beside its name. The folder's lock is held, and what a dead process
+    /// left was removed.
+    pub fn create(folder: Arc<Dir>, path: PathBuf) -> io::Result<Self> {
+        let mut names = path.components();
+        names.next().ok_or(io::ErrorKind::InvalidInput)?;
+        let building = Path::new(NEW_DIRECTORY).join(names.as_path());
+        let create = || -> io::Result<(Arc<Dir>, Option<File>)> {
+            folder.create_dir_all(&building)?;
+            let root = Arc::new(folder.open_dir(&building)?);
+            let lock = try_lock(&root)?;
+            Ok((root, lock))
+        };
+        match create() {
+            Ok((root, lock)) => Ok(Self { folder, path, building, root, _lock: lock }),
+            Err(cause) => {
+                let _ = remove_empty(&folder, &building);
+                Err(cause)
+            }
+        }
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn root(&self) -> &Arc<Dir> {
+        &self.root
+    }
+
+    /// Gives it its name, with all that is in it: the commit point.
+    pub fn appear(&self, durable: bool) -> io::Result<()> {
+        if durable {
+            for folder in self.building.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+                flush(&self.folder.open_dir(folder)?)?;
+            }
+        }
+        let first = self.first();
+        let at = self.folder.as_fd();
+        match rustix::fs::renameat_with(at, NEW_DIRECTORY, at, first, RenameFlags::NOREPLACE) {
+            // The file system does not know the flag (NFS). There it may replace an empty directory.
+            Err(Errno::INVAL | Errno::NOSYS) => {
+                Ok(rustix::fs::renameat(at, NEW_DIRECTORY, at, first)?)
+            }
+            other => Ok(other?),
+        }
+    }
+
+    /// Waits until its name is on the disk.
+    pub fn flush(&self) -> io::Result<()> {
+        flush(&self.folder)
+    }
+
+    /// Removes it, empty as it is after a rollback. Errors with what could not be removed.
+    pub fn remove(self) -> Result<(), (PathBuf, io::Error)> {
+        remove_empty(&self.folder, &self.building)
+    }
+
+    fn first(&self) -> &OsStr {
+        self.path.components().next().map_or(OsStr::new(""), |first| first.as_os_str())
+    }
+}
+
+fn remove_empty(folder: &Dir, building: &Path) -> Result<(), (PathBuf, io::Error)> {
+    for path in building.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+        match folder.remove_dir(path) {
+            Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
+                return Err((path.to_owned(), cause));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! Cleaning up after a process that was killed in a commit.
+//!
+//! Two fixed names tell of one, so that no folder is searched: the commit record, and a new directory
+//! that has not got its name. A live process holds the lock of the folder while they stand; under that
+//! lock they are a dead one's. What it refuses: what another user left, and what is not of their form.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use cap_std::fs::Dir;
+
+use super::folders::Folders;
+use super::record::{self, CommitRecord, Unusable};
+use super::undo;
+use crate::error::{Error, Kind, Result};
+use crate::file_identity::standing;
+use crate::shell::quote;
+
+/// A new directory, until it is complete: beside its final name.
+pub const NEW_DIRECTORY: &str = ".occystrap-new";
+
+/// Folders of a path to a new directory, as deep as a path can be.
+const DEEPEST: usize = 2_048;
+
+/// Whether a process was killed in a commit in this folder, or another one commits there now.
+pub fn is_needed(folder: &Dir) -> io::Result<bool> {
+    Ok(standing(folder.as_fd(), record::NAME)?.is_some()
+        || standing(folder.as_fd(), NEW_DIRECTORY)?.is_some())
+}
+
+/// Undoes or finishes what a killed process began in a folder. The caller holds the folder's lock.
+/// `shown` is the folder's path for messages.
+pub fn recover(folder: &Arc<Dir>, shown: &Path, durable: bool) -> Result<()> {
+    if let Some(record) = read(folder, shown)? {
+        let mut folders = Folders::new(Arc::clone(folder));
+        let committed = undo::is_committed(&record, &mut folders)
+            .map_err(|cause| failed(&shown.join(record::NAME), &cause))?;
+        if committed {
+            undo::finish(&record, &mut folders, durable)
+                .map_err(|cause| failed(&shown.join(record::NAME), &cause))?;
+            tracing::info!("'{}': finished a commit that was interrupted", shown.display());
+        } else {
+            undo::undo(&record, &mut folders, durable)
+                .map_err(|(path, cause)| failed(&shown.join(path), &cause))?;
+            tracing::info!("'{}': undid a commit that was interrupted", shown.display());
+        }
+    }
+    let seen = standing(folder.as_fd(), NEW_DIRECTORY);
+    match seen.map_err(|cause| failed(&shown.join(NEW_DIRECTORY), &cause))? {
+        Some(there) if there.is_directory => {
+            if there.owner != rustix::process::geteuid().as_raw() {
+                return Err(foreign(&shown.join(NEW_DIRECTORY), there.owner));
+            }
+            remove_new(folder, shown, durable)
+        }
+        Some(_) => Err(strange(&shown.join(NEW_DIRECTORY))),
+        None => Ok(()),
+    }
+}
+
+/// Removes a directory that never got its name: by its record, and then the folders above that.
+fn remove_new(folder: &Arc<Dir>, shown: &Path, durable: bool) -> Result<()> {
+    let mut path = PathBuf::from(NEW_DIRECTORY);
+    for _ in 0..DEEPEST {
+        let at = shown.join(&path);
+        let failed = |cause: io::Error| failed(&at, &cause);
+        let root = Arc::new(folder.open_dir(&path).map_err(failed)?);
+        if let Some(record) = read(&root, &at)? {
+            let mut folders = Folders::new(Arc::clone(&root));
+            undo::undo(&record, &mut folders, durable)
+                .map_err(|(path, cause)| self::failed(&at.join(path), &cause))?;
+        }
+        let mut entries = root.entries().map_err(failed)?;
+        match (entries.next(), entries.next()) {
+            (None, _) => {
+                for empty in path.ancestors().filter(|path| !path.as_os_str().is_empty()) {
+                    folder.remove_dir(empty).map_err(failed)?;
+                }
+                return Ok(());
+            }
+            (Some(Ok(below)), None) if below.file_type().is_ok_and(|kind| kind.is_dir()) => {
+                path.push(below.file_name());
+            }
+            (Some(Err(cause)), _) | (_, Some(Err(cause))) => return Err(failed(cause)),
+            _ => return Err(strange(&at)),
+        }
+    }
+    Err(strange(&shown.join(NEW_DIRECTORY)))
+}
+
+fn read(directory: &Arc<Dir>, shown: &Path) -> Result<Option<CommitRecord>> {
+    let at = shown.join(record::NAME);
+    CommitRecord::read(directory).map_err(|why| match why {
+        Unusable::Foreign(owner) => foreign(&at, owner),
+        Unusable::Malformed => strange(&at),
+        Unusable::Unread(cause) => failed(&at, &cause),
+    })
+}
+
+fn failed(at: &Path, cause: &io::Error) -> Error {
+    Error::io(Kind::Destination, "undo what an interrupted run left at", at.display(), cause)
+}
+
+fn foreign(at: &Path, owner: u32) -> Error {
+    let message = format!("'{}' was left by an interrupted run of user {owner}", at.display());
+    Error::destination(message)
+        .hint("run the command once as that user, who can undo it; no other user may")
+}
+
+fn strange(at: &Path) -> Error {
+    let at = at.display().to_string();
+    let message = format!("'{at}' is not what an interrupted run of occystrap leaves there");
+    Error::destination(message)
+        .hint(format!("look at it, and remove it: rm -r {}", quote(&at)))
+}
