@@ -96,7 +96,9 @@ pub fn open(path: &Path) -> Result<Vec<Image>> {
     }
     let mut images = Vec::new();
     for (name, manifest) in directory.catalog()? {
-        for entry in docker_save::read(&directory, &manifest)? {
+        let entries = docker_save::read(&directory, &manifest)?;
+        let place = directory.place();
+        for entry in docker_save::of_catalog(entries, name.as_ref(), &manifest, place)? {
             match &name {
                 Some(name) => images.push(docker_save::image(&directory, &entry, name.clone())?),
                 None => images.extend(docker_save::images(&directory, &entry)?),

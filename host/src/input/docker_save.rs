@@ -18,6 +18,9 @@ pub struct Entry {
     config: String,
     repo_tags: Option<Vec<String>>,
     layers: Option<Vec<String>>,
+    /// Whether the output `dir` of this program wrote it, which spells names in full.
+    #[serde(skip)]
+    is_own: bool,
 }
 
 impl Entry {
@@ -50,6 +53,62 @@ impl Entry {
 pub const REWRITTEN: &str =
     "the config was rewritten by occystrap 0.4, so that its bytes do not match its name";
 
+/// How a manifest of the output `dir` begins; one of 0.4.17 has an indent of four.
+const OWN_FORM: &[u8] = b"[\n  {\n";
+
+/// The entries of a manifest file that belong to the image which a catalog calls by a name. Errors when
+/// none does: a run that was killed between two renames, or 0.4.17, left the name of one image with the
+/// manifest of another.
+pub fn of_catalog(
+    entries: Vec<Entry>,
+    name: Option<&ImageName>,
+    manifest: &str,
+    place: &str,
+) -> Result<Vec<Entry>> {
+    let Some(name) = name else { return Ok(entries) };
+    let (own, others): (Vec<_>, Vec<_>) =
+        entries.into_iter().partition(|entry| belongs(entry, name));
+    match others.first() {
+        Some(other) if own.is_empty() => Err(mixed_up(other, name, manifest, place)),
+        _ => Ok(own),
+    }
+}
+
+/// Compares what a manifest and a catalog call an image. Errors when they are two images.
+pub fn check_name(entry: &Entry, name: &ImageName, manifest: &str, place: &str) -> Result<()> {
+    match belongs(entry, name) {
+        true => Ok(()),
+        false => Err(mixed_up(entry, name, manifest, place)),
+    }
+}
+
+/// Whether a manifest can be that of the image which a catalog calls by a name. A manifest without tags
+/// says nothing, unless this program wrote it: then the image has no tag. 0.4.17 wrote the last part of
+/// the repository alone.
+fn belongs(entry: &Entry, name: &ImageName) -> bool {
+    let tags: Vec<&String> = entry.repo_tags.iter().flatten().collect();
+    if tags.is_empty() {
+        return !entry.is_own || name.tag.is_none();
+    }
+    let Some(tag) = &name.tag else { return !entry.is_own };
+    let last = name.repository.rsplit('/').next();
+    tags.iter().any(|own| {
+        let Ok(own) = ImageName::parse(own) else { return !entry.is_own };
+        let repository = own.in_full().repository == name.in_full().repository
+            || (!entry.is_own && Some(own.repository.as_str()) == last);
+        repository && own.tag_or_latest() == tag
+    })
+}
+
+fn mixed_up(entry: &Entry, name: &ImageName, manifest: &str, place: &str) -> Error {
+    let tags: Vec<String> =
+        entry.repo_tags.iter().flatten().map(|tag| format!("'{tag}'")).collect();
+    let own = if tags.is_empty() { "an image without a tag".to_owned() } else { tags.join(", ") };
+    let what = format!("{place}: the image of '{manifest}', which the catalog calls '{name}'");
+    Error::mismatch(what, format!("'{name}'"), own)
+        .hint(format!("'{name}' is no longer there; write it to the directory again"))
+}
+
 /// Read a manifest file. Errors when it is not there, lists nothing, is `null`, not of its form, over 4 MiB,
 /// or can be read in two ways.
 pub fn read(members: &dyn Members, name: &str) -> Result<Vec<Entry>> {
@@ -72,9 +131,12 @@ pub fn list(members: &dyn Members, name: &str) -> Result<Vec<Entry>> {
         Error::source(format!("{place}: {name} is not a list of images: {cause}"))
     })?;
     reading::saved(&bytes).map_err(|why| reading::refused(place, name, &why))?;
-    entries.ok_or_else(|| {
+    let mut entries = entries.ok_or_else(|| {
         Error::source(format!("{place}: {name} is null, a list of images was expected"))
-    })
+    })?;
+    let is_own = bytes.starts_with(OWN_FORM);
+    entries.iter_mut().for_each(|entry| entry.is_own = is_own);
+    Ok(entries)
 }
 
 /// The images of an entry: one for each tag, or one without a name.

@@ -3,6 +3,7 @@
 
 mod layout;
 mod manifest;
+mod others;
 mod session;
 mod shared;
 mod verify;

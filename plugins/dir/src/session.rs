@@ -9,7 +9,7 @@ use occystrap_plugin::writer::{
 };
 use occystrap_plugin::{FileWriter, storage_edit};
 
-use crate::{layout, manifest, shared};
+use crate::{layout, manifest, others, shared};
 
 pub struct DirSession {
     directory: Directory,
@@ -146,6 +146,12 @@ impl GuestSession for DirSession {
         // An image known by digest alone is catalogued under its config's digest.
         let tag = session.name.tag.clone().unwrap_or_else(|| config.digest.clone());
         let path = layout::manifest(&session.name, &tag, session.unique_names);
+        // No old name leads to the new image, whenever this process is killed: names that do leave the
+        // catalog first, then the manifest changes, then the catalog gets the new name.
+        let repository = &session.name.repository;
+        if let Some(bytes) = others::without(&session.directory, repository, &tag, &path)? {
+            session.write_file(layout::CATALOG, &bytes)?;
+        }
         let paths: Vec<String> = layers.iter().map(|file| file.path.clone()).collect();
         let bytes = manifest::render(&session.name, &config.path, &paths, session.unique_names);
         let manifest = session.write_file(&path, &bytes)?;
@@ -157,7 +163,6 @@ impl GuestSession for DirSession {
             let bytes = shared::checksums(&session.directory, &files)?;
             session.write_file(layout::CHECKSUMS, &bytes)?;
         }
-        let repository = &session.name.repository;
         let bytes = shared::catalog(&session.directory, repository, &tag, &path)?;
         session.write_file(layout::CATALOG, &bytes)?;
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::layout::{CATALOG, CHECKSUMS};
 
 /// 100,000 images with long names are a tenth of this.
-const LONGEST: u64 = 64 * 1024 * 1024;
+pub const LONGEST: u64 = 64 * 1024 * 1024;
 
 /// The catalog with this image in it. Entries that named the same manifest file are dropped: that
 /// file is now about this image. The user hears of those of another repository.

@@ -10,7 +10,7 @@ use crate::input::members::{Members, compression};
 /// The images of a manifest file, under the name that a catalog gives them, or one for each of
 /// their tags.
 pub fn views(members: &dyn Members, name: Option<&ImageName>, manifest: &str) -> Result<Vec<View>> {
-    let mut views = Vec::new();
+    let (mut views, catalogued) = (Vec::new(), name.is_some());
     let entries = docker_save::read(members, manifest)?;
     let rivals = Rivals::of(&entries);
     for entry in entries {
@@ -23,6 +23,12 @@ pub fn views(members: &dyn Members, name: Option<&ImageName>, manifest: &str) ->
             let wrong = docker_save::wrong_names(&entry);
             for error in wrong.into_iter().chain(rivals.of_entry(&entry)) {
                 view.flaw(Part::Name, error.within(members.place()))?;
+            }
+            if catalogued
+                && let Err(error) =
+                    docker_save::check_name(&entry, &view.name, manifest, members.place())
+            {
+                view.flaw(Part::Name, error)?;
             }
             views.push(view);
         }
