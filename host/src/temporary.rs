@@ -39,12 +39,8 @@ struct Own {
     closed: bool,
 }
 
-static OWN: Mutex<Own> = Mutex::new(Own {
-    next: 0,
-    names: BTreeMap::new(),
-    swept: BTreeSet::new(),
-    closed: false,
-});
+static OWN: Mutex<Own> =
+    Mutex::new(Own { next: 0, names: BTreeMap::new(), swept: BTreeSet::new(), closed: false });
 
 fn own() -> MutexGuard<'static, Own> {
     OWN.lock().unwrap_or_else(PoisonError::into_inner)

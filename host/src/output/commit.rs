@@ -22,10 +22,9 @@ use std::sync::Arc;
 
 use cap_std::fs::Dir;
 
-use self::expected::Expected;
+use self::expected::Terms;
 use self::new_directory::NewDirectory;
 use self::publish::Publication;
-use crate::cancel::Cancel;
 use crate::destination::Destination;
 use crate::error::{Error, Kind, Result};
 use crate::unnamed::Unnamed;
@@ -35,13 +34,11 @@ pub fn into_existing(
     destination: &Destination,
     root: Arc<Dir>,
     files: Vec<(String, Unnamed)>,
-    expected: &[Expected],
+    terms: &Terms,
     durable: bool,
-    cancel: &Cancel,
 ) -> Result<()> {
     let mut publication = Publication::plan(destination, root, files, durable)?;
-    let published =
-        publication.prepare(expected, cancel).and_then(|()| publication.publish_last());
+    let published = publication.prepare(terms).and_then(|()| publication.publish_last());
     if let Err(error) = published {
         return Err(publication.take_back(error));
     }
@@ -56,9 +53,8 @@ pub fn into_new(
     folder: Arc<Dir>,
     missing: PathBuf,
     files: Vec<(String, Unnamed)>,
-    expected: &[Expected],
+    terms: &Terms,
     durable: bool,
-    cancel: &Cancel,
 ) -> Result<()> {
     let place = destination.folder().display();
     let failed = |cause| Error::io(Kind::Destination, "create the directory", &place, &cause);
@@ -66,28 +62,29 @@ pub fn into_new(
     let mut publication =
         match Publication::plan(destination, Arc::clone(new.root()), files, durable) {
             Ok(publication) => publication,
-            Err(error) => return Err(removed(new, error)),
+            Err(error) => return Err(removed(new, destination, error)),
         };
     let built = publication
-        .prepare(expected, cancel)
+        .prepare(terms)
         .and_then(|()| publication.publish_last())
         .and_then(|()| if durable { publication.flush() } else { Ok(()) })
         .and_then(|()| new.appear(durable).map_err(failed));
     if let Err(error) = built {
         let error = publication.take_back(error);
-        return Err(removed(new, error));
+        return Err(removed(new, destination, error));
     }
     publication.finish();
     if durable { new.flush().map_err(failed) } else { Ok(()) }
 }
 
 /// Removes a directory that did not get its name, and adds what went wrong in that.
-fn removed(new: NewDirectory, error: Error) -> Error {
+fn removed(new: NewDirectory, destination: &Destination, error: Error) -> Error {
     match new.remove() {
         Ok(()) => error,
         Err(_) if error.hint_text().is_some_and(|hint| hint.starts_with("the next run")) => error,
-        Err((place, cause)) => {
-            let undo = Error::io(Kind::Destination, "remove", place.display(), &cause);
+        Err(cause) => {
+            let place = destination.folder().display();
+            let undo = Error::io(Kind::Destination, "remove what was built for", place, &cause);
             Error::new(error.kind(), format!("{error}; and {undo}"))
                 .hint("the next run that creates a directory there removes it")
         }
@@ -95,12 +92,7 @@ fn removed(new: NewDirectory, error: Error) -> Error {
 }
 
 /// Publishes a destination that is one file. What the plugin finished last is the file.
-pub fn one_file(
-    destination: &Destination,
-    name: &str,
-    file: Unnamed,
-    durable: bool,
-) -> Result<()> {
+pub fn one_file(destination: &Destination, name: &str, file: Unnamed, durable: bool) -> Result<()> {
     let failed = |cause: std::io::Error| destination.failure("write", name, &cause);
     if durable {
         file.file().sync_all().map_err(failed)?;
@@ -111,7 +103,10 @@ pub fn one_file(
         folders::flush(&folder).map_err(|cause| {
             let place = destination.folder().display();
             let error = Error::io(Kind::Destination, "flush", place, &cause);
-            Error::new(error.kind(), format!("{error}; the image is there, a power failure may take it"))
+            Error::new(
+                error.kind(),
+                format!("{error}; the image is there, a power failure may take it"),
+            )
         })?;
     }
     Ok(())

@@ -172,7 +172,8 @@ impl Journal {
     /// Returns the files that expectations name, each once, as the host saw them.
     #[must_use]
     pub fn expected(&self, expectations: &[Expectation]) -> Vec<Expected> {
-        let paths: BTreeSet<&str> = expectations.iter().filter_map(|one| one.place.path()).collect();
+        let paths: BTreeSet<&str> =
+            expectations.iter().filter_map(|one| one.place.path()).collect();
         let expected = |path: &str| {
             let hashed = self.hashed.get(path).filter(|_| !self.written.contains_key(path));
             Expected { path: path.to_owned(), hashed: hashed.copied() }

@@ -2,13 +2,12 @@
 
 use bytes::Bytes;
 
-use super::commit::expected::Expected;
+use super::commit::expected::Terms;
 use super::engine::{Loadable, Named};
 use super::grant::Grant;
 use super::push::Push;
 use super::staging::Staging;
 use super::uploads::Uploads;
-use crate::cancel::Cancel;
 use crate::error::Result;
 
 /// A session's writes, to be made visible together or not at all.
@@ -63,11 +62,11 @@ impl Pending {
         }
     }
 
-    /// Make everything visible. `expected` are the files that the receipt names. An interruption leaves
-    /// files as they were; a server or an engine may have what it was sent last.
-    pub fn commit(self, expected: &[Expected], cancel: &Cancel) -> Result<()> {
+    /// Make everything visible. An interruption leaves files as they were; a server or an engine may have
+    /// what it was sent last.
+    pub fn commit(self, terms: &Terms) -> Result<()> {
         let remote = match self {
-            Self::Files(staging) => return staging.commit(expected, cancel),
+            Self::Files(staging) => return staging.commit(terms),
             Self::Push(push) => push.commit(),
             Self::Uploads(uploads) => uploads.commit(),
             Self::Load(_, archive) => archive.map_or(Ok(()), |archive| archive.commit()),

@@ -12,7 +12,7 @@ use std::ops::Bound;
 use std::path::Path;
 use std::time::Duration;
 
-use super::commit::expected::Expected;
+use super::commit::expected::Terms;
 use super::commit::record::names_temporary;
 use super::commit::{self, one_file, recover};
 use crate::cancel::Cancel;
@@ -49,9 +49,8 @@ impl Staging {
     pub fn for_directory(path: &Path, durable: bool, cancel: &Cancel) -> Result<Self> {
         let mut staging = Self::new(Destination::directory_to_be(path)?, durable);
         let needed = || recover::is_needed(&*staging.destination.nearest()?.0);
-        let needed = needed().map_err(|cause| {
-            Error::io(Kind::Destination, "look into", path.display(), &cause)
-        })?;
+        let needed = needed()
+            .map_err(|cause| Error::io(Kind::Destination, "look into", path.display(), &cause))?;
         if needed {
             staging.lock(LOCK_WAIT, cancel)?;
             staging.lock = None;
@@ -84,7 +83,8 @@ impl Staging {
     /// or this program's own, or the path and another one need the same name for a file and a folder.
     pub fn claim(&mut self, path: &str) -> Result<()> {
         let place = self.destination.display(path);
-        let refused = |why: String| Err(Error::destination(format!("cannot write '{place}': {why}")));
+        let refused =
+            |why: String| Err(Error::destination(format!("cannot write '{place}': {why}")));
         if let Some(long) = path.split('/').find(|name| name.len() > LONGEST_NAME) {
             let length = long.len();
             return refused(format!("a name of {length} bytes, {LONGEST_NAME} is the longest"));
@@ -104,7 +104,7 @@ impl Staging {
             return refused(format!("it is a folder of the same image, with '{file}' in it"));
         }
         match self.destination.dir().and_then(|dir| dir.symlink_metadata(path)) {
-            Ok(there) if there.is_dir() => return refused("is a directory".to_owned()),
+            Ok(there) if there.is_dir() => return refused("it is a directory".to_owned()),
             Err(cause)
                 if matches!(
                     cause.kind(),
@@ -173,21 +173,18 @@ impl Staging {
         Ok(())
     }
 
-    /// Makes everything visible, in the order in which it was finished, or changes nothing. `expected`
-    /// are the files that the receipt names.
-    pub fn commit(mut self, expected: &[Expected], cancel: &Cancel) -> Result<()> {
-        if self.finished.is_empty() && expected.is_empty() {
+    /// Makes everything visible, in the order in which it was finished, or changes nothing.
+    pub fn commit(mut self, terms: &Terms) -> Result<()> {
+        if self.finished.is_empty() && terms.expected.is_empty() {
             return Ok(());
         }
         if let Some(name) = self.destination.file_name() {
             return match self.finished.pop() {
-                Some((_, file)) => {
-                    commit::one_file(&self.destination, name, file, self.durable)
-                }
+                Some((_, file)) => commit::one_file(&self.destination, name, file, self.durable),
                 None => Ok(()),
             };
         }
-        self.lock(LOCK_WAIT, cancel)?;
+        self.lock(LOCK_WAIT, terms.cancel)?;
         let files = std::mem::take(&mut self.finished);
         let (destination, durable) = (&self.destination, self.durable);
         let failed = |cause| {
@@ -198,11 +195,9 @@ impl Staging {
         match missing.as_os_str().is_empty() {
             true => {
                 let root = destination.dir().map_err(failed)?;
-                commit::into_existing(destination, root, files, expected, durable, cancel)
+                commit::into_existing(destination, root, files, terms, durable)
             }
-            false => {
-                commit::into_new(destination, folder, missing, files, expected, durable, cancel)
-            }
+            false => commit::into_new(destination, folder, missing, files, terms, durable),
         }
     }
 }
@@ -232,7 +227,7 @@ mod tests {
         put(&mut staging, "old", "after");
         assert_eq!(names(folder.path()), ["old"]);
         assert_eq!(std::fs::read(folder.path().join("old")).unwrap(), b"before");
-        staging.commit(&[], &Cancel::default()).unwrap();
+        staging.commit(&Terms::new(&[], &Cancel::default())).unwrap();
         assert_eq!(names(folder.path()), ["a", "old"]);
         assert_eq!(std::fs::read(folder.path().join("old")).unwrap(), b"after");
         assert_eq!(names(&folder.path().join("a/b")), ["new"]);
@@ -263,7 +258,7 @@ mod tests {
         assert!(lands.destination().open("file").is_err());
         drop(fails);
         put(&mut lands, "a/file", "1");
-        lands.commit(&[], &Cancel::default()).unwrap();
+        lands.commit(&Terms::new(&[], &Cancel::default())).unwrap();
         assert_eq!(names(folder.path()), ["x"]);
         assert_eq!(std::fs::read(path.join("a/file")).unwrap(), b"1");
     }
@@ -276,13 +271,13 @@ mod tests {
         lock(&mut one).unwrap();
         assert!(lock(&mut two).is_err());
         put(&mut one, "catalog", "of one");
-        one.commit(&[], &Cancel::default()).unwrap();
+        one.commit(&Terms::new(&[], &Cancel::default())).unwrap();
         lock(&mut two).unwrap();
         assert!(two.destination().open("catalog").is_ok());
         let mut three = directory(&path, false).unwrap();
         assert!(lock(&mut three).is_err());
         put(&mut two, "catalog", "of both");
-        two.commit(&[], &Cancel::default()).unwrap();
+        two.commit(&Terms::new(&[], &Cancel::default())).unwrap();
         lock(&mut three).unwrap();
         assert_eq!(std::fs::read(path.join("catalog")).unwrap(), b"of both");
     }
@@ -296,7 +291,7 @@ mod tests {
             put(staging, "file", "1");
         }
         for staging in stagings {
-            staging.commit(&[], &Cancel::default()).unwrap();
+            staging.commit(&Terms::new(&[], &Cancel::default())).unwrap();
         }
         assert_eq!(names(folder.path()), ["new"]);
         assert_eq!(names(&folder.path().join("new")), ["one", "two"]);
@@ -307,7 +302,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut staging = directory(&folder.path().join("x/y"), false).unwrap();
         put(&mut staging, &"n".repeat(300), "a name that is too long");
-        staging.commit(&[], &Cancel::default()).unwrap_err();
+        staging.commit(&Terms::new(&[], &Cancel::default())).unwrap_err();
         assert!(names(folder.path()).is_empty());
     }
 
@@ -329,7 +324,7 @@ mod tests {
         let mut staging = directory(folder.path(), false).unwrap();
         let file = staging.create().unwrap();
         staging.push("out/file".to_owned(), file);
-        let error = staging.commit(&[], &Cancel::default()).unwrap_err();
+        let error = staging.commit(&Terms::new(&[], &Cancel::default())).unwrap_err();
         assert!(error.to_string().contains("leads out of the destination"), "{error}");
         assert!(names(elsewhere.path()).is_empty());
     }

@@ -1,6 +1,9 @@
 //! One image through one plugin, from `open` to the commit.
 
+use std::cell::Cell;
+
 use super::ahead::{self, Taken};
+use super::commit::expected::Terms;
 use super::layer_blob::Form;
 use super::size_hint::SizeHints;
 use super::target::Target;
@@ -32,12 +35,18 @@ pub fn write(
     target: &Target,
     context: &Context,
 ) -> Result<Receipt> {
-    let hints = SizeHints::default();
-    match attempt(handed, identity, source, target, &hints, context) {
+    let (hints, outdated) = (SizeHints::default(), Cell::new(false));
+    let attempt = || attempt(handed, identity, source, target, &hints, &outdated, context);
+    let name = identity.image_name();
+    match attempt() {
         Err(error) if hints.were_wrong() => {
-            let name = identity.image_name();
             tracing::info!("{name}: writing anew, without size hints: {error}");
-            attempt(handed, identity, source, target, &hints, context)
+            attempt()
+        }
+        // Another process has taken back what it wrote, or has written it anew.
+        Err(error) if outdated.get() => {
+            tracing::info!("{name}: writing anew: {error}");
+            attempt()
         }
         outcome => outcome,
     }
@@ -49,6 +58,7 @@ fn attempt(
     source: &str,
     target: &Target,
     hints: &SizeHints,
+    outdated: &Cell<bool>,
     context: &Context,
 ) -> Result<Receipt> {
     let context = Context { cancel: context.cancel.child(), ..context.clone() };
@@ -74,12 +84,15 @@ fn attempt(
 
     let (expectations, state) = receipt::accept(description, raw, handed, &journal, &pending)?;
     context.cancel.check()?;
-    pending.commit(&journal.expected(&expectations), &context.cancel).map_err(
-        |error| match error.kind() {
+    let expected = journal.expected(&expectations);
+    let terms = Terms::new(&expected, &context.cancel);
+    if let Err(error) = pending.commit(&terms) {
+        outdated.set(terms.is_outdated.get());
+        return Err(match error.kind() {
             Kind::Plugin => violation(&name, error),
             _ => error,
-        },
-    )?;
+        });
+    }
     Ok(Receipt {
         occystrap_receipt: receipt::VERSION,
         plugin: PluginIdentity {

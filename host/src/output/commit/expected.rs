@@ -1,6 +1,7 @@
 //! The files that a receipt names, as the host saw them in the session: the commit compares them with
 //! what stands in the destination before it is valid.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -13,6 +14,25 @@ use crate::error::{Error, Kind, Result};
 use crate::file_identity::FileIdentity;
 use crate::image::Digest;
 use crate::memory::Memory;
+
+/// What a commit is held to.
+pub struct Terms<'a> {
+    /// The files that the receipt names.
+    pub expected: &'a [Expected],
+    /// Whether the user wants to stop.
+    pub cancel: &'a Cancel,
+    /// Set where another process has removed or replaced a file that was found: the session can be
+    /// repeated.
+    pub is_outdated: Cell<bool>,
+}
+
+impl<'a> Terms<'a> {
+    /// For one commit.
+    #[must_use]
+    pub fn new(expected: &'a [Expected], cancel: &'a Cancel) -> Self {
+        Self { expected, cancel, is_outdated: Cell::new(false) }
+    }
+}
 
 /// A file that must stand in the destination.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -35,7 +35,9 @@ impl NewDirectory {
     pub fn create(folder: Arc<Dir>, path: PathBuf) -> io::Result<Self> {
         let mut names = path.components();
         names.next().ok_or(io::ErrorKind::InvalidInput)?;
-        let building = Path::new(NEW_DIRECTORY).join(names.as_path());
+        let mut building = PathBuf::from(NEW_DIRECTORY);
+        // A slash at its end, which an empty path would add, is more than `rmdir` takes.
+        building.extend(names);
         let create = || -> io::Result<(Arc<Dir>, Option<File>)> {
             folder.create_dir_all(&building)?;
             let root = Arc::new(folder.open_dir(&building)?);
@@ -80,8 +82,8 @@ impl NewDirectory {
         flush(&self.folder)
     }
 
-    /// Removes it, empty as it is after a rollback. Errors with what could not be removed.
-    pub fn remove(self) -> Result<(), (PathBuf, io::Error)> {
+    /// Removes it, empty as it is after a rollback.
+    pub fn remove(self) -> io::Result<()> {
         remove_empty(&self.folder, &self.building)
     }
 
@@ -90,11 +92,11 @@ impl NewDirectory {
     }
 }
 
-fn remove_empty(folder: &Dir, building: &Path) -> Result<(), (PathBuf, io::Error)> {
+fn remove_empty(folder: &Dir, building: &Path) -> io::Result<()> {
     for path in building.ancestors().filter(|path| !path.as_os_str().is_empty()) {
         match folder.remove_dir(path) {
             Err(cause) if cause.kind() != io::ErrorKind::NotFound => {
-                return Err((path.to_owned(), cause));
+                return Err(cause);
             }
             _ => {}
         }

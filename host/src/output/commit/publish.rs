@@ -14,11 +14,10 @@ use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::expected::Expected;
+use super::expected::Terms;
 use super::folders::Folders;
 use super::record::{CommitRecord, NAME, RecordedFile, Replaced};
 use super::undo;
-use crate::cancel::Cancel;
 use crate::destination::Destination;
 use crate::error::{Error, Kind, Result};
 use crate::file_identity::{FileIdentity, standing};
@@ -51,12 +50,18 @@ impl<'a> Publication<'a> {
         for (path, file) in files {
             let old = match earlier.get(&path) {
                 Some(own) => Some(*own),
-                None => planned.replaced_by(&path).map_err(|cause| planned.failed(&path, &cause))?,
+                None => {
+                    planned.replaced_by(&path).map_err(|cause| planned.failed(&path, &cause))?
+                }
             };
             let new = file.identity().map_err(|cause| planned.failed(&path, &cause))?;
             earlier.insert(path.clone(), new);
             let replaced = old.map(Replaced::new);
-            planned.record.files.push(RecordedFile { path: path.clone(), new: new.into(), replaced });
+            planned.record.files.push(RecordedFile {
+                path: path.clone(),
+                new: new.into(),
+                replaced,
+            });
             planned.files.push((path, file));
         }
         Ok(planned)
@@ -96,10 +101,9 @@ impl<'a> Publication<'a> {
 
     /// Publishes everything but the last file, which is returned, and compares what stands there with
     /// what is expected. On an error, [`Self::take_back`] is to be called.
-    pub fn prepare(&mut self, expected: &[Expected], cancel: &Cancel) -> Result<()> {
-        let flush = |done: io::Result<()>, this: &Self| {
-            done.map_err(|cause| this.flush_failed(&cause))
-        };
+    pub fn prepare(&mut self, terms: &Terms) -> Result<()> {
+        let flush =
+            |done: io::Result<()>, this: &Self| done.map_err(|cause| this.flush_failed(&cause));
         if self.durable {
             for (path, file) in &self.files {
                 file.file().sync_all().map_err(|cause| self.failed(path, &cause))?;
@@ -123,7 +127,7 @@ impl<'a> Publication<'a> {
         for at in 0..self.files.len().saturating_sub(1) {
             self.publish(at, false)?;
         }
-        self.check(expected, cancel)?;
+        self.check(terms)?;
         if self.durable {
             flush(self.folders.flush(), self)?;
         }
@@ -191,7 +195,7 @@ impl<'a> Publication<'a> {
 
     /// Compares every file that the receipt names with what stands there. The last file has not got its
     /// name yet; it may not take the place of another one of them.
-    fn check(&mut self, expected: &[Expected], cancel: &Cancel) -> Result<()> {
+    fn check(&mut self, terms: &Terms) -> Result<()> {
         let last = self.files.last().map(|(path, file)| (path.clone(), file.identity()));
         let displaced = match &last {
             None => None,
@@ -205,8 +209,8 @@ impl<'a> Publication<'a> {
                 there
             }
         };
-        for one in expected {
-            cancel.check()?;
+        for one in terms.expected {
+            terms.cancel.check()?;
             if last.as_ref().is_some_and(|(path, _)| *path == one.path) {
                 continue;
             }
@@ -222,7 +226,8 @@ impl<'a> Publication<'a> {
                 Some(other) => return Err(one_file(other, &one.path)),
                 None => {}
             }
-            if !one.is_still(there, self.destination, self.folders.root(), cancel)? {
+            if !one.is_still(there, self.destination, self.folders.root(), terms.cancel)? {
+                terms.is_outdated.set(one.hashed.is_some());
                 let place = self.destination.display(&one.path);
                 let message = format!(
                     "'{place}' is no longer the file that was found there: another process has \
@@ -274,7 +279,10 @@ impl<'a> Publication<'a> {
     pub fn flush(&self) -> Result<()> {
         self.folders.flush().map_err(|cause| {
             let error = self.flush_failed(&cause);
-            Error::new(error.kind(), format!("{error}; the image is there, a power failure may take it"))
+            Error::new(
+                error.kind(),
+                format!("{error}; the image is there, a power failure may take it"),
+            )
         })
     }
 

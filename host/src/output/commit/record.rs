@@ -6,8 +6,9 @@
 //! folder may have written it, so every path is checked as a plugin's, and nothing is removed that the
 //! record does not name by inode.
 
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
@@ -120,12 +121,14 @@ impl CommitRecord {
             return Err(io::Error::other("the paths of this commit are too long for its record"));
         }
         let mut file = Unnamed::private(directory)?;
-        file.file().write_all(&bytes)?;
+        file.file().write_all_at(&bytes, 0)?;
         if durable {
             file.file().sync_all()?;
         }
+        // Nothing may fail once it stands there.
+        let identity = file.identity()?;
         file.appear(directory, NAME)?;
-        file.identity()
+        Ok(identity)
     }
 
     /// Reads the record of a directory. `None` where there is none. An error that is not of the system

@@ -112,6 +112,5 @@ fn foreign(at: &Path, owner: u32) -> Error {
 fn strange(at: &Path) -> Error {
     let at = at.display().to_string();
     let message = format!("'{at}' is not what an interrupted run of occystrap leaves there");
-    Error::destination(message)
-        .hint(format!("look at it, and remove it: rm -r {}", quote(&at)))
+    Error::destination(message).hint(format!("look at it, and remove it: rm -r {}", quote(&at)))
 }

@@ -10,8 +10,9 @@ use cap_std::ambient_authority;
 use super::record::{self, CommitRecord};
 use super::recover::NEW_DIRECTORY;
 use super::*;
+use crate::cancel::Cancel;
 use crate::image::Digest;
-use crate::output::commit::expected::Hashed;
+use crate::output::commit::expected::{Expected, Hashed};
 use crate::output::staging::Staging;
 
 /// Every file by its path: inode and content.
@@ -67,7 +68,7 @@ fn commit(folder: &Path, contents: &[(&str, &str)], expected: &[Expected]) -> Re
     for (path, file) in files(&staging.destination().clone(), contents) {
         staging.push(path, file);
     }
-    staging.commit(expected, &Cancel::default())
+    staging.commit(&Terms::new(expected, &Cancel::default()))
 }
 
 fn written(path: &str) -> Expected {
@@ -85,7 +86,7 @@ fn killed(folder: &Path, contents: &[(&str, &str)], after: bool) {
     let files = files(&destination, contents);
     let root = destination.dir().unwrap();
     let mut publication = Publication::plan(&destination, root, files, false).unwrap();
-    publication.prepare(&[], &Cancel::default()).unwrap();
+    publication.prepare(&Terms::new(&[], &Cancel::default())).unwrap();
     if after {
         publication.publish_last().unwrap();
     }
@@ -331,7 +332,7 @@ fn the_temporary_name_of_one_file_is_found_again() {
     for (path, file) in files(&staging.destination().clone(), &[("image.tar", "new")]) {
         staging.push(path, file);
     }
-    staging.commit(&[], &Cancel::default()).unwrap();
+    staging.commit(&Terms::new(&[], &Cancel::default())).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), b"new");
     assert_eq!(tree(folder.path()).len(), 2);
 }

@@ -49,9 +49,7 @@ pub fn undo(
     first?;
     // The record goes last, on the disk as well.
     let flushed = if durable { folders.flush() } else { Ok(()) };
-    flushed
-        .and_then(|()| remove_record(folders))
-        .map_err(|cause| (record::NAME.to_owned(), cause))
+    flushed.and_then(|()| remove_record(folders)).map_err(|cause| (record::NAME.to_owned(), cause))
 }
 
 /// Removes what a valid commit needs no more: the replaced files, and then the record.
@@ -139,4 +137,3 @@ fn parent_of<'a>(
 fn unlink(folder: &Dir, name: &str) -> io::Result<()> {
     Ok(rustix::fs::unlinkat(folder.as_fd(), name, AtFlags::empty())?)
 }
-
