@@ -15,6 +15,7 @@ pub mod part;
 pub mod platform;
 pub mod reading;
 pub mod saved;
+pub mod short_strings;
 pub mod time;
 pub mod wanted;
 

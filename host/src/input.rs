@@ -1,6 +1,7 @@
 //! Reading images: what a source URI names, as [`Image`]s whose layers nobody has fetched yet.
 
 pub mod archive;
+pub mod catalog;
 pub mod directory;
 pub mod docker;
 pub mod docker_save;
@@ -183,7 +184,7 @@ impl Source {
                 Ok(chosen)
             }
             Kind::Directory { path, image } => {
-                let images = directory::open(path)?;
+                let images = directory::open(path, image.as_ref())?;
                 choose(images, image.as_ref(), &self.display)
             }
             Kind::Layout { path, tag, image } => {

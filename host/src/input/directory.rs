@@ -1,18 +1,15 @@
 //! `dir://`: a directory that the output `dir`, or occystrap 0.4, wrote.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::docker_save;
+use super::catalog::{self, Catalogued};
 use super::members::Members;
+use super::{choose, docker_save};
 use crate::destination::{Destination, check_path};
 use crate::error::{Error, Kind, Result};
-use crate::image::saved::{CATALOG, LIST};
+use crate::image::saved::{CATALOG, LARGEST_CATALOG, LIST};
 use crate::image::{Image, ImageName, Section};
-
-/// A catalog of 100,000 images is a tenth of this.
-const LARGEST_CATALOG: u64 = 64 * 1024 * 1024;
 
 /// The files of a directory, read without leaving it.
 pub struct Directory {
@@ -63,29 +60,39 @@ impl Directory {
     /// Which images there are: name and manifest file. Without a catalog, what `manifest.json`
     /// says of itself.
     pub fn catalog(&self) -> Result<Vec<(Option<ImageName>, String)>> {
-        let Some(bytes) = self.read(CATALOG, LARGEST_CATALOG)? else {
+        let Some(section) = self.section(CATALOG)? else {
             return Ok(vec![(None, LIST.to_owned())]);
         };
-        let catalog: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_slice(&bytes)
-            .map_err(|cause| {
-                Error::source(format!(
-                    "{}: {CATALOG} is not a catalog of images: {cause}",
-                    self.place
-                ))
-            })?;
-        let entries = catalog.into_iter().flat_map(|(repository, tags)| {
-            tags.into_iter().map(move |(tag, manifest)| {
-                // An image known by its digest alone is catalogued under that.
-                let tag = Some(tag).filter(|tag| !tag.contains(':'));
-                (Some(ImageName { repository: repository.clone(), tag }), manifest)
-            })
-        });
-        Ok(entries.collect())
+        if section.size > LARGEST_CATALOG {
+            let what = format!("{}: size of '{CATALOG}'", self.place);
+            let most = format!("at most {LARGEST_CATALOG} bytes");
+            return Err(Error::mismatch(what, most, section.size));
+        }
+        let images = catalog::read(&*section.file).map_err(|cause| {
+            let place = &self.place;
+            Error::source(format!("{place}: {CATALOG} is not a catalog of images: {cause}"))
+        })?;
+        Ok(images.into_iter().map(|image| (Some(image.name), image.manifest)).collect())
+    }
+
+    /// The same, where one image is `wanted` without the others: no other manifest needs to be read.
+    /// Errors when the catalog does not list it.
+    pub fn listed(&self, wanted: Option<&ImageName>) -> Result<Vec<(Option<ImageName>, String)>> {
+        let all = self.catalog()?;
+        if wanted.is_none() || all.iter().any(|(name, _)| name.is_none()) {
+            return Ok(all);
+        }
+        let named = all
+            .into_iter()
+            .filter_map(|(name, manifest)| name.map(|name| Catalogued { name, manifest }));
+        let place = format!("dir://{}", self.destination.folder().display());
+        let chosen = choose(named.collect(), wanted, &place)?;
+        Ok(chosen.into_iter().map(|image| (Some(image.name), image.manifest)).collect())
     }
 }
 
-/// All images of a directory.
-pub fn open(path: &Path) -> Result<Vec<Image>> {
+/// All images of a directory, or the one that is `wanted`.
+pub fn open(path: &Path, wanted: Option<&ImageName>) -> Result<Vec<Image>> {
     let directory = Directory::open(path)?;
     if directory.section(CATALOG)?.is_none() && directory.section(LIST)?.is_none() {
         let message = format!("'{}': holds neither {CATALOG} nor {LIST}", path.display());
@@ -95,7 +102,7 @@ pub fn open(path: &Path) -> Result<Vec<Image>> {
         )));
     }
     let mut images = Vec::new();
-    for (name, manifest) in directory.catalog()? {
+    for (name, manifest) in directory.listed(wanted)? {
         let entries = docker_save::read(&directory, &manifest)?;
         let place = directory.place();
         for entry in docker_save::of_catalog(entries, name.as_ref(), &manifest, place)? {

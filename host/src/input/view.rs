@@ -267,7 +267,7 @@ impl Source {
             Kind::Directory { path, image } => {
                 let directory = Directory::open(path)?;
                 let mut views = Vec::new();
-                for (name, manifest) in directory.catalog()? {
+                for (name, manifest) in directory.listed(image.as_ref())? {
                     views.extend(saved::views(&directory, name.as_ref(), &manifest)?);
                 }
                 if views.is_empty() {

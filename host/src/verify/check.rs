@@ -1,9 +1,8 @@
 //! The host's own look at every expectation that it understands.
 
 use std::collections::BTreeSet;
-use std::io::{self, Read};
-
-use serde_json::Value;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
 
 use super::Level;
 use super::document::Flaw;
@@ -11,15 +10,54 @@ use super::files::Files;
 use super::object::{Object, Status};
 use crate::cancel::Cancel;
 use crate::error::{Result, io_reason};
-use crate::image::{Digest, json, reading};
+use crate::image::saved::{LARGEST_CATALOG, LONGEST_STRING};
+use crate::image::short_strings::ShortStrings;
+use crate::image::{Digest, reading};
 use crate::memory::Memory;
 use crate::output::WrittenFile;
 use crate::parallel::{cores, in_parallel};
+use crate::receipt::step::{Found, Trouble};
 use crate::receipt::{Expectation, Place, Role, Step, step};
 
-/// The largest JSON that is parsed to see whether it is JSON. A catalog of 100,000 images is a half
-/// of it, and parsed it takes some ten times its size.
-pub(super) const LARGEST_JSON: u64 = 16 * 1024 * 1024;
+/// Bytes of JSON that is parsed as a whole, or of one element of a list: parsed it takes some ten times
+/// its size.
+const LARGEST_JSON: u64 = 16 * 1024 * 1024;
+
+/// Bytes of a shared file that are read at once.
+const SHARED_PIECE: usize = 64 * 1024;
+
+/// Bytes of a file that several images share. One that leads to its entry by keys alone is never held as
+/// a whole; of a list, the elements are.
+pub(super) fn largest_shared(steps: &[Step]) -> u64 {
+    if leads_by_keys(steps) { LARGEST_CATALOG } else { LARGEST_JSON }
+}
+
+fn leads_by_keys(steps: &[Step]) -> bool {
+    steps.iter().all(|step| matches!(step, Step::Key(_)))
+}
+
+/// A JSON file that several images share.
+enum Shared {
+    /// It is read as a stream.
+    File(File),
+    /// It is small enough to be held.
+    Bytes(Vec<u8>),
+}
+
+impl Shared {
+    fn find(self, steps: &[Step]) -> std::result::Result<Found, Trouble> {
+        match self {
+            Self::File(file) => {
+                let pieces = BufReader::with_capacity(SHARED_PIECE, file);
+                step::find(steps, BufReader::new(ShortStrings::new(pieces, LONGEST_STRING)))
+            }
+            Self::Bytes(bytes) => {
+                reading::distinct(&bytes).map_err(Trouble::TwoReadings)?;
+                step::find(steps, &bytes[..])
+            }
+        }
+    }
+}
 
 /// What is said of a file that this user may not read.
 pub const DENIED: &str = "cannot be read: permission denied";
@@ -252,34 +290,39 @@ impl Checker<'_> {
         if self.stat(path, object).is_none() {
             return;
         }
-        let bytes = match self.read_shared(path) {
-            Ok(bytes) => bytes,
+        let text = match self.shared(path, steps) {
+            Ok(text) => text,
             Err(cause) => return blame_io(object, &cause),
         };
-        let Ok(document) = json::parse::<Value>(&bytes) else {
-            return object.blame(Status::Unreadable, None, None, "is not valid JSON");
+        let Some(text) = text else {
+            let message = "has more bytes than are read of it";
+            return object.blame(Status::Unchecked, None, None, message);
         };
-        if let Err(why) = reading::distinct(&bytes) {
-            let why = format!("can be read in two ways: {why}");
-            object.host_only = true;
-            return object.blame(Status::DigestMismatch, None, None, &why);
-        }
         let entry = step::display(steps);
-        match step::follow(steps, &document).map(|found| found.and_then(Value::as_str)) {
-            Err(step::Ambiguous) => object.blame(
+        match text.find(steps) {
+            Err(Trouble::Io(cause)) => blame_io(object, &cause),
+            Err(Trouble::NotJson) => {
+                object.blame(Status::Unreadable, None, None, "is not valid JSON");
+            }
+            Err(Trouble::TwoReadings(why)) => {
+                let why = format!("can be read in two ways: {why}");
+                object.host_only = true;
+                object.blame(Status::DigestMismatch, None, None, &why);
+            }
+            Err(Trouble::Ambiguous) => object.blame(
                 Status::DigestMismatch,
                 Some(value.to_owned()),
                 None,
                 &format!("has several entries '{entry}'"),
             ),
-            Ok(Some(found)) if found == value => {}
-            Ok(Some(found)) => object.blame(
+            Ok(Found::Text(found)) if found == value => {}
+            Ok(Found::Text(found)) => object.blame(
                 Status::DigestMismatch,
                 Some(value.to_owned()),
-                Some(crate::error::printable(found)),
+                Some(crate::error::printable(&found)),
                 &format!("the entry '{entry}' names something else"),
             ),
-            Ok(None) => object.blame(
+            Ok(Found::Other | Found::Nothing) => object.blame(
                 Status::Missing,
                 Some(value.to_owned()),
                 None,
@@ -334,14 +377,19 @@ impl Checker<'_> {
         }
     }
 
-    /// A file that other processes may replace at any time: all of it, as it is at one moment.
-    fn read_shared(&self, path: &str) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        self.files.open(path)?.take(LARGEST_JSON + 1).read_to_end(&mut bytes)?;
-        match bytes.len() as u64 > LARGEST_JSON {
-            true => Err(io::Error::other("too large to be JSON of ours")),
-            false => Ok(bytes),
+    /// A file that other processes may replace at any time: the one that it is at one moment. `None`
+    /// where it is larger than is read.
+    fn shared(&self, path: &str, steps: &[Step]) -> io::Result<Option<Shared>> {
+        let mut file = self.files.open(path)?;
+        if file.metadata()?.len() > largest_shared(steps) {
+            return Ok(None);
         }
+        if leads_by_keys(steps) {
+            return Ok(Some(Shared::File(file)));
+        }
+        let mut bytes = Vec::new();
+        file.by_ref().take(LARGEST_JSON + 1).read_to_end(&mut bytes)?;
+        Ok((bytes.len() as u64 <= LARGEST_JSON).then_some(Shared::Bytes(bytes)))
     }
 
     fn read(&self, path: &str, offset: u64, len: u64) -> io::Result<Vec<u8>> {

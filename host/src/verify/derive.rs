@@ -20,7 +20,7 @@ use crate::input::directory::Directory;
 use crate::input::docker_save;
 use crate::input::members::Members;
 use crate::input::two_lists;
-use crate::receipt::{Place, Role, Step};
+use crate::receipt::{Place, Role};
 
 /// A manifest file, as it is read.
 const LARGEST: u64 = LARGEST_MANIFEST as u64;
@@ -30,6 +30,7 @@ pub fn directory(path: &Path, level: Level, context: &Context) -> Result<Vec<Fou
     let members = Directory::open(path)?;
     let destination = Destination::directory(path)?;
     let mut found = Vec::new();
+    // The catalog has been read, and is not read again for each of its images.
     for (name, manifest) in members.catalog()? {
         let shown = name.clone().unwrap_or(ImageName { repository: manifest.clone(), tag: None });
         let entries = match docker_save::read(&members, &manifest) {
@@ -48,31 +49,24 @@ pub fn directory(path: &Path, level: Level, context: &Context) -> Result<Vec<Fou
             let mut chain = Chain::of(&members, entry, place, level, context)?;
             chain.expect(Role::Manifest, place(&manifest), None, None);
             flaw.iter().for_each(|flaw| chain.flaw(flaw.clone()));
-            if let Some(name) = &name {
+            let listed = name.clone();
+            let name = name.clone().or_else(|| entry.first_name()).unwrap_or_else(|| shown.clone());
+            let mut image = chain.verify(name, entry, &destination)?;
+            image.verification.objects.extend(listed.map(|name| {
+                let mut object = Object::at(destination.display(CATALOG)).for_role(Role::Catalog);
                 let own = docker_save::names(entry);
-                let tag = name.tag.clone().unwrap_or_else(|| entry.config_digest());
-                chain.expect(
-                    Role::Catalog,
-                    Place::Entry {
-                        path: CATALOG.to_owned(),
-                        steps: vec![Step::Key(name.repository.clone()), Step::Key(tag)],
-                        value: manifest.clone(),
-                    },
-                    None,
-                    None,
-                );
-                if name.tag.is_some() && !own.contains(name) {
+                if name.tag.is_some() && !own.contains(&name) {
                     let own = match entry.first_name() {
                         Some(_) => own.iter().map(|own| format!("'{own}'")).collect::<Vec<_>>(),
                         None => vec!["nothing".to_owned()],
                     };
                     let own = own.join(", ");
                     let why = format!("calls the image '{name}', its manifest calls it {own}");
-                    chain.doubt(Status::Unchecked, &why);
+                    object.blame(Status::Unchecked, None, None, &why);
                 }
-            }
-            let name = name.clone().or_else(|| entry.first_name()).unwrap_or_else(|| shown.clone());
-            found.push(chain.verify(name, entry, &destination)?);
+                object
+            }));
+            found.push(image);
         }
     }
     if found.is_empty() {

@@ -1,11 +1,14 @@
 //! The output `dir`: an image as a directory of plain layers, with a `manifest.json` in
 //! docker-save form and a `catalog.json` of the images that share the directory.
 
+mod catalog;
+mod checksums;
 mod layout;
 mod manifest;
-mod others;
+mod output;
+mod replaced;
 mod session;
-mod shared;
+mod text;
 mod verify;
 
 use occystrap_plugin::writer::{

@@ -9,7 +9,10 @@ use occystrap_plugin::writer::{
 };
 use occystrap_plugin::{FileWriter, storage_edit};
 
-use crate::{layout, manifest, others, shared};
+use crate::{catalog, checksums, layout, manifest, replaced};
+
+/// A digest, and more than any tag.
+const LONGEST_TAG: usize = 160;
 
 pub struct DirSession {
     directory: Directory,
@@ -60,6 +63,16 @@ impl DirSession {
         }
     }
 
+    /// Errors where the files that images share cannot take one more, before anything is fetched.
+    fn check_room(&self) -> Result<(), Error> {
+        // An image without a tag is catalogued under a digest, which is not known yet.
+        let tag = self.name.tag.clone().unwrap_or_else(|| "-".repeat(LONGEST_TAG));
+        let file = layout::manifest(&self.name, &tag, self.unique_names);
+        let entry = catalog::Entry { repository: &self.name.repository, tag: &tag, file: &file };
+        catalog::survey(&self.directory, entry)?;
+        if self.checksums { checksums::check(&self.directory) } else { Ok(()) }
+    }
+
     fn write_file(&self, path: &str, bytes: &[u8]) -> Result<File, Error> {
         let mut file = FileWriter::create(&self.directory, path)?;
         file.write(bytes)?;
@@ -83,13 +96,15 @@ impl GuestSession for DirSession {
     fn open(request: Request) -> Result<Session, Error> {
         let enabled =
             |name: &str| request.options.iter().any(|(key, value)| key == name && value == "true");
-        Ok(Session::new(Self {
+        let session = Self {
             directory: storage::open()?,
             unique_names: enabled("unique_names"),
             checksums: enabled("checksums"),
             name: request.name.clone(),
             state: RefCell::default(),
-        }))
+        };
+        session.check_room()?;
+        Ok(Session::new(session))
     }
 
     fn plan(&self, layers: Vec<LayerSummary>) -> Result<Vec<Decision>, Error> {
@@ -146,11 +161,15 @@ impl GuestSession for DirSession {
         // An image known by digest alone is catalogued under its config's digest.
         let tag = session.name.tag.clone().unwrap_or_else(|| config.digest.clone());
         let path = layout::manifest(&session.name, &tag, session.unique_names);
+        let repository = &session.name.repository;
+        let entry = catalog::Entry { repository, tag: &tag, file: &path };
+        let survey = catalog::survey(&session.directory, entry)?;
+        replaced::refuse_one_file(&session.directory, entry, &survey)?;
+        replaced::warn(&session.directory, entry, &config.path, &survey);
         // No old name leads to the new image, whenever this process is killed: names that do leave the
         // catalog first, then the manifest changes, then the catalog gets the new name.
-        let repository = &session.name.repository;
-        if let Some(bytes) = others::without(&session.directory, repository, &tag, &path)? {
-            session.write_file(layout::CATALOG, &bytes)?;
+        if !survey.ousted.is_empty() {
+            catalog::write_without(&session.directory, entry, &survey)?;
         }
         let paths: Vec<String> = layers.iter().map(|file| file.path.clone()).collect();
         let bytes = manifest::render(&session.name, &config.path, &paths, session.unique_names);
@@ -160,11 +179,9 @@ impl GuestSession for DirSession {
             let files = [&config, &manifest].into_iter().chain(layers.iter().copied());
             let files: Vec<_> =
                 files.map(|file| (file.path.clone(), file.digest.clone())).collect();
-            let bytes = shared::checksums(&session.directory, &files)?;
-            session.write_file(layout::CHECKSUMS, &bytes)?;
+            checksums::write(&session.directory, &files)?;
         }
-        let bytes = shared::catalog(&session.directory, repository, &tag, &path)?;
-        session.write_file(layout::CATALOG, &bytes)?;
+        catalog::write(&session.directory, entry, &survey)?;
 
         let mut expectations = vec![config.expect(Role::Config)];
         expectations

@@ -2,13 +2,11 @@
 
 use occystrap_plugin::storage::{self, Directory};
 use occystrap_plugin::verifier::{Finding, Guest, Level, Problem};
-use occystrap_plugin::writer::{Error, Expectation, Place, Receipt, Role, Step};
+use occystrap_plugin::writer::{Entry, Error, Expectation, Place, Receipt, Role, Step};
 use occystrap_plugin::{check_expectations, finding, read_to_end};
 
-use crate::{Dir, manifest, shared};
-
-/// A manifest lists at most some hundreds of layers of 80 bytes.
-const LONGEST: u64 = 4 * 1024 * 1024;
+use crate::manifest::LONGEST;
+use crate::{Dir, catalog, manifest};
 
 impl Guest for Dir {
     fn verify(receipt: Receipt, level: Level) -> Result<Vec<Finding>, Error> {
@@ -23,28 +21,35 @@ impl Guest for Dir {
                     findings.extend(check_manifest(&directory, path, &receipt.expectations)?);
                 }
                 (Role::Catalog, Place::Entry(entry)) => {
-                    // What cannot be read, a folder in its place, names no manifest.
-                    let found = read_to_end(&directory, &entry.path, LONGEST)
-                        .unwrap_or_default()
-                        .zip(keys(&entry.steps))
-                        .and_then(|(bytes, (repository, tag))| {
-                            shared::catalogued(&bytes, repository, tag)
-                        });
-                    if found.as_ref() != Some(&entry.value) {
-                        findings.push(finding(
-                            &entry.path,
-                            Problem::Unreadable,
-                            Some(entry.value.clone()),
-                            found,
-                            "does not name the manifest of this image",
-                        ));
-                    }
+                    findings.extend(check_entry(&directory, entry)?);
                 }
                 _ => {}
             }
         }
         Ok(findings)
     }
+}
+
+/// The catalog names the manifest of this image.
+fn check_entry(directory: &Directory, entry: &Entry) -> Result<Option<Finding>, Error> {
+    // The host reports a catalog above the limit as one that was not checked.
+    if directory.stat(&entry.path)?.is_some_and(|stat| stat.size > catalog::LONGEST) {
+        return Ok(None);
+    }
+    let expected = Some(entry.value.clone());
+    let wrong = |found, message: &str| {
+        Some(finding(&entry.path, Problem::Unreadable, expected.clone(), found, message))
+    };
+    let Some((repository, tag)) = keys(&entry.steps) else {
+        return Ok(wrong(None, "has no entries of that form"));
+    };
+    Ok(match catalog::find(directory, &entry.path, repository, tag) {
+        Ok(found) if found == expected => None,
+        Ok(found) => wrong(found, "does not name the manifest of this image"),
+        Err(Error::Other(why)) => wrong(None, &why),
+        // A file that is not there, or a folder in its place: the host says which.
+        Err(_) => wrong(None, "does not name the manifest of this image"),
+    })
 }
 
 /// The repository and the tag that lead to a catalog's entry.

@@ -6,7 +6,8 @@ use serde_json::value::RawValue;
 
 use crate::object::{Object, quoted};
 
-/// 20,000 images with long names are half of this.
+/// 20,000 images with long names are half of this. No more is written than is read: an index above it
+/// would be refused by every later run.
 pub const LONGEST: u64 = 16 * 1024 * 1024;
 
 /// Room for one more: names, a digest, a platform. A longer one costs a copy.
@@ -56,9 +57,16 @@ impl Entry {
     }
 }
 
-/// The index with this entry in it, in the place of those of its name, and the full name of another
-/// image that had it. Errors say what is wrong with the index that is there.
-pub fn with(old: Option<&[u8]>, entry: &Entry) -> Result<(Vec<u8>, Option<String>), &'static str> {
+/// The image that loses its name to another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ousted {
+    pub full_name: Option<String>,
+    pub digest: String,
+}
+
+/// The index with this entry in it, in the place of those of its name, and another image that had that
+/// name. Errors say what is wrong with the index that is there.
+pub fn with(old: Option<&[u8]>, entry: &Entry) -> Result<(Vec<u8>, Option<Ousted>), &'static str> {
     let mut index = match old {
         Some(bytes) => Object::parse(bytes).ok_or("is not a JSON object with distinct keys")?,
         None => {
@@ -94,8 +102,10 @@ pub fn with(old: Option<&[u8]>, entry: &Entry) -> Result<(Vec<u8>, Option<String
             add(old.get());
             continue;
         }
-        if !is_of(old.get(), &entry.manifest.digest) {
-            ousted = ousted.or(annotation(old.get(), FULL_NAME));
+        let digest = digest(old.get()).unwrap_or_default();
+        if digest != entry.manifest.digest {
+            let full_name = annotation(old.get(), FULL_NAME);
+            ousted = ousted.or(Some(Ousted { full_name, digest }));
         }
         if !placed {
             add(&entry.render());
@@ -107,8 +117,11 @@ pub fn with(old: Option<&[u8]>, entry: &Entry) -> Result<(Vec<u8>, Option<String
     }
     entries.push(']');
     index.set("manifests", entries);
-    ousted = ousted.filter(|name| entry.full_name.as_ref().is_some_and(|own| own != name));
-    Ok((index.render().into_bytes(), ousted))
+    let new = index.render().into_bytes();
+    if new.len() as u64 > LONGEST {
+        return Err("has no room for one more image (at most 16 MiB)");
+    }
+    Ok((new, ousted))
 }
 
 /// What stands under a name.
@@ -150,9 +163,8 @@ fn name(entry: &str) -> Option<String> {
     annotation(entry, REF_NAME)
 }
 
-fn is_of(entry: &str, digest: &str) -> bool {
-    Object::parse(entry.as_bytes()).and_then(|entry| entry.text("digest")).as_deref()
-        == Some(digest)
+fn digest(entry: &str) -> Option<String> {
+    Object::parse(entry.as_bytes())?.text("digest")
 }
 
 fn annotation(entry: &str, key: &str) -> Option<String> {
@@ -170,8 +182,7 @@ mod tests {
     }
 
     fn add(old: Option<&str>, tag: &str, digest: &str) -> Result<String, &'static str> {
-        let (made, ousted) = with(old.map(str::as_bytes), &entry(tag, digest))?;
-        assert_eq!(ousted, None);
+        let (made, _) = with(old.map(str::as_bytes), &entry(tag, digest))?;
         Ok(String::from_utf8(made).unwrap())
     }
 
@@ -215,14 +226,27 @@ mod tests {
             ..entry("latest", digest)
         };
         let (first, _) = with(None, &of("docker.io/library/a:latest", "d1")).unwrap();
+        let a = Ousted {
+            full_name: Some("docker.io/library/a:latest".to_owned()),
+            digest: "d1".to_owned(),
+        };
         for (name, digest, ousted) in [
-            ("docker.io/library/a:latest", "d2", None),
+            ("docker.io/library/a:latest", "d1", None),
             ("docker.io/library/b:latest", "d1", None),
-            ("docker.io/library/b:latest", "d2", Some("docker.io/library/a:latest")),
+            ("docker.io/library/a:latest", "d2", Some(&a)),
+            ("docker.io/library/b:latest", "d2", Some(&a)),
         ] {
             let (_, found) = with(Some(&first), &of(name, digest)).unwrap();
-            assert_eq!(found.as_deref(), ousted, "{name} {digest}");
+            assert_eq!(found.as_ref(), ousted, "{name} {digest}");
         }
+    }
+
+    #[test]
+    fn an_index_is_not_written_longer_than_it_is_read() {
+        let padding = "x".repeat(LONGEST as usize - 200);
+        let old = format!(r#"{{"schemaVersion":2,"manifests":[],"x":"{padding}"}}"#);
+        assert!(add(Some(&old), "a", "d").is_ok());
+        assert!(add(Some(&old), &"t".repeat(128), "d").unwrap_err().starts_with("has no room"));
     }
 
     #[test]

@@ -83,6 +83,33 @@ impl LayoutSession {
         Ok(expectations)
     }
 
+    /// The index that is there with an entry in it, and the image that loses its name by that.
+    fn index_with(&self, entry: &index::Entry) -> Result<(Vec<u8>, Option<index::Ousted>), Error> {
+        let old = read_to_end(&self.directory, layout::INDEX, index::LONGEST)?;
+        index::with(old.as_deref(), entry).map_err(|why| {
+            let path = layout::INDEX;
+            Error::Other(format!("the '{path}' that is there {why}; move it away first"))
+        })
+    }
+
+    /// Errors where the index that is there cannot take one more image, before anything is fetched.
+    fn check_room(&self) -> Result<(), Error> {
+        if self.request.listed {
+            return Ok(());
+        }
+        let ImageName { repository, tag } = self.request.name.clone();
+        let tag = tag.unwrap_or_else(|| "latest".to_owned());
+        let full_name = full_name(&repository, &tag);
+        let manifest = Descriptor {
+            digest: blobs::digest_of(&[]),
+            size: u64::MAX,
+            media_type: "application/vnd.docker.distribution.manifest.list.v2+json".to_owned(),
+        };
+        // The platform is not known yet; most have some sixty bytes.
+        let platform = Some(format!("{{\"architecture\":\"{}\"}}", "-".repeat(128)));
+        self.index_with(&index::Entry { manifest, tag, full_name, platform }).map(drop)
+    }
+
     /// Names a manifest in `index.json`, and returns what is to be found there.
     fn publish(&self, entry: &index::Entry) -> Result<Vec<Expectation>, Error> {
         // The index is read, changed and written by one process at a time.
@@ -91,19 +118,10 @@ impl LayoutSession {
             let marker = format!("{{\"imageLayoutVersion\":\"{}\"}}", layout::VERSION);
             self.write_file(layout::MARKER, marker.as_bytes())?;
         }
-        let old = read_to_end(&self.directory, layout::INDEX, index::LONGEST)?;
-        let (new, ousted) = index::with(old.as_deref(), entry).map_err(|why| {
-            let path = layout::INDEX;
-            Error::Other(format!("the '{path}' that is there {why}; move it away first"))
-        })?;
+        let (new, ousted) = self.index_with(entry)?;
         self.write_file(layout::INDEX, &new)?;
-        if let (Some(other), Some(own)) = (ousted, &entry.full_name) {
-            let tag = &entry.tag;
-            let message = format!(
-                "'{own}' takes the tag '{tag}' of '{other}', which has no name here any more; a tag of its \
-                 own behind the path (oci-layout://PATH:TAG) keeps both"
-            );
-            log::log(log::Level::Warn, &message);
+        if let Some(other) = ousted {
+            warn(entry, &other);
         }
         let key = |key: &str| Step::Key(key.to_owned());
         let expect = |below: &[&str], value: &str| {
@@ -124,12 +142,11 @@ impl LayoutSession {
 impl GuestSession for LayoutSession {
     fn open(request: Request) -> Result<Session, Error> {
         let compression = request.options.iter().find(|(name, _)| name == "compression");
-        Ok(Session::new(Self {
-            directory: storage::open()?,
-            compression: Compression::parse(compression.map_or("", |(_, value)| value))?,
-            state: RefCell::default(),
-            request,
-        }))
+        let (directory, state) = (storage::open()?, RefCell::default());
+        let compression = Compression::parse(compression.map_or("", |(_, value)| value))?;
+        let session = Self { directory, compression, state, request };
+        session.check_room()?;
+        Ok(Session::new(session))
     }
 
     fn plan(&self, layers: Vec<LayerSummary>) -> Result<Vec<Decision>, Error> {
@@ -196,6 +213,23 @@ impl GuestSession for LayoutSession {
         expectations.extend(session.write_manifest(&manifest, platform.clone())?);
         Ok(receipt(expectations, &manifest, platform))
     }
+}
+
+/// Warns that a name stands for another image from now on.
+fn warn(entry: &index::Entry, other: &index::Ousted) {
+    let tag = &entry.tag;
+    let own = entry.full_name.as_ref().unwrap_or(tag);
+    let message = match &other.full_name {
+        Some(other) if other != own => format!(
+            "'{own}' takes the tag '{tag}' of '{other}', which has no name here any more; a tag of its \
+             own behind the path (oci-layout://PATH:TAG) keeps both"
+        ),
+        _ => format!(
+            "'{own}' was another image here: the manifest is {}, it was {}",
+            entry.manifest.digest, other.digest
+        ),
+    };
+    log::log(log::Level::Warn, &message);
 }
 
 /// Media type and platform stand in the index alone: our own check compares them.

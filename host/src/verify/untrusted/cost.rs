@@ -49,7 +49,7 @@ fn stored(expectations: &[Expectation], journal: &[WrittenFile], destination: &D
         (Place::File { path }, Some(size)) if one.digest.is_some() => within(path, 0, size),
         (Place::Part { path, offset, .. }, Some(size)) => within(path, *offset, size),
         // The whole list is read for one entry of it.
-        (Place::Entry { path, .. }, _) => within(path, 0, check::LARGEST_JSON),
+        (Place::Entry { path, steps, .. }, _) => within(path, 0, check::largest_shared(steps)),
         _ => 0,
     });
     let framed = check::framed_paths(expectations);

@@ -1,0 +1,128 @@
+//! `catalog.json` of a directory: which images it holds, and which manifest file is whose.
+//!
+//! What it refuses: a file above [`LARGEST_CATALOG`], more than [`MOST_IMAGES`], and a name that
+//! stands there twice.
+
+use std::fmt;
+use std::io::{BufReader, Read};
+
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
+
+use super::Called;
+use crate::image::ImageName;
+use crate::image::saved::LONGEST_STRING;
+use crate::image::short_strings::ShortStrings;
+
+/// Images of one directory. The output writes no more than 4,000,000 keys and values.
+pub const MOST_IMAGES: usize = 2_000_000;
+
+/// An image of the catalog.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Catalogued {
+    /// Its name. An image without a tag is catalogued under its config's digest.
+    pub name: ImageName,
+    /// The manifest file.
+    pub manifest: String,
+}
+
+impl Called for Catalogued {
+    fn called(&self) -> &ImageName {
+        &self.name
+    }
+}
+
+/// All images of a catalog, sorted by name.
+pub fn read(text: impl Read) -> serde_json::Result<Vec<Catalogued>> {
+    let text = ShortStrings::new(BufReader::with_capacity(64 * 1024, text), LONGEST_STRING);
+    let mut images: Vec<(String, String, String)> = Vec::new();
+    let mut deserializer = serde_json::Deserializer::from_reader(BufReader::new(text));
+    Repositories(&mut images).deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    images.sort();
+    let twice = images.windows(2).find(|pair| (&pair[0].0, &pair[0].1) == (&pair[1].0, &pair[1].1));
+    if let Some([(repository, tag, _), _]) = twice {
+        let why = format!("'{repository}:{tag}' is there twice");
+        return Err(serde_json::Error::custom(why));
+    }
+    let image = |(repository, tag, manifest): (String, String, String)| {
+        let tag = Some(tag).filter(|tag| !tag.contains(':'));
+        Catalogued { name: ImageName { repository, tag }, manifest }
+    };
+    Ok(images.into_iter().map(image).collect())
+}
+
+/// The object of repositories.
+struct Repositories<'a>(&'a mut Vec<(String, String, String)>);
+
+/// The object of tags of one repository.
+struct Tags<'a>(&'a str, &'a mut Vec<(String, String, String)>);
+
+impl<'de> DeserializeSeed<'de> for Repositories<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Tags<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Repositories<'_> {
+    type Value = ();
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(repository) = map.next_key::<String>()? {
+            map.next_value_seed(Tags(&repository, self.0))?;
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Visitor<'de> for Tags<'_> {
+    type Value = ();
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("a map")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some((tag, manifest)) = map.next_entry::<String, String>()? {
+            if self.1.len() == MOST_IMAGES {
+                return Err(A::Error::custom(format!("it lists more than {MOST_IMAGES} images")));
+            }
+            self.1.push((self.0.to_owned(), tag, manifest));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_is_there_twice_is_refused() {
+        let names = |text: &str| {
+            let images = read(text.as_bytes()).map_err(|why| why.to_string())?;
+            Ok::<_, String>(images.iter().map(|one| one.name.to_string()).collect::<Vec<_>>())
+        };
+        let odd = r#"{"b":{"2":"x","1":"x"},"a":{"sha256:0":"x"},"c":{}}"#;
+        assert_eq!(names(odd).unwrap(), ["a", "b:1", "b:2"]);
+        for twice in [r#"{"a":{"1":"x"},"b":{},"a":{"1":"y"}}"#, r#"{"a":{"1":"x","1":"x"}}"#] {
+            assert_eq!(names(twice).unwrap_err(), "'a:1' is there twice", "{twice}");
+        }
+        for bad in ["", "[]", "{\"a\":[]}", "{\"a\":{\"1\":2}}", "{} {}"] {
+            assert!(names(bad).is_err(), "{bad}");
+        }
+    }
+}

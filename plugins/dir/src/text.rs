@@ -1,0 +1,381 @@
+//! JSON as a stream of text: a catalog of any size passes through a few kilobytes of memory.
+//!
+//! What it refuses: text that is not JSON, strings above [`LONGEST_STRING`], nesting above [`DEEPEST`],
+//! and more than [`MOST_VALUES`]. All limits are far above what any catalog has, and below what readers
+//! take.
+
+use occystrap_plugin::storage::Directory;
+use occystrap_plugin::types::ErrorCode;
+use occystrap_plugin::writer::Error;
+use serde_json::Value;
+
+/// The most bytes that one `read` returns.
+const PIECE: usize = 64 * 1024;
+
+/// Bytes of one string, quotes and escapes included. An image's name has at most some 400, each
+/// escaped as six.
+pub const LONGEST_STRING: usize = 64 * 1024;
+
+/// Objects and lists within each other. serde_json, which the host reads with, takes 127.
+pub const DEEPEST: usize = 64;
+
+/// Keys and values: three for each of a million images. More take longer than a plugin may compute.
+pub const MOST_VALUES: u32 = 4_000_000;
+
+/// Bytes of a number, `true`, `false` or `null`.
+const LONGEST_WORD: usize = 64;
+
+/// Pieces of a text, in order.
+pub trait Source {
+    /// The bytes from an offset on; none at the end.
+    fn piece(&mut self, offset: u64) -> Result<Vec<u8>, Error>;
+}
+
+/// A file of the destination.
+pub struct Stored<'a> {
+    pub directory: &'a Directory,
+    pub path: &'a str,
+}
+
+impl Source for Stored<'_> {
+    fn piece(&mut self, offset: u64) -> Result<Vec<u8>, Error> {
+        Ok(self.directory.read(self.path, offset, PIECE as u32)?)
+    }
+}
+
+/// Where bytes go to.
+pub trait Output {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), Error>;
+}
+
+/// Takes bytes that are not wanted.
+pub struct Nowhere;
+
+impl Output for Nowhere {
+    fn put(&mut self, _bytes: &[u8]) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// A string of the text.
+pub struct Word {
+    /// As the text spells it, with its quotes.
+    pub spelled: String,
+    /// What it says, where it has escapes.
+    unescaped: Option<String>,
+}
+
+impl Word {
+    /// What it says.
+    pub fn says(&self) -> &str {
+        match &self.unescaped {
+            Some(text) => text,
+            None => &self.spelled[1..self.spelled.len() - 1],
+        }
+    }
+}
+
+/// How many bytes of a string come before its end, an escape, or a byte that no string has. Eight are
+/// looked at side by side: a catalog is strings for the most part.
+fn plain_length(bytes: &[u8]) -> usize {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = EACH << 7;
+    // A high bit for each byte below `limit`, and perhaps for bytes above the first of those.
+    let below = |word: u64, limit: u8| word.wrapping_sub(EACH * u64::from(limit)) & !word & HIGH;
+    let (chunks, _) = bytes.as_chunks::<8>();
+    let is_plain = |chunk: &&[u8; 8]| {
+        let word = u64::from_le_bytes(**chunk);
+        let same = |mark: u8| below(word ^ (EACH * u64::from(mark)), 1);
+        same(b'"') | same(b'\\') | below(word, b' ') == 0
+    };
+    let plain = 8 * chunks.iter().take_while(is_plain).count();
+    let is_inner = |byte: &&u8| **byte >= b' ' && **byte != b'"' && **byte != b'\\';
+    plain + bytes[plain..].iter().take_while(is_inner).count()
+}
+
+/// A JSON text, and how far it has been read.
+pub struct Text<'a> {
+    source: Box<dyn Source + 'a>,
+    piece: Vec<u8>,
+    at: usize,
+    /// Where the piece after this one begins.
+    next: u64,
+    /// Keys and values so far.
+    values: u32,
+}
+
+impl<'a> Text<'a> {
+    pub fn new(source: impl Source + 'a) -> Self {
+        Self { source: Box::new(source), piece: Vec::new(), at: 0, next: 0, values: 0 }
+    }
+
+    /// Says what is wrong, and where.
+    pub fn wrong<T>(&self, what: &str) -> Result<T, Error> {
+        let at = self.next - self.piece.len() as u64 + self.at as u64;
+        Err(Error::Other(format!("cannot be read: {what} at byte {at}")))
+    }
+
+    /// The rest of the current piece, which is empty only at the end of the text.
+    fn rest(&mut self) -> Result<&[u8], Error> {
+        if self.at == self.piece.len() {
+            self.piece = self.source.piece(self.next)?;
+            self.at = 0;
+            self.next += self.piece.len() as u64;
+        }
+        Ok(&self.piece[self.at..])
+    }
+
+    fn peek(&mut self) -> Result<Option<u8>, Error> {
+        Ok(self.rest()?.first().copied())
+    }
+
+    /// The next byte that is not white space.
+    pub fn next_mark(&mut self) -> Result<Option<u8>, Error> {
+        loop {
+            let rest = self.rest()?;
+            let space = rest.iter().take_while(|byte| b" \t\n\r".contains(byte)).count();
+            match rest.get(space) {
+                Some(mark) => {
+                    let mark = *mark;
+                    self.at += space;
+                    return Ok(Some(mark));
+                }
+                None if rest.is_empty() => return Ok(None),
+                None => self.at += space,
+            }
+        }
+    }
+
+    /// Passes a mark. Errors when another thing comes first.
+    pub fn pass(&mut self, mark: u8) -> Result<(), Error> {
+        if self.next_mark()? != Some(mark) {
+            return self.wrong(&format!("'{}' was expected", char::from(mark)));
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Passes a mark where it comes next.
+    pub fn passes(&mut self, mark: u8) -> Result<bool, Error> {
+        let comes = self.next_mark()? == Some(mark);
+        self.at += usize::from(comes);
+        Ok(comes)
+    }
+
+    fn count(&mut self) -> Result<(), Error> {
+        self.values += 1;
+        match self.values > MOST_VALUES {
+            true => self.wrong(&format!("it has more than {MOST_VALUES} keys and values")),
+            false => Ok(()),
+        }
+    }
+
+    /// Reads a string.
+    pub fn word(&mut self) -> Result<Word, Error> {
+        self.count()?;
+        self.pass(b'"')?;
+        let mut spelled = vec![b'"'];
+        let mut escapes = false;
+        loop {
+            let rest = self.rest()?;
+            let plain = plain_length(rest);
+            spelled.extend_from_slice(&rest[..plain]);
+            let (mark, ended) = (rest.get(plain).copied(), rest.is_empty());
+            self.at += plain;
+            if ended {
+                return self.wrong("a string has no end");
+            }
+            if spelled.len() > LONGEST_STRING {
+                return self.wrong(&format!("a string has more than {LONGEST_STRING} bytes"));
+            }
+            let Some(mark) = mark else { continue };
+            spelled.push(mark);
+            self.at += 1;
+            match mark {
+                b'"' => break,
+                b'\\' => escapes = true,
+                _ => return self.wrong("a string is not JSON"),
+            }
+            // What follows the backslash is no end of the string.
+            let Some(escaped) = self.peek()? else { return self.wrong("a string has no end") };
+            spelled.push(escaped);
+            self.at += 1;
+        }
+        let Ok(spelled) = String::from_utf8(spelled) else {
+            return self.wrong("a string is not UTF-8");
+        };
+        let unescaped = match escapes.then(|| serde_json::from_str(&spelled)) {
+            None => None,
+            Some(Ok(text)) => Some(text),
+            Some(Err(_)) => return self.wrong("a string is not JSON"),
+        };
+        Ok(Word { spelled, unescaped })
+    }
+
+    /// Copies a value of any kind as it is spelled, but for white space.
+    pub fn copy(&mut self, to: &mut dyn Output) -> Result<(), Error> {
+        // The marks that end what is open.
+        let mut open: Vec<u8> = Vec::new();
+        loop {
+            match self.next_mark()? {
+                Some(mark @ (b'{' | b'[')) => {
+                    if open.len() == DEEPEST {
+                        return self.wrong(&format!("it is nested deeper than {DEEPEST}"));
+                    }
+                    self.count()?;
+                    self.at += 1;
+                    to.put(&[mark])?;
+                    let end = mark + 2;
+                    open.push(end);
+                    if !self.passes(end)? {
+                        self.key(end, to)?;
+                        continue;
+                    }
+                    open.pop();
+                    to.put(&[end])?;
+                }
+                Some(b'"') => to.put(self.word()?.spelled.as_bytes())?,
+                _ => to.put(&self.plain()?)?,
+            }
+            // A value has ended; so may have what it is in.
+            loop {
+                let Some(end) = open.last().copied() else { return Ok(()) };
+                if self.passes(end)? {
+                    open.pop();
+                    to.put(&[end])?;
+                    continue;
+                }
+                self.pass(b',')?;
+                to.put(b",")?;
+                self.key(end, to)?;
+                break;
+            }
+        }
+    }
+
+    /// Copies the key of an object's next member; in a list there is none.
+    fn key(&mut self, end: u8, to: &mut dyn Output) -> Result<(), Error> {
+        if end == b'}' {
+            to.put(self.word()?.spelled.as_bytes())?;
+            self.pass(b':')?;
+            to.put(b":")?;
+        }
+        Ok(())
+    }
+
+    /// Reads a number, `true`, `false` or `null`.
+    fn plain(&mut self) -> Result<Vec<u8>, Error> {
+        self.count()?;
+        let mut word = Vec::new();
+        while let Some(byte) = self.peek()? {
+            let part = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
+            if !part || word.len() == LONGEST_WORD {
+                break;
+            }
+            word.push(byte);
+            self.at += 1;
+        }
+        match serde_json::from_slice::<Value>(&word) {
+            Ok(_) => Ok(word),
+            Err(_) => self.wrong("a value was expected"),
+        }
+    }
+}
+
+/// Whether a host call failed because there is no such file.
+pub fn is_absent(error: &Error) -> bool {
+    matches!(error, Error::Host(ErrorCode::NotFound))
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// A text that arrives in pieces of some bytes.
+    pub struct Pieces<'a>(pub &'a [u8], pub usize);
+
+    impl Source for Pieces<'_> {
+        fn piece(&mut self, offset: u64) -> Result<Vec<u8>, Error> {
+            let rest = self.0.get(offset as usize..).unwrap_or_default();
+            Ok(rest[..rest.len().min(self.1)].to_vec())
+        }
+    }
+
+    impl Output for Vec<u8> {
+        fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
+            self.extend_from_slice(bytes);
+            Ok(())
+        }
+    }
+
+    fn copied(text: &str, piece: usize) -> Result<String, String> {
+        let (mut text, mut copy) = (Text::new(Pieces(text.as_bytes(), piece)), Vec::new());
+        match text.copy(&mut copy) {
+            Ok(()) => Ok(String::from_utf8(copy).unwrap()),
+            Err(Error::Other(why)) => Err(why),
+            Err(_) => unreachable!(),
+        }
+    }
+
+    #[test]
+    fn values_are_copied_as_they_are_spelled() {
+        let text = r#" { "a\u0062\"" : [ 1.50e1, -0, true ,null, {}, [ ] ], "ä" : "\\" } "#;
+        let plain = r#"{"a\u0062\"":[1.50e1,-0,true,null,{},[]],"ä":"\\"}"#;
+        for piece in [1, 2, 3, 7, 1000] {
+            assert_eq!(copied(text, piece).as_deref(), Ok(plain));
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused_with_its_place() {
+        for (text, why) in [
+            ("", "a value was expected at byte 0"),
+            ("[1,]", "a value was expected at byte 3"),
+            ("[1 2]", "',' was expected at byte 3"),
+            ("{\"a\" 1}", "':' was expected at byte 5"),
+            ("{1:2}", "'\"' was expected at byte 1"),
+            ("[nul]", "a value was expected at byte 4"),
+            ("[01]", "a value was expected at byte 3"),
+            ("\"a", "a string has no end at byte 2"),
+            ("\"a\\", "a string has no end at byte 3"),
+            ("\"a\nb\"", "a string is not JSON at byte 3"),
+            ("\"\\x\"", "a string is not JSON at byte 4"),
+            ("\"\\ud800\"", "a string is not JSON at byte 8"),
+            ("{]", "'\"' was expected at byte 1"),
+        ] {
+            for piece in [1, 1000] {
+                let why = format!("cannot be read: {why}");
+                assert_eq!(copied(text, piece), Err(why), "{text}");
+            }
+        }
+        let bytes = b"\"\xff\"";
+        assert!(Text::new(Pieces(bytes, 9)).copy(&mut Nowhere).is_err());
+    }
+
+    #[test]
+    fn a_string_ends_where_its_bytes_say() {
+        for mark in 0..=255 {
+            for at in 0..20 {
+                let mut bytes = vec![b'a'; 30];
+                bytes[at] = mark;
+                let ends = mark < b' ' || matches!(mark, b'"' | b'\\');
+                assert_eq!(plain_length(&bytes), if ends { at } else { 30 }, "{mark} {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn depth_and_length_have_limits() {
+        let deep = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(copied(&deep(DEEPEST), 9).is_ok());
+        assert!(copied(&deep(DEEPEST + 1), 9).unwrap_err().contains("it is nested deeper"));
+        assert!(copied(&deep(1_000_000), 9_000).unwrap_err().contains("it is nested deeper"));
+        let long = |length: usize| format!("\"{}\"", "x".repeat(length));
+        assert!(copied(&long(LONGEST_STRING - 2), 999).is_ok());
+        let many = |values: usize| format!("[{}1]", "1,".repeat(values - 2));
+        assert!(
+            copied(&many(MOST_VALUES as usize + 1), 60_000).unwrap_err().contains("4000000 keys")
+        );
+        assert!(copied(&long(LONGEST_STRING + 2), 999).unwrap_err().contains("more than 65536"));
+    }
+}
