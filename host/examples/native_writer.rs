@@ -29,6 +29,7 @@ use occystrap::output::staging::Staging;
 use occystrap::progress::{LayerProgress, Progress};
 use occystrap::registry::Client;
 use occystrap::uri::Uri;
+use occystrap::warnings::Warnings;
 use occystrap::web::Access;
 
 fn main() -> Result<()> {
@@ -48,6 +49,7 @@ fn main() -> Result<()> {
         spool: std::env::temp_dir(),
         durable: false,
         web: Access::default(),
+        warnings: Warnings::default(),
     };
     let client = |_: &Uri| {
         Client::new(&Settings { insecure: true, ..Settings::default() }, context.cancel.clone())

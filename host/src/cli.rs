@@ -21,7 +21,7 @@ pub use self::verify::Verify;
 const EXAMPLES: &str = "\
 Examples:
   Mirror an image into a directory, and prove that it landed:
-    occystrap process registry://docker.io/library/busybox:latest dir:///srv/images
+    occystrap process registry://docker.io/library/busybox:latest 'dir:///srv/images?unique_names=true'
 
   Make an archive for 'docker load' from a private registry, reading every byte back:
     occystrap process --verify=full registry://registry.example.com/team/app:1.4 tar:///tmp/app.tar

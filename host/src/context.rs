@@ -7,6 +7,7 @@ use crate::cancel::Cancel;
 use crate::http::Counters;
 use crate::parallel::cores;
 use crate::progress::Progress;
+use crate::warnings::Warnings;
 use crate::web::Access;
 
 /// Settings and services of a run. Cheap to clone.
@@ -31,6 +32,8 @@ pub struct Context {
     pub durable: bool,
     /// Which places on the web plugins may ask.
     pub web: Access,
+    /// What the user was warned about, of the image that is moved.
+    pub warnings: Warnings,
 }
 
 impl Context {

@@ -55,4 +55,5 @@ pub mod unnamed;
 pub mod uri;
 pub mod usage;
 pub mod verify;
+pub mod warnings;
 pub mod web;

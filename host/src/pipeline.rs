@@ -17,11 +17,12 @@ use crate::filter::Filters;
 use crate::image::{Digest, Image, ImageName, Part};
 use crate::input::Source;
 use crate::layer_cache::{LayerCache, Turn};
-use crate::output::{self, Target};
+use crate::output::{self, Target, occupied};
 use crate::parallel::in_parallel;
 use crate::receipt::{Again, Bundle, Handed, ImageIdentity, Receipt, again};
 use crate::report::{ImageReport, ImageStatus, Run};
 use crate::verify::{self, Level, Outcomes, Verification};
+use crate::warnings::Warnings;
 
 pub use self::look::{verify_each, verify_subjects};
 
@@ -50,11 +51,14 @@ pub struct Process {
 /// Move every image of a source, and prove that each landed. What goes wrong is in the report.
 pub fn process(request: &Process, context: &Context) -> Run {
     let started = Instant::now();
-    tracing::info!("reading {}", request.source.display);
-    let reports = match request.all_platforms {
-        true => family::process(request, context),
-        false => process_images(request, context),
-    };
+    // Before anything is fetched; and again before an image becomes visible.
+    let reports = occupied::check(&request.target).and_then(|()| {
+        tracing::info!("reading {}", request.source.display);
+        match request.all_platforms {
+            true => family::process(request, context),
+            false => process_images(request, context),
+        }
+    });
     let mut reports = reports.unwrap_or_else(|error| {
         let (source, target) = (&request.source.display, &request.target.display);
         vec![ImageReport::failed(source, target, error, context)]
@@ -185,6 +189,7 @@ fn attempt(
     context: &Context,
 ) -> (ImageReport, Option<Receipt>) {
     let Item { handed, identity, again, looked } = item;
+    let context = &Context { warnings: Warnings::default(), ..context.clone() };
     let (source, target) = (&request.source.display, &request.target);
     let platform = match (&identity.part, handed.image()) {
         (Part::Platform(platform), _) => Some(platform.clone()),
@@ -214,6 +219,7 @@ fn attempt(
             None
         }
     };
+    report.warnings = context.warnings.lines();
     let report = report.finish(started.elapsed(), context);
     report.tell();
     (report, receipt)

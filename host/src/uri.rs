@@ -91,13 +91,28 @@ impl Uri {
             ))
             .hint(format!("name a file; one that is called '-' is {scheme}://./-")));
         }
-        Ok(Self { credentials, rest, options: parse_query(query)?, scheme })
+        let uri = Self { credentials, rest, options: parse_query(query)?, scheme };
+        if matches!(uri.scheme.as_str(), "tar" | "dir" | "oci-layout") {
+            uri.refuse_tilde()?;
+        }
+        if let Some(socket) = uri.option("socket").filter(|_| uri.scheme == "docker") {
+            let path = socket.strip_prefix("unix://").unwrap_or(socket);
+            refuse_tilde(path, "socket=", "docker:// in option 'socket'")?;
+        }
+        Ok(uri)
     }
 
     /// The value of an option.
     #[must_use]
     pub fn option(&self, name: &str) -> Option<&str> {
         self.options.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Errors where the rest is a path that begins with `~`, as a shell would expand it at the start of
+    /// a word. Here it would be a directory of that name.
+    pub fn refuse_tilde(&self) -> Result<()> {
+        let prefix = format!("{}://", self.scheme);
+        refuse_tilde(&self.rest, &prefix, &format!("'{}'", self.display()))
     }
 
     /// Say an option that was not said.
@@ -195,6 +210,22 @@ impl std::fmt::Debug for Uri {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.display())
     }
+}
+
+/// Errors where a path is `~`, or begins with `~/` or `~USER/`.
+fn refuse_tilde(path: &str, prefix: &str, place: &str) -> Result<()> {
+    let (home, below) = path.split_once('/').unwrap_or((path, ""));
+    if !home.starts_with('~') || (home != "~" && !path.contains('/')) {
+        return Ok(());
+    }
+    let whole = match home {
+        "~" if below.is_empty() => format!("{prefix}$HOME"),
+        "~" => format!("{prefix}$HOME/{below}"),
+        _ => format!("{prefix}/PATH/OF/{}/{below}", home.trim_start_matches('~')),
+    };
+    let message = format!("{place}: '~' stands for a home directory at the start of a word only");
+    Err(Error::usage(message)
+        .hint(format!("type {whole}; a directory that is called '{home}' is {prefix}./{path}")))
 }
 
 fn absolute(path: &str) -> String {
@@ -351,6 +382,25 @@ mod tests {
         }
         let error = Uri::parse("user:secret@host/x y").map(|uri| uri.display());
         assert!(!format!("{error:?}").contains("secret"), "{error:?}");
+    }
+
+    #[test]
+    fn a_home_directory_is_not_taken_for_a_file_name() {
+        for (text, hint) in [
+            ("dir://~/x", "type dir://$HOME/x; a directory that is called '~' is dir://./~/x"),
+            ("tar:~", "type tar://$HOME; "),
+            ("oci-layout://%7E/x:1", "type oci-layout://$HOME/x:1; "),
+            ("dir://~alice/x", "is dir://./~alice/x"),
+            ("docker://a?socket=~/d.sock", "type socket=$HOME/d.sock; "),
+        ] {
+            let error = Uri::parse(text).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.hint_text().unwrap().contains(hint), "{error:?}");
+        }
+        for fine in ["dir://./~/x", "tar://~x.tar", "dir:///~/x", "registry://host/~/a", "tar://a~"]
+        {
+            assert!(Uri::parse(fine).is_ok(), "{fine}");
+        }
     }
 
     proptest::proptest! {

@@ -219,12 +219,12 @@ fn archives_do_not_get_in_each_other_s_way() {
     let cache = place.sandbox.path("cache").display().to_string();
     let to = |name: &str| {
         let before = place.fetched();
-        let more = [&FILTER[..], &["--layer-cache", &cache]].concat();
+        let more = [&FILTER[..], &["--force", "--layer-cache", &cache]].concat();
         place.sandbox.process(&place.source, &place.sandbox.uri("tar", name), &more).verified();
         place.fetched() - before
     };
     assert_eq!([to("a"), to("b"), to("a"), to("b")], [3, 3, 0, 0]);
-    // Another image in its place.
+    // Something else in its place.
     std::fs::write(place.sandbox.path("a"), noise(3, 2_000_000)).unwrap();
     assert_eq!([to("a"), to("a"), to("b")], [3, 0, 0]);
 }

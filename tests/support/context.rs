@@ -18,5 +18,6 @@ pub fn context(runtime: &tokio::runtime::Runtime) -> Context {
         spool: std::env::temp_dir(),
         durable: false,
         web: Default::default(),
+        warnings: Default::default(),
     }
 }

@@ -18,7 +18,8 @@ Sources:
   oci-layout://PATH[:TAG]    an OCI image layout                  ?image=NAME[:TAG]
 
 Destinations:
-  dir://PATH    a directory, one plain tar a layer   ?unique_names=true &checksums=true
+  dir://PATH?unique_names=true    a directory of images, one plain tar a layer   &checksums=true
+                (without unique_names it holds one image, which the next one replaces)
   tar://PATH    an archive for 'docker load', 'podman load' and skopeo
   oci-layout://PATH[:TAG]    an OCI image layout     ?compression=gzip|zstd
   registry://HOST[:PORT]/IMAGE[:TAG]    an image at a registry
@@ -36,7 +37,7 @@ Filters:
 pub struct Process {
     /// Where the images are, such as registry://docker.io/library/busybox:latest
     pub source: String,
-    /// Where they go, such as dir:///srv/images or tar:///tmp/busybox.tar
+    /// Where they go, such as 'dir:///srv/images?unique_names=true' or tar:///tmp/busybox.tar
     pub destination: String,
     /// Change images on their way, or look into them: NAME or NAME:OPTION=VALUE,... ; may be
     /// repeated, and the order counts
@@ -70,6 +71,10 @@ pub struct Process {
     /// Wait until the destination is on the disk, so that it survives a power failure
     #[arg(long)]
     pub fsync: bool,
+    /// Write to a destination that holds something else: replace a file that is not an image archive,
+    /// or write into a directory that is not of the output's format
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// The name of a level.
@@ -82,6 +87,20 @@ pub enum LevelName {
 }
 
 impl Process {
+    /// Whether the destination may be something else than images. `OCCYSTRAP_FORCE` says the same.
+    /// Errors when the environment says neither yes nor no.
+    pub fn force(&self, environment: impl Fn(&str) -> Option<String>) -> Result<bool, Error> {
+        const NAME: &str = "OCCYSTRAP_FORCE";
+        if self.force {
+            return Ok(true);
+        }
+        let Some(found) = environment(NAME).filter(|value| !value.is_empty()) else {
+            return Ok(false);
+        };
+        let wrong = || Error::usage(format!("{NAME}: expected true or false, found '{found}'"));
+        switch(&found).ok_or_else(wrong)
+    }
+
     /// How far to verify. What is said here goes before the environment (`OCCYSTRAP_VERIFY`,
     /// `OCCYSTRAP_VERIFY_FULL`, as in 0.4.17); `None` is not at all. Errors when the environment
     /// says neither: who wrote it meant something.
@@ -183,6 +202,25 @@ mod tests {
         assert_eq!(level(&["--no-verify"], &["--verify"]), Some(Level::Fast));
         assert_eq!(level(&["--verify-full"], &["--no-verify"]), None);
         assert!(Cli::try_parse_from(["occystrap", "--no-verify", "info", "tar://a"]).is_ok());
+    }
+
+    #[test]
+    fn force_is_said_on_the_command_line_or_in_the_environment() {
+        let force = |words: &[&str], value: Option<&str>| {
+            let words = ["occystrap", "process", "tar://a", "dir://b"].iter().chain(words);
+            let Command::Process(process) = Cli::parse_from(words).settled().command else {
+                unreachable!()
+            };
+            process.force(|name| value.filter(|_| name == "OCCYSTRAP_FORCE").map(str::to_owned))
+        };
+        assert!(force(&["--force"], Some("false")).unwrap());
+        for (value, expected) in
+            [(None, false), (Some(""), false), (Some("0"), false), (Some("Yes"), true)]
+        {
+            assert_eq!(force(&[], value).unwrap(), expected);
+        }
+        let error = force(&[], Some("maybe")).unwrap_err();
+        assert_eq!(error.to_string(), "OCCYSTRAP_FORCE: expected true or false, found 'maybe'");
     }
 
     #[test]

@@ -106,6 +106,8 @@ impl<'a> Stand<'a> {
             options: description.options(&options, scheme)?,
             lasting: display.clone(),
             again: Box::new(Uri::parse(&display)?),
+            // A case may write to the same place again.
+            force: true,
             display,
         })
     }

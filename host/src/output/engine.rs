@@ -16,6 +16,7 @@ use crate::error::{Error, Kind, Result};
 use crate::image::{Digest, Hasher, ImageName, Section};
 use crate::input::docker;
 use crate::progress::{LayerProgress, Progress};
+use crate::warnings::Warnings;
 
 /// How much of a layer is sent at once.
 const PIECE: usize = 256 * 1024;
@@ -28,6 +29,7 @@ pub struct Named {
     runtime: Handle,
     cancel: Cancel,
     progress: Progress,
+    warnings: Warnings,
 }
 
 impl Named {
@@ -35,7 +37,8 @@ impl Named {
     #[must_use]
     pub fn new(engine: Engine, image: ImageName, context: &Context) -> Self {
         let (runtime, cancel) = (context.runtime.clone(), context.cancel.clone());
-        Self { engine, image, runtime, cancel, progress: context.progress.clone() }
+        let (progress, warnings) = (context.progress.clone(), context.warnings.clone());
+        Self { engine, image, runtime, cancel, progress, warnings }
     }
 
     /// The name.
@@ -60,6 +63,14 @@ impl Named {
             let Inspected { id, diff_ids, size, .. } = image;
             Ok(Some(Seen { id, id_is_manifest, diff_ids, size }))
         })
+    }
+
+    /// Whether an image that the engine has is not the one with this config and these layers.
+    async fn is_another(&self, old: &Inspected, config: Digest, diff_ids: &[Digest]) -> bool {
+        // In containerd's store an ID says nothing of the config.
+        old.diff_ids != diff_ids
+            || (old.id != config
+                && self.engine.about().await.is_ok_and(|about| !about.containerd_store))
     }
 
     /// The error for an engine that has no image of that name.
@@ -199,8 +210,18 @@ impl Loadable {
         named.runtime.block_on(async {
             let _waiting = named.progress.waiting("engine loads");
             let name = GivenName::before(&named.engine, &named.image).await;
+            // What cannot be looked at is told by whoever verifies.
+            let old = named.engine.inspect(&named.image.to_string()).await.ok().flatten();
             let loaded = load.finish().await.map_err(|error| too_deep(error, diff_ids.len()))?;
             tracing::debug!(names = ?loaded.names, "loaded");
+            if let Some(old) = old
+                && named.is_another(&old, config, &diff_ids).await
+            {
+                let (image, place) = (&named.image, named.place());
+                let message =
+                    format!("'{image}' was another image in {place}, with the ID {}", old.id);
+                named.warnings.say(&message);
+            }
             name.settle(&loaded, config, &diff_ids).await
         })
     }

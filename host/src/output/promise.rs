@@ -120,6 +120,7 @@ mod tests {
                 spool: self.folder.path().to_owned(),
                 durable: false,
                 web: Default::default(),
+                warnings: Default::default(),
             }
         }
 

@@ -39,6 +39,8 @@ pub struct Target {
     pub lasting: String,
     /// The same, with what the command line said: what to type for the same destination.
     pub again: Box<Uri>,
+    /// Whether the user lets it replace what is no image ([`super::occupied`]).
+    pub force: bool,
 }
 
 /// What the rest of a destination URI names.
@@ -99,6 +101,9 @@ impl Target {
             let (scheme, form) = (&uri.scheme, kind.form());
             return Err(Error::usage(format!("'{scheme}://' is not whole: {scheme}://{form}")));
         }
+        if matches!(kind, Kind::Directory | Kind::File | Kind::TaggedDirectory) {
+            uri.refuse_tilde()?;
+        }
         let own: &[&str] = match kind {
             Kind::Repository => &REPOSITORY_OPTIONS,
             Kind::Engine => &ENGINE_OPTIONS,
@@ -141,7 +146,13 @@ impl Target {
         let lasting = lasting.typed();
         let own = &plugin.description().options;
         let display = uri.display_with(|name| own.iter().any(|option| option.name == name));
-        Ok(Self { options, endpoint, display, lasting, again, plugin })
+        Ok(Self { options, endpoint, display, lasting, again, plugin, force: false })
+    }
+
+    /// Lets it replace what is no image, where the user says so.
+    #[must_use]
+    pub fn forced(self, force: bool) -> Self {
+        Self { force, ..self }
     }
 
     /// Let the command line say what the URI did not, where the output has such an option.

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use super::ahead::{self, Taken};
 use super::commit::expected::Terms;
 use super::layer_blob::Form;
+use super::occupied;
 use super::size_hint::SizeHints;
 use super::target::Target;
 use crate::cancel::Cancel;
@@ -68,7 +69,7 @@ fn attempt(
     let description = target.plugin.description();
     let name = description.name.clone();
 
-    let mut session = target.plugin.write(pending, &context.cancel)?;
+    let mut session = target.plugin.write(pending, &context.warnings, &context.cancel)?;
     session.open(&request(handed, identity, target))?;
     if let Some(image) = handed.image() {
         let taken = plan(&mut session, image, &name, &context)?;
@@ -84,6 +85,9 @@ fn attempt(
 
     let (expectations, state) = receipt::accept(description, raw, handed, &journal, &pending)?;
     context.cancel.check()?;
+    // Something may have appeared there since the run began.
+    occupied::check(target)?;
+    let replaced = handed.image().and_then(|image| occupied::replaced(target, image.id));
     let expected = journal.expected(&expectations);
     let terms = Terms::new(&expected, &context.cancel);
     if let Err(error) = pending.commit(&terms) {
@@ -92,6 +96,9 @@ fn attempt(
             Kind::Plugin => violation(&name, error),
             _ => error,
         });
+    }
+    if let Some(replaced) = replaced {
+        context.warnings.say(&occupied::warning(target, &identity.image_name(), &replaced));
     }
     Ok(Receipt {
         occystrap_receipt: receipt::VERSION,

@@ -19,6 +19,7 @@ use crate::image::Digest;
 use crate::limits;
 use crate::memory::Memory;
 use crate::output::{Grant, Journal, Pending};
+use crate::warnings::Warnings;
 
 /// A compiled plugin. Cheap to clone.
 #[derive(Clone)]
@@ -97,8 +98,14 @@ impl Plugin {
     }
 
     /// Start to write an image: the plugin may read and change what `pending` stands for.
-    pub fn write(&self, pending: Pending, cancel: &Cancel) -> Result<WriteSession> {
+    pub fn write(
+        &self,
+        pending: Pending,
+        warnings: &Warnings,
+        cancel: &Cancel,
+    ) -> Result<WriteSession> {
         let mut state = self.state(cancel, Memory::default());
+        state.warnings = warnings.clone();
         state.grant = Some(pending.grant());
         state.writing = Some(Writing { pending, journal: Journal::default() });
         let instance = Instance::start(&self.0.engine, &self.0.writing, state)?;

@@ -15,6 +15,7 @@ use crate::error::{Error, Kind};
 use crate::limits;
 use crate::memory::Memory;
 use crate::output::{Grant, Journal, Pending};
+use crate::warnings::Warnings;
 
 /// The data of a store.
 pub struct State {
@@ -42,6 +43,8 @@ pub struct State {
     pub walks: usize,
     /// What its language's runtime keeps.
     pub runtime: Runtime,
+    /// What it warned the user about.
+    pub warnings: Warnings,
     /// Lines logged so far.
     pub logged: u64,
     /// Bytes hashed so far because the plugin asked.
@@ -88,6 +91,7 @@ impl State {
             memory,
             walks: 0,
             runtime: Runtime::default(),
+            warnings: Warnings::default(),
             logged: 0,
             hashed: 0,
             requests: 0,

@@ -3,13 +3,14 @@
 //! What the user typed is not enough: a relative path means something else from another folder, a tag
 //! something else tomorrow, and options and the environment decided on platform and compression. So
 //! the receipt keeps both ends as URIs that say all of it. What it refuses: secrets, and options of
-//! the command line other than those that name files and servers (`KNOWN`).
+//! the command line other than those that name files and servers (`KNOWN`), and `--force` where the host
+//! knows the destination's format.
 
 use serde::{Deserialize, Serialize};
 
 use super::Receipt;
 use crate::input::Source;
-use crate::output::Target;
+use crate::output::{Target, occupied};
 use crate::shell::quote;
 use crate::uri::{Uri, logins_in};
 
@@ -73,7 +74,10 @@ pub fn command(receipt: &Receipt, target: &Target) -> String {
     }
     words.push("process".into());
     if let Some(again) = &receipt.again {
-        let known = again.options.iter().filter(|word| is_known(word));
+        // Of a file in a format that the host knows, it looks itself whether it may be replaced.
+        let force = occupied::is_unknown_file(target);
+        let known = again.options.iter();
+        let known = known.filter(|word| is_known(word) || (force && *word == occupied::FORCE));
         words.extend(known.map(|word| quote(word)));
     }
     if !receipt.image.part.is_whole() {

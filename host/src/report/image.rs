@@ -61,6 +61,8 @@ pub struct ImageReport {
     /// Why it could not be moved, or looked at.
     pub error: Option<Error>,
     pub(super) verification: Option<Verification>,
+    /// What the user was warned about while it was written.
+    pub warnings: Vec<String>,
     #[serde(skip)]
     pub(super) part: Part,
     #[serde(skip)]
@@ -91,6 +93,7 @@ impl ImageReport {
             rate_limits: 0,
             error: None,
             verification: None,
+            warnings: Vec::new(),
             note: None,
             lacks_receipt: false,
         }

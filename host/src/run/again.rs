@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::cli::{Global, Process};
 use crate::output::Target;
+use crate::output::occupied;
 use crate::plugin::catalog::EMBEDDED;
 use crate::receipt::again::option;
 
@@ -17,6 +18,9 @@ pub fn options(asked: &Process, global: &Global, target: &Target) -> Vec<String>
         option(name, path.display())
     };
     let mut words = Vec::new();
+    if target.force && occupied::is_unknown_file(target) {
+        words.push(occupied::FORCE.to_owned());
+    }
     if !embedded {
         words.extend(global.plugin.iter().map(|path| word("plugin", path)));
         words.extend(global.plugin_dir.iter().map(|path| word("plugin-dir", path)));

@@ -13,6 +13,7 @@ use crate::input::{self, Source};
 use crate::plugin::{Catalog, Installed, PluginEngine};
 use crate::progress::Progress;
 use crate::uri::Uri;
+use crate::warnings::Warnings;
 use crate::web::Access;
 
 /// The process around a command.
@@ -49,6 +50,7 @@ impl Host<'_> {
             temp_dir,
             durable: false,
             web: Access::default(),
+            warnings: Warnings::default(),
         })
     }
 

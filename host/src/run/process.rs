@@ -50,7 +50,8 @@ fn prepare(asked: &Process, host: &Host<'_>) -> Result<pipeline::Process> {
     let destination = Uri::parse(&asked.destination)?;
     let client = |uri: &Uri| clients.of(uri);
     let target = Target::parse(&destination, &host.catalog()?, client, host.cancel)?
-        .with_default("compression", global.compression.map(CompressionName::name));
+        .with_default("compression", global.compression.map(CompressionName::name))
+        .forced(asked.force(|name| std::env::var(name).ok())?);
     if asked.all_platforms {
         source.check_all_platforms()?;
         check_all_platforms(&target)?;

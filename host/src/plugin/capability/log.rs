@@ -29,6 +29,7 @@ impl State {
         let plugin = &*self.plugin;
         match level {
             Level::Error => tracing::error!(plugin, "{message}"),
+            Level::Warn if !self.warnings.keep(&message) => {}
             Level::Warn => tracing::warn!(plugin, "{message}"),
             Level::Info => tracing::info!(plugin, "{message}"),
             Level::Debug => tracing::debug!(plugin, "{message}"),

@@ -1,0 +1,237 @@
+//! Files that an image archive may take the place of: other image archives, and empty files.
+//!
+//! An archive is known by its members, of which the first few are enough, so that a download that was
+//! cut counts, and one that is compressed as a whole need not be unpacked to its end.
+
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::FORCE;
+use crate::blob::Decoder;
+use crate::error::{Error, Result, io_reason};
+use crate::image::layout::{INDEX, MARKER};
+use crate::image::manifest::LARGEST_MANIFEST;
+use crate::image::saved::LIST;
+use crate::image::{Compression, Digest, Platform};
+use crate::input;
+use crate::input::tar_index::TarIndex;
+use crate::regular;
+
+/// Members that are looked at. Every known tool writes a config, a layer or a list among the first.
+const MOST_MEMBERS: usize = 1_000;
+
+/// Bytes that are unpacked of an archive that is compressed as a whole, to see its first members.
+const MOST_UNPACKED: u64 = 64 * 1024 * 1024;
+
+/// Images that a warning names.
+const MOST_NAMED: usize = 3;
+
+/// Errors where a file is there that is no image archive.
+pub(super) fn check(path: &Path) -> Result<()> {
+    // What is no regular file is refused where it is opened as a destination.
+    match path.metadata() {
+        Ok(there) if there.is_file() && there.len() > 0 => {}
+        _ => return Ok(()),
+    }
+    let place = path.display();
+    let error = match regular::open(path) {
+        Ok(file) if is_archive(&file) => return Ok(()),
+        Ok(_) => Error::destination(format!("'{place}' is not an image archive")),
+        Err(cause) => Error::destination(format!(
+            "'{place}' cannot be read, so that it may be anything: {}",
+            io_reason(&cause)
+        )),
+    };
+    Err(error.hint(format!("name another file, or add {FORCE} to replace it")))
+}
+
+/// Whether a file begins as an archive with images in it does.
+fn is_archive(mut file: &File) -> bool {
+    if file.rewind().is_err() {
+        return false;
+    }
+    let mut magic = [0; Compression::MAGIC_LENGTH];
+    let length = file.read_at(&mut magic, 0).unwrap_or_default();
+    match Compression::detect(&magic[..length]) {
+        Compression::None => {
+            let mut archive = tar::Archive::new(file);
+            archive.entries_with_seek().is_ok_and(has_image)
+        }
+        compression => {
+            let Ok(decoder) = Decoder::new(compression, BufReader::new(file)) else { return false };
+            let mut archive = tar::Archive::new(decoder.take(MOST_UNPACKED));
+            archive.entries().is_ok_and(has_image)
+        }
+    }
+}
+
+fn has_image<R: Read>(members: tar::Entries<R>) -> bool {
+    // A header that cannot be read ends the look: the rest may be lost, as of a download that was cut.
+    for mut member in members.take(MOST_MEMBERS).map_while(io::Result::ok) {
+        let name = String::from_utf8_lossy(&member.path_bytes()).into_owned();
+        let name = name.trim_start_matches("./");
+        if is_part(name) || (matches!(name, LIST | INDEX) && is_list(&mut member)) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Whether a member is called as one of an image: by a digest, or as the mark of a layout.
+fn is_part(name: &str) -> bool {
+    if matches!(name, MARKER | "repositories") || name.starts_with("blobs/sha256/") {
+        return true;
+    }
+    // Configs and layers of `docker save`, crane and kaniko.
+    let name = name.strip_prefix("sha256:").unwrap_or(name);
+    let (hex, rest) = name.split_at_checked(64).unwrap_or(("", ""));
+    let is_hex = hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
+    is_hex && (matches!(rest, "" | ".json" | ".tar" | ".tar.gz") || rest.starts_with('/'))
+}
+
+/// Whether a list names images: others use the same file names for other things.
+fn is_list(member: &mut impl Read) -> bool {
+    let mut bytes = Vec::new();
+    let read = member.take(LARGEST_MANIFEST as u64 + 1).read_to_end(&mut bytes);
+    read.is_ok() && (is_saved_list(&bytes) || is_index(&bytes))
+}
+
+/// Whether bytes are a list in the form of `docker save`.
+pub(super) fn is_saved_list(bytes: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Image {
+        #[serde(rename = "Config")]
+        _config: String,
+        #[serde(rename = "Layers")]
+        _layers: Option<Vec<IgnoredAny>>,
+    }
+    serde_json::from_slice::<Vec<Image>>(bytes).is_ok_and(|images| !images.is_empty())
+}
+
+/// Whether bytes are an index of the OCI image specification.
+pub(super) fn is_index(bytes: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Index {
+        #[serde(rename = "schemaVersion")]
+        _version: u64,
+        #[serde(rename = "manifests")]
+        _manifests: Vec<IgnoredAny>,
+    }
+    serde_json::from_slice::<Index>(bytes).is_ok()
+}
+
+/// The images of an archive that is replaced by another one.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// The first few, by name, and how many more there are.
+    Images(Vec<String>, usize),
+    /// An archive that is compressed as a whole, or damaged.
+    Unread,
+}
+
+impl fmt::Display for Replaced {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unread => to.write_str("an archive whose images were not read"),
+            Self::Images(names, more) => {
+                let names: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
+                to.write_str(&names.join(", "))?;
+                if *more > 0 { write!(to, " and {more} more") } else { Ok(()) }
+            }
+        }
+    }
+}
+
+/// What an archive holds besides the image of this ID. `None` where that is nothing: the same image
+/// written again replaces no other.
+pub(super) fn replaced(path: &Path, id: Digest) -> Option<Replaced> {
+    let file = regular::open(path).ok()?;
+    if file.metadata().ok()?.len() == 0 || !is_archive(&file) {
+        return None;
+    }
+    let place = format!("'{}'", path.display());
+    let images = TarIndex::read(Arc::new(file), place)
+        .and_then(|index| input::archive::images(&index, &Platform::default()));
+    let Ok(images) = images else { return Some(Replaced::Unread) };
+    let others = images.iter().filter(|image| image.id != id);
+    let mut names: Vec<String> = others.map(|image| image.name.to_string()).collect();
+    let more = names.len().saturating_sub(MOST_NAMED);
+    names.truncate(MOST_NAMED);
+    (!names.is_empty()).then_some(Replaced::Images(names, more))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn tar(members: &[(&str, &[u8])]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, content) in members {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            header.set_mode(0o644);
+            builder.append_data(&mut header, name, *content).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    fn file(bytes: &[u8]) -> File {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file
+    }
+
+    #[test]
+    fn archives_of_every_tool_are_known_whole_cut_and_compressed() {
+        let hex = "0123456789abcdef".repeat(4);
+        let big = vec![7; 100_000];
+        for (name, content) in [
+            (format!("{hex}.json"), &b"{}"[..]),
+            (format!("{hex}/layer.tar"), &big),
+            (format!("sha256:{hex}"), b"{}"),
+            (format!("{hex}.tar.gz"), &big),
+            (format!("blobs/sha256/{hex}"), &big),
+            ("oci-layout".to_owned(), b"{}"),
+            ("./manifest.json".to_owned(), br#"[{"Config":"config.json","Layers":[]}]"#),
+            ("index.json".to_owned(), br#"{"schemaVersion":2,"manifests":[]}"#),
+        ] {
+            let whole = tar(&[("VERSION", b"1.0"), (&name, content)]);
+            assert!(is_archive(&file(&whole)), "{name}");
+            assert!(is_archive(&file(&whole[..1024 + 512 + content.len().min(700)])), "{name}");
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            gzip.write_all(&whole).unwrap();
+            assert!(is_archive(&file(&gzip.finish().unwrap())), "{name}");
+            assert!(is_archive(&file(&zstd::encode_all(&whole[..], 1).unwrap())), "{name}");
+        }
+    }
+
+    #[test]
+    fn other_files_are_not_taken_for_archives_of_images() {
+        let backup = tar(&[
+            ("notes.txt", b"x"),
+            ("manifest.json", br#"{"name":"an extension"}"#),
+            ("index.json", b"[]"),
+            ("blobs/x", b"x"),
+            ("0123.json", b"{}"),
+        ]);
+        let gzip = |bytes: &[u8]| {
+            let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+            gzip.write_all(bytes).unwrap();
+            gzip.finish().unwrap()
+        };
+        for other in
+            [&backup[..], &gzip(&backup), b"hello", &gzip(b"hello"), &[0; 4096], b"\x1f\x8b"]
+        {
+            assert!(!is_archive(&file(other)));
+        }
+    }
+}

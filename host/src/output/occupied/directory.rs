@@ -1,0 +1,302 @@
+//! Directories that images may be written to: missing or empty ones, and those of the output's format,
+//! with whatever the user keeps beside the images.
+//!
+//! The format is known by the files that lead to the images. A directory in which a run was killed
+//! before it wrote those has nothing but files that are named after digests, and counts as well.
+
+use std::cell::Cell;
+use std::fmt;
+use std::io::{self, Read};
+use std::path::Path;
+
+use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+
+use super::FORCE;
+use super::archive::{is_index, is_saved_list};
+use crate::error::{Error, Result, io_reason};
+use crate::image::layout::{INDEX, MARKER};
+use crate::image::manifest::LARGEST_MANIFEST;
+use crate::image::saved::{CATALOG, LIST};
+use crate::input::oci_layout::{LARGEST_INDEX, LARGEST_MARKER};
+use crate::regular;
+
+/// Bytes of a catalog in which its first entry is.
+const BEGINNING: u64 = 512 * 1024;
+
+/// Entries that a message names.
+const MOST_NAMED: usize = 3;
+
+/// Entries that are looked at: what counts is whether there is one that is not the output's.
+const MOST_ENTRIES: usize = 100_000;
+
+/// What file systems, version control and desktops put into a directory, and what describes it.
+const BESIDE: [&str; 12] = [
+    "lost+found",
+    "System Volume Information",
+    ".git",
+    ".keep",
+    ".nfs",
+    ".occystrap-",
+    ".snapshot",
+    ".zfs",
+    ".Trash",
+    ".DS_Store",
+    ".directory",
+    "README",
+];
+
+/// The format of a built-in output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// `dir://`.
+    Images,
+    /// `oci-layout://`.
+    Layout,
+}
+
+impl Form {
+    /// Errors where a directory holds other things.
+    pub(super) fn check(self, path: &Path) -> Result<()> {
+        // What is missing is made, and what is no directory is refused where it is opened.
+        if !path.is_dir() || self.is_in(path) {
+            return Ok(());
+        }
+        let other = match self {
+            Self::Images => Self::Layout,
+            Self::Layout => Self::Images,
+        };
+        let place = path.display();
+        if other.is_in(path) {
+            let (own, other) = (self.scheme(), other.name());
+            let message = format!("'{place}' is {other}, and {own}:// writes another format");
+            let hint = format!(
+                "type {}://{place} to add to it, or add {FORCE} to have both formats in one directory",
+                if self == Self::Images { "oci-layout" } else { "dir" }
+            );
+            return Err(Error::destination(message).hint(hint));
+        }
+        let strangers = match self.strangers(path) {
+            Ok(strangers) if strangers.is_empty() => return Ok(()),
+            Ok(strangers) => strangers,
+            Err(cause) => {
+                let why = io_reason(&cause);
+                let message =
+                    format!("'{place}' cannot be listed, so that it may hold anything: {why}");
+                return Err(refused(&message));
+            }
+        };
+        let named: Vec<String> =
+            strangers.iter().take(MOST_NAMED).map(|name| format!("'{name}'")).collect();
+        let more = match strangers.len().saturating_sub(MOST_NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let message =
+            format!("'{place}' is not {}: it holds {}{more}", self.name(), named.join(", "));
+        Err(refused(&message))
+    }
+
+    fn scheme(self) -> &'static str {
+        match self {
+            Self::Images => "dir",
+            Self::Layout => "oci-layout",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Images => "a directory of dir://",
+            Self::Layout => "an OCI image layout",
+        }
+    }
+
+    /// Whether a directory has the files that lead to images of this format.
+    fn is_in(self, path: &Path) -> bool {
+        let read = |name: &str, limit: u64| regular::read(&path.join(name), limit).ok();
+        match self {
+            Self::Images => {
+                starts_catalog(path).unwrap_or(false)
+                    || read(LIST, LARGEST_MANIFEST as u64).is_some_and(|list| is_saved_list(&list))
+            }
+            Self::Layout => {
+                read(MARKER, LARGEST_MARKER).is_some_and(|marker| is_marker(&marker))
+                    || read(INDEX, LARGEST_INDEX).is_some_and(|index| is_index(&index))
+            }
+        }
+    }
+
+    /// What a directory holds that this output neither writes nor expects, sorted.
+    fn strangers(self, path: &Path) -> io::Result<Vec<String>> {
+        let mut strangers = Vec::new();
+        for entry in path.read_dir()?.take(MOST_ENTRIES) {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_beside = BESIDE.iter().any(|known| name.starts_with(known));
+            if !is_beside && !self.writes(&name, path) {
+                strangers.push(name);
+            }
+        }
+        strangers.sort();
+        Ok(strangers)
+    }
+
+    /// Whether this output writes a file or a folder of that name before those that lead to it.
+    fn writes(self, name: &str, path: &Path) -> bool {
+        let is_hex = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        match self {
+            Self::Images => {
+                is_hex(name.strip_suffix(".json").unwrap_or(name))
+                    || (name.starts_with("manifest-") && name.ends_with(".json"))
+                    || name == "SHA256SUMS"
+            }
+            Self::Layout => name == "blobs" && path.join("blobs/sha256").is_dir(),
+        }
+    }
+}
+
+fn refused(message: &str) -> Error {
+    Error::destination(message)
+        .hint(format!("name a new or an empty directory, or add {FORCE} to write into this one"))
+}
+
+fn is_marker(bytes: &[u8]) -> bool {
+    let marker = serde_json::from_slice::<serde_json::Value>(bytes);
+    marker.is_ok_and(|marker| marker["imageLayoutVersion"].is_string())
+}
+
+/// Whether a directory has a catalog, by its first entry: whether the rest is right is found by whoever
+/// reads it.
+fn starts_catalog(path: &Path) -> io::Result<bool> {
+    let mut bytes = Vec::new();
+    regular::open(&path.join(CATALOG))?.take(BEGINNING).read_to_end(&mut bytes)?;
+    let found = Cell::new(false);
+    let first = First { found: &found, tags: false };
+    // It ends with an error at the first entry.
+    let whole = serde_json::Deserializer::from_slice(&bytes).deserialize_map(first).is_ok();
+    Ok(whole || found.get())
+}
+
+/// The first entry of a catalog, `{repository: {tag: manifest file}}`.
+struct First<'a> {
+    found: &'a Cell<bool>,
+    /// Whether it is the object of tags.
+    tags: bool,
+}
+
+impl<'de> serde::de::DeserializeSeed<'de> for First<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for First<'_> {
+    type Value = ();
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("a catalog")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while map.next_key::<String>()?.is_some() {
+            if self.tags {
+                map.next_value::<String>()?;
+                self.found.set(true);
+                return Err(A::Error::custom("enough"));
+            }
+            map.next_value_seed(First { found: self.found, tags: true })?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, content) in files {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            match name.ends_with('/') {
+                true => std::fs::create_dir_all(path).unwrap(),
+                false => std::fs::write(path, content).unwrap(),
+            }
+        }
+        folder
+    }
+
+    const CATALOGS: [&str; 3] = ["{}", r#"{"a":{}}"#, r#"{"a":{},"b":{"1":"m.json"},"c":["#];
+    const LISTED: &str = r#"[{"Config":"c.json","Layers":["l"]}]"#;
+    const INDEXED: &str = r#"{"schemaVersion":2,"manifests":[]}"#;
+    const MARKED: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
+
+    #[test]
+    fn directories_of_the_format_are_taken_with_whatever_is_beside() {
+        let hex = "0123456789abcdef".repeat(4);
+        for catalog in CATALOGS {
+            let found = folder(&[(CATALOG, catalog), ("notes.txt", ""), ("src/main.c", "")]);
+            Form::Images.check(found.path()).unwrap();
+        }
+        let layer = format!("{hex}/layer.tar");
+        let config = format!("{hex}.json");
+        for files in [
+            &[][..],
+            &[("lost+found/", "")],
+            &[(".gitignore", ""), (".git/config", ""), ("README.md", "")],
+            &[(LIST, LISTED), ("photo.jpg", "")],
+            &[(&layer, ""), (&config, ""), ("SHA256SUMS", ""), ("manifest-a@1.json", "")],
+            &[(".occystrap-0123.tmp", "")],
+        ] {
+            Form::Images.check(folder(files).path()).unwrap();
+        }
+        for files in [
+            &[(MARKER, MARKED), ("notes.txt", "")][..],
+            &[(INDEX, INDEXED), ("notes.txt", "")],
+            &[("blobs/sha256/x", ""), ("README", "")],
+            &[("lost+found/", "")],
+        ] {
+            Form::Layout.check(folder(files).path()).unwrap();
+        }
+        let missing = folder(&[]).path().join("not/there");
+        Form::Images.check(&missing).unwrap();
+        let both = folder(&[(MARKER, MARKED), (CATALOG, "{}")]);
+        Form::Images.check(both.path()).unwrap();
+        Form::Layout.check(both.path()).unwrap();
+    }
+
+    #[test]
+    fn other_directories_are_refused_with_what_they_hold() {
+        let said = |form: Form, files: &[(&str, &str)]| {
+            let folder = folder(files);
+            let error = form.check(folder.path()).unwrap_err();
+            assert!(error.hint_text().unwrap().contains("--force"), "{error}");
+            error.to_string().replace(&folder.path().display().to_string(), "T")
+        };
+        assert_eq!(
+            said(Form::Images, &[("a", ""), ("b", ""), ("c", ""), ("d/e", "")]),
+            "'T' is not a directory of dir://: it holds 'a', 'b', 'c' and 1 more"
+        );
+        assert_eq!(
+            said(Form::Images, &[(".profile", "")]),
+            "'T' is not a directory of dir://: it holds '.profile'"
+        );
+        // Others use the same names.
+        for catalog in ["[]", "{\"a\":1}", "{\"a\":{\"b\":{}}}", "", "{\"a\":"] {
+            said(Form::Images, &[(CATALOG, catalog)]);
+        }
+        said(Form::Images, &[(LIST, "{\"name\":\"an extension\"}")]);
+        said(Form::Layout, &[(INDEX, "{\"pages\":[]}"), ("index.html", "")]);
+        said(Form::Layout, &[("blobs/other", "")]);
+        assert_eq!(
+            said(Form::Images, &[(MARKER, MARKED), (INDEX, INDEXED), ("blobs/sha256/x", "")]),
+            "'T' is an OCI image layout, and dir:// writes another format"
+        );
+        assert_eq!(
+            said(Form::Layout, &[(CATALOG, "{}"), (LIST, LISTED)]),
+            "'T' is a directory of dir://, and oci-layout:// writes another format"
+        );
+    }
+}
