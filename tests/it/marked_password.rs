@@ -64,6 +64,7 @@ fn what_a_registry_gives_back_while_it_is_read() {
         Fault::Header("content-type", echo()),
         Fault::Header("content-type", format!("text/html; x={PASSWORD}")),
         Fault::Header("retry-after", echo()),
+        Fault::Header("content-range", echo()),
         Fault::Body(config(PASSWORD)),
         Fault::Body(config(escaped.trim_matches('"'))),
         Fault::Body(digest(&escaped)),
@@ -86,6 +87,7 @@ fn what_a_registry_gives_back_while_it_is_read() {
         ),
         Fault::Redirect(format!("ftp://{}h/{SIGNATURE}", login())),
         Fault::Redirect(format!("Hunter2S3cret://{SIGNATURE}")),
+        Fault::Redirect(format!("//{PASSWORD}@h")),
         Fault::Redirect(format!(
             "http://{}127.0.0.1:1/{SIGNATURE}?X-Amz-Signature={SIGNATURE}",
             login()
@@ -198,6 +200,29 @@ fn a_run_that_goes_well_leaves_the_password_nowhere() {
             let source = format!("registry://{host}/team/app:1");
             assert!(said.stderr.contains(&source) || said.stdout.contains(&source), "{said:?}");
         }
+    }
+}
+
+#[test]
+fn a_weak_password_that_is_a_name_breaks_nothing() {
+    for password in ["team", "registry", "latest", "app1-data"] {
+        let (registry, image) = (Registry::start(), TestImage::new(ONE));
+        push(&registry, &image, Pack::Gzip);
+        registry.require(Auth::basic("team", password));
+        let sandbox = Sandbox::new();
+        let uri = |name: &str| format!("registry://{}/{name}?insecure=true", registry.url_host());
+        let login = ["--username", "team", "--password", password];
+        let to = uri("team/app1-data/registry:latest");
+        let said =
+            sandbox.process(&uri(ONE), &to, &[&login[..], &["--receipt", "r.json"]].concat());
+        said.verified();
+        let verify = ["verify", "r.json", "--fast"];
+        sandbox.run(&[&verify[..], &login].concat()).exits(0);
+        for method in ["HEAD", "GET"] {
+            registry.fault(method, "/app1-data/registry/blobs/", Fault::status(404), ALWAYS);
+        }
+        let said = sandbox.run(&[&verify[..], &login].concat());
+        said.exits(1).says("mend it with: occystrap process ").says(&format!("'{to}'"));
     }
 }
 
@@ -349,6 +374,9 @@ fn slips(password: &str) -> Vec<Vec<String>> {
         format!("process|--layer-cache|https://me:{p}@h/x|tar:///x|dir:///y"),
         format!("process|--temp-dir|https://me:{p}@h/x|tar:///x|dir:///y"),
         format!("process|--allow-net|me:{p}@h|tar:///x|dir:///y"),
+        format!("process|-f|inspect:file=https://me:{p}@h/x|tar:///x|dir:///y"),
+        format!("process|-f|https://me:{p}@h/x|tar:///x|dir:///y"),
+        format!("search|tar:///x|https://me:{p}@h/x|extra"),
         format!("fetch-to-tarfile|https://me:{p}@h|x|latest|y.tar"),
         format!("https://me:{p}@h"),
         format!("info|registry://me@{p}@h/x"),

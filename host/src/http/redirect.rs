@@ -51,6 +51,11 @@ fn resolve(from: &Url, headers: &HeaderMap, insecure: bool, does: &str) -> Resul
     let _ = to.set_password(None);
     to.set_fragment(None);
     keep_signatures(&to);
+    let text = location.as_bytes();
+    if secret::is_in(text) && to.host_str() != from.host_str() {
+        // The host is a part of the secret then, or of what the server was sent with it.
+        to.host_str().into_iter().for_each(secret::keep_token);
+    }
     Ok(to)
 }
 

@@ -1,7 +1,7 @@
 //! JSON documents without secrets. Values are masked as they are meant, before their escapes: a
 //! mask in the text of a document could cut an escape in two.
 //!
-//! What it refuses: to change keys, which are this program's own, and digests, which are numbers.
+//! What it refuses: to change keys that are this program's own, and digests, which are numbers.
 
 use super::table::is_any_known;
 use super::{is_in, mask};
@@ -19,9 +19,9 @@ pub fn mask_json(document: String) -> String {
         masked.push_str(&rest[..start]);
         let length = literal(&rest[start..]);
         let (text, after) = rest[start..].split_at(length);
-        let is_key = after.trim_start().starts_with(':');
+        let is_own = after.trim_start().starts_with(':') && is_own_key(text);
         match serde_json::from_str::<String>(text) {
-            Ok(value) if !is_key && value.parse::<Digest>().is_err() && is_in(value.as_bytes()) => {
+            Ok(value) if !is_own && value.parse::<Digest>().is_err() && is_in(value.as_bytes()) => {
                 // A string is always written.
                 masked.push_str(&serde_json::to_string(&mask(&value)).unwrap_or_default());
             }
@@ -31,6 +31,11 @@ pub fn mask_json(document: String) -> String {
     }
     masked.push_str(rest);
     masked
+}
+
+/// Whether a key, in its quotes, may be this program's own, as labels and annotations of images are not.
+fn is_own_key(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_lowercase() || b"\"_".contains(&byte))
 }
 
 /// Bytes of the string that a text begins with, its quotes included.
@@ -55,15 +60,18 @@ mod tests {
     fn values_are_masked_and_documents_stay_documents() {
         super::super::keep("n\"Json\\Hunter2");
         super::super::keep("json-key-1");
+        super::super::keep("json_own_key");
         let digest = Digest::of(b"x").to_string();
         let value = serde_json::json!({
             "json-key-1": "a n\"Json\\Hunter2 b",
+            "json_own_key": "json_own_key",
             "line": "\nJson-key-1",
             "list": ["json-key-1", 5, null, digest, "\\"],
         });
         let masked = mask_json(serde_json::to_string_pretty(&value).unwrap());
         let expected = serde_json::json!({
-            "json-key-1": "a *** b",
+            "***": "a *** b",
+            "json_own_key": "***",
             "line": "\n***",
             "list": ["***", 5, null, digest, "\\"],
         });

@@ -57,8 +57,17 @@ fn of_environment(variable: impl Fn(&str) -> Option<String>) -> Vec<String> {
     const PROXIES: [&str; 3] = ["http_proxy", "https_proxy", "all_proxy"];
     let upper = PROXIES.map(str::to_uppercase);
     let proxies = PROXIES.into_iter().chain(upper.iter().map(String::as_str));
+    // Of what occystrap reads as paths, some type a URI.
+    const PATHS: [&str; 6] = [
+        "DOCKER_HOST",
+        "OCCYSTRAP_CA_BUNDLE",
+        "OCCYSTRAP_LAYER_CACHE",
+        "OCCYSTRAP_PLUGIN_DIR",
+        "OCCYSTRAP_TEMP_DIR",
+        "REGISTRY_AUTH_FILE",
+    ];
     let mut secrets: Vec<String> = proxies
-        .chain(["DOCKER_HOST"])
+        .chain(PATHS)
         .filter_map(&variable)
         .flat_map(|proxy| crate::uri::logins_in(&proxy))
         .collect();

@@ -56,6 +56,13 @@ fn a_password_is_masked_in_every_spelling() {
 }
 
 #[test]
+fn a_character_of_two_escapes_is_one() {
+    let text = r#"{"a":"\ud83d\ude00Hunter2 \ud83d\u0041 \ud83d"}"#;
+    let masked = mask_with(&["\u{1f600}Hunter2"], &[], text);
+    assert_eq!(masked, r#"{"a":"*** \ud83d\u0041 \ud83d"}"#);
+}
+
+#[test]
 fn other_text_stays_as_it_is() {
     for text in [
         "",

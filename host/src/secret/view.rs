@@ -89,7 +89,14 @@ fn escape(text: &[u8]) -> Option<(Decoded, usize)> {
     match text {
         [b'%', high, low, ..] => Some((Decoded::Byte(hex(&[*high, *low])? as u8), 3)),
         // JSON (RFC 8259, 7), and what Rust, Go and Python print of a string.
-        [b'\\', b'u', rest @ ..] => of_code(hex(rest.get(..4)?)?, 6),
+        [b'\\', b'u', rest @ ..] => match (hex(rest.get(..4)?)?, rest.get(4..10)) {
+            // Beyond the first plane there are two for a character.
+            (high @ 0xd800..=0xdbff, Some([b'\\', b'u', low @ ..])) => {
+                let low = hex(low)?.checked_sub(0xdc00).filter(|low| *low < 0x400)?;
+                of_code(0x10000 + ((high - 0xd800) << 10 | low), 12)
+            }
+            (code, _) => of_code(code, 6),
+        },
         [b'\\', b'x', high, low, ..] => Some((Decoded::Byte(hex(&[*high, *low])? as u8), 4)),
         [b'\\', c @ (b'"' | b'\'' | b'\\' | b'/'), ..] => Some((Decoded::Byte(*c), 2)),
         [b'\\', b'n', ..] => Some((Decoded::Byte(b'\n'), 2)),

@@ -203,11 +203,27 @@ fn pairs(query: &str) -> Vec<(String, String)> {
 /// say so, also in a URI that is the value of an option.
 #[must_use]
 pub fn logins_in(text: &str) -> Vec<String> {
+    let is_of_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
+    let starts = text.match_indices("://").map(|(colon, _)| {
+        let scheme = text[..colon].rsplit(|c| !is_of_scheme(c)).next().unwrap_or_default();
+        colon - scheme.len()
+    });
+    // One URI may stand in another, or in the value of an option.
+    let mut found: Vec<String> = starts.flat_map(|start| logins_of(&text[start..])).collect();
+    if !text.contains("://") && !text.starts_with(['/', '.', '~', '-']) {
+        found.extend(logins_of(text));
+    }
+    found.retain(|secret| !secret.is_empty());
+    found
+}
+
+/// As [`logins_in`], for text that begins with the scheme, or with the login where there is none.
+fn logins_of(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let (scheme, rest, query) = match parts(text) {
         Some((scheme, rest, query)) => (scheme.to_ascii_lowercase(), rest, query),
         // A login at the start, in front of a host.
-        None if text.contains(':') && !text.starts_with(['/', '.', '~', '-']) => {
+        None if text.contains(':') => {
             let (rest, query) = text.split_once('?').unwrap_or((text, ""));
             (String::new(), rest, query)
         }
@@ -240,9 +256,7 @@ pub fn logins_in(text: &str) -> Vec<String> {
             false => {}
         }
     }
-    let mut decoded: Vec<String> = found.iter().map(|secret| decode(secret)).collect();
-    decoded.retain(|secret| !secret.is_empty());
-    decoded
+    found.iter().map(|secret| decode(secret)).collect()
 }
 
 /// Bytes of the shortest text that is taken for a token where a user's name may stand.
@@ -309,7 +323,8 @@ mod tests {
             ("me:Hunter2@h/x", vec!["Hunter2"]),
             ("https://abcdefghijklmnop0@h/x", vec!["abcdefghijklmnop0"]),
             ("registry://h/x?username=me&pasword=Hunter1&api-key=Hunter2", vec!["Hunter2"]),
-            ("docker://x?socket=tcp://me:Hunter2@h:1", vec!["Hunter2"]),
+            ("docker://x?socket=tcp%3A//me:Hunter2@h:1", vec!["Hunter2"]),
+            ("inspect:file=https://me:Hunter2@h/x", vec!["Hunter2"]),
             ("registry://h:5000/admin/x@sha256:00", vec![]),
             ("dir:///srv/a:b@c/d", vec![]),
             ("dir://me:Hunter2/+@d", vec!["Hunter2/+"]),
