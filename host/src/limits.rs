@@ -12,12 +12,66 @@ pub const COMPONENT_SIZE: usize = 64 * 1024 * 1024;
 /// a component of [`COMPONENT_SIZE`] some forty; beyond that somebody wants to keep us busy.
 pub const COMPILE_TIME: Duration = Duration::from_secs(120);
 
-/// Bytes of linear memory of one instance. The first-party plugins use under 2 MiB; componentize-py
-/// and componentize-js want some tens.
+/// Memory that compiling one component may take, in bytes, where it is compiled in a process of its own.
+/// The interpreters of Python and JavaScript take 350 and 430 MiB.
+pub const COMPILE_MEMORY: u64 = 1024 * 1024 * 1024;
+
+/// Bytes of machine code that a component may become. The interpreters become 51 and 60 MB.
+pub const MACHINE_CODE: u64 = 256 * 1024 * 1024;
+
+/// Instances that a component may make of modules and components, multiplied along its nesting. Python's
+/// interpreter with its libraries makes 41.
+pub const NESTED_INSTANCES: u64 = 1_000;
+
+/// Steps that may instantiate a component, multiplied along its nesting: aliases, arguments, exports, and
+/// functions that are lifted or lowered. Python's interpreter takes 3,500.
+pub const STEPS: u64 = 50_000;
+
+/// Imports, functions, globals, tables and memories of all instances of modules. Each takes up to 32 bytes
+/// of a session. Python's interpreter has 17,000.
+pub const FIELDS: u64 = 200_000;
+
+/// Modules in a component. Python's interpreter has 38, and some more with each library.
+pub const MODULES: u64 = 256;
+
+/// Components in a component. Tools for components make two or three.
+pub const COMPONENTS: u64 = 256;
+
+/// Functions in a component. The interpreters have 13,000; each takes some 6 KB while it is compiled.
+pub const FUNCTIONS: u64 = 100_000;
+
+/// Memories and tables of the modules of a component. Honest ones have two or three.
+pub const MODULE_MEMORIES: u64 = 100;
+
+/// Bytes of one function. Python's largest has 427 KB; the compiler takes some hundred times as much.
+pub const FUNCTION_SIZE: u64 = 2 * 1024 * 1024;
+
+/// Bytes of a component that are neither code nor data nor custom: types, imports, exports, elements of
+/// tables. The interpreters have 330 KB.
+pub const DECLARATIONS: u64 = 4 * 1024 * 1024;
+
+/// Bytes of names of functions, which the compiler reads. Python's interpreter has 360 KB.
+pub const NAMES: u64 = 8 * 1024 * 1024;
+
+/// Bytes up to which the initial content of a memory is written out with its holes: one segment at the
+/// start and one at the end take as much machine code as all between them.
+pub const SPARSE_IMAGE: u64 = 64 * 1024;
+
+/// Bytes of linear memory of one plugin, over all its memories. The first-party plugins use under 2 MiB;
+/// componentize-py and componentize-js want some tens.
 pub const MEMORY: usize = 64 * 1024 * 1024;
 
-/// Elements of one table. Interpreters have some tens of thousands of functions.
+/// Elements of all tables of one plugin. Interpreters have some tens of thousands of functions.
 pub const TABLE_ELEMENTS: usize = 200_000;
+
+/// Instances of modules in one plugin. Python's interpreter with its libraries are 38.
+pub const INSTANCES: usize = 256;
+
+/// Memories of one plugin. Most have one.
+pub const MEMORIES: usize = 64;
+
+/// Tables of one plugin. Most have one or two.
+pub const TABLES: usize = 64;
 
 /// Handles open at once, of all kinds. A plugin needs a directory, a sink or two and a blob.
 pub const HANDLES: usize = 1_024;
@@ -131,6 +185,8 @@ pub struct Allowance {
     pub cpu_time: Duration,
     /// [`COMPILE_TIME`].
     pub compile_time: Duration,
+    /// [`COMPILE_MEMORY`].
+    pub compile_memory: u64,
     /// [`HOST_CALLS`].
     pub host_calls: u64,
     /// [`HASHED_BYTES`].
@@ -144,6 +200,7 @@ impl Default for Allowance {
         Self {
             cpu_time: CPU_TIME,
             compile_time: COMPILE_TIME,
+            compile_memory: COMPILE_MEMORY,
             host_calls: HOST_CALLS,
             hashed_bytes: HASHED_BYTES,
             shows_log: true,
@@ -166,6 +223,26 @@ impl Allowance {
         }
     }
 }
+
+impl Allowance {
+    /// For a look at a component's file (`plugin show`), which may be anything: all of it together takes
+    /// at most [`SHOW_MEMORY`] and [`SHOW_TIME`].
+    #[must_use]
+    pub fn showing() -> Self {
+        Self {
+            cpu_time: Duration::from_secs(1),
+            compile_time: Duration::from_secs(5),
+            compile_memory: 128 << 20,
+            ..Self::default()
+        }
+    }
+}
+
+/// Memory that a look at a component's file may take, in bytes: this process and the compiler's.
+pub const SHOW_MEMORY: u64 = 256 << 20;
+
+/// Time that a look at a component's file may take.
+pub const SHOW_TIME: Duration = Duration::from_secs(10);
 
 /// Bytes of a receipt's file that nobody vouches for: one of a thousand layers has some 400 KB, and
 /// parsed it takes some ten times its size, for each that is looked at side by side.

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use occystrap::cancel::Cancel;
 use occystrap::cli::Cli;
+use occystrap::plugin::compiler;
 use occystrap::progress::Progress;
 use occystrap::{command_line, log, report, run, secret, temporary};
 
@@ -16,6 +17,9 @@ const NETWORK_THREADS: usize = 2;
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     secret::hide_in_panics();
+    if let Some(code) = compiler::serve(&arguments) {
+        return code;
+    }
     let cli = match command_line::parse(&arguments) {
         Ok(cli) => cli,
         Err(mistake) => refuse(&mistake, &arguments),

@@ -1,8 +1,13 @@
 //! The WebAssembly engine: one a process, made when the first plugin is used.
+//!
+//! Built-in components are compiled here; all others are counted first, and compiled in a process of
+//! their own where the program has one ([`super::compiler`]).
 
 use std::fs::DirBuilder;
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,8 +17,12 @@ use std::time::Duration;
 use wasmtime::component::Component;
 use wasmtime::{Cache, CacheConfig, Config, Engine, OptLevel, RegallocAlgorithm};
 
-use super::{component_file, ownership};
+use super::catalog::EMBEDDED;
+use super::code_cache::CodeCache;
+use super::compiler::{self, Bounds, Failure};
+use super::{component_count, component_file, ownership};
 use crate::error::{Error, Kind, Result};
+use crate::image::{Digest, Hasher};
 use crate::limits;
 
 /// Compiles components and keeps time for them. Cheap to clone.
@@ -23,9 +32,34 @@ pub struct PluginEngine(Arc<Inner>);
 struct Inner {
     engine: Engine,
     ticking: AtomicBool,
-    /// Whether what was compiled is there the next time.
-    keeps: bool,
+    /// What was compiled, for the next time.
+    kept: Option<CodeCache>,
     allowance: limits::Allowance,
+}
+
+/// Why there is no plugin to run.
+#[derive(Debug)]
+pub enum NotLoaded {
+    /// Compiling it takes more than this command allows.
+    TooCostly(Error),
+    /// It is refused.
+    Refused(Error),
+}
+
+impl NotLoaded {
+    /// What to tell the user.
+    #[must_use]
+    pub fn into_error(self) -> Error {
+        match self {
+            Self::TooCostly(error) | Self::Refused(error) => error,
+        }
+    }
+}
+
+impl From<Error> for NotLoaded {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
 }
 
 impl PluginEngine {
@@ -37,18 +71,12 @@ impl PluginEngine {
 
     /// With other limits on each session.
     pub fn with(allowance: limits::Allowance) -> Result<Self> {
-        let mut config = Config::new();
-        config.epoch_interruption(true);
-        // Plugins are plain computation; what they do not use is not there to be attacked.
-        config.wasm_relaxed_simd(false).wasm_memory64(false);
-        // Plugins frame and decide, the host does the work: what counts is how soon they start.
-        config.cranelift_opt_level(OptLevel::None);
-        config.cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
+        let mut config = config();
         let cache = cache();
-        let keeps = cache.is_some();
+        let kept = cache.as_ref().map(|cache| CodeCache::beneath(cache.directory()));
         config.cache(cache);
         let engine = Engine::new(&config).map_err(|cause| broken("start", &cause))?;
-        Ok(Self(Arc::new(Inner { engine, ticking: AtomicBool::new(false), keeps, allowance })))
+        Ok(Self(Arc::new(Inner { engine, ticking: AtomicBool::new(false), kept, allowance })))
     }
 
     /// What a plugin may take in one session.
@@ -63,35 +91,118 @@ impl PluginEngine {
         &self.0.engine
     }
 
-    /// Compile a component, or take it from the cache. Errors when it is none, and when that takes
-    /// longer than [`limits::COMPILE_TIME`].
-    ///
-    /// Nobody can stop the compiler: a thread that took too long goes on until it is done or the
-    /// process ends, and nobody looks at what it made.
-    pub fn compile(&self, name: &str, bytes: &[u8]) -> Result<Component> {
+    /// Compiles a component, or takes it from the cache. Errors when it is none, and when that takes
+    /// more than [`Self::allowance`] gives.
+    pub fn compile(&self, name: &str, bytes: &[u8]) -> Result<Component, NotLoaded> {
         component_file::check(name, bytes)?;
+        if EMBEDDED.iter().any(|known| known.component == bytes) {
+            return self.compile_here(name, bytes);
+        }
+        if !compiler::is_separate() {
+            component_count::count(name, bytes)?;
+            return self.compile_here(name, bytes);
+        }
+        let key = self.key(bytes);
+        let kept = self.0.kept.as_ref().and_then(|kept| kept.find(key));
+        if let Some(component) = kept.and_then(|path| self.deserialize(&path).ok()) {
+            return Ok(component);
+        }
+        component_count::count(name, bytes)?;
+        let bounds = self.bounds();
+        let code = compiler::compile(bytes, bounds, PATIENCE, || self.say_slow(name, bytes));
+        let mut code = code.map_err(|failure| match failure {
+            Failure::TooCostly(why) => NotLoaded::TooCostly(not_compiled(name, &why).hint(SMALLER)),
+            Failure::Refused(why) => NotLoaded::Refused(not_compiled(name, &why)),
+            Failure::Interrupted => NotLoaded::Refused(Error::interrupted()),
+        })?;
+        let place = PathBuf::from(format!("/proc/self/fd/{}", code.as_raw_fd()));
+        let component = self.deserialize(&place).map_err(|cause| {
+            NotLoaded::Refused(not_compiled(name, &format!("cannot be loaded: {cause:#}")))
+        })?;
+        self.keep(key, &mut code);
+        Ok(component)
+    }
+
+    /// What compiling a component that is not built in may take.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        let limits::Allowance { compile_memory, compile_time, .. } = self.0.allowance;
+        Bounds { memory: compile_memory, time: compile_time }
+    }
+
+    /// Compiles in this process: a built-in component, and every one where the program has no process
+    /// for it.
+    ///
+    /// The compiler cannot be stopped here: a thread that took too long goes on until it is done or the
+    /// process ends, and what it made is dropped.
+    fn compile_here(&self, name: &str, bytes: &[u8]) -> Result<Component, NotLoaded> {
         let (done, compiled) = mpsc::channel();
         let (engine, own) = (self.0.engine.clone(), bytes.to_vec());
         std::thread::spawn(move || done.send(Component::from_binary(&engine, &own)));
         let limit = self.0.allowance.compile_time;
         let soon = compiled.recv_timeout(PATIENCE.min(limit)).or_else(|_| {
-            let size = crate::size::size(bytes.len() as u64);
-            let kept = if self.0.keeps { "; it is kept for the next time" } else { "" };
-            tracing::warn!("compiling plugin '{name}' ({size}){kept}");
+            self.say_slow(name, bytes);
             compiled.recv_timeout(limit.saturating_sub(PATIENCE))
         });
-        let fail = |why: String| Error::new(Kind::Plugin, format!("plugin '{name}': {why}"));
         match soon {
             Ok(Ok(component)) => Ok(component),
-            Ok(Err(cause)) => Err(fail(format!("cannot be compiled: {cause:#}"))),
+            Ok(Err(cause)) => {
+                let why = format!("cannot be compiled: {cause:#}");
+                Err(NotLoaded::Refused(not_compiled(name, &why)))
+            }
             Err(RecvTimeoutError::Timeout) => {
-                Err(fail(format!("took longer than {limit:?} to compile, and was given up"))
-                    .hint("a component with fewer or smaller functions compiles sooner"))
+                let error = not_compiled(name, &compiler::too_slow(limit)).hint(SMALLER);
+                Err(NotLoaded::TooCostly(error))
             }
             Err(RecvTimeoutError::Disconnected) => {
-                Err(fail("cannot be compiled: the compiler crashed".to_owned()))
+                let why = "cannot be compiled: the compiler crashed";
+                Err(NotLoaded::Refused(not_compiled(name, why)))
             }
         }
+    }
+
+    fn say_slow(&self, name: &str, bytes: &[u8]) {
+        let size = crate::size::size(bytes.len() as u64);
+        let kept = if self.0.kept.is_some() { "; it is kept for the next time" } else { "" };
+        tracing::warn!("compiling plugin '{name}' ({size}){kept}");
+    }
+
+    fn deserialize(&self, path: &Path) -> wasmtime::Result<Component> {
+        // SAFETY: the file holds what this program's own compiler wrote: either a process that this one
+        // has just started, whose only output is an unnamed file in memory that no other process has
+        // ever held, or an earlier run of the same user, whose cache folder `cache` has found to be
+        // writable for that user and root alone. Both are trusted as the binary is. Nothing writes to
+        // the file any more: it is whole before it gets a name, and is removed but never changed.
+        unsafe { Component::deserialize_file(&self.0.engine, path) }
+    }
+
+    /// Keeps machine code for the next time. Where that fails, the next time takes longer.
+    fn keep(&self, key: Digest, code: &mut File) {
+        if let Some(kept) = &self.0.kept
+            && let Err(cause) = kept.keep(key, code)
+        {
+            tracing::debug!("compiled plugins are not kept: {cause}");
+        }
+    }
+
+    /// What machine code is kept under: the component, the compiler and its settings.
+    fn key(&self, bytes: &[u8]) -> Digest {
+        /// Feeds what implements `Hash` to SHA-256.
+        #[derive(Default)]
+        struct Key(Hasher);
+        impl std::hash::Hasher for Key {
+            fn write(&mut self, bytes: &[u8]) {
+                self.0.update(bytes);
+            }
+            fn finish(&self) -> u64 {
+                0
+            }
+        }
+        let mut key = Key::default();
+        key.0.update(env!("CARGO_PKG_VERSION").as_bytes());
+        std::hash::Hash::hash(&self.0.engine.precompile_compatibility_hash(), &mut key);
+        key.0.update(bytes);
+        key.0.finish()
     }
 
     /// Let time pass for guests. Starts one thread, the first time; it ends with the engine.
@@ -108,6 +219,27 @@ impl PluginEngine {
             }
         });
     }
+}
+
+/// What can be done about a component that takes too much to compile.
+const SMALLER: &str = "a component with fewer or smaller functions compiles sooner";
+
+fn not_compiled(name: &str, why: &str) -> Error {
+    Error::new(Kind::Plugin, format!("plugin '{name}': {why}"))
+}
+
+/// The settings of every engine: machine code fits one with the same settings only.
+pub(super) fn config() -> Config {
+    let mut config = Config::new();
+    config.epoch_interruption(true);
+    // Plugins are plain computation; what they do not use is not there to be attacked.
+    config.wasm_relaxed_simd(false).wasm_memory64(false);
+    // Plugins frame and decide, the host does the work: what counts is how soon they start.
+    config.cranelift_opt_level(OptLevel::None);
+    config.cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
+    // A memory whose initial content has holes is not written out with them, beyond this size.
+    config.memory_guaranteed_dense_image_size(limits::SPARSE_IMAGE);
+    config
 }
 
 /// After that long it is said what takes so long, as an interpreter of 18 MB does with some ten

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use wasmtime::component::{Component, HasSelf, Linker, Resource, ResourceAny};
 use wasmtime::{Store, Trap, UpdateDeadline};
 
-use super::PluginEngine;
 use super::bindings::{self, OutputPlugin, OutputPluginPre, writer};
 use super::capability::blobs::Blob;
 use super::capability::edit::{Denied, Editor, Granted, Refusal};
@@ -13,6 +12,7 @@ use super::capability::wasi;
 use super::description::{self, Description};
 use super::permission::{self, Permission};
 use super::state::{State, Violation, Writing, violation};
+use super::{NotLoaded, PluginEngine};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
@@ -40,11 +40,16 @@ impl Plugin {
     /// Compile a component, derive its permissions and ask what it is. `name` is what it is called
     /// in errors until it has said so itself.
     pub fn load(engine: &PluginEngine, name: &str, bytes: &[u8]) -> Result<Self> {
+        Self::try_load(engine, name, bytes).map_err(NotLoaded::into_error)
+    }
+
+    /// The same, with an error that says whether it is the cost of compiling that is too high.
+    pub fn try_load(engine: &PluginEngine, name: &str, bytes: &[u8]) -> Result<Self, NotLoaded> {
         let component = engine.compile(name, bytes)?;
-        let permissions = permission::of(name, engine.wasmtime(), &component)?;
         let component_type = component.component_type();
         let imports = component_type.imports(engine.wasmtime());
-        let imports = imports.map(|(import, _)| import.to_owned()).collect();
+        let imports: Vec<String> = imports.map(|(import, _)| import.to_owned()).collect();
+        let permissions = permission::of(name, imports.iter().map(String::as_str))?;
         let unlinkable = |cause: wasmtime::Error| {
             Error::new(
                 Kind::Plugin,
@@ -330,6 +335,12 @@ fn in_words(cause: &str) -> String {
         format!("it opened more than {} handles", limits::HANDLES)
     } else if limit("allocated for hostcalls") {
         format!("it passed more than {} MiB in one call", limits::CALL_BYTES >> 20)
+    } else if limit("instance count too high") {
+        format!("it has more than {} instances", limits::INSTANCES)
+    } else if limit("memory count too high") {
+        format!("it has more than {} memories", limits::MEMORIES)
+    } else if limit("table count too high") {
+        format!("it has more than {} tables", limits::TABLES)
     } else if limit("unknown handle") {
         format!("it used a handle that it does not hold ({cause})")
     } else {

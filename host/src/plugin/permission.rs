@@ -1,8 +1,5 @@
 //! What a plugin may do, from what its component imports.
 
-use wasmtime::Engine;
-use wasmtime::component::Component;
-
 use super::capability::wasi;
 use super::state::violation;
 use crate::error::Result;
@@ -66,11 +63,10 @@ pub const ALL: [Permission; 12] = [
 const OFFERED: &str = "a plugin may import the interfaces of occystrap:output@0.1.0, and those of \
     WASI 0.2, behind which there is nothing";
 
-/// The permissions of a component. An import of anything else is refused.
-pub fn of(plugin: &str, engine: &Engine, component: &Component) -> Result<Vec<Permission>> {
+/// The permissions of a component with these imports. An import of anything else is refused.
+pub fn of<'a>(plugin: &str, imports: impl IntoIterator<Item = &'a str>) -> Result<Vec<Permission>> {
     let mut permissions = Vec::new();
-    let component_type = component.component_type();
-    for (name, _) in component_type.imports(engine) {
+    for name in imports {
         let interface = name
             .strip_prefix(PACKAGE)
             .map(|rest| rest.split_once('@').map_or(rest, |(interface, _)| interface));

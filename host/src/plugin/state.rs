@@ -4,11 +4,11 @@ use std::fmt;
 use std::fs::File;
 use std::sync::Arc;
 
-use wasmtime::ResourceLimiter;
 use wasmtime::component::ResourceTable;
 
 use super::capability::wasi::Runtime;
 use super::clock::Clock;
+use super::limiter::Limiter;
 use crate::cancel::Cancel;
 use crate::destination::Destination;
 use crate::error::{Error, Kind};
@@ -75,7 +75,7 @@ impl State {
     /// For one session of a plugin.
     #[must_use]
     pub fn new(plugin: Arc<str>, cancel: Cancel, memory: Memory) -> Self {
-        let limits = Limiter(Arc::clone(&plugin));
+        let limits = Limiter::new(Arc::clone(&plugin));
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits::HANDLES);
         Self {
@@ -126,37 +126,6 @@ impl State {
     /// A rule that the plugin broke: the session ends here.
     pub fn violation(&self, rule: impl fmt::Display) -> wasmtime::Error {
         wasmtime::Error::new(Violation(violation(&self.plugin, rule)))
-    }
-}
-
-/// Refuses memory and tables above the limits.
-pub struct Limiter(Arc<str>);
-
-impl ResourceLimiter for Limiter {
-    fn memory_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        if desired <= limits::MEMORY {
-            return Ok(true);
-        }
-        let rule = format!("it wanted more than {} MiB of memory", limits::MEMORY >> 20);
-        Err(wasmtime::Error::new(Violation(violation(&self.0, rule))))
-    }
-
-    fn table_growing(
-        &mut self,
-        _current: usize,
-        desired: usize,
-        _maximum: Option<usize>,
-    ) -> wasmtime::Result<bool> {
-        if desired <= limits::TABLE_ELEMENTS {
-            return Ok(true);
-        }
-        let rule = format!("it wanted more than {} table elements", limits::TABLE_ELEMENTS);
-        Err(wasmtime::Error::new(Violation(violation(&self.0, rule))))
     }
 }
 

@@ -13,10 +13,13 @@ use self::add::add;
 use super::Host;
 use crate::cli::{OutputFormat, PluginCommand};
 use crate::error::{Error, Kind, Result, printable};
+use crate::image::Digest;
+use crate::limits;
 use crate::plugin::catalog::{Listed, Origin, built_in};
-use crate::plugin::{Plugin, PluginEngine, component_file};
+use crate::plugin::{NotLoaded, Plugin, PluginEngine, component_count, component_file, permission};
 use crate::progress::Progress;
 use crate::report;
+use crate::shell;
 
 /// Do what was asked: results on `out`, questions and everything else on `err`.
 pub fn run(
@@ -37,7 +40,10 @@ pub fn run(
             Ok(0)
         }
         PluginCommand::Show { plugin } => {
-            let (origin, plugin) = find(plugin, host)?;
+            let (origin, plugin) = match plugin.contains(['/', '.']) {
+                true => (Origin::File(plugin.clone()), of_file(plugin, host, out)?),
+                false => named(plugin, host)?,
+            };
             match host.global.output_format {
                 OutputFormat::Text => shown::plugin(&plugin, &origin, out),
                 OutputFormat::Json => document::show(&plugin, &origin, out),
@@ -81,13 +87,37 @@ fn not_added(name: &str) -> Error {
     error.hint("'occystrap plugin list' shows those that were")
 }
 
-/// A plugin by its name, or the path of a component's file.
-fn find(name: &str, host: &Host<'_>) -> Result<(Origin, Plugin)> {
-    if name.contains(['/', '.']) {
-        let bytes = component_file::read(Path::new(name))?;
-        let plugin = Plugin::load(&PluginEngine::new()?, name, &bytes)?;
-        return Ok((Origin::File(name.to_owned()), plugin));
+/// The plugin in a component's file. Where compiling it takes more than a look is worth, shows what the
+/// component itself says, and errors with what to type for the rest.
+fn of_file(path: &str, host: &Host<'_>, out: &mut dyn Write) -> Result<Plugin> {
+    let bytes = component_file::read(Path::new(path))?;
+    let engine = PluginEngine::with(limits::Allowance::showing())?;
+    let error = match Plugin::try_load(&engine, path, &bytes) {
+        Ok(plugin) => return Ok(plugin),
+        Err(NotLoaded::Refused(error)) => return Err(error),
+        Err(NotLoaded::TooCostly(error)) => error,
+    };
+    let imports = component_count::count(path, &bytes)?.imports;
+    let permissions = permission::of(path, imports.iter().map(String::as_str))?;
+    let (memory, time) = (limits::COMPILE_MEMORY >> 20, limits::COMPILE_TIME.as_secs());
+    let error = error
+        .within("its name, schemes and options are not shown")
+        .hint(format!(
+            "'occystrap plugin add {}' compiles it with up to {memory} MiB and {time} s, shows all of it, \
+             and asks before it is added",
+            shell::quote(path)
+        ));
+    let (origin, sha256) = (Origin::File(path.to_owned()), Digest::of(&bytes));
+    match host.global.output_format {
+        OutputFormat::Text => shown::component(path, sha256, &origin, &permissions, out),
+        OutputFormat::Json => document::component(sha256, &origin, &permissions, &error, out),
     }
+    .map_err(printed)?;
+    Err(error)
+}
+
+/// A plugin by its name.
+fn named(name: &str, host: &Host<'_>) -> Result<(Origin, Plugin)> {
     host.catalog()?.named(name)?.ok_or_else(|| {
         Error::usage(format!("there is no plugin '{name}'"))
             .hint("'occystrap plugin list' shows what there is; a file is named with its path")

@@ -83,7 +83,13 @@ impl HostRepository for State {
         let memory = self.memory.clone();
         let found = match memory.recall_manifest(&reference) {
             Some(known) => Ok(known),
-            None => self.request()?.and_then(|()| remote.manifest(&reference)),
+            None => {
+                let found = self.request()?.and_then(|()| remote.manifest(&reference));
+                self.remember(&reference)?;
+                let bytes = found.as_ref().ok().and_then(Option::as_ref);
+                self.keep(bytes.map_or(0, |found| found.manifest.bytes.len()))?;
+                found
+            }
         };
         if let Ok(manifest) = &found {
             memory.remember_manifest(&reference, manifest.clone());

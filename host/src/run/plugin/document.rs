@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::image::Digest;
 use crate::plugin::Plugin;
 use crate::plugin::catalog::{Listed, Origin};
+use crate::plugin::permission::Permission;
 use crate::terminal::write_json;
 
 #[derive(Serialize)]
@@ -37,20 +38,24 @@ struct From<'a> {
 #[derive(Serialize)]
 struct Shown<'a> {
     plugin: Whole<'a>,
+    /// Why some of it is not shown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a Error>,
 }
 
 #[derive(Serialize)]
 struct Whole<'a> {
-    name: &'a str,
-    version: &'a str,
-    summary: &'a str,
+    /// `None`, as all that the component says when it is asked, where it was not compiled.
+    name: Option<&'a str>,
+    version: Option<&'a str>,
+    summary: Option<&'a str>,
     #[serde(flatten)]
     from: From<'a>,
     /// Of the component.
     sha256: Digest,
     schemes: &'a [String],
     /// What follows `scheme://`.
-    form: &'static str,
+    form: Option<&'static str>,
     options: Vec<Choice<'a>>,
     permissions: Vec<Grant>,
 }
@@ -106,21 +111,46 @@ pub fn show(plugin: &Plugin, origin: &Origin, out: &mut dyn Write) -> io::Result
     let host = description.destination.host_options().iter();
     let host =
         host.map(|(name, summary)| Choice { name, default: None, summary, taken_by: "host" });
-    // Interfaces without words grant nothing.
-    let granted = plugin.permissions().iter().filter(|permission| !permission.words.is_empty());
-    let permissions = granted
-        .map(|permission| Grant { interface: permission.interface, words: permission.words })
-        .collect();
     let whole = Whole {
-        name: &description.name,
-        version: &description.version,
-        summary: &description.summary,
+        name: Some(&description.name),
+        version: Some(&description.version),
+        summary: Some(&description.summary),
         from: From::of(origin),
         sha256: plugin.sha256(),
         schemes: plugin.schemes(),
-        form: description.destination.form(),
+        form: Some(description.destination.form()),
         options: own.chain(host).collect(),
-        permissions,
+        permissions: grants(plugin.permissions()),
     };
-    write_json(out, &Shown { plugin: whole })
+    write_json(out, &Shown { plugin: whole, error: None })
+}
+
+/// A component that was not compiled: what it says without being asked.
+pub fn component(
+    sha256: Digest,
+    origin: &Origin,
+    permissions: &[Permission],
+    error: &Error,
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    let whole = Whole {
+        name: None,
+        version: None,
+        summary: None,
+        from: From::of(origin),
+        sha256,
+        schemes: &[],
+        form: None,
+        options: Vec::new(),
+        permissions: grants(permissions),
+    };
+    write_json(out, &Shown { plugin: whole, error: Some(error) })
+}
+
+/// Interfaces without words grant nothing.
+fn grants(permissions: &[Permission]) -> Vec<Grant> {
+    let granted = permissions.iter().filter(|permission| !permission.words.is_empty());
+    granted
+        .map(|permission| Grant { interface: permission.interface, words: permission.words })
+        .collect()
 }

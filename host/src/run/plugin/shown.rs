@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use crate::error::printable;
+use crate::image::Digest;
 use crate::plugin::Plugin;
 use crate::plugin::catalog::Origin;
 use crate::plugin::permission::{self, Permission};
@@ -18,6 +19,20 @@ pub fn plugin(plugin: &Plugin, origin: &Origin, out: &mut dyn Write) -> io::Resu
         writeln!(out, "  option     {name}=: {what}; taken by occystrap, unseen by the plugin")?;
     }
     permissions(plugin, |_| "", out)
+}
+
+/// A component that was not compiled: what it says without being asked.
+pub fn component(
+    name: &str,
+    sha256: Digest,
+    origin: &Origin,
+    granted: &[Permission],
+    out: &mut dyn Write,
+) -> io::Result<()> {
+    writeln!(out, "{}", printable(name))?;
+    writeln!(out, "  from       {}", printable(&from(origin)))?;
+    writeln!(out, "  component  {sha256}")?;
+    may(granted, |_| "", out)
 }
 
 fn from(origin: &Origin) -> String {
@@ -47,7 +62,14 @@ pub fn permissions(
     remark: impl Fn(&Permission) -> &'static str,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let permissions = plugin.permissions();
+    may(plugin.permissions(), remark, out)
+}
+
+fn may(
+    permissions: &[Permission],
+    remark: impl Fn(&Permission) -> &'static str,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     writeln!(out, "It may:")?;
     for line in permission::in_words(permissions, remark) {
         writeln!(out, "  - {line}")?;

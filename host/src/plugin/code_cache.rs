@@ -1,0 +1,102 @@
+//! Machine code of components that are not built in, kept in the user's cache folder.
+//!
+//! The folder is the one that wasmtime's cache uses for built-in plugins, which was checked to be the
+//! user's alone ([`super::ownership`]): its files are believed like the binary. What it refuses: to
+//! keep more than [`MOST`] files.
+
+use std::fs::File;
+use std::io::{self, Seek as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+
+use crate::image::Digest;
+use crate::output::commit::one_file;
+use crate::unnamed::Unnamed;
+
+/// Files that are kept; those that were used least lately go first. An interpreter's has 35 MB.
+const MOST: usize = 32;
+
+/// The folder in the cache. Files two levels down are files of wasmtime's cache as well: it removes
+/// what was not used for long when the whole becomes large.
+const FOLDER: &str = "added/code";
+
+/// Where machine code is kept.
+#[derive(Debug, Clone)]
+pub struct CodeCache(PathBuf);
+
+impl CodeCache {
+    /// In a folder that nobody else may write.
+    #[must_use]
+    pub fn beneath(cache: &std::path::Path) -> Self {
+        Self(cache.join(FOLDER))
+    }
+
+    /// The file with the machine code of that key, where there is one. It counts as used now.
+    #[must_use]
+    pub fn find(&self, key: Digest) -> Option<PathBuf> {
+        let path = self.0.join(key.hex());
+        let file = File::open(&path).ok()?;
+        // Only the order in which files are removed depends on it.
+        let _ = file.set_modified(SystemTime::now());
+        Some(path)
+    }
+
+    /// Keeps machine code. The file appears whole or not at all.
+    pub fn keep(&self, key: Digest, code: &mut File) -> io::Result<()> {
+        std::fs::create_dir_all(&self.0)?;
+        let folder = Arc::new(Dir::open_ambient_dir(&self.0, ambient_authority())?);
+        let kept = Unnamed::create(&folder)?;
+        code.rewind()?;
+        io::copy(code, &mut kept.file())?;
+        // Machine code that a power failure cut short would run.
+        kept.file().sync_all()?;
+        one_file::publish(kept, &folder, &key.hex())?;
+        self.remove_oldest()
+    }
+
+    fn remove_oldest(&self) -> io::Result<()> {
+        let mut files = Vec::new();
+        for entry in std::fs::read_dir(&self.0)? {
+            let entry = entry?;
+            files.push((entry.metadata()?.modified()?, entry.path()));
+        }
+        files.sort();
+        let surplus = files.len().saturating_sub(MOST);
+        // Another process may have removed it.
+        files.drain(..surplus).for_each(|(_, path)| drop(std::fs::remove_file(path)));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn keep(cache: &CodeCache, key: Digest, bytes: &[u8]) {
+        let mut code = tempfile::tempfile().unwrap();
+        code.write_all(bytes).unwrap();
+        cache.keep(key, &mut code).unwrap();
+    }
+
+    #[test]
+    fn the_files_that_were_used_least_lately_are_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = CodeCache::beneath(folder.path());
+        let key = |n: usize| Digest::of(n.to_string().as_bytes());
+        assert_eq!(cache.find(key(0)), None);
+        for n in 0..MOST {
+            keep(&cache, key(n), n.to_string().as_bytes());
+        }
+        assert!(cache.find(key(0)).is_some(), "it is used");
+        keep(&cache, key(MOST), b"one more");
+        assert!(cache.find(key(1)).is_none(), "the oldest is gone");
+        let path = cache.find(key(0)).unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), b"0");
+    }
+}

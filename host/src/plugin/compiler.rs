@@ -1,0 +1,249 @@
+//! Compiles components in a process of its own, with limits on memory and time, which can be killed.
+//!
+//! The process is this program again, started with a hidden command: it limits itself, reads a
+//! component from standard input and writes machine code to standard output. A program that embeds
+//! this library has it when its `main` begins with [`serve`]; without that, components are compiled
+//! in the program's own process, where [`super::component_count`] and the time are the only limits.
+//!
+//! What it refuses: to compile in this process where the other one cannot be started, and machine code
+//! from anywhere but that process.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::fs::MemfdFlags;
+use rustix::process::{Resource, Rlimit, Signal};
+use wasmtime::Engine;
+
+use super::engine;
+use crate::limits;
+
+/// The hidden command: not one that a user types by accident.
+const COMMAND: &str = "__compile-component";
+
+/// Exit code of the compiler where it refused the component; its standard output says why.
+const REFUSED: u8 = 2;
+
+/// Longest reason that the compiler's process may give, in bytes.
+const LONGEST_REASON: u64 = 4 * 1024;
+
+/// How often the process is looked at while it compiles.
+const STEP: Duration = Duration::from_millis(2);
+
+/// Threads of the compiler: two are enough for the memory limit to hold on any machine.
+const THREADS: &str = "2";
+
+/// Whether `main` has called [`serve`].
+static SERVES: AtomicBool = AtomicBool::new(false);
+
+/// What one compilation may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Bytes of memory.
+    pub memory: u64,
+    /// Time, and time of all processors together.
+    pub time: Duration,
+}
+
+/// Why there is no machine code.
+#[derive(Debug)]
+pub enum Failure {
+    /// The component takes more than [`Bounds`] allow, in these words.
+    TooCostly(String),
+    /// It is no component, or is not compiled for another reason.
+    Refused(String),
+    /// Ctrl-C ended the compiler.
+    Interrupted,
+}
+
+/// Serves as the compiler's process where that is asked for, and returns its exit code. Otherwise
+/// registers this program as one that can be started for it. To be called before anything else.
+#[must_use]
+pub fn serve(arguments: &[OsString]) -> Option<ExitCode> {
+    if arguments.get(1).is_none_or(|argument| argument != COMMAND) {
+        SERVES.store(true, Ordering::Relaxed);
+        return None;
+    }
+    let number = |at: usize| arguments.get(at).and_then(|word| word.to_str()?.parse().ok());
+    let (Some(memory), Some(seconds)) = (number(2), number(3)) else {
+        return Some(ExitCode::FAILURE);
+    };
+    let mut out = io::stdout().lock();
+    Some(match work(memory, seconds, io::stdin().lock()) {
+        Ok(code) => match out.write_all(&code).and_then(|()| out.flush()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        },
+        Err(why) => {
+            let _ = out.write_all(why.as_bytes());
+            ExitCode::from(REFUSED)
+        }
+    })
+}
+
+/// Whether components can be compiled in a process of their own.
+#[must_use]
+pub fn is_separate() -> bool {
+    SERVES.load(Ordering::Relaxed)
+}
+
+/// What the compiler's process does.
+fn work(memory: u64, seconds: u64, component: impl Read) -> Result<Vec<u8>, String> {
+    restrict(memory, seconds).map_err(|cause| format!("cannot limit its compiler: {cause}"))?;
+    let mut bytes = Vec::new();
+    let most = limits::COMPONENT_SIZE as u64;
+    component.take(most).read_to_end(&mut bytes).map_err(|cause| cause.to_string())?;
+    let engine = Engine::new(&engine::config()).map_err(|cause| format!("{cause:#}"))?;
+    engine.precompile_component(&bytes).map_err(|cause| format!("{cause:#}"))
+}
+
+/// Limits this process, and lets it end with the one that started it.
+fn restrict(memory: u64, seconds: u64) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    for (resource, most) in [
+        // Writable memory that is its own.
+        (Resource::Data, memory),
+        // All of the address space: what is mapped and not touched costs nothing, but ends somewhere.
+        (Resource::As, memory.saturating_add(ADDRESSES)),
+        (Resource::Cpu, seconds),
+        (Resource::Fsize, limits::MACHINE_CODE),
+        (Resource::Core, 0),
+    ] {
+        // A limit that the user has set may be lower, and cannot be raised.
+        let before = rustix::process::getrlimit(resource).maximum;
+        let most = Some(before.map_or(most, |before| before.min(most)));
+        rustix::process::setrlimit(resource, Rlimit { current: most, maximum: most })?;
+    }
+    Ok(())
+}
+
+/// Address space beyond the memory: this program's own code, and what its threads reserve.
+const ADDRESSES: u64 = 1 << 30;
+
+/// Compiles a component in a process of its own, and returns a file with the machine code. `slow` is
+/// called once, where that takes longer than `patience`.
+pub fn compile(
+    component: &[u8],
+    bounds: Bounds,
+    patience: Duration,
+    slow: impl FnOnce(),
+) -> Result<File, Failure> {
+    let cannot = |what: &str, cause: &dyn std::fmt::Display| {
+        Failure::Refused(format!("cannot be compiled: cannot {what}: {cause}"))
+    };
+    let mut code = memory_file().map_err(|cause| cannot("make a file in memory", &cause))?;
+    let output = code.try_clone().map_err(|cause| cannot("make a file in memory", &cause))?;
+    let started = Instant::now();
+    let seconds = bounds.time.as_secs().max(1).to_string();
+    let mut child = Command::new(OWN_PROGRAM)
+        .arg0("occystrap")
+        .args([OsStr::new(COMMAND), OsStr::new(&bounds.memory.to_string()), OsStr::new(&seconds)])
+        .env_clear()
+        .env("RAYON_NUM_THREADS", THREADS)
+        .env("MALLOC_ARENA_MAX", THREADS)
+        .stdin(Stdio::piped())
+        .stdout(output)
+        .stderr(Stdio::null())
+        .spawn()
+        .map(Running)
+        .map_err(|cause| cannot("start the compiler", &cause))?;
+    let status = std::thread::scope(|scope| {
+        let input = child.0.stdin.take();
+        // It ends early, with an error, where the compiler does.
+        scope.spawn(move || input.map(|mut input| input.write_all(component)));
+        child.wait(started, bounds.time, patience, slow)
+    });
+    match status.map_err(|cause| cannot("wait for the compiler", &cause))? {
+        None => Err(Failure::TooCostly(too_slow(bounds.time))),
+        Some(status) => judge(status, bounds, &mut code).map(|()| code),
+    }
+}
+
+/// What it means that the compiler ended so.
+fn judge(status: ExitStatus, bounds: Bounds, output: &mut File) -> Result<(), Failure> {
+    let signal = status.signal().and_then(Signal::from_named_raw);
+    let too_much = |what: &str| {
+        let memory = bounds.memory >> 20;
+        Failure::TooCostly(format!("takes more than {memory} MiB of memory to compile{what}"))
+    };
+    match (status.code(), signal) {
+        (Some(0), _) => Ok(()),
+        (Some(code), _) if code == i32::from(REFUSED) => {
+            let mut why = String::new();
+            let read = output
+                .rewind()
+                .and_then(|()| output.take(LONGEST_REASON).read_to_string(&mut why).map(drop));
+            let why = read.map_or_else(|cause| cause.to_string(), |()| why);
+            Err(Failure::Refused(format!("cannot be compiled: {why}")))
+        }
+        // Rust's allocator ends a process that gets no memory so.
+        (_, Some(Signal::ABORT)) => Err(too_much("")),
+        (_, Some(Signal::XCPU)) => Err(Failure::TooCostly(too_slow(bounds.time))),
+        (_, Some(Signal::XFSZ)) => {
+            let most = limits::MACHINE_CODE >> 20;
+            Err(Failure::TooCostly(format!("becomes more than {most} MiB of machine code")))
+        }
+        (_, Some(Signal::KILL)) => Err(too_much(", or the system has no more")),
+        (_, Some(Signal::INT | Signal::TERM | Signal::HUP)) => Err(Failure::Interrupted),
+        _ => Err(Failure::Refused("cannot be compiled: the compiler crashed".to_owned())),
+    }
+}
+
+/// The words for a component that takes too long.
+pub fn too_slow(limit: Duration) -> String {
+    format!("took longer than {limit:?} to compile, and was given up")
+}
+
+/// The program that runs, even where its file has been replaced (proc(5)).
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
+/// A file without a name, which is no part of any file system.
+fn memory_file() -> io::Result<File> {
+    Ok(rustix::fs::memfd_create("occystrap-machine-code", MemfdFlags::CLOEXEC)?.into())
+}
+
+/// The compiler's process. It is killed where nobody waits for it any more.
+struct Running(Child);
+
+impl Running {
+    /// Waits until it has ended; `None` when that takes too long.
+    fn wait(
+        &mut self,
+        started: Instant,
+        limit: Duration,
+        patience: Duration,
+        slow: impl FnOnce(),
+    ) -> io::Result<Option<ExitStatus>> {
+        let mut slow = Some(slow);
+        loop {
+            if let Some(status) = self.0.try_wait()? {
+                return Ok(Some(status));
+            }
+            let waited = started.elapsed();
+            if waited > limit {
+                self.0.kill()?;
+                self.0.wait()?;
+                return Ok(None);
+            }
+            if waited > patience
+                && let Some(slow) = slow.take()
+            {
+                slow();
+            }
+            std::thread::sleep(STEP);
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It has ended, but where waiting failed.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
