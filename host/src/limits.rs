@@ -118,6 +118,27 @@ pub const PAGE_BYTES: usize = 64 * 1024;
 /// can claim a file of exabytes; a database image has some gigabytes.
 pub const HOLES: u64 = 4 << 30;
 
+/// Host memory that the calls of one session may leave behind, in bytes: the journal, what was hashed,
+/// manifests that wait for the commit, sinks. An image of [`crate::image::MOST_LAYERS`] layers takes under
+/// one MiB of it, and a manifest of [`LARGEST_MANIFEST`] four more.
+pub const HOST_MEMORY: usize = 32 * 1024 * 1024;
+
+/// Host memory that one run of bytes of a written file counts for: 48 bytes in the journal, and the rest
+/// in the receipt.
+pub const PIECE_KEPT: usize = 128;
+
+/// Host memory that something counts for which is remembered under a name, beside the name: digests, sizes
+/// and an entry of a table.
+pub const REMEMBERED: usize = 256;
+
+/// Bytes of its own that a plugin may have written in one session, beside as many as it moved of the image:
+/// headers and padding of archives, tables and free space of file systems. A tar has 2 KiB for a layer.
+pub const OWN_BYTES: u64 = 1 << 30;
+
+/// Processor time of the host in one session for calls that neither move nor hash content. An image of
+/// [`crate::image::MOST_LAYERS`] layers takes a tenth of a second.
+pub const HOST_TIME: Duration = Duration::from_secs(20);
+
 /// Requests to the network that a plugin may cause in one session, beyond the transfers of the
 /// image: three for each of [`crate::image::MOST_LAYERS`] layers, and some.
 pub const REQUESTS: u64 = 4_000;
@@ -191,6 +212,10 @@ pub struct Allowance {
     pub host_calls: u64,
     /// [`HASHED_BYTES`].
     pub hashed_bytes: u64,
+    /// [`OWN_BYTES`].
+    pub own_bytes: u64,
+    /// [`HOST_TIME`].
+    pub host_time: Duration,
     /// Whether its lines are shown. They count either way.
     pub shows_log: bool,
 }
@@ -203,6 +228,8 @@ impl Default for Allowance {
             compile_memory: COMPILE_MEMORY,
             host_calls: HOST_CALLS,
             hashed_bytes: HASHED_BYTES,
+            own_bytes: OWN_BYTES,
+            host_time: HOST_TIME,
             shows_log: true,
         }
     }
@@ -218,6 +245,7 @@ impl Allowance {
         Self {
             cpu_time: Duration::from_secs(2),
             hashed_bytes: 16 << 30,
+            host_time: Duration::from_secs(10),
             shows_log: false,
             ..Self::default()
         }
@@ -231,6 +259,7 @@ impl Allowance {
     pub fn showing() -> Self {
         Self {
             cpu_time: Duration::from_secs(1),
+            host_time: Duration::from_secs(1),
             compile_time: Duration::from_secs(5),
             compile_memory: 128 << 20,
             ..Self::default()

@@ -5,6 +5,7 @@
 
 pub mod artifact;
 pub mod bindings;
+pub mod budget;
 pub mod capability;
 pub mod catalog;
 pub mod clock;

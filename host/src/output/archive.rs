@@ -26,6 +26,8 @@ pub struct Archive {
     at: u64,
     next: Next,
     members: BTreeMap<String, Member>,
+    /// Bytes of memory that the members hold.
+    held: usize,
 }
 
 /// What must come next.
@@ -63,7 +65,17 @@ impl Archive {
     #[must_use]
     pub fn new() -> Self {
         let headers = Headers::new("its framing".to_owned());
-        Self { headers, at: 0, next: Next::Header(Vec::new()), members: BTreeMap::new() }
+        Self { headers, at: 0, next: Next::Header(Vec::new()), members: BTreeMap::new(), held: 0 }
+    }
+
+    /// Bytes of memory that it holds.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        let next = match &self.next {
+            Next::Header(bytes) | Next::Content { bytes, .. } => bytes.capacity(),
+            Next::Padding(_) | Next::End => 0,
+        };
+        self.held + next
     }
 
     /// Bytes of the plugin's own follow. Errors when they are not what can come next.
@@ -163,6 +175,8 @@ impl Archive {
         if self.members.len() >= MOST_MEMBERS {
             return Err(odd(&format!("it has more than {MOST_MEMBERS} files")));
         }
+        let own = if let Member::Own(bytes) = &member { bytes.capacity() } else { 0 };
+        self.held += name.len() + size_of::<Member>() + own;
         if self.members.insert(name.clone(), member).is_some() {
             return Err(odd(&format!("it has '{name}' twice")));
         }

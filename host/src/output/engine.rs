@@ -21,6 +21,10 @@ use crate::warnings::Warnings;
 /// How much of a layer is sent at once.
 const PIECE: usize = 256 * 1024;
 
+/// Bytes of an archive that wait for the engine at the most: two pieces on their way to the connection,
+/// one that is held back and one that is being written, of [`crate::limits::PAD`] each.
+const ON_ITS_WAY: usize = 4 * crate::limits::PAD as usize;
+
 /// An engine, and the one name that the user gave. Cheap to clone.
 #[derive(Clone)]
 pub struct Named {
@@ -139,6 +143,13 @@ pub struct Exported {
 }
 
 impl Loading {
+    /// Bytes of memory that it holds.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        let sent = usize::try_from(self.size).unwrap_or(usize::MAX);
+        size_of::<Self>() + self.archive.held() + sent.min(ON_ITS_WAY)
+    }
+
     /// Append bytes of the plugin's own.
     pub fn write(&mut self, bytes: Vec<u8>) -> Result<()> {
         self.archive.framing(&bytes)?;

@@ -91,6 +91,12 @@ impl Journal {
         }
     }
 
+    /// Whether a whole file is known to have been read and hashed.
+    #[must_use]
+    pub fn has_hashed(&self, path: &str) -> bool {
+        self.hashed.contains_key(path)
+    }
+
     /// A whole file was read and hashed.
     pub fn record_hashed(&mut self, path: &str, hashed: Hashed) {
         self.hashed.insert(path.to_owned(), hashed);

@@ -200,6 +200,12 @@ impl LayerBlob {
         self.taken.layer.diff_id
     }
 
+    /// Whether it has been moved to a file already.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready(_))
+    }
+
     /// Its bar.
     #[must_use]
     pub fn progress(&self) -> LayerProgress {

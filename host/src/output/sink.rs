@@ -14,10 +14,11 @@ use super::uploads::PutFile;
 use crate::blob::Moved;
 use crate::error::Error;
 use crate::image::{Digest, Hasher};
+use crate::limits;
 use crate::unnamed::Unnamed;
 
-/// An archive has four extents a member. A plugin that makes more than this is filling the host's
-/// memory, 48 bytes at a time.
+/// Extents of one file: an archive has four a member. Those of all files count as host memory
+/// ([`limits::HOST_MEMORY`]).
 pub const MOST_EXTENTS: usize = 65_536;
 
 /// Framing waits here until it is worth a system call.
@@ -34,6 +35,16 @@ pub enum Sink {
 }
 
 impl Sink {
+    /// Bytes of memory that it holds.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        match self {
+            Self::File(file) => file.held(),
+            Self::Put(put) => put.file.held() + put.url.as_str().len(),
+            Self::Load(load) => load.held(),
+        }
+    }
+
     /// Append framing bytes.
     pub fn write(&mut self, bytes: Vec<u8>) -> Result<(), SinkError> {
         match self {
@@ -121,6 +132,17 @@ impl FileSink {
         Self { path, file, position: 0, extents, gaps, promises, run: None }
     }
 
+    /// Bytes of memory that it holds.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        size_of::<Self>()
+            + self.path.len()
+            + self.extents.len() * limits::PIECE_KEPT
+            + self.gaps.capacity() * size_of::<(u64, u64)>()
+            + self.promises.capacity() * size_of::<(u64, Promise)>()
+            + self.run.as_ref().map_or(0, |run| run.pending.capacity())
+    }
+
     /// Append framing bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), SinkError> {
         let offset = self.position;
@@ -201,17 +223,18 @@ impl FileSink {
         Ok(())
     }
 
-    /// Move everything that was promised to its place. Fails when something cannot be moved or does
-    /// not fit its place.
-    pub fn keep_promises(&mut self) -> crate::error::Result<()> {
+    /// Move everything that was promised to its place, and return how many bytes that were. Fails when
+    /// something cannot be moved or does not fit its place.
+    pub fn keep_promises(&mut self) -> crate::error::Result<u64> {
         let kept = keep_all(std::mem::take(&mut self.promises), &self.file)?;
         let extent = |(offset, moved): (u64, Moved)| Extent {
             offset,
             size: moved.size,
             digest: moved.digest,
         };
+        let moved = kept.iter().map(|(_, moved)| moved.size).sum();
         self.extents.extend(kept.into_iter().map(extent));
-        Ok(())
+        Ok(moved)
     }
 
     /// Whether nothing was written yet, so that a file with the content can take this one's place.

@@ -1,5 +1,5 @@
 //! What a guest computes: the time between its calls to the host, and how much of it a processor was
-//! its own.
+//! its own. And what the host computes for it, in its calls.
 
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
@@ -14,6 +14,10 @@ pub struct Clock {
     spent: Duration,
     calls: u64,
     computed: Duration,
+    /// Processor time of the host's calls.
+    served: Duration,
+    /// Processor time since the last tick in which the host moved or hashed content.
+    moving: Duration,
     at_last_tick: Option<Tick>,
 }
 
@@ -21,6 +25,13 @@ pub struct Clock {
 #[derive(Debug, Clone, Copy)]
 struct Tick {
     guest_time: Duration,
+    thread: ThreadId,
+    thread_time: Duration,
+}
+
+/// Where the host began to move content.
+#[derive(Debug, Clone, Copy)]
+pub struct Moving {
     thread: ThreadId,
     thread_time: Duration,
 }
@@ -60,6 +71,14 @@ impl Clock {
             }
         };
         self.computed += self.at_last_tick.map_or(now.guest_time, passed);
+        self.served +=
+            self.at_last_tick.map_or(Duration::ZERO, |then| match now.thread == then.thread {
+                true => (now.thread_time.saturating_sub(then.thread_time))
+                    .saturating_sub(now.guest_time.saturating_sub(then.guest_time))
+                    .saturating_sub(self.moving),
+                false => Duration::ZERO,
+            });
+        self.moving = Duration::ZERO;
         self.at_last_tick = Some(now);
     }
 
@@ -73,6 +92,26 @@ impl Clock {
     #[must_use]
     pub fn computed(&self) -> Duration {
         self.computed
+    }
+
+    /// Processor time of the host's calls that move no content, up to the last tick. Waiting for a disk
+    /// or a network takes none.
+    #[must_use]
+    pub fn served(&self) -> Duration {
+        self.served
+    }
+
+    /// Called where the host begins to move content.
+    #[must_use]
+    pub fn begin(&self) -> Moving {
+        Moving { thread: std::thread::current().id(), thread_time: thread_time() }
+    }
+
+    /// Called where it has ended: its time does not count, up to `most`.
+    pub fn end(&mut self, began: Moving, most: Duration) {
+        if began.thread == std::thread::current().id() {
+            self.moving += thread_time().saturating_sub(began.thread_time).min(most);
+        }
     }
 
     /// Calls to the host so far.
@@ -117,6 +156,34 @@ mod tests {
         clock.tick_at(tick(1, here, 100));
         clock.tick_at(tick(4, other, 0));
         assert_eq!(clock.computed(), 4 * SECOND);
+    }
+
+    #[test]
+    fn what_the_host_computes_counts_unless_it_moves_content() {
+        let here = std::thread::current().id();
+        let mut clock = Clock::default();
+        clock.tick_at(tick(1, here, 100));
+        clock.tick_at(tick(2, here, 111));
+        assert_eq!((clock.computed(), clock.served()), (2 * SECOND, 10 * SECOND));
+        // Of nine seconds, seven moved content; waiting is no time of a processor.
+        clock.moving = 7 * SECOND;
+        clock.tick_at(tick(2, here, 120));
+        assert_eq!(clock.served(), 12 * SECOND);
+        clock.tick_at(tick(2, here, 120));
+        assert_eq!(clock.served(), 12 * SECOND);
+    }
+
+    #[test]
+    fn moving_content_takes_no_more_time_than_its_bytes() {
+        let mut clock = Clock::default();
+        for most in [Duration::from_millis(5), Duration::MAX] {
+            let before = clock.moving;
+            let began = clock.begin();
+            let end = thread_time() + Duration::from_millis(20);
+            while thread_time() < end {}
+            clock.end(began, most);
+            assert_eq!(clock.moving - before < Duration::from_millis(20), most != Duration::MAX);
+        }
     }
 
     #[test]

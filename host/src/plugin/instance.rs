@@ -277,6 +277,7 @@ impl Instance {
             if let Err(stop) = state.cancel.check() {
                 return Err(wasmtime::Error::new(Violation(stop)));
             }
+            state.check_host_time()?;
             if state.clock.computed() > cpu_time {
                 let rule = format!("it computed for more than {cpu_time:?}");
                 return Err(state.violation(rule));

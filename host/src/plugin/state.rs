@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use wasmtime::component::ResourceTable;
 
+use super::budget::Spent;
 use super::capability::wasi::Runtime;
 use super::clock::Clock;
 use super::limiter::Limiter;
@@ -49,10 +50,14 @@ pub struct State {
     pub logged: u64,
     /// Bytes hashed so far because the plugin asked.
     pub hashed: u64,
+    /// Host memory and bytes written so far because the plugin asked.
+    pub spent: Spent,
     /// Requests to the network so far because the plugin asked.
     pub requests: u64,
     /// Answers of web servers that it holds.
     pub answers: usize,
+    /// Why the destination could not be locked.
+    pub unlocked: Option<Error>,
     /// Why the first host call failed, in words; the guest sees only a code.
     pub failure: Option<Error>,
     /// Why the last call was refused, in words. No failure of the session: a plugin may look whether
@@ -94,8 +99,10 @@ impl State {
             warnings: Warnings::default(),
             logged: 0,
             hashed: 0,
+            spent: Spent::default(),
             requests: 0,
             answers: 0,
+            unlocked: None,
             failure: None,
             noted: None,
         }

@@ -120,6 +120,40 @@ impl HostileSession {
                     sink.reserve(1)?;
                 }
             }
+            "pad-forever" => {
+                let sink = storage_edit::create_file(&self.directory, "pad")?;
+                loop {
+                    sink.pad(1 << 20)?;
+                }
+            }
+            "stat-forever" => loop {
+                self.directory.stat("config")?;
+            },
+            "create-forever" => loop {
+                storage_edit::create_file(&self.directory, "dropped")?;
+            },
+            "pieces-everywhere" => {
+                for n in 0..1_000 {
+                    let sink = storage_edit::create_file(&self.directory, &format!("{n}"))?;
+                    for _ in 0..60_000 {
+                        sink.pad(1)?;
+                    }
+                    Sink::finish(sink)?;
+                }
+            }
+            "buffers" => {
+                let mut all = Vec::new();
+                for n in 0..1_000 {
+                    let sink = storage_edit::create_file(&self.directory, &format!("{n}"))?;
+                    sink.write(&vec![0; 60_000])?;
+                    all.push(sink);
+                }
+            }
+            "ranges" => {
+                for n in 0.. {
+                    self.directory.digest("many", n, Some(1))?;
+                }
+            }
             "write-big" => self.write("big", &vec![0; 64 * 1024 + 1])?,
             "write-huge" => self.write("huge", &vec![0; 10_000_000])?,
             "pad-big" => storage_edit::create_file(&self.directory, "pad")?.pad(u32::MAX)?,

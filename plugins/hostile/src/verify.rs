@@ -34,6 +34,13 @@ impl Guest for Hostile {
             "verify-digest" => {
                 (0..).try_for_each(|n| directory.digest("layer-1", n % 1_000, None).map(drop))?
             }
+            "verify-stat" => loop {
+                directory.stat("config")?;
+            },
+            // Each range is another one.
+            "verify-ranges" => {
+                (0..).try_for_each(|n| directory.digest("layer-1", n, Some(1)).map(drop))?
+            }
             // Numbers that stood for blobs while it wrote, and whatever else there is.
             "verify-guess" => {
                 for handle in 0..10_000 {

@@ -47,16 +47,15 @@ impl HostBlob for State {
         &mut self,
         blob: Resource<Blob>,
     ) -> wasmtime::Result<Result<types::Descriptor, ErrorCode>> {
-        let near = self.destination().cloned();
-        let found = match self.table.get_mut(&blob)? {
+        let found = self.at_layer(&blob, |blob, near| match blob {
             Blob::Config { media_type, bytes, digest } => Ok(Descriptor {
                 media_type: (*media_type).to_owned(),
                 digest: *digest,
                 size: bytes.len() as u64,
             }),
-            Blob::Layer(layer) => layer.descriptor(near.as_ref()),
+            Blob::Layer(layer) => layer.descriptor(near),
             Blob::Spent => Err(spent()),
-        };
+        })?;
         Ok(self.or_fail(found).map(|descriptor| types::Descriptor {
             digest: descriptor.digest.to_string(),
             size: descriptor.size,
@@ -70,17 +69,16 @@ impl HostBlob for State {
         offset: u64,
         len: u32,
     ) -> wasmtime::Result<Result<Vec<u8>, ErrorCode>> {
-        let near = self.destination().cloned();
         let len = (len as usize).min(limits::PIECE);
-        let bytes = match self.table.get_mut(&blob)? {
+        let bytes = self.at_layer(&blob, |blob, near| match blob {
             Blob::Config { bytes, .. } => {
                 let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
                 let end = start.saturating_add(len).min(bytes.len());
                 Ok(bytes[start..end].to_vec())
             }
-            Blob::Layer(layer) => layer.read(offset, len, near.as_ref()),
+            Blob::Layer(layer) => layer.read(offset, len, near),
             Blob::Spent => Err(spent()),
-        };
+        })?;
         Ok(self.or_fail(bytes))
     }
 
@@ -99,7 +97,8 @@ impl HostSink for State {
         if bytes.len() > limits::PIECE {
             return Ok(Err(self.too_much(limits::PIECE)));
         }
-        let written = self.table.get_mut(&sink)?.write(bytes);
+        self.count_own(bytes.len() as u64)?;
+        let written = self.at_sink(&sink, |sink| sink.write(bytes))?;
         Ok(self.sink_result(written))
     }
 
@@ -107,7 +106,8 @@ impl HostSink for State {
         if len > limits::PAD {
             return Ok(Err(self.too_much(limits::PAD as usize)));
         }
-        let padded = self.table.get_mut(&sink)?.pad(len);
+        self.count_own(u64::from(len))?;
+        let padded = self.at_sink(&sink, |sink| sink.pad(len))?;
         Ok(self.sink_result(padded))
     }
 
@@ -119,10 +119,18 @@ impl HostSink for State {
         // Taken out while both are needed at once.
         let place = self.destination().cloned();
         let mut blob = std::mem::replace(self.table.get_mut(&source)?, Blob::Spent);
-        let moved = match self.table.get_mut(&sink) {
-            Ok(sink) => splice(&mut blob, sink, place.as_ref()),
-            Err(cause) => return Err(cause.into()),
-        };
+        let is_layer = matches!(blob, Blob::Layer(_));
+        if let Blob::Config { bytes, .. } = &blob {
+            // It can be spliced any number of times.
+            self.count_own(bytes.len() as u64)?;
+        }
+        let moved = self.transferring(|state| {
+            let moved = state.at_sink(&sink, |sink| splice(&mut blob, sink, place.as_ref()));
+            (moved, (!is_layer).then_some(0))
+        })?;
+        if let (true, Ok(Spliced { size, digest: Some(_) })) = (is_layer, &moved) {
+            self.count_moved(*size);
+        }
         // What is only promised comes uncompressed or as it is stored: its digest is known.
         if let (Ok(Spliced { digest: Some(digest), .. }), Blob::Layer(layer), Some(writing)) =
             (&moved, &blob, &mut self.writing)
@@ -141,7 +149,8 @@ impl HostSink for State {
         if len as usize > limits::PIECE {
             return Ok(Err(self.too_much(limits::PIECE)));
         }
-        let offset = self.table.get_mut(&sink)?.reserve(len);
+        self.count_own(u64::from(len))?;
+        let offset = self.at_sink(&sink, |sink| sink.reserve(len))?;
         Ok(self.sink_result(offset))
     }
 
@@ -151,12 +160,12 @@ impl HostSink for State {
         offset: u64,
         bytes: Vec<u8>,
     ) -> wasmtime::Result<Result<(), ErrorCode>> {
-        let filled = self.table.get_mut(&sink)?.fill(offset, &bytes);
+        let filled = self.at_sink(&sink, |sink| sink.fill(offset, &bytes))?;
         Ok(self.sink_result(filled))
     }
 
     fn finish(&mut self, sink: Resource<Sink>) -> wasmtime::Result<Result<Written, ErrorCode>> {
-        match self.table.delete(sink)? {
+        match self.take_sink(sink)? {
             Sink::File(file) => self.finish_file(*file),
             Sink::Load(load) => self.finish_load(*load),
             Sink::Put(put) => self.finish_put(*put),
@@ -164,28 +173,29 @@ impl HostSink for State {
     }
 
     fn drop(&mut self, sink: Resource<Sink>) -> wasmtime::Result<()> {
-        self.table.delete(sink)?;
+        self.take_sink(sink)?;
         Ok(())
     }
 }
 
 impl State {
     fn finish_file(&mut self, mut file: FileSink) -> wasmtime::Result<Result<Written, ErrorCode>> {
-        if let Err(error) = file.keep_promises() {
-            return Ok(Err(self.failed(unwritten(file.path(), error))));
+        match self.transferring(|_| (file.keep_promises(), None)) {
+            Ok(moved) => self.count_moved(moved),
+            Err(error) => return Ok(Err(self.failed(unwritten(file.path(), error)))),
         }
         let finished = file.finish();
         let (written, file) = match self.sink_result(finished) {
             Ok(finished) => finished,
             Err(code) => return Ok(Err(code)),
         };
-        let Some(Writing { pending: Pending::Files(staging), journal }) = &mut self.writing else {
+        let Some(Writing { pending: Pending::Files(staging), .. }) = &mut self.writing else {
             return Ok(Err(ErrorCode::ReadOnly));
         };
         let digest = written.digest().map(|digest| digest.to_string());
         let answer = Written { size: written.size, digest };
         staging.push(written.path.clone(), file);
-        journal.record_written(written);
+        self.journal(written)?;
         Ok(Ok(answer))
     }
 
@@ -203,6 +213,26 @@ impl State {
         // One name has one image: an archive before this one is given up.
         *waiting = Some(Box::new(loadable));
         Ok(Ok(Written { size, digest: None }))
+    }
+
+    /// A call on a blob. The time in which a layer is moved to a file, which happens once, does not
+    /// count.
+    pub(super) fn at_layer<T>(
+        &mut self,
+        blob: &Resource<Blob>,
+        call: impl FnOnce(&mut Blob, Option<&Destination>) -> T,
+    ) -> wasmtime::Result<T> {
+        let near = self.destination().cloned();
+        let is_ready = |blob: &Blob| matches!(blob, Blob::Layer(layer) if layer.is_ready());
+        self.transferring(|state| match state.table.get_mut(blob) {
+            Ok(blob) => {
+                let was_ready = is_ready(blob);
+                let answer = call(blob, near.as_ref());
+                let was_moved = !was_ready && is_ready(blob);
+                (Ok(answer), (!was_moved).then_some(0))
+            }
+            Err(cause) => (Err(cause.into()), Some(0)),
+        })
     }
 
     /// The guest sees a code; the user will see the reason.

@@ -52,7 +52,10 @@ impl HostEngine for State {
         let memory = self.memory.clone();
         let found = match memory.recall_export() {
             Some(known) => known,
-            None => self.request()?.and_then(|()| named.export(0)),
+            None => {
+                let asked = self.request()?;
+                self.transferring(|_| (asked.and_then(|()| named.export(0)), None))
+            }
         };
         memory.remember_export(found.clone());
         Ok(match found {

@@ -16,7 +16,7 @@ impl Host for Editor<'_> {
         let state = &mut *self.0;
         let Some(named) = state.named() else { return Ok(Err(ErrorCode::AccessDenied)) };
         let loading = named.load();
-        state.handle(Sink::Load(Box::new(loading))).map(Ok)
+        state.sink(Sink::Load(Box::new(loading))).map(Ok)
     }
 }
 

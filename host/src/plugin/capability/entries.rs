@@ -34,14 +34,13 @@ impl Host for State {
         &mut self,
         layer: Resource<Blob>,
     ) -> wasmtime::Result<Result<Resource<Walk>, ErrorCode>> {
-        let near = self.destination().cloned();
-        let tar = match self.table.get_mut(&layer)? {
-            Blob::Layer(layer) => layer.tar(near.as_ref()),
+        let tar = self.at_layer(&layer, |blob, near| match blob {
+            Blob::Layer(layer) => layer.tar(near),
             Blob::Config { .. } => Ok(None),
             Blob::Spent => {
                 Err(Error::new(Kind::Plugin, "it looked into a layer that it had moved"))
             }
-        };
+        })?;
         match self.or_fail(tar) {
             Ok(Some(_)) if self.walks >= limits::WALKS => {
                 let rule = format!("it opened more than {} walks at once", limits::WALKS);
@@ -65,11 +64,27 @@ impl HostWalk for State {
         &mut self,
         walk: Resource<Walk>,
     ) -> wasmtime::Result<Result<Vec<Entry>, ErrorCode>> {
+        self.transferring(|state| {
+            let before = state.hashed;
+            let page = state.page(&walk);
+            (page, Some(state.hashed - before))
+        })
+    }
+
+    fn drop(&mut self, walk: Resource<Walk>) -> wasmtime::Result<()> {
+        self.table.delete(walk)?;
+        self.walks = self.walks.saturating_sub(1);
+        Ok(())
+    }
+}
+
+impl State {
+    fn page(&mut self, walk: &Resource<Walk>) -> wasmtime::Result<Result<Vec<Entry>, ErrorCode>> {
         let mut page = Vec::new();
         let mut bytes = 0;
         while page.len() < limits::PAGE && bytes < limits::PAGE_BYTES {
             let cancel = self.cancel.clone();
-            let found = self.table.get_mut(&walk)?.step(|| cancel.check());
+            let found = self.table.get_mut(walk)?.step(|| cancel.check());
             match self.or_fail(found) {
                 Ok(Some((entry, read))) => {
                     self.count_hashed(read)?;
@@ -81,12 +96,6 @@ impl HostWalk for State {
             }
         }
         Ok(Ok(page))
-    }
-
-    fn drop(&mut self, walk: Resource<Walk>) -> wasmtime::Result<()> {
-        self.table.delete(walk)?;
-        self.walks = self.walks.saturating_sub(1);
-        Ok(())
     }
 }
 

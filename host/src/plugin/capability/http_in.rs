@@ -88,7 +88,14 @@ impl Host for State {
         let memory = self.memory.clone();
         let found = match memory.recall_content(url.as_str()) {
             Some(known) => Ok(known),
-            None => self.hash_content(&site, &url)?,
+            None => {
+                self.remember(url.as_str())?;
+                self.transferring(|state| {
+                    let before = state.hashed;
+                    let found = state.hash_content(&site, &url);
+                    (found, Some(state.hashed - before))
+                })?
+            }
         };
         Ok(match found {
             Ok(found) => {

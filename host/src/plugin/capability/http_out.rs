@@ -55,15 +55,16 @@ impl Host for Editor<'_> {
                 Err(_) => return Ok(Err(ErrorCode::Unsupported)),
             },
         };
+        state.count_own(body.len() as u64)?;
         let bytes = Bytes::from(body);
         let answered = state.answered(http, asked, Some(bytes.clone()), repeat)?;
         if let (Ok(response), Method::Put, Some(path)) = (&answered, method, path)
             && state.table.get(response)?.is_success()
-            && let Some((uploads, journal)) = uploads_of(state)
+            && let Some((uploads, _)) = uploads_of(state)
         {
             let (size, digest) = (bytes.len() as u64, Digest::of(&bytes));
             uploads.keep(&path, bytes);
-            journal.record_written(whole(path, size, digest));
+            state.journal(whole(path, size, digest))?;
         }
         Ok(answered)
     }
@@ -114,7 +115,7 @@ impl Host for Editor<'_> {
         }
         let Some((uploads, _)) = uploads_of(state) else { return Ok(Err(ErrorCode::ReadOnly)) };
         match uploads.file(url, headers) {
-            Ok(file) => state.handle(Sink::Put(Box::new(file))).map(Ok),
+            Ok(file) => state.sink(Sink::Put(Box::new(file))).map(Ok),
             Err(error) => {
                 state.fail(error);
                 Ok(Err(ErrorCode::Other(None)))
@@ -136,19 +137,28 @@ impl Host for Editor<'_> {
             Ok(asked) => asked,
             Err(code) => return Ok(Err(code)),
         };
-        let Some((uploads, journal)) = uploads_of(state) else {
+        let Some((uploads, _)) = uploads_of(state) else {
             return Ok(Err(ErrorCode::ReadOnly));
         };
         if uploads.held() >= limits::MANIFESTS {
             return Ok(Err(ErrorCode::QuotaExceeded));
         }
+        state.remember(url.as_str())?;
+        state.keep(body.len())?;
         let bytes = Bytes::from(body);
         let digest = Digest::of(&bytes);
-        if let Some(path) = uploads.forget(&url) {
-            uploads.keep(&path, bytes.clone());
-            journal.record_written(whole(path, bytes.len() as u64, digest));
+        let Some((uploads, _)) = uploads_of(state) else {
+            return Ok(Err(ErrorCode::ReadOnly));
+        };
+        let path = uploads.forget(&url);
+        if let Some(path) = &path {
+            uploads.keep(path, bytes.clone());
         }
+        let size = bytes.len() as u64;
         uploads.hold(url, headers, bytes);
+        if let Some(path) = path {
+            state.journal(whole(path, size, digest))?;
+        }
         Ok(Ok(digest.to_string()))
     }
 }
@@ -170,7 +180,7 @@ impl HostTransfer for Editor<'_> {
             journal.record_layer(blob.digest, diff_id);
         }
         if let Some(path) = path {
-            journal.record_written(whole(path, blob.size, blob.digest));
+            state.journal(whole(path, blob.size, blob.digest))?;
         }
         Ok(Ok(Written { size: blob.size, digest: Some(blob.digest.to_string()) }))
     }
@@ -188,8 +198,9 @@ impl State {
         put: PutFile,
     ) -> wasmtime::Result<Result<Written, ErrorCode>> {
         let PutFile { mut file, url, headers } = put;
-        if let Err(error) = file.keep_promises() {
-            return Ok(Err(self.failed(error)));
+        match self.transferring(|_| (file.keep_promises(), None)) {
+            Ok(moved) => self.count_moved(moved),
+            Err(error) => return Ok(Err(self.failed(error))),
         }
         let (written, file) = match file.finish() {
             Ok(finished) => finished,
@@ -200,10 +211,14 @@ impl State {
         };
         let path = uploads.forget(&url);
         journal.forget(path.as_deref());
-        match uploads.put(&url, &headers, &file, written.size) {
+        let put = self.transferring(|state| match uploads_of(state) {
+            Some((uploads, _)) => (uploads.put(&url, &headers, &file, written.size), None),
+            None => (Err(Error::interrupted()), None),
+        });
+        match put {
             Ok(digest) => {
                 if let Some(path) = path {
-                    journal.record_written(whole(path, written.size, digest));
+                    self.journal(whole(path, written.size, digest))?;
                 }
                 Ok(Ok(Written { size: written.size, digest: Some(digest.to_string()) }))
             }

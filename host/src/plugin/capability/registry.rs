@@ -35,7 +35,10 @@ impl HostRepository for State {
         let memory = self.memory.clone();
         let found = match memory.recall_size(digest) {
             Some(known) => Ok(known),
-            None => self.request()?.and_then(|()| remote.stat_blob(digest)),
+            None => {
+                self.remember("")?;
+                self.request()?.and_then(|()| remote.stat_blob(digest))
+            }
         };
         if let Ok(size) = found {
             memory.remember_size(digest, size);
@@ -61,7 +64,10 @@ impl HostRepository for State {
             return Ok(Ok(known.to_string()));
         }
         self.count_hashed(size)?;
-        let found = self.request()?.and_then(|()| remote.hash_blob(wanted, size));
+        self.remember("")?;
+        let asked = self.request()?;
+        let found = self
+            .transferring(|_| (asked.and_then(|()| remote.hash_blob(wanted, size)), Some(size)));
         Ok(match found {
             Ok(found) => {
                 self.memory.remember(&wanted.to_string(), size, found);

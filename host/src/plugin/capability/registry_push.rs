@@ -56,7 +56,7 @@ impl Host for Editor<'_> {
             return Err(state.violation(format!("it pushed a manifest of more than {most} MiB")));
         }
         let digest = Digest::of(&bytes);
-        let Some(Writing { pending: Pending::Push(push), journal }) = &mut state.writing else {
+        let Some(Writing { pending: Pending::Push(push), .. }) = &state.writing else {
             return Ok(Err(ErrorCode::AccessDenied));
         };
         if !push.allows(&reference, digest) {
@@ -72,6 +72,11 @@ impl Host for Editor<'_> {
         if push.held() >= limits::MANIFESTS {
             return Ok(Err(ErrorCode::QuotaExceeded));
         }
+        state.remember(&reference)?;
+        state.keep(bytes.len())?;
+        let Some(Writing { pending: Pending::Push(push), journal }) = &mut state.writing else {
+            return Ok(Err(ErrorCode::AccessDenied));
+        };
         let manifest = Manifest { bytes: Bytes::from(bytes), media_type, digest };
         journal.record_manifest(reference.clone(), manifest.clone());
         push.hold(reference, manifest);

@@ -12,7 +12,7 @@ use crate::limits;
 use crate::output::commit::expected::Hashed;
 use crate::plugin::bindings::storage::{EntryKind, EntryStat, Host, HostDirectory};
 use crate::plugin::bindings::types::ErrorCode;
-use crate::plugin::state::State;
+use crate::plugin::state::{State, Writing};
 
 /// The granted directory; there is one a session, and every handle stands for it.
 pub struct Directory;
@@ -102,16 +102,26 @@ impl HostDirectory for State {
         let known = memory.recall(&path, offset, len).filter(|_| self.writing.is_none());
         if known.is_none() {
             self.count_hashed(len)?;
+            self.remember(&path)?;
         }
-        let digest = match known
-            .map_or_else(|| memory.hash(&file, &path, offset, len, &self.cancel), Ok)
-        {
+        let digest = match known.map_or_else(
+            || {
+                self.transferring(|state| {
+                    (memory.hash(&file, &path, offset, len, &state.cancel), Some(len))
+                })
+            },
+            Ok,
+        ) {
             Ok(digest) => digest,
             Err(error) => {
                 self.fail(error);
                 return Ok(Err(ErrorCode::Other(Some("the file could not be read".to_owned()))));
             }
         };
+        let is_new = |writing: &Writing| !writing.journal.has_hashed(&path);
+        if offset == 0 && len == size && self.writing.as_ref().is_some_and(is_new) {
+            self.remember(&path)?;
+        }
         if let Some(writing) = &mut self.writing
             && offset == 0
             && len == size
@@ -129,7 +139,10 @@ impl HostDirectory for State {
 
 impl State {
     /// A new handle for the guest, within the limit.
-    pub(super) fn handle<T: Send + 'static>(&mut self, what: T) -> wasmtime::Result<Resource<T>> {
+    pub(in crate::plugin) fn handle<T: Send + 'static>(
+        &mut self,
+        what: T,
+    ) -> wasmtime::Result<Resource<T>> {
         match self.table.push(what) {
             Ok(handle) => Ok(handle),
             Err(_) => {

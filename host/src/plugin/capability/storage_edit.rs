@@ -9,6 +9,7 @@ use crate::limits;
 use crate::output::sink::{FileSink, Sink};
 use crate::plugin::bindings::storage_edit::Host;
 use crate::plugin::bindings::types::ErrorCode;
+use crate::plugin::state::Violation;
 
 impl Host for Editor<'_> {
     fn create_file(
@@ -31,7 +32,7 @@ impl Host for Editor<'_> {
             return Ok(Err(ErrorCode::InvalidPath));
         }
         match staging.create() {
-            Ok(file) => state.handle(Sink::File(Box::new(FileSink::new(path, file)))).map(Ok),
+            Ok(file) => state.sink(Sink::File(Box::new(FileSink::new(path, file)))).map(Ok),
             Err(cause) => {
                 let place = staging.destination().folder().display().to_string();
                 state.fail(Error::io(Kind::Destination, "create a file in", place, &cause));
@@ -42,6 +43,10 @@ impl Host for Editor<'_> {
 
     fn lock(&mut self, _directory: Resource<Directory>) -> wasmtime::Result<Result<(), ErrorCode>> {
         let state = &mut *self.0;
+        if let Some(error) = &state.unlocked {
+            // Another wait would be as long.
+            return Err(wasmtime::Error::new(Violation(error.clone())));
+        }
         let cancel = state.cancel.clone();
         let Some(staging) = state.writing.as_mut().and_then(|writing| writing.pending.files())
         else {
@@ -50,6 +55,7 @@ impl Host for Editor<'_> {
         match staging.lock(limits::LOCK_WAIT, &cancel) {
             Ok(()) => Ok(Ok(())),
             Err(error) => {
+                state.unlocked = Some(error.clone());
                 state.fail(error);
                 Ok(Err(ErrorCode::Other(None)))
             }
@@ -68,5 +74,25 @@ impl Host for Refusal<'_> {
 
     fn lock(&mut self, _directory: Resource<Directory>) -> wasmtime::Result<Result<(), ErrorCode>> {
         Err(self.0.violation("it tried to lock the destination while verifying"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::cancel::Cancel;
+    use crate::memory::Memory;
+    use crate::plugin::state::State;
+
+    #[test]
+    fn a_lock_that_was_not_got_is_not_waited_for_again() {
+        let mut state = State::new(Arc::from("test"), Cancel::default(), Memory::default());
+        let lock = |state: &mut State| Editor(state).lock(Resource::new_own(0));
+        assert!(matches!(lock(&mut state), Ok(Err(ErrorCode::ReadOnly))));
+        state.unlocked = Some(Error::new(Kind::Destination, "another process holds the lock"));
+        let error = lock(&mut state).unwrap_err();
+        assert_eq!(error.to_string(), "another process holds the lock");
     }
 }
