@@ -5,6 +5,7 @@
 /// In-process servers, image builders, and the binary in a home of its own.
 #[path = "../support"]
 mod support {
+    pub mod bombs;
     pub mod bystander;
     pub mod cli;
     pub mod context;
@@ -16,6 +17,7 @@ mod support {
     pub mod landed;
     pub mod layer;
     pub mod marked;
+    pub mod measured;
     pub mod multi;
     pub mod peak;
     pub mod plugin;
@@ -96,6 +98,7 @@ mod plugin_add;
 mod plugin_artifact;
 mod plugin_cache;
 mod plugin_for_one_run;
+mod plugin_limits;
 mod plugin_new;
 mod plugin_of_a_release;
 mod plugins_lock;
