@@ -204,6 +204,22 @@ fn a_manifest_that_no_client_reads_is_wrong_and_one_that_all_read_is_right() {
 }
 
 #[test]
+fn a_manifest_that_all_clients_read_is_kept_as_it_is() {
+    let key = nested(9_999);
+    let with = |manifest: String| [b"{", &key[..], b",", &manifest.as_bytes()[1..]].concat();
+    let kept = Kept::image(image().config, with);
+    let mut entry = described(MANIFEST, kept.root().1);
+    entry["platform"] = json!({ "os": "linux", "architecture": "amd64" });
+    let (sandbox, registry) = (Sandbox::new(), Registry::start());
+    let from = kept.indexed(json!([entry])).push(&registry);
+    let to = sandbox.uri("oci-layout", "out");
+    for level in ["fast", "full"] {
+        let level = format!("--verify={level}");
+        sandbox.process(&from, &to, &["--all-platforms", &level]).verified();
+    }
+}
+
+#[test]
 fn an_index_that_leads_to_no_image_is_judged_alike_everywhere() {
     let nothing = Verdict { verify: DOUBT, check: WRONG, moves: false };
     everywhere(&Kept::default().indexed(json!([])), &nothing);

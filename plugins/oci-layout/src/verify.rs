@@ -1,5 +1,7 @@
 //! Checking an earlier write: the blobs, and that manifest and index tie them together.
 
+use std::collections::BTreeMap;
+
 use occystrap_plugin::storage::{self, Directory};
 use occystrap_plugin::types::Descriptor;
 use occystrap_plugin::verifier::{Finding, Guest, Level, Problem};
@@ -70,13 +72,20 @@ fn check_manifest(
     let problem = |message| Some(finding(path, Problem::Unreadable, None, None, message));
     // A manifest that is not there, or is no file, has been reported already.
     let Ok(Some(bytes)) = read_to_end(directory, path, LONGEST) else { return Ok(None) };
-    let Ok(manifest) = serde_json::from_slice::<Value>(&bytes) else {
+    // The source's manifest may have keys that nest deeper than this parser reads; the host decides on those.
+    let text = String::from_utf8_lossy(&bytes);
+    let Ok(manifest) = serde_json::from_str::<BTreeMap<String, &RawValue>>(&text) else {
         return Ok(problem("is not JSON"));
     };
-    if manifest["config"]["digest"].as_str() != config.first().copied() {
+    let part = |key: &str| {
+        let value = manifest.get(key).and_then(|value| serde_json::from_str(value.get()).ok());
+        value.unwrap_or(Value::Null)
+    };
+    if part("config")["digest"].as_str() != config.first().copied() {
         return Ok(problem("names another config"));
     }
-    let listed = manifest["layers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let layers_listed = part("layers");
+    let listed = layers_listed.as_array().map(Vec::as_slice).unwrap_or_default();
     let listed: Vec<&str> = listed.iter().filter_map(|layer| layer["digest"].as_str()).collect();
     Ok(if listed == layers { None } else { problem("lists other layers, or in another order") })
 }
