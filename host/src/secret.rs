@@ -25,7 +25,7 @@ use std::fmt;
 
 pub use self::json::mask_json;
 pub use self::panics::hide_in_panics;
-pub use self::table::{MOST_LOGINS, MOST_TOKENS, OWN_WORDS};
+pub use self::table::{MOST_LOGINS, MOST_SIGNATURES, MOST_TOKENS, OWN_WORDS};
 pub use self::writer::MaskedLines;
 
 /// What stands in the place of a secret.
@@ -94,10 +94,15 @@ pub fn keep(login: &str) {
     table::keep(table::Kind::Login, login);
 }
 
-/// Remembers what lives for minutes, such as a token of a service or the signature of a URL, and what only
-/// a receipt says. The [`MOST_TOKENS`] used last are known.
+/// Remembers a token of a service. The [`MOST_TOKENS`] used last are known.
 pub fn keep_token(token: &str) {
     table::keep(table::Kind::Token, token);
+}
+
+/// Remembers the signature of a URL that a server chose, or a login in a receipt.
+/// The [`MOST_SIGNATURES`] seen last are known.
+pub fn keep_signature(signature: &str) {
+    table::keep(table::Kind::Signature, signature);
 }
 
 /// Notes that a user has shown this text openly, such as a repository's name in a URI. A weak

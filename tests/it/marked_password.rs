@@ -486,7 +486,7 @@ fn what_receipts_from_elsewhere_say() {
     for (what, changed, options) in [
         ("a name", text.replace("\"app\"", &all), &options[..]),
         ("a path", text.replace("\"manifest.json\"", &all), &options),
-        // The login of somebody else, whom this command line does not name.
+        // The login of another user, which this command line does not name.
         ("a source", text.replace(&from, &elsewhere("registry")), &[]),
         ("a destination", text.replace(&to, &elsewhere("registry")), &["--retries", "0"]),
         ("another's destination", text.replace(&to, &elsewhere("webdav")), &["--retries", "0"]),

@@ -54,7 +54,7 @@ fn resolve(from: &Url, headers: &HeaderMap, insecure: bool, does: &str) -> Resul
     let text = location.as_bytes();
     if secret::is_in(text) && to.host_str() != from.host_str() {
         // The host is a part of the secret then, or of what the server was sent with it.
-        to.host_str().into_iter().for_each(secret::keep_token);
+        to.host_str().into_iter().for_each(secret::keep_signature);
     }
     Ok(to)
 }
@@ -85,7 +85,7 @@ fn keep_signatures(url: &Url) {
     values
         .chain(parts)
         .filter(|text| text.len() >= SHORTEST_SIGNATURE && !is_digest(text))
-        .for_each(|text| secret::keep_token(&text));
+        .for_each(|text| secret::keep_signature(&text));
 }
 
 /// The host, with the port where it is not the scheme's own: the part of a URL that may be shown.

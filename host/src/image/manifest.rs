@@ -132,7 +132,7 @@ pub fn check_digest(place: &str, wanted: Digest, bytes: &[u8]) -> Result<()> {
     }
 }
 
-/// How messages show a media type that somebody else wrote: where it has the form of one (RFC 6838, 4.2).
+/// How messages show a media type of a server or an image: where it has the form of one (RFC 6838, 4.2).
 /// Other text is not repeated, since servers put into it what they were sent.
 #[must_use]
 pub fn type_or_not(text: &str) -> &str {

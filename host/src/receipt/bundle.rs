@@ -82,7 +82,7 @@ impl Bundle {
                 [&*again.source, &*again.destination].into_iter().chain(values)
             });
             let texts = again.chain([&*receipt.source, &*receipt.destination]);
-            texts.flat_map(|text| logins_in(text)).for_each(|login| secret::keep_token(&login));
+            texts.flat_map(logins_in).for_each(|login| secret::keep_signature(&login));
         }
         Ok(receipts)
     }

@@ -1,4 +1,4 @@
-//! JSON documents without secrets. Values are masked as they are meant, before their escapes: a
+//! JSON documents without secrets. Values are masked without their escapes: a
 //! mask in the text of a document could cut an escape in two.
 //!
 //! What it refuses: to change keys that are this program's own, and digests, which are numbers.

@@ -14,9 +14,13 @@ use super::view::View;
 /// embeds the library and logs in for thousands of users.
 pub const MOST_LOGINS: usize = 1024;
 
-/// Tokens and signatures that are known at a time. A token is sent for minutes, and the answers that
-/// could repeat it come within seconds.
+/// Tokens that are known at a time. A token is sent for minutes, and the answers that could repeat it come
+/// within seconds.
 pub const MOST_TOKENS: usize = 256;
+
+/// Signatures of URLs, and logins in receipts, that are known at a time. Every redirect brings some, and they
+/// must not push the tokens out; who could repeat them does so in the next answer.
+pub const MOST_SIGNATURES: usize = 64;
 
 /// Bytes of the longest secret that is looked at. Servers take no longer header.
 const LARGEST: usize = 64 * 1024;
@@ -84,6 +88,8 @@ pub(super) enum Kind {
     Login,
     /// Until [`MOST_TOKENS`] others were used.
     Token,
+    /// Until [`MOST_SIGNATURES`] others were seen.
+    Signature,
 }
 
 #[derive(Default)]
@@ -91,6 +97,7 @@ struct Table {
     own: VecDeque<String>,
     logins: VecDeque<String>,
     tokens: VecDeque<String>,
+    signatures: VecDeque<String>,
     /// Lower-case words that the user has shown.
     shown: HashSet<String>,
     /// Made when it is needed, of what is known then.
@@ -99,7 +106,7 @@ struct Table {
 
 impl Table {
     fn is_empty(&self) -> bool {
-        self.own.is_empty() && self.logins.is_empty() && self.tokens.is_empty()
+        [&self.own, &self.logins, &self.tokens, &self.signatures].iter().all(|list| list.is_empty())
     }
 
     fn add(&mut self, kind: Kind, secret: &str) {
@@ -107,6 +114,7 @@ impl Table {
             Kind::Own => (&mut self.own, usize::MAX),
             Kind::Login => (&mut self.logins, MOST_LOGINS),
             Kind::Token => (&mut self.tokens, MOST_TOKENS),
+            Kind::Signature => (&mut self.signatures, MOST_SIGNATURES),
         };
         let fits = (super::SHORTEST..=LARGEST).contains(&secret.len());
         if !fits {
@@ -150,7 +158,11 @@ impl Finder {
         let mut seen = HashSet::new();
         let logins = table.own.iter().chain(&table.logins).filter(|login| table.is_masked(login));
         let logins = logins.flat_map(|login| spelling::of(login));
-        let tokens = table.tokens.iter().flat_map(|token| spelling::of_token(token));
+        let tokens = table
+            .tokens
+            .iter()
+            .chain(&table.signatures)
+            .flat_map(|token| spelling::of_token(token));
         let patterns: Vec<Pattern> =
             logins.chain(tokens).filter(|pattern| seen.insert(pattern.clone())).collect();
         // The other kinds take less time to search, and more to build; texts are short.
@@ -314,6 +326,9 @@ pub(super) mod tests {
         let mut table = Table::default();
         for number in 0..3 * MOST_TOKENS {
             table.add(Kind::Token, &format!("token-{number:08}"));
+        }
+        for number in 0..3 * MOST_TOKENS {
+            table.add(Kind::Signature, &format!("signature-{number:08}"));
         }
         table.add(Kind::Own, "the-password");
         table.add(Kind::Login, "a-login");
