@@ -22,6 +22,7 @@ use occystrap::image::{Image, Wanted};
 use occystrap::input::Source;
 use occystrap::output::Grant;
 use occystrap::output::ahead::{self, Taken};
+use occystrap::output::commit::expected::Terms;
 use occystrap::output::layer_blob::Form;
 use occystrap::output::sink::{FileSink, SinkError};
 use occystrap::output::size_hint::SizeHints;
@@ -87,7 +88,7 @@ fn write(image: &Image, archive: &Path, context: &Context) -> Result<()> {
     sink.keep_promises()?;
     let (_, file) = sink.finish().map_err(refused)?;
     staging.push(name, file);
-    staging.commit()?;
+    staging.commit(&Terms::new(&[], &context.cancel))?;
     Ok(())
 }
 

@@ -73,8 +73,10 @@ pub fn into_new(
         let error = publication.take_back(error);
         return Err(removed(new, destination, error));
     }
+    // The record goes when the name is on the disk: without it, no run could remove the directory.
+    let flushed = if durable { new.flush().map_err(failed) } else { Ok(()) };
     publication.finish();
-    if durable { new.flush().map_err(failed) } else { Ok(()) }
+    flushed
 }
 
 /// Removes a directory that did not get its name, and adds what went wrong in that.

@@ -48,7 +48,7 @@ impl Staging {
     /// undone first, so that a session does not take it for present.
     pub fn for_directory(path: &Path, durable: bool, cancel: &Cancel) -> Result<Self> {
         let mut staging = Self::new(Destination::directory_to_be(path)?, durable);
-        let needed = || recover::is_needed(&*staging.destination.nearest()?.0);
+        let needed = || recover::is_needed(&staging.destination.nearest()?.0);
         let needed = needed()
             .map_err(|cause| Error::io(Kind::Destination, "look into", path.display(), &cause))?;
         if needed {

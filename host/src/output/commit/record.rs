@@ -160,6 +160,9 @@ impl CommitRecord {
         if bytes.len() as u64 > LARGEST {
             return Err(Unusable::Malformed);
         }
+        if bytes.iter().all(|byte| *byte == 0) {
+            return Err(Unusable::Lost);
+        }
         let record: Self = serde_json::from_slice(&bytes).map_err(|_| Unusable::Malformed)?;
         if record.is_of_form() { Ok(Some(record)) } else { Err(Unusable::Malformed) }
     }
@@ -200,6 +203,8 @@ fn foreign_owner(directory: &Dir) -> Option<u32> {
 pub enum Unusable {
     /// It is another user's, by number.
     Foreign(u32),
+    /// Its name is there and its content is not: a power failure has taken that.
+    Lost,
     /// It is not of its form.
     Malformed,
     /// The system did not let it be read.

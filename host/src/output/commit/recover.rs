@@ -92,10 +92,19 @@ fn remove_new(folder: &Arc<Dir>, shown: &Path, durable: bool) -> Result<()> {
 
 fn read(directory: &Arc<Dir>, shown: &Path) -> Result<Option<CommitRecord>> {
     let at = shown.join(record::NAME);
-    CommitRecord::read(directory).map_err(|why| match why {
-        Unusable::Foreign(owner) => foreign(&at, owner),
-        Unusable::Malformed => strange(&at),
-        Unusable::Unread(cause) => failed(&at, &cause),
+    CommitRecord::read(directory).or_else(|why| match why {
+        Unusable::Foreign(owner) => Err(foreign(&at, owner)),
+        Unusable::Malformed => Err(strange(&at)),
+        Unusable::Unread(cause) => Err(failed(&at, &cause)),
+        Unusable::Lost => {
+            directory.remove_file(record::NAME).map_err(|cause| failed(&at, &cause))?;
+            tracing::warn!(
+                "'{}': a power failure came in the middle of a commit, and took its record; \
+                 'occystrap verify' tells which images are whole",
+                shown.display()
+            );
+            Ok(None)
+        }
     })
 }
 

@@ -262,6 +262,19 @@ fn a_record_that_another_could_have_written_removes_nothing() {
 }
 
 #[test]
+fn a_record_without_content_does_not_stand_in_the_way() {
+    for content in [&b""[..], &[0; 300]] {
+        let folder = folder();
+        let before = tree(folder.path());
+        let at = folder.path().join(record::NAME);
+        std::fs::write(&at, content).unwrap();
+        std::fs::set_permissions(&at, PermissionsExt::from_mode(0o600)).unwrap();
+        drop(staging(folder.path()).unwrap());
+        assert_eq!(tree(folder.path()), before);
+    }
+}
+
+#[test]
 fn a_record_that_is_no_file_or_too_large_is_refused() {
     let folder = folder();
     let at = folder.path().join(record::NAME);
