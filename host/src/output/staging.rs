@@ -48,7 +48,10 @@ impl Staging {
     /// undone first, so that a session does not take it for present.
     pub fn for_directory(path: &Path, durable: bool, cancel: &Cancel) -> Result<Self> {
         let mut staging = Self::new(Destination::directory_to_be(path)?, durable);
-        let needed = || recover::is_needed(&staging.destination.nearest()?.0);
+        let needed = || {
+            let (folder, missing) = staging.destination.nearest()?;
+            recover::is_needed(&folder, missing.as_os_str().is_empty())
+        };
         let needed = needed()
             .map_err(|cause| Error::io(Kind::Destination, "look into", path.display(), &cause))?;
         if needed {
@@ -164,10 +167,10 @@ impl Staging {
         })?;
         let failed = |cause| Error::io(Kind::Destination, "look into", shown.display(), &cause);
         let (folder, missing) = self.destination.nearest().map_err(failed)?;
-        if recover::is_needed(&folder).map_err(failed)? {
-            let above = missing.components().count();
+        let above = missing.components().count();
+        if recover::is_needed(&folder, above == 0).map_err(failed)? {
             let shown = shown.ancestors().nth(above).unwrap_or(&shown);
-            recover::recover(&folder, shown, self.durable)?;
+            recover::recover(&folder, shown, above == 0, self.durable)?;
         }
         self.lock = Some(held);
         Ok(())

@@ -15,6 +15,10 @@ use rustix::io::Errno;
 use super::folders::flush;
 use super::recover::NEW_DIRECTORY;
 use crate::destination::try_lock;
+use crate::temporary;
+
+/// The ending of the name that is taken where the fixed one is not free. A later run does not find it.
+const NEW: &str = ".new";
 
 /// A directory that is being built, with the folders above it that are missing as well. The process
 /// that builds one holds the lock of the folder.
@@ -35,7 +39,16 @@ impl NewDirectory {
     pub fn create(folder: Arc<Dir>, path: PathBuf) -> io::Result<Self> {
         let mut names = path.components();
         names.next().ok_or(io::ErrorKind::InvalidInput)?;
-        let mut building = PathBuf::from(NEW_DIRECTORY);
+        // Only a directory that this process has made: another user may have put one there.
+        let mut name = NEW_DIRECTORY.to_owned();
+        match folder.create_dir(&name) {
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
+                name = temporary::random_name(NEW);
+                folder.create_dir(&name)?;
+            }
+            other => other?,
+        }
+        let mut building = PathBuf::from(name);
         // A slash at its end, which an empty path would add, is more than `rmdir` takes.
         building.extend(names);
         let create = || -> io::Result<(Arc<Dir>, Option<File>)> {
@@ -66,13 +79,11 @@ impl NewDirectory {
                 flush(&self.folder.open_dir(folder)?)?;
             }
         }
-        let first = self.first();
+        let (now, then) = (first(&self.building), first(&self.path));
         let at = self.folder.as_fd();
-        match rustix::fs::renameat_with(at, NEW_DIRECTORY, at, first, RenameFlags::NOREPLACE) {
+        match rustix::fs::renameat_with(at, now, at, then, RenameFlags::NOREPLACE) {
             // The file system does not know the flag (NFS). There it may replace an empty directory.
-            Err(Errno::INVAL | Errno::NOSYS) => {
-                Ok(rustix::fs::renameat(at, NEW_DIRECTORY, at, first)?)
-            }
+            Err(Errno::INVAL | Errno::NOSYS) => Ok(rustix::fs::renameat(at, now, at, then)?),
             other => Ok(other?),
         }
     }
@@ -86,10 +97,10 @@ impl NewDirectory {
     pub fn remove(self) -> io::Result<()> {
         remove_empty(&self.folder, &self.building)
     }
+}
 
-    fn first(&self) -> &OsStr {
-        self.path.components().next().map_or(OsStr::new(""), |first| first.as_os_str())
-    }
+fn first(path: &Path) -> &OsStr {
+    path.components().next().map_or(OsStr::new(""), |first| first.as_os_str())
 }
 
 fn remove_empty(folder: &Dir, building: &Path) -> io::Result<()> {

@@ -24,16 +24,25 @@ pub const NEW_DIRECTORY: &str = ".occystrap-new";
 /// Folders of a path to a new directory, as deep as a path can be.
 const DEEPEST: usize = 2_048;
 
-/// Whether a process was killed in a commit in this folder, or another one commits there now.
-pub fn is_needed(folder: &Dir) -> io::Result<bool> {
-    Ok(standing(folder.as_fd(), record::NAME)?.is_some()
-        || standing(folder.as_fd(), NEW_DIRECTORY)?.is_some())
+/// Whether a process was killed in a commit in this folder, or another one commits there now. A record
+/// counts where the folder is the destination itself, and not the folder above a missing one.
+pub fn is_needed(folder: &Dir, is_destination: bool) -> io::Result<bool> {
+    let has_record = is_destination && standing(folder.as_fd(), record::NAME)?.is_some();
+    Ok(has_record || has_new(folder)?)
+}
+
+/// Whether a new directory of this user stands in a folder. In a shared folder, such as `/tmp`, another
+/// user may have put something there: that is left alone.
+fn has_new(folder: &Dir) -> io::Result<bool> {
+    let user = rustix::process::geteuid().as_raw();
+    let there = standing(folder.as_fd(), NEW_DIRECTORY)?;
+    Ok(there.is_some_and(|there| there.is_directory && there.owner == user))
 }
 
 /// Undoes or finishes what a killed process began in a folder. The caller holds the folder's lock.
 /// `shown` is the folder's path for messages.
-pub fn recover(folder: &Arc<Dir>, shown: &Path, durable: bool) -> Result<()> {
-    if let Some(record) = read(folder, shown)? {
+pub fn recover(folder: &Arc<Dir>, shown: &Path, is_destination: bool, durable: bool) -> Result<()> {
+    if is_destination && let Some(record) = read(folder, shown)? {
         let mut folders = Folders::new(Arc::clone(folder));
         let committed = undo::is_committed(&record, &mut folders)
             .map_err(|cause| failed(&shown.join(record::NAME), &cause))?;
@@ -47,17 +56,13 @@ pub fn recover(folder: &Arc<Dir>, shown: &Path, durable: bool) -> Result<()> {
             tracing::info!("'{}': undid a commit that was interrupted", shown.display());
         }
     }
-    let seen = standing(folder.as_fd(), NEW_DIRECTORY);
-    match seen.map_err(|cause| failed(&shown.join(NEW_DIRECTORY), &cause))? {
-        Some(there) if there.is_directory => {
-            if there.owner != rustix::process::geteuid().as_raw() {
-                return Err(foreign(&shown.join(NEW_DIRECTORY), there.owner));
-            }
-            remove_new(folder, shown, durable)
-        }
-        Some(_) => Err(strange(&shown.join(NEW_DIRECTORY))),
-        None => Ok(()),
+    if has_new(folder).map_err(|cause| failed(&shown.join(NEW_DIRECTORY), &cause))?
+        && let Err(error) = remove_new(folder, shown, durable)
+    {
+        // It is in no run's way: a new directory takes another name.
+        tracing::warn!("{error}");
     }
+    Ok(())
 }
 
 /// Removes a directory that never got its name: by its record, and then the folders above that.
