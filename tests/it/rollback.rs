@@ -8,7 +8,8 @@ use serde_json::json;
 use crate::support::cli::Sandbox;
 use crate::support::hostile::Arena;
 use crate::support::image::{Pack, TestImage, tar};
-use crate::support::real::{installed, skip};
+use crate::support::python::Python;
+use crate::support::real::skip;
 use crate::support::shape;
 
 /// A sandbox with an old image in `out`, and a new one of two layers in `in.tar`.
@@ -170,19 +171,12 @@ fn a_name_with_the_manifest_of_another_image_is_no_source() {
 #[test]
 fn a_directory_of_the_predecessor_with_one_manifest_is_read() {
     let test = "a_directory_of_the_predecessor_with_one_manifest_is_read";
-    if !installed(test, &["python3"]) {
-        return;
-    }
-    let Some(python) = std::env::var_os("OCCYSTRAP_PYTHON") else {
-        return skip(test, "OCCYSTRAP_PYTHON names no folder with the predecessor");
-    };
+    let Some(predecessor) = Python::find(test) else { return };
     let sandbox = Sandbox::new();
     let image = TestImage::tiny("team/app:1");
     shape::legacy(&[&image], Pack::Plain).write(&sandbox.path("in.tar"));
-    let mut predecessor = Command::new(Path::new(&python).join("bin/occystrap"));
-    predecessor.args(["process", &sandbox.uri("tar", "in.tar"), &sandbox.uri("dir", "out")]);
-    let output = predecessor.current_dir(sandbox.path("")).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let (from, to) = (sandbox.uri("tar", "in.tar"), sandbox.uri("dir", "out"));
+    predecessor.process(&sandbox, &from, &to, &[]).exits(0);
     let said = sandbox.process(&sandbox.uri("dir", "out"), &sandbox.uri("tar", "out.tar"), &[]);
     said.verified();
 }
