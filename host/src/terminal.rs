@@ -138,7 +138,7 @@ pub fn write_json(to: &mut dyn Write, document: &impl Serialize) -> io::Result<(
 pub fn json_within(part: &impl Serialize, indent: usize) -> io::Result<String> {
     let lines = format!("\n{}", " ".repeat(indent));
     // A line's end in a string is escaped.
-    Ok(escaped(&serde_json::to_string_pretty(part)?).replace('\n', &lines))
+    Ok(escaped(&mask_json(serde_json::to_string_pretty(part)?)).replace('\n', &lines))
 }
 
 /// The same on one line: of many, each is a document.

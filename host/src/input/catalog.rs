@@ -19,8 +19,10 @@ pub const MOST_IMAGES: usize = 2_000_000;
 /// An image of the catalog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Catalogued {
-    /// Its name. An image without a tag is catalogued under its config's digest.
+    /// Its name.
     pub name: ImageName,
+    /// The digest of its config, under which an image without a tag stands.
+    pub config: Option<String>,
     /// The manifest file.
     pub manifest: String,
 }
@@ -45,8 +47,11 @@ pub fn read(text: impl Read) -> serde_json::Result<Vec<Catalogued>> {
         return Err(serde_json::Error::custom(why));
     }
     let image = |(repository, tag, manifest): (String, String, String)| {
-        let tag = Some(tag).filter(|tag| !tag.contains(':'));
-        Catalogued { name: ImageName { repository, tag }, manifest }
+        let (tag, config) = match tag.contains(':') {
+            true => (None, Some(tag)),
+            false => (Some(tag), None),
+        };
+        Catalogued { name: ImageName { repository, tag }, config, manifest }
     };
     Ok(images.into_iter().map(image).collect())
 }

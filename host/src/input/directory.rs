@@ -57,12 +57,10 @@ impl Directory {
         Error::io(Kind::Source, "read", self.destination.display(name), cause)
     }
 
-    /// Which images there are: name and manifest file. Without a catalog, what `manifest.json`
-    /// says of itself.
-    pub fn catalog(&self) -> Result<Vec<(Option<ImageName>, String)>> {
-        let Some(section) = self.section(CATALOG)? else {
-            return Ok(vec![(None, LIST.to_owned())]);
-        };
+    /// The images that the catalog lists. `None` without a catalog: then `manifest.json` says of itself what
+    /// it is.
+    pub fn catalog(&self) -> Result<Option<Vec<Catalogued>>> {
+        let Some(section) = self.section(CATALOG)? else { return Ok(None) };
         if section.size > LARGEST_CATALOG {
             let what = format!("{}: size of '{CATALOG}'", self.place);
             let most = format!("at most {LARGEST_CATALOG} bytes");
@@ -72,22 +70,20 @@ impl Directory {
             let place = &self.place;
             Error::source(format!("{place}: {CATALOG} is not a catalog of images: {cause}"))
         })?;
-        Ok(images.into_iter().map(|image| (Some(image.name), image.manifest)).collect())
+        Ok(Some(images))
     }
 
-    /// The same, where one image is `wanted` without the others: no other manifest needs to be read.
-    /// Errors when the catalog does not list it.
+    /// Name and manifest file of each image, or of the one that is `wanted`: no other manifest needs to be
+    /// read then. Errors when the catalog does not list it.
     pub fn listed(&self, wanted: Option<&ImageName>) -> Result<Vec<(Option<ImageName>, String)>> {
-        let all = self.catalog()?;
-        if wanted.is_none() || all.iter().any(|(name, _)| name.is_none()) {
-            return Ok(all);
-        }
-        let named = all
-            .into_iter()
-            .filter_map(|(name, manifest)| name.map(|name| Catalogued { name, manifest }));
-        let place = format!("dir://{}", self.destination.folder().display());
-        let chosen = choose(named.collect(), wanted, &place)?;
-        Ok(chosen.into_iter().map(|image| (Some(image.name), image.manifest)).collect())
+        let Some(all) = self.catalog()? else { return Ok(vec![(None, LIST.to_owned())]) };
+        let listed = match wanted {
+            None => all,
+            Some(_) => {
+                choose(all, wanted, &format!("dir://{}", self.destination.folder().display()))?
+            }
+        };
+        Ok(listed.into_iter().map(|image| (Some(image.name), image.manifest)).collect())
     }
 }
 

@@ -100,6 +100,11 @@ fn belongs(entry: &Entry, name: &ImageName) -> bool {
     })
 }
 
+/// Whether one of the tags of an entry is this name, short or in full.
+pub fn is_named(entry: &Entry, name: &ImageName) -> bool {
+    names(entry).iter().any(|own| own.in_full() == name.in_full())
+}
+
 fn mixed_up(entry: &Entry, name: &ImageName, manifest: &str, place: &str) -> Error {
     let tags: Vec<String> =
         entry.repo_tags.iter().flatten().map(|tag| format!("'{tag}'")).collect();

@@ -31,7 +31,14 @@ pub fn directory(path: &Path, level: Level, context: &Context) -> Result<Vec<Fou
     let destination = Destination::directory(path)?;
     let mut found = Vec::new();
     // The catalog has been read, and is not read again for each of its images.
-    for (name, manifest) in members.catalog()? {
+    let listed = match members.catalog()? {
+        None => vec![(None, None, LIST.to_owned())],
+        Some(images) => images
+            .into_iter()
+            .map(|image| (Some(image.name), image.config, image.manifest))
+            .collect(),
+    };
+    for (name, config, manifest) in listed {
         let shown = name.clone().unwrap_or(ImageName { repository: manifest.clone(), tag: None });
         let entries = match docker_save::read(&members, &manifest) {
             Ok(entries) => entries,
@@ -55,7 +62,7 @@ pub fn directory(path: &Path, level: Level, context: &Context) -> Result<Vec<Fou
             image.verification.objects.extend(listed.map(|name| {
                 let mut object = Object::at(destination.display(CATALOG)).for_role(Role::Catalog);
                 let own = docker_save::names(entry);
-                if name.tag.is_some() && !own.contains(&name) {
+                if name.tag.is_some() && !docker_save::is_named(entry, &name) {
                     let own = match entry.first_name() {
                         Some(_) => own.iter().map(|own| format!("'{own}'")).collect::<Vec<_>>(),
                         None => vec!["nothing".to_owned()],
@@ -63,6 +70,11 @@ pub fn directory(path: &Path, level: Level, context: &Context) -> Result<Vec<Fou
                     let own = own.join(", ");
                     let why = format!("calls the image '{name}', its manifest calls it {own}");
                     object.blame(Status::Unchecked, None, None, &why);
+                }
+                let own = entry.config_digest();
+                if let Some(config) = config.clone().filter(|config| *config != own) {
+                    let why = format!("has '{manifest}' under the digest of another config");
+                    object.blame(Status::DigestMismatch, Some(config), Some(own), &why);
                 }
                 object
             }));

@@ -204,10 +204,7 @@ fn names_image(
         return Err(format!("does not list '{}', which is in the archive", printable(other)));
     }
     let name = receipt.image.image_name();
-    match *format == Format::Archive
-        && name.tag.is_some()
-        && !docker_save::names(entry).contains(&name)
-    {
+    match *format == Format::Archive && name.tag.is_some() && !docker_save::is_named(entry, &name) {
         true => Err(format!("does not name '{name}'")),
         false => Ok(()),
     }
