@@ -62,12 +62,12 @@ pub fn is_unknown_file(target: &Target) -> bool {
 
 /// The warning for an archive whose images are replaced.
 #[must_use]
-pub fn warning(target: &Target, name: &ImageName, replaced: &Replaced) -> String {
+pub fn warning(target: &Target, name: &ImageName, id: Digest, replaced: &Replaced) -> String {
     let place = match &target.endpoint {
         Endpoint::File(path) => path.display().to_string(),
         _ => target.display.clone(),
     };
-    format!("'{name}' takes the place of {replaced} in '{place}'")
+    format!("'{name}' ({}) takes the place of {replaced} in '{place}'", id.short())
 }
 
 fn is_built_in(target: &Target) -> bool {

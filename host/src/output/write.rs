@@ -87,7 +87,8 @@ fn attempt(
     context.cancel.check()?;
     // Something may have appeared there since the run began.
     occupied::check(target)?;
-    let replaced = handed.image().and_then(|image| occupied::replaced(target, image.id));
+    let replaced =
+        handed.image().and_then(|image| Some((image.id, occupied::replaced(target, image.id)?)));
     let expected = journal.expected(&expectations);
     let terms = Terms::new(&expected, &context.cancel);
     if let Err(error) = pending.commit(&terms) {
@@ -97,8 +98,8 @@ fn attempt(
             _ => error,
         });
     }
-    if let Some(replaced) = replaced {
-        context.warnings.say(&occupied::warning(target, &identity.image_name(), &replaced));
+    if let Some((id, replaced)) = replaced {
+        context.warnings.say(&occupied::warning(target, &identity.image_name(), id, &replaced));
     }
     Ok(Receipt {
         occystrap_receipt: receipt::VERSION,

@@ -19,7 +19,7 @@ use crate::error::{Error, Result, io_reason};
 use crate::image::layout::{INDEX, MARKER};
 use crate::image::manifest::LARGEST_MANIFEST;
 use crate::image::saved::LIST;
-use crate::image::{Compression, Digest, Platform};
+use crate::image::{Compression, Digest, Image, Platform};
 use crate::input;
 use crate::input::tar_index::TarIndex;
 use crate::regular;
@@ -130,7 +130,7 @@ pub(super) fn is_index(bytes: &[u8]) -> bool {
 /// The images of an archive that is replaced by another one.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Replaced {
-    /// The first few, by name, and how many more there are.
+    /// The first few, each as `'NAME' (ID)`, and how many more there are.
     Images(Vec<String>, usize),
     /// An archive that is compressed as a whole, or damaged.
     Unread,
@@ -141,7 +141,6 @@ impl fmt::Display for Replaced {
         match self {
             Self::Unread => to.write_str("an archive whose images were not read"),
             Self::Images(names, more) => {
-                let names: Vec<String> = names.iter().map(|name| format!("'{name}'")).collect();
                 to.write_str(&names.join(", "))?;
                 if *more > 0 { write!(to, " and {more} more") } else { Ok(()) }
             }
@@ -161,7 +160,8 @@ pub(super) fn replaced(path: &Path, id: Digest) -> Option<Replaced> {
         .and_then(|index| input::archive::images(&index, &Platform::default()));
     let Ok(images) = images else { return Some(Replaced::Unread) };
     let others = images.iter().filter(|image| image.id != id);
-    let mut names: Vec<String> = others.map(|image| image.name.to_string()).collect();
+    let shown = |image: &Image| format!("'{}' ({})", image.name, image.id.short());
+    let mut names: Vec<String> = others.map(shown).collect();
     let more = names.len().saturating_sub(MOST_NAMED);
     names.truncate(MOST_NAMED);
     (!names.is_empty()).then_some(Replaced::Images(names, more))

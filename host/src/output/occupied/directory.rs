@@ -69,9 +69,13 @@ impl Form {
         if other.is_in(path) {
             let (own, other) = (self.scheme(), other.name());
             let message = format!("'{place}' is {other}, and {own}:// writes another format");
+            let add = match self {
+                Self::Images => format!("oci-layout://{place}"),
+                // Without the option the new image would take the place of one that is there.
+                Self::Layout => format!("'dir://{place}?unique_names=true'"),
+            };
             let hint = format!(
-                "type {}://{place} to add to it, or add {FORCE} to have both formats in one directory",
-                if self == Self::Images { "oci-layout" } else { "dir" }
+                "type {add} to add to it, or add {FORCE} to have both formats in one directory"
             );
             return Err(Error::destination(message).hint(hint));
         }
@@ -93,7 +97,19 @@ impl Form {
         };
         let message =
             format!("'{place}' is not {}: it holds {}{more}", self.name(), named.join(", "));
-        Err(refused(&message))
+        // The output adds to these files, also with `--force`, and cannot where they are of another form.
+        let own: &[&str] = match self {
+            Self::Images => &[CATALOG],
+            Self::Layout => &[INDEX, MARKER],
+        };
+        match strangers.iter().find(|name| own.contains(&name.as_str())) {
+            Some(unreadable) => Err(Error::destination(format!(
+                "'{place}' is not {}: its '{unreadable}' is of another form",
+                self.name()
+            ))
+            .hint(format!("move '{unreadable}' away, or name another directory"))),
+            None => Err(refused(&message)),
+        }
     }
 
     fn scheme(self) -> &'static str {
