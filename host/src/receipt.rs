@@ -58,6 +58,9 @@ pub struct Receipt {
     /// For the plugin's own check, in hexadecimal.
     #[serde(with = "hexadecimal", default, skip_serializing_if = "Vec::is_empty")]
     pub state: Vec<u8>,
+    /// Whether this run made it. One that was read from a file may have been cut.
+    #[serde(skip)]
+    pub is_fresh: bool,
 }
 
 /// Which image.

@@ -32,5 +32,6 @@ pub use client::Client;
 pub use download::Download;
 pub use reference::Reference;
 pub use repository::Repository;
+pub use resolve::CHANGED_ANSWER;
 pub use served::Fetched;
 pub use upload::PushOptions;

@@ -45,11 +45,13 @@ use self::format::Format;
 use crate::context::Context;
 use crate::docker::failure::DAMAGED;
 use crate::error::{Error, Kind, Result};
+use crate::image::Digest;
 use crate::limits;
 use crate::memory::Memory;
 use crate::output::{Grant, Target};
 use crate::plugin::bindings::verifier::{self, Finding, Problem};
 use crate::receipt::Receipt;
+use crate::registry::CHANGED_ANSWER;
 
 /// How far a verification goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
@@ -78,15 +80,12 @@ pub fn verify(
     };
     let memory = Memory::showing(&context.progress);
     let format = Format::of(target);
-    let claims = reader::claims(receipt, &format, &grant, &memory);
+    let claims = reader::claims(receipt, &format, &grant, level, &memory);
     // A receipt covers artifacts as well, whose manifests may be where only a plugin finds them.
     let trusted = claims.clone().or_artifact();
     let mut objects = objects::of(receipt, target, &grant, &trusted, level, &memory, context)?;
-    if let Some(why) = says_little(receipt, &format, &claims) {
-        let mut object = Object::at(grant.whole());
-        object.blame(Status::Unchecked, None, None, &why);
-        objects.push(object);
-    }
+    let little = says_little(receipt, &format, &claims);
+    objects.extend(little.iter().map(|why| Object::unchecked(grant.whole(), why)));
     if receipt.image.part.is_index()
         && let Some(store) = beneath::store(&format, &grant, &memory, context)
     {
@@ -96,8 +95,10 @@ pub fn verify(
             &mut objects,
         )?;
     }
-    // A plugin cannot tell what it may not read from what is damaged.
-    if !objects.iter().any(|object| object.message == check::DENIED) {
+    // A plugin cannot tell what it may not read from what is damaged, nor what a receipt leaves out from what an
+    // image has too much. Everything that is left in the receipt the host has looked at.
+    let was_cut = little.is_some() && !receipt.is_fresh;
+    if !was_cut && !objects.iter().any(|object| object.message == check::DENIED) {
         ask_plugin(receipt, target, &grant, level, &memory, &mut objects, context)?;
     }
     // Where each thing is as it was promised, the manifest may still lead to another image. A fast look at
@@ -150,16 +151,28 @@ fn advise(grant: &Grant, repair: Option<&str>, objects: &mut [Object]) {
             Status::DigestMismatch if object.kind == "layer" && kept && object.host_only => {
                 object.hint = Some(ANOTHER_LAYER.to_owned());
             }
-            Status::DigestMismatch | Status::SizeMismatch if kept => {
+            Status::SizeMismatch if kept => object.hint = Some(DELETE_FIRST.to_owned()),
+            Status::DigestMismatch if kept && has_other_bytes(object) => {
                 object.hint = Some(DELETE_FIRST.to_owned());
             }
+            // The command would get the same answers.
+            _ if object.hint.as_deref() == Some(CHANGED_ANSWER) => {}
             _ => object.repair = repair.map(str::to_owned),
         }
     }
 }
 
+/// Whether the bytes of a thing were hashed, and are not those of its digest.
+fn has_other_bytes(object: &Object) -> bool {
+    let digest = |side: &Option<String>| side.as_ref().and_then(|side| side.parse::<Digest>().ok());
+    match (object.digest, digest(&object.expected), digest(&object.found)) {
+        (Some(named), Some(expected), Some(found)) => named == expected && expected != found,
+        _ => false,
+    }
+}
+
 /// Why a receipt is not worth a verdict: it was cut, or never was one of ours.
-fn says_little(receipt: &Receipt, format: &Format, claims: &Claims) -> Option<String> {
+pub(crate) fn says_little(receipt: &Receipt, format: &Format, claims: &Claims) -> Option<String> {
     if let Err(why) = cover::says_enough(receipt, format) {
         return Some(why);
     }
@@ -171,7 +184,7 @@ fn says_little(receipt: &Receipt, format: &Format, claims: &Claims) -> Option<St
 }
 
 /// What to do about wrong bytes under a digest.
-pub(crate) const DELETE_FIRST: &str = "the registry keeps wrong bytes under that digest, and takes no others for it: delete the blob there, then push the image again";
+pub(crate) const DELETE_FIRST: &str = "the registry keeps wrong bytes under that digest, and takes no others for it: its operator must remove these bytes from the registry's storage (a DELETE request may only remove the link), then push the image again";
 
 /// What to do about a blob that is whole, and is not what the config speaks of.
 const ANOTHER_LAYER: &str = "the bytes are those of the digest, and not what the config promises: with --layer-cache, push the image again without it; else look at the source with 'occystrap check'";

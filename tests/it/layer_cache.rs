@@ -248,7 +248,7 @@ fn what_it_had_wrong_is_forgotten() {
         .says("digest of the uncompressed layer (its diff-id)")
         .says("hint: the bytes are those of the digest, and not what the config promises: with")
         .says("warning: the layer cache forgets what it knew of team/app:1");
-    assert!(!ran.stderr.contains("delete the blob"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("remove these bytes"), "{}", ran.stderr);
     place.sandbox.process(&tar, &there, &more).verified();
     assert_eq!(place.run(&tar, &[]), (first, 0, 0));
     place.reads_back();

@@ -56,6 +56,7 @@ mod conformance;
 mod corruption;
 mod crash_matrix;
 mod cut_layer;
+mod cut_receipt;
 mod denied;
 mod directory;
 mod docker_output;

@@ -31,7 +31,7 @@ fn a_layer_without_its_end_is_never_verified() {
     ] {
         let ran = sandbox.run(way);
         ran.exits(1).says("does not have the bytes that the registry announces").says("1 FAILED");
-        ran.says("delete the blob there");
+        ran.says("remove these bytes from the registry's storage");
     }
     sandbox.run(&["check", "--fast", &name, "--retries", "1"]).exits(1);
     // It is not there for a push either, nor for a mount from its neighbour: both send it again.
@@ -101,7 +101,7 @@ fn a_layer_that_was_cut_at_docker_registry_is_never_verified() {
         let name = registry.uri("a/b:1");
         for subject in [&receipt, &name] {
             let ran = sandbox.run(&["verify", "--insecure", subject, level]);
-            ran.exits(1).says("1 FAILED").says("delete the blob there");
+            ran.exits(1).says("1 FAILED").says("remove these bytes from the registry's storage");
         }
     }
     let ran = sandbox.process(&source, &registry.uri("c/d:1"), &["--insecure"]);

@@ -111,6 +111,15 @@ fn what_a_client_does_not_get_is_never_verified() {
             for word in words {
                 ran.says(word);
             }
+            // Pushing again mends what is not there, and no answer that is changed on its way.
+            let pushes_again = what == "the manifest is not there by digest";
+            let hints = [
+                ("hint: mend it with: occystrap process ", pushes_again),
+                ("changes this answer: look there; pushing again does not help", !pushes_again),
+            ];
+            for (hint, is_given) in hints {
+                assert_eq!(ran.stderr.contains(hint), is_given, "{what}: {}", ran.stderr);
+            }
             if level == "--verify=fast" {
                 continue;
             }

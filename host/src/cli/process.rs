@@ -80,7 +80,7 @@ pub struct Process {
 /// The name of a level.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LevelName {
-    /// Everything exists, with its size.
+    /// Everything exists, with its size; configs and manifests have their digests.
     Fast,
     /// Every byte is read back and hashed.
     Full,

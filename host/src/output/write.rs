@@ -117,6 +117,7 @@ fn attempt(
         expectations,
         journal: journal.into_written(),
         state,
+        is_fresh: true,
     })
 }
 

@@ -27,6 +27,9 @@ use crate::http::wire::Call;
 use crate::image::Digest;
 use crate::image::manifest::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 
+/// What to do about an answer that a client rejects. The bytes that were pushed are right.
+pub const CHANGED_ANSWER: &str = "the registry, or a proxy or cache in front of it, changes this answer: look there; pushing again does not help";
+
 /// A request by which clients learn what a manifest is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ask {
@@ -57,7 +60,7 @@ impl Repository {
     pub fn check_served(&self, target: &str, fetched: &Fetched) -> Result<()> {
         let by = get_of(target);
         let wrong: Vec<WrongType> = wrong_type(by, &fetched.served, fetched).into_iter().collect();
-        reject(&self.place_of(target), by, fetched, &wrong)
+        reject(&self.place_of(target), by, fetched, &wrong).map_err(with_hint)
     }
 
     /// Errors when a client that is given the name `target`, a tag or a digest, does not get the manifest that
@@ -73,9 +76,12 @@ impl Repository {
             _ => self.resolve_tag(target, &place, fetched, &mut wrong).await,
         };
         match outcome {
-            Err(error) if matches!(error.kind(), Kind::Interrupted | Kind::Source) => Err(error),
+            Err(error) if error.kind() == Kind::Interrupted => Err(error),
+            Err(error) if error.kind() == Kind::Source => Err(with_hint(error)),
             // What is known to be wrong does not depend on what could not be asked.
-            outcome => reject(&place, get_of(target), fetched, &wrong).and(outcome),
+            outcome => {
+                reject(&place, get_of(target), fetched, &wrong).map_err(with_hint).and(outcome)
+            }
         }
     }
 
@@ -274,6 +280,14 @@ fn reject(place: &str, by: Ask, fetched: &Fetched, wrong: &[WrongType]) -> Resul
     let answers = if asks.len() == 1 { "answers" } else { "answer" };
     let what = format!("{place}: {} {answers} with {what}", list(&asks));
     Err(Error::mismatch(what, expected, found))
+}
+
+/// The error, with what to do about it, where it does not say that already.
+fn with_hint(error: Error) -> Error {
+    match error.hint_text() {
+        Some(_) => error,
+        None => error.hint(CHANGED_ANSWER),
+    }
 }
 
 /// How the name itself is asked for by GET.

@@ -11,7 +11,7 @@ use super::object::{Object, Status};
 use crate::error::Error;
 use crate::image::artifact::{self, Promise};
 use crate::image::{Digest, Platform, config};
-use crate::receipt::{Expectation, Role};
+use crate::receipt::{Expectation, Receipt, Role};
 
 /// What a config says; nothing where it cannot be read, which is found when it is looked at.
 #[derive(Default, Clone)]
@@ -28,6 +28,8 @@ pub struct Claims {
     is_settled: bool,
     /// Other bytes than were promised.
     wrong: Option<Error>,
+    /// What is compared with them is a receipt from a file, which may name fewer layers than it did.
+    may_be_cut: bool,
 }
 
 impl Claims {
@@ -73,6 +75,13 @@ impl Claims {
         }
         self.layers = said;
         self
+    }
+
+    /// Returns claims to compare with a receipt. One that names fewer layers than the config was cut, which is no
+    /// fault of the image.
+    #[must_use]
+    pub fn against(self, receipt: &Receipt) -> Self {
+        Self { may_be_cut: !receipt.is_fresh, ..self }
     }
 
     /// Whether the manifest is of an artifact, and not of an image.
@@ -143,24 +152,8 @@ impl Claims {
         }
     }
 
-    /// What is wrong with the config, where nobody has found it yet.
+    /// Says what is wrong with the config, where it is not known yet.
     pub fn judge(&self, expectations: &[Expectation], objects: &mut [Object]) {
-        self.judge_config(expectations, objects, |said, layers| said != layers);
-    }
-
-    /// The same for a receipt, which may have been cut: one that names too few layers does not say enough,
-    /// and that is no fault of the image.
-    pub fn judge_receipt(&self, expectations: &[Expectation], objects: &mut [Object]) {
-        self.judge_config(expectations, objects, |said, layers| said < layers);
-    }
-
-    /// `contradicts` compares how many layers the config names with how many are expected.
-    fn judge_config(
-        &self,
-        expectations: &[Expectation],
-        objects: &mut [Object],
-        contradicts: fn(usize, usize) -> bool,
-    ) {
         let config = expectations.iter().position(|one| one.role == Role::Config);
         let Some(object) = config.and_then(|at| objects.get_mut(at)) else { return };
         if object.status != Status::Ok {
@@ -174,7 +167,8 @@ impl Claims {
             return flaw.blame_sound(object);
         }
         let layers = expectations.iter().filter(|one| one.role.is_layer()).count();
-        if let Some(said) = self.layers().filter(|said| contradicts(*said, layers)) {
+        let contradicts = |said: &usize| *said < layers || (*said > layers && !self.may_be_cut);
+        if let Some(said) = self.layers().filter(contradicts) {
             let side = |count: usize| Some(format!("{count} layers"));
             let (expected, found) = (side(said), side(layers));
             let message = "the manifest lists another number of layers than the config";

@@ -1,5 +1,6 @@
 //! The host's own look at what a container engine holds.
 
+use super::claims::Claims;
 use super::found::Found;
 use super::object::{Object, Status};
 use super::{Level, Verification, is_unconfirmed};
@@ -12,23 +13,65 @@ use crate::receipt::{Expectation, Place, Role};
 /// Look at everything: ask the engine, and at [`Level::Full`] have the image exported and hash it.
 pub fn objects(
     expectations: &[Expectation],
+    claims: &Claims,
     named: &Named,
     level: Level,
     memory: &Memory,
 ) -> Result<Vec<Object>> {
-    let inspected = named.inspect();
-    memory.remember_image(inspected.clone());
+    let inspected = inspect(named, memory);
     let exported = match (&inspected, level) {
-        (Ok(Some(image)), Level::Full) => Some(named.export(image.size)),
+        (Ok(Some(image)), Level::Full) => Some(export(named, image, memory)),
         _ => None,
     };
-    if let Some(exported) = &exported {
-        memory.remember_export(exported.clone());
-    }
     let is_layer = |role: Role| role.is_layer();
-    let layers = expectations.iter().filter(|expectation| is_layer(expectation.role)).count();
+    let expected = expectations.iter().filter(|expectation| is_layer(expectation.role)).count();
+    // A receipt that names fewer layers than the config was cut, and does not accuse the image.
+    let layers = expected.max(claims.layers().unwrap_or_default());
     let checker = Checker { named, inspected, exported, layers };
     Ok(expectations.iter().map(|expectation| checker.check(expectation)).collect())
+}
+
+/// Returns what the config says of its layers, where the engine has the config that is expected: the ID of the image
+/// is its digest, or in full, with containerd's store, that of the exported config is.
+pub fn claims(
+    expectations: &[Expectation],
+    named: &Named,
+    level: Level,
+    memory: &Memory,
+) -> Claims {
+    let config = expectations.iter().find(|one| one.role == Role::Config);
+    let Some(expected) = config.and_then(|one| one.digest) else { return Claims::default() };
+    let Ok(Some(image)) = inspect(named, memory) else { return Claims::default() };
+    let found = match (image.id_is_manifest, level) {
+        (false, _) => Some(image.id),
+        (true, Level::Full) => match export(named, &image, memory) {
+            Ok(Some(exported)) if exported.layers == image.diff_ids => Some(exported.config),
+            _ => None,
+        },
+        (true, Level::Fast) => None,
+    };
+    match found == Some(expected) {
+        true => Claims::of_layers(image.diff_ids),
+        false => Claims::default(),
+    }
+}
+
+/// What the engine says of the image, asked once.
+fn inspect(named: &Named, memory: &Memory) -> Result<Option<Seen>> {
+    memory.recall_image().unwrap_or_else(|| {
+        let inspected = named.inspect();
+        memory.remember_image(inspected.clone());
+        inspected
+    })
+}
+
+/// What the image is when it is exported, which is done once.
+fn export(named: &Named, image: &Seen, memory: &Memory) -> Result<Option<Exported>> {
+    memory.recall_export().unwrap_or_else(|| {
+        let exported = named.export(image.size);
+        memory.remember_export(exported.clone());
+        exported
+    })
 }
 
 /// Verify an image without a receipt: what the engine says of it, and in full, that it gives out
@@ -52,7 +95,7 @@ pub fn held(named: &Named, level: Level) -> Result<Vec<Found>> {
         let place = Place::ImageLayer { image: subject.clone(), index };
         expect(Role::Layer(index), place, Some(diff_id))
     }));
-    let objects = objects(&expectations, named, level, &memory)?;
+    let objects = objects(&expectations, &Claims::default(), named, level, &memory)?;
     let verification = Verification::new(level, objects);
     let (part, bytes) = (crate::image::Part::Whole, image.size);
     Ok(vec![Found { name, part, platform: None, layers, bytes, verification }])

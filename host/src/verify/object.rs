@@ -101,6 +101,14 @@ impl Object {
         }
     }
 
+    /// Something that could not be looked at, and why.
+    #[must_use]
+    pub fn unchecked(location: String, why: &str) -> Self {
+        let mut object = Self::at(location);
+        object.blame(Status::Unchecked, None, None, why);
+        object
+    }
+
     /// What is expected, with nothing wrong so far.
     #[must_use]
     pub fn expected(one: &Expectation, location: String) -> Self {

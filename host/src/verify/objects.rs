@@ -30,7 +30,7 @@ pub fn of(
             if claims.is_settled() {
                 unpacked::judge_plain(expectations, claims, destination, &mut objects);
             }
-            claims.judge_receipt(expectations, &mut objects);
+            claims.judge(expectations, &mut objects);
             if let Endpoint::TaggedDirectory(..) = &target.endpoint {
                 layout::beside(destination, expectations, &mut objects);
             }
@@ -41,6 +41,6 @@ pub fn of(
             registry::objects(expectations, claims, level, &asked)
         }
         Grant::Web(site) => web::objects(expectations, claims, site, level, memory, context),
-        Grant::Engine(named) => engine::objects(expectations, named, level, memory),
+        Grant::Engine(named) => engine::objects(expectations, claims, named, level, memory),
     }
 }

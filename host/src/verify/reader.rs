@@ -13,7 +13,7 @@ use super::claims::Claims;
 use super::document::Flaw;
 use super::format::Format;
 use super::object::{Object, Status};
-use super::{registry, web};
+use super::{Level, engine, registry, web};
 use crate::destination::Destination;
 use crate::error::printable;
 use crate::image::config::LARGEST_CONFIG;
@@ -74,7 +74,13 @@ fn read(one: &Expectation, destination: &Destination, limit: u64) -> Option<Byte
 /// What the config says of the layers, where it is the one that was promised; else the look at it
 /// tells.
 #[must_use]
-pub fn claims(receipt: &Receipt, format: &Format, grant: &Grant, memory: &Memory) -> Claims {
+pub fn claims(
+    receipt: &Receipt,
+    format: &Format,
+    grant: &Grant,
+    level: Level,
+    memory: &Memory,
+) -> Claims {
     let expectations = &receipt.expectations;
     if receipt.image.part.is_index() {
         return Claims::default();
@@ -90,8 +96,11 @@ pub fn claims(receipt: &Receipt, format: &Format, grant: &Grant, memory: &Memory
         }
         Grant::Repository(remote) => registry::claims(expectations, remote, memory),
         Grant::Web(site) => web::claims(expectations, site, memory),
-        Grant::Engine(_) => Claims::default(),
+        // A receipt of this run was not cut: what the engine has more than it names is wrong.
+        Grant::Engine(_) if receipt.is_fresh => Claims::default(),
+        Grant::Engine(named) => engine::claims(expectations, named, level, memory),
     };
+    let claims = claims.against(receipt);
     // Artifacts stand beside images, in an index; nobody pulls one as an image.
     let beside = format.has_manifests() && matches!(receipt.image.part, Part::Platform(_));
     let manifest = expectations.iter().find(|one| one.role == Role::Manifest).filter(|_| beside);

@@ -27,7 +27,7 @@ use crate::verify::claims::Claims;
 use crate::verify::format::Format;
 use crate::verify::object::{Object, Outcome, Outcomes, Status};
 use crate::verify::store::Store;
-use crate::verify::{Level, Verification, objects, reader, unpacked};
+use crate::verify::{Level, Verification, objects, reader, says_little, unpacked};
 
 /// A receipt to look at.
 pub(super) struct Ask<'a> {
@@ -171,7 +171,8 @@ fn judge(
     let receipt = ask.receipt;
     let expectations = &receipt.expectations;
     ask.spent.count(cost::of(expectations, &receipt.journal, grant, &memory))?;
-    let claims = reader::claims(receipt, format, grant, &memory);
+    let claims = reader::claims(receipt, format, grant, Level::Full, &memory);
+    let little = says_little(receipt, format, &claims);
     // First, so that no byte is read twice.
     let wrong = match grant {
         Grant::Storage(destination) => {
@@ -186,7 +187,11 @@ fn judge(
         check_journal(receipt, destination, &mut objects);
     }
     check_layers(expectations, &claims, &mut objects);
-    reader::judge(receipt, format, grant, &memory, &mut objects);
+    // What a receipt that was cut leaves out is no fault of the manifest.
+    match &little {
+        Some(why) => objects.push(Object::unchecked(grant.whole(), why)),
+        None => reader::judge(receipt, format, grant, &memory, &mut objects),
+    }
     if receipt.image.part.is_index() {
         let store = beneath::store(format, grant, &memory, context);
         let counted = store.as_deref().map(|store| cost::Counted {
@@ -203,7 +208,7 @@ fn judge(
     }
     context.cancel.check()?;
     // Who has lost cannot win by more looking, and what the plugin says changes nothing.
-    if !objects.iter().any(|object| object.status.is_bad()) {
+    if little.is_none() && !objects.iter().any(|object| object.status.is_bad()) {
         let session = target.plugin.verify(grant, &memory, &context.cancel);
         let said =
             session.and_then(|session| session.verify(&receipt.for_guest(), verifier::Level::Full));
