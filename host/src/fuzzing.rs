@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::filter::{Filters, Making, Spec};
 use crate::glob::Globs;
 use crate::image::manifest::{DOCKER_LIST, DOCKER_MANIFEST, Manifest, OCI_INDEX, OCI_MANIFEST};
-use crate::image::{Descriptor, Digest, ImageName, Platform, Section, config, reading};
+use crate::image::{Descriptor, Digest, ImageName, Platform, Section, config, reading, types};
 use crate::input::members::Members;
 use crate::input::tar_index::TarIndex;
 use crate::input::{archive, docker_save, oci_layout, shelf};
@@ -136,6 +136,7 @@ pub fn manifest(data: &[u8]) -> bool {
     let typed = said.as_ref().is_some_and(|said| said.get("mediaType").is_some());
     assert!(!(typed && taken == [true; 2]), "a manifest and an index at once");
     let _ = (reading::manifest(data), reading::config(data), reading::distinct(data));
+    let _ = (types::manifest(data), types::config(data), types::saved(data));
     let _ = docker_save::is_rewritten(data);
     let lists = docker_save::read(&OneFile(bytes), "manifest.json");
     let config = config::parse(data, PLACE);

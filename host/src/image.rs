@@ -17,6 +17,7 @@ pub mod reading;
 pub mod saved;
 pub mod short_strings;
 pub mod time;
+pub mod types;
 pub mod wanted;
 
 use bytes::Bytes;

@@ -135,6 +135,15 @@ fn config(key: &[u8]) -> Vec<u8> {
     [b"{", key, b",", rest].concat()
 }
 
+/// A config with these fields of the part that says how the image runs.
+fn inside(fields: Value) -> Vec<u8> {
+    let mut config: Value = serde_json::from_slice(&image().config).unwrap();
+    for (key, value) in fields.as_object().unwrap() {
+        config["config"][key] = value.clone();
+    }
+    config.to_string().into_bytes()
+}
+
 fn nested(levels: usize) -> Vec<u8> {
     format!(r#""x":{}{}"#, "[".repeat(levels), "]".repeat(levels)).into_bytes()
 }
@@ -157,6 +166,12 @@ fn configs() -> Vec<(Vec<u8>, Verdict)> {
         (b"\xef\xbb\xbf{}".to_vec(), wrong()),
         (replaced("2026-01-02T03:04:05Z", "yesterday"), wrong()),
         (replaced("2026-01-02T03:04:05Z", "2026-02-30T03:04:05Z"), wrong()),
+        (inside(json!({ "StopTimeout": "x" })), wrong()),
+        (inside(json!({ "Healthcheck": { "Interval": 1.5 } })), wrong()),
+        (config(br#""container_config":{"Env":"x"}"#), wrong()),
+        (config(br#""docker_version":5"#), wrong()),
+        (inside(json!({ "Shell": "x", "Memory": "x", "Tty": null })), right()),
+        (config(br#""container_config":{"Cmd":"x"},"Size":-1"#), right()),
         // Docker, Podman and skopeo read it, other parsers refuse it: a warning of `check`.
         (config(b"\"x\":\"\xff\""), Verdict { verify: DOUBT, check: RIGHT, moves: true }),
     ]
@@ -238,6 +253,130 @@ fn an_entry_of_a_wrong_media_type_is_judged_alike_everywhere() {
         entry["platform"] = json!({ "os": "linux", "architecture": "amd64" });
         everywhere(&kept.indexed(json!([entry])), &wrong);
     }
+}
+
+#[test]
+fn a_field_of_a_manifest_that_clients_reject_is_wrong_everywhere() {
+    let wrong = Verdict { verify: WRONG, check: WRONG, moves: false };
+    for (path, value) in [
+        ("/layers/0/data", json!("%")),
+        ("/layers/0/urls", json!("x")),
+        ("/layers/0/platform", json!({ "os": 5 })),
+        ("/config/annotations", json!({ "a": 5 })),
+        ("/subject", json!("x")),
+        ("/fsLayers", json!([])),
+    ] {
+        let edit = |manifest: String| {
+            let mut manifest: Value = serde_json::from_str(&manifest).unwrap();
+            let (parent, key) = path.rsplit_once('/').unwrap();
+            manifest.pointer_mut(parent).unwrap()[key] = value;
+            manifest.to_string().into_bytes()
+        };
+        everywhere(&Kept::image(image().config, edit), &wrong);
+    }
+}
+
+#[test]
+fn a_field_of_an_index_that_clients_reject_is_wrong_everywhere() {
+    let wrong = Verdict { verify: WRONG, check: WRONG, moves: false };
+    let kept = Kept::image(image().config, String::into_bytes);
+    let mut entry = described(MANIFEST, kept.root().1);
+    entry["platform"] = json!({ "os": "linux", "architecture": "amd64", "os.version": 5 });
+    everywhere(&kept.indexed(json!([entry])), &wrong);
+}
+
+#[test]
+fn the_list_of_a_layout_is_judged_alike_in_a_directory_and_in_an_archive() {
+    let right = || Verdict { verify: RIGHT, check: RIGHT, moves: true };
+    let wrong = || Verdict { verify: WRONG, check: WRONG, moves: false };
+    let with = |key: Vec<u8>| {
+        move |list: Value| [b"{", &key[..], b",", &list.to_string().as_bytes()[1..]].concat()
+    };
+    let entry = |key: &'static str, value: Value| {
+        move |mut list: Value| {
+            list["manifests"][0][key] = value;
+            list.to_string().into_bytes()
+        }
+    };
+    type Edit = Box<dyn FnOnce(Value) -> Vec<u8>>;
+    let platform = |key: &str, value: Value| {
+        let mut platform = json!({ "os": "linux", "architecture": "amd64" });
+        platform[key] = value;
+        Box::new(entry("platform", platform)) as Edit
+    };
+    let cases: Vec<(Edit, Verdict)> = vec![
+        (Box::new(with(nested(9_998))), right()),
+        (Box::new(with(br#""x":1e400"#.to_vec())), right()),
+        (Box::new(with(br#""x":"\ud800""#.to_vec())), right()),
+        (
+            Box::new(with(b"\"x\":\"\xff\"".to_vec())),
+            Verdict { verify: DOUBT, check: RIGHT, moves: true },
+        ),
+        (platform("os.features", json!("x")), wrong()),
+        (platform("os.version", json!(5)), wrong()),
+        (platform("os.features", Value::Null), right()),
+        (Box::new(entry("data", json!("%"))), wrong()),
+        (Box::new(entry("mediaType", json!("text/plain"))), wrong()),
+    ];
+    for (edit, expected) in cases {
+        let sandbox = Sandbox::new();
+        let mut layout = Kept::image(image().config, String::into_bytes).layout();
+        let list = edit(serde_json::from_slice(layout.get("index.json")).unwrap());
+        layout.set("index.json", list);
+        layout.write(&sandbox.path("layout.tar"));
+        unpack(&layout, &sandbox.path("layout"));
+        for uri in [sandbox.uri("oci-layout", "layout"), sandbox.uri("tar", "layout.tar")] {
+            for level in [&["--fast"][..], &[]] {
+                said(&uri, sandbox.run(&[&["verify", &uri], level].concat()), expected.verify);
+                said(&uri, sandbox.run(&[&["check", &uri], level].concat()), expected.check);
+            }
+            let _ = std::fs::remove_dir_all(sandbox.path("out"));
+            let moved = sandbox.process(&uri, &sandbox.uri("dir", "out"), &[]);
+            said(&uri, moved, if expected.moves { RIGHT } else { WRONG });
+        }
+    }
+}
+
+#[test]
+fn an_image_is_added_to_a_layout_whose_list_clients_read() {
+    for key in [nested(9_998), br#""x":1e400"#.to_vec(), br#""x":"\ud800""#.to_vec()] {
+        let sandbox = Sandbox::new();
+        let mut layout = Kept::image(image().config, String::into_bytes).layout();
+        let list = [b"{", &key[..], b",", &layout.get("index.json")[1..]].concat();
+        layout.set("index.json", list);
+        unpack(&layout, &sandbox.path("layout"));
+        shape::legacy(&[&TestImage::tiny("team/app:2")], Pack::Plain)
+            .write(&sandbox.path("saved.tar"));
+        let to = sandbox.uri("oci-layout", "layout");
+        sandbox.process(&sandbox.uri("tar", "saved.tar"), &to, &[]).verified();
+        sandbox.run(&["verify", &to]).exits(RIGHT);
+    }
+}
+
+#[test]
+fn a_field_of_docker_s_list_that_clients_reject_is_wrong() {
+    let wrong = Verdict { verify: WRONG, check: WRONG, moves: false };
+    for key in [&br#""LayerSources":"x""#[..], br#""LayerSources":{"x":5}"#, br#""Parent":5"#] {
+        let sandbox = Sandbox::new();
+        let mut archive = shape::legacy(&[&image()], Pack::Plain);
+        let list = archive.get("manifest.json")[2..].to_vec();
+        archive.set("manifest.json", [b"[{", key, b",", &list].concat());
+        archive.write(&sandbox.path("saved.tar"));
+        judge(&sandbox, &sandbox.uri("tar", "saved.tar"), &wrong);
+    }
+}
+
+#[test]
+fn a_mistyped_field_is_named_with_both_types() {
+    let sandbox = Sandbox::new();
+    let image = TestImage { config: inside(json!({ "StopTimeout": "x" })), ..image() };
+    shape::legacy(&[&image], Pack::Plain).write(&sandbox.path("saved.tar"));
+    let uri = sandbox.uri("tar", "saved.tar");
+    let found = "expected a whole number of 64 bits, found a string";
+    let ran = sandbox.run(&["verify", &uri]);
+    ran.says("has a field 'config.StopTimeout' of a type that clients reject").says(found);
+    let ran = sandbox.process(&uri, &sandbox.uri("dir", "out"), &[]);
+    ran.says("the field 'config.StopTimeout' of the image config").says(found);
 }
 
 #[test]

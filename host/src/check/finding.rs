@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::error::{Error, Kind, printable};
+use crate::image::types::Mistyped;
 
 /// Findings of one kind that are kept for an image; more are counted. Nobody reads them all, and an
 /// image that has a million must not take our memory.
@@ -82,6 +83,13 @@ impl Finding {
             Some((expected, found)) => finding.sides(expected, found),
             None => finding,
         }
+    }
+
+    /// A field for which clients reject a document.
+    #[must_use]
+    pub fn mistyped(check: &'static str, wrong: &Mistyped) -> Self {
+        let message = format!("has a field '{}' of a type that clients reject", wrong.field);
+        Self::error(check, message).sides(wrong.expected, wrong.found)
     }
 
     /// Both sides of a difference.

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::finding::{Finding, Findings};
 use super::manifest::schema_version;
-use crate::image::json;
 use crate::image::manifest::{DOCKER_MANIFEST, OCI_MANIFEST, is_manifest_type};
+use crate::image::{json, types};
 use crate::input::view::{Listed, Listing, Role};
 
 /// All rules of an index, where it is one that led to an image or is looked at itself.
@@ -18,6 +18,11 @@ pub fn check(index: &Listing, role: Role, to: &mut Findings) {
             document = json::parse(&manifest.bytes).unwrap_or_default();
             super::config::utf8(&manifest.bytes, "index", to);
             check_document(&document, to);
+            if to.failed("index") == 0
+                && let Err(wrong) = types::manifest(&manifest.bytes)
+            {
+                to.push(Finding::mistyped("index", &wrong));
+            }
         }
         None if role == Role::Index => {
             let message = format!(

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::finding::{Finding, Findings};
 use super::index;
 use crate::image::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
-use crate::image::{Digest, MOST_LAYERS, json};
+use crate::image::{Digest, MOST_LAYERS, json, types};
 use crate::input::view::{Part, Role, View, text_of};
 
 /// Media types of an image config.
@@ -39,6 +39,7 @@ pub fn check(view: &View, to: &mut Findings) {
     }
     let Some(manifest) = &view.manifest else { return };
     let document: Value = json::parse(&manifest.bytes).unwrap_or_default();
+    let before = to.count(super::Severity::Error);
     super::config::utf8(&manifest.bytes, "manifest", to);
     schema_version(&document, "the manifest", to);
     media_type(&document, &manifest.media_type, to);
@@ -47,6 +48,12 @@ pub fn check(view: &View, to: &mut Findings) {
     config_descriptor(&document["config"], of_image, to);
     layers(&document["layers"], of_image, to);
     annotations(&document, to);
+    // A field that none of these rules knows, and for which clients reject the manifest.
+    if to.count(super::Severity::Error) == before
+        && let Err(wrong) = types::manifest(&manifest.bytes)
+    {
+        to.push(Finding::mistyped("manifest", &wrong));
+    }
 }
 
 /// Both specifications know one version of what there is today.

@@ -2,7 +2,7 @@
 
 use oci_spec::image::ImageConfiguration;
 
-use super::{Digest, MOST_LAYERS, Platform, json, reading, time};
+use super::{Digest, MOST_LAYERS, Platform, json, reading, time, types};
 use crate::error::{Error, Result, printable};
 
 /// The largest config accepted. Real ones have some kilobytes; the largest seen in public
@@ -19,12 +19,14 @@ pub struct Config {
 }
 
 /// Parses a config. `place` is named in errors. Errors when it is not JSON of the specified shape, has a
-/// time that clients cannot read, can be read in two ways, or has more than [`MOST_LAYERS`] layers.
+/// time or a field of a type that clients reject, can be read in two ways, or has more than [`MOST_LAYERS`]
+/// layers.
 pub fn parse(bytes: &[u8], place: &str) -> Result<Config> {
     let config = json::parse::<ImageConfiguration>(bytes).map_err(|cause| {
         Error::source(format!("{place}: the image config is not valid JSON of an image: {cause}"))
     })?;
     reading::config(bytes).map_err(|why| reading::refused(place, "the image config", &why))?;
+    types::config(bytes).map_err(|wrong| wrong.refused(place, "the image config"))?;
     if let Some(found) = unreadable_time(&config) {
         let what =
             format!("{place}: a 'created' in the image config, for Docker, Podman and skopeo");

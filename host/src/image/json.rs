@@ -71,7 +71,7 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
 
 /// Returns a document that means the same to readers of images, and that serde_json takes. Errors when
 /// Go's parser refuses the original.
-pub(super) fn simplified(bytes: &[u8]) -> Result<Vec<u8>, Unreadable> {
+pub fn simplified(bytes: &[u8]) -> Result<Vec<u8>, Unreadable> {
     let text = String::from_utf8_lossy(bytes);
     // This follows the grammar as Go does: without a limit on nesting, and without reading values.
     serde_json::from_str::<IgnoredAny>(&text).map_err(Unreadable::Malformed)?;

@@ -64,6 +64,12 @@ impl Manifest {
             Error::source(format!("{place}: '{found}' is not an image manifest"))
         })?;
         let index = matches!(media_type, OCI_INDEX | DOCKER_LIST);
+        // Podman and skopeo reject it as ambiguous.
+        if shape.fs_layers.is_some() || shape.history.is_some() {
+            return Err(Error::source(format!(
+                "{place}: the document is of two schemas at once: it has 'fsLayers' or 'history' of schema 1"
+            )));
+        }
         // Readers that disagree on which it is see two images under one digest (CVE-2021-41190).
         let fits = match index {
             true => shape.layers.is_none() && shape.config.is_none(),
@@ -92,7 +98,7 @@ impl Manifest {
     /// it tells.
     #[must_use]
     pub fn own_type(&self) -> Option<&'static str> {
-        let shape: Shape = serde_json::from_slice(&self.bytes).ok()?;
+        let shape: Shape = json::parse(&self.bytes).ok()?;
         media_type(&shape, None)
     }
 
@@ -106,9 +112,10 @@ impl Manifest {
     /// Compares the media type with the one that a descriptor promises. Errors name `place`.
     pub fn check_media_type(&self, what: &Descriptor, place: &str) -> Result<()> {
         // OCI image specification, "Image Manifest": `mediaType` must be that of the descriptor.
-        if is_manifest_type(&what.media_type) && what.media_type != self.media_type {
+        // Clients take an empty one for one that is not there.
+        if !what.media_type.is_empty() && what.media_type != self.media_type {
             let called = format!("{place}: media type of the manifest {}", what.digest);
-            return Err(Error::mismatch(called, &what.media_type, &self.media_type));
+            return Err(Error::mismatch(called, type_or_not(&what.media_type), &self.media_type));
         }
         Ok(())
     }
@@ -162,6 +169,8 @@ struct Shape {
     manifests: Option<serde::de::IgnoredAny>,
     layers: Option<serde::de::IgnoredAny>,
     config: Option<serde::de::IgnoredAny>,
+    fs_layers: Option<serde::de::IgnoredAny>,
+    history: Option<serde::de::IgnoredAny>,
 }
 
 /// The body's word counts before the header's: its digest was checked. Manifests may lack it
@@ -206,6 +215,37 @@ mod tests {
                 expected,
                 "{body}"
             );
+        }
+    }
+
+    #[test]
+    fn a_document_with_the_fields_of_schema_1_is_refused() {
+        let read = |more: &str| {
+            let body = format!(r#"{{"schemaVersion":2,"config":{{}},"layers":[]{more}}}"#);
+            Manifest::read("x", Some(OCI_MANIFEST), body.into()).map(|_| ())
+        };
+        for more in ["", r#","fsLayers":null,"history":null"#, r#","signatures":[]"#] {
+            assert!(read(more).is_ok(), "{more}");
+        }
+        for more in [r#","fsLayers":[]"#, r#","history":[]"#] {
+            let said = read(more).unwrap_err().to_string();
+            assert!(said.contains("of two schemas at once"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_descriptor_says_the_media_type_of_its_manifest_or_none() {
+        let body = r#"{"schemaVersion":2,"config":{},"layers":[]}"#;
+        let kept = |media_type: &str| {
+            let bytes = Bytes::from(body);
+            let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
+            let what = Descriptor { media_type: media_type.to_owned(), digest, size };
+            Manifest::kept(&what, bytes, "x").is_ok()
+        };
+        for (media_type, is_right) in
+            [("", true), (OCI_MANIFEST, true), ("text/plain", false), (OCI_INDEX, false)]
+        {
+            assert_eq!(kept(media_type), is_right, "{media_type}");
         }
     }
 }

@@ -140,7 +140,7 @@ impl Shape {
 }
 
 /// Upper case first: some letters that are not ASCII become ASCII by it.
-fn folded(key: &str) -> String {
+pub(super) fn folded(key: &str) -> String {
     key.to_uppercase().to_lowercase()
 }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::members::{Members, compression};
 use crate::error::{Error, Result, printable};
 use crate::image::manifest::LARGEST_MANIFEST;
-use crate::image::{Digest, Image, ImageName, Layer, config, json, reading};
+use crate::image::{Digest, Image, ImageName, Layer, config, json, reading, types};
 use crate::registry::Reference;
 
 /// One image of the list.
@@ -136,6 +136,7 @@ pub fn list(members: &dyn Members, name: &str) -> Result<Vec<Entry>> {
         Error::source(format!("{place}: {name} is not a list of images: {cause}"))
     })?;
     reading::saved(&bytes).map_err(|why| reading::refused(place, name, &why))?;
+    types::saved(&bytes).map_err(|wrong| wrong.refused(place, name))?;
     let mut entries = entries.ok_or_else(|| {
         Error::source(format!("{place}: {name} is null, a list of images was expected"))
     })?;

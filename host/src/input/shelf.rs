@@ -13,7 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::image::artifact::{self, Promise};
 use crate::image::{
     Descriptor, Digest, Family, Image, ImageName, Index, Layer, MOST_LAYERS, Manifest, Member,
-    Platform, Whole, config, json, reading,
+    Platform, Whole, config, json, reading, types,
 };
 
 /// A source that keeps things by their digest.
@@ -90,6 +90,8 @@ pub fn parse(manifest: &Manifest, place: &str) -> Result<ImageManifest> {
         let digest = manifest.digest;
         Error::source(format!("{place}: the manifest {digest} is not one of an image: {cause}"))
     })?;
+    types::manifest(&manifest.bytes)
+        .map_err(|wrong| wrong.refused(place, &format!("the manifest {}", manifest.digest)))?;
     if parsed.layers().len() > MOST_LAYERS {
         let what = format!("{place}: number of layers");
         return Err(Error::mismatch(what, format!("at most {MOST_LAYERS}"), parsed.layers().len()));
@@ -102,6 +104,7 @@ pub fn parse_index(bytes: &[u8], place: &str) -> Result<ImageIndex> {
     let index = json::parse(bytes)
         .map_err(|cause| Error::source(format!("{place}: an image index is not one: {cause}")))?;
     reading::manifest(bytes).map_err(|why| reading::refused(place, "the image index", &why))?;
+    types::manifest(bytes).map_err(|wrong| wrong.refused(place, "the image index"))?;
     Ok(index)
 }
 

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{Expectation, Role};
 use crate::image::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
-use crate::image::{Digest, json, reading};
+use crate::image::{Digest, json, reading, types};
 
 #[derive(Deserialize)]
 struct Listed {
@@ -42,6 +42,9 @@ pub fn check(
     let Ok(Value::Object(document)) = json::parse(bytes) else {
         return Err("a manifest that cannot be read");
     };
+    if types::manifest(bytes).is_err() {
+        return Err("a manifest with a field of a type that clients reject");
+    }
     let inner = listed.media_type.as_deref();
     if inner.is_some_and(|inner| !is_image(inner) || media_type.is_some_and(|outer| outer != inner))
         || ["manifests", "fsLayers"].iter().any(|other| document.contains_key(*other))
@@ -121,6 +124,10 @@ mod tests {
         let inner = a.replace("}", &format!(r#","Digest":"{}"}}"#, digest(b"bb")));
         let text = format!(r#"{{"config":{config},"layers":[{inner},{b}]}}"#);
         assert_eq!(judge(OCI_MANIFEST, &text), Err(two_ways));
+
+        let text = with(r#","annotations":{"a":5}"#);
+        let mistyped = Err("a manifest with a field of a type that clients reject");
+        assert_eq!(judge(OCI_MANIFEST, &text), mistyped);
 
         let unread = "a manifest that cannot be read";
         for text in [with(&format!(r#","layers":[{b}]"#)), "[]".to_owned(), String::new()] {

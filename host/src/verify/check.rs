@@ -5,14 +5,14 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 
 use super::Level;
-use super::document::Flaw;
+use super::document::{self, Flaw};
 use super::files::Files;
 use super::object::{Object, Status};
 use crate::cancel::Cancel;
 use crate::error::{Result, io_reason};
 use crate::image::saved::{LARGEST_CATALOG, LONGEST_STRING};
 use crate::image::short_strings::ShortStrings;
-use crate::image::{Digest, reading};
+use crate::image::{Digest, json, reading};
 use crate::memory::Memory;
 use crate::output::WrittenFile;
 use crate::parallel::{cores, in_parallel};
@@ -45,6 +45,11 @@ enum Shared {
 }
 
 impl Shared {
+    /// Whether it is held, and other readers than Go's refuse it.
+    fn is_doubtful(&self) -> bool {
+        matches!(self, Self::Bytes(bytes) if !json::is_utf8(bytes))
+    }
+
     fn find(self, steps: &[Step]) -> std::result::Result<Found, Trouble> {
         match self {
             Self::File(file) => {
@@ -53,7 +58,8 @@ impl Shared {
             }
             Self::Bytes(bytes) => {
                 reading::distinct(&bytes).map_err(Trouble::TwoReadings)?;
-                step::find(steps, &bytes[..])
+                let simple = json::simplified(&bytes).map_err(|_| Trouble::NotJson)?;
+                step::find(steps, &simple[..])
             }
         }
     }
@@ -299,6 +305,7 @@ impl Checker<'_> {
             return object.blame(Status::Unchecked, None, None, message);
         };
         let entry = step::display(steps);
+        let is_doubtful = text.is_doubtful();
         match text.find(steps) {
             Err(Trouble::Io(cause)) => blame_io(object, &cause),
             Err(Trouble::NotJson) => {
@@ -315,7 +322,12 @@ impl Checker<'_> {
                 None,
                 &format!("has several entries '{entry}'"),
             ),
-            Ok(Found::Text(found)) if found == value => {}
+            Ok(Found::Text(found)) if found == value => {
+                if is_doubtful {
+                    object.host_only = true;
+                    object.blame(Status::Unchecked, None, None, document::OTHER_BYTES);
+                }
+            }
             Ok(Found::Text(found)) => object.blame(
                 Status::DigestMismatch,
                 Some(value.to_owned()),

@@ -6,6 +6,11 @@
 use super::object::{Object, Status};
 use crate::error::Error;
 use crate::image::json::{self, DEEPEST, Unreadable};
+use crate::image::types::{self, Mistyped};
+
+/// The message for a document that is not UTF-8.
+pub const OTHER_BYTES: &str =
+    "is not UTF-8: Docker, Podman and skopeo replace such bytes, other readers refuse them";
 
 /// What is wrong with a document, or with anything else that is known before it is looked at.
 #[derive(Debug, Clone)]
@@ -26,8 +31,6 @@ impl Flaw {
     /// Looks at the bytes of a document. `None` where every client reads it.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Option<Self> {
-        const OTHER_BYTES: &str = "is not UTF-8: Docker, Podman and skopeo replace such bytes, other \
-                                   readers refuse them";
         match json::check(bytes) {
             Ok(()) if json::is_utf8(bytes) => None,
             Ok(()) => Some(Self::new(Status::Unchecked, OTHER_BYTES)),
@@ -52,7 +55,18 @@ impl Flaw {
         let (expected, found) = sides.unzip();
         let foreign = Self::new(Status::Unreadable, "is not the config of an image");
         let document = Self::of(bytes).filter(|flaw| flaw.status.is_bad());
+        let document = document.or_else(|| types::config(bytes).err().map(Self::of_type));
         document.unwrap_or(Self { expected, found, ..foreign })
+    }
+
+    /// Describes a field of a document for which clients reject it.
+    fn of_type(wrong: Mistyped) -> Self {
+        let message = format!("has a field '{}' of a type that clients reject", wrong.field);
+        Self {
+            expected: Some(wrong.expected.to_owned()),
+            found: Some(wrong.found.to_owned()),
+            ..Self::new(Status::Unreadable, &message)
+        }
     }
 
     /// Whether it says that a thing is not there.

@@ -15,7 +15,7 @@ use super::found::Found;
 use super::store::{Listed, Store};
 use super::{Level, Object, Outcome, Outcomes, Status, Verification};
 use crate::error::{Error, Kind, Result};
-use crate::image::{Descriptor, ImageName, MOST_LAYERS, Manifest, Part, Platform, json};
+use crate::image::{Descriptor, ImageName, MOST_LAYERS, Manifest, Part, Platform, json, types};
 use crate::input::shelf::{DEEPEST, MOST_MANIFESTS};
 use crate::receipt::{Expectation, Role};
 
@@ -102,6 +102,9 @@ impl Walk<'_> {
             Ok(_) => return self.unread(what, is_root, "its indexes are nested too deeply"),
             Err(cause) => return self.unread(what, is_root, &cause.to_string()),
         };
+        if let Err(wrong) = types::manifest(&manifest.bytes) {
+            return self.unread(what, is_root, &wrong.to_string());
+        }
         let place = self.store.display(what);
         for entry in index.manifests() {
             self.visit(&Listed::entry(entry, &place)?, depth - 1)?;
@@ -124,6 +127,9 @@ impl Walk<'_> {
             }
             Err(cause) => return self.unread(what, is_root, &cause.to_string()),
         };
+        if let Err(wrong) = types::manifest(&manifest.bytes) {
+            return self.unread(what, is_root, &wrong.to_string());
+        }
         let place = self.store.display(what);
         let blob = |role: Role, listed: &OciDescriptor| {
             let listed = Descriptor::promised(listed, &place)?;

@@ -1,0 +1,498 @@
+//! Types of the fields of an image's documents, as its clients read them.
+//!
+//! Docker, Podman and skopeo parse a document into Go structs. A field of another type than in the struct makes
+//! them reject the whole document, and so does an illegal base64 text. What it refuses: such a field, in any spelling
+//! of its key, because Go takes a key in upper and in lower case. `null` stands for an absent field in Go. A field
+//! that no struct has may be of any type.
+
+use std::cell::Cell;
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::{json, reading};
+use crate::error::{Error, printable};
+
+/// Type of a field.
+#[derive(Clone, Copy)]
+enum Kind {
+    /// Any type: no client reads it, or another module judges it.
+    Any,
+    /// `string`.
+    Text,
+    /// `bool`.
+    Flag,
+    /// `int64`: a number without a fraction and without an exponent.
+    Integer,
+    /// `[]byte`: base64, or a list of numbers.
+    Data,
+    /// `strslice.StrSlice`: a string, or a list of strings.
+    Words,
+    /// A slice.
+    List(&'static Kind),
+    /// A map with string keys.
+    Map(&'static Kind),
+    /// A struct.
+    Object(&'static [(&'static str, Kind)]),
+}
+
+const TEXTS: Kind = Kind::List(&Kind::Text);
+
+/// `struct{}`, of which Go reads no field.
+const EMPTY: Kind = Kind::Object(&[]);
+
+/// `image.Image` of Docker, and `Schema2Image` of Podman. Another module judges times and `rootfs`.
+const CONFIG: Kind = Kind::Object(&[
+    ("id", Kind::Text),
+    ("parent", Kind::Text),
+    ("comment", Kind::Text),
+    ("container", Kind::Text),
+    ("container_config", CONTAINER),
+    ("docker_version", Kind::Text),
+    ("author", Kind::Text),
+    ("config", CONTAINER),
+    ("architecture", Kind::Text),
+    ("variant", Kind::Text),
+    ("os", Kind::Text),
+    ("os.version", Kind::Text),
+    ("os.features", TEXTS),
+    ("Size", Kind::Integer),
+    ("history", Kind::List(&HISTORY)),
+]);
+
+const HISTORY: Kind = Kind::Object(&[
+    ("author", Kind::Text),
+    ("created_by", Kind::Text),
+    ("comment", Kind::Text),
+    ("empty_layer", Kind::Flag),
+]);
+
+/// `container.Config` of Docker, and `Schema2Config` of Podman.
+const CONTAINER: Kind = Kind::Object(&[
+    ("Hostname", Kind::Text),
+    ("Domainname", Kind::Text),
+    ("User", Kind::Text),
+    ("AttachStdin", Kind::Flag),
+    ("AttachStdout", Kind::Flag),
+    ("AttachStderr", Kind::Flag),
+    ("ExposedPorts", Kind::Map(&EMPTY)),
+    ("Tty", Kind::Flag),
+    ("OpenStdin", Kind::Flag),
+    ("StdinOnce", Kind::Flag),
+    ("Env", TEXTS),
+    ("Cmd", Kind::Words),
+    ("Healthcheck", HEALTHCHECK),
+    ("ArgsEscaped", Kind::Flag),
+    ("Image", Kind::Text),
+    ("Volumes", Kind::Map(&EMPTY)),
+    ("WorkingDir", Kind::Text),
+    ("Entrypoint", Kind::Words),
+    ("NetworkDisabled", Kind::Flag),
+    ("MacAddress", Kind::Text),
+    ("OnBuild", TEXTS),
+    ("Labels", Kind::Map(&Kind::Text)),
+    ("StopSignal", Kind::Text),
+    ("StopTimeout", Kind::Integer),
+    ("Shell", Kind::Words),
+]);
+
+/// `container.HealthConfig`; a `time.Duration` is a number of nanoseconds.
+const HEALTHCHECK: Kind = Kind::Object(&[
+    ("Test", TEXTS),
+    ("Interval", Kind::Integer),
+    ("Timeout", Kind::Integer),
+    ("StartPeriod", Kind::Integer),
+    ("Retries", Kind::Integer),
+]);
+
+/// A manifest and an index. Clients read `artifactType` of a descriptor, and not that of a manifest.
+const MANIFEST: Kind = Kind::Object(&[
+    ("schemaVersion", Kind::Integer),
+    ("mediaType", Kind::Text),
+    ("config", DESCRIPTOR),
+    ("layers", Kind::List(&DESCRIPTOR)),
+    ("manifests", Kind::List(&DESCRIPTOR)),
+    ("subject", DESCRIPTOR),
+    ("annotations", Kind::Map(&Kind::Text)),
+]);
+
+const DESCRIPTOR: Kind = Kind::Object(&[
+    ("mediaType", Kind::Text),
+    ("artifactType", Kind::Text),
+    ("digest", Kind::Text),
+    ("size", Kind::Integer),
+    ("urls", TEXTS),
+    ("data", Kind::Data),
+    ("annotations", Kind::Map(&Kind::Text)),
+    ("platform", PLATFORM),
+]);
+
+const PLATFORM: Kind = Kind::Object(&[
+    ("architecture", Kind::Text),
+    ("os", Kind::Text),
+    ("os.version", Kind::Text),
+    ("os.features", TEXTS),
+    ("variant", Kind::Text),
+]);
+
+/// `manifest.json` of `docker save`.
+const SAVED: Kind = Kind::List(&Kind::Object(&[
+    ("Config", Kind::Text),
+    ("RepoTags", TEXTS),
+    ("Layers", TEXTS),
+    ("Parent", Kind::Text),
+    ("LayerSources", Kind::Map(&SOURCE)),
+]));
+
+/// A descriptor in `LayerSources`: the fields that Docker and Podman both have.
+const SOURCE: Kind = Kind::Object(&[
+    ("mediaType", Kind::Text),
+    ("digest", Kind::Text),
+    ("size", Kind::Integer),
+    ("urls", TEXTS),
+]);
+
+/// Go's `base64.StdEncoding`, which ignores the last bits of a text that has some to spare.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
+);
+
+/// A field for which clients reject a document.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mistyped {
+    /// The way to it, such as `config.Env[]`.
+    pub field: String,
+    /// The type that it must have.
+    pub expected: &'static str,
+    /// The type that it has.
+    pub found: &'static str,
+}
+
+impl Mistyped {
+    /// Returns the error for a source with it. `place` is where the document is, `what` is how it is called.
+    #[must_use]
+    pub fn refused(&self, place: &str, what: &str) -> Error {
+        let field = format!("{place}: the field '{}' of {what}", self.field);
+        Error::mismatch(field, self.expected, self.found)
+    }
+}
+
+impl fmt::Display for Mistyped {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Self { field, expected, found } = self;
+        write!(f, "the field '{field}': expected {expected}, found {found}")
+    }
+}
+
+/// Looks for a mistyped field in an image config. What is not JSON has none, here and below.
+pub fn config(bytes: &[u8]) -> Result<(), Mistyped> {
+    check(CONFIG, bytes)
+}
+
+/// Looks for a mistyped field in a manifest or an index.
+pub fn manifest(bytes: &[u8]) -> Result<(), Mistyped> {
+    check(MANIFEST, bytes)
+}
+
+/// Looks for a mistyped field in the list of images of an archive.
+pub fn saved(bytes: &[u8]) -> Result<(), Mistyped> {
+    check(SAVED, bytes)
+}
+
+fn check(kind: Kind, bytes: &[u8]) -> Result<(), Mistyped> {
+    let Ok(bytes) = json::simplified(bytes) else { return Ok(()) };
+    let wrong = Cell::new(None);
+    let look = Look { kind, path: String::new(), wrong: &wrong };
+    let _ = look.deserialize(&mut serde_json::Deserializer::from_slice(&bytes));
+    wrong.take().map_or(Ok(()), Err)
+}
+
+impl Kind {
+    fn expected(self) -> &'static str {
+        match self {
+            Self::Any => "any type",
+            Self::Text => "a string",
+            Self::Flag => "true or false",
+            Self::Integer => "a whole number of 64 bits",
+            Self::Data => "base64",
+            Self::Words => "a string or a list of strings",
+            Self::List(_) => "a list",
+            Self::Map(_) | Self::Object(_) => "an object",
+        }
+    }
+}
+
+/// A look at one value.
+struct Look<'a> {
+    kind: Kind,
+    path: String,
+    /// The first field that is wrong.
+    wrong: &'a Cell<Option<Mistyped>>,
+}
+
+impl Look<'_> {
+    fn judge<E: serde::de::Error>(self, is_right: bool, found: &'static str) -> Result<(), E> {
+        if is_right {
+            return Ok(());
+        }
+        let field = if self.path.is_empty() { "(the document)".to_owned() } else { self.path };
+        self.wrong.set(Some(Mistyped { field, expected: self.kind.expected(), found }));
+        Err(E::custom("a field of another type"))
+    }
+
+    fn under(&self, key: &str) -> Self {
+        let kind = match self.kind {
+            Kind::Map(kind) => *kind,
+            Kind::Object(keys) => {
+                let folded = reading::folded(key);
+                let known = keys.iter().find(|(known, _)| reading::folded(known) == folded);
+                known.map_or(Kind::Any, |(_, kind)| *kind)
+            }
+            _ => Kind::Any,
+        };
+        let path = match (kind, self.path.as_str()) {
+            (Kind::Any, _) => String::new(),
+            (_, "") => printable(key),
+            (_, path) => format!("{path}.{}", printable(key)),
+        };
+        Self { kind, path, wrong: self.wrong }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Look<'_> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
+        match self.kind {
+            Kind::Any => from.deserialize_ignored_any(IgnoredAny).map(|_| ()),
+            _ => from.deserialize_any(self),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Look<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.write_str(self.kind.expected())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<(), E> {
+        let is_right = matches!(self.kind, Kind::Flag);
+        self.judge(is_right, "true or false")
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<(), E> {
+        let is_right = matches!(self.kind, Kind::Integer);
+        self.judge(is_right, "a number")
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<(), E> {
+        let is_right = matches!(self.kind, Kind::Integer) && i64::try_from(value).is_ok();
+        self.judge(is_right, "a number")
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<(), E> {
+        // serde_json reads `-0` so; Go reads it as a whole number.
+        let is_zero = value == 0.0 && value.is_sign_negative();
+        match self.kind {
+            Kind::Integer => {
+                self.judge(is_zero, "a number that is larger, or has a fraction or an exponent")
+            }
+            _ => self.judge(false, "a number"),
+        }
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
+        match self.kind {
+            Kind::Data => {
+                // Go skips line ends.
+                let text = text.replace(['\r', '\n'], "");
+                self.judge(BASE64.decode(text).is_ok(), "another string")
+            }
+            kind => self.judge(matches!(kind, Kind::Text | Kind::Words), "a string"),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        let kind = match self.kind {
+            Kind::List(kind) => *kind,
+            Kind::Words => Kind::Text,
+            Kind::Data => Kind::Any,
+            _ => return self.judge(false, "a list"),
+        };
+        let path = format!("{}[]", self.path);
+        while list
+            .next_element_seed(Look { kind, path: path.clone(), wrong: self.wrong })?
+            .is_some()
+        {}
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        if !matches!(self.kind, Kind::Map(_) | Kind::Object(_)) {
+            return self.judge(false, "an object");
+        }
+        while let Some(key) = map.next_key::<String>().map_err(A::Error::custom)? {
+            map.next_value_seed(self.under(&key))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The documents were given to `docker load` 20.10, `podman load` 4.3 and `skopeo copy` 1.9.
+    #[track_caller]
+    fn said(read: fn(&[u8]) -> Result<(), Mistyped>, text: &str, expected: &str) {
+        let found = read(text.as_bytes()).map_or_else(|wrong| wrong.field, |()| "right".to_owned());
+        assert_eq!(found, expected, "{text}");
+    }
+
+    #[test]
+    fn a_config_with_a_field_that_clients_reject_is_wrong() {
+        for (fields, field) in [
+            (r#""StopTimeout":"x""#, "StopTimeout"),
+            (r#""StopTimeout":1e1"#, "StopTimeout"),
+            (r#""StopTimeout":9223372036854775808"#, "StopTimeout"),
+            (r#""stoptimeout":"x""#, "stoptimeout"),
+            (r#""StopTimeout":"x","StopTimeout":5"#, "StopTimeout"),
+            (r#""Healthcheck":"x""#, "Healthcheck"),
+            (r#""Healthcheck":{"Interval":"10s"}"#, "Healthcheck.Interval"),
+            (r#""Healthcheck":{"Interval":1000000000.0}"#, "Healthcheck.Interval"),
+            (r#""Healthcheck":{"Interval":1.5}"#, "Healthcheck.Interval"),
+            (r#""Healthcheck":{"Test":"x"}"#, "Healthcheck.Test"),
+            (r#""OnBuild":"x""#, "OnBuild"),
+            (r#""Tty":"x""#, "Tty"),
+            (r#""OpenStdin":1"#, "OpenStdin"),
+            (r#""Hostname":5"#, "Hostname"),
+            (r#""ArgsEscaped":"x""#, "ArgsEscaped"),
+            (r#""Image":5"#, "Image"),
+            (r#""MacAddress":5"#, "MacAddress"),
+            (r#""Env":"x""#, "Env"),
+            (r#""Env":[5]"#, "Env[]"),
+            (r#""Cmd":[5]"#, "Cmd[]"),
+            (r#""Volumes":{"/a":1}"#, "Volumes./a"),
+        ] {
+            for part in ["config", "container_config"] {
+                said(config, &format!(r#"{{"{part}":{{{fields}}}}}"#), &format!("{part}.{field}"));
+            }
+        }
+        for (text, field) in [
+            (r#"{"docker_version":5}"#, "docker_version"),
+            (r#"{"container":5}"#, "container"),
+            (r#"{"container_config":"x"}"#, "container_config"),
+            (r#"{"Size":"x"}"#, "Size"),
+            (r#"{"id":5}"#, "id"),
+            (r#"{"parent":5}"#, "parent"),
+            (r#"{"comment":5}"#, "comment"),
+            (r#"{"history":[{"comment":5}]}"#, "history[].comment"),
+            ("[]", "(the document)"),
+        ] {
+            said(config, text, field);
+        }
+    }
+
+    #[test]
+    fn a_config_that_clients_take_is_right() {
+        for fields in [
+            r#""Shell":"x","Cmd":"x","Entrypoint":["x"]"#,
+            r#""Memory":"x","Unknown":{"Tty":"x"}"#,
+            r#""StopTimeout":null,"Healthcheck":null,"OnBuild":null,"Tty":null,"Hostname":null"#,
+            r#""Env":[null],"Labels":{"a":null},"Volumes":{"/a":null,"/b":{},"/c":{"x":1}}"#,
+            r#""StopTimeout":-5,"Healthcheck":{"Test":["CMD","x"],"Interval":1000000000}"#,
+            r#""StopTimeout":-0"#,
+        ] {
+            for part in ["config", "container_config"] {
+                said(config, &format!(r#"{{"{part}":{{{fields}}}}}"#), "right");
+            }
+        }
+        for text in [
+            r#"{"Size":-1,"created":5,"rootfs":7}"#,
+            r#"{"config":null,"container_config":null,"id":null,"Size":null,"history":[null]}"#,
+            "null",
+            "{",
+            r#"{"x":1e400}"#,
+        ] {
+            said(config, text, "right");
+        }
+    }
+
+    #[test]
+    fn a_manifest_and_an_index_with_a_field_that_clients_reject_are_wrong() {
+        for (descriptor, field) in [
+            (r#"{"data":"%"}"#, "data"),
+            (r#"{"data":"aGVsbG8"}"#, "data"),
+            (r#"{"data":5}"#, "data"),
+            (r#"{"urls":"x"}"#, "urls"),
+            (r#"{"size":"1"}"#, "size"),
+            (r#"{"size":1.0}"#, "size"),
+            (r#"{"artifactType":5}"#, "artifactType"),
+            (r#"{"annotations":{"a":5}}"#, "annotations.a"),
+            (r#"{"platform":"x"}"#, "platform"),
+            (r#"{"platform":{"os":5}}"#, "platform.os"),
+            (r#"{"platform":{"os.version":5}}"#, "platform.os.version"),
+            (r#"{"platform":{"os.features":"x"}}"#, "platform.os.features"),
+        ] {
+            for part in ["config", "subject"] {
+                let text = format!(r#"{{"{part}":{descriptor}}}"#);
+                said(manifest, &text, &format!("{part}.{field}"));
+            }
+            for part in ["layers", "manifests"] {
+                let text = format!(r#"{{"{part}":[{{}},{descriptor}]}}"#);
+                said(manifest, &text, &format!("{part}[].{field}"));
+            }
+        }
+        said(manifest, r#"{"subject":"x"}"#, "subject");
+        said(manifest, r#"{"annotations":{"a":5}}"#, "annotations.a");
+    }
+
+    #[test]
+    fn a_manifest_and_an_index_that_clients_take_are_right() {
+        for descriptor in [
+            r#"{"data":"","size":-1,"urls":null}"#,
+            r#"{"data":"aGVsbG8=","size":null,"urls":[null]}"#,
+            r#"{"data":"aGVs\nbG9=","annotations":{"a":null}}"#,
+            r#"{"data":null,"platform":null,"annotations":null}"#,
+            r#"{"platform":{"features":"x","os.features":null,"variant":null}}"#,
+        ] {
+            let text = format!(r#"{{"config":{descriptor},"layers":[{descriptor}],"name":5}}"#);
+            said(manifest, &text, "right");
+        }
+        said(manifest, r#"{"artifactType":5,"schemaVersion":3,"subject":null}"#, "right");
+    }
+
+    #[test]
+    fn a_list_of_docker_s_has_the_types_that_its_readers_take() {
+        for (fields, field) in [
+            (r#""LayerSources":"x""#, "[].LayerSources"),
+            (r#""LayerSources":{"x":5}"#, "[].LayerSources.x"),
+            (r#""LayerSources":{"x":{"size":"1"}}"#, "[].LayerSources.x.size"),
+            (r#""Parent":5"#, "[].Parent"),
+            (r#""LayerSources":null,"Parent":null,"Foo":5"#, "right"),
+            (r#""LayerSources":{"x":{"mediaType":"a","size":1,"digest":"b"}}"#, "right"),
+        ] {
+            said(saved, &format!("[{{{fields}}}]"), field);
+        }
+        said(saved, "[null]", "right");
+    }
+
+    #[test]
+    fn an_error_names_the_field_and_both_types() {
+        let wrong = config(br#"{"config":{"StopTimeout":"x"}}"#).unwrap_err();
+        assert_eq!(
+            wrong.refused("'a.tar'", "the image config").to_string(),
+            "'a.tar': the field 'config.StopTimeout' of the image config: expected a whole number of 64 \
+             bits, found a string"
+        );
+    }
+}
