@@ -1,10 +1,11 @@
 //! The flow of `occystrap verify`: what was written earlier, to a verdict for each image.
 
 use std::borrow::Borrow;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::output::engine::Named;
 use crate::output::remote::Remote;
 use crate::parallel::in_order;
@@ -39,8 +40,9 @@ pub fn verify_subjects(
 
 /// Verifies what was written earlier, so many side by side, and keeps none of it: a target is opened when
 /// its turn comes, and `each` gets the reports in the order of the targets, with whether there are several.
-/// What goes wrong is in the reports; for a target that cannot be opened, by what the user typed. Errors
-/// when `each` does, which ends the run.
+/// What goes wrong is in the reports; for a target that cannot be opened, by what the user typed. An
+/// interruption ends the run: one report says so, and what was not looked at until then has none. Errors
+/// when `each` does, which ends the run as well.
 pub fn verify_each<T: Sync, S: Borrow<Subject>>(
     targets: &[T],
     open: impl Fn(&T) -> Result<S, (String, Error)> + Sync,
@@ -51,8 +53,16 @@ pub fn verify_each<T: Sync, S: Borrow<Subject>>(
 ) -> Result<()> {
     let several = targets.len() > 1;
     let stop = context.cancel.child();
+    let outer = context;
     let context = &Context { cancel: stop.clone(), ..context.clone() };
+    // Of several targets that are interrupted side by side, one says so.
+    let (begun, is_said) = (AtomicUsize::new(0), AtomicBool::new(false));
     let verify = |target: &T, tell: &mut dyn FnMut((ImageReport, bool))| {
+        // Also to open a target may take long: a receipt has megabytes.
+        if context.cancel.check().is_err() {
+            return;
+        }
+        begun.fetch_add(1, Ordering::Relaxed);
         let mut tell = |report: ImageReport, more: bool| {
             report.tell();
             tell((report, several || more));
@@ -67,8 +77,11 @@ pub fn verify_each<T: Sync, S: Borrow<Subject>>(
             }
             Err((typed, error)) => (typed, Err(error)),
         };
-        if let Err(error) = looked {
-            tell(ImageReport::unopened(&display, error, context), false);
+        match looked {
+            Err(error)
+                if error.kind() == Kind::Interrupted && is_said.swap(true, Ordering::Relaxed) => {}
+            Err(error) => tell(ImageReport::unopened(&display, error, context), false),
+            Ok(()) => {}
         }
     };
     let mut told = Ok(());
@@ -80,7 +93,14 @@ pub fn verify_each<T: Sync, S: Borrow<Subject>>(
             }
         }
     });
-    told
+    told?;
+    // The signal came between two targets.
+    match outer.cancel.check() {
+        Err(error) if begun.into_inner() < targets.len() && !is_said.into_inner() => {
+            each(ImageReport::unopened("", error, context), false)
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Verifies one subject, and tells `each` of its images, with whether there are several. Errors when it

@@ -3,7 +3,7 @@
 
 use std::io::Write;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::web::{self, Trust};
 use super::{Host, clients};
@@ -13,10 +13,10 @@ use crate::limits::Allowance;
 use crate::plugin::{Catalog, PluginEngine};
 use crate::report;
 use crate::terminal::write_json_line;
-use crate::verify::untrusted::{Bounds, Grants, verify_batch};
+use crate::verify::untrusted::{Bounds, Grants, Summary, verify_batch};
 
-/// Verify receipts. Errors when the command line is wrong, the output cannot be written or the user
-/// interrupts.
+/// Verifies receipts. After an interruption, the summary counts those that have a line. Errors when the
+/// command line is wrong or the output cannot be written.
 pub fn run(
     asked: &Verify,
     host: &Host<'_>,
@@ -51,13 +51,28 @@ pub fn run(
         batch_time: Duration::from_secs(asked.batch_time_limit),
         ..Bounds::default()
     };
-    let summary = verify_batch(&receipts, &catalog, &grants, &bounds, &context, |line| {
+    let (started, mut counted) = (Instant::now(), Summary::default());
+    let ended = verify_batch(&receipts, &catalog, &grants, &bounds, &context, |line| {
+        counted.count(line);
         write_json_line(out, line)
             .and_then(|()| out.flush())
             .map_err(|cause| Error::io(Kind::Destination, "write to", "standard output", &cause))
-    })?;
+    });
+    let (summary, code) = match ended {
+        Ok(summary) => {
+            let code = summary.exit_code();
+            (summary, code)
+        }
+        // The summary is the last line, whatever ends the batch.
+        Err(error) if error.kind() == Kind::Interrupted => {
+            report::write_error(err, &error).map_err(failed)?;
+            counted.seconds = started.elapsed().as_secs_f64();
+            (counted, error.exit_code())
+        }
+        Err(error) => return Err(error),
+    };
     if !global.quiet {
         writeln!(err, "{summary}").map_err(failed)?;
     }
-    Ok(summary.exit_code())
+    Ok(code)
 }

@@ -189,7 +189,8 @@ pub struct Summary {
 }
 
 impl Summary {
-    pub(super) fn count(&mut self, line: &Line) {
+    /// Counts one more receipt.
+    pub fn count(&mut self, line: &Line) {
         self.receipts += 1;
         self.layers += line.layers;
         self.bytes = self.bytes.saturating_add(line.bytes);
