@@ -6,6 +6,7 @@ pub mod again;
 pub mod bundle;
 mod guest;
 pub mod handed;
+mod leak;
 pub mod listed;
 pub mod step;
 

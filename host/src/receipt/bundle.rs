@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{LARGEST, Receipt, VERSION};
+use super::{LARGEST, Receipt, VERSION, leak};
 use crate::error::{Error, Kind, Result};
 use crate::kept_file::{OwnFile, beside};
 use crate::regular;
@@ -128,9 +128,16 @@ impl Bundle {
         Ok(bundle.receipts)
     }
 
-    /// Write them, replacing the receipt that stood there when it is complete. Errors when
-    /// something else stands there.
+    /// Writes them, replacing the receipt that stood there when it is complete. Errors when
+    /// something else stands there, or when one holds a secret.
     pub fn write(&self, path: &Path) -> Result<()> {
+        if let Some(part) = self.receipts.iter().find_map(leak::in_receipt) {
+            let place = path.display();
+            let message = format!("cannot write the receipt '{place}': {part} holds a secret");
+            return Err(Error::destination(message).hint(
+                "the source repeats a password or token that it was sent: leave out --receipt, and change that secret",
+            ));
+        }
         let fail = |cause: std::io::Error| RECEIPT.write_failed(path, &cause);
         let real = RECEIPT.free(path)?;
         let mut file = beside(&real).map_err(fail)?;
