@@ -65,7 +65,8 @@ impl Manifest {
         })?;
         let index = matches!(media_type, OCI_INDEX | DOCKER_LIST);
         // Podman and skopeo reject it as ambiguous.
-        if shape.fs_layers.is_some() || shape.history.is_some() {
+        let is_listing = shape.layers.is_some() || shape.manifests.is_some();
+        if is_listing && (shape.fs_layers.is_some() || shape.history.is_some()) {
             return Err(Error::source(format!(
                 "{place}: the document is of two schemas at once: it has 'fsLayers' or 'history' of schema 1"
             )));
