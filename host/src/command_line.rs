@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::run;
 use crate::secret;
 use crate::shell::quote;
-use crate::uri::{Uri, logins_in};
+use crate::uri::{Uri, is_secret_name, logins_in};
 
 /// Commands of 0.4.17 that this version has not, with their arguments there, and what to type.
 const EARLIER: [(&str, &str, &str); 13] = [
@@ -72,11 +72,18 @@ fn logins(arguments: &[OsString]) -> Vec<String> {
     for word in &words {
         let value = match word.split_once('=') {
             Some((option, value)) if option.starts_with('-') => {
-                found.extend((option == PASSWORD).then(|| value.to_owned()));
+                let name = option.trim_start_matches('-');
+                let is_secret = is_secret_name(name) && !matches!(name, "username" | "user");
+                found.extend(is_secret.then(|| value.to_owned()));
                 value
             }
             _ => word,
         };
+        // Without a space: `--passwordHUNTER2`. Of one with a '=', a message may have the part before it.
+        if let Some(joined) = word.strip_prefix(PASSWORD).filter(|rest| !rest.starts_with('=')) {
+            found.push(joined.to_owned());
+            found.extend(joined.split_once('=').map(|(before, _)| before.to_owned()));
+        }
         found.extend((before == PASSWORD).then(|| value.to_owned()));
         // A filter has colons, and its patterns may have an '@'.
         let is_filter = matches!(before, "-f" | "--filter") || word.starts_with("-");
@@ -85,6 +92,7 @@ fn logins(arguments: &[OsString]) -> Vec<String> {
         }
         before = word;
     }
+    found.retain(|secret| !secret.is_empty());
     found
 }
 

@@ -366,6 +366,19 @@ fn slips(password: &str) -> Vec<Vec<String>> {
         format!("process|tar:///x|dir:///y|registry://me:{p}@h/x"),
         format!("process|--nonsense=registry://me:{p}@h/x|tar:///x|dir:///y"),
         format!("process|--pasword={p}|tar:///x|dir:///y"),
+        format!("process|--password{p}|tar:///x|dir:///y"),
+        format!("info|registry://h/x:1&password={p}"),
+        format!("info|registry://h/x#passwd={p}"),
+        format!("process|tar:///x;token={p}|dir:///y"),
+        format!("process|tar:///x,secret={p}|dir:///y"),
+        format!("verify|x&password={p}"),
+        format!("info|registry://me:12345?{p}@h/x"),
+        format!("info|registry://me:12345/x?{p}=1@h/x"),
+        format!("info|registry:///me:p@ss?{p}@h/x"),
+        format!("info|tar://me:p@ss?{p}@h/x"),
+        format!("info|dir://me:p@ss?{p}@h/x"),
+        format!("info|docker://x?socket=tcp://me:12345?{p}@h:1"),
+        format!("info|docker://x?socket=t p://me:{p}@h:1"),
         format!("process|--password={p}|--parallel=https://me:{p}@h|tar:///x|dir:///y"),
         format!("process|--plugin|oci://me:{p}@h/x|tar:///x|dir:///y"),
         format!("process|--plugin|oci://me:{p}@h/x|tar:///x|hostile:///y"),
@@ -443,6 +456,24 @@ fn proxies_and_engines_of_the_environment() {
             }
         }
         proxy.mend();
+    }
+}
+
+#[test]
+fn a_login_in_a_variable_that_is_something_else() {
+    let sandbox = Sandbox::new();
+    for name in
+        ["PARALLEL", "IMAGE_PARALLEL", "RETRIES", "RATE_LIMIT", "COMPRESSION", "VERIFY", "FORCE"]
+    {
+        for value in [format!("https://{}h", login()), format!("x&password={}", in_uri(PASSWORD))] {
+            let mut command = sandbox.command(&["process", "tar:///x", "dir:///y"]);
+            let said = Ran::of({
+                command.env(format!("OCCYSTRAP_{name}"), &value);
+                command
+            });
+            assert_eq!(said.code, 2, "{name}: {said:?}");
+            keeps(name, &sandbox, &said, &[]);
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use crate::error::Error;
+use crate::uri::Uri;
 use crate::verify::Level;
 
 /// `occystrap process`.
@@ -97,7 +98,9 @@ impl Process {
         let Some(found) = environment(NAME).filter(|value| !value.is_empty()) else {
             return Ok(false);
         };
-        let wrong = || Error::usage(format!("{NAME}: expected true or false, found '{found}'"));
+        let wrong = || {
+            Error::usage(format!("{NAME}: expected true or false, found '{}'", Uri::hide(&found)))
+        };
         switch(&found).ok_or_else(wrong)
     }
 
@@ -117,6 +120,7 @@ impl Process {
         // An empty one is none, as for other programs.
         let variable = |name| environment(name).filter(|value| !value.is_empty());
         let wrong = |name: &str, expected: &str, found: &str| {
+            let found = Uri::hide(found);
             Err(Error::usage(format!("{name}: expected {expected}, found '{found}'")))
         };
         if let Some(found) = variable("OCCYSTRAP_VERIFY_FULL") {

@@ -61,9 +61,7 @@ pub fn is_secret_name(name: &str) -> bool {
 #[must_use]
 pub fn option_name<'a>(query: &[(String, String)], name: &'a str) -> &'a str {
     let mut before = query.iter().take_while(|(known, _)| known != name);
-    let is_name = name.len() <= LONGEST_NAME
-        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c));
-    match is_name && !before.any(|(name, _)| is_secret_name(name)) {
+    match is_name(name) && !before.any(|(name, _)| is_secret_name(name)) {
         true => name,
         false => "...",
     }
@@ -105,21 +103,80 @@ fn is_digest(text: &str) -> bool {
     })
 }
 
-/// Whether a login with `?` in it was cut in two: `me:PASS?WORD@host` has its host in the query.
+/// Schemes whose options this program knows, each with its aliases.
+const OWN_SCHEMES: [&str; 9] =
+    ["docker", "registry", "oci", "tar", "file", "dir", "directory", "oci-layout", "mounts"];
+
+/// Whether a login with `?` in it was cut in two: `me:PASS?WORD@host` has its host in the query. Digits in
+/// front of the `?` look like a port.
 pub(super) fn is_cut(scheme: &str, rest: &str, query: &str) -> bool {
-    let holds_end = |pair: &str| {
-        let name = pair.split_once('=').map_or("", |(name, _)| name);
-        !is_harmless(name) && pair.match_indices('@').any(|(at, _)| !is_digest(&pair[at + 1..]))
+    let has_end = |pair: &str| pair.match_indices('@').any(|(at, _)| !is_digest(&pair[at + 1..]));
+    let name = |pair: &str| pair.split_once('=').map(|(name, _)| name.to_owned());
+    // An option of which the value has an '@' is none of this program's, or a plugin's.
+    let is_option = |name: &str| match OWN_SCHEMES.contains(&scheme) {
+        true => is_harmless(name) || is_secret_name(name),
+        false => is_name(name),
     };
-    let authority = rest.split('/').next().unwrap_or(rest);
-    !LOCAL.contains(&scheme) && has_odd_port(authority) && query.split('&').any(holds_end)
+    let ends = |pair: &str| has_end(pair) && name(pair).is_none_or(|name| !is_option(&name));
+    let is_colon_before = |text: &str| authority(text).contains(':');
+    if is_colon_before(rest) && query.split('&').any(ends) {
+        return true;
+    }
+    // The login of an option's URI has a '&' in it.
+    let value = query.split_once("://").map_or("", |(_, value)| value);
+    let ends_value = |pair: &str| pair.contains('=') && ends(pair);
+    if is_colon_before(value) && value.split('&').skip(1).any(ends_value) {
+        return true;
+    }
+    let holds_end =
+        |pair: &str| has_end(pair) && !is_harmless(name(pair).as_deref().unwrap_or_default());
+    !LOCAL.contains(&scheme)
+        && has_odd_port(rest.split('/').next().unwrap_or(rest))
+        && query.split('&').any(holds_end)
 }
 
-/// The rest without its login.
+/// What is in front of the path, also where one slash more was typed.
+fn authority(rest: &str) -> &str {
+    let rest = rest.trim_start_matches('/');
+    rest.split('/').next().unwrap_or(rest)
+}
+
+/// Whether a text looks like the name of an option.
+fn is_name(name: &str) -> bool {
+    name.len() <= LONGEST_NAME
+        && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c))
+}
+
+/// Where an option with a secret begins that stands elsewhere than in a query: `x:1&password=...`. Its
+/// place is that of the separator.
+fn misplaced(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    const SEPARATORS: [char; 5] = ['&', ';', ',', '#', '?'];
+    text.match_indices(SEPARATORS).filter_map(|(at, _)| {
+        let (name, value) = text[at + 1..].split_once('=')?;
+        let is_name = !name.contains(|c: char| !c.is_ascii_alphanumeric() && !"_-.".contains(c));
+        (is_name && names_password(name)).then_some((at, value))
+    })
+}
+
+/// Whether the value of an option of that name is a secret of its own. A user's name is none.
+fn names_password(name: &str) -> bool {
+    is_secret_name(name) && !matches!(name, "username" | "user" | "login")
+}
+
+/// The rest without its login, and without an option that is not in the query and names a secret.
 pub(super) fn rest_without_login(scheme: &str, rest: &str) -> String {
-    match login_end(scheme, rest) {
-        Some(at) => format!("...{}", &rest[at..]),
-        None => rest.to_owned(),
+    without(rest, login_end(scheme, rest))
+}
+
+/// A text without the login that ends at `end`, and from a misplaced option on.
+fn without(text: &str, end: Option<usize>) -> String {
+    let option = misplaced(text).next().map(|(at, _)| at);
+    match (end, option) {
+        // An '@' of the option's value, or an option in the login: no part can be told from a password.
+        (Some(end), Some(option)) if option < end => "...".to_owned(),
+        (Some(end), _) => format!("...{}", without(&text[end..], None)),
+        (None, Some(option)) => format!("{}...", &text[..option]),
+        (None, None) => text.to_owned(),
     }
 }
 
@@ -158,7 +215,9 @@ fn value_without_login(value: &str) -> String {
             }
         }
         Some(_) => hide(value),
-        None => value.to_owned(),
+        // Of what is no URI and looks like one, no part can be told from a password.
+        None if value.contains("://") => "...".to_owned(),
+        None => without(value, None),
     }
 }
 
@@ -180,10 +239,8 @@ pub(super) fn hide(text: &str) -> String {
 
 /// Text without a scheme, without a login.
 pub(super) fn plain(text: &str) -> String {
-    match text.rmatch_indices('@').find(|(at, _)| !is_digest(&text[at + 1..])) {
-        Some((at, _)) if text.contains(':') => format!("...{}", &text[at..]),
-        _ => text.to_owned(),
-    }
+    let end = text.rmatch_indices('@').find(|(at, _)| !is_digest(&text[at + 1..]));
+    without(text, end.filter(|_| text.contains(':')).map(|(at, _)| at))
 }
 
 /// Scheme, rest and query of what looks like a URI.
@@ -213,7 +270,15 @@ pub fn logins_in(text: &str) -> Vec<String> {
     if !text.contains("://") && !text.starts_with(['/', '.', '~', '-']) {
         found.extend(logins_of(text));
     }
+    for (_, value) in misplaced(text) {
+        // A password may have a separator in it, or end at one.
+        found.push(decode(value));
+        let ends = [value.find('&'), value.find(['&', ';', ',', '#'])];
+        found.extend(ends.into_iter().flatten().map(|end| decode(&value[..end])));
+    }
     found.retain(|secret| !secret.is_empty());
+    let mut known = std::collections::HashSet::new();
+    found.retain(|secret| known.insert(secret.clone()));
     found
 }
 
@@ -231,7 +296,8 @@ fn logins_of(text: &str) -> Vec<String> {
     };
     if is_cut(&scheme, rest, query) {
         let whole = text.split_once("://").map_or(text, |(_, whole)| whole);
-        let login = whole.rsplit_once('@').map_or(whole, |(login, _)| login);
+        let mut ends = whole.rmatch_indices('@').filter(|(at, _)| !is_digest(&whole[at + 1..]));
+        let login = ends.next().map_or(whole, |(at, _)| &whole[..at]);
         found.extend(login.split_once(':').map(|(_, password)| password.to_owned()));
     }
     if let Some(login) = login_end(&scheme, rest).map(|at| &rest[..at]) {
@@ -250,7 +316,7 @@ fn logins_of(text: &str) -> Vec<String> {
         }
     }
     for (name, value) in pairs(query) {
-        match is_secret_name(&name) && !matches!(name.as_str(), "username" | "user" | "login") {
+        match names_password(&name) {
             true => found.push(value),
             false if value.contains("://") => found.extend(logins_in(&value)),
             false => {}
@@ -293,6 +359,24 @@ mod tests {
             ("docker://x?socket=tcp://me:Hunter2/=&@h:1", "docker://x"),
             ("docker://x?socket=tcp://me:Hunter2@h:1", "docker://x?socket=tcp://h:1"),
             ("docker://me:Hunter2@h/x", "docker://...@h/x"),
+            ("registry://me:12345?Hunter2@h/x", "registry://..."),
+            ("registry://me:12345/x?Hunter2=1@h/x", "registry://..."),
+            ("registry://me:12345/x?hunter=1@h/x", "registry://..."),
+            ("registry:///me:p@ss?Hunter2@h/x", "registry://..."),
+            ("webdav://me:12345/x?Hunter2=1@h/x", "webdav://..."),
+            ("tar://me:p@ss?Hunter2@h/x", "tar://..."),
+            ("dir:///me:p@ss?Hunter2@h/x", "dir://..."),
+            ("oci-layout://me:p@ss?Hunter2@h/x", "oci-layout://..."),
+            ("docker://x?socket=tcp://me:12345?Hunter2@h:1", "docker://x?socket=tcp://..."),
+            ("docker://x?socket=tcp://me:12345&hunter=x@h:1", "docker://..."),
+            ("docker://x?socket=t p://me:Hunter2@h:1", "docker://x?socket=..."),
+            ("registry://h/x:1&password=Hunter2", "registry://h/x:1..."),
+            ("registry://h/x#password=Hunter2?os=linux", "registry://h/x...?os=linux"),
+            ("registry://h/x?os=linux;passwd=Hunter2", "registry://h/x?os=linux..."),
+            ("x&password=Hunter2", "x..."),
+            ("registry://h/x:1&password=p@Hunter2", "registry://..."),
+            ("registry://me:Hunter2,pass=x/@h/x", "registry://..."),
+            ("registry://me:Hunter2/@h/x,pass=x", "registry://...@h/x..."),
         ] {
             assert_eq!(hide(text), expected, "{text}");
         }
@@ -307,6 +391,10 @@ mod tests {
             "/srv/a@b".to_owned(),
             "docker://x?socket=/run/a@b:1".to_owned(),
             "docker://x:latest?socket=/run/a@b".to_owned(),
+            "docker://x?socket=tcp://h:2375".to_owned(),
+            "registry://h:5000/x?os=a@b".to_owned(),
+            "tar:///srv/a:b.tar?image=c@d".to_owned(),
+            "dir:///srv/a&b=c,key".to_owned(),
         ] {
             assert_eq!(hide(&text), text);
         }
@@ -325,6 +413,11 @@ mod tests {
             ("registry://h/x?username=me&pasword=Hunter1&api-key=Hunter2", vec!["Hunter2"]),
             ("docker://x?socket=tcp%3A//me:Hunter2@h:1", vec!["Hunter2"]),
             ("inspect:file=https://me:Hunter2@h/x", vec!["Hunter2"]),
+            ("registry://me:12345?Hunter2@h/x@sha256:00", vec!["12345?Hunter2"]),
+            ("tar:///me:p@ss?Hunter2@h/x", vec!["p@ss?Hunter2"]),
+            ("registry://h/x:1&password=Hunter2", vec!["Hunter2"]),
+            ("x;token=Hun;ter2&os=1", vec!["Hun;ter2&os=1", "Hun;ter2", "Hun"]),
+            ("registry://h/x,user=me#pass=Hunter2", vec!["Hunter2"]),
             ("registry://h:5000/admin/x@sha256:00", vec![]),
             ("dir:///srv/a:b@c/d", vec![]),
             ("dir://me:Hunter2/+@d", vec!["Hunter2/+"]),
