@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::image::layout::tagged;
 use crate::image::{Digest, Image, ImageName, Wanted, Whole};
 use crate::registry::{Client, Reference};
+use crate::secret;
 use crate::uri::{Uri, instead_of_transport};
 
 /// A source, parsed and checked; nothing was read yet.
@@ -252,8 +253,10 @@ pub fn wanted_by(uri: &Uri) -> Wanted {
     Wanted::new(uri.option("os"), architecture, uri.option("variant"))
 }
 
-/// All images, or the one that `?image=` names.
+/// Chooses all images of a file or folder, or the one that `?image=` names.
 fn choose<T: Called>(images: Vec<T>, wanted: Option<&ImageName>, place: &str) -> Result<Vec<T>> {
+    // What the user's own file calls them is shown, also where a weak password is a part of it.
+    images.iter().for_each(|image| secret::show(&image.called().to_string()));
     let Some(wanted) = wanted else { return Ok(images) };
     let names = names(&images);
     let fits = |image: &T| {

@@ -48,6 +48,11 @@ impl Uri {
         logins_in(text).iter().for_each(|login| secret::keep(login));
         let uri = Self::read(text)?;
         secret::show(&hide::rest_without_login(&uri.scheme, &uri.rest));
+        // A file, an image or a socket that an option names is the user's to show as well.
+        let open = |(name, value): &&(String, String)| {
+            hide::is_harmless(name) && logins_in(value).is_empty()
+        };
+        uri.options.iter().filter(open).for_each(|(_, value)| secret::show(value));
         Ok(uri)
     }
 

@@ -143,4 +143,5 @@ mod usage;
 mod verdicts;
 mod verify_layout;
 mod verify_registry;
+mod weak_password;
 mod web_output;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::Receipt;
 use crate::input::Source;
 use crate::output::{Target, occupied};
+use crate::secret;
 use crate::shell::quote;
 use crate::uri::{Uri, logins_in};
 
@@ -78,7 +79,8 @@ pub fn command(receipt: &Receipt, target: &Target) -> String {
         let force = occupied::is_unknown_file(target);
         let known = again.options.iter();
         let known = known.filter(|word| is_known(word) || (force && *word == occupied::FORCE));
-        words.extend(known.map(|word| quote(word)));
+        // A file or server that the user named is in the command, also where a weak password is a part of it.
+        words.extend(known.inspect(|word| secret::show(word)).map(|word| quote(word)));
     }
     if !receipt.image.part.is_whole() {
         words.push("--all-platforms".into());
@@ -96,6 +98,12 @@ pub fn command(receipt: &Receipt, target: &Target) -> String {
         false => Uri::hide(uri),
     };
     let (source, destination) = (&plain(source), &plain(destination));
+    for uri in [source, destination] {
+        // What may be shown of it becomes known when it is parsed.
+        if let Err(error) = Uri::parse(uri) {
+            tracing::debug!(%error, "an end in a receipt is no URI");
+        }
+    }
     // Of a receipt that somebody has made up: not an option either.
     if source.starts_with('-') || destination.starts_with('-') {
         words.push("--".into());

@@ -9,6 +9,7 @@ use crate::context::Context;
 use crate::error::{Error, Kind};
 use crate::image::{Digest, ImageName, Part};
 use crate::receipt::Receipt;
+use crate::secret;
 use crate::size::size;
 use crate::verify::found::Found;
 use crate::verify::{Outcome, Verification, is_unconfirmed};
@@ -76,6 +77,8 @@ impl ImageReport {
     /// An image that is being moved.
     #[must_use]
     pub fn started(source: &str, destination: &str, name: &ImageName) -> Self {
+        // Of an archive, no URI says it.
+        secret::show(&name.to_string());
         Self {
             source: source.to_owned(),
             destination: destination.to_owned(),

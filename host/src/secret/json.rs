@@ -1,11 +1,10 @@
 //! JSON documents without secrets. Values are masked without their escapes: a
 //! mask in the text of a document could cut an escape in two.
 //!
-//! What it refuses: to change keys that are this program's own, and digests, which are numbers.
+//! What it refuses: to change keys that are this program's own, and words that are values of such keys.
 
-use super::table::is_any_known;
+use super::table::{is_any_known, is_own_word};
 use super::{is_in, mask};
-use crate::image::Digest;
 
 /// A document's text with its string values masked.
 #[must_use]
@@ -15,13 +14,17 @@ pub fn mask_json(document: String) -> String {
     }
     let mut masked = String::with_capacity(document.len());
     let mut rest = document.as_str();
+    // Whether the string before was a key of this program's own.
+    let mut is_after_own = false;
     while let Some(start) = rest.find('"') {
         masked.push_str(&rest[..start]);
         let length = literal(&rest[start..]);
         let (text, after) = rest[start..].split_at(length);
-        let is_own = after.trim_start().starts_with(':') && is_own_key(text);
+        let is_value = is_after_own && rest[..start].trim() == ":";
+        is_after_own = after.trim_start().starts_with(':') && is_own_key(text);
+        let is_own = is_after_own || (is_value && is_own_word(text.trim_matches('"')));
         match serde_json::from_str::<String>(text) {
-            Ok(value) if !is_own && value.parse::<Digest>().is_err() && is_in(value.as_bytes()) => {
+            Ok(value) if !is_own && is_in(value.as_bytes()) => {
                 // A string is always written.
                 masked.push_str(&serde_json::to_string(&mask(&value)).unwrap_or_default());
             }
@@ -61,20 +64,34 @@ mod tests {
         super::super::keep("n\"Json\\Hunter2");
         super::super::keep("json-key-1");
         super::super::keep("json_own_key");
-        let digest = Digest::of(b"x").to_string();
+        super::super::keep("ize-misma");
+        super::super::keep("d0c1e5");
+        super::super::keep("Hex+Of-A1");
+        let hex: String = "Hex+Of-A1".bytes().map(|byte| format!("{byte:02x}")).collect();
+        let digest = format!("sha256:d0c1e5{}", "0".repeat(58));
+        let taken = format!("sha256:{hex}{}", "0".repeat(64 - hex.len()));
         let value = serde_json::json!({
             "json-key-1": "a n\"Json\\Hunter2 b",
             "json_own_key": "json_own_key",
             "line": "\nJson-key-1",
-            "list": ["json-key-1", 5, null, digest, "\\"],
+            "list": ["json-key-1", 5, null, digest, "\\", taken],
+            "status": "size-mismatch",
+            "Status": "size-mismatch",
+            "words": ["size-mismatch"],
         });
         let masked = mask_json(serde_json::to_string_pretty(&value).unwrap());
         let expected = serde_json::json!({
             "***": "a *** b",
             "json_own_key": "***",
             "line": "\n***",
-            "list": ["***", 5, null, digest, "\\"],
+            "list": ["***", 5, null, digest, "\\", "sha256:***"],
+            "status": "size-mismatch",
+            "Status": "s***tch",
+            "words": ["s***tch"],
         });
+        // Text and documents agree.
+        assert_eq!(mask(&digest), digest);
+        assert_eq!(mask(&taken), "sha256:***");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&masked).unwrap(), expected);
         let other = serde_json::json!({"a": ["b", "\"", {}]}).to_string();
         assert_eq!(mask_json(other.clone()), other);

@@ -57,10 +57,10 @@ pub(super) fn of(secret: &str) -> Vec<Pattern> {
     patterns
 }
 
-/// What a token is looked for as: as it is. A table of many tokens stays small so, and what could
-/// encode one does not do so by chance.
-pub(super) fn of_token(token: &str) -> Vec<Pattern> {
-    plain(token.as_bytes())
+/// What a signature is looked for as: as it is. Every redirect brings some, and what they sign is one
+/// request.
+pub(super) fn of_signature(signature: &str) -> Vec<Pattern> {
+    plain(signature.as_bytes())
 }
 
 fn plain(secret: &[u8]) -> Vec<Pattern> {

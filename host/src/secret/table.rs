@@ -35,14 +35,32 @@ const STRONG: usize = 12;
 /// sentences.
 const ACROSS_LINES: usize = 12;
 
-/// Words that this program prints of itself. A password that is one of them is not masked: the
-/// mask would break commands and documents, and tell what the password is.
-pub const OWN_WORDS: &str = "access admin amd64 application archive arm64 artifact blob blobs \
-    bytes catalog check compression config credentials debug destination digest directory docker \
-    error failed file gzip hint host https image images index info insecure json latest layer \
-    layers layout library linux localhost login manifest manifests occystrap oci-layout password \
-    plugin process receipt receipts registry repository secret sha256 source status token \
-    unconfirmed user username verified verify version warning";
+/// Words that this program prints of itself, the names of its options and the values of its documents. A
+/// password that is one of them is not masked: the mask would break commands and documents, and tell what the
+/// password is.
+pub const OWN_WORDS: &str = "access access-denied added admin all-platforms allow allow-net allow-registry amd64 \
+    application arch architecture archive arm64 artifact authfile batch batch-time-limit blob \
+    blobs bundle bytes ca-bundle cache catalog changed check checksums chunk chunk_size command \
+    compression config config-digest config-size credentials debug denied destination diff-id distribution \
+    digest digest-mismatch directory docker error errors expand expected failed false fast file \
+    filter force format found friendly from from-source fsync full gzip help hint host https \
+    image image-parallel images index index.json info insecure interrupted json kind latest layer \
+    layer-cache layer-data layer-digest layer-missing layer-size layer.tar layers layout level library \
+    limit linux localhost login manifest manifest.json manifests max-workers max_workers message mismatch \
+    missing mode mounts name names nested netrc netrc-file network no-verify none not-found \
+    not-verified null objects occystrap oci-layout opaque opencontainers origin output output-format \
+    output-plugin parallel password path plain platform platforms plugin plugin-dir process \
+    quiet rate rate-limit receipt receipts regex registry removed repair repository retries root \
+    script script-friendly secret sha256 shell size size-mismatch socket source source-failed \
+    status strict summary symlink target targets temp temp-dir text time time-limit token tree \
+    true unchecked unconfirmed unique unique_names unknown unreadable unsupported untrusted \
+    usage user username variant verbose verification verified verify verify-full version warning \
+    warnings whiteout whole with workers zstd";
+
+/// Whether a word is one of [`OWN_WORDS`].
+pub(super) fn is_own_word(word: &str) -> bool {
+    OWN_WORDS.split_whitespace().any(|own| own == word)
+}
 
 /// Whether any secret is known: most runs have none, and then text costs nothing.
 static ANY: AtomicBool = AtomicBool::new(false);
@@ -61,17 +79,25 @@ fn of_environment(variable: impl Fn(&str) -> Option<String>) -> Vec<String> {
     const PROXIES: [&str; 3] = ["http_proxy", "https_proxy", "all_proxy"];
     let upper = PROXIES.map(str::to_uppercase);
     let proxies = PROXIES.into_iter().chain(upper.iter().map(String::as_str));
-    // Of what occystrap reads as paths, some type a URI.
-    const PATHS: [&str; 6] = [
+    // Where occystrap reads a path, a number or a choice, some type a URI.
+    const VALUES: [&str; 14] = [
         "DOCKER_HOST",
         "OCCYSTRAP_CA_BUNDLE",
+        "OCCYSTRAP_COMPRESSION",
+        "OCCYSTRAP_FORCE",
+        "OCCYSTRAP_IMAGE_PARALLEL",
         "OCCYSTRAP_LAYER_CACHE",
+        "OCCYSTRAP_PARALLEL",
         "OCCYSTRAP_PLUGIN_DIR",
+        "OCCYSTRAP_RATE_LIMIT",
+        "OCCYSTRAP_RETRIES",
         "OCCYSTRAP_TEMP_DIR",
+        "OCCYSTRAP_VERIFY",
+        "OCCYSTRAP_VERIFY_FULL",
         "REGISTRY_AUTH_FILE",
     ];
     let mut secrets: Vec<String> = proxies
-        .chain(PATHS)
+        .chain(VALUES)
         .filter_map(&variable)
         .flat_map(|proxy| crate::uri::logins_in(&proxy))
         .collect();
@@ -137,8 +163,7 @@ impl Table {
     fn is_masked(&self, secret: &str) -> bool {
         let word = secret.to_ascii_lowercase();
         let weak = secret.len() < STRONG && secret.chars().all(is_of_name);
-        let is_word = OWN_WORDS.split_whitespace().any(|own| own == word);
-        !is_word && (!weak || !self.shown.contains(&word))
+        !is_own_word(&word) && (!weak || !self.shown.contains(&word))
     }
 }
 
@@ -158,13 +183,14 @@ impl Finder {
         let mut seen = HashSet::new();
         let logins = table.own.iter().chain(&table.logins).filter(|login| table.is_masked(login));
         let logins = logins.flat_map(|login| spelling::of(login));
-        let tokens = table
-            .tokens
-            .iter()
-            .chain(&table.signatures)
-            .flat_map(|token| spelling::of_token(token));
-        let patterns: Vec<Pattern> =
-            logins.chain(tokens).filter(|pattern| seen.insert(pattern.clone())).collect();
+        let tokens = table.tokens.iter().flat_map(|token| spelling::of(token));
+        let signatures =
+            table.signatures.iter().flat_map(|signature| spelling::of_signature(signature));
+        let patterns: Vec<Pattern> = logins
+            .chain(tokens)
+            .chain(signatures)
+            .filter(|pattern| seen.insert(pattern.clone()))
+            .collect();
         // The other kinds take less time to search, and more to build; texts are short.
         let automaton = AhoCorasick::builder()
             .ascii_case_insensitive(true)
@@ -195,6 +221,12 @@ impl Finder {
                 continue;
             }
             match pattern.extent {
+                // Short digits are in a digest by chance, which commands and documents need.
+                Extent::Word | Extent::Anywhere
+                    if part.len() < STRONG && is_in_digest(&bytes, &part) =>
+                {
+                    continue;
+                }
                 Extent::Anywhere => {}
                 Extent::Word if is_alone(&bytes, &part) => {}
                 Extent::Word => continue,
@@ -211,6 +243,15 @@ fn is_alone(text: &[u8], part: &Range<usize>) -> bool {
     let beside =
         |at: Option<usize>| at.and_then(|at| text.get(at)).is_some_and(u8::is_ascii_alphanumeric);
     !beside(part.start.checked_sub(1)) && !beside(Some(part.end))
+}
+
+/// Whether a part is within the digits of a SHA-256 digest.
+fn is_in_digest(text: &[u8], part: &Range<usize>) -> bool {
+    const DIGITS: usize = 64;
+    let around = |byte: &&u8| byte.is_ascii_hexdigit();
+    let before = text[..part.start].iter().rev().take_while(around).count();
+    let after = text[part.end..].iter().take_while(around).count();
+    text[part.clone()].iter().all(u8::is_ascii_hexdigit) && before + part.len() + after == DIGITS
 }
 
 /// A part and the characters of Base64, tokens and URLs' safe ones (RFC 6750, 2.1) around it.
@@ -311,6 +352,8 @@ pub(super) mod tests {
                 "all_proxy" => "socks5://proxy:1080",
                 "OCCYSTRAP_PASSWORD" => "of-the-environment",
                 "DOCKER_HOST" => "tcp://me:of-the-engine@h:2375",
+                "OCCYSTRAP_PARALLEL" => "https://me:of-a-number@h",
+                "OCCYSTRAP_VERIFY" => "me:of-a-choice@h",
                 _ => return None,
             };
             Some(value.to_owned())
@@ -318,7 +361,44 @@ pub(super) mod tests {
         let mut secrets = of_environment(variable);
         secrets.sort();
         secrets.dedup();
-        assert_eq!(secrets, ["Pr+xy-one", "of-the-engine", "of-the-environment", "proxy-two"]);
+        let expected = [
+            "Pr+xy-one",
+            "of-a-choice",
+            "of-a-number",
+            "of-the-engine",
+            "of-the-environment",
+            "proxy-two",
+        ];
+        assert_eq!(secrets, expected);
+    }
+
+    #[test]
+    fn the_names_of_options_are_words_of_this_program() {
+        let command = crate::cli::command();
+        let all = std::iter::once(&command).chain(command.get_subcommands());
+        let names =
+            all.flat_map(|command| command.get_arguments()).filter_map(|one| one.get_long());
+        for name in names.chain(["unique_names", "chunk_size"]) {
+            let pieces =
+                name.split(['-', '_']).filter(|piece| piece.len() >= super::super::SHORTEST);
+            let known = |word: &str| is_own_word(word) || word.len() < super::super::SHORTEST;
+            assert!(known(name), "{name}");
+            pieces.for_each(|piece| assert!(known(piece), "{piece} of {name}"));
+        }
+    }
+
+    #[test]
+    fn a_token_is_masked_in_its_encodings_and_a_signature_as_it_is() {
+        use base64::Engine as _;
+        let mut table = Table::default();
+        table.add(Kind::Token, "tkJ8Yd3Nf5Bs1Hc0Ge6Ua9Zz");
+        let finder = Finder::of(&table).unwrap();
+        let base64 = base64::engine::general_purpose::STANDARD;
+        let hex: String = "tkJ8Yd3Nf5Bs1Hc0Ge6Ua9Zz".bytes().map(|b| format!("{b:02x}")).collect();
+        for text in [base64.encode("Bearer tkJ8Yd3Nf5Bs1Hc0Ge6Ua9Zz"), hex] {
+            let places = finder.find(format!("a {text} b").as_bytes());
+            assert_eq!(places.first(), Some(&(2..2 + text.len())), "{text}");
+        }
     }
 
     #[test]
