@@ -46,6 +46,22 @@ pub struct Standing {
     pub is_file: bool,
     /// Its owner, as the file system shows it.
     pub owner: u32,
+    kind: FileType,
+}
+
+impl Standing {
+    /// What it is, in words.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self.kind {
+            FileType::RegularFile => "a file",
+            FileType::Directory => "a directory",
+            FileType::Symlink => "a symbolic link",
+            FileType::Fifo => "a FIFO",
+            FileType::Socket => "a socket",
+            _ => "a device",
+        }
+    }
 }
 
 /// Looks at a name in a folder, without following a link. `None` where nothing stands there.
@@ -58,6 +74,7 @@ pub fn standing(folder: impl AsFd, name: &str) -> io::Result<Option<Standing>> {
                 is_directory: kind == FileType::Directory,
                 is_file: kind == FileType::RegularFile,
                 owner: stat.st_uid,
+                kind,
             }))
         }
         Err(rustix::io::Errno::NOENT) => Ok(None),

@@ -132,7 +132,8 @@ fn sweep_once(folder: &Dir) {
     }
 }
 
-fn sweep(folder: &Dir) -> io::Result<()> {
+/// Removes the names of dead processes in a folder.
+pub fn sweep(folder: &Dir) -> io::Result<()> {
     for entry in folder.entries()? {
         let Ok(name) = entry?.file_name().into_string() else { continue };
         if is_of_form(&name, PART) {

@@ -8,6 +8,7 @@
 //!
 //! The order of the files is the plugin's: what makes an image visible comes last.
 
+pub mod content;
 pub mod expected;
 pub mod folders;
 pub mod new_directory;

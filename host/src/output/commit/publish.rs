@@ -14,9 +14,10 @@ use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, RenameFlags};
 use rustix::io::Errno;
 
+use super::content;
 use super::expected::Terms;
 use super::folders::Folders;
-use super::record::{CommitRecord, NAME, RecordedFile, Replaced};
+use super::record::{CommitRecord, NAME, Recorded, RecordedFile, Replaced};
 use super::undo;
 use crate::destination::Destination;
 use crate::error::{Error, Kind, Result};
@@ -46,8 +47,9 @@ impl<'a> Publication<'a> {
         let (folders, record) = (Folders::new(root), CommitRecord::new());
         let own = HashMap::new();
         let mut planned = Self { destination, folders, files: Vec::new(), record, own, durable };
-        let mut earlier: HashMap<String, FileIdentity> = HashMap::new();
-        for (path, file) in files {
+        let mut earlier: HashMap<String, Recorded> = HashMap::new();
+        let count = files.len();
+        for (at, (path, file)) in files.into_iter().enumerate() {
             let old = match earlier.get(&path) {
                 Some(own) => Some(*own),
                 None => {
@@ -55,20 +57,20 @@ impl<'a> Publication<'a> {
                 }
             };
             let new = file.identity().map_err(|cause| planned.failed(&path, &cause))?;
-            earlier.insert(path.clone(), new);
+            let mut recorded = Recorded::from(new);
+            if old.is_some() || at + 1 == count {
+                recorded.digest = content::of(file.file(), new.size);
+            }
+            earlier.insert(path.clone(), recorded);
             let replaced = old.map(Replaced::new);
-            planned.record.files.push(RecordedFile {
-                path: path.clone(),
-                new: new.into(),
-                replaced,
-            });
+            planned.record.files.push(RecordedFile { path: path.clone(), new: recorded, replaced });
             planned.files.push((path, file));
         }
         Ok(planned)
     }
 
     /// What stands in a file's place; notes the folders that are missing above it.
-    fn replaced_by(&mut self, path: &str) -> io::Result<Option<FileIdentity>> {
+    fn replaced_by(&mut self, path: &str) -> io::Result<Option<Recorded>> {
         let known = |folder: &str, record: &CommitRecord| {
             record.folders.iter().any(|known| known == folder)
         };
@@ -95,7 +97,13 @@ impl<'a> Publication<'a> {
         let (folder, name) = self.folders.parent(path)?;
         match standing(folder.as_fd(), name)? {
             Some(there) if there.is_directory => Err(Errno::ISDIR.into()),
-            there => Ok(there.map(|there| there.identity)),
+            None => Ok(None),
+            Some(there) => {
+                let mut old = Recorded::from(there.identity);
+                // What cannot be read is known by its inode.
+                old.digest = content::at(&folder, name).unwrap_or_default();
+                Ok(Some(old))
+            }
         }
     }
 

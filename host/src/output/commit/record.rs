@@ -12,11 +12,12 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use cap_std::fs::{Dir, OpenOptions, OpenOptionsExt};
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use crate::destination::check_path;
-use crate::file_identity::FileIdentity;
+use crate::file_identity::{FileIdentity, standing};
+use crate::image::Digest;
 use crate::limits;
 use crate::temporary;
 use crate::unnamed::Unnamed;
@@ -79,9 +80,9 @@ pub struct Replaced {
 impl Replaced {
     /// For a file that is to be replaced, with new temporary names.
     #[must_use]
-    pub fn new(old: FileIdentity) -> Self {
+    pub fn new(old: Recorded) -> Self {
         let (swap, kept) = (temporary::random_name(SWAP), temporary::random_name(OLD));
-        Self { old: old.into(), swap, kept }
+        Self { old, swap, kept }
     }
 }
 
@@ -91,6 +92,10 @@ impl Replaced {
 pub struct Recorded {
     ino: u64,
     size: u64,
+    /// Of the content, for what is replaced and for what takes its place: after a copy of the directory
+    /// the inode says nothing. `None` for a file that is new, or too large.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
 }
 
 impl Recorded {
@@ -99,11 +104,17 @@ impl Recorded {
     pub fn is(&self, file: FileIdentity) -> bool {
         (self.ino, self.size) == (file.ino, file.size)
     }
+
+    /// In bytes.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
+    }
 }
 
 impl From<FileIdentity> for Recorded {
     fn from(file: FileIdentity) -> Self {
-        Self { ino: file.ino, size: file.size }
+        Self { ino: file.ino, size: file.size, digest: None }
     }
 }
 
@@ -134,6 +145,11 @@ impl CommitRecord {
     /// Reads the record of a directory. `None` where there is none. An error that is not of the system
     /// says what is wrong with the record.
     pub fn read(directory: &Arc<Dir>) -> Result<Option<Self>, Unusable> {
+        match standing(directory.as_fd(), NAME)? {
+            None => return Ok(None),
+            Some(there) if there.is_file => {}
+            Some(there) => return Err(Unusable::Other(there.kind())),
+        }
         let mut options = OpenOptions::new();
         let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
         options.read(true).custom_flags(flags.bits().cast_signed());
@@ -152,8 +168,12 @@ impl CommitRecord {
         // must look like: servers map users, and some file systems know no modes.
         let own = Unnamed::private(directory)?;
         let own = rustix::fs::fstat(own.file()).map_err(io::Error::from)?;
-        if (stat.st_uid, stat.st_mode) != (own.st_uid, own.st_mode) {
+        if stat.st_uid != own.st_uid {
             return Err(Unusable::Foreign(stat.st_uid));
+        }
+        let others = (Mode::WGRP | Mode::WOTH).bits();
+        if stat.st_mode & others & !own.st_mode != 0 {
+            return Err(Unusable::Writable(stat.st_uid));
         }
         let mut bytes = Vec::new();
         (&file).take(LARGEST + 1).read_to_end(&mut bytes)?;
@@ -194,7 +214,7 @@ pub fn names_temporary(path: &str) -> bool {
 }
 
 fn foreign_owner(directory: &Dir) -> Option<u32> {
-    let there = crate::file_identity::standing(directory.as_fd(), NAME).ok()??;
+    let there = standing(directory.as_fd(), NAME).ok()??;
     (there.owner != rustix::process::geteuid().as_raw()).then_some(there.owner)
 }
 
@@ -203,6 +223,10 @@ fn foreign_owner(directory: &Dir) -> Option<u32> {
 pub enum Unusable {
     /// It is another user's, by number.
     Foreign(u32),
+    /// It is of a user, by number, and others may write into it.
+    Writable(u32),
+    /// It is no regular file, but this.
+    Other(&'static str),
     /// Its name is there and its content is not: a power failure has taken that.
     Lost,
     /// It is not of its form.

@@ -17,6 +17,7 @@ use super::undo;
 use crate::error::{Error, Kind, Result};
 use crate::file_identity::standing;
 use crate::shell::quote;
+use crate::temporary;
 
 /// A new directory, until it is complete: beside its final name.
 pub const NEW_DIRECTORY: &str = ".occystrap-new";
@@ -44,16 +45,32 @@ fn has_new(folder: &Dir) -> io::Result<bool> {
 pub fn recover(folder: &Arc<Dir>, shown: &Path, is_destination: bool, durable: bool) -> Result<()> {
     if is_destination && let Some(record) = read(folder, shown)? {
         let mut folders = Folders::new(Arc::clone(folder));
-        let committed = undo::is_committed(&record, &mut folders)
-            .map_err(|cause| failed(&shown.join(record::NAME), &cause))?;
-        if committed {
-            undo::finish(&record, &mut folders, durable)
-                .map_err(|cause| failed(&shown.join(record::NAME), &cause))?;
-            tracing::info!("'{}': finished a commit that was interrupted", shown.display());
-        } else {
-            undo::undo(&record, &mut folders, durable)
-                .map_err(|(path, cause)| failed(&shown.join(path), &cause))?;
-            tracing::info!("'{}': undid a commit that was interrupted", shown.display());
+        let at = shown.join(record::NAME);
+        let state = undo::state(&record, &mut folders).map_err(|cause| failed(&at, &cause))?;
+        match state {
+            undo::State::Committed => {
+                undo::finish(&record, &mut folders, durable)
+                    .map_err(|cause| failed(&at, &cause))?;
+                tracing::info!("'{}': finished a commit that was interrupted", shown.display());
+            }
+            undo::State::Before => {
+                undo::undo(&record, &mut folders, durable)
+                    .map_err(|(path, cause)| failed(&shown.join(path), &cause))?;
+                tracing::info!("'{}': undid a commit that was interrupted", shown.display());
+            }
+            undo::State::Changed => {
+                undo::keep(&record, &mut folders, durable).map_err(|cause| failed(&at, &cause))?;
+                tracing::warn!(
+                    "'{}': another program has written here after a run was interrupted: what that \
+                     run wrote is left; 'occystrap verify' tells which images are whole",
+                    shown.display()
+                );
+            }
+        }
+        for (temporary, path) in undo::left(&record, &mut folders).unwrap_or_default() {
+            let temporary = shown.join(temporary);
+            let temporary = temporary.display();
+            tracing::warn!("'{temporary}' is left: it may be the only copy of an older '{path}'");
         }
     }
     if has_new(folder).map_err(|cause| failed(&shown.join(NEW_DIRECTORY), &cause))?
@@ -72,6 +89,8 @@ fn remove_new(folder: &Arc<Dir>, shown: &Path, durable: bool) -> Result<()> {
         let at = shown.join(&path);
         let failed = |cause: io::Error| failed(&at, &cause);
         let root = Arc::new(folder.open_dir(&path).map_err(failed)?);
+        // A record that was being written, where each file has a name.
+        temporary::sweep(&root).map_err(failed)?;
         if let Some(record) = read(&root, &at)? {
             let mut folders = Folders::new(Arc::clone(&root));
             undo::undo(&record, &mut folders, durable)
@@ -99,6 +118,8 @@ fn read(directory: &Arc<Dir>, shown: &Path) -> Result<Option<CommitRecord>> {
     let at = shown.join(record::NAME);
     CommitRecord::read(directory).or_else(|why| match why {
         Unusable::Foreign(owner) => Err(foreign(&at, owner)),
+        Unusable::Writable(owner) => Err(writable(&at, owner)),
+        Unusable::Other(what) => Err(no_file(&at, what)),
         Unusable::Malformed => Err(strange(&at)),
         Unusable::Unread(cause) => Err(failed(&at, &cause)),
         Unusable::Lost => {
@@ -121,6 +142,24 @@ fn foreign(at: &Path, owner: u32) -> Error {
     let message = format!("'{}' was left by an interrupted run of user {owner}", at.display());
     Error::destination(message)
         .hint("run the command once as that user, who can undo it; no other user may")
+}
+
+fn writable(at: &Path, owner: u32) -> Error {
+    let at = at.display().to_string();
+    let message = format!(
+        "'{at}' was left by an interrupted run of user {owner}, and other users may have written into it"
+    );
+    Error::destination(message).hint(format!(
+        "if none has, keep them out, and run the command again: chmod go-w {}",
+        quote(&at)
+    ))
+}
+
+fn no_file(at: &Path, what: &str) -> Error {
+    let at = at.display().to_string();
+    let message =
+        format!("'{at}' is {what}, and not what an interrupted run of occystrap leaves there");
+    Error::destination(message).hint(format!("it can be removed: rm -r {}", quote(&at)))
 }
 
 fn strange(at: &Path) -> Error {

@@ -170,9 +170,79 @@ fn what_another_tool_has_changed_meanwhile_stays() {
     std::fs::write(folder.path().join("other"), "theirs").unwrap();
     std::fs::rename(folder.path().join("other"), folder.path().join("index")).unwrap();
     drop(staging(folder.path()).unwrap());
+    assert_changed(folder.path(), b"theirs");
+}
+
+/// What stands after another tool has completed an image: nothing that its list may refer to has gone, and
+/// the replaced file waits under its temporary name.
+fn assert_changed(folder: &Path, index: &[u8]) {
+    let mut now = tree(folder);
+    let swap = now.keys().find(|name| name.ends_with(".swap")).unwrap().clone();
+    let others = now.split_off("a/");
+    assert_eq!(others.keys().collect::<Vec<_>>(), ["a/", "a/b/", "a/b/new", "index", "replaced"]);
+    assert_eq!(others["replaced"].1, b"newest");
+    assert_eq!(others["index"].1, index);
+    // Two changes of the file: the first one's result was never the user's.
+    let old = now.values().filter(|(_, content)| content == b"old").count();
+    assert_eq!(old, 1, "{swap}: {now:?}");
+}
+
+#[test]
+fn what_another_tool_has_changed_in_place_stays_also_where_the_size_is_the_same() {
+    let folder = folder();
+    killed(folder.path(), &NEW, false);
+    std::fs::write(folder.path().join("index"), "odd index").unwrap();
+    drop(staging(folder.path()).unwrap());
+    assert_changed(folder.path(), b"odd index");
+    // A file before the last one, where the list stays as it is.
+    let folder = self::folder();
+    killed(folder.path(), &NEW, false);
+    std::fs::write(folder.path().join("replaced"), "theirs").unwrap();
+    drop(staging(folder.path()).unwrap());
     let now = tree(folder.path());
-    assert_eq!(now.keys().collect::<Vec<_>>(), ["a/", "a/b/", "a/b/new", "index", "replaced"]);
-    assert_eq!(now["index"].1, b"theirs");
+    assert_eq!(now["replaced"].1, b"theirs");
+    assert!(now.contains_key("a/b/new"));
+    assert!(!now.contains_key(record::NAME));
+}
+
+#[test]
+fn a_copy_of_a_directory_in_which_a_process_was_killed_keeps_the_old_image() {
+    for (index, after) in [("new index", false), ("new index", true), ("old index", false)] {
+        let (folder, copy) = (folder(), tempfile::tempdir().unwrap());
+        killed(folder.path(), &[NEW[0], NEW[1], NEW[2], ("index", index)], after);
+        let from = format!("{}/.", folder.path().display());
+        let copied =
+            std::process::Command::new("cp").arg("-a").arg(from).arg(copy.path()).status().unwrap();
+        assert!(copied.success());
+        drop(staging(copy.path()).unwrap());
+        let now = tree(copy.path());
+        let content = |name: &str| String::from_utf8_lossy(&now[name].1).into_owned();
+        let expected = if after { ("newest", "new index") } else { ("old", "old index") };
+        // Where the list has the same content before and after, either image is whole: the file system
+        // may have given the copy the number of the file that never got its name.
+        let either = index == "old index" && content("replaced") == "newest";
+        assert!(either || (&*content("replaced"), &*content("index")) == expected, "{now:?}");
+        assert!(!now.keys().any(|name| name.starts_with(".occystrap-")), "{now:?}");
+    }
+}
+
+#[test]
+fn an_undo_that_fails_leaves_what_the_list_refers_to() {
+    let folder = folder();
+    killed(folder.path(), &[("a/new", "1"), ("b/list", "2"), ("index", "new index")], false);
+    let mut folders = undo_folders(folder.path());
+    let record = CommitRecord::read(folders.root()).unwrap().unwrap();
+    // The folder of the list cannot be looked into: a link leads out of it.
+    std::fs::rename(folder.path().join("b"), folder.path().join("c")).unwrap();
+    symlink("/", folder.path().join("b")).unwrap();
+    let (path, _) = undo::undo(&record, &mut folders, false).unwrap_err();
+    assert_eq!(path, "b/list");
+    assert!(folder.path().join("a/new").exists());
+    assert!(folder.path().join(record::NAME).exists());
+}
+
+fn undo_folders(folder: &Path) -> folders::Folders {
+    folders::Folders::new(staging_root(folder))
 }
 
 #[test]
@@ -250,7 +320,9 @@ fn a_record_that_another_could_have_written_removes_nothing() {
         permissions(0o666).unwrap();
         let error = staging(folder.path()).err().unwrap();
         assert!(error.to_string().contains("of user"), "{error}");
-        permissions(0o600).unwrap();
+        assert!(error.hint_text().unwrap().contains("chmod go-w "), "{error}");
+        // `chmod -R a+rX` changes nothing that counts.
+        permissions(0o644).unwrap();
         let outcome = staging(folder.path()).map(drop);
         assert_eq!(outcome.is_err(), refused, "{content}: {outcome:?}");
         if refused {
@@ -278,12 +350,20 @@ fn a_record_without_content_does_not_stand_in_the_way() {
 fn a_record_that_is_no_file_or_too_large_is_refused() {
     let folder = folder();
     let at = folder.path().join(record::NAME);
+    let refused = |what: &str| {
+        let error = staging(folder.path()).err().unwrap();
+        assert!(error.to_string().contains(&format!("is {what}, and not")), "{error}");
+        assert!(error.hint_text().unwrap().contains("rm -r "), "{error}");
+    };
     symlink("index", &at).unwrap();
-    staging(folder.path()).err().unwrap();
+    refused("a symbolic link");
     std::fs::remove_file(&at).unwrap();
     std::fs::create_dir(&at).unwrap();
-    staging(folder.path()).err().unwrap();
+    refused("a directory");
     std::fs::remove_dir(&at).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(&at).unwrap();
+    refused("a socket");
+    std::fs::remove_file(&at).unwrap();
     let file = std::fs::File::create(&at).unwrap();
     file.set_permissions(PermissionsExt::from_mode(0o600)).unwrap();
     file.set_len(record::LARGEST + 1).unwrap();
@@ -303,6 +383,12 @@ fn a_new_directory_that_did_not_get_its_name_is_removed_by_the_next_run_beside_i
         drop(staging(&folder.path().join("another")).unwrap());
         assert!(tree(folder.path()).is_empty(), "{unfinished}");
     }
+    // Killed while it wrote the record, where each file has a name.
+    let root = folder.path().join(NEW_DIRECTORY).join("y");
+    std::fs::create_dir_all(&root).unwrap();
+    std::fs::write(root.join(".occystrap-0123456789abcdef.part"), "{").unwrap();
+    drop(staging(&folder.path().join("another")).unwrap());
+    assert!(tree(folder.path()).is_empty());
     // What it cannot know stays.
     let strange = folder.path().join(NEW_DIRECTORY).join("x");
     std::fs::create_dir_all(&strange).unwrap();

@@ -2,7 +2,8 @@
 //!
 //! A commit that fails undoes itself with the record that it holds; the next process does the same with
 //! the record that a killed one left. What it refuses: to remove or to replace a file that the record
-//! does not name by inode.
+//! names neither by inode nor, under a temporary name, by content; and to take anything back where another
+//! tool has written since.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -11,45 +12,112 @@ use cap_std::fs::Dir;
 use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
+use super::content;
 use super::folders::Folders;
 use super::record::{self, CommitRecord, Recorded, RecordedFile};
 use crate::file_identity::{FileIdentity, standing};
 
-/// Whether the commit point was reached: something stands in the last file's place that is none of
-/// the files which stood there before. That may be another tool's: it may refer to what this commit
-/// created, so that nothing may be taken back then either.
-pub fn is_committed(record: &CommitRecord, folders: &mut Folders) -> io::Result<bool> {
-    let Some((last, before)) = record.files.split_last() else { return Ok(false) };
-    let Some(there) = identity_at(folders, &last.path)? else { return Ok(false) };
-    let mut earlier: Vec<Recorded> = last.replaced.iter().map(|replaced| replaced.old).collect();
-    for file in before.iter().filter(|file| file.path == last.path) {
-        earlier.push(file.new);
-        earlier.extend(file.replaced.iter().map(|replaced| replaced.old));
-    }
-    Ok(!earlier.iter().any(|one| one.is(there)))
+/// How far a commit came whose process is dead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// The commit point was not reached, and no other tool has written since.
+    Before,
+    /// The commit point was reached.
+    Committed,
+    /// Another tool has written since. What it wrote may refer to what this commit created.
+    Changed,
 }
 
-/// Takes everything back, the last change first, and removes the record. What cannot be taken back does
-/// not keep the rest; the record then stays for the next process. Returns the first error, with the path
-/// that it is about.
+/// Says how far a commit came: by content, because another tool may write in place, and because a copy of
+/// the directory has other inodes.
+pub fn state(record: &CommitRecord, folders: &mut Folders) -> io::Result<State> {
+    let Some((last, before)) = record.files.split_last() else { return Ok(State::Before) };
+    if let Some((folder, name)) = parent_of(folders, &last.path)?
+        && let Some(there) = identity(&folder, name)?
+    {
+        let is_new = content::is(&folder, name, there, &last.new)?;
+        let mut is_old = false;
+        for earlier in all_of(record, &last.path).filter(|one| **one != last.new) {
+            is_old |= content::is(&folder, name, there, earlier)?;
+        }
+        match (is_new, is_old) {
+            (false, false) => return Ok(State::Changed),
+            (true, false) => return Ok(State::Committed),
+            // The list of images has the same content before and after.
+            (true, true) if last.new.is(there) => return Ok(State::Committed),
+            (_, true) => {}
+        }
+    }
+    for file in before.iter().filter(|file| file.replaced.is_some() && file.new.digest.is_some()) {
+        let Some((folder, name)) = parent_of(folders, &file.path)? else { continue };
+        let Some(there) = identity(&folder, name)? else { continue };
+        let mut is_known = false;
+        for one in all_of(record, &file.path) {
+            is_known |= content::is(&folder, name, there, one)?;
+        }
+        if !is_known {
+            return Ok(State::Changed);
+        }
+    }
+    Ok(State::Before)
+}
+
+/// Everything that stood or was to stand under a path.
+fn all_of<'a>(record: &'a CommitRecord, path: &'a str) -> impl Iterator<Item = &'a Recorded> {
+    let files = record.files.iter().filter(move |file| file.path == path);
+    files.flat_map(|file| {
+        file.replaced.iter().map(|replaced| &replaced.old).chain(std::iter::once(&file.new))
+    })
+}
+
+/// Takes everything back, the last change first, and removes the record. It stops at the first error, so
+/// that no list of images loses what it refers to; the record then stays for the next process. The error
+/// comes with the path that it is about.
 pub fn undo(
     record: &CommitRecord,
     folders: &mut Folders,
     durable: bool,
 ) -> Result<(), (String, io::Error)> {
-    let mut first = Ok(());
     for file in record.files.iter().rev() {
-        let undone = undo_file(file, folders);
-        first = first.and(undone.map_err(|cause| (file.path.clone(), cause)));
+        undo_file(file, folders).map_err(|cause| (file.path.clone(), cause))?;
     }
     for folder in record.folders.iter().rev() {
-        let undone = remove_folder(folder, folders);
-        first = first.and(undone.map_err(|cause| (folder.clone(), cause)));
+        remove_folder(folder, folders).map_err(|cause| (folder.clone(), cause))?;
     }
-    first?;
     // The record goes last, on the disk as well.
     let flushed = if durable { folders.flush() } else { Ok(()) };
     flushed.and_then(|()| remove_record(folders)).map_err(|cause| (record::NAME.to_owned(), cause))
+}
+
+/// Removes the record and the new files that never got their name, and nothing else.
+pub fn keep(record: &CommitRecord, folders: &mut Folders, durable: bool) -> io::Result<()> {
+    for file in &record.files {
+        let Some(replaced) = &file.replaced else { continue };
+        let Some((folder, _)) = parent_of(folders, &file.path)? else { continue };
+        for name in [&replaced.swap, &replaced.kept] {
+            remove_if(&folder, name, &[file.new])?;
+        }
+    }
+    if durable {
+        folders.flush()?;
+    }
+    remove_record(folders)
+}
+
+/// The temporary names that still stand, and the path of the file that each one waited for.
+pub fn left(record: &CommitRecord, folders: &mut Folders) -> io::Result<Vec<(String, String)>> {
+    let mut left = Vec::new();
+    for file in &record.files {
+        let Some(replaced) = &file.replaced else { continue };
+        let Some((folder, name)) = parent_of(folders, &file.path)? else { continue };
+        let above = file.path.strip_suffix(name).unwrap_or_default();
+        for temporary in [&replaced.swap, &replaced.kept] {
+            if identity(&folder, temporary)?.is_some() {
+                left.push((format!("{above}{temporary}"), file.path.clone()));
+            }
+        }
+    }
+    Ok(left)
 }
 
 /// Removes what a valid commit needs no more: the replaced files, and then the record.
@@ -69,14 +137,14 @@ pub fn finish(record: &CommitRecord, folders: &mut Folders, durable: bool) -> io
 
 fn undo_file(file: &RecordedFile, folders: &mut Folders) -> io::Result<()> {
     let Some((folder, name)) = parent_of(folders, &file.path)? else { return Ok(()) };
-    let there = standing(folder.as_fd(), name)?.map(|there| there.identity);
+    let there = identity(&folder, name)?;
     let is = |one: Recorded, found: Option<FileIdentity>| found.is_some_and(|found| one.is(found));
     let Some(replaced) = &file.replaced else {
         return if is(file.new, there) { unlink(&folder, name) } else { Ok(()) };
     };
     let mut there = there;
     for kept in [&replaced.kept, &replaced.swap] {
-        let waits = standing(folder.as_fd(), kept.as_str())?.map(|waits| waits.identity);
+        let waits = identity(&folder, kept)?;
         if is(file.new, waits) {
             unlink(&folder, kept)?;
         } else if is(replaced.old, waits) && (there.is_none() || is(file.new, there)) {
@@ -85,7 +153,24 @@ fn undo_file(file: &RecordedFile, folders: &mut Folders) -> io::Result<()> {
         } else if is(replaced.old, waits) {
             // The old file is back, or another process has put something else there.
             unlink(&folder, kept)?;
+        } else if waits.is_some() {
+            undo_copy(&folder, name, kept, file.new, replaced.old)?;
+            there = identity(&folder, name)?;
         }
+    }
+    Ok(())
+}
+
+/// Undoes the change of one file in a copy of the directory, where inodes say nothing: by content. What
+/// is not known by that stays under its temporary name.
+fn undo_copy(folder: &Dir, name: &str, kept: &str, new: Recorded, old: Recorded) -> io::Result<()> {
+    let (Some(new), Some(old)) = (new.digest, old.digest) else { return Ok(()) };
+    let (waits, there) = (content::at(folder, kept)?, content::at(folder, name)?);
+    let is_there = identity(folder, name)?.is_some();
+    if waits == Some(old) && (!is_there || (there == Some(new) && new != old)) {
+        rustix::fs::renameat(folder.as_fd(), kept, folder.as_fd(), name)?;
+    } else if (waits == Some(old) && there == Some(old)) || waits == Some(new) {
+        unlink(folder, kept)?;
     }
     Ok(())
 }
@@ -107,14 +192,17 @@ fn remove_record(folders: &Folders) -> io::Result<()> {
 }
 
 fn remove_if(folder: &Dir, name: &str, known: &[Recorded]) -> io::Result<()> {
-    match standing(folder.as_fd(), name)? {
-        Some(there) if known.iter().any(|one| one.is(there.identity)) => unlink(folder, name),
-        _ => Ok(()),
+    let Some(there) = identity(folder, name)? else { return Ok(()) };
+    for one in known {
+        if one.is(there) || (one.digest.is_some() && content::is(folder, name, there, one)?) {
+            return unlink(folder, name);
+        }
     }
+    Ok(())
 }
 
-fn identity_at(folders: &mut Folders, path: &str) -> io::Result<Option<FileIdentity>> {
-    let Some((folder, name)) = parent_of(folders, path)? else { return Ok(None) };
+/// What stands under a name.
+fn identity(folder: &Dir, name: &str) -> io::Result<Option<FileIdentity>> {
     Ok(standing(folder.as_fd(), name)?.map(|there| there.identity))
 }
 
