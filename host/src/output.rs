@@ -12,6 +12,7 @@ mod given_name;
 pub mod grant;
 pub mod journal;
 pub mod layer_blob;
+mod named_file;
 pub mod occupied;
 pub mod pending;
 pub mod promise;

@@ -218,3 +218,22 @@ fn a_file_that_appears_while_an_image_is_moved_is_not_replaced() {
     said.exits(1).says("is not an image archive");
     assert_eq!(std::fs::read_to_string(sandbox.path("out.tar")).unwrap(), "something else");
 }
+
+#[test]
+fn the_file_behind_a_link_is_written_and_the_link_stays() {
+    let sandbox = sandbox();
+    std::fs::create_dir(sandbox.path("there")).unwrap();
+    std::fs::copy(sandbox.path("one.tar"), sandbox.path("there/old.tar")).unwrap();
+    for (link, file) in [("link.tar", "there/old.tar"), ("dangling.tar", "there/new.tar")] {
+        std::os::unix::fs::symlink(file, sandbox.path(link)).unwrap();
+        sandbox.process("tar://other.tar", &format!("tar://{link}"), &[]).verified();
+        assert!(sandbox.path(link).symlink_metadata().unwrap().is_symlink(), "{link}");
+        let said = sandbox.run(&["info", &format!("tar://{file}")]);
+        said.exits(0);
+        assert!(said.stdout.contains("other:1"), "{}", said.stdout);
+    }
+    for stream in ["/dev/stdout", "/proc/self/fd/1"] {
+        let said = sandbox.process("tar://one.tar", &format!("tar://{stream}"), &["--force"]);
+        said.exits(2).says("standard input and output are not supported");
+    }
+}

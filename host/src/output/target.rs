@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::engine::Named;
 use super::grant::Grant;
+use super::named_file;
 use super::pending::Pending;
 use super::push::Push;
 use super::remote::Remote;
@@ -114,7 +115,7 @@ impl Target {
         let options = plugin.description().options(&options, &uri.scheme)?;
         let endpoint = match kind {
             Kind::Directory => Endpoint::Directory(PathBuf::from(&uri.rest)),
-            Kind::File => Endpoint::File(PathBuf::from(&uri.rest)),
+            Kind::File => Endpoint::File(named_file::resolve(Path::new(&uri.rest), &uri.scheme)?),
             Kind::TaggedDirectory => {
                 let (path, tag) = tagged(&uri.rest)?;
                 Endpoint::TaggedDirectory(path, tag)
