@@ -9,16 +9,17 @@ use std::fmt;
 use std::io::{self, Read};
 use std::path::Path;
 
-use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
 use super::FORCE;
-use super::archive::{is_index, is_saved_list};
-use crate::error::{Error, Result, io_reason};
+use super::archive::{is_index, is_marker, is_saved_list};
+use crate::error::{Error, Kind, Result, io_reason};
 use crate::image::layout::{INDEX, MARKER};
 use crate::image::manifest::LARGEST_MANIFEST;
 use crate::image::saved::{CATALOG, LIST};
 use crate::input::oci_layout::{LARGEST_INDEX, LARGEST_MARKER};
 use crate::regular;
+use crate::shell::quote;
 
 /// Bytes of a catalog in which its first entry is.
 const BEGINNING: u64 = 512 * 1024;
@@ -30,7 +31,7 @@ const MOST_NAMED: usize = 3;
 const MOST_ENTRIES: usize = 100_000;
 
 /// What file systems, version control and desktops put into a directory, and what describes it.
-const BESIDE: [&str; 12] = [
+const BESIDE: [&str; 19] = [
     "lost+found",
     "System Volume Information",
     ".git",
@@ -42,6 +43,13 @@ const BESIDE: [&str; 12] = [
     ".Trash",
     ".DS_Store",
     ".directory",
+    ".fseventsd",
+    ".Spotlight-V100",
+    "$RECYCLE.BIN",
+    "desktop.ini",
+    "Thumbs.db",
+    "aquota.user",
+    "aquota.group",
     "README",
 ];
 
@@ -58,8 +66,12 @@ impl Form {
     /// Errors where a directory holds other things.
     pub(super) fn check(self, path: &Path) -> Result<()> {
         // What is missing is made, and what is no directory is refused where it is opened.
-        if !path.is_dir() || self.is_in(path) {
+        if !path.is_dir() {
             return Ok(());
+        }
+        self.check_read(path)?;
+        if self.is_in(path) {
+            return self.check_list(path);
         }
         let other = match self {
             Self::Images => Self::Layout,
@@ -100,7 +112,7 @@ impl Form {
         // The output adds to these files, also with `--force`, and cannot where they are of another form.
         let own: &[&str] = match self {
             Self::Images => &[CATALOG],
-            Self::Layout => &[INDEX, MARKER],
+            Self::Layout => self.lists(),
         };
         match strangers.iter().find(|name| own.contains(&name.as_str())) {
             Some(unreadable) => Err(Error::destination(format!(
@@ -110,6 +122,50 @@ impl Form {
             .hint(format!("move '{unreadable}' away, or name another directory"))),
             None => Err(refused(&message)),
         }
+    }
+
+    /// The files that lead to the images, to which the output adds.
+    fn lists(self) -> &'static [&'static str] {
+        match self {
+            Self::Images => &[CATALOG, LIST],
+            Self::Layout => &[INDEX, MARKER],
+        }
+    }
+
+    /// Errors where a file that leads to the images is there and cannot be read.
+    fn check_read(self, path: &Path) -> Result<()> {
+        for name in self.lists() {
+            let file = path.join(name);
+            match regular::open(&file) {
+                Err(cause) if cause.raw_os_error().is_some() && !is_missing(&cause) => {
+                    let error = Error::io(Kind::Destination, "read", file.display(), &cause);
+                    let named = quote(&file.display().to_string());
+                    return Err(error.hint(format!("look at it: ls -l {named}")));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Errors where an image would take the place of a `manifest.json` that is the user's own: a catalog
+    /// without images is also what other programs call so.
+    fn check_list(self, path: &Path) -> Result<()> {
+        if self == Self::Layout {
+            return Ok(());
+        }
+        let Ok(list) = regular::read(&path.join(LIST), LARGEST_MANIFEST as u64) else {
+            return Ok(());
+        };
+        // A damaged list beside a catalog of images is written anew.
+        let is_damaged = serde_json::from_slice::<IgnoredAny>(&list).is_err();
+        if is_saved_list(&list) || (is_damaged && read_catalog(path).unwrap_or_default().1) {
+            return Ok(());
+        }
+        let place = path.display();
+        Err(Error::destination(format!("'{place}' has a '{LIST}' that lists no image")).hint(format!(
+            "name another directory, or add {FORCE} to write into this one, which may replace that file"
+        )))
     }
 
     fn scheme(self) -> &'static str {
@@ -131,7 +187,7 @@ impl Form {
         let read = |name: &str, limit: u64| regular::read(&path.join(name), limit).ok();
         match self {
             Self::Images => {
-                starts_catalog(path).unwrap_or(false)
+                read_catalog(path).is_ok_and(|(is_catalog, _)| is_catalog)
                     || read(LIST, LARGEST_MANIFEST as u64).is_some_and(|list| is_saved_list(&list))
             }
             Self::Layout => {
@@ -175,21 +231,27 @@ fn refused(message: &str) -> Error {
         .hint(format!("name a new or an empty directory, or add {FORCE} to write into this one"))
 }
 
-fn is_marker(bytes: &[u8]) -> bool {
-    let marker = serde_json::from_slice::<serde_json::Value>(bytes);
-    marker.is_ok_and(|marker| marker["imageLayoutVersion"].is_string())
+/// Whether an error says that nothing stands under a name, or a directory does.
+fn is_missing(cause: &io::Error) -> bool {
+    use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
+    matches!(cause.kind(), NotFound | NotADirectory | IsADirectory)
 }
 
-/// Whether a directory has a catalog, by its first entry: whether the rest is right is found by whoever
-/// reads it.
-fn starts_catalog(path: &Path) -> io::Result<bool> {
+/// Whether a directory has a catalog, and whether that has an image, by its first entry: whether the rest
+/// is right is found where it is read.
+fn read_catalog(path: &Path) -> io::Result<(bool, bool)> {
     let mut bytes = Vec::new();
     regular::open(&path.join(CATALOG))?.take(BEGINNING).read_to_end(&mut bytes)?;
     let found = Cell::new(false);
     let first = First { found: &found, tags: false };
     // It ends with an error at the first entry.
     let whole = serde_json::Deserializer::from_slice(&bytes).deserialize_map(first).is_ok();
-    Ok(whole || found.get())
+    Ok((whole || found.get(), found.get()))
+}
+
+/// Whether a catalog's value names a file that `dir://` or 0.4.17 has written.
+fn is_manifest_name(name: &str) -> bool {
+    name.starts_with("manifest") && name.ends_with(".json") && !name.contains('/')
 }
 
 /// The first entry of a catalog, `{repository: {tag: manifest file}}`.
@@ -217,8 +279,7 @@ impl<'de> Visitor<'de> for First<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         while map.next_key::<String>()?.is_some() {
             if self.tags {
-                map.next_value::<String>()?;
-                self.found.set(true);
+                self.found.set(is_manifest_name(&map.next_value::<String>()?));
                 return Err(A::Error::custom("enough"));
             }
             map.next_value_seed(First { found: self.found, tags: true })?;
@@ -244,7 +305,8 @@ mod tests {
         folder
     }
 
-    const CATALOGS: [&str; 3] = ["{}", r#"{"a":{}}"#, r#"{"a":{},"b":{"1":"m.json"},"c":["#];
+    const CATALOGS: [&str; 3] =
+        ["{}", r#"{"a":{}}"#, r#"{"a":{},"b":{"1":"manifest-b@1.json"},"c":["#];
     const LISTED: &str = r#"[{"Config":"c.json","Layers":["l"]}]"#;
     const INDEXED: &str = r#"{"schemaVersion":2,"manifests":[]}"#;
     const MARKED: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
@@ -265,6 +327,10 @@ mod tests {
             &[(LIST, LISTED), ("photo.jpg", "")],
             &[(&layer, ""), (&config, ""), ("SHA256SUMS", ""), ("manifest-a@1.json", "")],
             &[(".occystrap-0123.tmp", "")],
+            &[("aquota.user", ""), ("$RECYCLE.BIN/", ""), ("Thumbs.db", ""), (".fseventsd/", "")],
+            &[(CATALOG, "{}"), (LIST, LISTED)],
+            // A list that a power failure took.
+            &[(CATALOG, r#"{"a":{"1":"manifest.json"}}"#), (LIST, "")],
         ] {
             Form::Images.check(folder(files).path()).unwrap();
         }
@@ -288,7 +354,8 @@ mod tests {
         let said = |form: Form, files: &[(&str, &str)]| {
             let folder = folder(files);
             let error = form.check(folder.path()).unwrap_err();
-            assert!(error.hint_text().unwrap().contains("--force"), "{error}");
+            let hint = error.hint_text().unwrap();
+            assert!(hint.contains("--force") || hint.starts_with("move '"), "{error}: {hint}");
             error.to_string().replace(&folder.path().display().to_string(), "T")
         };
         assert_eq!(
@@ -304,6 +371,13 @@ mod tests {
             said(Form::Images, &[(CATALOG, catalog)]);
         }
         said(Form::Images, &[(LIST, "{\"name\":\"an extension\"}")]);
+        said(Form::Images, &[(CATALOG, r#"{"en":{"hello":"Hello"}}"#), (LIST, "{}")]);
+        for catalog in ["{}", r#"{"a":{"1":"manifest.json"}}"#] {
+            assert_eq!(
+                said(Form::Images, &[(CATALOG, catalog), (LIST, "{\"name\":\"mine\"}")]),
+                "'T' has a 'manifest.json' that lists no image"
+            );
+        }
         said(Form::Layout, &[(INDEX, "{\"pages\":[]}"), ("index.html", "")]);
         said(Form::Layout, &[("blobs/other", "")]);
         assert_eq!(
@@ -314,5 +388,15 @@ mod tests {
             said(Form::Layout, &[(CATALOG, "{}"), (LIST, LISTED)]),
             "'T' is a directory of dir://, and oci-layout:// writes another format"
         );
+    }
+    #[test]
+    fn a_list_that_cannot_be_read_is_said_so() {
+        for (form, name) in [(Form::Images, CATALOG), (Form::Layout, INDEX)] {
+            let folder = folder(&[]);
+            std::os::unix::fs::symlink(name, folder.path().join(name)).unwrap();
+            let error = form.check(folder.path()).unwrap_err().to_string();
+            let error = error.to_lowercase();
+            assert!(error.contains(name) && error.contains("too many"), "{error}");
+        }
     }
 }
