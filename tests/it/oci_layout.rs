@@ -300,3 +300,24 @@ fn an_image_that_loses_its_place_is_told() {
     assert_eq!(tags(&sandbox, "out").len(), 2);
     insta::assert_snapshot!(transcript);
 }
+
+#[test]
+fn an_entry_that_another_tool_has_copied_for_a_new_tag_is_no_rival() {
+    let sandbox = Sandbox::new();
+    let images = [TestImage::tiny("app:1"), TestImage::tiny("app:2")];
+    shape::legacy(&[&images[0], &images[1]], Pack::Gzip).write(&sandbox.path("in.tar"));
+    let to = sandbox.uri("oci-layout", "out");
+    sandbox.process(&sandbox.uri("tar", "in.tar"), &to, FULL).verified();
+    let mut document = index(&sandbox, "out");
+    let entries = document["manifests"].as_array_mut().unwrap();
+    // `umoci tag` keeps the full name, also when the new tag gets another image.
+    let full = entries[0]["annotations"].clone();
+    let mut copy = entries[0].clone();
+    copy["annotations"][REF_NAME] = "stable".into();
+    entries.push(copy);
+    entries[1]["annotations"] = full;
+    entries[1]["annotations"][REF_NAME] = "old".into();
+    std::fs::write(sandbox.path("out/index.json"), document.to_string()).unwrap();
+    sandbox.run(&["verify", &to]).verified().says("3/3 verified");
+    sandbox.run(&["verify", &format!("{to}:stable")]).verified();
+}
