@@ -188,10 +188,10 @@ impl<H: Held> Layout<'_, H> {
             entry.annotations().as_ref().and_then(|all| all.get(REF_NAME)).cloned()
         };
         let own = tagged(entry);
-        // Other tools copy an entry for a new tag, with its full name. The same image twice is one.
+        // Other tools copy an entry for a new tag, with its full name.
         let is_other = |other: &OciDescriptor| {
             let their = tagged(other);
-            other.digest() != entry.digest() && (own.is_none() || their.is_none() || own == their)
+            own.is_none() || their.is_none() || own == their
         };
         let rivals = entries.iter().filter(|other| {
             let other_is = platform(other);
@@ -199,7 +199,8 @@ impl<H: Held> Layout<'_, H> {
                 && (tag.is_some() || oci_layout::name(other) == name)
                 && (mine.is_none() || other_is.is_none() || mine == other_is)
         });
-        let count = 1 + rivals.count();
+        // The entry is its own.
+        let count = rivals.count();
         (count > 1).then(|| {
             let message = format!("has {count} entries of the tag '{}'", printable(called));
             blamed(&self.held, None, None, &message)
