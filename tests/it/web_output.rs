@@ -192,6 +192,13 @@ fn a_write_that_fails_shows_nothing() {
         ("replace-by-post", "names 'layer-0', which the host never saw"),
         ("replace", "with another size or digest than was written"),
         ("no-wait", "which the host never saw"),
+        ("replace-by-query", "names 'layer-0', which the host never saw"),
+        ("put-while-put", "it put twice to one place at once"),
+        ("post-while-put", "it put twice to one place at once"),
+        ("file-while-put", "it put twice to one place at once"),
+        ("last-while-put", "it put twice to one place at once"),
+        ("put-after-last", "it put twice to one place at once"),
+        ("put-after-dropped", "it put twice to one place at once"),
     ] {
         arena.write(behaviour, &[]).exits(1).says(rule);
         assert_eq!(arena.web.files()["/app/list"], b"the old one", "{behaviour}");

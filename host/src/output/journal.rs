@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::archive::Contents;
 use super::commit::expected::{Expected, Hashed};
@@ -61,7 +62,7 @@ impl WrittenFile {
 pub struct Journal {
     /// By path. A path written twice is what was written last.
     written: BTreeMap<String, WrittenFile>,
-    /// Of a web server: how each path was last spelled, by its folded spelling.
+    /// Of a web server: the path at which each place was last written ([`place`]).
     spelled: BTreeMap<String, String>,
     /// Whole files that the host hashed for the plugin: path to size and digest.
     hashed: BTreeMap<String, Hashed>,
@@ -81,13 +82,14 @@ impl Journal {
         self.written.insert(file.path.clone(), file);
     }
 
-    /// What was written at a path of a web server, if that is in the destination, is no longer known to
-    /// be there. Nor is what was written at another spelling of the path: some servers fold case.
-    pub fn forget(&mut self, path: Option<&str>) {
-        let Some(path) = path else { return };
-        self.written.remove(path);
-        if let Some(other) = self.spelled.insert(folded(path), path.to_owned()) {
+    /// Forgets what was written at a place of a web server, in whichever spelling: a request that may
+    /// change it begins. `path` is where the place is in the destination.
+    pub fn forget(&mut self, place: &str, path: Option<&str>) {
+        if let Some(other) = self.spelled.remove(place) {
             self.written.remove(&other);
+        }
+        if let Some(path) = path {
+            self.spelled.insert(place.to_owned(), path.to_owned());
         }
     }
 
@@ -193,9 +195,13 @@ impl Journal {
     }
 }
 
-/// A path of a URL as a server that folds case may take it.
-fn folded(path: &str) -> String {
-    crate::uri::decode(path).to_lowercase()
+/// Returns the place that a URL names. URLs that a server may take for one file are one place: some
+/// servers fold case, join slashes, ignore a query, or ignore a slash at the end.
+#[must_use]
+pub fn place(url: &Url) -> String {
+    let path = crate::uri::decode(url.path()).to_lowercase();
+    let names: Vec<&str> = path.split('/').filter(|name| !name.is_empty()).collect();
+    format!("{}/{}", url.origin().ascii_serialization(), names.join("/"))
 }
 
 #[cfg(test)]
@@ -205,16 +211,29 @@ mod tests {
     #[test]
     fn a_path_of_a_web_server_in_another_spelling_is_the_same_path() {
         let written = |path: &str| WrittenFile { path: path.to_owned(), size: 0, extents: vec![] };
+        let at = |path: &str| place(&Url::parse(&format!("http://host/App/{path}")).unwrap());
         for other in ["LAYER/%C3%A9", "layer/%c3%89", "%6Cayer/%C3%A9"] {
             let mut journal = Journal::default();
-            journal.forget(Some("layer/%C3%A9"));
+            journal.forget(&at("layer/%C3%A9"), Some("layer/%C3%A9"));
             journal.record_written(written("layer/%C3%A9"));
-            journal.forget(Some("other"));
+            journal.forget(&at("other"), Some("other"));
             assert!(journal.written("layer/%C3%A9").is_some());
-            journal.forget(Some(other));
+            journal.forget(&at(other), Some(other));
             journal.record_written(written(other));
             assert!(journal.written("layer/%C3%A9").is_none(), "{other}");
             assert!(journal.written(other).is_some());
+        }
+    }
+
+    #[test]
+    fn a_url_that_is_not_the_path_of_a_file_may_change_one() {
+        let written = |path: &str| WrittenFile { path: path.to_owned(), size: 0, extents: vec![] };
+        for url in ["app/layer?x", "app//layer", "app/layer/", "APP/layer", "app/layer?"] {
+            let mut journal = Journal::default();
+            journal.forget("http://host/app/layer", Some("layer"));
+            journal.record_written(written("layer"));
+            journal.forget(&place(&Url::parse(&format!("http://host/{url}")).unwrap()), None);
+            assert!(journal.written("layer").is_none(), "{url}");
         }
     }
 }

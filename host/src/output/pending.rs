@@ -62,6 +62,14 @@ impl Pending {
         }
     }
 
+    /// Waits for what may still change the destination, before anything relies on what is there. Blobs
+    /// that are still pushed to a registry change nothing: their names are their digests.
+    pub fn settle(&mut self) {
+        if let Self::Uploads(uploads) = self {
+            uploads.settle();
+        }
+    }
+
     /// Make everything visible. An interruption leaves files as they were; a server or an engine may have
     /// what it was sent last.
     pub fn commit(self, terms: &Terms) -> Result<()> {

@@ -3,8 +3,10 @@
 //! A web server knows no transactions. What a plugin PUTs is there at once, so it does well to name
 //! it after its content; what it asks to be PUT last is sent when the host has accepted the session's
 //! receipt, and not at all when it has not.
+//!
+//! What it refuses: a second write to a place while the first one can still land there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,6 +15,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 use url::Url;
 
+use super::journal::place;
 use super::layer_blob::{LayerBlob, temporary};
 use super::push::Pushed;
 use super::sink::FileSink;
@@ -36,28 +39,52 @@ pub struct Uploads {
     tasks: JoinSet<()>,
     /// In the order in which the plugin gave them.
     last: Vec<Last>,
-    /// Small bodies that were sent or will be, by path.
+    /// Small bodies that were sent or will be, by place.
     kept: BTreeMap<String, Bytes>,
+    /// The places of the transfers that were not waited for.
+    busy: BTreeSet<String>,
 }
 
 struct Last {
+    place: String,
     url: Url,
     headers: HeaderMap,
     body: Bytes,
 }
 
+/// A place that one write has for itself.
+pub struct Claim {
+    /// What is the same for every URL of it.
+    pub place: String,
+    /// Where it is, relative to the folder; `None` for another place.
+    pub path: Option<String>,
+}
+
+/// What a write does with a place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// It is sent at once.
+    Now,
+    /// It is sent in the commit, in the place of what was to be sent there.
+    Last,
+}
+
+/// A write to a place to which another one is under way.
+pub struct Busy;
+
 /// A PUT under way.
 pub struct Transfer {
-    /// Where it goes, relative to the folder; `None` for another place.
-    pub path: Option<String>,
+    /// Where it goes.
+    pub claim: Claim,
     end: oneshot::Receiver<Result<Pushed>>,
 }
 
 impl Transfer {
-    /// Wait for its end.
-    pub fn wait(self) -> Result<Pushed> {
+    /// Waits for its end, and returns where it went.
+    pub fn wait(self) -> (Result<Pushed>, Claim) {
         // The task ends without a word when the run is over.
-        self.end.blocking_recv().unwrap_or_else(|_| Err(Error::interrupted()))
+        let end = self.end.blocking_recv().unwrap_or_else(|_| Err(Error::interrupted()));
+        (end, self.claim)
     }
 }
 
@@ -77,7 +104,8 @@ impl Uploads {
     pub fn new(site: Site, context: &Context) -> Self {
         let places = Arc::new(Semaphore::new(context.parallel.max(1)));
         let (context, tasks) = (context.clone(), JoinSet::new());
-        Self { site, context, places, tasks, last: Vec::new(), kept: BTreeMap::new() }
+        let (last, kept, busy) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        Self { site, context, places, tasks, last, kept, busy }
     }
 
     /// The folder.
@@ -87,7 +115,12 @@ impl Uploads {
     }
 
     /// Start to PUT a layer.
-    pub fn layer(&mut self, url: Url, headers: HeaderMap, layer: LayerBlob) -> Transfer {
+    pub fn layer(
+        &mut self,
+        url: Url,
+        headers: HeaderMap,
+        layer: LayerBlob,
+    ) -> Result<Transfer, Busy> {
         let (diff_id, progress) = (layer.diff_id(), layer.progress());
         let content = move || match layer.into_content()? {
             (blob, Content::File(section)) => Ok((blob, Body::File(section))),
@@ -103,7 +136,7 @@ impl Uploads {
         headers: HeaderMap,
         blob: Descriptor,
         bytes: Bytes,
-    ) -> Transfer {
+    ) -> Result<Transfer, Busy> {
         let content = move || Ok((blob, Body::Bytes(bytes)));
         self.start(url, headers, content, None, LayerProgress::hidden())
     }
@@ -115,9 +148,10 @@ impl Uploads {
         content: impl FnOnce() -> Result<(Descriptor, Body)> + Send + 'static,
         diff_id: Option<Digest>,
         progress: LayerProgress,
-    ) -> Transfer {
+    ) -> Result<Transfer, Busy> {
         let (done, end) = oneshot::channel();
-        let path = self.forget(&url);
+        let claim = self.claim(&url, When::Now)?;
+        self.busy.insert(claim.place.clone());
         let (client, places) = (self.site.client().clone(), Arc::clone(&self.places));
         let task = async move {
             let put = async {
@@ -132,7 +166,7 @@ impl Uploads {
             let _ = done.send(put.await);
         };
         self.tasks.spawn_on(task, &self.context.runtime);
-        Transfer { path, end }
+        Ok(Transfer { claim, end })
     }
 
     /// A file to be filled, and then PUT.
@@ -153,7 +187,6 @@ impl Uploads {
         file: &Unnamed,
         size: u64,
     ) -> Result<Digest> {
-        self.forget(url);
         let digest = hash(file, size, &self.context)?;
         let section = Section::new(
             Arc::new(file.file().try_clone().map_err(|cause| write_error(file.file(), &cause))?),
@@ -166,26 +199,42 @@ impl Uploads {
         Ok(digest)
     }
 
-    /// Whatever is asked of a place next, what was known of it is no longer. Its path, where it is in
-    /// the folder.
-    pub fn forget(&mut self, url: &Url) -> Option<String> {
-        let path = self.site.path_of(url);
-        path.as_ref().map(|path| self.kept.remove(path));
-        path
+    /// Claims the place of a URL for a write, and forgets what was kept of it. Errors where another
+    /// write may land there later: a transfer that was not waited for, or a body that waits for the
+    /// commit.
+    pub fn claim(&mut self, url: &Url, when: When) -> Result<Claim, Busy> {
+        let place = place(url);
+        let waits = || self.last.iter().any(|last| last.place == place);
+        if self.busy.contains(&place) || (when == When::Now && waits()) {
+            return Err(Busy);
+        }
+        self.kept.remove(&place);
+        Ok(Claim { place, path: self.site.path_of(url) })
+    }
+
+    /// Gives back the place of a transfer that has ended.
+    pub fn ended(&mut self, claim: &Claim) {
+        self.busy.remove(&claim.place);
+    }
+
+    /// Waits for the transfers that the plugin did not wait for, so that nothing lands later.
+    pub fn settle(&mut self) {
+        let Self { site, tasks, .. } = self;
+        site.wait(async { while tasks.join_next().await.is_some() {} });
     }
 
     /// Keep a small body that was sent.
-    pub fn keep(&mut self, path: &str, body: Bytes) {
+    pub fn keep(&mut self, place: &str, body: Bytes) {
         let before: usize = self.kept.values().map(Bytes::len).sum();
         if before + body.len() <= limits::HTTP_KEPT {
-            self.kept.insert(path.to_owned(), body);
+            self.kept.insert(place.to_owned(), body);
         }
     }
 
-    /// Keep a small body until the commit, in the place of one that had its URL.
-    pub fn hold(&mut self, url: Url, headers: HeaderMap, body: Bytes) {
-        self.last.retain(|known| known.url != url);
-        self.last.push(Last { url, headers, body });
+    /// Keep a small body until the commit, in the place of one that had its place.
+    pub fn hold(&mut self, place: String, url: Url, headers: HeaderMap, body: Bytes) {
+        self.last.retain(|known| known.place != place);
+        self.last.push(Last { place, url, headers, body });
     }
 
     /// How many are kept until the commit.
@@ -197,12 +246,13 @@ impl Uploads {
     /// A small body that was sent, or will be.
     #[must_use]
     pub fn written(&self, path: &str, limit: usize) -> Option<Bytes> {
-        self.kept.get(path).filter(|body| body.len() <= limit).cloned()
+        let place = place(&self.site.url_of(path)?);
+        self.kept.get(&place).filter(|body| body.len() <= limit).cloned()
     }
 
     /// Send what was kept.
     pub fn commit(self) -> Result<()> {
-        for Last { url, headers, body } in self.last {
+        for Last { url, headers, body, .. } in self.last {
             let size = body.len() as u64;
             let what = Descriptor { media_type: String::new(), digest: Digest::of(&body), size };
             let client = self.site.client();

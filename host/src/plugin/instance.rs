@@ -422,7 +422,10 @@ impl WriteSession {
         match (state.failure.take(), state.writing.take()) {
             // Something failed and the plugin went on as if nothing had happened.
             (Some(failure), _) => Err(failure),
-            (None, Some(Writing { pending, journal })) => Ok((receipt, journal, pending)),
+            (None, Some(Writing { mut pending, journal })) => {
+                pending.settle();
+                Ok((receipt, journal, pending))
+            }
             (None, None) => Err(violation(&state.plugin, "it was not writing")),
         }
     }

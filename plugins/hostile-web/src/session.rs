@@ -87,6 +87,51 @@ impl GuestSession for HostileSession {
                 http_out::send(Method::Post, &self.url(&path), &[], b"evil")?;
                 Ok(())
             }
+            // Two writes to one place are under way at once.
+            "put-while-put" => {
+                let transfer = http_out::put_blob(&self.url(&path), &[], layer)?;
+                http_out::send(Method::Put, &self.url(&path.to_uppercase()), &[], b"evil")?;
+                self.expect(Role::Layer(index), path, Transfer::wait(transfer)?);
+                Ok(())
+            }
+            "post-while-put" => {
+                let transfer = http_out::put_blob(&self.url(&path), &[], layer)?;
+                http_out::send(Method::Post, &self.url(&path), &[], b"evil")?;
+                self.expect(Role::Layer(index), path, Transfer::wait(transfer)?);
+                Ok(())
+            }
+            "file-while-put" => {
+                let sink = http_out::put_file(&self.url(&path), &[])?;
+                let transfer = http_out::put_blob(&self.url(&path), &[], layer)?;
+                sink.write(b"evil")?;
+                Sink::finish(sink)?;
+                self.expect(Role::Layer(index), path, Transfer::wait(transfer)?);
+                Ok(())
+            }
+            "last-while-put" => {
+                let transfer = http_out::put_blob(&self.url(&path), &[], layer)?;
+                http_out::put_last(&self.url(&path), &[], b"evil")?;
+                self.expect(Role::Layer(index), path, Transfer::wait(transfer)?);
+                Ok(())
+            }
+            "put-after-last" => {
+                http_out::put_last(&self.url(&path), &[], b"evil")?;
+                self.write(Role::Layer(index), path, layer)
+            }
+            "put-after-dropped" => {
+                drop(http_out::put_blob(&self.url(&path), &[], layer)?);
+                let (size, digest) = (Some(4), None);
+                http_out::send(Method::Put, &self.url(&path), &[], b"evil")?;
+                let place = Place::File(path);
+                let role = Role::Layer(index);
+                self.expectations.borrow_mut().push(Expectation { role, place, size, digest });
+                Ok(())
+            }
+            "replace-by-query" => {
+                self.write(Role::Layer(index), path.clone(), layer)?;
+                http_out::send(Method::Put, &self.url(&format!("{path}?x")), &[], b"evil")?;
+                Ok(())
+            }
             // Nobody waits for it.
             "no-wait" => {
                 let transfer = http_out::put_blob(&self.url(&path), &[], layer)?;

@@ -300,7 +300,7 @@ impl From<Error> for Hashing {
 }
 
 /// A plugin's text, in a message.
-fn short(text: &str) -> String {
+pub(super) fn short(text: &str) -> String {
     const LONGEST: usize = 128;
     // Before it is cut: a part of a secret is not recognised.
     let text = mask(text);

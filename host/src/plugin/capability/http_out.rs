@@ -6,7 +6,7 @@ use wasmtime::component::Resource;
 
 use super::blobs::Blob;
 use super::edit::{Editor, Refusal};
-use super::http_in::{Asked, Response};
+use super::http_in::{Asked, Response, short};
 use crate::error::{Error, Kind};
 use crate::image::manifest::LARGEST_MANIFEST;
 use crate::image::{Descriptor, Digest};
@@ -14,7 +14,7 @@ use crate::limits;
 use crate::output::journal::{Extent, WrittenFile};
 use crate::output::push::Pushed;
 use crate::output::sink::Sink;
-use crate::output::uploads::{PutFile, Transfer, Uploads};
+use crate::output::uploads::{Claim, PutFile, Transfer, Uploads, When};
 use crate::output::{Journal, Pending};
 use crate::plugin::bindings::blobs::Written;
 use crate::plugin::bindings::http_in::Header;
@@ -45,8 +45,10 @@ impl Host for Editor<'_> {
         let Some((uploads, journal)) = uploads_of(state) else {
             return Ok(Err(ErrorCode::ReadOnly));
         };
-        let path = uploads.forget(&asked.url);
-        journal.forget(path.as_deref());
+        let Ok(Claim { place, path }) = uploads.claim(&asked.url, When::Now) else {
+            return Err(state.put_twice(asked.url.as_str()));
+        };
+        journal.forget(&place, path.as_deref());
         let (http, repeat) = match method {
             Method::Put => (HttpMethod::PUT, Repeat::Yes),
             Method::Post => (HttpMethod::POST, Repeat::No),
@@ -63,7 +65,7 @@ impl Host for Editor<'_> {
             && let Some((uploads, _)) = uploads_of(state)
         {
             let (size, digest) = (bytes.len() as u64, Digest::of(&bytes));
-            uploads.keep(&path, bytes);
+            uploads.keep(&place, bytes);
             state.journal(whole(path, size, digest))?;
         }
         Ok(answered)
@@ -91,12 +93,16 @@ impl Host for Editor<'_> {
             Blob::Config { media_type, bytes, digest } => {
                 let size = bytes.len() as u64;
                 let blob = Descriptor { media_type: media_type.to_owned(), digest, size };
-                uploads.config(url, headers, blob, bytes)
+                uploads.config(url.clone(), headers, blob, bytes)
             }
-            Blob::Layer(layer) => uploads.layer(url, headers, *layer),
+            Blob::Layer(layer) => uploads.layer(url.clone(), headers, *layer),
             Blob::Spent => return Ok(Err(ErrorCode::InvalidState)),
         };
-        journal.forget(transfer.path.as_deref());
+        let Ok(transfer) = transfer else { return Err(state.put_twice(url.as_str())) };
+        let Claim { place, path } = &transfer.claim;
+        journal.forget(place, path.as_deref());
+        let place = place.clone();
+        state.remember(&place)?;
         state.handle(PendingPut(transfer)).map(Ok)
     }
 
@@ -147,15 +153,18 @@ impl Host for Editor<'_> {
         state.keep(body.len())?;
         let bytes = Bytes::from(body);
         let digest = Digest::of(&bytes);
-        let Some((uploads, _)) = uploads_of(state) else {
+        let Some((uploads, journal)) = uploads_of(state) else {
             return Ok(Err(ErrorCode::ReadOnly));
         };
-        let path = uploads.forget(&url);
-        if let Some(path) = &path {
-            uploads.keep(path, bytes.clone());
+        let Ok(Claim { place, path }) = uploads.claim(&url, When::Last) else {
+            return Err(state.put_twice(url.as_str()));
+        };
+        journal.forget(&place, path.as_deref());
+        if path.is_some() {
+            uploads.keep(&place, bytes.clone());
         }
         let size = bytes.len() as u64;
-        uploads.hold(url, headers, bytes);
+        uploads.hold(place, url, headers, bytes);
         if let Some(path) = path {
             state.journal(whole(path, size, digest))?;
         }
@@ -170,11 +179,17 @@ impl HostTransfer for Editor<'_> {
     ) -> wasmtime::Result<Result<Written, ErrorCode>> {
         let state = &mut *self.0;
         let PendingPut(transfer) = state.table.delete(transfer)?;
-        let path = transfer.path.clone();
-        let Pushed { blob, diff_id, .. } = match transfer.wait() {
+        let (ended, claim) = transfer.wait();
+        // Until here no other request could change the place, so what this one sent is there.
+        if let Some((uploads, _)) = uploads_of(state) {
+            uploads.ended(&claim);
+        }
+        state.release(limits::REMEMBERED + claim.place.len());
+        let Pushed { blob, diff_id, .. } = match ended {
             Ok(put) => put,
             Err(error) => return Ok(Err(state.not_put(error))),
         };
+        let path = claim.path;
         let Some((_, journal)) = uploads_of(state) else { return Ok(Err(ErrorCode::ReadOnly)) };
         if let Some(diff_id) = diff_id {
             journal.record_layer(blob.digest, diff_id);
@@ -209,8 +224,10 @@ impl State {
         let Some((uploads, journal)) = uploads_of(self) else {
             return Ok(Err(ErrorCode::ReadOnly));
         };
-        let path = uploads.forget(&url);
-        journal.forget(path.as_deref());
+        let Ok(Claim { place, path }) = uploads.claim(&url, When::Now) else {
+            return Err(self.put_twice(url.as_str()));
+        };
+        journal.forget(&place, path.as_deref());
         let put = self.transferring(|state| match uploads_of(state) {
             Some((uploads, _)) => (uploads.put(&url, &headers, &file, written.size), None),
             None => (Err(Error::interrupted()), None),
@@ -224,6 +241,13 @@ impl State {
             }
             Err(error) => Ok(Err(self.not_put(error))),
         }
+    }
+
+    /// The plugin writes to a place where an earlier write of it may land later: which of the two stays
+    /// there cannot be known.
+    fn put_twice(&self, url: &str) -> wasmtime::Error {
+        let url = short(url);
+        self.violation(format!("it put twice to one place at once, '{url}'"))
     }
 
     fn not_put(&mut self, error: Error) -> ErrorCode {
