@@ -4,11 +4,15 @@ use super::bindings::types::ErrorCode;
 use super::bindings::writer;
 use super::permission::Permission;
 use super::state::violation;
-use crate::error::{Error, Result, printable};
+use crate::error::{Error, Result, is_unprintable, printable};
 use crate::uri::option_name;
 
 /// Longer names, schemes and options are no names.
 const LONGEST_NAME: usize = 64;
+
+/// Bytes of the default of an option. Honest ones are a word; it is printed where the user decides whether
+/// to trust the plugin.
+const LONGEST_DEFAULT: usize = 1024;
 
 /// More schemes or options than anyone can remember.
 const MOST: usize = 64;
@@ -186,6 +190,13 @@ pub fn check(raw: writer::Description, plugin: &str) -> Result<Description> {
     if raw.options.len() > MOST || !raw.options.iter().all(|option| is_name(&option.name)) {
         return refuse("too many options, or one whose name is none");
     }
+    if raw.options.iter().any(|option| {
+        option.default.len() > LONGEST_DEFAULT || option.default.contains(is_unprintable)
+    }) {
+        return refuse(&format!(
+            "an option whose default has control characters, or more than {LONGEST_DEFAULT} bytes"
+        ));
+    }
     let options = raw.options.into_iter().map(|option| OptionSpec {
         name: option.name,
         boolean: option.kind == writer::OptionKind::Boolean,
@@ -193,7 +204,7 @@ pub fn check(raw: writer::Description, plugin: &str) -> Result<Description> {
         summary: printable(&option.summary),
     });
     Ok(Description {
-        version: printable(raw.version.get(..LONGEST_NAME).unwrap_or(&raw.version)),
+        version: printable(&raw.version.chars().take(LONGEST_NAME).collect::<String>()),
         summary: printable(&raw.summary),
         schemes: raw.schemes,
         destination: match raw.destination {
@@ -245,5 +256,44 @@ pub fn code_name(code: &ErrorCode) -> &'static str {
         ErrorCode::SourceFailed => "source-failed",
         ErrorCode::Unavailable => "unavailable",
         ErrorCode::Other(_) => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(default: String) -> Result<Description> {
+        let text = |text: &str| text.to_owned();
+        let option = writer::OptionSpec {
+            name: text("mode"),
+            kind: writer::OptionKind::Text,
+            default,
+            summary: text("how\u{1b}[2J"),
+        };
+        let raw = writer::Description {
+            name: text("test"),
+            version: text("1\u{1b}[2J"),
+            summary: text("a\nb"),
+            schemes: vec![text("test")],
+            destination: writer::Destination::Directory,
+            manifests: writer::ManifestForm::Custom,
+            options: vec![option],
+        };
+        check(raw, "test")
+    }
+
+    #[test]
+    fn the_default_of_an_option_is_short_and_drives_no_terminal() {
+        for bad in ["\u{1b}[2J", "x\nIt may:\n  - read", "\u{202e}x", &"x".repeat(1025)] {
+            let error = described(bad.to_owned()).unwrap_err();
+            assert!(error.to_string().contains("an option whose default has"), "{error}");
+        }
+        let description = described("x".repeat(1024)).unwrap();
+        let shown = format!(
+            "{}{}{}",
+            description.version, description.summary, description.options[0].summary
+        );
+        assert!(!shown.contains(is_unprintable), "{shown:?}");
     }
 }

@@ -13,7 +13,8 @@ pub fn plugin(plugin: &Plugin, origin: &Origin, out: &mut dyn Write) -> io::Resu
     identity(plugin, &from(origin), out)?;
     let description = plugin.description();
     for option in &description.options {
-        writeln!(out, "  option     {}={}: {}", option.name, option.default, option.summary)?;
+        let line = format!("{}={}: {}", option.name, option.default, option.summary);
+        writeln!(out, "  option     {}", printable(&line))?;
     }
     for (name, what) in description.destination.host_options() {
         writeln!(out, "  option     {name}=: {what}; taken by occystrap, unseen by the plugin")?;
