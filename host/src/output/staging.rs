@@ -5,7 +5,7 @@
 //! before that, even SIGKILL, leaves the destination as it was and no temporary file. What it refuses:
 //! names that no commit could give.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::ops::Bound;
@@ -29,8 +29,9 @@ const LONGEST_NAME: usize = 255;
 pub struct Staging {
     destination: Destination,
     finished: Vec<(String, Unnamed)>,
-    /// The paths that the plugin has claimed for files.
-    claimed: BTreeSet<String>,
+    /// The paths that the plugin has claimed for files, and for how many: those that it writes, and those
+    /// that are held back.
+    claimed: BTreeMap<String, usize>,
     lock: Option<File>,
     /// Whether to wait until everything is on the disk.
     durable: bool,
@@ -40,7 +41,7 @@ impl Staging {
     /// For a destination that exists or will be made. Changes nothing, whatever stands there.
     #[must_use]
     pub fn new(destination: Destination, durable: bool) -> Self {
-        let (finished, claimed) = (Vec::new(), BTreeSet::new());
+        let (finished, claimed) = (Vec::new(), BTreeMap::new());
         Self { destination, finished, claimed, lock: None, durable }
     }
 
@@ -96,12 +97,12 @@ impl Staging {
             return refused("names that begin with '.occystrap-' are temporary files".to_owned());
         }
         let mut above = path.match_indices('/').filter_map(|(at, _)| path.get(..at));
-        if let Some(file) = above.find(|above| self.claimed.contains(*above)) {
+        if let Some(file) = above.find(|above| self.claimed.contains_key(*above)) {
             return refused(format!("'{file}' is a file of the same image"));
         }
         let below = format!("{path}/");
         let after = (Bound::Excluded(below.as_str()), Bound::Unbounded);
-        if let Some(file) = self.claimed.range::<str, _>(after).next()
+        if let Some((file, _)) = self.claimed.range::<str, _>(after).next()
             && file.starts_with(&below)
         {
             return refused(format!("it is a folder of the same image, with '{file}' in it"));
@@ -119,8 +120,16 @@ impl Staging {
             // What else is wrong is found by the commit, before it changes anything.
             _ => {}
         }
-        self.claimed.insert(path.to_owned());
+        *self.claimed.entry(path.to_owned()).or_default() += 1;
         Ok(())
+    }
+
+    /// Gives back the claim of a file that was given up.
+    pub fn release(&mut self, path: &str) {
+        match self.claimed.get_mut(path) {
+            Some(claims) if *claims > 1 => *claims -= 1,
+            _ => drop(self.claimed.remove(path)),
+        }
     }
 
     /// A new file, in the right file system.
@@ -244,6 +253,21 @@ mod tests {
         let file = staging.create().unwrap();
         file.file().write_all(content.as_bytes()).unwrap();
         staging.push(path.to_owned(), file);
+    }
+
+    #[test]
+    fn a_path_whose_file_was_given_up_is_free_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut staging = directory(folder.path(), false).unwrap();
+        staging.claim("a").unwrap();
+        staging.claim("a").unwrap();
+        staging.release("a");
+        let error = staging.claim("a/b").unwrap_err();
+        assert!(error.to_string().contains("'a' is a file of the same image"), "{error}");
+        staging.release("a");
+        staging.claim("a/b").unwrap();
+        staging.release("a/b");
+        assert!(staging.claimed.is_empty());
     }
 
     fn lock(staging: &mut Staging) -> Result<()> {

@@ -173,21 +173,38 @@ impl HostSink for State {
     }
 
     fn drop(&mut self, sink: Resource<Sink>) -> wasmtime::Result<()> {
-        self.take_sink(sink)?;
+        if let Sink::File(file) = self.take_sink(sink)? {
+            self.give_up(file.path());
+        }
         Ok(())
     }
 }
 
 impl State {
+    /// Forgets the path of a file that will not be finished.
+    fn give_up(&mut self, path: &str) {
+        if let Some(Writing { pending: Pending::Files(staging), .. }) = &mut self.writing {
+            staging.release(path);
+            self.release(limits::REMEMBERED + path.len());
+        }
+    }
+
     fn finish_file(&mut self, mut file: FileSink) -> wasmtime::Result<Result<Written, ErrorCode>> {
         match self.transferring(|_| (file.keep_promises(), None)) {
             Ok(moved) => self.count_moved(moved),
-            Err(error) => return Ok(Err(self.failed(unwritten(file.path(), error)))),
+            Err(error) => {
+                self.give_up(file.path());
+                return Ok(Err(self.failed(unwritten(file.path(), error))));
+            }
         }
+        let path = file.path().to_owned();
         let finished = file.finish();
         let (written, file) = match self.sink_result(finished) {
             Ok(finished) => finished,
-            Err(code) => return Ok(Err(code)),
+            Err(code) => {
+                self.give_up(&path);
+                return Ok(Err(code));
+            }
         };
         let Some(Writing { pending: Pending::Files(staging), .. }) = &mut self.writing else {
             return Ok(Err(ErrorCode::ReadOnly));

@@ -32,8 +32,12 @@ impl Host for Editor<'_> {
             return Ok(Err(ErrorCode::InvalidPath));
         }
         match staging.create() {
-            Ok(file) => state.sink(Sink::File(Box::new(FileSink::new(path, file)))).map(Ok),
+            Ok(file) => {
+                state.remember(&path)?;
+                state.sink(Sink::File(Box::new(FileSink::new(path, file)))).map(Ok)
+            }
             Err(cause) => {
+                staging.release(&path);
                 let place = staging.destination().folder().display().to_string();
                 state.fail(Error::io(Kind::Destination, "create a file in", place, &cause));
                 Ok(Err(ErrorCode::Other(None)))
