@@ -2,7 +2,7 @@
 //!
 //! The folder is the one that wasmtime's cache uses for built-in plugins, which was checked to be the
 //! user's alone ([`super::ownership`]): its files are believed like the binary. What it refuses: to
-//! keep more than [`MOST`] files.
+//! keep more than [`MOST`] files, and more than [`MOST_BYTES`] in them.
 
 use std::fs::File;
 use std::io::{self, Seek as _};
@@ -19,6 +19,9 @@ use crate::unnamed::Unnamed;
 
 /// Files that are kept; those that were used least lately go first. An interpreter's has 35 MB.
 const MOST: usize = 32;
+
+/// Bytes of all files together: four of the largest that there can be, or some thirty interpreters.
+const MOST_BYTES: u64 = 1 << 30;
 
 /// The folder in the cache. Files two levels down are files of wasmtime's cache as well: it removes
 /// what was not used for long when the whole becomes large.
@@ -55,19 +58,27 @@ impl CodeCache {
         // Machine code that a power failure cut short would run.
         kept.file().sync_all()?;
         one_file::publish(kept, &folder, &key.hex())?;
-        self.remove_oldest()
+        self.remove_oldest(MOST_BYTES)
     }
 
-    fn remove_oldest(&self) -> io::Result<()> {
+    /// Removes what was used least lately, until the rest is within [`MOST`] files and `most` bytes.
+    fn remove_oldest(&self, most: u64) -> io::Result<()> {
         let mut files = Vec::new();
         for entry in std::fs::read_dir(&self.0)? {
             let entry = entry?;
-            files.push((entry.metadata()?.modified()?, entry.path()));
+            let metadata = entry.metadata()?;
+            files.push((metadata.modified()?, entry.path(), metadata.len()));
         }
         files.sort();
-        let surplus = files.len().saturating_sub(MOST);
+        let mut bytes = 0_u64;
+        let fits = |(_, _, size): &&(SystemTime, PathBuf, u64)| {
+            bytes = bytes.saturating_add(*size);
+            bytes <= most
+        };
+        let fitting = files.iter().rev().take(MOST).take_while(fits).count();
+        let surplus = files.len() - fitting;
         // Another process may have removed it.
-        files.drain(..surplus).for_each(|(_, path)| drop(std::fs::remove_file(path)));
+        files.drain(..surplus).for_each(|(_, path, _)| drop(std::fs::remove_file(path)));
         Ok(())
     }
 }
@@ -98,5 +109,11 @@ mod tests {
         assert!(cache.find(key(1)).is_none(), "the oldest is gone");
         let path = cache.find(key(0)).unwrap();
         assert_eq!(std::fs::read(path).unwrap(), b"0");
+        // The two that were used last have 9 bytes: "one more" and "0".
+        cache.remove_oldest(9).unwrap();
+        assert!(cache.find(key(0)).is_some() && cache.find(key(MOST)).is_some());
+        assert!(cache.find(key(2)).is_none(), "there is no room for it");
+        cache.remove_oldest(8).unwrap();
+        assert!(cache.find(key(0)).is_none() != cache.find(key(MOST)).is_none());
     }
 }
