@@ -50,6 +50,10 @@ pub const FUNCTION_SIZE: u64 = 2 * 1024 * 1024;
 /// tables. The interpreters have 330 KB.
 pub const DECLARATIONS: u64 = 4 * 1024 * 1024;
 
+/// Sections of a component and of everything in it, which take time to be read even when they are empty.
+/// An interpreter with 40 modules has under a thousand.
+pub const SECTIONS: u64 = 100_000;
+
 /// Bytes of names of functions, which the compiler reads. Python's interpreter has 360 KB.
 pub const NAMES: u64 = 8 * 1024 * 1024;
 

@@ -7,7 +7,7 @@ use std::process::Command;
 use occystrap::limits;
 
 use crate::support::bombs;
-use crate::support::cli::Sandbox;
+use crate::support::cli::{Ran, Sandbox};
 use crate::support::hostile::{Arena, component, describing};
 use crate::support::image::{Pack, TestImage};
 use crate::support::measured::Measured;
@@ -161,7 +161,7 @@ fn a_look_at_any_file_takes_little_memory_and_time() {
     let declared = "bytes of declarations: expected at most";
     let costly = "are not shown";
     type Case = (&'static str, &'static dyn Fn() -> Vec<u8>, &'static str);
-    let cases: [Case; 24] = [
+    let cases: [Case; 25] = [
         ("300,000 empty functions", &|| bombs::holding(&bombs::functions(300_000, 0)), many),
         ("99,000 functions", &|| bombs::with_module(&bombs::functions(99_000, 30)), costly),
         ("a large function", &|| bombs::with_module(&bombs::functions(1, 290_000)), ""),
@@ -172,6 +172,11 @@ fn a_look_at_any_file_takes_little_memory_and_time() {
         ("64 MiB of imports", &|| bombs::full_of("imports", MOST), declared),
         ("64 MiB of exports", &|| bombs::full_of("exports", MOST), declared),
         ("64 MiB of globals", &|| bombs::full_of("globals", MOST), declared),
+        (
+            "60 MB of empty sections",
+            &|| [b"\0asm\x0d\0\x01\0".to_vec(), [0, 1, 0].repeat(20_000_000)].concat(),
+            "sections: expected at most 100000, found more",
+        ),
         ("64 MiB of names", &|| bombs::full_of("names", MOST), "bytes of names"),
         ("64 MiB of data", &|| bombs::full_of("data", MOST), ""),
         ("64 MiB that nothing reads", &|| bombs::full_of("custom", MOST), ""),
@@ -195,6 +200,15 @@ fn a_look_at_any_file_takes_little_memory_and_time() {
         within(SHOW, case, &measured);
     }
     sandbox.assert_clean();
+}
+
+#[test]
+fn the_environment_of_a_debugging_session_changes_no_machine_code() {
+    let sandbox = Sandbox::new();
+    let file = file(&sandbox, &std::fs::read(component()).unwrap());
+    let mut command = command(&sandbox, &["plugin", "show", &file]);
+    command.env("WASMTIME_BACKTRACE_DETAILS", "1");
+    Ran::of(command).exits(0);
 }
 
 #[test]

@@ -29,6 +29,9 @@ const COMMAND: &str = "__compile-component";
 /// Exit code of the compiler where it refused the component; its standard output says why.
 const REFUSED: u8 = 2;
 
+/// Exit code of a Rust program that panicked.
+const PANICKED: i32 = 101;
+
 /// Longest reason that the compiler's process may give, in bytes.
 const LONGEST_REASON: u64 = 4 * 1024;
 
@@ -189,6 +192,10 @@ fn judge(status: ExitStatus, bounds: Bounds, output: &mut File) -> Result<(), Fa
             Err(Failure::TooCostly(format!("becomes more than {most} MiB of machine code")))
         }
         (_, Some(Signal::KILL)) => Err(too_much(", or the system has no more")),
+        // A reservation that the limit refuses ends the compiler as a fault of its own does.
+        (Some(PANICKED), _) | (_, Some(Signal::SEGV | Signal::BUS)) => {
+            Err(too_much(", or the compiler crashed"))
+        }
         (_, Some(Signal::INT | Signal::TERM | Signal::HUP)) => Err(Failure::Interrupted),
         _ => Err(Failure::Refused("cannot be compiled: the compiler crashed".to_owned())),
     }
@@ -245,5 +252,24 @@ impl Drop for Running {
         // It has ended, but where waiting failed.
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_compiler_that_crashes_under_its_limit_may_have_had_too_little_memory() {
+        let bounds = Bounds { memory: 128 << 20, time: Duration::from_secs(5) };
+        // What wait(2) gives: a panic, SIGBUS, SIGSEGV.
+        for status in [101 << 8, 7, 11] {
+            let status = ExitStatus::from_raw(status);
+            let mut output = tempfile::tempfile().unwrap();
+            let failure = judge(status, bounds, &mut output).unwrap_err();
+            let Failure::TooCostly(why) = failure else { panic!("{failure:?}") };
+            let expected = "takes more than 128 MiB of memory to compile, or the compiler crashed";
+            assert_eq!(why, expected);
+        }
     }
 }

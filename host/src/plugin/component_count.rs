@@ -37,6 +37,8 @@ pub struct Counts {
     pub largest_function: u64,
     /// Bytes that are neither code nor data nor custom: types, imports, exports, tables.
     pub declarations: u64,
+    /// Sections of it and of everything in it.
+    pub sections: u64,
     /// Bytes of names, which are custom sections that the compiler reads.
     pub names: u64,
 }
@@ -90,6 +92,7 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn payload(&mut self, payload: &Payload<'_>) -> Result<()> {
+        self.counts.sections += u64::from(payload.as_section().is_some());
         if let Some((id, range)) = payload.as_section()
             && !is_container_or_content(payload)
             && id != CUSTOM
@@ -315,6 +318,10 @@ impl Reader<'_> {
             Cost { instances: counts.instances, steps: counts.steps, fields: counts.fields },
             |frame| frame.cost,
         );
+        if counts.sections > limits::SECTIONS {
+            let why = format!("sections: expected at most {}, found more", limits::SECTIONS);
+            return Err(self.error(&why).hint(HINT));
+        }
         for (what, limit, found) in [
             ("modules", limits::MODULES, counts.modules),
             ("components inside it", limits::COMPONENTS, counts.components),

@@ -15,7 +15,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use wasmtime::component::Component;
-use wasmtime::{Cache, CacheConfig, Config, Engine, OptLevel, RegallocAlgorithm};
+use wasmtime::{
+    Cache, CacheConfig, Config, Engine, OptLevel, RegallocAlgorithm, WasmBacktraceDetails,
+};
 
 use super::catalog::EMBEDDED;
 use super::code_cache::CodeCache;
@@ -40,8 +42,8 @@ struct Inner {
 /// Why there is no plugin to run.
 #[derive(Debug)]
 pub enum NotLoaded {
-    /// Compiling it takes more than this command allows.
-    TooCostly(Error),
+    /// Compiling it takes more than this command allows. What it imports is there where it was counted.
+    TooCostly(Error, Option<Vec<String>>),
     /// It is refused.
     Refused(Error),
 }
@@ -51,7 +53,7 @@ impl NotLoaded {
     #[must_use]
     pub fn into_error(self) -> Error {
         match self {
-            Self::TooCostly(error) | Self::Refused(error) => error,
+            Self::TooCostly(error, _) | Self::Refused(error) => error,
         }
     }
 }
@@ -99,19 +101,24 @@ impl PluginEngine {
             return self.compile_here(name, bytes);
         }
         if !compiler::is_separate() {
-            component_count::count(name, bytes)?;
-            return self.compile_here(name, bytes);
+            let counts = component_count::count(name, bytes)?;
+            return self.compile_here(name, bytes).map_err(|error| match error {
+                NotLoaded::TooCostly(error, _) => NotLoaded::TooCostly(error, Some(counts.imports)),
+                refused => refused,
+            });
         }
         let key = self.key(bytes);
         let kept = self.0.kept.as_ref().and_then(|kept| kept.find(key));
         if let Some(component) = kept.and_then(|path| self.deserialize(&path).ok()) {
             return Ok(component);
         }
-        component_count::count(name, bytes)?;
+        let imports = component_count::count(name, bytes)?.imports;
         let bounds = self.bounds();
         let code = compiler::compile(bytes, bounds, PATIENCE, || self.say_slow(name, bytes));
         let mut code = code.map_err(|failure| match failure {
-            Failure::TooCostly(why) => NotLoaded::TooCostly(not_compiled(name, &why).hint(SMALLER)),
+            Failure::TooCostly(why) => {
+                NotLoaded::TooCostly(not_compiled(name, &why).hint(SMALLER), Some(imports))
+            }
             Failure::Refused(why) => NotLoaded::Refused(not_compiled(name, &why)),
             Failure::Interrupted => NotLoaded::Refused(Error::interrupted()),
         })?;
@@ -152,7 +159,7 @@ impl PluginEngine {
             }
             Err(RecvTimeoutError::Timeout) => {
                 let error = not_compiled(name, &compiler::too_slow(limit)).hint(SMALLER);
-                Err(NotLoaded::TooCostly(error))
+                Err(NotLoaded::TooCostly(error, None))
             }
             Err(RecvTimeoutError::Disconnected) => {
                 let why = "cannot be compiled: the compiler crashed";
@@ -232,6 +239,9 @@ fn not_compiled(name: &str, why: &str) -> Error {
 pub(super) fn config() -> Config {
     let mut config = Config::new();
     config.epoch_interruption(true);
+    // By default the environment decides it (WASMTIME_BACKTRACE_DETAILS), which the compiler's process
+    // does not have: its machine code would not fit.
+    config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
     // Plugins are plain computation; what they do not use is not there to be attacked.
     config.wasm_relaxed_simd(false).wasm_memory64(false);
     // Plugins frame and decide, the host does the work: what counts is how soon they start.

@@ -92,12 +92,15 @@ fn not_added(name: &str) -> Error {
 fn of_file(path: &str, host: &Host<'_>, out: &mut dyn Write) -> Result<Plugin> {
     let bytes = component_file::read(Path::new(path))?;
     let engine = PluginEngine::with(limits::Allowance::showing())?;
-    let error = match Plugin::try_load(&engine, path, &bytes) {
+    let (error, imports) = match Plugin::try_load(&engine, path, &bytes) {
         Ok(plugin) => return Ok(plugin),
         Err(NotLoaded::Refused(error)) => return Err(error),
-        Err(NotLoaded::TooCostly(error)) => error,
+        Err(NotLoaded::TooCostly(error, imports)) => (error, imports),
     };
-    let imports = component_count::count(path, &bytes)?.imports;
+    let imports = match imports {
+        Some(imports) => imports,
+        None => component_count::count(path, &bytes)?.imports,
+    };
     let permissions = permission::of(path, imports.iter().map(String::as_str))?;
     let (memory, time) = (limits::COMPILE_MEMORY >> 20, limits::COMPILE_TIME.as_secs());
     let error = error

@@ -121,3 +121,15 @@ fn what_is_cut_off_is_refused_wherever_it_ends() {
         }
     }
 }
+
+#[test]
+fn sections_are_counted_even_where_they_are_empty() {
+    let mut bytes = component("");
+    // A custom section whose name is empty.
+    bytes.extend([0, 1, 0].repeat(limits::SECTIONS as usize));
+    assert_eq!(count("test", &bytes).unwrap().sections, limits::SECTIONS);
+    bytes.extend([0, 1, 0]);
+    let error = count("test", &bytes).unwrap_err();
+    let rule = "sections: expected at most 100000, found more";
+    assert!(error.to_string().contains(rule), "{error}");
+}
