@@ -17,17 +17,29 @@ pub(crate) fn is_redirect(status: StatusCode) -> bool {
 }
 
 /// The place that an answer of `from` redirects to. Errors when it has none, or one that is not to
-/// be followed: other schemes than HTTP, or plain HTTP after HTTPS unless `insecure`.
-pub(crate) fn follow(from: &Url, headers: &HeaderMap, insecure: bool) -> Result<Url> {
-    resolve(from, headers, insecure, "redirects")
+/// be followed: other schemes than HTTP, or plain HTTP after HTTPS unless `insecure`. `asked` is the URL
+/// of the first request, where occystrap made it: what is in that is no secret.
+pub(crate) fn follow(
+    from: &Url,
+    asked: Option<&Url>,
+    headers: &HeaderMap,
+    insecure: bool,
+) -> Result<Url> {
+    resolve(from, asked, headers, insecure, "redirects")
 }
 
 /// The place where an answer of `from` wants an upload. Errors as [`follow`].
-pub(crate) fn upload(from: &Url, headers: &HeaderMap, insecure: bool) -> Result<Url> {
-    resolve(from, headers, insecure, "directs the upload")
+pub(crate) fn upload(from: &Url, asked: &Url, headers: &HeaderMap, insecure: bool) -> Result<Url> {
+    resolve(from, Some(asked), headers, insecure, "directs the upload")
 }
 
-fn resolve(from: &Url, headers: &HeaderMap, insecure: bool, does: &str) -> Result<Url> {
+fn resolve(
+    from: &Url,
+    asked: Option<&Url>,
+    headers: &HeaderMap,
+    insecure: bool,
+    does: &str,
+) -> Result<Url> {
     let host = authority(from);
     let refuse = |why: &str| Error::new(Kind::Network, format!("{host} {does} {why}"));
     let location = headers.get(LOCATION).ok_or_else(|| refuse("without saying where to"))?;
@@ -50,9 +62,10 @@ fn resolve(from: &Url, headers: &HeaderMap, insecure: bool, does: &str) -> Resul
     let _ = to.set_username("");
     let _ = to.set_password(None);
     to.set_fragment(None);
-    keep_signatures(&to);
-    let text = location.as_bytes();
-    if secret::is_in(text) && to.host_str() != from.host_str() {
+    // Before its own signatures are secrets: they are in it in any case.
+    let repeats_secret = secret::is_in(location.as_bytes());
+    keep_signatures(&to, asked);
+    if repeats_secret && to.host_str() != from.host_str() {
         // The host is a part of the secret then, or of what the server was sent with it.
         to.host_str().into_iter().for_each(secret::keep_signature);
     }
@@ -74,8 +87,10 @@ pub(crate) fn other_scheme(url: &Url) -> String {
 const SHORTEST_SIGNATURE: usize = 20;
 
 /// Remembers what a URL that a server chose has in it that may let others in: values of its query, and
-/// parts of its path other than digests.
-fn keep_signatures(url: &Url) {
+/// parts of its path other than digests. What is in the URL that was `asked` is public: the names of the
+/// repository and of the image.
+fn keep_signatures(url: &Url, asked: Option<&Url>) {
+    let is_asked = |text: &str| asked.is_some_and(|asked| asked.path().contains(text));
     let values = url.query_pairs().map(|(_, value)| value.into_owned());
     let parts = url.path_segments().into_iter().flatten().map(str::to_owned);
     let is_digest = |text: &str| {
@@ -84,7 +99,7 @@ fn keep_signatures(url: &Url) {
     };
     values
         .chain(parts)
-        .filter(|text| text.len() >= SHORTEST_SIGNATURE && !is_digest(text))
+        .filter(|text| text.len() >= SHORTEST_SIGNATURE && !is_digest(text) && !is_asked(text))
         .for_each(|text| secret::keep_signature(&text));
 }
 
@@ -103,7 +118,8 @@ mod tests {
 
     fn to(from: &str, location: &str, insecure: bool) -> Result<String> {
         let headers = HeaderMap::from_iter([(LOCATION, location.parse().unwrap())]);
-        follow(&from.parse().unwrap(), &headers, insecure).map(Into::into)
+        let from = from.parse().unwrap();
+        follow(&from, Some(&from), &headers, insecure).map(Into::into)
     }
 
     #[test]
@@ -122,6 +138,21 @@ mod tests {
     }
 
     #[test]
+    fn names_that_were_asked_for_and_the_storage_host_are_no_secrets() {
+        let from = "https://r.example/v2/team/node-feature-discovery-c1/blobs/x";
+        let location = "https://storage-c2.example/team/node-feature-discovery-c1/x?sig=\
+            0123456789-signature-of-c1-and-c2";
+        to(from, location, false).unwrap();
+        let shown = "team/node-feature-discovery-c1 at storage-c2.example";
+        assert_eq!(secret::mask(shown), shown);
+        assert!(secret::is_in(b"0123456789-signature-of-c1-and-c2"));
+        // A host that has a known secret in it is one itself.
+        let again = "https://0123456789-signature-of-c1-and-c2.example/";
+        to(from, again, false).unwrap();
+        assert!(secret::is_in(b"0123456789-signature-of-c1-and-c2.example"));
+    }
+
+    #[test]
     fn leaving_tls_or_http_is_refused() {
         let from = "https://r.example/";
         let error = to(from, "http://cdn.example/a?sig=secret", false).unwrap_err();
@@ -133,6 +164,6 @@ mod tests {
         for bad in ["ftp://x/", "file:///etc/passwd", "data:,x", "https://", "http://[::1"] {
             assert!(to(from, bad, true).is_err(), "{bad}");
         }
-        assert!(follow(&from.parse().unwrap(), &HeaderMap::new(), true).is_err());
+        assert!(follow(&from.parse().unwrap(), None, &HeaderMap::new(), true).is_err());
     }
 }

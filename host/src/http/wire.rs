@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderMap, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
@@ -42,12 +42,14 @@ pub(crate) struct Call {
     pub(crate) body: Option<Bytes>,
     /// Whether the server chose the URL, as it does for uploads.
     pub(crate) foreign: bool,
+    /// Whether a server error (5xx) is an answer, and not a failure after which the call is made again.
+    pub(crate) takes_faults: bool,
 }
 
 impl Call {
     /// A request without a body to a URL that occystrap made.
     pub(crate) fn new(method: Method, url: Url, headers: HeaderMap) -> Self {
-        Self { method, url, headers, body: None, foreign: false }
+        Self { method, url, headers, body: None, foreign: false, takes_faults: false }
     }
 
     pub(crate) fn get(url: Url) -> Self {
@@ -119,13 +121,16 @@ impl Wire {
             tracing::debug!(%method, host, path, status = status_code, "answered");
             let reads = call.method == Method::GET || call.method == Method::HEAD;
             if redirect::is_redirect(status) && reads && self.follows {
-                let next = redirect::follow(&url, response.headers(), self.settings.insecure)?;
+                let asked = (!call.foreign).then_some(&call.url);
+                let insecure = self.settings.insecure;
+                let next = redirect::follow(&url, asked, response.headers(), insecure)?;
                 // Once away, for good: what is elsewhere could lead anywhere, back here too.
                 elsewhere |= next.origin() != url.origin();
                 url = next;
                 continue;
             }
-            if is_passing(status) {
+            let is_answer = call.takes_faults && status.is_server_error();
+            if is_passing(status) && !is_answer {
                 return Err(self.setback(&host, &response));
             }
             return Ok(Answer { elsewhere, ..Answer::new(response, host, self.clone()) });
@@ -188,6 +193,17 @@ impl Answer {
     /// A header's value, where it is text.
     pub(crate) fn header(&self, name: impl reqwest::header::AsHeaderName) -> Option<&str> {
         self.headers().get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Returns the failure that this answer is, where its status may pass.
+    pub(crate) fn setback(&self) -> Failure {
+        self.wire.setback(&self.host, &self.response)
+    }
+
+    /// Whether the body was compressed for its way, so that its length is not that of what was asked for.
+    pub(crate) fn is_gzip(&self) -> bool {
+        self.header(CONTENT_ENCODING)
+            .is_some_and(|coding| coding.trim().eq_ignore_ascii_case("gzip"))
     }
 
     /// What `Content-Length` announces.

@@ -74,7 +74,12 @@ impl Repository {
 
     /// Where an answer wants an upload to go on.
     pub(super) fn upload_place(&self, from: &Url, answer: &Answer) -> Result<Url> {
-        redirect::upload(from, answer.headers(), self.wire().settings.insecure)
+        redirect::upload(
+            from,
+            &self.url("blobs/uploads/"),
+            answer.headers(),
+            self.wire().settings.insecure,
+        )
     }
 
     /// Tells the registry that an upload will not go on, so that it need not keep what it has.
