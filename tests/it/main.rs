@@ -116,6 +116,7 @@ mod real_reader;
 mod real_registry;
 mod real_registry_clients;
 mod real_webdav;
+mod registry_as_clients;
 mod registry_auth;
 mod registry_blob;
 mod registry_client;

@@ -283,7 +283,12 @@ async fn serve(
             Some(Fault::Expire) => state.gate.revoke(),
             _ => {}
         }
-        let ranged = !matches!(fault, Some(Fault::IgnoreRange));
+        let is_suffix = request.header("range").starts_with("bytes=-");
+        let ranged = match fault {
+            Some(Fault::IgnoreRange | Fault::NoEnd) => false,
+            Some(Fault::IgnoreSuffix) => !is_suffix,
+            _ => true,
+        };
         // What is refused does not happen.
         match fault {
             Some(Fault::Status(..) | Fault::Early(..) | Fault::Answer(..)) => {
@@ -291,6 +296,9 @@ async fn serve(
             }
             Some(Fault::RefuseRange) if !request.header("range").is_empty() => {
                 Plan::new(416, Vec::new(), "")
+            }
+            Some(Fault::RangeStatus(status)) if !request.header("range").is_empty() => {
+                Plan::error(status, "FAULT")
             }
             _ => state.answer(&request, ranged),
         }
@@ -301,6 +309,12 @@ async fn serve(
     if let Some(Fault::Delay(delay)) = fault {
         tokio::time::sleep(delay).await;
     }
+    let fault = match fault {
+        Some(Fault::CodedVariant(body)) => {
+            request.header("accept-encoding").contains("gzip").then_some(Fault::Coded(body))
+        }
+        fault => fault,
+    };
     Ok(plain.spoil(fault).reply(request.method == "HEAD"))
 }
 
@@ -380,6 +394,9 @@ impl Plan {
                 Fault::Delay(_)
                 | Fault::IgnoreRange
                 | Fault::RefuseRange
+                | Fault::RangeStatus(_)
+                | Fault::IgnoreSuffix
+                | Fault::CodedVariant(_)
                 | Fault::Expire
                 | Fault::CutRequest(_)
                 | Fault::Deaf
@@ -388,6 +405,15 @@ impl Plan {
             Some(Fault::Status(status, headers) | Fault::Early(status, headers)) => {
                 self = Self::error(status, "FAULT");
                 self.headers.extend(headers);
+            }
+            Some(Fault::Coded(body)) => {
+                self.headers.push(("content-encoding", "gzip".to_owned()));
+                self.length = Some(body.len() as u64);
+                self.body = body.into();
+            }
+            Some(Fault::NoEnd) => {
+                self.length = None;
+                self.ending = Ending::Cut(self.body.len());
             }
             Some(Fault::CutAfter(bytes)) => self.ending = Ending::Cut(bytes),
             Some(Fault::HangAfter(bytes)) => self.ending = Ending::Hang(bytes),

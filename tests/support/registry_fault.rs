@@ -37,6 +37,17 @@ pub enum Fault {
     IgnoreRange,
     /// Answers each range request with 416, without a word on the size.
     RefuseRange,
+    /// Answers each range request with this status.
+    RangeStatus(u16),
+    /// Answers a request for the last bytes with the whole; other ranges are known.
+    IgnoreSuffix,
+    /// These bytes, as a body that was compressed with gzip on its way.
+    Coded(Vec<u8>),
+    /// The same, to those who accept it.
+    CodedVariant(Vec<u8>),
+    /// The right body, all of it whatever the range, in chunks of which the last one never comes: the
+    /// connection closes.
+    NoEnd,
     /// Answers this status, with headers, without reading what is sent.
     Early(u16, Vec<(&'static str, String)>),
     /// All tokens end, before what is sent is read.

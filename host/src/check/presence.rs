@@ -13,10 +13,10 @@ use crate::registry::Repository;
 pub fn check(view: &View, to: &mut Findings, context: &Context) -> Result<()> {
     let layers = view.layers.iter().enumerate().filter_map(|(index, kept)| {
         let Some(Content::Registry(repository)) = &kept.content else { return None };
-        Some((index, repository.clone(), kept.promised.digest?))
+        Some((index, repository.clone(), kept.promised.digest?, kept.promised.size))
     });
-    let ask = |(index, repository, digest): (usize, Repository, Digest)| async move {
-        (index, repository.find_blob(digest).await)
+    let ask = |(index, repository, digest, size): (usize, Repository, Digest, Option<u64>)| async move {
+        (index, repository.find_blob(digest, size).await)
     };
     let answers = stream::iter(layers).map(ask).buffered(context.parallel.max(1));
     let answers: Vec<_> = context.runtime.block_on(answers.collect());

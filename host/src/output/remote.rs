@@ -46,14 +46,14 @@ impl Remote {
     }
 
     /// Returns the size of a blob as its readers get it: [`Repository::find_blob`].
-    pub fn find_blob(&self, digest: Digest) -> Result<Option<u64>> {
-        self.runtime.block_on(self.repository.find_blob(digest))
+    pub fn find_blob(&self, digest: Digest, promised: Option<u64>) -> Result<Option<u64>> {
+        self.runtime.block_on(self.repository.find_blob(digest, promised))
     }
 
     /// Download a blob and compare it with its digest and its size, keeping nothing.
     pub fn check_blob(&self, what: &Descriptor) -> Result<()> {
         self.runtime.block_on(async {
-            let mut download = self.repository.blob(what);
+            let mut download = self.repository.strict().blob(what);
             while download.next().await?.is_some() {}
             Ok(())
         })
@@ -78,7 +78,7 @@ impl Remote {
 
     /// A manifest or index, with what the registry says of it; `None` when it is not there.
     pub fn manifest(&self, reference: &str) -> Result<Option<Fetched>> {
-        absent(self.runtime.block_on(self.repository.fetch_manifest(reference)))
+        absent(self.runtime.block_on(self.repository.fetch_served(reference)))
     }
 
     /// Errors when a client that is given a name does not get what was fetched by it:

@@ -4,9 +4,10 @@
 
 use bytes::Bytes;
 use reqwest::StatusCode;
-use reqwest::header::RANGE;
+use reqwest::header::{ACCEPT_ENCODING, RANGE};
 
-use super::repository::{Repository, named, unexpected};
+use super::presence::{coded, endless};
+use super::repository::{PLAIN, Repository, named, unexpected};
 use crate::error::{Error, Kind, Result};
 use crate::http::arrived::Arrived;
 use crate::http::failure::Failure;
@@ -81,10 +82,14 @@ impl Download {
                     self.accept(&chunk)?;
                     return Ok(Some(chunk));
                 }
+                Ok(None) if self.is_whole() => return self.verify().map(|()| None),
+                Err(failure) if self.is_whole() && self.repository.is_strict() => match failure {
+                    Failure::Ended(_) => failure,
+                    // Silence; another try would wait as long.
+                    failure => return Err(failure.into_error()),
+                },
                 // A connection that broke after the last byte took nothing from us.
-                Ok(None) | Err(Failure::Passing { .. } | Failure::Ended(_))
-                    if self.arrived.size() == self.what.size =>
-                {
+                Err(Failure::Passing { .. } | Failure::Ended(_)) if self.is_whole() => {
                     return self.verify().map(|()| None);
                 }
                 Ok(None) => {
@@ -96,6 +101,9 @@ impl Download {
             let is_end = matches!(failure, Failure::Ended(_));
             if is_end {
                 self.arrived.ended();
+                if self.is_whole() && self.arrived.same_end().is_some() {
+                    return Err(endless(&self.place));
+                }
             }
             let paused = self.repository.wire().pause(&mut self.budget, failure).await;
             paused.map_err(|error| match self.arrived.same_end().filter(|_| is_end) {
@@ -103,6 +111,11 @@ impl Download {
                 _ => error,
             })?;
         }
+    }
+
+    /// Whether all bytes are there; the end of the answer may still have to come.
+    fn is_whole(&self) -> bool {
+        self.arrived.size() == self.what.size
     }
 
     fn accept(&mut self, chunk: &Bytes) -> Result<()> {
@@ -146,8 +159,14 @@ impl Download {
     /// Asks for what is missing (RFC 9110, 14.2). Servers may send all again.
     async fn ask(&mut self) -> Result<Answer> {
         let mut call = Call::get(self.repository.url(&format!("blobs/{}", self.what.digest)));
-        call.headers.extend(self.arrived.range().map(|range| (RANGE, range)));
+        call.headers.insert(ACCEPT_ENCODING, PLAIN);
+        // After the last byte there is no part to ask for.
+        let range = self.arrived.range().filter(|_| !self.is_whole());
+        call.headers.extend(range.map(|range| (RANGE, range)));
         let answer = self.repository.send(&call, &mut self.budget).await?;
+        if self.repository.is_strict() && answer.status().is_success() && answer.is_gzip() {
+            return Err(coded(&self.place, &answer));
+        }
         let start = match answer.status() {
             StatusCode::OK => 0,
             StatusCode::PARTIAL_CONTENT if self.arrived.size() > 0 => {

@@ -3,11 +3,11 @@
 //! What it refuses: to take a HEAD from a cache, or the head of an answer, for the bytes of a blob, and
 //! to call a blob present whose end is missing.
 
-use reqwest::header::{CONTENT_RANGE, HeaderValue, RANGE};
+use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 
-use super::repository::{Repository, unexpected};
+use super::repository::{PLAIN, Repository, unexpected};
 use crate::error::{Error, Kind, Result};
 use crate::http::failure::Failure;
 use crate::http::retry::Budget;
@@ -32,8 +32,10 @@ enum Part {
     Suffix,
     /// The first one.
     First,
-    /// All, for servers that make nothing of a range.
+    /// All, for servers that make nothing of a range. Of a large blob the beginning is read.
     Whole,
+    /// All, to the end: the server has refused the last byte.
+    All,
 }
 
 /// What came of one answer.
@@ -42,8 +44,10 @@ enum Seen {
     There(u64),
     /// The registry does not have the blob.
     Missing,
-    /// The server makes nothing of ranges, or not what HTTP says.
-    NoRange,
+    /// Another part is to be asked for.
+    Ask(Part),
+    /// The server failed; it may not the next time.
+    Faulty(Failure),
     /// The bytes were announced, and so many of them came, of a blob of this size.
     Broken { size: u64, came: u64, failure: Failure },
 }
@@ -56,19 +60,24 @@ impl Repository {
     /// Errors: [`Kind::Source`] when the registry contradicts itself on the size, or does not have all
     /// that it announces; [`Kind::Auth`]; [`Kind::Network`] after all retries.
     pub async fn stat_blob(&self, digest: Digest) -> Result<Option<u64>> {
-        self.presence(digest, false).await
+        self.presence(digest, false, None).await
     }
 
-    /// As [`Self::stat_blob`], for readers: no client asks for a blob by HEAD before it pulls it, so that a
-    /// HEAD that knows nothing of the blob decides nothing.
-    pub async fn find_blob(&self, digest: Digest) -> Result<Option<u64>> {
-        self.presence(digest, true).await
+    /// As [`Self::stat_blob`], for readers, who expect the size that a descriptor has `promised`: no client asks
+    /// for a blob by HEAD before it pulls it, so that HEAD decides nothing. What GET gives decides.
+    pub async fn find_blob(&self, digest: Digest, promised: Option<u64>) -> Result<Option<u64>> {
+        self.presence(digest, true, promised).await
     }
 
-    async fn presence(&self, digest: Digest, reads: bool) -> Result<Option<u64>> {
+    async fn presence(
+        &self,
+        digest: Digest,
+        reads: bool,
+        promised: Option<u64>,
+    ) -> Result<Option<u64>> {
         let place = format!("{}@{digest}", self.place());
-        let look = Look { repository: self, digest, place: &place };
-        look.run(reads).await.map_err(|error| self.refused_or(error, &place))
+        let look = Look { repository: self, digest, place: &place, reads, promised };
+        look.run().await.map_err(|error| self.refused_or(error, &place))
     }
 }
 
@@ -77,20 +86,25 @@ struct Look<'a> {
     repository: &'a Repository,
     digest: Digest,
     place: &'a str,
+    /// For a reader, to whom HEAD is a hint.
+    reads: bool,
+    /// The size that a descriptor names.
+    promised: Option<u64>,
 }
 
 impl Look<'_> {
-    async fn run(&self, reads: bool) -> Result<Option<u64>> {
+    async fn run(&self) -> Result<Option<u64>> {
         let wire = self.repository.wire();
         let mut budget = Budget::new(&wire.settings);
-        let answer = self.repository.send(&self.call(Method::HEAD, None), &mut budget).await?;
-        let announced = match answer.status() {
-            StatusCode::OK => answer.length(),
-            StatusCode::NOT_FOUND if !reads => return Ok(None),
-            status if status.is_client_error() => None,
-            status => return Err(unexpected(self.place, &answer, status)),
+        let head = match self.reads {
+            true => self.hint().await?,
+            false => match self.head(&mut budget).await? {
+                Some(announced) => announced,
+                None => return Ok(None),
+            },
         };
-        let mut part = match announced {
+        let known = self.promised.or(head);
+        let mut part = match known {
             None => Part::Suffix,
             // There is no last byte; what comes instead is seen at the first.
             Some(0) => Part::First,
@@ -100,14 +114,28 @@ impl Look<'_> {
         let mut broken = (0, 0);
         let mut cut = None;
         loop {
-            let call = self.call(Method::GET, part.header()?);
-            let answer = self.repository.send(&call, &mut budget).await?;
+            let answer = match self.ask(part, &mut budget).await {
+                // Storage that is asked by a signed URL refuses what was not signed.
+                Err(error) if error.kind() == Kind::Auth && self.may_ask_whole(part) => {
+                    (part, broken, cut) = (Part::Whole, (0, 0), None);
+                    continue;
+                }
+                answer => answer?,
+            };
             let asked = Instant::now();
-            let (size, came, failure) = match self.read(answer, part, announced).await? {
+            let (size, came, failure) = match self.read(answer, part, known).await? {
                 Seen::There(size) => return cut.map_or(Ok(Some(size)), Err),
                 Seen::Missing => return Ok(None),
-                Seen::NoRange => {
-                    (part, broken, cut) = (Part::Whole, (0, 0), None);
+                Seen::Ask(next) => {
+                    (part, broken, cut) = (next, (0, 0), None);
+                    continue;
+                }
+                Seen::Faulty(failure) => {
+                    match wire.pause(&mut budget, failure).await {
+                        Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+                        Err(_) => (part, broken, cut) = (Part::Whole, (0, 0), None),
+                        Ok(()) => {}
+                    }
                     continue;
                 }
                 Seen::Broken { size, came, failure } => (size, came, failure),
@@ -130,6 +158,7 @@ impl Look<'_> {
                         continue;
                     }
                     0 => return Ok(None),
+                    _ if came == size => return Err(endless(self.place)),
                     _ => return Err(self.cut(size, came)),
                 }
             }
@@ -137,50 +166,109 @@ impl Look<'_> {
         }
     }
 
+    /// Returns the length that HEAD names, which may be none, and nothing where the blob is not there.
+    async fn head(&self, budget: &mut Budget) -> Result<Option<Option<u64>>> {
+        let answer = self.repository.send(&self.call(Method::HEAD, None), budget).await?;
+        match answer.status() {
+            StatusCode::OK => Ok(Some(answer.length())),
+            StatusCode::NOT_FOUND => Ok(None),
+            status if status.is_client_error() => Ok(Some(None)),
+            status => Err(unexpected(self.place, &answer, status)),
+        }
+    }
+
+    /// Returns the length that HEAD names, as far as it can be the blob's. HEAD is asked once: whatever fails
+    /// is tried again by GET. Errors when the user interrupts.
+    async fn hint(&self) -> Result<Option<u64>> {
+        let call = self.call(Method::HEAD, None);
+        match self.repository.send(&call, &mut Budget::none()).await {
+            Ok(answer) if answer.status() == StatusCode::OK && !answer.is_gzip() => {
+                // Some registries answer every HEAD with 0.
+                Ok(answer.length().filter(|length| *length > 0))
+            }
+            Err(error) if error.kind() == Kind::Interrupted => Err(error),
+            _ => Ok(None),
+        }
+    }
+
+    async fn ask(&self, part: Part, budget: &mut Budget) -> Result<Answer> {
+        let mut call = self.call(Method::GET, part.header()?);
+        call.takes_faults = self.may_ask_whole(part);
+        self.repository.send(&call, budget).await
+    }
+
+    /// Whether a refusal of a part leads to a request for all: clients ask for no part.
+    fn may_ask_whole(&self, part: Part) -> bool {
+        self.reads && part.is_range()
+    }
+
     fn call(&self, method: Method, range: Option<HeaderValue>) -> Call {
         let mut call = Call::get(self.repository.url(&format!("blobs/{}", self.digest)));
         call.method = method;
+        call.headers.insert(ACCEPT_ENCODING, PLAIN);
         call.headers.extend(range.map(|range| (RANGE, range)));
         call
     }
 
-    /// Reads an answer as far as it must be. Errors when it contradicts what was `announced`, or has no
-    /// meaning here.
-    async fn read(&self, answer: Answer, part: Part, announced: Option<u64>) -> Result<Seen> {
+    /// Reads an answer as far as it must be. `known` is the size as a descriptor or HEAD names it. Errors when
+    /// the answer contradicts what HEAD says to a writer, or has no meaning here.
+    async fn read(&self, answer: Answer, part: Part, known: Option<u64>) -> Result<Seen> {
+        let status = answer.status();
+        let is_part = status == StatusCode::PARTIAL_CONTENT;
+        if self.reads && answer.is_gzip() && (status == StatusCode::OK || is_part) {
+            return match part.is_range() {
+                true => Ok(Seen::Ask(Part::Whole)),
+                false => Err(coded(self.place, &answer)),
+            };
+        }
         let range = ContentRange::of(&answer);
-        let is_part = answer.status() == StatusCode::PARTIAL_CONTENT;
-        let found = match answer.status() {
+        let found = match status {
             StatusCode::OK => answer.length(),
-            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE
-                if part != Part::Whole =>
-            {
+            StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if part.is_range() => {
                 range.as_ref().and_then(|range| range.size)
+            }
+            status if self.may_ask_whole(part) => {
+                return Ok(match status.is_server_error() {
+                    true => Seen::Faulty(answer.setback()),
+                    false => Seen::Ask(Part::Whole),
+                });
             }
             StatusCode::NOT_FOUND => return Ok(Seen::Missing),
             status => return Err(unexpected(self.place, &answer, status)),
         };
-        if let (Some(announced), Some(found)) = (announced, found)
-            && announced != found
+        let is_other = matches!((known, found), (Some(known), Some(found)) if known != found);
+        if let (Some(known), Some(found)) = (known, found)
+            && is_other
+            && !self.reads
         {
             return Err(Error::mismatch(
                 format!("{}: {} names two sizes of the blob", self.place, answer.host),
-                format_args!("{announced} bytes, as HEAD says"),
+                format_args!("{known} bytes, as HEAD says"),
                 format_args!("{found}, as GET says"),
             ));
         }
-        let size = announced.or(found);
-        match (answer.status(), size) {
-            (StatusCode::RANGE_NOT_SATISFIABLE, Some(0)) => Ok(Seen::There(0)),
-            (StatusCode::RANGE_NOT_SATISFIABLE, _) => Ok(Seen::NoRange),
+        // What GET says is what clients get.
+        let size = found.or(known);
+        match (status, size) {
+            (StatusCode::RANGE_NOT_SATISFIABLE, Some(0)) if !is_other => Ok(Seen::There(0)),
+            (StatusCode::RANGE_NOT_SATISFIABLE, _) => Ok(Seen::Ask(Part::All)),
+            // That the byte is the last one is not known.
+            (StatusCode::PARTIAL_CONTENT, _) if is_other => Ok(Seen::Ask(Part::All)),
             (StatusCode::PARTIAL_CONTENT, _)
                 if !range.is_some_and(|range| part.is_answered_by(&range, size)) =>
             {
-                Ok(Seen::NoRange)
+                Ok(Seen::Ask(Part::Whole))
+            }
+            // Where the server takes a range by its offset alone, the last byte is had all the same.
+            (StatusCode::OK, Some(size)) if part == Part::Suffix && size > READ_WHOLE => {
+                Ok(Seen::Ask(Part::Last(size)))
             }
             (_, Some(size)) => {
+                let is_promised = self.promised.is_none_or(|promised| promised == size);
                 let most = match size {
                     _ if is_part => 1,
                     size if size <= READ_WHOLE => size,
+                    size if part == Part::All && is_promised => size,
                     _ => 1,
                 };
                 self.take(answer, size, most).await
@@ -206,7 +294,14 @@ impl Look<'_> {
                     }
                     return Ok(Seen::There(size));
                 }
-                Ok(None) | Err(_) if came >= most => return Ok(Seen::There(size)),
+                Ok(None) if came >= most => return Ok(Seen::There(size)),
+                // Readers wait for the end of a body.
+                Err(failure) if came >= most && is_whole && self.reads => match failure {
+                    Failure::Ended(_) => failure,
+                    // Silence; another try would wait as long.
+                    failure => return Err(failure.into_error()),
+                },
+                Err(_) if came >= most => return Ok(Seen::There(size)),
                 Ok(None) => Failure::passing(format!(
                     "{} sent {came} of the {most} bytes that were asked for, of a blob of {size}",
                     answer.host
@@ -242,14 +337,34 @@ impl Look<'_> {
     }
 }
 
+/// Returns the error for a blob whose bytes all come, in a body that then breaks off.
+pub(super) fn endless(place: &str) -> Error {
+    Error::source(format!(
+        "{place}: the connection breaks off after the last byte, before the end of the answer, which \
+         Docker, Podman and skopeo reject (unexpected EOF)"
+    ))
+}
+
+/// Returns the error for a blob that was compressed on its way, although it was asked for as it is: its sizes
+/// and bytes say nothing of the blob.
+pub(super) fn coded(place: &str, answer: &Answer) -> Error {
+    let host = &answer.host;
+    let message = format!("{place}: {host} sends the blob with Content-Encoding gzip, unasked");
+    Error::new(Kind::Network, message)
+}
+
 impl Part {
+    fn is_range(self) -> bool {
+        !matches!(self, Self::Whole | Self::All)
+    }
+
     /// RFC 9110, 14.1.2.
     fn header(self) -> Result<Option<HeaderValue>> {
         let range = match self {
             Self::Last(size) => format!("bytes={0}-{0}", size.saturating_sub(1)),
             Self::Suffix => "bytes=-1".to_owned(),
             Self::First => "bytes=0-0".to_owned(),
-            Self::Whole => return Ok(None),
+            Self::Whole | Self::All => return Ok(None),
         };
         HeaderValue::try_from(range)
             .map(Some)
@@ -263,7 +378,7 @@ impl Part {
             Self::Last(size) => Some(size.saturating_sub(1)),
             Self::Suffix => size.and_then(|size| size.checked_sub(1)),
             Self::First => Some(0),
-            Self::Whole => None,
+            Self::Whole | Self::All => None,
         };
         wanted.is_some_and(|wanted| first == wanted && last == wanted)
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use reqwest::StatusCode;
-use reqwest::header::{ACCEPT, HeaderValue, RANGE};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue, RANGE};
 use url::Url;
 
 use super::challenge::challenges;
@@ -24,6 +24,10 @@ use crate::image::digest::Digest;
 use crate::image::manifest::{LARGEST_MANIFEST, Manifest};
 use crate::image::name::is_tag;
 
+/// For blobs: they are compressed already, and parts and lengths of a body that is compressed on its way are
+/// not those of the blob.
+pub(super) const PLAIN: HeaderValue = HeaderValue::from_static("identity");
+
 /// A repository. Cheap to clone; clones share connections and tokens.
 #[derive(Clone)]
 pub struct Repository(Arc<Inner>);
@@ -36,6 +40,8 @@ struct Inner {
     /// For those with another scope.
     sessions: Arc<Sessions>,
     wire: Wire,
+    /// See [`Repository::strict`].
+    is_strict: bool,
 }
 
 impl Repository {
@@ -59,12 +65,13 @@ impl Repository {
         let endpoint = reference.endpoint(wire.settings.insecure)?;
         let session = client::session(&sessions, &reference.host, &scope);
         let reference = reference.clone();
-        Ok(Self(Arc::new(Inner { reference, endpoint, scope, session, sessions, wire })))
+        let is_strict = false;
+        Ok(Self(Arc::new(Inner { reference, endpoint, scope, session, sessions, wire, is_strict })))
     }
 
     /// The same repository, with tokens that allow this as well.
     pub(super) fn widened(&self, scope: &str) -> Self {
-        let Inner { reference, endpoint, sessions, wire, .. } = &*self.0;
+        let Inner { reference, endpoint, sessions, wire, is_strict, .. } = &*self.0;
         let scope = format!("{} {scope}", self.0.scope);
         Self(Arc::new(Inner {
             reference: reference.clone(),
@@ -73,7 +80,28 @@ impl Repository {
             scope,
             sessions: sessions.clone(),
             wire: wire.clone(),
+            is_strict: *is_strict,
         }))
+    }
+
+    /// Returns the same repository for verification: a download of a blob fails there where it fails in the
+    /// clients of registries, also where all of its bytes come.
+    #[must_use]
+    pub fn strict(&self) -> Self {
+        let Inner { reference, endpoint, scope, session, sessions, wire, .. } = &*self.0;
+        Self(Arc::new(Inner {
+            reference: reference.clone(),
+            endpoint: endpoint.clone(),
+            scope: scope.clone(),
+            session: session.clone(),
+            sessions: sessions.clone(),
+            wire: wire.clone(),
+            is_strict: true,
+        }))
+    }
+
+    pub(super) fn is_strict(&self) -> bool {
+        self.0.is_strict
     }
 
     /// `HOST/REPOSITORY`, as it stands in errors.
@@ -145,6 +173,14 @@ impl Repository {
 
     /// The same, with what the registry says of it.
     pub async fn fetch_manifest(&self, target: &str) -> Result<Fetched> {
+        let fetched = self.fetch_served(target).await?;
+        served::check_named(&self.place_of(target), &fetched)?;
+        Ok(fetched)
+    }
+
+    /// The same, whatever digest the answer names: clients of a registry do not compare that with the bytes.
+    /// Where they act on it, [`Self::check_resolved`] compares it.
+    pub async fn fetch_served(&self, target: &str) -> Result<Fetched> {
         match target.parse::<Digest>().is_ok() || is_tag(target) {
             true => self.fetch_by(target).await,
             false => Err(Error::usage(format!("'{target}' is neither a tag nor a digest"))),
@@ -158,11 +194,12 @@ impl Repository {
         let place = self.place_of(target);
         let mut call = Call::get(self.url(&format!("manifests/{target}")));
         call.headers.insert(ACCEPT, HeaderValue::from_static(served::ACCEPT));
+        call.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(served::ACCEPT_CODING));
         let mut budget = Budget::new(&self.0.wire.settings);
         loop {
             let mut answer =
                 self.send(&call, &mut budget).await.map_err(|error| named(error, &place))?;
-            let served = Served::of(&answer);
+            let mut served = Served::of(&answer);
             match answer.status() {
                 StatusCode::OK => {}
                 StatusCode::NOT_FOUND => return Err(self.image_not_found(&place, &answer, &served)),
@@ -170,6 +207,10 @@ impl Repository {
             }
             match answer.read(LARGEST_MANIFEST, "a manifest").await {
                 Ok(bytes) => {
+                    let bytes = match answer.is_gzip() {
+                        true => served.decode(&place, &bytes)?,
+                        false => bytes,
+                    };
                     let manifest = served::check(&place, wanted, &served, bytes)?;
                     return Ok(Fetched { manifest, served });
                 }

@@ -96,7 +96,7 @@ impl Repository {
         let mut named = self.resolve(tag, place, fetched, wrong).await?;
         if is_other(named.as_deref(), &digest) {
             // The tag may have been moved between two answers.
-            if self.fetch_manifest(tag).await?.manifest.digest != fetched.manifest.digest {
+            if self.fetch_served(tag).await?.manifest.digest != fetched.manifest.digest {
                 let message = format!("{place}: the tag was moved while it was looked at");
                 return Err(Error::new(Kind::Network, message));
             }
@@ -148,6 +148,14 @@ impl Repository {
             served.and_then(|served| served.digest.clone().map(|digest| (served, digest)))
         else {
             let get = &fetched.served;
+            let own = fetched.manifest.digest.to_string();
+            if let Some(other) = get.digest.as_deref().filter(|said| is_other(Some(said), &own)) {
+                let what = format!(
+                    "{place}: HEAD names no digest, and GET by tag names another one than its manifest \
+                     has, which Docker and containerd pull"
+                );
+                return Err(Error::mismatch(what, own, served::digest_or_not(other)));
+            }
             if get.digest.is_some() && get.length.is_none() {
                 return Err(Error::source(format!(
                     "{place}: HEAD names no digest, and GET answers without Content-Length, which Docker rejects"
@@ -237,7 +245,7 @@ fn wrong_type(ask: Ask, served: &Served, fetched: &Fetched) -> Option<WrongType>
     (bare != expected).then_some(WrongType { ask, found, related })
 }
 
-/// The error for answers with another media type: which they are, and who rejects them. `by` is the GET of the
+/// The error for answers with another media type that a client rejects: which they are, and who does. `by` is the GET of the
 /// name itself.
 fn reject(place: &str, by: Ask, fetched: &Fetched, wrong: &[WrongType]) -> Result<()> {
     let Some(first) = wrong.first() else { return Ok(()) };
@@ -272,7 +280,8 @@ fn reject(place: &str, by: Ask, fetched: &Fetched, wrong: &[WrongType]) -> Resul
     let clients = clients.iter().filter(|(_, rejects)| *rejects);
     let clients: Vec<&str> = clients.map(|(client, _)| *client).collect();
     let what = match (&first.found, clients.as_slice()) {
-        (_, []) => "another Content-Type than the manifest has".to_owned(),
+        // Each of them takes the twin of the other family for it.
+        (_, []) => return Ok(()),
         (Some(_), clients) => format!("another Content-Type, rejected by {}", list(clients)),
         (None, clients) => format!("no Content-Type, rejected by {}", list(clients)),
     };

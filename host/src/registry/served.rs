@@ -2,19 +2,26 @@
 //!
 //! What it refuses: bytes that are not what was asked for, or not what was announced.
 
+use std::io::Read as _;
+
 use bytes::Bytes;
+use flate2::bufread::MultiGzDecoder;
 use reqwest::header::CONTENT_TYPE;
 
 use crate::error::{Error, Result};
 use crate::http::wire::Answer;
 use crate::image::Digest;
-use crate::image::manifest::{Manifest, check_digest};
+use crate::image::manifest::{LARGEST_MANIFEST, Manifest, check_digest};
 
 /// What we can read.
 pub(super) const ACCEPT: &str = "application/vnd.oci.image.index.v1+json, \
     application/vnd.oci.image.manifest.v1+json, \
     application/vnd.docker.distribution.manifest.list.v2+json, \
     application/vnd.docker.distribution.manifest.v2+json";
+
+/// The coding that every GET of a manifest accepts. Go's HTTP client, which all clients of registries use, adds
+/// this header to each GET without a range, and to no HEAD. A cache may keep a variant of its own for it.
+pub(super) const ACCEPT_CODING: &str = "gzip";
 
 /// What an answer's headers say about its body.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -49,6 +56,29 @@ impl Served {
         }
     }
 
+    /// Returns the body as it was before it was compressed for its way. The length of such an answer is not
+    /// that of the manifest, and clients take it for one without a length. Errors when it cannot be
+    /// decoded, or has more than [`LARGEST_MANIFEST`] bytes.
+    pub(super) fn decode(&mut self, place: &str, body: &[u8]) -> Result<Bytes> {
+        self.length = None;
+        let mut plain = Vec::new();
+        let most = LARGEST_MANIFEST as u64 + 1;
+        let outcome = MultiGzDecoder::new(body).take(most).read_to_end(&mut plain);
+        let host = &self.host;
+        if outcome.is_err() {
+            return Err(Error::source(format!(
+                "{place}: {host} sent a manifest with Content-Encoding gzip that cannot be decoded, which \
+                 Docker, containerd, Podman and skopeo reject"
+            )));
+        }
+        match plain.len() > LARGEST_MANIFEST {
+            true => Err(Error::source(format!(
+                "{place}: {host} sent a manifest of more than {LARGEST_MANIFEST} bytes, which is the limit"
+            ))),
+            false => Ok(plain.into()),
+        }
+    }
+
     pub(super) fn is_html(&self) -> bool {
         self.content_type.as_deref() == Some("text/html")
     }
@@ -60,7 +90,7 @@ pub(super) fn digest_or_not(said: &str) -> String {
         .map_or_else(|_| "a header that is no digest".to_owned(), |it| it.to_string())
 }
 
-/// Checks a body against what was asked for and what was announced. `place` is the image's name.
+/// Checks a body against what was asked for. `place` is the image's name.
 pub(super) fn check(
     place: &str,
     wanted: Option<Digest>,
@@ -80,21 +110,25 @@ pub(super) fn check(
     if let Some(wanted) = wanted {
         check_digest(place, wanted, &bytes)?;
     }
-    // Other algorithms are allowed here (distribution specification, "Pulling manifests"), but
-    // nothing can be said about them.
-    if let Some(said) = served.digest.as_deref().filter(|said| said.starts_with("sha256:"))
-        && let digest = Digest::of(&bytes)
-        && said != digest.to_string()
-    {
-        return Err(Error::mismatch(
+    Manifest::read(place, content_type, bytes)
+}
+
+/// Checks a manifest against the digest that its own answer names. Other algorithms are allowed there
+/// (distribution specification, "Pulling manifests"), but nothing can be said about them.
+pub(super) fn check_named(place: &str, fetched: &Fetched) -> Result<()> {
+    let Fetched { manifest, served } = fetched;
+    let named = served.digest.as_deref().filter(|said| said.starts_with("sha256:"));
+    match named.filter(|said| *said != manifest.digest.to_string()) {
+        None => Ok(()),
+        Some(said) => Err(Error::mismatch(
             format!(
-                "{place}: the manifest's bytes do not match the Docker-Content-Digest of {host}"
+                "{place}: the manifest's bytes do not match the Docker-Content-Digest of {}",
+                served.host
             ),
             digest_or_not(said),
-            digest,
-        ));
+            manifest.digest,
+        )),
     }
-    Manifest::read(place, content_type, bytes)
 }
 
 #[cfg(test)]
@@ -142,7 +176,8 @@ mod tests {
         let other = Digest::of(b"other");
         let check = |wanted, said: Option<String>| {
             let served = Served { digest: said, ..Served::default() };
-            check("x", wanted, &served, body.clone())
+            let manifest = check("x", wanted, &served, body.clone())?;
+            check_named("x", &Fetched { manifest, served })
         };
         let right = Digest::of(&body);
         assert!(check(Some(right), Some(right.to_string())).is_ok());

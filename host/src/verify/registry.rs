@@ -6,7 +6,7 @@
 use super::claims::Claims;
 use super::object::{Object, Status};
 use super::places::Places;
-use super::{DELETE_FIRST, Level};
+use super::{DELETE_FIRST, Level, is_unconfirmed};
 use crate::blob::checked;
 use crate::blob::open_one;
 use crate::context::Context;
@@ -54,7 +54,7 @@ pub fn claims(expectations: &[Expectation], remote: &Remote, memory: &Memory) ->
     });
     let Some((digest, size)) = config else { return Claims::default() };
     // One that was lost is not waited for; it is found where it is looked at.
-    match remote.find_blob(digest) {
+    match remote.find_blob(digest, Some(size)) {
         Ok(found) => memory.remember_size(digest, found),
         Err(_) => return Claims::default(),
     }
@@ -115,11 +115,19 @@ impl Checker<'_> {
         object: &mut Object,
     ) {
         let known = self.memory.recall_size(digest);
-        let size = match known.map_or_else(|| self.remote.find_blob(digest), Ok) {
-            Ok(size) => size,
+        let size = match known.map_or_else(|| self.remote.find_blob(digest, expected), Ok) {
+            Ok(size) => {
+                self.memory.remember_size(digest, size);
+                size
+            }
+            // Reading all of it says more than the look for its end.
+            Err(error)
+                if self.level == Level::Full && is_unconfirmed(&error) && expected.is_some() =>
+            {
+                expected
+            }
             Err(error) => return blame_unread(object, &error),
         };
-        self.memory.remember_size(digest, size);
         let Some(size) = size else {
             return object.blame(Status::Missing, None, None, "the registry does not have it");
         };
@@ -164,7 +172,7 @@ impl Checker<'_> {
             digest: Some(digest),
             size,
             media_type: String::new(),
-            content: Content::Registry(self.remote.repository().clone()),
+            content: Content::Registry(self.remote.repository().strict()),
             place: object.location.clone(),
             opaque: false,
         };

@@ -66,7 +66,7 @@ fn remote(one: &Expectation, grant: &Grant, memory: &Memory) -> u64 {
     let (Place::Blob { digest }, Some(remote)) = (&one.place, grant.repository()) else { return 0 };
     let known = memory.recall_size(*digest).or_else(|| {
         // What cannot be asked now is found when it is looked at.
-        let found = remote.find_blob(*digest).ok()?;
+        let found = remote.find_blob(*digest, one.size).ok()?;
         memory.remember_size(*digest, found);
         Some(found)
     });
