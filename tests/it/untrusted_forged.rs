@@ -115,6 +115,7 @@ fn an_archive_whose_list_was_garbled_is_seen() {
     });
     assert_eq!(verdict(&sandbox, &receipt, &[]).0, "unconfirmed");
     // With a journal of ours and the whole of it promised as it is now.
+    std::fs::remove_file(&path).unwrap();
     let receipt = write(&sandbox, "tar", "x.tar", "");
     std::fs::write(&path, &bytes).unwrap();
     edit(&receipt, |document| {
@@ -134,6 +135,7 @@ fn an_archive_whose_list_was_garbled_is_seen() {
     assert_eq!(status, "failed", "{line}");
     assert!(line.contains("cannot be followed"), "{line}");
     // Under another name than the receipt has.
+    std::fs::remove_file(&path).unwrap();
     let receipt = write(&sandbox, "tar", "x.tar", "");
     edit(&receipt, |document| document["image"]["name"] = "prod/payments".into());
     let (status, line) = verdict(&sandbox, &receipt, &[]);

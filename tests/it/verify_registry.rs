@@ -154,6 +154,7 @@ const CASES: [Case; 12] = [
         spoil: |landed| {
             let path = format!("/blobs/{}", landed.layer(1));
             landed.registry.fault("HEAD", &path, Fault::status(500), ALWAYS);
+            landed.registry.fault("GET", &path, Fault::status(500), ALWAYS);
         },
         fast: 3,
         full: 3,
@@ -243,7 +244,8 @@ fn what_process_says_of_it() {
     type Way = (&'static str, fn(&Registry));
     let ways: [Way; 4] = [
         ("a blob's GET is 404", |registry| {
-            registry.fault("GET", "/blobs/", Fault::status(404), 1);
+            // With a range, and without.
+            registry.fault("GET", "/blobs/", Fault::status(404), 2);
         }),
         ("the manifest is another one", |registry| {
             registry.fault("GET", "/manifests/", Fault::Body(b"{\"other\":1}".to_vec()), ALWAYS);

@@ -89,7 +89,8 @@ fn has_image<R: Read>(mut members: tar::Entries<R>, size: Option<u64>) -> bool {
         let mut member = match members.next() {
             Some(Ok(member)) => member,
             Some(Err(_)) => return has_part,
-            None => return has_part && size.is_some_and(|size| size < end),
+            // A whole archive ends with two blocks of zeros.
+            None => return has_part && size.is_some_and(|size| size < end + 2 * BLOCK),
         };
         let content = member.size().div_ceil(BLOCK).saturating_mul(BLOCK);
         end = member.raw_file_position().saturating_add(content);
