@@ -1,7 +1,7 @@
 //! `scheme://rest?option=value&...`, as users type it.
 //!
 //! What it refuses: no scheme, an option without a value's place, an option given twice, a login that
-//! cannot be read. What may be shown of a URI, [`hide`] decides; its secrets become known to
+//! cannot be read. What may be shown of a URI, `uri/hide.rs` decides; its secrets become known to
 //! [`crate::secret`] before anything is made of it.
 
 mod hide;

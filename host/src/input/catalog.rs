@@ -1,6 +1,6 @@
 //! `catalog.json` of a directory: which images it holds, and which manifest file is whose.
 //!
-//! What it refuses: a file above [`LARGEST_CATALOG`], more than [`MOST_IMAGES`], and a name that
+//! What it refuses: a file above [`crate::image::saved::LARGEST_CATALOG`], more than [`MOST_IMAGES`], and a name that
 //! stands there twice.
 
 use std::fmt;

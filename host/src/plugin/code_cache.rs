@@ -2,7 +2,7 @@
 //!
 //! The folder is the one that wasmtime's cache uses for built-in plugins, which was checked to be the
 //! user's alone ([`super::ownership`]): its files are believed like the binary. What it refuses: to
-//! keep more than [`MOST`] files, and more than [`MOST_BYTES`] in them.
+//! keep more than `MOST` files, and more than `MOST_BYTES` in them.
 
 use std::fs::File;
 use std::io::{self, Seek as _};
