@@ -13,6 +13,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use crate::support::cli::Sandbox;
 use crate::support::hostile::{Arena, component};
 use crate::support::image::{Pack, TestImage, tar};
+use crate::support::peak::peak;
 use crate::support::shape;
 
 #[test]
@@ -160,25 +161,6 @@ fn a_component_that_takes_too_long_to_compile_is_given_up() {
     assert_eq!(error.to_string(), rule);
     let patient = PluginEngine::new().unwrap();
     assert!(Plugin::load(&patient, "slow", &bytes).is_ok());
-}
-
-/// The most memory that a process had, in KiB (proc(5), `VmHWM`), asked until it ends.
-fn peak(command: &mut std::process::Command) -> (u64, bool) {
-    let null = std::process::Stdio::null;
-    let mut child = command.stdout(null()).stderr(null()).spawn().unwrap();
-    let mut peak = 0;
-    loop {
-        let ended = child.try_wait().unwrap();
-        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
-        let line = status.unwrap_or_default();
-        let line = line.lines().find_map(|line| line.strip_prefix("VmHWM:").map(str::to_owned));
-        let found = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
-        peak = peak.max(found.unwrap_or(0));
-        if let Some(status) = ended {
-            return (peak, status.success());
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 #[test]
