@@ -25,6 +25,7 @@ use std::fmt;
 
 pub use self::json::mask_json;
 pub use self::panics::hide_in_panics;
+use self::table::Among;
 pub use self::table::{MOST_LOGINS, MOST_SIGNATURES, MOST_TOKENS, OWN_WORDS};
 pub use self::writer::MaskedLines;
 
@@ -115,7 +116,7 @@ pub fn show(text: &str) {
 /// Replaces every secret in a text.
 #[must_use]
 pub fn mask(text: &str) -> Cow<'_, str> {
-    match table::find(text.as_bytes()) {
+    match table::find(text.as_bytes(), Among::All) {
         None => Cow::Borrowed(text),
         Some(places) => Cow::Owned(replaced(text, &places)),
     }
@@ -124,7 +125,14 @@ pub fn mask(text: &str) -> Cow<'_, str> {
 /// Whether a text has a secret in it.
 #[must_use]
 pub fn is_in(text: &[u8]) -> bool {
-    table::find(text).is_some()
+    table::find(text, Among::All).is_some()
+}
+
+/// Whether a text has a secret in it that this program sent or was given: a login or a token, and not the
+/// signature of a URL, which the servers of a chain of redirects repeat to each other.
+#[must_use]
+pub fn is_sent_in(text: &[u8]) -> bool {
+    table::find(text, Among::Sent).is_some()
 }
 
 /// The text with [`MASK`] in some places, which are in order and apart.

@@ -62,10 +62,9 @@ fn resolve(
     let _ = to.set_username("");
     let _ = to.set_password(None);
     to.set_fragment(None);
-    // Before its own signatures are secrets: they are in it in any case.
-    let repeats_secret = secret::is_in(location.as_bytes());
-    keep_signatures(&to, asked);
-    if repeats_secret && to.host_str() != from.host_str() {
+    keep_signatures(&to, from, asked);
+    // A signature may be in the place already: the redirect before may have had the same one.
+    if secret::is_sent_in(location.as_bytes()) && to.host_str() != from.host_str() {
         // The host is a part of the secret then, or of what the server was sent with it.
         to.host_str().into_iter().for_each(secret::keep_signature);
     }
@@ -86,20 +85,25 @@ pub(crate) fn other_scheme(url: &Url) -> String {
 /// names of folders and options.
 const SHORTEST_SIGNATURE: usize = 20;
 
-/// Remembers what a URL that a server chose has in it that may let others in: values of its query, and
-/// parts of its path other than digests. What is in the URL that was `asked` is public: the names of the
-/// repository and of the image.
-fn keep_signatures(url: &Url, asked: Option<&Url>) {
+/// Remembers what may let others in of the URL `to`, which a server chose: values of its query, and parts
+/// of its path. Three kinds of text are public, and errors name them: digests, what is in the URL that
+/// was `asked` (the names of the repository and of the image), and hosts, of both URLs, which DNS and
+/// TLS send openly.
+fn keep_signatures(to: &Url, from: &Url, asked: Option<&Url>) {
     let is_asked = |text: &str| asked.is_some_and(|asked| asked.path().contains(text));
-    let values = url.query_pairs().map(|(_, value)| value.into_owned());
-    let parts = url.path_segments().into_iter().flatten().map(str::to_owned);
+    let hosts = [to, from].map(|url| url.host_str().unwrap_or_default().to_owned());
+    let is_of_host =
+        |text: &str| hosts.iter().any(|host| host.contains(&text.to_ascii_lowercase()));
+    let values = to.query_pairs().map(|(_, value)| value.into_owned());
+    let parts = to.path_segments().into_iter().flatten().map(str::to_owned);
     let is_digest = |text: &str| {
         let hex = text.strip_prefix("sha256:").unwrap_or(text);
         hex.bytes().all(|byte| byte.is_ascii_hexdigit())
     };
     values
         .chain(parts)
-        .filter(|text| text.len() >= SHORTEST_SIGNATURE && !is_digest(text) && !is_asked(text))
+        .filter(|text| text.len() >= SHORTEST_SIGNATURE && !is_digest(text))
+        .filter(|text| !is_asked(text) && !is_of_host(text))
         .for_each(|text| secret::keep_signature(&text));
 }
 
@@ -146,10 +150,44 @@ mod tests {
         let shown = "team/node-feature-discovery-c1 at storage-c2.example";
         assert_eq!(secret::mask(shown), shown);
         assert!(secret::is_in(b"0123456789-signature-of-c1-and-c2"));
-        // A host that has a known secret in it is one itself.
+        // Of a host that has a known signature in it, the signature is hidden.
         let again = "https://0123456789-signature-of-c1-and-c2.example/";
         to(from, again, false).unwrap();
-        assert!(secret::is_in(b"0123456789-signature-of-c1-and-c2.example"));
+        assert_eq!(secret::mask("0123456789-signature-of-c1-and-c2.example"), "***.example");
+    }
+
+    #[test]
+    fn a_signature_that_a_second_redirect_repeats_does_not_hide_its_host() {
+        let signature = "9f8e7d-signature-of-e1-and-e2-and-e3";
+        let from = "https://r.example/v2/x/blobs/y";
+        for (from, location) in [
+            (from, format!("https://storage-e1.example/x?sig={signature}")),
+            (
+                "https://storage-e1.example/x",
+                format!("https://storage-e2.example/x?sig={signature}"),
+            ),
+            ("https://storage-e2.example/x", format!("https://storage-e3.example/{signature}/x")),
+            // A host as the name of a bucket, or as a value.
+            ("https://r.example/x", "https://e4.example/storage-region-e3.example/x".to_owned()),
+            (
+                "https://e4.example/x",
+                "https://storage-region-e3.example/?host=storage-region-e3.example".to_owned(),
+            ),
+        ] {
+            to(from, &location, false).unwrap();
+        }
+        for host in ["storage-e1.example", "storage-e2.example", "storage-e3.example", "e4.example"]
+        {
+            assert_eq!(secret::mask(host), host);
+        }
+        assert_eq!(secret::mask(&format!("of {signature}!")), "of ***!");
+    }
+
+    #[test]
+    fn a_host_of_a_redirect_that_repeats_a_login_is_hidden() {
+        secret::keep("Hunter2-of-f1/and-more");
+        to("https://r.example/x", "https://hunter2-of-f1/and-more", false).unwrap();
+        assert_eq!(secret::mask("cannot connect to hunter2-of-f1"), "cannot connect to ***");
     }
 
     #[test]

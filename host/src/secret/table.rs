@@ -172,10 +172,22 @@ fn is_of_name(c: char) -> bool {
     c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.')
 }
 
+/// Which secrets a text is searched for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Among {
+    /// All that are known.
+    All,
+    /// Those that this program sent or was given: logins and tokens, and no signature of a URL.
+    Sent,
+}
+
 /// What finds every spelling of every secret.
 struct Finder {
     automaton: AhoCorasick,
     patterns: Vec<Pattern>,
+    /// How many of the patterns, from the first, are of logins and tokens. The others are of signatures
+    /// alone.
+    sent: usize,
 }
 
 impl Finder {
@@ -186,36 +198,45 @@ impl Finder {
         let tokens = table.tokens.iter().flat_map(|token| spelling::of(token));
         let signatures =
             table.signatures.iter().flat_map(|signature| spelling::of_signature(signature));
-        let patterns: Vec<Pattern> = logins
-            .chain(tokens)
-            .chain(signatures)
-            .filter(|pattern| seen.insert(pattern.clone()))
-            .collect();
+        let mut is_new = |pattern: &Pattern| seen.insert(pattern.clone());
+        let mut patterns: Vec<Pattern> = logins.chain(tokens).filter(&mut is_new).collect();
+        let sent = patterns.len();
+        patterns.extend(signatures.filter(is_new));
         // The other kinds take less time to search, and more to build; texts are short.
         let automaton = AhoCorasick::builder()
             .ascii_case_insensitive(true)
             .kind(Some(AhoCorasickKind::NoncontiguousNFA))
             .build(patterns.iter().map(|pattern| &pattern.bytes))
             .ok()?;
-        Some(Self { automaton, patterns })
+        Some(Self { automaton, patterns, sent })
     }
 
     /// Where secrets are in a text, in order and apart.
-    fn find(&self, text: &[u8]) -> Vec<Range<usize>> {
+    fn find(&self, text: &[u8], among: Among) -> Vec<Range<usize>> {
+        let patterns = match among {
+            Among::All => self.patterns.as_slice(),
+            Among::Sent => self.patterns.get(..self.sent).unwrap_or_default(),
+        };
         let mut places = Vec::new();
         for view in View::all(text) {
-            self.find_in(&view, 0, &mut places);
+            self.find_in(&view, 0, patterns, &mut places);
             if let Some(view) = view.squeezed() {
-                self.find_in(&view, ACROSS_LINES, &mut places);
+                self.find_in(&view, ACROSS_LINES, patterns, &mut places);
             }
         }
         joined(places)
     }
 
-    fn find_in(&self, view: &View, shortest: usize, places: &mut Vec<Range<usize>>) {
+    fn find_in(
+        &self,
+        view: &View,
+        shortest: usize,
+        patterns: &[Pattern],
+        places: &mut Vec<Range<usize>>,
+    ) {
         let bytes = spelling::canonical(&view.bytes);
         for found in self.automaton.find_overlapping_iter(&bytes) {
-            let Some(pattern) = self.patterns.get(found.pattern().as_usize()) else { continue };
+            let Some(pattern) = patterns.get(found.pattern().as_usize()) else { continue };
             let mut part = found.range();
             if part.len() < shortest {
                 continue;
@@ -311,12 +332,12 @@ pub(super) fn is_any_known() -> bool {
 }
 
 /// Where secrets are in a text; `None` where none is.
-pub(super) fn find(text: &[u8]) -> Option<Vec<Range<usize>>> {
+pub(super) fn find(text: &[u8], among: Among) -> Option<Vec<Range<usize>>> {
     if !is_any_known() {
         return None;
     }
     let finder = finder()?;
-    Some(finder.find(text)).filter(|places| !places.is_empty())
+    Some(finder.find(text, among)).filter(|places| !places.is_empty())
 }
 
 fn finder() -> Option<Arc<Finder>> {
@@ -340,7 +361,7 @@ pub(super) mod tests {
         secrets.iter().for_each(|secret| table.add(Kind::Login, secret));
         table.shown = shown.iter().map(|word| (*word).to_owned()).collect();
         let finder = Finder::of(&table).unwrap();
-        super::super::replaced(text, &finder.find(text.as_bytes()))
+        super::super::replaced(text, &finder.find(text.as_bytes(), Among::All))
     }
 
     #[test]
@@ -396,7 +417,7 @@ pub(super) mod tests {
         let base64 = base64::engine::general_purpose::STANDARD;
         let hex: String = "tkJ8Yd3Nf5Bs1Hc0Ge6Ua9Zz".bytes().map(|b| format!("{b:02x}")).collect();
         for text in [base64.encode("Bearer tkJ8Yd3Nf5Bs1Hc0Ge6Ua9Zz"), hex] {
-            let places = finder.find(format!("a {text} b").as_bytes());
+            let places = finder.find(format!("a {text} b").as_bytes(), Among::All);
             assert_eq!(places.first(), Some(&(2..2 + text.len())), "{text}");
         }
     }
@@ -420,9 +441,9 @@ pub(super) mod tests {
         assert_eq!((table.tokens.len(), table.logins.len()), (MOST_TOKENS, MOST_LOGINS));
         let finder = Finder::of(&table).unwrap();
         let newest = format!("token-{:08}", 3 * MOST_TOKENS - 1);
-        assert!(finder.find(b"token-00000000 login-00000000").is_empty());
-        assert!(!finder.find(b"a-login").is_empty());
-        assert!(!finder.find(newest.as_bytes()).is_empty());
-        assert!(!finder.find(b"the-password").is_empty());
+        assert!(finder.find(b"token-00000000 login-00000000", Among::All).is_empty());
+        assert!(!finder.find(b"a-login", Among::All).is_empty());
+        assert!(!finder.find(newest.as_bytes(), Among::All).is_empty());
+        assert!(!finder.find(b"the-password", Among::All).is_empty());
     }
 }
