@@ -5,6 +5,7 @@
 //! https to http, and to show a URL: a host is enough.
 
 pub(crate) mod arrived;
+mod coding;
 pub mod counters;
 pub(crate) mod failure;
 pub(crate) mod pace;

@@ -138,6 +138,11 @@ fn a_cut_manifest_is_asked_for_again() {
     assert_eq!(user.counters.retries(), 2);
     registry.fault("GET", "/manifests/", Fault::CutAfter(10), ALWAYS);
     let error = fails(&registry, "v1");
+    assert_eq!(error.kind(), Kind::Source, "what ends at one byte in every answer is damaged");
+    assert!(error.to_string().starts_with(&format!("{}/a/b:v1: ", registry.url_host())), "{error}");
+    registry.mend();
+    (10..40).for_each(|end| registry.fault("GET", "/manifests/", Fault::CutAfter(end), 1));
+    let error = fails(&registry, "v1");
     assert_eq!(error.kind(), Kind::Network);
     assert!(error.to_string().starts_with(&format!("{}/a/b:v1: ", registry.url_host())), "{error}");
 }

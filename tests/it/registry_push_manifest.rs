@@ -90,7 +90,7 @@ fn a_mount_that_is_refused_is_no_error() {
     let pusher = Pusher::new(User::new());
     let (to, from) = (pusher.to(&registry, "a/b"), pusher.from(&registry, "x/y"));
     let mount = |bytes: &[u8]| run(to.mount_blob(Digest::of(bytes), &from)).unwrap();
-    for status in [400, 401, 403, 404, 405] {
+    for status in [400, 401, 403, 404, 405, 500, 501, 503] {
         registry.fault("POST", "mount=", Fault::status(status), 1);
         assert!(!mount(LAYER), "{status}");
     }

@@ -434,6 +434,7 @@ impl Plan {
                 self.headers.retain(|(other, _)| *other != name);
                 self.headers.push((name, value));
             }
+            Some(Fault::OtherStatus(status)) => self.status = status,
             Some(Fault::NoHeader("content-length")) => self.length = None,
             Some(Fault::NoHeader(name)) => self.headers.retain(|(other, _)| *other != name),
             Some(Fault::Manifest(media_type, bytes)) => {

@@ -21,6 +21,8 @@ pub enum Fault {
     Chunked(Vec<u8>),
     /// Announces another length than the body has.
     Length(u64),
+    /// Does as it should, and answers another status.
+    OtherStatus(u16),
     /// The right body, with another value of a header.
     Header(&'static str, String),
     /// The right body, without a header; of `content-length`, as HTTP sends what has none.
@@ -64,6 +66,17 @@ impl Fault {
     /// A bare status.
     pub fn status(status: u16) -> Self {
         Self::Status(status, Vec::new())
+    }
+
+    /// A status that asks for a login with a password.
+    pub fn challenged(self) -> Self {
+        let challenge = ("www-authenticate", "Basic realm=\"r\"".to_owned());
+        match self {
+            Self::Status(status, headers) => {
+                Self::Status(status, [headers, vec![challenge]].concat())
+            }
+            fault => fault,
+        }
     }
 
     /// "Too many requests", with a wish.

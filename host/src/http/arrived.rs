@@ -29,10 +29,30 @@ pub(crate) struct Arrived {
     mark: u64,
     /// Bytes of the present answer that we have already.
     skip: u64,
-    /// Where the last answer ended too early.
-    end: u64,
-    /// How many answers in a row ended there.
-    ends: u32,
+    ends: Ends,
+}
+
+/// Where answers ended too early, one after the other.
+#[derive(Default)]
+pub(crate) struct Ends {
+    /// After how many bytes the last one ended.
+    at: u64,
+    /// How many in a row ended there.
+    count: u32,
+}
+
+impl Ends {
+    /// Records that an answer ended after so many bytes, before all of it had come.
+    pub(crate) fn record(&mut self, at: u64) {
+        self.count = if self.count > 0 && at == self.at { self.count + 1 } else { 1 };
+        self.at = at;
+    }
+
+    /// The byte at which the last answers all ended; `None` where they ended at several, as a bad
+    /// network makes them.
+    pub(crate) fn same(&self) -> Option<u64> {
+        (self.count >= SAME_END).then_some(self.at)
+    }
 }
 
 impl Arrived {
@@ -84,15 +104,12 @@ impl Arrived {
 
     /// Records that the present answer ended before all of it had come.
     pub(crate) fn ended(&mut self) {
-        let end = self.size - self.skip;
-        self.ends = if self.ends > 0 && end == self.end { self.ends + 1 } else { 1 };
-        self.end = end;
+        self.ends.record(self.size - self.skip);
     }
 
-    /// The byte at which the last answers all ended; `None` where they ended at several, as a bad
-    /// network makes them.
+    /// See [`Ends::same`].
     pub(crate) fn same_end(&self) -> Option<u64> {
-        (self.ends >= SAME_END).then_some(self.end)
+        self.ends.same()
     }
 
     /// What of an answer's next bytes is new.

@@ -33,6 +33,18 @@ pub(crate) fn upload(from: &Url, asked: &Url, headers: &HeaderMap, insecure: boo
     resolve(from, Some(asked), headers, insecure, "directs the upload")
 }
 
+/// The cause of a redirect from HTTPS to plain HTTP at the same host, and what to do about it.
+const BEHIND_TLS: &str = "the registry does not know that a proxy in front of it speaks TLS: let the proxy send 'X-Forwarded-Proto: https', or set the registry's own external URL; --insecure allows plain HTTP";
+
+/// The error for a redirect of what is pushed to another host.
+pub(crate) fn not_followed(host: &str, to: &Url, status: StatusCode) -> Error {
+    let to = authority(to);
+    Error::new(
+        Kind::Network,
+        format!("{host} redirects to {to} ({status}), which is not followed for what is pushed"),
+    )
+}
+
 fn resolve(
     from: &Url,
     asked: Option<&Url>,
@@ -52,9 +64,12 @@ fn resolve(
         "https" => {}
         "http" if from.scheme() == "http" || insecure => {}
         "http" => {
-            let to = authority(&to);
-            return Err(refuse(&format!("from HTTPS to plain HTTP at {to}; that is refused"))
-                .hint("--insecure allows plain HTTP"));
+            let place = authority(&to);
+            return Err(refuse(&format!("from HTTPS to plain HTTP at {place}; that is refused"))
+                .hint(match to.host_str() == from.host_str() {
+                    true => BEHIND_TLS,
+                    false => "--insecure allows plain HTTP",
+                }));
         }
         _ => return Err(refuse(&format!("to a URL of {}", other_scheme(&to)))),
     }

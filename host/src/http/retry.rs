@@ -75,11 +75,14 @@ impl Budget {
     }
 }
 
-/// Statuses that another try may change (RFC 9110, 15.5.9 and 15.6; RFC 6585, 4).
+/// Statuses that another try may change (RFC 9110, 15.5.9 and 15.6; RFC 6585, 4). A server that does not
+/// have a function (501), or does not speak this version of HTTP (505), will not have it in a moment either.
 pub(crate) fn is_passing(status: StatusCode) -> bool {
-    status == StatusCode::REQUEST_TIMEOUT
-        || status == StatusCode::TOO_MANY_REQUESTS
-        || status.is_server_error()
+    match status {
+        StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => false,
+        StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => true,
+        status => status.is_server_error(),
+    }
 }
 
 /// The wait that an answer asks for (RFC 9110, 10.2.3): seconds or a date. Nothing when it cannot
@@ -136,6 +139,8 @@ mod tests {
             (429, true),
             (500, true),
             (503, true),
+            (501, false),
+            (505, false),
             (404, false),
             (401, false),
             (200, false),

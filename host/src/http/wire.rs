@@ -1,7 +1,7 @@
 //! One exchange with a server: paced, redirected by hand, and repeated when that can help.
 //!
 //! What it refuses: to send the Authorization header anywhere but to the place it was made for, to
-//! follow redirects of anything but reads, and to wait for ever.
+//! follow a redirect that would change the method or the body of a request, and to wait for ever.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -11,6 +11,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH, HeaderMap
 use reqwest::{Method, StatusCode};
 use url::Url;
 
+use super::coding::Gunzip;
 use super::counters::Counters;
 use super::failure::Failure;
 use super::pace::Pace;
@@ -33,6 +34,9 @@ pub(crate) struct Wire {
     pub(crate) follows: bool,
 }
 
+/// What to do about an answer with a wrong `Content-Encoding`.
+pub(crate) const WRONG_CODING: &str = "the registry, its storage or a proxy adds this header to what is not compressed for its way: look there; pushing again does not help";
+
 /// A request that can be made any number of times.
 pub(crate) struct Call {
     pub(crate) method: Method,
@@ -44,12 +48,34 @@ pub(crate) struct Call {
     pub(crate) foreign: bool,
     /// Whether a server error (5xx) is an answer, and not a failure after which the call is made again.
     pub(crate) takes_faults: bool,
+    /// Where a request that writes may be redirected to.
+    pub(crate) moves: Moves,
+}
+
+/// Where a redirect may lead that keeps the method and the body of a request which writes (307 and 308,
+/// RFC 9110, 15.4.8). Other redirects of such a request are answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Moves {
+    /// Nowhere: the redirect is an answer.
+    No,
+    /// To another place at the same host, by name.
+    WithinHost,
+    /// To any place.
+    Anywhere,
 }
 
 impl Call {
     /// A request without a body to a URL that occystrap made.
     pub(crate) fn new(method: Method, url: Url, headers: HeaderMap) -> Self {
-        Self { method, url, headers, body: None, foreign: false, takes_faults: false }
+        Self {
+            method,
+            url,
+            headers,
+            body: None,
+            foreign: false,
+            takes_faults: false,
+            moves: Moves::No,
+        }
     }
 
     pub(crate) fn get(url: Url) -> Self {
@@ -72,6 +98,10 @@ pub(crate) struct Answer {
     pub(crate) elsewhere: bool,
     wire: Wire,
     trickle: Trickle,
+    /// Of a body that is decoded.
+    gunzip: Option<Box<Gunzip>>,
+    /// Bytes of the body that came, as they were sent.
+    came: u64,
 }
 
 impl Wire {
@@ -120,10 +150,19 @@ impl Wire {
             let (method, status_code) = (&call.method, status.as_u16());
             tracing::debug!(%method, host, path, status = status_code, "answered");
             let reads = call.method == Method::GET || call.method == Method::HEAD;
-            if redirect::is_redirect(status) && reads && self.follows {
+            let keeps_body =
+                matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT);
+            let is_followed = match reads {
+                true => redirect::is_redirect(status),
+                false => keeps_body && call.moves != Moves::No,
+            };
+            if is_followed && self.follows {
                 let asked = (!call.foreign).then_some(&call.url);
                 let insecure = self.settings.insecure;
                 let next = redirect::follow(&url, asked, response.headers(), insecure)?;
+                if !reads && call.moves == Moves::WithinHost && next.host_str() != url.host_str() {
+                    return Err(redirect::not_followed(&host, &next, status).into());
+                }
                 // Once away, for good: what is elsewhere could lead anywhere, back here too.
                 elsewhere |= next.origin() != url.origin();
                 url = next;
@@ -179,7 +218,8 @@ impl Wire {
 
 impl Answer {
     pub(crate) fn new(response: reqwest::Response, host: String, wire: Wire) -> Self {
-        Self { response, host, elsewhere: false, wire, trickle: Trickle::default() }
+        let (trickle, gunzip) = (Trickle::default(), None);
+        Self { response, host, elsewhere: false, wire, trickle, gunzip, came: 0 }
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -206,14 +246,63 @@ impl Answer {
             .is_some_and(|coding| coding.trim().eq_ignore_ascii_case("gzip"))
     }
 
-    /// What `Content-Length` announces.
-    pub(crate) fn length(&self) -> Option<u64> {
-        self.header(CONTENT_LENGTH).and_then(|length| length.parse().ok())
+    /// Returns the answer with its body as it was before it was compressed for its way, so that its length is
+    /// not known.
+    pub(crate) fn decoded(self) -> Self {
+        Self { gunzip: Some(Box::new(Gunzip::new())), ..self }
     }
 
-    /// The next part of the body; nothing at its end. A server that sends next to nothing for as long as
-    /// silence is waited for has failed as well.
+    /// What `Content-Length` announces.
+    pub(crate) fn length(&self) -> Option<u64> {
+        let length = self.header(CONTENT_LENGTH).filter(|_| self.gunzip.is_none());
+        length.and_then(|length| length.parse().ok())
+    }
+
+    /// Where the answer came from: the place that the last redirect led to.
+    pub(crate) fn url(&self) -> &Url {
+        self.response.url()
+    }
+
+    /// How many bytes of the body came, as they were sent.
+    pub(crate) fn came(&self) -> u64 {
+        self.came
+    }
+
+    /// The next part of the body; nothing at its end. Errors ([`Kind::Source`]) where what is decoded is no
+    /// gzip.
     pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
+        loop {
+            match self.gunzip.as_mut().map(|gunzip| gunzip.next()) {
+                None => return self.sent().await,
+                Some(Ok(Some(plain))) => return Ok(Some(plain)),
+                Some(Ok(None)) => {}
+                Some(Err(_)) => return Err(self.not_gzip().into()),
+            }
+            let sent = self.sent().await?;
+            let Some(gunzip) = &mut self.gunzip else { return Ok(sent) };
+            match sent {
+                Some(coded) => gunzip.feed(coded),
+                None => {
+                    let last = gunzip.finish();
+                    return last.map_err(|_| self.not_gzip().into());
+                }
+            }
+        }
+    }
+
+    /// The error for a body that its clients cannot decode.
+    fn not_gzip(&self) -> Error {
+        Error::source(format!(
+            "{} sends a body with Content-Encoding gzip that cannot be decoded, which Docker, containerd, \
+             Podman and skopeo reject",
+            self.host
+        ))
+        .hint(WRONG_CODING)
+    }
+
+    /// The next part of the body as it was sent; nothing at its end. A server that sends next to nothing for
+    /// as long as silence is waited for has failed as well.
+    async fn sent(&mut self) -> Result<Option<Bytes>, Failure> {
         let asked = Instant::now();
         let window = self.wire.settings.idle_timeout;
         let chunk = match self.wire.patiently(&self.host, self.response.chunk()).await {
@@ -223,6 +312,7 @@ impl Answer {
             }
             outcome => outcome?,
         };
+        self.came += chunk.as_ref().map_or(0, |bytes| bytes.len() as u64);
         match &chunk {
             Some(bytes) if self.trickle.is_one(bytes.len(), asked.elapsed(), window) => {
                 Err(Failure::trickle(&self.host, window))

@@ -71,9 +71,9 @@ impl Remote {
         }
     }
 
-    /// A small blob, whole and checked.
+    /// A small blob, whole and checked, as the clients of registries get it.
     pub fn blob_bytes(&self, what: &Descriptor, limit: u64) -> Result<Bytes> {
-        self.runtime.block_on(self.repository.blob_bytes(what, limit))
+        self.runtime.block_on(self.repository.strict().blob_bytes(what, limit))
     }
 
     /// A manifest or index, with what the registry says of it; `None` when it is not there.

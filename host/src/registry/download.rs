@@ -1,18 +1,23 @@
 //! A blob on its way: streamed, resumed where it was cut, and checked at its end.
 //!
+//! A blob that was compressed for its way (`Content-Encoding: gzip`) is decoded, as the clients of registries do.
+//! Where a server only says so, and sends the blob as it is, a source may be read all the same:
+//! verification alone fails there, since the clients fail ([`Repository::strict`]).
+//!
 //! What it refuses: to end well with other bytes than the descriptor promised.
 
 use bytes::Bytes;
 use reqwest::StatusCode;
-use reqwest::header::{ACCEPT_ENCODING, RANGE};
+use reqwest::header::{ACCEPT_ENCODING, HeaderValue, RANGE};
 
-use super::presence::{coded, endless};
+use super::presence::endless;
 use super::repository::{PLAIN, Repository, named, unexpected};
+use super::served::ACCEPT_CODING;
 use crate::error::{Error, Kind, Result};
 use crate::http::arrived::Arrived;
 use crate::http::failure::Failure;
 use crate::http::retry::Budget;
-use crate::http::wire::{Answer, Call};
+use crate::http::wire::{Answer, Call, WRONG_CODING};
 use crate::image::descriptor::Descriptor;
 
 /// The bytes of a blob, in order, each once.
@@ -24,6 +29,8 @@ pub struct Download {
     arrived: Arrived,
     budget: Budget,
     answer: Option<Answer>,
+    /// Whether the answers are decoded. No part can be asked for then: a range is one of what is sent.
+    coded: bool,
     end: Option<Result<()>>,
 }
 
@@ -36,6 +43,7 @@ impl Download {
             what: what.clone(),
             arrived: Arrived::default(),
             answer: None,
+            coded: false,
             end: None,
         }
     }
@@ -131,20 +139,31 @@ impl Download {
         let found = self.arrived.digest();
         match found == self.what.digest {
             true => Ok(()),
-            false => Err(Error::mismatch(
-                format!("{}: wrong bytes", self.place),
-                self.what.digest,
-                found,
-            )),
+            false => Err(self.mismatch("wrong bytes", self.what.digest, found)),
         }
     }
 
     fn size_mismatch(&self, found: impl std::fmt::Display) -> Error {
-        Error::mismatch(
-            format!("{}: wrong size", self.place),
-            format_args!("{} bytes", self.what.size),
-            found,
-        )
+        self.mismatch("wrong size", format_args!("{} bytes", self.what.size), found)
+    }
+
+    fn mismatch(
+        &self,
+        what: &str,
+        expected: impl std::fmt::Display,
+        found: impl std::fmt::Display,
+    ) -> Error {
+        let place = &self.place;
+        match self.coded {
+            false => Error::mismatch(format!("{place}: {what}"), expected, found),
+            true => {
+                let what = format!(
+                    "{place}: {what} after its Content-Encoding gzip is decoded, as Docker, containerd, \
+                     Podman and skopeo do"
+                );
+                Error::mismatch(what, expected, found).hint(WRONG_CODING)
+            }
+        }
     }
 
     /// The error for a blob of which the registry announces more than it has.
@@ -156,16 +175,43 @@ impl Download {
         )
     }
 
+    async fn request(&mut self) -> Result<Answer> {
+        let mut call = Call::get(self.repository.url(&format!("blobs/{}", self.what.digest)));
+        // After the last byte there is no part to ask for.
+        let range = self.arrived.range().filter(|_| !self.is_whole() && !self.coded);
+        // Clients ask for gzip where they ask for no part, and some servers send something else then.
+        let coding = match self.repository.is_strict() && range.is_none() {
+            true => HeaderValue::from_static(ACCEPT_CODING),
+            false => PLAIN,
+        };
+        call.headers.insert(ACCEPT_ENCODING, coding);
+        call.headers.extend(range.map(|range| (RANGE, range)));
+        self.repository.send(&call, &mut self.budget).await
+    }
+
+    /// Whether a body of that length is all that is missing, or all of the blob.
+    fn is_rest(&self, length: Option<u64>) -> bool {
+        let size = self.what.size;
+        length.is_some_and(|length| {
+            length == size || self.arrived.size().saturating_add(length) == size
+        })
+    }
+
     /// Asks for what is missing (RFC 9110, 14.2). Servers may send all again.
     async fn ask(&mut self) -> Result<Answer> {
-        let mut call = Call::get(self.repository.url(&format!("blobs/{}", self.what.digest)));
-        call.headers.insert(ACCEPT_ENCODING, PLAIN);
-        // After the last byte there is no part to ask for.
-        let range = self.arrived.range().filter(|_| !self.is_whole());
-        call.headers.extend(range.map(|range| (RANGE, range)));
-        let answer = self.repository.send(&call, &mut self.budget).await?;
-        if self.repository.is_strict() && answer.status().is_success() && answer.is_gzip() {
-            return Err(coded(&self.place, &answer));
+        let mut answer = self.request().await?;
+        if answer.status().is_success() && answer.is_gzip() {
+            // A source that sends as many bytes as the blob has sends the blob.
+            let is_plain = !self.repository.is_strict() && self.is_rest(answer.length());
+            self.coded = !is_plain;
+            if self.coded && answer.status() == StatusCode::PARTIAL_CONTENT {
+                answer = self.request().await?;
+            }
+            // The answer without a range need not be coded.
+            self.coded = self.coded && answer.is_gzip();
+            if self.coded && answer.status().is_success() {
+                answer = answer.decoded();
+            }
         }
         let start = match answer.status() {
             StatusCode::OK => 0,

@@ -8,10 +8,12 @@ use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::repository::{PLAIN, Repository, unexpected};
+use super::served::ACCEPT_CODING;
 use crate::error::{Error, Kind, Result};
 use crate::http::failure::Failure;
-use crate::http::retry::Budget;
-use crate::http::wire::{Answer, Call};
+use crate::http::retry::{Budget, is_passing};
+use crate::http::wire::{Answer, Call, WRONG_CODING};
+use crate::image::Hasher;
 use crate::image::digest::Digest;
 
 /// Answers in a row that announce bytes and do not send them, until the bytes count as not there: a
@@ -103,8 +105,9 @@ impl Look<'_> {
                 None => return Ok(None),
             },
         };
-        let known = self.promised.or(head);
-        let mut part = match known {
+        // Some registries, and proxies in front of them, answer every HEAD with 0.
+        let known = self.promised.or(head.filter(|length| *length > 0));
+        let mut part = match known.or(head) {
             None => Part::Suffix,
             // There is no last byte; what comes instead is seen at the first.
             Some(0) => Part::First,
@@ -124,6 +127,11 @@ impl Look<'_> {
             };
             let asked = Instant::now();
             let (size, came, failure) = match self.read(answer, part, known).await? {
+                // HEAD said that there is no byte.
+                Seen::There(size) if part == Part::First && cut.is_none() && size > 1 => {
+                    part = Part::Last(size);
+                    continue;
+                }
                 Seen::There(size) => return cut.map_or(Ok(Some(size)), Err),
                 Seen::Missing => return Ok(None),
                 Seen::Ask(next) => {
@@ -168,11 +176,21 @@ impl Look<'_> {
 
     /// Returns the length that HEAD names, which may be none, and nothing where the blob is not there.
     async fn head(&self, budget: &mut Budget) -> Result<Option<Option<u64>>> {
-        let answer = self.repository.send(&self.call(Method::HEAD, None), budget).await?;
+        let answer = match self.repository.ask(&self.call(Method::HEAD, None), budget).await {
+            // Storage that is asked by a URL which was signed for GET refuses HEAD.
+            Err(error) if error.kind() == Kind::Auth => return Ok(Some(None)),
+            answer => answer?,
+        };
         match answer.status() {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                Err(self.repository.refusal().await)
+            }
+            StatusCode::OK if answer.is_gzip() => Ok(Some(None)),
             StatusCode::OK => Ok(Some(answer.length())),
             StatusCode::NOT_FOUND => Ok(None),
-            status if status.is_client_error() => Ok(Some(None)),
+            status if status.is_client_error() || status == StatusCode::NOT_IMPLEMENTED => {
+                Ok(Some(None))
+            }
             status => Err(unexpected(self.place, &answer, status)),
         }
     }
@@ -183,7 +201,6 @@ impl Look<'_> {
         let call = self.call(Method::HEAD, None);
         match self.repository.send(&call, &mut Budget::none()).await {
             Ok(answer) if answer.status() == StatusCode::OK && !answer.is_gzip() => {
-                // Some registries answer every HEAD with 0.
                 Ok(answer.length().filter(|length| *length > 0))
             }
             Err(error) if error.kind() == Kind::Interrupted => Err(error),
@@ -199,13 +216,18 @@ impl Look<'_> {
 
     /// Whether a refusal of a part leads to a request for all: clients ask for no part.
     fn may_ask_whole(&self, part: Part) -> bool {
-        self.reads && part.is_range()
+        part.is_range()
     }
 
     fn call(&self, method: Method, range: Option<HeaderValue>) -> Call {
+        // Clients ask for gzip where they ask for no part, and some servers send something else then.
+        let coding = match self.reads && method == Method::GET && range.is_none() {
+            true => HeaderValue::from_static(ACCEPT_CODING),
+            false => PLAIN,
+        };
         let mut call = Call::get(self.repository.url(&format!("blobs/{}", self.digest)));
         call.method = method;
-        call.headers.insert(ACCEPT_ENCODING, PLAIN);
+        call.headers.insert(ACCEPT_ENCODING, coding);
         call.headers.extend(range.map(|range| (RANGE, range)));
         call
     }
@@ -218,8 +240,12 @@ impl Look<'_> {
         if self.reads && answer.is_gzip() && (status == StatusCode::OK || is_part) {
             return match part.is_range() {
                 true => Ok(Seen::Ask(Part::Whole)),
-                false => Err(coded(self.place, &answer)),
+                false => self.decode(answer.decoded()).await,
             };
+        }
+        if answer.is_gzip() && status == StatusCode::OK {
+            // To send it again costs a writer no more than to read it to its end.
+            return Ok(Seen::Missing);
         }
         let range = ContentRange::of(&answer);
         let found = match status {
@@ -227,8 +253,9 @@ impl Look<'_> {
             StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE if part.is_range() => {
                 range.as_ref().and_then(|range| range.size)
             }
+            StatusCode::NOT_FOUND if !self.reads => return Ok(Seen::Missing),
             status if self.may_ask_whole(part) => {
-                return Ok(match status.is_server_error() {
+                return Ok(match is_passing(status) {
                     true => Seen::Faulty(answer.setback()),
                     false => Seen::Ask(Part::Whole),
                 });
@@ -312,6 +339,47 @@ impl Look<'_> {
         }
     }
 
+    /// Reads to its end a blob that was compressed for its way, and is decoded: what clients get of it is known
+    /// in no other way. Errors ([`Kind::Source`]) where that is another blob.
+    async fn decode(&self, mut answer: Answer) -> Result<Seen> {
+        let (mut came, mut hasher) = (0, Hasher::default());
+        let host = answer.host.clone();
+        let wrong = |expected: String, found: String| {
+            let place = self.place;
+            let what = format!(
+                "{place}: {host} sends the blob with Content-Encoding gzip, and decoded, as by Docker, \
+                 containerd, Podman and skopeo, it is another one"
+            );
+            Error::mismatch(what, expected, found).hint(WRONG_CODING)
+        };
+        let most = self.promised.unwrap_or(u64::MAX);
+        let bytes = |size: u64| format!("{size} bytes");
+        loop {
+            match answer.chunk().await {
+                Ok(Some(piece)) => {
+                    came += piece.len() as u64;
+                    hasher.update(&piece);
+                    if came > most {
+                        return Err(wrong(bytes(most), format!("at least {came}")));
+                    }
+                }
+                Ok(None) => break,
+                Err(Failure::Lasting(error)) => return Err(error.within(self.place)),
+                Err(failure) => {
+                    let size = self.promised.unwrap_or(came + 1);
+                    return Ok(Seen::Broken { size, came, failure });
+                }
+            }
+        }
+        match self.promised.filter(|promised| *promised != came) {
+            Some(promised) => Err(wrong(bytes(promised), came.to_string())),
+            None => match hasher.finish() {
+                found if found == self.digest => Ok(Seen::There(came)),
+                found => Err(wrong(self.digest.to_string(), found.to_string())),
+            },
+        }
+    }
+
     /// Counts a small blob whose size the registry does not say.
     async fn count(&self, mut answer: Answer) -> Result<Seen> {
         let mut came = 0;
@@ -343,14 +411,6 @@ pub(super) fn endless(place: &str) -> Error {
         "{place}: the connection breaks off after the last byte, before the end of the answer, which \
          Docker, Podman and skopeo reject (unexpected EOF)"
     ))
-}
-
-/// Returns the error for a blob that was compressed on its way, although it was asked for as it is: its sizes
-/// and bytes say nothing of the blob.
-pub(super) fn coded(place: &str, answer: &Answer) -> Error {
-    let host = &answer.host;
-    let message = format!("{place}: {host} sends the blob with Content-Encoding gzip, unasked");
-    Error::new(Kind::Network, message)
 }
 
 impl Part {

@@ -1,18 +1,18 @@
 //! What pushing to a repository takes besides uploads: mounting, manifests.
 
 use bytes::Bytes;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
 use super::refusal::Refusal;
 use super::repository::{Repository, named};
 use super::scope;
-use super::served::digest_or_not;
+use super::served::{self, digest_or_not};
 use crate::error::{Error, Kind, Result};
 use crate::http::redirect;
 use crate::http::retry::Budget;
-use crate::http::wire::{Answer, Call};
+use crate::http::wire::{Answer, Call, Moves};
 use crate::image::digest::Digest;
 use crate::image::manifest::{OCI_INDEX, OCI_MANIFEST};
 use crate::image::name::is_tag;
@@ -27,24 +27,25 @@ impl Repository {
     }
 
     /// Makes a blob of another repository of the same registry appear in this one, without sending
-    /// it (distribution specification, "Mounting a blob from another repository"). `false` when the
-    /// registry would not, for whatever reason: then it has to be uploaded. `true` only after the
-    /// blob was seen here. Errors: [`Kind::Network`] after all retries.
+    /// it (distribution specification, "Mounting a blob from another repository"). `false` when that
+    /// fails, for whatever reason: then it has to be uploaded. `true` only after the blob was seen here.
+    /// Errors when the user interrupts.
     pub async fn mount_blob(&self, digest: Digest, from: &Self) -> Result<bool> {
         if !self.same_registry(from) || self.name() == from.name() {
             return Ok(false);
         }
-        let place = format!("{}@{digest}", self.place());
-        match self.mount(digest, from).await {
-            // One that is cut there is cut here as well: it is uploaded.
-            Ok(true) => match self.stat_blob(digest).await {
-                Err(error) if error.kind() == Kind::Source => Ok(false),
-                found => Ok(found?.is_some()),
-            },
-            Ok(false) => Ok(false),
-            // Who may not read there with these credentials may still push here.
-            Err(error) if error.kind() == Kind::Auth => Ok(false),
-            Err(error) => Err(named(error, &place)),
+        let mounted = match self.mount(digest, from).await {
+            // One that is cut there is cut here as well.
+            Ok(true) => self.stat_blob(digest).await.map(|found| found.is_some()),
+            outcome => outcome,
+        };
+        match mounted {
+            Err(error) if error.kind() == Kind::Interrupted => Err(error),
+            Err(error) => {
+                tracing::debug!(%digest, reason = %error, "not mounted: it is uploaded");
+                Ok(false)
+            }
+            mounted => mounted,
         }
     }
 
@@ -54,7 +55,8 @@ impl Repository {
         url.query_pairs_mut()
             .append_pair("mount", &digest.to_string())
             .append_pair("from", from.name());
-        let call = Call::new(Method::POST, url, empty());
+        // A server error is an answer as well: an upload takes less than to ask again for long.
+        let call = Call { takes_faults: true, ..Call::new(Method::POST, url, empty()) };
         let mut budget = Budget::new(&self.wire().settings);
         let answer = both.send(&call, &mut budget).await?;
         tracing::debug!(%digest, from = from.name(), status = answer.status().as_u16(), "mount");
@@ -62,7 +64,7 @@ impl Repository {
             StatusCode::CREATED => Ok(true),
             StatusCode::ACCEPTED => {
                 if answer.headers().contains_key(LOCATION)
-                    && let Ok(started) = self.upload_place(&call.url, &answer)
+                    && let Ok(started) = self.upload_place(&answer)
                 {
                     self.abandon(started).await;
                 }
@@ -72,10 +74,10 @@ impl Repository {
         }
     }
 
-    /// Where an answer wants an upload to go on.
-    pub(super) fn upload_place(&self, from: &Url, answer: &Answer) -> Result<Url> {
+    /// Where an answer wants an upload to go on. A relative place is one of the server that answered.
+    pub(super) fn upload_place(&self, answer: &Answer) -> Result<Url> {
         redirect::upload(
-            from,
+            answer.url(),
             &self.url("blobs/uploads/"),
             answer.headers(),
             self.wire().settings.insecure,
@@ -94,8 +96,34 @@ impl Repository {
         let _ = self.wire().exchange(&call, pass.header.as_ref(), &mut Budget::none()).await;
     }
 
+    /// Whether the clients of the registry get these very bytes as a manifest of this media type under a tag or
+    /// their digest, and under the digest too. `false` where that cannot be asked. Errors when the user
+    /// interrupts.
+    async fn has_manifest(&self, target: &str, media_type: &str, bytes: &Bytes) -> Result<bool> {
+        let digest = Digest::of(bytes).to_string();
+        let mut call = Call::get(self.url(&format!("manifests/{target}")));
+        call.method = Method::HEAD;
+        call.headers.insert(ACCEPT, HeaderValue::from_static(served::ACCEPT));
+        let found = async {
+            // A tag is mostly new. Registries that limit how often manifests are fetched count no HEAD.
+            let head = self.send(&call, &mut Budget::none()).await?;
+            let named = head.header("docker-content-digest");
+            if head.status() != StatusCode::OK || named.is_some_and(|named| named != digest) {
+                return Ok::<bool, Error>(false);
+            }
+            let fetched = self.fetch_served(target).await?;
+            let is_same = fetched.manifest.bytes == *bytes && fetched.is_served_as(media_type);
+            Ok(is_same && self.check_resolved(target, &fetched).await.is_ok())
+        };
+        match found.await {
+            Err(error) if error.kind() == Kind::Interrupted => Err(error),
+            found => Ok(found.unwrap_or(false)),
+        }
+    }
+
     /// Stores a manifest under a tag, or under its digest (distribution specification, "Pushing
-    /// Manifests"). What it names has to be there already. Errors: [`Kind::Destination`] with the
+    /// Manifests"). What it names has to be there already. A manifest that is there under both is not sent
+    /// again: registries with immutable tags refuse that. Errors: [`Kind::Destination`] with the
     /// registry's own words where it refuses, or names another digest than that of the bytes;
     /// [`Kind::Auth`]; [`Kind::Network`] after all retries; [`Kind::Usage`] when `target` is
     /// neither a tag nor the digest of the bytes, or `media_type` is none.
@@ -113,11 +141,20 @@ impl Repository {
                 return Err(Error::usage(format!("'{target}' is neither a tag nor a digest")));
             }
         };
-        let media_type = HeaderValue::try_from(media_type)
+        let header = HeaderValue::try_from(media_type)
             .map_err(|_| Error::usage(format!("'{media_type}' is not a media type")))?;
+        if self.has_manifest(target, media_type, &bytes).await? {
+            tracing::debug!(target, %digest, "the manifest is there already");
+            return Ok(());
+        }
+        let media_type = header;
         let url = self.url(&format!("manifests/{target}"));
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, media_type.clone())]);
-        let call = Call { body: Some(bytes), ..Call::new(Method::PUT, url, headers) };
+        let call = Call {
+            body: Some(bytes),
+            moves: Moves::WithinHost,
+            ..Call::new(Method::PUT, url, headers)
+        };
         let mut budget = Budget::new(&self.wire().settings);
         let mut answer =
             self.ask(&call, &mut budget).await.map_err(|error| named(error, &place))?;
@@ -164,6 +201,21 @@ impl Repository {
                     "the registry, or a proxy before it, limits the size of a request: \
                      ?chunk_size= sends layers in parts, for example ?chunk_size=50000000",
                 )
+            }
+            status if redirect::is_redirect(status) => {
+                let to = redirect::upload(
+                    answer.url(),
+                    &self.url(""),
+                    answer.headers(),
+                    self.wire().settings.insecure,
+                );
+                match to {
+                    Ok(to) => {
+                        let error = redirect::not_followed(host, &to, status);
+                        Error::destination(format!("{place}: {error}"))
+                    }
+                    Err(error) => named(error, place),
+                }
             }
             _ => Error::destination(format!(
                 "{place}: {host} refused {what} ({status}){}",

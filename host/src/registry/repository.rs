@@ -15,7 +15,9 @@ use super::served::{self, Fetched, Served};
 use super::session::{Pass, Session};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
+use crate::http::arrived::Ends;
 use crate::http::counters::Counters;
+use crate::http::failure::Failure;
 use crate::http::retry::Budget;
 use crate::http::settings::Settings;
 use crate::http::wire::{Answer, Call, Wire};
@@ -196,6 +198,7 @@ impl Repository {
         call.headers.insert(ACCEPT, HeaderValue::from_static(served::ACCEPT));
         call.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(served::ACCEPT_CODING));
         let mut budget = Budget::new(&self.0.wire.settings);
+        let mut ends = Ends::default();
         loop {
             let mut answer =
                 self.send(&call, &mut budget).await.map_err(|error| named(error, &place))?;
@@ -215,11 +218,17 @@ impl Repository {
                     return Ok(Fetched { manifest, served });
                 }
                 Err(failure) => {
-                    self.0
-                        .wire
-                        .pause(&mut budget, failure)
-                        .await
-                        .map_err(|error| named(error, &place))?;
+                    let is_end = matches!(failure, Failure::Ended(_));
+                    if is_end {
+                        ends.record(answer.came());
+                    }
+                    let paused = self.0.wire.pause(&mut budget, failure).await;
+                    paused.map_err(|error| match ends.same().filter(|_| is_end) {
+                        Some(end) if error.kind() == Kind::Network => {
+                            ends_early(&place, &answer, end)
+                        }
+                        _ => named(error, &place),
+                    })?;
                 }
             }
         }
@@ -339,6 +348,16 @@ pub(super) fn named(error: Error, place: &str) -> Error {
         _ if error.to_string().contains(place) => error,
         _ => error.within(place),
     }
+}
+
+/// The error for a manifest of which the registry announces more than it sends, every time.
+fn ends_early(place: &str, answer: &Answer, end: u64) -> Error {
+    let host = &answer.host;
+    let announced = answer.length().map_or("more".to_owned(), |length| format!("{length} bytes"));
+    Error::source(format!(
+        "{place}: every answer of {host} ends at the same byte of the manifest: expected {announced}, \
+         found {end}"
+    ))
 }
 
 /// A status that has no meaning for this call.

@@ -43,6 +43,13 @@ pub struct Fetched {
     pub(super) served: Served,
 }
 
+impl Fetched {
+    /// Whether the answer names this media type, which may have parameters.
+    pub(super) fn is_served_as(&self, media_type: &str) -> bool {
+        self.served.content_type.as_deref() == Some(media_type)
+    }
+}
+
 impl Served {
     pub(super) fn of(answer: &Answer) -> Self {
         let media_type =
@@ -51,7 +58,11 @@ impl Served {
             host: answer.host.clone(),
             content_type: answer.header(CONTENT_TYPE).map(media_type),
             said_type: answer.header(CONTENT_TYPE).map(str::to_owned),
-            digest: answer.header("docker-content-digest").map(str::to_owned),
+            // Clients take an empty one for none.
+            digest: answer
+                .header("docker-content-digest")
+                .filter(|said| !said.trim().is_empty())
+                .map(str::to_owned),
             length: answer.length(),
         }
     }

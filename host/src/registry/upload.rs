@@ -18,7 +18,7 @@ use super::repository::Repository;
 use crate::error::{Error, Kind, Result};
 use crate::http::failure::Failure;
 use crate::http::retry::Budget;
-use crate::http::wire::Call;
+use crate::http::wire::{Call, Moves};
 use crate::image::descriptor::Descriptor;
 
 /// How a blob is uploaded.
@@ -95,9 +95,14 @@ impl Upload<'_> {
     /// Opens an upload: where it goes, and the smallest part that the registry takes.
     async fn start(&mut self) -> Result<(Url, u64), Failure> {
         let url = self.repository.url("blobs/uploads/");
-        let call = Call::new(Method::POST, url, empty());
+        let call = Call { moves: Moves::Anywhere, ..Call::new(Method::POST, url, empty()) };
         let mut answer = self.repository.ask(&call, &mut self.budget).await?;
-        if answer.status() != StatusCode::ACCEPTED {
+        // Some registries say 200 or 204, which containerd takes as well.
+        let is_open = matches!(
+            answer.status(),
+            StatusCode::ACCEPTED | StatusCode::OK | StatusCode::NO_CONTENT
+        ) && answer.headers().contains_key(LOCATION);
+        if !is_open && answer.status() != StatusCode::ACCEPTED {
             return Err(self
                 .repository
                 .refused(self.place, "an upload", &mut answer)
@@ -106,7 +111,7 @@ impl Upload<'_> {
                 .into());
         }
         let least = answer.header("oci-chunk-min-length").and_then(|least| least.parse().ok());
-        Ok((self.repository.upload_place(&call.url, &answer)?, least.unwrap_or(0)))
+        Ok((self.repository.upload_place(&answer)?, least.unwrap_or(0)))
     }
 
     async fn send(&mut self, to: &mut Url, least: u64) -> Result<(), Failure> {
@@ -133,7 +138,7 @@ impl Upload<'_> {
         let mut sent = self.deliver(&call, part, settles).await?;
         self.accepted(&mut sent).await?;
         if sent.answer.headers().contains_key(LOCATION) {
-            *to = self.repository.upload_place(to, &sent.answer)?;
+            *to = self.repository.upload_place(&sent.answer)?;
         }
         Ok(())
     }

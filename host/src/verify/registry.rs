@@ -215,7 +215,7 @@ impl Checker<'_> {
         let known = self.memory.recall_manifest(reference);
         let fetched = match known.map_or_else(|| self.remote.manifest(reference), Ok) {
             Ok(fetched) => fetched,
-            Err(error) => return object.blame_error(Status::DigestMismatch, &error),
+            Err(error) => return object.blame_error(status_of(&error), &error),
         };
         self.memory.remember_manifest(reference, fetched.clone());
         let Some(fetched) = fetched else {
@@ -228,12 +228,7 @@ impl Checker<'_> {
             return object.blame(Status::DigestMismatch, expected, found, "is another manifest");
         }
         if let Err(error) = self.check_clients(reference, &fetched) {
-            let is_digest = |side: &str| side.parse::<Digest>().is_ok();
-            let status = match error.sides() {
-                Some((expected, _)) if is_digest(expected) => Status::DigestMismatch,
-                _ => Status::Unreadable,
-            };
-            object.blame_error(status, &error);
+            object.blame_error(status_of(&error), &error);
             // A plugin sees the bytes alone.
             object.host_only = true;
         }
@@ -251,6 +246,14 @@ impl Checker<'_> {
         let outcome = self.remote.check_resolved(reference, fetched);
         self.memory.remember_resolved(reference, outcome.clone());
         outcome
+    }
+}
+
+/// The status of a manifest that an error is about.
+fn status_of(error: &Error) -> Status {
+    match error.sides() {
+        Some((expected, _)) if expected.parse::<Digest>().is_ok() => Status::DigestMismatch,
+        _ => Status::Unreadable,
     }
 }
 
