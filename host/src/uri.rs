@@ -80,6 +80,7 @@ impl Uri {
             other => other.to_owned(),
         };
         refuse_login(&scheme, rest, query)?;
+        hide::refuse_misplaced(rest)?;
         let (credentials, rest) = match scheme.as_str() {
             // An engine is asked for `name:tag@sha256:...`, and for no login.
             "docker" => (None, rest),
@@ -166,7 +167,9 @@ impl Uri {
             }
             typed
         };
-        let (rest, mut options) = (escape(&self.rest, "?"), self.options.clone());
+        // What would be read as an option out of its place is a part of the path here.
+        let special = if hide::has_misplaced(&self.rest) { "?&;,#" } else { "?" };
+        let (rest, mut options) = (escape(&self.rest, special), self.options.clone());
         for (name, value) in &mut options {
             (*name, *value) = (escape(name, "&="), escape(value, "&"));
         }

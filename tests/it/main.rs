@@ -90,6 +90,7 @@ mod layer_readings;
 mod many_receipts;
 mod marked_password;
 mod mend;
+mod misplaced_option;
 mod names_of_images;
 mod no_engine;
 mod no_room;

@@ -5,7 +5,7 @@
 //! that may be the rest of a password with `&` in it.
 
 use super::{Uri, decode, is_scheme};
-use crate::error::printable;
+use crate::error::{Error, Result, printable};
 
 /// Schemes whose rest is a path of this machine, where `@` and `:` are characters like others.
 pub(super) const LOCAL: [&str; 6] = ["tar", "file", "dir", "directory", "oci-layout", "mounts"];
@@ -156,6 +156,27 @@ fn misplaced(text: &str) -> impl Iterator<Item = (usize, &str)> {
         let is_name = !name.contains(|c: char| !c.is_ascii_alphanumeric() && !"_-.".contains(c));
         (is_name && names_password(name)).then_some((at, value))
     })
+}
+
+/// Whether a text has an option with a secret elsewhere than in a query.
+pub(super) fn has_misplaced(text: &str) -> bool {
+    misplaced(text).next().is_some()
+}
+
+/// Errors where an option with a secret stands in front of the query, as in `dir:///out&password=...`: receipts
+/// and messages would have the secret as a part of the path. A folder that is called so is typed with the
+/// separator as an escape, which is no option.
+pub(super) fn refuse_misplaced(rest: &str) -> Result<()> {
+    let Some((at, _)) = misplaced(rest).next() else { return Ok(()) };
+    let separator = rest[at..].chars().next().unwrap_or('&');
+    Err(Error::usage(format!(
+        "an option with a secret stands in a URI behind '{separator}', and not behind '?'"
+    ))
+    .hint(format!(
+        "options are written ?name=value&name=value; where this is a part of the path or the name, write \
+         '{separator}' as %{:02X}",
+        u32::from(separator)
+    )))
 }
 
 /// Whether the value of an option of that name is a secret of its own. A user's name is none.
