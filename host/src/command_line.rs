@@ -159,6 +159,13 @@ fn slip(mistake: &clap::Error, words: &[String]) -> Option<Error> {
     if text(mistake, ContextKind::InvalidSubcommand) == Some("version") {
         return Some(Error::usage("there is no command 'version'").hint("type --version"));
     }
+    let option = text(mistake, ContextKind::InvalidArg).unwrap_or_default();
+    if option.starts_with("--receipt") && words.iter().any(|word| word == "verify") {
+        return Some(
+            Error::usage("'verify' takes receipts as they are, without an option")
+                .hint("type: occystrap verify FILE"),
+        );
+    }
     let apart = words.windows(2).find_map(|pair| match pair {
         [option, level] if option == "--verify" && matches!(level.as_str(), "fast" | "full") => {
             Some(level)

@@ -229,8 +229,23 @@ pub(super) fn try_lock(folder: &Dir) -> io::Result<Option<File>> {
 }
 
 fn open_directory(path: &Path) -> Result<Dir> {
-    Dir::open_ambient_dir(path, ambient_authority())
-        .map_err(|cause| Error::io(Kind::Destination, "open the directory", path.display(), &cause))
+    Dir::open_ambient_dir(path, ambient_authority()).map_err(|cause| {
+        let error = Error::io(Kind::Destination, "open the directory", path.display(), &cause);
+        match (error.kind(), path.parent().filter(|_| path.is_absolute())) {
+            (Kind::NotFound, Some(above)) => {
+                error.hint(format!("'ls {}' shows what is there", quote(&above.to_string_lossy())))
+            }
+            (Kind::NotFound, None) => {
+                let below = std::env::current_dir().unwrap_or_default();
+                error.hint(format!(
+                    "a path with two slashes is below the current folder, which is {}; \
+                     an absolute path has three: dir:///PATH",
+                    below.display()
+                ))
+            }
+            _ => error,
+        }
+    })
 }
 
 /// Why a path is not one that a plugin may name.

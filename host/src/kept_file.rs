@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Kind, Result};
 use crate::output::{Target, target};
 use crate::regular;
+use crate::shell::quote;
 
 /// A kind of file.
 pub struct OwnFile {
@@ -100,7 +101,15 @@ impl OwnFile {
     /// That it could not be written.
     pub fn write_failed(&self, path: &Path, cause: &io::Error) -> Error {
         let action = format!("write the {}", self.what);
-        Error::io(Kind::Destination, &action, path.display(), cause)
+        let error = Error::io(Kind::Destination, &action, path.display(), cause);
+        let folder = folder(path);
+        match error.kind() {
+            Kind::NotFound if !folder.exists() => {
+                let folder = quote(&folder.to_string_lossy());
+                error.hint(format!("make its folder first: mkdir -p {folder}"))
+            }
+            _ => error,
+        }
     }
 }
 

@@ -49,6 +49,7 @@ pub mod secret;
 mod sha256;
 pub mod shell;
 pub mod size;
+pub mod standard_output;
 pub mod temporary;
 pub mod terminal;
 pub mod unnamed;

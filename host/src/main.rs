@@ -9,6 +9,7 @@ use occystrap::cancel::Cancel;
 use occystrap::cli::Cli;
 use occystrap::plugin::compiler;
 use occystrap::progress::Progress;
+use occystrap::standard_output::{self, StandardOutput};
 use occystrap::{command_line, log, report, run, secret, temporary};
 
 /// Two threads move a gigabyte a second from sockets; more would only take turns.
@@ -58,21 +59,15 @@ fn start(cli: Cli, progress: &Progress) -> anyhow::Result<u8> {
         .context("cannot start")?;
     let cancel = Cancel::default();
     runtime.spawn(listen(cancel.clone()));
-    let outcome = run::run(
-        cli,
-        &cancel,
-        runtime.handle(),
-        progress,
-        // Not locked: filters print as well, from other threads.
-        &mut io::stdout(),
-        &mut io::stderr(),
-    );
+    let mut out = StandardOutput::default();
+    let outcome = run::run(cli, &cancel, runtime.handle(), progress, &mut out, &mut io::stderr());
     // Downloads that nobody waits for any more must not keep the process.
     runtime.shutdown_background();
     // Threads that still compress hold files, which may have names (`temporary.rs`).
     temporary::remove_own();
     match outcome {
         Ok(code) => Ok(code),
+        Err(_) if out.is_closed() => Ok(standard_output::CLOSED),
         Err(error) => {
             report::write_error(&mut io::stderr(), &error)?;
             Ok(error.exit_code())

@@ -9,8 +9,9 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::error::printable;
 use crate::secret::mask;
 
-/// One line a layer. Decimal units, as in the summary. What it is of takes the room that is left.
-const TEMPLATE: &str = "{prefix:>14} [{bar:30}] {decimal_bytes:>9} / {decimal_total_bytes:<9} \
+/// One line a layer. Decimal units, as in the summary. What it is of takes the room that is left: 8 of the 80 columns
+/// that a terminal has at least, as people use them.
+const TEMPLATE: &str = "{prefix:>14} [{bar:20}] {decimal_bytes:>9} / {decimal_total_bytes:<9} \
      {decimal_bytes_per_sec:>11} {wide_msg}";
 
 /// What has no end that anybody knows.
@@ -265,7 +266,7 @@ mod tests {
 
     /// What stands on a terminal, and the line of its cursor.
     #[derive(Debug, Clone, Default)]
-    struct Screen(Arc<Mutex<(Vec<String>, usize)>>);
+    struct Screen(Arc<Mutex<(Vec<String>, usize)>>, u16);
 
     impl Screen {
         fn at<T>(&self, act: impl FnOnce(&mut Vec<String>, &mut usize) -> T) -> io::Result<T> {
@@ -287,7 +288,7 @@ mod tests {
 
     impl TermLike for Screen {
         fn width(&self) -> u16 {
-            100
+            self.1
         }
         fn height(&self) -> u16 {
             20
@@ -320,7 +321,11 @@ mod tests {
     }
 
     fn progress() -> (Progress, Screen) {
-        let screen = Screen::default();
+        progress_on(100)
+    }
+
+    fn progress_on(width: u16) -> (Progress, Screen) {
+        let screen = Screen(Arc::default(), width);
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(screen.clone()), 200);
         let all = MultiProgress::with_draw_target(target);
         (Progress(Some(Bars { all, about: "".into() })), screen)
@@ -353,6 +358,27 @@ mod tests {
         );
         layer.finish();
         assert_eq!(term.lines(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn a_line_fits_a_terminal_of_80_columns() {
+        let (progress, term) = progress_on(80);
+        let named = progress.about("registry.example.com/team/app-of-a-long-name:1.0");
+        let widest = || {
+            let lines = term.0.lock().unwrap().0.clone();
+            lines.iter().map(|line| line.chars().count()).max().unwrap()
+        };
+        let layer = named.layer("layer 100/127", 123_456_789_012);
+        step(&layer, 111_111_111_111);
+        step(&layer, 1_000_000);
+        let shown = term.lines();
+        assert!(shown[0].contains("/ 123.46 GB ") && shown[0].ends_with(" registry"), "{shown:?}");
+        assert!(widest() <= 80, "{shown:?}");
+        drop(layer);
+        let waiting = named.waiting("engine loads");
+        std::thread::sleep(2 * TICK);
+        assert!(widest() <= 80, "{:?}", term.lines());
+        drop(waiting);
     }
 
     #[test]

@@ -76,8 +76,10 @@ fn of_command(
         Command::Info(asked) => info::run(asked, host, out),
         Command::Plugin { command } => plugin::run(command, host, out, err),
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "occystrap", out);
-            Ok(0)
+            // It panics where it cannot write.
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "occystrap", &mut script);
+            out.write_all(&script).map_err(printed).map(|()| 0)
         }
         Command::Man { output: None } => {
             manual::write(Cli::command(), out).map_err(printed).map(|()| 0)

@@ -139,7 +139,7 @@ fn a_cut_layer_is_resumed_and_the_retries_are_told() {
         registry.fault("GET", &path_of(&stored), Fault::CutAfter(200_000), 1);
         registry.fault("GET", &path_of(&stored), Fault::too_many("0"), 1);
         let said = sandbox.process(&source, &sandbox.uri(scheme, name), &["--verify=full"]);
-        said.verified().says(", 2 retries, 1 rate limits, 1/1 verified");
+        said.verified().says(", 2 retries, 1 rate limit, 1/1 verified");
         let ranges: Vec<_> = registry.requests_of("GET", &path_of(&stored));
         assert_eq!(ranges[2].header("range"), "bytes=200000-");
     }

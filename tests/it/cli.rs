@@ -274,8 +274,6 @@ fn a_program_gets_one_document_whatever_is_wrong() {
         ("process --output-format=json a b --frobnicate", 2, "unexpected argument '--frobnicate'"),
         ("-O json frobnicate", 2, "unrecognized subcommand 'frobnicate'"),
         ("verify -O json ftp://x", 2, "unknown scheme 'ftp://'"),
-        ("verify -O json [T]receipt", 1, "is not a receipt"),
-        ("verify -O json [T]none", 1, "no such file"),
     ] {
         let said_all = run(&sandbox, line);
         said_all.exits(code).says("error: ").says(said);
@@ -286,6 +284,18 @@ fn a_program_gets_one_document_whatever_is_wrong() {
         let sum = &value["summary"];
         assert_eq!((&sum["images"], &sum["failed"]), (&1.into(), &1.into()), "{line}: {value}");
         assert!(!said_all.stdout.contains("hunter2"), "{line}: {value}");
+    }
+    // Of a receipt it is a verdict, as of each of several.
+    for (line, said) in [
+        ("verify -O json [T]receipt", "is not a receipt"),
+        ("verify -O json [T]none", "no such file"),
+    ] {
+        let value = run(&sandbox, line).exits(1).json();
+        let image = &value["images"][0];
+        assert_eq!(image["status"], "failed", "{line}: {value}");
+        assert!(image["error"]["message"].as_str().unwrap().contains(said), "{line}: {value}");
+        let sum = &value["summary"];
+        assert_eq!((&sum["images"], &sum["verify_failed"]), (&1.into(), &1.into()), "{value}");
     }
     let said = run(&sandbox, "process -O json tar:[T]in.tar dir:[T]out?x=1");
     insta::assert_snapshot!("json_refused", sandbox.redact(&said.stdout));

@@ -92,6 +92,7 @@ mod marked_password;
 mod mend;
 mod misplaced_option;
 mod names_of_images;
+mod newcomers;
 mod no_engine;
 mod no_room;
 mod no_tmpfile;

@@ -20,12 +20,21 @@ const MODULE: &[u8] = b"\0asm\x01\0\0\0";
 /// How wasmtime's compiled components start, as all machine code on Linux: they are ELF files.
 const MACHINE_CODE: &[u8] = b"\x7fELF";
 
+/// What to type where the file of a plugin is not there.
+const NO_PLUGIN: &str = "name the file of a component (.wasm); 'occystrap plugin list' shows the plugins that are there, and 'occystrap plugin new NAME' makes one of your own";
+
 /// Read a component from a file. Errors when it cannot be read, or is larger than
 /// [`COMPONENT_SIZE`]: nothing beyond that is read.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     // Some type the URI of one, with a login in it.
     let place = Uri::hide(&path.to_string_lossy());
-    let fail = |cause| Error::io(Kind::Plugin, "read the plugin", &place, &cause);
+    let fail = |cause| {
+        let error = Error::io(Kind::Plugin, "read the plugin", &place, &cause);
+        match error.kind() {
+            Kind::NotFound => error.hint(NO_PLUGIN),
+            _ => error,
+        }
+    };
     let mut bytes = Vec::new();
     let limit = COMPONENT_SIZE as u64 + 1;
     regular::open(path).and_then(|file| file.take(limit).read_to_end(&mut bytes)).map_err(fail)?;

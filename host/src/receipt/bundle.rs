@@ -38,6 +38,9 @@ fn is_receipt(bytes: &[u8]) -> bool {
         .is_ok_and(|shape| shape.occystrap_receipts.or(shape.occystrap_receipt).is_some())
 }
 
+/// What to type where a file of receipts is not there.
+const NO_RECEIPT: &str = "a receipt is a file that 'occystrap process --receipt FILE' wrote; what was written without one is named by its URI: 'occystrap verify dir://PATH'";
+
 impl Bundle {
     /// Of a run.
     #[must_use]
@@ -50,7 +53,11 @@ impl Bundle {
     pub fn read(path: &Path) -> Result<Vec<Receipt>> {
         let place = path.display();
         let fail = |cause: std::io::Error| {
-            Error::io(Kind::Source, "read the receipt", place.to_string(), &cause)
+            let error = Error::io(Kind::Source, "read the receipt", place.to_string(), &cause);
+            match error.kind() {
+                Kind::NotFound => error.hint(NO_RECEIPT),
+                _ => error,
+            }
         };
         // What it says of its size is not asked: it may grow meanwhile.
         if path.is_dir() {

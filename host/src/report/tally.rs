@@ -107,10 +107,10 @@ impl Tally {
             sum.seconds
         );
         if sum.retries > 0 {
-            line += &format!(", {} retries", sum.retries);
+            line += &format!(", {}", count(sum.retries, "retry", "retries"));
         }
         if sum.rate_limits > 0 {
-            line += &format!(", {} rate limits", sum.rate_limits);
+            line += &format!(", {}", count(sum.rate_limits, "rate limit", "rate limits"));
         }
         let receipt = if self.lacks_receipt { ", no receipt" } else { "" };
         if sum.succeeded > 0 && self.not_verified == sum.succeeded {
@@ -125,6 +125,10 @@ impl Tally {
         }
         line + receipt
     }
+}
+
+fn count(number: u64, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
 }
 
 impl Serialize for Tally {

@@ -16,6 +16,7 @@ use crate::error::{Error, Kind, Result, printable};
 use crate::image::Digest;
 use crate::limits;
 use crate::plugin::catalog::{Listed, Origin, built_in};
+use crate::plugin::installed::RECORD;
 use crate::plugin::{NotLoaded, Plugin, PluginEngine, component_count, component_file, permission};
 use crate::progress::Progress;
 use crate::report;
@@ -37,6 +38,11 @@ pub fn run(
             }
             .and_then(|()| unusable(&all, err))
             .map_err(printed)?;
+            let is_added = |plugin: &Listed| matches!(plugin.origin, Origin::Installed(_));
+            let has_record = host.installed().is_some_and(|one| one.folder().join(RECORD).exists());
+            if has_record && !host.global.quiet && !all.iter().any(is_added) {
+                writeln!(err, "{NONE_ADDED}").map_err(printed)?;
+            }
             Ok(0)
         }
         PluginCommand::Show { plugin } => {
@@ -74,6 +80,10 @@ pub fn run(
         }
     }
 }
+
+/// What `plugin list` says where a record of added plugins lists none: the user may look for one that was
+/// removed.
+const NONE_ADDED: &str = "no plugin was added; to add one: occystrap plugin add FILE.wasm, or oci://HOST/REPOSITORY@sha256:...";
 
 fn printed(cause: io::Error) -> Error {
     Error::io(Kind::Destination, "write to", "the terminal", &cause)

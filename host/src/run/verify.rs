@@ -60,9 +60,10 @@ pub fn run(
             continue;
         }
         let subject = parse(text);
-        // What is wrong with one receipt is no reason to leave the others; a wrong command line is.
+        // What is wrong with one receipt is no reason to leave the others, and one alone is reported as one of
+        // several is. A wrong command line is no verdict.
         if let Err(error) = &subject
-            && (is_alone || error.kind() == Kind::Usage)
+            && error.kind() == Kind::Usage
         {
             return Err(error.clone());
         }
