@@ -39,6 +39,8 @@ impl Entry<'_> {
 /// What the catalog that is there says of an image, and of others that name its manifest file.
 #[derive(Default)]
 pub struct Survey {
+    /// There is no catalog yet.
+    pub is_new: bool,
     has_repository: bool,
     /// The manifest file that stands under the image's own name.
     pub own: Option<String>,
@@ -52,8 +54,9 @@ pub struct Survey {
 
 /// Looks at the catalog that is there. Errors say why the entry cannot be put into it.
 pub fn survey(directory: &Directory, entry: Entry) -> Result<Survey, Error> {
+    let none = || Survey { is_new: true, ..Survey::default() };
     let size = match directory.stat(CATALOG)? {
-        None => return Ok(Survey::default()),
+        None => return Ok(none()),
         Some(stat) => stat.size,
     };
     if size.saturating_add(entry.length()) > LONGEST {
@@ -65,7 +68,7 @@ pub fn survey(directory: &Directory, entry: Entry) -> Result<Survey, Error> {
     let stored = Stored { directory, path: CATALOG };
     // Another process may have taken it away meanwhile.
     survey_text(stored, entry).or_else(|why| match is_absent(&why) {
-        true => Ok(Survey::default()),
+        true => Ok(none()),
         false => Err(in_the_way(why)),
     })
 }

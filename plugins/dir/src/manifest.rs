@@ -19,13 +19,66 @@ pub fn render(name: &ImageName, config: &str, layers: &[String], image_name: boo
     bytes
 }
 
-/// The config and the layers that a manifest lists.
-pub fn parse(bytes: &[u8]) -> Option<(String, Vec<String>)> {
+/// An image of a manifest. `docker save` lists any number of them; this output writes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The config's file.
+    pub config: String,
+    /// The layers' files.
+    pub layers: Vec<String>,
+    /// As `repository:tag`.
+    pub names: Vec<String>,
+}
+
+impl Listed {
+    /// Returns the config's digest without its algorithm. Every tool names the config's file after it:
+    /// `HEX.json`, `sha256:HEX` (crane), `blobs/sha256/HEX` (Docker since 25).
+    pub fn id(&self) -> &str {
+        id(&self.config)
+    }
+}
+
+/// Returns the digest, without its algorithm, in a config's file name.
+pub fn id(config: &str) -> &str {
+    let name = config.rsplit('/').next().unwrap_or_default();
+    let name = name.strip_prefix("sha256:").unwrap_or(name);
+    name.strip_suffix(".json").unwrap_or(name)
+}
+
+/// Returns the images that a manifest lists. `None` where the bytes are no manifest. An element that is
+/// no image is left out: nothing can be lost with it.
+pub fn parse(bytes: &[u8]) -> Option<Vec<Listed>> {
     let document: Value = serde_json::from_slice(bytes).ok()?;
-    let image = document.get(0)?;
-    let config = image.get("Config")?.as_str()?.to_owned();
-    let layers = image.get("Layers")?.as_array()?;
-    let layers =
-        layers.iter().map(|layer| layer.as_str().map(str::to_owned)).collect::<Option<_>>()?;
-    Some((config, layers))
+    Some(document.as_array()?.iter().filter_map(listed).collect())
+}
+
+fn listed(image: &Value) -> Option<Listed> {
+    let texts = |key: &str| -> Option<Vec<String>> {
+        image.get(key)?.as_array()?.iter().map(|one| one.as_str().map(str::to_owned)).collect()
+    };
+    Some(Listed {
+        config: image.get("Config")?.as_str()?.to_owned(),
+        layers: texts("Layers").unwrap_or_default(),
+        names: texts("RepoTags").unwrap_or_default(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_image_of_a_list_is_found_and_known_by_its_config() {
+        let list = br#"[{"Config":"ab.json","RepoTags":["a:1","b:2"],"Layers":["l"]},
+            17,{"Config":"sha256:cd","RepoTags":null,"Layers":null},{"Config":"blobs/sha256/ef"}]"#;
+        let found = parse(list).unwrap();
+        let ids: Vec<&str> = found.iter().map(Listed::id).collect();
+        assert_eq!(ids, ["ab", "cd", "ef"]);
+        assert_eq!(
+            (&found[0].names[..], &found[0].layers[..]),
+            (&["a:1".to_owned(), "b:2".to_owned()][..], &["l".to_owned()][..])
+        );
+        assert_eq!(parse(b"{}"), None);
+        assert_eq!(parse(b"[]"), Some(Vec::new()));
+    }
 }

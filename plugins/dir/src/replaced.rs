@@ -8,37 +8,98 @@ use occystrap_plugin::storage::Directory;
 use occystrap_plugin::writer::Error;
 
 use crate::catalog::{Entry, Survey};
-use crate::manifest;
+use crate::layout::{CATALOG, LIST};
+use crate::manifest::{self, LONGEST, Listed};
+
+/// Images that warnings name one by one.
+const MOST_NAMED: usize = 20;
 
 /// Warns about every image that loses its name or its manifest file. `config` is the new image's file.
 pub fn warn(directory: &Directory, entry: Entry, config: &str, survey: &Survey) {
     let Entry { repository, tag, file } = entry;
+    let name = format!("{repository}:{tag}");
     let say = |message: String| log::log(log::Level::Warn, &message);
     for other in &survey.ousted {
         say(format!(
-            "'{repository}:{tag}' takes the place of '{other}' in '{file}'; \
-             ?unique_names=true keeps both"
+            "'{name}' takes the place of '{other}' in '{file}'; ?unique_names=true keeps both"
         ));
     }
     if survey.more > 0 {
         let more = survey.more;
-        say(format!("'{repository}:{tag}' takes the place of {more} more images in '{file}'"));
+        say(format!("'{name}' takes the place of {more} more images in '{file}'"));
     }
-    let own = survey.own.as_deref();
-    let Some(old) = old_config(directory, own.unwrap_or(file)).filter(|old| old != config) else {
-        return;
+    let overwritten = images(directory, file);
+    let id = manifest::id(config);
+    let named = match survey.own.as_deref() {
+        Some(own) if own == file => called(&overwritten, &name).cloned(),
+        Some(own) => called(&images(directory, own), &name).cloned(),
+        None => None,
     };
-    match own {
-        Some(_) => say(format!(
-            "'{repository}:{tag}' was another image here: the config is {}, it was {}",
-            digest(config),
-            digest(&old)
-        )),
-        None if survey.ousted.is_empty() => say(format!(
-            "'{repository}:{tag}' takes the place of an image in '{file}' that no catalog lists; \
-             ?unique_names=true keeps both"
-        )),
-        None => {}
+    if let Some(old) = named.as_ref().filter(|old| old.id() != id) {
+        say(format!(
+            "'{name}' was another image here: the config is sha256:{id}, it was sha256:{}",
+            old.id()
+        ));
+    }
+    let told = |image: &Listed| {
+        // The catalog's names of the only image of a file are all its names.
+        Some(image) == named.as_ref()
+            || (overwritten.len() == 1 && !survey.ousted.is_empty())
+            || (!image.names.is_empty()
+                && image.names.iter().all(|name| survey.ousted.contains(name)))
+    };
+    let lost: Vec<&Listed> =
+        overwritten.iter().filter(|image| image.id() != id && !told(image)).collect();
+    for image in lost.iter().take(MOST_NAMED) {
+        say(format!(
+            "'{name}' takes the place of {} in '{file}', which no catalog lists; a directory of its own \
+             keeps it",
+            shown(image)
+        ));
+    }
+    if let more @ 1.. = lost.len().saturating_sub(MOST_NAMED) {
+        say(format!("'{name}' takes the place of {more} more images in '{file}'"));
+    }
+    if survey.is_new && file != LIST {
+        warn_of_hidden(directory, entry, id);
+    }
+}
+
+/// Warns about images of a `manifest.json` without a catalog: where there is a catalog, readers follow that.
+fn warn_of_hidden(directory: &Directory, entry: Entry, id: &str) {
+    let images = images(directory, LIST);
+    let others = images.iter().filter(|image| image.id() != id);
+    let mut shown: Vec<String> = others.map(shown).collect();
+    let more = shown.len().saturating_sub(MOST_NAMED);
+    shown.truncate(MOST_NAMED);
+    if shown.is_empty() {
+        return;
+    }
+    if more > 0 {
+        shown.push(format!("{more} more"));
+    }
+    let Entry { repository, tag, .. } = entry;
+    let message = format!(
+        "'{LIST}' here lists {}; from now on dir:// reads '{CATALOG}', which lists only \
+         '{repository}:{tag}'; a directory of its own for that keeps all readable",
+        shown.join(", ")
+    );
+    log::log(log::Level::Warn, &message);
+}
+
+/// Returns the image of a name. The only image of a list needs none.
+fn called<'a>(images: &'a [Listed], name: &str) -> Option<&'a Listed> {
+    match images {
+        [only] => Some(only),
+        _ => images.iter().find(|image| image.names.iter().any(|known| known == name)),
+    }
+}
+
+fn shown(image: &Listed) -> String {
+    let names: Vec<String> = image.names.iter().map(|name| format!("'{name}'")).collect();
+    match names.is_empty() {
+        true => format!("an image without a name (sha256:{})", image.id()),
+        false => names.join(", "),
     }
 }
 
@@ -59,16 +120,11 @@ pub fn refuse_one_file(directory: &Directory, entry: Entry, survey: &Survey) -> 
     Ok(())
 }
 
-/// The config that a manifest file lists. A file that is not there, or that is no manifest, is no
+/// Returns the images that a manifest file lists. A file that is not there, or that is no manifest, has no
 /// image that could be lost.
-fn old_config(directory: &Directory, file: &str) -> Option<String> {
+fn images(directory: &Directory, file: &str) -> Vec<Listed> {
     // The catalog may say anything; the host stops a plugin that names a path outside.
     let is_name = !file.is_empty() && !file.starts_with('.') && !file.contains(['/', '\0']);
-    let bytes =
-        read_to_end(directory, Some(file).filter(|_| is_name)?, manifest::LONGEST).ok()??;
-    manifest::parse(&bytes).map(|(config, _)| config)
-}
-
-fn digest(config: &str) -> String {
-    format!("sha256:{}", config.trim_end_matches(".json"))
+    let read = || read_to_end(directory, Some(file).filter(|_| is_name)?, LONGEST).ok()?;
+    read().and_then(|bytes| manifest::parse(&bytes)).unwrap_or_default()
 }

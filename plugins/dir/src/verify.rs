@@ -79,10 +79,15 @@ fn check_manifest(
     }
     let Some(bytes) = read_to_end(directory, path, LONGEST)? else { return Ok(None) };
     let problem = |message| Some(finding(path, Problem::Unreadable, None, None, message));
-    Ok(match manifest::parse(&bytes) {
-        None => problem("is not a docker-save manifest"),
-        Some((listed, _)) if Some(&listed) != config.as_ref() => problem("names another config"),
-        Some((_, listed)) if listed != layers => problem("lists other layers, or in another order"),
-        Some(_) => None,
+    Ok(match manifest::parse(&bytes).as_deref() {
+        None | Some([]) => problem("is not a docker-save manifest"),
+        Some([listed]) if Some(&listed.config) != config.as_ref() => {
+            problem("names another config")
+        }
+        Some([listed]) if listed.layers != layers => {
+            problem("lists other layers, or in another order")
+        }
+        Some([_]) => None,
+        Some(_) => problem("lists more than this image"),
     })
 }

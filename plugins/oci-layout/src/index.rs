@@ -64,9 +64,10 @@ pub struct Ousted {
     pub digest: String,
 }
 
-/// The index with this entry in it, in the place of those of its name, and another image that had that
-/// name. Errors say what is wrong with the index that is there.
-pub fn with(old: Option<&[u8]>, entry: &Entry) -> Result<(Vec<u8>, Option<Ousted>), &'static str> {
+/// Returns the index with this entry in it, in the place of those of its name, and the other images that
+/// had that name: several, where each is for another platform. Errors say what is wrong with the index
+/// that is there.
+pub fn with(old: Option<&[u8]>, entry: &Entry) -> Result<(Vec<u8>, Vec<Ousted>), &'static str> {
     let mut index = match old {
         Some(bytes) => Object::parse(bytes).ok_or("is not a JSON object with distinct keys")?,
         None => {
@@ -93,7 +94,7 @@ pub fn with(old: Option<&[u8]>, entry: &Entry) -> Result<(Vec<u8>, Option<Ousted
         entries.push(if entries.is_empty() { '[' } else { ',' });
         entries.push_str(entry);
     };
-    let (mut placed, mut ousted) = (false, None);
+    let (mut placed, mut ousted) = (false, Vec::new());
     for old in listed.unwrap_or_default() {
         if !has_one_reading(old.get()) {
             return Err(TWO_READINGS);
@@ -105,7 +106,7 @@ pub fn with(old: Option<&[u8]>, entry: &Entry) -> Result<(Vec<u8>, Option<Ousted
         let digest = digest(old.get()).unwrap_or_default();
         if digest != entry.manifest.digest {
             let full_name = annotation(old.get(), FULL_NAME);
-            ousted = ousted.or(Some(Ousted { full_name, digest }));
+            ousted.push(Ousted { full_name, digest });
         }
         if !placed {
             add(&entry.render());
@@ -231,14 +232,22 @@ mod tests {
             digest: "d1".to_owned(),
         };
         for (name, digest, ousted) in [
-            ("docker.io/library/a:latest", "d1", None),
-            ("docker.io/library/b:latest", "d1", None),
-            ("docker.io/library/a:latest", "d2", Some(&a)),
-            ("docker.io/library/b:latest", "d2", Some(&a)),
+            ("docker.io/library/a:latest", "d1", &[][..]),
+            ("docker.io/library/b:latest", "d1", &[]),
+            ("docker.io/library/a:latest", "d2", std::slice::from_ref(&a)),
+            ("docker.io/library/b:latest", "d2", std::slice::from_ref(&a)),
         ] {
             let (_, found) = with(Some(&first), &of(name, digest)).unwrap();
-            assert_eq!(found.as_ref(), ousted, "{name} {digest}");
+            assert_eq!(found, ousted, "{name} {digest}");
         }
+        // Each of several platforms is an image of its own.
+        let first = String::from_utf8(first).unwrap();
+        let (start, rest) = first.split_once('[').unwrap();
+        let (entry, end) = rest.split_once(']').unwrap();
+        let two = format!("{start}[{entry},{}]{end}", entry.replace("d1", "d3"));
+        let (_, found) =
+            with(Some(two.as_bytes()), &of("docker.io/library/b:latest", "d2")).unwrap();
+        assert_eq!(found.iter().map(|one| &*one.digest).collect::<Vec<_>>(), ["d1", "d3"]);
     }
 
     #[test]

@@ -14,6 +14,9 @@ use occystrap_plugin::{FileWriter, log, read_blob, read_to_end, storage_edit};
 
 use crate::{index, layout, platform, verify};
 
+/// Images that warnings name one by one.
+const MOST_NAMED: usize = 20;
+
 pub struct LayoutSession {
     directory: Directory,
     request: Request,
@@ -83,8 +86,8 @@ impl LayoutSession {
         Ok(expectations)
     }
 
-    /// The index that is there with an entry in it, and the image that loses its name by that.
-    fn index_with(&self, entry: &index::Entry) -> Result<(Vec<u8>, Option<index::Ousted>), Error> {
+    /// The index that is there with an entry in it, and the images that lose their name by that.
+    fn index_with(&self, entry: &index::Entry) -> Result<(Vec<u8>, Vec<index::Ousted>), Error> {
         let old = read_to_end(&self.directory, layout::INDEX, index::LONGEST)?;
         index::with(old.as_deref(), entry).map_err(|why| {
             let path = layout::INDEX;
@@ -120,9 +123,7 @@ impl LayoutSession {
         }
         let (new, ousted) = self.index_with(entry)?;
         self.write_file(layout::INDEX, &new)?;
-        if let Some(other) = ousted {
-            warn(entry, &other);
-        }
+        warn_of_all(entry, &ousted);
         let key = |key: &str| Step::Key(key.to_owned());
         let expect = |below: &[&str], value: &str| {
             let name = vec!["annotations".to_owned(), index::REF_NAME.to_owned()];
@@ -212,6 +213,17 @@ impl GuestSession for LayoutSession {
 
         expectations.extend(session.write_manifest(&manifest, platform.clone())?);
         Ok(receipt(expectations, &manifest, platform))
+    }
+}
+
+/// Warns about every image that loses its name.
+fn warn_of_all(entry: &index::Entry, ousted: &[index::Ousted]) {
+    for other in ousted.iter().take(MOST_NAMED) {
+        warn(entry, other);
+    }
+    if let more @ 1.. = ousted.len().saturating_sub(MOST_NAMED) {
+        let message = format!("'{}' takes the place of {more} more images here", entry.tag);
+        log::log(log::Level::Warn, &message);
     }
 }
 
