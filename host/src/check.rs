@@ -19,13 +19,14 @@ mod text;
 mod time;
 mod whiteout;
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::input::Source;
 use crate::input::view::{Flaw, Part, Role, View};
-use crate::verify::Level;
+use crate::verify::{Level, steady};
 
 pub use finding::{Finding, Findings, MOST_KEPT, Severity};
 pub use report::{Checked, Report};
@@ -43,6 +44,13 @@ pub struct Extent {
 /// no sense, or cannot have what was asked for, and when the user interrupts.
 pub fn check(source: &Source, extent: Extent, context: &Context) -> Result<Report> {
     let started = Instant::now();
+    let watch = source.watch();
+    let images = steady::look(watch.as_ref(), &context.cancel, || look(source, extent, context))?;
+    Ok(Report::new(&source.display, images, started.elapsed()))
+}
+
+/// Looks at every image of a source once.
+fn look(source: &Source, extent: Extent, context: &Context) -> Result<Vec<Checked>> {
     let Extent { level, all_platforms } = extent;
     let views = match level {
         _ if all_platforms => source.all_views(context),
@@ -64,7 +72,25 @@ pub fn check(source: &Source, extent: Extent, context: &Context) -> Result<Repor
         Err(error) if matches!(error.kind(), Kind::Interrupted | Kind::Usage) => return Err(error),
         Err(error) => images.push(Checked::unseen(level, unseen(&error))),
     }
-    Ok(Report::new(&source.display, images, started.elapsed()))
+    Ok(images)
+}
+
+/// Findings of both looks count where they are the same: they name no file.
+impl steady::Look for Vec<Checked> {
+    type Wrong = Finding;
+
+    fn wrong(&self) -> Vec<Finding> {
+        let all = self.iter().flat_map(|image| image.findings.all());
+        all.filter(|finding| finding.severity == Severity::Error).cloned().collect()
+    }
+
+    fn file(_: &Finding) -> Option<PathBuf> {
+        None
+    }
+
+    fn doubt(&mut self, counts: &dyn Fn(&Finding) -> bool) {
+        self.iter_mut().for_each(|image| image.findings.doubt(counts));
+    }
 }
 
 /// Whether each client of a registry gets the manifest. `None` where it was not the name of this view

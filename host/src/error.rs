@@ -25,6 +25,8 @@ pub enum Kind {
     Network,
     /// Credentials are missing, wrong, or expired.
     Auth,
+    /// Another process has changed the source or the destination each time it was read.
+    Changed,
     /// A plugin broke a rule or failed.
     Plugin,
     /// The user asked to stop.

@@ -26,6 +26,12 @@ impl FileIdentity {
     pub fn of(file: &File) -> io::Result<Self> {
         Ok(Self::from(&rustix::fs::fstat(file)?))
     }
+
+    /// Whether two are one file, whatever its size was.
+    #[must_use]
+    pub fn is_same_inode(&self, other: Self) -> bool {
+        (self.dev, self.ino) == (other.dev, other.ino)
+    }
 }
 
 #[allow(clippy::useless_conversion, clippy::unnecessary_cast)]

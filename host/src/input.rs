@@ -25,6 +25,7 @@ use crate::image::{Digest, Image, ImageName, Wanted, Whole};
 use crate::registry::{Client, Reference};
 use crate::secret;
 use crate::uri::{Uri, instead_of_transport};
+use crate::verify::steady::Watch;
 
 /// A source, parsed and checked; nothing was read yet.
 #[derive(Clone)]
@@ -152,6 +153,18 @@ impl Source {
         }
         Err(Error::usage("one platform was chosen, and with --all-platforms all are")
             .hint("--platform, --os, --architecture and --variant cannot be given with it"))
+    }
+
+    /// The files that tell whether another process changes the source; `None` where it is not in the file
+    /// system.
+    #[must_use]
+    pub fn watch(&self) -> Option<Watch> {
+        match &self.kind {
+            Kind::Archive { path, .. } => Some(Watch::file(path)),
+            Kind::Directory { path, .. } => Some(Watch::directory(path)),
+            Kind::Layout { path, .. } => Some(Watch::layout(path)),
+            Kind::Registry { .. } | Kind::Docker { .. } => None,
+        }
     }
 
     /// Read what the source says of its images. Layers stay where they are. Errors when one is for

@@ -18,6 +18,7 @@ pub use bundle::{Bundle, RECEIPT};
 pub use handed::Handed;
 pub use step::Step;
 
+use crate::file_identity::FileIdentity;
 use crate::image::{Digest, ImageName, Part, layout};
 use crate::output::WrittenFile;
 use crate::plugin::PluginIdentity;
@@ -62,6 +63,18 @@ pub struct Receipt {
     /// Whether this run made it. One that was read from a file may have been cut.
     #[serde(skip)]
     pub is_fresh: bool,
+    /// The files that the commit of this run made visible.
+    #[serde(skip)]
+    pub published: Vec<Published>,
+}
+
+/// A file that a commit has given its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Relative to the destination.
+    pub path: String,
+    /// Which file.
+    pub file: FileIdentity,
 }
 
 /// Which image.

@@ -33,6 +33,8 @@ pub mod objects;
 mod places;
 pub mod plugins;
 pub mod registry;
+mod since;
+pub mod steady;
 pub mod unpacked;
 pub mod web;
 
@@ -67,6 +69,22 @@ pub enum Level {
 /// is a finding. `looked` is what came of manifests that have receipts of their own: an index that lists
 /// them need not have them read again.
 pub fn verify(
+    receipt: &Receipt,
+    target: &Target,
+    level: Level,
+    looked: &Outcomes,
+    repair: Option<&str>,
+    context: &Context,
+) -> Result<Verification> {
+    let watch = steady::Watch::endpoint(&target.endpoint);
+    let mut seen = steady::look(watch.as_ref(), &context.cancel, || {
+        verify_once(receipt, target, level, looked, repair, context)
+    })?;
+    since::judge(receipt, target, &mut seen.objects);
+    Ok(seen)
+}
+
+fn verify_once(
     receipt: &Receipt,
     target: &Target,
     level: Level,
@@ -238,5 +256,5 @@ impl From<Problem> for Status {
 /// Whether an error says that something could not be looked at, rather than that it is wrong.
 #[must_use]
 pub fn is_unconfirmed(error: &Error) -> bool {
-    matches!(error.kind(), Kind::Network | Kind::Auth)
+    matches!(error.kind(), Kind::Network | Kind::Auth | Kind::Changed)
 }

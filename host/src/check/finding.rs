@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::error::{Error, Kind, printable};
 use crate::image::types::Mistyped;
+use crate::verify::steady::CHANGED;
 
 /// Findings of one kind that are kept for an image; more are counted. Nobody reads them all, and an
 /// image that has a million must not take our memory.
@@ -26,7 +27,7 @@ pub enum Severity {
 }
 
 /// One thing that was found.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
@@ -75,7 +76,7 @@ impl Finding {
     #[must_use]
     pub fn unread(check: &'static str, error: &Error) -> Self {
         let severity = match error.kind() {
-            Kind::Network | Kind::Auth | Kind::Destination => Severity::Unchecked,
+            Kind::Network | Kind::Auth | Kind::Destination | Kind::Changed => Severity::Unchecked,
             _ => Severity::Error,
         };
         let finding = Self::new(severity, check, error.to_string());
@@ -172,6 +173,28 @@ impl Findings {
             let room = MOST_KEPT - known.kept.len();
             let copies = kind.kept.iter().take(room).cloned().map(|one| one.layer(index));
             known.kept.extend(copies);
+        }
+    }
+
+    /// Makes errors that do not count things that could not be looked at. Of those that are not kept, none
+    /// counts.
+    pub fn doubt(&mut self, counts: &dyn Fn(&Finding) -> bool) {
+        let is_error = |(severity, _): &(Severity, &str)| *severity == Severity::Error;
+        let errors: Vec<_> = self.kept.keys().copied().filter(is_error).collect();
+        for key in errors {
+            let Some(kind) = self.kept.remove(&key) else { continue };
+            let left_out = kind.count - kind.kept.len();
+            for finding in kind.kept {
+                match counts(&finding) {
+                    true => self.push(finding),
+                    false => {
+                        let message = format!("{CHANGED}: {}", finding.message);
+                        let (severity, expected, found) = (Severity::Unchecked, None, None);
+                        self.push(Finding { severity, message, expected, found, ..finding });
+                    }
+                }
+            }
+            self.kept.entry((Severity::Unchecked, key.1)).or_default().count += left_out;
         }
     }
 

@@ -28,6 +28,7 @@ use self::new_directory::NewDirectory;
 use self::publish::Publication;
 use crate::destination::Destination;
 use crate::error::{Error, Kind, Result};
+use crate::receipt::Published;
 use crate::unnamed::Unnamed;
 
 /// Publishes files into a directory that exists. The caller holds its lock.
@@ -43,6 +44,7 @@ pub fn into_existing(
     if let Err(error) = published {
         return Err(publication.take_back(error));
     }
+    terms.reached(publication.published());
     let flushed = if durable { publication.flush() } else { Ok(()) };
     publication.finish();
     flushed
@@ -74,6 +76,7 @@ pub fn into_new(
         let error = publication.take_back(error);
         return Err(removed(new, destination, error));
     }
+    terms.reached(publication.published());
     // The record goes when the name is on the disk: without it, no run could remove the directory.
     let flushed = if durable { new.flush().map_err(failed) } else { Ok(()) };
     publication.finish();
@@ -95,13 +98,21 @@ fn removed(new: NewDirectory, destination: &Destination, error: Error) -> Error 
 }
 
 /// Publishes a destination that is one file. What the plugin finished last is the file.
-pub fn one_file(destination: &Destination, name: &str, file: Unnamed, durable: bool) -> Result<()> {
+pub fn one_file(
+    destination: &Destination,
+    name: &str,
+    file: Unnamed,
+    terms: &Terms,
+    durable: bool,
+) -> Result<()> {
     let failed = |cause: std::io::Error| destination.failure("write", name, &cause);
     if durable {
         file.file().sync_all().map_err(failed)?;
     }
     let folder = destination.dir().map_err(failed)?;
+    let identity = file.identity().map_err(failed)?;
     one_file::publish(file, &folder, name).map_err(failed)?;
+    terms.reached(vec![Published { path: name.to_owned(), file: identity }]);
     if durable {
         folders::flush(&folder).map_err(|cause| {
             let place = destination.folder().display();

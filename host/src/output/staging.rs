@@ -192,7 +192,9 @@ impl Staging {
         }
         if let Some(name) = self.destination.file_name() {
             return match self.finished.pop() {
-                Some((_, file)) => commit::one_file(&self.destination, name, file, self.durable),
+                Some((_, file)) => {
+                    commit::one_file(&self.destination, name, file, terms, self.durable)
+                }
                 None => Ok(()),
             };
         }

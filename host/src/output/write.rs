@@ -37,7 +37,12 @@ pub fn write(
     context: &Context,
 ) -> Result<Receipt> {
     let (hints, outdated) = (SizeHints::default(), Cell::new(false));
-    let attempt = || attempt(handed, identity, source, target, &hints, &outdated, context);
+    let attempt = || {
+        let outcome = attempt(handed, identity, source, target, &hints, &outdated, context);
+        // The commit has released those that it has made true.
+        context.warnings.withdraw();
+        outcome
+    };
     let name = identity.image_name();
     match attempt() {
         Err(error) if hints.were_wrong() => {
@@ -91,15 +96,21 @@ fn attempt(
         handed.image().and_then(|image| Some((image.id, occupied::replaced(target, image.id)?)));
     let expected = journal.expected(&expectations);
     let terms = Terms::new(&expected, &context.cancel);
-    if let Err(error) = pending.commit(&terms) {
+    let committed = pending.commit(&terms);
+    // Also where the new image is there, and what came after that has failed.
+    if committed.is_ok() || terms.is_visible.get() {
+        context.warnings.release();
+        if let Some((id, replaced)) = replaced {
+            let name = identity.image_name();
+            context.warnings.say(&occupied::warning(target, &name, id, &replaced));
+        }
+    }
+    if let Err(error) = committed {
         outdated.set(terms.is_outdated.get());
         return Err(match error.kind() {
             Kind::Plugin => violation(&name, error),
             _ => error,
         });
-    }
-    if let Some((id, replaced)) = replaced {
-        context.warnings.say(&occupied::warning(target, &identity.image_name(), id, &replaced));
     }
     Ok(Receipt {
         occystrap_receipt: receipt::VERSION,
@@ -118,6 +129,7 @@ fn attempt(
         journal: journal.into_written(),
         state,
         is_fresh: true,
+        published: terms.published.into_inner(),
     })
 }
 

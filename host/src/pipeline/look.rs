@@ -12,6 +12,7 @@ use crate::parallel::in_order;
 use crate::receipt::again;
 use crate::report::{ImageReport, Run};
 use crate::verify::found::Found;
+use crate::verify::steady::{self, Watch};
 use crate::verify::{self, Level, Outcomes, Subject, derive, layout, published};
 
 /// Verify what was written earlier, so many side by side. What goes wrong is in the report, and what is
@@ -136,11 +137,24 @@ fn look(
             }
             return Ok(());
         }
-        Subject::Directory(path, display) => (display, derive::directory(path, level, context)?),
-        Subject::Tar(path, display) => (display, derive::tar(path, level, context)?),
-        Subject::Layout(path, tag, display) => {
-            (display, layout::images(path, tag.as_deref(), level, context)?)
-        }
+        Subject::Directory(path, display) => (
+            display,
+            steady::look(Some(&Watch::directory(path)), &context.cancel, || {
+                derive::directory(path, level, context)
+            })?,
+        ),
+        Subject::Tar(path, display) => (
+            display,
+            steady::look(Some(&Watch::file(path)), &context.cancel, || {
+                derive::tar(path, level, context)
+            })?,
+        ),
+        Subject::Layout(path, tag, display) => (
+            display,
+            steady::look(Some(&Watch::layout(path)), &context.cancel, || {
+                layout::images(path, tag.as_deref(), level, context)
+            })?,
+        ),
         Subject::Registry(reference, client, display) => {
             let repository = client.repository(reference, context.counters.clone())?;
             let remote = Remote::new(repository, context);

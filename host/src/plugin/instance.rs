@@ -415,6 +415,7 @@ impl WriteSession {
     /// wait for the two to agree.
     pub fn finalize(mut self) -> Result<(writer::Receipt, Journal, Pending)> {
         let session = self.session()?;
+        self.instance.store.data_mut().is_finalizing = true;
         let receipt = self.instance.call(|store, plugin| {
             plugin.occystrap_output_writer().session().call_finalize(store, session)
         })?;

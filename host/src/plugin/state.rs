@@ -46,6 +46,8 @@ pub struct State {
     pub runtime: Runtime,
     /// What it warned the user about.
     pub warnings: Warnings,
+    /// Whether the plugin completes an image: its warnings are about what the commit will do.
+    pub is_finalizing: bool,
     /// Lines logged so far.
     pub logged: u64,
     /// Bytes hashed so far because the plugin asked.
@@ -97,6 +99,7 @@ impl State {
             walks: 0,
             runtime: Runtime::default(),
             warnings: Warnings::default(),
+            is_finalizing: false,
             logged: 0,
             hashed: 0,
             spent: Spent::default(),

@@ -1,7 +1,7 @@
 //! The files that a receipt names, as the host saw them in the session: the commit compares them with
 //! what stands in the destination before it is valid.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -14,6 +14,7 @@ use crate::error::{Error, Kind, Result};
 use crate::file_identity::FileIdentity;
 use crate::image::Digest;
 use crate::memory::Memory;
+use crate::receipt::Published;
 
 /// What a commit is held to.
 pub struct Terms<'a> {
@@ -24,13 +25,31 @@ pub struct Terms<'a> {
     /// Set where another process has removed or replaced a file that was found: the session can be
     /// repeated.
     pub is_outdated: Cell<bool>,
+    /// Set at the commit point: what comes after it may fail, and the new image is there.
+    pub is_visible: Cell<bool>,
+    /// The files that have got their names, once the commit point is reached.
+    pub published: RefCell<Vec<Published>>,
+}
+
+impl Terms<'_> {
+    /// Notes that the commit point is reached, and which files have got their names.
+    pub fn reached(&self, published: Vec<Published>) {
+        self.is_visible.set(true);
+        self.published.replace(published);
+    }
 }
 
 impl<'a> Terms<'a> {
     /// For one commit.
     #[must_use]
     pub fn new(expected: &'a [Expected], cancel: &'a Cancel) -> Self {
-        Self { expected, cancel, is_outdated: Cell::new(false) }
+        Self {
+            expected,
+            cancel,
+            is_outdated: Cell::new(false),
+            is_visible: Cell::new(false),
+            published: RefCell::default(),
+        }
     }
 }
 

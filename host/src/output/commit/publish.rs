@@ -22,6 +22,7 @@ use super::undo;
 use crate::destination::Destination;
 use crate::error::{Error, Kind, Result};
 use crate::file_identity::{FileIdentity, standing};
+use crate::receipt::Published;
 use crate::unnamed::Unnamed;
 
 /// The files of a session that are being published into a directory.
@@ -148,6 +149,13 @@ impl<'a> Publication<'a> {
             0 => Ok(()),
             all => self.publish(all - 1, true),
         }
+    }
+
+    /// The files that have their names.
+    #[must_use]
+    pub fn published(&self) -> Vec<Published> {
+        let own = self.own.iter().filter(|(_, path)| *path != NAME);
+        own.map(|(file, path)| Published { path: path.clone(), file: *file }).collect()
     }
 
     fn publish(&mut self, at: usize, is_last: bool) -> Result<()> {

@@ -1,4 +1,5 @@
-//! `log`: lines for the user, masked, cleaned, cut and counted.
+//! `log`: lines for the user, masked, cleaned, cut and counted. A warning that the plugin logs while it
+//! finalizes is shown when the commit has succeeded.
 
 use crate::error::printable;
 use crate::limits;
@@ -8,13 +9,18 @@ use crate::secret::mask;
 
 impl Host for State {
     fn log(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
-        self.say(level, &message)
+        let held = level == Level::Warn && self.is_finalizing;
+        self.write_line(level, &message, held)
     }
 }
 
 impl State {
     /// A line of the plugin, or of its language's runtime.
     pub(super) fn say(&mut self, level: Level, message: &str) -> wasmtime::Result<()> {
+        self.write_line(level, message, false)
+    }
+
+    fn write_line(&mut self, level: Level, message: &str, held: bool) -> wasmtime::Result<()> {
         self.logged += 1;
         if self.logged > limits::LOG_LINES {
             return Err(self.violation(format!("it logged more than {} lines", limits::LOG_LINES)));
@@ -28,6 +34,7 @@ impl State {
         let message = printable(&message[..cut]);
         let plugin = &*self.plugin;
         match level {
+            Level::Warn if held => self.warnings.hold(plugin, message),
             Level::Error => tracing::error!(plugin, "{message}"),
             Level::Warn if !self.warnings.keep(&message) => {}
             Level::Warn => tracing::warn!(plugin, "{message}"),
