@@ -186,7 +186,12 @@ impl Destination {
             return Error::destination(format!("'{place}' is a symbolic link"))
                 .hint("a link in the place of a file is not followed; remove it");
         }
-        Error::io(Kind::Destination, action, place, cause)
+        let hint = mount_hint(&place, cause);
+        let error = Error::io(Kind::Destination, action, place, cause);
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
     }
 
     /// Open a regular file for reading. Neither follows a symlink at its end nor waits for a FIFO.
@@ -271,6 +276,20 @@ pub fn check_path(path: &str, granted: Option<&str>) -> Result<(), BadPath> {
         Some(name) if name != path => Err(BadPath::NotGranted),
         _ => Ok(()),
     }
+}
+
+/// What helps where a mount is in the way of a rename or a link.
+fn mount_hint(place: &str, cause: &io::Error) -> Option<String> {
+    use rustix::io::Errno;
+    let why = match Errno::from_io_error(cause)? {
+        Errno::BUSY => "a mount point cannot be replaced",
+        Errno::XDEV => "its folder is on another file system than the destination",
+        _ => return None,
+    };
+    let place = quote(place);
+    Some(format!(
+        "{why}: look with 'findmnt -T {place}', and unmount it or name another destination"
+    ))
 }
 
 #[cfg(test)]

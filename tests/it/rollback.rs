@@ -5,12 +5,13 @@ use std::process::Command;
 
 use serde_json::json;
 
-use crate::support::cli::Sandbox;
+use crate::support::cli::{Ran, Sandbox};
 use crate::support::hostile::Arena;
 use crate::support::image::{Pack, TestImage, tar};
 use crate::support::python::Python;
-use crate::support::real::skip;
+use crate::support::real::{installed, skip};
 use crate::support::shape;
+use crate::support::traced::under_strace;
 
 /// A sandbox with an old image in `out`, and a new one of two layers in `in.tar`.
 fn sandbox(to: &str) -> Sandbox {
@@ -179,4 +180,25 @@ fn a_directory_of_the_predecessor_with_one_manifest_is_read() {
     predecessor.process(&sandbox, &from, &to, &[]).exits(0);
     let said = sandbox.process(&sandbox.uri("dir", "out"), &sandbox.uri("tar", "out.tar"), &[]);
     said.verified();
+}
+
+#[test]
+fn a_mount_in_the_way_is_named_with_the_command_that_shows_it() {
+    let test = "a_mount_in_the_way_is_named_with_the_command_that_shows_it";
+    if !installed(test, &["strace"]) {
+        return;
+    }
+    for (to, fault, why) in [
+        ("dir://out", "inject=renameat2:error=EBUSY", "a mount point cannot be replaced"),
+        ("tar://out.tar", "inject=renameat:error=EBUSY", "a mount point cannot be replaced"),
+        ("dir://out", "inject=linkat:error=EXDEV:when=2+", "on another file system"),
+    ] {
+        let sandbox = sandbox("out");
+        sandbox.process("tar://old.tar", "tar://out.tar", &[]).verified();
+        let before = (sandbox.tree("out"), std::fs::read(sandbox.path("out.tar")).unwrap());
+        let said = Ran::of(under_strace(&sandbox, &["process", "tar://in.tar", to], &[fault]));
+        said.exits(1).says(why).says("look with 'findmnt -T ");
+        let after = (sandbox.tree("out"), std::fs::read(sandbox.path("out.tar")).unwrap());
+        assert_eq!(after, before, "{to}");
+    }
 }

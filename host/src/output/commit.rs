@@ -42,7 +42,7 @@ pub fn into_existing(
     let mut publication = Publication::plan(destination, root, files, durable)?;
     let published = publication.prepare(terms).and_then(|()| publication.publish_last());
     if let Err(error) = published {
-        return Err(publication.take_back(error));
+        return Err(publication.take_back(error, false));
     }
     terms.reached(publication.published());
     let flushed = if durable { publication.flush() } else { Ok(()) };
@@ -73,7 +73,7 @@ pub fn into_new(
         .and_then(|()| if durable { publication.flush() } else { Ok(()) })
         .and_then(|()| new.appear(durable).map_err(failed));
     if let Err(error) = built {
-        let error = publication.take_back(error);
+        let error = publication.take_back(error, true);
         return Err(removed(new, destination, error));
     }
     terms.reached(publication.published());

@@ -68,9 +68,7 @@ pub fn recover(folder: &Arc<Dir>, shown: &Path, is_destination: bool, durable: b
             }
         }
         for (temporary, path) in undo::left(&record, &mut folders).unwrap_or_default() {
-            let temporary = shown.join(temporary);
-            let temporary = temporary.display();
-            tracing::warn!("'{temporary}' is left: it may be the only copy of an older '{path}'");
+            undo::warn_of_left(shown, &temporary, &path);
         }
     }
     if has_new(folder).map_err(|cause| failed(&shown.join(NEW_DIRECTORY), &cause))?

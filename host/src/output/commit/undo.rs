@@ -7,6 +7,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use cap_std::fs::Dir;
 use rustix::fs::AtFlags;
@@ -44,7 +45,9 @@ pub fn state(record: &CommitRecord, folders: &mut Folders) -> io::Result<State> 
             (false, false) => return Ok(State::Changed),
             (true, false) => return Ok(State::Committed),
             // The list of images has the same content before and after.
-            (true, true) if last.new.is(there) => return Ok(State::Committed),
+            (true, true) if last.new.is(there) && is_original(record, before, folders)? => {
+                return Ok(State::Committed);
+            }
             (_, true) => {}
         }
     }
@@ -60,6 +63,30 @@ pub fn state(record: &CommitRecord, folders: &mut Folders) -> io::Result<State> 
         }
     }
     Ok(State::Before)
+}
+
+/// Whether the directory is the one that the commit wrote into, and not a copy: there the files have other
+/// inodes, and the inode of a file that never got its name may have become another one's.
+fn is_original(
+    record: &CommitRecord,
+    files: &[RecordedFile],
+    folders: &mut Folders,
+) -> io::Result<bool> {
+    for file in files {
+        let Some((folder, name)) = parent_of(folders, &file.path)? else { return Ok(false) };
+        let Some(there) = identity(&folder, name)? else { return Ok(false) };
+        if !all_of(record, &file.path).any(|one| one.is(there)) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Warns about a file that waits under a temporary name, and stays.
+pub fn warn_of_left(folder: &Path, temporary: &str, path: &str) {
+    let temporary = folder.join(temporary);
+    let temporary = temporary.display();
+    tracing::warn!("'{temporary}' is left: it may be the only copy of an older '{path}'");
 }
 
 /// Everything that stood or was to stand under a path.
