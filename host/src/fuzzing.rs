@@ -18,7 +18,7 @@ use crate::image::manifest::{DOCKER_LIST, DOCKER_MANIFEST, Manifest, OCI_INDEX, 
 use crate::image::{Descriptor, Digest, ImageName, Platform, Section, config, reading, types};
 use crate::input::members::Members;
 use crate::input::tar_index::TarIndex;
-use crate::input::{archive, docker_save, oci_layout, shelf};
+use crate::input::{Choice, archive, docker_save, oci_layout, shelf};
 use crate::layer_cache;
 use crate::layer_tar::member::plain;
 use crate::layer_tar::{Expanded, Member, Reader, Writer};
@@ -218,9 +218,11 @@ pub fn archive(data: &[u8]) -> bool {
 fn open_archive(tar: &[u8]) -> bool {
     let Ok(file) = in_memory(tar) else { return false };
     let Ok(index) = TarIndex::read(Arc::new(file), PLACE.to_owned()) else { return false };
-    let _ = oci_layout::wholes(&index, None);
+    let _ = oci_layout::wholes(&index, None, Choice::all("x"));
     let _ = oci_layout::flaws(&index);
-    let Ok(images) = archive::images(&index, &Platform::default()) else { return false };
+    let Ok(images) = archive::images(&index, &Platform::default(), Choice::all("x")) else {
+        return false;
+    };
     for layer in images.iter().flat_map(|image| &image.layers) {
         let crate::image::Content::File(section) = &layer.content else { continue };
         let end = section.offset.checked_add(section.size);

@@ -182,6 +182,10 @@ impl Source {
         }
     }
 
+    fn choice<'a>(&'a self, image: &'a Option<ImageName>) -> Choice<'a> {
+        Choice { image: image.as_ref(), place: &self.display }
+    }
+
     fn open_any(&self, context: &Context) -> Result<Vec<Image>> {
         let platform = self.wanted.platform();
         match &self.kind {
@@ -192,18 +196,16 @@ impl Source {
                 docker::open(asked, socket.as_deref(), context).map(|image| vec![image])
             }
             Kind::Archive { path, image } => {
-                let images = archive::open(path, &platform, context)?;
-                let chosen = choose(images, image.as_ref(), &self.display)?;
+                let chosen = archive::open(path, &platform, self.choice(image), context)?;
                 docker_save::check_names(chosen.iter(), &self.display)?;
                 Ok(chosen)
             }
             Kind::Directory { path, image } => {
-                let images = directory::open(path, image.as_ref())?;
+                let images = directory::open(path, self.choice(image))?;
                 choose(images, image.as_ref(), &self.display)
             }
             Kind::Layout { path, tag, image } => {
-                let images = oci_layout::open(path, tag.as_deref(), &platform)?;
-                choose(images, image.as_ref(), &self.display)
+                oci_layout::open(path, tag.as_deref(), &platform, self.choice(image))
             }
         }
     }
@@ -218,8 +220,7 @@ impl Source {
                 registry::open_whole(reference, client, context).map(|whole| vec![whole])
             }
             Kind::Archive { path, image } => {
-                let wholes = archive::open_wholes(path, context)?;
-                let chosen = choose(wholes, image.as_ref(), &self.display)?;
+                let chosen = archive::open_wholes(path, self.choice(image), context)?;
                 let alone = chosen.iter().filter_map(|whole| match whole {
                     Whole::Image(image) => Some(&**image),
                     Whole::Family(_) => None,
@@ -228,8 +229,7 @@ impl Source {
                 Ok(chosen)
             }
             Kind::Layout { path, tag, image } => {
-                let wholes = oci_layout::open_wholes(path, tag.as_deref())?;
-                choose(wholes, image.as_ref(), &self.display)
+                oci_layout::open_wholes(path, tag.as_deref(), self.choice(image))
             }
             // Both hold one platform an image.
             Kind::Docker { .. } | Kind::Directory { .. } => self.open(context).map(alone),
@@ -252,6 +252,40 @@ impl Called for Image {
 impl Called for Whole {
     fn called(&self) -> &ImageName {
         self.name()
+    }
+}
+
+/// A name, and what it is the name of.
+impl<T> Called for (ImageName, T) {
+    fn called(&self) -> &ImageName {
+        &self.0
+    }
+}
+
+/// Which images of a file or folder the user wants. It is made by name, before anything but the list of
+/// images is read: damage in one image is in no other one's way.
+#[derive(Debug, Clone, Copy)]
+pub struct Choice<'a> {
+    image: Option<&'a ImageName>,
+    place: &'a str,
+}
+
+impl<'a> Choice<'a> {
+    /// All images. `place` is the file or folder, for messages.
+    #[must_use]
+    pub fn all(place: &'a str) -> Self {
+        Self { image: None, place }
+    }
+
+    /// Whether one image is wanted.
+    #[must_use]
+    pub fn is_one(self) -> bool {
+        self.image.is_some()
+    }
+
+    /// The images that are wanted. Errors where there is none of the name.
+    pub fn of<T: Called>(self, images: Vec<T>) -> Result<Vec<T>> {
+        choose(images, self.image, self.place)
     }
 }
 

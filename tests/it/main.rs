@@ -139,6 +139,7 @@ mod secret_receipts;
 mod secrets;
 mod shapes;
 mod size_hint;
+mod sound_neighbour;
 mod truncated;
 mod two_processes;
 mod two_readings;

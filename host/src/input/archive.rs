@@ -5,11 +5,11 @@ use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::docker_save;
 use super::members::{Members, compression};
 use super::oci_layout;
 use super::tar_index::TarIndex;
 use super::two_lists;
+use super::{Choice, docker_save};
 use crate::blob::{Decoder, from_io, transfer};
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
@@ -18,24 +18,28 @@ use crate::image::saved::LIST;
 use crate::image::{Compression, Image, Platform, Section, Whole};
 use crate::regular;
 
-/// All images of an archive.
-pub fn open(path: &Path, platform: &Platform, context: &Context) -> Result<Vec<Image>> {
-    images(&index(path, context)?, platform)
+/// All images of an archive that are wanted.
+pub fn open(
+    path: &Path,
+    platform: &Platform,
+    wanted: Choice,
+    context: &Context,
+) -> Result<Vec<Image>> {
+    images(&index(path, context)?, platform, wanted)
 }
 
-/// All images of an archive whose members are known.
-pub fn images(index: &TarIndex, platform: &Platform) -> Result<Vec<Image>> {
+/// All images that are wanted of an archive whose members are known.
+pub fn images(index: &TarIndex, platform: &Platform, wanted: Choice) -> Result<Vec<Image>> {
     if index.contains(LIST) {
         let entries = docker_save::read(index, LIST)?;
-        let images = entries.iter().map(|entry| docker_save::images(index, entry));
-        let images = images.collect::<Result<Vec<_>>>()?.concat();
+        let images = docker_save::wanted(index, &entries, wanted)?;
         for image in &images {
             two_lists::agree(index, &image.name, image.id)?;
         }
         return Ok(images);
     }
     if index.contains(INDEX) {
-        return oci_layout::images(index, None, platform);
+        return oci_layout::images(index, None, platform, wanted);
     }
     Err(no_image(index))
 }
@@ -52,14 +56,14 @@ pub fn no_image(index: &TarIndex) -> Error {
     }
 }
 
-/// All images of an archive, with every platform where it is an OCI image layout; Docker's own list
-/// knows one platform an image.
-pub fn open_wholes(path: &Path, context: &Context) -> Result<Vec<Whole>> {
+/// All images of an archive that are wanted, with every platform where it is an OCI image layout; Docker's
+/// own list knows one platform an image.
+pub fn open_wholes(path: &Path, wanted: Choice, context: &Context) -> Result<Vec<Whole>> {
     let index = index(path, context)?;
     if index.contains(INDEX) {
-        return oci_layout::wholes(&index, None);
+        return oci_layout::wholes(&index, None, wanted);
     }
-    let images = open(path, &Platform::default(), context)?;
+    let images = images(&index, &Platform::default(), wanted)?;
     Ok(images.into_iter().map(|image| Whole::Image(Box::new(image))).collect())
 }
 

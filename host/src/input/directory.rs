@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::catalog::{self, Catalogued};
 use super::members::Members;
-use super::{choose, docker_save};
+use super::{Choice, choose, docker_save};
 use crate::destination::{Destination, check_path};
 use crate::error::{Error, Kind, Result};
 use crate::image::saved::{CATALOG, LARGEST_CATALOG, LIST};
@@ -87,8 +87,8 @@ impl Directory {
     }
 }
 
-/// All images of a directory, or the one that is `wanted`.
-pub fn open(path: &Path, wanted: Option<&ImageName>) -> Result<Vec<Image>> {
+/// All images of a directory that are wanted.
+pub fn open(path: &Path, wanted: Choice) -> Result<Vec<Image>> {
     let directory = Directory::open(path)?;
     if directory.section(CATALOG)?.is_none() && directory.section(LIST)?.is_none() {
         let message = format!("'{}': holds neither {CATALOG} nor {LIST}", path.display());
@@ -98,14 +98,16 @@ pub fn open(path: &Path, wanted: Option<&ImageName>) -> Result<Vec<Image>> {
         )));
     }
     let mut images = Vec::new();
-    for (name, manifest) in directory.listed(wanted)? {
+    for (name, manifest) in directory.listed(wanted.image)? {
         let entries = docker_save::read(&directory, &manifest)?;
         let place = directory.place();
-        for entry in docker_save::of_catalog(entries, name.as_ref(), &manifest, place)? {
-            match &name {
-                Some(name) => images.push(docker_save::image(&directory, &entry, name.clone())?),
-                None => images.extend(docker_save::images(&directory, &entry)?),
-            }
+        let entries = docker_save::of_catalog(entries, name.as_ref(), &manifest, place)?;
+        let Some(name) = name else {
+            images.extend(docker_save::wanted(&directory, &entries, wanted)?);
+            continue;
+        };
+        for entry in entries {
+            images.push(docker_save::image(&directory, &entry, name.clone())?);
         }
     }
     if images.is_empty() {

@@ -15,9 +15,9 @@ use tokio::runtime::{Builder, Runtime};
 pub use asked::Asked;
 use spool::Spool;
 
-use super::docker_save;
 use super::members::Members;
 use super::oci_layout;
+use super::{Choice, docker_save};
 use crate::blob::into_io;
 use crate::cancel::Cancel;
 use crate::context::Context;
@@ -107,7 +107,7 @@ fn image(spool: &Spool, name: &ImageName, found: &Inspected) -> Result<Image> {
         let read = |entry| docker_save::image(spool, &entry, name.clone());
         entries.into_iter().map(read).collect()
     } else if spool.contains(INDEX) {
-        let images = oci_layout::images(spool, None, &found.platform)?;
+        let images = oci_layout::images(spool, None, &found.platform, Choice::all(spool.place()))?;
         images.into_iter().map(|image| Ok(Image { name: name.clone(), ..image })).collect()
     } else {
         vec![Err(Error::source(format!("{place}: the export holds no manifest.json")))]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::Choice;
 use super::members::{Members, compression};
 use crate::error::{Error, Result, printable};
 use crate::image::manifest::LARGEST_MANIFEST;
@@ -158,6 +159,18 @@ pub fn images(members: &dyn Members, entry: &Entry) -> Result<Vec<Image>> {
     let others: Vec<Image> =
         names.into_iter().map(|name| Image { name, ..image.clone() }).collect();
     Ok(std::iter::once(image).chain(others).collect())
+}
+
+/// The images of a list that are wanted. No other entry is opened.
+pub fn wanted(members: &dyn Members, entries: &[Entry], wanted: Choice) -> Result<Vec<Image>> {
+    if !wanted.is_one() {
+        let all = entries.iter().map(|entry| images(members, entry));
+        return wanted.of(all.collect::<Result<Vec<_>>>()?.concat());
+    }
+    let named =
+        entries.iter().flat_map(|entry| names(entry).into_iter().map(move |name| (name, entry)));
+    let chosen = wanted.of(named.collect::<Vec<_>>())?;
+    chosen.into_iter().map(|(name, entry)| image(members, entry, name)).collect()
 }
 
 /// What an entry is called: by its tags that are names, or not at all.

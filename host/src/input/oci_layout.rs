@@ -6,6 +6,7 @@ use std::path::Path;
 use bytes::Bytes;
 use oci_spec::image::Descriptor as OciDescriptor;
 
+use super::Choice;
 use super::directory::Directory;
 use super::members::{Members, compression};
 use super::registry::select;
@@ -27,11 +28,16 @@ pub const LARGEST_MARKER: u64 = 64 * 1024;
 /// More names help nobody to choose.
 const MOST_NAMES: usize = 20;
 
-/// All images of a layout, or those of one tag. Entries of one name for several platforms are one
-/// image: the one for the platform that was asked for.
-pub fn images(members: &dyn Members, tag: Option<&str>, platform: &Platform) -> Result<Vec<Image>> {
+/// All images of a layout, or those of one tag, that are wanted. Entries of one name for several platforms
+/// are one image: the one for the platform that was asked for.
+pub fn images(
+    members: &dyn Members,
+    tag: Option<&str>,
+    platform: &Platform,
+    wanted: Choice,
+) -> Result<Vec<Image>> {
     let shelf = Layout(members);
-    let named = groups(entries(members, tag)?);
+    let named = wanted.of(groups(entries(members, tag)?))?;
     (named.into_iter())
         .map(|(name, group)| {
             let chosen = choose(&group, platform, members.place())?;
@@ -42,10 +48,10 @@ pub fn images(members: &dyn Members, tag: Option<&str>, platform: &Platform) -> 
         .collect()
 }
 
-/// All images of a layout with every platform, or those of one tag.
-pub fn wholes(members: &dyn Members, tag: Option<&str>) -> Result<Vec<Whole>> {
+/// All images of a layout with every platform, or those of one tag, that are wanted.
+pub fn wholes(members: &dyn Members, tag: Option<&str>, wanted: Choice) -> Result<Vec<Whole>> {
     let (shelf, place) = (Layout(members), members.place());
-    let named = groups(entries(members, tag)?);
+    let named = wanted.of(groups(entries(members, tag)?))?;
     (named.into_iter())
         .map(|(name, group)| {
             let [only] = group.as_slice() else {
@@ -62,14 +68,19 @@ pub fn wholes(members: &dyn Members, tag: Option<&str>) -> Result<Vec<Whole>> {
         .collect()
 }
 
-/// All images of a directory with every platform, or those of one tag.
-pub fn open_wholes(path: &Path, tag: Option<&str>) -> Result<Vec<Whole>> {
-    wholes(&Directory::open(path)?, tag)
+/// All images of a directory with every platform, or those of one tag, that are wanted.
+pub fn open_wholes(path: &Path, tag: Option<&str>, wanted: Choice) -> Result<Vec<Whole>> {
+    wholes(&Directory::open(path)?, tag, wanted)
 }
 
-/// All images of a directory, or those of one tag.
-pub fn open(path: &Path, tag: Option<&str>, platform: &Platform) -> Result<Vec<Image>> {
-    images(&Directory::open(path)?, tag, platform)
+/// All images of a directory, or those of one tag, that are wanted.
+pub fn open(
+    path: &Path,
+    tag: Option<&str>,
+    platform: &Platform,
+    wanted: Choice,
+) -> Result<Vec<Image>> {
+    images(&Directory::open(path)?, tag, platform, wanted)
 }
 
 /// What `index.json` lists, or lists under a tag. Errors when that is nothing.

@@ -21,8 +21,8 @@ use crate::image::layout::{INDEX, MARKER};
 use crate::image::manifest::LARGEST_MANIFEST;
 use crate::image::saved::LIST;
 use crate::image::{Compression, Digest, Image, Platform};
-use crate::input;
 use crate::input::tar_index::TarIndex;
+use crate::input::{self, Choice};
 use crate::regular;
 
 /// Members that are looked at. Every known tool writes a config, a layer or a list among the first.
@@ -200,8 +200,9 @@ pub(super) fn replaced(path: &Path, id: Digest) -> Option<Replaced> {
         return None;
     }
     let place = format!("'{}'", path.display());
-    let images = TarIndex::read(Arc::new(file), place)
-        .and_then(|index| input::archive::images(&index, &Platform::default()));
+    let images = TarIndex::read(Arc::new(file), place.clone()).and_then(|index| {
+        input::archive::images(&index, &Platform::default(), Choice::all(&place))
+    });
     let Ok(images) = images else { return Some(Replaced::Unread) };
     let others = images.iter().filter(|image| image.id != id);
     let shown = |image: &Image| format!("'{}' ({})", image.name, image.id.short());
