@@ -59,9 +59,14 @@ fn start(cli: Cli, progress: &Progress) -> anyhow::Result<u8> {
         .context("cannot start")?;
     let cancel = Cancel::default();
     runtime.spawn(listen(cancel.clone()));
+    let too_large = {
+        let _entered = runtime.enter();
+        fail_at_file_size_limit()
+    };
     let mut out = StandardOutput::default();
     let outcome = run::run(cli, &cancel, runtime.handle(), progress, &mut out, &mut io::stderr());
-    // Downloads that nobody waits for any more must not keep the process.
+    drop(too_large);
+    // Downloads that are not waited for any more must not keep the process.
     runtime.shutdown_background();
     // Threads that still compress hold files, which may have names (`temporary.rs`).
     temporary::remove_own();
@@ -83,6 +88,15 @@ fn raise_file_limit() {
     limit.current = limit.maximum;
     // Few layers need few files: no reason to fail.
     let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// Makes a write beyond the user's limit on the size of a file (`ulimit -f`) fail as one on a full disk
+/// does, with an error and a rollback. By default SIGXFSZ kills the process; a handler, unlike an ignored
+/// signal, is not inherited by the processes that this one starts.
+fn fail_at_file_size_limit() -> io::Result<tokio::signal::unix::Signal> {
+    use rustix::process::Signal;
+    use tokio::signal::unix::{SignalKind, signal};
+    signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))
 }
 
 /// The first Ctrl-C, SIGTERM, or SIGHUP of a terminal that is closed ends the work in order, the second

@@ -22,6 +22,7 @@ pub mod limiter;
 pub mod ownership;
 pub mod permission;
 pub mod state;
+pub mod user_limit;
 
 pub use catalog::Catalog;
 pub use engine::{NotLoaded, PluginEngine};

@@ -57,6 +57,13 @@ fn what_costs_too_much() {
 }
 
 #[test]
+fn the_path_of_a_file_that_was_given_up_is_free_again() {
+    let arena = Arena::new();
+    arena.run("given-up", &["--verify=full"]).verified();
+    assert_eq!(std::fs::read_to_string(arena.sandbox.path("out/a/b")).unwrap(), "below");
+}
+
+#[test]
 fn what_was_not_granted() {
     let mut arena = Arena::new();
     arena.stopped("open-registry", "access-denied");

@@ -277,12 +277,13 @@ fn calls_keep_the_host_busy_only_so_long() {
     stopped("stat-forever", BUSY, "it kept the host busy for more than 20s");
 }
 
+/// Each file has a path of its own and is given up: nothing of it stays in memory.
 #[test]
 fn creating_files_keeps_the_host_busy_only_so_long() {
     stopped("create-forever", BUSY, "it kept the host busy for more than 20s");
 }
 
-/// A plugin that misbehaves when it verifies what nobody vouches for.
+/// A plugin that misbehaves when it verifies an untrusted receipt.
 fn unconfirmed(behaviour: &str, what: &str, rule: &str) {
     let sandbox = receipts::sandbox();
     let layers = vec![vec![5; 10_240], vec![7; 1 << 20]];

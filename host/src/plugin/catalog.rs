@@ -280,6 +280,7 @@ impl Catalog {
         let component = installed.component(entry)?;
         let plugin = Plugin::load(&self.engine, &entry.name, &component)?;
         entry.admit(&plugin)?;
+        plugin.keep_code();
         Ok(plugin)
     }
 

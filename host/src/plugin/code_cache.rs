@@ -1,4 +1,4 @@
-//! Machine code of components that are not built in, kept in the user's cache folder.
+//! Machine code of plugins that the user has added, kept in the user's cache folder.
 //!
 //! The folder is the one that wasmtime's cache uses for built-in plugins, which was checked to be the
 //! user's alone ([`super::ownership`]): its files are believed like the binary. What it refuses: to
@@ -32,7 +32,7 @@ const FOLDER: &str = "added/code";
 pub struct CodeCache(PathBuf);
 
 impl CodeCache {
-    /// In a folder that nobody else may write.
+    /// Returns the cache in a folder that only the user may write.
     #[must_use]
     pub fn beneath(cache: &std::path::Path) -> Self {
         Self(cache.join(FOLDER))
@@ -49,12 +49,12 @@ impl CodeCache {
     }
 
     /// Keeps machine code. The file appears whole or not at all.
-    pub fn keep(&self, key: Digest, code: &mut File) -> io::Result<()> {
+    pub fn keep(&self, key: Digest, mut code: &File) -> io::Result<()> {
         std::fs::create_dir_all(&self.0)?;
         let folder = Arc::new(Dir::open_ambient_dir(&self.0, ambient_authority())?);
         let kept = Unnamed::create(&folder)?;
         code.rewind()?;
-        io::copy(code, &mut kept.file())?;
+        io::copy(&mut code, &mut kept.file())?;
         // Machine code that a power failure cut short would run.
         kept.file().sync_all()?;
         one_file::publish(kept, &folder, &key.hex())?;
@@ -92,7 +92,7 @@ mod tests {
     fn keep(cache: &CodeCache, key: Digest, bytes: &[u8]) {
         let mut code = tempfile::tempfile().unwrap();
         code.write_all(bytes).unwrap();
-        cache.keep(key, &mut code).unwrap();
+        cache.keep(key, &code).unwrap();
     }
 
     #[test]

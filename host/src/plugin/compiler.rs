@@ -5,10 +5,10 @@
 //! this library has it when its `main` begins with [`serve`]; without that, components are compiled
 //! in the program's own process, where [`super::component_count`] and the time are the only limits.
 //!
-//! What it refuses: to compile in this process where the other one cannot be started, and machine code
-//! from anywhere but that process.
+//! What it refuses: to compile in this process where the other one cannot be started, machine code
+//! from anywhere but that process, and to blame a component for a limit of the user's shell.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
@@ -20,14 +20,22 @@ use rustix::fs::MemfdFlags;
 use rustix::process::{Resource, Rlimit, Signal};
 use wasmtime::Engine;
 
-use super::engine;
+use super::engine::{self, AddressSpace};
+use super::user_limit::{self, UserLimit};
 use crate::limits;
 
 /// The hidden command: not one that a user types by accident.
 const COMMAND: &str = "__compile-component";
 
+/// Last argument of the command: how much address space memories reserve.
+const LIMITED: &str = "limited-address-space";
+const WHOLE: &str = "whole-address-space";
+
 /// Exit code of the compiler where it refused the component; its standard output says why.
 const REFUSED: u8 = 2;
+
+/// Exit code of the compiler where it cannot write the machine code.
+const UNWRITTEN: u8 = 3;
 
 /// Exit code of a Rust program that panicked.
 const PANICKED: i32 = 101;
@@ -60,6 +68,8 @@ pub enum Failure {
     TooCostly(String),
     /// It is no component, or is not compiled for another reason.
     Refused(String),
+    /// These limits of the user, which are lower than [`Bounds`], ended the compiler.
+    UserLimit(Vec<UserLimit>),
     /// Ctrl-C ended the compiler.
     Interrupted,
 }
@@ -76,11 +86,14 @@ pub fn serve(arguments: &[OsString]) -> Option<ExitCode> {
     let (Some(memory), Some(seconds)) = (number(2), number(3)) else {
         return Some(ExitCode::FAILURE);
     };
+    let bounds = Bounds { memory, time: Duration::from_secs(seconds) };
+    let limited = arguments.get(4).is_some_and(|word| word == LIMITED);
+    let space = if limited { AddressSpace::Limited } else { AddressSpace::Whole };
     let mut out = io::stdout().lock();
-    Some(match work(memory, seconds, io::stdin().lock()) {
+    Some(match work(bounds, space, io::stdin().lock()) {
         Ok(code) => match out.write_all(&code).and_then(|()| out.flush()) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(_) => ExitCode::FAILURE,
+            Err(_) => ExitCode::from(UNWRITTEN),
         },
         Err(why) => {
             let _ = out.write_all(why.as_bytes());
@@ -96,31 +109,53 @@ pub fn is_separate() -> bool {
 }
 
 /// What the compiler's process does.
-fn work(memory: u64, seconds: u64, component: impl Read) -> Result<Vec<u8>, String> {
-    restrict(memory, seconds).map_err(|cause| format!("cannot limit its compiler: {cause}"))?;
+fn work(bounds: Bounds, space: AddressSpace, component: impl Read) -> Result<Vec<u8>, String> {
+    restrict(bounds).map_err(|cause| format!("cannot limit its compiler: {cause}"))?;
     let mut bytes = Vec::new();
     let most = limits::COMPONENT_SIZE as u64;
     component.take(most).read_to_end(&mut bytes).map_err(|cause| cause.to_string())?;
-    let engine = Engine::new(&engine::config()).map_err(|cause| format!("{cause:#}"))?;
+    let engine = Engine::new(&engine::config(space)).map_err(|cause| format!("{cause:#}"))?;
     engine.precompile_component(&bytes).map_err(|cause| format!("{cause:#}"))
 }
 
+impl Bounds {
+    /// The limits of the compiler's process (getrlimit(2)).
+    fn resources(self) -> [(Resource, u64); 5] {
+        [
+            // Writable memory that is its own.
+            (Resource::Data, self.memory),
+            // All of the address space: what is mapped and not touched costs nothing, but ends somewhere.
+            (Resource::As, self.memory.saturating_add(ADDRESSES)),
+            (Resource::Cpu, self.time.as_secs().max(1)),
+            (Resource::Fsize, limits::MACHINE_CODE),
+            (Resource::Core, 0),
+        ]
+    }
+
+    /// Returns the limits of the user on these resources that are lower than ours. The compiler's process
+    /// inherits them.
+    fn lowered(self, among: &[Resource]) -> Vec<UserLimit> {
+        let resources = self.resources().into_iter();
+        let among = resources.filter(|(resource, _)| among.contains(resource));
+        among.filter_map(|(resource, most)| UserLimit::below(resource, most)).collect()
+    }
+}
+
 /// Limits this process, and lets it end with the one that started it.
-fn restrict(memory: u64, seconds: u64) -> io::Result<()> {
+fn restrict(bounds: Bounds) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    for (resource, most) in [
-        // Writable memory that is its own.
-        (Resource::Data, memory),
-        // All of the address space: what is mapped and not touched costs nothing, but ends somewhere.
-        (Resource::As, memory.saturating_add(ADDRESSES)),
-        (Resource::Cpu, seconds),
-        (Resource::Fsize, limits::MACHINE_CODE),
-        (Resource::Core, 0),
-    ] {
-        // A limit that the user has set may be lower, and cannot be raised.
-        let before = rustix::process::getrlimit(resource).maximum;
-        let most = Some(before.map_or(most, |before| before.min(most)));
-        rustix::process::setrlimit(resource, Rlimit { current: most, maximum: most })?;
+    for (resource, most) in bounds.resources() {
+        let before = rustix::process::getrlimit(resource);
+        let lower = |limit: Option<u64>, most: u64| limit.map_or(most, |limit| limit.min(most));
+        let mut current = lower(before.current, most);
+        let mut maximum = current;
+        if resource == Resource::Cpu {
+            // SIGXCPU, which says why, comes at the soft limit; at the hard one it is SIGKILL.
+            maximum = lower(before.maximum, current.saturating_add(1));
+            current = current.min(maximum.saturating_sub(1)).max(1);
+        }
+        let limit = Rlimit { current: Some(current), maximum: Some(maximum) };
+        rustix::process::setrlimit(resource, limit)?;
     }
     Ok(())
 }
@@ -130,8 +165,9 @@ const ADDRESSES: u64 = 1 << 30;
 
 /// Compiles a component in a process of its own, and returns a file with the machine code. `slow` is
 /// called once, where that takes longer than `patience`.
-pub fn compile(
+pub(super) fn compile(
     component: &[u8],
+    space: AddressSpace,
     bounds: Bounds,
     patience: Duration,
     slow: impl FnOnce(),
@@ -143,9 +179,11 @@ pub fn compile(
     let output = code.try_clone().map_err(|cause| cannot("make a file in memory", &cause))?;
     let started = Instant::now();
     let seconds = bounds.time.as_secs().max(1).to_string();
+    // The compiler's process has a limited address space in any case: it cannot find this out.
+    let space = if space == AddressSpace::Limited { LIMITED } else { WHOLE };
     let mut child = Command::new(OWN_PROGRAM)
         .arg0("occystrap")
-        .args([OsStr::new(COMMAND), OsStr::new(&bounds.memory.to_string()), OsStr::new(&seconds)])
+        .args([COMMAND, &bounds.memory.to_string(), &seconds, space])
         .env_clear()
         .env("RAYON_NUM_THREADS", THREADS)
         .env("MALLOC_ARENA_MAX", THREADS)
@@ -170,9 +208,19 @@ pub fn compile(
 /// What it means that the compiler ended so.
 fn judge(status: ExitStatus, bounds: Bounds, output: &mut File) -> Result<(), Failure> {
     let signal = status.signal().and_then(Signal::from_named_raw);
+    let exceeded = |resources: &[Resource], ours: String| match bounds.lowered(resources) {
+        lowered if lowered.is_empty() => Failure::TooCostly(ours),
+        lowered => Failure::UserLimit(lowered),
+    };
     let too_much = |what: &str| {
         let memory = bounds.memory >> 20;
-        Failure::TooCostly(format!("takes more than {memory} MiB of memory to compile{what}"))
+        let ours = format!("takes more than {memory} MiB of memory to compile{what}");
+        exceeded(&MEMORY, ours)
+    };
+    let too_large = || {
+        let most = limits::MACHINE_CODE >> 20;
+        let ours = format!("becomes more than {most} MiB of machine code");
+        exceeded(&[Resource::Fsize], ours)
     };
     match (status.code(), signal) {
         (Some(0), _) => Ok(()),
@@ -182,16 +230,27 @@ fn judge(status: ExitStatus, bounds: Bounds, output: &mut File) -> Result<(), Fa
                 .rewind()
                 .and_then(|()| output.take(LONGEST_REASON).read_to_string(&mut why).map(drop));
             let why = read.map_or_else(|cause| cause.to_string(), |()| why);
+            let lowered = bounds.lowered(user_limit::exhausted(&why));
+            if !lowered.is_empty() {
+                return Err(Failure::UserLimit(lowered));
+            }
             Err(Failure::Refused(format!("cannot be compiled: {why}")))
         }
         // Rust's allocator ends a process that gets no memory so.
         (_, Some(Signal::ABORT)) => Err(too_much("")),
-        (_, Some(Signal::XCPU)) => Err(Failure::TooCostly(too_slow(bounds.time))),
-        (_, Some(Signal::XFSZ)) => {
-            let most = limits::MACHINE_CODE >> 20;
-            Err(Failure::TooCostly(format!("becomes more than {most} MiB of machine code")))
+        (_, Some(Signal::XCPU)) => Err(exceeded(&[Resource::Cpu], too_slow(bounds.time))),
+        (_, Some(Signal::XFSZ)) => Err(too_large()),
+        // Where SIGXFSZ is ignored, writing fails instead.
+        (Some(code), _) if code == i32::from(UNWRITTEN) => Err(too_large()),
+        (_, Some(Signal::KILL)) => {
+            // Of one second there is no room for SIGXCPU before it.
+            let mut second = bounds.lowered(&[Resource::Cpu]);
+            second.retain(|limit| limit.most <= 1);
+            match second.is_empty() {
+                true => Err(too_much(", or the system has no more")),
+                false => Err(Failure::UserLimit(second)),
+            }
         }
-        (_, Some(Signal::KILL)) => Err(too_much(", or the system has no more")),
         // A reservation that the limit refuses ends the compiler as a fault of its own does.
         (Some(PANICKED), _) | (_, Some(Signal::SEGV | Signal::BUS)) => {
             Err(too_much(", or the compiler crashed"))
@@ -200,6 +259,9 @@ fn judge(status: ExitStatus, bounds: Bounds, output: &mut File) -> Result<(), Fa
         _ => Err(Failure::Refused("cannot be compiled: the compiler crashed".to_owned())),
     }
 }
+
+/// Resources whose limits end the compiler as one that gets no memory.
+const MEMORY: [Resource; 2] = [Resource::Data, Resource::As];
 
 /// The words for a component that takes too long.
 pub fn too_slow(limit: Duration) -> String {
@@ -210,11 +272,11 @@ pub fn too_slow(limit: Duration) -> String {
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
 /// A file without a name, which is no part of any file system.
-fn memory_file() -> io::Result<File> {
+pub(super) fn memory_file() -> io::Result<File> {
     Ok(rustix::fs::memfd_create("occystrap-machine-code", MemfdFlags::CLOEXEC)?.into())
 }
 
-/// The compiler's process. It is killed where nobody waits for it any more.
+/// The compiler's process. It is killed when this value is dropped.
 struct Running(Child);
 
 impl Running {

@@ -10,9 +10,10 @@ use super::capability::blobs::Blob;
 use super::capability::edit::{Denied, Editor, Granted, Refusal};
 use super::capability::wasi;
 use super::description::{self, Description};
+use super::engine::{Compiled, Unkept};
 use super::permission::{self, Permission};
 use super::state::{State, Violation, Writing, violation};
-use super::{NotLoaded, PluginEngine};
+use super::{NotLoaded, PluginEngine, user_limit};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::image::Digest;
@@ -34,6 +35,8 @@ struct Inner {
     description: Description,
     imports: Vec<String>,
     permissions: Vec<Permission>,
+    /// Its machine code, where that is not in the cache.
+    unkept: Option<Unkept>,
 }
 
 impl Plugin {
@@ -45,7 +48,7 @@ impl Plugin {
 
     /// The same, with an error that says whether it is the cost of compiling that is too high.
     pub fn try_load(engine: &PluginEngine, name: &str, bytes: &[u8]) -> Result<Self, NotLoaded> {
-        let component = engine.compile(name, bytes)?;
+        let Compiled { component, unkept } = engine.compile(name, bytes)?;
         let component_type = component.component_type();
         let imports = component_type.imports(engine.wasmtime());
         let imports: Vec<String> = imports.map(|(import, _)| import.to_owned()).collect();
@@ -69,7 +72,16 @@ impl Plugin {
             description,
             imports,
             permissions,
+            unkept,
         })))
+    }
+
+    /// Keeps its machine code for the next time, where it is not kept yet. To be called once the user has
+    /// added the plugin, and not before.
+    pub fn keep_code(&self) {
+        if let Some(unkept) = &self.0.unkept {
+            self.0.engine.keep(unkept);
+        }
     }
 
     /// What it says of itself.
@@ -324,7 +336,15 @@ fn trapped(plugin: &str, cause: &wasmtime::Error) -> Error {
         Some(Trap::UnreachableCodeReached) => "it crashed (a panic, or out of memory)".to_owned(),
         Some(Trap::StackOverflow) => "its stack overflowed".to_owned(),
         Some(trap) => format!("it crashed: {trap}"),
-        None => in_words(&cause.root_cause().to_string()),
+        None => {
+            let cause = cause.root_cause().to_string();
+            if !user_limit::exhausted(&cause).is_empty() {
+                let error =
+                    format!("plugin '{plugin}': the system does not give its memory: {cause}");
+                return user_limit::explained(Error::new(Kind::Plugin, error), &cause);
+            }
+            in_words(&cause)
+        }
     };
     violation(plugin, what)
 }

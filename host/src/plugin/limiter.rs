@@ -8,9 +8,11 @@ use std::sync::Arc;
 use wasmtime::ResourceLimiter;
 
 use super::state::{Violation, violation};
+use super::user_limit;
+use crate::error::{Error, Kind};
 use crate::limits;
 
-/// The sums of one store.
+/// Sums of one store.
 pub struct Limiter {
     plugin: Arc<str>,
     /// Bytes of all memories.
@@ -20,7 +22,7 @@ pub struct Limiter {
 }
 
 impl Limiter {
-    /// Nothing was taken yet.
+    /// Returns sums of a store that has taken nothing yet.
     #[must_use]
     pub fn new(plugin: Arc<str>) -> Self {
         Self { plugin, memory: 0, elements: 0 }
@@ -35,13 +37,33 @@ impl Limiter {
     fn refuse(&self, rule: &str) -> wasmtime::Error {
         wasmtime::Error::new(Violation(violation(&self.plugin, rule)))
     }
+
+    /// Ends the session: the growth was counted, and wasmtime does not say how much of it there was.
+    fn no_memory(&self, what: &str, cause: &wasmtime::Error) -> wasmtime::Error {
+        let message = format!("plugin '{}': the system does not give {what}: {cause}", self.plugin);
+        let error = Error::new(Kind::Plugin, message);
+        wasmtime::Error::new(Violation(user_limit::explained(error, &cause.to_string())))
+    }
 }
 
-/// The sum after one of its parts has grown from `current` to `desired`; `None` where that is more
-/// than `most`.
-fn grown(sum: usize, current: usize, desired: usize, most: usize) -> Option<usize> {
-    sum.checked_sub(current)?.checked_add(desired).filter(|sum| *sum <= most)
+/// Counts the growth of one part of a sum, from `current` to `desired`, and returns whether its own type
+/// allows it: what `maximum` forbids fails without being counted. Errors where the sum would be more than
+/// `most`.
+fn grow(
+    sum: &mut usize,
+    (current, desired, maximum): (usize, usize, Option<usize>),
+    most: usize,
+) -> Result<bool, Exceeded> {
+    if maximum.is_some_and(|maximum| desired > maximum) {
+        return Ok(false);
+    }
+    let grown = sum.checked_sub(current).and_then(|rest| rest.checked_add(desired));
+    *sum = grown.filter(|sum| *sum <= most).ok_or(Exceeded)?;
+    Ok(true)
 }
+
+/// A sum that would be larger than its limit.
+struct Exceeded;
 
 impl ResourceLimiter for Limiter {
     fn memory_growing(
@@ -50,24 +72,13 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        // What the memory's own type forbids fails without being counted.
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
-        match grown(self.memory, current, desired, limits::MEMORY) {
-            Some(sum) => self.memory = sum,
-            None => {
-                let most = limits::MEMORY >> 20;
-                return Err(self.refuse(&format!("it wanted more than {most} MiB of memory")));
-            }
-        }
-        Ok(true)
+        let grown = grow(&mut self.memory, (current, desired, maximum), limits::MEMORY);
+        let most = limits::MEMORY >> 20;
+        grown.map_err(|Exceeded| self.refuse(&format!("it wanted more than {most} MiB of memory")))
     }
 
-    /// Ends the session: what was counted and is not there would have to be taken back, and wasmtime
-    /// does not say how much that was.
     fn memory_grow_failed(&mut self, cause: wasmtime::Error) -> wasmtime::Result<()> {
-        Err(self.refuse(&format!("it wanted memory that the system does not have ({cause})")))
+        Err(self.no_memory("its memory", &cause))
     }
 
     fn table_growing(
@@ -76,21 +87,13 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if maximum.is_some_and(|maximum| desired > maximum) {
-            return Ok(false);
-        }
-        match grown(self.elements, current, desired, limits::TABLE_ELEMENTS) {
-            Some(sum) => self.elements = sum,
-            None => {
-                let most = limits::TABLE_ELEMENTS;
-                return Err(self.refuse(&format!("it wanted more than {most} table elements")));
-            }
-        }
-        Ok(true)
+        let most = limits::TABLE_ELEMENTS;
+        let grown = grow(&mut self.elements, (current, desired, maximum), most);
+        grown.map_err(|Exceeded| self.refuse(&format!("it wanted more than {most} table elements")))
     }
 
     fn table_grow_failed(&mut self, cause: wasmtime::Error) -> wasmtime::Result<()> {
-        Err(self.refuse(&format!("it wanted a table that the system does not have ({cause})")))
+        Err(self.no_memory("its table", &cause))
     }
 
     fn instances(&self) -> usize {

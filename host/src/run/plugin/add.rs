@@ -48,6 +48,7 @@ pub fn add(source: &str, yes: bool, host: &Host<'_>, err: &mut dyn Write) -> Res
     }
     let said = format!("added {} {} ({})", entry.name, entry.version, entry.sha256.short());
     installed.add(entry, &component, host.cancel)?;
+    plugin.keep_code();
     tell(global, err, &said)?;
     Ok(0)
 }
