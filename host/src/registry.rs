@@ -9,12 +9,16 @@
 //! HTTP unless told to, follow a redirect or an upload's place from https to http, show a secret (or a URL that may
 //! carry one) in an error or a log, hold a layer in memory, and guess at manifests it cannot check.
 
+mod auth_file;
+mod auth_places;
 pub mod body;
 mod challenge;
 pub mod client;
 mod credential;
 pub(crate) mod deliver;
 pub mod download;
+mod greeting;
+mod helper;
 mod presence;
 mod push;
 pub mod reference;

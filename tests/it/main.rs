@@ -74,6 +74,7 @@ mod fifo;
 mod filtered_readers;
 mod filters;
 mod flip;
+mod hidden_images;
 mod hostile_engine;
 mod hostile_registry;
 mod hostile_tricks;

@@ -213,7 +213,12 @@ fn forbidden_is_an_auth_error() {
     registry.fault("GET", "/blobs/", Fault::status(403), ALWAYS);
     let error = refused(&User::new().named("me", "hunter2"), &registry);
     assert!(error.to_string().contains("forbids access"), "{error}");
-    assert_eq!(registry.requests().len(), 1);
+    // The registry was asked how to log in, and has no answer: the password stays here.
+    let asked: Vec<_> = registry.requests().into_iter().map(|request| request.path).collect();
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert_eq!(asked[1], "/v2/");
+    assert!(registry.requests().iter().all(|request| request.header("authorization").is_empty()));
+    assert!(error.hint_text().unwrap().contains("were not sent"), "{error:?}");
 
     // Asked for credentials first, and then refused.
     let registry = requiring(Auth::basic("me", "hunter2"));

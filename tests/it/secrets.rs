@@ -317,10 +317,12 @@ fn who_gave_a_wrong_password_is_told() {
         let origin = format!("docker-credential-test (which '{file}' names)");
         run(&plain, pushes, &["--authfile", &file], &[]).says(&refused(&origin));
     }
+    let uid = rustix::process::getuid().as_raw();
     // Without any: what is asked for is the repository, and no blob of it.
     run(&plain, true, &[], &[]).says(&format!(
         "error: {host}/team/app: {host} takes no push without credentials: no credentials are \
-         configured\nhint: give some: --username and --password, or `docker login {host}`\n"
+         configured (searched: /run/containers/{uid}/auth.json, ~/.config/containers/auth.json, \
+         ~/.docker/config.json, ~/.dockercfg)\nhint: give some: --username and --password, or `docker login {host}`\n"
     ));
     run(&plain, false, &[], &[])
         .says(&format!("{host} wants credentials"))

@@ -195,6 +195,8 @@ pub fn redact(text: &str) -> String {
         }
         if number && shown.ends_with("127.0.0.1:") {
             shown += "[port]";
+        } else if number && shown.ends_with("/run/containers/") {
+            shown += "[uid]";
         } else if word.len() == 64 && word.bytes().all(|byte| byte.is_ascii_hexdigit()) {
             shown += &word[..8];
             shown += "…";

@@ -203,6 +203,11 @@ impl Registry {
         self.state().gate.challenges = Some(headers.iter().map(|text| text.to_string()).collect());
     }
 
+    /// Answers requests that may not pass with this status and no challenge; `/v2/` goes on sending one.
+    pub fn hide(&self, status: u16) {
+        self.state().gate.hides = Some(status);
+    }
+
     /// Tokens given out so far are no longer good.
     pub fn revoke_tokens(&self) {
         self.state().gate.revoke();
@@ -547,6 +552,11 @@ impl State {
         if let Err(challenges) =
             self.gate.admit(authorization, &realm, repository, !reads, from.as_deref())
         {
+            if let Some(status) =
+                self.gate.hides.filter(|_| !rest.is_empty() && authorization.is_none())
+            {
+                return Plan::error(status, "DENIED");
+            }
             let mut plan = Plan::error(401, "UNAUTHORIZED");
             plan.headers.extend(challenges.into_iter().map(|text| ("www-authenticate", text)));
             return plan;

@@ -41,6 +41,8 @@ pub struct Gate {
     pub auth: Auth,
     /// Sent with 401 in place of the right challenge; `{realm}` stands for the token service.
     pub challenges: Option<Vec<String>>,
+    /// Sent to requests without a login, in place of 401 and a challenge.
+    pub hides: Option<u16>,
     /// With the scopes that each was asked for.
     valid: HashMap<String, Vec<String>>,
     given: usize,
@@ -48,7 +50,7 @@ pub struct Gate {
 
 impl Gate {
     pub fn new() -> Self {
-        Self { auth: Auth::Open, challenges: None, valid: HashMap::new(), given: 0 }
+        Self { auth: Auth::Open, challenges: None, hides: None, valid: HashMap::new(), given: 0 }
     }
 
     /// Tokens that were given out so far are no longer good.

@@ -27,6 +27,12 @@ impl Challenge {
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
+
+    /// Returns the same challenge, for whatever the user needs.
+    pub(super) fn without_scope(mut self) -> Self {
+        self.parameters.retain(|(name, _)| name != "scope");
+        self
+    }
 }
 
 /// All challenges of an answer.

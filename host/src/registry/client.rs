@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use super::greeting::Greeting;
 use super::reference::Reference;
 use super::repository::Repository;
 use super::scope;
@@ -30,8 +31,14 @@ pub struct Client {
     sessions: Arc<Sessions>,
 }
 
-/// By host and scope.
-pub(super) type Sessions = Mutex<HashMap<(String, String), Arc<Session>>>;
+/// The sessions of one run, and the greetings that they share.
+#[derive(Default)]
+pub(super) struct Sessions {
+    /// By host and scope.
+    sessions: Mutex<HashMap<(String, String), Arc<Session>>>,
+    /// By host.
+    greetings: Mutex<HashMap<String, Arc<Greeting>>>,
+}
 
 impl Client {
     /// A client for one run. Errors when the settings contradict each other, or the CA bundle
@@ -104,8 +111,13 @@ impl Client {
 
 /// The session of a host and a scope, which all who need the same share.
 pub(super) fn session(sessions: &Sessions, host: &str, scope: &str) -> Arc<Session> {
+    let Sessions { sessions, greetings } = sessions;
     let mut sessions = sessions.lock().unwrap_or_else(PoisonError::into_inner);
-    sessions.entry((host.to_owned(), scope.to_owned())).or_default().clone()
+    let session = sessions.entry((host.to_owned(), scope.to_owned())).or_insert_with(|| {
+        let mut greetings = greetings.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::new(Session::new(greetings.entry(host.to_owned()).or_default().clone()))
+    });
+    session.clone()
 }
 
 /// Connections, with more said of how they are made.

@@ -12,7 +12,7 @@ use super::client::{self, Client, Sessions};
 use super::download::Download;
 use super::reference::Reference;
 use super::served::{self, Fetched, Served};
-use super::session::{Pass, Session};
+use super::session::{Pass, Session, usable};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::http::arrived::Ends;
@@ -153,6 +153,13 @@ impl Repository {
         session.renew(refused, &challenges(answer.headers()), wire, reference, scope).await
     }
 
+    /// After an answer to a request without a login that may hide something: see [`Session::introduce`].
+    async fn introduce(&self, refused: &Pass, answer: &Answer) -> Result<bool> {
+        let Inner { reference, scope, session, wire, endpoint, .. } = &*self.0;
+        let offered = challenges(answer.headers());
+        session.introduce(refused, &offered, wire, reference, scope, endpoint).await
+    }
+
     /// The error for a registry that is not satisfied with what it got.
     pub(super) async fn refusal(&self) -> Error {
         self.0.session.refusal(&self.0.reference, &self.0.scope).await
@@ -205,7 +212,9 @@ impl Repository {
             let mut served = Served::of(&answer);
             match answer.status() {
                 StatusCode::OK => {}
-                StatusCode::NOT_FOUND => return Err(self.image_not_found(&place, &answer, &served)),
+                StatusCode::NOT_FOUND => {
+                    return Err(self.image_not_found(&place, &answer, &served).await);
+                }
                 status => return Err(unexpected(&place, &answer, status)),
             }
             match answer.read(LARGEST_MANIFEST, "a manifest").await {
@@ -305,20 +314,49 @@ impl Repository {
         }
     }
 
-    /// As [`Self::send`], but what the registry itself refuses after all is an answer, too.
+    /// As [`Self::send`], but what the registry itself refuses after all is an answer, too. An answer that may
+    /// be for users without a login alone (401 without a challenge, 403, 404) counts only where there is no
+    /// login, or where that is not accepted.
     pub(super) async fn ask(&self, call: &Call, budget: &mut Budget) -> Result<Answer> {
         let mut renewed = false;
+        // The answer that the request got without a login.
+        let mut anonymous = None;
         loop {
             let pass = self.pass().await?;
             let answer = self.0.wire.exchange(call, pass.header.as_ref(), budget).await?;
-            match answer.status() {
-                StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if answer.elsewhere => {
-                    return Err(self.refusal_elsewhere(&answer));
-                }
-                StatusCode::UNAUTHORIZED if !renewed => {
-                    renewed = self.renew(&pass, &answer).await?;
-                }
-                _ => return Ok(answer),
+            let status = answer.status();
+            let is_refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+            if answer.elsewhere {
+                return match is_refused {
+                    true => Err(self.refusal_elsewhere(&answer)),
+                    false => Ok(answer),
+                };
+            }
+            let asks = status == StatusCode::UNAUTHORIZED
+                && usable(&challenges(answer.headers())).is_some();
+            let may_hide = (is_refused || status == StatusCode::NOT_FOUND) && !asks;
+            if may_hide
+                && pass.header.is_none()
+                && anonymous.is_none()
+                && self.introduce(&pass, &answer).await?
+            {
+                anonymous = Some(answer);
+                continue;
+            }
+            if status != StatusCode::UNAUTHORIZED || renewed {
+                return Ok(answer);
+            }
+            match self.renew(&pass, &answer).await {
+                Ok(fresh) => renewed = fresh,
+                Err(error) if error.kind() == Kind::Auth => match anonymous {
+                    // The login makes nothing worse.
+                    Some(anonymous) => {
+                        self.0.session.withdraw(&pass, error).await;
+                        return Ok(anonymous);
+                    }
+                    None => return Err(error),
+                },
+                Err(error) => return Err(error),
             }
         }
     }
@@ -330,13 +368,13 @@ impl Repository {
         url
     }
 
-    fn image_not_found(&self, place: &str, answer: &Answer, served: &Served) -> Error {
+    async fn image_not_found(&self, place: &str, answer: &Answer, served: &Served) -> Error {
         let error = Error::new(Kind::NotFound, format!("{place}: image not found"));
         match served.is_html() {
             true => {
                 error.hint(format!("{} answered with a web page: is it a registry?", answer.host))
             }
-            false => error.hint("check the name and the tag; private images need credentials"),
+            false => error.hint(self.0.session.hint_if_absent().await),
         }
     }
 }

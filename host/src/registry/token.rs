@@ -73,6 +73,9 @@ pub(super) async fn fetch(
     scope: &str,
     credential: &Credential,
 ) -> Result<Token> {
+    if let Some(Secret::RegistryToken(token)) = &credential.secret {
+        return given(token);
+    }
     let url = realm(challenge)?;
     let host = authority(&url);
     let clear = url.scheme() != "https" && !wire.settings.insecure;
@@ -96,6 +99,13 @@ pub(super) async fn fetch(
             Err(failure) => wire.pause(&mut budget, failure).await?,
         }
     }
+}
+
+/// The token that a file holds for the registry itself: how long it lives is not known.
+fn given(token: &Hidden) -> Result<Token> {
+    secret::keep_token(token.expose());
+    let header = sensitive(format!("Bearer {}", token.expose()))?;
+    Ok(Token { header, until: Instant::now() + life(None) })
 }
 
 /// What to ask: with an identity token a form ("Oauth2 Token Authentication", "Getting a token"), else a
@@ -129,7 +139,11 @@ fn request(
         query.append_pair("scope", one);
     }
     let mut authorization = None;
-    if let Some(Secret::Password { username, password }) = secret {
+    // Docker, Podman and skopeo send no half of a login to a token service.
+    if let Some(Secret::Password { username, password }) = secret
+        && !username.is_empty()
+        && !password.expose().is_empty()
+    {
         query.append_pair("account", username);
         authorization = Some(basic(username, password)?);
     }

@@ -1,0 +1,72 @@
+//! Looking into files: what is found, in which order, and what errors say.
+
+use super::*;
+
+fn reference(image: &str) -> Reference {
+    Reference::parse(image).unwrap()
+}
+
+fn text(secret: Option<&Secret>) -> String {
+    match secret {
+        Some(Secret::Password { username, password }) => {
+            format!("{username}:{}", password.expose())
+        }
+        Some(Secret::IdentityToken(token)) => format!("token {}", token.expose()),
+        Some(Secret::RegistryToken(token)) => format!("bearer {}", token.expose()),
+        None => "nothing".into(),
+    }
+}
+
+fn look(config: &str, image: &str) -> Result<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config.json");
+    std::fs::write(&file, config).unwrap();
+    let found = look_into(&Place::file(file), &reference(image))?;
+    Ok(text(found.secret.as_ref()))
+}
+
+#[test]
+fn broken_files_are_named_without_their_secrets() {
+    for config in [
+        "",
+        "null?",
+        "[",
+        r#"{"auths":{"quay.io":{"auth":"c2VjcmV0"}}}"#,
+        r#"{"auths":{"quay.io":{"auth":"se$cret"}}}"#,
+        r#"{"auths":{"quay.io":"secret"}}"#,
+    ] {
+        let error = look(config, "quay.io/a").expect_err(config);
+        assert_eq!(error.kind(), Kind::Auth);
+        assert!(error.to_string().contains("config.json'"), "{error}");
+        assert!(!error.to_string().contains("cret"), "{error}");
+    }
+}
+
+#[test]
+fn a_broken_entry_does_not_hide_another_one_that_fits() {
+    let config = r#"{"auths":{"quay.io/a":{"auth":"c2VjcmV0"},"quay.io":{"auth":"bWU6cHc="}}}"#;
+    assert_eq!(look(config, "quay.io/a").unwrap(), "me:pw");
+    let config = r#"{"credsStore":"that-is-not-there","auths":{"quay.io":{"auth":"bWU6cHc="}}}"#;
+    assert_eq!(look(config, "quay.io/a").unwrap(), "me:pw");
+}
+
+#[test]
+fn a_broken_file_that_the_user_did_not_name_does_not_stop_the_search() {
+    let dir = tempfile::tempdir().unwrap();
+    let (broken, good) = (dir.path().join("broken"), dir.path().join("good"));
+    std::fs::write(&broken, "{").unwrap();
+    std::fs::write(&good, r#"{"auths":{"quay.io":{"identitytoken":"tok"}}}"#).unwrap();
+    let missing = dir.path().join("missing");
+    let of = reference("quay.io/a");
+    let [missing, broken, good] = [missing, broken, good].map(Place::file);
+    let found = look_around(&[missing.clone(), broken.clone(), good], &of);
+    assert_eq!((text(found.secret.as_ref()), found.troubles.len()), ("token tok".to_owned(), 1));
+
+    let nothing = look_around(&[missing.clone(), broken], &of);
+    assert!(nothing.secret.is_none());
+    assert!(nothing.origin.contains("not JSON"), "{}", nothing.origin);
+    assert!(nothing.origin.contains("(not there: "), "{}", nothing.origin);
+    let nothing = look_around(std::slice::from_ref(&missing), &of);
+    let expected = format!("no credentials are configured (searched: {})", missing.shown());
+    assert_eq!(nothing.origin, expected);
+}

@@ -1,0 +1,107 @@
+//! Credential helpers: programs that keep logins (docker-credential-helpers, "Development").
+//!
+//! What it refuses: to show anything that a helper printed, which may be a password.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use serde::Deserialize;
+
+use super::auth_file::password;
+use super::credential::Secret;
+
+/// The user name by which a helper says that its secret is an identity token.
+const IS_TOKEN: &str = "<token>";
+
+/// The words by which helpers say that they have no login (docker-credential-helpers,
+/// `errCredentialsNotFound`).
+const NOT_FOUND: &str = "credentials not found";
+
+/// Why a helper gave no login.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// It cannot be started.
+    NoProgram,
+    /// It ended with an error.
+    Failed,
+    /// Its answer is not the JSON that helpers print.
+    Malformed,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    #[serde(rename = "Username", default)]
+    username: Option<String>,
+    #[serde(rename = "Secret", default)]
+    secret: Option<String>,
+}
+
+/// Returns the program of a helper's name.
+pub(super) fn program(name: &str) -> String {
+    format!("docker-credential-{name}")
+}
+
+/// Asks a helper for the login of a key. `None` where it has none, or an empty one.
+pub(super) fn ask(name: &str, key: &str) -> Result<Option<Secret>, Trouble> {
+    let mut child = Command::new(program(name))
+        .arg("get")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|_| Trouble::NoProgram)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        // A helper that knows one registry alone need not read which one is asked for.
+        let _ = stdin.write_all(key.as_bytes());
+    }
+    let output = child.wait_with_output().map_err(|_| Trouble::Failed)?;
+    if !output.status.success() {
+        let said = [output.stdout, output.stderr].concat();
+        let is_absent = String::from_utf8_lossy(&said).contains(NOT_FOUND);
+        return if is_absent { Ok(None) } else { Err(Trouble::Failed) };
+    }
+    parse(&output.stdout)
+}
+
+fn parse(answer: &[u8]) -> Result<Option<Secret>, Trouble> {
+    let answer: Answer = serde_json::from_slice(answer).map_err(|_| Trouble::Malformed)?;
+    let (username, secret) =
+        (answer.username.unwrap_or_default(), answer.secret.unwrap_or_default());
+    Ok(match username.as_str() {
+        IS_TOKEN if secret.is_empty() => None,
+        IS_TOKEN => Some(Secret::IdentityToken(secret.into())),
+        username => password(username, &secret),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_of_helpers() {
+        for (answer, expected) in [
+            (r#"{"ServerURL":"h","Username":"me","Secret":"pw"}"#, Ok("me:pw")),
+            (r#"{"Username":"AWS","Secret":"eyJ+/="}"#, Ok("AWS:eyJ+/=")),
+            (r#"{"ServerURL":"h","Username":"<token>","Secret":"tok"}"#, Ok("token tok")),
+            (r#"{"ServerURL":"h","Username":"","Secret":""}"#, Ok("nothing")),
+            (r#"{"ServerURL":"h"}"#, Ok("nothing")),
+            (r#"{"Username":null,"Secret":null}"#, Ok("nothing")),
+            (r#"{"Username":"<token>","Secret":""}"#, Ok("nothing")),
+            ("{}", Ok("nothing")),
+            ("", Err(Trouble::Malformed)),
+            ("pw", Err(Trouble::Malformed)),
+            (r#"{"Username":5}"#, Err(Trouble::Malformed)),
+        ] {
+            let found = parse(answer.as_bytes()).map(|found| match found {
+                Some(Secret::Password { username, password }) => {
+                    format!("{username}:{}", password.expose())
+                }
+                Some(Secret::IdentityToken(token)) => format!("token {}", token.expose()),
+                Some(Secret::RegistryToken(_)) => "of another kind".to_owned(),
+                None => "nothing".to_owned(),
+            });
+            assert_eq!(found, expected.map(str::to_owned), "{answer}");
+        }
+    }
+}
