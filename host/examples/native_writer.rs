@@ -98,7 +98,7 @@ fn taken(image: &Image) -> Vec<Taken> {
     for (index, layer) in image.layers.iter().enumerate() {
         if taken.iter().all(|earlier| earlier.layer.diff_id != layer.diff_id) {
             let (layer, progress) = (layer.clone(), LayerProgress::hidden());
-            taken.push(Taken { index, layer, form: Form::Uncompressed, progress });
+            taken.push(Taken { index, layer, form: Form::Uncompressed, stays: false, progress });
         }
     }
     taken

@@ -3,6 +3,7 @@
 //!
 //! Nothing here holds more than a few buffers of a layer, whatever its size.
 
+mod arriving;
 pub mod decoder;
 mod encoder;
 pub mod feed;

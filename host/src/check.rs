@@ -7,6 +7,7 @@
 mod attestation;
 mod compatibility;
 mod config;
+mod elsewhere;
 mod finding;
 mod index;
 mod layers;
@@ -131,6 +132,7 @@ fn image(view: &View, level: Level, context: &Context) -> Result<Findings> {
     config::check(view, &mut findings);
     compatibility::check(view, &mut findings);
     compatibility::check_kept(view, &mut findings);
+    elsewhere::check(view, &mut findings);
     match (level, view.role) {
         (Level::Fast, _) => presence::check(view, &mut findings, context)?,
         (Level::Full, Role::Attestation) => attestation::check(view, &mut findings, context)?,

@@ -5,6 +5,7 @@ pub mod artifact;
 pub mod config;
 pub mod descriptor;
 pub mod digest;
+pub mod elsewhere;
 pub mod index;
 pub mod json;
 pub mod layer;
@@ -24,6 +25,7 @@ use bytes::Bytes;
 
 pub use descriptor::{Compression, Descriptor};
 pub use digest::{Digest, Hasher};
+pub use elsewhere::Elsewhere;
 pub use index::{Family, Index, Member, Whole};
 pub use layer::{Content, Layer, Section};
 pub use manifest::Manifest;

@@ -7,6 +7,7 @@ mod adopt;
 pub mod ahead;
 pub mod archive;
 pub mod commit;
+pub mod elsewhere;
 pub mod engine;
 mod given_name;
 pub mod grant;

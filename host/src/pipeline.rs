@@ -17,7 +17,7 @@ use crate::filter::Filters;
 use crate::image::{Digest, Image, ImageName, Part};
 use crate::input::Source;
 use crate::layer_cache::{LayerCache, Turn};
-use crate::output::{self, Target, occupied};
+use crate::output::{self, Target, elsewhere, occupied};
 use crate::parallel::in_parallel;
 use crate::receipt::{Again, Bundle, Handed, ImageIdentity, Receipt, again};
 use crate::report::{ImageReport, ImageStatus, Run};
@@ -80,6 +80,7 @@ fn tell_if_untouched(reports: &mut [ImageReport]) {
 
 fn process_images(request: &Process, context: &Context) -> Result<Vec<ImageReport>> {
     let images = fit::check(request, request.source.open(context)?)?;
+    elsewhere::check(images.iter(), context.web.foreign_layers())?;
     let several = images.len() > 1;
     Ok(in_parallel(&images, request.image_parallel, |image| {
         let started = Instant::now();

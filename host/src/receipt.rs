@@ -10,6 +10,8 @@ mod leak;
 pub mod listed;
 pub mod step;
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 pub use accept::accept;
@@ -120,6 +122,12 @@ impl Role {
     #[must_use]
     pub fn is_layer(self) -> bool {
         matches!(self, Self::Layer(_))
+    }
+
+    /// Whether it is that of one of these layers, by their index.
+    #[must_use]
+    pub fn is_layer_of(self, indexes: &BTreeSet<u32>) -> bool {
+        matches!(self, Self::Layer(index) if indexes.contains(&index))
     }
 }
 

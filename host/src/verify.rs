@@ -15,6 +15,7 @@ pub mod untrusted;
 // What a place says of itself, where there is no receipt.
 mod chain;
 pub mod derive;
+pub mod elsewhere;
 mod extent;
 pub mod found;
 pub mod layout;
@@ -102,6 +103,7 @@ fn verify_once(
     // A receipt covers artifacts as well, whose manifests may be where only a plugin finds them.
     let trusted = claims.clone().or_artifact();
     let mut objects = objects::of(receipt, target, &grant, &trusted, level, &memory, context)?;
+    elsewhere::of_receipt(receipt, &grant, &memory, &mut objects);
     let little = says_little(receipt, &format, &claims);
     objects.extend(little.iter().map(|why| Object::unchecked(grant.whole(), why)));
     if receipt.image.part.is_index()
@@ -122,7 +124,8 @@ fn verify_once(
     // Where each thing is as it was promised, the manifest may still lead to another image. A fast look at
     // a web server asks for sizes alone.
     let is_read = level == Level::Full || !matches!(grant, Grant::Web(_));
-    if is_read && objects.iter().all(|object| object.status == Status::Ok) {
+    let is_sound = |object: &Object| object.status == Status::Ok || object.is_elsewhere;
+    if is_read && objects.iter().all(is_sound) {
         reader::judge(receipt, &format, &grant, &memory, &mut objects);
     }
     advise(&grant, repair, &mut objects);
@@ -232,6 +235,8 @@ fn union(objects: &mut Vec<Object>, findings: Vec<Finding>, plugin: &str, grant:
         match objects.iter_mut().find(|object| object.location == location) {
             // The host has said it already, in its own words.
             Some(object) if object.status.is_bad() => {}
+            // A plugin sees only that it is not there.
+            Some(object) if object.is_elsewhere && matches!(finding.problem, Problem::Missing) => {}
             Some(object) => object.accuse(plugin, finding),
             None => {
                 let mut object = Object::at(location);

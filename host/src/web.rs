@@ -1,4 +1,5 @@
-//! HTTP for output plugins: to the places that the user named, and nowhere else.
+//! HTTP for output plugins: to the places that the user named, and nowhere else. Layers that are stored
+//! elsewhere are fetched here as well (`outside.rs`), from any place whose address is public.
 //!
 //! A plugin says what it wants of which URL; this room decides whether it may, resolves names,
 //! connects and logs in. What it refuses: a place that nobody named, an address that is not public
@@ -14,6 +15,7 @@ pub mod fetch;
 pub mod folder;
 pub mod header;
 pub mod netrc;
+pub mod outside;
 pub mod resolver;
 
 pub use access::Access;
@@ -21,3 +23,4 @@ pub use allow::Allow;
 pub use client::Client;
 pub use folder::Folder;
 pub use netrc::Logins;
+pub use outside::{ForeignLayers, Outside};

@@ -32,7 +32,7 @@ fn layer(plain: &[u8], stored: &[u8]) -> Layer {
 fn open(layer: &Layer, cancel: &Cancel) -> Stored {
     match &layer.content {
         Content::File(section) => Stored::file(layer, section, cancel),
-        Content::Registry(_) => unreachable!(),
+        Content::Registry(_) | Content::Elsewhere(_) => unreachable!(),
     }
 }
 

@@ -75,6 +75,7 @@ mod filtered_readers;
 mod filters;
 mod flip;
 mod hidden_images;
+mod foreign_layers;
 mod hostile_engine;
 mod hostile_registry;
 mod hostile_tricks;

@@ -78,7 +78,7 @@ fn asked(source: &str, settings: &Settings) -> Option<Vec<u64>> {
     let taken: Vec<Taken> = (image.layers.into_iter().enumerate())
         .map(|(index, layer)| {
             let progress = LayerProgress::hidden();
-            Taken { index, layer, form: Form::Uncompressed, progress }
+            Taken { index, layer, form: Form::Uncompressed, stays: false, progress }
         })
         .collect();
     SizeHints::within(Duration::from_secs(20)).of(&taken, &context)

@@ -239,7 +239,11 @@ impl State {
             digest.parse().is_ok_and(|digest| self.blob(repository, digest).is_some())
         };
         let config = json["config"].get("digest").map(|_| json["config"].clone());
-        if !config.iter().chain(&list("layers")).all(|one| there(&named(one))) {
+        // As docker-registry does where it takes URLs.
+        let is_elsewhere =
+            |one: &serde_json::Value| one["urls"].as_array().is_some_and(|urls| !urls.is_empty());
+        let blobs = config.into_iter().chain(list("layers"));
+        if !blobs.filter(|one| !is_elsewhere(one)).all(|one| there(&named(&one))) {
             return Plan::error(400, "MANIFEST_BLOB_UNKNOWN");
         }
         let known = |child: String| self.manifests.contains_key(&(repository.to_owned(), child));

@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 use tokio::sync::Notify;
 
+use super::arriving::Arriving;
 use super::put::put;
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
-use crate::registry::Download;
 
 /// Bytes of a download that wait in memory. A fast registry fills them in a millisecond, so that
 /// the reader never waits for one; with `-j 4` they are a small part of what the process uses.
@@ -98,7 +98,7 @@ impl Feed {
     }
 
     /// Feed a download until it ends, one way or the other.
-    pub async fn fill(&self, mut download: Download) {
+    pub(super) async fn fill(&self, mut download: Arriving) {
         let ended = loop {
             match download.next().await {
                 Ok(Some(piece)) => match self.accept(piece).await {

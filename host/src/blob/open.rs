@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
+use super::arriving::Arriving;
 use super::feed::{Feed, FeedReader, Turns};
 use super::stored::{Stored, descriptor};
 use crate::context::Context;
@@ -26,7 +27,14 @@ pub fn open<'a>(layers: impl Iterator<Item = &'a Layer>, context: &Context) -> V
             Content::File(section) => Stored::file(layer, section, &context.cancel),
             Content::Registry(repository) => {
                 let feed = Feed::new(Arc::clone(&turns));
-                downloads.push((repository.blob(&descriptor(layer)), Arc::clone(&feed)));
+                let download = Arriving::Registry(repository.blob(&descriptor(layer)));
+                downloads.push((download, Arc::clone(&feed)));
+                Stored::fed(FeedReader::new(feed), layer.place.clone(), &context.cancel)
+            }
+            Content::Elsewhere(elsewhere) => {
+                let feed = Feed::new(Arc::clone(&turns));
+                let outside = Arriving::elsewhere(elsewhere, layer, context);
+                downloads.push((outside, Arc::clone(&feed)));
                 Stored::fed(FeedReader::new(feed), layer.place.clone(), &context.cancel)
             }
         });

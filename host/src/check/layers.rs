@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::BufRead;
 
 use super::compatibility::check_compression;
+use super::elsewhere;
 use super::finding::{Finding, Findings};
 use super::replay::{Replay, TWICE};
 use super::{member, whiteout};
@@ -83,10 +84,11 @@ fn passed(view: &View, verified: usize, to: &mut Findings) {
         to.pass("diff-id", format!("{all} layers hold what the config promises"));
     }
     let promised = view.layers.iter().filter(|kept| kept.promised.digest.is_some()).count();
-    if promised == all && to.failed("layer-digest") + to.failed("layer-data") == 0 {
+    let unseen = to.failed("layer-missing") + to.failed(elsewhere::RULE);
+    if promised == all && to.failed("layer-digest") + to.failed("layer-data") + unseen == 0 {
         to.pass("layer-digest", format!("{all} layers hold what the manifest promises"));
     }
-    if to.failed("tar-format") + to.failed("layer-data") + to.failed("layer-missing") == 0 {
+    if to.failed("tar-format") + to.failed("layer-data") + unseen == 0 {
         to.pass("tar-format", format!("{all} layers are tars to their end"));
     }
 }
@@ -165,8 +167,12 @@ fn read(
     };
     progress.finish();
     let Scan { mut findings, roll, trouble, .. } = scan;
-    if let Err(error) = outcome {
-        findings.push(Finding::unread(rule(&error), &error));
+    match outcome {
+        Ok(()) => {}
+        Err(error) if error.kind() == Kind::NotFound && elsewhere::is(kept) => {
+            findings.push(elsewhere::finding(index, kept));
+        }
+        Err(error) => findings.push(Finding::unread(rule(&error), &error)),
     }
     if let (Some(expected), Some(found)) = (kept.promised.digest, plain)
         && kept.compression == Some(Compression::None)

@@ -2,6 +2,7 @@
 
 use futures_util::{StreamExt, stream};
 
+use super::elsewhere;
 use super::finding::{Finding, Findings};
 use crate::context::Context;
 use crate::error::Result;
@@ -27,6 +28,9 @@ pub fn check(view: &View, to: &mut Findings, context: &Context) -> Result<()> {
         let promised = view.layers[index].promised.size;
         match (answer, promised) {
             (Err(error), _) => to.push(Finding::unread("layer-missing", &error).layer(index)),
+            (Ok(None), _) if elsewhere::is(&view.layers[index]) => {
+                to.push(elsewhere::finding(index, &view.layers[index]));
+            }
             (Ok(None), _) => {
                 let message = "the registry lists it, and does not have it";
                 to.push(Finding::error("layer-missing", message).layer(index));

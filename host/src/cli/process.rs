@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use crate::error::Error;
 use crate::uri::Uri;
 use crate::verify::Level;
+use crate::web::ForeignLayers;
 
 /// `occystrap process`.
 #[derive(Args)]
@@ -69,6 +70,12 @@ pub struct Process {
     /// may lead to; may be repeated
     #[arg(long, value_name = "HOST[:PORT]")]
     pub allow_net: Vec<String>,
+    /// What becomes of layers that the manifest places elsewhere, by URLs, and that the source does not
+    /// have (the base layers of Windows images): 'keep' leaves them there, for registry:// and
+    /// oci-layout://, 'fetch' downloads them from there, 'fail' refuses the image [default: keep
+    /// where the output can, otherwise fetch]
+    #[arg(long, value_name = "WHAT")]
+    pub foreign_layers: Option<ForeignLayersName>,
     /// Wait until the destination is on the disk, so that it survives a power failure
     #[arg(long)]
     pub fsync: bool,
@@ -76,6 +83,29 @@ pub struct Process {
     /// or write into a directory that is not of the output's format
     #[arg(long)]
     pub force: bool,
+}
+
+/// What becomes of layers that are stored elsewhere.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ForeignLayersName {
+    /// They stay there.
+    Keep,
+    /// They are fetched.
+    Fetch,
+    /// The image is refused.
+    Fail,
+}
+
+impl ForeignLayersName {
+    /// As it is typed.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Keep => "keep",
+            Self::Fetch => "fetch",
+            Self::Fail => "fail",
+        }
+    }
 }
 
 /// The name of a level.
@@ -88,6 +118,17 @@ pub enum LevelName {
 }
 
 impl Process {
+    /// What becomes of layers that are stored elsewhere.
+    #[must_use]
+    pub fn foreign_layers(&self) -> ForeignLayers {
+        match self.foreign_layers {
+            None => ForeignLayers::KeepOrFetch,
+            Some(ForeignLayersName::Keep) => ForeignLayers::Keep,
+            Some(ForeignLayersName::Fetch) => ForeignLayers::Fetch,
+            Some(ForeignLayersName::Fail) => ForeignLayers::Fail,
+        }
+    }
+
     /// Whether the destination may be something else than images. `OCCYSTRAP_FORCE` says the same.
     /// Errors when the environment says neither yes nor no.
     pub fn force(&self, environment: impl Fn(&str) -> Option<String>) -> Result<bool, Error> {

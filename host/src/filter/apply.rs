@@ -53,7 +53,7 @@ fn filter(
     let changed = Arc::new(AtomicBool::new(false));
     // A source is read once: what is wanted as it was is read from here.
     let copy = match layer.content {
-        Content::Registry(_) => {
+        Content::Registry(_) | Content::Elsewhere(_) => {
             let folder = &context.temp_dir;
             let file = tempfile::tempfile_in(folder);
             let file = Arc::new(file.map_err(|cause| cannot_create(folder, &cause))?);

@@ -32,10 +32,15 @@ pub(crate) struct Wire {
     pub(crate) cancel: Cancel,
     /// Whether redirects of what reads are followed.
     pub(crate) follows: bool,
+    /// Decides whether a URL may be asked, the first one and each that a redirect leads to.
+    pub(crate) guard: Option<Guard>,
 }
 
 /// What to do about an answer with a wrong `Content-Encoding`.
 pub(crate) const WRONG_CODING: &str = "the registry, its storage or a proxy adds this header to what is not compressed for its way: look there; pushing again does not help";
+
+/// Errors for a URL that must not be asked.
+pub(crate) type Guard = Arc<dyn Fn(&Url) -> Result<()> + Send + Sync>;
 
 /// A request that can be made any number of times.
 pub(crate) struct Call {
@@ -133,6 +138,9 @@ impl Wire {
         let mut url = call.url.clone();
         let mut elsewhere = false;
         for _ in 0..=MOST_REDIRECTS {
+            if let Some(guard) = &self.guard {
+                guard(&url)?;
+            }
             let host = authority(&url);
             self.pace.turn(&host, &self.cancel).await?;
             let mut request =

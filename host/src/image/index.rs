@@ -40,6 +40,15 @@ pub struct Index {
 }
 
 impl Whole {
+    /// Its images, one for each platform.
+    pub fn images(&self) -> impl Iterator<Item = &Image> {
+        let (one, several) = match self {
+            Self::Image(image) => (Some(&**image), &[][..]),
+            Self::Family(family) => (None, &family.members[..]),
+        };
+        one.into_iter().chain(several.iter().map(|member| &member.image))
+    }
+
     /// What it is called.
     #[must_use]
     pub fn name(&self) -> &ImageName {

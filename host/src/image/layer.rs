@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use super::{Compression, Digest};
+use super::{Compression, Digest, Elsewhere};
 use crate::blob::Spooled;
 use crate::registry::Repository;
 
@@ -35,6 +35,8 @@ pub enum Content {
     File(Section),
     /// A blob of a registry.
     Registry(Repository),
+    /// At the URLs that its manifest names: the source does not have it.
+    Elsewhere(Elsewhere),
 }
 
 /// Part of an open file, or all of it.

@@ -211,6 +211,10 @@ impl Shelf for Layout<'_> {
         Ok(bytes)
     }
 
+    fn has(&self, what: &Descriptor) -> Result<bool> {
+        Ok(self.0.section(&blob(what.digest))?.is_some())
+    }
+
     fn layer(&self, what: Descriptor, diff_id: Digest, called: &str) -> Result<Layer> {
         let path = blob(what.digest);
         let section = self.0.require(&path, "layer")?;

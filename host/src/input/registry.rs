@@ -86,6 +86,16 @@ impl Shelf for Published {
         self.runtime.block_on(self.repository.blob_bytes(what, limit))
     }
 
+    fn has(&self, what: &Descriptor) -> Result<bool> {
+        let found = self.runtime.block_on(self.repository.find_blob(what.digest, Some(what.size)));
+        match found {
+            Ok(found) => Ok(found.is_some()),
+            // Some registries deny what they do not have.
+            Err(error) if error.kind() == Kind::Auth => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     fn layer(&self, what: Descriptor, diff_id: Digest, called: &str) -> Result<Layer> {
         Ok(Layer {
             place: format!("{}: {called} ({})", self.place, what.digest.short()),

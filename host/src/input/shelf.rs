@@ -12,8 +12,8 @@ use oci_spec::image::{Descriptor as OciDescriptor, ImageIndex, ImageManifest};
 use crate::error::{Error, Kind, Result};
 use crate::image::artifact::{self, Promise};
 use crate::image::{
-    Descriptor, Digest, Family, Image, ImageName, Index, Layer, MOST_LAYERS, Manifest, Member,
-    Platform, Whole, config, json, reading, types,
+    Content, Descriptor, Digest, Elsewhere, Family, Image, ImageName, Index, Layer, MOST_LAYERS,
+    Manifest, Member, Platform, Whole, config, json, reading, types,
 };
 
 /// A source that keeps things by their digest.
@@ -29,6 +29,40 @@ pub trait Shelf {
 
     /// A layer that holds what `diff_id` says. `called` is how errors call it: `layer 3 of 7`.
     fn layer(&self, what: Descriptor, diff_id: Digest, called: &str) -> Result<Layer>;
+
+    /// Whether a blob is there. Asked of layers whose descriptor names URLs.
+    fn has(&self, what: &Descriptor) -> Result<bool>;
+}
+
+/// Returns a layer that a manifest lists: from the shelf where that has it, and at its URLs where it
+/// does not and the manifest names some.
+fn layer(
+    shelf: &dyn Shelf,
+    listed: &OciDescriptor,
+    diff_id: Digest,
+    called: &str,
+) -> Result<Layer> {
+    let stored = Descriptor::promised(listed, shelf.place())?;
+    let Some(elsewhere) = Elsewhere::of(listed) else {
+        return shelf.layer(stored, diff_id, called);
+    };
+    if shelf.has(&stored)? {
+        return shelf.layer(stored, diff_id, called);
+    }
+    Ok(Layer {
+        place: format!(
+            "{}: {called} ({}), stored at {}",
+            shelf.place(),
+            stored.digest.short(),
+            elsewhere.host()
+        ),
+        diff_id,
+        opaque: false,
+        digest: Some(stored.digest),
+        size: stored.size,
+        media_type: stored.media_type,
+        content: Content::Elsewhere(elsewhere),
+    })
 }
 
 /// The image of a manifest, which an index lists for a platform.
@@ -46,9 +80,8 @@ pub fn image(
     check_number(stored, &config.diff_ids, place)?;
     let layers =
         stored.iter().zip(config.diff_ids).enumerate().map(|(index, (stored, diff_id))| {
-            let stored = Descriptor::promised(stored, place)?;
             let called = format!("layer {} of {}", index + 1, parsed.layers().len());
-            shelf.layer(stored, diff_id, &called)
+            layer(shelf, stored, diff_id, &called)
         });
     // Some indexes mend what the configs say, others mix their images up.
     let note = listed.filter(|listed| config.platform.contradicts(listed)).map(|listed| {
@@ -274,7 +307,7 @@ fn member(
                 Some(Promise::DiffId(diff_id)) => (diff_id, false),
                 Some(Promise::Stored | Promise::Secret) | None => (stored.digest, true),
             };
-        let layer = shelf.layer(stored, diff_id, &called)?;
+        let layer = layer(shelf, listed, diff_id, &called)?;
         Ok(Layer { opaque, media_type, ..layer })
     });
     let unknown = || "unknown".to_owned();

@@ -20,7 +20,7 @@ use crate::image::json::Unreadable;
 use crate::image::layout::INDEX;
 use crate::image::saved::LIST;
 use crate::image::{
-    Compression, Content, Digest, ImageName, MOST_LAYERS, Manifest, Platform, json,
+    Compression, Content, Digest, Elsewhere, ImageName, MOST_LAYERS, Manifest, Platform, json,
 };
 use crate::input::directory::Directory;
 use crate::input::members::Members;
@@ -105,6 +105,8 @@ pub struct Promised {
     pub digest: Option<Digest>,
     /// Size in bytes.
     pub size: Option<u64>,
+    /// Where else it is, by URLs.
+    pub elsewhere: Option<Elsewhere>,
 }
 
 /// An image config.

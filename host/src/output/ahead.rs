@@ -22,7 +22,7 @@ use crate::blob::{Stored, open};
 use crate::context::Context;
 use crate::destination::Destination;
 use crate::error::{Error, Kind, Result};
-use crate::image::Layer;
+use crate::image::{Content, Layer};
 use crate::progress::LayerProgress;
 use crate::unnamed::Unnamed;
 
@@ -35,6 +35,8 @@ pub struct Taken {
     pub layer: Layer,
     /// In which form.
     pub form: Form,
+    /// It is stored elsewhere, and stays there unless the plugin asks for its bytes.
+    pub stays: bool,
     /// Its bar.
     pub progress: LayerProgress,
 }
@@ -46,6 +48,16 @@ pub fn start(
     hints: &SizeHints,
     context: &Context,
 ) -> Vec<LayerBlob> {
+    let (staying, taken): (Vec<Taken>, Vec<Taken>) =
+        taken.into_iter().partition(|taken| taken.stays);
+    let mut blobs = fetching(taken, to, hints, context);
+    let staying = staying.into_iter().map(|taken| LayerBlob::untouched(taken, context.clone()));
+    blobs.extend(staying);
+    blobs.sort_by_key(LayerBlob::index);
+    blobs
+}
+
+fn fetching(taken: Vec<Taken>, to: &Grant, hints: &SizeHints, context: &Context) -> Vec<LayerBlob> {
     match to {
         Grant::Storage(file) if file.file_name().is_some() => match hints.of(&taken, context) {
             Some(sizes) => placed(taken, &sizes, hints, context),
@@ -144,7 +156,11 @@ fn placed(
 }
 
 fn converted(taken: Vec<Taken>, context: &Context) -> Vec<LayerBlob> {
-    let direct = |taken: &Taken| taken.form == Form::Stored && taken.layer.digest.is_some();
+    // What comes from a URL has no reader that can go back, which an upload needs.
+    let is_elsewhere = |taken: &Taken| matches!(taken.layer.content, Content::Elsewhere(_));
+    let direct = |taken: &Taken| {
+        taken.form == Form::Stored && taken.layer.digest.is_some() && !is_elsewhere(taken)
+    };
     let mut converting: Vec<&Taken> = taken.iter().filter(|taken| !direct(taken)).collect();
     // The largest first: at the end all wait for the upload of the last one.
     converting.sort_by_key(|taken| std::cmp::Reverse(taken.layer.size));

@@ -118,6 +118,10 @@ impl LayerBlob {
     /// What it is. Moves it to a file when that is what it takes to know.
     /// `near` is where files can take a name later, where the destination has such a place.
     pub fn descriptor(&mut self, near: Option<&Destination>) -> Result<Descriptor> {
+        if let (true, Some(digest)) = (self.stays_elsewhere(), self.taken.layer.digest) {
+            let (media_type, size) = (self.taken.layer.media_type.clone(), self.taken.layer.size);
+            return Ok(Descriptor { media_type, digest, size });
+        }
         if let Some(section) = self.plain() {
             let media_type = Compression::None.layer_media_type().to_owned();
             let (digest, size) = (self.taken.layer.diff_id, section.size);
@@ -200,6 +204,18 @@ impl LayerBlob {
         self.taken.layer.diff_id
     }
 
+    /// Its index in the image.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.taken.index
+    }
+
+    /// Whether it is stored elsewhere, stays there, and nothing of it was fetched.
+    #[must_use]
+    pub fn stays_elsewhere(&self) -> bool {
+        self.taken.stays && matches!(self.state, State::Untouched)
+    }
+
     /// Whether it has been moved to a file already.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -213,10 +229,14 @@ impl LayerBlob {
     }
 
     /// Its content, to be read any number of times. What is wanted as it is stored, under a digest,
-    /// stays where it is; anything else is moved to a temporary file first.
+    /// stays where it is; anything else is moved to a temporary file first. [`Content::Elsewhere`] is
+    /// returned only for a layer that [`Self::stays_elsewhere`].
     pub fn into_content(mut self) -> Result<(Descriptor, Content)> {
         let Taken { layer, form, .. } = &self.taken;
-        if let (State::Untouched, Form::Stored, Some(digest)) = (&self.state, form, layer.digest) {
+        let is_elsewhere = matches!(layer.content, Content::Elsewhere(_));
+        if let (State::Untouched, Form::Stored, Some(digest)) = (&self.state, form, layer.digest)
+            && (!is_elsewhere || self.taken.stays)
+        {
             // A download checks itself on its way; nobody else looks at a file.
             if let Content::File(section) = &layer.content {
                 checked(layer, Stored::file(layer, section, &self.context.cancel))?;

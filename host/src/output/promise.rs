@@ -139,7 +139,7 @@ mod tests {
             let layer = Layer::in_file(section.clone(), diff_id, None, Compression::None, place);
             let stored = Stored::file(&layer, &section, &context.cancel);
             let (form, progress) = (Form::Uncompressed, LayerProgress::hidden());
-            let taken = Taken { index: 0, layer, form, progress };
+            let taken = Taken { index: 0, layer, form, stays: false, progress };
             let (hints, context) = (self.hints.clone(), context.clone());
             Promise { taken, stored, size, hints, context }
         }

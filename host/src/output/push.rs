@@ -30,9 +30,11 @@ pub struct Push {
     tag: Option<String>,
     /// In the order in which the plugin gave them: reference and manifest.
     manifests: Vec<(String, Manifest)>,
+    /// A layer stays elsewhere, by a URL in the manifest.
+    names_urls: bool,
 }
 
-/// A blob that the registry has.
+/// A blob that the registry has, or that stays elsewhere.
 #[derive(Debug, Clone)]
 pub struct Pushed {
     /// What it is there.
@@ -58,7 +60,7 @@ impl Push {
     pub fn new(remote: Remote, tag: Option<String>, context: &Context) -> Self {
         let places = Arc::new(Semaphore::new(context.parallel.max(1)));
         let (context, tasks) = (context.clone(), JoinSet::new());
-        Self { remote, context, places, tasks, tag, manifests: Vec::new() }
+        Self { remote, context, places, tasks, tag, manifests: Vec::new(), names_urls: false }
     }
 
     /// The repository.
@@ -67,26 +69,28 @@ impl Push {
         &self.remote
     }
 
-    /// Start to push a layer.
+    /// Starts to push a layer. Of one that stays elsewhere nothing is sent.
     pub fn layer(&mut self, layer: LayerBlob, chunk_size: Option<u64>) -> Transfer {
         let diff_id = layer.diff_id();
         let progress = layer.progress();
+        self.names_urls |= layer.stays_elsewhere();
         let content = move || match layer.into_content()? {
-            (blob, Content::File(section)) => Ok((blob, Body::File(section))),
-            (blob, Content::Registry(from)) => Ok((blob, Body::Download(from))),
+            (blob, Content::File(section)) => Ok((blob, Some(Body::File(section)))),
+            (blob, Content::Registry(from)) => Ok((blob, Some(Body::Download(from)))),
+            (blob, Content::Elsewhere(_)) => Ok((blob, None)),
         };
         self.start(content, Some(diff_id), chunk_size, progress)
     }
 
     /// Start to push a config.
     pub fn config(&mut self, blob: Descriptor, bytes: Bytes) -> Transfer {
-        let content = move || Ok((blob, Body::Bytes(bytes)));
+        let content = move || Ok((blob, Some(Body::Bytes(bytes))));
         self.start(content, None, None, LayerProgress::hidden())
     }
 
     fn start(
         &mut self,
-        content: impl FnOnce() -> Result<(Descriptor, Body)> + Send + 'static,
+        content: impl FnOnce() -> Result<(Descriptor, Option<Body>)> + Send + 'static,
         diff_id: Option<Digest>,
         chunk_size: Option<u64>,
         progress: LayerProgress,
@@ -96,9 +100,12 @@ impl Push {
         let task = async move {
             let push = async {
                 let content = tokio::task::spawn_blocking(content);
-                let content = content.await.map_err(|_| Error::interrupted())??;
+                let (blob, body) = content.await.map_err(|_| Error::interrupted())??;
+                let Some(body) = body else {
+                    progress.finish();
+                    return Ok(Pushed { blob, diff_id });
+                };
                 let _place = places.acquire().await.map_err(|_| Error::interrupted())?;
-                let (blob, body) = content;
                 let least = limits::SMALLEST_CHUNK.max(blob.size / limits::CHUNKS);
                 let options = PushOptions { chunk_size: chunk_size.map(|size| size.max(least)) };
                 send(&repository, &blob, &body, &options, &progress).await?;
@@ -139,11 +146,23 @@ impl Push {
     /// Send the manifests.
     pub fn commit(self) -> Result<()> {
         for (reference, manifest) in self.manifests {
-            self.remote.push_manifest(&reference, &manifest.media_type, manifest.bytes)?;
+            let pushed =
+                self.remote.push_manifest(&reference, &manifest.media_type, manifest.bytes);
+            pushed.map_err(|error| match error.kind() {
+                Kind::Destination if self.names_urls => error.hint(URLS),
+                // docker-registry answers 500 to a URL that it does not take.
+                Kind::Network if self.names_urls && error.hint_text().is_none() => error.hint(URLS),
+                _ => error,
+            })?;
         }
         Ok(())
     }
 }
+
+/// What helps where a registry refuses a manifest with URLs. docker-registry refuses them unless its
+/// operator has allowed some; others want every layer.
+const URLS: &str = "the manifest names a layer by URL: --foreign-layers fetch brings the layer along; a \
+    docker-registry takes the URL where 'validation.manifests.urls.allow' of its configuration does";
 
 /// Push what is not there.
 async fn send(

@@ -120,7 +120,7 @@ fn compression(layer: &Layer) -> Option<Compression> {
         }
         Content::Registry(_) if layer.media_type.ends_with("gzip") => Some(Compression::Gzip),
         Content::Registry(_) if layer.media_type.ends_with("tar") => Some(Compression::None),
-        Content::Registry(_) => None,
+        Content::Registry(_) | Content::Elsewhere(_) => None,
     }
 }
 
@@ -136,5 +136,7 @@ async fn last_bytes<const N: usize>(layer: &Layer) -> Option<[u8; N]> {
             let tail = repository.blob_tail(&descriptor(layer), start).await.ok()?;
             tail.as_ref().try_into().ok()
         }
+        // Not worth a request of its own to a server that need not know ranges.
+        Content::Elsewhere(_) => None,
     }
 }

@@ -125,6 +125,8 @@ impl Uploads {
         let content = move || match layer.into_content()? {
             (blob, Content::File(section)) => Ok((blob, Body::File(section))),
             (blob, Content::Registry(from)) => Ok((blob, Body::Download(from))),
+            // No manifest with its URLs is kept on a web server.
+            (_, Content::Elsewhere(_)) => Err(Error::interrupted()),
         };
         self.start(url, headers, content, Some(diff_id), progress)
     }

@@ -1,9 +1,11 @@
 //! One image through one plugin, from `open` to the commit.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 
 use super::ahead::{self, Taken};
 use super::commit::expected::Terms;
+use super::elsewhere;
 use super::layer_blob::Form;
 use super::occupied;
 use super::size_hint::SizeHints;
@@ -11,12 +13,12 @@ use super::target::Target;
 use crate::cancel::Cancel;
 use crate::context::Context;
 use crate::error::{Kind, Result};
-use crate::image::{Compression, Image, ImageName, Manifest};
+use crate::image::{Compression, Content, Image, ImageName, Layer, Manifest};
 use crate::plugin::bindings::{types, writer};
 use crate::plugin::capability::blobs::Blob;
 use crate::plugin::state::violation;
 use crate::plugin::{PluginIdentity, WriteSession};
-use crate::receipt::{self, Handed, ImageIdentity, Receipt};
+use crate::receipt::{self, Expectation, Handed, ImageIdentity, Receipt};
 
 /// Ends what runs ahead when the session is given up.
 struct Abandon(Cancel);
@@ -74,10 +76,17 @@ fn attempt(
     let description = target.plugin.description();
     let name = description.name.clone();
 
+    let mut staying = BTreeSet::new();
     let mut session = target.plugin.write(pending, &context.warnings, &context.cancel)?;
     session.open(&request(handed, identity, target))?;
     if let Some(image) = handed.image() {
-        let taken = plan(&mut session, image, &name, &context)?;
+        let taken = plan(&mut session, image, target, &context)?;
+        // A layer that an image has twice is taken once.
+        let stays = |layer: &Layer| {
+            taken.iter().any(|taken| taken.stays && taken.layer.digest == layer.digest)
+        };
+        staying
+            .extend((0..).zip(&image.layers).filter(|(_, layer)| stays(layer)).map(|(at, _)| at));
         session.write_config(config(image))?;
         let indices: Vec<usize> = taken.iter().map(|taken| taken.index).collect();
         for (index, blob) in indices.into_iter().zip(ahead::start(taken, &grant, hints, &context)) {
@@ -88,13 +97,16 @@ fn attempt(
     }
     let (raw, journal, pending) = session.finalize()?;
 
-    let (expectations, state) = receipt::accept(description, raw, handed, &journal, &pending)?;
+    let (expectations, state) =
+        receipt::accept(description, raw, handed, &staying, &journal, &pending)?;
     context.cancel.check()?;
     // Something may have appeared there since the run began.
     occupied::check(target)?;
     let replaced =
         handed.image().and_then(|image| Some((image.id, occupied::replaced(target, image.id)?)));
-    let expected = journal.expected(&expectations);
+    let written = |one: &&Expectation| !one.role.is_layer_of(&staying);
+    let written: Vec<Expectation> = expectations.iter().filter(written).cloned().collect();
+    let expected = journal.expected(&written);
     let terms = Terms::new(&expected, &context.cancel);
     let committed = pending.commit(&terms);
     // Also where the new image is there, and what came after that has failed.
@@ -168,9 +180,10 @@ fn config(image: &Image) -> Blob {
 fn plan(
     session: &mut WriteSession,
     image: &Image,
-    plugin: &str,
+    target: &Target,
     context: &Context,
 ) -> Result<Vec<Taken>> {
+    let plugin = &target.plugin.description().name;
     let summaries: Vec<writer::LayerSummary> = (image.layers.iter())
         .map(|layer| writer::LayerSummary {
             diff_id: Some(layer.diff_id).filter(|_| !layer.opaque).map(|known| known.to_string()),
@@ -187,6 +200,12 @@ fn plan(
             format!("it planned {found} layers, the image has {layers}"),
         ));
     }
+    let is_stored = |decision: &writer::Decision| match decision {
+        writer::Decision::Skip | writer::Decision::Take(writer::Form::Stored) => true,
+        writer::Decision::Take(_) => false,
+    };
+    let is_kept = image.manifest.is_some() && decisions.iter().all(is_stored);
+    let stay = elsewhere::stay(image, is_kept, target, context.web.foreign_layers())?;
     let mut taken = Vec::new();
     for (index, (layer, decision)) in image.layers.iter().zip(decisions).enumerate() {
         let form = match decision {
@@ -198,7 +217,8 @@ fn plan(
         };
         let label = format!("layer {}/{}", index + 1, image.layers.len());
         let progress = context.progress.layer(&label, layer.size);
-        taken.push(Taken { index, layer: layer.clone(), form, progress });
+        let stays = stay && matches!(layer.content, Content::Elsewhere(_));
+        taken.push(Taken { index, layer: layer.clone(), form, stays, progress });
     }
     Ok(taken)
 }

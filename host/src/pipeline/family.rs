@@ -9,6 +9,7 @@ use super::{Item, Process, again, attempt, fit, identity, keep_receipts};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::image::{Family, ImageName, Part, Whole};
+use crate::output::elsewhere;
 use crate::parallel::in_parallel;
 use crate::receipt::{Handed, ImageIdentity, Receipt};
 use crate::report::{ImageReport, ImageStatus};
@@ -17,6 +18,7 @@ use crate::verify::Outcomes;
 /// Move every image of a source with all its platforms.
 pub fn process(request: &Process, context: &Context) -> Result<Vec<ImageReport>> {
     let wholes = fit::check(request, request.source.open_wholes(context)?)?;
+    elsewhere::check(wholes.iter().flat_map(Whole::images), context.web.foreign_layers())?;
     let (mut reports, mut receipts) = (Vec::new(), Vec::new());
     for whole in &wholes {
         match whole {

@@ -4,6 +4,8 @@
 //! was handed over; whose manifest lists other things, or is not the one that had to be kept; that is
 //! about an index of which not everything has landed.
 
+use std::collections::BTreeSet;
+
 use super::guest::from_guest;
 use super::{Expectation, Handed, Place, Role, listed};
 use crate::error::Result;
@@ -17,18 +19,20 @@ use crate::plugin::state::violation;
 use crate::secret;
 use crate::uri::is_secret_name;
 
-/// Believe a plugin's receipt as far as the journal goes. Errors name the rule that it broke.
+/// Believes a plugin's receipt as far as the journal goes. `staying` are the layers that are stored
+/// elsewhere and stay there, by their index. Errors name the rule that the receipt broke.
 pub fn accept(
     who: &Description,
     raw: writer::Receipt,
     handed: Handed,
+    staying: &BTreeSet<u32>,
     journal: &Journal,
     pending: &Pending,
 ) -> Result<(Vec<Expectation>, Vec<u8>)> {
     let refused = |why: String| violation(&who.name, format!("its receipt {why}"));
     within_limits(&raw).map_err(refused)?;
     without_secrets(who, &raw).map_err(refused)?;
-    let judge = Judge { who, handed, journal, pending };
+    let judge = Judge { who, handed, staying, journal, pending };
     let mut expectations = Vec::with_capacity(raw.expectations.len());
     for raw in raw.expectations {
         let mut one = from_guest(raw).map_err(|error| violation(&who.name, error))?;
@@ -74,6 +78,7 @@ fn without_secrets(who: &Description, raw: &writer::Receipt) -> Result<(), Strin
 struct Judge<'a> {
     who: &'a Description,
     handed: Handed<'a>,
+    staying: &'a BTreeSet<u32>,
     journal: &'a Journal,
     pending: &'a Pending,
 }
@@ -94,9 +99,22 @@ impl Judge<'_> {
         Ok(())
     }
 
+    /// The layer that an expectation is about, where that stays elsewhere: no write is seen of it.
+    fn staying(&self, one: &Expectation) -> Option<&Layer> {
+        match one.role {
+            Role::Layer(index) if self.staying.contains(&index) => {
+                self.handed.layers().get(index as usize)
+            }
+            _ => None,
+        }
+    }
+
     /// What the journal says of a place; `None` where it says nothing.
     fn seen(&self, one: &Expectation) -> Option<(Option<u64>, Option<Digest>)> {
         let journal = self.journal;
+        if let Some(layer) = self.staying(one) {
+            return Some((Some(layer.size), layer.digest));
+        }
         match &one.place {
             Place::File { path } => journal.whole(path).map(|(size, digest)| (Some(size), digest)),
             Place::Part { path, offset, .. } => {
@@ -202,7 +220,10 @@ impl Judge<'_> {
 
     /// A manifest lists the image and nothing else, and is the source's where that had to be kept.
     fn document(&self, one: &Expectation, all: &[Expectation]) -> Result<(), &'static str> {
-        if let (Role::Manifest, Some(kept)) = (one.role, self.handed.kept())
+        // Only the source's manifest says where the layers are that stay elsewhere.
+        let source = self.handed.image().and_then(|image| image.manifest.as_ref());
+        let needed = source.filter(|_| !self.staying.is_empty());
+        if let (Role::Manifest, Some(kept)) = (one.role, self.handed.kept().or(needed))
             && one.digest != Some(kept.digest)
         {
             return Err("another manifest than the source's");

@@ -3,7 +3,7 @@
 //! What the user typed is not enough: a relative path means something else from another folder, a tag
 //! something else tomorrow, and options and the environment decided on platform and compression. So
 //! the receipt keeps both ends as URIs that say all of it. What it refuses: secrets, and options of
-//! the command line other than those that name files and servers (`KNOWN`), and `--force` where the host
+//! the command line other than those of `KNOWN`, and `--force` where the host
 //! knows the destination's format.
 
 use serde::{Deserialize, Serialize};
@@ -15,10 +15,11 @@ use crate::secret;
 use crate::shell::quote;
 use crate::uri::{Uri, logins_in};
 
-/// Options of the command line that name files and servers without which the command would not work.
+/// Options of the command line without which the command would not work: those that name files and
+/// servers, and what becomes of layers that are stored elsewhere.
 /// A receipt may come from anywhere: no other option of it is shown as part of a command.
-const KNOWN: [&str; 6] =
-    ["plugin", "plugin-dir", "authfile", "ca-bundle", "netrc-file", "allow-net"];
+const KNOWN: [&str; 7] =
+    ["plugin", "plugin-dir", "authfile", "ca-bundle", "netrc-file", "allow-net", "foreign-layers"];
 
 /// One of those options as one word.
 #[must_use]

@@ -104,6 +104,7 @@ impl Client {
             counters,
             cancel: self.cancel.clone(),
             follows: true,
+            guard: None,
         };
         Repository::new(reference, scope, self.sessions.clone(), wire)
     }

@@ -1,5 +1,5 @@
-//! Options of the command line that name files and servers without which the same command would not
-//! work again.
+//! Options of the command line without which the same command would not work again: those that name
+//! files and servers, and what becomes of layers that are stored elsewhere.
 
 use std::path::Path;
 
@@ -28,6 +28,7 @@ pub fn options(asked: &Process, global: &Global, target: &Target) -> Vec<String>
     words.extend(global.authfile.iter().map(|path| word("authfile", path)));
     words.extend(global.ca_bundle.iter().map(|path| word("ca-bundle", path)));
     words.extend(global.netrc_file.iter().map(|path| word("netrc-file", path)));
+    words.extend(asked.foreign_layers.map(|what| option("foreign-layers", what.name())));
     words.extend(asked.allow_net.iter().map(|server| option("allow-net", server)));
     words
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::clients::Clients;
+use super::web::{self, Trust};
 use crate::cancel::Cancel;
 use crate::cli::Global;
 use crate::context::Context;
@@ -14,7 +15,6 @@ use crate::plugin::{Catalog, Installed, PluginEngine};
 use crate::progress::Progress;
 use crate::uri::Uri;
 use crate::warnings::Warnings;
-use crate::web::Access;
 
 /// The process around a command.
 #[derive(Clone, Copy)]
@@ -49,7 +49,8 @@ impl Host<'_> {
             spool: temp_dir.clone(),
             temp_dir,
             durable: false,
-            web: Access::default(),
+            // Layers that are stored elsewhere are fetched as the user reaches other servers.
+            web: web::access(&[], global, Trust::None)?,
             warnings: Warnings::default(),
         })
     }

@@ -26,7 +26,8 @@ pub fn run(
 ) -> Result<u8> {
     let mut context = host.context()?;
     context.durable = asked.fsync;
-    context.web = web::access(&asked.allow_net, host.global, Trust::Own)?;
+    context.web = web::access(&asked.allow_net, host.global, Trust::Own)?
+        .with_foreign_layers(asked.foreign_layers());
     let request = prepare(asked, host)?;
     if let Some(folder) = request.target.folder() {
         // What the user has typed is named, with that.

@@ -79,6 +79,9 @@ pub struct Object {
     /// What is wrong is nothing that a plugin can see: it did not overlook it.
     #[serde(skip)]
     pub host_only: bool,
+    /// It need not be here: its manifest says where else it is.
+    #[serde(skip)]
+    pub is_elsewhere: bool,
 }
 
 impl Object {
@@ -98,6 +101,7 @@ impl Object {
             repair: None,
             hint: None,
             host_only: false,
+            is_elsewhere: false,
         }
     }
 

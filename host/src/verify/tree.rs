@@ -11,6 +11,7 @@ use oci_spec::image::{Descriptor as OciDescriptor, ImageIndex, ImageManifest};
 
 use super::claims::{Claims, judge_platform};
 use super::document::Flaw;
+use super::elsewhere;
 use super::found::Found;
 use super::store::{Listed, Store};
 use super::{Level, Object, Outcome, Outcomes, Status, Verification};
@@ -147,6 +148,9 @@ impl Walk<'_> {
         expectations.push(self.expectation(what, manifest));
         let claims = self.store.claims(&expectations).within(&parsed);
         self.judge(&expectations, &claims, is_root, what, self.part(what, is_root))?;
+        if let Some(found) = self.found.last_mut() {
+            elsewhere::excuse(&parsed, &mut found.verification.objects);
+        }
         self.judge_document(manifest);
         Ok(())
     }

@@ -9,11 +9,12 @@ use url::Url;
 use super::allow::Allow;
 use super::client::Client;
 use super::netrc::{Logins, Netrc};
+use super::outside::ForeignLayers;
 use super::resolver::Resolver;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::http::pace::Pace;
-use crate::http::wire::Wire;
+use crate::http::wire::{Guard, Wire};
 use crate::http::{Counters, Settings};
 use crate::registry::client;
 
@@ -29,6 +30,7 @@ struct Inner {
     settings: Arc<Settings>,
     pace: OnceLock<Arc<Pace>>,
     http: OnceLock<Result<reqwest::Client>>,
+    foreign_layers: ForeignLayers,
 }
 
 impl Access {
@@ -47,12 +49,27 @@ impl Access {
         Self(Arc::new(Inner { allow, logins, settings, ..Inner::default() }))
     }
 
+    /// The same, and what becomes of layers that are stored elsewhere.
+    #[must_use]
+    pub fn with_foreign_layers(&self, foreign_layers: ForeignLayers) -> Self {
+        let Inner { allow, logins, settings, .. } = &*self.0;
+        let (allow, logins, settings) = (allow.clone(), logins.clone(), settings.clone());
+        Self(Arc::new(Inner { allow, logins, settings, foreign_layers, ..Inner::default() }))
+    }
+
+    /// What becomes of layers that are stored elsewhere.
+    #[must_use]
+    pub fn foreign_layers(&self) -> ForeignLayers {
+        self.0.foreign_layers
+    }
+
     /// The same, and what is below a URL that ends with `/`: for a destination that the user has typed.
     #[must_use]
     pub fn with_place(&self, url: Url) -> Self {
         let mut allow = Allow::clone(&self.0.allow);
         allow.place(url);
         Self::new(allow, self.0.logins.clone(), &self.0.settings)
+            .with_foreign_layers(self.0.foreign_layers)
     }
 
     /// What was named.
@@ -76,6 +93,24 @@ impl Access {
     ) -> Result<Client> {
         // Not before somebody needs them.
         self.0.netrc.get_or_init(|| self.0.logins.read()).as_ref().map_err(Error::clone)?;
+        Ok(Client::new(self.wire(counters, cancel)?, self.clone(), login))
+    }
+
+    /// A client for layers that their manifests say are stored elsewhere. `login` is that of the URL.
+    /// Unlike [`Self::client`] it follows redirects, and logs in nowhere else.
+    pub(super) fn client_for_layers(
+        &self,
+        login: Option<(Url, HeaderValue)>,
+        counters: Arc<Counters>,
+        cancel: Cancel,
+    ) -> Result<Client> {
+        let allow = self.0.allow.clone();
+        let guard: Guard = Arc::new(move |url: &Url| allow.check_address(url));
+        let wire = Wire { follows: true, guard: Some(guard), ..self.wire(counters, cancel)? };
+        Ok(Client::for_layers(wire, self.clone(), login))
+    }
+
+    fn wire(&self, counters: Arc<Counters>, cancel: Cancel) -> Result<Wire> {
         let http = self.0.http.get_or_init(|| {
             client::connect(&self.0.settings, &|builder| {
                 // Behind a proxy of the environment no address could be looked at.
@@ -83,15 +118,15 @@ impl Access {
             })
         });
         let pace = self.0.pace.get_or_init(|| Arc::new(Pace::new(self.0.settings.rate_limit)));
-        let wire = Wire {
+        Ok(Wire {
             http: http.clone()?,
             settings: self.0.settings.clone(),
             pace: pace.clone(),
             counters,
             cancel,
             follows: false,
-        };
-        Ok(Client::new(wire, self.clone(), login))
+            guard: None,
+        })
     }
 }
 

@@ -8,7 +8,8 @@ use ipnet::IpNet;
 use url::{Host, Url};
 
 use super::address::{is_public, meant};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::http::redirect::authority;
 use crate::secret;
 use crate::uri::{Uri, logins_in};
 
@@ -86,6 +87,18 @@ impl Allow {
         let address = meant(address);
         let own = host == LOCALHOST && address.is_loopback() && self.names_host(LOCALHOST);
         is_public(address) || own || self.networks.iter().any(|network| network.contains(&address))
+    }
+
+    /// Errors when the host of a URL is an address that may not be connected to. A name is looked at when
+    /// it is resolved.
+    pub fn check_address(&self, url: &Url) -> Result<()> {
+        match literal(url).filter(|address| !self.reaches("", *address)) {
+            None => Ok(()),
+            Some(address) => {
+                Err(Error::new(Kind::Auth, format!("{} is no public address", authority(url)))
+                    .hint(format!("if that is meant, name the address: --allow-net {address}")))
+            }
+        }
     }
 
     /// Whether plain HTTP was named for a host and port.

@@ -25,6 +25,8 @@ pub struct Client {
     wire: Wire,
     access: Access,
     login: Option<(Url, HeaderValue)>,
+    /// Whether it fetches what a manifest, and not the user, has named.
+    is_outside: bool,
 }
 
 /// Why a URL is not asked for.
@@ -47,7 +49,16 @@ pub enum Repeat {
 
 impl Client {
     pub(super) fn new(wire: Wire, access: Access, login: Option<(Url, HeaderValue)>) -> Self {
-        Self { wire, access, login }
+        Self { wire, access, login, is_outside: false }
+    }
+
+    /// One for layers that are stored elsewhere.
+    pub(super) fn for_layers(
+        wire: Wire,
+        access: Access,
+        login: Option<(Url, HeaderValue)>,
+    ) -> Self {
+        Self { wire, access, login, is_outside: true }
     }
 
     /// A URL that a plugin or a receipt has named: in its normal form, and within a place that the
@@ -92,12 +103,18 @@ impl Client {
         body: Option<Bytes>,
         budget: &mut Budget,
     ) -> Result<Answer> {
-        let mut call = Call { body, ..Call::new(method, url.clone(), headers) };
+        let call = Call::new(method, url.clone(), headers);
+        let mut call = Call { body, foreign: self.is_outside, ..call };
         // What is hashed is what is kept there.
         call.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let pass = self.pass(url);
         let answer = self.wire.exchange(&call, pass.as_ref(), budget).await;
-        answer.map_err(|error| in_our_words(error, url))
+        answer.map_err(|error| if self.is_outside { error } else { in_our_words(error, url) })
+    }
+
+    /// How errors name a URL: of one that a manifest has named, the host alone.
+    pub(super) fn shown(&self, url: &Url) -> String {
+        if self.is_outside { authority(url) } else { shown(url) }
     }
 
     /// Size of what is at a URL, where the server says it; `None` when nothing is there. The last byte
@@ -190,7 +207,8 @@ impl Client {
     /// What a URI said goes to its own folder's server, and before any file.
     fn pass(&self, url: &Url) -> Option<HeaderValue> {
         let own = self.login.as_ref().filter(|(place, _)| place.origin() == url.origin());
-        own.map(|(_, header)| header.clone()).or_else(|| self.access.login(url))
+        let own = own.map(|(_, header)| header.clone());
+        own.or_else(|| self.access.login(url).filter(|_| !self.is_outside))
     }
 }
 
@@ -202,7 +220,11 @@ fn of_all(range: &str) -> Option<u64> {
 /// `None` for 2xx; what any other answer to a request that reads means.
 #[must_use]
 pub fn status_error(url: &Url, status: StatusCode) -> Option<Error> {
-    let place = shown(url);
+    status_error_at(&shown(url), status)
+}
+
+/// The same, of a place that errors call so.
+pub(super) fn status_error_at(place: &str, status: StatusCode) -> Option<Error> {
     let error = |kind: Kind, what: &str| Error::new(kind, format!("{place}: {what}"));
     Some(match status.as_u16() {
         200..=299 => return None,

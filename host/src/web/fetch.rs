@@ -11,7 +11,7 @@ use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
-use super::client::{Client, shown, status_error};
+use super::client::{Client, status_error_at};
 use crate::error::{Error, Kind, Result};
 use crate::http::arrived::Arrived;
 use crate::http::failure::Failure;
@@ -30,6 +30,8 @@ const GRACE: Duration = Duration::from_secs(60);
 pub struct Fetch {
     client: Client,
     url: Url,
+    /// How errors call it.
+    place: String,
     wanted: Option<(u64, Digest)>,
     arrived: Arrived,
     budget: Budget,
@@ -41,6 +43,7 @@ impl Fetch {
     pub(super) fn new(client: Client, url: Url, wanted: Option<(u64, Digest)>) -> Self {
         let budget = Budget::new(&client.wire().settings);
         Self {
+            place: client.shown(&url),
             client,
             url,
             wanted,
@@ -111,7 +114,7 @@ impl Fetch {
             StatusCode::OK => 0,
             StatusCode::RANGE_NOT_SATISFIABLE => return Err(self.size(self.arrived.size())),
             status => {
-                return Err(status_error(&self.url, status).unwrap_or_else(|| {
+                return Err(status_error_at(&self.place, status).unwrap_or_else(|| {
                     self.error(Kind::Network, &format!("the server answered {status}"))
                 }));
             }
@@ -152,15 +155,13 @@ impl Fetch {
         let found = self.arrived.digest();
         match found == digest {
             true => Ok(()),
-            false => {
-                Err(Error::mismatch(format!("{}: wrong bytes", shown(&self.url)), digest, found))
-            }
+            false => Err(Error::mismatch(format!("{}: wrong bytes", self.place), digest, found)),
         }
     }
 
     fn size(&self, found: impl std::fmt::Display) -> Error {
         let expected = self.wanted.map_or(self.arrived.size(), |(size, _)| size);
-        let what = format!("{}: wrong size", shown(&self.url));
+        let what = format!("{}: wrong size", self.place);
         Error::mismatch(what, format_args!("{expected} bytes"), format_args!("{found} bytes"))
     }
 
@@ -174,7 +175,7 @@ impl Fetch {
     }
 
     fn error(&self, kind: Kind, what: &str) -> Error {
-        Error::new(kind, format!("{}: {what}", shown(&self.url)))
+        Error::new(kind, format!("{}: {what}", self.place))
     }
 }
 

@@ -184,7 +184,12 @@ impl GuestSession for LayoutSession {
     }
 
     fn write_layer(&self, index: u32, _diff_id: String, layer: &Blob) -> Result<(), Error> {
-        let written = self.splice(layer)?;
+        // Readers of a layout follow the URLs of a layer that it does not hold (OCI image specification,
+        // "Image Layout": an external store may have the blob).
+        let written = match layer.stays_elsewhere() {
+            true => layer.descriptor()?,
+            false => self.splice(layer)?,
+        };
         match self.state.borrow_mut().layers.get_mut(index as usize) {
             Some(layer) => *layer = Some(written),
             None => return Err(Error::Other("a layer that was not planned".to_owned())),

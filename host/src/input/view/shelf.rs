@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use crate::image::config::LARGEST_CONFIG;
 use crate::image::layout::blob;
 use crate::image::{
-    Compression, Content, Descriptor, Digest, ImageName, MOST_LAYERS, Manifest, Platform, json,
+    Compression, Content, Descriptor, Digest, Elsewhere, ImageName, MOST_LAYERS, Manifest,
+    Platform, json,
 };
 use crate::input::members::{Members, compression};
 use crate::input::oci_layout;
@@ -276,6 +277,7 @@ pub(super) fn image(look: &dyn Look, manifest: Manifest, mut view: View) -> Resu
         };
         if let Some(digest) = promised.digest
             && let Err(error) = look.layer(&promised, digest, &mut kept)
+            && promised.elsewhere.is_none()
         {
             view.flaw(Part::Layer(index), error)?;
         }
@@ -290,6 +292,7 @@ impl Promised {
             media_type: descriptor["mediaType"].as_str().map(str::to_owned),
             digest: descriptor["digest"].as_str().and_then(|text| text.parse().ok()),
             size: descriptor["size"].as_u64(),
+            elsewhere: Elsewhere::of_json(descriptor),
         }
     }
 

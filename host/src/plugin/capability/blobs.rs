@@ -82,6 +82,13 @@ impl HostBlob for State {
         Ok(self.or_fail(bytes))
     }
 
+    fn stays_elsewhere(&mut self, blob: Resource<Blob>) -> wasmtime::Result<bool> {
+        Ok(match self.table.get(&blob)? {
+            Blob::Layer(layer) => layer.stays_elsewhere(),
+            Blob::Config { .. } | Blob::Spent => false,
+        })
+    }
+
     fn drop(&mut self, blob: Resource<Blob>) -> wasmtime::Result<()> {
         self.table.delete(blob)?;
         Ok(())

@@ -24,6 +24,7 @@ use crate::registry::{Client, Reference};
 use crate::uri::Uri;
 use crate::verify::beneath::{self, Beneath};
 use crate::verify::claims::Claims;
+use crate::verify::elsewhere;
 use crate::verify::format::Format;
 use crate::verify::object::{Object, Outcome, Outcomes, Status};
 use crate::verify::store::Store;
@@ -181,6 +182,7 @@ fn judge(
         _ => Vec::new(),
     };
     let mut objects = objects::of(receipt, target, grant, &claims, Level::Full, &memory, context)?;
+    elsewhere::of_receipt(receipt, grant, &memory, &mut objects);
     if let Grant::Storage(destination) = grant {
         unpacked::judge(wrong, &mut objects);
         claims.judge(expectations, &mut objects);

@@ -1,0 +1,51 @@
+//! Layers that are not at a destination and need not be: the manifest there names URLs for them.
+//!
+//! Such a layer is *unchecked*, never *missing*: clients fetch it from its URL. What it refuses: to ask
+//! the URL, which is no part of the destination, and to count the layer as verified.
+
+use oci_spec::image::ImageManifest;
+
+use super::object::{Object, Status};
+use super::reader;
+use crate::image::{Digest, Elsewhere, json};
+use crate::memory::Memory;
+use crate::output::Grant;
+use crate::receipt::{Receipt, Role};
+
+/// Marks the layers as unchecked that are missing and that the manifest of their image places elsewhere.
+pub fn excuse(manifest: &ImageManifest, objects: &mut [Object]) {
+    let missing = |object: &&mut Object| {
+        object.kind == "layer" && object.status == Status::Missing && object.index.is_some()
+    };
+    for object in objects.iter_mut().filter(missing) {
+        let listed = object.index.and_then(|index| manifest.layers().get(index as usize));
+        let is_it = |digest: &Digest| {
+            listed.is_some_and(|listed| listed.digest().to_string() == digest.to_string())
+        };
+        if !object.digest.as_ref().is_some_and(is_it) {
+            continue;
+        }
+        if let Some(elsewhere) = listed.and_then(Elsewhere::of) {
+            let message = format!("stored elsewhere ({})", elsewhere.host());
+            object.blame(Status::Unchecked, None, None, &message);
+            object.hint = None;
+            object.repair = None;
+            object.is_elsewhere = true;
+        }
+    }
+}
+
+/// The same, of what a receipt names. The manifest is read where a layer is missing, and counts where it
+/// is the one that was promised.
+pub fn of_receipt(receipt: &Receipt, grant: &Grant, memory: &Memory, objects: &mut [Object]) {
+    let is_missing = |object: &Object| object.kind == "layer" && object.status == Status::Missing;
+    if !objects.iter().any(is_missing) {
+        return;
+    }
+    let manifest = receipt.expectations.iter().find(|one| one.role == Role::Manifest);
+    let document = manifest.and_then(|one| reader::document(one, grant, memory));
+    let parsed = document.and_then(|(_, bytes)| json::parse::<ImageManifest>(&bytes).ok());
+    if let Some(parsed) = parsed {
+        excuse(&parsed, objects);
+    }
+}
