@@ -135,7 +135,9 @@ fn image(view: &View, level: Level, context: &Context) -> Result<Findings> {
     elsewhere::check(view, &mut findings);
     match (level, view.role) {
         (Level::Fast, _) => presence::check(view, &mut findings, context)?,
-        (Level::Full, Role::Attestation) => attestation::check(view, &mut findings, context)?,
+        (Level::Full, Role::Attestation | Role::Artifact) => {
+            attestation::check(view, &mut findings, context)?
+        }
         (Level::Full, _) => layers::check(view, &mut findings, context)?,
     }
     Ok(findings)

@@ -127,7 +127,7 @@ pub fn manifest(data: &[u8]) -> bool {
             let _ = shelf::parse_index(&kept.bytes, PLACE);
         } else if let Ok(parsed) = shelf::parse(&kept, PLACE) {
             for layer in parsed.layers() {
-                let _ = Descriptor::promised(layer, PLACE);
+                let _ = layer.promised(PLACE);
             }
         }
         let _ = listed::check(Some(media_type), data, &[]);

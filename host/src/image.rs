@@ -5,6 +5,7 @@ pub mod artifact;
 pub mod config;
 pub mod descriptor;
 pub mod digest;
+pub mod document;
 pub mod elsewhere;
 pub mod index;
 pub mod json;
@@ -22,6 +23,8 @@ pub mod types;
 pub mod wanted;
 
 use bytes::Bytes;
+
+use crate::error::{Error, Result};
 
 pub use descriptor::{Compression, Descriptor};
 pub use digest::{Digest, Hasher};
@@ -56,4 +59,19 @@ pub struct Image {
     pub manifest: Option<Manifest>,
     /// What is odd about it, and was excused: whoever moves it hears of it.
     pub note: Option<String>,
+    /// The type of an artifact that has the form of an image: a chart, a signature, a component. `None` of images.
+    pub artifact: Option<String>,
+}
+
+impl Image {
+    /// Checks that this is an image. The error for an artifact names it and its type, and hints at `instead`.
+    pub fn check_is_image(&self, instead: &str) -> Result<()> {
+        let Some(artifact) = &self.artifact else { return Ok(()) };
+        let message = format!(
+            "'{}' is an OCI artifact ({}), not an image",
+            self.name,
+            manifest::type_or_not(artifact)
+        );
+        Err(Error::source(message).hint(instead))
+    }
 }

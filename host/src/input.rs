@@ -8,6 +8,7 @@ pub mod docker_save;
 pub mod member_table;
 pub mod members;
 pub mod oci_layout;
+pub mod platforms;
 pub mod registry;
 pub mod shelf;
 pub mod tar_headers;

@@ -81,6 +81,7 @@ fn tell_if_untouched(reports: &mut [ImageReport]) {
 fn process_images(request: &Process, context: &Context) -> Result<Vec<ImageReport>> {
     let images = fit::check(request, request.source.open(context)?)?;
     elsewhere::check(images.iter(), context.web.foreign_layers())?;
+    images.iter().try_for_each(|image| fit::check_artifact(request, image))?;
     let several = images.len() > 1;
     Ok(in_parallel(&images, request.image_parallel, |image| {
         let started = Instant::now();
@@ -163,7 +164,8 @@ fn again(request: &Process, digest: Option<Digest>) -> Again {
 
 fn identity(image: &Image, name: &ImageName, part: Part) -> ImageIdentity {
     let (name, tag) = (name.repository.clone(), name.tag.clone());
-    ImageIdentity { name, tag, id: image.id, part }
+    let artifact = image.artifact.is_some() && part.is_whole();
+    ImageIdentity { name, tag, id: image.id, part, artifact }
 }
 
 /// An image or an index to move.

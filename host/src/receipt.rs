@@ -91,6 +91,9 @@ pub struct ImageIdentity {
     /// Which part of a multi-platform image.
     #[serde(default, skip_serializing_if = "Part::is_whole")]
     pub part: Part,
+    /// Whether it is an artifact with a name of its own. One that an index lists is known by its manifest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub artifact: bool,
 }
 
 impl ImageIdentity {

@@ -80,6 +80,8 @@ struct Waste {
 /// Read every image of a source. Errors when one is not what was promised.
 pub fn usage(source: &Source, context: &Context) -> Result<Usage> {
     let images = source.open(context)?;
+    let instead = "'occystrap info' without --tree describes it";
+    images.iter().try_for_each(|image| image.check_is_image(instead))?;
     let images = images.iter().map(|image| of_image(image, context));
     Ok(Usage { source: source.display.clone(), images: images.collect::<Result<_>>()? })
 }

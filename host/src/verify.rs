@@ -128,6 +128,9 @@ fn verify_once(
     if is_read && objects.iter().all(is_sound) {
         reader::judge(receipt, &format, &grant, &memory, &mut objects);
     }
+    if !claims.is_artifact() {
+        claims::judge_listed(receipt, &claims, &mut objects);
+    }
     advise(&grant, repair, &mut objects);
     Ok(Verification { level, objects, is_artifact: claims.is_artifact() })
 }

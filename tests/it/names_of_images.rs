@@ -21,7 +21,9 @@ fn a_name_that_docker_and_podman_refuse_is_an_error() {
     let uri = sandbox.uri("tar", "in.tar");
     let digest = format!("team/app@sha256:{}", "a".repeat(64));
     let long = format!("team/app:{}", "a".repeat(129));
-    for wrong in ["team/app", &digest, &long, "team/app:", "team/a b:1", "Team/App:1", ""] {
+    let address = "[::1]:5000/team/app:1";
+    let others = [address, "team/app:", "team/a b:1", "Team/App:1", ""];
+    for wrong in ["team/app", &digest, &long].into_iter().chain(others) {
         renamed(json!([wrong])).write(&sandbox.path("in.tar"));
         let said = sandbox.run(&["check", "--fast", &uri]).exits(1).stdout.clone();
         assert!(said.contains("error"), "{wrong}: {said}");

@@ -227,7 +227,7 @@ fn a_tag_of_two_images_is_found_and_one_for_two_platforms_is_none() {
         index["manifests"][0]["platform"] = json!({"architecture": "arm64", "os": "linux"});
     };
     let said = verify(&several);
-    said.exits(1).says("another platform than its config");
+    said.exits(3).says("is for another platform than the index says");
     assert!(!said.stderr.contains(ambiguous), "{}", said.stderr);
 }
 

@@ -6,7 +6,7 @@ use super::finding::{Finding, Findings};
 use crate::error::Kind;
 use crate::image::{Digest, config, json, time};
 use crate::input::docker_save::{REWRITTEN, is_rewritten};
-use crate::input::view::{Part, Role, View, text_of};
+use crate::input::view::{Part, View, text_of};
 
 /// All rules about the config, and about how it fits the layers.
 pub fn check(view: &View, to: &mut Findings) {
@@ -20,11 +20,11 @@ pub fn check(view: &View, to: &mut Findings) {
     }
     kept(view, to);
     if let Some(bytes) = &view.config.bytes
-        && view.role != Role::Attestation
+        && !view.role.is_artifact()
     {
         utf8(bytes, "config", to);
     }
-    if view.role == Role::Attestation {
+    if view.role.is_artifact() {
         return;
     }
     let document = &view.config.document;
@@ -35,7 +35,7 @@ pub fn check(view: &View, to: &mut Findings) {
         return;
     }
     let before = to.count(super::Severity::Error);
-    rootfs(document, to);
+    rootfs(view, to);
     layer_count(view, to);
     history(view, to);
     platform(view, to);
@@ -87,17 +87,29 @@ fn kept(view: &View, to: &mut Findings) {
     }
 }
 
-fn rootfs(document: &Value, to: &mut Findings) {
+fn rootfs(view: &View, to: &mut Findings) {
+    let document = &view.config.document;
     match &document["rootfs"]["type"] {
         Value::String(kind) if kind == "layers" => {
             to.pass("rootfs-type", "the config's rootfs is of type 'layers'");
+        }
+        // OCI image specification, "rootfs": REQUIRED. Docker, Podman and skopeo do without it.
+        Value::Null => to.push(Finding::warning("rootfs-type", "the config's rootfs has no type")),
+        Value::String(kind) if kind.is_empty() => {
+            to.push(Finding::warning("rootfs-type", "the config's rootfs has an empty type"));
         }
         other => to.push(
             Finding::error("rootfs-type", "the config's rootfs is of another type")
                 .sides("\"layers\"", other),
         ),
     }
-    let Some(diff_ids) = document["rootfs"]["diff_ids"].as_array() else {
+    let diff_ids = &document["rootfs"]["diff_ids"];
+    if diff_ids.is_null() && document["rootfs"].is_object() && view.layers.is_empty() {
+        let message = "the config lists no diff-ids: it is that of an image without layers";
+        to.push(Finding::info("diff-id", message));
+        return;
+    }
+    let Some(diff_ids) = diff_ids.as_array() else {
         to.push(Finding::error("diff-id", "the config lists no diff-ids"));
         return;
     };

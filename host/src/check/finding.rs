@@ -90,7 +90,7 @@ impl Finding {
     #[must_use]
     pub fn mistyped(check: &'static str, wrong: &Mistyped) -> Self {
         let message = format!("has a field '{}' of a type that clients reject", wrong.field);
-        Self::error(check, message).sides(wrong.expected, wrong.found)
+        Self::error(check, message).sides(wrong.expected, wrong.found.as_ref())
     }
 
     /// Both sides of a difference.

@@ -60,8 +60,7 @@ fn check_document(document: &Value, to: &mut Findings) {
     }
 }
 
-/// Builds of Windows (`os.version`), by the digest of the image: several are for one platform. The
-/// crate `oci-spec` 0.10 looks for another key.
+/// Builds of Windows (`os.version`), by the digest of the image: several are for one platform.
 fn builds(document: &Value) -> BTreeMap<&str, &str> {
     let entries = document["manifests"].as_array().into_iter().flatten();
     let builds = entries.filter_map(|entry| {
@@ -77,6 +76,10 @@ fn check_image<'a>(
     builds: &BTreeMap<&str, &str>,
     to: &mut Findings,
 ) {
+    // One without a digest leads nowhere, which is an error of its own.
+    if entry.digest.is_empty() {
+        return;
+    }
     if !is_manifest_type(&entry.media_type) {
         let message = format!("the index lists {} as '{}'", entry.digest, entry.media_type);
         to.push(Finding::warning("index", message));

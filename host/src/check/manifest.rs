@@ -150,7 +150,12 @@ fn mixed(said: &str, what: &str, manifest_type: &str, to: &mut Findings) {
 
 fn layers(layers: &Value, of_image: Option<&str>, to: &mut Findings) {
     let Some(layers) = layers.as_array() else {
-        to.push(Finding::error("layer-descriptor", "the manifest has no list of layers"));
+        let message = "the manifest has no list of layers";
+        // Clients take it for an empty one.
+        to.push(match layers.is_null() {
+            true => Finding::warning("layer-descriptor", message),
+            false => Finding::error("layer-descriptor", message),
+        });
         return;
     };
     if layers.len() > MOST_LAYERS {
@@ -188,7 +193,7 @@ fn layers(layers: &Value, of_image: Option<&str>, to: &mut Findings) {
         to.pass("layer-descriptor", "every layer has a media type, a digest and a size");
     }
     if layers.is_empty() {
-        let what = if of_image.is_some() { "image" } else { "attestation" };
+        let what = if of_image.is_some() { "image" } else { "artifact" };
         to.push(Finding::info("layer-descriptor", format!("the {what} has no layer")));
     }
 }

@@ -48,6 +48,7 @@ fn write_image(
     let platform = image.platform.as_deref();
     let part = match image.kind {
         Role::Image => platform.unwrap_or_default().to_owned(),
+        Role::Artifact => "artifact".to_owned(),
         Role::Index => match image.digest {
             Some(digest) => format!("index {}", digest.short()),
             None => "index".to_owned(),

@@ -121,6 +121,7 @@ pub fn image_of(
         layers,
         manifest: Some(kept(OCI_MANIFEST, manifest.to_string())),
         note: None,
+        artifact: None,
     })
 }
 

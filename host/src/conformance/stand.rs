@@ -127,6 +127,7 @@ impl<'a> Stand<'a> {
                 Handed::Listed(image) => Part::Platform(image.platform.to_string()),
                 _ => Part::Whole,
             },
+            artifact: false,
         };
         self.write_as(handed, &identity, target)
     }

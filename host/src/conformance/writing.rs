@@ -211,6 +211,7 @@ pub fn index(stand: &Stand<'_>) -> Verdict {
         tag: Some("1".to_owned()),
         id: index.manifest.digest,
         part: Part::Index,
+        artifact: false,
     };
     let handed = Handed::Index { index: &index, named: true, landed: &landed };
     receipts.push(stand.write_as(handed, &identity, &target)?);

@@ -27,6 +27,7 @@ fn image() -> Image {
         layers: Vec::new(),
         manifest: None,
         note: None,
+        artifact: None,
     }
 }
 

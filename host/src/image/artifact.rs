@@ -1,30 +1,100 @@
 //! Artifacts: manifests of attestations, signatures, charts and the like, which stand where images do
 //! and are none (image specification, "Guidelines for Artifact Usage").
 
-use oci_spec::image::{Descriptor, ImageManifest};
-
 use super::Digest;
+use super::document::{ManifestDocument, RawDescriptor};
 
 /// Whether config or layers are not those of an image, by their media types. What buildkit attests has an
 /// image's config, and layers of `application/vnd.in-toto+json`.
 #[must_use]
-pub fn is_artifact(manifest: &ImageManifest) -> bool {
+pub fn is_artifact(manifest: &ManifestDocument) -> bool {
+    let is_layer = |layer: &RawDescriptor| {
+        LAYERS.iter().any(|known| layer.media_type().starts_with(known)) && !is_encrypted(layer)
+    };
+    !is_config(manifest.config_type()) || !manifest.layers().iter().all(is_layer)
+}
+
+/// Whether a manifest is that of an image in spite of its media types: its tool gave none, or a wrong one to a layer that
+/// is a compressed tar by the config. The config lists as many layers as the manifest.
+#[must_use]
+pub fn is_image_by_config(manifest: &ManifestDocument, config: &[u8]) -> bool {
+    let layers = manifest.layers();
+    let config_type = manifest.config_type();
+    let Ok(config) = super::config::parse(config, "") else { return false };
+    let is_compressed = |layer: &RawDescriptor, diff_id: Digest| {
+        is_config(config_type) && Promise::of(layer, diff_id) == Promise::DiffId(diff_id)
+    };
+    !layers.is_empty()
+        && config.diff_ids.len() == layers.len()
+        && (is_config(config_type) || UNTYPED.contains(&config_type))
+        && (layers.iter().zip(config.diff_ids))
+            .all(|(layer, diff_id)| may_be_layer(layer) || is_compressed(layer, diff_id))
+}
+
+/// Whether no media type in a manifest tells that it is an artifact.
+#[must_use]
+pub fn is_untyped(manifest: &ManifestDocument) -> bool {
+    let config_type = manifest.config_type();
+    (is_config(config_type) || UNTYPED.contains(&config_type))
+        && manifest.layers().iter().all(may_be_layer)
+}
+
+fn may_be_layer(layer: &RawDescriptor) -> bool {
+    let said = layer.media_type();
+    let is_typed = LAYERS.iter().any(|known| said.starts_with(known)) && !is_encrypted(layer);
+    is_typed || UNTYPED.contains(&said)
+}
+
+/// Media types of layers begin so.
+const LAYERS: [&str; 2] =
+    ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."];
+
+/// Media types that tools and servers give what they know nothing of.
+const UNTYPED: [&str; 10] = [
+    "",
+    "application/octet-stream",
+    "application/json",
+    "text/html",
+    "text/plain",
+    "application/x-tar",
+    "application/tar",
+    "application/gzip",
+    "application/x-gzip",
+    "application/tar+gzip",
+];
+
+/// Returns the type of an artifact: the one that its manifest gives itself, or else that of its config, or else that of
+/// a layer that no image has.
+#[must_use]
+pub fn kind(manifest: &ManifestDocument) -> String {
+    let config = manifest.config_type();
+    let said = manifest.artifact_type().filter(|_| config == EMPTY || is_config(config));
+    if let Some(said) = said {
+        return said.to_owned();
+    }
+    if !is_config(config) {
+        return config.to_owned();
+    }
+    let layers = manifest.layers().iter().map(RawDescriptor::media_type);
+    let mut foreign = layers.filter(|one| !LAYERS.iter().any(|known| one.starts_with(known)));
+    foreign.next().unwrap_or(config).to_owned()
+}
+
+/// OCI image specification, "Guidance for an Empty Descriptor".
+const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+
+/// Whether a media type is that of an image's config.
+#[must_use]
+pub fn is_config(media_type: &str) -> bool {
     const CONFIGS: [&str; 2] = [
         "application/vnd.oci.image.config.v1+json",
         "application/vnd.docker.container.image.v1+json",
     ];
-    const LAYERS: [&str; 2] =
-        ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."];
-    let is_layer = |layer: &Descriptor| {
-        let media_type = layer.media_type().to_string();
-        LAYERS.iter().any(|known| media_type.starts_with(known)) && !is_encrypted(layer)
-    };
-    let config = manifest.config().media_type().to_string();
-    !CONFIGS.contains(&config.as_str()) || !manifest.layers().iter().all(is_layer)
+    CONFIGS.contains(&media_type)
 }
 
-fn is_encrypted(layer: &Descriptor) -> bool {
-    layer.media_type().to_string().ends_with("+encrypted")
+fn is_encrypted(layer: &RawDescriptor) -> bool {
+    layer.media_type().ends_with("+encrypted")
 }
 
 /// What a config promises of a layer.
@@ -42,8 +112,8 @@ pub enum Promise {
 impl Promise {
     /// What a diff-id promises of an artifact's layer.
     #[must_use]
-    pub fn of(layer: &Descriptor, diff_id: Digest) -> Self {
-        if layer.digest().to_string() == diff_id.to_string() {
+    pub fn of(layer: &RawDescriptor, diff_id: Digest) -> Self {
+        if layer.digest() == diff_id.to_string() {
             return Self::Stored;
         }
         if is_encrypted(layer) { Self::Secret } else { Self::DiffId(diff_id) }

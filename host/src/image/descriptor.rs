@@ -3,7 +3,6 @@
 use std::fmt;
 
 use super::digest::Digest;
-use crate::error::{Error, Result};
 
 /// What a blob is, before anyone reads it (OCI image specification, "Content Descriptors").
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -15,18 +14,6 @@ pub struct Descriptor {
     pub digest: Digest,
     /// Its size in bytes.
     pub size: u64,
-}
-
-impl Descriptor {
-    /// What a manifest or an index of a source promises. Errors, which name `place`, when the
-    /// digest is none that we know.
-    pub fn promised(raw: &oci_spec::image::Descriptor, place: &str) -> Result<Self> {
-        Ok(Self {
-            media_type: raw.media_type().to_string(),
-            digest: raw.digest().to_string().parse().map_err(|error: Error| error.within(place))?,
-            size: raw.size(),
-        })
-    }
 }
 
 /// How a layer is compressed where it is stored.

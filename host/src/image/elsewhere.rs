@@ -9,6 +9,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use url::Url;
 
+use super::document::RawDescriptor;
 use crate::http::redirect::authority;
 use crate::secret;
 
@@ -31,8 +32,8 @@ impl Elsewhere {
     /// Returns where the blob of a descriptor is besides the place of its manifest; `None` where the
     /// descriptor names no URL of HTTP. This is the only reader of `urls`.
     #[must_use]
-    pub fn of(descriptor: &oci_spec::image::Descriptor) -> Option<Self> {
-        Self::at(descriptor.urls().iter().flatten().map(String::as_str))
+    pub fn of(descriptor: &RawDescriptor) -> Option<Self> {
+        Self::at(descriptor.urls())
     }
 
     /// Reads the same from a descriptor that is still JSON.

@@ -180,7 +180,8 @@ fn media_type(shape: &Shape, content_type: Option<&str>) -> Option<&'static str>
     let known = |text: &str| {
         [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST].into_iter().find(|one| *one == text)
     };
-    if let Some(said) = &shape.media_type {
+    // Clients take an empty one for one that is not there.
+    if let Some(said) = shape.media_type.as_deref().filter(|said| !said.is_empty()) {
         return known(said);
     }
     content_type.and_then(known).or(match shape {

@@ -6,22 +6,64 @@ use std::fmt;
 /// specification, "Image Index": `platform`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Platform {
-    /// Such as `linux`.
+    /// Such as `linux`; empty where it is not said.
     pub os: String,
-    /// Such as `amd64`.
+    /// Such as `amd64`; empty where it is not said.
     pub architecture: String,
     /// Such as `v8`; `None` where none is named.
     pub variant: Option<String>,
 }
 
 impl Platform {
-    /// What an entry of an index says that it is for.
+    /// Returns the platform that a document names, of which any part may be absent.
     #[must_use]
-    pub fn promised(raw: &oci_spec::image::Platform) -> Self {
+    pub fn said(os: Option<String>, architecture: Option<String>, variant: Option<String>) -> Self {
         Self {
-            os: raw.os().to_string(),
-            architecture: raw.architecture().to_string(),
-            variant: raw.variant().clone().filter(|variant| !variant.is_empty()),
+            os: os.unwrap_or_default(),
+            architecture: architecture.unwrap_or_default(),
+            variant: variant.filter(|variant| !variant.is_empty()),
+        }
+    }
+
+    /// Returns a platform of which nothing is known.
+    #[must_use]
+    pub fn unknown() -> Self {
+        Self::said(None, None, None)
+    }
+
+    /// Returns whether neither system nor architecture is said.
+    #[must_use]
+    pub fn is_unsaid(&self) -> bool {
+        self.os.is_empty() && self.architecture.is_empty()
+    }
+
+    /// Returns whether both system and architecture are said.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        !self.os.is_empty() && !self.architecture.is_empty()
+    }
+
+    /// Returns what is odd about an image that is for this, and was excused.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        let what = match (self.os.is_empty(), self.architecture.is_empty()) {
+            (false, false) => return None,
+            (true, false) => "operating system",
+            (false, true) => "architecture",
+            (true, true) => "platform",
+        };
+        Some(format!("does not say for which {what} it is"))
+    }
+
+    /// Returns this platform, with the parts of `other` where this one says nothing.
+    #[must_use]
+    pub fn or(self, other: &Self) -> Self {
+        let or =
+            |mine: String, theirs: &String| if mine.is_empty() { theirs.clone() } else { mine };
+        Self {
+            os: or(self.os, &other.os),
+            architecture: or(self.architecture, &other.architecture),
+            variant: self.variant.or_else(|| other.variant.clone()),
         }
     }
 
@@ -72,7 +114,9 @@ impl Default for Platform {
 
 impl fmt::Display for Platform {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.os, self.architecture)?;
+        let said =
+            |word: &str| if word.is_empty() { "unknown".to_owned() } else { word.to_owned() };
+        write!(f, "{}/{}", said(&self.os), said(&self.architecture))?;
         match &self.variant {
             Some(variant) => write!(f, "/{variant}"),
             None => Ok(()),

@@ -5,6 +5,7 @@
 //! of its key, because Go takes a key in upper and in lower case. `null` stands for an absent field in Go. A field
 //! that no struct has may be of any type.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::fmt;
 
@@ -12,7 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::{json, reading};
+use super::{json, reading, time};
 use crate::error::{Error, printable};
 
 /// Type of a field.
@@ -26,6 +27,8 @@ enum Kind {
     Flag,
     /// `int64`: a number without a fraction and without an exponent.
     Integer,
+    /// `time.Time`.
+    Time,
     /// `[]byte`: base64, or a list of numbers.
     Data,
     /// `strslice.StrSlice`: a string, or a list of strings.
@@ -43,7 +46,7 @@ const TEXTS: Kind = Kind::List(&Kind::Text);
 /// `struct{}`, of which Go reads no field.
 const EMPTY: Kind = Kind::Object(&[]);
 
-/// `image.Image` of Docker, and `Schema2Image` of Podman. Another module judges times and `rootfs`.
+/// `image.Image` of Docker, and `Schema2Image` of Podman.
 const CONFIG: Kind = Kind::Object(&[
     ("id", Kind::Text),
     ("parent", Kind::Text),
@@ -52,6 +55,7 @@ const CONFIG: Kind = Kind::Object(&[
     ("container_config", CONTAINER),
     ("docker_version", Kind::Text),
     ("author", Kind::Text),
+    ("created", Kind::Time),
     ("config", CONTAINER),
     ("architecture", Kind::Text),
     ("variant", Kind::Text),
@@ -60,9 +64,11 @@ const CONFIG: Kind = Kind::Object(&[
     ("os.features", TEXTS),
     ("Size", Kind::Integer),
     ("history", Kind::List(&HISTORY)),
+    ("rootfs", Kind::Object(&[("type", Kind::Text), ("diff_ids", TEXTS)])),
 ]);
 
 const HISTORY: Kind = Kind::Object(&[
+    ("created", Kind::Time),
     ("author", Kind::Text),
     ("created_by", Kind::Text),
     ("comment", Kind::Text),
@@ -168,7 +174,7 @@ pub struct Mistyped {
     /// The type that it must have.
     pub expected: &'static str,
     /// The type that it has.
-    pub found: &'static str,
+    pub found: Cow<'static, str>,
 }
 
 impl Mistyped {
@@ -176,7 +182,7 @@ impl Mistyped {
     #[must_use]
     pub fn refused(&self, place: &str, what: &str) -> Error {
         let field = format!("{place}: the field '{}' of {what}", self.field);
-        Error::mismatch(field, self.expected, self.found)
+        Error::mismatch(field, self.expected, &self.found)
     }
 }
 
@@ -217,6 +223,7 @@ impl Kind {
             Self::Text => "a string",
             Self::Flag => "true or false",
             Self::Integer => "a whole number of 64 bits",
+            Self::Time => "a time of RFC 3339",
             Self::Data => "base64",
             Self::Words => "a string or a list of strings",
             Self::List(_) => "a list",
@@ -234,12 +241,20 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
-    fn judge<E: serde::de::Error>(self, is_right: bool, found: &'static str) -> Result<(), E> {
+    fn judge<E: serde::de::Error>(
+        self,
+        is_right: bool,
+        found: impl Into<Cow<'static, str>>,
+    ) -> Result<(), E> {
         if is_right {
             return Ok(());
         }
         let field = if self.path.is_empty() { "(the document)".to_owned() } else { self.path };
-        self.wrong.set(Some(Mistyped { field, expected: self.kind.expected(), found }));
+        self.wrong.set(Some(Mistyped {
+            field,
+            expected: self.kind.expected(),
+            found: found.into(),
+        }));
         Err(E::custom("a field of another type"))
     }
 
@@ -316,6 +331,10 @@ impl<'de> Visitor<'de> for Look<'_> {
                 // Go skips line ends.
                 let text = text.replace(['\r', '\n'], "");
                 self.judge(BASE64.decode(text).is_ok(), "another string")
+            }
+            Kind::Time => {
+                let found = format!("'{}'", printable(text));
+                self.judge(time::is_readable(text), found)
             }
             kind => self.judge(matches!(kind, Kind::Text | Kind::Words), "a string"),
         }
@@ -396,6 +415,13 @@ mod tests {
             (r#"{"parent":5}"#, "parent"),
             (r#"{"comment":5}"#, "comment"),
             (r#"{"history":[{"comment":5}]}"#, "history[].comment"),
+            (r#"{"history":[{"created":"yesterday"}]}"#, "history[].created"),
+            (r#"{"created":5}"#, "created"),
+            (r#"{"created":""}"#, "created"),
+            (r#"{"rootfs":7}"#, "rootfs"),
+            (r#"{"rootfs":{"type":7}}"#, "rootfs.type"),
+            (r#"{"rootfs":{"diff_ids":"x"}}"#, "rootfs.diff_ids"),
+            (r#"{"rootfs":{"diff_ids":[7]}}"#, "rootfs.diff_ids[]"),
             ("[]", "(the document)"),
         ] {
             said(config, text, field);
@@ -417,7 +443,8 @@ mod tests {
             }
         }
         for text in [
-            r#"{"Size":-1,"created":5,"rootfs":7}"#,
+            r#"{"Size":-1,"created":null,"rootfs":{"type":null,"diff_ids":[null]}}"#,
+            r#"{"rootfs":null,"created":"2020-01-02T3:04:05,5Z","history":[{"created":null}]}"#,
             r#"{"config":null,"container_config":null,"id":null,"Size":null,"history":[null]}"#,
             "null",
             "{",

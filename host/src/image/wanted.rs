@@ -64,10 +64,16 @@ impl Wanted {
         }
     }
 
-    /// Whether an image that is not one of several is what was asked for.
+    /// Returns whether an image that is not one of several is what was asked for. An image that does not say what it is
+    /// for is: there is no other.
     #[must_use]
     pub fn is_met_by(&self, found: &Platform) -> bool {
-        found.fit(&self.instead_of(found)).is_some()
+        let wanted = self.instead_of(found);
+        if found.architecture.is_empty() {
+            return found.os.is_empty() || found.os == wanted.os;
+        }
+        let os = if found.os.is_empty() { wanted.os.clone() } else { found.os.clone() };
+        Platform { os, ..found.clone() }.fit(&wanted).is_some()
     }
 
     /// Whether nothing was said.
@@ -119,5 +125,9 @@ mod tests {
         ] {
             assert_eq!(of.is_met_by(&found), is_met, "{of:?}");
         }
+        let of = wanted("windows/arm64/v9");
+        assert!(of.is_met_by(&Platform::unknown()));
+        let system = |os: &str| Platform { os: os.into(), ..Platform::unknown() };
+        assert!(of.is_met_by(&system("windows")) && !of.is_met_by(&system("linux")));
     }
 }

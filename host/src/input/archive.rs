@@ -60,11 +60,17 @@ pub fn no_image(index: &TarIndex) -> Error {
 /// own list knows one platform an image.
 pub fn open_wholes(path: &Path, wanted: Choice, context: &Context) -> Result<Vec<Whole>> {
     let index = index(path, context)?;
-    if index.contains(INDEX) {
+    if is_layout(&index)? {
         return oci_layout::wholes(&index, None, wanted);
     }
     let images = images(&index, &Platform::default(), wanted)?;
     Ok(images.into_iter().map(|image| Whole::Image(Box::new(image))).collect())
+}
+
+/// Whether an archive is an OCI image layout whose list leads to images. Where that lists nothing, `manifest.json` is
+/// the list.
+pub fn is_layout(index: &TarIndex) -> Result<bool> {
+    Ok(index.contains(INDEX) && !(index.contains(LIST) && oci_layout::is_empty(index)?))
 }
 
 /// The members of an archive. One that is compressed as a whole is decompressed to a temporary

@@ -255,7 +255,7 @@ const MOST_WRONG: usize = 1_000;
 const NOT_LOADED: &str = "Docker and Podman refuse the archive";
 
 /// Why tags of an entry are no names that an engine loads: Docker and Podman refuse an archive with
-/// `UPPER/x:1`, with a name without a tag, and with a digest. skopeo does not look at them.
+/// `UPPER/x:1`, with a name without a tag, with a digest, and with an IPv6 address. skopeo does not look at them.
 #[must_use]
 pub fn wrong_names(entry: &Entry) -> Vec<Error> {
     let tags = entry.repo_tags.iter().flatten();
@@ -264,6 +264,11 @@ pub fn wrong_names(entry: &Entry) -> Vec<Error> {
         Ok(name) if name.tag.is_none() => {
             let what = format!("'{tag}' in RepoTags has no tag: {NOT_LOADED}");
             Some(Error::source(what).hint(format!("save the image as '{tag}:latest', say")))
+        }
+        Ok(name) if name.repository.starts_with('[') => {
+            let what =
+                format!("'{tag}' in RepoTags names a host by its IPv6 address: {NOT_LOADED}");
+            Some(Error::source(what).hint("save the image under a name without it"))
         }
         Ok(name) => {
             let error = Reference::parse(&name.in_full().to_string()).err()?;
@@ -315,6 +320,7 @@ pub fn image(members: &dyn Members, entry: &Entry, name: ImageName) -> Result<Im
         config: bytes,
         manifest: None,
         note,
+        artifact: None,
     })
 }
 

@@ -4,14 +4,14 @@
 use std::path::Path;
 
 use bytes::Bytes;
-use oci_spec::image::Descriptor as OciDescriptor;
 
 use super::Choice;
 use super::directory::Directory;
 use super::members::{Members, compression};
-use super::registry::select;
+use super::platforms::{Alone, Documents};
 use super::shelf::{self, Shelf, narrow, parse_index};
 use crate::error::{Error, Kind, Result};
+use crate::image::document::RawDescriptor;
 use crate::image::layout::{INDEX, MARKER, REF_NAME, VERSION, blob};
 use crate::image::manifest::LARGEST_MANIFEST;
 use crate::image::{Descriptor, Digest, Image, ImageName, Layer, Manifest, Platform, Whole, json};
@@ -40,10 +40,11 @@ pub fn images(
     let named = wanted.of(groups(entries(members, tag)?))?;
     (named.into_iter())
         .map(|(name, group)| {
-            let chosen = choose(&group, platform, members.place())?;
-            let root = shelf.manifest(&Descriptor::promised(chosen, members.place())?)?;
-            let listed = chosen.platform().as_ref().map(Platform::promised);
-            narrow(&shelf, root, listed, platform, choose, name)
+            let (manifests, configs) = shelf::readers(&shelf);
+            let documents = Documents::new(members.place(), &manifests, &configs);
+            let chosen = documents.choose(&group, platform, Alone::Always)?;
+            let root = shelf.manifest(&chosen.promised(members.place())?)?;
+            narrow(&shelf, root, chosen.platform(), platform, Alone::Always, name)
         })
         .collect()
 }
@@ -62,7 +63,7 @@ pub fn wholes(members: &dyn Members, tag: Option<&str>, wanted: Choice) -> Resul
                 return Err(Error::source(message)
                     .hint("without --all-platforms, one of them can be moved"));
             };
-            let root = shelf.manifest(&Descriptor::promised(only, place)?)?;
+            let root = shelf.manifest(&only.promised(place)?)?;
             shelf::whole(&shelf, root, name)
         })
         .collect()
@@ -83,14 +84,20 @@ pub fn open(
     images(&Directory::open(path)?, tag, platform, wanted)
 }
 
-/// What `index.json` lists, or lists under a tag. Errors when that is nothing.
-pub fn entries(members: &dyn Members, tag: Option<&str>) -> Result<Vec<OciDescriptor>> {
+/// Returns what `index.json` lists, which may be nothing. Errors when it is not there, or no index.
+pub fn listed(members: &dyn Members) -> Result<Vec<RawDescriptor>> {
     let place = members.place();
     let bytes = members.read(INDEX, LARGEST_INDEX)?.ok_or_else(|| {
         Error::source(format!("{place}: holds no {INDEX}"))
             .hint("is it an OCI image layout? 'skopeo copy ... oci:PATH:TAG' writes one")
     })?;
-    let mut entries = parse_index(&bytes, place)?.manifests().clone();
+    Ok(parse_index(&bytes, place)?.manifests)
+}
+
+/// What `index.json` lists, or lists under a tag. Errors when that is nothing.
+pub fn entries(members: &dyn Members, tag: Option<&str>) -> Result<Vec<RawDescriptor>> {
+    let place = members.place();
+    let mut entries = listed(members)?;
     if entries.is_empty() {
         return Err(Error::source(format!("{place}: {INDEX} lists no image")));
     }
@@ -106,10 +113,10 @@ pub fn entries(members: &dyn Members, tag: Option<&str>) -> Result<Vec<OciDescri
     Ok(entries)
 }
 
-/// Checks whether `index.json` is an index that lists nothing. Errors when it is none.
+/// Checks whether `index.json` is an index that lists nothing, as Docker 25 writes it beside a `manifest.json`. Errors when it is none.
 pub fn is_empty(members: &dyn Members) -> Result<bool> {
     let Some(bytes) = members.read(INDEX, LARGEST_INDEX)? else { return Ok(false) };
-    Ok(parse_index(&bytes, members.place())?.manifests().is_empty())
+    Ok(parse_index(&bytes, members.place())?.manifests.is_empty())
 }
 
 /// What other readers refuse a layout for: they look at its marker first, and at the version of its
@@ -135,7 +142,10 @@ pub fn flaws(members: &dyn Members) -> Vec<Error> {
     }
     let index = members.read(INDEX, LARGEST_INDEX).ok().flatten();
     let index = index.and_then(|bytes| parse_index(&bytes, place).ok());
-    if let Some(found) = index.map(|index| index.schema_version()).filter(|version| *version != 2) {
+    if let Some(found) =
+        index.map(|index| index.schema_version).filter(|version| *version != Some(2))
+    {
+        let found = found.map_or("nothing".to_owned(), |found| found.to_string());
         flaws.push(Error::mismatch(format!("{place}: schemaVersion of {INDEX}"), 2, found));
     }
     flaws
@@ -143,8 +153,8 @@ pub fn flaws(members: &dyn Members) -> Vec<Error> {
 
 /// Entries by name, in the order of the list. Of those without a name and without a platform, each is an image of its own.
 #[must_use]
-pub fn groups(entries: Vec<OciDescriptor>) -> Vec<(ImageName, Vec<OciDescriptor>)> {
-    let mut groups: Vec<(ImageName, Vec<OciDescriptor>)> = Vec::new();
+pub fn groups(entries: Vec<RawDescriptor>) -> Vec<(ImageName, Vec<RawDescriptor>)> {
+    let mut groups: Vec<(ImageName, Vec<RawDescriptor>)> = Vec::new();
     for entry in entries {
         let name = name(&entry);
         let alone = name.tag.is_none() && entry.platform().is_none();
@@ -154,18 +164,6 @@ pub fn groups(entries: Vec<OciDescriptor>) -> Vec<(ImageName, Vec<OciDescriptor>
         }
     }
     groups
-}
-
-/// The entry for a platform. Where there is just one, that is meant, whatever it is for.
-pub fn choose<'a>(
-    entries: &'a [OciDescriptor],
-    platform: &Platform,
-    place: &str,
-) -> Result<&'a OciDescriptor> {
-    match entries {
-        [only] => Ok(only),
-        _ => select(entries, platform, place),
-    }
 }
 
 /// A manifest or index, its bytes compared with what was promised. Errors ([`Kind::NotFound`])
@@ -228,22 +226,21 @@ impl Shelf for Layout<'_> {
     }
 }
 
-fn ref_name(entry: &OciDescriptor) -> Option<&str> {
-    entry.annotations().as_ref()?.get(REF_NAME).map(String::as_str)
+fn ref_name(entry: &RawDescriptor) -> Option<&str> {
+    entry.annotation(REF_NAME)
 }
 
 /// What an entry is called.
 #[must_use]
-pub fn name(entry: &OciDescriptor) -> ImageName {
-    let annotations = entry.annotations().as_ref();
-    let named = NAME_KEYS.iter().find_map(|key| annotations?.get(*key));
+pub fn name(entry: &RawDescriptor) -> ImageName {
+    let named = NAME_KEYS.iter().find_map(|key| entry.annotation(key));
     let unnamed = ImageName { repository: "unknown".to_owned(), tag: None };
     match named {
         None => unnamed,
         // A name with a slash or a colon is a full one; anything else is a tag.
         Some(name) if name.contains(['/', ':']) => ImageName::parse(name).unwrap_or(unnamed),
         Some(tag) if crate::image::name::is_tag(tag) => {
-            ImageName { tag: Some(tag.clone()), ..unnamed }
+            ImageName { tag: Some(tag.to_owned()), ..unnamed }
         }
         Some(_) => unnamed,
     }

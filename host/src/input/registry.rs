@@ -1,11 +1,11 @@
 //! `registry://`: an image by tag or digest, for one platform.
 
 use bytes::Bytes;
-use oci_spec::image::Descriptor as OciDescriptor;
 
+use super::platforms::Alone;
 use super::shelf::{self, Shelf, narrow};
 use crate::context::Context;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 use crate::image::{Content, Descriptor, Digest, Image, Layer, Manifest, Platform, Whole};
 use crate::registry::{Client, Fetched, Reference, Repository};
 
@@ -17,7 +17,7 @@ pub fn open(
     context: &Context,
 ) -> Result<Image> {
     let shelf = Published::open(reference, client, context)?;
-    narrow(&shelf, shelf.root(reference)?, None, platform, select, reference.name())
+    narrow(&shelf, shelf.root(reference)?, None, platform, Alone::IfUnsaid, reference.name())
 }
 
 /// Fetch manifests and configs of every platform of an image.
@@ -107,40 +107,4 @@ impl Shelf for Published {
             content: Content::Registry(self.repository.clone()),
         })
     }
-}
-
-/// The entry of an index that fits a platform best. An index with one entry that names no platform
-/// has nothing to choose from. Errors list what there is.
-pub fn select<'a>(
-    entries: &'a [OciDescriptor],
-    wanted: &Platform,
-    place: &str,
-) -> Result<&'a OciDescriptor> {
-    if let [only] = entries
-        && only.platform().is_none()
-    {
-        return Ok(only);
-    }
-    let platforms = entries
-        .iter()
-        .filter_map(|entry| Some((entry, Platform::promised(entry.platform().as_ref()?))));
-    // Attestations stand in an index under the platform unknown/unknown.
-    let platforms: Vec<_> = platforms.filter(|(_, platform)| platform.os != "unknown").collect();
-    let fits =
-        platforms.iter().filter_map(|(entry, platform)| Some((platform.fit(wanted)?, *entry)));
-    // The first of equals, as containerd and Docker choose.
-    let best = fits.rev().max_by_key(|(fit, _)| *fit);
-    best.map(|(_, entry)| entry).ok_or_else(|| {
-        let mut there: Vec<String> =
-            platforms.iter().map(|(_, platform)| platform.to_string()).collect();
-        there.dedup();
-        let error = Error::new(Kind::NotFound, format!("{place}: holds no image for {wanted}"));
-        if there.is_empty() {
-            return error.hint("its index lists no image that says what it is for");
-        }
-        error.hint(format!(
-            "it is there for: {}; choose with --os, --architecture and --variant",
-            there.join(", ")
-        ))
-    })
 }

@@ -7,10 +7,11 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use oci_spec::image::{Descriptor as OciDescriptor, ImageIndex, ImageManifest};
 
+use super::platforms::{Alone, Documents};
 use crate::error::{Error, Kind, Result};
 use crate::image::artifact::{self, Promise};
+use crate::image::document::{IndexDocument, ManifestDocument, RawDescriptor};
 use crate::image::{
     Content, Descriptor, Digest, Elsewhere, Family, Image, ImageName, Index, Layer, MOST_LAYERS,
     Manifest, Member, Platform, Whole, config, json, reading, types,
@@ -38,11 +39,11 @@ pub trait Shelf {
 /// does not and the manifest names some.
 fn layer(
     shelf: &dyn Shelf,
-    listed: &OciDescriptor,
+    listed: &RawDescriptor,
     diff_id: Digest,
     called: &str,
 ) -> Result<Layer> {
-    let stored = Descriptor::promised(listed, shelf.place())?;
+    let stored = listed.promised(shelf.place())?;
     let Some(elsewhere) = Elsewhere::of(listed) else {
         return shelf.layer(stored, diff_id, called);
     };
@@ -84,24 +85,26 @@ pub fn image(
             layer(shelf, stored, diff_id, &called)
         });
     // Some indexes mend what the configs say, others mix their images up.
-    let note = listed.filter(|listed| config.platform.contradicts(listed)).map(|listed| {
+    let contradicts = listed.filter(|listed| config.platform.contradicts(listed)).map(|listed| {
         format!("is for {} by its config, and the index lists it for {listed}", config.platform)
     });
-    // A config may leave out the variant.
-    let variant = config.platform.variant.or_else(|| listed?.variant.clone());
+    // A config may leave out the variant, and all of it.
+    let platform = config.platform.or(listed.unwrap_or(&Platform::unknown()));
+    let note = contradicts.or_else(|| platform.note());
     Ok(Image {
         name,
-        platform: Platform { variant, ..config.platform },
+        platform,
         id: Digest::of(&bytes),
         layers: layers.collect::<Result<_>>()?,
         config: bytes,
         manifest: Some(manifest.clone()),
         note,
+        artifact: None,
     })
 }
 
 /// A config and a manifest of one image list as many layers.
-fn check_number(stored: &[OciDescriptor], diff_ids: &[Digest], place: &str) -> Result<()> {
+fn check_number(stored: &[RawDescriptor], diff_ids: &[Digest], place: &str) -> Result<()> {
     if stored.len() == diff_ids.len() {
         return Ok(());
     }
@@ -112,19 +115,19 @@ fn check_number(stored: &[OciDescriptor], diff_ids: &[Digest], place: &str) -> R
     ))
 }
 
-fn config_bytes(shelf: &dyn Shelf, manifest: &ImageManifest) -> Result<Bytes> {
-    let what = Descriptor::promised(manifest.config(), shelf.place())?;
+fn config_bytes(shelf: &dyn Shelf, manifest: &ManifestDocument) -> Result<Bytes> {
+    let what = manifest.config(shelf.place())?.promised(shelf.place())?;
     shelf.blob(&what, "config", config::LARGEST_CONFIG)
 }
 
 /// What a manifest says. Errors when it is none of an image, or lists more layers than those of one.
-pub fn parse(manifest: &Manifest, place: &str) -> Result<ImageManifest> {
-    let parsed = json::parse::<ImageManifest>(&manifest.bytes).map_err(|cause| {
-        let digest = manifest.digest;
+pub fn parse(manifest: &Manifest, place: &str) -> Result<ManifestDocument> {
+    let digest = manifest.digest;
+    types::manifest(&manifest.bytes)
+        .map_err(|wrong| wrong.refused(place, &format!("the manifest {digest}")))?;
+    let parsed = json::parse::<ManifestDocument>(&manifest.bytes).map_err(|cause| {
         Error::source(format!("{place}: the manifest {digest} is not one of an image: {cause}"))
     })?;
-    types::manifest(&manifest.bytes)
-        .map_err(|wrong| wrong.refused(place, &format!("the manifest {}", manifest.digest)))?;
     if parsed.layers().len() > MOST_LAYERS {
         let what = format!("{place}: number of layers");
         return Err(Error::mismatch(what, format!("at most {MOST_LAYERS}"), parsed.layers().len()));
@@ -133,12 +136,11 @@ pub fn parse(manifest: &Manifest, place: &str) -> Result<ImageManifest> {
 }
 
 /// The entries of an index. Errors when it is none, or can be read in two ways.
-pub fn parse_index(bytes: &[u8], place: &str) -> Result<ImageIndex> {
-    let index = json::parse(bytes)
-        .map_err(|cause| Error::source(format!("{place}: an image index is not one: {cause}")))?;
+pub fn parse_index(bytes: &[u8], place: &str) -> Result<IndexDocument> {
     reading::manifest(bytes).map_err(|why| reading::refused(place, "the image index", &why))?;
     types::manifest(bytes).map_err(|wrong| wrong.refused(place, "the image index"))?;
-    Ok(index)
+    json::parse(bytes)
+        .map_err(|cause| Error::source(format!("{place}: an image index is not one: {cause}")))
 }
 
 /// The one image that a manifest or an index leads to, for a platform. `listed` is what the manifest is
@@ -148,28 +150,49 @@ pub fn narrow(
     mut manifest: Manifest,
     mut listed: Option<Platform>,
     platform: &Platform,
-    choose: Choose,
+    alone: Alone,
     name: ImageName,
 ) -> Result<Image> {
     let place = shelf.place();
+    let (manifests, configs) = readers(shelf);
+    let documents = Documents::new(place, &manifests, &configs);
+    let mut note = None;
     // An index of indexes is legal; deeper is an attack.
     for _ in 0..DEEPEST {
         if !manifest.is_index() {
             break;
         }
         let index = parse_index(&manifest.bytes, place)?;
-        let chosen = choose(index.manifests(), platform, place)?;
-        listed = chosen.platform().as_ref().map(Platform::promised);
-        manifest = shelf.manifest(&Descriptor::promised(chosen, place)?)?;
+        let chosen = documents.choose(&index.manifests, platform, alone)?;
+        listed = chosen.platform();
+        note = listed.as_ref().is_none_or(|said| !said.is_whole()).then_some(BY_CONFIG);
+        manifest = shelf.manifest(&chosen.promised(place)?)?;
     }
     match manifest.is_index() {
         true => Err(Error::source(format!("{place}: its indexes are nested too deeply"))),
-        false => image(shelf, &manifest, listed.as_ref(), name),
+        false => {
+            let image = alone_or_listed(shelf, &manifest, listed.as_ref(), name)?;
+            let note = image
+                .note
+                .clone()
+                .or_else(|| note.map(|note| format!("is for {}{note}", image.platform)));
+            Ok(Image { note, ..image })
+        }
     }
 }
 
-/// Finds the entry of an index for a platform.
-pub type Choose = for<'a> fn(&'a [OciDescriptor], &Platform, &str) -> Result<&'a OciDescriptor>;
+/// What is said of an image whose index names no platform.
+const BY_CONFIG: &str = " by its config: its index does not say what it is for";
+
+/// Returns the functions that read manifests and configs of a source.
+pub fn readers<'a>(
+    shelf: &'a dyn Shelf,
+) -> (impl Fn(&Descriptor) -> Result<Manifest> + 'a, impl Fn(&Descriptor) -> Result<Bytes> + 'a) {
+    (
+        |what: &Descriptor| shelf.manifest(what),
+        |what: &Descriptor| shelf.blob(what, "config", config::LARGEST_CONFIG),
+    )
+}
 
 /// How deep indexes may be nested.
 pub const DEEPEST: usize = 3;
@@ -183,7 +206,7 @@ pub const MOST_BYTES: u64 = 64 * 1024 * 1024;
 /// What a manifest stands for, with every platform of it.
 pub fn whole(shelf: &dyn Shelf, root: Manifest, name: ImageName) -> Result<Whole> {
     if !root.is_index() {
-        return Ok(Whole::Image(Box::new(image(shelf, &root, None, name)?)));
+        return Ok(Whole::Image(Box::new(alone_or_listed(shelf, &root, None, name)?)));
     }
     let family = Family { name, members: Vec::new(), indexes: Vec::new() };
     let mut gathering = Gathering {
@@ -211,16 +234,16 @@ impl Gathering<'_> {
             return Err(Error::source(format!("{place}: its indexes are nested too deeply")));
         }
         let index = parse_index(&manifest.bytes, place)?;
-        if index.manifests().len() > MOST_MANIFESTS {
+        if index.manifests.len() > MOST_MANIFESTS {
             return Err(Error::mismatch(
                 format!("{place}: number of manifests that an index lists"),
                 format!("at most {MOST_MANIFESTS}"),
-                index.manifests().len(),
+                index.manifests.len(),
             ));
         }
-        let mut children = Vec::with_capacity(index.manifests().len());
-        for entry in index.manifests() {
-            let what = Descriptor::promised(entry, place)?;
+        let mut children = Vec::with_capacity(index.manifests.len());
+        for entry in &index.manifests {
+            let what = entry.promised(place)?;
             children.push(what.digest);
             if what.digest == manifest.digest {
                 return Err(Error::source(format!("{place}: an index lists itself")));
@@ -239,14 +262,14 @@ impl Gathering<'_> {
         Ok(())
     }
 
-    fn child(&mut self, entry: &OciDescriptor, what: &Descriptor, depth: usize) -> Result<()> {
+    fn child(&mut self, entry: &RawDescriptor, what: &Descriptor, depth: usize) -> Result<()> {
         let place = self.shelf.place();
         if self.seen.len() > MOST_MANIFESTS {
             return Err(Error::source(format!(
                 "{place}: its indexes list more than {MOST_MANIFESTS} manifests"
             )));
         }
-        let platform = entry.platform().as_ref().map(Platform::promised);
+        let platform = entry.platform();
         let manifest = self.shelf.manifest(what).map_err(|error| {
             if error.kind() != Kind::NotFound {
                 return error;
@@ -265,7 +288,12 @@ impl Gathering<'_> {
         }
         let image = member(self.shelf, &manifest, self.family.name.clone(), platform.as_ref())?;
         self.count(manifest.bytes.len() + image.config.len())?;
-        let platform = platform.as_ref().unwrap_or(&image.platform).to_string();
+        let platform = platform.as_ref().unwrap_or(&image.platform);
+        // Reports call one that nothing is known of by its digest.
+        let platform = match platform.is_unsaid() {
+            true => manifest.digest.short(),
+            false => platform.to_string(),
+        };
         self.family.members.push(Member { image, platform });
         Ok(())
     }
@@ -278,6 +306,23 @@ impl Gathering<'_> {
         let what = format!("{}: size of all manifests and configs", self.shelf.place());
         Err(Error::mismatch(what, format!("at most {MOST_BYTES} bytes"), "more"))
     }
+}
+
+/// An image, or an artifact, that a name or one entry of an index leads to. Where the media types say nothing, the config
+/// tells that it is an image.
+fn alone_or_listed(
+    shelf: &dyn Shelf,
+    manifest: &Manifest,
+    platform: Option<&Platform>,
+    name: ImageName,
+) -> Result<Image> {
+    let parsed = parse(manifest, shelf.place())?;
+    if artifact::is_artifact(&parsed)
+        && !artifact::is_image_by_config(&parsed, &config_bytes(shelf, &parsed)?)
+    {
+        return member(shelf, manifest, name, platform);
+    }
+    image(shelf, manifest, platform, name)
 }
 
 /// An image that an index lists, or an attestation or another artifact that stands beside images.
@@ -299,7 +344,7 @@ fn member(
         check_number(parsed.layers(), &diff_ids, place)?;
     }
     let layers = parsed.layers().iter().enumerate().map(|(index, listed)| {
-        let stored = Descriptor::promised(listed, place)?;
+        let stored = listed.promised(place)?;
         let called = format!("layer {} of {}", index + 1, parsed.layers().len());
         let media_type = stored.media_type.clone();
         let (diff_id, opaque) =
@@ -310,18 +355,14 @@ fn member(
         let layer = layer(shelf, listed, diff_id, &called)?;
         Ok(Layer { opaque, media_type, ..layer })
     });
-    let unknown = || "unknown".to_owned();
     Ok(Image {
         name,
-        platform: platform.cloned().unwrap_or_else(|| Platform {
-            os: unknown(),
-            architecture: unknown(),
-            variant: None,
-        }),
+        platform: platform.cloned().unwrap_or_else(Platform::unknown),
         id: Digest::of(&config),
         layers: layers.collect::<Result<_>>()?,
         config,
         manifest: Some(manifest.clone()),
         note: None,
+        artifact: Some(artifact::kind(&parsed)),
     })
 }

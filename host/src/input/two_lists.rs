@@ -4,14 +4,13 @@
 
 use std::collections::BTreeSet;
 
-use oci_spec::image::{Descriptor as OciDescriptor, ImageManifest};
-
 use super::members::Members;
 use super::oci_layout::{self, groups};
 use super::shelf::{DEEPEST, MOST_MANIFESTS, parse_index};
 use crate::error::Result;
+use crate::image::document::{ManifestDocument, RawDescriptor};
 use crate::image::layout::INDEX;
-use crate::image::{Descriptor, Digest, ImageName, json, reading};
+use crate::image::{Digest, ImageName, json, reading};
 
 /// Compare what `manifest.json` calls an image with what `index.json` does, where there is one.
 /// Errors when that is another image, or the index cannot be read.
@@ -19,7 +18,8 @@ pub fn agree(members: &dyn Members, name: &ImageName, id: Digest) -> Result<()> 
     if members.section(INDEX)?.is_none() {
         return Ok(());
     }
-    let mut named = groups(oci_layout::entries(members, None)?);
+    // Docker 25 writes one that lists nothing: readers follow the other list.
+    let mut named = groups(oci_layout::listed(members)?);
     if named.iter().any(|(other, _)| other == name) {
         named.retain(|(other, _)| other == name);
     }
@@ -47,20 +47,20 @@ struct Ids<'a> {
 }
 
 impl Ids<'_> {
-    fn add(&mut self, entry: &OciDescriptor, depth: usize) -> Result<()> {
+    fn add(&mut self, entry: &RawDescriptor, depth: usize) -> Result<()> {
         let place = self.members.place();
-        let what = Descriptor::promised(entry, place)?;
+        let what = entry.promised(place)?;
         if depth == 0 || self.seen.len() >= MOST_MANIFESTS || !self.seen.insert(what.digest) {
             return Ok(());
         }
         // Of a platform that the engine does not have, only the name is there.
         let Ok(manifest) = oci_layout::manifest(self.members, &what) else { return Ok(()) };
         if manifest.is_index() {
-            for entry in parse_index(&manifest.bytes, place)?.manifests() {
+            for entry in &parse_index(&manifest.bytes, place)?.manifests {
                 self.add(entry, depth - 1)?;
             }
-        } else if let Ok(manifest) = json::parse::<ImageManifest>(&manifest.bytes) {
-            self.found.insert(Descriptor::promised(manifest.config(), place)?.digest);
+        } else if let Ok(manifest) = json::parse::<ManifestDocument>(&manifest.bytes) {
+            self.found.insert(manifest.config(place)?.promised(place)?.digest);
         }
         Ok(())
     }

@@ -39,6 +39,16 @@ pub enum Role {
     Index,
     /// No image, but what somebody says of one.
     Attestation,
+    /// No image: a chart, a component, a signature or the like, that has a name of its own.
+    Artifact,
+}
+
+impl Role {
+    /// Returns whether config and layers have the form that only their own readers know.
+    #[must_use]
+    pub fn is_artifact(self) -> bool {
+        matches!(self, Self::Attestation | Self::Artifact)
+    }
 }
 
 /// One image, as its source describes it.
@@ -313,7 +323,7 @@ impl Source {
             Kind::Archive { path, image } => {
                 let members = archive::index(path, context)?;
                 match members.contains(LIST) {
-                    _ if members.contains(INDEX) => {
+                    _ if archive::is_layout(&members)? => {
                         flat(whole::layout(&members, None)?, image.as_ref())
                     }
                     true => Err(single()),

@@ -184,9 +184,11 @@ fn plan(
     context: &Context,
 ) -> Result<Vec<Taken>> {
     let plugin = &target.plugin.description().name;
+    // An artifact keeps its manifest, and so every layer, whatever is in it.
+    let is_tar = |layer: &Layer| !layer.opaque && image.artifact.is_none();
     let summaries: Vec<writer::LayerSummary> = (image.layers.iter())
         .map(|layer| writer::LayerSummary {
-            diff_id: Some(layer.diff_id).filter(|_| !layer.opaque).map(|known| known.to_string()),
+            diff_id: Some(layer.diff_id).filter(|_| is_tar(layer)).map(|known| known.to_string()),
             media_type: layer.media_type.clone(),
             size: layer.size,
             digest: layer.digest.map(|digest| digest.to_string()),

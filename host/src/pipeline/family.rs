@@ -23,6 +23,7 @@ pub fn process(request: &Process, context: &Context) -> Result<Vec<ImageReport>>
     for whole in &wholes {
         match whole {
             Whole::Image(image) => {
+                fit::check_artifact(request, image)?;
                 let identity = identity(image, &image.name, Part::Whole);
                 let again = again(request, image.manifest.as_ref().map(|manifest| manifest.digest));
                 let item = Item::image(Handed::Image(image), identity, again);
@@ -80,7 +81,8 @@ fn move_family(
         let ImageName { repository, tag } = family.name.clone();
         let id = index.manifest.digest;
         let part = Part::index(named, id);
-        let identity = ImageIdentity { name: repository, tag, id, part: part.clone() };
+        let identity =
+            ImageIdentity { name: repository, tag, id, part: part.clone(), artifact: false };
         let lost = index.children.iter().filter(|child| !landed.contains(child)).count();
         if lost > 0 {
             let report =

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 
 use super::Process;
 use crate::error::{Error, Result};
-use crate::image::ImageName;
+use crate::image::{Image, ImageName};
 use crate::input::{self, Called};
 use crate::output::Target;
 use crate::receipt::RECEIPT;
+use crate::verify::format::Format;
 
 /// Whether all these images can go there, before the first does.
 pub fn check<T: Called>(request: &Process, images: Vec<T>) -> Result<Vec<T>> {
@@ -43,6 +44,19 @@ pub fn check<T: Called>(request: &Process, images: Vec<T>) -> Result<Vec<T>> {
         .hint(format!("choose one with ?image=NAME on the source: {names}")));
     }
     Ok(images)
+}
+
+/// Checks that an artifact goes through no filter, and to where manifests are kept as they are.
+pub fn check_artifact(request: &Process, image: &Image) -> Result<()> {
+    if request.filters.texts().next().is_some() {
+        image.check_is_image(
+            "filters read and change images alone; leave --filter out to move it",
+        )?;
+    }
+    match Format::of(&request.target).has_manifests() {
+        true => Ok(()),
+        false => image.check_is_image("registry:// and oci-layout:// can hold it"),
+    }
 }
 
 /// Two images that would get the same tag in a directory where nothing but the tag tells them

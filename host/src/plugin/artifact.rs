@@ -3,12 +3,12 @@
 //! What it refuses: anything but one component under the digest that the user named. A tag alone
 //! names nothing here, since whoever owns the repository can move it.
 
-use oci_spec::image::ImageManifest;
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
+use crate::image::document::ManifestDocument;
 use crate::image::manifest::type_or_not;
-use crate::image::{Descriptor, Digest, Manifest};
+use crate::image::{Descriptor, Digest, Manifest, json};
 use crate::limits::COMPONENT_SIZE;
 use crate::registry::{Reference, Repository};
 use crate::uri::Uri;
@@ -72,18 +72,18 @@ fn parts(manifest: &Manifest, place: &str) -> Result<(Descriptor, Descriptor)> {
     if manifest.is_index() {
         return Err(refuse(&"it is an index").hint("name the digest of a manifest that it lists"));
     }
-    let parsed = ImageManifest::from_reader(&manifest.bytes[..])
+    let parsed = json::parse::<ManifestDocument>(&manifest.bytes)
         .map_err(|cause| Error::source(format!("{place}: cannot be read: {cause}")))?;
-    let config = Descriptor::promised(parsed.config(), place)?;
+    let config = parsed.config(place)?.promised(place)?;
     if config.media_type != CONFIG {
         let found = type_or_not(&config.media_type);
         return Err(refuse(&format_args!("config: expected {CONFIG}, found {found}")));
     }
-    let [layer] = parsed.layers().as_slice() else {
+    let [layer] = parsed.layers() else {
         let found = parsed.layers().len();
         return Err(refuse(&format_args!("layers: expected 1, found {found}")));
     };
-    let layer = Descriptor::promised(layer, place)?;
+    let layer = layer.promised(place)?;
     if layer.media_type != LAYER {
         let found = type_or_not(&layer.media_type);
         return Err(refuse(&format_args!("layer: expected {LAYER}, found {found}")));

@@ -52,7 +52,8 @@ impl<'a> Handed<'a> {
     #[must_use]
     pub fn kept(&self) -> Option<&'a Manifest> {
         match self {
-            Self::Image(_) => None,
+            // A filter changes no artifact.
+            Self::Image(image) => image.manifest.as_ref().filter(|_| image.artifact.is_some()),
             Self::Listed(image) => image.manifest.as_ref(),
             Self::Index { index, .. } => Some(&index.manifest),
         }

@@ -3,26 +3,12 @@
 //! A manifest that a plugin made is read by Docker, containerd and others later. What it refuses: to
 //! call a manifest right that one of them would read otherwise.
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Expectation, Role};
+use crate::image::document::ManifestDocument;
 use crate::image::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
-use crate::image::{Digest, json, reading, types};
-
-#[derive(Deserialize)]
-struct Listed {
-    #[serde(rename = "mediaType")]
-    media_type: Option<String>,
-    config: Blob,
-    layers: Vec<Blob>,
-}
-
-#[derive(Deserialize)]
-struct Blob {
-    digest: Digest,
-    size: u64,
-}
+use crate::image::{Descriptor, json, reading, types};
 
 /// Check that a manifest lists exactly the config and the layers of the receipt, in order. The error
 /// says what it is instead. `media_type` is what a registry will call it.
@@ -36,23 +22,23 @@ pub fn check(
         return Err("a manifest whose media type is that of an index");
     }
     // A key that is there twice is an error here.
-    let Ok(listed) = json::parse::<Listed>(bytes) else {
-        return Err("a manifest that cannot be read");
-    };
-    let Ok(Value::Object(document)) = json::parse(bytes) else {
-        return Err("a manifest that cannot be read");
-    };
+    const UNREAD: &str = "a manifest that cannot be read";
+    let Ok(Value::Object(document)) = json::parse(bytes) else { return Err(UNREAD) };
     if types::manifest(bytes).is_err() {
         return Err("a manifest with a field of a type that clients reject");
     }
-    let inner = listed.media_type.as_deref();
+    let parsed = json::parse::<ManifestDocument>(bytes).map_err(|_| UNREAD)?;
+    let config = parsed.config("").and_then(|config| config.promised("")).map_err(|_| UNREAD)?;
+    let layers = parsed.layers().iter().map(|layer| layer.promised(""));
+    let listed = layers.collect::<Result<Vec<_>, _>>().map_err(|_| UNREAD)?;
+    let inner = document.get("mediaType").and_then(Value::as_str).filter(|inner| !inner.is_empty());
     if inner.is_some_and(|inner| !is_image(inner) || media_type.is_some_and(|outer| outer != inner))
         || ["manifests", "fsLayers"].iter().any(|other| document.contains_key(*other))
         || reading::manifest(bytes).is_err()
     {
         return Err("a manifest that can be read in two ways");
     }
-    let named = |role: Role, blob: &Blob| {
+    let named = |role: Role, blob: &Descriptor| {
         expectations.iter().any(|expectation| {
             expectation.role == role
                 && expectation.digest == Some(blob.digest)
@@ -60,15 +46,16 @@ pub fn check(
         })
     };
     let layers = expectations.iter().filter(|one| one.role.is_layer()).count();
-    let fits = named(Role::Config, &listed.config)
-        && listed.layers.len() == layers
-        && (0..).zip(&listed.layers).all(|(index, layer)| named(Role::Layer(index), layer));
+    let fits = named(Role::Config, &config)
+        && listed.len() == layers
+        && (0..).zip(&listed).all(|(index, layer)| named(Role::Layer(index), layer));
     if fits { Ok(()) } else { Err("a manifest that lists something else") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::Digest;
     use crate::image::manifest::OCI_INDEX;
     use crate::receipt::Place;
 

@@ -17,6 +17,8 @@ pub fn run(asked: &Search, host: &Host<'_>, out: &mut dyn Write) -> Result<u8> {
     let pattern = Pattern::parse(&asked.pattern, asked.regex)?;
     let source = host.source(&asked.source)?;
     let images = source.open(&context)?;
+    let instead = "'occystrap info' describes it";
+    images.iter().try_for_each(|image| image.check_is_image(instead))?;
     let found: Vec<FoundImage> = images
         .iter()
         .map(|image| search::search(image, &pattern, &context))

@@ -108,7 +108,10 @@ impl Beneath<'_> {
         }
         let place = &object.location;
         let entries: Result<Vec<Listed>> = parse_index(&bytes, place).and_then(|index| {
-            index.manifests().iter().map(|entry| Listed::entry(entry, place)).collect()
+            if index.schema_version.is_none() && index.manifests.is_empty() {
+                return Err(Error::source("has no field of an index"));
+            }
+            index.manifests.iter().map(|entry| Listed::entry(entry, place)).collect()
         });
         let (status, why) = match entries {
             Ok(entries) if entries.is_empty() => (Status::Unchecked, tree::EMPTY),

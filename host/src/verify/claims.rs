@@ -4,13 +4,12 @@
 //! unpacked. What it refuses: to hold an artifact to more than its config says. It need not be that of
 //! an image; where it lists diff-ids, they must hold.
 
-use oci_spec::image::ImageManifest;
-
 use super::document::Flaw;
 use super::object::{Object, Status};
 use crate::error::Error;
 use crate::image::artifact::{self, Promise};
-use crate::image::{Digest, Platform, config};
+use crate::image::document::ManifestDocument;
+use crate::image::{Digest, Part, Platform, Wanted, config};
 use crate::receipt::{Expectation, Receipt, Role};
 
 /// What a config says; nothing where it cannot be read, which is found when it is looked at.
@@ -61,9 +60,13 @@ impl Claims {
 
     /// The same, of the manifest that leads to the config.
     #[must_use]
-    pub fn within(mut self, manifest: &ImageManifest) -> Self {
+    pub fn within(mut self, manifest: &ManifestDocument) -> Self {
         self.is_settled = true;
-        if !artifact::is_artifact(manifest) {
+        let layers = self.layers().filter(|layers| *layers > 0 && self.flaw.is_none());
+        let is_untyped = !artifact::is_config(manifest.config_type())
+            && artifact::is_untyped(manifest)
+            && layers == Some(manifest.layers().len());
+        if is_untyped || !artifact::is_artifact(manifest) {
             return self;
         }
         (self.artifact, self.flaw) = (true, None);
@@ -177,15 +180,30 @@ impl Claims {
     }
 }
 
-/// An index that lists an image for another platform than its config: its digest covers that, so that
-/// somebody meant it. Which of the two is right nobody can tell.
+/// Marks the config of an image that an index lists for another platform. Every client takes such an image, and which of
+/// the two is right cannot be told: the verdict is UNCONFIRMED, wherever the index is.
 pub fn judge_platform(is: &Platform, listed: &Platform, objects: &mut [Object]) {
     let config = objects.iter_mut().find(|object| object.kind == "config");
     let Some(object) = config.filter(|object| object.status == Status::Ok) else { return };
     if is.contradicts(listed) {
-        let (expected, found) = (Some(listed.to_string()), Some(is.to_string()));
-        let message = "is for another platform than the index says";
-        object.blame(Status::Unchecked, expected, found, message);
-        object.host_only = true;
+        blame_platform(is, listed, object);
+    }
+}
+
+/// Says of an object that an index and a config contradict each other.
+pub fn blame_platform(is: &Platform, listed: &Platform, object: &mut Object) {
+    let (expected, found) = (Some(listed.to_string()), Some(is.to_string()));
+    let message = "is for another platform than the index says";
+    object.blame(Status::Unchecked, expected, found, message);
+    object.host_only = true;
+}
+
+/// Compares the platform under which a receipt says that an index lists the image.
+pub fn judge_listed(receipt: &Receipt, claims: &Claims, objects: &mut [Object]) {
+    let Part::Platform(listed) = &receipt.image.part else { return };
+    // One that is known by its digest is listed for none.
+    let listed = Wanted::parse(listed).map(|listed| listed.instead_of(&Platform::unknown()));
+    if let (Ok(listed), Some(is)) = (listed, claims.platform()) {
+        judge_platform(is, &listed, objects);
     }
 }

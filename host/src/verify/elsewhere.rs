@@ -3,25 +3,23 @@
 //! Such a layer is *unchecked*, never *missing*: clients fetch it from its URL. What it refuses: to ask
 //! the URL, which is no part of the destination, and to count the layer as verified.
 
-use oci_spec::image::ImageManifest;
-
 use super::object::{Object, Status};
 use super::reader;
+use crate::image::document::ManifestDocument;
 use crate::image::{Digest, Elsewhere, json};
 use crate::memory::Memory;
 use crate::output::Grant;
 use crate::receipt::{Receipt, Role};
 
 /// Marks the layers as unchecked that are missing and that the manifest of their image places elsewhere.
-pub fn excuse(manifest: &ImageManifest, objects: &mut [Object]) {
+pub fn excuse(manifest: &ManifestDocument, objects: &mut [Object]) {
     let missing = |object: &&mut Object| {
         object.kind == "layer" && object.status == Status::Missing && object.index.is_some()
     };
     for object in objects.iter_mut().filter(missing) {
         let listed = object.index.and_then(|index| manifest.layers().get(index as usize));
-        let is_it = |digest: &Digest| {
-            listed.is_some_and(|listed| listed.digest().to_string() == digest.to_string())
-        };
+        let is_it =
+            |digest: &Digest| listed.is_some_and(|listed| listed.digest() == digest.to_string());
         if !object.digest.as_ref().is_some_and(is_it) {
             continue;
         }
@@ -44,7 +42,7 @@ pub fn of_receipt(receipt: &Receipt, grant: &Grant, memory: &Memory, objects: &m
     }
     let manifest = receipt.expectations.iter().find(|one| one.role == Role::Manifest);
     let document = manifest.and_then(|one| reader::document(one, grant, memory));
-    let parsed = document.and_then(|(_, bytes)| json::parse::<ImageManifest>(&bytes).ok());
+    let parsed = document.and_then(|(_, bytes)| json::parse::<ManifestDocument>(&bytes).ok());
     if let Some(parsed) = parsed {
         excuse(&parsed, objects);
     }

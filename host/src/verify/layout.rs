@@ -2,10 +2,9 @@
 
 use std::path::Path;
 
-use oci_spec::image::{Descriptor as OciDescriptor, ImageManifest};
 use serde_json::Value;
 
-use super::claims::Claims;
+use super::claims::{Claims, blame_platform};
 use super::derive::without_image;
 use super::document::Flaw;
 use super::files::{Folder, Held};
@@ -17,8 +16,9 @@ use crate::context::Context;
 use crate::destination::Destination;
 use crate::error::{Error, Kind, Result, printable};
 use crate::image::config::{self, LARGEST_CONFIG};
+use crate::image::document::{ManifestDocument, RawDescriptor};
 use crate::image::layout::{INDEX, MARKER, REF_NAME, VERSION, blob};
-use crate::image::{Descriptor, Digest, ImageName, Manifest, Platform, json, reading};
+use crate::image::{Digest, ImageName, Manifest, json, reading};
 use crate::input::oci_layout::{self, LARGEST_INDEX, LARGEST_MARKER};
 use crate::input::shelf::parse_index;
 use crate::memory::Memory;
@@ -55,12 +55,10 @@ pub(super) fn held(
     let (mut found, looked) = (Vec::new(), Outcomes::new());
     for entry in &entries {
         let root = Listed::entry(entry, &place)?;
-        let ref_name = entry.annotations().as_ref().and_then(|all| all.get(REF_NAME));
+        let ref_name = entry.annotation(REF_NAME);
         // Entries of one name for several platforms are legal.
-        let unique = |name: &&String| {
-            let same = |other: &&OciDescriptor| {
-                other.annotations().as_ref().and_then(|all| all.get(REF_NAME)) == Some(*name)
-            };
+        let unique = |name: &&str| {
+            let same = |other: &&RawDescriptor| other.annotation(REF_NAME) == Some(*name);
             entries.iter().filter(same).count() == 1
         };
         // Of a file; a member was read just now, and nobody changes it.
@@ -99,7 +97,12 @@ pub fn beside(destination: &Destination, expectations: &[Expectation], objects: 
     let digest = manifest.and_then(|one| one.digest).map(|digest| digest.to_string());
     let mut entries = oci_layout::entries(folder.members(), None).unwrap_or_default();
     entries.retain(|entry| Some(entry.digest().to_string()) == digest);
-    let platforms = entries.iter().find_map(|entry| platform(&folder, entry));
+    // The receipt's image was listed for the platform of its config: another one was written later.
+    let platforms = entries.iter().find_map(|entry| {
+        let mut object = platform(&folder, entry)?;
+        object.status = Status::DigestMismatch;
+        Some(object)
+    });
     // One thing is one object, and the first that is wrong with it is told.
     for found in [list(&folder), platforms].into_iter().flatten() {
         match objects.iter_mut().find(|object| object.location == found.location) {
@@ -152,10 +155,10 @@ fn list(held: &dyn Held) -> Option<Object> {
         return Some(object);
     }
     let index = parse_index(&bytes, held.members().place()).ok()?;
-    (index.schema_version() != 2).then(|| {
-        let found = index.schema_version().to_string();
+    (index.schema_version != Some(2)).then(|| {
+        let found = index.schema_version.map(|found| found.to_string());
         let message = "is of another 'schemaVersion'";
-        blamed(held, Some("2".to_owned()), Some(found), message)
+        blamed(held, Some("2".to_owned()), found, message)
     })
 }
 
@@ -176,20 +179,18 @@ impl<H: Held> Layout<'_, H> {
     /// is meant. `tag` is how somebody asked: the full names do not tell images apart then.
     fn rivals(
         &self,
-        entry: &OciDescriptor,
-        entries: &[OciDescriptor],
+        entry: &RawDescriptor,
+        entries: &[RawDescriptor],
         tag: Option<&str>,
     ) -> Option<Object> {
         let name = oci_layout::name(entry);
         let called = tag.or(name.tag.as_deref())?;
-        let platform = |entry: &OciDescriptor| entry.platform().as_ref().map(Platform::promised);
+        let platform = |entry: &RawDescriptor| entry.platform();
         let mine = platform(entry);
-        let tagged = |entry: &OciDescriptor| {
-            entry.annotations().as_ref().and_then(|all| all.get(REF_NAME)).cloned()
-        };
+        let tagged = |entry: &RawDescriptor| entry.annotation(REF_NAME).map(str::to_owned);
         let own = tagged(entry);
         // Other tools copy an entry for a new tag, with its full name.
-        let is_other = |other: &OciDescriptor| {
+        let is_other = |other: &RawDescriptor| {
             let their = tagged(other);
             own.is_none() || their.is_none() || own == their
         };
@@ -208,24 +209,24 @@ impl<H: Held> Layout<'_, H> {
     }
 }
 
-/// An entry's platform is that of the image's config; what cannot be read is found elsewhere.
-fn platform(held: &dyn Held, entry: &OciDescriptor) -> Option<Object> {
+/// Returns the finding about an entry whose platform is not that of the image's config. What cannot be read is found
+/// elsewhere.
+fn platform(held: &dyn Held, entry: &RawDescriptor) -> Option<Object> {
     let members = held.members();
-    let said = Platform::promised(entry.platform().as_ref()?);
+    let said = entry.platform()?;
     let place = members.place();
-    let promised = Descriptor::promised(entry, place).ok()?;
+    let promised = entry.promised(place).ok()?;
     let manifest = oci_layout::manifest(members, &promised).ok()?;
-    let manifest = json::parse::<ImageManifest>(&manifest.bytes).ok()?;
-    let config = Descriptor::promised(manifest.config(), place).ok()?;
+    let manifest = json::parse::<ManifestDocument>(&manifest.bytes).ok()?;
+    let config = manifest.config(place).ok()?.promised(place).ok()?;
     let bytes = members.read(&blob(config.digest), LARGEST_CONFIG).ok().flatten()?;
     // A damaged one is a finding of its own.
     let config = Some(bytes).filter(|bytes| Digest::of(bytes) == config.digest)?;
     let is = config::parse(&config, place).ok()?.platform;
-    // Variants are spelled in several ways, and left out.
-    let differs = (&said.os, &said.architecture) != (&is.os, &is.architecture);
-    differs.then(|| {
-        let message = "gives the image another platform than its config";
-        blamed(held, Some(is.to_string()), Some(said.to_string()), message)
+    is.contradicts(&said).then(|| {
+        let mut object = Object::at(held.called(INDEX)).for_role(Role::Catalog);
+        blame_platform(&is, &said, &mut object);
+        object
     })
 }
 

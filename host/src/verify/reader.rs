@@ -7,7 +7,6 @@ use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use oci_spec::image::ImageManifest;
 
 use super::claims::Claims;
 use super::document::Flaw;
@@ -17,6 +16,7 @@ use super::{Level, engine, registry, web};
 use crate::destination::Destination;
 use crate::error::printable;
 use crate::image::config::LARGEST_CONFIG;
+use crate::image::document::ManifestDocument;
 use crate::image::manifest::LARGEST_MANIFEST;
 use crate::image::saved::LIST;
 use crate::image::{Digest, Part, json};
@@ -101,11 +101,13 @@ pub fn claims(
         Grant::Engine(named) => engine::claims(expectations, named, level, memory),
     };
     let claims = claims.against(receipt);
-    // Artifacts stand beside images, in an index; nobody pulls one as an image.
-    let beside = format.has_manifests() && matches!(receipt.image.part, Part::Platform(_));
+    // An artifact stands beside images, in an index, or has a name of its own, which the receipt says.
+    let image = &receipt.image;
+    let may_be_artifact = matches!(image.part, Part::Platform(_)) || image.artifact;
+    let beside = format.has_manifests() && may_be_artifact;
     let manifest = expectations.iter().find(|one| one.role == Role::Manifest).filter(|_| beside);
     let manifest = manifest.and_then(|one| document(one, grant, memory));
-    let parsed = manifest.and_then(|(_, bytes)| json::parse::<ImageManifest>(&bytes).ok());
+    let parsed = manifest.and_then(|(_, bytes)| json::parse::<ManifestDocument>(&bytes).ok());
     match parsed {
         Some(parsed) => claims.within(&parsed),
         None if receipt.image.part.is_listed() => claims,
@@ -141,8 +143,16 @@ pub fn judge(
                         flaw.blame_sound(object);
                         continue;
                     }
-                    listed::check(media_type.as_deref(), &bytes, &receipt.expectations)
-                        .map_err(|why| format!("is {why}"))
+                    let checked =
+                        listed::check(media_type.as_deref(), &bytes, &receipt.expectations);
+                    let of_image = receipt.image.part.is_whole() && !receipt.image.artifact;
+                    let parsed = json::parse::<ManifestDocument>(&bytes).ok();
+                    let parsed = parsed.filter(|_| of_image && checked.is_ok());
+                    if let Some(flaw) = parsed.and_then(|parsed| Flaw::of_config_type(&parsed)) {
+                        flaw.blame_sound(object);
+                        continue;
+                    }
+                    checked.map_err(|why| format!("is {why}"))
                 }
                 None => {
                     object.blame(Status::Unchecked, None, None, "changed while it was looked at");

@@ -1,10 +1,9 @@
 //! A place that keeps things by their digest, as verification sees it.
 
-use oci_spec::image::Descriptor as OciDescriptor;
-
 use super::claims::Claims;
 use super::{Level, Object};
 use crate::error::{Error, Result};
+use crate::image::document::RawDescriptor;
 use crate::image::{Descriptor, Digest, Manifest, Platform};
 use crate::receipt::{Expectation, Place};
 
@@ -53,9 +52,9 @@ pub struct Listed {
 
 impl Listed {
     /// An entry of an index. Errors when its digest is none.
-    pub fn entry(entry: &OciDescriptor, place: &str) -> Result<Self> {
-        let promised = Descriptor::promised(entry, place)?;
-        let platform = entry.platform().as_ref().map(Platform::promised);
+    pub fn entry(entry: &RawDescriptor, place: &str) -> Result<Self> {
+        let promised = entry.promised(place)?;
+        let platform = entry.platform();
         Ok(Self { reference: promised.digest.to_string(), promised: Some(promised), platform })
     }
 }

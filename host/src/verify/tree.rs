@@ -7,8 +7,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use oci_spec::image::{Descriptor as OciDescriptor, ImageIndex, ImageManifest};
-
 use super::claims::{Claims, judge_platform};
 use super::document::Flaw;
 use super::elsewhere;
@@ -16,7 +14,8 @@ use super::found::Found;
 use super::store::{Listed, Store};
 use super::{Level, Object, Outcome, Outcomes, Status, Verification};
 use crate::error::{Error, Kind, Result};
-use crate::image::{Descriptor, ImageName, MOST_LAYERS, Manifest, Part, Platform, json, types};
+use crate::image::document::{IndexDocument, ManifestDocument, RawDescriptor};
+use crate::image::{ImageName, MOST_LAYERS, Manifest, Part, Platform, json, types};
 use crate::input::shelf::{DEEPEST, MOST_MANIFESTS};
 use crate::receipt::{Expectation, Role};
 
@@ -98,7 +97,7 @@ impl Walk<'_> {
         if !manifest.is_index() {
             return self.image(what, &manifest, is_root);
         }
-        let index = match json::parse::<ImageIndex>(&manifest.bytes) {
+        let index = match json::parse::<IndexDocument>(&manifest.bytes) {
             Ok(index) if depth > 0 => index,
             Ok(_) => return self.unread(what, is_root, "its indexes are nested too deeply"),
             Err(cause) => return self.unread(what, is_root, &cause.to_string()),
@@ -106,21 +105,25 @@ impl Walk<'_> {
         if let Err(wrong) = types::manifest(&manifest.bytes) {
             return self.unread(what, is_root, &wrong.to_string());
         }
-        let place = self.store.display(what);
-        for entry in index.manifests() {
-            self.visit(&Listed::entry(entry, &place)?, depth - 1)?;
+        let listed = index.manifests.iter().map(|entry| Listed::entry(entry, "the index"));
+        let listed = match listed.collect::<Result<Vec<Listed>>>() {
+            Ok(listed) => listed,
+            Err(error) => return self.unread(what, is_root, &error.to_string()),
+        };
+        for entry in &listed {
+            self.visit(entry, depth - 1)?;
         }
         let (expectations, part) =
             ([self.expectation(what, &manifest)], Part::index(is_root, manifest.digest));
         let it = Listed { platform: None, ..what.clone() };
         self.judge(&expectations, &Claims::default(), is_root, &it, part)?;
         self.judge_document(&manifest);
-        self.judge_index(index.manifests());
+        self.judge_index(&index.manifests);
         Ok(())
     }
 
     fn image(&mut self, what: &Listed, manifest: &Manifest, is_root: bool) -> Result<()> {
-        let parsed = match json::parse::<ImageManifest>(&manifest.bytes) {
+        let parsed = match json::parse::<ManifestDocument>(&manifest.bytes) {
             Ok(parsed) if parsed.layers().len() <= MOST_LAYERS => parsed,
             Ok(_) => {
                 let message = format!("lists more than {MOST_LAYERS} layers");
@@ -131,20 +134,10 @@ impl Walk<'_> {
         if let Err(wrong) = types::manifest(&manifest.bytes) {
             return self.unread(what, is_root, &wrong.to_string());
         }
-        let place = self.store.display(what);
-        let blob = |role: Role, listed: &OciDescriptor| {
-            let listed = Descriptor::promised(listed, &place)?;
-            Ok(Expectation {
-                role,
-                place: self.store.blob(listed.digest),
-                size: Some(listed.size),
-                digest: Some(listed.digest),
-            })
+        let mut expectations = match self.blobs(&parsed) {
+            Ok(expectations) => expectations,
+            Err(error) => return self.unread(what, is_root, &error.to_string()),
         };
-        let mut expectations = vec![blob(Role::Config, parsed.config())?];
-        for (index, layer) in (0..).zip(parsed.layers()) {
-            expectations.push(blob(Role::Layer(index), layer)?);
-        }
         expectations.push(self.expectation(what, manifest));
         let claims = self.store.claims(&expectations).within(&parsed);
         self.judge(&expectations, &claims, is_root, what, self.part(what, is_root))?;
@@ -152,12 +145,36 @@ impl Walk<'_> {
             elsewhere::excuse(&parsed, &mut found.verification.objects);
         }
         self.judge_document(manifest);
+        if !claims.is_artifact() {
+            self.judge_manifest(manifest, Flaw::of_config_type(&parsed));
+        }
         Ok(())
+    }
+
+    /// Returns what a manifest promises of its config and its layers.
+    fn blobs(&self, manifest: &ManifestDocument) -> Result<Vec<Expectation>> {
+        const PLACE: &str = "the manifest";
+        let roles = std::iter::once(Role::Config).chain((0..).map(Role::Layer));
+        let listed = std::iter::once(manifest.config(PLACE)?).chain(manifest.layers());
+        let blob = |(role, listed): (Role, &RawDescriptor)| {
+            let listed = listed.promised(PLACE)?;
+            Ok(Expectation {
+                role,
+                place: self.store.blob(listed.digest),
+                size: Some(listed.size),
+                digest: Some(listed.digest),
+            })
+        };
+        roles.zip(listed).map(blob).collect()
     }
 
     /// Says of the manifest or index that was found last whether clients can read it.
     fn judge_document(&mut self, manifest: &Manifest) {
-        let Some(flaw) = Flaw::of(&manifest.bytes) else { return };
+        self.judge_manifest(manifest, Flaw::of(&manifest.bytes));
+    }
+
+    fn judge_manifest(&mut self, manifest: &Manifest, flaw: Option<Flaw>) {
+        let Some(flaw) = flaw else { return };
         let objects = self.found.last_mut().map(|found| &mut found.verification.objects);
         let is_it = |object: &&mut Object| {
             object.kind == "manifest" && object.digest == Some(manifest.digest)
@@ -221,8 +238,8 @@ impl Walk<'_> {
     }
 
     /// The index that was found last is no better than what it lists: its name stands for all of that.
-    fn judge_index(&mut self, entries: &[OciDescriptor]) {
-        let of = |entry: &OciDescriptor| {
+    fn judge_index(&mut self, entries: &[RawDescriptor]) {
+        let of = |entry: &RawDescriptor| {
             let reference = entry.digest().to_string();
             let looked =
                 reference.parse().ok().and_then(|digest| self.looked.get(&digest).copied());

@@ -12,9 +12,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Decide on every layer.
+    /// Decides on every layer. What is no tar makes an artifact, which keeps all its layers.
     #[must_use]
     pub fn new(layers: &[LayerSummary], wanted: Compression) -> Self {
+        if layers.iter().any(|layer| layer.diff_id.is_none()) {
+            return Self::kept(layers);
+        }
         Self::of(layers, layers.iter().map(|layer| form(layer, wanted)).collect())
     }
 
@@ -69,6 +72,16 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_artifact_keeps_all_its_layers() {
+        let plain = layer("sha256:0", "application/spdx+json", "sha256:0");
+        let other = LayerSummary { diff_id: None, ..plain.clone() };
+        for wanted in [Compression::Keep, Compression::Gzip, Compression::Zstd] {
+            assert!(Plan::new(&[plain.clone(), other.clone()], wanted).unchanged());
+            assert!(!Plan::new(std::slice::from_ref(&plain), wanted).unchanged());
+        }
+    }
 
     fn layer(diff_id: &str, media_type: &str, digest: &str) -> LayerSummary {
         LayerSummary {

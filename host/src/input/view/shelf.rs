@@ -1,11 +1,14 @@
 //! Views of what is kept by its digest: a repository of a registry, an OCI image layout.
 
 use bytes::Bytes;
+use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{ConfigFile, Kept, Listed, Listing, Part, Promised, Role, View};
 use crate::error::{Error, Result};
+use crate::image::artifact;
 use crate::image::config::LARGEST_CONFIG;
+use crate::image::document::{ManifestDocument, RawDescriptor};
 use crate::image::layout::blob;
 use crate::image::{
     Compression, Content, Descriptor, Digest, Elsewhere, ImageName, MOST_LAYERS, Manifest,
@@ -13,8 +16,9 @@ use crate::image::{
 };
 use crate::input::members::{Members, compression};
 use crate::input::oci_layout;
-use crate::input::registry::{Published, select};
-use crate::input::shelf::{Choose, DEEPEST, Shelf, parse_index};
+use crate::input::platforms::{Alone, Documents};
+use crate::input::registry::Published;
+use crate::input::shelf::{DEEPEST, Shelf, parse_index};
 
 /// Where manifests, configs and layers are kept by their digest.
 pub trait Look {
@@ -137,9 +141,11 @@ pub fn layout(members: &dyn Members, tag: Option<&str>, platform: &Platform) -> 
         for error in &flaws {
             view.flaw(Part::Layout, error.clone())?;
         }
-        let chosen = oci_layout::choose(&group, platform, members.place());
+        let (manifests, configs) = readers(&look);
+        let documents = Documents::new(members.place(), &manifests, &configs);
+        let chosen = documents.choose(&group, platform, Alone::Always);
         if group.len() > 1 {
-            let digest = chosen.as_ref().ok().map(|one| one.digest().to_string());
+            let digest = chosen.as_ref().ok().map(|one| one.digest().to_owned());
             let entries = group.iter().map(|entry| listed(entry, digest.as_deref())).collect();
             view.index = Some(Listing { manifest: None, entries });
         }
@@ -150,7 +156,7 @@ pub fn layout(members: &dyn Members, tag: Option<&str>, platform: &Platform) -> 
                 return Ok(view);
             }
         };
-        let root = match Descriptor::promised(chosen, members.place()) {
+        let root = match chosen.promised(members.place()) {
             Ok(what) => look.seen(&what, &mut view)?,
             Err(error) => {
                 view.flaw(Part::Manifest, error)?;
@@ -158,7 +164,7 @@ pub fn layout(members: &dyn Members, tag: Option<&str>, platform: &Platform) -> 
             }
         };
         match root {
-            Some(root) => descend(&look, root, view, platform, oci_layout::choose),
+            Some(root) => descend(&look, root, view, platform, Alone::Always),
             None => Ok(view),
         }
     });
@@ -173,7 +179,14 @@ pub fn view(
     platform: &Platform,
 ) -> Result<View> {
     let view = View::new(name, Look::place(shelf));
-    descend(shelf, root, view, platform, select)
+    descend(shelf, root, view, platform, Alone::IfUnsaid)
+}
+
+/// Returns the functions that read manifests and configs.
+fn readers<'a>(
+    look: &'a dyn Look,
+) -> (impl Fn(&Descriptor) -> Result<Manifest> + 'a, impl Fn(&Descriptor) -> Result<Bytes> + 'a) {
+    (|what: &Descriptor| look.manifest(what), |what: &Descriptor| look.config(what))
 }
 
 /// From an index to the image for a platform.
@@ -182,8 +195,10 @@ fn descend(
     mut manifest: Manifest,
     mut view: View,
     platform: &Platform,
-    pick: Choose,
+    alone: Alone,
 ) -> Result<View> {
+    let (manifests, configs) = readers(look);
+    let documents = Documents::new(look.place(), &manifests, &configs);
     view.reference = look.reference(manifest.digest);
     for depth in 0..=DEEPEST {
         if !manifest.is_index() {
@@ -199,11 +214,10 @@ fn descend(
                 return Ok(view);
             }
         };
-        let chosen = pick(index.manifests(), platform, look.place());
-        let chosen = chosen.and_then(|entry| Descriptor::promised(entry, look.place()));
+        let chosen = documents.choose(&index.manifests, platform, alone);
         if view.index.is_none() {
-            let digest = chosen.as_ref().ok().map(|what| what.digest.to_string());
-            let entries = index.manifests().iter().map(|entry| listed(entry, digest.as_deref()));
+            let digest = chosen.as_ref().ok().map(|entry| entry.digest().to_owned());
+            let entries = index.manifests.iter().map(|entry| listed(entry, digest.as_deref()));
             let entries = entries.collect();
             view.index = Some(Listing { manifest: Some(manifest), entries });
         }
@@ -211,6 +225,13 @@ fn descend(
             Ok(chosen) => chosen,
             Err(error) => {
                 view.flaw(Part::Platform, error)?;
+                return Ok(view);
+            }
+        };
+        let chosen = match chosen.promised(look.place()) {
+            Ok(what) => what,
+            Err(error) => {
+                view.flaw(Part::Index, error)?;
                 return Ok(view);
             }
         };
@@ -225,23 +246,18 @@ fn descend(
 }
 
 /// An entry of an index. `chosen` is the digest of the one that the view is of.
-pub(super) fn listed(entry: &oci_spec::image::Descriptor, chosen: Option<&str>) -> Listed {
-    /// Docker and buildkit mark attestations so.
-    const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
-    /// And say so what they are about.
+pub(super) fn listed(entry: &RawDescriptor, chosen: Option<&str>) -> Listed {
+    /// Docker and buildkit say so what an attestation is about.
     const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
-    let digest = entry.digest().to_string();
-    let platform = entry.platform().as_ref().map(Platform::promised);
-    let annotation = |key| entry.annotations().as_ref().and_then(|all| all.get(key)).cloned();
-    let marked = annotation(REFERENCE_TYPE).is_some();
+    let digest = entry.digest().to_owned();
     Listed {
-        about: annotation(REFERENCE_DIGEST),
-        attestation: marked || platform.as_ref().is_some_and(|known| known.os == "unknown"),
-        platform,
+        about: entry.annotation(REFERENCE_DIGEST).map(str::to_owned),
+        attestation: entry.is_attestation(),
+        platform: entry.platform(),
         chosen: chosen == Some(digest.as_str()),
         digest,
         size: entry.size(),
-        media_type: entry.media_type().to_string(),
+        media_type: entry.media_type().to_owned(),
     }
 }
 
@@ -259,7 +275,12 @@ pub(super) fn image(look: &dyn Look, manifest: Manifest, mut view: View) -> Resu
     if let Some(what) = promised.descriptor() {
         match look.config(&what) {
             // What it means is for its readers to know.
-            Ok(bytes) if view.role == Role::Attestation => view.config.bytes = Some(bytes),
+            Ok(bytes) if is_artifact(view.role, &document, &bytes) => {
+                if view.role == Role::Image {
+                    view.role = Role::Artifact;
+                }
+                view.config.bytes = Some(bytes);
+            }
             Ok(bytes) => view.read_config(bytes),
             Err(error) => view.flaw(Part::Config, error)?,
         }
@@ -284,6 +305,15 @@ pub(super) fn image(look: &dyn Look, manifest: Manifest, mut view: View) -> Resu
         view.layers.push(kept);
     }
     Ok(view)
+}
+
+/// Returns whether a manifest is that of an artifact, by what led to it or by its media types.
+fn is_artifact(role: Role, manifest: &Value, config: &[u8]) -> bool {
+    let parsed = ManifestDocument::deserialize(manifest).ok();
+    let is_artifact = |parsed: &ManifestDocument| {
+        artifact::is_artifact(parsed) && !artifact::is_image_by_config(parsed, config)
+    };
+    role.is_artifact() || parsed.is_some_and(|parsed| is_artifact(&parsed))
 }
 
 impl Promised {

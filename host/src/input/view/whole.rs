@@ -6,14 +6,14 @@
 
 use std::collections::BTreeMap;
 
-use oci_spec::image::Descriptor as OciDescriptor;
 use serde_json::Value;
 
 use super::shelf::{Layout, Look, image, listed};
 use super::{Listed, Listing, Part, Role, View};
 use crate::error::{Error, Result};
+use crate::image::document::RawDescriptor;
 use crate::image::manifest::is_manifest_type;
-use crate::image::{Descriptor, Digest, ImageName, Manifest, json};
+use crate::image::{Digest, ImageName, Manifest, json};
 use crate::input::Called;
 use crate::input::members::Members;
 use crate::input::oci_layout;
@@ -54,7 +54,7 @@ pub fn layout(members: &dyn Members, tag: Option<&str>) -> Result<Vec<Whole>> {
         }
         match group.as_slice() {
             [only] => {
-                let root = match Descriptor::promised(only, members.place()) {
+                let root = match only.promised(members.place()) {
                     Ok(what) => look.seen(&what, &mut view)?,
                     Err(error) => {
                         view.flaw(Part::Manifest, error)?;
@@ -116,7 +116,7 @@ impl<'a> Gathering<'a> {
         manifest: &Manifest,
         depth: usize,
         view: &mut View,
-    ) -> Result<Vec<OciDescriptor>> {
+    ) -> Result<Vec<RawDescriptor>> {
         let mut all = Vec::new();
         let document: Value = json::parse(&manifest.bytes).unwrap_or_default();
         let wrong = match document["manifests"].as_array() {
@@ -148,7 +148,7 @@ impl<'a> Gathering<'a> {
     /// An index, and what it lists. The layout's own list has no `manifest`.
     fn list(
         &mut self,
-        entries: &[OciDescriptor],
+        entries: &[RawDescriptor],
         manifest: Option<Manifest>,
         mut view: View,
         depth: usize,
@@ -191,8 +191,8 @@ impl<'a> Gathering<'a> {
 
     /// What an entry stands for, and whether it is there. `said` is what the index says of it, of an
     /// attestation with the platform of the image that it is about. Errors are the index's.
-    fn child(&mut self, entry: &OciDescriptor, said: Listed, depth: usize) -> Result<bool> {
-        let what = Descriptor::promised(entry, self.look.place())?;
+    fn child(&mut self, entry: &RawDescriptor, said: Listed, depth: usize) -> Result<bool> {
+        let what = entry.promised(self.look.place())?;
         if let Some(there) = self.seen.get(&what.digest) {
             return Ok(*there);
         }

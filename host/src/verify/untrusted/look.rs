@@ -23,7 +23,7 @@ use crate::receipt::{Expectation, Place, Receipt};
 use crate::registry::{Client, Reference};
 use crate::uri::Uri;
 use crate::verify::beneath::{self, Beneath};
-use crate::verify::claims::Claims;
+use crate::verify::claims::{Claims, judge_listed};
 use crate::verify::elsewhere;
 use crate::verify::format::Format;
 use crate::verify::object::{Object, Outcome, Outcomes, Status};
@@ -218,6 +218,9 @@ fn judge(
     }
     let is_kept = format.has_manifests();
     let is_artifact = claims.is_artifact();
+    if !is_artifact {
+        judge_listed(receipt, &claims, &mut objects);
+    }
     let proof = Verification { level: Level::Full, objects, is_artifact };
     Ok(Looked { proof, note, is_kept })
 }
