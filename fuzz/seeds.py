@@ -112,6 +112,23 @@ def main() -> None:
     seed("manifest", "bad-both", manifest.replace(b'"layers"', b'"manifests":[],"layers"'))
     seed("manifest", "bad-twice", manifest.replace(b'"layers"', b'"layers":[],"layers"'))
 
+    odd = dump({"rootfs": {"type": None, "diff_ids": [digest(layer)]}, "architecture": None, "history": None, "created": None,
+                "config": {"Env": None, "Labels": {"a": None}, "Entrypoint": "sh", "Volumes": {"/a": None}}})
+    seed("config", "good-config", config)
+    seed("config", "good-odd", odd)
+    seed("config", "good-scratch", b'{"rootfs":{}}')
+    seed("config", "bad-time", config.replace(b"2024-01-01", b"yesterday"))
+    seed("config", "bad-no-rootfs", b'{"architecture":"amd64","os":"linux"}')
+    seed("document", "good-manifest", manifest)
+    seed("document", "good-index", index)
+    seed("document", "good-nulls", dump({
+        "schemaVersion": 2, "config": blob("config.v1+json", config) | {"platform": {}, "urls": None, "annotations": None},
+        "layers": None, "subject": None, "annotations": {"a": None}}))
+    seed("document", "good-silent", dump({"schemaVersion": 2, "manifests": [
+        blob("manifest.v1+json", manifest) | {"platform": platform} for platform in (None, {}, {"os": "", "variant": None})]}))
+    seed("document", "good-no-list", dump({"schemaVersion": 2, "manifests": None}))
+    seed("document", "bad-size", manifest.replace(b'"size":', b'"size":"x",'))
+
     seed("archive", "good-docker-save", tar([
         (digest(config)[7:] + ".json", config), (digest(layer)[7:] + "/layer.tar", layer),
         ("manifest.json", listed)]))

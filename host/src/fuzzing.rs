@@ -10,12 +10,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rustix::fs::MemfdFlags;
+use serde_json::Value;
 
 use crate::error::Result;
 use crate::filter::{Filters, Making, Spec};
 use crate::glob::Globs;
+use crate::image::document::RawDescriptor;
 use crate::image::manifest::{DOCKER_LIST, DOCKER_MANIFEST, Manifest, OCI_INDEX, OCI_MANIFEST};
-use crate::image::{Descriptor, Digest, ImageName, Platform, Section, config, reading, types};
+use crate::image::{
+    Descriptor, Digest, ImageName, MOST_LAYERS, Platform, Section, config as image_config, json,
+    reading, types,
+};
 use crate::input::members::Members;
 use crate::input::tar_index::TarIndex;
 use crate::input::{Choice, archive, docker_save, oci_layout, shelf};
@@ -41,8 +46,10 @@ pub type Target = (&'static str, fn(&[u8]) -> bool);
 
 /// Every target, with the name of its folder of seeds. Each says whether it took the bytes for what
 /// they should be.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 10] = [
     ("archive", archive),
+    ("config", config),
+    ("document", document),
     ("filter", filter),
     ("layer", layer),
     ("layer_cache", layer_cache),
@@ -139,8 +146,98 @@ pub fn manifest(data: &[u8]) -> bool {
     let _ = (types::manifest(data), types::config(data), types::saved(data));
     let _ = docker_save::is_rewritten(data);
     let lists = docker_save::read(&OneFile(bytes), "manifest.json");
-    let config = config::parse(data, PLACE);
-    taken.contains(&true) || lists.is_ok() || config.is_ok()
+    let parsed = image_config::parse(data, PLACE);
+    taken.contains(&true) || lists.is_ok() || parsed.is_ok()
+}
+
+/// An image config. What clients read is not refused, and `null` stands for an absent field.
+pub fn config(data: &[u8]) -> bool {
+    let summary = |bytes: &[u8]| {
+        image_config::parse(bytes, PLACE).map(|config| (config.diff_ids, config.platform)).ok()
+    };
+    let parsed = summary(data);
+    let Some(document) = read_by_clients(data, types::config, reading::config) else {
+        return parsed.is_some();
+    };
+    let listed = match (document.get("rootfs"), document.pointer("/rootfs/diff_ids")) {
+        (Some(Value::Object(_)), None | Some(Value::Null)) => Some(0),
+        (Some(Value::Object(_)), Some(Value::Array(listed))) => {
+            let is_digest =
+                |id: &Value| id.as_str().is_some_and(|text| text.parse::<Digest>().is_ok());
+            let is_right = listed.len() <= MOST_LAYERS && listed.iter().all(is_digest);
+            is_right.then_some(listed.len())
+        }
+        _ => None,
+    };
+    let found = parsed.as_ref().map(|(diff_ids, _)| diff_ids.len());
+    assert_eq!(found, listed, "a config that clients read");
+    let bare = without_nulls(document).to_string();
+    assert_eq!(summary(bare.as_bytes()), parsed, "null and an absent field are two things");
+    parsed.is_some()
+}
+
+/// A manifest and an index, as moving an image reads them. What clients read is not refused, and `null` stands for an
+/// absent field.
+pub fn document(data: &[u8]) -> bool {
+    let bytes = Bytes::copy_from_slice(data);
+    let mut taken = false;
+    for media_type in [OCI_MANIFEST, OCI_INDEX] {
+        let Ok(manifest) = Manifest::read(PLACE, Some(media_type), bytes.clone()) else { continue };
+        let read = descriptors(&manifest);
+        taken |= read.is_some();
+        let Some(document) = read_by_clients(data, types::manifest, reading::manifest) else {
+            continue;
+        };
+        let listed = |key: &str| document.get(key).and_then(Value::as_array).map_or(0, Vec::len);
+        if listed("layers") <= MOST_LAYERS {
+            assert!(read.is_some(), "a manifest that clients read is refused");
+        }
+        let bare = without_nulls(document).to_string();
+        if let Ok(bare) = Manifest::read(PLACE, Some(media_type), bare.into()) {
+            assert_eq!(descriptors(&bare), read, "null and an absent field are two things");
+        }
+    }
+    taken
+}
+
+/// What a manifest or an index promises; `None` for a descriptor without digest or size.
+fn descriptors(manifest: &Manifest) -> Option<Vec<Option<Descriptor>>> {
+    let promised = |raw: &RawDescriptor| {
+        let platform = raw.platform();
+        assert!(platform.is_none_or(|platform| !platform.is_unsaid()), "a platform of nothing");
+        raw.promised(PLACE).ok()
+    };
+    if manifest.is_index() {
+        let index = shelf::parse_index(&manifest.bytes, PLACE).ok()?;
+        return Some(index.manifests.iter().map(promised).collect());
+    }
+    let parsed = shelf::parse(manifest, PLACE).ok()?;
+    let config = parsed.config(PLACE).ok().into_iter();
+    Some(config.chain(parsed.layers()).map(promised).collect())
+}
+
+/// A document that Go's clients read, which is an object and has one reading.
+fn read_by_clients<E, F>(
+    data: &[u8],
+    typed: impl FnOnce(&[u8]) -> std::result::Result<(), E>,
+    one_reading: impl FnOnce(&[u8]) -> std::result::Result<(), F>,
+) -> Option<Value> {
+    let document = json::parse::<Value>(data).ok().filter(Value::is_object)?;
+    let is_read =
+        typed(data).is_ok() && one_reading(data).is_ok() && reading::distinct(data).is_ok();
+    is_read.then_some(document)
+}
+
+/// The same document without keys that have the value `null`.
+fn without_nulls(document: Value) -> Value {
+    match document {
+        Value::Object(map) => {
+            let said = map.into_iter().filter(|(_, value)| !value.is_null());
+            said.map(|(key, value)| (key, without_nulls(value))).collect()
+        }
+        Value::Array(list) => list.into_iter().map(without_nulls).collect(),
+        other => other,
+    }
 }
 
 /// A set of files that are all the same.
