@@ -9,8 +9,10 @@ use crate::support::image::{Pack, TestImage};
 use crate::support::multi::{INDEX, described};
 use crate::support::odd::{CONFIGS, Edit, MANIFESTS, Odd, WITHOUT_LAYERS, same};
 use crate::support::real;
+use crate::support::real_engine;
 use crate::support::registry::Registry;
 use crate::support::shape;
+use crate::support::user::run;
 
 /// Moves an image from and to places of each kind, and verifies it everywhere.
 #[track_caller]
@@ -76,12 +78,33 @@ fn skopeo_copies_what_the_tables_list() {
     let (sandbox, registry) = (Sandbox::new(), Registry::start());
     let configs = CONFIGS.iter().map(|(what, config)| (what, Odd::new(*config, same)));
     let manifests = MANIFESTS.iter().map(|(what, manifest)| (what, Odd::new(same, *manifest)));
-    for (index, (what, odd)) in configs.chain(manifests).enumerate() {
+    for (index, (_, odd)) in configs.chain(manifests).enumerate() {
         odd.push(&registry, &index.to_string());
         let from = format!("docker://{}/team/app:{index}", registry.url_host());
         let to = format!("oci:{}:{index}", sandbox.path("skopeo").display());
         let _ = real::skopeo(&["copy", "--quiet", "--src-tls-verify=false", &from, &to]);
-        eprintln!("{what}");
+    }
+}
+
+/// What one of the engines rejects, and the other one and skopeo take.
+const REFUSED: &[(&str, &str)] = &[
+    ("dockerd", "an operating system that nobody knows"),
+    ("dockerd", "history with one step more"),
+    ("podman", "an entrypoint that is a text"),
+    ("podman", "a command that is a text"),
+];
+
+/// The same with `docker load` and `podman load`.
+#[test]
+fn engines_load_what_the_tables_list() {
+    let sandbox = Sandbox::new();
+    for engine in real_engine::all("engines_load_what_the_tables_list") {
+        for (what, config) in CONFIGS {
+            Odd::new(*config, same).saved().write(&sandbox.path("saved.tar"));
+            let loaded = run(engine.load(&sandbox.path("saved.tar")));
+            let refused = REFUSED.contains(&(engine.name, *what));
+            assert_eq!(loaded.is_err(), refused, "{}: {what}: {:?}", engine.name, loaded.err());
+        }
     }
 }
 

@@ -77,7 +77,7 @@ pub fn drop(document: &mut Value, key: &str) {
     document.as_object_mut().unwrap().remove(key);
 }
 
-/// Configs that Docker loads and skopeo copies.
+/// Configs that Docker or Podman loads and skopeo copies.
 pub const CONFIGS: &[(&str, Edit)] = &[
     ("rootfs without type, as the installer of Talos has it", |config| {
         drop(&mut config["rootfs"], "type")
