@@ -83,6 +83,10 @@ fn a_blob_that_is_compressed_on_its_way_is_judged_by_what_clients_decode() {
                 let fast = if called == "config" { row.full } else { row.fast };
                 let ran = verify(&registry, "--fast");
                 assert_eq!(ran.code, fast, "{what}, fast: {}{}", ran.stdout, ran.stderr);
+                if called == "layer" {
+                    let check = Sandbox::new().run(&["check", &to(&registry, "a/b:1")]);
+                    assert_eq!(check.code, row.full, "{what}, check: {}", check.stdout);
+                }
                 // skopeo takes a label that it does not know for none, and this program as well.
                 if has_skopeo && is_large {
                     assert_eq!(skopeo_pulls(&registry), row.full == 0, "{what}: skopeo");

@@ -129,7 +129,11 @@ fn read_all(
 /// A layer that is read to find out what it is. Of a plain one in a file the digest is compared
 /// afterwards: there is no need to hash it twice.
 pub(super) fn as_layer(kept: &Kept) -> Option<Layer> {
-    let content = kept.content.clone()?;
+    let content = match kept.content.clone()? {
+        // What clients reject is a finding, also where the bytes are right.
+        Content::Registry(repository) => Content::Registry(repository.strict()),
+        content => content,
+    };
     let known = kept.promised.digest;
     let in_file = matches!(content, Content::File(_));
     let plain = in_file && kept.compression == Some(Compression::None);
