@@ -7,6 +7,7 @@
 mod attestation;
 mod compatibility;
 mod config;
+mod config_type;
 mod elsewhere;
 mod finding;
 mod index;

@@ -104,6 +104,7 @@ mod no_room;
 mod no_tmpfile;
 mod occupied;
 mod oci_layout;
+mod odd_archives;
 mod odd_documents;
 mod odd_registries;
 mod platform;

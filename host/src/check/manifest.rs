@@ -3,14 +3,10 @@
 use serde_json::Value;
 
 use super::finding::{Finding, Findings};
-use super::index;
+use super::{config_type, index};
 use crate::image::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
 use crate::image::{Digest, MOST_LAYERS, json, types};
 use crate::input::view::{Part, Role, View, text_of};
-
-/// Media types of an image config.
-const CONFIGS: [&str; 2] =
-    ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
 
 /// Media types of layers begin so.
 const LAYERS: [&str; 2] =
@@ -129,14 +125,13 @@ fn config_descriptor(config: &Value, of_image: Option<&str>, to: &mut Findings) 
     for why in wrong {
         to.push(Finding::error("config-descriptor", format!("the config {why}")));
     }
+    let Some(manifest_type) = of_image else { return };
+    // That it has none is a finding already.
     let said = text_of(&config["mediaType"]);
-    let Some(manifest_type) = of_image.filter(|_| !said.is_empty()) else { return };
-    if !CONFIGS.contains(&said.as_str()) {
-        let message =
-            format!("'{said}' is not the media type of an image's config: no engine runs it");
-        to.push(Finding::error("media-type", message));
-    } else {
-        mixed(&said, "config", manifest_type, to);
+    if let Some((severity, message)) =
+        config_type::judge(&said, manifest_type).filter(|_| !said.is_empty())
+    {
+        to.push(Finding::new(severity, "media-type", message));
     }
 }
 

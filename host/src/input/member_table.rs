@@ -53,6 +53,39 @@ impl<C> MemberTable<C> {
     /// Add a member; `content` is asked for that of a file. Errors when readers would disagree on
     /// what it is, when there are too many, and as `content` does.
     pub fn add(&mut self, entry: &Entry, content: impl FnOnce(&str) -> Result<C>) -> Result<()> {
+        self.add_or_compare(entry, content, |_, _| Ok(false))
+    }
+
+    /// The same. A member that is there already under that name, with the same content as `is_same`
+    /// compares it, is no second one: whichever a reader takes, it gets the same bytes.
+    pub fn add_or_compare(
+        &mut self,
+        entry: &Entry,
+        content: impl FnOnce(&str) -> Result<C>,
+        is_same: impl FnOnce(&C, &C) -> Result<bool>,
+    ) -> Result<()> {
+        let mut content = Some(content);
+        if let Some(name) = self.is_again(entry) {
+            let again = match (link(&name, entry), content.take()) {
+                (Ok(Kind::Link(target)), _) => {
+                    self.links_to(&name, &target)
+                        || match (self.find(&name), self.find(&target)) {
+                            (Ok(Some(first)), Ok(Some(second))) if target != name => {
+                                is_same(first, second)?
+                            }
+                            _ => false,
+                        }
+                }
+                (_, Some(content)) => match self.find(&name) {
+                    Ok(Some(first)) => is_same(first, &content(&name)?)?,
+                    _ => false,
+                },
+                _ => false,
+            };
+            if again {
+                return Ok(());
+            }
+        }
         let (name, kind) = self.understood(entry).map_err(|why| {
             let name = String::from_utf8_lossy(&entry.name);
             let message = format!("{}: readers differ on its member '{name}': {why}", self.place);
@@ -65,11 +98,30 @@ impl<C> MemberTable<C> {
         let member = match kind {
             Kind::Folder => return self.add_folder(&name),
             Kind::Link(target) => Member::Link(target),
-            Kind::File => Member::File(content(&name)?),
+            // A name that is taken was refused just now.
+            Kind::File => match content {
+                Some(content) => Member::File(content(&name)?),
+                None => return Ok(()),
+            },
         };
         self.check_room()?;
         self.members.insert(name, member);
         Ok(())
+    }
+
+    /// The name of a file or a link that there is one of already.
+    fn is_again(&self, entry: &Entry) -> Option<String> {
+        let is_one = matches!(
+            entry.kind,
+            EntryType::Regular | EntryType::Continuous | EntryType::Symlink | EntryType::Link
+        );
+        let name = plain(&entry.name).ok().filter(|_| is_one && entry.oddity.is_none())?;
+        self.members.contains_key(&name).then_some(name)
+    }
+
+    /// Whether a member is a link to another one.
+    fn links_to(&self, name: &str, target: &str) -> bool {
+        matches!(self.members.get(name), Some(Member::Link(first)) if first == target)
     }
 
     /// What a member is, and where. The error says why that depends on who reads it.
@@ -78,15 +130,10 @@ impl<C> MemberTable<C> {
             return Err(why.to_owned());
         }
         let name = plain(&entry.name)?;
-        let target = entry.link.as_deref().unwrap_or_default();
         let kind = match entry.kind {
             EntryType::Directory => Kind::Folder,
             EntryType::Regular | EntryType::Continuous => Kind::File,
-            EntryType::Symlink => Kind::Link(beside(&name, &String::from_utf8_lossy(target))),
-            EntryType::Link => Kind::Link(plain(target).unwrap_or_default()),
-            other => {
-                return Err(format!("no image has the type '{}'", char::from(other.as_byte())));
-            }
+            _ => link(&name, entry)?,
         };
         if self.members.contains_key(&name) {
             return Err(format!("two members are named '{name}'"));
@@ -138,6 +185,16 @@ impl<C> MemberTable<C> {
             }
         }
         Err(Error::source(format!("{}: '{name}' is a chain of links", self.place)))
+    }
+}
+
+/// Where a link leads. Errors for what is no link.
+fn link(name: &str, entry: &Entry) -> Result<Kind, String> {
+    let target = entry.link.as_deref().unwrap_or_default();
+    match entry.kind {
+        EntryType::Symlink => Ok(Kind::Link(beside(name, &String::from_utf8_lossy(target)))),
+        EntryType::Link => Ok(Kind::Link(plain(target).unwrap_or_default())),
+        other => Err(format!("no image has the type '{}'", char::from(other.as_byte()))),
     }
 }
 

@@ -1,5 +1,6 @@
 //! A set of named files with an image in it: an archive's members or a directory's files.
 
+use std::borrow::Cow;
 use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
@@ -44,14 +45,14 @@ pub trait Members {
 
     /// A file that a manifest names and that must be there.
     fn require(&self, name: &str, what: &str) -> Result<Section> {
-        check_name(name, what, self.place())?;
-        self.section(name)?.ok_or_else(|| missing(name, what, self.place()))
+        let path = inside(name, what, self.place())?;
+        self.section(&path)?.ok_or_else(|| missing(name, what, self.place()))
     }
 
     /// A small file that a manifest names and that must be there.
     fn require_bytes(&self, name: &str, what: &str, limit: u64) -> Result<Bytes> {
-        check_name(name, what, self.place())?;
-        self.read(name, limit)?.ok_or_else(|| missing(name, what, self.place()))
+        let path = inside(name, what, self.place())?;
+        self.read(&path, limit)?.ok_or_else(|| missing(name, what, self.place()))
     }
 }
 
@@ -60,14 +61,37 @@ fn missing(name: &str, what: &str, place: &str) -> Error {
         .hint("the archive or directory is incomplete; save it again")
 }
 
-/// Names in a manifest stay inside: relative, without `..`.
-fn check_name(name: &str, what: &str, place: &str) -> Result<()> {
-    let inside =
-        !name.is_empty() && !name.starts_with('/') && name.split('/').all(|part| part != "..");
-    if inside {
-        return Ok(());
+/// Returns the path that a name in a manifest means; the name itself where it means none.
+#[must_use]
+pub fn cleaned(name: &str) -> Cow<'_, str> {
+    inside(name, "", "").unwrap_or(Cow::Borrowed(name))
+}
+
+/// Returns the path that a name in a manifest means: as all readers clean it (`path.Clean` of Go), without
+/// `.`, double slashes, a slash at its end, and `..` behind a folder. Errors where it has no name, is
+/// absolute, or leads out.
+fn inside<'a>(name: &'a str, what: &str, place: &str) -> Result<Cow<'a, str>> {
+    if name.is_empty() {
+        return Err(Error::source(format!("{place}: lists a {what} without a name"))
+            .hint("the archive or directory is incomplete; save it again"));
     }
-    Err(Error::source(format!("{place}: lists the {what} '{name}', which leads out of it")))
+    if name.split('/').all(|part| !matches!(part, "" | "." | "..")) {
+        return Ok(Cow::Borrowed(name));
+    }
+    let leads_out =
+        || Error::source(format!("{place}: lists the {what} '{name}', which leads out of it"));
+    if name.starts_with('/') {
+        return Err(leads_out());
+    }
+    let mut parts: Vec<&str> = Vec::new();
+    for part in name.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop().ok_or_else(leads_out)?),
+            part => parts.push(part),
+        }
+    }
+    Ok(Cow::Owned(parts.join("/")))
 }
 
 /// What the first bytes of a layer say of its compression.

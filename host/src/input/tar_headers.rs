@@ -16,6 +16,9 @@ pub const BLOCK: u64 = 512;
 /// A long name or PAX header of an image archive has some hundred bytes.
 const LONGEST_EXTENSION: u64 = 64 * 1024;
 
+/// A comment may be longer. Go's parser, and so every engine, takes no header above this.
+const LONGEST_GLOBAL: u64 = 1024 * 1024;
+
 /// What is known between blocks: long names and PAX records are about the member that follows.
 pub struct Headers {
     place: String,
@@ -24,8 +27,9 @@ pub struct Headers {
     pax: Option<Pax>,
     /// Something was said twice of the member that follows.
     twice: bool,
-    /// PAX records for all members that follow: there are readers that heed them, and others.
-    global: bool,
+    /// PAX records for all members that follow. Docker, Podman and skopeo do not apply them (Go's parser),
+    /// GNU tar and Python do.
+    global: Pax,
 }
 
 /// What a header block says.
@@ -69,7 +73,14 @@ impl Headers {
     /// `place` is the archive, for errors.
     #[must_use]
     pub fn new(place: String) -> Self {
-        Self { place, long_name: None, long_link: None, pax: None, twice: false, global: false }
+        Self {
+            place,
+            long_name: None,
+            long_link: None,
+            pax: None,
+            twice: false,
+            global: Pax::default(),
+        }
     }
 
     /// How errors call the archive.
@@ -99,9 +110,13 @@ impl Headers {
             EntryType::XGlobalHeader => Extension::Global,
             _ => return Ok(Step::Member(self.member(header, size))),
         };
-        if size > LONGEST_EXTENSION {
+        let longest = match extension {
+            Extension::Global => LONGEST_GLOBAL,
+            Extension::Name | Extension::Link | Extension::Pax => LONGEST_EXTENSION,
+        };
+        if size > longest {
             let what = format!("{}: size of a long name at offset {at}", self.place);
-            return Err(Error::mismatch(what, format!("at most {LONGEST_EXTENSION} bytes"), size));
+            return Err(Error::mismatch(what, format!("at most {longest} bytes"), size));
         }
         Ok(Step::Extension(extension, size))
     }
@@ -118,7 +133,13 @@ impl Headers {
             Extension::Link => self.long_link.replace(text(bytes)).is_some(),
             Extension::Pax => self.pax.replace(pax(&bytes)?).is_some(),
             Extension::Global => {
-                self.global |= pax(&bytes)?.says_much();
+                // A size that is no number is one that readers may take for any.
+                let more = match Pax::read(&bytes) {
+                    Some((more, true)) => more,
+                    Some((more, false)) => Pax { size: Some(u64::MAX), ..more },
+                    None => return Err(self.damaged(at, "its PAX records cannot be read")),
+                };
+                self.global.add(more);
                 false
             }
         };
@@ -133,6 +154,7 @@ impl Headers {
         let twice = std::mem::take(&mut self.twice)
             || (pax.path.is_some() && long_name.is_some())
             || (pax.link.is_some() && long_link.is_some());
+        let (has_own_name, has_own_size) = (pax.path.is_some(), pax.size.is_some());
         let name = pax.path.or(long_name).unwrap_or_else(|| header.path_bytes().into_owned());
         // What these say of their size, no reader heeds.
         let is_header = matches!(
@@ -148,8 +170,13 @@ impl Headers {
         // Before there were types.
         let is_folder = kind.is_file() && name.ends_with(b"/");
         let kind = if is_folder { EntryType::Directory } else { kind };
+        let is_link = matches!(kind, EntryType::Link | EntryType::Symlink);
+        let is_told = self.global.sparse
+            || (self.global.path.is_some() && !has_own_name)
+            || (self.global.link.is_some() && is_link && pax.link.is_none())
+            || self.global.size.is_some_and(|said| !is_header && !has_own_size && said != size);
         let oddity = match header {
-            _ if self.global => Some("a global header speaks of it"),
+            _ if is_told => Some("a global header speaks of it"),
             _ if twice => Some("its headers say something twice"),
             _ if pax.sparse || kind == EntryType::GNUSparse => Some("it is sparse"),
             _ if has_other_prefix(header) => Some("its name goes on where it may not"),
@@ -195,6 +222,11 @@ struct Pax {
 impl Pax {
     /// `None` where a record is none, or its size no number.
     fn parse(bytes: &[u8]) -> Option<Self> {
+        Self::read(bytes).filter(|(_, is_right)| *is_right).map(|(pax, _)| pax)
+    }
+
+    /// The records, and whether the size is a number. `None` where a record is none.
+    fn read(bytes: &[u8]) -> Option<(Self, bool)> {
         let mut pax = Self::default();
         let mut is_right = true;
         parse_each(bytes, |key, value| {
@@ -211,12 +243,15 @@ impl Pax {
                 _ => pax.sparse |= key.starts_with(b"GNU.sparse."),
             }
         })?;
-        is_right.then_some(pax)
+        Some((pax, is_right))
     }
 
-    /// Whether it says more than when and whose.
-    fn says_much(&self) -> bool {
-        self.path.is_some() || self.link.is_some() || self.size.is_some() || self.sparse
+    /// Takes in what a later header says besides.
+    fn add(&mut self, more: Self) {
+        self.path = more.path.or(self.path.take());
+        self.link = more.link.or(self.link.take());
+        self.size = more.size.or(self.size);
+        self.sparse |= more.sparse;
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is in a tar archive and where, without reading its content.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
@@ -44,7 +45,18 @@ impl TarIndex {
                     size
                 }
                 Step::Member(entry) => {
-                    self.members.add(&entry, |_| Ok((content, entry.size)))?;
+                    // Only what is all there can be compared.
+                    self.check_end(&block, at, entry.size, length)?;
+                    let file = Arc::clone(&self.file);
+                    let place = self.place().to_owned();
+                    self.members.add_or_compare(
+                        &entry,
+                        |_| Ok((content, entry.size)),
+                        |first, second| {
+                            has_same_bytes(&file, *first, *second)
+                                .map_err(|cause| Error::io(Kind::Source, "read", &place, &cause))
+                        },
+                    )?;
                     entry.size
                 }
             };
@@ -97,6 +109,28 @@ impl TarIndex {
     pub fn contains(&self, name: &str) -> bool {
         self.members.contains(name)
     }
+}
+
+/// Bytes that are compared at once.
+const PIECE: usize = 64 * 1024;
+
+/// Whether two parts of a file, by offset and size, have the same bytes.
+fn has_same_bytes(file: &File, first: (u64, u64), second: (u64, u64)) -> io::Result<bool> {
+    if first.1 != second.1 {
+        return Ok(false);
+    }
+    let (mut one, mut other) = (vec![0; PIECE], vec![0; PIECE]);
+    let mut done = 0;
+    while done < first.1 {
+        let length = usize::try_from(first.1 - done).unwrap_or(PIECE).min(PIECE);
+        file.read_exact_at(&mut one[..length], first.0 + done)?;
+        file.read_exact_at(&mut other[..length], second.0 + done)?;
+        if one[..length] != other[..length] {
+            return Ok(false);
+        }
+        done += length as u64;
+    }
+    Ok(true)
 }
 
 impl Members for TarIndex {

@@ -270,7 +270,7 @@ impl Source {
             Kind::Archive { path, image } => {
                 let members = archive::index(path, context)?;
                 let views = match members.contains(LIST) {
-                    true => saved::views(&members, None, LIST)?,
+                    true => saved::archive(&members)?,
                     false if members.contains(INDEX) => shelf::layout(&members, None, platform)?,
                     false => return Err(archive::no_image(&members)),
                 };

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::image::{Compression, Digest, ImageName, Part, config, reading};
 use crate::input::docker_save::{self, Entry};
-use crate::input::members::{Members, compression};
+use crate::input::members::{Members, cleaned, compression};
 use crate::memory::Memory;
 use crate::receipt::{Expectation, Place, Role};
 
@@ -46,9 +46,9 @@ impl<'a> Chain<'a> {
         let (expectations, verdicts, claims) = (Vec::new(), Vec::new(), Claims::default());
         let (id, bytes) = (None, 0);
         let mut chain = Self { members, level, context, expectations, verdicts, claims, id, bytes };
-        chain.claims = Claims::of_layers(chain.config(entry, place(entry.config())));
+        chain.claims = Claims::of_layers(chain.config(entry, place(&cleaned(entry.config()))));
         for (index, layer) in entry.layers().iter().enumerate() {
-            chain.layer(index, layer, place(layer))?;
+            chain.layer(index, layer, place(&cleaned(layer)))?;
         }
         Ok(chain)
     }
@@ -191,7 +191,7 @@ impl<'a> Chain<'a> {
 
 /// What to say of a file that could not be read: that it is not there, or the other thing.
 pub(super) fn absent_or(members: &dyn Members, name: &str) -> Status {
-    match members.section(name) {
+    match members.section(&cleaned(name)) {
         Ok(None) => Status::Missing,
         _ => Status::Unreadable,
     }

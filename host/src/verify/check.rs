@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Read};
 
 use super::Level;
 use super::document::{self, Flaw};
-use super::files::Files;
+use super::files::{Files, NOWHERE};
 use super::object::{Object, Status};
 use crate::cancel::Cancel;
 use crate::error::{Result, io_reason};
@@ -184,6 +184,9 @@ impl Checker<'_> {
                     );
                     self.parse(path, 0, size, expectation.role, &mut object);
                 }
+            }
+            Place::Part { offset: NOWHERE, .. } => {
+                object.blame(Status::Missing, None, None, "is not there");
             }
             Place::Part { path, offset, .. } => {
                 let len = expectation.size.unwrap_or_default();

@@ -19,7 +19,7 @@ use crate::input::archive::no_image;
 use crate::input::directory::Directory;
 use crate::input::docker_save;
 use crate::input::members::Members;
-use crate::input::two_lists;
+use crate::input::two_lists::{self, Leads};
 use crate::receipt::{Place, Role};
 
 /// A manifest file, as it is read.
@@ -119,9 +119,27 @@ pub fn tar(path: &Path, level: Level, context: &Context) -> Result<Vec<Found>> {
         if let Some(Err(error)) = chain.id().map(|id| two_lists::agree(members, &name, id)) {
             chain.doubt(Status::DigestMismatch, &error.to_string());
         }
-        found.push(chain.verify(name, entry, &archive)?);
+        let mut image = chain.verify(name.clone(), entry, &archive)?;
+        image.verification.objects.extend(other_list(&archive, &name));
+        found.push(image);
     }
     Ok(found)
+}
+
+/// The other list of an archive, `index.json`, where it is not as good as the first: its readers find no
+/// image. What is wrong with the list itself is said of the first one.
+fn other_list(archive: &Archive, name: &ImageName) -> Option<Object> {
+    let mut object = Object::at(archive.called(INDEX)).for_role(Role::Catalog);
+    match two_lists::leads(archive.index(), name) {
+        Ok(None) | Err(_) => return None,
+        Ok(Some(Leads::ToImage)) => {}
+        Ok(Some(Leads::ToNothing)) => object.blame(Status::Unchecked, None, None, EMPTY),
+        Ok(Some(Leads::ToMissing(path))) => {
+            let message = format!("leads to '{path}', which is not there or has another size");
+            object.blame(Status::Missing, None, None, &message);
+        }
+    }
+    Some(object)
 }
 
 fn unnamed() -> ImageName {

@@ -13,6 +13,9 @@ use crate::input::members::Members;
 use crate::input::tar_index::TarIndex;
 use crate::receipt::Place;
 
+/// The offset of a member that an archive does not have.
+pub const NOWHERE: u64 = u64::MAX;
+
 /// Files by their path below a destination.
 pub trait Files: Sync {
     /// Size of a regular file in bytes; `None` for anything else. Errors as the system's `stat`.
@@ -137,8 +140,7 @@ impl Held for Archive {
         Place::Part {
             path: self.file_name.clone(),
             member: name.to_owned(),
-            // One that is not there is found to end after the archive does.
-            offset: section.map_or(u64::MAX, |section| section.offset),
+            offset: section.map_or(NOWHERE, |section| section.offset),
         }
     }
 }

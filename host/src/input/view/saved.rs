@@ -1,11 +1,14 @@
 //! Views of what `docker save` and the output `dir` write: a list of images, each with its files.
 
 use super::{ConfigFile, Kept, Part, Promised, View};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::image::config::LARGEST_CONFIG;
-use crate::image::{Content, ImageName, MOST_LAYERS};
+use crate::image::layout::INDEX;
+use crate::image::saved::LIST;
+use crate::image::{Content, Digest, ImageName, MOST_LAYERS};
 use crate::input::docker_save::{self, Entry, Rivals};
 use crate::input::members::{Members, compression};
+use crate::input::two_lists::{self, Leads};
 
 /// The images of a manifest file, under the name that a catalog gives them, or one for each of
 /// their tags.
@@ -32,6 +35,35 @@ pub fn views(members: &dyn Members, name: Option<&ImageName>, manifest: &str) ->
             }
             views.push(view);
         }
+    }
+    Ok(views)
+}
+
+/// The images of an archive. Where it has a second list, that must lead to the same ones.
+pub fn archive(members: &dyn Members) -> Result<Vec<View>> {
+    let mut views = views(members, None, LIST)?;
+    for view in &mut views {
+        let config = view.config.bytes.as_ref().map(|bytes| Digest::of(bytes));
+        if let Some(Err(error)) = config.map(|id| two_lists::agree(members, &view.name, id)) {
+            view.flaw(Part::Name, error)?;
+            continue;
+        }
+        let message = match two_lists::leads(members, &view.name) {
+            Ok(Some(Leads::ToNothing)) => "lists no image".to_owned(),
+            Ok(Some(Leads::ToMissing(path))) => {
+                format!("leads to '{path}', which is not there or has another size")
+            }
+            // What is wrong with the list itself was said just now.
+            Ok(None | Some(Leads::ToImage)) | Err(_) => continue,
+        };
+        let place = members.place();
+        view.flaw(
+            Part::Layout,
+            Error::source(format!(
+                "{place}: {INDEX} {message}: readers of {LIST} (Docker, Podman) find the image, readers of \
+                 {INDEX} (containerd, skopeo's oci-archive) do not"
+            )),
+        )?;
     }
     Ok(views)
 }
