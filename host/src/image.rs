@@ -3,6 +3,7 @@
 
 pub mod artifact;
 pub mod config;
+pub mod config_type;
 pub mod descriptor;
 pub mod digest;
 pub mod document;

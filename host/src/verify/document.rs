@@ -5,10 +5,10 @@
 
 use super::object::{Object, Status};
 use crate::error::Error;
-use crate::image::artifact;
+use crate::image::config_type::{Engines, engines};
 use crate::image::document::ManifestDocument;
 use crate::image::json::{self, DEEPEST, Unreadable};
-use crate::image::manifest::{DOCKER_MANIFEST, type_or_not};
+use crate::image::manifest::type_or_not;
 use crate::image::types::{self, Mistyped};
 
 /// The message for a document that is not UTF-8.
@@ -52,22 +52,17 @@ impl Flaw {
     }
 
     /// Looks at the media type that the manifest of an image gives its config. `None` where Docker and Podman pull the
-    /// image. What they pull was tried with Docker 20.10 and Podman 4.3.
+    /// image.
     #[must_use]
     pub fn of_config_type(manifest: &ManifestDocument) -> Option<Self> {
-        /// Media types that Docker takes for that of a config.
-        const DOCKER: [&str; 4] = ["", "application/octet-stream", "application/json", "text/html"];
         let said = manifest.config_type();
-        if artifact::is_config(said) {
-            return None;
-        }
-        // Podman looks at it in a manifest of OCI's alone.
-        let (status, who) = match (DOCKER.contains(&said), manifest.media_type() == DOCKER_MANIFEST)
-        {
-            (true, true) => return None,
-            (true, false) => (Status::Unchecked, "Podman rejects"),
-            (false, true) => (Status::Unchecked, "Docker rejects"),
-            (false, false) => (Status::Unreadable, "Docker and Podman reject"),
+        let (status, who) = match engines(said, manifest.media_type()) {
+            Engines { docker: true, podman: true } => return None,
+            Engines { docker: true, podman: false } => (Status::Unchecked, "Podman rejects"),
+            Engines { docker: false, podman: true } => (Status::Unchecked, "Docker rejects"),
+            Engines { docker: false, podman: false } => {
+                (Status::Unreadable, "Docker and Podman reject")
+            }
         };
         let found = if said.is_empty() { "none" } else { type_or_not(said) };
         let message = format!("gives its config a media type that {who}");
