@@ -5,15 +5,20 @@
 //! https to http, and to show a URL: a host is enough.
 
 pub(crate) mod arrived;
+pub(crate) mod certificates;
 mod coding;
 pub mod counters;
 pub(crate) mod failure;
 pub(crate) mod pace;
+pub(crate) mod peer;
+pub mod proxy;
 pub(crate) mod redirect;
 pub(crate) mod retry;
 pub mod settings;
+pub(crate) mod tls;
 mod trickle;
 pub(crate) mod wire;
 
 pub use counters::Counters;
+pub use proxy::Proxies;
 pub use settings::Settings;

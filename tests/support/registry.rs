@@ -91,7 +91,12 @@ impl Registry {
     /// HTTPS, with a certificate for `localhost` and 127.0.0.1 that nobody knows but who reads
     /// [`Registry::certificate`].
     pub fn start_tls() -> Self {
-        Self::launch(Some(Identity::new()))
+        Self::start_as(Identity::new())
+    }
+
+    /// HTTPS, with this certificate.
+    pub fn start_as(identity: Identity) -> Self {
+        Self::launch(Some(identity))
     }
 
     fn launch(identity: Option<Identity>) -> Self {

@@ -2,7 +2,7 @@
 //! cannot be repeated from here.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -17,6 +17,9 @@ use super::failure::{absent, explain, refused, silence};
 use super::load::Load;
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result, io_reason};
+use crate::http::Proxies;
+use crate::http::certificates;
+use crate::http::tls::{self, Authorities};
 use crate::image::ImageName;
 use crate::regular;
 
@@ -75,12 +78,17 @@ impl Engine {
         };
         let base = Url::parse(&url)
             .map_err(|_| Error::usage(format!("{address} is no address of an engine")))?;
+        let proxies = Proxies::from_environment();
+        let place = match proxies.of(&base).filter(|_| matches!(address, Address::Tcp { .. })) {
+            Some(via) => format!("{address} (through the proxy {via} of {})", via.variable()),
+            None => address.to_string(),
+        };
         Ok(Self {
             address: address.clone(),
             absent: None,
-            http: connect(address)?,
+            http: connect(address, &proxies)?,
             base,
-            place: address.to_string().into(),
+            place: place.into(),
             cancel: cancel.clone(),
         })
     }
@@ -310,36 +318,38 @@ pub(crate) fn check_name(image: &str) -> Result<()> {
     }
 }
 
-fn connect(address: &Address) -> Result<reqwest::Client> {
-    static PROVIDER: OnceLock<()> = OnceLock::new();
-    // Fails only where there is one already, the registries', which is the same.
-    PROVIDER.get_or_init(|| drop(rustls::crypto::ring::default_provider().install_default()));
+fn connect(address: &Address, proxies: &Proxies) -> Result<reqwest::Client> {
+    let unprepared = |cause: &dyn std::fmt::Display| {
+        Error::new(Kind::Network, format!("cannot prepare a connection to {address}: {cause}"))
+    };
     let builder = reqwest::Client::builder()
         .user_agent(concat!("occystrap/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(crate::http::settings::CONNECT_TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .referer(false);
+    let (mut named, mut identities) = (Vec::new(), Vec::new());
     let builder = match address {
-        Address::Unix(path) => builder.unix_socket(path.as_path()).tls_certs_only([]),
-        Address::Tcp { certificates: None, .. } => builder.tls_certs_only([]),
+        Address::Unix(path) => builder.no_proxy().unix_socket(path.as_path()),
+        Address::Tcp { certificates: None, .. } => proxies.apply(builder),
         Address::Tcp { certificates: Some(folder), .. } => {
             let read = |name: &str| {
                 let path = folder.join(name);
                 regular::read(&path, regular::LARGEST_PEM)
                     .map_err(|cause| bad_certificates(&path, &io_reason(&cause)))
             };
-            let authority = reqwest::Certificate::from_pem_bundle(&read("ca.pem")?)
-                .map_err(|cause| bad_certificates(&folder.join("ca.pem"), &cause))?;
-            let identity = [read("cert.pem")?, b"\n".to_vec(), read("key.pem")?].concat();
-            let identity = reqwest::Identity::from_pem(&identity)
-                .map_err(|cause| bad_certificates(&folder.join("key.pem"), &cause))?;
-            builder.tls_certs_only(authority).identity(identity)
+            named = certificates::certificates(&read("ca.pem")?).ok_or_else(|| {
+                bad_certificates(&folder.join("ca.pem"), &"there is no certificate in it")
+            })?;
+            let identity = certificates::identity(&read("cert.pem")?, &read("key.pem")?);
+            identities
+                .push(identity.map_err(|cause| bad_certificates(&folder.join("key.pem"), &cause))?);
+            proxies.apply(builder)
         }
     };
-    builder.build().map_err(|cause| {
-        Error::new(Kind::Network, format!("cannot prepare a connection to {address}: {cause}"))
-    })
+    let tls = tls::configure(Authorities::Named, &named, identities);
+    let builder = builder.tls_backend_preconfigured(tls.map_err(|cause| unprepared(&cause))?);
+    builder.build().map_err(|cause| unprepared(&cause))
 }
 
 fn bad_certificates(path: &Path, cause: &dyn std::fmt::Display) -> Error {

@@ -5,6 +5,10 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
+use rustls::CertificateError;
+
+use super::peer::Peer;
+use super::tls;
 use crate::error::{Error, Kind, io_reason};
 
 /// All addresses of a name are such as nobody named.
@@ -42,33 +46,33 @@ impl Failure {
     }
 
     /// Silence for longer than is waited.
-    pub(crate) fn silence(host: &str, limit: Duration) -> Self {
-        Self::passing(format!("{host} sent nothing for {limit:?}"))
+    pub(crate) fn silence(peer: &Peer, limit: Duration) -> Self {
+        Self::passing(format!("{peer} sent nothing for {limit:?}"))
     }
 
     /// Hardly more than silence.
-    pub(crate) fn trickle(host: &str, limit: Duration) -> Self {
-        Self::passing(format!("{host} sent next to nothing for {limit:?}"))
+    pub(crate) fn trickle(peer: &Peer, limit: Duration) -> Self {
+        Self::passing(format!("{peer} sent next to nothing for {limit:?}"))
     }
 
-    /// What a failed exchange with `host` (as in a URL) was about.
-    pub(crate) fn explain(error: &reqwest::Error, host: &str, insecure: bool) -> Self {
+    /// Explains a failed exchange with a server.
+    pub(crate) fn explain(error: &reqwest::Error, peer: &Peer, insecure: bool) -> Self {
         if let Some(NotNamed(refused)) = find(error) {
             return Self::Lasting(refused.clone());
         }
         if let Some(tls) = find::<rustls::Error>(error) {
-            return Self::Lasting(explain_tls(tls, host));
+            return Self::Lasting(explain_tls(tls, peer));
         }
         if error.is_builder() {
             return Self::Lasting(Error::new(
                 Kind::Network,
-                format!("no valid request can be made to {host}"),
+                format!("no valid request can be made to {peer}"),
             ));
         }
         let reason = innermost(error);
         if !error.is_connect() {
             let failure =
-                Error::new(Kind::Network, format!("the connection to {host} broke: {reason}"));
+                Error::new(Kind::Network, format!("the connection to {peer} broke: {reason}"));
             let error = match insecure && reason.contains("invalid HTTP") {
                 true => failure.hint("it may expect HTTPS: leave --insecure off"),
                 false => failure,
@@ -76,47 +80,111 @@ impl Failure {
             return Self::Passing { error, wait: None };
         }
         match error.is_timeout() {
-            true => unreachable(host, "no answer in time"),
-            false => unreachable(host, &reason),
+            true => unreachable(peer, "no answer in time"),
+            false => unreachable(peer, &reason),
         }
     }
 }
 
-fn unreachable(host: &str, reason: &str) -> Failure {
-    if NOBODY.iter().any(|words| reason.contains(words)) {
-        // Asking again would not make one.
-        let error = Error::new(Kind::Network, format!("there is no host '{host}'"));
-        return Failure::Lasting(match host.contains('.') {
-            true => error,
-            false => error.hint(
-                "a reference begins with its registry: docker.io/library/busybox, not library/busybox",
-            ),
-        });
+fn unreachable(peer: &Peer, reason: &str) -> Failure {
+    if UNKNOWN_NAME.iter().any(|words| reason.contains(words)) {
+        // Another request would not make the name known.
+        return Failure::Lasting(unknown_name(peer));
     }
-    let error = Error::new(Kind::Network, format!("cannot connect to {host}: {reason}"));
-    let error = match reason.contains("handshake") {
-        true => error.hint(SPEAKS_HTTP),
-        false => error,
+    let error = Error::new(Kind::Network, format!("cannot connect to {peer}: {reason}"));
+    let error = match peer.via() {
+        Some(via) if reason.contains(WANTS_LOGIN) => error.hint(format!(
+            "the proxy wants a login: {}=http://USER:PASSWORD@{}",
+            via.variable(),
+            via.authority()
+        )),
+        Some(_) => error.hint(format!("NO_PROXY={} goes there without a proxy", peer.host())),
+        None if reason.contains("handshake") => error.hint(SPEAKS_HTTP),
+        None => error,
     };
     Failure::Passing { error, wait: None }
 }
 
-/// What resolvers say of a name that is nobody's (EAI_NONAME), in glibc, musl and macOS.
-const NOBODY: [&str; 3] =
+fn unknown_name(peer: &Peer) -> Error {
+    if let Some(via) = peer.via() {
+        let (proxy, variable, host) = (via.host(), via.variable(), peer.host());
+        let message = format!("there is no host '{proxy}', which is the proxy of {variable}");
+        return Error::new(Kind::Network, message)
+            .hint(format!("correct {variable}; NO_PROXY={host} goes to {host} without a proxy"));
+    }
+    let host = peer.host();
+    let error = Error::new(Kind::Network, format!("there is no host '{host}'"));
+    match host.contains('.') {
+        true => error,
+        false => error.hint(
+            "a reference begins with its registry: docker.io/library/busybox, not library/busybox",
+        ),
+    }
+}
+
+/// What resolvers say of a name that does not exist (EAI_NONAME), in glibc, musl and macOS.
+const UNKNOWN_NAME: [&str; 3] =
     ["Name or service not known", "Name does not resolve", "nodename nor servname provided"];
+
+/// What the HTTP library says of a proxy that answers 407.
+const WANTS_LOGIN: &str = "proxy authorization required";
 
 const SPEAKS_HTTP: &str = "if this registry speaks plain HTTP, use --insecure";
 
-fn explain_tls(cause: &rustls::Error, host: &str) -> Error {
-    match cause {
-        rustls::Error::InvalidCertificate(reason) => Error::new(
-            Kind::Network,
-            format!("the certificate of {host} is not trusted: {reason}"),
-        )
-        .hint("to trust the authority that signed it, name its certificate with --ca-bundle FILE"),
-        _ => Error::new(Kind::Network, format!("no TLS connection to {host}: {cause}"))
-            .hint(SPEAKS_HTTP),
-    }
+fn explain_tls(cause: &rustls::Error, peer: &Peer) -> Error {
+    let rustls::Error::InvalidCertificate(reason) = cause else {
+        return Error::new(Kind::Network, format!("no TLS connection to {peer}: {cause}"))
+            .hint(SPEAKS_HTTP);
+    };
+    let host = peer.host();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let (why, hint) = match reason {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            ("it has expired".to_owned(), "renew it, or check the clock of this machine".to_owned())
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            ("its time has not begun".to_owned(), "check the clock of this machine".to_owned())
+        }
+        CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => (
+            "it names no host in its subjectAltName (a common name does not count)".to_owned(),
+            format!("make another one: {}", create(name)),
+        ),
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
+            format!("it is not for the name '{name}'"),
+            format!("use a name that it is for, or make another one: {}", create(name)),
+        ),
+        reason if tls::is_authority(reason) => {
+            ("it is self-signed, and not one that is trusted".to_owned(), trust(host))
+        }
+        reason if tls::is_old_version(reason) => (
+            "it is of a version before 3, which has no subjectAltName".to_owned(),
+            format!("make another one: {}", create(name)),
+        ),
+        CertificateError::UnknownIssuer => {
+            ("no authority that is trusted has signed it".to_owned(), trust(host))
+        }
+        other => (other.to_string(), trust(host)),
+    };
+    let message = format!("the certificate of {peer} is not trusted: {why}");
+    Error::new(Kind::Network, message).hint(hint)
+}
+
+/// How to trust the certificate of a host.
+fn trust(host: &str) -> String {
+    format!(
+        "to trust the authority that signed it, name its certificate with --ca-bundle FILE, or put it \
+         into /etc/containers/certs.d/{host}/ca.crt"
+    )
+}
+
+/// How to make a certificate that every client can use.
+fn create(name: &str) -> String {
+    let bare = name.trim_start_matches('[').trim_end_matches(']');
+    let kind = if bare.parse::<std::net::IpAddr>().is_ok() { "IP" } else { "DNS" };
+    format!(
+        "openssl req -x509 -newkey rsa:2048 -nodes -days 365 -keyout domain.key -out domain.crt \
+         -subj /CN={bare} -addext subjectAltName={kind}:{bare}"
+    )
 }
 
 /// The first cause of a type. I/O errors carry causes that `source` skips.
@@ -149,16 +217,24 @@ fn innermost(error: &(dyn StdError + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::proxy::Proxies;
     use super::*;
 
     #[test]
     fn a_name_that_is_nobody_s_is_not_asked_for_again() {
         let noname = "failed to lookup address information: Name or service not known";
         let again = "failed to lookup address information: Temporary failure in name resolution";
-        assert!(matches!(unreachable("no.example", noname), Failure::Lasting(_)));
-        assert!(matches!(unreachable("no.example", again), Failure::Passing { .. }));
-        let error = unreachable("library", noname).into_error();
+        let peer = |url: &str, proxies: &Proxies| Peer::new(&url.parse().unwrap(), proxies);
+        let direct = Proxies::none();
+        let example = peer("https://no.example/", &direct);
+        assert!(matches!(unreachable(&example, noname), Failure::Lasting(_)));
+        assert!(matches!(unreachable(&example, again), Failure::Passing { .. }));
+        let error = unreachable(&peer("https://library/", &direct), noname).into_error();
         assert_eq!(error.to_string(), "there is no host 'library'");
         assert!(error.hint_text().is_some());
+        let proxies =
+            Proxies::new(|name| (name == "HTTPS_PROXY").then(|| "http://me:pw@p:1".into()));
+        let error = unreachable(&peer("https://r.example/", &proxies), noname).into_error();
+        assert_eq!(error.to_string(), "there is no host 'p', which is the proxy of HTTPS_PROXY");
     }
 }

@@ -6,6 +6,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::certificates;
+use super::proxy::Proxies;
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 
@@ -36,6 +38,10 @@ pub struct Settings {
     pub insecure: bool,
     /// A PEM file with certificates to trust besides the system's.
     pub ca_bundle: Option<PathBuf>,
+    /// The folders with one folder of certificates for each registry, the first to be asked first.
+    pub certificate_folders: Vec<PathBuf>,
+    /// The proxies that requests go through.
+    pub proxies: Proxies,
     /// How often a request that failed for a passing reason is made again.
     pub retries: u32,
     /// Requests a second to each host; `None` for as many as there are.
@@ -57,6 +63,8 @@ impl Default for Settings {
             authfile: None,
             insecure: false,
             ca_bundle: None,
+            certificate_folders: certificates::roots(std::env::home_dir()),
+            proxies: Proxies::from_environment(),
             retries: 3,
             rate_limit: None,
             connect_timeout: CONNECT_TIMEOUT,

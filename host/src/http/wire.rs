@@ -15,6 +15,7 @@ use super::coding::Gunzip;
 use super::counters::Counters;
 use super::failure::Failure;
 use super::pace::Pace;
+use super::peer::Peer;
 use super::redirect::{self, MOST_REDIRECTS, authority};
 use super::retry::{Budget, is_passing, retry_after};
 use super::settings::Settings;
@@ -97,8 +98,9 @@ impl Call {
 /// The head of an answer, its body still to come.
 pub(crate) struct Answer {
     response: reqwest::Response,
-    /// Who answered.
+    /// The server that answered, as messages name it.
     pub(crate) host: String,
+    peer: Peer,
     /// Whether that is another place than the one that was asked.
     pub(crate) elsewhere: bool,
     wire: Wire,
@@ -141,8 +143,9 @@ impl Wire {
             if let Some(guard) = &self.guard {
                 guard(&url)?;
             }
-            let host = authority(&url);
-            self.pace.turn(&host, &self.cancel).await?;
+            let peer = Peer::new(&url, &self.settings.proxies);
+            let host = peer.host();
+            self.pace.turn(host, &self.cancel).await?;
             let mut request =
                 self.http.request(call.method.clone(), url.clone()).headers(call.headers.clone());
             if let Some(authorization) = authorization.filter(|_| !elsewhere) {
@@ -151,7 +154,7 @@ impl Wire {
             if let Some(body) = &call.body {
                 request = request.body(body.clone());
             }
-            let response = self.patiently(&host, request.send()).await?;
+            let response = self.patiently(&peer, request.send()).await?;
             let status = response.status();
             // A path that a server chose may be signed; a query may be, anywhere.
             let path = if url == call.url { call.shown_path() } else { "..." };
@@ -178,9 +181,9 @@ impl Wire {
             }
             let is_answer = call.takes_faults && status.is_server_error();
             if is_passing(status) && !is_answer {
-                return Err(self.setback(&host, &response));
+                return Err(self.setback(&peer, &response));
             }
-            return Ok(Answer { elsewhere, ..Answer::new(response, host, self.clone()) });
+            return Ok(Answer { elsewhere, ..Answer::new(response, peer, self.clone()) });
         }
         let host = authority(&call.url);
         Err(Error::new(
@@ -192,16 +195,16 @@ impl Wire {
 
     /// The failure of an answer whose status may pass; everybody else keeps off a host that is
     /// asked too often.
-    pub(crate) fn setback(&self, host: &str, response: &reqwest::Response) -> Failure {
+    pub(crate) fn setback(&self, peer: &Peer, response: &reqwest::Response) -> Failure {
         let status = response.status();
         let wait = retry_after(response.headers(), SystemTime::now());
-        let error = Error::new(Kind::Network, format!("{host} answered {status}"));
+        let error = Error::new(Kind::Network, format!("{peer} answered {status}"));
         if status != StatusCode::TOO_MANY_REQUESTS {
             return Failure::Passing { error, wait };
         }
         self.counters.count_rate_limit();
         // The others would only be refused, too.
-        self.pace.hold(host, wait.unwrap_or_default());
+        self.pace.hold(peer.host(), wait.unwrap_or_default());
         let error = error.hint("it limits how often it is asked: log in for a higher limit, or ask less often with --rate-limit");
         Failure::Passing { error, wait }
     }
@@ -209,15 +212,15 @@ impl Wire {
     /// Waits for a part of an answer: until it comes, silence is too long, or the run is cancelled.
     async fn patiently<T>(
         &self,
-        host: &str,
+        peer: &Peer,
         part: impl Future<Output = reqwest::Result<T>>,
     ) -> Result<T, Failure> {
         let limit = self.settings.idle_timeout;
         tokio::select! {
             outcome = tokio::time::timeout(limit, part) => match outcome {
                 Ok(Ok(part)) => Ok(part),
-                Ok(Err(error)) => Err(Failure::explain(&error, host, self.settings.insecure)),
-                Err(_) => Err(Failure::silence(host, limit)),
+                Ok(Err(error)) => Err(Failure::explain(&error, peer, self.settings.insecure)),
+                Err(_) => Err(Failure::silence(peer, limit)),
             },
             stop = self.cancel.cancelled() => Err(stop.into()),
         }
@@ -225,9 +228,10 @@ impl Wire {
 }
 
 impl Answer {
-    pub(crate) fn new(response: reqwest::Response, host: String, wire: Wire) -> Self {
+    pub(crate) fn new(response: reqwest::Response, peer: Peer, wire: Wire) -> Self {
+        let host = peer.to_string();
         let (trickle, gunzip) = (Trickle::default(), None);
-        Self { response, host, elsewhere: false, wire, trickle, gunzip, came: 0 }
+        Self { response, host, peer, elsewhere: false, wire, trickle, gunzip, came: 0 }
     }
 
     pub(crate) fn status(&self) -> StatusCode {
@@ -245,7 +249,7 @@ impl Answer {
 
     /// Returns the failure that this answer is, where its status may pass.
     pub(crate) fn setback(&self) -> Failure {
-        self.wire.setback(&self.host, &self.response)
+        self.wire.setback(&self.peer, &self.response)
     }
 
     /// Whether the body was compressed for its way, so that its length is not that of what was asked for.
@@ -313,7 +317,7 @@ impl Answer {
     async fn sent(&mut self) -> Result<Option<Bytes>, Failure> {
         let asked = Instant::now();
         let window = self.wire.settings.idle_timeout;
-        let chunk = match self.wire.patiently(&self.host, self.response.chunk()).await {
+        let chunk = match self.wire.patiently(&self.peer, self.response.chunk()).await {
             // Silence takes as long as the window; anything faster is an end.
             Err(Failure::Passing { error, .. }) if asked.elapsed() < window => {
                 return Err(Failure::Ended(error));
@@ -323,7 +327,7 @@ impl Answer {
         self.came += chunk.as_ref().map_or(0, |bytes| bytes.len() as u64);
         match &chunk {
             Some(bytes) if self.trickle.is_one(bytes.len(), asked.elapsed(), window) => {
-                Err(Failure::trickle(&self.host, window))
+                Err(Failure::trickle(&self.peer, window))
             }
             _ => Ok(chunk),
         }

@@ -1,8 +1,7 @@
 //! One run's way to registries: the connections, the tokens and the pace that its tasks share.
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::greeting::Greeting;
 use super::reference::Reference;
@@ -10,12 +9,13 @@ use super::repository::Repository;
 use super::scope;
 use super::session::Session;
 use crate::cancel::Cancel;
-use crate::error::{Error, Kind, Result, io_reason};
+use crate::error::{Error, Kind, Result};
+use crate::http::certificates;
 use crate::http::counters::Counters;
 use crate::http::pace::Pace;
 use crate::http::settings::Settings;
+use crate::http::tls::{self, Authorities};
 use crate::http::wire::Wire;
-use crate::regular;
 
 /// How we introduce ourselves.
 const USER_AGENT: &str = concat!("occystrap/", env!("CARGO_PKG_VERSION"));
@@ -24,7 +24,10 @@ const USER_AGENT: &str = concat!("occystrap/", env!("CARGO_PKG_VERSION"));
 /// asked before it is needed.
 #[derive(Clone)]
 pub struct Client {
+    /// For registries without certificates of their own.
     http: reqwest::Client,
+    /// For those with a folder of certificates, by host.
+    own: Arc<Mutex<HashMap<String, reqwest::Client>>>,
     settings: Arc<Settings>,
     pace: Arc<Pace>,
     cancel: Cancel,
@@ -46,7 +49,8 @@ impl Client {
     pub fn new(settings: &Settings, cancel: Cancel) -> Result<Self> {
         settings.check()?;
         Ok(Self {
-            http: connect(settings, &|builder| builder)?,
+            http: connect(settings, None, &|builder| builder)?,
+            own: Arc::default(),
             settings: Arc::new(settings.clone()),
             pace: Arc::new(Pace::new(settings.rate_limit)),
             cancel,
@@ -98,7 +102,7 @@ impl Client {
         counters: Arc<Counters>,
     ) -> Result<Repository> {
         let wire = Wire {
-            http: self.http.clone(),
+            http: self.connections(&reference.host)?,
             settings: self.settings.clone(),
             pace: self.pace.clone(),
             counters,
@@ -107,6 +111,21 @@ impl Client {
             guard: None,
         };
         Repository::new(reference, scope, self.sessions.clone(), wire)
+    }
+
+    /// The connections for a registry, and for the token services and storage hosts that it names: as with Docker
+    /// and Podman, its certificates count there as well. Errors when its certificates cannot be used.
+    fn connections(&self, host: &str) -> Result<reqwest::Client> {
+        if certificates::of_host(&self.settings.certificate_folders, host)?.is_empty() {
+            return Ok(self.http.clone());
+        }
+        let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = own.get(host) {
+            return Ok(known.clone());
+        }
+        let made = connect(&self.settings, Some(host), &|builder| builder)?;
+        own.insert(host.to_owned(), made.clone());
+        Ok(made)
     }
 }
 
@@ -121,23 +140,13 @@ pub(super) fn session(sessions: &Sessions, host: &str, scope: &str) -> Arc<Sessi
     session.clone()
 }
 
-/// Connections, with more said of how they are made.
+/// Makes connections. `host` is the registry, as its reference names it, whose folders of certificates count;
+/// `adapt` says more of how connections are made.
 pub(crate) fn connect(
     settings: &Settings,
+    host: Option<&str>,
     adapt: &dyn Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
 ) -> Result<reqwest::Client> {
-    static PROVIDER: OnceLock<()> = OnceLock::new();
-    // Fails only where there is one already, which then is used.
-    PROVIDER.get_or_init(|| drop(rustls::crypto::ring::default_provider().install_default()));
-    let builder = || {
-        adapt(reqwest::Client::builder())
-            .user_agent(USER_AGENT)
-            .connect_timeout(settings.connect_timeout)
-            // Followed by hand: see `redirect`.
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .referer(false)
-    };
     let failed = |cause: &dyn std::error::Error| {
         let mut cause = cause;
         while let Some(source) = cause.source() {
@@ -146,25 +155,30 @@ pub(crate) fn connect(
         Error::new(Kind::Network, format!("cannot prepare HTTPS: {cause}"))
             .hint("install the system's CA certificates (package ca-certificates), or name some with --ca-bundle FILE")
     };
-    let certificates = settings.ca_bundle.as_deref().map(bundle).transpose()?.unwrap_or_default();
-    match builder().tls_certs_merge(certificates).build() {
-        Ok(client) => Ok(client),
+    let mut named =
+        settings.ca_bundle.as_deref().map(certificates::bundle).transpose()?.unwrap_or_default();
+    let mut identities = Vec::new();
+    if let Some(host) = host {
+        let folder = certificates::of_host(&settings.certificate_folders, host)?;
+        named.extend(folder.authorities);
+        identities = folder.identities;
+    }
+    let tls = match tls::configure(Authorities::SystemAndNamed, &named, identities) {
+        Ok(tls) => tls,
         // Plain HTTP needs no certificates; a redirect to HTTPS then fails for want of them.
         Err(_) if settings.insecure => {
-            builder().tls_certs_only([]).build().map_err(|cause| failed(&cause))
+            tls::configure(Authorities::Named, &[], Vec::new()).map_err(|cause| failed(&cause))?
         }
-        Err(cause) => Err(failed(&cause)),
-    }
-}
-
-fn bundle(file: &Path) -> Result<Vec<reqwest::Certificate>> {
-    let place = file.display();
-    let pem = regular::read(file, regular::LARGEST_PEM).map_err(|cause| {
-        Error::usage(format!("cannot read the CA bundle '{place}': {}", io_reason(&cause)))
-    })?;
-    match reqwest::Certificate::from_pem_bundle(&pem) {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err(Error::usage(format!("the CA bundle '{place}' holds no certificate"))
-            .hint("a bundle is a text file with one or more '-----BEGIN CERTIFICATE-----' blocks")),
-    }
+        Err(cause) => return Err(failed(&cause)),
+    };
+    let builder = settings.proxies.apply(reqwest::Client::builder());
+    let builder = adapt(builder)
+        .user_agent(USER_AGENT)
+        .connect_timeout(settings.connect_timeout)
+        // Followed by hand: see `redirect`.
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .tls_backend_preconfigured(tls);
+    builder.build().map_err(|cause| failed(&cause))
 }

@@ -4,9 +4,6 @@
 //! Nothing is looked up before a registry asks, or answers as if it hid something. What it refuses: to show
 //! a secret, or anything that a helper printed.
 
-#[cfg(feature = "fuzzing")]
-use std::path::Path;
-
 use tokio::sync::oneshot;
 
 use super::auth_file::{self, AuthFile, Form, Step};
@@ -183,17 +180,6 @@ fn explain(trouble: &Trouble, program: &str, key: &str, unusable: &dyn Fn(&str) 
         }
         Trouble::Malformed => {
             unusable(&format!("the credential helper {program} for {key} gave no valid answer"))
-        }
-    }
-}
-
-/// For the fuzzer: reads a file with logins and all its entries for a registry.
-#[cfg(feature = "fuzzing")]
-pub(super) fn read_all(bytes: &[u8], name: &Path, reference: &Reference) {
-    let Some(file) = AuthFile::parse(bytes, Form::of(name)) else { return };
-    for step in file.steps(reference) {
-        if let Step::Entry { entry, .. } = step {
-            let _ = auth_file::login(entry);
         }
     }
 }

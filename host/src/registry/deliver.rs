@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::body::Reader;
 use crate::error::{Error, Kind, Result};
 use crate::http::failure::Failure;
-use crate::http::redirect::authority;
+use crate::http::peer::Peer;
 use crate::http::retry::is_passing;
 use crate::http::wire::{Answer, Call, Wire};
 
@@ -79,9 +79,10 @@ impl Wire {
         authorization: Option<&HeaderValue>,
         parcel: Parcel<'_, '_>,
     ) -> Result<Sent, Failure> {
-        let host = authority(&call.url);
+        let peer = Peer::new(&call.url, &self.settings.proxies);
+        let host = peer.host();
         let limit = self.settings.idle_timeout;
-        self.pace.turn(&host, &self.cancel).await?;
+        self.pace.turn(host, &self.cancel).await?;
         let (sender, receiver) = mpsc::channel(PIECES_AHEAD);
         let Parcel { reader, length, start, settles, wary, progress } = parcel;
         let settling = Duration::from_secs(settles / SETTLING);
@@ -108,7 +109,7 @@ impl Wire {
                 match done {
                     Ok(()) | Err(Stuck::Closed) => {}
                     Err(Stuck::Silence) => return Err(Failure::passing(format!(
-                        "{host} took nothing for {limit:?}"
+                        "{peer} took nothing for {limit:?}"
                     ))),
                     Err(Stuck::Source(error)) => return Err(error.into()),
                 }
@@ -118,7 +119,7 @@ impl Wire {
                     stop = self.cancel.cancelled() => return Err(stop.into()),
                     late = tokio::time::timeout(answer_limit, answer) => match late {
                         Ok(late) => late,
-                        Err(_) => return Err(Failure::silence(&host, answer_limit)),
+                        Err(_) => return Err(Failure::silence(&peer, answer_limit)),
                     }
                 }
             }
@@ -128,7 +129,7 @@ impl Wire {
             Ok(response) => response,
             Err(error) => {
                 *wary = !error.is_connect();
-                return Err(explain(&error, &host, self.settings.insecure, handed));
+                return Err(explain(&error, &peer, self.settings.insecure, handed));
             }
         };
         let status = response.status();
@@ -136,14 +137,14 @@ impl Wire {
         let (method, status_code) = (&call.method, status.as_u16());
         tracing::debug!(%method, host, path, status = status_code, sent = handed, "answered");
         if is_passing(status) {
-            return Err(self.setback(&host, &response));
+            return Err(self.setback(&peer, &response));
         }
         if status.is_success() && handed < length {
             return Err(Failure::passing(format!(
-                "{host} answered {status} after {handed} of {length} bytes"
+                "{peer} answered {status} after {handed} of {length} bytes"
             )));
         }
-        Ok(Sent { answer: Answer::new(response, host, self.clone()), _open: sender })
+        Ok(Sent { answer: Answer::new(response, peer, self.clone()), _open: sender })
     }
 }
 
@@ -202,8 +203,8 @@ impl Pump<'_, '_> {
 }
 
 /// A server that does not want a body may just close the connection in the middle of it.
-fn explain(error: &reqwest::Error, host: &str, insecure: bool, handed: u64) -> Failure {
-    match Failure::explain(error, host, insecure) {
+fn explain(error: &reqwest::Error, peer: &Peer, insecure: bool, handed: u64) -> Failure {
+    match Failure::explain(error, peer, insecure) {
         Failure::Passing { error, wait }
             if handed > 0 && error.hint_text().is_none() && error.kind() == Kind::Network =>
         {

@@ -15,7 +15,7 @@ use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::http::pace::Pace;
 use crate::http::wire::{Guard, Wire};
-use crate::http::{Counters, Settings};
+use crate::http::{Counters, Proxies, Settings};
 use crate::registry::client;
 
 /// What was named. Cheap to clone; clones share connections and their pace. Nothing by default.
@@ -43,6 +43,8 @@ impl Access {
             password: None,
             authfile: None,
             insecure: false,
+            // A proxy would connect to addresses that are not checked here.
+            proxies: Proxies::none(),
             ..settings.clone()
         };
         let (allow, settings) = (Arc::new(allow), Arc::new(settings));
@@ -112,9 +114,8 @@ impl Access {
 
     fn wire(&self, counters: Arc<Counters>, cancel: Cancel) -> Result<Wire> {
         let http = self.0.http.get_or_init(|| {
-            client::connect(&self.0.settings, &|builder| {
-                // Behind a proxy of the environment no address could be looked at.
-                builder.no_proxy().dns_resolver(Arc::new(Resolver::new(self.0.allow.clone())))
+            client::connect(&self.0.settings, None, &|builder| {
+                builder.dns_resolver(Arc::new(Resolver::new(self.0.allow.clone())))
             })
         });
         let pace = self.0.pace.get_or_init(|| Arc::new(Pace::new(self.0.settings.rate_limit)));
