@@ -213,6 +213,22 @@ granted = ["blobs"]
     seed("plugins_toml", "bad-built-in", plugins.replace('"inv"', '"tar"'))
     seed("plugins_toml", "bad-name", plugins.replace('name = "inventory"', 'name = "../x"'))
 
+    auth = "bWU6cHc="
+    seed("auth_file", "good-docker", dump({"auths": {"https://index.docker.io/v1/": {"auth": auth}, "quay.io": {}},
+                                           "credHelpers": {"localhost:5000": "x"}, "credsStore": "desktop"}))
+    seed("auth_file", "good-podman", dump({"auths": {"quay.io/team/app": {"auth": auth}, "quay.io": {"identitytoken": "t"},
+                                                     "docker.io": {"username": "me", "password": "pw"}, "x": None}}))
+    seed("auth_file", "good-legacy", dump({"https://quay.io/v1/": {"auth": auth + "\n", "email": "x"}}))
+    seed("auth_file", "good-helper", dump({"ServerURL": "quay.io", "Username": "<token>", "Secret": "t"}))
+    seed("auth_file", "bad-list", b"[]")
+    bearer = 'Bearer realm="https://me:pw@auth.example/token",service="r",scope="repository:a/b:pull"'
+    seed("challenge", "good-bearer", bearer)
+    seed("challenge", "good-both", f'Negotiate, Basic realm="a \\"b\\"", {bearer}')
+    seed("challenge", "bad-negotiate", "Negotiate YII+/a==")
+    seed("no_proxy", "good-names", "http://me:pw@p.example:3128/\n.example,b.r:5000,*.c\nhttps://r.other:5000/v2/")
+    seed("no_proxy", "good-addresses", "p:1\n10.0.0.0/8,[fd00::1]:80,192.0.2.1:5000,fd00::/8\nhttp://[2001:db8::1]/")
+    seed("no_proxy", "bad-all", "http://p:1\na, *\nhttp://r.example/")
+
     entries = dump([{"key": {"layer": digest_of, "filters": ["exclude:pattern=a (tar 1)"], "compression": "gzip 1", "output": "dir"},
                      "known": {"diff_id": digest_of, "blob": digest(b"b"), "size": 7,
                                "media_type": f"{OCI}.layer.v1.tar+gzip", "at": {"path": "a/layer.tar", "offset": 0},

@@ -15,6 +15,7 @@ use serde_json::Value;
 use crate::error::Result;
 use crate::filter::{Filters, Making, Spec};
 use crate::glob::Globs;
+use crate::http::Proxies;
 use crate::image::document::RawDescriptor;
 use crate::image::manifest::{DOCKER_LIST, DOCKER_MANIFEST, Manifest, OCI_INDEX, OCI_MANIFEST};
 use crate::image::{
@@ -30,6 +31,7 @@ use crate::layer_tar::{Expanded, Member, Reader, Writer};
 use crate::plugin::installed::Record;
 use crate::progress::Progress;
 use crate::receipt::{Bundle, listed};
+use crate::registry;
 use crate::results::Results;
 use crate::uri::Uri;
 use crate::web::netrc::Netrc;
@@ -46,14 +48,17 @@ pub type Target = (&'static str, fn(&[u8]) -> bool);
 
 /// Every target, with the name of its folder of seeds. Each says whether it took the bytes for what
 /// they should be.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 13] = [
     ("archive", archive),
+    ("auth_file", auth_file),
+    ("challenge", challenge),
     ("config", config),
     ("document", document),
     ("filter", filter),
     ("layer", layer),
     ("layer_cache", layer_cache),
     ("manifest", manifest),
+    ("no_proxy", no_proxy),
     ("plugins_toml", plugins_toml),
     ("receipt", receipt),
     ("uri", uri),
@@ -81,6 +86,47 @@ pub fn uri(data: &[u8]) -> bool {
             assert!(!shown.contains(password), "the password is shown: {shown:?}");
         }
     }
+    true
+}
+
+/// A file with logins, or what a helper prints.
+pub fn auth_file(data: &[u8]) -> bool {
+    registry::fuzzed::auth_file(data)
+}
+
+/// A header by which a registry asks for a login.
+pub fn challenge(data: &[u8]) -> bool {
+    registry::fuzzed::challenge(data)
+}
+
+/// A proxy, what `NO_PROXY` says, and a URL, each in a line of its own. The login of the proxy is not shown;
+/// what is on this machine is reached directly, and so is a host that is named itself.
+pub fn no_proxy(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
+    let mut lines = text.splitn(3, '\n');
+    let (Some(proxy), Some(list), Some(url)) = (lines.next(), lines.next(), lines.next()) else {
+        return false;
+    };
+    let Ok(url) = url.trim().parse::<url::Url>() else { return false };
+    let with = |list: &str| {
+        Proxies::new(|name| match name {
+            "HTTP_PROXY" | "HTTPS_PROXY" => Some(proxy.to_owned()),
+            "NO_PROXY" => Some(list.to_owned()),
+            _ => None,
+        })
+    };
+    let proxies = with(list);
+    for local in ["http://localhost:5000/", "https://127.0.0.1/", "http://[::1]:1/"] {
+        assert!(local.parse().is_ok_and(|local| proxies.of(&local).is_none()), "{local}");
+    }
+    assert!(with(&format!("{list},*")).of(&url).is_none(), "everything is reached directly");
+    if let Some(host) = url.host_str() {
+        let bare = host.trim_matches(['[', ']']);
+        assert!(with(&format!("{list},{bare}")).of(&url).is_none(), "{host} was named");
+    }
+    let Some(proxy) = proxies.of(&url) else { return false };
+    let shown = format!("{proxy} {proxy:?}");
+    assert!(!shown.contains('@'), "a login is shown: {shown}");
     true
 }
 

@@ -17,6 +17,8 @@ pub mod client;
 mod credential;
 pub(crate) mod deliver;
 pub mod download;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzed;
 mod greeting;
 mod helper;
 mod presence;

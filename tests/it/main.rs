@@ -124,6 +124,7 @@ mod python_reads;
 mod real_engine;
 mod real_engine_output;
 mod real_login;
+mod real_logins;
 mod real_push;
 mod real_reader;
 mod real_registry;

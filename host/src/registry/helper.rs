@@ -63,7 +63,7 @@ pub(super) fn ask(name: &str, key: &str) -> Result<Option<Secret>, Trouble> {
     parse(&output.stdout)
 }
 
-fn parse(answer: &[u8]) -> Result<Option<Secret>, Trouble> {
+pub(super) fn parse(answer: &[u8]) -> Result<Option<Secret>, Trouble> {
     let answer: Answer = serde_json::from_slice(answer).map_err(|_| Trouble::Malformed)?;
     let (username, secret) =
         (answer.username.unwrap_or_default(), answer.secret.unwrap_or_default());

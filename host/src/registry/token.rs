@@ -167,7 +167,7 @@ fn refused(host: &str, status: StatusCode, credential: &Credential) -> Error {
 }
 
 /// The URL of the token service.
-fn realm(challenge: &Challenge) -> Result<Url> {
+pub(super) fn realm(challenge: &Challenge) -> Result<Url> {
     let bad = |why: &str| Error::new(Kind::Auth, format!("the registry's challenge names {why}"));
     let realm = challenge.parameter("realm").ok_or_else(|| bad("no token service"))?;
     let mut url = Url::parse(realm).map_err(|_| bad("a token service that is not a URL"))?;
