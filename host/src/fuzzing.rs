@@ -120,7 +120,10 @@ pub fn no_proxy(data: &[u8]) -> bool {
         assert!(local.parse().is_ok_and(|local| proxies.of(&local).is_none()), "{local}");
     }
     assert!(with(&format!("{list},*")).of(&url).is_none(), "everything is reached directly");
-    if let Some(host) = url.host_str() {
+    // A comma within a host, which a URL may have, ends an entry.
+    let is_name =
+        |host: &&str| host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b));
+    if let Some(host) = url.host_str().filter(is_name) {
         let bare = host.trim_matches(['[', ']']);
         assert!(with(&format!("{list},{bare}")).of(&url).is_none(), "{host} was named");
     }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::address::WHERE;
 use crate::error::{Error, Kind, io_reason};
+use crate::http::failure::certificate;
 
 /// A call that brought no answer, or not a whole one. `place` is the engine's address.
 pub(super) fn explain(error: &reqwest::Error, place: &str) -> Error {
@@ -16,7 +17,13 @@ pub(super) fn explain(error: &reqwest::Error, place: &str) -> Error {
     let io = cause.downcast_ref::<io::Error>();
     let reason = io.map_or_else(|| cause.to_string(), io_reason);
     if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
-        return Error::new(Kind::Network, format!("no TLS connection to {place}: {tls}"))
+        // The address of an engine is its name, with a scheme and a port.
+        let host = place.split("://").last().unwrap_or(place);
+        let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+        let why = certificate(tls, name);
+        let why =
+            why.map_or_else(|| tls.to_string(), |(why, _)| format!("of its certificate: {why}"));
+        return Error::new(Kind::Network, format!("no TLS connection to {place}: {why}"))
             .hint("DOCKER_CERT_PATH names the folder with ca.pem, cert.pem and key.pem");
     }
     if !error.is_connect() {

@@ -65,12 +65,13 @@ pub(crate) fn identity(certificate: &[u8], key: &[u8]) -> Result<Arc<CertifiedKe
     made.map(Arc::new).map_err(|cause| cause.to_string())
 }
 
-/// The folders that tools look into for a host, the user's own first.
+/// The folders that tools look into for a host, the user's own first: those of Podman, rootless Docker and Docker
+/// Desktop, and then the system's.
 pub(crate) fn roots(home: Option<PathBuf>) -> Vec<PathBuf> {
-    let own =
-        home.filter(|home| home.is_absolute()).map(|home| home.join(".config/containers/certs.d"));
-    let system = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
-    own.into_iter().chain(system).collect()
+    let own = [".config/containers/certs.d", ".config/docker/certs.d", ".docker/certs.d"];
+    let home = home.filter(|home| home.is_absolute());
+    let own = own.iter().filter_map(|name| home.as_ref().map(|home| home.join(name)));
+    own.chain(["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from)).collect()
 }
 
 /// Reads what the folders of a host hold: `HOST` or `HOST:PORT` as in a reference. Certificates to trust are those of
@@ -203,6 +204,17 @@ mod tests {
                 (found, _) => panic!("{names:?}: {:?}", found.map(|_| ())),
             }
         }
+    }
+
+    #[test]
+    fn folders_are_those_of_podman_and_docker() {
+        let system = ["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from);
+        assert_eq!(roots(None), system);
+        assert_eq!(roots(Some(PathBuf::new())), system);
+        let own =
+            ["/h/.config/containers/certs.d", "/h/.config/docker/certs.d", "/h/.docker/certs.d"];
+        let all = [&own.map(PathBuf::from)[..], &system].concat();
+        assert_eq!(roots(Some("/h".into())), all);
     }
 
     #[test]

@@ -132,41 +132,62 @@ const WANTS_LOGIN: &str = "proxy authorization required";
 const SPEAKS_HTTP: &str = "if this registry speaks plain HTTP, use --insecure";
 
 fn explain_tls(cause: &rustls::Error, peer: &Peer) -> Error {
-    let rustls::Error::InvalidCertificate(reason) = cause else {
+    let host = peer.host();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let Some((why, remedy)) = certificate(cause, name) else {
         return Error::new(Kind::Network, format!("no TLS connection to {peer}: {cause}"))
             .hint(SPEAKS_HTTP);
     };
-    let host = peer.host();
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let (why, hint) = match reason {
+    let message = format!("the certificate of {peer} is not trusted: {why}");
+    Error::new(Kind::Network, message).hint(match remedy {
+        Remedy::Renew => "renew it, or check the clock of this machine".to_owned(),
+        Remedy::Clock => "check the clock of this machine".to_owned(),
+        Remedy::Create => format!("make another one: {}", create(name)),
+        Remedy::Trust => trust(host),
+    })
+}
+
+/// What helps against a certificate that is not trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Remedy {
+    Renew,
+    Clock,
+    Create,
+    Trust,
+}
+
+/// Returns why the certificate of the server `name` is not trusted; `None` for an error about something else.
+pub(crate) fn certificate(cause: &rustls::Error, name: &str) -> Option<(String, Remedy)> {
+    let rustls::Error::InvalidCertificate(reason) = cause else { return None };
+    let (why, remedy) = match reason {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            ("it has expired".to_owned(), "renew it, or check the clock of this machine".to_owned())
+            ("it has expired", Remedy::Renew)
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            ("its time has not begun".to_owned(), "check the clock of this machine".to_owned())
+            ("its time has not begun", Remedy::Clock)
         }
         CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => (
-            "it names no host in its subjectAltName (a common name does not count)".to_owned(),
-            format!("make another one: {}", create(name)),
+            "it names no host in its subjectAltName (a common name does not count)",
+            Remedy::Create,
         ),
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
-            format!("it is not for the name '{name}'"),
-            format!("use a name that it is for, or make another one: {}", create(name)),
-        ),
-        reason if tls::is_authority(reason) => {
-            ("it is self-signed, and not one that is trusted".to_owned(), trust(host))
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            return Some((format!("it is not for the name '{name}'"), Remedy::Create));
         }
-        reason if tls::is_old_version(reason) => (
-            "it is of a version before 3, which has no subjectAltName".to_owned(),
-            format!("make another one: {}", create(name)),
-        ),
         CertificateError::UnknownIssuer => {
-            ("no authority that is trusted has signed it".to_owned(), trust(host))
+            ("no authority that is trusted has signed it", Remedy::Trust)
         }
-        other => (other.to_string(), trust(host)),
+        CertificateError::BadSignature => {
+            ("the authority of that name that is trusted has not signed it", Remedy::Trust)
+        }
+        reason if tls::is_authority(reason) => {
+            ("it is marked as an authority's (CA:TRUE), and is itself not trusted", Remedy::Trust)
+        }
+        reason if tls::is_old_version(reason) => {
+            ("it is of a version before 3, which has no subjectAltName", Remedy::Create)
+        }
+        other => return Some((other.to_string(), Remedy::Trust)),
     };
-    let message = format!("the certificate of {peer} is not trusted: {why}");
-    Error::new(Kind::Network, message).hint(hint)
+    Some((why.to_owned(), remedy))
 }
 
 /// How to trust the certificate of a host.

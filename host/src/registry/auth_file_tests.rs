@@ -143,6 +143,12 @@ fn keys_are_matched_as_docker_and_podman_match_them() {
             "docker.io/a",
             "- desktop(https://index.docker.io/v1/)",
         ),
+        (
+            r#"{"auths":{"https://index.docker.io/v1/":{},"registry-1.docker.io":{}},"credsStore":"desktop","experimental":"disabled"}"#,
+            DOCKER,
+            "docker.io/team/app",
+            "- - desktop(https://index.docker.io/v1/)",
+        ),
         (r#"{"credsStore":"","auths":{}}"#, DOCKER, "quay.io/a", ""),
         (r#"{"credsStore":"x","credHelpers":{"quay.io":"y"}}"#, DOCKER, "quay.io/a", "y(quay.io)"),
         // Sections that are null, in another case, or beside things that have nothing to do with logins.
@@ -204,6 +210,11 @@ fn entries_are_read_as_docker_reads_them() {
         (r#"{"auth":"dGVhbStyb2JvdDpwdw=="}"#, "team+robot:pw"),
         (r#"{"auth":"X2pzb25fa2V5OnsiYSI6ICJiIn0="}"#, "_json_key:{\"a\": \"b\"}"),
         (r#"{"auth":"X2pzb25fa2V5OnsKICJhIjogImIiCn0K"}"#, "_json_key:{\n \"a\": \"b\"\n}\n"),
+        (
+            r#"{"email":"x@y.example","password":"{\"type\":\"service_account\", \"key\":\"-----BEGIN\\n\"}","username":"_json_key"}"#,
+            "_json_key:{\"type\":\"service_account\", \"key\":\"-----BEGIN\\n\"}",
+        ),
+        (r#"{"username":"oauth2accesstoken","password":"ya29.x"}"#, "oauth2accesstoken:ya29.x"),
         (r#"{"auth":"Z2l0bGFiK2RlcGxveS10b2tlbi0xOmdsZHQteA=="}"#, "gitlab+deploy-token-1:gldt-x"),
         (r#"{"auth":"QVdTOmV5SngvKz0="}"#, "AWS:eyJx/+="),
         (r#"{"auth":"bWU6cHcAAAA="}"#, "me:pw"),
