@@ -48,6 +48,8 @@ pub(crate) fn from_io(cause: io::Error, place: &str) -> Error {
                 Error::source(format!("{place}: the compressed data ends too early"))
                     .hint("the source is truncated; fetch or save it again")
             }
+            io::ErrorKind::Unsupported => Error::source(format!("{place}: {cause}"))
+                .hint("decompress it, or compress it with gzip, zstd, xz or bzip2"),
             io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData | io::ErrorKind::Other => {
                 Error::source(format!("{place}: the compressed data is damaged: {cause}"))
             }

@@ -2,6 +2,7 @@
 //! fetched yet. Immutable; a filter makes a new one.
 
 pub mod artifact;
+mod compression;
 pub mod config;
 pub mod config_type;
 pub mod descriptor;
@@ -27,7 +28,8 @@ use bytes::Bytes;
 
 use crate::error::{Error, Result};
 
-pub use descriptor::{Compression, Descriptor};
+pub use compression::Compression;
+pub use descriptor::Descriptor;
 pub use digest::{Digest, Hasher};
 pub use elsewhere::Elsewhere;
 pub use index::{Family, Index, Member, Whole};

@@ -10,7 +10,7 @@
 //! any context, and a program that embeds this library wants no secret in any of them. The table is
 //! bounded, so that a program that runs for months can use it.
 //!
-//! What it refuses: to hide what is too short or too common to be told from other text
+//! What it refuses: to hide what is too short or too common to be distinguished from other text
 //! ([`SHORTEST`], [`SHORTEST_ANYWHERE`], [`OWN_WORDS`], [`show`]).
 
 mod json;

@@ -261,7 +261,7 @@ fn split_credentials(rest: &str) -> (Option<(String, Secret)>, &str) {
     }
 }
 
-/// Errors for a login where none is taken, or one that is not to be told from the path. What is an error
+/// Errors for a login where none is taken, or one that cannot be distinguished from the path. What is an error
 /// here would be shown in another.
 fn refuse_login(scheme: &str, rest: &str, query: &str) -> Result<()> {
     let whole = if scheme == "docker" { rest } else { split_credentials(rest).1 };

@@ -13,7 +13,7 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 use crate::support::cli::Sandbox;
 use crate::support::hostile::{Arena, component};
 use crate::support::image::{Pack, TestImage, tar};
-use crate::support::peak::peak;
+use crate::support::measured::peak;
 use crate::support::shape;
 
 #[test]

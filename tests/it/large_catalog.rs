@@ -186,7 +186,7 @@ fn entries_that_others_left_in_the_catalog_stay_and_are_in_nobodys_way() {
         r#"{"\u0061":{"1":"x\/y"},"app":{"1":"manifest.json"},"zz":{"1":"p"},"zz":{"1":"q"},"n":null}"#
     );
     sandbox.run(&["verify", "receipt.json"]).verified();
-    // Who does not know which image is asked for is not told one of two.
+    // Where the image is ambiguous, none of the two is reported.
     sandbox.run(&["verify", "dir://out"]).exits(1).says("is not a catalog of images");
 }
 

@@ -20,7 +20,6 @@ mod support {
     pub mod measured;
     pub mod multi;
     pub mod odd;
-    pub mod peak;
     pub mod plugin;
     pub mod push;
     pub mod pusher;
@@ -57,6 +56,7 @@ mod cli;
 mod code_kept;
 mod coded_blobs;
 mod command_line;
+mod compressions;
 mod conformance;
 mod corruption;
 mod crash_matrix;

@@ -2,7 +2,7 @@
 
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage};
-use crate::support::peak::peak;
+use crate::support::measured::peak;
 use crate::support::shape;
 
 /// A thousand receipts took 825 MB when each had a plugin of its own. The program itself has some 25 MB.

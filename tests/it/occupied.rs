@@ -1,4 +1,4 @@
-//! Destinations that hold something already: what is refused, what is taken, and what the user is told
+//! Destinations that hold something already: what is refused, what is replaced, and what warnings say
 //! of an image that is replaced.
 
 use crate::support::cli::{Ran, Sandbox, Tree};
@@ -171,12 +171,12 @@ fn an_image_that_is_replaced_is_told_and_the_same_one_is_not() {
             let source = format!("tar://{from}.tar");
             let said = sandbox.process(&source, to, &["-O", "json"]);
             said.exits(0);
-            let told = warnings(&said);
+            let warned = warnings(&said);
             let text = sandbox.redact(&said.stderr);
-            for line in &told {
+            for line in &warned {
                 assert!(said.stderr.contains(line), "{text}");
             }
-            transcript += &format!("$ {from} to {to}\n{}\n", sandbox.redact(&told.join("\n")));
+            transcript += &format!("$ {from} to {to}\n{}\n", sandbox.redact(&warned.join("\n")));
         }
     }
     insta::assert_snapshot!(transcript);
@@ -193,9 +193,9 @@ fn a_directory_in_which_100_000_names_are_lost_is_told_in_a_few_lines() {
     std::fs::write(sandbox.path("out/catalog.json"), catalog).unwrap();
     let said = sandbox.process("tar://two.tar", "dir://out", &["-O", "json"]);
     said.exits(0);
-    let told = warnings(&said);
-    assert_eq!(told.len(), 21);
-    assert!(told[20].contains("takes the place of 99980 more images"), "{}", told[20]);
+    let warned = warnings(&said);
+    assert_eq!(warned.len(), 21);
+    assert!(warned[20].contains("takes the place of 99980 more images"), "{}", warned[20]);
 }
 
 #[test]

@@ -23,11 +23,21 @@ pub enum Pack {
     GzipMembers,
     /// Several zstd frames with a skippable one between them, as zstd:chunked has it.
     ZstdFrames,
+    Xz,
+    /// Several streams with padding behind each, as `xz` and `pixz` may make them.
+    XzStreams,
+    Bzip2,
+    /// Several streams, as `pbzip2` makes them.
+    Bzip2Streams,
 }
 
 impl Pack {
     pub const ALL: [Self; 5] =
         [Self::Plain, Self::Gzip, Self::Zstd, Self::GzipMembers, Self::ZstdFrames];
+
+    /// Those that no image format has a media type for.
+    pub const UNREGISTERED: [Self; 4] =
+        [Self::Xz, Self::XzStreams, Self::Bzip2, Self::Bzip2Streams];
 
     pub fn pack(self, plain: &[u8]) -> Vec<u8> {
         // Three parts, the middle one not on a block's border.
@@ -42,6 +52,12 @@ impl Pack {
                 let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0][..], b"toc!"].concat();
                 [zstd(first), zstd(second), skippable, zstd(third)].concat()
             }
+            Self::Xz => xz(plain),
+            Self::XzStreams => {
+                [first, second, third].map(|part| [xz(part), vec![0; 8]].concat()).concat()
+            }
+            Self::Bzip2 => bzip2(plain),
+            Self::Bzip2Streams => [first, second, third].map(bzip2).concat(),
         }
     }
 
@@ -51,12 +67,27 @@ impl Pack {
             Self::Plain => "application/vnd.oci.image.layer.v1.tar",
             Self::Gzip | Self::GzipMembers => "application/vnd.oci.image.layer.v1.tar+gzip",
             Self::Zstd | Self::ZstdFrames => "application/vnd.oci.image.layer.v1.tar+zstd",
+            Self::Xz | Self::XzStreams => "application/vnd.oci.image.layer.v1.tar+xz",
+            Self::Bzip2 | Self::Bzip2Streams => "application/vnd.oci.image.layer.v1.tar+bzip2",
         }
     }
 }
 
 pub fn gzip(plain: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
+
+pub fn xz(plain: &[u8]) -> Vec<u8> {
+    let options = lzma_rust2::XzOptions::with_preset(1);
+    let mut encoder = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
+    encoder.write_all(plain).unwrap();
+    encoder.finish().unwrap()
+}
+
+pub fn bzip2(plain: &[u8]) -> Vec<u8> {
+    let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
     encoder.write_all(plain).unwrap();
     encoder.finish().unwrap()
 }

@@ -1,11 +1,14 @@
-//! What a run took: memory of the process and of all that it starts, and time.
+//! What a run took: memory and time.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::cli::Ran;
 
-/// A run, with what it took.
+/// How often a run is looked at.
+const STEP: Duration = Duration::from_millis(2);
+
+/// A run, with what it and all that it starts took.
 pub struct Measured {
     pub ran: Ran,
     /// The most resident memory of all its processes together, in MiB.
@@ -24,7 +27,7 @@ impl Measured {
         let mut most = 0;
         while !waiting.is_finished() {
             most = most.max(of_tree(pid));
-            std::thread::sleep(Duration::from_millis(2));
+            std::thread::sleep(STEP);
         }
         let seconds = started.elapsed().as_secs_f64();
         Self { ran: Ran::ended(waiting.join().unwrap()), mib: most >> 10, seconds }
@@ -47,4 +50,23 @@ fn of_tree(pid: u32) -> u64 {
             .sum::<u64>();
     }
     sum
+}
+
+/// Runs to its end, without its output, and returns the most memory that the process itself had, in KiB
+/// (proc(5), `VmHWM`), and whether it succeeded.
+pub fn peak(command: &mut Command) -> (u64, bool) {
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut peak = 0;
+    loop {
+        let ended = child.try_wait().unwrap();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id()));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let found = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        peak = peak.max(found.unwrap_or(0));
+        if let Some(status) = ended {
+            return (peak, status.success());
+        }
+        std::thread::sleep(STEP);
+    }
 }

@@ -1,41 +1,64 @@
-//! Decompression of a layer: every gzip member, every zstd frame, to the very end.
+//! Decompression of a layer or an archive: every gzip member, every zstd frame, every stream of xz and
+//! bzip2, to the very end.
 //!
-//! What it refuses: a stream that ends early, bytes after the last member that are none, a zstd
-//! window above `LARGEST_WINDOW_LOG`.
+//! What it refuses: a stream that ends early, bytes after the last member that are none, more memory than
+//! `LARGEST_WINDOW` for what a stream refers back to, and compressions that are not read, by name.
+
+mod members;
 
 use std::io::{self, BufRead, Read};
 
+use bzip2::bufread::BzDecoder;
 use flate2::bufread::GzDecoder;
+use lzma_rust2::XzReader;
 
+use self::members::Members;
 use super::Stored;
 use crate::image::Compression;
 
 /// 2^27 = 128 MiB, what `zstd -d` accepts without being asked for more memory.
 const LARGEST_WINDOW_LOG: u32 = 27;
 
-/// What a gzip member begins with (RFC 1952, 2.3.1).
-const MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// Memory for what a stream refers back to: zstd's window, the dictionary of xz. `xz -9` has 64 MiB; the
+/// format allows 4 GiB, and encoders 1.5.
+const LARGEST_WINDOW: u32 = 1 << LARGEST_WINDOW_LOG;
+
+/// Memory that an xz decoder takes beside the dictionary, generously, in KiB.
+const XZ_BESIDE: u32 = 1024;
 
 /// The uncompressed bytes of a stream.
 pub enum Decoder<R: BufRead> {
     /// Nothing to do.
     Plain(R),
     /// RFC 1952.
-    Gzip(Gzip<R>),
+    Gzip(Members<GzDecoder<R>>),
     /// RFC 8878.
     Zstd(Box<zstd::stream::read::Decoder<'static, R>>),
+    /// The .xz file format.
+    Xz(Box<XzReader<R>>),
+    /// bzip2.
+    Bzip2(Members<BzDecoder<R>>),
 }
 
 impl<R: BufRead> Decoder<R> {
-    /// A decoder for a stream of known compression.
+    /// Returns a decoder for a stream of known compression. Errors when it is one that is not read.
     pub fn new(compression: Compression, stored: R) -> io::Result<Self> {
         Ok(match compression {
             Compression::None => Self::Plain(stored),
-            Compression::Gzip => Self::Gzip(Gzip::member(stored)),
+            Compression::Gzip => Self::Gzip(Members::of(stored)),
             Compression::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(stored)?;
                 decoder.window_log_max(LARGEST_WINDOW_LOG)?;
                 Self::Zstd(Box::new(decoder))
+            }
+            Compression::Xz => {
+                let most = (LARGEST_WINDOW >> 10) + XZ_BESIDE;
+                Self::Xz(Box::new(XzReader::new_mem_limit(stored, true, most)))
+            }
+            Compression::Bzip2 => Self::Bzip2(Members::of(stored)),
+            Compression::Unsupported(name) => {
+                let message = format!("is compressed with {name}, which is not supported");
+                return Err(io::Error::new(io::ErrorKind::Unsupported, message));
             }
         })
     }
@@ -46,8 +69,17 @@ impl<R: BufRead> Decoder<R> {
             Self::Plain(stored) => Some(stored),
             Self::Gzip(decoder) => decoder.into_inner(),
             Self::Zstd(decoder) => Some(decoder.finish()),
+            Self::Xz(decoder) => Some(decoder.into_inner()),
+            Self::Bzip2(decoder) => decoder.into_inner(),
         }
     }
+}
+
+/// The error for a stream that is whole and refers back further than [`LARGEST_WINDOW`].
+fn too_much_memory(what: &str) -> io::Error {
+    let most = LARGEST_WINDOW >> 20;
+    let message = format!("{what} takes more than {most} MiB of memory to decompress");
+    io::Error::new(io::ErrorKind::Unsupported, message)
 }
 
 impl Decoder<Stored> {
@@ -56,7 +88,7 @@ impl Decoder<Stored> {
     pub fn is_read_ahead(&self) -> bool {
         match self {
             Self::Plain(stored) => stored.is_read_ahead(),
-            Self::Gzip(_) | Self::Zstd(_) => true,
+            Self::Gzip(_) | Self::Zstd(_) | Self::Xz(_) | Self::Bzip2(_) => true,
         }
     }
 
@@ -80,78 +112,16 @@ impl<R: BufRead> Read for Decoder<R> {
         match self {
             Self::Plain(stored) => stored.read(into),
             Self::Gzip(decoder) => decoder.read(into),
-            Self::Zstd(decoder) => decoder.read(into),
-        }
-    }
-}
-
-/// One gzip member after the other. `flate2` has that as well, and takes whatever comes behind a
-/// member for the next one's beginning: a few bytes of something else would be a stream that was cut.
-pub enum Gzip<R: BufRead> {
-    /// In a member.
-    Member(Box<GzDecoder<R>>),
-    /// Behind the last one, or where no other begins.
-    End(R),
-    /// In neither, for a moment.
-    Between,
-}
-
-impl<R: BufRead> Gzip<R> {
-    fn member(stored: R) -> Self {
-        Self::Member(Box::new(GzDecoder::new(stored)))
-    }
-
-    fn into_inner(self) -> Option<R> {
-        match self {
-            Self::Member(decoder) => Some(decoder.into_inner()),
-            Self::End(stored) => Some(stored),
-            Self::Between => None,
-        }
-    }
-
-    /// Go on with the next member. `false` when there is none.
-    fn next(&mut self) -> io::Result<bool> {
-        let Some(mut stored) = std::mem::replace(self, Self::Between).into_inner() else {
-            return Ok(false);
-        };
-        let next = peek(&mut stored);
-        *self = match next {
-            Ok((false, true)) => Self::member(stored),
-            _ => Self::End(stored),
-        };
-        match next? {
-            (false, false) => {
-                let message = "something that is no gzip follows its end";
-                Err(io::Error::new(io::ErrorKind::InvalidData, message))
-            }
-            (is_end, _) => Ok(!is_end),
-        }
-    }
-}
-
-/// Whether a stream is at its end, and whether a member may begin here: what is seen may be the first
-/// of its bytes alone.
-fn peek(stored: &mut impl BufRead) -> io::Result<(bool, bool)> {
-    loop {
-        match stored.fill_buf() {
-            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
-            Err(cause) => return Err(cause),
-            Ok(rest) => {
-                let begins = rest.iter().zip(MAGIC).all(|(byte, magic)| *byte == magic);
-                return Ok((rest.is_empty(), begins));
-            }
-        }
-    }
-}
-
-impl<R: BufRead> Read for Gzip<R> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let Self::Member(decoder) = self else { return Ok(0) };
-            let read = decoder.read(into)?;
-            if read > 0 || into.is_empty() || !self.next()? {
-                return Ok(read);
-            }
+            Self::Zstd(decoder) => decoder.read(into).map_err(|cause| {
+                // zstd has no kind for it (ZSTD_error_frameParameter_windowTooLarge).
+                let too_much = cause.to_string().contains("too much memory");
+                if too_much { too_much_memory("its zstd window") } else { cause }
+            }),
+            Self::Xz(decoder) => decoder.read(into).map_err(|cause| match cause.kind() {
+                io::ErrorKind::OutOfMemory => too_much_memory("its xz dictionary"),
+                _ => cause,
+            }),
+            Self::Bzip2(decoder) => decoder.read(into),
         }
     }
 }
@@ -216,5 +186,54 @@ mod tests {
             let kind = read(&[&members, &members[..cut]].concat()).unwrap_err();
             assert_eq!(kind, io::ErrorKind::UnexpectedEof, "{cut}");
         }
+    }
+
+    fn encoded(compression: Compression, plain: &[u8]) -> Vec<u8> {
+        match compression {
+            Compression::Xz => {
+                let options = lzma_rust2::XzOptions::with_preset(0);
+                let mut encoder = lzma_rust2::XzWriter::new(Vec::new(), options).unwrap();
+                encoder.write_all(plain).unwrap();
+                encoder.finish().unwrap()
+            }
+            _ => {
+                let level = bzip2::Compression::fast();
+                let mut encoder = bzip2::write::BzEncoder::new(Vec::new(), level);
+                encoder.write_all(plain).unwrap();
+                encoder.finish().unwrap()
+            }
+        }
+    }
+
+    /// Every stream of xz and bzip2, and what may follow it: for xz, zeros in fours (The .xz File Format, 2.2).
+    #[test]
+    fn every_stream_is_read_and_a_cut_or_damaged_one_is_an_error() {
+        let read = |compression, bytes: &[u8]| {
+            let mut plain = String::new();
+            let mut decoder = Decoder::new(compression, Slow(bytes, false)).unwrap();
+            decoder.read_to_string(&mut plain).map(|_| plain).map_err(|cause| cause.kind())
+        };
+        for compression in [Compression::Xz, Compression::Bzip2] {
+            let one = encoded(compression, b"one, ");
+            let streams = [one.clone(), encoded(compression, b""), encoded(compression, b"two")];
+            let streams = streams.concat();
+            assert_eq!(Compression::detect(&streams), compression);
+            assert_eq!(read(compression, &streams).unwrap(), "one, two", "{compression}");
+            for cut in 1..one.len() {
+                let kind = read(compression, &streams[..streams.len() - cut]);
+                // Between two streams nothing is missing.
+                assert!(kind.is_err() || kind == Ok("one, ".to_owned()), "{compression} {cut}");
+            }
+            for more in [&b"x"[..], &[0; 7], b"garbage that is longer than a header"] {
+                let kind = read(compression, &[&streams, more].concat()).unwrap_err();
+                let expected = [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof];
+                assert!(expected.contains(&kind), "{compression} {more:?}: {kind}");
+            }
+            let mut damaged = one.clone();
+            damaged[one.len() / 2] ^= 0x10;
+            assert!(read(compression, &damaged).is_err(), "{compression}");
+        }
+        let padded = [encoded(Compression::Xz, b"one"), vec![0; 8]].concat();
+        assert_eq!(read(Compression::Xz, &padded).unwrap(), "one");
     }
 }

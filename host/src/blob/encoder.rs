@@ -15,7 +15,7 @@ mod zstd;
 #[cfg(test)]
 mod tests;
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use super::pump::pump;
 use super::transfer::{Failure, Moved, Written};
@@ -42,6 +42,11 @@ pub(super) fn encode(
         })?,
         Compression::Gzip => gzip::encode(from, threads, &mut plain, to)?,
         Compression::Zstd => zstd::encode(from, threads, &mut plain, to)?,
+        // No image format has a media type for them.
+        Compression::Xz | Compression::Bzip2 | Compression::Unsupported(_) => {
+            let message = format!("layers are not compressed with {how}");
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message).into());
+        }
     }
     Ok(plain.finish())
 }

@@ -228,7 +228,21 @@ impl FeedReader {
         Ok(&self.piece)
     }
 
-    /// The bytes at hand that nobody has marked as read.
+    /// Returns the bytes at hand, at least `least` of them unless the end comes before: a server may send its
+    /// first bytes one by one.
+    pub fn peek(&mut self, least: usize, cancel: &Cancel) -> Result<&[u8]> {
+        while self.piece.len() < least {
+            let more = self.feed.next(cancel)?;
+            match (self.piece.is_empty(), more.is_empty()) {
+                (_, true) => break,
+                (true, false) => self.piece = more,
+                (false, false) => self.piece = [&self.piece[..], &more].concat().into(),
+            }
+        }
+        Ok(&self.piece)
+    }
+
+    /// The bytes at hand that were not marked as read.
     #[must_use]
     pub fn piece(&self) -> &[u8] {
         &self.piece

@@ -105,10 +105,19 @@ impl Stored {
         self
     }
 
+    /// Returns what its first bytes say of its compression, before any of them is read.
+    pub fn detect(&mut self) -> io::Result<Compression> {
+        if let Source::Download(reader) = &mut self.source {
+            let magic = reader.peek(Compression::MAGIC_LENGTH, &self.cancel).map_err(into_io)?;
+            return Ok(Compression::detect(magic));
+        }
+        Ok(Compression::detect(self.fill_buf()?))
+    }
+
     /// What its first bytes say of its compression. Plain layers need no second hash: the diff-id
     /// is checked by whoever moves them, and compared with a promised digest here.
     pub fn compression(&mut self, diff_id: Digest) -> io::Result<Compression> {
-        let compression = Compression::detect(self.fill_buf()?);
+        let compression = self.detect()?;
         if let (Compression::None, Some((promised, _))) = (compression, &self.promised) {
             if *promised != diff_id {
                 let what = format!("{}: digest of a plain layer", self.place);

@@ -5,7 +5,7 @@
 //! two cores).
 
 use std::fs::File;
-use std::io::{self, BufRead, Read};
+use std::io::{self, Read};
 
 use super::pump::pump;
 use super::put::put;
@@ -95,8 +95,7 @@ pub fn checked(layer: &Layer, stored: Stored) -> Result<()> {
 /// Read a layer to its end, and say what it holds, uncompressed. The stored form is checked by
 /// whoever gives it.
 pub fn unpacked(mut stored: Stored, place: &str) -> Result<Digest> {
-    let mut read = || -> io::Result<Compression> { Ok(Compression::detect(stored.fill_buf()?)) };
-    let compression = read().map_err(|cause| from_io(cause, place))?;
+    let compression = stored.detect().map_err(|cause| from_io(cause, place))?;
     let mut decoder = Decoder::new(compression, stored).map_err(|cause| from_io(cause, place))?;
     let moved = match move_to(&mut decoder, None, 0) {
         Ok(moved) => decoder.finish().map(|()| moved),

@@ -16,6 +16,7 @@ const DEEPEST: usize = 125;
 pub fn check(view: &View, to: &mut Findings) {
     if view.role == Role::Image {
         zstd(view, to);
+        unregistered(view, to);
     }
     for (index, layer) in view.layers.iter().enumerate() {
         match layer.size.or(layer.promised.size) {
@@ -52,6 +53,19 @@ fn zstd(view: &View, to: &mut Findings) {
     }
 }
 
+/// Compressions that no image format has a media type for.
+fn unregistered(view: &View, to: &mut Findings) {
+    for (index, layer) in view.layers.iter().enumerate() {
+        if let Some(found @ (Compression::Xz | Compression::Bzip2)) = layer.compression {
+            let message = format!(
+                "is compressed with {found}, which containerd does not unpack; Docker (without containerd's image \
+                 store) and Podman do"
+            );
+            to.push(Finding::warning("layer-compression", message).layer(index));
+        }
+    }
+}
+
 /// Rules about how layers are kept, before anybody reads them: whether they are there, how large, and
 /// in the form that their media type says.
 pub fn check_kept(view: &View, to: &mut Findings) {
@@ -78,6 +92,8 @@ pub fn check_compression(index: usize, media_type: &str, found: Compression, to:
     let said = match media_type {
         one if one.ends_with("gzip") => Compression::Gzip,
         one if one.ends_with("zstd") => Compression::Zstd,
+        one if one.ends_with("+xz") => Compression::Xz,
+        one if one.ends_with("+bzip2") => Compression::Bzip2,
         one if one.ends_with(".tar") => Compression::None,
         _ => return,
     };

@@ -2,7 +2,6 @@
 //! are, and every member.
 
 use std::collections::BTreeMap;
-use std::io::BufRead;
 
 use super::compatibility::check_compression;
 use super::elsewhere;
@@ -160,7 +159,7 @@ fn read(
     let mut stored = stored.showing(&progress);
     let mut scan =
         Scan { findings: Findings::default(), roll: Roll::default(), room, trouble: None };
-    let (plain, outcome) = match stored.fill_buf().map(Compression::detect) {
+    let (plain, outcome) = match stored.detect() {
         Ok(found) => {
             if let Some(media_type) = &kept.promised.media_type {
                 check_compression(index, media_type, found, &mut scan.findings);

@@ -174,6 +174,10 @@ fn layer(folder: &Path, index: usize, sample: &Sample) -> io::Result<Layer> {
             encoder.finish()?
         }
         Compression::Zstd => zstd::stream::encode_all(sample.tar.as_slice(), 1)?,
+        other => {
+            let message = format!("no test image is compressed with {other}");
+            return Err(io::Error::new(io::ErrorKind::Unsupported, message));
+        }
     };
     let mut file = tempfile::tempfile_in(folder)?;
     file.write_all(&stored)?;

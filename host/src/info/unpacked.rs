@@ -58,6 +58,7 @@ async fn size(kept: &Kept) -> Option<Unpacked> {
             let bytes = frame_size(kept.content.as_ref()?, stored)?;
             Some(Unpacked { bytes, exact: false })
         }
+        Compression::Xz | Compression::Bzip2 | Compression::Unsupported(_) => None,
     }
 }
 

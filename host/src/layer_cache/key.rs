@@ -46,7 +46,9 @@ pub fn keys(image: &Image, filters: &Filters, target: &Target) -> Option<Vec<Key
 pub fn goes_as_it_is(layer: &Layer, target: &Target) -> bool {
     // As 'plugins/manifest' decides.
     match asked(target) {
-        None => ["gzip", "zstd"].iter().any(|form| layer.media_type.ends_with(form)),
+        None => {
+            ["gzip", "zstd", "+xz", "+bzip2"].iter().any(|form| layer.media_type.ends_with(form))
+        }
         Some(form) => layer.media_type.ends_with(form),
     }
 }

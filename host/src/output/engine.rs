@@ -221,7 +221,7 @@ impl Loadable {
         named.runtime.block_on(async {
             let _waiting = named.progress.waiting("engine loads");
             let name = GivenName::before(&named.engine, &named.image).await;
-            // What cannot be looked at is told by whoever verifies.
+            // The verification reports what cannot be looked at.
             let old = named.engine.inspect(&named.image.to_string()).await.ok().flatten();
             let loaded = load.finish().await.map_err(|error| too_deep(error, diff_ids.len()))?;
             tracing::debug!(names = ?loaded.names, "loaded");

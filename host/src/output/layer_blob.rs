@@ -1,6 +1,6 @@
 //! A layer in a plugin's hand: fetched ahead, being fetched, or not begun.
 
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufReader};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -157,8 +157,7 @@ impl LayerBlob {
         let file = file.file().try_clone().map_err(|cause| scratch_failed(&cause))?;
         let section = Section::new(Arc::new(file), 0, moved.size);
         let mut stored = Stored::section(section, place.clone(), &cancel);
-        let compression =
-            Compression::detect(stored.fill_buf().map_err(|cause| from_io(cause, &place))?);
+        let compression = stored.detect().map_err(|cause| from_io(cause, &place))?;
         let decoder = Decoder::new(compression, stored).map_err(|cause| from_io(cause, &place))?;
         Ok(Some(Reader::new(BufReader::with_capacity(BUFFER, decoder), place)))
     }

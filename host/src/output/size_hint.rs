@@ -95,7 +95,9 @@ async fn size(taken: &Taken) -> Option<u64> {
     match compression(layer)? {
         Compression::None => Some(layer.size),
         Compression::Gzip => gzip(layer).await,
-        Compression::Zstd => None,
+        Compression::Zstd | Compression::Xz | Compression::Bzip2 | Compression::Unsupported(_) => {
+            None
+        }
     }
 }
 

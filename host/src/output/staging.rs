@@ -69,7 +69,7 @@ impl Staging {
         if let (Some(name), Ok(folder)) = (destination.file_name(), destination.dir())
             && let Err(cause) = one_file::recover(&folder, name)
         {
-            // It is in nobody's way: the commit takes another name.
+            // It blocks no name: the commit takes another one.
             let temporary = destination.display(&one_file::temporary_name(name));
             let why = Error::io(Kind::Destination, "remove the old file", temporary, &cause);
             tracing::debug!("{why}");

@@ -85,16 +85,16 @@ pub fn verify_each<T: Sync, S: Borrow<Subject>>(
             Ok(()) => {}
         }
     };
-    let mut told = Ok(());
+    let mut reported = Ok(());
     in_order(targets, parallel, verify, |(report, several)| {
-        if told.is_ok() {
-            told = each(report, several);
-            if told.is_err() {
+        if reported.is_ok() {
+            reported = each(report, several);
+            if reported.is_err() {
                 stop.cancel();
             }
         }
     });
-    told?;
+    reported?;
     // The signal came between two targets.
     match outer.cancel.check() {
         Err(error) if begun.into_inner() < targets.len() && !is_said.into_inner() => {

@@ -159,7 +159,7 @@ impl Table {
         self.finder = None;
     }
 
-    /// Whether a secret is told from other text.
+    /// Whether a secret can be distinguished from other text.
     fn is_masked(&self, secret: &str) -> bool {
         let word = secret.to_ascii_lowercase();
         let weak = secret.len() < STRONG && secret.chars().all(is_of_name);

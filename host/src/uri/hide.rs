@@ -193,7 +193,7 @@ pub(super) fn rest_without_login(scheme: &str, rest: &str) -> String {
 fn without(text: &str, end: Option<usize>) -> String {
     let option = misplaced(text).next().map(|(at, _)| at);
     match (end, option) {
-        // An '@' of the option's value, or an option in the login: no part can be told from a password.
+        // An '@' of the option's value, or an option in the login: no part can be distinguished from a password.
         (Some(end), Some(option)) if option < end => "...".to_owned(),
         (Some(end), _) => format!("...{}", without(&text[end..], None)),
         (None, Some(option)) => format!("{}...", &text[..option]),
@@ -236,7 +236,7 @@ fn value_without_login(value: &str) -> String {
             }
         }
         Some(_) => hide(value),
-        // Of what is no URI and looks like one, no part can be told from a password.
+        // Of what is no URI and looks like one, no part can be distinguished from a password.
         None if value.contains("://") => "...".to_owned(),
         None => without(value, None),
     }
@@ -252,7 +252,7 @@ pub(super) fn hide(text: &str) -> String {
         return printable(&format!("{scheme}://..."));
     }
     let rest = rest_without_login(&scheme.to_ascii_lowercase(), rest);
-    // Of a query that was not understood, nothing can be told from a password.
+    // Of a query that was not understood, nothing can be distinguished from a password.
     let options = super::parse_query(query).unwrap_or_default();
     let options = options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     printable(&format!("{scheme}://{}{}", decode(&rest), self::query(options, is_harmless)))

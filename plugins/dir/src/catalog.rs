@@ -1,7 +1,7 @@
 //! `catalog.json`: which images share the directory, `{repository: {tag: manifest file}}`.
 //!
 //! It is read and rewritten as a stream ([`crate::text`]), so that a directory of 100,000 images
-//! needs no more memory than one of ten. Entries that are nobody's of ours stay as they are. What it
+//! needs no more memory than one of ten. Entries of other tools stay as they are. What it
 //! refuses: a file above [`LONGEST`], one that is no JSON object, and one in which this image's
 //! repository or tag stands twice.
 

@@ -129,9 +129,16 @@ impl HostileSession {
             "stat-forever" => loop {
                 self.directory.stat("config")?;
             },
-            "create-forever" => loop {
-                storage_edit::create_file(&self.directory, "dropped")?;
-            },
+            "create-forever" => {
+                let long = "x".repeat(200);
+                for n in 0_u64.. {
+                    storage_edit::create_file(&self.directory, &format!("{n}/{long}"))?;
+                }
+            }
+            "given-up" => {
+                storage_edit::create_file(&self.directory, "a")?;
+                self.write("a/b", b"below")?;
+            }
             "pieces-everywhere" => {
                 for n in 0..1_000 {
                     let sink = storage_edit::create_file(&self.directory, &format!("{n}"))?;

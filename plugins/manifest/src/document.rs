@@ -24,9 +24,13 @@ impl Document {
             Some(source) if self.unchanged => return source,
             source => source,
         };
-        let zstd = layers.iter().any(|layer| layer.media_type.ends_with("zstd"));
+        // Docker's schema 2 knows gzip alone.
+        let only_oci = |layer: &Descriptor| {
+            ONLY_OCI.iter().any(|(suffix, _)| layer.media_type.ends_with(suffix))
+        };
         let was_oci = old.as_ref().is_some_and(|old| old.media_type == OCI);
-        let media_type = if zstd || was_oci || self.oci { OCI } else { DOCKER };
+        let is_oci = layers.iter().any(only_oci) || was_oci || self.oci;
+        let media_type = if is_oci { OCI } else { DOCKER };
         let mut document = Map::new();
         document.insert("schemaVersion".to_owned(), json!(2));
         document.insert("mediaType".to_owned(), json!(media_type));
@@ -58,14 +62,24 @@ fn config_type(manifest: &str) -> &'static str {
 
 fn layer_type(manifest: &str, layer: &Descriptor) -> &'static str {
     let is = |suffix: &str| layer.media_type.ends_with(suffix);
-    match (manifest, is("gzip"), is("zstd")) {
-        (OCI, true, _) => "application/vnd.oci.image.layer.v1.tar+gzip",
-        (OCI, _, true) => "application/vnd.oci.image.layer.v1.tar+zstd",
-        (OCI, _, _) => "application/vnd.oci.image.layer.v1.tar",
-        (_, true, _) => "application/vnd.docker.image.rootfs.diff.tar.gzip",
-        (_, _, _) => "application/vnd.docker.image.rootfs.diff.tar",
+    match (manifest, is("gzip")) {
+        (OCI, true) => "application/vnd.oci.image.layer.v1.tar+gzip",
+        (OCI, false) => {
+            let known = ONLY_OCI.iter().find(|(suffix, _)| is(suffix));
+            known.map_or("application/vnd.oci.image.layer.v1.tar", |(_, media_type)| media_type)
+        }
+        (_, true) => "application/vnd.docker.image.rootfs.diff.tar.gzip",
+        (_, false) => "application/vnd.docker.image.rootfs.diff.tar",
     }
 }
+
+/// Compressions that Docker's schema 2 has no media type for: the suffix, and OCI's media type. Those of xz
+/// and bzip2 are registered nowhere, and are kept where a source has them.
+const ONLY_OCI: [(&str, &str); 3] = [
+    ("zstd", "application/vnd.oci.image.layer.v1.tar+zstd"),
+    ("+xz", "application/vnd.oci.image.layer.v1.tar+xz"),
+    ("+bzip2", "application/vnd.oci.image.layer.v1.tar+bzip2"),
+];
 
 #[cfg(test)]
 mod tests {

@@ -25,6 +25,10 @@ impl Compression {
     }
 }
 
+/// Suffixes of media types of compressed layers. Those of xz and bzip2 are registered nowhere; Docker and
+/// Podman pull such layers, and skopeo copies them as they are.
+pub(crate) const COMPRESSED: [&str; 4] = ["gzip", "zstd", "+xz", "+bzip2"];
+
 /// The form of a layer. One that is as it must be already keeps its bytes.
 #[must_use]
 pub(crate) fn form(layer: &LayerSummary, wanted: Compression) -> Form {
@@ -33,7 +37,7 @@ pub(crate) fn form(layer: &LayerSummary, wanted: Compression) -> Form {
     match wanted {
         Compression::Gzip if !gzip => Form::Gzip,
         Compression::Zstd if !zstd => Form::Zstd,
-        Compression::Keep if !gzip && !zstd => Form::Gzip,
+        Compression::Keep if !COMPRESSED.iter().any(|suffix| is(suffix)) => Form::Gzip,
         _ => Form::Stored,
     }
 }

@@ -53,6 +53,7 @@ fn decoded(packed: &[u8], how: Compression) -> (Vec<u8>, usize) {
             decoder.read_to_end(&mut bytes).unwrap();
             decoder.finish().len()
         }
+        other => panic!("layers are not compressed with {other}"),
     };
     (bytes, rest)
 }

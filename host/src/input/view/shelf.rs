@@ -126,6 +126,8 @@ fn said_compression(media_type: &str) -> Option<Compression> {
     match media_type {
         one if one.ends_with("+gzip") || one.ends_with(".tar.gzip") => Some(Compression::Gzip),
         one if one.ends_with("+zstd") || one.ends_with(".tar.zstd") => Some(Compression::Zstd),
+        one if one.ends_with("+xz") => Some(Compression::Xz),
+        one if one.ends_with("+bzip2") => Some(Compression::Bzip2),
         one if one.ends_with(".tar") => Some(Compression::None),
         _ => None,
     }
