@@ -12,7 +12,7 @@ use crate::web::Outside;
 /// A download.
 pub(super) enum Arriving {
     /// A blob of a registry.
-    Registry(Download),
+    Registry(Box<Download>),
     /// A layer that is stored elsewhere.
     Outside(Box<Outside>),
 }

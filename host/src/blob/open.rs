@@ -27,7 +27,7 @@ pub fn open<'a>(layers: impl Iterator<Item = &'a Layer>, context: &Context) -> V
             Content::File(section) => Stored::file(layer, section, &context.cancel),
             Content::Registry(repository) => {
                 let feed = Feed::new(Arc::clone(&turns));
-                let download = Arriving::Registry(repository.blob(&descriptor(layer)));
+                let download = Arriving::Registry(Box::new(repository.blob(&descriptor(layer))));
                 downloads.push((download, Arc::clone(&feed)));
                 Stored::fed(FeedReader::new(feed), layer.place.clone(), &context.cancel)
             }

@@ -67,7 +67,7 @@ pub struct Process {
     pub receipt: Option<PathBuf>,
     /// Let the output plugin ask this web server, besides the destination: HTTPS, or http://HOST:PORT
     /// for plain HTTP; also an address or a network (10.0.0.0/8) that is not public and that a name
-    /// may lead to; may be repeated
+    /// or the URL of a layer may lead to; may be repeated
     #[arg(long, value_name = "HOST[:PORT]")]
     pub allow_net: Vec<String>,
     /// What becomes of layers that the manifest places elsewhere, by URLs, and that the source does not

@@ -43,7 +43,7 @@ pub const OWN_WORDS: &str = "access access-denied added admin all-platforms allo
     blobs bundle bytes ca-bundle cache catalog changed check checksums chunk chunk_size command \
     compression config config-digest config-size credentials debug denied destination diff-id distribution \
     digest digest-mismatch directory docker error errors expand expected failed false fast file \
-    filter force format found friendly from from-source fsync full gzip help hint host https \
+    filter force foreign foreign-layers format found friendly from from-source fsync full gzip help hint host https \
     image image-parallel images index index.json info insecure interrupted json kind latest layer \
     layer-cache layer-data layer-digest layer-missing layer-size layer.tar layers layout level library \
     limit linux localhost login manifest manifest.json manifests max-workers max_workers message mismatch \
