@@ -20,6 +20,7 @@ mod support {
     pub mod measured;
     pub mod multi;
     pub mod odd;
+    pub mod odd_cases;
     pub mod plugin;
     pub mod push;
     pub mod pusher;
@@ -63,6 +64,7 @@ mod crash_matrix;
 mod cut_layer;
 mod cut_receipt;
 mod denied;
+mod differential;
 mod directory;
 mod docker_output;
 mod docker_output_trouble;

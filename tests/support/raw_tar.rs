@@ -51,6 +51,18 @@ impl Raw {
         Self::new(b'5', format!("{name}/"), b"")
     }
 
+    /// Its name in the header.
+    pub fn name(&self) -> String {
+        let end = self.header[..100].iter().position(|byte| *byte == 0).unwrap_or(100);
+        String::from_utf8(self.header[..end].to_vec()).unwrap()
+    }
+
+    /// The same under another name.
+    pub fn named(mut self, name: impl AsRef<[u8]>) -> Self {
+        self.header[..100].fill(0);
+        self.field(0, name.as_ref())
+    }
+
     /// A symbolic (`2`) or hard (`1`) link.
     pub fn link(kind: u8, name: &str, target: impl AsRef<[u8]>) -> Self {
         Self::new(kind, name, b"").field(157, target.as_ref())
