@@ -282,3 +282,39 @@ fn the_hint_of_a_registry_that_takes_no_urls_names_its_setting() {
     let ran = foreign.move_to(&destination, &["--retries=0"]);
     ran.exits(1).says("answered 500").says("validation.manifests.urls.allow");
 }
+
+/// Microsoft's images are indexes of several versions of Windows.
+#[test]
+fn all_platforms_of_an_index_keep_their_descriptors_and_the_index_is_unconfirmed() {
+    let foreign = Foreign::new();
+    let digest = Digest::of(&foreign.manifest).to_string();
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": "application/vnd.docker.distribution.manifest.list.v2+json",
+        "manifests": [{
+            "mediaType": DOCKER,
+            "digest": digest,
+            "size": foreign.manifest.len(),
+            "platform": { "os": "linux", "architecture": "amd64", "os.version": "10.0.17763.1" },
+        }],
+    });
+    let media_type = "application/vnd.docker.distribution.manifest.list.v2+json";
+    foreign.registry.put_manifest("team/app", "all", media_type, index.to_string());
+    let source = to(&foreign.registry, "team/app:all");
+    let other = Registry::start();
+    let receipt = foreign.sandbox.path("receipt.json").display().to_string();
+    let layout = foreign.sandbox.uri("oci-layout", "all");
+    for (from, destination) in [(&source, to(&other, "x/app:all")), (&source, layout.clone())] {
+        let options = ["--all-platforms", "--receipt", &receipt];
+        let ran = foreign.sandbox.process(from, &destination, &options);
+        ran.exits(0).says("2 UNCONFIRMED").says("stored elsewhere (127.0.0.1:");
+        foreign.sandbox.run(&["verify", &receipt]).exits(3).says("2 UNCONFIRMED");
+        foreign.sandbox.run(&["verify", &destination]).exits(3).says("2 UNCONFIRMED");
+    }
+    let ran =
+        foreign.sandbox.process(&source, &layout, &["--all-platforms", "--foreign-layers=fail"]);
+    ran.exits(1).says("layer 1 of 3 is not at the source");
+    let fetch = ["--all-platforms", "--foreign-layers=fetch", "--allow-net=127.0.0.1"];
+    let whole = foreign.sandbox.uri("oci-layout", "whole");
+    foreign.sandbox.process(&source, &whole, &fetch).exits(0).says("2/2 verified");
+}
