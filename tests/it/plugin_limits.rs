@@ -247,7 +247,7 @@ fn a_component_that_takes_more_memory_than_there_is_is_given_up() {
 }
 
 /// A run that writes with a behaviour, and is stopped.
-fn stopped(behaviour: &str, what: &str, rule: &str) {
+fn stopped(behaviour: &str, what: &str, rule: &str) -> Ran {
     let arena = Arena::new();
     std::fs::write(arena.sandbox.path("out/many"), vec![7; 1 << 20]).unwrap();
     let plugin = component().display().to_string();
@@ -257,6 +257,7 @@ fn stopped(behaviour: &str, what: &str, rule: &str) {
     measured.ran.exits(1).says("plugin 'hostile' was stopped").says(rule);
     assert!(!arena.sandbox.path("out/0").exists());
     within(what, &format!("process, {behaviour}"), &measured);
+    measured.ran
 }
 
 #[test]
@@ -269,7 +270,9 @@ fn host_memory_that_calls_leave_behind_is_one_sum() {
 
 #[test]
 fn bytes_of_a_plugin_s_own_have_a_limit() {
-    stopped("pad-forever", OWN, "it wrote more than 1073741824 bytes of its own");
+    let ran = stopped("pad-forever", OWN, "it wrote more than 1073741824 bytes of its own");
+    ran.says("padded 1024 MiB");
+    assert!(!ran.stderr.contains("padded 1280 MiB"), "{}", ran.stderr);
 }
 
 #[test]

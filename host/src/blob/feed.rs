@@ -263,3 +263,34 @@ impl Drop for FeedReader {
         self.feed.room.notify_one();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_that_come_one_by_one_are_looked_at_together_and_not_lost() {
+        let feed = Feed::new(Turns::new(std::env::temp_dir()));
+        let content = b"BZh91AY&SY and more";
+        {
+            let mut state = feed.state();
+            state.waiting = content.chunks(1).map(Bytes::copy_from_slice).collect();
+            state.size = content.len();
+            state.ended = Some(Ok(()));
+        }
+        let cancel = Cancel::default();
+        let mut reader = FeedReader::new(feed);
+        assert_eq!(reader.peek(10, &cancel).unwrap(), &content[..10]);
+        let mut read = Vec::new();
+        loop {
+            let piece = reader.fill_buf(&cancel).unwrap().to_vec();
+            if piece.is_empty() {
+                break;
+            }
+            reader.consume(piece.len());
+            read.extend(piece);
+        }
+        assert_eq!(read, content);
+        assert!(reader.peek(10, &cancel).unwrap().is_empty(), "there is no more");
+    }
+}

@@ -122,8 +122,11 @@ impl HostileSession {
             }
             "pad-forever" => {
                 let sink = storage_edit::create_file(&self.directory, "pad")?;
-                loop {
+                for n in 1_u64.. {
                     sink.pad(1 << 20)?;
+                    if n % 256 == 0 {
+                        log::log(log::Level::Warn, &format!("padded {n} MiB"));
+                    }
                 }
             }
             "stat-forever" => loop {

@@ -127,6 +127,8 @@ mod tests {
                 "application/vnd.docker.image.rootfs.diff.tar.gzip",
             ),
             (source(DOCKER), "a.tar+zstd", OCI, "application/vnd.oci.image.layer.v1.tar+zstd"),
+            (source(DOCKER), "a.tar+xz", OCI, "application/vnd.oci.image.layer.v1.tar+xz"),
+            (source(OCI), "a.tar+bzip2", OCI, "application/vnd.oci.image.layer.v1.tar+bzip2"),
             (source(OCI), "a.tar.gzip", OCI, "application/vnd.oci.image.layer.v1.tar+gzip"),
             (source(OCI), "a.tar", OCI, "application/vnd.oci.image.layer.v1.tar"),
         ] {
