@@ -44,6 +44,7 @@ pub use subject::Subject;
 
 use self::beneath::Beneath;
 use self::claims::Claims;
+use self::document::AS_AT_SOURCE;
 use self::format::Format;
 use crate::context::Context;
 use crate::docker::failure::DAMAGED;
@@ -179,8 +180,8 @@ fn advise(grant: &Grant, repair: Option<&str>, objects: &mut [Object]) {
             Status::DigestMismatch if kept && has_other_bytes(object) => {
                 object.hint = Some(DELETE_FIRST.to_owned());
             }
-            // The command would get the same answers.
-            _ if object.hint.as_deref() == Some(CHANGED_ANSWER) => {}
+            // The command would get the same answers, or write the same bytes.
+            _ if matches!(object.hint.as_deref(), Some(CHANGED_ANSWER | AS_AT_SOURCE)) => {}
             _ => object.repair = repair.map(str::to_owned),
         }
     }

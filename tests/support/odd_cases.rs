@@ -273,9 +273,9 @@ impl Case {
         }
     }
 
-    /// The same config in an archive that engines load; `None` where the oddity is not in the config.
+    /// The same config in an archive that engines load; `None` where no oddity is in the config.
     pub fn put_in_archive(&self, folder: &Path) -> Option<PathBuf> {
-        if self.oddities.iter().any(|one| one.within != In::Config) {
+        if !self.oddities.iter().any(|one| one.within == In::Config) {
             return None;
         }
         let image = image();

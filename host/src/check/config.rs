@@ -44,7 +44,7 @@ pub fn check(view: &View, to: &mut Findings) {
     // What none of the rules knows, and a strict reader refuses.
     if let Some(bytes) = &view.config.bytes
         && to.count(super::Severity::Error) == before
-        && let Err(error) = config::parse(bytes, &view.place)
+        && let Err(error) = config::parse_as_clients(bytes, &view.place)
     {
         to.push(Finding::unread("config", &error));
     }

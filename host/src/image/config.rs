@@ -17,11 +17,10 @@ pub struct Config {
     pub platform: Platform,
 }
 
-/// Parses a config. `place` is named in errors. Errors when it can be read in two ways, is no JSON, has a field for
-/// which clients reject it, lists no diff-ids, or has more than [`MOST_LAYERS`] layers.
+/// Parses a config, as far as moving an image needs it. `place` is named in errors. Errors when it can be read in two
+/// ways, is no JSON, lists no diff-ids, or has more than [`MOST_LAYERS`] layers.
 pub fn parse(bytes: &[u8], place: &str) -> Result<Config> {
     reading::config(bytes).map_err(|why| reading::refused(place, "the image config", &why))?;
-    types::config(bytes).map_err(|wrong| wrong.refused(place, "the image config"))?;
     let config = json::parse::<ConfigDocument>(bytes).map_err(|cause| {
         Error::source(format!("{place}: the image config is not valid JSON of an image: {cause}"))
     })?;
@@ -40,6 +39,14 @@ pub fn parse(bytes: &[u8], place: &str) -> Result<Config> {
         diff_ids: diff_ids.collect::<Result<_>>().map_err(|error| error.within(place))?,
         platform: config.platform(),
     })
+}
+
+/// Parses a config whose image a client is to load. Errors as [`parse`] does, and when a field has a type that clients
+/// reject.
+pub fn parse_as_clients(bytes: &[u8], place: &str) -> Result<Config> {
+    let config = parse(bytes, place)?;
+    types::config(bytes).map_err(|wrong| wrong.refused(place, "the image config"))?;
+    Ok(config)
 }
 
 /// The config's digest and the one it was promised under must be the same.

@@ -104,7 +104,7 @@ impl<'a> Chain<'a> {
     }
 
     fn diff_ids(&mut self, config: &Bytes, listed: usize) -> Vec<Digest> {
-        let parsed = match config::parse(config, self.members.place()) {
+        let parsed = match config::parse_as_clients(config, self.members.place()) {
             Ok(parsed) => parsed,
             Err(error) => {
                 match reading::config(config) {

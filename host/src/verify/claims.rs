@@ -35,7 +35,7 @@ impl Claims {
     /// Of a config's bytes, which were compared with its digest.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        match config::parse(bytes, "") {
+        match config::parse_as_clients(bytes, "") {
             Ok(config) => Self {
                 platform: Some(config.platform),
                 flaw: Flaw::of(bytes),

@@ -15,6 +15,9 @@ use crate::image::types::{self, Mistyped};
 pub const OTHER_BYTES: &str =
     "is not UTF-8: Docker, Podman and skopeo replace such bytes, other readers refuse them";
 
+/// What to do about a document that clients reject, and whose bytes are those of its digest.
+pub const AS_AT_SOURCE: &str = "the image has it like this at its source, and doing it again does not help: 'occystrap check' says more; build the image again";
+
 /// What is wrong with a document, or with anything else that is known before it is looked at.
 #[derive(Debug, Clone)]
 pub struct Flaw {
@@ -22,13 +25,15 @@ pub struct Flaw {
     expected: Option<String>,
     found: Option<String>,
     message: String,
+    /// What to do about it, where the command that wrote it does not help.
+    hint: Option<&'static str>,
 }
 
 impl Flaw {
     /// A flaw without two sides.
     #[must_use]
     pub fn new(status: Status, message: &str) -> Self {
-        Self { status, expected: None, found: None, message: message.to_owned() }
+        Self { status, expected: None, found: None, message: message.to_owned(), hint: None }
     }
 
     /// Looks at the bytes of a document. `None` where every client reads it.
@@ -66,7 +71,8 @@ impl Flaw {
         };
         let found = if said.is_empty() { "none" } else { type_or_not(said) };
         let message = format!("gives its config a media type that {who}");
-        Some(Self { found: Some(found.to_owned()), ..Self::new(status, &message) })
+        let (found, hint) = (Some(found.to_owned()), Some(AS_AT_SOURCE));
+        Some(Self { found, hint, ..Self::new(status, &message) })
     }
 
     /// Looks at the bytes of a config that cannot be parsed as that of an image.
@@ -86,6 +92,7 @@ impl Flaw {
         Self {
             expected: Some(wrong.expected.to_owned()),
             found: Some(wrong.found.into_owned()),
+            hint: Some(AS_AT_SOURCE),
             ..Self::new(Status::Unreadable, &message)
         }
     }
@@ -99,6 +106,7 @@ impl Flaw {
     /// Says so of an object, whatever else was said of it.
     pub fn blame(self, object: &mut Object) {
         object.blame(self.status, self.expected, self.found, &self.message);
+        object.hint = self.hint.map(str::to_owned);
     }
 
     /// Says so of an object with which nothing is wrong so far, and which a plugin need not have parsed.
