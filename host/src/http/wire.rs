@@ -172,7 +172,7 @@ impl Wire {
                 let insecure = self.settings.insecure;
                 let next = redirect::follow(&url, asked, response.headers(), insecure)?;
                 if !reads && call.moves == Moves::WithinHost && next.host_str() != url.host_str() {
-                    return Err(redirect::not_followed(&host, &next, status).into());
+                    return Err(redirect::not_followed(host, &next, status).into());
                 }
                 // Once away, for good: what is elsewhere could lead anywhere, back here too.
                 elsewhere |= next.origin() != url.origin();
