@@ -13,6 +13,7 @@ mod outflow;
 mod pieces;
 mod pump;
 mod put;
+pub mod size_hint;
 pub mod spooled;
 pub mod stored;
 pub mod transfer;

@@ -28,7 +28,8 @@ use crate::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::input::Source;
 use crate::input::view::{Flaw, Part, Role, View};
-use crate::verify::{Level, steady};
+use crate::level::Level;
+use crate::verify::steady;
 
 pub use finding::{Finding, Findings, MOST_KEPT, Severity};
 pub use report::{Checked, Report};

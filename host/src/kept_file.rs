@@ -11,7 +11,6 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Kind, Result};
-use crate::output::{Target, target};
 use crate::regular;
 use crate::shell::quote;
 
@@ -27,24 +26,23 @@ pub struct OwnFile {
 
 impl OwnFile {
     /// Whether one can be written there, before the destination is changed. Errors when it cannot, when
-    /// something else stands there, or the image itself will.
-    pub fn check(&self, path: &Path, target: &Target) -> Result<()> {
+    /// something else stands there, or the image itself will: `output` is the file that the image goes to, where it is
+    /// one.
+    pub fn check(&self, path: &Path, output: Option<&Path>) -> Result<()> {
         if path.is_dir() {
             let what = self.what;
             let message = format!("cannot write the {what} '{}': is a directory", path.display());
             return Err(Error::destination(message));
         }
         let real = self.free(path)?;
-        self.apart(&real, target)?;
+        self.apart(&real, output)?;
         beside(&real).map(drop).map_err(|cause| self.write_failed(path, &cause))
     }
 
-    /// Errors when the image will be there.
-    pub fn apart(&self, path: &Path, target: &Target) -> Result<()> {
-        match &target.endpoint {
-            target::Endpoint::File(output) if same(path, output) => {
-                Err(self.occupied(path, "the image goes there"))
-            }
+    /// Errors when `path` names the file that the image goes to.
+    pub fn apart(&self, path: &Path, output: Option<&Path>) -> Result<()> {
+        match output {
+            Some(output) if same(path, output) => Err(self.occupied(path, "the image goes there")),
             _ => Ok(()),
         }
     }

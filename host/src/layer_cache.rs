@@ -54,7 +54,7 @@ impl LayerCache {
     /// damaged begins anew.
     pub fn open(path: &Path, target: &Target) -> Result<Self> {
         let entries = file::read(path)?;
-        LAYER_CACHE.apart(path, target)?;
+        LAYER_CACHE.apart(path, target.file())?;
         Ok(Self { path: Some(path.to_owned()), entries: Mutex::new(entries), ..Self::default() })
     }
 

@@ -26,6 +26,7 @@ pub mod input;
 pub mod kept_file;
 pub mod layer_cache;
 pub mod layer_tar;
+pub mod level;
 pub mod limits;
 pub mod lock;
 pub mod log;

@@ -36,6 +36,7 @@ pub mod upload;
 pub use body::Body;
 pub use client::Client;
 pub use download::Download;
+pub use presence::DELETE_FIRST;
 pub use reference::Reference;
 pub use repository::Repository;
 pub use resolve::CHANGED_ANSWER;

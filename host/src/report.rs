@@ -14,7 +14,7 @@ use serde::Serialize;
 pub use self::image::{ImageReport, ImageStatus};
 pub use self::stream::Stream;
 pub use self::tally::Tally;
-pub use self::text::{title, write_error, write_warning};
+pub use self::text::{write_error, write_warning};
 use crate::error::Error;
 use crate::image::ImageName;
 use crate::terminal;

@@ -39,6 +39,7 @@ pub mod steady;
 pub mod unpacked;
 pub mod web;
 
+pub use crate::level::Level;
 pub use object::{Object, Outcome, Outcomes, Status, Verification};
 pub use subject::Subject;
 
@@ -55,17 +56,7 @@ use crate::memory::Memory;
 use crate::output::{Grant, Target};
 use crate::plugin::bindings::verifier::{self, Finding, Problem};
 use crate::receipt::Receipt;
-use crate::registry::CHANGED_ANSWER;
-
-/// How far a verification goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// Everything exists, with the recorded size; JSON parses.
-    Fast,
-    /// Also, every byte is read back and hashed.
-    Full,
-}
+use crate::registry::{CHANGED_ANSWER, DELETE_FIRST};
 
 /// Verify a receipt against its destination. Errors only when the user interrupts: everything else
 /// is a finding. `looked` is what came of manifests that have receipts of their own: an index that lists
@@ -207,9 +198,6 @@ pub(crate) fn says_little(receipt: &Receipt, format: &Format, claims: &Claims) -
         format!("the receipt does not say enough: it names {named} layers, the config {are}")
     })
 }
-
-/// What to do about wrong bytes under a digest.
-pub(crate) const DELETE_FIRST: &str = "the registry keeps wrong bytes under that digest, and takes no others for it: its operator must remove these bytes from the registry's storage (a DELETE request may only remove the link), then push the image again";
 
 /// What to do about a blob that is whole, and is not what the config speaks of.
 const ANOTHER_LAYER: &str = "the bytes are those of the digest, and not what the config promises: with --layer-cache, push the image again without it; else look at the source with 'occystrap check'";

@@ -11,8 +11,8 @@ use super::finding::{Findings, Severity};
 use super::text;
 use crate::image::Digest;
 use crate::input::view::{Kept, Role, View};
+use crate::level::Level;
 use crate::terminal::{Paper, write_json};
-use crate::verify::Level;
 
 /// Exit code when something could not be looked at.
 const UNCHECKED: u8 = 3;

@@ -5,11 +5,11 @@ use std::io::{self, Write};
 use super::finding::{Finding, Severity};
 use super::report::{Checked, Report};
 use crate::error::with_sides;
+use crate::image::name::title;
 use crate::input::view::Role;
-use crate::report::title;
+use crate::level::Level;
 use crate::size::size;
 use crate::terminal::Paper;
-use crate::verify::Level;
 
 /// Findings of one kind that are shown; more help nobody to see what is wrong.
 const MOST_SHOWN: usize = 10;

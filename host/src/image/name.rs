@@ -87,6 +87,16 @@ impl fmt::Display for ImageName {
     }
 }
 
+/// Returns what an image is called where it is shown: the name of its source, where it has none of its own.
+#[must_use]
+pub fn title(image: &str, tag: &str, source: &str) -> String {
+    match (image, tag) {
+        ("" | "unknown", "") => source.to_owned(),
+        (image, "") => image.to_owned(),
+        (image, tag) => format!("{image}:{tag}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

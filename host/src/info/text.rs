@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::describe::{Config, Described, Layer, Listing};
 use super::history::shorten;
 use crate::image::manifest::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
-use crate::report::title;
+use crate::image::name::title;
 use crate::size::size;
 use crate::terminal::{Paper, Table, bar};
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 
+use crate::blob::size_hint;
 use crate::context::Context;
 use crate::image::{Compression, Content, Digest, Layer};
 use crate::input::view::{Kept, View};
-use crate::output::size_hint;
 
 /// Nobody waits longer for what is nice to know. A request a layer, `-j` side by side, to a registry
 /// at the other end of the world takes a second or two.

@@ -14,7 +14,7 @@ use crate::input::members::compression;
 use crate::output::remote::Remote;
 use crate::output::target::Endpoint;
 use crate::output::{Grant, Target};
-use crate::verify::DELETE_FIRST;
+use crate::registry::DELETE_FIRST;
 
 /// A blob of a registry that is not larger, in bytes, is read and unpacked before it stands for a
 /// layer: 64 KiB come as fast as the answer that it is there. Most layers are smaller.

@@ -273,6 +273,15 @@ impl Target {
         self.options.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// Returns the file that the image goes to, where the destination is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match &self.endpoint {
+            Endpoint::File(path) => Some(path),
+            _ => None,
+        }
+    }
+
     /// Whether it holds one image under one name.
     #[must_use]
     pub fn holds_one(&self) -> bool {

@@ -14,7 +14,7 @@ use crate::verify::format::Format;
 pub fn check<T: Called>(request: &Process, images: Vec<T>) -> Result<Vec<T>> {
     if let Some(path) = &request.receipt {
         // Not only after the destination was changed.
-        RECEIPT.check(path, &request.target)?;
+        RECEIPT.check(path, request.target.file())?;
     }
     let target = &request.target;
     if images.len() < 2 {

@@ -16,6 +16,9 @@ use crate::http::wire::{Answer, Call, WRONG_CODING};
 use crate::image::Hasher;
 use crate::image::digest::Digest;
 
+/// What to do about wrong bytes under a digest.
+pub const DELETE_FIRST: &str = "the registry keeps wrong bytes under that digest, and takes no others for it: its operator must remove these bytes from the registry's storage (a DELETE request may only remove the link), then push the image again";
+
 /// Answers in a row that announce bytes and do not send them, until the bytes count as not there: a
 /// connection may break at that point, but not twice in a row.
 const BROKEN_PROMISES: u32 = 2;

@@ -57,16 +57,6 @@ pub(super) fn write_image(
     Ok(())
 }
 
-/// What an image is called where it is shown: as its source is, when it has no name.
-#[must_use]
-pub fn title(image: &str, tag: &str, source: &str) -> String {
-    match (image, tag) {
-        ("" | "unknown", "") => source.to_owned(),
-        (image, "") => image.to_owned(),
-        (image, tag) => format!("{image}:{tag}"),
-    }
-}
-
 /// An error, and its hint on a line of its own.
 pub fn write_error(to: &mut dyn Write, error: &Error) -> io::Result<()> {
     write_as(to, "error", error)

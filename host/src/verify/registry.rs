@@ -6,7 +6,7 @@
 use super::claims::Claims;
 use super::object::{Object, Status};
 use super::places::Places;
-use super::{DELETE_FIRST, Level, is_unconfirmed};
+use super::{Level, is_unconfirmed};
 use crate::blob::checked;
 use crate::blob::open_one;
 use crate::context::Context;
@@ -16,7 +16,7 @@ use crate::image::{Content, Descriptor, Digest, Layer};
 use crate::memory::Memory;
 use crate::output::remote::Remote;
 use crate::receipt::{Expectation, Place, Role};
-use crate::registry::Fetched;
+use crate::registry::{DELETE_FIRST, Fetched};
 
 /// A repository that is asked, and what is known of it.
 pub struct Asked<'a> {
