@@ -9,13 +9,13 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::error::printable;
 use crate::secret::mask;
 
-/// One line a layer. Decimal units, as in the summary. What it is of takes the room that is left: 8 of the 80 columns
-/// that a terminal has at least, as people use them.
+/// One line a layer. Decimal units, as in the summary. The name of the image takes the room that is left, 8 columns of
+/// 80. Its end is kept: images of one run differ in the tag or the platform, not in the registry.
 const TEMPLATE: &str = "{prefix:>14} [{bar:20}] {decimal_bytes:>9} / {decimal_total_bytes:<9} \
-     {decimal_bytes_per_sec:>11} {wide_msg}";
+     {decimal_bytes_per_sec:>11} {wide_msg:>}";
 
 /// What has no end that anybody knows.
-const WAITING: &str = "{prefix:>14} {spinner} {elapsed} {wide_msg}";
+const WAITING: &str = "{prefix:>14} {spinner} {elapsed} {wide_msg:>}";
 
 /// How often a sign of life moves. Bars are drawn no more often either.
 const TICK: Duration = Duration::from_millis(100);
@@ -372,7 +372,7 @@ mod tests {
         step(&layer, 111_111_111_111);
         step(&layer, 1_000_000);
         let shown = term.lines();
-        assert!(shown[0].contains("/ 123.46 GB ") && shown[0].ends_with(" registry"), "{shown:?}");
+        assert!(shown[0].contains("/ 123.46 GB ") && shown[0].ends_with(" name:1.0"), "{shown:?}");
         assert!(widest() <= 80, "{shown:?}");
         drop(layer);
         let waiting = named.waiting("engine loads");

@@ -187,7 +187,10 @@ fn an_artifact_with_a_name_of_its_own_is_moved_and_verified_as_one() {
                 assert_eq!(ran.code, 0, "{what}: {}{}", ran.stdout, ran.stderr);
                 assert!(ran.stdout.contains("artifact"), "{what}: {}", ran.stdout);
             }
-            sandbox.run(&["info", from]).exits(0);
+            let described = sandbox.run(&["info", from]);
+            let title = described.exits(0).stdout.lines().next().unwrap_or_default();
+            assert!(title.ends_with("  artifact"), "{title}");
+            assert!(!described.stdout.contains("Image ID"), "{}", described.stdout);
         }
     }
 }

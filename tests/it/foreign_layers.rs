@@ -172,6 +172,8 @@ fn what_cannot_be_kept_or_is_not_wanted_is_refused_before_anything_is_fetched() 
     let other = Registry::start();
     let ran = foreign.move_to(&to(&other, "x/app:1"), &["--foreign-layers", "fail"]);
     ran.exits(1).says("layer 1 of 3 is not at the source: it is stored at 127.0.0.1:");
+    ran.says("hint: --foreign-layers fetch downloads it")
+        .says("without the option it stays there if");
     assert_eq!(other.requests_of("POST", "/").len(), 0);
     let blobs = foreign.registry.requests_of("GET", "/blobs/");
     let config = foreign.image.id().to_string();
@@ -281,6 +283,14 @@ fn the_hint_of_a_registry_that_takes_no_urls_names_its_setting() {
     let destination = format!("{}?insecure=true", real.uri("x/app:1"));
     let ran = foreign.move_to(&destination, &["--retries=0"]);
     ran.exits(1).says("answered 500").says("validation.manifests.urls.allow");
+    ran.says("--foreign-layers fetch").says("--compression zstd");
+    // The manifest keeps its URLs: the hint does not name what was done.
+    let more = ["--retries=0", "--foreign-layers=fetch", "--allow-net=127.0.0.1"];
+    let ran = foreign.move_to(&destination, &more);
+    ran.exits(1).says("validation.manifests.urls.allow").says("--compression zstd");
+    assert!(!ran.stderr.contains("--foreign-layers fetch"), "{}", ran.stderr);
+    let more = ["--compression=zstd", "--allow-net=127.0.0.1"];
+    foreign.move_to(&destination, &more).exits(0).says("1/1 verified");
 }
 
 /// Microsoft's images are indexes of several versions of Windows.

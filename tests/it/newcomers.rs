@@ -1,11 +1,13 @@
 //! What people meet who type their first commands: hints that can be typed, one form of documents, pipes that close.
 
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::process::Stdio;
 
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage};
+use crate::support::registry::{Auth, Registry};
 use crate::support::shape;
 
 #[test]
@@ -62,11 +64,47 @@ fn a_receipt_that_is_not_there_has_one_form_alone_and_among_others() {
     }
 }
 
+#[test]
+fn plain_http_to_a_server_of_https_has_a_hint() {
+    let sandbox = Sandbox::new();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap();
+    // What a server that is written in Go answers. The thread ends with the test binary.
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().flatten() {
+            let _ = client.read(&mut [0; 4096]);
+            let said = "Client sent an HTTP request to an HTTPS server.\n";
+            let _ = write!(client, "HTTP/1.0 400 Bad Request\r\n\r\n{said}");
+        }
+    });
+    let from = format!("registry://{host}/team/app:1");
+    let hint = "it may expect HTTPS: leave --insecure off";
+    sandbox.run(&["--insecure", "info", &from]).exits(1).says("answered 400").says(hint);
+}
+
+#[test]
+fn a_file_with_logins_that_cannot_be_read_is_named_in_one_sentence() {
+    let sandbox = Sandbox::new();
+    let registry = Registry::start();
+    registry.require(Auth::basic("me", "hunter2"));
+    std::fs::create_dir_all(sandbox.path("home/.docker")).unwrap();
+    std::fs::write(sandbox.path("home/.docker/config.json"), "[").unwrap();
+    let from = format!("registry://{}/team/app:1", registry.url_host());
+    let ran = sandbox.run(&["--insecure", "info", &from]);
+    let expected =
+        "credentials in '~/.docker/config.json': the file is not JSON; going on without it";
+    ran.exits(1).says(&format!("warning: {expected}\n"));
+    let ran = sandbox.run(&["--insecure", "--authfile", "/dev/null", "info", &from]);
+    ran.exits(2).says("the file '/dev/null' of --authfile is not a regular file");
+}
+
 /// Runs a command whose output nothing reads. Returns its exit code, and what it said on standard error.
 fn into_a_closed_pipe(sandbox: &Sandbox, line: &str) -> (Option<i32>, String) {
     let mut command = sandbox.command(&line.split(' ').collect::<Vec<_>>());
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    drop(child.stdout.take());
+    // Closed before the command starts: a pipe takes a short output at once.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut child = command.stdout(writer).stderr(Stdio::piped()).spawn().unwrap();
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
     (child.wait().unwrap().code(), said)

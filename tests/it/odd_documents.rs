@@ -119,7 +119,7 @@ struct Listed {
     says: &'static str,
 }
 
-const UNSAID: &str = "by its config: its index does not say what it is for";
+const UNSAID: &str = "by its config: its index does not name the platform";
 
 const INDEXES: &[Listed] = &[
     Listed {
@@ -319,7 +319,7 @@ fn an_image_that_names_no_platform_is_taken_and_this_is_said() {
         config["architecture"] = "".into();
     };
     let from = Odd::new(unnamed, same).push(&registry, "1");
-    let said = "does not say for which platform it is";
+    let said = "does not name its platform";
     for (index, more) in [&[][..], &["--platform", "linux/arm64"]].iter().enumerate() {
         let to = sandbox.uri("dir", &format!("out-{index}"));
         sandbox.process(&from, &to, more).verified().says(said);

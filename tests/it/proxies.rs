@@ -97,20 +97,27 @@ fn errors_name_the_proxy() {
             "HTTP_PROXY",
             answering("407 Proxy Authentication Required"),
             "r.example (through the proxy http://[proxy] of HTTP_PROXY) answered 407",
+            "the proxy refuses the login that HTTP_PROXY names",
+        ),
+        (
+            true,
+            "HTTP_PROXY",
+            answering("403 Forbidden"),
+            "r.example (through the proxy http://[proxy] of HTTP_PROXY) forbids access",
             "",
         ),
         (
             false,
             "HTTPS_PROXY",
             answering("407 Proxy Authentication Required"),
-            "cannot connect to r.example (through the proxy http://[proxy] of HTTPS_PROXY): ",
-            "the proxy wants a login: HTTPS_PROXY=http://USER:PASSWORD@",
+            "cannot connect to r.example (through the proxy http://[proxy] of HTTPS_PROXY): the proxy answered 407",
+            "the proxy refuses the login that HTTPS_PROXY names",
         ),
         (
             false,
             "HTTPS_PROXY",
             answering("403 Forbidden"),
-            "cannot connect to r.example (through the proxy http://[proxy] of HTTPS_PROXY): ",
+            "cannot connect to r.example (through the proxy http://[proxy] of HTTPS_PROXY): the proxy refuses",
             "NO_PROXY=r.example",
         ),
     ] {
@@ -121,6 +128,18 @@ fn errors_name_the_proxy() {
         ran.exits(1);
         let said = ran.stderr.replace(&proxy, "[proxy]");
         assert!(said.contains(answer) && said.contains(hint), "{variable}: {said}");
+    }
+}
+
+#[test]
+fn a_proxy_that_wants_a_login_is_named_with_what_to_type() {
+    let sandbox = Sandbox::new();
+    let proxy = answering("407 Proxy Authentication Required");
+    for (flag, variable) in [("--insecure", "HTTP_PROXY"), ("-v", "HTTPS_PROXY")] {
+        let value = format!("http://{proxy}");
+        let arguments = [flag, "info", "registry://r.example/team/app:1"];
+        let hint = format!("the proxy wants a login: {variable}=http://USER:PASSWORD@{proxy}");
+        run(&sandbox, &arguments, &[(variable, &value)]).exits(1).says(&hint);
     }
 }
 

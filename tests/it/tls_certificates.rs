@@ -148,3 +148,13 @@ fn a_registry_that_asks_for_a_certificate_gets_that_of_its_folder() {
     ran.exits(2);
     assert!(ran.stderr.contains("is there without"), "{}", ran.stderr);
 }
+
+#[test]
+fn a_broken_file_in_the_folder_of_a_registry_is_named_once() {
+    let (sandbox, registry) = (Sandbox::new(), Registry::start_tls());
+    write(&sandbox, &registry, &[("broken.crt", "no certificate")]);
+    let ran = sandbox.run(&["info", &format!("registry://{}/team/app:1", registry.url_host())]);
+    ran.exits(1).says("--ca-bundle FILE");
+    let named = ran.stderr.matches("broken.crt' holds no certificate").count();
+    assert_eq!(named, 1, "{}", ran.stderr);
+}

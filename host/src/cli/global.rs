@@ -50,7 +50,7 @@ pub struct Global {
         hide_env_values = true
     )]
     pub password: Option<Secret>,
-    /// Credentials in Docker's form, instead of ~/.docker/config.json
+    /// File with logins, in the form of Docker or Podman; no other file is searched then
     #[arg(long, global = true, value_name = "FILE")]
     pub authfile: Option<PathBuf>,
     /// Logins for web servers, as curl takes them, instead of $NETRC and ~/.netrc
@@ -59,7 +59,7 @@ pub struct Global {
     /// Speak plain HTTP to the registry
     #[arg(long, global = true)]
     pub insecure: bool,
-    /// Certificates (PEM) to trust besides the system's
+    /// Certificates (PEM) to trust, besides the system's and those in certs.d
     #[arg(long, global = true, value_name = "FILE", env = "OCCYSTRAP_CA_BUNDLE")]
     pub ca_bundle: Option<PathBuf>,
     /// Layers that are fetched side by side

@@ -66,14 +66,12 @@ pub struct Process {
     #[arg(long, value_name = "FILE")]
     pub receipt: Option<PathBuf>,
     /// Let the output plugin ask this web server, besides the destination: HTTPS, or http://HOST:PORT
-    /// for plain HTTP; also an address or a network (10.0.0.0/8) that is not public and that a name
-    /// or the URL of a layer may lead to; may be repeated
+    /// for plain HTTP; also an address or a network (10.0.0.0/8) that is not public, to which a name
+    /// or the URL of a layer may lead; may be repeated
     #[arg(long, value_name = "HOST[:PORT]")]
     pub allow_net: Vec<String>,
-    /// What becomes of layers that the manifest places elsewhere, by URLs, and that the source does not
-    /// have (the base layers of Windows images): 'keep' leaves them there, for registry:// and
-    /// oci-layout://, 'fetch' downloads them from there, 'fail' refuses the image [default: keep
-    /// where the output can, otherwise fetch]
+    /// How to treat layers for which the manifest names URLs and which the source does not have (base
+    /// layers of Windows images) [default: keep them where the output can, otherwise fetch them]
     #[arg(long, value_name = "WHAT")]
     pub foreign_layers: Option<ForeignLayersName>,
     /// Wait until the destination is on the disk, so that it survives a power failure
@@ -85,14 +83,14 @@ pub struct Process {
     pub force: bool,
 }
 
-/// What becomes of layers that are stored elsewhere.
+/// How layers that are stored elsewhere are treated.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ForeignLayersName {
-    /// They stay there.
+    /// Leave them at their URLs; for registry:// and oci-layout://
     Keep,
-    /// They are fetched.
+    /// Download them from their URLs
     Fetch,
-    /// The image is refused.
+    /// Refuse the image
     Fail,
 }
 
@@ -118,7 +116,7 @@ pub enum LevelName {
 }
 
 impl Process {
-    /// What becomes of layers that are stored elsewhere.
+    /// Returns how layers that are stored elsewhere are treated.
     #[must_use]
     pub fn foreign_layers(&self) -> ForeignLayers {
         match self.foreign_layers {

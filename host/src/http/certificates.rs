@@ -62,7 +62,12 @@ pub(crate) fn identity(certificate: &[u8], key: &[u8]) -> Result<Arc<CertifiedKe
     let chain = certificates(certificate).ok_or("there is no certificate in it")?;
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| "there is no key for it in PEM")?;
     let made = CertifiedKey::from_der(chain, key, &ring::default_provider());
-    made.map(Arc::new).map_err(|cause| cause.to_string())
+    made.map(Arc::new).map_err(|cause| match cause {
+        rustls::Error::InconsistentKeys(_) => {
+            "the key beside it belongs to another certificate".to_owned()
+        }
+        cause => cause.to_string(),
+    })
 }
 
 /// The folders that tools look into for a host, the user's own first: those of Podman, rootless Docker and Docker
@@ -168,6 +173,7 @@ mod tests {
     fn folders_are_read_as_docker_and_podman_read_them() {
         let (certificate, key) = made();
         let (ca, cert, key) = (certificate.as_str(), certificate.as_str(), key.as_str());
+        let other = &*made().1;
         for (files, expected) in [
             (&[][..], Ok((0, 0))),
             (&[("r:5000/ca.crt", ca)], Ok((1, 0))),
@@ -183,6 +189,7 @@ mod tests {
             (&[("r:5000/c.key", key)], Err("without")),
             (&[("r:5000/c.cert", "x"), ("r:5000/c.key", key)], Err("no certificate in it")),
             (&[("r:5000/c.cert", cert), ("r:5000/c.key", "x")], Err("no key for it")),
+            (&[("r:5000/c.cert", cert), ("r:5000/c.key", other)], Err("another certificate")),
         ] {
             let root = tempfile::tempdir().unwrap();
             for (name, content) in files {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use rustls::CertificateError;
 
 use super::peer::Peer;
+use super::proxy::Proxy;
 use super::tls;
 use crate::error::{Error, Kind, io_reason};
 
@@ -74,7 +75,7 @@ impl Failure {
             let failure =
                 Error::new(Kind::Network, format!("the connection to {peer} broke: {reason}"));
             let error = match insecure && reason.contains("invalid HTTP") {
-                true => failure.hint("it may expect HTTPS: leave --insecure off"),
+                true => failure.hint(EXPECTS_HTTPS),
                 false => failure,
             };
             return Self::Passing { error, wait: None };
@@ -86,18 +87,26 @@ impl Failure {
     }
 }
 
+/// What helps where a server of HTTPS gets a request of plain HTTP.
+pub(crate) const EXPECTS_HTTPS: &str = "it may expect HTTPS: leave --insecure off";
+
 fn unreachable(peer: &Peer, reason: &str) -> Failure {
     if UNKNOWN_NAME.iter().any(|words| reason.contains(words)) {
         // Another request would not make the name known.
         return Failure::Lasting(unknown_name(peer));
     }
-    let error = Error::new(Kind::Network, format!("cannot connect to {peer}: {reason}"));
+    let because =
+        |reason: &str| Error::new(Kind::Network, format!("cannot connect to {peer}: {reason}"));
+    if let Some(via) = peer.via().filter(|_| reason.contains(WANTS_LOGIN)) {
+        return Failure::Lasting(
+            because("the proxy answered 407 Proxy Authentication Required").hint(proxy_login(via)),
+        );
+    }
+    let error = because(match reason {
+        NO_TUNNEL => "the proxy refuses to connect to it",
+        reason => reason,
+    });
     let error = match peer.via() {
-        Some(via) if reason.contains(WANTS_LOGIN) => error.hint(format!(
-            "the proxy wants a login: {}=http://USER:PASSWORD@{}",
-            via.variable(),
-            via.authority()
-        )),
         Some(_) => error.hint(format!("NO_PROXY={} goes there without a proxy", peer.host())),
         None if reason.contains("handshake") => error.hint(SPEAKS_HTTP),
         None => error,
@@ -128,6 +137,18 @@ const UNKNOWN_NAME: [&str; 3] =
 
 /// What the HTTP library says of a proxy that answers 407.
 const WANTS_LOGIN: &str = "proxy authorization required";
+
+/// What the HTTP library says of a proxy that answers with another error.
+const NO_TUNNEL: &str = "tunnel error: unsuccessful";
+
+/// Returns what helps where a proxy answers 407.
+pub(crate) fn proxy_login(via: &Proxy) -> String {
+    let (variable, authority) = (via.variable(), via.authority());
+    match via.has_login() {
+        true => format!("the proxy refuses the login that {variable} names: correct it"),
+        false => format!("the proxy wants a login: {variable}=http://USER:PASSWORD@{authority}"),
+    }
+}
 
 const SPEAKS_HTTP: &str = "if this registry speaks plain HTTP, use --insecure";
 
@@ -193,8 +214,8 @@ pub(crate) fn certificate(cause: &rustls::Error, name: &str) -> Option<(String, 
 /// How to trust the certificate of a host.
 fn trust(host: &str) -> String {
     format!(
-        "to trust the authority that signed it, name its certificate with --ca-bundle FILE, or put it \
-         into /etc/containers/certs.d/{host}/ca.crt"
+        "to trust it, give its certificate, or that of the authority that signed it, as --ca-bundle FILE, or copy it \
+         to /etc/containers/certs.d/{host}/ca.crt"
     )
 }
 

@@ -142,6 +142,11 @@ impl Proxy {
         super::redirect::authority(&self.url)
     }
 
+    /// Returns whether the variable names a login for it.
+    pub(crate) fn has_login(&self) -> bool {
+        !self.url.username().is_empty() || self.url.password().is_some()
+    }
+
     /// Returns the name of the variable that names it.
     #[must_use]
     pub fn variable(&self) -> &'static str {

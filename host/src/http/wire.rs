@@ -13,7 +13,7 @@ use url::Url;
 
 use super::coding::Gunzip;
 use super::counters::Counters;
-use super::failure::Failure;
+use super::failure::{EXPECTS_HTTPS, Failure, proxy_login};
 use super::pace::Pace;
 use super::peer::Peer;
 use super::redirect::{self, MOST_REDIRECTS, authority};
@@ -179,6 +179,12 @@ impl Wire {
                 url = next;
                 continue;
             }
+            if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED
+                && let Some(via) = peer.via()
+            {
+                let error = Error::new(Kind::Network, format!("{peer} answered {status}"));
+                return Err(error.hint(proxy_login(via)).into());
+            }
             let is_answer = call.takes_faults && status.is_server_error();
             if is_passing(status) && !is_answer {
                 return Err(self.setback(&peer, &response));
@@ -250,6 +256,15 @@ impl Answer {
     /// Returns the failure that this answer is, where its status may pass.
     pub(crate) fn setback(&self) -> Failure {
         self.wire.setback(&self.peer, &self.response)
+    }
+
+    /// Returns what may help where the status has no meaning: servers of HTTPS answer 400 to plain HTTP. A
+    /// registry that has read the request gives its version with every answer.
+    pub(crate) fn hint(&self) -> Option<&'static str> {
+        let is_plain = self.url().scheme() == "http"
+            && self.peer.via().is_none()
+            && self.header("docker-distribution-api-version").is_none();
+        (is_plain && self.status() == StatusCode::BAD_REQUEST).then_some(EXPECTS_HTTPS)
     }
 
     /// Whether the body was compressed for its way, so that its length is not that of what was asked for.

@@ -10,6 +10,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::document::RawDescriptor;
+use super::json;
 use crate::http::redirect::authority;
 use crate::secret;
 
@@ -40,6 +41,14 @@ impl Elsewhere {
     #[must_use]
     pub fn of_json(descriptor: &Value) -> Option<Self> {
         Self::at(descriptor["urls"].as_array()?.iter().filter_map(Value::as_str))
+    }
+
+    /// Returns whether a manifest names URLs for one of its layers. What is no manifest names none.
+    #[must_use]
+    pub fn is_in(manifest: &[u8]) -> bool {
+        let manifest: Value = json::parse(manifest).unwrap_or_default();
+        let layers = manifest["layers"].as_array();
+        layers.is_some_and(|layers| layers.iter().any(|layer| Self::of_json(layer).is_some()))
     }
 
     fn at<'a>(urls: impl Iterator<Item = &'a str>) -> Option<Self> {

@@ -52,7 +52,7 @@ impl Platform {
             (false, true) => "architecture",
             (true, true) => "platform",
         };
-        Some(format!("does not say for which {what} it is"))
+        Some(format!("does not name its {what}"))
     }
 
     /// Returns this platform, with the parts of `other` where this one says nothing.

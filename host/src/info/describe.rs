@@ -8,11 +8,13 @@ use serde_json::Value;
 use super::history::{self, Step};
 use super::unpacked::Unpacked;
 use crate::image::json;
-use crate::input::view::{Kept, Listed, View, text_of};
+use crate::input::view::{Kept, Listed, Role, View, text_of};
 
 /// An image.
 #[derive(Debug, Serialize)]
 pub struct Described {
+    /// Whether it is an image or an artifact.
+    pub kind: Role,
     /// The familiar name, without the tag.
     pub image: String,
     /// The tag; empty where it has none.
@@ -140,6 +142,7 @@ impl Described {
         };
         let is_known = !layers.is_empty();
         Self {
+            kind: view.role,
             image: view.name.repository.clone(),
             tag: view.name.tag.clone().unwrap_or_default(),
             reference: view.reference.clone(),

@@ -17,7 +17,11 @@ const DIGITS: usize = 12;
 
 /// All that there is to tell. An image without a name is called as its `source` is.
 pub fn write(image: &Described, source: &str, to: &mut dyn Write, paper: &Paper) -> io::Result<()> {
-    let platform = image.platform.as_deref().unwrap_or_default();
+    let is_artifact = image.kind.is_artifact();
+    let platform = match is_artifact {
+        true => "artifact",
+        false => image.platform.as_deref().unwrap_or_default(),
+    };
     let title = format!("{}  {platform}", title(&image.image, &image.tag, source));
     let title = crate::error::printable(&title);
     writeln!(to, "{}", paper.heading(&paper.line(title.trim_end())))?;
@@ -26,7 +30,7 @@ pub fn write(image: &Described, source: &str, to: &mut dyn Write, paper: &Paper)
         ("Reference", &image.reference, ""),
         ("Index", &image.index_digest, ""),
         ("Manifest", &image.manifest_digest, kind),
-        ("Image ID", &image.image_id, ""),
+        (if is_artifact { "Config" } else { "Image ID" }, &image.image_id, ""),
         ("Created", &image.created, ""),
         ("Author", &image.author, ""),
     ];

@@ -83,7 +83,7 @@ impl<'a> Documents<'a> {
             let message = format!("{}: holds no image for {wanted}", self.place);
             let error = Error::new(Kind::NotFound, message);
             if there.is_empty() {
-                return error.hint("its index lists no image that says what it is for");
+                return error.hint("its index lists no image with a known platform");
             }
             error.hint(format!(
                 "it is there for: {}; choose with --os, --architecture and --variant",

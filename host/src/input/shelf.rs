@@ -182,7 +182,7 @@ pub fn narrow(
 }
 
 /// What is said of an image whose index names no platform.
-const BY_CONFIG: &str = " by its config: its index does not say what it is for";
+const BY_CONFIG: &str = " by its config: its index does not name the platform";
 
 /// Returns the functions that read manifests and configs of a source.
 pub fn readers<'a>(

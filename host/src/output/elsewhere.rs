@@ -37,10 +37,11 @@ pub fn stay(image: &Image, is_kept: bool, target: &Target, wanted: ForeignLayers
             let (number, elsewhere) =
                 first(image).map_or((0, String::new()), |(number, found)| (number, found.host()));
             let message = format!(
-                "'{place}' would not keep the manifest of {}, and only that says that layer {number} of {count} is stored at {elsewhere}",
+                "'{place}' would not keep the manifest of {}, which alone names the URL of layer {number} of {count}, at {elsewhere}",
                 image.name
             );
-            Err(Error::usage(message).hint("--foreign-layers fetch brings the layer along"))
+            Err(Error::usage(message)
+                .hint("--foreign-layers fetch downloads the layer and stores it"))
         }
     }
 }
@@ -58,7 +59,7 @@ pub fn check<'a>(mut images: impl Iterator<Item = &'a Image>, wanted: ForeignLay
                 "{name}: layer {number} of {count} is not at the source: it is stored at {host}"
             );
             Err(Error::new(Kind::Source, message).hint(
-                "--foreign-layers keep leaves it there, --foreign-layers fetch brings it along",
+                "--foreign-layers fetch downloads it and stores it; without the option it stays there if the destination keeps the manifest",
             ))
         }
     }

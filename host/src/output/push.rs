@@ -13,7 +13,7 @@ use super::layer_blob::LayerBlob;
 use super::remote::Remote;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
-use crate::image::{Content, Descriptor, Digest, Manifest};
+use crate::image::{Content, Descriptor, Digest, Elsewhere, Manifest};
 use crate::limits;
 use crate::progress::LayerProgress;
 use crate::registry::{Body, PushOptions, Repository};
@@ -31,7 +31,7 @@ pub struct Push {
     /// In the order in which the plugin gave them: reference and manifest.
     manifests: Vec<(String, Manifest)>,
     /// A layer stays elsewhere, by a URL in the manifest.
-    names_urls: bool,
+    leaves_layers: bool,
 }
 
 /// A blob that the registry has, or that stays elsewhere.
@@ -60,7 +60,7 @@ impl Push {
     pub fn new(remote: Remote, tag: Option<String>, context: &Context) -> Self {
         let places = Arc::new(Semaphore::new(context.parallel.max(1)));
         let (context, tasks) = (context.clone(), JoinSet::new());
-        Self { remote, context, places, tasks, tag, manifests: Vec::new(), names_urls: false }
+        Self { remote, context, places, tasks, tag, manifests: Vec::new(), leaves_layers: false }
     }
 
     /// The repository.
@@ -73,7 +73,7 @@ impl Push {
     pub fn layer(&mut self, layer: LayerBlob, chunk_size: Option<u64>) -> Transfer {
         let diff_id = layer.diff_id();
         let progress = layer.progress();
-        self.names_urls |= layer.stays_elsewhere();
+        self.leaves_layers |= layer.stays_elsewhere();
         let content = move || match layer.into_content()? {
             (blob, Content::File(section)) => Ok((blob, Some(Body::File(section)))),
             (blob, Content::Registry(from)) => Ok((blob, Some(Body::Download(from)))),
@@ -146,12 +146,15 @@ impl Push {
     /// Send the manifests.
     pub fn commit(self) -> Result<()> {
         for (reference, manifest) in self.manifests {
+            let names_urls = Elsewhere::is_in(&manifest.bytes);
             let pushed =
                 self.remote.push_manifest(&reference, &manifest.media_type, manifest.bytes);
             pushed.map_err(|error| match error.kind() {
-                Kind::Destination if self.names_urls => error.hint(URLS),
+                Kind::Destination if names_urls => error.hint(urls_refused(self.leaves_layers)),
                 // docker-registry answers 500 to a URL that it does not take.
-                Kind::Network if self.names_urls && error.hint_text().is_none() => error.hint(URLS),
+                Kind::Network if names_urls && error.hint_text().is_none() => {
+                    error.hint(urls_refused(self.leaves_layers))
+                }
                 _ => error,
             })?;
         }
@@ -159,10 +162,19 @@ impl Push {
     }
 }
 
-/// What helps where a registry refuses a manifest with URLs. docker-registry refuses them unless its
-/// operator has allowed some; others want every layer.
-const URLS: &str = "the manifest names a layer by URL: --foreign-layers fetch brings the layer along; a \
-    docker-registry takes the URL where 'validation.manifests.urls.allow' of its configuration does";
+/// Returns what helps where a registry refuses a manifest with URLs. docker-registry refuses all URLs that its
+/// operator has not allowed, also where it has the layer; other registries want every layer. `left` says
+/// whether a layer stayed at its URL.
+fn urls_refused(left: bool) -> String {
+    let store = match left {
+        true => "; other registries want the layer: --foreign-layers fetch stores it there",
+        false => "",
+    };
+    format!(
+        "the manifest names a layer by URL: a docker-registry takes URLs that 'validation.manifests.urls.allow' of \
+         its configuration allows{store}; --compression zstd writes a manifest without URLs, with another digest"
+    )
+}
 
 /// Push what is not there.
 async fn send(

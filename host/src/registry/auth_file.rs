@@ -69,6 +69,10 @@ pub(super) struct AuthFile {
 impl AuthFile {
     /// Reads a file; `None` for what is not a JSON object. What follows the object is ignored, as by Docker.
     pub(super) fn parse(bytes: &[u8], form: Form) -> Option<Self> {
+        // Docker reads an empty file as one without logins; Podman and skopeo refuse it.
+        if form == Form::Docker && bytes.trim_ascii().is_empty() {
+            return Some(Self { root: Map::new(), form });
+        }
         let mut reader = serde_json::Deserializer::from_slice(bytes);
         match Value::deserialize(&mut reader) {
             Ok(Value::Object(root)) => Some(Self { root, form }),

@@ -10,7 +10,7 @@ use super::scope;
 use super::session::Session;
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
-use crate::http::certificates;
+use crate::http::certificates::{self, Folder};
 use crate::http::counters::Counters;
 use crate::http::pace::Pace;
 use crate::http::settings::Settings;
@@ -26,7 +26,7 @@ const USER_AGENT: &str = concat!("occystrap/", env!("CARGO_PKG_VERSION"));
 pub struct Client {
     /// For registries without certificates of their own.
     http: reqwest::Client,
-    /// For those with a folder of certificates, by host.
+    /// By host: `http`, or connections with the certificates of the host's folders.
     own: Arc<Mutex<HashMap<String, reqwest::Client>>>,
     settings: Arc<Settings>,
     pace: Arc<Pace>,
@@ -49,7 +49,7 @@ impl Client {
     pub fn new(settings: &Settings, cancel: Cancel) -> Result<Self> {
         settings.check()?;
         Ok(Self {
-            http: connect(settings, None, &|builder| builder)?,
+            http: connect(settings, Folder::default(), &|builder| builder)?,
             own: Arc::default(),
             settings: Arc::new(settings.clone()),
             pace: Arc::new(Pace::new(settings.rate_limit)),
@@ -116,14 +116,16 @@ impl Client {
     /// The connections for a registry, and for the token services and storage hosts that it names: as with Docker
     /// and Podman, its certificates count there as well. Errors when its certificates cannot be used.
     fn connections(&self, host: &str) -> Result<reqwest::Client> {
-        if certificates::of_host(&self.settings.certificate_folders, host)?.is_empty() {
-            return Ok(self.http.clone());
-        }
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = own.get(host) {
             return Ok(known.clone());
         }
-        let made = connect(&self.settings, Some(host), &|builder| builder)?;
+        // Read once for a host, so that what is wrong in a folder is said once.
+        let folder = certificates::of_host(&self.settings.certificate_folders, host)?;
+        let made = match folder.is_empty() {
+            true => self.http.clone(),
+            false => connect(&self.settings, folder, &|builder| builder)?,
+        };
         own.insert(host.to_owned(), made.clone());
         Ok(made)
     }
@@ -140,11 +142,10 @@ pub(super) fn session(sessions: &Sessions, host: &str, scope: &str) -> Arc<Sessi
     session.clone()
 }
 
-/// Makes connections. `host` is the registry, as its reference names it, whose folders of certificates count;
-/// `adapt` says more of how connections are made.
+/// Makes connections. `folder` is what the folders of a registry hold; `adapt` says more of how connections are made.
 pub(crate) fn connect(
     settings: &Settings,
-    host: Option<&str>,
+    folder: Folder,
     adapt: &dyn Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
 ) -> Result<reqwest::Client> {
     let failed = |cause: &dyn std::error::Error| {
@@ -157,13 +158,8 @@ pub(crate) fn connect(
     };
     let mut named =
         settings.ca_bundle.as_deref().map(certificates::bundle).transpose()?.unwrap_or_default();
-    let mut identities = Vec::new();
-    if let Some(host) = host {
-        let folder = certificates::of_host(&settings.certificate_folders, host)?;
-        named.extend(folder.authorities);
-        identities = folder.identities;
-    }
-    let tls = match tls::configure(Authorities::SystemAndNamed, &named, identities) {
+    named.extend(folder.authorities);
+    let tls = match tls::configure(Authorities::SystemAndNamed, &named, folder.identities) {
         Ok(tls) => tls,
         // Plain HTTP needs no certificates; a redirect to HTTPS then fails for want of them.
         Err(_) if settings.insecure => {

@@ -134,7 +134,7 @@ fn look_into(place: &Place, reference: &Reference) -> Result<Credential> {
         Place::Variable { value, .. } => (value.clone().into_bytes(), Form::Docker),
     };
     let name = place.shown();
-    let unusable = |why: &str| Error::new(Kind::Auth, format!("credentials in '{name}': {why}"));
+    let unusable = |why: &str| unusable(&name, why);
     let file = AuthFile::parse(&bytes, form).ok_or_else(|| unusable("the file is not JSON"))?;
     let mut troubles = Vec::new();
     for step in file.steps(reference) {
@@ -149,7 +149,7 @@ fn look_into(place: &Place, reference: &Reference) -> Result<Credential> {
             Step::Helper { name: helper, key } => {
                 let program = printable(&helper::program(helper));
                 let found = helper::ask(helper, key)
-                    .map_err(|trouble| explain(&trouble, &program, &printable(key), &unusable));
+                    .map_err(|trouble| explain(&trouble, &program, &printable(key), &name));
                 (found, format!("{program} (which '{name}' names)"))
             }
         };
@@ -170,13 +170,20 @@ fn look_into(place: &Place, reference: &Reference) -> Result<Credential> {
     }
 }
 
-fn explain(trouble: &Trouble, program: &str, key: &str, unusable: &dyn Fn(&str) -> Error) -> Error {
+/// The error for a place `name` that cannot be used.
+fn unusable(name: &str, why: &str) -> Error {
+    Error::new(Kind::Auth, format!("credentials in '{name}': {why}"))
+}
+
+fn explain(trouble: &Trouble, program: &str, key: &str, name: &str) -> Error {
+    let unusable = |why: &str| unusable(name, why);
     match trouble {
         Trouble::Failed => {
             unusable(&format!("{program} failed")).hint(format!("try: echo {key} | {program} get"))
         }
         Trouble::NoProgram => {
             unusable(&format!("the credential helper {program} for {key} cannot be run"))
+                .hint(format!("install {program}, or take it out of '{name}'"))
         }
         Trouble::Malformed => {
             unusable(&format!("the credential helper {program} for {key} gave no valid answer"))

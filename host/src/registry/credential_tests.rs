@@ -28,7 +28,6 @@ fn look(config: &str, image: &str) -> Result<String> {
 #[test]
 fn broken_files_are_named_without_their_secrets() {
     for config in [
-        "",
         "null?",
         "[",
         r#"{"auths":{"quay.io":{"auth":"c2VjcmV0"}}}"#,
@@ -39,6 +38,13 @@ fn broken_files_are_named_without_their_secrets() {
         assert_eq!(error.kind(), Kind::Auth);
         assert!(error.to_string().contains("config.json'"), "{error}");
         assert!(!error.to_string().contains("cret"), "{error}");
+    }
+}
+
+#[test]
+fn an_empty_file_of_docker_has_no_login_and_is_not_broken() {
+    for config in ["", " \n"] {
+        assert_eq!(look(config, "quay.io/a").unwrap(), "nothing", "{config:?}");
     }
 }
 

@@ -18,6 +18,7 @@ use crate::error::{Error, Kind, Result};
 use crate::http::arrived::Ends;
 use crate::http::counters::Counters;
 use crate::http::failure::Failure;
+use crate::http::peer::Peer;
 use crate::http::retry::Budget;
 use crate::http::settings::Settings;
 use crate::http::wire::{Answer, Call, Wire};
@@ -162,7 +163,9 @@ impl Repository {
 
     /// The error for a registry that is not satisfied with what it got.
     pub(super) async fn refusal(&self) -> Error {
-        self.0.session.refusal(&self.0.reference, &self.0.scope).await
+        let Inner { reference, scope, session, wire, endpoint, .. } = &*self.0;
+        let server = Peer::new(endpoint, &wire.settings.proxies);
+        session.refusal(reference, scope, &server).await
     }
 
     /// The error for another place, where the registry's word let us in: not ours to log in to.
@@ -400,5 +403,9 @@ fn ends_early(place: &str, answer: &Answer, end: u64) -> Error {
 
 /// A status that has no meaning for this call.
 pub(super) fn unexpected(place: &str, answer: &Answer, status: StatusCode) -> Error {
-    Error::new(Kind::Network, format!("{place}: {} answered {status}", answer.host))
+    let error = Error::new(Kind::Network, format!("{place}: {} answered {status}", answer.host));
+    match answer.hint() {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
 }

@@ -16,6 +16,7 @@ use super::reference::Reference;
 use super::scope;
 use super::token::{self, Token};
 use crate::error::{Error, Kind, Result};
+use crate::http::peer::Peer;
 use crate::http::wire::Wire;
 
 /// Schemes that are shown when none of them is known: more is noise.
@@ -197,12 +198,15 @@ impl Session {
         }
     }
 
-    /// The error for a registry that is not satisfied with what it got.
-    pub(super) async fn refusal(&self, of: &Reference, scope: &str) -> Error {
+    /// Returns the error for a registry that is not satisfied with what it got.
+    pub(super) async fn refusal(&self, of: &Reference, scope: &str, server: &Peer) -> Error {
         let state = self.state.lock().await;
         match &state.rejected {
             Some(reason) => reason.clone(),
-            None => state.refusal(of, scope),
+            None => {
+                let pushes = scope::pushes(scope);
+                refusal(of, &server.to_string(), state.found.as_ref(), state.was_asked, pushes)
+            }
         }
     }
 }
@@ -218,7 +222,7 @@ impl State {
         // Not the credential of last time: a helper's may have ended.
         let found = credential::find(&wire.settings, of, &wire.cancel).await?;
         for error in &found.troubles {
-            tracing::warn!(%error, "not used for credentials");
+            tracing::warn!("{error}; going on without it");
         }
         self.found = Some(found);
         self.log_in(wire, challenge, of, scope).await
@@ -258,7 +262,7 @@ impl State {
     }
 
     fn refusal(&self, of: &Reference, scope: &str) -> Error {
-        refusal(of, self.found.as_ref(), self.was_asked, scope::pushes(scope))
+        refusal(of, &of.host, self.found.as_ref(), self.was_asked, scope::pushes(scope))
     }
 }
 
@@ -281,8 +285,15 @@ fn unknown(challenges: &[Challenge], host: &str) -> Error {
     Error::new(Kind::Auth, format!("{host} wants authentication, {which}"))
 }
 
-/// `pushes` is what it was asked for, `was_asked` whether it has asked for a login.
-fn refusal(of: &Reference, found: Option<&Credential>, was_asked: bool, pushes: bool) -> Error {
+/// `server` is what messages call the registry, `pushes` what it was asked for, `was_asked` whether it has asked for a
+/// login.
+fn refusal(
+    of: &Reference,
+    server: &str,
+    found: Option<&Credential>,
+    was_asked: bool,
+    pushes: bool,
+) -> Error {
     let (host, place) = (&of.host, format!("{}/{}", of.host, of.repository));
     let other = format!("--username and --password, or `docker login {host}`");
     // A registry does not tell strangers what it has.
@@ -290,21 +301,21 @@ fn refusal(of: &Reference, found: Option<&Credential>, was_asked: bool, pushes: 
     let without = if pushes { "takes no push without" } else { "wants" };
     let (message, hint) = match found {
         None => (
-            format!("{host} forbids access, and does not ask for credentials"),
+            format!("{server} forbids access, and does not ask for credentials"),
             format!("if you have some, give them: {other}{absent}"),
         ),
         Some(Credential { secret: None, origin, .. }) if !was_asked => (
-            format!("{host} forbids access, and does not ask for credentials"),
+            format!("{server} forbids access, and does not ask for credentials"),
             format!("if you have some, give them: {other}{absent}; {origin}"),
         ),
         Some(Credential { secret: Some(_), origin, .. }) if !was_asked => (
-            format!("{host} forbids access, and does not ask for credentials"),
+            format!("{server} forbids access, and does not ask for credentials"),
             format!(
                 "those from {origin} were not sent, since neither this answer nor /v2/ asks for any{absent}"
             ),
         ),
         Some(Credential { secret: Some(Secret::Password { .. }), origin, .. }) => (
-            format!("{host} refused the credentials from {origin}"),
+            format!("{server} refused the credentials from {origin}"),
             match pushes {
                 true => format!(
                     "check user and password, and that this account may push to {place}; to name another account: {other}"
@@ -319,11 +330,11 @@ fn refusal(of: &Reference, found: Option<&Credential>, was_asked: bool, pushes: 
             origin,
             ..
         }) => (
-            format!("{host} does not accept the token from {origin}"),
+            format!("{server} does not accept the token from {origin}"),
             format!("use a password: {other}{absent}"),
         ),
         Some(Credential { secret: None, origin, .. }) => (
-            format!("{host} {without} credentials: {origin}"),
+            format!("{server} {without} credentials: {origin}"),
             format!("give some: {other}{absent}"),
         ),
     };

@@ -43,9 +43,10 @@ impl<'a> Clients<'a> {
 
 fn settings(global: &Global, uri: &Uri) -> Result<Settings> {
     if let Some(file) = global.authfile.as_ref().filter(|file| !file.is_file()) {
-        // Nobody who names one means to be a stranger.
-        let file = file.display();
-        return Err(Error::usage(format!("the file '{file}' of --authfile is not there")));
+        // A user who names a file does not want to go on without its login.
+        let (is_there, file) = (file.exists(), file.display());
+        let why = if is_there { "is not a regular file" } else { "is not there" };
+        return Err(Error::usage(format!("the file '{file}' of --authfile {why}")));
     }
     let own = |name: &str| uri.option(name).map(str::to_owned);
     let insecure = match uri.option("insecure") {

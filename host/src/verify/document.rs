@@ -16,7 +16,7 @@ pub const OTHER_BYTES: &str =
     "is not UTF-8: Docker, Podman and skopeo replace such bytes, other readers refuse them";
 
 /// What to do about a document that clients reject, and whose bytes are those of its digest.
-pub const AS_AT_SOURCE: &str = "the image has it like this at its source, and doing it again does not help: 'occystrap check' says more; build the image again";
+pub const AS_AT_SOURCE: &str = "the image is like this at its source, so that moving it again does not help; 'occystrap check' says more; build the image again";
 
 /// What is wrong with a document, or with anything else that is known before it is looked at.
 #[derive(Debug, Clone)]

@@ -13,6 +13,7 @@ use super::outside::ForeignLayers;
 use super::resolver::Resolver;
 use crate::cancel::Cancel;
 use crate::error::{Error, Result};
+use crate::http::certificates::Folder;
 use crate::http::pace::Pace;
 use crate::http::wire::{Guard, Wire};
 use crate::http::{Counters, Proxies, Settings};
@@ -114,7 +115,7 @@ impl Access {
 
     fn wire(&self, counters: Arc<Counters>, cancel: Cancel) -> Result<Wire> {
         let http = self.0.http.get_or_init(|| {
-            client::connect(&self.0.settings, None, &|builder| {
+            client::connect(&self.0.settings, Folder::default(), &|builder| {
                 builder.dns_resolver(Arc::new(Resolver::new(self.0.allow.clone())))
             })
         });

@@ -96,7 +96,7 @@ impl Allow {
             None => Ok(()),
             Some(address) => {
                 Err(Error::new(Kind::Auth, format!("{} is no public address", authority(url)))
-                    .hint(format!("if that is meant, name the address: --allow-net {address}")))
+                    .hint(format!("to allow it, name the address: --allow-net {address}")))
             }
         }
     }

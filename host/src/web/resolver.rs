@@ -55,7 +55,7 @@ impl Resolve for Resolver {
 fn refused(host: &str, found: &SocketAddr) -> NotNamed {
     let address = found.ip();
     let message = format!("{host} leads to {address}, which is no public address");
-    let hint = format!("if that is meant, name the address as well: --allow-net {address}");
+    let hint = format!("to allow it, name the address as well: --allow-net {address}");
     NotNamed(Error::new(Kind::Auth, message).hint(hint))
 }
 
