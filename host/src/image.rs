@@ -19,7 +19,7 @@ pub mod part;
 pub mod platform;
 pub mod reading;
 pub mod saved;
-pub mod short_strings;
+pub mod text_stream;
 pub mod time;
 pub mod types;
 pub mod wanted;

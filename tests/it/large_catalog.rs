@@ -138,7 +138,7 @@ fn a_catalog_that_cannot_be_used_is_refused_before_a_layer_is_fetched() {
         (&app(r#"{"APP":{"1":"a","1":"b"}}"#), "/app:1' twice"),
         (&app(r#"{"APP":1}"#), "has something other than tags under '"),
         (&long, "a string has more than 65536 bytes"),
-        (&deep, "it is nested deeper than 64"),
+        (&deep, "it is nested deeper than 10000"),
     ] {
         refused(&sandbox, &registry, &source, catalog.as_bytes(), why);
     }

@@ -78,6 +78,7 @@ mod fifo;
 mod filtered_readers;
 mod filters;
 mod flip;
+mod foreign_entries;
 mod foreign_layers;
 mod hidden_images;
 mod hostile_engine;

@@ -6,9 +6,11 @@
 //! does, and rewrites those four so that serde_json reads what Go reads. What it refuses: documents that
 //! are not JSON, and documents that are nested deeper than Go takes.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::value::RawValue;
 
 /// The deepest nesting that Go's parser takes (`maxNestingDepth` in `encoding/json/scanner.go`). The
 /// document itself is the first level.
@@ -49,6 +51,12 @@ impl fmt::Display for Unreadable {
 /// Checks whether Go's parser reads a document.
 pub fn check(bytes: &[u8]) -> Result<(), Unreadable> {
     simplified(bytes).map(|_| ())
+}
+
+/// Returns what a string says. One with a surrogate without its partner says what it is spelled.
+#[must_use]
+pub fn says(string: &RawValue) -> Cow<'_, str> {
+    serde_json::from_str(string.get()).map_or(Cow::Borrowed(string.get()), Cow::<str>::Owned)
 }
 
 /// Checks whether a document is UTF-8, as RFC 8259, 8.1 demands. Go's parser does not mind, others do.

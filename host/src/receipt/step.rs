@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::io::{self, Read};
 
-use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -79,7 +79,8 @@ impl Step {
 }
 
 /// Where the steps lead in a JSON text, which is read as a stream: of an object no more than one key is
-/// kept, of a list one element.
+/// kept, of a list one element. What is not on the way may be nested as deep as the caller lets it, and hold
+/// numbers of any size: it is read to its end, because it must be JSON as well, and not kept.
 pub fn find(steps: &[Step], text: impl Read) -> Result<Found, Trouble> {
     let why = Cell::new(None);
     let mut deserializer = serde_json::Deserializer::from_reader(text);
@@ -175,9 +176,8 @@ impl<'de> Visitor<'de> for Way<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found, A::Error> {
         let mut found = None;
-        // What is not on the way is read to its end: it must be JSON as well.
-        let past = Self { steps: &[], why: self.why };
-        while let Some(key) = map.next_key::<String>()? {
+        while let Some(key) = map.next_key::<Box<RawValue>>()? {
+            let key = json::says(&key);
             match self.steps {
                 [Step::Key(wanted), rest @ ..] if *wanted == key => {
                     let next = map.next_value_seed(Self { steps: rest, why: self.why })?;
@@ -186,7 +186,7 @@ impl<'de> Visitor<'de> for Way<'_> {
                         return Err(self.end(Trouble::TwoReadings(why)));
                     }
                 }
-                _ => drop(map.next_value_seed(past)?),
+                _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
         Ok(found.unwrap_or_else(|| self.at_end(Found::Other)))
@@ -194,8 +194,7 @@ impl<'de> Visitor<'de> for Way<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Found, A::Error> {
         let [step @ Step::Element { .. }, rest @ ..] = self.steps else {
-            let past = Self { steps: &[], why: self.why };
-            while list.next_element_seed(past)?.is_some() {}
+            while list.next_element::<IgnoredAny>()?.is_some() {}
             return Ok(self.at_end(Found::Other));
         };
         let mut found = None;
@@ -227,6 +226,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::image::text_stream::TextStream;
 
     fn steps(name: &str) -> Vec<Step> {
         let keys = vec!["annotations".to_owned(), "name".to_owned()];
@@ -278,7 +278,25 @@ mod tests {
             assert_eq!(found(steps, text), expected, "{text}");
         }
         assert_eq!(found(&map, "{\"a\":{\"b\":\"1\"},\"c\":\"\u{fffd}\"}"), r#"Text("1")"#);
-        assert!(matches!(find(&map, &b"{\"c\":\"\xff\"}"[..]), Err(Trouble::NotJson)));
+        let not_utf8 = TextStream::new(&b"{\"c\":\"\xff\"}"[..], 100);
+        assert!(matches!(find(&map, not_utf8), Err(Trouble::Io(_))));
+    }
+
+    #[test]
+    fn what_other_tools_have_beside_the_way_is_passed_whatever_it_is() {
+        let map = ["a", "b"].map(|key| Step::Key(key.to_owned()));
+        let (deep, digits) = ("[".repeat(9_000) + &"]".repeat(9_000), "9".repeat(400));
+        for other in ["5", "1e400", "-1e-400", &digits, "null", r#""\ud800""#, "[1e400]", &deep] {
+            let beside = format!(r#""x":{other},"\ud800":{{"b":{other}}}"#);
+            for text in [
+                format!(r#"{{{beside},"a":{{"b":"1"}}}}"#),
+                format!(r#"{{"a":{{{beside},"b":"1"}}}}"#),
+                format!(r#"{{"a":{{"b":"1",{beside}}},"y":{other}}}"#),
+            ] {
+                let found = find(&map, text.as_bytes()).unwrap();
+                assert_eq!(found, Found::Text("1".to_owned()), "{}", &text[..99.min(text.len())]);
+            }
+        }
     }
 
     #[test]

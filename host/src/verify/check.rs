@@ -11,7 +11,7 @@ use super::object::{Object, Status};
 use crate::cancel::Cancel;
 use crate::error::{Result, io_reason};
 use crate::image::saved::{LARGEST_CATALOG, LONGEST_STRING};
-use crate::image::short_strings::ShortStrings;
+use crate::image::text_stream::TextStream;
 use crate::image::{Digest, json, reading};
 use crate::memory::Memory;
 use crate::output::WrittenFile;
@@ -54,7 +54,7 @@ impl Shared {
         match self {
             Self::File(file) => {
                 let pieces = BufReader::with_capacity(SHARED_PIECE, file);
-                step::find(steps, BufReader::new(ShortStrings::new(pieces, LONGEST_STRING)))
+                step::find(steps, BufReader::new(TextStream::new(pieces, LONGEST_STRING)))
             }
             Self::Bytes(bytes) => {
                 reading::distinct(&bytes).map_err(Trouble::TwoReadings)?;

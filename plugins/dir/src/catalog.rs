@@ -16,6 +16,12 @@ use crate::text::{Nowhere, Output, Source, Stored, Text, Word, is_absent};
 /// takes need 81 MB of it; the host reads as much.
 pub const LONGEST: u64 = 128 * 1024 * 1024;
 
+/// How many objects stand around a value of the object of repositories.
+const OF_REPOSITORIES: usize = 1;
+
+/// How many objects stand around a value of an object of tags.
+const OF_TAGS: usize = 2;
+
 /// Replaced entries that a warning names one by one.
 const MOST_NAMED: usize = 20;
 
@@ -139,7 +145,7 @@ fn survey_text<'a>(source: impl Source + 'a, entry: Entry) -> Result<Survey, Err
                 let why = format!("has something other than tags under '{}'", entry.repository);
                 return Err(Error::Other(why));
             }
-            text.copy(&mut Nowhere)?;
+            text.copy(OF_REPOSITORIES, &mut Nowhere)?;
             continue;
         }
         let mut tags = Members::open(&mut text)?;
@@ -147,7 +153,7 @@ fn survey_text<'a>(source: impl Source + 'a, entry: Entry) -> Result<Survey, Err
             let file = match text.next_mark()? {
                 Some(b'"') => Some(text.word()?),
                 _ => {
-                    text.copy(&mut Nowhere)?;
+                    text.copy(OF_TAGS, &mut Nowhere)?;
                     None
                 }
             };
@@ -283,7 +289,7 @@ fn edit(
         }
         if text.next_mark()? != Some(b'{') {
             out.key(&repository.spelled)?;
-            text.copy(out.to)?;
+            text.copy(OF_REPOSITORIES, out.to)?;
             continue;
         }
         out.waiting = Some(repository.spelled);
@@ -296,10 +302,10 @@ fn edit(
             }
             if text.next_mark()? != Some(b'"') {
                 if own && what == Edit::Add {
-                    text.copy(&mut Nowhere)?;
+                    text.copy(OF_TAGS, &mut Nowhere)?;
                 } else {
                     out.tag(&tag.spelled)?;
-                    text.copy(out.to)?;
+                    text.copy(OF_TAGS, out.to)?;
                 }
                 continue;
             }

@@ -7,7 +7,7 @@
 use occystrap_plugin::storage::Directory;
 use occystrap_plugin::types::ErrorCode;
 use occystrap_plugin::writer::Error;
-use serde_json::Value;
+use serde_core::de::IgnoredAny;
 
 /// The most bytes that one `read` returns.
 const PIECE: usize = 64 * 1024;
@@ -16,14 +16,14 @@ const PIECE: usize = 64 * 1024;
 /// escaped as six.
 pub const LONGEST_STRING: usize = 64 * 1024;
 
-/// Objects and lists within each other. serde_json, which the host reads with, takes 127.
-pub const DEEPEST: usize = 64;
+/// Objects and lists within each other, in the whole text. Go's parser and the host take as many.
+pub const DEEPEST: usize = 10_000;
 
 /// Keys and values: three for each of a million images. More take longer than a plugin may compute.
 pub const MOST_VALUES: u32 = 4_000_000;
 
 /// Bytes of a number, `true`, `false` or `null`.
-const LONGEST_WORD: usize = 64;
+const LONGEST_WORD: usize = LONGEST_STRING;
 
 /// Pieces of a text, in order.
 pub trait Source {
@@ -61,7 +61,8 @@ impl Output for Nowhere {
 pub struct Word {
     /// As the text spells it, with its quotes.
     pub spelled: String,
-    /// What it says, where it has escapes.
+    /// What it says, where it has escapes. A surrogate without its partner is kept as it is spelled: no name
+    /// of an image has one.
     unescaped: Option<String>,
 }
 
@@ -207,19 +208,23 @@ impl<'a> Text<'a> {
         let unescaped = match escapes.then(|| serde_json::from_str(&spelled)) {
             None => None,
             Some(Ok(text)) => Some(text),
+            Some(Err(_)) if serde_json::from_str::<IgnoredAny>(&spelled).is_ok() => {
+                Some(spelled.clone())
+            }
             Some(Err(_)) => return self.wrong("a string is not JSON"),
         };
         Ok(Word { spelled, unescaped })
     }
 
-    /// Copies a value of any kind as it is spelled, but for white space.
-    pub fn copy(&mut self, to: &mut dyn Output) -> Result<(), Error> {
+    /// Copies a value of any kind as it is spelled, but for white space. `within` so many objects and lists it
+    /// stands.
+    pub fn copy(&mut self, within: usize, to: &mut dyn Output) -> Result<(), Error> {
         // The marks that end what is open.
         let mut open: Vec<u8> = Vec::new();
         loop {
             match self.next_mark()? {
                 Some(mark @ (b'{' | b'[')) => {
-                    if open.len() == DEEPEST {
+                    if within + open.len() == DEEPEST {
                         return self.wrong(&format!("it is nested deeper than {DEEPEST}"));
                     }
                     self.count()?;
@@ -275,7 +280,8 @@ impl<'a> Text<'a> {
             word.push(byte);
             self.at += 1;
         }
-        match serde_json::from_slice::<Value>(&word) {
+        // A number may be of any size: it is copied, and not computed with.
+        match serde_json::from_slice::<IgnoredAny>(&word) {
             Ok(_) => Ok(word),
             Err(_) => self.wrong("a value was expected"),
         }
@@ -310,7 +316,7 @@ pub mod tests {
 
     fn copied(text: &str, piece: usize) -> Result<String, String> {
         let (mut text, mut copy) = (Text::new(Pieces(text.as_bytes(), piece)), Vec::new());
-        match text.copy(&mut copy) {
+        match text.copy(0, &mut copy) {
             Ok(()) => Ok(String::from_utf8(copy).unwrap()),
             Err(Error::Other(why)) => Err(why),
             Err(_) => unreachable!(),
@@ -319,10 +325,12 @@ pub mod tests {
 
     #[test]
     fn values_are_copied_as_they_are_spelled() {
-        let text = r#" { "a\u0062\"" : [ 1.50e1, -0, true ,null, {}, [ ] ], "ä" : "\\" } "#;
-        let plain = r#"{"a\u0062\"":[1.50e1,-0,true,null,{},[]],"ä":"\\"}"#;
+        let digits = "9".repeat(400);
+        let text = r#" { "a\u0062\"" : [ 1.50e1, -0, true ,null, {}, [ ] ], "ä" : "\\" , "\ud800":[1e400,N]} "#;
+        let plain = r#"{"a\u0062\"":[1.50e1,-0,true,null,{},[]],"ä":"\\","\ud800":[1e400,N]}"#;
+        let [text, plain] = [text, plain].map(|text| text.replace('N', &digits));
         for piece in [1, 2, 3, 7, 1000] {
-            assert_eq!(copied(text, piece).as_deref(), Ok(plain));
+            assert_eq!(copied(&text, piece).as_deref(), Ok(&*plain));
         }
     }
 
@@ -340,7 +348,7 @@ pub mod tests {
             ("\"a\\", "a string has no end at byte 3"),
             ("\"a\nb\"", "a string is not JSON at byte 3"),
             ("\"\\x\"", "a string is not JSON at byte 4"),
-            ("\"\\ud800\"", "a string is not JSON at byte 8"),
+            ("\"\\ud80\"", "a string is not JSON at byte 7"),
             ("{]", "'\"' was expected at byte 1"),
         ] {
             for piece in [1, 1000] {
@@ -349,7 +357,7 @@ pub mod tests {
             }
         }
         let bytes = b"\"\xff\"";
-        assert!(Text::new(Pieces(bytes, 9)).copy(&mut Nowhere).is_err());
+        assert!(Text::new(Pieces(bytes, 9)).copy(0, &mut Nowhere).is_err());
     }
 
     #[test]

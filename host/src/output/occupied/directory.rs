@@ -4,12 +4,10 @@
 //! The format is known by the files that lead to the images. A directory in which a run was killed
 //! before it wrote those has nothing but files that are named after digests, and counts as well.
 
-use std::cell::Cell;
-use std::fmt;
 use std::io::{self, Read};
 use std::path::Path;
 
-use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::de::IgnoredAny;
 
 use super::FORCE;
 use super::archive::{is_index, is_marker, is_saved_list};
@@ -21,7 +19,7 @@ use crate::input::oci_layout::{LARGEST_INDEX, LARGEST_MARKER};
 use crate::regular;
 use crate::shell::quote;
 
-/// Bytes of a catalog in which its first entry is.
+/// Bytes of a catalog in which its first image is.
 const BEGINNING: u64 = 512 * 1024;
 
 /// Entries that a message names.
@@ -237,55 +235,106 @@ fn is_missing(cause: &io::Error) -> bool {
     matches!(cause.kind(), NotFound | NotADirectory | IsADirectory)
 }
 
-/// Whether a directory has a catalog, and whether that has an image, by its first entry: whether the rest
-/// is right is found where it is read.
+/// Whether a directory has a catalog, and whether its beginning has an image: whether the rest is right is found
+/// where it is read. What other tools keep beside the images is passed.
 fn read_catalog(path: &Path) -> io::Result<(bool, bool)> {
     let mut bytes = Vec::new();
     regular::open(&path.join(CATALOG))?.take(BEGINNING).read_to_end(&mut bytes)?;
-    let found = Cell::new(false);
-    let first = First { found: &found, tags: false };
-    // It ends with an error at the first entry.
-    let whole = serde_json::Deserializer::from_slice(&bytes).deserialize_map(first).is_ok();
-    Ok((whole || found.get(), found.get()))
+    let mut rest = Beginning(&bytes);
+    Ok(match catalog_of(&mut rest) {
+        // It ends before an image: it is one where all of it was seen and nothing else is in it.
+        Some(Seen::Nothing) => (rest.0.trim_ascii().is_empty(), false),
+        Some(Seen::Image) => (true, true),
+        Some(Seen::Other) | None => (false, false),
+    })
+}
+
+/// What the beginning of a catalog has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    Nothing,
+    Image,
+    Other,
+}
+
+/// Reads a catalog, `{repository: {tag: manifest file}}`, up to its first image. `None` where it ends before that.
+fn catalog_of(rest: &mut Beginning) -> Option<Seen> {
+    let mut seen = Seen::Nothing;
+    rest.members(|rest| {
+        let found = match rest.peek()? {
+            b'{' => {
+                let mut found = Seen::Nothing;
+                rest.members(|rest| {
+                    let name = serde_json::from_slice::<String>(rest.value()?);
+                    let is_image = name.is_ok_and(|name| is_manifest_name(&name));
+                    found = if is_image { Seen::Image } else { Seen::Other };
+                    Some(!is_image)
+                })?;
+                found
+            }
+            _ => {
+                rest.value()?;
+                Seen::Other
+            }
+        };
+        if found != Seen::Nothing {
+            seen = found;
+        }
+        Some(found != Seen::Image)
+    })?;
+    Some(seen)
+}
+
+/// The beginning of a JSON text, from the next token on.
+struct Beginning<'a>(&'a [u8]);
+
+impl<'a> Beginning<'a> {
+    fn peek(&mut self) -> Option<u8> {
+        self.0 = self.0.trim_ascii_start();
+        self.0.first().copied()
+    }
+
+    fn pass(&mut self, mark: u8) -> Option<()> {
+        (self.peek()? == mark).then(|| self.0 = &self.0[1..])
+    }
+
+    /// Passes a value of any kind, and returns how it is spelled.
+    fn value(&mut self) -> Option<&'a [u8]> {
+        self.peek()?;
+        let text = self.0;
+        let mut values = serde_json::Deserializer::from_slice(text).into_iter::<IgnoredAny>();
+        values.next()?.ok()?;
+        let (value, rest) = text.split_at(values.byte_offset());
+        self.0 = rest;
+        Some(value)
+    }
+
+    /// Reads the members of an object. `each` reads a value, and returns whether to go on.
+    fn members(&mut self, mut each: impl FnMut(&mut Self) -> Option<bool>) -> Option<()> {
+        self.pass(b'{')?;
+        if self.peek()? == b'}' {
+            return self.pass(b'}');
+        }
+        loop {
+            if self.peek()? != b'"' {
+                return None;
+            }
+            self.value()?;
+            self.pass(b':')?;
+            if !each(self)? {
+                return Some(());
+            }
+            match self.peek()? {
+                b',' => self.pass(b',')?,
+                _ => return self.pass(b'}'),
+            }
+        }
+    }
 }
 
 /// Whether a catalog's value names a file that `dir://` or 0.4.17 has written.
 fn is_manifest_name(name: &str) -> bool {
     name.starts_with("manifest") && name.ends_with(".json") && !name.contains('/')
-}
-
-/// The first entry of a catalog, `{repository: {tag: manifest file}}`.
-struct First<'a> {
-    found: &'a Cell<bool>,
-    /// Whether it is the object of tags.
-    tags: bool,
-}
-
-impl<'de> serde::de::DeserializeSeed<'de> for First<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        from.deserialize_map(self)
-    }
-}
-
-impl<'de> Visitor<'de> for First<'_> {
-    type Value = ();
-
-    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.write_str("a catalog")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while map.next_key::<String>()?.is_some() {
-            if self.tags {
-                self.found.set(is_manifest_name(&map.next_value::<String>()?));
-                return Err(A::Error::custom("enough"));
-            }
-            map.next_value_seed(First { found: self.found, tags: true })?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]
