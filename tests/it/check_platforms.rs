@@ -12,6 +12,7 @@ use crate::support::push::push;
 use crate::support::registry::Registry;
 use crate::support::shape;
 
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
 /// What is there, and what is found of it but notes.
@@ -133,13 +134,19 @@ fn what_a_child_is_not() {
     edited(|index| index["manifests"][1]["platform"]["architecture"] = "riscv64".into())
         .finds(&expected(&[(2, "image linux/riscv64/v8: error platform")]));
     // A layout's manifest is not read as what it does not say.
-    let placed = edited(|index| index["manifests"][0]["mediaType"] = DOCKER.into());
+    let placed = edited(|index| index["manifests"][0]["mediaType"] = INDEX.into());
     for source in &placed.sources {
         let line = match source.starts_with("registry") {
             true => "image linux/amd64: error manifest",
             false => "image linux/amd64: error manifest unchecked image",
         };
         assert_eq!(found(placed.run(source, &[]).exits(1)), expected(&[(1, line)]));
+    }
+    // Docker, containerd, Podman and skopeo read either form of a manifest, whichever the index says.
+    let placed = edited(|index| index["manifests"][0]["mediaType"] = DOCKER.into());
+    for source in &placed.sources {
+        let line = "image linux/amd64: warning manifest";
+        assert_eq!(found(placed.run(source, &[]).exits(0)), expected(&[(1, line)]));
     }
 }
 

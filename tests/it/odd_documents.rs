@@ -207,6 +207,12 @@ const INDEXES: &[Listed] = &[
         says: UNSAID,
     },
     Listed {
+        what: "the other specification's media type",
+        entries: &[(0, of_docker), (1, arm)],
+        chosen: Some(0),
+        says: "",
+    },
+    Listed {
         what: "nothing that fits",
         entries: &[(1, unsaid), (1, arm)],
         chosen: None,
@@ -253,6 +259,10 @@ fn marked(entry: &mut Value) {
 fn artifact(entry: &mut Value) {
     entry["artifactType"] = "application/spdx+json".into();
 }
+fn of_docker(entry: &mut Value) {
+    amd(entry);
+    entry["mediaType"] = "application/vnd.docker.distribution.manifest.v2+json".into();
+}
 fn layer(entry: &mut Value) {
     entry["mediaType"] = "application/vnd.docker.image.rootfs.diff.tar.gzip".into();
 }
@@ -290,6 +300,39 @@ fn an_index_need_not_say_what_its_images_are_for() {
             sandbox.process(&from, &to, &["--all-platforms"]).verified();
         }
     }
+}
+
+/// Docker, Podman and skopeo pull such an image; of a layout's own list, Podman and skopeo find none.
+#[test]
+fn what_an_index_calls_a_manifest_is_odd_and_what_a_layout_calls_it_is_wrong() {
+    let (sandbox, registry) = (Sandbox::new(), Registry::start());
+    let image = Odd::new(same, same);
+    image.push(&registry, "1");
+    let mut entry = image.entry();
+    of_docker(&mut entry);
+    let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [entry] });
+    registry.put_manifest("team/app", "index", INDEX, index.to_string());
+    let from = format!("registry://{}/team/app:index?insecure=true", registry.url_host());
+    sandbox.process(&from, "oci-layout://out", &["--all-platforms"]).verified();
+    for source in [&*from, "oci-layout://out"] {
+        sandbox.run(&["verify", source]).exits(0);
+        for more in [&[][..], &["--all-platforms"]] {
+            let said = sandbox.run(&[&["check", "-q", source][..], more].concat());
+            said.exits(0);
+            let said = sandbox.run(&[&["check", source][..], more].concat());
+            let warned = said.stdout.contains("the media type of the other specification");
+            assert!(warned, "{source} {more:?}: {}", said.stdout);
+        }
+    }
+    sandbox.process(&from, "oci-layout://own", &[]).verified();
+    let list = sandbox.path("own/index.json");
+    let text = std::fs::read_to_string(&list).unwrap();
+    let manifest = "application/vnd.oci.image.manifest.v1+json";
+    assert!(text.contains(manifest));
+    let of_docker = "application/vnd.docker.distribution.manifest.v2+json";
+    std::fs::write(&list, text.replace(manifest, of_docker)).unwrap();
+    sandbox.run(&["verify", "oci-layout://own"]).exits(1).says("media type of the manifest");
+    sandbox.run(&["check", "oci-layout://own"]).exits(1);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::finding::{Finding, Findings};
 use super::{config_type, index};
-use crate::image::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
+use crate::image::manifest::{DOCKER_MANIFEST, Manifest, OCI_MANIFEST};
 use crate::image::{Digest, MOST_LAYERS, json, types};
 use crate::input::view::{Part, Role, View, text_of};
 
@@ -34,6 +34,7 @@ pub fn check(view: &View, to: &mut Findings) {
         index::check(index, view.role, to);
     }
     let Some(manifest) = &view.manifest else { return };
+    listed_type(view, manifest, to);
     let document: Value = json::parse(&manifest.bytes).unwrap_or_default();
     let before = to.count(super::Severity::Error);
     super::config::utf8(&manifest.bytes, "manifest", to);
@@ -49,6 +50,20 @@ pub fn check(view: &View, to: &mut Findings) {
         && let Err(wrong) = types::manifest(&manifest.bytes)
     {
         to.push(Finding::mistyped("manifest", &wrong));
+    }
+}
+
+/// What an index calls a manifest is that manifest's own media type, as OCI demands; clients do not mind.
+fn listed_type(view: &View, manifest: &Manifest, to: &mut Findings) {
+    let digest = manifest.digest.to_string();
+    let mut entries = view.index.iter().flat_map(|index| &index.entries);
+    let Some(listed) = entries.find(|entry| entry.digest == digest) else { return };
+    // Of a wrong one it has been said already.
+    let is_other = !listed.media_type.is_empty() && listed.media_type != manifest.media_type;
+    if is_other && to.failed("manifest") == 0 {
+        let message = "the index gives the manifest the media type of the other specification";
+        let warning = Finding::warning("manifest", message);
+        to.push(warning.sides(&listed.media_type, &manifest.media_type));
     }
 }
 

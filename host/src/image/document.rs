@@ -23,7 +23,7 @@ pub struct ManifestDocument {
     #[serde(deserialize_with = "text_or_absent")]
     artifact_type: Option<String>,
     config: Option<RawDescriptor>,
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "nulls_are_default")]
     layers: Vec<RawDescriptor>,
 }
 
@@ -35,7 +35,7 @@ pub struct IndexDocument {
     #[serde(deserialize_with = "integer_or_absent")]
     pub schema_version: Option<i64>,
     /// Manifests and indexes that it lists.
-    #[serde(deserialize_with = "null_is_default")]
+    #[serde(deserialize_with = "nulls_are_default")]
     pub manifests: Vec<RawDescriptor>,
 }
 
@@ -221,6 +221,14 @@ fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     Option::<T>::deserialize(from).map(Option::unwrap_or_default)
 }
 
+/// Reads a list; `null` stands for an empty one, and in it for the default of what it lists.
+fn nulls_are_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    from: D,
+) -> std::result::Result<Vec<T>, D::Error> {
+    let listed: Option<Vec<Option<T>>> = Option::deserialize(from)?;
+    Ok(listed.into_iter().flatten().map(Option::unwrap_or_default).collect())
+}
+
 /// Reads a text, and anything else as absent: most clients do not read this field.
 fn text_or_absent<'de, D: Deserializer<'de>>(
     from: D,
@@ -251,6 +259,16 @@ mod tests {
             let said = manifest.config("x").unwrap_err().to_string();
             assert_eq!(said, "x: the manifest lists no config");
         }
+    }
+
+    #[test]
+    fn null_in_a_list_is_a_descriptor_that_leads_nowhere() {
+        let index: IndexDocument = json::parse(br#"{"manifests":[null,{"size":1}]}"#).unwrap();
+        assert_eq!(index.manifests.len(), 2);
+        let said = index.manifests[0].promised("x").unwrap_err().to_string();
+        assert_eq!(said, "x: a descriptor has no digest");
+        let manifest: ManifestDocument = json::parse(br#"{"layers":[null]}"#).unwrap();
+        assert_eq!(manifest.layers()[0].digest(), "");
     }
 
     #[test]

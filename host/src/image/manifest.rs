@@ -110,15 +110,30 @@ impl Manifest {
         self.check_media_type(what, place)
     }
 
-    /// Compares the media type with the one that a descriptor promises. Errors name `place`.
+    /// Compares the media type with the one that a descriptor promises: whether both are of an image, or both of
+    /// an index. OCI image specification, "Image Manifest", demands the same one, but Docker, containerd, Podman
+    /// and skopeo read a manifest of an index in Docker's and in OCI's form, whichever of the two the index
+    /// says. Errors name `place`.
     pub fn check_media_type(&self, what: &Descriptor, place: &str) -> Result<()> {
-        // OCI image specification, "Image Manifest": `mediaType` must be that of the descriptor.
         // Clients take an empty one for one that is not there.
-        if !what.media_type.is_empty() && what.media_type != self.media_type {
-            let called = format!("{place}: media type of the manifest {}", what.digest);
-            return Err(Error::mismatch(called, type_or_not(&what.media_type), &self.media_type));
+        if what.media_type.is_empty() || is_index_type(&what.media_type) == Some(self.is_index()) {
+            return Ok(());
         }
-        Ok(())
+        Err(self.media_type_differs(what, place))
+    }
+
+    /// Compares the media type with the one that the list of a layout, `index.json`, gives the manifest. Errors
+    /// name `place`. Podman and skopeo read such a manifest as the list calls it.
+    pub fn check_layout_type(&self, what: &Descriptor, place: &str) -> Result<()> {
+        match what.media_type.is_empty() || what.media_type == self.media_type {
+            true => Ok(()),
+            false => Err(self.media_type_differs(what, place)),
+        }
+    }
+
+    fn media_type_differs(&self, what: &Descriptor, place: &str) -> Error {
+        let called = format!("{place}: media type of the manifest {}", what.digest);
+        Error::mismatch(called, type_or_not(&what.media_type), &self.media_type)
     }
 
     /// Whether it is as long as was promised, in bytes.
@@ -153,6 +168,15 @@ pub fn type_or_not(text: &str) -> &str {
     let is_type = text.len() <= LONGEST
         && text.split_once('/').is_some_and(|(kind, name)| is_name(kind) && is_name(name));
     if is_type { text } else { "a media type that is none" }
+}
+
+/// Whether a media type is one of an index; `None` where it is none of the four.
+fn is_index_type(media_type: &str) -> Option<bool> {
+    match media_type {
+        OCI_INDEX | DOCKER_LIST => Some(true),
+        OCI_MANIFEST | DOCKER_MANIFEST => Some(false),
+        _ => None,
+    }
 }
 
 /// Whether a media type is one of the four.
@@ -244,10 +268,28 @@ mod tests {
             let what = Descriptor { media_type: media_type.to_owned(), digest, size };
             Manifest::kept(&what, bytes, "x").is_ok()
         };
-        for (media_type, is_right) in
-            [("", true), (OCI_MANIFEST, true), ("text/plain", false), (OCI_INDEX, false)]
-        {
+        for (media_type, is_right) in [
+            ("", true),
+            (OCI_MANIFEST, true),
+            ("text/plain", false),
+            (OCI_INDEX, false),
+            (DOCKER_LIST, false),
+        ] {
             assert_eq!(kept(media_type), is_right, "{media_type}");
+        }
+    }
+
+    #[test]
+    fn an_entry_of_an_index_may_call_a_manifest_by_the_name_of_the_other_specification() {
+        let pairs = [(OCI_MANIFEST, DOCKER_MANIFEST), (OCI_INDEX, DOCKER_LIST)];
+        for (one, other) in pairs.into_iter().flat_map(|(a, b)| [(a, b), (b, a)]) {
+            let lists = if is_index_type(one) == Some(true) { "manifests" } else { "layers" };
+            let body = format!(r#"{{"schemaVersion":2,"mediaType":"{one}","{lists}":[]}}"#);
+            let (digest, size) = (Digest::of(body.as_bytes()), body.len() as u64);
+            let what = Descriptor { media_type: other.to_owned(), digest, size };
+            let manifest = Manifest::kept(&what, body.into(), "x").unwrap();
+            assert_eq!(manifest.media_type, one);
+            assert!(manifest.check_layout_type(&what, "x").is_err(), "{one}");
         }
     }
 }

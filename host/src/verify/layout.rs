@@ -74,8 +74,12 @@ pub(super) fn held(
         if let Some(image) = images.last_mut() {
             let objects = &mut image.verification.objects;
             objects.push(marker.clone());
-            let said =
-                [version.clone(), store.rivals(entry, &entries, tag), platform(&store.held, entry)];
+            let said = [
+                version.clone(),
+                store.rivals(entry, &entries, tag),
+                media_type(&store.held, entry),
+                platform(&store.held, entry),
+            ];
             objects.extend(said.into_iter().flatten());
         }
         found.extend(images);
@@ -228,6 +232,18 @@ fn platform(held: &dyn Held, entry: &RawDescriptor) -> Option<Object> {
         blame_platform(&is, &said, &mut object);
         object
     })
+}
+
+/// Returns the finding about an entry with another media type than its manifest has: Podman and skopeo find no image
+/// there, or read it as the entry says. What cannot be read is found elsewhere.
+fn media_type(held: &dyn Held, entry: &RawDescriptor) -> Option<Object> {
+    let members = held.members();
+    let promised = entry.promised(members.place()).ok()?;
+    let manifest = oci_layout::manifest(members, &promised).ok()?;
+    let error = manifest.check_layout_type(&promised, members.place()).err()?;
+    let mut object = Object::at(held.called(INDEX)).for_role(Role::Catalog);
+    object.blame_error(Status::DigestMismatch, &error);
+    Some(object)
 }
 
 /// What `index.json` says of a name.

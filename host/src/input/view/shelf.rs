@@ -159,7 +159,11 @@ pub fn layout(members: &dyn Members, tag: Option<&str>, platform: &Platform) -> 
             }
         };
         let root = match chosen.promised(members.place()) {
-            Ok(what) => look.seen(&what, &mut view)?,
+            Ok(what) => {
+                let root = look.seen(&what, &mut view)?;
+                layout_type(root.as_ref(), &what, members.place(), &mut view)?;
+                root
+            }
             Err(error) => {
                 view.flaw(Part::Manifest, error)?;
                 None
@@ -171,6 +175,20 @@ pub fn layout(members: &dyn Members, tag: Option<&str>, platform: &Platform) -> 
         }
     });
     views.collect()
+}
+
+/// Adds a flaw where the list of a layout gives a manifest another media type of the same kind than it has. One of
+/// another kind was said when it was read.
+pub(super) fn layout_type(
+    root: Option<&Manifest>,
+    what: &Descriptor,
+    place: &str,
+    view: &mut View,
+) -> Result<()> {
+    let Some(root) = root.filter(|root| root.check_media_type(what, place).is_ok()) else {
+        return Ok(());
+    };
+    root.check_layout_type(what, place).or_else(|error| view.flaw(Part::Manifest, error))
 }
 
 /// What a manifest or an index of a registry stands for.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::shelf::{Layout, Look, image, listed};
+use super::shelf::{Layout, Look, image, layout_type, listed};
 use super::{Listed, Listing, Part, Role, View};
 use crate::error::{Error, Result};
 use crate::image::document::RawDescriptor;
@@ -55,7 +55,11 @@ pub fn layout(members: &dyn Members, tag: Option<&str>) -> Result<Vec<Whole>> {
         match group.as_slice() {
             [only] => {
                 let root = match only.promised(members.place()) {
-                    Ok(what) => look.seen(&what, &mut view)?,
+                    Ok(what) => {
+                        let root = look.seen(&what, &mut view)?;
+                        layout_type(root.as_ref(), &what, members.place(), &mut view)?;
+                        root
+                    }
                     Err(error) => {
                         view.flaw(Part::Manifest, error)?;
                         None
@@ -211,7 +215,7 @@ impl<'a> Gathering<'a> {
             self.views.push(view);
             return Ok(false);
         };
-        let is_as_said = manifest.media_type == what.media_type;
+        let is_as_said = manifest.check_media_type(&what, self.look.place()).is_ok();
         // Of manifests, that was said when it was read.
         if !is_as_said && !is_manifest_type(&what.media_type) {
             let called = format!("{}: media type of {}", self.look.place(), what.digest);
