@@ -89,6 +89,21 @@ fn a_hint_does_not_ask_for_what_the_user_did() {
 }
 
 #[test]
+fn a_refused_login_is_named_where_the_registry_does_not_repeat_how_to_log_in() {
+    let registry = hiding(Auth::basic("me", "hunter2"), 401);
+    let image = format!("registry://{}/team/app:1", registry.url_host());
+    let ran = |login: &[&str]| {
+        let ran = Sandbox::new().run(&[&["--insecure", "info", &image], login].concat());
+        ran.exits(1);
+        ran
+    };
+    ran(&["--username", "me", "--password", "wrong"])
+        .says("refused the credentials from --username and --password")
+        .says("hint: check user and password");
+    ran(&[]).says("wants authentication, but does not say which").says("docker login");
+}
+
+#[test]
 fn a_wrong_login_does_not_keep_from_an_open_registry() {
     let registry = Registry::start();
     let sandbox = Sandbox::new();

@@ -225,6 +225,80 @@ fn a_manifest_that_is_there_is_not_pushed_again() {
 }
 
 #[test]
+fn an_immutable_tag_that_has_the_image_is_no_failure_however_the_registry_answers() {
+    let image = TestImage::tiny("a/b:1");
+    let registry = Registry::start();
+    let source = put(&registry, &image, Pack::Gzip);
+    let target = to(&registry, "new/b:1");
+    Sandbox::new().process(&source, &target, &[]).verified();
+    let refused = || registry.fault("PUT", "new/b/manifests/", Fault::status(409), ALWAYS);
+    // The answers of registries that are no obstacle to their clients.
+    for fault in [Fault::status(405), Fault::Header("docker-content-digest", String::new())] {
+        registry.fault("HEAD", "new/b/manifests/1", fault.clone(), ALWAYS);
+        refused();
+        Sandbox::new().process(&source, &target, &[]).verified();
+        registry.mend();
+    }
+    // The answer to the first try is lost; the registry has the manifest by then.
+    registry.remove_manifest("new/b", "1");
+    registry.fault("PUT", "new/b/manifests/", Fault::OtherStatus(500), 1);
+    refused();
+    Sandbox::new().process(&source, &target, &["--retries=1"]).verified();
+    registry.mend();
+    // What clients reject is not called right for being there.
+    let (_, manifest) = registry.manifest("new/b", "1").unwrap();
+    registry.set_manifest("new/b", "1", "text/plain", &manifest);
+    refused();
+    let ran = Sandbox::new().process(&source, &target, &[]);
+    ran.exits(1).says("another Content-Type");
+}
+
+#[test]
+fn a_registry_that_takes_no_blob_in_one_request_gets_it_by_patch() {
+    let invalid = br#"{"errors":[{"code":"DIGEST_INVALID"}]}"#;
+    for refusal in [
+        Fault::status(405),
+        Fault::status(411),
+        Fault::status(501),
+        Fault::Answer(400, invalid.to_vec()),
+    ] {
+        let registry = Registry::start();
+        registry.fault("PUT", "/uploads/", refusal.clone(), 1);
+        let pusher = Pusher::new(User::new());
+        push(&pusher, &registry, LAYER, WHOLE).unwrap();
+        assert!(registry.blob("a/b", Digest::of(LAYER)).is_some_and(|held| held == LAYER));
+        assert_eq!(registry.requests_of("PATCH", "/uploads/").len(), 1, "{refusal:?}");
+        // Where that is refused too, the user hears of it.
+        registry.fault("PUT", "/uploads/", refusal.clone(), ALWAYS);
+        let other = &LAYER[1..];
+        let error = push(&pusher, &registry, other, WHOLE).unwrap_err();
+        assert!(error.to_string().contains("refused the blob"), "{error}");
+    }
+}
+
+#[test]
+fn headers_that_go_reads_are_read() {
+    let many: String = (0..300).map(|n| format!("X-{n}: {n}\r\n")).collect();
+    for odd in ["X-Policy: a;\r\n  b\r\n", "X Y: 1\r\n", "X-Y : 1\r\n", &many] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let answer = format!("HTTP/1.1 404 Not Found\r\n{odd}Content-Length: 0\r\n\r\n");
+        // Ends with the test binary.
+        std::thread::spawn(move || {
+            use std::io::{Read as _, Write as _};
+            for mut client in listener.incoming().flatten() {
+                while client.read(&mut [0; 4096]).is_ok_and(|length| length > 0) {
+                    let _ = client.write_all(answer.as_bytes());
+                }
+            }
+        });
+        let image = format!("registry://{host}/a/b:1");
+        let ran = Sandbox::new().run(&["info", "--insecure", "--retries=0", &image]);
+        ran.exits(1).says("image not found");
+    }
+}
+
+#[test]
 fn a_writer_takes_the_word_of_a_get_over_that_of_a_head() {
     let registry = Registry::start();
     registry.put_blob(LAYER);

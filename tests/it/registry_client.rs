@@ -328,11 +328,11 @@ fn a_redirect_loop_ends() {
     let user = User::new();
     let error = user.pull(&registry, LAYER).unwrap_err();
     assert!(
-        error.to_string().contains("redirected more than 5 times: a redirect loop?"),
+        error.to_string().contains("redirected more than 9 times: a redirect loop?"),
         "{error}"
     );
     assert!(!seen(&error).contains("s1gned"));
-    assert_eq!(registry.requests().len(), 6);
+    assert_eq!(registry.requests().len(), 10);
     assert_eq!(user.counters.retries(), 0);
 }
 

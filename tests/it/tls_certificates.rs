@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rcgen::{CertificateParams, DnType, date_time_ymd};
+use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, date_time_ymd};
 
 use crate::support::cli::{Ran, Sandbox};
 use crate::support::real::hello;
@@ -119,6 +119,28 @@ fn a_certificate_that_was_named_is_still_for_one_name_and_one_time() {
 }
 
 #[test]
+fn a_certificate_that_is_rejected_is_described_and_the_hint_works() {
+    let authority = authority();
+    let mut for_clients = parameters(&HERE);
+    for_clients.extended_key_usages.push(ExtendedKeyUsagePurpose::ClientAuth);
+    for (what, says, hint) in [
+        (&for_clients, "it is not for servers", "openssl req"),
+        (&marked_as_authority(&HERE), "marked as an authority's", "name this very certificate"),
+    ] {
+        let identity = Identity::of(what, Some(&authority));
+        let own = identity.certificate.clone();
+        let registry = Registry::start_as(identity);
+        let ran = push(&registry, Named::Bundle, &authority.pem());
+        ran.exits(1).says(says).says(hint);
+        assert!(!ran.stderr.contains("Other"), "{}", ran.stderr);
+        if hint.contains("very") {
+            push(&registry, Named::Bundle, &own).exits(0);
+            push(&registry, Named::Folder, &own).exits(0);
+        }
+    }
+}
+
+#[test]
 fn a_registry_that_asks_for_a_certificate_gets_that_of_its_folder() {
     let authority = authority();
     let server = Identity::new().for_clients_of(&authority);
@@ -138,7 +160,9 @@ fn a_registry_that_asks_for_a_certificate_gets_that_of_its_folder() {
     let key = client.key();
     let pair = [("client.cert", client.certificate.as_str()), ("client.key", key.as_str())];
     run(&[&[ca][..], &pair].concat()).exits(0);
-    run(&[ca]).exits(1);
+    let ran = run(&[ca]);
+    ran.exits(1).says("it asks for a certificate of the client").says("client.cert");
+    assert!(!ran.stderr.contains("--insecure"), "{}", ran.stderr);
     // The first that the server's authority has signed is sent.
     let other = Identity::new();
     let other_key = other.key();

@@ -50,7 +50,7 @@ pub struct Global {
         hide_env_values = true
     )]
     pub password: Option<Secret>,
-    /// File with logins, in the form of Docker or Podman; no other file is searched then
+    /// File with logins, in the form of Docker or Podman; searched before all others
     #[arg(long, global = true, value_name = "FILE")]
     pub authfile: Option<PathBuf>,
     /// Logins for web servers, as curl takes them, instead of $NETRC and ~/.netrc

@@ -7,11 +7,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustls::RootCertStore;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use rustls::{Error as TlsError, InconsistentKeys, RootCertStore};
 
 use crate::error::{Error, Result, io_reason};
 use crate::regular;
@@ -57,17 +57,22 @@ pub(crate) fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     (!found.is_empty()).then_some(found)
 }
 
-/// Makes the identity of a certificate and its key, both in PEM. Errors say what is wrong.
+/// Makes the identity of a certificate and its key, both in PEM. Errors say what is wrong. A certificate of X.509's
+/// version 1, which `openssl x509 -req` makes without extensions, cannot be read here: the server, which has to know
+/// it, judges it.
 pub(crate) fn identity(certificate: &[u8], key: &[u8]) -> Result<Arc<CertifiedKey>, String> {
     let chain = certificates(certificate).ok_or("there is no certificate in it")?;
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| "there is no key for it in PEM")?;
-    let made = CertifiedKey::from_der(chain, key, &ring::default_provider());
-    made.map(Arc::new).map_err(|cause| match cause {
-        rustls::Error::InconsistentKeys(_) => {
-            "the key beside it belongs to another certificate".to_owned()
+    let key = ring::default_provider().key_provider.load_private_key(key).map_err(|_| {
+        "its key is not of a kind that is supported: RSA of 2048 bits and more, P-256, P-384, Ed25519"
+    })?;
+    let made = CertifiedKey::new(chain, key);
+    match made.keys_match() {
+        Err(TlsError::InconsistentKeys(InconsistentKeys::KeyMismatch)) => {
+            Err("its key belongs to another certificate".to_owned())
         }
-        cause => cause.to_string(),
-    })
+        _ => Ok(Arc::new(made)),
+    }
 }
 
 /// The folders that tools look into for a host, the user's own first: those of Podman, rootless Docker and Docker
@@ -163,6 +168,30 @@ fn unusable(path: &Path, why: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Of version 1, as `openssl x509 -req` makes it without extensions.
+    const VERSION_1: &str = "-----BEGIN CERTIFICATE-----\n\
+        MIIBFjCBvQIUP4b/9ZeHNvqht0zJWFkQZwj/MvkwCgYIKoZIzj0EAwIwDTELMAkG\n\
+        A1UEAwwCbWUwIBcNMjYxMTI5MjI0NjEyWhgPMjEyNjExMDUyMjQ2MTJaMA0xCzAJ\n\
+        BgNVBAMMAm1lMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAETNYCFehkaJsjUkxR\n\
+        6TmNQr+CewgJA+9dWEoSSqo6HySf23BmFyuGOAYTegQejKPtvf0uF1eCbk4qMBau\n\
+        +6GGkzAKBggqhkjOPQQDAgNIADBFAiB5M581OJY5KB60N8N7oEHI3rv7svgEg35p\n\
+        z69mrG/g8AIhAJ8mGDIlmCFNRKA+asBSdFFkrGrwKpMyBQPC6DPk3LFB\n\
+        -----END CERTIFICATE-----";
+    const KEY_OF_VERSION_1: &str = "-----BEGIN PRIVATE KEY-----\n\
+        MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgfOG952quE30/vzoJ\n\
+        RFc7me+6I9NFxNW2yNvusnWFznihRANCAARM1gIV6GRomyNSTFHpOY1Cv4J7CAkD\n\
+        711YShJKqjofJJ/bcGYXK4Y4BhN6BB6Mo+29/S4XV4JuTiowFq77oYaT\n\
+        -----END PRIVATE KEY-----";
+
+    #[test]
+    fn a_certificate_of_version_1_is_one_of_the_user_s() {
+        assert!(identity(VERSION_1.as_bytes(), KEY_OF_VERSION_1.as_bytes()).is_ok());
+        let (certificate, key) = made();
+        assert!(identity(certificate.as_bytes(), key.as_bytes()).is_ok());
+        let other = identity(certificate.as_bytes(), KEY_OF_VERSION_1.as_bytes());
+        assert_eq!(other.unwrap_err(), "its key belongs to another certificate");
+    }
 
     fn made() -> (String, String) {
         let made = rcgen::generate_simple_self_signed(["r.example".to_owned()]).unwrap();

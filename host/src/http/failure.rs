@@ -5,7 +5,7 @@
 use std::error::Error as StdError;
 use std::time::Duration;
 
-use rustls::CertificateError;
+use rustls::{AlertDescription, CertificateError};
 
 use super::peer::Peer;
 use super::proxy::Proxy;
@@ -74,7 +74,7 @@ impl Failure {
         if !error.is_connect() {
             let failure =
                 Error::new(Kind::Network, format!("the connection to {peer} broke: {reason}"));
-            let error = match insecure && reason.contains("invalid HTTP") {
+            let error = match insecure && reason.contains("invalid HTTP version") {
                 true => failure.hint(EXPECTS_HTTPS),
                 false => failure,
             };
@@ -156,16 +156,52 @@ fn explain_tls(cause: &rustls::Error, peer: &Peer) -> Error {
     let host = peer.host();
     let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
     let Some((why, remedy)) = certificate(cause, name) else {
-        return Error::new(Kind::Network, format!("no TLS connection to {peer}: {cause}"))
-            .hint(SPEAKS_HTTP);
+        return not_connected(cause, peer);
     };
     let message = format!("the certificate of {peer} is not trusted: {why}");
     Error::new(Kind::Network, message).hint(match remedy {
         Remedy::Renew => "renew it, or check the clock of this machine".to_owned(),
         Remedy::Clock => "check the clock of this machine".to_owned(),
         Remedy::Create => format!("make another one: {}", create(name)),
-        Remedy::Trust => trust(host),
+        Remedy::Trust => trust("the authority that signed it, name its certificate", host),
+        Remedy::TrustItself => trust("it, name this very certificate", host),
     })
+}
+
+/// The error for a connection that failed before the server's certificate was looked at, or for another reason.
+fn not_connected(cause: &rustls::Error, peer: &Peer) -> Error {
+    let error =
+        |why: &str| Error::new(Kind::Network, format!("no TLS connection to {peer}: {why}"));
+    let identity = || {
+        let folder = format!("/etc/containers/certs.d/{}/", peer.host());
+        format!("put yours, client.cert with client.key, into {folder}")
+    };
+    match cause {
+        rustls::Error::InvalidMessage(_) => error(&cause.to_string()).hint(SPEAKS_HTTP),
+        rustls::Error::AlertReceived(alert) => match alert {
+            AlertDescription::CertificateRequired => {
+                error("it asks for a certificate of the client").hint(identity())
+            }
+            AlertDescription::BadCertificate
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::UnsupportedCertificate => {
+                error("it refuses the certificate of the client, or the lack of one")
+                    .hint(identity())
+            }
+            AlertDescription::HandshakeFailure
+            | AlertDescription::InsufficientSecurity
+            | AlertDescription::ProtocolVersion => error("it ended the handshake").hint(format!(
+                "it has to offer TLS 1.3, or TLS 1.2 with ECDHE and AES-GCM or ChaCha20-Poly1305; if it \
+                 asks for a certificate of the client, {}",
+                identity()
+            )),
+            _ => error(&cause.to_string()),
+        },
+        _ => error(&cause.to_string()),
+    }
 }
 
 /// What helps against a certificate that is not trusted.
@@ -175,6 +211,7 @@ pub(crate) enum Remedy {
     Clock,
     Create,
     Trust,
+    TrustItself,
 }
 
 /// Returns why the certificate of the server `name` is not trusted; `None` for an error about something else.
@@ -200,22 +237,38 @@ pub(crate) fn certificate(cause: &rustls::Error, name: &str) -> Option<(String, 
         CertificateError::BadSignature => {
             ("the authority of that name that is trusted has not signed it", Remedy::Trust)
         }
-        reason if tls::is_authority(reason) => {
-            ("it is marked as an authority's (CA:TRUE), and is itself not trusted", Remedy::Trust)
+        reason if tls::is_authority(reason) => (
+            "it is marked as an authority's (CA:TRUE), and is itself not trusted",
+            Remedy::TrustItself,
+        ),
+        reason if tls::is_short_key(reason) => {
+            ("its key, or that of its authority, is of RSA below 2048 bits", Remedy::Create)
         }
+        reason if tls::is_other_use(reason) => {
+            ("it is not for servers (extendedKeyUsage without serverAuth)", Remedy::Create)
+        }
+        reason if tls::is_unknown_extension(reason) => {
+            ("it has a critical extension that is not supported", Remedy::Create)
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            ("it is signed in a way that is not supported, such as with SHA-1", Remedy::Create)
+        }
+        CertificateError::BadEncoding => ("it is not encoded as X.509 asks for", Remedy::Create),
         reason if tls::is_old_version(reason) => {
             ("it is of a version before 3, which has no subjectAltName", Remedy::Create)
         }
-        other => return Some((other.to_string(), Remedy::Trust)),
+        // The library's own words are those of a debugger.
+        _ => ("the TLS library does not accept it", Remedy::Create),
     };
     Some((why.to_owned(), remedy))
 }
 
 /// How to trust the certificate of a host.
-fn trust(host: &str) -> String {
+fn trust(what: &str, host: &str) -> String {
     format!(
-        "to trust it, give its certificate, or that of the authority that signed it, as --ca-bundle FILE, or copy it \
-         to /etc/containers/certs.d/{host}/ca.crt"
+        "to trust {what} with --ca-bundle FILE, or put it \
+         into /etc/containers/certs.d/{host}/ca.crt"
     )
 }
 

@@ -7,9 +7,9 @@ use url::Url;
 use crate::error::{Error, Kind, Result};
 use crate::secret;
 
-/// Redirects that are followed for one answer. Registries use one, to a storage host, which may use
-/// another to a region; more is a loop.
-pub(crate) const MOST_REDIRECTS: usize = 5;
+/// Redirects that are followed for one answer: as many as by Go's HTTP client, which Docker, containerd, Podman and
+/// skopeo use. Registries use one, to a storage host; a company's may lead through several.
+pub(crate) const MOST_REDIRECTS: usize = 9;
 
 /// Whether an answer is a redirect that may be followed for GET and HEAD (RFC 9110, 15.4).
 pub(crate) fn is_redirect(status: StatusCode) -> bool {
@@ -55,11 +55,9 @@ fn resolve(
     let host = authority(from);
     let refuse = |why: &str| Error::new(Kind::Network, format!("{host} {does} {why}"));
     let location = headers.get(LOCATION).ok_or_else(|| refuse("without saying where to"))?;
-    let mut to = location
-        .to_str()
-        .ok()
-        .and_then(|location| from.join(location).ok())
-        .ok_or_else(|| refuse("to a place that is not a URL"))?;
+    let mut to = from
+        .join(&ascii(location.as_bytes()))
+        .map_err(|_| refuse("to a place that is not a URL"))?;
     match to.scheme() {
         "https" => {}
         "http" if from.scheme() == "http" || insecure => {}
@@ -84,6 +82,18 @@ fn resolve(
         to.host_str().into_iter().for_each(secret::keep_signature);
     }
     Ok(to)
+}
+
+/// Returns a place in ASCII. Some servers send the name of a file as it is; a URL has such bytes percent-encoded.
+fn ascii(location: &[u8]) -> String {
+    let mut text = String::with_capacity(location.len());
+    for byte in location {
+        match byte.is_ascii() {
+            true => text.push(char::from(*byte)),
+            false => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
 }
 
 /// How messages name a scheme that is not followed. Another one is not repeated: it may be a part
@@ -203,6 +213,19 @@ mod tests {
         secret::keep("Hunter2-of-f1/and-more");
         to("https://r.example/x", "https://hunter2-of-f1/and-more", false).unwrap();
         assert_eq!(secret::mask("cannot connect to hunter2-of-f1"), "cannot connect to ***");
+    }
+
+    #[test]
+    fn bytes_beyond_ascii_are_encoded() {
+        let from: Url = "https://r.example/x".parse().unwrap();
+        for (location, expected) in [
+            (&b"/a?name=caf\xe9"[..], "https://r.example/a?name=caf%E9"),
+            ("/a/café".as_bytes(), "https://r.example/a/caf%C3%A9"),
+        ] {
+            let value = reqwest::header::HeaderValue::from_bytes(location).unwrap();
+            let headers = HeaderMap::from_iter([(LOCATION, value)]);
+            assert_eq!(follow(&from, None, &headers, false).unwrap().as_str(), expected);
+        }
     }
 
     #[test]

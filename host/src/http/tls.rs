@@ -14,8 +14,8 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore,
-    SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, OtherError,
+    RootCertStore, SignatureScheme,
 };
 
 /// Which authorities are trusted.
@@ -130,6 +130,56 @@ pub(crate) fn is_old_version(reason: &CertificateError) -> bool {
     webpki_reason(reason) == Some(&webpki::Error::UnsupportedCertVersion)
 }
 
+/// A key that the TLS library rejects, in a certificate that may be right otherwise. The library itself says that a
+/// signature is bad.
+#[derive(Debug, thiserror::Error)]
+#[error("a key is of RSA below 2048 bits")]
+struct ShortKey;
+
+/// Whether an error says that a key is too short.
+pub(crate) fn is_short_key(reason: &CertificateError) -> bool {
+    matches!(reason, CertificateError::Other(other) if other.0.is::<ShortKey>())
+}
+
+/// Whether a certificate has a key of RSA that is shorter than the TLS library takes.
+fn has_short_key(certificate: &CertificateDer<'_>) -> bool {
+    /// `rsaEncryption` in DER.
+    const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+    /// The modulus of a key of 2048 bits alone has so many bytes.
+    const SHORTEST: usize = 256;
+    let Ok(certificate) = webpki::EndEntityCert::try_from(certificate) else { return false };
+    let key = certificate.subject_public_key_info();
+    key.len() < SHORTEST && key.windows(RSA.len()).any(|part| part == RSA)
+}
+
+/// Names a key that is too short as the cause of a bad signature.
+fn name_short_key<'a>(
+    error: TlsError,
+    mut certificates: impl Iterator<Item = &'a CertificateDer<'a>>,
+) -> TlsError {
+    let is_bad = matches!(error, TlsError::InvalidCertificate(CertificateError::BadSignature));
+    match is_bad && certificates.any(has_short_key) {
+        true => CertificateError::Other(OtherError(Arc::new(ShortKey))).into(),
+        false => error,
+    }
+}
+
+/// Whether an error says that the certificate is for another use than that of a server.
+pub(crate) fn is_other_use(reason: &CertificateError) -> bool {
+    /// What the platform verifier says of it; its type is private.
+    const OTHER_USE: &str = "certificate had invalid extensions";
+    match reason {
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => true,
+        CertificateError::Other(other) => other.0.to_string() == OTHER_USE,
+        _ => false,
+    }
+}
+
+/// Whether an error says that the certificate has a critical extension that is not known.
+pub(crate) fn is_unknown_extension(reason: &CertificateError) -> bool {
+    webpki_reason(reason) == Some(&webpki::Error::UnsupportedCriticalExtension)
+}
+
 fn webpki_reason(reason: &CertificateError) -> Option<&webpki::Error> {
     match reason {
         CertificateError::Other(other) => other.0.downcast_ref(),
@@ -154,6 +204,10 @@ impl ServerCertVerifier for Verifier {
             Err(error) if is_about_issuer(&error) && self.is_trusted_itself(certificate) => {
                 self.check_itself(certificate, name, now)
             }
+            Err(error) => Err(name_short_key(
+                error,
+                intermediates.iter().chain(&self.named).chain([certificate]),
+            )),
             verdict => verdict,
         }
     }
@@ -166,6 +220,7 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<HandshakeSignatureValid, TlsError> {
         let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls12_signature(message, certificate, signed, algorithms)
+            .map_err(|error| name_short_key(error, [certificate].into_iter()))
     }
 
     fn verify_tls13_signature(
@@ -176,6 +231,7 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<HandshakeSignatureValid, TlsError> {
         let algorithms = &self.provider.signature_verification_algorithms;
         verify_tls13_signature(message, certificate, signed, algorithms)
+            .map_err(|error| name_short_key(error, [certificate].into_iter()))
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -208,5 +264,41 @@ impl ResolvesClientCert for Identities {
 
     fn has_certs(&self) -> bool {
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::certificates;
+    use super::*;
+
+    /// Its key is of RSA with 1,024 bits.
+    const SHORT: &str = "-----BEGIN CERTIFICATE-----\n\
+        MIICHDCCAYWgAwIBAgIULu3lG5MngnSPobAgZttJn6IQUCAwDQYJKoZIhvcNAQEL\n\
+        BQAwFDESMBAGA1UEAwwJci5leGFtcGxlMCAXDTI2MTEyOTIyNDYxMloYDzIxMjYx\n\
+        MTA1MjI0NjEyWjAUMRIwEAYDVQQDDAlyLmV4YW1wbGUwgZ8wDQYJKoZIhvcNAQEB\n\
+        BQADgY0AMIGJAoGBAO7jfHJUal+CB9P/o5YbJTcK8rd0DqCCSqJngvKsNCKeacFk\n\
+        3Ba4TQ1v5JUkcB2ng1CpNPA88IFbS3b5+Ka8nZp2WM++LXscqRtYiN/a3ioRmRke\n\
+        lQdNwRJmoBnzEkQSedfgOvB6hTyeizjLvinn+ZetQnLjRaY1QuzeOlqFGxv1AgMB\n\
+        AAGjaTBnMB0GA1UdDgQWBBQJyRr7URZtBePOlxLKcpUSEniQBjAfBgNVHSMEGDAW\n\
+        gBQJyRr7URZtBePOlxLKcpUSEniQBjAPBgNVHRMBAf8EBTADAQH/MBQGA1UdEQQN\n\
+        MAuCCXIuZXhhbXBsZTANBgkqhkiG9w0BAQsFAAOBgQATdZ/n6iVruETxr9GRmMGn\n\
+        bCCCmRbEBKcvVIi/zGwQ8N1tpR0mPPD6U+eulsT5htoOzRP/kfOZZU0zqIiZnN3V\n\
+        mzOai0wW1rHxLoApWe4u2OYZk38BxDCK4/UvTtTz8JR2D2pTsB5zBYutc6xHVVz2\n\
+        0JElvFAsde25B+kBM3+aJw==\n\
+        -----END CERTIFICATE-----";
+
+    #[test]
+    fn a_short_key_is_named_as_the_cause_of_a_bad_signature() {
+        let short = certificates::certificates(SHORT.as_bytes()).unwrap();
+        let long = rcgen::generate_simple_self_signed(["r.example".to_owned()]).unwrap();
+        let long = long.cert.der().clone();
+        let is_named = |reason: CertificateError, certificate: &CertificateDer<'_>| {
+            let error = name_short_key(reason.into(), [certificate].into_iter());
+            matches!(error, TlsError::InvalidCertificate(reason) if is_short_key(&reason))
+        };
+        assert!(is_named(CertificateError::BadSignature, &short[0]));
+        assert!(!is_named(CertificateError::BadSignature, &long));
+        assert!(!is_named(CertificateError::Expired, &short[0]));
     }
 }

@@ -192,7 +192,7 @@ fn section<'a>(of: &'a Map<String, Value>, name: &str) -> Option<&'a Map<String,
 }
 
 /// Returns a member by its name, in any case where none is spelled exactly so, as Go does.
-fn member<'a>(of: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+pub(super) fn member<'a>(of: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
     let any_case =
         || of.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
     of.get(name).or_else(any_case)

@@ -17,6 +17,10 @@ use crate::http::settings::Settings;
 use crate::http::tls::{self, Authorities};
 use crate::http::wire::Wire;
 
+/// Headers of one answer that are read: real ones have some twenty, and what stands in front of a registry may add
+/// some hundred. The HTTP library has a limit for their bytes as well.
+const MOST_HEADERS: usize = 1_000;
+
 /// How we introduce ourselves.
 const USER_AGENT: &str = concat!("occystrap/", env!("CARGO_PKG_VERSION"));
 
@@ -170,6 +174,12 @@ pub(crate) fn connect(
     let builder = settings.proxies.apply(reqwest::Client::builder());
     let builder = adapt(builder)
         .user_agent(USER_AGENT)
+        // As Go's HTTP client, which the clients of registries use, and so what stands in front of registries
+        // gets away with: a header over several lines, one with a space in its name, many headers.
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
+        .http1_allow_spaces_after_header_name_in_responses(true)
+        .http1_ignore_invalid_headers_in_responses(true)
+        .http1_max_headers(MOST_HEADERS)
         .connect_timeout(settings.connect_timeout)
         // Followed by hand: see `redirect`.
         .redirect(reqwest::redirect::Policy::none())

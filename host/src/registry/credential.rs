@@ -71,11 +71,8 @@ pub(super) async fn find(
     let looking = move || {
         // The run may have been cancelled, and then the answer is not received.
         let _ = send.send(match authfile {
-            Some(file) => look_into(&Place::file(file), &reference),
-            None => Ok(look_around(
-                &places(|name| std::env::var_os(name), std::env::home_dir()),
-                &reference,
-            )),
+            Some(file) => look_first_into(&Place::file(file), &usual_places(), &reference),
+            None => Ok(look_around(&usual_places(), &reference)),
         });
     };
     let spawned = std::thread::Builder::new().name("credentials".into()).spawn(looking);
@@ -86,6 +83,24 @@ pub(super) async fn find(
         found = receive => found.unwrap_or_else(|_| Err(Error::new(Kind::Auth, "looking for credentials failed"))),
         stop = cancel.cancelled() => Err(stop),
     }
+}
+
+fn usual_places() -> Vec<Place> {
+    places(|name| std::env::var_os(name), std::env::home_dir())
+}
+
+/// Looks into the file that the user named, and into the others where that has no login, as Podman and skopeo
+/// do. Errors when the file cannot be used.
+fn look_first_into(named: &Place, others: &[Place], reference: &Reference) -> Result<Credential> {
+    let found = look_into(named, reference)?;
+    if found.secret.is_some() {
+        return Ok(found);
+    }
+    let other = look_around(others, reference);
+    Ok(match other.secret {
+        Some(_) => other,
+        None => Credential { origin: format!("{}; {}", found.origin, other.origin), ..other },
+    })
 }
 
 /// Looks into one place after the other. Files that the user did not name may be missing or broken: the

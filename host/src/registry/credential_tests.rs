@@ -57,6 +57,28 @@ fn a_broken_entry_does_not_hide_another_one_that_fits() {
 }
 
 #[test]
+fn a_file_that_the_user_named_goes_before_the_others_and_does_not_hide_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, content: &str| {
+        let file = dir.path().join(name);
+        std::fs::write(&file, content).unwrap();
+        Place::file(file)
+    };
+    let named = write("named", r#"{"auths":{"quay.io":{"auth":"bWU6cHc="}}}"#);
+    let other = write("other", r#"{"auths":{"quay.io":{"auth":"eW91OnB3"}}}"#);
+    let empty = write("empty", "{}");
+    let broken = write("broken", "{");
+    let of = reference("quay.io/a");
+    let look = |named: &Place, others: &[Place]| look_first_into(named, others, &of);
+    let others = std::slice::from_ref(&other);
+    assert_eq!(text(look(&named, others).unwrap().secret.as_ref()), "me:pw");
+    assert_eq!(text(look(&empty, others).unwrap().secret.as_ref()), "you:pw");
+    assert_eq!(look(&broken, others).err().map(|error| error.kind()), Some(Kind::Auth));
+    let nothing = look(&empty, &[]).unwrap();
+    assert!(nothing.secret.is_none() && nothing.origin.contains("empty"), "{}", nothing.origin);
+}
+
+#[test]
 fn a_broken_file_that_the_user_did_not_name_does_not_stop_the_search() {
     let dir = tempfile::tempdir().unwrap();
     let (broken, good) = (dir.path().join("broken"), dir.path().join("good"));

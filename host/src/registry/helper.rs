@@ -5,9 +5,10 @@
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use serde::Deserialize;
+use serde::Deserialize as _;
+use serde_json::{Deserializer, Map, Value};
 
-use super::auth_file::password;
+use super::auth_file::{member, password};
 use super::credential::Secret;
 
 /// The user name by which a helper says that its secret is an identity token.
@@ -26,14 +27,6 @@ pub(super) enum Trouble {
     Failed,
     /// Its answer is not the JSON that helpers print.
     Malformed,
-}
-
-#[derive(Deserialize)]
-struct Answer {
-    #[serde(rename = "Username", default)]
-    username: Option<String>,
-    #[serde(rename = "Secret", default)]
-    secret: Option<String>,
 }
 
 /// Returns the program of a helper's name.
@@ -63,14 +56,20 @@ pub(super) fn ask(name: &str, key: &str) -> Result<Option<Secret>, Trouble> {
     parse(&output.stdout)
 }
 
+/// Reads an answer as Docker and Podman do: names in any case, and text after the object is ignored.
 pub(super) fn parse(answer: &[u8]) -> Result<Option<Secret>, Trouble> {
-    let answer: Answer = serde_json::from_slice(answer).map_err(|_| Trouble::Malformed)?;
-    let (username, secret) =
-        (answer.username.unwrap_or_default(), answer.secret.unwrap_or_default());
-    Ok(match username.as_str() {
+    let answer = Map::<String, Value>::deserialize(&mut Deserializer::from_slice(answer))
+        .map_err(|_| Trouble::Malformed)?;
+    let text = |name: &str| match member(&answer, name) {
+        None | Some(Value::Null) => Ok(""),
+        Some(Value::String(text)) => Ok(text.as_str()),
+        Some(_) => Err(Trouble::Malformed),
+    };
+    let (username, secret) = (text("Username")?, text("Secret")?);
+    Ok(match username {
         IS_TOKEN if secret.is_empty() => None,
         IS_TOKEN => Some(Secret::IdentityToken(secret.into())),
-        username => password(username, &secret),
+        username => password(username, secret),
     })
 }
 
@@ -88,6 +87,9 @@ mod tests {
             (r#"{"ServerURL":"h"}"#, Ok("nothing")),
             (r#"{"Username":null,"Secret":null}"#, Ok("nothing")),
             (r#"{"Username":"<token>","Secret":""}"#, Ok("nothing")),
+            (r#"{"username":"me","secret":"pw"}"#, Ok("me:pw")),
+            ("{\"Username\":\"me\",\"Secret\":\"pw\"}\nbye\n", Ok("me:pw")),
+            (r#"{"Username":"x","Username":"me","Secret":"pw"}"#, Ok("me:pw")),
             ("{}", Ok("nothing")),
             ("", Err(Trouble::Malformed)),
             ("pw", Err(Trouble::Malformed)),

@@ -121,9 +121,20 @@ impl Repository {
         }
     }
 
+    /// Whether a GET gives these very bytes. A registry with immutable tags refuses a manifest that it has: from
+    /// an earlier try whose answer was lost, from another process, or because another answer than this one keeps
+    /// [`Self::has_manifest`] from seeing it. What clients make of its answers is for verification to say.
+    async fn gives(&self, target: &str, bytes: &Bytes) -> Result<bool> {
+        match self.fetch_served(target).await {
+            Ok(fetched) => Ok(fetched.manifest.bytes == *bytes),
+            Err(error) if error.kind() == Kind::Interrupted => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+
     /// Stores a manifest under a tag, or under its digest (distribution specification, "Pushing
     /// Manifests"). What it names has to be there already. A manifest that is there under both is not sent
-    /// again: registries with immutable tags refuse that. Errors: [`Kind::Destination`] with the
+    /// again: registries with immutable tags refuse that. A refusal of what is there all the same is none. Errors: [`Kind::Destination`] with the
     /// registry's own words where it refuses, or names another digest than that of the bytes;
     /// [`Kind::Auth`]; [`Kind::Network`] after all retries; [`Kind::Usage`] when `target` is
     /// neither a tag nor the digest of the bytes, or `media_type` is none.
@@ -151,7 +162,7 @@ impl Repository {
         let url = self.url(&format!("manifests/{target}"));
         let headers = HeaderMap::from_iter([(CONTENT_TYPE, media_type.clone())]);
         let call = Call {
-            body: Some(bytes),
+            body: Some(bytes.clone()),
             moves: Moves::WithinHost,
             ..Call::new(Method::PUT, url, headers)
         };
@@ -162,6 +173,10 @@ impl Repository {
             return kept(&answer, digest, &place);
         }
         let (error, refusal) = self.refused(&place, "the manifest", &mut answer).await;
+        if answer.status().is_client_error() && self.gives(target, &bytes).await? {
+            tracing::debug!(target, %digest, %error, "the manifest is there already");
+            return Ok(());
+        }
         let oci = [OCI_MANIFEST, OCI_INDEX].iter().any(|known| media_type == known);
         let unknown_type = answer.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE
             || matches!(refusal.code.as_str(), "MANIFEST_INVALID" | "UNSUPPORTED");

@@ -106,7 +106,7 @@ impl Repository {
         if let Some(other) = named.as_deref().filter(|named| is_other(Some(named), &digest)) {
             let what =
                 format!("{place}: HEAD names another manifest, which Docker and containerd pull");
-            return Err(Error::mismatch(what, &digest, other));
+            return Err(Error::mismatch(what, &digest, served::digest_or_not(other)));
         }
         let by_digest = self.fetch_by(named.as_deref().unwrap_or(&digest)).await;
         let by_digest = by_digest.map_err(|error| not_by_digest(place, error))?;

@@ -122,8 +122,18 @@ impl Session {
             Way::Basic(_) | Way::Open => None,
         };
         let Some(challenge) = usable(challenges).or(known.as_ref()) else {
-            let rejected = state.rejected.clone();
-            return Err(rejected.unwrap_or_else(|| unknown(challenges, &of.host)));
+            return Err(match (&state.rejected, &state.way) {
+                (Some(reason), _) => reason.clone(),
+                (None, Way::Basic(_)) if refused.header.is_some() => state.refusal(of, scope),
+                (None, _) if challenges.is_empty() => {
+                    let error = unknown(challenges, &of.host);
+                    match state.refusal(of, scope).hint_text() {
+                        Some(hint) => error.hint(hint),
+                        None => error,
+                    }
+                }
+                (None, _) => unknown(challenges, &of.host),
+            });
         };
         state.renew(wire, challenge, of, scope).await?;
         Ok(refused.header.is_some())

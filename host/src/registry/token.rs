@@ -10,9 +10,11 @@ use base64::Engine as _;
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode};
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 use url::Url;
 
+use super::auth_file::member;
 use super::challenge::Challenge;
 use super::credential::{Credential, Secret};
 use super::scope;
@@ -181,33 +183,33 @@ pub(super) fn realm(challenge: &Challenge) -> Result<Url> {
     Ok(url)
 }
 
-#[derive(serde::Deserialize)]
-struct Answer {
-    token: Option<String>,
-    access_token: Option<String>,
-    /// Not used, and no less secret.
-    refresh_token: Option<String>,
-    // A number in the specification; some services send 300.0 or "300".
-    expires_in: Option<serde_json::Value>,
-}
-
-/// Errors do not repeat what was sent: it may be a token in the wrong place.
+/// Reads an answer as Go does: names in any case, the last of several. Errors do not repeat what was sent: it may be
+/// a token in the wrong place.
 fn parse(body: &[u8], host: &str) -> Result<Token> {
     let malformed =
         |what: &str| Error::new(Kind::Auth, format!("the token service at {host} sent {what}"));
-    let answer: Answer = serde_json::from_slice(body)
+    let answer: Map<String, Value> = serde_json::from_slice(body)
         .map_err(|_| malformed("something that is not a token's JSON"))?;
-    let some = |text: &String| !text.is_empty();
-    let token = answer.token.filter(some).or(answer.access_token.filter(some));
-    let given = [token.as_ref(), answer.refresh_token.as_ref()];
-    given.into_iter().flatten().for_each(|token| secret::keep_token(token));
+    let text = |name: &str| match member(&answer, name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
+        Some(_) => Err(malformed("something that is not a token's JSON")),
+    };
+    let token = match text("token")? {
+        Some(token) => Some(token),
+        None => text("access_token")?,
+    };
+    // A refresh token is not used, and no less secret.
+    let refresh = member(&answer, "refresh_token").and_then(Value::as_str);
+    token.into_iter().chain(refresh).for_each(secret::keep_token);
     let header = token.map(|token| sensitive(format!("Bearer {token}")));
     let header = header
         .ok_or_else(|| malformed("no token"))?
         .map_err(|_| malformed("a token that no header can carry"))?;
-    let seconds = answer.expires_in.as_ref().and_then(|value| match value {
-        serde_json::Value::Number(number) => number.as_f64(),
-        serde_json::Value::String(text) => text.parse().ok(),
+    // A number in the specification; some services send 300.0 or "300".
+    let seconds = member(&answer, "expires_in").and_then(|value| match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.parse().ok(),
         _ => None,
     });
     let until = Instant::now() + life(seconds) - MARGIN;
@@ -245,6 +247,9 @@ mod tests {
         for (body, expected) in [
             (r#"{"token":"a"}"#, "Bearer a"),
             (r#"{"access_token":"b","expires_in":"300"}"#, "Bearer b"),
+            // As Go reads JSON.
+            (r#"{"Token":"a","refresh_token":5}"#, "Bearer a"),
+            (r#"{"token":"x","token":"b"}"#, "Bearer b"),
             (r#"{"token":"","access_token":"c","expires_in":1e999,"issued_at":7}"#, "Bearer c"),
             (
                 r#"{"token":"d","access_token":null,"expires_in":-5,"refresh_token":"x"}"#,

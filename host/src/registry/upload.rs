@@ -52,6 +52,8 @@ impl Repository {
             budget: Budget::new(&self.wire().settings),
             progress: &progress,
             wary: false,
+            in_parts: false,
+            turns_to_parts: false,
         };
         loop {
             let failure = match upload.attempt().await {
@@ -61,6 +63,11 @@ impl Repository {
             // Its own words say where it went wrong, and that was not here.
             if let Some(error) = upload.reader.failure() {
                 return Err(error);
+            }
+            if upload.turns_to_parts {
+                upload.turns_to_parts = false;
+                tracing::debug!(place, "the blob is sent by PATCH");
+                continue;
             }
             let paused = self.wire().pause(&mut upload.budget, failure).await;
             paused.map_err(|error| self.refused_or(error, &place))?;
@@ -78,6 +85,10 @@ struct Upload<'a> {
     progress: Progress<'a>,
     /// The last connection broke.
     wary: bool,
+    /// All of the blob goes by PATCH, as Docker, Podman and skopeo send it.
+    in_parts: bool,
+    /// The registry has just refused the blob in one request, and is asked once more.
+    turns_to_parts: bool,
 }
 
 impl Upload<'_> {
@@ -117,6 +128,7 @@ impl Upload<'_> {
     async fn send(&mut self, to: &mut Url, least: u64) -> Result<(), Failure> {
         let size = self.what.size;
         let chunk = self.chunk_size.map(|chunk| chunk.max(least)).filter(|chunk| *chunk < size);
+        let chunk = chunk.or(Some(size).filter(|_| self.in_parts));
         let mut sent = 0;
         while let Some(chunk) = chunk
             && sent < size
@@ -136,7 +148,7 @@ impl Upload<'_> {
         call.headers.insert(CONTENT_RANGE, range);
         let settles = part.end - part.start;
         let mut sent = self.deliver(&call, part, settles).await?;
-        self.accepted(&mut sent).await?;
+        self.accepted(&mut sent, false).await?;
         if sent.answer.headers().contains_key(LOCATION) {
             *to = self.repository.upload_place(&sent.answer)?;
         }
@@ -148,18 +160,22 @@ impl Upload<'_> {
         let mut url = to.clone();
         url.query_pairs_mut().append_pair("digest", &self.what.digest.to_string());
         let call = upload(Method::PUT, url);
+        let is_whole = part.start == 0 && part.end > 0;
         let mut sent = self.deliver(&call, part, self.what.size).await?;
-        self.accepted(&mut sent).await?;
+        self.accepted(&mut sent, is_whole).await?;
         Ok(kept(&sent.answer, self.what.digest, self.place)?)
     }
 
-    async fn accepted(&self, sent: &mut Sent) -> Result<(), Failure> {
+    async fn accepted(&mut self, sent: &mut Sent, is_whole: bool) -> Result<(), Failure> {
         let status = sent.answer.status();
         if status.is_success() {
             return Ok(());
         }
         let (error, refusal) =
             self.repository.refused(self.place, "the blob", &mut sent.answer).await;
+        if is_whole && knows_parts_alone(status, &refusal.code) {
+            (self.in_parts, self.turns_to_parts) = (true, true);
+        }
         // The upload got lost, or out of step: another one will not be.
         let lost = status == StatusCode::RANGE_NOT_SATISFIABLE
             || status == StatusCode::NOT_FOUND && refusal.code != "NAME_UNKNOWN";
@@ -203,6 +219,21 @@ impl Upload<'_> {
                 _ => return Ok(sent),
             }
         }
+    }
+}
+
+/// Whether a registry that refuses a blob in one request (PUT with a body) may take it by PATCH: some servers know no
+/// other way, since Docker, Podman and skopeo use no other, and refuse the body or do not read it.
+fn knows_parts_alone(status: StatusCode, code: &str) -> bool {
+    match status {
+        StatusCode::METHOD_NOT_ALLOWED
+        | StatusCode::LENGTH_REQUIRED
+        | StatusCode::UNSUPPORTED_MEDIA_TYPE
+        | StatusCode::NOT_IMPLEMENTED => true,
+        StatusCode::BAD_REQUEST => {
+            matches!(code, "DIGEST_INVALID" | "SIZE_INVALID" | "BLOB_UPLOAD_INVALID")
+        }
+        _ => false,
     }
 }
 
