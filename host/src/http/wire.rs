@@ -16,7 +16,6 @@ use super::counters::Counters;
 use super::failure::{EXPECTS_HTTPS, Failure, proxy_login};
 use super::pace::Pace;
 use super::peer::Peer;
-use super::proxy::Proxy;
 use super::redirect::{self, MOST_REDIRECTS, authority};
 use super::retry::{Budget, is_passing, retry_after};
 use super::settings::Settings;
