@@ -207,7 +207,10 @@ fn attempt(
             receipt.filters = request.filters.texts().map(str::to_owned).collect();
             receipt.again = Some(again);
             let kept = keep(&receipt);
-            prove(request, &receipt, &looked, context).map(|proof| (receipt, kept, proof))
+            let proof = prove(request, &receipt, &looked, context)?;
+            // They are open, and the receipts of all platforms are kept.
+            receipt.published.clear();
+            Ok((receipt, kept, proof))
         });
     let receipt = match outcome {
         Ok((receipt, kept, proof)) => {

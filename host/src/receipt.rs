@@ -11,6 +11,8 @@ pub mod listed;
 pub mod step;
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +22,6 @@ pub use bundle::{Bundle, RECEIPT};
 pub use handed::Handed;
 pub use step::Step;
 
-use crate::file_identity::FileIdentity;
 use crate::image::{Digest, ImageName, Part, layout};
 use crate::output::WrittenFile;
 use crate::plugin::PluginIdentity;
@@ -65,19 +66,28 @@ pub struct Receipt {
     /// Whether this run made it. One that was read from a file may have been cut.
     #[serde(skip)]
     pub is_fresh: bool,
-    /// The files that the commit of this run made visible.
+    /// The files that the commit of this run made visible, until the image is verified.
     #[serde(skip)]
     pub published: Vec<Published>,
 }
 
 /// A file that a commit has given its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Published {
     /// Relative to the destination.
     pub path: String,
-    /// Which file.
-    pub file: FileIdentity,
+    /// Which file. It is open: a file system gives the inode of a removed file to the next new one, and no
+    /// other file must pass for this one.
+    pub file: Arc<File>,
 }
+
+impl PartialEq for Published {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path && Arc::ptr_eq(&self.file, &other.file)
+    }
+}
+
+impl Eq for Published {}
 
 /// Which image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

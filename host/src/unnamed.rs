@@ -17,7 +17,7 @@ use crate::temporary::{self, TemporaryName};
 
 /// A file without a name, in the destination's file system.
 pub struct Unnamed {
-    file: File,
+    file: Arc<File>,
     /// On file systems without `O_TMPFILE` (NFS, some FUSE), a name all the same.
     name: Option<TemporaryName>,
 }
@@ -36,10 +36,10 @@ impl Unnamed {
     fn with_mode(directory: &Arc<Dir>, mode: u32) -> io::Result<Self> {
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
         match rustix::fs::openat(directory.as_fd(), ".", flags, Mode::from_raw_mode(mode)) {
-            Ok(descriptor) => Ok(Self { file: File::from(descriptor), name: None }),
+            Ok(descriptor) => Ok(Self { file: Arc::new(File::from(descriptor)), name: None }),
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
                 let (file, name) = temporary::create(directory, mode)?;
-                Ok(Self { file, name: Some(name) })
+                Ok(Self { file: Arc::new(file), name: Some(name) })
             }
             Err(cause) => Err(cause.into()),
         }
@@ -49,6 +49,12 @@ impl Unnamed {
     #[must_use]
     pub fn file(&self) -> &File {
         &self.file
+    }
+
+    /// The open file, for others who need it after this value is dropped.
+    #[must_use]
+    pub fn shared(&self) -> Arc<File> {
+        Arc::clone(&self.file)
     }
 
     /// Its identity, which stays when it gets a name.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use occystrap::image::Digest;
 
 use crate::support::cli::{Ran, Sandbox, Tree};
-use crate::support::image::{Pack, TestImage, gzip};
+use crate::support::image::{Pack, TestImage, gzip, tar};
 use crate::support::push::push;
 use crate::support::registry::{ALWAYS, Fault, Registry};
 use crate::support::shape;
@@ -71,4 +71,32 @@ fn who_waits_for_a_lock_is_told() {
     folder.unlock().unwrap();
     let said = Ran::ended(child.wait_with_output().unwrap());
     said.verified().says("warning: waiting for another occystrap, which has locked 'out'");
+}
+
+/// The file system gives the inode of a file that was replaced to the next new one.
+#[test]
+fn what_was_replaced_twice_before_it_was_verified_is_not_called_damaged() {
+    let sandbox = Sandbox::new();
+    let sources: Vec<String> = (0..6)
+        .map(|n: u8| {
+            let layer = tar(&[("number", &[n])]);
+            let file = format!("{n}.tar");
+            let image = TestImage::with_layers("app:1", vec![layer]);
+            shape::legacy(&[&image], Pack::Plain).write(&sandbox.path(&file));
+            sandbox.uri("tar", &file)
+        })
+        .collect();
+    for to in ["dir://one", "dir://many?unique_names=true", "oci-layout://layout"] {
+        for _ in 0..15 {
+            let start = |source: &String| {
+                let mut command = sandbox.command(&["process", source, to]);
+                command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+            };
+            let running: Vec<Child> = sources.iter().map(start).collect();
+            for child in running {
+                let said = Ran::ended(child.wait_with_output().unwrap());
+                assert_eq!(said.code, 0, "{to}: {}", said.stderr);
+            }
+        }
+    }
 }

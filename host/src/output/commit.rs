@@ -110,9 +110,9 @@ pub fn one_file(
         file.file().sync_all().map_err(failed)?;
     }
     let folder = destination.dir().map_err(failed)?;
-    let identity = file.identity().map_err(failed)?;
+    let published = file.shared();
     one_file::publish(file, &folder, name).map_err(failed)?;
-    terms.reached(vec![Published { path: name.to_owned(), file: identity }]);
+    terms.reached(vec![Published { path: name.to_owned(), file: published }]);
     if durable {
         folders::flush(&folder).map_err(|cause| {
             let place = destination.folder().display();

@@ -2,15 +2,15 @@
 //!
 //! Two runs may write under one name at the same time. The one that commits first then finds the files of
 //! the other one: nothing is damaged, and what is there is not what this run has to vouch for. The commit
-//! says which file it has given which name. A file that was changed in place, or that is missing, is not
-//! excused.
+//! says which file it has given which name, and keeps it open until then, so that its inode is no other
+//! file's. A file that was changed in place, or that is missing, is not excused.
 
 use std::os::fd::AsFd as _;
 
 use super::object::Object;
 use super::steady;
 use crate::destination::Destination;
-use crate::file_identity::standing;
+use crate::file_identity::{FileIdentity, standing};
 use crate::output::Target;
 use crate::output::target::Endpoint;
 use crate::receipt::Receipt;
@@ -37,7 +37,8 @@ pub(super) fn judge(receipt: &Receipt, target: &Target, objects: &mut [Object]) 
         let (above, name) = published.path.rsplit_once('/').unwrap_or((".", &published.path));
         let there = folder.open_dir(above).and_then(|folder| standing(folder.as_fd(), name));
         let Ok(Some(there)) = there else { continue };
-        if there.identity.is_same_inode(published.file) {
+        let Ok(written) = FileIdentity::of(&published.file) else { continue };
+        if there.identity.is_same_inode(written) {
             continue;
         }
         let location = destination.display(&published.path);

@@ -9,7 +9,7 @@ mod compare;
 mod exchange;
 mod plan;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::AsFd;
 
@@ -81,11 +81,16 @@ impl<'a> Publication<'a> {
         }
     }
 
-    /// The files that have their names.
+    /// The file that has each name, after the commit point. A name that got two files has the last one.
     #[must_use]
     pub fn published(&self) -> Vec<Published> {
-        let own = self.own.iter().filter(|(_, path)| *path != NAME);
-        own.map(|(file, path)| Published { path: path.clone(), file: *file }).collect()
+        let last: BTreeMap<&String, &Unnamed> =
+            self.files.iter().map(|(path, file)| (path, file)).collect();
+        let published = |(path, file): (&String, &Unnamed)| Published {
+            path: path.clone(),
+            file: file.shared(),
+        };
+        last.into_iter().map(published).collect()
     }
 
     fn publish(&mut self, at: usize, is_last: bool) -> Result<()> {
