@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use self::stand::Stand;
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::image::Digest;
 use crate::plugin::description::Kind;
 use crate::plugin::{Plugin, PluginEngine};
@@ -108,6 +108,7 @@ pub fn run(
     let loaded = Plugin::load(engine, name, bytes);
     let answer = match &loaded {
         Ok(_) => Answer::Passed,
+        Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error.clone()),
         Err(error) => match Stop::from(error.clone()) {
             Stop::Failed(why) | Stop::Skipped(why) => Answer::Failed(why),
         },

@@ -15,6 +15,9 @@ use occystrap::{command_line, log, report, run, secret, temporary};
 /// Two threads move a gigabyte a second from sockets; more would only take turns.
 const NETWORK_THREADS: usize = 2;
 
+/// The exit code after Ctrl-C, SIGTERM or SIGHUP: 128 + SIGINT, as shells report it.
+const INTERRUPTED: u8 = 130;
+
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     secret::hide_in_panics();
@@ -63,8 +66,9 @@ fn start(cli: Cli, progress: &Progress) -> anyhow::Result<u8> {
         let _entered = runtime.enter();
         fail_at_file_size_limit()
     };
-    let mut out = StandardOutput::default();
-    let outcome = run::run(cli, &cancel, runtime.handle(), progress, &mut out, &mut io::stderr());
+    let mut out = StandardOutput::of(io::stdout());
+    let mut err = StandardOutput::of(io::stderr());
+    let outcome = run::run(cli, &cancel, runtime.handle(), progress, &mut out, &mut err);
     drop(too_large);
     // Downloads that are not waited for any more must not keep the process.
     runtime.shutdown_background();
@@ -72,7 +76,12 @@ fn start(cli: Cli, progress: &Progress) -> anyhow::Result<u8> {
     temporary::remove_own();
     match outcome {
         Ok(code) => Ok(code),
-        Err(_) if out.is_closed() => Ok(standard_output::CLOSED),
+        // A terminal that is closed sends SIGHUP and takes no more text.
+        Err(error) if cancel.check().is_err() => {
+            let _ = report::write_error(&mut io::stderr(), &error);
+            Ok(INTERRUPTED)
+        }
+        Err(_) if out.is_closed() || err.is_closed() => Ok(standard_output::CLOSED),
         Err(error) => {
             report::write_error(&mut io::stderr(), &error)?;
             Ok(error.exit_code())
@@ -125,8 +134,7 @@ async fn listen(cancel: Cancel) {
         }
         if cancel.check().is_err() {
             temporary::remove_own();
-            // 128 + SIGINT, as shells report it.
-            std::process::exit(130);
+            std::process::exit(INTERRUPTED.into());
         }
         cancel.cancel();
     }

@@ -1,4 +1,5 @@
-//! Standard output of the binary, where another program may stop to read: `occystrap plugin show dir | head -1`.
+//! Standard output and standard error of the binary, where another program may stop to read:
+//! `occystrap plugin show dir | head -1`, `occystrap process ... 2>&1 | head -1`.
 //!
 //! What it refuses: to report a closed pipe as an error. Nothing went wrong: the reader has what it wanted.
 
@@ -8,14 +9,19 @@ use std::io::{self, ErrorKind, Write};
 /// (128 + 13), as shells report it of other tools. The command did not end, so that no verdict can be said.
 pub const CLOSED: u8 = 141;
 
-/// Standard output, which remembers whether its reader is gone. Not locked: filters print as well, from other
+/// A standard stream, which remembers whether its reader is gone. Not locked: filters print as well, from other
 /// threads.
-#[derive(Default)]
-pub struct StandardOutput {
+pub struct StandardOutput<W> {
+    stream: W,
     is_closed: bool,
 }
 
-impl StandardOutput {
+impl<W> StandardOutput<W> {
+    /// `io::stdout()` or `io::stderr()`.
+    pub fn of(stream: W) -> Self {
+        Self { stream, is_closed: false }
+    }
+
     /// Whether a write failed because the reader is gone.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -29,14 +35,14 @@ impl StandardOutput {
     }
 }
 
-impl Write for StandardOutput {
+impl<W: Write> Write for StandardOutput<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let outcome = io::stdout().write(bytes);
+        let outcome = self.stream.write(bytes);
         self.noting(outcome)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let outcome = io::stdout().flush();
+        let outcome = self.stream.flush();
         self.noting(outcome)
     }
 }

@@ -3,6 +3,7 @@
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::support::bombs;
 use crate::support::bystander::Bystander;
 use crate::support::cli::Ran;
 use crate::support::image::{Pack, TestImage, gzip};
@@ -125,4 +126,44 @@ fn a_signal_while_the_manifest_hangs() {
     said.exits(130);
     assert_eq!(said.json()["images"][0]["status"], "error");
     old.untouched("while the manifest hangs");
+}
+
+#[test]
+fn a_signal_while_a_plugin_is_compiled() {
+    let old = Bystander::new();
+    let plugin = old.sandbox.path("slow.wasm");
+    std::fs::write(&plugin, bombs::holding(&bombs::branches(380_000))).unwrap();
+    let plugin = plugin.display().to_string();
+    let to = old.sandbox.uri("dir", "out");
+    for arguments in [
+        vec!["plugin", "add", "--yes", &plugin],
+        vec!["plugin", "test", &plugin],
+        vec!["process", "--plugin", &plugin, "tar://in.tar", &to],
+        vec!["verify", "--plugin", &plugin, &to],
+    ] {
+        let mut command = old.sandbox.command(&arguments);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(1500));
+        signal(&child, "TERM");
+        let started = Instant::now();
+        let said = Ran::ended(child.wait_with_output().unwrap());
+        assert!(started.elapsed() < Duration::from_secs(5), "{arguments:?}");
+        said.exits(130).says("error: interrupted");
+        old.untouched(arguments[0]);
+    }
+}
+
+#[test]
+fn a_terminal_that_is_closed_is_an_interruption() {
+    let old = Bystander::new();
+    let registry = Registry::start();
+    let source = push(&registry, &TestImage::new("team/app:1"), Pack::Gzip);
+    registry.fault("GET", "/blobs/", Fault::HangAfter(10), ALWAYS);
+    let mut command = old.sandbox.command(&["process", &source, &old.sandbox.uri("dir", "out")]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until("no layer was asked for", || !registry.requests_of("GET", "/blobs/").is_empty());
+    drop((child.stdout.take(), child.stderr.take()));
+    signal(&child, "HUP");
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    old.untouched("a terminal that is closed");
 }

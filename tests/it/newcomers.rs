@@ -133,3 +133,17 @@ fn a_command_whose_output_is_read_no_further_ends_quietly() {
     }
     assert!(sandbox.path("out/catalog.json").exists(), "what was to be done is done");
 }
+
+#[test]
+fn a_command_whose_messages_are_read_no_further_ends_quietly() {
+    let sandbox = Sandbox::new();
+    shape::legacy(&[&TestImage::tiny("a/b:1")], Pack::Plain).write(&sandbox.path("in.tar"));
+    for line in ["process tar://in.tar dir://out", "verify dir://out"] {
+        let mut command = sandbox.command(&line.split(' ').collect::<Vec<_>>());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        drop((child.stdout.take(), child.stderr.take()));
+        let code = child.wait().unwrap().code();
+        assert_eq!(code, Some(141), "{line}");
+    }
+    assert!(sandbox.path("out/catalog.json").exists(), "what was to be done is done");
+}

@@ -67,6 +67,16 @@ fn module_of(count: usize, instructions: &[u8]) -> Vec<u8> {
     [MODULE, &types, &declared, &code].concat()
 }
 
+/// A module of one function with so many branches out of nested blocks: it compiles for minutes, in some
+/// hundred megabytes.
+pub fn branches(count: usize) -> Vec<u8> {
+    const BLOCKS: usize = 1000;
+    let out = |number: usize| [&[0x20, 0, 0x0d], &leb(number % BLOCKS)[..]].concat();
+    let branches: Vec<u8> = (0..count).flat_map(out).collect();
+    let instructions = [[2, 0x40].repeat(BLOCKS), branches, [0x0b].repeat(BLOCKS)].concat();
+    module_of(1, &instructions)
+}
+
 /// A component whose module has so many bytes in one kind of section: types, imports, exports, globals,
 /// data, names or others.
 pub fn full_of(what: &str, bytes: usize) -> Vec<u8> {

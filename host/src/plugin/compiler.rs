@@ -22,6 +22,7 @@ use wasmtime::Engine;
 
 use super::engine::{self, AddressSpace};
 use super::user_limit::{self, UserLimit};
+use crate::cancel::Cancel;
 use crate::limits;
 
 /// The hidden command: not one that a user types by accident.
@@ -70,7 +71,7 @@ pub enum Failure {
     Refused(String),
     /// These limits of the user, which are lower than [`Bounds`], ended the compiler.
     UserLimit(Vec<UserLimit>),
-    /// Ctrl-C ended the compiler.
+    /// Ctrl-C, SIGTERM or SIGHUP ended the compiler.
     Interrupted,
 }
 
@@ -164,13 +165,15 @@ fn restrict(bounds: Bounds) -> io::Result<()> {
 const ADDRESSES: u64 = 1 << 30;
 
 /// Compiles a component in a process of its own, and returns a file with the machine code. `slow` is
-/// called once, where that takes longer than `patience`.
+/// called once, where that takes longer than `patience`. It ends where the user wants to stop: a terminal
+/// sends Ctrl-C to the compiler as well, but other programs send a signal to this process alone.
 pub(super) fn compile(
     component: &[u8],
     space: AddressSpace,
     bounds: Bounds,
     patience: Duration,
     slow: impl FnOnce(),
+    cancel: &Cancel,
 ) -> Result<File, Failure> {
     let cannot = |what: &str, cause: &dyn std::fmt::Display| {
         Failure::Refused(format!("cannot be compiled: cannot {what}: {cause}"))
@@ -197,9 +200,10 @@ pub(super) fn compile(
         let input = child.0.stdin.take();
         // It ends early, with an error, where the compiler does.
         scope.spawn(move || input.map(|mut input| input.write_all(component)));
-        child.wait(started, bounds.time, patience, slow)
+        child.wait(started, bounds.time, patience, slow, cancel)
     });
     match status.map_err(|cause| cannot("wait for the compiler", &cause))? {
+        None if cancel.check().is_err() => Err(Failure::Interrupted),
         None => Err(Failure::TooCostly(too_slow(bounds.time))),
         Some(status) => judge(status, bounds, &mut code).map(|()| code),
     }
@@ -280,13 +284,14 @@ pub(super) fn memory_file() -> io::Result<File> {
 struct Running(Child);
 
 impl Running {
-    /// Waits until it has ended; `None` when that takes too long.
+    /// Waits until it has ended; `None` when that takes too long, or the user wants to stop.
     fn wait(
         &mut self,
         started: Instant,
         limit: Duration,
         patience: Duration,
         slow: impl FnOnce(),
+        cancel: &Cancel,
     ) -> io::Result<Option<ExitStatus>> {
         let mut slow = Some(slow);
         loop {
@@ -294,7 +299,7 @@ impl Running {
                 return Ok(Some(status));
             }
             let waited = started.elapsed();
-            if waited > limit {
+            if waited > limit || cancel.check().is_err() {
                 self.0.kill()?;
                 self.0.wait()?;
                 return Ok(None);

@@ -26,6 +26,7 @@ use super::code_cache::CodeCache;
 use super::compiler::{self, Bounds, Failure};
 use super::user_limit::UserLimit;
 use super::{component_count, component_file, ownership, user_limit};
+use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 use crate::image::{Digest, Hasher};
 use crate::limits;
@@ -55,6 +56,8 @@ struct Inner {
     kept: Option<CodeCache>,
     space: AddressSpace,
     allowance: limits::Allowance,
+    /// Ends a compiler that has a process of its own.
+    cancel: Cancel,
 }
 
 /// Why there is no plugin to run.
@@ -91,20 +94,27 @@ impl PluginEngine {
 
     /// With other limits on each session.
     pub fn with(allowance: limits::Allowance) -> Result<Self> {
-        Self::reserving(AddressSpace::fitting(), cache(), allowance)
+        Self::cancelled_by(&Cancel::default(), allowance)
+    }
+
+    /// With other limits, and compilers that end when the user wants to stop.
+    pub fn cancelled_by(cancel: &Cancel, allowance: limits::Allowance) -> Result<Self> {
+        Self::reserving(AddressSpace::fitting(), cache(), allowance, cancel)
     }
 
     fn reserving(
         space: AddressSpace,
         cache: Option<Cache>,
         allowance: limits::Allowance,
+        cancel: &Cancel,
     ) -> Result<Self> {
         let mut config = config(space);
         let kept = cache.as_ref().map(|cache| CodeCache::beneath(cache.directory()));
         config.cache(cache);
         let engine = Engine::new(&config).map_err(|cause| broken("start", &cause))?;
         let ticking = AtomicBool::new(false);
-        Ok(Self(Arc::new(Inner { engine, ticking, kept, space, allowance })))
+        let cancel = cancel.clone();
+        Ok(Self(Arc::new(Inner { engine, ticking, kept, space, allowance, cancel })))
     }
 
     /// What a plugin may take in one session.
@@ -166,7 +176,8 @@ impl PluginEngine {
         imports: Vec<String>,
     ) -> Result<File, NotLoaded> {
         let slow = || self.say_slow(name, bytes, ADDED);
-        compiler::compile(bytes, self.0.space, self.bounds(), PATIENCE, slow).map_err(|failure| {
+        let (space, cancel) = (self.0.space, &self.0.cancel);
+        compiler::compile(bytes, space, self.bounds(), PATIENCE, slow, cancel).map_err(|failure| {
             match failure {
                 Failure::TooCostly(why) => {
                     NotLoaded::TooCostly(not_compiled(name, &why).hint(SMALLER), Some(imports))
@@ -397,7 +408,12 @@ mod tests {
     #[test]
     fn machine_code_of_other_settings_has_another_key() {
         let key = |space| {
-            let engine = PluginEngine::reserving(space, None, limits::Allowance::default());
+            let engine = PluginEngine::reserving(
+                space,
+                None,
+                limits::Allowance::default(),
+                &Cancel::default(),
+            );
             engine.unwrap().key(b"component")
         };
         assert_ne!(key(AddressSpace::Whole), key(AddressSpace::Limited));

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::http::Counters;
 use crate::image::Wanted;
 use crate::input::{self, Source};
+use crate::limits::Allowance;
 use crate::plugin::{Catalog, Installed, PluginEngine};
 use crate::progress::Progress;
 use crate::uri::Uri;
@@ -86,9 +87,14 @@ impl Host<'_> {
         Source::parse(&uri, &self.wanted(&uri)?, |uri| clients.of(uri))
     }
 
+    /// An engine for plugins, whose compilers end when the user wants to stop.
+    pub fn engine(&self) -> Result<PluginEngine> {
+        PluginEngine::cancelled_by(self.cancel, Allowance::default())
+    }
+
     /// All plugins that there are for this run.
     pub fn catalog(&self) -> Result<Catalog> {
-        let catalog = Catalog::new(PluginEngine::new()?, &self.global.plugin)?;
+        let catalog = Catalog::new(self.engine()?, &self.global.plugin)?;
         Ok(catalog.with_installed(self.installed()))
     }
 

@@ -101,7 +101,7 @@ fn not_added(name: &str) -> Error {
 /// component itself says, and errors with what to type for the rest.
 fn of_file(path: &str, host: &Host<'_>, out: &mut dyn Write) -> Result<Plugin> {
     let bytes = component_file::read(Path::new(path))?;
-    let engine = PluginEngine::with(limits::Allowance::showing())?;
+    let engine = PluginEngine::cancelled_by(host.cancel, limits::Allowance::showing())?;
     let (error, imports) = match Plugin::try_load(&engine, path, &bytes) {
         Ok(plugin) => return Ok(plugin),
         Err(NotLoaded::Refused(error)) => return Err(error),

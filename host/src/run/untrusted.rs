@@ -37,7 +37,7 @@ pub fn run(
     }
     asked.allow_registry.iter().for_each(|host| grants.registry(host));
     let failed = |cause| Error::io(Kind::Destination, "write to", "standard error", &cause);
-    let engine = PluginEngine::with(Allowance::untrusted())?;
+    let engine = PluginEngine::cancelled_by(host.cancel, Allowance::untrusted())?;
     let mut catalog = Catalog::new(engine, &[])?.with_installed(host.installed());
     for file in &global.plugin {
         // What is wrong with one is no reason to leave the receipts of others.

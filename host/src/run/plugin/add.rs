@@ -11,7 +11,7 @@ use crate::cli::Global;
 use crate::error::{Error, Result, printable};
 use crate::http::Counters;
 use crate::plugin::installed::{Entry, Record};
-use crate::plugin::{Plugin, PluginEngine, artifact, component_file};
+use crate::plugin::{Plugin, artifact, component_file};
 use crate::run::clients::Clients;
 use crate::uri::Uri;
 
@@ -23,7 +23,7 @@ pub fn add(source: &str, yes: bool, host: &Host<'_>, err: &mut dyn Write) -> Res
             .hint("--plugin-dir DIR names one")
     })?;
     let (component, source) = read(source, host)?;
-    let plugin = Plugin::load(&PluginEngine::new()?, &source, &component)?;
+    let plugin = Plugin::load(&host.engine()?, &source, &component)?;
     let entry = Entry::of(&plugin, source);
     let record = installed.record()?;
     record.check(&entry)?;

@@ -7,6 +7,7 @@ use crate::cli::{Global, OutputFormat};
 use crate::conformance;
 use crate::context::Context;
 use crate::error::{Error, Kind, Result};
+use crate::limits::Allowance;
 use crate::plugin::catalog::EMBEDDED;
 use crate::plugin::{PluginEngine, component_file};
 use crate::scaffold;
@@ -35,7 +36,7 @@ pub fn test(
     context: &Context,
     out: &mut dyn Write,
 ) -> Result<u8> {
-    let engine = PluginEngine::new()?;
+    let engine = PluginEngine::cancelled_by(&context.cancel, Allowance::default())?;
     let known = EMBEDDED.iter().find(|known| known.name == name);
     let report = match known {
         Some(known) => conformance::run(&engine, name, known.component, options, context)?,
