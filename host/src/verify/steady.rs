@@ -4,12 +4,13 @@
 //! commit in between, and then the two do not fit, although every image is sound. So where something is
 //! wrong and the lists were changed during the look, it is read once more from the start. If they were
 //! changed again, only what both looks have seen, about a file that stood still, counts as wrong; the rest
-//! is *unchecked*. What it refuses: to excuse damage in a destination that nothing changes.
+//! is *unchecked*. If they were not, everything that the second look has found counts, about files that
+//! stood still. What it refuses: to excuse damage in a destination that nothing changes.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::found::Found;
 use super::object::{Object, Status};
@@ -28,6 +29,9 @@ const AGAIN: &str = "run it again when no other process writes there";
 
 /// Time between the two looks: a commit takes some milliseconds.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How far the clock of a file system may be behind: a tick of the kernel. Less than [`PAUSE`].
+const CLOCK_STEP: Duration = Duration::from_millis(50);
 
 /// The files of a destination that a commit changes, and the folders that it changes them in.
 pub struct Watch {
@@ -139,12 +143,16 @@ pub fn look<T: Look>(
     let lists = stamps(watch.lists.iter());
     let files = wrong.iter().filter_map(T::file).collect::<Vec<_>>();
     let files = stamps(files.iter());
+    let began = SystemTime::now();
     let second = look();
     let is_same = stamps(lists.keys()) == lists;
     match second {
         Ok(mut seen) => {
-            let changed =
-                |path: &PathBuf| files.get(path).is_none_or(|was| Stamp::of(path) != *was);
+            let changed = |path: &PathBuf| match files.get(path) {
+                Some(was) => Stamp::of(path) != *was,
+                // Only the second look has found it.
+                None => !stands_since(path, began),
+            };
             let is_steady = |one: &T::Wrong| match T::file(one) {
                 _ if watch.is_file => is_same,
                 Some(path) => !changed(&path),
@@ -158,6 +166,17 @@ pub fn look<T: Look>(
         }
         other => other,
     }
+}
+
+/// Whether a file has been the same since a moment; of one that is not there, whether its folder has.
+fn stands_since(path: &Path, moment: SystemTime) -> bool {
+    let folder = || Stamp::of(path.parent().filter(|folder| *folder != Path::new(""))?);
+    let Some(stamp) = Stamp::of(path).or_else(folder) else { return false };
+    let Ok(moment) = moment.duration_since(SystemTime::UNIX_EPOCH) else { return false };
+    let (seconds, nanoseconds) = stamp.changed;
+    let Ok(seconds) = u64::try_from(seconds) else { return false };
+    let changed = Duration::new(seconds, u32::try_from(nanoseconds).unwrap_or_default());
+    changed + CLOCK_STEP < moment
 }
 
 /// Whether an error says something of the destination.
@@ -289,6 +308,14 @@ mod tests {
                 Unconfirmed,
             ),
             (
+                "damage that only the second look reaches",
+                1,
+                vec![wrong(&index, "1")],
+                vec![wrong(&blob, "y"), wrong(&gone, "")],
+                2,
+                Failed,
+            ),
+            (
                 "damage in a busy destination",
                 2,
                 vec![wrong(&blob, "y")],
@@ -335,6 +362,27 @@ mod tests {
             );
             let is_said = seen.objects.iter().any(|object| object.message == CHANGED);
             assert_eq!(is_said, outcome == Unconfirmed, "{what}");
+        }
+    }
+
+    #[test]
+    fn damage_counts_where_the_list_could_not_be_read_at_first_and_not_where_the_file_changes() {
+        for (is_changing, outcome) in [(false, Outcome::Failed), (true, Outcome::Unconfirmed)] {
+            let folder = folder();
+            let blob = folder.path().join("blobs/sha256/x");
+            let count = Cell::new(0);
+            let seen = look(Some(&Watch::layout(folder.path())), &Cancel::default(), || {
+                count.set(count.get() + 1);
+                if count.get() == 1 {
+                    commit(folder.path(), "1");
+                    return Err(Error::source("ends in the middle"));
+                }
+                if is_changing {
+                    std::fs::write(&blob, "z").unwrap();
+                }
+                Ok(seen(&[(blob.clone(), Status::DigestMismatch, "y".to_owned())]))
+            });
+            assert_eq!(seen.unwrap().outcome(), outcome, "{is_changing}");
         }
     }
 
