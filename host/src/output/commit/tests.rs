@@ -502,3 +502,28 @@ fn names_that_no_file_can_have_are_refused_when_they_are_claimed() {
         staging.claim(fine).unwrap();
     }
 }
+
+#[test]
+fn a_file_that_was_published_stays_open_and_is_the_last_of_its_name() {
+    let folder = folder();
+    let mut staging = staging(folder.path()).unwrap();
+    for (path, file) in files(&staging.destination().clone(), &NEW) {
+        staging.push(path, file);
+    }
+    let cancel = Cancel::default();
+    let terms = Terms::new(&[], &cancel);
+    staging.commit(&terms).unwrap();
+    let published = terms.published.into_inner();
+    let names: Vec<&str> = published.iter().map(|one| one.path.as_str()).collect();
+    assert_eq!(names, ["a/b/new", "index", "replaced"]);
+    for one in &published {
+        let there = std::fs::metadata(folder.path().join(&one.path)).unwrap().ino();
+        assert_eq!(one.file.metadata().unwrap().ino(), there, "{}", one.path);
+        // Other files do not get its inode when it is replaced.
+        std::fs::remove_file(folder.path().join(&one.path)).unwrap();
+        for number in 0..20 {
+            let next = std::fs::File::create(folder.path().join(format!("next{number}"))).unwrap();
+            assert_ne!(next.metadata().unwrap().ino(), there, "{}", one.path);
+        }
+    }
+}
