@@ -96,6 +96,10 @@ impl Error {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                 Some("free some space there, or choose another place")
             }
+            // cap-std reports so, without a number of the system, that a link leads out of a folder.
+            std::io::ErrorKind::PermissionDenied if cause.raw_os_error().is_none() => Some(
+                "a symbolic link there leads out of its directory: put what it leads to in its place",
+            ),
             std::io::ErrorKind::PermissionDenied => Some("check the permissions of that path"),
             std::io::ErrorKind::ReadOnlyFilesystem => Some("that file system is mounted read-only"),
             _ => None,

@@ -52,7 +52,9 @@ pub struct Process {
 pub fn process(request: &Process, context: &Context) -> Run {
     let started = Instant::now();
     // Before anything is fetched; and again before an image becomes visible.
-    let reports = occupied::check(&request.target).and_then(|()| {
+    let target = &request.target;
+    let is_free = occupied::check(target).and_then(|()| occupied::check_list(target));
+    let reports = is_free.and_then(|()| {
         tracing::info!("reading {}", request.source.display);
         match request.all_platforms {
             true => family::process(request, context),

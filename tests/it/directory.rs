@@ -218,3 +218,16 @@ fn a_directory_of_0_4_17_is_read_with_a_warning() {
     sandbox.process(&sandbox.uri("dir", "old"), &sandbox.uri("dir", "new"), &[]).exits(1);
     sandbox.run(&["verify", &sandbox.uri("dir", "old")]).exits(1).says("0/1 verified, 1 FAILED");
 }
+
+#[test]
+fn a_layer_that_a_link_leads_out_to_is_not_called_a_matter_of_permissions() {
+    let sandbox = Sandbox::new();
+    let image = TestImage::tiny("app:1");
+    shape::legacy(&[&image], Pack::Plain).write(&sandbox.path("in.tar"));
+    sandbox.process(&sandbox.uri("tar", "in.tar"), &sandbox.uri("dir", "out"), &[]).verified();
+    let folder = sandbox.path(&format!("out/{}", image.diff_ids()[0].hex()));
+    std::fs::rename(&folder, sandbox.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink("../elsewhere", &folder).unwrap();
+    let said = sandbox.process(&sandbox.uri("dir", "out"), &sandbox.uri("tar", "out.tar"), &[]);
+    said.exits(1).says("hint: a symbolic link there leads out of its directory");
+}

@@ -237,3 +237,22 @@ fn the_file_behind_a_link_is_written_and_the_link_stays() {
         said.exits(2).says("standard input and output are not supported");
     }
 }
+
+#[test]
+fn an_image_is_not_added_to_an_index_that_no_reader_takes() {
+    let sandbox = sandbox();
+    for content in [
+        r#"{"schemaVersion":2,"manifests":[5]}"#,
+        r#"{"schemaVersion":2,"manifests":[{"digest":5}]}"#,
+    ] {
+        let _ = std::fs::remove_dir_all(sandbox.path("work/list"));
+        put(&sandbox, "work/list/index.json", content);
+        let before = sandbox.tree("work/list");
+        // Its readers reject the index as it is.
+        sandbox.run(&["verify", &sandbox.uri("oci-layout", "work/list")]).exits(1);
+        let said = sandbox.process("tar://one.tar", "oci-layout://work/list", &["--force"]);
+        said.exits(1).says("its 'index.json' is of another form: ");
+        said.says("hint: move 'index.json' away, or name another directory");
+        assert_eq!(sandbox.tree("work/list"), before, "{content}");
+    }
+}

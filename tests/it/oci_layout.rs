@@ -140,7 +140,7 @@ fn the_same_content_compressed_twice_in_two_ways_is_kept_so() {
 fn images_of_others_stay_as_they_are() {
     let sandbox = Sandbox::new();
     let theirs = r#"{"digest" : "sha256:0000000000000000000000000000000000000000000000000000000000000000",
-        "mediaType":"application/vnd.oci.image.index.v1+json", "size":1e1, "x":{"a":1,"b":[]}}"#;
+        "mediaType":"application/vnd.oci.image.index.v1+json", "size":10, "x":{"a":1e1,"b":[]}}"#;
     let written = format!(r#"{{ "schemaVersion":2,"manifests":[ {theirs} ], "z": 1.0 }}"#);
     std::fs::create_dir(sandbox.path("out")).unwrap();
     std::fs::write(sandbox.path("out/index.json"), &written).unwrap();

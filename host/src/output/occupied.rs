@@ -24,10 +24,7 @@ pub fn check(target: &Target) -> Result<()> {
     match &target.endpoint {
         Endpoint::Directory(path) | Endpoint::TaggedDirectory(path, _) => {
             refuse_root(path)?;
-            let form = match &target.endpoint {
-                Endpoint::Directory(_) => directory::Form::Images,
-                _ => directory::Form::Layout,
-            };
+            let form = form_of(target);
             match is_built_in(target) && !target.force {
                 true => form.check(path),
                 false => Ok(()),
@@ -40,6 +37,23 @@ pub fn check(target: &Target) -> Result<()> {
         Endpoint::File(_) | Endpoint::Repository(..) | Endpoint::Engine(..) | Endpoint::Web(..) => {
             Ok(())
         }
+    }
+}
+
+/// Errors where an image would be added to a list of images that readers reject.
+pub fn check_list(target: &Target) -> Result<()> {
+    match &target.endpoint {
+        Endpoint::Directory(path) | Endpoint::TaggedDirectory(path, _) if is_built_in(target) => {
+            form_of(target).check_entries(path)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn form_of(target: &Target) -> directory::Form {
+    match &target.endpoint {
+        Endpoint::Directory(_) => directory::Form::Images,
+        _ => directory::Form::Layout,
     }
 }
 

@@ -16,6 +16,7 @@ use crate::image::layout::{INDEX, MARKER};
 use crate::image::manifest::LARGEST_MANIFEST;
 use crate::image::saved::{CATALOG, LIST};
 use crate::input::oci_layout::{LARGEST_INDEX, LARGEST_MARKER};
+use crate::input::shelf::parse_index;
 use crate::regular;
 use crate::shell::quote;
 
@@ -164,6 +165,27 @@ impl Form {
         Err(Error::destination(format!("'{place}' has a '{LIST}' that lists no image")).hint(format!(
             "name another directory, or add {FORCE} to write into this one, which may replace that file"
         )))
+    }
+
+    /// Errors where the index of a layout has an entry that readers reject: they would not read the image that is added
+    /// to it either. What is wrong with a list otherwise, the plugin says; entries of other tools in a catalog are
+    /// passed by all readers.
+    pub(super) fn check_entries(self, path: &Path) -> Result<()> {
+        if self != Self::Layout {
+            return Ok(());
+        }
+        let Ok(index) = regular::read(&path.join(INDEX), LARGEST_INDEX) else { return Ok(()) };
+        let place = path.display();
+        match parse_index(&index, &format!("'{place}'")) {
+            Err(why) if is_index(&index) => {
+                let name = self.name();
+                let message =
+                    format!("'{place}' is not {name}: its '{INDEX}' is of another form: {why}");
+                let hint = format!("move '{INDEX}' away, or name another directory");
+                Err(Error::destination(message).hint(hint))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn scheme(self) -> &'static str {
