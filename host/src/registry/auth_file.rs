@@ -56,7 +56,7 @@ pub(super) enum Step<'a> {
     Entry { key: &'a str, entry: &'a Value },
 }
 
-/// An entry for the right registry that makes no login.
+/// A value of another type than a text, or an entry for the right registry that makes no login.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Malformed;
 
@@ -198,6 +198,15 @@ pub(super) fn member<'a>(of: &'a Map<String, Value>, name: &str) -> Option<&'a V
     of.get(name).or_else(any_case)
 }
 
+/// Returns a text by its name; an empty one where it is absent or `null`.
+pub(super) fn text<'a>(of: &'a Map<String, Value>, name: &str) -> Result<&'a str, Malformed> {
+    match member(of, name) {
+        None | Some(Value::Null) => Ok(""),
+        Some(Value::String(text)) => Ok(text),
+        Some(_) => Err(Malformed),
+    }
+}
+
 /// Reads an entry. `None` for one without a login: desktop tools write such for what a helper keeps. A token
 /// goes before a password, and `auth` before `username` and `password`.
 pub(super) fn login(entry: &Value) -> Result<Option<Secret>, Malformed> {
@@ -206,11 +215,7 @@ pub(super) fn login(entry: &Value) -> Result<Option<Secret>, Malformed> {
         Value::Object(entry) => entry,
         _ => return Err(Malformed),
     };
-    let text = |name: &str| match member(entry, name) {
-        None | Some(Value::Null) => Ok(""),
-        Some(Value::String(text)) => Ok(text.as_str()),
-        Some(_) => Err(Malformed),
-    };
+    let text = |name: &str| text(entry, name);
     let identity = text("identitytoken")?.trim();
     if !identity.is_empty() {
         return Ok(Some(Secret::IdentityToken(identity.into())));

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use serde::Deserialize as _;
 use serde_json::{Deserializer, Map, Value};
 
-use super::auth_file::{member, password};
+use super::auth_file::{self, password};
 use super::credential::Secret;
 
 /// The user name by which a helper says that its secret is an identity token.
@@ -60,11 +60,7 @@ pub(super) fn ask(name: &str, key: &str) -> Result<Option<Secret>, Trouble> {
 pub(super) fn parse(answer: &[u8]) -> Result<Option<Secret>, Trouble> {
     let answer = Map::<String, Value>::deserialize(&mut Deserializer::from_slice(answer))
         .map_err(|_| Trouble::Malformed)?;
-    let text = |name: &str| match member(&answer, name) {
-        None | Some(Value::Null) => Ok(""),
-        Some(Value::String(text)) => Ok(text.as_str()),
-        Some(_) => Err(Trouble::Malformed),
-    };
+    let text = |name: &str| auth_file::text(&answer, name).map_err(|_| Trouble::Malformed);
     let (username, secret) = (text("Username")?, text("Secret")?);
     Ok(match username {
         IS_TOKEN if secret.is_empty() => None,

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use url::Url;
 
-use super::auth_file::member;
+use super::auth_file::{self, member};
 use super::challenge::Challenge;
 use super::credential::{Credential, Secret};
 use super::scope;
@@ -190,10 +190,10 @@ fn parse(body: &[u8], host: &str) -> Result<Token> {
         |what: &str| Error::new(Kind::Auth, format!("the token service at {host} sent {what}"));
     let answer: Map<String, Value> = serde_json::from_slice(body)
         .map_err(|_| malformed("something that is not a token's JSON"))?;
-    let text = |name: &str| match member(&answer, name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok(Some(text.as_str()).filter(|text| !text.is_empty())),
-        Some(_) => Err(malformed("something that is not a token's JSON")),
+    let text = |name: &str| {
+        auth_file::text(&answer, name)
+            .map(|text| Some(text).filter(|text| !text.is_empty()))
+            .map_err(|_| malformed("something that is not a token's JSON"))
     };
     let token = match text("token")? {
         Some(token) => Some(token),
