@@ -17,6 +17,7 @@ pub(crate) mod retry;
 pub mod settings;
 pub(crate) mod tls;
 mod trickle;
+pub(crate) mod url_secrets;
 pub(crate) mod wire;
 
 pub use counters::Counters;

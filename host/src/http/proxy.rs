@@ -8,11 +8,10 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use base64::Engine as _;
 use ipnet::IpNet;
 use url::{Host, Url};
 
-use crate::secret;
+use super::url_secrets;
 
 /// The schemes of proxies that are spoken to as such. Any other is taken for HTTP's, as Go does.
 const SCHEMES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
@@ -42,7 +41,7 @@ enum Exception {
         address: IpAddr,
         port: Option<String>,
     },
-    /// With a dot in front. `exact` where the name itself is meant, too.
+    /// With a dot in front. `exact` where the entry is also for the name itself.
     Domain {
         suffix: String,
         exact: bool,
@@ -128,7 +127,7 @@ impl Proxy {
             _ => Url::parse(&format!("http://{value}")),
         };
         let url = url.ok().filter(|url| url.host_str().is_some_and(|host| !host.is_empty()))?;
-        keep_login(&url);
+        url_secrets::keep_login(&url);
         Some(Self { url, variable })
     }
 
@@ -152,21 +151,6 @@ impl Proxy {
     pub fn variable(&self) -> &'static str {
         self.variable
     }
-}
-
-/// Remembers a proxy's password as a secret, in each spelling that could be repeated.
-fn keep_login(url: &Url) {
-    let Some(password) = url.password() else { return };
-    secret::keep(password);
-    let decode = |text: &str| {
-        let query = format!("x={}", text.replace('+', "%2B").replace('&', "%26"));
-        let decoded = url::form_urlencoded::parse(query.as_bytes()).next();
-        decoded.map(|(_, value)| value.into_owned()).unwrap_or_default()
-    };
-    let (username, password) = (decode(url.username()), decode(password));
-    secret::keep(&password);
-    let pair = format!("{username}:{password}");
-    secret::keep(&base64::engine::general_purpose::STANDARD.encode(pair));
 }
 
 /// Without the login.

@@ -1,6 +1,7 @@
 //! Which requests go through a proxy. The rows on `NO_PROXY` were compared with skopeo 1.9.
 
 use super::*;
+use crate::secret;
 
 fn proxies(set: &[(&str, &str)]) -> Proxies {
     let value = |name: &str| set.iter().find(|(known, _)| *known == name);

@@ -4,6 +4,7 @@ use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, LOCATION};
 use url::Url;
 
+use super::url_secrets::SHORTEST_SIGNATURE;
 use crate::error::{Error, Kind, Result};
 use crate::secret;
 
@@ -105,10 +106,6 @@ pub(crate) fn other_scheme(url: &Url) -> String {
         false => "a scheme that is none of the web's".to_owned(),
     }
 }
-
-/// Bytes of the shortest part of a URL that is taken for a signature or a token. Shorter ones are
-/// names of folders and options.
-const SHORTEST_SIGNATURE: usize = 20;
 
 /// Remembers what may let others in of the URL `to`, which a server chose: values of its query, and parts
 /// of its path. Three kinds of text are public, and errors name them: digests, what is in the URL that

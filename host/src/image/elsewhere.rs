@@ -12,6 +12,7 @@ use url::Url;
 use super::document::RawDescriptor;
 use super::json;
 use crate::http::redirect::authority;
+use crate::http::url_secrets::{SHORTEST_SIGNATURE, keep_login};
 use crate::secret;
 
 /// URLs of one descriptor that are read. Microsoft's manifests have one or two.
@@ -19,9 +20,6 @@ const MOST_URLS: usize = 16;
 
 /// Bytes of the longest URL that is read: servers and proxies take no longer ones (RFC 9110, 4.1).
 const LONGEST_URL: usize = 8000;
-
-/// Bytes of the shortest value of a query that is taken for a signature or a token.
-const SHORTEST_SIGNATURE: usize = 20;
 
 /// The URLs of a layer that need not be where its manifest is. Media types do not count: a layer of a
 /// foreign or non-distributable type that the source has is a layer like any other, and one without
@@ -81,9 +79,7 @@ impl Elsewhere {
 
 /// Remembers the login and the signatures in a URL, so that no output shows them.
 fn keep_secrets(url: &Url) {
-    if let Some(password) = url.password() {
-        secret::keep(password);
-    }
+    keep_login(url);
     let values = url.query_pairs().map(|(_, value)| value.into_owned());
     values
         .filter(|value| value.len() >= SHORTEST_SIGNATURE)
@@ -119,9 +115,9 @@ mod tests {
     #[test]
     fn a_login_and_a_signature_in_a_url_are_secrets() {
         let urls =
-            json!(["https://me:foreign-password-1@a.example/x?sig=foreign-signature-of-url"]);
+            json!(["https://me:foreign-password%2F1@a.example/x?sig=foreign-signature-of-url"]);
         assert!(Elsewhere::of_json(&json!({ "urls": urls })).is_some());
-        assert!(secret::is_in(b"foreign-password-1"));
+        assert!(secret::is_in(b"foreign-password%2F1") && secret::is_in(b"foreign-password/1"));
         assert!(secret::is_in(b"foreign-signature-of-url"));
     }
 }
