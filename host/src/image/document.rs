@@ -202,8 +202,7 @@ impl ConfigDocument {
     /// Returns the platform, of which any part may be absent.
     #[must_use]
     pub fn platform(&self) -> Platform {
-        let Self { os, architecture, variant, .. } = self.clone();
-        Platform::said(os, architecture, variant)
+        Platform::said(self.os.clone(), self.architecture.clone(), self.variant.clone())
     }
 
     /// Returns the digests of the uncompressed layers, lowest first; `None` where the config has no `rootfs`.

@@ -110,7 +110,7 @@ fn attempt(
     let terms = Terms::new(&expected, &context.cancel);
     let committed = pending.commit(&terms);
     // Also where the new image is there, and what came after that has failed.
-    if committed.is_ok() || terms.is_visible.get() {
+    if committed.is_ok() || terms.published.get().is_some() {
         context.warnings.release();
         if let Some((id, replaced)) = replaced {
             let name = identity.image_name();
@@ -141,7 +141,7 @@ fn attempt(
         journal: journal.into_written(),
         state,
         is_fresh: true,
-        published: terms.published.into_inner(),
+        published: terms.published.into_inner().unwrap_or_default(),
     })
 }
 

@@ -1,7 +1,7 @@
 //! The files that a receipt names, as the host saw them in the session: the commit compares them with
 //! what stands in the destination before it is valid.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell};
 use std::io;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -25,17 +25,15 @@ pub struct Terms<'a> {
     /// Set where another process has removed or replaced a file that was found: the session can be
     /// repeated.
     pub is_outdated: Cell<bool>,
-    /// Set at the commit point: what comes after it may fail, and the new image is there.
-    pub is_visible: Cell<bool>,
-    /// The files that have got their names, once the commit point is reached.
-    pub published: RefCell<Vec<Published>>,
+    /// The files that have got their names, set at the commit point: what comes after it may fail, and the new image
+    /// is there.
+    pub published: OnceCell<Vec<Published>>,
 }
 
 impl Terms<'_> {
     /// Notes that the commit point is reached, and which files have got their names.
     pub fn reached(&self, published: Vec<Published>) {
-        self.is_visible.set(true);
-        self.published.replace(published);
+        let _ = self.published.set(published);
     }
 }
 
@@ -43,13 +41,7 @@ impl<'a> Terms<'a> {
     /// For one commit.
     #[must_use]
     pub fn new(expected: &'a [Expected], cancel: &'a Cancel) -> Self {
-        Self {
-            expected,
-            cancel,
-            is_outdated: Cell::new(false),
-            is_visible: Cell::new(false),
-            published: RefCell::default(),
-        }
+        Self { expected, cancel, is_outdated: Cell::new(false), published: OnceCell::new() }
     }
 }
 

@@ -513,7 +513,7 @@ fn a_file_that_was_published_stays_open_and_is_the_last_of_its_name() {
     let cancel = Cancel::default();
     let terms = Terms::new(&[], &cancel);
     staging.commit(&terms).unwrap();
-    let published = terms.published.into_inner();
+    let published = terms.published.into_inner().unwrap();
     let names: Vec<&str> = published.iter().map(|one| one.path.as_str()).collect();
     assert_eq!(names, ["a/b/new", "index", "replaced"]);
     for one in &published {
