@@ -4,7 +4,7 @@
 //! strace makes the run slow, so that the change always comes in between.
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use crate::support::cli::{Ran, Sandbox};
@@ -142,6 +142,23 @@ fn damaged(path: &Path) {
     std::fs::write(path, bytes).unwrap();
 }
 
+/// Starts a slow run that writes the first image, and waits until it has committed it. `lists` is what the lists are
+/// then.
+fn committed(sandbox: &Sandbox, place: &Place, lists: &[Vec<u8>]) -> Child {
+    let mut command = under_strace(sandbox, &["process", "tar://one.tar", place.to], &[SLOW]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let is_there = || {
+        let mut lists = place.lists.iter().zip(lists);
+        lists.all(|(list, content)| {
+            std::fs::read(sandbox.path(list)).is_ok_and(|now| now == *content)
+        })
+    };
+    while !is_there() || sandbox.path("out/.occystrap-commit.json").exists() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    child
+}
+
 #[test]
 fn a_run_whose_image_another_run_replaces_before_it_is_verified_does_not_fail() {
     let test = "a_run_whose_image_another_run_replaces_before_it_is_verified_does_not_fail";
@@ -151,17 +168,7 @@ fn a_run_whose_image_another_run_replaces_before_it_is_verified_does_not_fail() 
     for place in &PLACES {
         let (sandbox, lists) = busy(place);
         // The first image is there when the slow run has committed it: then another run replaces it.
-        let words = ["process", "tar://one.tar", place.to];
-        let mut command = under_strace(&sandbox, &words, &[SLOW]);
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let is_there = || {
-            place.lists.iter().zip(&lists[0]).all(|(list, content)| {
-                std::fs::read(sandbox.path(list)).is_ok_and(|now| now == *content)
-            })
-        };
-        while !is_there() || sandbox.path("out/.occystrap-commit.json").exists() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let child = committed(&sandbox, place, &lists[0]);
         sandbox.process("tar://two.tar", place.to, &[]).verified();
         let said = Ran::ended(child.wait_with_output().unwrap());
         let what = format!("{}: {} {}", place.to, said.code, said.stderr);
@@ -181,17 +188,7 @@ fn what_was_damaged_in_place_since_it_was_written_is_failed() {
     // An archive is open once, and read within a moment.
     for place in &PLACES[..3] {
         let (sandbox, lists) = busy(place);
-        let words = ["process", "tar://one.tar", place.to];
-        let mut command = under_strace(&sandbox, &words, &[SLOW]);
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let is_there = || {
-            place.lists.iter().zip(&lists[0]).all(|(list, content)| {
-                std::fs::read(sandbox.path(list)).is_ok_and(|now| now == *content)
-            })
-        };
-        while !is_there() || sandbox.path("out/.occystrap-commit.json").exists() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        let child = committed(&sandbox, place, &lists[0]);
         damaged(&sandbox.path(place.lists.last().unwrap()));
         Ran::ended(child.wait_with_output().unwrap()).exits(1).says("FAILED");
     }

@@ -1,4 +1,4 @@
-//! What Docker, Podman and skopeo accept, occystrap moves: odd images, and whoever takes them.
+//! What Docker, Podman and skopeo accept, occystrap moves: odd images, and the peers that take them.
 //!
 //! Each case is moved by the binary. Of those that it rejects the peers are asked: skopeo, and for
 //! archives dockerd and Podman. Where one of them takes the image, the test fails, unless

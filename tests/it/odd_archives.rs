@@ -155,7 +155,7 @@ fn a_global_header_that_changes_no_member_is_no_damage() {
     let middle = |key: &str, value: &str| {
         [members[0].bytes(), global(key, value), bytes(&members[1..])].concat()
     };
-    let told = "a global header speaks of it";
+    let reason = "a global header speaks of it";
     judge(vec![
         ("git's comment", first("comment", "0123456789abcdef"), FINE, ""),
         ("a comment in between", middle("comment", "0123456789abcdef"), FINE, ""),
@@ -163,14 +163,14 @@ fn a_global_header_that_changes_no_member_is_no_damage() {
         ("a time", first("mtime", "1.5"), FINE, ""),
         ("a time that is none", first("mtime", "abc"), FINE, ""),
         ("an owner", first("uname", "root"), FINE, ""),
-        ("what is somebody's own", first("SCHILY.xattr.user.x", "y"), FINE, ""),
+        ("a record of another tool", first("SCHILY.xattr.user.x", "y"), FINE, ""),
         ("a target for links, and no link", first("linkpath", "x"), FINE, ""),
         ("nothing", first("path", ""), FINE, ""),
         // GNU tar and Python find other members than engines do.
-        ("a name", first("path", "x"), REFUSED, told),
-        ("a size", first("size", "5"), REFUSED, told),
-        ("a size that is none", first("size", "abc"), REFUSED, told),
-        ("a sparse file", first("GNU.sparse.major", "1"), REFUSED, told),
+        ("a name", first("path", "x"), REFUSED, reason),
+        ("a size", first("size", "5"), REFUSED, reason),
+        ("a size that is none", first("size", "abc"), REFUSED, reason),
+        ("a sparse file", first("GNU.sparse.major", "1"), REFUSED, reason),
         (
             "more than any engine reads",
             first("comment", &"x".repeat(1_100_000)),

@@ -88,7 +88,7 @@ fn skopeo_copies_what_the_tables_list() {
 
 /// What one of the engines rejects, and the other one and skopeo take.
 const REFUSED: &[(&str, &str)] = &[
-    ("dockerd", "an operating system that nobody knows"),
+    ("dockerd", "an operating system that does not exist"),
     ("dockerd", "history with one step more"),
     ("podman", "an entrypoint that is a text"),
     ("podman", "a command that is a text"),

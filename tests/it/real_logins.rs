@@ -175,7 +175,7 @@ fn requests_go_through_a_proxy_where_those_of_skopeo_do() {
     let (mut wrong, mut direct) = (String::new(), 0);
     for seed in 0..LISTS {
         let mut rng = Rng::with_seed(seed);
-        // Addresses and names that belong to nobody (RFC 5737, RFC 2606).
+        // Addresses and names that are reserved for examples (RFC 5737, RFC 2606).
         let host = any(
             &mut rng,
             &["r.example", "a.r.example", "A.r.Example", "notr.example", "192.0.2.1", "192.0.2.77"],

@@ -91,8 +91,8 @@ fn an_image_whose_name_two_entries_of_a_layout_have_is_named_twice() {
     });
     unpack(&archive, &sandbox.path("layout"));
     let said = sandbox.process("tar://new.tar", "oci-layout://layout:1", &["-O", "json"]);
-    let told = warnings(&said);
-    assert!(told.iter().any(|line| line.contains(&"0".repeat(64))), "{told:?}");
+    let shown = warnings(&said);
+    assert!(shown.iter().any(|line| line.contains(&"0".repeat(64))), "{shown:?}");
 }
 
 #[test]

@@ -91,7 +91,7 @@ pub const CONFIGS: &[(&str, Edit)] = &[
     }),
     ("an empty architecture", |config| config["architecture"] = "".into()),
     ("null as os", |config| config["os"] = Value::Null),
-    ("an operating system that nobody knows", |config| config["os"] = "plan10".into()),
+    ("an operating system that does not exist", |config| config["os"] = "plan10".into()),
     ("a variable without a value", |config| config["config"]["Env"] = json!(["A", "=b", ""])),
     ("null in the environment", |config| config["config"]["Env"] = json!([null, "A=b"])),
     ("null as environment", |config| config["config"]["Env"] = Value::Null),

@@ -134,10 +134,10 @@ impl Repository {
 
     /// Stores a manifest under a tag, or under its digest (distribution specification, "Pushing
     /// Manifests"). What it names has to be there already. A manifest that is there under both is not sent
-    /// again: registries with immutable tags refuse that. A refusal of what is there all the same is none. Errors: [`Kind::Destination`] with the
-    /// registry's own words where it refuses, or names another digest than that of the bytes;
-    /// [`Kind::Auth`]; [`Kind::Network`] after all retries; [`Kind::Usage`] when `target` is
-    /// neither a tag nor the digest of the bytes, or `media_type` is none.
+    /// again: registries with immutable tags refuse that. Where a registry refuses a manifest that it has, the
+    /// manifest counts as stored. Errors: [`Kind::Destination`] with the registry's own words where it refuses, or
+    /// names another digest than that of the bytes; [`Kind::Auth`]; [`Kind::Network`] after all retries;
+    /// [`Kind::Usage`] when `target` is neither a tag nor the digest of the bytes, or `media_type` is none.
     pub async fn push_manifest(&self, target: &str, media_type: &str, bytes: Bytes) -> Result<()> {
         let digest = Digest::of(&bytes);
         let place = match target.parse::<Digest>() {

@@ -180,8 +180,8 @@ impl Claims {
     }
 }
 
-/// Marks the config of an image that an index lists for another platform. Every client takes such an image, and which of
-/// the two is right cannot be told: the verdict is UNCONFIRMED, wherever the index is.
+/// Marks the config of an image that an index lists for another platform. Every client takes such an image, and nothing
+/// says which of the two is right: the verdict is UNCONFIRMED, wherever the index is.
 pub fn judge_platform(is: &Platform, listed: &Platform, objects: &mut [Object]) {
     let config = objects.iter_mut().find(|object| object.kind == "config");
     let Some(object) = config.filter(|object| object.status == Status::Ok) else { return };

@@ -41,7 +41,7 @@ pub fn warn(directory: &Directory, entry: Entry, config: &str, survey: &Survey) 
             old.id()
         ));
     }
-    let told = |image: &Listed| {
+    let is_named = |image: &Listed| {
         // The catalog's names of the only image of a file are all its names.
         Some(image) == named.as_ref()
             || (overwritten.len() == 1 && !survey.ousted.is_empty())
@@ -49,7 +49,7 @@ pub fn warn(directory: &Directory, entry: Entry, config: &str, survey: &Survey) 
                 && image.names.iter().all(|name| survey.ousted.contains(name)))
     };
     let lost: Vec<&Listed> =
-        overwritten.iter().filter(|image| image.id() != id && !told(image)).collect();
+        overwritten.iter().filter(|image| image.id() != id && !is_named(image)).collect();
     for image in lost.iter().take(MOST_NAMED) {
         say(format!(
             "'{name}' takes the place of {} in '{file}', which no catalog lists; a directory of its own \
