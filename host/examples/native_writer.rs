@@ -14,24 +14,25 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use occystrap::cancel::Cancel;
-use occystrap::context::Context;
-use occystrap::destination::Destination;
-use occystrap::http::{Counters, Settings};
-use occystrap::image::{Image, Wanted};
-use occystrap::input::Source;
-use occystrap::output::Grant;
-use occystrap::output::ahead::{self, Taken};
-use occystrap::output::commit::expected::Terms;
-use occystrap::output::layer_blob::Form;
-use occystrap::output::sink::{FileSink, SinkError};
-use occystrap::output::size_hint::SizeHints;
-use occystrap::output::staging::Staging;
-use occystrap::progress::{LayerProgress, Progress};
-use occystrap::registry::Client;
-use occystrap::uri::Uri;
-use occystrap::warnings::Warnings;
-use occystrap::web::Access;
+use occystrap_base::cancel::Cancel;
+use occystrap_base::files::destination::Destination;
+use occystrap_base::oci::Wanted;
+use occystrap_base::terminal::progress::{LayerProgress, Progress};
+use occystrap_base::warnings::Warnings;
+use occystrap_images::source::Source;
+use occystrap_layer::image::Image;
+use occystrap_net::context::Context;
+use occystrap_net::http::{Counters, Settings};
+use occystrap_net::registry::Client;
+use occystrap_net::uri::Uri;
+use occystrap_net::web::Access;
+use occystrap_output::destination::Grant;
+use occystrap_output::destination::commit::expected::Terms;
+use occystrap_output::destination::layer_blob::Form;
+use occystrap_output::destination::prefetch::{self, Taken};
+use occystrap_output::destination::sink::{FileSink, SinkError};
+use occystrap_output::destination::size_hint::SizeHints;
+use occystrap_output::destination::staging::Staging;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -72,7 +73,7 @@ fn write(image: &Image, archive: &Path, context: &Context) -> Result<()> {
     let config = format!("{}.json", image.id.hex());
     framed(&mut sink, &config, &image.config)?;
     let member = |index: usize| format!("{}/layer.tar", image.layers[index].diff_id.hex());
-    let blobs = ahead::start(taken(image), &grant, &SizeHints::default(), context);
+    let blobs = prefetch::start(taken(image), &grant, &SizeHints::default(), context);
     for (taken, mut blob) in taken(image).into_iter().zip(blobs) {
         let gap = sink.reserve(header::BLOCK as u32).map_err(refused)?;
         let size = blob.splice(&mut sink)?.size;

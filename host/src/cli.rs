@@ -1,8 +1,11 @@
 //! The command line: what there is to say, and what it means.
 
 mod command;
+pub mod command_line;
 mod global;
-mod look;
+mod inspect;
+pub mod log;
+pub mod manual;
 mod plugin;
 mod process;
 mod verify;
@@ -13,10 +16,10 @@ use clap::{Args, Parser, Subcommand};
 
 pub use self::command::command;
 pub use self::global::{CompressionName, Global, OutputFormat, asks_for_json};
-pub use self::look::{Check, Info, Search};
 pub use self::plugin::PluginCommand;
 pub use self::process::{LevelName, Process};
 pub use self::verify::Verify;
+pub use inspect::{Check, Info, Search};
 
 const EXAMPLES: &str = "\
 Examples:

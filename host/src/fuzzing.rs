@@ -12,30 +12,32 @@ use bytes::Bytes;
 use rustix::fs::MemfdFlags;
 use serde_json::Value;
 
-use crate::error::Result;
-use crate::filter::{Filters, Making, Spec};
-use crate::glob::Globs;
-use crate::http::Proxies;
-use crate::image::document::RawDescriptor;
-use crate::image::manifest::{DOCKER_LIST, DOCKER_MANIFEST, Manifest, OCI_INDEX, OCI_MANIFEST};
-use crate::image::{
-    Descriptor, Digest, ImageName, MOST_LAYERS, Platform, Section, config as image_config, json,
-    reading, types,
+use occystrap_base::error::Result;
+use occystrap_base::files::Section;
+use occystrap_base::oci::document::RawDescriptor;
+use occystrap_base::oci::manifest::{
+    DOCKER_LIST, DOCKER_MANIFEST, Manifest, OCI_INDEX, OCI_MANIFEST,
 };
-use crate::input::members::Members;
-use crate::input::tar_index::TarIndex;
-use crate::input::{Choice, archive, docker_save, oci_layout, shelf};
-use crate::layer_cache;
-use crate::layer_tar::member::plain;
-use crate::layer_tar::{Expanded, Member, Reader, Writer};
-use crate::plugin::installed::Record;
-use crate::progress::Progress;
-use crate::receipt::{Bundle, listed};
-use crate::registry;
-use crate::results::Results;
-use crate::uri::Uri;
-use crate::web::netrc::Netrc;
-use crate::web::{Allow, Folder};
+use occystrap_base::oci::{
+    Descriptor, Digest, ImageName, MOST_LAYERS, Platform, json, reading, types,
+};
+use occystrap_base::terminal::progress::Progress;
+use occystrap_base::terminal::results::Results;
+use occystrap_images::filter::{Filters, Making, Spec};
+use occystrap_images::source::members::Members;
+use occystrap_images::source::tar_index::TarIndex;
+use occystrap_images::source::{Choice, archive, content_store, docker_save, oci_layout};
+use occystrap_layer::glob::Globs;
+use occystrap_layer::tar::member::plain;
+use occystrap_layer::tar::{Expanded, Member, Reader, Writer};
+use occystrap_net::http::Proxies;
+use occystrap_net::registry;
+use occystrap_net::uri::Uri;
+use occystrap_net::web::netrc::Netrc;
+use occystrap_net::web::{Allow, Folder};
+use occystrap_output::layer_cache;
+use occystrap_output::plugin::installed::Record;
+use occystrap_output::receipt::{Bundle, listed};
 
 /// What errors call the input.
 const PLACE: &str = "'fuzzed'";
@@ -180,8 +182,8 @@ pub fn manifest(data: &[u8]) -> bool {
         let Ok(kept) = Manifest::kept(&what, bytes.clone(), PLACE) else { continue };
         taken[usize::from(kept.is_index())] = true;
         if kept.is_index() {
-            let _ = shelf::parse_index(&kept.bytes, PLACE);
-        } else if let Ok(parsed) = shelf::parse(&kept, PLACE) {
+            let _ = content_store::parse_index(&kept.bytes, PLACE);
+        } else if let Ok(parsed) = content_store::parse(&kept, PLACE) {
             for layer in parsed.layers() {
                 let _ = layer.promised(PLACE);
             }
@@ -195,14 +197,16 @@ pub fn manifest(data: &[u8]) -> bool {
     let _ = (types::manifest(data), types::config(data), types::saved(data));
     let _ = docker_save::is_rewritten(data);
     let lists = docker_save::read(&OneFile(bytes), "manifest.json");
-    let parsed = image_config::parse(data, PLACE);
+    let parsed = occystrap_base::oci::config::parse(data, PLACE);
     taken.contains(&true) || lists.is_ok() || parsed.is_ok()
 }
 
 /// An image config. What clients read is not refused, and `null` stands for an absent field.
 pub fn config(data: &[u8]) -> bool {
     let summary = |bytes: &[u8]| {
-        image_config::parse(bytes, PLACE).map(|config| (config.diff_ids, config.platform)).ok()
+        occystrap_base::oci::config::parse(bytes, PLACE)
+            .map(|config| (config.diff_ids, config.platform))
+            .ok()
     };
     let parsed = summary(data);
     let Some(document) = read_by_clients(data, types::config, reading::config) else {
@@ -257,10 +261,10 @@ fn descriptors(manifest: &Manifest) -> Option<Vec<Option<Descriptor>>> {
         raw.promised(PLACE).ok()
     };
     if manifest.is_index() {
-        let index = shelf::parse_index(&manifest.bytes, PLACE).ok()?;
+        let index = content_store::parse_index(&manifest.bytes, PLACE).ok()?;
         return Some(index.manifests.iter().map(promised).collect());
     }
-    let parsed = shelf::parse(manifest, PLACE).ok()?;
+    let parsed = content_store::parse(manifest, PLACE).ok()?;
     let config = parsed.config(PLACE).ok().into_iter();
     Some(config.chain(parsed.layers()).map(promised).collect())
 }
@@ -333,7 +337,7 @@ fn read_and_write(tar: &[u8]) -> bool {
 }
 
 fn read_layer(tar: &[u8]) -> Result<Vec<(Member, Vec<u8>)>> {
-    let fail = |cause: io::Error| crate::blob::from_io(cause, PLACE);
+    let fail = |cause: io::Error| occystrap_layer::blob::from_io(cause, PLACE);
     let mut reader = Reader::new(tar, PLACE);
     let mut listed = Vec::new();
     let mut end = 0;
@@ -370,7 +374,7 @@ fn open_archive(tar: &[u8]) -> bool {
         return false;
     };
     for layer in images.iter().flat_map(|image| &image.layers) {
-        let crate::image::Content::File(section) = &layer.content else { continue };
+        let occystrap_layer::image::Content::File(section) = &layer.content else { continue };
         let end = section.offset.checked_add(section.size);
         assert!(end.is_some_and(|end| end <= tar.len() as u64), "a layer leads out of the file");
     }

@@ -5,12 +5,17 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Context;
-use occystrap::cancel::Cancel;
 use occystrap::cli::Cli;
-use occystrap::plugin::compiler;
-use occystrap::progress::Progress;
-use occystrap::standard_output::{self, StandardOutput};
-use occystrap::{command_line, log, report, run, secret, temporary};
+use occystrap::cli::{command_line, log};
+use occystrap::run;
+use occystrap_base::cancel::Cancel;
+use occystrap_base::files::temporary;
+use occystrap_base::secret;
+use occystrap_base::terminal::progress::Progress;
+use occystrap_base::terminal::standard_output::{self, StandardOutput};
+use occystrap_net::uri;
+use occystrap_output::plugin::compiler;
+use occystrap_verify::report;
 
 /// Two threads move a gigabyte a second from sockets; more would only take turns.
 const NETWORK_THREADS: usize = 2;
@@ -21,6 +26,7 @@ const INTERRUPTED: u8 = 130;
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     secret::hide_in_panics();
+    uri::keep_secrets_of_environment();
     if let Some(code) = compiler::serve(&arguments) {
         return code;
     }

@@ -6,25 +6,29 @@
 
 mod family;
 mod fit;
-mod look;
+mod verify;
 
 use std::path::PathBuf;
 use std::time::Instant;
 
-use crate::context::Context;
-use crate::error::{Error, Result};
-use crate::filter::Filters;
-use crate::image::{Digest, Image, ImageName, Part};
-use crate::input::Source;
-use crate::layer_cache::{LayerCache, Turn};
-use crate::output::{self, Target, elsewhere, occupied};
-use crate::parallel::in_parallel;
-use crate::receipt::{Again, Bundle, Handed, ImageIdentity, Receipt, again};
-use crate::report::{ImageReport, ImageStatus, Run};
-use crate::verify::{self, Level, Outcomes, Verification};
-use crate::warnings::Warnings;
+use occystrap_base::error::{Error, Result};
+use occystrap_base::oci::{Digest, ImageName, Part};
+use occystrap_base::parallel::in_parallel;
+use occystrap_base::warnings::Warnings;
+use occystrap_images::filter::Filters;
+use occystrap_images::level::Level;
+use occystrap_images::source::Source;
+use occystrap_layer::image::Image;
+use occystrap_net::context::Context;
+use occystrap_output::destination::{elsewhere, occupied};
+use occystrap_output::layer_cache::{LayerCache, Turn};
+use occystrap_output::receipt::{Again, Bundle, ImageIdentity, Receipt, repeat_command};
+use occystrap_output::write::item::Handed;
+use occystrap_output::write::target::Target;
+use occystrap_verify::report::{ImageReport, ImageStatus, Run};
+use occystrap_verify::verdict::object::{Outcomes, Verification};
 
-pub use self::look::{verify_each, verify_subjects};
+pub use verify::{verify_each, verify_subjects};
 
 /// What `occystrap process` was asked to do.
 pub struct Process {
@@ -204,8 +208,8 @@ fn attempt(
         .about(identity.part.clone(), platform.as_deref());
     tracing::info!("{}: {} layers, to {}", report.name(), handed.layers().len(), target.display);
     let note = handed.image().and_then(|image| image.note.as_deref());
-    let outcome =
-        output::write(handed, &identity, source, target, context).and_then(|mut receipt| {
+    let outcome = occystrap_output::write::write(handed, &identity, source, target, context)
+        .and_then(|mut receipt| {
             receipt.filters = request.filters.texts().map(str::to_owned).collect();
             receipt.again = Some(again);
             let kept = keep(&receipt);
@@ -243,8 +247,8 @@ fn prove(
     let Some(level) = request.level else { return Ok(None) };
     let target = &request.target;
     tracing::info!("{}{}: written, verifying", receipt.image.image_name(), receipt.image.part);
-    let repair = again::command(receipt, target);
-    verify::verify(receipt, target, level, looked, Some(&repair), context)
+    let repair = repeat_command::command(receipt, target);
+    occystrap_verify::verify::verify(receipt, target, level, looked, Some(&repair), context)
         .map(Some)
         .map_err(|error| error.with_effect("it was written, and is not verified"))
 }

@@ -1,6 +1,5 @@
 //! From a parsed command line to an exit code: which command is meant. Each has a file of its own.
 
-mod again;
 mod check;
 mod clients;
 mod host;
@@ -8,6 +7,7 @@ mod info;
 mod plugin;
 mod process;
 mod refusal;
+mod repeat_options;
 mod search;
 mod untrusted;
 mod verify;
@@ -21,13 +21,13 @@ pub use self::refusal::write_of_words as refuse_words;
 
 use self::host::Host;
 use self::refusal::Once;
-use crate::cancel::Cancel;
+use crate::cli::manual;
 use crate::cli::{self, Cli, Command, Global, OutputFormat};
-use crate::error::{Error, Kind, Result};
-use crate::manual;
-use crate::progress::Progress;
-use crate::report::Run;
-use crate::secret::MaskedLines;
+use occystrap_base::cancel::Cancel;
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::secret::MaskedLines;
+use occystrap_base::terminal::progress::Progress;
+use occystrap_verify::report::Run;
 
 /// Do what was asked, and say how it went: results on `out`, everything else on `err`.
 pub fn run(

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 use serde_json::Value;
 
 use crate::support::cli::{Ran, Sandbox};

@@ -1,6 +1,6 @@
 //! What stands where an image is expected, and is none, or is for another platform.
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 use serde_json::{Value, json};
 
 use crate::support::cli::{Ran, Sandbox};

@@ -1,7 +1,7 @@
 //! Artifacts that are tagged by themselves: charts, components, signatures, SBOMs. They are moved to where manifests are
 //! kept as they are, with their digest, and are verified as what they are. To try another one, add a line to `ARTIFACTS`.
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 use serde_json::{Value, json};
 
 use crate::support::cli::Sandbox;

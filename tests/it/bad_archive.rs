@@ -239,7 +239,7 @@ fn oci_layouts_that_do_not_hold_what_they_name() {
     let whole = shape::oci(&[&image], Pack::Gzip);
     let manifest = shape::oci_manifest(&image, Pack::Gzip);
     let manifest =
-        format!("blobs/sha256/{}", occystrap::image::Digest::of(manifest.as_bytes()).hex());
+        format!("blobs/sha256/{}", occystrap_base::oci::Digest::of(manifest.as_bytes()).hex());
     let changed = |change: &dyn Fn(&mut Archive)| {
         let mut archive = whole.clone();
         change(&mut archive);

@@ -1,6 +1,6 @@
 //! Registries that fail or lie, through the binary: what the user reads, and what is left.
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 use serde_json::json;
 
 use crate::support::bystander::Bystander;

@@ -119,10 +119,10 @@ fn a_damaged_image_is_failed_also_where_another_process_writes_all_the_time() {
         let (sandbox, mut lists) = busy(place);
         // The first layer of the image, which both lists lead to from now on.
         let image = TestImage::new("app:1");
-        let digest = occystrap::image::Digest::of(&image.layers[0]);
+        let digest = occystrap_base::oci::Digest::of(&image.layers[0]);
         let plain = format!("out/{}/layer.tar", digest.hex());
         let gzip = Pack::Gzip.pack(&image.layers[0]);
-        let blob = format!("out/blobs/sha256/{}", occystrap::image::Digest::of(&gzip).hex());
+        let blob = format!("out/blobs/sha256/{}", occystrap_base::oci::Digest::of(&gzip).hex());
         let layer = if place.to.starts_with("dir") { plain } else { blob };
         lists[0] = lists[1].clone();
         for damage in [damaged as fn(&Path), |path: &Path| std::fs::remove_file(path).unwrap()] {

@@ -1,6 +1,6 @@
 //! `check` of manifests, configs and indexes: for each rule an image that breaks it, and nothing else.
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 use serde_json::{Value, json};
 
 use crate::support::cli::{Ran, Sandbox};

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 use serde_json::{Value, json};
 
 use crate::support::cli::{Ran, Sandbox};

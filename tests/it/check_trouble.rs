@@ -39,7 +39,7 @@ fn damaged_layers_in_files() {
     let image = image();
     let stored = Pack::Gzip.pack(&image.layers[1]);
     let path =
-        |content: &[u8]| format!("blobs/sha256/{}", occystrap::image::Digest::of(content).hex());
+        |content: &[u8]| format!("blobs/sha256/{}", occystrap_base::oci::Digest::of(content).hex());
     let run = |content: Option<Vec<u8>>, more: &[&str]| {
         let mut archive = shape::oci(&[&image], Pack::Gzip);
         match content {
@@ -121,7 +121,7 @@ fn damaged_layers_at_a_registry() {
     let (sandbox, registry) = (Sandbox::new(), Registry::start());
     let image = image();
     let source = push(&registry, &image, Pack::Gzip);
-    let first = occystrap::image::Digest::of(&Pack::Gzip.pack(&image.layers[0])).to_string();
+    let first = occystrap_base::oci::Digest::of(&Pack::Gzip.pack(&image.layers[0])).to_string();
     registry.fault("GET", &first, Fault::Status(404, Vec::new()), ALWAYS);
     assert_eq!(findings(check(&sandbox, &source, &["--fast"]).exits(1)), ["error layer-missing 0"]);
     let expected = ["error layer-missing 0", "unchecked layers"];
@@ -133,7 +133,7 @@ fn out_of_reach_is_not_wrong() {
     let (sandbox, registry) = (Sandbox::new(), Registry::start());
     let image = image();
     let source = push(&registry, &image, Pack::Gzip);
-    let first = occystrap::image::Digest::of(&Pack::Gzip.pack(&image.layers[0])).to_string();
+    let first = occystrap_base::oci::Digest::of(&Pack::Gzip.pack(&image.layers[0])).to_string();
     registry.fault("GET", &first, Fault::Status(503, Vec::new()), ALWAYS);
     let said = check(&sandbox, &source, &["--retries", "0"]);
     assert_eq!(findings(said.exits(3)), ["unchecked layer-data 0", "unchecked layers"]);

@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::process::Command;
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 
 use crate::support::cli::{Ran, Sandbox};
 use crate::support::image::{Pack, TestImage, noise, tar};

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 use serde_json::Value;
 
 use crate::support::cli::Sandbox;

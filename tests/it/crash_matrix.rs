@@ -4,10 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use occystrap::error::Error;
-use occystrap::image::{Digest, Wanted};
-use occystrap::input::Source;
-use occystrap::uri::Uri;
+use occystrap_base::error::Error;
+use occystrap_base::oci::{Digest, Wanted};
+use occystrap_images::source::Source;
+use occystrap_net::uri::Uri;
 
 use crate::support::cli::{Ran, Sandbox, Tree};
 use crate::support::context::context;

@@ -4,7 +4,7 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 
 use crate::support::bystander::Bystander;
 use crate::support::cli::{Ran, Sandbox};

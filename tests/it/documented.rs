@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use occystrap::plugin::permission;
+use occystrap_output::plugin::permission;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
@@ -31,6 +31,13 @@ fn paths(folder: &Path, found: &mut Vec<String>) {
     }
 }
 
+/// The sources of each crate of the host.
+fn crates() -> Vec<PathBuf> {
+    let host = root().join("host");
+    let below = ["base", "net", "layer", "images", "output", "verify"].map(|name| host.join(name));
+    below.iter().chain([&host]).map(|package| package.join("src")).collect()
+}
+
 /// Words in backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
@@ -41,7 +48,7 @@ fn every_attack_has_the_test_that_is_named() {
     let text = std::fs::read_to_string(root().join("docs/permissions.md")).unwrap();
     let mut all = Vec::new();
     sources(&root().join("tests/it"), &mut all);
-    sources(&root().join("host/src"), &mut all);
+    crates().iter().for_each(|source| sources(source, &mut all));
     let mut named = 0;
     for (file, test) in quoted(&text).filter_map(|word| word.split_once("::")) {
         let declared = format!("#[test]\nfn {test}()");
@@ -70,29 +77,37 @@ fn every_interface_is_explained() {
     }
 }
 
-/// A map with rooms that are not there, or without those that are, leads nobody.
 #[test]
-fn the_map_of_the_house_is_true() {
+fn every_file_that_the_documents_name_exists_and_every_module_of_a_crate_is_in_the_map() {
     let text = std::fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
-    let source = root().join("host/src");
     let mut files = Vec::new();
-    paths(&source, &mut files);
-    let is_there = |name: &str| {
-        let of_a_room = format!("/{name}");
-        root().join(name).exists() || files.iter().any(|path| path.ends_with(&of_a_room))
+    crates().iter().for_each(|source| paths(source, &mut files));
+    let exists = |name: &str| {
+        let ending = format!("/{name}");
+        root().join(name).exists() || files.iter().any(|path| path.ends_with(&ending))
     };
-    let named: Vec<&str> = quoted(&text).filter(|word| word.ends_with(".rs")).collect();
-    assert!(named.len() > 80, "{}", named.len());
-    let missing: Vec<_> = named.iter().filter(|name| !is_there(name)).collect();
-    assert!(missing.is_empty(), "ARCHITECTURE.md names what is not there: {missing:?}");
-    for entry in std::fs::read_dir(&source).unwrap() {
-        let name = entry.unwrap().file_name().into_string().unwrap();
-        let room = name.trim_end_matches(".rs");
-        let told = [format!("`{room}.rs`"), format!("`{room}/`")];
-        let is_told = told.iter().any(|room| text.contains(room.as_str()));
-        assert!(
-            is_told || matches!(room, "lib" | "template"),
-            "ARCHITECTURE.md does not name '{name}'"
-        );
+    let mut documents = vec![root().join("ARCHITECTURE.md")];
+    documents.extend(
+        (std::fs::read_dir(root().join("docs/decisions")).into_iter().flatten())
+            .map(|entry| entry.unwrap().path()),
+    );
+    for document in documents {
+        let text = std::fs::read_to_string(&document).unwrap();
+        let named = quoted(&text).filter(|word| word.ends_with(".rs"));
+        let missing: Vec<_> = named.filter(|name| !exists(name)).collect();
+        assert!(missing.is_empty(), "{} names what is not there: {missing:?}", document.display());
+    }
+    for source in crates() {
+        for entry in std::fs::read_dir(&source).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            let module = name.trim_end_matches(".rs");
+            let forms = [format!("`{module}.rs`"), format!("`{module}/`"), format!("`{module}`")];
+            let is_named = forms.iter().any(|form| text.contains(form.as_str()));
+            assert!(
+                is_named || module == "lib",
+                "ARCHITECTURE.md does not name '{name}' of {}",
+                source.display()
+            );
+        }
     }
 }

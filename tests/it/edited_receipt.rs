@@ -1,6 +1,6 @@
 //! `verify` of receipts that the user trusts, and that contradict the image.
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 use serde_json::Value;
 
 use crate::support::cli::Sandbox;

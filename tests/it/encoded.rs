@@ -4,10 +4,13 @@
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 
-use occystrap::blob::{Moved, Stored, encoded};
-use occystrap::cancel::Cancel;
-use occystrap::error::{Error, Kind};
-use occystrap::image::{Compression, Content, Digest, Layer, Section};
+use occystrap_base::cancel::Cancel;
+use occystrap_base::error::{Error, Kind};
+use occystrap_base::files::Hashed;
+use occystrap_base::files::Section;
+use occystrap_base::oci::{Compression, Digest};
+use occystrap_layer::blob::{Stored, encoded};
+use occystrap_layer::image::{Content, Layer};
 
 use crate::support::image::{Pack, noise};
 
@@ -36,7 +39,7 @@ fn open(layer: &Layer, cancel: &Cancel) -> Stored {
     }
 }
 
-fn encode(layer: &Layer, how: Compression, cancel: &Cancel) -> Result<(Vec<u8>, Moved), Error> {
+fn encode(layer: &Layer, how: Compression, cancel: &Cancel) -> Result<(Vec<u8>, Hashed), Error> {
     let file = tempfile::tempfile().unwrap();
     let stored = open(layer, cancel);
     let moved = encoded(layer, stored, &file, OFFSET, how, 2)?;

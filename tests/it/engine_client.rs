@@ -4,10 +4,10 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use occystrap::cancel::Cancel;
-use occystrap::docker::{Address, Engine as Client, Load};
-use occystrap::error::{Error, Kind, Result};
-use occystrap::image::ImageName;
+use occystrap_base::cancel::Cancel;
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::oci::ImageName;
+use occystrap_net::docker::{Address, Engine as Client, Load};
 
 use crate::support::engine::Engine;
 use crate::support::image::{Pack, TestImage};

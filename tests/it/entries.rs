@@ -88,7 +88,7 @@ fn more_members_than_a_page_has() {
     assert_eq!(listing.lines().count(), 1_000);
     for ((name, content), line) in files.iter().zip(listing.lines()) {
         assert!(line.contains(name), "{line}");
-        assert!(line.contains(&occystrap::image::Digest::of(content).to_string()), "{line}");
+        assert!(line.contains(&occystrap_base::oci::Digest::of(content).to_string()), "{line}");
     }
 }
 
@@ -111,7 +111,7 @@ fn holes(size: u64) -> Vec<u8> {
 
 #[test]
 fn holes_are_hashed_as_zeros_and_only_so_many() {
-    let zeros = occystrap::image::Digest::of(&vec![0; 1 << 20]).to_string();
+    let zeros = occystrap_base::oci::Digest::of(&vec![0; 1 << 20]).to_string();
     let image = TestImage::with_layers("app:1", vec![holes(1 << 20)]);
     let listing = list(&image, Pack::Plain, "entries").1;
     assert!(listing.contains(&zeros), "{listing}");

@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 use std::process::Command;
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 use serde_json::Value;
 
 use crate::support::cli::Sandbox;

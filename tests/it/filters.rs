@@ -1,6 +1,6 @@
 //! Filters, through the binary: what changes, what keeps its bytes, and what is said.
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 use serde_json::Value;
 
 use crate::support::cli::{Ran, Sandbox};

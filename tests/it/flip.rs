@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use occystrap::cancel::Cancel;
-use occystrap::error::Error;
 use occystrap::pipeline;
-use occystrap::plugin::{Catalog, PluginEngine};
-use occystrap::verify::Level;
-use occystrap::verify::Subject;
+use occystrap_base::cancel::Cancel;
+use occystrap_base::error::Error;
+use occystrap_images::level::Level;
+use occystrap_output::plugin::{Catalog, PluginEngine};
+use occystrap_verify::derive::subject::Subject;
 
 use crate::support::cli::Sandbox;
 use crate::support::context::context;

@@ -1,6 +1,6 @@
 //! Layers that a manifest places elsewhere, by URLs, and that the source does not have.
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 use serde_json::{Value, json};
 
 use crate::support::cli::{Ran, Sandbox};

@@ -6,8 +6,8 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use occystrap::limits::Allowance;
-use occystrap::plugin::{Plugin, PluginEngine};
+use occystrap_base::limits::Allowance;
+use occystrap_output::plugin::{Plugin, PluginEngine};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use crate::support::cli::Sandbox;

@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use occystrap::cancel::Cancel;
-use occystrap::context::Context;
-use occystrap::limits::Allowance;
 use occystrap::pipeline;
-use occystrap::plugin::{Catalog, Plugin, PluginEngine};
-use occystrap::verify::{Level, Subject};
+use occystrap_base::cancel::Cancel;
+use occystrap_base::limits::Allowance;
+use occystrap_images::level::Level;
+use occystrap_net::context::Context;
+use occystrap_output::plugin::{Catalog, Plugin, PluginEngine};
+use occystrap_verify::derive::subject::Subject;
 
 use crate::support::cli::Sandbox;
 use crate::support::context::context;
@@ -140,19 +141,20 @@ fn loops_end_when_their_time_is_up() {
     assert!(verified_by(&catalog, &arena, &context).contains(rule));
 
     let arena = Arena::new();
-    let uri = occystrap::uri::Uri::parse(&arena.sandbox.uri("tar", "in.tar")).unwrap();
+    let uri = occystrap_net::uri::Uri::parse(&arena.sandbox.uri("tar", "in.tar")).unwrap();
     let source =
-        occystrap::input::Source::parse(&uri, &Default::default(), |_| unreachable!()).unwrap();
+        occystrap_images::source::Source::parse(&uri, &Default::default(), |_| unreachable!())
+            .unwrap();
     let to = arena.sandbox.uri("hostile", "out?behaviour=loop");
-    let target = occystrap::output::Target::parse(
-        &occystrap::uri::Uri::parse(&to).unwrap(),
+    let target = occystrap_output::write::target::Target::parse(
+        &occystrap_net::uri::Uri::parse(&to).unwrap(),
         &catalog,
         |_| unreachable!(),
         &Cancel::default(),
     )
     .unwrap();
     let request = pipeline::Process {
-        filters: occystrap::filter::Filters::default(),
+        filters: occystrap_images::filter::Filters::default(),
         layer_cache: None,
         source,
         target,

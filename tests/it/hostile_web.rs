@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use occystrap::http::Settings;
-use occystrap::web::{Access, Allow, Logins};
+use occystrap_net::http::Settings;
+use occystrap_net::web::{Access, Allow, Logins};
 
 use crate::support::cli::{Ran, Sandbox};
 use crate::support::hostile::named;

@@ -183,7 +183,7 @@ fn a_source_that_fails_is_not_covered_up() {
     let registry = Registry::start();
     let image = TestImage::new("team/app:1");
     let source = push(&registry, &image, Pack::Gzip);
-    let layer = occystrap::image::Digest::of(&Pack::Gzip.pack(&image.layers[1]));
+    let layer = occystrap_base::oci::Digest::of(&Pack::Gzip.pack(&image.layers[1]));
     registry.fault("GET", &format!("/blobs/{layer}"), Fault::status(404), ALWAYS);
     let plugin = crate::support::hostile::component().display().to_string();
     for behaviour in ["swallow", "honest"] {

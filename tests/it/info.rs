@@ -232,7 +232,7 @@ fn nothing_in_a_config_drives_the_terminal() {
     shape::legacy(&[&image], Pack::Gzip).write(&sandbox.path("in.tar"));
     for format in ["text", "json"] {
         let said = info(&sandbox, "80", &["-O", format, &sandbox.uri("tar", "in.tar")]);
-        let bad = |c: char| c != '\n' && occystrap::error::is_unprintable(c);
+        let bad = |c: char| c != '\n' && occystrap_base::error::is_unprintable(c);
         assert!(!said.exits(0).stdout.contains(bad), "{format}: {:?}", said.stdout);
     }
     let said = info(&sandbox, "", &["-O", "json", &sandbox.uri("tar", "in.tar")]);

@@ -38,7 +38,7 @@ fn stopped(old: &Bystander, scheme: &str, to: &str, name: &str, fault: Fault) ->
     let registry = Registry::start();
     let image = TestImage::new("team/app:1");
     let source = push(&registry, &image, Pack::Gzip);
-    let layer = occystrap::image::Digest::of(&gzip(&image.layers[1]));
+    let layer = occystrap_base::oci::Digest::of(&gzip(&image.layers[1]));
     registry.fault("GET", &format!("/blobs/{layer}"), fault, ALWAYS);
     let mut command = old.sandbox.command(&["process", &source, &old.sandbox.uri(scheme, to)]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -5,9 +5,10 @@ use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use occystrap::error::Error;
 use occystrap::pipeline::verify_each;
-use occystrap::verify::{Level, Subject};
+use occystrap_base::error::Error;
+use occystrap_images::level::Level;
+use occystrap_verify::derive::subject::Subject;
 
 use crate::support::cli::{Ran, Sandbox};
 use crate::support::context::context;
@@ -97,7 +98,7 @@ fn nothing_is_opened_after_an_interruption() {
             Err((format!("r{at}"), Error::source("it is no receipt")))
         };
         let mut reports = Vec::new();
-        let each = |report: occystrap::report::ImageReport, _| {
+        let each = |report: occystrap_verify::report::ImageReport, _| {
             reports.push(report.error.unwrap().to_string());
             Ok(())
         };

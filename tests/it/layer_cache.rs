@@ -1,6 +1,6 @@
 //! `--layer-cache`: what is not done twice, and what is done again all the same.
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 
 use crate::support::cli::Sandbox;
 use crate::support::engine::Engine;

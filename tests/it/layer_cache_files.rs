@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 
 use crate::support::cli::{Ran, Sandbox, Tree};
 use crate::support::image::{Pack, TestImage, noise, tar};

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 
 use crate::support::cli::{Ran, Sandbox};
 use crate::support::engine::Engine;

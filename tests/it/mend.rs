@@ -60,7 +60,7 @@ fn every_platform_of_the_same_index() {
     let source = format!("registry://{}/multi:all", registry.url_host());
     let options = ["--insecure", "--all-platforms", "--receipt", "receipt"];
     sandbox.process(&source, "oci-layout://whole:1", &options).verified();
-    let config = occystrap::image::Digest::of(&platform::image("linux/arm/v6").config);
+    let config = occystrap_base::oci::Digest::of(&platform::image("linux/arm/v6").config);
     std::fs::remove_file(sandbox.path("whole/blobs/sha256").join(config.hex())).unwrap();
     let hint = mend(&sandbox, &["--fast"]);
     assert!(hint.contains("--all-platforms") && hint.contains("@sha256:"), "{hint}");

@@ -204,7 +204,7 @@ fn a_file_that_appears_while_an_image_is_moved_is_not_replaced() {
     let image = TestImage::new("app:1");
     let source = push(&registry, &image, Pack::Gzip);
     // The config is asked for before the layers, so that the run is past its first look.
-    let layer = occystrap::image::Digest::of(&Pack::Gzip.pack(&image.layers[1]));
+    let layer = occystrap_base::oci::Digest::of(&Pack::Gzip.pack(&image.layers[1]));
     let slow = crate::support::registry::Fault::Delay(std::time::Duration::from_secs(2));
     registry.fault("GET", &format!("/blobs/{layer}"), slow, 1);
     let mut command = sandbox.command(&["process", &source, "tar://out.tar"]);

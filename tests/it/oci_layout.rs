@@ -1,6 +1,6 @@
 //! `oci-layout://`, written and read: what is there afterwards, and what is left alone.
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 use serde_json::{Value, json};
 
 use crate::support::cli::Sandbox;

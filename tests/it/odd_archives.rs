@@ -1,7 +1,7 @@
 //! Archives that are odd, and what is said of them. Each row was tried with Docker 20.10, Podman 4.3 and
 //! skopeo 1.9 (docs/compatibility.md): what one of them takes is moved, unless its readers differ on it.
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 use serde_json::{Value, json};
 
 use crate::support::cli::Sandbox;

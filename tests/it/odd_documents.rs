@@ -1,7 +1,7 @@
 //! Configs, manifests and indexes with what Docker, Podman and skopeo take and few tools write: such an image is
 //! moved, and verified. To try another oddity, add a line to the tables in `tests/support/odd.rs`.
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 use serde_json::{Value, json};
 
 use crate::support::cli::Sandbox;

@@ -1,9 +1,9 @@
 //! Answers of registries that are odd, and that other tools take: an image is moved there all the same. Each row was
 //! reported of a registry, or of a proxy in front of one.
 
-use occystrap::error::{Error, Kind};
-use occystrap::image::Digest;
-use occystrap::image::manifest::OCI_MANIFEST;
+use occystrap_base::error::{Error, Kind};
+use occystrap_base::oci::Digest;
+use occystrap_base::oci::manifest::OCI_MANIFEST;
 
 use crate::registry_push_manifest::manifest_of;
 use crate::support::cli::Sandbox;

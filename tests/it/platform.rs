@@ -45,7 +45,7 @@ fn index() -> Value {
         }
         json!({
             "mediaType": MANIFEST,
-            "digest": occystrap::image::Digest::of(manifest.as_bytes()).to_string(),
+            "digest": occystrap_base::oci::Digest::of(manifest.as_bytes()).to_string(),
             "size": manifest.len(),
             "platform": said,
         })
@@ -67,7 +67,7 @@ fn archive() -> Archive {
     let images = PLATFORMS.map(image);
     let mut archive = shape::oci(&images.each_ref(), Pack::Gzip);
     let inner = index().to_string();
-    let digest = occystrap::image::Digest::of(inner.as_bytes());
+    let digest = occystrap_base::oci::Digest::of(inner.as_bytes());
     archive.push(format!("blobs/sha256/{}", digest.hex()), inner.as_bytes());
     let entry = json!({
         "mediaType": INDEX, "digest": digest.to_string(), "size": inner.len(),
@@ -175,7 +175,7 @@ fn a_variant_that_nobody_names() {
         // An index may name it, where the config does not.
         let manifest = oci_manifest(&bare, Pack::Gzip);
         let entry = json!({ "mediaType": MANIFEST, "size": manifest.len(),
-            "digest": occystrap::image::Digest::of(manifest.as_bytes()).to_string(),
+            "digest": occystrap_base::oci::Digest::of(manifest.as_bytes()).to_string(),
             "platform": { "os": "linux", "architecture": bare_architecture(platform),
                 "variant": other.rsplit('/').next() } });
         let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [entry] });
@@ -193,7 +193,7 @@ fn bare_architecture(platform: &str) -> &str {
 fn a_digest_names_one_image_whatever_the_platform() {
     let registry = registry();
     let manifest = oci_manifest(&image("linux/arm/v6"), Pack::Gzip);
-    let digest = occystrap::image::Digest::of(manifest.as_bytes());
+    let digest = occystrap_base::oci::Digest::of(manifest.as_bytes());
     let sandbox = Sandbox::new();
     let source = format!("registry://{}/multi@{digest}?insecure=true", registry.url_host());
     sandbox.process(&source, &sandbox.uri("dir", "out"), &[]).verified();

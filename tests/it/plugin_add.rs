@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-use occystrap::image::Digest;
-use occystrap::plugin::PluginEngine;
+use occystrap_base::oci::Digest;
+use occystrap_output::plugin::PluginEngine;
 
 use crate::support::cli::{Ran, Sandbox, Tree};
 use crate::support::hostile::describing;

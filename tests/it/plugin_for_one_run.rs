@@ -1,6 +1,6 @@
 //! `--plugin FILE`: a plugin for one run, with every command; and which plugin a receipt gets.
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 
 use crate::support::cli::{Ran, Sandbox};
 use crate::support::image::{Pack, TestImage};

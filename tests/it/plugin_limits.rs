@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use occystrap::limits;
+use occystrap_base::limits;
 
 use crate::support::bombs;
 use crate::support::cli::{Ran, Sandbox};

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use occystrap::plugin::{Plugin, PluginEngine};
+use occystrap_output::plugin::{Plugin, PluginEngine};
 use serde_json::Value;
 
 #[path = "../../plugins/xtask/src/inputs.rs"]
@@ -41,14 +41,15 @@ fn up_to_date(home: &str, lock: &str, folder: impl Fn(&str) -> String, workspace
 
 #[test]
 fn components_are_up_to_date() {
-    up_to_date("host/plugins", "plugins.lock", |name| format!("plugins/{name}"), "plugins");
+    up_to_date("host/output/plugins", "plugins.lock", |name| format!("plugins/{name}"), "plugins");
     up_to_date("tests/hostile", "hostile.lock", |name| format!("plugins/{name}"), "plugins");
 }
 
 #[test]
 fn imports_are_what_the_lock_says_and_nothing_of_anybody_else() {
     let engine = PluginEngine::new().unwrap();
-    for (home, lock) in [("host/plugins", "plugins.lock"), ("tests/hostile", "hostile.lock")] {
+    for (home, lock) in [("host/output/plugins", "plugins.lock"), ("tests/hostile", "hostile.lock")]
+    {
         for (name, component, locked) in locked(home, lock) {
             let listed: Vec<&str> = locked["imports"]
                 .as_array()
@@ -76,7 +77,7 @@ fn imports_are_what_the_lock_says_and_nothing_of_anybody_else() {
 
 #[test]
 fn first_party_plugins_ask_for_no_more_than_they_need() {
-    for (name, _, locked) in locked("host/plugins", "plugins.lock") {
+    for (name, _, locked) in locked("host/output/plugins", "plugins.lock") {
         let imports = locked["imports"].to_string();
         // These two tell whose name they take away.
         let logs = matches!(name.as_str(), "dir" | "oci-layout");

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use occystrap::image::Digest;
-use occystrap::image::manifest::LARGEST_MANIFEST;
+use occystrap_base::oci::Digest;
+use occystrap_base::oci::manifest::LARGEST_MANIFEST;
 
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage, noise, tar};

@@ -5,9 +5,9 @@
 
 use std::path::PathBuf;
 
-use occystrap::glob::Globs;
-use occystrap::image::Digest;
-use occystrap::layer_tar::member::plain;
+use occystrap_base::oci::Digest;
+use occystrap_layer::glob::Globs;
+use occystrap_layer::tar::member::plain;
 use serde_json::json;
 
 use crate::support::cli::{Ran, Sandbox};

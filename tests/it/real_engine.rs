@@ -114,7 +114,7 @@ fn names_in_real_engines() {
         let (sandbox, client) = (Sandbox::new(), engine.client());
         let image = TestImage::tiny("real/names:1");
         run(engine.load(&archive(&sandbox, &image))).unwrap();
-        let other = occystrap::image::ImageName::parse("registry.example/real/other:2").unwrap();
+        let other = occystrap_base::oci::ImageName::parse("registry.example/real/other:2").unwrap();
         run(client.tag("real/names:1", &other)).unwrap();
         let found = run(client.inspect(&other.to_string())).unwrap().unwrap();
         assert_eq!(found.id, image.id());
@@ -123,6 +123,6 @@ fn names_in_real_engines() {
         assert!(!run(client.untag(&other.to_string())).unwrap());
         assert!(run(client.inspect("real/names:1")).unwrap().is_some());
         let error = run(client.tag("real/absent:1", &other)).unwrap_err();
-        assert_eq!(error.kind(), occystrap::error::Kind::NotFound, "{error}");
+        assert_eq!(error.kind(), occystrap_base::error::Kind::NotFound, "{error}");
     }
 }

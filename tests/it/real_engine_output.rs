@@ -26,7 +26,7 @@ fn archive(sandbox: &Sandbox, image: &TestImage, pack: Pack) -> String {
 #[track_caller]
 fn holds(engine: &RealEngine, image: &TestImage, name: &str) {
     let sandbox = Sandbox::new();
-    let exported: occystrap::error::Result<Vec<u8>> = run(async {
+    let exported: occystrap_base::error::Result<Vec<u8>> = run(async {
         let mut export = engine.client().export(name).await?;
         let mut bytes = Vec::new();
         while let Some(piece) = export.next().await? {
@@ -112,7 +112,7 @@ fn names_that_real_engines_make() {
         let source = archive(&sandbox, &other, Pack::Plain);
         sandbox.process(&source, &engine.uri("out/other:1"), FULL).verified();
         // Somebody has pulled an image of that name from Docker Hub.
-        let hub = occystrap::image::ImageName {
+        let hub = occystrap_base::oci::ImageName {
             repository: "docker.io/out/hub".into(),
             tag: Some("1".into()),
         };
@@ -126,7 +126,7 @@ fn names_that_real_engines_make() {
             "localhost:5000/o/y:1",
         ] {
             sandbox.process(&source, &engine.uri(name), FULL).verified();
-            let parsed = occystrap::image::ImageName::parse(name).unwrap();
+            let parsed = occystrap_base::oci::ImageName::parse(name).unwrap();
             for name in [name.to_owned(), parsed.in_full().to_string()] {
                 let found = run(client.inspect(&name)).unwrap();
                 let id = found.unwrap_or_else(|| panic!("{}: no {name}", engine.name)).id;

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use fastrand::Rng;
-use occystrap::http::Proxies;
+use occystrap_net::http::Proxies;
 
 use crate::support::cli::Sandbox;
 use crate::support::real::{hello, installed};

@@ -1,9 +1,9 @@
 //! Pushes to Debian's docker-registry: open, behind a password, and behind tokens.
 
 use bytes::Bytes;
-use occystrap::image::Digest;
-use occystrap::image::manifest::OCI_MANIFEST;
-use occystrap::registry::{Body, Client, PushOptions, Reference, Repository};
+use occystrap_base::oci::Digest;
+use occystrap_base::oci::manifest::OCI_MANIFEST;
+use occystrap_net::registry::{Body, Client, PushOptions, Reference, Repository};
 use serde_json::json;
 
 use crate::support::cli::Sandbox;
@@ -144,7 +144,7 @@ fn a_stranger_is_told_why() {
     pusher.client = Client::new(&pusher.user.settings, pusher.user.cancel.clone()).unwrap();
     let to = pusher.to("team/app");
     let error = run(to.push_blob(&descriptor(b"x"), &file(b"x"), &WHOLE, |_| ())).unwrap_err();
-    assert_eq!(error.kind(), occystrap::error::Kind::Auth);
+    assert_eq!(error.kind(), occystrap_base::error::Kind::Auth);
     assert!(error.to_string().contains("refused the credentials"), "{error}");
 }
 

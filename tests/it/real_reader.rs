@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage};

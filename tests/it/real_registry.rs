@@ -1,6 +1,6 @@
 //! Pulls from Debian's docker-registry, of images that skopeo pushed.
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 use serde_json::json;
 
 use crate::support::cli::{Ran, Sandbox};

@@ -3,8 +3,8 @@
 
 use std::process::Command;
 
-use occystrap::image::Digest;
-use occystrap::image::manifest::DOCKER_MANIFEST;
+use occystrap_base::oci::Digest;
+use occystrap_base::oci::manifest::DOCKER_MANIFEST;
 
 use crate::registry_matrix::{NAME, RIGHT, World};
 use crate::support::real::installed;

@@ -3,8 +3,8 @@
 
 use std::io::Write as _;
 
-use occystrap::image::Digest;
-use occystrap::image::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
+use occystrap_base::oci::Digest;
+use occystrap_base::oci::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
 
 use crate::support::cli::{Ran, Sandbox};
 use crate::support::image::{Pack, TestImage, noise, tar};

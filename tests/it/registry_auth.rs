@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use occystrap::error::{Error, Kind};
-use occystrap::image::manifest::OCI_MANIFEST;
+use occystrap_base::error::{Error, Kind};
+use occystrap_base::oci::manifest::OCI_MANIFEST;
 
 use crate::support::registry::{ALWAYS, Auth, Fault, Registry, Users};
 use crate::support::user::{User, descriptor, pull, run, seen};

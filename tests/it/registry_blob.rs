@@ -1,6 +1,6 @@
 //! Blobs: whole, cut, resumed, and wrong.
 
-use occystrap::error::{Error, Kind};
+use occystrap_base::error::{Error, Kind};
 
 use crate::support::registry::{ALWAYS, Fault, Registry};
 use crate::support::user::{User, descriptor, pull, run};

@@ -4,11 +4,11 @@ use std::io::{Read as _, Write as _};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use occystrap::cancel::Cancel;
-use occystrap::error::Kind;
-use occystrap::http::Settings;
-use occystrap::image::digest::Digest;
-use occystrap::registry::{Client, Reference, Repository};
+use occystrap_base::cancel::Cancel;
+use occystrap_base::error::Kind;
+use occystrap_base::oci::digest::Digest;
+use occystrap_net::http::Settings;
+use occystrap_net::registry::{Client, Reference, Repository};
 
 use crate::support::registry::{ALWAYS, Auth, Fault, Registry};
 use crate::support::user::{User, descriptor, pull, run, seen};

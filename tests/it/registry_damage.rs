@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage, noise, tar};

@@ -1,8 +1,8 @@
 //! Manifests: what they are, and whether they are what was asked for.
 
-use occystrap::error::{Error, Kind};
-use occystrap::image::digest::Digest;
-use occystrap::image::manifest::{
+use occystrap_base::error::{Error, Kind};
+use occystrap_base::oci::digest::Digest;
+use occystrap_base::oci::manifest::{
     DOCKER_LIST, DOCKER_MANIFEST, LARGEST_MANIFEST, OCI_INDEX, OCI_MANIFEST,
 };
 

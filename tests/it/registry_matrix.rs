@@ -3,12 +3,14 @@
 
 use std::sync::Mutex;
 
-use occystrap::error::Kind;
-use occystrap::image::Digest;
-use occystrap::image::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
-use occystrap::output::remote::Remote;
-use occystrap::registry::{Client as OurClient, Reference};
-use occystrap::verify::{Level, Outcome, published};
+use occystrap_base::error::Kind;
+use occystrap_base::oci::Digest;
+use occystrap_base::oci::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
+use occystrap_images::level::Level;
+use occystrap_net::registry::{Client as OurClient, Reference};
+use occystrap_output::destination::remote::Remote;
+use occystrap_verify::derive::registry;
+use occystrap_verify::verdict::object::Outcome;
 
 use crate::support::context::context;
 use crate::support::image::{Pack, TestImage};
@@ -64,7 +66,7 @@ impl World {
         let reference = Reference::parse(&format!("{host}/{NAME}")).unwrap();
         let repository = self.client.repository(&reference, self.user.counters.clone()).unwrap();
         let remote = Remote::new(repository, &context);
-        let found = published::images(&remote, &reference, level, &context);
+        let found = registry::images(&remote, &reference, level, &context);
         found.map(|found| found[0].verification.outcome()).map_err(|error| error.kind())
     }
 }

@@ -4,9 +4,10 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use occystrap::error::Kind;
-use occystrap::image::{Digest, Section};
-use occystrap::registry::{Body, PushOptions};
+use occystrap_base::error::Kind;
+use occystrap_base::files::Section;
+use occystrap_base::oci::Digest;
+use occystrap_net::registry::{Body, PushOptions};
 
 use crate::support::image::noise;
 use crate::support::pusher::{LAYER, Pusher, WHOLE, file, holds, methods, push, push_body};

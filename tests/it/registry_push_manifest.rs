@@ -1,9 +1,9 @@
 //! What surrounds uploads: blobs that are there already, mounts, and manifests.
 
 use bytes::Bytes;
-use occystrap::error::{Error, Kind};
-use occystrap::image::Digest;
-use occystrap::image::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
+use occystrap_base::error::{Error, Kind};
+use occystrap_base::oci::Digest;
+use occystrap_base::oci::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
 
 use crate::registry_push_trouble::tokens_asked;
 use crate::support::image::noise;

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use occystrap::error::Kind;
-use occystrap::image::Digest;
-use occystrap::image::manifest::OCI_MANIFEST;
-use occystrap::registry::{Body, PushOptions};
+use occystrap_base::error::Kind;
+use occystrap_base::oci::Digest;
+use occystrap_base::oci::manifest::OCI_MANIFEST;
+use occystrap_net::registry::{Body, PushOptions};
 
 use crate::registry_auth::Trace;
 use crate::registry_push_manifest::manifest_of;

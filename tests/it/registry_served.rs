@@ -1,8 +1,8 @@
 //! A manifest that not every client of the registry gets: each command that verifies says so, and names the
 //! clients; and what all of them accept stays verified, with two more requests at most.
 
-use occystrap::image::Digest;
-use occystrap::image::manifest::{DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
+use occystrap_base::oci::Digest;
+use occystrap_base::oci::manifest::{DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use serde_json::json;
 
 use crate::registry_matrix::{NAME, World};

@@ -43,7 +43,7 @@ fn a_folder_in_the_place_of_the_last_file() {
 #[test]
 fn a_file_in_the_place_of_a_folder() {
     let sandbox = sandbox("out");
-    let layer = occystrap::image::Digest::of(&tar(&[("two", b"2")])).hex();
+    let layer = occystrap_base::oci::Digest::of(&tar(&[("two", b"2")])).hex();
     std::fs::write(sandbox.path("out").join(layer), "mine").unwrap();
     fails(&sandbox, "out", "layer.tar': not a directory");
 }

@@ -1,7 +1,7 @@
 //! Every shape of archive that tools write arrives in a directory and in a tar, layer by layer,
 //! byte by byte.
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 
 use crate::support::cli::{Ran, Sandbox};
 use crate::support::image::{Pack, TestImage, gzip, tar, zstd};

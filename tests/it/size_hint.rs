@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use occystrap::context::Context;
-use occystrap::http::Settings;
-use occystrap::image::Wanted;
-use occystrap::input::Source;
-use occystrap::output::ahead::Taken;
-use occystrap::output::layer_blob::Form;
-use occystrap::output::size_hint::SizeHints;
-use occystrap::progress::LayerProgress;
-use occystrap::registry::Client;
-use occystrap::uri::Uri;
+use occystrap_base::oci::Wanted;
+use occystrap_base::terminal::progress::LayerProgress;
+use occystrap_images::source::Source;
+use occystrap_net::context::Context;
+use occystrap_net::http::Settings;
+use occystrap_net::registry::Client;
+use occystrap_net::uri::Uri;
+use occystrap_output::destination::layer_blob::Form;
+use occystrap_output::destination::prefetch::Taken;
+use occystrap_output::destination::size_hint::SizeHints;
 
 use crate::support::cli::Sandbox;
 use crate::support::context::context;

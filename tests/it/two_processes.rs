@@ -3,7 +3,7 @@
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 
 use crate::support::cli::{Ran, Sandbox, Tree};
 use crate::support::image::{Pack, TestImage, gzip, tar};

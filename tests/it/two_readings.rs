@@ -1,7 +1,7 @@
 //! Archives, layouts and documents in which two readers find two images. Nobody can prove such a
 //! one: it is refused as a source, and found where it is verified.
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 use serde_json::{Value, json};
 
 use crate::support::bystander::Bystander;

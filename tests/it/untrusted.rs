@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use occystrap::limits::Allowance;
-use occystrap::plugin::{Catalog, PluginEngine};
-use occystrap::verify::untrusted::{Bounds, Grants, verify_batch};
+use occystrap_base::limits::Allowance;
+use occystrap_output::plugin::{Catalog, PluginEngine};
+use occystrap_verify::untrusted::{Bounds, Grants, verify_batch};
 use serde_json::Value;
 
 use crate::support::context::context;

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use occystrap::limits::Allowance;
-use occystrap::plugin::{Catalog, PluginEngine};
-use occystrap::verify::untrusted::{Bounds, Grants, Line, verify_batch};
+use occystrap_base::limits::Allowance;
+use occystrap_output::plugin::{Catalog, PluginEngine};
+use occystrap_verify::untrusted::{Bounds, Grants, Line, verify_batch};
 use serde_json::json;
 
 use crate::support::cli::Sandbox;
@@ -122,7 +122,7 @@ fn each_file_has_a_share_of_what_may_be_read() {
             .set_len(1 << 20)
             .unwrap();
         edit(&receipt, |document| {
-            let digest = occystrap::image::Digest::of(&vec![0; 1 << 20]).to_string();
+            let digest = occystrap_base::oci::Digest::of(&vec![0; 1 << 20]).to_string();
             document["expectations"].as_array_mut().unwrap().push(json!({ "role": "image",
                 "place": { "file": { "path": "more" } }, "size": 1 << 20, "digest": digest }));
         });

@@ -91,7 +91,7 @@ fn a_manifest_that_leads_elsewhere_is_seen_though_the_receipt_has_its_digest() {
 /// A forged receipt: the manifest and its journal are what stands there now.
 fn promise(document: &mut Value, sandbox: &Sandbox, path: &str) {
     let bytes = std::fs::read(sandbox.path(path)).unwrap();
-    let digest = occystrap::image::Digest::of(&bytes).to_string();
+    let digest = occystrap_base::oci::Digest::of(&bytes).to_string();
     let all = document["expectations"].as_array_mut().unwrap();
     let one = all.iter_mut().find(|one| one["role"] == "manifest").unwrap();
     (one["size"], one["digest"]) = (bytes.len().into(), digest.clone().into());
@@ -123,7 +123,7 @@ fn an_archive_whose_list_was_garbled_is_seen() {
         let one = all.iter_mut().find(|one| one["role"] == "manifest").unwrap();
         let offset = usize::try_from(one["place"]["part"]["offset"].as_u64().unwrap()).unwrap();
         let size = usize::try_from(one["size"].as_u64().unwrap()).unwrap();
-        let digest = occystrap::image::Digest::of(&bytes[offset..offset + size]).to_string();
+        let digest = occystrap_base::oci::Digest::of(&bytes[offset..offset + size]).to_string();
         one["digest"] = digest.clone().into();
         for extent in document["journal"][0]["extents"].as_array_mut().unwrap() {
             if extent["offset"] == offset {
@@ -177,7 +177,7 @@ fn a_tag_at_a_registry_must_lead_to_the_image() {
         let all = document["expectations"].as_array_mut().unwrap();
         let one = all.iter_mut().find(|one| one["role"] == "manifest").unwrap();
         one["size"] = manifest.len().into();
-        one["digest"] = occystrap::image::Digest::of(manifest.as_bytes()).to_string().into();
+        one["digest"] = occystrap_base::oci::Digest::of(manifest.as_bytes()).to_string().into();
     });
     let (status, line) = verdict(&sandbox, &receipt, &granted);
     assert_eq!(status, "failed", "{line}");

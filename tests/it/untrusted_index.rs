@@ -1,6 +1,6 @@
 //! `verify` and `verify --untrusted` of receipts of an index: what it lists counts.
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 use serde_json::{Value, json};
 
 use crate::support::cli::Sandbox;

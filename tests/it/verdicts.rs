@@ -2,7 +2,7 @@
 //!
 //! Which documents clients read was tried with `docker load` 20.10, `podman load` 4.3 and `skopeo copy` 1.9.
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 use serde_json::{Value, json};
 
 use crate::support::cli::{Ran, Sandbox};

@@ -1,6 +1,6 @@
 //! An OCI image layout without a receipt: whether config and layers belong together.
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 use serde_json::{Value, json};
 
 use crate::support::cli::{Ran, Sandbox};

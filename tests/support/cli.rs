@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 
 /// A folder for one test: the user's home, temporary folder, and work. Gone at its end.
 pub struct Sandbox {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use occystrap::cancel::Cancel;
-use occystrap::context::Context;
-use occystrap::progress::Progress;
+use occystrap_base::cancel::Cancel;
+use occystrap_base::terminal::progress::Progress;
+use occystrap_net::context::Context;
 
 /// Nothing is shown, and one thing is done at a time.
 pub fn context(runtime: &tokio::runtime::Runtime) -> Context {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 
 use bytes::Bytes;
-use occystrap::image::{Digest, ImageName};
+use occystrap_base::oci::{Digest, ImageName};
 use serde_json::{Value, json};
 
 use super::image::{Pack, TestImage};

@@ -9,7 +9,7 @@
 
 use std::io::Write as _;
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 use serde_json::json;
 
 /// How a layer is stored.

@@ -1,6 +1,6 @@
 //! A multi-platform image, at a registry or in an archive.
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 use serde_json::{Value, json};
 
 use super::image::{Pack, TestImage, tar};

@@ -1,6 +1,6 @@
 //! Images whose documents are unlike those of most tools, and which Docker, Podman or skopeo take.
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 use serde_json::{Value, json};
 
 use super::image::{Pack, TestImage};

@@ -9,7 +9,7 @@
 
 use std::path::{Path, PathBuf};
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 use serde_json::{Map, Value, json};
 
 use super::image::{TestImage, gzip, tar};

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 
 use super::cli::{Ran, Sandbox};
 use super::hostile;

@@ -1,6 +1,6 @@
 //! Putting a test image into the registry for tests, and having one put there.
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 
 use super::image::{Pack, TestImage};
 use super::registry::Registry;

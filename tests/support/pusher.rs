@@ -1,9 +1,10 @@
 //! Who pushes to a registry, through the library.
 
-use occystrap::error::Result;
-use occystrap::image::descriptor::Descriptor;
-use occystrap::image::{Digest, Section};
-use occystrap::registry::{Body, Client, PushOptions, Reference, Repository};
+use occystrap_base::error::Result;
+use occystrap_base::files::Section;
+use occystrap_base::oci::Digest;
+use occystrap_base::oci::descriptor::Descriptor;
+use occystrap_net::registry::{Body, Client, PushOptions, Reference, Repository};
 
 use super::registry::Registry;
 use super::user::{User, descriptor, run};

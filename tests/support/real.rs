@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use occystrap::image::Digest;
+use occystrap_base::oci::Digest;
 
 use super::token_server::TokenServer;
 

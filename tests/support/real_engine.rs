@@ -12,9 +12,9 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use occystrap::cancel::Cancel;
-use occystrap::docker::{Address, Engine as Client, Loaded};
-use occystrap::error::Result;
+use occystrap_base::cancel::Cancel;
+use occystrap_base::error::Result;
+use occystrap_net::docker::{Address, Engine as Client, Loaded};
 
 use super::real::installed;
 

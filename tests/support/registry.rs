@@ -26,7 +26,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Response};
 use hyper_util::rt::TokioIo;
-use occystrap::image::digest::Digest;
+use occystrap_base::oci::digest::Digest;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 

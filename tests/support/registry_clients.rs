@@ -7,7 +7,7 @@
 //! containers/image's `docker/docker_image_src.go` (`fetchManifest`) and `manifest/manifest.go`
 //! (`NormalizedMIMEType`). `real_registry_clients.rs` compares rows with the programs themselves.
 
-use occystrap::image::manifest::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
+use occystrap_base::oci::manifest::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 
 /// Which of two images something is of: the one that was pushed, or the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 
 use bytes::Bytes;
-use occystrap::image::digest::Digest;
+use occystrap_base::oci::digest::Digest;
 
 use super::registry::{Plan, Registry, Request, State};
 

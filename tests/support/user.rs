@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use occystrap::cancel::Cancel;
-use occystrap::error::{Error, Result};
-use occystrap::http::{Counters, Settings};
-use occystrap::image::descriptor::Descriptor;
-use occystrap::image::digest::Digest;
-use occystrap::registry::{Reference, Repository};
+use occystrap_base::cancel::Cancel;
+use occystrap_base::error::{Error, Result};
+use occystrap_base::oci::descriptor::Descriptor;
+use occystrap_base::oci::digest::Digest;
+use occystrap_net::http::{Counters, Settings};
+use occystrap_net::registry::{Reference, Repository};
 
 use super::registry::Registry;
 

@@ -62,3 +62,23 @@ fn showing(command: clap::Command, means: impl Fn(&str) -> bool) -> clap::Comman
         if hidden { argument.hide(true) } else { argument }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use occystrap_base::secret::{SHORTEST, is_own_word};
+
+    #[test]
+    fn the_names_of_options_are_words_of_this_program() {
+        let command = command();
+        let all = std::iter::once(&command).chain(command.get_subcommands());
+        let names =
+            all.flat_map(|command| command.get_arguments()).filter_map(|one| one.get_long());
+        for name in names.chain(["unique_names", "chunk_size"]) {
+            let pieces = name.split(['-', '_']).filter(|piece| piece.len() >= SHORTEST);
+            let known = |word: &str| is_own_word(word) || word.len() < SHORTEST;
+            assert!(known(name), "{name}");
+            pieces.for_each(|piece| assert!(known(piece), "{piece} of {name}"));
+        }
+    }
+}

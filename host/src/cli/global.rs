@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::image::Wanted;
-use crate::secret::Secret;
+use occystrap_base::oci::Wanted;
+use occystrap_base::secret::Secret;
 
 /// Options that may stand before or after the command.
 #[derive(Args)]

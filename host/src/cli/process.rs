@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use crate::error::Error;
-use crate::uri::Uri;
-use crate::verify::Level;
-use crate::web::ForeignLayers;
+use occystrap_base::error::Error;
+use occystrap_images::level::Level;
+use occystrap_net::uri::Uri;
+use occystrap_net::web::ForeignLayers;
 
 /// `occystrap process`.
 #[derive(Args)]

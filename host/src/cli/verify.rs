@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::limits::{UNTRUSTED_BATCH_TIME, UNTRUSTED_TIME};
+use occystrap_base::limits::{UNTRUSTED_BATCH_TIME, UNTRUSTED_TIME};
 
 /// `occystrap verify`.
 #[derive(Args)]

@@ -6,14 +6,16 @@ use std::time::Instant;
 use std::collections::BTreeSet;
 
 use super::{Item, Process, again, attempt, fit, identity, keep_receipts};
-use crate::context::Context;
-use crate::error::{Error, Result};
-use crate::image::{Family, ImageName, Part, Whole};
-use crate::output::elsewhere;
-use crate::parallel::in_parallel;
-use crate::receipt::{Handed, ImageIdentity, Receipt};
-use crate::report::{ImageReport, ImageStatus};
-use crate::verify::Outcomes;
+use occystrap_base::error::{Error, Result};
+use occystrap_base::oci::{ImageName, Part};
+use occystrap_base::parallel::in_parallel;
+use occystrap_layer::image::{Family, Whole};
+use occystrap_net::context::Context;
+use occystrap_output::destination::elsewhere;
+use occystrap_output::receipt::{ImageIdentity, Receipt};
+use occystrap_output::write::item::Handed;
+use occystrap_verify::report::{ImageReport, ImageStatus};
+use occystrap_verify::verdict::object::Outcomes;
 
 /// Move every image of a source with all its platforms.
 pub fn process(request: &Process, context: &Context) -> Result<Vec<ImageReport>> {

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::Process;
-use crate::error::{Error, Result};
-use crate::image::{Image, ImageName};
-use crate::input::{self, Called};
-use crate::output::Target;
-use crate::receipt::RECEIPT;
-use crate::verify::format::Format;
+use occystrap_base::error::{Error, Result};
+use occystrap_base::oci::ImageName;
+use occystrap_images::source::{self, Called};
+use occystrap_layer::image::Image;
+use occystrap_output::receipt::RECEIPT;
+use occystrap_output::write::target::Target;
+use occystrap_verify::receipt::format::Format;
 
 /// Whether all these images can go there, before the first does.
 pub fn check<T: Called>(request: &Process, images: Vec<T>) -> Result<Vec<T>> {
@@ -20,7 +21,7 @@ pub fn check<T: Called>(request: &Process, images: Vec<T>) -> Result<Vec<T>> {
     if images.len() < 2 {
         return Ok(images);
     }
-    let names = input::names(&images);
+    let names = source::names(&images);
     if target.holds_one() {
         let (count, display) = (images.len(), &target.display);
         let message = format!("the source holds {count} images, '{display}' can hold one");

@@ -3,11 +3,11 @@
 use std::io::Write;
 
 use super::{Host, printed};
-use crate::check::{self, Extent};
 use crate::cli::{Check, OutputFormat};
-use crate::error::Result;
-use crate::terminal::Paper;
-use crate::verify::Level;
+use occystrap_base::error::Result;
+use occystrap_base::terminal::table::Paper;
+use occystrap_images::check::{self, Extent};
+use occystrap_images::level::Level;
 
 /// Check every image of a source. What is wrong with one is a finding; errors are about the command line.
 pub fn run(asked: &Check, host: &Host<'_>, out: &mut dyn Write) -> Result<u8> {

@@ -5,14 +5,14 @@
 
 use std::sync::OnceLock;
 
-use crate::cancel::Cancel;
 use crate::cli::Global;
-use crate::error::{Error, Result};
-use crate::http::Settings;
-use crate::plugin::description::parse_boolean;
-use crate::registry::Client;
-use crate::secret::Secret;
-use crate::uri::Uri;
+use occystrap_base::cancel::Cancel;
+use occystrap_base::error::{Error, Result};
+use occystrap_base::secret::Secret;
+use occystrap_net::http::Settings;
+use occystrap_net::registry::Client;
+use occystrap_net::uri::Uri;
+use occystrap_output::plugin::description::parse_boolean;
 
 /// Makes them as they are asked for.
 pub struct Clients<'a> {

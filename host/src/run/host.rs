@@ -4,18 +4,18 @@ use std::sync::Arc;
 
 use super::clients::Clients;
 use super::web::{self, Trust};
-use crate::cancel::Cancel;
 use crate::cli::Global;
-use crate::context::Context;
-use crate::error::{Error, Result};
-use crate::http::Counters;
-use crate::image::Wanted;
-use crate::input::{self, Source};
-use crate::limits::Allowance;
-use crate::plugin::{Catalog, Installed, PluginEngine};
-use crate::progress::Progress;
-use crate::uri::Uri;
-use crate::warnings::Warnings;
+use occystrap_base::cancel::Cancel;
+use occystrap_base::error::{Error, Result};
+use occystrap_base::limits::Allowance;
+use occystrap_base::oci::Wanted;
+use occystrap_base::terminal::progress::Progress;
+use occystrap_base::warnings::Warnings;
+use occystrap_images::source::{self, Source};
+use occystrap_net::context::Context;
+use occystrap_net::http::Counters;
+use occystrap_net::uri::Uri;
+use occystrap_output::plugin::{Catalog, Installed, PluginEngine};
 
 /// The process around a command.
 #[derive(Clone, Copy)]
@@ -68,7 +68,7 @@ impl Host<'_> {
             )
             .hint("--platform OS/ARCH[/VARIANT] says all three"));
         }
-        let said = input::wanted_by(source);
+        let said = source::wanted_by(source);
         if said.is_nothing() || said.clone().or(platform) == *platform {
             return Ok(platform.clone());
         }

@@ -4,12 +4,12 @@ use std::io::Write;
 
 use super::{Host, printed};
 use crate::cli::{Info, OutputFormat};
-use crate::context::Context;
-use crate::error::Result;
-use crate::info;
-use crate::input::Source;
-use crate::terminal::Paper;
-use crate::usage;
+use occystrap_base::error::Result;
+use occystrap_base::terminal::table::Paper;
+use occystrap_images::info;
+use occystrap_images::source::Source;
+use occystrap_images::usage;
+use occystrap_net::context::Context;
 
 /// Describe what a source has. Errors when it cannot be looked at, or has nothing for the platform that
 /// was asked for; what it has instead is told all the same.

@@ -3,8 +3,8 @@
 mod add;
 mod ask;
 mod authors;
+mod describe;
 mod document;
-mod shown;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -12,15 +12,17 @@ use std::path::Path;
 use self::add::add;
 use super::Host;
 use crate::cli::{OutputFormat, PluginCommand};
-use crate::error::{Error, Kind, Result, printable};
-use crate::image::Digest;
-use crate::limits;
-use crate::plugin::catalog::{Listed, Origin, built_in};
-use crate::plugin::installed::RECORD;
-use crate::plugin::{NotLoaded, Plugin, PluginEngine, component_count, component_file, permission};
-use crate::progress::Progress;
-use crate::report;
-use crate::shell;
+use occystrap_base::error::{Error, Kind, Result, printable};
+use occystrap_base::limits;
+use occystrap_base::oci::Digest;
+use occystrap_base::terminal::progress::Progress;
+use occystrap_base::terminal::shell;
+use occystrap_output::plugin::catalog::{Listed, Origin, built_in};
+use occystrap_output::plugin::installed::RECORD;
+use occystrap_output::plugin::{
+    NotLoaded, Plugin, PluginEngine, component_count, component_file, permission,
+};
+use occystrap_verify::report;
 
 /// Do what was asked: results on `out`, questions and everything else on `err`.
 pub fn run(
@@ -51,7 +53,7 @@ pub fn run(
                 false => named(plugin, host)?,
             };
             match host.global.output_format {
-                OutputFormat::Text => shown::plugin(&plugin, &origin, out),
+                OutputFormat::Text => describe::plugin(&plugin, &origin, out),
                 OutputFormat::Json => document::show(&plugin, &origin, out),
             }
             .map_err(printed)?;
@@ -122,7 +124,7 @@ fn of_file(path: &str, host: &Host<'_>, out: &mut dyn Write) -> Result<Plugin> {
         ));
     let (origin, sha256) = (Origin::File(path.to_owned()), Digest::of(&bytes));
     match host.global.output_format {
-        OutputFormat::Text => shown::component(path, sha256, &origin, &permissions, out),
+        OutputFormat::Text => describe::component(path, sha256, &origin, &permissions, out),
         OutputFormat::Json => document::component(sha256, &origin, &permissions, &error, out),
     }
     .map_err(printed)?;

@@ -2,20 +2,20 @@
 
 use std::io::Write;
 
-use super::again;
 use super::clients::Clients;
+use super::repeat_options;
 use super::web::{self, Trust};
 use super::{Host, printed, report};
 use crate::cli::{CompressionName, Global, OutputFormat, Process};
-use crate::error::{Error, Result};
-use crate::filter::{Filters, Making};
-use crate::input::Source;
-use crate::kept_file::same;
-use crate::layer_cache::LayerCache;
-use crate::output::Target;
 use crate::pipeline;
-use crate::results::Results;
-use crate::uri::Uri;
+use occystrap_base::error::{Error, Result};
+use occystrap_base::files::state_file::same;
+use occystrap_base::terminal::results::Results;
+use occystrap_images::filter::{Filters, Making};
+use occystrap_images::source::Source;
+use occystrap_net::uri::Uri;
+use occystrap_output::layer_cache::LayerCache;
+use occystrap_output::write::target::Target;
 
 /// Move images, and verify them.
 pub fn run(
@@ -72,7 +72,7 @@ fn prepare(asked: &Process, host: &Host<'_>) -> Result<pipeline::Process> {
     let filters = Filters::parse(&asked.filter, &making)?;
     Ok(pipeline::Process {
         all_platforms: asked.all_platforms,
-        files: again::options(asked, global, &target),
+        files: repeat_options::options(asked, global, &target),
         source,
         filters,
         layer_cache,

@@ -8,10 +8,10 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::cli::{Command, PluginCommand};
-use crate::error::Error;
-use crate::report::Run;
-use crate::terminal::write_json;
-use crate::uri::Uri;
+use occystrap_base::error::Error;
+use occystrap_base::terminal::table::write_json;
+use occystrap_net::uri::Uri;
+use occystrap_verify::report::Run;
 
 /// What the documents of a command are like.
 #[derive(Debug, Clone, PartialEq, Eq)]

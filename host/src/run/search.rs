@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use super::{Host, printed};
 use crate::cli::{OutputFormat, Search};
-use crate::error::{Error, Result};
-use crate::search::{self, FoundImage, Pattern};
+use occystrap_base::error::{Error, Result};
+use occystrap_images::search::{self, FoundImage, Pattern};
 
 /// Find files in every image of a source.
 pub fn run(asked: &Search, host: &Host<'_>, out: &mut dyn Write) -> Result<u8> {

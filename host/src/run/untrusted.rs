@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use super::web::{self, Trust};
 use super::{Host, clients};
 use crate::cli::Verify;
-use crate::error::{Error, Kind, Result};
-use crate::limits::Allowance;
-use crate::plugin::{Catalog, PluginEngine};
-use crate::report;
-use crate::terminal::write_json_line;
-use crate::verify::untrusted::{Bounds, Grants, Summary, verify_batch};
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::limits::Allowance;
+use occystrap_base::terminal::table::write_json_line;
+use occystrap_output::plugin::{Catalog, PluginEngine};
+use occystrap_verify::report;
+use occystrap_verify::untrusted::{Bounds, Grants, Summary, verify_batch};
 
 /// Verifies receipts. After an interruption, the summary counts those that have a line. Errors when the
 /// command line is wrong or the output cannot be written.
@@ -27,7 +27,8 @@ pub fn run(
     context.web = web::access(&asked.allow_net, global, Trust::None)?;
     let receipts: Vec<PathBuf> = asked.targets.iter().map(PathBuf::from).collect();
     if let Some(uri) = receipts.iter().find(|path| path.to_string_lossy().contains("://")) {
-        let message = format!("'{}' is no receipt", crate::uri::Uri::hide(&uri.to_string_lossy()));
+        let message =
+            format!("'{}' is no receipt", occystrap_net::uri::Uri::hide(&uri.to_string_lossy()));
         return Err(Error::usage(message)
             .hint("--untrusted takes the files that 'occystrap process --receipt FILE' writes"));
     }

@@ -7,12 +7,13 @@ use super::clients::Clients;
 use super::web::{self, Trust};
 use super::{Host, printed};
 use crate::cli::{OutputFormat, Verify};
-use crate::error::{Error, Kind, Result};
 use crate::pipeline;
-use crate::report::Stream;
-use crate::uri::Uri;
-use crate::verify::plugins::Plugins;
-use crate::verify::{Level, Subject};
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_images::level::Level;
+use occystrap_net::uri::Uri;
+use occystrap_verify::derive::subject::Subject;
+use occystrap_verify::receipt::plugins::Plugins;
+use occystrap_verify::report::Stream;
 
 /// What the user named.
 enum Target<'a> {

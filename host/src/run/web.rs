@@ -1,10 +1,10 @@
 //! What the command line says of places on the web.
 
 use crate::cli::Global;
-use crate::error::Result;
 use crate::run::clients;
-use crate::web::netrc::Netrc;
-use crate::web::{Access, Allow, Logins};
+use occystrap_base::error::Result;
+use occystrap_net::web::netrc::Netrc;
+use occystrap_net::web::{Access, Allow, Logins};
 
 /// Whose plugins and receipts are at work.
 #[derive(Clone, Copy, PartialEq, Eq)]

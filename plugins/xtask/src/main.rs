@@ -11,7 +11,7 @@ mod wit;
 use anyhow::{Result, bail};
 
 const HELP: &str = "\
-cargo xtask plugins           build the plugins and write host/plugins
+cargo xtask plugins           build the plugins and write host/output/plugins
 cargo xtask plugins --check   build them and compare with what is committed
 cargo xtask fixture           write tests/fixtures/hello.tar
 cargo xtask fixture --check   make it and compare with what is committed

@@ -33,7 +33,7 @@ const SETS: [Set; 2] = [
             ("registry", "plugins/registry"),
             ("tar", "plugins/tar"),
         ],
-        home: "host/plugins",
+        home: "host/output/plugins",
         lock: "plugins.lock",
     },
     Set {

@@ -6,14 +6,14 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use super::{Host, ask, printed, shown};
+use super::{Host, ask, describe, printed};
 use crate::cli::Global;
-use crate::error::{Error, Result, printable};
-use crate::http::Counters;
-use crate::plugin::installed::{Entry, Record};
-use crate::plugin::{Plugin, artifact, component_file};
 use crate::run::clients::Clients;
-use crate::uri::Uri;
+use occystrap_base::error::{Error, Result, printable};
+use occystrap_net::http::Counters;
+use occystrap_net::uri::Uri;
+use occystrap_output::plugin::installed::{Entry, Record};
+use occystrap_output::plugin::{Plugin, artifact, component_file};
 
 /// Add a plugin. The exit code is 1 when the user says no.
 pub fn add(source: &str, yes: bool, host: &Host<'_>, err: &mut dyn Write) -> Result<u8> {
@@ -88,14 +88,14 @@ fn read(source: &str, host: &Host<'_>) -> Result<(Vec<u8>, String)> {
 
 /// What it is, what it may do, and what is new in that.
 fn show(plugin: &Plugin, entry: &Entry, record: &Record, err: &mut dyn Write) -> io::Result<()> {
-    shown::identity(plugin, &entry.source, err)?;
+    describe::identity(plugin, &entry.source, err)?;
     let before = record.named(&entry.name);
     let new = |interface: &str| match before {
         Some(before) => !before.granted.iter().any(|known| known == interface),
         None => false,
     };
     let remark = |interface: &str| if new(interface) { ", new" } else { "" };
-    shown::permissions(plugin, |permission| remark(permission.interface), err)?;
+    describe::permissions(plugin, |permission| remark(permission.interface), err)?;
     let Some(before) = before else { return Ok(()) };
     let (version, digest) = (&before.version, before.sha256.short());
     let place = format!("It takes the place of {version} ({digest}), from {}.", before.source);

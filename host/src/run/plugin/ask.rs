@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 
 use super::{Host, printed};
-use crate::error::Result;
+use occystrap_base::error::Result;
 
 /// Nobody types more than this for yes or no, in bytes.
 const LONGEST: u64 = 64;

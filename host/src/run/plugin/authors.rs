@@ -4,13 +4,13 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use crate::cli::{Global, OutputFormat};
-use crate::conformance;
-use crate::context::Context;
-use crate::error::{Error, Kind, Result};
-use crate::limits::Allowance;
-use crate::plugin::catalog::EMBEDDED;
-use crate::plugin::{PluginEngine, component_file};
-use crate::scaffold;
+use crate::plugin_kit::conformance;
+use crate::plugin_kit::scaffold;
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::limits::Allowance;
+use occystrap_net::context::Context;
+use occystrap_output::plugin::catalog::EMBEDDED;
+use occystrap_output::plugin::{PluginEngine, component_file};
 
 /// `occystrap plugin new`.
 pub fn new(name: &str, folder: Option<&Path>, out: &mut dyn Write) -> Result<u8> {

@@ -4,12 +4,12 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::error::Error;
-use crate::image::Digest;
-use crate::plugin::Plugin;
-use crate::plugin::catalog::{Listed, Origin};
-use crate::plugin::permission::Permission;
-use crate::terminal::write_json;
+use occystrap_base::error::Error;
+use occystrap_base::oci::Digest;
+use occystrap_base::terminal::table::write_json;
+use occystrap_output::plugin::Plugin;
+use occystrap_output::plugin::catalog::{Listed, Origin};
+use occystrap_output::plugin::permission::Permission;
 
 #[derive(Serialize)]
 struct List<'a> {

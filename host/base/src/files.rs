@@ -1,0 +1,13 @@
+//! Files of this machine: sections of open files, files without a name, temporary files, locks, state files and the
+//! directory that is written to.
+
+pub mod destination;
+pub mod identity;
+pub mod lock;
+pub mod regular;
+pub mod section;
+pub mod state_file;
+pub mod temporary;
+pub mod unnamed;
+
+pub use section::{Hashed, Section, Spooled};

@@ -1,0 +1,158 @@
+//! Secrets that are in use, and the one function that keeps them out of all text ([`mask`]).
+//!
+//! A secret becomes known the moment a [`Secret`] is made of it, or [`keep`] gets it: a password of the
+//! command line, of a URI or of a file, a token that a service gave, the login of a proxy. From then on
+//! [`mask`] replaces it by `***`, in whatever spelling it comes back: any case, percent-encoded in part or
+//! twice, as a form, as JSON, HTML, hexadecimal, Base64 (alone, or with a user's name before it), or broken
+//! over lines. Errors, log lines, plugins' lines, JSON, receipts and panics all pass through it.
+//!
+//! The table belongs to the process, not to a [`occystrap_net::context::Context`]: an error is made far from
+//! any context, and a program that embeds this library wants no secret in any of them. The table is
+//! bounded, so that a program that runs for months can use it.
+//!
+//! What it refuses: to hide what is too short or too common to be distinguished from other text
+//! ([`SHORTEST`], [`SHORTEST_ANYWHERE`], [`OWN_WORDS`], [`show`]).
+
+mod json;
+mod panics;
+mod spelling;
+mod table;
+mod view;
+mod writer;
+
+use std::borrow::Cow;
+use std::fmt;
+
+pub use self::json::mask_json;
+pub use self::panics::hide_in_panics;
+use self::table::Among;
+pub use self::table::{MOST_LOGINS, MOST_SIGNATURES, MOST_TOKENS, OWN_WORDS, is_own_word};
+pub use self::writer::MaskedLines;
+
+/// What stands in the place of a secret.
+pub const MASK: &str = "***";
+
+/// Bytes of the shortest secret that is masked. Shorter ones are in most words and numbers, and to
+/// mask them would leave no text.
+pub const SHORTEST: usize = 4;
+
+/// Bytes of the shortest secret that is masked within a word as well. Shorter ones are parts of
+/// digests and names by chance, and are masked where they stand alone.
+pub const SHORTEST_ANYWHERE: usize = 6;
+
+/// A secret, which every text that this program prints shows as `***`. [`Secret::expose`] alone returns
+/// it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Makes a text a secret.
+    pub fn new(text: impl Into<String>) -> Self {
+        let text = text.into();
+        keep(&text);
+        Self(text)
+    }
+
+    /// The secret itself, to be sent.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Secret {
+    fn from(text: String) -> Self {
+        Self::new(text)
+    }
+}
+
+impl From<&str> for Secret {
+    fn from(text: &str) -> Self {
+        Self::new(text)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(MASK)
+    }
+}
+
+/// Remembers what this process was started with: secrets of its command line. They are never
+/// forgotten.
+pub fn keep_own(secret: &str) {
+    table::keep(table::Kind::Own, secret);
+}
+
+/// Remembers a password, or what else a user logs in with. The [`MOST_LOGINS`] used last are known.
+pub fn keep(login: &str) {
+    table::keep(table::Kind::Login, login);
+}
+
+/// Remembers a token of a service. The [`MOST_TOKENS`] used last are known.
+pub fn keep_token(token: &str) {
+    table::keep(table::Kind::Token, token);
+}
+
+/// Remembers the signature of a URL that a server chose, or a login in a receipt.
+/// The [`MOST_SIGNATURES`] seen last are known.
+pub fn keep_signature(signature: &str) {
+    table::keep(table::Kind::Signature, signature);
+}
+
+/// Notes that a user has shown this text openly, such as a repository's name in a URI. A weak
+/// password that is a word of it (`admin` for `admin/app`) is masked no longer: the output has to
+/// name the repository.
+pub fn show(text: &str) {
+    table::show(text);
+}
+
+/// Replaces every secret in a text.
+#[must_use]
+pub fn mask(text: &str) -> Cow<'_, str> {
+    match table::find(text.as_bytes(), Among::All) {
+        None => Cow::Borrowed(text),
+        Some(places) => Cow::Owned(replaced(text, &places)),
+    }
+}
+
+/// Whether a text has a secret in it.
+#[must_use]
+pub fn is_in(text: &[u8]) -> bool {
+    table::find(text, Among::All).is_some()
+}
+
+/// Whether a text has a secret in it that this program sent or was given: a login or a token, and not the
+/// signature of a URL, which the servers of a chain of redirects repeat to each other.
+#[must_use]
+pub fn is_sent_in(text: &[u8]) -> bool {
+    table::find(text, Among::Sent).is_some()
+}
+
+/// The text with [`MASK`] in some places, which are in order and apart.
+fn replaced(text: &str, places: &[std::ops::Range<usize>]) -> String {
+    let mut masked = String::with_capacity(text.len());
+    let mut from = 0;
+    for place in places {
+        // A match of bytes can end within a character that a secret shares bytes with.
+        let (start, end) = (text.floor_char_boundary(place.start), ceil(text, place.end));
+        masked.push_str(text.get(from..start).unwrap_or_default());
+        masked.push_str(MASK);
+        from = end;
+    }
+    masked.push_str(text.get(from..).unwrap_or_default());
+    masked
+}
+
+fn ceil(text: &str, at: usize) -> usize {
+    (at..text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len())
+}
+
+#[cfg(test)]
+mod tests;

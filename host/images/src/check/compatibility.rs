@@ -1,0 +1,104 @@
+//! Rules about who can read an image: nothing is wrong with it, but not everybody takes it.
+
+use super::finding::{Finding, Findings};
+use crate::source::view::{Part, Role, View};
+use occystrap_base::oci::Compression;
+use occystrap_base::oci::manifest::DOCKER_MANIFEST;
+use occystrap_base::terminal::size::size;
+
+/// Bytes of a stored layer that make pulls slow and cannot be fetched in parts: as 0.4.17 has it.
+const LARGE: u64 = 1024 * 1024 * 1024;
+
+/// Docker's layer store takes no more (`maxLayerDepth`).
+const DEEPEST: usize = 125;
+
+/// All rules about it.
+pub fn check(view: &View, to: &mut Findings) {
+    if view.role == Role::Image {
+        zstd(view, to);
+        unregistered(view, to);
+    }
+    for (index, layer) in view.layers.iter().enumerate() {
+        match layer.size.or(layer.promised.size) {
+            Some(bytes) if bytes > LARGE => {
+                let message = format!("is very large: {}", size(bytes));
+                to.push(Finding::warning("large-layer", message).layer(index));
+            }
+            _ => {}
+        }
+    }
+    if view.layers.len() > DEEPEST {
+        let message = "has more layers than Docker takes";
+        to.push(
+            Finding::warning("many-layers", message)
+                .sides(format!("at most {DEEPEST}"), view.layers.len()),
+        );
+    }
+}
+
+fn zstd(view: &View, to: &mut Findings) {
+    let is_zstd = |layer: &&crate::source::view::Kept| layer.compression == Some(Compression::Zstd);
+    let count = view.layers.iter().filter(is_zstd).count();
+    if count == 0 {
+        return;
+    }
+    let all = view.layers.len();
+    let message = format!(
+        "{count} of {all} layers are compressed with zstd, which older engines do not read (containerd before 1.5, Docker of that time)"
+    );
+    to.push(Finding::warning("zstd-compat", message));
+    if view.manifest.as_ref().is_some_and(|known| known.media_type == DOCKER_MANIFEST) {
+        let message = "Docker's schema 2 has no media type for zstd: some readers refuse it";
+        to.push(Finding::warning("zstd-compat", message));
+    }
+}
+
+/// Compressions that no image format has a media type for.
+fn unregistered(view: &View, to: &mut Findings) {
+    for (index, layer) in view.layers.iter().enumerate() {
+        if let Some(found @ (Compression::Xz | Compression::Bzip2)) = layer.compression {
+            let message = format!(
+                "is compressed with {found}, which containerd does not unpack; Docker (without containerd's image \
+                 store) and Podman do"
+            );
+            to.push(Finding::warning("layer-compression", message).layer(index));
+        }
+    }
+}
+
+/// Rules about how layers are kept, before anybody reads them: whether they are there, how large, and
+/// in the form that their media type says.
+pub fn check_kept(view: &View, to: &mut Findings) {
+    for flaw in &view.flaws {
+        if let Part::Layer(index) = flaw.part {
+            to.push(Finding::unread("layer-missing", &flaw.error).layer(index));
+        }
+    }
+    for (index, layer) in view.layers.iter().enumerate() {
+        if let (Some(expected), Some(found)) = (layer.promised.size, layer.size)
+            && expected != found
+        {
+            to.push(
+                Finding::error("layer-size", "has another size than the manifest promises")
+                    .sides(format!("{expected} bytes"), found)
+                    .layer(index),
+            );
+        }
+    }
+}
+
+/// Whether the bytes of a layer are compressed as its media type says.
+pub fn check_compression(index: usize, media_type: &str, found: Compression, to: &mut Findings) {
+    let said = match media_type {
+        one if one.ends_with("gzip") => Compression::Gzip,
+        one if one.ends_with("zstd") => Compression::Zstd,
+        one if one.ends_with("+xz") => Compression::Xz,
+        one if one.ends_with("+bzip2") => Compression::Bzip2,
+        one if one.ends_with(".tar") => Compression::None,
+        _ => return,
+    };
+    if said != found {
+        let message = "is not compressed as its media type says: readers that believe it fail";
+        to.push(Finding::warning("media-type", message).sides(said, found).layer(index));
+    }
+}

@@ -1,0 +1,114 @@
+//! Rules about indexes: what lists the images of several platforms.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::finding::{Finding, Findings};
+use super::manifest::schema_version;
+use crate::source::view::{Listed, Listing, Role};
+use occystrap_base::oci::manifest::{DOCKER_MANIFEST, OCI_MANIFEST, is_manifest_type};
+use occystrap_base::oci::{json, types};
+
+/// All rules of an index, where it is one that led to an image or is looked at itself.
+pub fn check(index: &Listing, role: Role, to: &mut Findings) {
+    let mut document = Value::Null;
+    match &index.manifest {
+        Some(manifest) => {
+            document = json::parse(&manifest.bytes).unwrap_or_default();
+            super::config::utf8(&manifest.bytes, "index", to);
+            check_document(&document, to);
+            if to.failed("index") == 0
+                && let Err(wrong) = types::manifest(&manifest.bytes)
+            {
+                to.push(Finding::mistyped("index", &wrong));
+            }
+        }
+        None if role == Role::Index => {
+            let message = format!(
+                "the layout lists the image {} times, without an index of its own: not all of it can be moved at once",
+                index.entries.len()
+            );
+            to.push(Finding::warning("index", message));
+        }
+        // Of the layout's list, or the one entry that led here.
+        None => return,
+    }
+    if document["manifests"].as_array().is_some_and(Vec::is_empty) {
+        to.push(Finding::error("index", "the index lists no image: no client finds one"));
+    }
+    let builds = builds(&document);
+    let mut seen = Vec::new();
+    for entry in &index.entries {
+        match entry.attestation {
+            true => check_attestation(entry, &index.entries, to),
+            false => check_image(entry, &mut seen, &builds, to),
+        }
+    }
+    let all = index.entries.len();
+    let there = index.entries.iter().all(|entry| entry.chosen);
+    if role == Role::Index && there && to.failed("index") == 0 {
+        let message = format!("{all} manifests are there, with the sizes and digests it promises");
+        to.pass("index", message);
+    }
+}
+
+fn check_document(document: &Value, to: &mut Findings) {
+    schema_version(document, "the index", to);
+    if document["mediaType"].is_null() {
+        to.push(Finding::info("media-type", "the index does not say its own media type"));
+    }
+}
+
+/// Builds of Windows (`os.version`), by the digest of the image: several are for one platform.
+fn builds(document: &Value) -> BTreeMap<&str, &str> {
+    let entries = document["manifests"].as_array().into_iter().flatten();
+    let builds = entries.filter_map(|entry| {
+        Some((entry["digest"].as_str()?, entry["platform"]["os.version"].as_str()?))
+    });
+    builds.collect()
+}
+
+/// `seen` are those before that say what they are for.
+fn check_image<'a>(
+    entry: &'a Listed,
+    seen: &mut Vec<&'a Listed>,
+    builds: &BTreeMap<&str, &str>,
+    to: &mut Findings,
+) {
+    // One without a digest leads nowhere, which is an error of its own.
+    if entry.digest.is_empty() {
+        return;
+    }
+    if !is_manifest_type(&entry.media_type) {
+        let message = format!("the index lists {} as '{}'", entry.digest, entry.media_type);
+        to.push(Finding::warning("index", message));
+    }
+    let Some(platform) = &entry.platform else {
+        if entry.media_type == OCI_MANIFEST || entry.media_type == DOCKER_MANIFEST {
+            let message = format!("the index does not say what {} is for", entry.digest);
+            to.push(Finding::warning("index", message));
+        }
+        return;
+    };
+    let build = |of: &Listed| builds.get(of.digest.as_str()).copied();
+    let same = |known: &Listed| known.platform == entry.platform && build(known) == build(entry);
+    match seen.iter().find(|known| same(known) && known.digest != entry.digest) {
+        Some(first) => {
+            let message = format!(
+                "the index lists two images for {platform}: readers differ in which they take"
+            );
+            to.push(Finding::warning("index", message).sides(&first.digest, &entry.digest));
+        }
+        None => seen.push(entry),
+    }
+}
+
+fn check_attestation(entry: &Listed, all: &[Listed], to: &mut Findings) {
+    if let Some(about) = &entry.about
+        && all.iter().all(|other| other.digest != *about)
+    {
+        let message = format!("the index lists an attestation of {about}, which it does not list");
+        to.push(Finding::warning("index", message));
+    }
+}

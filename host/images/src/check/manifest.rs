@@ -1,0 +1,221 @@
+//! Rules about manifests: what the specifications say that must be in them.
+
+use serde_json::Value;
+
+use super::finding::{Finding, Findings};
+use super::{config_type, index};
+use crate::source::view::{Part, Role, View, text_of};
+use occystrap_base::oci::manifest::{DOCKER_MANIFEST, Manifest, OCI_MANIFEST};
+use occystrap_base::oci::{Digest, MOST_LAYERS, json, types};
+
+/// Media types of layers begin so.
+const LAYERS: [&str; 2] =
+    ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."];
+
+/// The rule that every client of a registry gets the manifest.
+pub(super) const SERVED: &str = "served";
+
+/// All rules about the way from a name to a manifest, and the manifest itself.
+pub fn check(view: &View, to: &mut Findings) {
+    for flaw in &view.flaws {
+        let check = match flaw.part {
+            Part::Index => "index",
+            Part::Platform => "platform",
+            Part::Manifest => "manifest",
+            Part::Layers => "diff-id",
+            Part::Layout => "layout",
+            Part::Name => "name",
+            Part::Served => SERVED,
+            Part::Config | Part::Layer(_) => continue,
+        };
+        to.push(Finding::unread(check, &flaw.error));
+    }
+    if let Some(index) = &view.index {
+        index::check(index, view.role, to);
+    }
+    let Some(manifest) = &view.manifest else { return };
+    listed_type(view, manifest, to);
+    let document: Value = json::parse(&manifest.bytes).unwrap_or_default();
+    let before = to.count(super::Severity::Error);
+    super::config::utf8(&manifest.bytes, "manifest", to);
+    schema_version(&document, "the manifest", to);
+    media_type(&document, &manifest.media_type, to);
+    // Of other things the media types are anybody's.
+    let of_image = (view.role == Role::Image).then_some(manifest.media_type.as_str());
+    config_descriptor(&document["config"], of_image, to);
+    layers(&document["layers"], of_image, to);
+    annotations(&document, to);
+    // A field that none of these rules knows, and for which clients reject the manifest.
+    if to.count(super::Severity::Error) == before
+        && let Err(wrong) = types::manifest(&manifest.bytes)
+    {
+        to.push(Finding::mistyped("manifest", &wrong));
+    }
+}
+
+/// What an index calls a manifest is that manifest's own media type, as OCI demands; clients do not mind.
+fn listed_type(view: &View, manifest: &Manifest, to: &mut Findings) {
+    let digest = manifest.digest.to_string();
+    let mut entries = view.index.iter().flat_map(|index| &index.entries);
+    let Some(listed) = entries.find(|entry| entry.digest == digest) else { return };
+    // Of a wrong one it has been said already.
+    let is_other = !listed.media_type.is_empty() && listed.media_type != manifest.media_type;
+    if is_other && to.failed("manifest") == 0 {
+        let message = "the index gives the manifest the media type of the other specification";
+        let warning = Finding::warning("manifest", message);
+        to.push(warning.sides(&listed.media_type, &manifest.media_type));
+    }
+}
+
+/// Both specifications know one version of what there is today.
+pub(super) fn schema_version(document: &Value, what: &str, to: &mut Findings) {
+    match &document["schemaVersion"] {
+        Value::Number(version) if version.as_u64() == Some(2) => {
+            to.pass("schema-version", format!("{what} is of schema version 2"));
+        }
+        Value::Null => to.push(
+            Finding::error("schema-version", format!("{what} has no schemaVersion"))
+                .sides(2, "nothing"),
+        ),
+        other => to.push(
+            Finding::error("schema-version", format!("{what} is of another schemaVersion"))
+                .sides(2, other),
+        ),
+    }
+}
+
+fn media_type(document: &Value, media_type: &str, to: &mut Findings) {
+    match media_type {
+        OCI_MANIFEST => to.push(Finding::info(
+            "oci-media-type",
+            "its media types are OCI's, which old engines and registries do not know",
+        )),
+        DOCKER_MANIFEST => to.push(Finding::info(
+            "docker-media-type",
+            "its media types are Docker's; what knows OCI's alone does not know them",
+        )),
+        _ => {}
+    }
+    if document["mediaType"].is_null() {
+        // OCI image specification, "Image Manifest": SHOULD; Docker's schema 2 requires it.
+        to.push(Finding::info("media-type", "the manifest does not say its own media type"));
+    }
+}
+
+/// What a descriptor must have (OCI image specification, "Content Descriptors").
+fn descriptor(descriptor: &Value) -> Vec<String> {
+    let mut wrong = Vec::new();
+    if descriptor["mediaType"].as_str().is_none_or(str::is_empty) {
+        wrong.push("has no media type".to_owned());
+    }
+    match &descriptor["digest"] {
+        Value::Null => wrong.push("has no digest".to_owned()),
+        Value::String(text) => {
+            if let Err(error) = text.parse::<Digest>() {
+                wrong.push(format!("has a digest that is none: {error}"));
+            }
+        }
+        other => wrong.push(format!("has a digest that is none: {other}")),
+    }
+    match &descriptor["size"] {
+        Value::Null => wrong.push("has no size".to_owned()),
+        size if size.as_u64().is_none_or(|size| i64::try_from(size).is_err()) => {
+            wrong.push(format!("has a size that is none: {size}"));
+        }
+        _ => {}
+    }
+    wrong
+}
+
+/// `of_image` is the type of the manifest, where it is one of an image.
+fn config_descriptor(config: &Value, of_image: Option<&str>, to: &mut Findings) {
+    if !config.is_object() {
+        to.push(Finding::error("config-descriptor", "the manifest lists no config"));
+        return;
+    }
+    let wrong = descriptor(config);
+    if wrong.is_empty() {
+        to.pass("config-descriptor", "the manifest promises a config, its digest and its size");
+    }
+    for why in wrong {
+        to.push(Finding::error("config-descriptor", format!("the config {why}")));
+    }
+    let Some(manifest_type) = of_image else { return };
+    // That it has none is a finding already.
+    let said = text_of(&config["mediaType"]);
+    if let Some((severity, message)) =
+        config_type::judge(&said, manifest_type).filter(|_| !said.is_empty())
+    {
+        to.push(Finding::new(severity, "media-type", message));
+    }
+}
+
+fn mixed(said: &str, what: &str, manifest_type: &str, to: &mut Findings) {
+    let is_oci = |media_type: &str| media_type.starts_with("application/vnd.oci.");
+    if is_oci(said) != is_oci(manifest_type) {
+        let message = format!("a {what} of '{said}' in a manifest of '{manifest_type}'");
+        to.push(Finding::warning("media-type", message));
+    }
+}
+
+fn layers(layers: &Value, of_image: Option<&str>, to: &mut Findings) {
+    let Some(layers) = layers.as_array() else {
+        let message = "the manifest has no list of layers";
+        // Clients take it for an empty one.
+        to.push(match layers.is_null() {
+            true => Finding::warning("layer-descriptor", message),
+            false => Finding::error("layer-descriptor", message),
+        });
+        return;
+    };
+    if layers.len() > MOST_LAYERS {
+        let message =
+            "the manifest lists more layers than anybody mounts; those beyond were not looked at";
+        to.push(
+            Finding::error("many-layers", message)
+                .sides(format!("at most {MOST_LAYERS}"), layers.len()),
+        );
+    }
+    for (index, layer) in layers.iter().take(MOST_LAYERS).enumerate() {
+        for why in descriptor(layer) {
+            to.push(Finding::error("layer-descriptor", why).layer(index));
+        }
+        let said = text_of(&layer["mediaType"]);
+        let Some(manifest_type) = of_image.filter(|_| !said.is_empty()) else { continue };
+        if !LAYERS.iter().any(|known| said.starts_with(known)) {
+            let message = format!("'{said}' is not the media type of a layer");
+            to.push(Finding::error("media-type", message).layer(index));
+            continue;
+        }
+        if said.ends_with("+encrypted") {
+            let message = "is encrypted: without its key nobody can run the image";
+            to.push(Finding::warning("media-type", message).layer(index));
+        }
+        if said.contains(".foreign.") || said.contains(".nondistributable.") {
+            let message = "is of a kind that registries do not keep: it is fetched from elsewhere";
+            to.push(Finding::warning("foreign-layer", message).layer(index));
+        }
+        let mut own = Findings::default();
+        mixed(&said, "layer", manifest_type, &mut own);
+        own.all().for_each(|finding| to.push(finding.clone().layer(index)));
+    }
+    if to.failed("layer-descriptor") == 0 && !layers.is_empty() {
+        to.pass("layer-descriptor", "every layer has a media type, a digest and a size");
+    }
+    if layers.is_empty() {
+        let what = if of_image.is_some() { "image" } else { "artifact" };
+        to.push(Finding::info("layer-descriptor", format!("the {what} has no layer")));
+    }
+}
+
+/// OCI image specification, "Annotations": a map of strings.
+fn annotations(document: &Value, to: &mut Findings) {
+    let wrong = match &document["annotations"] {
+        Value::Null => false,
+        Value::Object(map) => !map.values().all(Value::is_string),
+        _ => true,
+    };
+    if wrong {
+        to.push(Finding::error("annotations", "the manifest's annotations are not all texts"));
+    }
+}

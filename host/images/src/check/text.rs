@@ -1,0 +1,125 @@
+//! What a check found, for people: the worst first, and of each kind the first few.
+
+use std::io::{self, Write};
+
+use super::finding::{Finding, Severity};
+use super::report::{Checked, Report};
+use crate::level::Level;
+use crate::source::view::Role;
+use occystrap_base::error::with_sides;
+use occystrap_base::oci::name::title;
+use occystrap_base::terminal::size::size;
+use occystrap_base::terminal::table::Paper;
+
+/// Findings of one kind that are shown; more help nobody to see what is wrong.
+const MOST_SHOWN: usize = 10;
+
+/// Groups in their order, with their headings.
+const GROUPS: [(Severity, &str); 4] = [
+    (Severity::Error, "Errors"),
+    (Severity::Unchecked, "Not checked"),
+    (Severity::Warning, "Warnings"),
+    (Severity::Info, "Notes"),
+];
+
+/// Everything.
+pub fn write(report: &Report, to: &mut dyn Write, paper: &Paper, quiet: bool) -> io::Result<()> {
+    for image in &report.images {
+        write_image(image, &report.source, to, paper, quiet)?;
+    }
+    match quiet {
+        true => Ok(()),
+        false => writeln!(to, "{}", summary(report)),
+    }
+}
+
+fn write_image(
+    image: &Checked,
+    source: &str,
+    to: &mut dyn Write,
+    paper: &Paper,
+    quiet: bool,
+) -> io::Result<()> {
+    let groups = if quiet { &GROUPS[..2] } else { &GROUPS[..] };
+    let findings = &image.findings;
+    if quiet && groups.iter().all(|(severity, _)| findings.count(*severity) == 0) {
+        return Ok(());
+    }
+    let platform = image.platform.as_deref();
+    let part = match image.kind {
+        Role::Image => platform.unwrap_or_default().to_owned(),
+        Role::Artifact => "artifact".to_owned(),
+        Role::Index => match image.digest {
+            Some(digest) => format!("index {}", digest.short()),
+            None => "index".to_owned(),
+        },
+        Role::Attestation => match platform {
+            Some(platform) => format!("attestation of {platform}"),
+            None => "attestation".to_owned(),
+        },
+    };
+    let title = format!("{}  {part}", title(&image.image, &image.tag, source));
+    let title = occystrap_base::error::printable(&title);
+    writeln!(to, "{}", paper.heading(&paper.line(title.trim_end())))?;
+    for (severity, heading) in groups {
+        let count = findings.count(*severity);
+        if count == 0 {
+            continue;
+        }
+        writeln!(to, "\n{}", paper.heading(&format!("{heading} ({count})")))?;
+        for (check, kept, count) in findings.of(*severity) {
+            let mut label = check;
+            for finding in kept.iter().take(MOST_SHOWN) {
+                paper.item(to, label, &line(finding))?;
+                label = "";
+            }
+            if count > MOST_SHOWN {
+                let more = count - MOST_SHOWN;
+                paper.item(to, "", &format!("... and {more} more (-O json lists them)"))?;
+            }
+        }
+    }
+    let passed: Vec<&str> = findings.passed().iter().map(|passed| passed.check).collect();
+    if !passed.is_empty() && !quiet {
+        writeln!(to, "\n{}", paper.heading("Passed"))?;
+        paper.text(to, &passed.join(", "))?;
+    }
+    writeln!(to)
+}
+
+fn line(finding: &Finding) -> String {
+    let mut line = String::new();
+    if let Some(layer) = finding.layer {
+        line += &format!("layer {}: ", layer + 1);
+    }
+    if let Some(path) = &finding.path {
+        line += &format!("{path}: ");
+    }
+    line += &finding.message;
+    with_sides(line, finding.expected.as_deref(), finding.found.as_deref())
+}
+
+fn count(number: usize, what: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{s}")
+}
+
+/// The last line, which someone with 200 images reads.
+fn summary(report: &Report) -> String {
+    let sum = &report.summary;
+    let fast = report.images.iter().all(|image| image.level == Level::Fast);
+    let mode = if fast { "fast" } else { "full" };
+    let mut line = format!(
+        "Summary: {}, {}, {}, {mode}, {:.1}s, {}, {}",
+        count(sum.images, "image"),
+        count(sum.layers, "layer"),
+        size(sum.bytes),
+        sum.seconds,
+        count(sum.errors, "error"),
+        count(sum.warnings, "warning")
+    );
+    if sum.unchecked > 0 {
+        line += &format!(", {} UNCHECKED", sum.unchecked);
+    }
+    line
+}

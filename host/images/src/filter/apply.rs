@@ -1,0 +1,150 @@
+//! An image through filters: its layers side by side, then its config.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use cap_std::ambient_authority;
+use cap_std::fs::Dir;
+
+use super::Applied;
+use super::config::Edits;
+use super::rewrite::{Passes, look, rewrite};
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::files::Section;
+use occystrap_base::files::Spooled;
+use occystrap_base::files::unnamed::Unnamed;
+use occystrap_base::oci::{Compression, Digest};
+use occystrap_layer::blob::{Plain, Stored, outflow, read_layers, walk};
+use occystrap_layer::image::{Content, Image, Layer};
+use occystrap_net::context::Context;
+
+/// Let an image pass. Layers that change go to files without names, where the destination can take
+/// them over. Beside the image it returns how large each layer is, uncompressed, in bytes; `None` of
+/// one that was not read.
+pub fn apply(
+    image: &Image,
+    applied: &[Box<dyn Applied + '_>],
+    mut known: Vec<Option<Layer>>,
+    context: &Context,
+) -> Result<(Image, Vec<Option<u64>>)> {
+    known.resize_with(image.layers.len(), || None);
+    let wanted = |index: usize, layer: &Layer| {
+        !layer.opaque && known[index].is_none() && !applied.is_empty()
+    };
+    let filter = |index: usize, layer: &Layer, stored: Stored, context: &Context| {
+        let passes = applied.iter().map(|applied| applied.pass(index)).collect();
+        let only_look = applied.iter().all(|applied| applied.only_looks());
+        filter(layer, stored, passes, only_look, context)
+    };
+    let filtered = read_layers(&image.layers, wanted, "filter", context, filter)?;
+    let sizes = filtered.iter().map(|filtered| filtered.as_ref().map(|(_, size)| *size)).collect();
+    let layers = image.layers.iter().zip(known).zip(filtered);
+    let layers = layers.map(|((layer, known), filtered)| {
+        known.or(filtered.map(|(layer, _)| layer)).unwrap_or_else(|| layer.clone())
+    });
+    Ok((finish(image, layers.collect(), applied)?, sizes))
+}
+
+/// One layer, and its size in bytes, uncompressed.
+fn filter(
+    layer: &Layer,
+    mut stored: Stored,
+    mut passes: Passes<'_>,
+    only_look: bool,
+    context: &Context,
+) -> Result<(Layer, u64)> {
+    let changed = Arc::new(AtomicBool::new(false));
+    // A source is read once: what is wanted as it was is read from here.
+    let copy = match layer.content {
+        Content::Registry(_) | Content::Elsewhere(_) => {
+            let folder = &context.temp_dir;
+            let file = tempfile::tempfile_in(folder);
+            let file = Arc::new(file.map_err(|cause| cannot_create(folder, &cause))?);
+            stored = stored.copied_to(Arc::clone(&file), Arc::clone(&changed));
+            Some(file)
+        }
+        Content::File(_) => None,
+    };
+    let place = &layer.place;
+    let (filtered, size) = if only_look {
+        let look = |plain: &mut Plain| {
+            look(&mut *plain, place, &mut passes).and_then(|()| plain.read_rest(place))
+        };
+        (None, walk(layer, stored, look)?)
+    } else {
+        change(layer, stored, &mut passes, &changed, context)?
+    };
+    let filtered = match (filtered, copy) {
+        (Some(filtered), _) => filtered,
+        (None, Some(file)) => {
+            Layer { content: Content::File(Section::new(file, 0, layer.size)), ..layer.clone() }
+        }
+        (None, None) => layer.clone(),
+    };
+    Ok((filtered, size))
+}
+
+/// A layer as the passes want it, and its size; `None` where that is as it is.
+fn change(
+    layer: &Layer,
+    stored: Stored,
+    passes: &mut Passes<'_>,
+    changed: &AtomicBool,
+    context: &Context,
+) -> Result<(Option<Layer>, u64)> {
+    let folder = &context.spool;
+    let failed = |cause: &std::io::Error| cannot_create(folder, cause);
+    let directory = Dir::open_ambient_dir(folder, ambient_authority());
+    let directory = Arc::new(directory.map_err(|cause| failed(&cause))?);
+    let file = Unnamed::create(&directory).map_err(|cause| failed(&cause))?;
+    let place = &layer.place;
+    // Rewriting takes as long as reading: one thread for both would keep the third waiting, which hashes
+    // and writes.
+    let (moved, size) = walk(layer, stored.read_ahead(true), |plain| {
+        let (size, moved) = outflow(plain, file.file(), |plain, to| {
+            rewrite(&mut *plain, place, passes, to, changed, &context.temp_dir)?;
+            plain.read_rest(place)
+        })?;
+        Ok((moved, size))
+    })?;
+    if !changed.load(Ordering::Relaxed) {
+        return Ok((None, size));
+    }
+    let section = Spooled::section(file, moved).map_err(|cause| failed(&cause))?;
+    let (diff_id, place) = (moved.digest, layer.place.clone());
+    let filtered = Layer::in_file(section, diff_id, None, Compression::None, place);
+    Ok((Some(filtered), moved.size))
+}
+
+fn finish(image: &Image, layers: Vec<Layer>, applied: &[Box<dyn Applied + '_>]) -> Result<Image> {
+    let place = format!("'{}'", image.name);
+    let mut edits = Edits::new(&image.config, &place)?;
+    let is_new = |(new, old): (&Layer, &Layer)| new.diff_id != old.diff_id;
+    if layers.iter().zip(&image.layers).any(is_new) {
+        edits.diff_ids(layers.iter().map(|layer| layer.diff_id));
+    }
+    applied.iter().for_each(|applied| applied.edit(&mut edits));
+    let config = edits.finish();
+    let same = |(new, old): (&Layer, &Layer)| new.digest == old.digest;
+    if config == image.config && layers.iter().zip(&image.layers).all(same) {
+        // Its manifest still holds as well.
+        return Ok(Image { layers, ..image.clone() });
+    }
+    let id = Digest::of(&config);
+    if id != image.id {
+        tracing::info!("{}: filtered, now {id}", image.name);
+    }
+    Ok(Image {
+        config: config.into(),
+        id,
+        layers,
+        manifest: None,
+        note: image.note.clone().filter(|_| id == image.id),
+        ..image.clone()
+    })
+}
+
+fn cannot_create(folder: &std::path::Path, cause: &std::io::Error) -> Error {
+    Error::io(Kind::Destination, "create a temporary file in", folder.display(), cause)
+        .hint("choose another folder with --temp-dir")
+}

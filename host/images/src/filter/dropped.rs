@@ -1,0 +1,242 @@
+//! What dropped members were, for links to them that stay: the first becomes the file.
+//!
+//! A layer may have a name twice, and then the later one counts from there on: a link never leads to
+//! what was written since under the name that it would get.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_layer::blob::from_io;
+use occystrap_layer::tar::member::{Records, plain};
+use occystrap_layer::tar::{Member, MemberKind, Sparse};
+
+/// Memory for names: a million files of one layer.
+const MOST_BYTES: usize = 384 * 1024 * 1024;
+
+/// What a file takes besides its name, in bytes.
+const OVERHEAD: usize = 200;
+
+/// What was dropped of one layer. Contents are in a file without a name; of each dropped file its
+/// name and some words stay in memory.
+pub struct Kept {
+    folder: PathBuf,
+    file: Option<File>,
+    /// By the name from the root.
+    gone: HashMap<Box<[u8]>, Gone>,
+    contents: Vec<Content>,
+    /// Names from the root that contents have got again.
+    named: BTreeMap<Vec<u8>, usize>,
+    /// Names from the root that [`Gone::Link`] leads to.
+    linked: BTreeSet<Vec<u8>>,
+    /// What all that takes of the memory, roughly.
+    bytes: usize,
+}
+
+/// What a dropped name stood for.
+#[derive(Clone)]
+pub enum Gone {
+    /// A content, by its index.
+    Content(usize),
+    /// Another name of a file that stays, as links must have it.
+    Link(Vec<u8>),
+    /// That name is another file's by now.
+    Lost,
+}
+
+struct Content {
+    kind: MemberKind,
+    link: Vec<u8>,
+    device: (u32, u32),
+    offset: u64,
+    size: u64,
+    sparse: Option<Sparse>,
+    records: Records,
+    /// The name that it has got again.
+    name: Option<Vec<u8>>,
+}
+
+impl Kept {
+    /// Nothing yet; contents go to a file in `folder`.
+    #[must_use]
+    pub fn new(folder: &Path) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            file: None,
+            gone: HashMap::new(),
+            contents: Vec::new(),
+            named: BTreeMap::new(),
+            linked: BTreeSet::new(),
+            bytes: 0,
+        }
+    }
+
+    /// What a name stood for, where it was dropped.
+    #[must_use]
+    pub fn find(&self, path: &[u8]) -> Option<Gone> {
+        if self.gone.is_empty() {
+            return None;
+        }
+        self.gone.get(plain(path).as_slice()).cloned()
+    }
+
+    /// Keep what a dropped member is: its content, or where a symbolic link leads. Errors when it
+    /// cannot be read, or written.
+    pub fn keep(&mut self, member: &Member, content: &mut dyn Read, place: &str) -> Result<()> {
+        let size = member.stored();
+        let offset = match size {
+            0 => 0,
+            _ => self.append(content, place)?,
+        };
+        self.contents.push(Content {
+            kind: member.kind,
+            link: member.link.clone(),
+            device: member.device,
+            offset,
+            size: member.size,
+            sparse: member.sparse.clone(),
+            records: member.records.clone(),
+            name: None,
+        });
+        self.alias(member, Gone::Content(self.contents.len() - 1), place)
+    }
+
+    /// A dropped member that stood for something else. Errors when there are more than anybody has.
+    pub fn alias(&mut self, member: &Member, gone: Gone, place: &str) -> Result<()> {
+        if let Gone::Link(path) = &gone {
+            self.linked.insert(plain(path));
+            self.bytes += path.len();
+        }
+        let path = member.plain_path();
+        self.bytes += path.len() + OVERHEAD;
+        if self.bytes > MOST_BYTES {
+            let (known, most) = (self.gone.len(), MOST_BYTES / 1024 / 1024);
+            return Err(Error::source(format!(
+                "{place}: more than {known} of its files are excluded, whose names take more than {most} MiB"
+            ))
+            .hint("exclude fewer: of each excluded file its name is kept, for links to it"));
+        }
+        self.gone.insert(path.into(), gone);
+        Ok(())
+    }
+
+    /// A dropped member that no link can be to.
+    pub fn forget(&mut self, member: &Member) {
+        self.gone.remove(member.plain_path().as_slice());
+    }
+
+    /// A member stays, and takes its name from what had it before.
+    pub fn replace(&mut self, member: &Member) {
+        if self.named.is_empty() && self.linked.is_empty() {
+            return;
+        }
+        let path = member.plain_path();
+        let replaced = |name: &[u8]| match name.strip_prefix(path.as_slice()) {
+            Some([]) => true,
+            // A directory keeps what is in it.
+            Some([b'/', ..]) => member.kind != MemberKind::Directory,
+            _ => false,
+        };
+        // Names that begin with this one stand side by side.
+        let begins = |name: &[u8]| name.starts_with(&path);
+        let named = self.named.range(path.clone()..).take_while(|(name, _)| begins(name));
+        let named = named.filter(|(name, _)| replaced(name));
+        for (name, index) in named.map(|(name, index)| (name.clone(), *index)).collect::<Vec<_>>() {
+            self.named.remove(&name);
+            if let Some(content) = self.contents.get_mut(index) {
+                content.name = None;
+            }
+        }
+        let linked = self.linked.range(path.clone()..).take_while(|name| begins(name));
+        let linked: BTreeSet<_> = linked.filter(|name| replaced(name)).cloned().collect();
+        if linked.is_empty() {
+            return;
+        }
+        self.linked.retain(|name| !linked.contains(name));
+        for gone in self.gone.values_mut() {
+            if matches!(gone, Gone::Link(to) if linked.contains(&plain(to))) {
+                *gone = Gone::Lost;
+            }
+        }
+    }
+
+    /// Make a link to a dropped file the file, or a link to the one that became it. `true` when it
+    /// is the file.
+    pub fn stand_in(&self, member: &mut Member, index: usize) -> bool {
+        let Some(content) = self.contents.get(index) else { return false };
+        // A link to itself would lead nowhere.
+        if let Some(name) = content.name.as_ref().filter(|name| plain(name) != member.plain_path())
+        {
+            member.link.clone_from(name);
+            return false;
+        }
+        member.kind = content.kind;
+        member.link.clone_from(&content.link);
+        member.device = content.device;
+        member.size = content.size;
+        member.sparse.clone_from(&content.sparse);
+        for (keyword, value) in &content.records {
+            member.records.entry(keyword.clone()).or_insert_with(|| value.clone());
+        }
+        true
+    }
+
+    /// The content that a member stands for from now on.
+    pub fn content(&mut self, index: usize, member: &Member) -> io::Result<Box<dyn BufRead + '_>> {
+        let Some(content) = self.contents.get_mut(index) else {
+            return Err(io::ErrorKind::NotFound.into());
+        };
+        content.name = Some(member.path.clone());
+        self.named.insert(member.plain_path(), index);
+        match &mut self.file {
+            Some(file) if member.stored() > 0 => {
+                file.seek(SeekFrom::Start(content.offset))?;
+                Ok(Box::new(BufReader::new(file.take(member.stored()))))
+            }
+            _ => Ok(Box::new(io::empty())),
+        }
+    }
+
+    fn append(&mut self, content: &mut dyn Read, place: &str) -> Result<u64> {
+        let failed = |cause: &io::Error| {
+            Error::io(Kind::Destination, "write a temporary file in", self.folder.display(), cause)
+                .hint("choose another folder with --temp-dir")
+        };
+        let file = match &mut self.file {
+            Some(file) => file,
+            none => {
+                none.insert(tempfile::tempfile_in(&self.folder).map_err(|cause| failed(&cause))?)
+            }
+        };
+        let offset = file.seek(SeekFrom::End(0)).map_err(|cause| failed(&cause))?;
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let read = content.read(&mut buffer).map_err(|cause| from_io(cause, place))?;
+            if read == 0 {
+                return Ok(offset);
+            }
+            file.write_all(&buffer[..read]).map_err(|cause| failed(&cause))?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn more_names_than_any_layer_has_are_not_kept() {
+        let mut kept = Kept::new(Path::new("/nowhere"));
+        let mut member = Member::new(MemberKind::File, "");
+        let mut keep = |index: usize| {
+            member.path = format!("{index}{}", "x".repeat(1024 * 1024)).into();
+            kept.keep(&member, &mut io::empty(), "'x'")
+        };
+        let refused = (0..1000).find_map(|index| keep(index).err()).unwrap();
+        let said =
+            "'x': more than 383 of its files are excluded, whose names take more than 384 MiB";
+        assert_eq!(refused.to_string(), said);
+    }
+}

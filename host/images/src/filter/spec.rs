@@ -1,0 +1,183 @@
+//! `name:option=value,option=value`, as users type a filter.
+//!
+//! A comma within quotes, brackets or braces belongs to the value. What it refuses: no name, an
+//! option without a value, quotes that do not end.
+
+use occystrap_base::error::{Error, Result};
+
+/// A parsed filter. Names are lower case, with hyphens.
+pub struct Spec {
+    text: String,
+    name: String,
+    options: Vec<(String, String)>,
+}
+
+impl Spec {
+    /// Parse what the user typed.
+    pub fn parse(text: &str) -> Result<Self> {
+        let (name, rest) = text.split_once(':').unwrap_or((text, ""));
+        let name = canonical(name);
+        if name.is_empty() {
+            return Err(Error::usage(format!("'{text}' names no filter"))
+                .hint("a filter is name or name:option=value,option=value"));
+        }
+        let mut options: Vec<(String, String)> = Vec::new();
+        for part in split(rest).ok_or_else(|| {
+            Error::usage(format!("filter '{text}': a quote, bracket or brace does not end"))
+        })? {
+            match part.split_once('=') {
+                Some((option, value)) => {
+                    options.push((canonical(option), unquoted(value.trim()).to_owned()));
+                }
+                None => {
+                    let error = Error::usage(format!("filter '{text}': '{part}' has no value"));
+                    let last = options.last();
+                    return Err(match last {
+                        // The comma was meant to be part of it.
+                        Some((option, value)) => error.hint(format!(
+                            "quote a value with a comma, {option}=\"{value},{part}\", or repeat the option: {option}={value},{option}={part}"
+                        )),
+                        None => error.hint(match super::meant(&name) {
+                            Some(option) => format!("did you mean {name}:{option}={part}?"),
+                            None => "options are option=value,option=value".to_owned(),
+                        }),
+                    });
+                }
+            }
+        }
+        Ok(Self { text: text.to_owned(), name, options })
+    }
+
+    /// Which filter.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// An error about this filter.
+    #[must_use]
+    pub fn error(&self, message: impl std::fmt::Display) -> Error {
+        Error::usage(format!("filter '{}': {message}", self.text))
+    }
+
+    /// All values of an option that may be repeated.
+    #[must_use]
+    pub fn all(&self, option: &str) -> Vec<&str> {
+        let values = self.options.iter().filter(|(name, _)| name == option);
+        values.map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// The value of an option that may be given once.
+    pub fn one(&self, option: &str) -> Result<Option<&str>> {
+        match self.all(option).as_slice() {
+            [] => Ok(None),
+            [value] => Ok(Some(value)),
+            _ => Err(self.error(format!("'{option}' is given twice"))),
+        }
+    }
+
+    /// The value of a switch, off when it is not given.
+    pub fn switch(&self, option: &str) -> Result<bool> {
+        match self.one(option)?.map(str::to_ascii_lowercase).as_deref() {
+            None | Some("false" | "no" | "0") => Ok(false),
+            Some("true" | "yes" | "1") => Ok(true),
+            Some(other) => Err(self.error(format!("{option}={other}: expected true or false"))),
+        }
+    }
+
+    /// Errors when an option is none of these.
+    pub fn only(&self, known: &[&str]) -> Result<()> {
+        match self.options.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+            None => Ok(()),
+            Some((name, _)) => Err(self
+                .error(format!("there is no option '{name}'"))
+                .hint(format!("{} takes: {}", self.name, known.join(", ")))),
+        }
+    }
+}
+
+/// 0.4.17 took names in any case, with hyphens or underscores.
+fn canonical(name: &str) -> String {
+    name.trim().to_ascii_lowercase().replace('_', "-")
+}
+
+/// The parts between commas that count; `None` where something does not end.
+fn split(text: &str) -> Option<Vec<&str>> {
+    let mut parts = Vec::new();
+    let mut awaited = Vec::new();
+    let mut start = 0;
+    for (at, letter) in text.char_indices() {
+        match (awaited.last(), letter) {
+            (Some(last), letter) if *last == letter => {
+                awaited.pop();
+            }
+            // Within quotes nothing else counts.
+            (Some('"' | '\''), _) => {}
+            (_, '{') => awaited.push('}'),
+            (Some(']'), '[') => {}
+            (_, '[') => awaited.push(']'),
+            // Only around a whole value; within a word it is a letter.
+            (_, '"' | '\'') if text[..at].ends_with('=') => awaited.push(letter),
+            (None, ',') => {
+                parts.push(text[start..at].trim());
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(text[start..].trim());
+    parts.retain(|part| !part.is_empty());
+    awaited.is_empty().then_some(parts)
+}
+
+fn unquoted(value: &str) -> &str {
+    let quoted = |quote: char| value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
+    quoted('"').or_else(|| quoted('\'')).unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commas_that_count() {
+        for (text, values) in [
+            ("exclude:pattern=a", vec!["a"]),
+            ("Exclude : pattern = a , pattern=b,", vec!["a", "b"]),
+            ("exclude:pattern={a,b}", vec!["{a,b}"]),
+            ("exclude:pattern=\"a,b\",pattern='c,d'", vec!["a,b", "c,d"]),
+            ("exclude:pattern=x[,]y", vec!["x[,]y"]),
+            ("exclude:pattern=it's,pattern=b", vec!["it's", "b"]),
+            ("exclude:pattern=a=b:c", vec!["a=b:c"]),
+            ("exclude:", vec![]),
+        ] {
+            let spec = Spec::parse(text).unwrap();
+            assert_eq!((spec.name(), spec.all("pattern")), ("exclude", values), "{text}");
+        }
+        assert_eq!(Spec::parse("Normalize_Timestamps").unwrap().name(), "normalize-timestamps");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_said() {
+        for (text, message) in [
+            ("", "names no filter"),
+            (":a=b", "names no filter"),
+            ("exclude:pattern", "'pattern' has no value"),
+            ("exclude:pattern=a,b", "'b' has no value"),
+            ("exclude:pattern={a,b", "does not end"),
+            ("exclude:pattern='a", "does not end"),
+        ] {
+            let error = Spec::parse(text).err().unwrap().to_string();
+            assert!(error.contains(message), "{text}: {error}");
+        }
+        let spec = Spec::parse("x:a=1,a=2,b=maybe").unwrap();
+        assert!(spec.one("a").is_err() && spec.switch("b").is_err() && spec.only(&["a"]).is_err());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn nothing_typed_makes_it_panic(text in "\\PC*") {
+            let _ = Spec::parse(&text);
+        }
+    }
+}

@@ -1,0 +1,41 @@
+//! How much a search may keep in memory, whatever an image is made of.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use occystrap_base::error::{Error, Result};
+
+/// Names of matches, and eight bytes for each other member: a million files of a real image, all of
+/// them matching, are about 150 MB. A few kilobytes of gzip can claim any number of members.
+const MOST: u64 = 512 * 1024 * 1024;
+
+/// What all layers of one search share.
+#[derive(Default)]
+pub struct Budget(AtomicU64);
+
+impl Budget {
+    /// Use some bytes. Errors when there is no more.
+    pub fn take(&self, bytes: usize) -> Result<()> {
+        let bytes = bytes as u64;
+        if self.0.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= MOST {
+            return Ok(());
+        }
+        Err(Error::source(format!(
+            "the image has more files than a search can keep in {} MiB",
+            MOST / 1024 / 1024
+        ))
+        .hint("search with a narrower pattern"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_ends() {
+        let budget = Budget::default();
+        budget.take(MOST as usize).unwrap();
+        let error = budget.take(1).unwrap_err();
+        assert!(error.hint_text().unwrap().contains("pattern"), "{error}");
+    }
+}

@@ -1,0 +1,337 @@
+//! Reading images: what a source URI names, as [`Image`]s whose layers nobody has fetched yet.
+
+pub mod archive;
+pub mod catalog;
+pub mod content_store;
+pub mod directory;
+pub mod docker;
+pub mod docker_save;
+pub mod member_table;
+pub mod members;
+pub mod oci_layout;
+pub mod platforms;
+pub mod registry;
+pub mod tar_headers;
+pub mod tar_index;
+pub mod two_lists;
+pub mod view;
+
+use std::path::PathBuf;
+
+use crate::steady::Watch;
+use occystrap_base::error::Kind::NotFound;
+use occystrap_base::error::{Error, Result};
+use occystrap_base::oci::layout::tagged;
+use occystrap_base::oci::{Digest, ImageName, Wanted};
+use occystrap_base::secret;
+use occystrap_layer::image::{Image, Whole};
+use occystrap_net::context::Context;
+use occystrap_net::registry::{Client, Reference};
+use occystrap_net::uri::{Uri, instead_of_transport};
+
+/// A source, parsed and checked; nothing was read yet.
+#[derive(Clone)]
+pub struct Source {
+    /// The URI, without secrets.
+    pub display: String,
+    /// As the user typed it.
+    uri: Uri,
+    kind: Kind,
+    wanted: Wanted,
+}
+
+#[derive(Clone)]
+enum Kind {
+    Registry { reference: Reference, client: Client },
+    Archive { path: PathBuf, image: Option<ImageName> },
+    Directory { path: PathBuf, image: Option<ImageName> },
+    Layout { path: PathBuf, tag: Option<String>, image: Option<ImageName> },
+    Docker { asked: docker::Asked, socket: Option<String> },
+}
+
+/// Schemes that are read.
+const SOURCES: &str = "registry://, docker://, tar://, dir:// and oci-layout://";
+
+/// Schemes that 0.4.17 read, and this version does not yet.
+const NOT_YET: [&str; 2] = ["dockerpush", "quay"];
+
+impl Source {
+    /// Check a source URI. `client` makes the registry client where one is needed, from the
+    /// options of the URI; `wanted` is what the command line asks for.
+    pub fn parse(
+        uri: &Uri,
+        wanted: &Wanted,
+        client: impl FnOnce(&Uri) -> Result<Client>,
+    ) -> Result<Self> {
+        let wanted = wanted_by(uri).or(wanted);
+        let kind = match uri.scheme.as_str() {
+            "registry" => {
+                uri.check_options("source", &REGISTRY_OPTIONS)?;
+                let reference = Reference::parse(&uri.rest)?;
+                Kind::Registry { reference, client: client(uri)? }
+            }
+            "tar" | "dir" | "oci-layout" => {
+                uri.check_options("source", &["image", "os", "arch", "architecture", "variant"])?;
+                let image = uri.option("image").map(ImageName::parse).transpose();
+                let image = image.map_err(|error| Error::usage(error.to_string()))?;
+                if uri.rest.is_empty() {
+                    return Err(Error::usage(format!("'{}://' needs a path", uri.scheme)));
+                }
+                let path = PathBuf::from(&uri.rest);
+                match uri.scheme.as_str() {
+                    "tar" => Kind::Archive { path, image },
+                    "dir" => Kind::Directory { path, image },
+                    _ => {
+                        let (path, tag) = tagged(&uri.rest)?;
+                        Kind::Layout { path, tag, image }
+                    }
+                }
+            }
+            "docker" => {
+                uri.check_options("source", &["socket", "os", "arch", "architecture", "variant"])?;
+                let asked = docker::Asked::parse(uri, wanted.clone())?;
+                Kind::Docker { asked, socket: uri.option("socket").map(str::to_owned) }
+            }
+            scheme if NOT_YET.contains(&scheme) => {
+                return Err(Error::usage(format!("source '{scheme}://' is not yet supported"))
+                    .hint(format!("this version reads {SOURCES}")));
+            }
+            scheme => {
+                let hint = instead_of_transport(scheme, &uri.rest);
+                return Err(Error::usage(format!("unknown source '{scheme}://'"))
+                    .hint(hint.unwrap_or_else(|| format!("sources are {SOURCES}"))));
+            }
+        };
+        Ok(Self { display: uri.display(), uri: uri.clone(), kind, wanted })
+    }
+
+    /// What to type for the same source from any folder, and tomorrow: `digest` is that of the
+    /// manifest which stood there. Without a platform where all are moved.
+    #[must_use]
+    pub fn again(&self, digest: Option<Digest>, all_platforms: bool) -> Uri {
+        let mut uri = match &self.kind {
+            Kind::Registry { .. } => self.uri.clone(),
+            Kind::Docker { .. } => self.uri.with_absolute_socket(),
+            _ => self.uri.with_absolute_path(),
+        };
+        if let Kind::Registry { reference, client } = &self.kind {
+            if reference.digest.is_none() {
+                uri.rest = Reference { digest, ..reference.clone() }.to_string();
+            }
+            if client.is_insecure() {
+                uri.set_default("insecure", "true");
+            }
+        }
+        if all_platforms {
+            return uri;
+        }
+        let Wanted { os, architecture, variant } = &self.wanted;
+        let architecture = architecture.as_ref().filter(|_| uri.option("architecture").is_none());
+        for (name, said) in
+            [("os", os.as_ref()), ("arch", architecture), ("variant", variant.as_ref())]
+        {
+            if let Some(said) = said {
+                uri.set_default(name, said);
+            }
+        }
+        uri
+    }
+
+    /// The platform that was asked for.
+    #[must_use]
+    pub fn wanted(&self) -> &Wanted {
+        &self.wanted
+    }
+
+    /// Errors where one platform is chosen, although all are meant.
+    pub fn check_all_platforms(&self) -> Result<()> {
+        const CHOICES: [&str; 4] = ["os", "arch", "architecture", "variant"];
+        if let Some(choice) = CHOICES.into_iter().find(|name| self.uri.option(name).is_some()) {
+            let message = format!("'?{choice}=' chooses one platform, --all-platforms all");
+            return Err(Error::usage(message));
+        }
+        if self.wanted.is_nothing() {
+            return Ok(());
+        }
+        Err(Error::usage("one platform was chosen, and with --all-platforms all are")
+            .hint("--platform, --os, --architecture and --variant cannot be given with it"))
+    }
+
+    /// The files that tell whether another process changes the source; `None` where it is not in the file
+    /// system.
+    #[must_use]
+    pub fn watch(&self) -> Option<Watch> {
+        match &self.kind {
+            Kind::Archive { path, .. } => Some(Watch::file(path)),
+            Kind::Directory { path, .. } => Some(Watch::directory(path)),
+            Kind::Layout { path, .. } => Some(Watch::layout(path)),
+            Kind::Registry { .. } | Kind::Docker { .. } => None,
+        }
+    }
+
+    /// Read what the source says of its images. Layers stay where they are. Errors when one is for
+    /// another platform than the one that was asked for.
+    pub fn open(&self, context: &Context) -> Result<Vec<Image>> {
+        let images = self.open_any(context)?;
+        match images.iter().find(|image| !self.wanted.is_met_by(&image.platform)) {
+            None => Ok(images),
+            Some(other) => {
+                let (place, name, platform) = (&self.display, &other.name, &other.platform);
+                let wanted = self.wanted.instead_of(platform);
+                let message = format!("{place}: '{name}' is for {platform}, and not for {wanted}");
+                Err(Error::new(NotFound, message).hint("to take it as it is, ask for no platform"))
+            }
+        }
+    }
+
+    fn choice<'a>(&'a self, image: &'a Option<ImageName>) -> Choice<'a> {
+        Choice { image: image.as_ref(), place: &self.display }
+    }
+
+    fn open_any(&self, context: &Context) -> Result<Vec<Image>> {
+        let platform = self.wanted.platform();
+        match &self.kind {
+            Kind::Registry { reference, client } => {
+                registry::open(reference, client, &platform, context).map(|image| vec![image])
+            }
+            Kind::Docker { asked, socket } => {
+                docker::open(asked, socket.as_deref(), context).map(|image| vec![image])
+            }
+            Kind::Archive { path, image } => {
+                let chosen = archive::open(path, &platform, self.choice(image), context)?;
+                docker_save::check_names(chosen.iter(), &self.display)?;
+                Ok(chosen)
+            }
+            Kind::Directory { path, image } => {
+                let images = directory::open(path, self.choice(image))?;
+                choose(images, image.as_ref(), &self.display)
+            }
+            Kind::Layout { path, tag, image } => {
+                oci_layout::open(path, tag.as_deref(), &platform, self.choice(image))
+            }
+        }
+    }
+
+    /// Read what the source says of its images, with every platform of each.
+    pub fn open_wholes(&self, context: &Context) -> Result<Vec<Whole>> {
+        let alone = |images: Vec<Image>| {
+            images.into_iter().map(|image| Whole::Image(Box::new(image))).collect()
+        };
+        match &self.kind {
+            Kind::Registry { reference, client } => {
+                registry::open_whole(reference, client, context).map(|whole| vec![whole])
+            }
+            Kind::Archive { path, image } => {
+                let chosen = archive::open_wholes(path, self.choice(image), context)?;
+                let alone = chosen.iter().filter_map(|whole| match whole {
+                    Whole::Image(image) => Some(&**image),
+                    Whole::Family(_) => None,
+                });
+                docker_save::check_names(alone, &self.display)?;
+                Ok(chosen)
+            }
+            Kind::Layout { path, tag, image } => {
+                oci_layout::open_wholes(path, tag.as_deref(), self.choice(image))
+            }
+            // Both hold one platform an image.
+            Kind::Docker { .. } | Kind::Directory { .. } => self.open(context).map(alone),
+        }
+    }
+}
+
+/// What has a name.
+pub trait Called {
+    /// The name.
+    fn called(&self) -> &ImageName;
+}
+
+impl Called for Image {
+    fn called(&self) -> &ImageName {
+        &self.name
+    }
+}
+
+impl Called for Whole {
+    fn called(&self) -> &ImageName {
+        self.name()
+    }
+}
+
+/// A name, and what it is the name of.
+impl<T> Called for (ImageName, T) {
+    fn called(&self) -> &ImageName {
+        &self.0
+    }
+}
+
+/// Which images of a file or folder the user wants. It is made by name, before anything but the list of
+/// images is read: damage in one image is in no other one's way.
+#[derive(Debug, Clone, Copy)]
+pub struct Choice<'a> {
+    image: Option<&'a ImageName>,
+    place: &'a str,
+}
+
+impl<'a> Choice<'a> {
+    /// All images. `place` is the file or folder, for messages.
+    #[must_use]
+    pub fn all(place: &'a str) -> Self {
+        Self { image: None, place }
+    }
+
+    /// Whether one image is wanted.
+    #[must_use]
+    pub fn is_one(self) -> bool {
+        self.image.is_some()
+    }
+
+    /// The images that are wanted. Errors where there is none of the name.
+    pub fn of<T: Called>(self, images: Vec<T>) -> Result<Vec<T>> {
+        choose(images, self.image, self.place)
+    }
+}
+
+/// What a registry URI may say; the command line says the rest.
+const REGISTRY_OPTIONS: [&str; 8] =
+    ["arch", "architecture", "os", "variant", "insecure", "username", "password", "max_workers"];
+
+/// The platform that a source URI chooses.
+#[must_use]
+pub fn wanted_by(uri: &Uri) -> Wanted {
+    let architecture = uri.option("arch").or_else(|| uri.option("architecture"));
+    Wanted::new(uri.option("os"), architecture, uri.option("variant"))
+}
+
+/// Chooses all images of a file or folder, or the one that `?image=` names.
+fn choose<T: Called>(images: Vec<T>, wanted: Option<&ImageName>, place: &str) -> Result<Vec<T>> {
+    // What the user's own file calls them is shown, also where a weak password is a part of it.
+    images.iter().for_each(|image| secret::show(&image.called().to_string()));
+    let Some(wanted) = wanted else { return Ok(images) };
+    let names = names(&images);
+    let fits = |image: &T| {
+        let name = image.called();
+        name.repository == wanted.repository && (wanted.tag.is_none() || name.tag == wanted.tag)
+    };
+    let mut chosen: Vec<T> = images.into_iter().filter(fits).collect();
+    if wanted.tag.is_none() && chosen.len() > 1 {
+        chosen.retain(|image| image.called().tag.as_deref() == Some("latest"));
+    }
+    if chosen.is_empty() {
+        return Err(Error::new(NotFound, format!("{place}: holds no image '{wanted}'"))
+            .hint(format!("it holds: {names}")));
+    }
+    Ok(chosen)
+}
+
+/// The names of images, for a message.
+#[must_use]
+pub fn names<T: Called>(images: &[T]) -> String {
+    /// More help nobody to choose.
+    const MOST: usize = 20;
+    let mut names: Vec<String> =
+        images.iter().take(MOST).map(|image| image.called().to_string()).collect();
+    if images.len() > MOST {
+        names.push(format!("and {} more", images.len() - MOST));
+    }
+    names.join(", ")
+}

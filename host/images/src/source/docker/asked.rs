@@ -1,0 +1,127 @@
+//! What a `docker://` URI asks for: a name, with `latest` where it has no tag, or an ID.
+
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::oci::{Digest, ImageName, Wanted};
+use occystrap_net::docker::{Engine, Inspected};
+use occystrap_net::uri::Uri;
+
+/// An image that an engine is asked for.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// As the user typed it.
+    text: String,
+    /// What the text means as a name; `None` for an ID.
+    name: Option<ImageName>,
+    /// Of which platform.
+    wanted: Wanted,
+}
+
+/// Docker takes the start of an ID from one digit on; fewer than these are a mistake.
+const SHORTEST_ID: usize = 4;
+
+impl Asked {
+    /// Errors when the URI names nothing that can be an image.
+    pub fn parse(uri: &Uri, wanted: Wanted) -> Result<Self> {
+        let text = uri.rest.trim_end_matches('/');
+        occystrap_net::docker::engine::check_name(text)
+            .map_err(|error| error.hint("expected docker://IMAGE[:TAG] or docker://sha256:..."))?;
+        let as_usage = |error: Error| Error::usage(error.to_string());
+        let name = match text.split_once('@') {
+            _ if text.starts_with("sha256:") => {
+                text.parse::<Digest>().map(|_| None).map_err(as_usage)?
+            }
+            Some((name, digest)) => {
+                digest.parse::<Digest>().map_err(as_usage)?;
+                Some(ImageName::parse(name).map_err(as_usage)?)
+            }
+            None => {
+                let name = ImageName::parse(text).map_err(as_usage)?;
+                let tag = Some(name.tag_or_latest().to_owned());
+                Some(ImageName { tag, ..name })
+            }
+        };
+        Ok(Self { text: text.to_owned(), name, wanted })
+    }
+
+    /// What the engine knows of it, and under which name. An engine has one platform of an image.
+    /// Errors ([`Kind::NotFound`]) when it has no such image, or for another platform.
+    pub async fn find(&self, engine: &Engine) -> Result<(String, Inspected)> {
+        let (name, found) = self.look_up(engine).await?;
+        if self.wanted.is_met_by(&found.platform) {
+            return Ok((name, found));
+        }
+        let (is, wanted) = (&found.platform, self.wanted.instead_of(&found.platform));
+        let message = format!("'{name}' of {}: is for {is}, and not for {wanted}", engine.place());
+        Err(Error::new(Kind::NotFound, message).hint(
+            "the engine has one platform of an image; pull the other with 'docker pull --platform'",
+        ))
+    }
+
+    async fn look_up(&self, engine: &Engine) -> Result<(String, Inspected)> {
+        let name = match &self.name {
+            Some(name) if !self.text.contains('@') => name.to_string(),
+            _ => self.text.clone(),
+        };
+        if let Some(found) = engine.inspect(&name).await? {
+            return Ok((name, found));
+        }
+        // A word of hexadecimal digits may be an ID, but a name goes first, as in Docker.
+        let digits = self.text.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if digits
+            && self.text.len() >= SHORTEST_ID
+            && let Some(found) = engine.inspect(&self.text).await?
+            && found.id.hex().starts_with(&self.text)
+        {
+            return Ok((self.text.clone(), found));
+        }
+        Err(engine.absent(&name))
+    }
+
+    /// What the image is called at the destination: as the user called it, or, where that was an
+    /// ID, by its first tag.
+    #[must_use]
+    pub fn name(&self, found: &Inspected) -> ImageName {
+        let by_id = found.id.hex().starts_with(&self.text);
+        match &self.name {
+            Some(name) if !by_id => name.clone(),
+            _ => {
+                let mut names = found.tags.iter().filter_map(|tag| ImageName::parse(tag).ok());
+                let unnamed = || ImageName { repository: "unknown".to_owned(), tag: None };
+                names.next().unwrap_or_else(unnamed)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(text: &str) -> Result<Asked> {
+        Asked::parse(&Uri::parse(text)?, Wanted::default())
+    }
+
+    #[test]
+    fn a_name_without_a_tag_is_the_latest() {
+        let name = |text: &str| asked(text).unwrap().name.map(|name| name.to_string());
+        assert_eq!(name("docker://busybox").as_deref(), Some("busybox:latest"));
+        assert_eq!(
+            name("docker://localhost:5000/a/b").as_deref(),
+            Some("localhost:5000/a/b:latest")
+        );
+        assert_eq!(name("docker://docker.io/library/busybox:1").as_deref(), Some("busybox:1"));
+        let hex = "a".repeat(64);
+        assert_eq!(name(&format!("docker://sha256:{hex}")), None);
+        assert_eq!(name(&format!("docker://x/y@sha256:{hex}")).as_deref(), Some("x/y"));
+        // Not a login, although it looks like one.
+        assert_eq!(name(&format!("docker://y:1@sha256:{hex}")).as_deref(), Some("y:1"));
+    }
+
+    #[test]
+    fn what_is_no_image_is_a_mistake_on_the_command_line() {
+        for bad in ["", "a b", "../x", "sha256:12", "x@sha256:12", "x:", ":1", "UPPER:é"] {
+            let error = asked(&format!("docker://{bad}")).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{bad}");
+        }
+    }
+}

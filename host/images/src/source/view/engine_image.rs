@@ -1,0 +1,146 @@
+//! Views of an image in an engine: what it says when it is asked, and what it exports.
+
+use serde_json::{Map, Value, json};
+
+use super::{ConfigFile, Kept, Part, Promised, View, content_store, saved, text_of};
+use crate::source::docker::{Asked, exported};
+use crate::source::members::Members;
+use occystrap_base::error::{Error, Result};
+use occystrap_base::oci::Digest;
+use occystrap_base::oci::layout::INDEX;
+use occystrap_base::oci::saved::LIST;
+use occystrap_net::context::Context;
+use occystrap_net::docker::{Engine, Step};
+
+/// What the engine says of an image. Nothing is exported.
+pub fn view(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<View> {
+    let engine = Engine::find(socket, &context.cancel)?;
+    context.runtime.block_on(async {
+        let (ask, found) = asked.find(&engine).await?;
+        let place = format!("'{ask}' of {}", engine.place());
+        let said = engine.describe(&ask).await?.ok_or_else(|| engine.absent(&ask))?;
+        let steps = engine.history(&ask).await?;
+        let containerd = engine.about().await?.containerd_store;
+        let mut view = View::new(asked.name(&found), &place);
+        view.by_engine = true;
+        view.reference = said["RepoDigests"][0].as_str().map(str::to_owned);
+        let counted = counted(&steps, found.diff_ids.len());
+        view.config = ConfigFile {
+            called: "the engine's description".to_owned(),
+            promised: Promised {
+                // Of containerd's store it is a manifest's or an index's.
+                digest: (!containerd).then_some(found.id),
+                ..Promised::default()
+            },
+            bytes: None,
+            document: document(&said, &found.diff_ids, &steps, counted.is_some()),
+        };
+        let kept = |(index, digest): (usize, &Digest)| Kept {
+            called: digest.to_string(),
+            promised: Promised::default(),
+            size: None,
+            compression: None,
+            counted: counted.as_ref().and_then(|sizes| sizes.get(index).copied()),
+            content: None,
+        };
+        view.layers = found.diff_ids.iter().enumerate().map(kept).collect();
+        Ok(view)
+    })
+}
+
+/// Have the image exported; its layers are then in files of the spool.
+pub fn export(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<View> {
+    let (spool, name, found) = exported(asked, socket, context)?;
+    let containerd = {
+        let engine = Engine::find(socket, &context.cancel)?;
+        context.runtime.block_on(engine.about())?.containerd_store
+    };
+    let mut views = match spool.contains(LIST) {
+        true => saved::views(&spool, Some(&name), LIST)?,
+        false if spool.contains(INDEX) => content_store::layout(&spool, None, &found.platform)?,
+        false => {
+            let place = spool.place();
+            return Err(Error::source(format!("{place}: the export holds no manifest.json")));
+        }
+    };
+    // Of other platforms an engine may list what it does not have.
+    let expected: Vec<Option<Digest>> = found.diff_ids.iter().copied().map(Some).collect();
+    let meant = views.iter().position(|view| view.config.diff_ids() == expected);
+    let mut view = views.swap_remove(meant.unwrap_or_default());
+    view.name = name;
+    if !containerd {
+        view.config.promised.digest = Some(found.id);
+    }
+    if meant.is_none() {
+        let what = format!("{}: diff-ids of the export", view.place);
+        let list = |ids: &[Option<Digest>]| {
+            ids.iter()
+                .map(|id| id.map_or("none".to_owned(), |id| id.short()))
+                .collect::<Vec<_>>()
+                .join(" ")
+        };
+        let error = Error::mismatch(what, list(&expected), list(&view.config.diff_ids()));
+        view.flaw(Part::Layers, error)?;
+    }
+    Ok(view)
+}
+
+/// The sizes of the layers, lowest first, where the engine's history tells which steps made one: it
+/// has no mark for those that did not.
+fn counted(steps: &[Step], layers: usize) -> Option<Vec<u64>> {
+    let large: Vec<u64> = steps.iter().map(|step| step.size).filter(|size| *size > 0).collect();
+    let all = || steps.iter().map(|step| step.size).collect();
+    match (large.len() == layers, steps.len() == layers) {
+        (true, _) => Some(large),
+        (false, true) => Some(all()),
+        (false, false) => None,
+    }
+}
+
+/// What was said, in the form of an image config. `aligned` is whether the steps that made a layer
+/// can be told from those that made none.
+fn document(said: &Value, diff_ids: &[Digest], steps: &[Step], aligned: bool) -> Value {
+    let all_made_one = steps.len() == diff_ids.len();
+    let history: Vec<Value> = (steps.iter())
+        .map(|step| {
+            let mut entry = Map::new();
+            entry.insert("created_by".to_owned(), step.created_by.clone().into());
+            if !step.comment.is_empty() {
+                entry.insert("comment".to_owned(), step.comment.clone().into());
+            }
+            if aligned && step.size == 0 && !all_made_one {
+                entry.insert("empty_layer".to_owned(), true.into());
+            }
+            Value::Object(entry)
+        })
+        .collect();
+    json!({
+        "created": said["Created"],
+        "author": text_of(&said["Author"]),
+        "architecture": text_of(&said["Architecture"]),
+        "os": text_of(&said["Os"]),
+        "variant": text_of(&said["Variant"]),
+        "config": said["Config"],
+        "rootfs": { "type": said["RootFS"]["Type"], "diff_ids": diff_ids },
+        "history": history,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(size: u64) -> Step {
+        Step { created_by: "x".into(), comment: String::new(), size }
+    }
+
+    #[test]
+    fn a_step_is_a_layer_only_where_that_is_certain() {
+        let sizes = |sizes: &[u64]| sizes.iter().copied().map(step).collect::<Vec<_>>();
+        assert_eq!(counted(&sizes(&[5, 0, 7]), 2), Some(vec![5, 7]));
+        // A layer without a file in it.
+        assert_eq!(counted(&sizes(&[5, 0]), 2), Some(vec![5, 0]));
+        assert_eq!(counted(&sizes(&[5, 0, 0]), 2), None);
+        assert_eq!(counted(&[], 2), None);
+    }
+}

@@ -1,0 +1,271 @@
+//! The members of a layer, in order, in as few bytes as they take: what is needed to tell what layers
+//! do to each other, once all have been read.
+//!
+//! A name is stored as what it adds to the one before it. A member of a real image takes some thirty
+//! bytes so.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Whiteout;
+use super::path::leads_out;
+use super::whiteout::is_aufs;
+use crate::tar::member::plain;
+use crate::tar::{Member, MemberKind};
+
+/// Members of all layers of an image that are kept. With the table that they are compared in
+/// (`stack.rs`), a million take about 70 MB, so these take less than 300 MB.
+pub const MOST_MEMBERS: u64 = 4_000_000;
+
+/// Bytes of all rolls of an image, whatever the names: four million take some 120 MB.
+pub const MOST_BYTES: u64 = 256 * 1024 * 1024;
+
+/// What is left of both, for all layers of an image.
+pub struct Room {
+    members: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self { members: AtomicU64::new(MOST_MEMBERS), bytes: AtomicU64::new(MOST_BYTES) }
+    }
+}
+
+impl Room {
+    /// With so much in it.
+    #[cfg(test)]
+    fn of(members: u64, bytes: u64) -> Self {
+        Self { members: AtomicU64::new(members), bytes: AtomicU64::new(bytes) }
+    }
+
+    fn take(&self, bytes: u64) -> bool {
+        let less = |left: u64, by: u64| left.checked_sub(by);
+        let take = |from: &AtomicU64, by| {
+            from.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| less(left, by)).is_ok()
+        };
+        take(&self.members, 1) && take(&self.bytes, bytes)
+    }
+}
+
+/// What a member does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Act {
+    /// A directory is there.
+    Directory,
+    /// A symbolic link is there.
+    Symlink,
+    /// A file, or anything else that is neither of those, is there.
+    File,
+    /// The same, as another name of a file.
+    HardLink,
+    /// Something is deleted.
+    Delete,
+    /// A directory is emptied of what lower layers had.
+    Empty,
+}
+
+const ACTS: [Act; 6] =
+    [Act::Directory, Act::Symlink, Act::File, Act::HardLink, Act::Delete, Act::Empty];
+
+/// The members of one layer.
+#[derive(Default)]
+pub struct Roll {
+    bytes: Vec<u8>,
+    /// The last name, for the next.
+    last: Vec<u8>,
+    /// Members are missing: there was no room for them.
+    pub cut: bool,
+}
+
+/// One of them.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// What it does.
+    pub act: Act,
+    /// To what: a plain path.
+    pub path: &'a [u8],
+    /// Bytes of its content.
+    pub size: u64,
+    /// The other name of a hard link: a plain path.
+    pub link: &'a [u8],
+}
+
+impl Roll {
+    /// Add a member. One without a place in the image is left out.
+    pub fn add(&mut self, member: &Member, room: &Room) {
+        let path = member.plain_path();
+        if self.cut || member.path.is_empty() || leads_out(&path) {
+            return;
+        }
+        let (act, path) = match Whiteout::of(&path) {
+            // It hides nothing, or what is not its to hide.
+            Some(whiteout) if !whiteout.is_named() => return,
+            Some(Whiteout::Of(hidden)) => (Act::Delete, hidden),
+            Some(Whiteout::Opaque(folder)) => (Act::Empty, folder),
+            None if path.is_empty() || is_aufs(&path) => return,
+            None => match member.kind {
+                MemberKind::Directory => (Act::Directory, path),
+                MemberKind::Symlink => (Act::Symlink, path),
+                MemberKind::HardLink => (Act::HardLink, path),
+                _ => (Act::File, path),
+            },
+        };
+        let link = match act {
+            Act::HardLink if member.link.is_empty() || leads_out(&plain(&member.link)) => return,
+            Act::HardLink => plain(&member.link),
+            _ => Vec::new(),
+        };
+        let shared = path.iter().zip(&self.last).take_while(|(a, b)| a == b).count();
+        let before = self.bytes.len();
+        self.bytes.push(act as u8);
+        number(&mut self.bytes, shared as u64);
+        text(&mut self.bytes, &path[shared..]);
+        match act {
+            Act::File => number(&mut self.bytes, member.stored()),
+            Act::HardLink => text(&mut self.bytes, &link),
+            _ => {}
+        }
+        if room.take((self.bytes.len() - before) as u64) {
+            self.last = path;
+        } else {
+            self.bytes.truncate(before);
+            self.cut = true;
+        }
+    }
+
+    /// Go through them, in order.
+    pub fn each(&self, mut visit: impl FnMut(&Entry)) {
+        let (mut rest, mut path) = (self.bytes.as_slice(), Vec::new());
+        while let Some((act, after)) = rest.split_first() {
+            rest = after;
+            let Some(act) = ACTS.get(usize::from(*act)).copied() else { return };
+            path.truncate(read_number(&mut rest) as usize);
+            path.extend_from_slice(read_text(&mut rest));
+            let size = if act == Act::File { read_number(&mut rest) } else { 0 };
+            let link = if act == Act::HardLink { read_text(&mut rest) } else { &[] };
+            visit(&Entry { act, path: &path, size, link });
+        }
+    }
+}
+
+/// Seven bits a byte, lowest first; the highest bit says that more follow.
+fn number(to: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        to.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    to.push(number as u8);
+}
+
+fn text(to: &mut Vec<u8>, bytes: &[u8]) {
+    number(to, bytes.len() as u64);
+    to.extend_from_slice(bytes);
+}
+
+/// What [`number`] wrote.
+fn read_number(from: &mut &[u8]) -> u64 {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let Some((byte, rest)) = from.split_first() else { break };
+        *from = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    number
+}
+
+fn read_text<'a>(from: &mut &'a [u8]) -> &'a [u8] {
+    let length = read_number(from) as usize;
+    let (text, rest) = from.split_at(length.min(from.len()));
+    *from = rest;
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(kind: MemberKind, path: &str, link: &str, size: u64) -> Member {
+        Member { link: link.into(), size, ..Member::new(kind, path) }
+    }
+
+    fn read(roll: &Roll) -> Vec<(Act, String, u64, String)> {
+        let mut read = Vec::new();
+        let string = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        roll.each(|entry| {
+            read.push((entry.act, string(entry.path), entry.size, string(entry.link)));
+        });
+        read
+    }
+
+    #[test]
+    fn what_goes_in_comes_out() {
+        let (mut roll, room) = (Roll::default(), Room::default());
+        for member in [
+            member(MemberKind::Directory, "./", "", 0),
+            member(MemberKind::Directory, "./usr/lib", "", 0),
+            member(MemberKind::File, "./usr/lib/a", "", 70_000_000_000),
+            member(MemberKind::HardLink, "usr/lib/b", "./usr/lib/a", 0),
+            member(MemberKind::Symlink, "usr/l", "lib", 0),
+            member(MemberKind::File, "usr/.wh.x", "", 0),
+            member(MemberKind::File, ".wh..wh..opq", "", 0),
+            member(MemberKind::File, "../out", "", 5),
+            member(MemberKind::Fifo, "run/f", "", 0),
+        ] {
+            roll.add(&member, &room);
+        }
+        let entry =
+            |act, path: &str, size, link: &str| (act, path.to_owned(), size, link.to_owned());
+        assert_eq!(
+            read(&roll),
+            [
+                entry(Act::Directory, "usr/lib", 0, ""),
+                entry(Act::File, "usr/lib/a", 70_000_000_000, ""),
+                entry(Act::HardLink, "usr/lib/b", 0, "usr/lib/a"),
+                entry(Act::Symlink, "usr/l", 0, ""),
+                entry(Act::Delete, "usr/x", 0, ""),
+                entry(Act::Empty, "", 0, ""),
+                entry(Act::File, "run/f", 0, ""),
+            ]
+        );
+        assert!(!roll.cut);
+    }
+
+    #[test]
+    fn a_real_member_takes_some_thirty_bytes() {
+        let (mut roll, room) = (Roll::default(), Room::default());
+        for folder in 0..100 {
+            for file in 0..100 {
+                let path =
+                    format!("usr/share/doc/package-{folder:03}/examples/file-{file:03}.html");
+                roll.add(&member(MemberKind::File, &path, "", 12_345), &room);
+            }
+        }
+        assert!(roll.bytes.len() < 10_000 * 30, "{}", roll.bytes.len());
+    }
+
+    #[test]
+    fn there_is_an_end_to_what_is_kept() {
+        for room in [Room::of(2, 1_000), Room::of(1_000, 40)] {
+            let mut roll = Roll::default();
+            for name in ["a", "a-long-name-of-some-thirty-bytes", "b", "c-long-name-of-some-bytes"]
+            {
+                roll.add(&member(MemberKind::File, name, "", 1), &room);
+            }
+            assert!(roll.cut);
+            assert_eq!(read(&roll).len(), 2);
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn every_number_is_read_as_it_was_written(value in proptest::num::u64::ANY) {
+            let mut bytes = Vec::new();
+            number(&mut bytes, value);
+            let mut rest = bytes.as_slice();
+            proptest::prop_assert_eq!((read_number(&mut rest), rest.len()), (value, 0));
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Symbolic links of one layer, for names that lead through them.
+
+use std::collections::HashMap;
+
+use super::path::split;
+use crate::tar::{Member, MemberKind};
+
+/// Links to follow for one name, as Linux has it (path_resolution(7)).
+const MOST_STEPS: usize = 40;
+
+/// Bytes of names to remember; a layer of a large distribution has some megabytes.
+const MOST_BYTES: usize = 32 * 1024 * 1024;
+
+/// What a link takes besides its names, in bytes.
+const OVERHEAD: usize = 64;
+
+/// Where the symbolic links lead that came so far, by their plain paths.
+#[derive(Default)]
+pub struct Symlinks {
+    links: HashMap<Box<[u8]>, Box<[u8]>>,
+    bytes: usize,
+}
+
+impl Symlinks {
+    /// The next member of the layer, and its plain path: a link, or what takes the place of one. `None`
+    /// when they are more than `MOST_BYTES` of names.
+    pub fn see(&mut self, path: &[u8], member: &Member) -> Option<()> {
+        if member.kind == MemberKind::Symlink {
+            let link = member.link.as_slice();
+            self.bytes += path.len() + link.len() + OVERHEAD;
+            self.links.insert(path.into(), link.into());
+        } else {
+            self.links.remove(path);
+        }
+        (self.bytes <= MOST_BYTES).then_some(())
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.links.is_empty()
+    }
+
+    /// The plain path that a name leads to: the folders in it are followed, its last part is not, as
+    /// for what a hard link leads to. A path that leads in a circle stays where that is noticed.
+    #[must_use]
+    pub fn follow(&self, path: &[u8]) -> Vec<u8> {
+        let mut done = Vec::new();
+        // What is left, the next part last.
+        let mut parts: Vec<Vec<u8>> = components(path).rev().collect();
+        let mut steps = 0;
+        while let Some(part) = parts.pop() {
+            if part == b".." {
+                done.truncate(split(&done).0.len());
+                continue;
+            }
+            let folder = done.len();
+            if folder > 0 {
+                done.push(b'/');
+            }
+            done.extend(part);
+            if parts.is_empty() || steps == MOST_STEPS {
+                continue;
+            }
+            if let Some(to) = self.links.get(done.as_slice()) {
+                steps += 1;
+                done.truncate(if to.starts_with(b"/") { 0 } else { folder });
+                parts.extend(components(to).rev());
+            }
+        }
+        done
+    }
+}
+
+fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> {
+    let parts = path.split(|byte| *byte == b'/');
+    parts.filter(|part| !part.is_empty() && *part != b".").map(<[u8]>::to_vec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_followed_and_the_last_part_is_not() {
+        let mut symlinks = Symlinks::default();
+        for (path, link) in [
+            ("./bin", "usr/bin"),
+            ("usr/lib64", "lib"),
+            ("opt/up", "../usr//./lib64"),
+            ("a/b/abs", "/opt"),
+            ("round", "round"),
+            ("out", "../../etc"),
+        ] {
+            let member = Member { link: link.into(), ..Member::new(MemberKind::Symlink, path) };
+            symlinks.see(&member.plain_path(), &member).unwrap();
+        }
+        for (path, to) in [
+            ("bin/sh", "usr/bin/sh"),
+            ("bin", "bin"),
+            ("/bin", "bin"),
+            ("usr/lib64/x/y", "usr/lib/x/y"),
+            ("opt/up/x", "usr/lib/x"),
+            ("a/b/abs/up/x", "usr/lib/x"),
+            ("out/passwd", "etc/passwd"),
+            ("a/../bin/sh", "usr/bin/sh"),
+            ("none/x", "none/x"),
+        ] {
+            assert_eq!(symlinks.follow(path.as_bytes()), to.as_bytes(), "{path}");
+        }
+        assert_eq!(symlinks.follow(b"round/x"), b"round/x");
+        symlinks.see(b"bin", &Member::new(MemberKind::Directory, "bin/")).unwrap();
+        assert_eq!(symlinks.follow(b"bin/sh"), b"bin/sh");
+    }
+
+    #[test]
+    fn more_than_any_image_has_are_not_remembered() {
+        let mut symlinks = Symlinks::default();
+        let mut member = Member::new(MemberKind::Symlink, "");
+        member.link = vec![b'x'; 1024 * 1024];
+        let seen = (0..100).take_while(|index| {
+            member.path = index.to_string().into();
+            symlinks.see(&member.plain_path(), &member).is_some()
+        });
+        assert_eq!(seen.count(), MOST_BYTES / (1024 * 1024) - 1);
+    }
+}

@@ -1,0 +1,372 @@
+//! Reading the members of a layer, in the order in which they come.
+
+use std::io::{self, BufRead, Read};
+
+use super::extension::Told;
+use super::header::{Format, Header, field};
+use super::member::{Member, MemberKind};
+use super::sparse::{self, MapReader, Sparse};
+use super::{BLOCK, padding};
+use crate::blob::{from_io, into_io};
+use occystrap_base::error::{Error, Result};
+
+/// Long names and PAX records of one member. Go's reader, and with it Docker and containerd, takes
+/// no more (`maxSpecialFileSize`).
+const LARGEST_EXTENSION: u64 = 1024 * 1024;
+
+/// Headers of a layer, with those of long names and PAX records. A file system of a million files
+/// makes two; beyond this somebody wants to keep us busy.
+const MOST_HEADERS: u64 = 20_000_000;
+
+/// Reads members from a stream. Each call of [`Reader::next_member`] skips what was not read of the
+/// content before.
+pub struct Reader<R> {
+    from: R,
+    place: String,
+    /// Where the next block is, in bytes from the start of the layer.
+    at: u64,
+    /// Bytes of the content that nobody has read yet, and of the zeros after it.
+    rest: u64,
+    padding: u64,
+    /// Where the header of the last member, or what belongs to it, starts.
+    started: u64,
+    headers: u64,
+    /// The name of the last member; empty while a header is read.
+    path: Vec<u8>,
+    /// The type flag of its header.
+    flag: u8,
+    ended: bool,
+}
+
+impl<R: BufRead> Reader<R> {
+    /// Read members from an uncompressed layer. `place` is named in errors.
+    pub fn new(from: R, place: impl Into<String>) -> Self {
+        Self {
+            from,
+            place: place.into(),
+            at: 0,
+            rest: 0,
+            padding: 0,
+            started: 0,
+            headers: 0,
+            path: Vec::new(),
+            flag: 0,
+            ended: false,
+        }
+    }
+
+    /// How errors call the layer.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// The type flag in the header of the last member: more than one means a file.
+    #[must_use]
+    pub fn flag(&self) -> u8 {
+        self.flag
+    }
+
+    /// Where the last member starts, in bytes from the start of the layer, and where it ends.
+    #[must_use]
+    pub fn span(&self) -> (u64, u64) {
+        (self.started, self.at + self.rest + self.padding)
+    }
+
+    /// The next member; `None` at the end of the archive. Errors when a header is damaged, a name
+    /// or a map is longer than `LARGEST_EXTENSION`, readers differ on what is said of a member, there are
+    /// more than `MOST_HEADERS`, the
+    /// layer ends in the middle of a member, and as the stream does.
+    pub fn next_member(&mut self) -> Result<Option<Member>> {
+        if self.ended {
+            return Ok(None);
+        }
+        self.skip_content()?;
+        self.path.clear();
+        self.started = self.at;
+        let mut told = Told::default();
+        let mut block = [0; BLOCK];
+        loop {
+            let at = self.at;
+            if !self.read_block(&mut block)? {
+                self.ended = true;
+                self.check_end(at)?;
+                return Ok(None);
+            }
+            let header = Header(&block);
+            if !header.is_sound() {
+                return Err(self.damaged(at, "its checksum is wrong"));
+            }
+            self.headers += 1;
+            if self.headers > MOST_HEADERS {
+                let what = format!("{}: number of headers", self.place);
+                return Err(Error::mismatch(what, format!("at most {MOST_HEADERS}"), "more"));
+            }
+            if !matches!(header.flag(), b'L' | b'K' | b'x' | b'g') {
+                return self.member(&block, told, at).map(Some);
+            }
+            let size = header.size().ok_or_else(|| self.damaged(at, "its size is no number"))?;
+            let mut bytes = self.extension(size, at)?;
+            match header.flag() {
+                b'x' => told.records(&bytes),
+                b'g' => told.global(&bytes),
+                flag => {
+                    let length =
+                        bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+                    bytes.truncate(length);
+                    if flag == b'L' { told.name(bytes) } else { told.link(bytes) }
+                }
+            }
+            .map_err(|why| self.damaged(at, why))?;
+        }
+    }
+
+    /// The content of the last member, without the holes of a sparse file.
+    pub fn content(&mut self) -> Content<'_, R> {
+        Content { reader: self }
+    }
+
+    /// Read what follows the archive's end - zeros, usually - and how many bytes of it were none.
+    /// Errors when members follow, and as [`Reader::next_member`] does.
+    pub fn finish(mut self) -> Result<u64> {
+        while self.next_member()?.is_some() {}
+        let mut noise = 0;
+        loop {
+            let bytes = self.from.fill_buf().map_err(|cause| from_io(cause, &self.place))?;
+            if bytes.is_empty() {
+                return Ok(noise);
+            }
+            noise += bytes.iter().filter(|byte| **byte != 0).count() as u64;
+            let amount = bytes.len();
+            self.from.consume(amount);
+        }
+    }
+
+    fn member(&mut self, block: &[u8; BLOCK], told: Told, at: u64) -> Result<Member> {
+        let header = Header(block);
+        self.flag = header.flag();
+        let damaged = |what: &str| self.damaged(at, &format!("its {what} makes no sense"));
+        let mut member = header.member().map_err(&damaged)?;
+        told.apply(&mut member).map_err(|why| self.damaged(at, why))?;
+        // V7 had no type for directories.
+        if header.flag() == 0 && member.path.ends_with(b"/") {
+            (member.kind, member.size) = (MemberKind::Directory, 0);
+        }
+        if member.kind == MemberKind::Directory {
+            // The slash at the end is no part of the name; the root keeps its own.
+            while member.path.len() > 1 && member.path.ends_with(b"/") {
+                member.path.pop();
+            }
+        }
+        let said = sparse::take(&mut member.records).map_err(|()| damaged("sparse map"))?;
+        // Whatever a map takes of it is gone before the content.
+        self.rest = if member.kind.has_content() { member.size } else { 0 };
+        self.padding = padding(self.rest);
+        match (said, header.flag()) {
+            (Some(said), flag) if member.kind == MemberKind::File && flag != b'S' => {
+                if let Some(name) = said.name {
+                    member.path = name;
+                }
+                member.size = said.size;
+                let pieces = match said.pieces {
+                    Some(pieces) => pieces,
+                    None => self.read_map(at)?,
+                };
+                self.set_sparse(&mut member, pieces, at)?;
+            }
+            (None, b'S') => {
+                let stored = member.size;
+                let pieces = self.gnu_map(&header, &mut member, at)?;
+                self.rest = stored;
+                self.set_sparse(&mut member, pieces, at)?;
+            }
+            (None, _) => {}
+            (Some(_), _) => return Err(self.damaged(at, "its sparse map makes no sense")),
+        }
+        if member.path.contains(&0) || member.link.contains(&0) {
+            // Readers disagree about what it is called: some stop there.
+            return Err(self.damaged(at, "its name has a NUL in it"));
+        }
+        if member.path.is_empty() && member.kind == MemberKind::Directory {
+            member.path = b".".to_vec();
+        }
+        self.path.clone_from(&member.path);
+        Ok(member)
+    }
+
+    fn set_sparse(&self, member: &mut Member, pieces: Vec<(u64, u64)>, at: u64) -> Result<()> {
+        let sparse = Sparse::new(pieces, member.size, self.rest);
+        member.sparse = Some(sparse.ok_or_else(|| self.damaged(at, "its sparse map is wrong"))?);
+        Ok(())
+    }
+
+    /// The map in a GNU header and the blocks that continue it.
+    fn gnu_map(
+        &mut self,
+        header: &Header<'_>,
+        member: &mut Member,
+        at: u64,
+    ) -> Result<Vec<(u64, u64)>> {
+        let wrong = |reader: &Self| reader.damaged(at, "its sparse map is wrong");
+        if header.format() != Format::Gnu {
+            // star has the same type flag, and its map elsewhere.
+            return Err(wrong(self));
+        }
+        let real = super::number::parse(&header.0[field::GNU_REAL_SIZE]);
+        member.size = real.and_then(|size| size.try_into().ok()).ok_or_else(|| wrong(self))?;
+        let mut pieces = Vec::new();
+        let first = &header.0[field::GNU_PIECES];
+        sparse::gnu_pieces(first, &mut pieces).ok_or_else(|| wrong(self))?;
+        let mut continues = header.0[field::GNU_CONTINUES] != 0;
+        while continues {
+            let mut block = [0; BLOCK];
+            self.read_exact(&mut block)?;
+            let more = &block[field::MORE_PIECES];
+            sparse::gnu_pieces(more, &mut pieces).ok_or_else(|| wrong(self))?;
+            continues = block[field::MORE_CONTINUES] != 0;
+        }
+        Ok(pieces)
+    }
+
+    /// The map that form 1.0 has in front of the content.
+    fn read_map(&mut self, at: u64) -> Result<Vec<(u64, u64)>> {
+        let mut map = MapReader::default();
+        loop {
+            let mut block = [0; BLOCK];
+            let left = self.rest.checked_sub(BLOCK as u64);
+            self.rest = left.ok_or_else(|| self.damaged(at, "its sparse map is wrong"))?;
+            self.read_exact(&mut block)?;
+            match map.read(&block) {
+                Ok(None) => {}
+                Ok(Some(pieces)) => return Ok(pieces),
+                Err(()) => return Err(self.damaged(at, "its sparse map is wrong")),
+            }
+        }
+    }
+
+    fn extension(&mut self, size: u64, at: u64) -> Result<Vec<u8>> {
+        if size > LARGEST_EXTENSION {
+            let what = format!("{}: size of the extended header at offset {at}", self.place);
+            return Err(Error::mismatch(what, format!("at most {LARGEST_EXTENSION} bytes"), size));
+        }
+        let mut bytes = vec![0; size as usize];
+        self.read_exact(&mut bytes)?;
+        self.rest = 0;
+        self.padding = padding(size);
+        self.skip_content()?;
+        Ok(bytes)
+    }
+
+    /// Read a block; `false` at the end of the archive, be it marked or not.
+    fn read_block(&mut self, block: &mut [u8; BLOCK]) -> Result<bool> {
+        let more = self.from.fill_buf().map_err(|cause| from_io(cause, &self.place))?;
+        if more.is_empty() {
+            return Ok(false);
+        }
+        self.read_exact(block)?;
+        Ok(!Header(block).is_zero())
+    }
+
+    /// Where one block of zeros stands alone readers differ: for some the tar ends there, for others it
+    /// goes on, and engines refuse it.
+    fn check_end(&mut self, at: u64) -> Result<()> {
+        let (mut second, mut length) = ([0; BLOCK], 0);
+        while length < BLOCK {
+            match self.from.read(&mut second[length..]) {
+                Ok(0) => break,
+                Ok(read) => length += read,
+                Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+                Err(cause) => return Err(from_io(cause, &self.place)),
+            }
+        }
+        self.at += length as u64;
+        match second[..length].iter().all(|byte| *byte == 0) {
+            true => Ok(()),
+            false => {
+                let message = format!(
+                    "{}: the tar goes on after a lone block of zeros at offset {at}, where some readers end, and engines refuse it",
+                    self.place
+                );
+                Err(Error::source(message))
+            }
+        }
+    }
+
+    fn skip_content(&mut self) -> Result<()> {
+        let mut left = std::mem::take(&mut self.rest) + std::mem::take(&mut self.padding);
+        self.at += left;
+        while left > 0 {
+            let available = self.from.fill_buf().map_err(|cause| from_io(cause, &self.place))?;
+            if available.is_empty() {
+                return Err(self.cut(self.at - left));
+            }
+            let amount = (available.len() as u64).min(left) as usize;
+            self.from.consume(amount);
+            left -= amount as u64;
+        }
+        Ok(())
+    }
+
+    fn read_exact(&mut self, into: &mut [u8]) -> Result<()> {
+        match self.from.read_exact(into) {
+            Ok(()) => {
+                self.at += into.len() as u64;
+                Ok(())
+            }
+            Err(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => Err(self.cut(self.at)),
+            Err(cause) => Err(from_io(cause, &self.place)),
+        }
+    }
+
+    fn damaged(&self, at: u64, why: &str) -> Error {
+        if at == 0 && why.contains("checksum") {
+            return Error::source(format!("{}: is no tar archive", self.place));
+        }
+        Error::source(format!("{}: the tar header at offset {at} is damaged: {why}", self.place))
+    }
+
+    fn cut(&self, at: u64) -> Error {
+        let place = &self.place;
+        let member = match self.path.as_slice() {
+            [] => "a header".to_owned(),
+            path => format!("'{}'", String::from_utf8_lossy(path)),
+        };
+        Error::source(format!("{place}: the tar ends in the middle of {member}, after {at} bytes"))
+    }
+}
+
+/// The content of a member, as a stream that ends with it.
+pub struct Content<'a, R> {
+    reader: &'a mut Reader<R>,
+}
+
+impl<R: BufRead> BufRead for Content<'_, R> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let rest = self.reader.rest;
+        if rest == 0 {
+            return Ok(&[]);
+        }
+        if self.reader.from.fill_buf()?.is_empty() {
+            return Err(into_io(self.reader.cut(self.reader.at)));
+        }
+        let available = self.reader.from.fill_buf()?;
+        let amount = (available.len() as u64).min(rest) as usize;
+        Ok(&available[..amount])
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.reader.rest -= amount as u64;
+        self.reader.at += amount as u64;
+        self.reader.from.consume(amount);
+    }
+}
+
+impl<R: BufRead> Read for Content<'_, R> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let amount = available.len().min(into.len());
+        into[..amount].copy_from_slice(&available[..amount]);
+        self.consume(amount);
+        Ok(amount)
+    }
+}

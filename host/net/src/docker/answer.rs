@@ -1,0 +1,192 @@
+//! What an engine says of itself and of an image: the fields that matter, checked.
+
+use serde::Deserialize;
+
+use occystrap_base::error::{Error, Result};
+use occystrap_base::oci::{Digest, MOST_LAYERS, Platform};
+
+/// An engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// Whether it is Podman, which names images in full and answers a little differently.
+    pub podman: bool,
+    /// Its version, such as `20.10.24`.
+    pub version: String,
+    /// The version of the API that it speaks, such as `1.41`.
+    pub api_version: String,
+    /// Whether its images are in containerd's store: then an image's ID is the digest of a
+    /// manifest or an index, and not that of the config.
+    pub containerd_store: bool,
+}
+
+/// An image in an engine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspected {
+    /// The engine's ID of it. See [`About::containerd_store`].
+    pub id: Digest,
+    /// Of the uncompressed layers, lowest first.
+    pub diff_ids: Vec<Digest>,
+    /// Full or familiar names, as the engine prints them.
+    pub tags: Vec<String>,
+    /// What it is for.
+    pub platform: Platform,
+    /// Size in bytes of the uncompressed layers, as the engine counts; 0 where it does not say.
+    pub size: u64,
+}
+
+/// A step that made an image (`GET /images/{name}/history`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase", default, expecting = "a step of an image's history")]
+pub struct Step {
+    /// The command.
+    pub created_by: String,
+    /// What its builder had to say.
+    pub comment: String,
+    /// Bytes of the files that it left, uncompressed; 0 where it made no layer.
+    pub size: u64,
+}
+
+/// `GET /version`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", expecting = "what an engine says of its version")]
+pub(super) struct Version {
+    #[serde(default)]
+    version: String,
+    #[serde(default)]
+    api_version: String,
+    #[serde(default)]
+    components: Option<Vec<Component>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Component {
+    #[serde(default)]
+    name: String,
+}
+
+/// `GET /info`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", expecting = "what an engine says of its state")]
+pub(super) struct Info {
+    /// Pairs; their form is the driver's.
+    #[serde(default)]
+    driver_status: serde_json::Value,
+}
+
+impl About {
+    pub(super) fn new(version: Version, info: &Info) -> Self {
+        let components = version.components.unwrap_or_default();
+        // Docker's documented mark: ["driver-type", "io.containerd.snapshotter.v1"].
+        let is_mark = |pair: &serde_json::Value| {
+            pair[0] == "driver-type" && pair[1] == "io.containerd.snapshotter.v1"
+        };
+        Self {
+            podman: components.iter().any(|component| component.name.starts_with("Podman")),
+            version: version.version,
+            api_version: version.api_version,
+            containerd_store: info
+                .driver_status
+                .as_array()
+                .is_some_and(|all| all.iter().any(is_mark)),
+        }
+    }
+}
+
+/// `GET /images/{name}/json`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", expecting = "what an engine says of an image")]
+pub(super) struct RawImage {
+    id: String,
+    #[serde(default, rename = "RootFS")]
+    root_fs: RootFs,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    #[serde(default)]
+    os: String,
+    #[serde(default)]
+    architecture: String,
+    #[serde(default)]
+    variant: Option<String>,
+    #[serde(default)]
+    size: Option<u64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
+struct RootFs {
+    #[serde(default)]
+    layers: Option<Vec<String>>,
+}
+
+impl Inspected {
+    /// `place` is named in errors.
+    pub(super) fn new(raw: RawImage, place: &str) -> Result<Self> {
+        let layers = raw.root_fs.layers.unwrap_or_default();
+        if layers.len() > MOST_LAYERS {
+            let what = format!("{place}: number of layers");
+            return Err(Error::mismatch(what, format!("at most {MOST_LAYERS}"), layers.len()));
+        }
+        let digest = |text: &String| match text.contains(':') {
+            true => text.parse(),
+            false => Digest::from_hex(text),
+        };
+        let diff_ids = layers.iter().map(digest).collect::<Result<_>>();
+        Ok(Self {
+            id: digest(&raw.id).map_err(|error| error.within(place))?,
+            diff_ids: diff_ids.map_err(|error| error.within(place))?,
+            tags: raw.repo_tags.unwrap_or_default(),
+            platform: Platform {
+                os: raw.os,
+                architecture: raw.architecture,
+                variant: raw.variant.filter(|variant| !variant.is_empty()),
+            },
+            size: raw.size.unwrap_or_default(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn about(version: &str, info: &str) -> About {
+        About::new(serde_json::from_str(version).unwrap(), &serde_json::from_str(info).unwrap())
+    }
+
+    #[test]
+    fn engines_are_told_apart() {
+        let docker = about(
+            r#"{"Version":"29.0.1","ApiVersion":"1.52","Components":[{"Name":"Engine"}]}"#,
+            r#"{"DriverStatus":[["driver-type","io.containerd.snapshotter.v1"]]}"#,
+        );
+        assert!(docker.containerd_store && !docker.podman);
+        assert_eq!((docker.version.as_str(), docker.api_version.as_str()), ("29.0.1", "1.52"));
+        let old = about("{}", r#"{"DriverStatus":[["Backing Filesystem","extfs"]]}"#);
+        assert!(!old.containerd_store && !old.podman);
+        let podman =
+            about(r#"{"Components":[{"Name":"Podman Engine"}]}"#, r#"{"DriverStatus":null}"#);
+        assert!(podman.podman && !podman.containerd_store);
+    }
+
+    #[test]
+    fn an_image_needs_an_id_and_digests() {
+        let parse = |text: &str| {
+            serde_json::from_str(text)
+                .map_err(|_| ())
+                .and_then(|raw| Inspected::new(raw, "x").map_err(|_| ()))
+        };
+        let hex = "a".repeat(64);
+        let image = parse(&format!(
+            r#"{{"Id":"{hex}","RepoTags":null,"Variant":"","RootFS":{{"Type":"layers","Layers":["sha256:{hex}"]}}}}"#
+        ))
+        .unwrap();
+        assert_eq!(image.diff_ids, [image.id]);
+        assert_eq!(image.platform.variant, None);
+        for bad in
+            ["{}", r#"{"Id":"x"}"#, &format!(r#"{{"Id":"{hex}","RootFS":{{"Layers":["x"]}}}}"#)]
+        {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! The calls. Each is made once: an engine is on this machine or near, and a load that was begun
+//! cannot be repeated from here.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use reqwest::{Method, Response, StatusCode};
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::address::Address;
+use super::answer::{About, Info, Inspected, RawImage, Step, Version};
+use super::export::Export;
+use super::failure::{absent, explain, refused, silence};
+use super::load::Load;
+use crate::http::Proxies;
+use crate::http::certificates;
+use crate::http::tls::{self, Authorities};
+use occystrap_base::cancel::Cancel;
+use occystrap_base::error::{Error, Kind, Result, io_reason};
+use occystrap_base::files::regular;
+use occystrap_base::oci::ImageName;
+
+/// The longest silence when only something is looked up. Engines answer within milliseconds, or,
+/// under load, some seconds.
+pub const LOOKING: Duration = Duration::from_secs(60);
+
+/// The longest silence while an engine works on an image: before it exports one it collects all of
+/// it in a temporary folder, and after it got one it unpacks it, without a word. Docker 20.10 on a
+/// busy machine was seen to need 8 s a gigabyte for the first; a hundred of them fit in this.
+pub const WORKING: Duration = Duration::from_secs(15 * 60);
+
+/// The largest answer read: an inspected image carries its config, which may have 8 MiB.
+const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
+
+/// The largest reason for a refusal that is read.
+const LARGEST_REASON: usize = 64 * 1024;
+
+/// Docker's limit for a name is 255 characters, and 128 for a tag, and a digest has 71.
+const LONGEST_NAME: usize = 512;
+
+/// One engine. Cheap to clone. Nothing is connected before it is needed.
+#[derive(Clone)]
+pub struct Engine {
+    address: Address,
+    /// Why it can be asked nothing: no engine was found.
+    absent: Option<Error>,
+    http: reqwest::Client,
+    base: Url,
+    pub(super) place: Arc<str>,
+    pub(super) cancel: Cancel,
+}
+
+impl Engine {
+    /// The engine that `?socket=` names, or the environment, or the first usual socket that exists.
+    /// Where there is none, every call says so ([`Kind::Network`]): an engine that is not there is
+    /// like one that does not answer, and no mistake of who named it. Errors: [`Kind::Usage`] for
+    /// an address that is none.
+    pub fn find(socket: Option<&str>, cancel: &Cancel) -> Result<Self> {
+        let environment = |name: &str| std::env::var(name).ok();
+        match Address::find(socket, environment, |path: &Path| path.exists()) {
+            Err(absent) if absent.kind() == Kind::Network => {
+                Ok(Self { absent: Some(absent), ..Self::new(&Address::usual(), cancel)? })
+            }
+            found => Self::new(&found?, cancel),
+        }
+    }
+
+    /// The engine at an address. Waits belong to `cancel`, so it is the run's and no child of it.
+    pub fn new(address: &Address, cancel: &Cancel) -> Result<Self> {
+        let url = match address {
+            // The host is sent along and means nothing.
+            Address::Unix(_) => "http://localhost/".to_owned(),
+            Address::Tcp { authority, certificates: None } => format!("http://{authority}/"),
+            Address::Tcp { authority, certificates: Some(_) } => format!("https://{authority}/"),
+        };
+        let base = Url::parse(&url)
+            .map_err(|_| Error::usage(format!("{address} is no address of an engine")))?;
+        let proxies = Proxies::from_environment();
+        let place = match proxies.of(&base).filter(|_| matches!(address, Address::Tcp { .. })) {
+            Some(via) => format!("{address} (through the proxy {via} of {})", via.variable()),
+            None => address.to_string(),
+        };
+        Ok(Self {
+            address: address.clone(),
+            absent: None,
+            http: connect(address, &proxies)?,
+            base,
+            place: place.into(),
+            cancel: cancel.clone(),
+        })
+    }
+
+    /// Its address, for messages: `unix:///var/run/docker.sock`.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// The same engine, with connections of its own: a connection lives on the runtime that made
+    /// it, and what it brings crosses no thread where its reader is on the same.
+    pub fn apart(&self) -> Result<Self> {
+        Ok(Self { absent: self.absent.clone(), ..Self::new(&self.address, &self.cancel)? })
+    }
+
+    /// What it is.
+    pub async fn about(&self) -> Result<About> {
+        let version: Version = self.json("version", "the engine's version").await?;
+        let info: Info = self.json("info", "the engine's state").await?;
+        let about = About::new(version, &info);
+        tracing::debug!(
+            place = &*self.place,
+            version = occystrap_base::error::printable(&about.version),
+            podman = about.podman,
+            containerd_store = about.containerd_store,
+            "engine"
+        );
+        Ok(about)
+    }
+
+    /// What it knows of an image, by name, `name@digest`, ID or the start of an ID; `None` when it
+    /// has no such image. Errors: [`Kind::Usage`] for what cannot be a name, [`Kind::Network`],
+    /// [`Kind::Auth`], [`Kind::Source`] for an answer that makes no sense.
+    pub async fn inspect(&self, image: &str) -> Result<Option<Inspected>> {
+        let Some(raw) = self.told_of::<RawImage>(image).await? else { return Ok(None) };
+        Inspected::new(raw, &format!("{}: image '{image}'", self.place)).map(Some)
+    }
+
+    /// All that it says of an image, as it says it; `None` when it has no such image. Errors: as
+    /// [`Self::inspect`].
+    pub async fn describe(&self, image: &str) -> Result<Option<serde_json::Value>> {
+        self.told_of(image).await
+    }
+
+    async fn told_of<T: DeserializeOwned>(&self, image: &str) -> Result<Option<T>> {
+        check_name(image)?;
+        let what = format!("image '{image}'");
+        let response =
+            self.call(Method::GET, &format!("images/{image}/json"), &[], LOOKING).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let response = self.expect(response, &what).await?;
+        self.parse(response, &what).await.map(Some)
+    }
+
+    /// The steps that made an image, first to last. Errors: as [`Self::inspect`], and
+    /// [`Kind::NotFound`].
+    pub async fn history(&self, image: &str) -> Result<Vec<Step>> {
+        check_name(image)?;
+        let path = format!("images/{image}/history");
+        let response = self.call(Method::GET, &path, &[], LOOKING).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Err(self.absent(image));
+        }
+        let what = format!("history of '{image}'");
+        let response = self.expect(response, &what).await?;
+        let mut steps: Vec<Step> = self.parse(response, &what).await?;
+        steps.reverse();
+        Ok(steps)
+    }
+
+    /// The error for an image that it does not have.
+    #[must_use]
+    pub fn absent(&self, image: &str) -> Error {
+        absent(image, &self.place)
+    }
+
+    /// Start to export an image, as `docker save` does. Errors: as [`Self::inspect`], and
+    /// [`Kind::NotFound`].
+    pub async fn export(&self, image: &str) -> Result<Export> {
+        check_name(image)?;
+        let response = self.call(Method::GET, &format!("images/{image}/get"), &[], WORKING).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Err(self.absent(image));
+        }
+        let response = self.expect(response, &format!("export of '{image}'")).await?;
+        Ok(Export::new(response, self.clone()))
+    }
+
+    /// Start to load an image, as `docker load` does. What was begun and is dropped loads nothing.
+    #[must_use]
+    pub fn load(&self, runtime: &tokio::runtime::Handle) -> Load {
+        Load::start(self.clone(), runtime)
+    }
+
+    /// Give an image (by name or ID) another name, taking it from whatever image has it. A name
+    /// without a tag gets `latest`. Errors: as [`Self::inspect`], and [`Kind::NotFound`].
+    pub async fn tag(&self, image: &str, name: &ImageName) -> Result<()> {
+        check_name(image)?;
+        check_name(&name.to_string())?;
+        let query = [("repo", name.repository.as_str()), ("tag", name.tag_or_latest())];
+        let path = format!("images/{image}/tag");
+        let response = self.call(Method::POST, &path, &query, LOOKING).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Err(self.absent(image));
+        }
+        self.expect(response, &format!("tagging '{image}' as '{name}'")).await.map(drop)
+    }
+
+    /// Take a name from an image. `false` when there is no image of that name. Its last name takes
+    /// the image with it, unless something uses it: then the engine refuses ([`Kind::Network`]).
+    pub async fn untag(&self, name: &str) -> Result<bool> {
+        check_name(name)?;
+        let query = [("noprune", "true")];
+        let path = format!("images/{name}");
+        let response = self.call(Method::DELETE, &path, &query, LOOKING).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Ok(false);
+        }
+        self.expect(response, &format!("untagging '{name}'")).await.map(|_| true)
+    }
+
+    async fn json<T: DeserializeOwned>(&self, path: &str, what: &str) -> Result<T> {
+        let response = self.call(Method::GET, path, &[], LOOKING).await?;
+        let response = self.expect(response, what).await?;
+        self.parse(response, what).await
+    }
+
+    async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        limit: Duration,
+    ) -> Result<Response> {
+        let url = self.url(path, query)?;
+        let request = self.http.request(method.clone(), url).send();
+        let response = self.patiently(limit, request).await?;
+        tracing::debug!(%method, path, status = response.status().as_u16(), "engine answered");
+        Ok(response)
+    }
+
+    pub(super) fn post(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        body: reqwest::Body,
+    ) -> Result<reqwest::RequestBuilder> {
+        let request = self.http.post(self.url(path, query)?).body(body);
+        Ok(request.header(reqwest::header::CONTENT_TYPE, "application/x-tar"))
+    }
+
+    fn url(&self, path: &str, query: &[(&str, &str)]) -> Result<Url> {
+        if let Some(absent) = &self.absent {
+            return Err(absent.clone());
+        }
+        let mut url = self
+            .base
+            .join(path)
+            .map_err(|_| Error::usage(format!("'{path}' makes no call to {}", self.place)))?;
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
+        Ok(url)
+    }
+
+    /// The answer, where it is one of success.
+    pub(super) async fn expect(&self, response: Response, what: &str) -> Result<Response> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let body = self.read(response, LARGEST_REASON, what).await.unwrap_or_default();
+        Err(refused(what, &self.place, status, &body))
+    }
+
+    async fn parse<T: DeserializeOwned>(&self, response: Response, what: &str) -> Result<T> {
+        let body = self.read(response, LARGEST_ANSWER, what).await?;
+        serde_json::from_slice(&body).map_err(|cause| {
+            Error::source(format!("{what}: {} answered no sensible JSON: {cause}", self.place))
+                .hint("is it a Docker or Podman engine that listens there?")
+        })
+    }
+
+    async fn read(&self, mut response: Response, limit: usize, what: &str) -> Result<BytesMut> {
+        let mut body = BytesMut::new();
+        while let Some(piece) = self.patiently(LOOKING, response.chunk()).await? {
+            if body.len() + piece.len() > limit {
+                let place = format!("{what}: size of the answer of {}", self.place);
+                return Err(Error::mismatch(place, format!("at most {limit} bytes"), "more"));
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(body)
+    }
+
+    /// Waits for a part of an answer: until it comes, silence is too long, or the run is cancelled.
+    pub(super) async fn patiently<T>(
+        &self,
+        limit: Duration,
+        part: impl Future<Output = reqwest::Result<T>>,
+    ) -> Result<T> {
+        tokio::select! {
+            outcome = tokio::time::timeout(limit, part) => match outcome {
+                Ok(Ok(part)) => Ok(part),
+                Ok(Err(error)) => Err(explain(&error, &self.place)),
+                Err(_) => Err(silence(&self.place, limit)),
+            },
+            stop = self.cancel.cancelled() => Err(stop),
+        }
+    }
+}
+
+/// What an engine may be asked for: a name, with tag or digest, or an ID. Anything else could lead
+/// to another call than the one that was meant.
+pub fn check_name(image: &str) -> Result<()> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
+    let fits = !image.is_empty()
+        && image.len() <= LONGEST_NAME
+        && image.chars().all(is_name)
+        && image.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    match fits {
+        true => Ok(()),
+        false => Err(Error::usage(format!("'{image}' is not the name of an image"))),
+    }
+}
+
+fn connect(address: &Address, proxies: &Proxies) -> Result<reqwest::Client> {
+    let unprepared = |cause: &dyn std::fmt::Display| {
+        Error::new(Kind::Network, format!("cannot prepare a connection to {address}: {cause}"))
+    };
+    let builder = reqwest::Client::builder()
+        .user_agent(concat!("occystrap/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(crate::http::settings::CONNECT_TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false);
+    let (mut named, mut identities) = (Vec::new(), Vec::new());
+    let builder = match address {
+        Address::Unix(path) => builder.no_proxy().unix_socket(path.as_path()),
+        Address::Tcp { certificates: None, .. } => proxies.apply(builder),
+        Address::Tcp { certificates: Some(folder), .. } => {
+            let read = |name: &str| {
+                let path = folder.join(name);
+                regular::read(&path, regular::LARGEST_PEM)
+                    .map_err(|cause| bad_certificates(&path, &io_reason(&cause)))
+            };
+            named = certificates::certificates(&read("ca.pem")?).ok_or_else(|| {
+                bad_certificates(&folder.join("ca.pem"), &"there is no certificate in it")
+            })?;
+            let identity = certificates::identity(&read("cert.pem")?, &read("key.pem")?);
+            identities
+                .push(identity.map_err(|cause| bad_certificates(&folder.join("key.pem"), &cause))?);
+            proxies.apply(builder)
+        }
+    };
+    let tls = tls::configure(Authorities::Named, &named, identities);
+    let builder = builder.tls_backend_preconfigured(tls.map_err(|cause| unprepared(&cause))?);
+    builder.build().map_err(|cause| unprepared(&cause))
+}
+
+fn bad_certificates(path: &Path, cause: &dyn std::fmt::Display) -> Error {
+    Error::usage(format!("cannot use '{}' for the engine: {cause}", path.display()))
+        .hint("DOCKER_CERT_PATH names the folder with ca.pem, cert.pem and key.pem")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_leads_to_no_other_call() {
+        for good in ["a", "a/b:1", "localhost:5000/x@sha256:00", "sha256:ff", "0123abcd"] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in
+            ["", "../containers/x", "a/../b", "/a", "a//b", "a?b", "a#b", "a%2fb", "a b", "é"]
+        {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+        assert!(check_name(&"x".repeat(513)).is_err());
+    }
+}

@@ -1,0 +1,283 @@
+//! An image on its way into an engine: an archive as the body of a request, piece by piece.
+//!
+//! The engine takes pieces as fast as it reads them; whoever writes waits for it. The last of what
+//! was written is held back until [`Load::finish`]: an engine that has seen the end of the archive
+//! would load it, although the body goes on, so that giving up must come before that.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream;
+use reqwest::Body;
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::engine::{Engine, WORKING};
+use super::failure::{explain, one_line, silence};
+use occystrap_base::error::{Error, Kind, Result};
+
+/// Pieces on their way to the connection. What waits for the engine is in the socket's buffers.
+const PIECES: usize = 2;
+
+/// More than what ends an archive: two empty blocks, and the rest of a record of 20 (POSIX, pax).
+const HELD_BACK: usize = 16 * 1024;
+
+/// A line of progress has some hundred bytes.
+const LONGEST_LINE: usize = 64 * 1024;
+
+/// Names of loaded images that are kept.
+const MOST_NAMES: usize = 1_000;
+
+/// A load in progress.
+pub struct Load {
+    engine: Engine,
+    /// To the body; closed without [`Piece::End`], the connection is cut.
+    pieces: mpsc::Sender<Piece>,
+    held: VecDeque<Bytes>,
+    held_size: usize,
+    answer: JoinHandle<Result<Loaded>>,
+    /// What came of it, once it is over.
+    ended: Option<Result<Loaded>>,
+    /// Counts what came of the answer, to tell work from silence.
+    heard: Arc<AtomicU64>,
+}
+
+enum Piece {
+    Bytes(Bytes),
+    End,
+}
+
+/// What an engine says that it has loaded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Loaded {
+    /// Names, or IDs of images without one, as the engine prints them. Podman's are full.
+    pub names: Vec<String>,
+}
+
+impl Load {
+    pub(super) fn start(engine: Engine, runtime: &tokio::runtime::Handle) -> Self {
+        let (pieces, body) = mpsc::channel(PIECES);
+        let heard = Arc::new(AtomicU64::new(0));
+        let answer = runtime.spawn(answer(engine.clone(), body, Arc::clone(&heard)));
+        Self { engine, pieces, held: VecDeque::new(), held_size: 0, answer, ended: None, heard }
+    }
+
+    /// Append bytes to the archive; waits until the engine takes them, and is not to be given up
+    /// while it waits unless the load is. Errors: what the engine
+    /// refused it for, [`Kind::Network`] when it takes nothing for too long or the connection
+    /// broke, [`Kind::Interrupted`]. After one, the load is over.
+    pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
+        self.held_size += bytes.len();
+        self.held.push_back(bytes);
+        while let Some(first) = self.held.front()
+            && self.held_size - first.len() >= HELD_BACK
+        {
+            self.held_size -= first.len();
+            if let Some(first) = self.held.pop_front()
+                && !self.send(Piece::Bytes(first)).await?
+            {
+                return match self.answered().await {
+                    Err(reason) => Err(reason),
+                    Ok(_) => Err(Error::new(
+                        Kind::Network,
+                        format!("{} ended the load before it had the image", self.engine.place),
+                    )),
+                };
+            }
+        }
+        Ok(())
+    }
+
+    /// The archive is complete: let the engine load it, and hear what came of it. Errors: as
+    /// [`Self::write`], and every error that the engine reports, in whatever status.
+    pub async fn finish(mut self) -> Result<Loaded> {
+        let last = std::mem::take(&mut self.held).into_iter().map(Piece::Bytes);
+        for piece in last.chain([Piece::End]) {
+            // An engine need not read what follows the end of an archive.
+            if !self.send(piece).await? {
+                break;
+            }
+        }
+        self.answered().await
+    }
+
+    /// `false` when nobody takes pieces any more: there is an answer.
+    async fn send(&mut self, piece: Piece) -> Result<bool> {
+        tokio::select! {
+            sent = self.pieces.send(piece) => Ok(sent.is_ok()),
+            () = tokio::time::sleep(WORKING) => Err(silence(&self.engine.place, WORKING)),
+            stop = self.engine.cancel.cancelled() => Err(stop),
+        }
+    }
+
+    async fn answered(&mut self) -> Result<Loaded> {
+        let ended = match self.ended.take() {
+            Some(ended) => ended,
+            None => self.wait().await?,
+        };
+        self.ended.insert(ended).clone()
+    }
+
+    /// The outer error is of the wait, and not the end.
+    async fn wait(&mut self) -> Result<Result<Loaded>> {
+        loop {
+            let heard = self.heard.load(Ordering::Relaxed);
+            tokio::select! {
+                answer = &mut self.answer => return Ok(answer.unwrap_or_else(|_| {
+                    let message = format!("the load into {} broke down", self.engine.place);
+                    Err(Error::new(Kind::Network, message))
+                })),
+                () = tokio::time::sleep(WORKING) => {
+                    if self.heard.load(Ordering::Relaxed) == heard {
+                        return Err(silence(&self.engine.place, WORKING));
+                    }
+                }
+                stop = self.engine.cancel.cancelled() => return Err(stop),
+            }
+        }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        // Cuts the connection in the middle of the body.
+        self.answer.abort();
+    }
+}
+
+/// Make the call, and read its answer to the end.
+async fn answer(
+    engine: Engine,
+    pieces: mpsc::Receiver<Piece>,
+    heard: Arc<AtomicU64>,
+) -> Result<Loaded> {
+    let body = stream::unfold(Some(pieces), |pieces| async {
+        let mut pieces = pieces?;
+        match pieces.recv().await {
+            Some(Piece::Bytes(bytes)) => Some((Ok(bytes), Some(pieces))),
+            Some(Piece::End) => None,
+            None => Some((Err(io::Error::other("the load was given up")), None)),
+        }
+    });
+    // Not quiet: progress tells work from silence.
+    let request = engine.post("images/load", &[("quiet", "0")], Body::wrap_stream(body))?;
+    let response = request.send().await.map_err(|error| explain(&error, &engine.place))?;
+    tracing::debug!(path = "images/load", status = response.status().as_u16(), "engine answered");
+    let mut response = engine.expect(response, "load").await?;
+    let mut lines = Lines::default();
+    while let Some(piece) =
+        response.chunk().await.map_err(|error| explain(&error, &engine.place))?
+    {
+        heard.fetch_add(1, Ordering::Relaxed);
+        lines.push(&piece, &engine.place)?;
+    }
+    lines.finish(&engine.place)
+}
+
+/// The answer: a line of JSON for each event.
+#[derive(Default)]
+struct Lines {
+    rest: BytesMut,
+    loaded: Loaded,
+}
+
+/// What matters of an event.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Event {
+    stream: Option<String>,
+    error: Option<String>,
+    error_detail: Option<Detail>,
+}
+
+#[derive(Deserialize)]
+struct Detail {
+    message: Option<String>,
+}
+
+impl Lines {
+    fn push(&mut self, piece: &[u8], place: &str) -> Result<()> {
+        self.rest.extend_from_slice(piece);
+        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+            let line = self.rest.split_to(end + 1);
+            self.line(&line, place)?;
+        }
+        if self.rest.len() > LONGEST_LINE {
+            return Err(Error::source(format!(
+                "load: {place} answered a line of more than {LONGEST_LINE} bytes"
+            )));
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, place: &str) -> Result<Loaded> {
+        let line = std::mem::take(&mut self.rest);
+        self.line(&line, place)?;
+        Ok(self.loaded)
+    }
+
+    fn line(&mut self, line: &[u8], place: &str) -> Result<()> {
+        let line = line.trim_ascii();
+        if line.is_empty() {
+            return Ok(());
+        }
+        let event: Event = serde_json::from_slice(line).map_err(|cause| {
+            Error::source(format!("load: {place} answered no sensible JSON: {cause}"))
+        })?;
+        let error = event.error_detail.and_then(|detail| detail.message).or(event.error);
+        if let Some(error) = error {
+            let message = format!("{place} did not load the image: {}", one_line(&error));
+            return Err(Error::destination(message));
+        }
+        // "Loaded image: a:1", "Loaded image ID: sha256:...", and of Podman before 4 "Loaded
+        // image(s): a:1,b:2".
+        let said = event.stream.as_deref().and_then(|said| said.strip_prefix("Loaded image"));
+        if let Some((_, names)) = said.and_then(|said| said.split_once(": ")) {
+            let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
+            let room = MOST_NAMES.saturating_sub(self.loaded.names.len());
+            self.loaded.names.extend(names.take(room).map(str::to_owned));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pieces: &[&str]) -> Result<Vec<String>> {
+        let mut lines = Lines::default();
+        for piece in pieces {
+            lines.push(piece.as_bytes(), "unix:///x")?;
+        }
+        lines.finish("unix:///x").map(|loaded| loaded.names)
+    }
+
+    #[test]
+    fn what_was_loaded_is_in_the_answer() {
+        let docker = [
+            "{\"status\":\"Loading layer\",\"progress\":\"[>  ]\",\"id\":\"1\"}\r\n{\"stream\":\"Loaded im",
+            "age: a:1\\n\"}\r\n{\"stream\":\"Loaded image ID: sha256:00\\n\"}\r\n",
+        ];
+        assert_eq!(read(&docker).unwrap(), ["a:1", "sha256:00"]);
+        assert_eq!(read(&["{\"stream\":\"Loaded image(s): a:1, b:2\"}"]).unwrap(), ["a:1", "b:2"]);
+        assert!(read(&[]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn an_error_in_the_answer_is_one() {
+        for bad in [
+            "{\"errorDetail\":{\"message\":\"no space\"},\"error\":\"no space\"}\n",
+            "{\"error\":\"no space\"}",
+        ] {
+            let error = read(&["{\"status\":\"x\"}\n", bad]).unwrap_err();
+            assert!(error.to_string().contains("no space"), "{error}");
+        }
+        assert!(read(&["<html>"]).is_err());
+        assert!(read(&["x".repeat(70_000).as_str()]).is_err());
+    }
+}

@@ -1,0 +1,169 @@
+//! What has come of something that is fetched, in one answer or in several: counted, hashed, each
+//! byte once.
+//!
+//! What it refuses: to call the network guilty of a file that ends at the same byte in every answer.
+
+use bytes::{Buf as _, Bytes};
+
+use reqwest::header::{CONTENT_RANGE, HeaderValue};
+
+use super::retry::Budget;
+use super::wire::Answer;
+use occystrap_base::oci::{Digest, Hasher};
+
+/// What a connection must bring before it is cut for the retries to be counted anew: large layers
+/// come through bad lines, but a server cannot keep us busy by a byte at a time.
+const PROGRESS: u64 = 1024 * 1024;
+
+/// Answers in a row that end at the same byte, until the server counts as having no more than that.
+/// A network cuts where it happens to; twice at one byte of a large file is no accident. All retries
+/// are used up first, so that a server that is being restarted has its time.
+const SAME_END: u32 = 2;
+
+/// The bytes so far.
+#[derive(Default)]
+pub(crate) struct Arrived {
+    hasher: Hasher,
+    size: u64,
+    /// How many there were when the budget was last full.
+    mark: u64,
+    /// Bytes of the present answer that we have already.
+    skip: u64,
+    ends: Ends,
+}
+
+/// Where answers ended too early, one after the other.
+#[derive(Default)]
+pub(crate) struct Ends {
+    /// After how many bytes the last one ended.
+    at: u64,
+    /// How many in a row ended there.
+    count: u32,
+}
+
+impl Ends {
+    /// Records that an answer ended after so many bytes, before all of it had come.
+    pub(crate) fn record(&mut self, at: u64) {
+        self.count = if self.count > 0 && at == self.at { self.count + 1 } else { 1 };
+        self.at = at;
+    }
+
+    /// The byte at which the last answers all ended; `None` where they ended at several, as a bad
+    /// network makes them.
+    pub(crate) fn same(&self) -> Option<u64> {
+        (self.count >= SAME_END).then_some(self.at)
+    }
+}
+
+impl Arrived {
+    /// How many.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Of all of them.
+    pub(crate) fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
+    /// The header that asks for the rest (RFC 9110, 14.2); none where nothing has come.
+    pub(crate) fn range(&self) -> Option<HeaderValue> {
+        let missing = (self.size > 0).then(|| format!("bytes={}-", self.size));
+        missing.and_then(|range| HeaderValue::try_from(range).ok())
+    }
+
+    /// Whether a part goes on where this ends: `bytes FIRST-LAST/SIZE` (RFC 9110, 14.4), with the size
+    /// where that is known. Errors with what was expected, and with what the answer says.
+    pub(crate) fn check_range(
+        &self,
+        answer: &Answer,
+        size: Option<u64>,
+    ) -> Result<(), (String, String)> {
+        let said = answer.header(CONTENT_RANGE).unwrap_or("no range");
+        let fits = said
+            .trim()
+            .strip_prefix("bytes ")
+            .and_then(|range| range.split_once('/'))
+            .filter(|(_, whole)| {
+                *whole == "*" || size.is_none_or(|size| *whole == size.to_string())
+            })
+            .and_then(|(range, _)| range.split_once('-'))
+            .is_some_and(|(first, _)| first.parse() == Ok(self.size));
+        if fits {
+            return Ok(());
+        }
+        let rest =
+            size.map_or("...".to_owned(), |size| format!("{}/{size}", size.saturating_sub(1)));
+        Err((format!("bytes {}-{rest}", self.size), said.to_owned()))
+    }
+
+    /// An answer begins with the byte at `start`, which is not beyond those that are there.
+    pub(crate) fn resume(&mut self, start: u64) {
+        self.skip = self.size - start;
+    }
+
+    /// Records that the present answer ended before all of it had come.
+    pub(crate) fn ended(&mut self) {
+        self.ends.record(self.size - self.skip);
+    }
+
+    /// See [`Ends::same`].
+    pub(crate) fn same_end(&self) -> Option<u64> {
+        self.ends.same()
+    }
+
+    /// What of an answer's next bytes is new.
+    pub(crate) fn unknown(&mut self, mut chunk: Bytes) -> Bytes {
+        let known = self.skip.min(chunk.len() as u64);
+        self.skip -= known;
+        chunk.advance(usize::try_from(known).unwrap_or(chunk.len()));
+        chunk
+    }
+
+    /// How many there are with these.
+    pub(crate) fn with(&self, chunk: &Bytes) -> u64 {
+        self.size + chunk.len() as u64
+    }
+
+    /// Take them.
+    pub(crate) fn add(&mut self, chunk: &Bytes, budget: &mut Budget) {
+        self.hasher.update(chunk);
+        self.size = self.with(chunk);
+        if self.size - self.mark >= PROGRESS {
+            self.mark = self.size;
+            budget.refill();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::settings::Settings;
+
+    /// Ends where several answers broke off, each after so many new bytes, or `skipped` ones of those
+    /// that were there.
+    fn same_end(answers: &[(u64, u64)]) -> Option<u64> {
+        let (mut arrived, mut budget) = (Arrived::default(), Budget::new(&Settings::default()));
+        for (start, bytes) in answers {
+            arrived.resume(*start);
+            let chunk = Bytes::from(vec![0; *bytes as usize]);
+            let new = arrived.unknown(chunk);
+            arrived.add(&new, &mut budget);
+            arrived.ended();
+        }
+        arrived.same_end()
+    }
+
+    #[test]
+    fn answers_that_end_at_one_byte_are_told_from_a_bad_network() {
+        assert_eq!(same_end(&[(0, 1_000)]), None);
+        assert_eq!(same_end(&[(0, 1_000), (1_000, 0)]), Some(1_000));
+        // A server without ranges sends the same once more.
+        assert_eq!(same_end(&[(0, 1_000), (0, 1_000)]), Some(1_000));
+        assert_eq!(same_end(&[(0, 0), (0, 0)]), Some(0));
+        assert_eq!(same_end(&[(0, 1_000), (1_000, 7)]), None);
+        assert_eq!(same_end(&[(0, 1_000), (0, 400)]), None);
+        assert_eq!(same_end(&[(0, 1_000), (1_000, 0), (1_000, 5)]), None);
+    }
+}

@@ -1,0 +1,261 @@
+//! What pushing to a repository takes besides uploads: mounting, manifests.
+
+use bytes::Bytes;
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Method, StatusCode};
+use url::Url;
+
+use super::refusal::Refusal;
+use super::repository::{Repository, named};
+use super::scope;
+use super::served::{self, digest_or_not};
+use crate::http::redirect;
+use crate::http::retry::Budget;
+use crate::http::wire::{Answer, Call, Moves};
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::oci::digest::Digest;
+use occystrap_base::oci::manifest::{OCI_INDEX, OCI_MANIFEST};
+use occystrap_base::oci::name::is_tag;
+
+impl Repository {
+    /// Names the place of an error: a login is for the repository, and not for one of its blobs.
+    pub(super) fn refused_or(&self, error: Error, place: &str) -> Error {
+        match error.kind() {
+            Kind::Auth => named(error, &self.place()),
+            _ => named(error, place),
+        }
+    }
+
+    /// Makes a blob of another repository of the same registry appear in this one, without sending
+    /// it (distribution specification, "Mounting a blob from another repository"). `false` when that
+    /// fails, for whatever reason: then it has to be uploaded. `true` only after the blob was seen here.
+    /// Errors when the user interrupts.
+    pub async fn mount_blob(&self, digest: Digest, from: &Self) -> Result<bool> {
+        if !self.same_registry(from) || self.name() == from.name() {
+            return Ok(false);
+        }
+        let mounted = match self.mount(digest, from).await {
+            // One that is cut there is cut here as well.
+            Ok(true) => self.stat_blob(digest).await.map(|found| found.is_some()),
+            outcome => outcome,
+        };
+        match mounted {
+            Err(error) if error.kind() == Kind::Interrupted => Err(error),
+            Err(error) => {
+                tracing::debug!(%digest, reason = %error, "not mounted: it is uploaded");
+                Ok(false)
+            }
+            mounted => mounted,
+        }
+    }
+
+    async fn mount(&self, digest: Digest, from: &Self) -> Result<bool> {
+        let both = self.widened(&scope::pull(from.name()));
+        let mut url = self.url("blobs/uploads/");
+        url.query_pairs_mut()
+            .append_pair("mount", &digest.to_string())
+            .append_pair("from", from.name());
+        // A server error is an answer as well: an upload takes less than to ask again for long.
+        let call = Call { takes_faults: true, ..Call::new(Method::POST, url, empty()) };
+        let mut budget = Budget::new(&self.wire().settings);
+        let answer = both.send(&call, &mut budget).await?;
+        tracing::debug!(%digest, from = from.name(), status = answer.status().as_u16(), "mount");
+        match answer.status() {
+            StatusCode::CREATED => Ok(true),
+            StatusCode::ACCEPTED => {
+                if answer.headers().contains_key(LOCATION)
+                    && let Ok(started) = self.upload_place(&answer)
+                {
+                    self.abandon(started).await;
+                }
+                Ok(false)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Where an answer wants an upload to go on. A relative place is one of the server that answered.
+    pub(super) fn upload_place(&self, answer: &Answer) -> Result<Url> {
+        redirect::upload(
+            answer.url(),
+            &self.url("blobs/uploads/"),
+            answer.headers(),
+            self.wire().settings.insecure,
+        )
+    }
+
+    /// Tells the registry that an upload will not go on, so that it need not keep what it has.
+    /// It finds out by itself as well: nothing depends on this. What is elsewhere is left alone: a
+    /// registry must not have us delete things at another host.
+    pub(super) async fn abandon(&self, upload: Url) {
+        if upload.origin() != self.endpoint().origin() {
+            return;
+        }
+        let Ok(pass) = self.pass().await else { return };
+        let call = Call { foreign: true, ..Call::new(Method::DELETE, upload, empty()) };
+        let _ = self.wire().exchange(&call, pass.header.as_ref(), &mut Budget::none()).await;
+    }
+
+    /// Whether the clients of the registry get these very bytes as a manifest of this media type under a tag or
+    /// their digest, and under the digest too. `false` where that cannot be asked. Errors when the user
+    /// interrupts.
+    async fn has_manifest(&self, target: &str, media_type: &str, bytes: &Bytes) -> Result<bool> {
+        let digest = Digest::of(bytes).to_string();
+        let mut call = Call::get(self.url(&format!("manifests/{target}")));
+        call.method = Method::HEAD;
+        call.headers.insert(ACCEPT, HeaderValue::from_static(served::ACCEPT));
+        let found = async {
+            // A tag is mostly new. Registries that limit how often manifests are fetched count no HEAD.
+            let head = self.send(&call, &mut Budget::none()).await?;
+            let named = head.header("docker-content-digest");
+            if head.status() != StatusCode::OK || named.is_some_and(|named| named != digest) {
+                return Ok::<bool, Error>(false);
+            }
+            let fetched = self.fetch_served(target).await?;
+            let is_same = fetched.manifest.bytes == *bytes && fetched.is_served_as(media_type);
+            Ok(is_same && self.check_resolved(target, &fetched).await.is_ok())
+        };
+        match found.await {
+            Err(error) if error.kind() == Kind::Interrupted => Err(error),
+            found => Ok(found.unwrap_or(false)),
+        }
+    }
+
+    /// Whether a GET gives these very bytes. A registry with immutable tags refuses a manifest that it has: from
+    /// an earlier try whose answer was lost, from another process, or because another answer than this one keeps
+    /// [`Self::has_manifest`] from seeing it. What clients make of its answers is for verification to say.
+    async fn gives(&self, target: &str, bytes: &Bytes) -> Result<bool> {
+        match self.fetch_served(target).await {
+            Ok(fetched) => Ok(fetched.manifest.bytes == *bytes),
+            Err(error) if error.kind() == Kind::Interrupted => Err(error),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Stores a manifest under a tag, or under its digest (distribution specification, "Pushing
+    /// Manifests"). What it names has to be there already. A manifest that is there under both is not sent
+    /// again: registries with immutable tags refuse that. Where a registry refuses a manifest that it has, the
+    /// manifest counts as stored. Errors: [`Kind::Destination`] with the registry's own words where it refuses, or
+    /// names another digest than that of the bytes; [`Kind::Auth`]; [`Kind::Network`] after all retries;
+    /// [`Kind::Usage`] when `target` is neither a tag nor the digest of the bytes, or `media_type` is none.
+    pub async fn push_manifest(&self, target: &str, media_type: &str, bytes: Bytes) -> Result<()> {
+        let digest = Digest::of(&bytes);
+        let place = match target.parse::<Digest>() {
+            Ok(named) if named == digest => format!("{}@{digest}", self.place()),
+            Ok(named) => {
+                return Err(Error::usage(format!(
+                    "a manifest of the digest {digest} cannot be pushed as {named}"
+                )));
+            }
+            Err(_) if is_tag(target) => format!("{}:{target}", self.place()),
+            Err(_) => {
+                return Err(Error::usage(format!("'{target}' is neither a tag nor a digest")));
+            }
+        };
+        let header = HeaderValue::try_from(media_type)
+            .map_err(|_| Error::usage(format!("'{media_type}' is not a media type")))?;
+        if self.has_manifest(target, media_type, &bytes).await? {
+            tracing::debug!(target, %digest, "the manifest is there already");
+            return Ok(());
+        }
+        let media_type = header;
+        let url = self.url(&format!("manifests/{target}"));
+        let headers = HeaderMap::from_iter([(CONTENT_TYPE, media_type.clone())]);
+        let call = Call {
+            body: Some(bytes.clone()),
+            moves: Moves::WithinHost,
+            ..Call::new(Method::PUT, url, headers)
+        };
+        let mut budget = Budget::new(&self.wire().settings);
+        let mut answer =
+            self.ask(&call, &mut budget).await.map_err(|error| named(error, &place))?;
+        if answer.status().is_success() {
+            return kept(&answer, digest, &place);
+        }
+        let (error, refusal) = self.refused(&place, "the manifest", &mut answer).await;
+        if answer.status().is_client_error() && self.gives(target, &bytes).await? {
+            tracing::debug!(target, %digest, %error, "the manifest is there already");
+            return Ok(());
+        }
+        let oci = [OCI_MANIFEST, OCI_INDEX].iter().any(|known| media_type == known);
+        let unknown_type = answer.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE
+            || matches!(refusal.code.as_str(), "MANIFEST_INVALID" | "UNSUPPORTED");
+        Err(match refusal.code.as_str() {
+            "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN" => {
+                error.hint("it lacks a blob that the manifest names: push the image again")
+            }
+            _ if oci && unknown_type => error.hint(
+                "it may know Docker's media types only: such a registry cannot hold OCI images, \
+                 nor layers compressed with zstd",
+            ),
+            _ => error,
+        })
+    }
+
+    /// The error for an answer that says no to `what`, and what the registry said.
+    pub(super) async fn refused(
+        &self,
+        place: &str,
+        what: &str,
+        answer: &mut Answer,
+    ) -> (Error, Refusal) {
+        let refusal = Refusal::read(answer).await;
+        let (status, host) = (answer.status(), &answer.host);
+        let error = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                let error = self.refusal().await;
+                let message = format!("{}: {error}{}", self.place(), refusal.tail());
+                Error::new(Kind::Auth, message).hint(error.hint_text().unwrap_or_default())
+            }
+            StatusCode::PAYLOAD_TOO_LARGE => {
+                let message = format!(
+                    "{place}: {host} says that {what} is too large ({status}){}",
+                    refusal.tail()
+                );
+                Error::destination(message).hint(
+                    "the registry, or a proxy before it, limits the size of a request: \
+                     ?chunk_size= sends layers in parts, for example ?chunk_size=50000000",
+                )
+            }
+            status if redirect::is_redirect(status) => {
+                let to = redirect::upload(
+                    answer.url(),
+                    &self.url(""),
+                    answer.headers(),
+                    self.wire().settings.insecure,
+                );
+                match to {
+                    Ok(to) => {
+                        let error = redirect::not_followed(host, &to, status);
+                        Error::destination(format!("{place}: {error}"))
+                    }
+                    Err(error) => named(error, place),
+                }
+            }
+            _ => Error::destination(format!(
+                "{place}: {host} refused {what} ({status}){}",
+                refusal.tail()
+            )),
+        };
+        (error, refusal)
+    }
+}
+
+/// Requests without a body say so: some servers ask for it (RFC 9110, 8.6).
+pub(super) fn empty() -> HeaderMap {
+    HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from_static("0"))])
+}
+
+/// Checks what a registry says that it has stored.
+pub(super) fn kept(answer: &Answer, digest: Digest, place: &str) -> Result<()> {
+    match answer.header("docker-content-digest") {
+        Some(said) if said.starts_with("sha256:") && said != digest.to_string() => {
+            Err(Error::destination(format!(
+                "{place}: {} stored something else: expected {digest}, found {}",
+                answer.host,
+                digest_or_not(said)
+            )))
+        }
+        _ => Ok(()),
+    }
+}

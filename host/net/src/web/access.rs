@@ -1,0 +1,139 @@
+//! What a run lets plugins do on the web: the places that were named, and the logins for them.
+
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use reqwest::header::HeaderValue;
+use url::Url;
+
+use super::allow::Allow;
+use super::client::Client;
+use super::netrc::{Logins, Netrc};
+use super::outside::ForeignLayers;
+use super::resolver::Resolver;
+use crate::http::certificates::Folder;
+use crate::http::pace::Pace;
+use crate::http::wire::{Guard, Wire};
+use crate::http::{Counters, Proxies, Settings};
+use crate::registry::client;
+use occystrap_base::cancel::Cancel;
+use occystrap_base::error::{Error, Result};
+
+/// What was named. Cheap to clone; clones share connections and their pace. Nothing by default.
+#[derive(Clone, Default)]
+pub struct Access(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    allow: Arc<Allow>,
+    logins: Logins,
+    netrc: OnceLock<Result<Netrc>>,
+    settings: Arc<Settings>,
+    pace: OnceLock<Arc<Pace>>,
+    http: OnceLock<Result<reqwest::Client>>,
+    foreign_layers: ForeignLayers,
+}
+
+impl Access {
+    /// Places, logins, and how servers are spoken to: of the settings, those for certificates, retries,
+    /// rate and time. The login of a registry is for a registry.
+    #[must_use]
+    pub fn new(allow: Allow, logins: Logins, settings: &Settings) -> Self {
+        let settings = Settings {
+            username: None,
+            password: None,
+            authfile: None,
+            insecure: false,
+            // A proxy would connect to addresses that are not checked here.
+            proxies: Proxies::none(),
+            ..settings.clone()
+        };
+        let (allow, settings) = (Arc::new(allow), Arc::new(settings));
+        Self(Arc::new(Inner { allow, logins, settings, ..Inner::default() }))
+    }
+
+    /// The same, and what becomes of layers that are stored elsewhere.
+    #[must_use]
+    pub fn with_foreign_layers(&self, foreign_layers: ForeignLayers) -> Self {
+        let Inner { allow, logins, settings, .. } = &*self.0;
+        let (allow, logins, settings) = (allow.clone(), logins.clone(), settings.clone());
+        Self(Arc::new(Inner { allow, logins, settings, foreign_layers, ..Inner::default() }))
+    }
+
+    /// What becomes of layers that are stored elsewhere.
+    #[must_use]
+    pub fn foreign_layers(&self) -> ForeignLayers {
+        self.0.foreign_layers
+    }
+
+    /// The same, and what is below a URL that ends with `/`: for a destination that the user has typed.
+    #[must_use]
+    pub fn with_place(&self, url: Url) -> Self {
+        let mut allow = Allow::clone(&self.0.allow);
+        allow.place(url);
+        Self::new(allow, self.0.logins.clone(), &self.0.settings)
+            .with_foreign_layers(self.0.foreign_layers)
+    }
+
+    /// What was named.
+    #[must_use]
+    pub fn allow(&self) -> &Allow {
+        &self.0.allow
+    }
+
+    /// What to send to a host, if there is a login for it.
+    pub(super) fn login(&self, url: &Url) -> Option<HeaderValue> {
+        self.0.netrc.get()?.as_ref().ok()?.header(url.host_str()?)
+    }
+
+    /// A client for one session. `login` is for the place that it was given for. Errors when the
+    /// certificates or the logins cannot be used.
+    pub fn client(
+        &self,
+        login: Option<(Url, HeaderValue)>,
+        counters: Arc<Counters>,
+        cancel: Cancel,
+    ) -> Result<Client> {
+        // Not before somebody needs them.
+        self.0.netrc.get_or_init(|| self.0.logins.read()).as_ref().map_err(Error::clone)?;
+        Ok(Client::new(self.wire(counters, cancel)?, self.clone(), login))
+    }
+
+    /// A client for layers that their manifests say are stored elsewhere. `login` is that of the URL.
+    /// Unlike [`Self::client`] it follows redirects, and logs in nowhere else.
+    pub(super) fn client_for_layers(
+        &self,
+        login: Option<(Url, HeaderValue)>,
+        counters: Arc<Counters>,
+        cancel: Cancel,
+    ) -> Result<Client> {
+        let allow = self.0.allow.clone();
+        let guard: Guard = Arc::new(move |url: &Url| allow.check_address(url));
+        let wire = Wire { follows: true, guard: Some(guard), ..self.wire(counters, cancel)? };
+        Ok(Client::for_layers(wire, self.clone(), login))
+    }
+
+    fn wire(&self, counters: Arc<Counters>, cancel: Cancel) -> Result<Wire> {
+        let http = self.0.http.get_or_init(|| {
+            client::connect(&self.0.settings, Folder::default(), &|builder| {
+                builder.dns_resolver(Arc::new(Resolver::new(self.0.allow.clone())))
+            })
+        });
+        let pace = self.0.pace.get_or_init(|| Arc::new(Pace::new(self.0.settings.rate_limit)));
+        Ok(Wire {
+            http: http.clone()?,
+            settings: self.0.settings.clone(),
+            pace: pace.clone(),
+            counters,
+            cancel,
+            follows: false,
+            guard: None,
+        })
+    }
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Access").field(&self.0.allow).finish()
+    }
+}

@@ -1,0 +1,138 @@
+//! Headers that a plugin may send, and may see.
+//!
+//! What it refuses: everything else. A list of what is forbidden would lack the next server's
+//! `X-HTTP-Method-Override`.
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+
+use occystrap_base::limits;
+
+/// With a request that reads.
+const READING: [&str; 5] =
+    ["accept", "if-match", "if-modified-since", "if-none-match", "if-unmodified-since"];
+
+/// With a request that changes, besides.
+const CHANGING: [&str; 4] =
+    ["cache-control", "content-disposition", "content-language", "content-type"];
+
+/// Beginnings and ends of names that are kept from a plugin: cookies, and what logins are made of.
+const HIDDEN: [&str; 4] = ["set-cookie", "proxy-", "www-", "authentication"];
+
+/// Why a plugin's headers are not sent.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// More, or longer ones, than any request needs.
+    TooMuch,
+    /// Not one of those that a plugin may send.
+    Name(String),
+    /// Not of the form of a header's value (RFC 9110, 5.5): control characters, line ends.
+    Value(String),
+}
+
+/// A plugin's headers as they are sent.
+pub fn sent(given: Vec<(String, String)>, changes: bool) -> Result<HeaderMap, Refused> {
+    let length: usize = given.iter().map(|(name, value)| name.len() + value.len()).sum();
+    if given.len() > limits::HTTP_HEADERS || length > limits::HTTP_HEADER_BYTES {
+        return Err(Refused::TooMuch);
+    }
+    let mut headers = HeaderMap::new();
+    for (name, value) in given {
+        let known =
+            READING.contains(&name.as_str()) || (changes && CHANGING.contains(&name.as_str()));
+        let Some(header) = known.then(|| HeaderName::try_from(name.as_str()).ok()).flatten() else {
+            return Err(Refused::Name(name));
+        };
+        let plain = value.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        match HeaderValue::try_from(value) {
+            Ok(value) if plain => drop(headers.insert(header, value)),
+            _ => return Err(Refused::Value(name)),
+        }
+    }
+    Ok(headers)
+}
+
+/// A server's headers as a plugin sees them: names in lower case, values that are text.
+#[must_use]
+pub fn seen(headers: &HeaderMap) -> Vec<(String, String)> {
+    let shown = |name: &&HeaderName| {
+        let name = name.as_str();
+        !HIDDEN.iter().any(|hidden| name.starts_with(hidden))
+    };
+    let mut left = limits::HTTP_HEADER_BYTES;
+    let mut all = Vec::new();
+    for (name, value) in headers.iter().filter(|(name, _)| shown(name)) {
+        let Ok(value) = value.to_str() else { continue };
+        let Some(rest) = left.checked_sub(name.as_str().len() + value.len()) else { break };
+        left = rest;
+        all.push((name.to_string(), value.to_owned()));
+    }
+    all.truncate(limits::HTTP_HEADERS);
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn send(name: &str, value: &str) -> Result<usize, Refused> {
+        sent(vec![(name.to_owned(), value.to_owned())], true).map(|headers| headers.len())
+    }
+
+    #[test]
+    fn what_is_the_hosts_is_not_the_plugins() {
+        for name in [
+            "authorization",
+            "Authorization",
+            "cookie",
+            "host",
+            "connection",
+            "transfer-encoding",
+            "content-length",
+            "te",
+            "upgrade",
+            "expect",
+            "range",
+            "proxy-authorization",
+            "x-y",
+            "x-http-method-override",
+            "x-forwarded-for",
+            "destination",
+            "accept-encoding",
+            "",
+            "content-type\r\nx",
+            "accept ",
+            "user-agent",
+            "referer",
+        ] {
+            assert_eq!(send(name, "v"), Err(Refused::Name(name.to_owned())), "{name}");
+        }
+        for value in ["a\r\nHost: b", "a\nb", "a\0", "a\u{7f}", "\t", "ä"] {
+            assert!(matches!(send("accept", value), Err(Refused::Value(_))), "{value:?}");
+        }
+        assert_eq!(send("content-type", "text/plain"), Ok(1));
+        let reading = sent(vec![("content-type".into(), "x".into())], false);
+        assert!(matches!(reading, Err(Refused::Name(_))));
+        let many = vec![("accept".to_owned(), "x".to_owned()); limits::HTTP_HEADERS + 1];
+        assert_eq!(sent(many, true), Err(Refused::TooMuch));
+    }
+
+    #[test]
+    fn cookies_and_logins_are_not_seen() {
+        let mut headers = HeaderMap::new();
+        for name in [
+            "set-cookie",
+            "set-cookie2",
+            "www-authenticate",
+            "proxy-authenticate",
+            "authentication-info",
+            "etag",
+        ] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from_static("secret"));
+        }
+        headers.insert("x-odd", HeaderValue::from_bytes(b"\xff").unwrap());
+        assert_eq!(seen(&headers), [("etag".to_owned(), "secret".to_owned())]);
+        let long = HeaderValue::try_from("x".repeat(limits::HTTP_HEADER_BYTES)).unwrap();
+        headers.insert("a", long);
+        assert_eq!(seen(&headers).len(), 1);
+    }
+}

@@ -1,0 +1,191 @@
+//! What was hashed in this verification, so that no byte is read twice.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::engine_image::{Exported, Seen};
+use occystrap_base::cancel::Cancel;
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::oci::{Digest, Hasher};
+use occystrap_base::terminal::progress::{LayerProgress, Progress};
+use occystrap_net::registry::Fetched;
+
+/// How much is read at once: from the cache of the kernel, larger reads gain nothing.
+const PIECE: usize = 512 * 1024;
+
+type Known = HashMap<(String, u64, u64), Digest>;
+
+/// Digests by path, offset and length; blobs of a registry stand under their digest. Cheap to
+/// clone; clones share what they know.
+#[derive(Clone, Default)]
+pub struct Memory {
+    known: Arc<Mutex<Known>>,
+    /// Of layers, what they unpack to.
+    unpacked: Arc<Mutex<Known>>,
+    remote: Arc<Mutex<Remote>>,
+    progress: LayerProgress,
+}
+
+/// What a registry or an engine has answered; `None` for what is not there.
+#[derive(Default)]
+struct Remote {
+    sizes: HashMap<Digest, Option<u64>>,
+    manifests: HashMap<String, Option<Fetched>>,
+    /// Whether clients that are given a name get the manifest, by the name.
+    resolved: HashMap<String, Result<()>>,
+    /// Size and digest of what is at a URL.
+    contents: HashMap<String, Option<(u64, Digest)>>,
+    /// What an engine says of its image, or why it does not.
+    image: Option<Result<Option<Seen>>>,
+    /// What an engine's image is, read and hashed, or why it cannot be read.
+    export: Option<Result<Option<Exported>>>,
+}
+
+impl Memory {
+    /// One that shows how far reading is.
+    #[must_use]
+    pub fn showing(progress: &Progress) -> Self {
+        Self { progress: progress.layer("verify", 0), ..Self::default() }
+    }
+
+    /// The user sees how much of what is [expected](LayerProgress::more) was read.
+    #[must_use]
+    pub fn progress(&self) -> &LayerProgress {
+        &self.progress
+    }
+
+    /// What is known of these bytes.
+    #[must_use]
+    pub fn recall(&self, path: &str, offset: u64, len: u64) -> Option<Digest> {
+        self.known().get(&(path.to_owned(), offset, len)).copied()
+    }
+
+    /// Read and hash `len` bytes of a file from `offset`, and remember. Errors when they are not
+    /// all there.
+    pub fn hash(
+        &self,
+        file: &File,
+        path: &str,
+        offset: u64,
+        len: u64,
+        cancel: &Cancel,
+    ) -> Result<Digest> {
+        let fail = |cause: &std::io::Error| Error::io(Kind::Destination, "read", path, cause);
+        let mut hasher = Hasher::default();
+        let mut buffer = vec![0; PIECE.min(usize::try_from(len).unwrap_or(PIECE))];
+        let mut done = 0;
+        while done < len {
+            cancel.check()?;
+            let wanted = (len - done).min(buffer.len() as u64) as usize;
+            let piece = &mut buffer[..wanted];
+            file.read_exact_at(piece, offset + done).map_err(|cause| fail(&cause))?;
+            hasher.update(piece);
+            done += wanted as u64;
+            self.progress.add(wanted as u64);
+        }
+        let digest = hasher.finish();
+        self.known().insert((path.to_owned(), offset, len), digest);
+        Ok(digest)
+    }
+
+    /// Remember the digest of something whole that was hashed elsewhere.
+    pub fn remember(&self, path: &str, len: u64, digest: Digest) {
+        self.remember_at(path, 0, len, digest);
+    }
+
+    /// Remember the digest of a part.
+    pub fn remember_at(&self, path: &str, offset: u64, len: u64, digest: Digest) {
+        self.known().insert((path.to_owned(), offset, len), digest);
+    }
+
+    /// What is known of what a layer unpacks to.
+    #[must_use]
+    pub fn recall_unpacked(&self, path: &str, offset: u64, len: u64) -> Option<Digest> {
+        lock(&self.unpacked).get(&(path.to_owned(), offset, len)).copied()
+    }
+
+    /// Remember what a layer unpacks to.
+    pub fn remember_unpacked(&self, path: &str, offset: u64, len: u64, digest: Digest) {
+        lock(&self.unpacked).insert((path.to_owned(), offset, len), digest);
+    }
+
+    /// What is known of the size of a blob.
+    #[must_use]
+    pub fn recall_size(&self, blob: Digest) -> Option<Option<u64>> {
+        self.remote().sizes.get(&blob).copied()
+    }
+
+    /// Remember the size of a blob.
+    pub fn remember_size(&self, blob: Digest, size: Option<u64>) {
+        self.remote().sizes.insert(blob, size);
+    }
+
+    /// What is known of a manifest.
+    #[must_use]
+    pub fn recall_manifest(&self, reference: &str) -> Option<Option<Fetched>> {
+        self.remote().manifests.get(reference).cloned()
+    }
+
+    /// Remember a manifest.
+    pub fn remember_manifest(&self, reference: &str, manifest: Option<Fetched>) {
+        self.remote().manifests.insert(reference.to_owned(), manifest);
+    }
+
+    /// Returns what is known of how clients resolve a name.
+    #[must_use]
+    pub fn recall_resolved(&self, reference: &str) -> Option<Result<()>> {
+        self.remote().resolved.get(reference).cloned()
+    }
+
+    /// Remembers whether clients that are given a name get its manifest.
+    pub fn remember_resolved(&self, reference: &str, outcome: Result<()>) {
+        self.remote().resolved.insert(reference.to_owned(), outcome);
+    }
+
+    /// What is known of what is at a URL.
+    #[must_use]
+    pub fn recall_content(&self, url: &str) -> Option<Option<(u64, Digest)>> {
+        self.remote().contents.get(url).copied()
+    }
+
+    /// Remember size and digest of what is at a URL, or that nothing is.
+    pub fn remember_content(&self, url: &str, content: Option<(u64, Digest)>) {
+        self.remote().contents.insert(url.to_owned(), content);
+    }
+
+    /// What an engine has said of its image.
+    #[must_use]
+    pub fn recall_image(&self) -> Option<Result<Option<Seen>>> {
+        self.remote().image.clone()
+    }
+
+    /// Remember what an engine says of its image; a failure too, which has had its time.
+    pub fn remember_image(&self, image: Result<Option<Seen>>) {
+        self.remote().image = Some(image);
+    }
+
+    /// What an engine's image was found to be.
+    #[must_use]
+    pub fn recall_export(&self) -> Option<Result<Option<Exported>>> {
+        self.remote().export.clone()
+    }
+
+    /// Remember what an engine's image is; a failure too, since it took a whole export to see it.
+    pub fn remember_export(&self, exported: Result<Option<Exported>>) {
+        self.remote().export = Some(exported);
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        lock(&self.known)
+    }
+
+    fn remote(&self) -> MutexGuard<'_, Remote> {
+        lock(&self.remote)
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}

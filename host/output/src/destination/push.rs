@@ -1,0 +1,206 @@
+//! Writing to a registry: blobs go side by side, and manifests wait for the commit.
+//!
+//! A blob that no manifest names is invisible, so blobs are pushed as the plugin asks. A manifest
+//! is what makes an image appear, so it is sent when the host has accepted the session's receipt.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
+
+use super::layer_blob::LayerBlob;
+use super::remote::Remote;
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::limits;
+use occystrap_base::oci::{Descriptor, Digest, Manifest};
+use occystrap_base::terminal::progress::LayerProgress;
+use occystrap_layer::image::Content;
+use occystrap_net::context::Context;
+use occystrap_net::registry::{Body, PushOptions, Repository};
+use occystrap_net::web::Elsewhere;
+
+/// The writes of one session to one repository.
+pub struct Push {
+    remote: Remote,
+    context: Context,
+    /// How many transfers run at once.
+    places: Arc<Semaphore>,
+    /// Transfers; those that still run end when the session is given up.
+    tasks: JoinSet<()>,
+    /// The one tag that the user named; `None` for what an index will list.
+    tag: Option<String>,
+    /// In the order in which the plugin gave them: reference and manifest.
+    manifests: Vec<(String, Manifest)>,
+    /// A layer stays elsewhere, by a URL in the manifest.
+    leaves_layers: bool,
+}
+
+/// A blob that the registry has, or that stays elsewhere.
+#[derive(Debug, Clone)]
+pub struct Pushed {
+    /// What it is there.
+    pub blob: Descriptor,
+    /// Of a layer: what it holds.
+    pub diff_id: Option<Digest>,
+}
+
+/// A push under way.
+pub struct Transfer(oneshot::Receiver<Result<Pushed>>);
+
+impl Transfer {
+    /// Wait for its end.
+    pub fn wait(self) -> Result<Pushed> {
+        // The task ends without a word when the run is over.
+        self.0.blocking_recv().unwrap_or_else(|_| Err(Error::interrupted()))
+    }
+}
+
+impl Push {
+    /// Start to write to a repository.
+    #[must_use]
+    pub fn new(remote: Remote, tag: Option<String>, context: &Context) -> Self {
+        let places = Arc::new(Semaphore::new(context.parallel.max(1)));
+        let (context, tasks) = (context.clone(), JoinSet::new());
+        Self { remote, context, places, tasks, tag, manifests: Vec::new(), leaves_layers: false }
+    }
+
+    /// The repository.
+    #[must_use]
+    pub fn remote(&self) -> &Remote {
+        &self.remote
+    }
+
+    /// Starts to push a layer. Of one that stays elsewhere nothing is sent.
+    pub fn layer(&mut self, layer: LayerBlob, chunk_size: Option<u64>) -> Transfer {
+        let diff_id = layer.diff_id();
+        let progress = layer.progress();
+        self.leaves_layers |= layer.stays_elsewhere();
+        let content = move || match layer.into_content()? {
+            (blob, Content::File(section)) => Ok((blob, Some(Body::File(section)))),
+            (blob, Content::Registry(from)) => Ok((blob, Some(Body::Download(from)))),
+            (blob, Content::Elsewhere(_)) => Ok((blob, None)),
+        };
+        self.start(content, Some(diff_id), chunk_size, progress)
+    }
+
+    /// Start to push a config.
+    pub fn config(&mut self, blob: Descriptor, bytes: Bytes) -> Transfer {
+        let content = move || Ok((blob, Some(Body::Bytes(bytes))));
+        self.start(content, None, None, LayerProgress::hidden())
+    }
+
+    fn start(
+        &mut self,
+        content: impl FnOnce() -> Result<(Descriptor, Option<Body>)> + Send + 'static,
+        diff_id: Option<Digest>,
+        chunk_size: Option<u64>,
+        progress: LayerProgress,
+    ) -> Transfer {
+        let (done, transfer) = oneshot::channel();
+        let (repository, places) = (self.remote.repository().clone(), Arc::clone(&self.places));
+        let task = async move {
+            let push = async {
+                let content = tokio::task::spawn_blocking(content);
+                let (blob, body) = content.await.map_err(|_| Error::interrupted())??;
+                let Some(body) = body else {
+                    progress.finish();
+                    return Ok(Pushed { blob, diff_id });
+                };
+                let _place = places.acquire().await.map_err(|_| Error::interrupted())?;
+                let least = limits::SMALLEST_CHUNK.max(blob.size / limits::CHUNKS);
+                let options = PushOptions { chunk_size: chunk_size.map(|size| size.max(least)) };
+                send(&repository, &blob, &body, &options, &progress).await?;
+                progress.finish();
+                Ok(Pushed { blob, diff_id })
+            };
+            let _ = done.send(push.await);
+        };
+        self.tasks.spawn_on(task, &self.context.runtime);
+        Transfer(transfer)
+    }
+
+    /// Whether a manifest may be pushed under this name: the tag that the user named, or its own
+    /// digest.
+    #[must_use]
+    pub fn allows(&self, reference: &str, digest: Digest) -> bool {
+        self.tag.as_deref() == Some(reference) || reference == digest.to_string()
+    }
+
+    /// The one tag that the user named; `None` for what an index will list.
+    #[must_use]
+    pub fn tag(&self) -> Option<&str> {
+        self.tag.as_deref()
+    }
+
+    /// Keep a manifest until the commit, in the place of one that had its name.
+    pub fn hold(&mut self, reference: String, manifest: Manifest) {
+        self.manifests.retain(|(known, _)| *known != reference);
+        self.manifests.push((reference, manifest));
+    }
+
+    /// How many manifests are kept.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.manifests.len()
+    }
+
+    /// Send the manifests.
+    pub fn commit(self) -> Result<()> {
+        for (reference, manifest) in self.manifests {
+            let names_urls = Elsewhere::is_in(&manifest.bytes);
+            let pushed =
+                self.remote.push_manifest(&reference, &manifest.media_type, manifest.bytes);
+            pushed.map_err(|error| match error.kind() {
+                Kind::Destination if names_urls => error.hint(urls_refused(self.leaves_layers)),
+                // docker-registry answers 500 to a URL that it does not take.
+                Kind::Network if names_urls && error.hint_text().is_none() => {
+                    error.hint(urls_refused(self.leaves_layers))
+                }
+                _ => error,
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns what helps where a registry refuses a manifest with URLs. docker-registry refuses all URLs that its
+/// operator has not allowed, also where it has the layer; other registries want every layer. `left` says
+/// whether a layer stayed at its URL.
+fn urls_refused(left: bool) -> String {
+    let store = match left {
+        true => "; other registries want the layer: --foreign-layers fetch stores it there",
+        false => "",
+    };
+    format!(
+        "the manifest names a layer by URL: a docker-registry takes URLs that 'validation.manifests.urls.allow' of \
+         its configuration allows{store}; --compression zstd writes a manifest without URLs, with another digest"
+    )
+}
+
+/// Push what is not there.
+async fn send(
+    to: &Repository,
+    blob: &Descriptor,
+    body: &Body,
+    options: &PushOptions,
+    progress: &LayerProgress,
+) -> Result<()> {
+    // What is there with another size, or ends too early, is damaged there: it is sent again.
+    match to.stat_blob(blob.digest).await {
+        Ok(Some(size)) if size == blob.size => return Ok(()),
+        Ok(_) => {}
+        Err(error) if error.kind() == Kind::Source => {
+            tracing::debug!(reason = %error, "damaged at the destination: it is sent again");
+        }
+        Err(error) => return Err(error),
+    }
+    if let Body::Download(from) = body
+        && to.same_registry(from)
+        && to.mount_blob(blob.digest, from).await?
+    {
+        return Ok(());
+    }
+    progress.begin("push", blob.size);
+    to.push_blob(blob, body, options, |bytes| progress.set(bytes)).await
+}

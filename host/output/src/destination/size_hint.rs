@@ -1,0 +1,89 @@
+//! Sizes of all layers of an image in the form that a plugin asked for, known before they are unpacked.
+//!
+//! A member of an archive begins where the one before it ends: with all sizes known, all members are written side by
+//! side. The sizes are hints (`blob/size_hint.rs`): a wrong one costs time, the write is begun anew without any, and
+//! nothing else depends on it. What it refuses: to wait long.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::layer_blob::Form;
+use super::prefetch::Taken;
+use occystrap_base::oci::Compression;
+use occystrap_layer::blob::size_hint::{compression, gzip};
+use occystrap_net::context::Context;
+
+/// Below this size of an image (in bytes, as it is stored) there is less to gain than a request a
+/// layer costs: it is unpacked in a tenth of a second.
+const WORTHWHILE: u64 = 32 * 1024 * 1024;
+
+/// Where a registry takes longer than this to answer, the network is what a pull waits for, and
+/// nothing is gained by unpacking faster.
+const PATIENCE: Duration = Duration::from_millis(50);
+
+/// Whether hints may be used, and whether one was wrong. Cheap to clone; clones share it.
+#[derive(Clone)]
+pub struct SizeHints {
+    wrong: Arc<AtomicBool>,
+    patience: Duration,
+}
+
+impl Default for SizeHints {
+    fn default() -> Self {
+        Self::within(PATIENCE)
+    }
+}
+
+impl SizeHints {
+    /// Hints that come within this time.
+    #[must_use]
+    pub fn within(patience: Duration) -> Self {
+        Self { wrong: Arc::default(), patience }
+    }
+
+    /// A layer was of another size.
+    pub fn blame(&self) {
+        self.wrong.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a layer was of another size: what was written is of no use.
+    #[must_use]
+    pub fn were_wrong(&self) -> bool {
+        self.wrong.load(Ordering::Relaxed)
+    }
+
+    /// The size of each layer in the form that was asked for; nothing unless all are known and it
+    /// is worth while. Never fails, for it does not matter.
+    #[must_use]
+    pub fn of(&self, layers: &[Taken], context: &Context) -> Option<Vec<u64>> {
+        let stored: u64 = layers.iter().map(|taken| taken.layer.size).fold(0, u64::saturating_add);
+        if layers.len() < 2 || stored < WORTHWHILE || self.were_wrong() {
+            return None;
+        }
+        let sizes = stream::iter(layers.iter().map(size)).buffered(context.parallel.max(1));
+        let sizes = sizes.map(|size| size.ok_or(())).try_collect::<Vec<u64>>();
+        let sizes = async { tokio::time::timeout(self.patience, sizes).await };
+        let sizes = context.runtime.block_on(sizes).ok()?.ok();
+        tracing::debug!(?sizes, "sizes that layers say they have");
+        sizes
+    }
+}
+
+async fn size(taken: &Taken) -> Option<u64> {
+    let layer = &taken.layer;
+    match taken.form {
+        Form::Stored => return Some(layer.size),
+        Form::Uncompressed => {}
+        Form::Compressed(_) => return None,
+    }
+    match compression(layer)? {
+        Compression::None => Some(layer.size),
+        Compression::Gzip => gzip(layer).await,
+        Compression::Zstd | Compression::Xz | Compression::Bzip2 | Compression::Unsupported(_) => {
+            None
+        }
+    }
+}

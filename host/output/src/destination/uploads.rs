@@ -1,0 +1,283 @@
+//! Writing to a web server: blobs go side by side, and what makes them appear waits for the commit.
+//!
+//! A web server knows no transactions. What a plugin PUTs is there at once, so it does well to name
+//! it after its content; what it asks to be PUT last is sent when the host has accepted the session's
+//! receipt, and not at all when it has not.
+//!
+//! What it refuses: a second write to a place while the first one can still land there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use reqwest::header::HeaderMap;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinSet;
+use url::Url;
+
+use super::journal::place;
+use super::layer_blob::{LayerBlob, temporary};
+use super::push::Pushed;
+use super::sink::FileSink;
+use super::site::Site;
+use occystrap_base::error::{Error, Result};
+use occystrap_base::files::Section;
+use occystrap_base::files::unnamed::Unnamed;
+use occystrap_base::limits;
+use occystrap_base::oci::{Descriptor, Digest, Hasher};
+use occystrap_base::terminal::progress::LayerProgress;
+use occystrap_layer::blob::write_error;
+use occystrap_layer::image::Content;
+use occystrap_net::context::Context;
+use occystrap_net::registry::Body;
+
+/// The writes of one session to one folder.
+pub struct Uploads {
+    site: Site,
+    context: Context,
+    /// How many run at once.
+    places: Arc<Semaphore>,
+    /// Those that still run end when the session is given up.
+    tasks: JoinSet<()>,
+    /// In the order in which the plugin gave them.
+    last: Vec<Last>,
+    /// Small bodies that were sent or will be, by place.
+    kept: BTreeMap<String, Bytes>,
+    /// The places of the transfers that were not waited for.
+    busy: BTreeSet<String>,
+}
+
+struct Last {
+    place: String,
+    url: Url,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+/// A place that one write has for itself.
+pub struct Claim {
+    /// What is the same for every URL of it.
+    pub place: String,
+    /// Where it is, relative to the folder; `None` for another place.
+    pub path: Option<String>,
+}
+
+/// What a write does with a place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// It is sent at once.
+    Now,
+    /// It is sent in the commit, in the place of what was to be sent there.
+    Last,
+}
+
+/// A write to a place to which another one is under way.
+pub struct Busy;
+
+/// A PUT under way.
+pub struct Transfer {
+    /// Where it goes.
+    pub claim: Claim,
+    end: oneshot::Receiver<Result<Pushed>>,
+}
+
+impl Transfer {
+    /// Waits for its end, and returns where it went.
+    pub fn wait(self) -> (Result<Pushed>, Claim) {
+        // The task ends without a word when the run is over.
+        let end = self.end.blocking_recv().unwrap_or_else(|_| Err(Error::interrupted()));
+        (end, self.claim)
+    }
+}
+
+/// A file that will be PUT when it is whole.
+pub struct PutFile {
+    /// The file.
+    pub file: FileSink,
+    /// Where it goes.
+    pub url: Url,
+    /// With which headers.
+    pub headers: HeaderMap,
+}
+
+impl Uploads {
+    /// Start to write to a folder.
+    #[must_use]
+    pub fn new(site: Site, context: &Context) -> Self {
+        let places = Arc::new(Semaphore::new(context.parallel.max(1)));
+        let (context, tasks) = (context.clone(), JoinSet::new());
+        let (last, kept, busy) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
+        Self { site, context, places, tasks, last, kept, busy }
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// Start to PUT a layer.
+    pub fn layer(
+        &mut self,
+        url: Url,
+        headers: HeaderMap,
+        layer: LayerBlob,
+    ) -> Result<Transfer, Busy> {
+        let (diff_id, progress) = (layer.diff_id(), layer.progress());
+        let content = move || match layer.into_content()? {
+            (blob, Content::File(section)) => Ok((blob, Body::File(section))),
+            (blob, Content::Registry(from)) => Ok((blob, Body::Download(from))),
+            // No manifest with its URLs is kept on a web server.
+            (_, Content::Elsewhere(_)) => Err(Error::interrupted()),
+        };
+        self.start(url, headers, content, Some(diff_id), progress)
+    }
+
+    /// Start to PUT a config.
+    pub fn config(
+        &mut self,
+        url: Url,
+        headers: HeaderMap,
+        blob: Descriptor,
+        bytes: Bytes,
+    ) -> Result<Transfer, Busy> {
+        let content = move || Ok((blob, Body::Bytes(bytes)));
+        self.start(url, headers, content, None, LayerProgress::hidden())
+    }
+
+    fn start(
+        &mut self,
+        url: Url,
+        headers: HeaderMap,
+        content: impl FnOnce() -> Result<(Descriptor, Body)> + Send + 'static,
+        diff_id: Option<Digest>,
+        progress: LayerProgress,
+    ) -> Result<Transfer, Busy> {
+        let (done, end) = oneshot::channel();
+        let claim = self.claim(&url, When::Now)?;
+        self.busy.insert(claim.place.clone());
+        let (client, places) = (self.site.client().clone(), Arc::clone(&self.places));
+        let task = async move {
+            let put = async {
+                let content = tokio::task::spawn_blocking(content);
+                let (blob, body) = content.await.map_err(|_| Error::interrupted())??;
+                let _place = places.acquire().await.map_err(|_| Error::interrupted())?;
+                progress.begin("upload", blob.size);
+                client.put(&url, &headers, &blob, &body, |bytes| progress.set(bytes)).await?;
+                progress.finish();
+                Ok(Pushed { blob, diff_id })
+            };
+            let _ = done.send(put.await);
+        };
+        self.tasks.spawn_on(task, &self.context.runtime);
+        Ok(Transfer { claim, end })
+    }
+
+    /// A file to be filled, and then PUT.
+    pub fn file(&self, url: Url, headers: HeaderMap) -> Result<PutFile> {
+        let folder = &self.context.temp_dir;
+        let file = temporary(folder).map_err(|cause| {
+            let kind = occystrap_base::error::Kind::Destination;
+            Error::io(kind, "use a temporary file in", folder.display(), &cause)
+        })?;
+        Ok(PutFile { file: FileSink::new(String::new(), file), url, headers })
+    }
+
+    /// PUT a whole file, and learn what it was.
+    pub fn put(
+        &mut self,
+        url: &Url,
+        headers: &HeaderMap,
+        file: &Unnamed,
+        size: u64,
+    ) -> Result<Digest> {
+        let digest = hash(file, size, &self.context)?;
+        let section = Section::new(
+            Arc::new(file.file().try_clone().map_err(|cause| write_error(file.file(), &cause))?),
+            0,
+            size,
+        );
+        let what = Descriptor { media_type: String::new(), digest, size };
+        let client = self.site.client();
+        self.site.wait(client.put(url, headers, &what, &Body::File(section), |_| {}))?;
+        Ok(digest)
+    }
+
+    /// Claims the place of a URL for a write, and forgets what was kept of it. Errors where another
+    /// write may land there later: a transfer that was not waited for, or a body that waits for the
+    /// commit.
+    pub fn claim(&mut self, url: &Url, when: When) -> Result<Claim, Busy> {
+        let place = place(url);
+        let waits = || self.last.iter().any(|last| last.place == place);
+        if self.busy.contains(&place) || (when == When::Now && waits()) {
+            return Err(Busy);
+        }
+        self.kept.remove(&place);
+        Ok(Claim { place, path: self.site.path_of(url) })
+    }
+
+    /// Gives back the place of a transfer that has ended.
+    pub fn ended(&mut self, claim: &Claim) {
+        self.busy.remove(&claim.place);
+    }
+
+    /// Waits for the transfers that the plugin did not wait for, so that nothing lands later.
+    pub fn settle(&mut self) {
+        let Self { site, tasks, .. } = self;
+        site.wait(async { while tasks.join_next().await.is_some() {} });
+    }
+
+    /// Keep a small body that was sent.
+    pub fn keep(&mut self, place: &str, body: Bytes) {
+        let before: usize = self.kept.values().map(Bytes::len).sum();
+        if before + body.len() <= limits::HTTP_KEPT {
+            self.kept.insert(place.to_owned(), body);
+        }
+    }
+
+    /// Keep a small body until the commit, in the place of one that had its place.
+    pub fn hold(&mut self, place: String, url: Url, headers: HeaderMap, body: Bytes) {
+        self.last.retain(|known| known.place != place);
+        self.last.push(Last { place, url, headers, body });
+    }
+
+    /// How many are kept until the commit.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        self.last.len()
+    }
+
+    /// A small body that was sent, or will be.
+    #[must_use]
+    pub fn written(&self, path: &str, limit: usize) -> Option<Bytes> {
+        let place = place(&self.site.url_of(path)?);
+        self.kept.get(&place).filter(|body| body.len() <= limit).cloned()
+    }
+
+    /// Send what was kept.
+    pub fn commit(self) -> Result<()> {
+        for Last { url, headers, body, .. } in self.last {
+            let size = body.len() as u64;
+            let what = Descriptor { media_type: String::new(), digest: Digest::of(&body), size };
+            let client = self.site.client();
+            self.site.wait(client.put(&url, &headers, &what, &Body::Bytes(body), |_| {}))?;
+        }
+        Ok(())
+    }
+}
+
+fn hash(file: &Unnamed, size: u64, context: &Context) -> Result<Digest> {
+    use std::os::unix::fs::FileExt as _;
+    let mut hasher = Hasher::default();
+    let mut buffer = vec![0; 256 * 1024];
+    let mut at = 0;
+    while at < size {
+        context.cancel.check()?;
+        let wanted = (size - at).min(buffer.len() as u64) as usize;
+        let piece = &mut buffer[..wanted];
+        file.file().read_exact_at(piece, at).map_err(|cause| write_error(file.file(), &cause))?;
+        hasher.update(piece);
+        at += wanted as u64;
+    }
+    Ok(hasher.finish())
+}

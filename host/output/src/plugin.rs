@@ -1,0 +1,30 @@
+//! Running output plugins that nobody has to trust.
+//!
+//! A plugin is a WebAssembly component. It holds handles to what its imports ask for and the user
+//! named, never a path, socket, token or descriptor; every limit on it is in [`occystrap_base::limits`].
+
+pub mod artifact;
+pub mod bindings;
+pub mod budget;
+pub mod capability;
+pub mod catalog;
+pub mod clock;
+pub mod code_cache;
+pub mod compiler;
+pub mod component_count;
+pub mod component_file;
+pub mod description;
+pub mod installed;
+pub mod instance;
+pub mod limiter;
+pub mod ownership;
+pub mod permission;
+pub mod receipt;
+pub mod runtime;
+pub mod state;
+pub mod user_limit;
+
+pub use catalog::Catalog;
+pub use installed::Installed;
+pub use instance::{Plugin, VerifySession, WriteSession};
+pub use runtime::{NotLoaded, PluginEngine};

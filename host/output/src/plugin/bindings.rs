@@ -1,0 +1,26 @@
+//! The WIT package as Rust, generated from `host/wit`.
+
+#![allow(missing_docs, clippy::all, clippy::pedantic)]
+
+wasmtime::component::bindgen!({
+    world: "output-plugin",
+    path: "wit",
+    imports: { default: trappable },
+    with: {
+        "occystrap:output/blobs.blob": crate::plugin::capability::blobs::Blob,
+        "occystrap:output/blobs.sink": crate::destination::sink::Sink,
+        "occystrap:output/entries.walk": crate::plugin::capability::entries::Walk,
+        "occystrap:output/storage.directory": crate::plugin::capability::storage::Directory,
+        "occystrap:output/engine.engine": crate::plugin::capability::engine::Engine,
+        "occystrap:output/http-in.response": crate::plugin::capability::http_in::Response,
+        "occystrap:output/http-out.transfer": crate::plugin::capability::http_out::PendingPut,
+        "occystrap:output/registry.repository": crate::plugin::capability::registry::Repository,
+        "occystrap:output/registry-push.transfer": crate::plugin::capability::registry_push::PendingTransfer,
+    },
+});
+
+pub use self::exports::occystrap::output::{verifier, writer};
+pub use self::occystrap::output::{
+    blobs, engine, engine_load, entries, http_in, http_out, log, registry, registry_push, storage,
+    storage_edit, types,
+};

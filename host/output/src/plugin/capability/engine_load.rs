@@ -1,0 +1,30 @@
+//! `engine-load`: loading an image into the engine, and the refusal in verify.
+
+use wasmtime::component::Resource;
+
+use super::edit::{Editor, Refusal};
+use super::engine::Engine;
+use crate::destination::sink::Sink;
+use crate::plugin::bindings::engine_load::Host;
+use crate::plugin::bindings::types::ErrorCode;
+
+impl Host for Editor<'_> {
+    fn load(
+        &mut self,
+        _into: Resource<Engine>,
+    ) -> wasmtime::Result<Result<Resource<Sink>, ErrorCode>> {
+        let state = &mut *self.0;
+        let Some(named) = state.named() else { return Ok(Err(ErrorCode::AccessDenied)) };
+        let loading = named.load();
+        state.sink(Sink::Load(Box::new(loading))).map(Ok)
+    }
+}
+
+impl Host for Refusal<'_> {
+    fn load(
+        &mut self,
+        _into: Resource<Engine>,
+    ) -> wasmtime::Result<Result<Resource<Sink>, ErrorCode>> {
+        Err(self.0.violation("it tried to load an image while verifying"))
+    }
+}

@@ -1,0 +1,151 @@
+//! `registry`: reading the one repository that the user named.
+
+use wasmtime::component::Resource;
+
+use crate::destination::grant::Grant;
+use crate::destination::remote::Remote;
+use crate::plugin::bindings::registry::{Host, HostRepository};
+use crate::plugin::bindings::types::{ErrorCode, Manifest};
+use crate::plugin::state::State;
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::limits;
+use occystrap_base::oci::Digest;
+use occystrap_base::oci::name::is_tag;
+
+/// The granted repository; there is one a session, and every handle stands for it.
+pub struct Repository;
+
+impl Host for State {
+    fn open(&mut self) -> wasmtime::Result<Result<Resource<Repository>, ErrorCode>> {
+        if self.remote().is_none() {
+            return Ok(Err(ErrorCode::AccessDenied));
+        }
+        self.handle(Repository).map(Ok)
+    }
+}
+
+impl HostRepository for State {
+    fn stat_blob(
+        &mut self,
+        _repository: Resource<Repository>,
+        digest: String,
+    ) -> wasmtime::Result<Result<Option<u64>, ErrorCode>> {
+        let remote = self.granted_repository()?;
+        let Ok(digest) = digest.parse() else { return Ok(Err(ErrorCode::InvalidDigest)) };
+        let memory = self.memory.clone();
+        let found = match memory.recall_size(digest) {
+            Some(known) => Ok(known),
+            None => {
+                self.remember("")?;
+                self.request()?.and_then(|()| remote.stat_blob(digest))
+            }
+        };
+        if let Ok(size) = found {
+            memory.remember_size(digest, size);
+        }
+        Ok(found.map_err(|error| self.unavailable(error)))
+    }
+
+    fn blob_digest(
+        &mut self,
+        repository: Resource<Repository>,
+        digest: String,
+    ) -> wasmtime::Result<Result<String, ErrorCode>> {
+        let remote = self.granted_repository()?;
+        let Ok(wanted) = digest.parse::<Digest>() else {
+            return Ok(Err(ErrorCode::InvalidDigest));
+        };
+        let size = match self.stat_blob(repository, digest)? {
+            Ok(Some(size)) => size,
+            Ok(None) => return Ok(Err(ErrorCode::NotFound)),
+            Err(code) => return Ok(Err(code)),
+        };
+        if let Some(known) = self.memory.recall(&wanted.to_string(), 0, size) {
+            return Ok(Ok(known.to_string()));
+        }
+        self.count_hashed(size)?;
+        self.remember("")?;
+        let asked = self.request()?;
+        let found = self
+            .transferring(|_| (asked.and_then(|()| remote.hash_blob(wanted, size)), Some(size)));
+        Ok(match found {
+            Ok(found) => {
+                self.memory.remember(&wanted.to_string(), size, found);
+                Ok(found.to_string())
+            }
+            Err(error) => Err(self.unavailable(error)),
+        })
+    }
+
+    fn get_manifest(
+        &mut self,
+        _repository: Resource<Repository>,
+        reference: String,
+    ) -> wasmtime::Result<Result<Option<Manifest>, ErrorCode>> {
+        let remote = self.granted_repository()?;
+        if !is_tag(&reference) && reference.parse::<Digest>().is_err() {
+            return Ok(Err(ErrorCode::InvalidPath));
+        }
+        let memory = self.memory.clone();
+        let found = match memory.recall_manifest(&reference) {
+            Some(known) => Ok(known),
+            None => {
+                let found = self.request()?.and_then(|()| remote.manifest(&reference));
+                self.remember(&reference)?;
+                let bytes = found.as_ref().ok().and_then(Option::as_ref);
+                self.keep(bytes.map_or(0, |found| found.manifest.bytes.len()))?;
+                found
+            }
+        };
+        if let Ok(manifest) = &found {
+            memory.remember_manifest(&reference, manifest.clone());
+        }
+        Ok(match found {
+            Ok(found) => Ok(found.map(|found| Manifest {
+                media_type: found.manifest.media_type,
+                bytes: found.manifest.bytes.to_vec(),
+            })),
+            Err(error) => Err(self.unavailable(error)),
+        })
+    }
+
+    fn drop(&mut self, repository: Resource<Repository>) -> wasmtime::Result<()> {
+        self.table.delete(repository)?;
+        Ok(())
+    }
+}
+
+impl State {
+    fn remote(&self) -> Option<&Remote> {
+        self.grant.as_ref().and_then(Grant::repository)
+    }
+
+    /// The repository, for a call that names something in it.
+    pub(super) fn granted_repository(&self) -> wasmtime::Result<Remote> {
+        match self.remote() {
+            Some(remote) => Ok(remote.clone()),
+            None => Err(self.violation("it named a blob although no repository was granted")),
+        }
+    }
+
+    /// Count a request to the network that the plugin causes.
+    pub(super) fn request(&mut self) -> wasmtime::Result<Result<()>> {
+        self.requests += 1;
+        if self.requests > limits::REQUESTS {
+            let rule = format!("it made more than {} requests", limits::REQUESTS);
+            return Err(self.violation(rule));
+        }
+        Ok(self.cancel.check())
+    }
+
+    /// The guest sees a code; the user will see the reason.
+    pub(super) fn unavailable(&mut self, error: Error) -> ErrorCode {
+        let code = match error.kind() {
+            Kind::NotFound => ErrorCode::NotFound,
+            Kind::Source if error.sides().is_none() => ErrorCode::SourceFailed,
+            _ => ErrorCode::Unavailable,
+        };
+        self.fail(error);
+        code
+    }
+}

@@ -1,0 +1,339 @@
+//! `wasi:*`, for components whose language brings a runtime that imports it: an empty world. Nothing
+//! of the machine is behind it: no files, no environment, no network, no time of day, no randomness.
+//! What a runtime prints goes to the log, under its limits.
+//!
+//! Functions that runtimes call when they start are answered here, by name (`define`); all others
+//! end the session when they are called. `wasmtime-wasi` with an empty context would let the time of
+//! day and randomness through, and brings code for files and sockets that must then be kept from
+//! doing anything: what is not written cannot be reached. Answers never depend on the machine, so the
+//! same image still gives the same bytes.
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::types::ComponentItem;
+use wasmtime::component::{
+    Component, ComponentType, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType,
+};
+
+use crate::plugin::PluginEngine;
+use crate::plugin::bindings::log::Level;
+use crate::plugin::permission::Permission;
+use crate::plugin::state::State;
+use occystrap_base::limits;
+
+/// Every interface that a component may import, and what it gets. Nothing is behind any of them that
+/// could do harm: they are listed so that `plugin show` can say so of each.
+pub const ALL: [Permission; 29] = [
+    Permission { interface: "wasi:cli/environment", words: "see no environment, no arguments" },
+    Permission { interface: "wasi:cli/exit", words: "end itself, which counts as a crash" },
+    Permission { interface: "wasi:cli/stdin", words: "read an input that is empty" },
+    Permission { interface: "wasi:cli/stdout", words: "print lines to the log" },
+    Permission { interface: "wasi:cli/stderr", words: "print lines to the log, as warnings" },
+    Permission { interface: "wasi:cli/terminal-input", words: TERMINAL },
+    Permission { interface: "wasi:cli/terminal-output", words: TERMINAL },
+    Permission { interface: "wasi:cli/terminal-stdin", words: TERMINAL },
+    Permission { interface: "wasi:cli/terminal-stdout", words: TERMINAL },
+    Permission { interface: "wasi:cli/terminal-stderr", words: TERMINAL },
+    Permission {
+        interface: "wasi:clocks/monotonic-clock",
+        words: "see for how long it has computed; waiting takes no time",
+    },
+    Permission {
+        interface: "wasi:clocks/wall-clock",
+        words: "see a clock that stands at 1970-01-01",
+    },
+    Permission { interface: "wasi:filesystem/preopens", words: "learn that there are no files" },
+    Permission { interface: "wasi:filesystem/types", words: NOTHING },
+    Permission { interface: "wasi:http/outgoing-handler", words: NOTHING },
+    Permission { interface: "wasi:http/types", words: NOTHING },
+    Permission { interface: "wasi:io/error", words: "" },
+    Permission { interface: "wasi:io/poll", words: "" },
+    Permission { interface: "wasi:io/streams", words: "" },
+    Permission { interface: "wasi:random/random", words: RANDOM },
+    Permission { interface: "wasi:random/insecure", words: RANDOM },
+    Permission { interface: "wasi:random/insecure-seed", words: RANDOM },
+    Permission { interface: "wasi:sockets/instance-network", words: NOTHING },
+    Permission { interface: "wasi:sockets/ip-name-lookup", words: NOTHING },
+    Permission { interface: "wasi:sockets/network", words: NOTHING },
+    Permission { interface: "wasi:sockets/tcp", words: NOTHING },
+    Permission { interface: "wasi:sockets/tcp-create-socket", words: NOTHING },
+    Permission { interface: "wasi:sockets/udp", words: NOTHING },
+    Permission { interface: "wasi:sockets/udp-create-socket", words: NOTHING },
+];
+
+const TERMINAL: &str = "learn that there is no terminal";
+const RANDOM: &str = "get numbers that are the same in every run";
+const NOTHING: &str = "do nothing: a call ends the session";
+
+/// What stands before an interface's name.
+pub const PACKAGES: &str = "wasi:";
+
+/// Of WASI, the versions 0.2.x; in 0.3 functions are asynchronous, and guests here are not.
+const VERSION: &str = "0.2.";
+
+/// What a runtime may print in one call. It asks first (`check-write`).
+const CALL: u64 = 4 * 1024;
+
+/// Bytes of "randomness" in one call: runtimes ask for seeds of some dozen.
+const RANDOM_BYTES: u64 = 64 * 1024;
+
+/// How far apart two readings of the clock can be told, in nanoseconds.
+const RESOLUTION: u64 = 1_000;
+
+/// The interface that an import names, where it is one of [`ALL`] in a version that is offered.
+#[must_use]
+pub fn interface(import: &str) -> Option<&'static Permission> {
+    let (name, version) = import.split_once('@')?;
+    ALL.iter().find(|known| known.interface == name && version.starts_with(VERSION))
+}
+
+/// Both directions of a stream; which one, its number says.
+struct Stream;
+
+/// Always ready.
+struct Pollable;
+
+/// There is none.
+struct Failure;
+
+/// Files, sockets, terminals: there are none.
+struct Absent;
+
+/// Standard input, output and error, as a handle's number.
+const IN: u32 = 0;
+const OUT: u32 = 1;
+const ERR: u32 = 2;
+
+#[derive(ComponentType, Lift, Lower)]
+#[component(variant)]
+enum StreamError {
+    #[component(name = "last-operation-failed")]
+    #[allow(dead_code)]
+    Failed(Resource<Failure>),
+    #[component(name = "closed")]
+    Closed,
+}
+
+#[derive(ComponentType, Lift, Lower)]
+#[component(record)]
+struct Datetime {
+    seconds: u64,
+    nanoseconds: u32,
+}
+
+/// Link every `wasi:*` interface that a component imports.
+pub fn link(
+    linker: &mut Linker<State>,
+    engine: &PluginEngine,
+    component: &Component,
+) -> wasmtime::Result<()> {
+    let engine = engine.wasmtime();
+    let component_type = component.component_type();
+    for (import, item) in component_type.imports(engine) {
+        let (Some(known), ComponentItem::ComponentInstance(item)) = (interface(import), item.ty)
+        else {
+            continue;
+        };
+        let mut instance = linker.instance(import)?;
+        for (name, item) in item.exports(engine) {
+            match item.ty {
+                ComponentItem::Resource(_) => {
+                    instance.resource(name, resource(name), |_, _| Ok(()))?;
+                }
+                ComponentItem::ComponentFunc(_)
+                    if !define(&mut instance, known.interface, name)? =>
+                {
+                    refuse(&mut instance, known.interface, name)?;
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Interfaces repeat the resources of others under the same names: they must be the same.
+fn resource(name: &str) -> ResourceType {
+    match name {
+        "input-stream" | "output-stream" => ResourceType::host::<Stream>(),
+        "pollable" => ResourceType::host::<Pollable>(),
+        "error" => ResourceType::host::<Failure>(),
+        _ => ResourceType::host::<Absent>(),
+    }
+}
+
+/// What nobody gets.
+fn refuse(
+    instance: &mut LinkerInstance<'_, State>,
+    interface: &str,
+    name: &str,
+) -> wasmtime::Result<()> {
+    let rule = format!("it called '{interface}#{name}', behind which there is nothing");
+    instance.func_new(name, move |store, _, _, _| Err(store.data().violation(&rule)))
+}
+
+type Store<'a> = StoreContextMut<'a, State>;
+
+/// Define a function that runtimes call. `false` for all others.
+fn define(
+    at: &mut LinkerInstance<'_, State>,
+    interface: &str,
+    name: &str,
+) -> wasmtime::Result<bool> {
+    let ready = |_: Store<'_>| Ok((Resource::<Pollable>::new_own(0),));
+    let stream = |number| Ok((Resource::<Stream>::new_own(number),));
+    let package = interface.strip_prefix(PACKAGES).unwrap_or(interface);
+    match (package, name) {
+        ("cli/environment", "get-environment") => {
+            at.func_wrap(name, |_: Store<'_>, (): ()| Ok((Vec::<(String, String)>::new(),)))
+        }
+        ("cli/environment", "get-arguments") => {
+            at.func_wrap(name, |_: Store<'_>, (): ()| Ok((Vec::<String>::new(),)))
+        }
+        ("cli/environment", "initial-cwd") => {
+            at.func_wrap(name, |_: Store<'_>, (): ()| Ok((None::<String>,)))
+        }
+        ("cli/exit", "exit") => at.func_wrap(
+            name,
+            |store: Store<'_>, (_,): (Result<(), ()>,)| -> wasmtime::Result<()> {
+                Err(store.data().violation("it ended itself (wasi:cli/exit)"))
+            },
+        ),
+        ("cli/stdin", "get-stdin") => at.func_wrap(name, move |_: Store<'_>, (): ()| stream(IN)),
+        ("cli/stdout", "get-stdout") => at.func_wrap(name, move |_: Store<'_>, (): ()| stream(OUT)),
+        ("cli/stderr", "get-stderr") => at.func_wrap(name, move |_: Store<'_>, (): ()| stream(ERR)),
+        (
+            "cli/terminal-stdin" | "cli/terminal-stdout" | "cli/terminal-stderr",
+            "get-terminal-stdin" | "get-terminal-stdout" | "get-terminal-stderr",
+        ) => at.func_wrap(name, |_: Store<'_>, (): ()| Ok((None::<Resource<Absent>>,))),
+        ("clocks/monotonic-clock", "now") => at.func_wrap(name, |store: Store<'_>, (): ()| {
+            let computed = store.data().clock.guest_time().as_nanos();
+            let computed = u64::try_from(computed).unwrap_or(u64::MAX);
+            Ok((computed / RESOLUTION * RESOLUTION,))
+        }),
+        ("clocks/monotonic-clock", "resolution") => {
+            at.func_wrap(name, |_: Store<'_>, (): ()| Ok((RESOLUTION,)))
+        }
+        ("clocks/monotonic-clock", "subscribe-instant" | "subscribe-duration") => {
+            at.func_wrap(name, move |store: Store<'_>, (_,): (u64,)| ready(store))
+        }
+        ("clocks/wall-clock", "now") => at
+            .func_wrap(name, |_: Store<'_>, (): ()| Ok((Datetime { seconds: 0, nanoseconds: 0 },))),
+        ("clocks/wall-clock", "resolution") => at
+            .func_wrap(name, |_: Store<'_>, (): ()| Ok((Datetime { seconds: 1, nanoseconds: 0 },))),
+        ("filesystem/preopens", "get-directories") => at.func_wrap(name, |_: Store<'_>, (): ()| {
+            Ok((Vec::<(Resource<Absent>, String)>::new(),))
+        }),
+        ("io/poll", "[method]pollable.ready") => {
+            at.func_wrap(name, |_: Store<'_>, (_,): (Resource<Pollable>,)| Ok((true,)))
+        }
+        ("io/poll", "[method]pollable.block") => {
+            at.func_wrap(name, |_: Store<'_>, (_,): (Resource<Pollable>,)| Ok(()))
+        }
+        ("io/poll", "poll") => {
+            at.func_wrap(name, |_: Store<'_>, (all,): (Vec<Resource<Pollable>>,)| {
+                let ready = (0..u32::try_from(all.len()).unwrap_or(u32::MAX)).collect::<Vec<u32>>();
+                Ok((ready,))
+            })
+        }
+        ("io/streams", "[method]input-stream.subscribe" | "[method]output-stream.subscribe") => {
+            at.func_wrap(name, move |store: Store<'_>, (_,): (Resource<Stream>,)| ready(store))
+        }
+        ("io/streams", "[method]input-stream.read" | "[method]input-stream.blocking-read") => at
+            .func_wrap(name, |_: Store<'_>, (_, _): (Resource<Stream>, u64)| {
+                Ok((Err::<Vec<u8>, StreamError>(StreamError::Closed),))
+            }),
+        ("io/streams", "[method]output-stream.check-write") => at
+            .func_wrap(name, |_: Store<'_>, (_,): (Resource<Stream>,)| {
+                Ok((Ok::<u64, StreamError>(CALL),))
+            }),
+        (
+            "io/streams",
+            "[method]output-stream.write" | "[method]output-stream.blocking-write-and-flush",
+        ) => {
+            at.func_wrap(name, |mut store: Store<'_>, (to, bytes): (Resource<Stream>, Vec<u8>)| {
+                store.data_mut().printed(to.rep() == ERR, &bytes)?;
+                Ok((Ok::<(), StreamError>(()),))
+            })
+        }
+        ("io/streams", "[method]output-stream.flush" | "[method]output-stream.blocking-flush") => {
+            at.func_wrap(name, |_: Store<'_>, (_,): (Resource<Stream>,)| {
+                Ok((Ok::<(), StreamError>(()),))
+            })
+        }
+        ("random/random", "get-random-bytes")
+        | ("random/insecure", "get-insecure-random-bytes") => {
+            at.func_wrap(name, |mut store: Store<'_>, (len,): (u64,)| {
+                let state = store.data_mut();
+                if len > RANDOM_BYTES {
+                    let rule = format!("it wanted more than {RANDOM_BYTES} random bytes at once");
+                    return Err(state.violation(rule));
+                }
+                Ok(((0..len).map(|_| state.next_number() as u8).collect::<Vec<u8>>(),))
+            })
+        }
+        ("random/random", "get-random-u64") | ("random/insecure", "get-insecure-random-u64") => {
+            at.func_wrap(name, |mut store: Store<'_>, (): ()| Ok((store.data_mut().next_number(),)))
+        }
+        ("random/insecure-seed", "insecure-seed") => {
+            at.func_wrap(name, |mut store: Store<'_>, (): ()| {
+                let state = store.data_mut();
+                Ok(((state.next_number(), state.next_number()),))
+            })
+        }
+        _ => return Ok(false),
+    }
+    .map(|()| true)
+}
+
+/// What a runtime printed and has not ended with a newline, of both streams; and how far it is with
+/// the numbers.
+#[derive(Default)]
+pub struct Runtime {
+    lines: [Vec<u8>; 2],
+    number: u64,
+}
+
+impl State {
+    /// Bytes that were printed: whole lines go to the log.
+    fn printed(&mut self, error: bool, bytes: &[u8]) -> wasmtime::Result<()> {
+        for part in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let line = &mut self.runtime.lines[usize::from(error)];
+            let text = part.strip_suffix(b"\n").unwrap_or(part);
+            // More is not shown anyway.
+            let room = limits::LOG_LINE.saturating_sub(line.len()).min(text.len());
+            line.extend_from_slice(&text[..room]);
+            if text.len() < part.len() {
+                self.end_line(error)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end_line(&mut self, error: bool) -> wasmtime::Result<()> {
+        let line = std::mem::take(&mut self.runtime.lines[usize::from(error)]);
+        let level = if error { Level::Warn } else { Level::Info };
+        self.say(level, &String::from_utf8_lossy(&line))
+    }
+
+    /// At the end of a session: lines without an end are shown as well.
+    pub fn end_lines(&mut self) {
+        for error in [false, true] {
+            if !self.runtime.lines[usize::from(error)].is_empty() {
+                // A session that is over cannot be ended for one line too many.
+                let _ = self.end_line(error);
+            }
+        }
+    }
+
+    /// The next number of a fixed sequence (SplitMix64): for hash seeds, never for secrets.
+    fn next_number(&mut self) -> u64 {
+        self.runtime.number = self.runtime.number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.runtime.number;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,55 @@
+//! Secrets in a receipt that is about to be written.
+//!
+//! A receipt is kept and given to others, and a registry can put what it was sent into names, platforms
+//! and configs. What it refuses: to write such a receipt. Masked, it would name other things than were
+//! written. What the user typed, both ends and the filters, is the user's to show.
+
+use super::{Place, Receipt, Step};
+use occystrap_base::oci::Part;
+use occystrap_base::secret;
+
+/// Names the first part of a receipt that has a secret in it.
+pub(super) fn in_receipt(receipt: &Receipt) -> Option<&'static str> {
+    let image = &receipt.image;
+    let part = match &image.part {
+        Part::Platform(text) | Part::Nested(text) => text.as_str(),
+        Part::Whole | Part::Index => "",
+    };
+    let has = |text: &str| secret::is_in(text.as_bytes());
+    let tag = image.tag.as_deref().unwrap_or_default();
+    if has(&image.name) || has(tag) {
+        return Some("the image's name");
+    }
+    if has(part) {
+        return Some("the image's platform");
+    }
+    let places = || receipt.expectations.iter().map(|one| &one.place);
+    if places().any(|place| texts(place).into_iter().any(has)) {
+        return Some("the place of a part");
+    }
+    if receipt.journal.iter().any(|file| has(&file.path)) {
+        return Some("the name of a file");
+    }
+    secret::is_in(&receipt.state).then_some("the plugin's state")
+}
+
+/// What a place is called, wherever that comes from.
+fn texts(place: &Place) -> Vec<&str> {
+    match place {
+        Place::File { path } => vec![path.as_str()],
+        Place::Part { path, member, .. } => vec![path.as_str(), member.as_str()],
+        Place::Entry { path, steps, value } => {
+            let steps = steps.iter().flat_map(|step| match step {
+                Step::Key(key) => vec![key.as_str()],
+                Step::Element { keys, value } => {
+                    keys.iter().chain([value]).map(String::as_str).collect()
+                }
+            });
+            steps.chain([path.as_str(), value.as_str()]).collect()
+        }
+        Place::Manifest { reference } => vec![reference.as_str()],
+        Place::Image { name } => vec![name.as_str()],
+        Place::ImageLayer { image, .. } => vec![image.as_str()],
+        Place::Blob { .. } => vec![],
+    }
+}

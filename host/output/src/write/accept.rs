@@ -1,0 +1,250 @@
+//! Believing a plugin's receipt, as far as the host's journal goes.
+//!
+//! What it refuses: one that names what the host never saw, or leaves out the config or a layer that
+//! was handed over; whose manifest lists other things, or is not the one that had to be kept; that is
+//! about an index of which not everything has landed.
+
+use std::collections::BTreeSet;
+
+use super::item::Handed;
+use crate::destination::{Journal, Pending};
+use crate::plugin::bindings::writer;
+use crate::plugin::description::Description;
+use crate::plugin::receipt::from_guest;
+use crate::plugin::state::violation;
+use crate::receipt::{Expectation, Place, Role, listed};
+use occystrap_base::error::Result;
+use occystrap_base::limits;
+use occystrap_base::oci::Digest;
+use occystrap_base::oci::manifest::LARGEST_MANIFEST;
+use occystrap_base::secret;
+use occystrap_layer::image::Layer;
+use occystrap_net::uri::is_secret_name;
+
+/// Believes a plugin's receipt as far as the journal goes. `staying` are the layers that are stored
+/// elsewhere and stay there, by their index. Errors name the rule that the receipt broke.
+pub fn accept(
+    who: &Description,
+    raw: writer::Receipt,
+    handed: Handed,
+    staying: &BTreeSet<u32>,
+    journal: &Journal,
+    pending: &Pending,
+) -> Result<(Vec<Expectation>, Vec<u8>)> {
+    let refused = |why: String| violation(&who.name, format!("its receipt {why}"));
+    within_limits(&raw).map_err(refused)?;
+    without_secrets(who, &raw).map_err(refused)?;
+    let judge = Judge { who, handed, staying, journal, pending };
+    let mut expectations = Vec::with_capacity(raw.expectations.len());
+    for raw in raw.expectations {
+        let mut one = from_guest(raw).map_err(|error| violation(&who.name, error))?;
+        judge.saw(&mut one).and_then(|()| judge.fits_role(&one)).map_err(refused)?;
+        expectations.push(one);
+    }
+    judge.whole(&expectations).map_err(refused)?;
+    Ok((expectations, raw.state))
+}
+
+fn within_limits(raw: &writer::Receipt) -> Result<(), String> {
+    if raw.state.len() > limits::RECEIPT_STATE {
+        return Err(format!("has more than {} bytes of state", limits::RECEIPT_STATE));
+    }
+    if raw.expectations.len() > limits::RECEIPT_ITEMS {
+        return Err(format!("names more than {} things", limits::RECEIPT_ITEMS));
+    }
+    Ok(())
+}
+
+/// A receipt is kept, and given to others. One whose plugin was given a secret as an option must not hold it:
+/// masked, it would name other things than were written.
+fn without_secrets(who: &Description, raw: &writer::Receipt) -> Result<(), String> {
+    if !who.options.iter().any(|option| is_secret_name(&option.name)) {
+        return Ok(());
+    }
+    let of_place = |place: &writer::Place| match place {
+        writer::Place::File(path) => secret::is_in(path.as_bytes()),
+        writer::Place::Part(part) => {
+            secret::is_in(part.path.as_bytes()) || secret::is_in(part.member.as_bytes())
+        }
+        writer::Place::Entry(entry) => {
+            secret::is_in(entry.path.as_bytes()) || secret::is_in(entry.value.as_bytes())
+        }
+        _ => false,
+    };
+    let holds =
+        secret::is_in(&raw.state) || raw.expectations.iter().any(|one| of_place(&one.place));
+    if holds { Err("holds a secret that it was given as an option".to_owned()) } else { Ok(()) }
+}
+
+/// What a receipt is compared with. Errors say what it does: `names 'x', which ...`.
+struct Judge<'a> {
+    who: &'a Description,
+    handed: Handed<'a>,
+    staying: &'a BTreeSet<u32>,
+    journal: &'a Journal,
+    pending: &'a Pending,
+}
+
+impl Judge<'_> {
+    /// The host saw it, with the size and the digest that are named. What is not named is filled in.
+    fn saw(&self, one: &mut Expectation) -> Result<(), String> {
+        let subject = one.place.subject();
+        let Some((size, digest)) = self.seen(one) else {
+            return Err(format!("names '{subject}', which the host never saw written or read"));
+        };
+        if one.size.is_some_and(|named| Some(named) != size)
+            || one.digest.is_some_and(|named| Some(named) != digest)
+        {
+            return Err(format!("names '{subject}' with another size or digest than was written"));
+        }
+        (one.size, one.digest) = (size, digest);
+        Ok(())
+    }
+
+    /// The layer that an expectation is about, where that stays elsewhere: no write is seen of it.
+    fn staying(&self, one: &Expectation) -> Option<&Layer> {
+        match one.role {
+            Role::Layer(index) if self.staying.contains(&index) => {
+                self.handed.layers().get(index as usize)
+            }
+            _ => None,
+        }
+    }
+
+    /// What the journal says of a place; `None` where it says nothing.
+    fn seen(&self, one: &Expectation) -> Option<(Option<u64>, Option<Digest>)> {
+        let journal = self.journal;
+        if let Some(layer) = self.staying(one) {
+            return Some((Some(layer.size), layer.digest));
+        }
+        match &one.place {
+            Place::File { path } => journal.whole(path).map(|(size, digest)| (Some(size), digest)),
+            Place::Part { path, offset, .. } => {
+                let size = one.size?;
+                let digest = journal.written(path)?.extent(*offset, size)?;
+                Some((Some(size), Some(digest)))
+            }
+            Place::Entry { path, .. } => journal.written(path).map(|_| (None, None)),
+            Place::Blob { digest } => {
+                journal.blob(*digest).map(|blob| (Some(blob.size), Some(*digest)))
+            }
+            Place::Image { name } => {
+                let (digest, size) = journal.loaded(name)?.config;
+                Some((Some(size), Some(digest)))
+            }
+            Place::ImageLayer { image, index } => {
+                let (digest, size) = journal.loaded(image)?.layers.get(*index as usize)?;
+                Some((Some(*size), Some(*digest)))
+            }
+            Place::Manifest { reference } => {
+                let manifest = journal.manifest(reference)?;
+                Some((Some(manifest.bytes.len() as u64), Some(manifest.digest)))
+            }
+        }
+    }
+
+    /// The config and the layers are those that were handed over.
+    fn fits_role(&self, one: &Expectation) -> Result<(), String> {
+        let is = |layer: &Layer, digest: Digest| {
+            digest == layer.diff_id
+                || Some(digest) == layer.digest
+                || self.journal.diff_id(digest) == Some(layer.diff_id)
+        };
+        let (fits, what) = match one.role {
+            Role::Config => {
+                let id = self.handed.image().map(|image| image.id);
+                (id.is_some() && one.digest == id, "the config")
+            }
+            Role::Layer(index) => {
+                let layer = self.handed.layers().get(index as usize);
+                let fits = layer.zip(one.digest).is_some_and(|(layer, digest)| is(layer, digest));
+                (fits, "a layer")
+            }
+            Role::Manifest | Role::Catalog | Role::Image => return Ok(()),
+        };
+        match fits {
+            true => Ok(()),
+            false => Err(format!("names '{}' as {what}, which it is not", one.place.subject())),
+        }
+    }
+
+    /// Nothing is left out, and it is about what was written.
+    fn whole(&self, all: &[Expectation]) -> Result<(), String> {
+        self.leaves_nothing_out(all)?;
+        self.is_what_was_loaded()?;
+        if let Some(child) = self.handed.absent() {
+            return Err(format!("is about an index that lists {child}, which was not written"));
+        }
+        for one in all {
+            self.document(one, all)
+                .map_err(|why| format!("names '{}', {why}", one.place.subject()))?;
+        }
+        Ok(())
+    }
+
+    fn leaves_nothing_out(&self, all: &[Expectation]) -> Result<(), String> {
+        let has = |role: Role| all.iter().any(|one| one.role == role);
+        if self.handed.image().is_some() && !has(Role::Config) {
+            return Err("leaves out the config".to_owned());
+        }
+        let layers = self.handed.layers().len();
+        if let Some(index) = (0..).take(layers).find(|index| !has(Role::Layer(*index))) {
+            return Err(format!("leaves out layer {} of {layers}", index + 1));
+        }
+        let named = |reference: &str| {
+            all.iter().any(
+                |one| matches!(&one.place, Place::Manifest { reference: named } if named == reference),
+            )
+        };
+        // Without a manifest of that name nothing has appeared.
+        let mut wanted = self.pending.tag().into_iter().chain(self.journal.references());
+        if let Some(reference) = wanted.find(|reference| !named(reference)) {
+            return Err(format!("leaves out the manifest '{reference}'"));
+        }
+        if self.who.oci_manifests && !has(Role::Manifest) {
+            return Err("leaves out the manifest".to_owned());
+        }
+        Ok(())
+    }
+
+    /// What an engine was sent is the image.
+    fn is_what_was_loaded(&self) -> Result<(), String> {
+        let (Some(contents), Some(image)) = (self.journal.contents(), self.handed.image()) else {
+            return Ok(());
+        };
+        let diff_ids = image.layers.iter().map(|layer| layer.diff_id);
+        let loaded = contents.layers.iter().map(|(digest, _)| *digest);
+        match contents.config.0 == image.id && loaded.eq(diff_ids) {
+            true => Ok(()),
+            false => Err("is about another image than the one that it loads".to_owned()),
+        }
+    }
+
+    /// A manifest lists the image and nothing else, and is the source's where that had to be kept.
+    fn document(&self, one: &Expectation, all: &[Expectation]) -> Result<(), &'static str> {
+        // Only the source's manifest says where the layers are that stay elsewhere.
+        let source = self.handed.image().and_then(|image| image.manifest.as_ref());
+        let needed = source.filter(|_| !self.staying.is_empty());
+        if let (Role::Manifest, Some(kept)) = (one.role, self.handed.kept().or(needed))
+            && one.digest != Some(kept.digest)
+        {
+            return Err("another manifest than the source's");
+        }
+        let document = match (&one.place, one.role) {
+            (Place::Manifest { reference }, _) => self
+                .journal
+                .manifest(reference)
+                .map(|manifest| (Some(manifest.media_type.as_str()), manifest.bytes.clone())),
+            (Place::File { path }, Role::Manifest) if self.who.oci_manifests => {
+                self.pending.written(path, LARGEST_MANIFEST).map(|bytes| (None, bytes))
+            }
+            _ => return Ok(()),
+        };
+        match document {
+            // What an index lists has been looked at.
+            Some(_) if self.handed.image().is_none() => Ok(()),
+            Some((media_type, bytes)) => listed::check(media_type, &bytes, all),
+            None => Err("a manifest that is not there"),
+        }
+    }
+}

@@ -1,0 +1,339 @@
+//! Where an image goes: what a destination URI names, checked.
+
+use std::path::{Path, PathBuf};
+
+use crate::destination::engine_image::Named;
+use crate::destination::grant::Grant;
+use crate::destination::named_file;
+use crate::destination::pending::Pending;
+use crate::destination::push::Push;
+use crate::destination::remote::Remote;
+use crate::destination::site::Site;
+use crate::destination::staging::Staging;
+use crate::destination::uploads::Uploads;
+use crate::plugin::description::Kind;
+use crate::plugin::{Catalog, Plugin};
+use occystrap_base::cancel::Cancel;
+use occystrap_base::error::{Error, Result};
+use occystrap_base::files::destination::Destination;
+use occystrap_base::oci::ImageName;
+use occystrap_base::oci::layout::tagged;
+use occystrap_base::secret::Secret;
+use occystrap_net::context::Context;
+use occystrap_net::docker::Engine;
+use occystrap_net::registry::{Client, Reference};
+use occystrap_net::uri::{Uri, instead_of_transport};
+use occystrap_net::web::Folder;
+
+/// Where an image goes, and who writes it there.
+#[derive(Clone)]
+pub struct Target {
+    /// Who writes.
+    pub plugin: Plugin,
+    /// What the user named.
+    pub endpoint: Endpoint,
+    /// Checked, with defaults.
+    pub options: Vec<(String, String)>,
+    /// The URI, without secrets.
+    pub display: String,
+    /// The same, so that it means the same from another folder.
+    pub lasting: String,
+    /// The same, with what the command line said: what to type for the same destination.
+    pub again: Box<Uri>,
+    /// Whether the user lets it replace what is no image ([`super::occupied`]).
+    pub force: bool,
+}
+
+/// What the rest of a destination URI names.
+#[derive(Clone)]
+pub enum Endpoint {
+    /// A directory.
+    Directory(PathBuf),
+    /// A file.
+    File(PathBuf),
+    /// A directory, and the tag that the image gets there.
+    TaggedDirectory(PathBuf, Option<String>),
+    /// A repository and a tag.
+    Repository(Reference, Client),
+    /// A name in an engine.
+    Engine(ImageName, Engine),
+    /// A folder of a web server, and a login for it.
+    Web(Folder, Option<(String, Secret)>),
+}
+
+/// What the host itself takes from the query of a URI that names a repository. `max_workers` is
+/// 0.4.17's and means nothing any more: [`Kind::host_options`] does not name it.
+pub const REPOSITORY_OPTIONS: [&str; 4] = ["insecure", "username", "password", "max_workers"];
+
+/// What the host itself takes from the query of a URI that names an image in an engine.
+pub const ENGINE_OPTIONS: [&str; 1] = ["socket"];
+
+impl Target {
+    /// Resolve a destination URI: its plugin, its place, its options. `client` makes the registry
+    /// client where one is needed.
+    pub fn parse(
+        uri: &Uri,
+        catalog: &Catalog,
+        client: impl FnOnce(&Uri) -> Result<Client>,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let plugin =
+            catalog.for_scheme(&uri.scheme).map_err(|error| {
+                match instead_of_transport(&uri.scheme, &uri.rest) {
+                    Some(hint) if error.kind() == occystrap_base::error::Kind::Usage => {
+                        error.hint(hint)
+                    }
+                    _ => error,
+                }
+            })?;
+        Self::with_plugin(plugin, uri, client, cancel)
+    }
+
+    /// As [`Self::parse`], for a plugin that was found otherwise.
+    pub fn with_plugin(
+        plugin: Plugin,
+        uri: &Uri,
+        client: impl FnOnce(&Uri) -> Result<Client>,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        if uri.scheme == "dir" && uri.option("expand").is_some() {
+            return Err(Error::usage("option 'expand' of 'dir://' is not yet supported"));
+        }
+        let kind = plugin.description().destination;
+        if uri.rest.is_empty() {
+            let (scheme, form) = (&uri.scheme, kind.form());
+            return Err(Error::usage(format!("'{scheme}://' is not whole: {scheme}://{form}")));
+        }
+        if matches!(kind, Kind::Directory | Kind::File | Kind::TaggedDirectory) {
+            uri.refuse_tilde()?;
+        }
+        let own: &[&str] = match kind {
+            Kind::Repository => &REPOSITORY_OPTIONS,
+            Kind::Engine => &ENGINE_OPTIONS,
+            _ => &[],
+        };
+        let mut options = uri.options.clone();
+        options.retain(|(name, _)| !own.contains(&name.as_str()));
+        let options = plugin.description().options(&options, &uri.scheme)?;
+        let endpoint = match kind {
+            Kind::Directory => Endpoint::Directory(PathBuf::from(&uri.rest)),
+            Kind::File => Endpoint::File(named_file::resolve(Path::new(&uri.rest), &uri.scheme)?),
+            Kind::TaggedDirectory => {
+                let (path, tag) = tagged(&uri.rest)?;
+                Endpoint::TaggedDirectory(path, tag)
+            }
+            Kind::Repository => {
+                let reference = Reference::parse(&uri.rest)?;
+                if reference.digest.is_some() {
+                    let message = format!("'{reference}': a destination is named by tag");
+                    return Err(Error::usage(message)
+                        .hint("the digest of what is written is that of its content"));
+                }
+                Endpoint::Repository(reference, client(uri)?)
+            }
+            Kind::Engine => Endpoint::Engine(
+                image_name(&uri.rest)?,
+                Engine::find(uri.option("socket"), cancel)?,
+            ),
+            Kind::Web => Endpoint::Web(Folder::parse(&uri.rest)?, uri.credentials.clone()),
+        };
+        let lasting = match kind {
+            Kind::Directory | Kind::File | Kind::TaggedDirectory => uri.with_absolute_path(),
+            Kind::Engine => uri.with_absolute_socket(),
+            Kind::Repository | Kind::Web => uri.clone(),
+        };
+        let mut again = Box::new(lasting.clone());
+        if matches!(&endpoint, Endpoint::Repository(_, client) if client.is_insecure()) {
+            again.set_default("insecure", "true");
+        }
+        let lasting = lasting.typed();
+        let own = &plugin.description().options;
+        let display = uri.display_with(|name| own.iter().any(|option| option.name == name));
+        Ok(Self { options, endpoint, display, lasting, again, plugin, force: false })
+    }
+
+    /// Lets it replace what is no image, where the user says so.
+    #[must_use]
+    pub fn forced(self, force: bool) -> Self {
+        Self { force, ..self }
+    }
+
+    /// Let the command line say what the URI did not, where the output has such an option.
+    #[must_use]
+    pub fn with_default(mut self, name: &str, value: Option<&str>) -> Self {
+        let Some(value) = value else { return self };
+        match self.options.iter_mut().find(|(known, _)| known == name) {
+            Some((_, own)) if own.is_empty() => {
+                value.clone_into(own);
+                self.again.set_default(name, value);
+            }
+            Some(_) => {}
+            None => tracing::warn!("--{name} means nothing to '{}'", self.display),
+        }
+        self
+    }
+
+    /// Whether the plugin takes the values of its options. Errors name one that it does not.
+    pub fn check_options(&self, cancel: &Cancel) -> Result<()> {
+        let scheme = self.display.split("://").next().unwrap_or_default();
+        self.plugin.check_options(&self.options, scheme, cancel)
+    }
+
+    /// The nearest folder of the destination's file system that exists, where it has one: what is
+    /// written there can become part of the destination without being copied.
+    #[must_use]
+    pub fn spool(&self) -> Option<PathBuf> {
+        let folder = match &self.endpoint {
+            Endpoint::Directory(path) | Endpoint::TaggedDirectory(path, _) => path.as_path(),
+            Endpoint::File(path) => path.parent()?,
+            Endpoint::Repository(..) | Endpoint::Engine(..) | Endpoint::Web(..) => return None,
+        };
+        let here = Path::new("");
+        let mut folders =
+            folder.ancestors().map(|path| if path == here { Path::new(".") } else { path });
+        folders.find(|path| path.is_dir()).map(Path::to_owned)
+    }
+
+    /// Writes that nobody sees yet. A directory that is missing is made at their commit. What is not
+    /// `named` may get no name.
+    pub fn stage(&self, named: bool, context: &Context) -> Result<Pending> {
+        let durable = context.durable;
+        Ok(match &self.endpoint {
+            Endpoint::Directory(path) | Endpoint::TaggedDirectory(path, _) => {
+                Pending::Files(Staging::for_directory(path, durable, &context.cancel)?)
+            }
+            Endpoint::File(path) => Pending::Files(Staging::for_file(path, durable)?),
+            Endpoint::Repository(reference, client) => {
+                let repository = client.repository_to_push(reference, context.counters.clone())?;
+                let tag = named.then(|| reference.target());
+                Pending::Push(Push::new(Remote::new(repository, context), tag, context))
+            }
+            Endpoint::Engine(image, engine) => {
+                Pending::Load(Named::new(engine.clone(), image.clone(), context), None)
+            }
+            Endpoint::Web(folder, login) => {
+                let site = Site::open(folder, login.as_ref(), context)?;
+                Pending::Uploads(Box::new(Uploads::new(site, context)))
+            }
+        })
+    }
+
+    /// What is there, to look at it.
+    pub fn open(&self, context: &Context) -> Result<Grant> {
+        Ok(match &self.endpoint {
+            Endpoint::Directory(path) | Endpoint::TaggedDirectory(path, _) => {
+                Grant::Storage(Destination::directory(path)?)
+            }
+            Endpoint::File(path) => Grant::Storage(Destination::file(path)?),
+            Endpoint::Repository(reference, client) => {
+                let repository = client.repository(reference, context.counters.clone())?;
+                Grant::Repository(Remote::new(repository, context))
+            }
+            Endpoint::Engine(image, engine) => {
+                Grant::Engine(Named::new(engine.clone(), image.clone(), context))
+            }
+            Endpoint::Web(folder, login) => {
+                Grant::Web(Site::open(folder, login.as_ref(), context)?)
+            }
+        })
+    }
+
+    /// The folder of a web server, where it is one.
+    #[must_use]
+    pub fn folder(&self) -> Option<&Folder> {
+        match &self.endpoint {
+            Endpoint::Web(folder, _) => Some(folder),
+            _ => None,
+        }
+    }
+
+    /// How an image is called there.
+    #[must_use]
+    pub fn name(&self, image: &ImageName) -> ImageName {
+        match &self.endpoint {
+            Endpoint::Directory(_)
+            | Endpoint::File(_)
+            | Endpoint::TaggedDirectory(_, None)
+            | Endpoint::Web(..) => image.clone(),
+            Endpoint::TaggedDirectory(_, tag) => {
+                ImageName { repository: image.repository.clone(), tag: tag.clone() }
+            }
+            Endpoint::Repository(reference, _) => reference.name(),
+            Endpoint::Engine(image, _) => image.clone(),
+        }
+    }
+
+    /// Whether it is reached over plain HTTP.
+    #[must_use]
+    pub fn is_insecure(&self) -> bool {
+        matches!(&self.endpoint, Endpoint::Repository(_, client) if client.is_insecure())
+    }
+
+    /// The value of an option of the plugin's.
+    #[must_use]
+    pub fn option(&self, name: &str) -> Option<&str> {
+        self.options.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Returns the file that the image goes to, where the destination is one.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        match &self.endpoint {
+            Endpoint::File(path) => Some(path),
+            _ => None,
+        }
+    }
+
+    /// Whether it holds one image under one name.
+    #[must_use]
+    pub fn holds_one(&self) -> bool {
+        let unique = self.option("unique_names");
+        match &self.endpoint {
+            Endpoint::Directory(_) => unique.is_some_and(|value| value != "true"),
+            Endpoint::TaggedDirectory(_, tag) => tag.is_some(),
+            Endpoint::File(_)
+            | Endpoint::Repository(..)
+            | Endpoint::Engine(..)
+            | Endpoint::Web(..) => true,
+        }
+    }
+
+    /// Whether it tells images apart by their tags alone.
+    #[must_use]
+    pub fn knows_tags_only(&self) -> bool {
+        matches!(self.endpoint, Endpoint::TaggedDirectory(_, None))
+    }
+
+    /// How messages name a part of it that a receipt or a plugin names.
+    #[must_use]
+    pub fn display_part(&self, subject: &str) -> String {
+        match &self.endpoint {
+            Endpoint::Directory(path) | Endpoint::TaggedDirectory(path, _) => {
+                path.join(subject).display().to_string()
+            }
+            Endpoint::File(path) => path.with_file_name(subject).display().to_string(),
+            Endpoint::Repository(reference, _) => {
+                crate::destination::remote::display(&reference.host, &reference.repository, subject)
+            }
+            Endpoint::Engine(..) => subject.to_owned(),
+            Endpoint::Web(folder, _) => format!("{}{subject}", folder.plain()),
+        }
+    }
+}
+
+/// `IMAGE[:TAG]`, as Docker prints it. Errors when it is not of that form, or names a digest: what an
+/// engine would refuse, once it has all of the image, is refused before.
+pub fn image_name(rest: &str) -> Result<ImageName> {
+    if rest.contains('@') {
+        return Err(Error::usage(format!("'{rest}': an image in an engine is named by tag")));
+    }
+    let name = ImageName::parse(rest).map_err(|error| Error::usage(error.to_string()))?;
+    // Engines take these for IDs, and tag nothing so.
+    let is_id = name.repository.len() == 64
+        && name.repository.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    if name.repository == "sha256" || is_id {
+        let message = format!("'{rest}': an image in an engine is named by tag, this is an ID");
+        return Err(Error::usage(message).hint("docker://IMAGE[:TAG]"));
+    }
+    Ok(Reference::parse(&name.in_full().to_string())?.name())
+}

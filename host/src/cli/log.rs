@@ -1,0 +1,57 @@
+//! What is told on the way, as lines on standard error.
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::cli::Global;
+use occystrap_base::terminal::progress::Progress;
+
+/// Log to standard error, above the bars, as much as was asked for.
+pub fn start(progress: &Progress, global: &Global) {
+    let progress = progress.clone();
+    let level = match (global.quiet, global.debug, global.verbose) {
+        (true, _, _) => LevelFilter::ERROR,
+        (_, true, _) => LevelFilter::DEBUG,
+        (_, _, true) => LevelFilter::INFO,
+        _ => LevelFilter::WARN,
+    };
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(move || progress.stderr())
+        .with_ansi(false)
+        .event_format(Lines);
+    // Only our own lines, which `Progress::stderr` masks: libraries log whole requests.
+    let ours = Targets::new().with_target("occystrap", level);
+    tracing_subscriber::registry().with(lines).with(ours).init();
+}
+
+/// Lines as errors and findings have them: `warning: ...`; what was asked for with `--verbose` needs
+/// no word in front.
+struct Lines;
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        let word = match *event.metadata().level() {
+            Level::ERROR => "error: ",
+            Level::WARN => "warning: ",
+            Level::INFO => "",
+            Level::DEBUG | Level::TRACE => "debug: ",
+        };
+        writer.write_str(word)?;
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
+}

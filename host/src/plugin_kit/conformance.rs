@@ -1,0 +1,159 @@
+//! `occystrap plugin test`: runs any component through the contract of `wit/`, and says where it
+//! breaks it.
+//!
+//! It asks more than the host does: the host looks for itself, so that an image is safe even where a
+//! plugin's `verify` sees nothing; a plugin passes here when its own `verify` sees everything. All
+//! happens in a temporary folder, which a small web server serves to plugins that write to one. What it refuses to do is to guess: a case that cannot be run
+//! without a registry or an engine is *skipped*, and a run with skipped cases is no pass.
+
+mod damage;
+mod report;
+mod server;
+mod specimen;
+mod stand;
+mod verifying;
+mod writing;
+
+pub use report::{Answer, Report, Row};
+
+use std::time::{Duration, Instant};
+
+use self::stand::Stand;
+use occystrap_base::error::{Error, Kind as ErrorKind, Result};
+use occystrap_base::oci::Digest;
+use occystrap_net::context::Context;
+use occystrap_output::plugin::description::Kind;
+use occystrap_output::plugin::{Plugin, PluginEngine};
+
+/// Why a case did not pass.
+enum Stop {
+    /// The plugin broke the contract; in words.
+    Failed(String),
+    /// The case means nothing to this plugin, or cannot be run here; in words.
+    Skipped(String),
+}
+
+/// What a case ends with.
+type Verdict = std::result::Result<(), Stop>;
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        match error.hint_text() {
+            Some(hint) => Self::Failed(format!("{error} ({hint})")),
+            None => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+/// Fail with a message.
+fn fail<T>(why: impl Into<String>) -> std::result::Result<T, Stop> {
+    Err(Stop::Failed(why.into()))
+}
+
+/// One thing that is tried.
+type Case = (&'static str, fn(&Stand<'_>) -> Verdict);
+
+/// What needs no destination.
+const SPOKEN: [Case; 3] = [
+    ("describes itself the same each time", writing::describes),
+    ("imports what its destination needs", writing::permissions),
+    ("takes its options, refuses what is not of their form", writing::options),
+];
+
+/// What is written and looked at. In the order in which an author wants to see them fail.
+const WRITTEN: [Case; 22] = [
+    ("writes a small image", writing::small_image),
+    ("writes an image with 200 layers", writing::many_layers),
+    ("writes an image without layers", writing::no_layers),
+    ("writes empty layers", writing::empty_layers),
+    ("writes a layer that comes twice", writing::layer_twice),
+    ("writes layers of every compression", writing::compressions),
+    ("writes names of every form", writing::names),
+    ("writes with every value of its switches", writing::switches),
+    ("writes the same image again", writing::again),
+    ("writes another image to the same place", writing::another),
+    ("writes the same bytes for the same image", writing::determinism),
+    ("leaves no trace of a write that failed", writing::restart),
+    ("writes several platforms and their index", writing::index),
+    ("verify finds nothing wrong after a write", verifying::sound),
+    ("verify changes nothing", verifying::changes_nothing),
+    ("verify finds a file that is missing", verifying::missing),
+    ("verify finds a file that was cut", verifying::cut),
+    ("verify finds a file that has grown", verifying::grown),
+    ("verify finds a folder in a file's place", verifying::folder),
+    ("verify finds a byte that has changed", verifying::changed),
+    ("verify finds an entry that is gone", verifying::entry),
+    ("verify finds an image that is gone", verifying::nothing_left),
+];
+
+/// Why nothing can be written here.
+const NEEDS_REGISTRY: &str = "needs a registry";
+const NEEDS_ENGINE: &str = "needs a container engine";
+
+/// Twenty rows of one reason hide it.
+const NOTHING_WRITTEN: &str = "a small image could not be written";
+
+/// Run every case on a component. `name` is what it is called until it has said so itself, `options`
+/// are given in every case. Errors when the user interrupts, or there is no such option, or nothing
+/// can be tried: what is wrong with the plugin is in the report.
+pub fn run(
+    engine: &PluginEngine,
+    name: &str,
+    bytes: &[u8],
+    options: &[(String, String)],
+    context: &Context,
+) -> Result<Report> {
+    let started = Instant::now();
+    let mut report = Report::new(name, Digest::of(bytes), bytes.len());
+    let loaded = Plugin::load(engine, name, bytes);
+    let answer = match &loaded {
+        Ok(_) => Answer::Passed,
+        Err(error) if error.kind() == ErrorKind::Interrupted => return Err(error.clone()),
+        Err(error) => match Stop::from(error.clone()) {
+            Stop::Failed(why) | Stop::Skipped(why) => Answer::Failed(why),
+        },
+    };
+    report.add("is a component that this version can run", answer, started.elapsed());
+    let Ok(plugin) = loaded else { return Ok(report) };
+    report.of(&plugin);
+
+    let stand = Stand::new(&plugin, options, context)?;
+    let mut hopeless = match plugin.description().destination {
+        Kind::Directory | Kind::File | Kind::TaggedDirectory | Kind::Web => None,
+        Kind::Repository => Some(NEEDS_REGISTRY),
+        Kind::Engine => Some(NEEDS_ENGINE),
+    };
+    for (what, case) in SPOKEN {
+        try_one(what, case, &stand, &mut report)?;
+    }
+    for (what, case) in WRITTEN {
+        if let Some(why) = hopeless {
+            report.add(what, Answer::Skipped(why.to_owned()), Duration::ZERO);
+        } else if !try_one(what, case, &stand, &mut report)? && what == WRITTEN[0].0 {
+            hopeless = Some(NOTHING_WRITTEN);
+        }
+    }
+    Ok(report)
+}
+
+/// Whether the plugin did not fail.
+fn try_one(
+    what: &'static str,
+    case: fn(&Stand<'_>) -> Verdict,
+    stand: &Stand<'_>,
+    report: &mut Report,
+) -> Result<bool> {
+    stand.context.cancel.check()?;
+    let started = Instant::now();
+    let verdict = case(stand);
+    // What was interrupted says nothing about the plugin.
+    stand.context.cancel.check()?;
+    let answer = match verdict {
+        Ok(()) => Answer::Passed,
+        Err(Stop::Failed(why)) => Answer::Failed(stand.relative(&why)),
+        Err(Stop::Skipped(why)) => Answer::Skipped(why),
+    };
+    let passed = !matches!(answer, Answer::Failed(_));
+    report.add(what, answer, started.elapsed());
+    Ok(passed)
+}

@@ -1,0 +1,261 @@
+//! Where a plugin is tried: a temporary folder, and what all cases do in it.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::server::{self, Server};
+use super::specimen::{self, Sample};
+use super::{Stop, fail};
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::oci::{Digest, Part};
+use occystrap_base::terminal::progress::Progress;
+use occystrap_images::level::Level;
+use occystrap_layer::image::Image;
+use occystrap_net::context::Context;
+use occystrap_net::http::Settings;
+use occystrap_net::uri::Uri;
+use occystrap_net::web::{Access, Allow, Folder, Logins};
+use occystrap_output::destination::hash_memo::Memory;
+use occystrap_output::plugin::Plugin;
+use occystrap_output::plugin::bindings::verifier::{self, Finding};
+use occystrap_output::plugin::description::Kind as Destination;
+use occystrap_output::receipt::{ImageIdentity, Receipt};
+use occystrap_output::write::item::Handed;
+use occystrap_output::write::target::Endpoint;
+use occystrap_output::write::target::Target;
+use occystrap_verify::verdict::object::{Outcome, Outcomes};
+use occystrap_verify::verify;
+
+/// A folder's content: size and digest of each file, by path.
+pub type Tree = BTreeMap<PathBuf, String>;
+
+/// Findings and reasons that a message names; more would only repeat themselves.
+const NAMED: usize = 3;
+
+/// Where a plugin is tried.
+pub struct Stand<'a> {
+    pub plugin: &'a Plugin,
+    pub context: Context,
+    home: tempfile::TempDir,
+    /// Serves `home`, where the plugin writes to a web server.
+    server: Option<Server>,
+    places: Cell<u32>,
+    /// What every destination's URI says.
+    options: Vec<(String, String)>,
+}
+
+impl<'a> Stand<'a> {
+    pub fn new(
+        plugin: &'a Plugin,
+        options: &[(String, String)],
+        context: &Context,
+    ) -> Result<Self> {
+        let scheme = plugin.schemes().first().map_or("", String::as_str);
+        plugin.description().options(options, scheme)?;
+        let home = tempfile::Builder::new().prefix("occystrap-").tempdir_in(&context.temp_dir);
+        let home = home.map_err(|cause| {
+            let place = context.temp_dir.display();
+            Error::io(Kind::Destination, "make a folder in", place, &cause)
+        })?;
+        // Hundreds of layers of a few bytes: nobody wants to see bars for them.
+        let progress = Progress::hidden();
+        let mut context = Context { spool: home.path().to_owned(), progress, ..context.clone() };
+        let server = match plugin.description().destination {
+            Destination::Web => Some(Server::start(home.path())?),
+            _ => None,
+        };
+        if let Some(server) = &server {
+            let mut allow = Allow::default();
+            allow.name(&format!("http://{}", server.host()))?;
+            context.web = Access::new(allow, Logins::None, &Settings::default());
+        }
+        Ok(Self { plugin, context, home, server, places: Cell::new(0), options: options.to_vec() })
+    }
+
+    /// Where test images lie.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// A place where nothing is.
+    pub fn place(&self) -> Result<Target> {
+        self.place_with("out", &[])
+    }
+
+    /// The same, called so, with more options.
+    pub fn place_with(&self, name: &str, options: &[(String, String)]) -> Result<Target> {
+        let number = self.places.replace(self.places.get() + 1);
+        let folder = self.home.path().join(number.to_string());
+        std::fs::create_dir(&folder).map_err(|cause| {
+            Error::io(Kind::Destination, "make the folder", folder.display(), &cause)
+        })?;
+        let path = folder.join(name);
+        let description = self.plugin.description();
+        let endpoint = match description.destination {
+            Destination::Web => {
+                let host = self.server.as_ref().map_or("", Server::host);
+                Endpoint::Web(Folder::parse(&format!("{host}/{number}/{name}"))?, None)
+            }
+            Destination::File => Endpoint::File(path),
+            Destination::TaggedDirectory => Endpoint::TaggedDirectory(path, None),
+            _ => Endpoint::Directory(path),
+        };
+        let scheme = self.plugin.schemes().first().map_or("", String::as_str);
+        let display = format!("{scheme}://{name}");
+        let options = [&self.options, options].concat();
+        Ok(Target {
+            plugin: self.plugin.clone(),
+            endpoint,
+            options: description.options(&options, scheme)?,
+            lasting: display.clone(),
+            again: Box::new(Uri::parse(&display)?),
+            // A case may write to the same place again.
+            force: true,
+            display,
+        })
+    }
+
+    /// An image of these layers.
+    pub fn image(&self, name: &str, samples: &[Sample]) -> Result<Image> {
+        specimen::image(self.home(), name, samples)
+    }
+
+    /// Write it.
+    pub fn write(&self, handed: Handed, image: &Image, target: &Target) -> Result<Receipt> {
+        let identity = ImageIdentity {
+            name: image.name.repository.clone(),
+            tag: image.name.tag.clone(),
+            id: image.id,
+            part: match handed {
+                Handed::Listed(image) => Part::Platform(image.platform.to_string()),
+                _ => Part::Whole,
+            },
+            artifact: false,
+        };
+        self.write_as(handed, &identity, target)
+    }
+
+    /// Write it under an identity.
+    pub fn write_as(
+        &self,
+        handed: Handed,
+        identity: &ImageIdentity,
+        target: &Target,
+    ) -> Result<Receipt> {
+        occystrap_output::write::write(handed, identity, "a test image", target, &self.context)
+    }
+
+    /// Write an image; host and plugin must find nothing wrong, at both levels.
+    pub fn lands(&self, image: &Image, target: &Target) -> std::result::Result<Receipt, Stop> {
+        let receipt = self.write(Handed::Image(image), image, target)?;
+        self.is_there(&receipt, target)?;
+        Ok(receipt)
+    }
+
+    /// Host and plugin must find nothing wrong, at both levels.
+    pub fn is_there(&self, receipt: &Receipt, target: &Target) -> std::result::Result<(), Stop> {
+        for level in [Level::Fast, Level::Full] {
+            let proof =
+                verify::verify(receipt, target, level, &Outcomes::new(), None, &self.context)?;
+            if proof.outcome() != Outcome::Verified {
+                let problems: Vec<String> = (proof.problems().take(NAMED))
+                    .map(|object| format!("{}: {}", object.location, object.message))
+                    .collect();
+                let what = format!("{} verification after the write", name(level));
+                return fail(format!("{what}: {}", problems.join("; ")));
+            }
+        }
+        Ok(())
+    }
+
+    /// What the plugin alone says of a destination.
+    pub fn asks(&self, receipt: &Receipt, target: &Target, level: Level) -> Result<Vec<Finding>> {
+        let grant = target.open(&self.context)?;
+        let session = self.plugin.verify(&grant, &Memory::default(), &self.context.cancel)?;
+        let level = match level {
+            Level::Fast => verifier::Level::Fast,
+            Level::Full => verifier::Level::Full,
+        };
+        session.verify(&receipt.for_guest(), level)
+    }
+
+    /// Everything at a destination.
+    pub fn tree(&self, target: &Target) -> Result<Tree> {
+        let mut tree = Tree::new();
+        let folder = self.folder(target);
+        collect(&folder, &folder, &mut tree).map_err(|cause| {
+            Error::io(Kind::Destination, "read the folder", folder.display(), &cause)
+        })?;
+        Ok(tree)
+    }
+
+    /// The folder that a destination is, or that its file is in.
+    pub fn folder(&self, target: &Target) -> PathBuf {
+        match &target.endpoint {
+            Endpoint::Directory(path) | Endpoint::TaggedDirectory(path, _) => path.clone(),
+            Endpoint::File(path) => path.parent().map(Path::to_owned).unwrap_or_default(),
+            Endpoint::Web(folder, _) => {
+                server::below(self.home.path(), folder.plain().path()).unwrap_or_default()
+            }
+            Endpoint::Repository(..) | Endpoint::Engine(..) => PathBuf::new(),
+        }
+    }
+
+    /// Whether what was written in a session that failed may be there: a web server knows no
+    /// transactions.
+    pub fn keeps_traces(&self) -> bool {
+        self.server.is_some()
+    }
+
+    /// A text without the temporary folder, which says nothing to anybody.
+    pub fn relative(&self, text: &str) -> String {
+        text.replace(&format!("{}/", self.home.path().display()), "")
+    }
+}
+
+/// How messages call a level.
+pub fn name(level: Level) -> &'static str {
+    match level {
+        Level::Fast => "fast",
+        Level::Full => "full",
+    }
+}
+
+/// The first few paths in which two trees differ.
+pub fn difference(before: &Tree, after: &Tree) -> Option<String> {
+    let other = |path: &&PathBuf| before.get(*path) != after.get(*path);
+    let mut paths: Vec<&PathBuf> = before.keys().chain(after.keys()).filter(other).collect();
+    paths.sort();
+    paths.dedup();
+    if paths.is_empty() {
+        return None;
+    }
+    let named: Vec<String> =
+        paths.iter().take(NAMED).map(|path| format!("'{}'", path.display())).collect();
+    let more = if paths.len() > NAMED { ", ..." } else { "" };
+    Some(format!("{}{more}", named.join(", ")))
+}
+
+fn collect(root: &Path, folder: &Path, tree: &mut Tree) -> std::io::Result<()> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(cause) => return Err(cause),
+    };
+    for entry in entries {
+        let path = entry?.path();
+        let relative = path.strip_prefix(root).unwrap_or(&path).to_owned();
+        let metadata = path.symlink_metadata()?;
+        if metadata.is_dir() {
+            tree.insert(relative, "folder".to_owned());
+            collect(root, &path, tree)?;
+        } else if metadata.is_file() {
+            let bytes = std::fs::read(&path)?;
+            tree.insert(relative, format!("{} {}", bytes.len(), Digest::of(&bytes)));
+        } else {
+            tree.insert(relative, "other".to_owned());
+        }
+    }
+    Ok(())
+}

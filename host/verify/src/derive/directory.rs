@@ -1,0 +1,163 @@
+//! What a directory or an archive says of itself: expectations where there is no receipt.
+
+use std::path::Path;
+
+use super::docker_save::{Chain, absent_or};
+use super::layout;
+use super::tree::EMPTY;
+use crate::look::document::Flaw;
+use crate::look::files::{Archive, Held as _};
+use crate::verdict::found::Found;
+use crate::verdict::object::{Object, Status, Verification};
+use occystrap_base::error::Result;
+use occystrap_base::files::destination::Destination;
+use occystrap_base::oci::layout::INDEX;
+use occystrap_base::oci::manifest::LARGEST_MANIFEST;
+use occystrap_base::oci::saved::{CATALOG, LIST};
+use occystrap_base::oci::{ImageName, Part};
+use occystrap_images::level::Level;
+use occystrap_images::source::archive::no_image;
+use occystrap_images::source::directory::Directory;
+use occystrap_images::source::docker_save;
+use occystrap_images::source::members::Members;
+use occystrap_images::source::two_lists::{self, Leads};
+use occystrap_net::context::Context;
+use occystrap_output::receipt::{Place, Role};
+
+/// A manifest file, as it is read.
+const LARGEST: u64 = LARGEST_MANIFEST as u64;
+
+/// Verify every image of a directory.
+pub fn directory(path: &Path, level: Level, context: &Context) -> Result<Vec<Found>> {
+    let members = Directory::open(path)?;
+    let destination = Destination::directory(path)?;
+    let mut found = Vec::new();
+    // The catalog has been read, and is not read again for each of its images.
+    let listed = match members.catalog()? {
+        None => vec![(None, None, LIST.to_owned())],
+        Some(images) => images
+            .into_iter()
+            .map(|image| (Some(image.name), image.config, image.manifest))
+            .collect(),
+    };
+    for (name, config, manifest) in listed {
+        let shown = name.clone().unwrap_or(ImageName { repository: manifest.clone(), tag: None });
+        let entries = match docker_save::read(&members, &manifest) {
+            Ok(entries) => entries,
+            Err(error) => {
+                let status = absent_or(&members, &manifest);
+                let place = destination.display(&manifest);
+                let flaw = Flaw::new(status, &error.to_string());
+                found.push(without_image(shown, level, place, flaw));
+                continue;
+            }
+        };
+        let flaw = members.read(&manifest, LARGEST)?.and_then(|bytes| Flaw::of(&bytes));
+        for entry in &entries {
+            let place = |member: &str| Place::File { path: member.to_owned() };
+            let mut chain = Chain::of(&members, entry, place, level, context)?;
+            chain.expect(Role::Manifest, place(&manifest), None, None);
+            flaw.iter().for_each(|flaw| chain.flaw(flaw.clone()));
+            let listed = name.clone();
+            let name = name.clone().or_else(|| entry.first_name()).unwrap_or_else(|| shown.clone());
+            let mut image = chain.verify(name, entry, &destination)?;
+            image.verification.objects.extend(listed.map(|name| {
+                let mut object = Object::at(destination.display(CATALOG)).for_role(Role::Catalog);
+                let own = docker_save::names(entry);
+                if name.tag.is_some() && !docker_save::is_named(entry, &name) {
+                    let own = match entry.first_name() {
+                        Some(_) => own.iter().map(|own| format!("'{own}'")).collect::<Vec<_>>(),
+                        None => vec!["nothing".to_owned()],
+                    };
+                    let own = own.join(", ");
+                    let why = format!("calls the image '{name}', its manifest calls it {own}");
+                    object.blame(Status::Unchecked, None, None, &why);
+                }
+                let own = entry.config_digest();
+                if let Some(config) = config.clone().filter(|config| *config != own) {
+                    let why = format!("has '{manifest}' under the digest of another config");
+                    object.blame(Status::DigestMismatch, Some(config), Some(own), &why);
+                }
+                object
+            }));
+            found.push(image);
+        }
+    }
+    if found.is_empty() {
+        let flaw = Flaw::new(Status::Unchecked, EMPTY);
+        found.push(without_image(unnamed(), level, destination.display(CATALOG), flaw));
+    }
+    Ok(found)
+}
+
+/// Verify every image of an archive.
+pub fn tar(path: &Path, level: Level, context: &Context) -> Result<Vec<Found>> {
+    let archive = Archive::open(path, context)?;
+    let members = archive.index();
+    if !members.contains(LIST) {
+        return match members.contains(INDEX) {
+            true => layout::held(archive, None, level, context),
+            false => Err(no_image(members)),
+        };
+    }
+    let entries = docker_save::list(members, LIST)?;
+    let place = |member: &str| archive.place(member);
+    let flaw = members.read(LIST, LARGEST)?.and_then(|bytes| Flaw::of(&bytes));
+    let rivals = docker_save::Rivals::of(&entries);
+    let mut found = Vec::new();
+    if entries.is_empty() {
+        let flaw = Flaw::new(Status::Unchecked, EMPTY);
+        found.push(without_image(unnamed(), level, archive.called(LIST), flaw));
+    }
+    for entry in &entries {
+        let mut chain = Chain::of(members, entry, place, level, context)?;
+        let list = members.section(LIST)?.map(|section| section.size);
+        chain.expect(Role::Manifest, place(LIST), list, None);
+        flaw.iter().for_each(|flaw| chain.flaw(flaw.clone()));
+        let name = entry.first_name().unwrap_or_else(unnamed);
+        for why in docker_save::wrong_names(entry).into_iter().chain(rivals.of_entry(entry)) {
+            chain.doubt(Status::Unreadable, &why.to_string());
+        }
+        if let Some(Err(error)) = chain.id().map(|id| two_lists::agree(members, &name, id)) {
+            chain.doubt(Status::DigestMismatch, &error.to_string());
+        }
+        let mut image = chain.verify(name.clone(), entry, &archive)?;
+        image.verification.objects.extend(other_list(&archive, &name));
+        found.push(image);
+    }
+    Ok(found)
+}
+
+/// The other list of an archive, `index.json`, where it is not as good as the first: its readers find no
+/// image. What is wrong with the list itself is said of the first one.
+fn other_list(archive: &Archive, name: &ImageName) -> Option<Object> {
+    let mut object = Object::at(archive.called(INDEX)).for_role(Role::Catalog);
+    match two_lists::leads(archive.index(), name) {
+        Ok(None) | Err(_) => return None,
+        Ok(Some(Leads::ToImage)) => {}
+        Ok(Some(Leads::ToNothing)) => object.blame(Status::Unchecked, None, None, EMPTY),
+        Ok(Some(Leads::ToMissing(path))) => {
+            let message = format!("leads to '{path}', which is not there or has another size");
+            object.blame(Status::Missing, None, None, &message);
+        }
+    }
+    Some(object)
+}
+
+fn unnamed() -> ImageName {
+    ImageName { repository: "unknown".to_owned(), tag: None }
+}
+
+/// A list that cannot be followed, or that lists nothing.
+pub(super) fn without_image(name: ImageName, level: Level, location: String, flaw: Flaw) -> Found {
+    let mut object = Object::at(location).for_role(Role::Manifest);
+    flaw.blame(&mut object);
+    Found {
+        name,
+        part: Part::Whole,
+        platform: None,
+        layers: 0,
+        bytes: 0,
+        verification: Verification::new(level, vec![object]),
+    }
+}

@@ -1,0 +1,348 @@
+//! What an OCI image layout says of itself: expectations where there is no receipt.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::directory::without_image;
+use super::store::{Listed, Store};
+use super::tree;
+use crate::look::document::Flaw;
+use crate::look::files::{Folder, Held};
+use crate::look::{check, unpacked};
+use crate::verdict::claims::{Claims, blame_platform};
+use crate::verdict::found::Found;
+use crate::verdict::object::{Object, Outcomes, Status};
+use occystrap_base::error::{Error, Kind, Result, printable};
+use occystrap_base::files::destination::Destination;
+use occystrap_base::oci::config::{self, LARGEST_CONFIG};
+use occystrap_base::oci::document::{ManifestDocument, RawDescriptor};
+use occystrap_base::oci::layout::{INDEX, MARKER, REF_NAME, VERSION, blob};
+use occystrap_base::oci::{Digest, ImageName, Manifest, json, reading};
+use occystrap_images::level::Level;
+use occystrap_images::source::content_store::parse_index;
+use occystrap_images::source::oci_layout::{self, LARGEST_INDEX, LARGEST_MARKER};
+use occystrap_net::context::Context;
+use occystrap_output::destination::hash_memo::Memory;
+use occystrap_output::receipt::{Expectation, Place, Role, Step};
+
+/// Verify every image of a layout, or those of one tag.
+pub fn images(
+    path: &Path,
+    tag: Option<&str>,
+    level: Level,
+    context: &Context,
+) -> Result<Vec<Found>> {
+    held(Folder::of(Destination::directory(path)?), tag, level, context)
+}
+
+/// Verify every image of a layout, wherever its files are.
+pub(super) fn held(
+    held: impl Held,
+    tag: Option<&str>,
+    level: Level,
+    context: &Context,
+) -> Result<Vec<Found>> {
+    if tag.is_none() && oci_layout::is_empty(held.members())? {
+        let name = ImageName { repository: "unknown".to_owned(), tag: None };
+        let flaw = Flaw::new(Status::Unchecked, tree::EMPTY);
+        let mut empty = without_image(name, level, held.called(INDEX), flaw);
+        empty.verification.objects.push(marker(&held));
+        return Ok(vec![empty]);
+    }
+    let entries = oci_layout::entries(held.members(), tag)?;
+    let place = held.members().place().to_owned();
+    let (marker, version) = (marker(&held), list(&held));
+    let store = Layout { held, memory: Memory::showing(&context.progress), context };
+    let (mut found, looked) = (Vec::new(), Outcomes::new());
+    for entry in &entries {
+        let root = Listed::entry(entry, &place)?;
+        let ref_name = entry.annotation(REF_NAME);
+        // Entries of one name for several platforms are legal.
+        let unique = |name: &&str| {
+            let same = |other: &&RawDescriptor| other.annotation(REF_NAME) == Some(*name);
+            entries.iter().filter(same).count() == 1
+        };
+        // Of a file; a member was read just now, and nobody changes it.
+        let is_file = matches!(store.held.place(INDEX), Place::File { .. });
+        let catalog = ref_name
+            .filter(unique)
+            .filter(|_| is_file)
+            .map(|name| catalogued(name, &root.reference));
+        let more: Vec<Expectation> = catalog.into_iter().collect();
+        let mut images =
+            tree::verify(&store, root, &oci_layout::name(entry), &more, level, &looked)?;
+        // What the name stands for comes last.
+        if let Some(image) = images.last_mut() {
+            let objects = &mut image.verification.objects;
+            objects.push(marker.clone());
+            let said = [
+                version.clone(),
+                store.rivals(entry, &entries, tag),
+                media_type(&store.held, entry),
+                platform(&store.held, entry),
+            ];
+            objects.extend(said.into_iter().flatten());
+        }
+        found.extend(images);
+    }
+    Ok(found)
+}
+
+/// What readers look at besides what a receipt names: the mark, and what the index says of itself
+/// and of the image. Nothing where no index names it: then it is there for another one.
+pub fn beside(destination: &Destination, expectations: &[Expectation], objects: &mut Vec<Object>) {
+    let listed =
+        |one: &Expectation| matches!(&one.place, Place::Entry { path, .. } if path == INDEX);
+    if !expectations.iter().any(listed) {
+        return;
+    }
+    let folder = Folder::of(destination.clone());
+    objects.push(marker(&folder));
+    let manifest = expectations.iter().find(|one| one.role == Role::Manifest);
+    let digest = manifest.and_then(|one| one.digest).map(|digest| digest.to_string());
+    let mut entries = oci_layout::entries(folder.members(), None).unwrap_or_default();
+    entries.retain(|entry| Some(entry.digest().to_string()) == digest);
+    // The receipt's image was listed for the platform of its config: another one was written later.
+    let platforms = entries.iter().find_map(|entry| {
+        let mut object = platform(&folder, entry)?;
+        object.status = Status::DigestMismatch;
+        Some(object)
+    });
+    // One thing is one object, and the first that is wrong with it is told.
+    for found in [list(&folder), platforms].into_iter().flatten() {
+        match objects.iter_mut().find(|object| object.location == found.location) {
+            Some(object) if object.status == Status::Ok => *object = found,
+            Some(_) => {}
+            None => objects.push(found),
+        }
+    }
+}
+
+/// Readers look at it first, and refuse a layout without one or of another version.
+fn marker(held: &dyn Held) -> Object {
+    let mut object = Object::at(held.called(MARKER)).for_role(Role::Catalog);
+    if held.files().open(MARKER).is_err_and(|cause| check::is_denied(&cause)) {
+        check::blame_denied(&mut object);
+        return object;
+    }
+    match held.members().read(MARKER, LARGEST_MARKER) {
+        Err(error) => object.blame_error(Status::Unreadable, &error),
+        Ok(None) => object.blame(Status::Missing, None, None, "is not there"),
+        Ok(Some(bytes)) => {
+            let marker = json::parse::<Value>(&bytes).unwrap_or_default();
+            match marker["imageLayoutVersion"].as_str() {
+                Some(VERSION) => {}
+                found => object.blame(
+                    Status::Unreadable,
+                    Some(VERSION.to_owned()),
+                    found.map(printable),
+                    "is not of the version that readers know",
+                ),
+            }
+        }
+    }
+    object
+}
+
+/// `index.json` must be of the one version that there is (image specification, "Image Index"), and
+/// have one reading.
+fn list(held: &dyn Held) -> Option<Object> {
+    let bytes = held.members().read(INDEX, LARGEST_INDEX).ok().flatten()?;
+    if let Err(why) = reading::manifest(&bytes) {
+        let message = format!("can be read in two ways: {why}");
+        let mut object = blamed(held, None, None, &message);
+        object.host_only = true;
+        return Some(object);
+    }
+    if let Some(flaw) = Flaw::of(&bytes) {
+        let mut object = Object::at(held.called(INDEX)).for_role(Role::Catalog);
+        flaw.blame_sound(&mut object);
+        return Some(object);
+    }
+    let index = parse_index(&bytes, held.members().place()).ok()?;
+    (index.schema_version != Some(2)).then(|| {
+        let found = index.schema_version.map(|found| found.to_string());
+        let message = "is of another 'schemaVersion'";
+        blamed(held, Some("2".to_owned()), found, message)
+    })
+}
+
+/// A finding about `index.json`.
+fn blamed(
+    held: &dyn Held,
+    expected: Option<String>,
+    found: Option<String>,
+    message: &str,
+) -> Object {
+    let mut object = Object::at(held.called(INDEX)).for_role(Role::Catalog);
+    object.blame(Status::DigestMismatch, expected, found, message);
+    object
+}
+
+impl<H: Held> Layout<'_, H> {
+    /// One name for several images is legal for several platforms; any more, and nobody knows which
+    /// is meant. `tag` is how somebody asked: the full names do not tell images apart then.
+    fn rivals(
+        &self,
+        entry: &RawDescriptor,
+        entries: &[RawDescriptor],
+        tag: Option<&str>,
+    ) -> Option<Object> {
+        let name = oci_layout::name(entry);
+        let called = tag.or(name.tag.as_deref())?;
+        let platform = |entry: &RawDescriptor| entry.platform();
+        let mine = platform(entry);
+        let tagged = |entry: &RawDescriptor| entry.annotation(REF_NAME).map(str::to_owned);
+        let own = tagged(entry);
+        // Other tools copy an entry for a new tag, with its full name.
+        let is_other = |other: &RawDescriptor| {
+            let their = tagged(other);
+            own.is_none() || their.is_none() || own == their
+        };
+        let rivals = entries.iter().filter(|other| {
+            let other_is = platform(other);
+            is_other(other)
+                && (tag.is_some() || oci_layout::name(other) == name)
+                && (mine.is_none() || other_is.is_none() || mine == other_is)
+        });
+        // The entry is its own.
+        let count = rivals.count();
+        (count > 1).then(|| {
+            let message = format!("has {count} entries of the tag '{}'", printable(called));
+            blamed(&self.held, None, None, &message)
+        })
+    }
+}
+
+/// Returns the finding about an entry whose platform is not that of the image's config. What cannot be read is found
+/// elsewhere.
+fn platform(held: &dyn Held, entry: &RawDescriptor) -> Option<Object> {
+    let members = held.members();
+    let said = entry.platform()?;
+    let place = members.place();
+    let promised = entry.promised(place).ok()?;
+    let manifest = oci_layout::manifest(members, &promised).ok()?;
+    let manifest = json::parse::<ManifestDocument>(&manifest.bytes).ok()?;
+    let config = manifest.config(place).ok()?.promised(place).ok()?;
+    let bytes = members.read(&blob(config.digest), LARGEST_CONFIG).ok().flatten()?;
+    // A damaged one is a finding of its own.
+    let config = Some(bytes).filter(|bytes| Digest::of(bytes) == config.digest)?;
+    let is = config::parse(&config, place).ok()?.platform;
+    is.contradicts(&said).then(|| {
+        let mut object = Object::at(held.called(INDEX)).for_role(Role::Catalog);
+        blame_platform(&is, &said, &mut object);
+        object
+    })
+}
+
+/// Returns the finding about an entry with another media type than its manifest has: Podman and skopeo find no image
+/// there, or read it as the entry says. What cannot be read is found elsewhere.
+fn media_type(held: &dyn Held, entry: &RawDescriptor) -> Option<Object> {
+    let members = held.members();
+    let promised = entry.promised(members.place()).ok()?;
+    let manifest = oci_layout::manifest(members, &promised).ok()?;
+    let error = manifest.check_layout_type(&promised, members.place()).err()?;
+    let mut object = Object::at(held.called(INDEX)).for_role(Role::Catalog);
+    object.blame_error(Status::DigestMismatch, &error);
+    Some(object)
+}
+
+/// What `index.json` says of a name.
+pub fn catalogued(name: &str, digest: &str) -> Expectation {
+    let keys = vec!["annotations".to_owned(), REF_NAME.to_owned()];
+    let steps = vec![
+        Step::Key("manifests".to_owned()),
+        Step::Element { keys, value: name.to_owned() },
+        Step::Key("digest".to_owned()),
+    ];
+    let place = Place::Entry { path: INDEX.to_owned(), steps, value: digest.to_owned() };
+    Expectation { role: Role::Catalog, place, size: None, digest: None }
+}
+
+/// What a layout keeps by its digest.
+pub fn store<'a>(
+    destination: &Destination,
+    memory: &Memory,
+    context: &'a Context,
+) -> impl Store + 'a {
+    let held = Folder::of(destination.clone());
+    Layout { held, memory: memory.clone(), context }
+}
+
+struct Layout<'a, H> {
+    held: H,
+    /// Images share layers.
+    memory: Memory,
+    context: &'a Context,
+}
+
+impl<H: Held> Store for Layout<'_, H> {
+    fn manifest(&self, what: &Listed) -> Result<Option<Manifest>> {
+        let Some(promised) = &what.promised else { return Ok(None) };
+        match oci_layout::manifest(self.held.members(), promised) {
+            Ok(manifest) => Ok(Some(manifest)),
+            Err(error) if error.kind() == Kind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn blob(&self, digest: Digest) -> Place {
+        self.held.place(&blob(digest))
+    }
+
+    fn place(&self, what: &Listed) -> Place {
+        let path = what.promised.as_ref().map_or(String::new(), |known| blob(known.digest));
+        self.held.place(&path)
+    }
+
+    fn display(&self, what: &Listed) -> String {
+        match &what.promised {
+            Some(known) => self.held.called(&blob(known.digest)),
+            None => self.held.files().display(&what.reference),
+        }
+    }
+
+    fn claims(&self, expectations: &[Expectation]) -> Claims {
+        let config = expectations.iter().find(|one| one.role == Role::Config);
+        let Some((digest, size)) = config.and_then(|one| one.digest.zip(one.size)) else {
+            return Claims::default();
+        };
+        let path = blob(digest);
+        // One that is not there, or too large to be one, is found where it is looked at.
+        let Ok(Some(bytes)) = self.held.members().read(&path, LARGEST_CONFIG) else {
+            return Claims::default();
+        };
+        let found = Digest::of(&bytes);
+        if bytes.len() as u64 == size {
+            match self.held.place(&path) {
+                Place::Part { path, offset, .. } => {
+                    self.memory.remember_at(&path, offset, size, found);
+                }
+                _ => self.memory.remember(&path, size, found),
+            }
+        }
+        match found == digest {
+            true => Claims::of(&bytes),
+            false => Claims::of_wrong(Error::mismatch("has other content", digest, found)),
+        }
+    }
+
+    fn look(
+        &self,
+        expectations: &[Expectation],
+        claims: &Claims,
+        level: Level,
+    ) -> Result<Vec<Object>> {
+        let (files, memory) = (self.held.files(), &self.memory);
+        let cancel = &self.context.cancel;
+        let unpacked = match level {
+            Level::Fast => Vec::new(),
+            Level::Full => unpacked::layers(expectations, claims, files, memory, cancel)?,
+        };
+        let mut objects = check::objects(expectations, &[], files, level, memory, cancel)?;
+        unpacked::judge(unpacked, &mut objects);
+        claims.judge(expectations, &mut objects);
+        Ok(objects)
+    }
+}

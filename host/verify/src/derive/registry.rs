@@ -1,0 +1,94 @@
+//! What a registry says of itself: expectations where there is no receipt.
+
+use super::store::{Listed, Store};
+use super::tree;
+use crate::look::registry;
+use crate::verdict::claims::Claims;
+use crate::verdict::found::Found;
+use crate::verdict::object::{Object, Outcomes};
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::oci::{Digest, Manifest};
+use occystrap_images::level::Level;
+use occystrap_net::context::Context;
+use occystrap_net::registry::Reference;
+use occystrap_output::destination::hash_memo::Memory;
+use occystrap_output::destination::remote::Remote;
+use occystrap_output::receipt::{Expectation, Place};
+
+/// Verify what a name stands for: an image, or an index and every image of it.
+pub fn images(
+    remote: &Remote,
+    reference: &Reference,
+    level: Level,
+    context: &Context,
+) -> Result<Vec<Found>> {
+    let memory = Memory::showing(&context.progress);
+    let store = Published { remote, memory, context, named: Some(reference.target()) };
+    let root = Listed { reference: reference.target(), promised: None, platform: None };
+    // Without this one there is nothing to verify; whatever it names and is not there is a finding.
+    if store.manifest(&root)?.is_none() {
+        let message = format!("{}: image not found", store.display(&root));
+        return Err(Error::new(Kind::NotFound, message).hint("check the name and the tag"));
+    }
+    tree::verify(&store, root, &reference.name(), &[], level, &Outcomes::new())
+}
+
+/// What a repository keeps by its digest.
+pub fn store<'a>(remote: &'a Remote, memory: &Memory, context: &'a Context) -> impl Store + 'a {
+    Published { remote, memory: memory.clone(), context, named: None }
+}
+
+struct Published<'a> {
+    remote: &'a Remote,
+    /// Images of several platforms share layers.
+    memory: Memory,
+    context: &'a Context,
+    /// The tag or digest that the user gave.
+    named: Option<String>,
+}
+
+impl Store for Published<'_> {
+    fn manifest(&self, what: &Listed) -> Result<Option<Manifest>> {
+        let fetched = match self.memory.recall_manifest(&what.reference) {
+            Some(known) => known,
+            None => self.remote.manifest(&what.reference)?,
+        };
+        if let (Some(found), Some(promised)) = (&fetched, &what.promised) {
+            found.manifest.check_promised(promised, &self.display(what))?;
+        }
+        self.memory.remember_manifest(&what.reference, fetched.clone());
+        Ok(fetched.map(|fetched| fetched.manifest))
+    }
+
+    fn refused(&self, what: &Listed) -> Option<Error> {
+        let fetched = self.memory.recall_manifest(&what.reference).flatten()?;
+        self.remote.repository().check_served(&what.reference, &fetched).err()
+    }
+
+    fn blob(&self, digest: Digest) -> Place {
+        Place::Blob { digest }
+    }
+
+    fn place(&self, what: &Listed) -> Place {
+        Place::Manifest { reference: what.reference.clone() }
+    }
+
+    fn display(&self, what: &Listed) -> String {
+        self.remote.display(&what.reference)
+    }
+
+    fn claims(&self, expectations: &[Expectation]) -> Claims {
+        registry::claims(expectations, self.remote, &self.memory)
+    }
+
+    fn look(
+        &self,
+        expectations: &[Expectation],
+        claims: &Claims,
+        level: Level,
+    ) -> Result<Vec<Object>> {
+        let Self { remote, memory, context, named } = self;
+        let asked = registry::Asked { remote, memory, context, named: named.as_deref() };
+        registry::objects(expectations, claims, level, &asked)
+    }
+}

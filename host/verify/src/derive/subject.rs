@@ -1,0 +1,171 @@
+//! What a user wants verified: receipts, or a place that tells what must be there itself.
+
+use std::path::{Path, PathBuf};
+
+use crate::receipt::plugins::Plugins;
+use occystrap_base::cancel::Cancel;
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::oci::ImageName;
+use occystrap_base::oci::layout::tagged;
+use occystrap_net::docker::Engine;
+use occystrap_net::registry::{Client, Reference};
+use occystrap_net::uri::Uri;
+use occystrap_output::plugin::catalog::is_to_come;
+use occystrap_output::plugin::{Catalog, Plugin};
+use occystrap_output::receipt::identity::PluginIdentity;
+use occystrap_output::receipt::{Bundle, Receipt};
+use occystrap_output::write::target::Target;
+use occystrap_output::write::target::{ENGINE_OPTIONS, REPOSITORY_OPTIONS, image_name};
+
+/// What `occystrap verify` was asked to look at.
+pub enum Subject {
+    /// Receipts of one run, and where what they promise must be.
+    Receipts(Vec<Receipt>, Target),
+    /// Receipts of a plugin that is not there, and why: nothing of them can be looked at.
+    WithoutPlugin(Vec<Receipt>, Error),
+    /// A directory without a receipt.
+    Directory(PathBuf, String),
+    /// An archive without a receipt.
+    Tar(PathBuf, String),
+    /// An OCI image layout without a receipt, or a tag in it.
+    Layout(PathBuf, Option<String>, String),
+    /// An image at a registry without a receipt.
+    Registry(Reference, Client, String),
+    /// An image in an engine without a receipt.
+    Engine(ImageName, Engine, String),
+}
+
+impl Subject {
+    /// How messages name it.
+    #[must_use]
+    pub fn display(&self) -> &str {
+        match self {
+            Self::Receipts(_, target) => &target.display,
+            Self::WithoutPlugin(receipts, _) => {
+                receipts.first().map_or("", |receipt| receipt.destination.as_str())
+            }
+            Self::Directory(_, display)
+            | Self::Tar(_, display)
+            | Self::Layout(_, _, display)
+            | Self::Registry(_, _, display)
+            | Self::Engine(_, _, display) => display,
+        }
+    }
+
+    /// What to verify, from what the user typed: a receipt's path, or a URI. `client` makes the registry
+    /// client where one is needed. Errors where it is neither, or nothing that can be verified so.
+    pub fn parse(
+        text: &str,
+        catalog: &Catalog,
+        client: impl FnOnce(&Uri) -> Result<Client>,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        Self::with_plugins(text, &Plugins::new(catalog), client, cancel)
+    }
+
+    /// Whether a text is the path of a receipt, and no URI.
+    #[must_use]
+    pub fn is_receipt(text: &str) -> bool {
+        // `dir:PATH` is a URI as well; any other word without `://` is a file.
+        let short = |uri: &Uri| matches!(uri.scheme.as_str(), "dir" | "tar" | "oci-layout");
+        // A login without a scheme must not be shown as the name of a file that is not there.
+        let login = text.contains('@') && text.contains(':') && !Path::new(text).exists();
+        !text.contains("://") && !login && !Uri::parse(text).is_ok_and(|uri| short(&uri))
+    }
+
+    /// Parses as [`Self::parse`] does, with plugins that several subjects share.
+    pub fn with_plugins(
+        text: &str,
+        plugins: &Plugins,
+        client: impl FnOnce(&Uri) -> Result<Client>,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        if Self::is_receipt(text) {
+            return Self::receipts(text, plugins, client, cancel);
+        }
+        let uri = Uri::parse(text)?;
+        let (path, display) = (PathBuf::from(&uri.rest), uri.display());
+        match uri.scheme.as_str() {
+            "dir" => {
+                uri.check_options("target", &["unique_names", "checksums"])?;
+                Ok(Self::Directory(path, display))
+            }
+            "tar" => {
+                uri.check_options("target", &[])?;
+                Ok(Self::Tar(path, display))
+            }
+            "oci-layout" => {
+                uri.check_options("target", &["compression"])?;
+                let (path, tag) = tagged(&uri.rest)?;
+                Ok(Self::Layout(path, tag, display))
+            }
+            "registry" => {
+                // What an output took says nothing about what is there.
+                let known = [&REPOSITORY_OPTIONS[..], &["compression", "chunk_size"]].concat();
+                uri.check_options("target", &known)?;
+                Ok(Self::Registry(Reference::parse(&uri.rest)?, client(&uri)?, display))
+            }
+            "docker" => {
+                uri.check_options("target", &ENGINE_OPTIONS)?;
+                let engine = Engine::find(uri.option("socket"), cancel)?;
+                Ok(Self::Engine(image_name(&uri.rest)?, engine, display))
+            }
+            scheme => Err(unverified(scheme, plugins.catalog())),
+        }
+    }
+
+    /// Receipts in a file, and the plugin that wrote.
+    fn receipts(
+        text: &str,
+        plugins: &Plugins,
+        client: impl FnOnce(&Uri) -> Result<Client>,
+        cancel: &Cancel,
+    ) -> Result<Self> {
+        let receipts = Bundle::read(text.as_ref())?;
+        let Some(receipt) = receipts.first() else {
+            return Err(Error::source(format!("'{text}' holds no receipt")));
+        };
+        // What a receipt says nobody has typed.
+        let of_receipt = |error: Error| match error.kind() {
+            Kind::Usage => Error::source(format!("the destination in '{text}': {error}")),
+            _ => error,
+        };
+        let uri = Uri::parse(&receipt.destination).map_err(of_receipt)?;
+        let plugin = match plugins.for_receipt(&uri.scheme, &receipt.plugin) {
+            // Its component may be gone.
+            Err(error) if matches!(error.kind(), Kind::Plugin | Kind::NotFound) => {
+                return Ok(Self::WithoutPlugin(receipts, error));
+            }
+            found => found.map_err(of_receipt)?,
+        };
+        warn_of_another(&plugin, &receipt.plugin);
+        let target = Target::with_plugin(plugin, &uri, client, cancel).map_err(of_receipt)?;
+        Ok(Self::Receipts(receipts, target))
+    }
+}
+
+/// Warns where a receipt was written by another plugin, or another version of it, than the one that looks.
+fn warn_of_another(plugin: &Plugin, wrote: &PluginIdentity) {
+    if plugin.sha256() != wrote.sha256 || plugin.description().name != wrote.name {
+        let (name, then, now) = (&wrote.name, wrote.sha256.short(), plugin.sha256().short());
+        tracing::warn!("the receipt is of plugin '{name}' {then}, this is {now}");
+    }
+}
+
+/// What cannot be verified without a receipt: what a plugin writes that is not part of this program,
+/// what is to come, and what nobody knows.
+fn unverified(scheme: &str, catalog: &Catalog) -> Error {
+    const KNOWN: &str =
+        "dir://, tar://, oci-layout://, registry://, docker:// and receipts can be verified";
+    match catalog.for_scheme(scheme) {
+        Ok(_) => Error::usage(format!("'{scheme}://' can be verified with a receipt alone")).hint(
+            "'occystrap process --receipt FILE' writes one, 'occystrap verify FILE' takes it",
+        ),
+        // One that was added, and cannot be used.
+        Err(error) if error.kind() != Kind::Usage => error,
+        Err(_) if is_to_come(scheme) => {
+            Error::usage(format!("verifying '{scheme}://' is not yet supported")).hint(KNOWN)
+        }
+        Err(_) => Error::usage(format!("unknown scheme '{scheme}://'")).hint(KNOWN),
+    }
+}

@@ -1,0 +1,313 @@
+//! What a place that keeps things by their digest says of itself: expectations where there is no
+//! receipt.
+//!
+//! A manifest names its blobs by digest and size, and an index its manifests, so the chain from a
+//! name down covers everything. The name itself promises nothing: only a receipt says what it must
+//! stand for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::store::{Listed, Store};
+use crate::look::document::Flaw;
+use crate::look::elsewhere;
+use crate::verdict::claims::{Claims, judge_platform};
+use crate::verdict::found::Found;
+use crate::verdict::object::{Object, Outcome, Outcomes, Status, Verification};
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::oci::document::{IndexDocument, ManifestDocument, RawDescriptor};
+use occystrap_base::oci::{ImageName, MOST_LAYERS, Manifest, Part, Platform, json, types};
+use occystrap_images::level::Level;
+use occystrap_images::source::content_store::{DEEPEST, MOST_MANIFESTS};
+use occystrap_output::receipt::{Expectation, Role};
+
+/// Verify what a name stands for: an image, or an index and every image of it. `more` is expected
+/// of the name itself. Of what was `looked` at already, by the digests of the manifests, no byte is
+/// read again.
+pub fn verify(
+    store: &dyn Store,
+    root: Listed,
+    name: &ImageName,
+    more: &[Expectation],
+    level: Level,
+    looked: &Outcomes,
+) -> Result<Vec<Found>> {
+    let (seen, known) = (BTreeSet::new(), BTreeMap::new());
+    let mut walk = Walk { store, name, more, level, looked, seen, known, found: Vec::new() };
+    walk.visit(&root, DEEPEST)?;
+    Ok(walk.found)
+}
+
+struct Walk<'a> {
+    store: &'a dyn Store,
+    name: &'a ImageName,
+    more: &'a [Expectation],
+    level: Level,
+    looked: &'a Outcomes,
+    seen: BTreeSet<String>,
+    /// Where each stands in `found`, and what it is for by its config.
+    known: BTreeMap<String, (usize, Option<Platform>)>,
+    /// An index stands after what it lists.
+    found: Vec<Found>,
+}
+
+impl Walk<'_> {
+    fn visit(&mut self, what: &Listed, depth: usize) -> Result<()> {
+        // One digest that is promised in two ways has one promise too many.
+        let promised = what.promised.as_ref().map(|known| (known.size, &known.media_type));
+        if !self.seen.insert(format!("{} {promised:?}", what.reference)) {
+            // For another platform, maybe.
+            if let (Some(listed), Some((at, Some(is)))) =
+                (&what.platform, self.known.get(&what.reference))
+            {
+                judge_platform(is, listed, &mut self.found[*at].verification.objects);
+            }
+            return Ok(());
+        }
+        let is_root = self.seen.len() == 1;
+        // What is wrong with it was told.
+        if !is_root && self.looked_at(what).is_some_and(|outcome| outcome != Outcome::Verified) {
+            return Ok(());
+        }
+        if self.seen.len() > MOST_MANIFESTS {
+            let place = self.store.display(what);
+            return Err(Error::source(format!("{place}: lists more than {MOST_MANIFESTS} images")));
+        }
+        let manifest = match self.store.manifest(what) {
+            Ok(Some(manifest)) => manifest,
+            Ok(None) => {
+                self.lost(what, is_root, |object| {
+                    object.blame(Status::Missing, None, None, "is not there");
+                });
+                return Ok(());
+            }
+            // Somebody, or the store, wishes to stop.
+            Err(error) if matches!(error.kind(), Kind::Interrupted | Kind::Plugin) => {
+                return Err(error);
+            }
+            Err(error) => {
+                let status = match error.sides() {
+                    Some(_) => Status::DigestMismatch,
+                    None => Status::Unreadable,
+                };
+                self.lost(what, is_root, |object| {
+                    object.blame_error(status, &error);
+                });
+                return Ok(());
+            }
+        };
+        if !manifest.is_index() {
+            return self.image(what, &manifest, is_root);
+        }
+        let index = match json::parse::<IndexDocument>(&manifest.bytes) {
+            Ok(index) if depth > 0 => index,
+            Ok(_) => return self.unread(what, is_root, "its indexes are nested too deeply"),
+            Err(cause) => return self.unread(what, is_root, &cause.to_string()),
+        };
+        if let Err(wrong) = types::manifest(&manifest.bytes) {
+            return self.unread(what, is_root, &wrong.to_string());
+        }
+        let listed = index.manifests.iter().map(|entry| Listed::entry(entry, "the index"));
+        let listed = match listed.collect::<Result<Vec<Listed>>>() {
+            Ok(listed) => listed,
+            Err(error) => return self.unread(what, is_root, &error.to_string()),
+        };
+        for entry in &listed {
+            self.visit(entry, depth - 1)?;
+        }
+        let (expectations, part) =
+            ([self.expectation(what, &manifest)], Part::index(is_root, manifest.digest));
+        let it = Listed { platform: None, ..what.clone() };
+        self.judge(&expectations, &Claims::default(), is_root, &it, part)?;
+        self.judge_document(&manifest);
+        self.judge_index(&index.manifests);
+        Ok(())
+    }
+
+    fn image(&mut self, what: &Listed, manifest: &Manifest, is_root: bool) -> Result<()> {
+        let parsed = match json::parse::<ManifestDocument>(&manifest.bytes) {
+            Ok(parsed) if parsed.layers().len() <= MOST_LAYERS => parsed,
+            Ok(_) => {
+                let message = format!("lists more than {MOST_LAYERS} layers");
+                return self.unread(what, is_root, &message);
+            }
+            Err(cause) => return self.unread(what, is_root, &cause.to_string()),
+        };
+        if let Err(wrong) = types::manifest(&manifest.bytes) {
+            return self.unread(what, is_root, &wrong.to_string());
+        }
+        let mut expectations = match self.blobs(&parsed) {
+            Ok(expectations) => expectations,
+            Err(error) => return self.unread(what, is_root, &error.to_string()),
+        };
+        expectations.push(self.expectation(what, manifest));
+        let claims = self.store.claims(&expectations).within(&parsed);
+        self.judge(&expectations, &claims, is_root, what, self.part(what, is_root))?;
+        if let Some(found) = self.found.last_mut() {
+            elsewhere::excuse(&parsed, &mut found.verification.objects);
+        }
+        self.judge_document(manifest);
+        if !claims.is_artifact() {
+            self.judge_manifest(manifest, Flaw::of_config_type(&parsed));
+        }
+        Ok(())
+    }
+
+    /// Returns what a manifest promises of its config and its layers.
+    fn blobs(&self, manifest: &ManifestDocument) -> Result<Vec<Expectation>> {
+        const PLACE: &str = "the manifest";
+        let roles = std::iter::once(Role::Config).chain((0..).map(Role::Layer));
+        let listed = std::iter::once(manifest.config(PLACE)?).chain(manifest.layers());
+        let blob = |(role, listed): (Role, &RawDescriptor)| {
+            let listed = listed.promised(PLACE)?;
+            Ok(Expectation {
+                role,
+                place: self.store.blob(listed.digest),
+                size: Some(listed.size),
+                digest: Some(listed.digest),
+            })
+        };
+        roles.zip(listed).map(blob).collect()
+    }
+
+    /// Says of the manifest or index that was found last whether clients can read it.
+    fn judge_document(&mut self, manifest: &Manifest) {
+        self.judge_manifest(manifest, Flaw::of(&manifest.bytes));
+    }
+
+    fn judge_manifest(&mut self, manifest: &Manifest, flaw: Option<Flaw>) {
+        let Some(flaw) = flaw else { return };
+        let objects = self.found.last_mut().map(|found| &mut found.verification.objects);
+        let is_it = |object: &&mut Object| {
+            object.kind == "manifest" && object.digest == Some(manifest.digest)
+        };
+        if let Some(object) = objects.and_then(|objects| objects.iter_mut().find(is_it)) {
+            flaw.blame_sound(object);
+        }
+    }
+
+    fn expectation(&self, what: &Listed, manifest: &Manifest) -> Expectation {
+        Expectation {
+            role: Role::Manifest,
+            place: self.store.place(what),
+            size: Some(manifest.bytes.len() as u64),
+            digest: Some(manifest.digest),
+        }
+    }
+
+    fn judge(
+        &mut self,
+        expectations: &[Expectation],
+        claims: &Claims,
+        is_root: bool,
+        what: &Listed,
+        part: Part,
+    ) -> Result<()> {
+        let more = if is_root { self.more } else { &[] };
+        let expectations = [expectations, more].concat();
+        let level = match self.looked_at(what) {
+            Some(_) => Level::Fast,
+            None => self.level,
+        };
+        let mut objects = self.store.look(&expectations, claims, level)?;
+        if level == Level::Full {
+            claims.doubt_secrets(&expectations, &mut objects);
+        }
+        // What nothing protects is looked at where it stands: a layout's own list.
+        if let (Some(is), Some(listed), false) = (claims.platform(), &what.platform, is_root) {
+            judge_platform(is, listed, &mut objects);
+        }
+        self.known.insert(what.reference.clone(), (self.found.len(), claims.platform().cloned()));
+        let counted = |one: &&Expectation| matches!(one.role, Role::Config | Role::Layer(_));
+        let is_artifact = claims.is_artifact();
+        // As a manifest gives them: any number.
+        let sizes = expectations.iter().filter(counted).filter_map(|one| one.size);
+        let layers = expectations.iter().filter(|one| one.role.is_layer()).count();
+        self.found.push(Found {
+            name: self.name.clone(),
+            part,
+            platform: what.platform.as_ref().map(Platform::to_string),
+            layers,
+            bytes: sizes.fold(0, u64::saturating_add),
+            verification: Verification { level: self.level, objects, is_artifact },
+        });
+        Ok(())
+    }
+
+    /// What came of it before.
+    fn looked_at(&self, what: &Listed) -> Option<Outcome> {
+        what.promised.as_ref().and_then(|known| self.looked.get(&known.digest).copied())
+    }
+
+    /// The index that was found last is no better than what it lists: its name stands for all of that.
+    fn judge_index(&mut self, entries: &[RawDescriptor]) {
+        let of = |entry: &RawDescriptor| {
+            let reference = entry.digest().to_string();
+            let looked =
+                reference.parse().ok().and_then(|digest| self.looked.get(&digest).copied());
+            let found = self.known.get(&reference).and_then(|(at, _)| self.found.get(*at));
+            looked.or(found.map(|found| found.verification.outcome()))
+        };
+        let Some((status, message)) = sum(entries.len(), entries.iter().filter_map(of)) else {
+            return;
+        };
+        let index = self.found.last_mut().and_then(|it| it.verification.objects.first_mut());
+        if let Some(object) = index.filter(|object| object.status == Status::Ok) {
+            object.blame(status, None, None, &message);
+            object.host_only = true;
+        }
+    }
+
+    /// A manifest that cannot be followed. What it says nobody knows.
+    fn lost(&mut self, what: &Listed, is_root: bool, blame: impl FnOnce(&mut Object)) {
+        let mut object = Object::at(self.store.display(what)).for_role(Role::Manifest);
+        (object.digest, object.size) = (what.promised.as_ref())
+            .map_or((None, None), |known| (Some(known.digest), Some(known.size)));
+        blame(&mut object);
+        self.known.insert(what.reference.clone(), (self.found.len(), None));
+        self.found.push(Found {
+            name: self.name.clone(),
+            part: self.part(what, is_root),
+            platform: what.platform.as_ref().map(Platform::to_string),
+            layers: 0,
+            bytes: 0,
+            verification: Verification::new(self.level, vec![object]),
+        });
+    }
+
+    fn unread(&mut self, what: &Listed, is_root: bool, why: &str) -> Result<()> {
+        self.lost(what, is_root, |object| {
+            let message = format!("cannot be read: {why}");
+            object.blame(Status::Unreadable, None, None, &message);
+        });
+        Ok(())
+    }
+
+    fn part(&self, what: &Listed, is_root: bool) -> Part {
+        match (is_root, &what.platform, &what.promised) {
+            (true, _, _) => Part::Whole,
+            (false, Some(platform), _) => Part::Platform(platform.to_string()),
+            (false, None, promised) => Part::Platform(
+                promised.as_ref().map_or(what.reference.clone(), |known| known.digest.short()),
+            ),
+        }
+    }
+}
+
+/// What is said of an index that lists nothing: nothing looked at is nothing verified.
+pub const EMPTY: &str = "lists no image";
+
+/// What is to be said of an index that lists `all` these, where they are not all verified.
+pub fn sum(all: usize, outcomes: impl Iterator<Item = Outcome>) -> Option<(Status, String)> {
+    let outcomes: Vec<Outcome> = outcomes.collect();
+    let those = |outcome| outcomes.iter().filter(|one| **one == outcome).count();
+    match (those(Outcome::Failed), those(Outcome::Unconfirmed)) {
+        _ if all == 0 => Some((Status::Unchecked, EMPTY.to_owned())),
+        (0, 0) => None,
+        (0, some) => {
+            Some((Status::Unchecked, format!("{some} of the {all} that it lists: UNCONFIRMED")))
+        }
+        (some, _) => {
+            Some((Status::Unreadable, format!("{some} of the {all} that it lists: FAILED")))
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! The host's own look at what a container engine holds.
+
+use crate::verdict::claims::Claims;
+use crate::verdict::found::Found;
+use crate::verdict::object::Verification;
+use crate::verdict::object::{Object, Status};
+use occystrap_base::error::{Error, Result};
+use occystrap_base::oci::Digest;
+use occystrap_images::level::Level;
+use occystrap_output::destination::engine_image::{Exported, Named, Seen};
+use occystrap_output::destination::hash_memo::Memory;
+use occystrap_output::receipt::{Expectation, Place, Role};
+
+/// Look at everything: ask the engine, and at [`Level::Full`] have the image exported and hash it.
+pub fn objects(
+    expectations: &[Expectation],
+    claims: &Claims,
+    named: &Named,
+    level: Level,
+    memory: &Memory,
+) -> Result<Vec<Object>> {
+    let inspected = inspect(named, memory);
+    let exported = match (&inspected, level) {
+        (Ok(Some(image)), Level::Full) => Some(export(named, image, memory)),
+        _ => None,
+    };
+    let is_layer = |role: Role| role.is_layer();
+    let expected = expectations.iter().filter(|expectation| is_layer(expectation.role)).count();
+    // A receipt that names fewer layers than the config was cut, and does not accuse the image.
+    let layers = expected.max(claims.layers().unwrap_or_default());
+    let checker = Checker { named, inspected, exported, layers };
+    Ok(expectations.iter().map(|expectation| checker.check(expectation)).collect())
+}
+
+/// Returns what the config says of its layers, where the engine has the config that is expected: the ID of the image
+/// is its digest, or in full, with containerd's store, that of the exported config is.
+pub fn claims(
+    expectations: &[Expectation],
+    named: &Named,
+    level: Level,
+    memory: &Memory,
+) -> Claims {
+    let config = expectations.iter().find(|one| one.role == Role::Config);
+    let Some(expected) = config.and_then(|one| one.digest) else { return Claims::default() };
+    let Ok(Some(image)) = inspect(named, memory) else { return Claims::default() };
+    let found = match (image.id_is_manifest, level) {
+        (false, _) => Some(image.id),
+        (true, Level::Full) => match export(named, &image, memory) {
+            Ok(Some(exported)) if exported.layers == image.diff_ids => Some(exported.config),
+            _ => None,
+        },
+        (true, Level::Fast) => None,
+    };
+    match found == Some(expected) {
+        true => Claims::of_layers(image.diff_ids),
+        false => Claims::default(),
+    }
+}
+
+/// What the engine says of the image, asked once.
+fn inspect(named: &Named, memory: &Memory) -> Result<Option<Seen>> {
+    memory.recall_image().unwrap_or_else(|| {
+        let inspected = named.inspect();
+        memory.remember_image(inspected.clone());
+        inspected
+    })
+}
+
+/// What the image is when it is exported, which is done once.
+fn export(named: &Named, image: &Seen, memory: &Memory) -> Result<Option<Exported>> {
+    memory.recall_export().unwrap_or_else(|| {
+        let exported = named.export(image.size);
+        memory.remember_export(exported.clone());
+        exported
+    })
+}
+
+/// Verify an image without a receipt: what the engine says of it, and in full, that it gives out
+/// just that.
+pub fn held(named: &Named, level: Level) -> Result<Vec<Found>> {
+    let name = named.image().clone();
+    let Some(image) = named.inspect()? else {
+        return Err(named.absent());
+    };
+    let (subject, memory) = (name.to_string(), Memory::default());
+    let layers = image.diff_ids.len();
+    let expect = |role: Role, place: Place, digest: Option<Digest>| Expectation {
+        role,
+        place,
+        size: None,
+        digest,
+    };
+    let id = (!image.id_is_manifest).then_some(image.id);
+    let mut expectations = vec![expect(Role::Config, Place::Image { name: subject.clone() }, id)];
+    expectations.extend((0..).zip(image.diff_ids).map(|(index, diff_id)| {
+        let place = Place::ImageLayer { image: subject.clone(), index };
+        expect(Role::Layer(index), place, Some(diff_id))
+    }));
+    let objects = objects(&expectations, &Claims::default(), named, level, &memory)?;
+    let verification = Verification::new(level, objects);
+    let (part, bytes) = (occystrap_base::oci::Part::Whole, image.size);
+    Ok(vec![Found { name, part, platform: None, layers, bytes, verification }])
+}
+
+struct Checker<'a> {
+    named: &'a Named,
+    inspected: Result<Option<Seen>>,
+    /// Only in full.
+    exported: Option<Result<Option<Exported>>>,
+    /// How many there must be.
+    layers: usize,
+}
+
+/// What is compared: of the image, or of one of its layers.
+#[derive(Clone, Copy)]
+enum Part {
+    Image,
+    Layer(usize),
+}
+
+impl Checker<'_> {
+    fn check(&self, expectation: &Expectation) -> Object {
+        let mut object = Object::expected(expectation, expectation.place.subject());
+        let name = self.named.image().to_string();
+        let part = match &expectation.place {
+            Place::Image { name: image } if *image == name => Part::Image,
+            Place::ImageLayer { image, index } if *image == name => Part::Layer(*index as usize),
+            _ => {
+                object.misplaced();
+                return object;
+            }
+        };
+        match &self.inspected {
+            Err(error) => object.blame_error(Status::Unreadable, error),
+            Ok(None) => object.blame(
+                Status::Missing,
+                None,
+                None,
+                &format!("{} has no image of that name", self.named.place()),
+            ),
+            Ok(Some(image)) => {
+                let found = match part {
+                    // The ID tells nothing of the config; its layers do, and an export all.
+                    Part::Image if image.id_is_manifest => expectation.digest,
+                    Part::Image => Some(image.id),
+                    Part::Layer(index) => image.diff_ids.get(index).copied(),
+                };
+                compare(expectation.digest, found, &mut object);
+                self.compare_layers(part, image.diff_ids.len(), &mut object);
+            }
+        }
+        if let Some(exported) = self.exported.as_ref().filter(|_| object.status == Status::Ok) {
+            self.check_export(exported, part, expectation.digest, &mut object);
+        }
+        object
+    }
+
+    /// Of an image that has more layers than it must, none of those that it must have is wrong.
+    fn compare_layers(&self, part: Part, found: usize, object: &mut Object) {
+        if matches!(part, Part::Image) && object.status == Status::Ok && found > self.layers {
+            let side = |layers: usize| Some(format!("{layers} layers"));
+            let (expected, found) = (side(self.layers), side(found));
+            object.blame(Status::DigestMismatch, expected, found, "has more layers");
+        }
+    }
+
+    fn check_export(
+        &self,
+        exported: &Result<Option<Exported>, Error>,
+        part: Part,
+        expected: Option<Digest>,
+        object: &mut Object,
+    ) {
+        match exported {
+            // One reason for all; which of them it is about, it does not say.
+            Err(error) if matches!(part, Part::Layer(_)) && !error.is_unconfirmed() => {
+                object.blame(Status::Unchecked, None, None, "the image could not be read");
+            }
+            Err(error) => object.blame_error(Status::Unreadable, error),
+            Ok(None) => object.blame(Status::Missing, None, None, "cannot be exported"),
+            Ok(Some(image)) => {
+                let found = match part {
+                    Part::Image => Some(image.config),
+                    Part::Layer(index) => image.layers.get(index).copied(),
+                };
+                compare(expected, found, object);
+                self.compare_layers(part, image.layers.len(), object);
+            }
+        }
+    }
+}
+
+fn compare(expected: Option<Digest>, found: Option<Digest>, object: &mut Object) {
+    // Nobody promised anything of the config where the ID is another thing's.
+    if expected.is_none() || expected == found {
+        return;
+    }
+    let (expected, found) =
+        (expected.map(|digest| digest.to_string()), found.map(|digest| digest.to_string()));
+    match found {
+        None => object.blame(Status::Missing, expected, None, "the image has fewer layers"),
+        Some(_) => object.blame(Status::DigestMismatch, expected, found, "is another one"),
+    }
+}

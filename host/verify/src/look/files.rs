@@ -1,0 +1,146 @@
+//! Where the bytes are that are looked at: files of a destination, or an archive.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use occystrap_base::error::Result;
+use occystrap_base::files::destination::Destination;
+use occystrap_images::source::archive;
+use occystrap_images::source::directory::Directory;
+use occystrap_images::source::members::Members;
+use occystrap_images::source::tar_index::TarIndex;
+use occystrap_net::context::Context;
+use occystrap_output::receipt::Place;
+
+/// The offset of a member that an archive does not have.
+pub const NOWHERE: u64 = u64::MAX;
+
+/// Files by their path below a destination.
+pub trait Files: Sync {
+    /// Size of a regular file in bytes; `None` for anything else. Errors as the system's `stat`.
+    fn size(&self, path: &str) -> io::Result<Option<u64>>;
+
+    /// A file, to read from.
+    fn open(&self, path: &str) -> io::Result<File>;
+
+    /// How messages name a file, or a thing in one.
+    fn display(&self, path: &str) -> String;
+}
+
+impl Files for Destination {
+    fn size(&self, path: &str) -> io::Result<Option<u64>> {
+        let metadata = self.dir()?.symlink_metadata(path)?;
+        Ok(metadata.is_file().then(|| metadata.len()))
+    }
+
+    fn open(&self, path: &str) -> io::Result<File> {
+        Self::open(self, path)
+    }
+
+    fn display(&self, path: &str) -> String {
+        Self::display(self, path)
+    }
+}
+
+/// Files that are found by what they are called, rather than by a receipt.
+pub trait Held {
+    /// Where they are.
+    fn files(&self) -> &dyn Files;
+
+    /// Them, by name.
+    fn members(&self) -> &dyn Members;
+
+    /// Where one is.
+    fn place(&self, name: &str) -> Place;
+
+    /// How messages name one.
+    fn called(&self, name: &str) -> String {
+        self.files().display(&self.place(name).subject())
+    }
+}
+
+/// A directory.
+pub struct Folder {
+    members: Directory,
+    destination: Destination,
+}
+
+impl Folder {
+    /// One that is open.
+    #[must_use]
+    pub fn of(destination: Destination) -> Self {
+        Self { members: Directory::of(destination.clone()), destination }
+    }
+}
+
+impl Held for Folder {
+    fn files(&self) -> &dyn Files {
+        &self.destination
+    }
+
+    fn members(&self) -> &dyn Members {
+        &self.members
+    }
+
+    fn place(&self, name: &str) -> Place {
+        Place::File { path: name.to_owned() }
+    }
+}
+
+/// An archive without a receipt. One that is compressed as a whole was unpacked to be read, and is
+/// looked at as that.
+pub struct Archive {
+    members: TarIndex,
+    /// The only file.
+    file_name: String,
+    destination: Destination,
+}
+
+impl Archive {
+    /// Read the headers of an archive. Errors when it is none, or has two readings.
+    pub fn open(path: &Path, context: &Context) -> Result<Self> {
+        let destination = Destination::file(path)?;
+        let file_name = destination.file_name().unwrap_or_default().to_owned();
+        Ok(Self { members: archive::index(path, context)?, file_name, destination })
+    }
+
+    /// Its members.
+    #[must_use]
+    pub fn index(&self) -> &TarIndex {
+        &self.members
+    }
+}
+
+impl Files for Archive {
+    fn size(&self, _: &str) -> io::Result<Option<u64>> {
+        Ok(Some(self.members.file().metadata()?.len()))
+    }
+
+    fn open(&self, _: &str) -> io::Result<File> {
+        self.members.file().try_clone()
+    }
+
+    fn display(&self, path: &str) -> String {
+        self.destination.display(path)
+    }
+}
+
+impl Held for Archive {
+    fn files(&self) -> &dyn Files {
+        self
+    }
+
+    fn members(&self) -> &dyn Members {
+        &self.members
+    }
+
+    fn place(&self, name: &str) -> Place {
+        let section = self.members.section(name).ok().flatten();
+        Place::Part {
+            path: self.file_name.clone(),
+            member: name.to_owned(),
+            offset: section.map_or(NOWHERE, |section| section.offset),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! What an index leads to. A receipt of one promises the index alone: without what it lists, a name
+//! that stands for it stands for nothing.
+
+use std::collections::HashSet;
+
+use super::format::Format;
+use super::manifest_chain;
+use crate::derive::layout;
+use crate::derive::registry;
+use crate::derive::store::{Listed, Store};
+use crate::derive::tree;
+use crate::look::document::Flaw;
+use crate::verdict::object::{Object, Outcome, Outcomes, Status};
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::oci::Descriptor;
+use occystrap_images::level::Level;
+use occystrap_images::source::content_store::parse_index;
+use occystrap_net::context::Context;
+use occystrap_output::destination::Grant;
+use occystrap_output::destination::hash_memo::Memory;
+use occystrap_output::receipt::{Expectation, Receipt, Role};
+
+/// Where the host looks for what has a digest; `None` where only a plugin knows.
+#[must_use]
+pub fn store<'a>(
+    format: &Format,
+    grant: &'a Grant,
+    memory: &Memory,
+    context: &'a Context,
+) -> Option<Box<dyn Store + 'a>> {
+    match grant {
+        Grant::Repository(remote) => Some(Box::new(registry::store(remote, memory, context))),
+        Grant::Storage(destination) if matches!(format, Format::Layout(_)) => {
+            Some(Box::new(layout::store(destination, memory, context)))
+        }
+        _ => None,
+    }
+}
+
+/// A look at what a receipt's index lists.
+pub struct Beneath<'a> {
+    /// Of an index.
+    pub receipt: &'a Receipt,
+    /// Where it is.
+    pub grant: &'a Grant,
+    /// What was seen of it.
+    pub memory: &'a Memory,
+    /// What was looked at already, with all that it lists.
+    pub looked: &'a Outcomes,
+}
+
+impl Beneath<'_> {
+    /// Look, and add what was found to what is known of the receipt's own things: fast, whether what it
+    /// lists is there; in full, at everything that this leads to. Errors where the user interrupts, or the
+    /// store gives up.
+    pub fn judge(
+        &self,
+        store: Option<&dyn Store>,
+        level: Level,
+        objects: &mut Vec<Object>,
+    ) -> Result<()> {
+        let (expectations, id) = (&self.receipt.expectations, self.receipt.image.id);
+        let is = |one: &Expectation| one.role == Role::Manifest && one.digest == Some(id);
+        let Some(at) = expectations.iter().position(is) else { return Ok(()) };
+        let Some(object) = objects.get_mut(at).filter(|one| one.status == Status::Ok) else {
+            return Ok(());
+        };
+        object.host_only = true;
+        let Some((size, entries)) = self.entries(&expectations[at], object) else { return Ok(()) };
+        let Some(store) = store else {
+            if self.outcomes(&entries).filter(|one| *one == Outcome::Verified).count()
+                < entries.len()
+            {
+                let why = "where the images are that it lists, only the plugin knows";
+                object.blame(Status::Unchecked, None, None, why);
+            }
+            return Ok(());
+        };
+        let found = match level {
+            Level::Fast => {
+                if let Some((status, message)) = tree::sum(entries.len(), self.outcomes(&entries)) {
+                    object.blame(status, None, None, &message);
+                }
+                Ok(entries.iter().filter_map(|entry| absent(store, entry)).collect())
+            }
+            Level::Full => self.walk(store, size, object),
+        };
+        match found {
+            Ok(found) => add(found, objects),
+            Err(error) if matches!(error.kind(), Kind::Interrupted | Kind::Plugin) => {
+                return Err(error);
+            }
+            Err(error) => object.blame_error(Status::Unreadable, &error),
+        }
+        Ok(())
+    }
+
+    /// The size of the index, and what it lists. `None` where that cannot be known, which is said of
+    /// `object`.
+    fn entries(&self, index: &Expectation, object: &mut Object) -> Option<(u64, Vec<Listed>)> {
+        let Some((_, bytes)) = manifest_chain::document(index, self.grant, self.memory) else {
+            object.blame(Status::Unchecked, None, None, "changed while it was looked at");
+            return None;
+        };
+        if let Some(flaw) = Flaw::of(&bytes) {
+            flaw.blame_sound(object);
+            return None;
+        }
+        let place = &object.location;
+        let entries: Result<Vec<Listed>> = parse_index(&bytes, place).and_then(|index| {
+            if index.schema_version.is_none() && index.manifests.is_empty() {
+                return Err(Error::source("has no field of an index"));
+            }
+            index.manifests.iter().map(|entry| Listed::entry(entry, place)).collect()
+        });
+        let (status, why) = match entries {
+            Ok(entries) if entries.is_empty() => (Status::Unchecked, tree::EMPTY),
+            Ok(entries) => return Some((bytes.len() as u64, entries)),
+            Err(_) => (Status::Unreadable, "is not an index of images"),
+        };
+        object.blame(status, None, None, why);
+        None
+    }
+
+    /// What came of those that have receipts of their own.
+    fn outcomes(&self, entries: &[Listed]) -> impl Iterator<Item = Outcome> {
+        let promised = entries.iter().filter_map(|entry| entry.promised.as_ref());
+        promised.filter_map(|known| self.looked.get(&known.digest).copied())
+    }
+
+    /// Everything that the index leads to; what is wrong with itself is said of `object`.
+    fn walk(&self, store: &dyn Store, size: u64, object: &mut Object) -> Result<Vec<Object>> {
+        let digest = self.receipt.image.id;
+        let promised = Some(Descriptor { media_type: String::new(), digest, size });
+        let root = Listed { reference: digest.to_string(), promised, platform: None };
+        let (name, looked) = (self.receipt.image.image_name(), self.looked);
+        let mut found = tree::verify(store, root, &name, &[], Level::Full, looked)?;
+        let itself = found.pop().and_then(|found| found.verification.objects.into_iter().next());
+        if let Some(itself) = itself.filter(|itself| itself.status != Status::Ok) {
+            object.blame(itself.status, itself.expected, itself.found, &itself.message);
+        }
+        Ok(found.into_iter().flat_map(|image| image.verification.objects).collect())
+    }
+}
+
+/// Findings beside those that there are: each thing that is right is told once.
+fn add(found: Vec<Object>, objects: &mut Vec<Object>) {
+    let mut told: HashSet<String> = objects.iter().map(|object| object.location.clone()).collect();
+    for mut object in found {
+        let is_new = told.insert(object.location.clone());
+        if object.status != Status::Ok || is_new {
+            object.host_only = true;
+            objects.push(object);
+        }
+    }
+}
+
+/// A finding about a manifest that is not there, or not as the index says.
+fn absent(store: &dyn Store, what: &Listed) -> Option<Object> {
+    let blame = |status: Status, error: Option<&Error>| {
+        let mut object = Object::at(store.display(what)).for_role(Role::Manifest);
+        match error {
+            Some(error) => object.blame_error(status, error),
+            None => object.blame(status, None, None, "is not there"),
+        }
+        Some(object)
+    };
+    match store.manifest(what) {
+        Ok(Some(_)) => {
+            store.refused(what).and_then(|error| blame(Status::Unreadable, Some(&error)))
+        }
+        Ok(None) => blame(Status::Missing, None),
+        Err(error) if error.sides().is_some() => blame(Status::DigestMismatch, Some(&error)),
+        Err(error) => blame(Status::Unreadable, Some(&error)),
+    }
+}

@@ -1,0 +1,231 @@
+//! What a reader of the format finds: whether the manifest that a receipt promises leads to the
+//! config and the layers that it promises, and to nothing else.
+//!
+//! The manifest has the bytes that were promised; who made the receipt may have made those as well.
+
+use std::os::unix::fs::FileExt as _;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::format::Format;
+use crate::look::document::Flaw;
+use crate::look::{engine_image, registry, web};
+use crate::verdict::claims::Claims;
+use crate::verdict::object::{Object, Status};
+use occystrap_base::error::printable;
+use occystrap_base::files::destination::Destination;
+use occystrap_base::oci::config::LARGEST_CONFIG;
+use occystrap_base::oci::document::ManifestDocument;
+use occystrap_base::oci::manifest::LARGEST_MANIFEST;
+use occystrap_base::oci::saved::LIST;
+use occystrap_base::oci::{Digest, Part, json};
+use occystrap_images::level::Level;
+use occystrap_images::source::directory::Directory;
+use occystrap_images::source::docker_save;
+use occystrap_images::source::members::Members;
+use occystrap_images::source::tar_index::TarIndex;
+use occystrap_output::destination::Grant;
+use occystrap_output::destination::hash_memo::Memory;
+use occystrap_output::receipt::{Expectation, Place, Receipt, Role, listed};
+
+/// A manifest as it was promised: what a registry calls it, and its bytes.
+pub type Document = (Option<String>, Bytes);
+
+/// A manifest, where it is there and as it was promised.
+#[must_use]
+pub fn document(one: &Expectation, grant: &Grant, memory: &Memory) -> Option<Document> {
+    let (media_type, bytes) = match (&one.place, grant) {
+        (Place::Manifest { reference }, Grant::Repository(remote)) => {
+            let found = match memory.recall_manifest(reference) {
+                Some(known) => known,
+                None => {
+                    let found = remote.manifest(reference).ok()?;
+                    memory.remember_manifest(reference, found.clone());
+                    found
+                }
+            }?;
+            (Some(found.manifest.media_type), found.manifest.bytes)
+        }
+        (_, Grant::Storage(destination)) => {
+            (None, read(one, destination, LARGEST_MANIFEST as u64)?)
+        }
+        (Place::File { path }, Grant::Web(site)) => {
+            let size = one.size.filter(|size| *size <= LARGEST_MANIFEST as u64)?;
+            (None, site.bytes(&site.url_of(path)?, size, one.digest?).ok()?.into())
+        }
+        _ => return None,
+    };
+    (one.digest == Some(Digest::of(&bytes))).then_some((media_type, bytes))
+}
+
+/// The bytes of a small file or part, where so many are there.
+fn read(one: &Expectation, destination: &Destination, limit: u64) -> Option<Bytes> {
+    let (path, offset) = match &one.place {
+        Place::File { path } => (path, 0),
+        Place::Part { path, offset, .. } => (path, *offset),
+        _ => return None,
+    };
+    let size = one.size.filter(|size| *size <= limit)?;
+    let mut bytes = vec![0; usize::try_from(size).ok()?];
+    destination.open(path).ok()?.read_exact_at(&mut bytes, offset).ok()?;
+    Some(bytes.into())
+}
+
+/// What the config says of the layers, where it is the one that was promised; else the look at it
+/// tells.
+#[must_use]
+pub fn claims(
+    receipt: &Receipt,
+    format: &Format,
+    grant: &Grant,
+    level: Level,
+    memory: &Memory,
+) -> Claims {
+    let expectations = &receipt.expectations;
+    if receipt.image.part.is_index() {
+        return Claims::default();
+    }
+    let claims = match grant {
+        Grant::Storage(destination) => {
+            let config = expectations.iter().find(|one| one.role == Role::Config);
+            let bytes = config.and_then(|one| {
+                read(one, destination, LARGEST_CONFIG)
+                    .filter(|bytes| Some(Digest::of(bytes)) == one.digest)
+            });
+            bytes.map_or_else(Claims::default, |bytes| Claims::of(&bytes))
+        }
+        Grant::Repository(remote) => registry::claims(expectations, remote, memory),
+        Grant::Web(site) => web::claims(expectations, site, memory),
+        // A receipt of this run was not cut: what the engine has more than it names is wrong.
+        Grant::Engine(_) if receipt.is_fresh => Claims::default(),
+        Grant::Engine(named) => engine_image::claims(expectations, named, level, memory),
+    };
+    let claims = claims.against(receipt);
+    // An artifact stands beside images, in an index, or has a name of its own, which the receipt says.
+    let image = &receipt.image;
+    let may_be_artifact = matches!(image.part, Part::Platform(_)) || image.artifact;
+    let beside = format.has_manifests() && may_be_artifact;
+    let manifest = expectations.iter().find(|one| one.role == Role::Manifest).filter(|_| beside);
+    let manifest = manifest.and_then(|one| document(one, grant, memory));
+    let parsed = manifest.and_then(|(_, bytes)| json::parse::<ManifestDocument>(&bytes).ok());
+    match parsed {
+        Some(parsed) => claims.within(&parsed),
+        None if receipt.image.part.is_listed() => claims,
+        None => claims.of_image(),
+    }
+}
+
+/// Blame each manifest that clients cannot read, or that does not lead to the image. Those of an index are
+/// looked at elsewhere.
+pub fn judge(
+    receipt: &Receipt,
+    format: &Format,
+    grant: &Grant,
+    memory: &Memory,
+    objects: &mut [Object],
+) {
+    if receipt.image.part.is_index() {
+        return;
+    }
+    for (one, object) in receipt.expectations.iter().zip(objects) {
+        if one.role != Role::Manifest || object.status != Status::Ok {
+            continue;
+        }
+        let wrong = match format {
+            Format::Unknown => continue,
+            Format::Directory | Format::Archive => match grant.storage() {
+                Some(destination) => names_image(receipt, one, format, destination),
+                None => continue,
+            },
+            _ => match document(one, grant, memory) {
+                Some((media_type, bytes)) => {
+                    if let Some(flaw) = Flaw::of(&bytes) {
+                        flaw.blame_sound(object);
+                        continue;
+                    }
+                    let checked =
+                        listed::check(media_type.as_deref(), &bytes, &receipt.expectations);
+                    let of_image = receipt.image.part.is_whole() && !receipt.image.artifact;
+                    let parsed = json::parse::<ManifestDocument>(&bytes).ok();
+                    let parsed = parsed.filter(|_| of_image && checked.is_ok());
+                    if let Some(flaw) = parsed.and_then(|parsed| Flaw::of_config_type(&parsed)) {
+                        flaw.blame_sound(object);
+                        continue;
+                    }
+                    checked.map_err(|why| format!("is {why}"))
+                }
+                None => {
+                    object.blame(Status::Unchecked, None, None, "changed while it was looked at");
+                    continue;
+                }
+            },
+        };
+        if let Err(why) = wrong {
+            object.blame(Status::DigestMismatch, None, None, &why);
+            object.host_only = true;
+        }
+    }
+}
+
+/// Whether a list in docker-save form names the image, in the one reading of it, and nothing else.
+fn names_image(
+    receipt: &Receipt,
+    manifest: &Expectation,
+    format: &Format,
+    destination: &Destination,
+) -> Result<(), String> {
+    let error = |error: occystrap_base::error::Error| format!("cannot be followed: {error}");
+    let mut others = Vec::new();
+    let members: Box<dyn Members> = match (format, destination.file_name()) {
+        (Format::Archive, Some(name)) => {
+            let file = destination.open(name).map_err(|cause| cause.to_string())?;
+            let place = format!("'{}'", destination.display(name));
+            let index = TarIndex::read(Arc::new(file), place).map_err(error)?;
+            others.extend(index.names().map(str::to_owned));
+            Box::new(index)
+        }
+        _ => Box::new(Directory::of(destination.clone())),
+    };
+    let is = |name: &str, one: &Expectation| match &one.place {
+        Place::File { path } => path == name,
+        Place::Part { offset, .. } => members
+            .section(name)
+            .ok()
+            .flatten()
+            .is_some_and(|found| found.offset == *offset && Some(found.size) == one.size),
+        _ => false,
+    };
+    let list = match &manifest.place {
+        Place::File { path } => path.as_str(),
+        _ => LIST,
+    };
+    if !is(list, manifest) {
+        return Err("is not where readers find it".to_owned());
+    }
+    let entries = docker_save::read(&*members, list).map_err(error)?;
+    let [entry] = entries.as_slice() else {
+        return Err(format!("lists {} images", entries.len()));
+    };
+    let expected = |role: Role| receipt.expectations.iter().filter(move |one| one.role == role);
+    let layers = receipt.expectations.iter().filter(|one| one.role.is_layer());
+    let fits = expected(Role::Config).all(|one| is(entry.config(), one))
+        && entry.layers().len() == layers.count()
+        && (0..)
+            .zip(entry.layers())
+            .all(|(index, layer)| expected(Role::Layer(index)).any(|one| is(layer, one)));
+    if !fits {
+        return Err("lists other files than those of the image".to_owned());
+    }
+    // An `index.json`, say, which some readers follow instead.
+    let is_listed =
+        |name: &String| name == list || name == entry.config() || entry.layers().contains(name);
+    if let Some(other) = others.iter().find(|name| !is_listed(name)) {
+        return Err(format!("does not list '{}', which is in the archive", printable(other)));
+    }
+    let name = receipt.image.image_name();
+    match *format == Format::Archive && name.tag.is_some() && !docker_save::is_named(entry, &name) {
+        true => Err(format!("does not name '{name}'")),
+        false => Ok(()),
+    }
+}

@@ -1,0 +1,252 @@
+//! What became of one image.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::seconds;
+use crate::verdict::found::Found;
+use crate::verdict::object::{Outcome, Verification};
+use occystrap_base::error::{Error, Kind};
+use occystrap_base::oci::{Digest, ImageName, Part};
+use occystrap_base::secret;
+use occystrap_base::terminal::size::size;
+use occystrap_net::context::Context;
+use occystrap_output::receipt::Receipt;
+
+/// What became of one image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ImageStatus {
+    /// Everything was looked at and is right.
+    Verified,
+    /// Something wrong was seen.
+    Failed,
+    /// Something could not be looked at.
+    Unconfirmed,
+    /// Nobody looked.
+    NotVerified,
+    /// It could not be moved.
+    Error,
+}
+
+impl From<Outcome> for ImageStatus {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Verified => Self::Verified,
+            Outcome::Failed => Self::Failed,
+            Outcome::Unconfirmed => Self::Unconfirmed,
+        }
+    }
+}
+
+/// One image of a run.
+#[derive(Debug, Serialize)]
+pub struct ImageReport {
+    source: String,
+    destination: String,
+    pub(super) image: String,
+    tag: String,
+    /// Such as `linux/arm64/v8`, where it is known.
+    platform: Option<String>,
+    /// [`Receipt::manifest_digest`].
+    digest: Option<Digest>,
+    kind: &'static str,
+    /// What became of it.
+    pub status: ImageStatus,
+    pub(super) layers: usize,
+    pub(super) bytes: u64,
+    seconds: f64,
+    pub(super) retries: u64,
+    pub(super) rate_limits: u64,
+    /// Why it could not be moved, or looked at.
+    pub error: Option<Error>,
+    pub(super) verification: Option<Verification>,
+    /// What the user was warned about while it was written.
+    pub warnings: Vec<String>,
+    #[serde(skip)]
+    pub(super) part: Part,
+    #[serde(skip)]
+    pub(super) note: Option<String>,
+    /// It landed, and what the user asked to have written down of it was not.
+    #[serde(skip)]
+    pub(super) lacks_receipt: bool,
+}
+
+impl ImageReport {
+    /// An image that is being moved.
+    #[must_use]
+    pub fn started(source: &str, destination: &str, name: &ImageName) -> Self {
+        // Of an archive, no URI says it.
+        secret::show(&name.to_string());
+        Self {
+            source: source.to_owned(),
+            destination: destination.to_owned(),
+            image: name.repository.clone(),
+            tag: name.tag.clone().unwrap_or_default(),
+            platform: None,
+            digest: None,
+            kind: "image",
+            part: Part::Whole,
+            status: ImageStatus::Error,
+            layers: 0,
+            bytes: 0,
+            seconds: 0.0,
+            retries: 0,
+            rate_limits: 0,
+            error: None,
+            verification: None,
+            warnings: Vec::new(),
+            note: None,
+            lacks_receipt: false,
+        }
+    }
+
+    /// A source that could not be read.
+    #[must_use]
+    pub fn failed(source: &str, destination: &str, error: Error, context: &Context) -> Self {
+        let name = ImageName { repository: String::new(), tag: None };
+        let mut report = Self::started(source, destination, &name);
+        report.error = Some(error);
+        report.finish(Duration::ZERO, context)
+    }
+
+    /// What is to be verified, and could not even be opened. Why it could not be looked at is no
+    /// news of the image itself; that it is not there, or nothing of its kind, is.
+    #[must_use]
+    pub fn unopened(display: &str, error: Error, context: &Context) -> Self {
+        let status = match error.kind() {
+            Kind::Usage | Kind::Interrupted => ImageStatus::Error,
+            _ if error.is_unconfirmed() => ImageStatus::Unconfirmed,
+            _ => ImageStatus::Failed,
+        };
+        Self { status, ..Self::failed(display, display, error, context) }
+    }
+
+    /// An image of which there is a receipt.
+    #[must_use]
+    pub fn of_receipt(receipt: &Receipt) -> Self {
+        let platform = match &receipt.image.part {
+            Part::Platform(platform) => Some(platform.as_str()),
+            Part::Whole | Part::Index | Part::Nested(_) => None,
+        };
+        Self::started(&receipt.source, &receipt.destination, &receipt.image.image_name())
+            .about(receipt.image.part.clone(), platform)
+    }
+
+    /// An image of which there is a receipt, but not the plugin that could look at it: no news of
+    /// the image itself.
+    #[must_use]
+    pub fn without_plugin(receipt: &Receipt, error: Error) -> Self {
+        Self { status: ImageStatus::Unconfirmed, error: Some(error), ..Self::of_receipt(receipt) }
+    }
+
+    /// An image that was found without a receipt.
+    #[must_use]
+    pub fn found(destination: &str, found: Found) -> Self {
+        let mut report = Self::started(destination, destination, &found.name)
+            .about(found.part, found.platform.as_deref());
+        (report.layers, report.bytes) = (found.layers, found.bytes);
+        report.judge(Some(found.verification));
+        report
+    }
+
+    /// Which part of an image it is, and what that is for.
+    #[must_use]
+    pub fn about(mut self, part: Part, platform: Option<&str>) -> Self {
+        self.kind = if part.is_index() { "index" } else { "image" };
+        self.platform = platform.map(str::to_owned);
+        self.part = part;
+        self
+    }
+
+    /// It could not be moved, or not be finished.
+    pub fn fail(&mut self, error: Error) {
+        self.status = ImageStatus::Error;
+        self.error = Some(error);
+    }
+
+    /// It was written, and maybe verified.
+    pub fn landed(&mut self, receipt: &Receipt, proof: Option<Verification>, note: Option<&str>) {
+        let layers = receipt.expectations.iter().filter(|e| e.role.is_layer());
+        self.layers = layers.count();
+        self.bytes = receipt.bytes();
+        self.digest = receipt.manifest_digest();
+        self.note = note.map(str::to_owned);
+        self.judge(proof);
+    }
+
+    /// It landed, and its receipt could not be written: neither may be forgotten over the other.
+    pub fn without_receipt(&mut self, error: Error) {
+        self.error = Some(error.within("the image has landed, but its receipt was not written"));
+        self.lacks_receipt = true;
+    }
+
+    /// It is done.
+    #[must_use]
+    pub fn finish(mut self, took: Duration, context: &Context) -> Self {
+        self.seconds = seconds(took);
+        self.retries = context.counters.retries();
+        self.rate_limits = context.counters.rate_limits();
+        self
+    }
+
+    fn judge(&mut self, proof: Option<Verification>) {
+        self.status = match proof.as_ref().map(Verification::outcome) {
+            None => ImageStatus::NotVerified,
+            Some(outcome) => outcome.into(),
+        };
+        if proof.as_ref().is_some_and(|proof| proof.is_artifact) {
+            self.kind = "artifact";
+        }
+        self.verification = proof;
+    }
+
+    /// What verification made of it.
+    #[must_use]
+    pub fn outcome(&self) -> Option<Outcome> {
+        self.verification.as_ref().map(Verification::outcome)
+    }
+
+    /// What became of it, for those who want to hear more, and the digest that it is known by.
+    pub fn tell(&self) {
+        match self.digest {
+            Some(digest) => tracing::info!("{}, {digest}", self.line()),
+            None => tracing::info!("{}", self.line()),
+        }
+    }
+
+    /// What became of it, in a line.
+    pub(super) fn line(&self) -> String {
+        let outcome = match self.status {
+            ImageStatus::Verified => "verified",
+            ImageStatus::Failed => "FAILED",
+            ImageStatus::Unconfirmed => "UNCONFIRMED",
+            ImageStatus::NotVerified => "not verified",
+            ImageStatus::Error => return format!("{}: not moved", self.name()),
+        };
+        match self.part {
+            Part::Index | Part::Nested(_) => format!("{}: {outcome}", self.name()),
+            _ => {
+                let (layers, bytes) = (self.layers, size(self.bytes));
+                let kind = if self.is_artifact() { "artifact, " } else { "" };
+                format!("{}: {kind}{layers} layers, {bytes}, {outcome}", self.name())
+            }
+        }
+    }
+
+    /// Whether it is no image: nobody has compared its layers with a config, unless that lists them.
+    pub(super) fn is_artifact(&self) -> bool {
+        self.kind == "artifact"
+    }
+
+    /// How lines about it begin.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match (self.image.as_str(), self.tag.as_str()) {
+            ("", _) => self.source.clone(),
+            (image, "") => format!("{image}{}", self.part),
+            (image, tag) => format!("{image}:{tag}{}", self.part),
+        }
+    }
+}

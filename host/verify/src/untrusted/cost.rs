@@ -1,0 +1,215 @@
+//! What looking at a receipt costs: bytes that are really there. What a receipt claims beyond that is
+//! found to be wrong, and costs nobody anything.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Bounds;
+use super::look::check_layers;
+use crate::derive::store::{Listed, Store};
+use crate::look::check;
+use crate::verdict::claims::Claims;
+use crate::verdict::object::Object;
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::files::destination::Destination;
+use occystrap_base::oci::Manifest;
+use occystrap_images::level::Level;
+use occystrap_output::destination::hash_memo::Memory;
+use occystrap_output::destination::site::Site;
+use occystrap_output::destination::{Extent, Grant, WrittenFile};
+use occystrap_output::receipt::{Expectation, Place};
+
+/// Bytes that will be read for these, at most.
+#[must_use]
+pub fn of(
+    expectations: &[Expectation],
+    journal: &[WrittenFile],
+    grant: &Grant,
+    memory: &Memory,
+) -> u64 {
+    match grant {
+        Grant::Storage(destination) => stored(expectations, journal, destination),
+        Grant::Repository(_) | Grant::Engine(_) => {
+            let each = expectations.iter().map(|one| remote(one, grant, memory));
+            each.fold(0, u64::saturating_add)
+        }
+        Grant::Web(site) => {
+            let each = expectations.iter().map(|one| on_site(one, site));
+            each.fold(0, u64::saturating_add)
+        }
+    }
+}
+
+fn stored(expectations: &[Expectation], journal: &[WrittenFile], destination: &Destination) -> u64 {
+    let metadata = |path: &str| destination.dir().and_then(|dir| dir.symlink_metadata(path));
+    let there = |path: &str| metadata(path).map_or(0, |found| found.len());
+    let within = |path: &str, offset: u64, size: u64| size.min(there(path).saturating_sub(offset));
+    let named = expectations.iter().map(|one| match (&one.place, one.size) {
+        (Place::File { path }, Some(size)) if one.digest.is_some() => within(path, 0, size),
+        (Place::Part { path, offset, .. }, Some(size)) => within(path, *offset, size),
+        // The whole list is read for one entry of it.
+        (Place::Entry { path, steps, .. }, _) => within(path, 0, check::largest_shared(steps)),
+        _ => 0,
+    });
+    let framed = check::framed_paths(expectations);
+    let files = journal.iter().filter(|file| framed.contains(file.path.as_str()));
+    let pieces = files.flat_map(|file| {
+        let size = there(&file.path);
+        let within = move |extent: &Extent| extent.size.min(size.saturating_sub(extent.offset));
+        file.extents.iter().map(within)
+    });
+    named.chain(pieces).fold(0, u64::saturating_add)
+}
+
+fn remote(one: &Expectation, grant: &Grant, memory: &Memory) -> u64 {
+    let (Place::Blob { digest }, Some(remote)) = (&one.place, grant.repository()) else { return 0 };
+    let known = memory.recall_size(*digest).or_else(|| {
+        // What cannot be asked now is found when it is looked at.
+        let found = remote.find_blob(*digest, one.size).ok()?;
+        memory.remember_size(*digest, found);
+        Some(found)
+    });
+    let size = known.flatten().unwrap_or_default();
+    one.size.map_or(size, |claimed| claimed.min(size))
+}
+
+fn on_site(one: &Expectation, site: &Site) -> u64 {
+    let (Place::File { path }, Some(claimed)) = (&one.place, one.size) else { return 0 };
+    match site.url_of(path).map(|url| site.stat(&url)) {
+        Some(Ok(Some(Some(size)))) => claimed.min(size),
+        // What cannot be asked now is found when it is looked at.
+        Some(Err(error)) if error.is_unconfirmed() => 0,
+        // The server does not say: as much as it likes is read, up to the claim.
+        Some(Ok(Some(None)) | Err(_)) => claimed,
+        Some(Ok(None)) | None => 0,
+    }
+}
+
+/// What all receipts of a batch may have together.
+pub(super) struct Purse {
+    bounds: Bounds,
+    /// What each file may take, whatever the others do.
+    share: u64,
+    /// What was taken beyond their shares.
+    common: AtomicU64,
+}
+
+impl Purse {
+    /// For so many files.
+    pub(super) fn new(bounds: &Bounds, files: usize) -> Self {
+        let share = bounds.batch_bytes / 2 / (files.max(1) as u64);
+        Self { bounds: *bounds, share, common: AtomicU64::new(0) }
+    }
+
+    /// For one file.
+    pub(super) fn file(&self) -> Spent<'_> {
+        Spent { purse: self, file: AtomicU64::new(0), receipt: AtomicU64::new(0) }
+    }
+}
+
+/// What one file of receipts has taken.
+pub(super) struct Spent<'a> {
+    purse: &'a Purse,
+    file: AtomicU64,
+    receipt: AtomicU64,
+}
+
+impl Spent<'_> {
+    /// The next receipt in it.
+    pub(super) fn next(&self) {
+        self.receipt.store(0, Ordering::Relaxed);
+    }
+
+    /// Count what will be read. Errors when that is too much, for the receipt or for all; then it
+    /// counts for nothing.
+    pub(super) fn count(&self, bytes: u64) -> Result<()> {
+        let Purse { bounds, share, common } = self.purse;
+        let too_many = |whose: &str, most: u64| {
+            let message = format!("{whose} would have the host read more than {most} bytes");
+            Err(Error::new(Kind::Plugin, message))
+        };
+        let receipt = self.receipt.load(Ordering::Relaxed).saturating_add(bytes);
+        if receipt > bounds.bytes {
+            return too_many("the receipt", bounds.bytes);
+        }
+        let before = self.file.load(Ordering::Relaxed);
+        let file = before.saturating_add(bytes);
+        let more = file.saturating_sub(*share) - before.saturating_sub(*share);
+        let add =
+            |taken: u64| taken.checked_add(more).filter(|taken| *taken <= bounds.batch_bytes / 2);
+        if more > 0 && common.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add).is_err() {
+            return too_many("the receipts of this batch", bounds.batch_bytes);
+        }
+        self.receipt.store(receipt, Ordering::Relaxed);
+        self.file.store(file, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// Manifests of one index, in bytes: the walk keeps some of them. Sixty have a megabyte.
+const MOST_BYTES: u64 = 64 * 1024 * 1024;
+
+/// A store on which looking costs something, and nothing is taken on trust.
+pub(super) struct Counted<'a> {
+    pub(super) store: &'a dyn Store,
+    pub(super) spent: &'a Spent<'a>,
+    pub(super) grant: &'a Grant,
+    pub(super) memory: &'a Memory,
+    pub(super) manifests: AtomicU64,
+}
+
+impl Store for Counted<'_> {
+    fn manifest(&self, what: &Listed) -> Result<Option<Manifest>> {
+        let manifest = self.store.manifest(what)?;
+        let size = manifest.as_ref().map_or(0, |manifest| manifest.bytes.len() as u64);
+        let before = self.manifests.fetch_add(size, Ordering::Relaxed);
+        if before.saturating_add(size) > MOST_BYTES {
+            let message = format!("the index's manifests have more than {MOST_BYTES} bytes");
+            return Err(Error::new(Kind::Plugin, message));
+        }
+        self.spent.count(size)?;
+        Ok(manifest)
+    }
+
+    fn refused(&self, what: &Listed) -> Option<Error> {
+        self.store.refused(what)
+    }
+
+    fn blob(&self, digest: occystrap_base::oci::Digest) -> Place {
+        self.store.blob(digest)
+    }
+
+    fn place(&self, what: &Listed) -> Place {
+        self.store.place(what)
+    }
+
+    fn display(&self, what: &Listed) -> String {
+        self.store.display(what)
+    }
+
+    fn claims(&self, expectations: &[Expectation]) -> Claims {
+        self.store.claims(expectations)
+    }
+
+    fn look(
+        &self,
+        expectations: &[Expectation],
+        claims: &Claims,
+        level: Level,
+    ) -> Result<Vec<Object>> {
+        // What several of its images have is read once.
+        let mut new = BTreeSet::new();
+        let unread: Vec<Expectation> = (expectations.iter())
+            .filter(|one| {
+                let name = one.place.subject();
+                let known = one.size.and_then(|size| self.memory.recall(&name, 0, size));
+                known.is_none() && new.insert(name)
+            })
+            .cloned()
+            .collect();
+        self.spent.count(of(&unread, &[], self.grant, self.memory))?;
+        let mut objects = self.store.look(expectations, claims, level)?;
+        check_layers(expectations, claims, &mut objects);
+        Ok(objects)
+    }
+}
