@@ -1,6 +1,6 @@
 //! `catalog.json`: which images share the directory, `{repository: {tag: manifest file}}`.
 //!
-//! It is read and rewritten as a stream ([`crate::text`]), so that a directory of 100,000 images
+//! It is read and rewritten as a stream ([`crate::json_stream`]), so that a directory of 100,000 images
 //! needs no more memory than one of ten. Entries of other tools stay as they are. What it
 //! refuses: a file above [`LONGEST`], one that is no JSON object, and one in which this image's
 //! repository or tag stands twice.
@@ -8,19 +8,19 @@
 use occystrap_plugin::storage::Directory;
 use occystrap_plugin::writer::Error;
 
+use crate::json_stream::{Discard, JsonReader, JsonString, Output, Source, StoredFile, is_absent};
 use crate::layout::CATALOG;
 use crate::output::Buffered;
-use crate::text::{Nowhere, Output, Source, Stored, Text, Word, is_absent};
 
 /// Bytes of the catalog, and of `SHA256SUMS`. 100,000 images with the longest names that Docker
 /// takes need 81 MB of it; the host reads as much.
 pub const LONGEST: u64 = 128 * 1024 * 1024;
 
 /// How many objects stand around a value of the object of repositories.
-const OF_REPOSITORIES: usize = 1;
+const REPOSITORY_DEPTH: usize = 1;
 
 /// How many objects stand around a value of an object of tags.
-const OF_TAGS: usize = 2;
+const TAG_DEPTH: usize = 2;
 
 /// Replaced entries that a warning names one by one.
 const MOST_NAMED: usize = 20;
@@ -37,7 +37,7 @@ pub struct Entry<'a> {
 impl Entry<'_> {
     /// The most bytes that the entry adds.
     fn length(&self) -> u64 {
-        let text = [self.repository, self.tag, self.file].map(|text| spell(text).len());
+        let text = [self.repository, self.tag, self.file].map(|text| to_json(text).len());
         (text.iter().sum::<usize>() + 64) as u64
     }
 }
@@ -49,13 +49,13 @@ pub struct Survey {
     pub is_new: bool,
     has_repository: bool,
     /// The manifest file that stands under the image's own name.
-    pub own: Option<String>,
+    pub current_file: Option<String>,
     /// Images that lose their manifest file to this one, the first few, as `repository:tag`.
-    pub ousted: Vec<String>,
+    pub displaced: Vec<String>,
     /// How many more there are.
-    pub more: usize,
+    pub more_displaced: usize,
     /// An image whose manifest file differs from this one's in the case of letters alone, and that file.
-    pub folded: Option<(String, String)>,
+    pub case_conflict: Option<(String, String)>,
 }
 
 /// Looks at the catalog that is there. Errors say why the entry cannot be put into it.
@@ -71,40 +71,40 @@ pub fn survey(directory: &Directory, entry: Entry) -> Result<Survey, Error> {
              write to another directory"
         )));
     }
-    let stored = Stored { directory, path: CATALOG };
+    let stored = StoredFile { directory, path: CATALOG };
     // Another process may have taken it away meanwhile.
     survey_text(stored, entry).or_else(|why| match is_absent(&why) {
         true => Ok(none()),
-        false => Err(in_the_way(why)),
+        false => Err(unusable(why)),
     })
 }
 
 /// Writes the catalog with the entry in it, in the place of those that [`survey`] has found.
 pub fn write(directory: &Directory, entry: Entry, survey: &Survey) -> Result<(), Error> {
-    rewrite(directory, entry, survey, Edit::Add)
+    rewrite(directory, entry, survey, Edit::AddEntry)
 }
 
 /// Writes the catalog without the images that lose their manifest file to this one.
 pub fn write_without(directory: &Directory, entry: Entry, survey: &Survey) -> Result<(), Error> {
-    rewrite(directory, entry, survey, Edit::Oust)
+    rewrite(directory, entry, survey, Edit::RemoveDisplaced)
 }
 
 /// What becomes of the catalog. Either way other images that name the entry's manifest file leave it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Edit {
     /// The entry is added or replaced.
-    Add,
+    AddEntry,
     /// The entry of that name stays as it is, or missing.
-    Oust,
+    RemoveDisplaced,
 }
 
 fn rewrite(directory: &Directory, entry: Entry, survey: &Survey, what: Edit) -> Result<(), Error> {
     let mut to = Buffered::create(directory, CATALOG)?;
     match directory.stat(CATALOG)? {
-        None => edit(Text::new(&b"{}"[..]), entry, survey, what, &mut to)?,
+        None => edit(JsonReader::new(&b"{}"[..]), entry, survey, what, &mut to)?,
         Some(_) => {
-            let text = Text::new(Stored { directory, path: CATALOG });
-            edit(text, entry, survey, what, &mut to).map_err(in_the_way)?;
+            let text = JsonReader::new(StoredFile { directory, path: CATALOG });
+            edit(text, entry, survey, what, &mut to).map_err(unusable)?;
         }
     }
     to.finish()?;
@@ -119,10 +119,10 @@ pub fn find(
     tag: &str,
 ) -> Result<Option<String>, Error> {
     let entry = Entry { repository, tag, file: "" };
-    survey_text(Stored { directory, path }, entry).map(|survey| survey.own)
+    survey_text(StoredFile { directory, path }, entry).map(|survey| survey.current_file)
 }
 
-fn in_the_way(why: Error) -> Error {
+fn unusable(why: Error) -> Error {
     match why {
         Error::Other(why) => {
             Error::Other(format!("the '{CATALOG}' that is there {why}; move it away first"))
@@ -133,61 +133,62 @@ fn in_the_way(why: Error) -> Error {
 
 fn survey_text<'a>(source: impl Source + 'a, entry: Entry) -> Result<Survey, Error> {
     let mut survey = Survey::default();
-    let mut text = Text::new(source);
+    let mut text = JsonReader::new(source);
     let mut repositories = Members::open(&mut text)?;
     while let Some(repository) = repositories.next(&mut text)? {
-        let ours = repository.says() == entry.repository;
+        let ours = repository.value() == entry.repository;
         if ours && std::mem::replace(&mut survey.has_repository, true) {
-            return Err(twice(entry.repository));
+            return Err(duplicate(entry.repository));
         }
-        if text.next_mark()? != Some(b'{') {
+        if text.peek_token()? != Some(b'{') {
             if ours {
                 let why = format!("has something other than tags under '{}'", entry.repository);
                 return Err(Error::Other(why));
             }
-            text.copy(OF_REPOSITORIES, &mut Nowhere)?;
+            text.copy_value(REPOSITORY_DEPTH, &mut Discard)?;
             continue;
         }
         let mut tags = Members::open(&mut text)?;
         while let Some(tag) = tags.next(&mut text)? {
-            let file = match text.next_mark()? {
-                Some(b'"') => Some(text.word()?),
+            let file = match text.peek_token()? {
+                Some(b'"') => Some(text.string()?),
                 _ => {
-                    text.copy(OF_TAGS, &mut Nowhere)?;
+                    text.copy_value(TAG_DEPTH, &mut Discard)?;
                     None
                 }
             };
-            if ours && tag.says() == entry.tag {
-                if survey.own.is_some() {
-                    return Err(twice(&format!("{}:{}", entry.repository, entry.tag)));
+            if ours && tag.value() == entry.tag {
+                if survey.current_file.is_some() {
+                    return Err(duplicate(&format!("{}:{}", entry.repository, entry.tag)));
                 }
-                survey.own = Some(file.map_or_else(String::new, |file| file.says().to_owned()));
+                survey.current_file =
+                    Some(file.map_or_else(String::new, |file| file.value().to_owned()));
             } else if let Some(file) = file {
-                let image = || format!("{}:{}", repository.says(), tag.says());
-                if file.says() == entry.file {
-                    match survey.ousted.len() < MOST_NAMED {
-                        true => survey.ousted.push(image()),
-                        false => survey.more += 1,
+                let image = || format!("{}:{}", repository.value(), tag.value());
+                if file.value() == entry.file {
+                    match survey.displaced.len() < MOST_NAMED {
+                        true => survey.displaced.push(image()),
+                        false => survey.more_displaced += 1,
                     }
-                } else if file.says().eq_ignore_ascii_case(entry.file) {
-                    survey.folded = Some((image(), file.says().to_owned()));
+                } else if file.value().eq_ignore_ascii_case(entry.file) {
+                    survey.case_conflict = Some((image(), file.value().to_owned()));
                 }
             }
         }
     }
-    end(&mut text)?;
+    expect_end(&mut text)?;
     Ok(survey)
 }
 
-fn twice(name: &str) -> Error {
+fn duplicate(name: &str) -> Error {
     Error::Other(format!("has '{name}' twice"))
 }
 
 /// Nothing may follow the object.
-fn end(text: &mut Text) -> Result<(), Error> {
-    match text.next_mark()? {
+fn expect_end(text: &mut JsonReader) -> Result<(), Error> {
+    match text.peek_token()? {
         None => Ok(()),
-        Some(_) => text.wrong("something follows the object"),
+        Some(_) => text.error("something follows the object"),
     }
 }
 
@@ -197,140 +198,144 @@ struct Members {
 }
 
 impl Members {
-    fn open(text: &mut Text) -> Result<Self, Error> {
-        if text.next_mark()? != Some(b'{') {
+    fn open(text: &mut JsonReader) -> Result<Self, Error> {
+        if text.peek_token()? != Some(b'{') {
             return Err(Error::Other("is not a JSON object".to_owned()));
         }
-        text.pass(b'{')?;
+        text.expect(b'{')?;
         Ok(Self { any: false })
     }
 
     /// The next key; the text stands before its value.
-    fn next(&mut self, text: &mut Text) -> Result<Option<Word>, Error> {
-        if text.passes(b'}')? {
+    fn next(&mut self, text: &mut JsonReader) -> Result<Option<JsonString>, Error> {
+        if text.accept(b'}')? {
             return Ok(None);
         }
         if std::mem::replace(&mut self.any, true) {
-            text.pass(b',')?;
+            text.expect(b',')?;
         }
-        let key = text.word()?;
-        text.pass(b':')?;
+        let key = text.string()?;
+        text.expect(b':')?;
         Ok(Some(key))
     }
 }
 
 /// The catalog that is being written, in the layout of `serde_json`'s pretty printer.
-struct Rewriting<'a> {
+struct CatalogWriter<'a> {
     to: &'a mut dyn Output,
     any_repository: bool,
     /// The repository that is being written, until it has a tag.
-    waiting: Option<String>,
+    pending: Option<String>,
 }
 
-impl Rewriting<'_> {
-    fn key(&mut self, spelled: &str) -> Result<(), Error> {
+impl CatalogWriter<'_> {
+    fn write_repository_key(&mut self, raw: &str) -> Result<(), Error> {
         let any = std::mem::replace(&mut self.any_repository, true);
-        self.to.put(if any { b",\n  " } else { b"\n  " })?;
-        self.to.put(spelled.as_bytes())?;
-        self.to.put(b": ")
+        self.to.write(if any { b",\n  " } else { b"\n  " })?;
+        self.to.write(raw.as_bytes())?;
+        self.to.write(b": ")
     }
 
     /// Begins an entry of the repository; its value is to follow.
-    fn tag(&mut self, spelled: &str) -> Result<(), Error> {
-        match self.waiting.take() {
+    fn write_tag_key(&mut self, raw: &str) -> Result<(), Error> {
+        match self.pending.take() {
             Some(repository) => {
-                self.key(&repository)?;
-                self.to.put(b"{\n    ")?;
+                self.write_repository_key(&repository)?;
+                self.to.write(b"{\n    ")?;
             }
-            None => self.to.put(b",\n    ")?,
+            None => self.to.write(b",\n    ")?,
         }
-        self.to.put(spelled.as_bytes())?;
-        self.to.put(b": ")
+        self.to.write(raw.as_bytes())?;
+        self.to.write(b": ")
     }
 
-    fn entry(&mut self, tag: &str, file: &str) -> Result<(), Error> {
-        self.tag(&spell(tag))?;
-        self.to.put(spell(file).as_bytes())
+    fn write_entry(&mut self, tag: &str, file: &str) -> Result<(), Error> {
+        self.write_tag_key(&to_json(tag))?;
+        self.to.write(to_json(file).as_bytes())
     }
 
     /// Ends the repository. One without a tag is left out.
-    fn close(&mut self) -> Result<(), Error> {
-        match self.waiting.take() {
+    fn end_repository(&mut self) -> Result<(), Error> {
+        match self.pending.take() {
             Some(_) => Ok(()),
-            None => self.to.put(b"\n  }"),
+            None => self.to.write(b"\n  }"),
         }
     }
 
-    fn repository(&mut self, entry: Entry) -> Result<(), Error> {
-        self.waiting = Some(spell(entry.repository));
-        self.entry(entry.tag, entry.file)?;
-        self.close()
+    fn write_repository(&mut self, entry: Entry) -> Result<(), Error> {
+        self.pending = Some(to_json(entry.repository));
+        self.write_entry(entry.tag, entry.file)?;
+        self.end_repository()
     }
 }
 
 /// Rewrites a catalog. An entry that is added goes where a sorted catalog has it.
 fn edit(
-    mut text: Text,
+    mut text: JsonReader,
     entry: Entry,
     survey: &Survey,
     what: Edit,
     to: &mut dyn Output,
 ) -> Result<(), Error> {
     let text = &mut text;
-    to.put(b"{")?;
-    let mut out = Rewriting { to, any_repository: false, waiting: None };
-    let mut placed = what == Edit::Oust;
+    to.write(b"{")?;
+    let mut out = CatalogWriter { to, any_repository: false, pending: None };
+    let mut placed = what == Edit::RemoveDisplaced;
     let mut repositories = Members::open(text)?;
     while let Some(repository) = repositories.next(text)? {
-        let ours = repository.says() == entry.repository;
-        if !placed && !survey.has_repository && repository.says() > entry.repository {
-            out.repository(entry)?;
+        let ours = repository.value() == entry.repository;
+        if !placed && !survey.has_repository && repository.value() > entry.repository {
+            out.write_repository(entry)?;
             placed = true;
         }
-        if text.next_mark()? != Some(b'{') {
-            out.key(&repository.spelled)?;
-            text.copy(OF_REPOSITORIES, out.to)?;
+        if text.peek_token()? != Some(b'{') {
+            out.write_repository_key(&repository.raw)?;
+            text.copy_value(REPOSITORY_DEPTH, out.to)?;
             continue;
         }
-        out.waiting = Some(repository.spelled);
+        out.pending = Some(repository.raw);
         let mut tags = Members::open(text)?;
         while let Some(tag) = tags.next(text)? {
-            let own = ours && tag.says() == entry.tag;
-            if ours && !placed && (own || (survey.own.is_none() && tag.says() > entry.tag)) {
-                out.entry(entry.tag, entry.file)?;
+            let own = ours && tag.value() == entry.tag;
+            if ours
+                && !placed
+                && (own || (survey.current_file.is_none() && tag.value() > entry.tag))
+            {
+                out.write_entry(entry.tag, entry.file)?;
                 placed = true;
             }
-            if text.next_mark()? != Some(b'"') {
-                if own && what == Edit::Add {
-                    text.copy(OF_TAGS, &mut Nowhere)?;
+            if text.peek_token()? != Some(b'"') {
+                if own && what == Edit::AddEntry {
+                    text.copy_value(TAG_DEPTH, &mut Discard)?;
                 } else {
-                    out.tag(&tag.spelled)?;
-                    text.copy(OF_TAGS, out.to)?;
+                    out.write_tag_key(&tag.raw)?;
+                    text.copy_value(TAG_DEPTH, out.to)?;
                 }
                 continue;
             }
-            let file = text.word()?;
-            let stays = if own { what == Edit::Oust } else { file.says() != entry.file };
+            let file = text.string()?;
+            let stays =
+                if own { what == Edit::RemoveDisplaced } else { file.value() != entry.file };
             if stays {
-                out.tag(&tag.spelled)?;
-                out.to.put(file.spelled.as_bytes())?;
+                out.write_tag_key(&tag.raw)?;
+                out.to.write(file.raw.as_bytes())?;
             }
         }
         if ours && !placed {
-            out.entry(entry.tag, entry.file)?;
+            out.write_entry(entry.tag, entry.file)?;
             placed = true;
         }
-        out.close()?;
+        out.end_repository()?;
     }
-    end(text)?;
+    expect_end(text)?;
     if !placed {
-        out.repository(entry)?;
+        out.write_repository(entry)?;
     }
-    out.to.put(b"\n}\n")
+    out.to.write(b"\n}\n")
 }
 
 /// A string as JSON spells it.
-fn spell(text: &str) -> String {
+fn to_json(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
@@ -339,7 +344,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::text::tests::Pieces;
+    use crate::json_stream::tests::Pieces;
 
     const NEW: Entry = Entry { repository: "m", tag: "1", file: "new.json" };
 
@@ -353,15 +358,21 @@ mod tests {
     fn edited(old: &str, entry: Entry) -> Result<(String, Survey), String> {
         let survey = said(survey_text(Pieces(old.as_bytes(), 5), entry))?;
         let mut made = Vec::new();
-        said(edit(Text::new(Pieces(old.as_bytes(), 3)), entry, &survey, Edit::Add, &mut made))?;
+        said(edit(
+            JsonReader::new(Pieces(old.as_bytes(), 3)),
+            entry,
+            &survey,
+            Edit::AddEntry,
+            &mut made,
+        ))?;
         Ok((String::from_utf8(made).unwrap(), survey))
     }
 
     fn without(old: &str) -> Value {
         let survey = said(survey_text(Pieces(old.as_bytes(), 5), NEW)).unwrap();
         let mut made = Vec::new();
-        let text = Text::new(Pieces(old.as_bytes(), 3));
-        said(edit(text, NEW, &survey, Edit::Oust, &mut made)).unwrap();
+        let text = JsonReader::new(Pieces(old.as_bytes(), 3));
+        said(edit(text, NEW, &survey, Edit::RemoveDisplaced, &mut made)).unwrap();
         serde_json::from_slice(&made).unwrap()
     }
 
@@ -377,7 +388,7 @@ mod tests {
             assert_eq!(without(&old.to_string()), new, "{old}");
         }
         let survey = said(survey_text(&br#"{"m":{"2":"NEW.json"}}"#[..], NEW)).unwrap();
-        assert_eq!(survey.folded, Some(("m:2".to_owned(), "NEW.json".to_owned())));
+        assert_eq!(survey.case_conflict, Some(("m:2".to_owned(), "NEW.json".to_owned())));
     }
 
     fn pretty(value: &Value) -> String {
@@ -415,15 +426,18 @@ mod tests {
         let (new, survey) = edited(old, NEW).unwrap();
         assert_eq!(new, pretty(&json!({"b": {"1": "x"}, "m": {"1": "new.json"}})));
         assert_eq!(
-            (survey.ousted, survey.more),
+            (survey.displaced, survey.more_displaced),
             (["a:1", "b:2", "m:0"].map(str::to_owned).to_vec(), 0)
         );
-        assert_eq!(survey.own.as_deref(), Some("new.json"));
+        assert_eq!(survey.current_file.as_deref(), Some("new.json"));
         let many: serde_json::Map<String, Value> =
             (0..5_000).map(|n| (format!("{n:04}"), json!("new.json"))).collect();
         let (new, survey) = edited(&json!({ "a": many }).to_string(), NEW).unwrap();
         assert_eq!(new, pretty(&json!({"m": {"1": "new.json"}})));
-        assert_eq!((survey.ousted.len(), survey.more), (MOST_NAMED, 5_000 - MOST_NAMED));
+        assert_eq!(
+            (survey.displaced.len(), survey.more_displaced),
+            (MOST_NAMED, 5_000 - MOST_NAMED)
+        );
     }
 
     #[test]
@@ -440,7 +454,7 @@ mod tests {
     #[test]
     fn names_are_compared_by_what_they_say() {
         let (new, survey) = edited(r#"{"\u006d":{"\u0031":"old.json"}}"#, NEW).unwrap();
-        assert_eq!(survey.own.as_deref(), Some("old.json"));
+        assert_eq!(survey.current_file.as_deref(), Some("old.json"));
         assert_eq!(serde_json::from_str::<Value>(&new).unwrap(), json!({"m": {"1": "new.json"}}));
         let odd = Entry { repository: "q\"\\", tag: "ä\n", file: "f" };
         let (new, _) = edited("{}", odd).unwrap();

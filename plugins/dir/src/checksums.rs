@@ -11,9 +11,9 @@ use occystrap_plugin::storage::Directory;
 use occystrap_plugin::writer::Error;
 
 use crate::catalog::LONGEST;
+use crate::json_stream::{Output, Source, StoredFile};
 use crate::layout::CHECKSUMS;
 use crate::output::Buffered;
-use crate::text::{Output, Source, Stored};
 
 /// Bytes of a line: a digest and a path, which Linux limits to 4,096.
 const LONGEST_LINE: usize = 64 * 1024;
@@ -42,7 +42,7 @@ pub fn write(directory: &Directory, files: &[(String, String)]) -> Result<(), Er
     let mut to = Buffered::create(directory, CHECKSUMS)?;
     let is_there = directory.stat(CHECKSUMS)?.is_some();
     let lines = || match is_there {
-        true => Lines::new(Stored { directory, path: CHECKSUMS }),
+        true => Lines::new(StoredFile { directory, path: CHECKSUMS }),
         false => Lines::new(&b""[..]),
     };
     edit(lines, sums, &mut to)?;
@@ -66,32 +66,32 @@ fn edit<'a>(
     let mut old = lines();
     while let Some(line) = old.next()? {
         let Some(path) = path(line) else {
-            to.put(line)?;
-            to.put(b"\n")?;
+            to.write(line)?;
+            to.write(b"\n")?;
             continue;
         };
         while let Some(first) = missing.first_entry().filter(|first| *first.key() < path) {
             let (path, sum) = first.remove_entry();
-            put(path, sum, to)?;
+            write_line(path, sum, to)?;
         }
         match ours.get_key_value(path) {
             None => {
-                to.put(line)?;
-                to.put(b"\n")?;
+                to.write(line)?;
+                to.write(b"\n")?;
             }
-            Some((path, sum)) if written.insert(path, ()).is_none() => put(path, sum, to)?,
+            Some((path, sum)) if written.insert(path, ()).is_none() => write_line(path, sum, to)?,
             Some(_) => {}
         }
     }
     for (path, sum) in missing {
-        put(path, sum, to)?;
+        write_line(path, sum, to)?;
     }
     Ok(())
 }
 
-fn put(path: &[u8], sum: &str, to: &mut dyn Output) -> Result<(), Error> {
+fn write_line(path: &[u8], sum: &str, to: &mut dyn Output) -> Result<(), Error> {
     for part in [sum.as_bytes(), b"  ", path, b"\n"] {
-        to.put(part)?;
+        to.write(part)?;
     }
     Ok(())
 }
@@ -124,7 +124,7 @@ impl<'a> Lines<'a> {
         self.line.clear();
         loop {
             if self.at == self.piece.len() {
-                self.piece = self.source.piece(self.next)?;
+                self.piece = self.source.read_at(self.next)?;
                 self.at = 0;
                 self.next += self.piece.len() as u64;
                 if self.piece.is_empty() {
@@ -152,7 +152,7 @@ impl<'a> Lines<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::tests::Pieces;
+    use crate::json_stream::tests::Pieces;
 
     fn edited(old: &str, files: &[(&str, &str)]) -> String {
         let sums: Sums = files.iter().map(|(path, sum)| (path.as_bytes(), *sum)).collect();

@@ -6,7 +6,7 @@ use occystrap_plugin::writer::ImageName;
 /// The images that share the directory: `{repository: {tag: manifest file}}`.
 pub const CATALOG: &str = "catalog.json";
 /// The manifest of a directory that holds one image, or that another tool unpacked an archive to.
-pub const LIST: &str = "manifest.json";
+pub const MANIFEST: &str = "manifest.json";
 /// Checksums of everything but the catalog, in the form of `sha256sum`.
 pub const CHECKSUMS: &str = "SHA256SUMS";
 
@@ -27,6 +27,6 @@ pub fn manifest(name: &ImageName, tag: &str, unique: bool) -> String {
         let plain = |text: &str| text.replace('/', "+").replace(':', "=");
         format!("manifest-{}@{}.json", plain(&name.repository), plain(tag))
     } else {
-        LIST.to_owned()
+        MANIFEST.to_owned()
     }
 }

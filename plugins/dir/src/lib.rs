@@ -3,12 +3,12 @@
 
 mod catalog;
 mod checksums;
+mod json_stream;
 mod layout;
 mod manifest;
 mod output;
 mod replaced;
 mod session;
-mod text;
 mod verify;
 
 use occystrap_plugin::writer::{

@@ -21,7 +21,7 @@ pub fn render(name: &ImageName, config: &str, layers: &[String], image_name: boo
 
 /// An image of a manifest. `docker save` lists any number of them; this output writes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListedImage {
     /// The config's file.
     pub config: String,
     /// The layers' files.
@@ -30,7 +30,7 @@ pub struct Listed {
     pub names: Vec<String>,
 }
 
-impl Listed {
+impl ListedImage {
     /// Returns the config's digest without its algorithm. Every tool names the config's file after it:
     /// `HEX.json`, `sha256:HEX` (crane), `blobs/sha256/HEX` (Docker since 25).
     pub fn id(&self) -> &str {
@@ -47,16 +47,16 @@ pub fn id(config: &str) -> &str {
 
 /// Returns the images that a manifest lists. `None` where the bytes are no manifest. An element that is
 /// no image is left out: nothing can be lost with it.
-pub fn parse(bytes: &[u8]) -> Option<Vec<Listed>> {
+pub fn parse(bytes: &[u8]) -> Option<Vec<ListedImage>> {
     let document: Value = serde_json::from_slice(bytes).ok()?;
-    Some(document.as_array()?.iter().filter_map(listed).collect())
+    Some(document.as_array()?.iter().filter_map(parse_image).collect())
 }
 
-fn listed(image: &Value) -> Option<Listed> {
+fn parse_image(image: &Value) -> Option<ListedImage> {
     let texts = |key: &str| -> Option<Vec<String>> {
         image.get(key)?.as_array()?.iter().map(|one| one.as_str().map(str::to_owned)).collect()
     };
-    Some(Listed {
+    Some(ListedImage {
         config: image.get("Config")?.as_str()?.to_owned(),
         layers: texts("Layers").unwrap_or_default(),
         names: texts("RepoTags").unwrap_or_default(),
@@ -72,7 +72,7 @@ mod tests {
         let list = br#"[{"Config":"ab.json","RepoTags":["a:1","b:2"],"Layers":["l"]},
             17,{"Config":"sha256:cd","RepoTags":null,"Layers":null},{"Config":"blobs/sha256/ef"}]"#;
         let found = parse(list).unwrap();
-        let ids: Vec<&str> = found.iter().map(Listed::id).collect();
+        let ids: Vec<&str> = found.iter().map(ListedImage::id).collect();
         assert_eq!(ids, ["ab", "cd", "ef"]);
         assert_eq!(
             (&found[0].names[..], &found[0].layers[..]),

@@ -5,7 +5,7 @@ use occystrap_plugin::storage::Directory;
 use occystrap_plugin::types::ErrorCode;
 use occystrap_plugin::writer::Error;
 
-use crate::text::{Output, Source};
+use crate::json_stream::{Output, Source};
 
 /// Bytes that are collected for one call of the host.
 const PIECE: usize = 64 * 1024;
@@ -30,7 +30,7 @@ impl Buffered {
 }
 
 impl Output for Buffered {
-    fn put(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
+    fn write(&mut self, mut bytes: &[u8]) -> Result<(), Error> {
         while self.waiting.len() + bytes.len() >= PIECE {
             let (first, rest) = bytes.split_at(PIECE - self.waiting.len());
             self.waiting.extend_from_slice(first);
@@ -45,7 +45,7 @@ impl Output for Buffered {
 
 /// A text that is in memory.
 impl Source for &[u8] {
-    fn piece(&mut self, offset: u64) -> Result<Vec<u8>, Error> {
+    fn read_at(&mut self, offset: u64) -> Result<Vec<u8>, Error> {
         Ok(self.get(offset as usize..).unwrap_or_default().to_vec())
     }
 }

@@ -52,7 +52,7 @@ impl File {
 
 impl DirSession {
     /// What the destination has of a layer, read and hashed.
-    fn present(&self, diff_id: &str) -> Result<Option<File>, Error> {
+    fn existing_layer(&self, diff_id: &str) -> Result<Option<File>, Error> {
         let path = layout::layer(diff_id);
         match self.directory.stat(&path)? {
             Some(stat) if stat.kind == storage::EntryKind::File => {
@@ -115,7 +115,7 @@ impl GuestSession for DirSession {
                 None => true,
                 // The same layer twice in one image is one file.
                 Some(_) if state.layers.contains(&layer.diff_id) => false,
-                Some(diff_id) => match self.present(diff_id)? {
+                Some(diff_id) => match self.existing_layer(diff_id)? {
                     Some(file) => {
                         state.files.push(file);
                         false
@@ -164,11 +164,11 @@ impl GuestSession for DirSession {
         let repository = &session.name.repository;
         let entry = catalog::Entry { repository, tag: &tag, file: &path };
         let survey = catalog::survey(&session.directory, entry)?;
-        replaced::refuse_one_file(&session.directory, entry, &survey)?;
-        replaced::warn(&session.directory, entry, &config.path, &survey);
+        replaced::refuse_case_conflict(&session.directory, entry, &survey)?;
+        replaced::warn_of_replaced(&session.directory, entry, &config.path, &survey);
         // No old name leads to the new image, whenever this process is killed: names that do leave the
         // catalog first, then the manifest changes, then the catalog gets the new name.
-        if !survey.ousted.is_empty() {
+        if !survey.displaced.is_empty() {
             catalog::write_without(&session.directory, entry, &survey)?;
         }
         let paths: Vec<String> = layers.iter().map(|file| file.path.clone()).collect();

@@ -18,7 +18,7 @@ const BLOCK: usize = header::BLOCK as usize;
 const PIECE: usize = 64 * 1024;
 
 /// A member with the content of a blob.
-pub fn splice(sink: &Sink, name: String, blob: &Blob) -> Result<Member, Error> {
+pub fn append_blob(sink: &Sink, name: String, blob: &Blob) -> Result<Member, Error> {
     let described = blob.descriptor()?;
     sink.write(&header::render(&name, described.size))?;
     let size = sink.splice(blob)?;
@@ -27,21 +27,21 @@ pub fn splice(sink: &Sink, name: String, blob: &Blob) -> Result<Member, Error> {
 }
 
 /// A member that says of itself that it is a blob, with content of the plugin's own.
-pub fn forge(sink: &Sink, name: String, blob: &Blob) -> Result<Member, Error> {
+pub fn append_forged(sink: &Sink, name: String, blob: &Blob) -> Result<Member, Error> {
     let described = blob.descriptor()?;
-    own(sink, &name, &vec![b' '; described.size as usize])?;
+    append_bytes(sink, &name, &vec![b' '; described.size as usize])?;
     Ok(Member { name, digest: described.digest, size: described.size })
 }
 
 /// A member of the plugin's own.
-pub fn own(sink: &Sink, name: &str, bytes: &[u8]) -> Result<(), Error> {
+pub fn append_bytes(sink: &Sink, name: &str, bytes: &[u8]) -> Result<(), Error> {
     sink.write(&header::render(name, bytes.len() as u64))?;
     bytes.chunks(PIECE).try_for_each(|piece| sink.write(piece))?;
     pad(sink, bytes.len() as u64)
 }
 
 /// A member that is no file: a link, or an extension's header.
-pub fn other(sink: &Sink, kind: u8) -> Result<(), Error> {
+pub fn append_special(sink: &Sink, kind: u8) -> Result<(), Error> {
     let mut block = header::render("evil", 0);
     block[156] = kind;
     block[157..168].copy_from_slice(b"/etc/passwd");
@@ -52,7 +52,7 @@ pub fn other(sink: &Sink, kind: u8) -> Result<(), Error> {
 }
 
 /// The list of members, and the end.
-pub fn close(
+pub fn finish(
     sink: &Sink,
     behaviour: &str,
     name: &ImageName,
@@ -82,32 +82,34 @@ pub fn close(
         _ => rendered,
     };
     match behaviour {
-        "extra-file" => own(sink, "evil", b"evil")?,
+        "extra-file" => append_bytes(sink, "evil", b"evil")?,
         // What engines before `manifest.json` read names from.
-        "extra-repositories" => own(sink, "repositories", br#"{"busybox":{"latest":"0"}}"#)?,
-        "extra-oci" => own(sink, "index.json", b"{}")?,
-        "symlink" => other(sink, b'2')?,
-        "hardlink" => other(sink, b'1')?,
-        "extension" => other(sink, b'x')?,
-        "device" => other(sink, b'3')?,
+        "extra-repositories" => {
+            append_bytes(sink, "repositories", br#"{"busybox":{"latest":"0"}}"#)?
+        }
+        "extra-oci" => append_bytes(sink, "index.json", b"{}")?,
+        "symlink" => append_special(sink, b'2')?,
+        "hardlink" => append_special(sink, b'1')?,
+        "extension" => append_special(sink, b'x')?,
+        "device" => append_special(sink, b'3')?,
         "damaged" => sink.write(&[7; BLOCK])?,
-        "many-files" => (0..2_000).try_for_each(|n| own(sink, &format!("{n}"), b"x"))?,
+        "many-files" => (0..2_000).try_for_each(|n| append_bytes(sink, &format!("{n}"), b"x"))?,
         "endless" => loop {
-            own(sink, "endless", &[7; 4 * PIECE])?;
+            append_bytes(sink, "endless", &[7; 4 * PIECE])?;
         },
         _ => {}
     }
     if behaviour != "no-list" {
-        own(sink, list::NAME, rendered.as_bytes())?;
+        append_bytes(sink, list::NAME, rendered.as_bytes())?;
     }
     if behaviour == "list-again" {
-        own(sink, list::NAME, rendered.as_bytes())?;
+        append_bytes(sink, list::NAME, rendered.as_bytes())?;
     }
     if behaviour != "no-end" {
         sink.pad(2 * BLOCK as u32)?;
     }
     if behaviour == "behind-the-end" {
-        own(sink, "evil", b"evil")?;
+        append_bytes(sink, "evil", b"evil")?;
     }
     Ok(())
 }

@@ -61,13 +61,13 @@ impl HostileSession {
         match self.behaviour.as_str() {
             "load-empty" => drop(Sink::finish(again)?),
             "load-forged" => {
-                archive::own(&again, "c.json", b"{}")?;
+                archive::append_bytes(&again, "c.json", b"{}")?;
                 let config = Member { name: "c.json".into(), digest: ZEROS.into(), size: 2 };
-                archive::close(&again, "honest", &self.name, &config, &[])?;
+                archive::finish(&again, "honest", &self.name, &config, &[])?;
                 Sink::finish(again)?;
             }
             // Given up, with something in it.
-            _ => archive::own(&again, "c.json", b"{}")?,
+            _ => archive::append_bytes(&again, "c.json", b"{}")?,
         }
         Ok(())
     }
@@ -95,8 +95,8 @@ impl GuestSession for HostileSession {
     fn write_config(&self, config: &Blob) -> Result<(), Error> {
         let name = list::config(&config.descriptor()?.digest);
         let member = match self.behaviour.as_str() {
-            "forged-config" => archive::forge(&self.archive, name, config)?,
-            _ => archive::splice(&self.archive, name, config)?,
+            "forged-config" => archive::append_forged(&self.archive, name, config)?,
+            _ => archive::append_blob(&self.archive, name, config)?,
         };
         self.members.borrow_mut().push(member);
         Ok(())
@@ -105,17 +105,17 @@ impl GuestSession for HostileSession {
     fn write_layer(&self, index: u32, diff_id: String, layer: &Blob) -> Result<(), Error> {
         let name = list::layer(&diff_id);
         let member = match (self.behaviour.as_str(), index) {
-            ("forged-layer", 1) => archive::forge(&self.archive, name, layer)?,
+            ("forged-layer", 1) => archive::append_forged(&self.archive, name, layer)?,
             ("left-out", 1) => return Ok(()),
             ("unheaded", 1) => {
                 self.archive.splice(layer)?;
                 return Ok(());
             }
             ("spliced-twice", 1) => {
-                archive::splice(&self.archive, name.clone(), layer)?;
-                archive::splice(&self.archive, format!("{name}.again"), layer)?
+                archive::append_blob(&self.archive, name.clone(), layer)?;
+                archive::append_blob(&self.archive, format!("{name}.again"), layer)?
             }
-            _ => archive::splice(&self.archive, name, layer)?,
+            _ => archive::append_blob(&self.archive, name, layer)?,
         };
         self.members.borrow_mut().push(member);
         Ok(())
@@ -128,7 +128,7 @@ impl GuestSession for HostileSession {
         if this.behaviour.starts_with("load-") {
             this.load_again()?;
         }
-        archive::close(&this.archive, &this.behaviour, &this.name, config, layers)?;
+        archive::finish(&this.archive, &this.behaviour, &this.name, config, layers)?;
         let image = this.image();
         match this.behaviour.as_str() {
             // Its end was written, and it was never handed over.
@@ -146,13 +146,13 @@ impl GuestSession for HostileSession {
             let place = Place::ImageLayer(ImageLayer { image: image.clone(), index });
             expect(Role::Layer(index), place, layer)
         }));
-        spoil(&this.behaviour, &mut expectations);
+        falsify(&this.behaviour, &mut expectations);
         Ok(Receipt { expectations, state: this.behaviour.into_bytes() })
     }
 }
 
 /// A receipt that lies.
-fn spoil(behaviour: &str, expectations: &mut Vec<Expectation>) {
+fn falsify(behaviour: &str, expectations: &mut Vec<Expectation>) {
     let place =
         |image: &str, index: u32| Place::ImageLayer(ImageLayer { image: image.to_owned(), index });
     match behaviour {

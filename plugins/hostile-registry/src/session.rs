@@ -20,7 +20,7 @@ pub struct HostileSession {
     transfers: RefCell<Vec<Transfer>>,
 }
 
-const NO_DIGESTS: [&str; 5] = ["", "sha256:", "sha256:../../x", "md5:00", "SHA256:00"];
+const INVALID_DIGESTS: [&str; 5] = ["", "sha256:", "sha256:../../x", "md5:00", "SHA256:00"];
 
 impl HostileSession {
     fn push(&self, blob: &Blob) -> Result<(), Error> {
@@ -63,7 +63,7 @@ impl HostileSession {
                 }
             }
             "no-digest" => {
-                for text in NO_DIGESTS {
+                for text in INVALID_DIGESTS {
                     assert!(self.repository.stat_blob(text).is_err());
                     assert!(self.repository.blob_digest(text).is_err());
                 }
@@ -119,7 +119,7 @@ impl GuestSession for HostileSession {
             if behaviour == "wait-less" && blobs.len() == 2 {
                 // It may arrive, or not.
                 blobs.push(Descriptor {
-                    digest: Digest::of_nothing(),
+                    digest: digest_of_nothing(),
                     size: 0,
                     media_type: String::new(),
                 });
@@ -134,7 +134,7 @@ impl GuestSession for HostileSession {
         match behaviour.as_str() {
             "no-manifest" => {}
             "other-tag" => digest = Some(push("latest", &manifest)?),
-            "other-digest" => digest = Some(push(&Digest::of_nothing(), &manifest)?),
+            "other-digest" => digest = Some(push(&digest_of_nothing(), &manifest)?),
             "no-tag" => digest = Some(push("../../other/manifests/1", &manifest)?),
             "long-tag" => digest = Some(push(&"x".repeat(64 * 1024), &manifest)?),
             "two-manifests" => {
@@ -165,13 +165,13 @@ impl GuestSession for HostileSession {
                 digest: Some(digest),
             });
         }
-        spoil(&behaviour, &mut expectations);
+        falsify(&behaviour, &mut expectations);
         Ok(Receipt { expectations, state: behaviour.into_bytes() })
     }
 }
 
 /// A receipt that lies.
-fn spoil(behaviour: &str, expectations: &mut Vec<Expectation>) {
+fn falsify(behaviour: &str, expectations: &mut Vec<Expectation>) {
     let last = expectations.len() - 1;
     match behaviour {
         "receipt-no-manifest" => drop(expectations.pop()),
@@ -182,7 +182,7 @@ fn spoil(behaviour: &str, expectations: &mut Vec<Expectation>) {
             expectations[2].role = Role::Layer(0);
         }
         "receipt-invented" => {
-            expectations[1].place = Place::Blob(Digest::of_nothing());
+            expectations[1].place = Place::Blob(digest_of_nothing());
             expectations[1].digest = None;
         }
         "receipt-no-digest" => expectations[1].place = Place::Blob("sha256:../x".to_owned()),
@@ -193,10 +193,7 @@ fn spoil(behaviour: &str, expectations: &mut Vec<Expectation>) {
     }
 }
 
-struct Digest;
-
-impl Digest {
-    fn of_nothing() -> String {
-        "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".to_owned()
-    }
+/// Returns the digest of zero bytes.
+fn digest_of_nothing() -> String {
+    "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855".to_owned()
 }

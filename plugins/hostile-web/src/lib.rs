@@ -4,8 +4,8 @@
 // It does on purpose what lints are there to prevent.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod ask;
 mod session;
+mod unwanted;
 mod verify;
 
 use occystrap_plugin::writer::{

@@ -10,7 +10,7 @@ use occystrap_plugin::writer::{
     Role, Session,
 };
 
-use crate::ask::ask;
+use crate::unwanted::send;
 
 pub struct HostileSession {
     behaviour: String,
@@ -45,7 +45,7 @@ impl GuestSession for HostileSession {
 
     fn plan(&self, layers: Vec<LayerSummary>) -> Result<Vec<Decision>, Error> {
         if !self.behaviour.starts_with("verify-") {
-            ask(&self.behaviour)?;
+            send(&self.behaviour)?;
         }
         Ok(vec![Decision::Take(Form::Stored); layers.len()])
     }

@@ -7,7 +7,7 @@
 // It does on purpose what lints are there to prevent.
 #![allow(clippy::infinite_iter, clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
-mod look;
+mod listing;
 mod reenter;
 mod sabotage;
 mod session;

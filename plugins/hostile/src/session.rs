@@ -10,7 +10,7 @@ use occystrap_plugin::writer::{
 };
 use occystrap_plugin::{FileWriter, engine, log, registry, storage_edit};
 
-use crate::{look, reenter, sabotage};
+use crate::{listing, reenter, sabotage};
 
 pub struct HostileSession {
     behaviour: String,
@@ -268,7 +268,7 @@ impl GuestSession for HostileSession {
     fn write_config(&self, config: &Blob) -> Result<(), Error> {
         self.kept.set(Some(config.handle()));
         if self.behaviour == "entries-config" {
-            look::listing(config)?;
+            listing::of_layer(config)?;
         }
         self.splice(Role::Config, "config".to_owned(), config)
     }
@@ -284,19 +284,19 @@ impl GuestSession for HostileSession {
                 Ok(())
             }
             "entries" | "entries-stored" | "entries-gzip" | "entries-zstd" => {
-                let listing = look::listing(layer)?;
+                let text = listing::of_layer(layer)?;
                 let mut file = FileWriter::create(&self.directory, &format!("entries-{index}"))?;
-                file.write(listing.as_bytes())?;
+                file.write(text.as_bytes())?;
                 file.finish()?;
                 self.splice(Role::Layer(index), path, layer)
             }
             "entries-late" => {
                 self.splice(Role::Layer(index), path, layer)?;
-                look::listing(layer).map(drop).map_err(Error::from)
+                listing::of_layer(layer).map(drop).map_err(Error::from)
             }
-            "entries-many" => look::many(layer).map_err(Error::from),
+            "entries-many" => listing::open_many_walks(layer).map_err(Error::from),
             "entries-again" => {
-                look::one_after_the_other(layer)?;
+                listing::walk_repeatedly(layer)?;
                 self.splice(Role::Layer(index), path, layer)
             }
             "one-path" => self.splice(Role::Layer(index), "layer".to_owned(), layer),

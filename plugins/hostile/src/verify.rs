@@ -11,7 +11,7 @@ impl Guest for Hostile {
     fn verify(receipt: Receipt, level: Level) -> Result<Vec<Finding>, Error> {
         let directory = storage::open()?;
         let behaviour = String::from_utf8_lossy(&receipt.state).into_owned();
-        let accusation = |subject: &str, message: &str| {
+        let false_finding = |subject: &str, message: &str| {
             finding(subject, Problem::DigestMismatch, None, Some("\u{1b}[2J".to_owned()), message)
         };
         match behaviour.as_str() {
@@ -52,11 +52,11 @@ impl Guest for Hostile {
             "verify-give-up" => return Err(Error::Other("no idea".to_owned())),
             "verify-accuse" => {
                 return Ok(vec![
-                    accusation("config", "I do not like it\nat all"),
-                    accusation("../other", "nor that"),
+                    false_finding("config", "I do not like it\nat all"),
+                    false_finding("../other", "nor that"),
                 ]);
             }
-            "verify-accuse-many" => return Ok(vec![accusation("config", ""); 150_000]),
+            "verify-accuse-many" => return Ok(vec![false_finding("config", ""); 150_000]),
             _ => {}
         }
         Ok(check_expectations(&directory, &receipt.expectations, level))

@@ -34,9 +34,11 @@ impl Document {
         let mut document = Map::new();
         document.insert("schemaVersion".to_owned(), json!(2));
         document.insert("mediaType".to_owned(), json!(media_type));
-        document.insert("config".to_owned(), named(config, config_type(media_type)));
-        let layers: Vec<Value> =
-            layers.iter().map(|layer| named(layer, layer_type(media_type, layer))).collect();
+        document.insert("config".to_owned(), descriptor_json(config, config_type(media_type)));
+        let layers: Vec<Value> = layers
+            .iter()
+            .map(|layer| descriptor_json(layer, layer_type(media_type, layer)))
+            .collect();
         document.insert("layers".to_owned(), layers.into());
         // What people have said about the image stays with it.
         let old = old.and_then(|old| serde_json::from_slice::<Value>(&old.bytes).ok());
@@ -49,7 +51,7 @@ impl Document {
     }
 }
 
-fn named(blob: &Descriptor, media_type: &str) -> Value {
+fn descriptor_json(blob: &Descriptor, media_type: &str) -> Value {
     json!({ "mediaType": media_type, "digest": blob.digest, "size": blob.size })
 }
 

@@ -16,18 +16,18 @@ impl Plan {
     #[must_use]
     pub fn new(layers: &[LayerSummary], wanted: Compression) -> Self {
         if layers.iter().any(|layer| layer.diff_id.is_none()) {
-            return Self::kept(layers);
+            return Self::keep_all(layers);
         }
-        Self::of(layers, layers.iter().map(|layer| form(layer, wanted)).collect())
+        Self::from_forms(layers, layers.iter().map(|layer| form(layer, wanted)).collect())
     }
 
     /// Keep every layer as it is, as an image must that an index lists by its digest.
     #[must_use]
-    pub fn kept(layers: &[LayerSummary]) -> Self {
-        Self::of(layers, vec![Form::Stored; layers.len()])
+    pub fn keep_all(layers: &[LayerSummary]) -> Self {
+        Self::from_forms(layers, vec![Form::Stored; layers.len()])
     }
 
-    fn of(layers: &[LayerSummary], forms: Vec<Form>) -> Self {
+    fn from_forms(layers: &[LayerSummary], forms: Vec<Form>) -> Self {
         // What is kept is known by its own digest: two tools may have compressed one layer in two
         // ways, and the manifest names both.
         let identity = |index: usize| match (&forms[index], &layers[index].digest) {
@@ -52,7 +52,7 @@ impl Plan {
 
     /// The lowest layer that becomes the same blob: the same layer twice in one image is one blob.
     #[must_use]
-    pub fn first(&self, index: usize) -> usize {
+    pub fn first_with_same_blob(&self, index: usize) -> usize {
         self.layers.get(index).map_or(index, |(_, first)| *first)
     }
 
@@ -102,7 +102,10 @@ mod tests {
         ];
         let first = |wanted| {
             let plan = Plan::new(&layers, wanted);
-            ((0..4).map(|index| plan.first(index)).collect::<Vec<_>>(), plan.unchanged())
+            (
+                (0..4).map(|index| plan.first_with_same_blob(index)).collect::<Vec<_>>(),
+                plan.unchanged(),
+            )
         };
         assert_eq!(first(Compression::Keep), (vec![0, 1, 0, 3], false));
         assert_eq!(first(Compression::Zstd), (vec![0, 0, 0, 0], false));

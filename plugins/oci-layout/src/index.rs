@@ -25,7 +25,7 @@ const MEDIA_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 const INDEX_KEYS: [&str; 4] = ["schemaVersion", "mediaType", "manifests", "annotations"];
 const ENTRY_KEYS: [&str; 5] = ["mediaType", "digest", "size", "annotations", "platform"];
 
-const TWO_READINGS: &str = "can be read in two ways, with a key twice or in another spelling";
+const AMBIGUOUS: &str = "can be read in two ways, with a key twice or in another spelling";
 
 /// An image's entry.
 pub struct Entry {
@@ -59,7 +59,7 @@ impl Entry {
 
 /// The image that loses its name to another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Ousted {
+pub struct Displaced {
     pub full_name: Option<String>,
     pub digest: String,
 }
@@ -67,7 +67,10 @@ pub struct Ousted {
 /// Returns the index with this entry in it, in the place of those of its name, and the other images that
 /// had that name: several, where each is for another platform. Errors say what is wrong with the index
 /// that is there.
-pub fn with(old: Option<&[u8]>, entry: &Entry) -> Result<(Vec<u8>, Vec<Ousted>), &'static str> {
+pub fn with_entry(
+    old: Option<&[u8]>,
+    entry: &Entry,
+) -> Result<(Vec<u8>, Vec<Displaced>), &'static str> {
     let mut index = match old {
         Some(bytes) => Object::parse(bytes).ok_or("is not a JSON object with distinct keys")?,
         None => {
@@ -80,8 +83,8 @@ pub fn with(old: Option<&[u8]>, entry: &Entry) -> Result<(Vec<u8>, Vec<Ousted>),
     if index.get("schemaVersion").is_some_and(|version| version != SCHEMA_VERSION) {
         return Err("is of another 'schemaVersion' than 2");
     }
-    if index.misspells(&INDEX_KEYS) {
-        return Err(TWO_READINGS);
+    if index.has_misspelled(&INDEX_KEYS) {
+        return Err(AMBIGUOUS);
     }
     // Readers refuse an index without one.
     index.set("schemaVersion", SCHEMA_VERSION.to_owned());
@@ -94,10 +97,10 @@ pub fn with(old: Option<&[u8]>, entry: &Entry) -> Result<(Vec<u8>, Vec<Ousted>),
         entries.push(if entries.is_empty() { '[' } else { ',' });
         entries.push_str(entry);
     };
-    let (mut placed, mut ousted) = (false, Vec::new());
+    let (mut placed, mut displaced) = (false, Vec::new());
     for old in listed.unwrap_or_default() {
-        if !has_one_reading(old.get()) {
-            return Err(TWO_READINGS);
+        if !is_unambiguous(old.get()) {
+            return Err(AMBIGUOUS);
         }
         if name(old.get()).as_ref() != Some(&entry.tag) {
             add(old.get());
@@ -106,7 +109,7 @@ pub fn with(old: Option<&[u8]>, entry: &Entry) -> Result<(Vec<u8>, Vec<Ousted>),
         let digest = digest(old.get()).unwrap_or_default();
         if digest != entry.manifest.digest {
             let full_name = annotation(old.get(), FULL_NAME);
-            ousted.push(Ousted { full_name, digest });
+            displaced.push(Displaced { full_name, digest });
         }
         if !placed {
             add(&entry.render());
@@ -122,23 +125,23 @@ pub fn with(old: Option<&[u8]>, entry: &Entry) -> Result<(Vec<u8>, Vec<Ousted>),
     if new.len() as u64 > LONGEST {
         return Err("has no room for one more image (at most 16 MiB)");
     }
-    Ok((new, ousted))
+    Ok((new, displaced))
 }
 
 /// What stands under a name.
-pub struct Named {
+pub struct NamedManifest {
     pub manifest: Descriptor,
     /// As the index spells it.
     pub platform: Option<String>,
 }
 
 /// The index says that it is one, as it must.
-pub fn is_marked(bytes: &[u8]) -> bool {
+pub fn has_schema_version(bytes: &[u8]) -> bool {
     Object::parse(bytes).is_some_and(|index| index.get("schemaVersion") == Some(SCHEMA_VERSION))
 }
 
 /// What stands under a name, where that is just one.
-pub fn named(bytes: &[u8], tag: &str) -> Option<Named> {
+pub fn find(bytes: &[u8], tag: &str) -> Option<NamedManifest> {
     let index = Object::parse(bytes)?;
     let listed: Vec<&RawValue> = serde_json::from_str(index.get("manifests")?).ok()?;
     let mut named = listed.iter().filter(|entry| name(entry.get()).as_deref() == Some(tag));
@@ -149,14 +152,14 @@ pub fn named(bytes: &[u8], tag: &str) -> Option<Named> {
         size: entry.get("size")?.parse().ok()?,
         media_type: entry.text("mediaType")?,
     };
-    Some(Named { manifest, platform: entry.get("platform").map(str::to_owned) })
+    Some(NamedManifest { manifest, platform: entry.get("platform").map(str::to_owned) })
 }
 
 /// Whether all readers find the same name and image in an entry. What is no object is no entry.
-fn has_one_reading(entry: &str) -> bool {
+fn is_unambiguous(entry: &str) -> bool {
     let Some(parsed) = Object::parse(entry.as_bytes()) else { return !entry.starts_with('{') };
     let annotations = parsed.get("annotations").unwrap_or_default();
-    !parsed.misspells(&ENTRY_KEYS)
+    !parsed.has_misspelled(&ENTRY_KEYS)
         && (!annotations.starts_with('{') || Object::parse(annotations.as_bytes()).is_some())
 }
 
@@ -183,12 +186,12 @@ mod tests {
     }
 
     fn add(old: Option<&str>, tag: &str, digest: &str) -> Result<String, &'static str> {
-        let (made, _) = with(old.map(str::as_bytes), &entry(tag, digest))?;
+        let (made, _) = with_entry(old.map(str::as_bytes), &entry(tag, digest))?;
         Ok(String::from_utf8(made).unwrap())
     }
 
     fn digest(index: &str, tag: &str) -> Option<String> {
-        named(index.as_bytes(), tag).map(|found| found.manifest.digest)
+        find(index.as_bytes(), tag).map(|found| found.manifest.digest)
     }
 
     #[test]
@@ -226,19 +229,19 @@ mod tests {
             full_name: Some(name.to_owned()),
             ..entry("latest", digest)
         };
-        let (first, _) = with(None, &of("docker.io/library/a:latest", "d1")).unwrap();
-        let a = Ousted {
+        let (first, _) = with_entry(None, &of("docker.io/library/a:latest", "d1")).unwrap();
+        let a = Displaced {
             full_name: Some("docker.io/library/a:latest".to_owned()),
             digest: "d1".to_owned(),
         };
-        for (name, digest, ousted) in [
+        for (name, digest, displaced) in [
             ("docker.io/library/a:latest", "d1", &[][..]),
             ("docker.io/library/b:latest", "d1", &[]),
             ("docker.io/library/a:latest", "d2", std::slice::from_ref(&a)),
             ("docker.io/library/b:latest", "d2", std::slice::from_ref(&a)),
         ] {
-            let (_, found) = with(Some(&first), &of(name, digest)).unwrap();
-            assert_eq!(found, ousted, "{name} {digest}");
+            let (_, found) = with_entry(Some(&first), &of(name, digest)).unwrap();
+            assert_eq!(found, displaced, "{name} {digest}");
         }
         // Each of several platforms is an image of its own.
         let first = String::from_utf8(first).unwrap();
@@ -246,7 +249,7 @@ mod tests {
         let (entry, end) = rest.split_once(']').unwrap();
         let two = format!("{start}[{entry},{}]{end}", entry.replace("d1", "d3"));
         let (_, found) =
-            with(Some(two.as_bytes()), &of("docker.io/library/b:latest", "d2")).unwrap();
+            with_entry(Some(two.as_bytes()), &of("docker.io/library/b:latest", "d2")).unwrap();
         assert_eq!(found.iter().map(|one| &*one.digest).collect::<Vec<_>>(), ["d1", "d3"]);
     }
 
@@ -268,7 +271,10 @@ mod tests {
         for empty in ["{}", "{\"manifests\":null}", "{\"manifests\":[]}"] {
             let made = add(Some(empty), "a", "d").unwrap();
             assert_eq!(digest(&made, "a").unwrap(), "d");
-            assert!(is_marked(made.as_bytes()) && !is_marked(empty.as_bytes()), "{made}");
+            assert!(
+                has_schema_version(made.as_bytes()) && !has_schema_version(empty.as_bytes()),
+                "{made}"
+            );
         }
     }
 
@@ -282,7 +288,7 @@ mod tests {
             r#"{"manifests":[{"digest":"d","Annotations":{}}]}"#,
             r#"{"manifests":[{"annotations":{"x":"a","x":"b"}}]}"#,
         ] {
-            assert_eq!(add(Some(bad), "a", "d"), Err(TWO_READINGS), "{bad}");
+            assert_eq!(add(Some(bad), "a", "d"), Err(AMBIGUOUS), "{bad}");
         }
         let fine = r#"{"x":{"Manifests":1},"manifests":[{"annotations":{"X":"a","x":"b"}},[{}]]}"#;
         assert!(add(Some(fine), "a", "d").is_ok());

@@ -23,7 +23,7 @@ pub fn blob(digest: &str) -> String {
 }
 
 /// Whether the directory is marked as a layout already. Errors when it is one of another version.
-pub fn is_marked(directory: &Directory) -> Result<bool, Error> {
+pub fn has_marker(directory: &Directory) -> Result<bool, Error> {
     let Some(bytes) = read_to_end(directory, MARKER, LONGEST_MARKER)? else { return Ok(false) };
     let marker = Object::parse(&bytes);
     match marker.as_ref().and_then(|marker| marker.text("imageLayoutVersion")) {

@@ -22,7 +22,7 @@ impl<'a> Object<'a> {
     }
 
     /// Whether a key is one of these in another spelling: some readers take it for that.
-    pub fn misspells(&self, known: &[&str]) -> bool {
+    pub fn has_misspelled(&self, known: &[&str]) -> bool {
         let alike = |key: &str, known: &str| key != known && key.eq_ignore_ascii_case(known);
         self.0.iter().any(|(key, _)| known.iter().any(|known| alike(key, known)))
     }

@@ -6,7 +6,7 @@ use crate::object::Object;
 const PARTS: [&str; 5] = ["architecture", "os", "os.version", "os.features", "variant"];
 
 /// The platform, as JSON; `None` where the config does not say.
-pub fn of(config: &[u8]) -> Option<String> {
+pub fn from_config(config: &[u8]) -> Option<String> {
     let config = Object::parse(config)?;
     // Both are required.
     if config.text("os")?.is_empty() || config.text("architecture")?.is_empty() {
@@ -29,10 +29,10 @@ mod tests {
     #[test]
     fn what_the_config_says_and_no_more() {
         let config = br#"{"os":"linux","config":{"os":"x"},"architecture":"arm","variant":"v7","os.version":""}"#;
-        let found = of(config).unwrap();
+        let found = from_config(config).unwrap();
         assert_eq!(found, r#"{"architecture":"arm","os":"linux","variant":"v7"}"#);
         for none in ["{}", "[]", r#"{"os":"linux"}"#, r#"{"os":1,"architecture":"arm"}"#] {
-            assert_eq!(of(none.as_bytes()), None);
+            assert_eq!(from_config(none.as_bytes()), None);
         }
     }
 }

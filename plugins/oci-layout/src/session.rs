@@ -74,22 +74,22 @@ impl LayoutSession {
             media_type: manifest.media_type.clone(),
         };
         self.write_file(&layout::blob(&blob.digest), &manifest.bytes)?;
-        let mut expectations = vec![expect(Role::Manifest, &blob)];
+        let mut expectations = vec![expectation(Role::Manifest, &blob)];
         if !self.request.listed {
             let ImageName { repository, tag } = self.request.name.clone();
             // As every other tool calls an image that nobody gave a tag.
             let tag = tag.unwrap_or_else(|| "latest".to_owned());
             let full_name = full_name(&repository, &tag);
             let entry = index::Entry { manifest: blob, tag, full_name, platform };
-            expectations.extend(self.publish(&entry)?);
+            expectations.extend(self.add_to_index(&entry)?);
         }
         Ok(expectations)
     }
 
     /// The index that is there with an entry in it, and the images that lose their name by that.
-    fn index_with(&self, entry: &index::Entry) -> Result<(Vec<u8>, Vec<index::Ousted>), Error> {
+    fn index_with(&self, entry: &index::Entry) -> Result<(Vec<u8>, Vec<index::Displaced>), Error> {
         let old = read_to_end(&self.directory, layout::INDEX, index::LONGEST)?;
-        index::with(old.as_deref(), entry).map_err(|why| {
+        index::with_entry(old.as_deref(), entry).map_err(|why| {
             let path = layout::INDEX;
             Error::Other(format!("the '{path}' that is there {why}; move it away first"))
         })
@@ -114,16 +114,16 @@ impl LayoutSession {
     }
 
     /// Names a manifest in `index.json`, and returns what is to be found there.
-    fn publish(&self, entry: &index::Entry) -> Result<Vec<Expectation>, Error> {
+    fn add_to_index(&self, entry: &index::Entry) -> Result<Vec<Expectation>, Error> {
         // The index is read, changed and written by one process at a time.
         storage_edit::lock(&self.directory)?;
-        if !layout::is_marked(&self.directory)? {
+        if !layout::has_marker(&self.directory)? {
             let marker = format!("{{\"imageLayoutVersion\":\"{}\"}}", layout::VERSION);
             self.write_file(layout::MARKER, marker.as_bytes())?;
         }
-        let (new, ousted) = self.index_with(entry)?;
+        let (new, displaced) = self.index_with(entry)?;
         self.write_file(layout::INDEX, &new)?;
-        warn_of_all(entry, &ousted);
+        warn_of_displaced(entry, &displaced);
         let key = |key: &str| Step::Key(key.to_owned());
         let expect = |below: &[&str], value: &str| {
             let name = vec!["annotations".to_owned(), index::REF_NAME.to_owned()];
@@ -152,9 +152,9 @@ impl GuestSession for LayoutSession {
 
     fn plan(&self, layers: Vec<LayerSummary>) -> Result<Vec<Decision>, Error> {
         // Not only after everything was fetched.
-        layout::is_marked(&self.directory)?;
+        layout::has_marker(&self.directory)?;
         let plan = match self.request.listed {
-            true => Plan::kept(&layers),
+            true => Plan::keep_all(&layers),
             false => Plan::new(&layers, self.compression),
         };
         let mut found = vec![None; layers.len()];
@@ -163,7 +163,7 @@ impl GuestSession for LayoutSession {
             let LayerSummary { media_type, size, digest, .. } = layer;
             let stored = digest.filter(|_| plan.is_stored(index));
             decisions.push(match stored {
-                _ if plan.first(index) != index => Decision::Skip,
+                _ if plan.first_with_same_blob(index) != index => Decision::Skip,
                 Some(digest) if self.is_present(&digest, size)? => {
                     found[index] = Some(Descriptor { digest, size, media_type });
                     Decision::Skip
@@ -178,7 +178,7 @@ impl GuestSession for LayoutSession {
 
     fn write_config(&self, config: &Blob) -> Result<(), Error> {
         let mut state = self.state.borrow_mut();
-        state.platform = platform::of(&read_blob(config)?);
+        state.platform = platform::from_config(&read_blob(config)?);
         state.config = Some(self.splice(config)?);
         Ok(())
     }
@@ -206,15 +206,17 @@ impl GuestSession for LayoutSession {
         let State { plan, layers, config, platform } = session.state.take();
         let config = config.ok_or_else(|| missing("the config"))?;
         let blobs = (0..layers.len())
-            .map(|index| layers[plan.first(index)].clone().ok_or_else(|| missing("a layer")))
+            .map(|index| {
+                layers[plan.first_with_same_blob(index)].clone().ok_or_else(|| missing("a layer"))
+            })
             .collect::<Result<Vec<Descriptor>, Error>>()?;
 
         let source = session.request.source_manifest.clone();
         let manifest =
             Document { source, unchanged: plan.unchanged(), oci: true }.render(&config, &blobs);
-        let mut expectations = vec![expect(Role::Config, &config)];
+        let mut expectations = vec![expectation(Role::Config, &config)];
         expectations
-            .extend((0..).zip(&blobs).map(|(index, blob)| expect(Role::Layer(index), blob)));
+            .extend((0..).zip(&blobs).map(|(index, blob)| expectation(Role::Layer(index), blob)));
 
         expectations.extend(session.write_manifest(&manifest, platform.clone())?);
         Ok(receipt(expectations, &manifest, platform))
@@ -222,18 +224,18 @@ impl GuestSession for LayoutSession {
 }
 
 /// Warns about every image that loses its name.
-fn warn_of_all(entry: &index::Entry, ousted: &[index::Ousted]) {
-    for other in ousted.iter().take(MOST_NAMED) {
-        warn(entry, other);
+fn warn_of_displaced(entry: &index::Entry, displaced: &[index::Displaced]) {
+    for other in displaced.iter().take(MOST_NAMED) {
+        warn_of_one(entry, other);
     }
-    if let more @ 1.. = ousted.len().saturating_sub(MOST_NAMED) {
+    if let more @ 1.. = displaced.len().saturating_sub(MOST_NAMED) {
         let message = format!("'{}' takes the place of {more} more images here", entry.tag);
         log::log(log::Level::Warn, &message);
     }
 }
 
 /// Warns that a name stands for another image from now on.
-fn warn(entry: &index::Entry, other: &index::Ousted) {
+fn warn_of_one(entry: &index::Entry, other: &index::Displaced) {
     let tag = &entry.tag;
     let own = entry.full_name.as_ref().unwrap_or(tag);
     let message = match &other.full_name {
@@ -255,11 +257,11 @@ fn receipt(
     manifest: &Manifest,
     platform: Option<String>,
 ) -> Receipt {
-    let described = verify::Described { media_type: manifest.media_type.clone(), platform };
+    let described = verify::IndexDescription { media_type: manifest.media_type.clone(), platform };
     Receipt { expectations, state: described.into_state() }
 }
 
-fn expect(role: Role, blob: &Descriptor) -> Expectation {
+fn expectation(role: Role, blob: &Descriptor) -> Expectation {
     Expectation {
         role,
         place: Place::File(layout::blob(&blob.digest)),

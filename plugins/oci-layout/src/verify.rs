@@ -92,7 +92,7 @@ fn check_manifest(
 
 /// Readers look at the marker first, and refuse a layout without one or of another version.
 fn check_marker(directory: &Directory) -> Option<Finding> {
-    let (problem, message) = match layout::is_marked(directory) {
+    let (problem, message) = match layout::has_marker(directory) {
         Ok(true) => return None,
         Ok(false) => (Problem::Missing, "is not there"),
         Err(Error::Other(why)) => {
@@ -115,28 +115,29 @@ fn check_entry(
     };
     let manifest = receipt.expectations.iter().find(|one| matches!(one.role, Role::Manifest));
     let size = manifest.and_then(|manifest| manifest.size).unwrap_or_default();
-    let Described { media_type, platform } = Described::from_state(&receipt.state);
+    let IndexDescription { media_type, platform } = IndexDescription::from_state(&receipt.state);
     let expected = described(&entry.value, size, &media_type);
     // The host says why an index cannot be read.
     let bytes = read_to_end(directory, &entry.path, index::LONGEST).ok().flatten();
-    let unfit = |expected: Option<String>, found: Option<String>, message: &str| {
+    let problem = |expected: Option<String>, found: Option<String>, message: &str| {
         Ok(Some(finding(&entry.path, Problem::Unreadable, expected, found, message)))
     };
-    if bytes.as_ref().is_some_and(|bytes| !index::is_marked(bytes)) {
-        return unfit(None, None, "is no image index: its 'schemaVersion' is not 2");
+    if bytes.as_ref().is_some_and(|bytes| !index::has_schema_version(bytes)) {
+        return problem(None, None, "is no image index: its 'schemaVersion' is not 2");
     }
-    let found = bytes.and_then(|bytes| index::named(&bytes, &named.value));
-    let (found, stands_for) = match found {
-        Some(index::Named { manifest: Descriptor { digest, size, media_type }, platform }) => {
-            (Some(described(&digest, size, &media_type)), platform)
-        }
+    let found = bytes.and_then(|bytes| index::find(&bytes, &named.value));
+    let (found, listed_platform) = match found {
+        Some(index::NamedManifest {
+            manifest: Descriptor { digest, size, media_type },
+            platform,
+        }) => (Some(described(&digest, size, &media_type)), platform),
         None => (None, None),
     };
     if found.as_ref() != Some(&expected) {
-        return unfit(Some(expected), found, "does not describe the manifest of this image");
+        return problem(Some(expected), found, "does not describe the manifest of this image");
     }
-    if platform.is_some() && parsed(&platform) != parsed(&stands_for) {
-        return unfit(platform, stands_for, "gives this image another platform");
+    if platform.is_some() && parsed(&platform) != parsed(&listed_platform) {
+        return problem(platform, listed_platform, "gives this image another platform");
     }
     Ok(None)
 }
@@ -147,13 +148,13 @@ fn parsed(platform: &Option<String>) -> Option<Value> {
 }
 
 /// What the index says of an image, and nothing else does.
-pub struct Described {
+pub struct IndexDescription {
     pub media_type: String,
     /// JSON; `None` where the config names none, and in receipts of 0.5.0, which left it out.
     pub platform: Option<String>,
 }
 
-impl Described {
+impl IndexDescription {
     /// As a receipt keeps it: the platform on a line of its own, which no media type has.
     pub fn into_state(self) -> Vec<u8> {
         let platform = self.platform.map(|platform| format!("\n{platform}"));

@@ -50,14 +50,15 @@ impl GuestSession for RegistrySession {
 
     fn plan(&self, layers: Vec<LayerSummary>) -> Result<Vec<Decision>, Error> {
         let plan = match self.request.listed {
-            true => Plan::kept(&layers),
+            true => Plan::keep_all(&layers),
             false => Plan::new(&layers, self.compression),
         };
         // Whether the registry has a blob already, the host looks when it pushes it.
-        let decisions = (0..layers.len()).map(|index| match plan.first(index) == index {
-            true => Decision::Take(plan.form(index)),
-            false => Decision::Skip,
-        });
+        let decisions =
+            (0..layers.len()).map(|index| match plan.first_with_same_blob(index) == index {
+                true => Decision::Take(plan.form(index)),
+                false => Decision::Skip,
+            });
         let decisions = decisions.collect();
         let mut state = self.state.borrow_mut();
         (state.plan, state.layers) = (plan, layers.len());
@@ -90,7 +91,7 @@ impl GuestSession for RegistrySession {
             pushed.push((index, Transfer::wait(transfer)?));
         }
         let blobs = (0..layers).map(|index| {
-            let found = pushed.iter().find(|(known, _)| *known == plan.first(index));
+            let found = pushed.iter().find(|(known, _)| *known == plan.first_with_same_blob(index));
             found.map(|(_, blob)| blob.clone()).ok_or_else(|| missing("a layer"))
         });
         let blobs = blobs.collect::<Result<Vec<Descriptor>, Error>>()?;

@@ -131,8 +131,8 @@ pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     };
     let out = options.folder.clone().unwrap_or_else(|| home.clone()).join("occystrap-bench");
     image::fresh(&out)?;
-    let skopeo = present("skopeo", "apt-get install skopeo");
-    let registry = present("docker-registry", "apt-get install docker-registry")
+    let skopeo = find_or_report("skopeo", "apt-get install skopeo");
+    let registry = find_or_report("docker-registry", "apt-get install docker-registry")
         .filter(|_| skopeo.is_some())
         .map(|program| Registry::start(&program, &home.join("registry")))
         .transpose()?;
@@ -208,7 +208,7 @@ fn cargo_build(root: &Path, target: &Path, what: &[&str]) -> Result<()> {
     Ok(())
 }
 
-fn present(name: &str, how: &str) -> Option<PathBuf> {
+fn find_or_report(name: &str, how: &str) -> Option<PathBuf> {
     let found = peers::find(name);
     if found.is_none() {
         println!("missing: {name} ({how}); what needs it is left out");
@@ -238,7 +238,7 @@ impl Bench {
     /// An empty folder for one run, on a quiet disk.
     fn fresh(&self) -> Result<PathBuf> {
         let folder = image::fresh(&self.out.join("run"))?;
-        machine::settle();
+        machine::sync_disks();
         Ok(folder)
     }
 
@@ -265,7 +265,7 @@ impl Bench {
             for index in (0..cases.len()).map(|index| (index + round * 3) % cases.len()) {
                 let ((output, peer), samples) = (&cases[index], &mut samples[index]);
                 let fresh = self.fresh()?;
-                measure::warm()?;
+                measure::claim_memory()?;
                 let pull = peer.pull(&registry.host, REAL, *output, &fresh, &self.log);
                 samples.push(pull.run()?);
             }
@@ -393,12 +393,12 @@ impl Bench {
             ]);
         }
         println!("\nWhat the WebAssembly boundary costs, median of {}:\n\n{table}", self.runs);
-        self.against_native(&source)
+        self.compare_with_native(&source)
     }
 
     /// The output `tar` as a component and compiled natively, in turn, without verification, which
     /// only one of them has. Both write the same bytes.
-    fn against_native(&self, source: &str) -> Result<()> {
+    fn compare_with_native(&self, source: &str) -> Result<()> {
         let Some(native) = &self.native else { return Ok(()) };
         let as_component = |archive: &Path| {
             self.process(source, &format!("tar://{}", archive.display())).arg("--no-verify")
@@ -412,7 +412,7 @@ impl Bench {
         let (mut component, mut twin) = (Samples::default(), Samples::default());
         for round in 0..self.runs * 2 {
             let archive = self.fresh()?.join("image.tar");
-            measure::warm()?;
+            measure::claim_memory()?;
             match round % 4 {
                 0 | 3 => component.push(as_component(&archive).run()?),
                 _ => twin.push(natively(&archive).run()?),
@@ -466,7 +466,7 @@ impl Bench {
                 self.process(&source, &destination).env("XDG_CACHE_HOME", &cache).run()
             };
             let (mut first, mut later) = (Samples::default(), Samples::default());
-            machine::settle();
+            machine::sync_disks();
             for _ in 0..START_RUNS {
                 first.push(once(true)?);
                 later.push(once(false)?);
@@ -493,7 +493,7 @@ impl Bench {
         let compressed: u64 = blobs.iter().map(|blob| blob.size).sum();
         let mut floors = Vec::new();
         for _ in 0..self.runs {
-            machine::settle();
+            machine::sync_disks();
             let cores = machine::cores();
             floors.push(floor::measure(registry, image, &blobs, plain, cores, &self.out)?);
         }

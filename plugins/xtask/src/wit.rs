@@ -65,7 +65,7 @@ pub fn release(again: bool) -> Result<()> {
     for file in files(&current)? {
         std::fs::copy(&file, copy.join(file.file_name().context("a file without a name")?))?;
     }
-    std::fs::write(fixtures.join("everything.wasm"), everything(&copy)?)?;
+    std::fs::write(fixtures.join("everything.wasm"), dummy_component(&copy)?)?;
     std::fs::copy(root.join("tests/hostile/hostile.wasm"), fixtures.join("plain.wasm"))?;
     println!("{}\n{}", copy.display(), fixtures.display());
     Ok(())
@@ -75,7 +75,7 @@ pub fn release(again: bool) -> Result<()> {
 /// other. What `new` has more is no difference - unless plugins would have to export it, or it says
 /// that the old release had it: then that was released without a copy, and nobody compares it.
 fn compare(old: &Path, new: &Path) -> Result<Vec<String>> {
-    let renamed = Renamed::of(new)?;
+    let renamed = RenamedCopy::of(new)?;
     let mut resolve = Resolve::default();
     let (old_package, old_world) = parse(&mut resolve, old)?;
     let (new_package, new_world) = parse(&mut resolve, &renamed.0)?;
@@ -83,15 +83,15 @@ fn compare(old: &Path, new: &Path) -> Result<Vec<String>> {
     let gone = before.keys().filter(|name| !now.contains_key(*name));
     let mut problems: Vec<String> = gone.map(|name| format!("gone: {name}")).collect();
     let new = || now.iter().filter(|(name, _)| !before.contains_key(*name));
-    let demands = new().filter(|(name, _)| is_demand(&resolve, new_world, name));
-    problems.extend(demands.map(|(name, _)| format!("plugins have to export it: {name}")));
+    let exports = new().filter(|(name, _)| must_be_exported(&resolve, new_world, name));
+    problems.extend(exports.map(|(name, _)| format!("plugins have to export it: {name}")));
     let released = resolve.packages[old_package].name.version.clone();
-    let copied = new().filter(|(_, stability)| match stability {
+    let unrecorded = new().filter(|(_, stability)| match stability {
         Stability::Stable { since, .. } => Some(since) <= released.as_ref(),
         // Whoever adds something says since when it is there.
         Stability::Unknown | Stability::Unstable { .. } => true,
     });
-    problems.extend(copied.map(|(name, _)| format!("not in the released copy: {name}")));
+    problems.extend(unrecorded.map(|(name, _)| format!("not in the released copy: {name}")));
     if problems.is_empty() {
         let linkable = wit_component::semver_check(resolve, old_world, new_world);
         problems.extend(linkable.err().map(|cause| format!("changed: {cause:#}")));
@@ -101,9 +101,9 @@ fn compare(old: &Path, new: &Path) -> Result<Vec<String>> {
 
 /// A copy of an interface under a version that nobody has, so that it and the original have room
 /// in one [`Resolve`]. It goes away with its owner.
-struct Renamed(PathBuf);
+struct RenamedCopy(PathBuf);
 
-impl Renamed {
+impl RenamedCopy {
     fn of(original: &Path) -> Result<Self> {
         let folder = Self(temporary_folder()?);
         let declared = format!("@{};", version(original)?);
@@ -116,7 +116,7 @@ impl Renamed {
     }
 }
 
-impl Drop for Renamed {
+impl Drop for RenamedCopy {
     fn drop(&mut self) {
         let _ = std::fs::remove_dir_all(&self.0);
     }
@@ -133,7 +133,7 @@ fn temporary_folder() -> Result<PathBuf> {
 
 /// A component that imports and exports everything: its functions do nothing but crash, so that it
 /// tells by how far it comes whether it could be linked.
-fn everything(wit: &Path) -> Result<Vec<u8>> {
+fn dummy_component(wit: &Path) -> Result<Vec<u8>> {
     let mut resolve = Resolve::default();
     let (_, world) = parse(&mut resolve, wit)?;
     let mut module = wit_component::dummy_module(&resolve, world, ManglingAndAbi::Standard32);
@@ -209,7 +209,7 @@ fn names(resolve: &Resolve, package: PackageId) -> BTreeMap<String, Stability> {
 }
 
 /// Whether a name is that of something that a plugin has to have: an export, or a function of one.
-fn is_demand(resolve: &Resolve, world: WorldId, name: &str) -> bool {
+fn must_be_exported(resolve: &Resolve, world: WorldId, name: &str) -> bool {
     let exported = |interface: &str| {
         resolve.worlds[world].exports.values().any(|item| match item {
             WorldItem::Interface { id, .. } => {
@@ -234,12 +234,12 @@ mod tests {
 
     type Edit = (&'static str, &'static str, &'static str);
 
-    /// What is said of a released interface in which texts of files were replaced.
+    /// What is problems of a released interface in which texts of files were replaced.
     #[track_caller]
-    fn changed(edits: &[Edit]) -> Vec<String> {
+    fn problems_after(edits: &[Edit]) -> Vec<String> {
         let released = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(RELEASED);
         let released = released.join("0.1.0");
-        let copy = Renamed(temporary_folder().unwrap());
+        let copy = RenamedCopy(temporary_folder().unwrap());
         for original in files(&released).unwrap() {
             // As the next version of the track.
             let text = std::fs::read_to_string(&original).unwrap();
@@ -287,7 +287,7 @@ mod tests {
             ],
         ];
         for edit in edits {
-            assert_eq!(changed(edit), [""; 0], "{edit:?}");
+            assert_eq!(problems_after(edit), [""; 0], "{edit:?}");
         }
     }
 
@@ -307,10 +307,10 @@ mod tests {
         ] {
             let (file, at) = edit;
             let to: &'static str = format!("{at}\n  {since}\n  forget: func();").leak();
-            let said = changed(&[(file, at, to)]);
+            let problems = problems_after(&[(file, at, to)]);
             assert!(
-                matches!(said.as_slice(), [one] if one.starts_with("not in the released copy: ")),
-                "{since} {edit:?}: {said:?}"
+                matches!(problems.as_slice(), [one] if one.starts_with("not in the released copy: ")),
+                "{since} {edit:?}: {problems:?}"
             );
         }
     }
@@ -338,8 +338,8 @@ mod tests {
                     "digest-mismatch(mismatch2)",
                 ));
             }
-            let said = changed(&edits);
-            assert!(said.iter().any(|line| line == gone), "{gone}: {said:?}");
+            let problems = problems_after(&edits);
+            assert!(problems.iter().any(|line| line == gone), "{gone}: {problems:?}");
         }
     }
 
@@ -359,10 +359,10 @@ mod tests {
             ("writer.wit", "    listed: bool,", "    listed: bool,\n    urgent: bool,"),
             ("verifier.wit", "level: level)", "level: level, deep: bool)"),
         ] {
-            let said = changed(&[edit]);
+            let problems = problems_after(&[edit]);
             assert!(
-                matches!(said.as_slice(), [one] if one.starts_with("changed: ")),
-                "{edit:?}: {said:?}"
+                matches!(problems.as_slice(), [one] if one.starts_with("changed: ")),
+                "{edit:?}: {problems:?}"
             );
         }
     }
@@ -387,8 +387,8 @@ mod tests {
                 "plugins have to export it: export output-plugin.more",
             ),
         ] {
-            let said = changed(edits);
-            assert!(said.iter().any(|line| line == demand), "{demand}: {said:?}");
+            let problems = problems_after(edits);
+            assert!(problems.iter().any(|line| line == demand), "{demand}: {problems:?}");
         }
     }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use super::measure::{self, Program, Samples};
 use super::table::{Table, mib};
-use super::{Bench, REAL, image, machine, present};
+use super::{Bench, REAL, find_or_report, image, machine};
 
 /// Debian's dockerd, for as long as a benchmark runs. Stopped when this is dropped.
 pub(super) struct Dockerd {
@@ -75,7 +75,9 @@ impl Drop for Dockerd {
 impl Bench {
     /// Who may not run dockerd, or has none, does without.
     pub(super) fn docker(&self) -> Result<()> {
-        let Some(program) = present("dockerd", "apt-get install docker.io") else { return Ok(()) };
+        let Some(program) = find_or_report("dockerd", "apt-get install docker.io") else {
+            return Ok(());
+        };
         let archive = image::real(&self.home)?;
         let engine = Dockerd::start(&program, &self.out.join("dockerd"))?;
         let tar = format!("tar://{}", archive.display());
@@ -92,8 +94,8 @@ impl Bench {
                     "docker to dir" => (engine.uri(REAL), out(&fresh)),
                     _ => (tar.clone(), engine.uri(&name)),
                 };
-                machine::settle();
-                measure::warm()?;
+                machine::sync_disks();
+                measure::claim_memory()?;
                 let client = Program::new(program, &self.log);
                 // Python's own check takes the first letters of a path in the archive for an ID,
                 // and fails.

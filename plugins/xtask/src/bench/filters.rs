@@ -19,7 +19,7 @@ enum Work {
     /// To a directory, through a filter.
     Filter(&'static str),
     /// A command with its arguments after the source.
-    Look(&'static str, &'static [&'static str]),
+    Inspect(&'static str, &'static [&'static str]),
 }
 
 const FILTERS: [Case; 2] = [
@@ -32,28 +32,28 @@ const FILTERS: [Case; 2] = [
     Case { name: "exclude", target: 8.0, work: Work::Filter("exclude:pattern=*/share/doc/*") },
 ];
 
-const CHECK: [Case; 1] = [Case { name: "check", target: 4.0, work: Work::Look("check", &[]) }];
+const CHECK: [Case; 1] = [Case { name: "check", target: 4.0, work: Work::Inspect("check", &[]) }];
 
 const SEARCH: [Case; 1] =
-    [Case { name: "search", target: 4.0, work: Work::Look("search", &["*.so.[0-9]"]) }];
+    [Case { name: "search", target: 4.0, work: Work::Inspect("search", &["*.so.[0-9]"]) }];
 
 impl Bench {
     /// From the image's archive to a directory, through a filter.
     pub(super) fn filters(&self) -> Result<()> {
-        self.beside_python("Filters, from tar to dir", &FILTERS)
+        self.compare_with_python("Filters, from tar to dir", &FILTERS)
     }
 
     /// The archive, checked in full.
     pub(super) fn check(&self) -> Result<()> {
-        self.beside_python("A full check of the archive", &CHECK)
+        self.compare_with_python("A full check of the archive", &CHECK)
     }
 
     /// The archive, searched for a pattern that fits some of its files.
     pub(super) fn search(&self) -> Result<()> {
-        self.beside_python("A search through the archive", &SEARCH)
+        self.compare_with_python("A search through the archive", &SEARCH)
     }
 
-    fn beside_python(&self, title: &str, cases: &[Case]) -> Result<()> {
+    fn compare_with_python(&self, title: &str, cases: &[Case]) -> Result<()> {
         let source = format!("tar://{}", image::real(&self.home)?.display());
         let programs: Vec<(&str, &Path)> = [
             Some(("occystrap", self.ours.as_path())),
@@ -78,9 +78,9 @@ impl Bench {
                 // Nobody always comes after the same one.
                 for index in (0..programs.len()).map(|index| (index + round) % programs.len()) {
                     let fresh = self.fresh()?;
-                    measure::warm()?;
+                    measure::claim_memory()?;
                     samples[index]
-                        .push(self.at_work(programs[index].1, case, &source, &fresh).run()?);
+                        .push(self.command(programs[index].1, case, &source, &fresh).run()?);
                 }
             }
             let theirs = samples.get(1).map(|samples| samples.wall().median);
@@ -104,14 +104,14 @@ impl Bench {
         Ok(())
     }
 
-    fn at_work(&self, program: &Path, case: &Case, source: &str, fresh: &Path) -> Program {
+    fn command(&self, program: &Path, case: &Case, source: &str, fresh: &Path) -> Program {
         let run = Program::new(program, &self.log);
         match case.work {
             Work::Filter(filter) => {
                 let destination = format!("dir://{}", fresh.join("image").display());
                 run.args(["process", source, &destination, "-f", filter])
             }
-            Work::Look(command, more) => run.arg(command).arg(source).args(more),
+            Work::Inspect(command, more) => run.arg(command).arg(source).args(more),
         }
     }
 }

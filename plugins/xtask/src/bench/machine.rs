@@ -37,7 +37,7 @@ pub fn file_system(folder: &Path) -> String {
 }
 
 /// Wait until everything written so far is on the disk, so that it does not slow what comes next.
-pub fn settle() {
+pub fn sync_disks() {
     // SAFETY: sync(2) takes nothing and always succeeds.
     unsafe { libc::sync() }
 }

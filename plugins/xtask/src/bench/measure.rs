@@ -105,7 +105,7 @@ pub fn clock(work: impl FnOnce() -> Result<()>) -> Result<Duration> {
 /// free for some seconds go back to the host, and whoever comes next pays for fetching them: up to
 /// a second for an image, which would be blamed on one program for the sake of its place in the
 /// round.
-pub fn warm() -> Result<()> {
+pub fn claim_memory() -> Result<()> {
     // Reads zeros into a buffer of that size; a process of its own, so that its memory is not
     // counted as ours.
     let mut touch = Command::new("dd");

@@ -4,9 +4,9 @@ use anyhow::Result;
 
 use super::docker::Dockerd;
 use super::measure::Sample;
-use super::push::Empty;
+use super::push::EmptyRegistry;
 use super::table::{Table, mib};
-use super::{Bench, image, machine, present};
+use super::{Bench, find_or_report, image, machine};
 
 /// Bytes of the layer, uncompressed.
 const SIZES: [(&str, u64); 2] = [("small", 100_000_000), ("large", 4_000_000_000)];
@@ -26,17 +26,17 @@ const WAYS: [(&str, &str); 10] = [
 ];
 
 /// What there is to read from and to write to.
-struct Ends {
-    empty: Option<Empty>,
+struct Endpoints {
+    empty: Option<EmptyRegistry>,
     engine: Option<Dockerd>,
 }
 
 impl Bench {
     pub(super) fn memory(&self) -> Result<()> {
-        let engine = present("dockerd", "apt-get install docker.io")
+        let engine = find_or_report("dockerd", "apt-get install docker.io")
             .map(|program| Dockerd::start(&program, &self.out.join("dockerd")))
             .transpose()?;
-        let ends = Ends { empty: Empty::start(self)?, engine };
+        let endpoints = Endpoints { empty: EmptyRegistry::start(self)?, engine };
         let mut table = Table::new(&[
             "one layer of",
             "100 MB: peak MiB",
@@ -48,7 +48,7 @@ impl Bench {
             let mut row = vec![format!("{from} to {to}")];
             let mut last = None;
             for (name, size) in SIZES {
-                last = self.move_one(&ends, from, to, name, size)?;
+                last = self.move_one(&endpoints, from, to, name, size)?;
                 row.push(last.as_ref().map_or("-".to_owned(), |sample| mib(sample.peak)));
             }
             let Some(sample) = last else { continue };
@@ -63,7 +63,7 @@ impl Bench {
     /// `None` where an end is not there.
     fn move_one(
         &self,
-        ends: &Ends,
+        endpoints: &Endpoints,
         from: &str,
         to: &str,
         name: &str,
@@ -71,7 +71,7 @@ impl Bench {
     ) -> Result<Option<Sample>> {
         let archive = image::generated(&self.home, name, size)?;
         let tar = format!("tar://{}", archive.display());
-        let source = match (from, &self.registry, &self.skopeo, &ends.engine) {
+        let source = match (from, &self.registry, &self.skopeo, &endpoints.engine) {
             ("tar", ..) => tar,
             ("registry", Some(registry), Some(skopeo), _) => {
                 image::push(skopeo, &archive, &registry.host, name, &self.home)?;
@@ -85,18 +85,18 @@ impl Bench {
             _ => return Ok(None),
         };
         let fresh = self.fresh()?;
-        let destination = match (to, &ends.empty, &ends.engine) {
+        let destination = match (to, &endpoints.empty, &endpoints.engine) {
             ("dir" | "tar" | "oci-layout", ..) => {
                 format!("{to}://{}", fresh.join("image").display())
             }
             ("registry", Some(empty), _) => {
-                empty.empty()?;
+                empty.reset()?;
                 format!("registry://{}/bench/{name}:latest", empty.registry.host)
             }
             ("docker", _, Some(engine)) => engine.uri(&format!("bench/{name}:latest")),
             _ => return Ok(None),
         };
-        machine::settle();
+        machine::sync_disks();
         self.process(&source, &destination).run().map(Some)
     }
 }

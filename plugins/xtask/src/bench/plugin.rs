@@ -46,7 +46,7 @@ impl Bench {
         let cases = [("tar", false), ("bench", false), ("bench", true)];
         let mut first = vec![Samples::default(); cases.len()];
         let mut later = first.clone();
-        machine::settle();
+        machine::sync_disks();
         for ((scheme, plugin), samples) in cases.iter().zip(&mut first) {
             for _ in 0..START_RUNS {
                 samples.push(run(scheme, *plugin, true)?);

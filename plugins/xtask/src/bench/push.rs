@@ -15,12 +15,12 @@ const SKOPEO_CACHES: [&str; 2] =
     ["/var/lib/containers/cache", "{home}/.local/share/containers/cache"];
 
 /// A registry that is emptied before each run.
-pub(super) struct Empty {
+pub(super) struct EmptyRegistry {
     pub(super) registry: Registry,
     folder: PathBuf,
 }
 
-impl Empty {
+impl EmptyRegistry {
     pub(super) fn start(bench: &Bench) -> Result<Option<Self>> {
         let Some(program) = peers::find("docker-registry") else { return Ok(None) };
         let folder = image::fresh(&bench.home.join("pushed"))?;
@@ -28,14 +28,14 @@ impl Empty {
         Ok(Some(Self { registry, folder }))
     }
 
-    pub(super) fn empty(&self) -> Result<()> {
+    pub(super) fn reset(&self) -> Result<()> {
         let kept = self.folder.join("docker");
         if kept.exists() {
             std::fs::remove_dir_all(kept)?;
         }
-        forget()?;
-        machine::settle();
-        measure::warm()
+        clear_skopeo_cache()?;
+        machine::sync_disks();
+        measure::claim_memory()
     }
 
     /// Bytes of the blobs that it keeps.
@@ -46,9 +46,9 @@ impl Empty {
 
 impl Bench {
     pub(super) fn push(&self) -> Result<()> {
-        let Some(empty) = Empty::start(self)? else { return Ok(()) };
+        let Some(empty) = EmptyRegistry::start(self)? else { return Ok(()) };
         let archive = image::real(&self.home)?;
-        let reference = reference(&archive, &self.home)?;
+        let reference = gzip_reference(&archive, &self.home)?;
         let peers = [
             Some((Peer::Ours(self.ours.clone()), None)),
             Some((Peer::Ours(self.ours.clone()), Some("zstd"))),
@@ -61,7 +61,7 @@ impl Bench {
         for round in 0..self.runs {
             for index in (0..peers.len()).map(|index| (index + round) % peers.len()) {
                 let (peer, compression) = &peers[index];
-                empty.empty()?;
+                empty.reset()?;
                 let program = self.pushing(peer, &archive, &empty.registry.host);
                 let program = match compression {
                     Some(name) => program.args(["--compression", name]),
@@ -103,17 +103,17 @@ impl Bench {
     }
 
     /// From one registry to another, and again when it is there.
-    fn copy(&self, empty: &Empty) -> Result<()> {
+    fn copy(&self, empty: &EmptyRegistry) -> Result<()> {
         let Some(registry) = self.with_real()? else { return Ok(()) };
         let peers = [Some(Peer::Ours(self.ours.clone())), self.skopeo.clone().map(Peer::Skopeo)];
         let peers: Vec<Peer> = peers.into_iter().flatten().collect();
         let mut samples = vec![(Samples::default(), Samples::default()); peers.len()];
         for round in 0..self.runs {
             for index in (0..peers.len()).map(|index| (index + round) % peers.len()) {
-                empty.empty()?;
+                empty.reset()?;
                 let copying = || self.copying(&peers[index], &registry.host, &empty.registry.host);
                 samples[index].0.push(copying().run()?);
-                forget()?;
+                clear_skopeo_cache()?;
                 samples[index].1.push(copying().run()?);
             }
         }
@@ -180,7 +180,7 @@ impl Bench {
 }
 
 /// What `gzip -6` makes of the image's layers, in bytes. Measured once.
-fn reference(archive: &Path, folder: &Path) -> Result<u64> {
+fn gzip_reference(archive: &Path, folder: &Path) -> Result<u64> {
     let known = folder.join("gzip-6");
     if let Ok(text) = std::fs::read_to_string(&known) {
         return text.trim().parse().context(text.clone());
@@ -197,7 +197,7 @@ fn reference(archive: &Path, folder: &Path) -> Result<u64> {
 }
 
 /// Take from skopeo what it remembers.
-fn forget() -> Result<()> {
+fn clear_skopeo_cache() -> Result<()> {
     let home = std::env::var("HOME").unwrap_or_default();
     for cache in SKOPEO_CACHES {
         let folder = PathBuf::from(cache.replace("{home}", &home));

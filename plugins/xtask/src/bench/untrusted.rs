@@ -33,7 +33,7 @@ impl Bench {
                 receipts.push(path);
             }
         }
-        machine::settle();
+        machine::sync_disks();
         let widths = ["1", "2", "4"];
         let mut samples = vec![Samples::default(); widths.len()];
         // In turn, so that a slow moment hits all.

@@ -7,7 +7,7 @@ use occystrap_plugin::types::ErrorCode;
 use occystrap_plugin::writer::Blob;
 
 /// Every member of a layer, one line each.
-pub fn listing(layer: &Blob) -> Result<String, ErrorCode> {
+pub fn of_layer(layer: &Blob) -> Result<String, ErrorCode> {
     let walk = entries::open(layer)?;
     let mut text = String::new();
     loop {
@@ -33,7 +33,7 @@ fn line(entry: &Entry, text: &mut String) {
 }
 
 /// As many walks as there are handles.
-pub fn many(layer: &Blob) -> Result<(), ErrorCode> {
+pub fn open_many_walks(layer: &Blob) -> Result<(), ErrorCode> {
     let mut walks: Vec<Walk> = Vec::new();
     for _ in 0..1_000 {
         walks.push(entries::open(layer)?);
@@ -42,7 +42,7 @@ pub fn many(layer: &Blob) -> Result<(), ErrorCode> {
 }
 
 /// One after the other is what nobody has to be stopped for.
-pub fn one_after_the_other(layer: &Blob) -> Result<(), ErrorCode> {
+pub fn walk_repeatedly(layer: &Blob) -> Result<(), ErrorCode> {
     for _ in 0..20 {
         let walk = entries::open(layer)?;
         walk.next_page()?;

@@ -7,27 +7,27 @@ use occystrap_plugin::types::ErrorCode;
 use occystrap_plugin::writer::Error;
 
 /// Do what a behaviour says, `NAME` or `NAME=ARGUMENT`; nothing for one that it does not know.
-pub fn ask(behaviour: &str) -> Result<(), Error> {
+pub fn send(behaviour: &str) -> Result<(), Error> {
     let (name, argument) = behaviour.split_once('=').unwrap_or((behaviour, ""));
     let folder = http_in::folder()?;
     match name {
-        "get" => show(&http_in::get(argument, &[], None)?)?,
-        "head" => show(&http_in::head(argument, &[])?)?,
+        "get" => log_response(&http_in::get(argument, &[], None)?)?,
+        "head" => log_response(&http_in::head(argument, &[])?)?,
         "hash" => drop(http_in::hash(argument)?),
-        "put" => show(&http_out::send(Method::Put, argument, &[], b"evil")?)?,
-        "post" => show(&http_out::send(Method::Post, argument, &[], b"evil")?)?,
-        "mkcol" => show(&http_out::send(Method::Mkcol, argument, &[], b"")?)?,
+        "put" => log_response(&http_out::send(Method::Put, argument, &[], b"evil")?)?,
+        "post" => log_response(&http_out::send(Method::Post, argument, &[], b"evil")?)?,
+        "mkcol" => log_response(&http_out::send(Method::Mkcol, argument, &[], b"")?)?,
         "put-file" => drop(http_out::put_file(argument, &[])?),
         "put-last" => drop(http_out::put_last(argument, &[], b"evil")?),
         // `header=NAME:VALUE`
         "header" => {
             let (name, value) = argument.split_once(':').unwrap();
             let header = Header { name: name.to_owned(), value: value.to_owned() };
-            show(&http_out::send(Method::Post, &folder, &[header], b"")?)?;
+            log_response(&http_out::send(Method::Post, &folder, &[header], b"")?)?;
         }
         "headers" => {
             let header = Header { name: "accept".to_owned(), value: "x".to_owned() };
-            show(&http_in::get(&folder, &vec![header; 10_000], None)?)?;
+            log_response(&http_in::get(&folder, &vec![header; 10_000], None)?)?;
         }
         "long-url" => drop(http_in::head(&format!("{folder}{}", "x".repeat(1 << 20)), &[])?),
         "range" => {
@@ -66,7 +66,7 @@ pub fn ask(behaviour: &str) -> Result<(), Error> {
 }
 
 /// Everything of an answer that can be had, for the tests to look for secrets in.
-fn show(answer: &Response) -> Result<(), ErrorCode> {
+fn log_response(answer: &Response) -> Result<(), ErrorCode> {
     let mut text = format!("status {}", answer.status());
     for header in answer.headers() {
         text += &format!("; {}: {}", header.name, header.value);

@@ -23,62 +23,62 @@ pub const DEEPEST: usize = 10_000;
 pub const MOST_VALUES: u32 = 4_000_000;
 
 /// Bytes of a number, `true`, `false` or `null`.
-const LONGEST_WORD: usize = LONGEST_STRING;
+const LONGEST_LITERAL: usize = LONGEST_STRING;
 
 /// Pieces of a text, in order.
 pub trait Source {
     /// The bytes from an offset on; none at the end.
-    fn piece(&mut self, offset: u64) -> Result<Vec<u8>, Error>;
+    fn read_at(&mut self, offset: u64) -> Result<Vec<u8>, Error>;
 }
 
 /// A file of the destination.
-pub struct Stored<'a> {
+pub struct StoredFile<'a> {
     pub directory: &'a Directory,
     pub path: &'a str,
 }
 
-impl Source for Stored<'_> {
-    fn piece(&mut self, offset: u64) -> Result<Vec<u8>, Error> {
+impl Source for StoredFile<'_> {
+    fn read_at(&mut self, offset: u64) -> Result<Vec<u8>, Error> {
         Ok(self.directory.read(self.path, offset, PIECE as u32)?)
     }
 }
 
 /// Where bytes go to.
 pub trait Output {
-    fn put(&mut self, bytes: &[u8]) -> Result<(), Error>;
+    fn write(&mut self, bytes: &[u8]) -> Result<(), Error>;
 }
 
 /// Takes bytes that are not wanted.
-pub struct Nowhere;
+pub struct Discard;
 
-impl Output for Nowhere {
-    fn put(&mut self, _bytes: &[u8]) -> Result<(), Error> {
+impl Output for Discard {
+    fn write(&mut self, _bytes: &[u8]) -> Result<(), Error> {
         Ok(())
     }
 }
 
 /// A string of the text.
-pub struct Word {
+pub struct JsonString {
     /// As the text spells it, with its quotes.
-    pub spelled: String,
-    /// What it says, where it has escapes. A surrogate without its partner is kept as it is spelled: no name
+    pub raw: String,
+    /// What it says, where it has escapes. A surrogate without its partner is kept as it is raw: no name
     /// of an image has one.
     unescaped: Option<String>,
 }
 
-impl Word {
+impl JsonString {
     /// What it says.
-    pub fn says(&self) -> &str {
+    pub fn value(&self) -> &str {
         match &self.unescaped {
             Some(text) => text,
-            None => &self.spelled[1..self.spelled.len() - 1],
+            None => &self.raw[1..self.raw.len() - 1],
         }
     }
 }
 
 /// How many bytes of a string come before its end, an escape, or a byte that no string has. Eight are
 /// looked at side by side: a catalog is strings for the most part.
-fn plain_length(bytes: &[u8]) -> usize {
+fn unescaped_length(bytes: &[u8]) -> usize {
     const EACH: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = EACH << 7;
     // A high bit for each byte below `limit`, and perhaps for bytes above the first of those.
@@ -95,7 +95,7 @@ fn plain_length(bytes: &[u8]) -> usize {
 }
 
 /// A JSON text, and how far it has been read.
-pub struct Text<'a> {
+pub struct JsonReader<'a> {
     source: Box<dyn Source + 'a>,
     piece: Vec<u8>,
     at: usize,
@@ -105,35 +105,35 @@ pub struct Text<'a> {
     values: u32,
 }
 
-impl<'a> Text<'a> {
+impl<'a> JsonReader<'a> {
     pub fn new(source: impl Source + 'a) -> Self {
         Self { source: Box::new(source), piece: Vec::new(), at: 0, next: 0, values: 0 }
     }
 
     /// Says what is wrong, and where.
-    pub fn wrong<T>(&self, what: &str) -> Result<T, Error> {
+    pub fn error<T>(&self, what: &str) -> Result<T, Error> {
         let at = self.next - self.piece.len() as u64 + self.at as u64;
         Err(Error::Other(format!("cannot be read: {what} at byte {at}")))
     }
 
     /// The rest of the current piece, which is empty only at the end of the text.
-    fn rest(&mut self) -> Result<&[u8], Error> {
+    fn buffered(&mut self) -> Result<&[u8], Error> {
         if self.at == self.piece.len() {
-            self.piece = self.source.piece(self.next)?;
+            self.piece = self.source.read_at(self.next)?;
             self.at = 0;
             self.next += self.piece.len() as u64;
         }
         Ok(&self.piece[self.at..])
     }
 
-    fn peek(&mut self) -> Result<Option<u8>, Error> {
-        Ok(self.rest()?.first().copied())
+    fn peek_byte(&mut self) -> Result<Option<u8>, Error> {
+        Ok(self.buffered()?.first().copied())
     }
 
     /// The next byte that is not white space.
-    pub fn next_mark(&mut self) -> Result<Option<u8>, Error> {
+    pub fn peek_token(&mut self) -> Result<Option<u8>, Error> {
         loop {
-            let rest = self.rest()?;
+            let rest = self.buffered()?;
             let space = rest.iter().take_while(|byte| b" \t\n\r".contains(byte)).count();
             match rest.get(space) {
                 Some(mark) => {
@@ -148,133 +148,131 @@ impl<'a> Text<'a> {
     }
 
     /// Passes a mark. Errors when another thing comes first.
-    pub fn pass(&mut self, mark: u8) -> Result<(), Error> {
-        if self.next_mark()? != Some(mark) {
-            return self.wrong(&format!("'{}' was expected", char::from(mark)));
+    pub fn expect(&mut self, mark: u8) -> Result<(), Error> {
+        if self.peek_token()? != Some(mark) {
+            return self.error(&format!("'{}' was expected", char::from(mark)));
         }
         self.at += 1;
         Ok(())
     }
 
     /// Passes a mark where it comes next.
-    pub fn passes(&mut self, mark: u8) -> Result<bool, Error> {
-        let comes = self.next_mark()? == Some(mark);
+    pub fn accept(&mut self, mark: u8) -> Result<bool, Error> {
+        let comes = self.peek_token()? == Some(mark);
         self.at += usize::from(comes);
         Ok(comes)
     }
 
-    fn count(&mut self) -> Result<(), Error> {
+    fn count_value(&mut self) -> Result<(), Error> {
         self.values += 1;
         match self.values > MOST_VALUES {
-            true => self.wrong(&format!("it has more than {MOST_VALUES} keys and values")),
+            true => self.error(&format!("it has more than {MOST_VALUES} keys and values")),
             false => Ok(()),
         }
     }
 
     /// Reads a string.
-    pub fn word(&mut self) -> Result<Word, Error> {
-        self.count()?;
-        self.pass(b'"')?;
-        let mut spelled = vec![b'"'];
+    pub fn string(&mut self) -> Result<JsonString, Error> {
+        self.count_value()?;
+        self.expect(b'"')?;
+        let mut raw = vec![b'"'];
         let mut escapes = false;
         loop {
-            let rest = self.rest()?;
-            let plain = plain_length(rest);
-            spelled.extend_from_slice(&rest[..plain]);
+            let rest = self.buffered()?;
+            let plain = unescaped_length(rest);
+            raw.extend_from_slice(&rest[..plain]);
             let (mark, ended) = (rest.get(plain).copied(), rest.is_empty());
             self.at += plain;
             if ended {
-                return self.wrong("a string has no end");
+                return self.error("a string has no end");
             }
-            if spelled.len() > LONGEST_STRING {
-                return self.wrong(&format!("a string has more than {LONGEST_STRING} bytes"));
+            if raw.len() > LONGEST_STRING {
+                return self.error(&format!("a string has more than {LONGEST_STRING} bytes"));
             }
             let Some(mark) = mark else { continue };
-            spelled.push(mark);
+            raw.push(mark);
             self.at += 1;
             match mark {
                 b'"' => break,
                 b'\\' => escapes = true,
-                _ => return self.wrong("a string is not JSON"),
+                _ => return self.error("a string is not JSON"),
             }
             // What follows the backslash is no end of the string.
-            let Some(escaped) = self.peek()? else { return self.wrong("a string has no end") };
-            spelled.push(escaped);
+            let Some(escaped) = self.peek_byte()? else { return self.error("a string has no end") };
+            raw.push(escaped);
             self.at += 1;
         }
-        let Ok(spelled) = String::from_utf8(spelled) else {
-            return self.wrong("a string is not UTF-8");
+        let Ok(raw) = String::from_utf8(raw) else {
+            return self.error("a string is not UTF-8");
         };
-        let unescaped = match escapes.then(|| serde_json::from_str(&spelled)) {
+        let unescaped = match escapes.then(|| serde_json::from_str(&raw)) {
             None => None,
             Some(Ok(text)) => Some(text),
-            Some(Err(_)) if serde_json::from_str::<IgnoredAny>(&spelled).is_ok() => {
-                Some(spelled.clone())
-            }
-            Some(Err(_)) => return self.wrong("a string is not JSON"),
+            Some(Err(_)) if serde_json::from_str::<IgnoredAny>(&raw).is_ok() => Some(raw.clone()),
+            Some(Err(_)) => return self.error("a string is not JSON"),
         };
-        Ok(Word { spelled, unescaped })
+        Ok(JsonString { raw, unescaped })
     }
 
-    /// Copies a value of any kind as it is spelled, but for white space. `within` so many objects and lists it
+    /// Copies a value of any kind as it is raw, but for white space. `within` so many objects and lists it
     /// stands.
-    pub fn copy(&mut self, within: usize, to: &mut dyn Output) -> Result<(), Error> {
+    pub fn copy_value(&mut self, within: usize, to: &mut dyn Output) -> Result<(), Error> {
         // The marks that end what is open.
         let mut open: Vec<u8> = Vec::new();
         loop {
-            match self.next_mark()? {
+            match self.peek_token()? {
                 Some(mark @ (b'{' | b'[')) => {
                     if within + open.len() == DEEPEST {
-                        return self.wrong(&format!("it is nested deeper than {DEEPEST}"));
+                        return self.error(&format!("it is nested deeper than {DEEPEST}"));
                     }
-                    self.count()?;
+                    self.count_value()?;
                     self.at += 1;
-                    to.put(&[mark])?;
+                    to.write(&[mark])?;
                     let end = mark + 2;
                     open.push(end);
-                    if !self.passes(end)? {
-                        self.key(end, to)?;
+                    if !self.accept(end)? {
+                        self.copy_key(end, to)?;
                         continue;
                     }
                     open.pop();
-                    to.put(&[end])?;
+                    to.write(&[end])?;
                 }
-                Some(b'"') => to.put(self.word()?.spelled.as_bytes())?,
-                _ => to.put(&self.plain()?)?,
+                Some(b'"') => to.write(self.string()?.raw.as_bytes())?,
+                _ => to.write(&self.literal()?)?,
             }
             // A value has ended; so may have what it is in.
             loop {
                 let Some(end) = open.last().copied() else { return Ok(()) };
-                if self.passes(end)? {
+                if self.accept(end)? {
                     open.pop();
-                    to.put(&[end])?;
+                    to.write(&[end])?;
                     continue;
                 }
-                self.pass(b',')?;
-                to.put(b",")?;
-                self.key(end, to)?;
+                self.expect(b',')?;
+                to.write(b",")?;
+                self.copy_key(end, to)?;
                 break;
             }
         }
     }
 
     /// Copies the key of an object's next member; in a list there is none.
-    fn key(&mut self, end: u8, to: &mut dyn Output) -> Result<(), Error> {
+    fn copy_key(&mut self, end: u8, to: &mut dyn Output) -> Result<(), Error> {
         if end == b'}' {
-            to.put(self.word()?.spelled.as_bytes())?;
-            self.pass(b':')?;
-            to.put(b":")?;
+            to.write(self.string()?.raw.as_bytes())?;
+            self.expect(b':')?;
+            to.write(b":")?;
         }
         Ok(())
     }
 
     /// Reads a number, `true`, `false` or `null`.
-    fn plain(&mut self) -> Result<Vec<u8>, Error> {
-        self.count()?;
+    fn literal(&mut self) -> Result<Vec<u8>, Error> {
+        self.count_value()?;
         let mut word = Vec::new();
-        while let Some(byte) = self.peek()? {
+        while let Some(byte) = self.peek_byte()? {
             let part = byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.');
-            if !part || word.len() == LONGEST_WORD {
+            if !part || word.len() == LONGEST_LITERAL {
                 break;
             }
             word.push(byte);
@@ -283,7 +281,7 @@ impl<'a> Text<'a> {
         // A number may be of any size: it is copied, and not computed with.
         match serde_json::from_slice::<IgnoredAny>(&word) {
             Ok(_) => Ok(word),
-            Err(_) => self.wrong("a value was expected"),
+            Err(_) => self.error("a value was expected"),
         }
     }
 }
@@ -301,22 +299,22 @@ pub mod tests {
     pub struct Pieces<'a>(pub &'a [u8], pub usize);
 
     impl Source for Pieces<'_> {
-        fn piece(&mut self, offset: u64) -> Result<Vec<u8>, Error> {
+        fn read_at(&mut self, offset: u64) -> Result<Vec<u8>, Error> {
             let rest = self.0.get(offset as usize..).unwrap_or_default();
             Ok(rest[..rest.len().min(self.1)].to_vec())
         }
     }
 
     impl Output for Vec<u8> {
-        fn put(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
             self.extend_from_slice(bytes);
             Ok(())
         }
     }
 
     fn copied(text: &str, piece: usize) -> Result<String, String> {
-        let (mut text, mut copy) = (Text::new(Pieces(text.as_bytes(), piece)), Vec::new());
-        match text.copy(0, &mut copy) {
+        let (mut text, mut copy) = (JsonReader::new(Pieces(text.as_bytes(), piece)), Vec::new());
+        match text.copy_value(0, &mut copy) {
             Ok(()) => Ok(String::from_utf8(copy).unwrap()),
             Err(Error::Other(why)) => Err(why),
             Err(_) => unreachable!(),
@@ -357,7 +355,7 @@ pub mod tests {
             }
         }
         let bytes = b"\"\xff\"";
-        assert!(Text::new(Pieces(bytes, 9)).copy(0, &mut Nowhere).is_err());
+        assert!(JsonReader::new(Pieces(bytes, 9)).copy_value(0, &mut Discard).is_err());
     }
 
     #[test]
@@ -367,7 +365,7 @@ pub mod tests {
                 let mut bytes = vec![b'a'; 30];
                 bytes[at] = mark;
                 let ends = mark < b' ' || matches!(mark, b'"' | b'\\');
-                assert_eq!(plain_length(&bytes), if ends { at } else { 30 }, "{mark} {at}");
+                assert_eq!(unescaped_length(&bytes), if ends { at } else { 30 }, "{mark} {at}");
             }
         }
     }
