@@ -1,5 +1,5 @@
-//! An output plugin for occystrap: a folder with the image's config, one file for each layer, and
-//! their checksums.
+//! An output plugin for occystrap. It writes a folder with the image's config, one file for each layer,
+//! and a file with their checksums.
 
 mod session;
 mod sums;
@@ -17,17 +17,17 @@ occystrap_plugin::export!(Plugin with_types_in occystrap_plugin);
 impl Guest for Plugin {
     type Session = session::ImageSession;
 
-    // Makes no host calls: nothing is granted yet.
+    // Returns the description of the plugin. It must not call the host: nothing is granted yet.
     fn describe() -> Description {
         Description {
             name: env!("CARGO_PKG_NAME").to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             summary: "a folder with the config, one file a layer, and SHA256SUMS".to_owned(),
-            // What a user types before '://'.
+            // The text that the user types before '://'.
             schemes: vec![env!("CARGO_PKG_NAME").to_owned()],
             destination: Destination::Directory,
             manifests: ManifestForm::Custom,
-            // What a user types after '?'. The host refuses what is not listed here.
+            // The options that the user types after '?'. The host refuses options that are not listed.
             options: vec![OptionSpec {
                 name: "layers".to_owned(),
                 kind: OptionKind::Text,

@@ -1,5 +1,5 @@
-//! Writing one image. Content never passes through here: the plugin says what goes where, the host
-//! fetches, moves and hashes. Nothing is visible before the host has accepted the receipt.
+//! Writing one image. Content never passes through the plugin: the plugin decides what goes where, and the
+//! host fetches, moves and hashes the bytes. Nothing is visible before the host has accepted the receipt.
 
 use std::cell::RefCell;
 
@@ -12,17 +12,18 @@ use occystrap_plugin::writer::{
 
 use crate::sums;
 
-/// One image on its way to one folder.
+/// The write of one image to one folder.
 pub struct ImageSession {
     directory: Directory,
     form: Form,
-    /// In the order in which they were written.
+    /// The files in the order in which they were written.
     files: RefCell<Vec<Expectation>>,
 }
 
 impl GuestSession for ImageSession {
     fn open(request: Request) -> Result<Session, Error> {
-        // The options first: the host asks so, with nothing granted, before anything is fetched.
+        // Check the options first: the host calls this function with nothing granted, to have the
+        // options checked before it fetches anything.
         let layers = request.options.iter().find(|(name, _)| name == "layers");
         let form = match layers.map(|(_, value)| value.as_str()) {
             Some("uncompressed") | None => Form::Uncompressed,
@@ -39,8 +40,9 @@ impl GuestSession for ImageSession {
         }))
     }
 
-    // One answer a layer, before any is fetched. `Decision::Skip` is for a layer that is there
-    // already: hash it first (`directory.digest`), or the host refuses the receipt.
+    // Returns one decision for each layer, before the host fetches any. `Decision::Skip` is for a layer
+    // that the destination has already: hash it first (`directory.digest`), or the host refuses the
+    // receipt.
     fn plan(&self, layers: Vec<LayerSummary>) -> Result<Vec<Decision>, Error> {
         Ok(vec![Decision::Take(self.form); layers.len()])
     }
@@ -53,7 +55,8 @@ impl GuestSession for ImageSession {
         self.write(Role::Layer(index), format!("layer-{:03}", index + 1), layer)
     }
 
-    // The receipt names all that must be found from now on: at least the config and every layer.
+    // Returns the receipt. It names every file that must exist from now on: at least the config and every
+    // layer.
     fn finalize(this: Session) -> Result<Receipt, Error> {
         let Self {
             directory, files, ..
@@ -77,11 +80,11 @@ impl GuestSession for ImageSession {
 }
 
 impl ImageSession {
-    /// Write a file with the content of a blob, and remember what must be found of it.
+    /// Writes a file with the content of a blob, and remembers it for the receipt.
     fn write(&self, role: Role, path: String, blob: &Blob) -> Result<(), Error> {
         let mut file = FileWriter::create(&self.directory, &path)?;
         file.splice(blob)?;
-        // What the host saw pass: its size, and its digest.
+        // The size and the digest that the host has computed.
         let written = file.finish()?;
         self.files.borrow_mut().push(Expectation {
             role,

@@ -1,12 +1,13 @@
-//! `SHA256SUMS`, as `sha256sum` writes it: a digest, two spaces and a name, one file a line.
+//! The format of `SHA256SUMS`, as `sha256sum` writes it: one line per file, with the digest, two spaces
+//! and the name.
 
 use occystrap_plugin::hex;
 use occystrap_plugin::writer::{Expectation, Place};
 
-/// The file's name.
+/// The name of the file.
 pub const NAME: &str = "SHA256SUMS";
 
-/// One line for each file that has a digest.
+/// Returns the content of `SHA256SUMS`: one line for each file that has a digest.
 pub fn render(files: &[Expectation]) -> String {
     let line = |file: &Expectation| match (&file.place, &file.digest) {
         (Place::File(path), Some(digest)) => Some(format!("{}  {path}\n", hex(digest))),

@@ -1,4 +1,4 @@
-//! Builds the component and runs occystrap's conformance kit on it: 'occystrap plugin test'.
+//! Builds the component and runs occystrap's conformance kit on it, 'occystrap plugin test'.
 
 use std::path::Path;
 use std::process::Command;
@@ -24,5 +24,5 @@ fn the_component_keeps_the_contract() {
         .arg(&component)
         .status()
         .expect("'occystrap' is in PATH, or its path is in the variable OCCYSTRAP");
-    assert!(tested.success(), "the kit's table above says what failed");
+    assert!(tested.success(), "the table above shows which checks failed");
 }

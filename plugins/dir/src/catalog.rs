@@ -1,9 +1,11 @@
-//! `catalog.json`: which images share the directory, `{repository: {tag: manifest file}}`.
+//! `catalog.json`, which lists the images in the directory: `{repository: {tag: manifest file}}`.
 //!
-//! It is read and rewritten as a stream ([`crate::json_stream`]), so that a directory of 100,000 images
-//! needs no more memory than one of ten. Entries of other tools stay as they are. What it
-//! refuses: a file above [`LONGEST`], one that is no JSON object, and one in which this image's
-//! repository or tag stands twice.
+//! The catalog is read and rewritten as a stream ([`crate::json_stream`]), so a directory of 100,000 images
+//! needs no more memory than one of ten. Entries of other tools are kept unchanged. This module refuses:
+//!
+//! - a file above [`LONGEST`];
+//! - a file that is not a JSON object;
+//! - a file in which the repository or the tag of this image occurs twice.
 
 use occystrap_plugin::storage::Directory;
 use occystrap_plugin::writer::Error;
@@ -12,53 +14,54 @@ use crate::json_stream::{Discard, JsonReader, JsonString, Output, Source, Stored
 use crate::layout::CATALOG;
 use crate::output::Buffered;
 
-/// Bytes of the catalog, and of `SHA256SUMS`. 100,000 images with the longest names that Docker
-/// takes need 81 MB of it; the host reads as much.
+/// The largest catalog, and the largest `SHA256SUMS`, in bytes. 100,000 images with the longest names that
+/// Docker accepts need 81 MB of it. The host uses the same limit.
 pub const LONGEST: u64 = 128 * 1024 * 1024;
 
-/// How many objects stand around a value of the object of repositories.
+/// The number of objects that enclose the value of a repository.
 const REPOSITORY_DEPTH: usize = 1;
 
-/// How many objects stand around a value of an object of tags.
+/// The number of objects that enclose the value of a tag.
 const TAG_DEPTH: usize = 2;
 
-/// Replaced entries that a warning names one by one.
+/// The number of displaced images that are kept by name. The others are counted.
 const MOST_NAMED: usize = 20;
 
-/// An image's entry.
+/// The entry of an image in the catalog.
 #[derive(Clone, Copy)]
 pub struct Entry<'a> {
     pub repository: &'a str,
     pub tag: &'a str,
-    /// The manifest file.
+    /// The path of the manifest file.
     pub file: &'a str,
 }
 
 impl Entry<'_> {
-    /// The most bytes that the entry adds.
+    /// Returns the largest number of bytes that the entry adds to the catalog.
     fn length(&self) -> u64 {
         let text = [self.repository, self.tag, self.file].map(|text| to_json(text).len());
         (text.iter().sum::<usize>() + 64) as u64
     }
 }
 
-/// What the catalog that is there says of an image, and of others that name its manifest file.
+/// What the existing catalog contains about an image, and about other images that use its manifest file.
 #[derive(Default)]
 pub struct Survey {
-    /// There is no catalog yet.
+    /// Whether there is no catalog yet.
     pub is_new: bool,
     has_repository: bool,
-    /// The manifest file that stands under the image's own name.
+    /// The manifest file that the catalog lists under the image's own name.
     pub current_file: Option<String>,
-    /// Images that lose their manifest file to this one, the first few, as `repository:tag`.
+    /// The first images that lose their manifest file to this image, as `repository:tag`.
     pub displaced: Vec<String>,
-    /// How many more there are.
+    /// The number of further images that lose their manifest file.
     pub more_displaced: usize,
-    /// An image whose manifest file differs from this one's in the case of letters alone, and that file.
+    /// An image whose manifest file differs from that of this image only in upper and lower case, and that
+    /// file.
     pub case_conflict: Option<(String, String)>,
 }
 
-/// Looks at the catalog that is there. Errors say why the entry cannot be put into it.
+/// Reads the existing catalog. Fails if the entry cannot be added to it; the error says why.
 pub fn survey(directory: &Directory, entry: Entry) -> Result<Survey, Error> {
     let none = || Survey { is_new: true, ..Survey::default() };
     let size = match directory.stat(CATALOG)? {
@@ -72,29 +75,29 @@ pub fn survey(directory: &Directory, entry: Entry) -> Result<Survey, Error> {
         )));
     }
     let stored = StoredFile { directory, path: CATALOG };
-    // Another process may have taken it away meanwhile.
+    // Another process may have removed it meanwhile.
     survey_text(stored, entry).or_else(|why| match is_absent(&why) {
         true => Ok(none()),
         false => Err(unusable(why)),
     })
 }
 
-/// Writes the catalog with the entry in it, in the place of those that [`survey`] has found.
+/// Rewrites the catalog with the entry, which replaces the entries that [`survey`] has found.
 pub fn write(directory: &Directory, entry: Entry, survey: &Survey) -> Result<(), Error> {
     rewrite(directory, entry, survey, Edit::AddEntry)
 }
 
-/// Writes the catalog without the images that lose their manifest file to this one.
+/// Rewrites the catalog without the images that lose their manifest file to this image.
 pub fn write_without(directory: &Directory, entry: Entry, survey: &Survey) -> Result<(), Error> {
     rewrite(directory, entry, survey, Edit::RemoveDisplaced)
 }
 
-/// What becomes of the catalog. Either way other images that name the entry's manifest file leave it.
+/// The change of a catalog. Each change removes the other images that use the manifest file of the entry.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Edit {
-    /// The entry is added or replaced.
+    /// Adds the entry, or replaces it.
     AddEntry,
-    /// The entry of that name stays as it is, or missing.
+    /// Only removes the other images: the entry under the image's own name is neither added nor changed.
     RemoveDisplaced,
 }
 
@@ -111,7 +114,7 @@ fn rewrite(directory: &Directory, entry: Entry, survey: &Survey, what: Edit) -> 
     Ok(())
 }
 
-/// The manifest file that a catalog has under a name; `None` where there is none.
+/// Returns the manifest file that a catalog lists under a name; `None` if it does not list that name.
 pub fn find(
     directory: &Directory,
     path: &str,
@@ -122,6 +125,7 @@ pub fn find(
     survey_text(StoredFile { directory, path }, entry).map(|survey| survey.current_file)
 }
 
+/// Adds the name of the catalog, and what the user can do, to the reason why a catalog cannot be used.
 fn unusable(why: Error) -> Error {
     match why {
         Error::Other(why) => {
@@ -184,7 +188,7 @@ fn duplicate(name: &str) -> Error {
     Error::Other(format!("has '{name}' twice"))
 }
 
-/// Nothing may follow the object.
+/// Fails if something follows the object.
 fn expect_end(text: &mut JsonReader) -> Result<(), Error> {
     match text.peek_token()? {
         None => Ok(()),
@@ -192,7 +196,7 @@ fn expect_end(text: &mut JsonReader) -> Result<(), Error> {
     }
 }
 
-/// The members of an object that is being read.
+/// The members of a JSON object that is being read.
 struct Members {
     any: bool,
 }
@@ -206,7 +210,7 @@ impl Members {
         Ok(Self { any: false })
     }
 
-    /// The next key; the text stands before its value.
+    /// Reads the next key; `None` at the end of the object. The value is to be read next.
     fn next(&mut self, text: &mut JsonReader) -> Result<Option<JsonString>, Error> {
         if text.accept(b'}')? {
             return Ok(None);
@@ -220,11 +224,11 @@ impl Members {
     }
 }
 
-/// The catalog that is being written, in the layout of `serde_json`'s pretty printer.
+/// A writer for the catalog. Its layout is that of `serde_json`'s pretty printer.
 struct CatalogWriter<'a> {
     to: &'a mut dyn Output,
     any_repository: bool,
-    /// The repository that is being written, until it has a tag.
+    /// The key of the current repository, as long as no tag of it was written.
     pending: Option<String>,
 }
 
@@ -236,7 +240,7 @@ impl CatalogWriter<'_> {
         self.to.write(b": ")
     }
 
-    /// Begins an entry of the repository; its value is to follow.
+    /// Writes the key of a tag. The caller writes the value next.
     fn write_tag_key(&mut self, raw: &str) -> Result<(), Error> {
         match self.pending.take() {
             Some(repository) => {
@@ -254,7 +258,7 @@ impl CatalogWriter<'_> {
         self.to.write(to_json(file).as_bytes())
     }
 
-    /// Ends the repository. One without a tag is left out.
+    /// Ends the current repository. A repository without tags is left out.
     fn end_repository(&mut self) -> Result<(), Error> {
         match self.pending.take() {
             Some(_) => Ok(()),
@@ -269,7 +273,7 @@ impl CatalogWriter<'_> {
     }
 }
 
-/// Rewrites a catalog. An entry that is added goes where a sorted catalog has it.
+/// Copies a catalog with a change. A new entry goes to the position that it has in a sorted catalog.
 fn edit(
     mut text: JsonReader,
     entry: Entry,
@@ -334,7 +338,7 @@ fn edit(
     out.to.write(b"\n}\n")
 }
 
-/// A string as JSON spells it.
+/// Returns a string as JSON, with quotes and escapes.
 fn to_json(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
@@ -377,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn images_that_lose_their_manifest_leave_the_catalog_and_no_other_does() {
+    fn only_images_that_lose_their_manifest_leave_the_catalog() {
         for (old, new) in [
             (json!({"a": {"1": "new.json"}}), json!({})),
             (json!({"a": {"1": "new.json", "2": "x"}}), json!({"a": {"2": "x"}})),
@@ -421,7 +425,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_that_named_the_same_file_go_and_are_counted() {
+    fn entries_with_the_same_manifest_file_are_removed_and_counted() {
         let old = r#"{"a":{"1":"new.json"},"b":{"1":"x","2":"new.json"},"m":{"0":"new.json","1":"new.json"}}"#;
         let (new, survey) = edited(old, NEW).unwrap();
         assert_eq!(new, pretty(&json!({"b": {"1": "x"}, "m": {"1": "new.json"}})));
@@ -441,7 +445,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nobodys_of_ours_stays_as_it_is_spelled() {
+    fn entries_of_other_tools_keep_their_spelling() {
         let old = r#"{"\u0061":{"1":"x\/y"},"b":[{"c":[1.0, 2]}],"c":{"d":{"e":1}},"d":null}"#;
         let (new, _) = edited(old, NEW).unwrap();
         let text: String = new.split_whitespace().collect();
@@ -452,7 +456,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_compared_by_what_they_say() {
+    fn names_are_compared_without_their_escapes() {
         let (new, survey) = edited(r#"{"\u006d":{"\u0031":"old.json"}}"#, NEW).unwrap();
         assert_eq!(survey.current_file.as_deref(), Some("old.json"));
         assert_eq!(serde_json::from_str::<Value>(&new).unwrap(), json!({"m": {"1": "new.json"}}));

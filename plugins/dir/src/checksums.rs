@@ -1,7 +1,7 @@
-//! `SHA256SUMS`, rewritten line by line: like the catalog, it may have a line for each of 100,000
-//! images, and passes through a few kilobytes of memory.
+//! `SHA256SUMS`. It is rewritten line by line: like the catalog, it can have lines for 100,000 images, and
+//! only a few kilobytes of it are in memory at a time.
 //!
-//! Lines of other files stay as they are. What it refuses: a file above [`LONGEST`], and a line above
+//! Lines for other files are kept unchanged. This module refuses a file above [`LONGEST`], and a line above
 //! [`LONGEST_LINE`].
 
 use std::collections::BTreeMap;
@@ -15,19 +15,21 @@ use crate::json_stream::{Output, Source, StoredFile};
 use crate::layout::CHECKSUMS;
 use crate::output::Buffered;
 
-/// Bytes of a line: a digest and a path, which Linux limits to 4,096.
+/// The longest line that is read, in bytes. A line has a digest and a path, which Linux limits to 4,096
+/// bytes.
 const LONGEST_LINE: usize = 64 * 1024;
 
-/// Digests in hexadecimal digits, by path.
+/// The digests as hexadecimal digits, by path.
 type Sums<'a> = BTreeMap<&'a [u8], &'a str>;
 
-/// Errors when the file that is there has no room for the lines of an image.
+/// Fails if the existing file is so large that the lines of another image do not fit.
 pub fn check(directory: &Directory) -> Result<(), Error> {
-    /// Bytes for 1,000 layers of 140 bytes, a config and a manifest.
+    /// The number of bytes that an image may need: 1,000 lines of 140 bytes for layers, and the lines of a
+    /// config and a manifest.
     const ROOM: u64 = 256 * 1024;
     match directory.stat(CHECKSUMS)? {
         Some(stat) if stat.size > LONGEST - ROOM => Err(Error::Other(format!(
-            "the '{CHECKSUMS}' that is there has {} bytes, and no more than {LONGEST} are kept; \
+            "the existing '{CHECKSUMS}' has {} bytes, and occystrap writes at most {LONGEST}; \
              move it away, or write to another directory",
             stat.size
         ))),
@@ -35,8 +37,8 @@ pub fn check(directory: &Directory) -> Result<(), Error> {
     }
 }
 
-/// Writes the file with these paths and digests in it, a line each, in the places that a sorted file
-/// has for them.
+/// Rewrites the file so that it has one line for each of these paths and digests. A new line goes to the
+/// position that it has in a sorted file.
 pub fn write(directory: &Directory, files: &[(String, String)]) -> Result<(), Error> {
     let sums: Sums = files.iter().map(|(path, digest)| (path.as_bytes(), hex(digest))).collect();
     let mut to = Buffered::create(directory, CHECKSUMS)?;
@@ -55,7 +57,7 @@ fn edit<'a>(
     to: &mut dyn Output,
 ) -> Result<(), Error> {
     let ours = missing.clone();
-    // Those that have a line keep its place.
+    // A path that has a line already keeps the position of that line.
     let mut old = lines();
     while let Some(line) = old.next()? {
         if let Some(path) = path(line) {
@@ -96,7 +98,8 @@ fn write_line(path: &[u8], sum: &str, to: &mut dyn Output) -> Result<(), Error> 
     Ok(())
 }
 
-/// The path of a line as `sha256sum` writes it: a digest, a space, and a space or an asterisk.
+/// Returns the path of a line as `sha256sum` writes it: a digest, a space, a space or an asterisk, the path.
+/// `None` for other lines.
 fn path(line: &[u8]) -> Option<&[u8]> {
     let space = line.iter().position(|byte| *byte == b' ')?;
     match line.get(space + 1)? {
@@ -105,7 +108,7 @@ fn path(line: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// The lines of a file.
+/// The lines of a file, read in pieces.
 struct Lines<'a> {
     source: Box<dyn Source + 'a>,
     piece: Vec<u8>,
@@ -119,7 +122,7 @@ impl<'a> Lines<'a> {
         Self { source: Box::new(source), piece: Vec::new(), at: 0, next: 0, line: Vec::new() }
     }
 
-    /// The next line, without its end.
+    /// Returns the next line without its line feed; `None` at the end.
     fn next(&mut self) -> Result<Option<&[u8]>, Error> {
         self.line.clear();
         loop {
@@ -136,7 +139,7 @@ impl<'a> Lines<'a> {
             self.line.extend_from_slice(&rest[..length]);
             if self.line.len() > LONGEST_LINE {
                 return Err(Error::Other(format!(
-                    "the '{CHECKSUMS}' that is there has a line of more than {LONGEST_LINE} bytes; \
+                    "the existing '{CHECKSUMS}' has a line of more than {LONGEST_LINE} bytes; \
                      move it away first"
                 )));
             }

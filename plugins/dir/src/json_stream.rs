@@ -1,33 +1,36 @@
-//! JSON as a stream of text: a catalog of any size passes through a few kilobytes of memory.
+//! A reader for JSON as a stream: only a few kilobytes of a catalog are in memory at a time, whatever its
+//! size.
 //!
-//! What it refuses: text that is not JSON, strings above [`LONGEST_STRING`], nesting above [`DEEPEST`],
-//! and more than [`MOST_VALUES`]. All limits are far above what any catalog has, and below what readers
-//! take.
+//! This module refuses text that is not JSON, strings above [`LONGEST_STRING`], nesting above [`DEEPEST`],
+//! and more than [`MOST_VALUES`] keys and values. All limits are far above what any catalog needs, and below
+//! what readers of the catalog accept.
 
 use occystrap_plugin::storage::Directory;
 use occystrap_plugin::types::ErrorCode;
 use occystrap_plugin::writer::Error;
 use serde_core::de::IgnoredAny;
 
-/// The most bytes that one `read` returns.
+/// The largest number of bytes that one call of `read` returns.
 const PIECE: usize = 64 * 1024;
 
-/// Bytes of one string, quotes and escapes included. An image's name has at most some 400, each
-/// escaped as six.
+/// The longest string in bytes, quotes and escapes included. An image's name has at most about 400 bytes,
+/// each of which can be escaped as six.
 pub const LONGEST_STRING: usize = 64 * 1024;
 
-/// Objects and lists within each other, in the whole text. Go's parser and the host take as many.
+/// The largest number of objects and lists within each other, counted from the root of the text. Go's parser
+/// and the host have the same limit.
 pub const DEEPEST: usize = 10_000;
 
-/// Keys and values: three for each of a million images. More take longer than a plugin may compute.
+/// The largest number of keys and values: a million images need three each. More would take longer than the
+/// host lets a plugin compute.
 pub const MOST_VALUES: u32 = 4_000_000;
 
-/// Bytes of a number, `true`, `false` or `null`.
+/// The longest number, `true`, `false` or `null`, in bytes.
 const LONGEST_LITERAL: usize = LONGEST_STRING;
 
-/// Pieces of a text, in order.
+/// A text that is read in pieces, in order.
 pub trait Source {
-    /// The bytes from an offset on; none at the end.
+    /// Returns some bytes from `offset` on; none at the end.
     fn read_at(&mut self, offset: u64) -> Result<Vec<u8>, Error>;
 }
 
@@ -43,12 +46,12 @@ impl Source for StoredFile<'_> {
     }
 }
 
-/// Where bytes go to.
+/// A destination of bytes.
 pub trait Output {
     fn write(&mut self, bytes: &[u8]) -> Result<(), Error>;
 }
 
-/// Takes bytes that are not wanted.
+/// An output that discards its bytes.
 pub struct Discard;
 
 impl Output for Discard {
@@ -57,17 +60,17 @@ impl Output for Discard {
     }
 }
 
-/// A string of the text.
+/// A string of a JSON text.
 pub struct JsonString {
-    /// As the text spells it, with its quotes.
+    /// The string as the text has it, with quotes and escapes.
     pub raw: String,
-    /// What it says, where it has escapes. A surrogate without its partner is kept as it is raw: no name
-    /// of an image has one.
+    /// The value without escapes; `None` if the string has no escapes. A string with an unpaired surrogate is
+    /// kept as the text has it: no name of an image contains one.
     unescaped: Option<String>,
 }
 
 impl JsonString {
-    /// What it says.
+    /// Returns the value of the string, without quotes and escapes.
     pub fn value(&self) -> &str {
         match &self.unescaped {
             Some(text) => text,
@@ -76,12 +79,13 @@ impl JsonString {
     }
 }
 
-/// How many bytes of a string come before its end, an escape, or a byte that no string has. Eight are
-/// looked at side by side: a catalog is strings for the most part.
+/// Returns how many bytes of a string precede its end, an escape, or a byte that is invalid in a string.
+/// Eight bytes are compared at a time, because a catalog consists mostly of strings.
 fn unescaped_length(bytes: &[u8]) -> usize {
     const EACH: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = EACH << 7;
-    // A high bit for each byte below `limit`, and perhaps for bytes above the first of those.
+    // Sets the high bit of each byte that is below `limit`. It may also set it for bytes after the first
+    // of these.
     let below = |word: u64, limit: u8| word.wrapping_sub(EACH * u64::from(limit)) & !word & HIGH;
     let (chunks, _) = bytes.as_chunks::<8>();
     let is_plain = |chunk: &&[u8; 8]| {
@@ -94,14 +98,14 @@ fn unescaped_length(bytes: &[u8]) -> usize {
     plain + bytes[plain..].iter().take_while(is_inner).count()
 }
 
-/// A JSON text, and how far it has been read.
+/// A reader for a JSON text. It keeps its position in the text.
 pub struct JsonReader<'a> {
     source: Box<dyn Source + 'a>,
     piece: Vec<u8>,
     at: usize,
-    /// Where the piece after this one begins.
+    /// The offset of the piece after the current one.
     next: u64,
-    /// Keys and values so far.
+    /// The number of keys and values so far.
     values: u32,
 }
 
@@ -110,13 +114,13 @@ impl<'a> JsonReader<'a> {
         Self { source: Box::new(source), piece: Vec::new(), at: 0, next: 0, values: 0 }
     }
 
-    /// Says what is wrong, and where.
+    /// Returns an error that names the problem and the current position.
     pub fn error<T>(&self, what: &str) -> Result<T, Error> {
         let at = self.next - self.piece.len() as u64 + self.at as u64;
         Err(Error::Other(format!("cannot be read: {what} at byte {at}")))
     }
 
-    /// The rest of the current piece, which is empty only at the end of the text.
+    /// Returns the rest of the current piece. It is empty only at the end of the text.
     fn buffered(&mut self) -> Result<&[u8], Error> {
         if self.at == self.piece.len() {
             self.piece = self.source.read_at(self.next)?;
@@ -130,7 +134,7 @@ impl<'a> JsonReader<'a> {
         Ok(self.buffered()?.first().copied())
     }
 
-    /// The next byte that is not white space.
+    /// Skips white space, and returns the next byte without consuming it; `None` at the end.
     pub fn peek_token(&mut self) -> Result<Option<u8>, Error> {
         loop {
             let rest = self.buffered()?;
@@ -147,7 +151,7 @@ impl<'a> JsonReader<'a> {
         }
     }
 
-    /// Passes a mark. Errors when another thing comes first.
+    /// Consumes a punctuation mark. Fails if something else comes next.
     pub fn expect(&mut self, mark: u8) -> Result<(), Error> {
         if self.peek_token()? != Some(mark) {
             return self.error(&format!("'{}' was expected", char::from(mark)));
@@ -156,7 +160,7 @@ impl<'a> JsonReader<'a> {
         Ok(())
     }
 
-    /// Passes a mark where it comes next.
+    /// Consumes a punctuation mark if it comes next, and returns whether it did.
     pub fn accept(&mut self, mark: u8) -> Result<bool, Error> {
         let comes = self.peek_token()? == Some(mark);
         self.at += usize::from(comes);
@@ -197,7 +201,7 @@ impl<'a> JsonReader<'a> {
                 b'\\' => escapes = true,
                 _ => return self.error("a string is not JSON"),
             }
-            // What follows the backslash is no end of the string.
+            // The byte after the backslash does not end the string.
             let Some(escaped) = self.peek_byte()? else { return self.error("a string has no end") };
             raw.push(escaped);
             self.at += 1;
@@ -214,10 +218,10 @@ impl<'a> JsonReader<'a> {
         Ok(JsonString { raw, unescaped })
     }
 
-    /// Copies a value of any kind as it is raw, but for white space. `within` so many objects and lists it
-    /// stands.
+    /// Copies a value of any type exactly as the text has it, except for white space. `within` is the number of
+    /// objects and lists that enclose the value.
     pub fn copy_value(&mut self, within: usize, to: &mut dyn Output) -> Result<(), Error> {
-        // The marks that end what is open.
+        // The closing marks of the objects and lists that are open.
         let mut open: Vec<u8> = Vec::new();
         loop {
             match self.peek_token()? {
@@ -240,7 +244,7 @@ impl<'a> JsonReader<'a> {
                 Some(b'"') => to.write(self.string()?.raw.as_bytes())?,
                 _ => to.write(&self.literal()?)?,
             }
-            // A value has ended; so may have what it is in.
+            // A value has ended. The objects and lists around it may end here as well.
             loop {
                 let Some(end) = open.last().copied() else { return Ok(()) };
                 if self.accept(end)? {
@@ -256,7 +260,7 @@ impl<'a> JsonReader<'a> {
         }
     }
 
-    /// Copies the key of an object's next member; in a list there is none.
+    /// Copies the key of the next member of an object. Does nothing in a list.
     fn copy_key(&mut self, end: u8, to: &mut dyn Output) -> Result<(), Error> {
         if end == b'}' {
             to.write(self.string()?.raw.as_bytes())?;
@@ -278,7 +282,7 @@ impl<'a> JsonReader<'a> {
             word.push(byte);
             self.at += 1;
         }
-        // A number may be of any size: it is copied, and not computed with.
+        // A number may have any size: it is only copied, not computed with.
         match serde_json::from_slice::<IgnoredAny>(&word) {
             Ok(_) => Ok(word),
             Err(_) => self.error("a value was expected"),
@@ -286,7 +290,7 @@ impl<'a> JsonReader<'a> {
     }
 }
 
-/// Whether a host call failed because there is no such file.
+/// Returns whether a call of the host failed because the file does not exist.
 pub fn is_absent(error: &Error) -> bool {
     matches!(error, Error::Host(ErrorCode::NotFound))
 }
@@ -295,7 +299,7 @@ pub fn is_absent(error: &Error) -> bool {
 pub mod tests {
     use super::*;
 
-    /// A text that arrives in pieces of some bytes.
+    /// A text that is read in pieces of a given number of bytes.
     pub struct Pieces<'a>(pub &'a [u8], pub usize);
 
     impl Source for Pieces<'_> {
@@ -322,7 +326,7 @@ pub mod tests {
     }
 
     #[test]
-    fn values_are_copied_as_they_are_spelled() {
+    fn values_are_copied_without_white_space_only() {
         let digits = "9".repeat(400);
         let text = r#" { "a\u0062\"" : [ 1.50e1, -0, true ,null, {}, [ ] ], "ä" : "\\" , "\ud800":[1e400,N]} "#;
         let plain = r#"{"a\u0062\"":[1.50e1,-0,true,null,{},[]],"ä":"\\","\ud800":[1e400,N]}"#;
@@ -333,7 +337,7 @@ pub mod tests {
     }
 
     #[test]
-    fn what_is_not_json_is_refused_with_its_place() {
+    fn invalid_json_is_refused_with_its_position() {
         for (text, why) in [
             ("", "a value was expected at byte 0"),
             ("[1,]", "a value was expected at byte 3"),
@@ -359,7 +363,7 @@ pub mod tests {
     }
 
     #[test]
-    fn a_string_ends_where_its_bytes_say() {
+    fn the_length_without_escapes_ends_at_the_right_byte() {
         for mark in 0..=255 {
             for at in 0..20 {
                 let mut bytes = vec![b'a'; 30];

@@ -1,27 +1,28 @@
-//! Where things are in the directory.
+//! The paths of the files in the directory.
 
 use occystrap_plugin::hex;
 use occystrap_plugin::writer::ImageName;
 
-/// The images that share the directory: `{repository: {tag: manifest file}}`.
+/// The file that lists the images in the directory: `{repository: {tag: manifest file}}`.
 pub const CATALOG: &str = "catalog.json";
-/// The manifest of a directory that holds one image, or that another tool unpacked an archive to.
+/// The manifest file of a directory with one image, or of a directory into which another tool has unpacked
+/// an archive.
 pub const MANIFEST: &str = "manifest.json";
-/// Checksums of everything but the catalog, in the form of `sha256sum`.
+/// The checksums of all files except the catalog, in the format of `sha256sum`.
 pub const CHECKSUMS: &str = "SHA256SUMS";
 
-/// A layer by its diff-id, so that images share it.
+/// Returns the path of a layer. It depends on the diff-id only, so that images share the file.
 pub fn layer(diff_id: &str) -> String {
     format!("{}/layer.tar", hex(diff_id))
 }
 
-/// A config by its digest.
+/// Returns the path of a config, which is named after its digest.
 pub fn config(digest: &str) -> String {
     format!("{}.json", hex(digest))
 }
 
-/// The manifest of an image. A unique name keeps the repository and the tag apart with characters
-/// that neither can have, so that `a/b_c:1` and `a_b/c:1` differ.
+/// Returns the path of an image's manifest. A `unique` name separates the repository and the tag with
+/// characters that neither of them can contain, so that `a/b_c:1` and `a_b/c:1` differ.
 pub fn manifest(name: &ImageName, tag: &str, unique: bool) -> String {
     if unique {
         let plain = |text: &str| text.replace('/', "+").replace(':', "=");

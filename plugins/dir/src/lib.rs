@@ -1,5 +1,5 @@
-//! The output `dir`: an image as a directory of plain layers, with a `manifest.json` in
-//! docker-save form and a `catalog.json` of the images that share the directory.
+//! The output `dir`. It writes an image as a directory of uncompressed layers, with a `manifest.json` in
+//! the format of docker-save, and a `catalog.json` that lists the images in the directory.
 
 mod catalog;
 mod checksums;

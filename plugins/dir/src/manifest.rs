@@ -1,12 +1,14 @@
-//! The manifest: docker-save v1.2, a list of one image.
+//! The manifest file, in the format of docker-save v1.2: a list of one image.
 
 use occystrap_plugin::writer::ImageName;
 use serde_json::{Value, json};
 
-/// Bytes of a manifest: 1,000 layers of 80 bytes are a fiftieth of it. The host reads as much.
+/// The largest manifest that is read, in bytes. A manifest with 1,000 layers of 80 bytes each has a
+/// fiftieth of it. The host uses the same limit.
 pub const LONGEST: u64 = 4 * 1024 * 1024;
 
-/// `image_name` goes into the file where several manifests stand side by side, as 0.4.17 has it.
+/// Returns the content of a manifest file. `image_name` adds the key `ImageName`, as 0.4.17 does where one
+/// directory has several manifest files.
 pub fn render(name: &ImageName, config: &str, layers: &[String], image_name: bool) -> Vec<u8> {
     let repo_tags: Vec<String> =
         name.tag.iter().map(|tag| format!("{}:{tag}", name.repository)).collect();
@@ -19,34 +21,34 @@ pub fn render(name: &ImageName, config: &str, layers: &[String], image_name: boo
     bytes
 }
 
-/// An image of a manifest. `docker save` lists any number of them; this output writes one.
+/// An image that a manifest file lists. `docker save` lists any number of images; this output writes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListedImage {
-    /// The config's file.
+    /// The path of the config.
     pub config: String,
-    /// The layers' files.
+    /// The paths of the layers.
     pub layers: Vec<String>,
-    /// As `repository:tag`.
+    /// The names of the image, as `repository:tag`.
     pub names: Vec<String>,
 }
 
 impl ListedImage {
-    /// Returns the config's digest without its algorithm. Every tool names the config's file after it:
-    /// `HEX.json`, `sha256:HEX` (crane), `blobs/sha256/HEX` (Docker since 25).
+    /// Returns the image ID: the hexadecimal digits of the config's digest. Every tool names the config after
+    /// them: `HEX.json`, `sha256:HEX` (crane), `blobs/sha256/HEX` (Docker since 25).
     pub fn id(&self) -> &str {
         id(&self.config)
     }
 }
 
-/// Returns the digest, without its algorithm, in a config's file name.
+/// Returns the hexadecimal digits of the digest in a config's file name.
 pub fn id(config: &str) -> &str {
     let name = config.rsplit('/').next().unwrap_or_default();
     let name = name.strip_prefix("sha256:").unwrap_or(name);
     name.strip_suffix(".json").unwrap_or(name)
 }
 
-/// Returns the images that a manifest lists. `None` where the bytes are no manifest. An element that is
-/// no image is left out: nothing can be lost with it.
+/// Returns the images that a manifest file lists; `None` if the bytes are not a manifest. Elements that do not
+/// describe an image are ignored, because no image is lost with them.
 pub fn parse(bytes: &[u8]) -> Option<Vec<ListedImage>> {
     let document: Value = serde_json::from_slice(bytes).ok()?;
     Some(document.as_array()?.iter().filter_map(parse_image).collect())

@@ -1,4 +1,4 @@
-//! A file of the destination that is written in pieces of the size that the host takes.
+//! A buffered writer for files of the destination. It collects bytes until they fill one call of the host.
 
 use occystrap_plugin::FileWriter;
 use occystrap_plugin::storage::Directory;
@@ -7,10 +7,10 @@ use occystrap_plugin::writer::Error;
 
 use crate::json_stream::{Output, Source};
 
-/// Bytes that are collected for one call of the host.
+/// The number of bytes that are collected for one call of the host.
 const PIECE: usize = 64 * 1024;
 
-/// A file that is being written.
+/// A file that is being written, with a buffer.
 pub struct Buffered {
     file: FileWriter,
     waiting: Vec<u8>,
@@ -43,7 +43,7 @@ impl Output for Buffered {
     }
 }
 
-/// A text that is in memory.
+/// A text in memory.
 impl Source for &[u8] {
     fn read_at(&mut self, offset: u64) -> Result<Vec<u8>, Error> {
         Ok(self.get(offset as usize..).unwrap_or_default().to_vec())

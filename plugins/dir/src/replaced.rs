@@ -1,6 +1,6 @@
-//! Warnings about images that lose their place in the directory to the one that is being written.
+//! Warnings about images that the image being written replaces in the directory.
 //!
-//! The same image written again replaces nothing: its config has the same digest.
+//! There is no warning if the same image is written again: its config has the same digest.
 
 use occystrap_plugin::log;
 use occystrap_plugin::read_to_end;
@@ -11,10 +11,11 @@ use crate::catalog::{Entry, Survey};
 use crate::layout::{CATALOG, MANIFEST};
 use crate::manifest::{self, LONGEST, ListedImage};
 
-/// Images that warnings name one by one.
+/// The number of images that get a warning each. The others are counted in one warning.
 const MOST_NAMED: usize = 20;
 
-/// Warns about every image that loses its name or its manifest file. `config` is the new image's file.
+/// Warns about every image that loses its name or its manifest file. `config` is the path of the new
+/// image's config.
 pub fn warn_of_replaced(directory: &Directory, entry: Entry, config: &str, survey: &Survey) {
     let Entry { repository, tag, file } = entry;
     let name = format!("{repository}:{tag}");
@@ -42,7 +43,7 @@ pub fn warn_of_replaced(directory: &Directory, entry: Entry, config: &str, surve
         ));
     }
     let is_named = |image: &ListedImage| {
-        // The catalog's names of the only image of a file are all its names.
+        // If the file lists only this image, the names from the catalog are all its names.
         Some(image) == named.as_ref()
             || (overwritten.len() == 1 && !survey.displaced.is_empty())
             || (!image.names.is_empty()
@@ -65,7 +66,8 @@ pub fn warn_of_replaced(directory: &Directory, entry: Entry, config: &str, surve
     }
 }
 
-/// Warns about images of a `manifest.json` without a catalog: where there is a catalog, readers follow that.
+/// Warns about the images of a `manifest.json` in a directory that had no catalog so far. Readers use the
+/// catalog if there is one, so they do not find these images any more.
 fn warn_of_unlisted(directory: &Directory, entry: Entry, id: &str) {
     let images = read_images(directory, MANIFEST);
     let others = images.iter().filter(|image| image.id() != id);
@@ -87,7 +89,7 @@ fn warn_of_unlisted(directory: &Directory, entry: Entry, id: &str) {
     log::log(log::Level::Warn, &message);
 }
 
-/// Returns the image of a name. The only image of a list needs none.
+/// Returns the image with this name. If the list has only one image, returns that one whatever its name.
 fn find_by_name<'a>(images: &'a [ListedImage], name: &str) -> Option<&'a ListedImage> {
     match images {
         [only] => Some(only),
@@ -103,7 +105,8 @@ fn describe(image: &ListedImage) -> String {
     }
 }
 
-/// Errors where the file system takes this image's manifest file and another one's for one file.
+/// Fails if the file system treats the manifest files of this image and of another one as the same file,
+/// because their names differ only in upper and lower case.
 pub fn refuse_case_conflict(
     directory: &Directory,
     entry: Entry,
@@ -111,23 +114,24 @@ pub fn refuse_case_conflict(
 ) -> Result<(), Error> {
     let Some((image, other)) = &survey.case_conflict else { return Ok(()) };
     let there = |file: &str| directory.stat(file).map(|stat| stat.is_some());
-    // The manifests of two images differ in their names.
+    // The manifests of two images differ, since they contain the names of the images. Equal digests
+    // therefore mean that both paths lead to one file.
     if there(entry.file)?
         && there(other)?
         && directory.digest(entry.file, 0, None)? == directory.digest(other, 0, None)?
     {
         let file = entry.file;
         return Err(Error::Unrepresentable(format!(
-            "this file system takes '{file}' for '{other}', the manifest of '{image}'"
+            "this file system does not distinguish '{file}' from '{other}', the manifest of '{image}'"
         )));
     }
     Ok(())
 }
 
-/// Returns the images that a manifest file lists. A file that is not there, or that is no manifest, has no
-/// image that could be lost.
+/// Returns the images that a manifest file lists; none if the file does not exist or is not a manifest, because
+/// no image is lost then.
 fn read_images(directory: &Directory, file: &str) -> Vec<ListedImage> {
-    // The catalog may say anything; the host stops a plugin that names a path outside.
+    // The catalog is untrusted, and the host stops a plugin that uses a path outside the directory.
     let is_name = !file.is_empty() && !file.starts_with('.') && !file.contains(['/', '\0']);
     let read = || read_to_end(directory, Some(file).filter(|_| is_name)?, LONGEST).ok()?;
     read().and_then(|bytes| manifest::parse(&bytes)).unwrap_or_default()

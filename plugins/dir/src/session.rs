@@ -11,7 +11,7 @@ use occystrap_plugin::{FileWriter, storage_edit};
 
 use crate::{catalog, checksums, layout, manifest, replaced};
 
-/// A digest, and more than any tag.
+/// The largest number of bytes that is assumed for a tag: enough for a digest, and longer than every tag.
 const LONGEST_TAG: usize = 160;
 
 pub struct DirSession {
@@ -25,13 +25,13 @@ pub struct DirSession {
 #[derive(Default)]
 struct State {
     config: Option<File>,
-    /// The diff-id of each layer; `None` until a filter has decided it.
+    /// The diff-id of each layer; `None` while a filter can still change the layer.
     layers: Vec<Option<String>>,
-    /// Found at the destination, or written. The digest of each is a diff-id.
+    /// The layers that were found at the destination or written. The digest of each is a diff-id.
     files: Vec<File>,
 }
 
-/// A file as the receipt and the checksums name it.
+/// A file, for the receipt and the checksums.
 #[derive(Clone)]
 struct File {
     path: String,
@@ -51,7 +51,7 @@ impl File {
 }
 
 impl DirSession {
-    /// What the destination has of a layer, read and hashed.
+    /// Returns the file of a layer if the destination has it with the right content. The host hashes it.
     fn existing_layer(&self, diff_id: &str) -> Result<Option<File>, Error> {
         let path = layout::layer(diff_id);
         match self.directory.stat(&path)? {
@@ -63,9 +63,9 @@ impl DirSession {
         }
     }
 
-    /// Errors where the files that images share cannot take one more, before anything is fetched.
+    /// Fails if the shared files have no room for another image. It is called before anything is fetched.
     fn check_room(&self) -> Result<(), Error> {
-        // An image without a tag is catalogued under a digest, which is not known yet.
+        // An image without a tag is listed under the digest of its config, which is not known yet.
         let tag = self.name.tag.clone().unwrap_or_else(|| "-".repeat(LONGEST_TAG));
         let file = layout::manifest(&self.name, &tag, self.unique_names);
         let entry = catalog::Entry { repository: &self.name.repository, tag: &tag, file: &file };
@@ -113,7 +113,7 @@ impl GuestSession for DirSession {
         for layer in layers {
             let take = match &layer.diff_id {
                 None => true,
-                // The same layer twice in one image is one file.
+                // A layer that occurs twice in one image is written once.
                 Some(_) if state.layers.contains(&layer.diff_id) => false,
                 Some(diff_id) => match self.existing_layer(diff_id)? {
                     Some(file) => {
@@ -156,9 +156,9 @@ impl GuestSession for DirSession {
             .collect::<Option<Vec<&File>>>()
             .ok_or_else(|| missing("a layer"))?;
 
-        // Shared files are read, changed and written by one process at a time.
+        // The lock ensures that only one process at a time reads, changes and writes the shared files.
         storage_edit::lock(&session.directory)?;
-        // An image known by digest alone is catalogued under its config's digest.
+        // An image without a tag is listed under the digest of its config.
         let tag = session.name.tag.clone().unwrap_or_else(|| config.digest.clone());
         let path = layout::manifest(&session.name, &tag, session.unique_names);
         let repository = &session.name.repository;
@@ -166,8 +166,9 @@ impl GuestSession for DirSession {
         let survey = catalog::survey(&session.directory, entry)?;
         replaced::refuse_case_conflict(&session.directory, entry, &survey)?;
         replaced::warn_of_replaced(&session.directory, entry, &config.path, &survey);
-        // No old name leads to the new image, whenever this process is killed: names that do leave the
-        // catalog first, then the manifest changes, then the catalog gets the new name.
+        // The order of the writes ensures that the name of a replaced image never leads to the new image,
+        // even if this process is killed: first the replaced names leave the catalog, then the manifest
+        // changes, then the catalog gets the new name.
         if !survey.displaced.is_empty() {
             catalog::write_without(&session.directory, entry, &survey)?;
         }

@@ -1,4 +1,4 @@
-//! Checking an earlier write: the files, and that manifest and catalog tie them together.
+//! Verifying an earlier write: the files exist, the manifest lists them, and the catalog lists the manifest.
 
 use occystrap_plugin::storage::{self, Directory};
 use occystrap_plugin::verifier::{Finding, Guest, Level, Problem};
@@ -14,7 +14,7 @@ impl Guest for Dir {
         let mut findings = check_expectations(&directory, &receipt.expectations, level);
         for expectation in &receipt.expectations {
             match (&expectation.role, &expectation.place) {
-                // One that is not as it was has been reported already.
+                // A manifest that differs from the receipt has been reported already.
                 (Role::Manifest, Place::File(path))
                     if findings.iter().all(|known| known.subject != *path) =>
                 {
@@ -30,9 +30,9 @@ impl Guest for Dir {
     }
 }
 
-/// The catalog names the manifest of this image.
+/// Checks that the catalog lists the manifest of this image.
 fn check_entry(directory: &Directory, entry: &Entry) -> Result<Option<Finding>, Error> {
-    // The host reports a catalog above the limit as one that was not checked.
+    // The host reports that a catalog above the limit was not checked.
     if directory.stat(&entry.path)?.is_some_and(|stat| stat.size > catalog::LONGEST) {
         return Ok(None);
     }
@@ -47,12 +47,12 @@ fn check_entry(directory: &Directory, entry: &Entry) -> Result<Option<Finding>, 
         Ok(found) if found == expected => None,
         Ok(found) => wrong(found, "does not name the manifest of this image"),
         Err(Error::Other(why)) => wrong(None, &why),
-        // A file that is not there, or a folder in its place: the host says which.
+        // The file is missing, or there is a folder in its place. The host reports which.
         Err(_) => wrong(None, "does not name the manifest of this image"),
     })
 }
 
-/// The repository and the tag that lead to a catalog's entry.
+/// Returns the repository and the tag of an entry in the catalog.
 fn keys(steps: &[Step]) -> Option<(&str, &str)> {
     match steps {
         [Step::Key(repository), Step::Key(tag)] => Some((repository, tag)),
@@ -60,7 +60,7 @@ fn keys(steps: &[Step]) -> Option<(&str, &str)> {
     }
 }
 
-/// The manifest lists exactly the config and the layers of the receipt, in order.
+/// Checks that the manifest lists exactly the config and the layers of the receipt, in order.
 fn check_manifest(
     directory: &Directory,
     path: &str,

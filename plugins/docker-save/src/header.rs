@@ -1,15 +1,16 @@
-//! USTAR headers (POSIX.1-1988), as few fields as an archive of digests needs. A crate would do
-//! this as well; the 40 lines keep the component, and so its first compilation, small.
+//! USTAR headers (POSIX.1-1988), with only the fields that an archive of blobs needs.
+//!
+//! A crate could do this as well. These 40 lines keep the component small, and so its first compilation short.
 
-/// What a tar is made of.
+/// The size of a tar block, in bytes.
 pub const BLOCK: u64 = 512;
 
-/// The largest size that eleven octal digits hold; above it, GNU's base-256 form is used, which
+/// The largest size that fits into eleven octal digits. Larger sizes are written in GNU's base-256 form, which
 /// Go, GNU tar and libarchive read.
 const LARGEST_OCTAL: u64 = 0o77_777_777_777;
 
-/// The header of a regular file: mode 0644, owner 0, time 0, so that the same image gives the same
-/// bytes. Names here are hexadecimal digests and fixed words, which fit the 100 bytes.
+/// Returns the header of a regular file. Mode 0644, owner 0 and time 0 ensure that the same image gives the same
+/// bytes. The names are hexadecimal digests and fixed words, so they fit into the 100 bytes of the field.
 pub fn render(name: &str, size: u64) -> [u8; BLOCK as usize] {
     let mut block = [0; BLOCK as usize];
     let name = name.as_bytes();
@@ -35,7 +36,8 @@ pub fn render(name: &str, size: u64) -> [u8; BLOCK as usize] {
     block
 }
 
-/// Name and size of a header block; `None` for zeros or anything that is not a regular file.
+/// Returns the name and the size in a header block; `None` for a block of zeros, a damaged header, or a member
+/// that is not a regular file.
 pub fn parse(block: &[u8]) -> Option<(String, u64)> {
     if block.len() != BLOCK as usize || block[156] != b'0' || &block[257..262] != b"ustar" {
         return None;
@@ -54,7 +56,7 @@ pub fn parse(block: &[u8]) -> Option<(String, u64)> {
     Some((String::from_utf8(name.to_vec()).ok()?, size))
 }
 
-/// Zero-padded octal digits and a NUL.
+/// Writes a number as octal digits with leading zeros and a final NUL.
 fn octal(field: &mut [u8], mut value: u64) {
     let digits = field.len() - 1;
     for place in field[..digits].iter_mut().rev() {
@@ -63,6 +65,7 @@ fn octal(field: &mut [u8], mut value: u64) {
     }
 }
 
+/// Reads a number that is written as octal digits.
 fn number(field: &[u8]) -> Option<u64> {
     let digits = field.split(|byte| matches!(byte, 0 | b' ')).next()?;
     digits.iter().try_fold(0_u64, |value, digit| match digit {

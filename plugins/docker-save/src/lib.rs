@@ -1,4 +1,4 @@
-//! The archive of `docker save`: the headers of its members, and the list that ties them together.
+//! The archive format of `docker save`: the headers of the members, and `manifest.json`, which lists them.
 
 pub mod header;
 pub mod list;

@@ -1,26 +1,26 @@
-//! `manifest.json`: which member is the config, which are the layers, and how the image is called
-//! (Docker image specification 1.2, "Combined Image JSON + Filesystem Changeset Format").
+//! `manifest.json`, which lists the members of the config and the layers, and the names of the image (Docker
+//! image specification 1.2, "Combined Image JSON + Filesystem Changeset Format").
 
 use occystrap_plugin::hex;
 use occystrap_plugin::writer::ImageName;
 use serde_json::json;
 
-/// The member that holds it.
+/// The name of the member that contains the list.
 pub const NAME: &str = "manifest.json";
 
-/// The member of a config, after its digest.
+/// Returns the member name of a config, which contains its digest.
 #[must_use]
 pub fn config(digest: &str) -> String {
     format!("{}.json", hex(digest))
 }
 
-/// The member of a layer, after its diff-id.
+/// Returns the member name of a layer, which contains its diff-id.
 #[must_use]
 pub fn layer(diff_id: &str) -> String {
     format!("{}/layer.tar", hex(diff_id))
 }
 
-/// The list of one image. One that is known by its digest alone has no name in it.
+/// Returns the list for one image. If the image has no tag, the list contains no name.
 #[must_use]
 pub fn render(name: &ImageName, config: &str, layers: &[&str]) -> Vec<u8> {
     let tags: Vec<String> =

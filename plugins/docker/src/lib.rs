@@ -1,4 +1,4 @@
-//! The output `docker`: an image in a container engine, Docker or Podman.
+//! The output `docker`. It writes an image into a container engine, Docker or Podman.
 
 mod session;
 mod verify;

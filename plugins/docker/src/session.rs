@@ -1,4 +1,5 @@
-//! Writing one image: an archive as a stream, which the engine loads at its end.
+//! Writing one image: the plugin writes a docker-save archive as a stream, which the engine loads when it is
+//! complete.
 
 use std::cell::RefCell;
 
@@ -18,12 +19,12 @@ pub struct DockerSession {
 struct State {
     archive: Sink,
     config: Option<Member>,
-    /// The diff-id of each layer; `None` until a filter has decided it.
+    /// The diff-id of each layer; `None` while a filter can still change the layer.
     layers: Vec<Option<String>>,
     members: Vec<Member>,
 }
 
-/// A member that was written.
+/// A member of the archive that was written.
 #[derive(Clone)]
 struct Member {
     name: String,
@@ -32,7 +33,7 @@ struct Member {
 }
 
 impl State {
-    /// A member with the content of a blob. The archive is a stream, so the size goes first.
+    /// Appends a member with the content of a blob. The size is needed first, because the archive is a stream.
     fn append(&mut self, name: String, blob: &Blob) -> Result<Member, Error> {
         let described = blob.descriptor()?;
         self.archive.write(&header::render(&name, described.size))?;
@@ -56,7 +57,7 @@ impl State {
     }
 }
 
-/// The most that one call may carry.
+/// The largest number of bytes per call of the host.
 const PIECE: usize = 64 * 1024;
 
 impl GuestSession for DockerSession {
@@ -70,8 +71,8 @@ impl GuestSession for DockerSession {
         let mut state = self.state.borrow_mut();
         let mut decisions = Vec::new();
         for layer in layers {
-            // The same layer twice in one image is one member. What the engine has already it
-            // wants to be told again: an archive is complete.
+            // A layer that occurs twice in one image is written once. A layer that the engine has already is
+            // written all the same, because an archive must be complete.
             let repeated = layer.diff_id.is_some() && state.layers.contains(&layer.diff_id);
             state.layers.push(layer.diff_id);
             let take = Decision::Take(Form::Uncompressed);

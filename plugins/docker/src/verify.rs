@@ -1,4 +1,5 @@
-//! Checking an earlier write: what the engine says of the image, and in full, what it gives out.
+//! Verifying an earlier write: what the engine reports about the image, and at the level `full` the digests
+//! of what it exports.
 
 use occystrap_plugin::verifier::{Finding, Guest, Level, Problem};
 use occystrap_plugin::writer::{Error, Expectation, Place, Receipt};
@@ -20,7 +21,7 @@ impl Guest for Docker {
             let message = "the engine has no image of that name";
             return Ok(vec![finding(&name, Problem::Missing, None, None, message)]);
         };
-        // An ID that is a manifest's says nothing of the config.
+        // If the ID is the digest of a manifest, the digest of the config is unknown.
         let id = (!image.id_is_manifest).then_some(image.id);
         let mut findings = compare(&receipt.expectations, id.as_ref(), &image.diff_ids);
         if level == Level::Full && findings.is_empty() {
@@ -29,7 +30,7 @@ impl Guest for Docker {
                     findings = compare(&receipt.expectations, Some(&read.config), &read.layers);
                 }
                 None => {
-                    let message = "the engine does not give it out";
+                    let message = "the engine does not export it";
                     findings.push(finding(&name, Problem::Missing, None, None, message));
                 }
             }
@@ -38,7 +39,8 @@ impl Guest for Docker {
     }
 }
 
-/// The image's config, where its digest is known, and its layers.
+/// Compares the digests of the config and the layers with the receipt. `config` is `None` if its digest is
+/// unknown.
 fn compare(
     expectations: &[Expectation],
     config: Option<&String>,
@@ -49,7 +51,7 @@ fn compare(
     let expected = expectations.iter().filter(is_layer).count();
     for expectation in expectations {
         let (subject, found) = match &expectation.place {
-            // Where nothing is known of the config, nothing is wrong with it.
+            // An unknown digest is not a difference.
             Place::Image(name) => (name.clone(), config.or(expectation.digest.as_ref())),
             Place::ImageLayer(layer) => {
                 let subject = format!("{} layer {}", layer.image, u64::from(layer.index) + 1);

@@ -1,10 +1,10 @@
-//! The archive, right and wrong.
+//! The docker-save archive, correct or falsified.
 
 use occystrap_docker_save::{header, list};
 use occystrap_plugin::blobs::Sink;
 use occystrap_plugin::writer::{Blob, Error, ImageName};
 
-/// A member that was written.
+/// A member of the archive that was written.
 #[derive(Clone)]
 pub struct Member {
     pub name: String,
@@ -14,10 +14,10 @@ pub struct Member {
 
 const BLOCK: usize = header::BLOCK as usize;
 
-/// The most that one call may carry.
+/// The largest number of bytes per call of the host.
 const PIECE: usize = 64 * 1024;
 
-/// A member with the content of a blob.
+/// Appends a member with the content of a blob.
 pub fn append_blob(sink: &Sink, name: String, blob: &Blob) -> Result<Member, Error> {
     let described = blob.descriptor()?;
     sink.write(&header::render(&name, described.size))?;
@@ -26,21 +26,21 @@ pub fn append_blob(sink: &Sink, name: String, blob: &Blob) -> Result<Member, Err
     Ok(Member { name, digest: described.digest, size })
 }
 
-/// A member that says of itself that it is a blob, with content of the plugin's own.
+/// Appends a member with the name and size of a blob, but with other content.
 pub fn append_forged(sink: &Sink, name: String, blob: &Blob) -> Result<Member, Error> {
     let described = blob.descriptor()?;
     append_bytes(sink, &name, &vec![b' '; described.size as usize])?;
     Ok(Member { name, digest: described.digest, size: described.size })
 }
 
-/// A member of the plugin's own.
+/// Appends a member with bytes of the plugin's own.
 pub fn append_bytes(sink: &Sink, name: &str, bytes: &[u8]) -> Result<(), Error> {
     sink.write(&header::render(name, bytes.len() as u64))?;
     bytes.chunks(PIECE).try_for_each(|piece| sink.write(piece))?;
     pad(sink, bytes.len() as u64)
 }
 
-/// A member that is no file: a link, or an extension's header.
+/// Appends a member that is not a file, such as a link, a device or an extended header.
 pub fn append_special(sink: &Sink, kind: u8) -> Result<(), Error> {
     let mut block = header::render("evil", 0);
     block[156] = kind;
@@ -51,7 +51,7 @@ pub fn append_special(sink: &Sink, kind: u8) -> Result<(), Error> {
     Ok(sink.write(&block)?)
 }
 
-/// The list of members, and the end.
+/// Appends `manifest.json` and the end of the archive, falsified as `behaviour` says.
 pub fn finish(
     sink: &Sink,
     behaviour: &str,
@@ -83,7 +83,7 @@ pub fn finish(
     };
     match behaviour {
         "extra-file" => append_bytes(sink, "evil", b"evil")?,
-        // What engines before `manifest.json` read names from.
+        // Old engines, from before `manifest.json`, read names from this file.
         "extra-repositories" => {
             append_bytes(sink, "repositories", br#"{"busybox":{"latest":"0"}}"#)?
         }

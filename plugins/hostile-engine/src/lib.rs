@@ -1,7 +1,7 @@
-//! An output plugin for container engines that breaks whichever rule it is asked to break, by
-//! `?behaviour=`. Without one it is honest: an archive of the image, as `docker` writes it.
+//! An output plugin for container engines that breaks the rule that the option `?behaviour=` names. Without the
+//! option it follows all rules: it writes an archive of the image, as the output `docker` does.
 
-// It does on purpose what lints are there to prevent.
+// This plugin does on purpose what the lints prevent.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod archive;

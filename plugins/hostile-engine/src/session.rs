@@ -1,4 +1,4 @@
-//! Writing, and what can be done wrong in it.
+//! Writing an image, and the rules that a plugin can break while writing.
 
 use std::cell::RefCell;
 
@@ -24,7 +24,7 @@ pub struct HostileSession {
 const ZEROS: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
 impl HostileSession {
-    /// What is done before anything is written.
+    /// Does what the behaviour says, before anything is written.
     fn begin(&self) -> Result<(), Error> {
         match self.behaviour.as_str() {
             "open-storage" => drop(storage::open()?),
@@ -55,7 +55,7 @@ impl HostileSession {
         format!("{}:{}", self.name.repository, self.name.tag.as_deref().unwrap_or_default())
     }
 
-    /// A second archive in one session.
+    /// Writes a second archive in the same session.
     fn load_again(&self) -> Result<(), Error> {
         let again = engine_load::load(&self.engine)?;
         match self.behaviour.as_str() {
@@ -66,7 +66,7 @@ impl HostileSession {
                 archive::finish(&again, "honest", &self.name, &config, &[])?;
                 Sink::finish(again)?;
             }
-            // Given up, with something in it.
+            // The second archive is dropped with some content in it.
             _ => archive::append_bytes(&again, "c.json", b"{}")?,
         }
         Ok(())
@@ -131,7 +131,7 @@ impl GuestSession for HostileSession {
         archive::finish(&this.archive, &this.behaviour, &this.name, config, layers)?;
         let image = this.image();
         match this.behaviour.as_str() {
-            // Its end was written, and it was never handed over.
+            // The archive is complete, but the sink is not finished.
             "never-finished" => drop(this.archive),
             _ => drop(Sink::finish(this.archive)?),
         }
@@ -151,7 +151,7 @@ impl GuestSession for HostileSession {
     }
 }
 
-/// A receipt that lies.
+/// Falsifies the receipt as `behaviour` says.
 fn falsify(behaviour: &str, expectations: &mut Vec<Expectation>) {
     let place =
         |image: &str, index: u32| Place::ImageLayer(ImageLayer { image: image.to_owned(), index });
@@ -162,7 +162,7 @@ fn falsify(behaviour: &str, expectations: &mut Vec<Expectation>) {
             expectations[1].role = Role::Layer(1);
             expectations[2].role = Role::Layer(0);
         }
-        // As the archive has them.
+        // The receipt has the same wrong order as the archive.
         "all-swapped" => {
             let (one, two) = (expectations[1].clone(), expectations[2].clone());
             (expectations[1].digest, expectations[1].size) = (two.digest, two.size);

@@ -1,4 +1,4 @@
-//! Verifying, and what can be done wrong in it.
+//! Verifying, and the rules that a plugin can break while verifying.
 
 use occystrap_plugin::verifier::{Finding, Guest, Level};
 use occystrap_plugin::writer::{Error, Receipt};

@@ -1,7 +1,7 @@
-//! An output plugin for registries that breaks whichever rule it is asked to break, by
-//! `?behaviour=`. Without one it is honest: every layer as it is stored, and an OCI manifest.
+//! An output plugin for registries that breaks the rule that the option `?behaviour=` names. Without the option
+//! it follows all rules: it pushes every layer as the source has it, and an OCI manifest.
 
-// It does on purpose what lints are there to prevent.
+// This plugin does on purpose what the lints prevent.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod manifest;

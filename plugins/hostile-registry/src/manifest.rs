@@ -1,4 +1,4 @@
-//! The manifest, right and wrong.
+//! The manifest, correct or falsified.
 
 use occystrap_plugin::types::{Descriptor, Manifest};
 
@@ -11,7 +11,7 @@ fn blob(blob: &Descriptor) -> String {
     )
 }
 
-/// Of an image whose blobs were pushed; made wrong as the behaviour says.
+/// Returns the manifest of an image whose blobs were pushed, falsified as `behaviour` says.
 pub fn render(behaviour: &str, config: &Descriptor, layers: &[Descriptor]) -> Manifest {
     let mut listed: Vec<String> = layers.iter().map(blob).collect();
     let (mut media_type, mut more) = (OCI, String::new());

@@ -1,4 +1,4 @@
-//! Writing, and what can be done wrong in it.
+//! Writing an image, and the rules that a plugin can break while writing.
 
 use std::cell::RefCell;
 
@@ -35,12 +35,12 @@ impl HostileSession {
         Ok(())
     }
 
-    /// What is done before anything is written.
+    /// Does what the behaviour says, before anything is written.
     fn begin(&self) -> Result<(), Error> {
         match self.behaviour.as_str() {
             "open-storage" => drop(storage::open()?),
             "open-engine" => drop(engine::open()?),
-            // As if it had been granted.
+            // Uses the storage as if it had been granted.
             "use-storage" => {
                 if let Ok(directory) = storage::open() {
                     storage_edit::create_file(&directory, "evil")?;
@@ -117,7 +117,7 @@ impl GuestSession for HostileSession {
         let mut blobs = Vec::new();
         for transfer in transfers.into_inner() {
             if behaviour == "wait-less" && blobs.len() == 2 {
-                // It may arrive, or not.
+                // The plugin does not wait for this transfer, which may fail.
                 blobs.push(Descriptor {
                     digest: digest_of_nothing(),
                     size: 0,
@@ -170,7 +170,7 @@ impl GuestSession for HostileSession {
     }
 }
 
-/// A receipt that lies.
+/// Falsifies the receipt as `behaviour` says.
 fn falsify(behaviour: &str, expectations: &mut Vec<Expectation>) {
     let last = expectations.len() - 1;
     match behaviour {

@@ -1,4 +1,4 @@
-//! Verifying, and what can be done wrong in it.
+//! Verifying, and the rules that a plugin can break while verifying.
 
 use occystrap_plugin::registry;
 use occystrap_plugin::registry_push;

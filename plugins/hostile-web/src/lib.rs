@@ -1,7 +1,7 @@
-//! An output plugin for web servers that breaks whichever rule it is asked to break, by
-//! `?behaviour=`. Without one it is honest: a config, layers as they are stored, and a list.
+//! An output plugin for web servers that breaks the rule that the option `?behaviour=` names. Without the option
+//! it follows all rules: it writes a config, the layers as the source has them, and a list.
 
-// It does on purpose what lints are there to prevent.
+// This plugin does on purpose what the lints prevent.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod session;

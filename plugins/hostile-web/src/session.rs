@@ -1,4 +1,4 @@
-//! Writing, and what can be done wrong in it.
+//! Writing an image, and the rules that a plugin can break while writing.
 
 use std::cell::RefCell;
 
@@ -57,7 +57,7 @@ impl GuestSession for HostileSession {
     fn write_layer(&self, index: u32, _diff_id: String, layer: &Blob) -> Result<(), Error> {
         let path = format!("layer-{index}");
         match self.behaviour.as_str() {
-            // One file with something around the layer: honest, through a sink.
+            // Writes one file with other bytes around the layer, through a sink. This is allowed.
             "framed" if index == 0 => {
                 let url = self.url("framed");
                 let sink = http_out::put_file(&url, &[])?;
@@ -76,7 +76,7 @@ impl GuestSession for HostileSession {
                 self.expect(Role::Layer(index), path, Sink::finish(sink)?);
                 Ok(())
             }
-            // What is put is replaced by something else, and the receipt names the first.
+            // Replaces the file after the PUT; the receipt names the first content.
             "replace" => {
                 self.write(Role::Layer(index), path.clone(), layer)?;
                 http_out::send(Method::Put, &self.url(&path), &[], b"evil")?;
@@ -87,7 +87,7 @@ impl GuestSession for HostileSession {
                 http_out::send(Method::Post, &self.url(&path), &[], b"evil")?;
                 Ok(())
             }
-            // Two writes to one place are under way at once.
+            // Two writes to one URL run at the same time.
             "put-while-put" => {
                 let transfer = http_out::put_blob(&self.url(&path), &[], layer)?;
                 http_out::send(Method::Put, &self.url(&path.to_uppercase()), &[], b"evil")?;
@@ -132,7 +132,7 @@ impl GuestSession for HostileSession {
                 http_out::send(Method::Put, &self.url(&format!("{path}?x")), &[], b"evil")?;
                 Ok(())
             }
-            // Nobody waits for it.
+            // Does not wait for the transfer.
             "no-wait" => {
                 let transfer = http_out::put_blob(&self.url(&path), &[], layer)?;
                 drop(transfer);

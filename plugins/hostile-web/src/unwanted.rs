@@ -1,4 +1,4 @@
-//! Requests that nobody wants, while writing and while verifying.
+//! Requests that break rules, sent while writing and while verifying.
 
 use occystrap_plugin::http_in::{self, Header, Range, Response};
 use occystrap_plugin::http_out::{self, Method};
@@ -6,7 +6,7 @@ use occystrap_plugin::log;
 use occystrap_plugin::types::ErrorCode;
 use occystrap_plugin::writer::Error;
 
-/// Do what a behaviour says, `NAME` or `NAME=ARGUMENT`; nothing for one that it does not know.
+/// Sends the requests of a behaviour, `NAME` or `NAME=ARGUMENT`. Does nothing for an unknown behaviour.
 pub fn send(behaviour: &str) -> Result<(), Error> {
     let (name, argument) = behaviour.split_once('=').unwrap_or((behaviour, ""));
     let folder = http_in::folder()?;
@@ -65,7 +65,7 @@ pub fn send(behaviour: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Everything of an answer that can be had, for the tests to look for secrets in.
+/// Logs everything of a response that a plugin can read. The tests search the log for secrets.
 fn log_response(answer: &Response) -> Result<(), ErrorCode> {
     let mut text = format!("status {}", answer.status());
     for header in answer.headers() {

@@ -1,4 +1,4 @@
-//! Verifying: honestly, or what the receipt's state says.
+//! Verifying: correctly, or as the state of the receipt says.
 
 use occystrap_plugin::check_web_expectations;
 use occystrap_plugin::http_in;

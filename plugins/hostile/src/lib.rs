@@ -1,10 +1,10 @@
-//! An output plugin that breaks whichever rule it is asked to break, by `?behaviour=`. Without one
-//! it is honest: a config, plain layers and nothing else.
+//! An output plugin that breaks the rule that the option `?behaviour=` names. Without the option it follows all
+//! rules: it writes a config and uncompressed layers, and nothing else.
 //!
-//! What it says of itself is not asked with a URI at hand: there, the behaviour is a marker in the
-//! component's data ([`MARKER`]), which the tests overwrite.
+//! The host calls `describe` without a URI, and so without options. The behaviour of `describe` is therefore a
+//! marker in the data of the component ([`MARKER`]), which the tests overwrite.
 
-// It does on purpose what lints are there to prevent.
+// This plugin does on purpose what the lints prevent.
 #![allow(clippy::infinite_iter, clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod listing;
@@ -22,7 +22,7 @@ struct Hostile;
 
 occystrap_plugin::export!(Hostile with_types_in occystrap_plugin);
 
-/// The behaviour of `describe`, after the `=`, filled up with `-`.
+/// The behaviour of `describe`: the text after the `=`, padded with `-`.
 #[used]
 static MARKER: [u8; 32] = *b"hostile-describe=honest---------";
 
@@ -45,7 +45,7 @@ impl Guest for Hostile {
                 summary: text("which rule to break"),
             }],
         };
-        // Read at run time: the compiler must not know what it says.
+        // Read at run time, so that the compiler does not use the text from the source.
         let marker = unsafe { std::ptr::read_volatile(&MARKER) };
         let behaviour = String::from_utf8_lossy(&marker[17..]).into_owned();
         match behaviour.trim_end_matches('-') {

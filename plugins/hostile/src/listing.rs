@@ -1,4 +1,4 @@
-//! Looking into layers: honestly, for a listing that the tests compare; and not so.
+//! Uses of the interface `entries`: a correct listing, which the tests compare, and calls that break rules.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use occystrap_plugin::entries::{self, Entry, Walk};
 use occystrap_plugin::types::ErrorCode;
 use occystrap_plugin::writer::Blob;
 
-/// Every member of a layer, one line each.
+/// Returns a text with one line for every member of a layer.
 pub fn of_layer(layer: &Blob) -> Result<String, ErrorCode> {
     let walk = entries::open(layer)?;
     let mut text = String::new();
@@ -32,7 +32,7 @@ fn line(entry: &Entry, text: &mut String) {
     text.push('\n');
 }
 
-/// As many walks as there are handles.
+/// Opens walks until the host runs out of handles.
 pub fn open_many_walks(layer: &Blob) -> Result<(), ErrorCode> {
     let mut walks: Vec<Walk> = Vec::new();
     for _ in 0..1_000 {
@@ -41,7 +41,7 @@ pub fn open_many_walks(layer: &Blob) -> Result<(), ErrorCode> {
     Ok(())
 }
 
-/// One after the other is what nobody has to be stopped for.
+/// Opens several walks one after the other. This is allowed: the host must not stop the plugin.
 pub fn walk_repeatedly(layer: &Blob) -> Result<(), ErrorCode> {
     for _ in 0..20 {
         let walk = entries::open(layer)?;

@@ -1,5 +1,5 @@
-//! Calling the host while the host calls: it asks the guest for memory to put an answer in, and the
-//! guest's allocator is the guest's own code.
+//! A call of the host from within a call of the host: to return a result, the host calls the plugin's allocator,
+//! which is code of the plugin.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,10 +11,10 @@ struct Hooked;
 #[global_allocator]
 static HOOKED: Hooked = Hooked;
 
-/// Whether the next allocation calls the host.
+/// Whether the next allocation is to call the host.
 static ARMED: AtomicBool = AtomicBool::new(false);
 
-// SAFETY: what it does besides is no allocation; the rest is the system's allocator.
+// SAFETY: every allocation is done by the system's allocator. The additional call does not allocate.
 unsafe impl GlobalAlloc for Hooked {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         if ARMED.swap(false, Ordering::Relaxed) {
@@ -32,7 +32,7 @@ unsafe impl GlobalAlloc for Hooked {
     }
 }
 
-/// Let the next allocation call the host.
+/// Makes the next allocation call the host.
 pub fn arm() {
     ARMED.store(true, Ordering::Relaxed);
 }

@@ -1,8 +1,8 @@
-//! Ways to waste the host's time and memory, and receipts that lie.
+//! Code that wastes the host's time and memory, and false receipts.
 
 use occystrap_plugin::writer::{Entry, Expectation, Part, Place, Receipt, Role, Step};
 
-/// Computes until somebody stops it.
+/// Computes until the host stops the plugin.
 pub fn forever() -> ! {
     let mut n = 0_u64;
     loop {
@@ -10,7 +10,7 @@ pub fn forever() -> ! {
     }
 }
 
-/// Takes memory until somebody stops it.
+/// Allocates memory until the host stops the plugin.
 pub fn grow() -> ! {
     let mut all = Vec::new();
     loop {
@@ -18,7 +18,7 @@ pub fn grow() -> ! {
     }
 }
 
-/// Until the stack is full.
+/// Calls itself until the stack is full.
 #[allow(unconditional_recursion)]
 pub fn recurse(n: u64) -> u64 {
     std::hint::black_box(n) + recurse(n + 1)
@@ -33,7 +33,8 @@ fn file(role: Role, path: &str, size: Option<u64>, digest: Option<&str>) -> Expe
     }
 }
 
-/// The receipt of an honest session, made wrong. The behaviour of `verify` travels in its state.
+/// Returns the receipt of a correct session, falsified as `behaviour` says. The state of the receipt contains the
+/// behaviour, for `verify`.
 pub fn receipt(behaviour: &str, mut expectations: Vec<Expectation>) -> Receipt {
     let mut state = behaviour.as_bytes().to_vec();
     let layer = expectations.iter().position(|item| matches!(item.role, Role::Layer(1)));

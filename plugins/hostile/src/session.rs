@@ -1,4 +1,4 @@
-//! Writing, and what can be done wrong in it.
+//! Writing an image, and the rules that a plugin can break while writing.
 
 use std::cell::{Cell, RefCell};
 
@@ -17,13 +17,13 @@ pub struct HostileSession {
     directory: Directory,
     expectations: RefCell<Vec<Expectation>>,
     kept: Cell<Option<u32>>,
-    /// The source's manifest, or the index to be written.
+    /// The manifest of the source, or the index that is to be written.
     manifest: Vec<u8>,
     listed: bool,
 }
 
 impl HostileSession {
-    /// The text after `NAME=`.
+    /// Returns the text after `NAME=` in the behaviour.
     fn argument(&self, name: &str) -> Option<&str> {
         self.behaviour.strip_prefix(name)?.strip_prefix('=')
     }
@@ -45,14 +45,14 @@ impl HostileSession {
         Ok(())
     }
 
-    /// The manifest, kept or made wrong.
+    /// Writes the manifest, unchanged or falsified.
     fn write_manifest(&self) -> Result<(), Error> {
         let kept = String::from_utf8_lossy(&self.manifest).into_owned();
         let bytes = match self.behaviour.as_str() {
             "manifest-kept" => kept,
-            // It means the same, under another digest.
+            // The same content with another digest.
             "manifest-spaced" => kept + " ",
-            // Only what is known by its digest alone is changed.
+            // Only a manifest that an index lists is changed.
             "manifest-listed" if self.listed => kept + " ",
             "manifest-listed" => kept,
             "manifest-empty" => "{}".to_owned(),
@@ -73,7 +73,7 @@ impl HostileSession {
         Ok(())
     }
 
-    /// What is done before anything is written.
+    /// Does what the behaviour says, before anything is written.
     fn begin(&self) -> Result<(), Error> {
         match self.behaviour.as_str() {
             "loop" => sabotage::forever(),
@@ -241,7 +241,7 @@ impl GuestSession for HostileSession {
                 }
                 vec![Decision::Skip; count]
             }
-            // What is there is hashed, and taken for the layer whatever it is.
+            // Hashes the existing file, and names it in the receipt as the layer, whatever it contains.
             "skip-other" => {
                 for (index, layer) in (0..).zip(&layers) {
                     let path = format!("layer-{index}");
@@ -276,7 +276,7 @@ impl GuestSession for HostileSession {
     fn write_layer(&self, index: u32, _diff_id: String, layer: &Blob) -> Result<(), Error> {
         let path = format!("layer-{index}");
         match self.behaviour.as_str() {
-            // As if nothing had happened.
+            // Ignores the error of a splice.
             "swallow" => {
                 if self.splice(Role::Layer(index), path.clone(), layer).is_err() {
                     self.write(&path, b"something else")?;
@@ -305,7 +305,7 @@ impl GuestSession for HostileSession {
                 self.splice(Role::Image, "copy".to_owned(), layer)
             }
             "keep-blob" => {
-                // A handle that was lent for the call before this one.
+                // Uses a handle that was lent only for the previous call.
                 let kept = unsafe { Blob::from_handle(self.kept.get().unwrap_or_default()) };
                 let stolen = kept.read(0, 1_000)?;
                 self.write("stolen", &stolen)

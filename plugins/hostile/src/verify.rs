@@ -1,4 +1,4 @@
-//! Verifying, and what can be done wrong in it.
+//! Verifying, and the rules that a plugin can break while verifying.
 
 use occystrap_plugin::storage;
 use occystrap_plugin::verifier::{Finding, Guest, Level, Problem};
@@ -37,11 +37,11 @@ impl Guest for Hostile {
             "verify-stat" => loop {
                 directory.stat("config")?;
             },
-            // Each range is another one.
+            // A different range in each call, so that the host cannot answer from memory.
             "verify-ranges" => {
                 (0..).try_for_each(|n| directory.digest("layer-1", n, Some(1)).map(drop))?
             }
-            // Numbers that stood for blobs while it wrote, and whatever else there is.
+            // Guesses handles: numbers that referred to blobs while the plugin was writing, and others.
             "verify-guess" => {
                 for handle in 0..10_000 {
                     let guessed = std::mem::ManuallyDrop::new(unsafe { Blob::from_handle(handle) });

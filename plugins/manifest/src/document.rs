@@ -1,4 +1,4 @@
-//! The document that names the config and the layers.
+//! The manifest document, which lists the config and the layers.
 
 use occystrap_plugin::types::{Descriptor, Manifest};
 use serde_json::{Map, Value, json};
@@ -6,25 +6,25 @@ use serde_json::{Map, Value, json};
 const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
 const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
-/// A manifest to be written.
+/// The choices for the manifest that is to be written.
 pub struct Document {
-    /// The source's, where it has one.
+    /// The manifest of the source, if it has one.
     pub source: Option<Manifest>,
-    /// Every layer is as the source has it.
+    /// Whether every layer is unchanged: then the manifest of the source is kept.
     pub unchanged: bool,
-    /// A manifest that is made anew is OCI's, whatever the source's was.
+    /// Whether a new manifest is always an OCI manifest, whatever the source has.
     pub oci: bool,
 }
 
 impl Document {
-    /// The manifest of an image with this config and these layers, lowest first.
+    /// Returns the manifest of an image with this config and these layers, lowest first.
     #[must_use]
     pub fn render(self, config: &Descriptor, layers: &[Descriptor]) -> Manifest {
         let old = match self.source {
             Some(source) if self.unchanged => return source,
             source => source,
         };
-        // Docker's schema 2 knows gzip alone.
+        // Docker's schema 2 supports no compression except gzip.
         let only_oci = |layer: &Descriptor| {
             ONLY_OCI.iter().any(|(suffix, _)| layer.media_type.ends_with(suffix))
         };
@@ -40,7 +40,7 @@ impl Document {
             .map(|layer| descriptor_json(layer, layer_type(media_type, layer)))
             .collect();
         document.insert("layers".to_owned(), layers.into());
-        // What people have said about the image stays with it.
+        // The annotations of the source's manifest are kept.
         let old = old.and_then(|old| serde_json::from_slice::<Value>(&old.bytes).ok());
         let annotations = old.as_ref().and_then(|old| old.get("annotations"));
         if let Some(annotations) = annotations.filter(|_| media_type == OCI) {
@@ -75,8 +75,8 @@ fn layer_type(manifest: &str, layer: &Descriptor) -> &'static str {
     }
 }
 
-/// Compressions that Docker's schema 2 has no media type for: the suffix, and OCI's media type. Those of xz
-/// and bzip2 are registered nowhere, and are kept where a source has them.
+/// The compressions that Docker's schema 2 has no media type for: the suffix, and the OCI media type. The media
+/// types for xz and bzip2 are not registered anywhere; they are kept if the source has them.
 const ONLY_OCI: [(&str, &str); 3] = [
     ("zstd", "application/vnd.oci.image.layer.v1.tar+zstd"),
     ("+xz", "application/vnd.oci.image.layer.v1.tar+xz"),

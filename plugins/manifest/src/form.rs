@@ -1,20 +1,20 @@
-//! Which form each layer takes.
+//! The form of a layer, as the option `compression` asks for it.
 
 use occystrap_plugin::writer::{Error, Form, LayerSummary};
 
-/// What the user wants of compression.
+/// The compression that the user asks for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
-    /// Leave what is compressed as it is, and gzip what is plain.
+    /// Keep compressed layers unchanged, and compress uncompressed layers with gzip.
     Keep,
-    /// Everything in gzip.
+    /// Compress every layer with gzip.
     Gzip,
-    /// Everything in zstd.
+    /// Compress every layer with zstd.
     Zstd,
 }
 
 impl Compression {
-    /// The value of the option `compression`.
+    /// Parses the value of the option `compression`.
     pub fn parse(text: &str) -> Result<Self, Error> {
         match text {
             "" => Ok(Self::Keep),
@@ -25,11 +25,11 @@ impl Compression {
     }
 }
 
-/// Suffixes of media types of compressed layers. Those of xz and bzip2 are registered nowhere; Docker and
-/// Podman pull such layers, and skopeo copies them as they are.
+/// The suffixes of the media types of compressed layers. Those for xz and bzip2 are not registered anywhere, but
+/// Docker and Podman pull such layers, and skopeo copies them unchanged.
 pub(crate) const COMPRESSED: [&str; 4] = ["gzip", "zstd", "+xz", "+bzip2"];
 
-/// The form of a layer. One that is as it must be already keeps its bytes.
+/// Returns the form of a layer. A layer that already has the wanted compression keeps its bytes.
 #[must_use]
 pub(crate) fn form(layer: &LayerSummary, wanted: Compression) -> Form {
     let is = |suffix: &str| layer.media_type.ends_with(suffix);

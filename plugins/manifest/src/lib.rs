@@ -1,9 +1,13 @@
-//! Image manifests: which form each layer takes, and the document that names them.
+//! Image manifests: the form of each layer, and the document that lists the layers.
 //!
-//! An image that nothing changed keeps its manifest, byte for byte, and so its digest. Any other
-//! gets a new one: Docker's schema 2 as it came, or where the source says nothing, because every
-//! registry takes it; OCI's where the source is OCI's or a layer is zstd, which Docker's has no
-//! media type for.
+//! An unchanged image keeps its manifest byte for byte, and so its digest. Any other image gets a new
+//! manifest:
+//!
+//! | the source's manifest | a layer is zstd, xz or bzip2 | the new manifest |
+//! | --- | --- | --- |
+//! | OCI | | OCI |
+//! | Docker's schema 2, or none | yes | OCI, because Docker's schema 2 has no media type for these |
+//! | Docker's schema 2, or none | no | Docker's schema 2, because every registry accepts it; OCI if the output asks for it |
 
 mod document;
 mod form;

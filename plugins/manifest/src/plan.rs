@@ -1,18 +1,19 @@
-//! What becomes of each layer of an image.
+//! The plan for the layers of an image.
 
 use occystrap_plugin::writer::{Form, LayerSummary};
 
 use crate::form::{Compression, form};
 
-/// The forms of an image's layers, and which of them are one blob.
+/// The forms of an image's layers, and which layers become the same blob.
 #[derive(Default)]
 pub struct Plan {
-    /// The form, and the first layer that becomes the same blob.
+    /// The form of each layer, and the index of the first layer that becomes the same blob.
     layers: Vec<(Form, usize)>,
 }
 
 impl Plan {
-    /// Decides on every layer. What is no tar makes an artifact, which keeps all its layers.
+    /// Returns the plan for an image. If a layer is not a tar, the image is an artifact, which keeps all its
+    /// layers unchanged.
     #[must_use]
     pub fn new(layers: &[LayerSummary], wanted: Compression) -> Self {
         if layers.iter().any(|layer| layer.diff_id.is_none()) {
@@ -21,15 +22,16 @@ impl Plan {
         Self::from_forms(layers, layers.iter().map(|layer| form(layer, wanted)).collect())
     }
 
-    /// Keep every layer as it is, as an image must that an index lists by its digest.
+    /// Returns a plan that keeps every layer unchanged. An image that an index lists needs it, because the index
+    /// contains the digest of its manifest.
     #[must_use]
     pub fn keep_all(layers: &[LayerSummary]) -> Self {
         Self::from_forms(layers, vec![Form::Stored; layers.len()])
     }
 
     fn from_forms(layers: &[LayerSummary], forms: Vec<Form>) -> Self {
-        // What is kept is known by its own digest: two tools may have compressed one layer in two
-        // ways, and the manifest names both.
+        // A layer that is kept is identified by its own digest, not by its diff-id: two tools may have
+        // compressed the same layer differently, and then the manifest lists two blobs.
         let identity = |index: usize| match (&forms[index], &layers[index].digest) {
             (Form::Stored, Some(digest)) => Some(digest),
             _ => layers[index].diff_id.as_ref(),
@@ -44,25 +46,25 @@ impl Plan {
         Self { layers: (0..layers.len()).map(|index| (forms[index], first(index))).collect() }
     }
 
-    /// The form of a layer.
+    /// Returns the form of a layer.
     #[must_use]
     pub fn form(&self, index: usize) -> Form {
         self.layers.get(index).map_or(Form::Stored, |(form, _)| *form)
     }
 
-    /// The lowest layer that becomes the same blob: the same layer twice in one image is one blob.
+    /// Returns the lowest layer that becomes the same blob. A layer that occurs twice in one image is one blob.
     #[must_use]
     pub fn first_with_same_blob(&self, index: usize) -> usize {
         self.layers.get(index).map_or(index, |(_, first)| *first)
     }
 
-    /// Whether a layer is taken as the source has it.
+    /// Returns whether a layer is kept as the source has it.
     #[must_use]
     pub fn is_stored(&self, index: usize) -> bool {
         self.form(index) == Form::Stored
     }
 
-    /// Whether every layer is taken as the source has it.
+    /// Returns whether every layer is kept as the source has it.
     #[must_use]
     pub fn unchanged(&self) -> bool {
         self.layers.iter().all(|(form, _)| *form == Form::Stored)
@@ -93,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn one_layer_compressed_in_two_ways_is_two_blobs_while_it_is_kept() {
+    fn one_layer_compressed_in_two_ways_is_two_blobs_if_it_is_kept() {
         let layers = [
             layer("a", "x+gzip", "1"),
             layer("a", "x+gzip", "2"),

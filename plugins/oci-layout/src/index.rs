@@ -1,39 +1,41 @@
-//! `index.json`: which images the layout has, and what they are called. Other tools write it as
-//! well, so everything in it but our own entry stays as it is.
+//! `index.json`, which lists the images of the layout with their names. Other tools write it as well, so
+//! everything except the entry of this image is kept unchanged.
 
 use occystrap_plugin::types::Descriptor;
 use serde_json::value::RawValue;
 
 use crate::object::{Object, quoted};
 
-/// 20,000 images with long names are half of this. No more is written than is read: an index above it
-/// would be refused by every later run.
+/// The largest index that is read or written, in bytes. 20,000 images with long names need half of it. A larger
+/// index is not written, because every later run would refuse it.
 pub const LONGEST: u64 = 16 * 1024 * 1024;
 
-/// Room for one more: names, a digest, a platform. A longer one costs a copy.
+/// The number of bytes that are reserved for another entry: names, a digest, a platform. A longer entry only
+/// costs a copy.
 const LONGEST_ENTRY: usize = 4 * 1024;
 
-/// OCI image specification, "Annotations": what `PATH:TAG` names in skopeo, podman and buildah.
+/// The annotation for the tag (OCI image specification, "Annotations"). skopeo, podman and buildah use it as
+/// `TAG` in `PATH:TAG`.
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// The full name, for `docker load` and containerd.
+/// The annotation for the full name, which `docker load` and containerd use.
 pub const FULL_NAME: &str = "io.containerd.image.name";
-/// Of the index itself, which keeps Docker's number for compatibility.
+/// The `schemaVersion` of the index. It is that of Docker's schema 2, for compatibility.
 const SCHEMA_VERSION: &str = "2";
 const MEDIA_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 
-/// What readers act on, in the index and in its entries.
+/// The keys that readers use, in the index and in its entries.
 const INDEX_KEYS: [&str; 4] = ["schemaVersion", "mediaType", "manifests", "annotations"];
 const ENTRY_KEYS: [&str; 5] = ["mediaType", "digest", "size", "annotations", "platform"];
 
 const AMBIGUOUS: &str = "can be read in two ways, with a key twice or in another spelling";
 
-/// An image's entry.
+/// The entry of an image in the index.
 pub struct Entry {
     pub manifest: Descriptor,
     pub tag: String,
-    /// With registry and tag.
+    /// The name with registry and tag.
     pub full_name: Option<String>,
-    /// An object, as JSON.
+    /// An object, as JSON text.
     pub platform: Option<String>,
 }
 
@@ -57,16 +59,16 @@ impl Entry {
     }
 }
 
-/// The image that loses its name to another one.
+/// An image that loses its name to another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Displaced {
     pub full_name: Option<String>,
     pub digest: String,
 }
 
-/// Returns the index with this entry in it, in the place of those of its name, and the other images that
-/// had that name: several, where each is for another platform. Errors say what is wrong with the index
-/// that is there.
+/// Returns the index with this entry, which replaces the entries with the same tag, and the other images that had
+/// this tag. There can be several of them, each for another platform. The error says what is wrong with the
+/// existing index.
 pub fn with_entry(
     old: Option<&[u8]>,
     entry: &Entry,
@@ -86,12 +88,12 @@ pub fn with_entry(
     if index.has_misspelled(&INDEX_KEYS) {
         return Err(AMBIGUOUS);
     }
-    // Readers refuse an index without one.
+    // Readers refuse an index without this key.
     index.set("schemaVersion", SCHEMA_VERSION.to_owned());
     let listed = index.get("manifests").unwrap_or("[]");
     let listed: Option<Vec<&RawValue>> =
         serde_json::from_str(listed).map_err(|_| "has 'manifests' that are no list")?;
-    // One copy of them all: a guest has little memory.
+    // The entries are copied only once, because a plugin has little memory.
     let mut entries = String::with_capacity(old.map_or(0, <[u8]>::len) + LONGEST_ENTRY);
     let mut add = |entry: &str| {
         entries.push(if entries.is_empty() { '[' } else { ',' });
@@ -128,19 +130,19 @@ pub fn with_entry(
     Ok((new, displaced))
 }
 
-/// What stands under a name.
+/// The manifest that the index lists under a tag.
 pub struct NamedManifest {
     pub manifest: Descriptor,
-    /// As the index spells it.
+    /// The platform as JSON text, as the index has it.
     pub platform: Option<String>,
 }
 
-/// The index says that it is one, as it must.
+/// Returns whether the index has the `schemaVersion` that the specification requires.
 pub fn has_schema_version(bytes: &[u8]) -> bool {
     Object::parse(bytes).is_some_and(|index| index.get("schemaVersion") == Some(SCHEMA_VERSION))
 }
 
-/// What stands under a name, where that is just one.
+/// Returns the manifest that the index lists under a tag; `None` if there is none, or more than one.
 pub fn find(bytes: &[u8], tag: &str) -> Option<NamedManifest> {
     let index = Object::parse(bytes)?;
     let listed: Vec<&RawValue> = serde_json::from_str(index.get("manifests")?).ok()?;
@@ -155,7 +157,8 @@ pub fn find(bytes: &[u8], tag: &str) -> Option<NamedManifest> {
     Some(NamedManifest { manifest, platform: entry.get("platform").map(str::to_owned) })
 }
 
-/// Whether all readers find the same name and image in an entry. What is no object is no entry.
+/// Returns whether all readers find the same name and image in an entry. An element that is not an object is not
+/// an entry.
 fn is_unambiguous(entry: &str) -> bool {
     let Some(parsed) = Object::parse(entry.as_bytes()) else { return !entry.starts_with('{') };
     let annotations = parsed.get("annotations").unwrap_or_default();
@@ -195,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_wrote_stays_byte_for_byte() {
+    fn entries_of_other_tools_stay_byte_for_byte() {
         let theirs = r#"{ "digest" : "d1",  "size":1.50e1, "annotations": {"x":"ä\u00e4"} }"#;
         let old = format!(
             r#"{{"later": [1, 2],"schemaVersion" : 2,"manifests" :[ {theirs} ,17],"z":null}}"#
@@ -217,14 +220,14 @@ mod tests {
         let both = add(Some(&first), "b", "d2").unwrap();
         let again = add(Some(&both), "a", "d3").unwrap();
         assert_eq!(again, both.replace("d1", "d3"));
-        // Two of one name, as the specification allows for platforms, become the one that is there.
+        // Two entries with one tag, which the specification allows for platforms, are replaced by one.
         let twice = both.replace("\"b\"", "\"a\"");
         assert_eq!(digest(&twice, "a"), None);
         assert_eq!(add(Some(&twice), "a", "d1").unwrap(), first);
     }
 
     #[test]
-    fn another_image_that_loses_its_tag_is_told() {
+    fn another_image_that_loses_its_tag_is_returned() {
         let of = |name: &str, digest: &str| Entry {
             full_name: Some(name.to_owned()),
             ..entry("latest", digest)
@@ -254,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_is_not_written_longer_than_it_is_read() {
+    fn an_index_above_the_limit_is_not_written() {
         let padding = "x".repeat(LONGEST as usize - 200);
         let old = format!(r#"{{"schemaVersion":2,"manifests":[],"x":"{padding}"}}"#);
         assert!(add(Some(&old), "a", "d").is_ok());
@@ -262,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_index_is_not_touched() {
+    fn a_file_that_is_not_an_index_is_not_changed() {
         for bad in
             ["", "[]", "null", "{\"manifests\":1}", "{\"a\":1,\"a\":2}", "{\"schemaVersion\":1}"]
         {
@@ -279,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_with_two_readings_is_not_touched() {
+    fn an_ambiguous_index_is_not_changed() {
         for bad in [
             r#"{"Manifests":[]}"#,
             r#"{"manifests":[],"SchemaVersion":2}"#,

@@ -1,4 +1,4 @@
-//! Where things are in the directory (OCI image specification, "Image Layout").
+//! The paths of the files in the directory (OCI image specification, "Image Layout").
 
 use occystrap_plugin::hex;
 use occystrap_plugin::read_to_end;
@@ -7,22 +7,22 @@ use occystrap_plugin::writer::Error;
 
 use crate::object::Object;
 
-/// What the directory is.
+/// The marker file, which says that the directory is an OCI image layout.
 pub const MARKER: &str = "oci-layout";
-/// The images in it.
+/// The file that lists the images of the layout.
 pub const INDEX: &str = "index.json";
-/// The only version there is. A reader refuses others, and so do we.
+/// The only version of the format. Readers refuse other versions, and so does this output.
 pub const VERSION: &str = "1.0.0";
 
-/// A marker has some thirty bytes.
+/// The largest marker file that is read, in bytes. A marker has about thirty bytes.
 const LONGEST_MARKER: u64 = 64 * 1024;
 
-/// A blob. The specification allows other algorithms; the host knows sha256 only.
+/// Returns the path of a blob. The specification allows other algorithms; the host supports only sha256.
 pub fn blob(digest: &str) -> String {
     format!("blobs/sha256/{}", hex(digest))
 }
 
-/// Whether the directory is marked as a layout already. Errors when it is one of another version.
+/// Returns whether the directory has a marker file already. Fails if the file states another version, or none.
 pub fn has_marker(directory: &Directory) -> Result<bool, Error> {
     let Some(bytes) = read_to_end(directory, MARKER, LONGEST_MARKER)? else { return Ok(false) };
     let marker = Object::parse(&bytes);

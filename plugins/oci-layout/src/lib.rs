@@ -1,5 +1,5 @@
-//! The output `oci-layout`: images in a directory as the OCI image specification has it ("Image
-//! Layout"): blobs by their digest, and an `index.json` of what they are called.
+//! The output `oci-layout`. It writes images into a directory in the format of the OCI image specification
+//! ("Image Layout"): blobs under their digests, and an `index.json` with the names of the images.
 
 mod index;
 mod layout;

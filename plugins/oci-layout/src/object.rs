@@ -1,6 +1,7 @@
-//! A JSON object whose values nobody touches: they keep their order and spelling, so that what
-//! others wrote beside our entry stays as it is, byte for byte. What it refuses: a key that stands
-//! there twice, because two readers could take it for two things.
+//! A JSON object that keeps the order and the bytes of its values, so that entries of other tools stay the same
+//! byte for byte.
+//!
+//! This module refuses an object in which a key occurs twice, because two readers could read it differently.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,11 +9,11 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// Keys, and values as they are spelled.
+/// The keys of an object, and its values as JSON text.
 pub struct Object<'a>(Vec<(String, Cow<'a, str>)>);
 
 impl<'a> Object<'a> {
-    /// `None` where it is no JSON object.
+    /// Parses an object; `None` if the bytes are not a JSON object with distinct keys.
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok()
     }
@@ -21,28 +22,29 @@ impl<'a> Object<'a> {
         Self(Vec::new())
     }
 
-    /// Whether a key is one of these in another spelling: some readers take it for that.
+    /// Returns whether a key differs from one of the `known` keys only in upper and lower case. Some readers
+    /// treat such a key as the known one.
     pub fn has_misspelled(&self, known: &[&str]) -> bool {
         let alike = |key: &str, known: &str| key != known && key.eq_ignore_ascii_case(known);
         self.0.iter().any(|(key, _)| known.iter().any(|known| alike(key, known)))
     }
 
-    /// A value as it is spelled.
+    /// Returns a value as JSON text.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0.iter().find(|(known, _)| known == key).map(|(_, value)| &**value)
     }
 
-    /// A value that is a string.
+    /// Returns a value that is a string.
     pub fn text(&self, key: &str) -> Option<String> {
         serde_json::from_str(self.get(key)?).ok()
     }
 
-    /// A value that is an object.
+    /// Returns a value that is an object.
     pub fn object(&self, key: &str) -> Option<Object<'_>> {
         Object::parse(self.get(key)?.as_bytes())
     }
 
-    /// Replaces a value, or adds it at the end.
+    /// Replaces a value, or adds it at the end of the object. `value` is JSON text.
     pub fn set(&mut self, key: &str, value: String) {
         match self.0.iter_mut().find(|(known, _)| known == key) {
             Some((_, old)) => *old = Cow::Owned(value),
@@ -63,7 +65,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// A string as JSON spells it.
+/// Returns a string as JSON text, with quotes and escapes.
 pub fn quoted(text: &str) -> String {
     serde_json::to_string(text).unwrap_or_default()
 }
@@ -82,7 +84,7 @@ impl<'de> Deserialize<'de> for Object<'de> {
                 let mut pairs: Vec<(String, Cow<'de, str>)> = Vec::new();
                 while let Some((key, value)) = map.next_entry::<String, &'de RawValue>()? {
                     if pairs.iter().any(|(known, _)| *known == key) {
-                        return Err(A::Error::custom("a key stands there twice"));
+                        return Err(A::Error::custom("a key occurs twice"));
                     }
                     pairs.push((key, Cow::Borrowed(value.get())));
                 }

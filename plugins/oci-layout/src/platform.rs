@@ -1,14 +1,14 @@
-//! What an image is for, as its config says (OCI image specification, "Image Index": `platform`).
+//! The platform of an image, as its config states it (OCI image specification, "Image Index": `platform`).
 
 use crate::object::Object;
 
-/// The same names in a config and in an index, in the order of the specification.
+/// The keys of a platform, in the order of the specification. A config and an index use the same keys.
 const PARTS: [&str; 5] = ["architecture", "os", "os.version", "os.features", "variant"];
 
-/// The platform, as JSON; `None` where the config does not say.
+/// Returns the platform as JSON text; `None` if the config does not state it.
 pub fn from_config(config: &[u8]) -> Option<String> {
     let config = Object::parse(config)?;
-    // Both are required.
+    // Both keys are required.
     if config.text("os")?.is_empty() || config.text("architecture")?.is_empty() {
         return None;
     }
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_config_says_and_no_more() {
+    fn the_platform_has_only_what_the_config_states() {
         let config = br#"{"os":"linux","config":{"os":"x"},"architecture":"arm","variant":"v7","os.version":""}"#;
         let found = from_config(config).unwrap();
         assert_eq!(found, r#"{"architecture":"arm","os":"linux","variant":"v7"}"#);

@@ -14,7 +14,7 @@ use occystrap_plugin::{FileWriter, log, read_blob, read_to_end, storage_edit};
 
 use crate::{index, layout, platform, verify};
 
-/// Images that warnings name one by one.
+/// The number of images that get a warning each. The others are counted in one warning.
 const MOST_NAMED: usize = 20;
 
 pub struct LayoutSession {
@@ -27,14 +27,14 @@ pub struct LayoutSession {
 #[derive(Default)]
 struct State {
     plan: Plan,
-    /// Of each layer that was found or written.
+    /// The descriptor of each layer that was found at the destination or written.
     layers: Vec<Option<Descriptor>>,
     config: Option<Descriptor>,
     platform: Option<String>,
 }
 
 impl LayoutSession {
-    /// Whether a blob is there, read and hashed.
+    /// Returns whether the destination has a blob with the right content. The host reads and hashes it.
     fn is_present(&self, digest: &str, size: u64) -> Result<bool, Error> {
         let path = layout::blob(digest);
         Ok(match self.directory.stat(&path)? {
@@ -61,8 +61,7 @@ impl LayoutSession {
         Ok(())
     }
 
-    /// Writes a manifest, and names it, unless an index that comes later will do so. Returns what is
-    /// to be found.
+    /// Writes a manifest, and adds it to `index.json` unless an index lists it. Returns the expectations.
     fn write_manifest(
         &self,
         manifest: &Manifest,
@@ -77,7 +76,7 @@ impl LayoutSession {
         let mut expectations = vec![expectation(Role::Manifest, &blob)];
         if !self.request.listed {
             let ImageName { repository, tag } = self.request.name.clone();
-            // As every other tool calls an image that nobody gave a tag.
+            // Every other tool uses this tag for an image without a tag.
             let tag = tag.unwrap_or_else(|| "latest".to_owned());
             let full_name = full_name(&repository, &tag);
             let entry = index::Entry { manifest: blob, tag, full_name, platform };
@@ -86,7 +85,7 @@ impl LayoutSession {
         Ok(expectations)
     }
 
-    /// The index that is there with an entry in it, and the images that lose their name by that.
+    /// Returns the existing index with the entry added, and the images that lose their name to it.
     fn index_with(&self, entry: &index::Entry) -> Result<(Vec<u8>, Vec<index::Displaced>), Error> {
         let old = read_to_end(&self.directory, layout::INDEX, index::LONGEST)?;
         index::with_entry(old.as_deref(), entry).map_err(|why| {
@@ -95,7 +94,7 @@ impl LayoutSession {
         })
     }
 
-    /// Errors where the index that is there cannot take one more image, before anything is fetched.
+    /// Fails if another image cannot be added to the existing index. It is called before anything is fetched.
     fn check_room(&self) -> Result<(), Error> {
         if self.request.listed {
             return Ok(());
@@ -108,14 +107,14 @@ impl LayoutSession {
             size: u64::MAX,
             media_type: "application/vnd.docker.distribution.manifest.list.v2+json".to_owned(),
         };
-        // The platform is not known yet; most have some sixty bytes.
+        // The platform is not known yet. Most platforms have about sixty bytes.
         let platform = Some(format!("{{\"architecture\":\"{}\"}}", "-".repeat(128)));
         self.index_with(&index::Entry { manifest, tag, full_name, platform }).map(drop)
     }
 
-    /// Names a manifest in `index.json`, and returns what is to be found there.
+    /// Adds a manifest to `index.json`, and returns the expectations for its entry.
     fn add_to_index(&self, entry: &index::Entry) -> Result<Vec<Expectation>, Error> {
-        // The index is read, changed and written by one process at a time.
+        // The lock ensures that only one process at a time reads, changes and writes the index.
         storage_edit::lock(&self.directory)?;
         if !layout::has_marker(&self.directory)? {
             let marker = format!("{{\"imageLayoutVersion\":\"{}\"}}", layout::VERSION);
@@ -151,7 +150,7 @@ impl GuestSession for LayoutSession {
     }
 
     fn plan(&self, layers: Vec<LayerSummary>) -> Result<Vec<Decision>, Error> {
-        // Not only after everything was fetched.
+        // Fail here, before anything is fetched.
         layout::has_marker(&self.directory)?;
         let plan = match self.request.listed {
             true => Plan::keep_all(&layers),
@@ -184,7 +183,7 @@ impl GuestSession for LayoutSession {
     }
 
     fn write_layer(&self, index: u32, _diff_id: String, layer: &Blob) -> Result<(), Error> {
-        // Readers of a layout follow the URLs of a layer that it does not hold (OCI image specification,
+        // Readers follow the URLs of a layer that the layout does not contain (OCI image specification,
         // "Image Layout": an external store may have the blob).
         let written = match layer.stays_elsewhere() {
             true => layer.descriptor()?,
@@ -234,7 +233,7 @@ fn warn_of_displaced(entry: &index::Entry, displaced: &[index::Displaced]) {
     }
 }
 
-/// Warns that a name stands for another image from now on.
+/// Warns that another image gets the name of an existing one.
 fn warn_of_one(entry: &index::Entry, other: &index::Displaced) {
     let tag = &entry.tag;
     let own = entry.full_name.as_ref().unwrap_or(tag);
@@ -251,7 +250,8 @@ fn warn_of_one(entry: &index::Entry, other: &index::Displaced) {
     log::log(log::Level::Warn, &message);
 }
 
-/// Media type and platform stand in the index alone: our own check compares them.
+/// Returns the receipt. Its state has the media type and the platform, which only the index contains, for this
+/// plugin's own verification.
 fn receipt(
     expectations: Vec<Expectation>,
     manifest: &Manifest,
@@ -270,7 +270,7 @@ fn expectation(role: Role, blob: &Descriptor) -> Expectation {
     }
 }
 
-/// A familiar name with its registry; `None` for an image that has no name.
+/// Returns a name with its registry; `None` for an image that has no name.
 fn full_name(repository: &str, tag: &str) -> Option<String> {
     let (first, rest) = repository.split_once('/').unwrap_or(("", repository));
     let is_host = first.contains(['.', ':']) || first == "localhost";

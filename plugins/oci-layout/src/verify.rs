@@ -1,4 +1,4 @@
-//! Checking an earlier write: the blobs, and that manifest and index tie them together.
+//! Verifying an earlier write: the blobs exist, the manifest lists them, and the index lists the manifest.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use serde_json::value::RawValue;
 
 use crate::{OciLayout, index, layout};
 
-/// The largest manifest that a registry takes.
+/// The largest manifest that is read, in bytes. Registries have the same limit.
 const LONGEST: u64 = 4 * 1024 * 1024;
 
-/// The largest config that the host moves.
+/// The largest config that is read, in bytes. The host moves no larger ones.
 const LONGEST_CONFIG: u64 = 8 * 1024 * 1024;
 
 impl Guest for OciLayout {
@@ -32,7 +32,7 @@ impl Guest for OciLayout {
                 _ => None,
             });
         }
-        // What has no name of its own waits for an index, whose receipt says so.
+        // An image that an index lists has no entry. The marker is checked with the receipt of that index.
         if receipt.expectations.iter().any(|one| matches!(one.role, Role::Catalog)) {
             findings.extend(check_marker(&directory));
         }
@@ -40,13 +40,13 @@ impl Guest for OciLayout {
     }
 }
 
-/// A config is JSON. An artifact's need not be: then it is right when it is what was written.
+/// Checks that a config is JSON. The config of an artifact need not be JSON: it is right if its digest is.
 fn check_config(
     directory: &Directory,
     path: &str,
     expectation: &Expectation,
 ) -> Result<Option<Finding>, Error> {
-    // One that is not there, or of another size, has been reported already.
+    // A config that is missing or has another size has been reported already.
     let Ok(Some(bytes)) = read_to_end(directory, path, LONGEST_CONFIG) else { return Ok(None) };
     let size = Some(bytes.len() as u64);
     if size != expectation.size || serde_json::from_slice::<&RawValue>(&bytes).is_ok() {
@@ -57,7 +57,7 @@ fn check_config(
         .then(|| finding(path, Problem::Unreadable, None, None, "is not JSON")))
 }
 
-/// The manifest lists exactly the config and the layers of the receipt, in order.
+/// Checks that the manifest lists exactly the config and the layers of the receipt, in order.
 fn check_manifest(
     directory: &Directory,
     path: &str,
@@ -70,9 +70,10 @@ fn check_manifest(
     let config = digests(|role| matches!(role, Role::Config));
     let layers = digests(|role| matches!(role, Role::Layer(_)));
     let problem = |message| Some(finding(path, Problem::Unreadable, None, None, message));
-    // A manifest that is not there, or is no file, has been reported already.
+    // A manifest that is missing or is not a file has been reported already.
     let Ok(Some(bytes)) = read_to_end(directory, path, LONGEST) else { return Ok(None) };
-    // The source's manifest may have keys that nest deeper than this parser reads; the host decides on those.
+    // The manifest of the source may have values that nest deeper than this parser accepts. Only the host
+    // checks those.
     let text = String::from_utf8_lossy(&bytes);
     let Ok(manifest) = serde_json::from_str::<BTreeMap<String, &RawValue>>(&text) else {
         return Ok(problem("is not JSON"));
@@ -90,7 +91,7 @@ fn check_manifest(
     Ok(if listed == layers { None } else { problem("lists other layers, or in another order") })
 }
 
-/// Readers look at the marker first, and refuse a layout without one or of another version.
+/// Checks the marker. Readers read it first, and refuse a layout without a marker or of another version.
 fn check_marker(directory: &Directory) -> Option<Finding> {
     let (problem, message) = match layout::has_marker(directory) {
         Ok(true) => return None,
@@ -103,13 +104,13 @@ fn check_marker(directory: &Directory) -> Option<Finding> {
     Some(finding(layout::MARKER, problem, None, None, message))
 }
 
-/// The index is one, and names the manifest, with its size, its media type and its platform.
+/// Checks that `index.json` is an index, and that it lists the manifest with its size, media type and platform.
 fn check_entry(
     directory: &Directory,
     entry: &Entry,
     receipt: &Receipt,
 ) -> Result<Option<Finding>, Error> {
-    // The other one, of its full name, has been looked at.
+    // The expectation for the full name has more steps. The host checks it.
     let [Step::Key(_), Step::Element(named), Step::Key(_)] = entry.steps.as_slice() else {
         return Ok(None);
     };
@@ -117,7 +118,7 @@ fn check_entry(
     let size = manifest.and_then(|manifest| manifest.size).unwrap_or_default();
     let IndexDescription { media_type, platform } = IndexDescription::from_state(&receipt.state);
     let expected = described(&entry.value, size, &media_type);
-    // The host says why an index cannot be read.
+    // The host reports why an index cannot be read.
     let bytes = read_to_end(directory, &entry.path, index::LONGEST).ok().flatten();
     let problem = |expected: Option<String>, found: Option<String>, message: &str| {
         Ok(Some(finding(&entry.path, Problem::Unreadable, expected, found, message)))
@@ -142,20 +143,22 @@ fn check_entry(
     Ok(None)
 }
 
-/// As JSON: other tools may spell it anew.
+/// Parses a platform, so that two can be compared: other tools may write the same platform as other text.
 fn parsed(platform: &Option<String>) -> Option<Value> {
     serde_json::from_str(platform.as_ref()?).ok()
 }
 
-/// What the index says of an image, and nothing else does.
+/// The facts about an image that only the index contains.
 pub struct IndexDescription {
     pub media_type: String,
-    /// JSON; `None` where the config names none, and in receipts of 0.5.0, which left it out.
+    /// The platform as JSON text; `None` if the config states none, and in receipts of 0.5.0, which do not have
+    /// it.
     pub platform: Option<String>,
 }
 
 impl IndexDescription {
-    /// As a receipt keeps it: the platform on a line of its own, which no media type has.
+    /// Returns the state of a receipt: the media type, and on a second line the platform. A media type contains
+    /// no line feed.
     pub fn into_state(self) -> Vec<u8> {
         let platform = self.platform.map(|platform| format!("\n{platform}"));
         (self.media_type + &platform.unwrap_or_default()).into_bytes()

@@ -1,4 +1,4 @@
-//! The output `registry`: an image in a repository of a registry.
+//! The output `registry`. It writes an image to a repository of a registry.
 
 mod session;
 mod verify;

@@ -1,4 +1,4 @@
-//! Writing one image: blobs as they come, all at once, and the manifest at the end.
+//! Writing one image: the blobs are pushed in parallel, and the manifest at the end.
 
 use std::cell::RefCell;
 
@@ -23,10 +23,11 @@ pub struct RegistrySession {
 #[derive(Default)]
 struct State {
     plan: Plan,
-    /// How many layers there are.
+    /// The number of layers.
     layers: usize,
-    /// On their way; the config first, then layers by their index.
+    /// The upload of the config.
     config: Option<Transfer>,
+    /// The uploads of the layers, each with the index of its layer.
     transfers: Vec<(usize, Transfer)>,
 }
 
@@ -36,7 +37,8 @@ impl GuestSession for RegistrySession {
             let found = request.options.iter().find(|(key, _)| key == name);
             found.map_or("", |(_, value)| value.as_str())
         };
-        // Options first: the host asks about them before it grants anything.
+        // The options are checked first: the host calls this function with nothing granted, to have them
+        // checked before it fetches anything.
         let compression = Compression::parse(option("compression"))?;
         let chunk_size = chunk_size(option("chunk_size"))?;
         Ok(Session::new(Self {
@@ -53,7 +55,8 @@ impl GuestSession for RegistrySession {
             true => Plan::keep_all(&layers),
             false => Plan::new(&layers, self.compression),
         };
-        // Whether the registry has a blob already, the host looks when it pushes it.
+        // A layer is skipped only if the image has it twice. Whether the registry has a blob already, the
+        // host checks when it pushes the blob.
         let decisions =
             (0..layers.len()).map(|index| match plan.first_with_same_blob(index) == index {
                 true => Decision::Take(plan.form(index)),
@@ -114,8 +117,8 @@ impl GuestSession for RegistrySession {
     }
 }
 
-/// Pushes a manifest under the name that the user gave, or under its digest where an index will
-/// name it.
+/// Pushes a manifest under the tag that the user gave, or under its digest if an index lists it. Returns the
+/// expectation for it.
 fn push(
     repository: &Repository,
     request: &Request,
@@ -134,7 +137,7 @@ fn push(
     })
 }
 
-/// A number of bytes, or of KiB, MiB or GiB with `k`, `M` or `G` behind it.
+/// Parses the option `chunk_size`: a number of bytes, or of KiB, MiB or GiB with the suffix `k`, `M` or `G`.
 fn chunk_size(text: &str) -> Result<Option<u64>, Error> {
     if text.is_empty() {
         return Ok(None);

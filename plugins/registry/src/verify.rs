@@ -1,4 +1,4 @@
-//! Checking an earlier write: the blobs, and that the manifest ties them together.
+//! Verifying an earlier write: the blobs, and the size of the manifest.
 
 use occystrap_plugin::finding;
 use occystrap_plugin::registry::{self, Repository};

@@ -1,10 +1,10 @@
-//! Checking what a receipt promises of files, as any output of files has to.
+//! Verification that every output of files needs: the files of a receipt exist, with their size and digest.
 
 use crate::storage::{Directory, EntryKind};
 use crate::verifier::{Finding, Level, Problem};
 use crate::writer::{Expectation, Place};
 
-/// One difference between what was promised and what is there.
+/// Returns a finding: a difference between the receipt and the destination.
 #[must_use]
 pub fn finding(
     subject: &str,
@@ -16,9 +16,11 @@ pub fn finding(
     Finding { subject: subject.to_owned(), problem, expected, found, message: message.to_owned() }
 }
 
-/// Check that every file and part exists with its size and, at [`Level::Full`], its digest.
-/// Entries of shared JSON files are left to the plugin, which knows their format; what is in a
-/// repository or an engine is no file.
+/// Checks that every file, and every part of a file, exists with its size and, at [`Level::Full`], with
+/// its digest. Returns one finding for each difference.
+///
+/// Expectations of other places are ignored: entries of shared JSON files, because only the plugin knows
+/// their format, and objects in a repository or an engine, because they are not files.
 #[must_use]
 pub fn check_expectations(
     directory: &Directory,

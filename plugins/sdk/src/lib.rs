@@ -1,8 +1,9 @@
-//! What an occystrap output plugin is written with.
+//! The SDK for output plugins of occystrap.
 //!
-//! A plugin implements [`writer::Guest`], [`writer::GuestSession`] and [`verifier::Guest`] and
-//! names itself with [`export!`]. Everything else here is convenience over the same interfaces:
-//! calls cut into the sizes that the host allows, and the checks that any output of files needs.
+//! A plugin implements [`writer::Guest`], [`writer::GuestSession`] and [`verifier::Guest`], and passes
+//! its type to [`export!`]. Everything else in this crate is convenience over the same interfaces:
+//! functions that split calls into the sizes that the host allows, and the checks that every output of
+//! files needs.
 
 #[allow(missing_docs, clippy::missing_docs_in_private_items)]
 mod bindings {
@@ -30,14 +31,14 @@ pub use web::{check_web_expectations, header, make_folder, put};
 #[doc(hidden)]
 pub use bindings::exports;
 
-/// Make a type the plugin of this component.
+/// Exports a type as the plugin of this component.
 ///
 /// ```ignore
 /// occystrap_plugin::export!(MyPlugin);
 /// ```
 pub use bindings::export;
 
-/// The hexadecimal part of a digest, for use in a path.
+/// Returns the hexadecimal digits of a digest, for use in a path.
 #[must_use]
 pub fn hex(digest: &str) -> &str {
     digest.split_once(':').map_or(digest, |(_, hex)| hex)

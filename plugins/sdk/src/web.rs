@@ -1,4 +1,4 @@
-//! Checking what a receipt promises of things on a web server, and making its folders.
+//! Functions for outputs on web servers: verifying what a receipt names, creating folders, and PUT.
 
 use crate::check::finding;
 use crate::http_in::{self, Header, Range, Response};
@@ -7,9 +7,11 @@ use crate::types::ErrorCode;
 use crate::verifier::{Finding, Level, Problem};
 use crate::writer::{Error, Expectation, Place};
 
-/// Check that everything that is at a path below `folder` is there with its size and, at
-/// [`Level::Full`], its digest. A server that does not answer, or does not let us in, is an error and
-/// no finding: nothing was seen.
+/// Checks that every file below `folder` that the receipt names exists with its size and, at
+/// [`Level::Full`], with its digest. Returns one finding for each difference.
+///
+/// A server that does not answer, or rejects the login, is an error and not a finding: nothing is known
+/// about the files then.
 pub fn check_web_expectations(
     folder: &str,
     expectations: &[Expectation],
@@ -53,8 +55,9 @@ fn check(
     })
 }
 
-/// The size of what is at a URL, if the server says it, with its last byte read: some servers answer
-/// a HEAD from memory. `None` when nothing is there.
+/// Returns the size of the file at a URL: `None` if there is no file, `Some(None)` if the server does not
+/// state the size. If the size is the expected one, the last byte is read too, because some servers answer
+/// a HEAD request from memory.
 fn stat(url: &str, expected: Option<u64>) -> Result<Option<Option<u64>>, ErrorCode> {
     let head = http_in::head(url, &[])?;
     if !is_there(&head)? {
@@ -66,7 +69,7 @@ fn stat(url: &str, expected: Option<u64>) -> Result<Option<Option<u64>>, ErrorCo
         return Ok(Some(size));
     };
     let part = http_in::get(url, &[], Some(Range { offset: last, len: 1 }))?;
-    // 416: it ends before.
+    // 416: the file ends before this byte.
     if part.status() == 416 {
         return Ok(Some(Some(0)));
     }
@@ -77,8 +80,8 @@ fn stat(url: &str, expected: Option<u64>) -> Result<Option<Option<u64>>, ErrorCo
     }
 }
 
-/// Whether an answer is about something. Any other than yes and no is an error: the host tells the
-/// user what it was.
+/// Returns whether a response means that the file exists. A status other than 2xx, 404 and 410 is an
+/// error: the host reports the status to the user.
 fn is_there(answer: &Response) -> Result<bool, ErrorCode> {
     match answer.status() {
         200..=299 => Ok(true),
@@ -87,25 +90,26 @@ fn is_there(answer: &Response) -> Result<bool, ErrorCode> {
     }
 }
 
-/// A header of an answer; names are in lower case.
+/// Returns the value of a header of a response. `name` is in lower case.
 #[must_use]
 pub fn header(answer: &Response, name: &str) -> Option<String> {
     let found = answer.headers().into_iter().find(|header| header.name == name);
     found.map(|Header { value, .. }| value)
 }
 
-/// Make a folder on a WebDAV server, whose URL ends with `/`. That it is there already is no error.
+/// Creates a folder on a WebDAV server. `url` ends with `/`. A folder that exists already is not an
+/// error.
 pub fn make_folder(url: &str) -> Result<(), Error> {
     let answer = http_out::send(Method::Mkcol, url, &[], &[])?;
     match answer.status() {
-        // 405: there is one (RFC 4918, 9.3.1).
+        // 405: the folder exists (RFC 4918, 9.3.1).
         200..=299 | 405 => Ok(()),
-        409 => Err(Error::Other(format!("'{url}': the folder above it is not there"))),
+        409 => Err(Error::Other(format!("'{url}': the parent folder does not exist"))),
         _ => Err(Error::Host(ErrorCode::Unavailable)),
     }
 }
 
-/// PUT a small body; any answer but 2xx is an error.
+/// Sends a small body with PUT. Any status other than 2xx is an error.
 pub fn put(url: &str, content_type: &str, body: &[u8]) -> Result<(), Error> {
     let header = Header { name: "content-type".to_owned(), value: content_type.to_owned() };
     match http_out::send(Method::Put, url, &[header], body)?.status() {

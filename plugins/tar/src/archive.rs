@@ -1,4 +1,4 @@
-//! Appending members to the archive.
+//! The docker-save archive that is being written.
 
 use occystrap_plugin::FileWriter;
 use occystrap_plugin::storage::Directory;
@@ -7,13 +7,13 @@ use occystrap_plugin::writer::{Blob, Expectation, Part, Place, Role};
 
 use occystrap_docker_save::header::{self, BLOCK};
 
-/// The archive being written.
+/// The archive that is being written.
 pub struct Archive {
     file: FileWriter,
     path: String,
 }
 
-/// A member that was written.
+/// A member of the archive that was written.
 #[derive(Clone)]
 pub struct Member {
     pub name: String,
@@ -24,7 +24,7 @@ pub struct Member {
 }
 
 impl Member {
-    /// What must be found of this member.
+    /// Returns the expectation for this member.
     pub fn expect(&self, role: Role) -> Expectation {
         let part = Part { path: self.path.clone(), member: self.name.clone(), offset: self.offset };
         Expectation {
@@ -41,8 +41,8 @@ impl Archive {
         Ok(Self { file: FileWriter::create(directory, path)?, path: path.to_owned() })
     }
 
-    /// A member with the content of a blob. Its size is known when it has passed, so its header is
-    /// filled in afterwards.
+    /// Appends a member with the content of a blob. The size is known only after the content was written, so the
+    /// header is filled in afterwards.
     pub fn append(&mut self, name: &str, digest: &str, blob: &Blob) -> Result<Member, ErrorCode> {
         let at = self.file.reserve(BLOCK as u32)?;
         let offset = self.file.position();
@@ -52,10 +52,10 @@ impl Archive {
         Ok(self.member(name, offset, size, Some(digest)))
     }
 
-    /// A member with bytes of our own.
+    /// Appends a member with bytes of the plugin's own.
     pub fn append_bytes(&mut self, name: &str, bytes: &[u8]) -> Result<Member, ErrorCode> {
         let size = bytes.len() as u64;
-        // A gap for the header, so that the content is a piece of its own in the host's journal.
+        // The header is written into a gap, so that the content is a separate piece in the host's journal.
         let at = self.file.reserve(BLOCK as u32)?;
         self.file.fill(at, &header::render(name, size))?;
         let offset = self.file.position();
@@ -64,7 +64,7 @@ impl Archive {
         Ok(self.member(name, offset, size, None))
     }
 
-    /// The end-of-archive mark: two zero blocks. Returns the size of the whole.
+    /// Writes the end of the archive, two blocks of zeros, and returns the size of the archive.
     pub fn finish(mut self) -> Result<u64, ErrorCode> {
         self.file.write(&[0; 2 * BLOCK as usize])?;
         Ok(self.file.finish()?.size)

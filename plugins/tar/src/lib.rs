@@ -1,5 +1,5 @@
-//! The output `tar`: one image as a docker-save v1.2 archive, for `docker load`, `podman load`
-//! and skopeo. The same image gives the same bytes.
+//! The output `tar`. It writes one image as a docker-save v1.2 archive, for `docker load`, `podman load` and
+//! skopeo. The same image gives the same bytes.
 
 mod archive;
 mod session;

@@ -21,9 +21,9 @@ pub struct TarSession {
 struct State {
     archive: Archive,
     config: Option<Member>,
-    /// The diff-id of each layer; `None` until a filter has decided it.
+    /// The diff-id of each layer; `None` while a filter can still change the layer.
     layers: Vec<Option<String>>,
-    /// Layers written, with their diff-ids.
+    /// The layers that were written, with their diff-ids.
     members: Vec<(String, Member)>,
 }
 
@@ -39,7 +39,7 @@ impl GuestSession for TarSession {
         let mut state = self.state.borrow_mut();
         let mut decisions = Vec::new();
         for layer in layers {
-            // The same layer twice in one image is one member.
+            // A layer that occurs twice in one image is written once.
             let repeated = layer.diff_id.is_some() && state.layers.contains(&layer.diff_id);
             state.layers.push(layer.diff_id);
             decisions.push(if repeated {

@@ -1,4 +1,4 @@
-//! Checking an earlier write: the archive is opened again, its members listed and compared.
+//! Verifying an earlier write: the members of the archive are listed and compared with the receipt.
 
 use occystrap_plugin::storage::{self, Directory};
 use occystrap_plugin::verifier::{Finding, Guest, Level, Problem};
@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::Tar;
 use occystrap_docker_save::header::{self, BLOCK};
 
-/// An image has at most some hundreds of layers; more members than this were not written by us.
+/// The largest number of members that are listed. An image has at most some hundreds of layers, so this output
+/// has not written an archive with more.
 const MOST_MEMBERS: usize = 10_000;
 
 impl Guest for Tar {
@@ -30,7 +31,7 @@ impl Guest for Tar {
             let Place::Part(part) = &expectation.place else { continue };
             let subject = format!("{path}:{}", part.member);
             match members.iter().find(|member| member.0 == part.member) {
-                // One fault is told once.
+                // The member is after the damaged header, which has been reported already.
                 None if damaged.is_some_and(|at| part.offset > at) => {}
                 None => findings.push(finding(
                     &subject,
@@ -66,11 +67,11 @@ impl Guest for Tar {
     }
 }
 
-/// What an archive holds.
+/// The members of an archive.
 struct List {
-    /// Name, content offset and size of each member.
+    /// The name, the offset of the content, and the size of each member.
     members: Vec<(String, u64, u64)>,
-    /// Where the first block is that is neither a header nor the archive's end.
+    /// The offset of the first block that is neither a header nor the end of the archive.
     damaged: Option<u64>,
 }
 
@@ -91,6 +92,7 @@ fn list(directory: &Directory, path: &str) -> Result<List, Error> {
     Ok(List { members, damaged: None })
 }
 
+/// Returns whether `manifest.json` lists exactly the config and the layers of the receipt, in order.
 fn lists(manifest: &[u8], expectations: &[Expectation]) -> bool {
     let Ok(document) = serde_json::from_slice::<Value>(manifest) else { return false };
     let member = |wanted: fn(&Role) -> bool| {

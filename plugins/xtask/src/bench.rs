@@ -1,8 +1,9 @@
-//! `cargo xtask bench`: what is measured, and against which target.
+//! `cargo xtask bench`: measures the release build and compares it with other programs.
 //!
-//! A real image and a local registry are made once, under the target folder. Programs that are
-//! compared take turns, so that a slow minute of the machine hits all of them; each round starts
-//! with another one. Nothing here is a test: the figures are for reading.
+//! - A real image and a local registry are made once, in the target folder.
+//! - Programs that are compared take turns, so that a slow minute of the machine affects all of them. Each round
+//!   starts with another program.
+//! - The figures are for people to read. No test depends on them.
 
 mod docker;
 mod filters;
@@ -28,15 +29,15 @@ use self::peers::{Output, Peer};
 use self::registry::Registry;
 use self::table::{Table, mib};
 
-/// What `cargo xtask help` says.
+/// The part of the output of `cargo xtask help` that describes this task.
 pub const HELP: &str = "\
-cargo xtask bench [OPTION]... measure the release build against its peers, and print tables
-    --runs N        runs of each, of which the median counts (5)
-    --only A,B      some of: pull, push, docker, verify, filters, check, search, boundary, memory,
+cargo xtask bench [OPTION]... measure the release build and other programs, and print tables
+    --runs N        number of runs; the tables show the median (5)
+    --only A,B      measure only these: pull, push, docker, verify, filters, check, search, boundary, memory,
                     start, plugin, untrusted, floor
     --folder DIR    write the images there (the target folder)
-    --binary FILE   measure this instead of building
-    --python FILE   Python occystrap (installed from PyPI under the target folder)
+    --binary FILE   measure this program instead of building one
+    --python FILE   Python occystrap (by default, it is installed from PyPI into the target folder)
 ";
 
 const SECTIONS: [&str; 13] = [
@@ -55,10 +56,10 @@ const SECTIONS: [&str; 13] = [
     "floor",
 ];
 
-/// Those that Python's occystrap has a part in.
+/// The sections that also measure Python occystrap.
 const WITH_PYTHON: [&str; 6] = ["pull", "push", "docker", "filters", "check", "search"];
 
-/// Start-up takes milliseconds, of which a few are chance.
+/// The number of runs for start-up. It takes milliseconds and varies by a few of them, so more runs are needed.
 const START_RUNS: usize = 21;
 
 struct Options {
@@ -97,16 +98,16 @@ impl Options {
     }
 }
 
-/// Everything that a measurement needs.
+/// The programs and folders that a measurement needs.
 struct Bench {
     root: PathBuf,
     runs: usize,
     ours: PathBuf,
-    /// The output `tar` compiled natively; only where the boundary is measured.
+    /// The output `tar`, compiled natively. Only the section `boundary` needs it.
     native: Option<PathBuf>,
-    /// Where things are made once.
+    /// The folder for what is made once and kept.
     home: PathBuf,
-    /// Where images are written.
+    /// The folder into which images are written.
     out: PathBuf,
     log: PathBuf,
     python: Option<PathBuf>,
@@ -114,7 +115,7 @@ struct Bench {
     registry: Option<Registry>,
 }
 
-/// Measure and print.
+/// Measures what the options ask for, and prints tables.
 pub fn run(root: &Path, arguments: &[&str]) -> Result<()> {
     let options = Options::parse(arguments)?;
     let target =
@@ -208,6 +209,7 @@ fn cargo_build(root: &Path, target: &Path, what: &[&str]) -> Result<()> {
     Ok(())
 }
 
+/// Returns the path of a program in `PATH`. If it is missing, prints that, and how to install it.
 fn find_or_report(name: &str, how: &str) -> Option<PathBuf> {
     let found = peers::find(name);
     if found.is_none() {
@@ -216,7 +218,7 @@ fn find_or_report(name: &str, how: &str) -> Option<PathBuf> {
     found
 }
 
-/// Seconds of our own pulls.
+/// The seconds that occystrap's own pulls took.
 struct Pulled {
     dir: Spread,
     tar: Spread,
@@ -225,7 +227,7 @@ struct Pulled {
 const REAL: &str = "bench/real:latest";
 
 impl Bench {
-    /// The registry with the real image in it.
+    /// Returns the registry with the real image in it; `None` if the registry or skopeo is missing.
     fn with_real(&self) -> Result<Option<&Registry>> {
         let (Some(registry), Some(skopeo)) = (&self.registry, &self.skopeo) else {
             return Ok(None);
@@ -235,7 +237,7 @@ impl Bench {
         Ok(Some(registry))
     }
 
-    /// An empty folder for one run, on a quiet disk.
+    /// Returns an empty folder for one run. Earlier writes are on the disk by then.
     fn fresh(&self) -> Result<PathBuf> {
         let folder = image::fresh(&self.out.join("run"))?;
         machine::sync_disks();
@@ -261,7 +263,7 @@ impl Bench {
             .collect();
         let mut samples = vec![Samples::default(); cases.len()];
         for round in 0..self.runs {
-            // Each round starts elsewhere, so that nobody always comes after the same one.
+            // Each round starts with another program, so that no program always runs after the same one.
             for index in (0..cases.len()).map(|index| (index + round * 3) % cases.len()) {
                 let ((output, peer), samples) = (&cases[index], &mut samples[index]);
                 let fresh = self.fresh()?;
@@ -304,8 +306,8 @@ impl Bench {
         Ok(Some(pulled))
     }
 
-    /// What verification costs, from what it says itself: the difference of two pulls is smaller
-    /// than the noise of either.
+    /// Measures verification, with the times that occystrap reports itself: the difference between a pull with and a
+    /// pull without verification is smaller than the noise of either.
     fn verify(&self) -> Result<()> {
         let Some(registry) = self.with_real()? else { return Ok(()) };
         let source = format!("registry://{}/{REAL}", registry.host);
@@ -358,7 +360,7 @@ impl Bench {
         Ok((sample, Report { seconds: number("seconds")?, bytes: number("bytes")? }))
     }
 
-    /// Time in the guest and in the crossings of its border, as the host counts it.
+    /// Measures the time in the plugin and in the calls between plugin and host, as the host counts it.
     fn boundary(&self) -> Result<()> {
         let Some(registry) = self.with_real()? else { return Ok(()) };
         let source = format!("registry://{}/{REAL}", registry.host);
@@ -396,8 +398,8 @@ impl Bench {
         self.compare_with_native(&source)
     }
 
-    /// The output `tar` as a component and compiled natively, in turn, without verification, which
-    /// only one of them has. Both write the same bytes.
+    /// Measures the output `tar` as a component and compiled natively, in turn. Both write the same bytes. There is no
+    /// verification, because the native program has none.
     fn compare_with_native(&self, source: &str) -> Result<()> {
         let Some(native) = &self.native else { return Ok(()) };
         let as_component = |archive: &Path| {
@@ -443,7 +445,7 @@ impl Bench {
         Ok(())
     }
 
-    /// A one-layer archive, with and without compiled plugins in the cache.
+    /// Measures start-up: a one-layer archive, with and without compiled plugins in the cache.
     fn start(&self) -> Result<()> {
         let archive = image::generated(&self.home, "tiny", 10_000)?;
         let source = format!("tar://{}", archive.display());
@@ -485,6 +487,7 @@ impl Bench {
         Ok(())
     }
 
+    /// Measures the least time that a pull needs on this machine, and compares it with occystrap's own pulls.
     fn floor(&self, pulled: Option<&Pulled>) -> Result<()> {
         let Some(registry) = self.with_real()? else { return Ok(()) };
         let image = REAL.trim_end_matches(":latest");
@@ -531,7 +534,7 @@ impl Bench {
     }
 }
 
-/// What a verification says of itself.
+/// The figures that a verification reports about itself.
 struct Report {
     seconds: f64,
     bytes: f64,

@@ -1,8 +1,9 @@
-//! `tests/fixtures/hello.tar`: a small image that can be run, made here from nothing.
+//! `tests/fixtures/hello.tar`, a small image that can be run. It is made from this file only.
 //!
-//! Three layers as `docker save` of Docker 24 and earlier lays them out: a folder each with VERSION,
-//! json and layer.tar. The program is for 64-bit Linux on x86, 201 bytes, written by hand below. Keys of
-//! JSON stand in alphabetical order: serde_json sorts them or not, depending on who else uses it.
+//! It has three layers, in the layout of `docker save` in Docker 24 and earlier: a folder for each layer, with the
+//! files VERSION, json and layer.tar. The program has 201 bytes, is for 64-bit Linux on x86, and is written by hand
+//! below. The keys of JSON objects are in alphabetical order here, because it depends on the features that other
+//! crates enable in serde_json whether it sorts them.
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
@@ -16,7 +17,7 @@ const TAG: &str = "occystrap/hello:1.0";
 const GREETING: &str = "Hello! Moved by occystrap, and proved to be here.\n";
 const CREATED: &str = "2026-01-01T00:00:00Z";
 
-/// Write it.
+/// Writes the image.
 pub fn write() -> Result<()> {
     let path = root()?.join(PATH);
     std::fs::create_dir_all(path.parent().context("no folder")?)?;
@@ -25,7 +26,7 @@ pub fn write() -> Result<()> {
     Ok(std::fs::write(path, archive)?)
 }
 
-/// Compare it with what is committed.
+/// Makes the image and compares it with the committed file.
 pub fn check() -> Result<()> {
     let committed = std::fs::read(root()?.join(PATH)).context(PATH)?;
     ensure!(committed == archive()?, "'{PATH}' is out of date; run 'cargo xtask fixture'");
@@ -63,7 +64,7 @@ fn archive() -> Result<Vec<u8>> {
     let mut parent = None;
     let mut names = Vec::new();
     for ((layer, _), diff_id) in layers.iter().zip(&diff_ids) {
-        // Docker's own names were digests over a chain; nobody may rely on what they are.
+        // Docker's own names were digests over a chain of layers. Readers must not rely on their values.
         let id = sha256(format!("{} {diff_id}", parent.as_deref().unwrap_or("")).as_bytes());
         let description = json!({"created": CREATED, "id": id, "os": "linux", "parent": parent});
         archive.entry(&format!("{id}/"), Entry::Folder { mode: 0o755 })?;
@@ -117,7 +118,7 @@ fn documents() -> Result<Vec<u8>> {
     layer.finish()
 }
 
-/// An ELF executable of one segment (System V gABI, chapter 4 and 5): write(1, GREETING), exit(0).
+/// Returns an ELF executable of one segment (System V gABI, chapters 4 and 5): write(1, GREETING), exit(0).
 fn elf() -> Vec<u8> {
     const BASE: u64 = 0x40_0000;
     const HEADERS: u64 = 64 + 56;
@@ -140,7 +141,7 @@ fn elf() -> Vec<u8> {
         elf.extend(word.to_le_bytes()); // entry, program headers, no section headers
     }
     elf.extend([0, 0, 0, 0, 64, 0, 56, 0, 1, 0, 64, 0, 0, 0, 0, 0]); // sizes and counts
-    elf.extend([1, 0, 0, 0, 5, 0, 0, 0]); // to be loaded, readable and executable
+    elf.extend([1, 0, 0, 0, 5, 0, 0, 0]); // a loadable segment, readable and executable
     for word in [0, BASE, BASE, size, size, 0x1000] {
         elf.extend(word.to_le_bytes()); // offset, addresses, sizes, alignment
     }

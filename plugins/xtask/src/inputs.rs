@@ -1,22 +1,27 @@
 //! The digest of everything that a plugin is built from.
 //!
-//! The tests of the host include this file as well, so that a plain `cargo test` can tell without
-//! a WebAssembly target whether a committed component is out of date.
+//! The tests of the host include this file as well, so that a plain `cargo test` detects an outdated component
+//! without a WebAssembly target.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-/// The SHA-256, in hexadecimal, of the paths and contents of a plugin's own crate, the crates
-/// that plugins share, the WIT package, and the manifest and lock file of the workspace. `root` is the repository, the
-/// folders are relative to it.
+/// Returns the SHA-256, in hexadecimal, of the paths and contents of everything that a plugin is built from:
+///
+/// - the plugin's own crate;
+/// - the crates that plugins share;
+/// - the WIT package;
+/// - the manifest and the lock file of the workspace.
+///
+/// `root` is the repository. The folders are relative to it.
 pub fn digest(root: &Path, crate_folder: &str, workspace: &str) -> io::Result<String> {
     let mut files: Vec<PathBuf> = [
         format!("{workspace}/Cargo.toml"),
         format!("{workspace}/Cargo.lock"),
         format!("{crate_folder}/Cargo.toml"),
-        // What the SDK's manifest inherits from.
+        // The SDK's manifest inherits values from this one.
         "plugins/Cargo.toml".to_owned(),
         "plugins/sdk/Cargo.toml".to_owned(),
         "plugins/docker-save/Cargo.toml".to_owned(),
@@ -41,7 +46,7 @@ pub fn digest(root: &Path, crate_folder: &str, workspace: &str) -> io::Result<St
     Ok(hex(&hasher.finalize()))
 }
 
-/// The SHA-256 of some bytes, in hexadecimal.
+/// Returns the SHA-256 of some bytes, in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
@@ -54,7 +59,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) -> io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
-            // Of `wit`, where copies of earlier versions are kept: nothing is built from them.
+            // `wit/released` has copies of earlier versions. Nothing is built from them.
             if path.ends_with("wit/released") {
                 continue;
             }

@@ -1,24 +1,24 @@
-//! `plugins.lock`: what each committed component is and what it was built from.
+//! `plugins.lock`, which records the digest of each committed component, and of what it was built from.
 
 use serde::Serialize;
 
-/// The whole file, as JSON.
+/// The content of the file, which is JSON.
 #[derive(Serialize, PartialEq, Eq)]
 pub struct Lock {
-    /// The compiler that the components were built with; another one may give other bytes.
+    /// The compiler that built the components. Another compiler may give other bytes.
     pub rustc: String,
     pub plugins: Vec<Plugin>,
 }
 
-/// One component.
+/// A component.
 #[derive(Serialize, PartialEq, Eq)]
 pub struct Plugin {
     pub name: String,
-    /// SHA-256 of the component.
+    /// The SHA-256 of the component.
     pub sha256: String,
-    /// SHA-256 of its sources (`inputs.rs`).
+    /// The SHA-256 of its sources (`inputs.rs`).
     pub inputs: String,
-    /// The interfaces it imports: its permissions.
+    /// The interfaces that it imports, which are its permissions.
     pub imports: Vec<String>,
 }
 

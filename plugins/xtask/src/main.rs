@@ -1,4 +1,4 @@
-//! Chores of this repository that need more than cargo: `cargo xtask help` lists them.
+//! Tasks of this repository that need more than cargo. `cargo xtask help` lists them.
 
 mod bench;
 mod fixture;
@@ -11,13 +11,13 @@ mod wit;
 use anyhow::{Result, bail};
 
 const HELP: &str = "\
-cargo xtask plugins           build the plugins and write host/output/plugins
-cargo xtask plugins --check   build them and compare with what is committed
+cargo xtask plugins           build the plugins into host/output/plugins and tests/hostile
+cargo xtask plugins --check   build them and compare them with the committed files
 cargo xtask fixture           write tests/fixtures/hello.tar
-cargo xtask fixture --check   make it and compare with what is committed
-cargo xtask wit --check       compare the plugin interface with what was released of it
-cargo xtask wit --release     keep the interface, and two plugins of it, as those of its version
-              --release --again    in the place of those that are there: before it is published
+cargo xtask fixture --check   make it and compare it with the committed file
+cargo xtask wit --check       compare the plugin interface with its releases
+cargo xtask wit --release     keep a copy of the interface, and two plugins built against it, as a release
+              --release --again    replace the copy of this version, as long as it is not published
 ";
 
 fn main() -> Result<()> {

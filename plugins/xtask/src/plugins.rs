@@ -1,4 +1,5 @@
-//! Building the plugins: compile to a core module, wrap as a component, record both.
+//! The build of the plugins: each crate is compiled to a core module and wrapped as a component, and the lock file
+//! records the digests of both.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,20 +11,20 @@ use crate::lock::{Lock, Plugin};
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
-/// Where the crates of all plugins are. A crate outside of its workspace's folder would be built to
-/// other bytes in every clone.
+/// The folder with the crates of all plugins. A crate outside the folder of its workspace would be built to other
+/// bytes in every clone.
 const WORKSPACE: &str = "plugins";
 
-/// Plugins that are built and kept together. Paths are relative to the repository.
+/// A set of plugins that are built and stored together. Paths are relative to the repository.
 struct Set {
-    /// Name and folder of each crate.
+    /// The name and the folder of each crate.
     crates: &'static [(&'static str, &'static str)],
-    /// Where the components are kept, with their lock.
+    /// The folder for the components and their lock file.
     home: &'static str,
     lock: &'static str,
 }
 
-/// The binary's own, and those that its tests are attacked with.
+/// The built-in plugins, and the hostile plugins that the tests use.
 const SETS: [Set; 2] = [
     Set {
         crates: &[
@@ -48,7 +49,7 @@ const SETS: [Set; 2] = [
     },
 ];
 
-/// Build all and write them where they are kept.
+/// Builds all plugins and writes the components and the lock files.
 pub fn write() -> Result<()> {
     for set in &SETS {
         let folder = root()?.join(set.home);
@@ -64,7 +65,7 @@ pub fn write() -> Result<()> {
     Ok(())
 }
 
-/// Build all and compare with what is committed, byte for byte.
+/// Builds all plugins and compares them with the committed files, byte for byte.
 pub fn check() -> Result<()> {
     for set in &SETS {
         let folder = root()?.join(set.home);
@@ -121,7 +122,8 @@ fn compile(root: &Path, set: &Set) -> Result<()> {
         std::env::var(variable)
             .unwrap_or_else(|_| format!("{}/{fallback}", std::env::var("HOME").unwrap_or_default()))
     };
-    // Paths end up in panic messages; without them the same source gives the same bytes anywhere.
+    // Panic messages contain paths. The paths are replaced, so that the same source gives the same bytes in
+    // every folder.
     let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
     let remap = [
         (root.display().to_string(), "occystrap"),
@@ -144,13 +146,15 @@ fn compile(root: &Path, set: &Set) -> Result<()> {
     run(&mut cargo)
 }
 
-/// A folder of its own: the flags differ from those of any other build.
+/// Returns the target folder for plugins. It is separate, because the compiler flags differ from those of every
+/// other build.
 fn target_folder(root: &Path) -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| root.join("plugins/target"), PathBuf::from)
         .join("plugins")
 }
 
+/// Installs the WebAssembly target if it is missing.
 fn ensure_target() -> Result<()> {
     let sysroot = output(Command::new("rustc").args(["--print", "sysroot"]))?;
     if !Path::new(&sysroot).join("lib/rustlib").join(TARGET).exists() {
@@ -160,7 +164,7 @@ fn ensure_target() -> Result<()> {
     Ok(())
 }
 
-/// The interfaces that a component imports, without the package's version.
+/// Returns the interfaces that a component imports.
 fn imports(component: &[u8]) -> Result<Vec<String>> {
     let decoded = wit_component::decode(component)?;
     let resolve = decoded.resolve();
@@ -175,8 +179,8 @@ fn rustc_version() -> Result<String> {
     output(Command::new("rustc").arg("--version"))
 }
 
-/// The repository that `cargo xtask` was called in. Not the one that this was compiled in: clones
-/// may share a target folder, and so this binary.
+/// Returns the repository in which `cargo xtask` was called. It may differ from the one in which this program was
+/// compiled, because several clones can share a target folder, and so this program.
 pub fn root() -> Result<PathBuf> {
     let here = std::env::var_os("CARGO_MANIFEST_DIR").context("call it as 'cargo xtask'")?;
     Path::new(&here).ancestors().nth(2).map(Path::to_owned).context("the repository's root")

@@ -1,6 +1,6 @@
-//! Tar archives that are the same bytes every time (POSIX.1-1988 ustar; owner and time are 0).
+//! Tar archives with reproducible bytes (POSIX.1-1988 ustar; owner and time are 0).
 //!
-//! What it refuses: names over 100 bytes and files of 8 GiB, which ustar cannot say.
+//! This module refuses names of more than 100 bytes and files of 8 GiB or more, which ustar cannot represent.
 
 use std::io::{self, Write};
 
@@ -8,7 +8,7 @@ use anyhow::{Result, ensure};
 
 const BLOCK: usize = 512;
 
-/// What an entry is.
+/// The type of an entry.
 #[derive(Debug, Clone, Copy)]
 pub enum Entry<'a> {
     File {
@@ -18,18 +18,18 @@ pub enum Entry<'a> {
     Folder {
         mode: u32,
     },
-    /// To a path that is said as it stands.
+    /// A symbolic link. The target is written unchanged.
     Symlink {
         to: &'a str,
     },
-    /// To an earlier entry, whose mode it repeats: extractors set it again.
+    /// A hard link to an earlier entry. It has the mode of that entry, because extractors set the mode again.
     Hardlink {
         to: &'a str,
         mode: u32,
     },
 }
 
-/// The header of an entry.
+/// Returns the header of an entry.
 pub fn header(name: &str, entry: Entry<'_>) -> Result<[u8; BLOCK]> {
     let (kind, mode, size, link) = match entry {
         Entry::File { mode, size } => ("0", mode, size, ""),
@@ -38,7 +38,7 @@ pub fn header(name: &str, entry: Entry<'_>) -> Result<[u8; BLOCK]> {
         Entry::Folder { mode } => ("5", mode, 0, ""),
     };
     ensure!(name.len() <= 100 && link.len() <= 100, "'{name}' does not fit a ustar header");
-    ensure!(size < 1 << 33, "'{name}': ustar can say sizes below 8 GiB");
+    ensure!(size < 1 << 33, "'{name}': ustar supports sizes below 8 GiB");
     let mut block = [0; BLOCK];
     let mut put =
         |at: usize, text: &str| block[at..at + text.len()].copy_from_slice(text.as_bytes());
@@ -48,7 +48,7 @@ pub fn header(name: &str, entry: Entry<'_>) -> Result<[u8; BLOCK]> {
     put(116, "0000000");
     put(124, &format!("{size:011o}"));
     put(136, "00000000000");
-    // The checksum counts itself as spaces.
+    // The checksum is computed with spaces in its own field.
     put(148, "        ");
     put(156, kind);
     put(157, link);
@@ -59,7 +59,8 @@ pub fn header(name: &str, entry: Entry<'_>) -> Result<[u8; BLOCK]> {
     Ok(block)
 }
 
-/// Zeros up to the next block after `size` bytes of content, and at the end of an archive.
+/// Writes zeros up to the next block after `size` bytes of content. If `last` is set, also writes the end of the
+/// archive.
 pub fn pad(to: &mut dyn Write, size: u64, last: bool) -> io::Result<()> {
     let block = BLOCK as u64;
     let padding = (block - size % block) % block + if last { 2 * block } else { 0 };
@@ -78,7 +79,7 @@ impl Archive {
         Ok(pad(&mut self.0, size, false)?)
     }
 
-    /// Anything but a file.
+    /// Appends an entry that is not a file.
     pub fn entry(&mut self, name: &str, entry: Entry<'_>) -> Result<()> {
         self.0.extend_from_slice(&header(name, entry)?);
         Ok(())

@@ -1,8 +1,8 @@
-//! The plugin interface against its released copies: what was released is still there, and a plugin
-//! that was built against it can still be linked.
+//! The comparison of the plugin interface with its releases: everything that was released still exists, and a plugin
+//! that was built against a release can still be linked.
 //!
-//! `wit/released/VERSION` holds a copy of each release, and `tests/fixtures/plugins-VERSION` two
-//! components that were built against it, which the host's tests go on loading.
+//! `wit/released/VERSION` contains a copy of each release. `tests/fixtures/plugins-VERSION` contains two components
+//! that were built against it, and the tests of the host load them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,8 @@ use crate::plugins::root;
 const HOME: &str = "wit";
 const RELEASED: &str = "wit/released";
 
-/// Compare the interface with every release that it must fit. Errors name what does not.
+/// Compares the interface with every release of its track. Fails if a plugin of such a release would not load, and
+/// prints the differences.
 pub fn check() -> Result<()> {
     let root = root()?;
     let current = root.join(HOME);
@@ -37,18 +38,18 @@ pub fn check() -> Result<()> {
         }
         ensure!(
             problems.is_empty(),
-            "plugins of {released} would not load: undo this, or make it a version of its own \
-             (wit/README.md, \"Versions\")"
+            "plugins of {released} would not load: undo the change, or start a new track \
+             (wit/README.md, \"Change the interface\")"
         );
         println!("{released}: plugins that were built against it load with {version}");
         checked += 1;
     }
-    ensure!(checked > 0, "'{RELEASED}' has nothing that {version} must fit");
+    ensure!(checked > 0, "'{RELEASED}' has no release of the track of {version}");
     Ok(())
 }
 
-/// Keep a copy of the interface, and two components, as those of its version. A version that is
-/// there is only replaced `again`: before it was published.
+/// Keeps a copy of the interface and two components as a release. An existing copy of the same version is replaced
+/// only if `again` is set, which is for versions that are not published yet.
 pub fn release(again: bool) -> Result<()> {
     let root = root()?;
     let current = root.join(HOME);
@@ -56,7 +57,7 @@ pub fn release(again: bool) -> Result<()> {
     let copy = root.join(RELEASED).join(&version);
     let fixtures = root.join(format!("tests/fixtures/plugins-{version}"));
     for folder in [&copy, &fixtures] {
-        ensure!(again || !folder.exists(), "'{}' is there already", folder.display());
+        ensure!(again || !folder.exists(), "'{}' exists already", folder.display());
         if folder.exists() {
             std::fs::remove_dir_all(folder)?;
         }
@@ -71,9 +72,15 @@ pub fn release(again: bool) -> Result<()> {
     Ok(())
 }
 
-/// What of `old` is not in `new`, or differs so that a component of the one would not link with the
-/// other. What `new` has more is no difference - unless plugins would have to export it, or it says
-/// that the old release had it: then that was released without a copy, and nobody compares it.
+/// Returns the problems of plugins that were built against `old` with a host that offers `new`:
+///
+/// - an item of `old` that `new` does not have;
+/// - an item that changed so that a component would not link;
+/// - a new item that plugins would have to export;
+/// - a new item whose `@since` names the version of `old` or an earlier one. The copy of that release would not
+///   contain it, so no later check would compare it.
+///
+/// Other new items are no problem.
 fn compare(old: &Path, new: &Path) -> Result<Vec<String>> {
     let renamed = RenamedCopy::of(new)?;
     let mut resolve = Resolve::default();
@@ -88,7 +95,7 @@ fn compare(old: &Path, new: &Path) -> Result<Vec<String>> {
     let released = resolve.packages[old_package].name.version.clone();
     let unrecorded = new().filter(|(_, stability)| match stability {
         Stability::Stable { since, .. } => Some(since) <= released.as_ref(),
-        // Whoever adds something says since when it is there.
+        // Every new item must state its version.
         Stability::Unknown | Stability::Unstable { .. } => true,
     });
     problems.extend(unrecorded.map(|(name, _)| format!("not in the released copy: {name}")));
@@ -99,8 +106,8 @@ fn compare(old: &Path, new: &Path) -> Result<Vec<String>> {
     Ok(problems)
 }
 
-/// A copy of an interface under a version that nobody has, so that it and the original have room
-/// in one [`Resolve`]. It goes away with its owner.
+/// A temporary copy of an interface under a version that no release has, so that both fit into one [`Resolve`]. It is
+/// deleted when this value is dropped.
 struct RenamedCopy(PathBuf);
 
 impl RenamedCopy {
@@ -131,8 +138,8 @@ fn temporary_folder() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// A component that imports and exports everything: its functions do nothing but crash, so that it
-/// tells by how far it comes whether it could be linked.
+/// Returns a component that imports every function and exports what a plugin exports. Its functions only crash: if
+/// a call reaches one, the component could be linked.
 fn dummy_component(wit: &Path) -> Result<Vec<u8>> {
     let mut resolve = Resolve::default();
     let (_, world) = parse(&mut resolve, wit)?;
@@ -158,7 +165,8 @@ fn version(folder: &Path) -> Result<String> {
     Ok(version.with_context(|| format!("'{}' has no version", folder.display()))?.to_string())
 }
 
-/// Versions with the same first two numbers are compatible below 1.0.0.
+/// Returns the first two numbers of a version. Versions below 1.0.0 with the same first two numbers are
+/// compatible.
 fn track(version: &str) -> Option<&str> {
     version.rsplit_once('.').map(|(track, _)| track)
 }
@@ -171,7 +179,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Everything that has a name, and since when.
+/// Returns the name of every item, and the version in which it appeared.
 fn names(resolve: &Resolve, package: PackageId) -> BTreeMap<String, Stability> {
     let mut names = BTreeMap::new();
     let package = &resolve.packages[package];
@@ -208,7 +216,7 @@ fn names(resolve: &Resolve, package: PackageId) -> BTreeMap<String, Stability> {
     names
 }
 
-/// Whether a name is that of something that a plugin has to have: an export, or a function of one.
+/// Returns whether plugins must provide the item with this name: an export, or a function of an exported interface.
 fn must_be_exported(resolve: &Resolve, world: WorldId, name: &str) -> bool {
     let exported = |interface: &str| {
         resolve.worlds[world].exports.values().any(|item| match item {
@@ -234,14 +242,14 @@ mod tests {
 
     type Edit = (&'static str, &'static str, &'static str);
 
-    /// What is problems of a released interface in which texts of files were replaced.
+    /// Returns the problems after texts in the files of the released interface were replaced.
     #[track_caller]
     fn problems_after(edits: &[Edit]) -> Vec<String> {
         let released = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(RELEASED);
         let released = released.join("0.1.0");
         let copy = RenamedCopy(temporary_folder().unwrap());
         for original in files(&released).unwrap() {
-            // As the next version of the track.
+            // The edited interface is the next version of the track.
             let text = std::fs::read_to_string(&original).unwrap();
             let mut text = text.replace("@0.1.0;", "@0.1.1;");
             for (_, from, to) in edits.iter().filter(|(file, ..)| original.ends_with(file)) {
@@ -259,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_free_and_the_host_may_offer_more() {
+    fn comments_may_change_and_the_host_may_offer_more() {
         let edits: [&[Edit]; 5] = [
             &[("types.wit", "/// Bytes.", "/// Octets.")],
             &[(
@@ -293,13 +301,13 @@ mod tests {
 
     const LOG: &str = "@since(version = 0.1.0)\ninterface log {";
 
-    /// The same, with an interface of the next version before it.
+    /// The same text, with an interface of the next version before it.
     const MORE: &str = "@since(version = 0.1.1)\n\
                         interface more { @since(version = 0.1.1) more: func(); }\n\
                         @since(version = 0.1.0)\ninterface log {";
 
     #[test]
-    fn what_was_released_is_in_the_copy() {
+    fn an_item_of_a_released_version_must_be_in_its_copy() {
         for (since, edit) in [
             ("@since(version = 0.1.0)", ("log.wit", "interface log {")),
             ("", ("log.wit", "interface log {")),
@@ -316,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_taken_away() {
+    fn a_removed_item_is_a_problem() {
         for (edit, gone) in [
             (
                 ("world.wit", "  @since(version = 0.1.0)\n  import log;", ""),
@@ -344,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_changes_its_form() {
+    fn a_changed_type_is_a_problem() {
         for edit in [
             ("log.wit", "message: string", "message: list<u8>"),
             ("log.wit", "message: string", "text: string"),
@@ -367,9 +375,9 @@ mod tests {
         }
     }
 
-    /// Plugins that are there do not have it.
+    /// Existing plugins do not export a new item.
     #[test]
-    fn nothing_more_is_asked_of_plugins() {
+    fn a_new_export_is_a_problem() {
         for (edits, demand) in [
             (
                 &[("verifier.wit", "  verify: func(", "  repair: func();\n  verify: func(")][..],

@@ -1,5 +1,5 @@
-//! Out of a Docker engine and into it: the engine does the work, and what is compared is what its
-//! client takes of the processor and of memory.
+//! Measures the transfer from a Docker engine and to it. The engine does most of the work, so the processor time and
+//! the memory of the client are compared.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -11,14 +11,14 @@ use super::measure::{self, Program, Samples};
 use super::table::{Table, mib};
 use super::{Bench, REAL, find_or_report, image, machine};
 
-/// Debian's dockerd, for as long as a benchmark runs. Stopped when this is dropped.
+/// A running dockerd of Debian. It is stopped when this value is dropped.
 pub(super) struct Dockerd {
     keeper: Child,
     folder: PathBuf,
 }
 
-/// Runs the daemon until its own input ends, which is also when this process was killed; then takes
-/// away what it has stored.
+/// The shell script that runs the daemon until the input of the script ends, and then deletes what the daemon has
+/// stored. The input also ends if this process is killed.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP
 folder=$1; shift
@@ -73,7 +73,7 @@ impl Drop for Dockerd {
 }
 
 impl Bench {
-    /// Who may not run dockerd, or has none, does without.
+    /// Measures transfers from and to a Docker engine. Does nothing if dockerd is not installed.
     pub(super) fn docker(&self) -> Result<()> {
         let Some(program) = find_or_report("dockerd", "apt-get install docker.io") else {
             return Ok(());
@@ -97,10 +97,10 @@ impl Bench {
                 machine::sync_disks();
                 measure::claim_memory()?;
                 let client = Program::new(program, &self.log);
-                // Python's own check takes the first letters of a path in the archive for an ID,
-                // and fails.
-                let blind = way == "tar to docker" && program != self.ours.as_path();
-                let client = if blind { client.arg("--no-verify") } else { client };
+                // Python occystrap's own verification fails here: it treats the first letters of a path in
+                // the archive as an ID.
+                let unverified = way == "tar to docker" && program != self.ours.as_path();
+                let client = if unverified { client.arg("--no-verify") } else { client };
                 client.args(["process", &source, &destination]).run()
             };
             let (mut ours, mut theirs) = (Samples::default(), Samples::default());

@@ -1,4 +1,5 @@
-//! Filters, check and search on the real image, beside Python's: whoever reads every member of every layer.
+//! Measures the commands that read every member of every layer: filters, check and search, on the real image, and
+//! compares them with Python occystrap.
 
 use std::path::Path;
 
@@ -8,17 +9,18 @@ use super::measure::{self, Program, Samples};
 use super::table::{Table, mib};
 use super::{Bench, image};
 
-/// What is done with the image, and how many times as fast as Python it is to be.
+/// A measurement.
 struct Case {
     name: &'static str,
+    /// How many times as fast as Python occystrap it should be.
     target: f64,
     work: Work,
 }
 
 enum Work {
-    /// To a directory, through a filter.
+    /// `process` to a directory, with a filter.
     Filter(&'static str),
-    /// A command with its arguments after the source.
+    /// A command, with the arguments that follow the source.
     Inspect(&'static str, &'static [&'static str]),
 }
 
@@ -28,7 +30,7 @@ const FILTERS: [Case; 2] = [
         target: 8.0,
         work: Work::Filter("normalize-timestamps:ts=1000000000"),
     },
-    // Members begin with './', which Python's patterns have to fit.
+    // The names of members begin with './', and Python's patterns must match that as well.
     Case { name: "exclude", target: 8.0, work: Work::Filter("exclude:pattern=*/share/doc/*") },
 ];
 
@@ -38,17 +40,17 @@ const SEARCH: [Case; 1] =
     [Case { name: "search", target: 4.0, work: Work::Inspect("search", &["*.so.[0-9]"]) }];
 
 impl Bench {
-    /// From the image's archive to a directory, through a filter.
+    /// Measures `process` from the image's archive to a directory, with a filter.
     pub(super) fn filters(&self) -> Result<()> {
         self.compare_with_python("Filters, from tar to dir", &FILTERS)
     }
 
-    /// The archive, checked in full.
+    /// Measures a full check of the archive.
     pub(super) fn check(&self) -> Result<()> {
         self.compare_with_python("A full check of the archive", &CHECK)
     }
 
-    /// The archive, searched for a pattern that fits some of its files.
+    /// Measures a search in the archive, for a pattern that matches some of its files.
     pub(super) fn search(&self) -> Result<()> {
         self.compare_with_python("A search through the archive", &SEARCH)
     }
@@ -75,7 +77,7 @@ impl Bench {
         for case in cases {
             let mut samples = vec![Samples::default(); programs.len()];
             for round in 0..self.runs {
-                // Nobody always comes after the same one.
+                // Each round starts with another program, so that no program always runs after the same one.
                 for index in (0..programs.len()).map(|index| (index + round) % programs.len()) {
                     let fresh = self.fresh()?;
                     measure::claim_memory()?;

@@ -1,7 +1,7 @@
-//! What this machine needs for the parts of a pull that nobody can leave out.
+//! Measures the parts of a pull that every program has to do, to find the least time that a pull needs on this
+//! machine.
 //!
-//! Each part is measured alone, with all cores at it and perfectly divided, as no real program
-//! could divide it.
+//! Each part is measured alone. The work is divided evenly between all cores, which no real program achieves.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
@@ -17,15 +17,15 @@ use super::registry::{self, Registry};
 
 const BUFFER: usize = 256 * 1024;
 
-/// One layer as a registry has it.
+/// A layer at the registry.
 pub struct Blob {
     pub digest: String,
     pub size: u64,
-    /// In the registry's own storage.
+    /// The path of the blob in the registry's own storage.
     pub file: PathBuf,
 }
 
-/// Seconds for each part.
+/// The time for each part.
 #[derive(Debug, Clone, Copy)]
 pub struct Floor {
     pub read: Duration,
@@ -35,19 +35,19 @@ pub struct Floor {
 }
 
 impl Floor {
-    /// The part that takes longest: faster than this nobody can be, however well all overlaps.
+    /// Returns the time of the slowest part. No program can be faster, even if all parts overlap perfectly.
     pub fn slowest(&self) -> Duration {
         self.read.max(self.gunzip).max(self.sha256).max(self.write)
     }
 
-    /// All parts after each other: on a machine whose cores are all busy with each of them,
-    /// nothing is left to overlap.
+    /// Returns the time of all parts together. If each part keeps all cores of the machine busy, the parts cannot
+    /// overlap.
     pub fn sum(&self) -> Duration {
         self.read + self.gunzip + self.sha256 + self.write
     }
 }
 
-/// The layers of an image in a running registry, whose storage is `folder`.
+/// Returns the layers of an image in a running registry. `folder` is the storage of the registry.
 pub fn blobs(registry: &Registry, image: &str, folder: &Path) -> Result<Vec<Blob>> {
     let manifest = registry.manifest(image, "latest")?;
     let mut blobs = Vec::new();
@@ -61,12 +61,12 @@ pub fn blobs(registry: &Registry, image: &str, folder: &Path) -> Result<Vec<Blob
     Ok(blobs)
 }
 
-/// The uncompressed size of some layers.
+/// Returns the total uncompressed size of some layers.
 pub fn plain_size(blobs: &[Blob]) -> Result<u64> {
     blobs.iter().map(|blob| gunzip(&blob.file)).sum()
 }
 
-/// Measure all parts.
+/// Measures all parts.
 pub fn measure(
     registry: &Registry,
     image: &str,
@@ -139,7 +139,7 @@ fn on_threads(threads: usize, work: impl Fn(usize) -> Result<()> + Sync) -> Resu
         let running: Vec<_> = (0..threads).map(|index| scope.spawn(move || work(index))).collect();
         running.into_iter().try_for_each(|thread| match thread.join() {
             Ok(outcome) => outcome,
-            Err(_) => bail!("a thread broke down"),
+            Err(_) => bail!("a thread panicked"),
         })
     })
 }

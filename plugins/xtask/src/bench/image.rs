@@ -1,6 +1,6 @@
-//! The images that are moved: a real one from Debian's packages, and generated ones of any size.
+//! The images for the benchmarks: a real image made from Debian packages, and generated images of any size.
 //!
-//! All are made once and kept in the benchmark's folder of the target folder.
+//! Each image is made once and kept in the folder of the benchmarks, in the target folder.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
@@ -33,7 +33,7 @@ const LAYERS: [&[&str]; 4] = [
     &["git", "libicu72", "python3-sympy"],
 ];
 
-/// Makes the real image as a docker-save archive, and gives its path.
+/// Makes the real image as a docker-save archive, and returns its path.
 pub fn real(folder: &Path) -> Result<PathBuf> {
     let archive = folder.join("real.tar");
     if archive.exists() {
@@ -50,7 +50,7 @@ pub fn real(folder: &Path) -> Result<PathBuf> {
     Ok(archive)
 }
 
-/// Whether two files hold the same bytes.
+/// Returns whether two files have the same content.
 pub fn same(one: &Path, other: &Path) -> Result<bool> {
     let (mut one, mut other) = (File::open(one)?, File::open(other)?);
     if one.metadata()?.len() != other.metadata()?.len() {
@@ -74,7 +74,7 @@ fn layer_of_packages(work: &Path, index: usize, packages: &[&str]) -> Result<Lay
     let root = fresh(&work.join(format!("root-{index}")))?;
     let log = work.join("log");
     let download = |packages: &[&str]| {
-        // apt-get downloads into its current folder.
+        // apt-get downloads into the current folder.
         Program::new("sh", &log)
             .args(["-c", "cd \"$0\" && exec apt-get download -q \"$@\""])
             .arg(&debs)
@@ -82,7 +82,7 @@ fn layer_of_packages(work: &Path, index: usize, packages: &[&str]) -> Result<Lay
             .run()
     };
     if download(packages).is_err() {
-        // The lists are empty or name versions that are gone.
+        // The package lists are empty, or contain versions that were removed.
         Program::new("apt-get", &log).args(["update", "-q"]).run()?;
         download(packages)?;
     }
@@ -110,8 +110,8 @@ fn layer_of_packages(work: &Path, index: usize, packages: &[&str]) -> Result<Lay
     Ok(Layer { name, diff_id })
 }
 
-/// Makes an image of one layer, which holds one file of `size` bytes that compresses well, and
-/// gives the path of its docker-save archive. The layer in it is gzipped.
+/// Makes an image with one layer, which contains one file of `size` bytes that compresses well. Returns the path of
+/// the docker-save archive. The layer in the archive is compressed with gzip.
 pub fn generated(folder: &Path, name: &str, size: u64) -> Result<PathBuf> {
     let archive = folder.join(format!("{name}.tar"));
     if archive.exists() {
@@ -122,7 +122,7 @@ pub fn generated(folder: &Path, name: &str, size: u64) -> Result<PathBuf> {
     let file = BufWriter::new(File::create(work.join("layer.tar.gz"))?);
     let mut layer = Tee { gzip: GzEncoder::new(file, Compression::fast()), hasher: Sha256::new() };
     layer.write_all(&ustar::header("data", Entry::File { mode: 0o644, size })?)?;
-    // Longer than a tar block and shorter than gzip's window.
+    // A piece is longer than a tar block and shorter than gzip's window.
     let piece: Vec<u8> = (0..8192_u32).map(|at| ((at * at) >> 7) as u8).collect();
     let mut left = size;
     while left > 0 {
@@ -157,12 +157,12 @@ impl Write for Tee {
 }
 
 struct Layer {
-    /// In the work folder.
+    /// The name of the file in the work folder.
     name: String,
     diff_id: String,
 }
 
-/// docker-save, version 1.2, from files in `work`.
+/// Writes a docker-save archive, version 1.2, from files in `work`.
 fn save(work: &Path, layers: &[Layer], tag: &str, archive: &Path) -> Result<()> {
     let diff_ids = layers.iter().map(|layer| format!("sha256:{}", layer.diff_id));
     let config = json!({
@@ -190,7 +190,7 @@ fn save(work: &Path, layers: &[Layer], tag: &str, archive: &Path) -> Result<()> 
     Ok(())
 }
 
-/// The SHA-256 of a file.
+/// Returns the SHA-256 of a file, in hexadecimal.
 fn hash(path: &Path) -> Result<String> {
     let mut file = BufReader::new(File::open(path).with_context(|| path.display().to_string())?);
     let mut hasher = Sha256::new();
@@ -208,7 +208,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// An empty folder at a path.
+/// Makes an empty folder at a path; an existing folder is deleted first. Returns the path.
 pub fn fresh(path: &Path) -> Result<PathBuf> {
     if path.exists() {
         std::fs::remove_dir_all(path).with_context(|| path.display().to_string())?;
@@ -217,7 +217,7 @@ pub fn fresh(path: &Path) -> Result<PathBuf> {
     Ok(path.to_owned())
 }
 
-/// Push an archive into a registry, once.
+/// Pushes an archive to a registry. Does nothing if an earlier call has pushed it.
 pub fn push(skopeo: &Path, archive: &Path, host: &str, name: &str, folder: &Path) -> Result<()> {
     let done = folder.join(format!("{name}.pushed"));
     if done.exists() {

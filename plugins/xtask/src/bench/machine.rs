@@ -1,9 +1,9 @@
-//! What a figure was measured on.
+//! The machine on which the figures are measured.
 
 use std::path::Path;
 use std::process::Command;
 
-/// Processor, cores, memory, kernel, and what else the machine was doing (load of a minute).
+/// Returns a description of the machine: processor, cores, memory, kernel, and its load in the last minute.
 pub fn describe() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let value = |text: &str, name: &str| {
@@ -23,12 +23,12 @@ pub fn describe() -> String {
     )
 }
 
-/// How many threads can run at a time.
+/// Returns the number of threads that can run at the same time.
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// The type of the file system that a folder is on.
+/// Returns the type of the file system of a folder.
 pub fn file_system(folder: &Path) -> String {
     let output = Command::new("df").arg("--output=fstype").arg(folder).output();
     let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
@@ -36,8 +36,8 @@ pub fn file_system(folder: &Path) -> String {
     text.lines().nth(1).map_or("unknown".into(), |line| line.trim().to_owned())
 }
 
-/// Wait until everything written so far is on the disk, so that it does not slow what comes next.
+/// Waits until everything written so far is on the disk, so that it does not slow down the next measurement.
 pub fn sync_disks() {
-    // SAFETY: sync(2) takes nothing and always succeeds.
+    // SAFETY: sync(2) has no arguments and always succeeds.
     unsafe { libc::sync() }
 }

@@ -1,4 +1,4 @@
-//! Running a program and saying what it took: wall clock, processor, peak memory.
+//! Runs a program and measures its wall clock time, processor time and peak memory.
 
 use std::fs::File;
 use std::io;
@@ -8,17 +8,17 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-/// What one run of a program took.
+/// The time and memory of one run of a program.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
     pub wall: Duration,
-    /// User and system time of the program and of the children it waited for.
+    /// The user and system time of the program, and of the children that it waited for.
     pub cpu: Duration,
-    /// Largest resident set, in bytes.
+    /// The largest resident set, in bytes.
     pub peak: u64,
 }
 
-/// A program and its arguments. What it prints goes into a file and is shown when it fails.
+/// A program and its arguments. Its output goes to a file, and is part of the error if the program fails.
 pub struct Program {
     command: Command,
     log: PathBuf,
@@ -46,7 +46,7 @@ impl Program {
         self
     }
 
-    /// Run it to its end. Errors when it fails, with what it said.
+    /// Runs the program to its end. If the program fails, the error contains its output.
     pub fn run(mut self) -> Result<Sample> {
         let log = File::create(&self.log).with_context(|| self.log.display().to_string())?;
         self.command.stdout(log.try_clone()?).stderr(log);
@@ -63,7 +63,7 @@ impl Program {
         Ok(Sample { wall, cpu: duration(usage.ru_utime) + duration(usage.ru_stime), peak })
     }
 
-    /// Run it and give what it printed.
+    /// Runs the program, and also returns its output.
     pub fn output(self) -> Result<(Sample, String)> {
         let log = self.log.clone();
         let sample = self.run()?;
@@ -71,14 +71,15 @@ impl Program {
     }
 }
 
-/// wait4(2): the only call that gives the peak memory of one child and not of all so far.
+/// Waits for a child with wait4(2), the only call that returns the peak memory of one child instead of the peak of all
+/// children so far.
 fn wait(process: u32) -> Result<(i32, libc::rusage)> {
     let process = libc::pid_t::try_from(process)?;
     let mut status = 0;
     // SAFETY: rusage is a plain structure of integers, for which all bits zero is a value.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
     loop {
-        // SAFETY: both pointers are to live variables of the types that wait4 fills in.
+        // SAFETY: both pointers refer to live variables of the types that wait4 writes.
         if unsafe { libc::wait4(process, &raw mut status, 0, &raw mut usage) } == process {
             return Ok((status, usage));
         }
@@ -94,20 +95,21 @@ fn duration(time: libc::timeval) -> Duration {
     Duration::from_secs(seconds) + Duration::from_micros(u64::try_from(time.tv_usec).unwrap_or(0))
 }
 
-/// The clock of [`Program::run`] for work of this process.
+/// Measures the wall clock time of work in this process, with the clock of [`Program::run`].
 pub fn clock(work: impl FnOnce() -> Result<()>) -> Result<Duration> {
     let started = Instant::now();
     work()?;
     Ok(started.elapsed())
 }
 
-/// Have the machine's memory at hand before a timed run. In a virtual machine, pages that were
-/// free for some seconds go back to the host, and whoever comes next pays for fetching them: up to
-/// a second for an image, which would be blamed on one program for the sake of its place in the
-/// round.
+/// Claims the memory of a virtual machine before a timed run.
+///
+/// In a virtual machine, pages that were free for some seconds go back to the hypervisor, and the next program spends
+/// time to get them back: up to a second for an image. Without this call, that time would be counted for the program
+/// that happens to run next.
 pub fn claim_memory() -> Result<()> {
-    // Reads zeros into a buffer of that size; a process of its own, so that its memory is not
-    // counted as ours.
+    // dd reads zeros into a buffer of this size. It is a separate process, so that its memory does not count for
+    // this one.
     let mut touch = Command::new("dd");
     touch.args(["if=/dev/zero", "of=/dev/null", "bs=2000M", "count=1", "status=none"]);
     let status = touch.status().context("dd")?;
@@ -115,7 +117,7 @@ pub fn claim_memory() -> Result<()> {
     Ok(())
 }
 
-/// The samples of one thing that was measured several times.
+/// The samples of several runs of the same program.
 #[derive(Debug, Clone, Default)]
 pub struct Samples(Vec<Sample>);
 
@@ -124,23 +126,23 @@ impl Samples {
         self.0.push(sample);
     }
 
-    /// Seconds.
+    /// Returns the wall clock time in seconds.
     pub fn wall(&self) -> Spread {
         Spread::of(self.0.iter().map(|sample| sample.wall.as_secs_f64()))
     }
 
-    /// Seconds.
+    /// Returns the processor time in seconds.
     pub fn cpu(&self) -> Spread {
         Spread::of(self.0.iter().map(|sample| sample.cpu.as_secs_f64()))
     }
 
-    /// Bytes; the largest is what somebody's memory limit has to allow.
+    /// Returns the largest peak memory in bytes. A user's memory limit must allow it.
     pub fn peak(&self) -> u64 {
         self.0.iter().map(|sample| sample.peak).max().unwrap_or(0)
     }
 }
 
-/// Median, smallest and largest.
+/// The median, the smallest and the largest of some numbers.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Spread {
     pub median: f64,
@@ -149,7 +151,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// Of some numbers, in any order; zeros when there are none.
+    /// Returns the spread of some numbers, in any order; zeros if there are no numbers.
     pub fn of(numbers: impl Iterator<Item = f64>) -> Self {
         let mut numbers: Vec<f64> = numbers.collect();
         numbers.sort_by(f64::total_cmp);

@@ -1,4 +1,5 @@
-//! One layer, small and huge: peak memory must not depend on its size, and both cores must work.
+//! Measures images with one layer, small and very large: the peak memory must not depend on the size of the layer, and
+//! both cores must be busy.
 
 use anyhow::Result;
 
@@ -8,10 +9,10 @@ use super::push::EmptyRegistry;
 use super::table::{Table, mib};
 use super::{Bench, find_or_report, image, machine};
 
-/// Bytes of the layer, uncompressed.
+/// The uncompressed size of the layer, in bytes.
 const SIZES: [(&str, u64); 2] = [("small", 100_000_000), ("large", 4_000_000_000)];
 
-/// From where to where.
+/// The sources and destinations that are measured.
 const WAYS: [(&str, &str); 10] = [
     ("tar", "dir"),
     ("tar", "tar"),
@@ -25,7 +26,7 @@ const WAYS: [(&str, &str); 10] = [
     ("docker", "dir"),
 ];
 
-/// What there is to read from and to write to.
+/// The servers to read from and to write to.
 struct Endpoints {
     empty: Option<EmptyRegistry>,
     engine: Option<Dockerd>,
@@ -60,7 +61,7 @@ impl Bench {
         Ok(())
     }
 
-    /// `None` where an end is not there.
+    /// Moves one image; `None` if a server that it needs is missing.
     fn move_one(
         &self,
         endpoints: &Endpoints,

@@ -1,4 +1,4 @@
-//! The programs that are compared, and where they are found.
+//! The programs that are compared, and how they are found.
 
 use std::path::{Path, PathBuf};
 
@@ -6,10 +6,10 @@ use anyhow::Result;
 
 use super::measure::Program;
 
-/// The predecessor's release that the targets were set against.
+/// The release of Python occystrap that the targets refer to.
 const PYTHON_RELEASE: &str = "0.4.17";
 
-/// What a pull ends in.
+/// The output of a pull.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
     Dir,
@@ -24,7 +24,7 @@ impl Output {
         }
     }
 
-    /// Where it goes, in a fresh folder.
+    /// Returns the path of the output in a fresh folder.
     pub fn path(self, fresh: &Path) -> PathBuf {
         match self {
             Self::Dir => fresh.join("image"),
@@ -52,7 +52,7 @@ impl Peer {
         }
     }
 
-    /// Pull `image` (repository and tag) from a registry into a fresh folder.
+    /// Returns the program that pulls `image` (repository and tag) from a registry into a fresh folder.
     pub fn pull(
         &self,
         host: &str,
@@ -98,7 +98,8 @@ impl Peer {
     }
 }
 
-/// Python's occystrap: the one that was named, or one that is installed under `folder` now.
+/// Returns the path of Python occystrap: the given one, or one that is installed into `folder` if it is missing
+/// there.
 pub fn python(named: Option<&Path>, folder: &Path) -> Result<PathBuf> {
     if let Some(path) = named {
         return Ok(path.to_owned());
@@ -116,7 +117,7 @@ pub fn python(named: Option<&Path>, folder: &Path) -> Result<PathBuf> {
     Ok(program)
 }
 
-/// A program in `PATH`.
+/// Returns the path of a program in `PATH`.
 pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     // Debian's servers are in /usr/bin as well, but a user's PATH need not hold sbin folders.

@@ -1,8 +1,7 @@
-//! What a plugin costs that is not built in: the first run, which compiles it, and later ones.
+//! Measures a plugin that is not built in: the first run, which compiles it, and later runs.
 //!
-//! It is the output `tar`, so that both do the same; but unoptimised, with all that its libraries
-//! have, so that it is as large as a plugin in Rust with many dependencies, and under a name of its
-//! own.
+//! The plugin is the output `tar`, so that both do the same work. It is built without optimisation and with all code of
+//! its libraries, so that it is as large as a Rust plugin with many dependencies, and it has another name.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,12 +12,12 @@ use super::measure::{Program, Samples};
 use super::table::{Table, mib};
 use super::{Bench, START_RUNS, image, machine};
 
-/// Of the component, in bytes: what the target speaks of.
+/// The smallest size of the component, in bytes. The target is for a component of this size.
 const LEAST_SIZE: usize = 1_000_000;
 
 impl Bench {
-    /// A one-layer archive, through the built-in output, and through a large plugin that was added
-    /// or named for one run.
+    /// Measures a one-layer archive with the built-in output, with a large plugin that was added, and with the same
+    /// plugin given by `--plugin`.
     pub(super) fn plugin(&self) -> Result<()> {
         let component = component(&self.root, &self.home)?;
         let archive = image::generated(&self.home, "tiny", 10_000)?;
@@ -55,7 +54,7 @@ impl Bench {
         for (scheme, plugin) in cases {
             run(scheme, plugin, false)?;
         }
-        // In turn, so that a slow moment hits all.
+        // The cases take turns, so that a slow moment affects all of them.
         for round in 0..START_RUNS * cases.len() {
             let case = round % cases.len();
             later[case].push(run(cases[case].0, cases[case].1, false)?);
@@ -93,7 +92,7 @@ impl Bench {
     }
 }
 
-/// Makes the component, and gives its path.
+/// Builds the component, and returns its path.
 fn component(root: &Path, home: &Path) -> Result<PathBuf> {
     println!("building the large plugin");
     let folder = image::fresh(&home.join("plugin"))?;
@@ -103,7 +102,7 @@ fn component(root: &Path, home: &Path) -> Result<PathBuf> {
     for file in std::fs::read_dir(plugins.join("tar/src"))? {
         let file = file?;
         let text = std::fs::read_to_string(file.path())?;
-        // Built-in names and schemes cannot be taken.
+        // A plugin cannot have the name or the scheme of a built-in plugin.
         let text = match file.file_name() == "lib.rs" {
             true => text.replace("\"tar\"", "\"bench\"").replace(", \"file\".to_owned()", ""),
             false => text,

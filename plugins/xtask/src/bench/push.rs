@@ -1,4 +1,4 @@
-//! Pushing: an archive that has to be compressed, and an image that is at another registry.
+//! Measures pushes: of an archive, which has to be compressed, and of an image from another registry.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use super::registry::Registry;
 use super::table::{Table, mib};
 use super::{Bench, REAL, image, machine, measure};
 
-/// Where skopeo keeps what it knows of blobs from earlier runs, for root and for others.
+/// The folders in which skopeo caches information about blobs from earlier runs, for root and for other users.
 const SKOPEO_CACHES: [&str; 2] =
     ["/var/lib/containers/cache", "{home}/.local/share/containers/cache"];
 
@@ -38,7 +38,7 @@ impl EmptyRegistry {
         measure::claim_memory()
     }
 
-    /// Bytes of the blobs that it keeps.
+    /// Returns the total size of the blobs in the registry.
     fn size(&self) -> Result<u64> {
         size(&self.folder.join("docker/registry/v2/blobs"))
     }
@@ -102,7 +102,7 @@ impl Bench {
         self.copy(&empty)
     }
 
-    /// From one registry to another, and again when it is there.
+    /// Measures a copy from one registry to another, and a second copy when the image is there already.
     fn copy(&self, empty: &EmptyRegistry) -> Result<()> {
         let Some(registry) = self.with_real()? else { return Ok(()) };
         let peers = [Some(Peer::Ours(self.ours.clone())), self.skopeo.clone().map(Peer::Skopeo)];
@@ -179,7 +179,7 @@ impl Bench {
     }
 }
 
-/// What `gzip -6` makes of the image's layers, in bytes. Measured once.
+/// Returns the total size of the image's layers, compressed with `gzip -6`. It is measured once and kept.
 fn gzip_reference(archive: &Path, folder: &Path) -> Result<u64> {
     let known = folder.join("gzip-6");
     if let Ok(text) = std::fs::read_to_string(&known) {
@@ -196,7 +196,7 @@ fn gzip_reference(archive: &Path, folder: &Path) -> Result<u64> {
     Ok(size)
 }
 
-/// Take from skopeo what it remembers.
+/// Deletes skopeo's cache of information about blobs.
 fn clear_skopeo_cache() -> Result<()> {
     let home = std::env::var("HOME").unwrap_or_default();
     for cache in SKOPEO_CACHES {

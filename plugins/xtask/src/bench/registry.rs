@@ -1,4 +1,4 @@
-//! Debian's docker-registry, for as long as a benchmark runs.
+//! A docker-registry of Debian that runs during a benchmark.
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-/// A running registry on 127.0.0.1. It is stopped when this is dropped.
+/// A running registry on 127.0.0.1. It is stopped when this value is dropped.
 pub struct Registry {
     child: Child,
     /// `127.0.0.1:PORT`.
@@ -16,12 +16,12 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Serve what is kept in `folder`.
+    /// Starts a registry whose storage is `folder`.
     pub fn start(program: &Path, folder: &Path) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
         let folder = std::path::absolute(folder)?;
-        // The listener is gone before the registry binds: the port could be taken in between, and
-        // then the registry ends at once, which is seen below.
+        // The listener is closed before the registry binds the port. If another process takes the port in between,
+        // the registry ends at once, and `await_answer` reports that.
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let host = format!("127.0.0.1:{port}");
         let config = folder.join("config.yml");
@@ -61,7 +61,7 @@ impl Registry {
         }
     }
 
-    /// The manifest of an image.
+    /// Returns the manifest of an image.
     pub fn manifest(&self, repository: &str, tag: &str) -> Result<serde_json::Value> {
         let mut body = Vec::new();
         get(&self.host, &format!("/v2/{repository}/manifests/{tag}"), |piece| {
@@ -78,8 +78,8 @@ impl Drop for Registry {
     }
 }
 
-/// GET over plain HTTP, as bare as it can be: it also measures what a server can give at most.
-/// Returns the number of bytes of the body.
+/// Sends a GET request over plain HTTP, and returns the size of the body. It does as little as possible, because it is
+/// also used to measure how fast a server can send.
 pub fn get(host: &str, path: &str, mut each: impl FnMut(&[u8])) -> Result<u64> {
     let mut stream = TcpStream::connect(host)?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;

@@ -1,8 +1,8 @@
-//! Tables in Markdown, so that what is printed is what docs/performance.md holds.
+//! Tables in Markdown, so that the output can be copied into docs/performance.md.
 
 use std::fmt;
 
-/// A table. The first column is words, the others are numbers.
+/// A table. The first column contains words, the others contain numbers.
 pub struct Table {
     rows: Vec<Vec<String>>,
 }
@@ -52,7 +52,7 @@ impl fmt::Display for Table {
     }
 }
 
-/// Bytes as MiB.
+/// Returns a number of bytes as MiB.
 pub fn mib(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / f64::from(1 << 20))
 }

@@ -1,4 +1,4 @@
-//! Many small receipts that nobody vouches for, at once: what a shared host does all day.
+//! Measures `verify --untrusted` with many small receipts in one run, as on a host that many users share.
 
 use anyhow::{Context, Result};
 
@@ -6,14 +6,15 @@ use super::measure::{Program, Samples};
 use super::table::{Table, mib};
 use super::{Bench, image, machine};
 
-/// Receipts of one run: what the target speaks of.
+/// The number of receipts per run. The target is for this number.
 const RECEIPTS: usize = 1_000;
 
-/// Images that they are about. More would be the same again.
+/// The number of images that the receipts describe. More images would not change the result.
 const IMAGES: usize = 10;
 
 impl Bench {
-    /// Receipts of one-layer images, with the built-in output `dir`, side by side in several widths.
+    /// Measures receipts of one-layer images, written by the built-in output `dir`, with several numbers of parallel
+    /// verifications.
     pub(super) fn untrusted(&self) -> Result<()> {
         let archive = image::generated(&self.home, "tiny", 10_000)?;
         let source = format!("tar://{}", archive.display());
@@ -36,7 +37,7 @@ impl Bench {
         machine::sync_disks();
         let widths = ["1", "2", "4"];
         let mut samples = vec![Samples::default(); widths.len()];
-        // In turn, so that a slow moment hits all.
+        // The cases take turns, so that a slow moment affects all of them.
         for round in 0..self.runs * widths.len() {
             let case = round % widths.len();
             let program = Program::new(&self.ours, &self.log)
