@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Builds the examples, with the tools of their languages, into build/. Names choose some; --test runs
-# the conformance kit on each, with the 'occystrap' in the variable OCCYSTRAP or in PATH.
+# Builds the examples into build/, with the tools of their languages: build.sh [--test] [EXAMPLE...]
 #
-# What is downloaded and built is kept in the variable EXAMPLES_CACHE, so that the next run is short.
+# Without names, it builds all examples. --test runs the conformance kit on each component in build/, with
+# the program that the variable OCCYSTRAP names, or with 'occystrap' in PATH. Downloads and build results
+# are kept in the folder that the variable EXAMPLES_CACHE names, so that the next run is short.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -25,7 +26,7 @@ if [ "${#chosen[@]}" -eq 0 ]; then
 fi
 mkdir -p build "$cache"
 
-# Anybody's crate: with this repository's target folder it would not be.
+# Builds a crate as another author would, with a target folder outside this repository.
 rust() (
     cd "rust-$1"
     rustup target add wasm32-unknown-unknown >/dev/null 2>&1 || true
@@ -51,7 +52,7 @@ python_layers_csv() (
     cd python-layers-csv
     PYTHONDONTWRITEBYTECODE=1 "$tool/bin/componentize-py" -q -d ../../wit -d wit -w example:layers-csv/plugin \
         componentize -s app -o ../build/layers-csv.wasm
-    # Once more with all that its runtime imports, for the tests of what it gets.
+    # A second component has all imports of the Python runtime, for tests of what the host grants it.
     PYTHONDONTWRITEBYTECODE=1 "$tool/bin/componentize-py" -q -d ../../wit -d wit -w example:layers-csv/plugin \
         componentize app -o ../build/layers-csv-wasi.wasm
 )

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Fuzzes the parsers of what others wrote: fuzz/run.sh [SECONDS] [TARGET...]
+# Fuzzes the parsers of untrusted input: fuzz/run.sh [SECONDS] [TARGET...]
 #
-# Each target (all of them) gets SECONDS (10), two at a time. Inputs that lead somewhere new are kept in
-# the target folder, where the next run goes on from them; so are those that break something. Needs
-# stable Rust and a C++ compiler (for libFuzzer); neither nightly Rust nor cargo-fuzz.
+# Each target (default: all) runs for SECONDS (default: 10), two at a time. Inputs that reach new code are
+# kept in the target folder, and the next run starts with them. Inputs that break something are kept there as
+# well. It needs stable Rust and a C++ compiler (for libFuzzer), but neither nightly Rust nor cargo-fuzz.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -37,21 +37,21 @@ echo "built in $((SECONDS - started)) s"
 fuzz() {
     local target=$1 kept=$folder/fuzz
     local log=$kept/$target.log corpus=$kept/corpus/$target longest=4096 code=0
-    # A header has 512 bytes, an archive with an image in it some twenty of them.
+    # A tar header has 512 bytes. An archive with an image has about twenty blocks of that size.
     case $target in archive | layer) longest=20480 ;; esac
     mkdir -p "$corpus" "$kept/broken"
-    # An input is broken as well when it takes ten seconds or a gigabyte.
+    # An input that takes ten seconds or a gigabyte counts as broken as well.
     "$folder/debug/$target" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 \
         -max_len="$longest" -artifact_prefix="$kept/broken/$target-" -print_final_stats=1 \
         -verbosity=1 "$corpus" "seeds/$target" >"$log" 2>&1 || code=$?
     if [ "$code" -ne 0 ]; then
         tail -n 40 "$log"
-        echo "$target: BROKEN (exit code $code); again with: $folder/debug/$target FILE"
+        echo "$target: BROKEN (exit code $code); to repeat it: $folder/debug/$target FILE"
         return 1
     fi
-    # Without these, libFuzzer would try at random and find nothing.
+    # Without these counters, libFuzzer would try random inputs and find nothing.
     if ! grep -q 'inline 8-bit counters' "$log"; then
-        echo "$target: occystrap was built without counters; 'cargo clean -p occystrap' in fuzz/, and again"
+        echo "$target: occystrap was built without counters; run 'cargo clean -p occystrap' in fuzz/ and try again"
         return 1
     fi
     local runs covered

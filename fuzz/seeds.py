@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Writes the seeds, from which the fuzzers start: fuzz/seeds.py, in a clone of the repository.
+"""Writes the seeds, which are the first inputs of the fuzzers: fuzz/seeds.py, in a clone of the repository.
 
-Small files in seeds/TARGET/: those called good-* are taken by the parser (a test of the host looks
-whether they still are), those called bad-* lead to errors that chance would not find. Sparse files
-are written by GNU tar.
+The seeds are small files in seeds/TARGET/. The parser accepts those called good-*, and a test of the host
+checks that it still does. Those called bad-* lead to errors that random inputs would not reach. GNU tar
+writes the sparse files.
 """
 
 import hashlib
@@ -44,7 +44,7 @@ def tar(members: list[tuple[str, bytes]], form: int = tarfile.USTAR_FORMAT) -> b
 
 
 def cut(archive: bytes) -> bytes:
-    """Two blocks of zeros are enough at the end."""
+    """Returns a tar with only two blocks of zeros at its end, which are enough."""
     return archive.rstrip(b"\0").ljust((len(archive.rstrip(b"\0")) + 511) // 512 * 512, b"\0") + bytes(1024)
 
 

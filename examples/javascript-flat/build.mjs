@@ -1,5 +1,5 @@
-// Builds build/flat.wasm: puts the interface beside the world, and lets componentize-js join both
-// with the JavaScript.
+// Builds build/flat.wasm: copies the plugin interface next to the world of this plugin, and calls
+// componentize-js, which combines both with the JavaScript.
 
 import { componentize } from '@bytecodealliance/componentize-js';
 import { cp, mkdir, rm, writeFile } from 'node:fs/promises';
@@ -13,7 +13,7 @@ const { component } = await componentize({
   sourcePath: 'plugin.js',
   witPath: 'build/wit',
   worldName: 'plugin',
-  // What the runtime would import of WASI for them: this plugin has no use for any of it.
+  // Leaves out WASI, which the runtime would import for these features. This plugin uses none of them.
   disableFeatures: process.env.WITH_WASI ? [] : ['clocks', 'http', 'random', 'stdio', 'fetch-event'],
 });
 await writeFile('build/flat.wasm', component);

@@ -1,5 +1,5 @@
-// An output plugin for occystrap, in JavaScript: a flat folder of blobs, each under its digest, and
-// an index.json that says what they are. A layer that comes twice is one file.
+// An output plugin for occystrap, in JavaScript. It writes a flat folder of blobs, each under its digest,
+// and an index.json that lists them. A layer that occurs twice is written once.
 
 import { Sink } from 'occystrap:output/blobs@0.1.0';
 import { open as openStorage } from 'occystrap:output/storage@0.1.0';
@@ -7,13 +7,14 @@ import { createFile } from 'occystrap:output/storage-edit@0.1.0';
 
 const INDEX = 'index.json';
 
-// The most that one `write` or `read` may carry, in bytes.
+// The largest number of bytes per call of `write` or `read`.
 const CALL = 64 * 1024;
 
-// An image has at most 1,000 layers; one has some 300 bytes here.
+// The largest index that is read, in bytes. An image has at most 1,000 layers, and each needs about 300
+// bytes.
 const LARGEST_INDEX = 1024 * 1024;
 
-// A call of the host. What it refuses ends the session; the user is told why by the host.
+// Calls the host. If the call fails, the session ends, and the host reports the cause to the user.
 function host(call) {
   try {
     return call();
@@ -26,7 +27,8 @@ function hex(digest) {
   return digest.slice('sha256:'.length);
 }
 
-// One image on its way to one folder. Content does not pass through here: the host moves and hashes.
+// The write of one image to one folder. Content does not pass through the plugin: the host moves and
+// hashes it.
 class Session {
   constructor(directory, name, form) {
     this.directory = directory;
@@ -70,7 +72,7 @@ class Session {
     return { expectations: session.expectations, state: new Uint8Array() };
   }
 
-  // A blob under its own digest. The host says what that is before it is moved.
+  // Writes a blob under its digest. The host returns the digest before the blob is moved.
   store(role, blob) {
     const { digest, size, mediaType } = host(() => blob.descriptor());
     const path = hex(digest);
@@ -111,7 +113,7 @@ export const writer = {
   },
 };
 
-// Looks again, in a fresh instance that can only read.
+// Verifies an earlier write, in a fresh instance that can only read.
 export const verifier = {
   verify(receipt, level) {
     const directory = host(() => openStorage());
@@ -124,7 +126,7 @@ export const verifier = {
   },
 };
 
-// The first thing that is wrong with a file, if anything is.
+// Returns the first difference of a file, if there is one.
 function check(directory, file, level) {
   const path = file.place.val;
   try {
@@ -148,7 +150,7 @@ function check(directory, file, level) {
   }
 }
 
-// The index lists the layers of this image, in order.
+// Checks that the index lists the layers of this image, in order.
 function checkIndex(directory, files) {
   const wanted = files.filter((file) => file.role.tag === 'layer').map((file) => file.digest);
   let listed;
@@ -156,7 +158,7 @@ function checkIndex(directory, files) {
     const document = JSON.parse(new TextDecoder().decode(readAll(directory, INDEX)));
     listed = document.layers.map((layer) => layer.digest);
   } catch {
-    return [finding(INDEX, 'unreadable', 'is no index of an image')];
+    return [finding(INDEX, 'unreadable', 'is not an index of an image')];
   }
   const same = listed.length === wanted.length && listed.every((one, at) => one === wanted[at]);
   return same ? [] : [finding(INDEX, 'unreadable', 'does not list the layers of this image')];
@@ -166,7 +168,8 @@ function finding(subject, problem, message, expected, found) {
   return { subject, problem, expected, found, message };
 }
 
-// A small file. What is larger than an index can be is cut, and so found wrong.
+// Returns the content of a small file. A file that is larger than an index can be is cut, so it is
+// reported as wrong.
 function readAll(directory, path) {
   const pieces = [];
   let length = 0;

@@ -1,8 +1,8 @@
-"""An output plugin for occystrap, in Python: the image's config, its layers as the source has them,
-and a table of the layers for spreadsheets, `layers.csv`.
+"""An output plugin for occystrap, in Python. It writes the image's config, its layers as the source has
+them, and `layers.csv`, a table of the layers for spreadsheets.
 
-componentize-py finds what the world exports by its names: the interfaces are the classes `Writer`
-and `Verifier` here, the resource `session` of `writer` is the class `Session` in `writer.py`.
+componentize-py finds the exports of the world by name: the interfaces are the classes `Writer` and
+`Verifier` in this file, and the resource `session` of `writer` is the class `Session` in `writer.py`.
 """
 
 import csv
@@ -16,7 +16,8 @@ from wit_world.imports.storage import EntryKind
 
 from layout import CALL, TABLE, host
 
-# An image has at most 1,000 layers; a line has some 250 bytes.
+# The largest table that is read, in bytes. An image has at most 1,000 layers, and a line has about 250
+# bytes.
 LARGEST_TABLE = 1024 * 1024
 
 
@@ -34,14 +35,14 @@ class Writer(exports.Writer):
                     name="delimiter",
                     kind=writer.OptionKind.TEXT,
                     default=",",
-                    summary="what stands between the columns, one character",
+                    summary="the separator between the columns, one character",
                 )
             ],
         )
 
 
 class Verifier(exports.Verifier):
-    """Looks again, in a fresh instance that can only read."""
+    """Verifies an earlier write, in a fresh instance that can only read."""
 
     def verify(self, receipt: writer.Receipt, level: verifier.Level) -> list[verifier.Finding]:
         directory = host(storage.open)
@@ -52,7 +53,7 @@ class Verifier(exports.Verifier):
             if finding:
                 findings.append(finding)
         if all(finding.subject != TABLE for finding in findings):
-            # Not of the size or the content alone: the table lists the files of this image.
+            # Check not only the size and the digest, but also that the table lists the layers of this image.
             content = read(directory, TABLE).decode(errors="replace")
             rows = list(csv.reader(io.StringIO(content), delimiter=receipt.state.decode()))
             layers = [file.place.value for file in files if isinstance(file.role, writer.Role_Layer)]
@@ -63,7 +64,7 @@ class Verifier(exports.Verifier):
 
 
 def check(directory: storage.Directory, file: writer.Expectation, level: verifier.Level):
-    """The first thing that is wrong with a file, or None."""
+    """Returns the first difference of a file, or None."""
     path = file.place.value
     try:
         stat = directory.stat(path)
@@ -89,7 +90,8 @@ def difference(subject, problem, expected, found, message) -> verifier.Finding:
 
 
 def read(directory: storage.Directory, path: str) -> bytes:
-    """A small file. What is larger than a table can be is cut, and so found wrong."""
+    """Returns the content of a small file. A file that is larger than a table can be is cut, so it is
+    reported as wrong."""
     content = b""
     while len(content) < LARGEST_TABLE:
         piece = host(directory.read, path, len(content), CALL)

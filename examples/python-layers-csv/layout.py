@@ -1,4 +1,4 @@
-"""What writing and verifying share."""
+"""Names and functions that writing and verifying share."""
 
 from componentize_py_types import Err
 from wit_world.exports import writer
@@ -6,12 +6,12 @@ from wit_world.exports import writer
 CONFIG = "config.json"
 TABLE = "layers.csv"
 
-# The most that one `write` or `read` may carry.
+# The largest number of bytes per call of `write` or `read`.
 CALL = 64 * 1024
 
 
 def host(call, *arguments):
-    """A call of the host. What it refuses ends the session; the user is told why by the host."""
+    """Calls the host. If the call fails, the session ends, and the host reports the cause to the user."""
     try:
         return call(*arguments)
     except Err as refused:

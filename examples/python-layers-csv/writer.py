@@ -1,4 +1,4 @@
-"""Writing one image. Content does not pass through here: the host moves and hashes it."""
+"""Writing one image. Content does not pass through the plugin: the host moves and hashes it."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ from layout import CALL, CONFIG, TABLE, host
 
 
 class Session(writer.Session):
-    """One image on its way to one folder."""
+    """The write of one image to one folder."""
 
     def __init__(self, directory: storage.Directory, delimiter: str):
         self.directory = directory
@@ -52,7 +52,7 @@ class Session(writer.Session):
         for start in range(0, len(content), CALL):
             host(sink.write, content[start : start + CALL])
         this.expect(writer.Role_Manifest(), TABLE, sink)
-        # For `verify`, which has no options: what stands between the columns.
+        # `verify` gets no options, so the state of the receipt contains the separator.
         return writer.Receipt(this.expectations, this.delimiter.encode())
 
     def write(self, role: writer.Role, path: str, blob: Blob):

@@ -1,9 +1,9 @@
-//! `inventory.cdx.json`, written as the layers pass: an image may have a million files, and a plugin
-//! has 64 MiB.
+//! `inventory.cdx.json`. It is written while the layers are read, because an image may have a million files,
+//! and a plugin has 64 MiB of memory.
 //!
-//! CycloneDX 1.6: every file is a component with its SHA-256. Files that a later layer hides or
-//! replaces are listed as well, since they are in the image. There is no timestamp and no serial
-//! number: the same image gives the same bytes.
+//! The format is CycloneDX 1.6: every file is a component with its SHA-256. Files that a later layer hides or
+//! replaces are listed as well, since they are in the image. There is no timestamp and no serial number, so
+//! the same image gives the same bytes.
 
 use occystrap_plugin::blobs::Written;
 use occystrap_plugin::entries::{self, Entry, EntryKind};
@@ -13,18 +13,20 @@ use occystrap_plugin::writer::{Blob, ImageName};
 use occystrap_plugin::{FileWriter, hex};
 use serde_json::{Value, json};
 
-/// The file's name.
+/// The name of the file.
 pub const NAME: &str = "inventory.cdx.json";
 
-/// How every inventory begins and ends: what a look at it without reading all of it can tell.
+/// The first bytes of every inventory. [`BEGIN`] and [`END`] let a verification detect a damaged file without
+/// reading all of it.
 pub const BEGIN: &str =
     "{\n\"bomFormat\": \"CycloneDX\",\n\"specVersion\": \"1.6\",\n\"version\": 1,\n";
+/// The last bytes of every inventory.
 pub const END: &str = "\n]\n}\n";
 
-/// How much is gathered before it is written.
-const ENOUGH: usize = 32 * 1024;
+/// The number of bytes that are collected before they are written.
+const FLUSH_SIZE: usize = 32 * 1024;
 
-/// An inventory on its way.
+/// The inventory that is being written.
 pub struct Inventory {
     file: FileWriter,
     text: String,
@@ -32,6 +34,7 @@ pub struct Inventory {
 }
 
 impl Inventory {
+    /// Starts to write the inventory.
     pub fn begin(directory: &Directory, name: &ImageName) -> Result<Self, ErrorCode> {
         let file = FileWriter::create(directory, NAME)?;
         let component = json!({
@@ -44,7 +47,7 @@ impl Inventory {
         Ok(Self { file, text, first: true })
     }
 
-    /// Every file of a layer. Before the layer is spliced.
+    /// Adds every file of a layer. It must be called before the layer is spliced.
     pub fn add(&mut self, index: u32, layer: &Blob) -> Result<(), ErrorCode> {
         let walk = entries::open(layer)?;
         loop {
@@ -56,24 +59,25 @@ impl Inventory {
                 page.iter().filter_map(|entry| Some((entry, entry.digest.as_ref()?)))
             {
                 if entry.kind == EntryKind::File {
-                    self.put(&component(index, entry, digest))?;
+                    self.append(&component(index, entry, digest))?;
                 }
             }
         }
     }
 
-    fn put(&mut self, component: &Value) -> Result<(), ErrorCode> {
+    fn append(&mut self, component: &Value) -> Result<(), ErrorCode> {
         if !std::mem::take(&mut self.first) {
             self.text.push_str(",\n");
         }
         self.text.push_str(&component.to_string());
-        if self.text.len() > ENOUGH {
+        if self.text.len() > FLUSH_SIZE {
             self.file.write(self.text.as_bytes())?;
             self.text.clear();
         }
         Ok(())
     }
 
+    /// Completes the inventory, and returns its size and digest.
     pub fn finish(mut self) -> Result<Written, ErrorCode> {
         self.text.push_str(END);
         self.file.write(self.text.as_bytes())?;

@@ -1,7 +1,7 @@
 //! An output plugin for occystrap: an image as a folder of plain layers, with an inventory of every
 //! file in them as CycloneDX 1.6 JSON.
 //!
-//! Built outside of occystrap's workspaces, as anybody's plugin is.
+//! The crate is built outside occystrap's workspaces, like every plugin of another author.
 
 mod inventory;
 mod session;

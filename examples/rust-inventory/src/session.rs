@@ -1,4 +1,4 @@
-//! Writing one image: its config, its layers, and beside them the inventory.
+//! Writing one image: its config, its layers, and the inventory.
 
 use std::cell::RefCell;
 
@@ -12,7 +12,7 @@ use occystrap_plugin::writer::{
 
 use crate::inventory::{self, Inventory};
 
-/// One image on its way to one folder.
+/// The write of one image to one folder.
 pub struct ImageSession {
     directory: Directory,
     inventory: RefCell<Inventory>,
@@ -36,7 +36,7 @@ impl GuestSession for ImageSession {
 
     fn write_layer(&self, index: u32, _diff_id: String, layer: &Blob) -> Result<(), Error> {
         match self.inventory.borrow_mut().add(index, layer) {
-            // Nothing is in what is no layer.
+            // A blob that is not a layer has no files.
             Ok(()) | Err(ErrorCode::Unsupported) => {}
             Err(code) => return Err(code.into()),
         }

@@ -1,5 +1,5 @@
-//! Looking again: every file with its size and, at full, its digest; and at any level, that the
-//! inventory is one from its beginning to its end.
+//! Verifying an earlier write: every file exists with its size and, at the level `full`, with its digest. At
+//! every level, the inventory begins and ends as it should.
 
 use occystrap_plugin::storage::{self, Directory};
 use occystrap_plugin::types::ErrorCode;
@@ -14,14 +14,15 @@ impl Guest for Plugin {
     fn verify(receipt: Receipt, level: Level) -> Result<Vec<Finding>, Error> {
         let directory = storage::open()?;
         let mut findings = check_expectations(&directory, &receipt.expectations, level);
-        if findings.iter().all(|known| known.subject != NAME) && !is_whole(&directory)? {
+        if findings.iter().all(|known| known.subject != NAME) && !is_complete(&directory)? {
             findings.push(finding(NAME, Problem::Unreadable, None, None, "is no inventory"));
         }
         Ok(findings)
     }
 }
 
-fn is_whole(directory: &Directory) -> Result<bool, ErrorCode> {
+/// Returns whether the inventory has the expected first and last bytes.
+fn is_complete(directory: &Directory) -> Result<bool, ErrorCode> {
     let size = directory.stat(NAME)?.map_or(0, |stat| stat.size);
     let end = size.saturating_sub(END.len() as u64);
     Ok(directory.read(NAME, 0, BEGIN.len() as u32)? == BEGIN.as_bytes()

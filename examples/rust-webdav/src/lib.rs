@@ -1,6 +1,6 @@
 //! An output plugin for occystrap: an image as an OCI image layout on a WebDAV server.
 //!
-//! Built outside of occystrap's workspaces, as anybody's plugin is.
+//! The crate is built outside occystrap's workspaces, like every plugin of another author.
 
 mod manifest;
 mod session;
@@ -13,10 +13,10 @@ struct Plugin;
 
 occystrap_plugin::export!(Plugin with_types_in occystrap_plugin);
 
-/// The images in the layout; written last.
+/// The file that lists the images of the layout. It is written last.
 const INDEX: &str = "index.json";
 
-/// What the folder is.
+/// The marker file, which says that the folder is an OCI image layout.
 const MARKER: &str = "oci-layout";
 
 impl Guest for Plugin {
@@ -28,7 +28,7 @@ impl Guest for Plugin {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             summary: "an OCI image layout in a folder of a WebDAV server".to_owned(),
             schemes: vec!["webdav".to_owned()],
-            // It imports `http-in` and no `storage`: a directory of a web server.
+            // The plugin imports `http-in` but not `storage`, so the directory is a folder of a web server.
             destination: Destination::Directory,
             manifests: ManifestForm::Oci,
             options: Vec::new(),

@@ -1,4 +1,4 @@
-//! Writing one image: blobs under their digests side by side, and the index last.
+//! Writing one image: the blobs are uploaded in parallel under their digests, and the index last.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -17,9 +17,9 @@ use crate::{INDEX, MARKER, manifest};
 
 const JSON: &str = "application/json";
 
-/// One image on its way to one folder.
+/// The write of one image to one folder.
 pub struct ImageSession {
-    /// Ends with `/`.
+    /// The URL of the folder. It ends with `/`.
     folder: String,
     request: Request,
     state: RefCell<State>,
@@ -27,18 +27,20 @@ pub struct ImageSession {
 
 #[derive(Default)]
 struct State {
-    /// What the source says each layer is.
+    /// What the source states about each layer.
     planned: Vec<LayerSummary>,
     config: Option<Descriptor>,
-    /// Of each layer, by its index.
+    /// The descriptor of each layer, by the index of the layer.
     layers: BTreeMap<u32, Descriptor>,
-    /// Uploads under way, by digest.
+    /// The uploads in progress, by digest.
     uploads: BTreeMap<String, Transfer>,
 }
 
 impl ImageSession {
-    /// Start to upload a blob, once. To ask a layer what it is would have the host fetch it first, so
-    /// that is not done where the source has said it; the host checks it either way.
+    /// Starts to upload a blob, unless an upload of the same blob was started before.
+    ///
+    /// `known` is the descriptor that the source states. With it, the blob is not asked for its descriptor, for
+    /// which the host would have to fetch the layer first. The host checks the content in both cases.
     fn upload(&self, blob: &Blob, known: Option<Descriptor>) -> Result<Descriptor, Error> {
         let descriptor = match known {
             Some(known) => known,
@@ -92,21 +94,24 @@ impl GuestSession for ImageSession {
             Transfer::wait(transfer)?;
         }
         if let Some(index) = session.request.index.clone() {
-            return session.tie(index, Vec::new());
+            return session.write_manifest(index, Vec::new());
         }
-        let config = config.ok_or_else(|| Error::Other("there was no config".to_owned()))?;
+        let config = config.ok_or_else(|| {
+            Error::Other("the session ended before the config was written".to_owned())
+        })?;
         let layers: Vec<Descriptor> = layers.into_values().collect();
         let mut expectations = vec![expect(Role::Config, &config)];
         expectations.extend((0..).zip(&layers).map(|(at, layer)| expect(Role::Layer(at), layer)));
-        // Every layer is as the source has it, so its manifest still fits.
+        // Every layer is kept as the source has it, so the manifest of the source is still right.
         let source = session.request.source_manifest.clone();
-        session.tie(source.unwrap_or_else(|| manifest::of(&config, &layers)), expectations)
+        session
+            .write_manifest(source.unwrap_or_else(|| manifest::of(&config, &layers)), expectations)
     }
 }
 
 impl ImageSession {
-    /// Write the manifest or index, and, where nothing that comes later will list it, name it.
-    fn tie(
+    /// Writes the manifest or index. Unless an index lists it, also adds it to `index.json`.
+    fn write_manifest(
         &self,
         manifest: Manifest,
         mut expectations: Vec<Expectation>,
@@ -119,14 +124,14 @@ impl ImageSession {
         if !self.request.listed {
             let marker = br#"{"imageLayoutVersion":"1.0.0"}"#;
             put(&self.url(MARKER), JSON, marker)?;
-            expectations.push(whole(Role::Image, MARKER, marker));
-            // Readers begin here: it is sent when the host has accepted this receipt.
+            expectations.push(small_file(Role::Image, MARKER, marker));
+            // Readers read this file first. The host sends it when it has accepted the receipt.
             let tag = self.request.name.tag.as_deref().unwrap_or("latest");
             let index = manifest::index(&manifest, tag);
             let header =
                 http_in::Header { name: "content-type".to_owned(), value: JSON.to_owned() };
             http_out::put_last(&self.url(INDEX), &[header], &index)?;
-            expectations.push(whole(Role::Catalog, INDEX, &index));
+            expectations.push(small_file(Role::Catalog, INDEX, &index));
         }
         Ok(Receipt { expectations, state: Vec::new() })
     }
@@ -136,8 +141,8 @@ impl ImageSession {
     }
 }
 
-/// A small file at a path.
-fn whole(role: Role, path: &str, content: &[u8]) -> Expectation {
+/// Returns the expectation for a small file.
+fn small_file(role: Role, path: &str, content: &[u8]) -> Expectation {
     Expectation {
         role,
         place: Place::File(path.to_owned()),

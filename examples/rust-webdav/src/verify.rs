@@ -1,4 +1,4 @@
-//! Looking again: everything with its size and, at full, its digest.
+//! Verifying an earlier write: every file exists with its size and, at the level `full`, with its digest.
 
 use occystrap_plugin::check_web_expectations;
 use occystrap_plugin::http_in;

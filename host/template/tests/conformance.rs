@@ -24,5 +24,5 @@ fn the_component_keeps_the_contract() {
         .arg(&component)
         .status()
         .expect("'occystrap' is in PATH, or its path is in the variable OCCYSTRAP");
-    assert!(tested.success(), "the table above shows which checks failed");
+    assert!(tested.success(), "the table above shows the failed checks");
 }
