@@ -40,15 +40,15 @@ def tar(members: list[tuple[str, bytes]], form: int = tarfile.USTAR_FORMAT) -> b
             info = tarfile.TarInfo(name)
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-    return cut(out.getvalue())
+    return trim_end(out.getvalue())
 
 
-def cut(archive: bytes) -> bytes:
+def trim_end(archive: bytes) -> bytes:
     """Returns a tar with only two blocks of zeros at its end, which are enough."""
     return archive.rstrip(b"\0").ljust((len(archive.rstrip(b"\0")) + 511) // 512 * 512, b"\0") + bytes(1024)
 
 
-def motley(form: int) -> bytes:
+def tar_of_all_types(form: int) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=form) as archive:
         for name, kind, link in [
@@ -70,7 +70,7 @@ def motley(form: int) -> bytes:
             content = b"hello\n" if name == "etc/motd" else b""
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
-    return cut(out.getvalue())
+    return trim_end(out.getvalue())
 
 
 def sparse(*form: str) -> bytes:
@@ -82,7 +82,7 @@ def sparse(*form: str) -> bytes:
         command = ["tar", "-C", folder, "-c", "-S", "--mtime=@1", "--owner=0", "--group=0"]
         names = "--pax-option=exthdr.name=h,delete=atime,delete=ctime"
         pax = [names] if form[0] != "--format=gnu" else []
-        return cut(subprocess.run([*command, *form, *pax, "holes"], check=True, capture_output=True).stdout)
+        return trim_end(subprocess.run([*command, *form, *pax, "holes"], check=True, capture_output=True).stdout)
 
 
 def main() -> None:
@@ -117,7 +117,7 @@ def main() -> None:
     seed("config", "good-config", config)
     seed("config", "good-odd", odd)
     seed("config", "good-scratch", b'{"rootfs":{}}')
-    seed("config", "bad-time", config.replace(b"2024-01-01", b"yesterday"))
+    seed("config", "good-odd-time", config.replace(b"2024-01-01", b"yesterday"))
     seed("config", "bad-no-rootfs", b'{"architecture":"amd64","os":"linux"}')
     seed("document", "good-manifest", manifest)
     seed("document", "good-index", index)
@@ -136,14 +136,14 @@ def main() -> None:
         ("oci-layout", b'{"imageLayoutVersion":"1.0.0"}'), ("index.json", index)]
         + [("blobs/sha256/" + digest(one)[7:], one) for one in (manifest, config, layer)]))
     seed("archive", "bad-leads-out", tar([("manifest.json", listed.replace(b'"Layers":["', b'"Layers":["../'))]))
-    seed("archive", "bad-no-image", motley(tarfile.GNU_FORMAT))
+    seed("archive", "bad-no-image", tar_of_all_types(tarfile.GNU_FORMAT))
 
     for name, form in [("ustar", tarfile.USTAR_FORMAT), ("gnu", tarfile.GNU_FORMAT), ("pax", tarfile.PAX_FORMAT)]:
-        seed("layer", f"good-{name}", motley(form))
+        seed("layer", f"good-{name}", tar_of_all_types(form))
     seed("layer", "good-sparse-gnu", sparse("--format=gnu"))
     for version in ("0.0", "0.1", "1.0"):
         seed("layer", f"good-sparse-{version}", sparse("--format=posix", f"--sparse-version={version}"))
-    seed("layer", "bad-cut", motley(tarfile.PAX_FORMAT)[:2000])
+    seed("layer", "bad-cut", tar_of_all_types(tarfile.PAX_FORMAT)[:2000])
 
     for name, text in {
         "good-registry": "registry://user:secret@host:5000/a/b:1?arch=arm64&variant=v8",

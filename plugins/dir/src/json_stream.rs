@@ -326,7 +326,7 @@ pub mod tests {
     }
 
     #[test]
-    fn values_are_copied_without_white_space_only() {
+    fn values_are_copied_without_white_space() {
         let digits = "9".repeat(400);
         let text = r#" { "a\u0062\"" : [ 1.50e1, -0, true ,null, {}, [ ] ], "ä" : "\\" , "\ud800":[1e400,N]} "#;
         let plain = r#"{"a\u0062\"":[1.50e1,-0,true,null,{},[]],"ä":"\\","\ud800":[1e400,N]}"#;

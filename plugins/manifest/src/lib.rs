@@ -7,7 +7,9 @@
 //! | --- | --- | --- |
 //! | OCI | | OCI |
 //! | Docker's schema 2, or none | yes | OCI, because Docker's schema 2 has no media type for these |
-//! | Docker's schema 2, or none | no | Docker's schema 2, because every registry accepts it; OCI if the output asks for it |
+//! | Docker's schema 2, or none | no | Docker's schema 2, because every registry accepts it |
+//!
+//! [`Document::oci`] replaces the last row: the new manifest is then an OCI manifest as well.
 
 mod document;
 mod form;
