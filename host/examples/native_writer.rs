@@ -16,7 +16,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, anyhow, bail};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::files::destination::Destination;
-use occystrap_base::oci::Wanted;
+use occystrap_base::oci::PlatformRequest;
 use occystrap_base::terminal::progress::{LayerProgress, Progress};
 use occystrap_base::warnings::Warnings;
 use occystrap_images::source::Source;
@@ -29,7 +29,7 @@ use occystrap_net::web::Access;
 use occystrap_output::destination::Grant;
 use occystrap_output::destination::commit::expected::Terms;
 use occystrap_output::destination::layer_blob::Form;
-use occystrap_output::destination::prefetch::{self, Taken};
+use occystrap_output::destination::prefetch::{self, PlannedLayer};
 use occystrap_output::destination::sink::{FileSink, SinkError};
 use occystrap_output::destination::size_hint::SizeHints;
 use occystrap_output::destination::staging::Staging;
@@ -56,7 +56,8 @@ fn main() -> Result<()> {
     let client = |_: &Uri| {
         Client::new(&Settings { insecure: true, ..Settings::default() }, context.cancel.clone())
     };
-    let images = Source::parse(&Uri::parse(source)?, &Wanted::default(), client)?.open(&context)?;
+    let images =
+        Source::parse(&Uri::parse(source)?, &PlatformRequest::default(), client)?.open(&context)?;
     let image = images.first().context("the source holds no image")?;
     write(image, Path::new(archive), &context)?;
     runtime.shutdown_background();
@@ -94,12 +95,18 @@ fn write(image: &Image, archive: &Path, context: &Context) -> Result<()> {
 }
 
 /// Each layer once, as a plain tar.
-fn taken(image: &Image) -> Vec<Taken> {
-    let mut taken: Vec<Taken> = Vec::new();
+fn taken(image: &Image) -> Vec<PlannedLayer> {
+    let mut taken: Vec<PlannedLayer> = Vec::new();
     for (index, layer) in image.layers.iter().enumerate() {
         if taken.iter().all(|earlier| earlier.layer.diff_id != layer.diff_id) {
             let (layer, progress) = (layer.clone(), LayerProgress::hidden());
-            taken.push(Taken { index, layer, form: Form::Uncompressed, stays: false, progress });
+            taken.push(PlannedLayer {
+                index,
+                layer,
+                form: Form::Uncompressed,
+                stays: false,
+                progress,
+            });
         }
     }
     taken

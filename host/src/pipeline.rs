@@ -22,8 +22,8 @@ use occystrap_layer::image::Image;
 use occystrap_net::context::Context;
 use occystrap_output::destination::{elsewhere, occupied};
 use occystrap_output::layer_cache::{LayerCache, Turn};
-use occystrap_output::receipt::{Again, Bundle, ImageIdentity, Receipt, repeat_command};
-use occystrap_output::write::item::Handed;
+use occystrap_output::receipt::{Bundle, ImageIdentity, Receipt, RepeatCommand, repeat_command};
+use occystrap_output::write::item::Item;
 use occystrap_output::write::target::Target;
 use occystrap_verify::report::{ImageReport, ImageStatus, Run};
 use occystrap_verify::verdict::object::{Outcomes, Verification};
@@ -48,7 +48,7 @@ pub struct Process {
     pub image_parallel: usize,
     /// Whether every platform of each image is moved, and the index that lists them.
     pub all_platforms: bool,
-    /// Options that name files and servers, for a command that does it again ([`Again::options`]).
+    /// Options that name files and servers, for a command that does it again ([`RepeatCommand::options`]).
     pub files: Vec<String>,
 }
 
@@ -101,7 +101,7 @@ fn process_images(request: &Process, context: &Context) -> Result<Vec<ImageRepor
         // Before it is verified, which the user may not wait for.
         let keep = |receipt: &Receipt| keep_receipts(request, vec![receipt.clone()]);
         let again = again(request, image.manifest.as_ref().map(|manifest| manifest.digest));
-        let item = Item::image(Handed::Image(&filtered), identity, again);
+        let item = Job::image(Item::Image(&filtered), identity, again);
         let (report, receipt) = attempt(request, item, started, keep, context);
         if let Some(receipt) = receipt {
             remember(request, image, &filtered, &receipt, report.status, context);
@@ -163,9 +163,9 @@ fn unfiltered(
 }
 
 /// How this is done again, from what the source was this time.
-fn again(request: &Process, digest: Option<Digest>) -> Again {
+fn again(request: &Process, digest: Option<Digest>) -> RepeatCommand {
     let Process { source, target, all_platforms, files, .. } = request;
-    Again::new(source, digest, *all_platforms, target, files)
+    RepeatCommand::new(source, digest, *all_platforms, target, files)
 }
 
 fn identity(image: &Image, name: &ImageName, part: Part) -> ImageIdentity {
@@ -175,16 +175,16 @@ fn identity(image: &Image, name: &ImageName, part: Part) -> ImageIdentity {
 }
 
 /// An image or an index to move.
-struct Item<'a> {
-    handed: Handed<'a>,
+struct Job<'a> {
+    handed: Item<'a>,
     identity: ImageIdentity,
-    again: Again,
+    again: RepeatCommand,
     /// What came of the images that an index lists.
     looked: Outcomes,
 }
 
-impl<'a> Item<'a> {
-    fn image(handed: Handed<'a>, identity: ImageIdentity, again: Again) -> Self {
+impl<'a> Job<'a> {
+    fn image(handed: Item<'a>, identity: ImageIdentity, again: RepeatCommand) -> Self {
         Self { handed, identity, again, looked: Outcomes::new() }
     }
 }
@@ -192,12 +192,12 @@ impl<'a> Item<'a> {
 /// Write an image or an index, keep its receipt, and prove that it landed.
 fn attempt(
     request: &Process,
-    item: Item,
+    item: Job,
     started: Instant,
     keep: impl FnOnce(&Receipt) -> Result<()>,
     context: &Context,
 ) -> (ImageReport, Option<Receipt>) {
-    let Item { handed, identity, again, looked } = item;
+    let Job { handed, identity, again, looked } = item;
     let context = &Context { warnings: Warnings::default(), ..context.clone() };
     let (source, target) = (&request.source.display, &request.target);
     let platform = match (&identity.part, handed.image()) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use occystrap_base::error::Error;
-use occystrap_base::oci::{Digest, Wanted};
+use occystrap_base::oci::{Digest, PlatformRequest};
 use occystrap_images::source::Source;
 use occystrap_net::uri::Uri;
 
@@ -119,7 +119,8 @@ impl Stage {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let uri = self.sandbox.uri(self.scheme, &format!("work/{}", self.path));
         let no_client = |_: &Uri| Err(Error::usage("no registry"));
-        let source = Source::parse(&Uri::parse(&uri).unwrap(), &Wanted::default(), no_client);
+        let source =
+            Source::parse(&Uri::parse(&uri).unwrap(), &PlatformRequest::default(), no_client);
         // Where nothing stands, no image is found.
         let images = source.unwrap().open(&context(&runtime)).unwrap_or_default();
         images.into_iter().map(|image| (image.name.to_string(), image.id)).collect()

@@ -100,6 +100,7 @@ mod many_receipts;
 mod marked_password;
 mod mend;
 mod misplaced_option;
+mod module_order;
 mod names_of_images;
 mod newcomers;
 mod no_engine;

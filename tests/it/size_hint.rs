@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use occystrap_base::oci::Wanted;
+use occystrap_base::oci::PlatformRequest;
 use occystrap_base::terminal::progress::LayerProgress;
 use occystrap_images::source::Source;
 use occystrap_net::context::Context;
@@ -10,7 +10,7 @@ use occystrap_net::http::Settings;
 use occystrap_net::registry::Client;
 use occystrap_net::uri::Uri;
 use occystrap_output::destination::layer_blob::Form;
-use occystrap_output::destination::prefetch::Taken;
+use occystrap_output::destination::prefetch::PlannedLayer;
 use occystrap_output::destination::size_hint::SizeHints;
 
 use crate::support::cli::Sandbox;
@@ -73,12 +73,13 @@ fn asked(source: &str, settings: &Settings) -> Option<Vec<u64>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let context = Context { parallel: 2, ..context(&runtime) };
     let client = |_: &Uri| Client::new(settings, context.cancel.clone());
-    let source = Source::parse(&Uri::parse(source).unwrap(), &Wanted::default(), client).unwrap();
+    let source =
+        Source::parse(&Uri::parse(source).unwrap(), &PlatformRequest::default(), client).unwrap();
     let image = source.open(&context).unwrap().remove(0);
-    let taken: Vec<Taken> = (image.layers.into_iter().enumerate())
+    let taken: Vec<PlannedLayer> = (image.layers.into_iter().enumerate())
         .map(|(index, layer)| {
             let progress = LayerProgress::hidden();
-            Taken { index, layer, form: Form::Uncompressed, stays: false, progress }
+            PlannedLayer { index, layer, form: Form::Uncompressed, stays: false, progress }
         })
         .collect();
     SizeHints::within(Duration::from_secs(20)).of(&taken, &context)

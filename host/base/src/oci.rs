@@ -27,7 +27,7 @@ pub use manifest::Manifest;
 pub use name::ImageName;
 pub use part::Part;
 pub use platform::Platform;
-pub use platform_request::Wanted;
+pub use platform_request::PlatformRequest;
 
 /// More layers than any engine can mount (overlayfs stops at 500, Docker at 127); a manifest with
 /// more is an attack on whoever allocates for it.

@@ -26,7 +26,7 @@ use std::time::Instant;
 
 use crate::level::Level;
 use crate::source::Source;
-use crate::source::view::{Flaw, Part, Role, View};
+use crate::source::view::{Flaw, FlawIn, View, ViewKind};
 use crate::steady;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_net::context::Context;
@@ -120,10 +120,10 @@ fn unseen(error: &Error) -> Findings {
 fn image(view: &View, level: Level, context: &Context) -> Result<Findings> {
     let mut findings = Findings::default();
     manifest::check(view, &mut findings);
-    if view.absent().is_some() || view.role == Role::Index {
+    if view.absent().is_some() || view.role == ViewKind::Index {
         // Of a manifest that is missing nobody expects more.
         let unread =
-            |flaw: &Flaw| flaw.part == Part::Manifest && flaw.error.kind() != Kind::NotFound;
+            |flaw: &Flaw| flaw.part == FlawIn::Manifest && flaw.error.kind() != Kind::NotFound;
         if view.flaws.iter().any(unread) {
             let message = "config and layers were not looked at: nothing says which they are";
             findings.push(Finding::new(Severity::Unchecked, "image", message));
@@ -136,7 +136,7 @@ fn image(view: &View, level: Level, context: &Context) -> Result<Findings> {
     elsewhere::check(view, &mut findings);
     match (level, view.role) {
         (Level::Fast, _) => presence::check(view, &mut findings, context)?,
-        (Level::Full, Role::Attestation | Role::Artifact) => {
+        (Level::Full, ViewKind::Attestation | ViewKind::Artifact) => {
             attestation::check(view, &mut findings, context)?
         }
         (Level::Full, _) => layers::check(view, &mut findings, context)?,

@@ -13,9 +13,9 @@ use std::io::{self, Write};
 use serde::Serialize;
 
 use crate::source::Source;
-use crate::source::view::{Part, View};
+use crate::source::view::{FlawIn, View};
 use occystrap_base::error::{Error, Result};
-use occystrap_base::oci::Wanted;
+use occystrap_base::oci::PlatformRequest;
 use occystrap_base::terminal::table::{Paper, write_json};
 use occystrap_net::context::Context;
 
@@ -41,7 +41,7 @@ pub fn info(source: &Source, context: &Context) -> Result<Info> {
         if let Some(error) = refusal(&view) {
             return Err(error);
         }
-        let without = view.flaws.iter().find(|flaw| flaw.part == Part::Platform);
+        let without = view.flaws.iter().find(|flaw| flaw.part == FlawIn::Platform);
         info.absent = info.absent.or(without.map(|flaw| flaw.error.clone()));
         let unpacked = unpacked::sizes(&view, context);
         context.cancel.check()?;
@@ -52,7 +52,7 @@ pub fn info(source: &Source, context: &Context) -> Result<Info> {
 
 /// Why a view cannot be described: its manifest or config is not there. Less is no reason.
 fn refusal(view: &View) -> Option<Error> {
-    let fatal = |part: Part| matches!(part, Part::Index | Part::Manifest | Part::Config);
+    let fatal = |part: FlawIn| matches!(part, FlawIn::Index | FlawIn::Manifest | FlawIn::Config);
     let flaw = view.flaws.iter().find(|flaw| fatal(flaw.part))?;
     let error = flaw.error.clone();
     Some(match error.hint_text() {
@@ -65,13 +65,13 @@ impl Info {
     /// Why there is nothing for the platform that was asked for. Nobody asked for the default one, and
     /// so it is no error that it is not there.
     #[must_use]
-    pub fn absent(&self, wanted: &Wanted) -> Option<&Error> {
+    pub fn absent(&self, wanted: &PlatformRequest) -> Option<&Error> {
         self.absent.as_ref().filter(|_| !wanted.is_nothing())
     }
 
     /// The document for programs (docs/inspecting.md), with the reason where nothing is there for the
     /// platform that was asked for.
-    pub fn write_json(&self, wanted: &Wanted, to: &mut dyn Write) -> io::Result<()> {
+    pub fn write_json(&self, wanted: &PlatformRequest, to: &mut dyn Write) -> io::Result<()> {
         #[derive(Serialize)]
         struct Document<'a> {
             #[serde(flatten)]

@@ -18,7 +18,7 @@ pub use pattern::Pattern;
 pub use show::{write_json, write_script, write_text};
 
 use occystrap_base::error::Result;
-use occystrap_layer::blob::{Stored, read_layers, walk};
+use occystrap_layer::blob::{Stored, read_checked, read_layers};
 use occystrap_layer::image::{Image, Layer};
 use occystrap_layer::tar::Reader;
 use occystrap_net::context::Context;
@@ -41,7 +41,7 @@ fn search_layer(
     pattern: &Pattern,
     budget: &Budget,
 ) -> Result<LayerSearch> {
-    walk(layer, stored, |plain| {
+    read_checked(layer, stored, |plain| {
         let mut search = LayerSearch::default();
         let mut reader = Reader::new(plain, layer.place.clone());
         while let Some(member) = reader.next_member()? {

@@ -22,7 +22,7 @@ use crate::steady::Watch;
 use occystrap_base::error::Kind::NotFound;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::layout::tagged;
-use occystrap_base::oci::{Digest, ImageName, Wanted};
+use occystrap_base::oci::{Digest, ImageName, PlatformRequest};
 use occystrap_base::secret;
 use occystrap_layer::image::{Image, Whole};
 use occystrap_net::context::Context;
@@ -37,7 +37,7 @@ pub struct Source {
     /// As the user typed it.
     uri: Uri,
     kind: Kind,
-    wanted: Wanted,
+    wanted: PlatformRequest,
 }
 
 #[derive(Clone)]
@@ -60,7 +60,7 @@ impl Source {
     /// options of the URI; `wanted` is what the command line asks for.
     pub fn parse(
         uri: &Uri,
-        wanted: &Wanted,
+        wanted: &PlatformRequest,
         client: impl FnOnce(&Uri) -> Result<Client>,
     ) -> Result<Self> {
         let wanted = wanted_by(uri).or(wanted);
@@ -125,7 +125,7 @@ impl Source {
         if all_platforms {
             return uri;
         }
-        let Wanted { os, architecture, variant } = &self.wanted;
+        let PlatformRequest { os, architecture, variant } = &self.wanted;
         let architecture = architecture.as_ref().filter(|_| uri.option("architecture").is_none());
         for (name, said) in
             [("os", os.as_ref()), ("arch", architecture), ("variant", variant.as_ref())]
@@ -139,7 +139,7 @@ impl Source {
 
     /// The platform that was asked for.
     #[must_use]
-    pub fn wanted(&self) -> &Wanted {
+    pub fn wanted(&self) -> &PlatformRequest {
         &self.wanted
     }
 
@@ -297,9 +297,9 @@ const REGISTRY_OPTIONS: [&str; 8] =
 
 /// The platform that a source URI chooses.
 #[must_use]
-pub fn wanted_by(uri: &Uri) -> Wanted {
+pub fn wanted_by(uri: &Uri) -> PlatformRequest {
     let architecture = uri.option("arch").or_else(|| uri.option("architecture"));
-    Wanted::new(uri.option("os"), architecture, uri.option("variant"))
+    PlatformRequest::new(uri.option("os"), architecture, uri.option("variant"))
 }
 
 /// Chooses all images of a file or folder, or the one that `?image=` names.

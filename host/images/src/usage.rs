@@ -18,9 +18,9 @@ use crate::source::Source;
 use occystrap_base::error::Result;
 use occystrap_base::oci::json;
 use occystrap_base::terminal::table::{Paper, write_json};
-use occystrap_layer::blob::{Stored, read_layers, walk};
+use occystrap_layer::blob::{Stored, read_checked, read_layers};
 use occystrap_layer::image::{Image, Layer};
-use occystrap_layer::overlay::{Act, Fate, Links, Roll, Room, Trace, fate};
+use occystrap_layer::overlay::{Change, Fate, Links, MemberBudget, MemberList, Trace, fate};
 use occystrap_layer::tar::Reader;
 use occystrap_net::context::Context;
 
@@ -108,7 +108,7 @@ impl Usage {
 /// What was read of a layer.
 #[derive(Default)]
 struct Read {
-    roll: Roll,
+    roll: MemberList,
     trace: Trace,
 }
 
@@ -121,7 +121,7 @@ fn of_image(image: &Image, context: &Context) -> Result<ImageUsage> {
     for (index, (layer, Read { roll, .. })) in image.layers.iter().zip(&read).enumerate() {
         let (mut size, mut wasted) = (0, 0);
         roll.each(|entry| {
-            if entry.act != Act::File {
+            if entry.act != Change::File {
                 return;
             }
             size += entry.size;
@@ -168,7 +168,7 @@ fn keep(waste: &mut Vec<Waste>, one: Waste) {
 }
 
 fn read(image: &Image, context: &Context) -> Result<Vec<Read>> {
-    let room = Room::default();
+    let room = MemberBudget::default();
     // What is opaque is no tar.
     let wanted = |_, layer: &Layer| !layer.opaque;
     let read = |_, layer: &Layer, stored, _: &Context| read_layer(layer, stored, &room);
@@ -176,8 +176,8 @@ fn read(image: &Image, context: &Context) -> Result<Vec<Read>> {
     Ok(read.into_iter().map(Option::unwrap_or_default).collect())
 }
 
-fn read_layer(layer: &Layer, stored: Stored, room: &Room) -> Result<Read> {
-    walk(layer, stored, |plain| {
+fn read_layer(layer: &Layer, stored: Stored, room: &MemberBudget) -> Result<Read> {
+    read_checked(layer, stored, |plain| {
         let mut read = Read::default();
         let mut reader = Reader::new(plain, layer.place.clone());
         while let Some(member) = reader.next_member()? {

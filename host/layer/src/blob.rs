@@ -22,12 +22,12 @@ pub use decoder::Decoder;
 pub use encoder::ENCODING;
 pub use layers::{read_layers, side_by_side};
 pub use open::{open, open_one};
-pub use outflow::outflow;
+pub use outflow::rewrite_with;
 
 pub use stored::Stored;
 pub use transfer::write_error;
 pub use transfer::{as_stored, checked, encoded, uncompressed, unpacked};
-pub use walk::{Plain, look, walk};
+pub use walk::{PlainReader, read_checked, read_lenient};
 
 use std::io;
 

@@ -22,7 +22,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 
 pub use links::Links;
-pub use member_list::{Act, Entry, MOST_BYTES, MOST_MEMBERS, Roll, Room};
+pub use member_list::{Change, ListedMember, MOST_BYTES, MOST_MEMBERS, MemberBudget, MemberList};
 pub use stack::{At, Kind, Stack, State};
 pub use symlinks::Symlinks;
 pub use trace::{Fate, Trace, fate};

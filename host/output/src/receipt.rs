@@ -15,7 +15,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 pub use bundle::{Bundle, RECEIPT};
-pub use repeat_command::Again;
+pub use repeat_command::RepeatCommand;
 pub use step::Step;
 
 use crate::destination::WrittenFile;
@@ -51,7 +51,7 @@ pub struct Receipt {
     pub filters: Vec<String>,
     /// What it takes to do it again; early ones do not say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub again: Option<Again>,
+    pub again: Option<RepeatCommand>,
     /// What must be found.
     pub expectations: Vec<Expectation>,
     /// What the host saw being written.

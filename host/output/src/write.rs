@@ -10,7 +10,7 @@ use crate::destination::commit::expected::Terms;
 use crate::destination::elsewhere;
 use crate::destination::layer_blob::Form;
 use crate::destination::occupied;
-use crate::destination::prefetch::{self, Taken};
+use crate::destination::prefetch::{self, PlannedLayer};
 use crate::destination::size_hint::SizeHints;
 use crate::plugin::WriteSession;
 use crate::plugin::bindings::{types, writer};
@@ -18,7 +18,7 @@ use crate::plugin::capability::blobs::Blob;
 use crate::plugin::state::violation;
 use crate::receipt::identity::PluginIdentity;
 use crate::receipt::{self, Expectation, ImageIdentity, Receipt};
-use item::Handed;
+use item::Item;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Kind, Result};
 use occystrap_base::oci::{Compression, ImageName, Manifest};
@@ -38,7 +38,7 @@ impl Drop for Abandon {
 /// Write an image or an index. On any error, and when the receipt is refused, the destination is as
 /// it was.
 pub fn write(
-    handed: Handed,
+    handed: Item,
     identity: &ImageIdentity,
     source: &str,
     target: &Target,
@@ -67,7 +67,7 @@ pub fn write(
 }
 
 fn attempt(
-    handed: Handed,
+    handed: Item,
     identity: &ImageIdentity,
     source: &str,
     target: &Target,
@@ -153,7 +153,7 @@ fn attempt(
     })
 }
 
-fn request(handed: Handed, identity: &ImageIdentity, target: &Target) -> writer::Request {
+fn request(handed: Item, identity: &ImageIdentity, target: &Target) -> writer::Request {
     let name = ImageName { repository: identity.name.clone(), tag: identity.tag.clone() };
     let name = target.name(&name);
     let for_guest = |manifest: &Manifest| types::Manifest {
@@ -169,7 +169,7 @@ fn request(handed: Handed, identity: &ImageIdentity, target: &Target) -> writer:
         options: target.options.clone(),
         source_manifest: manifest.map(for_guest),
         index: match handed {
-            Handed::Index { index, .. } => Some(for_guest(&index.manifest)),
+            Item::Index { index, .. } => Some(for_guest(&index.manifest)),
             _ => None,
         },
         listed: !handed.is_named(),
@@ -190,7 +190,7 @@ fn plan(
     image: &Image,
     target: &Target,
     context: &Context,
-) -> Result<Vec<Taken>> {
+) -> Result<Vec<PlannedLayer>> {
     let plugin = &target.plugin.description().name;
     // An artifact keeps its manifest, and so every layer, whatever is in it.
     let is_tar = |layer: &Layer| !layer.opaque && image.artifact.is_none();
@@ -228,7 +228,7 @@ fn plan(
         let label = format!("layer {}/{}", index + 1, image.layers.len());
         let progress = context.progress.layer(&label, layer.size);
         let stays = stay && matches!(layer.content, Content::Elsewhere(_));
-        taken.push(Taken { index, layer: layer.clone(), form, stays, progress });
+        taken.push(PlannedLayer { index, layer: layer.clone(), form, stays, progress });
     }
     Ok(taken)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use occystrap_base::oci::Wanted;
+use occystrap_base::oci::PlatformRequest;
 use occystrap_base::secret::Secret;
 
 /// Options that may stand before or after the command.
@@ -21,8 +21,8 @@ pub struct Global {
     pub quiet: bool,
     /// Platform of the image: chosen where there are several, and no other is taken where there is one
     /// [default: linux/amd64 of several, any of one]
-    #[arg(long, global = true, value_name = "OS/ARCH[/VARIANT]", value_parser = Wanted::parse)]
-    pub platform: Option<Wanted>,
+    #[arg(long, global = true, value_name = "OS/ARCH[/VARIANT]", value_parser = PlatformRequest::parse)]
+    pub platform: Option<PlatformRequest>,
     /// Operating system alone
     #[arg(long, global = true, value_name = "OS")]
     pub os: Option<String>,

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use std::collections::BTreeSet;
 
-use super::{Item, Process, again, attempt, fit, identity, keep_receipts};
+use super::{Job, Process, again, attempt, fit, identity, keep_receipts};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::{ImageName, Part};
 use occystrap_base::parallel::in_parallel;
@@ -13,7 +13,7 @@ use occystrap_layer::image::{Family, Whole};
 use occystrap_net::context::Context;
 use occystrap_output::destination::elsewhere;
 use occystrap_output::receipt::{ImageIdentity, Receipt};
-use occystrap_output::write::item::Handed;
+use occystrap_output::write::item::Item;
 use occystrap_verify::report::{ImageReport, ImageStatus};
 use occystrap_verify::verdict::object::Outcomes;
 
@@ -28,7 +28,7 @@ pub fn process(request: &Process, context: &Context) -> Result<Vec<ImageReport>>
                 fit::check_artifact(request, image)?;
                 let identity = identity(image, &image.name, Part::Whole);
                 let again = again(request, image.manifest.as_ref().map(|manifest| manifest.digest));
-                let item = Item::image(Handed::Image(image), identity, again);
+                let item = Job::image(Item::Image(image), identity, again);
                 let (report, receipt) = attempt(request, item, Instant::now(), later, context);
                 receipts.extend(receipt);
                 reports.push(report);
@@ -66,7 +66,7 @@ fn move_family(
     let moved = in_parallel(&family.members, request.image_parallel, |member| {
         let part = Part::Platform(member.platform.clone());
         let identity = identity(&member.image, &family.name, part);
-        let item = Item::image(Handed::Listed(&member.image), identity, again.clone());
+        let item = Job::image(Item::Listed(&member.image), identity, again.clone());
         let context = &context.about(&format!("{}{}", family.name, item.identity.part));
         attempt(request, item, Instant::now(), later, context)
     });
@@ -92,8 +92,8 @@ fn move_family(
             reports.push(report);
             continue;
         }
-        let handed = Handed::Index { index, named, landed: &landed };
-        let item = Item { handed, identity, again: again.clone(), looked: looked.clone() };
+        let handed = Item::Index { index, named, landed: &landed };
+        let item = Job { handed, identity, again: again.clone(), looked: looked.clone() };
         let (report, receipt) = attempt(request, item, Instant::now(), later, context);
         if has_landed(&report) {
             landed.insert(id);

@@ -9,8 +9,8 @@ use occystrap_base::parallel::in_order;
 use occystrap_images::level::Level;
 use occystrap_images::steady::{self, Watch};
 use occystrap_net::context::Context;
-use occystrap_output::destination::engine_image::Named;
-use occystrap_output::destination::remote::Remote;
+use occystrap_output::destination::engine_image::EngineImage;
+use occystrap_output::destination::remote::BlockingRepository;
 use occystrap_output::receipt::repeat_command;
 use occystrap_verify::derive::subject::Subject;
 use occystrap_verify::derive::{directory, layout, registry};
@@ -161,11 +161,11 @@ fn look(
         ),
         Subject::Registry(reference, client, display) => {
             let repository = client.repository(reference, context.counters.clone())?;
-            let remote = Remote::new(repository, context);
+            let remote = BlockingRepository::new(repository, context);
             (display, registry::images(&remote, reference, level, context)?)
         }
         Subject::Engine(image, engine, display) => {
-            let named = Named::new(engine.clone(), image.clone(), context);
+            let named = EngineImage::new(engine.clone(), image.clone(), context);
             (display, occystrap_verify::look::engine_image::held(&named, level)?)
         }
     };

@@ -8,7 +8,7 @@ use crate::cli::Global;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::limits::Allowance;
-use occystrap_base::oci::Wanted;
+use occystrap_base::oci::PlatformRequest;
 use occystrap_base::terminal::progress::Progress;
 use occystrap_base::warnings::Warnings;
 use occystrap_images::source::{self, Source};
@@ -58,9 +58,10 @@ impl Host<'_> {
 
     /// The platform of a source that the command line asks for. Errors when it is said twice: options
     /// may stand on both sides of the command, where their parser does not see that they conflict.
-    pub fn wanted(&self, source: &Uri) -> Result<Wanted> {
+    pub fn wanted(&self, source: &Uri) -> Result<PlatformRequest> {
         let Global { platform, os, architecture, variant, .. } = self.global;
-        let words = Wanted::new(os.as_deref(), architecture.as_deref(), variant.as_deref());
+        let words =
+            PlatformRequest::new(os.as_deref(), architecture.as_deref(), variant.as_deref());
         let Some(platform) = platform else { return Ok(words) };
         if !words.is_nothing() {
             return Err(Error::usage(

@@ -8,7 +8,7 @@ use crate::look::document::AS_AT_SOURCE;
 use crate::receipt::format::Format;
 use crate::receipt::index_children::Beneath;
 use crate::verdict::claims::Claims;
-use crate::verdict::object::{Object, Outcomes, Status, Verification};
+use crate::verdict::object::{CheckedObject, Outcomes, Status, Verification};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::limits;
 use occystrap_base::oci::Digest;
@@ -17,7 +17,7 @@ use occystrap_net::context::Context;
 use occystrap_net::docker::failure::DAMAGED;
 use occystrap_net::registry::{CHANGED_ANSWER, DELETE_FIRST};
 use occystrap_output::destination::Grant;
-use occystrap_output::destination::hash_memo::Memory;
+use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::plugin::bindings::verifier::{self, Finding, Problem};
 use occystrap_output::receipt::Receipt;
 use occystrap_output::write::target::Target;
@@ -53,7 +53,7 @@ fn verify_once(
         Ok(grant) => grant,
         Err(error) => return Ok(Verification::unreachable(level, receipt, target, &error, repair)),
     };
-    let memory = Memory::showing(&context.progress);
+    let memory = HashMemo::showing(&context.progress);
     let format = Format::of(target);
     let claims = crate::receipt::manifest_chain::claims(receipt, &format, &grant, level, &memory);
     // A receipt covers artifacts as well, whose manifests may be where only a plugin finds them.
@@ -62,7 +62,7 @@ fn verify_once(
         crate::look::objects::of(receipt, target, &grant, &trusted, level, &memory, context)?;
     crate::look::elsewhere::of_receipt(receipt, &grant, &memory, &mut objects);
     let little = says_little(receipt, &format, &claims);
-    objects.extend(little.iter().map(|why| Object::unchecked(grant.whole(), why)));
+    objects.extend(little.iter().map(|why| CheckedObject::unchecked(grant.whole(), why)));
     if receipt.image.part.is_index()
         && let Some(store) =
             crate::receipt::index_children::store(&format, &grant, &memory, context)
@@ -82,7 +82,7 @@ fn verify_once(
     // Where each thing is as it was promised, the manifest may still lead to another image. A fast look at
     // a web server asks for sizes alone.
     let is_read = level == Level::Full || !matches!(grant, Grant::Web(_));
-    let is_sound = |object: &Object| object.status == Status::Ok || object.is_elsewhere;
+    let is_sound = |object: &CheckedObject| object.status == Status::Ok || object.is_elsewhere;
     if is_read && objects.iter().all(is_sound) {
         crate::receipt::manifest_chain::judge(receipt, &format, &grant, &memory, &mut objects);
     }
@@ -99,8 +99,8 @@ fn ask_plugin(
     target: &Target,
     grant: &Grant,
     level: Level,
-    memory: &Memory,
-    objects: &mut Vec<Object>,
+    memory: &HashMemo,
+    objects: &mut Vec<CheckedObject>,
     context: &Context,
 ) -> Result<()> {
     let plugin = &target.plugin;
@@ -116,13 +116,13 @@ fn ask_plugin(
         Err(error) if error.kind() == Kind::Interrupted => return Err(error),
         // What could not be looked at, and why, the host has said already.
         Err(error) if objects.iter().any(|object| said_already(object, &error)) => {}
-        Err(error) => objects.push(Object::of_plugin(grant.whole(), &error)),
+        Err(error) => objects.push(CheckedObject::of_plugin(grant.whole(), &error)),
     }
     Ok(())
 }
 
 /// What helps against what is wrong: the command that does it again, or, where that would not, a hint.
-fn advise(grant: &Grant, repair: Option<&str>, objects: &mut [Object]) {
+fn advise(grant: &Grant, repair: Option<&str>, objects: &mut [CheckedObject]) {
     for object in objects.iter_mut().filter(|object| object.status.is_bad()) {
         // What a registry has under a digest it takes to be that: it is not sent again.
         let kept =
@@ -145,7 +145,7 @@ fn advise(grant: &Grant, repair: Option<&str>, objects: &mut [Object]) {
 }
 
 /// Whether the bytes of a thing were hashed, and are not those of its digest.
-fn has_other_bytes(object: &Object) -> bool {
+fn has_other_bytes(object: &CheckedObject) -> bool {
     let digest = |side: &Option<String>| side.as_ref().and_then(|side| side.parse::<Digest>().ok());
     match (object.digest, digest(&object.expected), digest(&object.found)) {
         (Some(named), Some(expected), Some(found)) => named == expected && expected != found,
@@ -169,7 +169,7 @@ pub(crate) fn says_little(receipt: &Receipt, format: &Format, claims: &Claims) -
 const ANOTHER_LAYER: &str = "the bytes are those of the digest, and not what the config promises: with --layer-cache, push the image again without it; else look at the source with 'occystrap check'";
 
 /// Whether a finding of the host says what an error of the plugin's session says.
-fn said_already(object: &Object, error: &Error) -> bool {
+fn said_already(object: &CheckedObject, error: &Error) -> bool {
     let message = error.to_string();
     match object.status {
         Status::Ok => false,
@@ -182,11 +182,11 @@ fn said_already(object: &Object, error: &Error) -> bool {
 }
 
 /// Put what the plugin found beside what the host found.
-fn union(objects: &mut Vec<Object>, findings: Vec<Finding>, plugin: &str, grant: &Grant) {
+fn union(objects: &mut Vec<CheckedObject>, findings: Vec<Finding>, plugin: &str, grant: &Grant) {
     let host_found = objects.iter().any(|object| object.status.is_bad() && !object.host_only);
     if findings.is_empty() && host_found {
         let message = format!("plugin '{plugin}' found nothing wrong where the host did");
-        objects.push(Object::of_plugin(grant.whole(), &Error::new(Kind::Plugin, message)));
+        objects.push(CheckedObject::of_plugin(grant.whole(), &Error::new(Kind::Plugin, message)));
     }
     for finding in findings.into_iter().take(limits::RECEIPT_ITEMS) {
         let location = grant.display(&finding.subject);
@@ -197,7 +197,7 @@ fn union(objects: &mut Vec<Object>, findings: Vec<Finding>, plugin: &str, grant:
             Some(object) if object.is_elsewhere && matches!(finding.problem, Problem::Missing) => {}
             Some(object) => object.accuse(plugin, finding),
             None => {
-                let mut object = Object::at(location);
+                let mut object = CheckedObject::at(location);
                 object.accuse(plugin, finding);
                 objects.push(object);
             }

@@ -15,7 +15,7 @@ use crate::error::{Error, Kind, Result};
 use crate::terminal::shell::quote;
 
 /// A kind of file.
-pub struct OwnFile {
+pub struct StateFile {
     /// How messages call it: `receipt`.
     pub what: &'static str,
     /// No file of the kind has more bytes.
@@ -24,7 +24,7 @@ pub struct OwnFile {
     pub is_one: fn(&[u8]) -> bool,
 }
 
-impl OwnFile {
+impl StateFile {
     /// Whether one can be written there, before the destination is changed. Errors when it cannot, when
     /// something else stands there, or the image itself will: `output` is the file that the image goes to, where it is
     /// one.

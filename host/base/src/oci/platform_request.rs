@@ -5,7 +5,7 @@ use super::Platform;
 /// What was said of a platform. Of what nobody said, the default is chosen where there are several, and
 /// anything is right where there is one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct PlatformRequest {
     /// Such as `linux`.
     pub os: Option<String>,
     /// Such as `amd64`, in Go's spelling.
@@ -14,7 +14,7 @@ pub struct Wanted {
     pub variant: Option<String>,
 }
 
-impl Wanted {
+impl PlatformRequest {
     /// What was said in three words; an empty one says nothing. The kernel's names of architectures
     /// (`uname -m`) are taken for Go's.
     #[must_use]
@@ -97,17 +97,17 @@ fn in_go(architecture: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn wanted(text: &str) -> Wanted {
-        Wanted::parse(text).unwrap()
+    fn wanted(text: &str) -> PlatformRequest {
+        PlatformRequest::parse(text).unwrap()
     }
 
     #[test]
     fn a_platform_has_two_or_three_words() {
         assert_eq!(wanted("linux/aarch64"), wanted("linux/arm64"));
         assert_eq!(wanted("linux/arm/v6").platform().to_string(), "linux/arm/v6");
-        assert_eq!(Wanted::default().platform().to_string(), "linux/amd64");
+        assert_eq!(PlatformRequest::default().platform().to_string(), "linux/amd64");
         for bad in ["", "arm64", "linux/", "/arm64", "linux/arm/v7/x", "linux//v7"] {
-            assert!(Wanted::parse(bad).is_err(), "{bad}");
+            assert!(PlatformRequest::parse(bad).is_err(), "{bad}");
         }
     }
 
@@ -115,13 +115,13 @@ mod tests {
     fn only_what_was_said_must_be_met() {
         let found = Platform { os: "linux".into(), architecture: "arm64".into(), variant: None };
         for (of, is_met) in [
-            (Wanted::default(), true),
-            (Wanted::new(Some("linux"), None, None), true),
-            (Wanted::new(None, Some("aarch64"), Some("v8")), true),
-            (Wanted::new(None, Some(""), None), true),
-            (Wanted::new(None, Some("amd64"), None), false),
-            (Wanted::new(Some("windows"), None, None), false),
-            (Wanted::new(None, None, Some("v9")), false),
+            (PlatformRequest::default(), true),
+            (PlatformRequest::new(Some("linux"), None, None), true),
+            (PlatformRequest::new(None, Some("aarch64"), Some("v8")), true),
+            (PlatformRequest::new(None, Some(""), None), true),
+            (PlatformRequest::new(None, Some("amd64"), None), false),
+            (PlatformRequest::new(Some("windows"), None, None), false),
+            (PlatformRequest::new(None, None, Some("v9")), false),
         ] {
             assert_eq!(of.is_met_by(&found), is_met, "{of:?}");
         }

@@ -1,7 +1,7 @@
 //! Rules about who can read an image: nothing is wrong with it, but not everybody takes it.
 
 use super::finding::{Finding, Findings};
-use crate::source::view::{Part, Role, View};
+use crate::source::view::{FlawIn, View, ViewKind};
 use occystrap_base::oci::Compression;
 use occystrap_base::oci::manifest::DOCKER_MANIFEST;
 use occystrap_base::terminal::size::size;
@@ -14,7 +14,7 @@ const DEEPEST: usize = 125;
 
 /// All rules about it.
 pub fn check(view: &View, to: &mut Findings) {
-    if view.role == Role::Image {
+    if view.role == ViewKind::Image {
         zstd(view, to);
         unregistered(view, to);
     }
@@ -37,7 +37,8 @@ pub fn check(view: &View, to: &mut Findings) {
 }
 
 fn zstd(view: &View, to: &mut Findings) {
-    let is_zstd = |layer: &&crate::source::view::Kept| layer.compression == Some(Compression::Zstd);
+    let is_zstd =
+        |layer: &&crate::source::view::ViewedLayer| layer.compression == Some(Compression::Zstd);
     let count = view.layers.iter().filter(is_zstd).count();
     if count == 0 {
         return;
@@ -70,7 +71,7 @@ fn unregistered(view: &View, to: &mut Findings) {
 /// in the form that their media type says.
 pub fn check_kept(view: &View, to: &mut Findings) {
     for flaw in &view.flaws {
-        if let Part::Layer(index) = flaw.part {
+        if let FlawIn::Layer(index) = flaw.part {
             to.push(Finding::unread("layer-missing", &flaw.error).layer(index));
         }
     }

@@ -4,13 +4,13 @@ use serde_json::Value;
 
 use super::finding::{Finding, Findings};
 use crate::source::docker_save::{REWRITTEN, is_rewritten};
-use crate::source::view::{Part, View, text_of};
+use crate::source::view::{FlawIn, View, text_of};
 use occystrap_base::error::Kind;
 use occystrap_base::oci::{Digest, config, json, time};
 
 /// All rules about the config, and about how it fits the layers.
 pub fn check(view: &View, to: &mut Findings) {
-    for flaw in view.flaws.iter().filter(|flaw| flaw.part == Part::Config) {
+    for flaw in view.flaws.iter().filter(|flaw| flaw.part == FlawIn::Config) {
         let check = match (flaw.error.kind(), flaw.error.sides()) {
             (_, Some((expected, _))) if expected.starts_with("sha256:") => "config-digest",
             (Kind::Source, Some(_)) => "config-size",
@@ -29,7 +29,8 @@ pub fn check(view: &View, to: &mut Findings) {
     }
     let document = &view.config.document;
     if !document.is_object() {
-        if view.config.bytes.is_some() && view.flaws.iter().all(|flaw| flaw.part != Part::Config) {
+        if view.config.bytes.is_some() && view.flaws.iter().all(|flaw| flaw.part != FlawIn::Config)
+        {
             to.push(Finding::error("config", "the config is not an object"));
         }
         return;

@@ -2,7 +2,7 @@
 //! *unchecked*: the URL is not asked, and nothing is wrong with an image that has them.
 
 use super::finding::{Finding, Findings, Severity};
-use crate::source::view::{Kept, View};
+use crate::source::view::{View, ViewedLayer};
 
 /// The rule.
 pub(super) const RULE: &str = "layer-elsewhere";
@@ -17,12 +17,12 @@ pub fn check(view: &View, to: &mut Findings) {
 }
 
 /// Whether the manifest places a layer elsewhere.
-pub(super) fn is(kept: &Kept) -> bool {
+pub(super) fn is(kept: &ViewedLayer) -> bool {
     kept.promised.elsewhere.is_some()
 }
 
 /// The finding for a layer that is not here.
-pub(super) fn finding(index: usize, kept: &Kept) -> Finding {
+pub(super) fn finding(index: usize, kept: &ViewedLayer) -> Finding {
     let host = kept.promised.elsewhere.as_ref().map(|elsewhere| elsewhere.host());
     let message = format!("stored elsewhere ({})", host.unwrap_or_default());
     Finding::new(Severity::Unchecked, RULE, message).layer(index)

@@ -6,12 +6,12 @@ use serde_json::Value;
 
 use super::finding::{Finding, Findings};
 use super::manifest::schema_version;
-use crate::source::view::{Listed, Listing, Role};
+use crate::source::view::{IndexEntry, Listing, ViewKind};
 use occystrap_base::oci::manifest::{DOCKER_MANIFEST, OCI_MANIFEST, is_manifest_type};
 use occystrap_base::oci::{json, types};
 
 /// All rules of an index, where it is one that led to an image or is looked at itself.
-pub fn check(index: &Listing, role: Role, to: &mut Findings) {
+pub fn check(index: &Listing, role: ViewKind, to: &mut Findings) {
     let mut document = Value::Null;
     match &index.manifest {
         Some(manifest) => {
@@ -24,7 +24,7 @@ pub fn check(index: &Listing, role: Role, to: &mut Findings) {
                 to.push(Finding::mistyped("index", &wrong));
             }
         }
-        None if role == Role::Index => {
+        None if role == ViewKind::Index => {
             let message = format!(
                 "the layout lists the image {} times, without an index of its own: not all of it can be moved at once",
                 index.entries.len()
@@ -47,7 +47,7 @@ pub fn check(index: &Listing, role: Role, to: &mut Findings) {
     }
     let all = index.entries.len();
     let there = index.entries.iter().all(|entry| entry.chosen);
-    if role == Role::Index && there && to.failed("index") == 0 {
+    if role == ViewKind::Index && there && to.failed("index") == 0 {
         let message = format!("{all} manifests are there, with the sizes and digests it promises");
         to.pass("index", message);
     }
@@ -71,8 +71,8 @@ fn builds(document: &Value) -> BTreeMap<&str, &str> {
 
 /// `seen` are those before that say what they are for.
 fn check_image<'a>(
-    entry: &'a Listed,
-    seen: &mut Vec<&'a Listed>,
+    entry: &'a IndexEntry,
+    seen: &mut Vec<&'a IndexEntry>,
     builds: &BTreeMap<&str, &str>,
     to: &mut Findings,
 ) {
@@ -91,8 +91,9 @@ fn check_image<'a>(
         }
         return;
     };
-    let build = |of: &Listed| builds.get(of.digest.as_str()).copied();
-    let same = |known: &Listed| known.platform == entry.platform && build(known) == build(entry);
+    let build = |of: &IndexEntry| builds.get(of.digest.as_str()).copied();
+    let same =
+        |known: &IndexEntry| known.platform == entry.platform && build(known) == build(entry);
     match seen.iter().find(|known| same(known) && known.digest != entry.digest) {
         Some(first) => {
             let message = format!(
@@ -104,7 +105,7 @@ fn check_image<'a>(
     }
 }
 
-fn check_attestation(entry: &Listed, all: &[Listed], to: &mut Findings) {
+fn check_attestation(entry: &IndexEntry, all: &[IndexEntry], to: &mut Findings) {
     if let Some(about) = &entry.about
         && all.iter().all(|other| other.digest != *about)
     {

@@ -8,20 +8,20 @@ use super::elsewhere;
 use super::finding::{Finding, Findings};
 use super::replay::{Replay, TWICE};
 use super::{member, whiteout};
-use crate::source::view::{Kept, View};
+use crate::source::view::{View, ViewedLayer};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::Hashed;
 use occystrap_base::oci::{Compression, Digest};
-use occystrap_layer::blob::{self, Plain, Stored, from_io, side_by_side};
+use occystrap_layer::blob::{self, PlainReader, Stored, from_io, side_by_side};
 use occystrap_layer::image::{Content, Layer};
-use occystrap_layer::overlay::{MOST_MEMBERS, Roll, Room};
+use occystrap_layer::overlay::{MOST_MEMBERS, MemberBudget, MemberList};
 use occystrap_layer::tar::Reader;
 use occystrap_net::context::Context;
 
 /// What reading a layer found.
 struct Read {
     findings: Findings,
-    roll: Roll,
+    roll: MemberList,
     /// What it is uncompressed; `None` where it could not be read to its end.
     plain: Option<Hashed>,
 }
@@ -118,7 +118,7 @@ fn read_all(
     let layers: Vec<(usize, Layer)> =
         wanted.filter_map(|index| Some((index, as_layer(&view.layers[index])?))).collect();
     let layers = layers.iter().map(|(index, layer)| (*index, layer));
-    let room = Room::default();
+    let room = MemberBudget::default();
     let read = side_by_side(layers, context, |index, layer, stored| {
         context.cancel.check().ok()?;
         Some((index, read(index, layer, stored, &view.layers[index], &room, context)))
@@ -129,7 +129,7 @@ fn read_all(
 
 /// A layer that is read to find out what it is. Of a plain one in a file the digest is compared
 /// afterwards: there is no need to hash it twice.
-pub(super) fn as_layer(kept: &Kept) -> Option<Layer> {
+pub(super) fn as_layer(kept: &ViewedLayer) -> Option<Layer> {
     let content = match kept.content.clone()? {
         // What clients reject is a finding, also where the bytes are right.
         Content::Registry(repository) => Content::Registry(repository.strict()),
@@ -153,20 +153,20 @@ fn read(
     index: usize,
     layer: &Layer,
     stored: Stored,
-    kept: &Kept,
-    room: &Room,
+    kept: &ViewedLayer,
+    room: &MemberBudget,
     context: &Context,
 ) -> Read {
     let progress = context.progress.layer(&format!("layer {}", index + 1), layer.size);
     let mut stored = stored.showing(&progress);
     let mut scan =
-        Scan { findings: Findings::default(), roll: Roll::default(), room, trouble: None };
+        Scan { findings: Findings::default(), roll: MemberList::default(), room, trouble: None };
     let (plain, outcome) = match stored.detect() {
         Ok(found) => {
             if let Some(media_type) = &kept.promised.media_type {
                 check_compression(index, media_type, found, &mut scan.findings);
             }
-            blob::look(layer, stored, |plain| scan.visit(plain, &layer.place))
+            blob::read_lenient(layer, stored, |plain| scan.visit(plain, &layer.place))
         }
         Err(cause) => (None, Err(from_io(cause, &layer.place))),
     };
@@ -207,14 +207,14 @@ pub(super) fn rule(error: &Error) -> &'static str {
 /// Goes through the members of one layer.
 struct Scan<'a> {
     findings: Findings,
-    roll: Roll,
-    room: &'a Room,
+    roll: MemberList,
+    room: &'a MemberBudget,
     /// Why the tar could not be read to its end.
     trouble: Option<Error>,
 }
 
 impl Scan<'_> {
-    fn visit(&mut self, plain: &mut Plain, place: &str) {
+    fn visit(&mut self, plain: &mut PlainReader, place: &str) {
         let mut reader = Reader::new(plain, place);
         let mut has_root = false;
         loop {

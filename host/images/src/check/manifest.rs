@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::finding::{Finding, Findings};
 use super::{config_type, index};
-use crate::source::view::{Part, Role, View, text_of};
+use crate::source::view::{FlawIn, View, ViewKind, text_of};
 use occystrap_base::oci::manifest::{DOCKER_MANIFEST, Manifest, OCI_MANIFEST};
 use occystrap_base::oci::{Digest, MOST_LAYERS, json, types};
 
@@ -19,14 +19,14 @@ pub(super) const SERVED: &str = "served";
 pub fn check(view: &View, to: &mut Findings) {
     for flaw in &view.flaws {
         let check = match flaw.part {
-            Part::Index => "index",
-            Part::Platform => "platform",
-            Part::Manifest => "manifest",
-            Part::Layers => "diff-id",
-            Part::Layout => "layout",
-            Part::Name => "name",
-            Part::Served => SERVED,
-            Part::Config | Part::Layer(_) => continue,
+            FlawIn::Index => "index",
+            FlawIn::Platform => "platform",
+            FlawIn::Manifest => "manifest",
+            FlawIn::Layers => "diff-id",
+            FlawIn::Layout => "layout",
+            FlawIn::Name => "name",
+            FlawIn::Served => SERVED,
+            FlawIn::Config | FlawIn::Layer(_) => continue,
         };
         to.push(Finding::unread(check, &flaw.error));
     }
@@ -41,7 +41,7 @@ pub fn check(view: &View, to: &mut Findings) {
     schema_version(&document, "the manifest", to);
     media_type(&document, &manifest.media_type, to);
     // Of other things the media types are anybody's.
-    let of_image = (view.role == Role::Image).then_some(manifest.media_type.as_str());
+    let of_image = (view.role == ViewKind::Image).then_some(manifest.media_type.as_str());
     config_descriptor(&document["config"], of_image, to);
     layers(&document["layers"], of_image, to);
     annotations(&document, to);

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::finding::{Finding, Findings};
 use occystrap_base::terminal::size::size;
 use occystrap_layer::overlay::path::{folders, split};
-use occystrap_layer::overlay::{Act, At, Entry, Kind, Roll, Stack, State};
+use occystrap_layer::overlay::{At, Change, Kind, ListedMember, MemberList, Stack, State};
 
 /// What is said of a directory that a layer has twice.
 pub const TWICE: &str = "is listed more than once, which Docker and Podman refuse";
@@ -25,23 +25,25 @@ pub struct Replay {
 
 impl Replay {
     /// Put a layer on those before.
-    pub fn add(&mut self, layer: u16, roll: &Roll) {
+    pub fn add(&mut self, layer: u16, roll: &MemberList) {
         let mut last: Option<Vec<u8>> = None;
         roll.each(|entry| {
             let (parent, _) = split(entry.path);
-            let own =
-                matches!(entry.act, Act::Directory | Act::Symlink | Act::File | Act::HardLink);
+            let own = matches!(
+                entry.act,
+                Change::Directory | Change::Symlink | Change::File | Change::HardLink
+            );
             if own && last.as_deref() != Some(parent) {
                 self.descend(layer, entry.path);
                 last = Some(parent.to_vec());
             }
             match entry.act {
-                Act::Delete => self.delete(layer, entry.path),
-                Act::Empty => self.empty(layer, entry.path),
+                Change::Delete => self.delete(layer, entry.path),
+                Change::Empty => self.empty(layer, entry.path),
                 _ => self.put(layer, entry),
             }
             // What it was may have changed.
-            if own && entry.act != Act::Directory {
+            if own && entry.act != Change::Directory {
                 last = last.take().filter(|folder| !folder.starts_with(entry.path));
             }
         });
@@ -99,11 +101,11 @@ impl Replay {
         }
     }
 
-    fn put(&mut self, layer: u16, entry: &Entry) {
+    fn put(&mut self, layer: u16, entry: &ListedMember) {
         let at = At::of(entry.path);
         let kind = match entry.act {
-            Act::Directory => Kind::Directory,
-            Act::Symlink => Kind::Symlink,
+            Change::Directory => Kind::Directory,
+            Change::Symlink => Kind::Symlink,
             _ => Kind::File,
         };
         let first = self.stack.last(at).is_none_or(|last| last < layer);
@@ -119,7 +121,7 @@ impl Replay {
                 false => self.replace(layer, at, before, kind),
             }
         }
-        if entry.act == Act::HardLink {
+        if entry.act == Change::HardLink {
             self.check_link(layer, entry);
             self.linked.insert(At::of(entry.link).hash);
         }
@@ -173,7 +175,7 @@ impl Replay {
     }
 
     /// The file must be there when the link is made.
-    fn check_link(&mut self, layer: u16, entry: &Entry) {
+    fn check_link(&mut self, layer: u16, entry: &ListedMember) {
         let target = String::from_utf8_lossy(entry.link).into_owned();
         let message = match self.stack.state(At::of(entry.link)) {
             Some(state) if state.is_directory() => {

@@ -10,7 +10,7 @@ use serde::ser::{SerializeStruct, Serializer};
 use super::finding::{Findings, Severity};
 use super::text;
 use crate::level::Level;
-use crate::source::view::{Kept, Role, View};
+use crate::source::view::{View, ViewKind, ViewedLayer};
 use occystrap_base::oci::Digest;
 use occystrap_base::terminal::table::{Paper, write_json};
 
@@ -20,7 +20,7 @@ const UNCHECKED: u8 = 3;
 /// One image, an index, or an attestation.
 pub struct Checked {
     /// Which of them.
-    pub kind: Role,
+    pub kind: ViewKind,
 
     /// The familiar name, without the tag; empty where nothing could be read.
     pub image: String,
@@ -45,9 +45,9 @@ impl Checked {
     /// An image that was looked at.
     #[must_use]
     pub fn new(view: &View, level: Level, findings: Findings) -> Self {
-        let size = |kept: &Kept| kept.size.or(kept.promised.size).or(kept.counted);
+        let size = |kept: &ViewedLayer| kept.size.or(kept.promised.size).or(kept.counted);
         let sizes = view.layers.iter().filter_map(size);
-        let is_index = view.role == Role::Index;
+        let is_index = view.role == ViewKind::Index;
         let (manifest, entry) = match &view.index {
             Some(index) if is_index => (index.manifest.as_ref(), None),
             Some(index) => (view.manifest.as_ref(), index.entries.iter().find(|one| one.chosen)),
@@ -76,7 +76,7 @@ impl Checked {
     #[must_use]
     pub fn unseen(level: Level, findings: Findings) -> Self {
         let (image, tag) = Default::default();
-        let kind = Role::Image;
+        let kind = ViewKind::Image;
         Self {
             kind,
             image,

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use super::finding::{Finding, Severity};
 use super::report::{Checked, Report};
 use crate::level::Level;
-use crate::source::view::Role;
+use crate::source::view::ViewKind;
 use occystrap_base::error::with_sides;
 use occystrap_base::oci::name::title;
 use occystrap_base::terminal::size::size;
@@ -47,13 +47,13 @@ fn write_image(
     }
     let platform = image.platform.as_deref();
     let part = match image.kind {
-        Role::Image => platform.unwrap_or_default().to_owned(),
-        Role::Artifact => "artifact".to_owned(),
-        Role::Index => match image.digest {
+        ViewKind::Image => platform.unwrap_or_default().to_owned(),
+        ViewKind::Artifact => "artifact".to_owned(),
+        ViewKind::Index => match image.digest {
             Some(digest) => format!("index {}", digest.short()),
             None => "index".to_owned(),
         },
-        Role::Attestation => match platform {
+        ViewKind::Attestation => match platform {
             Some(platform) => format!("attestation of {platform}"),
             None => "attestation".to_owned(),
         },

@@ -14,7 +14,7 @@ use occystrap_base::files::Section;
 use occystrap_base::files::Spooled;
 use occystrap_base::files::unnamed::Unnamed;
 use occystrap_base::oci::{Compression, Digest};
-use occystrap_layer::blob::{Plain, Stored, outflow, read_layers, walk};
+use occystrap_layer::blob::{PlainReader, Stored, read_checked, read_layers, rewrite_with};
 use occystrap_layer::image::{Content, Image, Layer};
 use occystrap_net::context::Context;
 
@@ -67,10 +67,10 @@ fn filter(
     };
     let place = &layer.place;
     let (filtered, size) = if only_look {
-        let look = |plain: &mut Plain| {
+        let look = |plain: &mut PlainReader| {
             look(&mut *plain, place, &mut passes).and_then(|()| plain.read_rest(place))
         };
-        (None, walk(layer, stored, look)?)
+        (None, read_checked(layer, stored, look)?)
     } else {
         change(layer, stored, &mut passes, &changed, context)?
     };
@@ -100,8 +100,8 @@ fn change(
     let place = &layer.place;
     // Rewriting takes as long as reading: one thread for both would keep the third waiting, which hashes
     // and writes.
-    let (moved, size) = walk(layer, stored.read_ahead(true), |plain| {
-        let (size, moved) = outflow(plain, file.file(), |plain, to| {
+    let (moved, size) = read_checked(layer, stored.read_ahead(true), |plain| {
+        let (size, moved) = rewrite_with(plain, file.file(), |plain, to| {
             rewrite(&mut *plain, place, passes, to, changed, &context.temp_dir)?;
             plain.read_rest(place)
         })?;

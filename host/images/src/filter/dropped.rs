@@ -21,15 +21,15 @@ const OVERHEAD: usize = 200;
 
 /// What was dropped of one layer. Contents are in a file without a name; of each dropped file its
 /// name and some words stay in memory.
-pub struct Kept {
+pub struct DroppedMembers {
     folder: PathBuf,
     file: Option<File>,
     /// By the name from the root.
-    gone: HashMap<Box<[u8]>, Gone>,
+    gone: HashMap<Box<[u8]>, DroppedAs>,
     contents: Vec<Content>,
     /// Names from the root that contents have got again.
     named: BTreeMap<Vec<u8>, usize>,
-    /// Names from the root that [`Gone::Link`] leads to.
+    /// Names from the root that [`DroppedAs::Link`] leads to.
     linked: BTreeSet<Vec<u8>>,
     /// What all that takes of the memory, roughly.
     bytes: usize,
@@ -37,7 +37,7 @@ pub struct Kept {
 
 /// What a dropped name stood for.
 #[derive(Clone)]
-pub enum Gone {
+pub enum DroppedAs {
     /// A content, by its index.
     Content(usize),
     /// Another name of a file that stays, as links must have it.
@@ -58,7 +58,7 @@ struct Content {
     name: Option<Vec<u8>>,
 }
 
-impl Kept {
+impl DroppedMembers {
     /// Nothing yet; contents go to a file in `folder`.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
@@ -75,7 +75,7 @@ impl Kept {
 
     /// What a name stood for, where it was dropped.
     #[must_use]
-    pub fn find(&self, path: &[u8]) -> Option<Gone> {
+    pub fn find(&self, path: &[u8]) -> Option<DroppedAs> {
         if self.gone.is_empty() {
             return None;
         }
@@ -100,12 +100,12 @@ impl Kept {
             records: member.records.clone(),
             name: None,
         });
-        self.alias(member, Gone::Content(self.contents.len() - 1), place)
+        self.alias(member, DroppedAs::Content(self.contents.len() - 1), place)
     }
 
     /// A dropped member that stood for something else. Errors when there are more than anybody has.
-    pub fn alias(&mut self, member: &Member, gone: Gone, place: &str) -> Result<()> {
-        if let Gone::Link(path) = &gone {
+    pub fn alias(&mut self, member: &Member, gone: DroppedAs, place: &str) -> Result<()> {
+        if let DroppedAs::Link(path) = &gone {
             self.linked.insert(plain(path));
             self.bytes += path.len();
         }
@@ -156,8 +156,8 @@ impl Kept {
         }
         self.linked.retain(|name| !linked.contains(name));
         for gone in self.gone.values_mut() {
-            if matches!(gone, Gone::Link(to) if linked.contains(&plain(to))) {
-                *gone = Gone::Lost;
+            if matches!(gone, DroppedAs::Link(to) if linked.contains(&plain(to))) {
+                *gone = DroppedAs::Lost;
             }
         }
     }
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn more_names_than_any_layer_has_are_not_kept() {
-        let mut kept = Kept::new(Path::new("/nowhere"));
+        let mut kept = DroppedMembers::new(Path::new("/nowhere"));
         let mut member = Member::new(MemberKind::File, "");
         let mut keep = |index: usize| {
             member.path = format!("{index}{}", "x".repeat(1024 * 1024)).into();

@@ -4,7 +4,7 @@ use std::io::{self, BufRead, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::dropped::{Gone, Kept};
+use super::dropped::{DroppedAs, DroppedMembers};
 use super::{Pass, Verdict};
 use occystrap_base::error::{Error, Result};
 use occystrap_layer::blob::from_io;
@@ -27,7 +27,7 @@ pub fn rewrite(
 ) -> Result<()> {
     let mut reader = Reader::new(plain, place);
     let mut writer = Writer::new(to);
-    let mut kept = Kept::new(folder);
+    let mut kept = DroppedMembers::new(folder);
     while let Some(mut member) = reader.next_member()? {
         if member.path.is_empty() {
             return Err(Error::source(format!("{place}: has a member without a name"))
@@ -71,38 +71,44 @@ pub fn rewrite(
 
 /// A hard link to what was dropped leads to what that has become, or becomes it: then it stands for a
 /// content, by its index.
-fn relink(kept: &mut Kept, member: &mut Member, place: &str) -> Result<(Verdict, Option<usize>)> {
+fn relink(
+    kept: &mut DroppedMembers,
+    member: &mut Member,
+    place: &str,
+) -> Result<(Verdict, Option<usize>)> {
     if member.kind != MemberKind::HardLink {
         return Ok((Verdict::Same, None));
     }
     match kept.find(&member.link) {
         None => Ok((Verdict::Same, None)),
         // A link to itself would lead nowhere.
-        Some(Gone::Link(path)) if from_root(&path) == member.plain_path() => {
+        Some(DroppedAs::Link(path)) if from_root(&path) == member.plain_path() => {
             Err(replaced(member, place))
         }
-        Some(Gone::Link(path)) => {
+        Some(DroppedAs::Link(path)) => {
             member.link = path;
             Ok((Verdict::Changed, None))
         }
-        Some(Gone::Content(index)) => {
+        Some(DroppedAs::Content(index)) => {
             Ok((Verdict::Changed, kept.stand_in(member, index).then_some(index)))
         }
-        Some(Gone::Lost) => Err(replaced(member, place)),
+        Some(DroppedAs::Lost) => Err(replaced(member, place)),
     }
 }
 
 /// Remember what links may need of a member that goes.
 fn drop_member(
-    kept: &mut Kept,
+    kept: &mut DroppedMembers,
     reader: &mut Reader<impl BufRead>,
     member: &Member,
     stands_for: Option<usize>,
 ) -> Result<()> {
     let place = reader.place().to_owned();
     match (stands_for, member.kind) {
-        (Some(index), _) => kept.alias(member, Gone::Content(index), &place),
-        (None, MemberKind::HardLink) => kept.alias(member, Gone::Link(member.link.clone()), &place),
+        (Some(index), _) => kept.alias(member, DroppedAs::Content(index), &place),
+        (None, MemberKind::HardLink) => {
+            kept.alias(member, DroppedAs::Link(member.link.clone()), &place)
+        }
         (None, MemberKind::Directory) => {
             kept.forget(member);
             Ok(())

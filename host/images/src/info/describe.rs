@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use super::history::{self, Step};
 use super::unpacked::Unpacked;
-use crate::source::view::{Kept, Listed, Role, View, text_of};
+use crate::source::view::{IndexEntry, View, ViewKind, ViewedLayer, text_of};
 use occystrap_base::oci::json;
 
 /// An image.
 #[derive(Debug, Serialize)]
 pub struct Described {
     /// Whether it is an image or an artifact.
-    pub kind: Role,
+    pub kind: ViewKind,
     /// The familiar name, without the tag.
     pub image: String,
     /// The tag; empty where it has none.
@@ -169,7 +169,7 @@ impl Described {
 fn layers(view: &View, unpacked: &[Option<Unpacked>], history: &[Step]) -> Vec<Layer> {
     let listed = view.config.document["rootfs"]["diff_ids"].as_array();
     let diff_id = |index: usize| listed?.get(index)?.as_str().map(str::to_owned);
-    let layer = |(index, kept): (usize, &Kept)| {
+    let layer = |(index, kept): (usize, &ViewedLayer)| {
         let size = kept.size.or(kept.promised.size);
         let unpacked = unpacked.get(index).copied().flatten();
         let bytes = unpacked.map(|known| known.bytes);
@@ -194,7 +194,7 @@ fn layers(view: &View, unpacked: &[Option<Unpacked>], history: &[Step]) -> Vec<L
 }
 
 impl Listing {
-    fn new(entry: &Listed) -> Self {
+    fn new(entry: &IndexEntry) -> Self {
         Self {
             platform: entry.platform.as_ref().map(ToString::to_string),
             digest: entry.digest.clone(),

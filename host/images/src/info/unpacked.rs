@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 
-use crate::source::view::{Kept, View};
+use crate::source::view::{View, ViewedLayer};
 use occystrap_base::oci::{Compression, Digest};
 use occystrap_layer::blob::size_hint;
 use occystrap_layer::image::{Content, Layer};
@@ -44,7 +44,7 @@ pub fn sizes(view: &View, context: &Context) -> Vec<Option<Unpacked>> {
     sizes
 }
 
-async fn size(kept: &Kept) -> Option<Unpacked> {
+async fn size(kept: &ViewedLayer) -> Option<Unpacked> {
     if let Some(bytes) = kept.counted {
         return Some(Unpacked { bytes, exact: false });
     }
@@ -74,7 +74,7 @@ fn frame_size(content: &Content, stored: u64) -> Option<u64> {
     (size >= stored).then_some(size)
 }
 
-fn as_layer(kept: &Kept, size: u64) -> Option<Layer> {
+fn as_layer(kept: &ViewedLayer, size: u64) -> Option<Layer> {
     let digest = kept.promised.digest;
     Some(Layer {
         diff_id: digest.unwrap_or_else(|| Digest::of(b"")),

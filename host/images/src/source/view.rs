@@ -32,7 +32,7 @@ pub use engine_image::export;
 /// What a view is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Role {
+pub enum ViewKind {
     /// An image, or what should be one.
     Image,
     /// An index: what it lists has views of its own.
@@ -43,7 +43,7 @@ pub enum Role {
     Artifact,
 }
 
-impl Role {
+impl ViewKind {
     /// Returns whether config and layers have the form that only their own readers know.
     #[must_use]
     pub fn is_artifact(self) -> bool {
@@ -54,7 +54,7 @@ impl Role {
 /// One image, as its source describes it.
 pub struct View {
     /// Whether it is one.
-    pub role: Role,
+    pub role: ViewKind,
     /// What it is called.
     pub name: ImageName,
     /// How errors call the source.
@@ -69,7 +69,7 @@ pub struct View {
     /// The image config.
     pub config: ConfigFile,
     /// Lowest first; no more than [`MOST_LAYERS`].
-    pub layers: Vec<Kept>,
+    pub layers: Vec<ViewedLayer>,
     /// What could not be read on the way.
     pub flaws: Vec<Flaw>,
     /// An engine described it: nothing of the image itself was seen.
@@ -83,12 +83,12 @@ pub struct Listing {
     /// Its bytes, type and digest; `None` where a layout lists one name for several platforms.
     pub manifest: Option<Manifest>,
     /// What it lists.
-    pub entries: Vec<Listed>,
+    pub entries: Vec<IndexEntry>,
 }
 
 /// What an index lists.
 #[derive(Clone)]
-pub struct Listed {
+pub struct IndexEntry {
     /// What it is for; `None` where the index does not say. In the view of an attestation, what the
     /// image is for that it is about.
     pub platform: Option<Platform>,
@@ -143,7 +143,7 @@ impl ConfigFile {
 }
 
 /// A layer, where it is kept.
-pub struct Kept {
+pub struct ViewedLayer {
     /// A digest or a file name.
     pub called: String,
     /// What was promised of it.
@@ -161,14 +161,14 @@ pub struct Kept {
 /// Something that could not be read.
 pub struct Flaw {
     /// What.
-    pub part: Part,
+    pub part: FlawIn,
     /// Why.
     pub error: Error,
 }
 
 /// Which part of an image a flaw is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
+pub enum FlawIn {
     /// The index.
     Index,
     /// The image for the platform that was asked for: the index has none.
@@ -192,7 +192,7 @@ pub enum Part {
 impl View {
     fn new(name: ImageName, place: &str) -> Self {
         Self {
-            role: Role::Image,
+            role: ViewKind::Image,
             name,
             place: place.to_owned(),
             reference: None,
@@ -207,7 +207,7 @@ impl View {
     }
 
     /// Note why something could not be read. Interruptions end everything.
-    fn flaw(&mut self, part: Part, error: Error) -> Result<()> {
+    fn flaw(&mut self, part: FlawIn, error: Error) -> Result<()> {
         if error.kind() == occystrap_base::error::Kind::Interrupted {
             return Err(error);
         }
@@ -222,7 +222,7 @@ impl View {
             return None;
         }
         let gone =
-            |flaw: &&Flaw| matches!(flaw.part, Part::Index | Part::Platform | Part::Manifest);
+            |flaw: &&Flaw| matches!(flaw.part, FlawIn::Index | FlawIn::Platform | FlawIn::Manifest);
         self.flaws.iter().find(gone).map(|flaw| &flaw.error)
     }
 
@@ -238,7 +238,7 @@ impl View {
                     Unreadable::TooDeep(_) => format!("{}: the config is {cause}", self.place),
                 };
                 let error = Error::source(message);
-                self.flaws.push(Flaw { part: Part::Config, error });
+                self.flaws.push(Flaw { part: FlawIn::Config, error });
             }
         }
         self.config.bytes = Some(bytes);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use occystrap_layer::overlay::path::{folders, split};
-use occystrap_layer::overlay::{Act, Roll};
+use occystrap_layer::overlay::{Change, MemberList};
 
 /// Entries of a layer: as many as one looks at.
 const MOST: usize = 8;
@@ -32,10 +32,10 @@ pub struct Entry {
 /// The entries that say best where the `whole` of a layer is: parents before children, the larger
 /// first.
 #[must_use]
-pub fn largest(roll: &Roll, whole: u64) -> Vec<Entry> {
+pub fn largest(roll: &MemberList, whole: u64) -> Vec<Entry> {
     let mut nodes: BTreeMap<Vec<u8>, (u64, &'static str)> = BTreeMap::new();
     roll.each(|entry| {
-        if entry.act != Act::File {
+        if entry.act != Change::File {
             return;
         }
         for folder in folders(entry.path) {
@@ -100,14 +100,14 @@ fn is_within(path: &[u8], folder: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use occystrap_layer::overlay::Room;
+    use occystrap_layer::overlay::MemberBudget;
     use occystrap_layer::tar::{Member, MemberKind};
 
     fn shown(files: &[(&str, u64)]) -> Vec<String> {
-        let mut roll = Roll::default();
+        let mut roll = MemberList::default();
         for (path, size) in files {
             let member = Member { size: *size, ..Member::new(MemberKind::File, *path) };
-            roll.add(&member, &Room::default());
+            roll.add(&member, &MemberBudget::default());
         }
         let whole = files.iter().map(|(_, size)| size).sum();
         let line =

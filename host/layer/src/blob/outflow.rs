@@ -7,17 +7,17 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use super::pump::{BUFFER, BUFFERS};
 use super::transfer::Written;
-use super::walk::Plain;
+use super::walk::PlainReader;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::files::Hashed;
 use occystrap_base::oci::Hasher;
 
 /// Let `produce` read a layer and write to a file, from its start. Returns what it made, and what was
 /// written. All that was read until then has been hashed, as `plain` would have done.
-pub fn outflow<T>(
-    plain: &mut Plain,
+pub fn rewrite_with<T>(
+    plain: &mut PlainReader,
     file: &File,
-    produce: impl FnOnce(&mut Plain, &mut dyn Write) -> Result<T>,
+    produce: impl FnOnce(&mut PlainReader, &mut dyn Write) -> Result<T>,
 ) -> Result<(T, Hashed)> {
     std::thread::scope(|scope| {
         let (home, free) = sync_channel::<Vec<u8>>(BUFFERS);
@@ -41,11 +41,11 @@ pub fn outflow<T>(
             }
             Ok(flow.finish())
         });
-        let mut outflow = Outflow { to, free, buffer: Vec::with_capacity(BUFFER) };
-        let produced = produce(plain, &mut outflow).and_then(|made| {
-            outflow.send().map(|()| made).map_err(|cause| super::from_io(cause, "a layer"))
+        let mut rewrite_with = Outflow { to, free, buffer: Vec::with_capacity(BUFFER) };
+        let produced = produce(plain, &mut rewrite_with).and_then(|made| {
+            rewrite_with.send().map(|()| made).map_err(|cause| super::from_io(cause, "a layer"))
         });
-        drop(outflow);
+        drop(rewrite_with);
         plain.close();
         // Its reason goes first: whoever produces only sees that nobody takes any more.
         let (read, moved) = consumer

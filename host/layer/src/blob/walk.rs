@@ -17,14 +17,14 @@ use occystrap_base::oci::Hasher;
 /// Let `visit` read a layer, uncompressed, on a thread of its own where the layer is read ahead. What
 /// it leaves is read as well: nothing is returned of a layer that is not what was promised. Errors when
 /// it is not - also where `visit` stumbled over the same bytes - and as `visit` does.
-pub fn walk<T: Send>(
+pub fn read_checked<T: Send>(
     layer: &Layer,
     stored: Stored,
-    visit: impl FnOnce(&mut Plain) -> Result<T> + Send,
+    visit: impl FnOnce(&mut PlainReader) -> Result<T> + Send,
 ) -> Result<T> {
     let walked = decode(layer, stored, |decoded| {
         read(decoded, |pieces| {
-            let mut plain = Plain::new(pieces);
+            let mut plain = PlainReader::new(pieces);
             let seen = visit(&mut plain);
             match &seen {
                 // Whether the bytes are to blame is only known at their end.
@@ -43,15 +43,15 @@ pub fn walk<T: Send>(
 /// know everything that is wrong with it. The second is an error where it could not be decoded to its
 /// end, or its stored form is not what was promised; only then the first may be missing. What the
 /// config promises is not looked at.
-pub fn look(
+pub fn read_lenient(
     layer: &Layer,
     stored: Stored,
-    visit: impl FnOnce(&mut Plain) + Send,
+    visit: impl FnOnce(&mut PlainReader) + Send,
 ) -> (Option<Hashed>, Result<()>) {
     let mut seen = None;
     let looked = decode(layer, stored, |decoded| {
         seen = Some(read(decoded, |pieces| {
-            let mut plain = Plain::new(pieces);
+            let mut plain = PlainReader::new(pieces);
             visit(&mut plain);
             plain.read_rest(&layer.place)?;
             Ok(plain.finish())
@@ -72,7 +72,7 @@ fn read<T: Send>(
 }
 
 /// The uncompressed bytes of a layer, hashed as they are read.
-pub struct Plain<'a> {
+pub struct PlainReader<'a> {
     pieces: Pieces<'a>,
     piece: Vec<u8>,
     at: usize,
@@ -90,7 +90,7 @@ enum Hashing {
     Gone,
 }
 
-impl<'a> Plain<'a> {
+impl<'a> PlainReader<'a> {
     fn new(pieces: Pieces<'a>) -> Self {
         let hashing = Hashing::Here(Hasher::default());
         Self { pieces, piece: Vec::new(), at: 0, hashing, size: 0 }
@@ -154,7 +154,7 @@ impl<'a> Plain<'a> {
     }
 }
 
-impl BufRead for Plain<'_> {
+impl BufRead for PlainReader<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.at == self.piece.len() {
             self.at = 0;
@@ -170,7 +170,7 @@ impl BufRead for Plain<'_> {
     }
 }
 
-impl Read for Plain<'_> {
+impl Read for PlainReader<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let available = self.fill_buf()?;
         let amount = available.len().min(into.len());

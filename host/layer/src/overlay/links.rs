@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::{Act, Fate, Roll, Trace, fate, hash};
+use super::{Change, Fate, MemberList, Trace, fate, hash};
 
 /// A name in a layer, by the layer's index and what stands for the path.
 type Name = (usize, u64);
@@ -15,13 +15,13 @@ pub struct Links(HashSet<Name>);
 
 impl Links {
     /// Of all layers, the lowest first.
-    pub fn of<'a>(layers: impl Iterator<Item = (&'a Roll, &'a Trace)> + Clone) -> Self {
+    pub fn of<'a>(layers: impl Iterator<Item = (&'a MemberList, &'a Trace)> + Clone) -> Self {
         let traces = || layers.clone().map(|(_, trace)| trace);
         let mut leads: HashMap<Name, Name> = HashMap::new();
         let mut present = Vec::new();
         for (index, (roll, _)) in layers.clone().enumerate() {
             roll.each(|entry| {
-                if entry.act != Act::HardLink {
+                if entry.act != Change::HardLink {
                     return;
                 }
                 // What it leads to is in this layer or in the next one below that has the name.

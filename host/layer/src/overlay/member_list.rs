@@ -20,18 +20,18 @@ pub const MOST_MEMBERS: u64 = 4_000_000;
 pub const MOST_BYTES: u64 = 256 * 1024 * 1024;
 
 /// What is left of both, for all layers of an image.
-pub struct Room {
+pub struct MemberBudget {
     members: AtomicU64,
     bytes: AtomicU64,
 }
 
-impl Default for Room {
+impl Default for MemberBudget {
     fn default() -> Self {
         Self { members: AtomicU64::new(MOST_MEMBERS), bytes: AtomicU64::new(MOST_BYTES) }
     }
 }
 
-impl Room {
+impl MemberBudget {
     /// With so much in it.
     #[cfg(test)]
     fn of(members: u64, bytes: u64) -> Self {
@@ -49,7 +49,7 @@ impl Room {
 
 /// What a member does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Act {
+pub enum Change {
     /// A directory is there.
     Directory,
     /// A symbolic link is there.
@@ -64,12 +64,18 @@ pub enum Act {
     Empty,
 }
 
-const ACTS: [Act; 6] =
-    [Act::Directory, Act::Symlink, Act::File, Act::HardLink, Act::Delete, Act::Empty];
+const ACTS: [Change; 6] = [
+    Change::Directory,
+    Change::Symlink,
+    Change::File,
+    Change::HardLink,
+    Change::Delete,
+    Change::Empty,
+];
 
 /// The members of one layer.
 #[derive(Default)]
-pub struct Roll {
+pub struct MemberList {
     bytes: Vec<u8>,
     /// The last name, for the next.
     last: Vec<u8>,
@@ -79,9 +85,9 @@ pub struct Roll {
 
 /// One of them.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Entry<'a> {
+pub struct ListedMember<'a> {
     /// What it does.
-    pub act: Act,
+    pub act: Change,
     /// To what: a plain path.
     pub path: &'a [u8],
     /// Bytes of its content.
@@ -90,9 +96,9 @@ pub struct Entry<'a> {
     pub link: &'a [u8],
 }
 
-impl Roll {
+impl MemberList {
     /// Add a member. One without a place in the image is left out.
-    pub fn add(&mut self, member: &Member, room: &Room) {
+    pub fn add(&mut self, member: &Member, room: &MemberBudget) {
         let path = member.plain_path();
         if self.cut || member.path.is_empty() || leads_out(&path) {
             return;
@@ -100,19 +106,19 @@ impl Roll {
         let (act, path) = match Whiteout::of(&path) {
             // It hides nothing, or what is not its to hide.
             Some(whiteout) if !whiteout.is_named() => return,
-            Some(Whiteout::Of(hidden)) => (Act::Delete, hidden),
-            Some(Whiteout::Opaque(folder)) => (Act::Empty, folder),
+            Some(Whiteout::Of(hidden)) => (Change::Delete, hidden),
+            Some(Whiteout::Opaque(folder)) => (Change::Empty, folder),
             None if path.is_empty() || is_aufs(&path) => return,
             None => match member.kind {
-                MemberKind::Directory => (Act::Directory, path),
-                MemberKind::Symlink => (Act::Symlink, path),
-                MemberKind::HardLink => (Act::HardLink, path),
-                _ => (Act::File, path),
+                MemberKind::Directory => (Change::Directory, path),
+                MemberKind::Symlink => (Change::Symlink, path),
+                MemberKind::HardLink => (Change::HardLink, path),
+                _ => (Change::File, path),
             },
         };
         let link = match act {
-            Act::HardLink if member.link.is_empty() || leads_out(&plain(&member.link)) => return,
-            Act::HardLink => plain(&member.link),
+            Change::HardLink if member.link.is_empty() || leads_out(&plain(&member.link)) => return,
+            Change::HardLink => plain(&member.link),
             _ => Vec::new(),
         };
         let shared = path.iter().zip(&self.last).take_while(|(a, b)| a == b).count();
@@ -121,8 +127,8 @@ impl Roll {
         number(&mut self.bytes, shared as u64);
         text(&mut self.bytes, &path[shared..]);
         match act {
-            Act::File => number(&mut self.bytes, member.stored()),
-            Act::HardLink => text(&mut self.bytes, &link),
+            Change::File => number(&mut self.bytes, member.stored()),
+            Change::HardLink => text(&mut self.bytes, &link),
             _ => {}
         }
         if room.take((self.bytes.len() - before) as u64) {
@@ -134,16 +140,16 @@ impl Roll {
     }
 
     /// Go through them, in order.
-    pub fn each(&self, mut visit: impl FnMut(&Entry)) {
+    pub fn each(&self, mut visit: impl FnMut(&ListedMember)) {
         let (mut rest, mut path) = (self.bytes.as_slice(), Vec::new());
         while let Some((act, after)) = rest.split_first() {
             rest = after;
             let Some(act) = ACTS.get(usize::from(*act)).copied() else { return };
             path.truncate(read_number(&mut rest) as usize);
             path.extend_from_slice(read_text(&mut rest));
-            let size = if act == Act::File { read_number(&mut rest) } else { 0 };
-            let link = if act == Act::HardLink { read_text(&mut rest) } else { &[] };
-            visit(&Entry { act, path: &path, size, link });
+            let size = if act == Change::File { read_number(&mut rest) } else { 0 };
+            let link = if act == Change::HardLink { read_text(&mut rest) } else { &[] };
+            visit(&ListedMember { act, path: &path, size, link });
         }
     }
 }
@@ -191,7 +197,7 @@ mod tests {
         Member { link: link.into(), size, ..Member::new(kind, path) }
     }
 
-    fn read(roll: &Roll) -> Vec<(Act, String, u64, String)> {
+    fn read(roll: &MemberList) -> Vec<(Change, String, u64, String)> {
         let mut read = Vec::new();
         let string = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         roll.each(|entry| {
@@ -202,7 +208,7 @@ mod tests {
 
     #[test]
     fn what_goes_in_comes_out() {
-        let (mut roll, room) = (Roll::default(), Room::default());
+        let (mut roll, room) = (MemberList::default(), MemberBudget::default());
         for member in [
             member(MemberKind::Directory, "./", "", 0),
             member(MemberKind::Directory, "./usr/lib", "", 0),
@@ -221,13 +227,13 @@ mod tests {
         assert_eq!(
             read(&roll),
             [
-                entry(Act::Directory, "usr/lib", 0, ""),
-                entry(Act::File, "usr/lib/a", 70_000_000_000, ""),
-                entry(Act::HardLink, "usr/lib/b", 0, "usr/lib/a"),
-                entry(Act::Symlink, "usr/l", 0, ""),
-                entry(Act::Delete, "usr/x", 0, ""),
-                entry(Act::Empty, "", 0, ""),
-                entry(Act::File, "run/f", 0, ""),
+                entry(Change::Directory, "usr/lib", 0, ""),
+                entry(Change::File, "usr/lib/a", 70_000_000_000, ""),
+                entry(Change::HardLink, "usr/lib/b", 0, "usr/lib/a"),
+                entry(Change::Symlink, "usr/l", 0, ""),
+                entry(Change::Delete, "usr/x", 0, ""),
+                entry(Change::Empty, "", 0, ""),
+                entry(Change::File, "run/f", 0, ""),
             ]
         );
         assert!(!roll.cut);
@@ -235,7 +241,7 @@ mod tests {
 
     #[test]
     fn a_real_member_takes_some_thirty_bytes() {
-        let (mut roll, room) = (Roll::default(), Room::default());
+        let (mut roll, room) = (MemberList::default(), MemberBudget::default());
         for folder in 0..100 {
             for file in 0..100 {
                 let path =
@@ -248,8 +254,8 @@ mod tests {
 
     #[test]
     fn there_is_an_end_to_what_is_kept() {
-        for room in [Room::of(2, 1_000), Room::of(1_000, 40)] {
-            let mut roll = Roll::default();
+        for room in [MemberBudget::of(2, 1_000), MemberBudget::of(1_000, 40)] {
+            let mut roll = MemberList::default();
             for name in ["a", "a-long-name-of-some-thirty-bytes", "b", "c-long-name-of-some-bytes"]
             {
                 roll.add(&member(MemberKind::File, name, "", 1), &room);

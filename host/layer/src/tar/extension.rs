@@ -10,7 +10,7 @@ use super::sparse;
 
 /// What stands in front of one header.
 #[derive(Default)]
-pub struct Told {
+pub struct ExtendedHeader {
     name: Option<Vec<u8>>,
     link: Option<Vec<u8>>,
     records: Option<Records>,
@@ -22,7 +22,7 @@ pub type Why = &'static str;
 pub const TWICE: Why =
     "it says twice what belongs to one member, and readers differ on what counts";
 
-impl Told {
+impl ExtendedHeader {
     /// GNU's long name (`L`).
     pub fn name(&mut self, name: Vec<u8>) -> Result<(), Why> {
         once(&mut self.name, name)

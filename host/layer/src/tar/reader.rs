@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read};
 
-use super::extension::Told;
+use super::extension::ExtendedHeader;
 use super::header::{Format, Header, field};
 use super::member::{Member, MemberKind};
 use super::sparse::{self, MapReader, Sparse};
@@ -84,7 +84,7 @@ impl<R: BufRead> Reader<R> {
         self.skip_content()?;
         self.path.clear();
         self.started = self.at;
-        let mut told = Told::default();
+        let mut told = ExtendedHeader::default();
         let mut block = [0; BLOCK];
         loop {
             let at = self.at;
@@ -142,7 +142,7 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
-    fn member(&mut self, block: &[u8; BLOCK], told: Told, at: u64) -> Result<Member> {
+    fn member(&mut self, block: &[u8; BLOCK], told: ExtendedHeader, at: u64) -> Result<Member> {
         let header = Header(block);
         self.flag = header.flag();
         let damaged = |what: &str| self.damaged(at, &format!("its {what} makes no sense"));

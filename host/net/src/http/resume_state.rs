@@ -22,7 +22,7 @@ const SAME_END: u32 = 2;
 
 /// The bytes so far.
 #[derive(Default)]
-pub(crate) struct Arrived {
+pub(crate) struct ResumeState {
     hasher: Hasher,
     size: u64,
     /// How many there were when the budget was last full.
@@ -55,7 +55,7 @@ impl Ends {
     }
 }
 
-impl Arrived {
+impl ResumeState {
     /// How many.
     pub(crate) fn size(&self) -> u64 {
         self.size
@@ -144,7 +144,7 @@ mod tests {
     /// Ends where several answers broke off, each after so many new bytes, or `skipped` ones of those
     /// that were there.
     fn same_end(answers: &[(u64, u64)]) -> Option<u64> {
-        let (mut arrived, mut budget) = (Arrived::default(), Budget::new(&Settings::default()));
+        let (mut arrived, mut budget) = (ResumeState::default(), Budget::new(&Settings::default()));
         for (start, bytes) in answers {
             arrived.resume(*start);
             let chunk = Bytes::from(vec![0; *bytes as usize]);

@@ -14,7 +14,7 @@ use url::Url;
 use super::coding::Gunzip;
 use super::counters::Counters;
 use super::failure::{EXPECTS_HTTPS, Failure, proxy_login};
-use super::minimum_rate::Trickle;
+use super::minimum_rate::MinimumRate;
 use super::pace::Pace;
 use super::peer::Peer;
 use super::redirect::{self, MOST_REDIRECTS, authority};
@@ -104,7 +104,7 @@ pub struct Answer {
     /// Whether that is another place than the one that was asked.
     pub(crate) elsewhere: bool,
     wire: Wire,
-    trickle: Trickle,
+    trickle: MinimumRate,
     /// Of a body that is decoded.
     gunzip: Option<Box<Gunzip>>,
     /// Bytes of the body that came, as they were sent.
@@ -236,7 +236,7 @@ impl Wire {
 impl Answer {
     pub(crate) fn new(response: reqwest::Response, peer: Peer, wire: Wire) -> Self {
         let host = peer.to_string();
-        let (trickle, gunzip) = (Trickle::default(), None);
+        let (trickle, gunzip) = (MinimumRate::default(), None);
         Self { response, host, peer, elsewhere: false, wire, trickle, gunzip, came: 0 }
     }
 

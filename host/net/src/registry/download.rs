@@ -14,7 +14,7 @@ use super::presence::endless;
 use super::repository::{PLAIN, Repository, named, unexpected};
 use super::served::ACCEPT_CODING;
 use crate::http::failure::Failure;
-use crate::http::resume_state::Arrived;
+use crate::http::resume_state::ResumeState;
 use crate::http::retry::Budget;
 use crate::http::wire::{Answer, Call, WRONG_CODING};
 use occystrap_base::error::{Error, Kind, Result};
@@ -26,7 +26,7 @@ pub struct Download {
     what: Descriptor,
     /// How errors call it.
     place: String,
-    arrived: Arrived,
+    arrived: ResumeState,
     budget: Budget,
     answer: Option<Answer>,
     /// Whether the answers are decoded. No part can be asked for then: a range is one of what is sent.
@@ -41,7 +41,7 @@ impl Download {
             budget: Budget::new(&repository.wire().settings),
             repository,
             what: what.clone(),
-            arrived: Arrived::default(),
+            arrived: ResumeState::default(),
             answer: None,
             coded: false,
             end: None,

@@ -13,7 +13,7 @@ use url::Url;
 
 use super::client::{Client, status_error_at};
 use crate::http::failure::Failure;
-use crate::http::resume_state::Arrived;
+use crate::http::resume_state::ResumeState;
 use crate::http::retry::Budget;
 use crate::http::wire::Answer;
 use occystrap_base::error::{Error, Kind, Result};
@@ -33,7 +33,7 @@ pub struct Fetch {
     /// How errors call it.
     place: String,
     wanted: Option<(u64, Digest)>,
-    arrived: Arrived,
+    arrived: ResumeState,
     budget: Budget,
     answer: Option<Answer>,
     started: Instant,
@@ -47,7 +47,7 @@ impl Fetch {
             client,
             url,
             wanted,
-            arrived: Arrived::default(),
+            arrived: ResumeState::default(),
             budget,
             answer: None,
             started: Instant::now(),

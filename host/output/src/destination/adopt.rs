@@ -11,7 +11,7 @@ use cap_std::fs::{Dir, MetadataExt as _};
 use rustix::io::Errno;
 
 use super::layer_blob::{Form, Ready};
-use super::prefetch::Taken;
+use super::prefetch::PlannedLayer;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::files::Section;
@@ -27,7 +27,7 @@ const COPY: usize = 64 * 1024 * 1024;
 
 /// The file of a layer that is, as the host knows from writing it, all of the layer in the form asked
 /// for: plain, and with the digest that the config promised.
-fn own(taken: &Taken) -> Option<(&Section, &Spooled)> {
+fn own(taken: &PlannedLayer) -> Option<(&Section, &Spooled)> {
     let Content::File(section) = &taken.layer.content else { return None };
     let own = section.own.as_deref()?;
     let layer = &taken.layer;
@@ -40,7 +40,7 @@ fn own(taken: &Taken) -> Option<(&Section, &Spooled)> {
 
 /// Such a file itself, for whoever comes first, to get a name in `directory`: where that is in the
 /// same file system.
-pub(super) fn adopt_own(taken: &Taken, directory: &Dir) -> Option<Ready> {
+pub(super) fn adopt_own(taken: &PlannedLayer, directory: &Dir) -> Option<Ready> {
     let (section, own) = own(taken)?;
     let there = directory.dir_metadata().ok()?.dev();
     if section.file.metadata().ok()?.dev() != there {
@@ -54,7 +54,7 @@ pub(super) fn adopt_own(taken: &Taken, directory: &Dir) -> Option<Ready> {
 /// Such a file, copied by the kernel to an offset in another. `None` where the layer is in no such
 /// file, or the kernel cannot, between these two file systems.
 pub(super) fn copy_own(
-    taken: &Taken,
+    taken: &PlannedLayer,
     to: &Unnamed,
     at: u64,
     cancel: &Cancel,
@@ -66,13 +66,13 @@ pub(super) fn copy_own(
             taken.progress.add(moved.size);
             Ok(Some(moved))
         }
-        Err(Copy::Cannot) => Ok(None),
-        Err(Copy::Failed(error)) => Err(error),
+        Err(CopyError::Cannot) => Ok(None),
+        Err(CopyError::Failed(error)) => Err(error),
     }
 }
 
 /// Why the kernel did not copy.
-pub(super) enum Copy {
+pub(super) enum CopyError {
     /// Not between these two; nothing was written.
     Cannot,
     /// It began, and something went wrong.
@@ -86,11 +86,11 @@ pub(super) fn copy(
     at: u64,
     size: u64,
     cancel: &Cancel,
-) -> Result<(), Copy> {
-    let failed = |cause: io::Error| Copy::Failed(write_error(to.file(), &cause));
+) -> Result<(), CopyError> {
+    let failed = |cause: io::Error| CopyError::Failed(write_error(to.file(), &cause));
     let mut done = 0;
     while done < size {
-        cancel.check().map_err(Copy::Failed)?;
+        cancel.check().map_err(CopyError::Failed)?;
         let (mut here, mut there) = (done, at + done);
         let wanted = usize::try_from(size - done).unwrap_or(COPY).min(COPY);
         let copied =
@@ -99,7 +99,7 @@ pub(super) fn copy(
             Ok(0) => return Err(failed(io::ErrorKind::UnexpectedEof.into())),
             Ok(copied) => done += copied as u64,
             Err(Errno::XDEV | Errno::NOSYS | Errno::OPNOTSUPP | Errno::INVAL) if done == 0 => {
-                return Err(Copy::Cannot);
+                return Err(CopyError::Cannot);
             }
             Err(cause) => return Err(failed(cause.into())),
         }

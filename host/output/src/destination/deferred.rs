@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use super::layer_blob::move_layer;
-use super::prefetch::{Taken, workers};
+use super::prefetch::{PlannedLayer, workers};
 use super::size_hint::SizeHints;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::files::Hashed;
@@ -17,9 +17,9 @@ use occystrap_layer::blob::Stored;
 use occystrap_net::context::Context;
 
 /// A layer that is to be moved to a place of a known size.
-pub struct Promise {
+pub struct DeferredLayer {
     /// The layer.
-    pub taken: Taken,
+    pub taken: PlannedLayer,
     /// Its bytes at the source.
     pub stored: Stored,
     /// How large it says it is, in the form that was asked for.
@@ -30,7 +30,7 @@ pub struct Promise {
     pub context: Context,
 }
 
-impl Promise {
+impl DeferredLayer {
     fn keep(self, file: &Unnamed, at: u64) -> Result<Hashed> {
         let moved = move_layer(&self.taken, self.stored, file, at, &self.context);
         self.taken.progress.finish();
@@ -46,7 +46,7 @@ impl Promise {
 
 /// Move everything to its offset in a file, side by side, and say what became of each offset. The
 /// first failure ends all.
-pub fn keep_all(promises: Vec<(u64, Promise)>, file: &Unnamed) -> Result<Vec<(u64, Hashed)>> {
+pub fn keep_all(promises: Vec<(u64, DeferredLayer)>, file: &Unnamed) -> Result<Vec<(u64, Hashed)>> {
     let Some((_, first)) = promises.first() else { return Ok(Vec::new()) };
     let (cancel, workers) = (first.context.cancel.clone(), workers(promises.len(), &first.context));
     let mut promises = promises;
@@ -134,7 +134,7 @@ mod tests {
         }
 
         /// A plain layer that says it has `size` bytes.
-        fn promise(&self, bytes: &[u8], size: u64, context: &Context) -> Promise {
+        fn promise(&self, bytes: &[u8], size: u64, context: &Context) -> DeferredLayer {
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(bytes).unwrap();
             let section = Section::new(file.into(), 0, bytes.len() as u64);
@@ -142,9 +142,9 @@ mod tests {
             let layer = Layer::in_file(section.clone(), diff_id, None, Compression::None, place);
             let stored = Stored::file(&layer, &section, &context.cancel);
             let (form, progress) = (Form::Uncompressed, LayerProgress::hidden());
-            let taken = Taken { index: 0, layer, form, stays: false, progress };
+            let taken = PlannedLayer { index: 0, layer, form, stays: false, progress };
             let (hints, context) = (self.hints.clone(), context.clone());
-            Promise { taken, stored, size, hints, context }
+            DeferredLayer { taken, stored, size, hints, context }
         }
     }
 

@@ -28,7 +28,7 @@ const ON_ITS_WAY: usize = 4 * occystrap_base::limits::PAD as usize;
 
 /// An engine, and the one name that the user gave. Cheap to clone.
 #[derive(Clone)]
-pub struct Named {
+pub struct EngineImage {
     engine: Engine,
     image: ImageName,
     runtime: Handle,
@@ -37,7 +37,7 @@ pub struct Named {
     warnings: Warnings,
 }
 
-impl Named {
+impl EngineImage {
     /// An image name in an engine.
     #[must_use]
     pub fn new(engine: Engine, image: ImageName, context: &Context) -> Self {
@@ -59,14 +59,14 @@ impl Named {
     }
 
     /// What the engine says of the image; `None` when it has none of that name.
-    pub fn inspect(&self) -> Result<Option<Seen>> {
+    pub fn inspect(&self) -> Result<Option<EngineImageInfo>> {
         self.runtime.block_on(async {
             let Some(image) = self.engine.inspect(&self.image.to_string()).await? else {
                 return Ok(None);
             };
             let id_is_manifest = self.engine.about().await?.containerd_store;
             let Inspected { id, diff_ids, size, .. } = image;
-            Ok(Some(Seen { id, id_is_manifest, diff_ids, size }))
+            Ok(Some(EngineImageInfo { id, id_is_manifest, diff_ids, size }))
         })
     }
 
@@ -97,15 +97,15 @@ impl Named {
 
     /// Start to load an archive.
     #[must_use]
-    pub fn load(&self) -> Loading {
+    pub fn load(&self) -> ArchiveUpload {
         let load = self.engine.load(&self.runtime);
-        Loading { named: self.clone(), load, archive: Archive::new(), size: 0 }
+        ArchiveUpload { named: self.clone(), load, archive: Archive::new(), size: 0 }
     }
 }
 
 /// An archive on its way into an engine. Dropped before its end, it loads nothing.
-pub struct Loading {
-    named: Named,
+pub struct ArchiveUpload {
+    named: EngineImage,
     load: Load,
     archive: Archive,
     /// Bytes so far.
@@ -113,8 +113,8 @@ pub struct Loading {
 }
 
 /// A whole archive that the engine has, but for its last bytes.
-pub struct Loadable {
-    named: Named,
+pub struct CompleteUpload {
+    named: EngineImage,
     load: Load,
     size: u64,
     config: Digest,
@@ -123,7 +123,7 @@ pub struct Loadable {
 
 /// What an engine says of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct EngineImageInfo {
     /// Of its config, or of a manifest.
     pub id: Digest,
     /// Whether the ID is that of a manifest, as engines with containerd's image store have it.
@@ -143,7 +143,7 @@ pub struct Exported {
     pub layers: Vec<Digest>,
 }
 
-impl Loading {
+impl ArchiveUpload {
     /// Bytes of memory that it holds.
     #[must_use]
     pub fn held(&self) -> usize {
@@ -194,12 +194,12 @@ impl Loading {
 
     /// The archive is whole: what it holds. Errors when that is not one image under the name that
     /// was granted.
-    pub fn finish(self) -> Result<(Contents, Loadable)> {
+    pub fn finish(self) -> Result<(Contents, CompleteUpload)> {
         let Self { named, load, archive, size } = self;
         let contents = archive.finish(&named.image)?;
         let diff_ids = contents.layers.iter().map(|(diff_id, _)| *diff_id).collect();
         let config = contents.config.0;
-        Ok((contents, Loadable { named, load, size, config, diff_ids }))
+        Ok((contents, CompleteUpload { named, load, size, config, diff_ids }))
     }
 
     fn send(&mut self, bytes: Bytes) -> Result<()> {
@@ -208,7 +208,7 @@ impl Loading {
     }
 }
 
-impl Loadable {
+impl CompleteUpload {
     /// Bytes of the archive.
     #[must_use]
     pub fn size(&self) -> u64 {

@@ -1,8 +1,8 @@
 //! What a plugin may touch: the one thing that the user named.
 
-use super::engine_image::Named;
-use super::remote::Remote;
-use super::site::Site;
+use super::engine_image::EngineImage;
+use super::remote::BlockingRepository;
+use super::site::BlockingSite;
 use occystrap_base::files::destination::Destination;
 
 /// One thing that the user named. Cheap to clone.
@@ -11,11 +11,11 @@ pub enum Grant {
     /// A directory or a file.
     Storage(Destination),
     /// A repository of a registry.
-    Repository(Remote),
+    Repository(BlockingRepository),
     /// The name of an image in an engine.
-    Engine(Named),
+    Engine(EngineImage),
     /// A folder on a web server.
-    Web(Site),
+    Web(BlockingSite),
 }
 
 impl Grant {
@@ -30,7 +30,7 @@ impl Grant {
 
     /// The repository.
     #[must_use]
-    pub fn repository(&self) -> Option<&Remote> {
+    pub fn repository(&self) -> Option<&BlockingRepository> {
         match self {
             Self::Repository(remote) => Some(remote),
             _ => None,
@@ -39,7 +39,7 @@ impl Grant {
 
     /// The engine.
     #[must_use]
-    pub fn engine(&self) -> Option<&Named> {
+    pub fn engine(&self) -> Option<&EngineImage> {
         match self {
             Self::Engine(named) => Some(named),
             _ => None,
@@ -48,7 +48,7 @@ impl Grant {
 
     /// The folder on a web server.
     #[must_use]
-    pub fn site(&self) -> Option<&Site> {
+    pub fn site(&self) -> Option<&BlockingSite> {
         match self {
             Self::Web(site) => Some(site),
             _ => None,

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::engine_image::{Exported, Seen};
+use super::engine_image::{EngineImageInfo, Exported};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::{Digest, Hasher};
@@ -20,7 +20,7 @@ type Known = HashMap<(String, u64, u64), Digest>;
 /// Digests by path, offset and length; blobs of a registry stand under their digest. Cheap to
 /// clone; clones share what they know.
 #[derive(Clone, Default)]
-pub struct Memory {
+pub struct HashMemo {
     known: Arc<Mutex<Known>>,
     /// Of layers, what they unpack to.
     unpacked: Arc<Mutex<Known>>,
@@ -38,12 +38,12 @@ struct Remote {
     /// Size and digest of what is at a URL.
     contents: HashMap<String, Option<(u64, Digest)>>,
     /// What an engine says of its image, or why it does not.
-    image: Option<Result<Option<Seen>>>,
+    image: Option<Result<Option<EngineImageInfo>>>,
     /// What an engine's image is, read and hashed, or why it cannot be read.
     export: Option<Result<Option<Exported>>>,
 }
 
-impl Memory {
+impl HashMemo {
     /// One that shows how far reading is.
     #[must_use]
     pub fn showing(progress: &Progress) -> Self {
@@ -157,12 +157,12 @@ impl Memory {
 
     /// What an engine has said of its image.
     #[must_use]
-    pub fn recall_image(&self) -> Option<Result<Option<Seen>>> {
+    pub fn recall_image(&self) -> Option<Result<Option<EngineImageInfo>>> {
         self.remote().image.clone()
     }
 
     /// Remember what an engine says of its image; a failure too, which has had its time.
-    pub fn remember_image(&self, image: Result<Option<Seen>>) {
+    pub fn remember_image(&self, image: Result<Option<EngineImageInfo>>) {
         self.remote().image = Some(image);
     }
 

@@ -10,10 +10,10 @@ use std::time::Duration;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
-use super::adopt::{Copy, copy, copy_own};
-use super::deferred::Promise;
-use super::engine_image::Loading;
-use super::prefetch::Taken;
+use super::adopt::{CopyError, copy, copy_own};
+use super::deferred::DeferredLayer;
+use super::engine_image::ArchiveUpload;
+use super::prefetch::PlannedLayer;
 use super::sink::{FileSink, SinkError};
 use super::size_hint::SizeHints;
 use occystrap_base::cancel::Cancel;
@@ -56,7 +56,7 @@ pub type Ready = (Unnamed, Hashed);
 
 /// One layer handed to a plugin.
 pub struct LayerBlob {
-    taken: Taken,
+    taken: PlannedLayer,
     state: State,
     context: Context,
 }
@@ -94,26 +94,26 @@ impl From<Hashed> for Spliced {
 impl LayerBlob {
     /// A layer that nobody reads unless it is asked for.
     #[must_use]
-    pub fn untouched(taken: Taken, context: Context) -> Self {
+    pub fn untouched(taken: PlannedLayer, context: Context) -> Self {
         Self { taken, state: State::Untouched, context }
     }
 
     /// A layer that is read when it is asked for.
     #[must_use]
-    pub fn waiting(taken: Taken, stored: Stored, context: Context) -> Self {
+    pub fn waiting(taken: PlannedLayer, stored: Stored, context: Context) -> Self {
         Self { taken, state: State::Waiting(Box::new(stored)), context }
     }
 
     /// A layer that gets a place when it is spliced, and is read when the file is finished.
     #[must_use]
-    pub fn promised(promise: Promise) -> Self {
-        let Promise { taken, stored, size, hints, context } = promise;
+    pub fn promised(promise: DeferredLayer) -> Self {
+        let DeferredLayer { taken, stored, size, hints, context } = promise;
         Self { taken, state: State::Promised(Box::new(stored), size, hints), context }
     }
 
     /// A layer that somebody is moving already.
     #[must_use]
-    pub fn ahead(taken: Taken, ready: Receiver<Result<Ready>>, context: Context) -> Self {
+    pub fn ahead(taken: PlannedLayer, ready: Receiver<Result<Ready>>, context: Context) -> Self {
         Self { taken, state: State::Ahead(ready), context }
     }
 
@@ -185,7 +185,7 @@ impl LayerBlob {
             }
             State::Promised(stored, size, hints) => {
                 let (taken, context) = (self.taken.clone(), self.context.clone());
-                let promise = Promise { taken, stored: *stored, size, hints, context };
+                let promise = DeferredLayer { taken, stored: *stored, size, hints, context };
                 sink.promise(promise).map_err(sink_failed)?;
                 return Ok(Spliced { size, digest: None });
             }
@@ -233,7 +233,7 @@ impl LayerBlob {
     /// stays where it is; anything else is moved to a temporary file first. [`Content::Elsewhere`] is
     /// returned only for a layer that [`Self::stays_elsewhere`].
     pub fn into_content(mut self) -> Result<(Descriptor, Content)> {
-        let Taken { layer, form, .. } = &self.taken;
+        let PlannedLayer { layer, form, .. } = &self.taken;
         let is_elsewhere = matches!(layer.content, Content::Elsewhere(_));
         if let (State::Untouched, Form::Stored, Some(digest)) = (&self.state, form, layer.digest)
             && (!is_elsewhere || self.taken.stays)
@@ -261,7 +261,7 @@ impl LayerBlob {
     }
 
     /// Send it to an engine.
-    pub fn send(&mut self, load: &mut Loading, near: Option<&Destination>) -> Result<Hashed> {
+    pub fn send(&mut self, load: &mut ArchiveUpload, near: Option<&Destination>) -> Result<Hashed> {
         let place = self.taken.layer.place.clone();
         let (section, digest) = match self.plain() {
             Some(section) => (section.clone(), self.taken.layer.diff_id),
@@ -342,13 +342,13 @@ impl LayerBlob {
 
 /// Move a layer, in the form asked for, to a file.
 pub(super) fn move_layer(
-    taken: &Taken,
+    taken: &PlannedLayer,
     stored: Stored,
     file: &Unnamed,
     at: u64,
     context: &Context,
 ) -> Result<Hashed> {
-    let Taken { layer, form, progress, .. } = taken;
+    let PlannedLayer { layer, form, progress, .. } = taken;
     if let Some(moved) = copy_own(taken, file, at, &context.cancel)? {
         return Ok(moved);
     }
@@ -374,8 +374,8 @@ fn append(sink: &mut FileSink, (file, moved): Ready, cancel: &Cancel) -> Result<
     }
     let at = sink.before_content().map_err(sink_failed)?;
     copy(file.file(), sink.file(), at, moved.size, cancel).map_err(|why| match why {
-        Copy::Failed(error) => error,
-        Copy::Cannot => write_error(sink.file().file(), &io::ErrorKind::CrossesDevices.into()),
+        CopyError::Failed(error) => error,
+        CopyError::Cannot => write_error(sink.file().file(), &io::ErrorKind::CrossesDevices.into()),
     })?;
     sink.after_content(moved).map_err(sink_failed)?;
     Ok(moved)

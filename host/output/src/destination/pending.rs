@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::commit::expected::Terms;
-use super::engine_image::{Loadable, Named};
+use super::engine_image::{CompleteUpload, EngineImage};
 use super::grant::Grant;
 use super::push::Push;
 use super::staging::Staging;
@@ -17,7 +17,7 @@ pub enum Pending {
     /// Blobs that nothing refers to, and manifests that were not sent.
     Push(Push),
     /// An archive that an engine has, but for its end; none before the plugin has written one.
-    Load(Named, Option<Box<Loadable>>),
+    Load(EngineImage, Option<Box<CompleteUpload>>),
     /// What a web server has, and what was not sent yet.
     Uploads(Box<Uploads>),
 }

@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::adopt::adopt_own;
-use super::deferred::Promise;
+use super::deferred::DeferredLayer;
 use super::grant::Grant;
 use super::layer_blob::{Form, LayerBlob, Ready, move_layer, temporary};
 use super::size_hint::SizeHints;
@@ -28,7 +28,7 @@ use occystrap_net::context::Context;
 
 /// A layer that the plugin takes.
 #[derive(Clone)]
-pub struct Taken {
+pub struct PlannedLayer {
     /// Its index in the image.
     pub index: usize,
     /// The layer.
@@ -43,12 +43,12 @@ pub struct Taken {
 
 /// Start to fetch, and return a blob for each layer, in order.
 pub fn start(
-    taken: Vec<Taken>,
+    taken: Vec<PlannedLayer>,
     to: &Grant,
     hints: &SizeHints,
     context: &Context,
 ) -> Vec<LayerBlob> {
-    let (staying, taken): (Vec<Taken>, Vec<Taken>) =
+    let (staying, taken): (Vec<PlannedLayer>, Vec<PlannedLayer>) =
         taken.into_iter().partition(|taken| taken.stays);
     let mut blobs = fetching(taken, to, hints, context);
     let staying = staying.into_iter().map(|taken| LayerBlob::untouched(taken, context.clone()));
@@ -57,7 +57,12 @@ pub fn start(
     blobs
 }
 
-fn fetching(taken: Vec<Taken>, to: &Grant, hints: &SizeHints, context: &Context) -> Vec<LayerBlob> {
+fn fetching(
+    taken: Vec<PlannedLayer>,
+    to: &Grant,
+    hints: &SizeHints,
+    context: &Context,
+) -> Vec<LayerBlob> {
     match to {
         Grant::Storage(file) if file.file_name().is_some() => match hints.of(&taken, context) {
             Some(sizes) => placed(taken, &sizes, hints, context),
@@ -77,16 +82,16 @@ pub(super) fn workers(layers: usize, context: &Context) -> usize {
 
 /// A layer that some worker will move.
 struct Job {
-    taken: Taken,
+    taken: PlannedLayer,
     stored: Stored,
     to: SyncSender<Result<Ready>>,
 }
 
-fn moved(taken: Vec<Taken>, destination: &Destination, context: &Context) -> Vec<LayerBlob> {
+fn moved(taken: Vec<PlannedLayer>, destination: &Destination, context: &Context) -> Vec<LayerBlob> {
     let (senders, receivers): (Vec<_>, Vec<Receiver<Result<Ready>>>) =
         taken.iter().map(|_| sync_channel(1)).unzip();
     // The largest first, so that no core is left alone with it at the end.
-    let mut order: Vec<(&Taken, SyncSender<_>)> = taken.iter().zip(senders).collect();
+    let mut order: Vec<(&PlannedLayer, SyncSender<_>)> = taken.iter().zip(senders).collect();
     order.sort_by_key(|(taken, _)| std::cmp::Reverse(taken.layer.size));
     let stored = open(order.iter().map(|(taken, _)| &taken.layer), context);
     let jobs: VecDeque<Job> = (order.into_iter().zip(stored))
@@ -114,7 +119,7 @@ fn moved(taken: Vec<Taken>, destination: &Destination, context: &Context) -> Vec
 }
 
 fn fetch(
-    taken: &Taken,
+    taken: &PlannedLayer,
     stored: Stored,
     destination: &Destination,
     context: &Context,
@@ -130,14 +135,14 @@ fn fetch(
 }
 
 fn placed(
-    taken: Vec<Taken>,
+    taken: Vec<PlannedLayer>,
     sizes: &[u64],
     hints: &SizeHints,
     context: &Context,
 ) -> Vec<LayerBlob> {
     // One that fails ends the others, and nobody else yet.
     let context = &Context { cancel: context.cancel.child(), ..context.clone() };
-    let mut order: Vec<(Taken, u64, usize)> = taken
+    let mut order: Vec<(PlannedLayer, u64, usize)> = taken
         .into_iter()
         .zip(sizes)
         .zip(0..)
@@ -148,20 +153,20 @@ fn placed(
     let mut blobs: Vec<(usize, LayerBlob)> = (order.into_iter().zip(stored))
         .map(|((taken, size, at), stored)| {
             let (hints, context) = (hints.clone(), context.clone());
-            (at, LayerBlob::promised(Promise { taken, stored, size, hints, context }))
+            (at, LayerBlob::promised(DeferredLayer { taken, stored, size, hints, context }))
         })
         .collect();
     blobs.sort_by_key(|(at, _)| *at);
     blobs.into_iter().map(|(_, blob)| blob).collect()
 }
 
-fn converted(taken: Vec<Taken>, context: &Context) -> Vec<LayerBlob> {
+fn converted(taken: Vec<PlannedLayer>, context: &Context) -> Vec<LayerBlob> {
     // What comes from a URL has no reader that can go back, which an upload needs.
-    let is_elsewhere = |taken: &Taken| matches!(taken.layer.content, Content::Elsewhere(_));
-    let direct = |taken: &Taken| {
+    let is_elsewhere = |taken: &PlannedLayer| matches!(taken.layer.content, Content::Elsewhere(_));
+    let direct = |taken: &PlannedLayer| {
         taken.form == Form::Stored && taken.layer.digest.is_some() && !is_elsewhere(taken)
     };
-    let mut converting: Vec<&Taken> = taken.iter().filter(|taken| !direct(taken)).collect();
+    let mut converting: Vec<&PlannedLayer> = taken.iter().filter(|taken| !direct(taken)).collect();
     // The largest first: at the end all wait for the upload of the last one.
     converting.sort_by_key(|taken| std::cmp::Reverse(taken.layer.size));
     let stored = open(converting.iter().map(|taken| &taken.layer), context);
@@ -181,14 +186,14 @@ fn converted(taken: Vec<Taken>, context: &Context) -> Vec<LayerBlob> {
             }
         }
     });
-    let blob = |taken: Taken| match ready.remove(&taken.index) {
+    let blob = |taken: PlannedLayer| match ready.remove(&taken.index) {
         Some(ready) => LayerBlob::ahead(taken, ready, context.clone()),
         None => LayerBlob::untouched(taken, context.clone()),
     };
     taken.into_iter().map(blob).collect()
 }
 
-fn convert(taken: &Taken, stored: Stored, context: &Context) -> Result<Ready> {
+fn convert(taken: &PlannedLayer, stored: Stored, context: &Context) -> Result<Ready> {
     let folder = &context.temp_dir;
     let file = temporary(folder).map_err(|cause| {
         Error::io(Kind::Destination, "create a temporary file in", folder.display(), &cause)
@@ -198,7 +203,7 @@ fn convert(taken: &Taken, stored: Stored, context: &Context) -> Result<Ready> {
     Ok((file, moved))
 }
 
-fn in_turn(taken: Vec<Taken>, context: &Context) -> Vec<LayerBlob> {
+fn in_turn(taken: Vec<PlannedLayer>, context: &Context) -> Vec<LayerBlob> {
     let stored = open(taken.iter().map(|taken| &taken.layer), context);
     (taken.into_iter().zip(stored))
         .map(|(taken, stored)| LayerBlob::waiting(taken, stored, context.clone()))

@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
 
 use super::layer_blob::LayerBlob;
-use super::remote::Remote;
+use super::remote::BlockingRepository;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::limits;
 use occystrap_base::oci::{Descriptor, Digest, Manifest};
@@ -22,7 +22,7 @@ use occystrap_net::web::Elsewhere;
 
 /// The writes of one session to one repository.
 pub struct Push {
-    remote: Remote,
+    remote: BlockingRepository,
     context: Context,
     /// How many transfers run at once.
     places: Arc<Semaphore>,
@@ -59,7 +59,7 @@ impl Transfer {
 impl Push {
     /// Start to write to a repository.
     #[must_use]
-    pub fn new(remote: Remote, tag: Option<String>, context: &Context) -> Self {
+    pub fn new(remote: BlockingRepository, tag: Option<String>, context: &Context) -> Self {
         let places = Arc::new(Semaphore::new(context.parallel.max(1)));
         let (context, tasks) = (context.clone(), JoinSet::new());
         Self { remote, context, places, tasks, tag, manifests: Vec::new(), leaves_layers: false }
@@ -67,7 +67,7 @@ impl Push {
 
     /// The repository.
     #[must_use]
-    pub fn remote(&self) -> &Remote {
+    pub fn remote(&self) -> &BlockingRepository {
         &self.remote
     }
 

@@ -10,12 +10,12 @@ use occystrap_net::registry::{Fetched, Repository};
 
 /// A repository, and where its requests run. Cheap to clone.
 #[derive(Clone)]
-pub struct Remote {
+pub struct BlockingRepository {
     repository: Repository,
     runtime: Handle,
 }
 
-impl Remote {
+impl BlockingRepository {
     /// A repository of this run.
     #[must_use]
     pub fn new(repository: Repository, context: &Context) -> Self {

@@ -7,8 +7,8 @@
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use super::deferred::{Promise, keep_all};
-use super::engine_image::Loading;
+use super::deferred::{DeferredLayer, keep_all};
+use super::engine_image::ArchiveUpload;
 use super::journal::{Extent, WrittenFile};
 use super::uploads::PutFile;
 use occystrap_base::error::Error;
@@ -29,7 +29,7 @@ pub enum Sink {
     /// A file.
     File(Box<FileSink>),
     /// An archive for an engine.
-    Load(Box<Loading>),
+    Load(Box<ArchiveUpload>),
     /// A file for a web server.
     Put(Box<PutFile>),
 }
@@ -91,7 +91,7 @@ pub struct FileSink {
     /// Reserved and not yet filled: offset and length.
     gaps: Vec<(u64, u64)>,
     /// Content that has a place, by its offset, and is not there.
-    promises: Vec<(u64, Promise)>,
+    promises: Vec<(u64, DeferredLayer)>,
     run: Option<Run>,
 }
 
@@ -139,7 +139,7 @@ impl FileSink {
             + self.path.len()
             + self.extents.len() * limits::PIECE_KEPT
             + self.gaps.capacity() * size_of::<(u64, u64)>()
-            + self.promises.capacity() * size_of::<(u64, Promise)>()
+            + self.promises.capacity() * size_of::<(u64, DeferredLayer)>()
             + self.run.as_ref().map_or(0, |run| run.pending.capacity())
     }
 
@@ -212,7 +212,7 @@ impl FileSink {
     }
 
     /// Give content a place. It is there after [`Self::keep_promises`].
-    pub fn promise(&mut self, promise: Promise) -> Result<(), SinkError> {
+    pub fn promise(&mut self, promise: DeferredLayer) -> Result<(), SinkError> {
         self.end_run()?;
         if self.promises.len() >= MOST_EXTENTS {
             return Err(SinkError::Quota);

@@ -22,14 +22,14 @@ use occystrap_net::web::{Client, Folder};
 
 /// A folder, and where requests run. Cheap to clone.
 #[derive(Clone)]
-pub struct Site {
+pub struct BlockingSite {
     client: Client,
     /// Ends with `/`.
     folder: Url,
     runtime: Handle,
 }
 
-impl Site {
+impl BlockingSite {
     /// A folder that the user has named, with the login that its URI had. Errors when it was named by
     /// nobody but a receipt, or the certificates cannot be used.
     pub fn open(

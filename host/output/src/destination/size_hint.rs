@@ -11,7 +11,7 @@ use std::time::Duration;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::layer_blob::Form;
-use super::prefetch::Taken;
+use super::prefetch::PlannedLayer;
 use occystrap_base::oci::Compression;
 use occystrap_layer::blob::size_hint::{compression, gzip};
 use occystrap_net::context::Context;
@@ -58,7 +58,7 @@ impl SizeHints {
     /// The size of each layer in the form that was asked for; nothing unless all are known and it
     /// is worth while. Never fails, for it does not matter.
     #[must_use]
-    pub fn of(&self, layers: &[Taken], context: &Context) -> Option<Vec<u64>> {
+    pub fn of(&self, layers: &[PlannedLayer], context: &Context) -> Option<Vec<u64>> {
         let stored: u64 = layers.iter().map(|taken| taken.layer.size).fold(0, u64::saturating_add);
         if layers.len() < 2 || stored < WORTHWHILE || self.were_wrong() {
             return None;
@@ -72,7 +72,7 @@ impl SizeHints {
     }
 }
 
-async fn size(taken: &Taken) -> Option<u64> {
+async fn size(taken: &PlannedLayer) -> Option<u64> {
     let layer = &taken.layer;
     match taken.form {
         Form::Stored => return Some(layer.size),

@@ -19,7 +19,7 @@ use super::journal::place;
 use super::layer_blob::{LayerBlob, temporary};
 use super::push::Pushed;
 use super::sink::FileSink;
-use super::site::Site;
+use super::site::BlockingSite;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::files::Section;
 use occystrap_base::files::unnamed::Unnamed;
@@ -33,7 +33,7 @@ use occystrap_net::registry::Body;
 
 /// The writes of one session to one folder.
 pub struct Uploads {
-    site: Site,
+    site: BlockingSite,
     context: Context,
     /// How many run at once.
     places: Arc<Semaphore>,
@@ -103,7 +103,7 @@ pub struct PutFile {
 impl Uploads {
     /// Start to write to a folder.
     #[must_use]
-    pub fn new(site: Site, context: &Context) -> Self {
+    pub fn new(site: BlockingSite, context: &Context) -> Self {
         let places = Arc::new(Semaphore::new(context.parallel.max(1)));
         let (context, tasks) = (context.clone(), JoinSet::new());
         let (last, kept, busy) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
@@ -112,7 +112,7 @@ impl Uploads {
 
     /// The folder.
     #[must_use]
-    pub fn site(&self) -> &Site {
+    pub fn site(&self) -> &BlockingSite {
         &self.site
     }
 

@@ -12,15 +12,15 @@ use super::key::Key;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::lock;
-use occystrap_base::files::state_file::{OwnFile, beside, folder};
+use occystrap_base::files::state_file::{StateFile, beside, folder};
 use occystrap_base::oci::Digest;
 
 /// The version of the JSON.
 const VERSION: u32 = 2;
 
 /// A file of the cache; its [`MOST_ENTRIES`](super::entry::MOST_ENTRIES) need a tenth of `largest`.
-pub const LAYER_CACHE: OwnFile =
-    OwnFile { what: "layer cache", largest: 64 * 1024 * 1024, is_one: is_cache };
+pub const LAYER_CACHE: StateFile =
+    StateFile { what: "layer cache", largest: 64 * 1024 * 1024, is_one: is_cache };
 
 /// How a cache begins, whatever has become of the rest.
 const BEGINNING: &[u8] = b"{\"occystrap_layer_cache\":";

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::entry::Known;
 use crate::destination::Grant;
-use crate::destination::remote::Remote;
+use crate::destination::remote::BlockingRepository;
 use crate::write::target::Endpoint;
 use crate::write::target::Target;
 use occystrap_base::error::{Error, Kind, Result};
@@ -26,7 +26,7 @@ const SMALL: u64 = 64 * 1024;
 /// A destination at which layers can be found.
 pub enum Held {
     /// They are blobs of a repository.
-    Blobs(Remote),
+    Blobs(BlockingRepository),
     /// They are files, or lie in one.
     Files(Destination),
 }
@@ -81,7 +81,7 @@ impl Held {
     }
 }
 
-fn blob(remote: &Remote, layer: &Layer, known: &Known, context: &Context) -> Found {
+fn blob(remote: &BlockingRepository, layer: &Layer, known: &Known, context: &Context) -> Found {
     // Who cannot be asked now will be asked again, and then it is an error.
     match remote.stat_blob(known.blob) {
         Ok(Some(size)) if size == known.size => {}

@@ -14,7 +14,7 @@ use super::permission::{self, Permission};
 use super::runtime::{Compiled, Unkept};
 use super::state::{State, Violation, Writing, violation};
 use super::{NotLoaded, PluginEngine, user_limit};
-use crate::destination::hash_memo::Memory;
+use crate::destination::hash_memo::HashMemo;
 use crate::destination::{Grant, Journal, Pending};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
@@ -121,7 +121,7 @@ impl Plugin {
         warnings: &Warnings,
         cancel: &Cancel,
     ) -> Result<WriteSession> {
-        let mut state = self.state(cancel, Memory::default());
+        let mut state = self.state(cancel, HashMemo::default());
         state.warnings = warnings.clone();
         state.grant = Some(pending.grant());
         state.writing = Some(Writing { pending, journal: Journal::default() });
@@ -153,7 +153,7 @@ impl Plugin {
         options: &[(String, String)],
         cancel: &Cancel,
     ) -> Result<Option<String>> {
-        let state = self.state(cancel, Memory::default());
+        let state = self.state(cancel, HashMemo::default());
         let mut instance = Instance::start(&self.0.engine, &self.0.verifying, state)?;
         let request = writer::Request {
             name: writer::ImageName { repository: String::new(), tag: None },
@@ -179,14 +179,19 @@ impl Plugin {
     }
 
     /// Start to verify: the plugin may read what was granted.
-    pub fn verify(&self, grant: &Grant, memory: &Memory, cancel: &Cancel) -> Result<VerifySession> {
+    pub fn verify(
+        &self,
+        grant: &Grant,
+        memory: &HashMemo,
+        cancel: &Cancel,
+    ) -> Result<VerifySession> {
         let mut state = self.state(cancel, memory.clone());
         state.grant = Some(grant.clone());
         let instance = Instance::start(&self.0.engine, &self.0.verifying, state)?;
         Ok(VerifySession { instance })
     }
 
-    fn state(&self, cancel: &Cancel, memory: Memory) -> State {
+    fn state(&self, cancel: &Cancel, memory: HashMemo) -> State {
         State::new(Arc::clone(&self.0.name), cancel.clone(), memory)
     }
 }
@@ -197,7 +202,7 @@ fn describe(
     pre: &OutputPluginPre<State>,
     name: &Arc<str>,
 ) -> Result<Description> {
-    let state = State::new(Arc::clone(name), Cancel::default(), Memory::default());
+    let state = State::new(Arc::clone(name), Cancel::default(), HashMemo::default());
     let mut session = Instance::start(engine, pre, state)?;
     let raw = session
         .call(|store, plugin| Ok(Ok(plugin.occystrap_output_writer().call_describe(store)?)))?;

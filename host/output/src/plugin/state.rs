@@ -10,7 +10,7 @@ use super::budget::Spent;
 use super::capability::wasi::Runtime;
 use super::clock::Clock;
 use super::limiter::Limiter;
-use crate::destination::hash_memo::Memory;
+use crate::destination::hash_memo::HashMemo;
 use crate::destination::{Grant, Journal, Pending};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind};
@@ -39,7 +39,7 @@ pub struct State {
     /// Only while writing.
     pub writing: Option<Writing>,
     /// What was hashed in this run.
-    pub memory: Memory,
+    pub memory: HashMemo,
     /// Ways through layers that are open.
     pub walks: usize,
     /// What its language's runtime keeps.
@@ -81,7 +81,7 @@ impl super::bindings::types::Host for State {}
 impl State {
     /// For one session of a plugin.
     #[must_use]
-    pub fn new(plugin: Arc<str>, cancel: Cancel, memory: Memory) -> Self {
+    pub fn new(plugin: Arc<str>, cancel: Cancel, memory: HashMemo) -> Self {
         let limits = Limiter::new(Arc::clone(&plugin));
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits::HANDLES);

@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use super::{LARGEST, Receipt, VERSION, leak};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::regular;
-use occystrap_base::files::state_file::{OwnFile, beside};
+use occystrap_base::files::state_file::{StateFile, beside};
 use occystrap_base::secret;
 use occystrap_net::uri::logins_in;
 
 /// A file with receipts.
-pub const RECEIPT: OwnFile = OwnFile { what: "receipt", largest: LARGEST, is_one: is_receipt };
+pub const RECEIPT: StateFile = StateFile { what: "receipt", largest: LARGEST, is_one: is_receipt };
 
 /// All receipts of one run, in the order in which things were written. A single one is a file of
 /// its own kind, so that who knows those need not know this.

@@ -38,7 +38,7 @@ fn is_known(word: &str) -> bool {
 /// What it takes to do it again.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Again {
+pub struct RepeatCommand {
     /// The source, from any folder: digest, platform and plain HTTP included.
     pub source: String,
     /// The destination, from any folder: compression and plain HTTP included.
@@ -48,7 +48,7 @@ pub struct Again {
     pub options: Vec<String>,
 }
 
-impl Again {
+impl RepeatCommand {
     /// Of a run. `digest` is that of the manifest that the source was at a registry, and `options`
     /// are those that name files and servers; one platform is chosen anew unless `all_platforms` are moved.
     #[must_use]

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::item::Handed;
+use super::item::Item;
 use crate::destination::{Journal, Pending};
 use crate::plugin::bindings::writer;
 use crate::plugin::description::Description;
@@ -26,7 +26,7 @@ use occystrap_net::uri::is_secret_name;
 pub fn accept(
     who: &Description,
     raw: writer::Receipt,
-    handed: Handed,
+    handed: Item,
     staying: &BTreeSet<u32>,
     journal: &Journal,
     pending: &Pending,
@@ -79,7 +79,7 @@ fn without_secrets(who: &Description, raw: &writer::Receipt) -> Result<(), Strin
 /// What a receipt is compared with. Errors say what it does: `names 'x', which ...`.
 struct Judge<'a> {
     who: &'a Description,
-    handed: Handed<'a>,
+    handed: Item<'a>,
     staying: &'a BTreeSet<u32>,
     journal: &'a Journal,
     pending: &'a Pending,

@@ -7,7 +7,7 @@ use occystrap_layer::image::{Image, Index, Layer};
 
 /// What a session was handed.
 #[derive(Clone, Copy)]
-pub enum Handed<'a> {
+pub enum Item<'a> {
     /// An image, to be known by its name.
     Image(&'a Image),
     /// An image that an index lists, to be known by the digest of its manifest.
@@ -23,7 +23,7 @@ pub enum Handed<'a> {
     },
 }
 
-impl<'a> Handed<'a> {
+impl<'a> Item<'a> {
     /// The image, where it is one.
     #[must_use]
     pub fn image(&self) -> Option<&'a Image> {

@@ -2,13 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::destination::engine_image::Named;
+use crate::destination::engine_image::EngineImage;
 use crate::destination::grant::Grant;
 use crate::destination::named_file;
 use crate::destination::pending::Pending;
 use crate::destination::push::Push;
-use crate::destination::remote::Remote;
-use crate::destination::site::Site;
+use crate::destination::remote::BlockingRepository;
+use crate::destination::site::BlockingSite;
 use crate::destination::staging::Staging;
 use crate::destination::uploads::Uploads;
 use crate::plugin::description::Kind;
@@ -206,13 +206,13 @@ impl Target {
             Endpoint::Repository(reference, client) => {
                 let repository = client.repository_to_push(reference, context.counters.clone())?;
                 let tag = named.then(|| reference.target());
-                Pending::Push(Push::new(Remote::new(repository, context), tag, context))
+                Pending::Push(Push::new(BlockingRepository::new(repository, context), tag, context))
             }
             Endpoint::Engine(image, engine) => {
-                Pending::Load(Named::new(engine.clone(), image.clone(), context), None)
+                Pending::Load(EngineImage::new(engine.clone(), image.clone(), context), None)
             }
             Endpoint::Web(folder, login) => {
-                let site = Site::open(folder, login.as_ref(), context)?;
+                let site = BlockingSite::open(folder, login.as_ref(), context)?;
                 Pending::Uploads(Box::new(Uploads::new(site, context)))
             }
         })
@@ -227,13 +227,13 @@ impl Target {
             Endpoint::File(path) => Grant::Storage(Destination::file(path)?),
             Endpoint::Repository(reference, client) => {
                 let repository = client.repository(reference, context.counters.clone())?;
-                Grant::Repository(Remote::new(repository, context))
+                Grant::Repository(BlockingRepository::new(repository, context))
             }
             Endpoint::Engine(image, engine) => {
-                Grant::Engine(Named::new(engine.clone(), image.clone(), context))
+                Grant::Engine(EngineImage::new(engine.clone(), image.clone(), context))
             }
             Endpoint::Web(folder, login) => {
-                Grant::Web(Site::open(folder, login.as_ref(), context)?)
+                Grant::Web(BlockingSite::open(folder, login.as_ref(), context)?)
             }
         })
     }

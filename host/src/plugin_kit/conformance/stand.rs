@@ -16,12 +16,12 @@ use occystrap_net::context::Context;
 use occystrap_net::http::Settings;
 use occystrap_net::uri::Uri;
 use occystrap_net::web::{Access, Allow, Folder, Logins};
-use occystrap_output::destination::hash_memo::Memory;
+use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::plugin::Plugin;
 use occystrap_output::plugin::bindings::verifier::{self, Finding};
 use occystrap_output::plugin::description::Kind as Destination;
 use occystrap_output::receipt::{ImageIdentity, Receipt};
-use occystrap_output::write::item::Handed;
+use occystrap_output::write::item::Item;
 use occystrap_output::write::target::Endpoint;
 use occystrap_output::write::target::Target;
 use occystrap_verify::verdict::object::{Outcome, Outcomes};
@@ -122,13 +122,13 @@ impl<'a> Stand<'a> {
     }
 
     /// Write it.
-    pub fn write(&self, handed: Handed, image: &Image, target: &Target) -> Result<Receipt> {
+    pub fn write(&self, handed: Item, image: &Image, target: &Target) -> Result<Receipt> {
         let identity = ImageIdentity {
             name: image.name.repository.clone(),
             tag: image.name.tag.clone(),
             id: image.id,
             part: match handed {
-                Handed::Listed(image) => Part::Platform(image.platform.to_string()),
+                Item::Listed(image) => Part::Platform(image.platform.to_string()),
                 _ => Part::Whole,
             },
             artifact: false,
@@ -139,7 +139,7 @@ impl<'a> Stand<'a> {
     /// Write it under an identity.
     pub fn write_as(
         &self,
-        handed: Handed,
+        handed: Item,
         identity: &ImageIdentity,
         target: &Target,
     ) -> Result<Receipt> {
@@ -148,7 +148,7 @@ impl<'a> Stand<'a> {
 
     /// Write an image; host and plugin must find nothing wrong, at both levels.
     pub fn lands(&self, image: &Image, target: &Target) -> std::result::Result<Receipt, Stop> {
-        let receipt = self.write(Handed::Image(image), image, target)?;
+        let receipt = self.write(Item::Image(image), image, target)?;
         self.is_there(&receipt, target)?;
         Ok(receipt)
     }
@@ -172,7 +172,7 @@ impl<'a> Stand<'a> {
     /// What the plugin alone says of a destination.
     pub fn asks(&self, receipt: &Receipt, target: &Target, level: Level) -> Result<Vec<Finding>> {
         let grant = target.open(&self.context)?;
-        let session = self.plugin.verify(&grant, &Memory::default(), &self.context.cancel)?;
+        let session = self.plugin.verify(&grant, &HashMemo::default(), &self.context.cancel)?;
         let level = match level {
             Level::Fast => verifier::Level::Fast,
             Level::Full => verifier::Level::Full,

@@ -9,7 +9,7 @@ use occystrap_base::error::Kind;
 use occystrap_base::oci::{Compression, ImageName, Part};
 use occystrap_output::plugin::description::Kind as Destination;
 use occystrap_output::receipt::ImageIdentity;
-use occystrap_output::write::item::Handed;
+use occystrap_output::write::item::Item;
 
 /// Layers of the image with many: more than any engine can mount (Docker stops at 127).
 const MANY: usize = 200;
@@ -166,7 +166,7 @@ pub fn restart(stand: &Stand<'_>) -> Verdict {
     let image = stand.image("app:1", &small())?;
     let broken = specimen::broken(image.clone(), stand.home())?;
     let target = stand.place()?;
-    match stand.write(Handed::Image(&broken), &broken, &target) {
+    match stand.write(Item::Image(&broken), &broken, &target) {
         Ok(_) => return fail("a layer could not be fetched, and it was written all the same"),
         Err(error) if error.kind() == Kind::Plugin => return Err(error.into()),
         Err(_) => {}
@@ -177,7 +177,7 @@ pub fn restart(stand: &Stand<'_>) -> Verdict {
     }
     let receipt = stand.lands(&image, &target)?;
     let before = stand.tree(&target)?;
-    if stand.write(Handed::Image(&broken), &broken, &target).is_ok() {
+    if stand.write(Item::Image(&broken), &broken, &target).is_ok() {
         // What is there with the right digest need not be fetched.
         return stand.lands(&image, &target).map(drop);
     }
@@ -203,7 +203,7 @@ pub fn index(stand: &Stand<'_>) -> Verdict {
     let mut receipts = Vec::new();
     let mut landed = BTreeSet::new();
     for image in &images {
-        receipts.push(stand.write(Handed::Listed(image), image, &target)?);
+        receipts.push(stand.write(Item::Listed(image), image, &target)?);
         landed.extend(image.manifest.as_ref().map(|manifest| manifest.digest));
     }
     let index = specimen::index(&images);
@@ -214,7 +214,7 @@ pub fn index(stand: &Stand<'_>) -> Verdict {
         part: Part::Index,
         artifact: false,
     };
-    let handed = Handed::Index { index: &index, named: true, landed: &landed };
+    let handed = Item::Index { index: &index, named: true, landed: &landed };
     receipts.push(stand.write_as(handed, &identity, &target)?);
     receipts.iter().try_for_each(|receipt| stand.is_there(receipt, &target))
 }

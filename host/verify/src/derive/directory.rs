@@ -8,7 +8,7 @@ use super::tree::EMPTY;
 use crate::look::document::Flaw;
 use crate::look::files::{Archive, Held as _};
 use crate::verdict::found::Found;
-use crate::verdict::object::{Object, Status, Verification};
+use crate::verdict::object::{CheckedObject, Status, Verification};
 use occystrap_base::error::Result;
 use occystrap_base::files::destination::Destination;
 use occystrap_base::oci::layout::INDEX;
@@ -62,7 +62,8 @@ pub fn directory(path: &Path, level: Level, context: &Context) -> Result<Vec<Fou
             let name = name.clone().or_else(|| entry.first_name()).unwrap_or_else(|| shown.clone());
             let mut image = chain.verify(name, entry, &destination)?;
             image.verification.objects.extend(listed.map(|name| {
-                let mut object = Object::at(destination.display(CATALOG)).for_role(Role::Catalog);
+                let mut object =
+                    CheckedObject::at(destination.display(CATALOG)).for_role(Role::Catalog);
                 let own = docker_save::names(entry);
                 if name.tag.is_some() && !docker_save::is_named(entry, &name) {
                     let own = match entry.first_name() {
@@ -130,8 +131,8 @@ pub fn tar(path: &Path, level: Level, context: &Context) -> Result<Vec<Found>> {
 
 /// The other list of an archive, `index.json`, where it is not as good as the first: its readers find no
 /// image. What is wrong with the list itself is said of the first one.
-fn other_list(archive: &Archive, name: &ImageName) -> Option<Object> {
-    let mut object = Object::at(archive.called(INDEX)).for_role(Role::Catalog);
+fn other_list(archive: &Archive, name: &ImageName) -> Option<CheckedObject> {
+    let mut object = CheckedObject::at(archive.called(INDEX)).for_role(Role::Catalog);
     match two_lists::leads(archive.index(), name) {
         Ok(None) | Err(_) => return None,
         Ok(Some(Leads::ToImage)) => {}
@@ -150,7 +151,7 @@ fn unnamed() -> ImageName {
 
 /// A list that cannot be followed, or that lists nothing.
 pub(super) fn without_image(name: ImageName, level: Level, location: String, flaw: Flaw) -> Found {
-    let mut object = Object::at(location).for_role(Role::Manifest);
+    let mut object = CheckedObject::at(location).for_role(Role::Manifest);
     flaw.blame(&mut object);
     Found {
         name,

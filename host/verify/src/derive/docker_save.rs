@@ -11,14 +11,14 @@ use crate::look::files::Files;
 use crate::look::{check, tar_length, unpacked};
 use crate::verdict::claims::Claims;
 use crate::verdict::found::Found;
-use crate::verdict::object::{Object, Status, Verification};
+use crate::verdict::object::{CheckedObject, Status, Verification};
 use occystrap_base::error::Result;
 use occystrap_base::oci::{Compression, Digest, ImageName, Part, config, reading};
 use occystrap_images::level::Level;
 use occystrap_images::source::docker_save::{self, Entry};
 use occystrap_images::source::members::{Members, cleaned, compression};
 use occystrap_net::context::Context;
-use occystrap_output::destination::hash_memo::Memory;
+use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::receipt::{Expectation, Place, Role};
 
 /// Expectations, and what is known about some of them before anyone looks.
@@ -164,7 +164,7 @@ impl<'a> Chain<'a> {
     /// Look at everything. Errors when the user interrupts.
     pub(super) fn verify(self, name: ImageName, entry: &Entry, files: &dyn Files) -> Result<Found> {
         let (level, cancel) = (self.level, &self.context.cancel);
-        let memory = Memory::showing(&self.context.progress);
+        let memory = HashMemo::showing(&self.context.progress);
         let wrong = match level {
             Level::Fast => Vec::new(),
             Level::Full => {
@@ -175,7 +175,7 @@ impl<'a> Chain<'a> {
         unpacked::judge(wrong, &mut objects);
         for (index, flaw) in self.verdicts {
             // Of what is not there, nothing else can be said.
-            let known = |object: &&mut Object| object.status.is_bad() && !flaw.is_absence();
+            let known = |object: &&mut CheckedObject| object.status.is_bad() && !flaw.is_absence();
             if let Some(object) = objects.get_mut(index).filter(|object| !known(object)) {
                 flaw.blame(object);
             }

@@ -12,7 +12,7 @@ use crate::look::files::{Folder, Held};
 use crate::look::{check, unpacked};
 use crate::verdict::claims::{Claims, blame_platform};
 use crate::verdict::found::Found;
-use crate::verdict::object::{Object, Outcomes, Status};
+use crate::verdict::object::{CheckedObject, Outcomes, Status};
 use occystrap_base::error::{Error, Kind, Result, printable};
 use occystrap_base::files::destination::Destination;
 use occystrap_base::oci::config::{self, LARGEST_CONFIG};
@@ -23,7 +23,7 @@ use occystrap_images::level::Level;
 use occystrap_images::source::content_store::parse_index;
 use occystrap_images::source::oci_layout::{self, LARGEST_INDEX, LARGEST_MARKER};
 use occystrap_net::context::Context;
-use occystrap_output::destination::hash_memo::Memory;
+use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::receipt::{Expectation, Place, Role, Step};
 
 /// Verify every image of a layout, or those of one tag.
@@ -53,7 +53,7 @@ pub(super) fn held(
     let entries = oci_layout::entries(held.members(), tag)?;
     let place = held.members().place().to_owned();
     let (marker, version) = (marker(&held), list(&held));
-    let store = Layout { held, memory: Memory::showing(&context.progress), context };
+    let store = Layout { held, memory: HashMemo::showing(&context.progress), context };
     let (mut found, looked) = (Vec::new(), Outcomes::new());
     for entry in &entries {
         let root = Listed::entry(entry, &place)?;
@@ -91,7 +91,11 @@ pub(super) fn held(
 
 /// What readers look at besides what a receipt names: the mark, and what the index says of itself
 /// and of the image. Nothing where no index names it: then it is there for another one.
-pub fn beside(destination: &Destination, expectations: &[Expectation], objects: &mut Vec<Object>) {
+pub fn beside(
+    destination: &Destination,
+    expectations: &[Expectation],
+    objects: &mut Vec<CheckedObject>,
+) {
     let listed =
         |one: &Expectation| matches!(&one.place, Place::Entry { path, .. } if path == INDEX);
     if !expectations.iter().any(listed) {
@@ -120,8 +124,8 @@ pub fn beside(destination: &Destination, expectations: &[Expectation], objects: 
 }
 
 /// Readers look at it first, and refuse a layout without one or of another version.
-fn marker(held: &dyn Held) -> Object {
-    let mut object = Object::at(held.called(MARKER)).for_role(Role::Catalog);
+fn marker(held: &dyn Held) -> CheckedObject {
+    let mut object = CheckedObject::at(held.called(MARKER)).for_role(Role::Catalog);
     if held.files().open(MARKER).is_err_and(|cause| check::is_denied(&cause)) {
         check::blame_denied(&mut object);
         return object;
@@ -147,7 +151,7 @@ fn marker(held: &dyn Held) -> Object {
 
 /// `index.json` must be of the one version that there is (image specification, "Image Index"), and
 /// have one reading.
-fn list(held: &dyn Held) -> Option<Object> {
+fn list(held: &dyn Held) -> Option<CheckedObject> {
     let bytes = held.members().read(INDEX, LARGEST_INDEX).ok().flatten()?;
     if let Err(why) = reading::manifest(&bytes) {
         let message = format!("can be read in two ways: {why}");
@@ -156,7 +160,7 @@ fn list(held: &dyn Held) -> Option<Object> {
         return Some(object);
     }
     if let Some(flaw) = Flaw::of(&bytes) {
-        let mut object = Object::at(held.called(INDEX)).for_role(Role::Catalog);
+        let mut object = CheckedObject::at(held.called(INDEX)).for_role(Role::Catalog);
         flaw.blame_sound(&mut object);
         return Some(object);
     }
@@ -174,8 +178,8 @@ fn blamed(
     expected: Option<String>,
     found: Option<String>,
     message: &str,
-) -> Object {
-    let mut object = Object::at(held.called(INDEX)).for_role(Role::Catalog);
+) -> CheckedObject {
+    let mut object = CheckedObject::at(held.called(INDEX)).for_role(Role::Catalog);
     object.blame(Status::DigestMismatch, expected, found, message);
     object
 }
@@ -188,7 +192,7 @@ impl<H: Held> Layout<'_, H> {
         entry: &RawDescriptor,
         entries: &[RawDescriptor],
         tag: Option<&str>,
-    ) -> Option<Object> {
+    ) -> Option<CheckedObject> {
         let name = oci_layout::name(entry);
         let called = tag.or(name.tag.as_deref())?;
         let platform = |entry: &RawDescriptor| entry.platform();
@@ -217,7 +221,7 @@ impl<H: Held> Layout<'_, H> {
 
 /// Returns the finding about an entry whose platform is not that of the image's config. What cannot be read is found
 /// elsewhere.
-fn platform(held: &dyn Held, entry: &RawDescriptor) -> Option<Object> {
+fn platform(held: &dyn Held, entry: &RawDescriptor) -> Option<CheckedObject> {
     let members = held.members();
     let said = entry.platform()?;
     let place = members.place();
@@ -230,7 +234,7 @@ fn platform(held: &dyn Held, entry: &RawDescriptor) -> Option<Object> {
     let config = Some(bytes).filter(|bytes| Digest::of(bytes) == config.digest)?;
     let is = config::parse(&config, place).ok()?.platform;
     is.contradicts(&said).then(|| {
-        let mut object = Object::at(held.called(INDEX)).for_role(Role::Catalog);
+        let mut object = CheckedObject::at(held.called(INDEX)).for_role(Role::Catalog);
         blame_platform(&is, &said, &mut object);
         object
     })
@@ -238,12 +242,12 @@ fn platform(held: &dyn Held, entry: &RawDescriptor) -> Option<Object> {
 
 /// Returns the finding about an entry with another media type than its manifest has: Podman and skopeo find no image
 /// there, or read it as the entry says. What cannot be read is found elsewhere.
-fn media_type(held: &dyn Held, entry: &RawDescriptor) -> Option<Object> {
+fn media_type(held: &dyn Held, entry: &RawDescriptor) -> Option<CheckedObject> {
     let members = held.members();
     let promised = entry.promised(members.place()).ok()?;
     let manifest = oci_layout::manifest(members, &promised).ok()?;
     let error = manifest.check_layout_type(&promised, members.place()).err()?;
-    let mut object = Object::at(held.called(INDEX)).for_role(Role::Catalog);
+    let mut object = CheckedObject::at(held.called(INDEX)).for_role(Role::Catalog);
     object.blame_error(Status::DigestMismatch, &error);
     Some(object)
 }
@@ -263,7 +267,7 @@ pub fn catalogued(name: &str, digest: &str) -> Expectation {
 /// What a layout keeps by its digest.
 pub fn store<'a>(
     destination: &Destination,
-    memory: &Memory,
+    memory: &HashMemo,
     context: &'a Context,
 ) -> impl Store + 'a {
     let held = Folder::of(destination.clone());
@@ -273,7 +277,7 @@ pub fn store<'a>(
 struct Layout<'a, H> {
     held: H,
     /// Images share layers.
-    memory: Memory,
+    memory: HashMemo,
     context: &'a Context,
 }
 
@@ -333,7 +337,7 @@ impl<H: Held> Store for Layout<'_, H> {
         expectations: &[Expectation],
         claims: &Claims,
         level: Level,
-    ) -> Result<Vec<Object>> {
+    ) -> Result<Vec<CheckedObject>> {
         let (files, memory) = (self.held.files(), &self.memory);
         let cancel = &self.context.cancel;
         let unpacked = match level {

@@ -5,24 +5,24 @@ use super::tree;
 use crate::look::registry;
 use crate::verdict::claims::Claims;
 use crate::verdict::found::Found;
-use crate::verdict::object::{Object, Outcomes};
+use crate::verdict::object::{CheckedObject, Outcomes};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::{Digest, Manifest};
 use occystrap_images::level::Level;
 use occystrap_net::context::Context;
 use occystrap_net::registry::Reference;
-use occystrap_output::destination::hash_memo::Memory;
-use occystrap_output::destination::remote::Remote;
+use occystrap_output::destination::hash_memo::HashMemo;
+use occystrap_output::destination::remote::BlockingRepository;
 use occystrap_output::receipt::{Expectation, Place};
 
 /// Verify what a name stands for: an image, or an index and every image of it.
 pub fn images(
-    remote: &Remote,
+    remote: &BlockingRepository,
     reference: &Reference,
     level: Level,
     context: &Context,
 ) -> Result<Vec<Found>> {
-    let memory = Memory::showing(&context.progress);
+    let memory = HashMemo::showing(&context.progress);
     let store = Published { remote, memory, context, named: Some(reference.target()) };
     let root = Listed { reference: reference.target(), promised: None, platform: None };
     // Without this one there is nothing to verify; whatever it names and is not there is a finding.
@@ -34,14 +34,18 @@ pub fn images(
 }
 
 /// What a repository keeps by its digest.
-pub fn store<'a>(remote: &'a Remote, memory: &Memory, context: &'a Context) -> impl Store + 'a {
+pub fn store<'a>(
+    remote: &'a BlockingRepository,
+    memory: &HashMemo,
+    context: &'a Context,
+) -> impl Store + 'a {
     Published { remote, memory: memory.clone(), context, named: None }
 }
 
 struct Published<'a> {
-    remote: &'a Remote,
+    remote: &'a BlockingRepository,
     /// Images of several platforms share layers.
-    memory: Memory,
+    memory: HashMemo,
     context: &'a Context,
     /// The tag or digest that the user gave.
     named: Option<String>,
@@ -86,7 +90,7 @@ impl Store for Published<'_> {
         expectations: &[Expectation],
         claims: &Claims,
         level: Level,
-    ) -> Result<Vec<Object>> {
+    ) -> Result<Vec<CheckedObject>> {
         let Self { remote, memory, context, named } = self;
         let asked = registry::Asked { remote, memory, context, named: named.as_deref() };
         registry::objects(expectations, claims, level, &asked)

@@ -1,7 +1,7 @@
 //! A place that keeps things by their digest, as verification sees it.
 
 use crate::verdict::claims::Claims;
-use crate::verdict::object::Object;
+use crate::verdict::object::CheckedObject;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::document::RawDescriptor;
 use occystrap_base::oci::{Descriptor, Digest, Manifest, Platform};
@@ -37,7 +37,7 @@ pub trait Store {
         expectations: &[Expectation],
         claims: &Claims,
         level: Level,
-    ) -> Result<Vec<Object>>;
+    ) -> Result<Vec<CheckedObject>>;
 }
 
 /// A manifest that somebody names.

@@ -12,7 +12,7 @@ use crate::look::document::Flaw;
 use crate::look::elsewhere;
 use crate::verdict::claims::{Claims, judge_platform};
 use crate::verdict::found::Found;
-use crate::verdict::object::{Object, Outcome, Outcomes, Status, Verification};
+use crate::verdict::object::{CheckedObject, Outcome, Outcomes, Status, Verification};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::document::{IndexDocument, ManifestDocument, RawDescriptor};
 use occystrap_base::oci::{ImageName, MOST_LAYERS, Manifest, Part, Platform, json, types};
@@ -177,7 +177,7 @@ impl Walk<'_> {
     fn judge_manifest(&mut self, manifest: &Manifest, flaw: Option<Flaw>) {
         let Some(flaw) = flaw else { return };
         let objects = self.found.last_mut().map(|found| &mut found.verification.objects);
-        let is_it = |object: &&mut Object| {
+        let is_it = |object: &&mut CheckedObject| {
             object.kind == "manifest" && object.digest == Some(manifest.digest)
         };
         if let Some(object) = objects.and_then(|objects| objects.iter_mut().find(is_it)) {
@@ -258,8 +258,8 @@ impl Walk<'_> {
     }
 
     /// A manifest that cannot be followed. What it says nobody knows.
-    fn lost(&mut self, what: &Listed, is_root: bool, blame: impl FnOnce(&mut Object)) {
-        let mut object = Object::at(self.store.display(what)).for_role(Role::Manifest);
+    fn lost(&mut self, what: &Listed, is_root: bool, blame: impl FnOnce(&mut CheckedObject)) {
+        let mut object = CheckedObject::at(self.store.display(what)).for_role(Role::Manifest);
         (object.digest, object.size) = (what.promised.as_ref())
             .map_or((None, None), |known| (Some(known.digest), Some(known.size)));
         blame(&mut object);

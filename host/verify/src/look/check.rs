@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Read};
 
 use super::document::{self, Flaw};
 use super::files::{Files, NOWHERE};
-use crate::verdict::object::{Object, Status};
+use crate::verdict::object::{CheckedObject, Status};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Result, io_reason};
 use occystrap_base::oci::saved::{LARGEST_CATALOG, LONGEST_STRING};
@@ -15,7 +15,7 @@ use occystrap_base::oci::{Digest, json, reading};
 use occystrap_base::parallel::{cores, in_parallel};
 use occystrap_images::level::Level;
 use occystrap_output::destination::WrittenFile;
-use occystrap_output::destination::hash_memo::Memory;
+use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::receipt::step::{Found, Trouble};
 use occystrap_output::receipt::{Expectation, Place, Role, Step, step};
 
@@ -78,16 +78,16 @@ pub fn objects(
     journal: &[WrittenFile],
     files: &dyn Files,
     level: Level,
-    memory: &Memory,
+    memory: &HashMemo,
     cancel: &Cancel,
-) -> Result<Vec<Object>> {
+) -> Result<Vec<CheckedObject>> {
     let framed = framed_paths(expectations);
     if level == Level::Full {
         hash_all(&wanted(expectations, journal, &framed), files, memory, cancel)?;
     }
     let checker = Checker { files, level, memory };
     let look = |expectation| cancel.check().map(|()| checker.check(expectation));
-    let mut objects: Vec<Object> = expectations.iter().map(look).collect::<Result<_>>()?;
+    let mut objects: Vec<CheckedObject> = expectations.iter().map(look).collect::<Result<_>>()?;
     for path in framed {
         cancel.check()?;
         let parts = named_parts(expectations, path);
@@ -140,7 +140,7 @@ fn wanted<'a>(
 fn hash_all(
     wanted: &BTreeSet<Span>,
     files: &dyn Files,
-    memory: &Memory,
+    memory: &HashMemo,
     cancel: &Cancel,
 ) -> Result<()> {
     // Largest first, so that no core is left with one at the end.
@@ -163,13 +163,13 @@ fn hash_all(
 struct Checker<'a> {
     files: &'a dyn Files,
     level: Level,
-    memory: &'a Memory,
+    memory: &'a HashMemo,
 }
 
 impl Checker<'_> {
-    fn check(&self, expectation: &Expectation) -> Object {
+    fn check(&self, expectation: &Expectation) -> CheckedObject {
         let location = self.files.display(&expectation.place.subject());
-        let mut object = Object::expected(expectation, location);
+        let mut object = CheckedObject::expected(expectation, location);
         match &expectation.place {
             Place::File { path } => {
                 if let Some(size) = self.stat(path, &mut object)
@@ -217,7 +217,7 @@ impl Checker<'_> {
     }
 
     /// Size of a regular file; otherwise the object says what is wrong.
-    fn stat(&self, path: &str, object: &mut Object) -> Option<u64> {
+    fn stat(&self, path: &str, object: &mut CheckedObject) -> Option<u64> {
         match self.files.size(path) {
             Ok(Some(size)) => match self.files.open(path) {
                 Err(cause) if is_denied(&cause) => {
@@ -238,7 +238,7 @@ impl Checker<'_> {
         }
     }
 
-    fn compare_size(&self, expected: Option<u64>, found: u64, object: &mut Object) -> bool {
+    fn compare_size(&self, expected: Option<u64>, found: u64, object: &mut CheckedObject) -> bool {
         match expected {
             Some(expected) if expected != found => {
                 let side = |size: u64| Some(format!("{size} bytes"));
@@ -255,7 +255,7 @@ impl Checker<'_> {
         offset: u64,
         len: u64,
         expected: Option<Digest>,
-        object: &mut Object,
+        object: &mut CheckedObject,
     ) {
         let Some(expected) = expected.filter(|_| self.level == Level::Full) else { return };
         match self.memory.recall(path, offset, len) {
@@ -272,7 +272,7 @@ impl Checker<'_> {
 
     /// Configs and manifests are JSON; an artifact's config need not be, and is right when it is
     /// what was written.
-    fn parse(&self, path: &str, offset: u64, len: u64, role: Role, object: &mut Object) {
+    fn parse(&self, path: &str, offset: u64, len: u64, role: Role, object: &mut CheckedObject) {
         if !matches!(role, Role::Config | Role::Manifest) || object.status != Status::Ok {
             return;
         }
@@ -295,7 +295,7 @@ impl Checker<'_> {
         }
     }
 
-    fn check_entry(&self, path: &str, steps: &[Step], value: &str, object: &mut Object) {
+    fn check_entry(&self, path: &str, steps: &[Step], value: &str, object: &mut CheckedObject) {
         if self.stat(path, object).is_none() {
             return;
         }
@@ -352,14 +352,14 @@ impl Checker<'_> {
         journal: &[WrittenFile],
         path: &str,
         parts: &BTreeSet<(u64, u64)>,
-        objects: &mut Vec<Object>,
+        objects: &mut Vec<CheckedObject>,
     ) {
         let Some(written) = journal.iter().find(|file| file.path == path) else { return };
         let location = self.files.display(path);
         let at = match objects.iter().position(|object| object.location == location) {
             Some(at) => at,
             None => {
-                objects.push(Object::at(location));
+                objects.push(CheckedObject::at(location));
                 objects.len() - 1
             }
         };
@@ -424,12 +424,12 @@ pub fn is_denied(cause: &io::Error) -> bool {
 }
 
 /// A file that this user may not read.
-pub fn blame_denied(object: &mut Object) {
+pub fn blame_denied(object: &mut CheckedObject) {
     object.blame(Status::Unchecked, None, None, DENIED);
     object.hint = Some("run it as a user who may read that".to_owned());
 }
 
-fn blame_io(object: &mut Object, cause: &io::Error) {
+fn blame_io(object: &mut CheckedObject, cause: &io::Error) {
     match cause.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             object.blame(Status::Missing, None, None, "is not there");

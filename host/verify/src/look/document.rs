@@ -3,7 +3,7 @@
 //! A digest proves bytes. What it refuses: to verify a config or a manifest that Docker, Podman and skopeo
 //! reject, or that other parsers reject.
 
-use crate::verdict::object::{Object, Status};
+use crate::verdict::object::{CheckedObject, Status};
 use occystrap_base::error::Error;
 use occystrap_base::oci::config_type::{Engines, engines};
 use occystrap_base::oci::document::ManifestDocument;
@@ -104,13 +104,13 @@ impl Flaw {
     }
 
     /// Says so of an object, whatever else was said of it.
-    pub fn blame(self, object: &mut Object) {
+    pub fn blame(self, object: &mut CheckedObject) {
         object.blame(self.status, self.expected, self.found, &self.message);
         object.hint = self.hint.map(str::to_owned);
     }
 
     /// Says so of an object with which nothing is wrong so far, and which a plugin need not have parsed.
-    pub fn blame_sound(&self, object: &mut Object) {
+    pub fn blame_sound(&self, object: &mut CheckedObject) {
         if object.status == Status::Ok {
             self.clone().blame(object);
             object.host_only = true;

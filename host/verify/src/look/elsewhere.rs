@@ -4,17 +4,17 @@
 //! the URL, which is no part of the destination, and to count the layer as verified.
 
 use crate::receipt::manifest_chain;
-use crate::verdict::object::{Object, Status};
+use crate::verdict::object::{CheckedObject, Status};
 use occystrap_base::oci::document::ManifestDocument;
 use occystrap_base::oci::{Digest, json};
 use occystrap_net::web::Elsewhere;
 use occystrap_output::destination::Grant;
-use occystrap_output::destination::hash_memo::Memory;
+use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::receipt::{Receipt, Role};
 
 /// Marks the layers as unchecked that are missing and that the manifest of their image places elsewhere.
-pub fn excuse(manifest: &ManifestDocument, objects: &mut [Object]) {
-    let missing = |object: &&mut Object| {
+pub fn excuse(manifest: &ManifestDocument, objects: &mut [CheckedObject]) {
+    let missing = |object: &&mut CheckedObject| {
         object.kind == "layer" && object.status == Status::Missing && object.index.is_some()
     };
     for object in objects.iter_mut().filter(missing) {
@@ -36,8 +36,14 @@ pub fn excuse(manifest: &ManifestDocument, objects: &mut [Object]) {
 
 /// The same, of what a receipt names. The manifest is read where a layer is missing, and counts where it
 /// is the one that was promised.
-pub fn of_receipt(receipt: &Receipt, grant: &Grant, memory: &Memory, objects: &mut [Object]) {
-    let is_missing = |object: &Object| object.kind == "layer" && object.status == Status::Missing;
+pub fn of_receipt(
+    receipt: &Receipt,
+    grant: &Grant,
+    memory: &HashMemo,
+    objects: &mut [CheckedObject],
+) {
+    let is_missing =
+        |object: &CheckedObject| object.kind == "layer" && object.status == Status::Missing;
     if !objects.iter().any(is_missing) {
         return;
     }

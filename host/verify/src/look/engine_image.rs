@@ -3,22 +3,22 @@
 use crate::verdict::claims::Claims;
 use crate::verdict::found::Found;
 use crate::verdict::object::Verification;
-use crate::verdict::object::{Object, Status};
+use crate::verdict::object::{CheckedObject, Status};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::Digest;
 use occystrap_images::level::Level;
-use occystrap_output::destination::engine_image::{Exported, Named, Seen};
-use occystrap_output::destination::hash_memo::Memory;
+use occystrap_output::destination::engine_image::{EngineImage, EngineImageInfo, Exported};
+use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::receipt::{Expectation, Place, Role};
 
 /// Look at everything: ask the engine, and at [`Level::Full`] have the image exported and hash it.
 pub fn objects(
     expectations: &[Expectation],
     claims: &Claims,
-    named: &Named,
+    named: &EngineImage,
     level: Level,
-    memory: &Memory,
-) -> Result<Vec<Object>> {
+    memory: &HashMemo,
+) -> Result<Vec<CheckedObject>> {
     let inspected = inspect(named, memory);
     let exported = match (&inspected, level) {
         (Ok(Some(image)), Level::Full) => Some(export(named, image, memory)),
@@ -36,9 +36,9 @@ pub fn objects(
 /// is its digest, or in full, with containerd's store, that of the exported config is.
 pub fn claims(
     expectations: &[Expectation],
-    named: &Named,
+    named: &EngineImage,
     level: Level,
-    memory: &Memory,
+    memory: &HashMemo,
 ) -> Claims {
     let config = expectations.iter().find(|one| one.role == Role::Config);
     let Some(expected) = config.and_then(|one| one.digest) else { return Claims::default() };
@@ -58,7 +58,7 @@ pub fn claims(
 }
 
 /// What the engine says of the image, asked once.
-fn inspect(named: &Named, memory: &Memory) -> Result<Option<Seen>> {
+fn inspect(named: &EngineImage, memory: &HashMemo) -> Result<Option<EngineImageInfo>> {
     memory.recall_image().unwrap_or_else(|| {
         let inspected = named.inspect();
         memory.remember_image(inspected.clone());
@@ -67,7 +67,11 @@ fn inspect(named: &Named, memory: &Memory) -> Result<Option<Seen>> {
 }
 
 /// What the image is when it is exported, which is done once.
-fn export(named: &Named, image: &Seen, memory: &Memory) -> Result<Option<Exported>> {
+fn export(
+    named: &EngineImage,
+    image: &EngineImageInfo,
+    memory: &HashMemo,
+) -> Result<Option<Exported>> {
     memory.recall_export().unwrap_or_else(|| {
         let exported = named.export(image.size);
         memory.remember_export(exported.clone());
@@ -77,12 +81,12 @@ fn export(named: &Named, image: &Seen, memory: &Memory) -> Result<Option<Exporte
 
 /// Verify an image without a receipt: what the engine says of it, and in full, that it gives out
 /// just that.
-pub fn held(named: &Named, level: Level) -> Result<Vec<Found>> {
+pub fn held(named: &EngineImage, level: Level) -> Result<Vec<Found>> {
     let name = named.image().clone();
     let Some(image) = named.inspect()? else {
         return Err(named.absent());
     };
-    let (subject, memory) = (name.to_string(), Memory::default());
+    let (subject, memory) = (name.to_string(), HashMemo::default());
     let layers = image.diff_ids.len();
     let expect = |role: Role, place: Place, digest: Option<Digest>| Expectation {
         role,
@@ -103,8 +107,8 @@ pub fn held(named: &Named, level: Level) -> Result<Vec<Found>> {
 }
 
 struct Checker<'a> {
-    named: &'a Named,
-    inspected: Result<Option<Seen>>,
+    named: &'a EngineImage,
+    inspected: Result<Option<EngineImageInfo>>,
     /// Only in full.
     exported: Option<Result<Option<Exported>>>,
     /// How many there must be.
@@ -119,8 +123,8 @@ enum Part {
 }
 
 impl Checker<'_> {
-    fn check(&self, expectation: &Expectation) -> Object {
-        let mut object = Object::expected(expectation, expectation.place.subject());
+    fn check(&self, expectation: &Expectation) -> CheckedObject {
+        let mut object = CheckedObject::expected(expectation, expectation.place.subject());
         let name = self.named.image().to_string();
         let part = match &expectation.place {
             Place::Image { name: image } if *image == name => Part::Image,
@@ -156,7 +160,7 @@ impl Checker<'_> {
     }
 
     /// Of an image that has more layers than it must, none of those that it must have is wrong.
-    fn compare_layers(&self, part: Part, found: usize, object: &mut Object) {
+    fn compare_layers(&self, part: Part, found: usize, object: &mut CheckedObject) {
         if matches!(part, Part::Image) && object.status == Status::Ok && found > self.layers {
             let side = |layers: usize| Some(format!("{layers} layers"));
             let (expected, found) = (side(self.layers), side(found));
@@ -169,7 +173,7 @@ impl Checker<'_> {
         exported: &Result<Option<Exported>, Error>,
         part: Part,
         expected: Option<Digest>,
-        object: &mut Object,
+        object: &mut CheckedObject,
     ) {
         match exported {
             // One reason for all; which of them it is about, it does not say.
@@ -190,7 +194,7 @@ impl Checker<'_> {
     }
 }
 
-fn compare(expected: Option<Digest>, found: Option<Digest>, object: &mut Object) {
+fn compare(expected: Option<Digest>, found: Option<Digest>, object: &mut CheckedObject) {
     // Nobody promised anything of the config where the ID is another thing's.
     if expected.is_none() || expected == found {
         return;

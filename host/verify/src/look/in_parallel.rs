@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::verdict::claims::Claims;
-use crate::verdict::object::Object;
+use crate::verdict::object::CheckedObject;
 use occystrap_base::error::Result;
 use occystrap_base::parallel::in_parallel;
 use occystrap_net::context::Context;
@@ -38,8 +38,8 @@ impl<'a> Places<'a> {
         &self,
         claims: &Claims,
         context: &Context,
-        check: impl Fn(&Expectation) -> Object + Sync,
-    ) -> Result<Vec<Object>> {
+        check: impl Fn(&Expectation) -> CheckedObject + Sync,
+    ) -> Result<Vec<CheckedObject>> {
         let found = in_parallel(&self.jobs, context.parallel, |job| -> Result<Vec<_>> {
             context.cancel.check()?;
             Ok(job.iter().map(|index| (*index, check(&self.expectations[*index]))).collect())
@@ -47,7 +47,7 @@ impl<'a> Places<'a> {
         context.cancel.check()?;
         let mut found = found.into_iter().collect::<Result<Vec<_>>>()?.concat();
         found.sort_by_key(|(index, _)| *index);
-        let mut objects: Vec<Object> = found.into_iter().map(|(_, object)| object).collect();
+        let mut objects: Vec<CheckedObject> = found.into_iter().map(|(_, object)| object).collect();
         claims.judge(self.expectations, &mut objects);
         Ok(objects)
     }

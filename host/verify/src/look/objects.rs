@@ -3,12 +3,12 @@
 use super::{check, engine_image, registry, unpacked, web};
 use crate::derive::layout;
 use crate::verdict::claims::Claims;
-use crate::verdict::object::Object;
+use crate::verdict::object::CheckedObject;
 use occystrap_base::error::Result;
 use occystrap_images::level::Level;
 use occystrap_net::context::Context;
 use occystrap_output::destination::Grant;
-use occystrap_output::destination::hash_memo::Memory;
+use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::receipt::Receipt;
 use occystrap_output::write::target::Endpoint;
 use occystrap_output::write::target::Target;
@@ -21,9 +21,9 @@ pub fn of(
     grant: &Grant,
     claims: &Claims,
     level: Level,
-    memory: &Memory,
+    memory: &HashMemo,
     context: &Context,
-) -> Result<Vec<Object>> {
+) -> Result<Vec<CheckedObject>> {
     let (expectations, journal) = (&receipt.expectations, &receipt.journal);
     match grant {
         Grant::Storage(destination) => {

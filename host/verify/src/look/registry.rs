@@ -5,7 +5,7 @@
 
 use super::in_parallel::Places;
 use crate::verdict::claims::Claims;
-use crate::verdict::object::{Object, Status};
+use crate::verdict::object::{CheckedObject, Status};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::config::LARGEST_CONFIG;
 use occystrap_base::oci::{Descriptor, Digest};
@@ -15,16 +15,16 @@ use occystrap_layer::blob::open_one;
 use occystrap_layer::image::{Content, Layer};
 use occystrap_net::context::Context;
 use occystrap_net::registry::{DELETE_FIRST, Fetched};
-use occystrap_output::destination::hash_memo::Memory;
-use occystrap_output::destination::remote::Remote;
+use occystrap_output::destination::hash_memo::HashMemo;
+use occystrap_output::destination::remote::BlockingRepository;
 use occystrap_output::receipt::{Expectation, Place, Role};
 
 /// A repository that is asked, and what is known of it.
 pub struct Asked<'a> {
     /// The repository.
-    pub remote: &'a Remote,
+    pub remote: &'a BlockingRepository,
     /// What it has answered.
-    pub memory: &'a Memory,
+    pub memory: &'a HashMemo,
     /// What the work is done with.
     pub context: &'a Context,
     /// A digest that the user gave, so that clients resolve it. Of tags that is always so.
@@ -37,7 +37,7 @@ pub fn objects(
     claims: &Claims,
     level: Level,
     asked: &Asked,
-) -> Result<Vec<Object>> {
+) -> Result<Vec<CheckedObject>> {
     let places = Places::of(expectations);
     let Asked { remote, memory, context, named } = *asked;
     if level == Level::Full {
@@ -48,7 +48,11 @@ pub fn objects(
 }
 
 /// What the config says, as the registry gives it.
-pub fn claims(expectations: &[Expectation], remote: &Remote, memory: &Memory) -> Claims {
+pub fn claims(
+    expectations: &[Expectation],
+    remote: &BlockingRepository,
+    memory: &HashMemo,
+) -> Claims {
     let config = expectations.iter().find_map(|one| match (one.role, &one.place, one.size) {
         (Role::Config, Place::Blob { digest }, Some(size)) => Some((*digest, size)),
         _ => None,
@@ -74,7 +78,7 @@ pub fn claims(expectations: &[Expectation], remote: &Remote, memory: &Memory) ->
 }
 
 /// Bytes that will be read.
-fn due<'a>(each: impl Iterator<Item = &'a Expectation>, memory: &Memory) -> u64 {
+fn due<'a>(each: impl Iterator<Item = &'a Expectation>, memory: &HashMemo) -> u64 {
     each.filter_map(|one| match (&one.place, one.size) {
         (Place::Blob { digest }, Some(size)) => {
             memory.recall(&digest.to_string(), 0, size).is_none().then_some(size)
@@ -85,18 +89,18 @@ fn due<'a>(each: impl Iterator<Item = &'a Expectation>, memory: &Memory) -> u64 
 }
 
 struct Checker<'a> {
-    remote: &'a Remote,
+    remote: &'a BlockingRepository,
     level: Level,
-    memory: &'a Memory,
+    memory: &'a HashMemo,
     context: &'a Context,
     claims: &'a Claims,
     named: Option<&'a str>,
 }
 
 impl Checker<'_> {
-    fn check(&self, expectation: &Expectation) -> Object {
+    fn check(&self, expectation: &Expectation) -> CheckedObject {
         let location = self.remote.display(&expectation.place.subject());
-        let mut object = Object::expected(expectation, location);
+        let mut object = CheckedObject::expected(expectation, location);
         match &expectation.place {
             Place::Blob { digest } => {
                 let diff_id = self.claims.diff_id(expectation.role);
@@ -113,7 +117,7 @@ impl Checker<'_> {
         digest: Digest,
         expected: Option<u64>,
         diff_id: Option<Digest>,
-        object: &mut Object,
+        object: &mut CheckedObject,
     ) {
         let known = self.memory.recall_size(digest);
         let size = match known.map_or_else(|| self.remote.find_blob(digest, expected), Ok) {
@@ -162,7 +166,7 @@ impl Checker<'_> {
     }
 
     /// A layer, as it is stored and as it is uncompressed, in one reading.
-    fn check_layer(&self, digest: Digest, size: u64, diff_id: Digest, object: &mut Object) {
+    fn check_layer(&self, digest: Digest, size: u64, diff_id: Digest, object: &mut CheckedObject) {
         // A layer that an image has twice holds the same.
         let name = digest.to_string();
         if self.memory.recall_unpacked(&name, 0, size) == Some(diff_id) {
@@ -212,7 +216,7 @@ impl Checker<'_> {
     }
 
     /// Looks at a manifest by the name that clients pull it by, in each way in which they do.
-    fn check_manifest(&self, reference: &str, object: &mut Object) {
+    fn check_manifest(&self, reference: &str, object: &mut CheckedObject) {
         let known = self.memory.recall_manifest(reference);
         let fetched = match known.map_or_else(|| self.remote.manifest(reference), Ok) {
             Ok(fetched) => fetched,
@@ -264,7 +268,7 @@ fn is_about_size(error: &Error) -> bool {
 }
 
 /// A blob that cannot be read to its end, or not as the registry announces it.
-fn blame_unread(object: &mut Object, error: &Error) {
+fn blame_unread(object: &mut CheckedObject, error: &Error) {
     let status = match is_about_size(error) {
         true => Status::SizeMismatch,
         false => Status::Unreadable,

@@ -8,7 +8,7 @@
 use std::os::fd::AsFd as _;
 
 use super::steady;
-use crate::verdict::object::Object;
+use crate::verdict::object::CheckedObject;
 use occystrap_base::files::destination::Destination;
 use occystrap_base::files::identity::{FileIdentity, standing};
 use occystrap_output::receipt::Receipt;
@@ -20,7 +20,7 @@ const REPLACED: &str = "another process has replaced it since this run wrote it"
 
 /// Makes what is wrong with a file that another process has replaced something that could not be looked at.
 /// A receipt that was read from a file does not say which files the commit made.
-pub fn judge(receipt: &Receipt, target: &Target, objects: &mut [Object]) {
+pub fn judge(receipt: &Receipt, target: &Target, objects: &mut [CheckedObject]) {
     if receipt.published.is_empty() || objects.iter().all(|object| !object.status.is_bad()) {
         return;
     }
@@ -42,7 +42,7 @@ pub fn judge(receipt: &Receipt, target: &Target, objects: &mut [Object]) {
             continue;
         }
         let location = destination.display(&published.path);
-        let is_it = |object: &&mut Object| is_file || object.location == location;
+        let is_it = |object: &&mut CheckedObject| is_file || object.location == location;
         for object in objects.iter_mut().filter(|object| object.status.is_bad()).filter(is_it) {
             let look = format!("look at what is there now: occystrap verify '{}'", target.display);
             steady::doubt(object, REPLACED, &look);

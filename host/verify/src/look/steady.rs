@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::verdict::found::Found;
 use crate::verdict::object::Verification;
-use crate::verdict::object::{Object, Status};
+use crate::verdict::object::{CheckedObject, Status};
 use occystrap_images::steady::{AGAIN, CHANGED, Look, Watch};
 use occystrap_output::write::target::Endpoint;
 
@@ -29,7 +29,7 @@ pub struct WrongObject {
     message: String,
 }
 
-fn wrong(object: &Object) -> Option<WrongObject> {
+fn wrong(object: &CheckedObject) -> Option<WrongObject> {
     object.status.is_bad().then(|| WrongObject {
         location: object.location.clone(),
         status: object.status.name(),
@@ -40,7 +40,7 @@ fn wrong(object: &Object) -> Option<WrongObject> {
 }
 
 /// Makes an object one that could not be looked at, because another process has changed it.
-pub fn doubt(object: &mut Object, message: &str, hint: &str) {
+pub fn doubt(object: &mut CheckedObject, message: &str, hint: &str) {
     object.blame(Status::Unchecked, None, None, message);
     object.repair = None;
     object.hint = Some(hint.to_owned());
@@ -112,7 +112,7 @@ mod tests {
 
     fn seen(wrong: &[(PathBuf, Status, String)]) -> Verification {
         let object = |(path, status, found): &(PathBuf, Status, String)| {
-            let mut object = Object::at(path.display().to_string());
+            let mut object = CheckedObject::at(path.display().to_string());
             object.blame(*status, None, Some(found.clone()), "is wrong");
             object
         };
@@ -191,7 +191,7 @@ mod tests {
                 }
                 let found = if count.get() == 1 { &first } else { &second };
                 let mut seen = seen(found);
-                seen.objects.push(Object::at("fine".to_owned()));
+                seen.objects.push(CheckedObject::at("fine".to_owned()));
                 Ok(seen)
             });
             let seen = seen.unwrap();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::files::Files;
 use crate::verdict::claims::Claims;
-use crate::verdict::object::{Object, Status};
+use crate::verdict::object::{CheckedObject, Status};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::files::Section;
@@ -17,7 +17,7 @@ use occystrap_base::parallel::{cores, in_parallel};
 use occystrap_images::source::members::compression;
 use occystrap_layer::blob::{Stored, checked};
 use occystrap_layer::image::Layer;
-use occystrap_output::destination::hash_memo::Memory;
+use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::receipt::{Expectation, Place};
 
 /// A layer that is not what the config says: which expectation, and why.
@@ -52,7 +52,7 @@ pub fn layers(
     expectations: &[Expectation],
     claims: &Claims,
     files: &dyn Files,
-    memory: &Memory,
+    memory: &HashMemo,
     cancel: &Cancel,
 ) -> Result<Vec<Wrong>> {
     let mut jobs: Vec<Job> = expectations
@@ -80,7 +80,7 @@ pub fn judge_plain(
     expectations: &[Expectation],
     claims: &Claims,
     files: &dyn Files,
-    objects: &mut [Object],
+    objects: &mut [CheckedObject],
 ) {
     for (one, object) in expectations.iter().zip(objects) {
         let (Some(diff_id), Some(digest)) = (claims.diff_id(one.role), one.digest) else {
@@ -105,9 +105,9 @@ pub fn judge_plain(
 }
 
 /// Say it of each, where nothing worse is known.
-pub fn judge(wrong: Vec<Wrong>, objects: &mut [Object]) {
+pub fn judge(wrong: Vec<Wrong>, objects: &mut [CheckedObject]) {
     for (index, error) in wrong {
-        let ok = |object: &&mut Object| object.status == Status::Ok;
+        let ok = |object: &&mut CheckedObject| object.status == Status::Ok;
         if let Some(object) = objects.get_mut(index).filter(ok) {
             let sides = error.sides().is_some();
             let status = if sides { Status::DigestMismatch } else { Status::Unreadable };
@@ -117,7 +117,7 @@ pub fn judge(wrong: Vec<Wrong>, objects: &mut [Object]) {
 }
 
 /// Errors when a layer with the right stored bytes holds something else.
-fn look(job: &Job, files: &dyn Files, memory: &Memory, cancel: &Cancel) -> Result<()> {
+fn look(job: &Job, files: &dyn Files, memory: &HashMemo, cancel: &Cancel) -> Result<()> {
     let place = files.display(job.path);
     // What cannot be opened, or has another size, is found where the file is looked at.
     let Ok(section) = section(job, files) else { return Ok(()) };
@@ -173,7 +173,7 @@ fn look(job: &Job, files: &dyn Files, memory: &Memory, cancel: &Cancel) -> Resul
 }
 
 /// Whether it will be read here.
-fn is_due(job: &Job, files: &dyn Files, memory: &Memory) -> bool {
+fn is_due(job: &Job, files: &dyn Files, memory: &HashMemo) -> bool {
     let compressed = |section| compression(&section, job.path).ok() != Some(Compression::None);
     memory.recall_unpacked(job.path, job.offset, job.size).is_none()
         && section(job, files).is_ok_and(compressed)

@@ -9,26 +9,26 @@ use url::Url;
 
 use super::in_parallel::Places;
 use crate::verdict::claims::Claims;
-use crate::verdict::object::{Object, Status};
+use crate::verdict::object::{CheckedObject, Status};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::Digest;
 use occystrap_base::oci::config::LARGEST_CONFIG;
 use occystrap_images::level::Level;
 use occystrap_layer::blob::{Stored, from_io, unpacked};
 use occystrap_net::context::Context;
-use occystrap_output::destination::hash_memo::Memory;
-use occystrap_output::destination::site::Site;
+use occystrap_output::destination::hash_memo::HashMemo;
+use occystrap_output::destination::site::BlockingSite;
 use occystrap_output::receipt::{Expectation, Place, Role};
 
 /// Look at everything, as many things side by side as the user wants, each once.
 pub fn objects(
     expectations: &[Expectation],
     claims: &Claims,
-    site: &Site,
+    site: &BlockingSite,
     level: Level,
-    memory: &Memory,
+    memory: &HashMemo,
     context: &Context,
-) -> Result<Vec<Object>> {
+) -> Result<Vec<CheckedObject>> {
     let places = Places::of(expectations);
     if level == Level::Full {
         let sizes = places.firsts().filter_map(|one| one.size);
@@ -39,7 +39,7 @@ pub fn objects(
 }
 
 /// What the config says, as the server gives it.
-pub fn claims(expectations: &[Expectation], site: &Site, memory: &Memory) -> Claims {
+pub fn claims(expectations: &[Expectation], site: &BlockingSite, memory: &HashMemo) -> Claims {
     let config = expectations.iter().find(|one| one.role == Role::Config);
     let Some((place, size, digest)) = config.and_then(promised) else { return Claims::default() };
     let Some(url) = site.url_of(place).filter(|_| size <= LARGEST_CONFIG) else {
@@ -63,17 +63,17 @@ fn promised(one: &Expectation) -> Option<(&str, u64, Digest)> {
 }
 
 struct Checker<'a> {
-    site: &'a Site,
+    site: &'a BlockingSite,
     level: Level,
-    memory: &'a Memory,
+    memory: &'a HashMemo,
     context: &'a Context,
     claims: &'a Claims,
 }
 
 impl Checker<'_> {
-    fn check(&self, one: &Expectation) -> Object {
+    fn check(&self, one: &Expectation) -> CheckedObject {
         let location = self.site.display(&one.place.subject());
-        let mut object = Object::expected(one, location);
+        let mut object = CheckedObject::expected(one, location);
         let Some((path, size, digest)) = promised(one) else {
             object.misplaced();
             return object;
@@ -90,7 +90,7 @@ impl Checker<'_> {
         object
     }
 
-    fn check_size(&self, url: &Url, size: u64, object: &mut Object) {
+    fn check_size(&self, url: &Url, size: u64, object: &mut CheckedObject) {
         match self.site.stat(url) {
             Ok(None) => object.blame(Status::Missing, None, None, "the server does not have it"),
             Ok(Some(Some(found))) if found != size => {
@@ -107,7 +107,14 @@ impl Checker<'_> {
     }
 
     /// Every byte: of a layer, as it is stored and as it is uncompressed, in one reading.
-    fn check_content(&self, url: &Url, size: u64, digest: Digest, role: Role, object: &mut Object) {
+    fn check_content(
+        &self,
+        url: &Url,
+        size: u64,
+        digest: Digest,
+        role: Role,
+        object: &mut CheckedObject,
+    ) {
         let diff_id = self.claims.diff_id(role);
         let known = self.memory.recall_content(url.as_str()) == Some(Some((size, digest)));
         match diff_id {
@@ -153,7 +160,7 @@ impl Checker<'_> {
         size: u64,
         digest: Digest,
         diff_id: Digest,
-        object: &Object,
+        object: &CheckedObject,
     ) -> Result<()> {
         let place = &object.location;
         let reader = Box::new(self.site.read(url, size, digest));
@@ -168,7 +175,14 @@ impl Checker<'_> {
         }
     }
 
-    fn blame(&self, error: &Error, url: &Url, size: u64, digest: Digest, object: &mut Object) {
+    fn blame(
+        &self,
+        error: &Error,
+        url: &Url,
+        size: u64,
+        digest: Digest,
+        object: &mut CheckedObject,
+    ) {
         if error.kind() == Kind::NotFound {
             self.memory.remember_content(url.as_str(), None);
         }

@@ -10,14 +10,14 @@ use crate::derive::registry;
 use crate::derive::store::{Listed, Store};
 use crate::derive::tree;
 use crate::look::document::Flaw;
-use crate::verdict::object::{Object, Outcome, Outcomes, Status};
+use crate::verdict::object::{CheckedObject, Outcome, Outcomes, Status};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::Descriptor;
 use occystrap_images::level::Level;
 use occystrap_images::source::content_store::parse_index;
 use occystrap_net::context::Context;
 use occystrap_output::destination::Grant;
-use occystrap_output::destination::hash_memo::Memory;
+use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::receipt::{Expectation, Receipt, Role};
 
 /// Where the host looks for what has a digest; `None` where only a plugin knows.
@@ -25,7 +25,7 @@ use occystrap_output::receipt::{Expectation, Receipt, Role};
 pub fn store<'a>(
     format: &Format,
     grant: &'a Grant,
-    memory: &Memory,
+    memory: &HashMemo,
     context: &'a Context,
 ) -> Option<Box<dyn Store + 'a>> {
     match grant {
@@ -44,7 +44,7 @@ pub struct Beneath<'a> {
     /// Where it is.
     pub grant: &'a Grant,
     /// What was seen of it.
-    pub memory: &'a Memory,
+    pub memory: &'a HashMemo,
     /// What was looked at already, with all that it lists.
     pub looked: &'a Outcomes,
 }
@@ -57,7 +57,7 @@ impl Beneath<'_> {
         &self,
         store: Option<&dyn Store>,
         level: Level,
-        objects: &mut Vec<Object>,
+        objects: &mut Vec<CheckedObject>,
     ) -> Result<()> {
         let (expectations, id) = (&self.receipt.expectations, self.receipt.image.id);
         let is = |one: &Expectation| one.role == Role::Manifest && one.digest == Some(id);
@@ -97,7 +97,11 @@ impl Beneath<'_> {
 
     /// The size of the index, and what it lists. `None` where that cannot be known, which is said of
     /// `object`.
-    fn entries(&self, index: &Expectation, object: &mut Object) -> Option<(u64, Vec<Listed>)> {
+    fn entries(
+        &self,
+        index: &Expectation,
+        object: &mut CheckedObject,
+    ) -> Option<(u64, Vec<Listed>)> {
         let Some((_, bytes)) = manifest_chain::document(index, self.grant, self.memory) else {
             object.blame(Status::Unchecked, None, None, "changed while it was looked at");
             return None;
@@ -129,7 +133,12 @@ impl Beneath<'_> {
     }
 
     /// Everything that the index leads to; what is wrong with itself is said of `object`.
-    fn walk(&self, store: &dyn Store, size: u64, object: &mut Object) -> Result<Vec<Object>> {
+    fn walk(
+        &self,
+        store: &dyn Store,
+        size: u64,
+        object: &mut CheckedObject,
+    ) -> Result<Vec<CheckedObject>> {
         let digest = self.receipt.image.id;
         let promised = Some(Descriptor { media_type: String::new(), digest, size });
         let root = Listed { reference: digest.to_string(), promised, platform: None };
@@ -144,7 +153,7 @@ impl Beneath<'_> {
 }
 
 /// Findings beside those that there are: each thing that is right is told once.
-fn add(found: Vec<Object>, objects: &mut Vec<Object>) {
+fn add(found: Vec<CheckedObject>, objects: &mut Vec<CheckedObject>) {
     let mut told: HashSet<String> = objects.iter().map(|object| object.location.clone()).collect();
     for mut object in found {
         let is_new = told.insert(object.location.clone());
@@ -156,9 +165,9 @@ fn add(found: Vec<Object>, objects: &mut Vec<Object>) {
 }
 
 /// A finding about a manifest that is not there, or not as the index says.
-fn absent(store: &dyn Store, what: &Listed) -> Option<Object> {
+fn absent(store: &dyn Store, what: &Listed) -> Option<CheckedObject> {
     let blame = |status: Status, error: Option<&Error>| {
-        let mut object = Object::at(store.display(what)).for_role(Role::Manifest);
+        let mut object = CheckedObject::at(store.display(what)).for_role(Role::Manifest);
         match error {
             Some(error) => object.blame_error(status, error),
             None => object.blame(status, None, None, "is not there"),

@@ -12,7 +12,7 @@ use super::format::Format;
 use crate::look::document::Flaw;
 use crate::look::{engine_image, registry, web};
 use crate::verdict::claims::Claims;
-use crate::verdict::object::{Object, Status};
+use crate::verdict::object::{CheckedObject, Status};
 use occystrap_base::error::printable;
 use occystrap_base::files::destination::Destination;
 use occystrap_base::oci::config::LARGEST_CONFIG;
@@ -26,7 +26,7 @@ use occystrap_images::source::docker_save;
 use occystrap_images::source::members::Members;
 use occystrap_images::source::tar_index::TarIndex;
 use occystrap_output::destination::Grant;
-use occystrap_output::destination::hash_memo::Memory;
+use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::receipt::{Expectation, Place, Receipt, Role, listed};
 
 /// A manifest as it was promised: what a registry calls it, and its bytes.
@@ -34,7 +34,7 @@ pub type Document = (Option<String>, Bytes);
 
 /// A manifest, where it is there and as it was promised.
 #[must_use]
-pub fn document(one: &Expectation, grant: &Grant, memory: &Memory) -> Option<Document> {
+pub fn document(one: &Expectation, grant: &Grant, memory: &HashMemo) -> Option<Document> {
     let (media_type, bytes) = match (&one.place, grant) {
         (Place::Manifest { reference }, Grant::Repository(remote)) => {
             let found = match memory.recall_manifest(reference) {
@@ -80,7 +80,7 @@ pub fn claims(
     format: &Format,
     grant: &Grant,
     level: Level,
-    memory: &Memory,
+    memory: &HashMemo,
 ) -> Claims {
     let expectations = &receipt.expectations;
     if receipt.image.part.is_index() {
@@ -122,8 +122,8 @@ pub fn judge(
     receipt: &Receipt,
     format: &Format,
     grant: &Grant,
-    memory: &Memory,
-    objects: &mut [Object],
+    memory: &HashMemo,
+    objects: &mut [CheckedObject],
 ) {
     if receipt.image.part.is_index() {
         return;

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 
 use super::unchecked::{self, Unchecked};
 use super::{ImageReport, ImageStatus};
-use crate::verdict::object::{Object, Verification};
+use crate::verdict::object::{CheckedObject, Verification};
 use occystrap_base::error::{Error, is_unprintable, one_line, with_sides};
 
 /// What is to be said of an image: nothing of one that is well, unless it is part of another, or an
@@ -80,7 +80,7 @@ pub(super) fn put(to: &mut dyn Write, line: &str) -> io::Result<()> {
     writeln!(to, "{}", one_line(line))
 }
 
-fn write_problem(to: &mut dyn Write, image: &str, object: &Object) -> io::Result<()> {
+fn write_problem(to: &mut dyn Write, image: &str, object: &CheckedObject) -> io::Result<()> {
     let severity = if object.status.is_bad() { "error" } else { "warning" };
     let what = match object.index {
         Some(index) => format!("{} {}", object.kind, index + 1),

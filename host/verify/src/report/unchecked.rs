@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use super::text::put;
-use crate::verdict::object::Object;
+use crate::verdict::object::CheckedObject;
 
 /// Objects that are unchecked, by their reason.
-pub struct Unchecked<'a>(BTreeMap<&'a str, Vec<&'a Object>>);
+pub struct Unchecked<'a>(BTreeMap<&'a str, Vec<&'a CheckedObject>>);
 
 impl<'a> Unchecked<'a> {
     /// Sort them. What was found to be wrong is left out: each of those is told by itself.
-    pub fn of(problems: impl Iterator<Item = &'a Object>) -> Self {
-        let mut reasons: BTreeMap<&str, Vec<&Object>> = BTreeMap::new();
+    pub fn of(problems: impl Iterator<Item = &'a CheckedObject>) -> Self {
+        let mut reasons: BTreeMap<&str, Vec<&CheckedObject>> = BTreeMap::new();
         for object in problems.filter(|object| !object.status.is_bad()) {
             reasons.entry(&object.message).or_default().push(object);
         }
@@ -23,21 +23,26 @@ impl<'a> Unchecked<'a> {
     /// The objects that share this one's reason, for the first of them. `None` for any other, and
     /// for one that shares it with nobody.
     #[must_use]
-    pub fn begins_with(&self, object: &Object) -> Option<&[&'a Object]> {
+    pub fn begins_with(&self, object: &CheckedObject) -> Option<&[&'a CheckedObject]> {
         let same = self.0.get(object.message.as_str())?;
         (same.len() > 1 && std::ptr::eq(same[0], object)).then_some(same)
     }
 
     /// Whether it was told with another one.
     #[must_use]
-    pub fn is_told(&self, object: &Object) -> bool {
+    pub fn is_told(&self, object: &CheckedObject) -> bool {
         let same = self.0.get(object.message.as_str());
         !object.status.is_bad() && same.is_some_and(|same| !std::ptr::eq(same[0], object))
     }
 }
 
 /// One line for objects of an image that share a reason; `all` is how many the image has.
-pub fn write(to: &mut dyn Write, image: &str, same: &[&Object], all: usize) -> io::Result<()> {
+pub fn write(
+    to: &mut dyn Write,
+    image: &str,
+    same: &[&CheckedObject],
+    all: usize,
+) -> io::Result<()> {
     let (count, what) = (same.len(), names(same));
     let reason = same.first().map_or("", |object| object.message.as_str());
     let line = format!("warning: {image}: {count} of {all} objects unchecked ({what}): {reason}");
@@ -45,7 +50,7 @@ pub fn write(to: &mut dyn Write, image: &str, same: &[&Object], all: usize) -> i
 }
 
 /// Such as `config, layers 1-3, manifest`.
-fn names(objects: &[&Object]) -> String {
+fn names(objects: &[&CheckedObject]) -> String {
     let mut layers: Vec<u32> = objects.iter().filter_map(|object| object.index).collect();
     layers.sort_unstable();
     let mut kinds: Vec<(&str, usize)> = Vec::new();

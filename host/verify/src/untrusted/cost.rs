@@ -9,13 +9,13 @@ use super::look::check_layers;
 use crate::derive::store::{Listed, Store};
 use crate::look::check;
 use crate::verdict::claims::Claims;
-use crate::verdict::object::Object;
+use crate::verdict::object::CheckedObject;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::destination::Destination;
 use occystrap_base::oci::Manifest;
 use occystrap_images::level::Level;
-use occystrap_output::destination::hash_memo::Memory;
-use occystrap_output::destination::site::Site;
+use occystrap_output::destination::hash_memo::HashMemo;
+use occystrap_output::destination::site::BlockingSite;
 use occystrap_output::destination::{Extent, Grant, WrittenFile};
 use occystrap_output::receipt::{Expectation, Place};
 
@@ -25,7 +25,7 @@ pub fn of(
     expectations: &[Expectation],
     journal: &[WrittenFile],
     grant: &Grant,
-    memory: &Memory,
+    memory: &HashMemo,
 ) -> u64 {
     match grant {
         Grant::Storage(destination) => stored(expectations, journal, destination),
@@ -61,7 +61,7 @@ fn stored(expectations: &[Expectation], journal: &[WrittenFile], destination: &D
     named.chain(pieces).fold(0, u64::saturating_add)
 }
 
-fn remote(one: &Expectation, grant: &Grant, memory: &Memory) -> u64 {
+fn remote(one: &Expectation, grant: &Grant, memory: &HashMemo) -> u64 {
     let (Place::Blob { digest }, Some(remote)) = (&one.place, grant.repository()) else { return 0 };
     let known = memory.recall_size(*digest).or_else(|| {
         // What cannot be asked now is found when it is looked at.
@@ -73,7 +73,7 @@ fn remote(one: &Expectation, grant: &Grant, memory: &Memory) -> u64 {
     one.size.map_or(size, |claimed| claimed.min(size))
 }
 
-fn on_site(one: &Expectation, site: &Site) -> u64 {
+fn on_site(one: &Expectation, site: &BlockingSite) -> u64 {
     let (Place::File { path }, Some(claimed)) = (&one.place, one.size) else { return 0 };
     match site.url_of(path).map(|url| site.stat(&url)) {
         Some(Ok(Some(Some(size)))) => claimed.min(size),
@@ -154,7 +154,7 @@ pub(super) struct Counted<'a> {
     pub(super) store: &'a dyn Store,
     pub(super) spent: &'a Spent<'a>,
     pub(super) grant: &'a Grant,
-    pub(super) memory: &'a Memory,
+    pub(super) memory: &'a HashMemo,
     pub(super) manifests: AtomicU64,
 }
 
@@ -196,7 +196,7 @@ impl Store for Counted<'_> {
         expectations: &[Expectation],
         claims: &Claims,
         level: Level,
-    ) -> Result<Vec<Object>> {
+    ) -> Result<Vec<CheckedObject>> {
         // What several of its images have is read once.
         let mut new = BTreeSet::new();
         let unread: Vec<Expectation> = (expectations.iter())

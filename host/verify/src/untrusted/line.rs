@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Stop;
 use super::look::Looked;
 use crate::report::ImageStatus;
-use crate::verdict::object::Object;
+use crate::verdict::object::CheckedObject;
 use occystrap_base::error::{Error, Kind, printable};
 use occystrap_base::limits::UNTRUSTED_PROBLEMS;
 use occystrap_base::oci::{Digest, Part};
@@ -45,7 +45,7 @@ pub struct Line {
     /// Things that were looked at.
     pub objects: usize,
     /// Those that are not as they must be.
-    pub problems: Vec<Object>,
+    pub problems: Vec<CheckedObject>,
     /// How many of those were left out, beyond [`UNTRUSTED_PROBLEMS`].
     pub left_out: usize,
     /// How long it took.
@@ -123,7 +123,7 @@ impl Line {
                 line.note = note.as_deref().map(printable);
                 line.status = proof.outcome().into();
                 line.objects = proof.objects.len();
-                let shown = |object: &Object| Object {
+                let shown = |object: &CheckedObject| CheckedObject {
                     location: printable(&object.location),
                     expected: object.expected.as_deref().map(printable),
                     found: object.found.as_deref().map(printable),

@@ -15,7 +15,7 @@ use crate::receipt::index_children::{self, Beneath};
 use crate::receipt::manifest_chain;
 use crate::verdict::claims::{Claims, judge_listed};
 use crate::verdict::object::Verification;
-use crate::verdict::object::{Object, Outcome, Outcomes, Status};
+use crate::verdict::object::{CheckedObject, Outcome, Outcomes, Status};
 use crate::verify::says_little;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::destination::Destination;
@@ -27,7 +27,7 @@ use occystrap_net::context::Context;
 use occystrap_net::registry::{Client, Reference};
 use occystrap_net::uri::Uri;
 use occystrap_output::destination::Grant;
-use occystrap_output::destination::hash_memo::Memory;
+use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::plugin::Plugin;
 use occystrap_output::plugin::bindings::verifier::{self, Finding};
 use occystrap_output::plugin::description::{self, parse_boolean};
@@ -173,7 +173,7 @@ fn judge(
     note: Option<String>,
     context: &Context,
 ) -> Result<Looked> {
-    let memory = Memory::default();
+    let memory = HashMemo::default();
     let receipt = ask.receipt;
     let expectations = &receipt.expectations;
     ask.spent.count(cost::of(expectations, &receipt.journal, grant, &memory))?;
@@ -196,7 +196,7 @@ fn judge(
     check_layers(expectations, &claims, &mut objects);
     // What a receipt that was cut leaves out is no fault of the manifest.
     match &little {
-        Some(why) => objects.push(Object::unchecked(grant.whole(), why)),
+        Some(why) => objects.push(CheckedObject::unchecked(grant.whole(), why)),
         None => manifest_chain::judge(receipt, format, grant, &memory, &mut objects),
     }
     if receipt.image.part.is_index() {
@@ -232,7 +232,7 @@ fn judge(
 
 /// What a journal says of a file's size must be so, even where nobody needs the journal. Of files that
 /// several images share nothing is said: they change.
-fn check_journal(receipt: &Receipt, destination: &Destination, objects: &mut [Object]) {
+fn check_journal(receipt: &Receipt, destination: &Destination, objects: &mut [CheckedObject]) {
     let written: HashMap<&str, u64> =
         receipt.journal.iter().map(|file| (file.path.as_str(), file.size)).collect();
     for (one, object) in receipt.expectations.iter().zip(objects) {
@@ -250,7 +250,11 @@ fn check_journal(receipt: &Receipt, destination: &Destination, objects: &mut [Ob
 
 /// A layer is the image's when the config says so, and the host has seen what it unpacks to. An
 /// artifact's config need not say anything.
-pub(super) fn check_layers(expectations: &[Expectation], claims: &Claims, objects: &mut [Object]) {
+pub(super) fn check_layers(
+    expectations: &[Expectation],
+    claims: &Claims,
+    objects: &mut [CheckedObject],
+) {
     if claims.is_artifact() && claims.layers().is_none() {
         return;
     }
@@ -275,13 +279,13 @@ fn hear(
     said: Result<Vec<Finding>>,
     plugin: &str,
     grant: &Grant,
-    objects: &mut Vec<Object>,
+    objects: &mut Vec<CheckedObject>,
 ) -> Result<()> {
     let findings = match said {
         Ok(findings) => findings,
         Err(error) if error.kind() == Kind::Interrupted => return Err(error),
         Err(error) => {
-            let mut object = Object::of_plugin(grant.whole(), &error);
+            let mut object = CheckedObject::of_plugin(grant.whole(), &error);
             object.status = Status::Unchecked;
             objects.push(object);
             return Ok(());
@@ -291,7 +295,7 @@ fn hear(
         let location = grant.display(&finding.subject);
         let at = objects.iter().position(|object| object.location == location);
         let at = at.unwrap_or_else(|| {
-            objects.push(Object::at(location));
+            objects.push(CheckedObject::at(location));
             objects.len() - 1
         });
         objects[at].accuse(plugin, finding);

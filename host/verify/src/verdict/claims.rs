@@ -4,12 +4,12 @@
 //! unpacked. What it refuses: to hold an artifact to more than its config says. It need not be that of
 //! an image; where it lists diff-ids, they must hold.
 
-use super::object::{Object, Status};
+use super::object::{CheckedObject, Status};
 use crate::look::document::Flaw;
 use occystrap_base::error::Error;
 use occystrap_base::oci::artifact::{self, Promise};
 use occystrap_base::oci::document::ManifestDocument;
-use occystrap_base::oci::{Digest, Part, Platform, Wanted, config};
+use occystrap_base::oci::{Digest, Part, Platform, PlatformRequest, config};
 use occystrap_output::receipt::{Expectation, Receipt, Role};
 
 /// What a config says; nothing where it cannot be read, which is found when it is looked at.
@@ -146,7 +146,7 @@ impl Claims {
     }
 
     /// Say of each layer that nobody can unpack without its key that nobody has.
-    pub fn doubt_secrets(&self, expectations: &[Expectation], objects: &mut [Object]) {
+    pub fn doubt_secrets(&self, expectations: &[Expectation], objects: &mut [CheckedObject]) {
         for (one, object) in expectations.iter().zip(objects) {
             if self.promise(one.role) == Some(Promise::Secret) && object.status == Status::Ok {
                 let message = "is encrypted: what it holds only its key tells";
@@ -156,7 +156,7 @@ impl Claims {
     }
 
     /// Says what is wrong with the config, where it is not known yet.
-    pub fn judge(&self, expectations: &[Expectation], objects: &mut [Object]) {
+    pub fn judge(&self, expectations: &[Expectation], objects: &mut [CheckedObject]) {
         let config = expectations.iter().position(|one| one.role == Role::Config);
         let Some(object) = config.and_then(|at| objects.get_mut(at)) else { return };
         if object.status != Status::Ok {
@@ -182,7 +182,7 @@ impl Claims {
 
 /// Marks the config of an image that an index lists for another platform. Every client takes such an image, and nothing
 /// says which of the two is right: the verdict is UNCONFIRMED, wherever the index is.
-pub fn judge_platform(is: &Platform, listed: &Platform, objects: &mut [Object]) {
+pub fn judge_platform(is: &Platform, listed: &Platform, objects: &mut [CheckedObject]) {
     let config = objects.iter_mut().find(|object| object.kind == "config");
     let Some(object) = config.filter(|object| object.status == Status::Ok) else { return };
     if is.contradicts(listed) {
@@ -191,7 +191,7 @@ pub fn judge_platform(is: &Platform, listed: &Platform, objects: &mut [Object]) 
 }
 
 /// Says of an object that an index and a config contradict each other.
-pub fn blame_platform(is: &Platform, listed: &Platform, object: &mut Object) {
+pub fn blame_platform(is: &Platform, listed: &Platform, object: &mut CheckedObject) {
     let (expected, found) = (Some(listed.to_string()), Some(is.to_string()));
     let message = "is for another platform than the index says";
     object.blame(Status::Unchecked, expected, found, message);
@@ -199,10 +199,11 @@ pub fn blame_platform(is: &Platform, listed: &Platform, object: &mut Object) {
 }
 
 /// Compares the platform under which a receipt says that an index lists the image.
-pub fn judge_listed(receipt: &Receipt, claims: &Claims, objects: &mut [Object]) {
+pub fn judge_listed(receipt: &Receipt, claims: &Claims, objects: &mut [CheckedObject]) {
     let Part::Platform(listed) = &receipt.image.part else { return };
     // One that is known by its digest is listed for none.
-    let listed = Wanted::parse(listed).map(|listed| listed.instead_of(&Platform::unknown()));
+    let listed =
+        PlatformRequest::parse(listed).map(|listed| listed.instead_of(&Platform::unknown()));
     if let (Ok(listed), Some(is)) = (listed, claims.platform()) {
         judge_platform(is, &listed, objects);
     }

@@ -63,7 +63,7 @@ impl Status {
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, Serialize)]
-pub struct Object {
+pub struct CheckedObject {
     /// `config`, `layer`, `manifest`, `catalog` or `image`.
     pub kind: &'static str,
     /// Of a layer.
@@ -95,7 +95,7 @@ pub struct Object {
     pub is_elsewhere: bool,
 }
 
-impl Object {
+impl CheckedObject {
     /// Something with nothing wrong so far.
     #[must_use]
     pub fn at(location: String) -> Self {
@@ -230,7 +230,7 @@ pub struct Verification {
     /// How far it went.
     pub level: Level,
     /// Everything that was looked at.
-    pub objects: Vec<Object>,
+    pub objects: Vec<CheckedObject>,
     /// It is no image, by its manifest, and stands where images do.
     #[serde(skip)]
     pub is_artifact: bool,
@@ -239,7 +239,7 @@ pub struct Verification {
 impl Verification {
     /// Of what is an image, or an index of some.
     #[must_use]
-    pub fn new(level: Level, objects: Vec<Object>) -> Self {
+    pub fn new(level: Level, objects: Vec<CheckedObject>) -> Self {
         Self { level, objects, is_artifact: false }
     }
 
@@ -258,7 +258,7 @@ impl Verification {
     }
 
     /// Everything that is not `ok`.
-    pub fn problems(&self) -> impl Iterator<Item = &Object> {
+    pub fn problems(&self) -> impl Iterator<Item = &CheckedObject> {
         self.objects.iter().filter(|object| object.status != Status::Ok)
     }
 
@@ -273,7 +273,7 @@ impl Verification {
     ) -> Self {
         let objects = receipt.expectations.iter().map(|expectation| {
             let location = target.display_part(&expectation.place.subject());
-            let mut object = Object::expected(expectation, location);
+            let mut object = CheckedObject::expected(expectation, location);
             object.blame_error(Status::Missing, error);
             if object.status.is_bad() {
                 object.repair = repair.map(str::to_owned);

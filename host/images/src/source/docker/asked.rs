@@ -1,7 +1,7 @@
 //! What a `docker://` URI asks for: a name, with `latest` where it has no tag, or an ID.
 
 use occystrap_base::error::{Error, Kind, Result};
-use occystrap_base::oci::{Digest, ImageName, Wanted};
+use occystrap_base::oci::{Digest, ImageName, PlatformRequest};
 use occystrap_net::docker::{Engine, Inspected};
 use occystrap_net::uri::Uri;
 
@@ -13,7 +13,7 @@ pub struct Asked {
     /// What the text means as a name; `None` for an ID.
     name: Option<ImageName>,
     /// Of which platform.
-    wanted: Wanted,
+    wanted: PlatformRequest,
 }
 
 /// Docker takes the start of an ID from one digit on; fewer than these are a mistake.
@@ -21,7 +21,7 @@ const SHORTEST_ID: usize = 4;
 
 impl Asked {
     /// Errors when the URI names nothing that can be an image.
-    pub fn parse(uri: &Uri, wanted: Wanted) -> Result<Self> {
+    pub fn parse(uri: &Uri, wanted: PlatformRequest) -> Result<Self> {
         let text = uri.rest.trim_end_matches('/');
         occystrap_net::docker::engine::check_name(text)
             .map_err(|error| error.hint("expected docker://IMAGE[:TAG] or docker://sha256:..."))?;
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     fn asked(text: &str) -> Result<Asked> {
-        Asked::parse(&Uri::parse(text)?, Wanted::default())
+        Asked::parse(&Uri::parse(text)?, PlatformRequest::default())
     }
 
     #[test]

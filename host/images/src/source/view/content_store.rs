@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use super::{ConfigFile, Kept, Listed, Listing, Part, Promised, Role, View};
+use super::{ConfigFile, FlawIn, IndexEntry, Listing, Promised, View, ViewKind, ViewedLayer};
 use crate::source::content_store::{DEEPEST, Shelf, parse_index};
 use crate::source::members::{Members, compression};
 use crate::source::oci_layout;
@@ -45,10 +45,10 @@ pub trait Look {
         let error = match self.answered(what) {
             Ok((manifest, refused)) => {
                 if let Some(error) = refused {
-                    view.flaw(Part::Served, error)?;
+                    view.flaw(FlawIn::Served, error)?;
                 }
                 if let Err(error) = manifest.check_media_type(what, self.place()) {
-                    view.flaw(Part::Manifest, error)?;
+                    view.flaw(FlawIn::Manifest, error)?;
                 }
                 return Ok(Some(manifest));
             }
@@ -56,7 +56,7 @@ pub trait Look {
         };
         // Other sides are digests, or media types.
         let size = error.sides().and_then(|(_, found)| found.parse().ok());
-        view.flaw(Part::Manifest, error)?;
+        view.flaw(FlawIn::Manifest, error)?;
         Ok(size.and_then(|size| self.manifest(&Descriptor { size, ..what.clone() }).ok()))
     }
 
@@ -64,7 +64,7 @@ pub trait Look {
     fn config(&self, what: &Descriptor) -> Result<Bytes>;
 
     /// Size, compression and place of a layer. Nothing is fetched.
-    fn layer(&self, what: &Promised, digest: Digest, kept: &mut Kept) -> Result<()>;
+    fn layer(&self, what: &Promised, digest: Digest, kept: &mut ViewedLayer) -> Result<()>;
 }
 
 impl Look for Published {
@@ -90,7 +90,7 @@ impl Look for Published {
         self.blob(what, "config", LARGEST_CONFIG)
     }
 
-    fn layer(&self, what: &Promised, _digest: Digest, kept: &mut Kept) -> Result<()> {
+    fn layer(&self, what: &Promised, _digest: Digest, kept: &mut ViewedLayer) -> Result<()> {
         kept.compression = what.media_type.as_deref().and_then(said_compression);
         kept.content = Some(Content::Registry(self.repository().clone()));
         Ok(())
@@ -113,7 +113,7 @@ impl Look for Layout<'_> {
         self.0.require_bytes(&blob(what.digest), "config", LARGEST_CONFIG)
     }
 
-    fn layer(&self, _what: &Promised, digest: Digest, kept: &mut Kept) -> Result<()> {
+    fn layer(&self, _what: &Promised, digest: Digest, kept: &mut ViewedLayer) -> Result<()> {
         let section = self.0.require(&blob(digest), "layer")?;
         kept.size = Some(section.size);
         kept.compression = Some(compression(&section, self.0.place())?);
@@ -142,7 +142,7 @@ pub fn layout(members: &dyn Members, tag: Option<&str>, platform: &Platform) -> 
     let views = named.into_iter().map(|(name, group)| {
         let mut view = View::new(name, members.place());
         for error in &flaws {
-            view.flaw(Part::Layout, error.clone())?;
+            view.flaw(FlawIn::Layout, error.clone())?;
         }
         let (manifests, configs) = readers(&look);
         let documents = Documents::new(members.place(), &manifests, &configs);
@@ -155,7 +155,7 @@ pub fn layout(members: &dyn Members, tag: Option<&str>, platform: &Platform) -> 
         let chosen = match chosen {
             Ok(chosen) => chosen,
             Err(error) => {
-                view.flaw(Part::Platform, error)?;
+                view.flaw(FlawIn::Platform, error)?;
                 return Ok(view);
             }
         };
@@ -166,7 +166,7 @@ pub fn layout(members: &dyn Members, tag: Option<&str>, platform: &Platform) -> 
                 root
             }
             Err(error) => {
-                view.flaw(Part::Manifest, error)?;
+                view.flaw(FlawIn::Manifest, error)?;
                 None
             }
         };
@@ -189,7 +189,7 @@ pub(super) fn layout_type(
     let Some(root) = root.filter(|root| root.check_media_type(what, place).is_ok()) else {
         return Ok(());
     };
-    root.check_layout_type(what, place).or_else(|error| view.flaw(Part::Manifest, error))
+    root.check_layout_type(what, place).or_else(|error| view.flaw(FlawIn::Manifest, error))
 }
 
 /// What a manifest or an index of a registry stands for.
@@ -231,7 +231,7 @@ fn descend(
         let index = match parse_index(&manifest.bytes, look.place()) {
             Ok(index) => index,
             Err(error) => {
-                view.flaw(Part::Index, error)?;
+                view.flaw(FlawIn::Index, error)?;
                 return Ok(view);
             }
         };
@@ -245,14 +245,14 @@ fn descend(
         let chosen = match chosen {
             Ok(chosen) => chosen,
             Err(error) => {
-                view.flaw(Part::Platform, error)?;
+                view.flaw(FlawIn::Platform, error)?;
                 return Ok(view);
             }
         };
         let chosen = match chosen.promised(look.place()) {
             Ok(what) => what,
             Err(error) => {
-                view.flaw(Part::Index, error)?;
+                view.flaw(FlawIn::Index, error)?;
                 return Ok(view);
             }
         };
@@ -262,16 +262,16 @@ fn descend(
         };
     }
     let error = Error::source(format!("{}: its indexes are nested too deeply", look.place()));
-    view.flaw(Part::Index, error)?;
+    view.flaw(FlawIn::Index, error)?;
     Ok(view)
 }
 
 /// An entry of an index. `chosen` is the digest of the one that the view is of.
-pub(super) fn listed(entry: &RawDescriptor, chosen: Option<&str>) -> Listed {
+pub(super) fn listed(entry: &RawDescriptor, chosen: Option<&str>) -> IndexEntry {
     /// Docker and buildkit say so what an attestation is about.
     const REFERENCE_DIGEST: &str = "vnd.docker.reference.digest";
     let digest = entry.digest().to_owned();
-    Listed {
+    IndexEntry {
         about: entry.annotation(REFERENCE_DIGEST).map(str::to_owned),
         attestation: entry.is_attestation(),
         platform: entry.platform(),
@@ -297,19 +297,19 @@ pub(super) fn image(look: &dyn Look, manifest: Manifest, mut view: View) -> Resu
         match look.config(&what) {
             // What it means is for its readers to know.
             Ok(bytes) if is_artifact(view.role, &document, &bytes) => {
-                if view.role == Role::Image {
-                    view.role = Role::Artifact;
+                if view.role == ViewKind::Image {
+                    view.role = ViewKind::Artifact;
                 }
                 view.config.bytes = Some(bytes);
             }
             Ok(bytes) => view.read_config(bytes),
-            Err(error) => view.flaw(Part::Config, error)?,
+            Err(error) => view.flaw(FlawIn::Config, error)?,
         }
     }
     let layers = document["layers"].as_array();
     for (index, layer) in layers.into_iter().flatten().take(MOST_LAYERS).enumerate() {
         let promised = Promised::of(layer);
-        let mut kept = Kept {
+        let mut kept = ViewedLayer {
             called: text_of(&layer["digest"]),
             promised: promised.clone(),
             size: None,
@@ -321,7 +321,7 @@ pub(super) fn image(look: &dyn Look, manifest: Manifest, mut view: View) -> Resu
             && let Err(error) = look.layer(&promised, digest, &mut kept)
             && promised.elsewhere.is_none()
         {
-            view.flaw(Part::Layer(index), error)?;
+            view.flaw(FlawIn::Layer(index), error)?;
         }
         view.layers.push(kept);
     }
@@ -329,7 +329,7 @@ pub(super) fn image(look: &dyn Look, manifest: Manifest, mut view: View) -> Resu
 }
 
 /// Returns whether a manifest is that of an artifact, by what led to it or by its media types.
-fn is_artifact(role: Role, manifest: &Value, config: &[u8]) -> bool {
+fn is_artifact(role: ViewKind, manifest: &Value, config: &[u8]) -> bool {
     let parsed = ManifestDocument::deserialize(manifest).ok();
     let is_artifact = |parsed: &ManifestDocument| {
         artifact::is_artifact(parsed) && !artifact::is_image_by_config(parsed, config)

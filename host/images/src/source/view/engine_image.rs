@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ConfigFile, Kept, Part, Promised, View, content_store, saved, text_of};
+use super::{ConfigFile, FlawIn, Promised, View, ViewedLayer, content_store, saved, text_of};
 use crate::source::docker::{Asked, exported};
 use crate::source::members::Members;
 use occystrap_base::error::{Error, Result};
@@ -35,7 +35,7 @@ pub fn view(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<Vi
             bytes: None,
             document: document(&said, &found.diff_ids, &steps, counted.is_some()),
         };
-        let kept = |(index, digest): (usize, &Digest)| Kept {
+        let kept = |(index, digest): (usize, &Digest)| ViewedLayer {
             called: digest.to_string(),
             promised: Promised::default(),
             size: None,
@@ -80,7 +80,7 @@ pub fn export(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<
                 .join(" ")
         };
         let error = Error::mismatch(what, list(&expected), list(&view.config.diff_ids()));
-        view.flaw(Part::Layers, error)?;
+        view.flaw(FlawIn::Layers, error)?;
     }
     Ok(view)
 }

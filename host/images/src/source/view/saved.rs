@@ -1,6 +1,6 @@
 //! Views of what `docker save` and the output `dir` write: a list of images, each with its files.
 
-use super::{ConfigFile, Kept, Part, Promised, View};
+use super::{ConfigFile, FlawIn, Promised, View, ViewedLayer};
 use crate::source::docker_save::{self, Entry, Rivals};
 use crate::source::members::{Members, compression};
 use crate::source::two_lists::{self, Leads};
@@ -26,13 +26,13 @@ pub fn views(members: &dyn Members, name: Option<&ImageName>, manifest: &str) ->
             let mut view = view(members, &entry, name)?;
             let wrong = docker_save::wrong_names(&entry);
             for error in wrong.into_iter().chain(rivals.of_entry(&entry)) {
-                view.flaw(Part::Name, error.within(members.place()))?;
+                view.flaw(FlawIn::Name, error.within(members.place()))?;
             }
             if catalogued
                 && let Err(error) =
                     docker_save::check_name(&entry, &view.name, manifest, members.place())
             {
-                view.flaw(Part::Name, error)?;
+                view.flaw(FlawIn::Name, error)?;
             }
             views.push(view);
         }
@@ -46,7 +46,7 @@ pub fn archive(members: &dyn Members) -> Result<Vec<View>> {
     for view in &mut views {
         let config = view.config.bytes.as_ref().map(|bytes| Digest::of(bytes));
         if let Some(Err(error)) = config.map(|id| two_lists::agree(members, &view.name, id)) {
-            view.flaw(Part::Name, error)?;
+            view.flaw(FlawIn::Name, error)?;
             continue;
         }
         let message = match two_lists::leads(members, &view.name) {
@@ -59,7 +59,7 @@ pub fn archive(members: &dyn Members) -> Result<Vec<View>> {
         };
         let place = members.place();
         view.flaw(
-            Part::Layout,
+            FlawIn::Layout,
             Error::source(format!(
                 "{place}: {INDEX} {message}: readers of {LIST} (Docker, Podman) find the image, readers of \
                  {INDEX} (containerd, skopeo's oci-archive) do not"
@@ -78,12 +78,12 @@ fn view(members: &dyn Members, entry: &Entry, name: ImageName) -> Result<View> {
     };
     match members.require_bytes(entry.config(), "config", LARGEST_CONFIG) {
         Ok(bytes) => view.read_config(bytes),
-        Err(error) => view.flaw(Part::Config, error)?,
+        Err(error) => view.flaw(FlawIn::Config, error)?,
     }
     for (index, called) in entry.layers().iter().take(MOST_LAYERS).enumerate() {
         // Docker 25 names a blob by its digest; other names promise nothing of the stored form.
         let promised = docker_save::promised(called).filter(|_| called.starts_with("blobs/"));
-        let mut kept = Kept {
+        let mut kept = ViewedLayer {
             called: called.clone(),
             promised: Promised { digest: promised, ..Promised::default() },
             size: None,
@@ -100,7 +100,7 @@ fn view(members: &dyn Members, entry: &Entry, name: ImageName) -> Result<View> {
                 kept.compression = Some(compression);
                 kept.content = Some(Content::File(section));
             }
-            Err(error) => view.flaw(Part::Layer(index), error)?,
+            Err(error) => view.flaw(FlawIn::Layer(index), error)?,
         }
         view.layers.push(kept);
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::content_store::{Layout, Look, image, layout_type, listed};
-use super::{Listed, Listing, Part, Role, View};
+use super::{FlawIn, IndexEntry, Listing, View, ViewKind};
 use crate::source::Called;
 use crate::source::content_store::{DEEPEST, MOST_BYTES, MOST_MANIFESTS};
 use crate::source::members::Members;
@@ -50,7 +50,7 @@ pub fn layout(members: &dyn Members, tag: Option<&str>) -> Result<Vec<Whole>> {
         let mut gathering = Gathering::new(&look, name);
         let mut view = gathering.view();
         for error in &flaws {
-            view.flaw(Part::Layout, error.clone())?;
+            view.flaw(FlawIn::Layout, error.clone())?;
         }
         match group.as_slice() {
             [only] => {
@@ -61,7 +61,7 @@ pub fn layout(members: &dyn Members, tag: Option<&str>) -> Result<Vec<Whole>> {
                         root
                     }
                     Err(error) => {
-                        view.flaw(Part::Manifest, error)?;
+                        view.flaw(FlawIn::Manifest, error)?;
                         None
                     }
                 };
@@ -138,14 +138,14 @@ impl<'a> Gathering<'a> {
                         Err(cause) => {
                             let place = format!("entry {} of the index", index + 1);
                             let error = self.error(&format!("{place} cannot be read: {cause}"));
-                            view.flaw(Part::Index, error)?;
+                            view.flaw(FlawIn::Index, error)?;
                         }
                     }
                 }
                 return Ok(all);
             }
         };
-        view.flaw(Part::Index, wrong)?;
+        view.flaw(FlawIn::Index, wrong)?;
         Ok(all)
     }
 
@@ -157,8 +157,8 @@ impl<'a> Gathering<'a> {
         mut view: View,
         depth: usize,
     ) -> Result<()> {
-        let all: Vec<Listed> = entries.iter().map(|entry| listed(entry, None)).collect();
-        view.role = Role::Index;
+        let all: Vec<IndexEntry> = entries.iter().map(|entry| listed(entry, None)).collect();
+        view.role = ViewKind::Index;
         view.index = Some(Listing { manifest, entries: all.clone() });
         let at = self.views.len();
         self.views.push(view);
@@ -169,7 +169,7 @@ impl<'a> Gathering<'a> {
                 false => Some(said),
             };
             let platform = platform.and_then(|image| image.platform.clone());
-            let said = Listed { platform, chosen: true, ..said.clone() };
+            let said = IndexEntry { platform, chosen: true, ..said.clone() };
             match self.child(entry, said, depth) {
                 Ok(there) => {
                     let list =
@@ -178,7 +178,7 @@ impl<'a> Gathering<'a> {
                 }
                 Err(error) => {
                     let is_full = self.is_full();
-                    self.views[at].flaw(Part::Index, error)?;
+                    self.views[at].flaw(FlawIn::Index, error)?;
                     if is_full {
                         break;
                     }
@@ -195,7 +195,7 @@ impl<'a> Gathering<'a> {
 
     /// What an entry stands for, and whether it is there. `said` is what the index says of it, of an
     /// attestation with the platform of the image that it is about. Errors are the index's.
-    fn child(&mut self, entry: &RawDescriptor, said: Listed, depth: usize) -> Result<bool> {
+    fn child(&mut self, entry: &RawDescriptor, said: IndexEntry, depth: usize) -> Result<bool> {
         let what = entry.promised(self.look.place())?;
         if let Some(there) = self.seen.get(&what.digest) {
             return Ok(*there);
@@ -208,7 +208,7 @@ impl<'a> Gathering<'a> {
         }
         let mut view = self.view();
         if said.attestation {
-            view.role = Role::Attestation;
+            view.role = ViewKind::Attestation;
         }
         view.index = Some(Listing { manifest: None, entries: vec![said] });
         let Some(manifest) = self.look.seen(&what, &mut view)? else {
@@ -220,7 +220,7 @@ impl<'a> Gathering<'a> {
         if !is_as_said && !is_manifest_type(&what.media_type) {
             let called = format!("{}: media type of {}", self.look.place(), what.digest);
             let error = Error::mismatch(called, &what.media_type, &manifest.media_type);
-            view.flaw(Part::Manifest, error)?;
+            view.flaw(FlawIn::Manifest, error)?;
         }
         self.seen.insert(what.digest, is_as_said);
         self.add(manifest, view, depth.saturating_sub(1))?;

@@ -10,7 +10,7 @@ use std::os::fd::AsFd;
 use cap_std::fs::Dir;
 
 use super::record::Recorded;
-use crate::destination::hash_memo::Memory;
+use crate::destination::hash_memo::HashMemo;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::files::destination::Destination;
 use occystrap_base::files::identity::{FileIdentity, standing};
@@ -26,7 +26,7 @@ pub fn of(file: &File, size: u64) -> Option<Digest> {
     if size > LARGEST {
         return None;
     }
-    Memory::default().hash(file, "", 0, size, &Cancel::default()).ok()
+    HashMemo::default().hash(file, "", 0, size, &Cancel::default()).ok()
 }
 
 /// Returns the digest of what stands under a name; `None` where that is no regular file, or too large.

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 use cap_std::fs::Dir;
 
-use crate::destination::hash_memo::Memory;
+use crate::destination::hash_memo::HashMemo;
 use crate::receipt::Published;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
@@ -91,7 +91,7 @@ impl Expected {
         if hashed.file.is_some() && hashed.file == metadata.modified().ok().map(|at| (there, at)) {
             return Ok(true);
         }
-        let digest = Memory::default().hash(&opened, &self.path, 0, hashed.size, cancel)?;
+        let digest = HashMemo::default().hash(&opened, &self.path, 0, hashed.size, cancel)?;
         Ok(digest == hashed.digest)
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use wasmtime::component::Resource;
 
 use crate::destination::Pending;
-use crate::destination::engine_image::Loading;
+use crate::destination::engine_image::ArchiveUpload;
 use crate::destination::layer_blob::{LayerBlob, Spliced};
 use crate::destination::sink::{FileSink, MOST_EXTENTS, Sink, SinkError};
 use crate::plugin::bindings::blobs::{Host, HostBlob, HostSink, Written};
@@ -224,7 +224,7 @@ impl State {
         Ok(Ok(answer))
     }
 
-    fn finish_load(&mut self, load: Loading) -> wasmtime::Result<Result<Written, ErrorCode>> {
+    fn finish_load(&mut self, load: ArchiveUpload) -> wasmtime::Result<Result<Written, ErrorCode>> {
         let (contents, loadable) = match load.finish() {
             Ok(finished) => finished,
             Err(error) => return Ok(Err(self.failed(error))),

@@ -2,7 +2,7 @@
 
 use wasmtime::component::Resource;
 
-use crate::destination::engine_image::Named;
+use crate::destination::engine_image::EngineImage;
 use crate::destination::grant::Grant;
 use crate::plugin::bindings::engine::{Host, HostEngine, ImageDigests, ImageInfo};
 use crate::plugin::bindings::types::ErrorCode;
@@ -74,12 +74,12 @@ impl HostEngine for State {
 }
 
 impl State {
-    pub(super) fn named(&self) -> Option<&Named> {
+    pub(super) fn named(&self) -> Option<&EngineImage> {
         self.grant.as_ref().and_then(Grant::engine)
     }
 
     /// The engine, for a call about the image that was granted.
-    fn granted_image(&self, reference: &str) -> wasmtime::Result<Named> {
+    fn granted_image(&self, reference: &str) -> wasmtime::Result<EngineImage> {
         match self.named() {
             Some(named) if named.image().to_string() == reference => Ok(named.clone()),
             Some(_) => {

@@ -9,7 +9,7 @@ use url::Url;
 use wasmtime::component::Resource;
 
 use crate::destination::grant::Grant;
-use crate::destination::site::Site;
+use crate::destination::site::BlockingSite;
 use crate::plugin::bindings::http_in::{Content, Header, Host, HostResponse, Range};
 use crate::plugin::bindings::types::ErrorCode;
 use crate::plugin::state::{State, violation};
@@ -28,14 +28,14 @@ pub struct Response {
     ready: Bytes,
     /// The rest; `None` after its end.
     rest: Option<Answer>,
-    site: Site,
+    site: BlockingSite,
     read: u64,
     began: Instant,
 }
 
 /// What is asked for, checked.
 pub(super) struct Asked {
-    pub(super) site: Site,
+    pub(super) site: BlockingSite,
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
 }
@@ -183,7 +183,7 @@ impl Response {
 }
 
 impl State {
-    pub(super) fn site(&self) -> Option<&Site> {
+    pub(super) fn site(&self) -> Option<&BlockingSite> {
         self.grant.as_ref().and_then(Grant::site)
     }
 
@@ -273,7 +273,7 @@ impl State {
 
     fn hash_content(
         &mut self,
-        site: &Site,
+        site: &BlockingSite,
         url: &Url,
     ) -> wasmtime::Result<Result<Option<(u64, occystrap_base::oci::Digest)>>> {
         if let Err(stop) = self.request()? {

@@ -3,7 +3,7 @@
 use wasmtime::component::Resource;
 
 use crate::destination::grant::Grant;
-use crate::destination::remote::Remote;
+use crate::destination::remote::BlockingRepository;
 use crate::plugin::bindings::registry::{Host, HostRepository};
 use crate::plugin::bindings::types::{ErrorCode, Manifest};
 use crate::plugin::state::State;
@@ -116,12 +116,12 @@ impl HostRepository for State {
 }
 
 impl State {
-    fn remote(&self) -> Option<&Remote> {
+    fn remote(&self) -> Option<&BlockingRepository> {
         self.grant.as_ref().and_then(Grant::repository)
     }
 
     /// The repository, for a call that names something in it.
-    pub(super) fn granted_repository(&self) -> wasmtime::Result<Remote> {
+    pub(super) fn granted_repository(&self) -> wasmtime::Result<BlockingRepository> {
         match self.remote() {
             Some(remote) => Ok(remote.clone()),
             None => Err(self.violation("it named a blob although no repository was granted")),
