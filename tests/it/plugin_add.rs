@@ -204,7 +204,7 @@ fn a_built_in_plugin_cannot_be_replaced() {
     let file = sandbox.component("dir.wasm", &describing("dir-scheme"));
     let said = sandbox.run(&["plugin", "add", "--yes", &file]);
     said.exits(1).says("answers to 'dir://', which the built-in plugin 'dir' does");
-    let embedded = concat!(env!("CARGO_MANIFEST_DIR"), "/plugins/tar.wasm");
+    let embedded = concat!(env!("CARGO_MANIFEST_DIR"), "/output/plugins/tar.wasm");
     let said = sandbox.run(&["plugin", "add", "--yes", embedded]);
     said.exits(1).says("plugin 'tar' has the name of a built-in plugin");
     assert_eq!(sandbox.tree("home"), Tree::new());
