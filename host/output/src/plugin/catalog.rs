@@ -25,7 +25,7 @@ pub struct Embedded {
 }
 
 /// Every plugin that is part of the binary.
-pub const EMBEDDED: [Embedded; 5] = [
+pub static EMBEDDED: [Embedded; 5] = [
     Embedded {
         name: "dir",
         schemes: &["dir", "directory"],
