@@ -96,8 +96,18 @@ impl Sandbox {
 
 impl Ran {
     pub fn of(mut command: Command) -> Self {
-        let output = command.output().unwrap();
-        Self::ended(output)
+        let busy = std::io::ErrorKind::ExecutableFileBusy;
+        for _ in 0..100 {
+            match command.output() {
+                // Another test has started a process while a copy of the binary was open for writing, and that
+                // process has the handle until it executes another program.
+                Err(error) if error.kind() == busy => {
+                    std::thread::sleep(std::time::Duration::from_millis(50));
+                }
+                output => return Self::ended(output.unwrap()),
+            }
+        }
+        panic!("the program is still open for writing");
     }
 
     pub fn ended(output: std::process::Output) -> Self {
