@@ -11,21 +11,17 @@
 mod header;
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use occystrap_base::cancel::Cancel;
 use occystrap_base::files::destination::Destination;
 use occystrap_base::oci::PlatformRequest;
-use occystrap_base::terminal::progress::{LayerProgress, Progress};
-use occystrap_base::warnings::Warnings;
+use occystrap_base::terminal::progress::LayerProgress;
 use occystrap_images::source::Source;
 use occystrap_layer::image::Image;
 use occystrap_net::context::Context;
-use occystrap_net::http::{Counters, Settings};
+use occystrap_net::http::Settings;
 use occystrap_net::registry::Client;
 use occystrap_net::uri::Uri;
-use occystrap_net::web::Access;
 use occystrap_output::destination::Grant;
 use occystrap_output::destination::commit::expected::Terms;
 use occystrap_output::destination::layer_blob::Form;
@@ -41,18 +37,7 @@ fn main() -> Result<()> {
     };
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let context = Context {
-        runtime: runtime.handle().clone(),
-        cancel: Cancel::default(),
-        progress: Progress::hidden(),
-        counters: Arc::new(Counters::default()),
-        parallel: 4,
-        temp_dir: std::env::temp_dir(),
-        spool: std::env::temp_dir(),
-        durable: false,
-        web: Access::default(),
-        warnings: Warnings::default(),
-    };
+    let context = Context::new(runtime.handle()).with_parallel(4);
     let client = |_: &Uri| {
         Client::new(&Settings { insecure: true, ..Settings::default() }, context.cancel.clone())
     };

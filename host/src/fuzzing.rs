@@ -23,7 +23,7 @@ use occystrap_base::oci::{
 };
 use occystrap_base::terminal::progress::Progress;
 use occystrap_base::terminal::results::Results;
-use occystrap_images::filter::{Filters, Making, Spec};
+use occystrap_images::filter::{FilterInputs, Filters, Spec};
 use occystrap_images::source::members::Members;
 use occystrap_images::source::tar_index::TarIndex;
 use occystrap_images::source::{Choice, archive, content_store, docker_save, oci_layout};
@@ -164,12 +164,12 @@ pub fn filter(data: &[u8]) -> bool {
         let itself = typed.as_bytes() == name && plain(name) == name;
         assert!(matches || !literal || !itself, "a name does not match itself");
     }
-    if let Ok(spec) = Spec::parse(typed) {
+    if let Ok(spec) = Spec::parse(typed, &|_| None) {
         let _ = spec.only(&[]);
     }
     let results = Results::printed(&Progress::hidden());
-    let making = Making { environment: &|_| None, results: &results };
-    Filters::parse(&[typed.to_owned()], &making).is_ok()
+    let inputs = FilterInputs { environment: &|_| None, results: &results };
+    Filters::parse(&[typed.to_owned()], &inputs).is_ok()
 }
 
 /// Manifest, index, config and Docker's list of images: what a source says of an image.
@@ -257,7 +257,7 @@ pub fn document(data: &[u8]) -> bool {
 fn descriptors(manifest: &Manifest) -> Option<Vec<Option<Descriptor>>> {
     let promised = |raw: &RawDescriptor| {
         let platform = raw.platform();
-        assert!(platform.is_none_or(|platform| !platform.is_unsaid()), "a platform of nothing");
+        assert!(platform.is_none_or(|platform| !platform.is_unknown()), "a platform of nothing");
         raw.promised(PLACE).ok()
     };
     if manifest.is_index() {

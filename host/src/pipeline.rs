@@ -14,7 +14,6 @@ use std::time::Instant;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::{Digest, ImageName, Part};
 use occystrap_base::parallel::in_parallel;
-use occystrap_base::warnings::Warnings;
 use occystrap_images::filter::Filters;
 use occystrap_images::level::Level;
 use occystrap_images::source::Source;
@@ -22,8 +21,9 @@ use occystrap_layer::image::Image;
 use occystrap_net::context::Context;
 use occystrap_output::destination::{elsewhere, occupied};
 use occystrap_output::layer_cache::{LayerCache, Turn};
-use occystrap_output::receipt::{Bundle, ImageIdentity, Receipt, RepeatCommand, repeat_command};
+use occystrap_output::receipt::{Bundle, ImageIdentity, Receipt, RepeatCommand};
 use occystrap_output::write::item::Item;
+use occystrap_output::write::repair_command;
 use occystrap_output::write::target::Target;
 use occystrap_verify::report::{ImageReport, ImageStatus, Run};
 use occystrap_verify::verdict::object::{Outcomes, Verification};
@@ -198,7 +198,7 @@ fn attempt(
     context: &Context,
 ) -> (ImageReport, Option<Receipt>) {
     let Job { handed, identity, again, looked } = item;
-    let context = &Context { warnings: Warnings::default(), ..context.clone() };
+    let context = &context.clone().with_own_warnings();
     let (source, target) = (&request.source.display, &request.target);
     let platform = match (&identity.part, handed.image()) {
         (Part::Platform(platform), _) => Some(platform.clone()),
@@ -247,7 +247,7 @@ fn prove(
     let Some(level) = request.level else { return Ok(None) };
     let target = &request.target;
     tracing::info!("{}{}: written, verifying", receipt.image.image_name(), receipt.image.part);
-    let repair = repeat_command::command(receipt, target);
+    let repair = repair_command::command(receipt, target);
     occystrap_verify::verify::verify(receipt, target, level, looked, Some(&repair), context)
         .map(Some)
         .map_err(|error| error.with_effect("it was written, and is not verified"))

@@ -34,7 +34,7 @@ fn an_index_arrives_whole_wherever_it_goes() {
     assert_eq!(lines(&ran, "(index): verified").len(), 1, "{}", ran.stderr);
     ran.says("(index sha256:");
     multi.assert_at(&to, "copy", "2");
-    // Nothing but the tag that was asked for, and that last.
+    // Only the requested tag is written, and it is written last.
     let manifests: Vec<String> =
         to.requests_of("PUT", "/manifests/").into_iter().map(|put| put.path).collect();
     assert_eq!(manifests.iter().filter(|path| !path.contains("sha256:")).count(), 1);
@@ -56,7 +56,7 @@ fn an_index_arrives_whole_wherever_it_goes() {
     multi.assert_at(&to, "tar", "4");
     sandbox.run(&["verify", &uri(&to, "tar:4")]).verified().says("6/6 verified");
 
-    // One platform out of what was written.
+    // Reads one platform of what was written.
     let options = ["--architecture", "arm64", "--verify=full"];
     sandbox.process(&layout, &sandbox.uri("dir", "one"), &options).verified();
     sandbox.assert_clean();
@@ -88,7 +88,7 @@ fn one_receipt_covers_every_platform() {
     let ran = sandbox.run(&["verify", &receipt]);
     ran.exits(1).says("(unknown/unknown): layer 1").says("4/6 verified, 2 FAILED");
     ran.says("hint: mend it with: occystrap process --all-platforms 'registry://");
-    // The damage is told once, and the index is no better.
+    // The damage is reported once, and the index is damaged as well.
     assert_eq!(ran.stderr.matches(": layer 1 '").count(), 1, "{}", ran.stderr);
     ran.says("(index): manifest").says("1 of the 5 that it lists: FAILED");
     let ran = sandbox.run(&["verify", &sandbox.uri("oci-layout", "out")]);
@@ -106,7 +106,7 @@ fn one_receipt_covers_every_platform() {
         sandbox.run(&["verify", "--fast", &path]).verified();
     }
     std::fs::write(&attested, before).unwrap();
-    // The receipt of a nested index, twice: the second is not right because the first was told.
+    // The receipt of a nested index, twice: the second one is not right only because the first one was reported.
     let nested: Vec<&Value> =
         all.iter().filter(|one| one["image"]["part"]["nested"].is_string()).collect();
     assert_eq!(nested.len(), 1, "{all:?}");
@@ -263,7 +263,7 @@ fn who_cannot_hold_an_index_says_so_first() {
         sandbox.process(&source, &to, &more).exits(2).says(said);
         assert!(!sandbox.path("out").exists() && !sandbox.path("out.tar").exists());
     }
-    // What is no index goes as ever.
+    // An image without an index is copied as without the option.
     let image = TestImage::tiny("app:1");
     crate::support::shape::legacy(&[&image], Pack::Gzip).write(&sandbox.path("one.tar"));
     let ran = sandbox.process(&sandbox.uri("tar", "one.tar"), &layout, ALL);
@@ -294,7 +294,7 @@ fn manifests_that_do_not_list_what_was_written() {
         ran.exits(1).says("plugin 'hostile' was stopped").says(said);
         assert!(!sandbox.path("out").exists(), "{behaviour}");
     }
-    // One that lists the same is as good, where nothing promised its digest.
+    // Another index that lists the same is accepted if its digest was not recorded.
     for behaviour in ["manifest-kept", "manifest-spaced", "manifest-listed"] {
         with_hostile(behaviour, &[]).1.exits(0);
     }

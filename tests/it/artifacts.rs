@@ -1,4 +1,4 @@
-//! What stands where an image is expected, and is none, or is for another platform.
+//! Artifacts and images of another platform in places where an image is expected.
 
 use occystrap_base::oci::Digest;
 use serde_json::{Value, json};
@@ -131,7 +131,7 @@ fn an_index_that_lists_images_for_other_platforms() {
         ran.exits(3).says(said).says("1/3 verified, 2 UNCONFIRMED");
         ran.says("(index): manifest").says("unchecked: 1 of the 2 that it lists: UNCONFIRMED");
     }
-    // Whoever moves it hears of it, and who asked for a platform gets no other.
+    // A copy warns about it, and a request for a platform gets no other one.
     let note = "is for linux/arm64 by its config, and the index lists it for linux/amd64";
     sandbox.process(&published.uri(), &sandbox.uri("dir", "one"), &[]).verified().says(note);
     let ran = sandbox.process(&published.uri(), &sandbox.uri("oci-layout", "all"), ALL);

@@ -1,5 +1,5 @@
-//! Artifacts that are tagged by themselves: charts, components, signatures, SBOMs. They are moved to where manifests are
-//! kept as they are, with their digest, and are verified as what they are. To try another one, add a line to `ARTIFACTS`.
+//! Artifacts with a tag of their own: charts, components, signatures, SBOMs. They are copied unchanged, with their digest,
+//! to destinations that store manifests, and are verified there. To try another one, add a line to `ARTIFACTS`.
 
 use occystrap_base::oci::Digest;
 use serde_json::{Value, json};

@@ -1,5 +1,4 @@
-//! Archives that are not what they claim. Each is one line that says what and where, and what stood
-//! at the destination stands there still.
+//! Malformed archives. Each error is one line that says what is wrong and where, and the destination is unchanged.
 
 use serde_json::json;
 

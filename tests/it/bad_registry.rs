@@ -1,4 +1,4 @@
-//! Registries that fail or lie, through the binary: what the user reads, and what is left.
+//! Registries that fail or lie, through the binary: the messages for the user, and the state of the destination.
 
 use occystrap_base::oci::Digest;
 use serde_json::json;
@@ -13,7 +13,7 @@ use crate::support::shape::oci_manifest;
 const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// One retry: the waits between them are tested elsewhere.
+/// Runs with one retry: the waits between retries are tested elsewhere.
 const ONE_RETRY: &[&str] = &["--retries", "1"];
 
 fn path_of(stored: &[u8]) -> String {

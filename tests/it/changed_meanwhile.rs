@@ -1,5 +1,4 @@
-//! Another process changes a destination while it is verified: no sound image is called FAILED, and a
-//! damaged one still is.
+//! Another process changes a destination while it is verified: an intact image is not called FAILED, and a damaged one is.
 //!
 //! strace makes the run slow, so that the change always comes in between.
 
@@ -174,7 +173,7 @@ fn a_run_whose_image_another_run_replaces_before_it_is_verified_does_not_fail() 
         let what = format!("{}: {} {}", place.to, said.code, said.stderr);
         assert!(!said.stderr.contains("FAILED"), "{what}");
         assert!(said.stderr.contains("another process has replaced it since"), "{what}");
-        // Nothing wrong was seen: `process` has done its work.
+        // No problem was seen: `process` succeeded.
         said.exits(0);
     }
 }

@@ -1,4 +1,4 @@
-//! `check` of manifests, configs and indexes: for each rule an image that breaks it, and nothing else.
+//! `check` of manifests, configs and indexes: for each rule an image that breaks it, and no other rule.
 
 use occystrap_base::oci::Digest;
 use serde_json::{Value, json};
@@ -14,7 +14,7 @@ use crate::support::shape;
 const OCI: &str = "application/vnd.oci.image.manifest.v1+json";
 const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
-/// What every image of OCI's types has said of it.
+/// The finding that every image with OCI's media types has.
 const NOTE: &str = "info oci-media-type";
 
 fn findings(said: &Ran) -> Vec<String> {
@@ -142,7 +142,7 @@ fn descriptors_that_promise_nothing() {
     ] {
         let broken = Changed::new(same, |m| edit(&mut m["layers"][0]));
         assert_eq!(findings(broken.run(&["--fast"]).exits(1)), ["error layer-descriptor 0"]);
-        // What it is nobody can find out.
+        // Its type cannot be found out.
         let full = findings(broken.run(&[]).exits(1));
         assert_eq!(full, ["error layer-descriptor 0", "unchecked layers"]);
     }
@@ -210,7 +210,7 @@ fn a_config_that_is_not_the_one() {
     let said = sandbox.run(&["check", "-O", "json", &sandbox.uri("tar", "in.tar")]);
     assert_eq!(findings(said.exits(1)), ["error config", "error config-digest"]);
 
-    // What 0.4.17 did to configs of directories is known.
+    // The change that 0.4.17 made to configs of directories is recognised.
     let (mut archive, text) = (shape::legacy(&[&image], Pack::Gzip), image.config.clone());
     let value: Value = serde_json::from_slice(&text).unwrap();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
@@ -306,7 +306,7 @@ fn a_manifest_of_another_size_or_version_hides_nothing() {
     assert_eq!(check(&size, &|_| {}), ["error manifest", out]);
     let found = check(&|_| {}, &|manifest| manifest["schemaVersion"] = 3.into());
     assert_eq!(found, ["error schema-version", out]);
-    // What schema 1 lists is anything but that.
+    // The list of schema 1 has another form.
     let found = check(&|_| {}, &|manifest| manifest["schemaVersion"] = 1.into());
     assert_eq!(found, ["error manifest", "unchecked image"]);
 }

@@ -1,4 +1,4 @@
-//! `check` in full: for each rule about layers an image that breaks it, and nothing else.
+//! Full `check`: for each rule about layers an image that breaks it, and no other rule.
 
 use serde_json::Value;
 use tar::EntryType;
@@ -32,7 +32,7 @@ fn line(result: &Value) -> String {
     [text("severity"), text("check"), layer, text("path")].join(" ").trim_end().to_owned()
 }
 
-/// What stands below the layer that breaks a rule.
+/// Returns the layers below the one that breaks a rule.
 fn base() -> Vec<Member> {
     vec![
         dir("etc/"),
@@ -101,7 +101,7 @@ fn links_to_what_is_not_there() {
     // It comes too late.
     finds(vec![hardlink("x", "y"), file("y", b"")], &["error tar-link 1 x"]);
     finds(vec![file("etc/.wh.motd", b""), hardlink("x", "etc/motd")], &["error tar-link 1 x"]);
-    // Through a link nobody knows.
+    // The target of a path through a link is not known.
     finds(vec![hardlink("x", "lib/libc.so")], &[]);
 }
 
@@ -124,9 +124,9 @@ fn whiteouts_that_make_no_sense() {
         vec![file(".wh.etc", b""), dir("etc"), file("etc/new", b"")],
         &["warning whiteout 1 etc"],
     );
-    // Of a file the order tells what is meant.
+    // For a file the order makes the meaning clear.
     finds(vec![file("etc/.wh.motd", b""), file("etc/motd", b"new")], &[]);
-    // What is gone, or was never there, cannot go once more.
+    // A file that is deleted, or was never there, cannot be deleted again.
     assert_eq!(
         found(&[base(), vec![file("etc/.wh.motd", b"")], vec![file("etc/.wh.motd", b"")]]),
         ["warning whiteout-nothing 2 etc/motd"]
@@ -177,7 +177,7 @@ fn times_owners_and_permissions() {
 #[test]
 fn kinds_that_engines_do_not_take() {
     finds(vec![file("v", b"").flag(b'V')], &["error tar-type 1 v"]);
-    // Files for everybody else.
+    // Types that other readers treat as files.
     finds(vec![file("c", b"x").flag(b'7')], &["error tar-type 1 c"]);
     finds(vec![file("root", b"").record("path", b"./")], &["error tar-path 1 ./"]);
     let large = vec![b'x'; 70_000];
@@ -199,7 +199,7 @@ fn what_layers_do_to_each_other() {
     finds(vec![file("etc", b"")], &["info replaced-directory 1 etc"]);
     finds(vec![dir("lib")], &["warning directory-over-link 1 lib"]);
     finds(vec![file("lib/new", b"")], &["warning tar-through-link 1 lib/new"]);
-    // Told once for a link.
+    // Reported once for each link.
     finds(
         vec![file("lib/new", b""), file("lib/x/newer", b"")],
         &["warning tar-through-link 1 lib/new"],

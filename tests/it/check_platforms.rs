@@ -15,7 +15,7 @@ use crate::support::shape;
 const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const DOCKER: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
-/// What is there, and what is found of it but notes.
+/// Returns the images, and the findings about them except notes.
 fn found(said: &Ran) -> Vec<String> {
     let document = said.json();
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
@@ -31,7 +31,7 @@ fn found(said: &Ran) -> Vec<String> {
     document["images"].as_array().unwrap().iter().map(line).collect()
 }
 
-/// The same image in a registry, in a layout and in an archive of one.
+/// The same image in a registry, in a layout and in an archive of a layout.
 struct Placed {
     sandbox: Sandbox,
     _registry: Registry,
@@ -86,7 +86,7 @@ fn edited(edit: impl FnOnce(&mut Value)) -> Placed {
     Placed::new(&multi)
 }
 
-/// With what is found of the index, and of what else is not as it should be.
+/// Returns the expected findings: those of a correct image, with changes at some positions.
 fn expected(changes: &[(usize, &'static str)]) -> Vec<&'static str> {
     let mut all = vec![
         "index -:",
@@ -158,7 +158,7 @@ fn what_an_index_is_not() {
         index["manifests"][1]["platform"] = json!({ "os": "linux", "architecture": "amd64" });
     })
     .finds(&expected(&[(0, "index -: warning index"), (2, "image linux/amd64: error platform")]));
-    // Of Windows every build has an image of its own.
+    // Every build of Windows has an image of its own.
     let windows = |versions: [&'static str; 2]| {
         edited(move |index| {
             for (at, version) in versions.iter().enumerate() {
@@ -172,7 +172,7 @@ fn what_an_index_is_not() {
     windows(["10.0.17763.1", "10.0.20348.2"]).finds(&expected(&others));
     let twice = [&[(0, "index -: warning index")], &others[..]].concat();
     windows(["10.0.17763.1", "10.0.17763.1"]).finds(&expected(&twice));
-    // What cannot be read does not hide the others.
+    // An image that cannot be read does not hide the others.
     edited(|index| {
         let entries = index["manifests"].as_array_mut().unwrap();
         entries.insert(1, json!({ "mediaType": MANIFEST, "size": -1 }));

@@ -1,5 +1,4 @@
-//! `check` of images that are damaged or out of reach, from every kind of source; and what people
-//! and programs see of it.
+//! `check` of images that are damaged or out of reach, from every kind of source: its text and its JSON document.
 
 use serde_json::Value;
 
@@ -86,7 +85,7 @@ fn damaged_layers_without_a_promise() {
         let mut found = findings(said.exits(1));
         found.retain(|line| line != "warning zstd-compat");
         assert_eq!(found, ["error layer-data 0", "unchecked layers"], "{pack:?}");
-        // What is too much is not too little.
+        // More bytes than expected are not reported as fewer.
         for more in [&b"x"[..], b"garbage", &[0; 512]] {
             archive.set(&name, [&good[..], more].concat());
             archive.write(&sandbox.path("in.tar"));

@@ -1,4 +1,4 @@
-//! The command line as people and scripts meet it: exit codes, help, and what goes where.
+//! The command line for users and scripts: exit codes, help, and which output goes to which stream.
 
 use std::fmt::Write as _;
 
@@ -285,7 +285,7 @@ fn a_program_gets_one_document_whatever_is_wrong() {
         assert_eq!((&sum["images"], &sum["failed"]), (&1.into(), &1.into()), "{line}: {value}");
         assert!(!said_all.stdout.contains("hunter2"), "{line}: {value}");
     }
-    // Of a receipt it is a verdict, as of each of several.
+    // For a receipt it is a verdict, as for each of several.
     for (line, said) in [
         ("verify -O json [T]receipt", "is not a receipt"),
         ("verify -O json [T]none", "no such file"),
@@ -328,7 +328,7 @@ fn a_program_gets_one_document_whatever_is_wrong() {
     }
     let said = run(&sandbox, "plugin show -O json [T]none.wasm");
     assert_eq!(said.exits(1).json()["plugin"], Value::Null);
-    // What was asked for is help, and no result.
+    // The output is the requested help, and no result.
     assert!(run(&sandbox, "process -O json --help").exits(0).stdout.contains("Usage"));
 }
 
@@ -392,7 +392,7 @@ fn several_are_verified_with_one_summary() {
         run(&sandbox, &line).verified();
     }
     run(&sandbox, "verify [T]a.json [T]b.json [T]c.json dir:[T]out-a").verified();
-    // What is wrong with one keeps nobody from looking at the others.
+    // An error of one does not stop the verification of the others.
     let layer = sandbox.path("out-b").join(TestImage::new("app:1").layer_path(0));
     std::fs::remove_file(layer).unwrap();
     std::fs::write(sandbox.path("none.json"), "{}").unwrap();
@@ -423,7 +423,7 @@ fn several_are_verified_with_one_summary() {
     let states: Vec<_> = images.iter().map(|image| image["status"].as_str().unwrap()).collect();
     assert_eq!(states, ["verified", "failed", "failed", "failed", "verified"]);
     assert!(images[3]["source"].as_str().unwrap().ends_with("not-there.json"));
-    // One alone says so as it did.
+    // The output for a single receipt is as before.
     run(&sandbox, "verify [T]not-there.json").exits(1).says("not-there.json");
 }
 

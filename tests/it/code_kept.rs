@@ -1,4 +1,4 @@
-//! Machine code in the user's cache: kept of plugins that the user has added, and of no other.
+//! Machine code in the user's cache: it is kept for plugins that the user has added, and for no other.
 
 use std::process::Command;
 
@@ -44,7 +44,7 @@ fn code_is_kept_of_plugins_that_were_added_and_of_no_other() {
     }
     run(&sandbox, &["plugin", "add", "--yes", &file]).exits(0);
     assert_eq!(kept(&sandbox), 1);
-    // What was removed from the cache comes back with the next use of the plugin.
+    // Code that was removed from the cache is compiled again with the next use of the plugin.
     std::fs::remove_dir_all(sandbox.path("cache")).unwrap();
     run(&sandbox, &["process", &from, &to]).verified();
     assert_eq!(kept(&sandbox), 1);

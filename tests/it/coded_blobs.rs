@@ -1,5 +1,5 @@
-//! Blobs and manifests that a registry sends with `Content-Encoding`, or does not send to their end: the verdict is what
-//! the clients of registries make of them.
+//! Blobs and manifests that a registry sends with `Content-Encoding`, or does not send completely: the verdict agrees with
+//! what the clients of registries do.
 
 use std::io::Write as _;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! What is typed wrong, what 0.4.17 took otherwise, and what the environment says.
+//! Mistakes on the command line, differences to 0.4.17, and environment variables.
 
 use crate::support::cli::{Ran, Sandbox};
 use crate::support::image::{Pack, TestImage};

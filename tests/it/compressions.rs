@@ -1,4 +1,4 @@
-//! Archives and layers in xz and bzip2, and compressions that are named because they are not read.
+//! Archives and layers in xz and bzip2, and compressions that are not supported: the error names them.
 
 use serde_json::Value;
 

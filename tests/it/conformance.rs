@@ -1,5 +1,5 @@
-//! `occystrap plugin test`: green for every plugin of ours that writes to storage, red for the
-//! hostile ones, each in the row that it breaks.
+//! `occystrap plugin test`: green for each of our plugins that writes to storage, red for the hostile ones, each in the
+//! row of the rule that it breaks.
 
 use std::fmt::Write as _;
 

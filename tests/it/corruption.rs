@@ -1,5 +1,4 @@
-//! What `occystrap verify` says of real output that was damaged: fast finds what existence and size
-//! show, full finds everything.
+//! `occystrap verify` of real output that was damaged: fast finds wrong existence and size, full finds everything.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -255,7 +254,7 @@ fn an_oci_layout() {
     insta::assert_snapshot!(all);
 }
 
-/// Where the content of a member is.
+/// Returns the offset of the content of a member.
 fn member(archive: &Path, name: &str) -> usize {
     let bytes = std::fs::read(archive).unwrap();
     let at = bytes.windows(name.len()).position(|window| window == name.as_bytes()).unwrap();

@@ -1,5 +1,5 @@
-//! Every system call of a commit, with a kill before it and with an error in its place: a reader finds the
-//! old state or the new state, and the next run leaves nothing but the new one.
+//! Every system call of a commit, with a kill before it and with an error instead of it: a reader finds the old state or
+//! the new state, and the next run leaves only the new one.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -29,7 +29,7 @@ struct Stage {
     more: &'static [&'static str],
     before: Tree,
     after: Tree,
-    /// What readers may find: the old images, the new ones.
+    /// The states that readers may find: the old images, the new ones.
     images: [Images; 2],
     right: Images,
 }
@@ -114,19 +114,19 @@ impl Stage {
         calls
     }
 
-    /// What the sources of occystrap find.
+    /// Returns the images that the sources of occystrap find.
     fn read(&self) -> Images {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let uri = self.sandbox.uri(self.scheme, &format!("work/{}", self.path));
         let no_client = |_: &Uri| Err(Error::usage("no registry"));
         let source =
             Source::parse(&Uri::parse(&uri).unwrap(), &PlatformRequest::default(), no_client);
-        // Where nothing stands, no image is found.
+        // If nothing is there, no image is found.
         let images = source.unwrap().open(&context(&runtime)).unwrap_or_default();
         images.into_iter().map(|image| (image.name.to_string(), image.id)).collect()
     }
 
-    /// What stands there is the old state or the new one, as far as the format has one.
+    /// Checks that the destination has the old state or the new one, as far as the format has states.
     #[track_caller]
     fn is_old_or_new(&self, what: &str) {
         let found = self.read();
@@ -154,7 +154,7 @@ impl Stage {
         }
     }
 
-    /// What the catalog calls an image, its manifest calls it too: for readers that compare nothing.
+    /// Checks that catalog and manifest give an image the same name: some readers do not compare them.
     #[track_caller]
     fn no_name_is_wrong(&self, what: &str) {
         let folder = self.sandbox.path("work").join(self.path);
@@ -186,7 +186,7 @@ impl Stage {
         }
     }
 
-    /// The same where names cannot be exchanged: other calls are made than in the run that was counted.
+    /// Runs without the exchange of names: other calls are made than in the run that was counted.
     fn kills_without_exchange(&self) {
         let mut killed = 0;
         for name in CHANGES {

@@ -1,5 +1,5 @@
-//! Layers that were cut, looked at without a receipt and without reading them: what can be seen is
-//! FAILED, what cannot be known is not called verified.
+//! Layers that were cut, checked without a receipt and without reading them: damage that can be seen is FAILED, and a
+//! layer that cannot be judged is not called verified.
 
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage, gzip, tar};
@@ -28,7 +28,7 @@ fn a_cut_layer_is_not_verified_however_it_was_cut() {
     archive.0[cut].1.truncate(1536);
     archive.write(&sandbox.path("cut.tar"));
     sandbox.run(&["verify", "--fast", "tar://cut.tar"]).exits(1).says("cut off");
-    // How large a compressed one must be nobody says.
+    // The expected size of a compressed layer is not known.
     shape::docker25(&[&image], Pack::Gzip).write(&sandbox.path("packed.tar"));
     sandbox.run(&["verify", "--fast", "tar://packed.tar"]).exits(3);
 }
@@ -97,7 +97,7 @@ fn a_catalog_that_calls_an_image_what_its_manifest_does_not_is_doubtful() {
     std::fs::write(&path, text.replace("\"app\"", "\"prod\"")).unwrap();
     let said = sandbox.run(&["verify", "dir://out"]);
     said.exits(3).says("calls the image 'prod:1', its manifest calls it 'app:1'");
-    // With a manifest that calls it nothing, the catalog is nobody's word but its own.
+    // If the manifest gives no name, the name in the catalog is not confirmed.
     std::fs::write(&path, text).unwrap();
     let path = sandbox.path("out/manifest.json");
     let list: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();

@@ -1,5 +1,5 @@
-//! `verify` of receipts from which entries were removed: they do not accuse a sound image, and damage of what they
-//! still name is FAILED.
+//! `verify` of receipts from which entries were removed: they do not make an intact image FAILED, and damage of an object
+//! that they still name is FAILED.
 
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ fn is_layer(role: &Value) -> bool {
     !role["layer"].is_null()
 }
 
-/// What is removed.
+/// The entries that are removed.
 const CUTS: [(&str, Change); 5] = [
     ("all layers", |document| keep(document, |role| !is_layer(role))),
     ("the first layer", |document| keep(document, |role| role["layer"] != 0)),

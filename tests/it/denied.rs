@@ -1,4 +1,4 @@
-//! Files that the user may not read: nothing wrong was seen, and nothing is called verified.
+//! Files that the user has no permission to read: they are not called wrong, and not called verified.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
@@ -15,7 +15,7 @@ fn allow(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// As somebody to whom permissions matter, and who may not see the folder that the binary is in.
+/// Runs as a user whose permissions are checked, and who may not enter the folder of the binary.
 fn run(sandbox: &Sandbox, arguments: &[&str]) -> Ran {
     let mut command = Command::new(sandbox.path("occystrap"));
     command.args(arguments).env_clear().env("HOME", sandbox.path("nowhere"));

@@ -1,4 +1,4 @@
-//! What Docker, Podman and skopeo accept, occystrap moves: odd images, and the peers that take them.
+//! Images that Docker, Podman and skopeo accept are copied by occystrap: unusual images, and the tools that accept them.
 //!
 //! Each case is moved by the binary. Of those that it rejects the peers are asked: skopeo, and for
 //! archives dockerd and Podman. Where one of them takes the image, the test fails, unless
@@ -42,7 +42,7 @@ struct Rejected {
     case: Case,
     put: Put,
     said: String,
-    /// It is moved where nothing is verified: the verdict alone is against it.
+    /// It is copied if nothing is verified: only the verdict is against it.
     is_moved: bool,
     sandbox: Sandbox,
 }
@@ -138,7 +138,7 @@ fn what_a_peer_accepts_is_accepted() {
         disagreements.len(),
         disagreements.join("\n")
     );
-    // What is listed is true: the oddity is there, it is refused, and the reason is given.
+    // The list is true: the oddity exists, it is refused, and the reason is given.
     for (name, reason) in listed.iter().filter(|_| is_all) {
         let alone = rejected
             .iter()

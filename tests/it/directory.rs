@@ -1,4 +1,4 @@
-//! The output `dir` over time: several images, several processes, and what stood there before.
+//! The output `dir` over time: several images, several processes, and files that were there before.
 
 use std::process::Command;
 

@@ -1,5 +1,5 @@
-//! `docker://` as a destination, against an engine in this process: what it is given, what it calls
-//! it, and that it is verified.
+//! `docker://` as a destination, against an engine in this process: what the engine receives, which names the image gets, and
+//! that it is verified.
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -178,7 +178,7 @@ fn a_name_that_podman_has_already() {
     let engine = held(&[hub]);
     assert_eq!(engine.names(), [hub, "old:1"], "the name that the load made is gone");
     assert_eq!((engine.id(hub), engine.id("old:1")), (new.clone(), old_id));
-    // What was there keeps its name.
+    // The image that was there keeps its name.
     let engine = held(&[local]);
     assert_eq!(engine.names(), [hub, local, "old:1"]);
     assert_eq!(engine.id(hub), new);
@@ -227,14 +227,14 @@ fn an_engine_that_does_not_let_us_in() {
         .says("name its socket with ?socket=");
     drop(std::os::unix::net::UnixListener::bind(sandbox.path("stale.sock")).unwrap());
     sandbox.process(&source, &at("stale.sock"), FAST).exits(1).says("connection refused");
-    // Nobody listens on a file.
+    // No server listens on a regular file.
     std::fs::write(sandbox.path("file"), "").unwrap();
     sandbox.process(&source, &at("file"), FAST).exits(1).says("cannot connect");
     sandbox.process(&source, "docker://a?tocket=x", FAST).exits(2).says("tocket");
     if !rustix::process::geteuid().is_root() {
         return;
     }
-    // Somebody else's socket, as somebody else.
+    // A socket of another user, for which we have no permission.
     let engine = Engine::start();
     let folder = engine.socket().parent().unwrap().to_owned();
     let open = |path: &std::path::Path, mode| {
@@ -272,8 +272,8 @@ fn most_in_files(sandbox: &Sandbox, source: &str, destination: &str) -> u64 {
     most
 }
 
-/// Of files that are there at one moment: one that is closed while the others are looked at is not
-/// in the second look.
+/// Returns the bytes of the files that are open at one moment: a file that is closed between two listings is not in the
+/// second one.
 fn in_files(child: &Child, folder: &str) -> u64 {
     let (before, after) = (files(child, folder), files(child, folder));
     let both = before.iter().filter(|(inode, _)| after.contains_key(inode));

@@ -1,5 +1,4 @@
-//! `docker://` as a destination, when things go wrong: nothing is claimed that is not so, and nothing
-//! is loaded that is not whole.
+//! `docker://` as a destination when something fails: occystrap reports only what is true, and loads only complete images.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -29,7 +28,7 @@ fn load(sandbox: &Sandbox, engine: &Engine, more: &[&str]) -> Ran {
     sandbox.process(&source, &engine.uri("team/app:1"), more)
 }
 
-/// What a run said, without the socket's path.
+/// Returns the output of a run, without the path of the socket.
 fn said(sandbox: &Sandbox, engine: &Engine, ran: &Ran) -> String {
     let text = ran.stderr.replace(&engine.socket().display().to_string(), "[S]");
     sandbox.redact(&text)
@@ -141,7 +140,7 @@ fn what_the_engine_holds_is_another_one() {
         println!("{what}");
         writeln!(transcript, "## {what}\n{}", said(&sandbox, &engine, &ran)).unwrap();
         ran.exits(1).says("0/1 verified, 1 FAILED");
-        // Fast, nobody looks at what is exported.
+        // A fast verification does not export the image.
         let fast = load(&sandbox, &engine, FAST);
         if level == FULL {
             fast.verified();
@@ -246,7 +245,7 @@ fn damage_in_the_engines_store_is_found_and_trouble_is_not_damage() {
             ran.exits(code).says(word);
             writeln!(transcript, "## {reason}\n{}", said(&sandbox, &engine, &ran)).unwrap();
         }
-        // What is known without an export is right.
+        // Everything that is known without an export is right.
         sandbox.run(&["verify", &receipt, "--fast"]).verified();
         let ran = sandbox.process(&engine.uri("team/app:1"), &sandbox.uri("dir", "out"), FAST);
         ran.exits(1).says(reason);
@@ -371,12 +370,12 @@ fn hostile_exports_end_the_verification_and_nothing_else() {
         assert!(ran.stderr.len() < 20_000, "{what}: {} bytes", ran.stderr.len());
         assert!(!sandbox.path("escaped").exists());
         sandbox.assert_clean();
-        // As a source it is as harmless.
+        // It is harmless as a source as well.
         sandbox.process(&engine.uri("team/app:1"), &sandbox.uri("dir", "out"), FAST).exits(1);
         assert!(!sandbox.path("out").exists());
         sandbox.assert_clean();
     }
-    // What goes on after the end of an archive is not waited for.
+    // The run does not wait for data after the end of an archive.
     let (engine, sandbox) = (Engine::start(), Sandbox::new());
     engine.on_load(|held| {
         let more = [held.archive.as_ref(), &vec![0; 30_000_000]].concat();

@@ -1,5 +1,4 @@
-//! `docker://` as a source, against an engine in this process: every layout, and everything that an
-//! engine can get wrong.
+//! `docker://` as a source, against an engine in this process: every layout, and every mistake of an engine.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! What the documentation says of the tests and the interfaces is so.
+//! Statements of the documentation about tests and interfaces are true.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! `verify` of receipts that the user trusts, and that contradict the image.
+//! `verify` of receipts that the user trusts, but that contradict the image.
 
 use occystrap_base::oci::Digest;
 use serde_json::Value;

@@ -1,5 +1,4 @@
-//! Layers compressed by us on their way to a file: what was promised of them is checked as in any
-//! other move.
+//! Layers that we compress on their way to a file: their digests are checked as in any other copy.
 
 use std::io::Read;
 use std::os::unix::fs::FileExt;
@@ -14,10 +13,10 @@ use occystrap_layer::image::{Content, Layer};
 
 use crate::support::image::{Pack, noise};
 
-/// Where the layer starts in the file that it is written to.
+/// Offset of the layer in the file that it is written to.
 const OFFSET: u64 = 512;
 
-/// Larger than all that is on its way at once.
+/// Returns content that is larger than all buffers together.
 fn plain() -> Vec<u8> {
     noise(3, 300_000).repeat(20)
 }

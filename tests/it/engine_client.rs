@@ -1,5 +1,5 @@
-//! The client of container engines, against one in this process: what it hears, what it refuses to
-//! believe, and that what it gives up is not loaded.
+//! The client of container engines, against an engine in this process: what it reads, which answers it rejects, and that
+//! an upload that it gives up is not loaded.
 
 use std::time::{Duration, Instant};
 
@@ -132,7 +132,7 @@ fn what_is_given_up_is_not_loaded() {
         run(async {
             let mut load = load(&engine);
             write(&mut load, pieces).await.unwrap();
-            // What was let go arrives.
+            // The pieces that were sent arrive.
             tokio::time::sleep(Duration::from_millis(100)).await;
             drop(load);
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -149,7 +149,7 @@ fn what_is_given_up_is_not_loaded() {
 async fn refused(engine: &Engine, pieces: usize) -> Error {
     let mut load = load(engine);
     if let Err(error) = write(&mut load, pieces).await {
-        // Whoever goes on hears the same.
+        // Another call returns the same error.
         assert_eq!(load.finish().await.unwrap_err().to_string(), error.to_string());
         return error;
     }
@@ -227,7 +227,7 @@ fn an_engine_that_is_not_there() {
 
 #[test]
 fn an_engine_behind_tls() {
-    // A registry is no engine, and says so; but only to who speaks TLS and trusts it.
+    // A registry is not an engine and says so, but only to a client that uses TLS and trusts it.
     let server = Registry::start_tls();
     let folder = tempfile::tempdir().unwrap();
     let about = || {

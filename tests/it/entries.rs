@@ -1,5 +1,5 @@
-//! `entries`: what a plugin sees of a layer's tar, in whatever form it takes the layer, and what a
-//! hostile layer or plugin gets out of it.
+//! The interface `entries`: what a plugin sees of a layer's tar, in each form in which it takes the layer, and what a hostile
+//! layer or plugin achieves with it.
 
 use std::io::Write as _;
 use std::time::{Duration, Instant};
@@ -137,7 +137,7 @@ fn a_layer_that_is_no_sound_tar() {
     said.exits(1);
     insta::assert_snapshot!(sandbox.redact(&said.stderr));
     assert!(!sandbox.path("out").exists());
-    // Who does not look into it moves it as it is.
+    // A plugin that does not read the members copies the layer unchanged.
     let to = sandbox.uri("hostile", "out");
     sandbox.process(&from, &to, &["--plugin", &plugin, "--verify=full"]).verified();
 }

@@ -1,5 +1,5 @@
-//! Files that the user names and that are none: nothing waits for somebody to write into a FIFO, and
-//! nothing is put in the place of a device.
+//! Files named by the user that are not regular files: occystrap does not wait for a writer of a FIFO, and does not replace
+//! a device.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;

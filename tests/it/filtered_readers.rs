@@ -1,5 +1,5 @@
-//! Filtered images, read by others: GNU tar lists and extracts their layers, skopeo copies them, and the
-//! config's diff-ids are those of the layers.
+//! Filtered images in other tools: GNU tar lists and extracts their layers, skopeo copies them, and the config's diff-ids are
+//! those of the layers.
 
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
@@ -79,7 +79,7 @@ fn gnu_tar_extracts_what_a_filter_left() {
     std::fs::create_dir(&root).unwrap();
     let layer = &layer_files(&sandbox.path("out"))[0];
     let (layer, into) = (layer.to_str().unwrap(), root.to_str().unwrap());
-    // Who is not root makes no devices, and no files of others.
+    // Without root, no devices and no files of other owners can be created.
     let is_root = rustix::process::geteuid().is_root();
     let mut arguments = vec!["-xpf", layer, "-C", into, "--numeric-owner"];
     let user_attributes = takes_attributes(&root);
@@ -138,7 +138,7 @@ fn gnu_tar_extracts_what_a_filter_left() {
     }
 }
 
-/// Whether extended attributes of users can be set in a folder.
+/// Returns whether extended attributes of users can be set in a folder.
 fn takes_attributes(folder: &Path) -> bool {
     rustix::fs::setxattr(folder, c"user.probe", b"1", rustix::fs::XattrFlags::empty()).is_ok()
 }
@@ -162,7 +162,7 @@ fn skopeo_copies_filtered_images() {
     }
 }
 
-/// In skopeo's directory: each layer, decompressed, has the diff-id that the config lists.
+/// Checks in skopeo's directory that each decompressed layer has the diff-id of the config.
 #[track_caller]
 fn assert_diff_ids(folder: &Path) {
     let read = |name: &str| std::fs::read(folder.join(name)).unwrap();

@@ -1,4 +1,4 @@
-//! Filters, through the binary: what changes, what keeps its bytes, and what is said.
+//! Filters, through the binary: which layers change, which keep their bytes, and what is printed.
 
 use occystrap_base::oci::Digest;
 use serde_json::Value;
@@ -114,7 +114,7 @@ fn what_is_not_changed_keeps_its_bytes() {
     assert_eq!(names[1], none);
     assert_eq!(names[2], ["usr/bin/true 0"]);
 
-    // Nothing that matches: the manifest's bytes as well.
+    // If nothing matches, even the manifest keeps its bytes.
     let nothing = ["--verify=full", "-f", "exclude:pattern=nothing"];
     let ran = sandbox.process(&source, &to(&registry, "copy/same:1"), &nothing);
     ran.verified().says("exclude: 'nothing' matches nothing in 127.0.0.1:");
@@ -156,7 +156,7 @@ fn what_is_wrong_with_a_layer_is_said_and_nothing_is_written() {
         let (source, destination) = (sandbox.uri("tar", "a.tar"), sandbox.uri("dir", "d"));
         assert_eq!(said(sandbox.process(&source, &destination, NORMALIZE)), expected);
     }
-    // Whoever reads damaged bytes hears of the damage, not of what it did to the tar.
+    // The error for damaged bytes names the damage, and not its effect on the tar.
     let image = TestImage::new("team/app:1");
     let mut archive = shape::legacy(&[&image], Pack::Plain);
     let name = "usr/lib/noise";
@@ -240,8 +240,8 @@ fn inspect_tells_what_an_image_is_at_that_point_of_the_chain() {
     for (bad, why) in [
         ("inspect", "a file is missing"),
         ("inspect:file=", "a file is missing"),
-        ("inspect:file=no/such/file", "'no/such/file' cannot be a file: its folder is not there"),
-        ("inspect:file=file/x", "'file/x' cannot be a file: its folder is none"),
+        ("inspect:file=no/such/file", "'no/such/file' cannot be a file: its folder does not exist"),
+        ("inspect:file=file/x", "'file/x' cannot be a file: its folder is not a folder"),
         ("inspect:file=.", "'.' cannot be a file: it is a folder"),
     ] {
         sandbox.process(&source, &sandbox.uri("dir", "e"), &["-f", bad]).exits(2).says(why);
@@ -264,12 +264,12 @@ fn where_a_tar_ends_is_not_guessed() {
         .exits(1)
         .says("the tar goes on after a lone block of zeros at offset 1024");
     assert!(!sandbox.path("out").exists());
-    // Nobody looks into a layer that is only moved.
+    // The members of a layer that is only copied are not read.
     process(lone, &[]).verified();
     let behind = [one, b"something".to_vec()].concat();
     process(behind.clone(), NORMALIZE)
         .verified()
-        .says("what follows the end of its tar is left out (9 bytes that are not zero)");
+        .says("data after the end of its tar is left out (9 bytes that are not zero)");
     let kept = process(behind, &["-f", "exclude:pattern=nothing"]);
     assert!(!kept.verified().stderr.contains("left out"), "{}", kept.stderr);
 }

@@ -1,4 +1,4 @@
-//! One flipped bit anywhere in an output: a full verification of its receipt fails, always.
+//! One flipped bit anywhere in an output: a full verification of its receipt always fails.
 
 use std::path::{Path, PathBuf};
 
@@ -14,7 +14,7 @@ use crate::support::context::context;
 use crate::support::image::{Pack, TestImage};
 use crate::support::shape;
 
-/// In this process, because a process for each of some thousand bits takes minutes.
+/// Verifies in this process, because a process for each of some thousand bits takes minutes.
 struct Verifier {
     runtime: tokio::runtime::Runtime,
     subject: [Result<Subject, (String, Error)>; 1],
@@ -77,7 +77,7 @@ fn every_flip_is_found(scheme: &str, name: &str, step: usize) {
         }
         for length in [0, 1, good.len() / 2, good.len() - 1] {
             std::fs::write(&file, &good[..length]).unwrap();
-            // The catalog is shared, and its last byte is a newline that nobody needs.
+            // The catalog is shared, and its last byte is a newline without meaning.
             if !(file.ends_with("catalog.json") && length == good.len() - 1) {
                 assert_eq!(
                     verifier.exit_code(Level::Full),

@@ -1,4 +1,4 @@
-//! A `catalog.json` in which other tools keep entries of their own: written to, read and verified as one without.
+//! A `catalog.json` with entries of other tools: it is written to, read and verified like one without them.
 
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage};

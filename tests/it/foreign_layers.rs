@@ -1,4 +1,4 @@
-//! Layers that a manifest places elsewhere, by URLs, and that the source does not have.
+//! Layers for which a manifest names URLs, and that the source does not have.
 
 use occystrap_base::oci::Digest;
 use serde_json::{Value, json};
@@ -26,7 +26,7 @@ struct Foreign {
 }
 
 impl Foreign {
-    /// As Windows images are: Docker's schema 2, one URL.
+    /// The form of Windows images: Docker's schema 2, one URL.
     fn new() -> Self {
         let outside = Registry::start();
         let url = format!("{}/layer", outside.base());
@@ -188,12 +188,12 @@ fn what_cannot_be_kept_or_is_not_wanted_is_refused_before_anything_is_fetched() 
 fn addresses_that_are_not_public_are_refused_at_first_and_after_a_redirect() {
     let public = "https://localhost.example/";
     for (urls, refused) in [
-        ("http://127.0.0.1:PORT/layer", "no public address"),
-        ("http://localhost:PORT/layer", "no public address"),
-        ("http://[::1]:PORT/layer", "no public address"),
-        ("http://2130706433:PORT/layer", "no public address"),
-        ("http://[::ffff:127.0.0.1]:PORT/layer", "no public address"),
-        ("http://169.254.169.254/latest/meta-data", "no public address"),
+        ("http://127.0.0.1:PORT/layer", "not a public address"),
+        ("http://localhost:PORT/layer", "not a public address"),
+        ("http://[::1]:PORT/layer", "not a public address"),
+        ("http://2130706433:PORT/layer", "not a public address"),
+        ("http://[::ffff:127.0.0.1]:PORT/layer", "not a public address"),
+        ("http://169.254.169.254/latest/meta-data", "not a public address"),
     ] {
         let outside = Registry::start();
         let port = outside.url_host().rsplit_once(':').unwrap().1.to_owned();
@@ -203,12 +203,12 @@ fn addresses_that_are_not_public_are_refused_at_first_and_after_a_redirect() {
         assert_eq!(foreign.outside.requests_of("GET", "/").len(), 0, "{urls}");
         assert!(!ran.stderr.contains(public));
     }
-    // One address was named; where it redirects to was not.
+    // The user named the first address, but not the one it redirects to.
     let foreign = Foreign::new();
     let metadata = Fault::Redirect("http://169.254.169.254/latest/meta-data".to_owned());
     foreign.outside.fault("GET", "/layer", metadata, ALWAYS);
     let ran = foreign.move_to(&foreign.sandbox.uri("dir", "d"), &[]);
-    ran.exits(1).says("169.254.169.254 is no public address");
+    ran.exits(1).says("169.254.169.254 is not a public address");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! Registries that hide images from requests without a login: Artifactory, Nexus, zot and others answer 404,
-//! or 403 or 401 without a challenge, and say at `/v2/` alone how to log in.
+//! Registries that hide images from requests without a login: Artifactory, Nexus, zot and others answer 404, or 403 or 401
+//! without a challenge, and only `/v2/` says how to log in.
 
 use crate::support::cli::Sandbox;
 use crate::support::real::hello;
@@ -100,7 +100,7 @@ fn a_refused_login_is_named_where_the_registry_does_not_repeat_how_to_log_in() {
     ran(&["--username", "me", "--password", "wrong"])
         .says("refused the credentials from --username and --password")
         .says("hint: check user and password");
-    ran(&[]).says("wants authentication, but does not say which").says("docker login");
+    ran(&[]).says("requires authentication, but does not name a scheme").says("docker login");
 }
 
 #[test]

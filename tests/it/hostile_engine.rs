@@ -1,4 +1,4 @@
-//! Plugins that break a rule at a container engine: each is stopped, by name, and nothing is loaded.
+//! Plugins that break a rule at a container engine: each is stopped and named, and nothing is loaded.
 
 use std::fmt::Write as _;
 

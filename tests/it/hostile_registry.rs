@@ -1,4 +1,4 @@
-//! Plugins that break a rule at a registry: each is stopped, by name, and no tag appears or moves.
+//! Plugins that break a rule at a registry: each is stopped and named, and no tag is created or moved.
 
 use std::fmt::Write as _;
 

@@ -1,5 +1,5 @@
-//! Plugins, layers and other processes that try what the plain attacks leave out: links and names
-//! that are not what they look like, races, handles of other sessions, calls within calls, bombs.
+//! Plugins, layers and other processes with less obvious attacks: misleading links and names, races, handles of other
+//! sessions, nested calls, bombs.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -99,7 +99,7 @@ fn a_folder_that_another_process_swaps_for_a_link_does_not_lead_out() {
     symlink(&outside, out.join("lure")).unwrap();
     let (mut written, mut read) = (0, 0);
     swapping(&out, || {
-        // The race is there: who goes by paths alone is led out.
+        // The race exists: code that follows paths alone would leave the folder.
         let asked = Instant::now();
         while !outside.join("naive").exists() {
             let _ = std::fs::write(out.join("sub/naive"), "x");
@@ -150,7 +150,7 @@ fn a_component_that_takes_too_long_to_compile_is_given_up() {
     let limit = Duration::from_millis(1);
     let engine =
         PluginEngine::with(Allowance { compile_time: limit, ..Allowance::default() }).unwrap();
-    // One that no cache knows: with a custom section (WebAssembly specification, 5.5.3) of our own.
+    // A component that no cache has: with a custom section (WebAssembly specification, 5.5.3) of our own.
     let mut bytes = std::fs::read(component()).unwrap();
     let unique = format!("{:?}{}", Instant::now(), std::process::id());
     let section = [&[1, b'x'], unique.as_bytes()].concat();

@@ -1,4 +1,4 @@
-//! Plugins that lie or break a rule while they verify, or when asked what they are.
+//! Plugins that lie or break a rule while they verify, or when the host asks for their description.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -61,7 +61,7 @@ fn success_without_looking_does_not_cover_damage() {
     let said = verify(&arena, &[]);
     said.exits(1).says("0/1 verified, 1 FAILED");
     insta::assert_snapshot!(arena.sandbox.redact(&said.stderr));
-    // Where size and existence show nothing, fast agrees with it.
+    // If size and existence are right, a fast verification agrees with the plugin.
     verify(&arena, &["--fast"]).verified();
 }
 
@@ -82,7 +82,7 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().build().unwrap()
 }
 
-/// What is said of a receipt with a plugin of this catalog: it is FAILED.
+/// Returns the output for a receipt with a plugin of this catalog, which is FAILED.
 fn verified_by(catalog: &Catalog, arena: &Arena, context: &Context) -> String {
     let receipt = arena.sandbox.path("receipt").display().to_string();
     let subject =
@@ -116,11 +116,11 @@ fn reading_without_end_ends() {
 fn a_receipt_without_end_is_not_read_to_the_end() {
     let sandbox = Sandbox::new();
     let receipt = sandbox.path("receipt");
-    // What a device says of its size is nothing, and one may grow while it is read.
+    // The size of a device means nothing, and a file may grow while it is read.
     let file = std::fs::File::create(&receipt).unwrap();
     file.set_len((64 << 20) + 1).unwrap();
     sandbox.run(&["verify", "/dev/zero"]).exits(1).says("not a regular file");
-    sandbox.run(&["verify", "receipt"]).exits(1).says("which no receipt has");
+    sandbox.run(&["verify", "receipt"]).exits(1).says("more than any receipt has");
 }
 
 #[test]
@@ -237,7 +237,7 @@ fn files_that_are_no_plugins() {
         let said = sandbox.run(&["plugin", "list", "--plugin", &plugin]);
         said.exits(1);
         let stderr = sandbox.redact(&said.stderr);
-        // Where a section ends changes with every build of the plugin.
+        // The end of a section changes with every build of the plugin.
         let stderr = if what == "cut" { without_numbers(&stderr) } else { stderr };
         writeln!(transcript, "## {what}\n{stderr}").unwrap();
     }

@@ -1,5 +1,5 @@
-//! Plugins and servers that break a rule of the web: nothing is asked that nobody named, no secret
-//! is seen, and nobody is kept busy.
+//! Plugins and servers that break a rule of the web: no request goes to a host that the user did not name, no secret is
+//! seen, and no run is delayed without end.
 
 use std::time::{Duration, Instant};
 
@@ -43,7 +43,7 @@ impl Arena {
         Ran::of(command)
     }
 
-    /// The plugin gave up or was stopped, the user is told why, and the bystander was left alone.
+    /// The plugin gave up or was stopped, the user sees the reason, and the bystander is unchanged.
     #[track_caller]
     fn stopped(&self, behaviour: &str, rule: &str) {
         let said = self.run(behaviour, &[]);
@@ -56,7 +56,7 @@ impl Arena {
     }
 }
 
-/// Server-side request forgery: every spelling of a place that nobody named.
+/// Server-side request forgery: every spelling of a host that the user did not name.
 #[test]
 fn only_what_was_named_is_asked() {
     let arena = Arena::new();
@@ -78,7 +78,7 @@ fn only_what_was_named_is_asked() {
         &format!("http://127.0.0.1:{port}/application"),
     ] {
         for how in ["get", "head", "hash", "put", "post", "mkcol", "put-file", "put-last"] {
-            arena.stopped(&format!("{how}={url}"), "not a place that you named");
+            arena.stopped(&format!("{how}={url}"), "not a place that you allowed");
         }
     }
     for url in [
@@ -230,7 +230,7 @@ fn nobody_is_kept_busy() {
         &format!("read-all={origin}/app/endless"),
         "it read more than 16 MiB of one answer",
     );
-    // What is not kept may be as large as it likes, until it is interrupted or too much.
+    // An answer that is not kept may have any size, until it is interrupted or exceeds the limit.
     arena.run(&format!("get={origin}/app/endless"), &[]).exits(0);
 }
 
@@ -246,7 +246,7 @@ fn a_verifying_plugin_changes_nothing() {
     let arena = Arena::new();
     let other = arena.bystander.origin();
     let said = arena.run(&format!("verify-get={other}/"), &[]);
-    said.says("not a place that you named");
+    said.says("not a place that you allowed");
     said.says("1 UNCONFIRMED");
     assert_eq!(arena.bystander.connections(), 0);
 }
@@ -267,7 +267,7 @@ fn a_silent_server_is_not_waited_for() {
     let started = Instant::now();
     for path in ["silent", "stalls"] {
         let url = client.check(&format!("{}/{path}", web.origin())).unwrap();
-        let mut fetch = client.fetch(&url, None);
+        let mut fetch = client.download(&url, None);
         let error = runtime.block_on(async {
             loop {
                 match fetch.next().await {
@@ -282,7 +282,7 @@ fn a_silent_server_is_not_waited_for() {
     assert!(started.elapsed() < Duration::from_secs(10));
 }
 
-/// Without a server at hand: what is said of the permissions.
+/// Needs no server: checks the texts about permissions.
 #[test]
 fn what_it_may_do_is_shown() {
     let sandbox = Sandbox::new();
@@ -294,7 +294,7 @@ fn what_it_may_do_is_shown() {
     // The kit has a server of its own; this plugin makes no folders.
     let said = sandbox.run(&["plugin", "test", &named("hostile-web").display().to_string()]);
     assert!(
-        said.stdout.contains("409 Conflict (is the folder above it there?)"),
+        said.stdout.contains("409 Conflict (does its parent folder exist?)"),
         "{}",
         said.stdout
     );

@@ -1,4 +1,4 @@
-//! Plugins that break a rule while they write: each is stopped, by name, and nothing was touched.
+//! Plugins that break a rule while they write: each is stopped and named, and nothing was changed.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};

@@ -1,4 +1,4 @@
-//! `info`: everything that an image says of itself, and no layer fetched for it.
+//! `info`: describes an image completely, and fetches no layer.
 
 use serde_json::{Value, json};
 
@@ -44,7 +44,7 @@ pub fn rich(name: &str) -> TestImage {
     image
 }
 
-/// With so many columns of terminal.
+/// Runs with this many columns of terminal.
 fn info(sandbox: &Sandbox, columns: &str, arguments: &[&str]) -> Ran {
     let mut command = sandbox.command(&[&["info"], arguments].concat());
     if !columns.is_empty() {
@@ -53,7 +53,7 @@ fn info(sandbox: &Sandbox, columns: &str, arguments: &[&str]) -> Ran {
     Ran::of(command)
 }
 
-/// What is the same wherever an image is.
+/// Returns the parts that do not depend on the source of an image.
 fn common(said: &Ran) -> Value {
     let document = said.exits(0).json();
     let image = &document["images"][0];
@@ -191,7 +191,7 @@ fn a_reference_for_several_platforms_shows_them() {
     let said = info(&sandbox, "", &[&source, "--architecture", "mips"]);
     assert!(said.exits(1).stdout.contains("linux/arm64/v8"), "{said:?}");
     said.says("holds no image for linux/mips");
-    // One document, with both the list and the reason.
+    // There is one document, with both the list and the error.
     let said = info(&sandbox, "", &[&source, "-O", "json", "--architecture", "mips"]);
     let value = said.exits(1).json();
     assert!(value["error"]["message"].as_str().unwrap().contains("linux/mips"), "{value}");
@@ -249,7 +249,7 @@ fn lines_fit_the_terminal() {
             assert!(line.chars().count() <= columns, "{columns}: {line}");
         }
     }
-    // Whoever reads it with a program gets all of it.
+    // The JSON document has all of it.
     let said = info(&sandbox, "", &[&source]);
     assert!(said.stdout.contains("0123456789abcdef in /"), "{}", said.stdout);
 }

@@ -1,4 +1,4 @@
-//! Ctrl-C in the middle: exit code 130, and nobody sees that anything was begun.
+//! Ctrl-C in the middle: exit code 130, and no trace of the run is visible.
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -84,7 +84,7 @@ fn who_asked_to_go_on_goes_on_when_the_terminal_is_closed() {
     registry.fault("GET", "/manifests/", Fault::Delay(Duration::from_millis(500)), 1);
     let to = old.sandbox.uri("dir", "out");
     let own = old.sandbox.command(&["process", &source, &to]);
-    // As `nohup` does.
+    // This is what `nohup` does.
     let mut command = std::process::Command::new("sh");
     command.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(own.get_program());
     command

@@ -1,5 +1,5 @@
-//! Ctrl-C while many receipts are verified: it ends soon, is said once, and what was not looked at is not
-//! counted.
+//! Ctrl-C while many receipts are verified: the run ends soon, reports the interruption once, and does not count what was
+//! not checked.
 
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -49,7 +49,7 @@ fn begun(sandbox: &Sandbox, name: &str, faults: &[&str]) -> Child {
     child
 }
 
-/// What stands there when one image has landed alone.
+/// Returns the files after one image was written alone.
 fn alone(exists: bool) -> Tree {
     let sandbox = sandbox(exists);
     sandbox.process(&sandbox.uri("tar", "two.tar"), &to(&sandbox), &[]).verified();

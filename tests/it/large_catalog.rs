@@ -1,5 +1,5 @@
-//! A `dir://` directory of 100,000 images: written to, verified and read within the plugin's limits;
-//! and catalogs that cannot be used, refused before anything is fetched.
+//! A `dir://` directory of 100,000 images: written to, verified and read within the limits of the plugin. Also catalogs
+//! that cannot be used, which are refused before anything is fetched.
 
 use std::fmt::Write as _;
 
@@ -31,7 +31,7 @@ fn repositories() -> String {
     text + "\n}\n"
 }
 
-/// All images in one repository.
+/// Returns a catalog with all images in one repository.
 fn tags() -> String {
     let mut text = String::from("{\n  \"many/tags\": {");
     for number in 0..IMAGES {
@@ -64,12 +64,12 @@ fn an_image_lands_among_100_000_others_and_is_found() {
         sandbox.process("tar://in.tar", &to, &words).verified();
         assert_in_directory(&sandbox.path("out"), &image);
 
-        // Nothing else has changed, and the text is laid out as before.
+        // Nothing else has changed, and the layout of the text is the same.
         let text = std::fs::read_to_string(sandbox.path("out/catalog.json")).unwrap();
         assert!(text == expected, "{name}");
 
         if name == "repositories" {
-            // As a source, without a look at the other manifests, which are not there.
+            // As a source, without reading the other manifests, which are not there.
             let from = "dir://out?image=many/tags:9";
             sandbox.run(&["check", from]).exits(0);
             sandbox.process(from, "tar://back.tar", &["--verify=full"]).verified();
@@ -114,7 +114,7 @@ fn the_predecessor_reads_an_image_among_100_000_others() {
 fn refused(sandbox: &Sandbox, registry: &Registry, source: &str, catalog: &[u8], why: &str) {
     std::fs::create_dir_all(sandbox.path("out")).unwrap();
     std::fs::write(sandbox.path("out/catalog.json"), catalog).unwrap();
-    // So that the directory is one of the output's, whatever its catalog is.
+    // This makes it a directory of the output, whatever its catalog is.
     std::fs::create_dir_all(sandbox.path("out").join("0".repeat(64))).unwrap();
     let before = registry.requests_of("GET", "/blobs/").len();
     let said = sandbox.process(source, "dir://out", &["--force"]);
@@ -161,7 +161,7 @@ fn a_catalog_above_the_limit_is_refused_before_a_layer_is_fetched() {
     let said = sandbox.process(&source, "dir://out", &[]);
     said.exits(1).says("no reader takes more than 134217728; write to another directory");
     assert!(registry.requests_of("GET", "/blobs/").len() <= before + 1);
-    // What is too large to be looked at is not called wrong.
+    // A catalog that is too large to be read is not called wrong.
     let catalog = std::fs::OpenOptions::new().write(true).open(sandbox.path("out/catalog.json"));
     catalog.unwrap().set_len(128 * 1024 * 1024 + 1).unwrap();
     let said = sandbox.run(&["verify", "-O", "json", "receipt.json"]).json();
@@ -186,7 +186,7 @@ fn entries_that_others_left_in_the_catalog_stay_and_are_in_nobodys_way() {
         r#"{"\u0061":{"1":"x\/y"},"app":{"1":"manifest.json"},"zz":{"1":"p"},"zz":{"1":"q"},"n":null}"#
     );
     sandbox.run(&["verify", "receipt.json"]).verified();
-    // Where the image is ambiguous, none of the two is reported.
+    // If the image is ambiguous, neither of the two is reported.
     sandbox.run(&["verify", "dir://out"]).exits(1).says("is not a catalog of images");
 }
 

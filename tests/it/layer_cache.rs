@@ -1,4 +1,4 @@
-//! `--layer-cache`: what is not done twice, and what is done again all the same.
+//! `--layer-cache`: which work is saved, and which is repeated all the same.
 
 use occystrap_base::oci::Digest;
 
@@ -96,7 +96,7 @@ fn what_was_compressed_before_is_not_compressed_again() {
         "--layer-cache",
         &place.sandbox.path("cache").display().to_string(),
     ]);
-    assert_eq!(said.verified().stderr.matches("made before, as").count(), 3);
+    assert_eq!(said.verified().stderr.matches("the destination has it already, as").count(), 3);
     place.reads_back();
 }
 
@@ -117,15 +117,15 @@ fn a_cache_that_was_damaged_begins_anew() {
     let (first, ..) = place.run(&place.source, &FILTER);
     let path = place.sandbox.path("cache");
     let text = std::fs::read_to_string(&path).unwrap();
-    // One layer's blob under another's name: what must never reach a manifest.
+    // The blob of one layer under the name of another must never reach a manifest.
     let at = text.find("\"blob\":\"sha256:").unwrap() + 15;
     let other = if text.as_bytes()[at] == b'0' { "1" } else { "0" };
     std::fs::write(&path, format!("{}{other}{}", &text[..at], &text[at + 1..])).unwrap();
     let cache = path.display().to_string();
     let more = [&["--layer-cache", &cache], &FILTER[..]].concat();
     let ran = place.sandbox.process(&place.source, &to(&place.registry, "copy/app:1"), &more);
-    ran.verified().says("is damaged, or of another version: it begins anew");
-    assert_eq!(ran.stderr.matches("begins anew").count(), 1, "{}", ran.stderr);
+    ran.verified().says("is damaged, or has another version: an empty one replaces it");
+    assert_eq!(ran.stderr.matches("an empty one replaces it").count(), 1, "{}", ran.stderr);
     assert_eq!(place.run(&place.source, &FILTER), (first, 0, 0));
 }
 
@@ -149,7 +149,7 @@ fn a_layer_that_nothing_changes_keeps_the_form_of_its_source() {
             }
         }
     }
-    // What was asked for is what there is.
+    // The result has the requested compression.
     let gzip = ["--compression", "gzip"];
     place.run(&tar, &gzip);
     for (source, pack) in &sources[..2] {
@@ -159,7 +159,7 @@ fn a_layer_that_nothing_changes_keeps_the_form_of_its_source() {
     let (zstd, ..) = place.run(&sources[2].0, &gzip);
     assert!(!String::from_utf8(zstd).unwrap().contains("zstd"));
 
-    // That nothing changes is known all the same.
+    // It is known all the same that nothing changes.
     let nothing = ["-f", "exclude:pattern=nothing"];
     place.run(&place.source, &nothing);
     assert_eq!(place.run(&place.source, &nothing).1, 0);
@@ -206,7 +206,7 @@ fn wrong_bytes_that_were_seen_are_told() {
     }
 }
 
-/// The blobs of the first two entries under each other's name, by somebody who knows how the file is
+/// The blobs of the first two entries under each other's name, by an attacker who knows how the file is
 /// made.
 fn swap(path: &std::path::Path, what: &[&str]) {
     let text = std::fs::read_to_string(path).unwrap();
@@ -247,7 +247,7 @@ fn what_it_had_wrong_is_forgotten() {
     ran.exits(1)
         .says("digest of the uncompressed layer (its diff-id)")
         .says("hint: the bytes are those of the digest, and not what the config promises: with")
-        .says("warning: the layer cache forgets what it knew of team/app:1");
+        .says("warning: the layer cache drops its entries for team/app:1");
     assert!(!ran.stderr.contains("remove these bytes"), "{}", ran.stderr);
     place.sandbox.process(&tar, &there, &more).verified();
     assert_eq!(place.run(&tar, &[]), (first, 0, 0));
@@ -263,7 +263,8 @@ fn what_cannot_be_right_is_made_again() {
         swap(&path, what);
         let more = ["--layer-cache", &path.display().to_string()];
         let ran = place.sandbox.process(&tar, &to(&place.registry, "copy/app:1"), &more);
-        ran.verified().says("what the layer cache has of it is not so, and made again");
+        ran.verified()
+            .says("its entry in the layer cache is wrong, so that the layer is made again");
         place.reads_back();
         assert_eq!(place.run(&tar, &[]), (first, 0, 0));
     }

@@ -1,5 +1,4 @@
-//! `--layer-cache` where the destination has files: what lies there is read before it stands for a
-//! layer.
+//! `--layer-cache` at destinations with files: a file that is already there is read before it is used as a layer.
 
 use std::path::PathBuf;
 
@@ -47,7 +46,7 @@ impl Place {
     fn run(&self, source: &str, more: &[&str]) -> (Tree, usize, usize) {
         let before = self.fetched();
         let said = self.said(source, &[more, &["--verify=full"]].concat());
-        let known = said.verified().stderr.matches("made before, as").count();
+        let known = said.verified().stderr.matches("the destination has it already, as").count();
         (self.sandbox.tree("there"), self.fetched() - before, known)
     }
 
@@ -99,7 +98,7 @@ fn what_was_compressed_or_unpacked_before_is_not_done_again() {
     assert_eq!(place.run(&tar, &[]), (first, 0, 3));
     assert_eq!(place.run(&tar, &["--compression", "zstd"]).2, 0);
     assert_eq!(place.run(&tar, &["--compression", "zstd"]).2, 3);
-    // What is compressed at the source goes as it is.
+    // Layers that are compressed at the source are copied unchanged.
     assert_eq!(place.run(&place.source, &[]).2, 0);
     let layers = place.sandbox.path("there/blobs/sha256");
     for layer in &place.image.layers {
@@ -149,7 +148,7 @@ fn what_is_damaged_or_gone_is_made_again() {
     for output in OUTPUTS {
         for (what, damage) in [("flip", flip), ("cut", cut), ("gone", gone), ("link", link)] {
             if (output, what) == ("tar", "link") {
-                // A link there is not followed by who writes.
+                // A writer does not follow a link there.
                 continue;
             }
             let place = Place::new(output);
@@ -167,7 +166,7 @@ fn what_is_damaged_or_gone_is_made_again() {
     }
 }
 
-/// The cache, as somebody who knows how the file is made would change it.
+/// Changes the cache as an attacker who knows the format of the file would.
 fn edit(place: &Place, change: impl FnOnce(&mut Vec<serde_json::Value>)) {
     let path = place.sandbox.path("cache");
     let mut document: serde_json::Value =
@@ -274,7 +273,11 @@ fn images_of_one_source_share_what_was_made_of_their_layers() {
         for side_by_side in ["-J1", "-J3"] {
             let more = [&["-v", side_by_side, "--verify=full"], more].concat();
             let said = sandbox.process(&tar, &there, &more);
-            assert_eq!(said.verified().stderr.matches("made before, as").count(), 6, "{output}");
+            assert_eq!(
+                said.verified().stderr.matches("the destination has it already, as").count(),
+                6,
+                "{output}"
+            );
             // Who comes first stands first in an index.
             let tree = |name| {
                 let mut tree = sandbox.tree(name);
@@ -286,7 +289,7 @@ fn images_of_one_source_share_what_was_made_of_their_layers() {
         }
         std::fs::remove_dir_all(sandbox.path("alone")).unwrap();
     }
-    // What an output finds by itself is not looked for twice.
+    // An object that an output finds by itself is not looked for twice.
     let there = format!("{}{}", sandbox.uri("dir", "d"), unique("dir"));
     let said = sandbox.process(&tar, &there, &["-v", "-J1"]);
     assert!(!said.verified().stderr.contains("made before"), "{}", said.stderr);

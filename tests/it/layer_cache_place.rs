@@ -1,4 +1,4 @@
-//! Where the file of `--layer-cache` may be: it takes the place of nothing else.
+//! Where the file of `--layer-cache` may be: it does not replace any other file.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
@@ -51,7 +51,7 @@ fn it_replaces_nothing_that_is_no_layer_cache() {
     }
     insta::assert_snapshot!(transcript);
 
-    // What comes into its place meanwhile stays as well.
+    // A file that is put in its place meanwhile stays as well.
     for (to, cache) in [("dir://y", "y/catalog.json"), ("oci-layout://z", "z/index.json")] {
         std::fs::create_dir(sandbox.path(cache).parent().unwrap()).unwrap();
         let more = [&FILTER[..], &["--layer-cache", cache]].concat();
@@ -68,7 +68,7 @@ fn it_is_kept_as_a_file_of_the_user_s() {
         let more = [&FILTER[..], &["--layer-cache", cache, "-v"]].concat();
         let said = sandbox.process("tar://in.tar", "dir://d", &more);
         assert!(!said.verified().stderr.contains("warning"), "{}", said.stderr);
-        said.stderr.matches("made before, as").count()
+        said.stderr.matches("the destination has it already, as").count()
     };
     let mode = |name: &str| sandbox.path(name).metadata().unwrap().permissions().mode() & 0o777;
     // An empty file may have been made to keep the name, and a link leads to where it is kept.

@@ -1,4 +1,4 @@
-//! Layers whose members depend on who reads them: a filter must see what the engine will see.
+//! Layers whose members depend on the reader: a filter must see what the engine will see.
 
 use crate::support::bystander::Bystander;
 use crate::support::image::{Pack, TestImage};
@@ -16,7 +16,7 @@ fn what_readers_differ_on_does_not_pass_a_filter() {
     let mut old = Bystander::new();
     let long = Raw::gnu_long("etc/secret", b"x").pax("path", "harmless");
     let global = {
-        // Told of one member, and then of all.
+        // Given for one member, and then for all.
         let mut member = Raw::file("harmless", b"x").pax("path", "etc/secret").bytes();
         member[156] = b'g';
         member[148..156].fill(b' ');

@@ -1,4 +1,4 @@
-//! Everything that is tested through the public surface: the library and the binary.
+//! Tests of the public surface: the library and the binary.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stderr)]
 
@@ -96,6 +96,7 @@ mod layer_cache;
 mod layer_cache_files;
 mod layer_cache_place;
 mod layer_readings;
+mod made_by_0_5_0;
 mod many_receipts;
 mod marked_password;
 mod mend;

@@ -1,4 +1,4 @@
-//! `verify` of very many receipts: each is read when its turn comes, and nothing of it is kept.
+//! `verify` of very many receipts: each is read when its turn comes, and is not kept in memory.
 
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage};

@@ -1,5 +1,5 @@
-//! A marked password goes in through every door there is, servers give it back in every place and
-//! spelling, and nothing that comes out has it: no line, no document, no receipt, no other file.
+//! A marked password is passed in every possible way, and servers return it in every place and spelling: no output contains
+//! it, neither a line, a document, a receipt nor another file.
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -344,7 +344,7 @@ fn what_a_token_service_gives_back() {
     }
 }
 
-/// What hands type that slip, each with the password as it is and as a URI spells it.
+/// Returns command lines with typing mistakes, each with the password as it is and as a URI spells it.
 fn slips(password: &str) -> Vec<Vec<String>> {
     let p = password;
     let lines = [

@@ -1,5 +1,4 @@
-//! The command that a finding names, run as it stands, from another folder: it must bring back what
-//! was there, and not something else.
+//! The command that a finding suggests, run unchanged from another folder: it must restore the image, and nothing else.
 
 use std::process::Command;
 

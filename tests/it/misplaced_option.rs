@@ -1,4 +1,4 @@
-//! An option with a secret that stands in front of a URI's query, and folders whose names only look like that.
+//! An option with a secret before the query of a URI, and folders whose names only look like such an option.
 
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage};

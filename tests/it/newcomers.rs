@@ -1,4 +1,4 @@
-//! What people meet who type their first commands: hints that can be typed, one form of documents, pipes that close.
+//! Mistakes of first commands: hints that can be typed, the same form for all documents, pipes that close.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
@@ -18,7 +18,7 @@ fn what_is_not_there_has_a_hint() {
     for (line, code, hint) in [
         ("verify --receipt nosuch/r.json", 2, "type: occystrap verify FILE"),
         ("verify nosuch/r.json", 1, "'occystrap process --receipt FILE' wrote"),
-        ("verify dir://nothere", 1, "an absolute path has three: dir:///PATH"),
+        ("verify dir://nothere", 1, "an absolute path has three slashes: dir:///PATH"),
         (&format!("verify {long}"), 1, "nowhere' shows what is there"),
         ("plugin add nosuch.wasm", 1, "'occystrap plugin new NAME'"),
         ("plugin show ./nosuch.wasm", 1, "'occystrap plugin list'"),
@@ -69,7 +69,7 @@ fn plain_http_to_a_server_of_https_has_a_hint() {
     let sandbox = Sandbox::new();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap();
-    // What a server that is written in Go answers. The thread ends with the test binary.
+    // The answer of a server that is written in Go. The thread ends with the test binary.
     std::thread::spawn(move || {
         for mut client in listener.incoming().flatten() {
             let _ = client.read(&mut [0; 4096]);
@@ -78,7 +78,7 @@ fn plain_http_to_a_server_of_https_has_a_hint() {
         }
     });
     let from = format!("registry://{host}/team/app:1");
-    let hint = "it may expect HTTPS: leave --insecure off";
+    let hint = "it may expect HTTPS: do not use --insecure";
     sandbox.run(&["--insecure", "info", &from]).exits(1).says("answered 400").says(hint);
 }
 
@@ -92,7 +92,7 @@ fn a_file_with_logins_that_cannot_be_read_is_named_in_one_sentence() {
     let from = format!("registry://{}/team/app:1", registry.url_host());
     let ran = sandbox.run(&["--insecure", "info", &from]);
     let expected =
-        "credentials in '~/.docker/config.json': the file is not JSON; going on without it";
+        "credentials in '~/.docker/config.json': the file is not JSON; continuing without it";
     ran.exits(1).says(&format!("warning: {expected}\n"));
     let ran = sandbox.run(&["--insecure", "--authfile", "/dev/null", "info", &from]);
     ran.exits(2).says("the file '/dev/null' of --authfile is not a regular file");

@@ -1,4 +1,4 @@
-//! No container engine anywhere: like one that does not answer, and no mistake of who named it.
+//! A machine without a container engine: the same error as for an engine that does not answer, and not a usage error.
 
 use crate::support::cli::Sandbox;
 use crate::support::engine::Engine;

@@ -1,4 +1,4 @@
-//! Destinations that cannot take an image: full, read-only, forbidden, or something else already.
+//! Destinations that cannot store an image: full, read-only, without permission, or something else already.
 
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt;
@@ -132,7 +132,7 @@ fn a_full_disk_under_the_receipt() {
             sandbox.process(&source, &from, &[]).verified();
         }
         let said = sandbox.process(&from, &sandbox.uri(scheme, to), more);
-        // Nothing of it is left, and the image is what it says.
+        // Nothing of it is left, and the image is correct.
         assert_eq!(sandbox.tree("small"), before);
         sandbox.run(&["verify", &sandbox.uri(scheme, to)]).verified();
         transcript += &sandbox.redact(&said.exits(1).stderr);
@@ -180,7 +180,7 @@ fn a_destination_that_is_forbidden() {
     forbidden(&sandbox, &source, &|command| command);
 }
 
-/// The same as another user.
+/// Runs the same as another user.
 fn as_nobody() {
     let (sandbox, source) = sandbox_with_source();
     for folder in ["", "tmp", "home"] {
@@ -189,7 +189,7 @@ fn as_nobody() {
     let locked = sandbox.path("locked");
     std::fs::create_dir(&locked).unwrap();
     std::fs::set_permissions(&locked, PermissionsExt::from_mode(0o555)).unwrap();
-    // The binary may be in a folder that nobody else can enter.
+    // Other users may not be able to enter the folder of the binary.
     let binary = sandbox.path("occystrap");
     std::fs::copy(env!("CARGO_BIN_EXE_occystrap"), &binary).unwrap();
     forbidden(&sandbox, &source, &|command| {

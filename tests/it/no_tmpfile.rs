@@ -1,5 +1,5 @@
-//! File systems that cannot have files without a name, played by a filter of system calls: nothing is left
-//! by signals, nor by a kill after the next run.
+//! File systems without unnamed files, simulated by a filter of system calls: a signal leaves nothing behind, and the run
+//! after a kill removes what the killed one left.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

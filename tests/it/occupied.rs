@@ -1,5 +1,5 @@
-//! Destinations that hold something already: what is refused, what is replaced, and what warnings say
-//! of an image that is replaced.
+//! Destinations that are not empty: what is refused, what is replaced, and what the warnings say of an image that is
+//! replaced.
 
 use crate::support::cli::{Ran, Sandbox, Tree};
 use crate::support::image::{Pack, TestImage};
@@ -160,7 +160,7 @@ fn what_may_hold_images_is_taken_without_a_word() {
 #[test]
 fn an_image_that_is_replaced_is_told_and_the_same_one_is_not() {
     let sandbox = sandbox();
-    // Of the same name as `one.tar`, and other content.
+    // An image with the name of that in `one.tar`, and other content.
     let image = TestImage::new("app:1");
     shape::legacy(&[&image], Pack::Gzip).write(&sandbox.path("changed.tar"));
     let mut transcript = String::new();

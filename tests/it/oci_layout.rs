@@ -1,4 +1,4 @@
-//! `oci-layout://`, written and read: what is there afterwards, and what is left alone.
+//! `oci-layout://`, written and read: what the layout has afterwards, and what is left unchanged.
 
 use occystrap_base::oci::Digest;
 use serde_json::{Value, json};
@@ -78,7 +78,7 @@ fn what_is_there_is_hashed_and_not_fetched_again() {
     sandbox.process(&source, &to, &[]).verified();
     assert_eq!(fetched(), once);
 
-    // Of the right name and size, but not the right content.
+    // A file with the right name and size, but other content.
     let path = sandbox.path("out").join(blob(layer));
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[1_000] ^= 1;
@@ -209,7 +209,7 @@ fn a_tag_of_two_images_is_found_and_one_for_two_platforms_is_none() {
         sandbox.run(&["verify", &format!("{to}:1")])
     };
     verify(&|_| {}).verified().says("1/1 verified");
-    // The full names differ still: only who asks by tag cannot tell.
+    // The full names still differ; only a request by tag is ambiguous.
     let ambiguous = "has 2 entries of the tag '1'";
     let same = |index: &mut Value| {
         for entry in index["manifests"].as_array_mut().unwrap() {

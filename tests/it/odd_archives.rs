@@ -1,5 +1,5 @@
-//! Archives that are odd, and what is said of them. Each row was tried with Docker 20.10, Podman 4.3 and
-//! skopeo 1.9 (docs/compatibility.md): what one of them takes is moved, unless its readers differ on it.
+//! Unusual archives, and what is reported of them. Each row was tried with Docker 20.10, Podman 4.3 and skopeo 1.9
+//! (docs/compatibility.md): an archive that one of them accepts is copied, unless its readers differ on it.
 
 use occystrap_base::oci::Digest;
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
-//! Configs, manifests and indexes with what Docker, Podman and skopeo take and few tools write: such an image is
-//! moved, and verified. To try another oddity, add a line to the tables in `tests/support/odd.rs`.
+//! Unusual configs, manifests and indexes that Docker, Podman and skopeo accept: the image is copied and verified. To try
+//! another one, add a line to the tables in `tests/support/odd.rs`.
 
 use occystrap_base::oci::Digest;
 use serde_json::{Value, json};
@@ -37,7 +37,7 @@ fn moves(what: &str, odd: &Odd) {
         }
         let ran = sandbox.run(&["verify", source]);
         assert_eq!(ran.code, 0, "{what}: {source}: {}{}", ran.stdout, ran.stderr);
-        // What is odd is for `check` to tell: it never fails to look.
+        // `check` reports oddities; it never fails on one.
         let ran = sandbox.run(&["-q", "check", source]);
         assert!(ran.code <= 1, "{what}: {source}: {}{}", ran.stdout, ran.stderr);
         if index < 2 {
@@ -86,7 +86,7 @@ fn skopeo_copies_what_the_tables_list() {
     }
 }
 
-/// What one of the engines rejects, and the other one and skopeo take.
+/// Documents that one of the engines rejects, and that the other one and skopeo accept.
 const REFUSED: &[(&str, &str)] = &[
     ("dockerd", "an operating system that does not exist"),
     ("dockerd", "history with one step more"),
@@ -94,7 +94,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("podman", "a command that is a text"),
 ];
 
-/// The same with `docker load` and `podman load`.
+/// Compares with `docker load` and `podman load`.
 #[test]
 fn engines_load_what_the_tables_list() {
     let sandbox = Sandbox::new();
@@ -108,14 +108,14 @@ fn engines_load_what_the_tables_list() {
     }
 }
 
-/// What an index says of its images, and which one comes for linux/amd64.
+/// An index, and the image that is chosen for linux/amd64.
 struct Listed {
     what: &'static str,
     /// The platforms of the entries; the first image is for linux/amd64 by its config, the second for linux/arm64.
     entries: &'static [(usize, Edit)],
-    /// Which image is chosen; `None` where there is none for linux/amd64.
+    /// The chosen image; `None` if there is none for linux/amd64.
     chosen: Option<usize>,
-    /// What is said.
+    /// Text of the error.
     says: &'static str,
 }
 

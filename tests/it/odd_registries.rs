@@ -1,5 +1,5 @@
-//! Answers of registries that are odd, and that other tools take: an image is moved there all the same. Each row was
-//! reported of a registry, or of a proxy in front of one.
+//! Unusual answers of registries that other tools accept: the image is copied all the same. Each row was reported of a
+//! registry, or of a proxy in front of one.
 
 use occystrap_base::error::{Error, Kind};
 use occystrap_base::oci::Digest;
@@ -97,7 +97,7 @@ fn an_upload_that_is_redirected_to_another_host_goes_there_without_the_login() {
         registry.require(Auth::basic("me", "hunter2"));
         other.set_locations(location);
         let there = format!("{}/v2/a/b/blobs/uploads/", other.base());
-        // Of the login's 401, which comes first, there is no redirect.
+        // The 401 of the login comes first and has no redirect.
         registry.fault("POST", "/uploads/", Fault::status(401).challenged(), 1);
         registry.fault("POST", "/uploads/", status(code, &there), ALWAYS);
         let pusher = Pusher::new(User::new().named("me", "hunter2"));
@@ -137,7 +137,7 @@ fn redirects_of_what_is_pushed_that_no_tool_follows_are_named() {
         let text = seen(&error);
         let redirects = format!("{} redirects to {there} ({code} ", registry.url_host());
         assert!(text.contains(&redirects), "{method} {text}");
-        assert!(text.contains("which is not followed for what is pushed"), "{text}");
+        assert!(text.contains("which is not followed when pushing"), "{text}");
         assert!(!text.contains("a-signature"), "{text}");
     }
     assert!(other.requests().is_empty());
@@ -245,7 +245,7 @@ fn an_immutable_tag_that_has_the_image_is_no_failure_however_the_registry_answer
     refused();
     Sandbox::new().process(&source, &target, &["--retries=1"]).verified();
     registry.mend();
-    // What clients reject is not called right for being there.
+    // A blob that clients reject is not called right because it exists.
     let (_, manifest) = registry.manifest("new/b", "1").unwrap();
     registry.set_manifest("new/b", "1", "text/plain", &manifest);
     refused();
@@ -268,7 +268,7 @@ fn a_registry_that_takes_no_blob_in_one_request_gets_it_by_patch() {
         push(&pusher, &registry, LAYER, WHOLE).unwrap();
         assert!(registry.blob("a/b", Digest::of(LAYER)).is_some_and(|held| held == LAYER));
         assert_eq!(registry.requests_of("PATCH", "/uploads/").len(), 1, "{refusal:?}");
-        // Where that is refused too, the user hears of it.
+        // If that is refused as well, the user sees the error.
         registry.fault("PUT", "/uploads/", refusal.clone(), ALWAYS);
         let other = &LAYER[1..];
         let error = push(&pusher, &registry, other, WHOLE).unwrap_err();

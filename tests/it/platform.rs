@@ -131,7 +131,7 @@ fn a_platform_that_is_not_there_is_told_with_those_that_are() {
     insta::assert_snapshot!(transcript);
 }
 
-/// What is there for one platform alone is taken by whoever asks for none, and never for another.
+/// An image for a single platform is used if no platform is requested, and never for another one.
 #[test]
 fn an_image_alone_is_no_other_platforms() {
     let (registry, sandbox) = (Registry::start(), Sandbox::new());
@@ -153,7 +153,7 @@ fn an_image_alone_is_no_other_platforms() {
     insta::assert_snapshot!(transcript);
 }
 
-/// A variant that nobody names is the usual one, and no other.
+/// A variant that is not named is the usual one, and no other.
 #[test]
 fn a_variant_that_nobody_names() {
     let (registry, sandbox) = (Registry::start(), Sandbox::new());

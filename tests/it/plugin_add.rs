@@ -1,4 +1,4 @@
-//! `occystrap plugin add`, `list`, `show` and `remove`: nothing runs that the user did not agree to.
+//! `occystrap plugin add`, `list`, `show` and `remove`: no plugin runs without the consent of the user.
 
 use std::fmt::Write as _;
 
@@ -57,7 +57,7 @@ fn a_plugin_is_added_used_and_removed() {
     run(&["plugin", "remove", "hostile"], 2);
     run(&["plugin", "remove", "dir"], 2);
     run(&["process", &from, &to], 2);
-    // Which changes with every build of the plugin.
+    // The digest changes with every build of the plugin.
     let digest = Digest::of(&plain());
     let transcript = transcript.replace(&digest.hex()[..12], "…").replace(&digest.hex()[..8], "");
     insta::assert_snapshot!(transcript);
@@ -101,7 +101,7 @@ fn at_a_terminal_the_user_is_asked() {
     let said = sandbox.at_terminal(&add, b"y\n");
     assert_eq!(said.code, 0, "{said:?}");
     assert!(sandbox.kept(Digest::of(&plain())).exists());
-    // What was agreed to is not asked again.
+    // There is no second question for permissions that were granted.
     let said = sandbox.at_terminal(&add, b"");
     assert_eq!((said.code, said.stdout.contains("[y/N]")), (0, false), "{said:?}");
 }
@@ -110,7 +110,7 @@ fn at_a_terminal_the_user_is_asked() {
 fn another_digest_needs_another_yes() {
     let sandbox = Sandbox::new();
     sandbox.add(&plain());
-    // As if an earlier version had asked for less.
+    // Simulates an earlier version with fewer permissions.
     sandbox.edit_record(", \"engine\"]", "]");
     let next = other_digest(&plain());
     let file = sandbox.component("next.wasm", &next);
@@ -237,7 +237,7 @@ fn an_unknown_scheme_downloads_nothing() {
     sandbox.assert_clean();
 }
 
-/// Compiled code is run as it is: whoever wrote it could have the host do anything.
+/// Compiled code runs unchecked: an attacker who could write it would control the host.
 #[test]
 fn machine_code_is_taken_from_nobody() {
     let sandbox = with_image();
@@ -261,7 +261,7 @@ fn machine_code_is_taken_from_nobody() {
     std::fs::write(sandbox.kept(digest), &compiled).unwrap();
     said.push(process(&sandbox, "hostile"));
     for said in said {
-        said.exits(1).says("is machine code, which is taken from nobody");
+        said.exits(1).says("is machine code, which is never loaded");
     }
     assert_eq!(sandbox.tree("out"), Tree::new());
 }

@@ -1,4 +1,4 @@
-//! `occystrap plugin add oci://...`: a component from a registry, and what else may be there.
+//! `occystrap plugin add oci://...`: a component from a registry, and other artifacts that may be there instead.
 
 use std::fmt::Write as _;
 
@@ -111,7 +111,7 @@ fn the_login_is_used_and_written_nowhere() {
     let registry = Registry::start();
     let uri = Artifact::of(&registry, &plain()).push(&registry);
     registry.require(Auth::basic("me", "hunter2"));
-    add(&sandbox, &uri, &[]).exits(1).says("wants credentials");
+    add(&sandbox, &uri, &[]).exits(1).says("requires credentials");
     add(&sandbox, &uri, &["--username", "me", "--password", "wrong"]).exits(1);
     assert_eq!(sandbox.tree("home"), Tree::new());
     let login = uri.replace("oci://", "oci://me:hunter2@");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::cli::{Ran, Sandbox};
 
-/// With a cache of its own.
+/// Runs with a cache of its own.
 fn list(sandbox: &Sandbox) -> Ran {
     let mut command = sandbox.command(&["plugin", "list"]);
     command.env("XDG_CACHE_HOME", sandbox.path("cache"));
@@ -40,7 +40,7 @@ fn machine_code_that_others_may_write_does_not_run() {
     assert!(!honest.stderr.contains("warning"), "{}", honest.stderr);
     let kept = sandbox.path("cache/occystrap/components");
     assert_eq!(metadata(&kept).unwrap().permissions().mode() & 0o777, 0o700);
-    // One component's code in the place of another's.
+    // The code of one component replaces that of another.
     let files = compiled(&kept);
     assert_eq!(files.len(), 2);
     std::fs::copy(&files[0], &files[1]).unwrap();
@@ -58,13 +58,13 @@ fn machine_code_that_others_may_write_does_not_run() {
         assert_eq!(said.stdout, honest.stdout, "{path:?}");
         set_permissions(&path, good).unwrap();
     }
-    // Of a folder that everybody may look into, what is in it counts.
+    // If other users may read the folder, its content decides.
     set_permissions(&kept, Permissions::from_mode(0o755)).unwrap();
     set_permissions(&files[1], Permissions::from_mode(0o666)).unwrap();
     let said = list(&sandbox);
     said.says("may be written by everybody");
     assert_eq!(said.stdout, honest.stdout);
-    // Who owns it decides as well; only root can give it away.
+    // Its owner matters as well; only root can change that.
     if rustix::process::geteuid().is_root() {
         set_permissions(&kept, Permissions::from_mode(0o700)).unwrap();
         std::os::unix::fs::chown(&kept, Some(65_534), None).unwrap();

@@ -116,5 +116,5 @@ fn receipts_of_several_plugins_are_not_of_one_run() {
     bundle(&receipt);
     verify(&sandbox, &[]).verified();
     bundle(&other);
-    verify(&sandbox, &[]).exits(1).says("its receipts are of several plugins");
+    verify(&sandbox, &[]).exits(1).says("its receipts are from several plugins");
 }

@@ -1,5 +1,5 @@
-//! The limits on plugins, measured: memory and time of the real binary, with components that reach for
-//! more. docs/permissions.md has them as a table, whose rows these tests compare and print.
+//! The limits on plugins, measured: memory and time of the real binary, with components that try to use more. These tests
+//! compare and print the rows of the table in docs/permissions.md.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,7 +13,7 @@ use crate::support::image::{Pack, TestImage};
 use crate::support::measured::Measured;
 use crate::support::{receipts, shape};
 
-/// What a row of the table promises.
+/// A row of the table: a limit.
 struct Row {
     what: &'static str,
     /// The constant, and its value as the table has it.
@@ -66,7 +66,7 @@ const COMPUTING: &str = "processor time of the plugin";
 fn within(what: &str, case: &str, measured: &Measured) {
     let row = rows().into_iter().find(|row| row.what == what).unwrap();
     let Measured { mib, seconds, ran } = measured;
-    // What CI measured is in its log.
+    // The measured values are in the log of CI.
     eprintln!("limits: {what}: {case}: {mib} MiB, {seconds:.1} s");
     assert!(*mib <= row.mib, "{case}: {mib} MiB: {}", ran.stderr);
     assert!(*seconds <= row.seconds as f64, "{case}: {seconds} s: {}", ran.stderr);
@@ -228,7 +228,7 @@ fn what_a_look_does_not_compile_says_what_it_imports_and_what_to_type() {
     assert!(json["plugin"]["name"].is_null() && json["error"]["message"].is_string(), "{json}");
     let permissions = json["plugin"]["permissions"].as_array().unwrap();
     assert!(permissions.iter().any(|granted| granted["interface"] == "storage-edit"), "{json}");
-    // What to type compiles it, and from then on it is shown.
+    // The suggested command compiles it; from then on it is shown.
     let added = Measured::of(command(&sandbox, &["plugin", "add", "--yes", &file]));
     added.ran.exits(0).says("added hostile");
     within(COMPILED, "60,000 functions", &added);

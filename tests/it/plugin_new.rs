@@ -1,5 +1,5 @@
-//! `occystrap plugin new`: what it writes, and where it refuses to. That the crate builds and passes
-//! its test is tried by the CI run, which has a network.
+//! `occystrap plugin new`: what it writes, and where it refuses to write. The CI run, which has a network, tries that the
+//! crate builds and passes its test.
 
 use crate::support::cli::Sandbox;
 
@@ -17,7 +17,7 @@ fn a_crate_with_the_sdk_and_the_interface() {
     assert!(read("Cargo.toml").contains("name = \"my-output\""));
     assert!(read("README.md").contains("my_output.wasm"));
     for name in names {
-        // Nothing is left to be filled in.
+        // No placeholder is left.
         assert!(!read(name).contains("@NAME@") && !read(name).contains("@VERSION@"), "{name}");
     }
 }

@@ -1,5 +1,5 @@
-//! Plugins that were built against a released interface go on working: `tests/fixtures/README.md`
-//! says how these were made. Whether the interface has changed is `cargo xtask wit --check`'s.
+//! Plugins that were built against a released interface still work. `tests/fixtures/README.md` says how these were made;
+//! `cargo xtask wit --check` checks whether the interface has changed.
 
 use std::path::PathBuf;
 
@@ -36,7 +36,7 @@ fn it_writes_and_verifies() {
 }
 
 /// It imports every function of every interface, and exports what a plugin exports; none of it does
-/// anything. That it is asked who it is shows that all of it could be linked.
+/// anything. That it describes itself shows that all of it could be linked.
 #[test]
 fn every_function_that_was_there_is_there() {
     for release in RELEASES {
@@ -48,7 +48,7 @@ fn every_function_that_was_there_is_there() {
 }
 
 /// A plugin that was built against a later version of the same track, and uses nothing that is new
-/// in it, loads as well; one of another track is told as such.
+/// in it, loads as well; one of another track is reported as such.
 #[test]
 fn later_versions_of_the_track_fit() {
     let sandbox = Sandbox::new();

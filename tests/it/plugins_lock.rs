@@ -1,5 +1,5 @@
-//! The committed components are what their sources say, and import what their lock says. Needs no
-//! WebAssembly target: digests of inputs are compared; CI rebuilds (`cargo xtask plugins --check`).
+//! The committed components belong to their sources, and import what their lock lists. The test needs no WebAssembly
+//! target: it compares digests of inputs; CI rebuilds the components (`cargo xtask plugins --check`).
 
 use std::path::Path;
 

@@ -67,7 +67,7 @@ fn requests_go_through_the_proxy_and_never_those_to_this_machine() {
 
 #[test]
 fn errors_name_the_proxy() {
-    // Nothing listens on the port of a listener that is gone.
+    // No server listens on the port of a listener that was closed.
     let dead = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
     let sandbox = Sandbox::new();
     for (insecure, variable, proxy, answer, hint) in [

@@ -1,4 +1,4 @@
-//! Whole images to a registry, through the binary: what is sent, what is not, and what is there then.
+//! Whole images to a registry, through the binary: what is sent, what is not sent, and what the registry has afterwards.
 
 use std::time::Duration;
 
@@ -93,7 +93,7 @@ fn a_second_run_sends_nothing() {
     let asked: Vec<_> = from.requests()[fetched..].iter().map(|one| one.path.clone()).collect();
     assert_eq!(asked.iter().filter(|path| path.contains("/blobs/")).count(), 1, "{asked:?}");
 
-    // What is damaged at the destination is sent again.
+    // A blob that is damaged at the destination is sent again.
     let layer = Pack::Gzip.pack(&image.layers[1]);
     registry.set_blob("copy/app", Digest::of(&layer), b"short");
     sandbox.process(&source, &destination, FULL).verified();
@@ -117,14 +117,14 @@ fn blobs_are_mounted_from_a_neighbour() {
         after.iter().filter(|one| one.path.contains("/uploads/")).map(|one| one.body.len()).sum();
     assert_eq!(moved, image.config.len());
 
-    // Where the registry would rather not, they are sent.
+    // If the registry refuses the mount, the blobs are sent.
     registry.refuse_mounts();
     sandbox.process(&to(&registry, "a/b:1"), &to(&registry, "e/f:1"), FULL).verified();
     holds(&registry, "e/f:1", &image, Pack::Gzip);
     assert_eq!(registry.open_uploads(), 0);
 }
 
-/// Bytes that a registry keeps to itself are read by nobody but a full verification.
+/// Only a full verification reads bytes that are only in the registry.
 #[test]
 fn a_mounted_blob_that_was_damaged_is_found_in_full() {
     let (image, sandbox, registry) =
@@ -289,7 +289,7 @@ fn every_way_to_name_a_user() {
         for tag in ["1", "2", "3"] {
             holds(&registry, &format!("a/b:{tag}"), &image, Pack::Gzip);
         }
-        // Where tokens are given out, the first allows to push, and the verification's to pull.
+        // If the registry uses tokens, the first one allows to push, and that of the verification to pull.
         if registry.tokens_given() > 0 {
             let scopes: Vec<_> =
                 registry.requests_of("GET", "/token").into_iter().map(|one| one.path).collect();

@@ -1,5 +1,4 @@
-//! Pushes that go wrong: what is made up for, what is said, and that nothing appears that is not
-//! whole.
+//! Pushes that fail: what is repeated, what is reported, and that no incomplete image appears.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -37,7 +36,7 @@ impl Stage {
         self.sandbox.process(&self.source, &to(&self.registry, "a/b:1"), more)
     }
 
-    /// It works all the same, and the summary says what it took.
+    /// The push succeeds, and the summary names the retries.
     #[track_caller]
     fn made_up_for(&self, more: &[&str], cost: &str) {
         let said = self.run(more);
@@ -47,7 +46,7 @@ impl Stage {
         holds(&self.registry, "a/b:1", &self.image, Pack::Gzip);
     }
 
-    /// It fails, nothing appears, and this is what the user reads.
+    /// The push fails, no image appears, and the user sees this message.
     #[track_caller]
     fn fails(&self, more: &[&str]) -> String {
         let said = self.run(more);
@@ -121,7 +120,7 @@ fn what_the_user_reads() {
     ] {
         let stage = Stage::new();
         stage.registry.fault(method, part, fault, ALWAYS);
-        // Whoever waited behind the first may have begun before all were stopped.
+        // A transfer that waited for the first may have begun before all were stopped.
         let said = stage.fails(&["-j", "1", "--retries", "1"]);
         note(what, any_count(&said));
     }
@@ -136,7 +135,7 @@ fn what_the_user_reads() {
     stage.from.set_blob("team/app", stage.layer(1), &wrong);
     note("the source has other bytes", stage.fails(&["-j", "1"]));
     assert!(!stage.registry.pushed("a/b").contains(&stage.layer(1)));
-    // It was taken back. Whoever waited behind it may have begun before all were stopped.
+    // It was taken back. A transfer that waited for it may have begun before all were stopped.
     assert!(!stage.registry.requests_of("DELETE", "/uploads/").is_empty());
     assert!(stage.registry.open_uploads() <= 1);
 
@@ -206,7 +205,7 @@ fn a_layer_in_a_file_that_is_not_what_its_manifest_promises_is_not_sent() {
 #[test]
 fn a_layer_that_is_not_what_the_config_says() {
     // The stored layer is what the manifest says; what is in it is not what the config says. As it is
-    // only passed on, nobody has looked inside: the digest of the image is that of the source.
+    // only passed on, its content was not read: the digest of the image is that of the source.
     let stage = Stage::new();
     let other = TestImage::with_layers("team/app:1", vec![b"not what was promised".to_vec()]);
     let mut image = TestImage::tiny("team/app:1");
@@ -216,7 +215,7 @@ fn a_layer_that_is_not_what_the_config_says() {
     let source = push(&stage.from, &image, Pack::Gzip);
     let said = stage.sandbox.process(&source, &stage.sandbox.uri("dir", "out"), &[]);
     said.exits(1).says("diff-id");
-    // Where it has to be compressed anew, it is.
+    // A layer that must be compressed again is compressed again.
     let zstd = to(&stage.registry, "a/b:1") + "&compression=zstd";
     stage.sandbox.process(&source, &zstd, &[]).exits(1).says("diff-id");
     nothing(&stage.registry, "a/b:1");

@@ -1,5 +1,5 @@
-//! Filters, compared with those of the predecessor: the same image and the same filter give the same
-//! members, with their types, modes, owners, times, link targets, extended attributes and contents.
+//! Filters, compared with those of the predecessor: the same image and the same filter give the same members, with their
+//! types, modes, owners, times, link targets, extended attributes and contents.
 //!
 //! Where the predecessor is wrong, a test is named for it: it shows both what it does and what we do.
 
@@ -23,7 +23,7 @@ struct Pair {
     source: String,
 }
 
-/// What became of the image: what was said, and the layers' members.
+/// The results of the predecessor and of occystrap: the members of the layers.
 struct Both {
     theirs: Vec<Vec<Member>>,
     ours: Vec<Vec<Member>>,
@@ -282,7 +282,7 @@ fn wrong_in_python_a_pattern_for_hidden_files_brings_deleted_ones_back() {
 #[test]
 fn wrong_in_python_patterns_see_how_a_layer_spells_its_names() {
     let test = "wrong_in_python_patterns_see_how_a_layer_spells_its_names";
-    // As 'tar -C dir -c .' writes them.
+    // Names in the form of 'tar -C dir -c .'.
     let names = ["./etc/secret", "./etc/.hid", "./etc/x", "./.env"];
     let members: Vec<Raw> = [Raw::dir("."), Raw::dir("./etc")]
         .into_iter()
@@ -428,7 +428,7 @@ fn wrong_in_python_a_layer_that_is_cut_in_a_header_is_taken_for_whole() {
 #[test]
 fn wrong_in_python_times_of_gnu_tar_are_taken_for_a_part_of_the_name() {
     let test = "wrong_in_python_times_of_gnu_tar_are_taken_for_a_part_of_the_name";
-    // As GNU tar writes access and change times in its own format (--incremental).
+    // The form in which GNU tar writes access and change times in its own format (--incremental).
     let times = Raw::file("file", b"x").gnu().number(345, 11, 1).number(357, 11, 2);
     let Some(pair) = Pair::of(test, &[times, Raw::file("b", b"")]) else { return };
     let both = pair.both(&["exclude:pattern=b"]);

@@ -1,4 +1,4 @@
-//! Images in Debian's dockerd and Podman: what we load and what we get out again.
+//! Images in Debian's dockerd and Podman: what we load, and what we export again.
 
 use bytes::Bytes;
 
@@ -89,7 +89,7 @@ fn what_is_cut_or_damaged_is_not_loaded() {
         let image = TestImage::new("real/cut:1");
         let ours = std::fs::read(archive(&sandbox, &image)).unwrap();
         run(async {
-            // All of it was written, and then somebody pressed Ctrl-C.
+            // All of it was written before the user pressed Ctrl-C.
             let mut load = engine.client().load(&tokio::runtime::Handle::current());
             for piece in ours.chunks(10_000) {
                 load.write(Bytes::copy_from_slice(piece)).await.unwrap();

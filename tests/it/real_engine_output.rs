@@ -22,7 +22,7 @@ fn archive(sandbox: &Sandbox, image: &TestImage, pack: Pack) -> String {
     sandbox.uri("tar", "source.tar")
 }
 
-/// What the engine exports, as `docker save` and `podman save` do, is the image.
+/// The engine exports the image, as `docker save` and `podman save` do.
 #[track_caller]
 fn holds(engine: &RealEngine, image: &TestImage, name: &str) {
     let sandbox = Sandbox::new();
@@ -111,7 +111,7 @@ fn names_that_real_engines_make() {
         let (sandbox, client) = (Sandbox::new(), engine.client());
         let source = archive(&sandbox, &other, Pack::Plain);
         sandbox.process(&source, &engine.uri("out/other:1"), FULL).verified();
-        // Somebody has pulled an image of that name from Docker Hub.
+        // The engine has an image of that name from Docker Hub.
         let hub = occystrap_base::oci::ImageName {
             repository: "docker.io/out/hub".into(),
             tag: Some("1".into()),

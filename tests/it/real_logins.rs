@@ -1,5 +1,5 @@
-//! Files with logins and `NO_PROXY`, generated, and read by occystrap and by skopeo: what skopeo accepts,
-//! occystrap accepts. The seeds are numbers; a message names that of the case.
+//! Generated files with logins, and generated values of `NO_PROXY`, read by occystrap and by skopeo: occystrap accepts what
+//! skopeo accepts. The seeds are numbers; a message names that of the case.
 
 use std::fmt::Write as _;
 use std::io::{Read as _, Write as _};
@@ -27,7 +27,7 @@ const LISTS: u64 = 100;
 /// The files that both read, below the home.
 const PLACES: [&str; 3] = [".config/containers/auth.json", ".docker/config.json", ".dockercfg"];
 
-/// One of several.
+/// Returns one of several values.
 fn any<'a>(rng: &mut Rng, of: &[&'a str]) -> &'a str {
     of[rng.usize(..of.len())]
 }

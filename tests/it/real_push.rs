@@ -13,7 +13,7 @@ use crate::support::real::{PASSWORD, RealRegistry, USER, hello, skopeo};
 use crate::support::shape;
 use crate::support::user::{User, descriptor, pull, run};
 
-/// Repositories of one client, who knows the password.
+/// Repositories of one client that has the password.
 struct Pusher {
     client: Client,
     user: User,

@@ -1,4 +1,4 @@
-//! What others make of what we wrote, and we of what they wrote: skopeo, GNU tar, sha256sum.
+//! Other tools read what we wrote, and we read what they wrote: skopeo, GNU tar, sha256sum.
 
 use std::path::Path;
 use std::process::Command;

@@ -29,7 +29,7 @@ fn what_skopeo_pushed_lands_as_it_was() {
     sandbox.process(&original, &sandbox.uri("dir", "read"), FULL).verified();
     assert_eq!(content(&sandbox, "pulled"), content(&sandbox, "read"));
 
-    // The archive says the same to whoever reads it.
+    // Every reader of the archive gets the same.
     let archive = sandbox.uri("tar", "pulled.tar");
     sandbox.process(&archive, &sandbox.uri("dir", "again"), FULL).verified();
     assert_eq!(content(&sandbox, "again"), content(&sandbox, "read"));

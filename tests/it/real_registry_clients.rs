@@ -107,7 +107,7 @@ fn which(id: Option<String>, new: Digest, old: Digest) -> Option<Which> {
     }
 }
 
-/// What an engine's own client pulls.
+/// Returns what an engine's own client pulls.
 fn pulled_by(engine: &RealEngine, reference: &str) -> Option<String> {
     let socket = format!("unix://{}", engine.socket().display());
     let connect = if engine.name == "podman" { "--url" } else { "-H" };
@@ -123,7 +123,7 @@ fn pulled_by(engine: &RealEngine, reference: &str) -> Option<String> {
     id
 }
 
-/// What the containerd of a dockerd pulls: the digest of a manifest.
+/// Returns the digest of the manifest that the containerd of a dockerd pulls.
 fn pulled_by_containerd(dockerd: &RealEngine, reference: &str) -> Option<String> {
     let socket = dockerd.socket().with_file_name("exec").join("containerd/containerd.sock");
     let connect =

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crate::support::cli::{Ran, Sandbox};
 use crate::support::real::{PASSWORD, USER, hello, installed, skip};
 
-/// Where examples/build.sh leaves the component.
+/// Path to which examples/build.sh writes the component.
 fn component() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/build/webdav.wasm")
 }
@@ -23,7 +23,7 @@ struct Webdav {
 }
 
 impl Webdav {
-    /// One that forgets at once what it has seen of its folder, or one as it is: that remembers for five minutes.
+    /// Starts a server without a cache of its folder, or one with the default cache of five minutes.
     fn start(test: &str, forgets: bool) -> Option<Self> {
         if !installed(test, &["rclone"]) {
             return None;
@@ -75,7 +75,7 @@ impl Webdav {
         self.run(&["process", source, &format!("webdav://{}/app", self.host)], more)
     }
 
-    /// Where rclone keeps things.
+    /// Returns the path of a file below the folder that rclone serves.
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join("app").join(name)
     }
@@ -102,7 +102,7 @@ fn an_image_lands_on_rclone_and_is_read_by_others() {
     for more in [&["--fast"][..], &[], &["--untrusted"]] {
         server.run(&["verify", "r.json"], more).exits(0).says("1/1 verified");
     }
-    // What is there is an OCI image layout, for everybody else.
+    // Other tools read it as an OCI image layout.
     let layout = format!("oci-layout://{}", server.path("").display());
     server.sandbox.run(&["check", layout.trim_end_matches('/')]).exits(0);
     if installed("skopeo reads what lands on rclone", &["skopeo"]) {
@@ -146,13 +146,13 @@ fn damage_on_rclone_is_found() {
         std::fs::write(file, content).unwrap();
     }
     server.run(&["verify", "r.json"], &[]).exits(0);
-    // Nobody is let in.
+    // The server refuses the login.
     std::fs::write(server.sandbox.path("netrc"), "").unwrap();
     for more in [&["--fast"][..], &[], &["--untrusted"]] {
         server.run(&["verify", "r.json"], more).exits(3).says("1 UNCONFIRMED");
     }
     server.process(&source, &[]).exits(1).says("401").says("a login for it is looked for");
-    // Nobody answers.
+    // No server answers.
     server.child.kill().unwrap();
     server.child.wait().unwrap();
     for more in [&["--fast"][..], &[], &["--untrusted"]] {

@@ -1,5 +1,5 @@
-//! Odd answers of registries, judged as the clients of registries judge them: what all of them pull is
-//! verified, and what one of them cannot pull is not.
+//! Unusual answers of registries, with the verdicts of the clients of registries: an image that all of them pull is
+//! verified, and one that some client cannot pull is not.
 
 use std::io::Write as _;
 
@@ -65,7 +65,7 @@ fn a_manifest_is_asked_for_with_gzip_as_clients_do_and_decoded() {
     let other = [&manifest[..], b" "].concat();
     for (body, words) in [
         (coded[..coded.len() - 12].to_vec(), "cannot be decoded"),
-        (gzip(&other), "HEAD names another manifest"),
+        (gzip(&other), "HEAD reports the digest of another manifest"),
     ] {
         registry.mend();
         registry.fault("GET", "/manifests/1", Fault::CodedVariant(body), ALWAYS);
@@ -79,7 +79,7 @@ fn a_manifest_is_asked_for_with_gzip_as_clients_do_and_decoded() {
     registry.fault("GET", "/manifests/1", Fault::Coded(bomb), ALWAYS);
     verify(&registry, "--fast").exits(1).says("more than 4194304 bytes");
     for request in registry.requests() {
-        // Of a part of a blob, a coding would be no part.
+        // A coded answer to a range would not be a part of the blob.
         let expected = match (request.method.as_str(), request.header("range")) {
             ("GET", "") => "gzip",
             ("GET", _) => "identity",

@@ -1,4 +1,4 @@
-//! Who we are at a registry, and that nobody else hears of it.
+//! Logins at a registry: which credentials are sent, and that no other server gets them.
 
 use std::sync::{Arc, Mutex};
 
@@ -51,7 +51,7 @@ fn basic() {
     }
 
     let error = refused(&User::new(), &registry);
-    assert!(error.to_string().contains("wants credentials"), "{error}");
+    assert!(error.to_string().contains("requires credentials"), "{error}");
     let hint = error.hint_text().unwrap();
     assert!(
         hint.contains("--username")
@@ -76,7 +76,7 @@ fn an_anonymous_token_is_got_once_for_all_requests() {
     let asked = registry.requests_of("GET", "/token");
     // The scope and the service are one parameter each, whatever characters they have.
     assert_eq!(asked[0].path, "/token?service=tests+%26+more&scope=repository%3Aa%2Fb%3Apull");
-    // One request for the challenge, one for the token, and then each with it.
+    // One request for the challenge, one for the token, and then each request with the token.
     assert_eq!(registry.requests().len(), 2 + 9);
 }
 

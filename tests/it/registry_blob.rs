@@ -1,4 +1,4 @@
-//! Blobs: whole, cut, resumed, and wrong.
+//! Blobs: complete, cut, resumed, and wrong.
 
 use occystrap_base::error::{Error, Kind};
 

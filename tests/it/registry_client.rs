@@ -1,4 +1,4 @@
-//! What the registry tests share, and how connections, retries, redirects and the pace behave.
+//! Helpers of the registry tests, and tests of connections, retries, redirects and the request rate.
 
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
@@ -267,7 +267,7 @@ fn redirects_are_followed_without_the_credentials() {
     let signed = format!("{}/bucket/layer?X-Signature=s1gned", storage.base());
     registry.fault("GET", "/blobs/", Fault::Redirect(signed), 2);
     let user = User::new().named("me", "hunter2");
-    // The first redirect also goes to who is not logged in: the fault is before the login.
+    // The first redirect also goes to a client without a login: the fault comes before the login.
     assert_eq!(user.pull(&registry, LAYER).unwrap(), LAYER);
     let repository = user.open(&registry.url_host());
     run(async {

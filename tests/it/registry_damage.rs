@@ -1,4 +1,4 @@
-//! Blobs of which a registry has less than it announces: damaged, and not a matter of the network.
+//! Blobs that are shorter at a registry than it announces: they are damaged, which is not a network error.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::support::real::RealRegistry;
 use crate::support::registry::{ALWAYS, Fault, Registry};
 use crate::support::shape;
 
-/// A layer of which the registry has lost the end: told of as whole, and cut where it was.
+/// A layer whose end the registry has lost: it is announced as complete, and sent up to the cut.
 #[test]
 fn a_layer_without_its_end_is_never_verified() {
     let layers = vec![tar(&[("usr/lib/noise", &noise(7, 3_500_000))])];

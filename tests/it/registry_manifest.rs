@@ -1,4 +1,4 @@
-//! Manifests: what they are, and whether they are what was asked for.
+//! Manifests: their types, and whether a registry returns the one that was requested.
 
 use occystrap_base::error::{Error, Kind};
 use occystrap_base::oci::digest::Digest;

@@ -1,5 +1,5 @@
-//! Every pair of ways in which a registry can answer, right or wrong: the verdict on the image is never
-//! *verified* where a client gets another image or none, and always where all of them get it.
+//! Every pair of ways in which a registry can answer, right or wrong: the verdict on the image is never *verified* if a
+//! client gets another image or none, and always if all of them get it.
 
 use std::sync::Mutex;
 
@@ -71,14 +71,14 @@ impl World {
     }
 }
 
-/// One way to answer one kind of request.
+/// An answer to one kind of request.
 struct Way {
     what: String,
     apply: Box<dyn Fn(&World) + Send + Sync>,
     model: Box<dyn Fn(&mut Case) + Send + Sync>,
 }
 
-/// What a registry does, as the model sees it.
+/// The behaviour of a registry, as the model sees it.
 struct Case {
     answers: Answers,
 }
@@ -156,7 +156,7 @@ fn manifest_axis(method: &'static str, part: &'static str, field: Field) -> Vec<
     axis
 }
 
-/// No client asks for a blob by HEAD before it pulls it.
+/// No client requests a blob by HEAD before it pulls it.
 fn blob_head() -> Vec<Way> {
     let ways = [
         ("right", None),
@@ -233,7 +233,7 @@ fn blob_kept() -> Vec<Way> {
     ]
 }
 
-/// What the model and the verdict must have to do with each other; otherwise both, in words.
+/// Checks that the model and the verdict agree; if not, returns both in words.
 fn compare(world: &World, ways: [&Way; 2]) -> Result<(), String> {
     let answers = Answers { head_tag: RIGHT, get_tag: RIGHT, get_digest: RIGHT, blobs: true };
     let mut case = Case { answers };
@@ -250,7 +250,7 @@ fn compare(world: &World, ways: [&Way; 2]) -> Result<(), String> {
         let verdict = world.verdict(level);
         let is_right = match all_get_it {
             true => verdict == Ok(Outcome::Verified),
-            // Nothing here is a matter of the network.
+            // No error here is one of the network.
             false => matches!(verdict, Ok(Outcome::Failed) | Err(Kind::NotFound | Kind::Source)),
         };
         if !is_right {

@@ -1,4 +1,4 @@
-//! Blobs and manifests on their way to a registry, and what can go wrong there.
+//! Blobs and manifests on their way to a registry, and what can fail there.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -93,7 +93,7 @@ fn another_host_gets_the_bytes_and_no_credentials() {
     let bytes = noise(4, 200_000);
     for options in [WHOLE, PushOptions { chunk_size: Some(150_000) }] {
         let storage = Registry::start();
-        // So that the session of the same name exists there.
+        // This makes a session of the same name exist there.
         run(reqwest_post(&storage, "/v2/a/b/blobs/uploads/"));
         let registry = Registry::start();
         registry.require(Auth::basic("me", "hunter2"));

@@ -1,4 +1,4 @@
-//! What surrounds uploads: blobs that are there already, mounts, and manifests.
+//! Requests around uploads: blobs that are already there, mounts, and manifests.
 
 use bytes::Bytes;
 use occystrap_base::error::{Error, Kind};
@@ -50,9 +50,12 @@ fn a_head_that_lies_is_not_believed() {
     registry.fault("HEAD", "/blobs/", Fault::Length(7), 1);
     let error = stat().unwrap_err();
     assert_eq!(error.kind(), Kind::Source);
-    assert!(error.to_string().contains("expected 7 bytes, as HEAD says, found 21"), "{error}");
+    assert!(
+        error.to_string().contains("expected 7 bytes in the answer to HEAD, found 21"),
+        "{error}"
+    );
     registry.fault("GET", "/blobs/", Fault::Header("content-range", "bytes 20-20/9".into()), 1);
-    assert!(stat().unwrap_err().to_string().contains("found 9, as GET says"));
+    assert!(stat().unwrap_err().to_string().contains("found 9 in the answer to GET"));
     // Announced, and then nothing comes.
     registry.fault("GET", "/blobs/", Fault::CutAfter(0), 1);
     assert_eq!(stat().unwrap(), Some(LAYER.len() as u64));
@@ -101,7 +104,7 @@ fn a_mount_that_is_refused_is_no_error() {
     assert!(!mount(LAYER));
     assert_eq!(registry.open_uploads(), 0);
 
-    // Nothing is asked where it makes no sense.
+    // No request is sent if it makes no sense.
     let before = registry.requests().len();
     let other = Registry::start();
     assert!(!run(to.mount_blob(Digest::of(LAYER), &pusher.from(&other, "x/y"))).unwrap());

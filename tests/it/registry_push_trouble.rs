@@ -1,4 +1,4 @@
-//! Uploads that fail: what is tried again, what is not, and what is said then.
+//! Uploads that fail: which requests are retried, which are not, and what the error says.
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,5 @@
-//! A manifest that not every client of the registry gets: each command that verifies says so, and names the
-//! clients; and what all of them accept stays verified, with two more requests at most.
+//! A manifest that some clients of the registry do not get: each command that verifies reports it and names the clients.
+//! What all of them accept is verified, with at most two more requests.
 
 use occystrap_base::oci::Digest;
 use occystrap_base::oci::manifest::{DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
@@ -43,7 +43,7 @@ fn pushed(fault: &dyn Fn(&Registry, Vec<u8>), more: &[&str]) -> (Sandbox, Regist
     (sandbox, registry, ran)
 }
 
-/// What goes wrong, how, and who rejects it.
+/// A fault: where, how, and which clients reject it.
 type Row = (&'static str, fn(&Registry, Vec<u8>), &'static [&'static str]);
 
 fn typed(registry: &Registry, content_type: &str) {
@@ -60,7 +60,7 @@ const ROWS: [Row; 7] = [
             let fault = Fault::Manifest(DOCKER_MANIFEST, old);
             registry.fault("HEAD", "/manifests/1", fault, ALWAYS);
         },
-        &["HEAD names another manifest, which Docker and containerd pull"],
+        &["HEAD reports the digest of another manifest, which Docker and containerd pull"],
     ),
     (
         "the manifest is not there by digest",
@@ -115,7 +115,10 @@ fn what_a_client_does_not_get_is_never_verified() {
             let pushes_again = what == "the manifest is not there by digest";
             let hints = [
                 ("hint: mend it with: occystrap process ", pushes_again),
-                ("changes this answer: look there; pushing again does not help", !pushes_again),
+                (
+                    "changes this answer: check their configuration; pushing again does not help",
+                    !pushes_again,
+                ),
             ];
             for (hint, is_given) in hints {
                 assert_eq!(ran.stderr.contains(hint), is_given, "{what}: {}", ran.stderr);
@@ -132,7 +135,7 @@ fn what_a_client_does_not_get_is_never_verified() {
                 words.iter().for_each(|word| assert!(is_said(word), "{what}: {way}: {all}"));
                 assert!(!all.contains("found nothing wrong"), "{what}: {way}: {all}");
             }
-            // The registry answers rightly again: so does everybody.
+            // The registry answers correctly again, so that every verdict is right again.
             registry.mend();
             for (way, ran) in verdicts(&sandbox, &registry) {
                 assert_eq!(ran.code, 0, "{what}: {way}: {}{}", ran.stdout, ran.stderr);
@@ -169,7 +172,7 @@ fn what_every_client_accepts_stays_verified() {
     }
 }
 
-/// What cannot be asked is neither right nor wrong.
+/// An answer that cannot be requested is neither right nor wrong.
 #[test]
 fn what_cannot_be_asked_is_unconfirmed() {
     for (method, part) in [("HEAD", "/manifests/1"), ("GET", "/manifests/sha256")] {
@@ -181,7 +184,7 @@ fn what_cannot_be_asked_is_unconfirmed() {
             ran.exits(3).says("1 UNCONFIRMED");
         }
     }
-    // What is known to be wrong is told all the same.
+    // A known problem is reported all the same.
     let fault = |registry: &Registry, _| {
         registry.fault("HEAD", "/manifests/1", Fault::status(503), ALWAYS);
         registry.fault("GET", "/manifests/", Fault::NoHeader("content-type"), ALWAYS);
@@ -192,7 +195,7 @@ fn what_cannot_be_asked_is_unconfirmed() {
 
 #[test]
 fn a_tag_that_moves_meanwhile_is_unconfirmed() {
-    // Between the first GET and the HEAD somebody else pushes.
+    // Another client pushes between the first GET and the HEAD.
     let fault = |registry: &Registry, old: Vec<u8>| {
         registry.fault(
             "HEAD",
@@ -204,7 +207,7 @@ fn a_tag_that_moves_meanwhile_is_unconfirmed() {
         registry.fault("GET", "/manifests/1", Fault::Manifest(DOCKER_MANIFEST, old), ALWAYS);
     };
     let (_, _, ran) = pushed(&fault, &["--strict"]);
-    ran.exits(3).says("the tag was moved while it was looked at");
+    ran.exits(3).says("the tag was moved during the check");
 }
 
 /// A manifest without `mediaType` is OCI's: as Docker's, no client but containerd takes it.
@@ -223,7 +226,7 @@ fn a_manifest_that_does_not_say_what_it_is() {
     }
 }
 
-/// What an index lists is fetched by its digest alone, and read as its answer says.
+/// The manifests that an index lists are fetched only by digest, and parsed as their answer says.
 #[test]
 fn what_an_index_lists_is_read_by_its_content_type() {
     let (sandbox, registry) = (Sandbox::new(), Registry::start());
@@ -252,7 +255,7 @@ fn what_an_index_lists_is_read_by_its_content_type() {
         }
     };
     runs(0, "");
-    // Nobody asks for it by HEAD.
+    // No client requests it by HEAD.
     let path = format!("/manifests/{child}");
     registry.fault("HEAD", &path, Fault::status(404), ALWAYS);
     runs(0, "");

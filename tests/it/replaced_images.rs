@@ -1,4 +1,4 @@
-//! Every image that a run takes away from its destination is named, once it is gone.
+//! Every image that a run removes from its destination is named after it is removed.
 
 use std::path::Path;
 

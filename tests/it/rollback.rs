@@ -1,4 +1,4 @@
-//! Commits that fail in the middle, end to end: the destination is as it was.
+//! Commits that fail in the middle, end to end: the destination is unchanged.
 
 use std::path::Path;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! `occystrap search`: which layer has a file, and what becomes of it above.
+//! `occystrap search`: which layer has a file, and whether a later layer deletes or replaces it.
 
 use serde_json::{Value, json};
 
@@ -96,7 +96,7 @@ fn what_becomes_of_a_file_is_told_by_whole_components() {
         (0, "usr/lib/libc.so", "deleted", Some(1)),
         (0, "usr/lib64/libc.so", "present", None),
         (0, "var/log/old", "deleted", Some(1)),
-        // Where it was a directory, there is a link now.
+        // The directory is a link now.
         (0, "opt/tool/bin", "deleted", Some(2)),
         (0, "bin/sh", "present", None),
         (0, "etc/again", "present", None),
@@ -287,13 +287,13 @@ fn who_reads_the_first_lines_only_hears_no_complaint() {
     let mut command = sandbox.command(&["search", "tar:image.tar", "*"]);
     let (reader, writer) = std::io::pipe().unwrap();
     command.stdout(writer);
-    // Nobody reads.
+    // The reader of the pipe is gone.
     drop(reader);
     let ran = Ran::of(command);
     assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
 }
 
-/// What the filter prints is what the command prints, and the image passes as it is.
+/// The filter prints the same as the command, and the image stays unchanged.
 #[test]
 fn the_filter_looks_and_leaves_everything_as_it_is() {
     let image = layered();

@@ -1,4 +1,4 @@
-//! A registry that puts the password that it was sent into what a receipt would name.
+//! A registry that puts the password that it received into names that a receipt would contain.
 
 use serde_json::Value;
 

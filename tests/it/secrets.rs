@@ -1,5 +1,4 @@
-//! Nothing that was told in confidence is told to anybody else: not at `--debug`, not in a receipt,
-//! not in an error.
+//! Secrets are not passed on: not with `--debug`, not in a receipt, not in an error.
 
 use std::path::Path;
 
@@ -13,7 +12,7 @@ use crate::support::push::{push, to};
 use crate::support::registry::{ALWAYS, Auth, Fault, Location, Registry, Users};
 
 const USER: &str = "operator";
-/// With characters that URIs and forms spell otherwise.
+/// A secret with characters that URIs and forms escape.
 const PASSWORD: &str = "hunter2/p@ss w+rd%&=";
 const IDENTITY: &str = "identity/hunter2+=";
 
@@ -24,7 +23,7 @@ fn encoded(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
 }
 
-/// In a URI's user part.
+/// Returns a text as the user part of a URI spells it.
 fn in_uri(text: &str) -> String {
     encoded(text).replace('+', "%20")
 }
@@ -69,7 +68,7 @@ fn authfile(sandbox: &Sandbox, registry: &Registry, entry: &str) -> String {
     path.display().to_string()
 }
 
-/// Ways to say who one is: what stands in the URI, options, and what the registry wants.
+/// Ways to log in: the URI, the options, and the challenge of the registry.
 fn ways() -> Vec<(&'static str, String, String, Vec<&'static str>, Auth)> {
     let (basic, bearer) = (Auth::basic(USER, PASSWORD), Auth::bearer(USER, PASSWORD));
     let user = format!("{USER}:{}@", in_uri(PASSWORD));
@@ -94,7 +93,7 @@ fn pulling_pushing_and_verifying() {
         from.require(auth.clone());
         registry.require(auth.clone());
         registry.set_locations(Location::Query);
-        // One token more on the way, and tries that fail.
+        // One more token meanwhile, and failed requests.
         if let Auth::Bearer(_) = auth {
             registry.fault("PUT", "/uploads/", Fault::Expire, 1);
         }
@@ -110,7 +109,7 @@ fn pulling_pushing_and_verifying() {
         let said = sandbox.process(&source, &destination, &[&more[..], &options].concat());
         said.exits(0);
         assert!(said.stderr.contains("debug: answered"), "{what}: {}", said.stderr);
-        // What is not secret is there.
+        // Values that are not secret are shown.
         let put = format!(
             "method=PUT host=\"{}\" path=\"/v2/a/b/manifests/1\" status=201",
             registry.url_host()
@@ -138,7 +137,7 @@ fn pulling_pushing_and_verifying() {
         assert!(said.code == 1 || said.code == 3, "{what}: {said:?}");
         keeps(what, &said, &[&receipt], &servers);
 
-        // Nobody is let in any more.
+        // The server refuses all logins from now on.
         for server in servers {
             server.require(Auth::basic("other", "other-hunter2"));
         }
@@ -206,7 +205,7 @@ fn places_that_are_signed() {
             keeps(what, &said, &[], &[&from, &storage]);
         }
     }
-    // Where uploads go.
+    // The location of uploads.
     for (what, spoil) in [
         ("all is well", None),
         ("the signature is refused", Some(Fault::status(403))),
@@ -231,7 +230,7 @@ fn places_that_are_signed() {
             &format!("registry://{open}/a/b:1?insecure=true"),
             &[&options[..], &["--retries", "1"]].concat(),
         );
-        // There our password is not sent, and so nobody is let in.
+        // Our password is not sent there, so that the server refuses access.
         assert_eq!(said.code, 1, "{what}: {}", said.stderr);
         keeps(what, &said, &[], &[&registry]);
     }
@@ -314,17 +313,17 @@ fn who_gave_a_wrong_password_is_told() {
         std::fs::write(&config, &entry).unwrap();
         run(&plain, pushes, &["--authfile", &file], &[]).says(&refused(&format!("'{file}'")));
         std::fs::write(&config, &helped).unwrap();
-        let origin = format!("docker-credential-test (which '{file}' names)");
+        let origin = format!("docker-credential-test (configured in '{file}')");
         run(&plain, pushes, &["--authfile", &file], &[]).says(&refused(&origin));
     }
     let uid = rustix::process::getuid().as_raw();
     // Without any: what is asked for is the repository, and no blob of it.
     run(&plain, true, &[], &[]).says(&format!(
-        "error: {host}/team/app: {host} takes no push without credentials: no credentials are \
+        "error: {host}/team/app: {host} accepts no push without credentials: no credentials are \
          configured (searched: /run/containers/{uid}/auth.json, ~/.config/containers/auth.json, \
-         ~/.docker/config.json, ~/.dockercfg)\nhint: give some: --username and --password, or `docker login {host}`\n"
+         ~/.docker/config.json, ~/.dockercfg)\nhint: use --username and --password, or `docker login {host}`\n"
     ));
     run(&plain, false, &[], &[])
-        .says(&format!("{host} wants credentials"))
+        .says(&format!("{host} requires credentials"))
         .says("may also not exist");
 }

@@ -1,5 +1,4 @@
-//! Every shape of archive that tools write arrives in a directory and in a tar, layer by layer,
-//! byte by byte.
+//! Every form of archive that tools write is copied to a directory and to a tar, with the same layers and the same bytes.
 
 use occystrap_base::oci::Digest;
 

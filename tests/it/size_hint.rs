@@ -1,11 +1,10 @@
-//! An archive whose layers are written side by side, at places that hints about their sizes give.
+//! An archive whose layers are written in parallel, at offsets that are computed from hints about their sizes.
 
 use std::time::Duration;
 
 use occystrap_base::oci::PlatformRequest;
 use occystrap_base::terminal::progress::LayerProgress;
 use occystrap_images::source::Source;
-use occystrap_net::context::Context;
 use occystrap_net::http::Settings;
 use occystrap_net::registry::Client;
 use occystrap_net::uri::Uri;
@@ -37,7 +36,7 @@ fn the_archive_is_the_same_with_hints_and_without() {
         said.verified().says("sizes that layers say they have sizes=Some(");
         archives.push(std::fs::read(sandbox.path(name)).unwrap());
     }
-    // Who limits how often we ask is not asked for hints.
+    // A registry with a limit of requests is not asked for hints.
     let source = push(&registry, &image, Pack::Gzip);
     let to = sandbox.uri("tar", "none");
     sandbox.process(&source, &to, &["--rate-limit", "1000"]).verified();
@@ -68,10 +67,10 @@ fn a_wrong_hint_costs_a_second_try_and_nothing_else() {
     sandbox.assert_clean();
 }
 
-/// What a registry says of the sizes of an image's layers.
+/// The sizes that a registry announces for the layers of an image.
 fn asked(source: &str, settings: &Settings) -> Option<Vec<u64>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    let context = Context { parallel: 2, ..context(&runtime) };
+    let context = context(&runtime).with_parallel(2);
     let client = |_: &Uri| Client::new(settings, context.cancel.clone());
     let source =
         Source::parse(&Uri::parse(source).unwrap(), &PlatformRequest::default(), client).unwrap();

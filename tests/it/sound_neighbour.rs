@@ -1,4 +1,4 @@
-//! An image that is sound can be moved and looked at, whatever is wrong with another one beside it.
+//! An intact image can be copied and checked, even if another image beside it is damaged.
 
 use std::path::Path;
 

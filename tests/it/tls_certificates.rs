@@ -1,4 +1,4 @@
-//! Certificates of registries as people make them, and where users say which ones they trust.
+//! Certificates of registries as administrators make them, and where users configure which ones they trust.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use crate::support::registry_tls::{Identity, authority, marked_as_authority, par
 
 const HERE: [&str; 2] = ["localhost", "127.0.0.1"];
 
-/// Where a certificate is named.
+/// The place where a certificate is configured.
 #[derive(Debug, Clone, Copy)]
 enum Named {
     Nowhere,
@@ -40,7 +40,7 @@ fn push(registry: &Registry, named: Named, certificate: &str) -> Ran {
     Ran::of(command)
 }
 
-/// Of the same name as [`authority`].
+/// Returns another authority with the name of [`authority`].
 fn of_the_company() -> CertificateParams {
     let mut parameters = parameters(&HERE);
     parameters.distinguished_name.push(DnType::CommonName, "Company CA");
@@ -92,10 +92,7 @@ fn a_certificate_that_was_named_is_still_for_one_name_and_one_time() {
     for (what, hint) in [
         (dated(marked_as_authority(&HERE), 2020, 2021), ("it has expired", "renew it")),
         (dated(parameters(&HERE), 2020, 2021), ("it has expired", "renew it")),
-        (
-            dated(marked_as_authority(&HERE), 2090, 2091),
-            ("its time has not begun", "check the clock"),
-        ),
+        (dated(marked_as_authority(&HERE), 2090, 2091), ("it is not valid yet", "check the clock")),
         (marked_as_authority(&["other.example"]), ("it is not for the name '127.0.0.1'", create)),
         (parameters(&["other.example"]), ("it is not for the name '127.0.0.1'", create)),
         (marked_as_authority(&[]), ("it names no host in its subjectAltName", create)),

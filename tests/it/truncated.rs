@@ -1,4 +1,4 @@
-//! A cut archive is never taken for a whole one, wherever it was cut.
+//! A cut archive is never accepted as complete, wherever it was cut.
 
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage, gzip, zstd};

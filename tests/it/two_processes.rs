@@ -1,4 +1,4 @@
-//! Two processes that start on a directory which neither finds.
+//! Two processes that both start to write into a directory that does not exist yet.
 
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};

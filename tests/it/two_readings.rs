@@ -1,5 +1,5 @@
-//! Archives, layouts and documents in which two readers find two images. Nobody can prove such a
-//! one: it is refused as a source, and found where it is verified.
+//! Archives, layouts and documents in which two readers find two images. Such an image cannot be proved: a source is
+//! refused, and a verification fails.
 
 use occystrap_base::oci::Digest;
 use serde_json::{Value, json};
@@ -205,7 +205,7 @@ fn an_archive_with_two_lists() {
     sandbox.process(&uri, "dir://out", &[]).verified();
 }
 
-/// What nobody lists is there all the same, in an archive with a receipt of its every byte.
+/// A file that no document lists is in the archive all the same, and the receipt covers each of its bytes.
 #[test]
 fn an_archive_with_more_in_it_than_its_receipt_names() {
     let sandbox = crate::support::receipts::sandbox();

@@ -1,4 +1,4 @@
-//! `verify --untrusted`: receipts and plugins that nobody vouches for, beside good ones.
+//! `verify --untrusted`: receipts and plugins from unknown authors, together with good ones.
 
 use std::time::{Duration, Instant};
 
@@ -64,7 +64,7 @@ fn nothing_is_looked_at_that_was_not_granted() {
     without.exits(3);
     assert!(without.stdout.contains("--root DIR"), "{without:?}");
 
-    // What is there and what is not are one answer.
+    // The answer is the same for existing and missing files.
     std::fs::create_dir(sandbox.path("other")).unwrap();
     std::os::unix::fs::symlink("../other", sandbox.path("srv/link")).unwrap();
     let mut said = Vec::new();
@@ -141,7 +141,7 @@ fn a_receipt_that_promises_little_is_worth_little() {
         assert_eq!(status, "unconfirmed", "{what}: {line}");
         assert!(line.contains("the receipt does not say enough: "), "{what}: {line}");
     }
-    // Bytes that nobody has promised anything of, in a file of pieces.
+    // Bytes without any digest, in a file of pieces.
     let receipt = write(&sandbox, "tar", "image.tar", "");
     assert_eq!(verdict(&sandbox, &receipt, &[]).0, "verified");
     edit(&receipt, |document| document["journal"] = Value::Array(Vec::new()));
@@ -222,7 +222,7 @@ fn mistakes_on_the_command_line() {
     sandbox.run(&["verify", "--untrusted", "--root", "/not/there", "a"]).exits(2).says("the root");
 }
 
-/// As a host would that has the library in it; and the time of each receipt and of all of them.
+/// Runs as a program that uses the library. Also checks the time limit of each receipt and of all of them.
 #[test]
 fn time_is_bounded_for_each_receipt_and_for_all() {
     let sandbox = sandbox();

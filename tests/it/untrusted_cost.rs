@@ -1,4 +1,4 @@
-//! `verify --untrusted`: what one receipt claims, or a plugin asks for, costs the others nothing.
+//! `verify --untrusted`: a receipt or a plugin that claims or requests too much does not delay the others.
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ fn what_is_claimed_and_not_there_costs_nothing() {
         edit(&receipt, |document| {
             let digest = document["image"]["id"].clone();
             let path = match index % 2 {
-                // Nobody needs its journal: nobody would look.
+                // Its journal is not needed and not read.
                 0 => json!("not-there"),
                 _ => document["expectations"][0]["place"]["file"]["path"].clone(),
             };
@@ -110,7 +110,7 @@ fn a_blob_that_a_registry_has_not_costs_nothing() {
     }
 }
 
-/// Those who really have much to be read take nothing from those who have little.
+/// Receipts with much to read do not delay those with little.
 #[test]
 fn each_file_has_a_share_of_what_may_be_read() {
     let sandbox = sandbox();
@@ -136,7 +136,7 @@ fn each_file_has_a_share_of_what_may_be_read() {
     assert_eq!(statuses[5], "unconfirmed", "{found:?}");
     assert!(found[5].1.contains("the receipts of this batch would have"), "{found:?}");
     assert_eq!(statuses[6], "verified", "{found:?}");
-    // One alone that wants more than a receipt may.
+    // A single receipt that exceeds the limit of a receipt.
     let bounds = Bounds { bytes: 1 << 20, ..Bounds::default() };
     let found = batch(&sandbox, &receipts[5..], Allowance::untrusted(), bounds);
     assert!(found[0].1.contains("the receipt would have the host read more"), "{found:?}");

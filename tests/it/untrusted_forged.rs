@@ -1,5 +1,5 @@
-//! `verify --untrusted`: receipts of which something was cut, or that were made up. Everything that they
-//! still promise is there.
+//! `verify --untrusted`: receipts from which something was removed, or that were invented. Everything that they still name
+//! exists.
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ fn without_the_way_to_it_an_image_is_not_verified() {
     let no_list: Change = |document| keep(document, |role| role != "manifest" && role != "catalog");
     let no_catalog: Change = |document| keep(document, |role| role != "catalog");
     let no_manifest: Change = |document| keep(document, |role| role != "manifest");
-    // What stands between the members, no other expectation covers.
+    // No other expectation covers the bytes between the members.
     let no_frame: Change = |document| {
         keep(document, |role| role != "image");
         document["journal"] = Value::Array(Vec::new());
@@ -193,7 +193,7 @@ fn a_receipt_is_of_the_plugin_that_answers_to_its_scheme() {
     assert!(line.contains("is of plugin 'inventory', 'dir://' is that of 'dir'"), "{line}");
     let said = sandbox.run(&["verify", &receipt]);
     said.exits(0).says("warning: the receipt is of plugin 'inventory'");
-    // Of another version, as after an update.
+    // A plugin of another version, as after an update.
     let receipt = write(&sandbox, "dir", "x", "");
     edit(&receipt, |document| {
         document["plugin"]["sha256"] = format!("sha256:{}", "0".repeat(64)).into();

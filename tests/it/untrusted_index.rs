@@ -1,4 +1,4 @@
-//! `verify` and `verify --untrusted` of receipts of an index: what it lists counts.
+//! `verify` and `verify --untrusted` of receipts of an index: everything that it lists counts.
 
 use occystrap_base::oci::Digest;
 use serde_json::{Value, json};
@@ -64,7 +64,7 @@ fn an_index_is_right_when_what_it_lists_is() {
         assert!(line.contains("missing"), "{line}");
         sandbox.run(&["verify", &receipt]).exits(1).says("is not there");
         std::fs::write(&gone, &bytes).unwrap();
-        // Other bytes are for those who read them.
+        // Other bytes are checked where they are read.
         std::fs::write(&gone, bytes.to_ascii_uppercase()).unwrap();
         assert_eq!(verdict(&sandbox, &receipt, &[]).0, "failed");
         std::fs::write(&gone, bytes).unwrap();
@@ -272,7 +272,7 @@ fn what_stands_beside_images_is_no_image_and_right() {
         let kinds = said.stdout.matches("\"kind\":\"artifact\",\"platform\"").count();
         assert_eq!(kinds, 2, "{}", said.stdout);
     }
-    // Nobody pulls an artifact: under a name of its own it is none.
+    // An artifact is not pulled as an image: with a tag of its own it is not one.
     edit(&receipt, |document| {
         let all = document["receipts"].as_array().unwrap();
         let mut one = all[2].clone();

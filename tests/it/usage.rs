@@ -89,11 +89,11 @@ fn what_has_another_name_is_not_wasted() {
     shape::legacy(&[&image], Pack::Plain).write(&sandbox.path("a.tar"));
     let tar = sandbox.uri("tar", "a.tar");
     let document = sandbox.run(&["info", "--tree", "-O", "json", &tar]).exits(0).json();
-    // Of c all names are gone.
+    // All names of c are deleted.
     assert_eq!(document["images"][0]["wasted"], 30);
     assert_eq!(document["images"][0]["waste"][0]["path"], "c");
     let said = sandbox.run(&["check", "-O", "json", &tar]);
-    assert!(said.exits(0).stdout.contains("0 B nobody sees"), "{}", said.stdout);
+    assert!(said.exits(0).stdout.contains("0 B are not visible"), "{}", said.stdout);
 }
 
 /// A sparse file has any size, and a manifest says what it likes.
@@ -114,7 +114,7 @@ fn sizes_beyond_all_numbers_are_no_trouble() {
         assert!(said.code < 2, "{command:?}: {}", said.stderr);
     }
     let document = sandbox.run(&["info", "--tree", "-O", "json", "tar://a.tar"]).json();
-    // What counts is what the layer has of it.
+    // Only the part that the layer stores counts.
     assert_eq!(document["images"][0]["size"], 0);
 
     let registry = Registry::start();

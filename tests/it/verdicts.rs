@@ -1,4 +1,4 @@
-//! One defect has one verdict, wherever the image is and whichever command looks.
+//! A defect has the same verdict, wherever the image is and whichever command checks it.
 //!
 //! Which documents clients read was tried with `docker load` 20.10, `podman load` 4.3 and `skopeo copy` 1.9.
 
@@ -19,7 +19,7 @@ const RIGHT: i32 = 0;
 const WRONG: i32 = 1;
 const DOUBT: i32 = 3;
 
-/// What each command says of a defect.
+/// The verdict of each command on a defect.
 struct Verdict {
     /// `verify`, fast and in full.
     verify: i32,
@@ -240,7 +240,7 @@ fn a_manifest_that_all_clients_read_is_kept_as_it_is() {
 fn an_index_that_leads_to_no_image_is_judged_alike_everywhere() {
     let nothing = Verdict { verify: DOUBT, check: WRONG, moves: false };
     everywhere(&Kept::default().indexed(json!([])), &nothing);
-    // Neither does one that leads to such an index.
+    // The same holds for an index that leads to such an index.
     let empty = Kept::default().indexed(json!([]));
     let inner = described(INDEX, empty.root().1);
     everywhere(&empty.indexed(json!([inner])), &nothing);

@@ -22,7 +22,7 @@ impl Layout {
         Self { sandbox, image }
     }
 
-    /// What is kept under the digest of its bytes.
+    /// Stores bytes under their digest.
     fn put(&self, bytes: &[u8]) -> (String, usize) {
         let digest = Digest::of(bytes);
         let path = self.sandbox.path("out/blobs/sha256").join(digest.hex());
@@ -128,7 +128,7 @@ fn a_config_that_is_none_is_always_found_and_an_artifacts_need_not_be_one() {
     }
 }
 
-/// One media type makes no artifact of an image: what the config says of the layers holds.
+/// One unusual media type does not make an image an artifact: the diff-ids of its config count.
 #[test]
 fn a_config_with_diff_ids_is_believed_whatever_it_is_called() {
     let layer_type = |media_type: &'static str| {
@@ -153,7 +153,7 @@ fn a_config_with_diff_ids_is_believed_whatever_it_is_called() {
         layout.edit(|manifest| manifest["layers"].as_array_mut().unwrap().truncate(1));
         layout.verify(&["--fast"]).exits(1).says("another number of layers than the config");
     }
-    // What is encrypted nobody can compare, and it is called what it is.
+    // An encrypted layer cannot be compared with its diff-id, and is reported as encrypted.
     let layout = Layout::new();
     layout.edit(layer_type("application/vnd.oci.image.layer.v1.tar+gzip+encrypted"));
     layout.verify(&["--fast"]).verified().says(": artifact, 3 layers, ");
@@ -161,7 +161,7 @@ fn a_config_with_diff_ids_is_believed_whatever_it_is_called() {
     ran.exits(3).says("unchecked: is encrypted: what it holds only its key tells");
 }
 
-/// What an image is its manifest says: the platform of its config is anybody's word.
+/// The manifest defines the image; the platform in its config is not proved by anything.
 #[test]
 fn a_config_for_no_platform_promises_its_layers_all_the_same() {
     let layout = Layout::new();

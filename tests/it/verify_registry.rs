@@ -1,5 +1,4 @@
-//! What a registry holds after a push, or long after: looked at by `process`, from a receipt, and
-//! without one.
+//! The content of a registry, directly after a push or long after it: checked by `process`, with a receipt and without one.
 
 use std::fmt::Write as _;
 
@@ -49,13 +48,13 @@ impl Landed {
     }
 }
 
-/// What is wrong, and who finds it.
+/// A problem, and which level finds it.
 struct Case {
     what: &'static str,
     spoil: fn(&Landed),
     fast: i32,
     full: i32,
-    /// Without a receipt, in full.
+    /// Exit code of a full verification without a receipt.
     by_name: i32,
 }
 
@@ -138,7 +137,7 @@ const CASES: [Case; 12] = [
         by_name: 1,
     },
     Case {
-        // Without a receipt nobody knows what the tag stood for.
+        // Without a receipt it is not known which image the tag named.
         what: "the tag was moved",
         spoil: |landed| {
             let mut bytes = landed.registry.manifest("a/b", "1").unwrap().1.to_vec();
@@ -186,7 +185,7 @@ fn what_is_found_later() {
             assert_eq!(said.code, expected, "{what}, {how}: {}", said.stderr);
             transcript += &tell(how, &said);
         }
-        // Nobody changes anything.
+        // Nothing changes in between.
         let changes = |method: &str| landed.registry.requests_of(method, "").len();
         let before = (changes("PUT"), changes("POST"), changes("PATCH"), changes("DELETE"));
         landed.by_receipt(&[]);
@@ -320,7 +319,7 @@ fn an_index_and_all_its_images() {
     children[2]["size"] = 7.into();
     sandbox.run(&["verify", &put("lies", &children)]).exits(1).says("size of the manifest");
     registry.remove_blob("team/app", Digest::of(&Pack::Gzip.pack(&images[1].layers[0])));
-    // What the name stands for is no better than what it leads to.
+    // A name is no better than the image that it leads to.
     let ran = sandbox.run(&["verify", &name]);
     ran.exits(1).says("1/3 verified, 2 FAILED").says("1 of the 2 that it lists: FAILED");
 }

@@ -1,5 +1,5 @@
-//! A password that is also a word of this program, a name of the user's, or digits of a digest: commands and
-//! documents stay what they are.
+//! A password that is also a word of this program, a name that the user chose, or digits of a digest: commands and documents
+//! stay as they are.
 
 use crate::support::cli::{Ran, Sandbox};
 use crate::support::image::{Pack, TestImage};

@@ -1,4 +1,4 @@
-//! An image on a web server: written, verified, and damaged in every way that a server has.
+//! An image on a web server: written, verified, and damaged in every way that a server can.
 
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -56,7 +56,7 @@ impl Arena {
         self.sandbox.run(&[&given, more].concat())
     }
 
-    /// What both levels, and the mode that trusts nobody, say.
+    /// Returns the verdicts of both levels and of `--untrusted`.
     #[track_caller]
     fn judged(&self, what: &str, fast: i32, full: i32) {
         for (more, code) in [(&["--fast"][..], fast), (&[], full), (&["--untrusted"], full)] {
@@ -74,7 +74,7 @@ fn an_image_lands_and_is_found_again() {
     let files = arena.web.files();
     let names: Vec<&str> = files.keys().map(String::as_str).collect();
     assert!(names.contains(&"/app/config") && names.contains(&"/app/list"), "{names:?}");
-    // What makes the rest appear came last.
+    // The file that makes the others visible was written last.
     let puts: Vec<String> = (arena.web.requests().into_iter())
         .filter(|request| request.method == "PUT")
         .map(|request| request.path)
@@ -111,7 +111,7 @@ fn what_is_wrong_is_found() {
         arena.web.remove(path);
         arena.judged(&format!("{path} missing"), 1, 1);
         arena.web.put(path, content);
-        // What a server remembers of a file is no file.
+        // A file that a server keeps only in its cache does not count as a file.
         arena.web.fault(path, Fault::OnlyHead);
         arena.judged(&format!("{path} remembered"), 1, 1);
         arena.web.mend();
@@ -141,10 +141,10 @@ fn what_cannot_be_looked_at_is_not_confirmed() {
     arena.web.fault("/app/config", Fault::Raw(closed));
     // It says another size, and that is wrong, whatever comes then.
     arena.judged("another size", 1, 1);
-    // Nobody named it: not even asked.
+    // The user did not name it: no request is sent.
     let before = arena.web.connections();
     let said = arena.sandbox.run(&["verify", "r.json", "--plugin", &arena.plugin]);
-    said.exits(3).says("not a place that you named").says("--allow-net");
+    said.exits(3).says("not a place that you allowed").says("--allow-net");
     arena.sandbox.run(&["verify", "r.json", "--plugin", &arena.plugin, "--untrusted"]).exits(3);
     assert_eq!(arena.web.connections(), before);
 }
@@ -156,7 +156,7 @@ fn a_server_that_is_gone_is_not_confirmed() {
     arena.web = Web::start();
     let plugin = arena.plugin.clone();
     let given = ["verify", "r.json", "--plugin", &plugin, "--allow-net", &gone, "--retries", "0"];
-    // The port may be somebody else's by now, who has nothing of it.
+    // Another process may use the port by now; it has none of these files.
     let said = arena.sandbox.run(&given);
     said.exits(3).says("5 of 5 objects unchecked").says("1 UNCONFIRMED");
 }
@@ -205,7 +205,7 @@ fn a_write_that_fails_shows_nothing() {
     }
     for (status, says) in [
         ("507 Insufficient Storage", "507"),
-        ("409 Conflict", "is the folder above it there?"),
+        ("409 Conflict", "does its parent folder exist?"),
         ("401 Unauthorized", "a login for it is looked for"),
         ("307 Temporary Redirect", "307"),
     ] {
@@ -236,7 +236,7 @@ fn an_image_from_a_registry_keeps_its_bytes() {
     arena.sandbox.assert_clean();
 }
 
-/// What a server does not do the first time, it is asked to do again - but for POST.
+/// A request that a server fails the first time is retried, except for POST.
 #[test]
 fn what_passes_is_tried_again() {
     let arena = Arena::new();
@@ -298,7 +298,7 @@ fn destinations_that_are_none() {
         ("", "is not whole"),
         ("127.0.0.1:1/../x", "has '.' or '..' in its path"),
         ("127.0.0.1:1/a%3Fb", "has a character in its path"),
-        ("a b/x", "names no web server"),
+        ("a b/x", "is not on a web server"),
     ] {
         let to = format!("hostile-web://{rest}");
         arena.sandbox.process(&from, &to, &["--plugin", &arena.plugin]).exits(2).says(says);

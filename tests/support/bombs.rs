@@ -1,11 +1,11 @@
-//! Components that take much more memory or time than their size says, made byte by byte.
+//! Components that take much more memory or time than their size suggests, built byte by byte.
 
 use super::hostile;
 
-/// How a core module starts.
+/// The first bytes of a core module.
 const MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
-/// How a component starts.
+/// The first bytes of a component.
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
 /// An unsigned number (WebAssembly specification, 5.2.2).

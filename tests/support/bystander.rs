@@ -1,4 +1,4 @@
-//! What stands at a destination while something goes wrong, and must stand there still.
+//! An object at a destination that must be unchanged after something failed.
 
 use std::fmt::Write as _;
 

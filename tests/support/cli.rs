@@ -1,4 +1,4 @@
-//! The binary, run as a user runs it, in a home of its own.
+//! The binary, run as a user runs it, with a home directory of its own.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
@@ -12,10 +12,10 @@ pub struct Sandbox {
     folder: tempfile::TempDir,
 }
 
-/// What a run said.
+/// The output of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ran {
-    /// As a shell sees it: 128 + N for signal N.
+    /// Exit code as a shell reports it: 128 + N for signal N.
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
@@ -80,14 +80,14 @@ impl Sandbox {
         tree
     }
 
-    /// Nothing was left behind in the temporary folder, nor in the home.
+    /// Checks that nothing was left in the temporary folder or in the home.
     #[track_caller]
     pub fn assert_clean(&self) {
         assert_eq!(self.tree("tmp"), Tree::new(), "temporary files were left");
         assert_eq!(self.tree("home"), Tree::new(), "the home was written to");
     }
 
-    /// What was said, with the sandbox as `[T]`, numbers of seconds as `[s]`, and digests cut.
+    /// Returns the output with the sandbox as `[T]`, numbers of seconds as `[s]`, and digests cut.
     pub fn redact(&self, text: &str) -> String {
         let text = text.replace(&self.folder.path().display().to_string(), "[T]");
         redact(&text.replace(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests"), "[tests]"))
@@ -113,7 +113,7 @@ impl Ran {
     pub fn ended(output: std::process::Output) -> Self {
         let status = output.status;
         let stderr = String::from_utf8(output.stderr).unwrap();
-        // That something takes long is only said where the machine is busy.
+        // The message that something takes long appears only on a busy machine.
         let said = |line: &&str| !line.starts_with("warning: compiling plugin '");
         Self {
             code: status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or_default()),
@@ -179,7 +179,7 @@ fn describe(path: &Path) -> String {
 }
 
 /// Replaces what differs from run to run: seconds (`0.1s`, `"seconds": 0.12`) and ports of
-/// 127.0.0.1. Long hexadecimal words are cut to eight digits, for those who read snapshots.
+/// 127.0.0.1. Long hexadecimal words are cut to eight digits, so that snapshots are readable.
 pub fn redact(text: &str) -> String {
     let mut shown = String::new();
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! A container engine in this process, on a Unix socket of its own, that can be told to misbehave.
+//! A container engine in this process, on a Unix socket of its own, that can be made to misbehave.
 //!
 //!     let engine = Engine::start();
 //!     engine.put(&image, shape::docker25(&[&image], Pack::Plain).bytes());
@@ -36,7 +36,7 @@ pub struct Engine {
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
-/// What is done to an image while it is taken in.
+/// A change of an image while it is loaded.
 type Change = Box<dyn FnMut(&mut Held) + Send>;
 
 #[derive(Default)]
@@ -45,7 +45,7 @@ struct State {
     change: Option<Change>,
     /// A load is answered well, and nothing is kept.
     forgets: bool,
-    /// After a load nobody is there any more.
+    /// After a load the engine does not answer any more.
     leaves: bool,
     gone: bool,
     rules: Vec<Rule>,
@@ -54,7 +54,7 @@ struct State {
     log: Vec<(String, String)>,
     /// Bodies of loads that ended well.
     loaded: Vec<Bytes>,
-    /// How much of every load was read, whatever its end.
+    /// Bytes that were read of every load, whatever its result.
     received: usize,
     /// A pause after each piece of a load.
     slow: Duration,
@@ -156,7 +156,7 @@ impl Engine {
         self.state().reasons.push((path_part.to_owned(), reason.to_owned()));
     }
 
-    /// How many requests there were with a method, and a path that contains a text.
+    /// Returns the number of requests with a method and a path that contains a text.
     pub fn requests(&self, method: &str, path_part: &str) -> usize {
         let fits = |entry: &&(String, String)| entry.0 == method && entry.1.contains(path_part);
         self.state().log.iter().filter(fits).count()
@@ -220,7 +220,7 @@ async fn serve(
         (registry_fault::meet(&mut state.rules, &method, &path), state.slow)
     };
     // Refused before it is read, as an engine refuses what it has no room for. Go's server goes on to
-    // read after its answer: a connection that is closed at once breaks under the one who writes,
+    // read after its answer: a connection that is closed at once fails for the client that still writes,
     // perhaps before the answer was read.
     let refused = matches!(fault, Some(Fault::Status(..)));
     let body = match refused {

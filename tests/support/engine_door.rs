@@ -1,4 +1,4 @@
-//! A TCP port that leads to an engine's socket, with TLS or without.
+//! A TCP port that forwards to an engine's socket, with TLS or without.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,4 @@
-//! What the engine for tests holds: images by name and ID, as Docker, Podman, or containerd's store
-//! have them.
+//! The images of the engine for tests, by name and ID, in the form of Docker, Podman, or containerd's store.
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -27,9 +26,9 @@ pub enum Habits {
 /// An image as it is held.
 #[derive(Clone)]
 pub struct Held {
-    /// What inspect says.
+    /// The answer to inspect.
     pub inspected: Value,
-    /// What export gives.
+    /// The exported archive.
     pub archive: Bytes,
     /// The steps that made it, last first.
     pub history: Value,
@@ -78,7 +77,7 @@ impl Store {
         self.images.get_mut(&name)
     }
 
-    /// All names, IDs left out.
+    /// Returns all names without the IDs.
     pub fn names(&self) -> Vec<String> {
         let is_name = |name: &&String| name.contains(':') && !name.starts_with("sha256:");
         self.images.keys().filter(is_name).cloned().collect()
@@ -145,7 +144,7 @@ impl Store {
     }
 }
 
-/// As `docker history` has it: a step without a layer is one of no bytes.
+/// Returns the history in the form of `docker history`: a step without a layer is one of no bytes.
 fn history(image: &TestImage) -> Value {
     let config: Value = serde_json::from_slice(&image.config).unwrap_or_default();
     let mut sizes = image.layers.iter().map(Vec::len);

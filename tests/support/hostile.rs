@@ -1,4 +1,4 @@
-//! The hostile plugin, and a destination that it is let loose on.
+//! The hostile plugin, and a destination for it to attack.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ pub fn component() -> PathBuf {
     named("hostile")
 }
 
-/// One of them.
+/// One behaviour of the plugin.
 pub fn named(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("../tests/hostile/{name}.wasm"))
 }
@@ -52,7 +52,7 @@ impl Arena {
         Self { sandbox, transcript: String::new(), before }
     }
 
-    /// One run with a behaviour.
+    /// Runs the plugin with a behaviour.
     pub fn run(&self, behaviour: &str, more: &[&str]) -> Ran {
         let plugin = component().display().to_string();
         let destination = self.sandbox.uri("hostile", &format!("out?behaviour={behaviour}"));

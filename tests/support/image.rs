@@ -12,7 +12,7 @@ use std::io::Write as _;
 use occystrap_base::oci::Digest;
 use serde_json::json;
 
-/// How a layer is stored.
+/// The stored form of a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pack {
     Plain,
@@ -122,7 +122,7 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
 /// An image with its layers as plain tars.
 #[derive(Debug, Clone)]
 pub struct TestImage {
-    /// As in `RepoTags`; empty for none.
+    /// Name as in `RepoTags`; empty for none.
     pub name: String,
     /// Lowest first.
     pub layers: Vec<Vec<u8>>,
@@ -142,7 +142,7 @@ impl TestImage {
         )
     }
 
-    /// One layer of a few blocks, for tests that go through every byte.
+    /// Returns an image with one layer of a few blocks, for tests that go through every byte.
     pub fn tiny(name: &str) -> Self {
         Self::with_layers(name, vec![tar(&[("etc/motd", name.as_bytes())])])
     }
@@ -158,7 +158,7 @@ impl TestImage {
             "rootfs": { "type": "layers", "diff_ids": diff_ids },
             "history": layers.iter().map(|_| json!({ "created_by": "a test" })).collect::<Vec<_>>(),
         });
-        // Spaced as nobody's serializer does: whoever parses and prints it again changes its digest.
+        // Spaced as no serializer does: a tool that parses and prints it again changes its digest.
         let config = format!(" {}\n\n", config.to_string().replace(":[", " :  ["));
         Self { name: name.to_owned(), layers, config: config.into_bytes() }
     }
@@ -172,7 +172,7 @@ impl TestImage {
         Digest::of(&self.config)
     }
 
-    /// Where the output `dir` puts layer `index`.
+    /// Returns the path where the output `dir` puts layer `index`.
     pub fn layer_path(&self, index: usize) -> String {
         format!("{}/layer.tar", self.diff_ids()[index].hex())
     }

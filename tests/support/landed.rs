@@ -1,4 +1,4 @@
-//! Whether an image is where it was written, byte for byte.
+//! Checks that an image was written completely, byte for byte.
 
 use std::path::Path;
 

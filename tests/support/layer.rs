@@ -1,4 +1,4 @@
-//! Layers with everything in them that a tar can say, right or wrong.
+//! Layers with everything that a tar can contain, right or wrong.
 //!
 //!     let layer = layer(&[dir("etc"), file("etc/motd", b"hello").mode(0o666), link("a", "etc/motd")]);
 

@@ -1,4 +1,4 @@
-//! A password that would be recognised anywhere, in all its spellings, and a search for it.
+//! A password that is recognised in all its spellings, and a search for it.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -15,7 +15,7 @@ pub const USER: &str = "operator";
 /// With characters that URIs, forms, JSON and HTML spell otherwise.
 pub const PASSWORD: &str = "Hunter2+/S3cret=%&";
 
-/// What stands in a signed URL.
+/// The parameters of a signed URL.
 pub const SIGNATURE: &str = "eyJzaWduYXR1cmUi.S1gnature-Marked_77";
 
 /// In a URI's user part.
@@ -37,7 +37,7 @@ fn lower_hex(text: &str) -> String {
     lower
 }
 
-/// How servers could give a password back.
+/// The spellings in which servers could return a password.
 pub fn spellings(secret: &str) -> Vec<String> {
     let upper = in_uri(secret);
     let pair = format!("{USER}:{secret}");
@@ -64,7 +64,7 @@ pub fn spellings(secret: &str) -> Vec<String> {
     ]
 }
 
-/// All of them in one text, which is what the servers of these tests say.
+/// Returns all of them in one text, which the servers of these tests send.
 pub fn echo() -> String {
     spellings(PASSWORD).join(" ")
 }
@@ -72,7 +72,7 @@ pub fn echo() -> String {
 /// The first spelling of a secret that a text has, in any case.
 fn shown(text: &[u8]) -> Option<String> {
     static FINDER: LazyLock<(AhoCorasick, Vec<String>)> = LazyLock::new(|| {
-        // What is left of a password that was masked in part.
+        // The rest of a password that was masked in part.
         let parts = ["Hunter2", "S3cret", "S1gnature"].map(str::to_owned);
         let all = spellings(PASSWORD).into_iter().chain(spellings(SIGNATURE)).chain(parts);
         let all: Vec<String> = all.collect();
@@ -112,7 +112,7 @@ fn files(what: &str, folder: &Path, inputs: &[&str]) {
     }
 }
 
-/// One of the ways to print, another one each time; with all of them, `every`.
+/// Returns one of the output options, another one each time; with `every`, all of them.
 pub fn modes(every: bool) -> Vec<Vec<&'static str>> {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     let all =

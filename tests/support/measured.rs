@@ -1,11 +1,11 @@
-//! What a run took: memory and time.
+//! The resources that a run used: memory and time.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::cli::Ran;
 
-/// How often a run is looked at.
+/// Time between two measurements of a run.
 const STEP: Duration = Duration::from_millis(2);
 
 /// A run, with what it and all that it starts took.

@@ -50,12 +50,12 @@ impl Multi {
         self.manifest(MANIFEST, oci_manifest(&image, Pack::Gzip), platform)
     }
 
-    /// As buildkit writes it, with one layer more that looks like gzip and is none.
+    /// Returns an attestation as buildkit writes it, with one more layer that only looks like gzip.
     pub fn attestation(&mut self) -> Value {
         let layers = [b"{\"_type\":\"in-toto\"}".to_vec(), b"\x1f\x8bnot gzip at all".to_vec()];
         let config = json!({ "os": "unknown", "architecture": "unknown", "config": {},
             "rootfs": { "type": "layers", "diff_ids": [Digest::of(b"another").to_string()] } });
-        // No JSON to its end: what it is for nobody but its reader knows.
+        // Not complete JSON: only its own reader knows its content.
         let config = format!("{config} and more").into_bytes();
         let document = json!({ "schemaVersion": 2, "mediaType": MANIFEST,
             "config": described("application/vnd.oci.image.config.v1+json", &config),
@@ -65,7 +65,7 @@ impl Multi {
         self.manifest(MANIFEST, document.to_string(), "unknown/unknown")
     }
 
-    /// An index with a nested one and an attestation, spaced as nobody's serializer does.
+    /// An index with a nested one and an attestation, spaced as no serializer does.
     pub fn build() -> Self {
         let mut multi = Self::default();
         let nested = json!({ "schemaVersion": 2, "mediaType": INDEX,

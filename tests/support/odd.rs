@@ -1,4 +1,4 @@
-//! Images whose documents are unlike those of most tools, and which Docker, Podman or skopeo take.
+//! Images whose documents differ from those of most tools, but which Docker, Podman or skopeo accept.
 
 use occystrap_base::oci::Digest;
 use serde_json::{Value, json};

@@ -1,5 +1,5 @@
-//! Images that are odd and right: what build tools, archives and registries were seen to leave out, to
-//! add or to spell in their own way. No content differs from its digest.
+//! Unusual but correct images: what build tools, archives and registries were seen to leave out, to add or to spell in
+//! their own way. No content differs from its digest.
 //!
 //!     for case in odd_cases::cases() {            // the same every time
 //!         let put = case.put(folder);       // at a registry, in a layout or in an archive
@@ -28,7 +28,7 @@ const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 const OCI_LAYER: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
-/// What an oddity is in.
+/// The place of an oddity.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum In {
     Config,
@@ -40,12 +40,12 @@ pub enum In {
     Saved,
     /// The members of such an archive.
     Members,
-    /// How layers are compressed.
+    /// Compression of the layers.
     Layers,
     Registry,
 }
 
-/// What holds the image.
+/// The source that holds the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Carrier {
     Registry,
@@ -54,7 +54,7 @@ pub enum Carrier {
 }
 
 impl In {
-    /// What can hold an oddity of this kind.
+    /// Returns the sources that can hold an oddity of this kind.
     fn carriers(self) -> &'static [Carrier] {
         match self {
             Self::Config | Self::Layers => &[Carrier::Archive, Carrier::Registry, Carrier::Layout],
@@ -92,13 +92,13 @@ pub struct Case {
     pub oddities: Vec<Oddity>,
 }
 
-/// Where a case was put.
+/// A case that was written to a source.
 pub struct Put {
-    /// As occystrap names it.
+    /// Its URI for occystrap.
     pub uri: String,
-    /// As skopeo names it, with its options.
+    /// Its name for skopeo, with options.
     pub skopeo: Vec<String>,
-    /// Of an archive that engines load.
+    /// The archive, if it is one that engines load.
     pub archive: Option<PathBuf>,
     _registry: Option<Registry>,
 }
@@ -283,7 +283,7 @@ impl Case {
         self.saved(&image, &self.document(In::Config, config), folder).archive
     }
 
-    /// As `docker save` of Docker 24 lays an image out.
+    /// Writes the layout of `docker save` of Docker 24.
     fn saved(&self, image: &TestImage, config: &[u8], folder: &Path) -> Put {
         let config_name = format!("{}.json", Digest::of(config).hex());
         let names: Vec<String> =

@@ -1,4 +1,4 @@
-//! Plugins that are added: components that differ, and a record to look at.
+//! Plugins for tests of `plugin add`: components that differ, and the record of added plugins.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use occystrap_base::oci::Digest;
 use super::cli::{Ran, Sandbox};
 use super::hostile;
 
-/// Where a user's plugins are, below the sandbox's home.
+/// Folder of a user's plugins, below the sandbox's home.
 pub const FOLDER: &str = "home/.local/share/occystrap/plugins";
 
 /// The honest-by-default plugin for tests, under its name.
@@ -16,13 +16,13 @@ pub fn plain() -> Vec<u8> {
     std::fs::read(hostile::component()).unwrap()
 }
 
-/// The same under another name and scheme, of seven letters.
+/// Returns the same component under another name and scheme, of seven letters.
 pub fn called(name: &str) -> Vec<u8> {
     assert_eq!(name.len(), "hostile".len());
     replaced(&plain(), b"hostile", name.as_bytes())
 }
 
-/// The same in what it does, with another digest: a custom section more (WebAssembly
+/// Returns a component with the same behaviour and another digest: a custom section more (WebAssembly
 /// specification, 5.5.3, and the component model's `Binary.md`).
 pub fn other_digest(component: &[u8]) -> Vec<u8> {
     [component, b"\0\x05\x04note"].concat()
@@ -66,14 +66,14 @@ impl Sandbox {
         self.path(FOLDER).join(format!("{}.wasm", digest.hex()))
     }
 
-    /// Change the record as somebody else might.
+    /// Changes the record as another process might.
     pub fn edit_record(&self, from: &str, to: &str) {
         let text = std::fs::read_to_string(self.record()).unwrap();
         assert!(text.contains(from), "'{from}' is not in {text}");
         std::fs::write(self.record(), text.replace(from, to)).unwrap();
     }
 
-    /// The binary at a terminal, where somebody types. What it said is `stdout`.
+    /// Runs the binary at a terminal with typed input. Its output is `stdout`.
     pub fn at_terminal(&self, arguments: &[&str], typed: &[u8]) -> Ran {
         use std::io::{Read as _, Write as _};
         let plain = self.command(arguments);
@@ -104,7 +104,7 @@ impl Sandbox {
                 break;
             }
             seen.extend_from_slice(&piece[..read]);
-            // Somebody types when they are asked.
+            // The user types after the question.
             if !asked && seen.windows(6).any(|window| window == b"[y/N] ") {
                 asked = true;
                 stdin.write_all(typed).unwrap();

@@ -1,4 +1,4 @@
-//! Putting a test image into the registry for tests, and having one put there.
+//! Pushes of a test image to the registry for tests, by the test or by the binary.
 
 use occystrap_base::oci::Digest;
 
@@ -18,7 +18,7 @@ pub fn push(registry: &Registry, image: &TestImage, pack: Pack) -> String {
     format!("registry://{}/{}?insecure=true", registry.url_host(), image.name)
 }
 
-/// As [`push`], with a manifest of Docker's schema 2.
+/// Works like [`push`], with a manifest of Docker's schema 2.
 pub fn push_docker(registry: &Registry, image: &TestImage) -> String {
     let source = push(registry, image, Pack::Gzip);
     let (repository, tag) = image.name.rsplit_once(':').unwrap();
@@ -51,7 +51,7 @@ pub fn holds_blobs(registry: &Registry, repository: &str, image: &TestImage, pac
     }
 }
 
-/// Nothing is there under a tag.
+/// Checks that a tag does not exist.
 #[track_caller]
 pub fn nothing(registry: &Registry, name: &str) {
     let (repository, tag) = name.rsplit_once(':').unwrap();

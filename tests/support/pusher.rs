@@ -1,9 +1,9 @@
-//! Who pushes to a registry, through the library.
+//! A client that pushes to a registry, through the library.
 
 use occystrap_base::error::Result;
 use occystrap_base::files::Section;
+use occystrap_base::oci::Descriptor;
 use occystrap_base::oci::Digest;
-use occystrap_base::oci::descriptor::Descriptor;
 use occystrap_net::registry::{Body, Client, PushOptions, Reference, Repository};
 
 use super::registry::Registry;

@@ -1,5 +1,5 @@
-//! Python's occystrap 0.4.17, the predecessor: what it makes of the same image, and a reader of tars
-//! that is nobody's of ours (Python's `tarfile`).
+//! Python's occystrap 0.4.17, the predecessor: what it makes of the same image, and an independent reader of tars (Python's
+//! `tarfile`).
 //!
 //!     let Some(python) = Python::find("what is tested") else { return };
 //!
@@ -53,7 +53,7 @@ pub type Member = Value;
 impl Python {
     pub const RELEASE: &str = "0.4.17";
 
-    /// Where it is installed. `None`, or a failure in CI, where it is not.
+    /// Finds the installation. Returns `None` if there is none, which is a failure in CI.
     pub fn find(test: &str) -> Option<Self> {
         let environment = std::env::var_os("OCCYSTRAP_PYTHON").map_or_else(usual, PathBuf::from);
         if environment.join("bin/occystrap").is_file() {
@@ -109,7 +109,7 @@ impl Python {
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// Which names each pattern matches, by Python's `fnmatch`.
+    /// Returns the names that each pattern matches, by Python's `fnmatch`.
     pub fn matches(&self, patterns: &[String], names: &[String]) -> Vec<Vec<bool>> {
         const MATCH: &str = "import fnmatch, json, sys\n\
             patterns, names = json.loads(sys.argv[1])\n\
@@ -161,7 +161,7 @@ pub fn name(member: &Member) -> String {
     text(&member["name"])
 }
 
-/// Where a member's link points.
+/// The target of a member's link.
 pub fn link(member: &Member) -> String {
     text(&member["link"])
 }

@@ -1,4 +1,4 @@
-//! Tars of which every byte is said: what real writers make, and what none should.
+//! Tars of which every byte is specified: what real writers write, and what no writer should.
 //!
 //!     let layer = raw_tar::tar(&[Raw::dir("etc"), Raw::file("etc/motd", b"hi").pax("atime", b"1.5")]);
 //!
@@ -13,7 +13,7 @@ pub const MTIME: u64 = 1_700_000_000;
 /// A member, or part of one.
 #[derive(Clone)]
 pub struct Raw {
-    /// What stands in front of the header.
+    /// Blocks before the header.
     before: Vec<u8>,
     header: [u8; BLOCK],
     content: Vec<u8>,
@@ -57,7 +57,7 @@ impl Raw {
         String::from_utf8(self.header[..end].to_vec()).unwrap()
     }
 
-    /// The same under another name.
+    /// Returns the same member under another name.
     pub fn named(mut self, name: impl AsRef<[u8]>) -> Self {
         self.header[..100].fill(0);
         self.field(0, name.as_ref())

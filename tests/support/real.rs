@@ -1,4 +1,4 @@
-//! Programs that others wrote: Debian's docker-registry as the server, skopeo as writer and reader.
+//! Programs of other projects: Debian's docker-registry as the server, skopeo as writer and reader.
 //!
 //!     let Some(registry) = RealRegistry::start("what is tested") else { return };
 //!
@@ -22,7 +22,7 @@ pub const USER: &str = "operator";
 /// And the password, which no output may ever show.
 pub const PASSWORD: &str = "correct-horse-battery-staple";
 
-/// Whether all these programs are there; if not, says so by the test's name.
+/// Returns whether all these programs are installed; if not, prints that the test is skipped.
 pub fn installed(test: &str, programs: &[&str]) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let is_there = |name: &&&str| std::env::split_paths(&path).any(|dir| dir.join(name).is_file());
@@ -52,7 +52,7 @@ pub struct RealRegistry {
     tokens: Option<TokenServer>,
 }
 
-/// Who gets in.
+/// The login that the registry requires.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Lock {
     Open,
@@ -259,7 +259,7 @@ impl SlowProxy {
         // The threads end with the connections and the test binary.
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                // Where nobody listens any more, the client's connection ends as well.
+                // If no server listens any more, the client's connection ends as well.
                 let Ok(server) = TcpStream::connect(&to) else { continue };
                 let (requests, answers) =
                     (client.try_clone().unwrap(), server.try_clone().unwrap());

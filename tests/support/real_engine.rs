@@ -1,4 +1,4 @@
-//! Engines that others wrote: Debian's dockerd and Podman, started by the tests themselves.
+//! Engines of other projects: Debian's dockerd and Podman, started by the tests themselves.
 //!
 //!     for engine in real_engine::all("what is tested") { ... }
 //!
@@ -28,7 +28,7 @@ pub struct RealEngine {
 }
 
 /// Runs the daemon until its own input ends, which is when the test binary has ended, in whatever
-/// way; then stops it and takes its folder away. A static is never dropped, and a signal asks nobody.
+/// way; then stops it and takes its folder away. A static is never dropped, and a signal does not run destructors.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP
 folder=$1; shift
@@ -38,7 +38,7 @@ kill $!; wait $!
 rm -rf --one-file-system "$folder"
 "#;
 
-/// All engines that are installed.
+/// Returns all engines that are installed.
 pub fn all(test: &str) -> Vec<&'static RealEngine> {
     [dockerd(test), podman(test)].into_iter().flatten().collect()
 }

@@ -1,4 +1,4 @@
-//! Receipts that are changed by somebody, and what is said of them.
+//! Receipts that were changed, and the output about them.
 
 use serde_json::Value;
 
@@ -7,7 +7,7 @@ use super::hostile::component;
 use super::image::{Pack, TestImage};
 use super::shape;
 
-/// What somebody does to a receipt.
+/// A change of a receipt.
 pub type Change = fn(&mut Value);
 
 /// A sandbox whose folder `srv` is granted.

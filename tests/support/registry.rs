@@ -1,4 +1,4 @@
-//! A registry in this process, on a port of its own, that can be told to misbehave.
+//! A registry in this process, on a port of its own, that can be made to misbehave.
 //!
 //!     let registry = Registry::start();
 //!     let layer = registry.put_blob(b"bytes");
@@ -74,7 +74,7 @@ pub(super) struct State {
     /// By repository and tag or digest: media type and bytes.
     pub(super) manifests: HashMap<(String, String), (String, Bytes)>,
     pub(super) uploads: Uploads,
-    /// How many bytes of a blob are left, where it is told of as if it were whole.
+    /// Bytes that are left of a blob that is announced as complete.
     short: HashMap<Digest, usize>,
     files: HashMap<String, Bytes>,
     rules: Vec<Rule>,
@@ -88,7 +88,7 @@ impl Registry {
         Self::launch(None)
     }
 
-    /// HTTPS, with a certificate for `localhost` and 127.0.0.1 that nobody knows but who reads
+    /// HTTPS, with a certificate for `localhost` and 127.0.0.1 which a client must trust by
     /// [`Registry::certificate`].
     pub fn start_tls() -> Self {
         Self::start_as(Identity::new())
@@ -172,7 +172,7 @@ impl Registry {
         digest
     }
 
-    /// Stores what a GET of a path (without query) gives, without asking who wants it.
+    /// Stores what a GET of a path (without query) gives, without a login.
     pub fn put_file(&self, path: &str, bytes: impl AsRef<[u8]>) {
         let bytes = Bytes::copy_from_slice(bytes.as_ref());
         self.state().files.insert(path.to_owned(), bytes);
@@ -180,7 +180,7 @@ impl Registry {
 
     /// From now on, `times` requests with this method and a path (with query) that contains
     /// `path_part` go wrong. Of several faults that fit a request, the first that is not used up
-    /// counts: faults that are told one after the other happen one after the other.
+    /// counts: faults that are set one after the other happen one after the other.
     pub fn fault(&self, method: &str, path_part: &str, fault: Fault, times: usize) {
         self.state().rules.push(Rule::new(method, path_part, fault, times));
     }
@@ -198,7 +198,7 @@ impl Registry {
         state.short.clear();
     }
 
-    /// Who may pull and push from now on.
+    /// Sets which users may pull and push from now on.
     pub fn require(&self, auth: Auth) {
         self.state().gate.auth = auth;
     }
@@ -223,7 +223,7 @@ impl Registry {
         self.state().gate.given()
     }
 
-    /// All requests so far.
+    /// Returns all requests so far.
     pub fn requests(&self) -> Vec<Request> {
         self.state().log.clone()
     }
@@ -299,7 +299,7 @@ async fn serve(
             Some(Fault::IgnoreSuffix) => !is_suffix,
             _ => true,
         };
-        // What is refused does not happen.
+        // A refused request has no effect.
         match fault {
             Some(Fault::Status(..) | Fault::Early(..) | Fault::Answer(..)) => {
                 Plan::new(200, Vec::new(), "")
@@ -328,7 +328,7 @@ async fn serve(
     Ok(plain.spoil(fault).reply(request.method == "HEAD"))
 }
 
-/// What was sent, as far as the fault lets it be read.
+/// A request, as far as the fault lets it be read.
 async fn read(body: &mut Incoming, fault: Option<&Fault>) -> Result<Bytes, std::io::Error> {
     let limit = match fault {
         Some(Fault::Early(..) | Fault::Expire | Fault::Deaf) => return Ok(Bytes::new()),
@@ -352,13 +352,13 @@ async fn read(body: &mut Incoming, fault: Option<&Fault>) -> Result<Bytes, std::
     Ok(read.into())
 }
 
-/// What is to be sent.
+/// An answer.
 pub(super) struct Plan {
     pub(super) status: u16,
     pub(super) headers: Vec<(&'static str, String)>,
     body: Bytes,
     ending: Ending,
-    /// What `Content-Length` says; without one the body is sent in chunks.
+    /// Value of `Content-Length`; without one the body is sent in chunks.
     length: Option<u64>,
 }
 
@@ -380,7 +380,7 @@ impl Plan {
         Self { status, headers, length: Some(body.len() as u64), body, ending: Ending::Whole }
     }
 
-    /// What is left of a blob: the same promise, and not all of its bytes.
+    /// The rest of a cut blob: announced as complete, but without all of its bytes.
     fn shortened(mut self, left: usize) -> Self {
         let range = self.headers.iter().find(|(name, _)| *name == "content-range");
         let first = range.and_then(|(_, said)| said["bytes ".len()..].split('-').next());
@@ -520,7 +520,7 @@ enum Step {
 }
 
 impl State {
-    /// What a registry answers.
+    /// Returns the answer of a registry.
     fn answer(&mut self, request: &Request, ranged: bool) -> Plan {
         let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
         let authorization =

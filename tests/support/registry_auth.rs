@@ -1,19 +1,19 @@
-//! How a registry for tests knows its users, and its token service.
+//! The users of the registry for tests, and its token service.
 
 use std::collections::HashMap;
 
-/// Who may pull.
+/// The login that the registry requires.
 #[derive(Debug, Clone)]
 pub enum Auth {
-    /// Everybody.
+    /// None: every user has access.
     Open,
-    /// Who sends this name and password (HTTP's Basic scheme).
+    /// A name and password (HTTP's Basic scheme).
     Basic { user: String, password: String },
-    /// Who sends a token of the service at `/token`, which gives one to `users`.
+    /// A token of the service at `/token`, which gives one to these users.
     Bearer(Users),
 }
 
-/// Who gets a token.
+/// The users that get a token.
 #[derive(Debug, Clone)]
 pub enum Users {
     Anybody,
@@ -21,7 +21,7 @@ pub enum Users {
         user: String,
         password: String,
     },
-    /// By POST, as OAuth2 has it.
+    /// By POST, as in OAuth2.
     IdentityToken(String),
 }
 
@@ -43,7 +43,7 @@ pub struct Gate {
     pub challenges: Option<Vec<String>>,
     /// Sent to requests without a login, in place of 401 and a challenge.
     pub hides: Option<u16>,
-    /// With the scopes that each was asked for.
+    /// Valid tokens with their scopes.
     valid: HashMap<String, Vec<String>>,
     given: usize,
 }
@@ -53,7 +53,7 @@ impl Gate {
         Self { auth: Auth::Open, challenges: None, hides: None, valid: HashMap::new(), given: 0 }
     }
 
-    /// Tokens that were given out so far are no longer good.
+    /// Makes all tokens that were given out so far invalid.
     pub fn revoke(&mut self) {
         self.valid.clear();
     }
@@ -62,8 +62,8 @@ impl Gate {
         self.given
     }
 
-    /// Whether a request may pass; else the challenges to answer with. Who reads needs any token;
-    /// who `pushes`, one for pushing there; and who mounts `from` elsewhere, for pulling there too.
+    /// Checks whether a request is allowed. If not, returns the challenges of the answer. A read needs any token;
+    /// a push (`pushes`) one for pushing there; a mount `from` elsewhere also one for pulling there.
     pub fn admit(
         &self,
         authorization: Option<&str>,
@@ -105,7 +105,7 @@ impl Gate {
         })
     }
 
-    /// The token service: a token's JSON, or nothing for who gets none.
+    /// The token service: a token's JSON, or nothing for a user that gets none.
     pub fn token(
         &mut self,
         method: &str,

@@ -1,7 +1,7 @@
-//! What the clients of a registry make of its answers, as data: a model to compare verdicts with.
+//! The reactions of registry clients to answers, as data: a model with which verdicts are compared.
 //!
 //! The rows of [`CLIENTS`] were observed with Docker 20.10.24, containerd 1.6.20, Podman 4.3.1 and skopeo
-//! 1.9.3 at a registry that answers each request as it is told to, and agree with their sources:
+//! 1.9.3 at a registry whose answers the test sets, and agree with their sources:
 //! distribution's `registry/client/repository.go` (`tags.Get`, `descriptorFromResponse`) and moby's
 //! `distribution/pull_v2.go` (`pullTag`); containerd's `remotes/docker/resolver.go` (`Resolve`);
 //! containers/image's `docker/docker_image_src.go` (`fetchManifest`) and `manifest/manifest.go`
@@ -9,14 +9,14 @@
 
 use occystrap_base::oci::manifest::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 
-/// Which of two images something is of: the one that was pushed, or the one before it.
+/// One of two images: the one that was pushed, or the one before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Which {
     New,
     Old,
 }
 
-/// What an answer says of its length.
+/// The length that an answer announces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Length {
     Right,
@@ -28,7 +28,7 @@ pub enum Length {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answer {
     pub status: u16,
-    /// Of the body; of HEAD, of the body that GET would have.
+    /// Length of the body; for HEAD, of the body that GET would have.
     pub body: Which,
     /// `Docker-Content-Digest`, which is that of the body.
     pub digest: bool,
@@ -36,19 +36,19 @@ pub struct Answer {
     pub length: Length,
 }
 
-/// How a registry answers for one tag.
+/// The answers of a registry for one tag.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Answers {
     pub head_tag: Answer,
     pub get_tag: Answer,
     pub get_digest: Answer,
-    /// Whether a GET of each blob gives all of it.
+    /// Whether a GET of each blob returns all of it.
     pub blobs: bool,
 }
 
-/// How a client finds out what a tag stands for.
+/// The way in which a client resolves a tag.
 pub enum Resolve {
-    /// One GET by tag, whose body it takes.
+    /// One GET by tag, whose body it uses.
     GetTag,
     /// HEAD by tag, and a GET by the digest that this names.
     Head {
@@ -176,7 +176,7 @@ impl Client {
         self.takes(said?, own).then_some(body.body)
     }
 
-    /// Whether it takes a body whose own type is `own` for a manifest when it is called this.
+    /// Returns whether it accepts a body of type `own` as a manifest of this type.
     fn takes(&self, said: &str, own: &str) -> bool {
         // Parameters are read over by all.
         let bare = said.split(';').next().unwrap_or_default().trim();

@@ -1,15 +1,15 @@
-//! What a registry for tests can do wrong.
+//! Faults of the registry for tests.
 
 use std::time::Duration;
 
-/// One way to go wrong.
+/// A fault of the registry.
 #[derive(Debug, Clone)]
 pub enum Fault {
     /// Answers this status, with headers, instead of doing anything.
     Status(u16, Vec<(&'static str, String)>),
     /// Sends this many bytes of the right body and closes the connection.
     CutAfter(usize),
-    /// As [`Fault::CutAfter`], but the connection falls silent instead.
+    /// Like [`Fault::CutAfter`], but the connection stays open and silent.
     HangAfter(usize),
     /// The right body, byte by byte, with a pause in front of each.
     Trickle(Duration),
@@ -45,14 +45,14 @@ pub enum Fault {
     IgnoreSuffix,
     /// These bytes, as a body that was compressed with gzip on its way.
     Coded(Vec<u8>),
-    /// The same, to those who accept it.
+    /// The same, for clients that accept it.
     CodedVariant(Vec<u8>),
     /// The right body, all of it whatever the range, in chunks of which the last one never comes: the
     /// connection closes.
     NoEnd,
     /// Answers this status, with headers, without reading what is sent.
     Early(u16, Vec<(&'static str, String)>),
-    /// All tokens end, before what is sent is read.
+    /// All tokens become invalid before the request body is read.
     Expire,
     /// Reads this many bytes of what is sent and closes the connection.
     CutRequest(usize),

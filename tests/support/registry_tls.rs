@@ -1,4 +1,4 @@
-//! A certificate for `localhost` and 127.0.0.1, made when it is needed.
+//! A certificate for `localhost` and 127.0.0.1, created when it is needed.
 
 use std::sync::Arc;
 
@@ -72,7 +72,7 @@ impl Identity {
     }
 }
 
-/// What a certificate says, for these names and addresses.
+/// Returns the content of a certificate for these names and addresses.
 pub fn parameters(names: &[&str]) -> CertificateParams {
     let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
     CertificateParams::new(names).unwrap()

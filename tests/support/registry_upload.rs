@@ -1,6 +1,6 @@
-//! The half of the registry for tests that takes uploads: blobs in one request or in parts, mounts,
-//! manifests. It is strict where servers are: parts must follow each other, digests must be right,
-//! and a manifest's blobs must be in its repository.
+//! The part of the registry for tests that accepts uploads: blobs in one request or in parts, mounts, manifests. It is as
+//! strict as servers are: parts must follow each other, digests must be right, and a manifest's blobs must be in its
+//! repository.
 //!
 //!     registry.set_locations(Location::Relative);
 //!     ... push to registry.url_host() ...
@@ -14,7 +14,7 @@ use occystrap_base::oci::digest::Digest;
 
 use super::registry::{Plan, Registry, Request, State};
 
-/// How a registry says where an upload goes.
+/// The form in which a registry gives the location of an upload.
 #[derive(Debug, Clone, Default)]
 pub enum Location {
     /// A path.
@@ -31,7 +31,7 @@ pub enum Location {
 /// Uploads that are going on, what came of them, and what the registry makes of them.
 #[derive(Default)]
 pub(super) struct Uploads {
-    /// What was pushed, by repository.
+    /// Digests that were pushed, by repository.
     kept: HashMap<(String, Digest), Bytes>,
     open: HashMap<String, Vec<u8>>,
     started: usize,
@@ -61,7 +61,7 @@ impl Registry {
         state.blobs.remove(&digest);
     }
 
-    /// What was pushed to a repository, sorted.
+    /// Returns what was pushed to a repository, sorted.
     pub fn pushed(&self, repository: &str) -> Vec<Digest> {
         let state = self.state();
         let fits = |(key, _): (&(String, Digest), &Bytes)| (key.0 == repository).then_some(key.1);
@@ -97,7 +97,7 @@ impl Registry {
         self.state().uploads.open.len()
     }
 
-    /// How it says where uploads go, from now on.
+    /// Sets the form of locations of uploads from now on.
     pub fn set_locations(&self, location: Location) {
         self.state().uploads.location = location;
     }
@@ -239,7 +239,7 @@ impl State {
             digest.parse().is_ok_and(|digest| self.blob(repository, digest).is_some())
         };
         let config = json["config"].get("digest").map(|_| json["config"].clone());
-        // As docker-registry does where it takes URLs.
+        // This is what docker-registry does with URLs.
         let is_elsewhere =
             |one: &serde_json::Value| one["urls"].as_array().is_some_and(|urls| !urls.is_empty());
         let blobs = config.into_iter().chain(list("layers"));

@@ -1,4 +1,4 @@
-//! A layer with everything in it that a layer can have, for tests of what goes through it.
+//! A layer with everything that a layer can contain, for tests of its way through occystrap.
 
 use super::image::{TestImage, noise};
 use super::raw_tar::{Raw, tar};
@@ -7,7 +7,7 @@ use super::shape::Archive;
 /// A file capability (cap_net_raw, effective) as the kernel stores it, with bytes that are no text.
 pub const CAPABILITY: [u8; 20] = [1, 0, 0, 2, 0x80, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
 
-/// Of this, every reader makes the same, Python's included.
+/// Returns the members that all readers read alike, Python's included.
 pub fn members() -> Vec<Raw> {
     let long = "n".repeat(90);
     vec![
@@ -59,7 +59,7 @@ pub fn members() -> Vec<Raw> {
         Raw::file("var/lib/.wh..wh..opq", b""),
         Raw::file("twice", b"first"),
         Raw::file("twice", b"second, which counts"),
-        // As before POSIX, and as FORTRAN wants it.
+        // The forms of before POSIX, and of FORTRAN.
         Raw::new(0, "kinds/old", b"old").field(257, &[0; 255]),
         Raw::new(b'7', "kinds/contiguous", b"contiguous"),
         Raw::file("kinds/commented", b"comment").pax("comment", b"by whoever wrote it"),

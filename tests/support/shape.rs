@@ -1,4 +1,4 @@
-//! Archives in every shape that tools write, with fine control to break them.
+//! Archives in every form that tools write, with fine control to break them.
 
 use std::path::Path;
 
@@ -60,7 +60,7 @@ impl Archive {
     }
 }
 
-/// A header whose name nobody has looked at.
+/// A header whose name is not checked.
 pub fn header(name: &str, size: u64) -> tar::Header {
     let mut header = tar::Header::new_gnu();
     assert!(name.len() <= 100, "{name}");
@@ -195,7 +195,7 @@ pub fn oci_manifest(image: &TestImage, pack: Pack) -> String {
     .to_string()
 }
 
-/// The same of Docker's schema 2, spaced as Docker does it.
+/// Returns the manifest in Docker's schema 2, spaced as Docker does it.
 pub fn docker_manifest(image: &TestImage) -> String {
     let layer = "application/vnd.docker.image.rootfs.diff.tar.gzip";
     let layers = image.layers.iter().map(|plain| descriptor(layer, &Pack::Gzip.pack(plain)));

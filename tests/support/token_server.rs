@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::real::{PASSWORD, USER};
 
-/// What registry and tokens have to agree on.
+/// Values that the registry and the tokens share.
 const SERVICE: &str = "registry for tests & more";
 const ISSUER: &str = "tests";
 

@@ -12,7 +12,7 @@ pub const CHANGES: [&str; 5] = ["linkat", "renameat", "renameat2", "unlinkat", "
 const OTHERS: [&str; 8] =
     ["openat", "openat2", "newfstatat", "statx", "fstat", "flock", "pwrite64", "fsync"];
 
-/// One system call of the run: its name, and the how manyth of that name in its thread it is.
+/// A system call of the run: its name, and its number among the calls of that name in its thread.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
     pub name: String,
@@ -20,7 +20,7 @@ pub struct Call {
 }
 
 impl Call {
-    /// What strace is asked to do at this call: `signal=SIGKILL`, `error=ENOSPC`.
+    /// The action of strace at this call: `signal=SIGKILL`, `error=ENOSPC`.
     pub fn inject(&self, what: &str) -> String {
         format!("inject={}:{what}:when={}", self.name, self.number)
     }

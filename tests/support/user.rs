@@ -1,11 +1,11 @@
-//! Who asks a registry, through the library: settings, a login, patience.
+//! The user of a registry, through the library: settings, a login, patience.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Result};
-use occystrap_base::oci::descriptor::Descriptor;
+use occystrap_base::oci::Descriptor;
 use occystrap_base::oci::digest::Digest;
 use occystrap_net::http::{Counters, Settings};
 use occystrap_net::registry::{Reference, Repository};
@@ -94,7 +94,7 @@ pub async fn pull(repository: &Repository, what: &Descriptor) -> Result<Vec<u8>>
     Ok(bytes)
 }
 
-/// All that a user may see of an error.
+/// Returns everything that a user sees of an error.
 pub fn seen(error: &Error) -> String {
     format!("{error} | {} | {error:?}", error.hint_text().unwrap_or(""))
 }

@@ -1,4 +1,4 @@
-//! A web server that keeps what it is sent, and misbehaves where it is told to.
+//! A web server that keeps what it receives, and misbehaves on request.
 //!
 //! Written over sockets, not with a library: no library sends what a hostile server sends.
 
@@ -19,7 +19,7 @@ pub struct Request {
     pub body: Vec<u8>,
 }
 
-/// How a path misbehaves.
+/// A misbehaviour of a path.
 #[derive(Debug, Clone)]
 pub enum Fault {
     /// An answer of these bytes, and the end of the connection.
@@ -84,7 +84,7 @@ impl Web {
         self.state.requests.lock().unwrap().clone()
     }
 
-    /// How often somebody connected, whatever was said.
+    /// Number of connections, whatever was sent.
     pub fn connections(&self) -> usize {
         *self.state.connections.lock().unwrap()
     }
@@ -194,7 +194,7 @@ fn read(reader: &mut BufReader<TcpStream>) -> Option<Request> {
     Some(Request { method, path, headers, body })
 }
 
-/// As an honest server would.
+/// Answers as an honest server does.
 fn answer(request: &Request, state: &State) -> Vec<u8> {
     let mut files = state.files.lock().unwrap();
     let empty =
@@ -204,7 +204,7 @@ fn answer(request: &Request, state: &State) -> Vec<u8> {
             files.insert(request.path.clone(), request.body.clone());
             empty("201 Created")
         }
-        // A service that does what nobody knows: here, it replaces.
+        // A service with unknown behaviour: here, it replaces files.
         "POST" => {
             files.insert(request.path.clone(), request.body.clone());
             empty("200 OK")

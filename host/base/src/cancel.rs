@@ -1,7 +1,7 @@
-//! A wish to stop, and everybody who has to hear of it.
+//! Signal to stop, for all parts of a run.
 //!
-//! Loops ask [`Cancel::check`] once a chunk, waits select on [`Cancel::cancelled`]. Work then ends
-//! through the ordinary error path, so that everything is cleaned up by its owner.
+//! Loops call [`Cancel::check`] once for each chunk, waits select on [`Cancel::cancelled`]. Work then ends through the
+//! ordinary error path, so that each owner cleans up what it made.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use crate::error::{Error, Result};
 
-/// Shared by all parts of one run. Cheap to clone.
+/// Signal to stop. All clones share it. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Cancel(Arc<State>);
 
@@ -22,26 +22,26 @@ struct State {
 }
 
 impl Cancel {
-    /// Ask everybody to stop.
+    /// Sets the signal: all work that listens to it stops.
     pub fn cancel(&self) {
         self.0.cancelled.store(true, Ordering::SeqCst);
         self.0.notify.notify_waiters();
     }
 
-    /// One that can be cancelled alone and is cancelled with this one. For loops that ask
-    /// [`Self::check`]; waits belong to the parent.
+    /// Returns a signal that can be set alone, and is set with this one. It is for loops that call [`Self::check`];
+    /// waits listen to the parent.
     #[must_use]
     pub fn child(&self) -> Self {
         Self(Arc::new(State { parent: Some(self.clone()), ..State::default() }))
     }
 
-    /// The one that a wait must listen to: that of the run, where this is a child of it.
+    /// Returns the signal that a wait must listen to: that of the run, where this one is a child of it.
     #[must_use]
     pub fn root(&self) -> Self {
         self.0.parent.as_ref().map_or_else(|| self.clone(), Self::root)
     }
 
-    /// An [`Error::interrupted`] when somebody asked to stop.
+    /// Errors with [`Error::interrupted`] when the signal is set.
     pub fn check(&self) -> Result<()> {
         if self.0.cancelled.load(Ordering::Relaxed) {
             return Err(Error::interrupted());
@@ -49,7 +49,7 @@ impl Cancel {
         self.0.parent.as_ref().map_or(Ok(()), Self::check)
     }
 
-    /// Waits until somebody asks to stop; returns the error to end with.
+    /// Waits until the signal is set, and returns the error to end with.
     pub async fn cancelled(&self) -> Error {
         let mut notified = std::pin::pin!(self.0.notify.notified());
         loop {

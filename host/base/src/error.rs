@@ -1,27 +1,32 @@
-//! What went wrong, for a person and for a script.
+//! Errors, for users and for scripts.
 //!
-//! An error is one line that names the thing, where it was and both sides (expected, found), and a
-//! hint where one helps. What it refuses: control characters from hostile names, secrets ([`crate::secret::mask`]), and multi-line dumps.
+//! The message of an error is one line that names the thing, its place, and both sides of a difference (expected,
+//! found). A second line is a hint, where one helps. What it refuses: control characters from hostile names, secrets
+//! ([`crate::secret::mask`]), and messages of several lines.
 
-use crate::secret::mask;
+mod difference;
+mod text;
 
-/// The result of every fallible function of this crate.
+pub use self::difference::{Side, with_sides};
+pub use self::text::{io_reason, is_unprintable, one_line, printable};
+
+/// Result of a fallible function, with [`Error`] as its error.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// What kind of trouble an [`Error`] is. Decides the exit code, whether a request is tried again
-/// and whether a verification is FAILED or UNCONFIRMED.
+/// Kind of an [`Error`]. It decides the exit code, whether a request is made again, and whether a verification is
+/// FAILED or UNCONFIRMED.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
-    /// The command line or a URI is wrong; nothing was touched. Exit code 2.
+    /// The command line or a URI is wrong; nothing was changed. Exit code 2.
     Usage,
-    /// The source is not what it promised: malformed, truncated, or its bytes do not match.
+    /// The source is not what it promised: it is malformed or truncated, or its bytes do not match a digest.
     Source,
-    /// The source or destination names something that is not there.
+    /// The source or the destination does not exist, or has no such part.
     NotFound,
     /// The destination could not be written or read.
     Destination,
-    /// A remote end could not be reached or failed, after all retries.
+    /// A server could not be reached, or it failed, after all retries.
     Network,
     /// Credentials are missing, wrong, or expired.
     Auth,
@@ -33,7 +38,7 @@ pub enum Kind {
     Interrupted,
 }
 
-/// One thing that went wrong.
+/// Error with its kind, its message and, where one helps, a hint.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{}", .0.message)]
 pub struct Error(Box<Inner>);
@@ -43,49 +48,50 @@ struct Inner {
     kind: Kind,
     message: String,
     hint: Option<String>,
-    /// What was expected, and what was found.
-    sides: Option<(String, String)>,
+    /// Expected and found value.
+    difference: Option<(Side, Side)>,
 }
 
-/// All that is known where work is given up.
+/// Message of an interruption whose effect is not known.
 const INTERRUPTED: &str = "interrupted";
 
 impl Error {
-    /// An error of a kind, with its one-line message. Control characters are replaced, so that
-    /// names from a source cannot drive a terminal.
+    /// Creates an error of a kind, with its one-line message. Control characters are replaced, so that names from a
+    /// source cannot drive a terminal.
     pub fn new(kind: Kind, message: impl AsRef<str>) -> Self {
         let message = printable(message.as_ref());
-        Self(Box::new(Inner { kind, message, hint: None, sides: None }))
+        Self(Box::new(Inner { kind, message, hint: None, difference: None }))
     }
 
-    /// A mistake on the command line.
+    /// Creates an error about the command line.
     pub fn usage(message: impl AsRef<str>) -> Self {
         Self::new(Kind::Usage, message)
     }
 
-    /// A source that is not what it promised.
+    /// Creates an error about a source that is not what it promised.
     pub fn source(message: impl AsRef<str>) -> Self {
         Self::new(Kind::Source, message)
     }
 
-    /// A destination that could not be written or read.
+    /// Creates an error about a destination that could not be written or read.
     pub fn destination(message: impl AsRef<str>) -> Self {
         Self::new(Kind::Destination, message)
     }
 
-    /// Bytes of a source that are not what was promised: both sides are named.
+    /// Creates an error for a source that has another value than the one expected. The message is `WHAT: expected
+    /// EXPECTED, found FOUND`; [`Self::difference`] returns both sides.
     pub fn mismatch(
         what: impl std::fmt::Display,
-        expected: impl std::fmt::Display,
-        found: impl std::fmt::Display,
+        expected: impl Into<Side>,
+        found: impl Into<Side>,
     ) -> Self {
-        let (expected, found) = (printable(&expected.to_string()), printable(&found.to_string()));
+        let (expected, found) = (expected.into(), found.into());
         let mut error = Self::source(format!("{what}: expected {expected}, found {found}"));
-        error.0.sides = Some((expected, found));
+        error.0.difference = Some((expected, found));
         error
     }
 
-    /// A failed operation on a file: what was tried, where, and the system's reason.
+    /// Creates the error of a failed operation on a file: `cannot ACTION 'PLACE': REASON`, with the system's reason.
     pub fn io(
         kind: Kind,
         action: &str,
@@ -96,9 +102,9 @@ impl Error {
             std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded => {
                 Some("free some space there, or choose another place")
             }
-            // cap-std reports so, without a number of the system, that a link leads out of a folder.
+            // cap-std reports a link that leads out of a directory in this way, without an error number of the system.
             std::io::ErrorKind::PermissionDenied if cause.raw_os_error().is_none() => Some(
-                "a symbolic link there leads out of its directory: put what it leads to in its place",
+                "a symbolic link there points out of its directory: replace the link with the file that it points to",
             ),
             std::io::ErrorKind::PermissionDenied => Some("check the permissions of that path"),
             std::io::ErrorKind::ReadOnlyFilesystem => Some("that file system is mounted read-only"),
@@ -115,13 +121,13 @@ impl Error {
         }
     }
 
-    /// The user pressed Ctrl-C. What that left behind only its caller knows.
+    /// Creates the error for an interruption by the user. Only the caller knows its effect: [`Self::with_effect`].
     pub fn interrupted() -> Self {
         Self::new(Kind::Interrupted, INTERRUPTED)
     }
 
-    /// For an interruption, what it came too late or early enough for: `interrupted; EFFECT`. Other
-    /// errors, and interruptions of which this is known, stay as they are.
+    /// Adds the effect of an interruption: `interrupted; EFFECT`. Other errors, and interruptions whose effect is
+    /// known, are returned unchanged.
     #[must_use]
     pub fn with_effect(mut self, effect: &str) -> Self {
         if self.is_bare_interruption() {
@@ -130,52 +136,52 @@ impl Error {
         self
     }
 
-    /// Whether this is an interruption that nobody has said more about.
+    /// Returns whether this is an interruption whose effect is not known.
     #[must_use]
     pub fn is_bare_interruption(&self) -> bool {
         self.0.kind == Kind::Interrupted && self.0.message == INTERRUPTED
     }
 
-    /// Add what the user can do about it.
+    /// Adds what the user can do about it.
     #[must_use]
     pub fn hint(mut self, hint: impl AsRef<str>) -> Self {
         self.0.hint = Some(printable(hint.as_ref()));
         self
     }
 
-    /// Put the place in front of the message: `place: message`.
+    /// Puts the place in front of the message: `PLACE: MESSAGE`.
     #[must_use]
     pub fn within(mut self, place: impl std::fmt::Display) -> Self {
         self.0.message = printable(&format!("{place}: {}", self.0.message));
         self
     }
 
-    /// Returns whether something could not be looked at, rather than that it is wrong.
+    /// Returns whether the error means that something could not be checked, rather than that it is wrong.
     #[must_use]
     pub fn is_unconfirmed(&self) -> bool {
         matches!(self.kind(), Kind::Network | Kind::Auth | Kind::Changed)
     }
 
-    /// What kind of trouble this is.
+    /// Returns the kind.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.0.kind
     }
 
-    /// What the user can do about it.
+    /// Returns what the user can do about it.
     #[must_use]
     pub fn hint_text(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
 
-    /// What was expected and what was found, where it is about a difference.
+    /// Returns the expected and the found value, where the error is about a difference.
     #[must_use]
-    pub fn sides(&self) -> Option<(&str, &str)> {
-        self.0.sides.as_ref().map(|(expected, found)| (expected.as_str(), found.as_str()))
+    pub fn difference(&self) -> Option<(&Side, &Side)> {
+        self.0.difference.as_ref().map(|(expected, found)| (expected, found))
     }
 
-    /// The process exit code for this error (docs/verification.md): 2 usage, 1 the rest, 130 as
-    /// shells do for SIGINT.
+    /// Returns the process's exit code for this error (docs/verification.md): 2 for usage, 130 for an interruption, as
+    /// shells do for SIGINT, and 1 for all others.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self.kind() {
@@ -186,7 +192,7 @@ impl Error {
     }
 }
 
-/// For programs: what stands in a document's `error`.
+/// Serialises an error as the field `error` of a JSON document.
 impl serde::Serialize for Error {
     fn serialize<S: serde::Serializer>(&self, to: S) -> std::result::Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct;
@@ -195,59 +201,6 @@ impl serde::Serialize for Error {
         to.serialize_field("hint", &self.0.hint)?;
         to.end()
     }
-}
-
-/// The reason of an I/O error, without Rust's `(os error 28)` tail.
-#[must_use]
-pub fn io_reason(cause: &std::io::Error) -> String {
-    let text = cause.to_string();
-    let text = text.split(" (os error").next().unwrap_or(&text);
-    let mut chars = text.chars();
-    match chars.next() {
-        Some(first) => first.to_lowercase().chain(chars).collect(),
-        None => "unknown cause".to_owned(),
-    }
-}
-
-/// Text from a hostile place, made safe for one line of a terminal or a log: control characters
-/// (C0, C1, bidirectional overrides) become `?`, secrets `***`, and it is cut at 2,000 characters.
-#[must_use]
-pub fn printable(text: &str) -> String {
-    /// Longer lines help nobody and could hide what follows them.
-    const LONGEST: usize = 2_000;
-    // Before it is cut: a part of a secret is not recognised.
-    mask(text).chars().take(LONGEST).map(shown).collect()
-}
-
-/// A line about a mismatch, and its sides, unless it ends with them: an error's message names them itself.
-#[must_use]
-pub fn with_sides(line: String, expected: Option<&str>, found: Option<&str>) -> String {
-    match (expected, found) {
-        (Some(expected), Some(found)) => {
-            let sides = format!("expected {expected}, found {found}");
-            if line.ends_with(&sides) { line } else { format!("{line}: {sides}") }
-        }
-        (Some(expected), None) => format!("{line}: expected {expected}"),
-        (None, Some(found)) => format!("{line}: found {found}"),
-        (None, None) => line,
-    }
-}
-
-/// Text of any length as one line that drives no terminal and shows no secret: control characters become `?`.
-#[must_use]
-pub fn one_line(text: &str) -> String {
-    mask(text).chars().map(shown).collect()
-}
-
-fn shown(c: char) -> char {
-    if is_unprintable(c) { '?' } else { c }
-}
-
-/// Whether a character could drive a terminal or turn a line around.
-#[must_use]
-pub fn is_unprintable(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Every limit on a plugin, with its reason.
+//! Limits on plugins and on receipts from untrusted sources, each with its reason.
 
 use std::time::Duration;
 
@@ -8,8 +8,8 @@ use crate::oci::manifest::LARGEST_MANIFEST;
 /// for some ten seconds on two cores, once.
 pub const COMPONENT_SIZE: usize = 64 * 1024 * 1024;
 
-/// Time that compiling one component may take. Python's interpreter takes ten seconds on two cores, and
-/// a component of [`COMPONENT_SIZE`] some forty; beyond that somebody wants to keep us busy.
+/// Time that compiling one component may take. Python's interpreter takes ten seconds on two cores, and a component of
+/// [`COMPONENT_SIZE`] about forty. A component that takes longer is taken for an attack.
 pub const COMPILE_TIME: Duration = Duration::from_secs(120);
 
 /// Memory that compiling one component may take, in bytes, where it is compiled in a process of its own.
@@ -40,25 +40,25 @@ pub const COMPONENTS: u64 = 256;
 /// Functions in a component. The interpreters have 13,000; each takes some 6 KB while it is compiled.
 pub const FUNCTIONS: u64 = 100_000;
 
-/// Memories and tables of the modules of a component. Honest ones have two or three.
+/// Memories and tables of the modules of a component. Ordinary components have two or three.
 pub const MODULE_MEMORIES: u64 = 100;
 
-/// Bytes of one function. Python's largest has 427 KB; the compiler takes some hundred times as much.
+/// Bytes of one function. Python's largest has 427 KB; the compiler takes about a hundred times as much memory.
 pub const FUNCTION_SIZE: u64 = 2 * 1024 * 1024;
 
 /// Bytes of a component that are neither code nor data nor custom: types, imports, exports, elements of
 /// tables. The interpreters have 330 KB.
 pub const DECLARATIONS: u64 = 4 * 1024 * 1024;
 
-/// Sections of a component and of everything in it, which take time to be read even when they are empty.
-/// An interpreter with 40 modules has under a thousand.
+/// Sections of a component and of everything in it. Empty ones take time to read, too. An interpreter with 40 modules
+/// has under a thousand.
 pub const SECTIONS: u64 = 100_000;
 
 /// Bytes of names of functions, which the compiler reads. Python's interpreter has 360 KB.
 pub const NAMES: u64 = 8 * 1024 * 1024;
 
-/// Bytes up to which the initial content of a memory is written out with its holes: one segment at the
-/// start and one at the end take as much machine code as all between them.
+/// Bytes up to which the initial content of a memory is written out with its holes. One segment at the start and one at
+/// the end take as much machine code as everything between them.
 pub const SPARSE_IMAGE: u64 = 64 * 1024;
 
 /// Bytes of linear memory of one plugin, over all its memories. The first-party plugins use under 2 MiB;
@@ -80,35 +80,34 @@ pub const TABLES: usize = 64;
 /// Handles open at once, of all kinds. A plugin needs a directory, a sink or two and a blob.
 pub const HANDLES: usize = 1_024;
 
-/// Bytes that one call may carry from the guest: strings and lists together. The largest honest
-/// call pushes a manifest, of [`LARGEST_MANIFEST`] bytes at most, and names its tag and its media
-/// type beside it: the rest is room for those. A receipt is smaller:
-/// [`crate::oci::MOST_LAYERS`] expectations of some 300 bytes, and 64 KiB of state.
+/// Bytes that one call may carry from the plugin: strings and lists together. The largest honest call pushes a
+/// manifest, of [`LARGEST_MANIFEST`] bytes at most, with its tag and its media type: the rest is room for those. A
+/// receipt is smaller: [`crate::oci::MOST_LAYERS`] expectations of about 300 bytes, and 64 KiB of state.
 pub const CALL_BYTES: usize = LARGEST_MANIFEST + 1024 * 1024;
 
-/// Framing bytes in one `write`, and bytes returned by one `read`: content is spliced.
+/// Bytes in one `write`, and bytes returned by one `read`. They are for the structure of a format; content is spliced.
 pub const PIECE: usize = 64 * 1024;
 
 /// Zero bytes in one `pad`: blocks of archives and file systems are far smaller.
 pub const PAD: u32 = 1024 * 1024;
 
-/// Time that a plugin may compute in one session, not counting what it waits for the host. The
-/// first-party plugins need about a millisecond for a hundred layers.
+/// Time that a plugin may compute in one session. Time in which it waits for the host does not count. The first-party
+/// plugins need about a millisecond for a hundred layers.
 pub const CPU_TIME: Duration = Duration::from_secs(10);
 
-/// How often the time is looked at.
+/// How often the computing time is compared with its limit.
 pub const TICK: Duration = Duration::from_millis(10);
 
 /// Calls to the host in one session. Writing the header of each of a million files takes fewer.
 pub const HOST_CALLS: u64 = 20_000_000;
 
-/// Bytes that a plugin may have the host read and hash in one session, beyond what it hashes for
-/// the user: a plugin cannot keep a machine busy by asking for the same file in ever other pieces.
-/// Sixteen times the largest images there are.
+/// Bytes that a plugin may have the host read and hash in one session, beyond what it hashes for the user. A plugin
+/// cannot keep a machine busy by asking for the same file in ever different pieces. The limit is sixteen times the
+/// largest images.
 pub const HASHED_BYTES: u64 = 1 << 40;
 
-/// Ways through layers that are open at once. Each decodes, and a zstd frame may ask for a window of
-/// 128 MiB; an inventory needs one.
+/// Walks through layers that are open at the same time. Each one decodes, and a zstd frame may ask for a window of 128
+/// MiB. An inventory needs one.
 pub const WALKS: usize = 4;
 
 /// Members of a layer in one page: a call costs about as much as hashing a small file.
@@ -122,21 +121,20 @@ pub const PAGE_BYTES: usize = 64 * 1024;
 /// can claim a file of exabytes; a database image has some gigabytes.
 pub const HOLES: u64 = 4 << 30;
 
-/// Host memory that the calls of one session may leave behind, in bytes: the journal, what was hashed,
-/// manifests that wait for the commit, sinks. An image of [`crate::oci::MOST_LAYERS`] layers takes under
-/// one MiB of it, and a manifest of [`LARGEST_MANIFEST`] four more.
+/// Host memory that the calls of one session may leave behind, in bytes: the journal, digests, manifests that wait for
+/// the commit, sinks. An image of [`crate::oci::MOST_LAYERS`] layers takes under one MiB of it, and a manifest of
+/// [`LARGEST_MANIFEST`] four more.
 pub const HOST_MEMORY: usize = 32 * 1024 * 1024;
 
-/// Host memory that one run of bytes of a written file counts for: 48 bytes in the journal, and the rest
-/// in the receipt.
+/// Host memory that one extent of a written file counts for, in bytes: 48 bytes in the journal, and the rest in the
+/// receipt.
 pub const PIECE_KEPT: usize = 128;
 
-/// Host memory that something counts for which is remembered under a name, beside the name: digests, sizes
-/// and an entry of a table.
+/// Host memory that an entry with a name counts for beside the name, in bytes: digests, sizes and the entry of a table.
 pub const REMEMBERED: usize = 256;
 
-/// Bytes of its own that a plugin may have written in one session, beside as many as it moved of the image:
-/// headers and padding of archives, tables and free space of file systems. A tar has 2 KiB for a layer.
+/// Bytes of its own that a plugin may write in one session, beside as many as it moves of the image: headers and
+/// padding of archives, tables and free space of file systems. A tar has 2 KiB for each layer.
 pub const OWN_BYTES: u64 = 1 << 30;
 
 /// Processor time of the host in one session for calls that neither move nor hash content. An image of
@@ -154,11 +152,11 @@ pub const HTTP_URL: usize = 4 * 1024;
 /// Headers of one request or answer, as a plugin gives or sees them.
 pub const HTTP_HEADERS: usize = 64;
 
-/// Bytes of those, names and values: what servers take is 8 KiB, what they send is some hundred bytes.
+/// Bytes of those headers, names and values together. Servers accept 8 KiB, and send a few hundred bytes.
 pub const HTTP_HEADER_BYTES: usize = 16 * 1024;
 
-/// Bytes of a body that a plugin sends in one call: lists and calls of services have some kilobytes.
-/// Content is a blob or a sink.
+/// Bytes of a body that a plugin sends in one call: lists and calls of services have a few kilobytes. Content is sent
+/// as a blob or a sink.
 pub const HTTP_SENT: usize = 1024 * 1024;
 
 /// Bytes of one body that a plugin may read: the answers of services. Content is hashed by the host.
@@ -170,18 +168,18 @@ pub const HTTP_READ_TIME: Duration = Duration::from_secs(5 * 60);
 /// Answers whose body a plugin has not dropped. Each is a connection.
 pub const HTTP_ANSWERS: usize = 16;
 
-/// Small bodies that are kept until the receipt is accepted, for the host to read the manifest among
-/// them, in bytes together. What is sent beyond is sent and not kept.
+/// Bytes of small bodies that are kept, together, until the receipt is accepted: the host looks for the manifest among
+/// them. Bodies beyond the limit are sent and not kept.
 pub const HTTP_KEPT: usize = 16 * 1024 * 1024;
 
-/// The smallest piece in which a plugin may have a blob uploaded, in bytes: one request each.
+/// Smallest piece in which a plugin may have a blob uploaded, in bytes. Each piece is a request.
 pub const SMALLEST_CHUNK: u64 = 4 * 1024;
 
-/// The most pieces, nearly, in which a plugin may have a blob uploaded: S3, where many registries
-/// keep blobs, takes no more than 10,000 of one object.
+/// Pieces in which a plugin may have a blob uploaded, about. S3, where many registries keep blobs, takes at most 10,000
+/// for each object.
 pub const CHUNKS: u64 = 10_000;
 
-/// Manifests that one session may push: an image has one, and may have some names for it.
+/// Manifests that one session may push: an image has one, and may have a few names for it.
 pub const MANIFESTS: usize = 64;
 
 /// Time that one wait for the directory's lock may take. Another process holds it while it writes
@@ -203,7 +201,7 @@ pub const RECEIPT_STATE: usize = 64 * 1024;
 /// Expectations in a receipt, and findings of a verification.
 pub const RECEIPT_ITEMS: usize = 100_000;
 
-/// What one session may take; the limits above that differ with who asks for it.
+/// Limits of one session that depend on who owns the plugin: the user, or an untrusted party.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
     /// [`CPU_TIME`].
@@ -220,7 +218,7 @@ pub struct Allowance {
     pub own_bytes: u64,
     /// [`HOST_TIME`].
     pub host_time: Duration,
-    /// Whether its lines are shown. They count either way.
+    /// Whether the plugin's log lines are shown. They are counted either way.
     pub shows_log: bool,
 }
 
@@ -240,10 +238,10 @@ impl Default for Allowance {
 }
 
 impl Allowance {
-    /// For plugins that nobody vouches for, many side by side. Two seconds are a thousand times what
-    /// an honest one needs, and enough for an interpreter to start. Beyond what the host has hashed
-    /// itself, which is remembered, an honest one wants nothing. A thousand receipts with a thousand
-    /// lines each would hide everything else.
+    /// Limits for plugins from untrusted sources, many of which run at the same time. Two seconds are a thousand times
+    /// what an honest plugin needs, and enough for an interpreter to start. An honest plugin asks for no hash that the
+    /// host has not computed and remembered itself. The log is not shown: a thousand receipts with a thousand lines
+    /// each would hide everything else.
     #[must_use]
     pub fn untrusted() -> Self {
         Self {
@@ -257,8 +255,8 @@ impl Allowance {
 }
 
 impl Allowance {
-    /// For a look at a component's file (`plugin show`), which may be anything: all of it together takes
-    /// at most [`SHOW_MEMORY`] and [`SHOW_TIME`].
+    /// Limits for `plugin show`, whose file may be anything. All of it together takes at most [`SHOW_MEMORY`] and
+    /// [`SHOW_TIME`].
     #[must_use]
     pub fn showing() -> Self {
         Self {
@@ -271,41 +269,41 @@ impl Allowance {
     }
 }
 
-/// Memory that a look at a component's file may take, in bytes: this process and the compiler's.
+/// Memory that `plugin show` may take, in bytes: this process and the compiler's.
 pub const SHOW_MEMORY: u64 = 256 << 20;
 
-/// Time that a look at a component's file may take.
+/// Time that `plugin show` may take.
 pub const SHOW_TIME: Duration = Duration::from_secs(10);
 
-/// Bytes of a receipt's file that nobody vouches for: one of a thousand layers has some 400 KB, and
-/// parsed it takes some ten times its size, for each that is looked at side by side.
+/// Bytes of a receipt's file from an untrusted source. A receipt of a thousand layers has about 400 KB. Parsed, it
+/// takes about ten times its size, for each receipt that is checked at the same time.
 pub const UNTRUSTED_RECEIPT: u64 = 4 * 1024 * 1024;
 
-/// Expectations in a receipt that nobody vouches for: [`crate::oci::MOST_LAYERS`] layers, a listing
-/// beside each, and twice that for what is to come. Each is compared with each finding.
+/// Expectations in a receipt from an untrusted source: [`crate::oci::MOST_LAYERS`] layers, a listing for each, and
+/// twice that for future formats. Each is compared with each finding.
 pub const UNTRUSTED_ITEMS: usize = 4_000;
 
-/// Runs of bytes in the journals of such a receipt: an archive has two for each member.
+/// Extents in the journals of such a receipt: an archive has two for each member.
 pub const UNTRUSTED_EXTENTS: usize = 16_000;
 
-/// Findings of a plugin that are listened to: nobody reads more, and one is enough for a doubt.
+/// Findings of a plugin that are kept. A user reads no more, and one is enough for UNCONFIRMED.
 pub const UNTRUSTED_FINDINGS: usize = 1_000;
 
-/// Problems that are shown of one receipt; the rest is counted. A line is then 500 KB at the most, and
-/// some kilobytes in truth.
+/// Problems of one receipt that are shown; the others are counted. A line then has at most 500 KB, and in practice a
+/// few kilobytes.
 pub const UNTRUSTED_PROBLEMS: usize = 50;
 
-/// Time for one receipt: 750 MB are read in about a second, the largest images in some minutes.
+/// Time for one receipt. The host reads 750 MB in about a second, and the largest images in some minutes.
 pub const UNTRUSTED_TIME: Duration = Duration::from_secs(10 * 60);
 
 /// Time for a whole batch.
 pub const UNTRUSTED_BATCH_TIME: Duration = Duration::from_secs(60 * 60);
 
-/// Bytes that one receipt may have the host read: its sizes are claims, and it may name one file a
-/// thousand times. The largest images have some tens of gigabytes.
+/// Bytes that one receipt may make the host read. Its sizes are claims, and it may name one file a thousand times. The
+/// largest images have tens of gigabytes.
 pub const UNTRUSTED_BYTES: u64 = 128 << 30;
 
-/// The same for a whole batch: what a disk of 300 MB/s gives in an hour. Half of it is shared out
-/// evenly among the receipts' files, the other half goes to whoever comes first: who wants much takes
-/// nothing from those who want little.
+/// Bytes that a whole batch may make the host read: those that a disk of 300 MB/s delivers in an hour. Half of them is
+/// shared evenly among the receipts' files. The other half goes to the files that are read first. A receipt with large
+/// claims takes nothing from those with small ones.
 pub const UNTRUSTED_BATCH_BYTES: u64 = 1 << 40;

@@ -1,10 +1,9 @@
-//! OCI and Docker documents, read and written exactly: names, digests, platforms, configs, manifests.
+//! OCI and Docker documents, read and written byte for byte: names, digests, platforms, configs, manifests.
 
 pub mod artifact;
 mod compression;
 pub mod config;
 pub mod config_type;
-pub mod descriptor;
 pub mod digest;
 pub mod document;
 pub mod json;
@@ -15,20 +14,18 @@ pub mod part;
 pub mod platform;
 pub mod platform_request;
 pub mod reading;
-pub mod saved;
 pub mod text_stream;
 pub mod time;
 pub mod types;
 
 pub use compression::Compression;
-pub use descriptor::Descriptor;
-pub use digest::{Digest, Hasher};
+pub use digest::{Descriptor, Digest, Hasher};
 pub use manifest::Manifest;
 pub use name::ImageName;
 pub use part::Part;
 pub use platform::Platform;
 pub use platform_request::PlatformRequest;
 
-/// More layers than any engine can mount (overlayfs stops at 500, Docker at 127); a manifest with
-/// more is an attack on whoever allocates for it.
+/// Most layers of an image. Container engines mount fewer (overlayfs stops at 500, Docker at 127). A manifest with more
+/// layers is an attack on the memory of its reader.
 pub const MOST_LAYERS: usize = 1_000;

@@ -1,17 +1,17 @@
-//! Work on several things side by side, on threads that end with it.
+//! Work on several items at the same time, on threads that end with the function.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// How much can be computed at once.
+/// Returns how many computations can run at the same time.
 #[must_use]
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// Work on all items, `workers` at a time, begun in their order. The results are in that order, too.
+/// Works on all items, `workers` at a time, in their order. Returns the results in the same order.
 pub fn in_parallel<T: Sync, R: Send>(
     items: &[T],
     workers: usize,
@@ -39,11 +39,11 @@ pub fn in_parallel<T: Sync, R: Send>(
     done.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Items for each worker that may be begun before the oldest one is done: their results wait in memory.
+/// Items for each worker that may be started before the oldest one is done. Their results wait in memory.
 const AHEAD: usize = 4;
 
-/// Works on all items, `workers` at a time, begun in their order. Each item has any number of results, which
-/// `each` gets on this thread, in the order of the items, as soon as they are next. Few are ever kept.
+/// Works on all items, `workers` at a time, in their order. Each item has any number of results. `each` gets them on
+/// this thread, in the order of the items, as soon as they are next. Few results are held in memory ([`AHEAD`]).
 pub fn in_order<T: Sync, R: Send>(
     items: &[T],
     workers: usize,
@@ -61,7 +61,7 @@ pub fn in_order<T: Sync, R: Send>(
             let (results, queue, work) = (results.clone(), &queue, &work);
             scope.spawn(move || {
                 while let Some(index) = queue.next(items.len()) {
-                    // An item is done even when its work panics: others wait for it.
+                    // An item is done even when its work panics: other workers wait for it.
                     let done = Done { index, results: &results };
                     work(&items[index], &mut |result| _ = results.send((index, Some(result))));
                     drop(done);
@@ -90,17 +90,17 @@ pub fn in_order<T: Sync, R: Send>(
     });
 }
 
-/// Which item is begun next.
+/// Queue of items, which holds workers back when they are too far ahead.
 struct Queue {
-    /// The next item, and the oldest that is not done.
+    /// The next item to start, and the oldest one that is not done.
     state: Mutex<(usize, usize)>,
     moved: Condvar,
-    /// How far the one may be in front of the other.
+    /// How far the next item may be ahead of the oldest one.
     ahead: usize,
 }
 
 impl Queue {
-    /// Waits until an item may be begun. `None` when all are.
+    /// Waits until an item may be started. Returns `None` when all are.
     fn next(&self, all: usize) -> Option<usize> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let may_not =
@@ -118,7 +118,7 @@ impl Queue {
     }
 }
 
-/// Says that an item is done when it is dropped.
+/// Guard that marks an item as done when it is dropped.
 struct Done<'a, R> {
     index: usize,
     results: &'a SyncSender<(usize, Option<R>)>,
@@ -143,7 +143,7 @@ mod tests {
             let (mut found, begun) = (Vec::new(), AtomicUsize::new(0));
             let work = |item: &usize, each: &mut dyn FnMut((usize, usize, usize))| {
                 let begun = begun.fetch_add(1, Ordering::SeqCst);
-                // Some are slow, and some have nothing to say.
+                // Some items are slow, and some have no results.
                 std::thread::sleep(Duration::from_micros((item % 11) as u64 * 50));
                 (0..item % 3).for_each(|part| each((*item, part, begun)));
             };

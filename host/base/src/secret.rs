@@ -1,17 +1,17 @@
-//! Secrets that are in use, and the one function that keeps them out of all text ([`mask`]).
+//! Secrets that are in use, and the function that keeps them out of all text ([`mask`]).
 //!
-//! A secret becomes known the moment a [`Secret`] is made of it, or [`keep`] gets it: a password of the
-//! command line, of a URI or of a file, a token that a service gave, the login of a proxy. From then on
-//! [`mask`] replaces it by `***`, in whatever spelling it comes back: any case, percent-encoded in part or
-//! twice, as a form, as JSON, HTML, hexadecimal, Base64 (alone, or with a user's name before it), or broken
-//! over lines. Errors, log lines, plugins' lines, JSON, receipts and panics all pass through it.
+//! A secret becomes known when a [`Secret`] is made of it, or when it is given to [`keep`]: a password of the command
+//! line, of a URI or of a file, a token of a service, the login of a proxy. From then on [`mask`] replaces it by `***`
+//! in any spelling: any case, percent-encoded in part or twice, as a form, as JSON, HTML, hexadecimal, Base64 (alone,
+//! or with a user's name before it), or broken over lines. Errors, log lines, plugins' lines, JSON, receipts and panics
+//! all pass through it.
 //!
-//! The table belongs to the process, not to a [`occystrap_net::context::Context`]: an error is made far from
-//! any context, and a program that embeds this library wants no secret in any of them. The table is
-//! bounded, so that a program that runs for months can use it.
+//! The table belongs to the process, not to a context: an error is made far from any context, and a program that embeds
+//! this library wants no secret in any of them. The table is bounded, so that a program that runs for months can use
+//! it.
 //!
-//! What it refuses: to hide what is too short or too common to be distinguished from other text
-//! ([`SHORTEST`], [`SHORTEST_ANYWHERE`], [`OWN_WORDS`], [`show`]).
+//! What it refuses: to mask text that is too short or too common to be distinguished from other text ([`SHORTEST`],
+//! [`SHORTEST_ANYWHERE`], [`OWN_WORDS`], [`show`]).
 
 mod json;
 mod panics;
@@ -29,19 +29,18 @@ use self::table::Among;
 pub use self::table::{MOST_LOGINS, MOST_SIGNATURES, MOST_TOKENS, OWN_WORDS, is_own_word};
 pub use self::writer::MaskedLines;
 
-/// What stands in the place of a secret.
+/// Text in the place of a secret.
 pub const MASK: &str = "***";
 
-/// Bytes of the shortest secret that is masked. Shorter ones are in most words and numbers, and to
-/// mask them would leave no text.
+/// Bytes of the shortest secret that is masked. Shorter ones are in most words and numbers; masking them would leave no
+/// text.
 pub const SHORTEST: usize = 4;
 
-/// Bytes of the shortest secret that is masked within a word as well. Shorter ones are parts of
-/// digests and names by chance, and are masked where they stand alone.
+/// Bytes of the shortest secret that is masked within a word as well. Shorter ones are parts of digests and names by
+/// chance, and are masked where they stand alone.
 pub const SHORTEST_ANYWHERE: usize = 6;
 
-/// A secret, which every text that this program prints shows as `***`. [`Secret::expose`] alone returns
-/// it.
+/// Secret, which all text that this program prints shows as `***`. Only [`Secret::expose`] returns it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -53,7 +52,7 @@ impl Secret {
         Self(text)
     }
 
-    /// The secret itself, to be sent.
+    /// Returns the secret itself, to be sent.
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
@@ -84,13 +83,12 @@ impl fmt::Display for Secret {
     }
 }
 
-/// Remembers what this process was started with: secrets of its command line. They are never
-/// forgotten.
+/// Remembers a secret of the command line that started this process. It is never forgotten.
 pub fn keep_own(secret: &str) {
     table::keep(table::Kind::Own, secret);
 }
 
-/// Remembers a password, or what else a user logs in with. The [`MOST_LOGINS`] used last are known.
+/// Remembers a password, or another text that a user logs in with. The [`MOST_LOGINS`] used last are known.
 pub fn keep(login: &str) {
     table::keep(table::Kind::Login, login);
 }
@@ -106,9 +104,8 @@ pub fn keep_signature(signature: &str) {
     table::keep(table::Kind::Signature, signature);
 }
 
-/// Notes that a user has shown this text openly, such as a repository's name in a URI. A weak
-/// password that is a word of it (`admin` for `admin/app`) is masked no longer: the output has to
-/// name the repository.
+/// Notes that the user has shown this text openly, such as a repository's name in a URI. A weak password that is a word
+/// of it (`admin` for `admin/app`) is no longer masked: the output has to name the repository.
 pub fn show(text: &str) {
     table::show(text);
 }
@@ -122,25 +119,25 @@ pub fn mask(text: &str) -> Cow<'_, str> {
     }
 }
 
-/// Whether a text has a secret in it.
+/// Returns whether a text has a secret in it.
 #[must_use]
 pub fn is_in(text: &[u8]) -> bool {
     table::find(text, Among::All).is_some()
 }
 
-/// Whether a text has a secret in it that this program sent or was given: a login or a token, and not the
-/// signature of a URL, which the servers of a chain of redirects repeat to each other.
+/// Returns whether a text has a secret in it that this program sent or was given: a login or a token. Signatures of
+/// URLs do not count: the servers of a chain of redirects repeat them to each other.
 #[must_use]
 pub fn is_sent_in(text: &[u8]) -> bool {
     table::find(text, Among::Sent).is_some()
 }
 
-/// The text with [`MASK`] in some places, which are in order and apart.
+/// Returns the text with [`MASK`] in some places, which are in order and do not touch.
 fn replaced(text: &str, places: &[std::ops::Range<usize>]) -> String {
     let mut masked = String::with_capacity(text.len());
     let mut from = 0;
     for place in places {
-        // A match of bytes can end within a character that a secret shares bytes with.
+        // A match of bytes can end within a character that shares bytes with the secret.
         let (start, end) = (text.floor_char_boundary(place.start), ceil(text, place.end));
         masked.push_str(text.get(from..start).unwrap_or_default());
         masked.push_str(MASK);

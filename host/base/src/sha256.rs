@@ -1,21 +1,20 @@
-//! SHA-256 (FIPS 180-4), of one stream or of two at once.
+//! SHA-256 (FIPS 180-4), of one stream or of two at the same time.
 //!
-//! The processor's own instructions wait for each other within a stream: one takes half of what a
-//! core can do. Who has two on one thread hashes both in two thirds of the time (`lanes.rs`). All
-//! the rest is the crate `sha2`'s, which has nothing for two; crates that have take whole messages
-//! and no streams.
+//! The processor's SHA instructions wait for each other within a stream: one stream takes half of what a core can do.
+//! Two streams on one thread are hashed in two thirds of the time (`lanes.rs`). The rest is the crate `sha2`'s, which
+//! has nothing for two streams; crates that have take whole messages and no streams.
 
 mod lanes;
 
 use sha2::block_api::compress256;
 
-/// What the functions of this room work on.
+/// Block of 512 bits, which the compression function takes (FIPS 180-4, 5.2.1).
 type Block = [u8; 64];
 
 /// Hash value between blocks (FIPS 180-4, 6.2.2: H).
 type State = [u32; 8];
 
-/// Where it begins (FIPS 180-4, 5.3.3).
+/// Hash value at the start (FIPS 180-4, 5.3.3).
 const INITIAL: State = [
     0x6a09_e667,
     0xbb67_ae85,
@@ -27,13 +26,13 @@ const INITIAL: State = [
     0x5be0_cd19,
 ];
 
-/// A hash under way.
+/// Hash of a stream, being computed.
 #[derive(Clone)]
 pub struct Sha256 {
     state: State,
-    /// The first `length % 64` bytes of it count.
+    /// Last bytes of the stream, which do not fill a block yet: the first `length % 64` bytes count.
     begun: Block,
-    /// Bytes so far.
+    /// Bytes that were added.
     length: u64,
 }
 
@@ -44,14 +43,14 @@ impl Default for Sha256 {
 }
 
 impl Sha256 {
-    /// Add bytes.
+    /// Adds bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         let (blocks, rest) = self.head(bytes).as_chunks();
         compress256(&mut self.state, blocks);
         self.begun[..rest.len()].copy_from_slice(rest);
     }
 
-    /// Add bytes to two.
+    /// Adds bytes to two streams.
     pub fn update_both(both: [&mut Self; 2], bytes: [&[u8]; 2]) {
         let [one, other] = both;
         let ((mine, rest), (yours, other_rest)) =
@@ -66,7 +65,7 @@ impl Sha256 {
         other.begun[..other_rest.len()].copy_from_slice(other_rest);
     }
 
-    /// Fill the block that was begun. Returns what is to follow it: nothing while it is not full.
+    /// Fills the block that was started. Returns the bytes after it, which are none while it is not full.
     fn head<'a>(&mut self, mut bytes: &'a [u8]) -> &'a [u8] {
         let filled = self.filled();
         self.length = self.length.wrapping_add(bytes.len() as u64);
@@ -81,7 +80,7 @@ impl Sha256 {
         bytes
     }
 
-    /// The hash of all bytes added.
+    /// Returns the hash of all bytes.
     #[must_use]
     pub fn finish(mut self) -> [u8; 32] {
         // FIPS 180-4, 5.1.1: a one, zeros, and the length in bits fill the last block, or two.
@@ -128,7 +127,7 @@ mod tests {
         hash.finish()
     }
 
-    /// Alone at first, then as long as both have something, then alone.
+    /// Hashes the first stream alone, then both as long as both have bytes, then the rest alone.
     fn both(one: &[u8], other: &[u8], pieces: [usize; 2], alone: usize) -> [[u8; 32]; 2] {
         let mut hashes = [Sha256::default(), Sha256::default()];
         let (before, one) = one.split_at(alone.min(one.len()));

@@ -1,4 +1,4 @@
-//! What users see: progress bars, tables, sizes, results, and text that a shell can read.
+//! Output for users: progress bars, tables, sizes, results, and words that a shell can read.
 
 pub mod progress;
 pub mod results;

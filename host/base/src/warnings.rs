@@ -1,14 +1,14 @@
 //! Warnings about one image: shown when they are true, and kept for the document of `-O json`.
 //!
-//! What a plugin logs while it completes an image is about files and names that the commit replaces. Such
-//! a warning is held back until the commit has done that; after a failed run it would be false.
+//! What a plugin logs while it completes an image is about files and names that the commit replaces. Such a warning is
+//! held back until the commit has succeeded. After a failed run it would be false, and is dropped.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Lines that are kept. A plugin may log as many, [`crate::limits::LOG_LINES`].
+/// Lines that are kept. A plugin may log as many: [`crate::limits::LOG_LINES`].
 const MOST: usize = 1_000;
 
-/// The warnings about one image. Cheap to clone; clones share them.
+/// Warnings about one image. Cheap to clone; clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct Warnings(Arc<Mutex<Lines>>);
 
@@ -32,7 +32,8 @@ impl Lines {
 }
 
 impl Warnings {
-    /// Shows a warning of the host and keeps it. A session that is begun anew does not repeat it.
+    /// Shows a warning of the host and keeps it. A warning that was shown before is not repeated when a session starts
+    /// again.
     pub fn say(&self, line: &str) {
         let line = crate::error::printable(line);
         if self.keep(&line) {
@@ -53,7 +54,7 @@ impl Warnings {
         }
     }
 
-    /// Shows what was held back: the commit has made it true.
+    /// Shows the lines that were held back: the commit has made them true.
     pub fn release(&self) {
         for (plugin, line) in self.take_held() {
             if self.keep(&line) {
@@ -62,15 +63,15 @@ impl Warnings {
         }
     }
 
-    /// Drops what was held back: the destination is as it was. With `-v` the lines are shown as what
-    /// did not happen.
+    /// Drops the lines that were held back: the destination is unchanged. With `-v` they are shown as things that did
+    /// not happen.
     pub fn withdraw(&self) {
         for (plugin, line) in self.take_held() {
             tracing::info!(plugin, "this did not happen: {line}");
         }
     }
 
-    /// All lines so far.
+    /// Returns all lines that were shown.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         self.locked().shown.clone()

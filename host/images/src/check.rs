@@ -1,14 +1,12 @@
-//! `occystrap check`: whether an image is right, whoever made it.
+//! `occystrap check`: whether an image is correct, whatever tool made it.
 //!
-//! All rules are looked at, and all findings told, whatever was found before. Fast, only manifest and
-//! config are read; in full, every layer is read once, and every member of it looked at. What could
-//! not be looked at is never counted as right.
+//! All rules are checked and all findings are reported, whatever was found before. A fast check reads only manifest
+//! and config; a full check reads every layer once and checks each of its members. What it refuses: to count something
+//! that could not be read as correct.
 
-mod attestation;
 mod compatibility;
 mod config;
 mod config_type;
-mod elsewhere;
 mod finding;
 mod index;
 mod layers;
@@ -19,7 +17,6 @@ mod replay;
 mod report;
 mod text;
 mod time;
-mod whiteout;
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -32,29 +29,30 @@ use occystrap_base::error::{Error, Kind, Result};
 use occystrap_net::context::Context;
 
 pub use finding::{Finding, Findings, MOST_KEPT, Severity};
-pub use report::{Checked, Report};
+pub use report::{CheckReport, CheckedImage};
 
-/// What of a source is checked.
+/// The part of a source that is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extent {
-    /// How far each image is looked at.
+pub struct CheckScope {
+    /// How much of each image is read.
     pub level: Level,
-    /// Every platform and the indexes that list them, not the one platform that was asked for.
+    /// Whether all platforms and the indexes that list them are checked, instead of the requested platform alone.
     pub all_platforms: bool,
 }
 
-/// Check every image of a source. What goes wrong with one is a finding. Errors when the source makes
-/// no sense, or cannot have what was asked for, and when the user interrupts.
-pub fn check(source: &Source, extent: Extent, context: &Context) -> Result<Report> {
+/// Checks every image of a source. A problem of an image is a finding. Errors when the source cannot have what was
+/// requested (a usage error), and when the user interrupts.
+pub fn check(source: &Source, scope: CheckScope, context: &Context) -> Result<CheckReport> {
     let started = Instant::now();
     let watch = source.watch();
-    let images = steady::look(watch.as_ref(), &context.cancel, || look(source, extent, context))?;
-    Ok(Report::new(&source.display, images, started.elapsed()))
+    let images =
+        steady::check(watch.as_ref(), &context.cancel, || check_once(source, scope, context))?;
+    Ok(CheckReport::new(&source.display, images, started.elapsed()))
 }
 
-/// Looks at every image of a source once.
-fn look(source: &Source, extent: Extent, context: &Context) -> Result<Vec<Checked>> {
-    let Extent { level, all_platforms } = extent;
+/// Checks every image of a source once.
+fn check_once(source: &Source, scope: CheckScope, context: &Context) -> Result<Vec<CheckedImage>> {
+    let CheckScope { level, all_platforms } = scope;
     let views = match level {
         _ if all_platforms => source.all_views(context),
         Level::Full => source.exported(context).and_then(|exported| match exported {
@@ -67,19 +65,19 @@ fn look(source: &Source, extent: Extent, context: &Context) -> Result<Vec<Checke
     match views {
         Ok(views) => {
             for view in &views {
-                let mut findings = image(view, level, context)?;
-                served(source.resolved(view, context), &mut findings)?;
-                images.push(Checked::new(view, level, findings));
+                let mut findings = check_image(view, level, context)?;
+                check_served(source.resolved(view, context), &mut findings)?;
+                images.push(CheckedImage::new(view, level, findings));
             }
         }
         Err(error) if matches!(error.kind(), Kind::Interrupted | Kind::Usage) => return Err(error),
-        Err(error) => images.push(Checked::unseen(level, unseen(&error))),
+        Err(error) => images.push(CheckedImage::unread(level, unread(&error))),
     }
     Ok(images)
 }
 
-/// Findings of both looks count where they are the same: they name no file.
-impl steady::Look for Checked {
+/// A finding names no file, so that findings of two reads count if they are equal.
+impl steady::CheckResult for CheckedImage {
     type Wrong = Finding;
 
     fn wrong(&self) -> Vec<Finding> {
@@ -90,14 +88,14 @@ impl steady::Look for Checked {
         None
     }
 
-    fn doubt(&mut self, counts: &dyn Fn(&Finding) -> bool) {
-        self.findings.doubt(counts);
+    fn mark_unchecked(&mut self, counts: &dyn Fn(&Finding) -> bool) {
+        self.findings.mark_unchecked(counts);
     }
 }
 
-/// Whether each client of a registry gets the manifest. `None` where it was not the name of this view
-/// that was asked for.
-fn served(resolved: Option<Result<()>>, findings: &mut Findings) -> Result<()> {
+/// Reports whether each client of a registry gets the manifest. `resolved` is `None` if the registry was not asked for
+/// the name of this view.
+fn check_served(resolved: Option<Result<()>>, findings: &mut Findings) -> Result<()> {
     match resolved {
         None => {}
         Some(Ok(())) => {
@@ -110,34 +108,36 @@ fn served(resolved: Option<Result<()>>, findings: &mut Findings) -> Result<()> {
     Ok(())
 }
 
-fn unseen(error: &Error) -> Findings {
+/// Returns the findings of a source that could not be read at all.
+fn unread(error: &Error) -> Findings {
     let mut findings = Findings::default();
     findings.push(Finding::unread("source", error));
     findings
 }
 
-/// All rules of one image, or of what stands beside images.
-fn image(view: &View, level: Level, context: &Context) -> Result<Findings> {
+/// Checks all rules of one image, index, attestation or artifact.
+fn check_image(view: &View, level: Level, context: &Context) -> Result<Findings> {
     let mut findings = Findings::default();
     manifest::check(view, &mut findings);
     if view.absent().is_some() || view.role == ViewKind::Index {
-        // Of a manifest that is missing nobody expects more.
+        // A manifest that is missing is a finding already.
         let unread =
             |flaw: &Flaw| flaw.part == FlawIn::Manifest && flaw.error.kind() != Kind::NotFound;
         if view.flaws.iter().any(unread) {
-            let message = "config and layers were not looked at: nothing says which they are";
+            let message =
+                "config and layers were not checked: the manifest that names them was not read";
             findings.push(Finding::new(Severity::Unchecked, "image", message));
         }
         return Ok(findings);
     }
     config::check(view, &mut findings);
     compatibility::check(view, &mut findings);
-    compatibility::check_kept(view, &mut findings);
-    elsewhere::check(view, &mut findings);
+    compatibility::check_stored(view, &mut findings);
+    presence::check_elsewhere(view, &mut findings);
     match (level, view.role) {
         (Level::Fast, _) => presence::check(view, &mut findings, context)?,
         (Level::Full, ViewKind::Attestation | ViewKind::Artifact) => {
-            attestation::check(view, &mut findings, context)?
+            layers::check_digests(view, &mut findings, context)?
         }
         (Level::Full, _) => layers::check(view, &mut findings, context)?,
     }

@@ -1,15 +1,14 @@
-//! What changes an image on its way, or looks into it: `Image -> Image`, in the order given.
+//! Filters, which change an image while it is copied, or inspect it: `Image -> Image`, in the order given.
 //!
-//! Neighbouring filters share one pass over the layers, which is a stream. A layer that comes out as
-//! it went in keeps its bytes and its digest; one that was changed is a new layer, with its digest
-//! in a new config. What it refuses: unknown filters and options, before anything is fetched.
+//! Neighbouring filters share one pass over the layers, which are streams. A layer that no filter changes keeps its bytes
+//! and its digest; a layer that was changed is a new layer, with its digest in a new config. What it refuses: unknown
+//! filters and options, before anything is fetched.
 
 mod apply;
 mod config;
 mod dropped;
 mod exclude;
 mod inspect;
-pub mod pass;
 mod rewrite;
 mod search;
 pub mod spec;
@@ -22,7 +21,7 @@ use occystrap_base::terminal::results::Results;
 use occystrap_layer::image::{Image, Layer};
 use occystrap_net::context::Context;
 
-pub use pass::{Pass, Verdict};
+pub use rewrite::{Pass, Verdict};
 pub use spec::Spec;
 
 use self::config::Edits;
@@ -31,122 +30,123 @@ use self::inspect::Inspect;
 use self::search::Search;
 use self::timestamps::NormalizeTimestamps;
 
-/// What a filter is made of, besides what the user typed.
-pub struct Making<'a> {
-    /// Gives variables.
+/// The inputs of a filter besides its options.
+pub struct FilterInputs<'a> {
+    /// Returns the value of an environment variable.
     pub environment: &'a dyn Fn(&str) -> Option<String>,
-    /// Takes what filters find.
+    /// Where filters print results.
     pub results: &'a Results,
 }
 
-/// Makes one. Errors name the option that makes no sense.
-type Make = fn(&Spec, &Making<'_>) -> Result<Box<dyn Filter>>;
+/// A constructor of a filter. Its errors name the option that is wrong.
+type Constructor = fn(&Spec, &FilterInputs<'_>) -> Result<Box<dyn Filter>>;
 
-/// All that there are, and the option that is meant where a value has no name.
-const KNOWN: [(&str, Option<&str>, Make); 4] = [
-    ("normalize-timestamps", None, |spec, making| {
-        Ok(Box::new(NormalizeTimestamps::new(spec, making)?))
+/// All filters: name, default option (see [`default_option`]) and constructor.
+const KNOWN: [(&str, Option<&str>, Constructor); 4] = [
+    ("normalize-timestamps", None, |spec, inputs| {
+        Ok(Box::new(NormalizeTimestamps::new(spec, inputs)?))
     }),
     ("exclude", Some("pattern"), |spec, _| Ok(Box::new(Exclude::new(spec)?))),
-    ("search", Some("pattern"), |spec, making| Ok(Box::new(Search::new(spec, making.results)?))),
+    ("search", Some("pattern"), |spec, inputs| Ok(Box::new(Search::new(spec, inputs.results)?))),
     ("inspect", None, |spec, _| Ok(Box::new(Inspect::new(spec)?))),
 ];
 
-/// The option that a filter's value without a name is meant for.
-fn meant(filter: &str) -> Option<&'static str> {
+/// Returns the option that a hint suggests for a value without an option name, such as `exclude:*.pyc`.
+fn default_option(filter: &str) -> Option<&'static str> {
     KNOWN.iter().find(|(name, ..)| *name == filter).and_then(|(_, option, _)| *option)
 }
 
-/// One filter, with its options.
+/// A filter with its options.
 pub trait Filter: Send + Sync {
-    /// What it makes of a layer, for who remembers that: equal filters have equal keys. `None` where
-    /// it must see every layer.
+    /// Returns the key under which the layer cache remembers what the filter makes of a layer: filters with equal keys
+    /// make equal layers. `None` if the filter must see every layer.
     fn key(&self) -> Option<String>;
 
-    /// What to type for the same where the environment says nothing.
+    /// Returns what the user would type for the same filter without environment variables.
     fn in_full(&self, typed: &str) -> String {
         typed.to_owned()
     }
 
-    /// Whether it looks at the image as a whole, so that all before it must be done with it.
+    /// Returns whether the filter inspects the image as a whole, so that all filters before it must have finished.
     fn wants_images(&self) -> bool {
         false
     }
 
-    /// What is begun for each image.
+    /// Begins to filter an image.
     fn begin<'a>(&'a self, image: &'a Image) -> Box<dyn Applied + 'a>;
 }
 
 /// A filter at work on one image.
 pub trait Applied: Sync {
-    /// What it does with the members of a layer; `index` counts from the lowest.
+    /// Returns the pass over the members of a layer; `index` counts from the lowest.
     fn pass(&self, index: usize) -> Box<dyn Pass + Send + '_>;
 
-    /// Whether it only looks: its passes keep every member as it is.
-    fn only_looks(&self) -> bool {
+    /// Returns whether its passes keep every member as it is.
+    fn is_read_only(&self) -> bool {
         false
     }
 
-    /// What it changes in the config, besides the digests of layers.
+    /// Changes the config, besides the digests of layers.
     fn edit(&self, _edits: &mut Edits) {}
 
-    /// All layers have been read.
-    fn end(&self, _outcome: &Outcome<'_>) -> Result<()> {
+    /// Ends the work on the image, after all layers have been read.
+    fn end(&self, _outcome: &FilterOutcome<'_>) -> Result<()> {
         Ok(())
     }
 }
 
-/// What became of an image.
-pub struct Outcome<'a> {
-    /// At the source, before all filters.
+/// An image before and after a pass.
+pub struct FilterOutcome<'a> {
+    /// The image of the source, before all filters.
     pub source: &'a Image,
-    /// As it is now.
+    /// The image after this pass.
     pub image: &'a Image,
-    /// Bytes of each layer, uncompressed; `None` of one that was known, and not read.
+    /// Bytes of each uncompressed layer; `None` for a layer of the layer cache, which was not read.
     pub sizes: &'a [Option<u64>],
 }
 
-/// Filters in their order. Cheap to clone.
+/// A chain of filters in their order. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Filters {
     filters: Arc<[(String, Box<dyn Filter>)]>,
 }
 
 impl Filters {
-    /// Parse what the user typed. Errors name the filter and the option.
-    pub fn parse(texts: &[String], making: &Making<'_>) -> Result<Self> {
+    /// Parses filters as the user typed them. Errors name the filter and the option.
+    pub fn parse(texts: &[String], inputs: &FilterInputs<'_>) -> Result<Self> {
         let parse = |text: &String| -> Result<(String, Box<dyn Filter>)> {
-            let spec = Spec::parse(text)?;
-            let Some((_, _, make)) = KNOWN.iter().find(|(name, ..)| *name == spec.name()) else {
+            let spec = Spec::parse(text, &default_option)?;
+            let Some((_, _, construct)) = KNOWN.iter().find(|(name, ..)| *name == spec.name())
+            else {
                 let names = KNOWN.map(|(name, ..)| name).join(", ");
                 return Err(Error::usage(format!("there is no filter '{}'", spec.name()))
                     .hint(format!("the filters are {names}")));
             };
-            let filter = make(&spec, making)?;
+            let filter = construct(&spec, inputs)?;
             Ok((filter.in_full(text), filter))
         };
         Ok(Self { filters: texts.iter().map(parse).collect::<Result<_>>()? })
     }
 
-    /// Whether images pass as they are.
+    /// Returns whether the chain is empty, so that images stay as they are.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.filters.is_empty()
     }
 
-    /// As the user typed them, with what the environment said.
+    /// Returns the filters as the user typed them, with the options that came from the environment.
     pub fn texts(&self) -> impl Iterator<Item = &str> {
         self.filters.iter().map(|(text, _)| text.as_str())
     }
 
-    /// What they make of a layer, one after the other; `None` where one must see every layer.
+    /// Returns the keys of all filters in order; `None` if one of them must see every layer.
     #[must_use]
     pub fn keys(&self) -> Option<Vec<String>> {
         self.filters.iter().map(|(_, filter)| filter.key()).collect()
     }
 
-    /// Let an image pass. Of layers that are `known`, what comes out is not made again. Errors when
-    /// its layers are not what was promised, or no tars, and as the filters do.
+    /// Filters an image. `known` holds, by layer, the result that the layer cache knows: such layers are not read. Errors
+    /// when a layer does not match its digest or is not a tar, and when a filter fails.
     pub fn apply(
         &self,
         image: &Image,
@@ -154,7 +154,7 @@ impl Filters {
         context: &Context,
     ) -> Result<Image> {
         let mut filtered = match known.iter().any(Option::is_some) {
-            // Known of the chain as a whole.
+            // The layer cache knows the result of the whole chain only.
             true => return self.pass(image, image, &self.filters, known, context),
             false => image.clone(),
         };
@@ -165,7 +165,7 @@ impl Filters {
         Ok(filtered)
     }
 
-    /// Let an image pass through filters that are content with one walk over its layers.
+    /// Filters an image with filters that share one pass over its layers.
     fn pass(
         &self,
         source: &Image,
@@ -176,7 +176,7 @@ impl Filters {
     ) -> Result<Image> {
         let applied: Vec<_> = chain.iter().map(|(_, filter)| filter.begin(image)).collect();
         let (filtered, sizes) = apply::apply(image, &applied, known, context)?;
-        let outcome = Outcome { source, image: &filtered, sizes: &sizes };
+        let outcome = FilterOutcome { source, image: &filtered, sizes: &sizes };
         applied.iter().try_for_each(|applied| applied.end(&outcome))?;
         Ok(filtered)
     }

@@ -1,7 +1,7 @@
-//! `occystrap info`: what an image is, without fetching a layer.
+//! `occystrap info`: describes an image without fetching a layer.
 //!
-//! Everything shown is what the source says. Nothing is guessed: what is not known is `-` in text and
-//! `null` in JSON, and what is known about (gzip's own idea of a size, an engine's count) is marked.
+//! Everything shown comes from the source. A value that is not known is `-` in text and `null` in JSON; a value that is
+//! not certain (a size in the trailer of gzip, an engine's count) is marked. What it refuses: to guess.
 
 mod describe;
 pub mod history;
@@ -19,21 +19,21 @@ use occystrap_base::oci::PlatformRequest;
 use occystrap_base::terminal::table::{Paper, write_json};
 use occystrap_net::context::Context;
 
-pub use describe::{Described, platform};
+pub use describe::{ImageInfo, platform};
 pub use history::shorten;
 
-/// All images of a source, described.
+/// The descriptions of all images of a source.
 #[derive(Debug, Serialize)]
 pub struct Info {
     /// The source, without secrets.
     source: String,
-    images: Vec<Described>,
-    /// Why there is no image to describe, where the source lists some for other platforms.
+    images: Vec<ImageInfo>,
+    /// The error for the requested platform, if the source lists images for other platforms only.
     #[serde(skip)]
     absent: Option<Error>,
 }
 
-/// Describe every image of a source. Errors when one cannot be looked at.
+/// Describes every image of a source. Errors when the manifest or config of one cannot be read.
 pub fn info(source: &Source, context: &Context) -> Result<Info> {
     let views = source.views(context)?;
     let mut info = Info { source: source.display.clone(), images: Vec::new(), absent: None };
@@ -41,36 +41,35 @@ pub fn info(source: &Source, context: &Context) -> Result<Info> {
         if let Some(error) = refusal(&view) {
             return Err(error);
         }
-        let without = view.flaws.iter().find(|flaw| flaw.part == FlawIn::Platform);
-        info.absent = info.absent.or(without.map(|flaw| flaw.error.clone()));
+        let absent = view.flaws.iter().find(|flaw| flaw.part == FlawIn::Platform);
+        info.absent = info.absent.or(absent.map(|flaw| flaw.error.clone()));
         let unpacked = unpacked::sizes(&view, context);
         context.cancel.check()?;
-        info.images.push(Described::new(&view, &unpacked));
+        info.images.push(ImageInfo::new(&view, &unpacked));
     }
     Ok(info)
 }
 
-/// Why a view cannot be described: its manifest or config is not there. Less is no reason.
+/// Returns the error for a view that cannot be described, because its index, manifest or config could not be read.
 fn refusal(view: &View) -> Option<Error> {
     let fatal = |part: FlawIn| matches!(part, FlawIn::Index | FlawIn::Manifest | FlawIn::Config);
     let flaw = view.flaws.iter().find(|flaw| fatal(flaw.part))?;
     let error = flaw.error.clone();
     Some(match error.hint_text() {
-        None => error.hint("'occystrap check' tells all that is wrong with an image"),
+        None => error.hint("'occystrap check' lists all problems of an image"),
         Some(_) => error,
     })
 }
 
 impl Info {
-    /// Why there is nothing for the platform that was asked for. Nobody asked for the default one, and
-    /// so it is no error that it is not there.
+    /// Returns the error for a requested platform that is not there. The default platform was not requested, so that it
+    /// is no error if it is absent.
     #[must_use]
     pub fn absent(&self, wanted: &PlatformRequest) -> Option<&Error> {
         self.absent.as_ref().filter(|_| !wanted.is_nothing())
     }
 
-    /// The document for programs (docs/inspecting.md), with the reason where nothing is there for the
-    /// platform that was asked for.
+    /// Writes the JSON document (docs/inspecting.md), with the error if the requested platform is not there.
     pub fn write_json(&self, wanted: &PlatformRequest, to: &mut dyn Write) -> io::Result<()> {
         #[derive(Serialize)]
         struct Document<'a> {
@@ -82,7 +81,7 @@ impl Info {
         write_json(to, &Document { info: self, error: self.absent(wanted) })
     }
 
-    /// For people.
+    /// Writes the descriptions as text.
     pub fn write_text(&self, to: &mut dyn Write, paper: &Paper) -> io::Result<()> {
         for (index, image) in self.images.iter().enumerate() {
             if index > 0 {

@@ -1,11 +1,11 @@
-//! How much of an image is read where it is looked at.
+//! The level of a verification: how much of an image is read.
 
-/// How far a verification goes.
+/// The level of a verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
-    /// Everything exists, with the recorded size; JSON parses.
+    /// Checks that everything exists with the recorded size, and that JSON can be parsed.
     Fast,
-    /// Also, every byte is read back and hashed.
+    /// In addition, reads every byte and compares the digests.
     Full,
 }

@@ -1,5 +1,5 @@
-//! Where images come from ([`source`]), what changes them on their way ([`filter`]), and what is said about them
-//! ([`check`], [`info`], [`search`], [`usage`]).
+//! Reading images ([`source`]), changing them on their way ([`filter`]), and reporting on them ([`check`], [`info`],
+//! [`search`], [`usage`]).
 //!
 //! This crate refuses to write to any destination. A filter makes a new image and leaves the old one as it is.
 

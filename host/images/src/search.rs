@@ -1,19 +1,15 @@
-//! Finding files in the layers of an image: which layer has them, and whether a later one deletes or
-//! replaces them.
+//! Finds files in the layers of an image: which layer has them, and whether a later layer deletes or replaces them.
 //!
-//! Layers are read side by side and checked against everything that was promised of them, as when they
-//! are moved: nothing is said of bytes that are not the image's. What it refuses: patterns that cannot
-//! be read, and more matches and members than [`Budget`] has room for.
+//! Layers are read in parallel and checked against their digests, as in a copy, so that no match comes from bytes that are
+//! not the image's. What it refuses: malformed patterns, and more matches and members than [`Budget`] allows.
 
 mod budget;
 mod found;
-mod layer;
 mod pattern;
 mod show;
 
 pub use budget::Budget;
-pub use found::{FoundImage, Match};
-pub use layer::LayerSearch;
+pub use found::{FoundImage, LayerSearch, Match};
 pub use pattern::Pattern;
 pub use show::{write_json, write_script, write_text};
 
@@ -23,10 +19,10 @@ use occystrap_layer::image::{Image, Layer};
 use occystrap_layer::tar::Reader;
 use occystrap_net::context::Context;
 
-/// Search every layer of an image. Errors when one is not what was promised, is no tar, or when more
-/// was found than there is room for.
+/// Searches every layer of an image. Errors when a layer does not match its digest or is not a tar, and when the
+/// [`Budget`] is exceeded.
 pub fn search(image: &Image, pattern: &Pattern, context: &Context) -> Result<FoundImage> {
-    // What is opaque is no tar.
+    // An opaque layer is not a tar.
     let wanted = |_, layer: &Layer| !layer.opaque;
     let budget = Budget::default();
     let search =
@@ -35,6 +31,7 @@ pub fn search(image: &Image, pattern: &Pattern, context: &Context) -> Result<Fou
     Ok(FoundImage::of(image, searched.into_iter().map(Option::unwrap_or_default).collect()))
 }
 
+/// Searches one layer.
 fn search_layer(
     layer: &Layer,
     stored: Stored,
@@ -45,7 +42,7 @@ fn search_layer(
         let mut search = LayerSearch::default();
         let mut reader = Reader::new(plain, layer.place.clone());
         while let Some(member) = reader.next_member()? {
-            search.see(&member, pattern, budget)?;
+            search.add(&member, pattern, budget)?;
         }
         Ok(search)
     })

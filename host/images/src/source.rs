@@ -1,4 +1,6 @@
-//! Reading images: what a source URI names, as [`Image`]s whose layers nobody has fetched yet.
+//! Reading images: from a source URI to [`Image`]s, whose layers are fetched later.
+//!
+//! What it refuses: images for another platform than the requested one, and names that the source does not list.
 
 pub mod archive;
 pub mod catalog;
@@ -11,6 +13,7 @@ pub mod members;
 pub mod oci_layout;
 pub mod platforms;
 pub mod registry;
+pub mod resolve;
 pub mod tar_headers;
 pub mod tar_index;
 pub mod two_lists;
@@ -29,19 +32,19 @@ use occystrap_net::context::Context;
 use occystrap_net::registry::{Client, Reference};
 use occystrap_net::uri::{Uri, instead_of_transport};
 
-/// A source, parsed and checked; nothing was read yet.
+/// A source URI, parsed and checked. Nothing was read yet.
 #[derive(Clone)]
 pub struct Source {
     /// The URI, without secrets.
     pub display: String,
     /// As the user typed it.
     uri: Uri,
-    kind: Kind,
+    kind: SourceKind,
     wanted: PlatformRequest,
 }
 
 #[derive(Clone)]
-enum Kind {
+enum SourceKind {
     Registry { reference: Reference, client: Client },
     Archive { path: PathBuf, image: Option<ImageName> },
     Directory { path: PathBuf, image: Option<ImageName> },
@@ -49,15 +52,15 @@ enum Kind {
     Docker { asked: docker::Asked, socket: Option<String> },
 }
 
-/// Schemes that are read.
+/// Schemes of sources, for messages.
 const SOURCES: &str = "registry://, docker://, tar://, dir:// and oci-layout://";
 
-/// Schemes that 0.4.17 read, and this version does not yet.
+/// Schemes that 0.4.17 could read and this version does not support yet.
 const NOT_YET: [&str; 2] = ["dockerpush", "quay"];
 
 impl Source {
-    /// Check a source URI. `client` makes the registry client where one is needed, from the
-    /// options of the URI; `wanted` is what the command line asks for.
+    /// Parses a source URI. `client` makes the registry client where one is needed, from the options of the URI;
+    /// `wanted` is the platform that the command line requests. Errors when the URI or its options are invalid.
     pub fn parse(
         uri: &Uri,
         wanted: &PlatformRequest,
@@ -68,7 +71,7 @@ impl Source {
             "registry" => {
                 uri.check_options("source", &REGISTRY_OPTIONS)?;
                 let reference = Reference::parse(&uri.rest)?;
-                Kind::Registry { reference, client: client(uri)? }
+                SourceKind::Registry { reference, client: client(uri)? }
             }
             "tar" | "dir" | "oci-layout" => {
                 uri.check_options("source", &["image", "os", "arch", "architecture", "variant"])?;
@@ -79,18 +82,18 @@ impl Source {
                 }
                 let path = PathBuf::from(&uri.rest);
                 match uri.scheme.as_str() {
-                    "tar" => Kind::Archive { path, image },
-                    "dir" => Kind::Directory { path, image },
+                    "tar" => SourceKind::Archive { path, image },
+                    "dir" => SourceKind::Directory { path, image },
                     _ => {
                         let (path, tag) = tagged(&uri.rest)?;
-                        Kind::Layout { path, tag, image }
+                        SourceKind::Layout { path, tag, image }
                     }
                 }
             }
             "docker" => {
                 uri.check_options("source", &["socket", "os", "arch", "architecture", "variant"])?;
                 let asked = docker::Asked::parse(uri, wanted.clone())?;
-                Kind::Docker { asked, socket: uri.option("socket").map(str::to_owned) }
+                SourceKind::Docker { asked, socket: uri.option("socket").map(str::to_owned) }
             }
             scheme if NOT_YET.contains(&scheme) => {
                 return Err(Error::usage(format!("source '{scheme}://' is not yet supported"))
@@ -105,16 +108,16 @@ impl Source {
         Ok(Self { display: uri.display(), uri: uri.clone(), kind, wanted })
     }
 
-    /// What to type for the same source from any folder, and tomorrow: `digest` is that of the
-    /// manifest which stood there. Without a platform where all are moved.
+    /// Returns the URI that leads to the same image from any folder and at any time: `digest` is that of the manifest.
+    /// The URI names no platform where all are moved.
     #[must_use]
     pub fn again(&self, digest: Option<Digest>, all_platforms: bool) -> Uri {
         let mut uri = match &self.kind {
-            Kind::Registry { .. } => self.uri.clone(),
-            Kind::Docker { .. } => self.uri.with_absolute_socket(),
+            SourceKind::Registry { .. } => self.uri.clone(),
+            SourceKind::Docker { .. } => self.uri.with_absolute_socket(),
             _ => self.uri.with_absolute_path(),
         };
-        if let Kind::Registry { reference, client } = &self.kind {
+        if let SourceKind::Registry { reference, client } = &self.kind {
             if reference.digest.is_none() {
                 uri.rest = Reference { digest, ..reference.clone() }.to_string();
             }
@@ -137,13 +140,13 @@ impl Source {
         uri
     }
 
-    /// The platform that was asked for.
+    /// Returns the requested platform.
     #[must_use]
     pub fn wanted(&self) -> &PlatformRequest {
         &self.wanted
     }
 
-    /// Errors where one platform is chosen, although all are meant.
+    /// Checks that no platform is chosen, for `--all-platforms`.
     pub fn check_all_platforms(&self) -> Result<()> {
         const CHOICES: [&str; 4] = ["os", "arch", "architecture", "variant"];
         if let Some(choice) = CHOICES.into_iter().find(|name| self.uri.option(name).is_some()) {
@@ -157,20 +160,20 @@ impl Source {
             .hint("--platform, --os, --architecture and --variant cannot be given with it"))
     }
 
-    /// The files that tell whether another process changes the source; `None` where it is not in the file
+    /// Returns the files that show whether another process changes the source; `None` where it is not in the file
     /// system.
     #[must_use]
     pub fn watch(&self) -> Option<Watch> {
         match &self.kind {
-            Kind::Archive { path, .. } => Some(Watch::file(path)),
-            Kind::Directory { path, .. } => Some(Watch::directory(path)),
-            Kind::Layout { path, .. } => Some(Watch::layout(path)),
-            Kind::Registry { .. } | Kind::Docker { .. } => None,
+            SourceKind::Archive { path, .. } => Some(Watch::file(path)),
+            SourceKind::Directory { path, .. } => Some(Watch::directory(path)),
+            SourceKind::Layout { path, .. } => Some(Watch::layout(path)),
+            SourceKind::Registry { .. } | SourceKind::Docker { .. } => None,
         }
     }
 
-    /// Read what the source says of its images. Layers stay where they are. Errors when one is for
-    /// another platform than the one that was asked for.
+    /// Reads manifests and configs of the images of the source. Layers are not fetched. Errors when an image is for
+    /// another platform than the requested one.
     pub fn open(&self, context: &Context) -> Result<Vec<Image>> {
         let images = self.open_any(context)?;
         match images.iter().find(|image| !self.wanted.is_met_by(&image.platform)) {
@@ -191,37 +194,37 @@ impl Source {
     fn open_any(&self, context: &Context) -> Result<Vec<Image>> {
         let platform = self.wanted.platform();
         match &self.kind {
-            Kind::Registry { reference, client } => {
+            SourceKind::Registry { reference, client } => {
                 registry::open(reference, client, &platform, context).map(|image| vec![image])
             }
-            Kind::Docker { asked, socket } => {
+            SourceKind::Docker { asked, socket } => {
                 docker::open(asked, socket.as_deref(), context).map(|image| vec![image])
             }
-            Kind::Archive { path, image } => {
+            SourceKind::Archive { path, image } => {
                 let chosen = archive::open(path, &platform, self.choice(image), context)?;
                 docker_save::check_names(chosen.iter(), &self.display)?;
                 Ok(chosen)
             }
-            Kind::Directory { path, image } => {
+            SourceKind::Directory { path, image } => {
                 let images = directory::open(path, self.choice(image))?;
                 choose(images, image.as_ref(), &self.display)
             }
-            Kind::Layout { path, tag, image } => {
+            SourceKind::Layout { path, tag, image } => {
                 oci_layout::open(path, tag.as_deref(), &platform, self.choice(image))
             }
         }
     }
 
-    /// Read what the source says of its images, with every platform of each.
+    /// Reads manifests and configs of the images of the source, with every platform of each.
     pub fn open_wholes(&self, context: &Context) -> Result<Vec<Whole>> {
         let alone = |images: Vec<Image>| {
             images.into_iter().map(|image| Whole::Image(Box::new(image))).collect()
         };
         match &self.kind {
-            Kind::Registry { reference, client } => {
+            SourceKind::Registry { reference, client } => {
                 registry::open_whole(reference, client, context).map(|whole| vec![whole])
             }
-            Kind::Archive { path, image } => {
+            SourceKind::Archive { path, image } => {
                 let chosen = archive::open_wholes(path, self.choice(image), context)?;
                 let alone = chosen.iter().filter_map(|whole| match whole {
                     Whole::Image(image) => Some(&**image),
@@ -230,18 +233,20 @@ impl Source {
                 docker_save::check_names(alone, &self.display)?;
                 Ok(chosen)
             }
-            Kind::Layout { path, tag, image } => {
+            SourceKind::Layout { path, tag, image } => {
                 oci_layout::open_wholes(path, tag.as_deref(), self.choice(image))
             }
-            // Both hold one platform an image.
-            Kind::Docker { .. } | Kind::Directory { .. } => self.open(context).map(alone),
+            // Both hold one platform per image.
+            SourceKind::Docker { .. } | SourceKind::Directory { .. } => {
+                self.open(context).map(alone)
+            }
         }
     }
 }
 
-/// What has a name.
+/// A thing with an image name.
 pub trait Called {
-    /// The name.
+    /// Returns the name.
     fn called(&self) -> &ImageName;
 }
 
@@ -257,15 +262,15 @@ impl Called for Whole {
     }
 }
 
-/// A name, and what it is the name of.
+/// A name and the thing that has it.
 impl<T> Called for (ImageName, T) {
     fn called(&self) -> &ImageName {
         &self.0
     }
 }
 
-/// Which images of a file or folder the user wants. It is made by name, before anything but the list of
-/// images is read: damage in one image is in no other one's way.
+/// The images of a file or folder that the user wants. They are chosen by name before anything but the list of images
+/// is read, so that damage in one image does not affect the others.
 #[derive(Debug, Clone, Copy)]
 pub struct Choice<'a> {
     image: Option<&'a ImageName>,
@@ -273,38 +278,38 @@ pub struct Choice<'a> {
 }
 
 impl<'a> Choice<'a> {
-    /// All images. `place` is the file or folder, for messages.
+    /// Returns the choice of all images. `place` names the file or folder in messages.
     #[must_use]
     pub fn all(place: &'a str) -> Self {
         Self { image: None, place }
     }
 
-    /// Whether one image is wanted.
+    /// Returns whether only one image is wanted.
     #[must_use]
     pub fn is_one(self) -> bool {
         self.image.is_some()
     }
 
-    /// The images that are wanted. Errors where there is none of the name.
+    /// Returns the images that are wanted. Errors where no image has the name.
     pub fn of<T: Called>(self, images: Vec<T>) -> Result<Vec<T>> {
         choose(images, self.image, self.place)
     }
 }
 
-/// What a registry URI may say; the command line says the rest.
+/// Options of a registry URI. The others are command-line options.
 const REGISTRY_OPTIONS: [&str; 8] =
     ["arch", "architecture", "os", "variant", "insecure", "username", "password", "max_workers"];
 
-/// The platform that a source URI chooses.
+/// Returns the platform that a source URI requests.
 #[must_use]
 pub fn wanted_by(uri: &Uri) -> PlatformRequest {
     let architecture = uri.option("arch").or_else(|| uri.option("architecture"));
     PlatformRequest::new(uri.option("os"), architecture, uri.option("variant"))
 }
 
-/// Chooses all images of a file or folder, or the one that `?image=` names.
+/// Returns all images of a file or folder, or the one that `?image=` names.
 fn choose<T: Called>(images: Vec<T>, wanted: Option<&ImageName>, place: &str) -> Result<Vec<T>> {
-    // What the user's own file calls them is shown, also where a weak password is a part of it.
+    // Names in the user's own file are shown, even where they contain a weak password.
     images.iter().for_each(|image| secret::show(&image.called().to_string()));
     let Some(wanted) = wanted else { return Ok(images) };
     let names = names(&images);
@@ -323,10 +328,10 @@ fn choose<T: Called>(images: Vec<T>, wanted: Option<&ImageName>, place: &str) ->
     Ok(chosen)
 }
 
-/// The names of images, for a message.
+/// Returns the names of images for a message.
 #[must_use]
 pub fn names<T: Called>(images: &[T]) -> String {
-    /// More help nobody to choose.
+    /// Most names. A longer list does not help to choose.
     const MOST: usize = 20;
     let mut names: Vec<String> =
         images.iter().take(MOST).map(|image| image.called().to_string()).collect();

@@ -1,11 +1,15 @@
-//! Reading a destination again when another process has changed it meanwhile.
+//! Checking a destination again when another process has changed it meanwhile.
 //!
-//! A verification reads a list of images first and then what the list leads to. Another process may
-//! commit in between, and then the two do not fit, although every image is sound. So where something is
-//! wrong and the lists were changed during the look, it is read once more from the start. If they were
-//! changed again, only what both looks have seen, about a file that stood still, counts as wrong; the rest
-//! is *unchecked*. If they were not, everything that the second look has found counts, about files that
-//! stood still. What it refuses: to excuse damage in a destination that nothing changes.
+//! A verification reads a list of images first and then the files that the list names. Another process may commit in
+//! between; then the two do not fit although every image is intact. So if something is wrong and the lists changed
+//! during the check, everything is read once more.
+//!
+//! | the lists during the second check | counts as wrong | becomes *unchecked* |
+//! | --- | --- | --- |
+//! | unchanged | every problem of the second check in a file that did not change | the others |
+//! | changed again | a problem that both checks found in a file that did not change | the others |
+//!
+//! What it refuses: to excuse damage in a destination that no process changes.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -14,43 +18,43 @@ use std::time::{Duration, SystemTime};
 
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::oci::layout::{CATALOG, LIST};
 use occystrap_base::oci::layout::{INDEX, MARKER};
-use occystrap_base::oci::saved::{CATALOG, LIST};
 
-/// What is said of a thing that another process has changed during both looks.
+/// The message about a file that another process changed during both checks.
 pub const CHANGED: &str = "changed while it was read";
 
-/// What to do about it.
+/// The hint that belongs to [`CHANGED`].
 pub const AGAIN: &str = "run it again when no other process writes there";
 
-/// Time between the two looks: a commit takes some milliseconds.
+/// Time between the two checks. A commit takes some milliseconds.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// How far the clock of a file system may be behind: a tick of the kernel. Less than [`PAUSE`].
+/// Time by which the clock of a file system may be late: a tick of the kernel. It must be less than [`PAUSE`].
 const CLOCK_STEP: Duration = Duration::from_millis(50);
 
-/// The files of a destination that a commit changes, and the folders that it changes them in.
+/// The files of a destination that a commit changes, and their folders.
 pub struct Watch {
     lists: Vec<PathBuf>,
     folders: Vec<PathBuf>,
-    /// The destination is one file, so that nothing in it stands still where it changes.
+    /// Whether the destination is one file, so that a change affects everything in it.
     is_file: bool,
 }
 
 impl Watch {
-    /// A directory of `dir://`.
+    /// Returns the files of a `dir://` directory.
     #[must_use]
     pub fn directory(path: &Path) -> Self {
         Self::of(path, &[CATALOG, LIST], &[])
     }
 
-    /// An OCI image layout.
+    /// Returns the files of an OCI image layout.
     #[must_use]
     pub fn layout(path: &Path) -> Self {
         Self::of(path, &[INDEX, MARKER], &["blobs/sha256"])
     }
 
-    /// An archive.
+    /// Returns the one file of an archive.
     #[must_use]
     pub fn file(path: &Path) -> Self {
         Self { lists: vec![path.to_owned()], folders: Vec::new(), is_file: true }
@@ -64,7 +68,7 @@ impl Watch {
     }
 }
 
-/// What a file or a folder was at one moment. Every change by a name or in place makes another one of it.
+/// The state of a file or folder at one moment. Every change, by rename or in place, gives another stamp.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     file: (u64, u64, u64),
@@ -89,23 +93,23 @@ fn stamps<'a>(paths: impl Iterator<Item = &'a PathBuf>) -> Stamps {
     paths.map(|path| (path.clone(), Stamp::of(path))).collect()
 }
 
-/// What a look has found.
-pub trait Look {
-    /// One thing that is wrong: equal in two looks, it is the same thing.
+/// The result of one check.
+pub trait CheckResult {
+    /// A problem. Problems of two checks that are equal are the same problem.
     type Wrong: PartialEq;
 
-    /// What is wrong.
+    /// Returns all problems.
     fn wrong(&self) -> Vec<Self::Wrong>;
 
-    /// The file that a thing is about, where it is one.
+    /// Returns the file that has the problem, if it is one file.
     fn file(wrong: &Self::Wrong) -> Option<PathBuf>;
 
-    /// Makes everything wrong that does not count something that could not be looked at.
-    fn doubt(&mut self, counts: &dyn Fn(&Self::Wrong) -> bool);
+    /// Marks each problem that does not count as unchecked.
+    fn mark_unchecked(&mut self, counts: &dyn Fn(&Self::Wrong) -> bool);
 }
 
-/// Several images that one look has found.
-impl<T: Look> Look for Vec<T> {
+/// The results for several images.
+impl<T: CheckResult> CheckResult for Vec<T> {
     type Wrong = T::Wrong;
 
     fn wrong(&self) -> Vec<T::Wrong> {
@@ -116,21 +120,21 @@ impl<T: Look> Look for Vec<T> {
         T::file(wrong)
     }
 
-    fn doubt(&mut self, counts: &dyn Fn(&T::Wrong) -> bool) {
-        self.iter_mut().for_each(|one| one.doubt(counts));
+    fn mark_unchecked(&mut self, counts: &dyn Fn(&T::Wrong) -> bool) {
+        self.iter_mut().for_each(|one| one.mark_unchecked(counts));
     }
 }
 
-/// Looks at a destination, and once more where another process has changed it and something is wrong.
-pub fn look<T: Look>(
+/// Checks a destination, and checks it once more if something is wrong and another process has changed it.
+pub fn check<T: CheckResult>(
     watch: Option<&Watch>,
     cancel: &Cancel,
-    mut look: impl FnMut() -> Result<T>,
+    mut check: impl FnMut() -> Result<T>,
 ) -> Result<T> {
-    let Some(watch) = watch else { return look() };
+    let Some(watch) = watch else { return check() };
     let lists = stamps(watch.lists.iter());
     let folders = stamps(watch.folders.iter());
-    let first = look();
+    let first = check();
     let (wrong, is_error) = match &first {
         Ok(seen) => (seen.wrong(), false),
         Err(error) => (Vec::new(), is_about_it(error)),
@@ -146,13 +150,13 @@ pub fn look<T: Look>(
     let files = wrong.iter().filter_map(T::file).collect::<Vec<_>>();
     let files = stamps(files.iter());
     let began = SystemTime::now();
-    let second = look();
+    let second = check();
     let is_same = stamps(lists.keys()) == lists;
     match second {
         Ok(mut seen) => {
             let changed = |path: &PathBuf| match files.get(path) {
                 Some(was) => Stamp::of(path) != *was,
-                // Only the second look has found it.
+                // Only the second check has found it.
                 None => !stands_since(path, began),
             };
             let is_steady = |one: &T::Wrong| match T::file(one) {
@@ -160,7 +164,7 @@ pub fn look<T: Look>(
                 Some(path) => !changed(&path),
                 None => true,
             };
-            seen.doubt(&|one| is_steady(one) && (is_same || wrong.contains(one)));
+            seen.mark_unchecked(&|one| is_steady(one) && (is_same || wrong.contains(one)));
             Ok(seen)
         }
         Err(error) if !is_same && is_about_it(&error) => {
@@ -170,7 +174,7 @@ pub fn look<T: Look>(
     }
 }
 
-/// Whether a file has been the same since a moment; of one that is not there, whether its folder has.
+/// Returns whether a file has not changed since a moment. For a missing file, this is asked of its folder.
 fn stands_since(path: &Path, moment: SystemTime) -> bool {
     let folder = || Stamp::of(path.parent().filter(|folder| *folder != Path::new(""))?);
     let Some(stamp) = Stamp::of(path).or_else(folder) else { return false };
@@ -181,7 +185,7 @@ fn stands_since(path: &Path, moment: SystemTime) -> bool {
     changed + CLOCK_STEP < moment
 }
 
-/// Whether an error says something of the destination.
+/// Returns whether an error is about the destination.
 fn is_about_it(error: &Error) -> bool {
     !error.is_unconfirmed() && !matches!(error.kind(), Kind::Interrupted | Kind::Usage)
 }

@@ -1,8 +1,8 @@
-//! `occystrap info --tree`: where the bytes of an image are, layer by layer, and which of them nobody
-//! sees because a later layer deletes or replaces their files.
+//! `occystrap info --tree`: where the bytes of an image are, layer by layer, and which of them are wasted because a later
+//! layer deletes or replaces their files.
 //!
-//! Every layer is read, as a stream, and checked against what was promised of it. Sizes are those of
-//! the files' content; headers and padding of the tar are not counted.
+//! Every layer is read as a stream and checked against its digest. Sizes are those of the content of files; headers and
+//! padding of the tar are not counted.
 
 mod largest;
 mod text;
@@ -11,7 +11,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-pub use largest::{Entry, largest};
+pub use largest::{UsageEntry, largest};
 
 use crate::info::history::{shorten, steps};
 use crate::source::Source;
@@ -24,10 +24,10 @@ use occystrap_layer::overlay::{Change, Fate, Links, MemberBudget, MemberList, Tr
 use occystrap_layer::tar::Reader;
 use occystrap_net::context::Context;
 
-/// Wasted files that are named, the largest ones: what is worth mending.
+/// How many wasted files are listed: the largest ones, which are worth a change of the image.
 const MOST_WASTED: usize = 15;
 
-/// All images of a source.
+/// The usage of all images of a source.
 #[derive(Debug, Serialize)]
 pub struct Usage {
     /// The source, without secrets.
@@ -35,7 +35,7 @@ pub struct Usage {
     images: Vec<ImageUsage>,
 }
 
-/// One image.
+/// The usage of one image.
 #[derive(Debug, Serialize)]
 struct ImageUsage {
     image: String,
@@ -43,42 +43,43 @@ struct ImageUsage {
     platform: String,
     /// Bytes of all files in all layers.
     size: u64,
-    /// Bytes of those that a later layer deletes or replaces.
+    /// Bytes of files that a later layer deletes or replaces.
     wasted: u64,
-    /// Whether an image had more members than are kept: all numbers are too small then.
+    /// Whether the image has more members than are kept, so that all numbers are too small.
     incomplete: bool,
-    /// Lowest first.
+    /// Layers, lowest first.
     layers: Vec<LayerUsage>,
-    /// The largest files that nobody sees.
+    /// The largest wasted files.
     waste: Vec<Waste>,
 }
 
+/// The usage of one layer.
 #[derive(Debug, Serialize)]
 struct LayerUsage {
-    /// From 0, lowest first.
+    /// Number of the layer, from 0 for the lowest.
     index: usize,
     diff_id: String,
     created_by: Option<String>,
     size: u64,
     wasted: u64,
-    /// What takes most of it: parents before children, the larger first.
-    entries: Vec<Entry>,
+    /// The largest directories and files: parents before children, the larger first.
+    entries: Vec<UsageEntry>,
 }
 
-/// A file that nobody sees.
+/// A wasted file.
 #[derive(Debug, Serialize)]
 struct Waste {
     path: String,
     size: u64,
-    /// Its layer, from 0.
+    /// Number of its layer, from 0.
     layer: usize,
     /// `deleted` or `replaced`.
     fate: &'static str,
-    /// By which layer, from 0.
+    /// Number of the layer that deletes or replaces it, from 0.
     by: usize,
 }
 
-/// Read every image of a source. Errors when one is not what was promised.
+/// Reads every image of a source. Errors when one does not match its digests, or is not an image.
 pub fn usage(source: &Source, context: &Context) -> Result<Usage> {
     let images = source.open(context)?;
     let instead = "'occystrap info' without --tree describes it";
@@ -88,12 +89,12 @@ pub fn usage(source: &Source, context: &Context) -> Result<Usage> {
 }
 
 impl Usage {
-    /// For programs (docs/inspecting.md).
+    /// Writes the JSON document (docs/inspecting.md).
     pub fn write_json(&self, to: &mut dyn Write) -> io::Result<()> {
         write_json(to, self)
     }
 
-    /// For people.
+    /// Writes the usage as text.
     pub fn write_text(&self, to: &mut dyn Write, paper: &Paper) -> io::Result<()> {
         for (index, image) in self.images.iter().enumerate() {
             if index > 0 {
@@ -105,22 +106,24 @@ impl Usage {
     }
 }
 
-/// What was read of a layer.
+/// The members of one layer, and their effect on other layers.
 #[derive(Default)]
-struct Read {
-    roll: MemberList,
+struct LayerMembers {
+    members: MemberList,
     trace: Trace,
 }
 
+/// Reads one image.
 fn of_image(image: &Image, context: &Context) -> Result<ImageUsage> {
     let read = read(image, context)?;
     let config = json::parse(&image.config).unwrap_or_default();
     let steps = steps(&config, image.layers.len());
-    let links = Links::of(read.iter().map(|read| (&read.roll, &read.trace)));
+    let links = Links::of(read.iter().map(|layer| (&layer.members, &layer.trace)));
     let (mut layers, mut waste) = (Vec::new(), Vec::new());
-    for (index, (layer, Read { roll, .. })) in image.layers.iter().zip(&read).enumerate() {
+    for (index, (layer, LayerMembers { members, .. })) in image.layers.iter().zip(&read).enumerate()
+    {
         let (mut size, mut wasted) = (0, 0);
-        roll.each(|entry| {
+        members.each(|entry| {
             if entry.act != Change::File {
                 return;
             }
@@ -143,7 +146,7 @@ fn of_image(image: &Image, context: &Context) -> Result<ImageUsage> {
             created_by: step.and_then(|step| step.created_by.as_deref().map(shorten)),
             size,
             wasted,
-            entries: largest(roll, size),
+            entries: largest(members, size),
         });
     }
     Ok(ImageUsage {
@@ -152,13 +155,13 @@ fn of_image(image: &Image, context: &Context) -> Result<ImageUsage> {
         platform: image.platform.to_string(),
         size: layers.iter().map(|layer| layer.size).sum(),
         wasted: layers.iter().map(|layer| layer.wasted).sum(),
-        incomplete: read.iter().any(|read| read.roll.cut),
+        incomplete: read.iter().any(|read| read.members.cut),
         layers,
         waste,
     })
 }
 
-/// Keep the largest.
+/// Adds a file to the wasted files, which are sorted by size, and keeps the largest.
 fn keep(waste: &mut Vec<Waste>, one: Waste) {
     let at = waste.partition_point(|known| known.size >= one.size);
     if at < MOST_WASTED && one.size > 0 {
@@ -167,21 +170,23 @@ fn keep(waste: &mut Vec<Waste>, one: Waste) {
     }
 }
 
-fn read(image: &Image, context: &Context) -> Result<Vec<Read>> {
-    let room = MemberBudget::default();
-    // What is opaque is no tar.
+/// Reads the members of all layers.
+fn read(image: &Image, context: &Context) -> Result<Vec<LayerMembers>> {
+    let budget = MemberBudget::default();
+    // An opaque layer is not a tar.
     let wanted = |_, layer: &Layer| !layer.opaque;
-    let read = |_, layer: &Layer, stored, _: &Context| read_layer(layer, stored, &room);
+    let read = |_, layer: &Layer, stored, _: &Context| read_layer(layer, stored, &budget);
     let read = read_layers(&image.layers, wanted, "layer", context, read)?;
     Ok(read.into_iter().map(Option::unwrap_or_default).collect())
 }
 
-fn read_layer(layer: &Layer, stored: Stored, room: &MemberBudget) -> Result<Read> {
+/// Reads the members of one layer.
+fn read_layer(layer: &Layer, stored: Stored, budget: &MemberBudget) -> Result<LayerMembers> {
     read_checked(layer, stored, |plain| {
-        let mut read = Read::default();
+        let mut read = LayerMembers::default();
         let mut reader = Reader::new(plain, layer.place.clone());
         while let Some(member) = reader.next_member()? {
-            read.roll.add(&member, room);
+            read.members.add(&member, budget);
             read.trace.add(&member, &member.plain_path());
         }
         read.trace.seal();

@@ -1,12 +1,11 @@
-//! Patterns for names in a layer, with the meaning that they had in 0.4.17, which is that of Python's
-//! `fnmatch`: against the whole name, and `*` crosses slashes. New are `{a,b}`, `**/x` for an `x` at
-//! the root as well, and an error for a pattern that does not end.
+//! Patterns for names in a layer. They have the meaning of 0.4.17, which is that of Python's `fnmatch`: a pattern must
+//! match the whole name, and `*` crosses slashes. New are `{a,b}`, and that `**/x` also matches an `x` at the root.
 //!
-//! A name is what it is from the root. How a layer spells it (`./x`, `/x`) is nothing that a pattern
-//! can see: the dot of `./x` is no hidden file. What a pattern has of that in front does not count.
+//! A pattern is compared with the name from the root, however the layer spells it (`./x`, `/x`): the dot of `./x` does
+//! not make it a hidden file. A leading `./` or `/` of a pattern is ignored.
 //!
-//! They become regular expressions. `globset` was looked at: its `?` is a byte, and here it is a
-//! letter.
+//! Patterns are translated to regular expressions. `globset` does not fit: its `?` matches a byte, and here it matches
+//! a character. What it refuses: a pattern with an unclosed bracket or brace, or an empty range.
 
 use std::borrow::Cow;
 use std::iter::Peekable;
@@ -14,14 +13,14 @@ use std::str::Chars;
 
 use regex::RegexSet;
 
-/// Some patterns, to be tried together.
+/// Several patterns that are matched together.
 pub struct Globs {
     set: RegexSet,
     patterns: Vec<String>,
 }
 
 impl Globs {
-    /// Compile patterns. Errors with the reason for the first that makes no sense.
+    /// Compiles patterns. Errors with the reason for the first invalid one.
     pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         let mut expressions = Vec::new();
         let mut known = Vec::new();
@@ -35,21 +34,21 @@ impl Globs {
         Ok(Self { set, patterns: known })
     }
 
-    /// The patterns.
+    /// Returns the patterns.
     #[must_use]
     pub fn patterns(&self) -> &[String] {
         &self.patterns
     }
 
-    /// Which patterns match a name, by index. It is the name from the root, as
-    /// [`crate::tar::member::plain`] gives it; the root's own is empty.
+    /// Returns the indexes of the patterns that match a name. The name is plain, as [`crate::tar::member::plain`]
+    /// returns it; that of the root is empty.
     #[must_use]
     pub fn matches(&self, plain: &[u8]) -> Vec<usize> {
         self.set.matches(&letters(plain)).iter().collect()
     }
 }
 
-/// A name as letters; a byte that is none is one of its own.
+/// Returns a name as characters. A byte that is not UTF-8 becomes one replacement character.
 #[must_use]
 pub fn letters(path: &[u8]) -> Cow<'_, str> {
     if let Ok(text) = std::str::from_utf8(path) {
@@ -63,11 +62,11 @@ pub fn letters(path: &[u8]) -> Cow<'_, str> {
     letters.into()
 }
 
-/// A brace that is open.
+/// An open brace of a pattern.
 struct Brace {
-    /// Whether nothing of a name stands in front of it.
+    /// Whether no part of a name is before it.
     root: bool,
-    /// Whether one of its alternatives has nothing of a name.
+    /// Whether one of its alternatives is empty.
     empty: bool,
 }
 
@@ -75,13 +74,13 @@ fn translate(pattern: &str) -> Result<String, String> {
     let mut expression = String::from(r"(?s)\A(?:");
     let mut letters = pattern.chars().peekable();
     let mut braces: Vec<Brace> = Vec::new();
-    // Whether a component of a name starts here, and whether it may be the first.
+    // Whether a component of the name starts here, and whether it may be the first.
     let (mut starts, mut root) = (true, true);
     while let Some(letter) = letters.next() {
         let started = std::mem::replace(&mut starts, matches!(letter, '/' | '{' | ','));
         let first = std::mem::replace(&mut root, false);
         match letter {
-            // No name begins with these. Behind a brace that may be empty they stand for themselves.
+            // No plain name begins with these. After a brace that may be empty, they match themselves.
             '/' if first => {
                 expression.push_str(r"(?:\A|/)");
                 root = true;
@@ -131,7 +130,7 @@ fn translate(pattern: &str) -> Result<String, String> {
     Ok(expression)
 }
 
-/// What follows a `[`, up to its `]`.
+/// Translates a class: what follows a `[`, up to its `]`.
 fn class(letters: &mut Peekable<Chars<'_>>, expression: &mut String) -> Result<(), String> {
     let unclosed = || "a '[' without its ']'".to_owned();
     expression.push('[');
@@ -147,7 +146,7 @@ fn class(letters: &mut Peekable<Chars<'_>>, expression: &mut String) -> Result<(
         }
         first = false;
         push(expression, letter);
-        // A hyphen at the end is one.
+        // A hyphen at the end matches itself.
         let mut ahead = letters.clone();
         if ahead.next() == Some('-')
             && let Some(last) = ahead.next().filter(|last| *last != ']')
@@ -162,7 +161,7 @@ fn class(letters: &mut Peekable<Chars<'_>>, expression: &mut String) -> Result<(
     }
 }
 
-/// A letter of a class, which stands for itself.
+/// Appends a character of a class, escaped where the regular expression needs it.
 fn push(expression: &mut String, letter: char) {
     if matches!(letter, '\\' | '[' | ']' | '^' | '-' | '&' | '~') {
         expression.push('\\');
@@ -225,7 +224,7 @@ mod tests {
             ("./etc/*", "./etc/a", true),
             ("/etc/*", "/etc/a", true),
             ("etc/*", "/etc/a", true),
-            // What stands in front of a name is not seen, and in front of a pattern is not meant.
+            // A leading `./` or `/` of the name or of the pattern is ignored.
             (".*", "./a", false),
             ("**/.*", "./etc/a", false),
             ("**/.*", "./etc/.a", true),

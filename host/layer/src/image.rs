@@ -1,4 +1,6 @@
 //! One image and its layers. An image is immutable; a filter makes a new one.
+//!
+//! What it refuses: an artifact where an image is needed.
 
 pub mod index;
 pub mod layer;
@@ -13,22 +15,21 @@ use occystrap_base::oci::{Digest, ImageName, Manifest, Platform, manifest};
 /// One image, for one platform.
 #[derive(Clone)]
 pub struct Image {
-    /// What it is called in the output.
+    /// The name at the destination.
     pub name: ImageName,
-    /// What its config says it is for; the variant as an index says, where the config leaves it out.
+    /// The platform in its config; the variant of the index, where the config leaves it out.
     pub platform: Platform,
-    /// The config, as the source has it: its digest is the image ID.
+    /// The bytes of the config in the source. Their digest is the image ID.
     pub config: Bytes,
     /// Digest of `config`.
     pub id: Digest,
-    /// Lowest first.
+    /// The layers, lowest first.
     pub layers: Vec<Layer>,
-    /// The manifest, as the source has it; `None` where the source has none of that kind
-    /// (docker-save, dir).
+    /// The manifest in the source; `None` where the source has no OCI or Docker manifest (docker-save, dir).
     pub manifest: Option<Manifest>,
-    /// What is odd about it, and was excused: whoever moves it hears of it.
+    /// A defect that was tolerated. The user is warned when the image is moved.
     pub note: Option<String>,
-    /// The type of an artifact that has the form of an image: a chart, a signature, a component. `None` of images.
+    /// The type of an artifact that has the form of an image: a chart, a signature, a component. `None` for an image.
     pub artifact: Option<String>,
 }
 

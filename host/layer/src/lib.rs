@@ -1,5 +1,6 @@
-//! Images and their layers: where the bytes of a layer are ([`image`]), how they are decompressed, hashed and compressed
-//! ([`blob`]), what a tar archive holds ([`tar`]) and what several layers show together ([`overlay`]).
+//! Images and their layers: where the bytes of a layer are ([`image`]), how they are decompressed, hashed and
+//! compressed ([`blob`]), reading and writing tar members ([`tar`]), the effect of layers on each other ([`overlay`]),
+//! and patterns for names ([`glob`]).
 //!
 //! This crate refuses to hold a layer in memory, and to hand on bytes whose digest or size differs from the
 //! promised one.

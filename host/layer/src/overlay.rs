@@ -1,14 +1,14 @@
-//! What layers do to each other: what a member of one deletes, empties or puts in the place of what
-//! the layers below have (OCI image specification, "Applying Changesets").
+//! The effect of layers on each other: what a member of one layer deletes, empties or replaces in the layers below
+//! (OCI image specification, "Applying Changesets").
 //!
-//! Whoever speaks of that asks here: `search` and `info --tree` what became of a file, `check` what
-//! a layer is put on, the filters and plugins what a whiteout is. Nothing here judges, and nothing
-//! here reads a layer. Names are compared by whole components and from the root of the image:
-//! `usr/.wh.lib` is not about `usr/lib64`, and `./usr` is `usr`.
+//! All other code uses this module for that: `search` and `info --tree` to learn what became of a file, `check` to
+//! learn what is below a layer, the filters and plugins to recognise whiteouts. This module does not read layers, and
+//! reports no problems. Names are compared by whole components and from the root of the image: `usr/.wh.lib` does not
+//! affect `usr/lib64`, and `./usr` is `usr`.
 //!
-//! What it refuses: names in clear that it need not give back (a layer has millions), so that they are
-//! kept as hashes with a key of this process - nobody can choose two that meet; by chance, among a
-//! million, one in some thirty million runs has a pair - and members beyond [`MOST_MEMBERS`].
+//! What it refuses: more members than [`MOST_MEMBERS`]; and to store names that it need not return, since a layer has
+//! millions of them. It stores hashes with a random key of this process, so that an attacker cannot choose two names
+//! with the same hash. By chance, one of some thirty million runs with a million names has such a pair.
 
 mod links;
 mod member_list;
@@ -28,7 +28,7 @@ pub use symlinks::Symlinks;
 pub use trace::{Fate, Trace, fate};
 pub use whiteout::Whiteout;
 
-/// What stands for a path.
+/// Returns the hash that represents a path in this process.
 fn hash(path: &[u8]) -> u64 {
     static KEY: OnceLock<RandomState> = OnceLock::new();
     KEY.get_or_init(RandomState::new).hash_one(path)

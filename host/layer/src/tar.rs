@@ -1,15 +1,15 @@
-//! The tar inside a layer, member by member, as a stream: reading it, and writing it again.
+//! Reading and writing the tar archive of a layer as a stream, member by member.
 //!
-//! All spellings of a member (V7, USTAR, PAX, GNU, star, three forms of sparse files) are read into
-//! one [`Member`]; [`Writer`] has one spelling for each. The crate `tar` has no place for that: it
-//! splits PAX records at newlines, which file capabilities may hold, and knows no PAX sparse files.
+//! All formats of a member (V7, USTAR, PAX, GNU, star, three forms of sparse files) are read into one [`Member`], and
+//! [`Writer`] writes each member in one format. The crate `tar` cannot be used for that: it splits PAX records at
+//! newlines, which file capabilities may contain, and does not support PAX sparse files.
 //!
-//! What a header means is what Go's `archive/tar` reads, with which engines unpack layers: a filter
-//! that saw another file than the engine would leave in what it was to take out.
+//! Headers are read as Go's `archive/tar` reads them, with which engines unpack layers. A filter that saw another file
+//! than the engine would not remove what it should.
 //!
-//! What it refuses: headers with a wrong checksum, numbers that are none, extensions and sparse maps
-//! beyond their limits, what readers differ on, content that ends early. Names are what the layer
-//! says: nothing here is ever a path of the host.
+//! What it refuses: headers with a wrong checksum, invalid numbers, extensions and sparse maps beyond their limits,
+//! headers on which readers differ, content that ends early. Names are those of the layer; they are never used as paths
+//! of the host.
 
 mod extension;
 pub mod header;
@@ -28,7 +28,7 @@ pub use writer::Writer;
 /// The unit of a tar, in bytes (POSIX.1-2001 pax, "ustar Interchange Format").
 pub const BLOCK: usize = 512;
 
-/// Bytes of zeros that follow content of `size` bytes, to the next block.
+/// Returns the number of zeros that follow content of `size` bytes, up to the next block.
 fn padding(size: u64) -> u64 {
     size.wrapping_neg() % BLOCK as u64
 }

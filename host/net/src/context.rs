@@ -1,7 +1,13 @@
-//! What every part of one run needs.
+//! Context of a run: its settings and the services that all its parts share, and clients of servers for threads that
+//! wait.
+//!
+//! What it refuses: permissions. A context gives nothing the right to write anywhere; grants do that.
 
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+use tokio::runtime::Handle;
 
 use crate::http::Counters;
 use crate::web::Access;
@@ -13,45 +19,154 @@ use occystrap_base::warnings::Warnings;
 /// Settings and services of a run. Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
-    /// Where downloads run.
-    pub runtime: tokio::runtime::Handle,
-    /// Hears of Ctrl-C.
+    /// Runtime on which requests run.
+    pub runtime: Handle,
+    /// Signal to stop, which Ctrl-C sets.
     pub cancel: Cancel,
-    /// What the user sees of the work.
+    /// Progress bars.
     pub progress: Progress,
-    /// Requests that were tried again, and pauses that a server asked for.
+    /// Counts of requests that were made again, and of answers that said "too many requests".
     pub counters: Arc<Counters>,
-    /// How many layers are fetched side by side.
+    /// Number of layers that are fetched at the same time.
     pub parallel: usize,
-    /// Where downloads wait for their turn.
+    /// Directory for downloads until they are used.
     pub temp_dir: PathBuf,
-    /// Where a source that comes as one stream is taken apart: the destination's own file system,
-    /// where it has one, so that a layer that is there already needs only its name.
-    pub spool: PathBuf,
-    /// Whether to wait until the destination is on the disk.
+    /// Directory for the layers of a source that arrives as one stream. It is in the destination's file system, where
+    /// the destination has one: a layer there becomes part of the destination by a link, without being copied.
+    pub import_dir: PathBuf,
+    /// Whether to wait until the destination's files are on the disk (fsync).
     pub durable: bool,
-    /// Which places on the web plugins may ask.
+    /// Web servers that plugins may send requests to.
     pub web: Access,
-    /// What the user was warned about, of the image that is moved.
+    /// Warnings about the image that is being moved.
     pub warnings: Warnings,
 }
 
 impl Context {
-    /// The same, for one of several things that are worked on.
+    /// Creates a context with these defaults: no progress bars, one layer at a time, files in the system's temporary
+    /// directory, no fsync, no access to web servers.
     #[must_use]
-    pub fn about(&self, name: &str) -> Self {
-        Self { progress: self.progress.about(name), ..self.clone() }
+    pub fn new(runtime: &Handle) -> Self {
+        Self {
+            runtime: runtime.clone(),
+            cancel: Cancel::default(),
+            progress: Progress::hidden(),
+            counters: Arc::default(),
+            parallel: 1,
+            temp_dir: std::env::temp_dir(),
+            import_dir: std::env::temp_dir(),
+            durable: false,
+            web: Access::default(),
+            warnings: Warnings::default(),
+        }
     }
 
-    /// The same, where there are several.
+    /// Sets the signal to stop.
+    #[must_use]
+    pub fn with_cancel(self, cancel: Cancel) -> Self {
+        Self { cancel, ..self }
+    }
+
+    /// Sets the progress bars.
+    #[must_use]
+    pub fn with_progress(self, progress: Progress) -> Self {
+        Self { progress, ..self }
+    }
+
+    /// Sets how many layers are fetched at the same time.
+    #[must_use]
+    pub fn with_parallel(self, parallel: usize) -> Self {
+        Self { parallel, ..self }
+    }
+
+    /// Sets the directory for temporary files, for [`Self::temp_dir`] and [`Self::import_dir`] alike.
+    #[must_use]
+    pub fn with_temp_dir(self, temp_dir: impl Into<PathBuf>) -> Self {
+        let temp_dir = temp_dir.into();
+        Self { import_dir: temp_dir.clone(), temp_dir, ..self }
+    }
+
+    /// Sets [`Self::import_dir`] alone.
+    #[must_use]
+    pub fn with_import_dir(self, import_dir: impl Into<PathBuf>) -> Self {
+        Self { import_dir: import_dir.into(), ..self }
+    }
+
+    /// Sets the web servers that plugins may send requests to.
+    #[must_use]
+    pub fn with_web(self, web: Access) -> Self {
+        Self { web, ..self }
+    }
+
+    /// Returns a context with counts that start at zero.
+    #[must_use]
+    pub fn with_own_counters(self) -> Self {
+        Self { counters: Arc::default(), ..self }
+    }
+
+    /// Returns a context with an empty list of warnings.
+    #[must_use]
+    pub fn with_own_warnings(self) -> Self {
+        Self { warnings: Warnings::default(), ..self }
+    }
+
+    /// Returns a context that can be cancelled alone, and is cancelled with this one ([`Cancel::child`]).
+    #[must_use]
+    pub fn child(&self) -> Self {
+        self.clone().with_cancel(self.cancel.child())
+    }
+
+    /// Returns a context whose progress bars show `name` in front of their labels.
+    #[must_use]
+    pub fn about(&self, name: &str) -> Self {
+        self.clone().with_progress(self.progress.about(name))
+    }
+
+    /// Returns [`Self::about`] where several images are moved, and the same context for one.
     #[must_use]
     pub fn about_one_of(&self, several: bool, name: &str) -> Self {
         if several { self.about(name) } else { self.clone() }
     }
 
-    /// How much can be computed at once.
+    /// Returns how many computations can run at the same time.
     #[must_use]
     pub fn cores(&self) -> usize {
         cores()
+    }
+}
+
+/// Client of a server, which it dereferences to, with the runtime on which its requests run: for threads that wait for the answers, such as those
+/// of plugins and of checks. Cheap to clone where the client is.
+#[derive(Debug, Clone)]
+pub struct Blocking<T> {
+    client: T,
+    runtime: Handle,
+}
+
+impl<T> Blocking<T> {
+    /// Creates one from a client and the runtime of a run.
+    #[must_use]
+    pub fn new(client: T, context: &Context) -> Self {
+        Self { client, runtime: context.runtime.clone() }
+    }
+
+    /// Returns the runtime.
+    #[must_use]
+    pub fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
+    /// Waits on this thread until a request is answered. It panics on a thread of the runtime, as
+    /// [`Handle::block_on`] does.
+    pub fn wait<R>(&self, request: impl Future<Output = R>) -> R {
+        self.runtime.block_on(request)
+    }
+}
+
+impl<T> Deref for Blocking<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.client
     }
 }

@@ -1,12 +1,10 @@
-//! A client for the Docker Engine API, as Docker and Podman answer it: look at an image, export it,
-//! load one, tag it.
+//! Client for the Docker Engine API, as Docker and Podman answer it: inspect an image, export, load, tag.
 //!
-//! HTTP over a Unix socket, TCP or TLS is reqwest's, which is in the tree for registries already.
-//! Paths carry no API version, so that every engine answers with its own; of the answers, only the
-//! fields that are needed are read.
+//! HTTP over a Unix socket, TCP or TLS is reqwest's, which is in the tree for registries already. Paths carry no API
+//! version, so that every engine answers with its own. Only the needed fields of an answer are read.
 //!
-//! What it refuses: names that would lead to another call, answers of any length, to wait for ever,
-//! and to take a load for good whose answer says 200 and then an error.
+//! What it refuses: names that would lead to another call, answers of any length, waits without an end, and a load
+//! whose answer has the status 200 and then an error.
 
 pub mod address;
 pub mod answer;

@@ -1,8 +1,8 @@
-//! One exchange with a server over HTTP, for registries and for plugins alike: when it may go, how long
-//! it is waited for, where a redirect may lead, and when it is made again.
+//! Exchanges with servers over HTTP, for registries and for plugins alike: when a request is sent, how long its answer
+//! is waited for, where a redirect may lead, and when the request is made again.
 //!
-//! What it refuses: to hang on a server that is silent or sends next to nothing, to follow a redirect from
-//! https to http, and to show a URL: a host is enough.
+//! What it refuses: to hang on a server that is silent or sends next to nothing, to follow a redirect from https to
+//! http, and to show a URL: messages name the host only.
 
 pub(crate) mod certificates;
 mod coding;
@@ -13,6 +13,7 @@ pub(crate) mod pace;
 pub(crate) mod peer;
 pub mod proxy;
 pub(crate) mod redirect;
+pub(crate) mod resumable;
 pub(crate) mod resume_state;
 pub(crate) mod retry;
 pub mod settings;

@@ -1,44 +1,54 @@
-//! A client for the OCI distribution API.
+//! A client for registries (OCI distribution specification).
 //!
-//! A [`Client`] is one run's connection pool, token cache and per-host rate limit; a [`Repository`]
-//! is one repository seen through it, to pull from or to push to as well. Everything that a server says is hostile until checked:
-//! sizes, digests, redirects, realms, waits and challenges are clamped or refused here, so that
-//! callers see verified bytes or an error.
+//! A [`Client`] holds the connections, the tokens and the rate limits of one run. A [`Repository`] is one repository
+//! that is reached through it, to pull from or also to push to. Nothing that a server sends is trusted: sizes,
+//! digests, redirects, realms, waits and challenges are limited or checked here, so that callers get verified bytes
+//! or an error.
 //!
-//! What it refuses to do: send a credential to a place that was not asked for one or over plain
-//! HTTP unless told to, follow a redirect or an upload's place from https to http, show a secret (or a URL that may
-//! carry one) in an error or a log, hold a layer in memory, and guess at manifests it cannot check.
+//! | files | what they do |
+//! | --- | --- |
+//! | `auth_places`, `auth_file`, `helper`, `credential` | find the login of the user |
+//! | `challenge`, `scope`, `token`, `version_check`, `session` | decide which login or token a request carries |
+//! | `repository`, `manifest_headers`, `download` | pull manifests and blobs |
+//! | `resolve`, `blob_existence`, `blob_part` | check that clients can pull what is there |
+//! | `push`, `upload`, `body`, `streamed_request` | push manifests and blobs |
+//!
+//! What this module refuses: to send a credential to a host that it is not for, or over plain HTTP unless the user
+//! allows that; to follow a redirect or an upload location from https to http; to show a secret, or a URL that may
+//! contain one, in an error or a log; to hold a layer in memory; and to accept a manifest that it cannot check.
 
 mod auth_file;
 mod auth_places;
+mod blob_existence;
+mod blob_part;
 pub mod body;
 mod challenge;
 pub mod client;
 mod credential;
-pub(crate) mod deliver;
 pub mod download;
+mod error_body;
 #[doc(hidden)]
 pub mod fuzzed;
-mod greeting;
 mod helper;
-mod presence;
+mod login;
+mod manifest_headers;
 mod push;
 pub mod reference;
-mod refusal;
 pub mod repository;
 mod resolve;
 mod scope;
-mod served;
 mod session;
+pub(crate) mod streamed_request;
 mod token;
 pub mod upload;
+mod version_check;
 
+pub use blob_existence::DELETE_FIRST;
 pub use body::Body;
 pub use client::Client;
 pub use download::Download;
-pub use presence::DELETE_FIRST;
+pub use manifest_headers::FetchedManifest;
 pub use reference::Reference;
 pub use repository::Repository;
 pub use resolve::CHANGED_ANSWER;
-pub use served::Fetched;
 pub use upload::PushOptions;

@@ -1,8 +1,8 @@
-//! `scheme://rest?option=value&...`, as users type it.
+//! URIs as users type them: `scheme://rest?option=value&...`.
 //!
-//! What it refuses: no scheme, an option without a value's place, an option given twice, a login that
-//! cannot be read. What may be shown of a URI, `uri/hide.rs` decides; its secrets become known to
-//! [`occystrap_base::secret`] before anything is made of it.
+//! What it refuses: a text without a scheme, an option without `=`, an option that is given twice, a login that cannot
+//! be read. `uri/hide.rs` decides which parts of a URI are shown. Its secrets are given to [`occystrap_base::secret`]
+//! before the URI is used.
 
 pub mod environment;
 mod hide;
@@ -16,7 +16,7 @@ use self::hide::LOCAL;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::secret::{self, Secret};
 
-/// Schemes that 0.4.17 took without the slashes as well. Of all others, `busybox:1` is an image.
+/// Schemes that 0.4.17 accepted without the slashes as well. With any other scheme the text is an image: `busybox:1`.
 const WITHOUT_SLASHES: [&str; 11] = [
     "tar",
     "file",
@@ -31,26 +31,26 @@ const WITHOUT_SLASHES: [&str; 11] = [
     "quay",
 ];
 
-/// A parsed URI.
+/// Parsed URI.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Uri {
-    /// Lower case, aliases resolved.
+    /// Scheme in lower case, with aliases resolved.
     pub scheme: String,
     /// User and password, as a registry URI may carry them.
     pub credentials: Option<(String, Secret)>,
-    /// Everything between `scheme://` and `?`, without credentials, percent-decoded.
+    /// Text between `scheme://` and `?`, without credentials, percent-decoded.
     pub rest: String,
-    /// In the order given.
+    /// Options in the order given.
     pub options: Vec<(String, String)>,
 }
 
 impl Uri {
-    /// Parse what the user typed.
+    /// Parses a URI as the user typed it. Errors as the module says.
     pub fn parse(text: &str) -> Result<Self> {
         logins_in(text).iter().for_each(|login| secret::keep(login));
         let uri = Self::read(text)?;
         secret::show(&hide::rest_without_login(&uri.scheme, &uri.rest));
-        // A file, an image or a socket that an option names is the user's to show as well.
+        // A file, an image or a socket in an option is shown openly as well.
         let open = |(name, value): &&(String, String)| {
             hide::is_harmless(name) && logins_in(value).is_empty()
         };
@@ -61,7 +61,7 @@ impl Uri {
     fn read(text: &str) -> Result<Self> {
         let short = |(scheme, rest): &(&str, &str)| {
             let known = WITHOUT_SLASHES.iter().any(|known| scheme.eq_ignore_ascii_case(known));
-            // A login without a scheme is a mistake, not a scheme of that user's name.
+            // A login without a scheme is a mistake, and the user's name is not a scheme.
             known && !has_login(rest)
         };
         let (scheme, rest) = text
@@ -84,7 +84,7 @@ impl Uri {
         refuse_login(&scheme, rest, query)?;
         hide::refuse_misplaced(rest)?;
         let (credentials, rest) = match scheme.as_str() {
-            // An engine is asked for `name:tag@sha256:...`, and for no login.
+            // The rest for an engine is `name:tag@sha256:...`, without a login.
             "docker" => (None, rest),
             _ => split_credentials(rest),
         };
@@ -97,7 +97,7 @@ impl Uri {
             return Err(Error::usage(format!(
                 "'{scheme}://-': standard input and output are not supported"
             ))
-            .hint(format!("name a file; one that is called '-' is {scheme}://./-")));
+            .hint(format!("name a file; for a file named '-', type {scheme}://./-")));
         }
         let uri = Self { credentials, rest, options: parse_query(query)?, scheme };
         if matches!(uri.scheme.as_str(), "tar" | "dir" | "oci-layout") {
@@ -110,20 +110,20 @@ impl Uri {
         Ok(uri)
     }
 
-    /// The value of an option.
+    /// Returns the value of an option.
     #[must_use]
     pub fn option(&self, name: &str) -> Option<&str> {
         self.options.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Errors where the rest is a path that begins with `~`, as a shell would expand it at the start of
-    /// a word. Here it would be a directory of that name.
+    /// Errors where the rest is a path that begins with `~`. A shell expands `~` at the start of a word only; here it
+    /// would be a directory of that name.
     pub fn refuse_tilde(&self) -> Result<()> {
         let prefix = format!("{}://", self.scheme);
         refuse_tilde(&self.rest, &prefix, &format!("'{}'", self.display()))
     }
 
-    /// Say an option that was not said.
+    /// Sets an option that the URI does not set.
     pub fn set_default(&mut self, name: &str, value: &str) {
         match self.options.iter_mut().find(|(known, _)| known == name) {
             Some((_, own)) if own.is_empty() => value.clone_into(own),
@@ -132,19 +132,19 @@ impl Uri {
         }
     }
 
-    /// The same from another folder, where it names a path.
+    /// Returns the URI with an absolute path, where it names a path, so that it works from another directory.
     #[must_use]
     pub fn with_absolute_path(&self) -> Self {
         Self { rest: absolute(&self.rest), ..self.clone() }
     }
 
-    /// The same from another folder, where it names a socket with `?socket=`.
+    /// Returns the URI with an absolute path in `?socket=`, so that it works from another directory.
     #[must_use]
     pub fn with_absolute_socket(&self) -> Self {
         let mut uri = self.clone();
         for (_, socket) in uri.options.iter_mut().filter(|(name, _)| name == "socket") {
             let path = socket.strip_prefix("unix://").unwrap_or(socket);
-            // An address of another kind is no path, and has no place in another folder.
+            // An address of another kind is not a path.
             if !path.contains("://") {
                 *socket = absolute(path);
             }
@@ -152,7 +152,7 @@ impl Uri {
         uri
     }
 
-    /// The URI without credentials, so that it is parsed to the same: for commands and receipts.
+    /// Returns the URI without credentials, spelled so that it is parsed to the same: for commands and receipts.
     #[must_use]
     pub fn typed(&self) -> String {
         let escape = |part: &str, special: &str| {
@@ -169,7 +169,7 @@ impl Uri {
             }
             typed
         };
-        // What would be read as an option out of its place is a part of the path here.
+        // Text that would be read as a misplaced option is part of the path here.
         let special = if hide::has_misplaced(&self.rest) { "?&;,#" } else { "?" };
         let (rest, mut options) = (escape(&self.rest, special), self.options.clone());
         for (name, value) in &mut options {
@@ -192,7 +192,7 @@ impl Uri {
         }
     }
 
-    /// Returns what may be shown of what the user typed, a URI or not.
+    /// Returns the part of a text that may be shown, where a user typed the text as a URI.
     #[must_use]
     pub fn hide(text: &str) -> String {
         hide::hide(text)
@@ -205,8 +205,8 @@ impl Uri {
         self.display_with(|_| false)
     }
 
-    /// As [`Self::display`], with those options too that `is_known` to be a plugin's own. Options
-    /// whose names say that they are secret are never shown.
+    /// Returns the URI as [`Self::display`] does, with those options that `is_known` recognises as a plugin's own.
+    /// Options whose names say that they are secret are never shown.
     #[must_use]
     pub fn display_with(&self, is_known: impl Fn(&str) -> bool) -> String {
         let rest = hide::rest_without_login(&self.scheme, &self.rest);
@@ -233,9 +233,9 @@ fn refuse_tilde(path: &str, prefix: &str, place: &str) -> Result<()> {
         "~" => format!("{prefix}$HOME/{below}"),
         _ => format!("{prefix}/PATH/OF/{}/{below}", home.trim_start_matches('~')),
     };
-    let message = format!("{place}: '~' stands for a home directory at the start of a word only");
+    let message = format!("{place}: a shell expands '~' at the start of a word only");
     Err(Error::usage(message)
-        .hint(format!("type {whole}; a directory that is called '{home}' is {prefix}./{path}")))
+        .hint(format!("type {whole}; for a directory named '{home}', type {prefix}./{path}")))
 }
 
 fn absolute(path: &str) -> String {
@@ -243,7 +243,7 @@ fn absolute(path: &str) -> String {
     absolute.map_or_else(|_| path.to_owned(), |path| path.display().to_string())
 }
 
-/// RFC 3986, 3.1.
+/// Returns whether a text is a scheme (RFC 3986, 3.1).
 fn is_scheme(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
@@ -251,7 +251,7 @@ fn is_scheme(text: &str) -> bool {
 
 fn split_credentials(rest: &str) -> (Option<(String, Secret)>, &str) {
     let authority = rest.split('/').next().unwrap_or(rest);
-    // Only what has a colon before the '@' is a login: `image@sha256:...` is not.
+    // Only text with a colon before the '@' is a login: `image@sha256:...` is not.
     match authority
         .rsplit_once('@')
         .and_then(|(login, _)| login.split_once(':').map(|pair| (login.len(), pair)))
@@ -263,11 +263,11 @@ fn split_credentials(rest: &str) -> (Option<(String, Secret)>, &str) {
     }
 }
 
-/// Errors for a login where none is taken, or one that cannot be distinguished from the path. What is an error
-/// here would be shown in another.
+/// Errors for a login where the scheme takes none, or where the login cannot be distinguished from the path. Another
+/// error would show such a login.
 fn refuse_login(scheme: &str, rest: &str, query: &str) -> Result<()> {
     let whole = if scheme == "docker" { rest } else { split_credentials(rest).1 };
-    // Of a digest there is one, at the end.
+    // A digest follows the last '@', which is then the only one.
     let is_login = |(before, after): &(&str, &str)| {
         before.contains(':') && (after.contains(['@', '/']) || !after.contains(':'))
     };
@@ -312,7 +312,7 @@ fn parse_query(query: &str) -> Result<Vec<(String, String)>> {
     Ok(options)
 }
 
-/// Percent-decoding; a percent sign that starts no escape stands for itself, as in 0.4.17.
+/// Decodes percent-encoding. A percent sign that starts no escape stands for itself, as in 0.4.17.
 pub fn decode(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut decoded = Vec::with_capacity(bytes.len());
@@ -397,7 +397,7 @@ mod tests {
     #[test]
     fn a_home_directory_is_not_taken_for_a_file_name() {
         for (text, hint) in [
-            ("dir://~/x", "type dir://$HOME/x; a directory that is called '~' is dir://./~/x"),
+            ("dir://~/x", "type dir://$HOME/x; for a directory named '~', type dir://./~/x"),
             ("tar:~", "type tar://$HOME; "),
             ("oci-layout://%7E/x:1", "type oci-layout://$HOME/x:1; "),
             ("dir://~alice/x", "is dir://./~alice/x"),

@@ -27,5 +27,5 @@ pub mod staging;
 pub mod uploads;
 
 pub use grant::Grant;
-pub use journal::{Extent, Journal, WrittenFile};
+pub use journal::Journal;
 pub use pending::Pending;

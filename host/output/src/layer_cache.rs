@@ -1,12 +1,14 @@
-//! What became of layers in earlier runs (`--layer-cache FILE`), and in this one where the source holds
-//! several images: which one came out of the filters, and as which blob or file it landed. A layer of
-//! which that is known, and which the destination still has, is neither fetched nor compressed again.
+//! The layer cache (`--layer-cache FILE`): what earlier runs, and this one where the source holds several
+//! images, made of each layer. An entry says which layer came out of the filters, and as which blob or file it
+//! was written. A layer that has an entry, and that the destination still has, is neither fetched nor
+//! compressed again.
 //!
-//! An entry is about one layer, one chain of filters, one compression and one output. It says what to
-//! look for, never that it is there: a registry is asked for it, and for a byte of it, and a file is read.
-//! A layer that goes as the source has it is never replaced by another form of it. What it refuses: a
-//! file that was damaged, which begins anew. What it trusts: that what an entry names is what became of
-//! its layer; entries of an image that FAILED are forgotten.
+//! An entry is about one layer, one chain of filters, one compression and one output. It says where to look,
+//! never that the layer is there: of a registry the host requests the blob and one byte of it, a file is read.
+//! A layer that is kept as the source has it is never replaced by another form of it.
+//!
+//! What it refuses: a damaged file, which is replaced by an empty cache. What it trusts: that the blob of an
+//! entry was made from the layer of that entry. Entries of an image that FAILED are removed.
 
 mod entry;
 mod file;
@@ -20,10 +22,10 @@ pub use file::takes;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use self::entry::{Changes, Entries, Known, bound, landed, now};
+use self::entry::{CachedLayer, Changes, Entries, bound, landed, now};
 use self::file::LAYER_CACHE;
-use self::held::{Found, Held};
-use self::key::{Key, compression, goes_as_it_is, keys};
+use self::held::{Held, Lookup};
+use self::key::{LayerKey, compression, goes_as_it_is, keys};
 pub use self::turn::Turn;
 use self::turn::Turns;
 use crate::receipt::Receipt;
@@ -37,42 +39,42 @@ use occystrap_images::filter::Filters;
 use occystrap_layer::image::{Image, Layer};
 use occystrap_net::context::Context;
 
-/// The memory of earlier runs, and of this one.
+/// The cache of earlier runs and of this one.
 #[derive(Default)]
 pub struct LayerCache {
-    /// `None` where nothing is kept beyond this run.
+    /// The file; `None` for a cache that ends with this run.
     path: Option<PathBuf>,
-    /// As the file had them, and what this run added.
+    /// The entries of the file, and those of this run.
     entries: Mutex<Entries>,
-    /// What this run added or made use of, and has not yet written; `None` is to be forgotten.
+    /// The entries that this run added or used, and has not written yet; `None` for an entry to be removed.
     fresh: Mutex<Changes>,
     turns: Turns,
 }
 
 impl LayerCache {
-    /// Read a cache for a destination; one that is not there yet is empty. Errors when it cannot be read,
-    /// when something else is there, or the image will be, and when its folder is not there. What is
-    /// damaged begins anew.
+    /// Reads a cache for a destination; a missing file is an empty cache, and a damaged one is replaced by an
+    /// empty cache. Errors when the file cannot be read or is no layer cache, when the image will be written to
+    /// the same file, and when its folder does not exist.
     pub fn open(path: &Path, target: &Target) -> Result<Self> {
         let entries = file::read(path)?;
-        LAYER_CACHE.apart(path, target.file())?;
+        LAYER_CACHE.refuse_if_target(path, target.file())?;
         Ok(Self { path: Some(path.to_owned()), entries: Mutex::new(entries), ..Self::default() })
     }
 
-    /// One without a file: images of one source that share layers share what was made of them.
+    /// Returns a cache without a file: images of one source that share layers share the results.
     #[must_use]
     pub fn of_this_run() -> Self {
         Self::default()
     }
 
-    /// Whether it is of use for a destination.
+    /// Returns whether layers can be found at a destination.
     #[must_use]
     pub fn serves(target: &Target) -> bool {
         Held::serves(target)
     }
 
-    /// Wait while another image is at work on layers that this one has as well, and would make anew.
-    /// What is returned lasts as long as the work on this one. Errors when the user interrupts.
+    /// Waits while another image makes layers that this image needs as well. The returned turn lasts as long as
+    /// the work on this image. Errors when the user interrupts.
     pub fn turn(
         &self,
         image: &Image,
@@ -90,8 +92,8 @@ impl LayerCache {
         self.turns.take(wanted, &context.cancel)
     }
 
-    /// Layers of an image as the destination has them already: `None` where that is not known, or
-    /// not so any more. Errors when a registry cannot be asked, or keeps wrong bytes.
+    /// Returns the layers of an image as the destination has them; `None` for a layer without an entry, and for
+    /// one that the destination no longer has. Errors when a registry cannot be reached, or stores wrong bytes.
     pub fn known(
         &self,
         image: &Image,
@@ -105,42 +107,48 @@ impl LayerCache {
             return Ok(nothing);
         }
         let Some(held) = Held::at(target, context)? else { return Ok(nothing) };
-        let jobs: Vec<(&Layer, Key)> = image.layers.iter().zip(keys).collect();
+        let jobs: Vec<(&Layer, LayerKey)> = image.layers.iter().zip(keys).collect();
         let found = in_parallel(&jobs, context.parallel, |(layer, key)| {
             let known = lock(&self.entries).get(key).cloned()?;
             if filters.is_empty() && known.diff_id != layer.diff_id {
-                // It only was compressed.
-                return self.doubt(layer, key);
+                // Without filters the content must be the same: the entry is about compression only.
+                return self.drop_entry(layer, key);
             }
             let found = match form(layer, &known, filters, target) {
                 Form::AtTheSource => (*layer).clone(),
                 Form::Unseen => return None,
                 Form::AtTheDestination => match held.find(layer, &known, context) {
-                    Found::There(found) => {
+                    Lookup::There(found) => {
                         let place = &layer.place;
-                        tracing::info!("{place}: made before, as {}", known.blob);
+                        tracing::info!(
+                            "{place}: the destination has it already, as {}",
+                            known.blob
+                        );
                         *found
                     }
-                    Found::Gone => return None,
-                    Found::Wrong => return self.doubt(layer, key),
-                    Found::Damaged(error) => return Some(Err(error)),
+                    Lookup::Gone => return None,
+                    Lookup::Wrong => return self.drop_entry(layer, key),
+                    Lookup::Damaged(error) => return Some(Err(error)),
                 },
             };
-            let used = Known { used: now(), ..known };
+            let used = CachedLayer { used: now(), ..known };
             lock(&self.fresh).insert(key.clone(), Some(used));
             Some(Ok(found))
         });
         found.into_iter().map(Option::transpose).collect()
     }
 
-    /// An entry that cannot be right.
-    fn doubt(&self, layer: &Layer, key: &Key) -> Option<Result<Layer>> {
-        tracing::warn!("{}: what the layer cache has of it is not so, and made again", layer.place);
+    /// Removes an entry that is wrong, so that the layer is made again.
+    fn drop_entry(&self, layer: &Layer, key: &LayerKey) -> Option<Result<Layer>> {
+        tracing::warn!(
+            "{}: its entry in the layer cache is wrong, so that the layer is made again",
+            layer.place
+        );
         lock(&self.entries).remove(key);
         None
     }
 
-    /// Remember what became of an image. `after` is what came out of the filters.
+    /// Adds entries for the layers of an image. `after` is the image that came out of the filters.
     pub fn learn(
         &self,
         image: &Image,
@@ -153,8 +161,8 @@ impl LayerCache {
         for (index, (key, after)) in keys.into_iter().zip(&after.layers).enumerate() {
             let before = image.layers.get(index).and_then(stored);
             let Some((blob, size, at)) = landed(receipt, index) else { continue };
-            // The source says so itself; or it is plain in a directory, where an output finds it by its
-            // diff-id.
+            // No entry is needed where the source itself names this blob, and for a plain layer in a directory,
+            // which the output finds by its diff-id.
             let plain = blob == after.diff_id && !matches!(target.endpoint, Endpoint::File(_));
             if filters.is_empty() && (before == Some(blob) || plain) {
                 continue;
@@ -163,27 +171,28 @@ impl LayerCache {
                 true => after.media_type.clone(),
                 false => compression(target).layer_media_type().to_owned(),
             };
-            let known = Known { diff_id: after.diff_id, blob, size, media_type, at, used: now() };
+            let known =
+                CachedLayer { diff_id: after.diff_id, blob, size, media_type, at, used: now() };
             lock(&self.entries).insert(key.clone(), known.clone());
             lock(&self.fresh).insert(key, Some(known));
         }
         bound(&mut lock(&self.entries));
     }
 
-    /// Forget what was known of an image that is not what it must be.
+    /// Removes the entries of an image that FAILED.
     pub fn forget(&self, image: &Image, filters: &Filters, target: &Target) {
         let mut entries = lock(&self.entries);
-        let known = |key: &Key| entries.remove(key).is_some();
+        let known = |key: &LayerKey| entries.remove(key).is_some();
         let keys = keys(image, filters, target).into_iter().flatten();
         let forgotten: Changes = keys.filter(known).map(|key| (key, None)).collect();
         if self.path.is_some() && !forgotten.is_empty() {
-            tracing::warn!("the layer cache forgets what it knew of {}", image.name);
+            tracing::warn!("the layer cache drops its entries for {}", image.name);
             lock(&self.fresh).extend(forgotten);
         }
     }
 
-    /// Add what this run learned to the file, beside what others added meanwhile. Errors when it
-    /// cannot be written.
+    /// Writes the changes of this run to the file, and keeps what other processes have added meanwhile. Errors
+    /// when the file cannot be written.
     pub fn save(&self, cancel: &Cancel) -> Result<()> {
         let fresh = std::mem::take(&mut *lock(&self.fresh));
         let Some(path) = self.path.as_ref().filter(|_| !fresh.is_empty()) else { return Ok(()) };
@@ -199,36 +208,36 @@ impl LayerCache {
     }
 }
 
-/// In which form a layer goes of which something is known.
+/// The form in which a layer that has an entry is written.
 enum Form {
-    /// As the source at hand has it.
+    /// As the source has it.
     AtTheSource,
     /// As the destination has it.
     AtTheDestination,
-    /// As the source has it, if that is what it says: nobody has looked.
+    /// As the source has it, but a filter has not read the layer yet.
     Unseen,
 }
 
-fn form(layer: &Layer, known: &Known, filters: &Filters, target: &Target) -> Form {
-    // Where layers are unpacked they have one form.
+fn form(layer: &Layer, known: &CachedLayer, filters: &Filters, target: &Target) -> Form {
+    // A destination with plain layers stores each in one form only.
     let kept = known.blob != known.diff_id && goes_as_it_is(layer, target);
     match layer.diff_id == known.diff_id {
         true if stored(layer) == Some(known.blob) => Form::AtTheSource,
-        // A filter looks into every layer, whatever its config calls it.
+        // A filter must read every layer: its media type may be wrong.
         true if kept && !filters.is_empty() => Form::Unseen,
         true if kept => Form::AtTheSource,
         _ => Form::AtTheDestination,
     }
 }
 
-/// Whether a layer is compressed on its way, if no filter changes it.
+/// Returns whether a layer is compressed while it is moved, if no filter changes it.
 fn is_compressed(layer: &Layer, target: &Target) -> bool {
     let compresses =
         matches!(target.endpoint, Endpoint::Repository(..) | Endpoint::TaggedDirectory(..));
     compresses && !goes_as_it_is(layer, target)
 }
 
-/// Digest of a layer as the source has it.
+/// Returns the digest of a layer as the source has it.
 fn stored(layer: &Layer) -> Option<Digest> {
     let plain = layer.media_type == Compression::None.layer_media_type();
     layer.digest.or_else(|| plain.then_some(layer.diff_id))

@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod item;
+pub mod repair_command;
 pub mod target;
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -14,10 +15,9 @@ use crate::destination::prefetch::{self, PlannedLayer};
 use crate::destination::size_hint::SizeHints;
 use crate::plugin::WriteSession;
 use crate::plugin::bindings::{types, writer};
-use crate::plugin::capability::blobs::Blob;
-use crate::plugin::state::violation;
-use crate::receipt::identity::PluginIdentity;
-use crate::receipt::{self, Expectation, ImageIdentity, Receipt};
+use crate::plugin::handle::Blob;
+use crate::plugin::violation::violation;
+use crate::receipt::{self, Expectation, ImageIdentity, PluginIdentity, Receipt};
 use item::Item;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Kind, Result};
@@ -75,7 +75,7 @@ fn attempt(
     outdated: &Cell<bool>,
     context: &Context,
 ) -> Result<Receipt> {
-    let context = Context { cancel: context.cancel.child(), ..context.clone() };
+    let context = context.child();
     let _abandon = Abandon(context.cancel.clone());
     let pending = target.stage(handed.is_named(), &context)?;
     let grant = pending.grant();

@@ -11,7 +11,7 @@ use occystrap_images::steady::{self, Watch};
 use occystrap_net::context::Context;
 use occystrap_output::destination::engine_image::EngineImage;
 use occystrap_output::destination::remote::BlockingRepository;
-use occystrap_output::receipt::repeat_command;
+use occystrap_output::write::repair_command;
 use occystrap_verify::derive::subject::Subject;
 use occystrap_verify::derive::{directory, layout, registry};
 use occystrap_verify::report::{ImageReport, Run};
@@ -59,7 +59,7 @@ pub fn verify_each<T: Sync, S: Borrow<Subject>>(
     let several = targets.len() > 1;
     let stop = context.cancel.child();
     let outer = context;
-    let context = &Context { cancel: stop.clone(), ..context.clone() };
+    let context = &context.clone().with_cancel(stop.clone());
     // Of several targets that are interrupted side by side, one says so.
     let (begun, is_said) = (AtomicUsize::new(0), AtomicBool::new(false));
     let verify = |target: &T, tell: &mut dyn FnMut((ImageReport, bool))| {
@@ -123,7 +123,7 @@ fn look(
             let mut looked = Outcomes::new();
             for receipt in receipts {
                 let started = Instant::now();
-                let repair = repeat_command::command(receipt, target);
+                let repair = repair_command::command(receipt, target);
                 let proof =
                     verify::verify(receipt, target, level, &looked, Some(&repair), context)?;
                 let outcome = proof.outcome();
@@ -143,19 +143,19 @@ fn look(
         }
         Subject::Directory(path, display) => (
             display,
-            steady::look(Some(&Watch::directory(path)), &context.cancel, || {
+            steady::check(Some(&Watch::directory(path)), &context.cancel, || {
                 directory::directory(path, level, context)
             })?,
         ),
         Subject::Tar(path, display) => (
             display,
-            steady::look(Some(&Watch::file(path)), &context.cancel, || {
+            steady::check(Some(&Watch::file(path)), &context.cancel, || {
                 directory::tar(path, level, context)
             })?,
         ),
         Subject::Layout(path, tag, display) => (
             display,
-            steady::look(Some(&Watch::layout(path)), &context.cancel, || {
+            steady::check(Some(&Watch::layout(path)), &context.cancel, || {
                 layout::images(path, tag.as_deref(), level, context)
             })?,
         ),

@@ -22,7 +22,7 @@ use self::stand::Stand;
 use occystrap_base::error::{Error, Kind as ErrorKind, Result};
 use occystrap_base::oci::Digest;
 use occystrap_net::context::Context;
-use occystrap_output::plugin::description::Kind;
+use occystrap_output::plugin::description::DestinationKind;
 use occystrap_output::plugin::{Plugin, PluginEngine};
 
 /// Why a case did not pass.
@@ -119,9 +119,12 @@ pub fn run(
 
     let stand = Stand::new(&plugin, options, context)?;
     let mut hopeless = match plugin.description().destination {
-        Kind::Directory | Kind::File | Kind::TaggedDirectory | Kind::Web => None,
-        Kind::Repository => Some(NEEDS_REGISTRY),
-        Kind::Engine => Some(NEEDS_ENGINE),
+        DestinationKind::Directory
+        | DestinationKind::File
+        | DestinationKind::TaggedDirectory
+        | DestinationKind::Web => None,
+        DestinationKind::Repository => Some(NEEDS_REGISTRY),
+        DestinationKind::Engine => Some(NEEDS_ENGINE),
     };
     for (what, case) in SPOKEN {
         try_one(what, case, &stand, &mut report)?;

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use occystrap_base::error::{Error, Kind, Result};
-use occystrap_output::plugin::catalog::EMBEDDED;
+use occystrap_output::plugin::embedded::EMBEDDED;
 
 /// The crate's own files: where each goes, and what it holds.
 const FILES: [(&str, &str); 10] = [

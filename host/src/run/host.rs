@@ -1,7 +1,5 @@
 //! What every command is given by the process around it, and what each makes of the global options.
 
-use std::sync::Arc;
-
 use super::clients::Clients;
 use super::web::{self, Trust};
 use crate::cli::Global;
@@ -10,10 +8,8 @@ use occystrap_base::error::{Error, Result};
 use occystrap_base::limits::Allowance;
 use occystrap_base::oci::PlatformRequest;
 use occystrap_base::terminal::progress::Progress;
-use occystrap_base::warnings::Warnings;
 use occystrap_images::source::{self, Source};
 use occystrap_net::context::Context;
-use occystrap_net::http::Counters;
 use occystrap_net::uri::Uri;
 use occystrap_output::plugin::{Catalog, Installed, PluginEngine};
 
@@ -41,19 +37,14 @@ impl Host<'_> {
                 temp_dir.display()
             )));
         }
-        Ok(Context {
-            runtime: self.runtime.clone(),
-            cancel: self.cancel.clone(),
-            progress: self.progress.clone(),
-            counters: Arc::new(Counters::default()),
-            parallel: global.parallel.into(),
-            spool: temp_dir.clone(),
-            temp_dir,
-            durable: false,
-            // Layers that are stored elsewhere are fetched as the user reaches other servers.
-            web: web::access(&[], global, Trust::None)?,
-            warnings: Warnings::default(),
-        })
+        // Layers that are stored elsewhere are fetched as the user reaches other servers.
+        let web = web::access(&[], global, Trust::None)?;
+        Ok(Context::new(self.runtime)
+            .with_cancel(self.cancel.clone())
+            .with_progress(self.progress.clone())
+            .with_parallel(global.parallel.into())
+            .with_temp_dir(temp_dir)
+            .with_web(web))
     }
 
     /// The platform of a source that the command line asks for. Errors when it is said twice: options

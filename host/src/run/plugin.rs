@@ -17,7 +17,8 @@ use occystrap_base::limits;
 use occystrap_base::oci::Digest;
 use occystrap_base::terminal::progress::Progress;
 use occystrap_base::terminal::shell;
-use occystrap_output::plugin::catalog::{Listed, Origin, built_in};
+use occystrap_output::plugin::catalog::{ListedPlugin, Origin};
+use occystrap_output::plugin::embedded::built_in;
 use occystrap_output::plugin::installed::RECORD;
 use occystrap_output::plugin::{
     NotLoaded, Plugin, PluginEngine, component_count, component_file, permission,
@@ -40,7 +41,7 @@ pub fn run(
             }
             .and_then(|()| unusable(&all, err))
             .map_err(printed)?;
-            let is_added = |plugin: &Listed| matches!(plugin.origin, Origin::Installed(_));
+            let is_added = |plugin: &ListedPlugin| matches!(plugin.origin, Origin::Installed(_));
             let has_record = host.installed().is_some_and(|one| one.folder().join(RECORD).exists());
             if has_record && !host.global.quiet && !all.iter().any(is_added) {
                 writeln!(err, "{NONE_ADDED}").map_err(printed)?;
@@ -140,8 +141,8 @@ fn named(name: &str, host: &Host<'_>) -> Result<(Origin, Plugin)> {
 }
 
 /// In columns as wide as what stands in them.
-fn list(plugins: &[Listed], out: &mut dyn Write) -> io::Result<()> {
-    let row = |plugin: &Listed| {
+fn list(plugins: &[ListedPlugin], out: &mut dyn Write) -> io::Result<()> {
+    let row = |plugin: &ListedPlugin| {
         let schemes: Vec<String> =
             plugin.schemes.iter().map(|scheme| format!("{scheme}://")).collect();
         let origin = match plugin.origin {
@@ -162,7 +163,7 @@ fn list(plugins: &[Listed], out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Those that were added and will not run, and why.
-fn unusable(plugins: &[Listed], err: &mut dyn Write) -> io::Result<()> {
+fn unusable(plugins: &[ListedPlugin], err: &mut dyn Write) -> io::Result<()> {
     let errors = plugins.iter().filter_map(|plugin| plugin.plugin.as_ref().err());
     errors.into_iter().try_for_each(|error| report::write_warning(err, error))
 }

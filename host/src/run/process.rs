@@ -11,7 +11,7 @@ use crate::pipeline;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::files::state_file::same;
 use occystrap_base::terminal::results::Results;
-use occystrap_images::filter::{Filters, Making};
+use occystrap_images::filter::{FilterInputs, Filters};
 use occystrap_images::source::Source;
 use occystrap_net::uri::Uri;
 use occystrap_output::layer_cache::LayerCache;
@@ -35,7 +35,7 @@ pub fn run(
         context.web = context.web.with_place(place);
     }
     if let Some(folder) = request.target.spool() {
-        context.spool = folder;
+        context.import_dir = folder;
     }
     let run = pipeline::process(&request, &context);
     report(&run, host.global, out, err).map_err(printed)?;
@@ -68,8 +68,8 @@ fn prepare(asked: &Process, host: &Host<'_>) -> Result<pipeline::Process> {
         OutputFormat::Text => Results::printed(host.progress),
         OutputFormat::Json => Results::beside_document(host.progress),
     };
-    let making = Making { environment: &|name| std::env::var(name).ok(), results: &results };
-    let filters = Filters::parse(&asked.filter, &making)?;
+    let inputs = FilterInputs { environment: &|name| std::env::var(name).ok(), results: &results };
+    let filters = Filters::parse(&asked.filter, &inputs)?;
     Ok(pipeline::Process {
         all_platforms: asked.all_platforms,
         files: repeat_options::options(asked, global, &target),

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::cli::{Global, Process};
 use occystrap_output::destination::occupied;
-use occystrap_output::plugin::catalog::EMBEDDED;
+use occystrap_output::plugin::embedded::EMBEDDED;
 use occystrap_output::receipt::repeat_command::option;
 use occystrap_output::write::target::Target;
 

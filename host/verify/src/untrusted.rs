@@ -40,7 +40,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock, mpsc};
+use std::sync::{OnceLock, mpsc};
 use std::time::{Duration, Instant};
 
 pub use grants::Grants;
@@ -260,12 +260,10 @@ impl Batch<'_> {
     /// What one receipt needs of a run, with its own wish to stop. It shows nothing, and asks for one
     /// thing at a time: others are beside it.
     fn context_of(&self, watched: &watch::Watched) -> Context {
-        Context {
-            cancel: watched.cancel().clone(),
-            progress: Progress::hidden(),
-            counters: Arc::default(),
-            parallel: 1,
-            ..self.context.clone()
-        }
+        (self.context.clone())
+            .with_cancel(watched.cancel().clone())
+            .with_progress(Progress::hidden())
+            .with_own_counters()
+            .with_parallel(1)
     }
 }

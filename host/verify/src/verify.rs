@@ -34,7 +34,7 @@ pub fn verify(
     context: &Context,
 ) -> Result<Verification> {
     let watch = crate::look::steady::watch(&target.endpoint);
-    let mut seen = occystrap_images::steady::look(watch.as_ref(), &context.cancel, || {
+    let mut seen = occystrap_images::steady::check(watch.as_ref(), &context.cancel, || {
         verify_once(receipt, target, level, looked, repair, context)
     })?;
     crate::look::since::judge(receipt, target, &mut seen.objects);
@@ -176,7 +176,7 @@ fn said_already(object: &CheckedObject, error: &Error) -> bool {
         Status::Unchecked => error.is_unconfirmed(),
         _ => {
             object.message == message
-                || (error.sides().is_some() && message.contains(&object.message))
+                || (error.difference().is_some() && message.contains(&object.message))
         }
     }
 }

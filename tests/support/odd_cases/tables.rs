@@ -1,4 +1,4 @@
-//! The oddities: one line each. What they change is right before and after.
+//! The oddities, one line each. The image is correct before and after each change.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -526,7 +526,7 @@ fn edit(within: In, name: &str, change: fn(&mut Value)) -> Oddity {
     Oddity { name: name.to_owned(), within, change: Change::Json(Box::new(change)) }
 }
 
-/// What a program of the system makes of some bytes.
+/// Returns the output of a program of the system for some bytes.
 fn piped(program: &str, bytes: Vec<u8>) -> Vec<u8> {
     let command = Command::new(program).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
     let mut child = command.unwrap_or_else(|cause| panic!("{program}: {cause}"));

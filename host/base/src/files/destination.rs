@@ -1,7 +1,7 @@
-//! The one directory or file that the user named, and nothing else.
+//! The directory or file that the user named as destination, and nothing else.
 //!
-//! Paths that a plugin names are checked here, at the first line that sees them: relative,
-//! `/`-separated, without `..`, and resolved by the system beneath the granted directory (cap-std).
+//! The form of a path from a plugin is checked here, before any system call: relative, separated by `/`, without `..`.
+//! The system then resolves it beneath the granted directory (cap-std).
 
 use std::fs::File;
 use std::io;
@@ -19,36 +19,36 @@ use crate::terminal::shell::quote;
 /// Linux's `PATH_MAX`.
 const LONGEST_PATH: usize = 4096;
 
-/// What a plugin may touch.
+/// Directory that a plugin may write to, or one file in a directory.
 #[derive(Clone, Debug)]
 pub struct Destination {
-    /// The directory itself, or the nearest above it that was there.
+    /// The directory itself, or the nearest directory above it that exists.
     anchor: Arc<Dir>,
-    /// What was missing below the anchor; empty where nothing was.
+    /// Path of the directory below the anchor; empty where the directory itself is the anchor.
     below: PathBuf,
-    /// The directory, once somebody has seen it.
+    /// The directory, once it was opened.
     found: Arc<OnceLock<Arc<Dir>>>,
-    /// As the user named it: the directory itself, or the directory of the file.
+    /// Path as the user named it: of the directory itself, or of the directory of the file.
     folder: PathBuf,
-    /// The one name granted, where the user named a file.
+    /// The only name that is granted, where the user named a file.
     file_name: Option<String>,
 }
 
 impl Destination {
-    /// A directory that exists.
+    /// Opens a directory that exists.
     pub fn directory(path: &Path) -> Result<Self> {
         let directory = open_directory(path)?;
         Ok(Self::at(directory, PathBuf::new(), path, None))
     }
 
-    /// A directory that may be missing. It is not made here: two processes that start at once would
-    /// take it away under each other when one of them fails. Refuses what could not be made.
+    /// Opens the place of a directory that may be missing. The directory is not created here: two processes that start
+    /// at the same time would remove it under each other when one of them fails. Errors when it could not be created.
     pub fn directory_to_be(path: &Path) -> Result<Self> {
         if path.exists() && !path.is_dir() {
             let message = format!("'{}' is a file, not a directory", path.display());
             return Err(Error::destination(message));
         }
-        // A link that leads nowhere is there: opening it says what is wrong.
+        // A link that points nowhere exists: opening it produces the right error.
         let nearest = path.ancestors().find(|folder| folder.symlink_metadata().is_ok());
         let nearest = nearest.unwrap_or(Path::new(""));
         let below = path.strip_prefix(nearest).unwrap_or(path);
@@ -57,7 +57,7 @@ impl Destination {
         }
         if below.components().any(|part| part == Component::ParentDir) {
             let message =
-                format!("'{}' has '..' after a directory that is not there", path.display());
+                format!("'{}' has '..' after a directory that does not exist", path.display());
             return Err(Error::destination(message).hint("name the directory without '..'"));
         }
         let nearest = if nearest == Path::new("") { Path::new(".") } else { nearest };
@@ -83,13 +83,13 @@ impl Destination {
         }
     }
 
-    /// A file, which need not exist, in a directory that does.
+    /// Opens the place of a file, which need not exist, in a directory that exists.
     pub fn file(path: &Path) -> Result<Self> {
         let name = path
             .file_name()
             .and_then(|name| name.to_str())
             .ok_or_else(|| Error::usage(format!("'{}' does not name a file", path.display())))?;
-        // What stands there is replaced: a device or a pipe would be gone.
+        // An existing file is replaced: a device or a pipe would be lost.
         if let Ok(there) = path.metadata()
             && !there.is_file()
         {
@@ -109,8 +109,8 @@ impl Destination {
         Ok(Self::at(directory, PathBuf::new(), folder, Some(name)))
     }
 
-    /// A directory below one that is open, or one file in it. No symbolic link on the way leads out of
-    /// `root`. `folder` is what messages call the directory.
+    /// Opens a directory below an open one, or the place of a file in it. No symbolic link on the way leads out of
+    /// `root`. Messages show the directory as `folder`.
     pub fn below(
         root: &Dir,
         below: &Path,
@@ -121,13 +121,13 @@ impl Destination {
         Ok(Self::at(root.open_dir(below)?, PathBuf::new(), folder, file_name))
     }
 
-    /// The one name granted, where the user named a file.
+    /// Returns the only name that is granted, where the user named a file.
     #[must_use]
     pub fn file_name(&self) -> Option<&str> {
         self.file_name.as_deref()
     }
 
-    /// The directory, for work inside the host. *Not found* while nobody has made it.
+    /// Returns the directory, for work inside the host. Errors as *not found* while it does not exist.
     pub fn dir(&self) -> io::Result<Arc<Dir>> {
         if let Some(found) = self.found.get() {
             return Ok(Arc::clone(found));
@@ -139,14 +139,14 @@ impl Destination {
         Ok(Arc::clone(self.found.get_or_init(|| found)))
     }
 
-    /// The directory, or the nearest above it that was there: a place for files without a name, in
-    /// the same file system.
+    /// Returns the directory, or the nearest one above it that exists: a place for files without a name, in the same
+    /// file system.
     #[must_use]
     pub fn anchor(&self) -> &Arc<Dir> {
         &self.anchor
     }
 
-    /// The last folder on the way to the directory that is there now, and what is missing below it.
+    /// Returns the last existing directory on the way to the destination, and the missing path below it.
     pub fn nearest(&self) -> io::Result<(Arc<Dir>, PathBuf)> {
         let mut nearest = Arc::clone(&self.anchor);
         let mut missing = self.below.components();
@@ -161,23 +161,23 @@ impl Destination {
         Ok((nearest, missing.as_path().to_owned()))
     }
 
-    /// The directory's path as the user named it.
+    /// Returns the directory's path as the user named it.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// A path for messages.
+    /// Returns a path for messages.
     #[must_use]
     pub fn display(&self, path: &str) -> String {
         self.folder.join(path).display().to_string()
     }
 
-    /// A failed operation on a path, in words.
+    /// Returns the error of a failed operation on a path.
     #[must_use]
     pub fn failure(&self, action: &str, path: &str, cause: &io::Error) -> Error {
         let place = self.display(path);
-        // cap-std reports an escape so, without a number of the system.
+        // cap-std reports a link that leads out of the directory in this way, without an error number of the system.
         if cause.kind() == io::ErrorKind::PermissionDenied && cause.raw_os_error().is_none() {
             return Error::destination(format!("'{place}' leads out of the destination"))
                 .hint("a symbolic link there points elsewhere; remove it");
@@ -194,12 +194,13 @@ impl Destination {
         }
     }
 
-    /// Open a regular file for reading. Neither follows a symlink at its end nor waits for a FIFO.
+    /// Opens a regular file for reading. It neither follows a symbolic link at the end of the path nor waits for a
+    /// FIFO.
     pub fn open(&self, path: &str) -> io::Result<File> {
         Self::open_in(&*self.dir()?, path)
     }
 
-    /// As [`Self::open`], in a directory that may not have its name yet.
+    /// Opens a file as [`Self::open`] does, in a directory that may not have its name yet.
     pub fn open_in(directory: &Dir, path: &str) -> io::Result<File> {
         let mut options = OpenOptions::new();
         let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW;
@@ -211,19 +212,19 @@ impl Destination {
         Ok(file.into_std())
     }
 
-    /// Keep other occystrap processes from changing this directory, or from making it, until the
-    /// returned handle is dropped; `None` while one of them does the same. The lock is on the
-    /// directory itself, or on the nearest above it that is there: it leaves no file behind.
+    /// Keeps other occystrap processes from changing this directory, or from creating it, until the returned handle is
+    /// dropped. Returns `None` while another process holds the lock. The lock is on the directory itself, or on the
+    /// nearest one above it that exists: it leaves no file behind.
     pub fn try_lock(&self) -> io::Result<Option<File>> {
         let (folder, missing) = self.nearest()?;
         let Some(lock) = try_lock(&folder)? else { return Ok(None) };
-        // Made between the look and the lock: another folder is to be locked.
+        // The directory was created before the lock was taken: another directory must be locked.
         let made = self.nearest()?.1 != missing;
         Ok(Some(lock).filter(|_| !made))
     }
 }
 
-/// Lock a folder; `None` while somebody else has it.
+/// Locks a directory; `None` while another process holds the lock.
 pub fn try_lock(folder: &Dir) -> io::Result<Option<File>> {
     let handle = folder.open(".")?.into_std();
     match rustix::fs::flock(handle.as_fd(), FlockOperation::NonBlockingLockExclusive) {
@@ -243,8 +244,8 @@ fn open_directory(path: &Path) -> Result<Dir> {
             (Kind::NotFound, None) => {
                 let below = std::env::current_dir().unwrap_or_default();
                 error.hint(format!(
-                    "a path with two slashes is below the current folder, which is {}; \
-                     an absolute path has three: dir:///PATH",
+                    "a path after two slashes starts in the current directory, which is {}; \
+                     an absolute path has three slashes: dir:///PATH",
                     below.display()
                 ))
             }
@@ -253,18 +254,18 @@ fn open_directory(path: &Path) -> Result<Dir> {
     })
 }
 
-/// Why a path is not one that a plugin may name.
+/// Reason why a plugin may not name a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadPath {
-    /// Empty, too long, or with a NUL.
+    /// The path is empty, too long, or has a NUL.
     Malformed,
-    /// Absolute, or with `.` or `..` in it.
+    /// The path is absolute, or has `.` or `..` in it.
     Escapes,
-    /// Not the one file that was granted.
+    /// The path is not that of the granted file.
     NotGranted,
 }
 
-/// Check the form of a path that a plugin named.
+/// Checks the form of a path that a plugin named.
 pub fn check_path(path: &str, granted: Option<&str>) -> Result<(), BadPath> {
     if path.is_empty() || path.len() > LONGEST_PATH || path.contains('\0') {
         return Err(BadPath::Malformed);
@@ -278,12 +279,12 @@ pub fn check_path(path: &str, granted: Option<&str>) -> Result<(), BadPath> {
     }
 }
 
-/// What helps where a mount is in the way of a rename or a link.
+/// Returns a hint, where a mount prevents a rename or a link.
 fn mount_hint(place: &str, cause: &io::Error) -> Option<String> {
     use rustix::io::Errno;
     let why = match Errno::from_io_error(cause)? {
         Errno::BUSY => "a mount point cannot be replaced",
-        Errno::XDEV => "its folder is on another file system than the destination",
+        Errno::XDEV => "its directory is on another file system than the destination",
         _ => return None,
     };
     let place = quote(place);

@@ -1,7 +1,7 @@
-//! The identity of a file: what it is, whatever it is called.
+//! Identity of a file, independent of its name.
 //!
-//! Two paths are one file through symbolic links, mounts and file systems that fold case. Only
-//! the device and the inode tell.
+//! Symbolic links, mounts and file systems that fold case give one file several paths. Only the device and the inode
+//! identify it.
 
 use std::fs::File;
 use std::io;
@@ -9,15 +9,15 @@ use std::os::fd::AsFd;
 
 use rustix::fs::{AtFlags, FileType, Stat};
 
-/// A regular file or a symbolic link, by device and inode. The size is a guard against a file system
-/// that gives the number of a removed file to another one.
+/// Identity of a regular file or a symbolic link: device and inode. The size guards against a file system that gives
+/// the number of a removed file to another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FileIdentity {
     /// The device.
     pub dev: u64,
     /// The inode.
     pub ino: u64,
-    /// In bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 
@@ -27,7 +27,7 @@ impl FileIdentity {
         Ok(Self::from(&rustix::fs::fstat(file)?))
     }
 
-    /// Whether two are one file, whatever its size was.
+    /// Returns whether both are the same file. Their sizes may differ.
     #[must_use]
     pub fn is_same_inode(&self, other: Self) -> bool {
         (self.dev, self.ino) == (other.dev, other.ino)
@@ -41,22 +41,22 @@ impl From<&Stat> for FileIdentity {
     }
 }
 
-/// What stands under a name.
+/// Information about an entry of a directory.
 #[derive(Debug, Clone, Copy)]
-pub struct Standing {
-    /// Its identity.
+pub struct EntryInfo {
+    /// Identity of the entry.
     pub identity: FileIdentity,
     /// Whether it is a directory.
     pub is_directory: bool,
     /// Whether it is a regular file.
     pub is_file: bool,
-    /// Its owner, as the file system shows it.
+    /// Owner, as the file system shows it.
     pub owner: u32,
     kind: FileType,
 }
 
-impl Standing {
-    /// What it is, in words.
+impl EntryInfo {
+    /// Returns the kind of the entry, in words.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self.kind {
@@ -70,12 +70,12 @@ impl Standing {
     }
 }
 
-/// Looks at a name in a folder, without following a link. `None` where nothing stands there.
-pub fn standing(folder: impl AsFd, name: &str) -> io::Result<Option<Standing>> {
+/// Returns information about an entry of a directory, without following a link; `None` where there is none.
+pub fn entry_info(folder: impl AsFd, name: &str) -> io::Result<Option<EntryInfo>> {
     match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => {
             let kind = FileType::from_raw_mode(stat.st_mode);
-            Ok(Some(Standing {
+            Ok(Some(EntryInfo {
                 identity: FileIdentity::from(&stat),
                 is_directory: kind == FileType::Directory,
                 is_file: kind == FileType::RegularFile,

@@ -1,5 +1,5 @@
-//! Locks on folders, which other processes may hold: waited for, told, and given up. They leave no file
-//! behind.
+//! Locks on directories, which other processes may hold: a wait, its report to the user, and its end. They leave no
+//! file behind.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -10,15 +10,15 @@ use std::time::{Duration, Instant};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Result};
 
-/// How often a lock that somebody else has is tried again: short, for it is held while a few small
-/// files are written.
+/// Time between attempts to take a lock that another process holds. It is short, because the lock is held while a few
+/// small files are written.
 const POLL: Duration = Duration::from_millis(2);
 
-/// After this long, whoever waits for a lock is told so: longer than a few small files take.
-const TOLD: Duration = Duration::from_secs(1);
+/// Time after which a warning reports the wait. Writing a few small files takes less.
+const REPORTED_AFTER: Duration = Duration::from_secs(1);
 
-/// Try until it is there. Errors, of this kind, when that fails and after `patience`, and when the user
-/// interrupts.
+/// Tries to take a lock until it is free. Errors, of kind `kind`, when an attempt fails and after `patience`; errors
+/// when the user interrupts.
 pub fn wait<T>(
     kind: Kind,
     folder: &Path,
@@ -26,7 +26,7 @@ pub fn wait<T>(
     cancel: &Cancel,
     mut attempt: impl FnMut() -> io::Result<Option<T>>,
 ) -> Result<T> {
-    let (started, mut told) = (Instant::now(), false);
+    let (started, mut reported) = (Instant::now(), false);
     let place = folder.display();
     loop {
         cancel.check()?;
@@ -40,15 +40,15 @@ pub fn wait<T>(
             let message = format!("'{place}' has been locked by another occystrap for {seconds} s");
             return Err(Error::new(kind, message));
         }
-        if !told && started.elapsed() >= TOLD {
-            told = true;
+        if !reported && started.elapsed() >= REPORTED_AFTER {
+            reported = true;
             tracing::warn!("waiting for another occystrap, which has locked '{place}'");
         }
         sleep(POLL);
     }
 }
 
-/// Lock a folder that is there, until what is returned is dropped.
+/// Locks a directory that exists. Dropping the returned file unlocks it.
 pub fn folder(kind: Kind, path: &Path, patience: Duration, cancel: &Cancel) -> Result<File> {
     wait(kind, path, patience, cancel, || {
         let folder = File::open(path)?;

@@ -1,17 +1,17 @@
 //! Regular files that the user, or the environment, has named: opened without waiting.
 //!
-//! What it refuses: FIFOs, which are opened when somebody comes to write into them and not before, so
-//! that not even Ctrl-C would be heard; devices, which may have no end; and directories.
+//! What it refuses: FIFOs, because opening one waits until another process writes to it, and Ctrl-C would not end that
+//! wait; devices, which may have no end; and directories.
 
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-/// The largest certificates and keys that are read: the system's bundle has 220 KB.
+/// Bytes of the largest file of certificates or keys that is read. The system's bundle has 220 KB.
 pub const LARGEST_PEM: u64 = 16 * 1024 * 1024;
 
-/// Open one for reading. Errors when it is none.
+/// Opens a regular file for reading. Errors for other files.
 pub fn open(path: &Path) -> io::Result<File> {
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let file = File::options().read(true).custom_flags(flags).open(path)?;
@@ -23,10 +23,10 @@ pub fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Read one whole. Errors when it is none, or has more bytes than `most`.
+/// Reads a regular file whole. Errors for other files, and when the file has more than `most` bytes.
 pub fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    // What it says of its size is not asked: it may grow meanwhile.
+    // The size in its metadata is not used: the file may grow while it is read.
     open(path)?.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     match bytes.len() as u64 > most {
         true => {

@@ -1,7 +1,7 @@
-//! A section of an open file, and a file that the host wrote and hashed itself.
+//! Sections of open files, and files that the host wrote and hashed itself.
 //!
-//! A file that the host itself wrote while it hashed it, and that never had a name, cannot have been
-//! changed by another process since: its digest holds without reading it again.
+//! A file that the host hashed while it wrote it, and that never had a name, cannot have been changed by another
+//! process: its digest is known without reading it again.
 
 use std::fmt;
 use std::fs::File;
@@ -11,30 +11,30 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::unnamed::Unnamed;
 use crate::oci::Digest;
 
-/// What passed.
+/// Size and digest of bytes that were moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hashed {
-    /// Bytes.
+    /// Number of bytes.
     pub size: u64,
-    /// Of the bytes.
+    /// Digest of the bytes.
     pub digest: Digest,
 }
 
 /// Part of an open file, or all of it.
 #[derive(Debug, Clone)]
 pub struct Section {
-    /// Shared by all sections of an archive.
+    /// Open file, which all sections of an archive share.
     pub file: Arc<File>,
-    /// Where it starts, in bytes.
+    /// Offset of the first byte.
     pub offset: u64,
-    /// How long it is, in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Where this is all of a file that the host wrote itself, and hashed.
+    /// The whole file, where the host wrote and hashed it itself.
     pub own: Option<Arc<Spooled>>,
 }
 
 impl Section {
-    /// Part of a file of somebody else.
+    /// Creates a section of a file that the host did not write.
     #[must_use]
     pub fn new(file: Arc<File>, offset: u64, size: u64) -> Self {
         Self { file, offset, size, own: None }
@@ -44,12 +44,12 @@ impl Section {
 /// A file that the host wrote and hashed, with its size and digest.
 pub struct Spooled {
     moved: Hashed,
-    /// Until somebody takes it to give it a name.
+    /// The file, until [`Self::take`] takes it to give it a name.
     file: Mutex<Option<Unnamed>>,
 }
 
 impl Spooled {
-    /// All of a file, as a section that knows its digest. Errors when no second handle can be had.
+    /// Returns all of a file as a section that knows its digest. Errors when the file cannot get a second handle.
     pub fn section(file: Unnamed, moved: Hashed) -> io::Result<Section> {
         let handle: File = file.file().try_clone()?;
         let own = Self { moved, file: Mutex::new(Some(file)) };
@@ -61,13 +61,13 @@ impl Spooled {
         })
     }
 
-    /// Size and digest of the file.
+    /// Returns size and digest of the file.
     #[must_use]
     pub fn moved(&self) -> Hashed {
         self.moved
     }
 
-    /// The file, for whoever comes first: two names of one file would change together.
+    /// Returns the file, to its first caller only: two names of one file would change together.
     #[must_use]
     pub fn take(&self) -> Option<Unnamed> {
         self.file.lock().unwrap_or_else(PoisonError::into_inner).take()

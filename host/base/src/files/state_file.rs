@@ -1,7 +1,7 @@
-//! Files that this program keeps where the user says: receipts, a layer cache.
+//! Files of this program's own, at paths that the user names: receipts, layer caches.
 //!
-//! What it refuses: to take the place of anything that is not of their kind. A slip on the command line
-//! would else cost an image, and, for root, `/dev/null`.
+//! What it refuses: to replace a file of another kind. A mistake on the command line would otherwise destroy an image,
+//! and, for root, `/dev/null`.
 
 use std::ffi::OsStr;
 use std::fs::Permissions;
@@ -14,55 +14,58 @@ use super::regular;
 use crate::error::{Error, Kind, Result};
 use crate::terminal::shell::quote;
 
-/// A kind of file.
+/// Kind of file.
 pub struct StateFile {
-    /// How messages call it: `receipt`.
+    /// Name of the kind in messages: `receipt`.
     pub what: &'static str,
-    /// No file of the kind has more bytes.
+    /// Bytes of the largest file of the kind.
     pub largest: u64,
-    /// Whether bytes are one, of whatever version.
+    /// Returns whether bytes are a file of the kind, of any version.
     pub is_one: fn(&[u8]) -> bool,
 }
 
 impl StateFile {
-    /// Whether one can be written there, before the destination is changed. Errors when it cannot, when
-    /// something else stands there, or the image itself will: `output` is the file that the image goes to, where it is
-    /// one.
+    /// Checks that a file of the kind can be written to a path, before the destination is changed. Errors when it
+    /// cannot be written, when another kind of file is there, and when the image will be written there: `output` is the
+    /// file that gets the image, where it goes to one.
     pub fn check(&self, path: &Path, output: Option<&Path>) -> Result<()> {
         if path.is_dir() {
             let what = self.what;
             let message = format!("cannot write the {what} '{}': is a directory", path.display());
             return Err(Error::destination(message));
         }
-        let real = self.free(path)?;
-        self.apart(&real, output)?;
-        beside(&real).map(drop).map_err(|cause| self.write_failed(path, &cause))
+        let real = self.resolve(path)?;
+        self.refuse_if_target(&real, output)?;
+        temporary_next_to(&real).map(drop).map_err(|cause| self.write_failed(path, &cause))
     }
 
-    /// Errors when `path` names the file that the image goes to.
-    pub fn apart(&self, path: &Path, output: Option<&Path>) -> Result<()> {
+    /// Errors when `path` names the file that gets the image.
+    pub fn refuse_if_target(&self, path: &Path, output: Option<&Path>) -> Result<()> {
         match output {
-            Some(output) if same(path, output) => Err(self.occupied(path, "the image goes there")),
+            Some(output) if same(path, output) => {
+                Err(self.occupied(path, "the image is written there"))
+            }
             _ => Ok(()),
         }
     }
 
-    /// What gets it: `path`, or the file that it links to. Errors when something else is there.
-    pub fn free(&self, path: &Path) -> Result<PathBuf> {
+    /// Returns the path to write to: `path`, or the target of the symbolic link there. Errors when a file of another
+    /// kind is there.
+    pub fn resolve(&self, path: &Path) -> Result<PathBuf> {
         let real = match path.symlink_metadata() {
-            // The link stays: it may be how others find the latest.
-            Ok(found) if found.is_symlink() => path
-                .canonicalize()
-                .map_err(|_| self.occupied(path, "it is a link that leads to no file"))?,
+            // The link is kept: it may be how other tools find the latest file.
+            Ok(found) if found.is_symlink() => path.canonicalize().map_err(|_| {
+                self.occupied(path, "it is a symbolic link to a file that does not exist")
+            })?,
             _ => path.to_owned(),
         };
         match regular::open(&real) {
             Ok(_) => {}
-            // Whether it can be written there is found out otherwise.
+            // Whether the file can be created is checked later.
             Err(cause) if real.symlink_metadata().is_err() => {
                 tracing::debug!(%cause, "no {} is there yet", self.what);
                 return match real.as_os_str().as_bytes() {
-                    [.., b'/'] => Err(self.occupied(path, "that names a folder")),
+                    [.., b'/'] => Err(self.occupied(path, "that names a directory")),
                     _ => Ok(real),
                 };
             }
@@ -74,13 +77,13 @@ impl StateFile {
         match self.holds_one(&real) {
             Ok(true) => Ok(real),
             Ok(false) => {
-                Err(self.occupied(path, &format!("a file that is no {} stands there", self.what)))
+                Err(self.occupied(path, &format!("the file there is not a {}", self.what)))
             }
             Err(cause) => Err(self.write_failed(path, &cause)),
         }
     }
 
-    /// An empty file is as good: it may have been made to keep the name.
+    /// Returns whether the file is of the kind, or empty: an empty file may have been created to reserve the name.
     fn holds_one(&self, path: &Path) -> io::Result<bool> {
         match regular::read(path, self.largest) {
             Ok(bytes) => Ok(bytes.is_empty() || (self.is_one)(&bytes)),
@@ -93,10 +96,10 @@ impl StateFile {
         let what = self.what;
         let message = format!("the {what} cannot be written to '{}': {why}", path.display());
         Error::usage(message)
-            .hint(format!("name a file that is not there yet, or an earlier {what}"))
+            .hint(format!("name a file that does not exist yet, or an earlier {what}"))
     }
 
-    /// That it could not be written.
+    /// Returns the error of a failed write.
     pub fn write_failed(&self, path: &Path, cause: &io::Error) -> Error {
         let action = format!("write the {}", self.what);
         let error = Error::io(Kind::Destination, &action, path.display(), cause);
@@ -104,14 +107,14 @@ impl StateFile {
         match error.kind() {
             Kind::NotFound if !folder.exists() => {
                 let folder = quote(&folder.to_string_lossy());
-                error.hint(format!("make its folder first: mkdir -p {folder}"))
+                error.hint(format!("create its directory first: mkdir -p {folder}"))
             }
             _ => error,
         }
     }
 }
 
-/// Whether two paths name one file, which need not be there.
+/// Returns whether two paths name one file, which need not exist.
 #[must_use]
 pub fn same(one: &Path, other: &Path) -> bool {
     let real = |path: &Path| {
@@ -123,10 +126,10 @@ pub fn same(one: &Path, other: &Path) -> bool {
     matches!((real(one), real(other)), (Ok(one), Ok(other)) if one == other)
 }
 
-/// A temporary file that can take the name `path`, with the permissions of what has it now.
-pub fn beside(path: &Path) -> io::Result<tempfile::NamedTempFile> {
+/// Creates a temporary file that can take the name `path`, with the permissions of the file there.
+pub fn temporary_next_to(path: &Path) -> io::Result<tempfile::NamedTempFile> {
     let mode = path.metadata().ok().map(|found| found.permissions());
-    // The process's mask applies, as to any file that is made.
+    // The process's umask applies, as to any new file.
     let made = mode.clone().unwrap_or_else(|| Permissions::from_mode(0o666));
     let file = tempfile::Builder::new().permissions(made).tempfile_in(folder(path))?;
     if let Some(mode) = mode {
@@ -135,7 +138,7 @@ pub fn beside(path: &Path) -> io::Result<tempfile::NamedTempFile> {
     Ok(file)
 }
 
-/// The folder that a file is in.
+/// Returns the directory of a file.
 #[must_use]
 pub fn folder(path: &Path) -> &Path {
     path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."))

@@ -1,11 +1,11 @@
-//! Temporary names: where one cannot be avoided, and how none is left.
+//! Temporary names, for file systems on which they cannot be avoided, and their removal.
 //!
-//! Files are written without a name (`unnamed.rs`). On file systems that cannot do that (NFS, some
-//! FUSE) each has a name, `.occystrap-*.part`, and three rules keep the folder clean:
+//! Files are written without a name (`unnamed.rs`). On file systems that do not support that (NFS, some FUSE) each file
+//! has a name, `.occystrap-*.part`. Three rules keep the directory clean:
 //!
-//! - the owner holds a lock (`flock`) on its file as long as the name stands;
-//! - the process keeps a list of its names, and [`remove_own`] removes them before it exits;
-//! - the first file that a process creates in such a folder removes the names of dead processes, those
+//! - The owner holds a lock (`flock`) on its file as long as the name exists.
+//! - The process keeps a list of its names, and [`remove_own`] removes them before it exits.
+//! - The first file that a process creates in such a directory removes the names of dead processes, which are those
 //!   whose file is not locked.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,23 +18,23 @@ use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::identity::{FileIdentity, standing};
+use super::identity::{FileIdentity, entry_info};
 
-/// What all names of this program in a destination begin with. Plugins may not use it.
+/// Beginning of all names of this program in a destination. Plugins may not use it.
 pub const PREFIX: &str = ".occystrap-";
 
-/// What a file is called while it is written, where it cannot be without a name.
+/// End of the name of a file that is being written.
 const PART: &str = ".part";
 
-/// Attempts to create a file that another process does not remove at once.
+/// Attempts to create a file that no other process removes at once.
 const ATTEMPTS: usize = 16;
 
-/// The names that this process has given, and whether it may give more.
+/// Names that this process has given, and whether it may give more.
 #[derive(Default)]
 struct Own {
     next: u64,
     names: BTreeMap<u64, (Arc<Dir>, String)>,
-    /// Folders whose dead names were removed, by device and inode.
+    /// Directories whose dead names were removed, by device and inode.
     swept: BTreeSet<(u64, u64)>,
     closed: bool,
 }
@@ -46,28 +46,28 @@ fn own() -> MutexGuard<'static, Own> {
     OWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A name of this process in a folder. Dropping it removes the name.
+/// Name of this process in a directory. Dropping it removes the name.
 pub struct TemporaryName {
     folder: Arc<Dir>,
     name: String,
-    /// Its number in the list.
+    /// Number in the list.
     number: u64,
 }
 
 impl TemporaryName {
-    /// The folder.
+    /// Returns the directory.
     #[must_use]
     pub fn folder(&self) -> &Dir {
         &self.folder
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Takes the name off the list: it stands no longer, or is another's to remove.
+    /// Removes the name from the list: it no longer exists, or another owner removes it.
     pub fn forget(self) {
         own().names.remove(&self.number);
         std::mem::forget(self);
@@ -82,11 +82,11 @@ impl Drop for TemporaryName {
     }
 }
 
-/// Creates a file under a temporary name, locked. Errors as interrupted once the process exits.
+/// Creates a file under a temporary name, locked. Errors as interrupted when the process is about to exit.
 pub fn create(folder: &Arc<Dir>, mode: u32) -> io::Result<(File, TemporaryName)> {
     sweep_once(folder);
     for _ in 0..ATTEMPTS {
-        // The list is locked meanwhile: no name stands that it does not have.
+        // The list stays locked until the name is in it: no name exists that the list does not have.
         let mut list = own();
         if list.closed {
             return Err(io::ErrorKind::Interrupted.into());
@@ -101,20 +101,20 @@ pub fn create(folder: &Arc<Dir>, mode: u32) -> io::Result<(File, TemporaryName)>
         list.names.insert(number, (Arc::clone(folder), name.clone()));
         drop(list);
         let name = TemporaryName { folder: Arc::clone(folder), name, number };
-        // Where the file system knows no locks, no other process removes the name either.
+        // On a file system without locks, no other process removes the name either.
         let _ = rustix::fs::flock(&file, FlockOperation::LockExclusive);
         let identity = FileIdentity::of(&file)?;
-        match standing(folder.as_fd(), &name.name)? {
+        match entry_info(folder.as_fd(), &name.name)? {
             Some(there) if there.identity == identity => return Ok((file, name)),
-            // Another process took it for a dead one's, between its creation and the lock.
+            // Another process took the name for that of a dead process, between its creation and the lock.
             _ => name.forget(),
         }
     }
     Err(io::Error::other("other processes remove every temporary file"))
 }
 
-/// Removes the temporary names of this process, and gives no more. For its exit: threads that still
-/// write then write into files that have no name.
+/// Removes the temporary names of this process, and gives no more. It is called before the process exits: threads that
+/// still write then write to files without a name.
 pub fn remove_own() {
     let mut list = own();
     list.closed = true;
@@ -123,7 +123,7 @@ pub fn remove_own() {
     }
 }
 
-/// Removes the names of dead processes in a folder, the first time that this process asks.
+/// Removes the names of dead processes in a directory, on the first call for it.
 fn sweep_once(folder: &Dir) {
     let Ok(stat) = rustix::fs::fstat(folder.as_fd()) else { return };
     let place = FileIdentity::from(&stat);
@@ -132,7 +132,7 @@ fn sweep_once(folder: &Dir) {
     }
 }
 
-/// Removes the names of dead processes in a folder.
+/// Removes the names of dead processes in a directory.
 pub fn sweep(folder: &Dir) -> io::Result<()> {
     for entry in folder.entries()? {
         let Ok(name) = entry?.file_name().into_string() else { continue };
@@ -143,9 +143,9 @@ pub fn sweep(folder: &Dir) -> io::Result<()> {
     Ok(())
 }
 
-/// Removes a temporary name if it is this user's and its owner is dead. Says whether it has gone.
+/// Removes a temporary name if it is this user's and its owner is dead. Returns whether it was removed.
 pub fn remove_dead(folder: &Dir, name: &str) -> io::Result<bool> {
-    // NFS locks only what is open for writing.
+    // NFS locks only files that are open for writing.
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(folder.as_fd(), name, flags, Mode::empty()) {
         Ok(file) => File::from(file),
@@ -162,7 +162,7 @@ pub fn remove_dead(folder: &Dir, name: &str) -> io::Result<bool> {
         Err(cause) => return Err(cause.into()),
     }
     let identity = FileIdentity::of(&file)?;
-    match standing(folder.as_fd(), name)? {
+    match entry_info(folder.as_fd(), name)? {
         None => Ok(true),
         Some(there) if there.identity != identity => Ok(false),
         Some(_) => {
@@ -182,7 +182,7 @@ pub fn random_name(ending: &str) -> String {
     format!("{PREFIX}{:016x}{ending}", fastrand::u64(..))
 }
 
-/// Whether a name is one that [`random_name`] could have made.
+/// Returns whether a name is of the form that [`random_name`] produces.
 #[must_use]
 pub fn is_of_form(name: &str, ending: &str) -> bool {
     let middle = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(ending));
@@ -234,7 +234,7 @@ mod tests {
         let held = File::create(folder.path().join(live)).unwrap();
         held.lock().unwrap();
         let (_file, name) = create(&dir, 0o666).unwrap();
-        // A folder of this number may have been swept already, in another test of this process.
+        // A directory with this inode may have been swept already, in another test of this process.
         sweep(&dir).unwrap();
         let mut there = names(&folder);
         there.sort();

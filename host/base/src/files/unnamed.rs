@@ -1,7 +1,6 @@
-//! Files without a name (`O_TMPFILE`), until they get one.
+//! Files without a name (`O_TMPFILE`), which may get one later.
 //!
-//! Own code instead of `cap-tempfile`, whose handles borrow the directory and so cannot be kept in a
-//! list.
+//! The crate `cap-tempfile` does not serve here: its handles borrow the directory, and cannot be kept in a list.
 
 use std::fs::File;
 use std::io;
@@ -12,23 +11,23 @@ use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-use super::identity::{FileIdentity, standing};
+use super::identity::{FileIdentity, entry_info};
 use super::temporary::{self, TemporaryName};
 
-/// A file without a name, in the destination's file system.
+/// File without a name, in the destination's file system.
 pub struct Unnamed {
     file: Arc<File>,
-    /// On file systems without `O_TMPFILE` (NFS, some FUSE), a name all the same.
+    /// Temporary name, on file systems without `O_TMPFILE` (NFS, some FUSE).
     name: Option<TemporaryName>,
 }
 
 impl Unnamed {
-    /// A new, empty file.
+    /// Creates an empty file.
     pub fn create(directory: &Arc<Dir>) -> io::Result<Self> {
         Self::with_mode(directory, 0o666)
     }
 
-    /// A new, empty file that other users cannot read.
+    /// Creates an empty file that other users cannot read.
     pub fn private(directory: &Arc<Dir>) -> io::Result<Self> {
         Self::with_mode(directory, 0o600)
     }
@@ -45,29 +44,30 @@ impl Unnamed {
         }
     }
 
-    /// The file, open for reading and writing.
+    /// Returns the file, open for reading and writing.
     #[must_use]
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// The open file, for others who need it after this value is dropped.
+    /// Returns the open file, for users who need it after this value is dropped.
     #[must_use]
     pub fn shared(&self) -> Arc<File> {
         Arc::clone(&self.file)
     }
 
-    /// Its identity, which stays when it gets a name.
+    /// Returns its identity, which stays the same when it gets a name.
     pub fn identity(&self) -> io::Result<FileIdentity> {
         FileIdentity::of(&self.file)
     }
 
-    /// The file, which will never have a name.
+    /// Returns the file, which will never have a name.
     pub fn into_file(self) -> io::Result<File> {
         self.file.try_clone()
     }
 
-    /// Gives it a name that nothing has, in an open folder. *Already exists* where something has it.
+    /// Gives the file a name that does not exist yet, in an open directory. Errors as *already exists* where the name
+    /// does.
     pub fn appear(&mut self, folder: &Dir, name: &str) -> io::Result<()> {
         let Some(temporary) = &self.name else { return self.link(folder, name) };
         let (from, at) = (temporary.folder().as_fd(), folder.as_fd());
@@ -76,7 +76,7 @@ impl Unnamed {
         match renamed {
             // The file system does not know the flag (NFS).
             Err(Errno::INVAL | Errno::NOSYS) => {
-                if standing(at, name)?.is_some() {
+                if entry_info(at, name)?.is_some() {
                     return Err(io::ErrorKind::AlreadyExists.into());
                 }
                 rustix::fs::renameat(from, temporary.name(), at, name)?;

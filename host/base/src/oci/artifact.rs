@@ -1,10 +1,11 @@
-//! Artifacts: manifests of attestations, signatures, charts and the like, which stand where images do
-//! and are none (image specification, "Guidelines for Artifact Usage").
+//! Artifacts: manifests of attestations, signatures, charts and the like, which stand in the place of an image and are
+//! none (OCI image specification, "Guidelines for Artifact Usage").
 
 use super::Digest;
+use super::config_type::is_config;
 use super::document::{ManifestDocument, RawDescriptor};
 
-/// Whether config or layers are not those of an image, by their media types. What buildkit attests has an
+/// Returns whether the media types of config or layers are not those of an image. An attestation of buildkit has an
 /// image's config, and layers of `application/vnd.in-toto+json`.
 #[must_use]
 pub fn is_artifact(manifest: &ManifestDocument) -> bool {
@@ -14,8 +15,9 @@ pub fn is_artifact(manifest: &ManifestDocument) -> bool {
     !is_config(manifest.config_type()) || !manifest.layers().iter().all(is_layer)
 }
 
-/// Whether a manifest is that of an image in spite of its media types: its tool gave none, or a wrong one to a layer that
-/// is a compressed tar by the config. The config lists as many layers as the manifest.
+/// Returns whether a manifest is that of an image in spite of its media types. The tool that made it gave it no media
+/// types, or gave a wrong one to a layer that is a compressed tar by the config. The config must list as many layers as
+/// the manifest.
 #[must_use]
 pub fn is_image_by_config(manifest: &ManifestDocument, config: &[u8]) -> bool {
     let layers = manifest.layers();
@@ -31,7 +33,7 @@ pub fn is_image_by_config(manifest: &ManifestDocument, config: &[u8]) -> bool {
             .all(|(layer, diff_id)| may_be_layer(layer) || is_compressed(layer, diff_id))
 }
 
-/// Whether no media type in a manifest tells that it is an artifact.
+/// Returns whether no media type in a manifest shows that it is an artifact.
 #[must_use]
 pub fn is_untyped(manifest: &ManifestDocument) -> bool {
     let config_type = manifest.config_type();
@@ -45,11 +47,11 @@ fn may_be_layer(layer: &RawDescriptor) -> bool {
     is_typed || UNTYPED.contains(&said)
 }
 
-/// Media types of layers begin so.
+/// Beginnings of the media types of layers.
 const LAYERS: [&str; 2] =
     ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."];
 
-/// Media types that tools and servers give what they know nothing of.
+/// Media types that tools and servers give to content of an unknown type.
 const UNTYPED: [&str; 10] = [
     "",
     "application/octet-stream",
@@ -63,8 +65,8 @@ const UNTYPED: [&str; 10] = [
     "application/tar+gzip",
 ];
 
-/// Returns the type of an artifact: the one that its manifest gives itself, or else that of its config, or else that of
-/// a layer that no image has.
+/// Returns the type of an artifact: the one that the manifest gives itself, or else that of its config, or else that of
+/// its first layer that is not an image's.
 #[must_use]
 pub fn kind(manifest: &ManifestDocument) -> String {
     let config = manifest.config_type();
@@ -80,37 +82,27 @@ pub fn kind(manifest: &ManifestDocument) -> String {
     foreign.next().unwrap_or(config).to_owned()
 }
 
-/// OCI image specification, "Guidance for an Empty Descriptor".
+/// Media type of the empty config (OCI image specification, "Guidance for an Empty Descriptor").
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
-
-/// Whether a media type is that of an image's config.
-#[must_use]
-pub fn is_config(media_type: &str) -> bool {
-    const CONFIGS: [&str; 2] = [
-        "application/vnd.oci.image.config.v1+json",
-        "application/vnd.docker.container.image.v1+json",
-    ];
-    CONFIGS.contains(&media_type)
-}
 
 fn is_encrypted(layer: &RawDescriptor) -> bool {
     layer.media_type().ends_with("+encrypted")
 }
 
-/// What a config promises of a layer.
+/// Promise of a config about a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Promise {
-    /// That it unpacks to this.
+    /// The layer unpacks to content with this digest.
     DiffId(Digest),
-    /// The very digest that its bytes have: there is nothing to unpack. So it is with attestations and
-    /// signatures.
+    /// The layer's stored bytes have this digest: there is nothing to unpack. Attestations and signatures are such
+    /// layers.
     Stored,
-    /// What nobody can see without a key (`+encrypted`, ocicrypt).
+    /// The layer is encrypted (`+encrypted`, ocicrypt): it cannot be checked without its key.
     Secret,
 }
 
 impl Promise {
-    /// What a diff-id promises of an artifact's layer.
+    /// Returns the promise of a diff-id about an artifact's layer.
     #[must_use]
     pub fn of(layer: &RawDescriptor, diff_id: Digest) -> Self {
         if layer.digest() == diff_id.to_string() {

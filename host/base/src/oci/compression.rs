@@ -1,10 +1,11 @@
-//! How a layer or an archive is compressed, by its first bytes.
+//! Compression of a layer or an archive, detected by its first bytes.
 //!
-//! What it refuses: to take a compression that occystrap does not read for a plain tar. It is named.
+//! What it refuses: to take content in a compression that occystrap cannot read for a plain tar. The compression is
+//! named instead.
 
 use std::fmt;
 
-/// How a layer or an archive is compressed where it is stored.
+/// Compression of a layer or an archive as it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Compression {
     /// A plain tar.
@@ -17,14 +18,14 @@ pub enum Compression {
     Xz,
     /// bzip2, any number of streams.
     Bzip2,
-    /// A compression or container of that name, which is not read.
+    /// Compression or container of that name, which occystrap does not read.
     Unsupported(&'static str),
 }
 
-/// Formats that are not read: the name, and what a file begins with.
+/// Formats that occystrap does not read: the name, and the first bytes of a file.
 const UNSUPPORTED: [(&str, &[u8]); 15] = [
     ("lz4", &[0x04, 0x22, 0x4d, 0x18]),
-    // Its legacy format, which the Linux kernel uses.
+    // The legacy format, which the Linux kernel uses.
     ("lz4", &[0x02, 0x21, 0x4c, 0x18]),
     ("lzip", b"LZIP\x01"),
     ("lzop", b"\x89LZO\0\r\n\x1a\n"),
@@ -42,23 +43,22 @@ const UNSUPPORTED: [(&str, &[u8]); 15] = [
 ];
 
 impl Compression {
-    /// Bytes that are enough to tell.
+    /// Bytes that are enough for [`Self::detect`].
     pub const MAGIC_LENGTH: usize = 13;
 
-    /// Returns what the first bytes of a layer or an archive say.
+    /// Returns the compression that the first bytes of a layer or an archive show.
     ///
-    /// A plain tar begins with a file name and zeros, and none of these looks like one: each has a byte that
-    /// no producer puts into a name, or, as bzip2, ten bytes that are no name by accident.
+    /// A plain tar begins with a file name and zeros, which match none of the formats: each format has a byte that no
+    /// tool puts into a name, or, as bzip2, ten bytes that are no name by accident.
     #[must_use]
     pub fn detect(magic: &[u8]) -> Self {
         match magic {
             [0x1f, 0x8b, ..] => Self::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] => Self::Zstd,
-            // A skippable frame (RFC 8878, 3.1.2): zstd:chunked puts them at the end, others may
-            // put one first.
+            // A skippable frame (RFC 8878, 3.1.2): zstd:chunked puts them at the end, other tools may put one first.
             [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Self::Zstd,
             [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Self::Xz,
-            // The level, then the number of a block or that of the end.
+            // The level, then the magic number of a block or that of the end.
             [b'B', b'Z', b'h', b'1'..=b'9', 0x31, 0x41, 0x59, 0x26, 0x53, 0x59, ..]
             | [b'B', b'Z', b'h', b'1'..=b'9', 0x17, 0x72, 0x45, 0x38, 0x50, 0x90, ..] => {
                 Self::Bzip2
@@ -72,8 +72,9 @@ impl Compression {
         }
     }
 
-    /// The media type of a layer of a file, compressed so: OCI's where there is one (OCI image specification,
-    /// "Layer"). For xz and bzip2 there is none, so that outputs with media types compress such a layer again.
+    /// Returns the media type of a layer that is stored in this compression: OCI's where there is one (OCI image
+    /// specification, "Layer"). There is none for xz and bzip2, so that outputs with media types compress such a layer
+    /// again.
     #[must_use]
     pub fn layer_media_type(self) -> &'static str {
         match self {
@@ -87,9 +88,9 @@ impl Compression {
     }
 }
 
-/// Whether bytes begin as the .lzma format does, which has no magic number: the usual properties, the size
-/// of a dictionary as encoders write it, and an uncompressed size that is unknown or below 256 GiB. liblzma
-/// asks for the same. A tar whose first name is ']' has zeros where the dictionary's size stands.
+/// Returns whether bytes begin as the .lzma format does. The format has no magic number. The check is that of liblzma:
+/// the usual properties, a dictionary size as encoders write it, and an uncompressed size that is unknown or below 256
+/// GiB. A tar whose first name is ']' has zeros in the place of the dictionary size.
 fn is_lzma(magic: &[u8]) -> bool {
     const UNKNOWN: u64 = u64::MAX;
     let Some((&[0x5d, a, b, c, d], rest)) = magic.split_first_chunk() else { return false };

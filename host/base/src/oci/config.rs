@@ -1,24 +1,24 @@
-//! Reading an image config (OCI image specification, "Image Configuration").
+//! Image configs, parsed (OCI image specification, "Image Configuration").
 
 use super::document::ConfigDocument;
 use super::{Digest, MOST_LAYERS, Platform, json, reading, types};
 use crate::error::{Error, Result};
 
-/// The largest config accepted. Real ones have some kilobytes; the largest seen in public
-/// registries, full of labels and history, are far below a megabyte.
+/// Bytes of the largest config that is accepted. The largest in public registries, full of labels and history, are far
+/// below a megabyte.
 pub const LARGEST_CONFIG: u64 = 8 * 1024 * 1024;
 
-/// What is needed of a config.
+/// Config of an image, as far as moving the image needs it.
 #[derive(Debug)]
 pub struct Config {
-    /// Of the uncompressed layers, lowest first.
+    /// Digests of the uncompressed layers, lowest first.
     pub diff_ids: Vec<Digest>,
-    /// What the image is for.
+    /// Platform that the image is for.
     pub platform: Platform,
 }
 
-/// Parses a config, as far as moving an image needs it. `place` is named in errors. Errors when it can be read in two
-/// ways, is no JSON, lists no diff-ids, or has more than [`MOST_LAYERS`] layers.
+/// Parses a config, as far as moving an image needs it. Errors name `place`. Errors when the config can be read in two
+/// ways, is not JSON, lists no diff-ids, or has more than [`MOST_LAYERS`] layers.
 pub fn parse(bytes: &[u8], place: &str) -> Result<Config> {
     reading::config(bytes).map_err(|why| reading::refused(place, "the image config", &why))?;
     let config = json::parse::<ConfigDocument>(bytes).map_err(|cause| {
@@ -41,15 +41,15 @@ pub fn parse(bytes: &[u8], place: &str) -> Result<Config> {
     })
 }
 
-/// Parses a config whose image a client is to load. Errors as [`parse`] does, and when a field has a type that clients
-/// reject.
+/// Parses a config that a container engine is to load. Errors as [`parse`] does, and when a field has a type that
+/// engines reject.
 pub fn parse_as_clients(bytes: &[u8], place: &str) -> Result<Config> {
     let config = parse(bytes, place)?;
     types::config(bytes).map_err(|wrong| wrong.refused(place, "the image config"))?;
     Ok(config)
 }
 
-/// The config's digest and the one it was promised under must be the same.
+/// Errors when the digest of a config is not the expected one.
 pub fn check_digest(bytes: &[u8], expected: Digest, place: &str) -> Result<()> {
     let found = Digest::of(bytes);
     if found == expected {

@@ -1,10 +1,9 @@
-//! The media type that a manifest gives its image's config, and which engines take it.
+//! Media type that a manifest gives its image's config, and the container engines that accept it.
 //!
-//! What is claimed here was tried with Docker 20.10 (`docker pull`), Podman 4.3 (`podman pull`) and skopeo
-//! 1.9 (`skopeo copy`, which takes all of them): docs/compatibility.md. Podman reads Docker's manifests
-//! whatever the config is called, and OCI's manifests only with OCI's config.
+//! The rules here were tried with Docker 20.10 (`docker pull`), Podman 4.3 (`podman pull`) and skopeo 1.9 (`skopeo
+//! copy`, which accepts all types): docs/compatibility.md. Podman accepts any config type in a Docker manifest, and
+//! only OCI's config in an OCI manifest.
 
-use super::artifact::is_config;
 use super::manifest::DOCKER_MANIFEST;
 
 /// Media type of OCI's config (OCI image specification, "Image Configuration").
@@ -13,12 +12,18 @@ pub const OCI: &str = "application/vnd.oci.image.config.v1+json";
 /// Media type of Docker's config (Image Manifest Version 2, Schema 2).
 pub const DOCKER: &str = "application/vnd.docker.container.image.v1+json";
 
-/// What Docker takes for an image's config besides the two types that are specified. Old registries and
-/// tools have written it; an empty type counts as well.
+/// Returns whether a media type is one of the two that are specified for an image's config.
+#[must_use]
+pub fn is_config(media_type: &str) -> bool {
+    [OCI, DOCKER].contains(&media_type)
+}
+
+/// Media types that Docker takes for an image's config besides the two specified ones. Old registries and tools have
+/// written them; an empty type counts as well.
 const GENERIC: [&str; 4] = ["application/octet-stream", "application/json", "text/html", ""];
 
-/// Docker's managed plugins, and its signed manifests of old. In an OCI manifest Docker pulls such a thing as
-/// an image, in its own manifest it does not.
+/// Media types of Docker's managed plugins, and of its old signed manifests. Docker pulls them as an image from an OCI
+/// manifest, and rejects them in its own manifest.
 const PLUGINS: [&str; 2] = [
     "application/vnd.docker.plugin.v1+json",
     "application/vnd.docker.container.image.v1+prettyjws",
@@ -33,8 +38,8 @@ pub struct Engines {
     pub podman: bool,
 }
 
-/// Returns the engines that pull an image whose config has the media type `config` in a manifest of the
-/// type `manifest`. One that gives itself no type is read as OCI's.
+/// Returns the engines that pull an image whose config has the media type `config` in a manifest of the type
+/// `manifest`. A manifest without a type is read as OCI's.
 #[must_use]
 pub fn engines(config: &str, manifest: &str) -> Engines {
     let is_oci = manifest != DOCKER_MANIFEST;

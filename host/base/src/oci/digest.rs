@@ -1,27 +1,26 @@
-//! SHA-256 digests, parsed. What it refuses: any other algorithm, upper case, a wrong length.
+//! SHA-256 digests, and descriptors that carry one. What it refuses: other algorithms, upper case, a wrong length.
 
 use std::fmt;
 use std::str::FromStr;
 
 use sha2::Digest as _;
 
-use crate::error::Error;
+use crate::error::{Error, Side};
 use crate::sha256::Sha256;
 
-/// A SHA-256 digest in the form of the OCI image specification ("Digests": `sha256:` and 64
-/// lower-case hexadecimal digits). The only algorithm that registries use for images.
+/// SHA-256 digest in the form of the OCI image specification ("Digests": `sha256:` and 64 lower-case hexadecimal
+/// digits). Registries use no other algorithm for images.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
-    /// Hash bytes that are in memory.
+    /// Hashes bytes that are in memory.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         Self(sha2::Sha256::digest(bytes).into())
     }
 
-    /// The digest with 64 hexadecimal digits, without the algorithm. Errors when it is not of that
-    /// form.
+    /// Parses 64 hexadecimal digits, without the algorithm. Errors when the text has another form.
     pub fn from_hex(hex: &str) -> Result<Self, Error> {
         let malformed = || {
             Error::source(format!(
@@ -40,13 +39,13 @@ impl Digest {
         Ok(Self(bytes))
     }
 
-    /// The 64 hexadecimal digits, without the algorithm.
+    /// Returns the 64 hexadecimal digits, without the algorithm.
     #[must_use]
     pub fn hex(&self) -> String {
         self.0.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The algorithm and the first 12 digits, for messages where space is short.
+    /// Returns the algorithm and the first 12 digits, for messages where space is short.
     #[must_use]
     pub fn short(&self) -> String {
         format!("sha256:{}", &self.hex()[..12])
@@ -102,26 +101,61 @@ impl<'de> serde::Deserialize<'de> for Digest {
     }
 }
 
-/// Hashes bytes as they pass.
+/// Hasher of bytes that are read or written.
 #[derive(Clone, Default)]
 pub struct Hasher(Sha256);
 
 impl Hasher {
-    /// Add bytes.
+    /// Adds bytes.
     pub fn update(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    /// Add bytes to two, faster than to one after the other.
+    /// Adds bytes to two hashers, faster than to one after the other.
     pub fn update_both(both: [&mut Self; 2], bytes: [&[u8]; 2]) {
         Sha256::update_both(both.map(|hasher| &mut hasher.0), bytes);
     }
 
-    /// The digest of all bytes added.
+    /// Returns the digest of all bytes.
     #[must_use]
     pub fn finish(self) -> Digest {
         Digest(self.0.finish())
     }
+}
+
+impl From<Digest> for Side {
+    fn from(digest: Digest) -> Self {
+        Self::Sha256(digest.0)
+    }
+}
+
+impl From<&Digest> for Side {
+    fn from(digest: &Digest) -> Self {
+        Self::Sha256(digest.0)
+    }
+}
+
+impl Digest {
+    /// Returns one side of a difference, where it is a digest.
+    #[must_use]
+    pub fn of_side(side: &Side) -> Option<Self> {
+        match side {
+            Side::Sha256(bytes) => Some(Self(*bytes)),
+            _ => None,
+        }
+    }
+}
+
+/// Description of a blob, known before the blob is read (OCI image specification, "Content Descriptors").
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Descriptor {
+    /// Media type, such as `application/vnd.oci.image.layer.v1.tar+gzip`.
+    pub media_type: String,
+    /// Digest of the bytes.
+    pub digest: Digest,
+    /// Size in bytes.
+    pub size: u64,
 }
 
 #[cfg(test)]

@@ -1,15 +1,16 @@
-//! Manifests, indexes and configs, as far as moving an image needs them.
+//! Manifests, indexes and configs, parsed as far as moving an image needs them.
 //!
-//! Every field is optional, `null` stands for an absent field, and fields that are not named here may hold
-//! anything: the documents themselves stay bytes, and are written as they were read. What it refuses: a field of
-//! another type than its name has in the specification. Whether clients accept the rest of a document is judged in
-//! `types`; what is odd about it, in `check`.
+//! Every field is optional, `null` stands for an absent field, and unknown fields may hold anything: the documents
+//! themselves stay bytes, and are written as they were read. What it refuses: a field of another type than its name has
+//! in the specification. The rest of a document is checked elsewhere: whether clients accept it in `types`, and what is
+//! odd about it in `check`.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
+use super::config_type::is_config;
 use super::manifest::{is_manifest_type, type_or_not};
 use super::{Descriptor, Platform};
 use crate::error::{Error, Result};
@@ -34,12 +35,12 @@ pub struct IndexDocument {
     /// Version of the format, which is 2.
     #[serde(deserialize_with = "integer_or_absent")]
     pub schema_version: Option<i64>,
-    /// Manifests and indexes that it lists.
+    /// Manifests and indexes that the index lists.
     #[serde(deserialize_with = "nulls_are_default")]
     pub manifests: Vec<RawDescriptor>,
 }
 
-/// Descriptor, as a document has it (OCI image specification, "Content Descriptors").
+/// Descriptor as it stands in a document (OCI image specification, "Content Descriptors").
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase", expecting = "an object")]
 pub struct RawDescriptor {
@@ -104,13 +105,13 @@ impl ManifestDocument {
         &self.layers
     }
 
-    /// Returns the media type that the manifest gives itself, which is empty where it gives none.
+    /// Returns the media type that the manifest gives itself; empty where it gives none.
     #[must_use]
     pub fn media_type(&self) -> &str {
         &self.media_type
     }
 
-    /// Returns the type that the manifest gives itself as an artifact.
+    /// Returns the artifact type that the manifest gives itself.
     #[must_use]
     pub fn artifact_type(&self) -> Option<&str> {
         self.artifact_type.as_deref().filter(|text| !text.is_empty())
@@ -147,21 +148,21 @@ impl RawDescriptor {
         self.annotations.get(key)?.as_deref()
     }
 
-    /// Returns the type of the artifact that the descriptor leads to.
+    /// Returns the type of the artifact that the descriptor points to.
     #[must_use]
     pub fn artifact_type(&self) -> Option<&str> {
         self.artifact_type.as_deref().filter(|text| !text.is_empty())
     }
 
-    /// Returns the platform that an index entry names; `None` where it names neither system nor architecture.
+    /// Returns the platform of an index entry; `None` where it names neither system nor architecture.
     #[must_use]
     pub fn platform(&self) -> Option<Platform> {
         let RawPlatform { os, architecture, variant } = self.platform.clone()?;
-        Some(Platform::said(os, architecture, variant)).filter(|said| !said.is_unsaid())
+        Some(Platform::from_parts(os, architecture, variant)).filter(|said| !said.is_unknown())
     }
 
-    /// Returns the descriptor with its digest and size. Errors, which name `place`, when one of them is absent, or
-    /// is none.
+    /// Returns the descriptor with its digest and size. Errors name `place`. Errors when digest or size is absent or
+    /// malformed.
     pub fn promised(&self, place: &str) -> Result<Descriptor> {
         let what = match self.media_type.as_str() {
             "" => "a descriptor".to_owned(),
@@ -188,12 +189,11 @@ impl RawDescriptor {
         self.annotations.contains_key(REFERENCE_TYPE) || self.platform().is_some_and(is_unknown)
     }
 
-    /// Returns whether an index entry can lead to an image: it is neither an attestation nor another artifact.
+    /// Returns whether an index entry can point to an image: it is neither an attestation nor another artifact.
     #[must_use]
     pub fn may_be_image(&self) -> bool {
         let is_manifest = self.media_type.is_empty() || is_manifest_type(&self.media_type);
-        let is_artifact =
-            self.artifact_type().is_some_and(|said| !super::artifact::is_config(said));
+        let is_artifact = self.artifact_type().is_some_and(|said| !is_config(said));
         is_manifest && !is_artifact && !self.is_attestation()
     }
 }
@@ -202,7 +202,7 @@ impl ConfigDocument {
     /// Returns the platform, of which any part may be absent.
     #[must_use]
     pub fn platform(&self) -> Platform {
-        Platform::said(self.os.clone(), self.architecture.clone(), self.variant.clone())
+        Platform::from_parts(self.os.clone(), self.architecture.clone(), self.variant.clone())
     }
 
     /// Returns the digests of the uncompressed layers, lowest first; `None` where the config has no `rootfs`.
@@ -220,7 +220,7 @@ fn null_is_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     Option::<T>::deserialize(from).map(Option::unwrap_or_default)
 }
 
-/// Reads a list; `null` stands for an empty one, and in it for the default of what it lists.
+/// Reads a list. `null` stands for an empty list, and within the list for the default of an element.
 fn nulls_are_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     from: D,
 ) -> std::result::Result<Vec<T>, D::Error> {
@@ -228,7 +228,7 @@ fn nulls_are_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
     Ok(listed.into_iter().flatten().map(Option::unwrap_or_default).collect())
 }
 
-/// Reads a text, and anything else as absent: most clients do not read this field.
+/// Reads a text. Any other type counts as absent: most clients do not read this field.
 fn text_or_absent<'de, D: Deserializer<'de>>(
     from: D,
 ) -> std::result::Result<Option<String>, D::Error> {

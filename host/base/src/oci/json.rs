@@ -16,8 +16,8 @@ use serde_json::value::RawValue;
 /// document itself is the first level.
 pub const DEEPEST: usize = 10_000;
 
-/// Levels that are kept for serde_json, which takes 127. What readers act on is within ten; what is
-/// deeper becomes `null`.
+/// Levels of nesting that are kept for serde_json, which takes 127. All fields that readers use are within ten levels;
+/// deeper values become `null`.
 const KEPT: usize = 120;
 
 /// The largest number that serde_json reads, in place of a larger one.
@@ -26,12 +26,12 @@ const LARGEST_NUMBER: &str = "1.7976931348623157e308";
 /// U+FFFD, as an escape.
 const REPLACEMENT: &[u8] = br"\ufffd";
 
-/// Why no client can read a document.
+/// Reason why no client can read a document.
 #[derive(Debug)]
 pub enum Unreadable {
     /// It is not JSON, or not of the expected form.
     Malformed(serde_json::Error),
-    /// It is nested deeper than [`DEEPEST`]: how many levels it has.
+    /// It is nested deeper than [`DEEPEST`]; the number of its levels.
     TooDeep(usize),
 }
 
@@ -53,23 +53,24 @@ pub fn check(bytes: &[u8]) -> Result<(), Unreadable> {
     simplified(bytes).map(|_| ())
 }
 
-/// Returns what a string says. One with a surrogate without its partner says what it is spelled.
+/// Returns the text of a JSON string. A string with a surrogate without its partner is returned as it is spelled.
 #[must_use]
-pub fn says(string: &RawValue) -> Cow<'_, str> {
+pub fn string_text(string: &RawValue) -> Cow<'_, str> {
     serde_json::from_str(string.get()).map_or(Cow::Borrowed(string.get()), Cow::<str>::Owned)
 }
 
-/// Checks whether a document is UTF-8, as RFC 8259, 8.1 demands. Go's parser does not mind, others do.
+/// Returns whether a document is UTF-8, as RFC 8259, 8.1 demands. Go's parser accepts other bytes, other parsers reject
+/// them.
 #[must_use]
 pub fn is_utf8(bytes: &[u8]) -> bool {
     std::str::from_utf8(bytes).is_ok()
 }
 
-/// Parses a document. Errors when Go's parser refuses it, or when it is not of the form of a `T`.
+/// Parses a document. Errors when Go's parser rejects it, or when it has not the form of a `T`.
 pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
     match simplified(bytes) {
         Ok(simple) => serde_json::from_slice(&simple).map_err(Unreadable::Malformed),
-        // What is wrong with the form comes before what is wrong with the rest.
+        // An error about the form of a `T` takes precedence over one in the grammar further on.
         Err(Unreadable::Malformed(cause)) => {
             Err(Unreadable::Malformed(serde_json::from_slice::<T>(bytes).err().unwrap_or(cause)))
         }
@@ -77,8 +78,8 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Unreadable> {
     }
 }
 
-/// Returns a document that means the same to readers of images, and that serde_json takes. Errors when
-/// Go's parser refuses the original.
+/// Returns a document that means the same to readers of images, and that serde_json takes. Errors when Go's parser
+/// rejects the original.
 pub fn simplified(bytes: &[u8]) -> Result<Vec<u8>, Unreadable> {
     let text = String::from_utf8_lossy(bytes);
     // This follows the grammar as Go does: without a limit on nesting, and without reading values.
@@ -90,7 +91,7 @@ pub fn simplified(bytes: &[u8]) -> Result<Vec<u8>, Unreadable> {
     }
 }
 
-/// A copy in progress, of a document whose grammar was checked.
+/// Copy of a document whose grammar was checked, being made.
 struct Copy<'a> {
     from: &'a [u8],
     at: usize,
@@ -127,7 +128,7 @@ impl Copy<'_> {
         self.from.get(self.at + ahead).copied()
     }
 
-    /// Takes so many bytes, and copies them where they are kept.
+    /// Takes a number of bytes, and copies them where they are kept.
     fn token(&mut self, length: usize, kept: bool) {
         let end = self.from.len().min(self.at + length);
         if kept {

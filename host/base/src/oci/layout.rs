@@ -1,30 +1,45 @@
-//! What files are called in an OCI image layout (image specification, "Image Layout").
+//! Names of files in the places where images are stored: OCI image layouts (OCI image specification, "Image Layout"),
+//! archives of `docker save` (Docker image specification v1.2), and directories of 0.4.17, which have the form of those
+//! archives.
 
 use std::path::PathBuf;
 
 use super::{Digest, name};
 use crate::error::{Error, Result};
 
-/// Where the images are listed.
+/// File of a layout that lists its images.
 pub const INDEX: &str = "index.json";
 
-/// What says that a directory is a layout ("oci-layout file").
+/// File that marks a directory as a layout ("oci-layout file").
 pub const MARKER: &str = "oci-layout";
 
-/// The only version of layouts there is.
+/// Only version of layouts that exists.
 pub const VERSION: &str = "1.0.0";
 
-/// OCI image specification, "Annotations": the tag of an image, or its whole name.
+/// Annotation with the tag of an image, or its whole name (OCI image specification, "Annotations").
 pub const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// Where a layout keeps what has this digest.
+/// File that lists the images of a `docker save` archive, or that describes the image of a directory.
+pub const LIST: &str = "manifest.json";
+
+/// File that lists the images of a directory: `{repository: {tag: list}}`.
+pub const CATALOG: &str = "catalog.json";
+
+/// Bytes of a catalog that is read or written. 100,000 images with the longest names that Docker accepts need 81 MB;
+/// all readers read the catalog as a stream.
+pub const LARGEST_CATALOG: u64 = 128 * 1024 * 1024;
+
+/// Bytes of one string in a catalog. An image's name has at most about 400 bytes, each escaped as six.
+pub const LONGEST_STRING: usize = 64 * 1024;
+
+/// Returns the path of a blob in a layout.
 #[must_use]
 pub fn blob(digest: Digest) -> String {
     format!("blobs/sha256/{}", digest.hex())
 }
 
-/// `PATH[:TAG]`: a colon after the last slash starts a tag. Errors when what follows it is none: a
-/// folder of that name is hardly what was meant.
+/// Splits `PATH[:TAG]`: a colon after the last slash starts a tag. Errors when the text after the colon is not a tag:
+/// it is more likely a mistake than a directory of that name.
 pub fn tagged(rest: &str) -> Result<(PathBuf, Option<String>)> {
     let after_slash = rest.rfind('/').map_or(0, |slash| slash + 1);
     match rest[after_slash..].rsplit_once(':') {
@@ -34,11 +49,11 @@ pub fn tagged(rest: &str) -> Result<(PathBuf, Option<String>)> {
         }
         Some((_, tag)) => {
             let message = match tag {
-                "" => format!("'{rest}' ends with a colon, and no tag after it"),
+                "" => format!("'{rest}' ends with a colon without a tag after it"),
                 tag => format!("'{rest}': '{tag}' is not a tag"),
             };
             Err(Error::usage(message)
-                .hint("the path of a folder that has a colon in its name ends with a slash here"))
+                .hint("if the colon is part of the directory's name, end the path with a slash"))
         }
         None => Ok((PathBuf::from(rest), None)),
     }

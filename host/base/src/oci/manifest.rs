@@ -1,7 +1,7 @@
-//! Manifests and indexes: bytes that were checked, and what they are.
+//! Manifests and indexes, with their bytes, media type and digest.
 //!
-//! What it refuses: schema 1, bytes that are not what was promised, and documents that two readers
-//! could take for two things.
+//! What it refuses: schema 1, bytes that do not match the promised digest, and documents that two readers could take
+//! for different things.
 
 use bytes::Bytes;
 use serde::Deserialize;
@@ -9,39 +9,39 @@ use serde::Deserialize;
 use super::{Descriptor, Digest, json, reading};
 use crate::error::{Error, Result};
 
-/// Largest manifest: the distribution specification ("Pushing Manifests") says that registries
-/// should take at least 4 megabytes, and that is where they, and other clients, stop.
+/// Bytes of the largest manifest. The distribution specification ("Pushing Manifests") says that registries should
+/// accept at least 4 megabytes, and registries and other clients stop there.
 pub const LARGEST_MANIFEST: usize = 4 * 1024 * 1024;
 
-/// OCI image specification, "Image Index".
+/// Media type of an index (OCI image specification, "Image Index").
 pub const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
-/// OCI image specification, "Image Manifest".
+/// Media type of a manifest (OCI image specification, "Image Manifest").
 pub const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-/// Docker image manifest version 2, schema 2: manifest list.
+/// Media type of Docker's index (Image Manifest Version 2, Schema 2: manifest list).
 pub const DOCKER_LIST: &str = "application/vnd.docker.distribution.manifest.list.v2+json";
-/// Docker image manifest version 2, schema 2: image manifest.
+/// Media type of Docker's manifest (Image Manifest Version 2, Schema 2: image manifest).
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
 
-/// A manifest or an index whose bytes are those of its digest.
+/// Manifest or index whose bytes match its digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Manifest {
-    /// As served, byte for byte.
+    /// Bytes as they were served.
     pub bytes: Bytes,
-    /// One of the four types above.
+    /// Media type, one of the four above.
     pub media_type: String,
-    /// Of the bytes.
+    /// Digest of the bytes.
     pub digest: Digest,
 }
 
 impl Manifest {
-    /// Whether it lists manifests of several platforms rather than layers.
+    /// Returns whether it is an index: it lists manifests and no layers.
     #[must_use]
     pub fn is_index(&self) -> bool {
         matches!(self.media_type.as_str(), OCI_INDEX | DOCKER_LIST)
     }
 
-    /// What a document is, from itself and from the media type that came with it. `place` is the
-    /// image's name. Errors when it is no manifest of an image, of schema 1, or of two readings.
+    /// Reads a document, with the media type that came with it. `place` is the image's name. Errors when it is not a
+    /// manifest of an image, when it is of schema 1, or when it can be read in two ways.
     pub fn read(place: &str, content_type: Option<&str>, bytes: Bytes) -> Result<Self> {
         if content_type.is_some_and(|found| {
             found.starts_with("application/vnd.docker.distribution.manifest.v1+")
@@ -64,14 +64,14 @@ impl Manifest {
             Error::source(format!("{place}: '{found}' is not an image manifest"))
         })?;
         let index = matches!(media_type, OCI_INDEX | DOCKER_LIST);
-        // Podman and skopeo reject it as ambiguous.
+        // Podman and skopeo reject such a document as ambiguous.
         let is_listing = shape.layers.is_some() || shape.manifests.is_some();
         if is_listing && (shape.fs_layers.is_some() || shape.history.is_some()) {
             return Err(Error::source(format!(
                 "{place}: the document is of two schemas at once: it has 'fsLayers' or 'history' of schema 1"
             )));
         }
-        // Readers that disagree on which it is see two images under one digest (CVE-2021-41190).
+        // Readers that disagree here would see two images under one digest (CVE-2021-41190).
         let fits = match index {
             true => shape.layers.is_none() && shape.config.is_none(),
             false => shape.manifests.is_none(),
@@ -85,8 +85,8 @@ impl Manifest {
         Ok(Self { bytes, media_type, digest })
     }
 
-    /// A manifest or index that is kept under a digest. Errors, which name `place`, when the bytes
-    /// are not those that were promised, or no manifest.
+    /// Reads a manifest or index that is stored under a digest. Errors name `place`. Errors when the bytes do not match
+    /// the descriptor, or are not a manifest.
     pub fn kept(what: &Descriptor, bytes: Bytes, place: &str) -> Result<Self> {
         check_digest(place, what.digest, &bytes)?;
         let manifest = Self::read(place, Some(&what.media_type), bytes)?;
@@ -94,36 +94,35 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Returns the media type that clients take the document for: the one it says itself, and OCI's
-    /// where it says none, since Docker's specification requires `mediaType`. `None` where only what came with
-    /// it tells.
+    /// Returns the media type that clients take the document for: its own `mediaType`, or OCI's where it has none,
+    /// since Docker's specification requires the field. Returns `None` where only the media type that came with the
+    /// document shows what it is.
     #[must_use]
     pub fn own_type(&self) -> Option<&'static str> {
         let shape: Shape = json::parse(&self.bytes).ok()?;
         media_type(&shape, None)
     }
 
-    /// Compares size and media type with what a descriptor promises of the manifest. The bytes were
-    /// compared with the digest before. Errors name `place`.
+    /// Compares size and media type with those of a descriptor. The bytes were compared with the digest before. Errors
+    /// name `place`.
     pub fn check_promised(&self, what: &Descriptor, place: &str) -> Result<()> {
         self.check_size(what.size, place)?;
         self.check_media_type(what, place)
     }
 
-    /// Compares the media type with the one that a descriptor promises: whether both are of an image, or both of
-    /// an index. OCI image specification, "Image Manifest", demands the same one, but Docker, containerd, Podman
-    /// and skopeo read a manifest of an index in Docker's and in OCI's form, whichever of the two the index
-    /// says. Errors name `place`.
+    /// Compares the media type with that of a descriptor: both must be of a manifest, or both of an index. The OCI
+    /// image specification ("Image Manifest") demands equal media types, but Docker, containerd, Podman and skopeo
+    /// accept Docker's and OCI's manifests under each other's media type. Errors name `place`.
     pub fn check_media_type(&self, what: &Descriptor, place: &str) -> Result<()> {
-        // Clients take an empty one for one that is not there.
+        // Clients treat an empty media type as an absent one.
         if what.media_type.is_empty() || is_index_type(&what.media_type) == Some(self.is_index()) {
             return Ok(());
         }
         Err(self.media_type_differs(what, place))
     }
 
-    /// Compares the media type with the one that the list of a layout, `index.json`, gives the manifest. Errors
-    /// name `place`. Podman and skopeo read such a manifest as the list calls it.
+    /// Compares the media type with the one in the list of a layout, `index.json`. Errors name `place`. Podman and
+    /// skopeo read such a manifest by the media type in the list.
     pub fn check_layout_type(&self, what: &Descriptor, place: &str) -> Result<()> {
         match what.media_type.is_empty() || what.media_type == self.media_type {
             true => Ok(()),
@@ -136,7 +135,7 @@ impl Manifest {
         Error::mismatch(called, type_or_not(&what.media_type), &self.media_type)
     }
 
-    /// Whether it is as long as was promised, in bytes.
+    /// Errors when the manifest has not as many bytes as promised.
     pub fn check_size(&self, promised: u64, place: &str) -> Result<()> {
         if self.bytes.len() as u64 == promised {
             return Ok(());
@@ -146,7 +145,7 @@ impl Manifest {
     }
 }
 
-/// Whether these are the bytes of a manifest that was asked for by its digest.
+/// Errors when the bytes of a manifest do not match the digest under which it was requested.
 pub fn check_digest(place: &str, wanted: Digest, bytes: &[u8]) -> Result<()> {
     let found = Digest::of(bytes);
     match found == wanted {
@@ -155,8 +154,8 @@ pub fn check_digest(place: &str, wanted: Digest, bytes: &[u8]) -> Result<()> {
     }
 }
 
-/// How messages show a media type of a server or an image: where it has the form of one (RFC 6838, 4.2).
-/// Other text is not repeated, since servers put into it what they were sent.
+/// Returns a media type for messages, where the text has the form of a media type (RFC 6838, 4.2). Other text is not
+/// repeated, since servers repeat there what they were sent.
 #[must_use]
 pub fn type_or_not(text: &str) -> &str {
     /// Two names of 127 characters, with the slash.
@@ -167,10 +166,10 @@ pub fn type_or_not(text: &str) -> &str {
     };
     let is_type = text.len() <= LONGEST
         && text.split_once('/').is_some_and(|(kind, name)| is_name(kind) && is_name(name));
-    if is_type { text } else { "a media type that is none" }
+    if is_type { text } else { "an invalid media type" }
 }
 
-/// Whether a media type is one of an index; `None` where it is none of the four.
+/// Returns whether a media type is that of an index; `None` where it is none of the four.
 fn is_index_type(media_type: &str) -> Option<bool> {
     match media_type {
         OCI_INDEX | DOCKER_LIST => Some(true),
@@ -179,13 +178,13 @@ fn is_index_type(media_type: &str) -> Option<bool> {
     }
 }
 
-/// Whether a media type is one of the four.
+/// Returns whether a media type is one of the four.
 #[must_use]
 pub fn is_manifest_type(media_type: &str) -> bool {
     matches!(media_type, OCI_INDEX | OCI_MANIFEST | DOCKER_LIST | DOCKER_MANIFEST)
 }
 
-/// Just enough to tell what a document is.
+/// Fields that show what a document is.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Shape {
@@ -198,13 +197,13 @@ struct Shape {
     history: Option<serde::de::IgnoredAny>,
 }
 
-/// The body's word counts before the header's: its digest was checked. Manifests may lack it
-/// (OCI image specification, "Image Manifest"): then its parts tell.
+/// Returns the media type of a document. The body takes precedence over the header, since its digest was checked. A
+/// manifest may lack the field (OCI image specification, "Image Manifest"): then its other fields decide.
 fn media_type(shape: &Shape, content_type: Option<&str>) -> Option<&'static str> {
     let known = |text: &str| {
         [OCI_INDEX, OCI_MANIFEST, DOCKER_LIST, DOCKER_MANIFEST].into_iter().find(|one| *one == text)
     };
-    // Clients take an empty one for one that is not there.
+    // Clients treat an empty media type as an absent one.
     if let Some(said) = shape.media_type.as_deref().filter(|said| !said.is_empty()) {
         return known(said);
     }

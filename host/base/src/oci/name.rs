@@ -1,21 +1,21 @@
-//! How an image is called.
+//! Names of images.
 
 use std::fmt;
 
 use crate::error::{Error, Result};
 
-/// A repository and a tag, as Docker prints them: `busybox:latest` for
-/// `docker.io/library/busybox:latest`, other registries in full.
+/// Repository and tag of an image, as Docker prints them: `busybox:latest` for `docker.io/library/busybox:latest`,
+/// images of other registries in full.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 pub struct ImageName {
-    /// The familiar name of the repository.
+    /// Familiar name of the repository.
     pub repository: String,
-    /// The tag; `None` where the image is known by its digest alone.
+    /// Tag; `None` where the image is known by its digest alone.
     pub tag: Option<String>,
 }
 
 impl ImageName {
-    /// The familiar name of a repository at a registry.
+    /// Returns the familiar name of a repository at a registry.
     #[must_use]
     pub fn familiar(host: &str, path: &str, tag: Option<&str>) -> Self {
         let repository = match host {
@@ -25,8 +25,8 @@ impl ImageName {
         Self { repository, tag: tag.map(str::to_owned) }
     }
 
-    /// A name as `RepoTags` and `?image=` spell it. A colon after the last slash starts the tag.
-    /// Errors when the name is empty or has characters that no image name has.
+    /// Parses a name as `RepoTags` and `?image=` spell it. A colon after the last slash starts the tag. Errors when the
+    /// name is empty or has characters that no image name has.
     pub fn parse(text: &str) -> Result<Self> {
         let after_slash = text.rfind('/').map_or(0, |slash| slash + 1);
         let (repository, tag) = match text[after_slash..].rfind(':') {
@@ -46,9 +46,9 @@ impl ImageName {
         Ok(Self { repository: path.unwrap_or(repository).to_owned(), tag: tag.map(str::to_owned) })
     }
 
-    /// With its registry, where the familiar name leaves out Docker Hub's: `docker.io/library/busybox`
-    /// for `busybox`. The first part of a name is a registry when it has a dot or a port, or is
-    /// `localhost` (Docker's distribution reference, `splitDockerDomain`).
+    /// Returns the name with its registry, where the familiar name leaves out Docker Hub's: `docker.io/library/busybox`
+    /// for `busybox`. The first part of a name is a registry when it has a dot or a port, or is `localhost` (Docker's
+    /// distribution reference, `splitDockerDomain`).
     #[must_use]
     pub fn in_full(&self) -> Self {
         let repository = match self.repository.split_once('/') {
@@ -61,15 +61,15 @@ impl ImageName {
         Self { repository, tag: self.tag.clone() }
     }
 
-    /// The tag, or Docker's default.
+    /// Returns the tag, or Docker's default, `latest`.
     #[must_use]
     pub fn tag_or_latest(&self) -> &str {
         self.tag.as_deref().unwrap_or("latest")
     }
 }
 
-/// Whether a text is a tag (OCI distribution specification, "Pulling manifests": `[a-zA-Z0-9_]`
-/// and then up to 127 of `[a-zA-Z0-9._-]`).
+/// Returns whether a text is a tag (OCI distribution specification, "Pulling manifests": `[a-zA-Z0-9_]` and then up to
+/// 127 of `[a-zA-Z0-9._-]`).
 #[must_use]
 pub fn is_tag(text: &str) -> bool {
     let mut chars = text.chars();
@@ -87,7 +87,7 @@ impl fmt::Display for ImageName {
     }
 }
 
-/// Returns what an image is called where it is shown: the name of its source, where it has none of its own.
+/// Returns the title of an image: its own name, or the name of its source where it has none.
 #[must_use]
 pub fn title(image: &str, tag: &str, source: &str) -> String {
     match (image, tag) {

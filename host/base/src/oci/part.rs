@@ -1,4 +1,4 @@
-//! Which part of a multi-platform image something is.
+//! Parts of a multi-platform image.
 
 use std::fmt;
 
@@ -6,48 +6,48 @@ use serde::{Deserialize, Serialize};
 
 use super::Digest;
 
-/// A part, for reports.
+/// Part of a multi-platform image, for reports.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
-    /// An image that is no part of anything.
+    /// Image that is not part of an index.
     #[default]
     Whole,
-    /// One of the images that an index lists: its platform, or its digest where it has none.
+    /// Image that an index lists: its platform, or its digest where it has no platform.
     Platform(String),
-    /// The index itself.
+    /// Index that has the image's name.
     Index,
-    /// An index that another one lists: its digest, short.
+    /// Index that another index lists: its digest, short.
     Nested(String),
 }
 
 impl Part {
-    /// Whether it is no part of anything.
+    /// Returns whether this is a whole image.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         *self == Self::Whole
     }
 
-    /// Whether it is an index.
+    /// Returns whether this is an index.
     #[must_use]
     pub fn is_index(&self) -> bool {
         matches!(self, Self::Index | Self::Nested(_))
     }
 
-    /// Whether an index lists it, so that it is known by its digest.
+    /// Returns whether an index lists it, so that it is known by its digest.
     #[must_use]
     pub fn is_listed(&self) -> bool {
         matches!(self, Self::Platform(_) | Self::Nested(_))
     }
 
-    /// An index: the one that has the image's name, or one that it leads to.
+    /// Returns the part for an index: one that has the image's name, or one that another index lists.
     #[must_use]
     pub fn index(named: bool, digest: Digest) -> Self {
         if named { Self::Index } else { Self::Nested(digest.short()) }
     }
 }
 
-/// What follows the image's name.
+/// Shows the part as it follows the image's name.
 impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,23 +1,27 @@
-//! The platform an image is for, and which of several fits the one asked for.
+//! Platforms of images, and the choice of the image that fits a requested platform.
 
 use std::fmt;
 
-/// An operating system, an architecture and a variant of it, in Go's spelling (OCI image
-/// specification, "Image Index": `platform`).
+/// Operating system, architecture and variant of the architecture, in Go's spelling (OCI image specification, "Image
+/// Index": `platform`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Platform {
-    /// Such as `linux`; empty where it is not said.
+    /// Such as `linux`; empty where it is unknown.
     pub os: String,
-    /// Such as `amd64`; empty where it is not said.
+    /// Such as `amd64`; empty where it is unknown.
     pub architecture: String,
-    /// Such as `v8`; `None` where none is named.
+    /// Such as `v8`; `None` where there is none.
     pub variant: Option<String>,
 }
 
 impl Platform {
     /// Returns the platform that a document names, of which any part may be absent.
     #[must_use]
-    pub fn said(os: Option<String>, architecture: Option<String>, variant: Option<String>) -> Self {
+    pub fn from_parts(
+        os: Option<String>,
+        architecture: Option<String>,
+        variant: Option<String>,
+    ) -> Self {
         Self {
             os: os.unwrap_or_default(),
             architecture: architecture.unwrap_or_default(),
@@ -25,25 +29,25 @@ impl Platform {
         }
     }
 
-    /// Returns a platform of which nothing is known.
+    /// Returns an unknown platform.
     #[must_use]
     pub fn unknown() -> Self {
-        Self::said(None, None, None)
+        Self::from_parts(None, None, None)
     }
 
-    /// Returns whether neither system nor architecture is said.
+    /// Returns whether system and architecture are both unknown.
     #[must_use]
-    pub fn is_unsaid(&self) -> bool {
+    pub fn is_unknown(&self) -> bool {
         self.os.is_empty() && self.architecture.is_empty()
     }
 
-    /// Returns whether both system and architecture are said.
+    /// Returns whether system and architecture are both known.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         !self.os.is_empty() && !self.architecture.is_empty()
     }
 
-    /// Returns what is odd about an image that is for this, and was excused.
+    /// Returns the note for an image that lacks a part of its platform and was accepted all the same.
     #[must_use]
     pub fn note(&self) -> Option<String> {
         let what = match (self.os.is_empty(), self.architecture.is_empty()) {
@@ -55,7 +59,7 @@ impl Platform {
         Some(format!("does not name its {what}"))
     }
 
-    /// Returns this platform, with the parts of `other` where this one says nothing.
+    /// Returns this platform, with its unknown parts taken from `other`.
     #[must_use]
     pub fn or(self, other: &Self) -> Self {
         let or =
@@ -67,8 +71,8 @@ impl Platform {
         }
     }
 
-    /// Whether both say what they are for, and it is not the same. Variants are spelled in several ways,
-    /// and left out; attestations are for `unknown/unknown`.
+    /// Returns whether both platforms are known and differ. Variants are not compared: they are spelled in several
+    /// ways, and left out. Attestations are for `unknown/unknown`, which does not differ from any platform.
     #[must_use]
     pub fn contradicts(&self, other: &Self) -> bool {
         let differ = |mine: &str, theirs: &str| {
@@ -78,9 +82,9 @@ impl Platform {
         differ(&self.os, &other.os) || differ(&self.architecture, &other.architecture)
     }
 
-    /// How well this platform answers a request; `None` when it does not. A request without a
-    /// variant takes any, the architecture's usual one first: arm64 is v8 and arm is v7 unless
-    /// somebody says otherwise (containerd's `platforms` package normalises the same way).
+    /// Returns how well this platform fits a request, higher is better; `None` when it does not fit. A request without
+    /// a variant accepts any, the architecture's usual one first: v8 for arm64 and v7 for arm (containerd's `platforms`
+    /// package has the same rule).
     #[must_use]
     pub fn fit(&self, wanted: &Platform) -> Option<u8> {
         if self.os != wanted.os || self.architecture != wanted.architecture {
@@ -106,7 +110,7 @@ fn usual_variant(architecture: &str) -> Option<&'static str> {
 }
 
 impl Default for Platform {
-    /// What 0.4.17 asked for when nobody said anything: linux/amd64.
+    /// Returns linux/amd64, the default of 0.4.17.
     fn default() -> Self {
         Self { os: "linux".into(), architecture: "amd64".into(), variant: None }
     }

@@ -1,9 +1,9 @@
-//! The platform that a user asks for.
+//! Platform that a user asks for.
 
 use super::Platform;
 
-/// What was said of a platform. Of what nobody said, the default is chosen where there are several, and
-/// anything is right where there is one.
+/// Platform that a user asks for, in whole or in part. Where the user leaves out a part, several images are reduced by
+/// the default for it, and a single image may have any value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PlatformRequest {
     /// Such as `linux`.
@@ -15,15 +15,15 @@ pub struct PlatformRequest {
 }
 
 impl PlatformRequest {
-    /// What was said in three words; an empty one says nothing. The kernel's names of architectures
-    /// (`uname -m`) are taken for Go's.
+    /// Creates a request from three words; an empty word counts as absent. The kernel's names of architectures (`uname
+    /// -m`) are accepted in place of Go's.
     #[must_use]
     pub fn new(os: Option<&str>, architecture: Option<&str>, variant: Option<&str>) -> Self {
         let said = |word: Option<&str>| word.filter(|word| !word.is_empty()).map(str::to_owned);
         Self { os: said(os), architecture: said(architecture.map(in_go)), variant: said(variant) }
     }
 
-    /// `OS/ARCHITECTURE[/VARIANT]`. Errors with what is expected.
+    /// Parses `OS/ARCHITECTURE[/VARIANT]`. Errors with the expected form.
     pub fn parse(text: &str) -> Result<Self, String> {
         let parts: Vec<&str> = text.split('/').collect();
         match parts[..] {
@@ -37,7 +37,7 @@ impl PlatformRequest {
         Err("expected OS/ARCHITECTURE[/VARIANT], such as linux/arm64".to_owned())
     }
 
-    /// This, and what `other` says where this says nothing.
+    /// Returns this request, with its absent parts taken from `other`.
     #[must_use]
     pub fn or(self, other: &Self) -> Self {
         Self {
@@ -47,13 +47,13 @@ impl PlatformRequest {
         }
     }
 
-    /// What to choose from several: linux/amd64, as 0.4.17 did, where nobody says anything else.
+    /// Returns the platform to choose from several: linux/amd64, as in 0.4.17, for absent parts.
     #[must_use]
     pub fn platform(&self) -> Platform {
         self.instead_of(&Platform::default())
     }
 
-    /// What was asked for, and the system and architecture that were found where nothing was.
+    /// Returns the requested parts, and system and architecture of `found` where they are absent.
     #[must_use]
     pub fn instead_of(&self, found: &Platform) -> Platform {
         let Self { os, architecture, variant } = self.clone();
@@ -64,8 +64,8 @@ impl PlatformRequest {
         }
     }
 
-    /// Returns whether an image that is not one of several is what was asked for. An image that does not say what it is
-    /// for is: there is no other.
+    /// Returns whether a single image meets the request. An image that does not name its platform does: there is no
+    /// other.
     #[must_use]
     pub fn is_met_by(&self, found: &Platform) -> bool {
         let wanted = self.instead_of(found);
@@ -76,14 +76,14 @@ impl PlatformRequest {
         Platform { os, ..found.clone() }.fit(&wanted).is_some()
     }
 
-    /// Whether nothing was said.
+    /// Returns whether the user asks for no platform.
     #[must_use]
     pub fn is_nothing(&self) -> bool {
         *self == Self::default()
     }
 }
 
-/// Architectures as Go calls them (containerd's `platforms` package takes the same names for them).
+/// Returns Go's name of an architecture (containerd's `platforms` package accepts the same aliases).
 fn in_go(architecture: &str) -> &str {
     match architecture {
         "x86_64" | "x86-64" => "amd64",

@@ -1,9 +1,9 @@
-//! Whether a JSON document has one reading, whoever reads it.
+//! Check that all readers of a JSON document read the same in it.
 //!
-//! Docker's, containerd's and skopeo's parser takes a key in any case, and the last of two; others
-//! take it as it is spelled, or the first. Two readers of one digest that find two images
-//! are what CVE-2021-41190 was about. What it refuses: a key that readers act on twice in an
-//! object, or in another spelling. A key below 120 levels of nesting is none that readers act on.
+//! The parser of Docker, containerd and skopeo takes a key in any case, and the last of two equal keys; others take it
+//! as it is spelled, or the first. Two readers that find two images under one digest are the problem of CVE-2021-41190.
+//! What it refuses: a key that readers use which stands twice in an object, or in another spelling. Below 120 levels of
+//! nesting there are no keys that readers use.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -14,20 +14,20 @@ use serde_json::error::Category;
 use super::json;
 use crate::error::{Error, printable};
 
-/// What stands somewhere in a document.
+/// Shape of a value in a document.
 #[derive(Clone, Copy)]
 enum Shape {
-    /// Nothing that this module knows.
+    /// Value that this module does not check.
     Any,
-    /// Keys that are anybody's, each of them once, and so in all that stands below.
+    /// Object with any keys, each of them once, and so in all values below.
     Distinct,
-    /// An object with keys that readers act on, among others.
+    /// Object with keys that readers use, among others.
     Object(&'static [(&'static str, Shape)]),
-    /// A list of these.
+    /// List of values of one shape.
     List(&'static Shape),
 }
 
-/// OCI image specification, "Image Manifest" and "Image Index"; `fsLayers` is schema 1's.
+/// Manifest and index (OCI image specification, "Image Manifest" and "Image Index"); `fsLayers` is schema 1's.
 const MANIFEST: Shape = Shape::Object(&[
     ("schemaVersion", Shape::Any),
     ("mediaType", Shape::Any),
@@ -40,7 +40,7 @@ const MANIFEST: Shape = Shape::Object(&[
     ("annotations", Shape::Distinct),
 ]);
 
-/// OCI image specification, "Content Descriptors".
+/// Descriptor (OCI image specification, "Content Descriptors").
 const DESCRIPTOR: Shape = Shape::Object(&[
     ("mediaType", Shape::Any),
     ("artifactType", Shape::Any),
@@ -52,7 +52,7 @@ const DESCRIPTOR: Shape = Shape::Object(&[
     ("platform", PLATFORM),
 ]);
 
-/// OCI image specification, "Image Index".
+/// Platform (OCI image specification, "Image Index").
 const PLATFORM: Shape = Shape::Object(&[
     ("os", Shape::Any),
     ("os.version", Shape::Any),
@@ -61,7 +61,7 @@ const PLATFORM: Shape = Shape::Object(&[
     ("variant", Shape::Any),
 ]);
 
-/// OCI image specification, "Image Configuration": what says which layers, and what for.
+/// Config (OCI image specification, "Image Configuration"): the keys for layers and platform.
 const CONFIG: Shape = Shape::Object(&[
     ("os", Shape::Any),
     ("architecture", Shape::Any),
@@ -78,31 +78,32 @@ const SAVED: Shape = Shape::List(&Shape::Object(&[
     ("Layers", Shape::Any),
 ]));
 
-/// Whether a manifest or an index has one reading. The error says which key has two. What is not
-/// JSON has none, which is found by whoever parses it; so in all of these.
+/// Checks that a manifest or an index can be read in one way only. The error names the key that can be read in two
+/// ways. Text that is not JSON passes, here and below: its parser reports it.
 pub fn manifest(bytes: &[u8]) -> Result<(), String> {
     one(MANIFEST, bytes)
 }
 
-/// Whether an image config has one reading, as far as its layers and its platform go.
+/// Checks that the layers and the platform of an image config can be read in one way only.
 pub fn config(bytes: &[u8]) -> Result<(), String> {
     one(CONFIG, bytes)
 }
 
-/// Whether the list of images in an archive has one reading.
+/// Checks that the list of images in an archive can be read in one way only.
 pub fn saved(bytes: &[u8]) -> Result<(), String> {
     one(SAVED, bytes)
 }
 
-/// Whether no object of a document has a key twice.
+/// Checks that no object of a document has a key twice.
 pub fn distinct(bytes: &[u8]) -> Result<(), String> {
     one(Shape::Distinct, bytes)
 }
 
-/// The error for a document with two readings: `place` is where it is, `what` is how it is called.
+/// Returns the error for a document that can be read in two ways. `place` is its location, `what` is its name in the
+/// message.
 pub fn refused(place: &str, what: &str, why: &str) -> Error {
     Error::source(format!("{place}: {what} can be read in two ways: {why}"))
-        .hint("tools differ in which image they find there, so that neither can be proven")
+        .hint("tools would read different images in it")
 }
 
 fn one(shape: Shape, bytes: &[u8]) -> Result<(), String> {
@@ -114,7 +115,7 @@ fn one(shape: Shape, bytes: &[u8]) -> Result<(), String> {
 }
 
 impl Shape {
-    /// What stands under a key. Errors say which key it could be taken for.
+    /// Returns the shape of the value of a key. Errors name the key that it could be taken for.
     fn under(self, key: &str) -> Result<Self, String> {
         let keys = match self {
             Self::Object(keys) => keys,
@@ -139,7 +140,8 @@ impl Shape {
     }
 }
 
-/// Upper case first: some letters that are not ASCII become ASCII by it.
+/// Returns a key in one case, for comparison. Upper case comes first: some letters that are not ASCII become ASCII by
+/// it.
 pub(super) fn folded(key: &str) -> String {
     key.to_uppercase().to_lowercase()
 }
@@ -155,7 +157,7 @@ impl<'de> DeserializeSeed<'de> for Shape {
     }
 }
 
-/// Values of another type than is expected are found by whoever parses the document.
+/// Visitor of a value. Values of another type than expected pass: the parser of the document reports them.
 impl<'de> Visitor<'de> for Shape {
     type Value = ();
 

@@ -1,14 +1,14 @@
-//! A JSON text that is read as a stream: what a parser keeps of it at once has a limit.
+//! Reader of a JSON text as a stream, which limits what a parser keeps in memory.
 //!
-//! `serde_json` keeps each string as a whole. Of a value that it skips, it keeps one byte for each level of
-//! nesting, and does not look whether the strings are UTF-8. What it refuses: a string above the limit,
-//! nesting above [`DEEPEST`], and bytes that are not UTF-8, whatever the size of the file.
+//! `serde_json` keeps each string as a whole. Of a value that it skips, it keeps one byte for each level of nesting,
+//! and does not check that strings are UTF-8. What it refuses: a string above the limit, nesting above [`DEEPEST`], and
+//! bytes that are not UTF-8, whatever the size of the file.
 
 use std::io::{self, Read};
 
 use super::json::DEEPEST;
 
-/// Hands on a JSON text, and fails at the first byte that is refused.
+/// Reader that passes on a JSON text, and fails at the first byte that it refuses.
 pub struct TextStream<R> {
     text: R,
     longest: usize,
@@ -27,12 +27,12 @@ fn refused(why: String) -> io::Error {
 }
 
 impl<R> TextStream<R> {
-    /// For strings of at most `longest` bytes as they are spelled, without quotes.
+    /// Creates a reader that accepts strings of at most `longest` bytes, as they are spelled, without quotes.
     pub fn new(text: R, longest: usize) -> Self {
         Self { text, longest, string: None, escaped: false, depth: 0, character: Vec::new() }
     }
 
-    fn look_at(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn check_at(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.decode(bytes)?;
         let mut rest = bytes;
         while !rest.is_empty() {
@@ -61,7 +61,7 @@ impl<R> TextStream<R> {
         Ok(())
     }
 
-    /// Passes what stands before the next string, and the quote with which that begins.
+    /// Passes on the bytes before the next string, and the quote that starts it.
     fn pass_marks<'a>(&mut self, bytes: &'a [u8]) -> io::Result<&'a [u8]> {
         for (at, byte) in bytes.iter().enumerate() {
             match byte {
@@ -104,7 +104,7 @@ impl<R> TextStream<R> {
 impl<R: Read> Read for TextStream<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.text.read(buffer)?;
-        self.look_at(&buffer[..length])?;
+        self.check_at(&buffer[..length])?;
         Ok(length)
     }
 }
@@ -116,7 +116,7 @@ mod tests {
     fn read(text: impl AsRef<[u8]>, piece: usize) -> bool {
         let mut pieces = text.as_ref().chunks(piece);
         let mut stream = TextStream::new(io::empty(), 8);
-        pieces.all(|piece| stream.look_at(piece).is_ok())
+        pieces.all(|piece| stream.check_at(piece).is_ok())
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Times in image configs, as clients read them.
 //!
-//! Docker, Podman and skopeo parse `created` with Go's `time.Time`, and refuse the whole config where that
-//! fails. What this refuses is exactly what Go refuses; Go takes a few texts that are not of RFC 3339.
+//! Docker, Podman and skopeo parse `created` with Go's `time.Time`, and reject the whole config where that fails. This
+//! module rejects exactly what Go rejects; Go accepts a few texts that RFC 3339 does not.
 
-/// Checks whether Go's parser takes a text as a time (`time.Parse` of `time.RFC3339`, as in Go 1.19).
+/// Returns whether Go's parser accepts a text as a time (`time.Parse` of `time.RFC3339`, as in Go 1.19).
 #[must_use]
 pub fn is_readable(text: &str) -> bool {
     read(text.as_bytes()).is_some()
@@ -13,7 +13,7 @@ fn read(text: &[u8]) -> Option<()> {
     let (year, text) = number(text, 4, 4)?;
     let (month, text) = number(text.strip_prefix(b"-")?, 2, 2)?;
     let (day, text) = number(text.strip_prefix(b"-")?, 2, 2)?;
-    // Go takes an hour of one digit.
+    // Go accepts an hour of one digit.
     let (hour, text) = number(text.strip_prefix(b"T")?, 1, 2)?;
     let (minute, text) = number(text.strip_prefix(b":")?, 2, 2)?;
     let (second, text) = number(text.strip_prefix(b":")?, 2, 2)?;
@@ -30,7 +30,7 @@ fn read(text: &[u8]) -> Option<()> {
     };
     let is_zone = match zone {
         b"Z" => true,
-        // Go looks at the form of an offset, and not at its size.
+        // Go checks the form of an offset, and not its size.
         [b'+' | b'-', h1, h2, b':', m1, m2] => [h1, h2, m1, m2].into_iter().all(u8::is_ascii_digit),
         _ => false,
     };

@@ -19,7 +19,7 @@ use crate::error::{Error, printable};
 /// Type of a field.
 #[derive(Clone, Copy)]
 enum Kind {
-    /// Any type: no client reads it, or another module judges it.
+    /// Any type: no client reads it, or another module checks it.
     Any,
     /// `string`.
     Text,
@@ -166,19 +166,20 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true),
 );
 
-/// A field for which clients reject a document.
+/// Field whose type makes clients reject the document.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mistyped {
-    /// The way to it, such as `config.Env[]`.
+    /// Path of the field, such as `config.Env[]`.
     pub field: String,
-    /// The type that it must have.
+    /// Type that the field must have.
     pub expected: &'static str,
-    /// The type that it has.
+    /// Type that the field has.
     pub found: Cow<'static, str>,
 }
 
 impl Mistyped {
-    /// Returns the error for a source with it. `place` is where the document is, `what` is how it is called.
+    /// Returns the error for a source with such a field. `place` is the location of the document, `what` is its name in
+    /// the message.
     #[must_use]
     pub fn refused(&self, place: &str, what: &str) -> Error {
         let field = format!("{place}: the field '{}' of {what}", self.field);
@@ -193,7 +194,7 @@ impl fmt::Display for Mistyped {
     }
 }
 
-/// Looks for a mistyped field in an image config. What is not JSON has none, here and below.
+/// Looks for a mistyped field in an image config. Text that is not JSON has none, here and below.
 pub fn config(bytes: &[u8]) -> Result<(), Mistyped> {
     check(CONFIG, bytes)
 }
@@ -211,8 +212,8 @@ pub fn saved(bytes: &[u8]) -> Result<(), Mistyped> {
 fn check(kind: Kind, bytes: &[u8]) -> Result<(), Mistyped> {
     let Ok(bytes) = json::simplified(bytes) else { return Ok(()) };
     let wrong = Cell::new(None);
-    let look = Look { kind, path: String::new(), wrong: &wrong };
-    let _ = look.deserialize(&mut serde_json::Deserializer::from_slice(&bytes));
+    let check = TypeCheck { kind, path: String::new(), wrong: &wrong };
+    let _ = check.deserialize(&mut serde_json::Deserializer::from_slice(&bytes));
     wrong.take().map_or(Ok(()), Err)
 }
 
@@ -232,16 +233,16 @@ impl Kind {
     }
 }
 
-/// A look at one value.
-struct Look<'a> {
+/// Check of one value.
+struct TypeCheck<'a> {
     kind: Kind,
     path: String,
-    /// The first field that is wrong.
+    /// First field that is wrong.
     wrong: &'a Cell<Option<Mistyped>>,
 }
 
-impl Look<'_> {
-    fn judge<E: serde::de::Error>(
+impl TypeCheck<'_> {
+    fn require<E: serde::de::Error>(
         self,
         is_right: bool,
         found: impl Into<Cow<'static, str>>,
@@ -277,7 +278,7 @@ impl Look<'_> {
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Look<'_> {
+impl<'de> DeserializeSeed<'de> for TypeCheck<'_> {
     type Value = ();
 
     fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
@@ -288,7 +289,7 @@ impl<'de> DeserializeSeed<'de> for Look<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Look<'_> {
+impl<'de> Visitor<'de> for TypeCheck<'_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -301,17 +302,17 @@ impl<'de> Visitor<'de> for Look<'_> {
 
     fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<(), E> {
         let is_right = matches!(self.kind, Kind::Flag);
-        self.judge(is_right, "true or false")
+        self.require(is_right, "true or false")
     }
 
     fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<(), E> {
         let is_right = matches!(self.kind, Kind::Integer);
-        self.judge(is_right, "a number")
+        self.require(is_right, "a number")
     }
 
     fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<(), E> {
         let is_right = matches!(self.kind, Kind::Integer) && i64::try_from(value).is_ok();
-        self.judge(is_right, "a number")
+        self.require(is_right, "a number")
     }
 
     fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<(), E> {
@@ -319,9 +320,9 @@ impl<'de> Visitor<'de> for Look<'_> {
         let is_zero = value == 0.0 && value.is_sign_negative();
         match self.kind {
             Kind::Integer => {
-                self.judge(is_zero, "a number that is larger, or has a fraction or an exponent")
+                self.require(is_zero, "a number that is larger, or has a fraction or an exponent")
             }
-            _ => self.judge(false, "a number"),
+            _ => self.require(false, "a number"),
         }
     }
 
@@ -330,13 +331,13 @@ impl<'de> Visitor<'de> for Look<'_> {
             Kind::Data => {
                 // Go skips line ends.
                 let text = text.replace(['\r', '\n'], "");
-                self.judge(BASE64.decode(text).is_ok(), "another string")
+                self.require(BASE64.decode(text).is_ok(), "another string")
             }
             Kind::Time => {
                 let found = format!("'{}'", printable(text));
-                self.judge(time::is_readable(text), found)
+                self.require(time::is_readable(text), found)
             }
-            kind => self.judge(matches!(kind, Kind::Text | Kind::Words), "a string"),
+            kind => self.require(matches!(kind, Kind::Text | Kind::Words), "a string"),
         }
     }
 
@@ -345,11 +346,11 @@ impl<'de> Visitor<'de> for Look<'_> {
             Kind::List(kind) => *kind,
             Kind::Words => Kind::Text,
             Kind::Data => Kind::Any,
-            _ => return self.judge(false, "a list"),
+            _ => return self.require(false, "a list"),
         };
         let path = format!("{}[]", self.path);
         while list
-            .next_element_seed(Look { kind, path: path.clone(), wrong: self.wrong })?
+            .next_element_seed(TypeCheck { kind, path: path.clone(), wrong: self.wrong })?
             .is_some()
         {}
         Ok(())
@@ -357,7 +358,7 @@ impl<'de> Visitor<'de> for Look<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         if !matches!(self.kind, Kind::Map(_) | Kind::Object(_)) {
-            return self.judge(false, "an object");
+            return self.require(false, "an object");
         }
         while let Some(key) = map.next_key::<String>().map_err(A::Error::custom)? {
             map.next_value_seed(self.under(&key))?;

@@ -1,12 +1,12 @@
-//! JSON documents without secrets. Values are masked without their escapes: a
-//! mask in the text of a document could cut an escape in two.
+//! JSON documents without secrets. Values are masked without their escapes: a mask in the text of a document could cut
+//! an escape in two.
 //!
 //! What it refuses: to change keys that are this program's own, and words that are values of such keys.
 
 use super::table::{is_any_known, is_own_word};
 use super::{is_in, mask};
 
-/// A document's text with its string values masked.
+/// Returns a document's text with its string values masked.
 #[must_use]
 pub fn mask_json(document: String) -> String {
     if !is_any_known() {
@@ -14,7 +14,7 @@ pub fn mask_json(document: String) -> String {
     }
     let mut masked = String::with_capacity(document.len());
     let mut rest = document.as_str();
-    // Whether the string before was a key of this program's own.
+    // Whether the previous string was a key of this program's own.
     let mut is_after_own = false;
     while let Some(start) = rest.find('"') {
         masked.push_str(&rest[..start]);
@@ -25,7 +25,7 @@ pub fn mask_json(document: String) -> String {
         let is_own = is_after_own || (is_value && is_own_word(text.trim_matches('"')));
         match serde_json::from_str::<String>(text) {
             Ok(value) if !is_own && is_in(value.as_bytes()) => {
-                // A string is always written.
+                // A string can always be written as JSON.
                 masked.push_str(&serde_json::to_string(&mask(&value)).unwrap_or_default());
             }
             _ => masked.push_str(text),
@@ -36,12 +36,12 @@ pub fn mask_json(document: String) -> String {
     masked
 }
 
-/// Whether a key, in its quotes, may be this program's own, as labels and annotations of images are not.
+/// Returns whether a key, in its quotes, may be this program's own. Labels and annotations of images are not.
 fn is_own_key(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_lowercase() || b"\"_".contains(&byte))
 }
 
-/// Bytes of the string that a text begins with, its quotes included.
+/// Returns the length of the string at the start of a text, in bytes, with its quotes.
 fn literal(text: &str) -> usize {
     let mut escaped = false;
     for (at, byte) in text.bytes().enumerate().skip(1) {
@@ -89,7 +89,7 @@ mod tests {
             "Status": "s***tch",
             "words": ["s***tch"],
         });
-        // Text and documents agree.
+        // Text and documents are masked alike.
         assert_eq!(mask(&digest), digest);
         assert_eq!(mask(&taken), "sha256:***");
         assert_eq!(serde_json::from_str::<serde_json::Value>(&masked).unwrap(), expected);

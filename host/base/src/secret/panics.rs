@@ -1,10 +1,10 @@
-//! What a panic prints: its message may repeat any text.
+//! Output of a panic: its message may repeat any text.
 
 use std::io::Write as _;
 
 use super::mask;
 
-/// From now on, panics print one line without secrets on standard error, and no backtrace.
+/// Makes panics print one line without secrets on standard error, and no backtrace.
 pub fn hide_in_panics() {
     std::panic::set_hook(Box::new(|panic| {
         let line = line(&panic.to_string());

@@ -1,40 +1,40 @@
-//! The spellings of a secret that no decoder undoes: Base64 and hexadecimal.
+//! Spellings of a secret that no decoder undoes: Base64 and hexadecimal.
 //!
-//! Escapes (percent, JSON, HTML) are undone in the text instead ([`super::view`]): which characters
-//! are escaped differs from program to program.
+//! Escapes (percent, JSON, HTML) are undone in the text instead ([`super::view`]): programs differ in the characters
+//! that they escape.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 
 use super::{SHORTEST, SHORTEST_ANYWHERE};
 
-/// Bytes of a secret that is searched for as a whole. Of a longer one its two ends are, so that the
-/// table stays small, and so that one that was cut off is still found.
+/// Bytes of the longest secret that is searched for as a whole. Of a longer one, both ends are searched for, so that
+/// the table stays small, and so that a secret that was cut off is still found.
 const LONGEST: usize = 64;
 
-/// Bytes of each end of a longer one. A JSON web token begins with a header of about this length,
-/// which all tokens of a service share: their first ends are one pattern.
+/// Bytes of each end of a longer secret. A JSON web token begins with a header of about this length, which all tokens
+/// of a service share: their first ends are one pattern.
 const END: usize = 40;
 
-/// A text to look for.
+/// Text to search for.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) struct Pattern {
     pub(super) bytes: Vec<u8>,
     pub(super) extent: Extent,
 }
 
-/// How much of the text a pattern stands for.
+/// Extent of the text that is masked where a pattern is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Extent {
-    /// Itself, where no letter or digit is beside it.
+    /// The pattern itself, where no letter or digit is next to it.
     Word,
-    /// Itself.
+    /// The pattern itself.
     Anywhere,
-    /// All characters of Base64 and tokens around it.
+    /// All characters of Base64 and tokens around the pattern.
     Run,
 }
 
-/// All that a secret is looked for as. Nothing for one that is too short.
+/// Returns all patterns for a secret; none for a secret that is too short.
 pub(super) fn of(secret: &str) -> Vec<Pattern> {
     let mut patterns = plain(secret.as_bytes());
     // Text that was broken over lines is searched without white space.
@@ -57,8 +57,8 @@ pub(super) fn of(secret: &str) -> Vec<Pattern> {
     patterns
 }
 
-/// What a signature is looked for as: as it is. Every redirect brings some, and what they sign is one
-/// request.
+/// Returns the patterns for a signature, which is searched for as it is. Every redirect brings some, and each signs
+/// only one request.
 pub(super) fn of_signature(signature: &str) -> Vec<Pattern> {
     plain(signature.as_bytes())
 }
@@ -76,18 +76,18 @@ fn plain(secret: &[u8]) -> Vec<Pattern> {
     }
 }
 
-/// The digits of Base64 that depend on a secret alone where so many bytes (modulo 3) stand before it,
-/// in both alphabets (RFC 4648).
+/// Returns the digits of Base64 that depend on a secret alone where `before` bytes (modulo 3) precede it, in both
+/// alphabets (RFC 4648).
 fn base64_cores(secret: &[u8], before: usize) -> [String; 2] {
     let bytes = [&[0; 2][..before], secret].concat();
-    // A digit has six bits: those that share some with what stands before or after it are left out.
+    // A digit has six bits: digits that share bits with the text before or after the secret are left out.
     let (first, end) = ((before * 8).div_ceil(6), bytes.len() * 8 / 6);
     let core = |digits: String| digits[first..end].to_owned();
     [core(STANDARD_NO_PAD.encode(&bytes)), core(URL_SAFE_NO_PAD.encode(&bytes))]
 }
 
-/// Text as it is compared: a space is a plus sign, as in forms, and what is not printable is the
-/// question mark that messages show for it.
+/// Returns text in the form in which it is compared. A space is a plus sign, as in forms, and a character that is not
+/// printable is the question mark that messages show for it.
 pub(super) fn canonical(bytes: &[u8]) -> Vec<u8> {
     bytes.iter().map(|byte| canonical_byte(*byte)).collect()
 }

@@ -1,4 +1,4 @@
-//! The secrets of this process, and the automaton that finds them all in one pass.
+//! Secrets of this process, and the automaton that finds them all in one pass.
 
 use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
@@ -10,34 +10,32 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use super::spelling::{self, Extent, Pattern};
 use super::view::View;
 
-/// Logins that are known at a time. A run has a handful; those used longest ago go in a program that
-/// embeds the library and logs in for thousands of users.
+/// Logins that are known at a time. A run has a handful. In a program that embeds the library and logs in for thousands
+/// of users, those used longest ago are forgotten.
 pub const MOST_LOGINS: usize = 1024;
 
-/// Tokens that are known at a time. A token is sent for minutes, and the answers that could repeat it come
-/// within seconds.
+/// Tokens that are known at a time. A token is sent for minutes, and the answers that could repeat it arrive within
+/// seconds.
 pub const MOST_TOKENS: usize = 256;
 
-/// Signatures of URLs, and logins in receipts, that are known at a time. Every redirect brings some, and they
-/// must not push the tokens out; who could repeat them does so in the next answer.
+/// Signatures of URLs, and logins in receipts, that are known at a time. Every redirect brings some, and they must not
+/// push the tokens out. A server that could repeat them does so in the next answer.
 pub const MOST_SIGNATURES: usize = 64;
 
-/// Bytes of the longest secret that is looked at. Servers take no longer header.
+/// Bytes of the longest secret that is kept. Servers accept no longer header.
 const LARGEST: usize = 64 * 1024;
 
 /// Words of the user's URIs that are remembered.
 const MOST_SHOWN: usize = 1024;
 
-/// Characters from which on a password is strong enough to be in no name by chance.
+/// Characters of the shortest password that is too strong to be part of a name by chance.
 const STRONG: usize = 12;
 
-/// Bytes of a pattern that is looked for across white space. A shorter one would be found in
-/// sentences.
+/// Bytes of the shortest pattern that is searched for across white space. A shorter one would be found in sentences.
 const ACROSS_LINES: usize = 12;
 
-/// Words that this program prints of itself, the names of its options and the values of its documents. A
-/// password that is one of them is not masked: the mask would break commands and documents, and tell what the
-/// password is.
+/// Words that this program prints itself: the names of its options and the values of its documents. A password that is
+/// one of them is not masked. The mask would break commands and documents, and reveal the password.
 pub const OWN_WORDS: &str = "access access-denied added admin all-platforms allow allow-net allow-registry amd64 \
     application arch architecture archive arm64 artifact authfile batch batch-time-limit blob \
     blobs bundle bytes ca-bundle cache catalog changed check checksums chunk chunk_size command \
@@ -57,27 +55,27 @@ pub const OWN_WORDS: &str = "access access-denied added admin all-platforms allo
     usage user username variant verbose verification verified verify verify-full version warning \
     warnings whiteout whole with workers zstd";
 
-/// Whether a word is one of [`OWN_WORDS`].
+/// Returns whether a word is one of [`OWN_WORDS`].
 #[must_use]
 pub fn is_own_word(word: &str) -> bool {
     OWN_WORDS.split_whitespace().any(|own| own == word)
 }
 
-/// Whether any secret is known: most runs have none, and then text costs nothing.
+/// Whether any secret is known. Most runs have none, and then masking costs nothing.
 static ANY: AtomicBool = AtomicBool::new(false);
 
 static TABLE: LazyLock<RwLock<Table>> = LazyLock::new(RwLock::default);
 
-/// How long a secret is known.
+/// Kind of a secret, which decides how long it is known.
 #[derive(Clone, Copy)]
 pub(super) enum Kind {
-    /// As long as the process runs.
+    /// Known as long as the process runs.
     Own,
-    /// Until [`MOST_LOGINS`] others were used.
+    /// Known until [`MOST_LOGINS`] others were used.
     Login,
-    /// Until [`MOST_TOKENS`] others were used.
+    /// Known until [`MOST_TOKENS`] others were used.
     Token,
-    /// Until [`MOST_SIGNATURES`] others were seen.
+    /// Known until [`MOST_SIGNATURES`] others were seen.
     Signature,
 }
 
@@ -89,7 +87,7 @@ struct Table {
     signatures: VecDeque<String>,
     /// Lower-case words that the user has shown.
     shown: HashSet<String>,
-    /// Made when it is needed, of what is known then.
+    /// Automaton for the secrets that are known; made when it is needed.
     finder: Option<Arc<Finder>>,
 }
 
@@ -110,7 +108,7 @@ impl Table {
             return;
         }
         if let Some(at) = list.iter().position(|known| known == secret) {
-            // It is used again, and forgotten last.
+            // It is used again: it moves to the end, and is forgotten last.
             let known = list.remove(at);
             list.extend(known);
             return;
@@ -122,7 +120,7 @@ impl Table {
         self.finder = None;
     }
 
-    /// Whether a secret can be distinguished from other text.
+    /// Returns whether a secret can be distinguished from other text.
     fn is_masked(&self, secret: &str) -> bool {
         let word = secret.to_ascii_lowercase();
         let weak = secret.len() < STRONG && secret.chars().all(is_of_name);
@@ -130,26 +128,25 @@ impl Table {
     }
 }
 
-/// A character of a repository, a host or a tag, as they are usually spelled.
+/// Returns whether a character is usual in the name of a repository, a host or a tag.
 fn is_of_name(c: char) -> bool {
     c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | '.')
 }
 
-/// Which secrets a text is searched for.
+/// Secrets that a text is searched for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Among {
     /// All that are known.
     All,
-    /// Those that this program sent or was given: logins and tokens, and no signature of a URL.
+    /// Those that this program sent or was given: logins and tokens, and no signatures of URLs.
     Sent,
 }
 
-/// What finds every spelling of every secret.
+/// Automaton that finds every spelling of every secret.
 struct Finder {
     automaton: AhoCorasick,
     patterns: Vec<Pattern>,
-    /// How many of the patterns, from the first, are of logins and tokens. The others are of signatures
-    /// alone.
+    /// Number of the patterns, from the first, that belong to logins and tokens. The others belong to signatures alone.
     sent: usize,
 }
 
@@ -165,7 +162,7 @@ impl Finder {
         let mut patterns: Vec<Pattern> = logins.chain(tokens).filter(&mut is_new).collect();
         let sent = patterns.len();
         patterns.extend(signatures.filter(is_new));
-        // The other kinds take less time to search, and more to build; texts are short.
+        // The other kinds of automaton take less time to search, and more to build; texts are short.
         let automaton = AhoCorasick::builder()
             .ascii_case_insensitive(true)
             .kind(Some(AhoCorasickKind::NoncontiguousNFA))
@@ -174,7 +171,7 @@ impl Finder {
         Some(Self { automaton, patterns, sent })
     }
 
-    /// Where secrets are in a text, in order and apart.
+    /// Returns the places of secrets in a text, in order and not touching.
     fn find(&self, text: &[u8], among: Among) -> Vec<Range<usize>> {
         let patterns = match among {
             Among::All => self.patterns.as_slice(),
@@ -205,7 +202,7 @@ impl Finder {
                 continue;
             }
             match pattern.extent {
-                // Short digits are in a digest by chance, which commands and documents need.
+                // A short number is in a digest by chance, and commands and documents need their digests.
                 Extent::Word | Extent::Anywhere
                     if part.len() < STRONG && is_in_digest(&bytes, &part) =>
                 {
@@ -229,7 +226,7 @@ fn is_alone(text: &[u8], part: &Range<usize>) -> bool {
     !beside(part.start.checked_sub(1)) && !beside(Some(part.end))
 }
 
-/// Whether a part is within the digits of a SHA-256 digest.
+/// Returns whether a part is within the digits of a SHA-256 digest.
 fn is_in_digest(text: &[u8], part: &Range<usize>) -> bool {
     const DIGITS: usize = 64;
     let around = |byte: &&u8| byte.is_ascii_hexdigit();
@@ -238,7 +235,7 @@ fn is_in_digest(text: &[u8], part: &Range<usize>) -> bool {
     text[part.clone()].iter().all(u8::is_ascii_hexdigit) && before + part.len() + after == DIGITS
 }
 
-/// A part and the characters of Base64, tokens and URLs' safe ones (RFC 6750, 2.1) around it.
+/// Returns a part with the characters of Base64, tokens and URL-safe Base64 around it (RFC 6750, 2.1).
 fn run(text: &[u8], part: Range<usize>) -> Range<usize> {
     let belongs = |byte: &&u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(byte);
     let before = text[..part.start].iter().rev().take_while(belongs).count();
@@ -246,7 +243,7 @@ fn run(text: &[u8], part: Range<usize>) -> Range<usize> {
     part.start - before..part.end + after
 }
 
-/// Ranges in order, those that touch as one.
+/// Returns ranges in order, with touching ones joined.
 fn joined(mut places: Vec<Range<usize>>) -> Vec<Range<usize>> {
     places.sort_by_key(|place| (place.start, place.end));
     let mut joined: Vec<Range<usize>> = Vec::new();
@@ -288,12 +285,12 @@ pub(super) fn show(text: &str) {
     }
 }
 
-/// Whether there is any secret to look for.
+/// Returns whether there is any secret to search for.
 pub(super) fn is_any_known() -> bool {
     ANY.load(Ordering::Acquire)
 }
 
-/// Where secrets are in a text; `None` where none is.
+/// Returns the places of secrets in a text; `None` where there are none.
 pub(super) fn find(text: &[u8], among: Among) -> Option<Vec<Range<usize>>> {
     if !is_any_known() {
         return None;
@@ -317,7 +314,7 @@ fn finder() -> Option<Arc<Finder>> {
 pub(super) mod tests {
     use super::*;
 
-    /// Masks with secrets of its own, so that tests do not see each other's.
+    /// Masks with its own secrets, so that tests do not see each other's.
     pub(in super::super) fn mask_with(secrets: &[&str], shown: &[&str], text: &str) -> String {
         let mut table = Table::default();
         secrets.iter().for_each(|secret| table.add(Kind::Login, secret));
@@ -353,7 +350,7 @@ pub(super) mod tests {
         table.add(Kind::Login, "a-login");
         for number in 0..2 * MOST_LOGINS {
             table.add(Kind::Login, &format!("login-{number:08}"));
-            // It is in use.
+            // The login is used again.
             table.add(Kind::Login, "a-login");
         }
         assert_eq!((table.tokens.len(), table.logins.len()), (MOST_TOKENS, MOST_LOGINS));

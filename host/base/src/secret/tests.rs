@@ -88,7 +88,7 @@ fn a_short_secret_is_masked_where_it_stands_alone() {
 fn a_weak_password_that_is_a_shown_word_is_not_masked() {
     let text = "registry://h/team1-x/app: Team1-x, Registry, latest";
     assert_eq!(mask_with(&["team1-x", "Registry", "latest"], &["team1-x"], text), text);
-    // Were it no name of the user's, it would be.
+    // A word that the user has not shown is masked.
     assert_eq!(mask_with(&["team1-x"], &[], "h/team1-x/app"), "h/***/app");
     assert_eq!(mask_with(&["Strong-Hunter2"], &["strong-hunter2"], "Strong-Hunter2"), MASK);
 }

@@ -1,19 +1,19 @@
-//! A text as it is and as decoders would read it, each byte with its place in the text.
+//! Readings of a text, as it is and as decoders read it. Each byte has its place in the text.
 
 use std::ops::Range;
 
-/// Escapes within escapes that are undone: a URL in a URL, in a JSON document.
+/// Levels of escapes that are undone: a URL in a URL, in a JSON document.
 const MOST_LEVELS: usize = 3;
 
 /// One reading of a text.
 pub(super) struct View {
     pub(super) bytes: Vec<u8>,
-    /// What of the text each byte stands for. `None` where the reading is the text itself.
+    /// Range of the text that each byte stands for. `None` where the reading is the text itself.
     at: Option<Vec<Range<usize>>>,
 }
 
 impl View {
-    /// All readings of a text: as it is, and with its escapes undone as often as that changes it.
+    /// Returns all readings of a text: as it is, and with its escapes undone until that changes nothing.
     pub(super) fn all(text: &[u8]) -> Vec<Self> {
         let mut views = vec![Self { bytes: text.to_vec(), at: None }];
         while views.len() <= MOST_LEVELS
@@ -24,7 +24,7 @@ impl View {
         views
     }
 
-    /// The same without white space and control characters, `None` where there are none.
+    /// Returns the reading without white space and control characters; `None` where there are none.
     pub(super) fn squeezed(&self) -> Option<Self> {
         let keep = |byte: &u8| !byte.is_ascii_whitespace() && !byte.is_ascii_control();
         if self.bytes.iter().all(keep) {
@@ -35,7 +35,7 @@ impl View {
         Some(Self { bytes, at: Some(at) })
     }
 
-    /// Where a part of the reading is in the text. It is not empty.
+    /// Returns the range of a part of the reading in the text. The part is not empty.
     pub(super) fn range(&self, part: &Range<usize>) -> Range<usize> {
         let last = part.end.saturating_sub(1);
         self.place(part.start).start..self.place(last).end
@@ -46,7 +46,7 @@ impl View {
         self.at.as_ref().map_or(own, |at| at.get(index).cloned().unwrap_or_default())
     }
 
-    /// With its escapes undone once; `None` where it has none.
+    /// Returns the reading with its escapes undone once; `None` where it has none.
     fn decoded(&self) -> Option<Self> {
         if !self.bytes.iter().any(|byte| matches!(byte, b'%' | b'\\' | b'&')) {
             return None;
@@ -78,7 +78,7 @@ enum Decoded {
     Char(char),
 }
 
-/// What an escape at the start of a text stands for, and its length.
+/// Returns the byte or character of an escape at the start of a text, and the length of the escape.
 fn escape(text: &[u8]) -> Option<(Decoded, usize)> {
     let hex = |digits: &[u8]| {
         let digits = std::str::from_utf8(digits).ok()?;
@@ -88,9 +88,9 @@ fn escape(text: &[u8]) -> Option<(Decoded, usize)> {
     let of_code = |code: u32, length| Some((Decoded::Char(char::from_u32(code)?), length));
     match text {
         [b'%', high, low, ..] => Some((Decoded::Byte(hex(&[*high, *low])? as u8), 3)),
-        // JSON (RFC 8259, 7), and what Rust, Go and Python print of a string.
+        // JSON (RFC 8259, 7), and the forms in which Rust, Go and Python print a string.
         [b'\\', b'u', rest @ ..] => match (hex(rest.get(..4)?)?, rest.get(4..10)) {
-            // Beyond the first plane there are two for a character.
+            // A character outside of the first plane has two escapes.
             (high @ 0xd800..=0xdbff, Some([b'\\', b'u', low @ ..])) => {
                 let low = hex(low)?.checked_sub(0xdc00).filter(|low| *low < 0x400)?;
                 of_code(0x10000 + ((high - 0xd800) << 10 | low), 12)
@@ -103,7 +103,7 @@ fn escape(text: &[u8]) -> Option<(Decoded, usize)> {
         [b'\\', b'r', ..] => Some((Decoded::Byte(b'\r'), 2)),
         [b'\\', b't', ..] => Some((Decoded::Byte(b'\t'), 2)),
         [b'&', ..] => {
-            /// `&#x0010ffff;` has twelve.
+            /// `&#x0010ffff;` has twelve characters.
             const LONGEST: usize = 12;
             let end = text.iter().take(LONGEST).position(|byte| *byte == b';')?;
             let length = end + 1;

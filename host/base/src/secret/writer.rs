@@ -1,21 +1,21 @@
-//! Text that goes to a terminal, a pipe or a file, line by line, without secrets.
+//! Writer of text to a terminal, a pipe or a file, line by line, without secrets.
 
 use std::io::{self, Write};
 
 use super::mask;
 
-/// Bytes of a line that is waited for. A longer one is passed on in pieces.
+/// Bytes of the longest line that is held. A longer one is passed on in pieces.
 const LONGEST_LINE: usize = 1024 * 1024;
 
-/// A writer that masks the secrets in every line. A line is held until its end, since programs write
-/// lines in pieces, and a secret must not be cut in two.
+/// Writer that masks the secrets in every line. A line is held until its end: programs write lines in pieces, and a
+/// secret must not be cut in two.
 pub struct MaskedLines<W: Write> {
     to: W,
     line: Vec<u8>,
 }
 
 impl<W: Write> MaskedLines<W> {
-    /// Writes to `to`.
+    /// Creates a writer that writes to `to`.
     pub fn new(to: W) -> Self {
         Self { to, line: Vec::new() }
     }
@@ -34,7 +34,7 @@ impl<W: Write> MaskedLines<W> {
 
 impl<W: Write> Write for MaskedLines<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // One line at a time, so that the number returned is right when the next one fails.
+        // One line at a time, so that the returned number is right when the next one fails.
         let end = bytes.iter().position(|byte| *byte == b'\n').map(|at| at + 1);
         let taken = end.unwrap_or(bytes.len());
         self.line.extend_from_slice(&bytes[..taken]);
@@ -52,7 +52,7 @@ impl<W: Write> Write for MaskedLines<W> {
 
 impl<W: Write> Drop for MaskedLines<W> {
     fn drop(&mut self) {
-        // The last line may lack its end.
+        // The last line may have no newline.
         let _ = self.flush();
     }
 }

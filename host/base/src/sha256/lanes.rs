@@ -1,8 +1,8 @@
-//! Several streams at once on one core, with the SHA instructions of x86-64.
+//! Several streams on one core, with the SHA instructions of x86-64.
 //!
-//! Each round waits four cycles for the one before it, and the processor could begin one every two:
-//! in between it takes the rounds of another stream. Where the instructions are not there, or do not
-//! give what `sha2` gives, the streams are taken in turn.
+//! Each round waits four cycles for the one before it, and the processor could start one every two cycles: in between
+//! it computes the rounds of another stream. Where the instructions are missing, or do not give what `sha2` gives, the
+//! streams are hashed in turn.
 
 use std::sync::LazyLock;
 
@@ -10,9 +10,9 @@ use sha2::block_api::compress256;
 
 use super::{Block, State};
 
-/// Take blocks of several streams, as many of each.
+/// Adds blocks to several streams, the same number to each.
 pub(super) fn compress<const N: usize>(states: [&mut State; N], blocks: [&[Block]; N]) {
-    // A wrong digest would make what is right look damaged: looked at once in a process.
+    // A wrong digest would make intact content look damaged. The check is made once in a process.
     static WORKS: LazyLock<bool> = LazyLock::new(|| imp::there() && agrees());
     match *WORKS {
         true => imp::compress(states, blocks),
@@ -26,7 +26,7 @@ fn in_turn<const N: usize>(states: [&mut State; N], blocks: [&[Block]; N]) {
     }
 }
 
-/// Whether it gives what `sha2` gives.
+/// Returns whether the instructions give what `sha2` gives.
 fn agrees() -> bool {
     let blocks: [[Block; 2]; 2] =
         std::array::from_fn(|lane| [[lane as u8 * 55 + 7; 64], [200 - lane as u8; 64]]);
@@ -50,12 +50,12 @@ mod imp {
 
     pub(super) fn compress<const N: usize>(states: [&mut State; N], blocks: [&[Block]; N]) {
         debug_assert!(there());
-        // SAFETY: whoever calls this has asked `there` whether the processor has these instructions.
+        // SAFETY: the caller has asked `there` whether the processor has these instructions.
         unsafe { rounds(states, blocks) }
     }
 
-    /// The 64 rounds of each block (FIPS 180-4, 6.2.2), four at a time, one lane after the other.
-    /// The instructions want the state as ABEF and CDGH (Intel SDM, SHA256RNDS2).
+    /// Computes the 64 rounds of each block (FIPS 180-4, 6.2.2), four at a time, one lane after the other. The
+    /// instructions want the state as ABEF and CDGH (Intel SDM, SHA256RNDS2).
     #[target_feature(enable = "sha,sse4.1,ssse3")]
     #[expect(clippy::needless_range_loop, reason = "block by block, through all lanes")]
     fn rounds<const N: usize>(states: [&mut State; N], blocks: [&[Block]; N]) {
@@ -111,7 +111,7 @@ mod imp {
         }
     }
 
-    /// Four words of a block, which are big-endian.
+    /// Loads four words of a block, which are big-endian.
     #[target_feature(enable = "sha,sse4.1,ssse3")]
     #[inline]
     fn load(block: &Block, four: usize) -> __m128i {
@@ -122,7 +122,7 @@ mod imp {
         _mm_shuffle_epi8(words, swap)
     }
 
-    /// The next four words of the message schedule, of the sixteen before them.
+    /// Computes the next four words of the message schedule from the sixteen before them.
     #[target_feature(enable = "sha,sse4.1,ssse3")]
     #[inline]
     fn schedule(a: __m128i, b: __m128i, c: __m128i, d: __m128i) -> __m128i {
@@ -130,7 +130,7 @@ mod imp {
         _mm_sha256msg2_epu32(sum, d)
     }
 
-    /// Four rounds, with four words of the schedule.
+    /// Computes four rounds, with four words of the schedule.
     #[target_feature(enable = "sha,sse4.1,ssse3")]
     #[inline]
     fn quad(abef: __m128i, cdgh: __m128i, words: __m128i, four: usize) -> (__m128i, __m128i) {

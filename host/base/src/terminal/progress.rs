@@ -1,4 +1,4 @@
-//! What the user sees while bytes move: bars on a terminal, nothing elsewhere.
+//! Progress bars on a terminal; nothing on other outputs.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,30 +9,31 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::error::printable;
 use crate::secret::mask;
 
-/// One line a layer. Decimal units, as in the summary. The name of the image takes the room that is left, 8 columns of
-/// 80. Its end is kept: images of one run differ in the tag or the platform, not in the registry.
+/// Template of a bar, one line for each layer. Units are decimal, as in the summary. The name of the image takes the
+/// remaining 8 of 80 columns. Its end is kept: images of one run differ in the tag or the platform, not in the
+/// registry.
 const TEMPLATE: &str = "{prefix:>14} [{bar:20}] {decimal_bytes:>9} / {decimal_total_bytes:<9} \
      {decimal_bytes_per_sec:>11} {wide_msg:>}";
 
-/// What has no end that anybody knows.
+/// Template for work whose length is unknown.
 const WAITING: &str = "{prefix:>14} {spinner} {elapsed} {wide_msg:>}";
 
-/// How often a sign of life moves. Bars are drawn no more often either.
+/// Time between steps of a spinner. Bars are drawn no more often either.
 const TICK: Duration = Duration::from_millis(100);
 
-/// The bars of one run. Cheap to clone.
+/// Progress bars of one run. Cheap to clone.
 #[derive(Clone)]
 pub struct Progress(Option<Bars>);
 
 #[derive(Clone)]
 struct Bars {
     all: MultiProgress,
-    /// What those that come are of.
+    /// Name of the image that new bars belong to.
     about: Arc<str>,
 }
 
 impl Progress {
-    /// Bars on standard error where that is a terminal.
+    /// Shows bars on standard error where that is a terminal.
     #[must_use]
     pub fn on_terminal() -> Self {
         Self(std::io::stderr().is_terminal().then(|| {
@@ -42,22 +43,22 @@ impl Progress {
         }))
     }
 
-    /// The same bars, those that come from here with a name behind them: of several things, people want
-    /// to know which.
+    /// Returns the same bars, whose new ones show a name: where several images are moved, it shows which image a bar
+    /// belongs to.
     #[must_use]
     pub fn about(&self, name: &str) -> Self {
         let name = printable(name);
         Self(self.0.as_ref().map(|bars| Bars { about: name.as_str().into(), ..bars.clone() }))
     }
 
-    /// No bars.
+    /// Shows no bars.
     #[must_use]
     pub fn hidden() -> Self {
         Self(None)
     }
 
-    /// A bar for a layer of `total` bytes, as it is stored. It appears with the first of them: until
-    /// then there would be nothing to see, and the time would count as work.
+    /// Creates a bar for a layer of `total` bytes, as it is stored. The bar appears with the first byte: before, it
+    /// would show nothing, and the wait would count in its speed.
     #[must_use]
     pub fn layer(&self, label: &str, total: u64) -> LayerProgress {
         let Some(bars) = &self.0 else { return LayerProgress::hidden() };
@@ -66,8 +67,8 @@ impl Progress {
         LayerProgress(Some(Arc::new(Bar { bars: bars.clone(), state: Mutex::new(state) })))
     }
 
-    /// A bar for a stream of about so many bytes: it grows with what comes. Until then there is a
-    /// sign of life: who sends may think for a while first.
+    /// Creates a bar for a stream of about as many bytes; it grows when more arrive. A spinner is shown until the first
+    /// byte, because a sender may prepare for some time first.
     #[must_use]
     pub fn stream(&self, label: &str, about: u64) -> LayerProgress {
         let progress = self.layer(label, about);
@@ -78,7 +79,7 @@ impl Progress {
         progress
     }
 
-    /// A sign of life while somebody else works and says nothing; it goes when this is dropped.
+    /// Shows a spinner while another process works and reports nothing. It disappears when this is dropped.
     #[must_use]
     pub fn waiting(&self, label: &str) -> Waiting {
         Waiting(self.0.as_ref().map(|bars| {
@@ -92,7 +93,7 @@ impl Progress {
         }))
     }
 
-    /// Do something that writes to the terminal, above the bars.
+    /// Runs a function that writes to the terminal, above the bars.
     pub fn above<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.0 {
             Some(bars) => bars.all.suspend(write),
@@ -100,19 +101,19 @@ impl Progress {
         }
     }
 
-    /// Standard error, for whole lines that appear above the bars.
+    /// Returns standard error, for whole lines that appear above the bars.
     #[must_use]
     pub fn stderr(&self) -> Above {
         Above(self.0.as_ref().map(|bars| bars.all.clone()))
     }
 }
 
-/// Writes lines without secrets above the bars.
+/// Writer of lines without secrets, above the bars.
 pub struct Above(Option<MultiProgress>);
 
 impl Write for Above {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Log lines come whole.
+        // Log lines arrive whole.
         let text = String::from_utf8_lossy(bytes);
         let shown = mask(&text);
         match &self.0 {
@@ -127,7 +128,7 @@ impl Write for Above {
     }
 }
 
-/// See [`Progress::waiting`].
+/// Spinner of [`Progress::waiting`].
 pub struct Waiting(Option<ProgressBar>);
 
 impl Drop for Waiting {
@@ -138,7 +139,7 @@ impl Drop for Waiting {
     }
 }
 
-/// The bar of one layer, or of one thing that takes as long. Cheap to clone.
+/// Bar of one layer, or of other work that takes as long. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct LayerProgress(Option<Arc<Bar>>);
 
@@ -150,27 +151,27 @@ struct Bar {
 struct State {
     label: String,
     total: u64,
-    /// The total is a guess.
+    /// Whether the total is an estimate.
     estimated: bool,
-    /// Until there is something to see.
+    /// Spinner until the first byte.
     waiting: Option<Waiting>,
-    /// Since there is something to see.
+    /// Bar, from the first byte.
     bar: Option<ProgressBar>,
 }
 
 impl LayerProgress {
-    /// No bar.
+    /// Creates no bar.
     #[must_use]
     pub fn hidden() -> Self {
         Self(None)
     }
 
-    /// Bytes have passed.
+    /// Adds bytes that were moved.
     pub fn add(&self, bytes: u64) {
         self.step(|position| position + bytes);
     }
 
-    /// So many bytes have passed in all. The number falls back when an upload begins again.
+    /// Sets the number of bytes that were moved. It falls when an upload starts again.
     pub fn set(&self, bytes: u64) {
         self.step(|_| bytes);
     }
@@ -190,8 +191,8 @@ impl LayerProgress {
         }
     }
 
-    /// What was one thing is another now, of `total` bytes: a layer that was read is sent. It stays
-    /// one line, and its speed is that of what is done.
+    /// Starts the next phase of the same work, of `total` bytes: a layer that was read is now sent. The bar keeps its
+    /// line, and shows the speed of the new phase.
     pub fn begin(&self, verb: &str, total: u64) {
         let Some(bar) = &self.0 else { return };
         let mut state = bar.state();
@@ -207,7 +208,7 @@ impl LayerProgress {
         (state.label, state.total) = (label, total);
     }
 
-    /// There are more bytes than was known.
+    /// Adds bytes to the total.
     pub fn more(&self, bytes: u64) {
         let Some(bar) = &self.0 else { return };
         let mut state = bar.state();
@@ -217,7 +218,7 @@ impl LayerProgress {
         }
     }
 
-    /// The layer is done; its bar goes.
+    /// Ends the work; its bar disappears.
     pub fn finish(&self) {
         if let Some(bar) = &self.0 {
             bar.clear();
@@ -264,7 +265,7 @@ mod tests {
 
     use super::*;
 
-    /// What stands on a terminal, and the line of its cursor.
+    /// Lines of a terminal, and the line of its cursor.
     #[derive(Debug, Clone, Default)]
     struct Screen(Arc<Mutex<(Vec<String>, usize)>>, u16);
 
@@ -331,7 +332,7 @@ mod tests {
         (Progress(Some(Bars { all, about: "".into() })), screen)
     }
 
-    /// What is drawn next is drawn for sure.
+    /// Makes sure that the next step is drawn.
     fn step(layer: &LayerProgress, bytes: u64) {
         std::thread::sleep(Duration::from_millis(20));
         layer.add(bytes);

@@ -1,6 +1,6 @@
-//! Where results go that come while images are still being moved.
+//! Output of results that are printed while images are still being moved.
 //!
-//! Several images are moved at a time: what is written at once stays together.
+//! Several images are moved at the same time: text that is written in one call stays together.
 
 use std::io::{self, Write};
 
@@ -8,7 +8,7 @@ use super::progress::Progress;
 use crate::error::{Error, Kind, Result};
 use crate::secret::MaskedLines;
 
-/// Standard output, or standard error where the former has one document. Cheap to clone.
+/// Standard output, or standard error where standard output has one document. Cheap to clone.
 #[derive(Clone)]
 pub struct Results {
     progress: Progress,
@@ -16,19 +16,19 @@ pub struct Results {
 }
 
 impl Results {
-    /// On standard output.
+    /// Writes to standard output.
     #[must_use]
     pub fn printed(progress: &Progress) -> Self {
         Self { progress: progress.clone(), beside: false }
     }
 
-    /// On standard error, because standard output is for one document.
+    /// Writes to standard error, because standard output is for one document.
     #[must_use]
     pub fn beside_document(progress: &Progress) -> Self {
         Self { progress: progress.clone(), beside: true }
     }
 
-    /// Write whole lines, above the progress bars, without secrets.
+    /// Writes whole lines, above the progress bars, without secrets.
     pub fn write(&self, bytes: &[u8]) -> Result<()> {
         let written = self.progress.above(|| match self.beside {
             true => MaskedLines::new(io::stderr().lock()).write_all(bytes),

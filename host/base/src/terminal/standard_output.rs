@@ -1,15 +1,15 @@
-//! Standard output and standard error of the binary, where another program may stop to read:
-//! `occystrap plugin show dir | head -1`, `occystrap process ... 2>&1 | head -1`.
+//! Standard output and standard error of the program, where the reader may stop early: `occystrap plugin show dir |
+//! head -1`, `occystrap process ... 2>&1 | head -1`.
 //!
-//! What it refuses: to report a closed pipe as an error. Nothing went wrong: the reader has what it wanted.
+//! What it refuses: to report a closed pipe as an error. Nothing failed: the reader has all that it wanted.
 
 use std::io::{self, ErrorKind, Write};
 
-/// The exit code of a command whose output nothing reads any more: that of a process which SIGPIPE ended
-/// (128 + 13), as shells report it of other tools. The command did not end, so that no verdict can be said.
+/// Exit code of a command whose output is no longer read: that of a process which SIGPIPE ended (128 + 13), as shells
+/// report it of other tools. The command did not end, so that there is no verdict.
 pub const CLOSED: u8 = 141;
 
-/// A standard stream, which remembers whether its reader is gone. Not locked: filters print as well, from other
+/// Standard stream that remembers whether its reader is gone. It is not locked: filters print as well, from other
 /// threads.
 pub struct StandardOutput<W> {
     stream: W,
@@ -17,12 +17,12 @@ pub struct StandardOutput<W> {
 }
 
 impl<W> StandardOutput<W> {
-    /// `io::stdout()` or `io::stderr()`.
+    /// Wraps `io::stdout()` or `io::stderr()`.
     pub fn of(stream: W) -> Self {
         Self { stream, is_closed: false }
     }
 
-    /// Whether a write failed because the reader is gone.
+    /// Returns whether a write failed because the reader is gone.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.is_closed

@@ -1,6 +1,6 @@
-//! What a terminal shows: lines that fit its width, and nothing from a source that could drive it.
+//! Text for a terminal: lines that fit its width, and nothing from a source that could drive it.
 //!
-//! Where output is no terminal, nothing is cut: a script sees all of a line.
+//! On other outputs nothing is cut: a script sees all of a line.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -10,21 +10,21 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use crate::error::{is_unprintable, printable};
 use crate::secret::{mask, mask_json};
 
-/// Below this many columns no table fits; the terminal then breaks lines itself.
+/// Narrowest terminal for which lines are cut, in columns. Narrower terminals break the lines themselves.
 const NARROWEST: usize = 40;
 
-/// How wide, and how plain, text is to be.
+/// Width and style of text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Paper {
-    /// Columns; `None` for as many as it takes.
+    /// Columns; `None` for no limit.
     pub width: Option<usize>,
     /// Whether headings may be bold.
     pub bold: bool,
 }
 
 impl Paper {
-    /// Standard output as it is. `COLUMNS` counts where it is no terminal; `NO_COLOR`
-    /// (no-color.org) leaves it plain.
+    /// Returns the paper for standard output. `COLUMNS` counts where it is not a terminal; `NO_COLOR` (no-color.org)
+    /// turns bold text off.
     #[must_use]
     pub fn stdout() -> Self {
         let columns = || std::env::var("COLUMNS").ok()?.parse().ok();
@@ -36,7 +36,7 @@ impl Paper {
         }
     }
 
-    /// A heading.
+    /// Returns a heading.
     #[must_use]
     pub fn heading(&self, text: &str) -> String {
         match self.bold {
@@ -45,7 +45,7 @@ impl Paper {
         }
     }
 
-    /// A line that is cut where the paper ends.
+    /// Returns a line, cut at the width.
     #[must_use]
     pub fn line(&self, text: &str) -> String {
         match self.width {
@@ -54,18 +54,17 @@ impl Paper {
         }
     }
 
-    /// A label and what it stands for, which goes on below itself where the paper ends. Text of a
-    /// source is made printable here.
+    /// Writes a label and its text, which goes on below itself at the width. Text of a source is made printable here.
     pub fn field(&self, to: &mut dyn Write, label: &str, text: &str) -> io::Result<()> {
         self.labelled(to, label, FIELD, text)
     }
 
-    /// As [`Self::field`], for labels that are names of rules.
+    /// Writes a field as [`Self::field`] does, for labels that are names of rules.
     pub fn item(&self, to: &mut dyn Write, label: &str, text: &str) -> io::Result<()> {
         self.labelled(to, label, ITEM, text)
     }
 
-    /// Text below a heading.
+    /// Writes text below a heading.
     pub fn text(&self, to: &mut dyn Write, text: &str) -> io::Result<()> {
         self.labelled(to, "", 2, text)
     }
@@ -82,13 +81,13 @@ impl Paper {
     }
 }
 
-/// Where the text of a field begins.
+/// Column where the text of a field begins.
 const FIELD: usize = 15;
 
-/// Where the text of a finding begins: behind the longest name of a rule.
+/// Column where the text of a finding begins: after the longest name of a rule.
 const ITEM: usize = 22;
 
-/// Lines of at most `room` columns; broken at a space where there is one in the second half.
+/// Splits text into lines of at most `room` columns, at a space where there is one in the second half.
 fn pieces(text: &str, room: usize) -> Vec<&str> {
     let (mut pieces, mut rest) = (Vec::new(), text);
     while rest.width() > room {
@@ -107,7 +106,7 @@ fn pieces(text: &str, room: usize) -> Vec<&str> {
     pieces
 }
 
-/// Bytes of the longest start of a text that fits.
+/// Returns the length of the longest start of a text that fits, in bytes.
 fn end_within(text: &str, room: usize) -> usize {
     let mut columns = 0;
     let fits = |(_, c): &(usize, char)| {
@@ -117,8 +116,8 @@ fn end_within(text: &str, room: usize) -> usize {
     text.char_indices().take_while(fits).last().map_or(0, |(at, c)| at + c.len_utf8())
 }
 
-/// As much of a text as fits, with an ellipsis where something is missing. Secrets are masked before: a
-/// part of one is not recognised.
+/// Returns as much of a text as fits, with an ellipsis where something is missing. Secrets are masked before the cut: a
+/// part of a secret is not recognised.
 #[must_use]
 pub fn cut(text: &str, room: usize) -> String {
     let text = &*mask(text);
@@ -128,20 +127,20 @@ pub fn cut(text: &str, room: usize) -> String {
     }
 }
 
-/// Write a document as JSON with a line's end, without secrets. What could drive a terminal is escaped, which every
-/// reader undoes: serde leaves DEL, C1 and bidirectional controls as they are.
+/// Writes a document as JSON with a newline at its end, without secrets. Characters that could drive a terminal are
+/// escaped, which every reader undoes: serde leaves DEL, C1 and bidirectional controls as they are.
 pub fn write_json(to: &mut dyn Write, document: &impl Serialize) -> io::Result<()> {
     writeln!(to, "{}", escaped(&mask_json(serde_json::to_string_pretty(document)?)))
 }
 
-/// A part of such a document, whose lines after the first begin with so many spaces more.
+/// Returns a part of such a document, whose lines after the first are indented by this many spaces more.
 pub fn json_within(part: &impl Serialize, indent: usize) -> io::Result<String> {
     let lines = format!("\n{}", " ".repeat(indent));
-    // A line's end in a string is escaped.
+    // A newline in a string is escaped.
     Ok(escaped(&mask_json(serde_json::to_string_pretty(part)?)).replace('\n', &lines))
 }
 
-/// The same on one line: of many, each is a document.
+/// Writes a document on one line, for output with a document on each line.
 pub fn write_json_line(to: &mut dyn Write, document: &impl Serialize) -> io::Result<()> {
     writeln!(to, "{}", escaped(&mask_json(serde_json::to_string(document)?)))
 }
@@ -150,7 +149,7 @@ fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match is_unprintable(c) && c != '\n' {
-            // All of them are in the first plane, and in JSON they can only stand in a string.
+            // All of them are in the first plane, and in JSON they can only be in a string.
             true => escaped.push_str(&format!("\\u{:04x}", u32::from(c))),
             false => escaped.push(c),
         }
@@ -158,15 +157,15 @@ fn escaped(text: &str) -> String {
     escaped
 }
 
-/// Columns of a table, each as wide as what stands in it; all but the last are never cut.
+/// Columns of a table, each as wide as its content. All but the last are never cut.
 pub struct Table {
-    /// Whether a column stands at its right edge.
+    /// Whether a column is aligned to the right.
     right: Vec<bool>,
     rows: Vec<Vec<String>>,
 }
 
 impl Table {
-    /// With a heading for each column; one that begins with `>` stands to the right.
+    /// Creates a table with a heading for each column. A heading that begins with `>` aligns the column to the right.
     #[must_use]
     pub fn new(headings: &[&str]) -> Self {
         let right = headings.iter().map(|heading| heading.starts_with('>')).collect();
@@ -174,19 +173,19 @@ impl Table {
         Self { right, rows: vec![row.collect()] }
     }
 
-    /// Add a row, of a cell a column. Text of a source is made printable here.
+    /// Adds a row, with a cell for each column. Text of a source is made printable here.
     pub fn row(&mut self, cells: Vec<String>) {
         self.rows.push(cells.iter().map(|cell| printable(cell)).collect());
     }
 
-    /// All rows, on lines that fit.
+    /// Writes all rows, on lines that fit.
     pub fn write(&self, to: &mut dyn Write, paper: &Paper) -> io::Result<()> {
         let widest = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));
             cells.map(|cell| cell.width()).max().unwrap_or_default()
         };
         let widths: Vec<usize> = (0..self.right.len()).map(widest).collect();
-        // A column without anything in it takes no place.
+        // An empty column is left out.
         let empty = |column: usize| {
             self.rows[1..].iter().all(|row| row.get(column).is_none_or(String::is_empty))
         };
@@ -208,7 +207,7 @@ impl Table {
     }
 }
 
-/// How much of a whole something is, as a bar of `cells` columns.
+/// Returns a bar of `cells` columns that shows a part of a whole.
 #[must_use]
 pub fn bar(part: u64, whole: u64, cells: usize) -> String {
     const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
@@ -216,7 +215,7 @@ pub fn bar(part: u64, whole: u64, cells: usize) -> String {
         return String::new();
     }
     let eighths = (part as f64 / whole as f64 * (cells * 8) as f64).round() as usize;
-    // Something is never shown as nothing.
+    // A part that is not zero is never shown as zero.
     let eighths = eighths.clamp(usize::from(part > 0), cells * 8);
     format!("{}{}", "█".repeat(eighths / 8), EIGHTHS[eighths % 8])
 }

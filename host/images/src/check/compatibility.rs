@@ -1,4 +1,5 @@
-//! Rules about who can read an image: nothing is wrong with it, but not everybody takes it.
+//! Rules about compatibility: the image is well-formed, but some clients do not accept it. Also the rules about how
+//! layers are stored, which need no layer to be read.
 
 use super::finding::{Finding, Findings};
 use crate::source::view::{FlawIn, View, ViewKind};
@@ -6,13 +7,14 @@ use occystrap_base::oci::Compression;
 use occystrap_base::oci::manifest::DOCKER_MANIFEST;
 use occystrap_base::terminal::size::size;
 
-/// Bytes of a stored layer that make pulls slow and cannot be fetched in parts: as 0.4.17 has it.
+/// Size in bytes above which a stored layer is reported as large: it makes pulls slow, because clients do not fetch a
+/// layer in parts. The limit is that of 0.4.17.
 const LARGE: u64 = 1024 * 1024 * 1024;
 
-/// Docker's layer store takes no more (`maxLayerDepth`).
+/// The largest number of layers that Docker's layer store accepts (`maxLayerDepth`).
 const DEEPEST: usize = 125;
 
-/// All rules about it.
+/// Checks which clients can read an image.
 pub fn check(view: &View, to: &mut Findings) {
     if view.role == ViewKind::Image {
         zstd(view, to);
@@ -28,7 +30,7 @@ pub fn check(view: &View, to: &mut Findings) {
         }
     }
     if view.layers.len() > DEEPEST {
-        let message = "has more layers than Docker takes";
+        let message = "has more layers than Docker allows";
         to.push(
             Finding::warning("many-layers", message)
                 .sides(format!("at most {DEEPEST}"), view.layers.len()),
@@ -36,6 +38,7 @@ pub fn check(view: &View, to: &mut Findings) {
     }
 }
 
+/// Reports layers that are compressed with zstd.
 fn zstd(view: &View, to: &mut Findings) {
     let is_zstd =
         |layer: &&crate::source::view::ViewedLayer| layer.compression == Some(Compression::Zstd);
@@ -54,7 +57,7 @@ fn zstd(view: &View, to: &mut Findings) {
     }
 }
 
-/// Compressions that no image format has a media type for.
+/// Reports compressions for which no image format has a media type.
 fn unregistered(view: &View, to: &mut Findings) {
     for (index, layer) in view.layers.iter().enumerate() {
         if let Some(found @ (Compression::Xz | Compression::Bzip2)) = layer.compression {
@@ -67,9 +70,8 @@ fn unregistered(view: &View, to: &mut Findings) {
     }
 }
 
-/// Rules about how layers are kept, before anybody reads them: whether they are there, how large, and
-/// in the form that their media type says.
-pub fn check_kept(view: &View, to: &mut Findings) {
+/// Checks how layers are stored: whether they are there and have the promised size. Reads no layer.
+pub fn check_stored(view: &View, to: &mut Findings) {
     for flaw in &view.flaws {
         if let FlawIn::Layer(index) = flaw.part {
             to.push(Finding::unread("layer-missing", &flaw.error).layer(index));
@@ -88,9 +90,9 @@ pub fn check_kept(view: &View, to: &mut Findings) {
     }
 }
 
-/// Whether the bytes of a layer are compressed as its media type says.
+/// Checks whether the bytes of a layer are compressed as its media type says.
 pub fn check_compression(index: usize, media_type: &str, found: Compression, to: &mut Findings) {
-    let said = match media_type {
+    let declared = match media_type {
         one if one.ends_with("gzip") => Compression::Gzip,
         one if one.ends_with("zstd") => Compression::Zstd,
         one if one.ends_with("+xz") => Compression::Xz,
@@ -98,8 +100,8 @@ pub fn check_compression(index: usize, media_type: &str, found: Compression, to:
         one if one.ends_with(".tar") => Compression::None,
         _ => return,
     };
-    if said != found {
-        let message = "is not compressed as its media type says: readers that believe it fail";
-        to.push(Finding::warning("media-type", message).sides(said, found).layer(index));
+    if declared != found {
+        let message = "is not compressed as its media type says: readers that rely on it fail";
+        to.push(Finding::warning("media-type", message).sides(declared, found).layer(index));
     }
 }

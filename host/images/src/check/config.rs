@@ -8,17 +8,17 @@ use crate::source::view::{FlawIn, View, text_of};
 use occystrap_base::error::Kind;
 use occystrap_base::oci::{Digest, config, json, time};
 
-/// All rules about the config, and about how it fits the layers.
+/// Checks the config, and whether it fits the manifest and its layers.
 pub fn check(view: &View, to: &mut Findings) {
     for flaw in view.flaws.iter().filter(|flaw| flaw.part == FlawIn::Config) {
-        let check = match (flaw.error.kind(), flaw.error.sides()) {
-            (_, Some((expected, _))) if expected.starts_with("sha256:") => "config-digest",
+        let check = match (flaw.error.kind(), flaw.error.difference()) {
+            (_, Some((expected, _))) if expected.is_digest() => "config-digest",
             (Kind::Source, Some(_)) => "config-size",
             _ => "config",
         };
         to.push(Finding::unread(check, &flaw.error));
     }
-    kept(view, to);
+    stored(view, to);
     if let Some(bytes) = &view.config.bytes
         && !view.role.is_artifact()
     {
@@ -31,7 +31,7 @@ pub fn check(view: &View, to: &mut Findings) {
     if !document.is_object() {
         if view.config.bytes.is_some() && view.flaws.iter().all(|flaw| flaw.part != FlawIn::Config)
         {
-            to.push(Finding::error("config", "the config is not an object"));
+            to.push(Finding::error("config", "the config is not a JSON object"));
         }
         return;
     }
@@ -42,7 +42,7 @@ pub fn check(view: &View, to: &mut Findings) {
     platform(view, to);
     created(&document["created"], "the config's 'created'", to);
     values(&document["config"], &text_of(&document["os"]), to);
-    // What none of the rules knows, and a strict reader refuses.
+    // A strict reader may refuse a config for something that none of the rules above covers.
     if let Some(bytes) = &view.config.bytes
         && to.count(super::Severity::Error) == before
         && let Err(error) = config::parse_as_clients(bytes, &view.place)
@@ -51,7 +51,7 @@ pub fn check(view: &View, to: &mut Findings) {
     }
 }
 
-/// Go's parser replaces what is not UTF-8; others refuse the document.
+/// Reports a document that is not UTF-8. Go's parser replaces such bytes; other parsers refuse the document.
 pub(super) fn utf8(bytes: &[u8], what: &'static str, to: &mut Findings) {
     if !json::is_utf8(bytes) {
         let message = format!(
@@ -61,8 +61,8 @@ pub(super) fn utf8(bytes: &[u8], what: &'static str, to: &mut Findings) {
     }
 }
 
-/// Digest and size of the config as it is kept.
-fn kept(view: &View, to: &mut Findings) {
+/// Checks digest and size of the stored config.
+fn stored(view: &View, to: &mut Findings) {
     let Some(bytes) = &view.config.bytes else { return };
     let (promised, found) = (&view.config.promised, Digest::of(bytes));
     match promised.digest {
@@ -88,13 +88,14 @@ fn kept(view: &View, to: &mut Findings) {
     }
 }
 
+/// Checks `rootfs`: its type and the form of its diff-ids.
 fn rootfs(view: &View, to: &mut Findings) {
     let document = &view.config.document;
     match &document["rootfs"]["type"] {
         Value::String(kind) if kind == "layers" => {
             to.pass("rootfs-type", "the config's rootfs is of type 'layers'");
         }
-        // OCI image specification, "rootfs": REQUIRED. Docker, Podman and skopeo do without it.
+        // The OCI image specification ("rootfs") requires it. Docker, Podman and skopeo accept a config without it.
         Value::Null => to.push(Finding::warning("rootfs-type", "the config's rootfs has no type")),
         Value::String(kind) if kind.is_empty() => {
             to.push(Finding::warning("rootfs-type", "the config's rootfs has an empty type"));
@@ -120,12 +121,13 @@ fn rootfs(view: &View, to: &mut Findings) {
             None => Some(format!("{id} is not a digest")),
         };
         if let Some(why) = wrong {
-            let message = format!("its diff-id is none: {why}");
+            let message = format!("its diff-id is malformed: {why}");
             to.push(Finding::error("diff-id", message).layer(index));
         }
     }
 }
 
+/// Checks that the manifest has as many layers as the config has diff-ids.
 fn layer_count(view: &View, to: &mut Findings) {
     let Some(diff_ids) = view.config.document["rootfs"]["diff_ids"].as_array() else { return };
     let (layers, ids) = (view.layers.len(), diff_ids.len());
@@ -140,6 +142,7 @@ fn layer_count(view: &View, to: &mut Findings) {
     );
 }
 
+/// Checks that the history has as many steps with a layer as there are layers.
 fn history(view: &View, to: &mut Findings) {
     let entries = match &view.config.document["history"] {
         Value::Null => &[],
@@ -150,7 +153,7 @@ fn history(view: &View, to: &mut Findings) {
         }
     };
     if entries.is_empty() {
-        to.push(Finding::info("history-count", "the config tells no history"));
+        to.push(Finding::info("history-count", "the config has no history"));
         return;
     }
     let made = entries.iter().filter(|entry| entry["empty_layer"] != true).count();
@@ -160,7 +163,7 @@ fn history(view: &View, to: &mut Findings) {
         let message = format!("{all} steps of history, of which {made} made the {layers} layers");
         to.pass("history-count", message);
     } else if view.by_engine {
-        let message = "the engine does not tell which steps of the history made a layer";
+        let message = "the engine does not say which steps of the history made a layer";
         to.push(Finding::info("history-count", message));
     } else {
         let message =
@@ -175,7 +178,7 @@ fn history(view: &View, to: &mut Findings) {
     }
 }
 
-/// A time. Clients refuse the whole config for one that they cannot parse, whatever it is of.
+/// Checks a time. Clients refuse the whole config if they cannot parse one of its times.
 fn created(value: &Value, what: &str, to: &mut Findings) {
     let text = match value {
         Value::Null => return,
@@ -191,20 +194,20 @@ fn created(value: &Value, what: &str, to: &mut Findings) {
     }
 }
 
-/// What it is for, and whether the index says so, too.
+/// Checks that the config names a platform, and that the index gives the image the same.
 fn platform(view: &View, to: &mut Findings) {
     let document = &view.config.document;
-    let mut said = Vec::new();
+    let mut named = Vec::new();
     for part in ["os", "architecture"] {
         match document[part].as_str() {
-            Some(text) if !text.is_empty() => said.push(text),
+            Some(text) if !text.is_empty() => named.push(text),
             _ => to
                 .push(Finding::error("platform", format!("the config does not name its '{part}'"))),
         }
     }
     let chosen = view.index.iter().flat_map(|index| &index.entries).filter(|entry| entry.chosen);
     let listed = chosen.filter_map(|entry| entry.platform.as_ref());
-    if let [os, architecture] = said[..] {
+    if let [os, architecture] = named[..] {
         for listed in listed {
             if (listed.os.as_str(), listed.architecture.as_str()) != (os, architecture) {
                 let message = "the index gives the image another platform than its config";
@@ -218,7 +221,7 @@ fn platform(view: &View, to: &mut Findings) {
     }
 }
 
-/// How it runs: values that no engine can use.
+/// Reports values of the config that no engine can use, and fields that are deprecated.
 fn values(config: &Value, os: &str, to: &mut Findings) {
     let mut warn = |message: String| to.push(Finding::warning("config-values", message));
     for entry in config["Env"].as_array().into_iter().flatten() {
@@ -239,15 +242,15 @@ fn values(config: &Value, os: &str, to: &mut Findings) {
     if let Some(labels) = config["Labels"].as_object()
         && !labels.values().all(Value::is_string)
     {
-        warn("a label is not a text".to_owned());
+        warn("a label is not a string".to_owned());
     }
     if config["ArgsEscaped"] == true {
-        let message = "the config has ArgsEscaped, which is Docker's alone and deprecated by OCI";
+        let message = "the config has ArgsEscaped, which only Docker uses and OCI deprecates";
         to.push(Finding::warning("args-escaped", message));
     }
 }
 
-/// `80`, `80/tcp`, or a range (OCI image specification: port, or port and protocol).
+/// Returns whether a text is a port: `80`, `80/tcp`, or a range (OCI image specification: port, or port and protocol).
 fn is_port(text: &str) -> bool {
     let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let protocol = protocol.to_ascii_lowercase();

@@ -1,19 +1,20 @@
-//! What `check` says of the media type that a manifest gives its config.
+//! The rule about the media type that a manifest gives its config: which engines accept it.
 
 use super::finding::Severity;
 use occystrap_base::oci::config_type::{DOCKER, Engines, OCI, engines};
 use occystrap_base::oci::manifest::DOCKER_MANIFEST;
 
-/// Judges the type of an image's config in a manifest of a type. `None` where nothing is odd.
-pub(super) fn judge(config: &str, manifest: &str) -> Option<(Severity, String)> {
+/// Checks the media type of an image's config in a manifest of the given type. Returns `None` for the type that the
+/// specification of the manifest asks for.
+pub(super) fn check(config: &str, manifest: &str) -> Option<(Severity, String)> {
     if config == if manifest == DOCKER_MANIFEST { DOCKER } else { OCI } {
         return None;
     }
     let Engines { docker, podman } = engines(config, manifest);
-    let who = match (docker, podman) {
-        (true, true) => "Docker and Podman take it",
-        (true, false) => "Podman refuses the image, Docker takes it",
-        (false, true) => "Docker refuses the image, Podman takes it",
+    let engines = match (docker, podman) {
+        (true, true) => "Docker and Podman accept it",
+        (true, false) => "Podman refuses the image, Docker accepts it",
+        (false, true) => "Docker refuses the image, Podman accepts it",
         (false, false) => "Docker and Podman refuse the image",
     };
     let severity = if docker || podman { Severity::Warning } else { Severity::Error };
@@ -22,7 +23,7 @@ pub(super) fn judge(config: &str, manifest: &str) -> Option<(Severity, String)> 
         OCI | DOCKER => format!("a config of '{config}' in a manifest of '{manifest}'"),
         other => format!("'{other}' is not the media type of an image's config"),
     };
-    Some((severity, format!("{what}: {who}")))
+    Some((severity, format!("{what}: {engines}")))
 }
 
 #[cfg(test)]
@@ -32,17 +33,17 @@ mod tests {
 
     #[test]
     fn an_error_is_what_both_engines_refuse() {
-        for (config, manifest, severity, said) in [
+        for (config, manifest, severity, text) in [
             ("text/plain", OCI_MANIFEST, Severity::Error, "Docker and Podman refuse"),
             ("text/plain", DOCKER_MANIFEST, Severity::Warning, "Docker refuses"),
             ("application/json", OCI_MANIFEST, Severity::Warning, "Podman refuses"),
-            ("application/json", DOCKER_MANIFEST, Severity::Warning, "Docker and Podman take it"),
+            ("application/json", DOCKER_MANIFEST, Severity::Warning, "Docker and Podman accept it"),
             (DOCKER, OCI_MANIFEST, Severity::Warning, "Podman refuses"),
         ] {
-            let (found, message) = judge(config, manifest).unwrap();
+            let (found, message) = check(config, manifest).unwrap();
             assert_eq!(found, severity, "{message}");
-            assert!(message.contains(said), "{message}");
+            assert!(message.contains(text), "{message}");
         }
-        assert!(judge(OCI, OCI_MANIFEST).is_none() && judge(DOCKER, DOCKER_MANIFEST).is_none());
+        assert!(check(OCI, OCI_MANIFEST).is_none() && check(DOCKER, DOCKER_MANIFEST).is_none());
     }
 }

@@ -1,4 +1,4 @@
-//! What a check finds, and how much of it is kept.
+//! Findings of a check, and how many of them are kept.
 
 use std::collections::BTreeMap;
 
@@ -8,71 +8,71 @@ use crate::steady::CHANGED;
 use occystrap_base::error::{Error, Kind, printable};
 use occystrap_base::oci::types::Mistyped;
 
-/// Findings of one kind that are kept for an image; more are counted. Nobody reads them all, and an
-/// image that has a million must not take our memory.
+/// How many findings of one rule and severity are kept for an image; the others are only counted. A user does not read
+/// more, and an image with a million problems must not exhaust memory.
 pub const MOST_KEPT: usize = 1_000;
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
-    /// The image is wrong: some reader refuses it, or it is not what it promises.
+    /// The image is wrong: a client refuses it, or it is not what it promises.
     Error,
-    /// Something could not be looked at.
+    /// Something could not be checked.
     Unchecked,
-    /// It works somewhere, and not everywhere; or it is hardly meant so.
+    /// The image does not work everywhere, or something is probably not intended.
     Warning,
-    /// Nothing is wrong with it; somebody may want to know.
+    /// Nothing is wrong; a fact that may be useful.
     Info,
 }
 
-/// One thing that was found.
+/// One finding.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// How bad it is.
+    /// Its severity.
     pub severity: Severity,
-    /// Which rule it is about (docs/inspecting.md).
+    /// Name of the rule (docs/inspecting.md).
     pub check: &'static str,
-    /// From 0, lowest first.
+    /// Number of the layer, from 0 for the lowest; `None` for the image as a whole.
     pub layer: Option<usize>,
-    /// Of a member of the layer.
+    /// Path of the member of the layer.
     pub path: Option<String>,
-    /// In words; neither layer nor path.
+    /// Text, without layer and path.
     pub message: String,
-    /// One side of a difference.
+    /// The expected side of a difference.
     pub expected: Option<String>,
-    /// The other side.
+    /// The side that was found.
     pub found: Option<String>,
 }
 
 impl Finding {
-    /// Something of the image as a whole.
+    /// Creates a finding about the image as a whole.
     #[must_use]
     pub fn new(severity: Severity, check: &'static str, message: impl AsRef<str>) -> Self {
         let message = printable(message.as_ref());
         Self { severity, check, layer: None, path: None, message, expected: None, found: None }
     }
 
-    /// An error.
+    /// Creates an error.
     #[must_use]
     pub fn error(check: &'static str, message: impl AsRef<str>) -> Self {
         Self::new(Severity::Error, check, message)
     }
 
-    /// A warning.
+    /// Creates a warning.
     #[must_use]
     pub fn warning(check: &'static str, message: impl AsRef<str>) -> Self {
         Self::new(Severity::Warning, check, message)
     }
 
-    /// Something to know.
+    /// Creates a note.
     #[must_use]
     pub fn info(check: &'static str, message: impl AsRef<str>) -> Self {
         Self::new(Severity::Info, check, message)
     }
 
-    /// Something that could not be read: an error, or, where the network, a login or our own disk is
-    /// to blame, nothing that is known of the image.
+    /// Creates a finding about something that could not be read. It is *unchecked* if the network, a login, our own
+    /// disk or a change by another process is the cause, because then nothing is known of the image; else an error.
     #[must_use]
     pub fn unread(check: &'static str, error: &Error) -> Self {
         let severity = match error.kind() {
@@ -80,20 +80,20 @@ impl Finding {
             _ => Severity::Error,
         };
         let finding = Self::new(severity, check, error.to_string());
-        match error.sides() {
+        match error.difference() {
             Some((expected, found)) => finding.sides(expected, found),
             None => finding,
         }
     }
 
-    /// A field for which clients reject a document.
+    /// Creates an error about a field for which clients reject a document.
     #[must_use]
     pub fn mistyped(check: &'static str, wrong: &Mistyped) -> Self {
         let message = format!("has a field '{}' of a type that clients reject", wrong.field);
         Self::error(check, message).sides(wrong.expected, wrong.found.as_ref())
     }
 
-    /// Both sides of a difference.
+    /// Adds both sides of a difference.
     #[must_use]
     pub fn sides(mut self, expected: impl ToString, found: impl ToString) -> Self {
         self.expected = Some(printable(&expected.to_string()));
@@ -101,14 +101,14 @@ impl Finding {
         self
     }
 
-    /// In a layer, counted from 0.
+    /// Adds the number of the layer, from 0.
     #[must_use]
     pub fn layer(mut self, index: usize) -> Self {
         self.layer = Some(index);
         self
     }
 
-    /// About a member.
+    /// Adds the path of a member.
     #[must_use]
     pub fn path(mut self, path: &[u8]) -> Self {
         self.path = Some(printable(&String::from_utf8_lossy(path)));
@@ -116,75 +116,76 @@ impl Finding {
     }
 }
 
-/// A rule that was looked at and holds.
+/// A rule that was checked and holds.
 #[derive(Debug, Clone, Serialize)]
 pub struct Passed {
-    /// Which rule.
+    /// Name of the rule.
     pub check: &'static str,
-    /// In words.
+    /// Text.
     pub message: String,
 }
 
-/// What was found, in order; of each kind no more than [`MOST_KEPT`].
+/// Findings in order, at most [`MOST_KEPT`] of each rule and severity.
 #[derive(Debug, Default)]
 pub struct Findings {
-    kept: BTreeMap<(Severity, &'static str), Kinds>,
+    kept: BTreeMap<(Severity, &'static str), Group>,
     passed: Vec<Passed>,
 }
 
+/// The findings of one rule and severity: those that are kept, and the number of all.
 #[derive(Debug, Default)]
-struct Kinds {
+struct Group {
     kept: Vec<Finding>,
     count: usize,
 }
 
 impl Findings {
-    /// Add one.
+    /// Adds a finding.
     pub fn push(&mut self, finding: Finding) {
-        let kind = self.kept.entry((finding.severity, finding.check)).or_default();
-        kind.count += 1;
-        if kind.kept.len() < MOST_KEPT {
-            kind.kept.push(finding);
+        let group = self.kept.entry((finding.severity, finding.check)).or_default();
+        group.count += 1;
+        if group.kept.len() < MOST_KEPT {
+            group.kept.push(finding);
         }
     }
 
-    /// A rule holds.
+    /// Adds a rule that holds.
     pub fn pass(&mut self, check: &'static str, message: impl AsRef<str>) {
         let message = printable(message.as_ref());
         self.passed.push(Passed { check, message });
     }
 
-    /// Add what somebody else found, after what is here.
+    /// Adds all findings of another collection after those that are here.
     pub fn append(&mut self, other: Self) {
         for (key, mut more) in other.kept {
-            let kind = self.kept.entry(key).or_default();
-            kind.count += more.count;
-            let room = MOST_KEPT - kind.kept.len();
-            kind.kept.extend(more.kept.drain(..).take(room));
+            let group = self.kept.entry(key).or_default();
+            group.count += more.count;
+            let free = MOST_KEPT - group.kept.len();
+            group.kept.extend(more.kept.drain(..).take(free));
         }
         self.passed.extend(other.passed);
     }
 
-    /// Add what was found in one layer, as found in layer `index`: an image may have it twice.
-    pub fn copy(&self, index: usize, to: &mut Self) {
-        for (key, kind) in &self.kept {
+    /// Adds the findings of one layer to `to`, with `index` as the number of the layer: an image may list a layer
+    /// twice, which is read once.
+    pub fn copy_to_layer(&self, index: usize, to: &mut Self) {
+        for (key, group) in &self.kept {
             let known = to.kept.entry(*key).or_default();
-            known.count += kind.count;
-            let room = MOST_KEPT - known.kept.len();
-            let copies = kind.kept.iter().take(room).cloned().map(|one| one.layer(index));
+            known.count += group.count;
+            let free = MOST_KEPT - known.kept.len();
+            let copies = group.kept.iter().take(free).cloned().map(|one| one.layer(index));
             known.kept.extend(copies);
         }
     }
 
-    /// Makes errors that do not count things that could not be looked at. Of those that are not kept, none
-    /// counts.
-    pub fn doubt(&mut self, counts: &dyn Fn(&Finding) -> bool) {
+    /// Makes each error for which `counts` is false *unchecked*, and each error that was not kept.
+    pub fn mark_unchecked(&mut self, counts: &dyn Fn(&Finding) -> bool) {
         let is_error = |(severity, _): &(Severity, &str)| *severity == Severity::Error;
         let errors: Vec<_> = self.kept.keys().copied().filter(is_error).collect();
         for key in errors {
-            let Some(kind) = self.kept.remove(&key) else { continue };
-            let left_out = kind.count - kind.kept.len();
-            for finding in kind.kept {
+            let Some(group) = self.kept.remove(&key) else { continue };
+            let left_out = group.count - group.kept.len();
+            for finding in group.kept {
                 match counts(&finding) {
                     true => self.push(finding),
                     false => {
@@ -198,42 +199,42 @@ impl Findings {
         }
     }
 
-    /// How many there are of a severity, those that are not kept included.
+    /// Returns the number of findings of a severity, including those that are not kept.
     #[must_use]
     pub fn count(&self, severity: Severity) -> usize {
         let of = self.kept.iter().filter(|((of, _), _)| *of == severity);
-        of.map(|(_, kind)| kind.count).sum()
+        of.map(|(_, group)| group.count).sum()
     }
 
-    /// How many errors and unlooked-at things there are of a rule.
+    /// Returns the number of errors and of unchecked findings of a rule.
     #[must_use]
     pub fn failed(&self, check: &str) -> usize {
         let of = self.kept.iter().filter(|((severity, of), _)| {
             *of == check && matches!(severity, Severity::Error | Severity::Unchecked)
         });
-        of.map(|(_, kind)| kind.count).sum()
+        of.map(|(_, group)| group.count).sum()
     }
 
-    /// Kinds of a severity: what is kept, and how many there are.
+    /// Returns, for each rule of a severity, its name, the findings that are kept, and the number of all.
     pub fn of(
         &self,
         severity: Severity,
     ) -> impl Iterator<Item = (&'static str, &[Finding], usize)> {
         let of = self.kept.iter().filter(move |((of, _), _)| *of == severity);
-        of.map(|((_, check), kind)| (*check, kind.kept.as_slice(), kind.count))
+        of.map(|((_, check), group)| (*check, group.kept.as_slice(), group.count))
     }
 
-    /// All that is kept, the worst first.
+    /// Returns all findings that are kept, the worst first.
     pub fn all(&self) -> impl Iterator<Item = &Finding> {
-        self.kept.values().flat_map(|kind| &kind.kept)
+        self.kept.values().flat_map(|group| &group.kept)
     }
 
-    /// By rule, how many are not kept.
+    /// Returns, by rule, how many findings are not kept.
     #[must_use]
     pub fn left_out(&self) -> BTreeMap<&'static str, usize> {
         let mut left_out = BTreeMap::new();
-        for ((_, check), kind) in &self.kept {
-            let more = kind.count - kind.kept.len();
+        for ((_, check), group) in &self.kept {
+            let more = group.count - group.kept.len();
             if more > 0 {
                 *left_out.entry(*check).or_default() += more;
             }
@@ -241,7 +242,7 @@ impl Findings {
         left_out
     }
 
-    /// Rules that hold.
+    /// Returns the rules that hold.
     #[must_use]
     pub fn passed(&self) -> &[Passed] {
         &self.passed

@@ -1,16 +1,15 @@
-//! Rules about indexes: what lists the images of several platforms.
+//! Rules about indexes, which list the images of several platforms.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
 use super::finding::{Finding, Findings};
-use super::manifest::schema_version;
 use crate::source::view::{IndexEntry, Listing, ViewKind};
 use occystrap_base::oci::manifest::{DOCKER_MANIFEST, OCI_MANIFEST, is_manifest_type};
 use occystrap_base::oci::{json, types};
 
-/// All rules of an index, where it is one that led to an image or is looked at itself.
+/// Checks an index that led to an image, or that is viewed itself.
 pub fn check(index: &Listing, role: ViewKind, to: &mut Findings) {
     let mut document = Value::Null;
     match &index.manifest {
@@ -26,12 +25,12 @@ pub fn check(index: &Listing, role: ViewKind, to: &mut Findings) {
         }
         None if role == ViewKind::Index => {
             let message = format!(
-                "the layout lists the image {} times, without an index of its own: not all of it can be moved at once",
+                "the layout lists the image {} times, without an index of its own: its platforms cannot be copied at once",
                 index.entries.len()
             );
             to.push(Finding::warning("index", message));
         }
-        // Of the layout's list, or the one entry that led here.
+        // An image that the layout itself lists.
         None => return,
     }
     if document["manifests"].as_array().is_some_and(Vec::is_empty) {
@@ -53,6 +52,7 @@ pub fn check(index: &Listing, role: ViewKind, to: &mut Findings) {
     }
 }
 
+/// Checks the fields of the index itself.
 fn check_document(document: &Value, to: &mut Findings) {
     schema_version(document, "the index", to);
     if document["mediaType"].is_null() {
@@ -60,7 +60,24 @@ fn check_document(document: &Value, to: &mut Findings) {
     }
 }
 
-/// Builds of Windows (`os.version`), by the digest of the image: several are for one platform.
+/// Checks the schema version of an index or a manifest: both specifications have only version 2.
+pub(super) fn schema_version(document: &Value, what: &str, to: &mut Findings) {
+    match &document["schemaVersion"] {
+        Value::Number(version) if version.as_u64() == Some(2) => {
+            to.pass("schema-version", format!("{what} is of schema version 2"));
+        }
+        Value::Null => to.push(
+            Finding::error("schema-version", format!("{what} has no schemaVersion"))
+                .sides(2, "nothing"),
+        ),
+        other => to.push(
+            Finding::error("schema-version", format!("{what} is of another schemaVersion"))
+                .sides(2, other),
+        ),
+    }
+}
+
+/// Returns the builds of Windows (`os.version`) by the digest of the image: several of them are for one platform.
 fn builds(document: &Value) -> BTreeMap<&str, &str> {
     let entries = document["manifests"].as_array().into_iter().flatten();
     let builds = entries.filter_map(|entry| {
@@ -69,14 +86,14 @@ fn builds(document: &Value) -> BTreeMap<&str, &str> {
     builds.collect()
 }
 
-/// `seen` are those before that say what they are for.
+/// Checks an entry that lists an image. `seen` holds the earlier entries that name a platform.
 fn check_image<'a>(
     entry: &'a IndexEntry,
     seen: &mut Vec<&'a IndexEntry>,
     builds: &BTreeMap<&str, &str>,
     to: &mut Findings,
 ) {
-    // One without a digest leads nowhere, which is an error of its own.
+    // An entry without a digest is an error already.
     if entry.digest.is_empty() {
         return;
     }
@@ -86,7 +103,7 @@ fn check_image<'a>(
     }
     let Some(platform) = &entry.platform else {
         if entry.media_type == OCI_MANIFEST || entry.media_type == DOCKER_MANIFEST {
-            let message = format!("the index does not say what {} is for", entry.digest);
+            let message = format!("the index gives no platform for {}", entry.digest);
             to.push(Finding::warning("index", message));
         }
         return;
@@ -105,6 +122,7 @@ fn check_image<'a>(
     }
 }
 
+/// Checks that the index also lists the image that an attestation is about.
 fn check_attestation(entry: &IndexEntry, all: &[IndexEntry], to: &mut Findings) {
     if let Some(about) = &entry.about
         && all.iter().all(|other| other.digest != *about)

@@ -1,34 +1,34 @@
-//! Reading the layers of an image, each once and as many side by side as there are cores: what they
-//! are, and every member.
+//! Reading layers: each once, as many in parallel as there are cores. Checks their digests and every member, and what
+//! the layers of an image do to each other.
 
 use std::collections::BTreeMap;
 
 use super::compatibility::check_compression;
-use super::elsewhere;
 use super::finding::{Finding, Findings};
+use super::member;
+use super::presence::{ELSEWHERE, elsewhere, is_elsewhere};
 use super::replay::{Replay, TWICE};
-use super::{member, whiteout};
 use crate::source::view::{View, ViewedLayer};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::Hashed;
 use occystrap_base::oci::{Compression, Digest};
-use occystrap_layer::blob::{self, PlainReader, Stored, from_io, side_by_side};
+use occystrap_layer::blob::{self, PlainReader, Stored, checked, from_io, open_one, side_by_side};
 use occystrap_layer::image::{Content, Layer};
 use occystrap_layer::overlay::{MOST_MEMBERS, MemberBudget, MemberList};
 use occystrap_layer::tar::Reader;
 use occystrap_net::context::Context;
 
-/// What reading a layer found.
-struct Read {
+/// The result of reading one layer.
+struct LayerCheck {
     findings: Findings,
-    roll: MemberList,
-    /// What it is uncompressed; `None` where it could not be read to its end.
+    members: MemberList,
+    /// Digest and size of the uncompressed layer; `None` if it could not be read to its end.
     plain: Option<Hashed>,
 }
 
-/// Read all layers, and look at what they do to each other. Errors when the user interrupts.
+/// Reads all layers of an image and checks what they do to each other. Errors when the user interrupts.
 pub fn check(view: &View, to: &mut Findings, context: &Context) -> Result<()> {
-    // One that an image has twice is read once.
+    // A layer that an image lists twice is read once.
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, kept) in view.layers.iter().enumerate() {
         if kept.content.is_some() {
@@ -41,21 +41,21 @@ pub fn check(view: &View, to: &mut Findings, context: &Context) -> Result<()> {
     let (mut members_missing, mut verified) = (None, 0);
     for (index, kept) in view.layers.iter().enumerate() {
         let found = places.get(kept.called.as_str()).and_then(|first| read.get(first));
-        let Some(Read { findings, roll, plain }) = found else {
-            // Nobody knows what is in it.
+        let Some(LayerCheck { findings, members, plain }) = found else {
+            // Its members are not known.
             replay = None;
             continue;
         };
-        findings.copy(index, to);
+        findings.copy_to_layer(index, to);
         verified += usize::from(diff_id(index, ids.get(index).copied().flatten(), *plain, to));
-        if roll.cut {
+        if members.cut {
             members_missing = members_missing.or(Some(index));
         }
-        if plain.is_none() || roll.cut {
+        if plain.is_none() || members.cut {
             replay = None;
         }
         if let (Some(replay), Ok(index)) = (&mut replay, u16::try_from(index)) {
-            replay.add(index, roll);
+            replay.add(index, members);
         }
         context.cancel.check()?;
     }
@@ -69,32 +69,33 @@ pub fn check(view: &View, to: &mut Findings, context: &Context) -> Result<()> {
                 }
                 None => "not all of them could be read".to_owned(),
             };
-            let message = format!("what layers do to each other was not looked at: {why}");
+            let message = format!("the effect of layers on each other was not checked: {why}");
             to.push(Finding::new(super::Severity::Unchecked, "layers", message));
         }
     }
     Ok(())
 }
 
+/// Adds the rules that hold for all layers.
 fn passed(view: &View, verified: usize, to: &mut Findings) {
     let all = view.layers.len();
     if all == 0 {
         return;
     }
     if verified == all {
-        to.pass("diff-id", format!("{all} layers hold what the config promises"));
+        to.pass("diff-id", format!("{all} layers have the diff-ids of the config"));
     }
     let promised = view.layers.iter().filter(|kept| kept.promised.digest.is_some()).count();
-    let unseen = to.failed("layer-missing") + to.failed(elsewhere::RULE);
-    if promised == all && to.failed("layer-digest") + to.failed("layer-data") + unseen == 0 {
-        to.pass("layer-digest", format!("{all} layers hold what the manifest promises"));
+    let unread = to.failed("layer-missing") + to.failed(ELSEWHERE);
+    if promised == all && to.failed("layer-digest") + to.failed("layer-data") + unread == 0 {
+        to.pass("layer-digest", format!("{all} layers have the digests of the manifest"));
     }
-    if to.failed("tar-format") + to.failed("layer-data") + unseen == 0 {
-        to.pass("tar-format", format!("{all} layers are tars to their end"));
+    if to.failed("tar-format") + to.failed("layer-data") + unread == 0 {
+        to.pass("tar-format", format!("{all} layers are well-formed tars"));
     }
 }
 
-/// Whether a layer is what the config promises.
+/// Returns whether a layer has the diff-id of the config, and reports a difference.
 fn diff_id(
     index: usize,
     expected: Option<Digest>,
@@ -105,33 +106,34 @@ fn diff_id(
     if expected == found.digest {
         return true;
     }
-    let message = "holds something else, uncompressed, than the config promises";
+    let message = "its uncompressed content has another digest than the config promises";
     to.push(Finding::error("diff-id", message).sides(expected, found.digest).layer(index));
     false
 }
 
+/// Reads the layers with the given numbers. Errors when the user interrupts.
 fn read_all(
     view: &View,
     wanted: impl Iterator<Item = usize>,
     context: &Context,
-) -> Result<BTreeMap<usize, Read>> {
+) -> Result<BTreeMap<usize, LayerCheck>> {
     let layers: Vec<(usize, Layer)> =
         wanted.filter_map(|index| Some((index, as_layer(&view.layers[index])?))).collect();
     let layers = layers.iter().map(|(index, layer)| (*index, layer));
-    let room = MemberBudget::default();
+    let budget = MemberBudget::default();
     let read = side_by_side(layers, context, |index, layer, stored| {
         context.cancel.check().ok()?;
-        Some((index, read(index, layer, stored, &view.layers[index], &room, context)))
+        Some((index, read(index, layer, stored, &view.layers[index], &budget, context)))
     });
     context.cancel.check()?;
     Ok(read.into_iter().flatten().collect())
 }
 
-/// A layer that is read to find out what it is. Of a plain one in a file the digest is compared
-/// afterwards: there is no need to hash it twice.
-pub(super) fn as_layer(kept: &ViewedLayer) -> Option<Layer> {
+/// Returns a viewed layer in the form in which it can be read; `None` if it is not there. The digest of an uncompressed
+/// layer in a file is left out and compared afterwards, so that the same bytes are not hashed twice.
+fn as_layer(kept: &ViewedLayer) -> Option<Layer> {
     let content = match kept.content.clone()? {
-        // What clients reject is a finding, also where the bytes are right.
+        // A response that clients reject is a finding, even if its bytes are right.
         Content::Registry(repository) => Content::Registry(repository.strict()),
         content => content,
     };
@@ -149,18 +151,23 @@ pub(super) fn as_layer(kept: &ViewedLayer) -> Option<Layer> {
     })
 }
 
+/// Reads one layer and checks its digests and its members.
 fn read(
     index: usize,
     layer: &Layer,
     stored: Stored,
     kept: &ViewedLayer,
-    room: &MemberBudget,
+    budget: &MemberBudget,
     context: &Context,
-) -> Read {
+) -> LayerCheck {
     let progress = context.progress.layer(&format!("layer {}", index + 1), layer.size);
     let mut stored = stored.showing(&progress);
-    let mut scan =
-        Scan { findings: Findings::default(), roll: MemberList::default(), room, trouble: None };
+    let mut scan = MemberScan {
+        findings: Findings::default(),
+        members: MemberList::default(),
+        budget,
+        cut_by: None,
+    };
     let (plain, outcome) = match stored.detect() {
         Ok(found) => {
             if let Some(media_type) = &kept.promised.media_type {
@@ -171,11 +178,11 @@ fn read(
         Err(cause) => (None, Err(from_io(cause, &layer.place))),
     };
     progress.finish();
-    let Scan { mut findings, roll, trouble, .. } = scan;
+    let MemberScan { mut findings, members, cut_by, .. } = scan;
     match outcome {
         Ok(()) => {}
-        Err(error) if error.kind() == Kind::NotFound && elsewhere::is(kept) => {
-            findings.push(elsewhere::finding(index, kept));
+        Err(error) if error.kind() == Kind::NotFound && is_elsewhere(kept) => {
+            findings.push(elsewhere(index, kept));
         }
         Err(error) => findings.push(Finding::unread(rule(&error), &error)),
     }
@@ -184,36 +191,58 @@ fn read(
         && layer.digest.is_none()
         && expected != found.digest
     {
-        let message = "holds something else than its digest promises";
+        let message = "its content has another digest than the manifest promises";
         findings.push(Finding::error("layer-digest", message).sides(expected, found.digest));
     }
-    // Of a layer that ends early, it is no news that its tar does.
-    if let Some(error) = trouble.filter(|_| plain.is_some()) {
+    // If the layer ends early, so does its tar: one finding is enough.
+    if let Some(error) = cut_by.filter(|_| plain.is_some()) {
         findings.push(Finding::unread("tar-format", &error));
     }
-    Read { findings, roll, plain }
+    LayerCheck { findings, members, plain }
 }
 
-/// Which rule an error of a layer's stored form is about.
-pub(super) fn rule(error: &Error) -> &'static str {
-    match (error.kind(), error.sides()) {
+/// Reads every layer of an attestation or an artifact and compares it with its digest. The content is for its own readers
+/// and is not checked. Errors when the user interrupts.
+pub fn check_digests(view: &View, to: &mut Findings, context: &Context) -> Result<()> {
+    let mut right = 0;
+    for (index, kept) in view.layers.iter().enumerate() {
+        let (Some(layer), Some(digest)) = (as_layer(kept), kept.promised.digest) else { continue };
+        let layer = Layer { opaque: true, digest: Some(digest), ..layer };
+        let Some(stored) = open_one(&layer, context) else { continue };
+        let read = checked(&layer, stored);
+        context.cancel.check()?;
+        match read {
+            Ok(()) => right += 1,
+            Err(error) => to.push(Finding::unread(rule(&error), &error).layer(index)),
+        }
+    }
+    if right > 0 && right == view.layers.len() {
+        to.pass("layer-digest", format!("{right} layers have the digests of the manifest"));
+    }
+    Ok(())
+}
+
+/// Returns the rule that an error of the stored layer belongs to.
+fn rule(error: &Error) -> &'static str {
+    match (error.kind(), error.difference()) {
         (Kind::NotFound, _) => "layer-missing",
-        (_, Some((expected, _))) if expected.starts_with("sha256:") => "layer-digest",
+        (_, Some((expected, _))) if expected.is_digest() => "layer-digest",
         (Kind::Source, Some(_)) => "layer-size",
         _ => "layer-data",
     }
 }
 
-/// Goes through the members of one layer.
-struct Scan<'a> {
+/// A walk over the members of one layer.
+struct MemberScan<'a> {
     findings: Findings,
-    roll: MemberList,
-    room: &'a MemberBudget,
+    members: MemberList,
+    budget: &'a MemberBudget,
     /// Why the tar could not be read to its end.
-    trouble: Option<Error>,
+    cut_by: Option<Error>,
 }
 
-impl Scan<'_> {
+impl MemberScan<'_> {
+    /// Checks every member of the layer that `plain` reads.
     fn visit(&mut self, plain: &mut PlainReader, place: &str) {
         let mut reader = Reader::new(plain, place);
         let mut has_root = false;
@@ -222,19 +251,18 @@ impl Scan<'_> {
                 Ok(Some(found)) => {
                     let findings = &mut self.findings;
                     member::check(&found, reader.flag(), &mut |finding| findings.push(finding));
-                    whiteout::check(&found, &mut |finding| findings.push(finding));
-                    // The image's root is on no roll.
+                    // The member list does not hold the image's root.
                     let root = !found.path.is_empty() && found.plain_path().is_empty();
                     if root && has_root {
                         let twice = Finding::error("duplicate-member", TWICE);
                         self.findings.push(twice.path(&found.path));
                     }
                     has_root |= root;
-                    self.roll.add(&found, self.room);
+                    self.members.add(&found, self.budget);
                 }
                 Ok(None) => break,
                 Err(error) => {
-                    self.trouble = Some(error);
+                    self.cut_by = Some(error);
                     return;
                 }
             }
@@ -243,11 +271,11 @@ impl Scan<'_> {
             Ok(0) => {}
             Ok(noise) => {
                 let message = format!(
-                    "something follows the end of the tar ({noise} bytes that are not zero), which readers leave out"
+                    "data follows the end of the tar ({noise} bytes that are not zero), which readers ignore"
                 );
                 self.findings.push(Finding::warning("tar-trailer", message));
             }
-            Err(error) => self.trouble = Some(error),
+            Err(error) => self.cut_by = Some(error),
         }
     }
 }

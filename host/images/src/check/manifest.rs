@@ -1,21 +1,22 @@
-//! Rules about manifests: what the specifications say that must be in them.
+//! Rules about manifests: the fields that the specifications require.
 
 use serde_json::Value;
 
+use super::config_type;
 use super::finding::{Finding, Findings};
-use super::{config_type, index};
+use super::index::{self, schema_version};
 use crate::source::view::{FlawIn, View, ViewKind, text_of};
 use occystrap_base::oci::manifest::{DOCKER_MANIFEST, Manifest, OCI_MANIFEST};
 use occystrap_base::oci::{Digest, MOST_LAYERS, json, types};
 
-/// Media types of layers begin so.
+/// Prefixes of the media types of layers.
 const LAYERS: [&str; 2] =
     ["application/vnd.oci.image.layer.", "application/vnd.docker.image.rootfs."];
 
-/// The rule that every client of a registry gets the manifest.
+/// Name of the rule that every client of a registry gets the manifest.
 pub(super) const SERVED: &str = "served";
 
-/// All rules about the way from a name to a manifest, and the manifest itself.
+/// Checks the way from a name to a manifest, and the manifest itself.
 pub fn check(view: &View, to: &mut Findings) {
     for flaw in &view.flaws {
         let check = match flaw.part {
@@ -40,12 +41,12 @@ pub fn check(view: &View, to: &mut Findings) {
     super::config::utf8(&manifest.bytes, "manifest", to);
     schema_version(&document, "the manifest", to);
     media_type(&document, &manifest.media_type, to);
-    // Of other things the media types are anybody's.
+    // An artifact may use any media types.
     let of_image = (view.role == ViewKind::Image).then_some(manifest.media_type.as_str());
     config_descriptor(&document["config"], of_image, to);
     layers(&document["layers"], of_image, to);
     annotations(&document, to);
-    // A field that none of these rules knows, and for which clients reject the manifest.
+    // Clients may reject the manifest for a field that none of these rules covers.
     if to.count(super::Severity::Error) == before
         && let Err(wrong) = types::manifest(&manifest.bytes)
     {
@@ -53,12 +54,12 @@ pub fn check(view: &View, to: &mut Findings) {
     }
 }
 
-/// What an index calls a manifest is that manifest's own media type, as OCI demands; clients do not mind.
+/// Checks that the index gives a manifest its own media type. OCI requires it; clients do not check it.
 fn listed_type(view: &View, manifest: &Manifest, to: &mut Findings) {
     let digest = manifest.digest.to_string();
     let mut entries = view.index.iter().flat_map(|index| &index.entries);
     let Some(listed) = entries.find(|entry| entry.digest == digest) else { return };
-    // Of a wrong one it has been said already.
+    // A wrong kind of type is an error already.
     let is_other = !listed.media_type.is_empty() && listed.media_type != manifest.media_type;
     if is_other && to.failed("manifest") == 0 {
         let message = "the index gives the manifest the media type of the other specification";
@@ -67,32 +68,16 @@ fn listed_type(view: &View, manifest: &Manifest, to: &mut Findings) {
     }
 }
 
-/// Both specifications know one version of what there is today.
-pub(super) fn schema_version(document: &Value, what: &str, to: &mut Findings) {
-    match &document["schemaVersion"] {
-        Value::Number(version) if version.as_u64() == Some(2) => {
-            to.pass("schema-version", format!("{what} is of schema version 2"));
-        }
-        Value::Null => to.push(
-            Finding::error("schema-version", format!("{what} has no schemaVersion"))
-                .sides(2, "nothing"),
-        ),
-        other => to.push(
-            Finding::error("schema-version", format!("{what} is of another schemaVersion"))
-                .sides(2, other),
-        ),
-    }
-}
-
+/// Reports which specification the manifest follows, and whether it names its own media type.
 fn media_type(document: &Value, media_type: &str, to: &mut Findings) {
     match media_type {
         OCI_MANIFEST => to.push(Finding::info(
             "oci-media-type",
-            "its media types are OCI's, which old engines and registries do not know",
+            "its media types are OCI's, which old engines and registries do not accept",
         )),
         DOCKER_MANIFEST => to.push(Finding::info(
             "docker-media-type",
-            "its media types are Docker's; what knows OCI's alone does not know them",
+            "its media types are Docker's, which clients that know only OCI's do not accept",
         )),
         _ => {}
     }
@@ -102,7 +87,7 @@ fn media_type(document: &Value, media_type: &str, to: &mut Findings) {
     }
 }
 
-/// What a descriptor must have (OCI image specification, "Content Descriptors").
+/// Returns what is wrong with a descriptor (OCI image specification, "Content Descriptors").
 fn descriptor(descriptor: &Value) -> Vec<String> {
     let mut wrong = Vec::new();
     if descriptor["mediaType"].as_str().is_none_or(str::is_empty) {
@@ -112,22 +97,22 @@ fn descriptor(descriptor: &Value) -> Vec<String> {
         Value::Null => wrong.push("has no digest".to_owned()),
         Value::String(text) => {
             if let Err(error) = text.parse::<Digest>() {
-                wrong.push(format!("has a digest that is none: {error}"));
+                wrong.push(format!("has a malformed digest: {error}"));
             }
         }
-        other => wrong.push(format!("has a digest that is none: {other}")),
+        other => wrong.push(format!("has a malformed digest: {other}")),
     }
     match &descriptor["size"] {
         Value::Null => wrong.push("has no size".to_owned()),
         size if size.as_u64().is_none_or(|size| i64::try_from(size).is_err()) => {
-            wrong.push(format!("has a size that is none: {size}"));
+            wrong.push(format!("has a malformed size: {size}"));
         }
         _ => {}
     }
     wrong
 }
 
-/// `of_image` is the type of the manifest, where it is one of an image.
+/// Checks the descriptor of the config. `of_image` is the media type of the manifest if it is that of an image.
 fn config_descriptor(config: &Value, of_image: Option<&str>, to: &mut Findings) {
     if !config.is_object() {
         to.push(Finding::error("config-descriptor", "the manifest lists no config"));
@@ -141,27 +126,29 @@ fn config_descriptor(config: &Value, of_image: Option<&str>, to: &mut Findings) 
         to.push(Finding::error("config-descriptor", format!("the config {why}")));
     }
     let Some(manifest_type) = of_image else { return };
-    // That it has none is a finding already.
-    let said = text_of(&config["mediaType"]);
+    // An absent media type is an error already.
+    let given = text_of(&config["mediaType"]);
     if let Some((severity, message)) =
-        config_type::judge(&said, manifest_type).filter(|_| !said.is_empty())
+        config_type::check(&given, manifest_type).filter(|_| !given.is_empty())
     {
         to.push(Finding::new(severity, "media-type", message));
     }
 }
 
-fn mixed(said: &str, what: &str, manifest_type: &str, to: &mut Findings) {
+/// Reports a media type of one specification in a manifest of the other.
+fn mixed(given: &str, what: &str, manifest_type: &str, to: &mut Findings) {
     let is_oci = |media_type: &str| media_type.starts_with("application/vnd.oci.");
-    if is_oci(said) != is_oci(manifest_type) {
-        let message = format!("a {what} of '{said}' in a manifest of '{manifest_type}'");
+    if is_oci(given) != is_oci(manifest_type) {
+        let message = format!("a {what} of '{given}' in a manifest of '{manifest_type}'");
         to.push(Finding::warning("media-type", message));
     }
 }
 
+/// Checks the descriptors of the layers.
 fn layers(layers: &Value, of_image: Option<&str>, to: &mut Findings) {
     let Some(layers) = layers.as_array() else {
         let message = "the manifest has no list of layers";
-        // Clients take it for an empty one.
+        // Clients treat null as an empty list.
         to.push(match layers.is_null() {
             true => Finding::warning("layer-descriptor", message),
             false => Finding::error("layer-descriptor", message),
@@ -169,8 +156,7 @@ fn layers(layers: &Value, of_image: Option<&str>, to: &mut Findings) {
         return;
     };
     if layers.len() > MOST_LAYERS {
-        let message =
-            "the manifest lists more layers than anybody mounts; those beyond were not looked at";
+        let message = "the manifest lists more layers than any engine mounts; those above the limit were not checked";
         to.push(
             Finding::error("many-layers", message)
                 .sides(format!("at most {MOST_LAYERS}"), layers.len()),
@@ -180,23 +166,24 @@ fn layers(layers: &Value, of_image: Option<&str>, to: &mut Findings) {
         for why in descriptor(layer) {
             to.push(Finding::error("layer-descriptor", why).layer(index));
         }
-        let said = text_of(&layer["mediaType"]);
-        let Some(manifest_type) = of_image.filter(|_| !said.is_empty()) else { continue };
-        if !LAYERS.iter().any(|known| said.starts_with(known)) {
-            let message = format!("'{said}' is not the media type of a layer");
+        let given = text_of(&layer["mediaType"]);
+        let Some(manifest_type) = of_image.filter(|_| !given.is_empty()) else { continue };
+        if !LAYERS.iter().any(|known| given.starts_with(known)) {
+            let message = format!("'{given}' is not the media type of a layer");
             to.push(Finding::error("media-type", message).layer(index));
             continue;
         }
-        if said.ends_with("+encrypted") {
-            let message = "is encrypted: without its key nobody can run the image";
+        if given.ends_with("+encrypted") {
+            let message = "is encrypted: the image runs only where its key is known";
             to.push(Finding::warning("media-type", message).layer(index));
         }
-        if said.contains(".foreign.") || said.contains(".nondistributable.") {
-            let message = "is of a kind that registries do not keep: it is fetched from elsewhere";
+        if given.contains(".foreign.") || given.contains(".nondistributable.") {
+            let message =
+                "is of a kind that registries do not store: clients fetch it from elsewhere";
             to.push(Finding::warning("foreign-layer", message).layer(index));
         }
         let mut own = Findings::default();
-        mixed(&said, "layer", manifest_type, &mut own);
+        mixed(&given, "layer", manifest_type, &mut own);
         own.all().for_each(|finding| to.push(finding.clone().layer(index)));
     }
     if to.failed("layer-descriptor") == 0 && !layers.is_empty() {
@@ -208,7 +195,7 @@ fn layers(layers: &Value, of_image: Option<&str>, to: &mut Findings) {
     }
 }
 
-/// OCI image specification, "Annotations": a map of strings.
+/// Checks that annotations are a map of strings (OCI image specification, "Annotations").
 fn annotations(document: &Value, to: &mut Findings) {
     let wrong = match &document["annotations"] {
         Value::Null => false,
@@ -216,6 +203,6 @@ fn annotations(document: &Value, to: &mut Findings) {
         _ => true,
     };
     if wrong {
-        to.push(Finding::error("annotations", "the manifest's annotations are not all texts"));
+        to.push(Finding::error("annotations", "the manifest's annotations are not all strings"));
     }
 }

@@ -1,42 +1,45 @@
-//! Rules about one member of a layer, by itself.
+//! Rules about one member of a layer by itself, whiteouts included (OCI image specification, "Whiteouts").
 
 use super::finding::Finding;
 use occystrap_layer::overlay::path::{has_parent, leads_out};
+use occystrap_layer::overlay::whiteout::{is_aufs, target};
 use occystrap_layer::tar::member::plain;
 use occystrap_layer::tar::{Member, MemberKind};
 
-/// Set-user-ID and set-group-ID.
+/// The permission bits set-user-ID and set-group-ID.
 const SET_ID: u32 = 0o6000;
 const STICKY: u32 = 0o1000;
 const ALL_WRITE: u32 = 0o002;
 
-/// The largest user and group that Linux has.
+/// The largest user or group ID that Linux has.
 const LARGEST_OWNER: i64 = u32::MAX as i64 - 1;
 
-/// Bytes of a name in a folder that Linux takes (`NAME_MAX`).
+/// The longest file name that Linux allows, in bytes (`NAME_MAX`).
 const LONGEST_NAME: usize = 255;
 
-/// Bytes of a path, or of what a link leads to, that Linux takes (`PATH_MAX`, less its NUL).
+/// The longest path or link target that Linux allows, in bytes (`PATH_MAX` without its NUL).
 const LONGEST_PATH: usize = 4095;
 
-/// Bytes of an extended attribute's value that Linux takes (`XATTR_SIZE_MAX`).
+/// The largest value of an extended attribute that Linux allows, in bytes (`XATTR_SIZE_MAX`).
 const LARGEST_XATTR: usize = 64 * 1024;
 
-/// Extended attributes are PAX records of this prefix (star, GNU tar, Go).
+/// Prefix of the PAX records that hold extended attributes (star, GNU tar, Go).
 const XATTR: &[u8] = b"SCHILY.xattr.";
 
-/// All rules of a member, and of the type flag that its header has. `say` gets what is found.
-pub fn check(member: &Member, flag: u8, say: &mut dyn FnMut(Finding)) {
-    let mut say = |finding: Finding| say(finding.path(&member.path));
-    name(member, &mut say);
-    link(member, &mut say);
-    times(member, &mut say);
-    permissions(member, &mut say);
-    kind(member, flag, &mut say);
-    attributes(member, &mut say);
+/// Checks a member, and the type flag of its header. Passes findings to `report`.
+pub fn check(member: &Member, flag: u8, report: &mut dyn FnMut(Finding)) {
+    let mut report = |finding: Finding| report(finding.path(&member.path));
+    name(member, &mut report);
+    link(member, &mut report);
+    times(member, &mut report);
+    permissions(member, &mut report);
+    kind(member, flag, &mut report);
+    attributes(member, &mut report);
+    whiteout(member, &mut report);
 }
 
-/// Where a name leads, read part by part: `None` above the root, else how deep it is.
+/// Follows a path part by part from the depth `from` and returns the depth where it ends; `None` if it leads above the
+/// root.
 fn depth(path: &[u8], from: usize) -> Option<usize> {
     path.split(|byte| *byte == b'/').try_fold(from, |depth, part| match part {
         b"" | b"." => Some(depth),
@@ -45,101 +48,107 @@ fn depth(path: &[u8], from: usize) -> Option<usize> {
     })
 }
 
-fn name(member: &Member, say: &mut dyn FnMut(Finding)) {
+/// Checks the path of a member.
+fn name(member: &Member, report: &mut dyn FnMut(Finding)) {
     let path = &member.path;
     if path.is_empty() {
-        say(Finding::error("tar-path", "has no name"));
+        report(Finding::error("tar-path", "has no name"));
     } else if depth(path, 0).is_none() {
-        say(Finding::error("tar-path", "leads out of the image"));
+        report(Finding::error("tar-path", "leads out of the image"));
     } else if has_parent(path) {
-        say(Finding::warning("tar-path", "has '..' in its name, which some readers refuse"));
+        report(Finding::warning("tar-path", "has '..' in its name, which some readers refuse"));
     }
     if plain(path).is_empty() && !path.is_empty() && member.kind != MemberKind::Directory {
-        say(Finding::error("tar-path", "is the image's root, and no directory"));
+        report(Finding::error("tar-path", "is the image's root, but not a directory"));
     }
     let longest = path.split(|byte| *byte == b'/').map(<[u8]>::len).max().unwrap_or_default();
     for (what, found, most) in [("name", longest, LONGEST_NAME), ("path", path.len(), LONGEST_PATH)]
     {
         if found > most {
-            let message = format!("has a {what} of {found} bytes, of which Linux takes {most}");
-            say(Finding::error("tar-path", message));
+            let message = format!("has a {what} of {found} bytes; Linux allows {most}");
+            report(Finding::error("tar-path", message));
         }
     }
     if path.starts_with(b"/") && path.as_slice() != b"/" {
-        say(Finding::warning("tar-path", "begins at the root of whoever unpacks it"));
+        report(Finding::warning("tar-path", "begins with a slash"));
     }
     match std::str::from_utf8(path) {
         Ok(text) if text.chars().any(char::is_control) => {
-            say(Finding::warning("tar-name", "has control characters in its name"));
+            report(Finding::warning("tar-name", "has control characters in its name"));
         }
         Ok(_) => {}
-        Err(_) => say(Finding::info("tar-name", "has a name that is not UTF-8")),
+        Err(_) => report(Finding::info("tar-name", "has a name that is not UTF-8")),
     }
 }
 
-fn link(member: &Member, say: &mut dyn FnMut(Finding)) {
+/// Checks the target of a link.
+fn link(member: &Member, report: &mut dyn FnMut(Finding)) {
     match member.kind {
         MemberKind::HardLink if member.link.is_empty() || leads_out(&plain(&member.link)) => {
             let target = String::from_utf8_lossy(&member.link);
             let message = format!("is a hard link to '{target}', which leads out of the image");
-            say(Finding::error("tar-link", message));
+            report(Finding::error("tar-link", message));
         }
         MemberKind::Symlink if member.link.is_empty() => {
-            say(Finding::error("tar-link", "is a symbolic link to nothing"));
+            report(Finding::error("tar-link", "is a symbolic link to nothing"));
         }
         MemberKind::Symlink if member.link.len() > LONGEST_PATH => {
             let found = member.link.len();
             let message =
-                format!("is a symbolic link of {found} bytes, of which Linux takes {LONGEST_PATH}");
-            say(Finding::error("tar-link", message));
+                format!("is a symbolic link of {found} bytes; Linux allows {LONGEST_PATH}");
+            report(Finding::error("tar-link", message));
         }
         MemberKind::Symlink if !member.link.starts_with(b"/") => {
-            // A relative one starts in the folder of the link.
+            // A relative target starts in the folder of the link.
             let own = depth(&member.path, 0).unwrap_or_default().saturating_sub(1);
             if depth(&member.link, own).is_none() {
                 let target = String::from_utf8_lossy(&member.link);
                 let message = format!(
-                    "is a symbolic link to '{target}', above the image's root: it means something else wherever the image is unpacked"
+                    "is a symbolic link to '{target}', above the image's root: where it leads depends on where the image is unpacked"
                 );
-                say(Finding::warning("tar-link", message));
+                report(Finding::warning("tar-link", message));
             }
         }
         _ => {}
     }
 }
 
-fn times(member: &Member, say: &mut dyn FnMut(Finding)) {
+/// Checks the modification time.
+fn times(member: &Member, report: &mut dyn FnMut(Finding)) {
     if member.mtime.seconds < 0 {
         let message = format!("was modified before 1970: {}", member.mtime.seconds);
-        say(Finding::error("tar-timestamp", message));
+        report(Finding::error("tar-timestamp", message));
     }
 }
 
-fn permissions(member: &Member, say: &mut dyn FnMut(Finding)) {
+/// Checks permission bits and owner.
+fn permissions(member: &Member, report: &mut dyn FnMut(Finding)) {
     let mode = member.mode & 0o7777;
     let open = mode & ALL_WRITE != 0;
     let (file, folder) = (member.kind == MemberKind::File, member.kind == MemberKind::Directory);
     if mode & SET_ID != 0 && open {
         let message = format!(
-            "is set-user-ID or set-group-ID, and everybody may write to it (mode {mode:04o})"
+            "is set-user-ID or set-group-ID, and every user may write to it (mode {mode:04o})"
         );
-        say(Finding::warning("tar-permissions", message));
+        report(Finding::warning("tar-permissions", message));
     } else if open && (file || folder && mode & STICKY == 0) {
-        let message = format!("everybody may write to it (mode {mode:04o})");
-        say(Finding::warning("world-writable", message));
+        let message = format!("every user may write to it (mode {mode:04o})");
+        report(Finding::warning("world-writable", message));
     }
     if file && mode & SET_ID != 0 {
-        say(Finding::info("setuid", format!("runs as its owner or group (mode {mode:04o})")));
+        report(Finding::info("setuid", format!("runs as its owner or group (mode {mode:04o})")));
     }
     let odd = |id: i64| !(0..=LARGEST_OWNER).contains(&id);
     if odd(member.uid) || odd(member.gid) {
-        let message = format!("is owned by {}:{}, whom no system has", member.uid, member.gid);
-        say(Finding::warning("tar-owner", message));
+        let message =
+            format!("is owned by {}:{}, an ID that no system has", member.uid, member.gid);
+        report(Finding::warning("tar-owner", message));
     }
 }
 
-fn kind(member: &Member, flag: u8, say: &mut dyn FnMut(Finding)) {
-    // Docker and Podman make files of '0' alone, whatever else means one.
+/// Checks the type of a member.
+fn kind(member: &Member, flag: u8, report: &mut dyn FnMut(Finding)) {
+    // Docker and Podman create files only for the flag '0', although other flags mean a file as well.
     let refused = match flag {
         b'7' => Some("a contiguous file"),
         b'S' => Some("a sparse file in GNU's old form"),
@@ -147,48 +156,79 @@ fn kind(member: &Member, flag: u8, say: &mut dyn FnMut(Finding)) {
     };
     if let Some(what) = refused {
         let message = format!("is {what} (type '{}'), which engines refuse", flag.escape_ascii());
-        say(Finding::error("tar-type", message));
+        report(Finding::error("tar-type", message));
     }
     match member.kind {
         MemberKind::Other(flag) => {
             let message = format!("is of type '{}', which engines refuse", flag.escape_ascii());
-            say(Finding::error("tar-type", message));
+            report(Finding::error("tar-type", message));
         }
         MemberKind::CharDevice if member.device == (0, 0) => {
-            let message = "is overlayfs's mark for a deleted file, and none of an image";
-            say(Finding::warning("whiteout", message));
+            let message =
+                "is overlayfs's mark for a deleted file, which does not belong in an image";
+            report(Finding::warning("whiteout", message));
         }
         MemberKind::CharDevice | MemberKind::BlockDevice => {
             let (major, minor) = member.device;
             let message =
                 format!("is a {} ({major}:{minor}), which only root can make", member.kind.name());
-            say(Finding::info("device", message));
+            report(Finding::info("device", message));
         }
         _ => {}
     }
 }
 
-fn attributes(member: &Member, say: &mut dyn FnMut(Finding)) {
+/// Checks extended attributes.
+fn attributes(member: &Member, report: &mut dyn FnMut(Finding)) {
     for (key, value) in &member.records {
         let Some(name) = key.strip_prefix(XATTR) else { continue };
         if value.len() > LARGEST_XATTR || name.len() > LONGEST_NAME {
             let (name, found) = (String::from_utf8_lossy(name), value.len());
             let message = match found > LARGEST_XATTR {
                 true => format!(
-                    "has an attribute '{name}' of {found} bytes, of which Linux takes {LARGEST_XATTR}"
+                    "has an attribute '{name}' of {found} bytes; Linux allows {LARGEST_XATTR}"
                 ),
                 false => format!(
-                    "has an attribute with a name of {} bytes, of which Linux takes {LONGEST_NAME}",
+                    "has an attribute with a name of {} bytes; Linux allows {LONGEST_NAME}",
                     name.len()
                 ),
             };
-            say(Finding::error("tar-attribute", message));
+            report(Finding::error("tar-attribute", message));
         }
         if name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.") {
             let name = String::from_utf8_lossy(name);
-            let message = format!("has overlayfs's own attribute '{name}', and none of an image");
-            say(Finding::warning("overlay-attribute", message));
+            let message = format!(
+                "has the attribute '{name}' of overlayfs, which does not belong in an image"
+            );
+            report(Finding::warning("overlay-attribute", message));
         }
+    }
+}
+
+/// Checks a whiteout: a file that stands for a deletion. Reports nothing for other members.
+fn whiteout(member: &Member, report: &mut dyn FnMut(Finding)) {
+    let path = member.plain_path();
+    let Some(target) = target(&path) else { return };
+    match target {
+        b"" => report(Finding::error("whiteout", "deletes nothing: no name follows '.wh.'")),
+        b"." | b".." => {
+            report(Finding::error(
+                "whiteout",
+                "deletes the folder that it is in, or the one above",
+            ));
+        }
+        _ if is_aufs(&path) => {
+            report(Finding::info("whiteout", "is a file of AUFS itself, which readers ignore"));
+            return;
+        }
+        _ => {}
+    }
+    if member.kind != MemberKind::File {
+        let message = format!("is a {}, but a whiteout must be a file", member.kind.name());
+        report(Finding::warning("whiteout", message));
+    } else if member.size > 0 {
+        let message = format!("has {} bytes, but a whiteout must be empty", member.size);
+        report(Finding::warning("whiteout-size", message));
     }
 }
 

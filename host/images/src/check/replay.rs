@@ -1,4 +1,4 @@
-//! Rules about what layers do to each other: their members replayed, lowest layer first.
+//! Rules about the effect of layers on each other: applies their members in order, lowest layer first.
 
 use std::collections::HashSet;
 
@@ -7,27 +7,27 @@ use occystrap_base::terminal::size::size;
 use occystrap_layer::overlay::path::{folders, split};
 use occystrap_layer::overlay::{At, Change, Kind, ListedMember, MemberList, Stack, State};
 
-/// What is said of a directory that a layer has twice.
+/// The finding for a directory that a layer lists twice.
 pub const TWICE: &str = "is listed more than once, which Docker and Podman refuse";
 
-/// The image as it is so far, and what was found on the way.
+/// The image after the layers that were added so far, and the findings.
 #[derive(Default)]
 pub struct Replay {
     stack: Stack,
-    /// What stands for paths that hard links lead to: their contents have other names.
+    /// Hashes of paths that hard links lead to: their contents have other names as well.
     linked: HashSet<u64>,
-    /// Links through which something was written, by layer: told once.
+    /// Links through which something was written, by layer: each is reported once.
     through: HashSet<(u16, u64)>,
-    /// How many files were written again, and their bytes that nobody sees.
-    again: (u64, u64),
+    /// Number of files that a later layer replaced, and their bytes, which a container does not see.
+    replaced: (u64, u64),
     findings: Findings,
 }
 
 impl Replay {
-    /// Put a layer on those before.
-    pub fn add(&mut self, layer: u16, roll: &MemberList) {
+    /// Adds a layer on top of those before.
+    pub fn add(&mut self, layer: u16, members: &MemberList) {
         let mut last: Option<Vec<u8>> = None;
-        roll.each(|entry| {
+        members.each(|entry| {
             let (parent, _) = split(entry.path);
             let own = matches!(
                 entry.act,
@@ -42,34 +42,35 @@ impl Replay {
                 Change::Empty => self.empty(layer, entry.path),
                 _ => self.put(layer, entry),
             }
-            // What it was may have changed.
+            // The member may have replaced a folder of the path that was checked last.
             if own && entry.act != Change::Directory {
                 last = last.take().filter(|folder| !folder.starts_with(entry.path));
             }
         });
     }
 
-    /// All layers are there.
+    /// Returns the findings after the last layer.
     #[must_use]
     pub fn finish(mut self) -> Findings {
-        let (files, bytes) = self.again;
+        let (files, bytes) = self.replaced;
         if files > 0 {
             let files = match files {
                 1 => "1 file is".to_owned(),
                 more => format!("{more} files are"),
             };
             let message =
-                format!("{files} written again by a later layer; {} nobody sees", size(bytes));
+                format!("{files} replaced by a later layer; {} are not visible", size(bytes));
             self.findings.push(Finding::info("overwritten", message));
         }
         self.findings
     }
 
-    fn say(&mut self, finding: Finding, layer: u16, path: &[u8]) {
+    /// Adds a finding about a member.
+    fn report(&mut self, finding: Finding, layer: u16, path: &[u8]) {
         self.findings.push(finding.layer(layer.into()).path(path));
     }
 
-    /// Look at the folders of a path; those that no layer lists are implied.
+    /// Checks the folders of a path; those that no layer lists are implied.
     fn descend(&mut self, layer: u16, path: &[u8]) {
         for folder in folders(path) {
             let at = At::of(folder);
@@ -84,7 +85,7 @@ impl Replay {
                             shown(),
                             state.layer() + 1
                         );
-                        self.say(Finding::warning("tar-through-link", message), layer, path);
+                        self.report(Finding::warning("tar-through-link", message), layer, path);
                     }
                     return;
                 }
@@ -94,13 +95,14 @@ impl Replay {
                         shown(),
                         state.layer() + 1
                     );
-                    self.say(Finding::error("tar-parent", message), layer, path);
+                    self.report(Finding::error("tar-parent", message), layer, path);
                     return;
                 }
             }
         }
     }
 
+    /// Adds a member that is no deletion.
     fn put(&mut self, layer: u16, entry: &ListedMember) {
         let at = At::of(entry.path);
         let kind = match entry.act {
@@ -109,10 +111,10 @@ impl Replay {
             _ => Kind::File,
         };
         let first = self.stack.last(at).is_none_or(|last| last < layer);
-        // Of a file the whiteout does not matter.
+        // A file replaces the whole path anyway, so that the whiteout does not matter.
         if kind == Kind::Directory && first && self.stack.is_deleted_by(layer, at) {
-            let message = "is deleted and made again: some readers go on to show what lower layers have in it";
-            self.say(Finding::warning("whiteout", message), layer, entry.path);
+            let message = "is deleted and created again: some readers still show what lower layers have in it";
+            self.report(Finding::warning("whiteout", message), layer, entry.path);
         }
         let before = self.stack.state(at);
         if let Some(before) = before {
@@ -128,53 +130,54 @@ impl Replay {
         self.stack.put(layer, at, kind, entry.size, before);
     }
 
+    /// Reports a path that one layer has twice.
     fn twice(&mut self, layer: u16, path: &[u8], before: State, kind: Kind) {
         match (before.kind(), kind) {
             (Kind::Implied, Kind::Directory) => {}
             (Kind::Implied, _) => {
-                let message = "is no directory, and members before it lie below it";
-                self.say(Finding::warning("duplicate-member", message), layer, path);
+                let message =
+                    "is not a directory, although earlier members of the layer lie below it";
+                self.report(Finding::warning("duplicate-member", message), layer, path);
             }
-            // Docker and Podman keep what it takes to write a layer again (tar-split), by its names.
+            // Docker and Podman record the tar headers of a layer by name (tar-split), to be able to write it again.
             (Kind::Directory, Kind::Directory) => {
-                self.say(Finding::error("duplicate-member", TWICE), layer, path);
+                self.report(Finding::error("duplicate-member", TWICE), layer, path);
             }
             _ => {
-                let message = "is there more than once: Docker and Podman refuse it, for others mostly the last one counts";
-                self.say(Finding::error("duplicate-member", message), layer, path);
+                let message = "is listed more than once: Docker and Podman refuse it, most other clients take the last one";
+                self.report(Finding::error("duplicate-member", message), layer, path);
             }
         }
     }
 
+    /// Reports a path that a lower layer has as well.
     fn replace(&mut self, layer: u16, at: At<'_>, before: State, kind: Kind) {
         let lower = before.layer() + 1;
         match (before.is_directory(), kind == Kind::Directory) {
             (true, true) => {}
             (true, false) => {
                 self.stack.delete(layer, at);
-                let message =
-                    format!("takes the place of a directory of layer {lower}, and of all in it");
-                self.say(Finding::info("replaced-directory", message), layer, at.path);
+                let message = format!("replaces a directory of layer {lower} and everything in it");
+                self.report(Finding::info("replaced-directory", message), layer, at.path);
             }
             (false, true) if before.kind() == Kind::Symlink => {
                 let message = format!(
-                    "is a directory where layer {lower} has a link: what was reached through it is gone"
+                    "is a directory where layer {lower} has a link: paths through the link no longer exist"
                 );
-                self.say(Finding::warning("directory-over-link", message), layer, at.path);
+                self.report(Finding::warning("directory-over-link", message), layer, at.path);
             }
             _ => {
-                self.again.0 += 1;
+                self.replaced.0 += 1;
                 if !self.linked.contains(&at.hash) {
-                    self.again.1 += before.size();
+                    self.replaced.1 += before.size();
                 }
-                let message =
-                    format!("writes again what layer {lower} has ({})", size(before.size()));
-                self.say(Finding::info("duplicate-file", message), layer, at.path);
+                let message = format!("replaces a file of layer {lower} ({})", size(before.size()));
+                self.report(Finding::info("duplicate-file", message), layer, at.path);
             }
         }
     }
 
-    /// The file must be there when the link is made.
+    /// Checks that the target of a hard link is there when the link is created.
     fn check_link(&mut self, layer: u16, entry: &ListedMember) {
         let target = String::from_utf8_lossy(entry.link).into_owned();
         let message = match self.stack.state(At::of(entry.link)) {
@@ -182,25 +185,28 @@ impl Replay {
                 format!("is a hard link to '{target}', which is a directory")
             }
             Some(_) => return,
-            // Where a link leads to is for the reader to find out.
+            // The target of a path through a symbolic link depends on the reader.
             None if self.stack.is_through_link(entry.link) => return,
             None => format!("is a hard link to '{target}', which is not there"),
         };
-        self.say(Finding::error("tar-link", message), layer, entry.path);
+        self.report(Finding::error("tar-link", message), layer, entry.path);
     }
 
+    /// Applies a whiteout.
     fn delete(&mut self, layer: u16, path: &[u8]) {
         let at = At::of(path);
         if self.stack.last(at) == Some(layer) {
-            let message = "has a whiteout, and is there as well: readers differ in what is left";
-            self.say(Finding::warning("whiteout", message), layer, path);
+            let message =
+                "has a whiteout in the layer that contains it: readers differ in the result";
+            self.report(Finding::warning("whiteout", message), layer, path);
         } else if !self.stack.is_below(layer, at) && !self.stack.is_through_link(path) {
-            let message = "is deleted, and no lower layer has it";
-            self.say(Finding::warning("whiteout-nothing", message), layer, path);
+            let message = "is deleted, but no lower layer has it";
+            self.report(Finding::warning("whiteout-nothing", message), layer, path);
         }
         self.stack.delete(layer, at);
     }
 
+    /// Applies an opaque whiteout, which empties a directory.
     fn empty(&mut self, layer: u16, path: &[u8]) {
         let at = At::of(path);
         let there = match path {
@@ -208,9 +214,9 @@ impl Replay {
             _ => self.stack.is_below(layer, at) || self.stack.is_through_link(path),
         };
         if !there {
-            // Builders mark every new directory so.
-            let message = "is emptied, and no lower layer has it";
-            self.say(Finding::info("whiteout-nothing", message), layer, path);
+            // Builders mark every new directory as opaque.
+            let message = "is emptied, but no lower layer has it";
+            self.report(Finding::info("whiteout-nothing", message), layer, path);
         }
         self.stack.empty(layer, at);
     }

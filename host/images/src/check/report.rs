@@ -1,4 +1,4 @@
-//! What a check says at its end: to a program, and to a script's `$?`.
+//! The result of a check: the JSON document for programs, and the exit code for scripts.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -8,41 +8,39 @@ use serde::Serialize;
 use serde::ser::{SerializeStruct, Serializer};
 
 use super::finding::{Findings, Severity};
-use super::text;
 use crate::level::Level;
 use crate::source::view::{View, ViewKind, ViewedLayer};
 use occystrap_base::oci::Digest;
-use occystrap_base::terminal::table::{Paper, write_json};
+use occystrap_base::terminal::table::write_json;
 
-/// Exit code when something could not be looked at.
+/// Exit code if something could not be checked, and no error was found.
 const UNCHECKED: u8 = 3;
 
-/// One image, an index, or an attestation.
-pub struct Checked {
-    /// Which of them.
+/// A checked image, artifact, index or attestation.
+pub struct CheckedImage {
+    /// Which of them it is.
     pub kind: ViewKind,
-
-    /// The familiar name, without the tag; empty where nothing could be read.
+    /// The familiar name without the tag; empty if nothing could be read.
     pub image: String,
-    /// The tag; empty where it has none.
+    /// The tag; empty if it has none.
     pub tag: String,
-    /// What it is for, as the config says, or else the index; the other way round where all platforms
-    /// are looked at. Of an attestation, what the image is for that it is about.
+    /// The platform of the config, else that of the index; if all platforms are checked, that of the index, else that of
+    /// the config. For an attestation, the platform of the image that it is about.
     pub platform: Option<String>,
-    /// Digest of its manifest, or of the index.
+    /// Digest of the manifest or of the index.
     pub digest: Option<Digest>,
-    /// How far it was checked.
+    /// How much of it was read.
     pub level: Level,
-    /// How many layers it has.
+    /// Number of layers.
     pub layers: usize,
-    /// Bytes of its layers as they are stored; in an engine, as it counts their files.
+    /// Bytes of the stored layers; for an engine, the bytes that it counts for their files.
     pub bytes: u64,
-    /// All that was found.
+    /// All findings.
     pub findings: Findings,
 }
 
-impl Checked {
-    /// An image that was looked at.
+impl CheckedImage {
+    /// Returns the result for a view that was checked.
     #[must_use]
     pub fn new(view: &View, level: Level, findings: Findings) -> Self {
         let size = |kept: &ViewedLayer| kept.size.or(kept.promised.size).or(kept.counted);
@@ -53,16 +51,16 @@ impl Checked {
             Some(index) => (view.manifest.as_ref(), index.entries.iter().find(|one| one.chosen)),
             None => (view.manifest.as_ref(), None),
         };
-        let said = || crate::info::platform(&view.config.document);
+        let configured = || crate::info::platform(&view.config.document);
         let listed = || Some(entry?.platform.as_ref()?.to_string());
         Self {
             kind: view.role,
             image: view.name.repository.clone(),
             tag: view.name.tag.clone().unwrap_or_default(),
             platform: match view.index.as_ref().is_some_and(|index| index.manifest.is_none()) {
-                // What readers choose by: configs seldom name a variant.
-                true => listed().or_else(said),
-                false => said().or_else(listed),
+                // Clients choose by the index, and configs seldom name a variant.
+                true => listed().or_else(configured),
+                false => configured().or_else(listed),
             },
             digest: manifest.map(|known| known.digest),
             level,
@@ -72,9 +70,9 @@ impl Checked {
         }
     }
 
-    /// A source of which nothing could be seen.
+    /// Returns the result for a source that could not be read at all.
     #[must_use]
-    pub fn unseen(level: Level, findings: Findings) -> Self {
+    pub fn unread(level: Level, findings: Findings) -> Self {
         let (image, tag) = Default::default();
         let kind = ViewKind::Image;
         Self {
@@ -90,7 +88,7 @@ impl Checked {
         }
     }
 
-    /// The worst that was found, in a word.
+    /// Returns the worst severity as a word.
     #[must_use]
     pub fn status(&self) -> &'static str {
         let any = |severity| self.findings.count(severity) > 0;
@@ -103,12 +101,12 @@ impl Checked {
     }
 }
 
-impl Serialize for Checked {
+impl Serialize for CheckedImage {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let count = |severity| self.findings.count(severity);
         let all: Vec<_> = self.findings.all().collect();
         let left_out: BTreeMap<_, _> = self.findings.left_out();
-        let mut to = to.serialize_struct("Checked", 16)?;
+        let mut to = to.serialize_struct("CheckedImage", 16)?;
         to.serialize_field("kind", &self.kind)?;
         to.serialize_field("image", &self.image)?;
         to.serialize_field("tag", &self.tag)?;
@@ -129,45 +127,45 @@ impl Serialize for Checked {
     }
 }
 
-/// All images of a source.
+/// The result for all images of a source.
 #[derive(Serialize)]
-pub struct Report {
+pub struct CheckReport {
     /// The source, without secrets.
     pub source: String,
-    /// Each of them.
-    pub images: Vec<Checked>,
-    /// All together.
-    pub summary: Summary,
+    /// The images, in the order of the source.
+    pub images: Vec<CheckedImage>,
+    /// Totals of all images.
+    pub summary: CheckSummary,
 }
 
-/// All images together.
+/// Totals of all images.
 #[derive(Debug, Serialize)]
-pub struct Summary {
-    /// How many images there are.
+pub struct CheckSummary {
+    /// Number of images.
     pub images: usize,
-    /// How many layers they have.
+    /// Number of layers.
     pub layers: usize,
-    /// Bytes of the layers as they are stored.
+    /// Bytes of the stored layers.
     pub bytes: u64,
-    /// How long it took.
+    /// Duration of the check in seconds.
     pub seconds: f64,
-    /// How many findings are errors.
+    /// Number of errors.
     pub errors: usize,
-    /// How many things could not be looked at.
+    /// Number of things that could not be checked.
     pub unchecked: usize,
-    /// How many findings are warnings.
+    /// Number of warnings.
     pub warnings: usize,
-    /// How many findings are no more than something to know.
+    /// Number of notes.
     pub infos: usize,
 }
 
-impl Report {
-    /// Sum up.
+impl CheckReport {
+    /// Returns the report of a source with its totals.
     #[must_use]
-    pub fn new(source: &str, images: Vec<Checked>, took: Duration) -> Self {
+    pub fn new(source: &str, images: Vec<CheckedImage>, took: Duration) -> Self {
         let count =
             |severity| images.iter().map(|image| image.findings.count(severity)).sum::<usize>();
-        let summary = Summary {
+        let summary = CheckSummary {
             images: images.len(),
             layers: images.iter().map(|image| image.layers).sum(),
             bytes: images.iter().map(|image| image.bytes).fold(0, u64::saturating_add),
@@ -180,7 +178,7 @@ impl Report {
         Self { source: source.to_owned(), images, summary }
     }
 
-    /// 1 for an error, 3 where something could not be looked at, else 0: as `occystrap verify`.
+    /// Returns the exit code: 1 for an error, 3 if something could not be checked, else 0, as `occystrap verify` does.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match (self.summary.errors, self.summary.unchecked) {
@@ -190,13 +188,8 @@ impl Report {
         }
     }
 
-    /// The document for programs (docs/inspecting.md).
+    /// Writes the JSON document (docs/inspecting.md).
     pub fn write_json(&self, to: &mut dyn Write) -> io::Result<()> {
         write_json(to, self)
-    }
-
-    /// For people. `quiet` leaves out everything but errors and what could not be looked at.
-    pub fn write_text(&self, to: &mut dyn Write, paper: &Paper, quiet: bool) -> io::Result<()> {
-        text::write(self, to, paper, quiet)
     }
 }

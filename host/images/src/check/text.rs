@@ -1,9 +1,9 @@
-//! What a check found, for people: the worst first, and of each kind the first few.
+//! The text of a check: the worst findings first, and the first few of each rule.
 
 use std::io::{self, Write};
 
 use super::finding::{Finding, Severity};
-use super::report::{Checked, Report};
+use super::report::{CheckReport, CheckedImage};
 use crate::level::Level;
 use crate::source::view::ViewKind;
 use occystrap_base::error::with_sides;
@@ -11,10 +11,10 @@ use occystrap_base::oci::name::title;
 use occystrap_base::terminal::size::size;
 use occystrap_base::terminal::table::Paper;
 
-/// Findings of one kind that are shown; more help nobody to see what is wrong.
+/// How many findings of one rule are shown: more do not help to see what is wrong.
 const MOST_SHOWN: usize = 10;
 
-/// Groups in their order, with their headings.
+/// Severities in the order in which they are shown, with their headings.
 const GROUPS: [(Severity, &str); 4] = [
     (Severity::Error, "Errors"),
     (Severity::Unchecked, "Not checked"),
@@ -22,19 +22,22 @@ const GROUPS: [(Severity, &str); 4] = [
     (Severity::Info, "Notes"),
 ];
 
-/// Everything.
-pub fn write(report: &Report, to: &mut dyn Write, paper: &Paper, quiet: bool) -> io::Result<()> {
-    for image in &report.images {
-        write_image(image, &report.source, to, paper, quiet)?;
-    }
-    match quiet {
-        true => Ok(()),
-        false => writeln!(to, "{}", summary(report)),
+impl CheckReport {
+    /// Writes the report as text. `quiet` leaves out everything but errors and what could not be checked.
+    pub fn write_text(&self, to: &mut dyn Write, paper: &Paper, quiet: bool) -> io::Result<()> {
+        for image in &self.images {
+            write_image(image, &self.source, to, paper, quiet)?;
+        }
+        match quiet {
+            true => Ok(()),
+            false => writeln!(to, "{}", summary(self)),
+        }
     }
 }
 
+/// Writes one image.
 fn write_image(
-    image: &Checked,
+    image: &CheckedImage,
     source: &str,
     to: &mut dyn Write,
     paper: &Paper,
@@ -87,6 +90,7 @@ fn write_image(
     writeln!(to)
 }
 
+/// Returns the line of a finding.
 fn line(finding: &Finding) -> String {
     let mut line = String::new();
     if let Some(layer) = finding.layer {
@@ -99,13 +103,14 @@ fn line(finding: &Finding) -> String {
     with_sides(line, finding.expected.as_deref(), finding.found.as_deref())
 }
 
+/// Returns a number with its noun, in the plural if needed.
 fn count(number: usize, what: &str) -> String {
     let s = if number == 1 { "" } else { "s" };
     format!("{number} {what}{s}")
 }
 
-/// The last line, which someone with 200 images reads.
-fn summary(report: &Report) -> String {
+/// Returns the last line, with the totals of all images.
+fn summary(report: &CheckReport) -> String {
     let sum = &report.summary;
     let fast = report.images.iter().all(|image| image.level == Level::Fast);
     let mode = if fast { "fast" } else { "full" };

@@ -1,6 +1,6 @@
-//! Times as RFC 3339 has them. Only their form matters here.
+//! The form of times, as RFC 3339 specifies it.
 
-/// Whether a text is a time of RFC 3339, 5.6. None is fine: times are optional.
+/// Returns whether a text is a time of RFC 3339, 5.6. `None` is valid, because times are optional.
 pub fn is_rfc_3339(text: Option<&str>) -> bool {
     let Some(text) = text else { return true };
     let digits = |range: std::ops::Range<usize>, most: u32| {

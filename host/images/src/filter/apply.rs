@@ -1,4 +1,4 @@
-//! An image through filters: its layers side by side, then its config.
+//! Applies filters to an image: to its layers in parallel, then to its config.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use cap_std::fs::Dir;
 
 use super::Applied;
 use super::config::Edits;
-use super::rewrite::{Passes, look, rewrite};
+use super::rewrite::{Passes, read_through, rewrite};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::Section;
 use occystrap_base::files::Spooled;
@@ -18,9 +18,9 @@ use occystrap_layer::blob::{PlainReader, Stored, read_checked, read_layers, rewr
 use occystrap_layer::image::{Content, Image, Layer};
 use occystrap_net::context::Context;
 
-/// Let an image pass. Layers that change go to files without names, where the destination can take
-/// them over. Beside the image it returns how large each layer is, uncompressed, in bytes; `None` of
-/// one that was not read.
+/// Applies filters to an image. Changed layers are written to files without names in the folder from which the
+/// destination can adopt them. Returns the image, and the uncompressed size of each layer in bytes; `None` for a layer
+/// that was not read.
 pub fn apply(
     image: &Image,
     applied: &[Box<dyn Applied + '_>],
@@ -33,8 +33,8 @@ pub fn apply(
     };
     let filter = |index: usize, layer: &Layer, stored: Stored, context: &Context| {
         let passes = applied.iter().map(|applied| applied.pass(index)).collect();
-        let only_look = applied.iter().all(|applied| applied.only_looks());
-        filter(layer, stored, passes, only_look, context)
+        let read_only = applied.iter().all(|applied| applied.is_read_only());
+        filter(layer, stored, passes, read_only, context)
     };
     let filtered = read_layers(&image.layers, wanted, "filter", context, filter)?;
     let sizes = filtered.iter().map(|filtered| filtered.as_ref().map(|(_, size)| *size)).collect();
@@ -45,16 +45,16 @@ pub fn apply(
     Ok((finish(image, layers.collect(), applied)?, sizes))
 }
 
-/// One layer, and its size in bytes, uncompressed.
+/// Filters one layer. Returns it, and its uncompressed size in bytes.
 fn filter(
     layer: &Layer,
     mut stored: Stored,
     mut passes: Passes<'_>,
-    only_look: bool,
+    read_only: bool,
     context: &Context,
 ) -> Result<(Layer, u64)> {
     let changed = Arc::new(AtomicBool::new(false));
-    // A source is read once: what is wanted as it was is read from here.
+    // The source is read once: if the layer stays as it was, it is read from this copy later.
     let copy = match layer.content {
         Content::Registry(_) | Content::Elsewhere(_) => {
             let folder = &context.temp_dir;
@@ -66,11 +66,11 @@ fn filter(
         Content::File(_) => None,
     };
     let place = &layer.place;
-    let (filtered, size) = if only_look {
-        let look = |plain: &mut PlainReader| {
-            look(&mut *plain, place, &mut passes).and_then(|()| plain.read_rest(place))
+    let (filtered, size) = if read_only {
+        let read = |plain: &mut PlainReader| {
+            read_through(&mut *plain, place, &mut passes).and_then(|()| plain.read_rest(place))
         };
-        (None, read_checked(layer, stored, look)?)
+        (None, read_checked(layer, stored, read)?)
     } else {
         change(layer, stored, &mut passes, &changed, context)?
     };
@@ -84,7 +84,7 @@ fn filter(
     Ok((filtered, size))
 }
 
-/// A layer as the passes want it, and its size; `None` where that is as it is.
+/// Writes a layer as the passes change it. Returns the new layer, or `None` if no pass changed it, and its size.
 fn change(
     layer: &Layer,
     stored: Stored,
@@ -92,14 +92,13 @@ fn change(
     changed: &AtomicBool,
     context: &Context,
 ) -> Result<(Option<Layer>, u64)> {
-    let folder = &context.spool;
+    let folder = &context.import_dir;
     let failed = |cause: &std::io::Error| cannot_create(folder, cause);
     let directory = Dir::open_ambient_dir(folder, ambient_authority());
     let directory = Arc::new(directory.map_err(|cause| failed(&cause))?);
     let file = Unnamed::create(&directory).map_err(|cause| failed(&cause))?;
     let place = &layer.place;
-    // Rewriting takes as long as reading: one thread for both would keep the third waiting, which hashes
-    // and writes.
+    // Rewriting takes as long as reading. If one thread did both, the third one, which hashes and writes, would wait.
     let (moved, size) = read_checked(layer, stored.read_ahead(true), |plain| {
         let (size, moved) = rewrite_with(plain, file.file(), |plain, to| {
             rewrite(&mut *plain, place, passes, to, changed, &context.temp_dir)?;
@@ -116,6 +115,7 @@ fn change(
     Ok((Some(filtered), moved.size))
 }
 
+/// Returns the image with its new layers and a config that fits them.
 fn finish(image: &Image, layers: Vec<Layer>, applied: &[Box<dyn Applied + '_>]) -> Result<Image> {
     let place = format!("'{}'", image.name);
     let mut edits = Edits::new(&image.config, &place)?;
@@ -127,7 +127,7 @@ fn finish(image: &Image, layers: Vec<Layer>, applied: &[Box<dyn Applied + '_>]) 
     let config = edits.finish();
     let same = |(new, old): (&Layer, &Layer)| new.digest == old.digest;
     if config == image.config && layers.iter().zip(&image.layers).all(same) {
-        // Its manifest still holds as well.
+        // The manifest still fits as well.
         return Ok(Image { layers, ..image.clone() });
     }
     let id = Digest::of(&config);

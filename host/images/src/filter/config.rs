@@ -1,5 +1,5 @@
-//! A config with some values replaced, and every other byte as it was: whoever wrote it may have
-//! put things there that nobody here knows.
+//! Replaces some values of a config and keeps every other byte: the builder may have written fields that occystrap does
+//! not know.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -7,15 +7,15 @@ use serde_json::value::RawValue;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::Digest;
 
-/// Where the values stand that a filter may replace.
+/// The values of a config that a filter may replace, with their positions.
 #[derive(Deserialize)]
-struct Shape<'a> {
+struct Replaceable<'a> {
     #[serde(borrow)]
     rootfs: Rootfs<'a>,
     #[serde(borrow)]
     created: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    history: Option<Vec<Step<'a>>>,
+    history: Option<Vec<HistoryEntry<'a>>>,
 }
 
 #[derive(Deserialize)]
@@ -25,50 +25,49 @@ struct Rootfs<'a> {
 }
 
 #[derive(Deserialize)]
-struct Step<'a> {
+struct HistoryEntry<'a> {
     #[serde(borrow)]
     created: Option<&'a RawValue>,
 }
 
-/// Replacements in a config.
+/// The replacements in a config.
 pub struct Edits<'a> {
     text: &'a str,
-    shape: Shape<'a>,
+    values: Replaceable<'a>,
     replacements: Vec<(&'a RawValue, String)>,
 }
 
 impl<'a> Edits<'a> {
-    /// No replacements yet. `place` is named in errors.
+    /// Parses a config. Errors, which name `place`, when it has a key twice or is not a config.
     pub fn new(config: &'a [u8], place: &str) -> Result<Self> {
         let wrong = |cause: &dyn std::fmt::Display| {
             Error::source(format!("{place}: the image config cannot be changed: {cause}"))
         };
         let text = std::str::from_utf8(config).map_err(|cause| wrong(&cause))?;
-        let shape = serde_json::from_str(text).map_err(|cause| wrong(&cause))?;
-        Ok(Self { text, shape, replacements: Vec::new() })
+        let values = serde_json::from_str(text).map_err(|cause| wrong(&cause))?;
+        Ok(Self { text, values, replacements: Vec::new() })
     }
 
-    /// The layers' digests, lowest first.
+    /// Replaces the diff-ids, lowest layer first.
     pub fn diff_ids(&mut self, digests: impl Iterator<Item = Digest>) {
         let digests: Vec<String> = digests.map(|digest| format!("\"{digest}\"")).collect();
-        self.replacements.push((self.shape.rootfs.diff_ids, format!("[{}]", digests.join(","))));
+        self.replacements.push((self.values.rootfs.diff_ids, format!("[{}]", digests.join(","))));
     }
 
-    /// The time of the image and of every step of its history, where they have one. `time` as RFC
-    /// 3339 has it.
+    /// Replaces the time of the image and of each step of its history that has one. `time` has the form of RFC 3339.
     pub fn created(&mut self, time: &str) {
-        let steps = self.shape.history.iter().flatten().map(|step| step.created);
-        for known in steps.chain([self.shape.created]).flatten() {
+        let steps = self.values.history.iter().flatten().map(|step| step.created);
+        for known in steps.chain([self.values.created]).flatten() {
             self.replacements.push((known, format!("\"{time}\"")));
         }
     }
 
-    /// The config as it is now.
+    /// Returns the config with all replacements.
     #[must_use]
     pub fn finish(mut self) -> Vec<u8> {
-        // Raw values point into the text.
+        // A raw value points into the text, which gives its position.
         let start = |raw: &RawValue| raw.get().as_ptr() as usize - self.text.as_ptr() as usize;
-        // Two filters may replace the same: the last one counts, and the sort is stable.
+        // Two filters may replace the same value: the last one counts, because the sort is stable.
         self.replacements.reverse();
         self.replacements.sort_by_key(|(raw, _)| start(raw));
         let mut config = String::with_capacity(self.text.len());

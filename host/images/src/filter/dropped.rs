@@ -1,7 +1,7 @@
-//! What dropped members were, for links to them that stay: the first becomes the file.
+//! Dropped members of a layer, for hard links to them that stay: the first such link becomes the file.
 //!
-//! A layer may have a name twice, and then the later one counts from there on: a link never leads to
-//! what was written since under the name that it would get.
+//! A layer may have a name twice; from there on the later member counts. A link never leads to a member that was written
+//! later under the name that the link would get.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
@@ -13,40 +13,41 @@ use occystrap_layer::blob::from_io;
 use occystrap_layer::tar::member::{Records, plain};
 use occystrap_layer::tar::{Member, MemberKind, Sparse};
 
-/// Memory for names: a million files of one layer.
+/// Memory for the names of one layer, in bytes: enough for a million files.
 const MOST_BYTES: usize = 384 * 1024 * 1024;
 
-/// What a file takes besides its name, in bytes.
+/// Memory of a dropped file besides its name, in bytes.
 const OVERHEAD: usize = 200;
 
-/// What was dropped of one layer. Contents are in a file without a name; of each dropped file its
-/// name and some words stay in memory.
+/// The dropped members of one layer. Their contents are in a file without a name; the name and about [`OVERHEAD`] bytes
+/// of each stay in memory.
 pub struct DroppedMembers {
     folder: PathBuf,
     file: Option<File>,
-    /// By the name from the root.
+    /// Dropped members by their name from the root.
     gone: HashMap<Box<[u8]>, DroppedAs>,
-    contents: Vec<Content>,
-    /// Names from the root that contents have got again.
+    contents: Vec<DroppedContent>,
+    /// Names from the root under which contents were written again.
     named: BTreeMap<Vec<u8>, usize>,
     /// Names from the root that [`DroppedAs::Link`] leads to.
     linked: BTreeSet<Vec<u8>>,
-    /// What all that takes of the memory, roughly.
+    /// Approximate memory of all this, in bytes.
     bytes: usize,
 }
 
-/// What a dropped name stood for.
+/// The meaning of a dropped name.
 #[derive(Clone)]
 pub enum DroppedAs {
     /// A content, by its index.
     Content(usize),
-    /// Another name of a file that stays, as links must have it.
+    /// Another name of a file that stays, in the form of a link target.
     Link(Vec<u8>),
-    /// That name is another file's by now.
+    /// Another name of a file that stayed, but that name belongs to another file by now.
     Lost,
 }
 
-struct Content {
+/// The content of a dropped member.
+struct DroppedContent {
     kind: MemberKind,
     link: Vec<u8>,
     device: (u32, u32),
@@ -54,12 +55,12 @@ struct Content {
     size: u64,
     sparse: Option<Sparse>,
     records: Records,
-    /// The name that it has got again.
+    /// The name under which it was written again.
     name: Option<Vec<u8>>,
 }
 
 impl DroppedMembers {
-    /// Nothing yet; contents go to a file in `folder`.
+    /// Creates an empty collection, which writes contents to a file in `folder`.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
         Self {
@@ -73,7 +74,7 @@ impl DroppedMembers {
         }
     }
 
-    /// What a name stood for, where it was dropped.
+    /// Returns the meaning of a name, if a member of that name was dropped.
     #[must_use]
     pub fn find(&self, path: &[u8]) -> Option<DroppedAs> {
         if self.gone.is_empty() {
@@ -82,15 +83,15 @@ impl DroppedMembers {
         self.gone.get(plain(path).as_slice()).cloned()
     }
 
-    /// Keep what a dropped member is: its content, or where a symbolic link leads. Errors when it
-    /// cannot be read, or written.
+    /// Keeps a dropped member: its content, or the target of a symbolic link. Errors when the content cannot be read or
+    /// written.
     pub fn keep(&mut self, member: &Member, content: &mut dyn Read, place: &str) -> Result<()> {
         let size = member.stored();
         let offset = match size {
             0 => 0,
             _ => self.append(content, place)?,
         };
-        self.contents.push(Content {
+        self.contents.push(DroppedContent {
             kind: member.kind,
             link: member.link.clone(),
             device: member.device,
@@ -103,7 +104,7 @@ impl DroppedMembers {
         self.alias(member, DroppedAs::Content(self.contents.len() - 1), place)
     }
 
-    /// A dropped member that stood for something else. Errors when there are more than anybody has.
+    /// Adds a dropped member with another meaning than its own content. Errors above [`MOST_BYTES`].
     pub fn alias(&mut self, member: &Member, gone: DroppedAs, place: &str) -> Result<()> {
         if let DroppedAs::Link(path) = &gone {
             self.linked.insert(plain(path));
@@ -116,18 +117,18 @@ impl DroppedMembers {
             return Err(Error::source(format!(
                 "{place}: more than {known} of its files are excluded, whose names take more than {most} MiB"
             ))
-            .hint("exclude fewer: of each excluded file its name is kept, for links to it"));
+            .hint("exclude fewer: the name of each excluded file is kept in memory, because of links to it"));
         }
         self.gone.insert(path.into(), gone);
         Ok(())
     }
 
-    /// A dropped member that no link can be to.
+    /// Forgets the name of a dropped member to which no hard link can lead: a directory.
     pub fn forget(&mut self, member: &Member) {
         self.gone.remove(member.plain_path().as_slice());
     }
 
-    /// A member stays, and takes its name from what had it before.
+    /// Records that a member stays: its name no longer belongs to what had it before.
     pub fn replace(&mut self, member: &Member) {
         if self.named.is_empty() && self.linked.is_empty() {
             return;
@@ -135,11 +136,11 @@ impl DroppedMembers {
         let path = member.plain_path();
         let replaced = |name: &[u8]| match name.strip_prefix(path.as_slice()) {
             Some([]) => true,
-            // A directory keeps what is in it.
+            // A directory that is listed again keeps its entries.
             Some([b'/', ..]) => member.kind != MemberKind::Directory,
             _ => false,
         };
-        // Names that begin with this one stand side by side.
+        // In the sorted order, names with this prefix follow each other.
         let begins = |name: &[u8]| name.starts_with(&path);
         let named = self.named.range(path.clone()..).take_while(|(name, _)| begins(name));
         let named = named.filter(|(name, _)| replaced(name));
@@ -162,11 +163,11 @@ impl DroppedMembers {
         }
     }
 
-    /// Make a link to a dropped file the file, or a link to the one that became it. `true` when it
-    /// is the file.
+    /// Turns a hard link to a dropped file into that file, or into a link to the member that became it. Returns `true` if
+    /// it is the file now.
     pub fn stand_in(&self, member: &mut Member, index: usize) -> bool {
         let Some(content) = self.contents.get(index) else { return false };
-        // A link to itself would lead nowhere.
+        // A link must not lead to itself.
         if let Some(name) = content.name.as_ref().filter(|name| plain(name) != member.plain_path())
         {
             member.link.clone_from(name);
@@ -183,7 +184,7 @@ impl DroppedMembers {
         true
     }
 
-    /// The content that a member stands for from now on.
+    /// Returns the content for a member that [`Self::stand_in`] turned into the file, and records the member's name.
     pub fn content(&mut self, index: usize, member: &Member) -> io::Result<Box<dyn BufRead + '_>> {
         let Some(content) = self.contents.get_mut(index) else {
             return Err(io::ErrorKind::NotFound.into());
@@ -199,6 +200,7 @@ impl DroppedMembers {
         }
     }
 
+    /// Appends a content to the temporary file and returns its offset.
     fn append(&mut self, content: &mut dyn Read, place: &str) -> Result<u64> {
         let failed = |cause: &io::Error| {
             Error::io(Kind::Destination, "write a temporary file in", self.folder.display(), cause)

@@ -1,12 +1,13 @@
-//! `exclude:pattern=GLOB[,pattern=GLOB]...`: an image without the files that match.
+//! `exclude:pattern=GLOB[,pattern=GLOB]...`: drops files that match.
 //!
-//! A directory that matches takes what is beneath it. A whiteout goes with the file that it would
-//! have hidden: there is none any more, in any layer. By its own name it goes only where a pattern has
-//! `.wh.` in it: a pattern for hidden files must not bring back what was deleted. The root stays.
+//! - A directory that matches is dropped with everything in it. The root stays.
+//! - A whiteout is dropped if the file that it hides matches, because that file is in no layer any more.
+//! - A whiteout whose own name matches is dropped only if the pattern contains `.wh.`: a pattern for hidden files must not
+//!   bring back deleted files.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Applied, Filter, Outcome, Pass, Spec, Verdict};
+use super::{Applied, Filter, FilterOutcome, Pass, Spec, Verdict};
 use occystrap_base::error::{Error, Result};
 use occystrap_layer::glob::Globs;
 use occystrap_layer::image::Image;
@@ -16,16 +17,17 @@ use occystrap_layer::overlay::whiteout::{self, Whiteout};
 use occystrap_layer::tar::Member;
 use occystrap_layer::tar::member::plain;
 
-/// Counts the changes of what patterns mean: a layer that was made with another meaning is another one.
+/// Version of the meaning of patterns. It is part of the key for the layer cache, because another meaning makes another
+/// layer.
 const MEANING: u32 = 4;
 
-/// The filter.
+/// The filter `exclude`.
 pub struct Exclude {
     globs: Globs,
 }
 
 impl Exclude {
-    /// From what the user typed.
+    /// Creates the filter from its options.
     pub fn new(spec: &Spec) -> Result<Self> {
         spec.only(&["pattern"])?;
         let patterns = spec.all("pattern");
@@ -33,7 +35,7 @@ impl Exclude {
             return Err(spec.error("a pattern is missing").hint("such as exclude:pattern=*.pyc"));
         }
         let globs = Globs::new(patterns).map_err(|why| {
-            spec.error(why).hint("a bracket that stands for itself is written [[], a brace [{]")
+            spec.error(why).hint("write [[] for a literal bracket, [{] for a literal brace")
         })?;
         Ok(Self { globs })
     }
@@ -53,9 +55,10 @@ impl Filter for Exclude {
     }
 }
 
+/// The filter at work on one image.
 struct Excluding<'a> {
     globs: &'a Globs,
-    /// Which patterns have matched something.
+    /// By pattern, whether it has matched something.
     used: Vec<AtomicBool>,
     image: &'a Image,
 }
@@ -65,9 +68,9 @@ impl Applied for Excluding<'_> {
         Box::new(ExcludingFrom { image: self, symlinks: Symlinks::default() })
     }
 
-    fn end(&self, outcome: &Outcome<'_>) -> Result<()> {
+    fn end(&self, outcome: &FilterOutcome<'_>) -> Result<()> {
         if outcome.sizes.contains(&None) {
-            // It may have matched there.
+            // A pattern may match in a layer that was not read.
             return Ok(());
         }
         for (pattern, used) in self.globs.patterns().iter().zip(&self.used) {
@@ -82,8 +85,7 @@ impl Applied for Excluding<'_> {
 }
 
 impl Excluding<'_> {
-    /// Whether a pattern that `counts` matches a name from the root, or a directory that it is
-    /// beneath.
+    /// Returns whether a pattern for which `counts` is true matches a name from the root, or a directory above it.
     fn matches(&self, plain: &[u8], counts: impl Fn(&str) -> bool) -> bool {
         if plain.is_empty() {
             return false;
@@ -96,14 +98,15 @@ impl Excluding<'_> {
     }
 }
 
-/// At work on one layer.
+/// The filter at work on one layer.
 struct ExcludingFrom<'a> {
     image: &'a Excluding<'a>,
     symlinks: Symlinks,
 }
 
 impl ExcludingFrom<'_> {
-    fn goes(&self, path: &[u8]) -> bool {
+    /// Returns whether a member of this name is dropped.
+    fn is_dropped(&self, path: &[u8]) -> bool {
         match Whiteout::of(path) {
             Some(Whiteout::Of(hidden) | Whiteout::Opaque(hidden)) => {
                 self.image.matches(&hidden, |_| true)
@@ -120,10 +123,11 @@ impl Pass for ExcludingFrom<'_> {
         self.symlinks.see(&path, member).ok_or_else(|| {
             Error::source("exclude: a layer has more symbolic links than any image needs")
         })?;
-        // Whoever unpacks it follows the links of this layer.
-        let is_led = !self.symlinks.is_empty();
-        let goes = self.goes(&path) || (is_led && self.goes(&self.symlinks.follow(&path)));
-        Ok(if goes { Verdict::Drop } else { Verdict::Same })
+        // Readers that unpack the layer follow its symbolic links, so that the name after following them counts as well.
+        let has_links = !self.symlinks.is_empty();
+        let is_dropped =
+            self.is_dropped(&path) || (has_links && self.is_dropped(&self.symlinks.follow(&path)));
+        Ok(if is_dropped { Verdict::Drop } else { Verdict::Same })
     }
 
     fn drops(&self, path: &[u8]) -> Option<Vec<u8>> {

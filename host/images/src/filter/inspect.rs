@@ -1,7 +1,6 @@
-//! `inspect:file=PATH`: what an image is at that point of the chain, as one line of JSON for each.
+//! `inspect:file=PATH`: appends one line of JSON per image, which describes it at that point of the chain.
 //!
-//! The keys of 0.4.17 keep their meaning; the others are new. Lines of runs at the same time do not
-//! get into each other.
+//! The keys of 0.4.17 keep their meaning; the others are new. A lock keeps lines of simultaneous runs apart.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -13,7 +12,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Applied, Filter, Outcome, Pass, Spec, Verdict};
+use super::{Applied, Filter, FilterOutcome, Pass, Spec, Verdict};
 use crate::info::history::{Step, steps};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::{Digest, json};
@@ -21,13 +20,13 @@ use occystrap_base::secret::mask_json;
 use occystrap_layer::image::Image;
 use occystrap_layer::tar::Member;
 
-/// The filter.
+/// The filter `inspect`.
 pub struct Inspect {
     path: PathBuf,
 }
 
 impl Inspect {
-    /// From what the user typed.
+    /// Creates the filter from its options. Errors when the file cannot be one.
     pub fn new(spec: &Spec) -> Result<Self> {
         spec.only(&["file"])?;
         let path = match spec.one("file")? {
@@ -40,8 +39,8 @@ impl Inspect {
         };
         let folder = path.parent().filter(|folder| *folder != std::path::Path::new(""));
         let why = match folder {
-            Some(folder) if !folder.exists() => "its folder is not there",
-            Some(folder) if !folder.is_dir() => "its folder is none",
+            Some(folder) if !folder.exists() => "its folder does not exist",
+            Some(folder) if !folder.is_dir() => "its folder is not a folder",
             _ if path.is_dir() => "it is a folder",
             _ => return Ok(Self { path }),
         };
@@ -49,10 +48,10 @@ impl Inspect {
     }
 }
 
-/// One line.
+/// One line of the file.
 #[derive(Serialize)]
-struct Line<'a> {
-    /// With its tag.
+struct InspectedImage<'a> {
+    /// Name with its tag.
     name: String,
     image: &'a str,
     tag: &'a str,
@@ -60,27 +59,28 @@ struct Line<'a> {
     /// Digest of the config.
     id: Digest,
     /// Newest first, as in 0.4.17.
-    layers: Vec<Layer>,
+    layers: Vec<InspectedLayer>,
 }
 
+/// A layer, with the keys of `docker history`.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Layer {
+struct InspectedLayer {
     comment: String,
-    /// In seconds since 1970; 0 where that is not known.
+    /// Seconds since 1970; 0 if not known.
     created: i64,
     created_by: String,
-    /// Diff-id, at this point of the chain.
+    /// Diff-id at this point of the chain.
     id: Digest,
     /// Diff-id at the source.
     before: Digest,
-    /// Digest as it is stored, where it has not changed since.
+    /// Digest of the stored layer; `None` if a filter changed it.
     stored: Option<Digest>,
-    /// Bytes, uncompressed.
+    /// Bytes of the uncompressed layer.
     size: u64,
-    /// Bytes as it is stored, where it has not changed since.
+    /// Bytes of the stored layer; `None` if a filter changed it.
     stored_size: Option<u64>,
-    /// Of the newest layer.
+    /// Names of the image, for the newest layer only.
     tags: Option<Vec<String>>,
 }
 
@@ -103,17 +103,17 @@ impl Applied for &Inspect {
         Box::new(*self)
     }
 
-    fn only_looks(&self) -> bool {
+    fn is_read_only(&self) -> bool {
         true
     }
 
-    fn end(&self, outcome: &Outcome<'_>) -> Result<()> {
+    fn end(&self, outcome: &FilterOutcome<'_>) -> Result<()> {
         let failed = |cause: &io::Error| {
             Error::io(Kind::Destination, "append to", self.path.display(), cause)
         };
         let line = serde_json::to_string(&line(outcome)).map_err(|cause| failed(&cause.into()))?;
         let line = mask_json(line) + "\n";
-        // A FIFO that nobody reads is an error so, and not a wait without end.
+        // With this flag a FIFO without a reader is an error; else the open would wait without end.
         let flags = OFlags::NONBLOCK.bits().cast_signed();
         let mut options = File::options();
         let file = options.create(true).append(true).custom_flags(flags).open(&self.path);
@@ -130,8 +130,9 @@ impl Pass for &Inspect {
     }
 }
 
-fn line<'a>(outcome: &Outcome<'a>) -> Line<'a> {
-    let Outcome { source, image, sizes, .. } = outcome;
+/// Returns the line of an image.
+fn line<'a>(outcome: &FilterOutcome<'a>) -> InspectedImage<'a> {
+    let FilterOutcome { source, image, sizes, .. } = outcome;
     let config = json::parse(&image.config).unwrap_or_default();
     let history = steps(&config, image.layers.len());
     let layers =
@@ -141,7 +142,7 @@ fn line<'a>(outcome: &Outcome<'a>) -> Line<'a> {
             let text = |of: fn(&Step) -> &Option<String>| {
                 step.and_then(|step| of(step).clone()).unwrap_or_default()
             };
-            Layer {
+            InspectedLayer {
                 comment: text(|step| &step.comment),
                 created: seconds(&text(|step| &step.created)),
                 created_by: text(|step| &step.created_by),
@@ -153,14 +154,14 @@ fn line<'a>(outcome: &Outcome<'a>) -> Line<'a> {
                 tags: None,
             }
         });
-    let mut layers: Vec<Layer> = layers.collect();
+    let mut layers: Vec<InspectedLayer> = layers.collect();
     layers.reverse();
     let tag = image.name.tag_or_latest();
     let name = format!("{}:{tag}", image.name.repository);
     if let Some(newest) = layers.first_mut() {
         newest.tags = Some(vec![name.clone()]);
     }
-    Line {
+    InspectedImage {
         name,
         image: &image.name.repository,
         tag,
@@ -170,6 +171,7 @@ fn line<'a>(outcome: &Outcome<'a>) -> Line<'a> {
     }
 }
 
+/// Returns a time of RFC 3339 in seconds since 1970; 0 if it is none.
 fn seconds(created: &str) -> i64 {
     OffsetDateTime::parse(created, &Rfc3339).map_or(0, OffsetDateTime::unix_timestamp)
 }

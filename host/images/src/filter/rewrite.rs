@@ -1,22 +1,43 @@
-//! One layer through the passes of all filters, and written again.
+//! Runs the passes of all filters over one layer, and writes the layer that results.
 
 use std::io::{self, BufRead, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::dropped::{DroppedAs, DroppedMembers};
-use super::{Pass, Verdict};
 use occystrap_base::error::{Error, Result};
 use occystrap_layer::blob::from_io;
 use occystrap_layer::tar::member::plain as from_root;
 use occystrap_layer::tar::{Member, MemberKind, Reader, Writer};
 
-/// What filters are at work on a layer.
+/// The decision of a pass about a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// The member stays as it is.
+    Same,
+    /// The member stays, and the pass changed it.
+    Changed,
+    /// The member is dropped.
+    Drop,
+}
+
+/// A filter at work on one layer.
+pub trait Pass {
+    /// Decides about the next member. A hard link to a file that was dropped before comes as that file.
+    fn member(&mut self, member: &mut Member) -> Result<Verdict>;
+
+    /// Returns the plain path that a hard link to `path` leads to, if the filter drops members of that path.
+    fn drops(&self, _path: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
+}
+
+/// The passes of all filters over one layer, in order.
 pub type Passes<'a> = Vec<Box<dyn Pass + Send + 'a>>;
 
-/// Write a layer as the passes want it. As soon as that is known, `changed` says that they want
-/// another one; else what was written holds the same, but need not be the same bytes. What links may
-/// need goes to `folder`.
+/// Writes a layer as the passes change it. Sets `changed` as soon as a pass changes or drops a member; if it stays unset,
+/// the written layer has the same members, but not necessarily the same bytes. Temporary files with the contents that
+/// hard links may need go to `folder`.
 pub fn rewrite(
     plain: impl BufRead,
     place: &str,
@@ -27,25 +48,25 @@ pub fn rewrite(
 ) -> Result<()> {
     let mut reader = Reader::new(plain, place);
     let mut writer = Writer::new(to);
-    let mut kept = DroppedMembers::new(folder);
+    let mut dropped = DroppedMembers::new(folder);
     while let Some(mut member) = reader.next_member()? {
         if member.path.is_empty() {
             return Err(Error::source(format!("{place}: has a member without a name"))
-                .hint("'occystrap check' tells all that is wrong with an image"));
+                .hint("'occystrap check' lists all problems of an image"));
         }
-        let (verdict, stands_for) = relink(&mut kept, &mut member, place)?;
-        let verdict = judge(passes, &mut member, verdict)?;
+        let (verdict, stands_for) = relink(&mut dropped, &mut member, place)?;
+        let verdict = decide(passes, &mut member, verdict)?;
         if verdict != Verdict::Same {
             changed.store(true, Ordering::Relaxed);
         }
         if verdict == Verdict::Drop {
-            drop_member(&mut kept, &mut reader, &member, stands_for)?;
+            drop_member(&mut dropped, &mut reader, &member, stands_for)?;
             continue;
         }
-        kept.replace(&member);
+        dropped.replace(&member);
         let written = match stands_for {
             Some(index) => {
-                let content = kept.content(index, &member);
+                let content = dropped.content(index, &member);
                 content.and_then(|mut content| writer.append(&member, &mut content))
             }
             None => {
@@ -63,25 +84,25 @@ pub fn rewrite(
     let lost = reader.finish()?;
     if lost > 0 && changed.load(Ordering::Relaxed) {
         tracing::warn!(
-            "{place}: what follows the end of its tar is left out ({lost} bytes that are not zero)"
+            "{place}: data after the end of its tar is left out ({lost} bytes that are not zero)"
         );
     }
     Ok(())
 }
 
-/// A hard link to what was dropped leads to what that has become, or becomes it: then it stands for a
-/// content, by its index.
+/// Redirects a hard link to a dropped member: to the member that became the file, or the link becomes the file itself.
+/// In the latter case, returns the index of its content.
 fn relink(
-    kept: &mut DroppedMembers,
+    dropped: &mut DroppedMembers,
     member: &mut Member,
     place: &str,
 ) -> Result<(Verdict, Option<usize>)> {
     if member.kind != MemberKind::HardLink {
         return Ok((Verdict::Same, None));
     }
-    match kept.find(&member.link) {
+    match dropped.find(&member.link) {
         None => Ok((Verdict::Same, None)),
-        // A link to itself would lead nowhere.
+        // A link must not lead to itself.
         Some(DroppedAs::Link(path)) if from_root(&path) == member.plain_path() => {
             Err(replaced(member, place))
         }
@@ -90,43 +111,44 @@ fn relink(
             Ok((Verdict::Changed, None))
         }
         Some(DroppedAs::Content(index)) => {
-            Ok((Verdict::Changed, kept.stand_in(member, index).then_some(index)))
+            Ok((Verdict::Changed, dropped.stand_in(member, index).then_some(index)))
         }
         Some(DroppedAs::Lost) => Err(replaced(member, place)),
     }
 }
 
-/// Remember what links may need of a member that goes.
+/// Keeps what later hard links may need of a dropped member.
 fn drop_member(
-    kept: &mut DroppedMembers,
+    dropped: &mut DroppedMembers,
     reader: &mut Reader<impl BufRead>,
     member: &Member,
     stands_for: Option<usize>,
 ) -> Result<()> {
     let place = reader.place().to_owned();
     match (stands_for, member.kind) {
-        (Some(index), _) => kept.alias(member, DroppedAs::Content(index), &place),
+        (Some(index), _) => dropped.alias(member, DroppedAs::Content(index), &place),
         (None, MemberKind::HardLink) => {
-            kept.alias(member, DroppedAs::Link(member.link.clone()), &place)
+            dropped.alias(member, DroppedAs::Link(member.link.clone()), &place)
         }
         (None, MemberKind::Directory) => {
-            kept.forget(member);
+            dropped.forget(member);
             Ok(())
         }
-        (None, _) => kept.keep(member, &mut reader.content(), &place),
+        (None, _) => dropped.keep(member, &mut reader.content(), &place),
     }
 }
 
-/// Let the passes look at a layer, and change nothing.
-pub fn look(plain: impl BufRead, place: &str, passes: &mut Passes<'_>) -> Result<()> {
+/// Shows every member of a layer to passes that change nothing.
+pub fn read_through(plain: impl BufRead, place: &str, passes: &mut Passes<'_>) -> Result<()> {
     let mut reader = Reader::new(plain, place);
     while let Some(mut member) = reader.next_member()? {
-        judge(passes, &mut member, Verdict::Same)?;
+        decide(passes, &mut member, Verdict::Same)?;
     }
     Ok(())
 }
 
-fn judge(passes: &mut Passes<'_>, member: &mut Member, start: Verdict) -> Result<Verdict> {
+/// Returns the decision of all passes about a member, which is `start` if they keep it as it is.
+fn decide(passes: &mut Passes<'_>, member: &mut Member, start: Verdict) -> Result<Verdict> {
     let mut verdict = start;
     for pass in passes {
         match pass.member(member)? {
@@ -138,21 +160,21 @@ fn judge(passes: &mut Passes<'_>, member: &mut Member, start: Verdict) -> Result
     Ok(verdict)
 }
 
-/// What a link needs that is excluded and did not come before it under that name is not at hand: it
-/// is in a layer below, or comes too late, or is `target`, to which symbolic links lead.
+/// Returns the error for a hard link whose excluded target is not available: the target is in a layer below, or comes
+/// later in this layer, or the link leads to `target` through symbolic links.
 fn leads_nowhere(
     link: &Member,
     target: &[u8],
     reader: &mut Reader<impl BufRead>,
     place: &str,
 ) -> Error {
-    let said = from_root(&link.link);
+    let written = from_root(&link.link);
     let (path, leads) = (name(&link.path), name(&link.link));
     let what = format!("{place}: '{path}' is a link to '{leads}'");
-    if said != target {
+    if written != target {
         let target = name(target);
         return Error::source(format!(
-            "{what}, which symbolic links make '{target}', which is excluded"
+            "{what}, which is '{target}' through symbolic links, which is excluded"
         ))
         .hint("exclude the link as well, or neither");
     }
@@ -168,7 +190,7 @@ fn leads_nowhere(
     }
 }
 
-/// A link to a dropped name of a file that stayed, and is another one now.
+/// Returns the error for a hard link to a dropped name of a file that stayed, but that another file has replaced.
 fn replaced(link: &Member, place: &str) -> Error {
     let (path, target) = (name(&link.path), name(&link.link));
     Error::source(format!(

@@ -1,19 +1,18 @@
-//! `search:pattern=GLOB[,regex=true][,script_friendly=true]`: prints what is found in an image on its
-//! way, and changes nothing.
+//! `search:pattern=GLOB[,regex=true][,script_friendly=true]`: prints matching files of an image, and changes nothing.
 //!
-//! What it prints is complete or not there: it comes when all layers have been read. It sees what the
-//! filters before it have left.
+//! It prints all matches after the last layer, or nothing if a layer cannot be read. It sees the members that the filters
+//! before it keep.
 
 use std::sync::{Mutex, PoisonError};
 
-use super::{Applied, Filter, Outcome, Pass, Spec, Verdict};
+use super::{Applied, Filter, FilterOutcome, Pass, Spec, Verdict};
 use crate::search::{Budget, FoundImage, LayerSearch, Pattern, write_script, write_text};
 use occystrap_base::error::Result;
 use occystrap_base::terminal::results::Results;
 use occystrap_layer::image::Image;
 use occystrap_layer::tar::Member;
 
-/// The filter.
+/// The filter `search`.
 pub struct Search {
     pattern: Pattern,
     script: bool,
@@ -21,7 +20,7 @@ pub struct Search {
 }
 
 impl Search {
-    /// From what the user typed; matches go to `results`.
+    /// Creates the filter from its options; it prints matches to `results`.
     pub fn new(spec: &Spec, results: &Results) -> Result<Self> {
         spec.only(&["pattern", "regex", "script-friendly"])?;
         let Some(pattern) = spec.one("pattern")?.filter(|pattern| !pattern.is_empty()) else {
@@ -39,7 +38,7 @@ impl Search {
 }
 
 impl Filter for Search {
-    /// What is not read is not searched.
+    /// Returns `None`: a layer that is not read is not searched.
     fn key(&self) -> Option<String> {
         None
     }
@@ -50,29 +49,30 @@ impl Filter for Search {
     }
 }
 
+/// The filter at work on one image.
 struct Searching<'a> {
     filter: &'a Search,
-    /// Of each layer.
+    /// The matches of each layer.
     searched: Vec<Mutex<LayerSearch>>,
     budget: Budget,
 }
 
 impl Applied for Searching<'_> {
     fn pass(&self, index: usize) -> Box<dyn Pass + Send + '_> {
-        Box::new(Looking { searching: self, found: LayerSearch::default(), index })
+        Box::new(SearchingIn { searching: self, found: LayerSearch::default(), index })
     }
 
-    fn only_looks(&self) -> bool {
+    fn is_read_only(&self) -> bool {
         true
     }
 
-    fn end(&self, outcome: &Outcome<'_>) -> Result<()> {
+    fn end(&self, outcome: &FilterOutcome<'_>) -> Result<()> {
         let take = |layer: &Mutex<LayerSearch>| {
             std::mem::take(&mut *layer.lock().unwrap_or_else(PoisonError::into_inner))
         };
         let found = [FoundImage::of(outcome.image, self.searched.iter().map(take).collect())];
         let mut text = Vec::new();
-        // Into memory, where nothing can fail.
+        // Writing to memory cannot fail.
         let _ = match self.filter.script {
             true => write_script(&found, &mut text),
             false => write_text(&found, true, &mut text),
@@ -81,22 +81,22 @@ impl Applied for Searching<'_> {
     }
 }
 
-/// At work on one layer. Its finds are handed over when it is dropped.
-struct Looking<'a> {
+/// The filter at work on one layer. It hands over its matches when it is dropped.
+struct SearchingIn<'a> {
     searching: &'a Searching<'a>,
     found: LayerSearch,
     index: usize,
 }
 
-impl Pass for Looking<'_> {
+impl Pass for SearchingIn<'_> {
     fn member(&mut self, member: &mut Member) -> Result<Verdict> {
         let Searching { filter, budget, .. } = self.searching;
-        self.found.see(member, &filter.pattern, budget)?;
+        self.found.add(member, &filter.pattern, budget)?;
         Ok(Verdict::Same)
     }
 }
 
-impl Drop for Looking<'_> {
+impl Drop for SearchingIn<'_> {
     fn drop(&mut self) {
         if let Some(layer) = self.searching.searched.get(self.index) {
             let mut layer = layer.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,11 +1,11 @@
-//! `name:option=value,option=value`, as users type a filter.
+//! The syntax of a filter, as users type it: `name:option=value,option=value`.
 //!
-//! A comma within quotes, brackets or braces belongs to the value. What it refuses: no name, an
-//! option without a value, quotes that do not end.
+//! A comma within quotes, brackets or braces belongs to the value. What it refuses: a filter without a name, an option
+//! without a value, quotes that do not end.
 
 use occystrap_base::error::{Error, Result};
 
-/// A parsed filter. Names are lower case, with hyphens.
+/// A parsed filter. Names are in lower case, with hyphens.
 pub struct Spec {
     text: String,
     name: String,
@@ -13,8 +13,12 @@ pub struct Spec {
 }
 
 impl Spec {
-    /// Parse what the user typed.
-    pub fn parse(text: &str) -> Result<Self> {
+    /// Parses a filter as the user typed it. `default_option` returns, by filter, the option to suggest for a value
+    /// without an option name.
+    pub fn parse(
+        text: &str,
+        default_option: &dyn Fn(&str) -> Option<&'static str>,
+    ) -> Result<Self> {
         let (name, rest) = text.split_once(':').unwrap_or((text, ""));
         let name = canonical(name);
         if name.is_empty() {
@@ -33,11 +37,11 @@ impl Spec {
                     let error = Error::usage(format!("filter '{text}': '{part}' has no value"));
                     let last = options.last();
                     return Err(match last {
-                        // The comma was meant to be part of it.
+                        // The comma was probably part of the last value.
                         Some((option, value)) => error.hint(format!(
                             "quote a value with a comma, {option}=\"{value},{part}\", or repeat the option: {option}={value},{option}={part}"
                         )),
-                        None => error.hint(match super::meant(&name) {
+                        None => error.hint(match default_option(&name) {
                             Some(option) => format!("did you mean {name}:{option}={part}?"),
                             None => "options are option=value,option=value".to_owned(),
                         }),
@@ -48,26 +52,26 @@ impl Spec {
         Ok(Self { text: text.to_owned(), name, options })
     }
 
-    /// Which filter.
+    /// Returns the name of the filter.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// An error about this filter.
+    /// Returns a usage error about this filter.
     #[must_use]
     pub fn error(&self, message: impl std::fmt::Display) -> Error {
         Error::usage(format!("filter '{}': {message}", self.text))
     }
 
-    /// All values of an option that may be repeated.
+    /// Returns all values of an option that may be repeated.
     #[must_use]
     pub fn all(&self, option: &str) -> Vec<&str> {
         let values = self.options.iter().filter(|(name, _)| name == option);
         values.map(|(_, value)| value.as_str()).collect()
     }
 
-    /// The value of an option that may be given once.
+    /// Returns the value of an option. Errors when it is given twice.
     pub fn one(&self, option: &str) -> Result<Option<&str>> {
         match self.all(option).as_slice() {
             [] => Ok(None),
@@ -76,7 +80,7 @@ impl Spec {
         }
     }
 
-    /// The value of a switch, off when it is not given.
+    /// Returns the value of a switch, which is off by default.
     pub fn switch(&self, option: &str) -> Result<bool> {
         match self.one(option)?.map(str::to_ascii_lowercase).as_deref() {
             None | Some("false" | "no" | "0") => Ok(false),
@@ -85,7 +89,7 @@ impl Spec {
         }
     }
 
-    /// Errors when an option is none of these.
+    /// Checks that all options are known. Errors with the list of known options.
     pub fn only(&self, known: &[&str]) -> Result<()> {
         match self.options.iter().find(|(name, _)| !known.contains(&name.as_str())) {
             None => Ok(()),
@@ -96,12 +100,12 @@ impl Spec {
     }
 }
 
-/// 0.4.17 took names in any case, with hyphens or underscores.
+/// Returns a name in lower case with hyphens: 0.4.17 accepted any case, and hyphens or underscores.
 fn canonical(name: &str) -> String {
     name.trim().to_ascii_lowercase().replace('_', "-")
 }
 
-/// The parts between commas that count; `None` where something does not end.
+/// Splits a text at commas outside of quotes, brackets and braces; `None` if one of these does not end.
 fn split(text: &str) -> Option<Vec<&str>> {
     let mut parts = Vec::new();
     let mut awaited = Vec::new();
@@ -111,12 +115,12 @@ fn split(text: &str) -> Option<Vec<&str>> {
             (Some(last), letter) if *last == letter => {
                 awaited.pop();
             }
-            // Within quotes nothing else counts.
+            // Within quotes, brackets and commas have no meaning.
             (Some('"' | '\''), _) => {}
             (_, '{') => awaited.push('}'),
             (Some(']'), '[') => {}
             (_, '[') => awaited.push(']'),
-            // Only around a whole value; within a word it is a letter.
+            // A quote counts only around a whole value; within a word it is a letter.
             (_, '"' | '\'') if text[..at].ends_with('=') => awaited.push(letter),
             (None, ',') => {
                 parts.push(text[start..at].trim());
@@ -130,6 +134,7 @@ fn split(text: &str) -> Option<Vec<&str>> {
     awaited.is_empty().then_some(parts)
 }
 
+/// Removes the quotes around a value.
 fn unquoted(value: &str) -> &str {
     let quoted = |quote: char| value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
     quoted('"').or_else(|| quoted('\'')).unwrap_or(value)
@@ -151,10 +156,13 @@ mod tests {
             ("exclude:pattern=a=b:c", vec!["a=b:c"]),
             ("exclude:", vec![]),
         ] {
-            let spec = Spec::parse(text).unwrap();
+            let spec = Spec::parse(text, &|_| None).unwrap();
             assert_eq!((spec.name(), spec.all("pattern")), ("exclude", values), "{text}");
         }
-        assert_eq!(Spec::parse("Normalize_Timestamps").unwrap().name(), "normalize-timestamps");
+        assert_eq!(
+            Spec::parse("Normalize_Timestamps", &|_| None).unwrap().name(),
+            "normalize-timestamps"
+        );
     }
 
     #[test]
@@ -167,17 +175,17 @@ mod tests {
             ("exclude:pattern={a,b", "does not end"),
             ("exclude:pattern='a", "does not end"),
         ] {
-            let error = Spec::parse(text).err().unwrap().to_string();
+            let error = Spec::parse(text, &|_| None).err().unwrap().to_string();
             assert!(error.contains(message), "{text}: {error}");
         }
-        let spec = Spec::parse("x:a=1,a=2,b=maybe").unwrap();
+        let spec = Spec::parse("x:a=1,a=2,b=maybe", &|_| None).unwrap();
         assert!(spec.one("a").is_err() && spec.switch("b").is_err() && spec.only(&["a"]).is_err());
     }
 
     proptest::proptest! {
         #[test]
         fn nothing_typed_makes_it_panic(text in "\\PC*") {
-            let _ = Spec::parse(&text);
+            let _ = Spec::parse(&text, &|_| None);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Filters on layers that nobody thought of.
+//! Filters on unusual layers, written by hand and generated.
 
 mod merged;
 #[path = "../../../../tests/support/tar_members.rs"]
@@ -33,7 +33,7 @@ fn image() -> Image {
     }
 }
 
-/// Whether it changed, and what came out.
+/// Returns whether the layer changed, and the layer that was written.
 fn filtered(filter: &dyn Filter, tar: &[u8]) -> (bool, Vec<u8>) {
     try_filtered(filter, tar).unwrap()
 }
@@ -52,7 +52,8 @@ fn try_filtered(filter: &dyn Filter, tar: &[u8]) -> Result<(bool, Vec<u8>)> {
 fn exclude(patterns: &[&str]) -> Exclude {
     let options: Vec<String> =
         patterns.iter().map(|pattern| format!("pattern='{pattern}'")).collect();
-    Exclude::new(&Spec::parse(&format!("exclude:{}", options.join(","))).unwrap()).unwrap()
+    Exclude::new(&Spec::parse(&format!("exclude:{}", options.join(",")), &|_| None).unwrap())
+        .unwrap()
 }
 
 fn normalize(text: &str) -> NormalizeTimestamps {
@@ -64,7 +65,10 @@ fn normalize_in(
     environment: &dyn Fn(&str) -> Option<String>,
 ) -> Result<NormalizeTimestamps> {
     let results = Results::printed(&Progress::hidden());
-    NormalizeTimestamps::new(&Spec::parse(text)?, &Making { environment, results: &results })
+    NormalizeTimestamps::new(
+        &Spec::parse(text, &|_| None)?,
+        &FilterInputs { environment, results: &results },
+    )
 }
 
 fn link(path: &str, to: &str) -> (Member, Vec<u8>) {
@@ -130,13 +134,13 @@ fn a_link_that_leads_through_symbolic_links_says_what_is_wrong() {
     let error = try_filtered(&exclude(&["d/a"]), &write(&listed)).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "'x': 'k' is a link to 's/a', which symbolic links make 'd/a', which is excluded"
+        "'x': 'k' is a link to 's/a', which is 'd/a' through symbolic links, which is excluded"
     );
     let (_, out) = filtered(&exclude(&["d/a", "k"]), &write(&listed));
     assert_eq!(names(&read(&out).unwrap()), ["s"]);
 }
 
-/// Whoever unpacks a layer follows the links in it, whatever a member is called.
+/// A reader that unpacks a layer follows the symbolic links in it, whatever a member is called.
 #[test]
 fn what_is_written_through_a_symbolic_link_goes_by_both_names() {
     let symlink = Member { link: "usr/bin".into(), ..Member::new(MemberKind::Symlink, "bin") };
@@ -152,7 +156,7 @@ fn what_is_written_through_a_symbolic_link_goes_by_both_names() {
     assert_eq!(left("usr/bin/tool"), ["usr/bin", "usr/bin/sh", "bin", "bin/.wh.old"]);
     assert_eq!(left("bin/tool"), ["usr/bin", "usr/bin/sh", "bin", "bin/.wh.old"]);
     assert_eq!(left("usr/bin/old"), ["usr/bin", "usr/bin/sh", "bin", "bin/tool"]);
-    // Nothing is left that leads nowhere.
+    // No link without a target is left.
     assert_eq!(left("usr/bin"), ["bin"]);
 }
 
@@ -190,7 +194,7 @@ fn a_pattern_for_hidden_files_does_not_bring_back_what_was_deleted() {
     let left = |pattern| names_of(&filtered(&exclude(&[pattern]), &write(&listed)).1);
     assert_eq!(left("**/.*"), ["etc/.wh.secret", "etc/.wh..wh..opq", ".wh..wh..opq"]);
     assert_eq!(left("etc"), [".wh..wh..opq"]);
-    // Who names them means them.
+    // A pattern with the name of whiteouts matches them.
     assert_eq!(left("**/.wh.*"), ["./etc/.hid"]);
     assert_eq!(
         left("etc/.wh.s*"),
@@ -207,9 +211,9 @@ fn a_link_never_leads_to_what_came_later_under_that_name() {
     let symlink = |path: &str, to: &str| {
         (Member { link: to.into(), ..Member::new(MemberKind::Symlink, path) }, Vec::new())
     };
-    let told = |listed: &Listed| {
+    let lines = |listed: &Listed| {
         let (_, out) = filtered(&exclude(&["cache"]), &write(listed));
-        let tell = |(member, content): &(Member, Vec<u8>)| {
+        let line = |(member, content): &(Member, Vec<u8>)| {
             let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
             let what = match member.kind {
                 MemberKind::File => text(content),
@@ -217,9 +221,9 @@ fn a_link_never_leads_to_what_came_later_under_that_name() {
             };
             format!("{}: {what}", text(&member.path))
         };
-        read(&out).unwrap().iter().map(tell).collect::<Vec<_>>()
+        read(&out).unwrap().iter().map(line).collect::<Vec<_>>()
     };
-    // What became of 'cache/a' is replaced by another file.
+    // The member that became 'cache/a' is replaced by another file.
     let mut listed = vec![
         file(b"cache/a", b"A"),
         link("bin/c", "cache/a"),
@@ -227,19 +231,19 @@ fn a_link_never_leads_to_what_came_later_under_that_name() {
         link("bin/d", "cache/a"),
         link("bin/e", "cache/a"),
     ];
-    assert_eq!(told(&listed), ["bin/c: A", "./bin/c: other", "bin/d: A", "bin/e: hardlink bin/d"]);
+    assert_eq!(lines(&listed), ["bin/c: A", "./bin/c: other", "bin/d: A", "bin/e: hardlink bin/d"]);
     // Its folder becomes something else.
     listed[2] = symlink("bin", "usr/bin");
-    assert_eq!(told(&listed)[2..], ["bin/d: A", "bin/e: hardlink bin/d"]);
+    assert_eq!(lines(&listed)[2..], ["bin/d: A", "bin/e: hardlink bin/d"]);
     // A folder that is listed once more does not change what is in it.
     listed[2] = (Member::new(MemberKind::Directory, "bin"), Vec::new());
-    assert_eq!(told(&listed)[2..], ["bin/d: hardlink bin/c", "bin/e: hardlink bin/c"]);
+    assert_eq!(lines(&listed)[2..], ["bin/d: hardlink bin/c", "bin/e: hardlink bin/c"]);
     // The same link twice.
     listed[2] = link("bin/c", "cache/a");
-    assert_eq!(told(&listed)[..2], ["bin/c: A", "bin/c: A"]);
+    assert_eq!(lines(&listed)[..2], ["bin/c: A", "bin/c: A"]);
     // The excluded name is a file first, and something else then.
     let listed = vec![file(b"cache/a", b"A"), symlink("cache/a", "to"), link("bin/c", "cache/a")];
-    assert_eq!(told(&listed), ["bin/c: symlink to"]);
+    assert_eq!(lines(&listed), ["bin/c: symlink to"]);
     // A file that stays loses its name, which links to an excluded name of it would need.
     let listed = vec![
         file(b"bin/c", b"A"),
@@ -296,12 +300,12 @@ fn options_are_checked_before_anything_is_fetched() {
         "search:pattern=a,regex=perhaps",
         "search:pattern=a,pattern=b",
     ] {
-        let making = Making { environment: &environment, results: &results };
-        assert!(Filters::parse(&[bad.to_owned()], &making).is_err(), "{bad}");
+        let inputs = FilterInputs { environment: &environment, results: &results };
+        assert!(Filters::parse(&[bad.to_owned()], &inputs).is_err(), "{bad}");
     }
 }
 
-/// What a reader sees of it, holes and all.
+/// Returns the members as a reader sees them, with holes as zeros.
 fn seen(tar: &[u8]) -> Vec<(Member, Vec<u8>)> {
     let mut listed = read(tar).unwrap();
     for (member, content) in &mut listed {
@@ -315,7 +319,7 @@ fn seen(tar: &[u8]) -> Vec<(Member, Vec<u8>)> {
     listed
 }
 
-/// Whether a name goes, as slow and simple as can be, and without a line of what is tested.
+/// Returns whether a name is dropped. It is slow and simple, and shares no code with the filter.
 fn simply_gone(pattern: &str, name: &str) -> bool {
     let mut parts: Vec<&str> = Vec::new();
     for part in name.split('/').filter(|part| !["", "."].contains(part)) {
@@ -325,7 +329,7 @@ fn simply_gone(pattern: &str, name: &str) -> bool {
         }
     }
     let Some((last, folders)) = parts.split_last() else { return false };
-    // A whiteout is what it hides.
+    // A whiteout counts as the file that it hides.
     let parts = [folders, &[last.strip_prefix(".wh.").unwrap_or(last)]].concat();
     let mut pattern = pattern;
     while let Some(rest) = pattern.strip_prefix('/').or_else(|| pattern.strip_prefix("./")) {
@@ -338,7 +342,7 @@ fn simply_gone(pattern: &str, name: &str) -> bool {
     })
 }
 
-/// Letter by letter; a component of the pattern `starts` here.
+/// Matches letter by letter. `starts` is true at the start of a component of the pattern.
 fn simply_matches(pattern: &[char], name: &[char], starts: bool) -> bool {
     let stars = pattern.iter().take_while(|letter| **letter == '*').count();
     match (pattern, name) {

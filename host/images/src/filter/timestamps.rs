@@ -1,43 +1,44 @@
-//! `normalize-timestamps[:ts=N][,config=true]`: one time for everything, so that the same content
-//! gives the same image whenever it was made.
+//! `normalize-timestamps[:ts=N][,config=true]`: sets all times to one value, so that the same content gives the same
+//! image, whenever it was built.
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::config::Edits;
-use super::{Applied, Filter, Making, Pass, Spec, Verdict};
+use super::{Applied, Filter, FilterInputs, Pass, Spec, Verdict};
 use occystrap_base::error::Result;
 use occystrap_layer::image::Image;
 use occystrap_layer::tar::{Member, Time};
 
-/// The times that PAX knows besides the modification: POSIX has two, libarchive one more.
+/// PAX records of times besides the modification time: two of POSIX, one of libarchive.
 const RECORDS: [&[u8]; 3] = [b"atime", b"ctime", b"LIBARCHIVE.creationtime"];
 
-/// What reproducible builds name their time with
+/// The variable with which reproducible builds pass their time
 /// (<https://reproducible-builds.org/specs/source-date-epoch/>).
 const VARIABLE: &str = "SOURCE_DATE_EPOCH";
 
-/// The filter.
+/// The filter `normalize-timestamps`.
 pub struct NormalizeTimestamps {
     mtime: Time,
-    /// The same, as a config has it.
+    /// The same time in the form of a config.
     text: String,
+    /// Whether times in the config are set as well.
     config: bool,
-    /// The seconds, where the environment said them.
-    said: Option<String>,
+    /// The value of [`VARIABLE`], if it gave the time.
+    from_environment: Option<String>,
 }
 
 impl NormalizeTimestamps {
-    /// From what the user typed.
-    pub fn new(spec: &Spec, making: &Making<'_>) -> Result<Self> {
+    /// Creates the filter from its options and the environment. An option takes precedence over the environment.
+    pub fn new(spec: &Spec, inputs: &FilterInputs<'_>) -> Result<Self> {
         spec.only(&["ts", "timestamp", "config"])?;
         let typed = match (spec.one("ts")?, spec.one("timestamp")?) {
             (Some(_), Some(_)) => return Err(spec.error("'ts' and 'timestamp' are the same")),
             (one, other) => one.or(other).map(|text| ("ts", text.to_owned())),
         };
-        let variable = || (making.environment)(VARIABLE).filter(|text| !text.is_empty());
-        let said = if typed.is_none() { variable() } else { None };
-        let time = match typed.or_else(|| said.clone().map(|text| (VARIABLE, text))) {
+        let variable = || (inputs.environment)(VARIABLE).filter(|text| !text.is_empty());
+        let from_environment = if typed.is_none() { variable() } else { None };
+        let time = match typed.or_else(|| from_environment.clone().map(|text| (VARIABLE, text))) {
             None => OffsetDateTime::UNIX_EPOCH,
             Some((name, text)) => {
                 let seconds = text.parse().ok();
@@ -52,7 +53,7 @@ impl NormalizeTimestamps {
             mtime: Time::seconds(time.unix_timestamp()),
             text: text.map_err(|_| spec.error("the year must be 0 to 9999"))?,
             config: spec.switch("config")?,
-            said,
+            from_environment,
         })
     }
 }
@@ -64,8 +65,8 @@ impl Filter for NormalizeTimestamps {
 
     fn in_full(&self, typed: &str) -> String {
         let joint = if typed.contains(':') { ',' } else { ':' };
-        let said = self.said.as_ref().map(|said| format!("{joint}ts={said}"));
-        format!("{typed}{}", said.unwrap_or_default())
+        let option = self.from_environment.as_ref().map(|value| format!("{joint}ts={value}"));
+        format!("{typed}{}", option.unwrap_or_default())
     }
 
     fn begin<'a>(&'a self, _image: &'a Image) -> Box<dyn Applied + 'a> {

@@ -1,4 +1,4 @@
-//! What is told of an image, as JSON has it (docs/inspecting.md).
+//! The description of an image, in the form of the JSON document (docs/inspecting.md).
 
 use std::collections::BTreeMap;
 
@@ -6,126 +6,126 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::history::{self, Step};
-use super::unpacked::Unpacked;
+use super::unpacked::UnpackedSize;
 use crate::source::view::{IndexEntry, View, ViewKind, ViewedLayer, text_of};
 use occystrap_base::oci::json;
 
-/// An image.
+/// The description of an image.
 #[derive(Debug, Serialize)]
-pub struct Described {
+pub struct ImageInfo {
     /// Whether it is an image or an artifact.
     pub kind: ViewKind,
-    /// The familiar name, without the tag.
+    /// The familiar name without the tag.
     pub image: String,
-    /// The tag; empty where it has none.
+    /// The tag; empty if it has none.
     pub tag: String,
-    /// How anybody gets just these bytes; of registries and engines.
+    /// A reference to exactly these bytes; only for registries and engines.
     pub reference: Option<String>,
-    /// Such as `linux/arm64/v8`; `None` where the config does not say.
+    /// Platform such as `linux/arm64/v8`; `None` if the config names none.
     pub platform: Option<String>,
-    /// Digest of the config; of an engine, what it calls the image.
+    /// Digest of the config; for an engine, its image ID.
     pub image_id: Option<String>,
     /// Digest of the manifest.
     pub manifest_digest: Option<String>,
-    /// Of the manifest.
+    /// Media type of the manifest.
     pub media_type: Option<String>,
     /// Digest of the index that led to the manifest.
     pub index_digest: Option<String>,
-    /// When it was made, as the config says it.
+    /// Time of creation, as written in the config.
     pub created: Option<String>,
-    /// Who made it, as the config says it.
+    /// Author, as written in the config.
     pub author: Option<String>,
-    /// Bytes of all layers as they are stored; `None` where that is not known of each.
+    /// Bytes of all stored layers; `None` if one of them is not known.
     pub size: Option<u64>,
-    /// Bytes of all layers unpacked; `None` where that is not known of each.
+    /// Bytes of all uncompressed layers; `None` if one of them is not known.
     pub unpacked: Option<u64>,
     /// Whether `unpacked` is certain.
     pub unpacked_exact: bool,
-    /// What the index lists; empty without one.
-    pub platforms: Vec<Listing>,
-    /// Lowest first.
-    pub layers: Vec<Layer>,
-    /// First to last.
+    /// Entries of the index; empty without one.
+    pub platforms: Vec<PlatformInfo>,
+    /// Layers, lowest first.
+    pub layers: Vec<LayerInfo>,
+    /// Steps of the history, first to last.
     pub history: Vec<Step>,
-    /// How it runs.
-    pub config: Config,
+    /// Settings for running it.
+    pub config: RunConfig,
     /// Annotations of the manifest.
     pub annotations: BTreeMap<String, String>,
 }
 
 /// An entry of an index.
 #[derive(Debug, Serialize)]
-pub struct Listing {
-    /// What it is for; `None` where the index does not say.
+pub struct PlatformInfo {
+    /// Platform; `None` if the index names none.
     pub platform: Option<String>,
-    /// Of its manifest.
+    /// Digest of its manifest.
     pub digest: String,
-    /// Of its manifest.
+    /// Media type of its manifest.
     pub media_type: String,
     /// Bytes of its manifest.
     pub size: u64,
-    /// No image, but what somebody says of one.
+    /// Whether it is an attestation and not an image.
     pub attestation: bool,
-    /// The one that is described.
+    /// Whether it is the entry that is described.
     pub chosen: bool,
 }
 
 /// A layer.
 #[derive(Debug, Serialize)]
-pub struct Layer {
-    /// From 0, lowest first.
+pub struct LayerInfo {
+    /// Number of the layer, from 0 for the lowest.
     pub index: usize,
-    /// As it is stored; `None` where the source does not say.
+    /// Digest of the stored layer; `None` if the source does not give it.
     pub digest: Option<String>,
-    /// Unpacked; `None` where the config lists none.
+    /// Digest of the uncompressed layer; `None` if the config does not list it.
     pub diff_id: Option<String>,
-    /// Bytes as it is stored.
+    /// Bytes of the stored layer.
     pub size: Option<u64>,
-    /// Bytes unpacked.
+    /// Bytes of the uncompressed layer.
     pub unpacked: Option<u64>,
     /// Whether `unpacked` is certain.
     pub unpacked_exact: bool,
-    /// `unpacked` over `size`.
+    /// `unpacked` divided by `size`.
     pub ratio: Option<f64>,
-    /// `gzip`, `zstd` or `plain`.
+    /// Compression: `gzip`, `zstd`, `xz`, `bzip2`, `plain`, or the name of an unsupported one.
     pub compression: Option<String>,
-    /// As it is stored; `None` where the source does not say.
+    /// Media type of the stored layer; `None` if the source does not give it.
     pub media_type: Option<String>,
-    /// The command that made it; `None` where that cannot be told.
+    /// The command that made it; `None` if the history does not fit the layers.
     pub created_by: Option<String>,
 }
 
-/// How an image runs (OCI image specification, "Image Configuration", `config`).
+/// Settings for running an image (OCI image specification, "Image Configuration", `config`).
 #[derive(Debug, Default, Serialize)]
-pub struct Config {
-    /// Program and first arguments.
+pub struct RunConfig {
+    /// Program and its first arguments.
     pub entrypoint: Vec<String>,
     /// Default arguments.
     pub cmd: Vec<String>,
-    /// `NAME=VALUE`.
+    /// Environment variables, as `NAME=VALUE`.
     pub env: Vec<String>,
-    /// User, or empty for root.
+    /// User; empty for root.
     pub user: String,
-    /// Where it starts.
+    /// Working directory.
     pub working_dir: String,
-    /// Such as `80/tcp`.
+    /// Ports, such as `80/tcp`.
     pub exposed_ports: Vec<String>,
-    /// Paths.
+    /// Paths of volumes.
     pub volumes: Vec<String>,
-    /// By name.
+    /// Labels by name.
     pub labels: BTreeMap<String, String>,
-    /// Such as `SIGTERM`.
+    /// Signal that stops it, such as `SIGTERM`.
     pub stop_signal: Option<String>,
-    /// For commands in a shell's words.
+    /// Shell for commands that are given as one text.
     pub shell: Vec<String>,
-    /// As it stands in the config.
+    /// Healthcheck, as in the config.
     pub healthcheck: Option<Value>,
 }
 
-impl Described {
-    /// Gather what there is.
+impl ImageInfo {
+    /// Describes a view. `unpacked` holds the uncompressed size of each layer.
     #[must_use]
-    pub fn new(view: &View, unpacked: &[Option<Unpacked>]) -> Self {
+    pub fn new(view: &View, unpacked: &[Option<UnpackedSize>]) -> Self {
         let document = &view.config.document;
         let history = history::steps(document, view.layers.len());
         let layers = layers(view, unpacked, &history);
@@ -137,7 +137,7 @@ impl Described {
         let manifest = view.manifest.as_ref();
         let body = manifest.and_then(|known| json::parse::<Value>(&known.bytes).ok());
         let index = view.index.as_ref();
-        let all = |size: fn(&Layer) -> Option<u64>| {
+        let all = |size: fn(&LayerInfo) -> Option<u64>| {
             layers.iter().map(size).try_fold(0_u64, |all, size| Some(all.saturating_add(size?)))
         };
         let is_known = !layers.is_empty();
@@ -156,17 +156,18 @@ impl Described {
             size: all(|layer| layer.size).filter(|_| is_known),
             unpacked: all(|layer| layer.unpacked).filter(|_| is_known),
             unpacked_exact: layers.iter().all(|layer| layer.unpacked_exact) && is_known,
-            platforms: index
-                .map_or_else(Vec::new, |known| known.entries.iter().map(Listing::new).collect()),
+            platforms: index.map_or_else(Vec::new, |known| {
+                known.entries.iter().map(PlatformInfo::new).collect()
+            }),
             layers,
             history,
-            config: Config::new(&document["config"]),
+            config: RunConfig::new(&document["config"]),
             annotations: body.map_or_else(BTreeMap::new, |body| map(&body["annotations"])),
         }
     }
 }
 
-fn layers(view: &View, unpacked: &[Option<Unpacked>], history: &[Step]) -> Vec<Layer> {
+fn layers(view: &View, unpacked: &[Option<UnpackedSize>], history: &[Step]) -> Vec<LayerInfo> {
     let listed = view.config.document["rootfs"]["diff_ids"].as_array();
     let diff_id = |index: usize| listed?.get(index)?.as_str().map(str::to_owned);
     let layer = |(index, kept): (usize, &ViewedLayer)| {
@@ -177,7 +178,7 @@ fn layers(view: &View, unpacked: &[Option<Unpacked>], history: &[Step]) -> Vec<L
         let ratio = |(bytes, size): (u64, u64)| {
             (size > 0).then(|| (bytes as f64 / size as f64 * 100.0).round() / 100.0)
         };
-        Layer {
+        LayerInfo {
             index,
             digest: kept.promised.digest.map(|digest| digest.to_string()),
             diff_id: diff_id(index),
@@ -193,7 +194,7 @@ fn layers(view: &View, unpacked: &[Option<Unpacked>], history: &[Step]) -> Vec<L
     view.layers.iter().enumerate().map(layer).collect()
 }
 
-impl Listing {
+impl PlatformInfo {
     fn new(entry: &IndexEntry) -> Self {
         Self {
             platform: entry.platform.as_ref().map(ToString::to_string),
@@ -206,7 +207,7 @@ impl Listing {
     }
 }
 
-impl Config {
+impl RunConfig {
     fn new(config: &Value) -> Self {
         let keys = |value: &Value| {
             value.as_object().map_or_else(Vec::new, |map| map.keys().cloned().collect())
@@ -227,7 +228,7 @@ impl Config {
     }
 }
 
-/// What a config says that it is for.
+/// Returns the platform that a config names; `None` if it does not name OS and architecture.
 #[must_use]
 pub fn platform(document: &Value) -> Option<String> {
     let part = |name: &str| Some(text_of(&document[name])).filter(|text| !text.is_empty());
@@ -238,7 +239,7 @@ pub fn platform(document: &Value) -> Option<String> {
     })
 }
 
-/// A list of words; a single string is one (Docker's schema 1 had those).
+/// Returns a list of words. A single string is a list of one word (Docker's schema 1 had those).
 fn words(value: &Value) -> Vec<String> {
     match value {
         Value::String(word) => vec![word.clone()],
@@ -246,6 +247,7 @@ fn words(value: &Value) -> Vec<String> {
     }
 }
 
+/// Returns an object as a map of texts.
 fn map(value: &Value) -> BTreeMap<String, String> {
     let pairs = value.as_object().into_iter().flatten();
     pairs.map(|(key, value)| (key.clone(), text_of(value))).collect()

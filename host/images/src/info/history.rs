@@ -1,28 +1,28 @@
-//! What made each layer: an image's history, aligned with its layers.
+//! The history of an image: which step made which layer.
 
 use serde::Serialize;
 use serde_json::Value;
 
-/// More steps than any image has; what follows is left out.
+/// The largest number of steps that is read: more than any image has. Further steps are left out.
 const MOST_STEPS: usize = 10_000;
 
-/// One step that made an image (OCI image specification, "Image Configuration", `history`).
+/// A step that built an image (OCI image specification, "Image Configuration", `history`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Step {
-    /// When, as the config says it.
+    /// Time, as written in the config.
     pub created: Option<String>,
     /// The command.
     pub created_by: Option<String>,
-    /// What its builder had to say.
+    /// Comment of the builder.
     pub comment: Option<String>,
-    /// It made no layer.
+    /// Whether it made no layer.
     pub empty_layer: bool,
-    /// The layer that it made, from 0; `None` for none, and where that cannot be told.
+    /// Number of the layer that it made, from 0; `None` if it made none, or if that is not known.
     pub layer: Option<usize>,
 }
 
-/// The steps of a config. They are aligned with its layers where there are as many of them as steps
-/// that are not marked as empty; else nobody knows which made which.
+/// Returns the steps of a config. If there are as many layers as steps that are not marked as empty, each such step gets
+/// the number of its layer; else it is not known which step made which layer.
 pub fn steps(config: &Value, layers: usize) -> Vec<Step> {
     let listed = config["history"].as_array();
     let text = |value: &Value| value.as_str().map(str::to_owned);
@@ -42,7 +42,7 @@ pub fn steps(config: &Value, layers: usize) -> Vec<Step> {
     steps
 }
 
-/// A command as its author wrote it: without what Docker and buildkit put around it.
+/// Returns a command as its author wrote it: without the text that Docker and buildkit put around it.
 #[must_use]
 pub fn shorten(command: &str) -> String {
     let command = command.strip_suffix("# buildkit").unwrap_or(command).trim();

@@ -1,22 +1,22 @@
-//! An image, for people.
+//! The description of an image as text.
 
 use std::io::{self, Write};
 
-use super::describe::{Config, Described, Layer, Listing};
+use super::describe::{ImageInfo, LayerInfo, PlatformInfo, RunConfig};
 use super::history::shorten;
 use occystrap_base::oci::manifest::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 use occystrap_base::oci::name::title;
 use occystrap_base::terminal::size::size;
 use occystrap_base::terminal::table::{Paper, Table, bar};
 
-/// Columns of the bar that shows how much of the image a layer is.
+/// Columns of the bar that shows the share of a layer in the image.
 const BAR: usize = 8;
 
 /// Digits of a digest in a table: as many as Docker shows.
 const DIGITS: usize = 12;
 
-/// All that there is to tell. An image without a name is called as its `source` is.
-pub fn write(image: &Described, source: &str, to: &mut dyn Write, paper: &Paper) -> io::Result<()> {
+/// Writes the description of an image. An image without a name gets the name of its `source`.
+pub fn write(image: &ImageInfo, source: &str, to: &mut dyn Write, paper: &Paper) -> io::Result<()> {
     let is_artifact = image.kind.is_artifact();
     let platform = match is_artifact {
         true => "artifact",
@@ -25,7 +25,7 @@ pub fn write(image: &Described, source: &str, to: &mut dyn Write, paper: &Paper)
     let title = format!("{}  {platform}", title(&image.image, &image.tag, source));
     let title = occystrap_base::error::printable(&title);
     writeln!(to, "{}", paper.heading(&paper.line(title.trim_end())))?;
-    let kind = image.media_type.as_deref().map_or("", called);
+    let kind = image.media_type.as_deref().map_or("", specification);
     let digests = [
         ("Reference", &image.reference, ""),
         ("Index", &image.index_digest, ""),
@@ -57,8 +57,8 @@ pub fn write(image: &Described, source: &str, to: &mut dyn Write, paper: &Paper)
     Ok(())
 }
 
-/// A media type in a word.
-fn called(media_type: &str) -> &str {
+/// Returns the specification of a media type in a word.
+fn specification(media_type: &str) -> &str {
     match media_type {
         OCI_MANIFEST | OCI_INDEX => "OCI",
         DOCKER_MANIFEST | DOCKER_LIST => "Docker",
@@ -66,7 +66,8 @@ fn called(media_type: &str) -> &str {
     }
 }
 
-fn sizes(image: &Described) -> String {
+/// Returns the number of layers and their sizes.
+fn sizes(image: &ImageInfo) -> String {
     let count = match image.layers.len() {
         1 => "1 layer".to_owned(),
         count => format!("{count} layers"),
@@ -83,13 +84,14 @@ fn sizes(image: &Described) -> String {
     parts.join(", ")
 }
 
-fn platforms(all: &[Listing], to: &mut dyn Write, paper: &Paper) -> io::Result<()> {
-    let images: Vec<&Listing> = all.iter().filter(|entry| !entry.attestation).collect();
+/// Writes the entries of the index.
+fn platforms(all: &[PlatformInfo], to: &mut dyn Write, paper: &Paper) -> io::Result<()> {
+    let images: Vec<&PlatformInfo> = all.iter().filter(|entry| !entry.attestation).collect();
     let attested = all.len() - images.len();
     writeln!(to, "\n{}", paper.heading(&format!("Platforms ({})", images.len())))?;
     for entry in images {
         let mark = if entry.chosen { "→" } else { " " };
-        let platform = entry.platform.as_deref().unwrap_or("(not said)");
+        let platform = entry.platform.as_deref().unwrap_or("(not given)");
         let line = format!("{mark} {platform:<17} {}", entry.digest);
         writeln!(to, "{}", paper.line(&format!("  {}", occystrap_base::error::printable(&line))))?;
     }
@@ -100,7 +102,8 @@ fn platforms(all: &[Listing], to: &mut dyn Write, paper: &Paper) -> io::Result<(
     }
 }
 
-fn layers(image: &Described, to: &mut dyn Write, paper: &Paper) -> io::Result<()> {
+/// Writes the table of layers.
+fn layers(image: &ImageInfo, to: &mut dyn Write, paper: &Paper) -> io::Result<()> {
     let unmade = image.history.iter().filter(|step| step.empty_layer).count();
     let note = match unmade {
         0 => String::new(),
@@ -108,7 +111,7 @@ fn layers(image: &Described, to: &mut dyn Write, paper: &Paper) -> io::Result<()
         more => format!(", and {more} steps without one"),
     };
     writeln!(to, "\n{}", paper.heading(&paper.line(&format!("Layers, lowest first{note}"))))?;
-    let weight = |layer: &Layer| layer.size.or(layer.unpacked).unwrap_or_default();
+    let weight = |layer: &LayerInfo| layer.size.or(layer.unpacked).unwrap_or_default();
     let whole: u64 = image.layers.iter().map(weight).fold(0, u64::saturating_add);
     let shares = image.layers.len() > 1;
     let plain = image.layers.iter().all(|layer| layer.size == layer.unpacked);
@@ -124,10 +127,10 @@ fn layers(image: &Described, to: &mut dyn Write, paper: &Paper) -> io::Result<()
         let digest = digest.map(|digest| digest.trim_start_matches("sha256:"));
         table.row(vec![
             (layer.index + 1).to_string(),
-            // An engine has none of these.
+            // An engine gives no stored sizes.
             if known { layer.size.map_or_else(unknown, size) } else { String::new() },
             if shares { bar(weight(layer), whole, BAR) } else { String::new() },
-            // Of plain layers it is the same twice.
+            // For uncompressed layers both sizes are equal.
             if plain { String::new() } else { unpacked.unwrap_or_else(unknown) },
             if plain || !known { String::new() } else { ratio.unwrap_or_else(unknown) },
             layer.compression.clone().unwrap_or_default(),
@@ -138,10 +141,11 @@ fn layers(image: &Described, to: &mut dyn Write, paper: &Paper) -> io::Result<()
     table.write(to, paper)
 }
 
-fn config(config: &Config, to: &mut dyn Write, paper: &Paper) -> io::Result<()> {
+/// Writes the settings for running the image.
+fn config(config: &RunConfig, to: &mut dyn Write, paper: &Paper) -> io::Result<()> {
     let list = |words: &[String]| match words {
         [] => String::new(),
-        // As a Dockerfile has it.
+        // In the form of a Dockerfile.
         words => serde_json::to_string(words).unwrap_or_default().replace("\",\"", "\", \""),
     };
     let stop_signal = config.stop_signal.clone().unwrap_or_default();
@@ -157,8 +161,8 @@ fn config(config: &Config, to: &mut dyn Write, paper: &Paper) -> io::Result<()> 
         ("Shell", list(&config.shell)),
         ("Healthcheck", healthcheck),
     ];
-    let said = fields.iter().any(|(_, value)| !value.is_empty());
-    if !said && config.env.is_empty() && config.labels.is_empty() {
+    let has_fields = fields.iter().any(|(_, value)| !value.is_empty());
+    if !has_fields && config.env.is_empty() && config.labels.is_empty() {
         return Ok(());
     }
     writeln!(to, "\n{}", paper.heading("Config"))?;
@@ -169,7 +173,7 @@ fn config(config: &Config, to: &mut dyn Write, paper: &Paper) -> io::Result<()> 
     several(to, paper, "Labels", config.labels.iter().map(|(key, value)| format!("{key}={value}")))
 }
 
-/// Values below each other, the first behind the label.
+/// Writes values below each other, the first one behind the label.
 fn several(
     to: &mut dyn Write,
     paper: &Paper,

@@ -1,4 +1,4 @@
-//! How large layers are once they are unpacked, as far as that is known without fetching them.
+//! Uncompressed sizes of layers, as far as they are known without fetching a layer.
 
 use std::os::unix::fs::FileExt;
 use std::time::Duration;
@@ -11,24 +11,24 @@ use occystrap_layer::blob::size_hint;
 use occystrap_layer::image::{Content, Layer};
 use occystrap_net::context::Context;
 
-/// Nobody waits longer for what is nice to know. A request a layer, `-j` side by side, to a registry
-/// at the other end of the world takes a second or two.
+/// How long sizes are requested: they are useful, but not worth a longer wait. One request per layer, `-j` in parallel, to
+/// a distant registry takes one or two seconds.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A zstd frame's header has at most this many bytes (RFC 8878, 3.1.1.1).
+/// The largest header of a zstd frame in bytes (RFC 8878, 3.1.1.1).
 const FRAME_HEADER: usize = 18;
 
-/// A size, and whether it is certain.
+/// An uncompressed size, and whether it is certain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Unpacked {
-    /// In bytes.
+pub struct UnpackedSize {
+    /// Size in bytes.
     pub bytes: u64,
-    /// Not what the compressed form, or an engine, says about it.
+    /// Whether it is certain: `false` if it comes from the compressed form or from an engine.
     pub exact: bool,
 }
 
-/// The size of each layer, unpacked; `None` where it is not known. Never fails.
-pub fn sizes(view: &View, context: &Context) -> Vec<Option<Unpacked>> {
+/// Returns the uncompressed size of each layer; `None` if it is not known. Never fails.
+pub fn sizes(view: &View, context: &Context) -> Vec<Option<UnpackedSize>> {
     let found = stream::iter(view.layers.iter().enumerate())
         .map(|(index, kept)| async move { (index, size(kept).await) })
         .buffered(context.parallel.max(1));
@@ -44,36 +44,38 @@ pub fn sizes(view: &View, context: &Context) -> Vec<Option<Unpacked>> {
     sizes
 }
 
-async fn size(kept: &ViewedLayer) -> Option<Unpacked> {
+/// Returns the uncompressed size of one layer.
+async fn size(kept: &ViewedLayer) -> Option<UnpackedSize> {
     if let Some(bytes) = kept.counted {
-        return Some(Unpacked { bytes, exact: false });
+        return Some(UnpackedSize { bytes, exact: false });
     }
     let stored = kept.size.or(kept.promised.size)?;
     match kept.compression? {
-        Compression::None => Some(Unpacked { bytes: stored, exact: true }),
+        Compression::None => Some(UnpackedSize { bytes: stored, exact: true }),
         Compression::Gzip => {
             let bytes = size_hint::gzip(&as_layer(kept, stored)?).await?;
-            Some(Unpacked { bytes, exact: false })
+            Some(UnpackedSize { bytes, exact: false })
         }
         Compression::Zstd => {
             let bytes = frame_size(kept.content.as_ref()?, stored)?;
-            Some(Unpacked { bytes, exact: false })
+            Some(UnpackedSize { bytes, exact: false })
         }
         Compression::Xz | Compression::Bzip2 | Compression::Unsupported(_) => None,
     }
 }
 
-/// What the first frame says; there may be more.
+/// Returns the size in the header of the first zstd frame. The layer may have more frames.
 fn frame_size(content: &Content, stored: u64) -> Option<u64> {
     let Content::File(section) = content else { return None };
     let mut header = [0; FRAME_HEADER];
     let length = FRAME_HEADER.min(usize::try_from(stored).unwrap_or(FRAME_HEADER));
     section.file.read_exact_at(&mut header[..length], section.offset).ok()?;
     let size = zstd::zstd_safe::get_frame_content_size(&header[..length]).ok()??;
-    // A frame of a part says less than the layer has.
+    // A smaller size is that of a part of the layer.
     (size >= stored).then_some(size)
 }
 
+/// Returns a viewed layer in the form in which it can be read.
 fn as_layer(kept: &ViewedLayer, size: u64) -> Option<Layer> {
     let digest = kept.promised.digest;
     Some(Layer {

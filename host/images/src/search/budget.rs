@@ -1,19 +1,20 @@
-//! How much a search may keep in memory, whatever an image is made of.
+//! The limit of a search: how much it keeps in memory, whatever the image contains.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use occystrap_base::error::{Error, Result};
 
-/// Names of matches, and eight bytes for each other member: a million files of a real image, all of
-/// them matching, are about 150 MB. A few kilobytes of gzip can claim any number of members.
+/// Memory of a search in bytes, for the names of matches and eight bytes for each member. A million files of a real
+/// image, all of them matching, need about 150 MB. The limit is needed because a few kilobytes of gzip can hold any number
+/// of members.
 const MOST: u64 = 512 * 1024 * 1024;
 
-/// What all layers of one search share.
+/// The memory that all layers of one search share.
 #[derive(Default)]
 pub struct Budget(AtomicU64);
 
 impl Budget {
-    /// Use some bytes. Errors when there is no more.
+    /// Uses some bytes. Errors when the limit is exceeded.
     pub fn take(&self, bytes: usize) -> Result<()> {
         let bytes = bytes as u64;
         if self.0.fetch_add(bytes, Ordering::Relaxed).saturating_add(bytes) <= MOST {

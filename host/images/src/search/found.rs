@@ -1,37 +1,39 @@
-//! What a search has found.
+//! Searches a layer member by member, and collects the matches of an image.
 
 use std::collections::HashSet;
 
-use super::layer::LayerSearch;
+use super::budget::Budget;
+use super::pattern::Pattern;
+use occystrap_base::error::Result;
 use occystrap_base::oci::{Digest, ImageName};
 use occystrap_layer::image::Image;
 use occystrap_layer::overlay::{Fate, Trace, Whiteout, fate};
 use occystrap_layer::tar::member::plain;
 use occystrap_layer::tar::{Member, MemberKind, Time};
 
-/// A member that was searched for.
+/// A member that matches the pattern.
 #[derive(Debug)]
 pub struct Match {
-    /// Its name as the layer has it.
+    /// Its path as the layer spells it.
     pub path: Box<[u8]>,
-    /// Where it points; empty for all but links.
+    /// Target of a link; else empty.
     pub link: Box<[u8]>,
-    /// `file`, `directory`, `symlink`, ...; `whiteout` and `opaque` for what deletes others.
+    /// `file`, `directory`, `symlink`, ...; `whiteout` and `opaque` for deletions.
     pub kind: &'static str,
     /// Bytes of its content.
     pub size: u64,
     /// Permission bits.
     pub mode: u32,
-    /// Owner and group, by number.
+    /// IDs of owner and group.
     pub owner: (i64, i64),
-    /// When it was modified.
+    /// Modification time.
     pub mtime: Time,
-    /// What becomes of it.
+    /// Whether a later member or layer deletes or replaces it.
     pub fate: Fate,
 }
 
 impl Match {
-    pub(super) fn of(member: &Member) -> Self {
+    fn of(member: &Member) -> Self {
         let kind = match Whiteout::of(&member.plain_path()) {
             Some(Whiteout::Of(_)) => "whiteout",
             Some(Whiteout::Opaque(_)) => "opaque",
@@ -49,30 +51,52 @@ impl Match {
         }
     }
 
-    /// How many bytes of memory it takes, about.
-    pub(super) fn weight(&self) -> usize {
+    /// Returns its approximate memory in bytes.
+    fn weight(&self) -> usize {
         size_of::<Self>() + self.path.len() + self.link.len()
     }
 
-    /// Whether it has content of which the size tells something.
+    /// Returns whether it is a file, so that its size is meaningful.
     #[must_use]
     pub fn is_file(&self) -> bool {
         self.kind == MemberKind::File.name()
     }
 }
 
-/// The layers of an image with what was found in each, lowest first.
+/// The matches in one layer, and the effect of the layer on those below it.
+#[derive(Default)]
+pub struct LayerSearch {
+    matches: Vec<Match>,
+    trace: Trace,
+}
+
+impl LayerSearch {
+    /// Adds the next member. Errors when the budget is exceeded.
+    pub fn add(&mut self, member: &Member, pattern: &Pattern, budget: &Budget) -> Result<()> {
+        let path = member.plain_path();
+        budget.take(size_of::<u64>())?;
+        self.trace.add(member, &path);
+        if pattern.matches(&member.path) {
+            let found = Match::of(member);
+            budget.take(found.weight())?;
+            self.matches.push(found);
+        }
+        Ok(())
+    }
+}
+
+/// The matches in an image, by layer, lowest first.
 pub struct FoundImage {
-    /// The image.
+    /// Name of the image.
     pub name: ImageName,
-    /// Such as `linux/amd64`.
+    /// Platform, such as `linux/amd64`.
     pub platform: String,
-    /// The diff-id of each layer, and its matches in the order in which they stand there.
+    /// The diff-id of each layer, and its matches in the order of the layer.
     pub layers: Vec<(Digest, Vec<Match>)>,
 }
 
 impl FoundImage {
-    /// What was found in the layers of an image, and what becomes of each.
+    /// Combines the searches of all layers of an image, and finds out which matches a later layer deletes or replaces.
     #[must_use]
     pub fn of(image: &Image, searched: Vec<LayerSearch>) -> Self {
         let (traces, matches): (Vec<Trace>, Vec<Vec<Match>>) = searched
@@ -84,23 +108,24 @@ impl FoundImage {
             .unzip();
         let layers = (image.layers.iter().zip(matches).enumerate())
             .map(|(index, (layer, mut matches))| {
-                judge(index, &mut matches, &traces);
+                set_fates(index, &mut matches, &traces);
                 (layer.diff_id, matches)
             })
             .collect();
         Self { name: image.name.clone(), platform: image.platform.to_string(), layers }
     }
 
-    /// How many matches there are.
+    /// Returns the number of matches.
     #[must_use]
     pub fn count(&self) -> usize {
         self.layers.iter().map(|(_, matches)| matches.len()).sum()
     }
 }
 
-fn judge(index: usize, matches: &mut [Match], traces: &[Trace]) {
+/// Sets the fate of each match of a layer.
+fn set_fates(index: usize, matches: &mut [Match], traces: &[Trace]) {
     let mut later = HashSet::new();
-    // Of members with one name the last counts.
+    // If a layer has a name several times, the last member counts.
     for found in matches.iter_mut().rev() {
         if matches!(found.kind, "whiteout" | "opaque") {
             continue;

@@ -1,4 +1,4 @@
-//! What is searched for: a glob or a regular expression, with their meaning in 0.4.17.
+//! The pattern of a search: a glob or a regular expression, with the meaning that they had in 0.4.17.
 
 use std::borrow::Cow;
 
@@ -9,64 +9,64 @@ use occystrap_layer::glob::{Globs, letters};
 use occystrap_layer::tar::member::plain;
 
 /// A pattern for names of members.
-pub struct Pattern(How);
+pub struct Pattern(Matcher);
 
-enum How {
+/// The two forms of a pattern. A rooted glob must match the whole name.
+enum Matcher {
     Glob { globs: Globs, rooted: bool },
     Regex(Regex),
 }
 
 impl Pattern {
-    /// A shell pattern. One that begins with `/` or `./` is about the whole name. Errors when it is
+    /// Parses a shell pattern. A pattern that begins with `/` or `./` must match the whole name. Errors when it is
     /// malformed.
     pub fn glob(text: &str) -> Result<Self> {
         let globs = Globs::new([text]).map_err(|why| {
-            Error::usage(why).hint("a bracket that stands for itself is written [[], a brace [{]")
+            Error::usage(why).hint("write [[] for a literal bracket, [{] for a literal brace")
         })?;
         let rooted = text.starts_with('/') || text.starts_with("./");
-        Ok(Self(How::Glob { globs, rooted }))
+        Ok(Self(Matcher::Glob { globs, rooted }))
     }
 
-    /// A regular expression in the syntax of the crate `regex`. Errors when it is malformed, or
-    /// asks for what would make a search slow without bounds: look-around and back-references.
+    /// Parses a regular expression in the syntax of the crate `regex`. Errors when it is malformed, or uses look-around or
+    /// back-references, which would make a search slow without bound.
     pub fn regex(text: &str) -> Result<Self> {
         let regex = Regex::new(&from_the_root(text)).map_err(|cause| {
-            // Several lines, with the pattern and an arrow; the last says why.
+            // The message has several lines, with the pattern and an arrow; the last line has the reason.
             let cause = cause.to_string();
             let reason = cause.lines().last().unwrap_or_default();
             let reason = reason.strip_prefix("error: ").unwrap_or(reason);
             Error::usage(format!("'{text}' is not a regular expression: {reason}"))
         })?;
-        Ok(Self(How::Regex(regex)))
+        Ok(Self(Matcher::Regex(regex)))
     }
 
-    /// A glob, or a regular expression where that is asked for.
+    /// Parses a regular expression if `regex` is set, else a glob.
     pub fn parse(text: &str, regex: bool) -> Result<Self> {
         if regex { Self::regex(text) } else { Self::glob(text) }
     }
 
-    /// Whether a member of that name is searched for. A name is what it is from the root: how the layer
-    /// spells it (`./`, `/`) does not count. A glob fits the whole of it, or the file name alone; a
-    /// regular expression may fit any part of it.
+    /// Returns whether a member of this name matches. The name counts from the root: the spelling in the layer (`./`, `/`)
+    /// does not matter. A glob matches the whole name, or the file name alone; a regular expression may match any part.
     #[must_use]
     pub fn matches(&self, name: &[u8]) -> bool {
         let plain = plain(name);
         match &self.0 {
-            How::Glob { globs, rooted } => {
+            Matcher::Glob { globs, rooted } => {
                 let fits = |name: &[u8]| !globs.matches(name).is_empty();
                 let file = plain.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
                 fits(&plain) || (!rooted && fits(file))
             }
-            How::Regex(regex) => regex.is_match(&letters(&plain)),
+            Matcher::Regex(regex) => regex.is_match(&letters(&plain)),
         }
     }
 }
 
-/// A regular expression for names that have no `/` or `./` in front, of one that was written for such.
+/// Returns a regular expression for names without a leading `/` or `./`, from one that expects such a prefix.
 fn from_the_root(text: &str) -> Cow<'_, str> {
     let rest = [r"^\./", r"^[.]/", "^/", r"^\/"].iter().find_map(|front| text.strip_prefix(front));
     match rest {
-        // A slash that may be there, or be several, is not there.
+        // An optional or repeated leading slash is removed.
         Some(rest) if rest.starts_with(['?', '*']) => format!("^{}", &rest[1..]).into(),
         Some(rest) if !rest.starts_with(['+', '{']) => format!("^{rest}").into(),
         _ => text.into(),
@@ -108,7 +108,7 @@ mod tests {
                 assert!(fits(pattern, name), "{pattern} {name}");
             }
         }
-        // The dot of './etc' is no hidden file.
+        // The dot of './etc' is not a hidden file.
         for pattern in [r"^\.", r"(^|/)\.[^/]*$"] {
             assert!(!fits(pattern, "./etc/hosts") && !fits(pattern, "."), "{pattern}");
             assert!(fits(pattern, "./.env"), "{pattern}");

@@ -1,6 +1,7 @@
-//! Matches, for people, for scripts (as 0.4.17 prints them) and for programs.
+//! Prints matches as text, as lines for scripts (in the form of 0.4.17) and as JSON.
 //!
-//! Names come from the image: nothing in them may look like another line, or drive a terminal.
+//! Names come from the image. What it refuses: to print a name in such a way that it looks like another line, or drives a
+//! terminal.
 
 use std::io::{self, Write};
 
@@ -13,8 +14,8 @@ use occystrap_base::error::printable;
 use occystrap_base::terminal::table;
 use occystrap_layer::overlay::Fate;
 
-/// Lines for people, grouped by layer, and how many there are. Layers are counted from 1. Images are
-/// `named` where it is not clear which one is meant.
+/// Writes matches as text, grouped by layer, and their number. Layers count from 1. The name of each image is printed if
+/// `named` is set, which is for runs with several images.
 pub fn write_text(images: &[FoundImage], named: bool, to: &mut dyn Write) -> io::Result<()> {
     let (mut count, mut hit) = (0, 0);
     for image in images.iter().filter(|image| image.count() > 0) {
@@ -44,6 +45,7 @@ pub fn write_text(images: &[FoundImage], named: bool, to: &mut dyn Write) -> io:
     }
 }
 
+/// Returns the line of a match in layer `index`.
 fn line(found: &Match, index: usize) -> String {
     let name = |bytes: &[u8]| printable(&String::from_utf8_lossy(bytes));
     let mut line = name(&found.path);
@@ -65,8 +67,8 @@ fn line(found: &Match, index: usize) -> String {
     }
 }
 
-/// `IMAGE:TAG:LAYER:PATH`, a line a match, the layer by the digits of its diff-id. Control characters of
-/// a path are written as in C; all else of it is as it is in the layer.
+/// Writes one line for each match, `IMAGE:TAG:LAYER:PATH`, where LAYER is the diff-id in hexadecimal. Control characters
+/// of a path are escaped as in C; all other bytes are written as they are in the layer.
 pub fn write_script(images: &[FoundImage], to: &mut dyn Write) -> io::Result<()> {
     for image in images {
         let (repository, tag) = (&image.name.repository, image.name.tag.as_deref());
@@ -82,6 +84,7 @@ pub fn write_script(images: &[FoundImage], to: &mut dyn Write) -> io::Result<()>
     Ok(())
 }
 
+/// Writes a path with its control characters escaped.
 fn write_escaped(path: &[u8], to: &mut dyn Write) -> io::Result<()> {
     for byte in path {
         match byte {
@@ -95,14 +98,15 @@ fn write_escaped(path: &[u8], to: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
+/// The JSON document.
 #[derive(Serialize)]
 struct Document<'a> {
     images: Vec<ShownImage<'a>>,
-    summary: Summary,
+    summary: Totals,
 }
 
 #[derive(Serialize)]
-struct Summary {
+struct Totals {
     images: usize,
     layers: usize,
     matches: usize,
@@ -123,7 +127,7 @@ struct ShownMatch<'a> {
     layer: usize,
     diff_id: String,
     path: String,
-    /// Where it is not UTF-8.
+    /// The path in base64, if it is not UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     path_base64: Option<String>,
     kind: &'a str,
@@ -137,10 +141,10 @@ struct ShownMatch<'a> {
     by_layer: Option<usize>,
 }
 
-/// One document. Layers are counted from 0.
+/// Writes one JSON document. Layers count from 0.
 pub fn write_json(source: &str, images: &[FoundImage], to: &mut dyn Write) -> io::Result<()> {
     let sum = |of: fn(&FoundImage) -> usize| images.iter().map(of).sum();
-    let summary = Summary {
+    let summary = Totals {
         images: images.len(),
         layers: sum(|image| image.layers.len()),
         matches: sum(FoundImage::count),

@@ -1,4 +1,4 @@
-//! `tar://`: an image archive of any kind, itself compressed or not.
+//! `tar://`: an image archive, compressed as a whole or not: of `docker save`, or an OCI image layout.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -14,13 +14,13 @@ use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::Section;
 use occystrap_base::files::regular;
 use occystrap_base::oci::layout::INDEX;
-use occystrap_base::oci::saved::LIST;
+use occystrap_base::oci::layout::LIST;
 use occystrap_base::oci::{Compression, Platform};
 use occystrap_layer::blob::{Decoder, from_io, transfer};
 use occystrap_layer::image::{Image, Whole};
 use occystrap_net::context::Context;
 
-/// All images of an archive that are wanted.
+/// Reads all images of an archive that are wanted.
 pub fn open(
     path: &Path,
     platform: &Platform,
@@ -30,7 +30,7 @@ pub fn open(
     images(&index(path, context)?, platform, wanted)
 }
 
-/// All images that are wanted of an archive whose members are known.
+/// Returns all images that are wanted of an archive whose members are known.
 pub fn images(index: &TarIndex, platform: &Platform, wanted: Choice) -> Result<Vec<Image>> {
     if index.contains(LIST) {
         let entries = docker_save::read(index, LIST)?;
@@ -46,7 +46,7 @@ pub fn images(index: &TarIndex, platform: &Platform, wanted: Choice) -> Result<V
     Err(no_image(index))
 }
 
-/// The error for an archive that is none of an image.
+/// Returns the error for an archive that holds no image.
 #[must_use]
 pub fn no_image(index: &TarIndex) -> Error {
     let error =
@@ -58,8 +58,8 @@ pub fn no_image(index: &TarIndex) -> Error {
     }
 }
 
-/// All images of an archive that are wanted, with every platform where it is an OCI image layout; Docker's
-/// own list knows one platform an image.
+/// Reads all images of an archive that are wanted, with every platform where it is an OCI image layout. Docker's
+/// own list has one platform per image.
 pub fn open_wholes(path: &Path, wanted: Choice, context: &Context) -> Result<Vec<Whole>> {
     let index = index(path, context)?;
     if is_layout(&index)? {
@@ -69,14 +69,14 @@ pub fn open_wholes(path: &Path, wanted: Choice, context: &Context) -> Result<Vec
     Ok(images.into_iter().map(|image| Whole::Image(Box::new(image))).collect())
 }
 
-/// Whether an archive is an OCI image layout whose list leads to images. Where that lists nothing, `manifest.json` is
-/// the list.
+/// Returns whether an archive is an OCI image layout whose list leads to images. Where that list is empty,
+/// `manifest.json` is the list.
 pub fn is_layout(index: &TarIndex) -> Result<bool> {
     Ok(index.contains(INDEX) && !(index.contains(LIST) && oci_layout::is_empty(index)?))
 }
 
-/// The members of an archive. One that is compressed as a whole is decompressed to a temporary
-/// file first: its members cannot be reached otherwise.
+/// Reads the index of an archive. An archive that is compressed as a whole is decompressed to a temporary file first,
+/// because its members have no positions otherwise.
 pub fn index(path: &Path, context: &Context) -> Result<TarIndex> {
     let place = format!("'{}'", path.display());
     let fail = |cause: &std::io::Error| Error::io(Kind::Source, "open", path.display(), cause);

@@ -1,7 +1,7 @@
-//! `catalog.json` of a directory: which images it holds, and which manifest file is whose.
+//! `catalog.json` of a directory: its images, and the manifest file of each.
 //!
-//! Entries of another form belong to other tools and are passed, as the output passes them. What it refuses: a file
-//! above [`occystrap_base::oci::saved::LARGEST_CATALOG`], more than [`MOST_IMAGES`], and a name that stands there twice.
+//! Entries of another form belong to other tools and are ignored, as the output ignores them. What it refuses: a file
+//! above [`occystrap_base::oci::saved::LARGEST_CATALOG`], more than [`MOST_IMAGES`], and a name that is listed twice.
 
 use std::fmt;
 use std::io::{BufReader, Read};
@@ -10,19 +10,19 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::Called;
-use occystrap_base::oci::saved::LONGEST_STRING;
+use occystrap_base::oci::layout::LONGEST_STRING;
 use occystrap_base::oci::text_stream::TextStream;
 use occystrap_base::oci::{ImageName, json};
 
-/// Images of one directory. The output writes no more than 4,000,000 keys and values.
+/// Most images of one directory. The output writes at most 4,000,000 keys and values.
 pub const MOST_IMAGES: usize = 2_000_000;
 
 /// An image of the catalog.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Catalogued {
-    /// Its name.
+    /// The name of the image.
     pub name: ImageName,
-    /// The digest of its config, under which an image without a tag stands.
+    /// The digest of the config, which is the key of an image without a tag.
     pub config: Option<String>,
     /// The manifest file.
     pub manifest: String,
@@ -34,7 +34,7 @@ impl Called for Catalogued {
     }
 }
 
-/// All images of a catalog, sorted by name.
+/// Returns all images of a catalog, sorted by name.
 pub fn read(text: impl Read) -> serde_json::Result<Vec<Catalogued>> {
     let text = TextStream::new(BufReader::with_capacity(64 * 1024, text), LONGEST_STRING);
     let mut images: Vec<(String, String, String)> = Vec::new();
@@ -57,10 +57,10 @@ pub fn read(text: impl Read) -> serde_json::Result<Vec<Catalogued>> {
     Ok(images.into_iter().map(image).collect())
 }
 
-/// The object of repositories. What other tools keep beside them is passed.
+/// Parser for the object of repositories. Entries of other tools are ignored.
 struct Repositories<'a>(&'a mut Vec<(String, String, String)>);
 
-/// The object of tags of one repository.
+/// Parser for the object of tags of one repository.
 struct Tags<'a>(&'a str, &'a mut Vec<(String, String, String)>);
 
 impl<'de> Visitor<'de> for Repositories<'_> {
@@ -71,12 +71,12 @@ impl<'de> Visitor<'de> for Repositories<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        // Each value is read as text first: serde_json cannot read all that other tools write there, such as
-        // numbers beyond an f64 and deep nesting.
+        // Each value is read as text first: other tools may write values that serde_json cannot read, such as numbers
+        // beyond an f64 and deep nesting.
         while let Some((repository, tags)) = map.next_entry::<Box<RawValue>, Box<RawValue>>()? {
             if tags.get().starts_with('{') {
                 let mut text = serde_json::Deserializer::from_str(tags.get());
-                let tags = Tags(&json::says(&repository), self.0);
+                let tags = Tags(&json::string_text(&repository), self.0);
                 text.deserialize_map(tags).map_err(A::Error::custom)?;
             }
         }
@@ -99,7 +99,7 @@ impl<'de> Visitor<'de> for Tags<'_> {
             if self.1.len() == MOST_IMAGES {
                 return Err(A::Error::custom(format!("it lists more than {MOST_IMAGES} images")));
             }
-            let [tag, manifest] = [tag, manifest].map(|text| json::says(text).into_owned());
+            let [tag, manifest] = [tag, manifest].map(|text| json::string_text(text).into_owned());
             self.1.push((self.0.to_owned(), tag, manifest));
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! `dir://`: a directory that the output `dir`, or occystrap 0.4, wrote.
+//! `dir://`: a directory that the output `dir` of this version or of occystrap 0.4 wrote.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::Section;
 use occystrap_base::files::destination::{Destination, check_path};
 use occystrap_base::oci::ImageName;
-use occystrap_base::oci::saved::{CATALOG, LARGEST_CATALOG, LIST};
+use occystrap_base::oci::layout::{CATALOG, LARGEST_CATALOG, LIST};
 use occystrap_layer::image::Image;
 
-/// The files of a directory, read without leaving it.
+/// The files of a directory. Reading never leaves the directory.
 pub struct Directory {
     destination: Destination,
     place: String,
@@ -43,12 +43,12 @@ impl Members for Directory {
 }
 
 impl Directory {
-    /// A directory that exists.
+    /// Opens a directory.
     pub fn open(path: &Path) -> Result<Self> {
         Ok(Self::of(Destination::directory(path)?))
     }
 
-    /// One that is open.
+    /// Returns the files of a directory that is open already.
     #[must_use]
     pub fn of(destination: Destination) -> Self {
         let place = format!("'{}'", destination.folder().display());
@@ -59,8 +59,7 @@ impl Directory {
         Error::io(Kind::Source, "read", self.destination.display(name), cause)
     }
 
-    /// The images that the catalog lists. `None` without a catalog: then `manifest.json` says of itself what
-    /// it is.
+    /// Returns the images that the catalog lists. `None` without a catalog: then `manifest.json` lists the images.
     pub fn catalog(&self) -> Result<Option<Vec<Catalogued>>> {
         let Some(section) = self.section(CATALOG)? else { return Ok(None) };
         if section.size > LARGEST_CATALOG {
@@ -75,8 +74,8 @@ impl Directory {
         Ok(Some(images))
     }
 
-    /// Name and manifest file of each image, or of the one that is `wanted`: no other manifest needs to be
-    /// read then. Errors when the catalog does not list it.
+    /// Returns name and manifest file of each image, or only of the `wanted` one, so that no other manifest is read.
+    /// Errors when the catalog does not list it.
     pub fn listed(&self, wanted: Option<&ImageName>) -> Result<Vec<(Option<ImageName>, String)>> {
         let Some(all) = self.catalog()? else { return Ok(vec![(None, LIST.to_owned())]) };
         let listed = match wanted {
@@ -89,7 +88,7 @@ impl Directory {
     }
 }
 
-/// All images of a directory that are wanted.
+/// Reads all images of a directory that are wanted.
 pub fn open(path: &Path, wanted: Choice) -> Result<Vec<Image>> {
     let directory = Directory::open(path)?;
     if directory.section(CATALOG)?.is_none() && directory.section(LIST)?.is_none() {

@@ -1,8 +1,8 @@
 //! `docker://`: an image in a Docker or Podman engine, exported as `docker save` does.
 //!
-//! The engine is believed no more than a registry: the config has to hash to the image's ID, and
-//! the layers to the diff-ids that the config and the engine name. An engine whose images are in
-//! containerd's store has IDs of another kind; there the diff-ids tie the export to the image.
+//! The engine is trusted no more than a registry: the config must have the image's ID as its digest, and the layers
+//! must have the diff-ids that the config and the engine name. An engine that uses containerd's store has IDs of
+//! another kind; there only the diff-ids connect the export with the image.
 
 pub mod asked;
 pub mod spool;
@@ -22,7 +22,7 @@ use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result, io_reason};
 use occystrap_base::oci::config::LARGEST_CONFIG;
 use occystrap_base::oci::layout::INDEX;
-use occystrap_base::oci::saved::LIST;
+use occystrap_base::oci::layout::LIST;
 use occystrap_base::oci::{Digest, ImageName};
 use occystrap_base::terminal::progress::LayerProgress;
 use occystrap_layer::blob::into_io;
@@ -30,7 +30,7 @@ use occystrap_layer::image::Image;
 use occystrap_net::context::Context;
 use occystrap_net::docker::{Engine, Export, Inspected};
 
-/// The image, its layers in files in [`Context::spool`].
+/// Exports an image and returns it. Its layers are in files in [`Context::spool`].
 pub fn open(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<Image> {
     let engine = Engine::find(socket, &context.cancel)?;
     let (spool, name, found) = export(&engine, asked, context)?;
@@ -46,7 +46,7 @@ pub fn open(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<Im
     Ok(image)
 }
 
-/// The export of an image as it is: its files, what it is called, and what the engine says of it.
+/// Exports an image. Returns its files, its name, and the engine's description of it.
 pub fn exported(
     asked: &Asked,
     socket: Option<&str>,
@@ -65,7 +65,7 @@ fn export(
     tracing::info!("{place}: exporting {} layers", found.diff_ids.len());
     let progress = context.progress.stream("export", found.size);
     let mut stream = Stream::start(engine, &ask, progress)?;
-    let spool = Spool::read(&mut stream, &place, &context.spool, &context.cancel);
+    let spool = Spool::read(&mut stream, &place, &context.import_dir, &context.cancel);
     stream.progress.finish();
     let spool = spool.map_err(|error| match (error.kind(), stream.export.failure()) {
         (Kind::Source, Some(failure)) => failure,
@@ -74,8 +74,8 @@ fn export(
     Ok((spool, asked.name(&found), found))
 }
 
-/// Export an image and hash it, keeping nothing: the digest of its config, and of its uncompressed
-/// layers, lowest first.
+/// Exports an image and only hashes it. Returns the digests of its config and of its uncompressed layers, lowest
+/// first.
 pub fn hash(
     engine: &Engine,
     image: &str,
@@ -93,14 +93,14 @@ pub fn hash(
     let entries = docker_save::read(&spool, LIST)?;
     let [entry] = entries.as_slice() else {
         let what = format!("{place}: number of images in the export");
-        return Err(Error::mismatch(what, 1, entries.len()));
+        return Err(Error::mismatch(what, 1_u64, entries.len()));
     };
     let config = spool.require_bytes(entry.config(), "config", LARGEST_CONFIG)?;
     let layers = entry.layers().iter().map(|name| spool.diff_id(name));
     Ok((Digest::of(&config), layers.collect::<Result<_>>()?))
 }
 
-/// The one image of an export that has the layers that the engine names.
+/// Returns the image of an export whose layers are those that the engine names.
 fn image(spool: &Spool, name: &ImageName, found: &Inspected) -> Result<Image> {
     let place = spool.place();
     let images = if spool.contains(LIST) {
@@ -115,7 +115,7 @@ fn image(spool: &Spool, name: &ImageName, found: &Inspected) -> Result<Image> {
     };
     let mut reason = None;
     for image in images {
-        // Of other platforms an engine may list what it does not have.
+        // An export may list images of other platforms that the engine does not have.
         match image.and_then(|image| check_layers(image, found, place)) {
             Ok(image) => return Ok(image),
             Err(error) => reason = reason.or(Some(error)),
@@ -139,8 +139,8 @@ fn check_layers(image: Image, found: &Inspected, place: &str) -> Result<Image> {
     Ok(image)
 }
 
-/// An export, for a thread that waits. The connection runs on this thread as well: to hand over
-/// every piece from one of the runtime's threads took as much of the processor as to hash it.
+/// An export as a reader that blocks. The connection runs on the same thread: handing over every piece from one of the
+/// runtime's threads took as much processor time as hashing it.
 struct Stream {
     export: Export,
     runtime: Runtime,

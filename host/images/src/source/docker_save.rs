@@ -1,5 +1,6 @@
-//! `manifest.json` as `docker save` has written it since 1.10: a list of images, each with its
-//! config, its tags and its layers.
+//! `manifest.json` as `docker save` has written it since 1.10: a list of images, each with config, tags and layers.
+//!
+//! What it refuses: lists that readers understand in different ways, and configs that differ from their digests.
 
 use std::collections::BTreeMap;
 
@@ -16,57 +17,56 @@ use occystrap_net::registry::Reference;
 /// One image of the list.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", expecting = "an image")]
-pub struct Entry {
+pub struct SavedEntry {
     config: String,
     repo_tags: Option<Vec<String>>,
     layers: Option<Vec<String>>,
-    /// Whether the output `dir` of this program wrote it, which spells names in full.
+    /// Whether this program's output `dir` wrote it. That output writes full names.
     #[serde(skip)]
     is_own: bool,
 }
 
-impl Entry {
-    /// The config's file.
+impl SavedEntry {
+    /// Returns the file name of the config.
     #[must_use]
     pub fn config(&self) -> &str {
         &self.config
     }
 
-    /// The layers' files, lowest first.
+    /// Returns the file names of the layers, lowest first.
     #[must_use]
     pub fn layers(&self) -> &[String] {
         self.layers.as_deref().unwrap_or_default()
     }
 
-    /// The first tag, where there is one that is a name.
+    /// Returns the first tag that is a valid name.
     #[must_use]
     pub fn first_name(&self) -> Option<ImageName> {
         ImageName::parse(self.repo_tags.as_ref()?.first()?).ok()
     }
 
-    /// What an image without a tag is catalogued under.
+    /// Returns the key under which a catalog lists an image without a tag.
     #[must_use]
     pub fn config_digest(&self) -> String {
         promised(&self.config).map_or_else(String::new, |digest| digest.to_string())
     }
 }
 
-/// What an excused config says of itself.
+/// The note for a config that 0.4.17 wrote in another form.
 pub const REWRITTEN: &str =
     "the config was rewritten by occystrap 0.4, so that its bytes do not match its name";
 
-/// How a manifest of the output `dir` begins; one of 0.4.17 has an indent of four.
+/// The first bytes of a manifest of the output `dir`. A manifest of 0.4.17 has an indent of four.
 const OWN_FORM: &[u8] = b"[\n  {\n";
 
-/// The entries of a manifest file that belong to the image which a catalog calls by a name. Errors when
-/// none does: a run that was killed between two renames, or 0.4.17, left the name of one image with the
-/// manifest of another.
+/// Returns the entries of a manifest file that belong to the image with a name in the catalog. Errors when there is
+/// none: a run that was killed between two renames, or 0.4.17, left the name of one image with the manifest of another.
 pub fn of_catalog(
-    entries: Vec<Entry>,
+    entries: Vec<SavedEntry>,
     name: Option<&ImageName>,
     manifest: &str,
     place: &str,
-) -> Result<Vec<Entry>> {
+) -> Result<Vec<SavedEntry>> {
     let Some(name) = name else { return Ok(entries) };
     let (own, others): (Vec<_>, Vec<_>) =
         entries.into_iter().partition(|entry| belongs(entry, name));
@@ -76,18 +76,17 @@ pub fn of_catalog(
     }
 }
 
-/// Compares what a manifest and a catalog call an image. Errors when they are two images.
-pub fn check_name(entry: &Entry, name: &ImageName, manifest: &str, place: &str) -> Result<()> {
+/// Compares the names of an image in its manifest and in the catalog. Errors when these are two images.
+pub fn check_name(entry: &SavedEntry, name: &ImageName, manifest: &str, place: &str) -> Result<()> {
     match belongs(entry, name) {
         true => Ok(()),
         false => Err(mixed_up(entry, name, manifest, place)),
     }
 }
 
-/// Whether a manifest can be that of the image which a catalog calls by a name. A manifest without tags
-/// says nothing, unless this program wrote it: then the image has no tag. 0.4.17 wrote the last part of
-/// the repository alone.
-fn belongs(entry: &Entry, name: &ImageName) -> bool {
+/// Returns whether a manifest can belong to the image with a name in the catalog. A manifest without tags fits any
+/// name, unless this program wrote it: then the image has no tag. 0.4.17 wrote only the last part of the repository.
+fn belongs(entry: &SavedEntry, name: &ImageName) -> bool {
     let tags: Vec<&String> = entry.repo_tags.iter().flatten().collect();
     if tags.is_empty() {
         return !entry.is_own || name.tag.is_none();
@@ -102,12 +101,12 @@ fn belongs(entry: &Entry, name: &ImageName) -> bool {
     })
 }
 
-/// Whether one of the tags of an entry is this name, short or in full.
-pub fn is_named(entry: &Entry, name: &ImageName) -> bool {
+/// Returns whether one of the tags of an entry is this name, short or in full.
+pub fn is_named(entry: &SavedEntry, name: &ImageName) -> bool {
     names(entry).iter().any(|own| own.in_full() == name.in_full())
 }
 
-fn mixed_up(entry: &Entry, name: &ImageName, manifest: &str, place: &str) -> Error {
+fn mixed_up(entry: &SavedEntry, name: &ImageName, manifest: &str, place: &str) -> Error {
     let tags: Vec<String> =
         entry.repo_tags.iter().flatten().map(|tag| format!("'{tag}'")).collect();
     let own = if tags.is_empty() { "an image without a tag".to_owned() } else { tags.join(", ") };
@@ -116,9 +115,8 @@ fn mixed_up(entry: &Entry, name: &ImageName, manifest: &str, place: &str) -> Err
         .hint(format!("'{name}' is no longer there; write it to the directory again"))
 }
 
-/// Read a manifest file. Errors when it is not there, lists nothing, is `null`, not of its form, over 4 MiB,
-/// or can be read in two ways.
-pub fn read(members: &dyn Members, name: &str) -> Result<Vec<Entry>> {
+/// Reads a manifest file. Errors when it is missing, empty, `null`, malformed, over 4 MiB, or can be read in two ways.
+pub fn read(members: &dyn Members, name: &str) -> Result<Vec<SavedEntry>> {
     let entries = list(members, name)?;
     match entries.is_empty() {
         true => Err(Error::source(format!("{}: {name} lists no image", members.place()))),
@@ -126,15 +124,15 @@ pub fn read(members: &dyn Members, name: &str) -> Result<Vec<Entry>> {
     }
 }
 
-/// Reads a manifest file as [`read`] does; it may list nothing.
-pub fn list(members: &dyn Members, name: &str) -> Result<Vec<Entry>> {
+/// Reads a manifest file as [`read`] does, but accepts an empty list.
+pub fn list(members: &dyn Members, name: &str) -> Result<Vec<SavedEntry>> {
     let place = members.place();
     let limit = LARGEST_MANIFEST as u64;
     let bytes = members.read(name, limit)?.ok_or_else(|| {
         Error::source(format!("{place}: holds no {name}"))
             .hint("is it an image? 'docker save' and 'skopeo copy' write archives that are")
     })?;
-    let entries: Option<Vec<Entry>> = json::parse(&bytes).map_err(|cause| {
+    let entries: Option<Vec<SavedEntry>> = json::parse(&bytes).map_err(|cause| {
         Error::source(format!("{place}: {name} is not a list of images: {cause}"))
     })?;
     reading::saved(&bytes).map_err(|why| reading::refused(place, name, &why))?;
@@ -147,13 +145,13 @@ pub fn list(members: &dyn Members, name: &str) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-/// The images of an entry: one for each tag, or one without a name.
-pub fn images(members: &dyn Members, entry: &Entry) -> Result<Vec<Image>> {
+/// Returns the images of an entry: one for each tag, or one without a name.
+pub fn images(members: &dyn Members, entry: &SavedEntry) -> Result<Vec<Image>> {
     let mut names = (entry.repo_tags.iter().flatten())
         .map(|tag| ImageName::parse(tag).map_err(|error| error.within(members.place())))
         .collect::<Result<Vec<_>>>()?;
     if names.is_empty() {
-        // As `docker save` of an image ID leaves it.
+        // `docker save` of an image ID writes no tags.
         names.push(ImageName { repository: "unknown".to_owned(), tag: None });
     }
     let image = image(members, entry, names.remove(0))?;
@@ -162,8 +160,8 @@ pub fn images(members: &dyn Members, entry: &Entry) -> Result<Vec<Image>> {
     Ok(std::iter::once(image).chain(others).collect())
 }
 
-/// The images of a list that are wanted. No other entry is opened.
-pub fn wanted(members: &dyn Members, entries: &[Entry], wanted: Choice) -> Result<Vec<Image>> {
+/// Returns the images of a list that are wanted. Other entries are not opened.
+pub fn wanted(members: &dyn Members, entries: &[SavedEntry], wanted: Choice) -> Result<Vec<Image>> {
     if !wanted.is_one() {
         let all = entries.iter().map(|entry| images(members, entry));
         return wanted.of(all.collect::<Result<Vec<_>>>()?.concat());
@@ -174,9 +172,9 @@ pub fn wanted(members: &dyn Members, entries: &[Entry], wanted: Choice) -> Resul
     chosen.into_iter().map(|(name, entry)| image(members, entry, name)).collect()
 }
 
-/// What an entry is called: by its tags that are names, or not at all.
+/// Returns the names of an entry: its tags that are valid names, or one placeholder.
 #[must_use]
-pub fn names(entry: &Entry) -> Vec<ImageName> {
+pub fn names(entry: &SavedEntry) -> Vec<ImageName> {
     let tags = entry.repo_tags.iter().flatten();
     let mut names: Vec<ImageName> = tags.filter_map(|tag| ImageName::parse(tag).ok()).collect();
     if names.is_empty() {
@@ -185,14 +183,13 @@ pub fn names(entry: &Entry) -> Vec<ImageName> {
     names
 }
 
-/// Names that several images of one list have. Docker loads the last of them under the name, Podman the
-/// first.
+/// Names that several images of one list have. Docker loads the last of these images under the name, Podman the first.
 pub struct Rivals(BTreeMap<ImageName, Vec<String>>);
 
 impl Rivals {
     /// Finds the names with more than one config, in the order of the list.
     #[must_use]
-    pub fn of(entries: &[Entry]) -> Self {
+    pub fn of(entries: &[SavedEntry]) -> Self {
         let mut named: BTreeMap<ImageName, Vec<String>> = BTreeMap::new();
         for entry in entries {
             let tags = entry.repo_tags.iter().flatten();
@@ -207,7 +204,7 @@ impl Rivals {
         Self(named)
     }
 
-    /// The error for a name that more than one image has.
+    /// Returns the error for a name that more than one image has.
     #[must_use]
     pub fn of_name(&self, name: &ImageName) -> Option<Error> {
         let configs = self.0.get(&name.in_full())?;
@@ -215,16 +212,16 @@ impl Rivals {
         Some(rivals(name, first, last))
     }
 
-    /// The errors for the names of an image.
+    /// Returns the errors for the names of an image.
     #[must_use]
-    pub fn of_entry(&self, entry: &Entry) -> Vec<Error> {
+    pub fn of_entry(&self, entry: &SavedEntry) -> Vec<Error> {
         let tags = entry.repo_tags.iter().flatten();
         let names = tags.filter_map(|tag| ImageName::parse(tag).ok());
         names.filter_map(|name| self.of_name(&name)).take(MOST_WRONG).collect()
     }
 }
 
-/// The error for one name of several images. Engines differ in which of them they load under it.
+/// Returns the error for a name of several images. Engines differ in which of them they load.
 fn rivals(name: &ImageName, first: &str, last: &str) -> Error {
     let (first, last) = (printable(first), printable(last));
     let message = format!(
@@ -234,8 +231,7 @@ fn rivals(name: &ImageName, first: &str, last: &str) -> Error {
     Error::source(message).hint("save them again, each under a name of its own")
 }
 
-/// Checks that each name stands for one image among those that are to be moved. The error says which are
-/// two.
+/// Checks that each name stands for only one of the images to move. The error names the two images.
 pub fn check_names<'a>(images: impl Iterator<Item = &'a Image>, place: &str) -> Result<()> {
     let mut known: BTreeMap<ImageName, Digest> = BTreeMap::new();
     for image in images.filter(|image| image.name.tag.is_some()) {
@@ -249,16 +245,16 @@ pub fn check_names<'a>(images: impl Iterator<Item = &'a Image>, place: &str) -> 
     Ok(())
 }
 
-/// Names of one image that are called wrong; they are in a manifest of 4 MiB.
+/// Invalid names of one image that are reported. A manifest of 4 MiB can hold many.
 const MOST_WRONG: usize = 1_000;
 
-/// Why Docker and Podman do not load an image under a name of `RepoTags`.
+/// The consequence of an invalid name in `RepoTags`.
 const NOT_LOADED: &str = "Docker and Podman refuse the archive";
 
-/// Why tags of an entry are no names that an engine loads: Docker and Podman refuse an archive with
-/// `UPPER/x:1`, with a name without a tag, with a digest, and with an IPv6 address. skopeo does not look at them.
+/// Returns an error for each tag of an entry that engines refuse: Docker and Podman refuse an archive with `UPPER/x:1`,
+/// with a name without a tag, with a digest, and with an IPv6 address. skopeo does not look at the tags.
 #[must_use]
-pub fn wrong_names(entry: &Entry) -> Vec<Error> {
+pub fn wrong_names(entry: &SavedEntry) -> Vec<Error> {
     let tags = entry.repo_tags.iter().flatten();
     let wrong = |tag: &String| match ImageName::parse(tag) {
         Err(error) => Some(error),
@@ -283,8 +279,8 @@ pub fn wrong_names(entry: &Entry) -> Vec<Error> {
     tags.filter_map(wrong).take(MOST_WRONG).collect()
 }
 
-/// The image of an entry, under a name.
-pub fn image(members: &dyn Members, entry: &Entry, name: ImageName) -> Result<Image> {
+/// Returns the image of an entry, under a name.
+pub fn image(members: &dyn Members, entry: &SavedEntry, name: ImageName) -> Result<Image> {
     let place = members.place();
     let bytes = members.require_bytes(&entry.config, "config", config::LARGEST_CONFIG)?;
     let mut note = None;
@@ -309,7 +305,7 @@ pub fn image(members: &dyn Members, entry: &Entry, name: ImageName) -> Result<Im
         let section = members.require(name, "layer")?;
         let place = format!("{place}: layer {} of {} ('{name}')", index + 1, names.len());
         let compression = compression(&section, &place)?;
-        // Docker 25+ names a blob by its digest; other names promise nothing of the stored form.
+        // Docker 25+ names a blob by its digest; other names state no digest of the stored form.
         let digest = if name.starts_with("blobs/") { promised(name) } else { None };
         Ok(Layer::in_file(section, *diff_id, digest, compression, place))
     });
@@ -325,15 +321,15 @@ pub fn image(members: &dyn Members, entry: &Entry, name: ImageName) -> Result<Im
     })
 }
 
-/// The digest that a file name promises: `<hex>.json`, `sha256:<hex>`, `blobs/sha256/<hex>`.
+/// Returns the digest that a file name states: `<hex>.json`, `sha256:<hex>`, `blobs/sha256/<hex>`.
 pub fn promised(name: &str) -> Option<Digest> {
     let base = name.rsplit('/').next()?;
     let base = base.strip_suffix(".json").unwrap_or(base);
     Digest::from_hex(base.strip_prefix("sha256:").unwrap_or(base)).ok()
 }
 
-/// Whether a config is in the form in which 0.4.17 wrote it to a directory: parsed, and dumped
-/// with sorted keys and an indent of four. Anything else that does not match is damaged.
+/// Returns whether a config is in the form in which 0.4.17 wrote it to a directory: parsed, and written with sorted
+/// keys and an indent of four. Any other config with a wrong digest is damaged.
 pub fn is_rewritten(bytes: &[u8]) -> bool {
     let Ok(value) = serde_json::from_slice::<serde_json::Value>(bytes) else { return false };
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");

@@ -1,32 +1,31 @@
-//! Which members an archive has, by name, with the links between them.
+//! The members of an archive by name, with the links between them.
 //!
-//! What it refuses: more members than an image archive has, chains of links, and all on which
-//! readers disagree - two members of one name, however that is spelled, files below links, types
-//! that some skip and others read.
+//! What it refuses: more members than an image archive has, chains of links, and everything on which readers differ:
+//! two members of one name, in whatever spelling; files below links; types that some readers skip and others read.
 
 use std::collections::{HashMap, HashSet};
 
 use tar::EntryType;
 
-use super::tar_headers::Entry;
+use super::tar_headers::TarEntry;
 use occystrap_base::error::{Error, Result};
 
-/// An image archive has some hundreds of members.
+/// Most members of an archive. Image archives have some hundreds.
 const MOST_MEMBERS: usize = 100_000;
 
-/// `docker save` links a repeated layer to its first occurrence; a chain is an attack.
+/// Most links in a row. `docker save` links a repeated layer to its first occurrence; a long chain is an attack.
 const MOST_LINKS: usize = 4;
 
-/// Members by name; `C` is where the content of one is.
+/// The members by name. `C` is the place of a member's content.
 pub struct MemberTable<C> {
     place: String,
     members: HashMap<String, Member<C>>,
-    /// Those that are members, and those that members are in.
+    /// Folders that are members themselves, and folders of members.
     folders: HashSet<String>,
 }
 
-/// What a header announces.
-enum Kind {
+/// The kind of a member.
+enum EntryKind {
     File,
     Link(String),
     Folder,
@@ -38,36 +37,36 @@ enum Member<C> {
 }
 
 impl<C> MemberTable<C> {
-    /// Without members. `place` is the archive, for errors.
+    /// Returns an empty table. `place` names the archive in errors.
     #[must_use]
     pub fn new(place: String) -> Self {
         Self { place, members: HashMap::new(), folders: HashSet::new() }
     }
 
-    /// How errors call the archive.
+    /// Returns the name of the archive for errors.
     #[must_use]
     pub fn place(&self) -> &str {
         &self.place
     }
 
-    /// Add a member; `content` is asked for that of a file. Errors when readers would disagree on
-    /// what it is, when there are too many, and as `content` does.
-    pub fn add(&mut self, entry: &Entry, content: impl FnOnce(&str) -> Result<C>) -> Result<()> {
+    /// Adds a member. `content` is called for a file. Errors when readers would differ on the member, when there are
+    /// too many members, and as `content` does.
+    pub fn add(&mut self, entry: &TarEntry, content: impl FnOnce(&str) -> Result<C>) -> Result<()> {
         self.add_or_compare(entry, content, |_, _| Ok(false))
     }
 
-    /// The same. A member that is there already under that name, with the same content as `is_same`
-    /// compares it, is no second one: whichever a reader takes, it gets the same bytes.
+    /// Adds a member as [`MemberTable::add`] does, but ignores one that is there already under that name with the same
+    /// content, as `is_same` compares it: all readers then get the same bytes.
     pub fn add_or_compare(
         &mut self,
-        entry: &Entry,
+        entry: &TarEntry,
         content: impl FnOnce(&str) -> Result<C>,
         is_same: impl FnOnce(&C, &C) -> Result<bool>,
     ) -> Result<()> {
         let mut content = Some(content);
         if let Some(name) = self.is_again(entry) {
             let again = match (link(&name, entry), content.take()) {
-                (Ok(Kind::Link(target)), _) => {
+                (Ok(EntryKind::Link(target)), _) => {
                     self.links_to(&name, &target)
                         || match (self.find(&name), self.find(&target)) {
                             (Ok(Some(first)), Ok(Some(second))) if target != name => {
@@ -90,16 +89,16 @@ impl<C> MemberTable<C> {
             let name = String::from_utf8_lossy(&entry.name);
             let message = format!("{}: readers differ on its member '{name}': {why}", self.place);
             Error::source(message)
-                .hint("which of them is right cannot be told; save the image again")
+                .hint("it is not known which of them is right; save the image again")
         })?;
         for (end, _) in name.match_indices('/') {
             self.add_folder(&name[..end])?;
         }
         let member = match kind {
-            Kind::Folder => return self.add_folder(&name),
-            Kind::Link(target) => Member::Link(target),
-            // A name that is taken was refused just now.
-            Kind::File => match content {
+            EntryKind::Folder => return self.add_folder(&name),
+            EntryKind::Link(target) => Member::Link(target),
+            // A repeated name was refused above.
+            EntryKind::File => match content {
                 Some(content) => Member::File(content(&name)?),
                 None => return Ok(()),
             },
@@ -109,8 +108,8 @@ impl<C> MemberTable<C> {
         Ok(())
     }
 
-    /// The name of a file or a link that there is one of already.
-    fn is_again(&self, entry: &Entry) -> Option<String> {
+    /// Returns the name of a file or a link if it is in the table already.
+    fn is_again(&self, entry: &TarEntry) -> Option<String> {
         let is_one = matches!(
             entry.kind,
             EntryType::Regular | EntryType::Continuous | EntryType::Symlink | EntryType::Link
@@ -119,26 +118,26 @@ impl<C> MemberTable<C> {
         self.members.contains_key(&name).then_some(name)
     }
 
-    /// Whether a member is a link to another one.
+    /// Returns whether a member is a link to another one.
     fn links_to(&self, name: &str, target: &str) -> bool {
         matches!(self.members.get(name), Some(Member::Link(first)) if first == target)
     }
 
-    /// What a member is, and where. The error says why that depends on who reads it.
-    fn understood(&self, entry: &Entry) -> Result<(String, Kind), String> {
+    /// Returns name and kind of a member. The error says why these depend on the reader.
+    fn understood(&self, entry: &TarEntry) -> Result<(String, EntryKind), String> {
         if let Some(why) = entry.oddity {
             return Err(why.to_owned());
         }
         let name = plain(&entry.name)?;
         let kind = match entry.kind {
-            EntryType::Directory => Kind::Folder,
-            EntryType::Regular | EntryType::Continuous => Kind::File,
+            EntryType::Directory => EntryKind::Folder,
+            EntryType::Regular | EntryType::Continuous => EntryKind::File,
             _ => link(&name, entry)?,
         };
         if self.members.contains_key(&name) {
             return Err(format!("two members are named '{name}'"));
         }
-        if !matches!(kind, Kind::Folder) && self.folders.contains(&name) {
+        if !matches!(kind, EntryKind::Folder) && self.folders.contains(&name) {
             return Err("others are in it, as in a folder".to_owned());
         }
         let mut above = name.match_indices('/').map(|(end, _)| &name[..end]);
@@ -163,18 +162,18 @@ impl<C> MemberTable<C> {
         Err(Error::source(format!("{}: has more than {MOST_MEMBERS} members", self.place)))
     }
 
-    /// Whether there is a member of that name.
+    /// Returns whether there is a member of that name.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.members.contains_key(name)
     }
 
-    /// The names of all files and links.
+    /// Returns the names of all files and links.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.members.keys().map(String::as_str)
     }
 
-    /// The content of a member, or of the one that it links to. Errors when that is a chain.
+    /// Returns the content of a member, or of the member that it links to. Errors when that is a chain of links.
     pub fn find(&self, name: &str) -> Result<Option<&C>> {
         let mut name = name.strip_prefix("./").unwrap_or(name);
         for _ in 0..=MOST_LINKS {
@@ -188,17 +187,17 @@ impl<C> MemberTable<C> {
     }
 }
 
-/// Where a link leads. Errors for what is no link.
-fn link(name: &str, entry: &Entry) -> Result<Kind, String> {
+/// Returns the target of a link. Errors for other types.
+fn link(name: &str, entry: &TarEntry) -> Result<EntryKind, String> {
     let target = entry.link.as_deref().unwrap_or_default();
     match entry.kind {
-        EntryType::Symlink => Ok(Kind::Link(beside(name, &String::from_utf8_lossy(target)))),
-        EntryType::Link => Ok(Kind::Link(plain(target).unwrap_or_default())),
+        EntryType::Symlink => Ok(EntryKind::Link(beside(name, &String::from_utf8_lossy(target)))),
+        EntryType::Link => Ok(EntryKind::Link(plain(target).unwrap_or_default())),
         other => Err(format!("no image has the type '{}'", char::from(other.as_byte()))),
     }
 }
 
-/// A name as all who unpack it understand it. Errors say why they do not.
+/// Returns a name if all readers agree on it. The error says why they do not.
 fn plain(name: &[u8]) -> Result<String, &'static str> {
     if name.contains(&0) {
         return Err("its name has a NUL");
@@ -211,7 +210,7 @@ fn plain(name: &[u8]) -> Result<String, &'static str> {
     }
 }
 
-/// The member that a relative symlink names; one that leads out names nothing.
+/// Returns the member that a relative symlink names. A target that leads out names no member.
 fn beside(name: &str, target: &str) -> String {
     if target.starts_with('/') {
         return String::new();

@@ -1,4 +1,6 @@
-//! A set of named files with an image in it: an archive's members or a directory's files.
+//! A set of named files with an image in it: the members of an archive, or the files of a directory.
+//!
+//! What it refuses: names that are absolute or lead out of the set, and files above their limit.
 
 use std::borrow::Cow;
 use std::os::unix::fs::FileExt;
@@ -9,20 +11,20 @@ use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::Section;
 use occystrap_base::oci::Compression;
 
-/// Files by name. The names come from a manifest, which is hostile.
+/// Files by name. The names come from a manifest, which is untrusted.
 pub trait Members {
-    /// Where the bytes of a file are; `None` when there is none of that name.
+    /// Returns the section of a file, `None` when there is no file of that name.
     fn section(&self, name: &str) -> Result<Option<Section>>;
 
-    /// How errors call the whole: `'x.tar'`.
+    /// Returns the name of the set for errors: `'x.tar'`.
     fn place(&self) -> &str;
 
-    /// A file that is in memory already.
+    /// Returns a file that is in memory already.
     fn document(&self, _name: &str) -> Result<Option<Bytes>> {
         Ok(None)
     }
 
-    /// A small file, whole.
+    /// Reads a small file. Errors above `limit` bytes.
     fn read(&self, name: &str, limit: u64) -> Result<Option<Bytes>> {
         let place = self.place();
         let too_large = |size: u64| {
@@ -44,13 +46,13 @@ pub trait Members {
         Ok(Some(bytes.into()))
     }
 
-    /// A file that a manifest names and that must be there.
+    /// Returns the section of a file that a manifest names. Errors when it is not there.
     fn require(&self, name: &str, what: &str) -> Result<Section> {
         let path = inside(name, what, self.place())?;
         self.section(&path)?.ok_or_else(|| missing(name, what, self.place()))
     }
 
-    /// A small file that a manifest names and that must be there.
+    /// Reads a small file that a manifest names. Errors when it is not there.
     fn require_bytes(&self, name: &str, what: &str, limit: u64) -> Result<Bytes> {
         let path = inside(name, what, self.place())?;
         self.read(&path, limit)?.ok_or_else(|| missing(name, what, self.place()))
@@ -62,15 +64,14 @@ fn missing(name: &str, what: &str, place: &str) -> Error {
         .hint("the archive or directory is incomplete; save it again")
 }
 
-/// Returns the path that a name in a manifest means; the name itself where it means none.
+/// Returns the path of a name in a manifest, and the name itself where it is no valid path.
 #[must_use]
 pub fn cleaned(name: &str) -> Cow<'_, str> {
     inside(name, "", "").unwrap_or(Cow::Borrowed(name))
 }
 
-/// Returns the path that a name in a manifest means: as all readers clean it (`path.Clean` of Go), without
-/// `.`, double slashes, a slash at its end, and `..` behind a folder. Errors where it has no name, is
-/// absolute, or leads out.
+/// Returns the path of a name in a manifest as all readers clean it (`path.Clean` of Go): without `.`, double slashes,
+/// a slash at its end, and `..` after a folder. Errors where the name is empty, absolute, or leads out of the set.
 fn inside<'a>(name: &'a str, what: &str, place: &str) -> Result<Cow<'a, str>> {
     if name.is_empty() {
         return Err(Error::source(format!("{place}: lists a {what} without a name"))
@@ -95,7 +96,7 @@ fn inside<'a>(name: &'a str, what: &str, place: &str) -> Result<Cow<'a, str>> {
     Ok(Cow::Owned(parts.join("/")))
 }
 
-/// What the first bytes of a layer say of its compression.
+/// Returns the compression of a layer by its first bytes.
 pub fn compression(section: &Section, place: &str) -> Result<Compression> {
     let mut magic = [0; Compression::MAGIC_LENGTH];
     let length = magic.len().min(usize::try_from(section.size).unwrap_or(magic.len()));

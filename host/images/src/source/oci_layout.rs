@@ -1,58 +1,58 @@
-//! An OCI image layout (image specification, "Image Layout"), as a directory or inside a tar:
-//! `index.json` and `blobs/`.
+//! An OCI image layout (image specification, "Image Layout"), as a directory or in a tar: `index.json` and `blobs/`.
+//!
+//! What it refuses: documents above their limits, and manifests and configs that differ from their digests.
 
 use std::path::Path;
 
 use bytes::Bytes;
 
 use super::Choice;
-use super::content_store::{self, Shelf, narrow, parse_index};
+use super::content_store::{ContentStore, StoredManifest, parse_index};
 use super::directory::Directory;
-use super::members::{Members, compression};
-use super::platforms::{Alone, Documents};
+use super::members::Members;
+use super::platforms::{Alone, PlatformChooser};
+use super::resolve::{narrow, whole};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::document::RawDescriptor;
 use occystrap_base::oci::layout::{INDEX, MARKER, REF_NAME, VERSION, blob};
 use occystrap_base::oci::manifest::LARGEST_MANIFEST;
 use occystrap_base::oci::{Descriptor, Digest, ImageName, Manifest, Platform, json};
-use occystrap_layer::image::{Image, Layer, Whole};
+use occystrap_layer::image::{Content, Image, Whole};
 
-/// What names an image in an index: buildkit writes the full name, others a tag.
+/// The annotations that name an image in an index: buildkit writes the full name, other tools a tag.
 const NAME_KEYS: [&str; 2] = ["io.containerd.image.name", REF_NAME];
 
-/// 20,000 images with long names are half of this.
+/// Largest `index.json`, in bytes. 20,000 images with long names take half of this.
 pub const LARGEST_INDEX: u64 = 16 * 1024 * 1024;
 
-/// A marker has some thirty bytes.
+/// Largest `oci-layout` file, in bytes. It usually has some thirty.
 pub const LARGEST_MARKER: u64 = 64 * 1024;
 
-/// More names help nobody to choose.
+/// Most names in a hint. A longer list does not help to choose.
 const MOST_NAMES: usize = 20;
 
-/// All images of a layout, or those of one tag, that are wanted. Entries of one name for several platforms
-/// are one image: the one for the platform that was asked for.
+/// Returns the wanted images of a layout, or of one tag. Entries of one name for several platforms are one image: the
+/// one for the requested platform.
 pub fn images(
     members: &dyn Members,
     tag: Option<&str>,
     platform: &Platform,
     wanted: Choice,
 ) -> Result<Vec<Image>> {
-    let shelf = Layout(members);
+    let store = LayoutStore(members);
     let named = wanted.of(groups(entries(members, tag)?))?;
     (named.into_iter())
         .map(|(name, group)| {
-            let (manifests, configs) = content_store::readers(&shelf);
-            let documents = Documents::new(members.place(), &manifests, &configs);
-            let chosen = documents.choose(&group, platform, Alone::Always)?;
-            let root = shelf.manifest(&chosen.promised(members.place())?)?;
-            narrow(&shelf, root, chosen.platform(), platform, Alone::Always, name)
+            let chosen = PlatformChooser::new(&store).choose(&group, platform, Alone::Always)?;
+            let root = store.manifest(&chosen.promised(members.place())?)?;
+            narrow(&store, root, chosen.platform(), platform, Alone::Always, name)
         })
         .collect()
 }
 
-/// All images of a layout with every platform, or those of one tag, that are wanted.
+/// Returns the wanted images of a layout, or of one tag, with every platform.
 pub fn wholes(members: &dyn Members, tag: Option<&str>, wanted: Choice) -> Result<Vec<Whole>> {
-    let (shelf, place) = (Layout(members), members.place());
+    let (store, place) = (LayoutStore(members), members.place());
     let named = wanted.of(groups(entries(members, tag)?))?;
     (named.into_iter())
         .map(|(name, group)| {
@@ -64,18 +64,18 @@ pub fn wholes(members: &dyn Members, tag: Option<&str>, wanted: Choice) -> Resul
                 return Err(Error::source(message)
                     .hint("without --all-platforms, one of them can be moved"));
             };
-            let root = shelf.manifest(&only.promised(place)?)?;
-            content_store::whole(&shelf, root, name)
+            let root = store.manifest(&only.promised(place)?)?;
+            whole(&store, root, name)
         })
         .collect()
 }
 
-/// All images of a directory with every platform, or those of one tag, that are wanted.
+/// Returns the wanted images of a directory, or of one tag, with every platform.
 pub fn open_wholes(path: &Path, tag: Option<&str>, wanted: Choice) -> Result<Vec<Whole>> {
     wholes(&Directory::open(path)?, tag, wanted)
 }
 
-/// All images of a directory, or those of one tag, that are wanted.
+/// Returns the wanted images of a directory, or of one tag.
 pub fn open(
     path: &Path,
     tag: Option<&str>,
@@ -85,7 +85,7 @@ pub fn open(
     images(&Directory::open(path)?, tag, platform, wanted)
 }
 
-/// Returns what `index.json` lists, which may be nothing. Errors when it is not there, or no index.
+/// Returns the entries of `index.json`, possibly none. Errors when the file is missing or not an index.
 pub fn listed(members: &dyn Members) -> Result<Vec<RawDescriptor>> {
     let place = members.place();
     let bytes = members.read(INDEX, LARGEST_INDEX)?.ok_or_else(|| {
@@ -95,7 +95,7 @@ pub fn listed(members: &dyn Members) -> Result<Vec<RawDescriptor>> {
     Ok(parse_index(&bytes, place)?.manifests)
 }
 
-/// What `index.json` lists, or lists under a tag. Errors when that is nothing.
+/// Returns the entries of `index.json`, or those of a tag. Errors when there is none.
 pub fn entries(members: &dyn Members, tag: Option<&str>) -> Result<Vec<RawDescriptor>> {
     let place = members.place();
     let mut entries = listed(members)?;
@@ -114,14 +114,15 @@ pub fn entries(members: &dyn Members, tag: Option<&str>) -> Result<Vec<RawDescri
     Ok(entries)
 }
 
-/// Checks whether `index.json` is an index that lists nothing, as Docker 25 writes it beside a `manifest.json`. Errors when it is none.
+/// Returns whether `index.json` is an empty index, as Docker 25 writes it next to a `manifest.json`. Errors when it is
+/// not an index.
 pub fn is_empty(members: &dyn Members) -> Result<bool> {
     let Some(bytes) = members.read(INDEX, LARGEST_INDEX)? else { return Ok(false) };
     Ok(parse_index(&bytes, members.place())?.manifests.is_empty())
 }
 
-/// What other readers refuse a layout for: they look at its marker first, and at the version of its
-/// list. Errors of the system are not told here.
+/// Returns the reasons for which other readers refuse a layout: they read its marker first, and the version of its
+/// list. Errors of the system are left out.
 #[must_use]
 pub fn flaws(members: &dyn Members) -> Vec<Error> {
     let place = members.place();
@@ -132,7 +133,7 @@ pub fn flaws(members: &dyn Members) -> Vec<Error> {
             let said = &marker["imageLayoutVersion"];
             if said != VERSION {
                 let what = format!("{place}: version of the layout in '{MARKER}'");
-                flaws.push(Error::mismatch(what, format!("\"{VERSION}\""), said));
+                flaws.push(Error::mismatch(what, format!("\"{VERSION}\""), said.to_string()));
             }
         }
         Ok(None) => {
@@ -147,12 +148,13 @@ pub fn flaws(members: &dyn Members) -> Vec<Error> {
         index.map(|index| index.schema_version).filter(|version| *version != Some(2))
     {
         let found = found.map_or("nothing".to_owned(), |found| found.to_string());
-        flaws.push(Error::mismatch(format!("{place}: schemaVersion of {INDEX}"), 2, found));
+        flaws.push(Error::mismatch(format!("{place}: schemaVersion of {INDEX}"), 2_u64, found));
     }
     flaws
 }
 
-/// Entries by name, in the order of the list. Of those without a name and without a platform, each is an image of its own.
+/// Groups entries by name, in the order of the list. Each entry without a name and without a platform is an image of
+/// its own.
 #[must_use]
 pub fn groups(entries: Vec<RawDescriptor>) -> Vec<(ImageName, Vec<RawDescriptor>)> {
     let mut groups: Vec<(ImageName, Vec<RawDescriptor>)> = Vec::new();
@@ -167,63 +169,46 @@ pub fn groups(entries: Vec<RawDescriptor>) -> Vec<(ImageName, Vec<RawDescriptor>
     groups
 }
 
-/// A manifest or index, its bytes compared with what was promised. Errors ([`Kind::NotFound`])
-/// when it is not there.
+/// Reads a manifest or an index, and compares digest, size and media type. Errors ([`Kind::NotFound`]) when it is not
+/// there.
 pub fn manifest(members: &dyn Members, what: &Descriptor) -> Result<Manifest> {
-    let (place, path) = (members.place(), blob(what.digest));
-    let bytes = members.read(&path, LARGEST_MANIFEST as u64)?.ok_or_else(|| {
-        let message = format!("{place}: lists the manifest '{path}', which is not there");
-        Error::new(Kind::NotFound, message)
-            .hint("the archive or directory is incomplete; save it again")
-    })?;
-    let found = Digest::of(&bytes);
-    if found != what.digest {
-        return Err(Error::mismatch(
-            format!("{place}: digest of the manifest"),
-            what.digest,
-            found,
-        ));
-    }
-    Manifest::kept(what, bytes, place)
+    LayoutStore(members).manifest(what)
 }
 
-/// Images of archives and directories.
-struct Layout<'a>(&'a dyn Members);
+/// The images of an archive or a directory as a content store.
+pub struct LayoutStore<'a>(pub &'a dyn Members);
 
-impl Shelf for Layout<'_> {
+impl ContentStore for LayoutStore<'_> {
     fn place(&self) -> &str {
         self.0.place()
     }
 
-    fn manifest(&self, what: &Descriptor) -> Result<Manifest> {
-        manifest(self.0, what)
-    }
-
-    fn blob(&self, what: &Descriptor, called: &str, limit: u64) -> Result<Bytes> {
-        let place = self.place();
-        let bytes = self.0.require_bytes(&blob(what.digest), called, limit)?;
+    fn fetch(&self, what: &Descriptor) -> Result<StoredManifest> {
+        let (place, path) = (self.place(), blob(what.digest));
+        let bytes = self.0.read(&path, LARGEST_MANIFEST as u64)?.ok_or_else(|| {
+            let message = format!("{place}: lists the manifest '{path}', which is not there");
+            Error::new(Kind::NotFound, message)
+                .hint("the archive or directory is incomplete; save it again")
+        })?;
         let found = Digest::of(&bytes);
         if found != what.digest {
-            let what_of = format!("{place}: digest of the {called}");
+            let what_of = format!("{place}: digest of the manifest");
             return Err(Error::mismatch(what_of, what.digest, found));
         }
-        Ok(bytes)
+        let manifest = Manifest::read(place, Some(&what.media_type), bytes)?;
+        Ok(StoredManifest { manifest, refused: None })
+    }
+
+    fn stored_blob(&self, what: &Descriptor, called: &str, limit: u64) -> Result<Bytes> {
+        self.0.require_bytes(&blob(what.digest), called, limit)
+    }
+
+    fn content(&self, digest: Digest) -> Result<Content> {
+        self.0.require(&blob(digest), "layer").map(Content::File)
     }
 
     fn has(&self, what: &Descriptor) -> Result<bool> {
         Ok(self.0.section(&blob(what.digest))?.is_some())
-    }
-
-    fn layer(&self, what: Descriptor, diff_id: Digest, called: &str) -> Result<Layer> {
-        let path = blob(what.digest);
-        let section = self.0.require(&path, "layer")?;
-        let place = format!("{}: {called} ('{path}')", self.place());
-        if section.size != what.size {
-            let what_of = format!("{place}: size in bytes");
-            return Err(Error::mismatch(what_of, what.size, section.size));
-        }
-        let compression = compression(&section, &place)?;
-        Ok(Layer::in_file(section, diff_id, Some(what.digest), compression, place))
     }
 }
 
@@ -231,14 +216,14 @@ fn ref_name(entry: &RawDescriptor) -> Option<&str> {
     entry.annotation(REF_NAME)
 }
 
-/// What an entry is called.
+/// Returns the name of an entry.
 #[must_use]
 pub fn name(entry: &RawDescriptor) -> ImageName {
     let named = NAME_KEYS.iter().find_map(|key| entry.annotation(key));
     let unnamed = ImageName { repository: "unknown".to_owned(), tag: None };
     match named {
         None => unnamed,
-        // A name with a slash or a colon is a full one; anything else is a tag.
+        // A name with a slash or a colon is a full name; anything else is a tag.
         Some(name) if name.contains(['/', ':']) => ImageName::parse(name).unwrap_or(unnamed),
         Some(tag) if occystrap_base::oci::name::is_tag(tag) => {
             ImageName { tag: Some(tag.to_owned()), ..unnamed }

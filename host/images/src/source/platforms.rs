@@ -1,50 +1,43 @@
-//! Choosing the image for a platform from what an index lists.
+//! Choosing the image for a platform from an index.
 //!
-//! `platform` is optional in an index, and may be empty. Where the index is silent, the config of the image tells
-//! what it is for, as in containerd. What it refuses: to take an attestation or another artifact for an image, and to
-//! guess among several images that all say nothing.
+//! `platform` is optional in an index, and may be empty. Where the index does not state it, the config of the image
+//! does, as in containerd. What it refuses: to choose an attestation or another artifact, and to guess among several
+//! images that all state no platform.
 
 use std::cell::Cell;
 
-use bytes::Bytes;
-
-use super::content_store::{DEEPEST, parse, parse_index};
+use super::content_store::{ContentStore, DEEPEST, parse, parse_index};
 use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::oci::config::LARGEST_CONFIG;
 use occystrap_base::oci::document::{ConfigDocument, RawDescriptor};
-use occystrap_base::oci::{Descriptor, Manifest, Platform, json};
+use occystrap_base::oci::{Platform, json};
 
-/// Manifests that are fetched to learn what they are for. Each costs two requests; indexes whose tools leave platforms
-/// out have a handful of entries.
+/// Manifests that are fetched to learn their platforms. Each costs two requests. Indexes of tools that leave the
+/// platforms out have a handful of entries.
 const MOST_ASKED: usize = 64;
 
-/// What is taken where there is one image, and so no choice.
+/// The rule for an index that lists only one image, so that there is no choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Alone {
-    /// It is taken, whatever it is for. So it is with the list of an OCI image layout.
+    /// The image is chosen, whatever its platform. This is the rule for the list of an OCI image layout.
     Always,
-    /// It is taken where the index does not name another platform, as Docker and containerd do.
+    /// The image is chosen unless the index names another platform, as Docker and containerd do.
     IfUnsaid,
 }
 
-/// Access to the manifests and configs that an index leads to.
-pub struct Documents<'a> {
-    place: &'a str,
-    manifest: &'a dyn Fn(&Descriptor) -> Result<Manifest>,
-    config: &'a dyn Fn(&Descriptor) -> Result<Bytes>,
+/// A chooser of entries of indexes, which reads manifests and configs from a store.
+pub struct PlatformChooser<'a> {
+    store: &'a dyn ContentStore,
     asked: Cell<usize>,
 }
 
-impl<'a> Documents<'a> {
-    /// Returns access through two functions. `place` is named in errors.
-    pub fn new(
-        place: &'a str,
-        manifest: &'a dyn Fn(&Descriptor) -> Result<Manifest>,
-        config: &'a dyn Fn(&Descriptor) -> Result<Bytes>,
-    ) -> Self {
-        Self { place, manifest, config, asked: Cell::new(0) }
+impl<'a> PlatformChooser<'a> {
+    /// Returns a chooser that has read nothing yet.
+    pub fn new(store: &'a dyn ContentStore) -> Self {
+        Self { store, asked: Cell::new(0) }
     }
 
-    /// Finds the entry that fits a platform best, the first of equals. Errors list the platforms that there are.
+    /// Returns the entry that fits a platform best, the first of equals. Errors list the available platforms.
     pub fn choose<'e>(
         &self,
         entries: &'e [RawDescriptor],
@@ -74,13 +67,13 @@ impl<'a> Documents<'a> {
         }
         let fits =
             known.iter().filter_map(|(entry, platform)| Some((platform.fit(wanted)?, *entry)));
-        // The first of equals, as containerd and Docker choose.
+        // containerd and Docker, too, choose the first of equals.
         let best = fits.rev().max_by_key(|(fit, _)| *fit);
         best.map(|(_, entry)| entry).ok_or_else(|| {
             let mut there: Vec<String> =
                 known.iter().map(|(_, platform)| platform.to_string()).collect();
             there.dedup();
-            let message = format!("{}: holds no image for {wanted}", self.place);
+            let message = format!("{}: holds no image for {wanted}", self.store.place());
             let error = Error::new(Kind::NotFound, message);
             if there.is_empty() {
                 return error.hint("its index lists no image with a known platform");
@@ -92,8 +85,8 @@ impl<'a> Documents<'a> {
         })
     }
 
-    /// Returns what an entry is for by the config that it leads to; of a nested index, what all its entries are for.
-    /// An entry that is not there, or cannot be read, is for nothing.
+    /// Returns the platform of an entry by its config; for a nested index, the platforms of all its entries. An entry
+    /// that is missing or cannot be read has none.
     fn platforms_of(&self, entry: &RawDescriptor, depth: usize) -> Result<Vec<Platform>> {
         if self.asked.get() >= MOST_ASKED || depth == 0 {
             return Ok(Vec::new());
@@ -106,16 +99,19 @@ impl<'a> Documents<'a> {
     }
 
     fn read(&self, entry: &RawDescriptor, depth: usize) -> Result<Vec<Platform>> {
-        let manifest = (self.manifest)(&entry.promised(self.place)?)?;
+        let manifest = self.store.manifest(&entry.promised(self.store.place())?)?;
         if !manifest.is_index() {
-            let what = parse(&manifest, self.place)?.config(self.place)?.promised(self.place)?;
-            let bytes = (self.config)(&what)?;
-            let config: ConfigDocument = json::parse(&bytes)
-                .map_err(|cause| Error::source(format!("{}: config: {cause}", self.place)))?;
+            let what = parse(&manifest, self.store.place())?
+                .config(self.store.place())?
+                .promised(self.store.place())?;
+            let bytes = self.store.blob(&what, "config", LARGEST_CONFIG)?;
+            let config: ConfigDocument = json::parse(&bytes).map_err(|cause| {
+                Error::source(format!("{}: config: {cause}", self.store.place()))
+            })?;
             return Ok(vec![config.platform()]);
         }
         let mut all = Vec::new();
-        let index = parse_index(&manifest.bytes, self.place)?;
+        let index = parse_index(&manifest.bytes, self.store.place())?;
         for entry in index.manifests.iter().filter(|entry| entry.may_be_image()) {
             match entry.platform().filter(Platform::is_whole) {
                 Some(platform) => all.push(platform),

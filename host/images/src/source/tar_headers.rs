@@ -1,7 +1,7 @@
 //! Reading the headers of a tar, block by block, from a file or a stream.
 //!
-//! The headers are parsed with the `tar` crate; the walk is our own, because the crate's reader
-//! holds long names in memory whatever their size and follows sizes that lead out of the file.
+//! The `tar` crate parses each header. The loop over the headers is our own, because the crate's reader holds long
+//! names in memory whatever their size, and follows sizes that lead out of the file.
 
 use tar::{EntryType, Header};
 
@@ -13,41 +13,41 @@ use occystrap_layer::tar::pax::parse_each;
 /// The unit of a tar, in bytes.
 pub const BLOCK: u64 = 512;
 
-/// A long name or PAX header of an image archive has some hundred bytes.
+/// Largest long name or PAX header, in bytes. Those of image archives have some hundred bytes.
 const LONGEST_EXTENSION: u64 = 64 * 1024;
 
-/// A comment may be longer. Go's parser, and so every engine, takes no header above this.
+/// Largest global PAX header, in bytes: a comment may be long. Go's parser, and so every engine, accepts no more.
 const LONGEST_GLOBAL: u64 = 1024 * 1024;
 
-/// What is known between blocks: long names and PAX records are about the member that follows.
+/// State between blocks: long names and PAX records belong to the member that follows.
 pub struct Headers {
     place: String,
     long_name: Option<Vec<u8>>,
     long_link: Option<Vec<u8>>,
     pax: Option<Pax>,
-    /// Something was said twice of the member that follows.
+    /// Whether the member that follows has two extensions of one kind.
     twice: bool,
-    /// PAX records for all members that follow. Docker, Podman and skopeo do not apply them (Go's parser),
-    /// GNU tar and Python do.
+    /// PAX records for all members that follow. Docker, Podman and skopeo (Go's parser) do not apply them; GNU tar and
+    /// Python do.
     global: Pax,
 }
 
-/// What a header block says.
+/// The meaning of a header block.
 pub enum Step {
     /// The archive ends here.
     End,
-    /// Content of so many bytes is to be given to [`Headers::extend`].
+    /// An extension with so many bytes of content, which must be passed to [`Headers::extend`].
     Extension(Extension, u64),
     /// A member, whose content follows.
-    Member(Entry),
+    Member(TarEntry),
 }
 
-/// What is told about the next member.
+/// A kind of extension, which belongs to the next member.
 #[derive(Clone, Copy)]
 pub enum Extension {
-    /// GNU's long name.
+    /// GNU long name.
     Name,
-    /// GNU's long link.
+    /// GNU long link target.
     Link,
     /// PAX records (POSIX.1-2001).
     Pax,
@@ -55,22 +55,22 @@ pub enum Extension {
     Global,
 }
 
-/// A member. Nothing in it was checked but that the size is a number.
-pub struct Entry {
+/// A member. Only its size was checked to be a number.
+pub struct TarEntry {
     /// Regular file, link, directory, ...
     pub kind: EntryType,
     /// Its name.
     pub name: Vec<u8>,
-    /// Where it points, for links.
+    /// Target of a link.
     pub link: Option<Vec<u8>>,
     /// Size of its content in bytes.
     pub size: u64,
-    /// Why readers may take it for another member, or find other content in it.
+    /// Reason why readers may find another name or other content.
     pub oddity: Option<&'static str>,
 }
 
 impl Headers {
-    /// `place` is the archive, for errors.
+    /// Returns the state before the first block. `place` names the archive in errors.
     #[must_use]
     pub fn new(place: String) -> Self {
         Self {
@@ -83,14 +83,13 @@ impl Headers {
         }
     }
 
-    /// How errors call the archive.
+    /// Returns the name of the archive for errors.
     #[must_use]
     pub fn place(&self) -> &str {
         &self.place
     }
 
-    /// Read a header block, which stands at offset `at`. Errors when it is damaged, or announces an
-    /// extension that is too long.
+    /// Reads the header block at offset `at`. Errors when it is damaged, or announces an extension that is too long.
     pub fn read(&mut self, block: &[u8; BLOCK as usize], at: u64) -> Result<Step> {
         if block.iter().all(|byte| *byte == 0) {
             return Ok(Step::End);
@@ -98,7 +97,7 @@ impl Headers {
         let header = Header::from_byte_slice(block);
         self.check(header, at)?;
         let kind = header.entry_type();
-        // Where the crate and Go read different numbers, engines find other members.
+        // Where the crate and Go read different sizes, engines find other members.
         let as_go_reads = number::parse(&block[field::SIZE]).and_then(|size| size.try_into().ok());
         let size = as_go_reads
             .filter(|size| header.entry_size().is_ok_and(|read| read == *size))
@@ -121,8 +120,7 @@ impl Headers {
         Ok(Step::Extension(extension, size))
     }
 
-    /// The content of an extension, whose header is at offset `at`. Errors when PAX records are
-    /// damaged.
+    /// Adds the content of an extension whose header is at offset `at`. Errors when PAX records are damaged.
     pub fn extend(&mut self, extension: Extension, bytes: Vec<u8>, at: u64) -> Result<()> {
         let pax = |bytes: &[u8]| {
             let why = "its PAX records cannot be read";
@@ -133,7 +131,7 @@ impl Headers {
             Extension::Link => self.long_link.replace(text(bytes)).is_some(),
             Extension::Pax => self.pax.replace(pax(&bytes)?).is_some(),
             Extension::Global => {
-                // A size that is no number is one that readers may take for any.
+                // Readers may take a size that is not a number for any size.
                 let more = match Pax::read(&bytes) {
                     Some((more, true)) => more,
                     Some((more, false)) => Pax { size: Some(u64::MAX), ..more },
@@ -147,7 +145,7 @@ impl Headers {
         Ok(())
     }
 
-    fn member(&mut self, header: &Header, size: u64) -> Entry {
+    fn member(&mut self, header: &Header, size: u64) -> TarEntry {
         let kind = header.entry_type();
         let pax = self.pax.take().unwrap_or_default();
         let (long_name, long_link) = (self.long_name.take(), self.long_link.take());
@@ -156,7 +154,7 @@ impl Headers {
             || (pax.link.is_some() && long_link.is_some());
         let (has_own_name, has_own_size) = (pax.path.is_some(), pax.size.is_some());
         let name = pax.path.or(long_name).unwrap_or_else(|| header.path_bytes().into_owned());
-        // What these say of their size, no reader heeds.
+        // All readers ignore the size in these headers.
         let is_header = matches!(
             kind,
             EntryType::Link
@@ -167,7 +165,7 @@ impl Headers {
                 | EntryType::Fifo
         );
         let size = if is_header { 0 } else { pax.size.unwrap_or(size) };
-        // Before there were types.
+        // V7 had no type for directories.
         let is_folder = kind.is_file() && name.ends_with(b"/");
         let kind = if is_folder { EntryType::Directory } else { kind };
         let is_link = matches!(kind, EntryType::Link | EntryType::Symlink);
@@ -184,7 +182,7 @@ impl Headers {
             _ => None,
         };
         let link = pax.link.or(long_link).or_else(|| header.link_name_bytes().map(Into::into));
-        Entry { kind, name, link, size, oddity }
+        TarEntry { kind, name, link, size, oddity }
     }
 
     fn check(&self, header: &Header, at: u64) -> Result<()> {
@@ -203,7 +201,7 @@ impl Headers {
         Error::source(format!("{}: the header at offset {at} is damaged: {why}", self.place))
     }
 
-    /// The error for an archive that ends in the middle of a header.
+    /// Returns the error for an archive that ends in the middle of a header.
     #[must_use]
     pub fn cut(&self, at: u64) -> Error {
         Error::source(format!("{}: ends in the middle of a header, at {at} bytes", self.place))
@@ -220,17 +218,17 @@ struct Pax {
 }
 
 impl Pax {
-    /// `None` where a record is none, or its size no number.
+    /// Parses records. `None` where a record is malformed, or the size is not a number.
     fn parse(bytes: &[u8]) -> Option<Self> {
         Self::read(bytes).filter(|(_, is_right)| *is_right).map(|(pax, _)| pax)
     }
 
-    /// The records, and whether the size is a number. `None` where a record is none.
+    /// Parses records, and returns whether the size is a number. `None` where a record is malformed.
     fn read(bytes: &[u8]) -> Option<(Self, bool)> {
         let mut pax = Self::default();
         let mut is_right = true;
         parse_each(bytes, |key, value| {
-            // An empty value takes a record away.
+            // An empty value removes a record.
             let value = Some(value).filter(|value| !value.is_empty());
             match key {
                 b"path" => pax.path = value.map(<[u8]>::to_vec),
@@ -246,7 +244,7 @@ impl Pax {
         Some((pax, is_right))
     }
 
-    /// Takes in what a later header says besides.
+    /// Adds the records of a later header.
     fn add(&mut self, more: Self) {
         self.path = more.path.or(self.path.take());
         self.link = more.link.or(self.link.take());
@@ -255,8 +253,8 @@ impl Pax {
     }
 }
 
-/// Whether bytes behind the fields of a header are part of its name for some: Python reads `prefix`
-/// whatever the format, and star's is shorter than POSIX's.
+/// Returns whether some readers take bytes after the fields of a header for a part of the name: Python reads `prefix`
+/// whatever the format, and star's prefix is shorter than that of POSIX.
 fn has_other_prefix(header: &Header) -> bool {
     let block = header.as_bytes();
     let is_set = |bytes: &[u8]| bytes.iter().any(|byte| *byte != 0);
@@ -266,7 +264,7 @@ fn has_other_prefix(header: &Header) -> bool {
     }
 }
 
-/// GNU's long names end with a NUL, whatever follows.
+/// Returns a GNU long name up to its NUL; the bytes after it are ignored.
 fn text(mut name: Vec<u8>) -> Vec<u8> {
     let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
     name.truncate(end);

@@ -1,4 +1,4 @@
-//! What is in a tar archive and where, without reading its content.
+//! The members of a tar archive and their positions in the file. Content is not read.
 
 use std::fs::File;
 use std::io;
@@ -11,16 +11,16 @@ use super::tar_headers::{BLOCK, Headers, Step};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::Section;
 
-/// An indexed archive.
+/// An archive with its index.
 pub struct TarIndex {
     file: Arc<File>,
-    /// Offset and size of each.
+    /// Offset and size of each member.
     members: MemberTable<(u64, u64)>,
 }
 
 impl TarIndex {
-    /// Walk the headers of an archive. Errors when it is truncated, has a damaged header, or
-    /// repeats a file.
+    /// Reads all headers of an archive. Errors when it is truncated, has a damaged header, or repeats a file with other
+    /// content.
     pub fn read(file: Arc<File>, place: String) -> Result<Self> {
         let length =
             file.metadata().map_err(|cause| Error::io(Kind::Source, "read", &place, &cause))?.len();
@@ -45,7 +45,7 @@ impl TarIndex {
                     size
                 }
                 Step::Member(entry) => {
-                    // Only what is all there can be compared.
+                    // A repeated member can only be compared if all of its content is there.
                     self.check_end(&block, at, entry.size, length)?;
                     let file = Arc::clone(&self.file);
                     let place = self.place().to_owned();
@@ -65,7 +65,7 @@ impl TarIndex {
         Ok(())
     }
 
-    /// Where the content of a header at `at` ends: within the file.
+    /// Returns the end of the content after a header at `at`. Errors where that is after the end of the file.
     fn check_end(
         &self,
         block: &[u8; BLOCK as usize],
@@ -93,28 +93,28 @@ impl TarIndex {
         })
     }
 
-    /// The names of all files and links.
+    /// Returns the names of all files and links.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.members.names()
     }
 
-    /// The archive itself; what it was unpacked to, where it was compressed.
+    /// Returns the file of the archive; the decompressed one, where it was compressed.
     #[must_use]
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// Whether there is a member of that name.
+    /// Returns whether there is a member of that name.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.members.contains(name)
     }
 }
 
-/// Bytes that are compared at once.
+/// Bytes that are compared at a time.
 const PIECE: usize = 64 * 1024;
 
-/// Whether two parts of a file, by offset and size, have the same bytes.
+/// Returns whether two parts of a file, by offset and size, have the same bytes.
 fn has_same_bytes(file: &File, first: (u64, u64), second: (u64, u64)) -> io::Result<bool> {
     if first.1 != second.1 {
         return Ok(false);

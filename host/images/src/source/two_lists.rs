@@ -1,6 +1,6 @@
-//! An archive with two lists of its images, `manifest.json` and `index.json`, as Docker 25 and later
-//! write it. Some readers follow the one, some the other; what it refuses: that they lead to
-//! different images.
+//! An archive with two lists of its images, `manifest.json` and `index.json`, as Docker 25 and later write it.
+//!
+//! Some readers use the one list, some the other. What it refuses: two lists that lead to different images.
 
 use std::collections::BTreeSet;
 
@@ -13,11 +13,11 @@ use occystrap_base::oci::layout::{INDEX, blob};
 use occystrap_base::oci::{Digest, ImageName, json, reading};
 use occystrap_net::web::Elsewhere;
 
-/// Compares what `manifest.json` calls an image with what `index.json` does, where there is one.
-/// Errors when that is another image, or the index cannot be read.
+/// Compares the image with a name in `manifest.json` with the one in `index.json`, if there is an index. Errors when
+/// these are two images, or the index cannot be read.
 pub fn agree(members: &dyn Members, name: &ImageName, id: Digest) -> Result<()> {
     let Some(ids) = Ids::of(members, name)? else { return Ok(()) };
-    // One that leads to none misleads nobody.
+    // A list that leads to no image cannot mislead a reader.
     if ids.found.is_empty() || ids.found.contains(&id) {
         return Ok(());
     }
@@ -29,9 +29,9 @@ pub fn agree(members: &dyn Members, name: &ImageName, id: Digest) -> Result<()> 
     ))
 }
 
-/// Whether `index.json` leads to an image of which every blob is there, as its readers need: containerd,
-/// and skopeo with `oci-archive:`. `None` without an index. The error names what is missing. An index may
-/// list platforms that the engine did not have: one of them is enough.
+/// Returns whether `index.json` leads to an image whose blobs are all there, which its readers need: containerd, and
+/// skopeo with `oci-archive:`. `None` without an index. An index may list platforms that the engine did not have: one
+/// complete image is enough.
 pub fn leads(members: &dyn Members, name: &ImageName) -> Result<Option<Leads>> {
     let Some(ids) = Ids::of(members, name)? else { return Ok(None) };
     Ok(Some(match ids.missing {
@@ -41,14 +41,14 @@ pub fn leads(members: &dyn Members, name: &ImageName) -> Result<Option<Leads>> {
     }))
 }
 
-/// Where an index leads to.
+/// The result of following an index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Leads {
-    /// A whole image.
+    /// It leads to a complete image.
     ToImage,
     /// It lists nothing.
     ToNothing,
-    /// A blob that is not there, by its path.
+    /// A blob that it lists is missing or has another size: its path.
     ToMissing(String),
 }
 
@@ -57,15 +57,14 @@ struct Ids<'a> {
     members: &'a dyn Members,
     seen: BTreeSet<Digest>,
     found: BTreeSet<Digest>,
-    /// Every blob of one of them is there.
+    /// Whether all blobs of one image are there.
     is_complete: bool,
-    /// The first blob that is not there.
+    /// The path of the first missing blob.
     missing: Option<String>,
 }
 
 impl<'a> Ids<'a> {
-    /// What an index leads to under a name, or under any where it does not have that. `None` without an
-    /// index.
+    /// Follows an index under a name, or under all names where it does not list that one. `None` without an index.
     fn of(members: &'a dyn Members, name: &ImageName) -> Result<Option<Self>> {
         if members.section(INDEX)?.is_none() {
             return Ok(None);
@@ -92,7 +91,7 @@ impl<'a> Ids<'a> {
         if depth == 0 || self.seen.len() >= MOST_MANIFESTS || !self.seen.insert(what.digest) {
             return Ok(());
         }
-        // Of a platform that the engine does not have, only the name is there.
+        // The engine does not have this platform: the index lists it, but the manifest is missing.
         let Ok(manifest) = oci_layout::manifest(self.members, &what) else {
             self.missing.get_or_insert(blob(what.digest));
             return Ok(());

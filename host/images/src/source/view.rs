@@ -1,13 +1,12 @@
-//! What a source says of its images, as it says it: for those who look at an image and do not move it.
+//! Views of images for commands that report on an image and do not move it.
 //!
-//! [`Source::open`] refuses an image for the first thing that is wrong with it. Here whatever can be
-//! read is read, and what cannot be is part of the view. No layer is fetched. What it refuses, as
-//! everybody does: names that lead out, documents that are too large.
+//! [`Source::open`] refuses an image at the first error. A view reads everything that can be read, and lists the rest as
+//! flaws. No layer is fetched. What it refuses: names that lead out of the source, and documents that are too large.
 
-mod content_store;
+mod all_platforms;
+mod docker_save;
 mod engine_image;
-mod saved;
-mod whole;
+mod from_manifest;
 
 use bytes::Bytes;
 use serde::Serialize;
@@ -15,98 +14,98 @@ use serde_json::Value;
 
 use super::directory::Directory;
 use super::members::Members;
-use super::{Kind, Source, archive, choose, registry};
+use super::{Source, SourceKind, archive, choose, registry};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::json::Unreadable;
 use occystrap_base::oci::layout::INDEX;
-use occystrap_base::oci::saved::LIST;
+use occystrap_base::oci::layout::LIST;
 use occystrap_base::oci::{Compression, Digest, ImageName, MOST_LAYERS, Manifest, Platform, json};
 use occystrap_layer::image::Content;
 use occystrap_net::context::Context;
-use occystrap_net::registry::Fetched;
+use occystrap_net::registry::FetchedManifest;
 use occystrap_net::web::Elsewhere;
 
-pub use content_store::text_of;
 pub use engine_image::export;
+pub use from_manifest::text_of;
 
-/// What a view is of.
+/// The kind of thing that a view shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ViewKind {
-    /// An image, or what should be one.
+    /// An image, or something that should be one.
     Image,
-    /// An index: what it lists has views of its own.
+    /// An index. What it lists has views of its own.
     Index,
-    /// No image, but what somebody says of one.
+    /// An attestation about an image.
     Attestation,
-    /// No image: a chart, a component, a signature or the like, that has a name of its own.
+    /// Another artifact: a chart, a component, a signature and so on, with a name of its own.
     Artifact,
 }
 
 impl ViewKind {
-    /// Returns whether config and layers have the form that only their own readers know.
+    /// Returns whether config and layers have a form that only their own readers know.
     #[must_use]
     pub fn is_artifact(self) -> bool {
         matches!(self, Self::Attestation | Self::Artifact)
     }
 }
 
-/// One image, as its source describes it.
+/// A view of one image, as its source describes it.
 pub struct View {
-    /// Whether it is one.
+    /// The kind of the view.
     pub role: ViewKind,
-    /// What it is called.
+    /// The name of the image.
     pub name: ImageName,
-    /// How errors call the source.
+    /// The name of the source in errors.
     pub place: String,
-    /// How anybody gets just these bytes: `HOST/NAME@DIGEST`. Of a registry.
+    /// The reference by which clients get exactly this manifest, `HOST/NAME@DIGEST`, where the source is a registry.
     pub reference: Option<String>,
-    /// The index that led to it, where one did: all of it, or the entry alone where others have
-    /// views of their own. Of an index, what it lists.
+    /// The index that led to the image, if there was one: the whole index, or only the entry where the other entries
+    /// have views of their own. In the view of an index, its list.
     pub index: Option<Listing>,
-    /// The manifest, where the source has one of that kind.
+    /// The manifest, if the source has OCI or Docker manifests.
     pub manifest: Option<Manifest>,
     /// The image config.
     pub config: ConfigFile,
-    /// Lowest first; no more than [`MOST_LAYERS`].
+    /// The layers, lowest first; no more than [`MOST_LAYERS`].
     pub layers: Vec<ViewedLayer>,
-    /// What could not be read on the way.
+    /// The parts that could not be read.
     pub flaws: Vec<Flaw>,
-    /// An engine described it: nothing of the image itself was seen.
+    /// Whether an engine described the image, so that no part of the image itself was read.
     pub by_engine: bool,
     /// The answer of a registry to the name that the user gave, in the first view.
-    pub root: Option<Fetched>,
+    pub root: Option<FetchedManifest>,
 }
 
 /// An index of several platforms.
 pub struct Listing {
-    /// Its bytes, type and digest; `None` where a layout lists one name for several platforms.
+    /// The index itself; `None` where a layout lists one name for several platforms.
     pub manifest: Option<Manifest>,
-    /// What it lists.
+    /// The entries.
     pub entries: Vec<IndexEntry>,
 }
 
-/// What an index lists.
+/// An entry of an index.
 #[derive(Clone)]
 pub struct IndexEntry {
-    /// What it is for; `None` where the index does not say. In the view of an attestation, what the
-    /// image is for that it is about.
+    /// The platform; `None` where the index does not state it. In the view of an attestation, the platform of its
+    /// image.
     pub platform: Option<Platform>,
-    /// Of the manifest.
+    /// Digest of the manifest.
     pub digest: String,
-    /// Of the manifest, in bytes.
+    /// Size of the manifest, in bytes.
     pub size: u64,
-    /// Of the manifest.
+    /// Media type of the manifest.
     pub media_type: String,
-    /// An attestation and no image (buildkit: platform `unknown/unknown`).
+    /// Whether this is an attestation and not an image (buildkit: platform `unknown/unknown`).
     pub attestation: bool,
-    /// Digest of the manifest that an attestation says it is about.
+    /// Digest of the manifest that an attestation names as its subject.
     pub about: Option<String>,
-    /// Whether the view is of this one; of an index, whether it has a view.
+    /// Whether the view shows this entry; in the view of an index, whether the entry has a view.
     pub chosen: bool,
 }
 
-/// What was promised of a blob, as far as it makes sense.
+/// The valid fields of a blob's descriptor.
 #[derive(Default, Clone)]
 pub struct Promised {
     /// Media type.
@@ -115,25 +114,25 @@ pub struct Promised {
     pub digest: Option<Digest>,
     /// Size in bytes.
     pub size: Option<u64>,
-    /// Where else it is, by URLs.
+    /// The URLs of the descriptor.
     pub elsewhere: Option<Elsewhere>,
 }
 
 /// An image config.
 #[derive(Default)]
 pub struct ConfigFile {
-    /// Where it is kept: a digest or a file name.
+    /// The key in the source: a digest or a file name.
     pub called: String,
-    /// What was promised of it.
+    /// The descriptor.
     pub promised: Promised,
-    /// As it is kept; `None` where it could not be read, or an engine described it.
+    /// The stored bytes; `None` where they could not be read, or an engine described the image.
     pub bytes: Option<Bytes>,
-    /// What it says; `Null` where that is nothing.
+    /// The parsed JSON; `Null` where there is none.
     pub document: Value,
 }
 
 impl ConfigFile {
-    /// The digests of the uncompressed layers, lowest first; `None` for one that is none.
+    /// Returns the digests of the uncompressed layers, lowest first; `None` for an invalid one.
     #[must_use]
     pub fn diff_ids(&self) -> Vec<Option<Digest>> {
         let listed = self.document["rootfs"]["diff_ids"].as_array();
@@ -142,50 +141,50 @@ impl ConfigFile {
     }
 }
 
-/// A layer, where it is kept.
+/// A layer in a view.
 pub struct ViewedLayer {
-    /// A digest or a file name.
+    /// The key in the source: a digest or a file name.
     pub called: String,
-    /// What was promised of it.
+    /// The descriptor.
     pub promised: Promised,
-    /// Size in bytes as it is kept; `None` where nobody has looked.
+    /// Stored size in bytes; `None` where it was not read.
     pub size: Option<u64>,
-    /// As its first bytes say, or its media type where nobody has looked.
+    /// The compression by the first bytes, or by the media type where the bytes were not read.
     pub compression: Option<Compression>,
-    /// Its size uncompressed, as an engine counts the files in it.
+    /// Uncompressed size in bytes, as an engine counts the files in the layer.
     pub counted: Option<u64>,
-    /// Where the bytes are; `None` where they are missing, or with an engine.
+    /// Place of the bytes; `None` where they are missing, or the image is in an engine.
     pub content: Option<Content>,
 }
 
-/// Something that could not be read.
+/// A part that could not be read, or that differs from its descriptor.
 pub struct Flaw {
-    /// What.
+    /// The part.
     pub part: FlawIn,
-    /// Why.
+    /// The reason.
     pub error: Error,
 }
 
-/// Which part of an image a flaw is about.
+/// The part of an image that has a flaw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FlawIn {
     /// The index.
     Index,
-    /// The image for the platform that was asked for: the index has none.
+    /// The requested platform: the index has no image for it.
     Platform,
     /// The manifest.
     Manifest,
     /// The config.
     Config,
-    /// A layer, from 0.
+    /// A layer, by its index from 0.
     Layer(usize),
-    /// What says that it is a layout, or how it lists its images.
+    /// The files that make a directory a layout, or its list of images.
     Layout,
-    /// What it is called.
+    /// The name.
     Name,
-    /// All layers: they are not those of the image that was meant.
+    /// All layers: they belong to another image.
     Layers,
-    /// How a registry serves the manifest: some clients refuse it.
+    /// The answer of a registry for the manifest: some clients refuse it.
     Served,
 }
 
@@ -206,7 +205,7 @@ impl View {
         }
     }
 
-    /// Note why something could not be read. Interruptions end everything.
+    /// Adds a flaw. Errors when the user interrupted.
     fn flaw(&mut self, part: FlawIn, error: Error) -> Result<()> {
         if error.kind() == occystrap_base::error::Kind::Interrupted {
             return Err(error);
@@ -215,7 +214,7 @@ impl View {
         Ok(())
     }
 
-    /// Why there is no image to look at: what should lead to it could not be read, or not be chosen.
+    /// Returns why there is no image: what leads to it could not be read, or no platform could be chosen.
     #[must_use]
     pub fn absent(&self) -> Option<&Error> {
         if self.manifest.is_some() {
@@ -226,7 +225,7 @@ impl View {
         self.flaws.iter().find(gone).map(|flaw| &flaw.error)
     }
 
-    /// Take in what the config's bytes say.
+    /// Parses the config's bytes.
     fn read_config(&mut self, bytes: Bytes) {
         match json::parse::<Value>(&bytes) {
             Ok(document) => self.config.document = document,
@@ -252,37 +251,37 @@ impl super::Called for View {
 }
 
 impl Source {
-    /// Look at every image of the source, and fetch no layer. Errors where there is nothing to look
-    /// at: the source cannot be reached or is not there, or lists no image.
+    /// Returns a view of every image of the source. No layer is fetched. Errors where there is nothing to read: the
+    /// source cannot be reached, does not exist, or lists no image.
     pub fn views(&self, context: &Context) -> Result<Vec<View>> {
         let platform = &self.wanted.platform();
         match &self.kind {
-            Kind::Registry { reference, client } => {
-                let shelf = registry::Published::open(reference, client, context)?;
-                let root = shelf.fetched_root(reference)?;
+            SourceKind::Registry { reference, client } => {
+                let store = registry::RepositoryStore::open(reference, client, context)?;
+                let root = store.root(reference)?;
                 let manifest = root.manifest.clone();
-                let view = content_store::view(&shelf, manifest, reference.name(), platform)?;
+                let view = from_manifest::view(&store, manifest, reference.name(), platform)?;
                 Ok(vec![View { root: Some(root), ..view }])
             }
-            Kind::Docker { asked, socket } => {
+            SourceKind::Docker { asked, socket } => {
                 engine_image::view(asked, socket.as_deref(), context).map(|view| vec![view])
             }
-            Kind::Archive { path, image } => {
+            SourceKind::Archive { path, image } => {
                 let members = archive::index(path, context)?;
                 let views = match members.contains(LIST) {
-                    true => saved::archive(&members)?,
+                    true => docker_save::archive(&members)?,
                     false if members.contains(INDEX) => {
-                        content_store::layout(&members, None, platform)?
+                        from_manifest::layout(&members, None, platform)?
                     }
                     false => return Err(archive::no_image(&members)),
                 };
                 choose(views, image.as_ref(), &self.display)
             }
-            Kind::Directory { path, image } => {
+            SourceKind::Directory { path, image } => {
                 let directory = Directory::open(path)?;
                 let mut views = Vec::new();
                 for (name, manifest) in directory.listed(image.as_ref())? {
-                    views.extend(saved::views(&directory, name.as_ref(), &manifest)?);
+                    views.extend(docker_save::views(&directory, name.as_ref(), &manifest)?);
                 }
                 if views.is_empty() {
                     return Err(Error::source(format!(
@@ -292,17 +291,16 @@ impl Source {
                 }
                 choose(views, image.as_ref(), &self.display)
             }
-            Kind::Layout { path, tag, image } => {
+            SourceKind::Layout { path, tag, image } => {
                 let views =
-                    content_store::layout(&Directory::open(path)?, tag.as_deref(), platform)?;
+                    from_manifest::layout(&Directory::open(path)?, tag.as_deref(), platform)?;
                 choose(views, image.as_ref(), &self.display)
             }
         }
     }
 
-    /// Look at every platform of every image, and at the indexes that list them, each index before
-    /// what it lists. Errors as [`Source::views`], and where the source keeps one platform of an
-    /// image.
+    /// Returns a view of every platform of every image, and of the indexes that list them, each index before its
+    /// entries. Errors as [`Source::views`] does, and where the source holds only one platform of an image.
     pub fn all_views(&self, context: &Context) -> Result<Vec<View>> {
         let single = || {
             Error::usage(format!("'{}' holds one platform of an image", self.display)).hint(
@@ -310,43 +308,46 @@ impl Source {
             )
         };
         let flat = |wholes, wanted| {
-            let chosen = choose::<whole::Whole>(wholes, wanted, &self.display)?;
+            let chosen = choose::<all_platforms::PlatformViews>(wholes, wanted, &self.display)?;
             Ok(chosen.into_iter().flat_map(|whole| whole.views).collect())
         };
         match &self.kind {
-            Kind::Registry { reference, client } => {
-                let shelf = registry::Published::open(reference, client, context)?;
-                let root = shelf.fetched_root(reference)?;
-                let mut views = whole::views(&shelf, root.manifest.clone(), reference.name())?;
+            SourceKind::Registry { reference, client } => {
+                let store = registry::RepositoryStore::open(reference, client, context)?;
+                let root = store.root(reference)?;
+                let mut views =
+                    all_platforms::views(&store, root.manifest.clone(), reference.name())?;
                 if let Some(view) = views.first_mut() {
                     view.root = Some(root);
                 }
                 Ok(views)
             }
-            Kind::Archive { path, image } => {
+            SourceKind::Archive { path, image } => {
                 let members = archive::index(path, context)?;
                 match members.contains(LIST) {
                     _ if archive::is_layout(&members)? => {
-                        flat(whole::layout(&members, None)?, image.as_ref())
+                        flat(all_platforms::layout(&members, None)?, image.as_ref())
                     }
                     true => Err(single()),
                     false => Err(archive::no_image(&members)),
                 }
             }
-            Kind::Layout { path, tag, image } => {
-                flat(whole::layout(&Directory::open(path)?, tag.as_deref())?, image.as_ref())
-            }
-            Kind::Docker { .. } | Kind::Directory { .. } => Err(single()),
+            SourceKind::Layout { path, tag, image } => flat(
+                all_platforms::layout(&Directory::open(path)?, tag.as_deref())?,
+                image.as_ref(),
+            ),
+            SourceKind::Docker { .. } | SourceKind::Directory { .. } => Err(single()),
         }
     }
 
-    /// Asks a registry for the name in each way in which its clients do; `None` for other sources. Errors
-    /// where one of them does not get what the view is of: [`Repository::check_resolved`].
+    /// Requests the name from a registry in each way in which clients do; `None` for other sources. Errors where one of
+    /// the ways does not lead to the manifest of the view: [`Repository::check_resolved`].
     ///
     /// [`Repository::check_resolved`]: occystrap_net::registry::Repository::check_resolved
     #[must_use]
     pub fn resolved(&self, view: &View, context: &Context) -> Option<Result<()>> {
-        let (Kind::Registry { reference, client }, Some(root)) = (&self.kind, &view.root) else {
+        let (SourceKind::Registry { reference, client }, Some(root)) = (&self.kind, &view.root)
+        else {
             return None;
         };
         let repository = client.repository(reference, context.counters.clone());
@@ -355,11 +356,11 @@ impl Source {
         }))
     }
 
-    /// Have an engine export the image, where the source is one, so that its layers can be read: a
-    /// view of the export. `None` for other sources, whose views have layers.
+    /// Exports the image from an engine, so that its layers can be read, and returns the view of the export. `None` for
+    /// other sources, whose views have layers.
     pub fn exported(&self, context: &Context) -> Result<Option<View>> {
         match &self.kind {
-            Kind::Docker { asked, socket } => {
+            SourceKind::Docker { asked, socket } => {
                 engine_image::export(asked, socket.as_deref(), context).map(Some)
             }
             _ => Ok(None),

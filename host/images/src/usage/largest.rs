@@ -1,4 +1,4 @@
-//! What takes most of a layer: the few directories and files that say it best.
+//! The largest directories and files of a layer.
 
 use std::collections::BTreeMap;
 
@@ -7,34 +7,33 @@ use serde::Serialize;
 use occystrap_layer::overlay::path::{folders, split};
 use occystrap_layer::overlay::{Change, MemberList};
 
-/// Entries of a layer: as many as one looks at.
+/// The largest number of entries that is shown for a layer.
 const MOST: usize = 8;
 
-/// What is less than a fiftieth of its layer is not worth a line.
+/// An entry must have at least this fraction of the layer: a fiftieth. Smaller entries are not shown.
 const SMALLEST_SHARE: u64 = 50;
 
-/// A directory of which all but a twentieth is in one entry is told by that entry.
+/// If one entry has all of a directory but this fraction, a twentieth, the entry is shown instead of the directory.
 const NEARLY_ALL: u64 = 20;
 
-/// A directory or a file.
+/// A directory or a file of a layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Entry {
-    /// From the root of the image, without a slash in front.
+pub struct UsageEntry {
+    /// Path from the root of the image, without a leading slash.
     pub path: String,
     /// `directory` or `file`.
     pub kind: &'static str,
     /// Bytes of its files.
     pub size: u64,
-    /// How many of the entries before are around it.
+    /// Number of entries before it that contain it.
     pub depth: usize,
 }
 
-/// The entries that say best where the `whole` of a layer is: parents before children, the larger
-/// first.
+/// Returns the largest entries of a layer with `whole` bytes: parents before children, the larger first.
 #[must_use]
-pub fn largest(roll: &MemberList, whole: u64) -> Vec<Entry> {
+pub fn largest(members: &MemberList, whole: u64) -> Vec<UsageEntry> {
     let mut nodes: BTreeMap<Vec<u8>, (u64, &'static str)> = BTreeMap::new();
-    roll.each(|entry| {
+    members.each(|entry| {
         if entry.act != Change::File {
             return;
         }
@@ -44,25 +43,25 @@ pub fn largest(roll: &MemberList, whole: u64) -> Vec<Entry> {
                 None => drop(nodes.insert(folder.to_vec(), (entry.size, "directory"))),
             }
         }
-        // Small files are never shown, and there are many of them.
+        // Small files are left out here, because they are many and never shown.
         if is_worth(entry.size, whole) {
             nodes.entry(entry.path.to_vec()).or_insert((0, "file")).0 += entry.size;
         }
     });
     nodes.retain(|_, (size, _)| is_worth(*size, whole));
-    let told_by_child: Vec<Vec<u8>> = nodes
+    let shown_by_child: Vec<Vec<u8>> = nodes
         .iter()
         .filter_map(|(path, (size, _))| {
             let (parent, _) = split(path);
-            // The root is none of them.
+            // The root is not an entry.
             let (around, _) = nodes.get(parent)?;
             (around - size.min(around) <= around / NEARLY_ALL).then(|| parent.to_vec())
         })
         .collect();
-    nodes.retain(|path, _| !told_by_child.contains(path));
+    nodes.retain(|path, _| !shown_by_child.contains(path));
     let mut largest: Vec<(Vec<u8>, u64, &'static str)> =
         nodes.into_iter().map(|(path, (size, kind))| (path, size, kind)).collect();
-    // A parent is at least as large as its children, and stands before them.
+    // A parent is at least as large as its children, so that it comes before them.
     largest.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
     largest.truncate(MOST);
     let mut ordered = Vec::new();
@@ -70,16 +69,17 @@ pub fn largest(roll: &MemberList, whole: u64) -> Vec<Entry> {
     ordered
 }
 
+/// Returns whether a size is large enough to be shown.
 fn is_worth(size: u64, whole: u64) -> bool {
     size > 0 && size.saturating_mul(SMALLEST_SHARE) >= whole
 }
 
-/// What is directly within `around`, each followed by what is within it.
+/// Adds the entries directly within `around`, each followed by those within it.
 fn place(
     all: &[(Vec<u8>, u64, &'static str)],
     around: Option<&[u8]>,
     depth: usize,
-    to: &mut Vec<Entry>,
+    to: &mut Vec<UsageEntry>,
 ) {
     for (path, size, kind) in all {
         let nearest = all.iter().map(|(other, ..)| other.as_slice());
@@ -88,11 +88,12 @@ fn place(
             continue;
         }
         let shown = String::from_utf8_lossy(path).into_owned();
-        to.push(Entry { path: shown, kind, size: *size, depth });
+        to.push(UsageEntry { path: shown, kind, size: *size, depth });
         place(all, Some(path), depth + 1, to);
     }
 }
 
+/// Returns whether a path is below a folder.
 fn is_within(path: &[u8], folder: &[u8]) -> bool {
     path.strip_prefix(folder).is_some_and(|rest| rest.starts_with(b"/"))
 }
@@ -104,15 +105,16 @@ mod tests {
     use occystrap_layer::tar::{Member, MemberKind};
 
     fn shown(files: &[(&str, u64)]) -> Vec<String> {
-        let mut roll = MemberList::default();
+        let mut members = MemberList::default();
         for (path, size) in files {
             let member = Member { size: *size, ..Member::new(MemberKind::File, *path) };
-            roll.add(&member, &MemberBudget::default());
+            members.add(&member, &MemberBudget::default());
         }
         let whole = files.iter().map(|(_, size)| size).sum();
-        let line =
-            |entry: &Entry| format!("{}{} {}", " ".repeat(entry.depth), entry.path, entry.size);
-        largest(&roll, whole).iter().map(line).collect()
+        let line = |entry: &UsageEntry| {
+            format!("{}{} {}", " ".repeat(entry.depth), entry.path, entry.size)
+        };
+        largest(&members, whole).iter().map(line).collect()
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Where the bytes of an image are, for people: bars of one scale, so that the eye compares.
+//! The usage of an image as text. All bars have one scale, so that they can be compared.
 
 use std::io::{self, Write};
 
@@ -10,7 +10,7 @@ use occystrap_base::terminal::table::{Paper, Table, bar};
 /// Columns of a bar for the whole image.
 const BAR: usize = 24;
 
-/// All that there is to tell.
+/// Writes the usage of an image.
 pub fn write(image: &ImageUsage, to: &mut dyn Write, paper: &Paper) -> io::Result<()> {
     let tag = if image.tag.is_empty() { String::new() } else { format!(":{}", image.tag) };
     let title = printable(&format!("{}{tag}  {}", image.image, image.platform));
@@ -51,6 +51,7 @@ pub fn write(image: &ImageUsage, to: &mut dyn Write, paper: &Paper) -> io::Resul
     Ok(())
 }
 
+/// Writes one layer with its entries.
 fn write_layer(
     layer: &LayerUsage,
     whole: u64,
@@ -70,7 +71,7 @@ fn write_layer(
     );
     writeln!(to, "{}", paper.heading(&paper.line(&printable(&line))))?;
     for (index, entry) in layer.entries.iter().enumerate() {
-        // Beneath what stands above, only the rest of the name is news.
+        // Below a directory that is shown, only the rest of the path is shown.
         let around = layer.entries[..index].iter().rev().find(|other| other.depth < entry.depth);
         let name = match around {
             Some(around) => entry.path.strip_prefix(&around.path).unwrap_or(&entry.path),
@@ -86,6 +87,7 @@ fn write_layer(
     Ok(())
 }
 
+/// Returns a share in percent.
 fn percent(part: u64, whole: u64) -> String {
     let share = part as f64 / whole.max(1) as f64 * 100.0;
     if share < 1.0 { "less than 1 %".to_owned() } else { format!("{share:.0} %") }

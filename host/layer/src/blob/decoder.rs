@@ -1,8 +1,8 @@
-//! Decompression of a layer or an archive: every gzip member, every zstd frame, every stream of xz and
-//! bzip2, to the very end.
+//! Decompression of a layer or an archive: every gzip member, every zstd frame, every stream of xz and bzip2, to
+//! the very end.
 //!
-//! What it refuses: a stream that ends early, bytes after the last member that are none, more memory than
-//! `LARGEST_WINDOW` for what a stream refers back to, and compressions that are not read, by name.
+//! What it refuses: a stream that ends early, bytes after the last member that are not another member, a window
+//! larger than `LARGEST_WINDOW`, and compressions that are not supported, which the error names.
 
 mod members;
 
@@ -16,19 +16,19 @@ use self::members::Members;
 use super::Stored;
 use occystrap_base::oci::Compression;
 
-/// 2^27 = 128 MiB, what `zstd -d` accepts without being asked for more memory.
+/// 2^27 = 128 MiB, which is what `zstd -d` accepts without an option for more memory.
 const LARGEST_WINDOW_LOG: u32 = 27;
 
-/// Memory for what a stream refers back to: zstd's window, the dictionary of xz. `xz -9` has 64 MiB; the
-/// format allows 4 GiB, and encoders 1.5.
+/// Memory for what a stream refers back to, in bytes: zstd's window, the dictionary of xz. `xz -9` uses 64 MiB; the
+/// format allows 4 GiB, and encoders 1.5 GiB.
 const LARGEST_WINDOW: u32 = 1 << LARGEST_WINDOW_LOG;
 
-/// Memory that an xz decoder takes beside the dictionary, generously, in KiB.
+/// Memory that an xz decoder takes in addition to the dictionary, in KiB, rounded up.
 const XZ_BESIDE: u32 = 1024;
 
 /// The uncompressed bytes of a stream.
 pub enum Decoder<R: BufRead> {
-    /// Nothing to do.
+    /// Not compressed.
     Plain(R),
     /// RFC 1952.
     Gzip(Members<GzDecoder<R>>),
@@ -41,7 +41,7 @@ pub enum Decoder<R: BufRead> {
 }
 
 impl<R: BufRead> Decoder<R> {
-    /// Returns a decoder for a stream of known compression. Errors when it is one that is not read.
+    /// Returns a decoder for a stream of known compression. Errors when that is not supported.
     pub fn new(compression: Compression, stored: R) -> io::Result<Self> {
         Ok(match compression {
             Compression::None => Self::Plain(stored),
@@ -63,7 +63,7 @@ impl<R: BufRead> Decoder<R> {
         })
     }
 
-    /// The stream below, for what it knows at its end. There is none after a panic.
+    /// Returns the stream below, which checks its digest at its end. `None` after a panic.
     fn into_inner(self) -> Option<R> {
         match self {
             Self::Plain(stored) => Some(stored),
@@ -75,7 +75,7 @@ impl<R: BufRead> Decoder<R> {
     }
 }
 
-/// The error for a stream that is whole and refers back further than [`LARGEST_WINDOW`].
+/// Returns the error for a valid stream that refers back further than [`LARGEST_WINDOW`].
 fn too_much_memory(what: &str) -> io::Error {
     let most = LARGEST_WINDOW >> 20;
     let message = format!("{what} takes more than {most} MiB of memory to decompress");
@@ -83,8 +83,8 @@ fn too_much_memory(what: &str) -> io::Error {
 }
 
 impl Decoder<Stored> {
-    /// Whether a thread reads ahead of whoever looks at the bytes. Of a compressed layer one always
-    /// does: beside inflating, handing over costs nothing.
+    /// Returns whether a separate thread reads ahead of the code that looks at the bytes. For a compressed layer one
+    /// always does: compared with inflating, the handing over costs nothing.
     pub fn is_read_ahead(&self) -> bool {
         match self {
             Self::Plain(stored) => stored.is_read_ahead(),
@@ -92,16 +92,16 @@ impl Decoder<Stored> {
         }
     }
 
-    /// As [`Stored::finish`], of the stream below.
+    /// Calls [`Stored::finish`] of the stream below.
     pub fn finish(self) -> io::Result<()> {
         let stored = self.into_inner();
         stored.ok_or_else(|| io::Error::other("it was given up"))?.finish()
     }
 
-    /// As [`Stored::blame`], of the stream below.
-    pub fn blame(self, cause: io::Error) -> io::Error {
+    /// Calls [`Stored::cause_of`] of the stream below.
+    pub fn cause_of(self, cause: io::Error) -> io::Error {
         match self.into_inner() {
-            Some(stored) => stored.blame(cause),
+            Some(stored) => stored.cause_of(cause),
             None => cause,
         }
     }
@@ -113,7 +113,7 @@ impl<R: BufRead> Read for Decoder<R> {
             Self::Plain(stored) => stored.read(into),
             Self::Gzip(decoder) => decoder.read(into),
             Self::Zstd(decoder) => decoder.read(into).map_err(|cause| {
-                // zstd has no kind for it (ZSTD_error_frameParameter_windowTooLarge).
+                // The io::Error of zstd has no kind for this (ZSTD_error_frameParameter_windowTooLarge).
                 let too_much = cause.to_string().contains("too much memory");
                 if too_much { too_much_memory("its zstd window") } else { cause }
             }),
@@ -132,7 +132,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives a byte at a time, and is interrupted before each.
+    /// A reader that returns one byte at a time, and is interrupted before each.
     struct Slow<'a>(&'a [u8], bool);
 
     impl Read for Slow<'_> {
@@ -181,7 +181,7 @@ mod tests {
             let kind = read(&[&members, more].concat()).unwrap_err();
             assert_eq!(kind, io::ErrorKind::InvalidData, "{more:?}");
         }
-        // Here another one begins.
+        // These cuts are the beginning of another member.
         for cut in [1, 2, 9, 12] {
             let kind = read(&[&members, &members[..cut]].concat()).unwrap_err();
             assert_eq!(kind, io::ErrorKind::UnexpectedEof, "{cut}");
@@ -205,7 +205,7 @@ mod tests {
         }
     }
 
-    /// Every stream of xz and bzip2, and what may follow it: for xz, zeros in fours (The .xz File Format, 2.2).
+    /// Reads every stream of xz and bzip2, and what may follow one: for xz, zeros in fours (The .xz File Format, 2.2).
     #[test]
     fn every_stream_is_read_and_a_cut_or_damaged_one_is_an_error() {
         let read = |compression, bytes: &[u8]| {
@@ -221,7 +221,7 @@ mod tests {
             assert_eq!(read(compression, &streams).unwrap(), "one, two", "{compression}");
             for cut in 1..one.len() {
                 let kind = read(compression, &streams[..streams.len() - cut]);
-                // Between two streams nothing is missing.
+                // A cut between two streams leaves a valid file.
                 assert!(kind.is_err() || kind == Ok("one, ".to_owned()), "{compression} {cut}");
             }
             for more in [&b"x"[..], &[0; 7], b"garbage that is longer than a header"] {

@@ -1,11 +1,10 @@
-//! Compression of a layer: the same bytes for the same content, on all cores.
+//! Compression of a layer on all cores. The same content always gives the same bytes.
 //!
-//! Registries name blobs by their digest, so that a layer that was pushed before is found again
-//! only if it is compressed to the same bytes: nothing here depends on the number of threads, the
-//! time, the machine, or on how the source hands out its bytes. A newer occystrap may compress
-//! differently.
+//! Registries name blobs by their digest, so a layer that was pushed before is found again only if it is
+//! compressed to the same bytes. The result does not depend on the number of threads, the time, the machine, or
+//! the sizes in which the source delivers its bytes. A newer occystrap may compress differently.
 //!
-//! What it refuses: to hold more of a layer than a few blocks a thread.
+//! What it refuses: to hold more of a layer than a few blocks per thread.
 
 mod blocks;
 mod gzip;
@@ -17,18 +16,19 @@ mod tests;
 
 use std::io::{self, Read};
 
+use super::io::Failure;
 use super::pump::pump;
-use super::transfer::{Failure, Written};
+use super::written::Written;
 use occystrap_base::files::Hashed;
 use occystrap_base::oci::Compression;
 
-/// Which encoders these are. To be raised when the same bytes are compressed to others: what was
-/// made of a layer in earlier runs is then made again.
+/// Version of the encoders. It must be raised when the same content gives other bytes, so that layers that earlier
+/// runs compressed are compressed again.
 pub const ENCODING: u32 = 1;
 
-/// Compress a plain stream on `threads` threads and put the result where `to` says. Returns what
-/// was read; `to` knows what was written. The caller's thread reads; hashing, checksums and
-/// writing have one of their own.
+/// Compresses a plain stream on `threads` threads, and writes the result to `to`. Returns size and digest of what
+/// was read; `to` has those of what was written. The caller's thread reads; another thread hashes, computes
+/// checksums and writes.
 pub(super) fn encode(
     from: &mut dyn Read,
     how: Compression,
@@ -43,7 +43,7 @@ pub(super) fn encode(
         })?,
         Compression::Gzip => gzip::encode(from, threads, &mut plain, to)?,
         Compression::Zstd => zstd::encode(from, threads, &mut plain, to)?,
-        // No image format has a media type for them.
+        // No image format has a media type for these.
         Compression::Xz | Compression::Bzip2 | Compression::Unsupported(_) => {
             let message = format!("layers are not compressed with {how}");
             return Err(io::Error::new(io::ErrorKind::Unsupported, message).into());

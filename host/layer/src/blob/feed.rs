@@ -1,9 +1,8 @@
-//! A download on its way to its reader, with little memory in between.
+//! A bounded buffer between a download and its reader.
 //!
-//! Some pieces wait in memory; when they are enough, the download pauses. One case is different:
-//! layers that are written one after the other. Their downloads run side by side, and when the
-//! network turns out to be what everybody waits for, those whose turn has not come go on into a
-//! temporary file without a name, so that no connection idles.
+//! Up to `WINDOW` bytes wait in memory; then the download pauses. Layers that are written one after the other are
+//! different: their downloads run in parallel, and if the network turns out to be the bottleneck, the downloads
+//! whose turn has not come go on into a temporary file without a name, so that no connection is idle.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -16,35 +15,35 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes};
 use tokio::sync::Notify;
 
-use super::arriving::Arriving;
+use super::layer_download::LayerDownload;
 use super::written::put;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
 
-/// Bytes of a download that wait in memory. A fast registry fills them in a millisecond, so that
-/// the reader never waits for one; with `-j 4` they are a small part of what the process uses.
+/// Bytes of a download that wait in memory. A fast registry delivers them in a millisecond, so that the reader never
+/// waits; with `-j 4` they are a small part of the memory of the process.
 const WINDOW: usize = 1024 * 1024;
 
-/// How much is read back from the temporary file at once.
+/// Bytes that are read back from the temporary file at once.
 const PIECE: usize = 256 * 1024;
 
-/// How long a side sleeps before it looks whether everything has changed: the user wants to stop,
-/// the other side is gone, the network is the bottleneck.
+/// Time that either side sleeps before it checks whether the user has cancelled, the other side is gone, or the
+/// network is the bottleneck.
 const PATIENCE: Duration = Duration::from_millis(50);
 
-/// Time that readers may wait in all before the network counts as what everybody waits for. Far
-/// above the pauses of a fast one, far below what a person notices.
+/// Total time that readers may wait before the network counts as the bottleneck. It is far above the pauses of a fast
+/// network, and far below what a user notices.
 const STARVED: Duration = Duration::from_millis(100);
 
-/// Shared by the feeds of one image that are read one after the other.
+/// State that the feeds of one image share. They are read one after the other.
 pub struct Turns {
     folder: PathBuf,
-    /// Microseconds that the reader whose turn it is has waited.
+    /// Microseconds that readers have waited.
     waited: AtomicU64,
 }
 
 impl Turns {
-    /// Temporary files go to `folder`.
+    /// Returns the state for feeds whose temporary files go to `folder`.
     #[must_use]
     pub fn new(folder: PathBuf) -> Arc<Self> {
         Arc::new(Self { folder, waited: AtomicU64::new(0) })
@@ -55,7 +54,7 @@ impl Turns {
     }
 }
 
-/// The middle between a download and its reader.
+/// A buffer between a download and its reader.
 pub struct Feed {
     state: Mutex<State>,
     arrived: Condvar,
@@ -67,10 +66,11 @@ pub struct Feed {
 struct State {
     /// The oldest bytes.
     waiting: VecDeque<Bytes>,
-    /// How many they are.
+    /// Bytes in `waiting`.
     size: usize,
-    /// Bytes that follow those: written to the file, and read back.
+    /// The temporary file with the bytes that follow `waiting`, and how many were written to it.
     spilled: Option<(File, u64)>,
+    /// How many of them were read back.
     read_back: u64,
     /// The reader has begun.
     reading: bool,
@@ -86,7 +86,7 @@ impl State {
 }
 
 impl Feed {
-    /// A feed that is read when its turn has come.
+    /// Returns an empty feed.
     #[must_use]
     pub fn new(turns: Arc<Turns>) -> Arc<Self> {
         Arc::new(Self {
@@ -97,8 +97,8 @@ impl Feed {
         })
     }
 
-    /// Feed a download until it ends, one way or the other.
-    pub(super) async fn fill(&self, mut download: Arriving) {
+    /// Takes bytes from a download until it ends, fails, or the reader is gone.
+    pub(super) async fn fill(&self, mut download: LayerDownload) {
         let ended = loop {
             match download.next().await {
                 Ok(Some(piece)) => match self.accept(piece).await {
@@ -114,7 +114,7 @@ impl Feed {
         self.arrived.notify_all();
     }
 
-    /// Take a piece when there is a place for it; `false` when nobody wants it any more.
+    /// Takes a piece as soon as there is room. Returns `false` when the reader is gone.
     async fn accept(&self, piece: Bytes) -> Result<bool> {
         loop {
             {
@@ -122,7 +122,7 @@ impl Feed {
                 if state.abandoned {
                     return Ok(false);
                 }
-                // What was spilled is younger than what waits: the order is kept by spilling on.
+                // Spilled bytes are younger than those that wait in memory, so the next piece must go to the file too.
                 let spilling = state.spilled_unread() > 0;
                 if !spilling && state.size < WINDOW {
                     state.size += piece.len();
@@ -146,7 +146,7 @@ impl Feed {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next bytes; waits for some. Empty at the end.
+    /// Waits for the next bytes and returns them; none at the end.
     fn next(&self, cancel: &Cancel) -> Result<Bytes> {
         let mut state = self.state();
         state.reading = true;
@@ -214,13 +214,13 @@ pub struct FeedReader {
 }
 
 impl FeedReader {
-    /// The reader of a feed; there is one.
+    /// Returns the reader of a feed. A feed has one reader.
     #[must_use]
     pub fn new(feed: Arc<Feed>) -> Self {
         Self { feed, piece: Bytes::new() }
     }
 
-    /// The bytes at hand; waits for some. Empty at the end.
+    /// Returns the bytes that are available, and waits for some; none at the end.
     pub fn fill_buf(&mut self, cancel: &Cancel) -> Result<&[u8]> {
         if self.piece.is_empty() {
             self.piece = self.feed.next(cancel)?;
@@ -228,8 +228,8 @@ impl FeedReader {
         Ok(&self.piece)
     }
 
-    /// Returns the bytes at hand, at least `least` of them unless the end comes before: a server may send its
-    /// first bytes one by one.
+    /// Returns the bytes that are available, and waits until there are `least` of them or the end is reached: a server
+    /// may send its first bytes one by one.
     pub fn peek(&mut self, least: usize, cancel: &Cancel) -> Result<&[u8]> {
         while self.piece.len() < least {
             let more = self.feed.next(cancel)?;
@@ -242,13 +242,13 @@ impl FeedReader {
         Ok(&self.piece)
     }
 
-    /// The bytes at hand that were not marked as read.
+    /// Returns the bytes that are available and were not marked as read. Does not wait.
     #[must_use]
     pub fn piece(&self) -> &[u8] {
         &self.piece
     }
 
-    /// Mark bytes as read.
+    /// Marks bytes as read.
     pub fn consume(&mut self, amount: usize) {
         self.piece.advance(amount);
     }

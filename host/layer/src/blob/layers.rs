@@ -1,5 +1,5 @@
-//! Reading the layers of an image, each once: side by side, the largest first, so that no core is
-//! left alone with it at the end.
+//! Reading the layers of an image in parallel, each once. The largest goes first, so that it does not keep one core
+//! busy alone at the end.
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
@@ -10,9 +10,9 @@ use occystrap_base::error::{Error, Result};
 use occystrap_base::parallel::in_parallel;
 use occystrap_net::context::Context;
 
-/// Read the layers that are `wanted` (by index), as many at a time as there are cores; `label` is
-/// what their bars are called. Returns what `read` made of each; `None` of those that are not
-/// wanted. One that fails ends the others, and its error is what is returned.
+/// Reads the layers that are `wanted` (by index), as many at a time as there are cores. `label` is the name of their
+/// progress bars. Returns the result of `read` for each layer, `None` for those that are not wanted. The first
+/// failure stops the other layers, and its error is returned.
 pub fn read_layers<T: Send>(
     layers: &[Layer],
     wanted: impl Fn(usize, &Layer) -> bool,
@@ -20,7 +20,7 @@ pub fn read_layers<T: Send>(
     context: &Context,
     read: impl Fn(usize, &Layer, Stored, &Context) -> Result<T> + Sync,
 ) -> Result<Vec<Option<T>>> {
-    let context = &Context { cancel: context.cancel.child(), ..context.clone() };
+    let context = &context.child();
     let chosen = layers.iter().enumerate().filter(|(index, layer)| wanted(*index, layer));
     let outcomes = side_by_side(chosen, context, |index, layer, stored| {
         let label = format!("{label} {}/{}", index + 1, layers.len());
@@ -40,13 +40,12 @@ pub fn read_layers<T: Send>(
             Err(error) => errors.push(error),
         }
     }
-    // Those that were ended say nothing of why.
+    // The layers that were stopped only report an interruption.
     errors.sort_by_key(Error::is_bare_interruption);
     errors.into_iter().next().map_or(Ok(all), Err)
 }
 
-/// Open layers, and read as many at a time as there are cores. What `read` made of them is in no
-/// order.
+/// Opens layers, and reads as many at a time as there are cores. The results are in no particular order.
 pub fn side_by_side<'a, T: Send>(
     layers: impl Iterator<Item = (usize, &'a Layer)>,
     context: &Context,
@@ -61,17 +60,16 @@ pub fn side_by_side<'a, T: Send>(
     let stored = stored.map(|(stored, ahead)| Mutex::new(Some(stored.read_ahead(ahead))));
     let jobs: Vec<_> = layers.into_iter().zip(stored).collect();
     let read = in_parallel(&jobs, workers, |((index, layer), stored)| {
-        // Each is taken once.
+        // Each job runs once.
         let stored = stored.lock().unwrap_or_else(PoisonError::into_inner).take()?;
         Some(read(*index, layer, stored))
     });
     read.into_iter().flatten().collect()
 }
 
-/// Of layers that are begun in this order, `workers` at a time and each by the first who is free: while
-/// which of them more than a fourth of the `cores`' time would be nobody's, were each on one. A thread
-/// that reads ahead of whoever looks uses that time; where there is none, handing over is all that it
-/// does.
+/// Returns for each layer whether more than a fourth of the `cores`' time would be idle while it is read, if each
+/// layer kept one core busy. Layers begin in this order, `workers` at a time, each on the first free worker. Where
+/// cores are idle, a thread that reads ahead uses them; where none is, it only costs the handing over.
 fn leave_cores_idle(sizes: &[u64], workers: usize, cores: usize) -> Vec<bool> {
     let mut ends = vec![0_u64; workers.max(1)];
     let mut spans = Vec::new();

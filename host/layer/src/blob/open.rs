@@ -1,23 +1,22 @@
-//! Opening layers for reading, wherever they are.
+//! Opening layers for reading, whether they are in a file, in a registry or at other URLs.
 
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use super::arriving::Arriving;
 use super::feed::{Feed, FeedReader, Turns};
-use super::stored::{Stored, descriptor};
+use super::layer_download::LayerDownload;
+use super::stored::Stored;
 use crate::image::{Content, Layer};
 use occystrap_net::context::Context;
 
-/// Open one layer for reading.
+/// Opens one layer for reading.
 #[must_use]
 pub fn open_one(layer: &Layer, context: &Context) -> Option<Stored> {
     open(std::iter::once(layer), context).pop()
 }
 
-/// Open layers for reading. Those of a registry begin to be downloaded, in this order, some at a
-/// time.
+/// Opens layers for reading. Downloads begin at once, in this order, [`Context::parallel`] at a time.
 pub fn open<'a>(layers: impl Iterator<Item = &'a Layer>, context: &Context) -> Vec<Stored> {
     let turns = Turns::new(context.temp_dir.clone());
     let mut downloads = Vec::new();
@@ -27,13 +26,14 @@ pub fn open<'a>(layers: impl Iterator<Item = &'a Layer>, context: &Context) -> V
             Content::File(section) => Stored::file(layer, section, &context.cancel),
             Content::Registry(repository) => {
                 let feed = Feed::new(Arc::clone(&turns));
-                let download = Arriving::Registry(Box::new(repository.blob(&descriptor(layer))));
+                let download =
+                    LayerDownload::Registry(Box::new(repository.blob(&layer.descriptor())));
                 downloads.push((download, Arc::clone(&feed)));
                 Stored::fed(FeedReader::new(feed), layer.place.clone(), &context.cancel)
             }
             Content::Elsewhere(elsewhere) => {
                 let feed = Feed::new(Arc::clone(&turns));
-                let outside = Arriving::elsewhere(elsewhere, layer, context);
+                let outside = LayerDownload::elsewhere(elsewhere, layer, context);
                 downloads.push((outside, Arc::clone(&feed)));
                 Stored::fed(FeedReader::new(feed), layer.place.clone(), &context.cancel)
             }
@@ -41,8 +41,8 @@ pub fn open<'a>(layers: impl Iterator<Item = &'a Layer>, context: &Context) -> V
     }
     let places = Arc::new(Semaphore::new(context.parallel.max(1)));
     context.runtime.spawn(async move {
-        // One task gives out the places, in order: a layer that waits for its turn while it holds
-        // a place never keeps an earlier one from getting its own.
+        // One task gives out the places in order, so that a layer which holds a place while it waits for its turn
+        // never keeps an earlier layer from getting a place.
         for (download, feed) in downloads {
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { break };
             tokio::spawn(async move {

@@ -1,37 +1,40 @@
-//! What is read of a layer, piece by piece, for whoever looks at it.
+//! The bytes of a layer, piece by piece, read by another thread or by the one that looks at them.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
-use super::pump::{BUFFERS, fill};
-use super::transfer::Failure;
+use super::io::{Failure, fill};
 use occystrap_base::error::Result;
 
-/// How much whoever reads for itself reads at once: what it looks at is still in the caches of its
-/// core. 64 KiB and 1 MiB take as long.
+/// Number of buffers between two threads: enough for either side to go on through a pause of the other.
+pub(super) const BUFFERS: usize = 4;
+
+/// Bytes that a thread which reads for itself reads at once: they are still in the caches of its core when it
+/// looks at them. 64 KiB and 1 MiB take as long.
 const PIECE: usize = 256 * 1024;
 
-/// Buffers that come, and go home when they are used.
+/// A supply of filled buffers. Each goes back to its reader when it is used.
 pub(super) struct Pieces<'a> {
     supply: Supply<'a>,
     home: SyncSender<Vec<u8>>,
 }
 
-/// Who fills the buffers.
+/// The thread that fills the buffers.
 enum Supply<'a> {
     /// Another thread.
     Thread(Receiver<Vec<u8>>),
-    /// Whoever wants the next one.
+    /// This thread, when it needs the next one.
     Here { from: &'a mut (dyn Read + Send), free: Receiver<Vec<u8>>, end: &'a mut io::Result<bool> },
 }
 
 impl<'a> Pieces<'a> {
-    /// What another thread reads, which gets its buffers back at `home`.
+    /// Returns the pieces that another thread reads. It gets its buffers back through `home`.
     pub(super) fn from_thread(full: Receiver<Vec<u8>>, home: SyncSender<Vec<u8>>) -> Self {
         Self { supply: Supply::Thread(full), home }
     }
 
-    /// Read all there is, for a consumer on this thread. One that stops before the end must say why.
+    /// Reads to the end, for a consumer on this thread. A consumer that stops before the end must return an
+    /// error.
     pub(super) fn read_here<T>(
         from: &mut (dyn Read + Send),
         consume: impl FnOnce(Pieces) -> Result<T>,
@@ -44,14 +47,14 @@ impl<'a> Pieces<'a> {
         Ok(consumed)
     }
 
-    /// The next bytes; `None` at their end. What was used before goes home.
+    /// Returns the next bytes, `None` at the end. The buffer `used` goes back to the reader.
     pub(super) fn next(&mut self, used: Vec<u8>) -> Option<Vec<u8>> {
-        // Nobody waits for buffers any more when the home is full or gone.
+        // A full or closed channel means that the reader needs no more buffers.
         let _ = self.home.try_send(used);
         self.receive()
     }
 
-    /// The next bytes, when somebody else sends home what was used.
+    /// Returns the next bytes, where another thread gives used buffers back.
     pub(super) fn receive(&mut self) -> Option<Vec<u8>> {
         match &mut self.supply {
             Supply::Thread(full) => full.recv().ok(),
@@ -67,7 +70,7 @@ impl<'a> Pieces<'a> {
         }
     }
 
-    /// Where buffers go that were used.
+    /// Returns the channel through which used buffers go back.
     pub(super) fn home(&self) -> SyncSender<Vec<u8>> {
         self.home.clone()
     }

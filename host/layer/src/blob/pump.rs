@@ -1,20 +1,17 @@
-//! Two threads with a fixed set of buffers between them: nobody runs ahead further than that.
+//! Two threads with a fixed set of buffers between them, so that neither runs ahead further than these.
 
 use std::io::{self, Read};
 use std::sync::mpsc::sync_channel;
 
-use super::pieces::Pieces;
-use super::transfer::Failure;
-use occystrap_base::error::{Error, Result};
+use super::io::{Failure, fill};
+use super::pieces::{BUFFERS, Pieces};
+use occystrap_base::error::Result;
 
-/// Handing over a smaller one costs more than it gains (measured: 64 KiB 10 % slower, 128 KiB 5 %,
-/// 256 KiB 3 %; 1 MiB no faster).
+/// Size of a buffer, in bytes. Handing over smaller ones costs more than it gains (measured: 64 KiB 10 % slower,
+/// 128 KiB 5 %, 256 KiB 3 %; 1 MiB no faster).
 pub(super) const BUFFER: usize = 512 * 1024;
 
-/// Enough for either side to go on through a pause of the other.
-pub(super) const BUFFERS: usize = 4;
-
-/// Read all there is, and let `take` have it, piece by piece, on a thread of its own.
+/// Reads to the end, and passes each piece to `take` on a thread of its own.
 pub(super) fn pump(
     from: &mut dyn Read,
     take: &mut (dyn FnMut(&[u8]) -> Result<()> + Send),
@@ -29,8 +26,8 @@ pub(super) fn pump(
     })
 }
 
-/// Read all there is, for a consumer on a thread of its own. One that stops before the end must say
-/// why.
+/// Reads to the end, for a consumer on a thread of its own. A consumer that stops before the end must return an
+/// error.
 pub(super) fn exchange<T: Send>(
     from: &mut dyn Read,
     consume: impl FnOnce(Pieces) -> Result<T> + Send,
@@ -40,7 +37,7 @@ pub(super) fn exchange<T: Send>(
     let (home, free) = sync_channel::<Vec<u8>>(BUFFERS);
     let (full, consuming) = sync_channel::<Vec<u8>>(BUFFERS);
     if filled < BUFFER {
-        // All there is: not worth a thread.
+        // That was everything: not worth a thread.
         first.truncate(filled);
         let _ = full.send(first);
         drop(full);
@@ -50,14 +47,14 @@ pub(super) fn exchange<T: Send>(
         for _ in 1..BUFFERS {
             let _ = home.try_send(vec![0; BUFFER]);
         }
-        // With the consumer goes the home of the buffers: nobody waits for them any more.
+        // When the consumer ends, the channel for used buffers closes, and the reader below stops.
         let pieces = Pieces::from_thread(consuming, home);
         let consumer = scope.spawn(move || consume(pieces));
         let produce = || -> io::Result<()> {
             let mut bytes = first;
             loop {
                 let last = bytes.len() < BUFFER;
-                // A closed channel means that the consumer failed; it says why below.
+                // A closed channel means that the consumer failed; its error is returned below.
                 if full.send(bytes).is_err() || last {
                     return Ok(());
                 }
@@ -70,26 +67,9 @@ pub(super) fn exchange<T: Send>(
         };
         let produced = produce();
         drop(full);
-        let consumed = consumer.join().map_err(|_| broke_down())?.map_err(Failure::Write)?;
+        let consumed =
+            consumer.join().map_err(|_| Failure::broke_down())?.map_err(Failure::Write)?;
         produced?;
         Ok(consumed)
     })
-}
-
-pub(super) fn broke_down() -> Failure {
-    Failure::Write(Error::destination("the thread that was to write a layer broke down"))
-}
-
-/// Fill a buffer; less only at the end.
-pub(super) fn fill(from: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match from.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
-            Err(cause) => return Err(cause),
-        }
-    }
-    Ok(filled)
 }

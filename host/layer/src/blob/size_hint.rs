@@ -1,24 +1,23 @@
-//! How large a layer is once it is unpacked, as its stored form says.
+//! The uncompressed size of a layer, as its stored form states it.
 //!
-//! gzip's last four bytes are the size of what was compressed (RFC 1952, 2.3.1), modulo 2^32 and of the last member
-//! only, and anyone can have written them: a hint, which may be wrong. What it refuses: a hint that cannot be true.
+//! The last four bytes of gzip are the size of what was compressed (RFC 1952, 2.3.1), modulo 2^32 and of the last
+//! member only. They are not protected, so they are only a hint. What it refuses: a hint that cannot be true.
 
 use std::os::unix::fs::FileExt;
 
-use super::stored::descriptor;
 use crate::image::{Content, Layer};
 use occystrap_base::oci::Compression;
 
-/// A larger gzip layer may well be more than 4 GiB unpacked, which four bytes cannot say.
+/// Compressed size from which a gzip layer may be more than 4 GiB uncompressed, which four bytes cannot express.
 const LARGEST_GZIP: u64 = 512 * 1024 * 1024;
 
-/// Deflate cannot do better (zlib's technical details: 1032:1).
+/// The best ratio of deflate (zlib's technical details: 1032:1).
 const BEST_RATIO: u64 = 1032;
 
 /// The size at the end of a gzip stream.
 const TRAILER: u64 = 4;
 
-/// Returns what the end of a gzip layer says of its size unpacked, in bytes, where that can be true. Never fails.
+/// Returns the uncompressed size, in bytes, that the end of a gzip layer states, if that can be true. Never fails.
 pub async fn gzip(layer: &Layer) -> Option<u64> {
     if layer.size >= LARGEST_GZIP {
         return None;
@@ -29,7 +28,7 @@ pub async fn gzip(layer: &Layer) -> Option<u64> {
     possible.contains(&size).then_some(size)
 }
 
-/// Returns how a layer is compressed: as its first bytes say, or its media type where they are not at hand.
+/// Returns how a layer is compressed: by its first bytes, or by its media type where the bytes are not here.
 pub fn compression(layer: &Layer) -> Option<Compression> {
     match &layer.content {
         Content::File(section) => {
@@ -52,10 +51,10 @@ async fn last_bytes<const N: usize>(layer: &Layer) -> Option<[u8; N]> {
             Some(bytes)
         }
         Content::Registry(repository) => {
-            let tail = repository.blob_tail(&descriptor(layer), start).await.ok()?;
+            let tail = repository.blob_tail(&layer.descriptor(), start).await.ok()?;
             tail.as_ref().try_into().ok()
         }
-        // Not worth a request of its own to a server that need not know ranges.
+        // Not worth an extra request: the server may not support ranges.
         Content::Elsewhere(_) => None,
     }
 }

@@ -1,7 +1,7 @@
-//! The bytes of a layer as the source has them, checked against what they were promised under.
+//! The stored bytes of a layer as a stream, compared with their digest.
 //!
-//! A registry download checks itself; a section of a file is checked here, where a digest was
-//! promised for its stored form.
+//! A registry download checks itself. A section of a file is checked here, if a digest was promised for its stored
+//! form.
 
 use std::fs::File;
 use std::io::{self, BufRead, Read};
@@ -10,24 +10,24 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::feed::FeedReader;
-use super::written::put;
-use super::{into_io, write_error};
+use super::io::{into_io, read_buffered};
+use super::written::{put, write_error};
 use crate::image::Layer;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind};
 use occystrap_base::files::Section;
-use occystrap_base::oci::{Compression, Descriptor, Digest, Hasher};
+use occystrap_base::oci::{Compression, Digest, Hasher};
 use occystrap_base::terminal::progress::LayerProgress;
 
-/// How much of a file is read at once. Larger reads gain nothing measurable.
+/// Bytes of a file that are read at once. Larger reads gain nothing measurable.
 const PIECE: usize = 256 * 1024;
 
-/// A layer as it is stored, as a stream.
+/// The stream of a layer's stored bytes.
 pub struct Stored {
     source: Source,
-    /// Promised for the stored form of a section of a file.
+    /// The promised digest of the stored form, where it is a section of a file.
     promised: Option<(Digest, Hasher)>,
-    /// Where a download goes as well.
+    /// The file to which a download is written as well.
     copy: Option<FileCopy>,
     place: String,
     cancel: Cancel,
@@ -42,26 +42,26 @@ enum Source {
 }
 
 impl Stored {
-    /// Read a layer from the section of a file that holds it.
+    /// Returns the stream of a layer in a section of a file.
     #[must_use]
     pub fn file(layer: &Layer, section: &Section, cancel: &Cancel) -> Self {
         let promised = layer.digest.map(|digest| (digest, Hasher::default()));
         Self { promised, ..Self::section(section.clone(), layer.place.clone(), cancel) }
     }
 
-    /// Read part of a file that nobody promised a digest for.
+    /// Returns the stream of a section of a file without a promised digest.
     #[must_use]
     pub fn section(section: Section, place: String, cancel: &Cancel) -> Self {
         Self::new(Source::Section { section, at: 0, buffer: Vec::new(), start: 0 }, place, cancel)
     }
 
-    /// Read a layer whose download has begun.
+    /// Returns the stream of a layer whose download has begun.
     #[must_use]
     pub fn fed(feed: FeedReader, place: String, cancel: &Cancel) -> Self {
         Self::new(Source::Download(feed), place, cancel)
     }
 
-    /// Read a layer from a stream that checks at its end that it was the right one.
+    /// Returns the stream of a layer from a reader that compares the digest itself, at its end.
     #[must_use]
     pub fn stream(stream: Box<dyn BufRead + Send>, place: String, cancel: &Cancel) -> Self {
         Self::new(Source::Stream(stream), place, cancel)
@@ -73,41 +73,41 @@ impl Stored {
         Self { source, promised: None, copy: None, place, cancel, progress, ahead: true }
     }
 
-    /// Let the user see how much has been read.
+    /// Shows the user how much has been read.
     #[must_use]
     pub fn showing(mut self, progress: &LayerProgress) -> Self {
         self.progress = progress.clone();
         self
     }
 
-    /// Whether a thread reads ahead of whoever looks at it, as it does unless told otherwise.
+    /// Sets whether a separate thread reads ahead of the code that looks at the layer. The default is yes.
     #[must_use]
     pub fn read_ahead(mut self, ahead: bool) -> Self {
         self.ahead = ahead;
         self
     }
 
-    /// Whether a thread reads ahead of whoever looks at it.
+    /// Returns whether a separate thread reads ahead of the code that looks at the layer.
     #[must_use]
     pub fn is_read_ahead(&self) -> bool {
         self.ahead
     }
 
-    /// What the user sees of it.
+    /// Returns the progress bar.
     #[must_use]
     pub fn progress(&self) -> &LayerProgress {
         &self.progress
     }
 
-    /// Write what is downloaded to a file as well, from its start: all of it, when this has been
-    /// read to its end, unless it turned out to be `unwanted`.
+    /// Writes what is downloaded to a file as well, from its start. The file is complete when the stream has been read
+    /// to its end, unless `unwanted` was set on the way.
     #[must_use]
     pub fn copied_to(mut self, file: Arc<File>, unwanted: Arc<AtomicBool>) -> Self {
         self.copy = Some(FileCopy { file, unwanted, written: 0, failed: None });
         self
     }
 
-    /// Returns what its first bytes say of its compression, before any of them is read.
+    /// Returns the compression by the first bytes, without consuming them.
     pub fn detect(&mut self) -> io::Result<Compression> {
         if let Source::Download(reader) = &mut self.source {
             let magic = reader.peek(Compression::MAGIC_LENGTH, &self.cancel).map_err(into_io)?;
@@ -116,8 +116,8 @@ impl Stored {
         Ok(Compression::detect(self.fill_buf()?))
     }
 
-    /// What its first bytes say of its compression. Plain layers need no second hash: the diff-id
-    /// is checked by whoever moves them, and compared with a promised digest here.
+    /// Returns the compression by the first bytes. An uncompressed layer needs no second hash: its digest must equal
+    /// the diff-id, which is compared here, and the caller compares the content with the diff-id.
     pub fn compression(&mut self, diff_id: Digest) -> io::Result<Compression> {
         let compression = self.detect()?;
         if let (Compression::None, Some((promised, _))) = (compression, &self.promised) {
@@ -130,16 +130,16 @@ impl Stored {
         Ok(compression)
     }
 
-    /// Why the decompressor failed: where the stored bytes are not those that were promised, that
-    /// is the reason, and it is only known at their end.
-    pub fn blame(self, cause: io::Error) -> io::Error {
+    /// Returns why the decompressor failed. If the stored bytes differ from their digest, that is the reason; it is
+    /// only known at their end.
+    pub fn cause_of(self, cause: io::Error) -> io::Error {
         if cause.get_ref().is_some_and(|inner| inner.is::<Error>()) {
             return cause;
         }
         self.drain().err().unwrap_or(cause)
     }
 
-    /// Read what is left, as it is stored, then as [`Stored::finish`].
+    /// Reads the rest as it is stored, then checks as [`Stored::finish`] does.
     pub fn drain(mut self) -> io::Result<()> {
         loop {
             let amount = self.fill_buf()?.len();
@@ -150,8 +150,7 @@ impl Stored {
         }
     }
 
-    /// Called when the decompressor has seen its end: nothing may follow, and what was promised
-    /// must have been kept.
+    /// Checks that nothing follows the end that the decompressor has seen, and compares the promised digest.
     pub fn finish(mut self) -> io::Result<()> {
         if !self.fill_buf()?.is_empty() {
             let message =
@@ -172,7 +171,7 @@ impl Stored {
     }
 }
 
-/// Reads some bytes of a section, from `at` on; never none. `place` is named in errors.
+/// Reads at least one byte of a section, at offset `at`. `place` is named in errors.
 fn read_section(section: &Section, at: u64, into: &mut [u8], place: &str) -> io::Result<usize> {
     let read = section.file.read_at(into, section.offset + at);
     match read.map_err(|cause| into_io(Error::io(Kind::Source, "read", place, &cause)))? {
@@ -184,7 +183,7 @@ fn read_section(section: &Section, at: u64, into: &mut [u8], place: &str) -> io:
     }
 }
 
-/// A file that gets what was read.
+/// A file to which a download is written as well.
 struct FileCopy {
     file: Arc<File>,
     unwanted: Arc<AtomicBool>,
@@ -193,7 +192,7 @@ struct FileCopy {
 }
 
 impl FileCopy {
-    /// Whoever reads on hears of a failure.
+    /// Writes bytes. A failure is kept for the next [`FileCopy::check`].
     fn put(&mut self, bytes: &[u8]) {
         if self.failed.is_none() && !self.unwanted.load(Ordering::Relaxed) {
             let written = put(&self.file, bytes, self.written);
@@ -204,15 +203,6 @@ impl FileCopy {
 
     fn check(&mut self) -> io::Result<()> {
         self.failed.take().map_or(Ok(()), |error| Err(into_io(error)))
-    }
-}
-
-/// What a registry promised of a layer. Layers of a registry have a digest.
-pub(crate) fn descriptor(layer: &Layer) -> Descriptor {
-    Descriptor {
-        media_type: layer.media_type.clone(),
-        digest: layer.digest.unwrap_or(layer.diff_id),
-        size: layer.size,
     }
 }
 
@@ -259,7 +249,7 @@ impl BufRead for Stored {
 
 impl Read for Stored {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        // A plain layer in a file goes straight to where it is wanted: a copy less of all of it.
+        // An uncompressed layer in a file is read straight into the caller's buffer, which saves a copy.
         if let (Source::Section { section, at, buffer, start }, None) =
             (&mut self.source, &self.promised)
             && *start == buffer.len()
@@ -273,10 +263,6 @@ impl Read for Stored {
             self.progress.add(read as u64);
             return Ok(read);
         }
-        let available = self.fill_buf()?;
-        let amount = available.len().min(into.len());
-        into[..amount].copy_from_slice(&available[..amount]);
-        self.consume(amount);
-        Ok(amount)
+        read_buffered(self, into)
     }
 }

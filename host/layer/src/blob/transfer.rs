@@ -1,23 +1,23 @@
-//! The move itself: one thread reads and decompresses, one hashes and writes.
+//! Moving one layer to a file: one thread reads and decompresses, another one hashes and writes.
 //!
-//! The two cost about as much (docs/performance.md), so that even one huge layer keeps two cores
-//! busy; a third thread only makes them wait for each other more often (measured: 10 % slower on
-//! two cores).
+//! Both take about the same time (docs/performance.md), so that even one huge layer keeps two cores busy. A third
+//! thread only makes them wait for each other more often (measured: 10 % slower on two cores).
 
 use std::fs::File;
 use std::io::{self, Read};
 
+use super::io::{Failure, from_io, into_io};
 use super::pump::pump;
-use super::written::put;
-use super::{Decoder, Stored, encoder, from_io, into_io};
+use super::written::{Written, write_error};
+use super::{Decoder, Stored, encoder};
 use crate::image::{Content, Layer};
 use occystrap_base::cancel::Cancel;
-use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::error::{Error, Result};
 use occystrap_base::files::{Hashed, Section};
-use occystrap_base::oci::{Compression, Digest, Hasher};
+use occystrap_base::oci::{Compression, Digest};
 
-/// Move a layer, uncompressed, into a file at `offset`, checking everything that was promised of
-/// it. Errors leave undefined bytes after `offset`.
+/// Writes the uncompressed layer to a file at `offset`, and compares all digests that were promised. Errors leave
+/// undefined bytes after `offset`.
 pub fn uncompressed(layer: &Layer, stored: Stored, file: &File, offset: u64) -> Result<Hashed> {
     let moved = decode(layer, stored, |plain| move_to(plain, Some(file), offset));
     let moved = moved.map_err(|why| why.of(layer))?;
@@ -25,9 +25,9 @@ pub fn uncompressed(layer: &Layer, stored: Stored, file: &File, offset: u64) -> 
     Ok(moved)
 }
 
-/// Move a layer into a file at `offset`, compressed by us on `threads` threads, checking
-/// everything that was promised of it. What was written is returned; the same layer gives the same
-/// bytes whatever the number of threads. Errors leave undefined bytes after `offset`.
+/// Writes a layer to a file at `offset`, compressed on `threads` threads, and compares all digests that were
+/// promised. Returns size and digest of what was written; they do not depend on the number of threads. Errors
+/// leave undefined bytes after `offset`.
 pub fn encoded(
     layer: &Layer,
     stored: Stored,
@@ -42,8 +42,8 @@ pub fn encoded(
     Ok(written.finish())
 }
 
-/// Move a layer as it is stored into a file at `offset`, checking everything that was promised of
-/// it: its diff-id in a second pass over what was written.
+/// Writes a layer as it is stored to a file at `offset`, and compares all digests that were promised. The diff-id is
+/// compared in a second pass over what was written.
 pub fn as_stored(
     layer: &Layer,
     mut stored: Stored,
@@ -53,7 +53,7 @@ pub fn as_stored(
 ) -> Result<Hashed> {
     let progress = stored.progress().clone();
     let mut copy = || {
-        // What is opaque is compared with its digest, whatever its first bytes look like.
+        // An opaque layer is compared with its digest only, whatever its first bytes look like.
         if !layer.opaque {
             stored.compression(layer.diff_id)?;
         }
@@ -75,8 +75,8 @@ pub fn as_stored(
     Ok(moved)
 }
 
-/// Read a layer to its end, and check everything that was promised of it. Of what is opaque, that
-/// is the stored form alone.
+/// Reads a layer to its end and compares all digests that were promised. For an opaque layer, that is the digest of
+/// the stored form alone.
 pub fn checked(layer: &Layer, stored: Stored) -> Result<()> {
     if !layer.opaque {
         let plain = decode(layer, stored, |plain| move_to(plain, None, 0));
@@ -85,19 +85,20 @@ pub fn checked(layer: &Layer, stored: Stored) -> Result<()> {
     stored.drain().map_err(|cause| from_io(cause, &layer.place))
 }
 
-/// Read a layer to its end, and say what it holds, uncompressed. The stored form is checked by
-/// whoever gives it.
+/// Reads a layer to its end and returns the digest of its uncompressed bytes. `stored` itself checks the stored
+/// form.
 pub fn unpacked(mut stored: Stored, place: &str) -> Result<Digest> {
     let compression = stored.detect().map_err(|cause| from_io(cause, place))?;
     let mut decoder = Decoder::new(compression, stored).map_err(|cause| from_io(cause, place))?;
     let moved = match move_to(&mut decoder, None, 0) {
         Ok(moved) => decoder.finish().map(|()| moved),
-        Err(Failure::Read(cause)) => Err(decoder.blame(cause)),
+        Err(Failure::Read(cause)) => Err(decoder.cause_of(cause)),
         Err(Failure::Write(error)) => return Err(error),
     };
     moved.map(|moved| moved.digest).map_err(|cause| from_io(cause, place))
 }
 
+/// Compares the digest of the uncompressed bytes with the diff-id.
 pub(super) fn check_diff_id(layer: &Layer, plain: Hashed) -> Result<()> {
     if plain.digest == layer.diff_id {
         return Ok(());
@@ -107,58 +108,34 @@ pub(super) fn check_diff_id(layer: &Layer, plain: Hashed) -> Result<()> {
         .hint("the source does not hold what its own config promises; fetch or save it again"))
 }
 
-/// Copy all that a decoder gives into a file, from its start, or only hash it. Nothing is promised
-/// of it.
+/// Copies everything that a decoder returns to a file, from its start, or only hashes it. Nothing is compared.
 pub fn copy(
     from: &mut dyn Read,
     file: Option<&File>,
     place: &str,
     cancel: &Cancel,
 ) -> Result<Hashed> {
-    let mut checked = Checked { from, cancel };
+    let mut checked = Cancellable { from, cancel };
     move_to(&mut checked, file, 0).map_err(|why| match why {
         Failure::Read(cause) => from_io(cause, place),
         Failure::Write(error) => error,
     })
 }
 
-/// Stops when the user wants to.
-struct Checked<'a> {
+/// A reader that fails when the user cancels.
+struct Cancellable<'a> {
     from: &'a mut dyn Read,
     cancel: &'a Cancel,
 }
 
-impl Read for Checked<'_> {
+impl Read for Cancellable<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.cancel.check().map_err(into_io)?;
         self.from.read(into)
     }
 }
 
-/// Which side of a move failed.
-pub(super) enum Failure {
-    /// The source; what it said may carry one of our errors.
-    Read(io::Error),
-    /// The destination, or whatever works for it.
-    Write(Error),
-}
-
-impl Failure {
-    pub(super) fn of(self, layer: &Layer) -> Error {
-        match self {
-            Self::Read(cause) => from_io(cause, &layer.place),
-            Self::Write(error) => error,
-        }
-    }
-}
-
-impl From<io::Error> for Failure {
-    fn from(cause: io::Error) -> Self {
-        Self::Read(cause)
-    }
-}
-
-/// Hand the plain bytes of a layer to `consume`, then check what was promised of the stored form.
+/// Passes the uncompressed bytes of a layer to `consume`, then compares the stored form with its digest.
 pub(super) fn decode<T>(
     layer: &Layer,
     mut stored: Stored,
@@ -171,7 +148,7 @@ pub(super) fn decode<T>(
             decoder.finish()?;
             Ok(moved)
         }
-        Err(Failure::Read(cause)) => Err(decoder.blame(cause).into()),
+        Err(Failure::Read(cause)) => Err(decoder.cause_of(cause).into()),
         Err(failure) => Err(failure),
     }
 }
@@ -180,70 +157,4 @@ fn move_to(from: &mut dyn Read, file: Option<&File>, offset: u64) -> Result<Hash
     let mut written = Written::new(file, offset);
     pump(from, &mut |piece| written.put(piece))?;
     Ok(written.finish())
-}
-
-/// Hashes, and writes where there is something to write to.
-pub(super) struct Written<'a> {
-    file: Option<&'a File>,
-    offset: u64,
-    size: u64,
-    hasher: Hasher,
-}
-
-impl<'a> Written<'a> {
-    /// Nothing yet; what comes goes to `file` from `offset` on.
-    pub(super) fn new(file: Option<&'a File>, offset: u64) -> Self {
-        Self { file, offset, size: 0, hasher: Hasher::default() }
-    }
-
-    /// Append bytes.
-    pub(super) fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        self.hasher.update(bytes);
-        self.write(bytes)
-    }
-
-    /// The same, and bytes for another, hashed side by side.
-    pub(super) fn put_both(
-        &mut self,
-        bytes: &[u8],
-        other: &mut Written<'_>,
-        theirs: &[u8],
-    ) -> Result<()> {
-        self.put_beside(bytes, &mut other.hasher, theirs)?;
-        other.write(theirs)
-    }
-
-    /// The same, while a piece of something else is hashed.
-    pub(super) fn put_beside(
-        &mut self,
-        bytes: &[u8],
-        other: &mut Hasher,
-        piece: &[u8],
-    ) -> Result<()> {
-        Hasher::update_both([&mut self.hasher, other], [bytes, piece]);
-        self.write(bytes)
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
-        if let Some(file) = self.file {
-            let written = put(file, bytes, self.offset + self.size);
-            written.map_err(|cause| write_error(file, &cause))?;
-        }
-        self.size += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// What was put.
-    pub(super) fn finish(self) -> Hashed {
-        Hashed { size: self.size, digest: self.hasher.finish() }
-    }
-}
-
-/// A failed write to a file that has no name yet: its folder is what the user can do something
-/// about, and the system knows it.
-pub fn write_error(file: &File, cause: &io::Error) -> Error {
-    let own = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(file));
-    let path = std::fs::read_link(own).unwrap_or_default();
-    let folder = path.parent().map_or_else(String::new, |folder| folder.display().to_string());
-    Error::io(Kind::Destination, "write to", folder, cause)
 }

@@ -1,25 +1,24 @@
-//! A multi-platform image: an index, and everything that it lists.
+//! A multi-platform image: an index and everything that it lists.
 
 use super::Image;
 use occystrap_base::oci::Manifest;
 use occystrap_base::oci::{Digest, ImageName};
 
-/// What a name stands for at a source.
+/// The image or images that a name in a source leads to.
 pub enum Whole {
     /// An image for one platform.
     Image(Box<Image>),
-    /// Images for several.
+    /// Images for several platforms.
     Family(Family),
 }
 
-/// An index with all that it lists, in the order in which it is written: what is listed before what
-/// lists it.
+/// An index with everything that it lists, in the order of writing: each manifest before the index that lists it.
 pub struct Family {
-    /// What the whole is called.
+    /// The name of the index.
     pub name: ImageName,
     /// Every image, once.
     pub members: Vec<Member>,
-    /// Every index, nested ones first; the last is what the name stands for.
+    /// Every index, nested ones first. The name leads to the last one.
     pub indexes: Vec<Index>,
 }
 
@@ -27,21 +26,21 @@ pub struct Family {
 pub struct Member {
     /// The image, with its manifest.
     pub image: Image,
-    /// What the index says that it is for, or else its config.
+    /// The platform that the index states, or else the one of its config.
     pub platform: String,
 }
 
-/// An index, and what it lists.
+/// An index, and the digests that it lists.
 #[derive(Clone)]
 pub struct Index {
-    /// As the source has it.
+    /// The index document.
     pub manifest: Manifest,
-    /// Of the manifests and indexes that it lists.
+    /// Digests of the manifests and indexes that it lists.
     pub children: Vec<Digest>,
 }
 
 impl Whole {
-    /// Its images, one for each platform.
+    /// Returns the images, one for each platform.
     pub fn images(&self) -> impl Iterator<Item = &Image> {
         let (one, several) = match self {
             Self::Image(image) => (Some(&**image), &[][..]),
@@ -50,7 +49,7 @@ impl Whole {
         one.into_iter().chain(several.iter().map(|member| &member.image))
     }
 
-    /// What it is called.
+    /// Returns the name.
     #[must_use]
     pub fn name(&self) -> &ImageName {
         match self {

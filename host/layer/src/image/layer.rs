@@ -1,44 +1,44 @@
-//! A layer, where its bytes are, and how they are stored there.
+//! A layer: where its bytes are, and how they are stored there.
 
 use occystrap_base::files::Section;
-use occystrap_base::oci::{Compression, Digest};
+use occystrap_base::oci::{Compression, Descriptor, Digest};
 use occystrap_net::registry::Repository;
 use occystrap_net::web::Elsewhere;
 
-/// One layer of an image. Its bytes are read once, by whoever moves it.
+/// One layer of an image. Its bytes are read once, by the code that moves it.
 #[derive(Clone)]
 pub struct Layer {
-    /// Digest of the uncompressed tar, from the config's `rootfs.diff_ids`. Of what is opaque, the
-    /// digest of its bytes.
+    /// Digest of the uncompressed tar, from the config's `rootfs.diff_ids`. For an opaque layer, the digest of its
+    /// bytes.
     pub diff_id: Digest,
-    /// No tar, but what an attestation or another artifact holds: it has no other form than the
-    /// one in which it is stored, and nothing but the digest of that to compare with.
+    /// Whether this is not a tar, but content of an attestation or another artifact. It is never decompressed, and
+    /// only the digest of its stored form can be compared.
     pub opaque: bool,
-    /// Digest of the layer as it is stored; `None` where the source does not say (docker-save).
+    /// Digest of the layer as it is stored; `None` where the source does not state it (docker-save).
     pub digest: Option<Digest>,
     /// Size in bytes as it is stored.
     pub size: u64,
     /// Media type as it is stored.
     pub media_type: String,
-    /// Where the bytes are.
+    /// The place of the bytes.
     pub content: Content,
-    /// What to call it in errors: `layer 3 of 7 of 'x.tar'`.
+    /// Name of the layer in errors: `layer 3 of 7 of 'x.tar'`.
     pub place: String,
 }
 
-/// Where the bytes of a layer are.
+/// The place of a layer's bytes.
 #[derive(Clone)]
 pub enum Content {
-    /// Part of an open file.
+    /// A section of an open file.
     File(Section),
     /// A blob of a registry.
     Registry(Repository),
-    /// At the URLs that its manifest names: the source does not have it.
+    /// URLs that the manifest names: the source itself does not have the layer.
     Elsewhere(Elsewhere),
 }
 
 impl Layer {
-    /// A layer in a file whose compression the first bytes have told.
+    /// Returns a layer in a file. `compression` was detected from its first bytes.
     #[must_use]
     pub fn in_file(
         section: Section,
@@ -55,6 +55,17 @@ impl Layer {
             media_type: compression.layer_media_type().to_owned(),
             content: Content::File(section),
             place,
+        }
+    }
+
+    /// Returns the descriptor of the stored layer. Layers of a registry always have a digest; for others,
+    /// which may have none, the diff-id takes its place.
+    #[must_use]
+    pub fn descriptor(&self) -> Descriptor {
+        Descriptor {
+            media_type: self.media_type.clone(),
+            digest: self.digest.unwrap_or(self.diff_id),
+            size: self.size,
         }
     }
 }

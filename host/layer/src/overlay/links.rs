@@ -1,30 +1,30 @@
-//! Contents with several names: hard links, which keep what they lead to when its own name goes.
+//! Content with several names: a hard link keeps the content of a file when the file's own name is deleted.
 
 use std::collections::{HashMap, HashSet};
 
 use super::{Change, Fate, MemberList, Trace, fate, hash};
 
-/// A name in a layer, by the layer's index and what stands for the path.
+/// A name in a layer: the index of the layer and the hash of the path.
 type Name = (usize, u64);
 
-/// A link to a link to a link: more in a row are not followed.
+/// Most hard links in a row that are followed.
 const LONGEST: usize = 40;
 
-/// The contents that are in the image under another name than their own.
+/// The content that is in the image under another name than its own.
 pub struct Links(HashSet<Name>);
 
 impl Links {
-    /// Of all layers, the lowest first.
+    /// Finds the links of all layers, the lowest first.
     pub fn of<'a>(layers: impl Iterator<Item = (&'a MemberList, &'a Trace)> + Clone) -> Self {
         let traces = || layers.clone().map(|(_, trace)| trace);
         let mut leads: HashMap<Name, Name> = HashMap::new();
         let mut present = Vec::new();
-        for (index, (roll, _)) in layers.clone().enumerate() {
-            roll.each(|entry| {
+        for (index, (list, _)) in layers.clone().enumerate() {
+            list.each(|entry| {
                 if entry.act != Change::HardLink {
                     return;
                 }
-                // What it leads to is in this layer or in the next one below that has the name.
+                // The target is in this layer, or in the next lower layer that has the name.
                 let below = traces().take(index + 1).enumerate();
                 let Some((lower, _)) = below.filter(|(_, trace)| trace.has_file(entry.link)).last()
                 else {
@@ -44,7 +44,7 @@ impl Links {
         Self(present.into_iter().filter_map(content).collect())
     }
 
-    /// Whether a content is there under another name than `path`, which layer `index` has it as.
+    /// Returns whether the content that layer `index` has at `path` is in the image under another name.
     #[must_use]
     pub fn keep(&self, index: usize, path: &[u8]) -> bool {
         self.0.contains(&(index, hash(path)))

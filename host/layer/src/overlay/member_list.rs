@@ -1,8 +1,8 @@
-//! The members of a layer, in order, in as few bytes as they take: what is needed to tell what layers
-//! do to each other, once all have been read.
+//! A compact list of a layer's members, in order, with what is needed to compute the effect of layers on each other
+//! after all have been read.
 //!
-//! A name is stored as what it adds to the one before it. A member of a real image takes some thirty
-//! bytes so.
+//! A name is stored as its difference from the name before it. A member of a real image takes some thirty bytes.
+//! What it refuses: more members or bytes than a [`MemberBudget`] allows.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,14 +12,14 @@ use super::whiteout::is_aufs;
 use crate::tar::member::plain;
 use crate::tar::{Member, MemberKind};
 
-/// Members of all layers of an image that are kept. With the table that they are compared in
-/// (`stack.rs`), a million take about 70 MB, so these take less than 300 MB.
+/// Most members in the lists of one image. With the table in which they are compared (`stack.rs`), a million take about
+/// 70 MB, so these take less than 300 MB.
 pub const MOST_MEMBERS: u64 = 4_000_000;
 
-/// Bytes of all rolls of an image, whatever the names: four million take some 120 MB.
+/// Most bytes in the lists of one image, whatever the names. Four million members usually take some 120 MB.
 pub const MOST_BYTES: u64 = 256 * 1024 * 1024;
 
-/// What is left of both, for all layers of an image.
+/// The members and bytes that are left for the lists of all layers of an image.
 pub struct MemberBudget {
     members: AtomicU64,
     bytes: AtomicU64,
@@ -32,7 +32,7 @@ impl Default for MemberBudget {
 }
 
 impl MemberBudget {
-    /// With so much in it.
+    /// Returns a budget.
     #[cfg(test)]
     fn of(members: u64, bytes: u64) -> Self {
         Self { members: AtomicU64::new(members), bytes: AtomicU64::new(bytes) }
@@ -47,20 +47,20 @@ impl MemberBudget {
     }
 }
 
-/// What a member does.
+/// The change that a member makes to the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// A directory is there.
+    /// Adds a directory.
     Directory,
-    /// A symbolic link is there.
+    /// Adds a symbolic link.
     Symlink,
-    /// A file, or anything else that is neither of those, is there.
+    /// Adds a file, a device or a FIFO.
     File,
-    /// The same, as another name of a file.
+    /// Adds another name of a file.
     HardLink,
-    /// Something is deleted.
+    /// Deletes a path of the lower layers.
     Delete,
-    /// A directory is emptied of what lower layers had.
+    /// Empties a directory of what lower layers have in it.
     Empty,
 }
 
@@ -77,34 +77,34 @@ const ACTS: [Change; 6] = [
 #[derive(Default)]
 pub struct MemberList {
     bytes: Vec<u8>,
-    /// The last name, for the next.
+    /// The last name, from which the next one is abbreviated.
     last: Vec<u8>,
-    /// Members are missing: there was no room for them.
+    /// Whether members are missing because the budget was exhausted.
     pub cut: bool,
 }
 
-/// One of them.
+/// A member in a list.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ListedMember<'a> {
-    /// What it does.
+    /// The change that it makes.
     pub act: Change,
-    /// To what: a plain path.
+    /// The path that is changed: a plain one.
     pub path: &'a [u8],
-    /// Bytes of its content.
+    /// Bytes of its content, without holes.
     pub size: u64,
-    /// The other name of a hard link: a plain path.
+    /// The target of a hard link: a plain path.
     pub link: &'a [u8],
 }
 
 impl MemberList {
-    /// Add a member. One without a place in the image is left out.
+    /// Adds a member. A member without a place in the image is left out.
     pub fn add(&mut self, member: &Member, room: &MemberBudget) {
         let path = member.plain_path();
         if self.cut || member.path.is_empty() || leads_out(&path) {
             return;
         }
         let (act, path) = match Whiteout::of(&path) {
-            // It hides nothing, or what is not its to hide.
+            // It names no path, or one that a whiteout may not hide.
             Some(whiteout) if !whiteout.is_named() => return,
             Some(Whiteout::Of(hidden)) => (Change::Delete, hidden),
             Some(Whiteout::Opaque(folder)) => (Change::Empty, folder),
@@ -139,7 +139,7 @@ impl MemberList {
         }
     }
 
-    /// Go through them, in order.
+    /// Calls `visit` for each member, in order.
     pub fn each(&self, mut visit: impl FnMut(&ListedMember)) {
         let (mut rest, mut path) = (self.bytes.as_slice(), Vec::new());
         while let Some((act, after)) = rest.split_first() {
@@ -154,7 +154,7 @@ impl MemberList {
     }
 }
 
-/// Seven bits a byte, lowest first; the highest bit says that more follow.
+/// Appends a number: seven bits per byte, lowest first. The highest bit of a byte is set if more follow.
 fn number(to: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         to.push(number as u8 | 0x80);
@@ -168,7 +168,7 @@ fn text(to: &mut Vec<u8>, bytes: &[u8]) {
     to.extend_from_slice(bytes);
 }
 
-/// What [`number`] wrote.
+/// Reads what [`number`] wrote.
 fn read_number(from: &mut &[u8]) -> u64 {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
@@ -197,10 +197,10 @@ mod tests {
         Member { link: link.into(), size, ..Member::new(kind, path) }
     }
 
-    fn read(roll: &MemberList) -> Vec<(Change, String, u64, String)> {
+    fn read(list: &MemberList) -> Vec<(Change, String, u64, String)> {
         let mut read = Vec::new();
         let string = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        roll.each(|entry| {
+        list.each(|entry| {
             read.push((entry.act, string(entry.path), entry.size, string(entry.link)));
         });
         read
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn what_goes_in_comes_out() {
-        let (mut roll, room) = (MemberList::default(), MemberBudget::default());
+        let (mut list, room) = (MemberList::default(), MemberBudget::default());
         for member in [
             member(MemberKind::Directory, "./", "", 0),
             member(MemberKind::Directory, "./usr/lib", "", 0),
@@ -220,12 +220,12 @@ mod tests {
             member(MemberKind::File, "../out", "", 5),
             member(MemberKind::Fifo, "run/f", "", 0),
         ] {
-            roll.add(&member, &room);
+            list.add(&member, &room);
         }
         let entry =
             |act, path: &str, size, link: &str| (act, path.to_owned(), size, link.to_owned());
         assert_eq!(
-            read(&roll),
+            read(&list),
             [
                 entry(Change::Directory, "usr/lib", 0, ""),
                 entry(Change::File, "usr/lib/a", 70_000_000_000, ""),
@@ -236,32 +236,32 @@ mod tests {
                 entry(Change::File, "run/f", 0, ""),
             ]
         );
-        assert!(!roll.cut);
+        assert!(!list.cut);
     }
 
     #[test]
     fn a_real_member_takes_some_thirty_bytes() {
-        let (mut roll, room) = (MemberList::default(), MemberBudget::default());
+        let (mut list, room) = (MemberList::default(), MemberBudget::default());
         for folder in 0..100 {
             for file in 0..100 {
                 let path =
                     format!("usr/share/doc/package-{folder:03}/examples/file-{file:03}.html");
-                roll.add(&member(MemberKind::File, &path, "", 12_345), &room);
+                list.add(&member(MemberKind::File, &path, "", 12_345), &room);
             }
         }
-        assert!(roll.bytes.len() < 10_000 * 30, "{}", roll.bytes.len());
+        assert!(list.bytes.len() < 10_000 * 30, "{}", list.bytes.len());
     }
 
     #[test]
     fn there_is_an_end_to_what_is_kept() {
         for room in [MemberBudget::of(2, 1_000), MemberBudget::of(1_000, 40)] {
-            let mut roll = MemberList::default();
+            let mut list = MemberList::default();
             for name in ["a", "a-long-name-of-some-thirty-bytes", "b", "c-long-name-of-some-bytes"]
             {
-                roll.add(&member(MemberKind::File, name, "", 1), &room);
+                list.add(&member(MemberKind::File, name, "", 1), &room);
             }
-            assert!(roll.cut);
-            assert_eq!(read(&roll).len(), 2);
+            assert!(list.cut);
+            assert_eq!(read(&list).len(), 2);
         }
     }
 

@@ -3,13 +3,13 @@
 //!
 //! [`Member::plain_path`]: crate::tar::Member::plain_path
 
-/// The folders that a path is in, the uppermost first and the root left out.
+/// Returns the folders of a path, the uppermost first, without the root.
 pub fn folders(path: &[u8]) -> impl Iterator<Item = &[u8]> {
     let slashes = path.iter().enumerate().filter(|(_, byte)| **byte == b'/');
     slashes.map(|(at, _)| &path[..at])
 }
 
-/// The folder that a path is in, and its name there. The root's is empty.
+/// Returns the folder and the last component of a path. The root folder is empty.
 #[must_use]
 pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
     match path.iter().rposition(|byte| *byte == b'/') {
@@ -18,13 +18,13 @@ pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
     }
 }
 
-/// Whether `..` is part of a path.
+/// Returns whether `..` is a component of a path.
 #[must_use]
 pub fn has_parent(path: &[u8]) -> bool {
     path.split(|byte| *byte == b'/').any(|part| part == b"..")
 }
 
-/// Whether a plain path leads out of the image.
+/// Returns whether a plain path leads out of the image.
 #[must_use]
 pub fn leads_out(path: &[u8]) -> bool {
     path == b".." || path.starts_with(b"../")

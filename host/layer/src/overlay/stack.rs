@@ -1,18 +1,18 @@
-//! The image as it is so far: layers put on each other member by member, the lowest first.
+//! The state of an image while layers are applied member by member, the lowest first.
 //!
-//! What is known of a path takes 64 bits, beside the hash that stands for it.
+//! The state of a path takes 64 bits, in addition to the hash of the path.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
 use super::path::folders;
 
-/// What is at each path.
+/// The state of every path in the layers so far.
 #[derive(Default)]
 pub struct Stack {
-    /// What each path is, in the last layer that had it.
+    /// The state of each path, in the last layer that had it.
     paths: Map<State>,
-    /// The last layer that deleted a path, or put something else in the place of a directory.
+    /// The last layer that deleted a path, or replaced a directory by something else.
     deleted: Map<u16>,
     /// The last layer that emptied a directory.
     emptied: Map<u16>,
@@ -20,7 +20,7 @@ pub struct Stack {
 
 type Map<T> = HashMap<u64, T, BuildHasherDefault<Same>>;
 
-/// Keys are hashes already.
+/// A hasher that returns its key, which is a hash already.
 #[derive(Default)]
 struct Same(u64);
 
@@ -38,35 +38,35 @@ impl Hasher for Same {
     }
 }
 
-/// A path, and what stands for it.
+/// A path and its hash.
 #[derive(Clone, Copy)]
 pub struct At<'a> {
-    /// The path: a plain one.
+    /// The plain path.
     pub path: &'a [u8],
-    /// What stands for it in this process.
+    /// Its hash in this process.
     pub hash: u64,
 }
 
 impl<'a> At<'a> {
-    /// Of a plain path.
+    /// Hashes a plain path.
     #[must_use]
     pub fn of(path: &'a [u8]) -> Self {
         Self { path, hash: super::hash(path) }
     }
 }
 
-/// What is at a path: layer (10 bits: `MOST_LAYERS` is 1,000), kind (2 bits), whether a lower layer
-/// has it as well (1 bit), size (the rest).
+/// The state of a path: layer (10 bits: `MOST_LAYERS` is 1,000), kind (2 bits), whether a lower layer has the path as
+/// well (1 bit), size (the other 51 bits).
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct State(u64);
 
-/// Two petabytes, as large as sizes get here.
+/// The largest size that is stored: two petabytes.
 const LARGEST: u64 = (1 << 51) - 1;
 
-/// What somebody finds at a path.
+/// The kind of thing at a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A directory that no layer lists: something lies below it.
+    /// A directory that no layer lists: a member is below it.
     Implied,
     /// A directory.
     Directory,
@@ -81,36 +81,36 @@ impl State {
         Self(u64::from(layer) << 54 | (kind as u64) << 52 | size.min(LARGEST))
     }
 
-    /// On top of what a lower layer has.
+    /// Sets whether a lower layer has the path as well.
     fn over(self, lower: bool) -> Self {
         Self(self.0 | u64::from(lower) << 51)
     }
 
-    /// The last layer that had it, from 0.
+    /// Returns the last layer that had the path, from 0.
     #[must_use]
     pub fn layer(self) -> u16 {
         (self.0 >> 54) as u16
     }
 
-    /// What it is there.
+    /// Returns the kind in that layer.
     #[must_use]
     pub fn kind(self) -> Kind {
         [Kind::Implied, Kind::Directory, Kind::Symlink, Kind::File][(self.0 >> 52 & 3) as usize]
     }
 
-    /// Bytes of its content.
+    /// Returns the bytes of the content.
     #[must_use]
     pub fn size(self) -> u64 {
         self.0 & LARGEST
     }
 
-    /// Whether layers below `layer` have it.
+    /// Returns whether layers below `layer` have the path.
     #[must_use]
     pub fn is_below(self, layer: u16) -> bool {
         self.layer() < layer || self.0 >> 51 & 1 == 1
     }
 
-    /// Whether it is a directory, listed or not.
+    /// Returns whether it is a directory, listed or implied.
     #[must_use]
     pub fn is_directory(self) -> bool {
         matches!(self.kind(), Kind::Implied | Kind::Directory)
@@ -118,7 +118,7 @@ impl State {
 }
 
 impl Stack {
-    /// What is at a path; `None` where nothing is left of it.
+    /// Returns the state of a path; `None` where it does not exist or was deleted.
     #[must_use]
     pub fn state(&self, at: At<'_>) -> Option<State> {
         let state = *self.paths.get(&at.hash)?;
@@ -129,20 +129,20 @@ impl Stack {
         if self.deleted.is_empty() && self.emptied.is_empty() {
             return Some(state);
         }
-        // The root can only be emptied.
+        // The root can be emptied, but not deleted.
         let above = std::iter::once(&at.path[..0]).chain(folders(at.path));
         let mut above = above.map(super::hash);
         let gone = above.any(|hash| since(&self.deleted, hash) || since(&self.emptied, hash));
         (!gone).then_some(state)
     }
 
-    /// Whether the layers below `layer` have a path.
+    /// Returns whether the layers below `layer` have a path.
     #[must_use]
     pub fn is_below(&self, layer: u16, at: At<'_>) -> bool {
         self.state(at).is_some_and(|state| state.is_below(layer))
     }
 
-    /// Whether a path leads through a symbolic link.
+    /// Returns whether a folder of a path is a symbolic link.
     #[must_use]
     pub fn is_through_link(&self, path: &[u8]) -> bool {
         folders(path).any(|folder| {
@@ -150,30 +150,30 @@ impl Stack {
         })
     }
 
-    /// The last layer that had a path, whatever became of it since.
+    /// Returns the last layer that had a path, also if it was deleted since.
     #[must_use]
     pub fn last(&self, at: At<'_>) -> Option<u16> {
         self.paths.get(&at.hash).map(|state| state.layer())
     }
 
-    /// Whether `layer` is the last one that deleted a path.
+    /// Returns whether `layer` is the last one that deleted a path.
     #[must_use]
     pub fn is_deleted_by(&self, layer: u16, at: At<'_>) -> bool {
         self.deleted.get(&at.hash) == Some(&layer)
     }
 
-    /// A layer has something at a path, where `before` was.
+    /// Notes that a layer has something at a path, whose state was `before`.
     pub fn put(&mut self, layer: u16, at: At<'_>, kind: Kind, size: u64, before: Option<State>) {
         let lower = before.is_some_and(|before| before.is_below(layer));
         self.paths.insert(at.hash, State::new(layer, kind, size).over(lower));
     }
 
-    /// A layer deletes a path with all that is beneath, or has something else than a directory there.
+    /// Notes that a layer deletes a path with everything below it, or has something other than a directory there.
     pub fn delete(&mut self, layer: u16, at: At<'_>) {
         self.deleted.insert(at.hash, layer);
     }
 
-    /// A layer empties a directory of what the layers below have in it.
+    /// Notes that a layer empties a directory of what the lower layers have in it.
     pub fn empty(&mut self, layer: u16, at: At<'_>) {
         self.emptied.insert(at.hash, layer);
     }

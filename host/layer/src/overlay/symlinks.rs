@@ -1,20 +1,22 @@
-//! Symbolic links of one layer, for names that lead through them.
+//! The symbolic links of one layer, for following names that lead through them.
+//!
+//! What it refuses: more links in a name than Linux follows, and more than `MOST_BYTES` of names.
 
 use std::collections::HashMap;
 
 use super::path::split;
 use crate::tar::{Member, MemberKind};
 
-/// Links to follow for one name, as Linux has it (path_resolution(7)).
+/// Most links that are followed for one name, as in Linux (path_resolution(7)).
 const MOST_STEPS: usize = 40;
 
-/// Bytes of names to remember; a layer of a large distribution has some megabytes.
+/// Most bytes of names in memory. A layer of a large distribution has some megabytes.
 const MOST_BYTES: usize = 32 * 1024 * 1024;
 
-/// What a link takes besides its names, in bytes.
+/// Bytes that a link takes in addition to its names.
 const OVERHEAD: usize = 64;
 
-/// Where the symbolic links lead that came so far, by their plain paths.
+/// The targets of the symbolic links so far, by their plain paths.
 #[derive(Default)]
 pub struct Symlinks {
     links: HashMap<Box<[u8]>, Box<[u8]>>,
@@ -22,8 +24,9 @@ pub struct Symlinks {
 }
 
 impl Symlinks {
-    /// The next member of the layer, and its plain path: a link, or what takes the place of one. `None`
-    /// when they are more than `MOST_BYTES` of names.
+    /// Takes the next member of the layer and its plain path. A link is added; another member replaces a link of its
+    /// name.
+    /// `None` when the names have more than `MOST_BYTES`.
     pub fn see(&mut self, path: &[u8], member: &Member) -> Option<()> {
         if member.kind == MemberKind::Symlink {
             let link = member.link.as_slice();
@@ -35,18 +38,18 @@ impl Symlinks {
         (self.bytes <= MOST_BYTES).then_some(())
     }
 
-    /// Whether there are none.
+    /// Returns whether there are no links.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.links.is_empty()
     }
 
-    /// The plain path that a name leads to: the folders in it are followed, its last part is not, as
-    /// for what a hard link leads to. A path that leads in a circle stays where that is noticed.
+    /// Returns the plain path to which a name leads. Links in its folders are followed; its last part is not, as for
+    /// the target of a hard link. Following stops after `MOST_STEPS` links, which ends circles.
     #[must_use]
     pub fn follow(&self, path: &[u8]) -> Vec<u8> {
         let mut done = Vec::new();
-        // What is left, the next part last.
+        // The parts that are left, the next one last.
         let mut parts: Vec<Vec<u8>> = components(path).rev().collect();
         let mut steps = 0;
         while let Some(part) = parts.pop() {

@@ -1,34 +1,38 @@
-//! What becomes of a file in the layers above it.
+//! The fate of a file in the layers above it.
 //!
-//! A layer's whiteout deletes what it names, an opaque directory all that the layers below have beneath
-//! it; a member of the same name replaces it, and a file where it had a directory takes that away.
+//! | in a layer above | effect |
+//! | --- | --- |
+//! | a whiteout | deletes the path that it names |
+//! | an opaque directory | deletes everything that lower layers have below it |
+//! | a member of the same name | replaces the file |
+//! | a file where a folder of the path was | deletes that folder |
 
 use super::path::folders;
 use super::{Whiteout, hash};
 use crate::tar::{Member, MemberKind};
 
-/// What becomes of a member.
+/// The fate of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fate {
     /// It is in the image.
     Present,
-    /// The layer of that index deletes it.
+    /// The layer of this index deletes it.
     Deleted(usize),
-    /// The layer of that index has another one of its name.
+    /// The layer of this index has another member of its name.
     Replaced(usize),
 }
 
-/// What a layer does to those below it, in eight bytes a member.
+/// The effect of a layer on the layers below it, in eight bytes per member.
 #[derive(Default)]
 pub struct Trace {
-    /// The lowest bit says whether it is a directory.
+    /// Hashes of the members. The lowest bit is set for a directory.
     members: Vec<u64>,
     deleted: Vec<u64>,
     opaque: Vec<u64>,
 }
 
 impl Trace {
-    /// Take down a member.
+    /// Adds a member.
     pub fn add(&mut self, member: &Member, path: &[u8]) {
         match Whiteout::of(path) {
             Some(Whiteout::Of(path)) => self.deleted.push(hash(&path)),
@@ -37,7 +41,7 @@ impl Trace {
         }
     }
 
-    /// No more members: they can be looked up.
+    /// Prepares the members for looking up. Call it after the last one was added.
     pub fn seal(&mut self) {
         for hashes in [&mut self.members, &mut self.deleted, &mut self.opaque] {
             hashes.sort_unstable();
@@ -46,7 +50,7 @@ impl Trace {
         }
     }
 
-    /// Whether it has something of that name that is no directory.
+    /// Returns whether the layer has something at this path that is not a directory.
     #[must_use]
     pub fn has_file(&self, path: &[u8]) -> bool {
         self.has(path, false)
@@ -65,11 +69,11 @@ impl Trace {
             })
     }
 
-    /// What this layer does to a member of one below.
+    /// Returns the effect on a member of a lower layer: `Some(true)` if it is replaced, `Some(false)` if it is deleted.
     fn change(&self, path: &[u8], directory: bool) -> Option<bool> {
         let deletes = self.deletes(path);
         match (self.has(path, false), self.has(path, true)) {
-            // A directory that is listed again keeps what is in it.
+            // A directory that is listed again keeps its content.
             (false, true) if directory && !deletes => None,
             (false, false) => deletes.then_some(false),
             _ => Some(true),
@@ -77,7 +81,7 @@ impl Trace {
     }
 }
 
-/// What becomes of a member at `path` of layer `index`; `traces` are those of all layers.
+/// Returns the fate of the member at `path` in layer `index`. `traces` are those of all layers.
 #[must_use]
 pub fn fate<'a>(
     path: &[u8],
@@ -103,7 +107,7 @@ fn entry(path: &[u8], directory: bool) -> u64 {
 mod tests {
     use super::*;
 
-    /// Names that end with a slash are directories.
+    /// Makes traces from names. Names that end with a slash are directories.
     fn traces(layers: &[&[&str]]) -> Vec<Trace> {
         let trace = |names: &&[&str]| {
             let mut trace = Trace::default();

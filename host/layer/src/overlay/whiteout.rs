@@ -1,28 +1,27 @@
-//! Whiteouts: members that say what of the layers below is not there any more (OCI image
-//! specification, "Whiteouts", "Opaque Whiteout").
+//! Whiteouts: members that delete paths of the layers below (OCI image specification, "Whiteouts", "Opaque Whiteout").
 
 use super::path::split;
 
-/// How the name of a whiteout begins.
+/// Prefix of the name of a whiteout.
 pub const PREFIX: &str = ".wh.";
 
-/// Hides all of a directory that lower layers have.
+/// Name of the whiteout that hides everything that lower layers have in its directory.
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
-/// AUFS's own files begin so; readers leave them out.
+/// Prefix of AUFS's own files, which readers ignore.
 const AUFS: &[u8] = b".wh..wh.";
 
-/// What a whiteout hides, by the name that the layers below have for it.
+/// The path that a whiteout hides, by its name in the layers below.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Whiteout {
-    /// This, with all that is beneath.
+    /// This path, with everything below it.
     Of(Vec<u8>),
-    /// All that is beneath this directory, but not what this layer puts there. Empty is the root.
+    /// Everything that lower layers have in this directory. The root is empty.
     Opaque(Vec<u8>),
 }
 
 impl Whiteout {
-    /// What a member of that name hides; `None` where it is an ordinary one, or one of AUFS's own.
+    /// Returns what a member of this name hides; `None` for an ordinary member and for AUFS's own files.
     #[must_use]
     pub fn of(path: &[u8]) -> Option<Self> {
         let (folder, name) = split(path);
@@ -33,8 +32,8 @@ impl Whiteout {
         Some(Self::Of([&path[..path.len() - name.len()], hidden].concat()))
     }
 
-    /// Whether it says what it hides. `.wh.` alone names nothing, `.wh..` and `.wh...` name folders
-    /// that are not theirs.
+    /// Returns whether it names a path that it may hide. `.wh.` alone names none; `.wh..` and `.wh...` name `.` and
+    /// `..`.
     #[must_use]
     pub fn is_named(&self) -> bool {
         match self {
@@ -44,13 +43,13 @@ impl Whiteout {
     }
 }
 
-/// What follows the prefix of a whiteout, or of anything that is called like one.
+/// Returns the part of a name after the prefix of whiteouts, also for AUFS's own files.
 #[must_use]
 pub fn target(path: &[u8]) -> Option<&[u8]> {
     split(path).1.strip_prefix(PREFIX.as_bytes())
 }
 
-/// Whether a member is one of AUFS's own, which hides nothing.
+/// Returns whether a member is one of AUFS's own files, which hide nothing.
 #[must_use]
 pub fn is_aufs(path: &[u8]) -> bool {
     let (_, name) = split(path);

@@ -1,14 +1,13 @@
-//! What is told about a member in front of its header: GNU's long names, and PAX records.
+//! Extended headers, which come before the header of a member: GNU's long names, and PAX records.
 //!
-//! Where readers differ on what counts, a layer would be one thing for a filter and another for the
-//! engine: that is refused. Everything else is read as Go's `archive/tar` reads it, with which
-//! Docker, containerd and Podman unpack layers.
+//! They are read as Go's `archive/tar` reads them, with which Docker, containerd and Podman unpack layers. What it
+//! refuses: extended headers on which readers differ, because a filter would see another member than the engine.
 
 use super::member::{Member, MemberKind, Records};
 use super::pax;
 use super::sparse;
 
-/// What stands in front of one header.
+/// The extended headers of one member.
 #[derive(Default)]
 pub struct ExtendedHeader {
     name: Option<Vec<u8>>,
@@ -16,30 +15,31 @@ pub struct ExtendedHeader {
     records: Option<Records>,
 }
 
-/// What is damaged, to follow "its header is damaged: ".
+/// The reason why a header is damaged. It follows "the tar header ... is damaged: ".
 pub type Why = &'static str;
 
+/// The reason for a member with two extended headers of one kind.
 pub const TWICE: Why =
     "it says twice what belongs to one member, and readers differ on what counts";
 
 impl ExtendedHeader {
-    /// GNU's long name (`L`).
+    /// Adds a GNU long name (`L`).
     pub fn name(&mut self, name: Vec<u8>) -> Result<(), Why> {
         once(&mut self.name, name)
     }
 
-    /// GNU's long name of what a link leads to (`K`).
+    /// Adds a GNU long link target (`K`).
     pub fn link(&mut self, link: Vec<u8>) -> Result<(), Why> {
         once(&mut self.link, link)
     }
 
-    /// PAX records (`x`).
+    /// Adds PAX records (`x`).
     pub fn records(&mut self, bytes: &[u8]) -> Result<(), Why> {
         once(&mut self.records, parse(bytes)?)
     }
 
-    /// PAX records for all members that follow (`g`). Go and the engines ignore them, GNU tar and
-    /// Python do not: they may comment, and say nothing of what a member is.
+    /// Checks PAX records for all members that follow (`g`). Go and the engines ignore them, GNU tar and Python do not,
+    /// so they may contain comments, but no property of a member.
     pub fn global(&self, bytes: &[u8]) -> Result<(), Why> {
         if self.name.is_some() || self.link.is_some() || self.records.is_some() {
             return Err("it stands between a member and what is said of it");
@@ -54,7 +54,7 @@ impl ExtendedHeader {
         }
     }
 
-    /// Let what was told stand in for fields; records that no field stands for stay with the member.
+    /// Sets the fields of a member. Records without a field stay with the member.
     pub fn apply(self, member: &mut Member) -> Result<(), Why> {
         let records = self.records.unwrap_or_default();
         let has = |keyword: &[u8]| records.contains_key(keyword);
@@ -63,7 +63,7 @@ impl ExtendedHeader {
         {
             return Err(TWICE);
         }
-        // An empty one is none, as for Go.
+        // Go ignores an empty one.
         if let Some(name) = self.name.filter(|name| !name.is_empty()) {
             member.path = name;
         }
@@ -77,8 +77,8 @@ impl ExtendedHeader {
     }
 }
 
-fn once<T>(place: &mut Option<T>, told: T) -> Result<(), Why> {
-    match place.replace(told) {
+fn once<T>(place: &mut Option<T>, value: T) -> Result<(), Why> {
+    match place.replace(value) {
         None => Ok(()),
         Some(_) => Err(TWICE),
     }
@@ -90,7 +90,7 @@ fn set_link(member: &mut Member, link: Vec<u8>) {
     }
 }
 
-/// One record, which stands in for a field, or stays with the member.
+/// Sets the field of a record, or keeps the record with the member.
 fn record(member: &mut Member, keyword: Vec<u8>, value: Vec<u8>) -> Result<(), Why> {
     let number = |why| pax::number(&value).ok_or(why);
     match keyword.as_slice() {
@@ -106,7 +106,7 @@ fn record(member: &mut Member, keyword: Vec<u8>, value: Vec<u8>) -> Result<(), W
         b"uname" => member.owner = value,
         b"gname" => member.group = value,
         b"mtime" => member.mtime = pax::time(&value).ok_or("its time makes no sense")?,
-        // How names were encoded; they are bytes here.
+        // The encoding of names. Names are bytes here.
         b"hdrcharset" => {}
         _ => {
             member.records.insert(keyword, value);
@@ -115,8 +115,8 @@ fn record(member: &mut Member, keyword: Vec<u8>, value: Vec<u8>) -> Result<(), W
     Ok(())
 }
 
-/// Records by keyword. The pieces of a sparse file in form 0.0, which repeats two records for each,
-/// become one record as form 0.1 has it.
+/// Parses records by keyword. Form 0.0 of sparse files has two records for each piece; they become one record as in
+/// form 0.1.
 fn parse(bytes: &[u8]) -> Result<Records, Why> {
     let mut records = Records::new();
     let mut map = Vec::new();

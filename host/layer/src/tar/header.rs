@@ -1,9 +1,9 @@
-//! A header block, as bytes: where its fields are, in the formats that there are.
+//! A header block: the positions of its fields in each format.
 
 use super::member::{Member, MemberKind, Records, Time};
 use super::{BLOCK, number};
 
-/// One header.
+/// The block of one header.
 pub struct Header<'a>(pub &'a [u8; BLOCK]);
 
 /// Offset and length of the fields (POSIX.1-2001 pax, "ustar Header Block").
@@ -38,9 +38,9 @@ pub mod field {
     pub const MAJOR: Range<usize> = 329..337;
     /// Minor number of a device.
     pub const MINOR: Range<usize> = 337..345;
-    /// Folders in front of the path.
+    /// Folders before the path.
     pub const PREFIX: Range<usize> = 345..500;
-    /// star's prefix is shorter, for the sake of two times.
+    /// Prefix in star's headers. It is shorter, because two times follow.
     pub const STAR_PREFIX: Range<usize> = 345..476;
     /// Mark of star's headers.
     pub const STAR_MARK: Range<usize> = 508..512;
@@ -54,7 +54,7 @@ pub mod field {
     pub const GNU_CONTINUES: usize = 482;
     /// Size of a sparse file with its holes, in GNU headers.
     pub const GNU_REAL_SIZE: Range<usize> = 483..495;
-    /// In the blocks that continue a GNU header.
+    /// Pieces in a block that continues a GNU header.
     pub const MORE_PIECES: Range<usize> = 0..504;
     /// Whether another such block follows.
     pub const MORE_CONTINUES: usize = 504;
@@ -64,27 +64,27 @@ pub mod field {
 pub const USTAR: &[u8; 8] = b"ustar\x0000";
 const GNU: &[u8; 8] = b"ustar  \0";
 
-/// How a header spells what it says.
+/// The format of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
-    /// Before there were magics: no names of owners, no prefix.
+    /// The first format, without magic, names of owners and prefix.
     V7,
-    /// POSIX, with PAX records or without.
+    /// POSIX, with or without PAX records.
     Ustar,
-    /// star's, with a shorter prefix.
+    /// The format of star, with a shorter prefix.
     Star,
-    /// GNU tar's, without prefix.
+    /// The format of GNU tar, without prefix.
     Gnu,
 }
 
 impl Header<'_> {
-    /// Whether this block ends the archive.
+    /// Returns whether the block is all zeros, which ends the archive.
     pub fn is_zero(&self) -> bool {
         self.0.iter().all(|byte| *byte == 0)
     }
 
-    /// Whether its checksum is right: the sum of all bytes, with its own field as spaces. Some old
-    /// writers added signed bytes.
+    /// Returns whether the checksum is right: the sum of all bytes, with spaces in its own field. Some old writers
+    /// added signed bytes.
     pub fn is_sound(&self) -> bool {
         let Some(stored) = number::octal(&self.0[field::CHECKSUM]) else { return false };
         let others = || {
@@ -97,17 +97,17 @@ impl Header<'_> {
         stored == unsigned || stored == others().map(|byte| i64::from(byte as i8)).sum::<i64>()
     }
 
-    /// Its type flag.
+    /// Returns the type flag.
     pub fn flag(&self) -> u8 {
         self.0[field::FLAG]
     }
 
-    /// Its size field; `None` where that is no number, or negative.
+    /// Returns the size field; `None` where it is not a number, or negative.
     pub fn size(&self) -> Option<u64> {
         number::parse(&self.0[field::SIZE])?.try_into().ok()
     }
 
-    /// The member as this block alone describes it. `Err` names the field that makes no sense.
+    /// Returns the member as this block alone describes it. `Err` names the invalid field.
     pub fn member(&self) -> Result<Member, &'static str> {
         let number = |range, what| number::parse(&self.0[range]).ok_or(what);
         let flag = self.flag();
@@ -120,7 +120,7 @@ impl Header<'_> {
             mtime: Time::seconds(number(field::MTIME, "time")?),
             ..Member::new(kind, text(&self.0[field::NAME]))
         };
-        // Where no content follows it must be a number all the same, as for Go.
+        // Like Go, require a number even where no content follows.
         let size = number(field::SIZE, "size")?;
         if kind.has_content() {
             member.size = u64::try_from(size).map_err(|_| "size")?;
@@ -146,7 +146,7 @@ impl Header<'_> {
                     member.records = times;
                     b""
                 }
-                // Old writers in Go had a prefix here, and Go still reads it.
+                // Old writers in Go wrote a prefix here, and Go still reads it.
                 None => Some(text(&self.0[field::PREFIX]))
                     .filter(|text| text.is_ascii())
                     .ok_or("prefix")?,
@@ -158,7 +158,7 @@ impl Header<'_> {
         Ok(member)
     }
 
-    /// By its magic, as Go tells them apart.
+    /// Returns the format by the magic, as Go distinguishes them.
     pub fn format(&self) -> Format {
         match &self.0[field::MAGIC] {
             magic if magic == GNU => Format::Gnu,
@@ -168,8 +168,8 @@ impl Header<'_> {
         }
     }
 
-    /// GNU tar keeps two more times for incremental archives; elsewhere they are PAX records. `None`
-    /// where something else stands there.
+    /// Returns the two additional times of GNU tar's incremental archives as PAX records. `None` where the fields hold
+    /// something else.
     fn gnu_times(&self) -> Option<Records> {
         let mut records = Records::new();
         let times =
@@ -189,7 +189,7 @@ fn as_device(number: i64) -> Result<u32, &'static str> {
     u32::try_from(number).map_err(|_| "device")
 }
 
-/// What a field holds, up to the first NUL.
+/// Returns the bytes of a field up to the first NUL.
 pub fn text(field: &[u8]) -> &[u8] {
     let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
     &field[..end]

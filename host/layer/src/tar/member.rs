@@ -1,47 +1,47 @@
-//! One member of a layer: what it is called, what it is, and what belongs to it.
+//! One member of a layer: its name, its kind and its metadata.
 
 use std::collections::BTreeMap;
 
 use super::Sparse;
 
-/// PAX records by keyword; of several with one keyword the last counts (POSIX.1-2001).
+/// PAX records by keyword. Of several with the same keyword, the last counts (POSIX.1-2001).
 pub type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
-/// A member, without its content. Names are bytes, as a file system has them.
+/// A member, without its content. Names are bytes, as in a file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
-    /// What it is.
+    /// The kind.
     pub kind: MemberKind,
-    /// Its name as the layer has it, without the slash at the end of a directory's.
+    /// The name in the layer, without the slash at the end of a directory's name.
     pub path: Vec<u8>,
-    /// Where a link points; empty for all others.
+    /// Target of a link; empty for other kinds.
     pub link: Vec<u8>,
     /// Permission bits, with set-user-ID, set-group-ID and sticky (some writers add type bits).
     pub mode: u32,
-    /// Owner. Negative numbers come from broken writers only.
+    /// Number of the owner. Only broken writers use negative numbers.
     pub uid: i64,
-    /// Group.
+    /// Number of the group.
     pub gid: i64,
     /// Name of the owner; may be empty.
     pub owner: Vec<u8>,
     /// Name of the group; may be empty.
     pub group: Vec<u8>,
-    /// When it was modified.
+    /// Time of the last modification.
     pub mtime: Time,
     /// Major and minor number of a device.
     pub device: (u32, u32),
     /// Bytes of its content, holes included.
     pub size: u64,
-    /// Where the holes of a sparse file are.
+    /// Positions of the content of a sparse file.
     pub sparse: Option<Sparse>,
-    /// PAX records that no field above stands for: extended attributes, ACLs, access times, ...
+    /// PAX records without a field above: extended attributes, ACLs, access times, ...
     pub records: Records,
 }
 
-/// What a member is.
+/// The kind of a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum MemberKind {
-    /// A regular file, also one that is to be contiguous (`7`).
+    /// A regular file, also a contiguous one (`7`).
     File,
     /// Another name of an earlier file.
     HardLink,
@@ -55,16 +55,16 @@ pub enum MemberKind {
     Directory,
     /// A FIFO.
     Fifo,
-    /// Something that only its writer knows, by its type flag; it has content like a file.
+    /// An unknown type flag. The member has content like a file.
     Other(u8),
 }
 
 impl MemberKind {
-    /// What a type flag stands for.
+    /// Returns the kind of a type flag.
     #[must_use]
     pub fn from_flag(flag: u8) -> Self {
         match flag {
-            // Python and Go read a sparse file of GNU's as the file that it is.
+            // Python and Go, too, read a GNU sparse file as a file.
             0 | b'0' | b'7' | b'S' => Self::File,
             b'1' => Self::HardLink,
             b'2' => Self::Symlink,
@@ -76,7 +76,7 @@ impl MemberKind {
         }
     }
 
-    /// The type flag in a header.
+    /// Returns the type flag for a header.
     #[must_use]
     pub fn flag(self) -> u8 {
         match self {
@@ -91,13 +91,13 @@ impl MemberKind {
         }
     }
 
-    /// Whether content follows. Of all others the size field is noise, as Go and Python read it.
+    /// Returns whether content follows. For other kinds, Go and Python ignore the size field.
     #[must_use]
     pub fn has_content(self) -> bool {
         matches!(self, Self::File | Self::Other(_))
     }
 
-    /// In one or two words, for people and programs.
+    /// Returns the name of the kind, for users and for JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -118,12 +118,12 @@ impl MemberKind {
 pub struct Time {
     /// Whole seconds, rounded down.
     pub seconds: i64,
-    /// What is to be added, 0 to 999,999,999.
+    /// Nanoseconds to add, 0 to 999,999,999.
     pub nanos: u32,
 }
 
 impl Time {
-    /// A time without fractions of a second.
+    /// Returns a time in whole seconds.
     #[must_use]
     pub fn seconds(seconds: i64) -> Self {
         Self { seconds, nanos: 0 }
@@ -131,7 +131,7 @@ impl Time {
 }
 
 impl Member {
-    /// A file of that name, with nothing else known of it.
+    /// Returns a member with this kind and name; all other fields are empty or zero.
     #[must_use]
     pub fn new(kind: MemberKind, path: impl Into<Vec<u8>>) -> Self {
         Self {
@@ -151,7 +151,7 @@ impl Member {
         }
     }
 
-    /// Bytes of content in the tar: without holes.
+    /// Returns the bytes of content in the tar, without holes.
     #[must_use]
     pub fn stored(&self) -> u64 {
         match &self.sparse {
@@ -160,16 +160,16 @@ impl Member {
         }
     }
 
-    /// Its name from the root of the image, as engines take it (Go's `filepath.Clean`): without `./` and
-    /// slashes in front, without empty and `.` components, and `..` taken with what is before it. One
-    /// that leads out of the image stays, in front.
+    /// Returns the name from the root of the image, as engines clean it (Go's `filepath.Clean`): without leading `./`
+    /// and slashes, without empty and `.` components, and with `..` resolved. A `..` that leads out of the image stays
+    /// at the beginning.
     #[must_use]
     pub fn plain_path(&self) -> Vec<u8> {
         plain(&self.path)
     }
 }
 
-/// A name without what does not count in it: see [`Member::plain_path`].
+/// Returns a cleaned name: see [`Member::plain_path`].
 #[must_use]
 pub fn plain(path: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(path.len());

@@ -1,6 +1,6 @@
 //! Numbers in tar headers: octal digits, or GNU's base 256.
 
-/// A number in a header field; `None` where it is none, or does not fit. An empty field is zero.
+/// Parses a number in a header field; `None` where it is invalid or does not fit. An empty field is zero.
 pub fn parse(field: &[u8]) -> Option<i64> {
     match field.first()? {
         0x80.. => base_256(field),
@@ -8,8 +8,8 @@ pub fn parse(field: &[u8]) -> Option<i64> {
     }
 }
 
-/// Octal digits, up to the first NUL behind them. Go and GNU tar take NULs and spaces in front as fill,
-/// where a field that begins with NUL is zero for others: engines unpack with Go.
+/// Parses octal digits, up to the first NUL after them. Leading NULs and spaces are skipped, as in Go and GNU tar; for
+/// other readers, a field that begins with NUL is zero. Engines unpack with Go.
 pub fn octal(field: &[u8]) -> Option<i64> {
     let is_fill = |byte: &u8| matches!(byte, 0 | b' ');
     let Some(first) = field.iter().position(|byte| !is_fill(byte)) else { return Some(0) };
@@ -21,20 +21,20 @@ pub fn octal(field: &[u8]) -> Option<i64> {
     })
 }
 
-/// Two's complement, big-endian, with the highest bit always set.
+/// Parses a number in two's complement, big-endian, whose highest bit is always set.
 fn base_256(field: &[u8]) -> Option<i64> {
     let (first, rest) = field.split_first()?;
     let negative = first & 0x40 != 0;
     let first = if negative { *first } else { first & 0x7f };
     let start = if negative { i128::from(first) - 256 } else { i128::from(first) };
     let value = rest.iter().try_fold(start, |value, byte| {
-        // Twelve bytes are 95 bits: they fit, and what is no i64 is refused below.
+        // Twelve bytes are 95 bits, which fit an i128; numbers that do not fit an i64 are refused below.
         value.checked_mul(256)?.checked_add(i128::from(*byte))
     })?;
     value.try_into().ok()
 }
 
-/// Write a number as octal digits and a NUL; `false` where it does not fit, and nothing is written.
+/// Writes a number as octal digits and a NUL. Returns `false` and writes nothing where it does not fit.
 pub fn write_octal(field: &mut [u8], value: i64) -> bool {
     let digits = field.len() - 1;
     if value < 0 || (digits < 21 && value >> (3 * digits) != 0) {
@@ -49,7 +49,7 @@ pub fn write_octal(field: &mut [u8], value: i64) -> bool {
     true
 }
 
-/// Write a number in base 256, as GNU tar, Go and Python read it.
+/// Writes a number in base 256, as GNU tar, Go and Python read it.
 pub fn write_base_256(field: &mut [u8], value: i64) {
     let bytes = i128::from(value).to_be_bytes();
     let start = bytes.len() - field.len();

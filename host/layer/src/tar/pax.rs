@@ -1,17 +1,18 @@
-//! PAX records: `length keyword=value\n`, where the value may hold anything (POSIX.1-2001 pax,
-//! "pax Extended Header").
+//! PAX records: `length keyword=value\n`. The value may contain any bytes (POSIX.1-2001 pax, "pax Extended Header").
+//!
+//! What it refuses: malformed records, and NULs in names and keywords.
 
 use super::member::{Records, Time};
 
-/// Read records into `records`; `None` where they are damaged.
+/// Parses records into `records`; `None` where they are damaged.
 #[cfg(test)]
 fn parse(bytes: &[u8], records: &mut Records) -> Option<()> {
     parse_each(bytes, |keyword, value| set(records, keyword, value))
 }
 
-/// Read records, in their order; `None` where they are damaged.
+/// Calls `take` for each record, in order. `None` where the records are damaged.
 pub fn parse_each(mut bytes: &[u8], mut take: impl FnMut(&[u8], &[u8])) -> Option<()> {
-    // Some writers count the zeros up to the end of the block.
+    // Some writers include the zeros up to the end of the block.
     while let Some(first) = bytes.first().filter(|first| **first != 0) {
         if !first.is_ascii_digit() {
             return None;
@@ -30,14 +31,14 @@ pub fn parse_each(mut bytes: &[u8], mut take: impl FnMut(&[u8], &[u8])) -> Optio
     bytes.iter().all(|byte| *byte == 0).then_some(())
 }
 
-/// As Go has it: names have no NUL, and a keyword has none, nor is it empty.
+/// Returns whether a record is valid, by Go's rules: no NUL in names and keywords, and no empty keyword.
 fn is_sound(keyword: &[u8], value: &[u8]) -> bool {
     let is_name = matches!(keyword, b"path" | b"linkpath" | b"uname" | b"gname");
     let is_keyword = !keyword.is_empty() && !keyword.contains(&0);
     is_keyword && (!is_name || !value.contains(&0))
 }
 
-/// Keep a record. An empty value takes one away, but for extended attributes, which may be empty.
+/// Sets a record. An empty value removes it, except for extended attributes, which may be empty.
 pub fn set(records: &mut Records, keyword: &[u8], value: &[u8]) {
     if value.is_empty() && !keyword.starts_with(b"SCHILY.xattr.") {
         records.remove(keyword);
@@ -46,7 +47,7 @@ pub fn set(records: &mut Records, keyword: &[u8], value: &[u8]) {
     }
 }
 
-/// Append one record.
+/// Appends a record.
 pub fn write(into: &mut Vec<u8>, keyword: &[u8], value: &[u8]) {
     let rest = keyword.len() + value.len() + 3;
     let mut length = rest + 1;
@@ -65,13 +66,13 @@ fn digits(number: usize) -> usize {
     number.checked_ilog10().map_or(1, |log| log as usize + 1)
 }
 
-/// A decimal number.
+/// Parses a decimal number.
 pub fn number(value: &[u8]) -> Option<i64> {
     std::str::from_utf8(value).ok()?.parse().ok()
 }
 
-/// Seconds with a fraction, possibly negative. What is finer than a nanosecond is cut off, as no
-/// file system keeps it.
+/// Parses seconds with a fraction, possibly negative. Digits below a nanosecond are cut off, as no file system stores
+/// them.
 pub fn time(value: &[u8]) -> Option<Time> {
     let text = std::str::from_utf8(value).ok()?;
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
@@ -86,7 +87,7 @@ pub fn time(value: &[u8]) -> Option<Time> {
     Some(Time { seconds, nanos })
 }
 
-/// The same, as text.
+/// Formats a time as seconds with a fraction.
 pub fn time_text(time: Time) -> String {
     if time.nanos == 0 {
         return time.seconds.to_string();

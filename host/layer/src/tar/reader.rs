@@ -1,4 +1,6 @@
-//! Reading the members of a layer, in the order in which they come.
+//! Reading the members of a layer, in the order of the archive.
+//!
+//! What it refuses is listed at [`Reader::next_member`].
 
 use std::io::{self, BufRead, Read};
 
@@ -7,39 +9,40 @@ use super::header::{Format, Header, field};
 use super::member::{Member, MemberKind};
 use super::sparse::{self, MapReader, Sparse};
 use super::{BLOCK, padding};
-use crate::blob::{from_io, into_io};
+use crate::blob::{from_io, into_io, read_buffered};
 use occystrap_base::error::{Error, Result};
 
-/// Long names and PAX records of one member. Go's reader, and with it Docker and containerd, takes
-/// no more (`maxSpecialFileSize`).
+/// Largest long name or PAX header, in bytes. Go's reader, and so Docker and containerd, accepts no more
+/// (`maxSpecialFileSize`).
 const LARGEST_EXTENSION: u64 = 1024 * 1024;
 
-/// Headers of a layer, with those of long names and PAX records. A file system of a million files
-/// makes two; beyond this somebody wants to keep us busy.
+/// Most headers of a layer, with those of long names and PAX records. A file system of a million files has two million;
+/// more headers than this are an attack.
 const MOST_HEADERS: u64 = 20_000_000;
 
-/// Reads members from a stream. Each call of [`Reader::next_member`] skips what was not read of the
-/// content before.
+/// A reader of the members in a stream. Each call of [`Reader::next_member`] skips the unread content of the member
+/// before.
 pub struct Reader<R> {
     from: R,
     place: String,
-    /// Where the next block is, in bytes from the start of the layer.
+    /// Position of the next block, in bytes from the start of the layer.
     at: u64,
-    /// Bytes of the content that nobody has read yet, and of the zeros after it.
+    /// Bytes of the content that were not read yet.
     rest: u64,
+    /// Zeros after the content.
     padding: u64,
-    /// Where the header of the last member, or what belongs to it, starts.
+    /// Start of the headers of the last member.
     started: u64,
     headers: u64,
-    /// The name of the last member; empty while a header is read.
+    /// Name of the last member; empty while a header is read.
     path: Vec<u8>,
-    /// The type flag of its header.
+    /// Type flag of the last member.
     flag: u8,
     ended: bool,
 }
 
 impl<R: BufRead> Reader<R> {
-    /// Read members from an uncompressed layer. `place` is named in errors.
+    /// Returns a reader for an uncompressed layer. `place` is named in errors.
     pub fn new(from: R, place: impl Into<String>) -> Self {
         Self {
             from,
@@ -55,28 +58,27 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
-    /// How errors call the layer.
+    /// Returns the name of the layer for errors.
     #[must_use]
     pub fn place(&self) -> &str {
         &self.place
     }
 
-    /// The type flag in the header of the last member: more than one means a file.
+    /// Returns the type flag in the header of the last member. Several flags mean a file.
     #[must_use]
     pub fn flag(&self) -> u8 {
         self.flag
     }
 
-    /// Where the last member starts, in bytes from the start of the layer, and where it ends.
+    /// Returns start and end of the last member, in bytes from the start of the layer.
     #[must_use]
     pub fn span(&self) -> (u64, u64) {
         (self.started, self.at + self.rest + self.padding)
     }
 
-    /// The next member; `None` at the end of the archive. Errors when a header is damaged, a name
-    /// or a map is longer than `LARGEST_EXTENSION`, readers differ on what is said of a member, there are
-    /// more than `MOST_HEADERS`, the
-    /// layer ends in the middle of a member, and as the stream does.
+    /// Returns the next member, `None` at the end of the archive. Errors when a header is damaged, an extended header
+    /// is larger than `LARGEST_EXTENSION`, readers differ on the headers of a member, there are more than
+    /// `MOST_HEADERS`, or the layer ends in the middle of a member, and as the stream does.
     pub fn next_member(&mut self) -> Result<Option<Member>> {
         if self.ended {
             return Ok(None);
@@ -84,7 +86,7 @@ impl<R: BufRead> Reader<R> {
         self.skip_content()?;
         self.path.clear();
         self.started = self.at;
-        let mut told = ExtendedHeader::default();
+        let mut extended = ExtendedHeader::default();
         let mut block = [0; BLOCK];
         loop {
             let at = self.at;
@@ -103,31 +105,32 @@ impl<R: BufRead> Reader<R> {
                 return Err(Error::mismatch(what, format!("at most {MOST_HEADERS}"), "more"));
             }
             if !matches!(header.flag(), b'L' | b'K' | b'x' | b'g') {
-                return self.member(&block, told, at).map(Some);
+                return self.member(&block, extended, at).map(Some);
             }
             let size = header.size().ok_or_else(|| self.damaged(at, "its size is no number"))?;
             let mut bytes = self.extension(size, at)?;
             match header.flag() {
-                b'x' => told.records(&bytes),
-                b'g' => told.global(&bytes),
+                b'x' => extended.records(&bytes),
+                b'g' => extended.global(&bytes),
                 flag => {
                     let length =
                         bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
                     bytes.truncate(length);
-                    if flag == b'L' { told.name(bytes) } else { told.link(bytes) }
+                    if flag == b'L' { extended.name(bytes) } else { extended.link(bytes) }
                 }
             }
             .map_err(|why| self.damaged(at, why))?;
         }
     }
 
-    /// The content of the last member, without the holes of a sparse file.
-    pub fn content(&mut self) -> Content<'_, R> {
-        Content { reader: self }
+    /// Returns the content of the last member, without the holes of a sparse file.
+    pub fn content(&mut self) -> MemberContent<'_, R> {
+        MemberContent { reader: self }
     }
 
-    /// Read what follows the archive's end - zeros, usually - and how many bytes of it were none.
-    /// Errors when members follow, and as [`Reader::next_member`] does.
+    /// Reads to the end of the stream, and returns the number of bytes after the archive's end that are not zero.
+    /// Errors as
+    /// [`Reader::next_member`] does for the members that are left.
     pub fn finish(mut self) -> Result<u64> {
         while self.next_member()?.is_some() {}
         let mut noise = 0;
@@ -142,33 +145,33 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
-    fn member(&mut self, block: &[u8; BLOCK], told: ExtendedHeader, at: u64) -> Result<Member> {
+    fn member(&mut self, block: &[u8; BLOCK], extended: ExtendedHeader, at: u64) -> Result<Member> {
         let header = Header(block);
         self.flag = header.flag();
         let damaged = |what: &str| self.damaged(at, &format!("its {what} makes no sense"));
         let mut member = header.member().map_err(&damaged)?;
-        told.apply(&mut member).map_err(|why| self.damaged(at, why))?;
-        // V7 had no type for directories.
+        extended.apply(&mut member).map_err(|why| self.damaged(at, why))?;
+        // V7 has no type for directories.
         if header.flag() == 0 && member.path.ends_with(b"/") {
             (member.kind, member.size) = (MemberKind::Directory, 0);
         }
         if member.kind == MemberKind::Directory {
-            // The slash at the end is no part of the name; the root keeps its own.
+            // A slash at the end is not part of the name; the root keeps its slash.
             while member.path.len() > 1 && member.path.ends_with(b"/") {
                 member.path.pop();
             }
         }
-        let said = sparse::take(&mut member.records).map_err(|()| damaged("sparse map"))?;
-        // Whatever a map takes of it is gone before the content.
+        let sparse = sparse::take(&mut member.records).map_err(|()| damaged("sparse map"))?;
+        // A map before the content is subtracted from this.
         self.rest = if member.kind.has_content() { member.size } else { 0 };
         self.padding = padding(self.rest);
-        match (said, header.flag()) {
-            (Some(said), flag) if member.kind == MemberKind::File && flag != b'S' => {
-                if let Some(name) = said.name {
+        match (sparse, header.flag()) {
+            (Some(sparse), flag) if member.kind == MemberKind::File && flag != b'S' => {
+                if let Some(name) = sparse.name {
                     member.path = name;
                 }
-                member.size = said.size;
-                let pieces = match said.pieces {
+                member.size = sparse.size;
+                let pieces = match sparse.pieces {
                     Some(pieces) => pieces,
                     None => self.read_map(at)?,
                 };
@@ -184,7 +187,7 @@ impl<R: BufRead> Reader<R> {
             (Some(_), _) => return Err(self.damaged(at, "its sparse map makes no sense")),
         }
         if member.path.contains(&0) || member.link.contains(&0) {
-            // Readers disagree about what it is called: some stop there.
+            // Readers differ on the name: some stop at the NUL.
             return Err(self.damaged(at, "its name has a NUL in it"));
         }
         if member.path.is_empty() && member.kind == MemberKind::Directory {
@@ -200,7 +203,7 @@ impl<R: BufRead> Reader<R> {
         Ok(())
     }
 
-    /// The map in a GNU header and the blocks that continue it.
+    /// Reads the map in a GNU header and in the blocks that continue it.
     fn gnu_map(
         &mut self,
         header: &Header<'_>,
@@ -209,7 +212,7 @@ impl<R: BufRead> Reader<R> {
     ) -> Result<Vec<(u64, u64)>> {
         let wrong = |reader: &Self| reader.damaged(at, "its sparse map is wrong");
         if header.format() != Format::Gnu {
-            // star has the same type flag, and its map elsewhere.
+            // star has the same type flag, but its map at another place.
             return Err(wrong(self));
         }
         let real = super::number::parse(&header.0[field::GNU_REAL_SIZE]);
@@ -228,7 +231,7 @@ impl<R: BufRead> Reader<R> {
         Ok(pieces)
     }
 
-    /// The map that form 1.0 has in front of the content.
+    /// Reads the map that form 1.0 has before the content.
     fn read_map(&mut self, at: u64) -> Result<Vec<(u64, u64)>> {
         let mut map = MapReader::default();
         loop {
@@ -257,7 +260,7 @@ impl<R: BufRead> Reader<R> {
         Ok(bytes)
     }
 
-    /// Read a block; `false` at the end of the archive, be it marked or not.
+    /// Reads a block. Returns `false` at the end of the archive: a block of zeros, or the end of the stream.
     fn read_block(&mut self, block: &mut [u8; BLOCK]) -> Result<bool> {
         let more = self.from.fill_buf().map_err(|cause| from_io(cause, &self.place))?;
         if more.is_empty() {
@@ -267,8 +270,8 @@ impl<R: BufRead> Reader<R> {
         Ok(!Header(block).is_zero())
     }
 
-    /// Where one block of zeros stands alone readers differ: for some the tar ends there, for others it
-    /// goes on, and engines refuse it.
+    /// Checks that a second block of zeros follows. Readers differ on a single one: for some the tar ends there, for
+    /// others it goes on, and engines refuse it.
     fn check_end(&mut self, at: u64) -> Result<()> {
         let (mut second, mut length) = ([0; BLOCK], 0);
         while length < BLOCK {
@@ -335,12 +338,12 @@ impl<R: BufRead> Reader<R> {
     }
 }
 
-/// The content of a member, as a stream that ends with it.
-pub struct Content<'a, R> {
+/// A reader for the content of one member.
+pub struct MemberContent<'a, R> {
     reader: &'a mut Reader<R>,
 }
 
-impl<R: BufRead> BufRead for Content<'_, R> {
+impl<R: BufRead> BufRead for MemberContent<'_, R> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         let rest = self.reader.rest;
         if rest == 0 {
@@ -361,12 +364,8 @@ impl<R: BufRead> BufRead for Content<'_, R> {
     }
 }
 
-impl<R: BufRead> Read for Content<'_, R> {
+impl<R: BufRead> Read for MemberContent<'_, R> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let available = self.fill_buf()?;
-        let amount = available.len().min(into.len());
-        into[..amount].copy_from_slice(&available[..amount]);
-        self.consume(amount);
-        Ok(amount)
+        read_buffered(self, into)
     }
 }

@@ -1,7 +1,8 @@
-//! Sparse files: where their content is, and the holes between it.
+//! Sparse files: the positions of their content, with holes in between.
 //!
-//! GNU tar knows four spellings: its own headers (`S`), and PAX records 0.0, 0.1 and 1.0 (GNU tar
-//! manual, "Storing Sparse Files"). They are read into one form, and 1.0 is written.
+//! GNU tar has four forms: its own headers (`S`), and PAX records 0.0, 0.1 and 1.0 (GNU tar manual, "Storing Sparse
+//! Files"). All are read into one type, and form 1.0 is written. What it refuses: maps of more than `MOST_PIECES`, and
+//! maps that do not fit the size of the file.
 
 use std::io::{self, Read};
 
@@ -10,14 +11,14 @@ use super::member::Records;
 use super::number;
 use super::pax;
 
-/// Pieces of a sparse file. A file system with blocks of 4 KiB has so many in a file of 2 GiB that
-/// alternates between data and holes; the list takes 4 MB.
+/// Most pieces of a sparse file. With blocks of 4 KiB, a file of 2 GiB that alternates between data and holes has so
+/// many; the list takes 4 MB.
 const MOST_PIECES: usize = 256 * 1024;
 
-/// What all PAX records about sparse files begin with.
+/// Prefix of all PAX records about sparse files.
 pub const PREFIX: &[u8] = b"GNU.sparse.";
 
-/// Where the content of a sparse file is.
+/// The positions of the content of a sparse file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Sparse {
     /// Offset and length of each piece of content, in bytes, in order and without overlap.
@@ -25,7 +26,8 @@ pub struct Sparse {
 }
 
 impl Sparse {
-    /// Check pieces against the size of the file and the bytes that the tar has for it.
+    /// Checks pieces against the size of the file and the number of bytes that are stored in the tar. `None` where they
+    /// do not fit.
     pub fn new(pieces: Vec<(u64, u64)>, size: u64, stored: u64) -> Option<Self> {
         let mut end = 0;
         let mut sum: u64 = 0;
@@ -39,20 +41,19 @@ impl Sparse {
         (end <= size && sum == stored).then_some(Self { pieces })
     }
 
-    /// Offset and length of each piece of content.
+    /// Returns offset and length of each piece of content, in bytes.
     #[must_use]
     pub fn pieces(&self) -> &[(u64, u64)] {
         &self.pieces
     }
 
-    /// Bytes of content, without holes.
+    /// Returns the bytes of content, without holes.
     #[must_use]
     pub fn stored(&self) -> u64 {
         self.pieces.iter().map(|(_, length)| length).sum()
     }
 
-    /// The map as form 1.0 puts it in front of the content: decimal numbers, one a line, filled up
-    /// to a block.
+    /// Returns the map as form 1.0 stores it before the content: decimal numbers, one per line, padded to a block.
     pub(super) fn map(&self) -> Vec<u8> {
         let mut map = format!("{}\n", self.pieces.len());
         for (offset, length) in &self.pieces {
@@ -64,7 +65,7 @@ impl Sparse {
     }
 }
 
-/// The pieces in a GNU header or the blocks that continue it; `false` where the list ends.
+/// Reads the pieces in a GNU header or in a block that continues it. Returns `false` where the list ends.
 pub fn gnu_pieces(entries: &[u8], pieces: &mut Vec<(u64, u64)>) -> Option<bool> {
     for entry in entries.chunks_exact(24) {
         if entry[0] == 0 {
@@ -75,8 +76,8 @@ pub fn gnu_pieces(entries: &[u8], pieces: &mut Vec<(u64, u64)>) -> Option<bool> 
     Some(true)
 }
 
-/// The pieces in records of the forms 0.0 and 0.1, which is a list of numbers with commas.
-/// Repeated records were joined with commas by the reader.
+/// Reads the pieces in records of the forms 0.0 and 0.1: numbers separated by commas. The reader has joined the
+/// repeated records of form 0.0 with commas.
 pub fn listed_pieces(list: &[u8]) -> Option<Vec<(u64, u64)>> {
     let mut numbers = list.split(|byte| *byte == b',').map(pax::number);
     let mut pieces = Vec::new();
@@ -97,7 +98,7 @@ fn push(pieces: &mut Vec<(u64, u64)>, offset: i64, length: i64) -> Option<()> {
     Some(())
 }
 
-/// Reads the map of form 1.0, block by block.
+/// A parser for the map of form 1.0, block by block.
 #[derive(Default)]
 pub struct MapReader {
     count: Option<usize>,
@@ -106,7 +107,7 @@ pub struct MapReader {
 }
 
 impl MapReader {
-    /// Read a block. The pieces, when it was the last one; `Err` where it is damaged.
+    /// Reads a block. Returns the pieces after the last block; `Err` where the map is damaged.
     pub fn read(&mut self, block: &[u8]) -> Result<Option<Vec<(u64, u64)>>, ()> {
         for byte in block {
             match byte {
@@ -141,20 +142,19 @@ impl MapReader {
     }
 }
 
-/// What records say of a sparse file.
-pub struct Said {
-    /// Its name, where the member's is a stand-in.
+/// The records of a sparse file.
+pub struct SparseRecords {
+    /// The name of the file, where the name in the header is a placeholder.
     pub name: Option<Vec<u8>>,
-    /// Its size in bytes, with holes.
+    /// The size of the file in bytes, with holes.
     pub size: u64,
-    /// Where its pieces are, where the records say so: forms 0.0 and 0.1. In form 1.0 they stand in
-    /// front of the content.
+    /// The pieces, in the forms 0.0 and 0.1. In form 1.0 they are stored before the content.
     pub pieces: Option<Vec<(u64, u64)>>,
 }
 
-/// Take what is about a sparse file out of the records: `None` where there is nothing of it, and
-/// `Err` where it is not exactly one of the three forms. Of others readers make different files.
-pub fn take(records: &mut Records) -> Result<Option<Said>, ()> {
+/// Removes the records of a sparse file. `None` where there are none; `Err` where they are not exactly one of the three
+/// forms, because readers differ on other combinations.
+pub fn take(records: &mut Records) -> Result<Option<SparseRecords>, ()> {
     let mut said: Records = Records::new();
     records.retain(|keyword, value| match keyword.strip_prefix(PREFIX) {
         Some(what) => {
@@ -173,21 +173,23 @@ pub fn take(records: &mut Records) -> Result<Option<Said>, ()> {
     let (major, minor) = (take("major"), take("minor"));
     let name = take("name");
     let said_of_it = match (major.as_deref(), minor.as_deref()) {
-        (Some(b"1"), Some(b"0")) => Said { name, size: number(take("realsize"))?, pieces: None },
+        (Some(b"1"), Some(b"0")) => {
+            SparseRecords { name, size: number(take("realsize"))?, pieces: None }
+        }
         (None, None) | (Some(b"0"), Some(b"0" | b"1")) => {
             let pieces = listed_pieces(&take("map").ok_or(())?).ok_or(())?;
             if number(take("numblocks"))? != pieces.len() as u64 {
                 return Err(());
             }
-            Said { name, size: number(take("size"))?, pieces: Some(pieces) }
+            SparseRecords { name, size: number(take("size"))?, pieces: Some(pieces) }
         }
         _ => return Err(()),
     };
-    // What is said beyond that, some readers heed.
+    // Some readers use additional records, so they are refused.
     if said.is_empty() { Ok(Some(said_of_it)) } else { Err(()) }
 }
 
-/// The content of a sparse file with its holes filled with zeros.
+/// A reader of a sparse file that returns zeros for the holes.
 pub struct Expanded<'a, R> {
     from: R,
     pieces: &'a [(u64, u64)],
@@ -196,7 +198,7 @@ pub struct Expanded<'a, R> {
 }
 
 impl<'a, R: Read> Expanded<'a, R> {
-    /// `from` gives the content without holes, of a file of `size` bytes.
+    /// Returns a reader for a file of `size` bytes. `from` reads the content without holes.
     pub fn new(from: R, sparse: &'a Sparse, size: u64) -> Self {
         Self { from, pieces: &sparse.pieces, at: 0, size }
     }

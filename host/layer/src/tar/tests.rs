@@ -13,7 +13,7 @@ mod tar_members;
 
 use tar_members::{Listed, file, member, read, write};
 
-/// How many headers a member takes.
+/// Returns the number of headers of a member.
 fn blocks(listed: &Listed) -> usize {
     write(listed).len() / BLOCK - 2
 }

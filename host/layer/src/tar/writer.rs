@@ -1,7 +1,7 @@
-//! Writing members: USTAR where that loses nothing, PAX where it is needed.
+//! Writing members: as USTAR where that loses nothing, with PAX records where they are needed.
 //!
-//! The same members give the same bytes: PAX records stand in the order of their keywords, and
-//! nothing of the machine or the time goes into a header.
+//! The same members always give the same bytes: PAX records are sorted by keyword, and headers contain nothing of the
+//! machine or the time of writing.
 
 use std::io::{self, BufRead, Write};
 
@@ -9,29 +9,29 @@ use super::header::{USTAR, field};
 use super::member::{Member, MemberKind, Records};
 use super::{BLOCK, number, padding, pax, sparse};
 
-/// Which spelling this is. To be raised when the same layer gives other bytes, be it read or written in
-/// another way: what was made of a layer in earlier runs is then made again.
+/// Version of the reader and the writer. It must be raised when the same layer gives other bytes, so that layers that
+/// earlier runs wrote are written again.
 pub const SPELLING: u32 = 2;
 
-/// The name of a header with PAX records, which no reader shows.
+/// The name in a header of PAX records. Readers do not show it.
 const PAX_NAME: &[u8] = b"././@PaxHeader";
 
-/// Letters of an owner's name: with the NUL that POSIX asks for 32.
+/// Longest name of an owner, in bytes: 32 with the NUL that POSIX requires.
 const LONGEST_OWNER: usize = 31;
 
-/// Writes members to a stream.
+/// A writer of members to a stream.
 pub struct Writer<W> {
     to: W,
 }
 
 impl<W: Write> Writer<W> {
-    /// Write to a stream; [`Writer::finish`] must be called at the end.
+    /// Returns a writer to a stream. [`Writer::finish`] must be called at the end.
     pub fn new(to: W) -> Self {
         Self { to }
     }
 
-    /// Append a member and its content, without the holes of a sparse file: as many bytes as
-    /// [`Member::stored`] says. Errors when the stream fails, or the content has another length.
+    /// Appends a member and its content, without the holes of a sparse file: [`Member::stored`] bytes. Errors when the
+    /// stream fails, or the content ends early.
     pub fn append(&mut self, member: &Member, content: &mut dyn BufRead) -> io::Result<()> {
         let map = member.sparse.as_ref().map(sparse::Sparse::map).unwrap_or_default();
         let has_content = member.kind.has_content();
@@ -64,7 +64,7 @@ impl<W: Write> Writer<W> {
         self.pad(size)
     }
 
-    /// Write the end of the archive, two blocks of zeros, and give the stream back.
+    /// Writes the end of the archive, two blocks of zeros, and returns the stream.
     pub fn finish(mut self) -> io::Result<W> {
         self.to.write_all(&[0; 2 * BLOCK])?;
         Ok(self.to)
@@ -74,7 +74,7 @@ impl<W: Write> Writer<W> {
         self.to.write_all(&[0; BLOCK][..padding(size) as usize])
     }
 
-    /// What must be told in PAX records, and the name for the header.
+    /// Returns the PAX records that the member needs, and the name for the header.
     fn spell(&self, member: &Member, size: u64) -> (Records, Vec<u8>) {
         let mut records = member.records.clone();
         let mut path = member.path.clone();
@@ -91,7 +91,7 @@ impl<W: Write> Writer<W> {
             }
             say(&[sparse::PREFIX, b"realsize"].concat(), member.size.to_string().into());
             say(&[sparse::PREFIX, b"name"].concat(), path.clone());
-            // Who does not know sparse files must not take this one for the whole.
+            // A reader without support for sparse files must not take this member for the whole file.
             name = b"GNUSparseFile.0/".to_vec();
             name.extend(path.rsplit(|byte| *byte == b'/').next().unwrap_or_default());
             name = shortened(&name);
@@ -122,15 +122,15 @@ impl<W: Write> Writer<W> {
         }
         let texts = [&path, &member.link, &member.owner, &member.group];
         if texts.iter().any(|text| std::str::from_utf8(text).is_err()) {
-            // Otherwise records are UTF-8.
+            // Without this record, records are UTF-8.
             say(b"hdrcharset", b"BINARY".to_vec());
         }
         (records, name)
     }
 }
 
-/// Where a name is split into prefix and name: at a slash, so that both fit. `None` where they do
-/// not, or where it is not ASCII.
+/// Returns the slash at which a name is split into prefix and name, so that both fit. `None` where they do not fit, or
+/// where the name is not ASCII.
 fn split(path: &[u8]) -> Option<usize> {
     if !path.is_ascii() {
         return None;
@@ -140,11 +140,11 @@ fn split(path: &[u8]) -> Option<usize> {
         return Some(0);
     }
     let fits = |at: &usize| *at > 0 && path[*at] == b'/' && path.len() - at - 1 <= longest;
-    // A name that is empty after the slash would be another one.
+    // The part after the slash must not be empty.
     (0..path.len().saturating_sub(1).min(prefix + 1)).rev().find(fits)
 }
 
-/// A stand-in for a name that stands in the records.
+/// Returns the placeholder for a name that is in the records.
 fn shortened(name: &[u8]) -> Vec<u8> {
     let letters = name.iter().take(field::NAME.len());
     letters.map(|byte| if byte.is_ascii() { *byte } else { b'_' }).collect()
@@ -160,7 +160,7 @@ fn header(member: &Member, name: &[u8], size: u64, records: &Records) -> [u8; BL
         header.text(field::NAME, name);
     }
     header.number(field::MODE, i64::from(member.mode));
-    // What the records say is zero here: what does not fit would be another number.
+    // A number in the records is zero here: cut off, it would be another number.
     let number = |keyword: &str, value: i64| match records.contains_key(keyword.as_bytes()) {
         true => 0,
         false => value,
@@ -180,7 +180,7 @@ fn header(member: &Member, name: &[u8], size: u64, records: &Records) -> [u8; BL
     header.sealed()
 }
 
-/// A header in the making.
+/// A header that is being written.
 struct Block([u8; BLOCK]);
 
 impl Block {
@@ -208,7 +208,8 @@ impl Block {
         self.0[range.start..end].copy_from_slice(&text[..end - range.start]);
     }
 
-    /// Modes and devices beyond octal have no record: GNU's base 256 is read everywhere.
+    /// Writes a number, in base 256 where octal digits do not fit. Large modes and devices have no PAX record, and all
+    /// readers understand GNU's base 256.
     fn number(&mut self, range: std::ops::Range<usize>, value: i64) {
         let field = &mut self.0[range];
         if !number::write_octal(field, value) {
@@ -216,7 +217,7 @@ impl Block {
         }
     }
 
-    /// With its checksum: six digits, NUL, space.
+    /// Returns the block with its checksum: six digits, NUL, space.
     fn sealed(mut self) -> [u8; BLOCK] {
         self.0[field::CHECKSUM].fill(b' ');
         let sum: i64 = self.0.iter().map(|byte| i64::from(*byte)).sum();

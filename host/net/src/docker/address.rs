@@ -1,7 +1,7 @@
-//! Which engine is meant: what the URI says, what `DOCKER_HOST` says, or the first socket there is.
+//! Address of the container engine: from the URI, from `DOCKER_HOST`, or the first socket that exists.
 //!
-//! What it refuses: ways that are not spoken here (`ssh://`, `npipe://`), and TLS without checking
-//! the engine's certificate.
+//! What it refuses: transports that occystrap does not support (`ssh://`, `npipe://`), and TLS without a check of the
+//! engine's certificate.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use crate::uri::Uri;
 use occystrap_base::error::{Error, Kind, Result};
 
-/// The ports that Docker uses when none is named: with TLS, and without.
+/// Ports that Docker uses by default: with TLS, and without.
 const PORTS: (u16, u16) = (2376, 2375);
 
 /// Docker's socket.
 const DOCKER: &str = "/var/run/docker.sock";
 
-/// Where an engine listens.
+/// Address of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// A Unix socket.
@@ -24,14 +24,14 @@ pub enum Address {
     Tcp {
         /// `HOST:PORT`.
         authority: String,
-        /// The folder with `ca.pem`, `cert.pem` and `key.pem`, where it speaks TLS.
+        /// Directory with `ca.pem`, `cert.pem` and `key.pem`, where the engine uses TLS.
         certificates: Option<PathBuf>,
     },
 }
 
 impl Address {
-    /// The engine that `socket` (of a URI) names, or the environment, or the first of the usual
-    /// sockets that exists: Docker's, rootless Docker's, Podman's, rootless Podman's.
+    /// Returns the engine that `socket` (of a URI) names, or the environment, or the first of the usual sockets that
+    /// exists: Docker's, rootless Docker's, Podman's, rootless Podman's.
     pub fn find(
         socket: Option<&str>,
         environment: impl Fn(&str) -> Option<String>,
@@ -53,20 +53,22 @@ impl Address {
             Some(path) => Ok(Self::Unix(path.clone())),
             None => {
                 let places: Vec<_> = places.iter().map(|path| path.display().to_string()).collect();
-                let message =
-                    format!("no container engine was found: there is no {}", places.join(", "));
+                let message = format!(
+                    "no container engine was found: none of these exists: {}",
+                    places.join(", ")
+                );
                 Err(Error::new(Kind::Network, message).hint(WHERE))
             }
         }
     }
 
-    /// Where Docker listens where nobody says anything else.
+    /// Returns Docker's default address.
     #[must_use]
     pub fn usual() -> Self {
         Self::Unix(PathBuf::from(DOCKER))
     }
 
-    /// What `DOCKER_HOST` says.
+    /// Parses the value of `DOCKER_HOST`.
     fn parse(host: &str, variable: impl Fn(&'static str) -> Option<String>) -> Result<Self> {
         if let Some(path) = host.strip_prefix("unix://")
             && !path.is_empty()
@@ -96,7 +98,7 @@ impl Address {
     }
 }
 
-/// What helps whoever has no engine where one was looked for.
+/// Hint where no engine was found.
 pub(super) const WHERE: &str =
     "is the daemon running? name its socket with ?socket=PATH, or with DOCKER_HOST=unix:///PATH";
 
@@ -114,8 +116,9 @@ fn usual(runtime: Option<&str>) -> Vec<PathBuf> {
 
 fn bad_host(host: &str) -> Error {
     let shown = Uri::hide(host);
-    let error =
-        Error::usage(format!("DOCKER_HOST is '{shown}', which is no engine's address here"));
+    let error = Error::usage(format!(
+        "DOCKER_HOST is '{shown}', which is not an address of an engine that occystrap supports"
+    ));
     match host.starts_with("ssh://") {
         true => error.hint("forward the socket with 'ssh -L /tmp/docker.sock:/var/run/docker.sock HOST', and name it with ?socket=/tmp/docker.sock"),
         false => error.hint("expected unix:///PATH or tcp://HOST:PORT"),
@@ -178,7 +181,7 @@ mod tests {
         assert_eq!(tcp("tcp://h", &[tls, ("HOME", "/root")]), "tcp://h:2376 with /root/.docker");
         let path = ("DOCKER_CERT_PATH", "/certs");
         assert_eq!(tcp("tcp://h:1", &[tls, path]), "tcp://h:1 with /certs");
-        // As the docker command does: the path alone does not switch TLS on.
+        // As in the docker command: the path alone does not turn TLS on.
         assert_eq!(tcp("tcp://h:1", &[path]), "tcp://h:1");
     }
 

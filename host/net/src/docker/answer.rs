@@ -1,52 +1,52 @@
-//! What an engine says of itself and of an image: the fields that matter, checked.
+//! Answers of an engine about itself and about an image: the needed fields, checked.
 
 use serde::Deserialize;
 
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::{Digest, MOST_LAYERS, Platform};
 
-/// An engine.
+/// Description of an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
-    /// Whether it is Podman, which names images in full and answers a little differently.
+    /// Whether it is Podman, which prints full names of images and gives slightly different answers.
     pub podman: bool,
-    /// Its version, such as `20.10.24`.
+    /// Version, such as `20.10.24`.
     pub version: String,
-    /// The version of the API that it speaks, such as `1.41`.
+    /// Version of the API, such as `1.41`.
     pub api_version: String,
-    /// Whether its images are in containerd's store: then an image's ID is the digest of a
-    /// manifest or an index, and not that of the config.
+    /// Whether its images are in containerd's store. An image's ID is then the digest of a manifest or an index, and
+    /// not that of the config.
     pub containerd_store: bool,
 }
 
-/// An image in an engine.
+/// Description of an image in an engine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspected {
-    /// The engine's ID of it. See [`About::containerd_store`].
+    /// ID of the image in the engine. See [`About::containerd_store`].
     pub id: Digest,
-    /// Of the uncompressed layers, lowest first.
+    /// Digests of the uncompressed layers, lowest first.
     pub diff_ids: Vec<Digest>,
-    /// Full or familiar names, as the engine prints them.
+    /// Names, full or familiar, as the engine prints them.
     pub tags: Vec<String>,
-    /// What it is for.
+    /// Platform of the image.
     pub platform: Platform,
-    /// Size in bytes of the uncompressed layers, as the engine counts; 0 where it does not say.
+    /// Size in bytes of the uncompressed layers, as the engine counts; 0 where it is not given.
     pub size: u64,
 }
 
-/// A step that made an image (`GET /images/{name}/history`).
+/// Build step of an image (`GET /images/{name}/history`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default, expecting = "a step of an image's history")]
 pub struct Step {
-    /// The command.
+    /// Command of the step.
     pub created_by: String,
-    /// What its builder had to say.
+    /// Comment of the builder.
     pub comment: String,
-    /// Bytes of the files that it left, uncompressed; 0 where it made no layer.
+    /// Bytes of the files of the step, uncompressed; 0 where it made no layer.
     pub size: u64,
 }
 
-/// `GET /version`.
+/// Answer to `GET /version`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", expecting = "what an engine says of its version")]
 pub(super) struct Version {
@@ -65,11 +65,11 @@ struct Component {
     name: String,
 }
 
-/// `GET /info`.
+/// Answer to `GET /info`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", expecting = "what an engine says of its state")]
 pub(super) struct Info {
-    /// Pairs; their form is the driver's.
+    /// Pairs, whose form depends on the driver.
     #[serde(default)]
     driver_status: serde_json::Value,
 }
@@ -93,7 +93,7 @@ impl About {
     }
 }
 
-/// `GET /images/{name}/json`.
+/// Answer to `GET /images/{name}/json`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", expecting = "what an engine says of an image")]
 pub(super) struct RawImage {
@@ -120,7 +120,7 @@ struct RootFs {
 }
 
 impl Inspected {
-    /// `place` is named in errors.
+    /// Checks an answer. Errors name `place`.
     pub(super) fn new(raw: RawImage, place: &str) -> Result<Self> {
         let layers = raw.root_fs.layers.unwrap_or_default();
         if layers.len() > MOST_LAYERS {

@@ -1,5 +1,5 @@
-//! The calls. Each is made once: an engine is on this machine or near, and a load that was begun
-//! cannot be repeated from here.
+//! Calls to an engine. Each is made once: an engine is on this machine or near, and a load that was started cannot be
+//! repeated from here.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,9 +12,7 @@ use url::Url;
 
 use super::address::Address;
 use super::answer::{About, Info, Inspected, RawImage, Step, Version};
-use super::export::Export;
 use super::failure::{absent, explain, refused, silence};
-use super::load::Load;
 use crate::http::Proxies;
 use crate::http::certificates;
 use crate::http::tls::{self, Authorities};
@@ -23,29 +21,29 @@ use occystrap_base::error::{Error, Kind, Result, io_reason};
 use occystrap_base::files::regular;
 use occystrap_base::oci::ImageName;
 
-/// The longest silence when only something is looked up. Engines answer within milliseconds, or,
-/// under load, some seconds.
+/// Longest silence in a call that looks something up. Engines answer within milliseconds, or, under load, within
+/// seconds.
 pub const LOOKING: Duration = Duration::from_secs(60);
 
-/// The longest silence while an engine works on an image: before it exports one it collects all of
-/// it in a temporary folder, and after it got one it unpacks it, without a word. Docker 20.10 on a
-/// busy machine was seen to need 8 s a gigabyte for the first; a hundred of them fit in this.
+/// Longest silence while an engine works on an image. Before an export it collects the whole image in a temporary
+/// directory, and after a load it unpacks the image, both without output. Docker 20.10 on a busy machine needed 8 s for
+/// each gigabyte of an export; this is enough for a hundred.
 pub const WORKING: Duration = Duration::from_secs(15 * 60);
 
-/// The largest answer read: an inspected image carries its config, which may have 8 MiB.
+/// Bytes of the largest answer that is read. An inspected image carries its config, which may have 8 MiB.
 const LARGEST_ANSWER: usize = 16 * 1024 * 1024;
 
-/// The largest reason for a refusal that is read.
+/// Bytes of the longest reason of a refusal that is read.
 const LARGEST_REASON: usize = 64 * 1024;
 
-/// Docker's limit for a name is 255 characters, and 128 for a tag, and a digest has 71.
+/// Bytes of the longest name. Docker's limit is 255 characters for a name and 128 for a tag, and a digest has 71.
 const LONGEST_NAME: usize = 512;
 
-/// One engine. Cheap to clone. Nothing is connected before it is needed.
+/// Client for one engine. Cheap to clone. It connects at its first call.
 #[derive(Clone)]
 pub struct Engine {
     address: Address,
-    /// Why it can be asked nothing: no engine was found.
+    /// Error of every call, where no engine was found.
     absent: Option<Error>,
     http: reqwest::Client,
     base: Url,
@@ -54,10 +52,9 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// The engine that `?socket=` names, or the environment, or the first usual socket that exists.
-    /// Where there is none, every call says so ([`Kind::Network`]): an engine that is not there is
-    /// like one that does not answer, and no mistake of who named it. Errors: [`Kind::Usage`] for
-    /// an address that is none.
+    /// Finds the engine that `?socket=` names, or the environment, or the first usual socket that exists. Where there
+    /// is none, every call fails with [`Kind::Network`]: a missing engine is like one that does not answer, and not a
+    /// mistake of the user. Errors: [`Kind::Usage`] for a malformed address.
     pub fn find(socket: Option<&str>, cancel: &Cancel) -> Result<Self> {
         let environment = |name: &str| std::env::var(name).ok();
         match Address::find(socket, environment, |path: &Path| path.exists()) {
@@ -68,16 +65,16 @@ impl Engine {
         }
     }
 
-    /// The engine at an address. Waits belong to `cancel`, so it is the run's and no child of it.
+    /// Creates a client for an address. Waits listen to `cancel`, which must be the run's and not a child of it.
     pub fn new(address: &Address, cancel: &Cancel) -> Result<Self> {
         let url = match address {
-            // The host is sent along and means nothing.
+            // The host is sent along and has no meaning.
             Address::Unix(_) => "http://localhost/".to_owned(),
             Address::Tcp { authority, certificates: None } => format!("http://{authority}/"),
             Address::Tcp { authority, certificates: Some(_) } => format!("https://{authority}/"),
         };
         let base = Url::parse(&url)
-            .map_err(|_| Error::usage(format!("{address} is no address of an engine")))?;
+            .map_err(|_| Error::usage(format!("{address} is not the address of an engine")))?;
         let proxies = Proxies::from_environment();
         let place = match proxies.of(&base).filter(|_| matches!(address, Address::Tcp { .. })) {
             Some(via) => format!("{address} (through the proxy {via} of {})", via.variable()),
@@ -93,19 +90,19 @@ impl Engine {
         })
     }
 
-    /// Its address, for messages: `unix:///var/run/docker.sock`.
+    /// Returns the address, for messages: `unix:///var/run/docker.sock`.
     #[must_use]
     pub fn place(&self) -> &str {
         &self.place
     }
 
-    /// The same engine, with connections of its own: a connection lives on the runtime that made
-    /// it, and what it brings crosses no thread where its reader is on the same.
+    /// Returns a client for the same engine with its own connections. A connection belongs to the runtime that made it;
+    /// where its reader runs on that runtime, its bytes cross no thread.
     pub fn apart(&self) -> Result<Self> {
         Ok(Self { absent: self.absent.clone(), ..Self::new(&self.address, &self.cancel)? })
     }
 
-    /// What it is.
+    /// Returns the description of the engine.
     pub async fn about(&self) -> Result<About> {
         let version: Version = self.json("version", "the engine's version").await?;
         let info: Info = self.json("info", "the engine's state").await?;
@@ -120,21 +117,21 @@ impl Engine {
         Ok(about)
     }
 
-    /// What it knows of an image, by name, `name@digest`, ID or the start of an ID; `None` when it
-    /// has no such image. Errors: [`Kind::Usage`] for what cannot be a name, [`Kind::Network`],
-    /// [`Kind::Auth`], [`Kind::Source`] for an answer that makes no sense.
+    /// Returns the description of an image, by name, `name@digest`, ID or the start of an ID; `None` when the engine
+    /// has no such image. Errors: [`Kind::Usage`] for text that cannot be a name, [`Kind::Network`], [`Kind::Auth`],
+    /// [`Kind::Source`] for a malformed answer.
     pub async fn inspect(&self, image: &str) -> Result<Option<Inspected>> {
-        let Some(raw) = self.told_of::<RawImage>(image).await? else { return Ok(None) };
+        let Some(raw) = self.inspected::<RawImage>(image).await? else { return Ok(None) };
         Inspected::new(raw, &format!("{}: image '{image}'", self.place)).map(Some)
     }
 
-    /// All that it says of an image, as it says it; `None` when it has no such image. Errors: as
-    /// [`Self::inspect`].
+    /// Returns everything that the engine says about an image, as it says it; `None` when it has no such image. Errors:
+    /// as [`Self::inspect`].
     pub async fn describe(&self, image: &str) -> Result<Option<serde_json::Value>> {
-        self.told_of(image).await
+        self.inspected(image).await
     }
 
-    async fn told_of<T: DeserializeOwned>(&self, image: &str) -> Result<Option<T>> {
+    async fn inspected<T: DeserializeOwned>(&self, image: &str) -> Result<Option<T>> {
         check_name(image)?;
         let what = format!("image '{image}'");
         let response =
@@ -146,8 +143,7 @@ impl Engine {
         self.parse(response, &what).await.map(Some)
     }
 
-    /// The steps that made an image, first to last. Errors: as [`Self::inspect`], and
-    /// [`Kind::NotFound`].
+    /// Returns the build steps of an image, first to last. Errors: as [`Self::inspect`], and [`Kind::NotFound`].
     pub async fn history(&self, image: &str) -> Result<Vec<Step>> {
         check_name(image)?;
         let path = format!("images/{image}/history");
@@ -162,32 +158,14 @@ impl Engine {
         Ok(steps)
     }
 
-    /// The error for an image that it does not have.
+    /// Returns the error for an image that the engine does not have.
     #[must_use]
     pub fn absent(&self, image: &str) -> Error {
         absent(image, &self.place)
     }
 
-    /// Start to export an image, as `docker save` does. Errors: as [`Self::inspect`], and
-    /// [`Kind::NotFound`].
-    pub async fn export(&self, image: &str) -> Result<Export> {
-        check_name(image)?;
-        let response = self.call(Method::GET, &format!("images/{image}/get"), &[], WORKING).await?;
-        if response.status() == StatusCode::NOT_FOUND {
-            return Err(self.absent(image));
-        }
-        let response = self.expect(response, &format!("export of '{image}'")).await?;
-        Ok(Export::new(response, self.clone()))
-    }
-
-    /// Start to load an image, as `docker load` does. What was begun and is dropped loads nothing.
-    #[must_use]
-    pub fn load(&self, runtime: &tokio::runtime::Handle) -> Load {
-        Load::start(self.clone(), runtime)
-    }
-
-    /// Give an image (by name or ID) another name, taking it from whatever image has it. A name
-    /// without a tag gets `latest`. Errors: as [`Self::inspect`], and [`Kind::NotFound`].
+    /// Gives an image (by name or ID) another name, and takes that name from the image that has it. A name without a
+    /// tag gets `latest`. Errors: as [`Self::inspect`], and [`Kind::NotFound`].
     pub async fn tag(&self, image: &str, name: &ImageName) -> Result<()> {
         check_name(image)?;
         check_name(&name.to_string())?;
@@ -200,8 +178,8 @@ impl Engine {
         self.expect(response, &format!("tagging '{image}' as '{name}'")).await.map(drop)
     }
 
-    /// Take a name from an image. `false` when there is no image of that name. Its last name takes
-    /// the image with it, unless something uses it: then the engine refuses ([`Kind::Network`]).
+    /// Removes a name from an image. Returns `false` when no image has the name. With its last name the image is
+    /// removed, unless a container uses it: then the engine refuses ([`Kind::Network`]).
     pub async fn untag(&self, name: &str) -> Result<bool> {
         check_name(name)?;
         let query = [("noprune", "true")];
@@ -219,7 +197,7 @@ impl Engine {
         self.parse(response, what).await
     }
 
-    async fn call(
+    pub(super) async fn call(
         &self,
         method: Method,
         path: &str,
@@ -257,7 +235,7 @@ impl Engine {
         Ok(url)
     }
 
-    /// The answer, where it is one of success.
+    /// Returns the answer, where its status is one of success.
     pub(super) async fn expect(&self, response: Response, what: &str) -> Result<Response> {
         let status = response.status();
         if status.is_success() {
@@ -270,8 +248,8 @@ impl Engine {
     async fn parse<T: DeserializeOwned>(&self, response: Response, what: &str) -> Result<T> {
         let body = self.read(response, LARGEST_ANSWER, what).await?;
         serde_json::from_slice(&body).map_err(|cause| {
-            Error::source(format!("{what}: {} answered no sensible JSON: {cause}", self.place))
-                .hint("is it a Docker or Podman engine that listens there?")
+            Error::source(format!("{what}: {} sent malformed JSON: {cause}", self.place))
+                .hint("is this the socket of a Docker or Podman engine?")
         })
     }
 
@@ -287,7 +265,7 @@ impl Engine {
         Ok(body)
     }
 
-    /// Waits for a part of an answer: until it comes, silence is too long, or the run is cancelled.
+    /// Waits for a part of an answer: until it arrives, the silence is too long, or the run is cancelled.
     pub(super) async fn patiently<T>(
         &self,
         limit: Duration,
@@ -304,8 +282,8 @@ impl Engine {
     }
 }
 
-/// What an engine may be asked for: a name, with tag or digest, or an ID. Anything else could lead
-/// to another call than the one that was meant.
+/// Errors for text that is not the name of an image (with tag or digest) or an ID. Other text could lead to another
+/// call.
 pub fn check_name(image: &str) -> Result<()> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
     let fits = !image.is_empty()

@@ -1,28 +1,37 @@
-//! An image on its way out of an engine: a docker-save archive, as a stream.
+//! Export of an image from an engine: a `docker save` archive, as a stream.
 
 use bytes::Bytes;
-use reqwest::Response;
+use reqwest::{Method, Response, StatusCode};
 use serde::Deserialize;
 
-use super::engine::{Engine, WORKING};
+use super::engine::{Engine, WORKING, check_name};
 use super::failure::{damaged, is_damage};
 use occystrap_base::error::{Error, Kind, Result};
 
-/// The bytes of an archive, in order. The engine stops when this is dropped.
+/// Stream of the bytes of an archive. The engine stops when it is dropped.
 pub struct Export {
     response: Response,
     engine: Engine,
-    /// What came last: where an engine fails in the middle, its reason is in there.
+    /// Last bytes: where an engine fails in the middle, they contain its reason.
     last: Bytes,
 }
 
-impl Export {
-    pub(super) fn new(response: Response, engine: Engine) -> Self {
-        Self { response, engine, last: Bytes::new() }
+impl Engine {
+    /// Starts to export an image, as `docker save` does. Errors: as [`Engine::inspect`], and [`Kind::NotFound`].
+    pub async fn export(&self, image: &str) -> Result<Export> {
+        check_name(image)?;
+        let response = self.call(Method::GET, &format!("images/{image}/get"), &[], WORKING).await?;
+        if response.status() == StatusCode::NOT_FOUND {
+            return Err(self.absent(image));
+        }
+        let response = self.expect(response, &format!("export of '{image}'")).await?;
+        Ok(Export { response, engine: self.clone(), last: Bytes::new() })
     }
+}
 
-    /// The next bytes; nothing at the end of the answer, which need not be the archive's. Errors:
-    /// [`Kind::Network`] when the connection broke or fell silent.
+impl Export {
+    /// Returns the next bytes; `None` at the end of the answer, which may be before the end of the archive. Errors:
+    /// [`Kind::Network`] when the connection broke or the engine was silent for too long.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
         let piece = self.engine.patiently(WORKING, self.response.chunk()).await?;
         if let Some(piece) = &piece {
@@ -31,8 +40,8 @@ impl Export {
         Ok(piece)
     }
 
-    /// Why the engine stopped in the middle, when it said so: Docker puts a line of JSON behind
-    /// what it has sent so far, and ends well.
+    /// Returns the reason why the engine stopped in the middle, where it gave one. Docker puts a line of JSON after the
+    /// bytes that it has sent, and ends the answer normally.
     #[must_use]
     pub fn failure(&self) -> Option<Error> {
         #[derive(Deserialize)]

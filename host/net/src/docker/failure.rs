@@ -1,4 +1,4 @@
-//! Why a call failed, in words: what was tried, where, the engine's own reason, and what helps.
+//! Errors of calls to an engine: the call, its place, the engine's own reason, and a hint.
 
 use std::error::Error as StdError;
 use std::io;
@@ -11,7 +11,7 @@ use super::address::WHERE;
 use crate::http::failure::certificate;
 use occystrap_base::error::{Error, Kind, io_reason};
 
-/// A call that brought no answer, or not a whole one. `place` is the engine's address.
+/// Returns the error for a call without an answer, or without a whole one. `place` is the engine's address.
 pub(super) fn explain(error: &reqwest::Error, place: &str) -> Error {
     let cause = innermost(error);
     let io = cause.downcast_ref::<io::Error>();
@@ -38,13 +38,13 @@ pub(super) fn explain(error: &reqwest::Error, place: &str) -> Error {
     })
 }
 
-/// Nothing came, or nothing was taken, for too long.
+/// Returns the error for an engine that sent nothing, or took nothing, for too long.
 pub(super) fn silence(place: &str, limit: Duration) -> Error {
     Error::new(Kind::Network, format!("{place} was silent for {} s", limit.as_secs()))
-        .hint("the daemon may hang; its log says more")
+        .hint("the daemon may hang; look at its log")
 }
 
-/// An engine's answer of another status than the one hoped for, with what it gave as the reason.
+/// Returns the error for an answer with a status other than success, with the engine's reason.
 pub(super) fn refused(what: &str, place: &str, status: StatusCode, body: &[u8]) -> Error {
     let kind = match status {
         StatusCode::NOT_FOUND => Kind::NotFound,
@@ -59,38 +59,37 @@ pub(super) fn refused(what: &str, place: &str, status: StatusCode, body: &[u8]) 
     }
 }
 
-/// What helps where an engine's store is damaged. To load the image once more does not: seen with
-/// Docker 20.10, which takes no layer that it believes to have.
-pub const DAMAGED: &str = "the engine's own store is damaged, and it takes no layer anew that it believes to have: remove every image there that shares these layers, then load it again";
+/// Hint where an engine's store is damaged. Another load does not repair it: Docker 20.10 was seen to take no layer
+/// that it believes to have.
+pub const DAMAGED: &str = "the engine's own store is damaged, and it does not replace a layer that it believes to have: remove every image there that shares these layers, then load the image again";
 
-/// An engine that says that what it stores is damaged.
+/// Returns the error of an engine that reports damage in its store.
 pub(super) fn damaged(message: &str) -> Error {
     Error::source(message).hint(DAMAGED)
 }
 
-/// Whether an engine's reason is that what it stores is damaged, and not that something is wrong
-/// with it now.
+/// Returns whether an engine's reason is damage in its store, and not a passing problem.
 pub(super) fn is_damage(reason: &str) -> bool {
-    /// Of tar-split, which both use; of Docker's layer store; and of both where a layer is gone.
+    /// Of tar-split, which both engines use; of Docker's layer store; and of both where a layer is missing.
     const REASONS: [&str; 4] = [
         "file integrity checksum failed",
         "could not verify layer data",
         "layer does not exist",
         "layer not known",
     ];
-    // Layers are in folders of such names. Without one it may be the engine's temporary folder.
+    // Directories of layers have such names. Without one the path may be in the engine's temporary directory.
     let of_layer = |part: &str| part.len() == 64 && part.bytes().all(|b| b.is_ascii_hexdigit());
     REASONS.iter().any(|known| reason.contains(known))
         || reason.contains("no such file or directory") && reason.split('/').any(of_layer)
 }
 
-/// No such image.
+/// Returns the error for an image that the engine does not have.
 pub(super) fn absent(image: &str, place: &str) -> Error {
     Error::new(Kind::NotFound, format!("{place} has no image '{image}'"))
         .hint("'docker images' or 'podman images' lists what it has; pull the image first")
 }
 
-/// `{"message": "..."}` from both; text from whoever stands between.
+/// Returns the reason in an answer: `{"message": "..."}` from both engines, text from a proxy between.
 fn reason(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Refusal {
@@ -103,12 +102,12 @@ fn reason(body: &[u8]) -> String {
     }
 }
 
-/// Podman gives its reasons as lists of several lines.
+/// Returns a reason on one line. Podman gives its reasons as lists of several lines.
 pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// The last cause says most: those above it only say that something failed. I/O errors carry
+/// Returns the last cause, which is the most specific: those above it only say that something failed. I/O errors carry
 /// causes that `source` skips.
 fn innermost<'a>(error: &'a (dyn StdError + 'static)) -> &'a (dyn StdError + 'static) {
     let mut cause = error;
@@ -133,7 +132,7 @@ mod tests {
     fn damage_is_told_from_trouble() {
         let layer = "0198344180c3ac7bc7fb917d20a9ab204e593d27f8dae2c5a95c9f32afe5bd6b";
         for reason in [
-            // Docker 20.10, Podman 4.3: a file of a layer changed, and gone.
+            // Docker 20.10 and Podman 4.3: a file of a layer was changed, or removed.
             "file integrity checksum failed for \"f1\"",
             "unable to create tempfile: reading blob sha256:00e9: file integrity checksum failed for \"f1\"",
             &format!("open /var/lib/docker/vfs/dir/{layer}/f1: no such file or directory"),

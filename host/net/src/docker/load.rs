@@ -1,8 +1,8 @@
-//! An image on its way into an engine: an archive as the body of a request, piece by piece.
+//! Load of an image into an engine: an archive as the body of a request, piece by piece.
 //!
-//! The engine takes pieces as fast as it reads them; whoever writes waits for it. The last of what
-//! was written is held back until [`Load::finish`]: an engine that has seen the end of the archive
-//! would load it, although the body goes on, so that giving up must come before that.
+//! The engine takes pieces as fast as it reads them, and the writer waits for it. The last bytes are held back until
+//! [`Load::finish`]: an engine that has seen the end of the archive would load it, although the body goes on. A load
+//! must be given up before that.
 
 use std::collections::VecDeque;
 use std::io;
@@ -20,29 +20,30 @@ use super::engine::{Engine, WORKING};
 use super::failure::{explain, one_line, silence};
 use occystrap_base::error::{Error, Kind, Result};
 
-/// Pieces on their way to the connection. What waits for the engine is in the socket's buffers.
+/// Pieces on their way to the connection. Bytes that wait for the engine are in the socket's buffers.
 const PIECES: usize = 2;
 
-/// More than what ends an archive: two empty blocks, and the rest of a record of 20 (POSIX, pax).
+/// Bytes that are held back, more than the end of an archive has: two empty blocks, and the rest of a record of 20
+/// (POSIX, pax).
 const HELD_BACK: usize = 16 * 1024;
 
-/// A line of progress has some hundred bytes.
+/// Bytes of the longest line of progress. An ordinary line has about a hundred.
 const LONGEST_LINE: usize = 64 * 1024;
 
 /// Names of loaded images that are kept.
 const MOST_NAMES: usize = 1_000;
 
-/// A load in progress.
+/// Load of an image, in progress.
 pub struct Load {
     engine: Engine,
-    /// To the body; closed without [`Piece::End`], the connection is cut.
+    /// Channel to the body. When it is closed without [`Piece::End`], the connection is cut.
     pieces: mpsc::Sender<Piece>,
     held: VecDeque<Bytes>,
     held_size: usize,
     answer: JoinHandle<Result<Loaded>>,
-    /// What came of it, once it is over.
+    /// Result, once the load has ended.
     ended: Option<Result<Loaded>>,
-    /// Counts what came of the answer, to tell work from silence.
+    /// Counter of the pieces of the answer, to distinguish work from silence.
     heard: Arc<AtomicU64>,
 }
 
@@ -51,25 +52,32 @@ enum Piece {
     End,
 }
 
-/// What an engine says that it has loaded.
+/// Names of the images that an engine has loaded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Loaded {
-    /// Names, or IDs of images without one, as the engine prints them. Podman's are full.
+    /// Names, or IDs of images without one, as the engine prints them. Podman's names are full.
     pub names: Vec<String>,
 }
 
+impl Engine {
+    /// Starts to load an image, as `docker load` does. A load that is dropped before its end loads nothing.
+    #[must_use]
+    pub fn load(&self, runtime: &tokio::runtime::Handle) -> Load {
+        Load::start(self.clone(), runtime)
+    }
+}
+
 impl Load {
-    pub(super) fn start(engine: Engine, runtime: &tokio::runtime::Handle) -> Self {
+    fn start(engine: Engine, runtime: &tokio::runtime::Handle) -> Self {
         let (pieces, body) = mpsc::channel(PIECES);
         let heard = Arc::new(AtomicU64::new(0));
         let answer = runtime.spawn(answer(engine.clone(), body, Arc::clone(&heard)));
         Self { engine, pieces, held: VecDeque::new(), held_size: 0, answer, ended: None, heard }
     }
 
-    /// Append bytes to the archive; waits until the engine takes them, and is not to be given up
-    /// while it waits unless the load is. Errors: what the engine
-    /// refused it for, [`Kind::Network`] when it takes nothing for too long or the connection
-    /// broke, [`Kind::Interrupted`]. After one, the load is over.
+    /// Appends bytes to the archive. It waits until the engine takes them; cancelling the wait also ends the load.
+    /// Errors: the engine's reason for a refusal, [`Kind::Network`] when it takes nothing for too long or the
+    /// connection broke, [`Kind::Interrupted`]. The load is over after an error.
     pub async fn write(&mut self, bytes: Bytes) -> Result<()> {
         self.held_size += bytes.len();
         self.held.push_back(bytes);
@@ -92,12 +100,12 @@ impl Load {
         Ok(())
     }
 
-    /// The archive is complete: let the engine load it, and hear what came of it. Errors: as
-    /// [`Self::write`], and every error that the engine reports, in whatever status.
+    /// Ends the archive, lets the engine load it, and returns the result. Errors: as [`Self::write`], and every error
+    /// that the engine reports, with any status.
     pub async fn finish(mut self) -> Result<Loaded> {
         let last = std::mem::take(&mut self.held).into_iter().map(Piece::Bytes);
         for piece in last.chain([Piece::End]) {
-            // An engine need not read what follows the end of an archive.
+            // An engine may stop reading at the end of the archive.
             if !self.send(piece).await? {
                 break;
             }
@@ -105,7 +113,7 @@ impl Load {
         self.answered().await
     }
 
-    /// `false` when nobody takes pieces any more: there is an answer.
+    /// Sends a piece. Returns `false` when the pieces are no longer taken: there is an answer.
     async fn send(&mut self, piece: Piece) -> Result<bool> {
         tokio::select! {
             sent = self.pieces.send(piece) => Ok(sent.is_ok()),
@@ -122,7 +130,7 @@ impl Load {
         self.ended.insert(ended).clone()
     }
 
-    /// The outer error is of the wait, and not the end.
+    /// Waits for the answer. The outer error is that of the wait, the inner one that of the load.
     async fn wait(&mut self) -> Result<Result<Loaded>> {
         loop {
             let heard = self.heard.load(Ordering::Relaxed);
@@ -149,7 +157,7 @@ impl Drop for Load {
     }
 }
 
-/// Make the call, and read its answer to the end.
+/// Makes the call, and reads its answer to the end.
 async fn answer(
     engine: Engine,
     pieces: mpsc::Receiver<Piece>,
@@ -163,7 +171,7 @@ async fn answer(
             None => Some((Err(io::Error::other("the load was given up")), None)),
         }
     });
-    // Not quiet: progress tells work from silence.
+    // Not quiet: progress distinguishes work from silence.
     let request = engine.post("images/load", &[("quiet", "0")], Body::wrap_stream(body))?;
     let response = request.send().await.map_err(|error| explain(&error, &engine.place))?;
     tracing::debug!(path = "images/load", status = response.status().as_u16(), "engine answered");
@@ -178,14 +186,14 @@ async fn answer(
     lines.finish(&engine.place)
 }
 
-/// The answer: a line of JSON for each event.
+/// Reader of the answer: a line of JSON for each event.
 #[derive(Default)]
 struct Lines {
     rest: BytesMut,
     loaded: Loaded,
 }
 
-/// What matters of an event.
+/// Event of a load: the needed fields.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Event {
@@ -226,7 +234,7 @@ impl Lines {
             return Ok(());
         }
         let event: Event = serde_json::from_slice(line).map_err(|cause| {
-            Error::source(format!("load: {place} answered no sensible JSON: {cause}"))
+            Error::source(format!("load: {place} sent malformed JSON: {cause}"))
         })?;
         let error = event.error_detail.and_then(|detail| detail.message).or(event.error);
         if let Some(error) = error {

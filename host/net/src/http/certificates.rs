@@ -1,7 +1,7 @@
-//! Certificates in files: bundles that the user names, and the folders of a registry (containers-certs.d(5), and
+//! Certificates in files: bundles that the user names, and the directories of a registry (containers-certs.d(5), and
 //! Docker's `/etc/docker/certs.d`).
 //!
-//! What it refuses: a certificate of the user without its key, and the other way round.
+//! What it refuses: a certificate of the user without its key, and a key without its certificate.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,10 +16,10 @@ use rustls::{Error as TlsError, InconsistentKeys, RootCertStore};
 use occystrap_base::error::{Error, Result, io_reason};
 use occystrap_base::files::regular;
 
-/// Files of one folder that are read: real ones have three.
+/// Files of one directory that are read: ordinary ones have three.
 const MOST_FILES: usize = 256;
 
-/// What the folders of a registry hold.
+/// Certificates in the directories of a registry.
 #[derive(Debug, Default)]
 pub(crate) struct Folder {
     /// Certificates to trust besides the system's.
@@ -34,7 +34,7 @@ impl Folder {
     }
 }
 
-/// Reads a bundle: the certificates of a PEM file. Errors when it cannot be read, or has none.
+/// Reads a bundle: the certificates of a PEM file. Errors when it cannot be read, or has no certificate.
 pub(crate) fn bundle(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     let place = file.display();
     let pem = regular::read(file, regular::LARGEST_PEM).map_err(|cause| {
@@ -47,7 +47,7 @@ pub(crate) fn bundle(file: &Path) -> Result<Vec<CertificateDer<'static>>> {
     }
 }
 
-/// The certificates of a PEM file. One that cannot be read is skipped, as by curl; `None` where none is left.
+/// Returns the certificates of a PEM file. A malformed certificate is skipped, as by curl; `None` where none is left.
 pub(crate) fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     let all = CertificateDer::pem_slice_iter(pem).filter_map(|certificate| certificate.ok());
     let is_usable = |certificate: &CertificateDer<'static>| {
@@ -57,9 +57,9 @@ pub(crate) fn certificates(pem: &[u8]) -> Option<Vec<CertificateDer<'static>>> {
     (!found.is_empty()).then_some(found)
 }
 
-/// Makes the identity of a certificate and its key, both in PEM. Errors say what is wrong. A certificate of X.509's
-/// version 1, which `openssl x509 -req` makes without extensions, cannot be read here: the server, which has to know
-/// it, judges it.
+/// Makes an identity from a certificate and its key, both in PEM. Errors say what is wrong. A certificate of X.509's
+/// version 1, which `openssl x509 -req` makes without extensions, cannot be read here: the server has to know it, and
+/// checks it.
 pub(crate) fn identity(certificate: &[u8], key: &[u8]) -> Result<Arc<CertifiedKey>, String> {
     let chain = certificates(certificate).ok_or("there is no certificate in it")?;
     let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| "there is no key for it in PEM")?;
@@ -75,8 +75,8 @@ pub(crate) fn identity(certificate: &[u8], key: &[u8]) -> Result<Arc<CertifiedKe
     }
 }
 
-/// The folders that tools look into for a host, the user's own first: those of Podman, rootless Docker and Docker
-/// Desktop, and then the system's.
+/// Returns the directories that tools search for a host's certificates, the user's own first: those of Podman, rootless
+/// Docker and Docker Desktop, and then the system's.
 pub(crate) fn roots(home: Option<PathBuf>) -> Vec<PathBuf> {
     let own = [".config/containers/certs.d", ".config/docker/certs.d", ".docker/certs.d"];
     let home = home.filter(|home| home.is_absolute());
@@ -84,12 +84,12 @@ pub(crate) fn roots(home: Option<PathBuf>) -> Vec<PathBuf> {
     own.chain(["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from)).collect()
 }
 
-/// Reads what the folders of a host hold: `HOST` or `HOST:PORT` as in a reference. Certificates to trust are those of
-/// all folders, certificates of the user those of the first folder that has any. Errors when a file is there
-/// that cannot be used. A folder that may not be read is skipped, as by Podman.
+/// Reads the certificates for a host, `HOST` or `HOST:PORT` as in a reference. Certificates to trust come from all
+/// directories, certificates of the user from the first directory that has any. Errors when a file there cannot be
+/// used. A directory without read permission is skipped, as by Podman.
 pub(crate) fn of_host(roots: &[PathBuf], host: &str) -> Result<Folder> {
     let mut all = Folder::default();
-    // The name of a folder is a name: nothing leads out of the root.
+    // The name must be a single name: nothing leads out of the root.
     if host.contains(['/', '\0']) || host.starts_with('.') {
         return Ok(all);
     }
@@ -136,7 +136,7 @@ fn read(folder: &Path) -> Result<Folder> {
     Ok(found)
 }
 
-/// The certificates of one file. One that cannot be read is skipped, as by Docker and Podman.
+/// Returns the certificates of one file. A malformed file is skipped, as by Docker and Podman.
 fn authorities(path: &Path) -> Vec<CertificateDer<'static>> {
     let pem = regular::read(path, regular::LARGEST_PEM);
     let found = pem.ok().and_then(|pem| certificates(&pem)).unwrap_or_default();
@@ -146,13 +146,13 @@ fn authorities(path: &Path) -> Vec<CertificateDer<'static>> {
     found
 }
 
-/// The file that belongs to another one of the same folder.
+/// Returns the file with the same name and another extension, in the same directory.
 fn pair(path: &Path, extension: &str, paths: &[PathBuf]) -> Result<PathBuf> {
     let other = path.with_extension(extension);
     match paths.contains(&other) {
         true => Ok(other),
         false => Err(Error::usage(format!(
-            "'{}' is there without '{}', and a server wants both",
+            "'{}' exists without '{}', and a server needs both",
             path.display(),
             other.display()
         ))
@@ -169,7 +169,7 @@ fn unusable(path: &Path, why: &str) -> Error {
 mod tests {
     use super::*;
 
-    /// Of version 1, as `openssl x509 -req` makes it without extensions.
+    /// Certificate of version 1, as `openssl x509 -req` makes it without extensions.
     const VERSION_1: &str = "-----BEGIN CERTIFICATE-----\n\
         MIIBFjCBvQIUP4b/9ZeHNvqht0zJWFkQZwj/MvkwCgYIKoZIzj0EAwIwDTELMAkG\n\
         A1UEAwwCbWUwIBcNMjYxMTI5MjI0NjEyWhgPMjEyNjExMDUyMjQ2MTJaMA0xCzAJ\n\
@@ -209,7 +209,7 @@ mod tests {
             (&[("r:5000/any-name.crt", ca), ("r:5000/notes.txt", "x")], Ok((1, 0))),
             (&[("r:5000/client.cert", cert), ("r:5000/client.key", key)], Ok((0, 1))),
             (&[("r:5000/ca.crt", ca), ("r:5000/c.cert", cert), ("r:5000/c.key", key)], Ok((1, 1))),
-            // Of another registry, or of another port of this one.
+            // For another registry, or another port of this one.
             (&[("r/ca.crt", ca)], Ok((0, 0))),
             (&[("r:5001/ca.crt", ca)], Ok((0, 0))),
             (&[("r:5000/ca.crt", "no certificate")], Ok((0, 0))),

@@ -1,24 +1,23 @@
-//! Bodies that a server compressed for their way (`Content-Encoding: gzip`, RFC 9110, 8.4.1.3), decoded as they
-//! come.
+//! Decoder of bodies that a server compressed for transport (`Content-Encoding: gzip`, RFC 9110, 8.4.1.3), as they
+//! arrive.
 //!
-//! Docker, containerd, Podman and skopeo decode them: Go's HTTP client does so where it asked for gzip by
-//! itself, and later versions of the clients do so on their own. What it refuses: bytes that are no gzip, or
-//! that end too early.
+//! Docker, containerd, Podman and skopeo decode such bodies: Go's HTTP client does so where it asked for gzip itself,
+//! and later versions of the clients do so on their own. What it refuses: bytes that are not gzip, or that end too
+//! early.
 
 use std::io::{self, Write as _};
 
 use bytes::{Buf as _, Bytes};
 use flate2::write::MultiGzDecoder;
 
-/// Bytes that are decoded at once. Deflate makes at most 1,032 bytes of one, so that a hostile body takes
-/// 4 MiB of memory at a time.
+/// Bytes that are decoded at a time. Deflate makes at most 1,032 bytes of one, so that a hostile body takes at most 4
+/// MiB of memory.
 const PIECE: usize = 4 * 1024;
 
-/// A decoder that is fed with a body, part by part. Members of gzip may follow each other, as Go's reader
-/// takes them.
+/// Decoder of a body that arrives in parts. Several members of gzip may follow each other, as in Go's reader.
 pub(super) struct Gunzip {
     decoder: MultiGzDecoder<Vec<u8>>,
-    /// What is still to be decoded.
+    /// Bytes that are not decoded yet.
     coded: Bytes,
 }
 
@@ -27,12 +26,12 @@ impl Gunzip {
         Self { decoder: MultiGzDecoder::new(Vec::new()), coded: Bytes::new() }
     }
 
-    /// Takes the next part of the body. What was taken before has been decoded.
+    /// Takes the next part of the body. The part before must have been decoded.
     pub(super) fn feed(&mut self, coded: Bytes) {
         self.coded = coded;
     }
 
-    /// Returns the next decoded bytes; nothing where another part is needed for more.
+    /// Returns the next decoded bytes; `None` where the next part is needed.
     pub(super) fn next(&mut self) -> io::Result<Option<Bytes>> {
         while !self.coded.is_empty() {
             let length = self.coded.len().min(PIECE);
@@ -67,7 +66,7 @@ mod tests {
         encoder.finish().unwrap()
     }
 
-    /// Decodes a body that comes in parts of a size. Returns what came, and the most that came at once.
+    /// Decodes a body in parts of a size. Returns the decoded bytes, and the most that were returned at a time.
     fn decode(body: &[u8], part: usize) -> io::Result<(Vec<u8>, usize)> {
         let (mut gunzip, mut plain, mut most) = (Gunzip::new(), Vec::new(), 0);
         for part in body.chunks(part) {

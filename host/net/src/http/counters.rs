@@ -1,8 +1,8 @@
-//! What the report says about how rough the way was.
+//! Counters of difficulties on the network, for the report.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counts of one image, or of one run. Shared by the tasks that work on it.
+/// Counters of one image, or of one run. The tasks that work on it share them.
 #[derive(Debug, Default)]
 pub struct Counters {
     retries: AtomicU64,
@@ -10,14 +10,14 @@ pub struct Counters {
 }
 
 impl Counters {
-    /// Requests that were made again after a failure, resumed downloads included.
+    /// Returns how many requests were made again after a failure, resumed downloads included.
     #[must_use]
     pub fn retries(&self) -> u64 {
         self.retries.load(Ordering::Relaxed)
     }
 
-    /// Answers that said "too many requests" (RFC 6585, 429). Waits for one's own rate limit are
-    /// not counted.
+    /// Returns how many answers said "too many requests" (RFC 6585, 429). Waits for the user's own rate limit are not
+    /// counted.
     #[must_use]
     pub fn rate_limits(&self) -> u64 {
         self.rate_limits.load(Ordering::Relaxed)

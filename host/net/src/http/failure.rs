@@ -1,6 +1,6 @@
-//! Why an exchange failed, and whether trying again can help.
+//! Failures of exchanges: the reason, and whether another attempt can help.
 //!
-//! What it refuses: to show a URL. Redirects carry signatures in theirs; a host is enough.
+//! What it refuses: to show a URL. URLs of redirects carry signatures; messages name the host only.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -12,24 +12,24 @@ use super::proxy::Proxy;
 use super::tls;
 use occystrap_base::error::{Error, Kind, io_reason};
 
-/// All addresses of a name are such as nobody named.
+/// Error for a name all of whose addresses are outside of what the user allowed.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct NotNamed(pub(crate) Error);
 
-/// An exchange that brought no answer, or not a whole one.
+/// Failure of an exchange: no answer, or not a whole one.
 pub enum Failure {
-    /// May be over the next time.
+    /// Failure that may be over at the next attempt.
     Passing {
-        /// What failed.
+        /// Error to report.
         error: Error,
-        /// The time that the server asked to wait.
+        /// Time that the server asked to wait.
         wait: Option<Duration>,
     },
-    /// The body of an answer ended before all of it had come. The network may have cut it; where
-    /// every try ends at the same byte, the server has no more ([`super::arrived::Arrived::ended`]).
+    /// The body of an answer ended early. The network may have cut it; where every attempt ends at the same byte, the
+    /// server has no more bytes (`ResumeState::ended`).
     Ended(Error),
-    /// Will be the same the next time.
+    /// Failure that would be the same at the next attempt.
     Lasting(Error),
 }
 
@@ -40,7 +40,7 @@ impl From<Error> for Failure {
 }
 
 impl Failure {
-    /// Where nobody tries again.
+    /// Returns the error, where no further attempt is made.
     pub fn into_error(self) -> Error {
         match self {
             Self::Lasting(error) | Self::Passing { error, .. } | Self::Ended(error) => error,
@@ -51,12 +51,12 @@ impl Failure {
         Self::Passing { error: Error::new(Kind::Network, message), wait: None }
     }
 
-    /// Silence for longer than is waited.
+    /// Returns the failure of a server that was silent for too long.
     pub(crate) fn silence(peer: &Peer, limit: Duration) -> Self {
         Self::passing(format!("{peer} sent nothing for {limit:?}"))
     }
 
-    /// Hardly more than silence.
+    /// Returns the failure of a server that sent next to nothing for too long.
     pub(crate) fn trickle(peer: &Peer, limit: Duration) -> Self {
         Self::passing(format!("{peer} sent next to nothing for {limit:?}"))
     }
@@ -92,8 +92,8 @@ impl Failure {
     }
 }
 
-/// What helps where a server of HTTPS gets a request of plain HTTP.
-pub(crate) const EXPECTS_HTTPS: &str = "it may expect HTTPS: leave --insecure off";
+/// Hint where an HTTPS server gets a request of plain HTTP.
+pub(crate) const EXPECTS_HTTPS: &str = "it may expect HTTPS: do not use --insecure";
 
 fn unreachable(peer: &Peer, reason: &str) -> Failure {
     if UNKNOWN_NAME.iter().any(|words| reason.contains(words)) {
@@ -136,17 +136,17 @@ fn unknown_name(peer: &Peer) -> Error {
     }
 }
 
-/// What resolvers say of a name that does not exist (EAI_NONAME), in glibc, musl and macOS.
+/// Messages of resolvers for a name that does not exist (EAI_NONAME), in glibc, musl and macOS.
 const UNKNOWN_NAME: [&str; 3] =
     ["Name or service not known", "Name does not resolve", "nodename nor servname provided"];
 
-/// What the HTTP library says of a proxy that answers 407.
+/// Message of the HTTP library for a proxy that answers 407.
 const WANTS_LOGIN: &str = "proxy authorization required";
 
-/// What the HTTP library says of a proxy that answers with another error.
+/// Message of the HTTP library for a proxy that answers with another error.
 const NO_TUNNEL: &str = "tunnel error: unsuccessful";
 
-/// Returns what helps where a proxy answers 407.
+/// Returns the hint for a proxy that answers 407.
 pub(crate) fn proxy_login(via: &Proxy) -> String {
     let (variable, authority) = (via.variable(), via.authority());
     match via.has_login() {
@@ -173,7 +173,7 @@ fn explain_tls(cause: &rustls::Error, peer: &Peer) -> Error {
     })
 }
 
-/// The error for a connection that failed before the server's certificate was looked at, or for another reason.
+/// Returns the error for a TLS connection that failed for another reason than the server's certificate.
 fn not_connected(cause: &rustls::Error, peer: &Peer) -> Error {
     let error =
         |why: &str| Error::new(Kind::Network, format!("no TLS connection to {peer}: {why}"));
@@ -209,7 +209,7 @@ fn not_connected(cause: &rustls::Error, peer: &Peer) -> Error {
     }
 }
 
-/// What helps against a certificate that is not trusted.
+/// Remedy for a certificate that is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Remedy {
     Renew,
@@ -219,7 +219,8 @@ pub(crate) enum Remedy {
     TrustItself,
 }
 
-/// Returns why the certificate of the server `name` is not trusted; `None` for an error about something else.
+/// Returns the reason why the certificate of the server `name` is not trusted; `None` for an error about something
+/// else.
 pub(crate) fn certificate(cause: &rustls::Error, name: &str) -> Option<(String, Remedy)> {
     let rustls::Error::InvalidCertificate(reason) = cause else { return None };
     let (why, remedy) = match reason {
@@ -227,7 +228,7 @@ pub(crate) fn certificate(cause: &rustls::Error, name: &str) -> Option<(String, 
             ("it has expired", Remedy::Renew)
         }
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            ("its time has not begun", Remedy::Clock)
+            ("it is not valid yet", Remedy::Clock)
         }
         CertificateError::NotValidForNameContext { presented, .. } if presented.is_empty() => (
             "it names no host in its subjectAltName (a common name does not count)",
@@ -263,13 +264,13 @@ pub(crate) fn certificate(cause: &rustls::Error, name: &str) -> Option<(String, 
         reason if tls::is_old_version(reason) => {
             ("it is of a version before 3, which has no subjectAltName", Remedy::Create)
         }
-        // The library's own words are those of a debugger.
+        // The library's own text is for developers.
         _ => ("the TLS library does not accept it", Remedy::Create),
     };
     Some((why.to_owned(), remedy))
 }
 
-/// How to trust the certificate of a host.
+/// Returns how to trust the certificate of a host.
 fn trust(what: &str, host: &str) -> String {
     format!(
         "to trust {what} with --ca-bundle FILE, or put it \
@@ -277,7 +278,7 @@ fn trust(what: &str, host: &str) -> String {
     )
 }
 
-/// How to make a certificate that every client can use.
+/// Returns how to make a certificate that every client accepts.
 fn create(name: &str) -> String {
     let bare = name.trim_start_matches('[').trim_end_matches(']');
     let kind = if bare.parse::<std::net::IpAddr>().is_ok() { "IP" } else { "DNS" };
@@ -287,7 +288,7 @@ fn create(name: &str) -> String {
     )
 }
 
-/// The first cause of a type. I/O errors carry causes that `source` skips.
+/// Returns the first cause of a type. I/O errors carry causes that `source` skips.
 fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Option<&'a T> {
     let mut cause = Some(error);
     while let Some(here) = cause {
@@ -303,7 +304,7 @@ fn find<'a, T: StdError + 'static>(error: &'a (dyn StdError + 'static)) -> Optio
     None
 }
 
-/// The last cause says most: those above it only say that something failed.
+/// Returns the last cause, which is the most specific: those above it only say that something failed.
 fn innermost(error: &(dyn StdError + 'static)) -> String {
     let mut cause = error;
     while let Some(source) = cause.source() {

@@ -1,12 +1,12 @@
-//! A body that comes, but so slowly that it never ends.
+//! Limit on how slowly a body may arrive.
 
 use std::time::Duration;
 
-/// What a server must send at least, in bytes for each second that is spent waiting for it.
+/// Minimum rate of a server, in bytes for each second of waiting for it.
 const LEAST_RATE: f64 = 1024.0;
 
-/// Watches how fast a body comes, one window after the other. Time in which nobody waits for the
-/// server, because whoever takes the bytes is slow, does not count.
+/// Meter of a body's rate, one window after the other. Only time spent waiting for the server counts: a slow reader of
+/// the body is not the server's fault.
 #[derive(Default)]
 pub(crate) struct MinimumRate {
     waited: Duration,
@@ -14,8 +14,8 @@ pub(crate) struct MinimumRate {
 }
 
 impl MinimumRate {
-    /// So many bytes came after that wait. `true` when for a whole window there were too few.
-    pub(crate) fn is_one(&mut self, bytes: usize, wait: Duration, window: Duration) -> bool {
+    /// Adds bytes that arrived after a wait. Returns `true` when a whole window was below the minimum rate.
+    pub(crate) fn is_below(&mut self, bytes: usize, wait: Duration, window: Duration) -> bool {
         self.waited += wait;
         self.bytes += bytes as u64;
         if self.waited < window {
@@ -34,14 +34,14 @@ mod tests {
     fn each_window_counts_for_itself() {
         let second = Duration::from_secs(1);
         let mut body = MinimumRate::default();
-        assert!(!body.is_one(1 << 30, second * 10, second * 10));
+        assert!(!body.is_below(1 << 30, second * 10, second * 10));
         for _ in 0..9 {
-            assert!(!body.is_one(1, second, second * 10));
+            assert!(!body.is_below(1, second, second * 10));
         }
-        assert!(body.is_one(1, second, second * 10));
+        assert!(body.is_below(1, second, second * 10));
         for _ in 0..9 {
-            assert!(!body.is_one(1024, second, second * 10));
+            assert!(!body.is_below(1024, second, second * 10));
         }
-        assert!(!body.is_one(1024, second, second * 10));
+        assert!(!body.is_below(1024, second, second * 10));
     }
 }

@@ -1,5 +1,5 @@
-//! When the next request to a host may go: the user's rate limit, and the pauses that hosts ask
-//! for. One for a whole run, so that it binds all tasks together.
+//! Time of the next request to a host: the user's rate limit, and the pauses that hosts ask for. All tasks of a run
+//! share it.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -10,11 +10,11 @@ use tokio::time::Instant;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::Result;
 
-/// Hosts that are remembered at once. Redirects can name any number; those whose turn is long over
-/// are forgotten first.
+/// Hosts that are remembered at a time. Redirects can name any number; the hosts whose turn is longest over are
+/// forgotten first.
 const MOST_HOSTS: usize = 1_024;
 
-/// The slowest pace that is honoured, an hour between requests: slower ones overflow clocks.
+/// Longest interval that is honoured, in seconds: an hour between requests. Longer ones overflow clocks.
 const LONGEST_INTERVAL: f64 = 3_600.0;
 
 pub(crate) struct Pace {
@@ -24,14 +24,14 @@ pub(crate) struct Pace {
 
 #[derive(Clone, Copy)]
 struct Host {
-    /// The first slot that nobody has taken.
+    /// First slot that is free.
     next: Instant,
-    /// Nobody may go before this, whatever slot they have.
+    /// Time before which no request is sent to the host, whatever its slot.
     held: Instant,
 }
 
 impl Pace {
-    /// At most `rate` requests a second to each host.
+    /// Allows at most `rate` requests a second to each host.
     pub(crate) fn new(rate: Option<f64>) -> Self {
         let interval = rate.map_or(Duration::ZERO, |rate| {
             let seconds = (1.0 / rate).clamp(0.0, LONGEST_INTERVAL);
@@ -40,7 +40,7 @@ impl Pace {
         Self { interval, hosts: Mutex::default() }
     }
 
-    /// Waits for this request's turn. Errors when the run is cancelled.
+    /// Waits for the turn of this request. Errors when the run is cancelled.
     pub(crate) async fn turn(&self, host: &str, cancel: &Cancel) -> Result<()> {
         loop {
             let slot = self.reserve(host);
@@ -51,7 +51,7 @@ impl Pace {
         }
     }
 
-    /// Nobody asks this host for a while.
+    /// Holds back all requests to a host for a while.
     pub(crate) fn hold(&self, host: &str, pause: Duration) {
         let until = Instant::now() + pause;
         self.with(host, |host| {
@@ -83,7 +83,7 @@ impl Pace {
     }
 }
 
-/// Sleeps; errors at once when the run is cancelled.
+/// Sleeps. Errors at once when the run is cancelled.
 pub(crate) async fn sleep_until(until: Instant, cancel: &Cancel) -> Result<()> {
     cancel.check()?;
     if until <= Instant::now() {

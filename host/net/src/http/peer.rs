@@ -1,4 +1,4 @@
-//! The server that a request is for, as messages name it.
+//! Server of a request, as messages name it.
 
 use std::fmt;
 
@@ -7,7 +7,7 @@ use url::Url;
 use super::proxy::{Proxies, Proxy};
 use super::redirect::authority;
 
-/// A server, and the proxy that stands before it.
+/// Server, and the proxy in front of it.
 #[derive(Debug, Clone)]
 pub(crate) struct Peer {
     host: String,
@@ -15,17 +15,17 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// The server of a URL. A host is enough of it: what is after that may be a secret.
+    /// Returns the server of a URL. Only the host is kept: the text after it may be a secret.
     pub(crate) fn new(url: &Url, proxies: &Proxies) -> Self {
         Self { host: authority(url), via: proxies.of(url).cloned() }
     }
 
-    /// The host alone, with its port.
+    /// Returns the host alone, with its port.
     pub(crate) fn host(&self) -> &str {
         &self.host
     }
 
-    /// The proxy that requests go through.
+    /// Returns the proxy that requests go through.
     pub(crate) fn via(&self) -> Option<&Proxy> {
         self.via.as_ref()
     }

@@ -1,8 +1,8 @@
-//! The proxies of the environment: `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, in upper or lower case, read
-//! as Go reads them (`golang.org/x/net/http/httpproxy`), and so as Docker, Podman and skopeo do.
+//! Proxies of the environment: `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, in upper or lower case, read as Go reads
+//! them (`golang.org/x/net/http/httpproxy`), and so as Docker, Podman and skopeo do.
 //!
-//! What it refuses: a proxy for `localhost` and loopback addresses, `HTTP_PROXY` where a web server runs the
-//! program (`REQUEST_METHOD` is set: a client of that server chooses the variable), and to show a password.
+//! What it refuses: a proxy for `localhost` and loopback addresses; `HTTP_PROXY` where a web server runs the program
+//! (`REQUEST_METHOD` is set: a client of that server chooses the variable); and to show a password.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,10 +13,10 @@ use url::{Host, Url};
 
 use super::url_secrets;
 
-/// The schemes of proxies that are spoken to as such. Any other is taken for HTTP's, as Go does.
+/// Schemes of proxies that are supported. Any other scheme is taken for HTTP's, as in Go.
 const SCHEMES: [&str; 4] = ["http", "https", "socks5", "socks5h"];
 
-/// Which proxy a request goes through.
+/// Proxies, one for each scheme, and their exceptions.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Proxies {
     http: Option<Proxy>,
@@ -24,15 +24,15 @@ pub struct Proxies {
     exceptions: Vec<Exception>,
 }
 
-/// One proxy.
+/// Proxy of requests.
 #[derive(Clone, PartialEq)]
 pub struct Proxy {
     url: Url,
-    /// The name of the variable that names it.
+    /// Name of the variable that names it.
     variable: &'static str,
 }
 
-/// One entry of `NO_PROXY`.
+/// Entry of `NO_PROXY`.
 #[derive(Debug, Clone, PartialEq)]
 enum Exception {
     All,
@@ -41,7 +41,7 @@ enum Exception {
         address: IpAddr,
         port: Option<String>,
     },
-    /// With a dot in front. `exact` where the entry is also for the name itself.
+    /// Domain with a dot in front. `exact` is true where the entry is also for the name itself.
     Domain {
         suffix: String,
         exact: bool,
@@ -62,7 +62,7 @@ impl Proxies {
         Self::default()
     }
 
-    /// Returns the proxies that variables name. A value that is no URL is ignored.
+    /// Returns the proxies that variables name. A malformed URL is ignored.
     pub fn new(variable: impl Fn(&str) -> Option<String>) -> Self {
         let first = |names: [&'static str; 2]| {
             let set = |name: &'static str| {
@@ -103,7 +103,7 @@ impl Proxies {
         !self.exceptions.iter().any(|exception| exception.fits(bare, address, &port))
     }
 
-    /// Makes connections go through these proxies, and through no other.
+    /// Sends connections through these proxies, and through no others.
     pub(crate) fn apply(&self, builder: reqwest::ClientBuilder) -> reqwest::ClientBuilder {
         let builder = builder.no_proxy();
         if self.http.is_none() && self.https.is_none() {
@@ -141,19 +141,19 @@ impl Proxy {
         super::redirect::authority(&self.url)
     }
 
-    /// Returns whether the variable names a login for it.
+    /// Returns whether the variable has a login for it.
     pub(crate) fn has_login(&self) -> bool {
         !self.url.username().is_empty() || self.url.password().is_some()
     }
 
-    /// Returns the name of the variable that names it.
+    /// Returns the name of its variable.
     #[must_use]
     pub fn variable(&self) -> &'static str {
         self.variable
     }
 }
 
-/// Without the login.
+/// Shows the proxy without its login.
 impl fmt::Display for Proxy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.url.scheme(), self.authority())
@@ -167,7 +167,7 @@ impl fmt::Debug for Proxy {
 }
 
 impl Exception {
-    /// Returns whether it is about a host, given without brackets and as an address where it is one.
+    /// Returns whether the entry matches a host, which is given without brackets, and as an address where it is one.
     fn fits(&self, host: &str, address: Option<IpAddr>, port: &str) -> bool {
         let is_port = |wanted: &Option<String>| wanted.as_ref().is_none_or(|wanted| wanted == port);
         match self {
@@ -212,7 +212,7 @@ fn exception(entry: &str) -> Option<Exception> {
     let host = if host.starts_with("*.") { &host[1..] } else { host };
     let name = host.strip_prefix('.').unwrap_or(host);
     let exact = name.len() == host.len();
-    // As the host of a URL is spelled.
+    // The name is spelled as in the host of a URL.
     let name = match name.is_ascii() {
         true => name.to_owned(),
         false => match Host::parse(name) {
@@ -223,8 +223,8 @@ fn exception(entry: &str) -> Option<Exception> {
     Some(Exception::Domain { suffix: format!(".{name}"), exact, port })
 }
 
-/// Splits `HOST:PORT` and `[ADDRESS]:PORT`; `None` where there is no port, or where it is not clear which
-/// part is the port.
+/// Splits `HOST:PORT` and `[ADDRESS]:PORT`; `None` where there is no port, or where it is not clear which part is the
+/// port.
 fn split_port(entry: &str) -> Option<(&str, &str)> {
     let (host, port) = entry.rsplit_once(':')?;
     if let Some(rest) = entry.strip_prefix('[') {

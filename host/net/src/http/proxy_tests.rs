@@ -31,7 +31,7 @@ fn the_variable_of_the_scheme_names_the_proxy() {
             "https://r.example/",
             "http://a:1 of HTTPS_PROXY",
         ),
-        // Go reads no ALL_PROXY.
+        // Go does not read ALL_PROXY.
         (&[("ALL_PROXY", "http://p:1")], "https://r.example/", "-"),
         // Without a scheme; with a login, which is not shown; with a path.
         (
@@ -53,7 +53,7 @@ fn the_variable_of_the_scheme_names_the_proxy() {
             "socks5://p:1080 of HTTPS_PROXY",
         ),
         (&[("HTTPS_PROXY", "://")], "https://r.example/", "-"),
-        // A web server runs the program: who asks it chooses HTTP_PROXY.
+        // A web server runs the program: its client chooses HTTP_PROXY.
         (&[("HTTP_PROXY", "http://p:1"), ("REQUEST_METHOD", "GET")], "http://r.example/", "-"),
     ] {
         assert_eq!(through(&proxies(set), url), expected, "{set:?}");

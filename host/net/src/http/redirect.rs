@@ -1,4 +1,4 @@
-//! Where a redirect or an upload leads, and where it must not.
+//! Targets of redirects and uploads, and their limits.
 
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, LOCATION};
@@ -9,17 +9,17 @@ use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::secret;
 
 /// Redirects that are followed for one answer: as many as by Go's HTTP client, which Docker, containerd, Podman and
-/// skopeo use. Registries use one, to a storage host; a company's may lead through several.
+/// skopeo use. Registries use one, to a storage host; a company's network may need several.
 pub(crate) const MOST_REDIRECTS: usize = 9;
 
-/// Whether an answer is a redirect that may be followed for GET and HEAD (RFC 9110, 15.4).
+/// Returns whether an answer is a redirect that may be followed for GET and HEAD (RFC 9110, 15.4).
 pub(crate) fn is_redirect(status: StatusCode) -> bool {
     matches!(status.as_u16(), 301 | 302 | 303 | 307 | 308)
 }
 
-/// The place that an answer of `from` redirects to. Errors when it has none, or one that is not to
-/// be followed: other schemes than HTTP, or plain HTTP after HTTPS unless `insecure`. `asked` is the URL
-/// of the first request, where occystrap made it: what is in that is no secret.
+/// Returns the URL that an answer of `from` redirects to. Errors when there is none, or one that must not be followed:
+/// other schemes than HTTP, or plain HTTP after HTTPS unless `insecure`. `asked` is the URL of the first request, where
+/// occystrap made it: its parts are not secret.
 pub(crate) fn follow(
     from: &Url,
     asked: Option<&Url>,
@@ -29,20 +29,20 @@ pub(crate) fn follow(
     resolve(from, asked, headers, insecure, "redirects")
 }
 
-/// The place where an answer of `from` wants an upload. Errors as [`follow`].
+/// Returns the URL to which an answer of `from` directs an upload. Errors as [`follow`].
 pub(crate) fn upload(from: &Url, asked: &Url, headers: &HeaderMap, insecure: bool) -> Result<Url> {
     resolve(from, Some(asked), headers, insecure, "directs the upload")
 }
 
-/// The cause of a redirect from HTTPS to plain HTTP at the same host, and what to do about it.
+/// Hint for a redirect from HTTPS to plain HTTP at the same host: its cause, and what to do about it.
 const BEHIND_TLS: &str = "the registry does not know that a proxy in front of it speaks TLS: let the proxy send 'X-Forwarded-Proto: https', or set the registry's own external URL; --insecure allows plain HTTP";
 
-/// The error for a redirect of what is pushed to another host.
+/// Returns the error for a redirect of a push to another host.
 pub(crate) fn not_followed(host: &str, to: &Url, status: StatusCode) -> Error {
     let to = authority(to);
     Error::new(
         Kind::Network,
-        format!("{host} redirects to {to} ({status}), which is not followed for what is pushed"),
+        format!("{host} redirects to {to} ({status}), which is not followed when pushing"),
     )
 }
 
@@ -72,20 +72,20 @@ fn resolve(
         }
         _ => return Err(refuse(&format!("to a URL of {}", other_scheme(&to)))),
     }
-    // Or they would be sent as Basic credentials.
+    // Otherwise they would be sent as Basic credentials.
     let _ = to.set_username("");
     let _ = to.set_password(None);
     to.set_fragment(None);
     keep_signatures(&to, from, asked);
-    // A signature may be in the place already: the redirect before may have had the same one.
+    // The URL may have the same signature already, from the redirect before.
     if secret::is_sent_in(location.as_bytes()) && to.host_str() != from.host_str() {
-        // The host is a part of the secret then, or of what the server was sent with it.
+        // The host is then a part of the secret, or of the text that the server was sent with it.
         to.host_str().into_iter().for_each(secret::keep_signature);
     }
     Ok(to)
 }
 
-/// Returns a place in ASCII. Some servers send the name of a file as it is; a URL has such bytes percent-encoded.
+/// Returns a URL in ASCII. Some servers send the name of a file as it is; a URL has such bytes percent-encoded.
 fn ascii(location: &[u8]) -> String {
     let mut text = String::with_capacity(location.len());
     for byte in location {
@@ -97,20 +97,19 @@ fn ascii(location: &[u8]) -> String {
     text
 }
 
-/// How messages name a scheme that is not followed. Another one is not repeated: it may be a part
+/// Returns the name of a scheme that is not followed, for messages. An unknown scheme is not repeated: it may be a part
 /// of what the server was sent.
 pub(crate) fn other_scheme(url: &Url) -> String {
     const KNOWN: [&str; 8] = ["data", "file", "ftp", "ftps", "javascript", "s3", "ws", "wss"];
     match KNOWN.contains(&url.scheme()) {
         true => format!("the scheme '{}'", url.scheme()),
-        false => "a scheme that is none of the web's".to_owned(),
+        false => "a scheme other than http and https".to_owned(),
     }
 }
 
-/// Remembers what may let others in of the URL `to`, which a server chose: values of its query, and parts
-/// of its path. Three kinds of text are public, and errors name them: digests, what is in the URL that
-/// was `asked` (the names of the repository and of the image), and hosts, of both URLs, which DNS and
-/// TLS send openly.
+/// Remembers the parts of the URL `to` that may grant access: values of its query, and parts of its path. The server
+/// chose the URL. Three kinds of text are public, and errors name them: digests, parts of the URL that was `asked` (the
+/// names of the repository and of the image), and the hosts of both URLs, which DNS and TLS send openly.
 fn keep_signatures(to: &Url, from: &Url, asked: Option<&Url>) {
     let is_asked = |text: &str| asked.is_some_and(|asked| asked.path().contains(text));
     let hosts = [to, from].map(|url| url.host_str().unwrap_or_default().to_owned());
@@ -129,7 +128,7 @@ fn keep_signatures(to: &Url, from: &Url, asked: Option<&Url>) {
         .for_each(|text| secret::keep_signature(&text));
 }
 
-/// The host, with the port where it is not the scheme's own: the part of a URL that may be shown.
+/// Returns the host, with the port where it is not the scheme's own: the part of a URL that may be shown.
 pub(crate) fn authority(url: &Url) -> String {
     match (url.host_str(), url.port()) {
         (Some(host), Some(port)) => format!("{host}:{port}"),
@@ -172,7 +171,7 @@ mod tests {
         let shown = "team/node-feature-discovery-c1 at storage-c2.example";
         assert_eq!(secret::mask(shown), shown);
         assert!(secret::is_in(b"0123456789-signature-of-c1-and-c2"));
-        // Of a host that has a known signature in it, the signature is hidden.
+        // A known signature within a host is hidden.
         let again = "https://0123456789-signature-of-c1-and-c2.example/";
         to(from, again, false).unwrap();
         assert_eq!(secret::mask("0123456789-signature-of-c1-and-c2.example"), "***.example");

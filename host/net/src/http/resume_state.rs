@@ -1,7 +1,6 @@
-//! What has come of something that is fetched, in one answer or in several: counted, hashed, each
-//! byte once.
+//! State of a download over one or several answers: every byte is counted and hashed once.
 //!
-//! What it refuses: to call the network guilty of a file that ends at the same byte in every answer.
+//! What it refuses: to blame the network for a file that ends at the same byte in every answer.
 
 use bytes::{Buf as _, Bytes};
 
@@ -11,69 +10,69 @@ use super::retry::Budget;
 use super::wire::Answer;
 use occystrap_base::oci::{Digest, Hasher};
 
-/// What a connection must bring before it is cut for the retries to be counted anew: large layers
-/// come through bad lines, but a server cannot keep us busy by a byte at a time.
+/// Bytes that a connection must deliver before it breaks, for the retries to be counted anew. Large layers get through
+/// bad lines, and a server cannot keep a run busy by one byte at a time.
 const PROGRESS: u64 = 1024 * 1024;
 
-/// Answers in a row that end at the same byte, until the server counts as having no more than that.
-/// A network cuts where it happens to; twice at one byte of a large file is no accident. All retries
-/// are used up first, so that a server that is being restarted has its time.
+/// Answers in a row that must end at the same byte, until the server counts as having no more bytes. A network cuts at
+/// random; twice at the same byte of a large file is not an accident. All retries are used first, so that a server that
+/// restarts has its time.
 const SAME_END: u32 = 2;
 
-/// The bytes so far.
+/// State of a download.
 #[derive(Default)]
 pub(crate) struct ResumeState {
     hasher: Hasher,
     size: u64,
-    /// How many there were when the budget was last full.
+    /// Bytes when the budget was last full.
     mark: u64,
-    /// Bytes of the present answer that we have already.
+    /// Bytes of the current answer that were received before.
     skip: u64,
     ends: Ends,
 }
 
-/// Where answers ended too early, one after the other.
+/// Early ends of answers, one after the other.
 #[derive(Default)]
 pub(crate) struct Ends {
-    /// After how many bytes the last one ended.
+    /// Bytes after which the last answer ended.
     at: u64,
-    /// How many in a row ended there.
+    /// Answers in a row that ended there.
     count: u32,
 }
 
 impl Ends {
-    /// Records that an answer ended after so many bytes, before all of it had come.
+    /// Records that an answer ended after `at` bytes, before all bytes were received.
     pub(crate) fn record(&mut self, at: u64) {
         self.count = if self.count > 0 && at == self.at { self.count + 1 } else { 1 };
         self.at = at;
     }
 
-    /// The byte at which the last answers all ended; `None` where they ended at several, as a bad
-    /// network makes them.
+    /// Returns the byte at which the last answers all ended; `None` where they ended at different bytes, as on a bad
+    /// network.
     pub(crate) fn same(&self) -> Option<u64> {
         (self.count >= SAME_END).then_some(self.at)
     }
 }
 
 impl ResumeState {
-    /// How many.
+    /// Returns the number of bytes.
     pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
-    /// Of all of them.
+    /// Returns the digest of all bytes.
     pub(crate) fn digest(&self) -> Digest {
         self.hasher.clone().finish()
     }
 
-    /// The header that asks for the rest (RFC 9110, 14.2); none where nothing has come.
+    /// Returns the header that asks for the rest (RFC 9110, 14.2); `None` before the first byte.
     pub(crate) fn range(&self) -> Option<HeaderValue> {
         let missing = (self.size > 0).then(|| format!("bytes={}-", self.size));
         missing.and_then(|range| HeaderValue::try_from(range).ok())
     }
 
-    /// Whether a part goes on where this ends: `bytes FIRST-LAST/SIZE` (RFC 9110, 14.4), with the size
-    /// where that is known. Errors with what was expected, and with what the answer says.
+    /// Checks that a part continues where this ends: `bytes FIRST-LAST/SIZE` (RFC 9110, 14.4), with the size where that
+    /// is known. Errors with the expected value, and with that of the answer.
     pub(crate) fn check_range(
         &self,
         answer: &Answer,
@@ -97,22 +96,22 @@ impl ResumeState {
         Err((format!("bytes {}-{rest}", self.size), said.to_owned()))
     }
 
-    /// An answer begins with the byte at `start`, which is not beyond those that are there.
+    /// Starts an answer at the byte `start`, which is not beyond those that were received.
     pub(crate) fn resume(&mut self, start: u64) {
         self.skip = self.size - start;
     }
 
-    /// Records that the present answer ended before all of it had come.
+    /// Records that the current answer ended before all bytes were received.
     pub(crate) fn ended(&mut self) {
         self.ends.record(self.size - self.skip);
     }
 
-    /// See [`Ends::same`].
+    /// Returns the byte of [`Ends::same`].
     pub(crate) fn same_end(&self) -> Option<u64> {
         self.ends.same()
     }
 
-    /// What of an answer's next bytes is new.
+    /// Returns the part of an answer's next bytes that is new.
     pub(crate) fn unknown(&mut self, mut chunk: Bytes) -> Bytes {
         let known = self.skip.min(chunk.len() as u64);
         self.skip -= known;
@@ -120,12 +119,12 @@ impl ResumeState {
         chunk
     }
 
-    /// How many there are with these.
+    /// Returns the number of bytes with these.
     pub(crate) fn with(&self, chunk: &Bytes) -> u64 {
         self.size + chunk.len() as u64
     }
 
-    /// Take them.
+    /// Adds bytes.
     pub(crate) fn add(&mut self, chunk: &Bytes, budget: &mut Budget) {
         self.hasher.update(chunk);
         self.size = self.with(chunk);
@@ -141,8 +140,7 @@ mod tests {
     use super::*;
     use crate::http::settings::Settings;
 
-    /// Ends where several answers broke off, each after so many new bytes, or `skipped` ones of those
-    /// that were there.
+    /// Ends answers early, each after some new bytes, or after `skipped` bytes that were received before.
     fn same_end(answers: &[(u64, u64)]) -> Option<u64> {
         let (mut arrived, mut budget) = (ResumeState::default(), Budget::new(&Settings::default()));
         for (start, bytes) in answers {
@@ -159,7 +157,7 @@ mod tests {
     fn answers_that_end_at_one_byte_are_told_from_a_bad_network() {
         assert_eq!(same_end(&[(0, 1_000)]), None);
         assert_eq!(same_end(&[(0, 1_000), (1_000, 0)]), Some(1_000));
-        // A server without ranges sends the same once more.
+        // A server without ranges sends the same bytes once more.
         assert_eq!(same_end(&[(0, 1_000), (0, 1_000)]), Some(1_000));
         assert_eq!(same_end(&[(0, 0), (0, 0)]), Some(0));
         assert_eq!(same_end(&[(0, 1_000), (1_000, 7)]), None);

@@ -1,4 +1,4 @@
-//! When a request that failed for a passing reason is made again.
+//! Repetition of requests that failed for a passing reason.
 
 use std::time::{Duration, SystemTime};
 
@@ -13,17 +13,17 @@ use super::settings::Settings;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::Result;
 
-/// The longest wait between two tries: someone is looking at a progress bar.
+/// Longest wait between two attempts: a user is looking at a progress bar.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 
-/// The longest wait that a server can ask for. Docker Hub's window is hours; no one wants a run to
-/// hang that long, and a hostile server could name years.
+/// Longest wait that a server can ask for. Docker Hub's window is hours, for which no run should hang, and a hostile
+/// server could name years.
 const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(120);
 
-/// Doubling stops here: the wait is at its longest by then, and shifts stay in range.
+/// Doublings of the wait: it is at its longest by then, and shifts stay in range.
 const MOST_DOUBLINGS: u32 = 10;
 
-/// How many more times one piece of work may be tried.
+/// Attempts that are left for one piece of work.
 pub(crate) struct Budget {
     allowed: u32,
     used: u32,
@@ -35,18 +35,18 @@ impl Budget {
         Self { allowed: settings.retries, used: 0, backoff: settings.backoff }
     }
 
-    /// One try, and no other: for what is not worth waiting for.
+    /// Allows one attempt, for work that is not worth a wait.
     pub(crate) fn none() -> Self {
         Self { allowed: 0, used: 0, backoff: Duration::ZERO }
     }
 
-    /// Something was achieved: later failures are counted anew.
+    /// Refills the budget after progress: later failures are counted anew.
     pub(crate) fn refill(&mut self) {
         self.used = 0;
     }
 
-    /// After a failure: waits, then allows the next try; or gives the error to end with when the
-    /// failure lasts, the tries are used up, or the run is cancelled.
+    /// Waits after a failure, and allows the next attempt. Errors when the failure is lasting, the attempts are used
+    /// up, or the run is cancelled.
     pub(crate) async fn pause(
         &mut self,
         failure: Failure,
@@ -68,15 +68,15 @@ impl Budget {
         sleep_until(Instant::now() + wait, cancel).await
     }
 
-    /// Exponential, and at random between half and the whole, so that parallel tasks spread out.
+    /// Returns the wait: exponential, and at random between half and the whole, so that parallel tasks spread out.
     fn backoff(&self, random: f64) -> Duration {
         let whole = self.backoff.saturating_mul(1 << self.used.min(MOST_DOUBLINGS));
         whole.min(LONGEST_BACKOFF).mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
     }
 }
 
-/// Statuses that another try may change (RFC 9110, 15.5.9 and 15.6; RFC 6585, 4). A server that does not
-/// have a function (501), or does not speak this version of HTTP (505), will not have it in a moment either.
+/// Returns whether another attempt may change a status (RFC 9110, 15.5.9 and 15.6; RFC 6585, 4). A server without a
+/// function (501), or without this version of HTTP (505), will not have it in a moment either.
 pub(crate) fn is_passing(status: StatusCode) -> bool {
     match status {
         StatusCode::NOT_IMPLEMENTED | StatusCode::HTTP_VERSION_NOT_SUPPORTED => false,
@@ -85,8 +85,7 @@ pub(crate) fn is_passing(status: StatusCode) -> bool {
     }
 }
 
-/// The wait that an answer asks for (RFC 9110, 10.2.3): seconds or a date. Nothing when it cannot
-/// be read.
+/// Returns the wait that an answer asks for (RFC 9110, 10.2.3), in seconds or as a date; `None` when it cannot be read.
 pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let wait = match text.bytes().all(|c| c.is_ascii_digit()) && !text.is_empty() {

@@ -1,6 +1,6 @@
-//! What a user can say about how registries are reached.
+//! Settings of the connections to registries.
 //!
-//! What it refuses: to show the password, and combinations that mean nothing.
+//! What it refuses: to show the password, and settings that contradict each other.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,46 +11,46 @@ use super::proxy::Proxies;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::secret::Secret;
 
-/// Registries answer a connection within milliseconds; a host that takes this long is not there,
-/// and SYNs were repeated three times by then.
+/// Longest wait for a connection. Registries accept one within milliseconds, and a SYN was repeated three times by
+/// then.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The longest silence while an answer or a part of it is due. Registries that fetch a blob from
-/// cold storage were seen to think for half a minute.
+/// Longest silence while an answer or a part of it is due. Registries that fetch a blob from cold storage were seen to
+/// need half a minute.
 pub const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The first wait before a repeated request; it doubles with each. Short enough not to be felt
-/// after a dropped connection.
+/// First wait before a repeated request; it doubles with each. It is short enough not to be felt after a dropped
+/// connection.
 pub const BACKOFF: Duration = Duration::from_millis(500);
 
-/// How registries are reached. One per set of credentials.
+/// Settings of connections to registries. There is one for each set of credentials.
 #[derive(Clone, PartialEq)]
 pub struct Settings {
-    /// The user's name, together with a password. Goes before every file.
+    /// User's name, together with a password. It takes precedence over credentials in files.
     pub username: Option<String>,
     /// The password or access token of that user.
     pub password: Option<Secret>,
-    /// Where these two are from, for an error's sake: such as `the URI`.
+    /// Origin of these two, for errors: such as `the URI`.
     pub login_origin: &'static str,
-    /// Docker's `config.json` or Podman's `auth.json`, instead of the places where these look.
+    /// Docker's `config.json` or Podman's `auth.json`, instead of the places where these tools look.
     pub authfile: Option<PathBuf>,
-    /// Speak plain HTTP instead of HTTPS. Certificates are never left unchecked.
+    /// Whether to use plain HTTP instead of HTTPS. Certificates are always checked.
     pub insecure: bool,
-    /// A PEM file with certificates to trust besides the system's.
+    /// PEM file with certificates to trust besides the system's.
     pub ca_bundle: Option<PathBuf>,
-    /// The folders with one folder of certificates for each registry, the first to be asked first.
+    /// Directories with one directory of certificates for each registry, in the order of search.
     pub certificate_folders: Vec<PathBuf>,
-    /// The proxies that requests go through.
+    /// Proxies that requests go through.
     pub proxies: Proxies,
-    /// How often a request that failed for a passing reason is made again.
+    /// Attempts after the first one, for a request that failed for a passing reason.
     pub retries: u32,
-    /// Requests a second to each host; `None` for as many as there are.
+    /// Requests a second to each host; `None` for no limit.
     pub rate_limit: Option<f64>,
-    /// The longest wait for a connection.
+    /// Longest wait for a connection.
     pub connect_timeout: Duration,
-    /// The longest silence in the middle of an exchange.
+    /// Longest silence in the middle of an exchange.
     pub idle_timeout: Duration,
-    /// The first wait before a request is made again.
+    /// First wait before a request is made again.
     pub backoff: Duration,
 }
 
@@ -75,7 +75,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// Errors ([`occystrap_base::error::Kind::Usage`]) when they contradict each other.
+    /// Errors ([`occystrap_base::error::Kind::Usage`]) when the settings contradict each other.
     pub fn check(&self) -> Result<()> {
         if self.username.is_some() != self.password.is_some() {
             let (given, missing) = match self.username {

@@ -1,9 +1,9 @@
-//! How servers prove who they are, and how occystrap does, where a server asks for a certificate.
+//! Certificates of servers, and of the user where a server asks for one.
 //!
 //! A certificate is accepted when an authority of the system's, or one that the user named, has signed it. A
-//! certificate that is itself among those is accepted as well, as curl and Go do: most private registries have a
-//! self-signed one, which `openssl req -x509` marks as an authority's (CA:TRUE). What it refuses: any
-//! certificate for another name, or outside of its time.
+//! certificate that is itself among those is accepted as well, as by curl and Go: most private registries have a
+//! self-signed one, which `openssl req -x509` marks as an authority's (CA:TRUE). What it refuses: any certificate for
+//! another name, or outside of its time.
 
 use std::sync::{Arc, OnceLock};
 
@@ -18,16 +18,16 @@ use rustls::{
     RootCertStore, SignatureScheme,
 };
 
-/// Which authorities are trusted.
+/// Authorities that are trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Authorities {
-    /// Those of the system, and those that are named.
+    /// Those of the system, and the named ones.
     SystemAndNamed,
-    /// Those that are named alone.
+    /// The named ones alone.
     Named,
 }
 
-/// Makes a configuration. Errors when the system has no authorities, and none is named, or a named certificate
+/// Makes a configuration. Errors when the system has no authorities and none is named, or when a named certificate
 /// cannot be read.
 pub(crate) fn configure(
     authorities: Authorities,
@@ -73,9 +73,9 @@ fn webpki(
 struct Verifier {
     authorities: Authorities,
     named: Vec<CertificateDer<'static>>,
-    /// Checks chains up to an authority; `None` where no authority is trusted.
+    /// Verifier of chains up to an authority; `None` where no authority is trusted.
     chains: Option<Arc<dyn ServerCertVerifier>>,
-    /// The certificates of the system, read when they are needed.
+    /// Certificates of the system, read when they are needed.
     system: OnceLock<Vec<CertificateDer<'static>>>,
     provider: Arc<CryptoProvider>,
 }
@@ -93,8 +93,8 @@ impl Verifier {
                 .any(|known| known == certificate)
     }
 
-    /// Checks a certificate that is trusted itself: its time and its name. webpki looks at the time first, so
-    /// that a certificate of which it says one of these things is within its time; a test pins that.
+    /// Checks a certificate that is trusted itself: its time and its name. webpki checks the time first, so that a
+    /// certificate for which it reports one of these errors is within its time; a test pins that.
     fn check_itself(
         &self,
         certificate: &CertificateDer<'_>,
@@ -112,47 +112,47 @@ impl Verifier {
     }
 }
 
-/// Whether an error says nothing worse than that no authority has signed the certificate.
+/// Returns whether an error says only that no authority has signed the certificate.
 fn is_about_issuer(error: &TlsError) -> bool {
     let TlsError::InvalidCertificate(reason) = error else { return false };
-    // One that an authority of the same name did not sign has a bad signature.
+    // A certificate that another authority of the same name signed has a bad signature.
     matches!(reason, CertificateError::UnknownIssuer | CertificateError::BadSignature)
         || is_authority(reason)
 }
 
-/// Whether an error says that the certificate is an authority's (CA:TRUE).
+/// Returns whether an error says that the certificate is an authority's (CA:TRUE).
 pub(crate) fn is_authority(reason: &CertificateError) -> bool {
     webpki_reason(reason) == Some(&webpki::Error::CaUsedAsEndEntity)
 }
 
-/// Whether an error says that the certificate is of X.509's first versions.
+/// Returns whether an error says that the certificate is of X.509's first versions.
 pub(crate) fn is_old_version(reason: &CertificateError) -> bool {
     webpki_reason(reason) == Some(&webpki::Error::UnsupportedCertVersion)
 }
 
-/// A key that the TLS library rejects, in a certificate that may be right otherwise. The library itself says that a
-/// signature is bad.
+/// Error for a key that the TLS library rejects, in a certificate that may be right otherwise. The library itself
+/// reports a bad signature.
 #[derive(Debug, thiserror::Error)]
 #[error("a key is of RSA below 2048 bits")]
 struct ShortKey;
 
-/// Whether an error says that a key is too short.
+/// Returns whether an error says that a key is too short.
 pub(crate) fn is_short_key(reason: &CertificateError) -> bool {
     matches!(reason, CertificateError::Other(other) if other.0.is::<ShortKey>())
 }
 
-/// Whether a certificate has a key of RSA that is shorter than the TLS library takes.
+/// Returns whether a certificate has an RSA key that is shorter than the TLS library accepts.
 fn has_short_key(certificate: &CertificateDer<'_>) -> bool {
     /// `rsaEncryption` in DER.
     const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
-    /// The modulus of a key of 2048 bits alone has so many bytes.
+    /// Bytes of the modulus alone in a key of 2048 bits.
     const SHORTEST: usize = 256;
     let Ok(certificate) = webpki::EndEntityCert::try_from(certificate) else { return false };
     let key = certificate.subject_public_key_info();
     key.len() < SHORTEST && key.windows(RSA.len()).any(|part| part == RSA)
 }
 
-/// Names a key that is too short as the cause of a bad signature.
+/// Reports a key that is too short as the cause of a bad signature.
 fn name_short_key<'a>(
     error: TlsError,
     mut certificates: impl Iterator<Item = &'a CertificateDer<'a>>,
@@ -164,9 +164,9 @@ fn name_short_key<'a>(
     }
 }
 
-/// Whether an error says that the certificate is for another use than that of a server.
+/// Returns whether an error says that the certificate is for another use than that of a server.
 pub(crate) fn is_other_use(reason: &CertificateError) -> bool {
-    /// What the platform verifier says of it; its type is private.
+    /// Message of the platform verifier; its type is private.
     const OTHER_USE: &str = "certificate had invalid extensions";
     match reason {
         CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => true,
@@ -175,7 +175,7 @@ pub(crate) fn is_other_use(reason: &CertificateError) -> bool {
     }
 }
 
-/// Whether an error says that the certificate has a critical extension that is not known.
+/// Returns whether an error says that the certificate has an unknown critical extension.
 pub(crate) fn is_unknown_extension(reason: &CertificateError) -> bool {
     webpki_reason(reason) == Some(&webpki::Error::UnsupportedCriticalExtension)
 }
@@ -239,13 +239,13 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// The certificates of the user for one server.
+/// Certificates of the user for one server.
 #[derive(Debug)]
 struct Identities(Vec<Arc<CertifiedKey>>);
 
 impl ResolvesClientCert for Identities {
-    /// Returns the first certificate that one of the authorities that the server names has signed, else the
-    /// first that the server can check at all.
+    /// Returns the first certificate that one of the authorities of the server's list has signed, else the first whose
+    /// signature the server can check.
     fn resolve(
         &self,
         authorities: &[&[u8]],
@@ -272,7 +272,7 @@ mod tests {
     use super::super::certificates;
     use super::*;
 
-    /// Its key is of RSA with 1,024 bits.
+    /// Certificate with an RSA key of 1,024 bits.
     const SHORT: &str = "-----BEGIN CERTIFICATE-----\n\
         MIICHDCCAYWgAwIBAgIULu3lG5MngnSPobAgZttJn6IQUCAwDQYJKoZIhvcNAQEL\n\
         BQAwFDESMBAGA1UEAwwJci5leGFtcGxlMCAXDTI2MTEyOTIyNDYxMloYDzIxMjYx\n\

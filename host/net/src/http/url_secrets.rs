@@ -9,12 +9,12 @@ use url::Url;
 use crate::uri;
 use occystrap_base::secret;
 
-/// Bytes of the shortest part of a URL that is taken for a signature or a token. Shorter ones are
-/// names of folders and options.
+/// Bytes of the shortest part of a URL that is taken for a signature or a token. Shorter parts are names of directories
+/// and options.
 pub(crate) const SHORTEST_SIGNATURE: usize = 20;
 
-/// Remembers the password in a URL as a secret: as it is spelled there, as it is, and as an `Authorization` header
-/// has it.
+/// Remembers the password in a URL as a secret: as it is spelled there, decoded, and as an `Authorization` header has
+/// it.
 pub(crate) fn keep_login(url: &Url) {
     let Some(password) = url.password() else { return };
     secret::keep(password);

@@ -1,7 +1,7 @@
-//! One exchange with a server: paced, redirected by hand, and repeated when that can help.
+//! Exchange with a server: paced, redirected by occystrap itself, and repeated when that can help.
 //!
-//! What it refuses: to send the Authorization header anywhere but to the place it was made for, to
-//! follow a redirect that would change the method or the body of a request, and to wait for ever.
+//! What it refuses: to send the Authorization header anywhere but to the place that it was made for, to follow a
+//! redirect that would change the method or the body of a request, and to wait without an end.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
@@ -23,7 +23,7 @@ use super::settings::Settings;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
 
-/// What exchanges need. Cheap to clone.
+/// Settings and services of exchanges. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Wire {
     pub(crate) http: reqwest::Client,
@@ -31,47 +31,47 @@ pub(crate) struct Wire {
     pub(crate) pace: Arc<Pace>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) cancel: Cancel,
-    /// Whether redirects of what reads are followed.
+    /// Whether redirects of requests that read are followed.
     pub(crate) follows: bool,
-    /// Decides whether a URL may be asked, the first one and each that a redirect leads to.
+    /// Check of every URL before it is requested, the first one and each that a redirect leads to.
     pub(crate) guard: Option<Guard>,
 }
 
-/// What to do about an answer with a wrong `Content-Encoding`.
-pub(crate) const WRONG_CODING: &str = "the registry, its storage or a proxy adds this header to what is not compressed for its way: look there; pushing again does not help";
+/// Hint for an answer with a wrong `Content-Encoding`.
+pub(crate) const WRONG_CODING: &str = "the registry, its storage or a proxy adds this header to content that is not compressed for transport: correct it there; pushing again does not help";
 
-/// Errors for a URL that must not be asked.
+/// Function that errors for a URL that must not be requested.
 pub(crate) type Guard = Arc<dyn Fn(&Url) -> Result<()> + Send + Sync>;
 
-/// A request that can be made any number of times.
+/// Request that can be made any number of times.
 pub(crate) struct Call {
     pub(crate) method: Method,
     pub(crate) url: Url,
-    /// Goes wherever redirects lead: nothing secret belongs here.
+    /// Headers, which are sent to every target of a redirect: they must not contain secrets.
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Bytes>,
     /// Whether the server chose the URL, as it does for uploads.
     pub(crate) foreign: bool,
     /// Whether a server error (5xx) is an answer, and not a failure after which the call is made again.
     pub(crate) takes_faults: bool,
-    /// Where a request that writes may be redirected to.
+    /// Redirects that a request which writes may follow.
     pub(crate) moves: Moves,
 }
 
-/// Where a redirect may lead that keeps the method and the body of a request which writes (307 and 308,
-/// RFC 9110, 15.4.8). Other redirects of such a request are answers.
+/// Redirects of a request that writes which keep the method and the body (307 and 308, RFC 9110, 15.4.8) and are
+/// followed. Other redirects of such a request are answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Moves {
-    /// Nowhere: the redirect is an answer.
+    /// None: the redirect is an answer.
     No,
-    /// To another place at the same host, by name.
+    /// Those to the same host, by name.
     WithinHost,
-    /// To any place.
+    /// All.
     Anywhere,
 }
 
 impl Call {
-    /// A request without a body to a URL that occystrap made.
+    /// Creates a request without a body to a URL that occystrap made.
     pub(crate) fn new(method: Method, url: Url, headers: HeaderMap) -> Self {
         Self {
             method,
@@ -88,31 +88,30 @@ impl Call {
         Self::new(Method::GET, url, HeaderMap::new())
     }
 
-    /// What the log shows of the path: all of one that occystrap made, and nothing of one that a server
-    /// chose.
+    /// Returns the path for the log: all of a path that occystrap made, and nothing of one that a server chose.
     pub(crate) fn shown_path(&self) -> &str {
         if self.foreign { "..." } else { self.url.path() }
     }
 }
 
-/// The head of an answer, its body still to come.
+/// Head of an answer, whose body is still to come.
 pub struct Answer {
     response: reqwest::Response,
-    /// The server that answered, as messages name it.
+    /// Server that answered, as messages name it.
     pub host: String,
     peer: Peer,
-    /// Whether that is another place than the one that was asked.
+    /// Whether the answer came from another place than the one that was asked.
     pub(crate) elsewhere: bool,
     wire: Wire,
     trickle: MinimumRate,
-    /// Of a body that is decoded.
+    /// Decoder, for a body that is decoded.
     gunzip: Option<Box<Gunzip>>,
-    /// Bytes of the body that came, as they were sent.
+    /// Bytes of the body that were received, as they were sent.
     came: u64,
 }
 
 impl Wire {
-    /// Makes a call until it is answered with a status that trying again would not change.
+    /// Makes a call until its answer has a status that another attempt would not change.
     pub(crate) async fn exchange(
         &self,
         call: &Call,
@@ -127,7 +126,7 @@ impl Wire {
         }
     }
 
-    /// See [`Budget::pause`].
+    /// Waits before the next attempt: [`Budget::pause`].
     pub(crate) async fn pause(&self, budget: &mut Budget, failure: Failure) -> Result<()> {
         budget.pause(failure, &self.counters, &self.cancel).await
     }
@@ -156,7 +155,7 @@ impl Wire {
             }
             let response = self.patiently(&peer, request.send()).await?;
             let status = response.status();
-            // A path that a server chose may be signed; a query may be, anywhere.
+            // A path that a server chose may be signed; any query may be.
             let path = if url == call.url { call.shown_path() } else { "..." };
             let (method, status_code) = (&call.method, status.as_u16());
             tracing::debug!(%method, host, path, status = status_code, "answered");
@@ -174,7 +173,7 @@ impl Wire {
                 if !reads && call.moves == Moves::WithinHost && next.host_str() != url.host_str() {
                     return Err(redirect::not_followed(host, &next, status).into());
                 }
-                // Once away, for good: what is elsewhere could lead anywhere, back here too.
+                // A chain that has left the origin stays foreign: it could lead anywhere, and back here too.
                 elsewhere |= next.origin() != url.origin();
                 url = next;
                 continue;
@@ -199,8 +198,8 @@ impl Wire {
         .into())
     }
 
-    /// The failure of an answer whose status may pass; everybody else keeps off a host that is
-    /// asked too often.
+    /// Returns the failure of an answer whose status may pass. After "too many requests", all tasks keep away from the
+    /// host for a while.
     pub(crate) fn setback(&self, peer: &Peer, response: &reqwest::Response) -> Failure {
         let status = response.status();
         let wait = retry_after(response.headers(), SystemTime::now());
@@ -209,13 +208,14 @@ impl Wire {
             return Failure::Passing { error, wait };
         }
         self.counters.count_rate_limit();
-        // The others would only be refused, too.
+        // The requests of other tasks would be refused, too.
         self.pace.hold(peer.host(), wait.unwrap_or_default());
-        let error = error.hint("it limits how often it is asked: log in for a higher limit, or ask less often with --rate-limit");
+        let error = error
+            .hint("it limits requests: log in for a higher limit, or send fewer with --rate-limit");
         Failure::Passing { error, wait }
     }
 
-    /// Waits for a part of an answer: until it comes, silence is too long, or the run is cancelled.
+    /// Waits for a part of an answer: until it arrives, the silence is too long, or the run is cancelled.
     async fn patiently<T>(
         &self,
         peer: &Peer,
@@ -250,18 +250,18 @@ impl Answer {
         self.response.headers()
     }
 
-    /// A header's value, where it is text.
+    /// Returns a header's value, where it is text.
     pub(crate) fn header(&self, name: impl reqwest::header::AsHeaderName) -> Option<&str> {
         self.headers().get(name).and_then(|value| value.to_str().ok())
     }
 
-    /// Returns the failure that this answer is, where its status may pass.
+    /// Returns the failure of this answer, where its status may pass.
     pub(crate) fn setback(&self) -> Failure {
         self.wire.setback(&self.peer, &self.response)
     }
 
-    /// Returns what may help where the status has no meaning: servers of HTTPS answer 400 to plain HTTP. A
-    /// registry that has read the request gives its version with every answer.
+    /// Returns a hint where the status has no meaning: HTTPS servers answer 400 to plain HTTP. A registry that has read
+    /// the request gives its version with every answer.
     pub(crate) fn hint(&self) -> Option<&'static str> {
         let is_plain = self.url().scheme() == "http"
             && self.peer.via().is_none()
@@ -269,36 +269,35 @@ impl Answer {
         (is_plain && self.status() == StatusCode::BAD_REQUEST).then_some(EXPECTS_HTTPS)
     }
 
-    /// Whether the body was compressed for its way, so that its length is not that of what was asked for.
+    /// Returns whether the body was compressed for transport, so that its length is not that of the content.
     pub(crate) fn is_gzip(&self) -> bool {
         self.header(CONTENT_ENCODING)
             .is_some_and(|coding| coding.trim().eq_ignore_ascii_case("gzip"))
     }
 
-    /// Returns the answer with its body as it was before it was compressed for its way, so that its length is
-    /// not known.
+    /// Returns the answer with a body that is decoded, so that its length is not known.
     pub(crate) fn decoded(self) -> Self {
         Self { gunzip: Some(Box::new(Gunzip::new())), ..self }
     }
 
-    /// What `Content-Length` announces.
+    /// Returns the length that `Content-Length` announces.
     pub(crate) fn length(&self) -> Option<u64> {
         let length = self.header(CONTENT_LENGTH).filter(|_| self.gunzip.is_none());
         length.and_then(|length| length.parse().ok())
     }
 
-    /// Where the answer came from: the place that the last redirect led to.
+    /// Returns the URL that the answer came from: the target of the last redirect.
     pub(crate) fn url(&self) -> &Url {
         self.response.url()
     }
 
-    /// How many bytes of the body came, as they were sent.
+    /// Returns how many bytes of the body were received, as they were sent.
     pub(crate) fn came(&self) -> u64 {
         self.came
     }
 
-    /// The next part of the body; nothing at its end. Errors ([`Kind::Source`]) where what is decoded is no
-    /// gzip.
+    /// Returns the next part of the body; `None` at its end. Errors ([`Kind::Source`]) where a body that is decoded is
+    /// not gzip.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Failure> {
         loop {
             match self.gunzip.as_mut().map(|gunzip| gunzip.next()) {
@@ -319,7 +318,7 @@ impl Answer {
         }
     }
 
-    /// The error for a body that its clients cannot decode.
+    /// Returns the error for a body that its clients cannot decode.
     fn not_gzip(&self) -> Error {
         Error::source(format!(
             "{} sends a body with Content-Encoding gzip that cannot be decoded, which Docker, containerd, \
@@ -329,13 +328,13 @@ impl Answer {
         .hint(WRONG_CODING)
     }
 
-    /// The next part of the body as it was sent; nothing at its end. A server that sends next to nothing for
-    /// as long as silence is waited for has failed as well.
+    /// Returns the next part of the body as it was sent; `None` at its end. Errors for a server that is silent for too
+    /// long, or that sends next to nothing in the same time.
     async fn sent(&mut self) -> Result<Option<Bytes>, Failure> {
         let asked = Instant::now();
         let window = self.wire.settings.idle_timeout;
         let chunk = match self.wire.patiently(&self.peer, self.response.chunk()).await {
-            // Silence takes as long as the window; anything faster is an end.
+            // Silence takes as long as the window; an error before that is an early end.
             Err(Failure::Passing { error, .. }) if asked.elapsed() < window => {
                 return Err(Failure::Ended(error));
             }
@@ -343,14 +342,14 @@ impl Answer {
         };
         self.came += chunk.as_ref().map_or(0, |bytes| bytes.len() as u64);
         match &chunk {
-            Some(bytes) if self.trickle.is_one(bytes.len(), asked.elapsed(), window) => {
+            Some(bytes) if self.trickle.is_below(bytes.len(), asked.elapsed(), window) => {
                 Err(Failure::trickle(&self.peer, window))
             }
             _ => Ok(chunk),
         }
     }
 
-    /// A small body, called `what` in errors.
+    /// Returns a small body whole. Errors name it as `what`.
     pub(crate) async fn read(&mut self, limit: usize, what: &str) -> Result<Bytes, Failure> {
         let too_long = || {
             Error::source(format!(

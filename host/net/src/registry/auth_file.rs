@@ -1,8 +1,8 @@
 //! Files with logins, as Docker, Podman and older tools write them (containers-auth.json(5), Docker's
 //! `config.json`, and `.dockercfg` before that).
 //!
-//! Entries are read as these tools read them: Go's base64 ignores line breaks, its JSON ignores the case of
-//! names, `null` is an empty string. What it refuses: to judge the entry of another registry.
+//! Entries are read as these tools read them: Go's base64 ignores line breaks, and its JSON is read as [`super::login`]
+//! describes. What this module refuses: to report an error for an entry of another registry.
 
 use base64::Engine as _;
 use base64::alphabet;
@@ -11,13 +11,13 @@ use serde::Deserialize as _;
 use serde_json::{Map, Value};
 use std::path::Path;
 
-use super::credential::Secret;
+use super::login::{Login, Malformed, member, text};
 use super::reference::Reference;
 
-/// How Docker names Docker Hub in its files and to its helpers.
+/// The name of Docker Hub in Docker's files, and in its requests to helpers.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
-/// Base64 as Go decodes it, and also without its padding.
+/// Base64 as Go decodes it. Padding may also be absent.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -25,19 +25,19 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// The tool that a file belongs to: each matches keys in its own way.
+/// The format of a file with logins. The tools of each format match keys in their own way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    /// Podman's, skopeo's and buildah's `auth.json`. A key with a path is for that namespace alone.
+pub(super) enum Format {
+    /// `auth.json` of Podman, skopeo and buildah. A key with a path applies to that namespace only.
     Containers,
-    /// Docker's `config.json`. Docker reads a key with a path as one for the whole registry.
+    /// `config.json` of Docker. A key with a path applies to the whole registry.
     Docker,
-    /// `.dockercfg`: the entries alone, by URL.
+    /// `.dockercfg`: only the entries, by URL.
     Legacy,
 }
 
-impl Form {
-    /// Returns the form that a file's name stands for.
+impl Format {
+    /// Returns the format of a file with this name.
     pub(super) fn of(file: &Path) -> Self {
         match file.file_name().and_then(|name| name.to_str()) {
             Some(".dockercfg") => Self::Legacy,
@@ -47,67 +47,64 @@ impl Form {
     }
 }
 
-/// A place within a file that may give a login.
+/// A source of a login within a file.
 #[derive(Debug, PartialEq)]
 pub(super) enum Step<'a> {
-    /// The program `docker-credential-NAME`, which is asked for a key.
+    /// The program `docker-credential-NAME`, and the key to request from it.
     Helper { name: &'a str, key: String },
-    /// An entry of the file itself.
+    /// An entry of the file.
     Entry { key: &'a str, entry: &'a Value },
 }
 
-/// A value of another type than a text, or an entry for the right registry that makes no login.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Malformed;
-
-/// A file with logins.
+/// The content of a file with logins.
 pub(super) struct AuthFile {
     root: Map<String, Value>,
-    form: Form,
+    format: Format,
 }
 
 impl AuthFile {
-    /// Reads a file; `None` for what is not a JSON object. What follows the object is ignored, as by Docker.
-    pub(super) fn parse(bytes: &[u8], form: Form) -> Option<Self> {
-        // Docker reads an empty file as one without logins; Podman and skopeo refuse it.
-        if form == Form::Docker && bytes.trim_ascii().is_empty() {
-            return Some(Self { root: Map::new(), form });
+    /// Reads a file. Returns `None` when it does not start with a JSON object. Docker ignores text after the object,
+    /// and so does this function.
+    pub(super) fn parse(bytes: &[u8], format: Format) -> Option<Self> {
+        // Docker accepts an empty file as a file without logins. Podman and skopeo reject it.
+        if format == Format::Docker && bytes.trim_ascii().is_empty() {
+            return Some(Self { root: Map::new(), format });
         }
         let mut reader = serde_json::Deserializer::from_slice(bytes);
         match Value::deserialize(&mut reader) {
-            Ok(Value::Object(root)) => Some(Self { root, form }),
+            Ok(Value::Object(root)) => Some(Self { root, format }),
             _ => None,
         }
     }
 
-    /// Returns the places that may have a login for a repository, in the order in which they are tried: the most
-    /// special key first, a helper before an entry of the same key, the store for all registries last.
+    /// Returns the sources of a login for a repository, in the order in which they are tried: the most specific key
+    /// first, a helper before an entry of the same key, and the store for all registries last.
     pub(super) fn steps(&self, of: &Reference) -> Vec<Step<'_>> {
         let wanted = Wanted::new(of);
-        let entries = match self.form {
-            Form::Legacy => Some(&self.root),
+        let entries = match self.format {
+            Format::Legacy => Some(&self.root),
             _ => section(&self.root, "auths"),
         };
-        let helpers = match self.form {
-            Form::Legacy => None,
+        let helpers = match self.format {
+            Format::Legacy => None,
             _ => section(&self.root, "credHelpers"),
         };
         let mut ranked: Vec<(usize, Step<'_>)> = Vec::new();
-        for (rank, key, name) in wanted.matches(helpers, self.form) {
+        for (rank, key, name) in wanted.matches(helpers, self.format) {
             if let Some(name) = name.as_str().filter(|name| !name.is_empty()) {
                 ranked.push((rank, Step::Helper { name, key: key.to_owned() }));
             }
         }
-        let found = wanted.matches(entries, self.form);
+        let found = wanted.matches(entries, self.format);
         ranked
             .extend(found.into_iter().map(|(rank, key, entry)| (rank, Step::Entry { key, entry })));
-        // Stable: helpers stay before entries of the same rank.
+        // The sort is stable, so that helpers stay before entries of the same rank.
         ranked.sort_by_key(|(rank, _)| *rank);
         let mut steps: Vec<_> = ranked.into_iter().map(|(_, step)| step).collect();
-        // A registry with a helper of its own is not in the store, for Docker either.
+        // As Docker, do not ask the store for a registry that has its own helper.
         let has_helper = steps.iter().any(|step| matches!(step, Step::Helper { .. }));
         let store = member(&self.root, "credsStore").and_then(Value::as_str);
-        let is_asked = !has_helper && self.form != Form::Legacy;
+        let is_asked = !has_helper && self.format != Format::Legacy;
         if let Some(name) = store.filter(|name| is_asked && !name.is_empty()) {
             steps.push(Step::Helper { name, key: wanted.usual() });
         }
@@ -115,14 +112,14 @@ impl AuthFile {
     }
 }
 
-/// Returns the name that tools use for a registry where no file says another one.
+/// Returns the key that tools use for a registry when no file has another one.
 pub(super) fn usual_key(of: &Reference) -> String {
     Wanted::new(of).usual()
 }
 
-/// The keys that a repository's login may be kept under.
+/// The keys under which a file may keep the login of a repository.
 struct Wanted {
-    /// The repository and each namespace above it, down to the registry: the most special first.
+    /// The repository, each namespace above it, and the registry: the most specific first.
     exact: Vec<String>,
     host: String,
 }
@@ -144,27 +141,27 @@ impl Wanted {
         }
     }
 
-    /// Returns what a section has for this repository, with its rank: 0 is the best.
+    /// Returns the members of a section that apply to this repository, with their ranks. Rank 0 is the best.
     fn matches<'a>(
         &self,
         section: Option<&'a Map<String, Value>>,
-        form: Form,
+        format: Format,
     ) -> Vec<(usize, &'a str, &'a Value)> {
         let Some(section) = section else { return Vec::new() };
         let mut found: Vec<_> = section
             .iter()
-            .filter_map(|(key, value)| Some((self.rank(key, form)?, key.as_str(), value)))
+            .filter_map(|(key, value)| Some((self.rank(key, format)?, key.as_str(), value)))
             .collect();
         found.sort_by_key(|(rank, ..)| *rank);
         found
     }
 
-    /// Returns how well a key fits, and `None` where it is for something else.
-    fn rank(&self, key: &str, form: Form) -> Option<usize> {
+    /// Returns the rank of a key, and `None` when it does not apply.
+    fn rank(&self, key: &str, format: Format) -> Option<usize> {
         let stripped = key.strip_prefix("http://").unwrap_or(key);
         let stripped = stripped.strip_prefix("https://").unwrap_or(stripped);
         let host = stripped.split_once('/').map_or(stripped, |(host, _)| host);
-        if form != Form::Legacy
+        if format != Format::Legacy
             && let Some(rank) = self.exact.iter().position(|exact| exact == key)
         {
             return Some(rank);
@@ -172,14 +169,14 @@ impl Wanted {
         let is_host = hub(host) == hub(&self.host);
         let is_url = stripped != key || stripped == host;
         match is_host {
-            true if is_url || form == Form::Legacy => Some(self.exact.len()),
-            true if form == Form::Docker => Some(self.exact.len() + 1),
+            true if is_url || format == Format::Legacy => Some(self.exact.len()),
+            true if format == Format::Docker => Some(self.exact.len() + 1),
             _ => None,
         }
     }
 }
 
-/// Returns one name for the names of Docker Hub.
+/// Returns the same name for all names of Docker Hub.
 fn hub(host: &str) -> &str {
     match host {
         "docker.io" | "registry-1.docker.io" => "index.docker.io",
@@ -191,25 +188,9 @@ fn section<'a>(of: &'a Map<String, Value>, name: &str) -> Option<&'a Map<String,
     member(of, name)?.as_object()
 }
 
-/// Returns a member by its name, in any case where none is spelled exactly so, as Go does.
-pub(super) fn member<'a>(of: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    let any_case =
-        || of.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
-    of.get(name).or_else(any_case)
-}
-
-/// Returns a text by its name; an empty one where it is absent or `null`.
-pub(super) fn text<'a>(of: &'a Map<String, Value>, name: &str) -> Result<&'a str, Malformed> {
-    match member(of, name) {
-        None | Some(Value::Null) => Ok(""),
-        Some(Value::String(text)) => Ok(text),
-        Some(_) => Err(Malformed),
-    }
-}
-
-/// Reads an entry. `None` for one without a login: desktop tools write such for what a helper keeps. A token
-/// goes before a password, and `auth` before `username` and `password`.
-pub(super) fn login(entry: &Value) -> Result<Option<Secret>, Malformed> {
+/// Reads an entry. Returns `None` when it has no login: desktop tools write such entries for logins that a helper
+/// keeps. A token takes precedence over a password, and `auth` over `username` and `password`.
+pub(super) fn read_entry(entry: &Value) -> Result<Option<Login>, Malformed> {
     let entry = match entry {
         Value::Null => return Ok(None),
         Value::Object(entry) => entry,
@@ -218,27 +199,20 @@ pub(super) fn login(entry: &Value) -> Result<Option<Secret>, Malformed> {
     let text = |name: &str| text(entry, name);
     let identity = text("identitytoken")?.trim();
     if !identity.is_empty() {
-        return Ok(Some(Secret::IdentityToken(identity.into())));
+        return Ok(Some(Login::IdentityToken(identity.into())));
     }
     let registry = text("registrytoken")?.trim();
     if !registry.is_empty() {
-        return Ok(Some(Secret::RegistryToken(registry.into())));
+        return Ok(Some(Login::RegistryToken(registry.into())));
     }
     let auth: String = text("auth")?.split_ascii_whitespace().collect();
     if auth.is_empty() {
-        return Ok(password(text("username")?, text("password")?));
+        return Ok(Login::with_password(text("username")?, text("password")?));
     }
     let pair = BASE64.decode(auth).map_err(|_| Malformed)?;
     let pair = String::from_utf8(pair).map_err(|_| Malformed)?;
     let (username, secret) = pair.split_once(':').ok_or(Malformed)?;
-    Ok(password(username, secret.trim_matches('\0')))
-}
-
-/// Returns a login by password, and `None` for an empty one, which means: ask without a login.
-pub(super) fn password(username: &str, password: &str) -> Option<Secret> {
-    let is_login = !username.is_empty() || !password.is_empty();
-    let secret = || Secret::Password { username: username.to_owned(), password: password.into() };
-    is_login.then(secret)
+    Ok(Login::with_password(username, secret.trim_matches('\0')))
 }
 
 #[cfg(test)]

@@ -1,13 +1,13 @@
-//! Files as tools write them. The next oddity is one line.
+//! Files as tools write them. A new case is one line.
 
 use super::*;
 
-/// What a file says for an image: the steps one after the other, `x` for a broken entry.
-fn look(config: &str, form: Form, image: &str) -> String {
+/// Returns the steps of a file for an image, as one line. A broken entry is `x`.
+fn steps(config: &str, format: Format, image: &str) -> String {
     let of = Reference::parse(image).unwrap();
-    let file = AuthFile::parse(config.as_bytes(), form).unwrap();
-    let steps = file.steps(&of);
-    let texts = steps.iter().map(|step| match step {
+    let file = AuthFile::parse(config.as_bytes(), format).unwrap();
+    let found = file.steps(&of);
+    let texts = found.iter().map(|step| match step {
         Step::Helper { name, key } => format!("{name}({key})"),
         Step::Entry { entry, .. } => shown(entry),
     });
@@ -15,25 +15,25 @@ fn look(config: &str, form: Form, image: &str) -> String {
 }
 
 fn shown(entry: &Value) -> String {
-    match login(entry) {
-        Ok(Some(Secret::Password { username, password })) => {
+    match read_entry(entry) {
+        Ok(Some(Login::Password { username, password })) => {
             format!("{username}:{}", password.expose())
         }
-        Ok(Some(Secret::IdentityToken(token))) => format!("token={}", token.expose()),
-        Ok(Some(Secret::RegistryToken(token))) => format!("bearer={}", token.expose()),
+        Ok(Some(Login::IdentityToken(token))) => format!("token={}", token.expose()),
+        Ok(Some(Login::RegistryToken(token))) => format!("bearer={}", token.expose()),
         Ok(None) => "-".to_owned(),
         Err(Malformed) => "x".to_owned(),
     }
 }
 
-const CONTAINERS: Form = Form::Containers;
-const DOCKER: Form = Form::Docker;
-const LEGACY: Form = Form::Legacy;
+const CONTAINERS: Format = Format::Containers;
+const DOCKER: Format = Format::Docker;
+const LEGACY: Format = Format::Legacy;
 
-// bWU6cHc= is me:pw, b3RoZXI6cHc= is other:pw.
+// bWU6cHc= decodes to me:pw, and b3RoZXI6cHc= to other:pw.
 #[test]
 fn keys_are_matched_as_docker_and_podman_match_them() {
-    for (config, form, image, expected) in [
+    for (config, format, image, expected) in [
         (r#"{"auths":{"quay.io":{"auth":"bWU6cHc="}}}"#, CONTAINERS, "quay.io/a/b", "me:pw"),
         // Docker Hub under each of its names.
         (
@@ -77,7 +77,7 @@ fn keys_are_matched_as_docker_and_podman_match_them() {
             "r.example:5000/a",
             "me:pw",
         ),
-        // Namespaces: the most special one first, and the registry last.
+        // Namespaces: the most specific first, and the registry last.
         (
             r#"{"auths":{"quay.io":{"auth":"bWU6cHc="},"quay.io/a/b":{"auth":"b3RoZXI6cHc="}}}"#,
             CONTAINERS,
@@ -92,7 +92,7 @@ fn keys_are_matched_as_docker_and_podman_match_them() {
         ),
         (r#"{"auths":{"quay.io/a":{"auth":"bWU6cHc="}}}"#, CONTAINERS, "quay.io/ab/c", ""),
         (r#"{"auths":{"quay.io/a":{"auth":"bWU6cHc="}}}"#, CONTAINERS, "quay.io/b/c", ""),
-        // Docker knows no namespaces: it cuts the path off.
+        // Docker has no namespaces: it removes the path.
         (r#"{"auths":{"quay.io/a":{"auth":"bWU6cHc="}}}"#, DOCKER, "quay.io/b/c", "me:pw"),
         // Other registries.
         (
@@ -110,7 +110,7 @@ fn keys_are_matched_as_docker_and_podman_match_them() {
             "quay.io/a",
             "me:pw",
         ),
-        // Helpers: one of a registry goes before its entry, the store for all comes last.
+        // Helpers: the helper of a registry comes before its entry, and the store for all registries last.
         (
             r#"{"credHelpers":{"1.dkr.ecr.eu-west-1.amazonaws.com":"ecr-login"}}"#,
             DOCKER,
@@ -151,7 +151,7 @@ fn keys_are_matched_as_docker_and_podman_match_them() {
         ),
         (r#"{"credsStore":"","auths":{}}"#, DOCKER, "quay.io/a", ""),
         (r#"{"credsStore":"x","credHelpers":{"quay.io":"y"}}"#, DOCKER, "quay.io/a", "y(quay.io)"),
-        // Sections that are null, in another case, or beside things that have nothing to do with logins.
+        // Sections that are null, in another case, or next to members that are not about logins.
         (r#"{"auths":null,"credHelpers":null,"credsStore":null}"#, DOCKER, "quay.io/a", ""),
         (r#"{"Auths":{"quay.io":{"Auth":"bWU6cHc="}}}"#, DOCKER, "quay.io/a", "me:pw"),
         (
@@ -172,7 +172,7 @@ fn keys_are_matched_as_docker_and_podman_match_them() {
         (r#"{"quay.io":{"auth":"bWU6cHc=","email":""}}"#, LEGACY, "quay.io/a", "me:pw"),
         (r#"{"https://index.docker.io/v1/":{"auth":"bWU6cHc="}}"#, LEGACY, "docker.io/a", "me:pw"),
     ] {
-        assert_eq!(look(config, form, image), expected, "{form:?} {config} {image}");
+        assert_eq!(steps(config, format, image), expected, "{format:?} {config} {image}");
     }
 }
 
@@ -180,13 +180,13 @@ fn keys_are_matched_as_docker_and_podman_match_them() {
 fn entries_are_read_as_docker_reads_them() {
     for (entry, expected) in [
         (r#"{"auth":"bWU6cHc="}"#, "me:pw"),
-        // Line breaks of base64 without -w0 and of MIME encoders; padding left off.
+        // Line breaks, as of base64 without -w0 and of MIME encoders, and absent padding.
         (r#"{"auth":"bWU6cHc=\n"}"#, "me:pw"),
         (r#"{"auth":"bWU6\ncHc="}"#, "me:pw"),
         (r#"{"auth":"bWU6\r\ncHc=\r\n"}"#, "me:pw"),
         (r#"{"auth":"bWU6cHc"}"#, "me:pw"),
         (r#"{"auth":" bWU6cHc= "}"#, "me:pw"),
-        // Empty fields, and fields that say something else.
+        // Empty fields, and fields with another login.
         (r#"{"username":"","password":"","auth":"bWU6cHc="}"#, "me:pw"),
         (r#"{"username":"old","password":"older","auth":"bWU6cHc="}"#, "me:pw"),
         (r#"{"username":"me","password":"pw"}"#, "me:pw"),
@@ -197,14 +197,14 @@ fn entries_are_read_as_docker_reads_them() {
         ),
         (r#"{"auth":"bWU6cHc=","identitytoken":""}"#, "me:pw"),
         (r#"{"auth":"bWU6cHc=","identitytoken":null,"registrytoken":""}"#, "me:pw"),
-        // Tokens. Azure's registries write a name of zeros and no password beside one.
+        // Tokens. Azure's registries add a name of zeros without a password.
         (r#"{"identitytoken":"tok"}"#, "token=tok"),
         (
             r#"{"auth":"MDAwMDAwMDAtMDAwMC0wMDAwLTAwMDAtMDAwMDAwMDAwMDAwOg==","identitytoken":"tok"}"#,
             "token=tok",
         ),
         (r#"{"registrytoken":"tok"}"#, "bearer=tok"),
-        // Names and passwords of services: colons, dollars, JSON keys, zeros of old versions at the end.
+        // Names and passwords of services: colons, dollars, JSON keys, and NUL characters of old versions at the end.
         (r#"{"auth":"bWU6cDp3"}"#, "me:p:w"),
         (r#"{"auth":"cm9ib3QkdGVhbStjaTpwdw=="}"#, "robot$team+ci:pw"),
         (r#"{"auth":"dGVhbStyb2JvdDpwdw=="}"#, "team+robot:pw"),
@@ -219,17 +219,17 @@ fn entries_are_read_as_docker_reads_them() {
         (r#"{"auth":"QVdTOmV5SngvKz0="}"#, "AWS:eyJx/+="),
         (r#"{"auth":"bWU6cHcAAAA="}"#, "me:pw"),
         (r#"{"auth":"bcO8OnDDpA=="}"#, "m\u{fc}:p\u{e4}"),
-        // An empty login asks for nothing.
+        // An empty login requests access without a login.
         (r#"{"auth":"Og=="}"#, "-"),
         (r#"{"auth":""}"#, "-"),
         (r#"{"username":"","password":""}"#, "-"),
         (r#"{"email":"x@example.com"}"#, "-"),
         ("{}", "-"),
         ("null", "-"),
-        // One half of a login is sent where a registry takes it.
+        // Half of a login is a login: some registries accept it.
         (r#"{"auth":"bWU6"}"#, "me:"),
         (r#"{"auth":"OnB3"}"#, ":pw"),
-        // No login can be read from these.
+        // Malformed entries.
         (r#"{"auth":"c2VjcmV0"}"#, "x"),
         (r#"{"auth":"%"}"#, "x"),
         (r#"{"auth":"/zpwdw=="}"#, "x"),

@@ -1,18 +1,18 @@
-//! The places where tools keep logins, in the order of containers-auth.json(5), with Docker's last.
+//! The places where tools keep logins, in the order of containers-auth.json(5). Docker's places come last.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::auth_file::Form;
+use super::auth_file::Format;
 
-/// A place with logins.
+/// A place where a tool may keep logins.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
     File {
         path: PathBuf,
-        form: Form,
+        format: Format,
     },
-    /// An environment variable that holds what Docker's `config.json` would.
+    /// An environment variable whose value has the format of Docker's `config.json`.
     Variable {
         name: &'static str,
         value: String,
@@ -20,13 +20,13 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// The file that a user or a tool has named.
+    /// Returns a file as a place. Its name decides its format.
     pub(super) fn file(path: PathBuf) -> Self {
-        let form = Form::of(&path);
-        Self::File { path, form }
+        let format = Format::of(&path);
+        Self::File { path, format }
     }
 
-    /// Returns whether there is something to read, be it unreadable.
+    /// Returns whether the place exists. It may be unreadable.
     pub(super) fn exists(&self) -> bool {
         match self {
             Self::File { path, .. } => path.try_exists().unwrap_or(true),
@@ -34,7 +34,7 @@ impl Place {
         }
     }
 
-    /// Returns its name for messages.
+    /// Returns the name of the place for messages.
     pub(super) fn shown(&self) -> String {
         match self {
             Self::File { path, .. } => shown(path),
@@ -43,7 +43,7 @@ impl Place {
     }
 }
 
-/// Returns a path as users write it.
+/// Returns a path for messages, with `~` for the home directory.
 pub(super) fn shown(path: &Path) -> String {
     let home = std::env::home_dir().filter(|home| home.parent().is_some());
     match home.and_then(|home| path.strip_prefix(home).ok()) {
@@ -52,7 +52,7 @@ pub(super) fn shown(path: &Path) -> String {
     }
 }
 
-/// Returns all places, the first to be asked first.
+/// Returns all places, in the order in which they are searched.
 pub(super) fn places(
     variable: impl Fn(&str) -> Option<OsString>,
     home: Option<PathBuf>,
@@ -63,8 +63,8 @@ pub(super) fn places(
     let config = path("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
     let docker = path("DOCKER_CONFIG").or_else(|| below_home(".docker"));
     let user = rustix::process::getuid().as_raw();
-    let containers = |path: PathBuf| Place::File { path, form: Form::Containers };
-    // The docker command and GitLab's runner read it.
+    let containers = |path: PathBuf| Place::File { path, format: Format::Containers };
+    // The docker command and GitLab's runner read this variable.
     let inline = || {
         let name = "DOCKER_AUTH_CONFIG";
         let value = variable(name)?.into_string().ok().filter(|value| !value.trim().is_empty())?;
@@ -73,12 +73,12 @@ pub(super) fn places(
     [
         path("REGISTRY_AUTH_FILE").map(Place::file),
         path("XDG_RUNTIME_DIR").map(|dir| containers(dir.join("containers/auth.json"))),
-        // Where Podman writes without XDG_RUNTIME_DIR: as root, in cron and in CI.
+        // Podman writes here when XDG_RUNTIME_DIR is not set: as root, in cron and in CI.
         Some(containers(format!("/run/containers/{user}/auth.json").into())),
         config.map(|dir| containers(dir.join("containers/auth.json"))),
         inline(),
-        docker.map(|dir| Place::File { path: dir.join("config.json"), form: Form::Docker }),
-        below_home(".dockercfg").map(|path| Place::File { path, form: Form::Legacy }),
+        docker.map(|dir| Place::File { path: dir.join("config.json"), format: Format::Docker }),
+        below_home(".dockercfg").map(|path| Place::File { path, format: Format::Legacy }),
     ]
     .into_iter()
     .flatten()

@@ -1,8 +1,7 @@
-//! The content of a blob on its way to a registry: read in pieces, and again from the start when a
-//! try failed.
+//! The content of a blob that is uploaded: read in pieces, and again from the start when an attempt failed.
 //!
-//! What it refuses: to hold a layer in memory, and to hand out the last bytes of a download before
-//! all of them were checked, so that no registry gets a whole blob of wrong bytes.
+//! What this module refuses: to hold a layer in memory, and to return the last bytes of a download before all bytes are
+//! verified, so that no registry gets a complete blob of wrong bytes.
 
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
@@ -11,27 +10,27 @@ use bytes::Bytes;
 
 use super::download::Download;
 use super::repository::Repository;
-use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::error::{Error, Kind, Result, Side};
 use occystrap_base::files::Section;
-use occystrap_base::oci::descriptor::Descriptor;
+use occystrap_base::oci::Descriptor;
 
-/// How much of a file is read at once: enough for the disk, little beside 128 MiB for all layers
-/// that are on their way.
+/// The bytes of a file that are read at once: enough for the disk, and little compared with the 128 MiB for all layers
+/// in transfer.
 const READ: usize = 256 * 1024;
 
-/// Where the bytes of a blob are. It can be read any number of times.
+/// The place of the bytes of a blob. They can be read any number of times.
 #[derive(Clone)]
 pub enum Body {
-    /// A small one, such as a config.
+    /// A small blob in memory, such as a config.
     Bytes(Bytes),
-    /// Part of an open file.
+    /// A section of an open file.
     File(Section),
-    /// The blob of the same digest in this repository, streamed through without being stored.
+    /// The blob of the same digest in this repository. It is streamed, and not stored.
     Download(Repository),
 }
 
 impl Body {
-    /// Errors when the content cannot be the one that is described.
+    /// Errors when the size is not that of the descriptor.
     fn check(&self, what: &Descriptor) -> Result<()> {
         let size = match self {
             Self::Bytes(bytes) => bytes.len() as u64,
@@ -41,28 +40,28 @@ impl Body {
         match size == what.size {
             true => Ok(()),
             false => Err(Error::mismatch(
-                format!("{}: wrong size of what is to be uploaded", what.digest),
-                format_args!("{} bytes", what.size),
+                format!("{}: wrong size of the content to upload", what.digest),
+                Side::Bytes(what.size),
                 size,
             )),
         }
     }
 }
 
-/// A reader of a [`Body`] that can go back.
+/// A reader of a [`Body`] that can seek.
 pub(crate) struct Reader<'a> {
     body: &'a Body,
     what: &'a Descriptor,
-    /// Bytes that were handed out, or skipped.
+    /// The number of bytes that were returned or skipped.
     position: u64,
-    /// Read, checked where it has to be, and not yet handed out.
+    /// Bytes that were read, and not yet returned.
     ready: Bytes,
     source: Option<Source>,
-    /// Why reading failed.
+    /// The error of a failed read.
     failure: Option<Error>,
 }
 
-/// A download, and its last piece, which waits for the next one or for the end.
+/// A download, and its last piece. The piece is returned when the next one arrives, or when the download is verified.
 struct Source {
     download: Download,
     held: Bytes,
@@ -75,12 +74,12 @@ impl<'a> Reader<'a> {
         Ok(Self { body, what, position: 0, ready, source, failure: None })
     }
 
-    /// Why reading failed, if it did. An upload that stops for that has no fault of its own.
+    /// Takes the error of a failed read, if there is one. An upload that stopped for it did not fail itself.
     pub(crate) fn failure(&mut self) -> Option<Error> {
         self.failure.take()
     }
 
-    /// Goes on at a position in bytes. For a download that means to load what is before it again.
+    /// Continues at a position in bytes. For a download, the bytes before the position are downloaded again.
     pub(crate) async fn seek(&mut self, position: u64) -> Result<()> {
         if position == self.position {
             return Ok(());
@@ -102,7 +101,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// The next bytes, at most as many; nothing at the end.
+    /// Returns the next bytes, at most `most`; `None` at the end.
     pub(crate) async fn next(&mut self, most: u64) -> Result<Option<Bytes>> {
         if self.ready.is_empty() {
             match self.fill().await {
@@ -155,7 +154,8 @@ async fn read(section: &Section, position: u64, what: &Descriptor) -> Result<Byt
         let mut buffer = vec![0; length];
         file.read_exact_at(&mut buffer, at).map(|()| buffer)
     });
-    let outcome = task.await.unwrap_or_else(|_| Err(std::io::Error::other("reading was given up")));
+    let outcome =
+        task.await.unwrap_or_else(|_| Err(std::io::Error::other("the read was cancelled")));
     match outcome {
         Ok(buffer) => Ok(buffer.into()),
         Err(cause) if cause.kind() == std::io::ErrorKind::UnexpectedEof => {

@@ -1,41 +1,42 @@
-//! What a server says about how to authenticate: `WWW-Authenticate` (RFC 9110, 11.3 and 11.6.1).
+//! Authentication challenges of servers: `WWW-Authenticate` (RFC 9110, 11.3 and 11.6.1).
 //!
-//! Several challenges may share a header or come in several; a comma separates both parameters and
-//! challenges. Servers spell all of it in their own way, so the parser takes what it can and skips
-//! the rest: a challenge that is not understood is one that cannot be answered, never a failure.
+//! An answer may have several challenges, in one header or in several. A comma separates both parameters and
+//! challenges. Servers deviate from the grammar, so the parser reads what it can and skips the rest. A challenge that
+//! it does not understand is ignored, and never an error.
 
 use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
 
-/// Longest header that is looked at: real ones have some hundred bytes.
+/// The longest part of a header that is read, in bytes. Real headers have some hundred bytes.
 const LONGEST_HEADER: usize = 16 * 1024;
 
-/// Challenges and parameters that are kept: real answers have up to three, and up to six.
+/// The most challenges of an answer, and parameters of a challenge, that are kept. Real answers have up to three
+/// challenges with up to six parameters.
 const MOST_CHALLENGES: usize = 16;
 const MOST_PARAMETERS: usize = 32;
 
-/// One way to authenticate.
+/// A challenge: an authentication scheme with its parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Challenge {
-    /// In lower case: `basic`, `bearer`, `negotiate`.
+    /// The scheme in lower case: `basic`, `bearer`, `negotiate`.
     pub(super) scheme: String,
-    /// Names in lower case, in the order of the header.
+    /// Names in lower case and values, in the order of the header.
     parameters: Vec<(String, String)>,
 }
 
 impl Challenge {
-    /// A parameter by its name in lower case. The first one counts.
+    /// Returns a parameter by its name in lower case. The first of several counts.
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Returns the same challenge, for whatever the user needs.
+    /// Returns the same challenge without its scope.
     pub(super) fn without_scope(mut self) -> Self {
         self.parameters.retain(|(name, _)| name != "scope");
         self
     }
 }
 
-/// All challenges of an answer.
+/// Returns all challenges of an answer.
 pub(super) fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
     let mut all = Vec::new();
     for header in headers.get_all(WWW_AUTHENTICATE).iter().take(MOST_CHALLENGES) {
@@ -45,7 +46,7 @@ pub(super) fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
     all
 }
 
-/// The challenges of one header.
+/// Returns the challenges of one header.
 pub(super) fn parse(header: &str) -> Vec<Challenge> {
     let mut rest = Rest(header.get(..LONGEST_HEADER).unwrap_or(header));
     let mut all: Vec<Challenge> = Vec::new();
@@ -53,7 +54,7 @@ pub(super) fn parse(header: &str) -> Vec<Challenge> {
         rest.skip(|c| c == ',' || is_space(c));
         let word = rest.take(is_token);
         if word.is_empty() {
-            // Not a place where a word can start: skip a character, or end.
+            // No word starts here: skip a character, or end.
             if rest.next().is_none() {
                 return all;
             }
@@ -81,7 +82,7 @@ pub(super) fn parse(header: &str) -> Vec<Challenge> {
     }
 }
 
-/// What is left of a header.
+/// The unread rest of a header.
 struct Rest<'a>(&'a str);
 
 impl<'a> Rest<'a> {
@@ -113,8 +114,8 @@ impl<'a> Rest<'a> {
         self.take(accept);
     }
 
-    /// A quoted string (RFC 9110, 5.6.4), or anything up to a space or comma. An open quote ends
-    /// with the header.
+    /// Reads a quoted string (RFC 9110, 5.6.4), or the characters up to a space or comma. A string without a closing
+    /// quote ends with the header.
     fn value(&mut self) -> String {
         if !self.eat('"') {
             return self.take(|c| c != ',' && !is_space(c)).to_owned();
@@ -130,8 +131,8 @@ impl<'a> Rest<'a> {
         value
     }
 
-    /// `token68`, such as Negotiate's blob: no scheme that is known here uses it. It is one when it
-    /// reaches up to a comma or the end.
+    /// Skips a `token68`, such as the data of Negotiate. No supported scheme uses it. A word is one when it ends at a
+    /// comma or at the end of the header.
     fn skip_token68(&mut self) {
         let start = self.0;
         let blob = self.take(|c| c.is_ascii_alphanumeric() || "-._~+/".contains(c));
@@ -147,7 +148,7 @@ fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t')
 }
 
-/// RFC 9110, 5.6.2.
+/// Returns whether a character belongs to a token (RFC 9110, 5.6.2).
 fn is_token(c: char) -> bool {
     c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c)
 }

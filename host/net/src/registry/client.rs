@@ -1,13 +1,12 @@
-//! One run's way to registries: the connections, the tokens and the pace that its tasks share.
+//! The client of one run: the connections, the tokens and the rate limit that its tasks share.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::greeting::Greeting;
 use super::reference::Reference;
 use super::repository::Repository;
 use super::scope;
-use super::session::Session;
+use super::session::Sessions;
 use crate::http::certificates::{self, Folder};
 use crate::http::counters::Counters;
 use crate::http::pace::Pace;
@@ -17,20 +16,20 @@ use crate::http::wire::Wire;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
 
-/// Headers of one answer that are read: real ones have some twenty, and what stands in front of a registry may add
-/// some hundred. The HTTP library has a limit for their bytes as well.
+/// The most headers of one answer that are read. Real answers have some twenty, and a proxy in front of a registry may
+/// add some hundred. The HTTP library also limits their bytes.
 const MOST_HEADERS: usize = 1_000;
 
-/// How we introduce ourselves.
+/// The `User-Agent` of all requests.
 const USER_AGENT: &str = concat!("occystrap/", env!("CARGO_PKG_VERSION"));
 
-/// Connections, tokens and rate limits of one run. Cheap to clone. Nothing is connected, read or
-/// asked before it is needed.
+/// The connections, tokens and rate limits of one run. Cheap to clone. Connections are made, files read and requests
+/// sent only when they are needed.
 #[derive(Clone)]
 pub struct Client {
-    /// For registries without certificates of their own.
+    /// The connections to registries without certificate folders.
     http: reqwest::Client,
-    /// By host: `http`, or connections with the certificates of the host's folders.
+    /// The connections by host: those of `http`, or connections with the certificates of the host's folders.
     own: Arc<Mutex<HashMap<String, reqwest::Client>>>,
     settings: Arc<Settings>,
     pace: Arc<Pace>,
@@ -38,18 +37,8 @@ pub struct Client {
     sessions: Arc<Sessions>,
 }
 
-/// The sessions of one run, and the greetings that they share.
-#[derive(Default)]
-pub(super) struct Sessions {
-    /// By host and scope.
-    sessions: Mutex<HashMap<(String, String), Arc<Session>>>,
-    /// By host.
-    greetings: Mutex<HashMap<String, Arc<Greeting>>>,
-}
-
 impl Client {
-    /// A client for one run. Errors when the settings contradict each other, or the CA bundle
-    /// cannot be used.
+    /// Returns a client for one run. Errors when the settings contradict each other, or the CA bundle cannot be used.
     pub fn new(settings: &Settings, cancel: Cancel) -> Result<Self> {
         settings.check()?;
         Ok(Self {
@@ -62,8 +51,8 @@ impl Client {
         })
     }
 
-    /// A client with other settings in the same run: the same pace (and so this client's
-    /// [`Settings::rate_limit`]), but tokens of its own unless the settings are the same.
+    /// Returns a client with other settings for the same run. It shares the rate limit ([`Settings::rate_limit`] of
+    /// this client), and the tokens only when the settings are the same.
     pub fn with_settings(&self, settings: &Settings) -> Result<Self> {
         if *settings == *self.settings {
             return Ok(self.clone());
@@ -71,26 +60,25 @@ impl Client {
         Ok(Self { pace: self.pace.clone(), ..Self::new(settings, self.cancel.clone())? })
     }
 
-    /// The same with another wish to stop: for one of many who share connections, tokens and pace.
+    /// Returns a client that shares connections, tokens and rate limit, and is cancelled separately.
     #[must_use]
     pub fn with_cancel(&self, cancel: Cancel) -> Self {
         Self { cancel, ..self.clone() }
     }
 
-    /// Whether it speaks plain HTTP.
+    /// Returns whether registries are reached by plain HTTP.
     #[must_use]
     pub fn is_insecure(&self) -> bool {
         self.settings.insecure
     }
 
-    /// A repository to pull from. `counters` count what happens on its behalf. Errors when its host
-    /// makes no URL.
+    /// Returns a repository to pull from. `counters` count its retries and rate limits. Errors when its host is not
+    /// valid in a URL.
     pub fn repository(&self, reference: &Reference, counters: Arc<Counters>) -> Result<Repository> {
         self.open(reference, scope::pull(&reference.repository), counters)
     }
 
-    /// A repository to push to: as [`Self::repository`], but where the registry gives out tokens,
-    /// one that allows both is asked for.
+    /// Returns a repository to push to. It is as [`Self::repository`], but requests tokens that allow pull and push.
     pub fn repository_to_push(
         &self,
         reference: &Reference,
@@ -117,14 +105,14 @@ impl Client {
         Repository::new(reference, scope, self.sessions.clone(), wire)
     }
 
-    /// The connections for a registry, and for the token services and storage hosts that it names: as with Docker
-    /// and Podman, its certificates count there as well. Errors when its certificates cannot be used.
+    /// Returns the connections to a registry, and to the token services and storage hosts that it names: as with Docker
+    /// and Podman, the registry's certificates apply to them too. Errors when its certificates cannot be used.
     fn connections(&self, host: &str) -> Result<reqwest::Client> {
         let mut own = self.own.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = own.get(host) {
             return Ok(known.clone());
         }
-        // Read once for a host, so that what is wrong in a folder is said once.
+        // The folders of a host are read once, so that an error in them is reported once.
         let folder = certificates::of_host(&self.settings.certificate_folders, host)?;
         let made = match folder.is_empty() {
             true => self.http.clone(),
@@ -135,18 +123,21 @@ impl Client {
     }
 }
 
-/// The session of a host and a scope, which all who need the same share.
-pub(super) fn session(sessions: &Sessions, host: &str, scope: &str) -> Arc<Session> {
-    let Sessions { sessions, greetings } = sessions;
-    let mut sessions = sessions.lock().unwrap_or_else(PoisonError::into_inner);
-    let session = sessions.entry((host.to_owned(), scope.to_owned())).or_insert_with(|| {
-        let mut greetings = greetings.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::new(Session::new(greetings.entry(host.to_owned()).or_default().clone()))
-    });
-    session.clone()
+impl Repository {
+    /// Returns a repository with a client of its own. Several repositories of one run come from
+    /// [`Client::repository`], and share connections, tokens and the rate limit.
+    pub fn open(
+        reference: &Reference,
+        settings: &Settings,
+        counters: Arc<Counters>,
+        cancel: Cancel,
+    ) -> Result<Self> {
+        Client::new(settings, cancel)?.repository(reference, counters)
+    }
 }
 
-/// Makes connections. `folder` is what the folders of a registry hold; `adapt` says more of how connections are made.
+/// Makes a pool of connections. `folder` has the certificates of a registry's folders. `adapt` completes the
+/// configuration. Errors when the certificates cannot be used.
 pub(crate) fn connect(
     settings: &Settings,
     folder: Folder,
@@ -165,7 +156,7 @@ pub(crate) fn connect(
     named.extend(folder.authorities);
     let tls = match tls::configure(Authorities::SystemAndNamed, &named, folder.identities) {
         Ok(tls) => tls,
-        // Plain HTTP needs no certificates; a redirect to HTTPS then fails for want of them.
+        // Plain HTTP needs no certificates. A redirect to HTTPS then fails because there are none.
         Err(_) if settings.insecure => {
             tls::configure(Authorities::Named, &[], Vec::new()).map_err(|cause| failed(&cause))?
         }
@@ -174,14 +165,14 @@ pub(crate) fn connect(
     let builder = settings.proxies.apply(reqwest::Client::builder());
     let builder = adapt(builder)
         .user_agent(USER_AGENT)
-        // As Go's HTTP client, which the clients of registries use, and so what stands in front of registries
-        // gets away with: a header over several lines, one with a space in its name, many headers.
+        // Go's HTTP client, which the clients of registries use, accepts a header over several lines, a space after a
+        // header's name, and many headers. Some registries and proxies therefore send them.
         .http1_allow_obsolete_multiline_headers_in_responses(true)
         .http1_allow_spaces_after_header_name_in_responses(true)
         .http1_ignore_invalid_headers_in_responses(true)
         .http1_max_headers(MOST_HEADERS)
         .connect_timeout(settings.connect_timeout)
-        // Followed by hand: see `redirect`.
+        // Redirects are followed by `redirect`.
         .redirect(reqwest::redirect::Policy::none())
         .retry(reqwest::retry::never())
         .referer(false)

@@ -1,58 +1,45 @@
-//! The login of a user at a registry: from the command line, or from where `docker login`, `podman login`
-//! and credential helpers keep it.
+//! The search for the user's login at a registry: on the command line, and in the files and credential helpers of
+//! `docker login` and `podman login`.
 //!
-//! Nothing is looked up before a registry asks, or answers as if it hid something. What it refuses: to show
-//! a secret, or anything that a helper printed.
+//! The search starts only after the registry asks for a login, or sends an answer that may hide something from users
+//! without one. What this module refuses: to show a secret, or any output of a helper.
 
 use tokio::sync::oneshot;
 
-use super::auth_file::{self, AuthFile, Form, Step};
+use super::auth_file::{self, AuthFile, Format, Step};
 use super::auth_places::{Place, places, shown};
 use super::helper::{self, Trouble};
+use super::login::Login;
 use super::reference::Reference;
 use crate::http::settings::Settings;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result, io_reason, printable};
 use occystrap_base::files::regular;
-use occystrap_base::secret::Secret as Hidden;
 
-/// Largest file with credentials that is read: real ones have some kilobytes.
+/// The largest file with logins that is read, in bytes. Real files have some kilobytes.
 const LARGEST_FILE: u64 = 4 * 1024 * 1024;
 
-/// What a user can prove to be.
-#[derive(Clone)]
-pub(super) enum Secret {
-    Password {
-        username: String,
-        password: Hidden,
-    },
-    /// A refresh token of an OAuth2 token service.
-    IdentityToken(Hidden),
-    /// A token that the registry itself takes.
-    RegistryToken(Hidden),
-}
-
-/// The outcome of looking.
+/// The outcome of the search.
 pub(super) struct Credential {
-    pub(super) secret: Option<Secret>,
-    /// Where the secret is from, or why there is none, for an error's sake.
+    pub(super) login: Option<Login>,
+    /// The place of the login, or the reason why there is none. It is part of errors.
     pub(super) origin: String,
     /// Files and helpers that could not be used.
     pub(super) troubles: Vec<Error>,
 }
 
 impl Credential {
-    fn new(secret: Secret, origin: impl Into<String>) -> Self {
-        Self { secret: Some(secret), origin: origin.into(), troubles: Vec::new() }
+    fn new(login: Login, origin: impl Into<String>) -> Self {
+        Self { login: Some(login), origin: origin.into(), troubles: Vec::new() }
     }
 
     fn none(origin: impl Into<String>) -> Self {
-        Self { secret: None, origin: origin.into(), troubles: Vec::new() }
+        Self { login: None, origin: origin.into(), troubles: Vec::new() }
     }
 }
 
-/// Looks for the credential of a repository. Helpers run in a thread of their own: they may ask the
-/// user, or hang. Errors when the file that the user named cannot be used, or on a cancelled run.
+/// Searches for the login of a repository. Helpers run in a separate thread, because they may ask the user a question,
+/// or hang. Errors when the file that the user named cannot be used, or the run is cancelled.
 pub(super) async fn find(
     settings: &Settings,
     reference: &Reference,
@@ -60,8 +47,8 @@ pub(super) async fn find(
 ) -> Result<Credential> {
     if let (Some(username), Some(password)) = (&settings.username, &settings.password) {
         let origin = settings.login_origin;
-        return Ok(match auth_file::password(username, password.expose()) {
-            Some(secret) => Credential::new(secret, origin),
+        return Ok(match Login::with_password(username, password.expose()) {
+            Some(login) => Credential::new(login, origin),
             None => Credential::none(format!("the login of {origin} is empty")),
         });
     }
@@ -69,10 +56,10 @@ pub(super) async fn find(
     let reference = reference.clone();
     let (send, receive) = oneshot::channel();
     let looking = move || {
-        // The run may have been cancelled, and then the answer is not received.
+        // When the run was cancelled, the answer is no longer received.
         let _ = send.send(match authfile {
-            Some(file) => look_first_into(&Place::file(file), &usual_places(), &reference),
-            None => Ok(look_around(&usual_places(), &reference)),
+            Some(file) => search_named_first(&Place::file(file), &usual_places(), &reference),
+            None => Ok(search(&usual_places(), &reference)),
         });
     };
     let spawned = std::thread::Builder::new().name("credentials".into()).spawn(looking);
@@ -89,33 +76,37 @@ fn usual_places() -> Vec<Place> {
     places(|name| std::env::var_os(name), std::env::home_dir())
 }
 
-/// Looks into the file that the user named, and into the others where that has no login, as Podman and skopeo
-/// do. Errors when the file cannot be used.
-fn look_first_into(named: &Place, others: &[Place], reference: &Reference) -> Result<Credential> {
-    let found = look_into(named, reference)?;
-    if found.secret.is_some() {
+/// Reads the file that the user named, and searches the other places when it has no login, as Podman and skopeo do.
+/// Errors when the file cannot be used.
+fn search_named_first(
+    named: &Place,
+    others: &[Place],
+    reference: &Reference,
+) -> Result<Credential> {
+    let found = read_place(named, reference)?;
+    if found.login.is_some() {
         return Ok(found);
     }
-    let other = look_around(others, reference);
-    Ok(match other.secret {
+    let other = search(others, reference);
+    Ok(match other.login {
         Some(_) => other,
         None => Credential { origin: format!("{}; {}", found.origin, other.origin), ..other },
     })
 }
 
-/// Looks into one place after the other. Files that the user did not name may be missing or broken: the
-/// registry is asked without a login then, and the reason is part of the error when it refuses.
-fn look_around(places: &[Place], reference: &Reference) -> Credential {
+/// Searches one place after the other. Files that the user did not name may be missing or broken: then the request is
+/// made without a login, and the reason is part of the error if the registry refuses.
+fn search(places: &[Place], reference: &Reference) -> Credential {
     let (mut reasons, mut absent, mut troubles) = (Vec::new(), Vec::new(), Vec::new());
     for place in places {
         if !place.exists() {
             absent.push(place.shown());
             continue;
         }
-        match look_into(place, reference) {
+        match read_place(place, reference) {
             Ok(found) => {
                 troubles.extend(found.troubles);
-                if found.secret.is_some() {
+                if found.login.is_some() {
                     return Credential { troubles, ..found };
                 }
                 reasons.push(found.origin);
@@ -131,33 +122,33 @@ fn look_around(places: &[Place], reference: &Reference) -> Credential {
         (true, true) => "no credentials are configured".to_owned(),
         (true, false) => format!("no credentials are configured (searched: {absent})"),
         (false, true) => reasons.join("; "),
-        (false, false) => format!("{} (not there: {absent})", reasons.join("; ")),
+        (false, false) => format!("{} (not found: {absent})", reasons.join("; ")),
     };
     Credential { troubles, ..Credential::none(origin) }
 }
 
-/// Looks into one place. Errors when it cannot be read; or when it has no login, and the first entry or helper
-/// that should have one is broken.
-fn look_into(place: &Place, reference: &Reference) -> Result<Credential> {
-    let (bytes, form) = match place {
-        Place::File { path, form } => {
+/// Reads one place. Errors when it cannot be read, or when it has no login because its first entry or helper for the
+/// registry is broken.
+fn read_place(place: &Place, reference: &Reference) -> Result<Credential> {
+    let (bytes, format) = match place {
+        Place::File { path, format } => {
             let read = |cause: &std::io::Error| {
                 Error::io(Kind::Auth, "read credentials from", shown(path), cause)
             };
-            (regular::read(path, LARGEST_FILE).map_err(|cause| read(&cause))?, *form)
+            (regular::read(path, LARGEST_FILE).map_err(|cause| read(&cause))?, *format)
         }
-        Place::Variable { value, .. } => (value.clone().into_bytes(), Form::Docker),
+        Place::Variable { value, .. } => (value.clone().into_bytes(), Format::Docker),
     };
     let name = place.shown();
     let unusable = |why: &str| unusable(&name, why);
-    let file = AuthFile::parse(&bytes, form).ok_or_else(|| unusable("the file is not JSON"))?;
+    let file = AuthFile::parse(&bytes, format).ok_or_else(|| unusable("the file is not JSON"))?;
     let mut troubles = Vec::new();
     for step in file.steps(reference) {
         let (found, origin) = match &step {
             Step::Entry { key, entry } => {
-                let found = auth_file::login(entry).map_err(|_| {
+                let found = auth_file::read_entry(entry).map_err(|_| {
                     unusable(&format!("the entry for {} is malformed", printable(key)))
-                        .hint("log in again to write it anew")
+                        .hint("log in again to replace it")
                 });
                 (found, format!("'{name}'"))
             }
@@ -165,12 +156,12 @@ fn look_into(place: &Place, reference: &Reference) -> Result<Credential> {
                 let program = printable(&helper::program(helper));
                 let found = helper::ask(helper, key)
                     .map_err(|trouble| explain(&trouble, &program, &printable(key), &name));
-                (found, format!("{program} (which '{name}' names)"))
+                (found, format!("{program} (configured in '{name}')"))
             }
         };
         match found {
-            Ok(Some(secret)) => {
-                return Ok(Credential { troubles, ..Credential::new(secret, origin) });
+            Ok(Some(login)) => {
+                return Ok(Credential { troubles, ..Credential::new(login, origin) });
             }
             Ok(None) => {}
             Err(error) => troubles.push(error),
@@ -185,7 +176,7 @@ fn look_into(place: &Place, reference: &Reference) -> Result<Credential> {
     }
 }
 
-/// The error for a place `name` that cannot be used.
+/// Returns the error for the place `name`, which cannot be used.
 fn unusable(name: &str, why: &str) -> Error {
     Error::new(Kind::Auth, format!("credentials in '{name}': {why}"))
 }
@@ -198,7 +189,7 @@ fn explain(trouble: &Trouble, program: &str, key: &str, name: &str) -> Error {
         }
         Trouble::NoProgram => {
             unusable(&format!("the credential helper {program} for {key} cannot be run"))
-                .hint(format!("install {program}, or take it out of '{name}'"))
+                .hint(format!("install {program}, or remove it from '{name}'"))
         }
         Trouble::Malformed => {
             unusable(&format!("the credential helper {program} for {key} gave no valid answer"))

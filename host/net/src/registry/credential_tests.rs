@@ -1,4 +1,4 @@
-//! Looking into files: what is found, in which order, and what errors say.
+//! The search for logins in files: its order, its outcome and its errors.
 
 use super::*;
 
@@ -6,13 +6,13 @@ fn reference(image: &str) -> Reference {
     Reference::parse(image).unwrap()
 }
 
-fn text(secret: Option<&Secret>) -> String {
+fn text(secret: Option<&Login>) -> String {
     match secret {
-        Some(Secret::Password { username, password }) => {
+        Some(Login::Password { username, password }) => {
             format!("{username}:{}", password.expose())
         }
-        Some(Secret::IdentityToken(token)) => format!("token {}", token.expose()),
-        Some(Secret::RegistryToken(token)) => format!("bearer {}", token.expose()),
+        Some(Login::IdentityToken(token)) => format!("token {}", token.expose()),
+        Some(Login::RegistryToken(token)) => format!("bearer {}", token.expose()),
         None => "nothing".into(),
     }
 }
@@ -21,8 +21,8 @@ fn look(config: &str, image: &str) -> Result<String> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config.json");
     std::fs::write(&file, config).unwrap();
-    let found = look_into(&Place::file(file), &reference(image))?;
-    Ok(text(found.secret.as_ref()))
+    let found = read_place(&Place::file(file), &reference(image))?;
+    Ok(text(found.login.as_ref()))
 }
 
 #[test]
@@ -69,13 +69,13 @@ fn a_file_that_the_user_named_goes_before_the_others_and_does_not_hide_them() {
     let empty = write("empty", "{}");
     let broken = write("broken", "{");
     let of = reference("quay.io/a");
-    let look = |named: &Place, others: &[Place]| look_first_into(named, others, &of);
+    let look = |named: &Place, others: &[Place]| search_named_first(named, others, &of);
     let others = std::slice::from_ref(&other);
-    assert_eq!(text(look(&named, others).unwrap().secret.as_ref()), "me:pw");
-    assert_eq!(text(look(&empty, others).unwrap().secret.as_ref()), "you:pw");
+    assert_eq!(text(look(&named, others).unwrap().login.as_ref()), "me:pw");
+    assert_eq!(text(look(&empty, others).unwrap().login.as_ref()), "you:pw");
     assert_eq!(look(&broken, others).err().map(|error| error.kind()), Some(Kind::Auth));
     let nothing = look(&empty, &[]).unwrap();
-    assert!(nothing.secret.is_none() && nothing.origin.contains("empty"), "{}", nothing.origin);
+    assert!(nothing.login.is_none() && nothing.origin.contains("empty"), "{}", nothing.origin);
 }
 
 #[test]
@@ -87,14 +87,14 @@ fn a_broken_file_that_the_user_did_not_name_does_not_stop_the_search() {
     let missing = dir.path().join("missing");
     let of = reference("quay.io/a");
     let [missing, broken, good] = [missing, broken, good].map(Place::file);
-    let found = look_around(&[missing.clone(), broken.clone(), good], &of);
-    assert_eq!((text(found.secret.as_ref()), found.troubles.len()), ("token tok".to_owned(), 1));
+    let found = search(&[missing.clone(), broken.clone(), good], &of);
+    assert_eq!((text(found.login.as_ref()), found.troubles.len()), ("token tok".to_owned(), 1));
 
-    let nothing = look_around(&[missing.clone(), broken], &of);
-    assert!(nothing.secret.is_none());
+    let nothing = search(&[missing.clone(), broken], &of);
+    assert!(nothing.login.is_none());
     assert!(nothing.origin.contains("not JSON"), "{}", nothing.origin);
-    assert!(nothing.origin.contains("(not there: "), "{}", nothing.origin);
-    let nothing = look_around(std::slice::from_ref(&missing), &of);
+    assert!(nothing.origin.contains("(not found: "), "{}", nothing.origin);
+    let nothing = search(std::slice::from_ref(&missing), &of);
     let expected = format!("no credentials are configured (searched: {})", missing.shown());
     assert_eq!(nothing.origin, expected);
 }

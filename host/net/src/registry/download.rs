@@ -1,160 +1,146 @@
-//! A blob on its way: streamed, resumed where it was cut, and checked at its end.
+//! Downloads of blobs: streamed, resumed after a broken connection, and compared with their descriptor at the end.
 //!
-//! A blob that was compressed for its way (`Content-Encoding: gzip`) is decoded, as the clients of registries do.
-//! Where a server only says so, and sends the blob as it is, a source may be read all the same:
-//! verification alone fails there, since the clients fail ([`Repository::strict`]).
+//! A blob that was compressed for the transfer (`Content-Encoding: gzip`) is decoded, as the clients of registries do.
+//! Some servers send this header with a blob that they did not compress. A source with that mistake can still be read.
+//! Verification fails there, because the clients fail ([`Repository::strict`]).
 //!
-//! What it refuses: to end well with other bytes than the descriptor promised.
+//! What this module refuses: to end without an error when the bytes are not those of the descriptor.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT_ENCODING, HeaderValue, RANGE};
 
-use super::presence::endless;
+use super::blob_existence::unterminated;
+use super::manifest_headers::ACCEPT_CODING;
 use super::repository::{PLAIN, Repository, named, unexpected};
-use super::served::ACCEPT_CODING;
-use crate::http::failure::Failure;
+use crate::http::resumable::{DownloadSource, OnShortBody, OnUnterminated, ResumableDownload};
 use crate::http::resume_state::ResumeState;
 use crate::http::retry::Budget;
-use crate::http::wire::{Answer, Call, WRONG_CODING};
-use occystrap_base::error::{Error, Kind, Result};
-use occystrap_base::oci::descriptor::Descriptor;
+use crate::http::wire::{Answer, Call, WRONG_CODING, Wire};
+use occystrap_base::error::{Error, Kind, Result, Side};
+use occystrap_base::oci::{Descriptor, Digest};
 
 /// The bytes of a blob, in order, each once.
-pub struct Download {
-    repository: Repository,
-    what: Descriptor,
-    /// How errors call it.
-    place: String,
-    arrived: ResumeState,
-    budget: Budget,
-    answer: Option<Answer>,
-    /// Whether the answers are decoded. No part can be asked for then: a range is one of what is sent.
-    coded: bool,
-    end: Option<Result<()>>,
-}
+pub struct Download(ResumableDownload<BlobSource>);
 
 impl Download {
-    pub(super) fn new(repository: Repository, what: &Descriptor) -> Self {
-        Self {
-            place: format!("{}@{}", repository.place(), what.digest),
-            budget: Budget::new(&repository.wire().settings),
-            repository,
-            what: what.clone(),
-            arrived: ResumeState::default(),
-            answer: None,
-            coded: false,
-            end: None,
-        }
-    }
-
-    /// Bytes that were handed out so far.
+    /// Returns the number of bytes that were returned until now.
     #[must_use]
     pub fn received(&self) -> u64 {
-        self.arrived.size()
+        self.0.state().size()
     }
 
-    /// The next bytes; nothing once all came and have the size and the digest of the descriptor.
-    /// What came before is only good after that. An error is final, and repeated when asked again:
-    /// [`Kind::Source`] for bytes that are not the promised ones, [`Kind::NotFound`],
-    /// [`Kind::Auth`], [`Kind::Network`] after all retries.
+    /// Returns the next bytes, and `None` at the end: all bytes were received, and have the size and the digest of the
+    /// descriptor. Before that, the returned bytes are not verified. An error is final, and returned by every later
+    /// call: [`Kind::Source`] for bytes that are not the promised ones, [`Kind::NotFound`], [`Kind::Auth`],
+    /// [`Kind::Network`] after all retries.
     pub async fn next(&mut self) -> Result<Option<Bytes>> {
-        if let Some(end) = &self.end {
-            return end.clone().map(|()| None);
-        }
-        let outcome = self.advance().await.map_err(|error| named(error, &self.place));
-        match &outcome {
-            Ok(Some(_)) => {}
-            Ok(None) => self.end = Some(Ok(())),
-            Err(error) => self.end = Some(Err(error.clone())),
-        }
-        if self.end.is_some() {
-            self.answer = None;
-        }
-        outcome
+        let outcome = self.0.next().await;
+        outcome.map_err(|error| named(error, self.0.source().place()))
+    }
+}
+
+impl Repository {
+    /// Starts to download a blob (distribution specification, "Pulling blobs"). Nothing is requested before the first
+    /// [`Download::next`].
+    #[must_use]
+    pub fn blob(&self, what: &Descriptor) -> Download {
+        let place = format!("{}@{}", self.place(), what.digest);
+        let (repository, what) = (self.clone(), what.clone());
+        let source = BlobSource { repository, what, place, is_coded: false };
+        Download(ResumableDownload::new(source))
     }
 
-    async fn advance(&mut self) -> Result<Option<Bytes>> {
-        loop {
-            self.repository.wire().cancel.check()?;
-            let Some(answer) = &mut self.answer else {
-                self.answer = Some(self.ask().await?);
-                continue;
-            };
-            let failure = match answer.chunk().await {
-                Ok(Some(chunk)) => {
-                    let chunk = self.arrived.unknown(chunk);
-                    if chunk.is_empty() {
-                        continue;
-                    }
-                    self.accept(&chunk)?;
-                    return Ok(Some(chunk));
-                }
-                Ok(None) if self.is_whole() => return self.verify().map(|()| None),
-                Err(failure) if self.is_whole() && self.repository.is_strict() => match failure {
-                    Failure::Ended(_) => failure,
-                    // Silence; another try would wait as long.
-                    failure => return Err(failure.into_error()),
-                },
-                // A connection that broke after the last byte took nothing from us.
-                Err(Failure::Passing { .. } | Failure::Ended(_)) if self.is_whole() => {
-                    return self.verify().map(|()| None);
-                }
-                Ok(None) => {
-                    Failure::Passing { error: self.size_mismatch(self.arrived.size()), wait: None }
-                }
-                Err(failure) => failure,
-            };
-            self.answer = None;
-            let is_end = matches!(failure, Failure::Ended(_));
-            if is_end {
-                self.arrived.ended();
-                if self.is_whole() && self.arrived.same_end().is_some() {
-                    return Err(endless(&self.place));
-                }
+    /// Returns a whole small blob, such as a config. Wrong bytes are requested once more before they are an error,
+    /// because a cache on the way may have cut them or mixed them up. Errors as [`Download::next`], and
+    /// ([`Kind::Source`]) when the descriptor promises more than `limit` bytes.
+    pub async fn blob_bytes(&self, what: &Descriptor, limit: u64) -> Result<Bytes> {
+        if what.size > limit {
+            return Err(Error::source(format!(
+                "{}@{}: {} bytes are announced, more than the limit of {limit}",
+                self.place(),
+                what.digest,
+                what.size
+            )));
+        }
+        match self.blob_once(what).await {
+            Err(error) if error.kind() == Kind::Source => {
+                self.wire().counters.count_retry();
+                tracing::debug!(reason = %error, "trying once more");
+                self.blob_once(what).await
             }
-            let paused = self.repository.wire().pause(&mut self.budget, failure).await;
-            paused.map_err(|error| match self.arrived.same_end().filter(|_| is_end) {
-                Some(end) if error.kind() == Kind::Network => self.ends_early(end),
-                _ => error,
-            })?;
+            outcome => outcome,
         }
     }
 
-    /// Whether all bytes are there; the end of the answer may still have to come.
-    fn is_whole(&self) -> bool {
-        self.arrived.size() == self.what.size
-    }
-
-    fn accept(&mut self, chunk: &Bytes) -> Result<()> {
-        let size = self.arrived.with(chunk);
-        if size > self.what.size {
-            return Err(self.size_mismatch(format_args!("at least {size}")));
+    async fn blob_once(&self, what: &Descriptor) -> Result<Bytes> {
+        let mut download = self.blob(what);
+        let mut bytes = BytesMut::new();
+        while let Some(chunk) = download.next().await? {
+            bytes.extend_from_slice(&chunk);
         }
-        self.arrived.add(chunk, &mut self.budget);
-        Ok(())
+        Ok(bytes.freeze())
     }
 
-    fn verify(&self) -> Result<()> {
-        let found = self.arrived.digest();
-        match found == self.what.digest {
-            true => Ok(()),
-            false => Err(self.mismatch("wrong bytes", self.what.digest, found)),
+    /// Returns the bytes of a blob from `start` on. They are not verified, because a part has no digest: use them for
+    /// hints only. There are no retries, and no request at all where the user limits the rate of requests.
+    pub async fn blob_tail(&self, what: &Descriptor, start: u64) -> Result<Bytes> {
+        let place = || format!("{}@{}", self.place(), what.digest);
+        if self.wire().settings.rate_limit.is_some() {
+            return Err(Error::usage(format!("{}: requests are limited", place())));
+        }
+        let mut call = Call::get(self.url(&format!("blobs/{}", what.digest)));
+        let range = HeaderValue::try_from(format!("bytes={start}-"))
+            .map_err(|_| Error::new(Kind::Network, "no header for the range"))?;
+        call.headers.insert(RANGE, range);
+        let mut budget = Budget::none();
+        let mut answer = self.send(&call, &mut budget).await?;
+        if answer.status() != StatusCode::PARTIAL_CONTENT {
+            return Err(unexpected(&place(), &answer, answer.status()));
+        }
+        let limit = usize::try_from(what.size.saturating_sub(start)).unwrap_or(usize::MAX);
+        match answer.read(limit, "the end of a blob").await {
+            Ok(bytes) => Ok(bytes),
+            Err(failure) => Err(failure.into_error()),
         }
     }
+}
 
-    fn size_mismatch(&self, found: impl std::fmt::Display) -> Error {
-        self.mismatch("wrong size", format_args!("{} bytes", self.what.size), found)
+/// A blob of a repository, as the source of a download.
+struct BlobSource {
+    repository: Repository,
+    what: Descriptor,
+    /// The name of the blob in errors.
+    place: String,
+    /// Whether the answers are decoded. No range can be requested then: it would be one of the compressed bytes.
+    is_coded: bool,
+}
+
+impl BlobSource {
+    async fn send(&self, state: &ResumeState, budget: &mut Budget) -> Result<Answer> {
+        let mut call = Call::get(self.repository.url(&format!("blobs/{}", self.what.digest)));
+        // There is no range after the last byte.
+        let is_complete = state.size() == self.what.size;
+        let range = state.range().filter(|_| !is_complete && !self.is_coded);
+        // Clients accept gzip in requests without a range, and some servers answer these differently.
+        let coding = match self.repository.is_strict() && range.is_none() {
+            true => HeaderValue::from_static(ACCEPT_CODING),
+            false => PLAIN,
+        };
+        call.headers.insert(ACCEPT_ENCODING, coding);
+        call.headers.extend(range.map(|range| (RANGE, range)));
+        self.repository.send(&call, budget).await
     }
 
-    fn mismatch(
-        &self,
-        what: &str,
-        expected: impl std::fmt::Display,
-        found: impl std::fmt::Display,
-    ) -> Error {
+    /// Returns whether a body of that length has all missing bytes, or all bytes of the blob.
+    fn is_rest(&self, received: u64, length: Option<u64>) -> bool {
+        let size = self.what.size;
+        length.is_some_and(|length| length == size || received.saturating_add(length) == size)
+    }
+
+    fn mismatch(&self, what: &str, expected: impl Into<Side>, found: impl Into<Side>) -> Error {
         let place = &self.place;
-        match self.coded {
+        match self.is_coded {
             false => Error::mismatch(format!("{place}: {what}"), expected, found),
             true => {
                 let what = format!(
@@ -165,84 +151,74 @@ impl Download {
             }
         }
     }
+}
 
-    /// The error for a blob of which the registry announces more than it has.
-    fn ends_early(&self, end: u64) -> Error {
-        Error::mismatch(
-            format!("{}: every answer ends at the same byte", self.place),
-            format_args!("{} bytes", self.what.size),
-            end,
-        )
+impl DownloadSource for BlobSource {
+    fn wire(&self) -> &Wire {
+        self.repository.wire()
     }
 
-    async fn request(&mut self) -> Result<Answer> {
-        let mut call = Call::get(self.repository.url(&format!("blobs/{}", self.what.digest)));
-        // After the last byte there is no part to ask for.
-        let range = self.arrived.range().filter(|_| !self.is_whole() && !self.coded);
-        // Clients ask for gzip where they ask for no part, and some servers send something else then.
-        let coding = match self.repository.is_strict() && range.is_none() {
-            true => HeaderValue::from_static(ACCEPT_CODING),
-            false => PLAIN,
+    fn place(&self) -> &str {
+        &self.place
+    }
+
+    fn promised(&self) -> Option<(u64, Digest)> {
+        Some((self.what.size, self.what.digest))
+    }
+
+    async fn request(&mut self, state: &ResumeState, budget: &mut Budget) -> Result<Answer> {
+        let answer = self.send(state, budget).await?;
+        if !answer.status().is_success() || !answer.is_gzip() {
+            return Ok(answer);
+        }
+        // A source that sends as many bytes as the blob has sends the blob itself.
+        let is_plain = !self.repository.is_strict() && self.is_rest(state.size(), answer.length());
+        self.is_coded = !is_plain;
+        let answer = match self.is_coded && answer.status() == StatusCode::PARTIAL_CONTENT {
+            true => self.send(state, budget).await?,
+            false => answer,
         };
-        call.headers.insert(ACCEPT_ENCODING, coding);
-        call.headers.extend(range.map(|range| (RANGE, range)));
-        self.repository.send(&call, &mut self.budget).await
-    }
-
-    /// Whether a body of that length is all that is missing, or all of the blob.
-    fn is_rest(&self, length: Option<u64>) -> bool {
-        let size = self.what.size;
-        length.is_some_and(|length| {
-            length == size || self.arrived.size().saturating_add(length) == size
+        // The answer to a request without a range may be uncompressed.
+        self.is_coded = self.is_coded && answer.is_gzip();
+        Ok(match self.is_coded && answer.status().is_success() {
+            true => answer.decoded(),
+            false => answer,
         })
     }
 
-    /// Asks for what is missing (RFC 9110, 14.2). Servers may send all again.
-    async fn ask(&mut self) -> Result<Answer> {
-        let mut answer = self.request().await?;
-        if answer.status().is_success() && answer.is_gzip() {
-            // A source that sends as many bytes as the blob has sends the blob.
-            let is_plain = !self.repository.is_strict() && self.is_rest(answer.length());
-            self.coded = !is_plain;
-            if self.coded && answer.status() == StatusCode::PARTIAL_CONTENT {
-                answer = self.request().await?;
-            }
-            // The answer without a range need not be coded.
-            self.coded = self.coded && answer.is_gzip();
-            if self.coded && answer.status().is_success() {
-                answer = answer.decoded();
-            }
+    fn on_short_body(&self) -> OnShortBody {
+        OnShortBody::Resume
+    }
+
+    fn on_unterminated(&self) -> OnUnterminated {
+        match self.repository.is_strict() {
+            true => OnUnterminated::Fail(unterminated(&self.place)),
+            false => OnUnterminated::Accept,
         }
-        let start = match answer.status() {
-            StatusCode::OK => 0,
-            StatusCode::PARTIAL_CONTENT if self.arrived.size() > 0 => {
-                let fits = self.arrived.check_range(&answer, Some(self.what.size));
-                fits.map_err(|(asked, said)| {
-                    let (place, host) = (&self.place, &answer.host);
-                    let what = format!("{place}: {host} sent another range than the one asked for");
-                    Error::mismatch(what, asked, said)
-                })?;
-                self.arrived.size()
-            }
-            // There is nothing after what came.
-            StatusCode::RANGE_NOT_SATISFIABLE if self.arrived.size() > 0 => {
-                return Err(self.size_mismatch(self.arrived.size()));
-            }
+    }
+
+    fn wrong_size(&self, promised: u64, found: String) -> Error {
+        self.mismatch("wrong size", Side::Bytes(promised), found)
+    }
+
+    fn wrong_digest(&self, promised: Digest, found: Digest) -> Error {
+        self.mismatch("wrong bytes", promised, found)
+    }
+
+    fn wrong_range(&self, answer: &Answer, requested: String, found: String) -> Error {
+        let (place, host) = (&self.place, &answer.host);
+        let what = format!("{place}: {host} sent another range than the one asked for");
+        Error::mismatch(what, requested, found)
+    }
+
+    fn wrong_status(&self, answer: &Answer) -> Error {
+        match answer.status() {
             StatusCode::NOT_FOUND => {
-                return Err(Error::new(Kind::NotFound, format!("{}: blob not found", self.place))
-                    .hint("the registry lists it, but does not have it: the image has to be pushed again"));
+                Error::new(Kind::NotFound, format!("{}: blob not found", self.place)).hint(
+                    "the registry lists it, but does not have it: the image has to be pushed again",
+                )
             }
-            status => return Err(unexpected(&self.place, &answer, status)),
-        };
-        match answer.length() {
-            Some(length) if start.checked_add(length) != Some(self.what.size) => {
-                return Err(self
-                    .size_mismatch(start.saturating_add(length))
-                    .hint(format!("{} announced it in Content-Length", answer.host)));
-            }
-            _ => {}
+            status => unexpected(&self.place, answer, status),
         }
-        self.arrived.resume(start);
-        Ok(answer)
     }
 }

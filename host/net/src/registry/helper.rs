@@ -1,6 +1,6 @@
 //! Credential helpers: programs that keep logins (docker-credential-helpers, "Development").
 //!
-//! What it refuses: to show anything that a helper printed, which may be a password.
+//! What this module refuses: to show any output of a helper, because it may be a password.
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
@@ -8,34 +8,33 @@ use std::process::{Command, Stdio};
 use serde::Deserialize as _;
 use serde_json::{Deserializer, Map, Value};
 
-use super::auth_file::{self, password};
-use super::credential::Secret;
+use super::login::{self, Login};
 
-/// The user name by which a helper says that its secret is an identity token.
+/// The user name of a helper's answer whose secret is an identity token.
 const IS_TOKEN: &str = "<token>";
 
-/// The words by which helpers say that they have no login (docker-credential-helpers,
+/// The text in the output of a helper that has no login for the key (docker-credential-helpers,
 /// `errCredentialsNotFound`).
 const NOT_FOUND: &str = "credentials not found";
 
-/// Why a helper gave no login.
+/// The reason why a helper gave no login.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Trouble {
-    /// It cannot be started.
+    /// The program cannot be started.
     NoProgram,
-    /// It ended with an error.
+    /// The program ended with an error.
     Failed,
-    /// Its answer is not the JSON that helpers print.
+    /// The output is not the JSON of a helper.
     Malformed,
 }
 
-/// Returns the program of a helper's name.
+/// Returns the program of a helper.
 pub(super) fn program(name: &str) -> String {
     format!("docker-credential-{name}")
 }
 
-/// Asks a helper for the login of a key. `None` where it has none, or an empty one.
-pub(super) fn ask(name: &str, key: &str) -> Result<Option<Secret>, Trouble> {
+/// Requests the login of a key from a helper. Returns `None` when the helper has none, or an empty one.
+pub(super) fn ask(name: &str, key: &str) -> Result<Option<Login>, Trouble> {
     let mut child = Command::new(program(name))
         .arg("get")
         .stdin(Stdio::piped())
@@ -44,7 +43,7 @@ pub(super) fn ask(name: &str, key: &str) -> Result<Option<Secret>, Trouble> {
         .spawn()
         .map_err(|_| Trouble::NoProgram)?;
     if let Some(mut stdin) = child.stdin.take() {
-        // A helper that knows one registry alone need not read which one is asked for.
+        // A helper for a single registry may end without reading its input.
         let _ = stdin.write_all(key.as_bytes());
     }
     let output = child.wait_with_output().map_err(|_| Trouble::Failed)?;
@@ -56,16 +55,16 @@ pub(super) fn ask(name: &str, key: &str) -> Result<Option<Secret>, Trouble> {
     parse(&output.stdout)
 }
 
-/// Reads an answer as Docker and Podman do: names in any case, and text after the object is ignored.
-pub(super) fn parse(answer: &[u8]) -> Result<Option<Secret>, Trouble> {
+/// Reads an answer as Docker and Podman do: names may have any case, and text after the object is ignored.
+pub(super) fn parse(answer: &[u8]) -> Result<Option<Login>, Trouble> {
     let answer = Map::<String, Value>::deserialize(&mut Deserializer::from_slice(answer))
         .map_err(|_| Trouble::Malformed)?;
-    let text = |name: &str| auth_file::text(&answer, name).map_err(|_| Trouble::Malformed);
+    let text = |name: &str| login::text(&answer, name).map_err(|_| Trouble::Malformed);
     let (username, secret) = (text("Username")?, text("Secret")?);
     Ok(match username {
         IS_TOKEN if secret.is_empty() => None,
-        IS_TOKEN => Some(Secret::IdentityToken(secret.into())),
-        username => password(username, secret),
+        IS_TOKEN => Some(Login::IdentityToken(secret.into())),
+        username => Login::with_password(username, secret),
     })
 }
 
@@ -92,11 +91,11 @@ mod tests {
             (r#"{"Username":5}"#, Err(Trouble::Malformed)),
         ] {
             let found = parse(answer.as_bytes()).map(|found| match found {
-                Some(Secret::Password { username, password }) => {
+                Some(Login::Password { username, password }) => {
                     format!("{username}:{}", password.expose())
                 }
-                Some(Secret::IdentityToken(token)) => format!("token {}", token.expose()),
-                Some(Secret::RegistryToken(_)) => "of another kind".to_owned(),
+                Some(Login::IdentityToken(token)) => format!("token {}", token.expose()),
+                Some(Login::RegistryToken(_)) => "of another kind".to_owned(),
                 None => "nothing".to_owned(),
             });
             assert_eq!(found, expected.map(str::to_owned), "{answer}");

@@ -1,14 +1,17 @@
-//! What pushing to a repository takes besides uploads: mounting, manifests.
+//! Pushes to a repository other than uploads of blobs: mounts of blobs, and manifests.
+//!
+//! What this module refuses: to count a blob as mounted before the check finds it here, and to delete anything at
+//! another host than the registry.
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
-use super::refusal::Refusal;
+use super::error_body::ErrorBody;
+use super::manifest_headers::{self, digest_or_not};
 use super::repository::{Repository, named};
 use super::scope;
-use super::served::{self, digest_or_not};
 use crate::http::redirect;
 use crate::http::retry::Budget;
 use crate::http::wire::{Answer, Call, Moves};
@@ -18,24 +21,24 @@ use occystrap_base::oci::manifest::{OCI_INDEX, OCI_MANIFEST};
 use occystrap_base::oci::name::is_tag;
 
 impl Repository {
-    /// Names the place of an error: a login is for the repository, and not for one of its blobs.
-    pub(super) fn refused_or(&self, error: Error, place: &str) -> Error {
+    /// Adds a name to an error: the repository when it concerns the login, else `place`.
+    pub(super) fn named_or_auth(&self, error: Error, place: &str) -> Error {
         match error.kind() {
             Kind::Auth => named(error, &self.place()),
             _ => named(error, place),
         }
     }
 
-    /// Makes a blob of another repository of the same registry appear in this one, without sending
-    /// it (distribution specification, "Mounting a blob from another repository"). `false` when that
-    /// fails, for whatever reason: then it has to be uploaded. `true` only after the blob was seen here.
-    /// Errors when the user interrupts.
+    /// Mounts a blob of another repository of the same registry, so that it need not be sent (distribution
+    /// specification, "Mounting a blob from another repository"). Returns `true` only after the blob is found in this
+    /// repository. Returns `false` when the mount fails for any reason: then the blob must be uploaded. Errors when the
+    /// user interrupts.
     pub async fn mount_blob(&self, digest: Digest, from: &Self) -> Result<bool> {
         if !self.same_registry(from) || self.name() == from.name() {
             return Ok(false);
         }
         let mounted = match self.mount(digest, from).await {
-            // One that is cut there is cut here as well.
+            // A blob that is cut in the other repository is cut here as well.
             Ok(true) => self.stat_blob(digest).await.map(|found| found.is_some()),
             outcome => outcome,
         };
@@ -55,7 +58,7 @@ impl Repository {
         url.query_pairs_mut()
             .append_pair("mount", &digest.to_string())
             .append_pair("from", from.name());
-        // A server error is an answer as well: an upload takes less than to ask again for long.
+        // A server error is an answer: an upload costs less than many retries.
         let call = Call { takes_faults: true, ..Call::new(Method::POST, url, empty()) };
         let mut budget = Budget::new(&self.wire().settings);
         let answer = both.send(&call, &mut budget).await?;
@@ -74,7 +77,7 @@ impl Repository {
         }
     }
 
-    /// Where an answer wants an upload to go on. A relative place is one of the server that answered.
+    /// Returns the URL where an upload continues. A relative URL is relative to the server that answered.
     pub(super) fn upload_place(&self, answer: &Answer) -> Result<Url> {
         redirect::upload(
             answer.url(),
@@ -84,9 +87,9 @@ impl Repository {
         )
     }
 
-    /// Tells the registry that an upload will not go on, so that it need not keep what it has.
-    /// It finds out by itself as well: nothing depends on this. What is elsewhere is left alone: a
-    /// registry must not have us delete things at another host.
+    /// Cancels an upload, so that the registry can delete the received bytes. A failure is ignored, because registries
+    /// delete unfinished uploads after some time. Uploads at another host are not cancelled: a registry must not be
+    /// able to make occystrap delete something elsewhere.
     pub(super) async fn abandon(&self, upload: Url) {
         if upload.origin() != self.endpoint().origin() {
             return;
@@ -96,22 +99,21 @@ impl Repository {
         let _ = self.wire().exchange(&call, pass.header.as_ref(), &mut Budget::none()).await;
     }
 
-    /// Whether the clients of the registry get these very bytes as a manifest of this media type under a tag or
-    /// their digest, and under the digest too. `false` where that cannot be asked. Errors when the user
-    /// interrupts.
+    /// Returns whether clients of the registry get exactly these bytes, with this media type, by `target` and by their
+    /// digest. Returns `false` when a request fails. Errors when the user interrupts.
     async fn has_manifest(&self, target: &str, media_type: &str, bytes: &Bytes) -> Result<bool> {
         let digest = Digest::of(bytes).to_string();
         let mut call = Call::get(self.url(&format!("manifests/{target}")));
         call.method = Method::HEAD;
-        call.headers.insert(ACCEPT, HeaderValue::from_static(served::ACCEPT));
+        call.headers.insert(ACCEPT, HeaderValue::from_static(manifest_headers::ACCEPT));
         let found = async {
-            // A tag is mostly new. Registries that limit how often manifests are fetched count no HEAD.
+            // Most tags are new, and registries that limit manifest requests do not count HEAD.
             let head = self.send(&call, &mut Budget::none()).await?;
             let named = head.header("docker-content-digest");
             if head.status() != StatusCode::OK || named.is_some_and(|named| named != digest) {
                 return Ok::<bool, Error>(false);
             }
-            let fetched = self.fetch_served(target).await?;
+            let fetched = self.fetch_manifest_lenient(target).await?;
             let is_same = fetched.manifest.bytes == *bytes && fetched.is_served_as(media_type);
             Ok(is_same && self.check_resolved(target, &fetched).await.is_ok())
         };
@@ -121,23 +123,25 @@ impl Repository {
         }
     }
 
-    /// Whether a GET gives these very bytes. A registry with immutable tags refuses a manifest that it has: from
-    /// an earlier try whose answer was lost, from another process, or because another answer than this one keeps
-    /// [`Self::has_manifest`] from seeing it. What clients make of its answers is for verification to say.
+    /// Returns whether a GET returns exactly these bytes. A registry with immutable tags refuses a manifest that it
+    /// already has: from an earlier attempt whose answer was lost, from another process, or because
+    /// [`Self::has_manifest`] returned `false` for another wrong answer. Verification checks whether clients accept the
+    /// answers.
     async fn gives(&self, target: &str, bytes: &Bytes) -> Result<bool> {
-        match self.fetch_served(target).await {
+        match self.fetch_manifest_lenient(target).await {
             Ok(fetched) => Ok(fetched.manifest.bytes == *bytes),
             Err(error) if error.kind() == Kind::Interrupted => Err(error),
             Err(_) => Ok(false),
         }
     }
 
-    /// Stores a manifest under a tag, or under its digest (distribution specification, "Pushing
-    /// Manifests"). What it names has to be there already. A manifest that is there under both is not sent
-    /// again: registries with immutable tags refuse that. Where a registry refuses a manifest that it has, the
-    /// manifest counts as stored. Errors: [`Kind::Destination`] with the registry's own words where it refuses, or
-    /// names another digest than that of the bytes; [`Kind::Auth`]; [`Kind::Network`] after all retries;
-    /// [`Kind::Usage`] when `target` is neither a tag nor the digest of the bytes, or `media_type` is none.
+    /// Stores a manifest under a tag, or under its digest (distribution specification, "Pushing Manifests"). The blobs
+    /// and manifests that it refers to must already be in the repository. A manifest that the registry already has
+    /// under both is not sent again, because registries with immutable tags refuse that. If a registry refuses a
+    /// manifest that it has, the manifest counts as stored. Errors: [`Kind::Destination`], with the registry's error
+    /// message, when it refuses, or reports another digest than that of the bytes; [`Kind::Auth`]; [`Kind::Network`]
+    /// after all retries; [`Kind::Usage`] when `target` is neither a tag nor the digest of the bytes, or `media_type`
+    /// is not a media type.
     pub async fn push_manifest(&self, target: &str, media_type: &str, bytes: Bytes) -> Result<()> {
         let digest = Digest::of(&bytes);
         let place = match target.parse::<Digest>() {
@@ -170,19 +174,19 @@ impl Repository {
         let mut answer =
             self.ask(&call, &mut budget).await.map_err(|error| named(error, &place))?;
         if answer.status().is_success() {
-            return kept(&answer, digest, &place);
+            return check_stored(&answer, digest, &place);
         }
-        let (error, refusal) = self.refused(&place, "the manifest", &mut answer).await;
+        let (error, body) = self.push_error(&place, "the manifest", &mut answer).await;
         if answer.status().is_client_error() && self.gives(target, &bytes).await? {
             tracing::debug!(target, %digest, %error, "the manifest is there already");
             return Ok(());
         }
         let oci = [OCI_MANIFEST, OCI_INDEX].iter().any(|known| media_type == known);
         let unknown_type = answer.status() == StatusCode::UNSUPPORTED_MEDIA_TYPE
-            || matches!(refusal.code.as_str(), "MANIFEST_INVALID" | "UNSUPPORTED");
-        Err(match refusal.code.as_str() {
+            || matches!(body.code.as_str(), "MANIFEST_INVALID" | "UNSUPPORTED");
+        Err(match body.code.as_str() {
             "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN" => {
-                error.hint("it lacks a blob that the manifest names: push the image again")
+                error.hint("it does not have a blob of the manifest: push the image again")
             }
             _ if oci && unknown_type => error.hint(
                 "it may know Docker's media types only: such a registry cannot hold OCI images, \
@@ -192,25 +196,25 @@ impl Repository {
         })
     }
 
-    /// The error for an answer that says no to `what`, and what the registry said.
-    pub(super) async fn refused(
+    /// Returns the error for an answer that refuses `what`, and the error body of the answer.
+    pub(super) async fn push_error(
         &self,
         place: &str,
         what: &str,
         answer: &mut Answer,
-    ) -> (Error, Refusal) {
-        let refusal = Refusal::read(answer).await;
+    ) -> (Error, ErrorBody) {
+        let body = ErrorBody::read(answer).await;
         let (status, host) = (answer.status(), &answer.host);
         let error = match status {
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-                let error = self.refusal().await;
-                let message = format!("{}: {error}{}", self.place(), refusal.tail());
+                let error = self.auth_error().await;
+                let message = format!("{}: {error}{}", self.place(), body.tail());
                 Error::new(Kind::Auth, message).hint(error.hint_text().unwrap_or_default())
             }
             StatusCode::PAYLOAD_TOO_LARGE => {
                 let message = format!(
                     "{place}: {host} says that {what} is too large ({status}){}",
-                    refusal.tail()
+                    body.tail()
                 );
                 Error::destination(message).hint(
                     "the registry, or a proxy before it, limits the size of a request: \
@@ -234,20 +238,20 @@ impl Repository {
             }
             _ => Error::destination(format!(
                 "{place}: {host} refused {what} ({status}){}",
-                refusal.tail()
+                body.tail()
             )),
         };
-        (error, refusal)
+        (error, body)
     }
 }
 
-/// Requests without a body say so: some servers ask for it (RFC 9110, 8.6).
+/// Returns the headers of a request without a body. Some servers require this `Content-Length` (RFC 9110, 8.6).
 pub(super) fn empty() -> HeaderMap {
     HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from_static("0"))])
 }
 
-/// Checks what a registry says that it has stored.
-pub(super) fn kept(answer: &Answer, digest: Digest, place: &str) -> Result<()> {
+/// Errors when the registry reports another digest for the content that it stored.
+pub(super) fn check_stored(answer: &Answer, digest: Digest, place: &str) -> Result<()> {
     match answer.header("docker-content-digest") {
         Some(said) if said.starts_with("sha256:") && said != digest.to_string() => {
             Err(Error::destination(format!(

@@ -1,7 +1,7 @@
-//! Where an image is: a registry's host, a repository, a tag or a digest.
+//! References to images: the host of a registry, a repository, a tag or a digest.
 //!
-//! What it refuses: names outside the grammar of the distribution specification (so that a name is
-//! always safe in a URL path), and to repeat in an error what might hold a password.
+//! What this module refuses: names outside the grammar of the distribution specification, so that a name is always safe
+//! in a URL path; and to repeat a text in an error that may contain a password.
 
 use std::fmt;
 
@@ -11,31 +11,30 @@ use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::digest::Digest;
 use occystrap_base::oci::name::{ImageName, is_tag};
 
-/// Docker Hub as people name it, and the host that serves its API.
+/// The usual name of Docker Hub, and the host that serves its API.
 const DOCKER_HUB: &str = "docker.io";
 const DOCKER_HUB_API: &str = "registry-1.docker.io";
 
-/// Longest repository name: what the distribution specification ("Pulling manifests") says many
-/// clients limit host and name to, together.
+/// The longest host and repository name together, in characters: the limit of many clients, according to the
+/// distribution specification ("Pulling manifests").
 const LONGEST_NAME: usize = 255;
 
-/// An image at a registry.
+/// A reference to an image at a registry.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Reference {
-    /// The host and, where one was given, the port, as typed; `docker.io` for all names of Docker
-    /// Hub.
+    /// The host, with the port where there is one, as typed; `docker.io` for all names of Docker Hub.
     pub host: String,
     /// The repository (distribution specification: `<name>`), with Docker Hub's `library/`.
     pub repository: String,
     /// The tag. `latest` when neither a tag nor a digest was given.
     pub tag: Option<String>,
-    /// The digest of the manifest. Where there is one, it decides, and the tag is only a name.
+    /// The digest of the manifest. It takes precedence over the tag.
     pub digest: Option<Digest>,
 }
 
 impl Reference {
-    /// Parse `HOST[:PORT]/IMAGE[:TAG][@sha256:...]`: what follows `registry://`, without
-    /// credentials. Errors ([`occystrap_base::error::Kind::Usage`]) when it is not of that form.
+    /// Parses `HOST[:PORT]/IMAGE[:TAG][@sha256:...]`: the part of a URI after `registry://`, without credentials.
+    /// Errors ([`occystrap_base::error::Kind::Usage`]) when the text has another form.
     pub fn parse(text: &str) -> Result<Self> {
         let (named, digest) = match text.split_once('@') {
             Some((named, digest)) => (named, Some(parse_digest(digest)?)),
@@ -45,11 +44,11 @@ impl Reference {
             .split_once('/')
             .filter(|(host, path)| !host.is_empty() && !path.is_empty())
             .ok_or_else(|| {
-                Error::usage(format!("'{text}' names no image at a registry"))
+                Error::usage(format!("'{text}' is not an image at a registry"))
                     .hint("write registry://HOST[:PORT]/IMAGE[:TAG], such as registry://docker.io/library/busybox:latest")
             })?;
         check_host(host)?;
-        // Host and port are already off, so a colon can only start a tag.
+        // The host and the port are removed, so a colon can only start a tag.
         let (repository, tag) = match path.split_once(':') {
             Some((repository, tag)) => (repository, Some(tag)),
             None => (path, None),
@@ -80,7 +79,7 @@ impl Reference {
         Ok(Self { host: host.to_owned(), repository, tag, digest })
     }
 
-    /// What to ask the registry for: the digest, else the tag.
+    /// Returns the tag or digest to request: the digest where there is one, else the tag.
     #[must_use]
     pub fn target(&self) -> String {
         match (&self.digest, &self.tag) {
@@ -90,13 +89,13 @@ impl Reference {
         }
     }
 
-    /// The image's name as Docker prints it.
+    /// Returns the image's name as Docker prints it.
     #[must_use]
     pub fn name(&self) -> ImageName {
         ImageName::familiar(&self.host, &self.repository, self.tag.as_deref())
     }
 
-    /// The root of the registry's API.
+    /// Returns the root URL of the registry's API.
     pub(super) fn endpoint(&self, insecure: bool) -> Result<Url> {
         let host = if self.host == DOCKER_HUB { DOCKER_HUB_API } else { &self.host };
         let scheme = if insecure { "http" } else { "https" };
@@ -118,8 +117,8 @@ impl fmt::Display for Reference {
     }
 }
 
-/// An `@` may also belong to credentials that were not taken off, or whose password holds a `/`:
-/// nothing of such a text may be shown.
+/// Parses the digest after `@`. An `@` may also belong to credentials that are still in the text, or whose password
+/// contains a `/`, so errors repeat only text that is a digest.
 fn parse_digest(text: &str) -> Result<Digest> {
     let shape = |c: char| c.is_ascii_hexdigit();
     match text.split_once(':') {
@@ -129,7 +128,7 @@ fn parse_digest(text: &str) -> Result<Digest> {
         Some(("sha512", hex)) if hex.chars().all(shape) => {
             Err(Error::usage("digest algorithm 'sha512' is not supported: only sha256 is"))
         }
-        _ => Err(Error::usage("what follows '@' in the image's name is not a digest")
+        _ => Err(Error::usage("the text after '@' in the image's name is not a digest")
             .hint("a digest is sha256: and 64 lower-case hexadecimal digits")),
     }
 }
@@ -173,7 +172,7 @@ fn is_port(text: &str) -> bool {
     text.bytes().all(|c| c.is_ascii_digit()) && text.parse::<u16>().is_ok_and(|port| port > 0)
 }
 
-/// The grammar of `<name>` (distribution specification, "Pulling manifests"):
+/// Returns whether a text follows the grammar of `<name>` (distribution specification, "Pulling manifests"):
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`, repeated with `/`.
 fn is_repository(text: &str) -> bool {
     text.split('/').all(is_component)

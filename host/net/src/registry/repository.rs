@@ -1,34 +1,30 @@
-//! One repository of a registry: what pulling from it takes, and what pushing shares with that.
+//! A repository of a registry: requests with authentication, and the download of manifests.
+//!
+//! What this module refuses: to repeat a request without end, and to send the registry's credentials to a host that it
+//! redirects to.
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
 use reqwest::StatusCode;
-use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue, RANGE};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue};
 use url::Url;
 
 use super::challenge::challenges;
-use super::client::{self, Client, Sessions};
-use super::download::Download;
+use super::manifest_headers::{self, FetchedManifest, ManifestHeaders};
 use super::reference::Reference;
-use super::served::{self, Fetched, Served};
-use super::session::{Pass, Session, usable};
-use crate::http::counters::Counters;
+use super::session::{Pass, Session, Sessions, usable};
 use crate::http::failure::Failure;
 use crate::http::peer::Peer;
 use crate::http::resume_state::Ends;
 use crate::http::retry::Budget;
-use crate::http::settings::Settings;
 use crate::http::wire::{Answer, Call, Wire};
-use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
-use occystrap_base::oci::descriptor::Descriptor;
 use occystrap_base::oci::digest::Digest;
 use occystrap_base::oci::manifest::{LARGEST_MANIFEST, Manifest};
 use occystrap_base::oci::name::is_tag;
 
-/// For blobs: they are compressed already, and parts and lengths of a body that is compressed on its way are
-/// not those of the blob.
+/// The `Accept-Encoding` of requests for blobs. Blobs are already compressed, and ranges and lengths of a body that is
+/// compressed for the transfer are not those of the blob.
 pub(super) const PLAIN: HeaderValue = HeaderValue::from_static("identity");
 
 /// A repository. Cheap to clone; clones share connections and tokens.
@@ -40,7 +36,7 @@ struct Inner {
     endpoint: Url,
     scope: String,
     session: Arc<Session>,
-    /// For those with another scope.
+    /// The sessions with other scopes come from here.
     sessions: Arc<Sessions>,
     wire: Wire,
     /// See [`Repository::strict`].
@@ -48,17 +44,6 @@ struct Inner {
 }
 
 impl Repository {
-    /// A repository with a client of its own. Where several are used in one run,
-    /// [`Client::repository`] makes them share connections, tokens and the rate limit.
-    pub fn open(
-        reference: &Reference,
-        settings: &Settings,
-        counters: Arc<Counters>,
-        cancel: Cancel,
-    ) -> Result<Self> {
-        Client::new(settings, cancel)?.repository(reference, counters)
-    }
-
     pub(super) fn new(
         reference: &Reference,
         scope: String,
@@ -66,20 +51,20 @@ impl Repository {
         wire: Wire,
     ) -> Result<Self> {
         let endpoint = reference.endpoint(wire.settings.insecure)?;
-        let session = client::session(&sessions, &reference.host, &scope);
+        let session = sessions.session(&reference.host, &scope);
         let reference = reference.clone();
         let is_strict = false;
         Ok(Self(Arc::new(Inner { reference, endpoint, scope, session, sessions, wire, is_strict })))
     }
 
-    /// The same repository, with tokens that allow this as well.
+    /// Returns the same repository with tokens that also allow `scope`.
     pub(super) fn widened(&self, scope: &str) -> Self {
         let Inner { reference, endpoint, sessions, wire, is_strict, .. } = &*self.0;
         let scope = format!("{} {scope}", self.0.scope);
         Self(Arc::new(Inner {
             reference: reference.clone(),
             endpoint: endpoint.clone(),
-            session: client::session(sessions, &reference.host, &scope),
+            session: sessions.session(&reference.host, &scope),
             scope,
             sessions: sessions.clone(),
             wire: wire.clone(),
@@ -87,8 +72,8 @@ impl Repository {
         }))
     }
 
-    /// Returns the same repository for verification: a download of a blob fails there where it fails in the
-    /// clients of registries, also where all of its bytes come.
+    /// Returns the same repository for verification. A download of a blob then fails whenever it fails in the clients
+    /// of registries, even if all of its bytes are received.
     #[must_use]
     pub fn strict(&self) -> Self {
         let Inner { reference, endpoint, scope, session, sessions, wire, .. } = &*self.0;
@@ -107,13 +92,13 @@ impl Repository {
         self.0.is_strict
     }
 
-    /// `HOST/REPOSITORY`, as it stands in errors.
+    /// Returns `HOST/REPOSITORY`, the name in errors.
     #[must_use]
     pub fn place(&self) -> String {
         format!("{}/{}", self.0.reference.host, self.0.reference.repository)
     }
 
-    /// `HOST/REPOSITORY:TAG` or `HOST/REPOSITORY@DIGEST`.
+    /// Returns `HOST/REPOSITORY:TAG` or `HOST/REPOSITORY@DIGEST`.
     pub(super) fn place_of(&self, target: &str) -> String {
         match is_tag(target) {
             true => format!("{}:{target}", self.place()),
@@ -121,14 +106,14 @@ impl Repository {
         }
     }
 
-    /// Whether both are served by the same registry, so that a blob can be mounted from one to the
-    /// other: the same host as far as names tell, and reached in the same way.
+    /// Returns whether both repositories are at the same registry, so that a blob can be mounted from one to the other:
+    /// they have the same host name, port and scheme.
     #[must_use]
     pub fn same_registry(&self, other: &Self) -> bool {
         self.0.endpoint == other.0.endpoint
     }
 
-    /// The name within the registry.
+    /// Returns the name within the registry.
     pub(super) fn name(&self) -> &str {
         &self.0.reference.repository
     }
@@ -141,93 +126,93 @@ impl Repository {
         &self.0.wire
     }
 
-    /// What to send with a request now.
+    /// Returns the authentication to send with the next request.
     pub(super) async fn pass(&self) -> Result<Pass> {
         let Inner { reference, scope, session, wire, .. } = &*self.0;
         session.pass(wire, reference, scope).await
     }
 
-    /// After a pass was refused: gets a new one as the answer asks. Whether that settles the
-    /// matter is told as [`Session::renew`] does.
+    /// Gets a new pass after `refused` was refused with `answer`. Returns the same as [`Session::renew`].
     pub(super) async fn renew(&self, refused: &Pass, answer: &Answer) -> Result<bool> {
         let Inner { reference, scope, session, wire, .. } = &*self.0;
         session.renew(refused, &challenges(answer.headers()), wire, reference, scope).await
     }
 
-    /// After an answer to a request without a login that may hide something: see [`Session::introduce`].
+    /// Logs in after an answer that may hide something from users without a login: see [`Session::introduce`].
     async fn introduce(&self, refused: &Pass, answer: &Answer) -> Result<bool> {
         let Inner { reference, scope, session, wire, endpoint, .. } = &*self.0;
         let offered = challenges(answer.headers());
         session.introduce(refused, &offered, wire, reference, scope, endpoint).await
     }
 
-    /// The error for a registry that is not satisfied with what it got.
-    pub(super) async fn refusal(&self) -> Error {
+    /// Returns the error for a registry that refuses access.
+    pub(super) async fn auth_error(&self) -> Error {
         let Inner { reference, scope, session, wire, endpoint, .. } = &*self.0;
         let server = Peer::new(endpoint, &wire.settings.proxies);
-        session.refusal(reference, scope, &server).await
+        session.auth_error(reference, scope, &server).await
     }
 
-    /// The error for another place, where the registry's word let us in: not ours to log in to.
-    pub(super) fn refusal_elsewhere(&self, answer: &Answer) -> Error {
+    /// Returns the error for a host that the registry redirected to, and that refuses access. No login is sent there.
+    pub(super) fn auth_error_elsewhere(&self, answer: &Answer) -> Error {
         let (host, other, status) = (&self.0.reference.host, &answer.host, answer.status());
         Error::new(Kind::Auth, format!("{other}, where {host} redirected to, answered {status}"))
     }
 
-    /// The manifest or index of a tag or a digest (distribution specification, "Pulling
-    /// manifests"), its bytes checked against every digest that was promised. Errors:
-    /// [`Kind::NotFound`], [`Kind::Auth`], [`Kind::Network`] after all retries, [`Kind::Source`]
-    /// for bytes that are not what was promised, larger than [`LARGEST_MANIFEST`], of schema 1 or
-    /// no manifest at all, and [`Kind::Usage`] when `target` is neither a tag nor a digest.
+    /// Returns the manifest or index of a tag or a digest (distribution specification, "Pulling manifests"). Its bytes
+    /// are compared with the digest in `target` and with the digest in the answer. Errors: [`Kind::NotFound`],
+    /// [`Kind::Auth`], [`Kind::Network`] after all retries, [`Kind::Source`] when the bytes have another digest, are
+    /// longer than [`LARGEST_MANIFEST`], are of schema 1 or not a manifest, and [`Kind::Usage`] when `target` is
+    /// neither a tag nor a digest.
     pub async fn manifest(&self, target: &str) -> Result<Manifest> {
         self.fetch_manifest(target).await.map(|fetched| fetched.manifest)
     }
 
-    /// The same, with what the registry says of it.
-    pub async fn fetch_manifest(&self, target: &str) -> Result<Fetched> {
-        let fetched = self.fetch_served(target).await?;
-        served::check_named(&self.place_of(target), &fetched)?;
+    /// Returns the same as [`Self::manifest`], with the headers of the answer.
+    pub async fn fetch_manifest(&self, target: &str) -> Result<FetchedManifest> {
+        let fetched = self.fetch_manifest_lenient(target).await?;
+        manifest_headers::check_named(&self.place_of(target), &fetched)?;
         Ok(fetched)
     }
 
-    /// The same, whatever digest the answer names: clients of a registry do not compare that with the bytes.
-    /// Where they act on it, [`Self::check_resolved`] compares it.
-    pub async fn fetch_served(&self, target: &str) -> Result<Fetched> {
+    /// Returns the same as [`Self::fetch_manifest`], but ignores the digest in the answer, as the clients of registries
+    /// do. [`Self::check_resolved`] checks this digest where clients use it.
+    pub async fn fetch_manifest_lenient(&self, target: &str) -> Result<FetchedManifest> {
         match target.parse::<Digest>().is_ok() || is_tag(target) {
             true => self.fetch_by(target).await,
             false => Err(Error::usage(format!("'{target}' is neither a tag nor a digest"))),
         }
     }
 
-    /// The same by a tag, or by a digest of any algorithm, which can be compared with the bytes where it is
-    /// SHA-256 alone.
-    pub(super) async fn fetch_by(&self, target: &str) -> Result<Fetched> {
+    /// Returns the same as [`Self::fetch_manifest_lenient`], by a tag or by a digest of any algorithm. Only a SHA-256
+    /// digest is compared with the bytes.
+    pub(super) async fn fetch_by(&self, target: &str) -> Result<FetchedManifest> {
         let wanted = target.parse::<Digest>().ok();
         let place = self.place_of(target);
         let mut call = Call::get(self.url(&format!("manifests/{target}")));
-        call.headers.insert(ACCEPT, HeaderValue::from_static(served::ACCEPT));
-        call.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static(served::ACCEPT_CODING));
+        call.headers.insert(ACCEPT, HeaderValue::from_static(manifest_headers::ACCEPT));
+        call.headers
+            .insert(ACCEPT_ENCODING, HeaderValue::from_static(manifest_headers::ACCEPT_CODING));
         let mut budget = Budget::new(&self.0.wire.settings);
         let mut ends = Ends::default();
         loop {
             let mut answer =
                 self.send(&call, &mut budget).await.map_err(|error| named(error, &place))?;
-            let mut served = Served::of(&answer);
+            let mut headers = ManifestHeaders::of(&answer);
             match answer.status() {
                 StatusCode::OK => {}
                 StatusCode::NOT_FOUND => {
-                    return Err(self.image_not_found(&place, &answer, &served).await);
+                    return Err(self.image_not_found(&place, &answer, &headers).await);
                 }
                 status => return Err(unexpected(&place, &answer, status)),
             }
             match answer.read(LARGEST_MANIFEST, "a manifest").await {
                 Ok(bytes) => {
                     let bytes = match answer.is_gzip() {
-                        true => served.decode(&place, &bytes)?,
+                        true => headers.decode(&place, &bytes)?,
                         false => bytes,
                     };
-                    let manifest = served::check(&place, wanted, &served, bytes)?;
-                    return Ok(Fetched { manifest, served });
+                    let manifest = manifest_headers::check(&place, wanted, &headers, bytes)?;
+                    return Ok(FetchedManifest { manifest, headers });
                 }
                 Err(failure) => {
                     let is_end = matches!(failure, Failure::Ended(_));
@@ -246,83 +231,21 @@ impl Repository {
         }
     }
 
-    /// Starts to download a blob (distribution specification, "Pulling blobs"). Nothing happens
-    /// before its first [`Download::next`].
-    #[must_use]
-    pub fn blob(&self, what: &Descriptor) -> Download {
-        Download::new(self.clone(), what)
-    }
-
-    /// A small blob whole, such as a config. Errors as [`Download::next`]; also when the descriptor
-    /// promises more than `limit` bytes. Wrong bytes are asked for once more, before they are an
-    /// error: a cache on the way may have cut or mixed them up.
-    pub async fn blob_bytes(&self, what: &Descriptor, limit: u64) -> Result<Bytes> {
-        if what.size > limit {
-            return Err(Error::source(format!(
-                "{}@{}: {} bytes are announced, more than the limit of {limit}",
-                self.place(),
-                what.digest,
-                what.size
-            )));
-        }
-        match self.blob_once(what).await {
-            Err(error) if error.kind() == Kind::Source => {
-                self.0.wire.counters.count_retry();
-                tracing::debug!(reason = %error, "trying once more");
-                self.blob_once(what).await
-            }
-            outcome => outcome,
-        }
-    }
-
-    /// What follows `start` in a blob, unchecked: a part has no digest. For hints: it is asked once,
-    /// and not by those who limit how often they ask.
-    pub async fn blob_tail(&self, what: &Descriptor, start: u64) -> Result<Bytes> {
-        let place = || format!("{}@{}", self.place(), what.digest);
-        if self.0.wire.settings.rate_limit.is_some() {
-            return Err(Error::usage(format!("{}: requests are limited", place())));
-        }
-        let mut call = Call::get(self.url(&format!("blobs/{}", what.digest)));
-        let range = HeaderValue::try_from(format!("bytes={start}-"))
-            .map_err(|_| Error::new(Kind::Network, "no header for the range"))?;
-        call.headers.insert(RANGE, range);
-        let mut budget = Budget::none();
-        let mut answer = self.send(&call, &mut budget).await?;
-        if answer.status() != StatusCode::PARTIAL_CONTENT {
-            return Err(unexpected(&place(), &answer, answer.status()));
-        }
-        let limit = usize::try_from(what.size.saturating_sub(start)).unwrap_or(usize::MAX);
-        match answer.read(limit, "the end of a blob").await {
-            Ok(bytes) => Ok(bytes),
-            Err(failure) => Err(failure.into_error()),
-        }
-    }
-
-    async fn blob_once(&self, what: &Descriptor) -> Result<Bytes> {
-        let mut download = self.blob(what);
-        let mut bytes = BytesMut::new();
-        while let Some(chunk) = download.next().await? {
-            bytes.extend_from_slice(&chunk);
-        }
-        Ok(bytes.freeze())
-    }
-
-    /// Makes a call, with authentication as the registry asks for it. Answers are neither 401 nor
-    /// 403.
+    /// Makes a call with the authentication that the registry requests. A status of 401 or 403 is an error.
     pub(super) async fn send(&self, call: &Call, budget: &mut Budget) -> Result<Answer> {
         let answer = self.ask(call, budget).await?;
         match answer.status() {
-            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(self.refusal().await),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(self.auth_error().await),
             _ => Ok(answer),
         }
     }
 
-    /// As [`Self::send`], but what the registry itself refuses after all is an answer, too. An answer that may
-    /// be for users without a login alone (401 without a challenge, 403, 404) counts only where there is no
-    /// login, or where that is not accepted.
+    /// Makes a call as [`Self::send`], but returns an answer of the registry with the status 401 or 403 as well. Some
+    /// answers may be sent only to users without a login: 401 without a challenge, 403 and 404. They count only when
+    /// the user has no login, or when the registry does not accept it.
     pub(super) async fn ask(&self, call: &Call, budget: &mut Budget) -> Result<Answer> {
         let mut renewed = false;
-        // The answer that the request got without a login.
+        // The answer to the request without a login.
         let mut anonymous = None;
         loop {
             let pass = self.pass().await?;
@@ -331,7 +254,7 @@ impl Repository {
             let is_refused = matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
             if answer.elsewhere {
                 return match is_refused {
-                    true => Err(self.refusal_elsewhere(&answer)),
+                    true => Err(self.auth_error_elsewhere(&answer)),
                     false => Ok(answer),
                 };
             }
@@ -352,7 +275,7 @@ impl Repository {
             match self.renew(&pass, &answer).await {
                 Ok(fresh) => renewed = fresh,
                 Err(error) if error.kind() == Kind::Auth => match anonymous {
-                    // The login makes nothing worse.
+                    // A login that is not accepted must not make the outcome worse.
                     Some(anonymous) => {
                         self.0.session.withdraw(&pass, error).await;
                         return Ok(anonymous);
@@ -364,16 +287,21 @@ impl Repository {
         }
     }
 
-    /// Paths are made of checked names, tags and digests alone.
+    /// Returns a URL of the repository. Callers build `path` from checked tags and digests only.
     pub(super) fn url(&self, path: &str) -> Url {
         let mut url = self.0.endpoint.clone();
         url.set_path(&format!("/v2/{}/{path}", self.0.reference.repository));
         url
     }
 
-    async fn image_not_found(&self, place: &str, answer: &Answer, served: &Served) -> Error {
+    async fn image_not_found(
+        &self,
+        place: &str,
+        answer: &Answer,
+        headers: &ManifestHeaders,
+    ) -> Error {
         let error = Error::new(Kind::NotFound, format!("{place}: image not found"));
-        match served.is_html() {
+        match headers.is_html() {
             true => {
                 error.hint(format!("{} answered with a web page: is it a registry?", answer.host))
             }
@@ -382,7 +310,7 @@ impl Repository {
     }
 }
 
-/// Names the image in an error, unless it does.
+/// Adds the name of the image to an error that does not contain it.
 pub(super) fn named(error: Error, place: &str) -> Error {
     match error.kind() {
         Kind::Interrupted => error,
@@ -391,7 +319,7 @@ pub(super) fn named(error: Error, place: &str) -> Error {
     }
 }
 
-/// The error for a manifest of which the registry announces more than it sends, every time.
+/// Returns the error for a manifest of which the registry repeatedly announces more bytes than it sends.
 fn ends_early(place: &str, answer: &Answer, end: u64) -> Error {
     let host = &answer.host;
     let announced = answer.length().map_or("more".to_owned(), |length| format!("{length} bytes"));
@@ -401,7 +329,7 @@ fn ends_early(place: &str, answer: &Answer, end: u64) -> Error {
     ))
 }
 
-/// A status that has no meaning for this call.
+/// Returns the error for a status that is unexpected for this call.
 pub(super) fn unexpected(place: &str, answer: &Answer, status: StatusCode) -> Error {
     let error = Error::new(Kind::Network, format!("{place}: {} answered {status}", answer.host));
     match answer.hint() {

@@ -1,76 +1,76 @@
-//! Whether the clients of a registry get the manifest that a GET of its name gives.
+//! The check whether the clients of a registry get the same manifest as a GET by its tag or digest returns.
 //!
-//! Each client asks in its own way, and a registry, or a cache before it, can answer each way differently:
+//! Each client makes other requests, and a registry, or a cache in front of it, can answer each of them differently:
 //!
-//! | client | asks | acts on |
+//! | client | requests | uses |
 //! | --- | --- | --- |
-//! | Docker, containerd | HEAD by tag; GET by tag where that names no digest | `Docker-Content-Digest`, `Content-Type`, `Content-Length` |
-//! | Docker, containerd | GET by the digest that was named | Docker: `Content-Type` |
+//! | Docker, containerd | HEAD by tag; GET by tag when the answer has no digest | `Docker-Content-Digest`, `Content-Type`, `Content-Length` |
+//! | Docker, containerd | GET by the digest in that answer | Docker: `Content-Type` |
 //! | Podman, skopeo, buildah | GET by tag | `Content-Type` |
-//! | all, of what an index lists | GET by digest | Docker, Podman, skopeo: `Content-Type` |
-//! | containerd, of a digest that the user named | HEAD by digest | `Content-Type`, `Content-Length` |
+//! | all, for the manifests of an index | GET by digest | Docker, Podman, skopeo: `Content-Type` |
+//! | containerd, for a digest in the image's name | HEAD by digest | `Content-Type`, `Content-Length` |
 //!
-//! Observed with Docker 20.10, containerd 1.6, Podman 4.3 and skopeo 1.9. Parameters of a media type
-//! (`; charset=utf-8`) are read over by all; its case by all but containerd. 405 for a HEAD is as good as an
-//! answer without a digest.
+//! Observed with Docker 20.10, containerd 1.6, Podman 4.3 and skopeo 1.9. All clients ignore the parameters of a media
+//! type (`; charset=utf-8`). All but containerd ignore its case. They treat 405 for a HEAD as an answer without a
+//! digest.
 //!
-//! What it refuses: an answer that one of these clients rejects, or takes for another image.
+//! What this module refuses: an answer that one of these clients rejects, or reads as another image.
 
 use reqwest::header::{ACCEPT, HeaderValue};
 use reqwest::{Method, StatusCode};
 
+use super::manifest_headers::{self, FetchedManifest, ManifestHeaders};
 use super::repository::{Repository, named};
-use super::served::{self, Fetched, Served};
 use crate::http::retry::Budget;
 use crate::http::wire::Call;
-use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::error::{Error, Kind, Result, Side};
 use occystrap_base::oci::Digest;
 use occystrap_base::oci::manifest::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 
-/// What to do about an answer that a client rejects. The bytes that were pushed are right.
-pub const CHANGED_ANSWER: &str = "the registry, or a proxy or cache in front of it, changes this answer: look there; pushing again does not help";
+/// The hint for an answer that a client rejects although the pushed bytes are right.
+pub const CHANGED_ANSWER: &str = "the registry, or a proxy or cache in front of it, changes this answer: check their configuration; pushing again does not help";
 
-/// A request by which clients learn what a manifest is.
+/// A request of a client for a manifest or its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ask {
-    /// HEAD by the name that the user gave.
+    /// HEAD by the tag or digest in the image's name.
     Head,
-    /// GET by that name, where HEAD does not say what it stands for.
+    /// GET by that tag or digest, when the answer to HEAD has no digest.
     InsteadOfHead,
     /// GET by tag.
     Tag,
-    /// GET by the digest that a tag was resolved to.
+    /// GET by the digest of a tag.
     Digest,
-    /// GET by digest, where that is how every client asks.
+    /// GET by digest, when every client makes this request.
     Only,
 }
 
-/// An answer whose media type is not that of the manifest.
+/// An answer with a media type other than that of the manifest.
 struct WrongType {
     ask: Ask,
-    /// As it was sent; `None` where there was none.
+    /// The header as it was sent; `None` where there was none.
     found: Option<String>,
-    /// It is Docker's name for what OCI has another one for, or the other way round.
+    /// Whether one is the OCI media type, and the other the Docker media type of the same document.
     related: bool,
 }
 
 impl Repository {
-    /// Errors ([`Kind::Source`], with both sides) when clients that fetch a manifest by its digest alone, as
-    /// all do with what an index lists, reject the answer that `fetched` came with. Nothing is asked.
-    pub fn check_served(&self, target: &str, fetched: &Fetched) -> Result<()> {
+    /// Errors ([`Kind::Source`], with both sides) when clients reject the headers of `fetched`, the answer to a GET by
+    /// digest. This is how all clients get the manifests of an index. No request is made.
+    pub fn check_headers(&self, target: &str, fetched: &FetchedManifest) -> Result<()> {
         let by = get_of(target);
-        let wrong: Vec<WrongType> = wrong_type(by, &fetched.served, fetched).into_iter().collect();
+        let wrong: Vec<WrongType> = wrong_type(by, &fetched.headers, fetched).into_iter().collect();
         reject(&self.place_of(target), by, fetched, &wrong).map_err(with_hint)
     }
 
-    /// Errors when a client that is given the name `target`, a tag or a digest, does not get the manifest that
-    /// was `fetched` by it: [`Kind::Source`] where one rejects an answer or takes it for another
-    /// image; [`Kind::NotFound`] where it is not there for one; [`Kind::Network`] and [`Kind::Auth`]
-    /// where that cannot be asked. A tag costs two requests, a digest one.
-    pub async fn check_resolved(&self, target: &str, fetched: &Fetched) -> Result<()> {
+    /// Errors when a client that pulls `target`, a tag or a digest, does not get the manifest that was `fetched` by it:
+    /// [`Kind::Source`] when a client rejects an answer or reads it as another image; [`Kind::NotFound`] when a client
+    /// does not find it; [`Kind::Network`] and [`Kind::Auth`] when a request fails. A tag costs two requests, a digest
+    /// one.
+    pub async fn check_resolved(&self, target: &str, fetched: &FetchedManifest) -> Result<()> {
         let place = self.place_of(target);
         let mut wrong: Vec<WrongType> =
-            wrong_type(get_of(target), &fetched.served, fetched).into_iter().collect();
+            wrong_type(get_of(target), &fetched.headers, fetched).into_iter().collect();
         let outcome = match get_of(target) {
             Ask::Only => self.resolve_digest(target, &place, fetched, &mut wrong).await,
             _ => self.resolve_tag(target, &place, fetched, &mut wrong).await,
@@ -78,7 +78,7 @@ impl Repository {
         match outcome {
             Err(error) if error.kind() == Kind::Interrupted => Err(error),
             Err(error) if error.kind() == Kind::Source => Err(with_hint(error)),
-            // What is known to be wrong does not depend on what could not be asked.
+            // A wrong answer is an error, even if another request failed.
             outcome => {
                 reject(&place, get_of(target), fetched, &wrong).map_err(with_hint).and(outcome)
             }
@@ -89,31 +89,32 @@ impl Repository {
         &self,
         tag: &str,
         place: &str,
-        fetched: &Fetched,
+        fetched: &FetchedManifest,
         wrong: &mut Vec<WrongType>,
     ) -> Result<()> {
         let digest = fetched.manifest.digest.to_string();
         let mut named = self.resolve(tag, place, fetched, wrong).await?;
         if is_other(named.as_deref(), &digest) {
             // The tag may have been moved between two answers.
-            if self.fetch_served(tag).await?.manifest.digest != fetched.manifest.digest {
-                let message = format!("{place}: the tag was moved while it was looked at");
+            if self.fetch_manifest_lenient(tag).await?.manifest.digest != fetched.manifest.digest {
+                let message = format!("{place}: the tag was moved during the check");
                 return Err(Error::new(Kind::Network, message));
             }
             wrong.retain(|one| one.ask != Ask::Head);
             named = self.resolve(tag, place, fetched, wrong).await?;
         }
         if let Some(other) = named.as_deref().filter(|named| is_other(Some(named), &digest)) {
-            let what =
-                format!("{place}: HEAD names another manifest, which Docker and containerd pull");
-            return Err(Error::mismatch(what, &digest, served::digest_or_not(other)));
+            let what = format!(
+                "{place}: HEAD reports the digest of another manifest, which Docker and containerd pull"
+            );
+            return Err(Error::mismatch(what, &digest, manifest_headers::digest_or_not(other)));
         }
         let by_digest = self.fetch_by(named.as_deref().unwrap_or(&digest)).await;
         let by_digest = by_digest.map_err(|error| not_by_digest(place, error))?;
         if by_digest.manifest.digest != fetched.manifest.digest {
-            return Err(other_by_digest(place, &digest, by_digest.manifest.digest));
+            return Err(other_by_digest(place, fetched.manifest.digest, by_digest.manifest.digest));
         }
-        wrong.extend(wrong_type(Ask::Digest, &by_digest.served, fetched));
+        wrong.extend(wrong_type(Ask::Digest, &by_digest.headers, fetched));
         Ok(())
     }
 
@@ -121,83 +122,86 @@ impl Repository {
         &self,
         digest: &str,
         place: &str,
-        fetched: &Fetched,
+        fetched: &FetchedManifest,
         wrong: &mut Vec<WrongType>,
     ) -> Result<()> {
         match self.head(digest, place).await? {
-            Some(served) => {
-                check_length(place, &served, fetched)?;
-                wrong.extend(wrong_type(Ask::Head, &served, fetched));
+            Some(headers) => {
+                check_length(place, &headers, fetched)?;
+                wrong.extend(wrong_type(Ask::Head, &headers, fetched));
             }
-            None => wrong.extend(wrong_type(Ask::InsteadOfHead, &fetched.served, fetched)),
+            None => wrong.extend(wrong_type(Ask::InsteadOfHead, &fetched.headers, fetched)),
         }
         Ok(())
     }
 
-    /// Resolves a tag as Docker and containerd do. Returns the digest that HEAD names, and `None` where it
-    /// names none, so that both take what a GET gives.
+    /// Resolves a tag as Docker and containerd do. Returns the digest in the answer to HEAD. Returns `None` when it has
+    /// none: then both clients use the answer to GET.
     async fn resolve(
         &self,
         tag: &str,
         place: &str,
-        fetched: &Fetched,
+        fetched: &FetchedManifest,
         wrong: &mut Vec<WrongType>,
     ) -> Result<Option<String>> {
-        let served = self.head(tag, place).await?;
-        let Some((served, digest)) =
-            served.and_then(|served| served.digest.clone().map(|digest| (served, digest)))
+        let headers = self.head(tag, place).await?;
+        let Some((headers, digest)) =
+            headers.and_then(|headers| headers.digest.clone().map(|digest| (headers, digest)))
         else {
-            let get = &fetched.served;
+            let get = &fetched.headers;
             let own = fetched.manifest.digest.to_string();
             if let Some(other) = get.digest.as_deref().filter(|said| is_other(Some(said), &own)) {
                 let what = format!(
-                    "{place}: HEAD names no digest, and GET by tag names another one than its manifest \
-                     has, which Docker and containerd pull"
+                    "{place}: HEAD reports no digest, and GET by tag reports another digest than \
+                     that of its manifest, which Docker and containerd pull"
                 );
-                return Err(Error::mismatch(what, own, served::digest_or_not(other)));
+                return Err(Error::mismatch(what, own, manifest_headers::digest_or_not(other)));
             }
             if get.digest.is_some() && get.length.is_none() {
                 return Err(Error::source(format!(
-                    "{place}: HEAD names no digest, and GET answers without Content-Length, which Docker rejects"
+                    "{place}: HEAD reports no digest, and GET answers without Content-Length, which Docker rejects"
                 )));
             }
             wrong.extend(wrong_type(Ask::InsteadOfHead, get, fetched));
             return Ok(None);
         };
-        if served.length.is_none() {
+        if headers.length.is_none() {
             let message =
                 format!("{place}: HEAD answers without Content-Length, which Docker rejects");
             return Err(Error::source(message));
         }
         if !is_other(Some(&digest), &fetched.manifest.digest.to_string()) {
-            check_length(place, &served, fetched)?;
-            wrong.extend(wrong_type(Ask::Head, &served, fetched));
+            check_length(place, &headers, fetched)?;
+            wrong.extend(wrong_type(Ask::Head, &headers, fetched));
         }
         Ok(Some(digest))
     }
 
-    /// What a HEAD says; `None` where the registry knows no HEAD (405), which clients make up for.
-    async fn head(&self, target: &str, place: &str) -> Result<Option<Served>> {
+    /// Requests HEAD, and returns the headers. Returns `None` when the registry does not support HEAD (405): clients
+    /// then use GET.
+    async fn head(&self, target: &str, place: &str) -> Result<Option<ManifestHeaders>> {
         let mut call = Call::get(self.url(&format!("manifests/{target}")));
         call.method = Method::HEAD;
-        call.headers.insert(ACCEPT, HeaderValue::from_static(served::ACCEPT));
+        call.headers.insert(ACCEPT, HeaderValue::from_static(manifest_headers::ACCEPT));
         let mut budget = Budget::new(&self.wire().settings);
         let answer = self.send(&call, &mut budget).await.map_err(|error| named(error, place))?;
         match answer.status() {
             StatusCode::METHOD_NOT_ALLOWED => Ok(None),
-            status if status.is_success() => Ok(Some(Served::of(&answer))),
+            status if status.is_success() => Ok(Some(ManifestHeaders::of(&answer))),
             status => Err(Error::mismatch(
-                format!("{place}: HEAD is refused where GET is not, and containerd takes its word"),
-                StatusCode::OK,
-                status,
+                format!(
+                    "{place}: HEAD is refused although GET is not, and containerd relies on HEAD"
+                ),
+                StatusCode::OK.to_string(),
+                status.to_string(),
             )),
         }
     }
 }
 
-/// Whether HEAD names a digest that cannot be that of the manifest. One of another algorithm can.
+/// Returns whether a digest in an answer cannot be that of the manifest. A digest of another algorithm can.
 fn is_other(named: Option<&str>, digest: &str) -> bool {
-    /// Of the algorithms that the image specification registers.
+    /// The other algorithms that the image specification registers.
     const OTHERS: [(&str, usize); 2] = [("sha384:", 96), ("sha512:", 128)];
     let is_hex = |text: &str, length| {
         text.len() == length
@@ -211,12 +215,12 @@ fn is_other(named: Option<&str>, digest: &str) -> bool {
     named.is_some_and(|named| named != digest && !of_other_algorithm(named))
 }
 
-/// containerd compares the length that HEAD says with what it downloads.
-fn check_length(place: &str, served: &Served, fetched: &Fetched) -> Result<()> {
+/// Errors when HEAD reports another length: containerd compares it with the downloaded bytes.
+fn check_length(place: &str, headers: &ManifestHeaders, fetched: &FetchedManifest) -> Result<()> {
     let size = fetched.manifest.bytes.len() as u64;
-    match served.length {
+    match headers.length {
         Some(length) if length != size => Err(Error::mismatch(
-            format!("{place}: HEAD says another Content-Length, which containerd rejects"),
+            format!("{place}: HEAD reports another Content-Length, which containerd rejects"),
             size,
             length,
         )),
@@ -224,15 +228,15 @@ fn check_length(place: &str, served: &Served, fetched: &Fetched) -> Result<()> {
     }
 }
 
-/// The media type that all answers must have.
-fn expected(fetched: &Fetched) -> &str {
+/// Returns the media type that all answers must have.
+fn expected(fetched: &FetchedManifest) -> &str {
     fetched.manifest.own_type().unwrap_or(&fetched.manifest.media_type)
 }
 
-fn wrong_type(ask: Ask, served: &Served, fetched: &Fetched) -> Option<WrongType> {
-    let said = served.said_type.as_deref().unwrap_or_default();
+fn wrong_type(ask: Ask, headers: &ManifestHeaders, fetched: &FetchedManifest) -> Option<WrongType> {
+    let said = headers.said_type.as_deref().unwrap_or_default();
     let mut bare = said.split(';').next().unwrap_or_default().trim().to_owned();
-    // containerd alone tells capital letters from small ones, and HEAD is what it acts on.
+    // Only containerd compares the case, and it uses the answer to HEAD.
     if !matches!(ask, Ask::Head | Ask::InsteadOfHead) {
         bare.make_ascii_lowercase();
     }
@@ -245,9 +249,9 @@ fn wrong_type(ask: Ask, served: &Served, fetched: &Fetched) -> Option<WrongType>
     (bare != expected).then_some(WrongType { ask, found, related })
 }
 
-/// The error for answers with another media type that a client rejects: which they are, and who does. `by` is the GET of the
-/// name itself.
-fn reject(place: &str, by: Ask, fetched: &Fetched, wrong: &[WrongType]) -> Result<()> {
+/// Errors when a client rejects the media type of an answer. The error lists these answers and clients. `by` is the GET
+/// by the tag or digest in the image's name.
+fn reject(place: &str, by: Ask, fetched: &FetchedManifest, wrong: &[WrongType]) -> Result<()> {
     let Some(first) = wrong.first() else { return Ok(()) };
     let has = |of: &dyn Fn(&WrongType) -> bool| wrong.iter().any(of);
     let asks = [
@@ -280,7 +284,7 @@ fn reject(place: &str, by: Ask, fetched: &Fetched, wrong: &[WrongType]) -> Resul
     let clients = clients.iter().filter(|(_, rejects)| *rejects);
     let clients: Vec<&str> = clients.map(|(client, _)| *client).collect();
     let what = match (&first.found, clients.as_slice()) {
-        // Each of them takes the twin of the other family for it.
+        // Each of these clients accepts the media type of the other family.
         (_, []) => return Ok(()),
         (Some(_), clients) => format!("another Content-Type, rejected by {}", list(clients)),
         (None, clients) => format!("no Content-Type, rejected by {}", list(clients)),
@@ -291,7 +295,7 @@ fn reject(place: &str, by: Ask, fetched: &Fetched, wrong: &[WrongType]) -> Resul
     Err(Error::mismatch(what, expected, found))
 }
 
-/// The error, with what to do about it, where it does not say that already.
+/// Adds the hint [`CHANGED_ANSWER`] to an error without a hint.
 fn with_hint(error: Error) -> Error {
     match error.hint_text() {
         Some(_) => error,
@@ -299,7 +303,7 @@ fn with_hint(error: Error) -> Error {
     }
 }
 
-/// How the name itself is asked for by GET.
+/// Returns the kind of a GET by this tag or digest.
 fn get_of(target: &str) -> Ask {
     match target.parse::<Digest>() {
         Ok(_) => Ask::Only,
@@ -307,9 +311,9 @@ fn get_of(target: &str) -> Ask {
     }
 }
 
-/// The error for a manifest that its tag leads to, and its digest does not.
+/// Returns the error for a manifest that is found by its tag, and not by its digest.
 fn not_by_digest(place: &str, error: Error) -> Error {
-    match (error.kind(), error.sides()) {
+    match (error.kind(), error.difference()) {
         (Kind::NotFound, _) => Error::new(
             Kind::NotFound,
             format!(
@@ -322,16 +326,12 @@ fn not_by_digest(place: &str, error: Error) -> Error {
     }
 }
 
-fn other_by_digest(
-    place: &str,
-    expected: impl std::fmt::Display,
-    found: impl std::fmt::Display,
-) -> Error {
+fn other_by_digest(place: &str, expected: impl Into<Side>, found: impl Into<Side>) -> Error {
     let what = format!("{place}: GET by digest gives another manifest, which Docker pulls");
     Error::mismatch(what, expected, found)
 }
 
-/// `a`, `a and b`, `a, b and c`.
+/// Joins names: `a`, `a and b`, `a, b and c`.
 fn list(names: &[&str]) -> String {
     match names {
         [] => String::new(),

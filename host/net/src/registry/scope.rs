@@ -1,28 +1,28 @@
-//! What a token is asked for (distribution project, "Token Scope Documentation"): entries of
-//! `TYPE:NAME:ACTION,ACTION`, separated by spaces.
+//! Scopes of tokens (distribution project, "Token Scope Documentation"): entries of the form `TYPE:NAME:ACTION,ACTION`,
+//! separated by spaces.
 
-/// Entries that are sent. A challenge names one; two are needed to mount a blob from elsewhere.
+/// The most entries that are sent. A challenge has one. The mount of a blob of another repository needs two.
 const MOST_ENTRIES: usize = 16;
 
-/// To read a repository.
+/// Returns the scope to pull from a repository.
 pub(super) fn pull(repository: &str) -> String {
     format!("repository:{repository}:pull")
 }
 
-/// To read and change a repository.
+/// Returns the scope to pull from a repository and push to it.
 pub(super) fn push(repository: &str) -> String {
     format!("repository:{repository}:pull,push")
 }
 
-/// Whether a scope is one to change a repository, whatever that is called.
+/// Returns whether a scope allows to push to a repository. The name of a repository may itself be `push`.
 pub(super) fn pushes(scope: &str) -> bool {
     let mut actions = scope.split_ascii_whitespace().filter_map(|entry| entry.rsplit_once(':'));
     actions.any(|(_, actions)| actions.split(',').any(|action| action == "push"))
 }
 
-/// The scope to ask for, when a registry's challenge named `challenge` and the work needs `wanted`.
-/// Who reads asks for what the registry named: it knows its names best. Who writes needs more than
-/// the answer to a read (a look for a blob that may be there) names, and asks for both together.
+/// Returns the scope to request when the registry's challenge has the scope `challenge`, and the work needs `wanted`. A
+/// pull requests the scope of the challenge, because a registry may use other names. A push requests both scopes,
+/// because the challenge may be the answer to a request that only reads, such as the check for a blob.
 pub(super) fn asked(challenge: Option<&str>, wanted: &str) -> String {
     let Some(challenge) = challenge.filter(|named| !named.trim().is_empty()) else {
         return wanted.to_owned();
@@ -32,7 +32,7 @@ pub(super) fn asked(challenge: Option<&str>, wanted: &str) -> String {
     }
     let mut entries: Vec<(&str, Vec<&str>)> = Vec::new();
     for entry in challenge.split_ascii_whitespace().chain(wanted.split_ascii_whitespace()) {
-        // The name may hold a port, so that only the last colon is sure to be ours.
+        // The name may contain a port, so only the last colon separates name and actions.
         let (name, actions) = entry.rsplit_once(':').unwrap_or((entry, ""));
         let known = match entries.iter().position(|(other, _)| *other == name) {
             Some(known) => known,
@@ -47,7 +47,7 @@ pub(super) fn asked(challenge: Option<&str>, wanted: &str) -> String {
             }
         }
     }
-    // What the work needs came last, and must not be what is cut off.
+    // Entries are removed from the start, because the scope that the work needs is at the end.
     let excess = entries.len().saturating_sub(MOST_ENTRIES);
     let texts: Vec<_> = entries
         .drain(excess..)

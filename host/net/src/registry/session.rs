@@ -1,8 +1,11 @@
-//! What a registry was last satisfied with, for one repository and one purpose.
+//! Sessions: the authentication that a registry last accepted, for one repository and one scope.
 //!
-//! Parallel requests share it: one of them gets the token, the others wait for it.
+//! Parallel requests share a session: the first one gets the token, and the others wait for it. What this module
+//! refuses: to send a login before the registry asks for one, except after an answer that may hide something from users
+//! without a login; and to repeat unknown text of a server in an error.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex as BlockingMutex, PoisonError};
 
 use reqwest::header::HeaderValue;
 use tokio::sync::Mutex;
@@ -10,20 +13,21 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::challenge::Challenge;
-use super::credential::{self, Credential, Secret};
-use super::greeting::Greeting;
+use super::credential::{self, Credential};
+use super::login::Login;
 use super::reference::Reference;
 use super::scope;
 use super::token::{self, Token};
+use super::version_check::VersionCheck;
 use crate::http::peer::Peer;
 use crate::http::wire::Wire;
 use occystrap_base::error::{Error, Kind, Result};
 
-/// Schemes that are shown when none of them is known: more is noise.
+/// The most schemes that an error lists when occystrap supports none of them.
 const MOST_SCHEMES_SHOWN: usize = 4;
 
-/// Authentication schemes that have a name (IANA's registry, and those of clouds). Another word of a
-/// server's is not repeated: it may be a part of what the server was sent.
+/// The authentication schemes that errors may name (IANA's registry, and those of clouds). Another word of a server is
+/// not repeated, because it may be part of a secret that the server was sent.
 const SCHEMES: [&str; 12] = [
     "aws4-hmac-sha256",
     "basic",
@@ -39,30 +43,52 @@ const SCHEMES: [&str; 12] = [
     "scram-sha-256",
 ];
 
+/// The sessions of one run.
+#[derive(Default)]
+pub(super) struct Sessions {
+    /// By host and scope.
+    sessions: BlockingMutex<HashMap<(String, String), Arc<Session>>>,
+    /// By host. All sessions with a registry share its answer at `/v2/`.
+    version_checks: BlockingMutex<HashMap<String, Arc<VersionCheck>>>,
+}
+
+impl Sessions {
+    /// Returns the session of a host and a scope. It is made at the first call, and shared by the later ones.
+    pub(super) fn session(&self, host: &str, scope: &str) -> Arc<Session> {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = sessions.entry((host.to_owned(), scope.to_owned())).or_insert_with(|| {
+            let mut checks = self.version_checks.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::new(Session::new(checks.entry(host.to_owned()).or_default().clone()))
+        });
+        session.clone()
+    }
+}
+
+/// The authentication that a registry last accepted, for one repository and one scope.
 pub(super) struct Session {
     state: Mutex<State>,
-    /// Shared by all sessions with the same registry.
-    greeting: Arc<Greeting>,
+    /// The challenges at `/v2/`. All sessions with the same registry share them.
+    version_check: Arc<VersionCheck>,
 }
 
 #[derive(Default)]
 struct State {
-    /// Counts renewals, so that of several requests with the same refused pass only one renews.
+    /// The number of renewals. When a pass is refused for several requests, only one of them renews it.
     generation: u64,
-    way: Way,
-    /// What was last found, for an error's sake.
+    auth: Auth,
+    /// The outcome of the last search for a login. Errors mention it.
     found: Option<Credential>,
-    /// Whether the registry has asked for a login, in an answer to any request.
+    /// Whether the registry has asked for a login in any answer.
     was_asked: bool,
-    /// Whether [`Session::introduce`] was tried.
+    /// Whether [`Session::introduce`] was called.
     introduced: bool,
-    /// Why a login that was found could not be used, where the registry had not asked for one.
+    /// The error of a login that was sent, or could not be used, although the registry had not asked for one.
     rejected: Option<Error>,
 }
 
 #[derive(Default)]
-enum Way {
-    /// Nobody asked.
+enum Auth {
+    /// The registry has not asked for a login.
     #[default]
     Open,
     Basic(HeaderValue),
@@ -72,24 +98,24 @@ enum Way {
     },
 }
 
-/// What to send with a request.
+/// The authentication of a request.
 pub(super) struct Pass {
     pub(super) header: Option<HeaderValue>,
     generation: u64,
 }
 
 impl Session {
-    pub(super) fn new(greeting: Arc<Greeting>) -> Self {
-        Self { state: Mutex::default(), greeting }
+    pub(super) fn new(version_check: Arc<VersionCheck>) -> Self {
+        Self { state: Mutex::default(), version_check }
     }
 
-    /// What to send now. A token that ends is replaced first.
+    /// Returns the authentication for the next request. An expired token is replaced first.
     pub(super) async fn pass(&self, wire: &Wire, of: &Reference, scope: &str) -> Result<Pass> {
         let mut state = self.state.lock().await;
-        let header = match &state.way {
-            Way::Open => None,
-            Way::Basic(header) => Some(header.clone()),
-            Way::Bearer { challenge, token } => match token.header(Instant::now()) {
+        let header = match &state.auth {
+            Auth::Open => None,
+            Auth::Basic(header) => Some(header.clone()),
+            Auth::Bearer { challenge, token } => match token.header(Instant::now()) {
                 Some(header) => Some(header),
                 None => {
                     let challenge = challenge.clone();
@@ -100,10 +126,10 @@ impl Session {
         Ok(Pass { header, generation: state.generation })
     }
 
-    /// After a pass was refused: gets a new one as the registry asks. `true` when it was got for
-    /// this request in the place of a refused one: should it be refused as well, no other will be
-    /// better. What another request got may have ended by now, and who sent nothing was not
-    /// refused. Errors ([`Kind::Auth`]) when there is none to be had.
+    /// Gets a new pass after `refused` was refused. Returns `true` when the new pass replaces authentication that this
+    /// request sent: if the registry refuses the new one too, another renewal does not help. Returns `false` when
+    /// another request renewed it, because that pass may have expired, and when the request was sent without
+    /// authentication. Errors ([`Kind::Auth`]) when the user has no login that the registry accepts.
     pub(super) async fn renew(
         &self,
         refused: &Pass,
@@ -116,33 +142,33 @@ impl Session {
         if state.generation != refused.generation {
             return Ok(false);
         }
-        let known = match &state.way {
-            // A registry that hides what it has need not repeat its challenge.
-            Way::Bearer { challenge, .. } => Some(challenge.clone()),
-            Way::Basic(_) | Way::Open => None,
+        let known = match &state.auth {
+            // A registry may omit its challenge in an answer that hides something.
+            Auth::Bearer { challenge, .. } => Some(challenge.clone()),
+            Auth::Basic(_) | Auth::Open => None,
         };
         let Some(challenge) = usable(challenges).or(known.as_ref()) else {
-            return Err(match (&state.rejected, &state.way) {
+            return Err(match (&state.rejected, &state.auth) {
                 (Some(reason), _) => reason.clone(),
-                (None, Way::Basic(_)) if refused.header.is_some() => state.refusal(of, scope),
+                (None, Auth::Basic(_)) if refused.header.is_some() => state.auth_error(of, scope),
                 (None, _) if challenges.is_empty() => {
-                    let error = unknown(challenges, &of.host);
-                    match state.refusal(of, scope).hint_text() {
+                    let error = unsupported(challenges, &of.host);
+                    match state.auth_error(of, scope).hint_text() {
                         Some(hint) => error.hint(hint),
                         None => error,
                     }
                 }
-                (None, _) => unknown(challenges, &of.host),
+                (None, _) => unsupported(challenges, &of.host),
             });
         };
         state.renew(wire, challenge, of, scope).await?;
         Ok(refused.header.is_some())
     }
 
-    /// Gets a pass although the registry did not ask for one: some registries hide what only users with a
-    /// login may see (403, 404), or do not say how to log in (401). The challenge is the one of the answer, or
-    /// that of `/v2/`. Returns whether to repeat the request. A login that is not accepted changes nothing: it is
-    /// remembered for the error. Errors on a cancelled run.
+    /// Gets a pass although the registry did not ask for a login. Some registries hide from users without a login what
+    /// they may not see (403, 404), or do not say how to log in (401). The challenge is that of the answer, or that of
+    /// `/v2/`. Returns whether to repeat the request. If the login is not accepted, the first answer counts, and the
+    /// error of the login is kept for messages. Errors when the run is cancelled.
     pub(super) async fn introduce(
         &self,
         refused: &Pass,
@@ -161,14 +187,14 @@ impl Session {
         }
         let introduced = async {
             let found = credential::find(&wire.settings, of, &wire.cancel).await?;
-            let has_login = found.secret.is_some();
+            let has_login = found.login.is_some();
             state.found = Some(found);
             if !has_login {
                 return Ok::<_, Error>(false);
             }
             let asked = match usable(offered) {
                 Some(challenge) => Some(challenge.clone()),
-                None => usable(self.greeting.challenges(wire, endpoint).await?).cloned(),
+                None => usable(self.version_check.challenges(wire, endpoint).await?).cloned(),
             };
             let Some(challenge) = asked else { return Ok(false) };
             state.log_in(wire, &challenge, of, scope).await?;
@@ -177,7 +203,7 @@ impl Session {
         match introduced.await {
             Err(error) if error.kind() == Kind::Interrupted => Err(error),
             Err(error) => {
-                tracing::debug!(%error, "going on without credentials");
+                tracing::debug!(%error, "continuing without credentials");
                 state.rejected = Some(error);
                 Ok(false)
             }
@@ -185,20 +211,20 @@ impl Session {
         }
     }
 
-    /// Goes on without a login after the registry refused that of [`Self::introduce`].
+    /// Continues without a login after the registry refused the login of [`Self::introduce`].
     pub(super) async fn withdraw(&self, refused: &Pass, reason: Error) {
         let mut state = self.state.lock().await;
         if state.generation == refused.generation {
             state.generation += 1;
-            state.way = Way::Open;
+            state.auth = Auth::Open;
             state.rejected = Some(reason);
         }
     }
 
-    /// Returns what a user can do where the registry says that an image does not exist.
+    /// Returns the hint for a registry that reports that an image does not exist.
     pub(super) async fn hint_if_absent(&self) -> String {
         let state = self.state.lock().await;
-        let login = state.found.as_ref().filter(|found| found.secret.is_some());
+        let login = state.found.as_ref().filter(|found| found.login.is_some());
         match (&state.rejected, login) {
             (Some(reason), _) => format!("check the name and the tag; {reason}"),
             (None, Some(Credential { origin, .. })) => {
@@ -208,14 +234,14 @@ impl Session {
         }
     }
 
-    /// Returns the error for a registry that is not satisfied with what it got.
-    pub(super) async fn refusal(&self, of: &Reference, scope: &str, server: &Peer) -> Error {
+    /// Returns the error for a registry that refuses access.
+    pub(super) async fn auth_error(&self, of: &Reference, scope: &str, server: &Peer) -> Error {
         let state = self.state.lock().await;
         match &state.rejected {
             Some(reason) => reason.clone(),
             None => {
                 let pushes = scope::pushes(scope);
-                refusal(of, &server.to_string(), state.found.as_ref(), state.was_asked, pushes)
+                auth_error(of, &server.to_string(), state.found.as_ref(), state.was_asked, pushes)
             }
         }
     }
@@ -229,16 +255,16 @@ impl State {
         of: &Reference,
         scope: &str,
     ) -> Result<Option<HeaderValue>> {
-        // Not the credential of last time: a helper's may have ended.
+        // Search again: the last login may have expired if it was from a helper.
         let found = credential::find(&wire.settings, of, &wire.cancel).await?;
         for error in &found.troubles {
-            tracing::warn!("{error}; going on without it");
+            tracing::warn!("{error}; continuing without it");
         }
         self.found = Some(found);
         self.log_in(wire, challenge, of, scope).await
     }
 
-    /// Gets a pass with the credential that was found.
+    /// Gets a pass with the login that was found.
     async fn log_in(
         &mut self,
         wire: &Wire,
@@ -251,53 +277,54 @@ impl State {
         if challenge.scheme == "bearer" {
             let token = match &self.found {
                 Some(found) => token::fetch(wire, challenge, scope, found).await?,
-                None => return Err(self.refusal(of, scope)),
+                None => return Err(self.auth_error(of, scope)),
             };
             header = token.header(Instant::now());
-            self.way = Way::Bearer { challenge: challenge.clone(), token };
+            self.auth = Auth::Bearer { challenge: challenge.clone(), token };
         } else {
-            let secret = self.found.as_ref().and_then(|found| found.secret.as_ref());
-            let Some(Secret::Password { username, password }) = secret else {
-                return Err(self.refusal(of, scope));
+            let login = self.found.as_ref().and_then(|found| found.login.as_ref());
+            let Some(Login::Password { username, password }) = login else {
+                return Err(self.auth_error(of, scope));
             };
             let basic = token::basic(username, password)?;
-            if matches!(&self.way, Way::Basic(refused) if *refused == basic) {
-                return Err(self.refusal(of, scope));
+            if matches!(&self.auth, Auth::Basic(refused) if *refused == basic) {
+                return Err(self.auth_error(of, scope));
             }
             header = Some(basic.clone());
-            self.way = Way::Basic(basic);
+            self.auth = Auth::Basic(basic);
         }
         self.generation += 1;
         Ok(header)
     }
 
-    fn refusal(&self, of: &Reference, scope: &str) -> Error {
-        refusal(of, &of.host, self.found.as_ref(), self.was_asked, scope::pushes(scope))
+    fn auth_error(&self, of: &Reference, scope: &str) -> Error {
+        auth_error(of, &of.host, self.found.as_ref(), self.was_asked, scope::pushes(scope))
     }
 }
 
-/// The challenge to answer, where one of them can be. Registries that offer both take the password for a
-/// token, and the token is narrower.
+/// Returns the challenge to answer, where occystrap supports one. A token is preferred to Basic authentication, because
+/// it allows less.
 pub(super) fn usable(challenges: &[Challenge]) -> Option<&Challenge> {
     let scheme = |name: &str| challenges.iter().find(|one| one.scheme == name);
     scheme("bearer").or(scheme("basic"))
 }
 
-fn unknown(challenges: &[Challenge], host: &str) -> Error {
+/// Returns the error for a registry that offers no supported scheme.
+fn unsupported(challenges: &[Challenge], host: &str) -> Error {
     let known = |one: &Challenge| {
-        SCHEMES.into_iter().find(|known| *known == one.scheme).unwrap_or("a scheme of its own")
+        SCHEMES.into_iter().find(|known| *known == one.scheme).unwrap_or("an unknown scheme")
     };
     let schemes: Vec<_> = challenges.iter().take(MOST_SCHEMES_SHOWN).map(known).collect();
     let which = match schemes.is_empty() {
-        true => "but does not say which".to_owned(),
+        true => "but does not name a scheme".to_owned(),
         false => format!("by {}, which is not supported", schemes.join(" or ")),
     };
-    Error::new(Kind::Auth, format!("{host} wants authentication, {which}"))
+    Error::new(Kind::Auth, format!("{host} requires authentication, {which}"))
 }
 
-/// `server` is what messages call the registry, `pushes` what it was asked for, `was_asked` whether it has asked for a
-/// login.
-fn refusal(
+/// Returns the error for a registry that refuses access. `server` is its name in messages, `pushes` states whether the
+/// request was part of a push, and `was_asked` whether the registry has asked for a login.
+fn auth_error(
     of: &Reference,
     server: &str,
     found: Option<&Credential>,
@@ -306,47 +333,46 @@ fn refusal(
 ) -> Error {
     let (host, place) = (&of.host, format!("{}/{}", of.host, of.repository));
     let other = format!("--username and --password, or `docker login {host}`");
-    // A registry does not tell strangers what it has.
+    // A registry may refuse access instead of reporting that an image does not exist.
     let absent = if pushes { "" } else { "; the image may also not exist" };
-    let without = if pushes { "takes no push without" } else { "wants" };
+    let without = if pushes { "accepts no push without" } else { "requires" };
     let (message, hint) = match found {
         None => (
             format!("{server} forbids access, and does not ask for credentials"),
-            format!("if you have some, give them: {other}{absent}"),
+            format!("if you have credentials, use {other}{absent}"),
         ),
-        Some(Credential { secret: None, origin, .. }) if !was_asked => (
+        Some(Credential { login: None, origin, .. }) if !was_asked => (
             format!("{server} forbids access, and does not ask for credentials"),
-            format!("if you have some, give them: {other}{absent}; {origin}"),
+            format!("if you have credentials, use {other}{absent}; {origin}"),
         ),
-        Some(Credential { secret: Some(_), origin, .. }) if !was_asked => (
+        Some(Credential { login: Some(_), origin, .. }) if !was_asked => (
             format!("{server} forbids access, and does not ask for credentials"),
             format!(
-                "those from {origin} were not sent, since neither this answer nor /v2/ asks for any{absent}"
+                "the credentials from {origin} were not sent, because neither this answer nor /v2/ asks for any{absent}"
             ),
         ),
-        Some(Credential { secret: Some(Secret::Password { .. }), origin, .. }) => (
+        Some(Credential { login: Some(Login::Password { .. }), origin, .. }) => (
             format!("{server} refused the credentials from {origin}"),
             match pushes {
                 true => format!(
-                    "check user and password, and that this account may push to {place}; to name another account: {other}"
+                    "check user and password, and that this account may push to {place}; for another account, use {other}"
                 ),
                 false => {
-                    format!("check user and password, or name another account: {other}{absent}")
+                    format!("check user and password, or use another account, with {other}{absent}")
                 }
             },
         ),
         Some(Credential {
-            secret: Some(Secret::IdentityToken(_) | Secret::RegistryToken(_)),
+            login: Some(Login::IdentityToken(_) | Login::RegistryToken(_)),
             origin,
             ..
         }) => (
             format!("{server} does not accept the token from {origin}"),
-            format!("use a password: {other}{absent}"),
+            format!("use a password, with {other}{absent}"),
         ),
-        Some(Credential { secret: None, origin, .. }) => (
-            format!("{server} {without} credentials: {origin}"),
-            format!("give some: {other}{absent}"),
-        ),
+        Some(Credential { login: None, origin, .. }) => {
+            (format!("{server} {without} credentials: {origin}"), format!("use {other}{absent}"))
+        }
     };
     Error::new(Kind::Auth, message).hint(hint)
 }

@@ -1,8 +1,9 @@
-//! Bearer tokens: asking a token service for one (distribution project, "Token Authentication
-//! Specification" and "Oauth2 Token Authentication").
+//! Bearer tokens, and their request from a token service (distribution project, "Token Authentication Specification"
+//! and "Oauth2 Token Authentication").
 //!
-//! The place of the service comes from the registry and is hostile: only HTTP(S), no password over
-//! plain HTTP unless the user allows that, no redirect for a request that carries one in its body.
+//! The registry chooses the URL of the service, so it is not trusted. What this module refuses: a URL that is not HTTP
+//! or HTTPS, to send a password over plain HTTP unless the user allows that, and to follow a redirect for a request
+//! that has a secret in its body.
 
 use std::time::Duration;
 
@@ -14,30 +15,29 @@ use serde_json::{Map, Value};
 use tokio::time::Instant;
 use url::Url;
 
-use super::auth_file::{self, member};
 use super::challenge::Challenge;
-use super::credential::{Credential, Secret};
+use super::credential::Credential;
+use super::login::{self, Login, member};
 use super::scope;
 use crate::http::redirect::{authority, other_scheme};
 use crate::http::retry::Budget;
 use crate::http::wire::{Call, Wire};
 use occystrap_base::error::{Error, Kind, Result};
-use occystrap_base::secret::{self, Secret as Hidden};
+use occystrap_base::secret::{self, Secret};
 
-/// Largest answer of a token service: tokens are sent in headers, which servers limit to some
-/// kilobytes.
+/// The largest answer of a token service, in bytes. Tokens are sent in headers, which servers limit to some kilobytes.
 const LARGEST_ANSWER: usize = 256 * 1024;
 
-/// What the specification says to assume, and the least that a token lives.
+/// The shortest lifetime of a token, in seconds, and the one that the specification assumes when the answer has none.
 const SHORTEST_LIFE: u64 = 60;
 
-/// A day: what claims to live longer is asked for again anyway.
+/// The longest lifetime of a token, in seconds: a day. A token that claims more is still requested again after it.
 const LONGEST_LIFE: u64 = 24 * 60 * 60;
 
-/// A token is not used in its last seconds, so that it does not expire on the way.
+/// The time before its end in which a token is no longer used, so that it does not expire during the request.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// A token and when it ends.
+/// A token, and the time until which it is used.
 #[derive(Clone)]
 pub(super) struct Token {
     header: HeaderValue,
@@ -45,17 +45,17 @@ pub(super) struct Token {
 }
 
 impl Token {
-    /// The header to send, as long as the token is good.
+    /// Returns the header to send; `None` when the token has expired.
     pub(super) fn header(&self, now: Instant) -> Option<HeaderValue> {
         (now < self.until).then(|| self.header.clone())
     }
 }
 
-/// The header of HTTP's Basic scheme (RFC 7617).
-pub(super) fn basic(username: &str, password: &Hidden) -> Result<HeaderValue> {
+/// Returns the header of HTTP's Basic scheme (RFC 7617).
+pub(super) fn basic(username: &str, password: &Secret) -> Result<HeaderValue> {
     let pair = format!("{username}:{}", password.expose());
     let text = base64::engine::general_purpose::STANDARD.encode(pair);
-    // The spellings of a short password are too short to be known by themselves.
+    // A short password is too short to be masked in all its encodings, but the encoded pair is long enough.
     secret::keep(&text);
     sensitive(format!("Basic {text}"))
 }
@@ -68,28 +68,28 @@ fn sensitive(text: String) -> Result<HeaderValue> {
     Ok(value)
 }
 
-/// Gets the token that a challenge asks for. `scope` is what the work needs: see [`scope::asked`].
+/// Requests the token of a challenge. `scope` is the scope that the work needs: see [`scope::asked`].
 pub(super) async fn fetch(
     wire: &Wire,
     challenge: &Challenge,
     scope: &str,
     credential: &Credential,
 ) -> Result<Token> {
-    if let Some(Secret::RegistryToken(token)) = &credential.secret {
+    if let Some(Login::RegistryToken(token)) = &credential.login {
         return given(token);
     }
     let url = realm(challenge)?;
     let host = authority(&url);
     let clear = url.scheme() != "https" && !wire.settings.insecure;
-    if clear && credential.secret.is_some() {
+    if clear && credential.login.is_some() {
         let message = format!(
-            "the registry wants the credentials sent over plain HTTP to {host}; that is refused"
+            "the registry asks to send the credentials over plain HTTP to {host}, which is refused"
         );
         return Err(Error::new(Kind::Auth, message).hint("--insecure allows plain HTTP"));
     }
     let scope = scope::asked(challenge.parameter("scope"), scope);
     let (call, authorization) =
-        request(url, challenge.parameter("service"), &scope, credential.secret.as_ref())?;
+        request(url, challenge.parameter("service"), &scope, credential.login.as_ref())?;
     let mut budget = Budget::new(&wire.settings);
     loop {
         let mut answer = wire.exchange(&call, authorization.as_ref(), &mut budget).await?;
@@ -103,24 +103,24 @@ pub(super) async fn fetch(
     }
 }
 
-/// The token that a file holds for the registry itself: how long it lives is not known.
-fn given(token: &Hidden) -> Result<Token> {
+/// Returns the token that a file has for the registry itself. Its lifetime is not known.
+fn given(token: &Secret) -> Result<Token> {
     secret::keep_token(token.expose());
     let header = sensitive(format!("Bearer {}", token.expose()))?;
     Ok(Token { header, until: Instant::now() + life(None) })
 }
 
-/// What to ask: with an identity token a form ("Oauth2 Token Authentication", "Getting a token"), else a
-/// query, with a password in the header that is returned beside it.
+/// Returns the request for a token, and its `Authorization` header. An identity token is sent in a form ("Oauth2 Token
+/// Authentication", "Getting a token"), a password in the header.
 fn request(
     mut url: Url,
     service: Option<&str>,
     scope: &str,
-    secret: Option<&Secret>,
+    secret: Option<&Login>,
 ) -> Result<(Call, Option<HeaderValue>)> {
     let mut headers =
         HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))]);
-    if let Some(Secret::IdentityToken(token)) = secret {
+    if let Some(Login::IdentityToken(token)) = secret {
         let form = HeaderValue::from_static("application/x-www-form-urlencoded");
         headers.insert(CONTENT_TYPE, form);
         let mut form = url::form_urlencoded::Serializer::new(String::new());
@@ -141,8 +141,8 @@ fn request(
         query.append_pair("scope", one);
     }
     let mut authorization = None;
-    // Docker, Podman and skopeo send no half of a login to a token service.
-    if let Some(Secret::Password { username, password }) = secret
+    // Docker, Podman and skopeo do not send a login to a token service when its name or password is empty.
+    if let Some(Login::Password { username, password }) = secret
         && !username.is_empty()
         && !password.expose().is_empty()
     {
@@ -155,14 +155,14 @@ fn request(
 
 fn refused(host: &str, status: StatusCode, credential: &Credential) -> Error {
     let origin = &credential.origin;
-    let (message, hint) = match &credential.secret {
+    let (message, hint) = match &credential.login {
         Some(_) => (
             format!("{host} refused the credentials from {origin} ({status})"),
             "check user and password, or log in again with docker login",
         ),
         None => (
             format!("{host} gives no token without credentials ({status}): {origin}"),
-            "give --username and --password, or log in with docker login",
+            "use --username and --password, or log in with docker login",
         ),
     };
     Error::new(Kind::Auth, message).hint(hint)
@@ -170,28 +170,28 @@ fn refused(host: &str, status: StatusCode, credential: &Credential) -> Error {
 
 /// The URL of the token service.
 pub(super) fn realm(challenge: &Challenge) -> Result<Url> {
-    let bad = |why: &str| Error::new(Kind::Auth, format!("the registry's challenge names {why}"));
+    let bad = |why: &str| Error::new(Kind::Auth, format!("the registry's challenge has {why}"));
     let realm = challenge.parameter("realm").ok_or_else(|| bad("no token service"))?;
     let mut url = Url::parse(realm).map_err(|_| bad("a token service that is not a URL"))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(bad(&format!("a token service with {}", other_scheme(&url))));
     }
-    // Or they would be sent as Basic credentials.
+    // Otherwise the HTTP library would send them as Basic credentials.
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_fragment(None);
     Ok(url)
 }
 
-/// Reads an answer as Go does: names in any case, the last of several. Errors do not repeat what was sent: it may be
-/// a token in the wrong place.
+/// Reads an answer as Go does: names may have any case, and the last of several counts. Errors do not repeat the
+/// answer, because it may contain a token in the wrong member.
 fn parse(body: &[u8], host: &str) -> Result<Token> {
     let malformed =
         |what: &str| Error::new(Kind::Auth, format!("the token service at {host} sent {what}"));
     let answer: Map<String, Value> = serde_json::from_slice(body)
         .map_err(|_| malformed("something that is not a token's JSON"))?;
     let text = |name: &str| {
-        auth_file::text(&answer, name)
+        login::text(&answer, name)
             .map(|text| Some(text).filter(|text| !text.is_empty()))
             .map_err(|_| malformed("something that is not a token's JSON"))
     };
@@ -199,14 +199,14 @@ fn parse(body: &[u8], host: &str) -> Result<Token> {
         Some(token) => Some(token),
         None => text("access_token")?,
     };
-    // A refresh token is not used, and no less secret.
+    // A refresh token is not used, but it is a secret too.
     let refresh = member(&answer, "refresh_token").and_then(Value::as_str);
     token.into_iter().chain(refresh).for_each(secret::keep_token);
     let header = token.map(|token| sensitive(format!("Bearer {token}")));
     let header = header
         .ok_or_else(|| malformed("no token"))?
         .map_err(|_| malformed("a token that no header can carry"))?;
-    // A number in the specification; some services send 300.0 or "300".
+    // The specification has an integer here. Some services send 300.0 or "300".
     let seconds = member(&answer, "expires_in").and_then(|value| match value {
         Value::Number(number) => number.as_f64(),
         Value::String(text) => text.parse().ok(),
@@ -216,7 +216,7 @@ fn parse(body: &[u8], host: &str) -> Result<Token> {
     Ok(Token { header, until })
 }
 
-/// Whatever a service says, a token is used for a while, and not for ever.
+/// Returns the lifetime of a token, limited to [`SHORTEST_LIFE`] and [`LONGEST_LIFE`].
 fn life(seconds: Option<f64>) -> Duration {
     let seconds = seconds.filter(|seconds| seconds.is_finite()).unwrap_or(SHORTEST_LIFE as f64);
     Duration::from_secs((seconds as u64).clamp(SHORTEST_LIFE, LONGEST_LIFE))
@@ -247,7 +247,7 @@ mod tests {
         for (body, expected) in [
             (r#"{"token":"a"}"#, "Bearer a"),
             (r#"{"access_token":"b","expires_in":"300"}"#, "Bearer b"),
-            // As Go reads JSON.
+            // The case of names, and duplicates, as Go reads them.
             (r#"{"Token":"a","refresh_token":5}"#, "Bearer a"),
             (r#"{"token":"x","token":"b"}"#, "Bearer b"),
             (r#"{"token":"","access_token":"c","expires_in":1e999,"issued_at":7}"#, "Bearer c"),
@@ -257,7 +257,7 @@ mod tests {
             ),
         ] {
             let Ok(token) = parse(body.as_bytes(), "h") else {
-                // 1e999 is no JSON number for serde.
+                // serde does not accept the number 1e999.
                 assert!(body.contains("1e999"), "{body}");
                 continue;
             };

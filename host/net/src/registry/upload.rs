@@ -1,9 +1,8 @@
-//! A blob on its way to a registry (distribution specification, "Pushing blobs"): in one request,
-//! or in parts.
+//! Uploads of blobs (distribution specification, "Pushing blobs"), in one request or in chunks.
 //!
-//! Every try is an upload of its own, with the content from its start: what a registry kept of a
-//! failed one is anybody's guess. What it refuses: to send our credentials to another place than
-//! the registry, wherever that wants the bytes.
+//! Every attempt is a new upload with the content from its start, because registries differ in what they keep of a
+//! failed one. What this module refuses: to send the registry's credentials to another host, even if the upload
+//! location is there.
 
 use std::ops::Range;
 
@@ -12,29 +11,28 @@ use reqwest::{Method, StatusCode};
 use url::Url;
 
 use super::body::{Body, Reader};
-use super::deliver::{Parcel, Progress, Sent};
-use super::push::{empty, kept};
+use super::push::{check_stored, empty};
 use super::repository::Repository;
+use super::streamed_request::{Progress, StreamedAnswer, StreamedBody};
 use crate::http::failure::Failure;
 use crate::http::retry::Budget;
 use crate::http::wire::{Call, Moves};
 use occystrap_base::error::{Error, Kind, Result};
-use occystrap_base::oci::descriptor::Descriptor;
+use occystrap_base::oci::Descriptor;
 
-/// How a blob is uploaded.
+/// Options of an upload.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PushOptions {
-    /// Bytes of one request at most, for registries behind a proxy that limits them. A registry can
-    /// ask for more (`OCI-Chunk-Min-Length`). `None`, and 0, send each blob in one request.
+    /// The most bytes of one request, for registries behind a proxy that limits them. A registry can require more
+    /// (`OCI-Chunk-Min-Length`). `None` and 0 send each blob in one request.
     pub chunk_size: Option<u64>,
 }
 
 impl Repository {
-    /// Uploads a blob: streamed, and again from its start when a try failed for a passing reason.
-    /// `progress` hears how many bytes of it have been sent in this try; the number falls back when
-    /// another begins. Errors: those of the content's source, as they are; [`Kind::Destination`]
-    /// with the registry's own words where it refuses; [`Kind::Auth`]; [`Kind::Network`] after all
-    /// retries.
+    /// Uploads a blob: streamed, and again from its start when an attempt failed for a temporary reason. `progress` is
+    /// called with the number of bytes that this attempt has sent; the number is reset for each attempt. Errors: those
+    /// of the content's source, unchanged; [`Kind::Destination`], with the registry's error message, when it refuses;
+    /// [`Kind::Auth`]; [`Kind::Network`] after all retries.
     pub async fn push_blob(
         &self,
         what: &Descriptor,
@@ -51,7 +49,7 @@ impl Repository {
             reader: Reader::new(body, what)?,
             budget: Budget::new(&self.wire().settings),
             progress: &progress,
-            wary: false,
+            listens: false,
             in_parts: false,
             turns_to_parts: false,
         };
@@ -60,7 +58,7 @@ impl Repository {
                 Ok(()) => return Ok(()),
                 Err(failure) => failure,
             };
-            // Its own words say where it went wrong, and that was not here.
+            // The source failed, and not the upload: return its error.
             if let Some(error) = upload.reader.failure() {
                 return Err(error);
             }
@@ -70,7 +68,7 @@ impl Repository {
                 continue;
             }
             let paused = self.wire().pause(&mut upload.budget, failure).await;
-            paused.map_err(|error| self.refused_or(error, &place))?;
+            paused.map_err(|error| self.named_or_auth(error, &place))?;
         }
     }
 }
@@ -83,11 +81,11 @@ struct Upload<'a> {
     reader: Reader<'a>,
     budget: Budget,
     progress: Progress<'a>,
-    /// The last connection broke.
-    wary: bool,
-    /// All of the blob goes by PATCH, as Docker, Podman and skopeo send it.
+    /// Whether the last connection broke.
+    listens: bool,
+    /// Whether the whole blob is sent by PATCH, as Docker, Podman and skopeo do.
     in_parts: bool,
-    /// The registry has just refused the blob in one request, and is asked once more.
+    /// Whether the registry has just refused the blob in one request, so that the next attempt uses PATCH.
     turns_to_parts: bool,
 }
 
@@ -103,12 +101,12 @@ impl Upload<'_> {
         outcome
     }
 
-    /// Opens an upload: where it goes, and the smallest part that the registry takes.
+    /// Starts an upload. Returns its URL, and the smallest chunk that the registry accepts, in bytes.
     async fn start(&mut self) -> Result<(Url, u64), Failure> {
         let url = self.repository.url("blobs/uploads/");
         let call = Call { moves: Moves::Anywhere, ..Call::new(Method::POST, url, empty()) };
         let mut answer = self.repository.ask(&call, &mut self.budget).await?;
-        // Some registries say 200 or 204, which containerd takes as well.
+        // Some registries answer 200 or 204. containerd accepts these too.
         let is_open = matches!(
             answer.status(),
             StatusCode::ACCEPTED | StatusCode::OK | StatusCode::NO_CONTENT
@@ -116,7 +114,7 @@ impl Upload<'_> {
         if !is_open && answer.status() != StatusCode::ACCEPTED {
             return Err(self
                 .repository
-                .refused(self.place, "an upload", &mut answer)
+                .push_error(self.place, "an upload", &mut answer)
                 .await
                 .0
                 .into());
@@ -140,14 +138,14 @@ impl Upload<'_> {
         self.last(to, sent..size).await
     }
 
-    /// One part of several ("Pushing a blob in chunks").
+    /// Sends one chunk of several ("Pushing a blob in chunks").
     async fn part(&mut self, to: &mut Url, part: Range<u64>) -> Result<(), Failure> {
         let range = HeaderValue::try_from(format!("{}-{}", part.start, part.end - 1))
             .map_err(|_| Error::new(Kind::Network, "no header for the range"))?;
         let mut call = upload(Method::PATCH, to.clone());
         call.headers.insert(CONTENT_RANGE, range);
-        let settles = part.end - part.start;
-        let mut sent = self.deliver(&call, part, settles).await?;
+        let to_process = part.end - part.start;
+        let mut sent = self.deliver(&call, part, to_process).await?;
         self.accepted(&mut sent, false).await?;
         if sent.answer.headers().contains_key(LOCATION) {
             *to = self.repository.upload_place(&sent.answer)?;
@@ -155,7 +153,7 @@ impl Upload<'_> {
         Ok(())
     }
 
-    /// Ends an upload, with what was not sent in parts.
+    /// Ends an upload, and sends the bytes that were not sent in chunks.
     async fn last(&mut self, to: &Url, part: Range<u64>) -> Result<(), Failure> {
         let mut url = to.clone();
         url.query_pairs_mut().append_pair("digest", &self.what.digest.to_string());
@@ -163,57 +161,57 @@ impl Upload<'_> {
         let is_whole = part.start == 0 && part.end > 0;
         let mut sent = self.deliver(&call, part, self.what.size).await?;
         self.accepted(&mut sent, is_whole).await?;
-        Ok(kept(&sent.answer, self.what.digest, self.place)?)
+        Ok(check_stored(&sent.answer, self.what.digest, self.place)?)
     }
 
-    async fn accepted(&mut self, sent: &mut Sent, is_whole: bool) -> Result<(), Failure> {
+    async fn accepted(&mut self, sent: &mut StreamedAnswer, is_whole: bool) -> Result<(), Failure> {
         let status = sent.answer.status();
         if status.is_success() {
             return Ok(());
         }
-        let (error, refusal) =
-            self.repository.refused(self.place, "the blob", &mut sent.answer).await;
-        if is_whole && knows_parts_alone(status, &refusal.code) {
+        let (error, body) =
+            self.repository.push_error(self.place, "the blob", &mut sent.answer).await;
+        if is_whole && knows_parts_alone(status, &body.code) {
             (self.in_parts, self.turns_to_parts) = (true, true);
         }
-        // The upload got lost, or out of step: another one will not be.
+        // The registry lost the upload, or expects another offset: a new upload may succeed.
         let lost = status == StatusCode::RANGE_NOT_SATISFIABLE
-            || status == StatusCode::NOT_FOUND && refusal.code != "NAME_UNKNOWN";
+            || status == StatusCode::NOT_FOUND && body.code != "NAME_UNKNOWN";
         match lost {
             true => Err(Failure::Passing { error, wait: None }),
             false => Err(error.into()),
         }
     }
 
-    /// Sends a part, and once more after getting a new token where the old one ended on the way.
+    /// Sends a chunk. When the token expired during the request, the chunk is sent again with a new token.
     async fn deliver(
         &mut self,
         call: &Call,
         part: Range<u64>,
-        settles: u64,
-    ) -> Result<Sent, Failure> {
-        let Self { repository, reader, progress, wary, .. } = self;
+        to_process: u64,
+    ) -> Result<StreamedAnswer, Failure> {
+        let Self { repository, reader, progress, listens, .. } = self;
         let elsewhere = call.url.origin() != repository.endpoint().origin();
         let mut renewed = false;
         loop {
             let pass = repository.pass().await?;
             reader.seek(part.start).await?;
-            let parcel = Parcel {
+            let body = StreamedBody {
                 reader,
                 length: part.end - part.start,
                 start: part.start,
-                settles,
-                wary,
+                to_process,
+                listens,
                 progress: *progress,
             };
             let header = pass.header.as_ref().filter(|_| !elsewhere);
-            let sent = repository.wire().deliver(call, header, parcel).await?;
+            let sent = repository.wire().send_streamed(call, header, body).await?;
             match sent.answer.status() {
                 StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if elsewhere => {
-                    return Err(repository.refusal_elsewhere(&sent.answer).into());
+                    return Err(repository.auth_error_elsewhere(&sent.answer).into());
                 }
                 StatusCode::UNAUTHORIZED if !renewed => {
-                    tracing::debug!("the token ended in the middle of an upload");
+                    tracing::debug!("the token expired during an upload");
                     renewed = repository.renew(&pass, &sent.answer).await?;
                 }
                 _ => return Ok(sent),
@@ -222,8 +220,8 @@ impl Upload<'_> {
     }
 }
 
-/// Whether a registry that refuses a blob in one request (PUT with a body) may take it by PATCH: some servers know no
-/// other way, since Docker, Podman and skopeo use no other, and refuse the body or do not read it.
+/// Returns whether a registry that refuses a blob in one request (PUT with a body) may accept it by PATCH. Some servers
+/// support only PATCH, because Docker, Podman and skopeo use nothing else, and refuse or ignore the body of a PUT.
 fn knows_parts_alone(status: StatusCode, code: &str) -> bool {
     match status {
         StatusCode::METHOD_NOT_ALLOWED
@@ -237,7 +235,7 @@ fn knows_parts_alone(status: StatusCode, code: &str) -> bool {
     }
 }
 
-/// A request to where the registry wants the upload.
+/// Returns a request to the upload location.
 fn upload(method: Method, url: Url) -> Call {
     let kind = HeaderValue::from_static("application/octet-stream");
     let headers = HeaderMap::from_iter([(CONTENT_TYPE, kind)]);

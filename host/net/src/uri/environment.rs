@@ -3,8 +3,8 @@
 use super::hide::logins_in;
 use occystrap_base::secret;
 
-/// Remembers the secrets in the environment, so that no output shows them. The program calls it before it
-/// reads its command line.
+/// Remembers the secrets in the environment, so that no output shows them. The program calls this before it reads its
+/// command line.
 pub fn keep_secrets_of_environment() {
     of_environment(|name| std::env::var(name).ok()).iter().for_each(|own| secret::keep_own(own));
 }
@@ -14,7 +14,7 @@ fn of_environment(variable: impl Fn(&str) -> Option<String>) -> Vec<String> {
     const PROXIES: [&str; 3] = ["http_proxy", "https_proxy", "all_proxy"];
     let upper = PROXIES.map(str::to_uppercase);
     let proxies = PROXIES.into_iter().chain(upper.iter().map(String::as_str));
-    // Where occystrap reads a path, a number or a choice, some type a URI.
+    // Users may type a URI where occystrap expects a path, a number or a choice.
     const VALUES: [&str; 14] = [
         "DOCKER_HOST",
         "OCCYSTRAP_CA_BUNDLE",

@@ -1,17 +1,17 @@
-//! What may be shown of a URI that a user typed, whether it could be understood or not.
+//! Parts of a URI that may be shown, whether the URI could be parsed or not.
 //!
-//! What it refuses: to show a login, whatever else is wrong with the URI; values of options that are not
-//! known to be harmless, since a misspelled `?pasword=` is one of them; and the name of an unknown option
-//! that may be the rest of a password with `&` in it.
+//! What it refuses: to show a login, in a URI with any mistake; values of options that are not known to be harmless,
+//! since a misspelled `?pasword=` is one of them; and the name of an unknown option that may be the rest of a password
+//! with `&` in it.
 
 use super::{Uri, decode, is_scheme};
 use occystrap_base::error::{Error, Result, printable};
 
-/// Schemes whose rest is a path of this machine, where `@` and `:` are characters like others.
+/// Schemes whose rest is a path of this machine, where `@` and `:` are ordinary characters.
 pub(super) const LOCAL: [&str; 6] = ["tar", "file", "dir", "directory", "oci-layout", "mounts"];
 
-/// Options of sources and built-in outputs that hold no secret. A plugin's own options are shown
-/// where its description was read ([`Uri::display_with`]).
+/// Options of sources and built-in outputs that hold no secret. A plugin's own options are shown where its description
+/// was read ([`Uri::display_with`]).
 const HARMLESS: [&str; 13] = [
     "arch",
     "architecture",
@@ -28,7 +28,7 @@ const HARMLESS: [&str; 13] = [
     "variant",
 ];
 
-/// Parts of an option's name that say that its value is secret, whatever stands around them.
+/// Parts of an option's name which say that its value is secret, anywhere in the name.
 const SECRET_PARTS: [&str; 9] = [
     "password",
     "passwd",
@@ -41,14 +41,14 @@ const SECRET_PARTS: [&str; 9] = [
     "username",
 ];
 
-/// The same, as whole words of a name such as `api_key`.
+/// Words of an option's name, such as `api_key`, which say that its value is secret.
 const SECRET_WORDS: [&str; 11] =
     ["pass", "pwd", "pw", "key", "auth", "login", "user", "sig", "pin", "cookie", "bearer"];
 
 /// Characters of the longest option name that is repeated in an error.
 const LONGEST_NAME: usize = 24;
 
-/// Whether the name of an option says that its value is a secret.
+/// Returns whether the name of an option says that its value is a secret.
 #[must_use]
 pub fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
@@ -56,8 +56,8 @@ pub fn is_secret_name(name: &str) -> bool {
         || name.split(['_', '-', '.']).any(|word| SECRET_WORDS.contains(&word))
 }
 
-/// How an error names an option that is not known: by its name where that looks like one, and no
-/// option before it in the query is a secret, whose rest it may be.
+/// Returns the name of an unknown option for an error: the name itself where it looks like one, and no option before it
+/// in the query is a secret, whose rest it may be.
 #[must_use]
 pub fn option_name<'a>(query: &[(String, String)], name: &'a str) -> &'a str {
     let mut before = query.iter().take_while(|(known, _)| known != name);
@@ -67,8 +67,8 @@ pub fn option_name<'a>(query: &[(String, String)], name: &'a str) -> &'a str {
     }
 }
 
-/// Where the login at the start of a URI's rest ends: at its last `@`, unless that begins a digest.
-/// A login that holds `/` or `@` counts as well, which makes the URI one that cannot be read.
+/// Returns the end of the login at the start of a URI's rest: its last `@`, unless that begins a digest. A login that
+/// contains `/` or `@` counts as well, and makes the URI one that cannot be read.
 pub(super) fn login_end(scheme: &str, rest: &str) -> Option<usize> {
     let ends =
         || rest.match_indices('@').map(|(at, _)| at).filter(|at| !is_digest(&rest[at + 1..]));
@@ -78,7 +78,7 @@ pub(super) fn login_end(scheme: &str, rest: &str) -> Option<usize> {
         _ if LOCAL.contains(&scheme) => {
             !authority.starts_with(['.', '~']) && authority.contains(':')
         }
-        // What follows a name's '@' is a digest or a mistake.
+        // The text after a name's '@' is a digest or a mistake.
         "docker" | "registry" | "oci" => true,
         // `h:8080/a@b` has a port.
         _ => first < authority.len() || has_odd_port(authority),
@@ -86,7 +86,7 @@ pub(super) fn login_end(scheme: &str, rest: &str) -> Option<usize> {
     is_login.then_some(at)
 }
 
-/// Whether what follows the host's colon is no port.
+/// Returns whether the text after the host's colon is not a port.
 fn has_odd_port(authority: &str) -> bool {
     // The colons of an IPv6 address are in brackets.
     let after_brackets = authority.rsplit(']').next().unwrap_or(authority);
@@ -95,7 +95,7 @@ fn has_odd_port(authority: &str) -> bool {
         .is_some_and(|(_, port)| !port.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
-/// `sha256:...` to the end.
+/// Returns whether a text is `sha256:...` to its end.
 fn is_digest(text: &str) -> bool {
     text.split_once(':').is_some_and(|(algorithm, hex)| {
         matches!(algorithm, "sha256" | "sha384" | "sha512")
@@ -107,12 +107,12 @@ fn is_digest(text: &str) -> bool {
 const OWN_SCHEMES: [&str; 9] =
     ["docker", "registry", "oci", "tar", "file", "dir", "directory", "oci-layout", "mounts"];
 
-/// Whether a login with `?` in it was cut in two: `me:PASS?WORD@host` has its host in the query. Digits in
-/// front of the `?` look like a port.
+/// Returns whether a login with `?` in it was cut in two: `me:PASS?WORD@host` has its host in the query. Digits before
+/// the `?` look like a port.
 pub(super) fn is_cut(scheme: &str, rest: &str, query: &str) -> bool {
     let has_end = |pair: &str| pair.match_indices('@').any(|(at, _)| !is_digest(&pair[at + 1..]));
     let name = |pair: &str| pair.split_once('=').map(|(name, _)| name.to_owned());
-    // An option of which the value has an '@' is none of this program's, or a plugin's.
+    // An option whose value has an '@' belongs neither to this program nor to a plugin.
     let is_option = |name: &str| match OWN_SCHEMES.contains(&scheme) {
         true => is_harmless(name) || is_secret_name(name),
         false => is_name(name),
@@ -122,7 +122,7 @@ pub(super) fn is_cut(scheme: &str, rest: &str, query: &str) -> bool {
     if is_colon_before(rest) && query.split('&').any(ends) {
         return true;
     }
-    // The login of an option's URI has a '&' in it.
+    // The login in an option's URI has a '&' in it.
     let value = query.split_once("://").map_or("", |(_, value)| value);
     let ends_value = |pair: &str| pair.contains('=') && ends(pair);
     if is_colon_before(value) && value.split('&').skip(1).any(ends_value) {
@@ -135,20 +135,20 @@ pub(super) fn is_cut(scheme: &str, rest: &str, query: &str) -> bool {
         && query.split('&').any(holds_end)
 }
 
-/// What is in front of the path, also where one slash more was typed.
+/// Returns the text before the path, also where one slash too many was typed.
 fn authority(rest: &str) -> &str {
     let rest = rest.trim_start_matches('/');
     rest.split('/').next().unwrap_or(rest)
 }
 
-/// Whether a text looks like the name of an option.
+/// Returns whether a text looks like the name of an option.
 fn is_name(name: &str) -> bool {
     name.len() <= LONGEST_NAME
         && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "_-".contains(c))
 }
 
-/// Where an option with a secret begins that stands elsewhere than in a query: `x:1&password=...`. Its
-/// place is that of the separator.
+/// Finds options with a secret that stand elsewhere than in a query: `x:1&password=...`. Returns the place of the
+/// separator and the value.
 fn misplaced(text: &str) -> impl Iterator<Item = (usize, &str)> {
     const SEPARATORS: [char; 5] = ['&', ';', ',', '#', '?'];
     text.match_indices(SEPARATORS).filter_map(|(at, _)| {
@@ -158,19 +158,19 @@ fn misplaced(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// Whether a text has an option with a secret elsewhere than in a query.
+/// Returns whether a text has an option with a secret elsewhere than in a query.
 pub(super) fn has_misplaced(text: &str) -> bool {
     misplaced(text).next().is_some()
 }
 
-/// Errors where an option with a secret stands in front of the query, as in `dir:///out&password=...`: receipts
-/// and messages would have the secret as a part of the path. A folder that is called so is typed with the
-/// separator as an escape, which is no option.
+/// Errors where an option with a secret stands before the query, as in `dir:///out&password=...`: receipts and messages
+/// would have the secret as a part of the path. A directory of such a name is typed with the separator as an escape,
+/// which is not an option.
 pub(super) fn refuse_misplaced(rest: &str) -> Result<()> {
     let Some((at, _)) = misplaced(rest).next() else { return Ok(()) };
     let separator = rest[at..].chars().next().unwrap_or('&');
     Err(Error::usage(format!(
-        "an option with a secret stands in a URI behind '{separator}', and not behind '?'"
+        "an option with a secret follows '{separator}' in a URI, and not '?'"
     ))
     .hint(format!(
         "options are written ?name=value&name=value; where this is a part of the path or the name, write \
@@ -179,21 +179,21 @@ pub(super) fn refuse_misplaced(rest: &str) -> Result<()> {
     )))
 }
 
-/// Whether the value of an option of that name is a secret of its own. A user's name is none.
+/// Returns whether the value of an option is a secret of its own. A user's name is not.
 fn names_password(name: &str) -> bool {
     is_secret_name(name) && !matches!(name, "username" | "user" | "login")
 }
 
-/// The rest without its login, and without an option that is not in the query and names a secret.
+/// Returns the rest without its login, and without a misplaced option that names a secret.
 pub(super) fn rest_without_login(scheme: &str, rest: &str) -> String {
     without(rest, login_end(scheme, rest))
 }
 
-/// A text without the login that ends at `end`, and from a misplaced option on.
+/// Returns a text without the login that ends at `end`, and cut at a misplaced option.
 fn without(text: &str, end: Option<usize>) -> String {
     let option = misplaced(text).next().map(|(at, _)| at);
     match (end, option) {
-        // An '@' of the option's value, or an option in the login: no part can be distinguished from a password.
+        // An '@' in the option's value, or an option in the login: no part can be distinguished from a password.
         (Some(end), Some(option)) if option < end => "...".to_owned(),
         (Some(end), _) => format!("...{}", without(&text[end..], None)),
         (None, Some(option)) => format!("{}...", &text[..option]),
@@ -201,7 +201,7 @@ fn without(text: &str, end: Option<usize>) -> String {
     }
 }
 
-/// The query with those options that `is_shown` lets through, without any login in their values.
+/// Returns the query with the options that `is_shown` accepts, without logins in their values.
 pub(super) fn query<'a>(
     options: impl Iterator<Item = (&'a str, &'a str)>,
     is_shown: impl Fn(&str) -> bool,
@@ -210,7 +210,7 @@ pub(super) fn query<'a>(
     joined(shown.map(|(name, value)| format!("{name}={}", value_without_login(value))))
 }
 
-/// The query for a command that does the same: every option as it is, but for those with a secret.
+/// Returns the query of a command that does the same: every option as it is, without those that have a secret.
 pub(super) fn query_of_command<'a>(options: impl Iterator<Item = (&'a str, &'a str)>) -> String {
     let open = options.filter(|(name, value)| !is_secret_name(name) && logins_in(value).is_empty());
     joined(open.map(|(name, value)| format!("{name}={value}")))
@@ -221,7 +221,7 @@ fn joined(options: impl Iterator<Item = String>) -> String {
     if options.is_empty() { String::new() } else { format!("?{}", options.join("&")) }
 }
 
-/// Whether an option of this program's own may be shown.
+/// Returns whether an option of this program's own may be shown.
 pub(super) fn is_harmless(name: &str) -> bool {
     HARMLESS.contains(&name)
 }
@@ -236,13 +236,13 @@ fn value_without_login(value: &str) -> String {
             }
         }
         Some(_) => hide(value),
-        // Of what is no URI and looks like one, no part can be distinguished from a password.
+        // Text that looks like a URI and is none: no part can be distinguished from a password.
         None if value.contains("://") => "...".to_owned(),
         None => without(value, None),
     }
 }
 
-/// What the user typed, a URI or not, without logins and what could be one.
+/// Returns a text that the user typed, a URI or not, without logins and text that could be one.
 pub(super) fn hide(text: &str) -> String {
     if let Ok(uri) = Uri::parse(text) {
         return printable(&uri.display());
@@ -252,33 +252,33 @@ pub(super) fn hide(text: &str) -> String {
         return printable(&format!("{scheme}://..."));
     }
     let rest = rest_without_login(&scheme.to_ascii_lowercase(), rest);
-    // Of a query that was not understood, nothing can be distinguished from a password.
+    // A query that cannot be parsed: no part can be distinguished from a password.
     let options = super::parse_query(query).unwrap_or_default();
     let options = options.iter().map(|(name, value)| (name.as_str(), value.as_str()));
     printable(&format!("{scheme}://{}{}", decode(&rest), self::query(options, is_harmless)))
 }
 
-/// Text without a scheme, without a login.
+/// Returns text without a scheme, without its login.
 pub(super) fn plain(text: &str) -> String {
     let end = text.rmatch_indices('@').find(|(at, _)| !is_digest(&text[at + 1..]));
     without(text, end.filter(|_| text.contains(':')).map(|(at, _)| at))
 }
 
-/// Scheme, rest and query of what looks like a URI.
+/// Returns scheme, rest and query of a text that looks like a URI.
 fn parts(text: &str) -> Option<(&str, &str, &str)> {
     let (scheme, rest) = text.split_once("://").filter(|(scheme, _)| is_scheme(scheme))?;
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
     Some((scheme, rest, query))
 }
 
-/// The options of a query that have a value.
+/// Returns the options of a query that have a value.
 fn pairs(query: &str) -> Vec<(String, String)> {
     let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
     pairs.map(|(name, value)| (decode(name), decode(value))).collect()
 }
 
-/// The secrets in what was typed as a URI or like one: passwords of logins, and values of options whose names
-/// say so, also in a URI that is the value of an option.
+/// Returns the secrets in a text that was typed as a URI or like one: passwords of logins, and values of options whose
+/// names say that they are secret, also in a URI that is the value of an option.
 #[must_use]
 pub fn logins_in(text: &str) -> Vec<String> {
     let is_of_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
@@ -286,7 +286,7 @@ pub fn logins_in(text: &str) -> Vec<String> {
         let scheme = text[..colon].rsplit(|c| !is_of_scheme(c)).next().unwrap_or_default();
         colon - scheme.len()
     });
-    // One URI may stand in another, or in the value of an option.
+    // A URI may contain another one, or have one in the value of an option.
     let mut found: Vec<String> = starts.flat_map(|start| logins_of(&text[start..])).collect();
     if !text.contains("://") && !text.starts_with(['/', '.', '~', '-']) {
         found.extend(logins_of(text));
@@ -303,12 +303,13 @@ pub fn logins_in(text: &str) -> Vec<String> {
     found
 }
 
-/// As [`logins_in`], for text that begins with the scheme, or with the login where there is none.
+/// Returns the secrets as [`logins_in`] does, for text that begins with the scheme, or with the login where there is no
+/// scheme.
 fn logins_of(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     let (scheme, rest, query) = match parts(text) {
         Some((scheme, rest, query)) => (scheme.to_ascii_lowercase(), rest, query),
-        // A login at the start, in front of a host.
+        // A login at the start, before a host.
         None if text.contains(':') => {
             let (rest, query) = text.split_once('?').unwrap_or((text, ""));
             (String::new(), rest, query)
@@ -325,13 +326,13 @@ fn logins_of(text: &str) -> Vec<String> {
         match login.split_once([':', '@']) {
             Some((_, password)) => {
                 found.push(password.to_owned());
-                // It is shorter where the path has an '@' as well.
+                // The password is shorter where the path has an '@' as well.
                 found.extend(password.rsplit_once('@').and_then(|(_, after)| {
                     let whole = password.len() - after.len() - 1;
                     after.contains('/').then(|| password[..whole].to_owned())
                 }));
             }
-            // A token may stand in a user's place.
+            // A token may stand in the place of a user's name.
             None if login.len() >= SHORTEST_TOKEN => found.push(login.to_owned()),
             None => {}
         }
@@ -346,7 +347,7 @@ fn logins_of(text: &str) -> Vec<String> {
     found.iter().map(|secret| decode(secret)).collect()
 }
 
-/// Bytes of the shortest text that is taken for a token where a user's name may stand.
+/// Bytes of the shortest text that is taken for a token in the place of a user's name.
 const SHORTEST_TOKEN: usize = 16;
 
 #[cfg(test)]
@@ -401,7 +402,7 @@ mod tests {
         ] {
             assert_eq!(hide(text), expected, "{text}");
         }
-        // What is no login stays.
+        // Text without a login is shown as it is.
         for text in [
             "dir:///srv/a:b@c/d".to_owned(),
             "webdav://h:8080/a@b/c".to_owned(),

@@ -1,4 +1,4 @@
-//! What somebody means who types no URI of ours: a path, an image's name, another tool's transport.
+//! Hints for text that is not a URI of occystrap: a path, an image's name, another tool's transport.
 
 use std::path::Path;
 
@@ -6,16 +6,16 @@ use super::{has_login, hide};
 use occystrap_base::error::printable;
 use occystrap_base::oci::ImageName;
 
-/// Where nothing better can be said.
+/// Hint where there is no better one.
 const FORM: &str = "expected scheme://..., such as registry://docker.io/library/busybox:latest or tar:///tmp/x.tar";
 
-/// A hint for a text that is no URI.
+/// Returns a hint for a text that is not a URI.
 #[must_use]
 pub fn instead_of(text: &str) -> String {
     let path = Path::new(text);
     let typed = printable(text);
     if has_login(text) || hide::plain(text) != text || text.is_empty() {
-        // Nothing of a login is repeated.
+        // No part of a login is repeated.
         return FORM.to_owned();
     }
     if path.is_file() {
@@ -44,7 +44,7 @@ pub fn instead_of(text: &str) -> String {
     }
 }
 
-/// A hint for a transport that is another tool's (containers-transports(5)); `None` where it is not.
+/// Returns a hint for a transport of another tool (containers-transports(5)); `None` for other text.
 #[must_use]
 pub fn instead_of_transport(transport: &str, rest: &str) -> Option<String> {
     if has_login(rest.trim_start_matches('/')) {

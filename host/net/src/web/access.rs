@@ -1,4 +1,4 @@
-//! What a run lets plugins do on the web: the places that were named, and the logins for them.
+//! The access of plugins to web servers in one run: the allowed places, and the logins for them.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -8,8 +8,8 @@ use url::Url;
 
 use super::allow::Allow;
 use super::client::Client;
+use super::elsewhere::ForeignLayers;
 use super::netrc::{Logins, Netrc};
-use super::outside::ForeignLayers;
 use super::resolver::Resolver;
 use crate::http::certificates::Folder;
 use crate::http::pace::Pace;
@@ -17,9 +17,10 @@ use crate::http::wire::{Guard, Wire};
 use crate::http::{Counters, Proxies, Settings};
 use crate::registry::client;
 use occystrap_base::cancel::Cancel;
-use occystrap_base::error::{Error, Result};
+use occystrap_base::error::Result;
 
-/// What was named. Cheap to clone; clones share connections and their pace. Nothing by default.
+/// The allowed places, logins and settings. Cheap to clone; clones share connections and the rate limit. By default no
+/// place is allowed.
 #[derive(Clone, Default)]
 pub struct Access(Arc<Inner>);
 
@@ -27,7 +28,7 @@ pub struct Access(Arc<Inner>);
 struct Inner {
     allow: Arc<Allow>,
     logins: Logins,
-    netrc: OnceLock<Result<Netrc>>,
+    netrc: OnceLock<Result<Arc<Netrc>>>,
     settings: Arc<Settings>,
     pace: OnceLock<Arc<Pace>>,
     http: OnceLock<Result<reqwest::Client>>,
@@ -35,8 +36,8 @@ struct Inner {
 }
 
 impl Access {
-    /// Places, logins, and how servers are spoken to: of the settings, those for certificates, retries,
-    /// rate and time. The login of a registry is for a registry.
+    /// Returns the access to these places with these logins. Of the settings, those for certificates, retries, rates
+    /// and timeouts apply. The login in them is for registries only.
     #[must_use]
     pub fn new(allow: Allow, logins: Logins, settings: &Settings) -> Self {
         let settings = Settings {
@@ -44,7 +45,7 @@ impl Access {
             password: None,
             authfile: None,
             insecure: false,
-            // A proxy would connect to addresses that are not checked here.
+            // A proxy would connect to addresses that cannot be checked here.
             proxies: Proxies::none(),
             ..settings.clone()
         };
@@ -52,7 +53,7 @@ impl Access {
         Self(Arc::new(Inner { allow, logins, settings, ..Inner::default() }))
     }
 
-    /// The same, and what becomes of layers that are stored elsewhere.
+    /// Returns the same access with another treatment of layers that are stored elsewhere.
     #[must_use]
     pub fn with_foreign_layers(&self, foreign_layers: ForeignLayers) -> Self {
         let Inner { allow, logins, settings, .. } = &*self.0;
@@ -60,13 +61,14 @@ impl Access {
         Self(Arc::new(Inner { allow, logins, settings, foreign_layers, ..Inner::default() }))
     }
 
-    /// What becomes of layers that are stored elsewhere.
+    /// Returns the treatment of layers that are stored elsewhere.
     #[must_use]
     pub fn foreign_layers(&self) -> ForeignLayers {
         self.0.foreign_layers
     }
 
-    /// The same, and what is below a URL that ends with `/`: for a destination that the user has typed.
+    /// Returns the same access, and also allows `url`, which must end with `/`, and everything below it: the
+    /// destination that the user typed.
     #[must_use]
     pub fn with_place(&self, url: Url) -> Self {
         let mut allow = Allow::clone(&self.0.allow);
@@ -75,18 +77,13 @@ impl Access {
             .with_foreign_layers(self.0.foreign_layers)
     }
 
-    /// What was named.
+    /// Returns the allowed places.
     #[must_use]
     pub fn allow(&self) -> &Allow {
         &self.0.allow
     }
 
-    /// What to send to a host, if there is a login for it.
-    pub(super) fn login(&self, url: &Url) -> Option<HeaderValue> {
-        self.0.netrc.get()?.as_ref().ok()?.header(url.host_str()?)
-    }
-
-    /// A client for one session. `login` is for the place that it was given for. Errors when the
+    /// Returns a client for one session of a plugin. `login` is sent only to the server of its URL. Errors when the
     /// certificates or the logins cannot be used.
     pub fn client(
         &self,
@@ -94,13 +91,13 @@ impl Access {
         counters: Arc<Counters>,
         cancel: Cancel,
     ) -> Result<Client> {
-        // Not before somebody needs them.
-        self.0.netrc.get_or_init(|| self.0.logins.read()).as_ref().map_err(Error::clone)?;
-        Ok(Client::new(self.wire(counters, cancel)?, self.clone(), login))
+        // The file is read when the first client needs it.
+        let netrc = self.0.netrc.get_or_init(|| self.0.logins.read().map(Arc::new)).clone()?;
+        Ok(Client::new(self.wire(counters, cancel)?, self.0.allow.clone(), netrc, login))
     }
 
-    /// A client for layers that their manifests say are stored elsewhere. `login` is that of the URL.
-    /// Unlike [`Self::client`] it follows redirects, and logs in nowhere else.
+    /// Returns a client for layers that are stored at URLs of their manifests. `login` is that of the URL. Unlike
+    /// [`Self::client`] it follows redirects, and sends no other login.
     pub(super) fn client_for_layers(
         &self,
         login: Option<(Url, HeaderValue)>,
@@ -110,7 +107,7 @@ impl Access {
         let allow = self.0.allow.clone();
         let guard: Guard = Arc::new(move |url: &Url| allow.check_address(url));
         let wire = Wire { follows: true, guard: Some(guard), ..self.wire(counters, cancel)? };
-        Ok(Client::for_layers(wire, self.clone(), login))
+        Ok(Client::for_layers(wire, self.0.allow.clone(), login))
     }
 
     fn wire(&self, counters: Arc<Counters>, cancel: Cancel) -> Result<Wire> {

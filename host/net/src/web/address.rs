@@ -1,12 +1,12 @@
-//! Which addresses are public.
+//! The check whether an address is public.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
-/// IPv4 addresses that are not public (IANA's special-purpose registry, RFC 6890): this network,
-/// private, shared (carrier-grade NAT), loopback, link-local with the metadata services of clouds,
-/// protocol assignments, documentation, 6to4 relays, benchmarking, multicast, and what is reserved.
+/// The IPv4 networks that are not public (IANA's special-purpose registry, RFC 6890): this network, private, shared
+/// (carrier-grade NAT), loopback, link-local with the metadata services of clouds, protocol assignments, documentation,
+/// 6to4 relays, benchmarking, multicast, and reserved networks.
 const V4: [(Ipv4Addr, u8); 15] = [
     (Ipv4Addr::new(0, 0, 0, 0), 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
@@ -25,11 +25,11 @@ const V4: [(Ipv4Addr, u8); 15] = [
     (Ipv4Addr::new(240, 0, 0, 0), 4),
 ];
 
-/// What IANA gives out to the public.
+/// The IPv6 network of public addresses, as IANA assigns them.
 const V6_PUBLIC: (Ipv6Addr, u8) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
-/// Within that: protocol assignments with Teredo, documentation, 6to4. The last and Teredo carry an IPv4 address,
-/// which may be any.
+/// The networks in [`V6_PUBLIC`] that are not public: protocol assignments with Teredo, documentation, and 6to4. Teredo
+/// and 6to4 contain an IPv4 address, which may be any.
 const V6: [(Ipv6Addr, u8); 4] = [
     (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
     (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
@@ -37,15 +37,15 @@ const V6: [(Ipv6Addr, u8); 4] = [
     (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
 ];
 
-/// NAT64 (RFC 6052): the last four bytes are the IPv4 address that is meant.
+/// The network of NAT64 (RFC 6052): the last four bytes are the IPv4 address of the destination.
 const NAT64: (Ipv6Addr, u8) = (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96);
 
-/// Whether an address is one that anybody on the internet reaches. What is not known to be is not.
+/// Returns whether an address is reachable from the whole internet. An address that is not known to be public is not.
 #[must_use]
 pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
-        // `::ffff:a.b.c.d` is connected to as a.b.c.d.
+        // A connection to `::ffff:a.b.c.d` goes to a.b.c.d.
         IpAddr::V6(address) => match address.to_ipv4_mapped() {
             Some(mapped) => is_public_v4(mapped),
             None if in_v6(NAT64, address) => {
@@ -57,9 +57,9 @@ pub fn is_public(address: IpAddr) -> bool {
     }
 }
 
-/// The address that is connected to: a mapped one is an IPv4 address.
+/// Returns the address that a connection uses: a mapped address becomes an IPv4 address.
 #[must_use]
-pub fn meant(address: IpAddr) -> IpAddr {
+pub fn canonical(address: IpAddr) -> IpAddr {
     address.to_canonical()
 }
 

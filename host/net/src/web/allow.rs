@@ -1,32 +1,32 @@
-//! What the user has named: places on web servers, and addresses that are not public.
+//! The places on web servers, and the addresses that are not public, that the user allowed.
 //!
-//! What it refuses: everything else.
+//! What this module refuses: everything else.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 use url::{Host, Url};
 
-use super::address::{is_public, meant};
+use super::address::{canonical, is_public};
 use crate::http::redirect::authority;
 use crate::uri::{Uri, logins_in};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::secret;
 
-/// The name of one's own machine (RFC 6761, 6.3).
+/// The name of the local machine (RFC 6761, 6.3).
 const LOCALHOST: &str = "localhost";
 
-/// Places and addresses.
+/// The allowed places and addresses.
 #[derive(Debug, Clone, Default)]
 pub struct Allow {
-    /// Each ends with `/`: it and what is below it.
+    /// URLs that end with `/`. Each allows itself and everything below it.
     places: Vec<Url>,
     networks: Vec<IpNet>,
 }
 
 impl Allow {
-    /// What `--allow-net` names: `HOST[:PORT][/PATH]` with HTTPS, the same after `http://` with plain
-    /// HTTP, or `ADDRESS/BITS`, a network that names may lead to. Errors say what is wrong.
+    /// Adds a value of `--allow-net`: `HOST[:PORT][/PATH]` for HTTPS, the same after `http://` for plain HTTP, or
+    /// `ADDRESS/BITS`, a network that names may resolve to. Errors ([`Kind::Usage`]) when it has another form.
     pub fn name(&mut self, text: &str) -> Result<()> {
         let malformed = || {
             let shown =
@@ -56,24 +56,23 @@ impl Allow {
         Ok(())
     }
 
-    /// A place that the user named in another way, such as a destination: what is below a URL that
-    /// ends with `/`.
+    /// Adds a place that the user allowed in another way, such as a destination. The URL must end with `/`.
     pub fn place(&mut self, url: Url) {
-        // Who names an address means it, public or not.
+        // An address that the user typed is allowed, public or not.
         if let Some(address) = literal(&url) {
             self.networks.push(IpNet::from(address));
         }
         self.places.push(url);
     }
 
-    /// Whether a URL is, or is below, a place that was named; its host an address that may be
-    /// connected to, where it is one.
+    /// Returns whether a URL is at or below an allowed place. If its host is an address, the address must be allowed as
+    /// well.
     #[must_use]
     pub fn permits(&self, url: &Url) -> bool {
         let within = |place: &&Url| {
             let folder = place.path();
             let path = url.path();
-            // The folder itself goes by its name without the slash as well.
+            // The URL of a folder may also lack the slash.
             place.origin() == url.origin()
                 && (path.starts_with(folder) || folder.strip_suffix('/') == Some(path))
         };
@@ -81,31 +80,31 @@ impl Allow {
             && literal(url).is_none_or(|address| self.reaches("", address))
     }
 
-    /// Whether an address may be connected to that `host` leads to.
+    /// Returns whether connections to an address of `host` are allowed.
     #[must_use]
     pub fn reaches(&self, host: &str, address: IpAddr) -> bool {
-        let address = meant(address);
+        let address = canonical(address);
         let own = host == LOCALHOST && address.is_loopback() && self.names_host(LOCALHOST);
         is_public(address) || own || self.networks.iter().any(|network| network.contains(&address))
     }
 
-    /// Errors when the host of a URL is an address that may not be connected to. A name is looked at when
-    /// it is resolved.
+    /// Errors when the host of a URL is an address that is not allowed. The addresses of a name are checked when it is
+    /// resolved.
     pub fn check_address(&self, url: &Url) -> Result<()> {
         match literal(url).filter(|address| !self.reaches("", *address)) {
             None => Ok(()),
             Some(address) => {
-                Err(Error::new(Kind::Auth, format!("{} is no public address", authority(url)))
-                    .hint(format!("to allow it, name the address: --allow-net {address}")))
+                Err(Error::new(Kind::Auth, format!("{} is not a public address", authority(url)))
+                    .hint(format!("to allow it: --allow-net {address}")))
             }
         }
     }
 
-    /// Whether plain HTTP was named for a host and port.
+    /// Returns whether plain HTTP is allowed for the host and port of a URL.
     #[must_use]
     pub fn is_plain(&self, url: &Url) -> bool {
         let plain = |place: &&Url| place.scheme() == "http" && place.host() == url.host();
-        // The port as it is typed: 80 and 443 are left out of URLs.
+        // The port as it is typed: URLs omit 80 and 443.
         let port = url.port();
         self.places.iter().filter(plain).any(|place| place.port() == port)
     }
@@ -115,12 +114,12 @@ impl Allow {
     }
 }
 
-/// A place with its scheme, where it is typed without.
+/// Returns a place with a scheme. The default is HTTPS.
 fn https(text: &str) -> String {
     if text.contains("://") { text.to_owned() } else { format!("https://{text}") }
 }
 
-/// Whether a URL has a login in it.
+/// Returns whether a URL contains a login.
 pub(super) fn has_login(url: &Url) -> bool {
     !url.username().is_empty() || url.password().is_some()
 }
@@ -128,7 +127,7 @@ pub(super) fn has_login(url: &Url) -> bool {
 fn literal(url: &Url) -> Option<IpAddr> {
     match url.host()? {
         Host::Ipv4(address) => Some(address.into()),
-        Host::Ipv6(address) => Some(meant(address.into())),
+        Host::Ipv6(address) => Some(canonical(address.into())),
         Host::Domain(_) => None,
     }
 }

@@ -1,68 +1,79 @@
-//! Requests for one session of a plugin, and for the host's own look at what it wrote.
+//! Requests of one session of a plugin, and of the host that verifies what the plugin wrote.
+//!
+//! What this module refuses: URLs that are not allowed or have two readings, and to send a login to another server than
+//! the one that it belongs to.
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use reqwest::header::{ACCEPT_ENCODING, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode};
 use url::Url;
 
-use super::access::Access;
-use super::allow::has_login;
-use super::fetch::Fetch;
+use super::allow::{Allow, has_login};
+use super::netrc::Netrc;
 use crate::http::failure::Failure;
 use crate::http::redirect::authority;
 use crate::http::retry::Budget;
 use crate::http::wire::{Answer, Call, Wire};
 use crate::registry::Body;
 use crate::registry::body::Reader;
-use crate::registry::deliver::Parcel;
+use crate::registry::streamed_request::StreamedBody;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::limits;
-use occystrap_base::oci::{Descriptor, Digest};
+use occystrap_base::oci::Descriptor;
 
-/// Cheap to clone.
+/// A client for one session. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
     wire: Wire,
-    access: Access,
+    allow: Arc<Allow>,
+    netrc: Arc<Netrc>,
     login: Option<(Url, HeaderValue)>,
-    /// Whether it fetches what a manifest, and not the user, has named.
-    is_outside: bool,
+    /// Whether the URLs come from a manifest, and not from the user.
+    is_for_layers: bool,
 }
 
-/// Why a URL is not asked for.
+/// The reason why a URL is not requested.
 #[derive(Debug)]
 pub enum Denied {
-    /// It is none, or not in its normal form.
+    /// The text is not a URL, or not in normal form.
     Form,
-    /// Nobody named its place.
+    /// The user did not allow the place.
     Place(Error),
 }
 
 /// Whether a failed request may be made again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
-    /// It reads, or twice is as good as once.
+    /// The request only reads, or repeating it has no further effect.
     Yes,
-    /// Nobody knows what it does.
+    /// The effect of the request is not known.
     No,
 }
 
 impl Client {
-    pub(super) fn new(wire: Wire, access: Access, login: Option<(Url, HeaderValue)>) -> Self {
-        Self { wire, access, login, is_outside: false }
-    }
-
-    /// One for layers that are stored elsewhere.
-    pub(super) fn for_layers(
+    /// Returns a client for requests of a plugin, and of the host about what the plugin wrote. `login` belongs to its
+    /// URL; the logins of `netrc` belong to their hosts.
+    pub(super) fn new(
         wire: Wire,
-        access: Access,
+        allow: Arc<Allow>,
+        netrc: Arc<Netrc>,
         login: Option<(Url, HeaderValue)>,
     ) -> Self {
-        Self { wire, access, login, is_outside: true }
+        Self { wire, allow, netrc, login, is_for_layers: false }
     }
 
-    /// A URL that a plugin or a receipt has named: in its normal form, and within a place that the
-    /// user has named.
+    /// Returns a client for layers that are stored at URLs of their manifest. It sends no other login than `login`.
+    pub(super) fn for_layers(
+        wire: Wire,
+        allow: Arc<Allow>,
+        login: Option<(Url, HeaderValue)>,
+    ) -> Self {
+        Self { wire, allow, netrc: Arc::default(), login, is_for_layers: true }
+    }
+
+    /// Parses a URL of a plugin or a receipt. It must be in normal form, and within a place that the user allowed.
     pub fn check(&self, text: &str) -> Result<Url, Denied> {
         if text.len() > limits::HTTP_URL {
             return Err(Denied::Form);
@@ -71,14 +82,14 @@ impl Client {
         if url.as_str() != text || !is_plain_form(&url) {
             return Err(Denied::Form);
         }
-        match self.access.allow().permits(&url) {
+        match self.allow.permits(&url) {
             true => Ok(url),
             false => Err(Denied::Place(unnamed(&url))),
         }
     }
 
-    /// Make a request with a small body or none, and have its answer, whatever its status. Errors when
-    /// there is none, or one that may pass (408, 429, 5xx), after all retries.
+    /// Makes a request with a small body or none, and returns the answer with any final status. Errors when there is no
+    /// answer, or only answers with a temporary status (408, 429, 5xx), after all retries.
     pub async fn ask(
         &self,
         method: Method,
@@ -94,7 +105,7 @@ impl Client {
         self.ask_within(method, url, headers, body, &mut budget).await
     }
 
-    /// The same, within a budget of retries.
+    /// Makes a request as [`Self::ask`], with a given budget of retries.
     pub(super) async fn ask_within(
         &self,
         method: Method,
@@ -104,21 +115,21 @@ impl Client {
         budget: &mut Budget,
     ) -> Result<Answer> {
         let call = Call::new(method, url.clone(), headers);
-        let mut call = Call { body, foreign: self.is_outside, ..call };
-        // What is hashed is what is kept there.
+        let mut call = Call { body, foreign: self.is_for_layers, ..call };
+        // The bytes are hashed as the server stores them.
         call.headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         let pass = self.pass(url);
         let answer = self.wire.exchange(&call, pass.as_ref(), budget).await;
-        answer.map_err(|error| if self.is_outside { error } else { in_our_words(error, url) })
+        answer.map_err(|error| if self.is_for_layers { error } else { with_web_hint(error, url) })
     }
 
-    /// How errors name a URL: of one that a manifest has named, the host alone.
+    /// Returns a URL for errors. Of a URL from a manifest, only the host is shown.
     pub(super) fn shown(&self, url: &Url) -> String {
-        if self.is_outside { authority(url) } else { shown(url) }
+        if self.is_for_layers { authority(url) } else { shown(url) }
     }
 
-    /// Size of what is at a URL, where the server says it; `None` when nothing is there. The last byte
-    /// is read as well: servers answer a HEAD from what they remember (rclone does so for minutes).
+    /// Returns the size of the file at a URL in bytes, where the server reports it; the outer `None` when there is no
+    /// file. The last byte is read as well, because servers answer HEAD from a cache (rclone does so for minutes).
     pub async fn stat(&self, url: &Url) -> Result<Option<Option<u64>>> {
         let answer = self.ask(Method::HEAD, url, HeaderMap::new(), None, Repeat::Yes).await?;
         let size = match status_error(url, answer.status()) {
@@ -132,35 +143,29 @@ impl Client {
         let headers = HeaderMap::from_iter([(RANGE, range)]);
         let mut answer = self.ask(Method::GET, url, headers, None, Repeat::Yes).await?;
         match answer.status() {
-            // There is less than was said.
+            // The file is smaller than HEAD reported.
             StatusCode::RANGE_NOT_SATISFIABLE => {
                 return Ok(Some(answer.header(CONTENT_RANGE).and_then(of_all).or(Some(0))));
             }
-            // A server without ranges sends all; that it begins to is what there is to see.
+            // A server that does not support ranges sends the whole file. Its first bytes show that it exists.
             StatusCode::PARTIAL_CONTENT | StatusCode::OK => {}
             status => match status_error(url, status) {
                 Some(error) if error.kind() == Kind::NotFound => return Ok(None),
                 error => return error.map_or(Ok(Some(size)), Err),
             },
         }
-        let told = match answer.status() {
+        let reported = match answer.status() {
             StatusCode::OK => answer.length(),
             _ => answer.header(CONTENT_RANGE).and_then(of_all),
         };
         match answer.chunk().await.map_err(Failure::into_error)? {
-            Some(_) => Ok(Some(told.or(size))),
+            Some(_) => Ok(Some(reported.or(size))),
             None => Ok(Some(Some(0))),
         }
     }
 
-    /// Start to download what is at a URL; of that size and digest, where they are known.
-    #[must_use]
-    pub fn fetch(&self, url: &Url, wanted: Option<(u64, Digest)>) -> Fetch {
-        Fetch::new(self.clone(), url.clone(), wanted)
-    }
-
-    /// PUT content, from its start again when a try failed for a passing reason. Errors: those of the
-    /// content's source as they are; any answer but 2xx.
+    /// Sends content by PUT, and again from its start when an attempt failed for a temporary reason. Errors: those of
+    /// the content's source, unchanged; any status but 2xx.
     pub async fn put(
         &self,
         url: &Url,
@@ -171,22 +176,22 @@ impl Client {
     ) -> Result<()> {
         let mut reader = Reader::new(body, what)?;
         let mut budget = Budget::new(&self.wire.settings);
-        let mut wary = false;
+        let mut listens = false;
         let (method, headers) = (Method::PUT, headers.clone());
         let call = Call::new(method, url.clone(), headers);
         let pass = self.pass(url);
         loop {
             let outcome = async {
                 reader.seek(0).await?;
-                let parcel = Parcel {
+                let body = StreamedBody {
                     reader: &mut reader,
                     length: what.size,
                     start: 0,
-                    settles: what.size,
-                    wary: &mut wary,
+                    to_process: what.size,
+                    listens: &mut listens,
                     progress: &progress,
                 };
-                self.wire.deliver(&call, pass.as_ref(), parcel).await
+                self.wire.send_streamed(&call, pass.as_ref(), body).await
             };
             let failure: Failure = match outcome.await {
                 Ok(sent) => return written(url, sent.answer.status()),
@@ -196,7 +201,7 @@ impl Client {
                 return Err(error);
             }
             let paused = self.wire.pause(&mut budget, failure).await;
-            paused.map_err(|error| in_our_words(error, url))?;
+            paused.map_err(|error| with_web_hint(error, url))?;
         }
     }
 
@@ -204,26 +209,27 @@ impl Client {
         &self.wire
     }
 
-    /// What a URI said goes to its own folder's server, and before any file.
+    /// Returns the `Authorization` header for a URL. The login of the destination's URI is sent to the server of that
+    /// URI, and takes precedence over logins of files.
     fn pass(&self, url: &Url) -> Option<HeaderValue> {
         let own = self.login.as_ref().filter(|(place, _)| place.origin() == url.origin());
         let own = own.map(|(_, header)| header.clone());
-        own.or_else(|| self.access.login(url).filter(|_| !self.is_outside))
+        own.or_else(|| self.netrc.header(url.host_str()?))
     }
 }
 
-/// The size of all, as an answer about a part says it: `bytes 7-7/8`, `bytes */8` (RFC 9110, 14.4).
+/// Returns the whole size in a `Content-Range` header: 8 in `bytes 7-7/8` and `bytes */8` (RFC 9110, 14.4).
 fn of_all(range: &str) -> Option<u64> {
     range.rsplit_once('/')?.1.parse().ok()
 }
 
-/// `None` for 2xx; what any other answer to a request that reads means.
+/// Returns the error for the status of a request that reads; `None` for 2xx.
 #[must_use]
 pub fn status_error(url: &Url, status: StatusCode) -> Option<Error> {
     status_error_at(&shown(url), status)
 }
 
-/// The same, of a place that errors call so.
+/// Returns the same as [`status_error`], with another name of the place.
 pub(super) fn status_error_at(place: &str, status: StatusCode) -> Option<Error> {
     let error = |kind: Kind, what: &str| Error::new(kind, format!("{place}: {what}"));
     Some(match status.as_u16() {
@@ -237,16 +243,16 @@ pub(super) fn status_error_at(place: &str, status: StatusCode) -> Option<Error> 
     })
 }
 
-/// What an answer to a PUT means.
+/// Errors when the status of a PUT is not 2xx.
 pub fn written(url: &Url, status: StatusCode) -> Result<()> {
     match status_error(url, status) {
         None => Ok(()),
         Some(error) if matches!(error.kind(), Kind::Auth) => Err(error),
         Some(_) => {
-            let message = format!("{}: the server did not take it: {status}", shown(url));
+            let message = format!("{}: the server did not accept it: {status}", shown(url));
             let error = Error::destination(message);
             Err(match status.as_u16() {
-                404 | 409 => error.hint("is the folder above it there?"),
+                404 | 409 => error.hint("does its parent folder exist?"),
                 413 => error.hint("the server, or a proxy before it, limits the size of a request"),
                 _ => error,
             })
@@ -257,7 +263,7 @@ pub fn written(url: &Url, status: StatusCode) -> Result<()> {
 const LOGIN: &str = "a login for it is looked for in the URI (user:password@HOST), in --netrc-file, \
     $NETRC and ~/.netrc";
 
-/// A URL for people: what is after `?` may be a signature.
+/// Returns a URL for messages without the text after `?`, which may be a signature.
 #[must_use]
 pub fn shown(url: &Url) -> String {
     match url.as_str().split_once('?') {
@@ -266,21 +272,21 @@ pub fn shown(url: &Url) -> String {
     }
 }
 
-/// The error for a place that nobody named.
+/// Returns the error for a place that the user did not allow.
 #[must_use]
 pub fn unnamed(url: &Url) -> Error {
     let host = authority(url);
     let hint = match url.scheme() {
-        "http" => format!("--allow-net http://{host} names it"),
+        "http" => format!("--allow-net http://{host} allows it"),
         _ => format!(
-            "--allow-net {host} names it; --allow-net http://{host}, if it speaks plain HTTP"
+            "--allow-net {host} allows it; --allow-net http://{host}, if it uses plain HTTP"
         ),
     };
-    Error::new(Kind::Auth, format!("{}: not a place that you named", shown(url))).hint(hint)
+    Error::new(Kind::Auth, format!("{}: not a place that you allowed", shown(url))).hint(hint)
 }
 
-/// Whether a URL is one of HTTP that can be read in one way: no login, no fragment, no host that ends
-/// with a dot, and nothing in its path that a server might decode to a step up.
+/// Returns whether a URL is one of HTTP or HTTPS with a single reading: without a login, without a fragment, with a
+/// host that does not end with a dot, and without a path that a server could decode to a parent folder.
 pub(super) fn is_plain_form(url: &Url) -> bool {
     let path = url.path().to_ascii_lowercase();
     let step = |name: &str| matches!(name.split(';').next(), Some("." | ".."));
@@ -292,11 +298,11 @@ pub(super) fn is_plain_form(url: &Url) -> bool {
         && !path.split('/').any(step)
 }
 
-/// The way to plain HTTP is another one here than for a registry.
-fn in_our_words(error: Error, url: &Url) -> Error {
+/// Replaces the hint about `--insecure`, which is for registries only, by one about `--allow-net`.
+fn with_web_hint(error: Error, url: &Url) -> Error {
     match error.hint_text() {
         Some(hint) if hint.contains("--insecure") => error.hint(format!(
-            "if it speaks plain HTTP, name it so: --allow-net http://{}",
+            "if it uses plain HTTP, allow that: --allow-net http://{}",
             authority(url)
         )),
         _ => error,
@@ -309,11 +315,11 @@ mod tests {
 
     #[test]
     fn urls_with_two_readings_are_refused() {
-        let mut allow = super::super::Allow::default();
+        let mut allow = Allow::default();
         for name in ["a.example", "127.0.0.1", "xn--bcher-kva.example"] {
             allow.name(name).unwrap();
         }
-        let access = Access::new(allow, Default::default(), &Default::default());
+        let access = crate::web::Access::new(allow, Default::default(), &Default::default());
         let client = access.client(None, Default::default(), Default::default()).unwrap();
         for odd in [
             "https://2130706433/",

@@ -2,7 +2,7 @@
 //! (OCI image specification, "Content Descriptors", `urls`). The base layers of Windows images are the
 //! common case: registries do not keep them.
 //!
-//! What it refuses: URLs that are not HTTP, and more or longer ones than a manifest has a reason for.
+//! What this module refuses: URLs that are not HTTP or HTTPS, and more or longer URLs than a manifest needs.
 
 use std::sync::Arc;
 
@@ -15,33 +15,32 @@ use occystrap_base::oci::document::RawDescriptor;
 use occystrap_base::oci::json;
 use occystrap_base::secret;
 
-/// URLs of one descriptor that are read. Microsoft's manifests have one or two.
+/// The most URLs of one descriptor that are read. Microsoft's manifests have one or two.
 const MOST_URLS: usize = 16;
 
-/// Bytes of the longest URL that is read: servers and proxies take no longer ones (RFC 9110, 4.1).
+/// The longest URL that is read, in bytes: servers and proxies need not accept longer ones (RFC 9110, 4.1).
 const LONGEST_URL: usize = 8000;
 
-/// The URLs of a layer that need not be where its manifest is. Media types do not count: a layer of a
-/// foreign or non-distributable type that the source has is a layer like any other, and one without
-/// URLs cannot be found anywhere else.
+/// The URLs of a layer that may be missing at the place of its manifest. The media type does not matter: a layer of a
+/// foreign or non-distributable type that the source has is a layer like any other, and without URLs it cannot be found
+/// elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Elsewhere(Arc<[Url]>);
 
 impl Elsewhere {
-    /// Returns where the blob of a descriptor is besides the place of its manifest; `None` where the
-    /// descriptor names no URL of HTTP. This is the only reader of `urls`.
+    /// Returns the URLs of a descriptor; `None` when it has no URL of HTTP or HTTPS. This is the only reader of `urls`.
     #[must_use]
     pub fn of(descriptor: &RawDescriptor) -> Option<Self> {
         Self::at(descriptor.urls())
     }
 
-    /// Reads the same from a descriptor that is still JSON.
+    /// Returns the same from a descriptor as JSON.
     #[must_use]
     pub fn of_json(descriptor: &Value) -> Option<Self> {
         Self::at(descriptor["urls"].as_array()?.iter().filter_map(Value::as_str))
     }
 
-    /// Returns whether a manifest names URLs for one of its layers. What is no manifest names none.
+    /// Returns whether a manifest has URLs for one of its layers. A text that is not a manifest has none.
     #[must_use]
     pub fn is_in(manifest: &[u8]) -> bool {
         let manifest: Value = json::parse(manifest).unwrap_or_default();
@@ -64,20 +63,34 @@ impl Elsewhere {
         (!urls.is_empty()).then_some(Self(urls))
     }
 
-    /// The URLs, in the order in which they are tried; never none.
+    /// Returns the URLs, in the order in which they are tried. There is at least one.
     #[must_use]
     pub fn urls(&self) -> &[Url] {
         &self.0
     }
 
-    /// The host of the first URL: the part of it that may be shown.
+    /// Returns the host of the first URL, which may be shown.
     #[must_use]
     pub fn host(&self) -> String {
         self.0.first().map_or_else(String::new, authority)
     }
 }
 
-/// Remembers the login and the signatures in a URL, so that no output shows them.
+/// The treatment of layers that are stored elsewhere (`--foreign-layers`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ForeignLayers {
+    /// They are not copied when the output keeps the image's manifest, and are downloaded when it does not.
+    #[default]
+    KeepOrFetch,
+    /// They are not copied. Outputs that cannot refer to them refuse the image.
+    Keep,
+    /// They are downloaded.
+    Fetch,
+    /// An image with such a layer is refused.
+    Fail,
+}
+
+/// Registers the login and the signatures in a URL as secrets, so that no output shows them.
 fn keep_secrets(url: &Url) {
     keep_login(url);
     let values = url.query_pairs().map(|(_, value)| value.into_owned());

@@ -9,7 +9,7 @@ use super::netrc::basic;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::secret::Secret;
 
-/// A folder whose scheme is decided by what was named.
+/// A folder. The allowed places decide whether it is reached by HTTPS or plain HTTP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Folder {
     https: Url,
@@ -17,8 +17,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// What follows `scheme://` in a URI, decoded. Errors when it names no folder, or one that could
-    /// be read in two ways.
+    /// Parses the text after `scheme://` in a URI, decoded. Errors when it is not a folder, or could be read in two
+    /// ways.
     pub fn parse(rest: &str) -> Result<Self> {
         let malformed =
             |why: &str| Error::usage(format!("'{rest}' {why}")).hint("expected HOST[:PORT]/PATH");
@@ -27,7 +27,7 @@ impl Folder {
             return Err(malformed("has '.' or '..' in its path"));
         }
         if path.contains(['?', '#', '%', '\\']) || path.contains(char::is_control) {
-            return Err(malformed("has a character in its path that means something in a URL"));
+            return Err(malformed("has a character in its path that is special in a URL"));
         }
         let build = |scheme: &str| -> Option<Url> {
             let mut url = Url::parse(&format!("{scheme}://{authority}/")).ok()?;
@@ -40,23 +40,23 @@ impl Folder {
         };
         match (build("https"), build("http")) {
             (Some(https), Some(http)) if !authority.is_empty() => Ok(Self { https, http }),
-            _ => Err(malformed("names no web server")),
+            _ => Err(malformed("is not on a web server")),
         }
     }
 
-    /// With plain HTTP where that was named, else with HTTPS. Ends with `/`.
+    /// Returns the URL: with plain HTTP where that is allowed, else with HTTPS. It ends with `/`.
     #[must_use]
     pub fn url(&self, allow: &Allow) -> &Url {
         if allow.is_plain(&self.http) { &self.http } else { &self.https }
     }
 
-    /// With HTTPS, for messages where nothing is known of what was named.
+    /// Returns the URL with HTTPS, for messages where the allowed places are not known.
     #[must_use]
     pub fn plain(&self) -> &Url {
         &self.https
     }
 
-    /// A login that its URI has.
+    /// Returns the header for the login in a URI; `None` when it has none.
     #[must_use]
     pub fn login(credentials: Option<&(String, Secret)>) -> Option<HeaderValue> {
         let (name, password) = credentials?;
@@ -114,7 +114,7 @@ mod tests {
         ] {
             assert!(Folder::parse(bad).is_err(), "{bad:?}");
         }
-        // Odd spellings of an address are the address.
+        // An unusual spelling of an address is normalised.
         let folder = Folder::parse("0x7f.1/x").unwrap();
         assert_eq!(folder.url(&Allow::default()).as_str(), "https://127.0.0.1/x/");
     }

@@ -1,35 +1,36 @@
-//! Headers that a plugin may send, and may see.
+//! The headers that a plugin may send, and those that it may read.
 //!
-//! What it refuses: everything else. A list of what is forbidden would lack the next server's
-//! `X-HTTP-Method-Override`.
+//! What this module refuses: all other headers. A list of forbidden headers would be incomplete: servers define headers
+//! such as `X-HTTP-Method-Override`.
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use occystrap_base::limits;
 
-/// With a request that reads.
+/// The headers of a request that reads.
 const READING: [&str; 5] =
     ["accept", "if-match", "if-modified-since", "if-none-match", "if-unmodified-since"];
 
-/// With a request that changes, besides.
+/// The additional headers of a request that writes.
 const CHANGING: [&str; 4] =
     ["cache-control", "content-disposition", "content-language", "content-type"];
 
-/// Beginnings and ends of names that are kept from a plugin: cookies, and what logins are made of.
+/// The prefixes of names that are hidden from a plugin: cookies, and headers of authentication.
 const HIDDEN: [&str; 4] = ["set-cookie", "proxy-", "www-", "authentication"];
 
-/// Why a plugin's headers are not sent.
+/// The reason why a plugin's headers are not sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// More, or longer ones, than any request needs.
+    /// There are more headers, or more bytes, than a request needs.
     TooMuch,
-    /// Not one of those that a plugin may send.
+    /// A plugin may not send this header.
     Name(String),
-    /// Not of the form of a header's value (RFC 9110, 5.5): control characters, line ends.
+    /// The value of this header has characters that are not allowed, such as control characters and line ends (RFC
+    /// 9110, 5.5).
     Value(String),
 }
 
-/// A plugin's headers as they are sent.
+/// Returns a plugin's headers for a request. `changes` states whether the request writes.
 pub fn sent(given: Vec<(String, String)>, changes: bool) -> Result<HeaderMap, Refused> {
     let length: usize = given.iter().map(|(name, value)| name.len() + value.len()).sum();
     if given.len() > limits::HTTP_HEADERS || length > limits::HTTP_HEADER_BYTES {
@@ -51,7 +52,7 @@ pub fn sent(given: Vec<(String, String)>, changes: bool) -> Result<HeaderMap, Re
     Ok(headers)
 }
 
-/// A server's headers as a plugin sees them: names in lower case, values that are text.
+/// Returns a server's headers for a plugin: names in lower case, and only values that are text.
 #[must_use]
 pub fn seen(headers: &HeaderMap) -> Vec<(String, String)> {
     let shown = |name: &&HeaderName| {

@@ -1,7 +1,7 @@
-//! Logins for web servers from a file as curl, git and ftp know it (netrc(5)).
+//! Logins for web servers from a file in the format of curl, git and ftp (netrc(5)).
 //!
-//! What it refuses: `default`, which would send a password to whoever is named; macros; and to show
-//! anything of the file in an error.
+//! What this module refuses: `default`, which would send a password to any host; macros; and to show text of the file
+//! in an error.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -13,36 +13,36 @@ use reqwest::header::HeaderValue;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::secret::{self, Secret};
 
-/// A file of logins has some kilobytes.
+/// The largest file with logins that is read, in bytes. Real files have some kilobytes.
 const LARGEST_FILE: u64 = 1024 * 1024;
 
-/// Where logins are.
+/// The place of the logins.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Logins {
-    /// Nowhere.
+    /// There are none.
     #[default]
     None,
-    /// In a file that the user named: it must be there.
+    /// A file that the user named. It must exist.
     Named(PathBuf),
-    /// In the file that other programs take: it may be missing or broken.
+    /// The file that other programs use. It may be missing or broken.
     Usual(PathBuf),
 }
 
 impl Logins {
-    /// Read them.
+    /// Reads the logins. Errors when a file that the user named cannot be read.
     pub fn read(&self) -> Result<Netrc> {
         match self {
             Self::None => Ok(Netrc::default()),
             Self::Named(file) => Netrc::read(file),
             Self::Usual(file) => Ok(Netrc::read(file).unwrap_or_else(|error| {
-                tracing::warn!(%error, "going on without logins");
+                tracing::warn!(%error, "continuing without logins");
                 Netrc::default()
             })),
         }
     }
 }
 
-/// Logins, by host name.
+/// The logins by host name.
 #[derive(Clone, Default)]
 pub struct Netrc {
     machines: Vec<Machine>,
@@ -56,7 +56,7 @@ struct Machine {
 }
 
 impl Netrc {
-    /// Read a file that the user named. Errors name it, and show nothing of it.
+    /// Reads a file. Errors contain its path, and no text of it.
     pub fn read(path: &Path) -> Result<Self> {
         let place = path.display();
         let fail = |cause: &std::io::Error| {
@@ -72,7 +72,7 @@ impl Netrc {
         Ok(Self::parse(&String::from_utf8_lossy(&bytes)))
     }
 
-    /// The file that curl looks for: `$NETRC`, else `.netrc` at home; none where it is not there.
+    /// Returns the file that curl uses: `$NETRC`, else `.netrc` in the home directory; `None` when it does not exist.
     #[must_use]
     pub fn usual(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
         let path = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
@@ -80,12 +80,12 @@ impl Netrc {
         file.is_file().then_some(file)
     }
 
-    /// What a file says. Words that mean nothing are passed over, as curl does.
+    /// Parses a file. Unknown words are skipped, as curl does.
     #[must_use]
     pub fn parse(text: &str) -> Self {
         let mut words = Words { rest: text };
         let mut machines: Vec<Machine> = Vec::new();
-        // After `default` or before the first machine, words belong to nobody.
+        // Words after `default` or before the first machine are ignored.
         let mut open = false;
         while let Some(word) = words.next() {
             match word.as_str() {
@@ -96,7 +96,7 @@ impl Netrc {
                     machines.push(Machine { host, login: String::new(), password: "".into() });
                 }
                 "default" => open = false,
-                // To the next empty line.
+                // A macro ends at the next empty line.
                 "macdef" => words.skip_macro(),
                 "login" | "password" | "account" => {
                     let Some(value) = words.next() else { break };
@@ -112,7 +112,7 @@ impl Netrc {
         Self { machines }
     }
 
-    /// What to send to a host, if there is a login for it: the first, as in curl.
+    /// Returns the header for a host, if there is a login for it. The first of several counts, as in curl.
     #[must_use]
     pub fn header(&self, host: &str) -> Option<HeaderValue> {
         let machine = self.machines.iter().find(|machine| machine.host == host)?;
@@ -120,7 +120,7 @@ impl Netrc {
     }
 }
 
-/// Basic authentication (RFC 7617); none for a name with a colon, which it cannot carry.
+/// Returns the header of Basic authentication (RFC 7617); `None` for a name with a colon, which it does not support.
 #[must_use]
 pub fn basic(login: &str, password: &Secret) -> Option<HeaderValue> {
     if login.contains(':') {
@@ -128,7 +128,7 @@ pub fn basic(login: &str, password: &Secret) -> Option<HeaderValue> {
     }
     let pair = format!("{login}:{}", password.expose());
     let encoded = base64::engine::general_purpose::STANDARD.encode(pair);
-    // The spellings of a short password are too short to be known by themselves.
+    // A short password is too short to be masked in all its encodings, but the encoded pair is long enough.
     secret::keep(&encoded);
     let mut header = HeaderValue::try_from(format!("Basic {encoded}")).ok()?;
     header.set_sensitive(true);
@@ -142,7 +142,8 @@ impl fmt::Debug for Netrc {
     }
 }
 
-/// Words between white space; in quotes they may hold some, and `\` takes the next one as it is.
+/// The words of a file, separated by white space. A word in quotes may contain white space, and `\` quotes the next
+/// character.
 struct Words<'a> {
     rest: &'a str,
 }

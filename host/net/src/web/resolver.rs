@@ -1,7 +1,7 @@
-//! Names to addresses, where every address is looked at before anybody connects to it.
+//! The resolver of names. It checks every address before a connection is made.
 //!
-//! The connection is made to what was looked at: a name that answers otherwise the next time gains
-//! nothing. What it refuses: to resolve to nothing but addresses that are neither public nor named.
+//! The connection uses the checked addresses, so a name that resolves to another address the next time (DNS rebinding)
+//! gains nothing. What this module refuses: a name all of whose addresses are neither public nor allowed.
 
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -13,20 +13,20 @@ use super::allow::Allow;
 use crate::http::failure::NotNamed;
 use occystrap_base::error::{Error, Kind};
 
-/// The addresses of a name, with any port.
+/// A future with the addresses of a name. The port is not used.
 type Looked = Pin<Box<dyn Future<Output = std::io::Result<Vec<SocketAddr>>> + Send>>;
 
-/// Who is asked for addresses.
+/// A function that resolves names.
 type Lookup = Arc<dyn Fn(String) -> Looked + Send + Sync>;
 
-/// Resolves for one client.
+/// The resolver of one client.
 pub struct Resolver {
     allow: Arc<Allow>,
     lookup: Lookup,
 }
 
 impl Resolver {
-    /// One that asks the system.
+    /// Returns a resolver that uses that of the operating system.
     #[must_use]
     pub fn new(allow: Arc<Allow>) -> Self {
         let system = |host: String| -> Looked {
@@ -54,8 +54,8 @@ impl Resolve for Resolver {
 
 fn refused(host: &str, found: &SocketAddr) -> NotNamed {
     let address = found.ip();
-    let message = format!("{host} leads to {address}, which is no public address");
-    let hint = format!("to allow it, name the address as well: --allow-net {address}");
+    let message = format!("{host} resolves to {address}, which is not a public address");
+    let hint = format!("to allow it, allow the address as well: --allow-net {address}");
     NotNamed(Error::new(Kind::Auth, message).hint(hint))
 }
 
@@ -73,7 +73,7 @@ mod tests {
             .map_err(|refused| refused.to_string())
     }
 
-    /// The answers of a name server, one after the other.
+    /// Returns a resolver with given answers of a name server, one after the other.
     fn answering(allow: &[&str], answers: &'static [&'static [&'static str]]) -> Resolver {
         let mut named = Allow::default();
         allow.iter().for_each(|name| named.name(name).unwrap());
@@ -92,9 +92,11 @@ mod tests {
             &[&["1.1.1.1"], &["127.0.0.1"], &["169.254.169.254", "::1"], &["1.1.1.1", "10.0.0.1"]];
         let resolver = answering(&["a.example"], rebinding);
         assert_eq!(resolve(&resolver).unwrap(), ["1.1.1.1"]);
-        assert!(resolve(&resolver).unwrap_err().contains("127.0.0.1, which is no public address"));
+        assert!(
+            resolve(&resolver).unwrap_err().contains("127.0.0.1, which is not a public address")
+        );
         assert!(resolve(&resolver).unwrap_err().contains("169.254.169.254"));
-        // What is public is connected to, and nothing else.
+        // Only the public addresses are used.
         assert_eq!(resolve(&resolver).unwrap(), ["1.1.1.1"]);
     }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use occystrap_base::error::{Error, Kind, Result};
-use occystrap_base::oci::saved::LIST;
+use occystrap_base::oci::layout::LIST;
 use occystrap_base::oci::{Digest, ImageName};
 use occystrap_images::source::tar_headers::{BLOCK, Headers, Step};
 

@@ -92,13 +92,11 @@ mod tests {
 
     use super::*;
     use crate::destination::layer_blob::Form;
-    use occystrap_base::cancel::Cancel;
     use occystrap_base::files::Section;
     use occystrap_base::oci::{Compression, Digest};
-    use occystrap_base::terminal::progress::{LayerProgress, Progress};
+    use occystrap_base::terminal::progress::LayerProgress;
     use occystrap_layer::blob::feed::{Feed, FeedReader, Turns};
     use occystrap_layer::image::Layer;
-    use occystrap_net::http::Counters;
 
     struct Bench {
         runtime: tokio::runtime::Runtime,
@@ -113,18 +111,8 @@ mod tests {
         }
 
         fn context(&self) -> Context {
-            Context {
-                runtime: self.runtime.handle().clone(),
-                cancel: Cancel::default(),
-                progress: Progress::hidden(),
-                counters: Arc::new(Counters::default()),
-                parallel: 4,
-                temp_dir: self.folder.path().to_owned(),
-                spool: self.folder.path().to_owned(),
-                durable: false,
-                web: Default::default(),
-                warnings: Default::default(),
-            }
+            let context = Context::new(self.runtime.handle()).with_parallel(4);
+            context.with_temp_dir(self.folder.path())
         }
 
         fn file(&self) -> Unnamed {

@@ -5,7 +5,6 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use bytes::Bytes;
-use tokio::runtime::Handle;
 
 use super::archive::{Archive, Contents};
 use super::given_name::GivenName;
@@ -16,7 +15,7 @@ use occystrap_base::oci::{Digest, Hasher, ImageName};
 use occystrap_base::terminal::progress::{LayerProgress, Progress};
 use occystrap_base::warnings::Warnings;
 use occystrap_images::source::docker;
-use occystrap_net::context::Context;
+use occystrap_net::context::{Blocking, Context};
 use occystrap_net::docker::{Engine, Inspected, Load};
 
 /// How much of a layer is sent at once.
@@ -29,9 +28,8 @@ const ON_ITS_WAY: usize = 4 * occystrap_base::limits::PAD as usize;
 /// An engine, and the one name that the user gave. Cheap to clone.
 #[derive(Clone)]
 pub struct EngineImage {
-    engine: Engine,
+    engine: Blocking<Engine>,
     image: ImageName,
-    runtime: Handle,
     cancel: Cancel,
     progress: Progress,
     warnings: Warnings,
@@ -41,9 +39,9 @@ impl EngineImage {
     /// An image name in an engine.
     #[must_use]
     pub fn new(engine: Engine, image: ImageName, context: &Context) -> Self {
-        let (runtime, cancel) = (context.runtime.clone(), context.cancel.clone());
+        let (engine, cancel) = (Blocking::new(engine, context), context.cancel.clone());
         let (progress, warnings) = (context.progress.clone(), context.warnings.clone());
-        Self { engine, image, runtime, cancel, progress, warnings }
+        Self { engine, image, cancel, progress, warnings }
     }
 
     /// The name.
@@ -60,7 +58,7 @@ impl EngineImage {
 
     /// What the engine says of the image; `None` when it has none of that name.
     pub fn inspect(&self) -> Result<Option<EngineImageInfo>> {
-        self.runtime.block_on(async {
+        self.engine.wait(async {
             let Some(image) = self.engine.inspect(&self.image.to_string()).await? else {
                 return Ok(None);
             };
@@ -98,7 +96,7 @@ impl EngineImage {
     /// Start to load an archive.
     #[must_use]
     pub fn load(&self) -> ArchiveUpload {
-        let load = self.engine.load(&self.runtime);
+        let load = self.engine.load(self.engine.runtime());
         ArchiveUpload { named: self.clone(), load, archive: Archive::new(), size: 0 }
     }
 }
@@ -204,7 +202,7 @@ impl ArchiveUpload {
 
     fn send(&mut self, bytes: Bytes) -> Result<()> {
         self.size += bytes.len() as u64;
-        self.named.runtime.block_on(self.load.write(bytes))
+        self.named.engine.wait(self.load.write(bytes))
     }
 }
 
@@ -219,7 +217,7 @@ impl CompleteUpload {
     /// not; whether it has it is not asked here.
     pub fn commit(self) -> Result<()> {
         let Self { named, load, config, diff_ids, .. } = self;
-        named.runtime.block_on(async {
+        named.engine.wait(async {
             let _waiting = named.progress.waiting("engine loads");
             let name = GivenName::before(&named.engine, &named.image).await;
             // The verification reports what cannot be looked at.

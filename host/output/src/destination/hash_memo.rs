@@ -10,7 +10,7 @@ use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::{Digest, Hasher};
 use occystrap_base::terminal::progress::{LayerProgress, Progress};
-use occystrap_net::registry::Fetched;
+use occystrap_net::registry::FetchedManifest;
 
 /// How much is read at once: from the cache of the kernel, larger reads gain nothing.
 const PIECE: usize = 512 * 1024;
@@ -32,7 +32,7 @@ pub struct HashMemo {
 #[derive(Default)]
 struct Remote {
     sizes: HashMap<Digest, Option<u64>>,
-    manifests: HashMap<String, Option<Fetched>>,
+    manifests: HashMap<String, Option<FetchedManifest>>,
     /// Whether clients that are given a name get the manifest, by the name.
     resolved: HashMap<String, Result<()>>,
     /// Size and digest of what is at a URL.
@@ -124,12 +124,12 @@ impl HashMemo {
 
     /// What is known of a manifest.
     #[must_use]
-    pub fn recall_manifest(&self, reference: &str) -> Option<Option<Fetched>> {
+    pub fn recall_manifest(&self, reference: &str) -> Option<Option<FetchedManifest>> {
         self.remote().manifests.get(reference).cloned()
     }
 
     /// Remember a manifest.
-    pub fn remember_manifest(&self, reference: &str, manifest: Option<Fetched>) {
+    pub fn remember_manifest(&self, reference: &str, manifest: Option<FetchedManifest>) {
         self.remote().manifests.insert(reference.to_owned(), manifest);
     }
 

@@ -4,58 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Deserialize, Serialize};
 use url::Url;
 
 use super::archive::Contents;
 use super::commit::expected::{Expected, Hashed};
 use super::push::Pushed;
-use crate::receipt::Expectation;
+use crate::receipt::{Expectation, WrittenFile};
 use occystrap_base::oci::{Descriptor, Digest, Manifest};
-
-/// A run of bytes in a file and its digest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Extent {
-    /// Where it starts, in bytes.
-    pub offset: u64,
-    /// How long it is, in bytes.
-    pub size: u64,
-    /// Of the bytes.
-    pub digest: Digest,
-}
-
-/// A file that a sink completed. Its extents cover it without gaps.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WrittenFile {
-    /// Relative to the destination.
-    pub path: String,
-    /// In bytes.
-    pub size: u64,
-    /// In order of offset.
-    pub extents: Vec<Extent>,
-}
-
-impl WrittenFile {
-    /// The digest of the whole file, where it was written in one piece.
-    #[must_use]
-    pub fn digest(&self) -> Option<Digest> {
-        match self.extents.as_slice() {
-            [] => Some(Digest::of(b"")),
-            [extent] => Some(extent.digest),
-            _ => None,
-        }
-    }
-
-    /// The digest of exactly these bytes, where they were written in one piece.
-    #[must_use]
-    pub fn extent(&self, offset: u64, size: u64) -> Option<Digest> {
-        if size == 0 && offset <= self.size {
-            return Some(Digest::of(b""));
-        }
-        let exact = |extent: &&Extent| extent.offset == offset && extent.size == size;
-        self.extents.iter().find(exact).map(|extent| extent.digest)
-    }
-}
 
 /// Everything the host saw in one session.
 #[derive(Debug, Default)]

@@ -11,7 +11,7 @@ mod directory;
 use std::path::Path;
 
 pub use self::archive::Replaced;
-use crate::plugin::catalog::EMBEDDED;
+use crate::plugin::embedded::EMBEDDED;
 use crate::write::target::{Endpoint, Target};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::{Digest, ImageName};

@@ -141,7 +141,7 @@ fn placed(
     context: &Context,
 ) -> Vec<LayerBlob> {
     // One that fails ends the others, and nobody else yet.
-    let context = &Context { cancel: context.cancel.child(), ..context.clone() };
+    let context = &context.child();
     let mut order: Vec<(PlannedLayer, u64, usize)> = taken
         .into_iter()
         .zip(sizes)

@@ -1,25 +1,22 @@
 //! A repository of a registry, as seen by code that waits: a plugin's host calls, and the checks.
 
 use bytes::Bytes;
-use tokio::runtime::Handle;
-
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::{Descriptor, Digest};
-use occystrap_net::context::Context;
-use occystrap_net::registry::{Fetched, Repository};
+use occystrap_net::context::{Blocking, Context};
+use occystrap_net::registry::{FetchedManifest, Repository};
 
 /// A repository, and where its requests run. Cheap to clone.
 #[derive(Clone)]
 pub struct BlockingRepository {
-    repository: Repository,
-    runtime: Handle,
+    repository: Blocking<Repository>,
 }
 
 impl BlockingRepository {
     /// A repository of this run.
     #[must_use]
     pub fn new(repository: Repository, context: &Context) -> Self {
-        Self { repository, runtime: context.runtime.clone() }
+        Self { repository: Blocking::new(repository, context) }
     }
 
     /// The repository itself, for work that does not wait.
@@ -42,17 +39,17 @@ impl BlockingRepository {
 
     /// Returns the size of a blob, and `None` when it is not there: [`Repository::stat_blob`].
     pub fn stat_blob(&self, digest: Digest) -> Result<Option<u64>> {
-        self.runtime.block_on(self.repository.stat_blob(digest))
+        self.repository.wait(self.repository.stat_blob(digest))
     }
 
     /// Returns the size of a blob as its readers get it: [`Repository::find_blob`].
     pub fn find_blob(&self, digest: Digest, promised: Option<u64>) -> Result<Option<u64>> {
-        self.runtime.block_on(self.repository.find_blob(digest, promised))
+        self.repository.wait(self.repository.find_blob(digest, promised))
     }
 
     /// Download a blob and compare it with its digest and its size, keeping nothing.
     pub fn check_blob(&self, what: &Descriptor) -> Result<()> {
-        self.runtime.block_on(async {
+        self.repository.wait(async {
             let mut download = self.repository.strict().blob(what);
             while download.next().await?.is_some() {}
             Ok(())
@@ -64,8 +61,8 @@ impl BlockingRepository {
         let what = Descriptor { media_type: String::new(), digest, size };
         match self.check_blob(&what) {
             Ok(()) => Ok(digest),
-            Err(error) => match error.sides().map(|(_, found)| found.parse()) {
-                Some(Ok(found)) => Ok(found),
+            Err(error) => match error.difference().and_then(|(_, found)| Digest::of_side(found)) {
+                Some(found) => Ok(found),
                 _ => Err(error),
             },
         }
@@ -73,23 +70,23 @@ impl BlockingRepository {
 
     /// A small blob, whole and checked, as the clients of registries get it.
     pub fn blob_bytes(&self, what: &Descriptor, limit: u64) -> Result<Bytes> {
-        self.runtime.block_on(self.repository.strict().blob_bytes(what, limit))
+        self.repository.wait(self.repository.strict().blob_bytes(what, limit))
     }
 
     /// A manifest or index, with what the registry says of it; `None` when it is not there.
-    pub fn manifest(&self, reference: &str) -> Result<Option<Fetched>> {
-        absent(self.runtime.block_on(self.repository.fetch_served(reference)))
+    pub fn manifest(&self, reference: &str) -> Result<Option<FetchedManifest>> {
+        absent(self.repository.wait(self.repository.fetch_manifest_lenient(reference)))
     }
 
     /// Errors when a client that is given a name does not get what was fetched by it:
     /// [`Repository::check_resolved`].
-    pub fn check_resolved(&self, reference: &str, fetched: &Fetched) -> Result<()> {
-        self.runtime.block_on(self.repository.check_resolved(reference, fetched))
+    pub fn check_resolved(&self, reference: &str, fetched: &FetchedManifest) -> Result<()> {
+        self.repository.wait(self.repository.check_resolved(reference, fetched))
     }
 
     /// Push a manifest under a tag or its digest.
     pub fn push_manifest(&self, reference: &str, media_type: &str, bytes: Bytes) -> Result<()> {
-        self.runtime.block_on(self.repository.push_manifest(reference, media_type, bytes))
+        self.repository.wait(self.repository.push_manifest(reference, media_type, bytes))
     }
 }
 

@@ -9,8 +9,8 @@ use std::os::unix::fs::FileExt;
 
 use super::deferred::{DeferredLayer, keep_all};
 use super::engine_image::ArchiveUpload;
-use super::journal::{Extent, WrittenFile};
 use super::uploads::PutFile;
+use crate::receipt::{Extent, WrittenFile};
 use occystrap_base::error::Error;
 use occystrap_base::files::Hashed;
 use occystrap_base::files::unnamed::Unnamed;

@@ -12,21 +12,19 @@ use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::destination::check_path;
 use occystrap_base::oci::Digest;
 use occystrap_base::secret::Secret;
-use occystrap_layer::blob::into_io;
-use occystrap_net::context::Context;
+use occystrap_layer::blob::{into_io, read_buffered};
+use occystrap_net::context::{Blocking, Context};
 use occystrap_net::http::failure::Failure;
 use occystrap_net::http::wire::Answer;
 use occystrap_net::web::client::{Denied, Repeat, shown};
-use occystrap_net::web::fetch::Fetch;
-use occystrap_net::web::{Client, Folder};
+use occystrap_net::web::{Client, Folder, UrlDownload};
 
 /// A folder, and where requests run. Cheap to clone.
 #[derive(Clone)]
 pub struct BlockingSite {
-    client: Client,
+    client: Blocking<Client>,
     /// Ends with `/`.
     folder: Url,
-    runtime: Handle,
 }
 
 impl BlockingSite {
@@ -41,7 +39,7 @@ impl BlockingSite {
         let login = Folder::login(credentials).map(|header| (url.clone(), header));
         let client = context.web.client(login, context.counters.clone(), context.cancel.root())?;
         match client.check(url.as_str()) {
-            Ok(folder) => Ok(Self { client, folder, runtime: context.runtime.clone() }),
+            Ok(folder) => Ok(Self { client: Blocking::new(client, context), folder }),
             Err(Denied::Place(error)) => Err(error),
             Err(Denied::Form) => Err(Error::usage(format!("'{url}' is not a place on the web"))),
         }
@@ -90,30 +88,30 @@ impl BlockingSite {
         body: Option<Bytes>,
         repeat: Repeat,
     ) -> Result<Answer> {
-        self.runtime.block_on(self.client.ask(method, url, headers, body, repeat))
+        self.client.wait(self.client.ask(method, url, headers, body, repeat))
     }
 
     /// The next bytes of an answer.
     pub(crate) fn chunk(&self, answer: &mut Answer) -> Result<Option<Bytes>, Failure> {
-        self.runtime.block_on(answer.chunk())
+        self.client.wait(answer.chunk())
     }
 
     /// Wait for something that was begun.
     pub(super) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
-        self.runtime.block_on(work)
+        self.client.wait(work)
     }
 
     /// The size of what is at a URL, where the server says it; `None` when nothing is there.
     pub fn stat(&self, url: &Url) -> Result<Option<Option<u64>>> {
-        self.runtime.block_on(self.client.stat(url))
+        self.client.wait(self.client.stat(url))
     }
 
     /// Read what is at a URL, which must be of this size and digest.
     #[must_use]
     pub fn read(&self, url: &Url, size: u64, digest: Digest) -> Reader {
         Reader {
-            fetch: self.client.fetch(url, Some((size, digest))),
-            runtime: self.runtime.clone(),
+            fetch: self.client.download(url, Some((size, digest))),
+            runtime: self.client.runtime().clone(),
             ready: Bytes::new(),
         }
     }
@@ -133,9 +131,9 @@ impl BlockingSite {
         url: &Url,
         mut count: impl FnMut(u64) -> Result<(), E>,
     ) -> Result<Option<(u64, Digest)>, E> {
-        let mut fetch = self.client.fetch(url, None);
+        let mut fetch = self.client.download(url, None);
         loop {
-            match self.runtime.block_on(fetch.next()) {
+            match self.client.wait(fetch.next()) {
                 Ok(Some(piece)) => count(piece.len() as u64)?,
                 Ok(None) => return Ok(Some(fetch.content())),
                 Err(error) if error.kind() == Kind::NotFound => return Ok(None),
@@ -147,7 +145,7 @@ impl BlockingSite {
 
 /// A download for code that waits. Its end is an error where the bytes are not those that were wanted.
 pub struct Reader {
-    fetch: Fetch,
+    fetch: UrlDownload,
     runtime: Handle,
     ready: Bytes,
 }
@@ -168,9 +166,6 @@ impl BufRead for Reader {
 
 impl Read for Reader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let amount = self.fill_buf()?.len().min(into.len());
-        into[..amount].copy_from_slice(&self.ready[..amount]);
-        self.consume(amount);
-        Ok(amount)
+        read_buffered(self, into)
     }
 }

@@ -1,35 +1,35 @@
-//! What is known of one layer, and how much of that is kept.
+//! An entry of the layer cache, and how many entries are kept.
 
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-use super::key::Key;
+use super::key::LayerKey;
 use crate::receipt::{Place, Receipt, Role};
 use occystrap_base::oci::Digest;
 
-/// Layers that are remembered. An entry has some 400 bytes, so that the file stays below 4 MB.
+/// Number of entries. One takes some 400 bytes, so that the file stays below 4 MB.
 pub const MOST_ENTRIES: usize = 10_000;
 
-/// An entry that was not needed for so long, in seconds, is forgotten: 90 days.
+/// Seconds after which an unused entry is removed: 90 days.
 pub const LONGEST_UNUSED: u64 = 90 * 24 * 60 * 60;
 
-/// What became of a layer.
+/// A layer as an earlier run wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Known {
-    /// Of what came out of the filters.
+pub struct CachedLayer {
+    /// Diff-id of the layer that came out of the filters.
     pub diff_id: Digest,
-    /// Digest of what the destination has.
+    /// Digest of the blob at the destination.
     pub blob: Digest,
-    /// Of that, in bytes.
+    /// Size of the blob in bytes.
     pub size: u64,
-    /// Of that.
+    /// Media type of the blob.
     pub media_type: String,
-    /// Where it lies, where the destination has files.
+    /// Place of the blob, at a destination that has files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<At>,
-    /// When that was last of use, in seconds since 1970.
+    /// Time of the last use, in seconds since 1970.
     pub used: u64,
 }
 
@@ -38,17 +38,17 @@ pub struct Known {
 pub struct At {
     /// Relative to the destination.
     pub path: String,
-    /// In bytes.
+    /// Offset in the file, in bytes.
     pub offset: u64,
 }
 
-/// All that is known.
-pub type Entries = BTreeMap<Key, Known>;
+/// All entries, by key.
+pub type Entries = BTreeMap<LayerKey, CachedLayer>;
 
-/// What was learned; `None` is to be forgotten.
-pub type Changes = BTreeMap<Key, Option<Known>>;
+/// Entries to be added, and keys to be removed (`None`).
+pub type Changes = BTreeMap<LayerKey, Option<CachedLayer>>;
 
-/// Forget what was not needed for long, and the oldest of too many.
+/// Removes entries that were not used for [`LONGEST_UNUSED`], and the oldest ones beyond [`MOST_ENTRIES`].
 pub fn bound(entries: &mut Entries) {
     let oldest = now().saturating_sub(LONGEST_UNUSED);
     entries.retain(|_, known| known.used >= oldest);
@@ -65,7 +65,7 @@ pub fn bound(entries: &mut Entries) {
     }
 }
 
-/// As what a layer landed, how large, and where, where that is in a file.
+/// Returns digest and size of a layer as it was written, and its place where it is in a file.
 pub fn landed(receipt: &Receipt, index: usize) -> Option<(Digest, u64, Option<At>)> {
     let index = u32::try_from(index).ok()?;
     let layers = receipt.expectations.iter().filter(|one| one.role == Role::Layer(index));
@@ -83,7 +83,7 @@ pub fn landed(receipt: &Receipt, index: usize) -> Option<(Digest, u64, Option<At
         .next()
 }
 
-/// In seconds since 1970.
+/// Returns the time in seconds since 1970.
 pub fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

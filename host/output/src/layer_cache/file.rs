@@ -1,4 +1,4 @@
-//! The file of a layer cache: read whole, changed under a lock, replaced in one step.
+//! The file of a layer cache: it is read as a whole, changed under a lock, and replaced in one step.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -7,61 +7,61 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::entry::{Entries, Known};
-use super::key::Key;
+use super::entry::{CachedLayer, Entries};
+use super::key::LayerKey;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::lock;
-use occystrap_base::files::state_file::{StateFile, beside, folder};
+use occystrap_base::files::state_file::{StateFile, folder, temporary_next_to};
 use occystrap_base::oci::Digest;
 
 /// The version of the JSON.
 const VERSION: u32 = 2;
 
-/// A file of the cache; its [`MOST_ENTRIES`](super::entry::MOST_ENTRIES) need a tenth of `largest`.
+/// The cache as a state file. Its [`MOST_ENTRIES`](super::entry::MOST_ENTRIES) need a tenth of `largest`.
 pub const LAYER_CACHE: StateFile =
     StateFile { what: "layer cache", largest: 64 * 1024 * 1024, is_one: is_cache };
 
-/// How a cache begins, whatever has become of the rest.
+/// The first bytes of a cache, also of a damaged one.
 const BEGINNING: &[u8] = b"{\"occystrap_layer_cache\":";
 
-/// Time that a wait for the lock may take: others have it while they read a cache and write one.
+/// Longest wait for the lock. Other processes hold it while they read a cache and write it.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Document {
     occystrap_layer_cache: u32,
-    /// Of the text of `entries`: what says which layer is in which blob must not be damaged.
+    /// Digest of the text of `entries`. Damage there could replace one layer by another.
     sha256: Digest,
     entries: Box<RawValue>,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
-    key: Key,
-    known: Known,
+struct FileEntry {
+    key: LayerKey,
+    known: CachedLayer,
 }
 
-/// Read a cache, and warn of one that is damaged. Errors when it cannot be read.
+/// Reads a cache, and warns when it is damaged. Errors when it cannot be read.
 pub fn read(path: &Path) -> Result<Entries> {
     Ok(sound(path)?.unwrap_or_else(|| {
         let path = path.display();
         tracing::warn!(
-            "the layer cache '{path}' is damaged, or of another version: it begins anew"
+            "the layer cache '{path}' is damaged, or has another version: an empty one replaces it"
         );
         Entries::new()
     }))
 }
 
-/// What a cache has in it; `None` where it is damaged. Errors when it cannot be read, or is none.
+/// Returns the entries of a cache; `None` where it is damaged. Errors when it cannot be read, or is no cache.
 fn sound(path: &Path) -> Result<Option<Entries>> {
     if !folder(path).is_dir() {
         let message = format!("the folder of the layer cache '{}' is not there", path.display());
         return Err(Error::usage(message));
     }
-    let real = LAYER_CACHE.free(path)?;
+    let real = LAYER_CACHE.resolve(path)?;
     match occystrap_base::files::regular::read(&real, LAYER_CACHE.largest) {
         Ok(bytes) if bytes.is_empty() => Ok(Some(Entries::new())),
         Ok(bytes) => Ok(parse(&bytes)),
@@ -82,12 +82,12 @@ fn parse(bytes: &[u8]) -> Option<Entries> {
     if !sound {
         return None;
     }
-    let entries: Vec<Entry> = serde_json::from_str(entries).ok()?;
-    Some(entries.into_iter().map(|Entry { key, known }| (key, known)).collect())
+    let entries: Vec<FileEntry> = serde_json::from_str(entries).ok()?;
+    Some(entries.into_iter().map(|FileEntry { key, known }| (key, known)).collect())
 }
 
-/// Whether a file is read that has this in it, or this as its entries and the right digest over them:
-/// nobody finds a digest by trying, the fuzzers as little.
+/// Returns whether these bytes are read as a cache, either whole or as its entries with the right digest.
+/// Fuzzers need the latter: they cannot find a digest by trying.
 #[must_use]
 pub fn takes(bytes: &[u8]) -> bool {
     let whole = parse(bytes).is_some();
@@ -97,17 +97,18 @@ pub fn takes(bytes: &[u8]) -> bool {
     whole || serde_json::to_vec(&document).is_ok_and(|bytes| parse(&bytes).is_some())
 }
 
-/// Change a cache, which others may be changing at the same time. Errors when it cannot be written, or
-/// something else has taken its place.
+/// Changes a cache that other processes may change at the same time. Errors when it cannot be written, or when
+/// the file is no cache any more.
 pub fn update(path: &Path, cancel: &Cancel, change: impl FnOnce(&mut Entries)) -> Result<()> {
     let failed = |cause: &io::Error| LAYER_CACHE.write_failed(path, cause);
-    let real = LAYER_CACHE.free(path)?;
-    // Its folder is what everybody can lock, and nothing is left of that.
+    let real = LAYER_CACHE.resolve(path)?;
+    // The lock is on the folder: it leaves no lock file behind.
     let _lock = lock::folder(Kind::Destination, folder(&real), LOCK_WAIT, cancel)?;
-    // Of a damaged one the user has heard when it was opened.
+    // The warning about a damaged cache was shown when it was opened.
     let mut entries = sound(&real)?.unwrap_or_default();
     change(&mut entries);
-    let listed: Vec<Entry> = entries.into_iter().map(|(key, known)| Entry { key, known }).collect();
+    let listed: Vec<FileEntry> =
+        entries.into_iter().map(|(key, known)| FileEntry { key, known }).collect();
     let damaged = |cause: serde_json::Error| failed(&io::Error::other(cause));
     let entries = serde_json::value::to_raw_value(&listed).map_err(damaged)?;
     let document = Document {
@@ -116,7 +117,7 @@ pub fn update(path: &Path, cancel: &Cancel, change: impl FnOnce(&mut Entries)) -
         entries,
     };
     let bytes = serde_json::to_vec(&document).map_err(damaged)?;
-    let mut file = beside(&real).map_err(|cause| failed(&cause))?;
+    let mut file = temporary_next_to(&real).map_err(|cause| failed(&cause))?;
     file.write_all(&bytes).map_err(|cause| failed(&cause))?;
     file.persist(&real).map_err(|cause| failed(&cause.error))?;
     Ok(())
@@ -130,14 +131,24 @@ mod tests {
     fn entries(numbers: std::ops::Range<u64>, used: u64) -> Entries {
         let entry = |number: u64| {
             let digest = Digest::of(&number.to_be_bytes());
-            let key = Key {
+            let key = LayerKey {
                 layer: digest,
                 filters: Vec::new(),
                 compression: "gzip 1".into(),
                 output: "registry".into(),
             };
             let media_type = "x".to_owned();
-            (key, Known { diff_id: digest, blob: digest, size: number, media_type, at: None, used })
+            (
+                key,
+                CachedLayer {
+                    diff_id: digest,
+                    blob: digest,
+                    size: number,
+                    media_type,
+                    at: None,
+                    used,
+                },
+            )
         };
         numbers.map(entry).collect()
     }

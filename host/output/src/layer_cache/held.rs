@@ -1,10 +1,10 @@
-//! What a destination still has of earlier runs. An entry says where to look; what lies there is looked
-//! at before it stands for a layer.
+//! Layers of earlier runs that a destination still has. An entry says where to look; the content found there is
+//! checked before it stands for a layer.
 
 use std::io;
 use std::sync::Arc;
 
-use super::entry::Known;
+use super::entry::CachedLayer;
 use crate::destination::Grant;
 use crate::destination::remote::BlockingRepository;
 use crate::write::target::Endpoint;
@@ -19,32 +19,32 @@ use occystrap_layer::image::{Content, Layer};
 use occystrap_net::context::Context;
 use occystrap_net::registry::DELETE_FIRST;
 
-/// A blob of a registry that is not larger, in bytes, is read and unpacked before it stands for a
-/// layer: 64 KiB come as fast as the answer that it is there. Most layers are smaller.
+/// Largest blob, in bytes, that is downloaded and unpacked before it stands for a layer. A registry sends 64
+/// KiB as fast as the answer that the blob exists, and most layers are smaller.
 const SMALL: u64 = 64 * 1024;
 
 /// A destination at which layers can be found.
 pub enum Held {
-    /// They are blobs of a repository.
+    /// Layers are blobs of a repository.
     Blobs(BlockingRepository),
-    /// They are files, or lie in one.
+    /// Layers are files, or parts of a file.
     Files(Destination),
 }
 
-/// What a look found.
-pub enum Found {
-    /// The layer, where the destination has it.
+/// The result of looking for a layer.
+pub enum Lookup {
+    /// The destination has the layer.
     There(Box<Layer>),
-    /// It is not there, or nobody can say.
+    /// The layer is not there, or the destination cannot be asked.
     Gone,
-    /// It is there, and something else than the entry says.
+    /// The layer is there, with another content than the entry says.
     Wrong,
-    /// A registry keeps other bytes under its digest, so that it cannot be made again there.
+    /// A registry stores other bytes under its digest, so that the layer cannot be pushed again there.
     Damaged(Error),
 }
 
 impl Held {
-    /// Whether a destination has layers that can be found one by one.
+    /// Returns whether the layers of a destination can be found one by one.
     #[must_use]
     pub fn serves(target: &Target) -> bool {
         match target.endpoint {
@@ -52,13 +52,12 @@ impl Held {
             | Endpoint::Directory(_)
             | Endpoint::TaggedDirectory(..)
             | Endpoint::File(_) => true,
-            // An engine takes an image as a whole, and gives it back so; a web server is asked by its
-            // plugin alone.
+            // An engine loads and exports an image as a whole. Only its plugin knows how to read a web server.
             Endpoint::Engine(..) | Endpoint::Web(..) => false,
         }
     }
 
-    /// A destination as it is now; `None` where there is nothing yet.
+    /// Opens a destination; `None` where nothing is there yet.
     pub fn at(target: &Target, context: &Context) -> Result<Option<Self>> {
         if !Self::serves(target) {
             return Ok(None);
@@ -67,13 +66,13 @@ impl Held {
             (Ok(Grant::Repository(remote)), _) => Ok(Some(Self::Blobs(remote))),
             (Ok(Grant::Storage(destination)), _) => Ok(Some(Self::Files(destination))),
             (Err(error), Endpoint::Repository(..)) => Err(error),
-            // What is wrong with it is said when it is written to.
+            // Other faults are reported when the image is written.
             _ => Ok(None),
         }
     }
 
-    /// What it has of a layer.
-    pub fn find(&self, layer: &Layer, known: &Known, context: &Context) -> Found {
+    /// Looks for a layer.
+    pub fn find(&self, layer: &Layer, known: &CachedLayer, context: &Context) -> Lookup {
         match self {
             Self::Blobs(remote) => blob(remote, layer, known, context),
             Self::Files(destination) => file(destination, layer, known, context),
@@ -81,49 +80,60 @@ impl Held {
     }
 }
 
-fn blob(remote: &BlockingRepository, layer: &Layer, known: &Known, context: &Context) -> Found {
-    // Who cannot be asked now will be asked again, and then it is an error.
+fn blob(
+    remote: &BlockingRepository,
+    layer: &Layer,
+    known: &CachedLayer,
+    context: &Context,
+) -> Lookup {
+    // An unreachable registry is an error when the layer is pushed.
     match remote.stat_blob(known.blob) {
         Ok(Some(size)) if size == known.size => {}
-        _ => return Found::Gone,
+        _ => return Lookup::Gone,
     }
     let content = Content::Registry(remote.repository().clone());
-    let found = Layer { media_type: known.media_type.clone(), ..stands(layer, known, content) };
+    let found =
+        Layer { media_type: known.media_type.clone(), ..at_destination(layer, known, content) };
     if known.size > SMALL {
-        return Found::There(Box::new(found));
+        return Lookup::There(Box::new(found));
     }
-    match look(&found, context) {
-        Ok(()) => Found::There(Box::new(found)),
-        Err(error) if error.kind() != Kind::Source => Found::Gone,
-        Err(error) if promises(&error, known.blob) => {
-            Found::Damaged(error.within(remote.display(&known.blob.to_string())).hint(DELETE_FIRST))
-        }
-        Err(_) => Found::Wrong,
+    match check_content(&found, context) {
+        Ok(()) => Lookup::There(Box::new(found)),
+        Err(error) if error.kind() != Kind::Source => Lookup::Gone,
+        Err(error) if promises(&error, known.blob) => Lookup::Damaged(
+            error.within(remote.display(&known.blob.to_string())).hint(DELETE_FIRST),
+        ),
+        Err(_) => Lookup::Wrong,
     }
 }
 
-/// Whether what was promised under this digest is something else.
+/// Returns whether an error is about bytes that do not match this digest.
 fn promises(error: &Error, digest: Digest) -> bool {
-    error.sides().is_some_and(|(promised, _)| promised == digest.to_string())
+    error.difference().is_some_and(|(promised, _)| Digest::of_side(promised) == Some(digest))
 }
 
-/// A file is near enough to be read, all of it. What it is not any more is made again: an archive that
-/// was written anew, or by somebody else, is no reason to wonder.
-fn file(destination: &Destination, layer: &Layer, known: &Known, context: &Context) -> Found {
-    let Ok(section) = section(destination, known) else { return Found::Gone };
-    let Ok(form) = compression(&section, &layer.place) else { return Found::Gone };
+/// Looks for a layer in a file, which is read as a whole. An archive that another process has replaced is no
+/// fault: its layer is made again.
+fn file(
+    destination: &Destination,
+    layer: &Layer,
+    known: &CachedLayer,
+    context: &Context,
+) -> Lookup {
+    let Ok(section) = section(destination, known) else { return Lookup::Gone };
+    let Ok(form) = compression(&section, &layer.place) else { return Lookup::Gone };
     let media_type = form.layer_media_type().to_owned();
-    let found = Layer { media_type, ..stands(layer, known, Content::File(section)) };
-    match look(&found, context) {
-        Ok(()) => Found::There(Box::new(found)),
+    let found = Layer { media_type, ..at_destination(layer, known, Content::File(section)) };
+    match check_content(&found, context) {
+        Ok(()) => Lookup::There(Box::new(found)),
         Err(why) => {
-            tracing::info!("{}: not at the destination any more: {why}", layer.place);
-            Found::Gone
+            tracing::info!("{}: no longer at the destination: {why}", layer.place);
+            Lookup::Gone
         }
     }
 }
 
-fn section(destination: &Destination, known: &Known) -> io::Result<Section> {
+fn section(destination: &Destination, known: &CachedLayer) -> io::Result<Section> {
     let at = known.at.as_ref().ok_or(io::ErrorKind::NotFound)?;
     check_path(&at.path, destination.file_name()).map_err(|_| io::ErrorKind::InvalidInput)?;
     let file = destination.open(&at.path)?;
@@ -134,21 +144,21 @@ fn section(destination: &Destination, known: &Known) -> io::Result<Section> {
     }
 }
 
-/// A layer as an entry has it, in that place.
-fn stands(layer: &Layer, known: &Known, content: Content) -> Layer {
+/// Returns the layer of an entry, with its content at the destination.
+fn at_destination(layer: &Layer, known: &CachedLayer, content: Content) -> Layer {
     Layer {
         diff_id: known.diff_id,
         digest: Some(known.blob),
         size: known.size,
         content,
-        // What is wrong with it now is not the source's fault.
+        // Errors about this content must not name the source.
         place: format!("{}, as the destination had it", layer.place),
         ..layer.clone()
     }
 }
 
-/// Errors when it is not what its digests say, unpacked.
-fn look(found: &Layer, context: &Context) -> Result<()> {
+/// Checks the digests of a layer, compressed and unpacked.
+fn check_content(found: &Layer, context: &Context) -> Result<()> {
     match open_one(found, context) {
         Some(stored) => checked(found, stored),
         None => context.cancel.check(),

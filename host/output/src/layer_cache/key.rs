@@ -1,4 +1,4 @@
-//! What an entry is about: a layer, and all that decides what becomes of it.
+//! The key of an entry: a layer, and everything that decides how it is written.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,21 +10,21 @@ use occystrap_layer::blob::ENCODING;
 use occystrap_layer::image::{Image, Layer};
 use occystrap_layer::tar::writer::SPELLING;
 
-/// A layer, and what is to be done with it.
+/// A layer, and how it is written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Key {
-    /// Diff-id at the source.
+pub struct LayerKey {
+    /// Diff-id of the layer at the source.
     pub layer: Digest,
-    /// What it goes through, each filter with its options.
+    /// The filters that it passes, each with its options.
     pub filters: Vec<String>,
-    /// How it is compressed then.
+    /// The compression after the filters.
     pub compression: String,
-    /// Who writes it, and to which file, where images do not share one.
+    /// Name of the output; the URI of the file instead, where each image has a file of its own.
     pub output: String,
 }
 
-/// What is to be done with each layer; `None` where a filter wants to see every layer.
-pub fn keys(image: &Image, filters: &Filters, target: &Target) -> Option<Vec<Key>> {
+/// Returns the key of each layer; `None` where a filter must read every layer.
+pub fn keys(image: &Image, filters: &Filters, target: &Target) -> Option<Vec<LayerKey>> {
     let filters = filters.keys()?;
     let spelled = filters.into_iter().map(|filter| format!("{filter} (tar {SPELLING})"));
     let spelled: Vec<String> = spelled.collect();
@@ -33,7 +33,7 @@ pub fn keys(image: &Image, filters: &Filters, target: &Target) -> Option<Vec<Key
         Endpoint::File(_) => target.lasting.clone(),
         _ => target.plugin.description().name.clone(),
     };
-    let key = |layer: &Layer| Key {
+    let key = |layer: &Layer| LayerKey {
         layer: layer.diff_id,
         filters: spelled.clone(),
         compression: compression.clone(),
@@ -42,10 +42,10 @@ pub fn keys(image: &Image, filters: &Filters, target: &Target) -> Option<Vec<Key
     Some(image.layers.iter().map(key).collect())
 }
 
-/// Whether a layer keeps its stored form on its way to where layers are compressed, if no filter
-/// changes it.
+/// Returns whether a destination that compresses layers keeps the stored form of this one, if no filter changes
+/// it.
 pub fn goes_as_it_is(layer: &Layer, target: &Target) -> bool {
-    // As 'plugins/manifest' decides.
+    // The same rule as in `plugins/manifest`.
     match asked(target) {
         None => {
             ["gzip", "zstd", "+xz", "+bzip2"].iter().any(|form| layer.media_type.ends_with(form))
@@ -54,7 +54,7 @@ pub fn goes_as_it_is(layer: &Layer, target: &Target) -> bool {
     }
 }
 
-/// How layers are compressed that do not keep their form.
+/// Returns the compression of layers that do not keep their form.
 pub fn compression(target: &Target) -> Compression {
     match asked(target) {
         Some("zstd") => Compression::Zstd,

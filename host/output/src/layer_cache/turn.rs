@@ -1,34 +1,35 @@
-//! Images that are moved side by side, and share layers of which nothing is known yet: one makes them,
-//! the others wait for what becomes of them.
+//! Turns of images that are moved at the same time and share layers without an entry: one image makes them, the
+//! others wait for the result.
 
 use std::collections::BTreeSet;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::key::Key;
+use super::key::LayerKey;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::Result;
 
-/// How often who waits looks whether the user wants to stop.
+/// Time between two checks of a waiting image for an interruption.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// What is being made.
+/// The layers that are being made.
 #[derive(Default)]
 pub struct Turns {
-    making: Mutex<BTreeSet<Key>>,
+    making: Mutex<BTreeSet<LayerKey>>,
     ended: Condvar,
 }
 
-/// Layers that one image makes, until this is dropped.
+/// The layers that one image makes, until this is dropped.
 pub struct Turn<'a> {
     turns: &'a Turns,
-    keys: Vec<Key>,
+    keys: Vec<LayerKey>,
 }
 
 impl Turns {
-    /// Wait until nobody makes any of what `wanted` says is still to be made, and make it. Nobody waits
-    /// while others wait for him: it is all of them or none. Errors when the user interrupts.
-    pub fn take(&self, wanted: impl Fn() -> Vec<Key>, cancel: &Cancel) -> Result<Turn<'_>> {
+    /// Waits until no other image makes any of the layers that `wanted` returns, and reserves them. An image
+    /// reserves all of its layers or none, so that two images never wait for each other. Errors when the user
+    /// interrupts.
+    pub fn take(&self, wanted: impl Fn() -> Vec<LayerKey>, cancel: &Cancel) -> Result<Turn<'_>> {
         let mut making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             cancel.check()?;
@@ -60,9 +61,9 @@ mod tests {
     use super::*;
     use occystrap_base::oci::Digest;
 
-    fn key(number: u8) -> Key {
+    fn key(number: u8) -> LayerKey {
         let (layer, text) = (Digest::of(&[number]), String::new);
-        Key { layer, filters: Vec::new(), compression: text(), output: text() }
+        LayerKey { layer, filters: Vec::new(), compression: text(), output: text() }
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! A component at a registry: a Wasm OCI artifact, as the CNCF's "Wasm OCI Artifact layout" says.
+//! A component at a registry: a Wasm OCI artifact, in the CNCF's "Wasm OCI Artifact layout".
 //!
-//! What it refuses: anything but one component under the digest that the user named. A tag alone
-//! names nothing here, since whoever owns the repository can move it.
+//! What it refuses: anything but one component under the digest that the user named. A tag alone is not
+//! accepted, because the owner of the repository can move it.
 
 use serde::Deserialize;
 
@@ -13,19 +13,19 @@ use occystrap_base::oci::{Descriptor, Digest, Manifest, json};
 use occystrap_net::registry::{Reference, Repository};
 use occystrap_net::uri::Uri;
 
-/// "config.mediaType" of the layout.
+/// Media type of the config ("config.mediaType" of the layout).
 pub const CONFIG: &str = "application/vnd.wasm.config.v0+json";
 
-/// "layers.mediaType" of the layout.
+/// Media type of the only layer ("layers.mediaType" of the layout).
 pub const LAYER: &str = "application/wasm";
 
-/// Bytes of a config. It repeats imports and exports, some tens of bytes each.
+/// Largest config, in bytes. It repeats imports and exports, some tens of bytes each.
 const LARGEST_CONFIG: u64 = 1024 * 1024;
 
-/// What a URI of an artifact may say; the command line says the rest.
+/// Options that the URI of an artifact may have; others belong to the command line.
 const OPTIONS: [&str; 3] = ["insecure", "username", "password"];
 
-/// What matters of a config.
+/// The fields of a config that are checked.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Config {
@@ -34,13 +34,13 @@ struct Config {
     layer_digests: Option<Vec<String>>,
 }
 
-/// What `oci://HOST/REPOSITORY[:TAG]@sha256:...` names, and its digest. Errors when it is not of
-/// that form.
+/// Parses `oci://HOST/REPOSITORY[:TAG]@sha256:...`, and returns the reference and its digest. Errors when it
+/// has another form.
 pub fn reference(uri: &Uri) -> Result<(Reference, Digest)> {
     const FORM: &str = "oci://HOST/REPOSITORY[:TAG]@sha256:...";
     uri.check_options("plugin source", &OPTIONS)?;
     if uri.rest.is_empty() {
-        return Err(Error::usage(format!("'oci://' is not whole: {FORM}")));
+        return Err(Error::usage(format!("'oci://' is incomplete: {FORM}")));
     }
     let reference = Reference::parse(&uri.rest)?;
     match reference.digest {
@@ -52,8 +52,8 @@ pub fn reference(uri: &Uri) -> Result<(Reference, Digest)> {
     }
 }
 
-/// Fetch a component. Errors as [`Repository::manifest`] and [`Repository::blob_bytes`], and when
-/// what is there is not one component.
+/// Fetches a component. Errors as [`Repository::manifest`] and [`Repository::blob_bytes`], and when the
+/// artifact is not one component.
 pub async fn fetch(repository: &Repository, digest: Digest) -> Result<Vec<u8>> {
     let manifest = repository.manifest(&digest.to_string()).await?;
     let place = format!("{}@{digest}", repository.place());
@@ -63,7 +63,7 @@ pub async fn fetch(repository: &Repository, digest: Digest) -> Result<Vec<u8>> {
     Ok(repository.blob_bytes(&layer, COMPONENT_SIZE as u64).await?.into())
 }
 
-/// The config and the only layer of an artifact.
+/// Returns the config and the only layer of an artifact.
 fn parts(manifest: &Manifest, place: &str) -> Result<(Descriptor, Descriptor)> {
     let refuse = |why: &dyn std::fmt::Display| {
         Error::source(format!("{place}: is not a WebAssembly component: {why}"))
@@ -91,8 +91,8 @@ fn parts(manifest: &Manifest, place: &str) -> Result<(Descriptor, Descriptor)> {
     Ok((config, layer))
 }
 
-/// The config says nothing that we rely on. One that is about something else is a sign that
-/// somebody put the artifact together wrongly.
+/// Checks the config, of which the host uses nothing else. A config that contradicts the layer is a sign that
+/// the artifact was put together wrongly.
 fn check_config(bytes: &[u8], layer: &Descriptor, place: &str) -> Result<()> {
     let config: Config = serde_json::from_slice(bytes)
         .map_err(|cause| Error::source(format!("{place}: its config cannot be read: {cause}")))?;

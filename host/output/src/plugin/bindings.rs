@@ -7,15 +7,15 @@ wasmtime::component::bindgen!({
     path: "wit",
     imports: { default: trappable },
     with: {
-        "occystrap:output/blobs.blob": crate::plugin::capability::blobs::Blob,
+        "occystrap:output/blobs.blob": crate::plugin::handle::Blob,
         "occystrap:output/blobs.sink": crate::destination::sink::Sink,
-        "occystrap:output/entries.walk": crate::plugin::capability::entries::Walk,
-        "occystrap:output/storage.directory": crate::plugin::capability::storage::Directory,
-        "occystrap:output/engine.engine": crate::plugin::capability::engine::Engine,
-        "occystrap:output/http-in.response": crate::plugin::capability::http_in::Response,
-        "occystrap:output/http-out.transfer": crate::plugin::capability::http_out::PendingPut,
-        "occystrap:output/registry.repository": crate::plugin::capability::registry::Repository,
-        "occystrap:output/registry-push.transfer": crate::plugin::capability::registry_push::PendingTransfer,
+        "occystrap:output/entries.walk": crate::plugin::handle::Walk,
+        "occystrap:output/storage.directory": crate::plugin::handle::Directory,
+        "occystrap:output/engine.engine": crate::plugin::handle::Engine,
+        "occystrap:output/http-in.response": crate::plugin::handle::Response,
+        "occystrap:output/http-out.transfer": crate::plugin::handle::PendingPut,
+        "occystrap:output/registry.repository": crate::plugin::handle::Repository,
+        "occystrap:output/registry-push.transfer": crate::plugin::handle::PendingTransfer,
     },
 });
 

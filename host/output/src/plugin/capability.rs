@@ -1,10 +1,11 @@
-//! What a plugin can call, one file an interface, named as the WIT file is.
+//! The functions that a plugin can call: a file for each interface, with the name of the WIT file.
 
 pub mod blobs;
 pub mod edit;
 pub mod engine;
 pub mod engine_load;
 pub mod entries;
+mod failure;
 pub mod http_in;
 pub mod http_out;
 pub mod log;
@@ -13,3 +14,8 @@ pub mod registry_push;
 pub mod storage;
 pub mod storage_edit;
 pub mod wasi;
+
+use super::state::State;
+
+/// The interface `types` has no functions.
+impl super::bindings::types::Host for State {}

@@ -1,109 +1,56 @@
-//! Which plugin answers to which URI scheme.
+//! The plugins that can be used, by URI scheme.
 //!
-//! The first-party plugins are part of the binary; `plugins/plugins.lock` says what they are. Others
-//! are named for one run, or were added by the user ([`super::installed`]). Nothing is compiled
-//! before it is asked for. What it refuses: two plugins for one scheme, and to look anywhere else for
-//! a scheme that it does not know.
+//! Built-in plugins are part of the binary ([`super::embedded`]). Others are named for one run (`--plugin`), or
+//! were added by the user ([`super::installed`]). A plugin is compiled only when it is needed. What it refuses:
+//! two plugins for one scheme, and to search anywhere else for a scheme that it does not know.
 
-use super::PluginEngine;
 use super::component_file;
-use super::installed::{Entry, Installed, Record};
-use super::instance::Plugin;
-use crate::receipt::identity::PluginIdentity;
+use super::embedded::{EMBEDDED, Embedded, built_in, is_to_come, reserved};
+use super::installed::{Installed, InstalledPlugin, Record};
+use super::loaded::Plugin;
+use super::runtime::PluginEngine;
+use crate::receipt::PluginIdentity;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_net::uri::Uri;
 
-/// A plugin that is part of the binary.
-#[derive(Debug, Clone, Copy)]
-pub struct Embedded {
-    /// Its name.
-    pub name: &'static str,
-    /// The URI schemes it answers to.
-    pub schemes: &'static [&'static str],
-    /// The component.
-    pub component: &'static [u8],
-}
-
-/// Every plugin that is part of the binary.
-pub static EMBEDDED: [Embedded; 5] = [
-    Embedded {
-        name: "dir",
-        schemes: &["dir", "directory"],
-        component: include_bytes!("../../plugins/dir.wasm"),
-    },
-    Embedded {
-        name: "docker",
-        schemes: &["docker"],
-        component: include_bytes!("../../plugins/docker.wasm"),
-    },
-    Embedded {
-        name: "oci-layout",
-        schemes: &["oci-layout"],
-        component: include_bytes!("../../plugins/oci-layout.wasm"),
-    },
-    Embedded {
-        name: "registry",
-        schemes: &["registry"],
-        component: include_bytes!("../../plugins/registry.wasm"),
-    },
-    Embedded {
-        name: "tar",
-        schemes: &["tar", "file"],
-        component: include_bytes!("../../plugins/tar.wasm"),
-    },
-];
-
-/// Schemes that 0.4.17 had as outputs and this version has not yet.
-const NOT_YET: [&str; 2] = ["oci", "mounts"];
-
-/// Whether a scheme is one that this version has not yet.
-#[must_use]
-pub fn is_to_come(scheme: &str) -> bool {
-    NOT_YET.contains(&scheme)
-}
-
-/// Schemes of sources, of web addresses, and of what a plugin is added from: a destination that is
-/// called so would be taken for something else.
-const OTHERS: [&str; 4] = ["dockerpush", "quay", "http", "https"];
-
-/// Where a plugin comes from.
+/// The origin of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// It is part of the binary.
+    /// Part of the binary.
     BuiltIn,
-    /// `--plugin FILE`.
+    /// A file that the user named for this run (`--plugin FILE`).
     File(String),
-    /// The user added it, from there.
+    /// Added by the user, from this source.
     Installed(String),
 }
 
-/// A plugin that there is, whether it can be used or not.
-pub struct Listed {
+/// A plugin of the list, whether it can be used or not.
+pub struct ListedPlugin {
     /// Its name.
     pub name: String,
     /// The URI schemes it answers to.
     pub schemes: Vec<String>,
-    /// What it says of itself.
+    /// Its own summary.
     pub summary: String,
-    /// Where it comes from.
+    /// Its origin.
     pub origin: Origin,
-    /// The plugin, or why it cannot be used.
+    /// The plugin, or the reason why it cannot be used.
     pub plugin: Result<Plugin>,
 }
 
-/// Finds and loads plugins.
+/// The catalog: it finds and loads plugins.
 pub struct Catalog {
     engine: PluginEngine,
-    /// `--plugin FILE`: looked at first.
+    /// Plugins of this run (`--plugin FILE`), which take precedence.
     extra: Vec<(String, Plugin)>,
-    /// What the user has added: looked at last, so that a record that cannot be read is in nobody's
-    /// way who does not need it.
+    /// Plugins that the user has added. They come last: an unreadable record is no error for a run that does
+    /// not need it.
     installed: Option<Installed>,
 }
 
 impl Catalog {
-    /// A catalog with plugins from files, for this run, and none installed. A file may not answer
-    /// to a scheme of an embedded plugin, nor two of them to one.
+    /// Returns a catalog with plugins from files, for this run, and no installed ones. Errors when a file
+    /// answers to a scheme of a built-in plugin, or two of them to the same scheme.
     pub fn new(engine: PluginEngine, files: &[std::path::PathBuf]) -> Result<Self> {
         let mut catalog = Self { engine, extra: Vec::new(), installed: None };
         for path in files {
@@ -112,8 +59,8 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// One more plugin from a file. Errors when it is none, or answers to a scheme that is taken; the
-    /// catalog is then as it was.
+    /// Adds a plugin from a file. Errors when it is no plugin, or answers to a scheme that is taken; the
+    /// catalog is then unchanged.
     pub fn add_file(&mut self, path: &std::path::Path) -> Result<()> {
         let place = Uri::hide(&path.to_string_lossy());
         let plugin = Plugin::load(&self.engine, &place, &component_file::read(path)?)?;
@@ -130,19 +77,20 @@ impl Catalog {
         Ok(())
     }
 
-    /// The same, with what a user has added.
+    /// Returns the catalog with the plugins that a user has added.
     #[must_use]
     pub fn with_installed(self, installed: Option<Installed>) -> Self {
         Self { installed, ..self }
     }
 
-    /// The engine that compiles them.
+    /// Returns the engine that compiles the plugins.
     #[must_use]
     pub fn engine(&self) -> &PluginEngine {
         &self.engine
     }
 
-    /// The plugin that writes to a scheme. Nothing is looked for anywhere else than here.
+    /// Returns the plugin that writes to a scheme. Errors when the catalog has none: there is no other place to
+    /// search.
     pub fn for_scheme(&self, scheme: &str) -> Result<Plugin> {
         if let Some(plugin) = self.here(scheme)? {
             return Ok(plugin);
@@ -161,9 +109,9 @@ impl Catalog {
         ))
     }
 
-    /// The plugin for a receipt: of those that the user has added, only the very component that
-    /// wrote it. A built-in one may be of another version, and so may what `--plugin` names: the
-    /// user chose it for this run. Errors ([`Kind::Plugin`]) say what is missing.
+    /// Returns the plugin for a receipt. Of the plugins that the user has added, only the very component that
+    /// wrote the receipt is used. A built-in plugin may have another version, and so may one that `--plugin`
+    /// names: the user chose it for this run. Errors ([`Kind::Plugin`]) say which component is missing.
     pub fn for_receipt(&self, scheme: &str, wrote: &PluginIdentity) -> Result<Plugin> {
         if let Some(plugin) = self.here(scheme)? {
             return Ok(plugin);
@@ -191,7 +139,7 @@ impl Catalog {
         }
     }
 
-    /// The plugin of a name. `None` when there is none.
+    /// Returns the plugin with a name; `None` when there is none.
     pub fn named(&self, name: &str) -> Result<Option<(Origin, Plugin)>> {
         let extra = self.extra.iter().find(|(_, plugin)| plugin.description().name == name);
         if let Some((place, plugin)) = extra {
@@ -206,12 +154,12 @@ impl Catalog {
         plugin.map(|plugin| Some((Origin::Installed(entry.source), plugin)))
     }
 
-    /// Every plugin: those of this run, the built-in ones, and what was added. One that cannot be
-    /// used is listed all the same.
-    pub fn all(&self) -> Result<Vec<Listed>> {
+    /// Returns every plugin: those of this run, the built-in ones, and those that were added, including plugins
+    /// that cannot be used.
+    pub fn all(&self) -> Result<Vec<ListedPlugin>> {
         let listed = |origin: Origin, plugin: Plugin| {
             let description = plugin.description().clone();
-            Listed {
+            ListedPlugin {
                 name: description.name,
                 schemes: description.schemes,
                 summary: description.summary,
@@ -229,14 +177,20 @@ impl Catalog {
         let Some(installed) = &self.installed else { return Ok(all) };
         for entry in installed.record()?.plugins() {
             let plugin = self.admit(installed, entry);
-            let Entry { name, schemes, summary, source, .. } = entry.clone();
-            all.push(Listed { name, schemes, summary, origin: Origin::Installed(source), plugin });
+            let InstalledPlugin { name, schemes, summary, source, .. } = entry.clone();
+            all.push(ListedPlugin {
+                name,
+                schemes,
+                summary,
+                origin: Origin::Installed(source),
+                plugin,
+            });
         }
         Ok(all)
     }
 
-    /// Whether a scheme belongs to a built-in plugin or one of this run: whichever component a
-    /// receipt names, it gets that one.
+    /// Returns whether a scheme belongs to a built-in plugin or one of this run. Its plugin is then used
+    /// whatever component a receipt names.
     #[must_use]
     pub fn is_settled(&self, scheme: &str) -> bool {
         let extra =
@@ -244,7 +198,7 @@ impl Catalog {
         extra || EMBEDDED.iter().any(|plugin| plugin.schemes.contains(&scheme))
     }
 
-    /// Among the plugins of this run and the built-in ones.
+    /// Searches the plugins of this run and the built-in ones.
     fn here(&self, scheme: &str) -> Result<Option<Plugin>> {
         let answers = |plugin: &Plugin| plugin.schemes().iter().any(|known| known == scheme);
         if let Some((_, plugin)) = self.extra.iter().find(|(_, plugin)| answers(plugin)) {
@@ -254,11 +208,11 @@ impl Catalog {
         embedded.map(|embedded| self.load(embedded)).transpose()
     }
 
-    /// Among what was added. The plugin is an error when it cannot be used.
+    /// Searches the plugins that were added. The plugin is an error when it cannot be used.
     fn added(
         &self,
-        find: impl Fn(&Record) -> Option<&Entry>,
-    ) -> Result<Option<(Entry, Result<Plugin>)>> {
+        find: impl Fn(&Record) -> Option<&InstalledPlugin>,
+    ) -> Result<Option<(InstalledPlugin, Result<Plugin>)>> {
         let Some(installed) = &self.installed else { return Ok(None) };
         let entry = || installed.record().map(|record| find(&record).cloned());
         let Some(first) = entry()? else { return Ok(None) };
@@ -266,7 +220,7 @@ impl Catalog {
         if !plugin.as_ref().is_err_and(|error| error.kind() == Kind::NotFound) {
             return Ok(Some((first, plugin)));
         }
-        // Another process may just have put a new one in its place.
+        // Another process may just have replaced it.
         match entry()? {
             Some(second) if second != first => {
                 let plugin = self.admit(installed, &second);
@@ -276,7 +230,7 @@ impl Catalog {
         }
     }
 
-    fn admit(&self, installed: &Installed, entry: &Entry) -> Result<Plugin> {
+    fn admit(&self, installed: &Installed, entry: &InstalledPlugin) -> Result<Plugin> {
         let component = installed.component(entry)?;
         let plugin = Plugin::load(&self.engine, &entry.name, &component)?;
         entry.admit(&plugin)?;
@@ -287,22 +241,4 @@ impl Catalog {
     fn load(&self, embedded: &Embedded) -> Result<Plugin> {
         Plugin::load(&self.engine, embedded.name, embedded.component)
     }
-}
-
-/// The built-in plugin of a name.
-#[must_use]
-pub fn built_in(name: &str) -> Option<&'static Embedded> {
-    EMBEDDED.iter().find(|plugin| plugin.name == name)
-}
-
-/// Who has a scheme that no other plugin may answer to, in words that follow "which". There is no
-/// way to replace a built-in plugin: its scheme is a source as well, and what `verify` looks at
-/// without a receipt, both read by the host itself.
-#[must_use]
-pub fn reserved(scheme: &str) -> Option<String> {
-    if let Some(taken) = EMBEDDED.iter().find(|known| known.schemes.contains(&scheme)) {
-        return Some(format!("the built-in plugin '{}' does", taken.name));
-    }
-    let kept = NOT_YET.contains(&scheme) || OTHERS.contains(&scheme);
-    kept.then(|| "occystrap keeps for itself".to_owned())
 }

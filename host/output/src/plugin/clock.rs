@@ -1,5 +1,4 @@
-//! What a guest computes: the time between its calls to the host, and how much of it a processor was
-//! its own. And what the host computes for it, in its calls.
+//! Measures processor time: of a guest between its calls to the host, and of the host in these calls.
 
 use std::thread::ThreadId;
 use std::time::{Duration, Instant};
@@ -7,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::time::ClockId;
 use wasmtime::CallHook;
 
-/// Measures one guest.
+/// The clock of one guest.
 #[derive(Debug, Default)]
 pub struct Clock {
     running_since: Option<Instant>,
@@ -21,7 +20,7 @@ pub struct Clock {
     at_last_tick: Option<Tick>,
 }
 
-/// What the clocks said when a guest met a tick of the engine.
+/// The readings at a tick of the engine.
 #[derive(Debug, Clone, Copy)]
 struct Tick {
     guest_time: Duration,
@@ -29,7 +28,7 @@ struct Tick {
     thread_time: Duration,
 }
 
-/// Where the host began to move content.
+/// The reading when the host began to move content.
 #[derive(Debug, Clone, Copy)]
 pub struct Moving {
     thread: ThreadId,
@@ -37,7 +36,7 @@ pub struct Moving {
 }
 
 impl Clock {
-    /// Called by wasmtime at each border crossing.
+    /// Records a border crossing. wasmtime calls this.
     pub fn cross(&mut self, border: CallHook) {
         match border {
             CallHook::CallingWasm | CallHook::ReturningFromHost => {
@@ -51,8 +50,8 @@ impl Clock {
         }
     }
 
-    /// Called where a guest meets a tick of the engine. Of the time since the last one it computed what
-    /// its thread had of a processor: on a busy machine nobody is stopped for what others do.
+    /// Records a tick of the engine. Since the last tick the guest computed as long as its thread had a
+    /// processor: on a busy machine no guest is stopped because of other processes.
     pub fn tick(&mut self) {
         self.tick_at(Tick {
             guest_time: self.guest_time(),
@@ -65,7 +64,8 @@ impl Clock {
         let passed = |then: Tick| {
             let passed = now.guest_time.saturating_sub(then.guest_time);
             match now.thread == then.thread {
-                // With what the host did on it, so that this is never less than what it computed.
+                // The thread's time includes the host's part, so that this is never less than what the guest
+                // computed.
                 true => passed.min(now.thread_time.saturating_sub(then.thread_time)),
                 false => passed,
             }
@@ -82,46 +82,46 @@ impl Clock {
         self.at_last_tick = Some(now);
     }
 
-    /// Time so far, between its calls.
+    /// Returns the guest's time so far, without its calls.
     #[must_use]
     pub fn guest_time(&self) -> Duration {
         self.spent + self.running_since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 
-    /// Time that it had a processor, up to the last tick.
+    /// Returns the guest's processor time, up to the last tick.
     #[must_use]
     pub fn computed(&self) -> Duration {
         self.computed
     }
 
-    /// Processor time of the host's calls that move no content, up to the last tick. Waiting for a disk
+    /// Returns the processor time of host calls that move no content, up to the last tick. Waiting for a disk
     /// or a network takes none.
     #[must_use]
     pub fn served(&self) -> Duration {
         self.served
     }
 
-    /// Called where the host begins to move content.
+    /// Records that the host begins to move content.
     #[must_use]
     pub fn begin(&self) -> Moving {
         Moving { thread: std::thread::current().id(), thread_time: thread_time() }
     }
 
-    /// Called where it has ended: its time does not count, up to `most`.
+    /// Records that the host has ended moving content: the time since `began` is not counted, up to `most`.
     pub fn end(&mut self, began: Moving, most: Duration) {
         if began.thread == std::thread::current().id() {
             self.moving += thread_time().saturating_sub(began.thread_time).min(most);
         }
     }
 
-    /// Calls to the host so far.
+    /// Returns the number of calls to the host.
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.calls
     }
 }
 
-/// Time that this thread had a processor.
+/// Returns the processor time of this thread.
 fn thread_time() -> Duration {
     let time = rustix::time::clock_gettime(ClockId::ThreadCPUTime);
     Duration::try_from(time).unwrap_or_default()
@@ -165,7 +165,7 @@ mod tests {
         clock.tick_at(tick(1, here, 100));
         clock.tick_at(tick(2, here, 111));
         assert_eq!((clock.computed(), clock.served()), (2 * SECOND, 10 * SECOND));
-        // Of nine seconds, seven moved content; waiting is no time of a processor.
+        // Of nine seconds, seven moved content; waiting takes no processor time.
         clock.moving = 7 * SECOND;
         clock.tick_at(tick(2, here, 120));
         assert_eq!(clock.served(), 12 * SECOND);

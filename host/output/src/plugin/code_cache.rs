@@ -1,8 +1,8 @@
-//! Machine code of plugins that the user has added, kept in the user's cache folder.
+//! The cache of machine code of plugins that the user has added, in the user's cache folder.
 //!
-//! The folder is the one that wasmtime's cache uses for built-in plugins, which was checked to be the
-//! user's alone ([`super::ownership`]): its files are believed like the binary. What it refuses: to
-//! keep more than `MOST` files, and more than `MOST_BYTES` in them.
+//! The folder is the one that wasmtime's cache uses for built-in plugins. It was checked to belong to the user
+//! alone ([`super::ownership`]), so that its files are trusted like the binary. What it refuses: to keep more
+//! than `MOST` files, and more than `MOST_BYTES` in them.
 
 use std::fs::File;
 use std::io::{self, Seek as _};
@@ -17,17 +17,17 @@ use crate::destination::commit::one_file;
 use occystrap_base::files::unnamed::Unnamed;
 use occystrap_base::oci::Digest;
 
-/// Files that are kept; those that were used least lately go first. An interpreter's has 35 MB.
+/// Number of files. The least recently used ones are removed first. An interpreter's file has 35 MB.
 const MOST: usize = 32;
 
-/// Bytes of all files together: four of the largest that there can be, or some thirty interpreters.
+/// Bytes of all files together: four of the largest possible ones, or some thirty interpreters.
 const MOST_BYTES: u64 = 1 << 30;
 
-/// The folder in the cache. Files two levels down are files of wasmtime's cache as well: it removes
-/// what was not used for long when the whole becomes large.
+/// The folder in the cache. wasmtime's cache treats files two levels down as its own, and removes the least
+/// recently used ones when the whole becomes large.
 const FOLDER: &str = "added/code";
 
-/// Where machine code is kept.
+/// The folder with machine code.
 #[derive(Debug, Clone)]
 pub struct CodeCache(PathBuf);
 
@@ -38,12 +38,12 @@ impl CodeCache {
         Self(cache.join(FOLDER))
     }
 
-    /// The file with the machine code of that key, where there is one. It counts as used now.
+    /// Returns the file with the machine code of a key, where there is one, and marks it as used.
     #[must_use]
     pub fn find(&self, key: Digest) -> Option<PathBuf> {
         let path = self.0.join(key.hex());
         let file = File::open(&path).ok()?;
-        // Only the order in which files are removed depends on it.
+        // The time decides only the order in which files are removed.
         let _ = file.set_modified(SystemTime::now());
         Some(path)
     }
@@ -55,13 +55,13 @@ impl CodeCache {
         let kept = Unnamed::create(&folder)?;
         code.rewind()?;
         io::copy(&mut code, &mut kept.file())?;
-        // Machine code that a power failure cut short would run.
+        // After a power failure, truncated machine code would run.
         kept.file().sync_all()?;
         one_file::publish(kept, &folder, &key.hex())?;
         self.remove_oldest(MOST_BYTES)
     }
 
-    /// Removes what was used least lately, until the rest is within [`MOST`] files and `most` bytes.
+    /// Removes the least recently used files, until the rest is within [`MOST`] files and `most` bytes.
     fn remove_oldest(&self, most: u64) -> io::Result<()> {
         let mut files = Vec::new();
         for entry in std::fs::read_dir(&self.0)? {

@@ -1,12 +1,12 @@
-//! Compiles components in a process of its own, with limits on memory and time, which can be killed.
+//! Compiles components in a process of its own, which has limits on memory and time and can be killed.
 //!
-//! The process is this program again, started with a hidden command: it limits itself, reads a
-//! component from standard input and writes machine code to standard output. A program that embeds
-//! this library has it when its `main` begins with [`serve`]; without that, components are compiled
-//! in the program's own process, where [`super::component_count`] and the time are the only limits.
+//! The process is this program again, started with a hidden command: it limits itself, reads a component from
+//! standard input and writes machine code to standard output. A program that embeds this library has the
+//! command when its `main` begins with [`serve`]; otherwise components are compiled in the program's own
+//! process, where [`super::component_count`] and the time are the only limits.
 //!
-//! What it refuses: to compile in this process where the other one cannot be started, machine code
-//! from anywhere but that process, and to blame a component for a limit of the user's shell.
+//! What it refuses: to compile in this process when the other one cannot be started, machine code from anywhere
+//! but that process, and to report a limit of the user's shell as a fault of the component.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -20,22 +20,22 @@ use rustix::fs::MemfdFlags;
 use rustix::process::{Resource, Rlimit, Signal};
 use wasmtime::Engine;
 
-use super::runtime::{self, AddressSpace};
+use super::settings::{self, AddressSpace};
 use super::user_limit::{self, UserLimit};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::limits;
 
-/// The hidden command: not one that a user types by accident.
+/// The hidden command, which no user types by accident.
 const COMMAND: &str = "__compile-component";
 
-/// Last argument of the command: how much address space memories reserve.
+/// Last argument of the command: the address space that memories reserve.
 const LIMITED: &str = "limited-address-space";
 const WHOLE: &str = "whole-address-space";
 
-/// Exit code of the compiler where it refused the component; its standard output says why.
+/// Exit code of the compiler when it refuses the component; its standard output gives the reason.
 const REFUSED: u8 = 2;
 
-/// Exit code of the compiler where it cannot write the machine code.
+/// Exit code of the compiler when it cannot write the machine code.
 const UNWRITTEN: u8 = 3;
 
 /// Exit code of a Rust program that panicked.
@@ -44,39 +44,39 @@ const PANICKED: i32 = 101;
 /// Longest reason that the compiler's process may give, in bytes.
 const LONGEST_REASON: u64 = 4 * 1024;
 
-/// How often the process is looked at while it compiles.
+/// Time between two checks of the process while it compiles.
 const STEP: Duration = Duration::from_millis(2);
 
 /// Threads of the compiler: two are enough for the memory limit to hold on any machine.
 const THREADS: &str = "2";
 
-/// Whether `main` has called [`serve`].
+/// Set when `main` has called [`serve`].
 static SERVES: AtomicBool = AtomicBool::new(false);
 
-/// What one compilation may take.
+/// The limits of one compilation.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// Bytes of memory.
     pub memory: u64,
-    /// Time, and time of all processors together.
+    /// Wall time, and also processor time of all threads together.
     pub time: Duration,
 }
 
-/// Why there is no machine code.
+/// The reason why there is no machine code.
 #[derive(Debug)]
-pub enum Failure {
-    /// The component takes more than [`Bounds`] allow, in these words.
+pub enum CompileError {
+    /// The component takes more than [`Bounds`] allows; the text says of what.
     TooCostly(String),
-    /// It is no component, or is not compiled for another reason.
+    /// The component is invalid, or cannot be compiled for another reason.
     Refused(String),
-    /// These limits of the user, which are lower than [`Bounds`], ended the compiler.
+    /// These limits of the user, which are below [`Bounds`], ended the compiler.
     UserLimit(Vec<UserLimit>),
     /// Ctrl-C, SIGTERM or SIGHUP ended the compiler.
     Interrupted,
 }
 
-/// Serves as the compiler's process where that is asked for, and returns its exit code. Otherwise
-/// registers this program as one that can be started for it. To be called before anything else.
+/// Serves as the compiler's process if the arguments say so, and returns its exit code. Otherwise registers
+/// this program as one that can be started as the compiler. Call this first in `main`.
 #[must_use]
 pub fn serve(arguments: &[OsString]) -> Option<ExitCode> {
     if arguments.get(1).is_none_or(|argument| argument != COMMAND) {
@@ -103,29 +103,29 @@ pub fn serve(arguments: &[OsString]) -> Option<ExitCode> {
     })
 }
 
-/// Whether components can be compiled in a process of their own.
+/// Returns whether components can be compiled in a process of their own.
 #[must_use]
 pub fn is_separate() -> bool {
     SERVES.load(Ordering::Relaxed)
 }
 
-/// What the compiler's process does.
+/// Does the work of the compiler's process.
 fn work(bounds: Bounds, space: AddressSpace, component: impl Read) -> Result<Vec<u8>, String> {
     restrict(bounds).map_err(|cause| format!("cannot limit its compiler: {cause}"))?;
     let mut bytes = Vec::new();
     let most = limits::COMPONENT_SIZE as u64;
     component.take(most).read_to_end(&mut bytes).map_err(|cause| cause.to_string())?;
-    let engine = Engine::new(&runtime::config(space)).map_err(|cause| format!("{cause:#}"))?;
+    let engine = Engine::new(&settings::config(space)).map_err(|cause| format!("{cause:#}"))?;
     engine.precompile_component(&bytes).map_err(|cause| format!("{cause:#}"))
 }
 
 impl Bounds {
-    /// The limits of the compiler's process (getrlimit(2)).
+    /// Returns the limits of the compiler's process (getrlimit(2)).
     fn resources(self) -> [(Resource, u64); 5] {
         [
-            // Writable memory that is its own.
+            // Private writable memory.
             (Resource::Data, self.memory),
-            // All of the address space: what is mapped and not touched costs nothing, but ends somewhere.
+            // The whole address space: unused mappings are free, but there must be an end.
             (Resource::As, self.memory.saturating_add(ADDRESSES)),
             (Resource::Cpu, self.time.as_secs().max(1)),
             (Resource::Fsize, limits::MACHINE_CODE),
@@ -142,7 +142,7 @@ impl Bounds {
     }
 }
 
-/// Limits this process, and lets it end with the one that started it.
+/// Limits this process, and makes it end with the process that started it.
 fn restrict(bounds: Bounds) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
     for (resource, most) in bounds.resources() {
@@ -151,7 +151,7 @@ fn restrict(bounds: Bounds) -> io::Result<()> {
         let mut current = lower(before.current, most);
         let mut maximum = current;
         if resource == Resource::Cpu {
-            // SIGXCPU, which says why, comes at the soft limit; at the hard one it is SIGKILL.
+            // The soft limit sends SIGXCPU, which names the reason; the hard limit sends SIGKILL.
             maximum = lower(before.maximum, current.saturating_add(1));
             current = current.min(maximum.saturating_sub(1)).max(1);
         }
@@ -164,8 +164,8 @@ fn restrict(bounds: Bounds) -> io::Result<()> {
 /// Address space beyond the memory: this program's own code, and what its threads reserve.
 const ADDRESSES: u64 = 1 << 30;
 
-/// Compiles a component in a process of its own, and returns a file with the machine code. `slow` is
-/// called once, where that takes longer than `patience`. It ends where the user wants to stop: a terminal
+/// Compiles a component in a process of its own, and returns a file with the machine code. `slow` is called
+/// once, when this takes longer than `patience`. The compiler is ended when the user wants to stop: a terminal
 /// sends Ctrl-C to the compiler as well, but other programs send a signal to this process alone.
 pub(super) fn compile(
     component: &[u8],
@@ -174,15 +174,15 @@ pub(super) fn compile(
     patience: Duration,
     slow: impl FnOnce(),
     cancel: &Cancel,
-) -> Result<File, Failure> {
+) -> Result<File, CompileError> {
     let cannot = |what: &str, cause: &dyn std::fmt::Display| {
-        Failure::Refused(format!("cannot be compiled: cannot {what}: {cause}"))
+        CompileError::Refused(format!("cannot be compiled: cannot {what}: {cause}"))
     };
     let mut code = memory_file().map_err(|cause| cannot("make a file in memory", &cause))?;
     let output = code.try_clone().map_err(|cause| cannot("make a file in memory", &cause))?;
     let started = Instant::now();
     let seconds = bounds.time.as_secs().max(1).to_string();
-    // The compiler's process has a limited address space in any case: it cannot find this out.
+    // The compiler's process always has a limited address space, so that it cannot find this out itself.
     let space = if space == AddressSpace::Limited { LIMITED } else { WHOLE };
     let mut child = Command::new(OWN_PROGRAM)
         .arg0("occystrap")
@@ -198,23 +198,23 @@ pub(super) fn compile(
         .map_err(|cause| cannot("start the compiler", &cause))?;
     let status = std::thread::scope(|scope| {
         let input = child.0.stdin.take();
-        // It ends early, with an error, where the compiler does.
+        // The write ends early, with an error, when the compiler ends.
         scope.spawn(move || input.map(|mut input| input.write_all(component)));
         child.wait(started, bounds.time, patience, slow, cancel)
     });
     match status.map_err(|cause| cannot("wait for the compiler", &cause))? {
-        None if cancel.check().is_err() => Err(Failure::Interrupted),
-        None => Err(Failure::TooCostly(too_slow(bounds.time))),
-        Some(status) => judge(status, bounds, &mut code).map(|()| code),
+        None if cancel.check().is_err() => Err(CompileError::Interrupted),
+        None => Err(CompileError::TooCostly(too_slow(bounds.time))),
+        Some(status) => read_status(status, bounds, &mut code).map(|()| code),
     }
 }
 
-/// What it means that the compiler ended so.
-fn judge(status: ExitStatus, bounds: Bounds, output: &mut File) -> Result<(), Failure> {
+/// Translates the compiler's exit status.
+fn read_status(status: ExitStatus, bounds: Bounds, output: &mut File) -> Result<(), CompileError> {
     let signal = status.signal().and_then(Signal::from_named_raw);
     let exceeded = |resources: &[Resource], ours: String| match bounds.lowered(resources) {
-        lowered if lowered.is_empty() => Failure::TooCostly(ours),
-        lowered => Failure::UserLimit(lowered),
+        lowered if lowered.is_empty() => CompileError::TooCostly(ours),
+        lowered => CompileError::UserLimit(lowered),
     };
     let too_much = |what: &str| {
         let memory = bounds.memory >> 20;
@@ -236,46 +236,46 @@ fn judge(status: ExitStatus, bounds: Bounds, output: &mut File) -> Result<(), Fa
             let why = read.map_or_else(|cause| cause.to_string(), |()| why);
             let lowered = bounds.lowered(user_limit::exhausted(&why));
             if !lowered.is_empty() {
-                return Err(Failure::UserLimit(lowered));
+                return Err(CompileError::UserLimit(lowered));
             }
-            Err(Failure::Refused(format!("cannot be compiled: {why}")))
+            Err(CompileError::Refused(format!("cannot be compiled: {why}")))
         }
-        // Rust's allocator ends a process that gets no memory so.
+        // Rust's allocator aborts a process that gets no memory.
         (_, Some(Signal::ABORT)) => Err(too_much("")),
         (_, Some(Signal::XCPU)) => Err(exceeded(&[Resource::Cpu], too_slow(bounds.time))),
         (_, Some(Signal::XFSZ)) => Err(too_large()),
         // Where SIGXFSZ is ignored, writing fails instead.
         (Some(code), _) if code == i32::from(UNWRITTEN) => Err(too_large()),
         (_, Some(Signal::KILL)) => {
-            // Of one second there is no room for SIGXCPU before it.
+            // With a limit of one second, SIGKILL comes without a SIGXCPU before it.
             let mut second = bounds.lowered(&[Resource::Cpu]);
             second.retain(|limit| limit.most <= 1);
             match second.is_empty() {
                 true => Err(too_much(", or the system has no more")),
-                false => Err(Failure::UserLimit(second)),
+                false => Err(CompileError::UserLimit(second)),
             }
         }
-        // A reservation that the limit refuses ends the compiler as a fault of its own does.
+        // A reservation that the limit refuses looks like a crash of the compiler.
         (Some(PANICKED), _) | (_, Some(Signal::SEGV | Signal::BUS)) => {
             Err(too_much(", or the compiler crashed"))
         }
-        (_, Some(Signal::INT | Signal::TERM | Signal::HUP)) => Err(Failure::Interrupted),
-        _ => Err(Failure::Refused("cannot be compiled: the compiler crashed".to_owned())),
+        (_, Some(Signal::INT | Signal::TERM | Signal::HUP)) => Err(CompileError::Interrupted),
+        _ => Err(CompileError::Refused("cannot be compiled: the compiler crashed".to_owned())),
     }
 }
 
-/// Resources whose limits end the compiler as one that gets no memory.
+/// Resources whose limits look like a lack of memory.
 const MEMORY: [Resource; 2] = [Resource::Data, Resource::As];
 
-/// The words for a component that takes too long.
+/// Returns the message for a component that takes too long.
 pub fn too_slow(limit: Duration) -> String {
     format!("took longer than {limit:?} to compile, and was given up")
 }
 
-/// The program that runs, even where its file has been replaced (proc(5)).
+/// The program that runs, even when its file has been replaced (proc(5)).
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
-/// A file without a name, which is no part of any file system.
+/// Returns a file in memory, which has no name and is part of no file system.
 pub(super) fn memory_file() -> io::Result<File> {
     Ok(rustix::fs::memfd_create("occystrap-machine-code", MemfdFlags::CLOEXEC)?.into())
 }
@@ -284,7 +284,7 @@ pub(super) fn memory_file() -> io::Result<File> {
 struct Running(Child);
 
 impl Running {
-    /// Waits until it has ended; `None` when that takes too long, or the user wants to stop.
+    /// Waits until the process has ended; `None` when that takes too long, or the user wants to stop.
     fn wait(
         &mut self,
         started: Instant,
@@ -316,7 +316,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // It has ended, but where waiting failed.
+        // The process has ended, unless waiting failed.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -329,12 +329,12 @@ mod tests {
     #[test]
     fn a_compiler_that_crashes_under_its_limit_may_have_had_too_little_memory() {
         let bounds = Bounds { memory: 128 << 20, time: Duration::from_secs(5) };
-        // What wait(2) gives: a panic, SIGBUS, SIGSEGV.
+        // Statuses of wait(2): a panic, SIGBUS, SIGSEGV.
         for status in [101 << 8, 7, 11] {
             let status = ExitStatus::from_raw(status);
             let mut output = tempfile::tempfile().unwrap();
-            let failure = judge(status, bounds, &mut output).unwrap_err();
-            let Failure::TooCostly(why) = failure else { panic!("{failure:?}") };
+            let failure = read_status(status, bounds, &mut output).unwrap_err();
+            let CompileError::TooCostly(why) = failure else { panic!("{failure:?}") };
             let expected = "takes more than 128 MiB of memory to compile, or the compiler crashed";
             assert_eq!(why, expected);
         }

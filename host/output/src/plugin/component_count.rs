@@ -1,9 +1,9 @@
-//! Counts what a component asks of the compiler, before it is compiled.
+//! Counts the work that a component is for the compiler, before it is compiled.
 //!
-//! What it refuses: components whose instances multiply along their nesting, modules and components
-//! that are passed as arguments (how often those are instantiated cannot be counted), and more
-//! declarations, functions, code or names than [`occystrap_base::limits`] allows. Memory of its own: some
-//! kilobytes, whatever the component is.
+//! What it refuses: components whose instances multiply along their nesting, modules and components that are
+//! passed as arguments (how often those are instantiated cannot be counted), and more declarations, functions,
+//! code or names than [`occystrap_base::limits`] allows. It needs some kilobytes of memory, whatever the
+//! component is.
 
 use wasmparser::{
     ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind,
@@ -13,10 +13,10 @@ use wasmparser::{
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::limits;
 
-/// Numbers about one component.
+/// The numbers of one component.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Counts {
-    /// What it imports, as it spells it.
+    /// Names of its imports, as the component spells them.
     pub imports: Vec<String>,
     /// Instances of modules and of components, along the nesting.
     pub instances: u64,
@@ -43,7 +43,7 @@ pub struct Counts {
     pub names: u64,
 }
 
-/// What one instance of a module or a component takes.
+/// The cost of one instance of a module or a component.
 #[derive(Debug, Default, Clone, Copy)]
 struct Cost {
     instances: u64,
@@ -63,11 +63,11 @@ impl Cost {
 #[derive(Default)]
 struct Frame {
     is_module: bool,
-    /// The index space of its modules: what an instance of each takes.
+    /// The index space of its modules: the cost of an instance of each.
     modules: Vec<Cost>,
     /// The index space of its components.
     components: Vec<Cost>,
-    /// What an instance of it takes.
+    /// The cost of an instance of it.
     cost: Cost,
 }
 
@@ -150,7 +150,7 @@ impl Reader<'_> {
         self.check()
     }
 
-    /// A module or component is complete: the one around it has it in its index space.
+    /// Ends a module or component, and adds it to the index space of the one around it.
     fn end(&mut self) {
         let Some(Frame { is_module, cost, .. }) = self.frames.pop() else { return };
         match self.frames.last_mut() {
@@ -218,7 +218,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// A module or component of the component `outward` steps further out.
+    /// Adds an alias of a module or component that is `outward` components further out.
     fn outer_alias(
         &mut self,
         kind: ComponentOuterAliasKind,
@@ -267,7 +267,7 @@ impl Reader<'_> {
             let export = export.map_err(|cause| self.malformed(&cause))?;
             let index = export.index as usize;
             let top = self.top();
-            // An export gives the item one more index.
+            // An export adds the item to the index space once more.
             match export.kind {
                 ComponentExternalKind::Module => {
                     let cost = top.modules.get(index).copied();
@@ -311,7 +311,7 @@ impl Reader<'_> {
         self.top().cost.add(Cost { fields: u64::from(count), ..Cost::default() });
     }
 
-    /// Compares the numbers so far with the limits: nothing is read further than the first broken one.
+    /// Compares the numbers so far with the limits: reading ends at the first broken one.
     fn check(&self) -> Result<()> {
         let counts = &self.counts;
         let cost = self.frames.last().map_or(
@@ -363,14 +363,14 @@ impl Reader<'_> {
     }
 }
 
-/// What a user can do about a component that is too large.
+/// The hint for a component that is too large.
 const HINT: &str = "a component with fewer or smaller parts is accepted; \
     docs/permissions.md has the limits";
 
 /// The number of custom sections (WebAssembly specification, 5.5.2).
 const CUSTOM: u8 = 0;
 
-/// Whether a section holds modules, components, code or data, which are counted by themselves.
+/// Returns whether a section holds modules, components, code or data, which are counted separately.
 fn is_container_or_content(payload: &Payload<'_>) -> bool {
     matches!(
         payload,

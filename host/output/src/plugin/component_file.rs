@@ -1,7 +1,7 @@
-//! A component's bytes, before anyone compiles them.
+//! The bytes of a component, before they are compiled.
 //!
-//! What it refuses: more bytes than a plugin has, machine code that somebody else compiled (a
-//! `.cwasm` is loaded unchecked by whoever takes it, so nobody's is taken), core modules, text.
+//! What it refuses: more bytes than the limit, core modules, text, and machine code that another program
+//! compiled: wasmtime loads a `.cwasm` file without checking it, so that such a file could do anything.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -11,22 +11,22 @@ use occystrap_base::files::regular;
 use occystrap_base::limits::COMPONENT_SIZE;
 use occystrap_net::uri::Uri;
 
-/// How a binary component starts (component model, `Binary.md`: magic, version 0x0d, layer 1).
+/// The first bytes of a binary component (component model, `Binary.md`: magic, version 0x0d, layer 1).
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
-/// How a core module starts (WebAssembly specification, 5.5.16).
+/// The first bytes of a core module (WebAssembly specification, 5.5.16).
 const MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
-/// How wasmtime's compiled components start, as all machine code on Linux: they are ELF files.
+/// The first bytes of wasmtime's compiled components, which are ELF files, as all machine code on Linux.
 const MACHINE_CODE: &[u8] = b"\x7fELF";
 
-/// What to type where the file of a plugin is not there.
+/// The hint when the file of a plugin does not exist.
 const NO_PLUGIN: &str = "name the file of a component (.wasm); 'occystrap plugin list' shows the plugins that are there, and 'occystrap plugin new NAME' makes one of your own";
 
-/// Read a component from a file. Errors when it cannot be read, or is larger than
-/// [`COMPONENT_SIZE`]: nothing beyond that is read.
+/// Reads a component from a file. Errors when it cannot be read, or is larger than [`COMPONENT_SIZE`]: no byte
+/// beyond that is read.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
-    // Some type the URI of one, with a login in it.
+    // A user may type a URI with a login in it.
     let place = Uri::hide(&path.to_string_lossy());
     let fail = |cause| {
         let error = Error::io(Kind::Plugin, "read the plugin", &place, &cause);
@@ -44,7 +44,7 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether bytes may be compiled. `name` is what errors call the plugin.
+/// Checks whether bytes may be compiled. `name` is the plugin's name in errors.
 pub fn check(name: &str, bytes: &[u8]) -> Result<()> {
     if bytes.len() > COMPONENT_SIZE {
         return Err(too_large(name, bytes.len()));
@@ -53,7 +53,7 @@ pub fn check(name: &str, bytes: &[u8]) -> Result<()> {
         return Ok(());
     }
     if bytes.starts_with(MACHINE_CODE) {
-        let message = format!("plugin '{name}': is machine code, which is taken from nobody");
+        let message = format!("plugin '{name}': is machine code, which is never loaded");
         return Err(Error::new(Kind::Plugin, message)
             .hint("use the component (.wasm) that it was compiled from"));
     }

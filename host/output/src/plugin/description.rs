@@ -1,44 +1,44 @@
-//! What a plugin says of itself, checked before anyone relies on it.
+//! The description that a plugin gives of itself, checked before it is used.
 
 use super::bindings::types::ErrorCode;
 use super::bindings::writer;
 use super::permission::Permission;
-use super::state::violation;
+use super::violation::violation;
 use occystrap_base::error::{Error, Result, is_unprintable, printable};
 use occystrap_net::uri::option_name;
 
-/// Longer names, schemes and options are no names.
+/// Longest name, scheme or option name, in bytes.
 const LONGEST_NAME: usize = 64;
 
-/// Bytes of the default of an option. Honest ones are a word; it is printed where the user decides whether
+/// Longest default of an option, in bytes. Usual ones are a word; it is printed where the user decides whether
 /// to trust the plugin.
 const LONGEST_DEFAULT: usize = 1024;
 
-/// More schemes or options than anyone can remember.
+/// Largest number of schemes, and of options.
 const MOST: usize = 64;
 
 /// A checked description.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Description {
-    /// Lower-case letters, digits, `-` and `_`.
+    /// A name of lower-case letters, digits, `-` and `_`.
     pub name: String,
-    /// As the plugin spells it.
+    /// The version, as the plugin spells it.
     pub version: String,
     /// One line.
     pub summary: String,
-    /// URI schemes.
+    /// The URI schemes it answers to.
     pub schemes: Vec<String>,
-    /// What the rest of a URI names.
-    pub destination: Kind,
-    /// Whether its manifests are those of the OCI image specification or of Docker's schema 2.
+    /// The kind of destination that a URI names.
+    pub destination: DestinationKind,
+    /// Set if its manifests are those of the OCI image specification or of Docker's schema 2.
     pub oci_manifests: bool,
-    /// What the query may have.
+    /// Options of the query.
     pub options: Vec<OptionSpec>,
 }
 
-/// What a destination URI names.
+/// The kind of destination that a URI names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum DestinationKind {
     /// A directory, which may hold several images.
     Directory,
     /// A file, which holds one image.
@@ -49,12 +49,12 @@ pub enum Kind {
     Repository,
     /// The name of an image in a container engine.
     Engine,
-    /// A folder of a web server: a directory, for a plugin that asks for nothing but such.
+    /// A folder of a web server: the directory of a plugin that can read only web servers.
     Web,
 }
 
-impl Kind {
-    /// What follows `scheme://`.
+impl DestinationKind {
+    /// Returns the form of what follows `scheme://`.
     #[must_use]
     pub fn form(self) -> &'static str {
         match self {
@@ -66,7 +66,8 @@ impl Kind {
         }
     }
 
-    /// What the query may have for the host itself, and what that is. No plugin sees it.
+    /// Returns the options of the query that the host takes itself, with their meaning. The plugin does not see
+    /// them.
     #[must_use]
     pub fn host_options(self) -> &'static [(&'static str, &'static str)] {
         match self {
@@ -81,33 +82,35 @@ impl Kind {
     }
 }
 
-/// One option.
+/// An option of the query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OptionSpec {
-    /// As it is spelled in the query.
+    /// The name in the query.
     pub name: String,
-    /// Whether it takes `true` or `false` only.
+    /// Set if it takes `true` or `false` only.
     pub boolean: bool,
-    /// Used when it is not given.
+    /// The value when the option is not given.
     pub default: String,
     /// One line.
     pub summary: String,
 }
 
 impl Description {
-    /// What its permissions say of its destination: a directory is one of a web server where it can
-    /// look at those alone.
+    /// Corrects the kind of destination by the permissions: a directory is one of a web server when the plugin
+    /// can read only web servers.
     #[must_use]
     pub fn with(mut self, permissions: &[Permission]) -> Self {
         let imports = |name: &str| permissions.iter().any(|known| known.interface == name);
-        if self.destination == Kind::Directory && imports("http-in") && !imports("storage") {
-            self.destination = Kind::Web;
+        if self.destination == DestinationKind::Directory
+            && imports("http-in")
+            && !imports("storage")
+        {
+            self.destination = DestinationKind::Web;
         }
         self
     }
 
-    /// Check the options of a URI and fill in the defaults. Errors name the option and what there
-    /// is.
+    /// Checks the options of a URI and adds the defaults. Errors name the option and those that exist.
     pub fn options(
         &self,
         given: &[(String, String)],
@@ -151,13 +154,13 @@ impl Description {
             .collect())
     }
 
-    /// The error for an option whose value the plugin does not take.
+    /// Returns the error for an option whose value the plugin does not accept.
     #[must_use]
     pub fn invalid(&self, name: &str, given: &[(String, String)], scheme: &str) -> Error {
         let value = given.iter().find(|(known, _)| known == name);
         let value = value.map_or("", |(_, value)| value.as_str());
         let error =
-            Error::usage(format!("option '{name}' of '{scheme}://': '{value}' is not of its form"));
+            Error::usage(format!("option '{name}' of '{scheme}://': '{value}' is not valid"));
         match self.options.iter().find(|option| option.name == name) {
             Some(option) => error.hint(format!("{name}: {}", option.summary)),
             None => error,
@@ -165,7 +168,7 @@ impl Description {
     }
 }
 
-/// `true` and `false` in the spellings that 0.4.17 took.
+/// Parses `true` and `false` in the spellings that 0.4.17 accepted.
 #[must_use]
 pub fn parse_boolean(text: &str) -> Option<bool> {
     match text.to_ascii_lowercase().as_str() {
@@ -175,20 +178,20 @@ pub fn parse_boolean(text: &str) -> Option<bool> {
     }
 }
 
-/// Check what `describe` returned.
+/// Checks the answer of `describe`.
 pub fn check(raw: writer::Description, plugin: &str) -> Result<Description> {
     let refuse = |what: &str| Err(violation(plugin, format!("its description has {what}")));
     if !is_name(&raw.name) {
-        return refuse("a name that is none");
+        return refuse("an invalid name");
     }
     if raw.schemes.is_empty()
         || raw.schemes.len() > MOST
         || !raw.schemes.iter().all(|name| is_scheme(name))
     {
-        return refuse("no schemes, too many, or one that is none");
+        return refuse("no schemes, too many, or an invalid one");
     }
     if raw.options.len() > MOST || !raw.options.iter().all(|option| is_name(&option.name)) {
-        return refuse("too many options, or one whose name is none");
+        return refuse("too many options, or one with an invalid name");
     }
     if raw.options.iter().any(|option| {
         option.default.len() > LONGEST_DEFAULT || option.default.contains(is_unprintable)
@@ -208,11 +211,11 @@ pub fn check(raw: writer::Description, plugin: &str) -> Result<Description> {
         summary: printable(&raw.summary),
         schemes: raw.schemes,
         destination: match raw.destination {
-            writer::Destination::Directory => Kind::Directory,
-            writer::Destination::File => Kind::File,
-            writer::Destination::TaggedDirectory => Kind::TaggedDirectory,
-            writer::Destination::Repository => Kind::Repository,
-            writer::Destination::Engine => Kind::Engine,
+            writer::Destination::Directory => DestinationKind::Directory,
+            writer::Destination::File => DestinationKind::File,
+            writer::Destination::TaggedDirectory => DestinationKind::TaggedDirectory,
+            writer::Destination::Repository => DestinationKind::Repository,
+            writer::Destination::Engine => DestinationKind::Engine,
         },
         oci_manifests: raw.manifests == writer::ManifestForm::Oci,
         options: options.collect(),
@@ -220,7 +223,7 @@ pub fn check(raw: writer::Description, plugin: &str) -> Result<Description> {
     })
 }
 
-/// Lower-case letters, digits, `-` and `_`.
+/// Returns whether a text is a name: lower-case letters, digits, `-` and `_`.
 pub(super) fn is_name(text: &str) -> bool {
     (1..=LONGEST_NAME).contains(&text.len())
         && text
@@ -228,7 +231,7 @@ pub(super) fn is_name(text: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte))
 }
 
-/// RFC 3986, 3.1, in lower case.
+/// Returns whether a text is a scheme in lower case (RFC 3986, 3.1).
 pub(super) fn is_scheme(text: &str) -> bool {
     (1..=LONGEST_NAME).contains(&text.len())
         && text.starts_with(|first: char| first.is_ascii_lowercase())
@@ -237,7 +240,7 @@ pub(super) fn is_scheme(text: &str) -> bool {
         })
 }
 
-/// A code as the WIT spells it.
+/// Returns a code as the WIT file spells it.
 #[must_use]
 pub fn code_name(code: &ErrorCode) -> &'static str {
     match code {

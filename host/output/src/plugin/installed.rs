@@ -1,9 +1,10 @@
-//! The plugins that a user has added: a folder with a record, [`plugins.toml`](RECORD), and
-//! components named for their digests.
+//! The plugins that a user has added: a folder with a record, [`plugins.toml`](RECORD), and components named by
+//! their digests.
 //!
-//! What it refuses: a component that has not the recorded digest, a record that others may write,
-//! and two changes at once (a lock that works across processes). Readers take no lock: the record
-//! is replaced whole, a component comes before the record names it and goes after it no longer does.
+//! What it refuses: a component that does not have the recorded digest, a record that other users may write,
+//! and two changes at once (a lock that works across processes). Readers take no lock: the record is replaced
+//! as a whole, a component is written before the record names it, and is removed after the record no longer
+//! does.
 
 pub mod record;
 
@@ -12,7 +13,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-pub use record::{Entry, Record};
+pub use record::{InstalledPlugin, Record};
 
 use super::{component_file, ownership};
 use occystrap_base::cancel::Cancel;
@@ -25,7 +26,7 @@ use occystrap_base::oci::Digest;
 /// The record's file name.
 pub const RECORD: &str = "plugins.toml";
 
-/// How temporary files begin: what a killed process left is known by it.
+/// Prefix of temporary files, by which files of a killed process are recognised.
 const TEMPORARY: &str = ".occystrap-";
 
 /// The folder of one user. It need not exist.
@@ -35,14 +36,14 @@ pub struct Installed {
 }
 
 impl Installed {
-    /// A folder that the user named.
+    /// Returns the plugins in a folder that the user named.
     #[must_use]
     pub fn at(folder: PathBuf) -> Self {
         Self { folder }
     }
 
-    /// The user's own: `$XDG_DATA_HOME/occystrap/plugins`, or that below `~/.local/share`. `None`
-    /// where neither is known (XDG base directory specification: relative paths are none).
+    /// Returns the user's own plugins: `$XDG_DATA_HOME/occystrap/plugins`, or that below `~/.local/share`.
+    /// `None` where neither is known (XDG base directory specification: relative paths are invalid).
     #[must_use]
     pub fn of_user(environment: impl Fn(&str) -> Option<std::ffi::OsString>) -> Option<Self> {
         let absolute =
@@ -52,14 +53,14 @@ impl Installed {
         Some(Self::at(base.join("occystrap").join("plugins")))
     }
 
-    /// Where they are.
+    /// Returns the folder.
     #[must_use]
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// What was added. Nothing where there is no record. Errors when it cannot be read, others may
-    /// write it, or it is none of ours.
+    /// Reads the record; it is empty when there is no file. Errors when it cannot be read, other users may
+    /// write it, or it is not a record.
     pub fn record(&self) -> Result<Record> {
         let path = self.folder.join(RECORD);
         let fail = |cause| Error::io(Kind::Plugin, "read the record", path.display(), &cause);
@@ -82,8 +83,8 @@ impl Installed {
         Record::parse(&text, &path.display().to_string())
     }
 
-    /// The component of an entry. Errors when it is not there, or not what was added.
-    pub fn component(&self, entry: &Entry) -> Result<Vec<u8>> {
+    /// Reads the component of an entry. Errors when it is missing, or does not have the recorded digest.
+    pub fn component(&self, entry: &InstalledPlugin) -> Result<Vec<u8>> {
         let path = self.path(entry.sha256);
         let bytes = component_file::read(&path).map_err(|error| {
             let name = &entry.name;
@@ -104,10 +105,10 @@ impl Installed {
         Ok(bytes)
     }
 
-    /// Keep a component and its entry, in the place of an entry of the same name. Errors when the
-    /// record has changed so that they do not fit any more, and when they cannot be written: then
-    /// nothing has changed.
-    pub fn add(&self, entry: Entry, component: &[u8], cancel: &Cancel) -> Result<()> {
+    /// Writes a component and its entry, which replaces an entry of the same name. Errors when the record has
+    /// changed so that the entry does not fit any more, and when a file cannot be written: then nothing has
+    /// changed.
+    pub fn add(&self, entry: InstalledPlugin, component: &[u8], cancel: &Cancel) -> Result<()> {
         let fail =
             |cause| Error::io(Kind::Plugin, "create the folder", self.folder.display(), &cause);
         DirBuilder::new().recursive(true).mode(0o755).create(&self.folder).map_err(fail)?;
@@ -123,8 +124,8 @@ impl Installed {
         Ok(())
     }
 
-    /// Forget an entry and its component. `None` when there was none.
-    pub fn remove(&self, name: &str, cancel: &Cancel) -> Result<Option<Entry>> {
+    /// Removes an entry and its component. `None` when there was no such entry.
+    pub fn remove(&self, name: &str, cancel: &Cancel) -> Result<Option<InstalledPlugin>> {
         if !self.folder.is_dir() {
             return Ok(None);
         }
@@ -145,12 +146,12 @@ impl Installed {
         self.write(&self.folder.join(RECORD), record.render()?.as_bytes())
     }
 
-    /// A whole file or none, on the disk before it has its name.
+    /// Writes a whole file or none. Its content is on the disk before it has its name.
     fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
         let write = || -> io::Result<()> {
             let mut file = tempfile::Builder::new()
                 .prefix(TEMPORARY)
-                // Less what the user's umask takes away.
+                // The user's umask removes bits of this.
                 .permissions(Permissions::from_mode(0o644))
                 .tempfile_in(&self.folder)?;
             file.write_all(bytes)?;
@@ -161,9 +162,8 @@ impl Installed {
         write().map_err(|cause| Error::io(Kind::Plugin, "write", path.display(), &cause))
     }
 
-    /// Take away what the record does not name: the component that was replaced or removed, and
-    /// what killed processes left. Files of other kinds stay. Whatever cannot be taken away is
-    /// harmless, since nothing names it.
+    /// Removes components that the record does not name, and temporary files of killed processes. Other files
+    /// stay. A file that cannot be removed is harmless, because the record does not name it.
     fn sweep(&self, record: &Record) {
         let known = |name: &str| {
             name.strip_suffix(".wasm")
@@ -179,18 +179,19 @@ impl Installed {
         }
     }
 
-    /// The lock is on the folder itself: no file is left, and none can be removed under somebody.
+    /// Locks the folder itself: no lock file is left, and none can be removed while another process waits for
+    /// it.
     fn lock(&self, cancel: &Cancel) -> Result<File> {
         lock::folder(Kind::Plugin, &self.folder, LOCK_WAIT, cancel)
     }
 }
 
-/// Whoever may write the record decides what runs.
+/// Errors when another user may write a file: the record decides which code runs.
 fn only_ours(path: &Path, metadata: &std::fs::Metadata) -> Result<()> {
     ownership::check(path, metadata).map_err(|shared| {
         let place = path.display();
-        let message = format!("'{place}' {}, so that nobody knows what it holds", shared.why);
-        Error::new(Kind::Plugin, message).hint(format!("{}, and look what is in it", shared.mend))
+        let message = format!("'{place}' {}, so that its content cannot be trusted", shared.why);
+        Error::new(Kind::Plugin, message).hint(format!("{}, and check its content", shared.mend))
     })
 }
 

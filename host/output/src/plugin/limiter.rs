@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use wasmtime::ResourceLimiter;
 
-use super::state::{Violation, violation};
 use super::user_limit;
+use super::violation::{Violation, violation};
 use occystrap_base::error::{Error, Kind};
 use occystrap_base::limits;
 
-/// Sums of one store.
+/// The limiter of one store, with the sums so far.
 pub struct Limiter {
     plugin: Arc<str>,
     /// Bytes of all memories.
@@ -21,49 +21,68 @@ pub struct Limiter {
     elements: usize,
 }
 
+/// The part of a store that grows.
+#[derive(Clone, Copy)]
+enum Part {
+    /// A memory, in bytes.
+    Memory,
+    /// A table, in elements.
+    Table,
+}
+
 impl Limiter {
-    /// Returns sums of a store that has taken nothing yet.
+    /// Returns the limiter of a store that has taken nothing yet.
     #[must_use]
     pub fn new(plugin: Arc<str>) -> Self {
         Self { plugin, memory: 0, elements: 0 }
     }
 
-    /// Bytes of all memories.
+    /// Returns the bytes of all memories.
     #[must_use]
     pub fn memory(&self) -> usize {
         self.memory
     }
 
-    fn refuse(&self, rule: &str) -> wasmtime::Error {
-        wasmtime::Error::new(Violation(violation(&self.plugin, rule)))
+    /// Counts the growth of one memory or table from `current` to `desired`, and returns whether its own type
+    /// allows it: growth beyond `maximum` fails and is not counted. Errors when the sum would exceed its limit.
+    fn grow(
+        &mut self,
+        part: Part,
+        (current, desired): (usize, usize),
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
+        let (sum, most) = match part {
+            Part::Memory => (&mut self.memory, limits::MEMORY),
+            Part::Table => (&mut self.elements, limits::TABLE_ELEMENTS),
+        };
+        let grown = sum.checked_sub(current).and_then(|rest| rest.checked_add(desired));
+        if let Some(grown) = grown.filter(|grown| *grown <= most) {
+            *sum = grown;
+            return Ok(true);
+        }
+        let most = match part {
+            Part::Memory => format!("{} MiB of memory", most >> 20),
+            Part::Table => format!("{most} table elements"),
+        };
+        let rule = format!("it wanted more than {most}");
+        Err(wasmtime::Error::new(Violation(violation(&self.plugin, rule))))
     }
 
-    /// Ends the session: the growth was counted, and wasmtime does not say how much of it there was.
-    fn no_memory(&self, what: &str, cause: &wasmtime::Error) -> wasmtime::Error {
+    /// Returns the error for growth that the system refused. It ends the session: the growth was counted, and
+    /// wasmtime does not say how much of it there was.
+    fn refused(&self, part: Part, cause: &wasmtime::Error) -> wasmtime::Error {
+        let what = match part {
+            Part::Memory => "its memory",
+            Part::Table => "its table",
+        };
         let message = format!("plugin '{}': the system does not give {what}: {cause}", self.plugin);
         let error = Error::new(Kind::Plugin, message);
         wasmtime::Error::new(Violation(user_limit::explained(error, &cause.to_string())))
     }
 }
-
-/// Counts the growth of one part of a sum, from `current` to `desired`, and returns whether its own type
-/// allows it: what `maximum` forbids fails without being counted. Errors where the sum would be more than
-/// `most`.
-fn grow(
-    sum: &mut usize,
-    (current, desired, maximum): (usize, usize, Option<usize>),
-    most: usize,
-) -> Result<bool, Exceeded> {
-    if maximum.is_some_and(|maximum| desired > maximum) {
-        return Ok(false);
-    }
-    let grown = sum.checked_sub(current).and_then(|rest| rest.checked_add(desired));
-    *sum = grown.filter(|sum| *sum <= most).ok_or(Exceeded)?;
-    Ok(true)
-}
-
-/// A sum that would be larger than its limit.
-struct Exceeded;
 
 impl ResourceLimiter for Limiter {
     fn memory_growing(
@@ -72,13 +91,11 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let grown = grow(&mut self.memory, (current, desired, maximum), limits::MEMORY);
-        let most = limits::MEMORY >> 20;
-        grown.map_err(|Exceeded| self.refuse(&format!("it wanted more than {most} MiB of memory")))
+        self.grow(Part::Memory, (current, desired), maximum)
     }
 
     fn memory_grow_failed(&mut self, cause: wasmtime::Error) -> wasmtime::Result<()> {
-        Err(self.no_memory("its memory", &cause))
+        Err(self.refused(Part::Memory, &cause))
     }
 
     fn table_growing(
@@ -87,13 +104,11 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let most = limits::TABLE_ELEMENTS;
-        let grown = grow(&mut self.elements, (current, desired, maximum), most);
-        grown.map_err(|Exceeded| self.refuse(&format!("it wanted more than {most} table elements")))
+        self.grow(Part::Table, (current, desired), maximum)
     }
 
     fn table_grow_failed(&mut self, cause: wasmtime::Error) -> wasmtime::Result<()> {
-        Err(self.no_memory("its table", &cause))
+        Err(self.refused(Part::Table, &cause))
     }
 
     fn instances(&self) -> usize {

@@ -1,10 +1,10 @@
-//! Whether somebody else may write what decides what runs: the record of added plugins, and the
-//! machine code that wasmtime keeps.
+//! Checks whether another user may write files that decide which code runs: the record of added plugins, and
+//! the machine code that wasmtime keeps.
 //!
-//! Whoever may write a folder may put other files into it under the same names, and whoever may write
-//! a folder above it may put another folder there. What it refuses: owners other than the user and
-//! root, and writing by everybody or by a group that is not the user's own. It says what is so at one moment: that is enough,
-//! since nobody else can make it otherwise afterwards.
+//! A user who may write a folder may replace its files, and a user who may write a folder above it may replace
+//! the folder. What it refuses: owners other than the user and root, and write permission for everybody or for
+//! a group that is not the user's own. It checks at one moment, which is enough: another user cannot change the
+//! result afterwards.
 
 use std::fs::Metadata;
 use std::io;
@@ -15,45 +15,45 @@ use std::path::{Path, PathBuf};
 const GROUP_MAY_WRITE: u32 = 0o020;
 /// `S_IWOTH`.
 const OTHERS_MAY_WRITE: u32 = 0o002;
-/// `S_ISVTX`: in such a folder, as `/tmp`, nobody can move or remove what is another's.
+/// `S_ISVTX`: in such a folder, as `/tmp`, a user cannot move or remove the files of another.
 const STICKY: u32 = 0o1000;
-/// What anybody but the owner may do.
+/// Permissions of all users but the owner.
 const NOT_THE_OWNERS: u32 = 0o077;
 
-/// Why something is not the user's alone.
+/// The reason why another user may write a file or folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shared {
-    /// What.
+    /// The file or folder.
     pub path: PathBuf,
-    /// Words that follow its name.
+    /// The reason, in words that follow the name.
     pub why: &'static str,
-    /// What mends it, but not what somebody may have done meanwhile.
+    /// A command that removes the permission. It does not undo what another user may have changed.
     pub mend: String,
 }
 
-/// Whether a file or folder is the user's or root's, and nobody else may write it.
+/// Checks that a file or folder belongs to the user or root, and that no other user may write it.
 pub fn check(path: &Path, metadata: &Metadata) -> Result<(), Shared> {
     let mode = metadata.permissions().mode();
     let me = rustix::process::geteuid().as_raw();
-    judge(path, metadata.uid(), mode, me, wrong(metadata.gid(), me))
+    check_mode(path, metadata.uid(), mode, me, forbidden_bits(metadata.gid(), me))
 }
 
-/// What must not be in the mode of what is ours. A group that has the user's own number is the one
-/// that Debian and Fedora make for that user alone, and may write where the umask is 002.
-fn wrong(group: u32, me: u32) -> u32 {
+/// Returns the bits that the mode of the user's file must not have. A group with the user's own number is the
+/// one that Debian and Fedora make for that user alone; it may write where the umask is 002.
+fn forbidden_bits(group: u32, me: u32) -> u32 {
     match group == me && me != 0 {
         true => OTHERS_MAY_WRITE,
         false => GROUP_MAY_WRITE | OTHERS_MAY_WRITE,
     }
 }
 
-fn judge(path: &Path, owner: u32, mode: u32, me: u32, wrong: u32) -> Result<(), Shared> {
+fn check_mode(path: &Path, owner: u32, mode: u32, me: u32, forbidden: u32) -> Result<(), Shared> {
     let place = path.display();
     let shared = |why: &'static str, mend: String| Err(Shared { path: path.to_owned(), why, mend });
     if owner != me && owner != 0 {
         return shared("belongs to another user", format!("chown {me} '{place}'"));
     }
-    match mode & wrong {
+    match mode & forbidden {
         0 => Ok(()),
         bits if bits & OTHERS_MAY_WRITE != 0 => {
             shared("may be written by everybody", format!("chmod go-w '{place}'"))
@@ -62,21 +62,21 @@ fn judge(path: &Path, owner: u32, mode: u32, me: u32, wrong: u32) -> Result<(), 
     }
 }
 
-/// The same for a folder, every folder above it, and what is in it where others can get at that.
-/// Errors of the system are errors: what cannot be looked at is not believed.
+/// Checks a folder, every folder above it, and its content where other users can reach it. An error of the
+/// system is an error: what cannot be checked is not trusted.
 pub fn check_tree(folder: &Path) -> io::Result<Result<(), Shared>> {
     let folder = folder.canonicalize()?;
     for above in folder.ancestors().skip(1) {
         let metadata = above.metadata()?;
         let (owner, mode) = (metadata.uid(), metadata.permissions().mode());
         let me = rustix::process::geteuid().as_raw();
-        // In root's folders the group is one that the system's administrator has chosen.
+        // The group of root's folders was chosen by the system's administrator.
         let bits = match (mode & STICKY != 0, owner == me) {
             (true, _) => 0,
-            (false, true) => wrong(metadata.gid(), me),
+            (false, true) => forbidden_bits(metadata.gid(), me),
             (false, false) => OTHERS_MAY_WRITE,
         };
-        if let Err(shared) = judge(above, owner, mode, me, bits) {
+        if let Err(shared) = check_mode(above, owner, mode, me, bits) {
             return Ok(Err(shared));
         }
     }
@@ -93,12 +93,12 @@ pub fn check_tree(folder: &Path) -> io::Result<Result<(), Shared>> {
 fn check_below(folder: &Path) -> io::Result<Result<(), Shared>> {
     for entry in folder.read_dir()? {
         let entry = entry?;
-        // Another process may have taken away what it replaced.
+        // Another process may have removed a file that it replaced.
         let metadata = match entry.metadata() {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => continue,
             found => found?,
         };
-        // The mode of a link says nothing; wasmtime makes none.
+        // The mode of a link has no meaning; wasmtime makes none.
         if metadata.is_symlink() {
             let (path, mend) = (entry.path(), format!("rm '{}'", entry.path().display()));
             return Ok(Err(Shared { path, why: "is a symbolic link", mend }));
@@ -121,14 +121,15 @@ mod tests {
     #[test]
     fn the_users_and_roots_and_nobody_elses() {
         let both = GROUP_MAY_WRITE | OTHERS_MAY_WRITE;
-        let why = |owner, mode| judge(Path::new("x"), owner, mode, 7, both).map_err(|no| no.why);
+        let why =
+            |owner, mode| check_mode(Path::new("x"), owner, mode, 7, both).map_err(|no| no.why);
         for mode in [0o755, 0o700, 0o644, 0o1755] {
             assert_eq!((why(7, mode), why(0, mode)), (Ok(()), Ok(())), "{mode:o}");
             assert_eq!(why(8, mode), Err("belongs to another user"));
         }
         assert_eq!(why(7, 0o775), Err("may be written by its group"));
-        assert_eq!((wrong(7, 7), wrong(0, 0)), (OTHERS_MAY_WRITE, both));
-        assert_eq!((wrong(8, 7), wrong(7, 8)), (both, both));
+        assert_eq!((forbidden_bits(7, 7), forbidden_bits(0, 0)), (OTHERS_MAY_WRITE, both));
+        assert_eq!((forbidden_bits(8, 7), forbidden_bits(7, 8)), (both, both));
         assert_eq!(why(0, 0o757), Err("may be written by everybody"));
         assert_eq!(why(7, 0o777), Err("may be written by everybody"));
     }
@@ -155,7 +156,7 @@ mod tests {
             }
             mode(&path, good);
         }
-        // Nobody gets at what is in a folder that is closed.
+        // No other user can reach the content of a closed folder.
         mode(&folder.join("deep/code"), 0o666);
         mode(&folder, 0o700);
         assert_eq!(check_tree(&folder).unwrap(), Ok(()));

@@ -1,7 +1,7 @@
-//! The WebAssembly engine: one a process, made when the first plugin is used.
+//! The WebAssembly engine: one for each process, made when the first plugin is used.
 //!
-//! Built-in components are compiled here; all others are counted first, and compiled in a process of
-//! their own where the program has one ([`super::compiler`]).
+//! Built-in components are compiled here. All others are counted first ([`super::component_count`]), and
+//! compiled in a process of their own where the program has one ([`super::compiler`]).
 
 use std::fs::DirBuilder;
 use std::fs::File;
@@ -15,16 +15,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use rustix::process::Resource;
 use wasmtime::component::Component;
-use wasmtime::{
-    Cache, CacheConfig, Config, Engine, OptLevel, RegallocAlgorithm, WasmBacktraceDetails,
-};
+use wasmtime::{Cache, CacheConfig, Engine};
 
-use super::catalog::EMBEDDED;
 use super::code_cache::CodeCache;
-use super::compiler::{self, Bounds, Failure};
-use super::user_limit::UserLimit;
+use super::compiler::{self, Bounds, CompileError};
+use super::embedded::EMBEDDED;
+use super::settings::{AddressSpace, config};
 use super::{component_count, component_file, ownership, user_limit};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
@@ -35,7 +32,7 @@ use occystrap_base::oci::{Digest, Hasher};
 pub struct Compiled {
     /// The component.
     pub component: Component,
-    /// Its machine code, where that is not in the cache.
+    /// Its machine code, if that is not in the cache.
     pub unkept: Option<Unkept>,
 }
 
@@ -45,7 +42,7 @@ pub struct Unkept {
     code: File,
 }
 
-/// Compiles components and keeps time for them. Cheap to clone.
+/// The engine: it compiles components and counts time for them. Cheap to clone.
 #[derive(Clone)]
 pub struct PluginEngine(Arc<Inner>);
 
@@ -56,21 +53,22 @@ struct Inner {
     kept: Option<CodeCache>,
     space: AddressSpace,
     allowance: limits::Allowance,
-    /// Ends a compiler that has a process of its own.
+    /// Ends the compiler's process.
     cancel: Cancel,
 }
 
-/// Why there is no plugin to run.
+/// The reason why a plugin cannot be run.
 #[derive(Debug)]
 pub enum NotLoaded {
-    /// Compiling it takes more than this command allows. What it imports is there where it was counted.
+    /// Compiling it takes more than this command allows. The imports are known if the component was counted
+    /// before.
     TooCostly(Error, Option<Vec<String>>),
-    /// It is refused.
+    /// The component is refused.
     Refused(Error),
 }
 
 impl NotLoaded {
-    /// What to tell the user.
+    /// Returns the error for the user.
     #[must_use]
     pub fn into_error(self) -> Error {
         match self {
@@ -86,18 +84,18 @@ impl From<Error> for NotLoaded {
 }
 
 impl PluginEngine {
-    /// An engine whose compiled components are kept in the user's cache folder, where there is
-    /// one that nobody else may write.
+    /// Returns an engine that keeps compiled components in the user's cache folder, if no other user may write
+    /// there.
     pub fn new() -> Result<Self> {
         Self::with(limits::Allowance::default())
     }
 
-    /// With other limits on each session.
+    /// Returns an engine with other limits on each session.
     pub fn with(allowance: limits::Allowance) -> Result<Self> {
         Self::cancelled_by(&Cancel::default(), allowance)
     }
 
-    /// With other limits, and compilers that end when the user wants to stop.
+    /// Returns an engine with other limits, whose compilers end when the user wants to stop.
     pub fn cancelled_by(cancel: &Cancel, allowance: limits::Allowance) -> Result<Self> {
         Self::reserving(AddressSpace::fitting(), cache(), allowance, cancel)
     }
@@ -117,22 +115,22 @@ impl PluginEngine {
         Ok(Self(Arc::new(Inner { engine, ticking, kept, space, allowance, cancel })))
     }
 
-    /// What a plugin may take in one session.
+    /// Returns the limits on one session.
     #[must_use]
     pub fn allowance(&self) -> limits::Allowance {
         self.0.allowance
     }
 
-    /// The engine itself.
+    /// Returns wasmtime's engine.
     #[must_use]
     pub fn wasmtime(&self) -> &Engine {
         &self.0.engine
     }
 
-    /// Compiles a component, or takes it from the cache. Errors when it is none, and when that takes
-    /// more than [`Self::allowance`] gives.
+    /// Compiles a component, or takes it from the cache. Errors when it is no component, and when compiling
+    /// takes more than [`Self::allowance`] allows.
     ///
-    /// Machine code of a component that is not built in is not kept by that: see [`Self::keep`].
+    /// This does not keep the machine code of a component that is not built in: see [`Self::keep`].
     pub fn compile(&self, name: &str, bytes: &[u8]) -> Result<Compiled, NotLoaded> {
         component_file::check(name, bytes)?;
         if EMBEDDED.iter().any(|known| known.component == bytes) {
@@ -158,8 +156,8 @@ impl PluginEngine {
         Ok(Compiled { component, unkept: Some(Unkept { key, code }) })
     }
 
-    /// Keeps machine code for the next time: of a plugin that the user has added, and of no other. Where
-    /// that fails, the next time takes longer.
+    /// Keeps machine code for later runs: only of a plugin that the user has added. If this fails, a later run
+    /// takes longer.
     pub fn keep(&self, unkept: &Unkept) {
         if let Some(kept) = &self.0.kept
             && let Err(cause) = kept.keep(unkept.key, &unkept.code)
@@ -179,20 +177,20 @@ impl PluginEngine {
         let (space, cancel) = (self.0.space, &self.0.cancel);
         compiler::compile(bytes, space, self.bounds(), PATIENCE, slow, cancel).map_err(|failure| {
             match failure {
-                Failure::TooCostly(why) => {
+                CompileError::TooCostly(why) => {
                     NotLoaded::TooCostly(not_compiled(name, &why).hint(SMALLER), Some(imports))
                 }
-                Failure::Refused(why) => NotLoaded::Refused(not_compiled(name, &why)),
-                Failure::UserLimit(limits) => {
+                CompileError::Refused(why) => NotLoaded::Refused(not_compiled(name, &why)),
+                CompileError::UserLimit(limits) => {
                     let why = format!("cannot be compiled within {}", user_limit::listed(&limits));
                     NotLoaded::Refused(user_limit::hinted(not_compiled(name, &why), &limits))
                 }
-                Failure::Interrupted => NotLoaded::Refused(Error::interrupted()),
+                CompileError::Interrupted => NotLoaded::Refused(Error::interrupted()),
             }
         })
     }
 
-    /// Compiles in this process, past wasmtime's own cache.
+    /// Compiles in this process, without wasmtime's own cache.
     fn compile_unkept(
         &self,
         name: &str,
@@ -210,18 +208,17 @@ impl PluginEngine {
         })
     }
 
-    /// What compiling a component that is not built in may take.
+    /// Returns the limits on compiling a component that is not built in.
     #[must_use]
     pub fn bounds(&self) -> Bounds {
         let limits::Allowance { compile_memory, compile_time, .. } = self.0.allowance;
         Bounds { memory: compile_memory, time: compile_time }
     }
 
-    /// Compiles in this process: a built-in component, and every one where the program has no process
-    /// for it.
+    /// Compiles in this process: a built-in component, or any component if the program has no process for it.
     ///
-    /// The compiler cannot be stopped here: a thread that took too long goes on until it is done or the
-    /// process ends, and what it made is dropped.
+    /// The compiler cannot be stopped here: a thread that takes too long continues until it is done or the
+    /// process ends, and its result is dropped.
     fn compile_here<T: Send + 'static>(
         &self,
         name: &str,
@@ -260,16 +257,17 @@ impl PluginEngine {
     }
 
     fn deserialize(&self, path: &Path) -> wasmtime::Result<Component> {
-        // SAFETY: the file holds what this program's own compiler wrote: either this process or one that it
-        // has just started, into an unnamed file in memory that no other process has ever held, or an earlier run of the same user, whose cache folder `cache` has found to be
-        // writable for that user and root alone. Both are trusted as the binary is. Nothing writes to
-        // the file any more: it is whole before it gets a name, and is removed but never changed.
+        // SAFETY: the file holds machine code of this program's own compiler. Either this process, or one that
+        // it has just started, wrote it into an unnamed file in memory that no other process has ever held; or
+        // an earlier run of the same user wrote it into the cache folder, and `cache` has checked that only
+        // that user and root may write there. Both are trusted as the binary is. No process writes to the file
+        // any more: it is whole before it gets a name, and is removed but never changed.
         unsafe { Component::deserialize_file(&self.0.engine, path) }
     }
 
-    /// What machine code is kept under: the component, the compiler and its settings.
+    /// Returns the key of machine code: a digest of the component, the compiler and its settings.
     fn key(&self, bytes: &[u8]) -> Digest {
-        /// Feeds what implements `Hash` to SHA-256.
+        /// Feeds values that implement `Hash` to SHA-256.
         #[derive(Default)]
         struct Key(Hasher);
         impl std::hash::Hasher for Key {
@@ -287,7 +285,8 @@ impl PluginEngine {
         key.0.finish()
     }
 
-    /// Let time pass for guests. Starts one thread, the first time; it ends with the engine.
+    /// Starts the ticks of the engine, by which guests are stopped. The first call starts one thread, which
+    /// ends with the engine.
     pub fn tick(&self) {
         if self.0.ticking.swap(true, Ordering::Relaxed) {
             return;
@@ -303,72 +302,28 @@ impl PluginEngine {
     }
 }
 
-/// What a user can do about a compilation that takes long.
+/// The remark on a compilation that takes long.
 const ADDED: &str = "; machine code is kept of plugins that were added ('occystrap plugin add')";
 
-/// What can be done about a component that takes too much to compile.
+/// The hint for a component that takes too much to compile.
 const SMALLER: &str = "a component with fewer or smaller functions compiles sooner";
 
 fn not_compiled(name: &str, why: &str) -> Error {
     Error::new(Kind::Plugin, format!("plugin '{name}': {why}"))
 }
 
-/// The address space that is reserved for each memory of a plugin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum AddressSpace {
-    /// All that the plugin can address, 4 GiB, so that its machine code checks no bounds. Parsing a catalog
-    /// of 100,000 images takes 30 % less time so.
-    Whole,
-    /// What the plugin may have, [`limits::MEMORY`], and no more: the user limits the address space of this
-    /// process (`ulimit -v`). Memories never move, because they cannot grow beyond it.
-    Limited,
-}
-
-impl AddressSpace {
-    /// Returns what fits the limits of this process.
-    fn fitting() -> Self {
-        match UserLimit::on(Resource::As) {
-            Some(_) => Self::Limited,
-            None => Self::Whole,
-        }
-    }
-}
-
-/// The settings of every engine: machine code fits one with the same settings only, and the cache keeps
-/// it under a digest of them.
-pub(super) fn config(space: AddressSpace) -> Config {
-    let mut config = Config::new();
-    config.epoch_interruption(true);
-    // By default the environment decides it (WASMTIME_BACKTRACE_DETAILS), which the compiler's process
-    // does not have: its machine code would not fit.
-    config.wasm_backtrace_details(WasmBacktraceDetails::Disable);
-    // Plugins are plain computation; what they do not use is not there to be attacked.
-    config.wasm_relaxed_simd(false).wasm_memory64(false);
-    // Plugins frame and decide, the host does the work: what counts is how soon they start.
-    config.cranelift_opt_level(OptLevel::None);
-    config.cranelift_regalloc_algorithm(RegallocAlgorithm::SinglePass);
-    if space == AddressSpace::Limited {
-        config.memory_reservation(limits::MEMORY as u64);
-        config.memory_reservation_for_growth(0);
-        config.memory_may_move(false);
-    }
-    // A memory whose initial content has holes is not written out with them, beyond this size.
-    config.memory_guaranteed_dense_image_size(limits::SPARSE_IMAGE);
-    config
-}
-
-/// After that long it is said what takes so long, as an interpreter of 18 MB does with some ten
-/// seconds the first time. A wait of which nobody is told why looks like a fault.
+/// Time after which a message says that a plugin is being compiled: an interpreter of 18 MB takes some ten
+/// seconds the first time, and a wait without a message looks like a fault.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// zstd's default level.
 const COMPRESSION: i32 = 3;
 
-/// Machine code out of the cache runs unchecked: whoever may write it decides what runs. So a folder
-/// that others may write is not used, and said to be so.
+/// Opens wasmtime's cache. Machine code from it runs unchecked, so that a user who may write there decides
+/// which code runs: a folder that other users may write is not used, with a warning.
 fn cache() -> Option<Cache> {
     let folder = cache_folder()?;
-    // Nobody else has to look into it. Where it cannot be made, there is no cache, which is no fault.
+    // No other user needs access. If the folder cannot be made, there is no cache, which is not an error.
     DirBuilder::new().recursive(true).mode(0o700).create(&folder).ok()?;
     if let Err(shared) = ownership::check_tree(&folder).ok()? {
         let (what, why, kept) = (shared.path.display(), shared.why, folder.display());
@@ -376,17 +331,17 @@ fn cache() -> Option<Cache> {
         let mend = if is_above { format!("{}; ", shared.mend) } else { String::new() };
         tracing::warn!(
             "'{what}' {why}, so that the compiled plugins in '{kept}' are not used, and each is compiled again; \
-             to mend it: {mend}rm -r '{kept}'"
+             to fix it: {mend}rm -r '{kept}'"
         );
         return None;
     }
     let mut config = CacheConfig::new();
     config.with_directory(folder);
-    // By default a component that was used 256 times is compressed again, with zstd's level 20 and
-    // 170 MB of memory, for a file that is 30 KB smaller.
+    // By default wasmtime compresses a component again after 256 uses, with zstd's level 20 and 170 MB of
+    // memory, for a file that is 30 KB smaller.
     config.with_optimized_compression_level(COMPRESSION);
     config.with_baseline_compression_level(COMPRESSION);
-    // Without a cache everything works, only slower: no reason to fail.
+    // A missing cache is not an error: everything works, only slower.
     Cache::new(config).ok()
 }
 

@@ -1,4 +1,4 @@
-//! What the host keeps for one running plugin.
+//! The state that the host keeps for one running plugin.
 
 use std::fmt;
 use std::fs::File;
@@ -6,14 +6,13 @@ use std::sync::Arc;
 
 use wasmtime::component::ResourceTable;
 
-use super::budget::Spent;
-use super::capability::wasi::Runtime;
 use super::clock::Clock;
 use super::limiter::Limiter;
+use super::violation::{Violation, violation};
 use crate::destination::hash_memo::HashMemo;
 use crate::destination::{Grant, Journal, Pending};
 use occystrap_base::cancel::Cancel;
-use occystrap_base::error::{Error, Kind};
+use occystrap_base::error::Error;
 use occystrap_base::files::destination::Destination;
 use occystrap_base::limits;
 use occystrap_base::warnings::Warnings;
@@ -24,62 +23,59 @@ pub struct State {
     pub plugin: Arc<str>,
     /// Handles of the guest.
     pub table: ResourceTable,
-    /// Memory and tables.
+    /// Limits on memory and tables.
     pub limits: Limiter,
-    /// What this session may take.
+    /// Limits on this session.
     pub allowance: limits::Allowance,
     /// Time spent computing.
     pub clock: Clock,
-    /// Hears of Ctrl-C.
+    /// Set when the user interrupts.
     pub cancel: Cancel,
-    /// What the user named, for reading.
+    /// The destination that the user named, for reading.
     pub grant: Option<Grant>,
-    /// The file that is being read from its start on, by its path.
+    /// The file that is being read from its start, with its path.
     pub reading: Option<(String, Arc<File>)>,
-    /// Only while writing.
+    /// The pending writes; `None` while verifying.
     pub writing: Option<Writing>,
-    /// What was hashed in this run.
+    /// Digests that are known from this run.
     pub memory: HashMemo,
-    /// Ways through layers that are open.
+    /// Number of walks through layers that are open.
     pub walks: usize,
-    /// What its language's runtime keeps.
-    pub runtime: Runtime,
-    /// What it warned the user about.
+    /// State of the plugin's language runtime.
+    pub runtime: LanguageRuntime,
+    /// Warnings of the plugin.
     pub warnings: Warnings,
-    /// Whether the plugin completes an image: its warnings are about what the commit will do.
+    /// Set while the plugin finalizes an image: its warnings are then about what the commit will do.
     pub is_finalizing: bool,
     /// Lines logged so far.
     pub logged: u64,
     /// Bytes hashed so far because the plugin asked.
     pub hashed: u64,
     /// Host memory and bytes written so far because the plugin asked.
-    pub spent: Spent,
+    pub used: ResourceUse,
     /// Requests to the network so far because the plugin asked.
     pub requests: u64,
-    /// Answers of web servers that it holds.
+    /// Number of answers of web servers that it holds.
     pub answers: usize,
-    /// Why the destination could not be locked.
+    /// The error when the destination could not be locked.
     pub unlocked: Option<Error>,
-    /// Why the first host call failed, in words; the guest sees only a code.
+    /// The error of the first host call that failed; the guest sees only a code.
     pub failure: Option<Error>,
-    /// Why the last call was refused, in words. No failure of the session: a plugin may look whether
-    /// something is there and readable, and do something else.
+    /// The reason why the last call was refused. It does not fail the session: a plugin may check whether a
+    /// file exists and is readable, and continue otherwise.
     pub noted: Option<Error>,
 }
 
-/// What a writing session has more than a verifying one.
+/// The additional state of a writing session.
 pub struct Writing {
-    /// What nobody sees yet.
+    /// Writes that are not visible yet.
     pub pending: Pending,
-    /// What was written and read.
+    /// The journal of what was written and read.
     pub journal: Journal,
 }
 
-/// `types` has no functions.
-impl super::bindings::types::Host for State {}
-
 impl State {
-    /// For one session of a plugin.
+    /// Returns the state of a new session.
     #[must_use]
     pub fn new(plugin: Arc<str>, cancel: Cancel, memory: HashMemo) -> Self {
         let limits = Limiter::new(Arc::clone(&plugin));
@@ -97,12 +93,12 @@ impl State {
             writing: None,
             memory,
             walks: 0,
-            runtime: Runtime::default(),
+            runtime: LanguageRuntime::default(),
             warnings: Warnings::default(),
             is_finalizing: false,
             logged: 0,
             hashed: 0,
-            spent: Spent::default(),
+            used: ResourceUse::default(),
             requests: 0,
             answers: 0,
             unlocked: None,
@@ -111,40 +107,38 @@ impl State {
         }
     }
 
-    /// The directory or file that was granted.
+    /// Returns the directory or file that was granted.
     #[must_use]
     pub fn destination(&self) -> Option<&Destination> {
         self.grant.as_ref().and_then(Grant::storage)
     }
 
-    /// Keep why a host call failed; the first reason is the one that matters.
+    /// Keeps the error of a host call; the first error is the one that is reported.
     pub fn fail(&mut self, error: Error) {
         self.failure.get_or_insert(error);
     }
 
-    /// Count bytes that are hashed because the plugin asked.
-    pub fn count_hashed(&mut self, bytes: u64) -> wasmtime::Result<()> {
-        self.hashed = self.hashed.saturating_add(bytes);
-        let most = self.allowance.hashed_bytes;
-        if self.hashed > most {
-            let rule = format!("it had more than {most} bytes hashed");
-            return Err(self.violation(rule));
-        }
-        Ok(())
-    }
-
-    /// A rule that the plugin broke: the session ends here.
+    /// Returns the error for a rule that the plugin broke, which ends the session.
     pub fn violation(&self, rule: impl fmt::Display) -> wasmtime::Error {
         wasmtime::Error::new(Violation(violation(&self.plugin, rule)))
     }
 }
 
-/// The error for a rule that a plugin broke.
-pub fn violation(plugin: &str, rule: impl fmt::Display) -> Error {
-    Error::new(Kind::Plugin, format!("plugin '{plugin}' was stopped: {rule}"))
+/// The resources that a session has used, as `budget` counts them.
+#[derive(Debug, Default)]
+pub struct ResourceUse {
+    /// Bytes of host memory that its calls have left behind.
+    pub(super) memory: usize,
+    /// Bytes of the plugin's own that were written.
+    pub(super) own: u64,
+    /// Bytes of the image that were moved for it.
+    pub(super) moved: u64,
 }
 
-/// Carries our error through wasmtime.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Violation(pub Error);
+/// The state of a language runtime: text that it printed without a newline, for both streams, and the position
+/// in the sequence of numbers.
+#[derive(Default)]
+pub struct LanguageRuntime {
+    pub(super) lines: [Vec<u8>; 2],
+    pub(super) number: u64,
+}

@@ -1,7 +1,7 @@
 //! Limits that the user's shell or service manager has set (`ulimit`, getrlimit(2)), for errors.
 //!
-//! Such a limit stops the compiler or a plugin as a limit of the host does. What this refuses: to blame
-//! a plugin for it. An error names the limit, its value and the `ulimit` option that shows it.
+//! Such a limit stops the compiler or a plugin as a limit of the host does. What it refuses: to report that as
+//! a fault of the plugin. An error names the limit, its value and the `ulimit` option that shows it.
 
 use std::fmt;
 
@@ -30,7 +30,7 @@ impl UserLimit {
         Self::on(resource).filter(|limit| limit.most < host)
     }
 
-    /// What this limits, and the option of `ulimit`.
+    /// Returns what is limited, and the option of `ulimit`.
     fn words(self) -> (&'static str, &'static str) {
         match self.resource {
             Resource::As => ("address space", "-v"),

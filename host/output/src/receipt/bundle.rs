@@ -1,4 +1,4 @@
-//! Receipts of one run: of an image, or of an index and everything that it lists, in one file.
+//! Files of receipts: a file has the receipt of one image, or those of an index and everything that it lists.
 
 use std::io::Read as _;
 use std::path::Path;
@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 use super::{LARGEST, Receipt, VERSION, leak};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::regular;
-use occystrap_base::files::state_file::{StateFile, beside};
+use occystrap_base::files::state_file::{StateFile, temporary_next_to};
 use occystrap_base::secret;
 use occystrap_net::uri::logins_in;
 
-/// A file with receipts.
+/// A file with receipts, as a state file.
 pub const RECEIPT: StateFile = StateFile { what: "receipt", largest: LARGEST, is_one: is_receipt };
 
-/// All receipts of one run, in the order in which things were written. A single one is a file of
-/// its own kind, so that who knows those need not know this.
+/// The receipts of one run, in the order in which the images were written. A single receipt is a file of its
+/// own kind, so that its readers need not know this one.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bundle {
@@ -25,31 +25,31 @@ pub struct Bundle {
     receipts: Vec<Receipt>,
 }
 
-/// Just enough to tell a bundle from a receipt.
+/// The fields that tell a bundle from a receipt.
 #[derive(Deserialize)]
 struct Shape {
     occystrap_receipts: Option<u32>,
     occystrap_receipt: Option<u32>,
 }
 
-/// Whether bytes are a receipt, or several, of whatever version.
+/// Returns whether bytes are a receipt, or several, of any version.
 fn is_receipt(bytes: &[u8]) -> bool {
     serde_json::from_slice::<Shape>(bytes)
         .is_ok_and(|shape| shape.occystrap_receipts.or(shape.occystrap_receipt).is_some())
 }
 
-/// What to type where a file of receipts is not there.
-const NO_RECEIPT: &str = "a receipt is a file that 'occystrap process --receipt FILE' wrote; what was written without one is named by its URI: 'occystrap verify dir://PATH'";
+/// The hint when a file of receipts does not exist.
+const NO_RECEIPT: &str = "a receipt is a file that 'occystrap process --receipt FILE' wrote; without a receipt, name the destination by its URI: 'occystrap verify dir://PATH'";
 
 impl Bundle {
-    /// Of a run.
+    /// Returns the receipts of a run as one.
     #[must_use]
     pub fn new(receipts: Vec<Receipt>) -> Self {
         Self { occystrap_receipts: VERSION, receipts }
     }
 
-    /// Read a receipt, or several. Errors when it is none, is of another version, or its receipts
-    /// are about different destinations or of different plugins.
+    /// Reads a receipt, or several. Errors when the file is no receipt, has another version, or its receipts
+    /// name different destinations or different plugins.
     pub fn read(path: &Path) -> Result<Vec<Receipt>> {
         let place = path.display();
         let fail = |cause: std::io::Error| {
@@ -59,11 +59,11 @@ impl Bundle {
                 _ => error,
             }
         };
-        // What it says of its size is not asked: it may grow meanwhile.
+        // The size in its metadata is not used: the file may grow meanwhile.
         if path.is_dir() {
-            return Err(Error::source(format!("'{place}' is a directory, and no receipt")).hint(
+            return Err(Error::source(format!("'{place}' is a directory, not a receipt")).hint(
                 format!(
-                    "what was written is verified by its URI: 'occystrap verify dir://{place}', or oci-layout://"
+                    "to verify a destination, name its URI: 'occystrap verify dir://{place}', or oci-layout://"
                 ),
             ));
         }
@@ -71,17 +71,18 @@ impl Bundle {
         let mut bytes = Vec::new();
         file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(fail)?;
         if bytes.len() as u64 > LARGEST {
-            let message = format!("'{place}' has more than {LARGEST} bytes, which no receipt has");
+            let message =
+                format!("'{place}' has more than {LARGEST} bytes, more than any receipt has");
             return Err(Error::source(message));
         }
         Self::parse(&bytes, &place.to_string())
     }
 
-    /// Parse a receipt, or several, of bytes that were read elsewhere; `place` is what errors call them.
+    /// Parses a receipt, or several, from bytes that were read elsewhere; `place` is their name in errors.
     /// Errors as [`Self::read`].
     pub fn parse(bytes: &[u8], place: &str) -> Result<Vec<Receipt>> {
         let receipts = Self::read_all(bytes, place)?;
-        // A receipt of occystrap has no login; one from elsewhere may have.
+        // A receipt that occystrap wrote has no login; one from elsewhere may have.
         for receipt in &receipts {
             let again = receipt.again.iter().flat_map(|again| {
                 let values =
@@ -101,7 +102,7 @@ impl Bundle {
         };
         if !is_receipt(bytes) {
             return Err(Error::source(format!("'{place}' is not a receipt")).hint(format!(
-                "receipts are written by 'occystrap process --receipt FILE'; what was written is verified by its URI: 'occystrap verify tar://{place}'"
+                "receipts are written by 'occystrap process --receipt FILE'; to verify a destination, name its URI: 'occystrap verify tar://{place}'"
             )));
         }
         let shape = serde_json::from_slice::<Shape>(bytes).ok();
@@ -126,17 +127,19 @@ impl Bundle {
             ));
         }
         if bundle.receipts.iter().any(|other| other.destination != first.destination) {
-            return Err(Error::source(format!("'{place}': its receipts are about several places")));
+            return Err(Error::source(format!(
+                "'{place}': its receipts name several destinations"
+            )));
         }
-        // Who may run to look at them is decided once.
+        // The plugin that may check them is decided once for all.
         if bundle.receipts.iter().any(|other| other.plugin != first.plugin) {
-            return Err(Error::source(format!("'{place}': its receipts are of several plugins")));
+            return Err(Error::source(format!("'{place}': its receipts are from several plugins")));
         }
         Ok(bundle.receipts)
     }
 
-    /// Writes them, replacing the receipt that stood there when it is complete. Errors when
-    /// something else stands there, or when one holds a secret.
+    /// Writes them. A receipt of that name is replaced when the new one is complete. Errors when the file is
+    /// something else, or when a receipt holds a secret.
     pub fn write(&self, path: &Path) -> Result<()> {
         if let Some(part) = self.receipts.iter().find_map(leak::in_receipt) {
             let place = path.display();
@@ -146,8 +149,8 @@ impl Bundle {
             ));
         }
         let fail = |cause: std::io::Error| RECEIPT.write_failed(path, &cause);
-        let real = RECEIPT.free(path)?;
-        let mut file = beside(&real).map_err(fail)?;
+        let real = RECEIPT.resolve(path)?;
+        let mut file = temporary_next_to(&real).map_err(fail)?;
         let written = match self.receipts.as_slice() {
             [only] => serde_json::to_writer_pretty(&mut file, only),
             _ => serde_json::to_writer_pretty(&mut file, self),

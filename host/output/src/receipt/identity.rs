@@ -1,18 +1,43 @@
-//! Which plugin wrote something.
+//! The identities in a receipt: of the plugin that wrote it, and of the image.
 
 use serde::{Deserialize, Serialize};
 
-use occystrap_base::oci::Digest;
+use occystrap_base::oci::{Digest, ImageName, Part};
 
-/// Which plugin, exactly.
+/// The exact plugin that wrote an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PluginIdentity {
     /// Its name.
     pub name: String,
-    /// What it calls its version.
+    /// Its version.
     pub version: String,
-    /// Of the component.
+    /// Digest of the component.
     pub sha256: Digest,
-    /// Of the WIT package.
+    /// Version of the WIT package.
     pub wit: String,
+}
+
+/// The image that was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageIdentity {
+    /// The familiar name of its repository.
+    pub name: String,
+    /// Its tag.
+    pub tag: Option<String>,
+    /// Digest of its config; of an index, its own digest.
+    pub id: Digest,
+    /// The part of a multi-platform image.
+    #[serde(default, skip_serializing_if = "Part::is_whole")]
+    pub part: Part,
+    /// Set for an artifact with a name of its own. An artifact that an index lists is known by its manifest.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub artifact: bool,
+}
+
+impl ImageIdentity {
+    /// Returns its name.
+    #[must_use]
+    pub fn image_name(&self) -> ImageName {
+        ImageName { repository: self.name.clone(), tag: self.tag.clone() }
+    }
 }

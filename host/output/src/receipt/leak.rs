@@ -1,14 +1,14 @@
-//! Secrets in a receipt that is about to be written.
+//! Finds secrets in a receipt that is about to be written.
 //!
-//! A receipt is kept and given to others, and a registry can put what it was sent into names, platforms
-//! and configs. What it refuses: to write such a receipt. Masked, it would name other things than were
-//! written. What the user typed, both ends and the filters, is the user's to show.
+//! Users keep receipts and pass them on, and a registry can put a login that it was sent into names, platforms
+//! and configs. What it refuses: to write such a receipt. If the secret were masked, the receipt would name
+//! other things than were written. What the user typed (both URIs and the filters) may be shown.
 
 use super::{Place, Receipt, Step};
 use occystrap_base::oci::Part;
 use occystrap_base::secret;
 
-/// Names the first part of a receipt that has a secret in it.
+/// Returns the name of the first part of a receipt that has a secret in it.
 pub(super) fn in_receipt(receipt: &Receipt) -> Option<&'static str> {
     let image = &receipt.image;
     let part = match &image.part {
@@ -33,7 +33,7 @@ pub(super) fn in_receipt(receipt: &Receipt) -> Option<&'static str> {
     secret::is_in(&receipt.state).then_some("the plugin's state")
 }
 
-/// What a place is called, wherever that comes from.
+/// Returns all texts of a place, whether the plugin, the source or the user chose them.
 fn texts(place: &Place) -> Vec<&str> {
     match place {
         Place::File { path } => vec![path.as_str()],

@@ -1,7 +1,7 @@
-//! What a manifest lists, as every reader of it understands it.
+//! Checks what a manifest lists, as every reader of it understands it.
 //!
-//! A manifest that a plugin made is read by Docker, containerd and others later. What it refuses: to
-//! call a manifest right that one of them would read otherwise.
+//! A manifest that a plugin made is read by Docker, containerd and other tools later. What it refuses: a
+//! manifest that one of them would read differently.
 
 use serde_json::Value;
 
@@ -10,8 +10,8 @@ use occystrap_base::oci::document::ManifestDocument;
 use occystrap_base::oci::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
 use occystrap_base::oci::{Descriptor, json, reading, types};
 
-/// Check that a manifest lists exactly the config and the layers of the receipt, in order. The error
-/// says what it is instead. `media_type` is what a registry will call it.
+/// Checks that a manifest lists exactly the config and the layers of the receipt, in order. The error says what
+/// the manifest is instead. `media_type` is the one under which a registry serves it.
 pub fn check(
     media_type: Option<&str>,
     bytes: &[u8],
@@ -21,7 +21,7 @@ pub fn check(
     if media_type.is_some_and(|media_type| !is_image(media_type)) {
         return Err("a manifest whose media type is that of an index");
     }
-    // A key that is there twice is an error here.
+    // A duplicate key is an error here.
     const UNREAD: &str = "a manifest that cannot be read";
     let Ok(Value::Object(document)) = json::parse(bytes) else { return Err(UNREAD) };
     if types::manifest(bytes).is_err() {
@@ -67,7 +67,7 @@ mod tests {
         format!(r#"{{"digest":"{}","size":{}}}"#, digest(content), content.len())
     }
 
-    fn judge(media_type: &str, bytes: &str) -> Result<(), &'static str> {
+    fn checked(media_type: &str, bytes: &str) -> Result<(), &'static str> {
         let expect = |role, content: &[u8]| Expectation {
             role,
             place: Place::Blob { digest: digest(content) },
@@ -86,17 +86,17 @@ mod tests {
     fn the_image_and_nothing_else() {
         let (config, a, b) = (blob(b"{}"), blob(b"a"), blob(b"bb"));
         let with = |more: &str| format!(r#"{{"config":{config},"layers":[{a},{b}]{more}}}"#);
-        assert_eq!(judge(OCI_MANIFEST, &with("")), Ok(()));
+        assert_eq!(checked(OCI_MANIFEST, &with("")), Ok(()));
         let typed = format!(r#","mediaType":"{OCI_MANIFEST}","annotations":{{"Size":"L"}}"#);
-        assert_eq!(judge(OCI_MANIFEST, &with(&typed)), Ok(()));
+        assert_eq!(checked(OCI_MANIFEST, &with(&typed)), Ok(()));
 
         let other = "a manifest that lists something else";
         for layers in [format!("{b},{a}"), a.clone(), format!("{a},{b},{b}"), String::new()] {
             let text = format!(r#"{{"config":{config},"layers":[{layers}]}}"#);
-            assert_eq!(judge(OCI_MANIFEST, &text), Err(other), "{text}");
+            assert_eq!(checked(OCI_MANIFEST, &text), Err(other), "{text}");
         }
         let text = format!(r#"{{"config":{a},"layers":[{a},{b}]}}"#);
-        assert_eq!(judge(OCI_MANIFEST, &text), Err(other));
+        assert_eq!(checked(OCI_MANIFEST, &text), Err(other));
 
         let two_ways = "a manifest that can be read in two ways";
         for more in [
@@ -106,20 +106,20 @@ mod tests {
             format!(r#","LAYER\u017f":[{b}]"#),
             format!(r#","mediaType":"{OCI_INDEX}""#),
         ] {
-            assert_eq!(judge(OCI_MANIFEST, &with(&more)), Err(two_ways), "{more}");
+            assert_eq!(checked(OCI_MANIFEST, &with(&more)), Err(two_ways), "{more}");
         }
         let inner = a.replace("}", &format!(r#","Digest":"{}"}}"#, digest(b"bb")));
         let text = format!(r#"{{"config":{config},"layers":[{inner},{b}]}}"#);
-        assert_eq!(judge(OCI_MANIFEST, &text), Err(two_ways));
+        assert_eq!(checked(OCI_MANIFEST, &text), Err(two_ways));
 
         let text = with(r#","annotations":{"a":5}"#);
         let mistyped = Err("a manifest with a field of a type that clients reject");
-        assert_eq!(judge(OCI_MANIFEST, &text), mistyped);
+        assert_eq!(checked(OCI_MANIFEST, &text), mistyped);
 
         let unread = "a manifest that cannot be read";
         for text in [with(&format!(r#","layers":[{b}]"#)), "[]".to_owned(), String::new()] {
-            assert_eq!(judge(OCI_MANIFEST, &text), Err(unread), "{text}");
+            assert_eq!(checked(OCI_MANIFEST, &text), Err(unread), "{text}");
         }
-        assert!(judge(OCI_INDEX, &with("")).is_err());
+        assert!(checked(OCI_INDEX, &with("")).is_err());
     }
 }

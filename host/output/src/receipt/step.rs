@@ -9,11 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::plugin::bindings::writer;
 use occystrap_base::error::printable;
 use occystrap_base::oci::{json, reading};
 
-/// One step.
+/// A step of the way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Step {
@@ -28,7 +27,7 @@ pub enum Step {
     },
 }
 
-/// What stands where the steps lead.
+/// The value at the end of the steps.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
     /// A string.
@@ -39,38 +38,20 @@ pub enum Found {
     Nothing,
 }
 
-/// Why it cannot be said what stands there.
+/// The reason why the end of the steps cannot be found.
 #[derive(Debug)]
 pub enum Trouble {
     /// The file could not be read.
     Io(io::Error),
-    /// It is not JSON.
+    /// The text is not JSON.
     NotJson,
-    /// Two readers could find two different things.
+    /// Two tools could read two different values there.
     TwoReadings(String),
-    /// Several elements of a list fit where one is named.
+    /// Several elements of a list match the step.
     Ambiguous,
 }
 
 impl Step {
-    /// As a plugin named it.
-    #[must_use]
-    pub fn from_guest(raw: writer::Step) -> Self {
-        match raw {
-            writer::Step::Key(key) => Self::Key(key),
-            writer::Step::Element(writer::Element { keys, value }) => Self::Element { keys, value },
-        }
-    }
-
-    /// As a plugin is told.
-    #[must_use]
-    pub fn into_guest(self) -> writer::Step {
-        match self {
-            Self::Key(key) => writer::Step::Key(key),
-            Self::Element { keys, value } => writer::Step::Element(writer::Element { keys, value }),
-        }
-    }
-
     fn fits(&self, element: &Value) -> bool {
         let Self::Element { keys, value } = self else { return false };
         let found = keys.iter().try_fold(element, |at, key| at.as_object()?.get(key));
@@ -78,9 +59,9 @@ impl Step {
     }
 }
 
-/// Where the steps lead in a JSON text, which is read as a stream: of an object no more than one key is
-/// kept, of a list one element. What is not on the way may be nested as deep as the caller lets it, and hold
-/// numbers of any size: it is read to its end, because it must be JSON as well, and not kept.
+/// Finds the end of the steps in a JSON text, which is read as a stream: of an object at most one key is kept,
+/// of a list one element. The rest of the text is read, because it must be JSON as well, but not kept: it may
+/// be nested as deep as the caller allows, and hold numbers of any size.
 pub fn find(steps: &[Step], text: impl Read) -> Result<Found, Trouble> {
     let why = Cell::new(None);
     let mut deserializer = serde_json::Deserializer::from_reader(text);
@@ -94,7 +75,7 @@ pub fn find(steps: &[Step], text: impl Read) -> Result<Found, Trouble> {
     }
 }
 
-/// The steps that are left, and why the look had to end.
+/// The steps that are left, and the reason why reading ended early.
 #[derive(Clone, Copy)]
 struct Way<'a> {
     steps: &'a [Step],
@@ -111,7 +92,7 @@ impl Way<'_> {
         if self.steps.is_empty() { found } else { Found::Nothing }
     }
 
-    /// An element of a list that is passed, or the one that is named.
+    /// Reads an element of a list: `None` if the step does not name it.
     fn element<E: serde::de::Error>(
         self,
         step: &Step,
@@ -119,7 +100,7 @@ impl Way<'_> {
         text: &str,
     ) -> Result<Option<Found>, E> {
         reading::distinct(text.as_bytes()).map_err(|why| {
-            // A place in the element says nothing of the place in the file.
+            // A position in the element is not the position in the file.
             let why = why.split(" at line ").next().unwrap_or(&why).to_owned();
             self.end(Trouble::TwoReadings(why))
         })?;
@@ -177,7 +158,7 @@ impl<'de> Visitor<'de> for Way<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found, A::Error> {
         let mut found = None;
         while let Some(key) = map.next_key::<Box<RawValue>>()? {
-            let key = json::says(&key);
+            let key = json::string_text(&key);
             match self.steps {
                 [Step::Key(wanted), rest @ ..] if *wanted == key => {
                     let next = map.next_value_seed(Self { steps: rest, why: self.why })?;
@@ -209,7 +190,7 @@ impl<'de> Visitor<'de> for Way<'_> {
     }
 }
 
-/// The steps, for a message: `manifests:[annotations.name=1]:digest`.
+/// Returns the steps for a message: `manifests:[annotations.name=1]:digest`.
 #[must_use]
 pub fn display(steps: &[Step]) -> String {
     let words = steps.iter().map(|step| match step {

@@ -11,7 +11,7 @@ use crate::destination::{Journal, Pending};
 use crate::plugin::bindings::writer;
 use crate::plugin::description::Description;
 use crate::plugin::receipt::from_guest;
-use crate::plugin::state::violation;
+use crate::plugin::violation::violation;
 use crate::receipt::{Expectation, Place, Role, listed};
 use occystrap_base::error::Result;
 use occystrap_base::limits;

@@ -11,7 +11,7 @@ use crate::destination::remote::BlockingRepository;
 use crate::destination::site::BlockingSite;
 use crate::destination::staging::Staging;
 use crate::destination::uploads::Uploads;
-use crate::plugin::description::Kind;
+use crate::plugin::description::DestinationKind as Kind;
 use crate::plugin::{Catalog, Plugin};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Result};

@@ -19,7 +19,7 @@ use occystrap_net::web::{Access, Allow, Folder, Logins};
 use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::plugin::Plugin;
 use occystrap_output::plugin::bindings::verifier::{self, Finding};
-use occystrap_output::plugin::description::Kind as Destination;
+use occystrap_output::plugin::description::DestinationKind as Destination;
 use occystrap_output::receipt::{ImageIdentity, Receipt};
 use occystrap_output::write::item::Item;
 use occystrap_output::write::target::Endpoint;
@@ -59,8 +59,8 @@ impl<'a> Stand<'a> {
             Error::io(Kind::Destination, "make a folder in", place, &cause)
         })?;
         // Hundreds of layers of a few bytes: nobody wants to see bars for them.
-        let progress = Progress::hidden();
-        let mut context = Context { spool: home.path().to_owned(), progress, ..context.clone() };
+        let context = context.clone().with_progress(Progress::hidden());
+        let mut context = context.with_import_dir(home.path());
         let server = match plugin.description().destination {
             Destination::Web => Some(Server::start(home.path())?),
             _ => None,

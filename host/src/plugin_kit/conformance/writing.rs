@@ -7,7 +7,7 @@ use super::stand::{self, Stand};
 use super::{Stop, Verdict, fail};
 use occystrap_base::error::Kind;
 use occystrap_base::oci::{Compression, ImageName, Part};
-use occystrap_output::plugin::description::Kind as Destination;
+use occystrap_output::plugin::description::DestinationKind as Destination;
 use occystrap_output::receipt::ImageIdentity;
 use occystrap_output::write::item::Item;
 

@@ -12,7 +12,7 @@ use crate::run::clients::Clients;
 use occystrap_base::error::{Error, Result, printable};
 use occystrap_net::http::Counters;
 use occystrap_net::uri::Uri;
-use occystrap_output::plugin::installed::{Entry, Record};
+use occystrap_output::plugin::installed::{InstalledPlugin, Record};
 use occystrap_output::plugin::{Plugin, artifact, component_file};
 
 /// Add a plugin. The exit code is 1 when the user says no.
@@ -24,7 +24,7 @@ pub fn add(source: &str, yes: bool, host: &Host<'_>, err: &mut dyn Write) -> Res
     })?;
     let (component, source) = read(source, host)?;
     let plugin = Plugin::load(&host.engine()?, &source, &component)?;
-    let entry = Entry::of(&plugin, source);
+    let entry = InstalledPlugin::of(&plugin, source);
     let record = installed.record()?;
     record.check(&entry)?;
     let before = record.named(&entry.name);
@@ -54,8 +54,8 @@ pub fn add(source: &str, yes: bool, host: &Host<'_>, err: &mut dyn Write) -> Res
 }
 
 /// Whether the user has agreed to this already.
-fn same(before: &Entry, now: &Entry) -> bool {
-    Entry { source: now.source.clone(), ..before.clone() } == *now
+fn same(before: &InstalledPlugin, now: &InstalledPlugin) -> bool {
+    InstalledPlugin { source: now.source.clone(), ..before.clone() } == *now
 }
 
 fn tell(global: &Global, err: &mut dyn Write, what: &str) -> Result<()> {
@@ -87,7 +87,12 @@ fn read(source: &str, host: &Host<'_>) -> Result<(Vec<u8>, String)> {
 }
 
 /// What it is, what it may do, and what is new in that.
-fn show(plugin: &Plugin, entry: &Entry, record: &Record, err: &mut dyn Write) -> io::Result<()> {
+fn show(
+    plugin: &Plugin,
+    entry: &InstalledPlugin,
+    record: &Record,
+    err: &mut dyn Write,
+) -> io::Result<()> {
     describe::identity(plugin, &entry.source, err)?;
     let before = record.named(&entry.name);
     let new = |interface: &str| match before {

@@ -9,7 +9,7 @@ use crate::plugin_kit::scaffold;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::limits::Allowance;
 use occystrap_net::context::Context;
-use occystrap_output::plugin::catalog::EMBEDDED;
+use occystrap_output::plugin::embedded::EMBEDDED;
 use occystrap_output::plugin::{PluginEngine, component_file};
 
 /// `occystrap plugin new`.

@@ -8,7 +8,7 @@ use occystrap_base::error::Error;
 use occystrap_base::oci::Digest;
 use occystrap_base::terminal::table::write_json;
 use occystrap_output::plugin::Plugin;
-use occystrap_output::plugin::catalog::{Listed, Origin};
+use occystrap_output::plugin::catalog::{ListedPlugin, Origin};
 use occystrap_output::plugin::permission::Permission;
 
 #[derive(Serialize)]
@@ -88,7 +88,7 @@ impl<'a> From<'a> {
 }
 
 /// All that there are.
-pub fn list(plugins: &[Listed], out: &mut dyn Write) -> io::Result<()> {
+pub fn list(plugins: &[ListedPlugin], out: &mut dyn Write) -> io::Result<()> {
     let lines = plugins.iter().map(|listed| Line {
         name: &listed.name,
         schemes: &listed.schemes,

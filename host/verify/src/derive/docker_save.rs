@@ -15,7 +15,7 @@ use crate::verdict::object::{CheckedObject, Status, Verification};
 use occystrap_base::error::Result;
 use occystrap_base::oci::{Compression, Digest, ImageName, Part, config, reading};
 use occystrap_images::level::Level;
-use occystrap_images::source::docker_save::{self, Entry};
+use occystrap_images::source::docker_save::{self, SavedEntry};
 use occystrap_images::source::members::{Members, cleaned, compression};
 use occystrap_net::context::Context;
 use occystrap_output::destination::hash_memo::HashMemo;
@@ -40,7 +40,7 @@ impl<'a> Chain<'a> {
     /// interrupts.
     pub(super) fn of(
         members: &'a dyn Members,
-        entry: &Entry,
+        entry: &SavedEntry,
         place: impl Fn(&str) -> Place,
         level: Level,
         context: &'a Context,
@@ -81,7 +81,7 @@ impl<'a> Chain<'a> {
     }
 
     /// Returns what the config says of the layers.
-    fn config(&mut self, entry: &Entry, place: Place) -> Vec<Digest> {
+    fn config(&mut self, entry: &SavedEntry, place: Place) -> Vec<Digest> {
         let promised = docker_save::promised(entry.config());
         let limit = config::LARGEST_CONFIG;
         let bytes = match self.members.require_bytes(entry.config(), "config", limit) {
@@ -162,7 +162,12 @@ impl<'a> Chain<'a> {
     }
 
     /// Look at everything. Errors when the user interrupts.
-    pub(super) fn verify(self, name: ImageName, entry: &Entry, files: &dyn Files) -> Result<Found> {
+    pub(super) fn verify(
+        self,
+        name: ImageName,
+        entry: &SavedEntry,
+        files: &dyn Files,
+    ) -> Result<Found> {
         let (level, cancel) = (self.level, &self.context.cancel);
         let memory = HashMemo::showing(&self.context.progress);
         let wrong = match level {

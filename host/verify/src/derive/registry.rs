@@ -66,7 +66,7 @@ impl Store for Published<'_> {
 
     fn refused(&self, what: &Listed) -> Option<Error> {
         let fetched = self.memory.recall_manifest(&what.reference).flatten()?;
-        self.remote.repository().check_served(&what.reference, &fetched).err()
+        self.remote.repository().check_headers(&what.reference, &fetched).err()
     }
 
     fn blob(&self, digest: Digest) -> Place {

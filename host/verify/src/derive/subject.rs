@@ -10,7 +10,7 @@ use occystrap_base::oci::layout::tagged;
 use occystrap_net::docker::Engine;
 use occystrap_net::registry::{Client, Reference};
 use occystrap_net::uri::Uri;
-use occystrap_output::plugin::catalog::is_to_come;
+use occystrap_output::plugin::embedded::is_to_come;
 use occystrap_output::plugin::{Catalog, Plugin};
 use occystrap_output::receipt::identity::PluginIdentity;
 use occystrap_output::receipt::{Bundle, Receipt};

@@ -85,7 +85,7 @@ impl Walk<'_> {
                 return Err(error);
             }
             Err(error) => {
-                let status = match error.sides() {
+                let status = match error.difference() {
                     Some(_) => Status::DigestMismatch,
                     None => Status::Unreadable,
                 };

@@ -9,15 +9,14 @@ use super::files::{Files, NOWHERE};
 use crate::verdict::object::{CheckedObject, Status};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Result, io_reason};
-use occystrap_base::oci::saved::{LARGEST_CATALOG, LONGEST_STRING};
+use occystrap_base::oci::layout::{LARGEST_CATALOG, LONGEST_STRING};
 use occystrap_base::oci::text_stream::TextStream;
 use occystrap_base::oci::{Digest, json, reading};
 use occystrap_base::parallel::{cores, in_parallel};
 use occystrap_images::level::Level;
-use occystrap_output::destination::WrittenFile;
 use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::receipt::step::{Found, Trouble};
-use occystrap_output::receipt::{Expectation, Place, Role, Step, step};
+use occystrap_output::receipt::{Expectation, Place, Role, Step, WrittenFile, step};
 
 /// Bytes of JSON that is parsed as a whole, or of one element of a list: parsed it takes some ten times
 /// its size.

@@ -78,7 +78,8 @@ impl Flaw {
     /// Looks at the bytes of a config that cannot be parsed as that of an image.
     #[must_use]
     pub fn of_config(bytes: &[u8], error: &Error) -> Self {
-        let sides = error.sides().map(|(expected, found)| (expected.to_owned(), found.to_owned()));
+        let sides =
+            error.difference().map(|(expected, found)| (expected.to_string(), found.to_string()));
         let (expected, found) = sides.unzip();
         let foreign = Self::new(Status::Unreadable, "is not the config of an image");
         let document = Self::of(bytes).filter(|flaw| flaw.status.is_bad());

@@ -14,7 +14,7 @@ use occystrap_layer::blob::checked;
 use occystrap_layer::blob::open_one;
 use occystrap_layer::image::{Content, Layer};
 use occystrap_net::context::Context;
-use occystrap_net::registry::{DELETE_FIRST, Fetched};
+use occystrap_net::registry::{DELETE_FIRST, FetchedManifest};
 use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::destination::remote::BlockingRepository;
 use occystrap_output::receipt::{Expectation, Place, Role};
@@ -190,8 +190,10 @@ impl Checker<'_> {
             }
             Err(error) if is_about_size(&error) => blame_unread(object, &error),
             Err(error) => {
-                let stored = error.sides().filter(|(expected, _)| *expected == name);
-                let found = stored.and_then(|(_, found)| found.parse().ok());
+                let stored = error
+                    .difference()
+                    .filter(|(expected, _)| Digest::of_side(expected) == Some(digest));
+                let found = stored.and_then(|(_, found)| Digest::of_side(found));
                 if error.kind() == Kind::Source {
                     self.memory.remember(&name, size, found.unwrap_or(digest));
                 }
@@ -202,7 +204,7 @@ impl Checker<'_> {
                         Some(found.to_string()),
                         "has other content",
                     ),
-                    None if error.sides().is_some() => {
+                    None if error.difference().is_some() => {
                         object.blame_error(Status::DigestMismatch, &error);
                         object.host_only = true;
                     }
@@ -240,10 +242,10 @@ impl Checker<'_> {
     }
 
     /// Errors when a client of the registry does not get the manifest that a GET gives.
-    fn check_clients(&self, reference: &str, fetched: &Fetched) -> Result<()> {
+    fn check_clients(&self, reference: &str, fetched: &FetchedManifest) -> Result<()> {
         let is_listed = reference.parse::<Digest>().is_ok() && self.named != Some(reference);
         if is_listed {
-            return self.remote.repository().check_served(reference, fetched);
+            return self.remote.repository().check_headers(reference, fetched);
         }
         if let Some(known) = self.memory.recall_resolved(reference) {
             return known;
@@ -256,15 +258,15 @@ impl Checker<'_> {
 
 /// The status of a manifest that an error is about.
 fn status_of(error: &Error) -> Status {
-    match error.sides() {
-        Some((expected, _)) if expected.parse::<Digest>().is_ok() => Status::DigestMismatch,
+    match error.difference() {
+        Some((expected, _)) if expected.is_digest() => Status::DigestMismatch,
         _ => Status::Unreadable,
     }
 }
 
 /// Whether an error names two sizes, and not two digests.
 fn is_about_size(error: &Error) -> bool {
-    error.sides().is_some_and(|(expected, _)| expected.parse::<Digest>().is_err())
+    error.difference().is_some_and(|(expected, _)| !expected.is_digest())
 }
 
 /// A blob that cannot be read to its end, or not as the registry announces it.

@@ -10,7 +10,7 @@ use std::os::fd::AsFd as _;
 use super::steady;
 use crate::verdict::object::CheckedObject;
 use occystrap_base::files::destination::Destination;
-use occystrap_base::files::identity::{FileIdentity, standing};
+use occystrap_base::files::identity::{FileIdentity, entry_info};
 use occystrap_output::receipt::Receipt;
 use occystrap_output::write::target::Endpoint;
 use occystrap_output::write::target::Target;
@@ -35,7 +35,7 @@ pub fn judge(receipt: &Receipt, target: &Target, objects: &mut [CheckedObject]) 
     let Ok(folder) = destination.dir() else { return };
     for published in &receipt.published {
         let (above, name) = published.path.rsplit_once('/').unwrap_or((".", &published.path));
-        let there = folder.open_dir(above).and_then(|folder| standing(folder.as_fd(), name));
+        let there = folder.open_dir(above).and_then(|folder| entry_info(folder.as_fd(), name));
         let Ok(Some(there)) = there else { continue };
         let Ok(written) = FileIdentity::of(&published.file) else { continue };
         if there.identity.is_same_inode(written) {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::verdict::found::Found;
 use crate::verdict::object::Verification;
 use crate::verdict::object::{CheckedObject, Status};
-use occystrap_images::steady::{AGAIN, CHANGED, Look, Watch};
+use occystrap_images::steady::{AGAIN, CHANGED, CheckResult, Watch};
 use occystrap_output::write::target::Endpoint;
 
 /// The files of a destination that a commit changes; `None` where it is not in the file system.
@@ -46,7 +46,7 @@ pub fn doubt(object: &mut CheckedObject, message: &str, hint: &str) {
     object.hint = Some(hint.to_owned());
 }
 
-impl Look for Verification {
+impl CheckResult for Verification {
     type Wrong = WrongObject;
 
     fn wrong(&self) -> Vec<WrongObject> {
@@ -57,7 +57,7 @@ impl Look for Verification {
         Some(PathBuf::from(&wrong.location))
     }
 
-    fn doubt(&mut self, counts: &dyn Fn(&WrongObject) -> bool) {
+    fn mark_unchecked(&mut self, counts: &dyn Fn(&WrongObject) -> bool) {
         for object in &mut self.objects {
             if wrong(object).is_some_and(|one| !counts(&one)) {
                 doubt(object, CHANGED, AGAIN);
@@ -66,7 +66,7 @@ impl Look for Verification {
     }
 }
 
-impl Look for Found {
+impl CheckResult for Found {
     type Wrong = WrongObject;
 
     fn wrong(&self) -> Vec<WrongObject> {
@@ -77,8 +77,8 @@ impl Look for Found {
         Verification::file(wrong)
     }
 
-    fn doubt(&mut self, counts: &dyn Fn(&WrongObject) -> bool) {
-        self.verification.doubt(counts);
+    fn mark_unchecked(&mut self, counts: &dyn Fn(&WrongObject) -> bool) {
+        self.verification.mark_unchecked(counts);
     }
 }
 
@@ -93,7 +93,7 @@ mod tests {
     use occystrap_base::error::{Error, Kind};
     use occystrap_base::oci::layout::INDEX;
     use occystrap_images::level::Level;
-    use occystrap_images::steady::look;
+    use occystrap_images::steady::check;
 
     /// A layout's index, and a blob of it.
     fn folder() -> tempfile::TempDir {
@@ -184,7 +184,7 @@ mod tests {
         ] {
             let count = Cell::new(0);
             let watch = Watch::layout(folder.path());
-            let seen = look(Some(&watch), &Cancel::default(), || {
+            let seen = check(Some(&watch), &Cancel::default(), || {
                 count.set(count.get() + 1);
                 if count.get() <= commits {
                     commit(folder.path(), &count.get().to_string());
@@ -212,7 +212,7 @@ mod tests {
             let folder = folder();
             let blob = folder.path().join("blobs/sha256/x");
             let count = Cell::new(0);
-            let seen = look(Some(&Watch::layout(folder.path())), &Cancel::default(), || {
+            let seen = check(Some(&Watch::layout(folder.path())), &Cancel::default(), || {
                 count.set(count.get() + 1);
                 if count.get() == 1 {
                     commit(folder.path(), "1");
@@ -234,7 +234,7 @@ mod tests {
         std::fs::write(&path, "").unwrap();
         for (commits, kind) in [(0, Kind::Source), (1, Kind::Source), (2, Kind::Changed)] {
             let count = Cell::new(0);
-            let outcome = look(Some(&Watch::file(&path)), &Cancel::default(), || {
+            let outcome = check(Some(&Watch::file(&path)), &Cancel::default(), || {
                 count.set(count.get() + 1);
                 if count.get() <= commits {
                     let more = std::fs::File::options().append(true).open(&path).unwrap();

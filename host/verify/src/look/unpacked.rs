@@ -109,7 +109,7 @@ pub fn judge(wrong: Vec<Wrong>, objects: &mut [CheckedObject]) {
     for (index, error) in wrong {
         let ok = |object: &&mut CheckedObject| object.status == Status::Ok;
         if let Some(object) = objects.get_mut(index).filter(ok) {
-            let sides = error.sides().is_some();
+            let sides = error.difference().is_some();
             let status = if sides { Status::DigestMismatch } else { Status::Unreadable };
             object.blame_error(status, &error);
         }
@@ -154,9 +154,9 @@ fn look(job: &Job, files: &dyn Files, memory: &HashMemo, cancel: &Cancel) -> Res
             }
             Err(error) => error,
         };
-    let (expected, found): (Option<Digest>, Option<Digest>) = error
-        .sides()
-        .map_or((None, None), |(expected, found)| (expected.parse().ok(), found.parse().ok()));
+    let (expected, found) = error.difference().map_or((None, None), |(expected, found)| {
+        (Digest::of_side(expected), Digest::of_side(found))
+    });
     match found {
         // Other bytes than the manifest promises: the look at the file says so.
         Some(_) if job.digest.is_some() && expected == job.digest => {

@@ -10,7 +10,7 @@ use url::Url;
 use super::in_parallel::Places;
 use crate::verdict::claims::Claims;
 use crate::verdict::object::{CheckedObject, Status};
-use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::error::{Error, Kind, Result, Side};
 use occystrap_base::oci::Digest;
 use occystrap_base::oci::config::LARGEST_CONFIG;
 use occystrap_images::level::Level;
@@ -189,19 +189,23 @@ impl Checker<'_> {
         if error.is_unconfirmed() || error.kind() == Kind::NotFound {
             return object.blame_error(Status::Unreadable, error);
         }
-        let name = digest.to_string();
-        match error.sides() {
+        match error.difference() {
             // Of the bytes themselves.
-            Some((expected, found)) if expected == name => {
-                if let Ok(found) = found.parse() {
+            Some((expected, found)) if Digest::of_side(expected) == Some(digest) => {
+                if let Some(found) = Digest::of_side(found) {
                     self.memory.remember_content(url.as_str(), Some((size, found)));
                 }
-                let (expected, found) = (Some(expected.to_owned()), Some(found.to_owned()));
-                object.blame(Status::DigestMismatch, expected, found, "has other content");
+                let (expected, found) = (expected.to_string(), found.to_string());
+                object.blame(
+                    Status::DigestMismatch,
+                    Some(expected),
+                    Some(found),
+                    "has other content",
+                );
             }
-            Some((expected, found)) if expected == format!("{size} bytes") => {
-                let (expected, found) = (Some(expected.to_owned()), Some(found.to_owned()));
-                object.blame(Status::SizeMismatch, expected, found, "has another size");
+            Some((expected, found)) if *expected == Side::Bytes(size) => {
+                let (expected, found) = (expected.to_string(), found.to_string());
+                object.blame(Status::SizeMismatch, Some(expected), Some(found), "has another size");
             }
             // Of what they unpack to.
             sides => {

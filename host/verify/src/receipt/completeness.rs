@@ -5,8 +5,7 @@
 
 use super::format::Format;
 use occystrap_base::oci::config::LARGEST_CONFIG;
-use occystrap_output::destination::WrittenFile;
-use occystrap_output::receipt::{Expectation, Place, Receipt, Role};
+use occystrap_output::receipt::{Expectation, Place, Receipt, Role, WrittenFile};
 
 /// What every receipt of ours has. Errors say, in a sentence, what is missing.
 pub fn says_enough(receipt: &Receipt, format: &Format) -> Result<(), String> {

@@ -5,9 +5,8 @@
 
 use crate::derive::layout;
 use occystrap_base::oci::ImageName;
-use occystrap_base::oci::layout::{INDEX, blob};
-use occystrap_base::oci::saved::{CATALOG, LIST};
-use occystrap_output::plugin::catalog::EMBEDDED;
+use occystrap_base::oci::layout::{CATALOG, INDEX, LIST, blob};
+use occystrap_output::plugin::embedded::EMBEDDED;
 use occystrap_output::receipt::{Expectation, Place, Receipt, Role, Step};
 use occystrap_output::write::target;
 use occystrap_output::write::target::Target;

@@ -179,7 +179,7 @@ fn absent(store: &dyn Store, what: &Listed) -> Option<CheckedObject> {
             store.refused(what).and_then(|error| blame(Status::Unreadable, Some(&error)))
         }
         Ok(None) => blame(Status::Missing, None),
-        Err(error) if error.sides().is_some() => blame(Status::DigestMismatch, Some(&error)),
+        Err(error) if error.difference().is_some() => blame(Status::DigestMismatch, Some(&error)),
         Err(error) => blame(Status::Unreadable, Some(&error)),
     }
 }

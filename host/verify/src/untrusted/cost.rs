@@ -14,10 +14,10 @@ use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::destination::Destination;
 use occystrap_base::oci::Manifest;
 use occystrap_images::level::Level;
+use occystrap_output::destination::Grant;
 use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::destination::site::BlockingSite;
-use occystrap_output::destination::{Extent, Grant, WrittenFile};
-use occystrap_output::receipt::{Expectation, Place};
+use occystrap_output::receipt::{Expectation, Extent, Place, WrittenFile};
 
 /// Bytes that will be read for these, at most.
 #[must_use]

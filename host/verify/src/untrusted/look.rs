@@ -107,13 +107,13 @@ impl Batch<'_> {
             Err(Stop::Doubt(Error::new(Kind::Auth, message).hint(hint)))
         };
         match plugin.description().destination {
-            description::Kind::Engine => {
+            description::DestinationKind::Engine => {
                 return doubt(
                     format!("'{}': receipts of unknown origin get no engine", uri.display()),
                     "'occystrap verify RECEIPT', without --untrusted, asks the engine",
                 );
             }
-            description::Kind::Repository => {
+            description::DestinationKind::Repository => {
                 let host = Reference::parse(&uri.rest)?.host;
                 if !self.grants.allows(&host) {
                     return doubt(

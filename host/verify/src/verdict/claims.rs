@@ -8,6 +8,7 @@ use super::object::{CheckedObject, Status};
 use crate::look::document::Flaw;
 use occystrap_base::error::Error;
 use occystrap_base::oci::artifact::{self, Promise};
+use occystrap_base::oci::config_type::is_config;
 use occystrap_base::oci::document::ManifestDocument;
 use occystrap_base::oci::{Digest, Part, Platform, PlatformRequest, config};
 use occystrap_output::receipt::{Expectation, Receipt, Role};
@@ -63,7 +64,7 @@ impl Claims {
     pub fn within(mut self, manifest: &ManifestDocument) -> Self {
         self.is_settled = true;
         let layers = self.layers().filter(|layers| *layers > 0 && self.flaw.is_none());
-        let is_untyped = !artifact::is_config(manifest.config_type())
+        let is_untyped = !is_config(manifest.config_type())
             && artifact::is_untyped(manifest)
             && layers == Some(manifest.layers().len());
         if is_untyped || !artifact::is_artifact(manifest) {

@@ -187,7 +187,8 @@ impl CheckedObject {
         {
             message = rest;
         }
-        let sides = error.sides().map(|(expected, found)| (expected.to_owned(), found.to_owned()));
+        let sides =
+            error.difference().map(|(expected, found)| (expected.to_string(), found.to_string()));
         if let Some((expected, found)) = &sides
             && let Some(rest) =
                 message.strip_suffix(&format!(": expected {expected}, found {found}"))

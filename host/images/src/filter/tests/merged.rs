@@ -1,5 +1,5 @@
-//! What an image is when its layers lie on each other, before and after files were excluded: the same
-//! but for these files, whatever its layers do to each other and to themselves.
+//! The merged file system of an image before and after files were excluded: only these files differ, whatever its layers
+//! do to each other and to themselves.
 
 use std::collections::BTreeMap;
 
@@ -10,28 +10,28 @@ use super::tar_members::{Listed, read, write};
 use super::{exclude, simply_gone, try_filtered};
 use occystrap_layer::tar::{Member, MemberKind};
 
-/// What is at a name: `None` for a directory, else what a reader sees.
+/// The merged files by name: `None` for a directory, else what a reader sees.
 type Tree = BTreeMap<String, Option<String>>;
 
-/// A name from the root.
+/// Returns a name from the root.
 fn plain(name: &[u8]) -> String {
     let name = std::str::from_utf8(name).unwrap();
     let parts: Vec<&str> = name.split('/').filter(|part| !["", "."].contains(part)).collect();
     parts.join("/")
 }
 
-/// Take away what is beneath a name.
+/// Removes everything below a name.
 fn clear(tree: &mut Tree, folder: &str) {
     tree.retain(|name, _| {
         !folder.is_empty() && !name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
     });
 }
 
-/// Layers on each other; `None` where that cannot be done: a link to nothing, a file in a file.
+/// Merges layers; `None` if that is not possible: a link without a target, a file below a file.
 fn merge(layers: &[Listed]) -> Option<Tree> {
     let mut tree = Tree::new();
     for layer in layers {
-        // They are about the layers below, wherever they stand.
+        // Whiteouts are about the layers below, wherever they stand in the layer.
         for (member, _) in layer {
             let path = plain(&member.path);
             let (folder, name) = path.rsplit_once('/').unwrap_or(("", &path));
@@ -74,7 +74,7 @@ fn merge(layers: &[Listed]) -> Option<Tree> {
     Some(tree)
 }
 
-/// Names that meet often, in every spelling.
+/// Generates names that collide often, in every spelling.
 fn name() -> impl Strategy<Value = String> {
     "(|\\./|/)([abc]|[ab](/|//|/\\./)[ab])"
 }
@@ -102,7 +102,7 @@ fn member() -> impl Strategy<Value = (Member, Vec<u8>)> {
     ]
 }
 
-/// What can be laid on each other.
+/// Returns layers without the members that cannot be merged.
 fn sound(layers: &[Vec<(Member, Vec<u8>)>]) -> Vec<Listed> {
     let mut sound: Vec<Listed> = Vec::new();
     for layer in layers {
@@ -133,7 +133,7 @@ proptest! {
         for layer in &layers {
             match try_filtered(&filter, &write(layer)) {
                 Ok((_, out)) => filtered.push(read(&out).unwrap()),
-                // Said, and nothing is written.
+                // The filter refuses the layer and writes nothing.
                 Err(error) => {
                     prop_assert!(error.to_string().contains("is a link to"), "{}", error);
                     return Ok(());

@@ -1,26 +1,26 @@
-//! What a `docker://` URI asks for: a name, with `latest` where it has no tag, or an ID.
+//! The image that a `docker://` URI names: by a name, with `latest` where it has no tag, or by an ID.
 
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::{Digest, ImageName, PlatformRequest};
 use occystrap_net::docker::{Engine, Inspected};
 use occystrap_net::uri::Uri;
 
-/// An image that an engine is asked for.
+/// An image that is requested from an engine.
 #[derive(Debug, Clone)]
 pub struct Asked {
     /// As the user typed it.
     text: String,
-    /// What the text means as a name; `None` for an ID.
+    /// The text as a name; `None` for an ID.
     name: Option<ImageName>,
-    /// Of which platform.
+    /// The requested platform.
     wanted: PlatformRequest,
 }
 
-/// Docker takes the start of an ID from one digit on; fewer than these are a mistake.
+/// Fewest digits of an ID. Docker accepts even one digit; fewer than these are probably a mistake.
 const SHORTEST_ID: usize = 4;
 
 impl Asked {
-    /// Errors when the URI names nothing that can be an image.
+    /// Parses a `docker://` URI. Errors when it cannot name an image.
     pub fn parse(uri: &Uri, wanted: PlatformRequest) -> Result<Self> {
         let text = uri.rest.trim_end_matches('/');
         occystrap_net::docker::engine::check_name(text)
@@ -43,8 +43,8 @@ impl Asked {
         Ok(Self { text: text.to_owned(), name, wanted })
     }
 
-    /// What the engine knows of it, and under which name. An engine has one platform of an image.
-    /// Errors ([`Kind::NotFound`]) when it has no such image, or for another platform.
+    /// Returns the name under which the engine knows the image, and its description. An engine has one platform of an
+    /// image. Errors ([`Kind::NotFound`]) when it has no such image, or for another platform.
     pub async fn find(&self, engine: &Engine) -> Result<(String, Inspected)> {
         let (name, found) = self.look_up(engine).await?;
         if self.wanted.is_met_by(&found.platform) {
@@ -65,7 +65,7 @@ impl Asked {
         if let Some(found) = engine.inspect(&name).await? {
             return Ok((name, found));
         }
-        // A word of hexadecimal digits may be an ID, but a name goes first, as in Docker.
+        // A word of hexadecimal digits may be an ID, but a name takes precedence, as in Docker.
         let digits = self.text.bytes().all(|byte| byte.is_ascii_hexdigit());
         if digits
             && self.text.len() >= SHORTEST_ID
@@ -77,8 +77,8 @@ impl Asked {
         Err(engine.absent(&name))
     }
 
-    /// What the image is called at the destination: as the user called it, or, where that was an
-    /// ID, by its first tag.
+    /// Returns the name of the image at the destination: the name that the user gave, or the first tag where the user
+    /// gave an ID.
     #[must_use]
     pub fn name(&self, found: &Inspected) -> ImageName {
         let by_id = found.id.hex().starts_with(&self.text);
@@ -113,7 +113,7 @@ mod tests {
         let hex = "a".repeat(64);
         assert_eq!(name(&format!("docker://sha256:{hex}")), None);
         assert_eq!(name(&format!("docker://x/y@sha256:{hex}")).as_deref(), Some("x/y"));
-        // Not a login, although it looks like one.
+        // This looks like user and password, but is a tag.
         assert_eq!(name(&format!("docker://y:1@sha256:{hex}")).as_deref(), Some("y:1"));
     }
 

@@ -1,8 +1,8 @@
-//! An image archive that comes as one stream: taken apart as it arrives, and hashed while it passes.
+//! An image archive that arrives as one stream. It is split into its members and hashed on the way.
 //!
-//! Where a manifest is, and what it names, is only known at the end of such a stream. Small
-//! documents stay in memory; everything else goes, once, to a file without a name of its own,
-//! which an output can take over - or nowhere, where only its digest is asked for. What it refuses is what the index of a file refuses: see
+//! The position of a manifest, and the files that it names, are only known at the end of such a stream. Small
+//! documents stay in memory. Everything else is written once, to a file without a name which an output can take over;
+//! or it is only hashed, where only the digest is needed. What it refuses: the same as the index of a file, see
 //! [`super::super::member_table`] and [`super::super::tar_headers`].
 
 use std::io::{self, BufRead, BufReader, Read};
@@ -15,7 +15,7 @@ use cap_std::fs::Dir;
 
 use crate::source::member_table::MemberTable;
 use crate::source::members::Members;
-use crate::source::tar_headers::{BLOCK, Entry, Headers, Step};
+use crate::source::tar_headers::{BLOCK, Headers, Step, TarEntry};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::Section;
@@ -25,50 +25,50 @@ use occystrap_base::oci::config::LARGEST_CONFIG;
 use occystrap_base::oci::{Compression, Digest, MOST_LAYERS};
 use occystrap_layer::blob::{Decoder, Stored, from_io, transfer};
 
-/// All documents that are kept in memory: a config as large as it may be, and many small ones.
-/// Those that come later go to files.
+/// Bytes of documents that are kept in memory: the largest allowed config, and many small documents. Later documents
+/// go to files.
 const MOST_IN_MEMORY: u64 = 16 * 1024 * 1024;
 
-/// A plain tar has at least two blocks. What is shorter (`VERSION` files, layers without bytes) is
-/// not worth a file.
+/// Largest member that is always kept in memory, in bytes. An uncompressed tar has at least two blocks; shorter members
+/// (`VERSION` files, layers without bytes) are not worth a file.
 const TINY: u64 = 2 * BLOCK;
 
-/// Files that are open at once. Engines export all platforms of an image that they have.
+/// Files that are open at the same time. Engines export all platforms of an image that they have.
 const MOST_FILES: usize = 2 * MOST_LAYERS;
 
-/// What may follow the end of an archive and is read for politeness: the rest of a record.
+/// Bytes after the end of an archive that are read and ignored: the rest of a tar record.
 const TRAILER: u64 = 64 * 1024;
 
-/// The members of such an archive.
+/// The members of an archive that arrived as a stream.
 pub struct Spool {
-    members: MemberTable<Content>,
+    members: MemberTable<SpooledContent>,
     keep: Keep,
 }
 
-enum Content {
+enum SpooledContent {
     Memory(Bytes),
     File(Section),
-    /// Of all that it holds, uncompressed.
+    /// Digest of the uncompressed content.
     Hashed(Digest),
 }
 
-/// What becomes of content that is no document.
+/// Storage for content that is not a document.
 struct Keep {
-    /// Files go here; without a folder, content is hashed and forgotten.
+    /// Folder for files. Without one, content is only hashed.
     folder: Option<Folder>,
     files: usize,
     in_memory: u64,
 }
 
-/// Where the files are.
+/// The folder of the files.
 struct Folder {
     directory: Arc<Dir>,
     path: PathBuf,
 }
 
 impl Spool {
-    /// Read an archive to its end. Files go to `folder`; `place` is named in errors. Errors when
-    /// the archive is damaged or ends too early, and as `from` does.
+    /// Reads an archive to its end. Files go to `folder`; `place` is named in errors. Errors when the archive is
+    /// damaged or ends too early, and as `from` does.
     pub fn read(from: &mut dyn Read, place: &str, folder: &Path, cancel: &Cancel) -> Result<Self> {
         let directory = Dir::open_ambient_dir(folder, ambient_authority()).map_err(|cause| {
             Error::io(Kind::Destination, "open the folder", folder.display(), &cause)
@@ -77,7 +77,7 @@ impl Spool {
         Self::taken(from, place, Some(folder), cancel)
     }
 
-    /// Read an archive to its end, and keep nothing but documents and digests.
+    /// Reads an archive to its end, and keeps only documents and digests.
     pub fn hash(from: &mut dyn Read, place: &str, cancel: &Cancel) -> Result<Self> {
         Self::taken(from, place, None, cancel)
     }
@@ -94,17 +94,19 @@ impl Spool {
         Ok(spool)
     }
 
-    /// Of a layer, uncompressed. Errors when there is no member of that name.
+    /// Returns the digest of an uncompressed layer. Errors when there is no member of that name.
     pub fn diff_id(&self, name: &str) -> Result<Digest> {
         let place = self.place();
         match self.members.find(name)? {
-            Some(Content::Hashed(digest)) => Ok(*digest),
-            Some(Content::File(section)) => {
+            Some(SpooledContent::Hashed(digest)) => Ok(*digest),
+            Some(SpooledContent::File(section)) => {
                 let section =
                     Stored::section(section.clone(), place.to_owned(), &Cancel::default());
                 hash(&mut BufReader::new(section), place, &Cancel::default())
             }
-            Some(Content::Memory(bytes)) => hash(&mut bytes.as_ref(), place, &Cancel::default()),
+            Some(SpooledContent::Memory(bytes)) => {
+                hash(&mut bytes.as_ref(), place, &Cancel::default())
+            }
             None => {
                 let message = format!("{place}: lists the layer '{name}', which is not there");
                 Err(Error::source(message))
@@ -125,7 +127,7 @@ impl Spool {
             }
             let size = match headers.read(&block, at)? {
                 Step::End => {
-                    // Who sends it ends well, and the connection can be used again.
+                    // Then the sender can finish, and the connection can be used again.
                     let _ = io::copy(&mut from.take(TRAILER), &mut io::sink());
                     return Ok(());
                 }
@@ -150,7 +152,7 @@ impl Spool {
         }
     }
 
-    /// Whether there is a member of that name.
+    /// Returns whether there is a member of that name.
     #[must_use]
     pub fn contains(&self, name: &str) -> bool {
         self.members.contains(name)
@@ -161,16 +163,16 @@ impl Members for Spool {
     fn section(&self, name: &str) -> Result<Option<Section>> {
         match self.members.find(name)? {
             None => Ok(None),
-            Some(Content::File(section)) => Ok(Some(section.clone())),
-            // A layer that looks like a document, or is next to nothing.
-            Some(Content::Memory(bytes)) => match &self.keep.folder {
+            Some(SpooledContent::File(section)) => Ok(Some(section.clone())),
+            // A layer that looks like a document, or is very small.
+            Some(SpooledContent::Memory(bytes)) => match &self.keep.folder {
                 Some(folder) => {
                     let from = &mut bytes.as_ref();
                     folder.file(from, self.place(), &Cancel::default()).map(Some)
                 }
                 None => Ok(None),
             },
-            Some(Content::Hashed(_)) => Ok(None),
+            Some(SpooledContent::Hashed(_)) => Ok(None),
         }
     }
 
@@ -180,26 +182,26 @@ impl Members for Spool {
 
     fn document(&self, name: &str) -> Result<Option<Bytes>> {
         Ok(match self.members.find(name)? {
-            Some(Content::Memory(bytes)) => Some(bytes.clone()),
+            Some(SpooledContent::Memory(bytes)) => Some(bytes.clone()),
             _ => None,
         })
     }
 }
 
 impl Keep {
-    /// Take the content of a file: to memory, to a file, or past the hash.
+    /// Reads the content of a file: to memory, to a file without a name, or only through the hash.
     fn take(
         &mut self,
-        entry: &Entry,
+        entry: &TarEntry,
         from: &mut dyn Read,
         place: &str,
         cancel: &Cancel,
-    ) -> Result<Content> {
+    ) -> Result<SpooledContent> {
         let size = entry.size;
         let room = MOST_IN_MEMORY - self.in_memory;
         if size < TINY.min(room) {
             self.in_memory += size;
-            return bytes(from, size, place).map(Content::Memory);
+            return bytes(from, size, place).map(SpooledContent::Memory);
         }
         let first = bytes(from, BLOCK.min(size), place)?;
         let rest = size - first.len() as u64;
@@ -207,11 +209,11 @@ impl Keep {
         if matches!(text, Some(b'{' | b'[')) && size <= LARGEST_CONFIG.min(room) {
             self.in_memory += size;
             let rest = bytes(from, rest, place)?;
-            return Ok(Content::Memory([first, rest].concat().into()));
+            return Ok(SpooledContent::Memory([first, rest].concat().into()));
         }
         self.files += 1;
         if self.files > MOST_FILES {
-            let what = format!("{place}: number of members that are no documents");
+            let what = format!("{place}: number of members that are not documents");
             return Err(Error::mismatch(what, format!("at most {MOST_FILES}"), "more"));
         }
         let mut content = first.as_ref().chain(from.take(rest));
@@ -223,14 +225,14 @@ impl Keep {
                 let name = String::from_utf8_lossy(&entry.name);
                 return Err(cut(&format!("{place}: '{name}'"), size, size - missing));
             }
-            return Ok(Content::Hashed(digest));
+            return Ok(SpooledContent::Hashed(digest));
         };
         let section = folder.file(&mut content, place, cancel)?;
         if section.size < size {
             let name = String::from_utf8_lossy(&entry.name);
             return Err(cut(&format!("{place}: '{name}'"), size, section.size));
         }
-        Ok(Content::File(section))
+        Ok(SpooledContent::File(section))
     }
 }
 
@@ -246,7 +248,7 @@ impl Folder {
     }
 }
 
-/// Hash all that a stream holds, uncompressed, and read it to its end.
+/// Reads a stream to its end, and returns the digest of its uncompressed content.
 fn hash(from: &mut dyn BufRead, place: &str, cancel: &Cancel) -> Result<Digest> {
     let fail = |cause| from_io(cause, place);
     let compression = Compression::detect(from.fill_buf().map_err(fail)?);
@@ -257,7 +259,7 @@ fn hash(from: &mut dyn BufRead, place: &str, cancel: &Cancel) -> Result<Digest> 
     Ok(moved.digest)
 }
 
-/// So many bytes, all of them, and no more memory than has come.
+/// Reads exactly `size` bytes. No more memory is allocated than bytes have arrived.
 fn bytes(from: &mut dyn Read, size: u64, place: &str) -> Result<Bytes> {
     let mut bytes = Vec::new();
     from.take(size).read_to_end(&mut bytes).map_err(|cause| from_io(cause, place))?;
@@ -310,7 +312,7 @@ mod tests {
 
     const NAMES: [&str; 6] = ["manifest.json", "a/VERSION", "a/layer.tar", "b/layer.tar", "c", "d"];
 
-    /// A document, next to nothing, a layer, a link to it, and one member after a long name.
+    /// Returns an archive of a document, a very small member, a layer, a link to it, and a member after a long name.
     fn archive() -> Vec<u8> {
         let mut builder = tar::Builder::new(Vec::new());
         let mut header = tar::Header::new_gnu();
@@ -374,7 +376,7 @@ mod tests {
             let found = content(&spool, name);
             assert!(found.is_some() && found == content(&index, name), "{name}");
         }
-        // Small documents and next to nothing wait in memory.
+        // Small documents and very small members stay in memory.
         assert_eq!(spool.keep.files, 2);
         assert!(spool.document("manifest.json").unwrap().is_some());
         assert!(spool.document("a/layer.tar").unwrap().is_none());

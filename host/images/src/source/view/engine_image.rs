@@ -1,18 +1,18 @@
-//! Views of an image in an engine: what it says when it is asked, and what it exports.
+//! Views of an image in an engine: by the engine's own description, or by an export.
 
 use serde_json::{Map, Value, json};
 
-use super::{ConfigFile, FlawIn, Promised, View, ViewedLayer, content_store, saved, text_of};
+use super::{ConfigFile, FlawIn, Promised, View, ViewedLayer, docker_save, from_manifest, text_of};
 use crate::source::docker::{Asked, exported};
 use crate::source::members::Members;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::Digest;
 use occystrap_base::oci::layout::INDEX;
-use occystrap_base::oci::saved::LIST;
+use occystrap_base::oci::layout::LIST;
 use occystrap_net::context::Context;
 use occystrap_net::docker::{Engine, Step};
 
-/// What the engine says of an image. Nothing is exported.
+/// Returns the view of an image as the engine describes it. Nothing is exported.
 pub fn view(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<View> {
     let engine = Engine::find(socket, &context.cancel)?;
     context.runtime.block_on(async {
@@ -28,7 +28,7 @@ pub fn view(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<Vi
         view.config = ConfigFile {
             called: "the engine's description".to_owned(),
             promised: Promised {
-                // Of containerd's store it is a manifest's or an index's.
+                // With containerd's store, the ID is the digest of a manifest or an index.
                 digest: (!containerd).then_some(found.id),
                 ..Promised::default()
             },
@@ -48,7 +48,7 @@ pub fn view(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<Vi
     })
 }
 
-/// Have the image exported; its layers are then in files of the spool.
+/// Exports the image, and returns the view of the export. Its layers are then in files of the spool.
 pub fn export(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<View> {
     let (spool, name, found) = exported(asked, socket, context)?;
     let containerd = {
@@ -56,22 +56,22 @@ pub fn export(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<
         context.runtime.block_on(engine.about())?.containerd_store
     };
     let mut views = match spool.contains(LIST) {
-        true => saved::views(&spool, Some(&name), LIST)?,
-        false if spool.contains(INDEX) => content_store::layout(&spool, None, &found.platform)?,
+        true => docker_save::views(&spool, Some(&name), LIST)?,
+        false if spool.contains(INDEX) => from_manifest::layout(&spool, None, &found.platform)?,
         false => {
             let place = spool.place();
             return Err(Error::source(format!("{place}: the export holds no manifest.json")));
         }
     };
-    // Of other platforms an engine may list what it does not have.
+    // An export may list images of other platforms that the engine does not have.
     let expected: Vec<Option<Digest>> = found.diff_ids.iter().copied().map(Some).collect();
-    let meant = views.iter().position(|view| view.config.diff_ids() == expected);
-    let mut view = views.swap_remove(meant.unwrap_or_default());
+    let chosen = views.iter().position(|view| view.config.diff_ids() == expected);
+    let mut view = views.swap_remove(chosen.unwrap_or_default());
     view.name = name;
     if !containerd {
         view.config.promised.digest = Some(found.id);
     }
-    if meant.is_none() {
+    if chosen.is_none() {
         let what = format!("{}: diff-ids of the export", view.place);
         let list = |ids: &[Option<Digest>]| {
             ids.iter()
@@ -85,8 +85,8 @@ pub fn export(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<
     Ok(view)
 }
 
-/// The sizes of the layers, lowest first, where the engine's history tells which steps made one: it
-/// has no mark for those that did not.
+/// Returns the sizes of the layers, lowest first, where the engine's history shows which steps made a layer. The
+/// history has no mark for steps that made none.
 fn counted(steps: &[Step], layers: usize) -> Option<Vec<u64>> {
     let large: Vec<u64> = steps.iter().map(|step| step.size).filter(|size| *size > 0).collect();
     let all = || steps.iter().map(|step| step.size).collect();
@@ -97,8 +97,8 @@ fn counted(steps: &[Step], layers: usize) -> Option<Vec<u64>> {
     }
 }
 
-/// What was said, in the form of an image config. `aligned` is whether the steps that made a layer
-/// can be told from those that made none.
+/// Returns the engine's description in the form of an image config. `aligned` is whether the steps that made a layer
+/// are known.
 fn document(said: &Value, diff_ids: &[Digest], steps: &[Step], aligned: bool) -> Value {
     let all_made_one = steps.len() == diff_ids.len();
     let history: Vec<Value> = (steps.iter())
@@ -138,7 +138,7 @@ mod tests {
     fn a_step_is_a_layer_only_where_that_is_certain() {
         let sizes = |sizes: &[u64]| sizes.iter().copied().map(step).collect::<Vec<_>>();
         assert_eq!(counted(&sizes(&[5, 0, 7]), 2), Some(vec![5, 7]));
-        // A layer without a file in it.
+        // The second layer has no file in it.
         assert_eq!(counted(&sizes(&[5, 0]), 2), Some(vec![5, 0]));
         assert_eq!(counted(&sizes(&[5, 0, 0]), 2), None);
         assert_eq!(counted(&[], 2), None);

@@ -1,7 +1,7 @@
-//! One compressed member after the other, as gzip and bzip2 concatenate them.
+//! Concatenated compressed members, as gzip and bzip2 allow them.
 //!
-//! The decoders' own crates do that as well, and take whatever comes behind a member for the next one's
-//! beginning: a few bytes of something else would be a stream that was cut.
+//! The decoders' own crates read them as well, but take whatever follows a member for the beginning of the next one:
+//! a few other bytes would then be reported as a truncated stream.
 
 use std::io::{self, BufRead, Read};
 
@@ -12,13 +12,13 @@ use flate2::bufread::GzDecoder;
 pub trait Member: Read {
     /// The stream below.
     type Stored: BufRead;
-    /// What a member begins with.
+    /// The first bytes of a member.
     const MAGIC: &'static [u8];
-    /// Its name in errors.
+    /// The name of the compression in errors.
     const NAME: &'static str;
     /// Begins a member.
     fn begin(stored: Self::Stored) -> Self;
-    /// Returns the stream below, behind what was read.
+    /// Returns the stream below, after the bytes that were read.
     fn into_stored(self) -> Self::Stored;
 }
 
@@ -51,9 +51,9 @@ impl<R: BufRead> Member for BzDecoder<R> {
 pub enum Members<M: Member> {
     /// In a member.
     Member(Box<M>),
-    /// Behind the last one, or where no other begins.
+    /// After the last member, or where no other one begins.
     End(M::Stored),
-    /// In neither, for a moment.
+    /// Between two members, while the next decoder is made.
     Between,
 }
 
@@ -72,7 +72,7 @@ impl<M: Member> Members<M> {
         }
     }
 
-    /// Goes on with the next member. `false` when there is none.
+    /// Goes on to the next member. Returns `false` when there is none.
     fn next(&mut self) -> io::Result<bool> {
         let Some(mut stored) = std::mem::replace(self, Self::Between).into_inner() else {
             return Ok(false);
@@ -92,8 +92,8 @@ impl<M: Member> Members<M> {
     }
 }
 
-/// Whether a stream is at its end, and whether a member may begin here: what is seen may be the first
-/// of its bytes alone.
+/// Returns whether a stream is at its end, and whether a member may begin here. Only the bytes that are buffered are
+/// compared, which may be fewer than `magic`.
 fn peek(stored: &mut impl BufRead, magic: &[u8]) -> io::Result<(bool, bool)> {
     loop {
         match stored.fill_buf() {

@@ -1,31 +1,30 @@
-//! A stream cut into blocks that many threads work on, taken back in order.
+//! A stream cut into blocks. Many threads work on the blocks, and the results come back in the order of the
+//! stream.
 //!
-//! No block needs another, so that no thread waits for another. What it refuses: to have more
-//! blocks on their way than `BLOCKS_A_THREAD` for each thread. Whatever fails, or panics, ends all
-//! threads and is returned.
+//! Blocks do not depend on each other, so that no thread waits for another. A failure or a panic ends all threads
+//! and is returned. What it refuses: more than `BLOCKS_A_THREAD` blocks per thread at the same time.
 
 use std::io::{self, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Mutex, PoisonError};
 
-use crate::blob::pump::{broke_down, fill};
-use crate::blob::transfer::Failure;
+use crate::blob::io::{Failure, fill};
 use occystrap_base::error::Result;
 
-/// Bytes of a block. Nothing is repeated from one block to the next, so that smaller ones compress
-/// less: with 1 MiB gzip's result is 0.2 % smaller, with 256 KiB 0.4 % larger. Larger ones use more
-/// memory, and share a small layer among fewer threads (docs/performance.md).
+/// Bytes of a block. A block cannot refer back to the one before it, so smaller blocks compress less: with 1 MiB
+/// gzip's result is 0.2 % smaller, with 256 KiB 0.4 % larger. Larger blocks use more memory, and spread a small
+/// layer over fewer threads (docs/performance.md).
 pub(super) const BLOCK: usize = 512 * 1024;
 
-/// One in work, and enough to go on while the oldest is late.
+/// Blocks per thread: one in work, and enough others to go on while the oldest block is late.
 const BLOCKS_A_THREAD: usize = 4;
 
 /// Part of a stream, before and after the work on it.
 #[derive(Default)]
 pub(super) struct Block {
-    /// The block.
+    /// The bytes of the stream.
     pub(super) plain: Vec<u8>,
-    /// What the work made of it.
+    /// The result of the work.
     pub(super) packed: Vec<u8>,
 }
 
@@ -42,21 +41,21 @@ impl Block {
     }
 }
 
-/// Blocks that a thread takes at once, where that many wait: work that waits for itself within a
-/// block does two in less than twice the time.
+/// Blocks that a thread takes at once, if that many wait. Work that has to wait for its own results within a block
+/// does two blocks in less than twice the time of one.
 pub(super) const AT_ONCE: usize = 2;
 
-/// What a thread does with its blocks.
+/// The work of one thread on its blocks.
 pub(super) trait Work {
-    /// Fill [`Block::packed`] of one to `AT_ONCE` blocks, which need not follow each other.
+    /// Fills [`Block::packed`] of one to `AT_ONCE` blocks, which need not be neighbours.
     fn pack(&mut self, blocks: &mut [Block]) -> Result<()>;
 }
 
-/// A block to be worked on, and where it is waited for.
+/// A block to work on, and the channel for the result.
 type Job = (Block, SyncSender<Result<Block>>);
 
-/// Cut a stream into blocks, let `threads` threads work on them, each with work of its own, and
-/// hand them to `take` in the order of the stream. A last block may be empty.
+/// Cuts a stream into blocks, lets `threads` threads work on them, each with its own `work`, and passes the results
+/// to `take` in the order of the stream. The last block may be empty.
 pub(super) fn in_order<W: Work>(
     from: &mut dyn Read,
     threads: usize,
@@ -66,7 +65,7 @@ pub(super) fn in_order<W: Work>(
     let mut first = Block::default();
     first.read(from)?;
     if first.is_last() {
-        // All there is: not worth a thread.
+        // That was everything: not worth a thread.
         work().pack(std::slice::from_mut(&mut first)).map_err(Failure::Write)?;
         return take(&first).map_err(Failure::Write);
     }
@@ -82,20 +81,20 @@ pub(super) fn in_order<W: Work>(
         let taker = scope.spawn(move || take_all(&expected, &home, take));
         let produced = produce(from, first, most, &free, |block| {
             let (done, result) = sync_channel(1);
-            // A closed channel means that the taker failed; it says why below.
+            // A closed channel means that the taker failed; its error is returned below.
             expect.send(result).is_ok() && jobs.send((block, done)).is_ok()
         });
         drop((jobs, expect));
-        let taken = taker.join().map_err(|_| broke_down());
+        let taken = taker.join().map_err(|_| Failure::broke_down());
         for worker in workers {
-            worker.join().map_err(|_| broke_down())?;
+            worker.join().map_err(|_| Failure::broke_down())?;
         }
         taken??;
         Ok(produced?)
     })
 }
 
-/// Read blocks and hand them over until the end, or until nobody wants more.
+/// Reads blocks and hands them over until the end, or until `hand_over` returns `false`.
 fn produce(
     from: &mut dyn Read,
     first: Block,
@@ -130,7 +129,7 @@ fn work_on(queue: &Mutex<Receiver<Job>>, mut work: impl Work) {
         if blocks.is_empty() {
             return;
         }
-        // Nobody waits for them any more when the taker failed.
+        // Sending fails where the taker failed, and then the results are not needed.
         match work.pack(&mut blocks) {
             Ok(()) => waiting.iter().zip(blocks).for_each(|(done, block)| {
                 let _ = done.send(Ok(block));
@@ -142,9 +141,9 @@ fn work_on(queue: &Mutex<Receiver<Job>>, mut work: impl Work) {
     }
 }
 
-/// The next block, and those that wait behind it; none at the end.
+/// Returns the next block and those that wait behind it, or none at the end.
 fn next(queue: &Mutex<Receiver<Job>>) -> Vec<Job> {
-    // Who holds the lock waits for the next block; the others wait for the lock.
+    // The thread that holds the lock waits for the next block; the others wait for the lock.
     let queue = queue.lock().unwrap_or_else(PoisonError::into_inner);
     let first = queue.recv().ok();
     first.into_iter().chain(queue.try_iter().take(AT_ONCE - 1)).collect()
@@ -156,10 +155,10 @@ fn take_all(
     take: &mut dyn FnMut(&Block) -> Result<()>,
 ) -> Result<(), Failure> {
     for block in expected {
-        // A block that never comes was in the hands of a thread that panicked.
-        let block = block.recv().map_err(|_| broke_down())?.map_err(Failure::Write)?;
+        // A closed channel means that the thread with this block panicked.
+        let block = block.recv().map_err(|_| Failure::broke_down())?.map_err(Failure::Write)?;
         take(&block).map_err(Failure::Write)?;
-        // Nobody waits for blocks any more when the home is gone.
+        // Sending fails where the producer has ended, and then it needs no more blocks.
         let _ = home.try_send(block);
     }
     Ok(())
@@ -172,10 +171,10 @@ mod tests {
     use super::*;
     use occystrap_base::error::Error;
 
-    /// What happens at which block.
+    /// The number of a block, and what happens there.
     type Mishap = (usize, fn() -> Result<()>);
 
-    /// Says which block it saw, and misbehaves at one of them.
+    /// Work that counts its blocks and fails at one of them.
     struct Odd<'a> {
         seen: &'a AtomicUsize,
         bad: Option<Mishap>,

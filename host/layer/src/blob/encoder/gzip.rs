@@ -1,12 +1,12 @@
 //! Gzip (RFC 1952), one member, deflated by many threads.
 //!
-//! libdeflate compresses each block alone, and ends a stream with each. To join them to one, the
-//! mark of the stream's last deflate block is cleared, and an empty stored block brings the next to
-//! a byte border, as a sync flush does; an empty final block closes the member. Several members
-//! would be simpler, but many readers, among them Python occystrap, see the first one only.
+//! libdeflate compresses each block alone, and makes a complete stream of each. To join these streams to one, the
+//! "last block" mark of each stream is cleared, and an empty stored block moves the next stream to a byte border,
+//! as a sync flush does. An empty final block closes the member. Several members would be simpler, but many
+//! readers, among them Python occystrap, read only the first one.
 //!
-//! What it refuses: to write what libdeflate made, unless [`Skim`] finds a stream that ends where it
-//! should and holds as many bytes as the block. Builds for debugging also inflate it and compare.
+//! What it refuses: to write the output of libdeflate, unless [`Skim`] finds a stream that ends where it should
+//! and holds as many bytes as the block. Debug builds also inflate it and compare.
 
 use std::array::from_fn;
 use std::io::Read;
@@ -16,7 +16,8 @@ use libdeflater::{CompressionLvl, Compressor};
 
 use super::blocks::{AT_ONCE, BLOCK, Block, Work, in_order};
 use super::skim::{Fault, Outline, PADDING, Skim};
-use crate::blob::transfer::{Failure, Written};
+use crate::blob::io::Failure;
+use crate::blob::written::Written;
 use occystrap_base::error::{Error, Result};
 
 /// libdeflate's level 4: 2.3 % larger than `gzip -6`, in a quarter of its time; level 5 is only
@@ -27,17 +28,17 @@ const LEVEL: i32 = 4;
 /// A name or a time would make the same content differ.
 const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 
-/// A final block with fixed codes and nothing but the end-of-block code (RFC 1951, 3.2.6).
+/// A final block with fixed codes that holds only the end-of-block code (RFC 1951, 3.2.6).
 const END: [u8; 2] = [3, 0];
 
-/// Bits of a block's header: whether it is the last, and its type (RFC 1951, 3.2.3). All of a
-/// stored block that is not the last are zero.
+/// Bits of a block's header: whether it is the last, and its type (RFC 1951, 3.2.3). They are all zero for a stored
+/// block that is not the last.
 const BLOCK_HEADER: usize = 3;
 
-/// An empty stored block behind its header: its size, and the same inverted (RFC 1951, 3.2.4).
+/// An empty stored block after its header: its size, and the size inverted (RFC 1951, 3.2.4).
 const STORED_NOTHING: [u8; 4] = [0, 0, 0xff, 0xff];
 
-/// Compress a stream. `plain` hashes it, `to` gets the result.
+/// Compresses a stream. `plain` hashes the input, `to` gets the output.
 pub(super) fn encode(
     from: &mut dyn Read,
     threads: usize,
@@ -69,12 +70,12 @@ fn failed(why: &str) -> Error {
         .hint("this is a bug, in occystrap or in libdeflate; --compression zstd does without both")
 }
 
-/// A thread's compressor. It starts afresh with each block: tests compare the results of any number
-/// of threads.
+/// A thread's compressor. It starts afresh with each block; tests compare the results of different numbers of
+/// threads.
 struct Deflate {
     compressor: Compressor,
     skim: Skim,
-    /// For a stream each, large enough for a block that cannot be compressed.
+    /// One buffer for each stream, large enough for a block that cannot be compressed.
     rooms: [Vec<u8>; AT_ONCE],
 }
 
@@ -114,7 +115,7 @@ impl Work for Deflate {
     }
 }
 
-/// Make a block of a stream, so that another can follow. `PADDING` zeros follow its last byte.
+/// Turns a complete stream into a block that another one can follow. `PADDING` zeros follow the stream's last byte.
 fn join(found: Outline, stream: &mut [u8], block: &mut Block) -> Result<()> {
     block.packed.clear();
     if block.plain.is_empty() {
@@ -130,7 +131,7 @@ fn join(found: Outline, stream: &mut [u8], block: &mut Block) -> Result<()> {
     }
     stream[found.last / 8] &= !(1 << (found.last % 8));
     if !found.end.is_multiple_of(8) {
-        // What follows the stream in its last byte is nobody's promise.
+        // The bits after the stream in its last byte are not defined.
         stream[found.end / 8] &= (1 << (found.end % 8)) - 1;
     }
     block.packed.extend_from_slice(&stream[..(found.end + BLOCK_HEADER).div_ceil(8)]);
@@ -142,7 +143,7 @@ fn join(found: Outline, stream: &mut [u8], block: &mut Block) -> Result<()> {
     Ok(())
 }
 
-/// What another decoder makes of a joined block.
+/// Inflates a joined block with another decoder.
 #[cfg(debug_assertions)]
 fn inflated(packed: &[u8]) -> Option<Vec<u8>> {
     let mut plain = Vec::new();

@@ -1,8 +1,8 @@
-//! Where the last blocks of deflate streams start and end (RFC 1951).
+//! Finding where the last block of a deflate stream starts and ends (RFC 1951).
 //!
-//! Words are read for their lengths; what they stand for is counted, not put together. It takes
-//! about a tenth of the time of compressing. What it refuses: a stream that is cut off or that uses
-//! what the RFC does not define. It does not see distances that reach too far.
+//! Codes are read for their lengths; the bytes that they stand for are counted and not produced. That takes about
+//! a tenth of the time of compressing. What it refuses: a stream that is cut off, or that uses something that the RFC
+//! does not define. It does not notice distances that reach too far back.
 
 mod bits;
 mod code;
@@ -12,52 +12,52 @@ mod tests;
 
 pub(super) use bits::PADDING;
 
-use code::{Code, Entry, TABLE};
+use code::{Code, TABLE, TableEntry};
 use stream::{Stream, words};
 
-/// What is wrong with a stream.
+/// The reason why a stream is wrong.
 pub(super) type Fault = &'static str;
 
-/// What was found in a stream.
+/// Positions and size that were found in a stream.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Outline {
-    /// The bit that says that the last block is the last.
+    /// Position of the bit that marks the last block.
     pub(super) last: usize,
-    /// Bits up to the end of the last block.
+    /// Number of bits up to the end of the last block.
     pub(super) end: usize,
     /// Bytes that the stream inflates to.
     pub(super) plain: usize,
 }
 
-/// Room for the codes of two streams.
+/// Memory for the codes of two streams.
 #[derive(Default)]
 pub(super) struct Skim([Codes; 2]);
 
-/// Room for the codes of a block.
+/// Memory for the codes of a block.
 struct Codes {
     symbols: Code,
     distances: Code,
-    /// One table after the other, so that which one is used is a number and not a branch, which
-    /// the processor would guess wrong at each match: half of the time is saved.
-    table: Box<[Entry; 2 * TABLE]>,
+    /// Both tables, one after the other: choosing one is then an addition and not a branch, which the processor would
+    /// predict wrongly at each match. That saves half of the time.
+    table: Box<[TableEntry; 2 * TABLE]>,
 }
 
 impl Default for Codes {
     fn default() -> Self {
-        let table = Box::new([Entry::default(); 2 * TABLE]);
+        let table = Box::new([TableEntry::default(); 2 * TABLE]);
         Self { symbols: Code::new(), distances: Code::new(), table }
     }
 }
 
 impl Skim {
-    /// Go through a stream, up to the end of its last block. `PADDING` zeros follow the stream.
+    /// Reads a stream up to the end of its last block. `PADDING` zeros follow the stream.
     pub(super) fn outline(&mut self, padded: &[u8]) -> Result<Outline, Fault> {
         let mut stream = Stream::begin(padded, &mut self.0[0])?;
         to_the_end(&mut stream)
     }
 
-    /// The same of two at once: each word is found by the one before it, and while the processor
-    /// waits for that, it takes one of the other stream.
+    /// Reads two streams at once. A code can only be looked up when the one before it is known; while the processor
+    /// waits for that, it works on the other stream.
     pub(super) fn outlines(&mut self, padded: [&[u8]; 2]) -> Result<[Outline; 2], Fault> {
         let [mine, yours] = &mut self.0;
         let mut one = Stream::begin(padded[0], mine)?;

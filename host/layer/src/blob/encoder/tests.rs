@@ -1,4 +1,4 @@
-//! Round trips through independent readers, and the same bytes from any number of threads.
+//! Round trips through independent readers, and equal bytes from any number of threads.
 
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
@@ -10,10 +10,10 @@ use super::blocks::BLOCK;
 use super::*;
 use occystrap_base::oci::Digest;
 
-/// Where the result starts in its file.
+/// Offset of the result in its file.
 const OFFSET: u64 = 7;
 
-/// Hands out bytes in pieces of odd sizes.
+/// A reader that returns bytes in pieces of odd sizes.
 struct Crumbs<'a>(&'a [u8], usize);
 
 impl Read for Crumbs<'_> {
@@ -37,7 +37,7 @@ fn encoded(bytes: &[u8], how: Compression, threads: usize) -> Vec<u8> {
     written
 }
 
-/// The content of the first member or frame, and how many bytes follow it.
+/// Returns the content of the first member or frame, and the number of bytes after it.
 fn decoded(packed: &[u8], how: Compression) -> (Vec<u8>, usize) {
     let mut bytes = Vec::new();
     let rest = match how {
@@ -58,7 +58,7 @@ fn decoded(packed: &[u8], how: Compression) -> (Vec<u8>, usize) {
     (bytes, rest)
 }
 
-/// Bytes as layers have them: text that repeats, zeros, and what cannot be compressed.
+/// Returns bytes like those of layers: repeated text, zeros, and bytes that cannot be compressed.
 fn content(size: usize, seed: u64) -> Vec<u8> {
     let mut random = fastrand::Rng::with_seed(seed);
     let mut bytes = Vec::with_capacity(size + 70_000);

@@ -5,26 +5,26 @@ use std::io::{self, Read, Write};
 use zstd::stream::write::Encoder;
 use zstd::zstd_safe::CParameter;
 
-use crate::blob::into_io;
+use crate::blob::io::{Failure, into_io};
 use crate::blob::pump::pump;
-use crate::blob::transfer::{Failure, Written};
+use crate::blob::written::Written;
 use occystrap_base::error::Error;
 
-/// libzstd's default; what podman and buildkit use for images.
+/// libzstd's default level, which podman and buildkit use for images.
 const LEVEL: i32 = 3;
 
-/// Bytes that a thread compresses at once. With libzstd's default of 8 MiB two threads take
-/// 55 MiB, with this 10.
+/// Bytes that a thread compresses at once. With libzstd's default of 8 MiB two threads take 55 MiB of memory, with
+/// this value 10 MiB.
 const JOB: u32 = 1024 * 1024;
 
-/// How much of the job before it a thread looks at: half a window (1 MiB), which makes up for the
-/// smaller jobs (docs/performance.md).
+/// How much of the previous job a thread refers back to: half a window (1 MiB), which makes up for the smaller
+/// jobs (docs/performance.md).
 const OVERLAP: u32 = 8;
 
-/// Compress a stream. `plain` hashes it, `to` gets the result.
+/// Compresses a stream. `plain` hashes the input, `to` gets the output.
 ///
-/// libzstd gives the same bytes for one worker as for many, but not for none (its single-threaded
-/// mode), so there is always one.
+/// There is always at least one worker: libzstd gives the same bytes for one worker as for many, but other bytes
+/// for none (its single-threaded mode).
 pub(super) fn encode(
     from: &mut dyn Read,
     threads: usize,
@@ -52,13 +52,13 @@ fn encoder<'a, 'b>(
     Ok(encoder)
 }
 
-/// What [`Out`] carried, or what libzstd said.
+/// Returns the error that [`Out`] wrapped, or describes the one of libzstd.
 fn failed(cause: io::Error) -> Error {
     let foreign = |cause| Error::destination(format!("cannot compress a layer: {cause}"));
     cause.downcast::<Error>().unwrap_or_else(foreign)
 }
 
-/// Where libzstd writes to.
+/// The destination of libzstd's output.
 struct Out<'a, 'b>(&'a mut Written<'b>);
 
 impl Write for Out<'_, '_> {

@@ -1,8 +1,8 @@
-//! Headers that readers understand in different ways: read as Go's `archive/tar` does, or refused.
+//! Headers that readers understand in different ways. They are read as Go's `archive/tar` reads them, or refused.
 
 use super::*;
 
-/// A block with a header: its fields as `set` has them, and the right checksum.
+/// Returns a header block with the fields that `set` writes, and the right checksum.
 fn header(flag: u8, size: usize, set: impl FnOnce(&mut [u8])) -> Vec<u8> {
     let mut header = tar::Header::new_ustar();
     header.set_path("a").unwrap();
@@ -89,7 +89,7 @@ fn what_is_said_twice_of_a_member_is_refused() {
         assert_eq!(why(&tar.concat()), crate::tar::extension::TWICE);
     }
     assert_eq!(only(&[long(), pax(&[("mtime", "1")]), file()].concat()).path, b"long");
-    // An empty one is none.
+    // An empty one is ignored.
     assert_eq!(only(&[with_content(b'L', b"\0"), file()].concat()).path, b"a");
 }
 
@@ -99,8 +99,8 @@ fn records_for_all_members_change_none() {
     let commented = [global(&[("comment", "of a commit"), ("mtime", "5")]), file()].concat();
     assert_eq!(only(&commented), only(&file()));
     for keyword in ["path", "linkpath", "size", "uid", "gid", "GNU.sparse.size"] {
-        let told = why(&[global(&[(keyword, "7")]), file()].concat());
-        assert!(told.contains("engines ignore them"), "{keyword}: {told}");
+        let message = why(&[global(&[(keyword, "7")]), file()].concat());
+        assert!(message.contains("engines ignore them"), "{keyword}: {message}");
     }
     let between = [pax(&[("path", "b")]), global(&[("comment", "x")]), file()].concat();
     assert!(why(&between).contains("stands between"));
@@ -118,7 +118,7 @@ fn sparse_files_are_of_one_of_three_forms() {
     let oldest = [("size", "9"), ("numblocks", "1"), ("offset", "2"), ("numbytes", "3")];
     let older = [("size", "9"), ("numblocks", "1"), ("map", "2,3")];
     assert_eq!(only(&sparse(&oldest)), only(&sparse(&older)));
-    let told = "its sparse map makes no sense";
+    let message = "its sparse map makes no sense";
     for of in [
         &[("size", "9"), ("map", "2,3")][..],
         &[("size", "9"), ("numblocks", "2"), ("map", "2,3")],
@@ -131,11 +131,11 @@ fn sparse_files_are_of_one_of_three_forms() {
         &[("major", "2"), ("minor", "0"), ("size", "9"), ("numblocks", "1"), ("map", "2,3")],
         &[("name", "other")],
     ] {
-        assert_eq!(why(&sparse(of)), told, "{of:?}");
+        assert_eq!(why(&sparse(of)), message, "{of:?}");
     }
     let folder = [
         pax(&[("GNU.sparse.size", "9"), ("GNU.sparse.numblocks", "1"), ("GNU.sparse.map", "0,0")]),
         header(b'5', 0, |_| {}),
     ];
-    assert_eq!(why(&folder.concat()), told);
+    assert_eq!(why(&folder.concat()), message);
 }

@@ -13,7 +13,7 @@ use super::record::Recorded;
 use crate::destination::hash_memo::HashMemo;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::files::destination::Destination;
-use occystrap_base::files::identity::{FileIdentity, standing};
+use occystrap_base::files::identity::{FileIdentity, entry_info};
 use occystrap_base::oci::Digest;
 
 /// Bytes of a file that is hashed: the largest catalog of `dir://`. Layers above it are known by
@@ -31,7 +31,7 @@ pub fn of(file: &File, size: u64) -> Option<Digest> {
 
 /// Returns the digest of what stands under a name; `None` where that is no regular file, or too large.
 pub fn at(folder: &Dir, name: &str) -> io::Result<Option<Digest>> {
-    match standing(folder.as_fd(), name)? {
+    match entry_info(folder.as_fd(), name)? {
         Some(there) if there.is_file => {}
         _ => return Ok(None),
     }

@@ -13,7 +13,7 @@ use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, FlockOperation};
 use rustix::io::Errno;
 
-use occystrap_base::files::identity::standing;
+use occystrap_base::files::identity::entry_info;
 use occystrap_base::files::temporary;
 use occystrap_base::files::unnamed::Unnamed;
 use occystrap_base::oci::Digest;
@@ -37,7 +37,7 @@ pub fn temporary_name(name: &str) -> String {
 /// Removes the temporary name that a killed process left.
 pub fn recover(folder: &Dir, name: &str) -> io::Result<()> {
     let temporary = temporary_name(name);
-    if standing(folder.as_fd(), &temporary)?.is_some() {
+    if entry_info(folder.as_fd(), &temporary)?.is_some() {
         temporary::remove_dead(folder, &temporary)?;
     }
     Ok(())
@@ -45,7 +45,7 @@ pub fn recover(folder: &Dir, name: &str) -> io::Result<()> {
 
 /// Gives a file its name, in the place of what has it.
 pub fn publish(mut file: Unnamed, folder: &Dir, name: &str) -> io::Result<()> {
-    match standing(folder.as_fd(), name)? {
+    match entry_info(folder.as_fd(), name)? {
         Some(there) if there.is_directory => return Err(Errno::ISDIR.into()),
         Some(_) => {}
         None => match file.appear(folder, name) {

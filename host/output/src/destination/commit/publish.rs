@@ -20,7 +20,7 @@ use super::undo::{self, State};
 use crate::receipt::Published;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::destination::Destination;
-use occystrap_base::files::identity::{FileIdentity, standing};
+use occystrap_base::files::identity::{FileIdentity, entry_info};
 use occystrap_base::files::unnamed::Unnamed;
 use occystrap_base::oci::layout::INDEX;
 use occystrap_base::terminal::shell::quote;
@@ -100,10 +100,10 @@ impl<'a> Publication<'a> {
         let mut publish = || -> io::Result<Result<FileIdentity, FileIdentity>> {
             let (folder, name) = self.folders.parent(&path)?;
             let new = file.identity()?;
-            match (standing(folder.as_fd(), name)?.map(|there| there.identity), &replaced) {
+            match (entry_info(folder.as_fd(), name)?.map(|there| there.identity), &replaced) {
                 (None, None) => match file.appear(&folder, name) {
                     Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
-                        let there = standing(folder.as_fd(), name)?;
+                        let there = entry_info(folder.as_fd(), name)?;
                         return there.map(|there| Err(there.identity)).ok_or(cause);
                     }
                     other => other?,

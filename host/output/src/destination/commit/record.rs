@@ -16,7 +16,7 @@ use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use occystrap_base::files::destination::check_path;
-use occystrap_base::files::identity::{FileIdentity, standing};
+use occystrap_base::files::identity::{FileIdentity, entry_info};
 use occystrap_base::files::temporary;
 use occystrap_base::files::unnamed::Unnamed;
 use occystrap_base::limits;
@@ -145,7 +145,7 @@ impl CommitRecord {
     /// Reads the record of a directory. `None` where there is none. An error that is not of the system
     /// says what is wrong with the record.
     pub fn read(directory: &Arc<Dir>) -> Result<Option<Self>, Unusable> {
-        match standing(directory.as_fd(), NAME)? {
+        match entry_info(directory.as_fd(), NAME)? {
             None => return Ok(None),
             Some(there) if there.is_file => {}
             Some(there) => return Err(Unusable::Other(there.kind())),
@@ -214,7 +214,7 @@ pub fn names_temporary(path: &str) -> bool {
 }
 
 fn foreign_owner(directory: &Dir) -> Option<u32> {
-    let there = standing(directory.as_fd(), NAME).ok()??;
+    let there = entry_info(directory.as_fd(), NAME).ok()??;
     (there.owner != rustix::process::geteuid().as_raw()).then_some(there.owner)
 }
 

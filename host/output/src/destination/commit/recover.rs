@@ -15,7 +15,7 @@ use super::folders::Folders;
 use super::record::{self, CommitRecord, Unusable};
 use super::undo;
 use occystrap_base::error::{Error, Kind, Result};
-use occystrap_base::files::identity::standing;
+use occystrap_base::files::identity::entry_info;
 use occystrap_base::files::temporary;
 use occystrap_base::terminal::shell::quote;
 
@@ -28,7 +28,7 @@ const DEEPEST: usize = 2_048;
 /// Whether a process was killed in a commit in this folder, or another one commits there now. A record
 /// counts where the folder is the destination itself, and not the folder above a missing one.
 pub fn is_needed(folder: &Dir, is_destination: bool) -> io::Result<bool> {
-    let has_record = is_destination && standing(folder.as_fd(), record::NAME)?.is_some();
+    let has_record = is_destination && entry_info(folder.as_fd(), record::NAME)?.is_some();
     Ok(has_record || has_new(folder)?)
 }
 
@@ -36,7 +36,7 @@ pub fn is_needed(folder: &Dir, is_destination: bool) -> io::Result<bool> {
 /// user may have put something there: that is left alone.
 fn has_new(folder: &Dir) -> io::Result<bool> {
     let user = rustix::process::geteuid().as_raw();
-    let there = standing(folder.as_fd(), NEW_DIRECTORY)?;
+    let there = entry_info(folder.as_fd(), NEW_DIRECTORY)?;
     Ok(there.is_some_and(|there| there.is_directory && there.owner == user))
 }
 

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 use super::content;
 use super::folders::Folders;
 use super::record::{self, CommitRecord, Recorded, RecordedFile};
-use occystrap_base::files::identity::{FileIdentity, standing};
+use occystrap_base::files::identity::{FileIdentity, entry_info};
 
 /// How far a commit came whose process is dead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -230,7 +230,7 @@ fn remove_if(folder: &Dir, name: &str, known: &[Recorded]) -> io::Result<()> {
 
 /// What stands under a name.
 fn identity(folder: &Dir, name: &str) -> io::Result<Option<FileIdentity>> {
-    Ok(standing(folder.as_fd(), name)?.map(|there| there.identity))
+    Ok(entry_info(folder.as_fd(), name)?.map(|there| there.identity))
 }
 
 /// The folder of a path; `None` where it is missing, so that nothing can be in it.

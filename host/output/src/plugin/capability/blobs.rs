@@ -1,40 +1,24 @@
-//! `blobs`: the content that a plugin was handed, and the sinks that it moves it to.
+//! `blobs`: the content that a plugin was given, and the sinks that it writes to.
 
 use std::io;
 
-use bytes::Bytes;
 use wasmtime::component::Resource;
 
 use crate::destination::Pending;
 use crate::destination::engine_image::ArchiveUpload;
-use crate::destination::layer_blob::{LayerBlob, Spliced};
+use crate::destination::layer_blob::Spliced;
 use crate::destination::sink::{FileSink, MOST_EXTENTS, Sink, SinkError};
 use crate::plugin::bindings::blobs::{Host, HostBlob, HostSink, Written};
 use crate::plugin::bindings::types::{self, ErrorCode};
-use crate::plugin::state::{State, Writing, violation};
+use crate::plugin::handle::Blob;
+use crate::plugin::state::{State, Writing};
+use crate::plugin::violation::violation;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::Hashed;
 use occystrap_base::files::destination::Destination;
 use occystrap_base::limits;
 use occystrap_base::oci::{Descriptor, Digest};
 use occystrap_layer::blob::write_error;
-
-/// A blob in a plugin's hand.
-pub enum Blob {
-    /// The config: small, and in memory.
-    Config {
-        /// Its media type.
-        media_type: &'static str,
-        /// Its bytes.
-        bytes: Bytes,
-        /// Of the bytes.
-        digest: Digest,
-    },
-    /// A layer.
-    Layer(Box<LayerBlob>),
-    /// It was moved whole; a source is read once.
-    Spent,
-}
 
 impl Host for State {
     fn digest_of(&mut self, bytes: Vec<u8>) -> wasmtime::Result<String> {
@@ -124,12 +108,12 @@ impl HostSink for State {
         sink: Resource<Sink>,
         source: Resource<Blob>,
     ) -> wasmtime::Result<Result<u64, ErrorCode>> {
-        // Taken out while both are needed at once.
+        // The blob is taken out of the table, because the sink is borrowed at the same time.
         let place = self.destination().cloned();
         let mut blob = std::mem::replace(self.table.get_mut(&source)?, Blob::Spent);
         let is_layer = matches!(blob, Blob::Layer(_));
         if let Blob::Config { bytes, .. } = &blob {
-            // It can be spliced any number of times.
+            // A config can be spliced any number of times.
             self.count_own(bytes.len() as u64)?;
         }
         let moved = self.transferring(|state| {
@@ -139,7 +123,7 @@ impl HostSink for State {
         if let (true, Ok(Spliced { size, digest: Some(_) })) = (is_layer, &moved) {
             self.count_moved(*size);
         }
-        // What is only promised comes uncompressed or as it is stored: its digest is known.
+        // A deferred layer is written uncompressed or as it is stored, so that its digest is known already.
         if let (Ok(Spliced { digest: Some(digest), .. }), Blob::Layer(layer), Some(writing)) =
             (&moved, &blob, &mut self.writing)
         {
@@ -235,13 +219,13 @@ impl State {
         };
         let size = loadable.size();
         journal.record_loaded(contents);
-        // One name has one image: an archive before this one is given up.
+        // A name has one image: an earlier archive is discarded.
         *waiting = Some(Box::new(loadable));
         Ok(Ok(Written { size, digest: None }))
     }
 
-    /// A call on a blob. The time in which a layer is moved to a file, which happens once, does not
-    /// count.
+    /// Calls a function on a blob. The time in which a layer is moved to a file, which happens once, is not
+    /// counted.
     pub(super) fn at_layer<T>(
         &mut self,
         blob: &Resource<Blob>,
@@ -258,31 +242,6 @@ impl State {
             }
             Err(cause) => (Err(cause.into()), Some(0)),
         })
-    }
-
-    /// The guest sees a code; the user will see the reason.
-    pub(super) fn or_fail<T>(&mut self, result: Result<T>) -> Result<T, ErrorCode> {
-        result.map_err(|error| self.failed(error))
-    }
-
-    pub(super) fn failed(&mut self, error: Error) -> ErrorCode {
-        let code = match error.kind() {
-            Kind::Source | Kind::Network | Kind::Auth | Kind::NotFound => ErrorCode::SourceFailed,
-            Kind::Plugin => ErrorCode::InvalidState,
-            _ => ErrorCode::Other(None),
-        };
-        self.fail(match error.kind() {
-            Kind::Plugin => violation(&self.plugin, error),
-            _ => error,
-        });
-        code
-    }
-
-    /// A call carried more than it may.
-    pub(super) fn too_much(&mut self, limit: usize) -> ErrorCode {
-        let rule = format!("it wrote more than {limit} bytes in one call");
-        self.noted = Some(violation(&self.plugin, rule));
-        ErrorCode::QuotaExceeded
     }
 
     fn sink_result<T>(&mut self, result: Result<T, SinkError>) -> Result<T, ErrorCode> {
@@ -349,7 +308,8 @@ fn splice_file(blob: &mut Blob, sink: &mut FileSink) -> Result<Spliced> {
     spliced.map_err(|error| unwritten(sink.path(), error))
 }
 
-/// With the file that could not be written: it has no name yet, so that the system knows its folder.
+/// Adds the file that could not be written: it has no name yet, so that the system's error names only its
+/// folder.
 fn unwritten(path: &str, error: Error) -> Error {
     match error.kind() {
         Kind::Destination => error.within(format_args!("'{path}'")),

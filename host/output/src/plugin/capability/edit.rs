@@ -1,8 +1,8 @@
-//! Changing a destination, and the refusal that stands in for it in verify.
+//! Access to a destination: [`Editor`] changes it while writing, [`Refusal`] stands in for it while verifying.
 //!
-//! The two are different types, linked in its place each: a verifying instance has no code path to
-//! a write, whatever it imports. `storage_edit`, `registry_push`, `engine_load` and `http_out` are implemented
-//! for both.
+//! The two are different types, and an instance is linked with one of them: a verifying instance has no code
+//! path to a write, whatever it imports. `storage_edit`, `registry_push`, `engine_load` and `http_out` are
+//! implemented for both.
 
 use wasmtime::component::HasData;
 
@@ -22,8 +22,8 @@ impl HasData for Denied {
     type Data<'a> = Refusal<'a>;
 }
 
-/// Writes, while writing.
+/// Access while writing.
 pub struct Editor<'a>(pub &'a mut State);
 
-/// Refuses, while verifying. An honest plugin does not try: the session ends.
+/// Refusal while verifying. A correct plugin does not call these functions: the session ends.
 pub struct Refusal<'a>(pub &'a mut State);

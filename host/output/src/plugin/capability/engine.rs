@@ -1,4 +1,4 @@
-//! `engine`: asking the one engine that the user named about the one image name that the user named.
+//! `engine`: reads the one image name, in the one engine, that the user named.
 
 use wasmtime::component::Resource;
 
@@ -6,10 +6,8 @@ use crate::destination::engine_image::EngineImage;
 use crate::destination::grant::Grant;
 use crate::plugin::bindings::engine::{Host, HostEngine, ImageDigests, ImageInfo};
 use crate::plugin::bindings::types::ErrorCode;
+use crate::plugin::handle::Engine;
 use crate::plugin::state::State;
-
-/// The granted engine; there is one a session, and every handle stands for it.
-pub struct Engine;
 
 impl Host for State {
     fn open(&mut self) -> wasmtime::Result<Result<Resource<Engine>, ErrorCode>> {
@@ -78,7 +76,7 @@ impl State {
         self.grant.as_ref().and_then(Grant::engine)
     }
 
-    /// The engine, for a call about the image that was granted.
+    /// Returns the engine, for a call about the image that the user named. Any other image ends the session.
     fn granted_image(&self, reference: &str) -> wasmtime::Result<EngineImage> {
         match self.named() {
             Some(named) if named.image().to_string() == reference => Ok(named.clone()),

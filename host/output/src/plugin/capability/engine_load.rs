@@ -1,12 +1,12 @@
-//! `engine-load`: loading an image into the engine, and the refusal in verify.
+//! `engine-load`: loads an image into the engine; refuses that while verifying.
 
 use wasmtime::component::Resource;
 
 use super::edit::{Editor, Refusal};
-use super::engine::Engine;
 use crate::destination::sink::Sink;
 use crate::plugin::bindings::engine_load::Host;
 use crate::plugin::bindings::types::ErrorCode;
+use crate::plugin::handle::Engine;
 
 impl Host for Editor<'_> {
     fn load(

@@ -1,14 +1,13 @@
-//! `entries`: what the tar of a layer holds, page by page. The host reads and hashes; what a layer
-//! claims of itself is never believed further than its bytes go.
+//! `entries`: lists the members of a layer's tar, page by page. The host reads and hashes them itself; sizes
+//! that a layer states are not believed beyond the bytes that it has.
 
 use std::io::Read;
 
 use wasmtime::component::Resource;
 
-use super::blobs::Blob;
-use crate::destination::layer_blob::Members;
 use crate::plugin::bindings::entries::{Entry, EntryKind, Host, HostWalk};
 use crate::plugin::bindings::types::ErrorCode;
+use crate::plugin::handle::{Blob, Walk};
 use crate::plugin::state::State;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::limits;
@@ -17,17 +16,8 @@ use occystrap_layer::blob::from_io;
 use occystrap_layer::overlay::Whiteout;
 use occystrap_layer::tar::{Expanded, Member, MemberKind};
 
-/// How much is hashed before somebody looks whether the user wants to stop.
+/// Bytes that are hashed between two checks for an interruption.
 const PIECE: usize = 64 * 1024;
-
-/// A way through a layer.
-pub struct Walk {
-    tar: Members,
-    buffer: Vec<u8>,
-    /// Bytes of holes that may still be hashed.
-    holes: u64,
-    ended: bool,
-}
 
 impl Host for State {
     fn open(
@@ -100,7 +90,7 @@ impl State {
 }
 
 impl Walk {
-    /// The next member, and how many bytes were hashed for it.
+    /// Returns the next member, and how many bytes were hashed for it.
     fn step(&mut self, go_on: impl Fn() -> Result<()>) -> Result<Option<(Entry, u64)>> {
         go_on()?;
         if self.ended {
@@ -139,7 +129,8 @@ impl Walk {
         Ok(Some((entry, read)))
     }
 
-    /// The digest of a file's content. What was read and is not needed any more is not kept.
+    /// Returns the digest of a file's content, and how many bytes were hashed for it; no digest where the holes
+    /// of the layer's files exceed [`limits::HOLES`].
     fn hash(
         &mut self,
         member: &Member,

@@ -1,4 +1,4 @@
-//! `http-in`: reading from the folder of a web server, and from hosts, that the user named.
+//! `http-in`: reads from the folder of a web server, and from hosts, that the user named.
 
 use std::time::Instant;
 
@@ -8,33 +8,21 @@ use reqwest::header::{HeaderMap, HeaderValue, RANGE};
 use url::Url;
 use wasmtime::component::Resource;
 
+use super::failure::short;
 use crate::destination::grant::Grant;
 use crate::destination::site::BlockingSite;
 use crate::plugin::bindings::http_in::{Content, Header, Host, HostResponse, Range};
 use crate::plugin::bindings::types::ErrorCode;
-use crate::plugin::state::{State, violation};
+use crate::plugin::handle::Response;
+use crate::plugin::state::State;
+use crate::plugin::violation::violation;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::limits;
-use occystrap_base::secret::mask;
-use occystrap_net::http::wire::Answer;
 use occystrap_net::web::client::{Denied, Repeat, status_error};
 use occystrap_net::web::header::{self, Refused};
 
-/// An answer in a plugin's hand.
-pub struct Response {
-    status: u16,
-    headers: Vec<(String, String)>,
-    /// Bytes that have come and were not read.
-    ready: Bytes,
-    /// The rest; `None` after its end.
-    rest: Option<Answer>,
-    site: BlockingSite,
-    read: u64,
-    began: Instant,
-}
-
-/// What is asked for, checked.
-pub(super) struct Asked {
+/// A request of a plugin, checked.
+pub(super) struct CheckedRequest {
     pub(super) site: BlockingSite,
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
@@ -54,7 +42,7 @@ impl Host for State {
         headers: Vec<Header>,
         part: Option<Range>,
     ) -> wasmtime::Result<Result<Resource<Response>, ErrorCode>> {
-        let mut asked = match self.asked(&url, headers, false) {
+        let mut asked = match self.check_request(&url, headers, false) {
             Ok(asked) => asked,
             Err(code) => return Ok(Err(code)),
         };
@@ -66,7 +54,7 @@ impl Host for State {
                 asked.headers.insert(RANGE, range);
             }
         }
-        self.answered(Method::GET, asked, None, Repeat::Yes)
+        self.send_request(Method::GET, asked, None, Repeat::Yes)
     }
 
     fn head(
@@ -74,14 +62,14 @@ impl Host for State {
         url: String,
         headers: Vec<Header>,
     ) -> wasmtime::Result<Result<Resource<Response>, ErrorCode>> {
-        match self.asked(&url, headers, false) {
-            Ok(asked) => self.answered(Method::HEAD, asked, None, Repeat::Yes),
+        match self.check_request(&url, headers, false) {
+            Ok(asked) => self.send_request(Method::HEAD, asked, None, Repeat::Yes),
             Err(code) => Ok(Err(code)),
         }
     }
 
     fn hash(&mut self, url: String) -> wasmtime::Result<Result<Option<Content>, ErrorCode>> {
-        let Asked { site, url, .. } = match self.asked(&url, Vec::new(), false) {
+        let CheckedRequest { site, url, .. } = match self.check_request(&url, Vec::new(), false) {
             Ok(asked) => asked,
             Err(code) => return Ok(Err(code)),
         };
@@ -141,14 +129,14 @@ impl HostResponse for State {
     }
 }
 
-/// Why there is no more of a body.
+/// The reason why a body ended early.
 enum Stopped {
     Limit(String),
     Failed(Error),
 }
 
 impl Response {
-    /// 2xx.
+    /// Returns whether the status is 2xx.
     pub(super) fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -187,15 +175,15 @@ impl State {
         self.grant.as_ref().and_then(Grant::site)
     }
 
-    /// Whether a plugin may ask for this, with these headers. The guest sees a code; why, the user is
-    /// told when the guest gives up.
-    pub(super) fn asked(
+    /// Checks whether the plugin may send this request with these headers. The guest gets a code; the user sees
+    /// the reason if the plugin gives up.
+    pub(super) fn check_request(
         &mut self,
         url: &str,
         headers: Vec<Header>,
         changes: bool,
-    ) -> Result<Asked, ErrorCode> {
-        // What was said of an earlier answer is not about this one.
+    ) -> Result<CheckedRequest, ErrorCode> {
+        // A note about an earlier answer does not apply to this one.
         self.noted = None;
         let Some(site) = self.site().cloned() else { return Err(ErrorCode::AccessDenied) };
         let plugin = self.plugin.clone();
@@ -217,7 +205,7 @@ impl State {
         };
         let given = headers.into_iter().map(|header| (header.name, header.value)).collect();
         match header::sent(given, changes) {
-            Ok(headers) => Ok(Asked { site, url, headers }),
+            Ok(headers) => Ok(CheckedRequest { site, url, headers }),
             Err(Refused::TooMuch) => Err(note(
                 "it sent too many headers, or too long".to_owned(),
                 ErrorCode::QuotaExceeded,
@@ -234,11 +222,11 @@ impl State {
         }
     }
 
-    /// Make a request, and hand out its answer.
-    pub(super) fn answered(
+    /// Sends a request, and returns a handle for its answer.
+    pub(super) fn send_request(
         &mut self,
         method: Method,
-        asked: Asked,
+        asked: CheckedRequest,
         body: Option<Bytes>,
         repeat: Repeat,
     ) -> wasmtime::Result<Result<Resource<Response>, ErrorCode>> {
@@ -246,13 +234,13 @@ impl State {
             let rule = format!("it holds more than {} answers", limits::HTTP_ANSWERS);
             return Err(self.violation(rule));
         }
-        let Asked { site, url, headers } = asked;
+        let CheckedRequest { site, url, headers } = asked;
         let answer = self.request()?.and_then(|()| site.ask(method, &url, headers, body, repeat));
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => return Ok(Err(self.unavailable(error))),
         };
-        // Should the guest give up over it, the user is told what it was.
+        // The user sees this error if the plugin gives up because of it.
         if let Some(error) = status_error(&url, answer.status())
             && error.kind() != Kind::NotFound
         {
@@ -287,7 +275,7 @@ impl State {
     }
 }
 
-/// Why hashing ended early.
+/// The reason why hashing ended early.
 enum Hashing {
     Failed(Error),
     Rule(wasmtime::Error),
@@ -296,16 +284,5 @@ enum Hashing {
 impl From<Error> for Hashing {
     fn from(error: Error) -> Self {
         Self::Failed(error)
-    }
-}
-
-/// A plugin's text, in a message.
-pub(super) fn short(text: &str) -> String {
-    const LONGEST: usize = 128;
-    // Before it is cut: a part of a secret is not recognised.
-    let text = mask(text);
-    match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.into_owned(),
     }
 }

@@ -1,30 +1,28 @@
-//! `http-out`: changing what is on a web server, and the refusal in verify.
+//! `http-out`: changes files on a web server; refuses that while verifying.
 
 use bytes::Bytes;
 use reqwest::Method as HttpMethod;
 use wasmtime::component::Resource;
 
-use super::blobs::Blob;
 use super::edit::{Editor, Refusal};
-use super::http_in::{Asked, Response, short};
-use crate::destination::journal::{Extent, WrittenFile};
+use super::failure::short;
+use super::http_in::CheckedRequest;
 use crate::destination::push::Pushed;
 use crate::destination::sink::Sink;
-use crate::destination::uploads::{Claim, PutFile, Transfer, Uploads, When};
+use crate::destination::uploads::{Claim, PutFile, Uploads, When};
 use crate::destination::{Journal, Pending};
 use crate::plugin::bindings::blobs::Written;
 use crate::plugin::bindings::http_in::Header;
 use crate::plugin::bindings::http_out::{Host, HostTransfer, Method};
 use crate::plugin::bindings::types::ErrorCode;
+use crate::plugin::handle::{Blob, PendingPut, Response};
 use crate::plugin::state::{State, Writing};
-use occystrap_base::error::{Error, Kind};
+use crate::receipt::{Extent, WrittenFile};
+use occystrap_base::error::Error;
 use occystrap_base::limits;
 use occystrap_base::oci::manifest::LARGEST_MANIFEST;
 use occystrap_base::oci::{Descriptor, Digest};
 use occystrap_net::web::client::Repeat;
-
-/// A PUT under way, in a plugin's hand.
-pub struct PendingPut(Transfer);
 
 impl Host for Editor<'_> {
     fn send(
@@ -38,7 +36,7 @@ impl Host for Editor<'_> {
         if body.len() > limits::HTTP_SENT {
             return Ok(Err(state.too_much(limits::HTTP_SENT)));
         }
-        let asked = match state.asked(&url, headers, true) {
+        let asked = match state.check_request(&url, headers, true) {
             Ok(asked) => asked,
             Err(code) => return Ok(Err(code)),
         };
@@ -59,7 +57,7 @@ impl Host for Editor<'_> {
         };
         state.count_own(body.len() as u64)?;
         let bytes = Bytes::from(body);
-        let answered = state.answered(http, asked, Some(bytes.clone()), repeat)?;
+        let answered = state.send_request(http, asked, Some(bytes.clone()), repeat)?;
         if let (Ok(response), Method::Put, Some(path)) = (&answered, method, path)
             && state.table.get(response)?.is_success()
             && let Some((uploads, _)) = uploads_of(state)
@@ -78,7 +76,7 @@ impl Host for Editor<'_> {
         source: Resource<Blob>,
     ) -> wasmtime::Result<Result<Resource<PendingPut>, ErrorCode>> {
         let state = &mut *self.0;
-        let Asked { url, headers, .. } = match state.asked(&url, headers, true) {
+        let CheckedRequest { url, headers, .. } = match state.check_request(&url, headers, true) {
             Ok(asked) => asked,
             Err(code) => return Ok(Err(code)),
         };
@@ -112,7 +110,7 @@ impl Host for Editor<'_> {
         headers: Vec<Header>,
     ) -> wasmtime::Result<Result<Resource<Sink>, ErrorCode>> {
         let state = &mut *self.0;
-        let Asked { url, headers, .. } = match state.asked(&url, headers, true) {
+        let CheckedRequest { url, headers, .. } = match state.check_request(&url, headers, true) {
             Ok(asked) => asked,
             Err(code) => return Ok(Err(code)),
         };
@@ -139,7 +137,7 @@ impl Host for Editor<'_> {
         if body.len() > LARGEST_MANIFEST {
             return Ok(Err(state.too_much(LARGEST_MANIFEST)));
         }
-        let Asked { url, headers, .. } = match state.asked(&url, headers, true) {
+        let CheckedRequest { url, headers, .. } = match state.check_request(&url, headers, true) {
             Ok(asked) => asked,
             Err(code) => return Ok(Err(code)),
         };
@@ -180,14 +178,14 @@ impl HostTransfer for Editor<'_> {
         let state = &mut *self.0;
         let PendingPut(transfer) = state.table.delete(transfer)?;
         let (ended, claim) = transfer.wait();
-        // Until here no other request could change the place, so what this one sent is there.
+        // Until here no other request could change the place, so that it holds what this one sent.
         if let Some((uploads, _)) = uploads_of(state) {
             uploads.ended(&claim);
         }
         state.release(limits::REMEMBERED + claim.place.len());
         let Pushed { blob, diff_id, .. } = match ended {
             Ok(put) => put,
-            Err(error) => return Ok(Err(state.not_put(error))),
+            Err(error) => return Ok(Err(state.not_sent(error))),
         };
         let path = claim.path;
         let Some((_, journal)) = uploads_of(state) else { return Ok(Err(ErrorCode::ReadOnly)) };
@@ -207,7 +205,7 @@ impl HostTransfer for Editor<'_> {
 }
 
 impl State {
-    /// A file that a plugin has filled goes on its way.
+    /// Sends a file that the plugin has filled.
     pub(super) fn finish_put(
         &mut self,
         put: PutFile,
@@ -239,24 +237,15 @@ impl State {
                 }
                 Ok(Ok(Written { size: written.size, digest: Some(digest.to_string()) }))
             }
-            Err(error) => Ok(Err(self.not_put(error))),
+            Err(error) => Ok(Err(self.not_sent(error))),
         }
     }
 
-    /// The plugin writes to a place where an earlier write of it may land later: which of the two stays
-    /// there cannot be known.
+    /// Returns the error for a write to a place where an earlier write may land later: which of the two stays
+    /// there is unknown.
     fn put_twice(&self, url: &str) -> wasmtime::Error {
         let url = short(url);
         self.violation(format!("it put twice to one place at once, '{url}'"))
-    }
-
-    fn not_put(&mut self, error: Error) -> ErrorCode {
-        let code = match error.kind() {
-            Kind::Source | Kind::NotFound => ErrorCode::SourceFailed,
-            _ => ErrorCode::Unavailable,
-        };
-        self.fail(error);
-        code
     }
 }
 

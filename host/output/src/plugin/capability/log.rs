@@ -1,5 +1,5 @@
-//! `log`: lines for the user, masked, cleaned, cut and counted. A warning that the plugin logs while it
-//! finalizes is shown when the commit has succeeded.
+//! `log`: lines for the user, which are masked, cleaned, cut and counted. A warning that the plugin logs while
+//! it finalizes is shown after the commit.
 
 use crate::plugin::bindings::log::{Host, Level};
 use crate::plugin::state::State;
@@ -15,7 +15,7 @@ impl Host for State {
 }
 
 impl State {
-    /// A line of the plugin, or of its language's runtime.
+    /// Logs a line of the plugin, or of its language's runtime.
     pub(super) fn say(&mut self, level: Level, message: &str) -> wasmtime::Result<()> {
         self.write_line(level, message, false)
     }
@@ -28,7 +28,8 @@ impl State {
         if !self.allowance.shows_log {
             return Ok(());
         }
-        // Before it is cut: the plugin may know a login from its options, and a part of it is not recognised.
+        // Masked before it is cut: the plugin may know a login from its options, and a part of it is not
+        // recognised.
         let message = mask(message);
         let cut = message.floor_char_boundary(limits::LOG_LINE);
         let message = printable(&message[..cut]);

@@ -1,4 +1,4 @@
-//! `registry`: reading the one repository that the user named.
+//! `registry`: reads the one repository that the user named.
 
 use wasmtime::component::Resource;
 
@@ -6,14 +6,10 @@ use crate::destination::grant::Grant;
 use crate::destination::remote::BlockingRepository;
 use crate::plugin::bindings::registry::{Host, HostRepository};
 use crate::plugin::bindings::types::{ErrorCode, Manifest};
+use crate::plugin::handle::Repository;
 use crate::plugin::state::State;
-use occystrap_base::error::{Error, Kind, Result};
-use occystrap_base::limits;
 use occystrap_base::oci::Digest;
 use occystrap_base::oci::name::is_tag;
-
-/// The granted repository; there is one a session, and every handle stands for it.
-pub struct Repository;
 
 impl Host for State {
     fn open(&mut self) -> wasmtime::Result<Result<Resource<Repository>, ErrorCode>> {
@@ -120,32 +116,11 @@ impl State {
         self.grant.as_ref().and_then(Grant::repository)
     }
 
-    /// The repository, for a call that names something in it.
+    /// Returns the repository, for a call that names something in it.
     pub(super) fn granted_repository(&self) -> wasmtime::Result<BlockingRepository> {
         match self.remote() {
             Some(remote) => Ok(remote.clone()),
             None => Err(self.violation("it named a blob although no repository was granted")),
         }
-    }
-
-    /// Count a request to the network that the plugin causes.
-    pub(super) fn request(&mut self) -> wasmtime::Result<Result<()>> {
-        self.requests += 1;
-        if self.requests > limits::REQUESTS {
-            let rule = format!("it made more than {} requests", limits::REQUESTS);
-            return Err(self.violation(rule));
-        }
-        Ok(self.cancel.check())
-    }
-
-    /// The guest sees a code; the user will see the reason.
-    pub(super) fn unavailable(&mut self, error: Error) -> ErrorCode {
-        let code = match error.kind() {
-            Kind::NotFound => ErrorCode::NotFound,
-            Kind::Source if error.sides().is_none() => ErrorCode::SourceFailed,
-            _ => ErrorCode::Unavailable,
-        };
-        self.fail(error);
-        code
     }
 }

@@ -1,24 +1,18 @@
-//! `registry-push`: pushing to the repository, and the refusal in verify.
+//! `registry-push`: pushes to the repository; refuses that while verifying.
 
 use bytes::Bytes;
 use wasmtime::component::Resource;
 
-use super::blobs::Blob;
 use super::edit::{Editor, Refusal};
-use super::registry::Repository;
+use super::failure::short;
 use crate::destination::Pending;
-use crate::destination::push::Transfer;
 use crate::plugin::bindings::registry_push::{Host, HostTransfer};
 use crate::plugin::bindings::types::{self, ErrorCode};
+use crate::plugin::handle::{Blob, PendingTransfer, Repository};
 use crate::plugin::state::Writing;
-use occystrap_base::error::Kind;
 use occystrap_base::limits;
 use occystrap_base::oci::manifest::{LARGEST_MANIFEST, is_manifest_type};
 use occystrap_base::oci::{Descriptor, Digest, Manifest};
-use occystrap_base::secret::mask;
-
-/// A push under way, in a plugin's hand.
-pub struct PendingTransfer(Transfer);
 
 impl Host for Editor<'_> {
     fn push_blob(
@@ -84,18 +78,6 @@ impl Host for Editor<'_> {
     }
 }
 
-/// A plugin's name for something, in a message.
-fn short(name: &str) -> String {
-    /// As long as a tag may be.
-    const LONGEST: usize = 128;
-    // Before it is cut: a part of a secret is not recognised.
-    let name = mask(name);
-    match name.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}...", &name[..end]),
-        None => name.into_owned(),
-    }
-}
-
 impl HostTransfer for Editor<'_> {
     fn wait(
         &mut self,
@@ -105,14 +87,7 @@ impl HostTransfer for Editor<'_> {
         let transfer = state.table.delete(transfer)?;
         let pushed = match transfer.0.wait() {
             Ok(pushed) => pushed,
-            Err(error) => {
-                let code = match error.kind() {
-                    Kind::Source | Kind::NotFound => ErrorCode::SourceFailed,
-                    _ => ErrorCode::Unavailable,
-                };
-                state.fail(error);
-                return Ok(Err(code));
-            }
+            Err(error) => return Ok(Err(state.not_sent(error))),
         };
         let Some(Writing { journal, .. }) = &mut state.writing else {
             return Ok(Err(ErrorCode::ReadOnly));

@@ -1,4 +1,4 @@
-//! `storage`: reading the one directory or file that the user named.
+//! `storage`: reads the one directory or file that the user named.
 
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -9,13 +9,11 @@ use wasmtime::component::Resource;
 use crate::destination::commit::expected::Hashed;
 use crate::plugin::bindings::storage::{EntryKind, EntryStat, Host, HostDirectory};
 use crate::plugin::bindings::types::ErrorCode;
+use crate::plugin::handle::Directory;
 use crate::plugin::state::{State, Writing};
 use occystrap_base::files::destination::{BadPath, Destination, check_path};
 use occystrap_base::files::identity::FileIdentity;
 use occystrap_base::limits;
-
-/// The granted directory; there is one a session, and every handle stands for it.
-pub struct Directory;
 
 impl Host for State {
     fn open(&mut self) -> wasmtime::Result<Result<Resource<Directory>, ErrorCode>> {
@@ -98,7 +96,7 @@ impl HostDirectory for State {
             Err(cause) => return Ok(Err(self.read_failed(&path, &cause))),
         };
         let memory = self.memory.clone();
-        // A writing session says which file it hashed: another one may stand there by now.
+        // While writing, the journal must name the file that was hashed: another file may have its name by now.
         let known = memory.recall(&path, offset, len).filter(|_| self.writing.is_none());
         if known.is_none() {
             self.count_hashed(len)?;
@@ -138,21 +136,8 @@ impl HostDirectory for State {
 }
 
 impl State {
-    /// A new handle for the guest, within the limit.
-    pub(in crate::plugin) fn handle<T: Send + 'static>(
-        &mut self,
-        what: T,
-    ) -> wasmtime::Result<Resource<T>> {
-        match self.table.push(what) {
-            Ok(handle) => Ok(handle),
-            Err(_) => {
-                Err(self.violation(format!("it opened more than {} handles", limits::HANDLES)))
-            }
-        }
-    }
-
-    /// The destination, for a path that a plugin may name. A path that cannot be inside is no
-    /// mistake that an honest plugin makes: it ends the session.
+    /// Returns the destination, for a path that a plugin may name. A path that cannot be inside it ends the
+    /// session: a correct plugin never names one.
     pub(super) fn granted(&self, path: &str) -> wasmtime::Result<Destination> {
         let Some(destination) = self.destination() else {
             return Err(self.violation("it named a path although no directory was granted"));
@@ -179,7 +164,7 @@ impl State {
             }
             _ => ErrorCode::Other(None),
         };
-        // The plugin may go on; if it gives up, this is why.
+        // The plugin may continue; if it gives up, the user sees this reason.
         self.noted = self.destination().map(|at| at.failure("read", path, cause));
         code
     }

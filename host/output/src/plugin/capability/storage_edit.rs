@@ -1,13 +1,13 @@
-//! `storage-edit`: changing the destination, and the refusal in verify.
+//! `storage-edit`: changes the destination; refuses that while verifying.
 
 use wasmtime::component::Resource;
 
 use super::edit::{Editor, Refusal};
-use super::storage::Directory;
 use crate::destination::sink::{FileSink, Sink};
 use crate::plugin::bindings::storage_edit::Host;
 use crate::plugin::bindings::types::ErrorCode;
-use crate::plugin::state::Violation;
+use crate::plugin::handle::Directory;
+use crate::plugin::violation::Violation;
 use occystrap_base::error::{Error, Kind};
 use occystrap_base::limits;
 
@@ -27,7 +27,7 @@ impl Host for Editor<'_> {
             return Err(state.violation(format!("it wrote more than {} files", limits::FILES)));
         }
         if let Err(refused) = staging.claim(&path) {
-            // The plugin may go on without it; if it gives up, this is why.
+            // The plugin may continue without the file; if it gives up, the user sees this reason.
             state.noted = Some(refused);
             return Ok(Err(ErrorCode::InvalidPath));
         }
@@ -48,7 +48,7 @@ impl Host for Editor<'_> {
     fn lock(&mut self, _directory: Resource<Directory>) -> wasmtime::Result<Result<(), ErrorCode>> {
         let state = &mut *self.0;
         if let Some(error) = &state.unlocked {
-            // Another wait would be as long.
+            // A second wait would take as long as the first.
             return Err(wasmtime::Error::new(Violation(error.clone())));
         }
         let cancel = state.cancel.clone();

@@ -1,12 +1,11 @@
-//! `wasi:*`, for components whose language brings a runtime that imports it: an empty world. Nothing
-//! of the machine is behind it: no files, no environment, no network, no time of day, no randomness.
-//! What a runtime prints goes to the log, under its limits.
+//! `wasi:*`, for components whose language has a runtime that imports it: an empty world. The functions give no
+//! access to the machine: no files, no environment, no network, no time of day, no randomness. Text that a
+//! runtime prints goes to the log, under its limits.
 //!
-//! Functions that runtimes call when they start are answered here, by name (`define`); all others
-//! end the session when they are called. `wasmtime-wasi` with an empty context would let the time of
-//! day and randomness through, and brings code for files and sockets that must then be kept from
-//! doing anything: what is not written cannot be reached. Answers never depend on the machine, so the
-//! same image still gives the same bytes.
+//! Functions that runtimes call when they start are answered here, by name (`define`); every other call ends
+//! the session. `wasmtime-wasi` with an empty context is not used: it would let the time of day and randomness
+//! through, and has code for files and sockets that would have to be disabled. Answers never depend on the
+//! machine, so that the same image gives the same bytes.
 
 use wasmtime::StoreContextMut;
 use wasmtime::component::types::ComponentItem;
@@ -14,88 +13,31 @@ use wasmtime::component::{
     Component, ComponentType, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType,
 };
 
-use crate::plugin::PluginEngine;
 use crate::plugin::bindings::log::Level;
-use crate::plugin::permission::Permission;
+use crate::plugin::permission::{WASI_PACKAGES, wasi_interface};
+use crate::plugin::runtime::PluginEngine;
 use crate::plugin::state::State;
 use occystrap_base::limits;
 
-/// Every interface that a component may import, and what it gets. Nothing is behind any of them that
-/// could do harm: they are listed so that `plugin show` can say so of each.
-pub const ALL: [Permission; 29] = [
-    Permission { interface: "wasi:cli/environment", words: "see no environment, no arguments" },
-    Permission { interface: "wasi:cli/exit", words: "end itself, which counts as a crash" },
-    Permission { interface: "wasi:cli/stdin", words: "read an input that is empty" },
-    Permission { interface: "wasi:cli/stdout", words: "print lines to the log" },
-    Permission { interface: "wasi:cli/stderr", words: "print lines to the log, as warnings" },
-    Permission { interface: "wasi:cli/terminal-input", words: TERMINAL },
-    Permission { interface: "wasi:cli/terminal-output", words: TERMINAL },
-    Permission { interface: "wasi:cli/terminal-stdin", words: TERMINAL },
-    Permission { interface: "wasi:cli/terminal-stdout", words: TERMINAL },
-    Permission { interface: "wasi:cli/terminal-stderr", words: TERMINAL },
-    Permission {
-        interface: "wasi:clocks/monotonic-clock",
-        words: "see for how long it has computed; waiting takes no time",
-    },
-    Permission {
-        interface: "wasi:clocks/wall-clock",
-        words: "see a clock that stands at 1970-01-01",
-    },
-    Permission { interface: "wasi:filesystem/preopens", words: "learn that there are no files" },
-    Permission { interface: "wasi:filesystem/types", words: NOTHING },
-    Permission { interface: "wasi:http/outgoing-handler", words: NOTHING },
-    Permission { interface: "wasi:http/types", words: NOTHING },
-    Permission { interface: "wasi:io/error", words: "" },
-    Permission { interface: "wasi:io/poll", words: "" },
-    Permission { interface: "wasi:io/streams", words: "" },
-    Permission { interface: "wasi:random/random", words: RANDOM },
-    Permission { interface: "wasi:random/insecure", words: RANDOM },
-    Permission { interface: "wasi:random/insecure-seed", words: RANDOM },
-    Permission { interface: "wasi:sockets/instance-network", words: NOTHING },
-    Permission { interface: "wasi:sockets/ip-name-lookup", words: NOTHING },
-    Permission { interface: "wasi:sockets/network", words: NOTHING },
-    Permission { interface: "wasi:sockets/tcp", words: NOTHING },
-    Permission { interface: "wasi:sockets/tcp-create-socket", words: NOTHING },
-    Permission { interface: "wasi:sockets/udp", words: NOTHING },
-    Permission { interface: "wasi:sockets/udp-create-socket", words: NOTHING },
-];
-
-const TERMINAL: &str = "learn that there is no terminal";
-const RANDOM: &str = "get numbers that are the same in every run";
-const NOTHING: &str = "do nothing: a call ends the session";
-
-/// What stands before an interface's name.
-pub const PACKAGES: &str = "wasi:";
-
-/// Of WASI, the versions 0.2.x; in 0.3 functions are asynchronous, and guests here are not.
-const VERSION: &str = "0.2.";
-
-/// What a runtime may print in one call. It asks first (`check-write`).
+/// Bytes that a runtime may print in one call. It asks for them first (`check-write`).
 const CALL: u64 = 4 * 1024;
 
-/// Bytes of "randomness" in one call: runtimes ask for seeds of some dozen.
+/// Bytes of "randomness" in one call: runtimes ask for seeds of a few dozen bytes.
 const RANDOM_BYTES: u64 = 64 * 1024;
 
-/// How far apart two readings of the clock can be told, in nanoseconds.
+/// Resolution of the clock, in nanoseconds.
 const RESOLUTION: u64 = 1_000;
 
-/// The interface that an import names, where it is one of [`ALL`] in a version that is offered.
-#[must_use]
-pub fn interface(import: &str) -> Option<&'static Permission> {
-    let (name, version) = import.split_once('@')?;
-    ALL.iter().find(|known| known.interface == name && version.starts_with(VERSION))
-}
-
-/// Both directions of a stream; which one, its number says.
+/// A stream, in both directions; the number of its handle says which one.
 struct Stream;
 
-/// Always ready.
+/// A pollable, which is always ready.
 struct Pollable;
 
-/// There is none.
-struct Failure;
+/// A failure of a stream, which never occurs.
+struct StreamFailure;
 
-/// Files, sockets, terminals: there are none.
+/// A file, socket or terminal, of which there are none.
 struct Absent;
 
 /// Standard input, output and error, as a handle's number.
@@ -108,7 +50,7 @@ const ERR: u32 = 2;
 enum StreamError {
     #[component(name = "last-operation-failed")]
     #[allow(dead_code)]
-    Failed(Resource<Failure>),
+    Failed(Resource<StreamFailure>),
     #[component(name = "closed")]
     Closed,
 }
@@ -120,7 +62,7 @@ struct Datetime {
     nanoseconds: u32,
 }
 
-/// Link every `wasi:*` interface that a component imports.
+/// Links every `wasi:*` interface that a component imports.
 pub fn link(
     linker: &mut Linker<State>,
     engine: &PluginEngine,
@@ -129,7 +71,8 @@ pub fn link(
     let engine = engine.wasmtime();
     let component_type = component.component_type();
     for (import, item) in component_type.imports(engine) {
-        let (Some(known), ComponentItem::ComponentInstance(item)) = (interface(import), item.ty)
+        let (Some(known), ComponentItem::ComponentInstance(item)) =
+            (wasi_interface(import), item.ty)
         else {
             continue;
         };
@@ -151,29 +94,30 @@ pub fn link(
     Ok(())
 }
 
-/// Interfaces repeat the resources of others under the same names: they must be the same.
+/// Returns the host's type for a resource. Interfaces repeat the resources of others under the same names:
+/// these must be the same type.
 fn resource(name: &str) -> ResourceType {
     match name {
         "input-stream" | "output-stream" => ResourceType::host::<Stream>(),
         "pollable" => ResourceType::host::<Pollable>(),
-        "error" => ResourceType::host::<Failure>(),
+        "error" => ResourceType::host::<StreamFailure>(),
         _ => ResourceType::host::<Absent>(),
     }
 }
 
-/// What nobody gets.
+/// Defines a function that ends the session.
 fn refuse(
     instance: &mut LinkerInstance<'_, State>,
     interface: &str,
     name: &str,
 ) -> wasmtime::Result<()> {
-    let rule = format!("it called '{interface}#{name}', behind which there is nothing");
+    let rule = format!("it called '{interface}#{name}', which gives access to nothing");
     instance.func_new(name, move |store, _, _, _| Err(store.data().violation(&rule)))
 }
 
 type Store<'a> = StoreContextMut<'a, State>;
 
-/// Define a function that runtimes call. `false` for all others.
+/// Defines a function that runtimes call. Returns `false` for all others.
 fn define(
     at: &mut LinkerInstance<'_, State>,
     interface: &str,
@@ -181,7 +125,7 @@ fn define(
 ) -> wasmtime::Result<bool> {
     let ready = |_: Store<'_>| Ok((Resource::<Pollable>::new_own(0),));
     let stream = |number| Ok((Resource::<Stream>::new_own(number),));
-    let package = interface.strip_prefix(PACKAGES).unwrap_or(interface);
+    let package = interface.strip_prefix(WASI_PACKAGES).unwrap_or(interface);
     match (package, name) {
         ("cli/environment", "get-environment") => {
             at.func_wrap(name, |_: Store<'_>, (): ()| Ok((Vec::<(String, String)>::new(),)))
@@ -285,21 +229,13 @@ fn define(
     .map(|()| true)
 }
 
-/// What a runtime printed and has not ended with a newline, of both streams; and how far it is with
-/// the numbers.
-#[derive(Default)]
-pub struct Runtime {
-    lines: [Vec<u8>; 2],
-    number: u64,
-}
-
 impl State {
-    /// Bytes that were printed: whole lines go to the log.
+    /// Adds bytes that were printed: whole lines go to the log.
     fn printed(&mut self, error: bool, bytes: &[u8]) -> wasmtime::Result<()> {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             let line = &mut self.runtime.lines[usize::from(error)];
             let text = part.strip_suffix(b"\n").unwrap_or(part);
-            // More is not shown anyway.
+            // Longer lines are cut by the log as well.
             let room = limits::LOG_LINE.saturating_sub(line.len()).min(text.len());
             line.extend_from_slice(&text[..room]);
             if text.len() < part.len() {
@@ -315,7 +251,7 @@ impl State {
         self.say(level, &String::from_utf8_lossy(&line))
     }
 
-    /// At the end of a session: lines without an end are shown as well.
+    /// Logs lines without an end, at the end of a session.
     pub fn end_lines(&mut self) {
         for error in [false, true] {
             if !self.runtime.lines[usize::from(error)].is_empty() {
@@ -325,7 +261,7 @@ impl State {
         }
     }
 
-    /// The next number of a fixed sequence (SplitMix64): for hash seeds, never for secrets.
+    /// Returns the next number of a fixed sequence (SplitMix64): for hash seeds, never for secrets.
     fn next_number(&mut self) -> u64 {
         self.runtime.number = self.runtime.number.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.runtime.number;

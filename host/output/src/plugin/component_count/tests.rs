@@ -1,5 +1,5 @@
 use super::*;
-use crate::plugin::catalog::EMBEDDED;
+use crate::plugin::embedded::EMBEDDED;
 
 /// A component from its text.
 fn component(text: &str) -> Vec<u8> {

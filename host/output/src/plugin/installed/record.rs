@@ -1,23 +1,23 @@
-//! `plugins.toml`: which plugins a user has added, and what was granted to each.
+//! `plugins.toml`: the plugins that a user has added, and the permissions of each.
 //!
-//! What it refuses: versions that it does not know, fields that it does not know, names and schemes
-//! that are none, two plugins with one name or one scheme, and a scheme of a built-in plugin.
+//! What it refuses: other versions, unknown fields, invalid names and schemes, two plugins with one name or one
+//! scheme, and a scheme of a built-in plugin.
 
 use serde::{Deserialize, Serialize};
 
-use crate::plugin::Plugin;
-use crate::plugin::catalog::{built_in, reserved};
 use crate::plugin::description::{is_name, is_scheme};
+use crate::plugin::embedded::{built_in, reserved};
+use crate::plugin::loaded::Plugin;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::Digest;
 
 /// The version of the record. A reader refuses others.
 pub const VERSION: u32 = 1;
 
-/// Bytes of a record: an entry has some 600, and nobody has a thousand plugins.
+/// Largest record, in bytes: an entry has some 600.
 pub const LARGEST: u64 = 1024 * 1024;
 
-/// What stands above the entries, for whoever opens the file.
+/// The comment at the top of the file.
 const PREAMBLE: &str = "\
 # Written by 'occystrap plugin add' and 'occystrap plugin remove'. Components stand beside this
 # file, named for their sha256; one with another digest, or that does not fit what stands here, is
@@ -32,26 +32,26 @@ pub struct Record {
     /// [`VERSION`].
     version: u32,
     #[serde(default, rename = "plugin")]
-    plugins: Vec<Entry>,
+    plugins: Vec<InstalledPlugin>,
 }
 
-/// One plugin.
+/// The entry of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Entry {
-    /// Its name, of which there is one.
+pub struct InstalledPlugin {
+    /// Its name, which is unique.
     pub name: String,
-    /// What it calls its version.
+    /// Its version.
     pub version: String,
-    /// What it says of itself.
+    /// Its own summary.
     pub summary: String,
     /// The URI schemes it answers to.
     pub schemes: Vec<String>,
-    /// Of the component.
+    /// Digest of the component.
     pub sha256: Digest,
-    /// From where it was added: an absolute path, or `oci://...` without secrets.
+    /// The source from which it was added: an absolute path, or `oci://...` without secrets.
     pub source: String,
-    /// What the component imports, as it spells it.
+    /// Names of the component's imports, as it spells them.
     pub imports: Vec<String>,
     /// The interfaces that the user has granted.
     pub granted: Vec<String>,
@@ -64,13 +64,13 @@ impl Default for Record {
 }
 
 impl Record {
-    /// Parse a record; `place` is what errors call it.
+    /// Parses a record; `place` is its name in errors.
     pub fn parse(text: &str, place: &str) -> Result<Self> {
         let refuse = |what: &dyn std::fmt::Display| {
             Error::new(Kind::Plugin, format!("'{place}' is not a record of plugins: {what}"))
                 .hint("move it away, and add your plugins again")
         };
-        // First alone, so that a later version is told as one.
+        // The version is parsed alone first, so that an error about a later version names the version.
         #[derive(Deserialize)]
         struct Version {
             version: u32,
@@ -85,7 +85,7 @@ impl Record {
         for entry in raw.plugins {
             if !is_name(&entry.name) || !entry.schemes.iter().all(|scheme| is_scheme(scheme)) {
                 let name = &entry.name;
-                return Err(refuse(&format_args!("'{name}' has a name or a scheme that is none")));
+                return Err(refuse(&format_args!("'{name}' has an invalid name or scheme")));
             }
             if record.named(&entry.name).is_some() {
                 return Err(refuse(&format_args!("'{}' is there twice", entry.name)));
@@ -95,7 +95,7 @@ impl Record {
         Ok(record)
     }
 
-    /// As it is kept.
+    /// Renders the record as it is written.
     pub fn render(&self) -> Result<String> {
         let text = toml::to_string(self).map_err(|cause| {
             Error::new(Kind::Plugin, format!("cannot write the record of plugins: {cause}"))
@@ -103,27 +103,27 @@ impl Record {
         Ok(format!("{PREAMBLE}{text}"))
     }
 
-    /// All entries, in the order of their names.
+    /// Returns all entries, in the order of their names.
     #[must_use]
-    pub fn plugins(&self) -> &[Entry] {
+    pub fn plugins(&self) -> &[InstalledPlugin] {
         &self.plugins
     }
 
-    /// The entry of a name.
+    /// Returns the entry with a name.
     #[must_use]
-    pub fn named(&self, name: &str) -> Option<&Entry> {
+    pub fn named(&self, name: &str) -> Option<&InstalledPlugin> {
         self.plugins.iter().find(|entry| entry.name == name)
     }
 
-    /// The entry that answers to a scheme.
+    /// Returns the entry that answers to a scheme.
     #[must_use]
-    pub fn for_scheme(&self, scheme: &str) -> Option<&Entry> {
+    pub fn for_scheme(&self, scheme: &str) -> Option<&InstalledPlugin> {
         self.plugins.iter().find(|entry| entry.schemes.iter().any(|known| known == scheme))
     }
 
-    /// Whether an entry could be put here. Errors name what stands in its way: a built-in plugin's
-    /// name or scheme, or another entry with one of its schemes.
-    pub fn check(&self, entry: &Entry) -> Result<()> {
+    /// Checks whether an entry can be added. Errors name what it conflicts with: a built-in plugin's name or
+    /// scheme, or another entry with one of its schemes.
+    pub fn check(&self, entry: &InstalledPlugin) -> Result<()> {
         let name = &entry.name;
         let taken = |message: String, hint: &str| Err(Error::new(Kind::Plugin, message).hint(hint));
         if built_in(name).is_some() {
@@ -148,8 +148,8 @@ impl Record {
         Ok(())
     }
 
-    /// Put an entry in the place of that of the same name. Errors as [`Self::check`].
-    pub fn put(&mut self, entry: Entry) -> Result<()> {
+    /// Adds an entry, or replaces that of the same name. Errors as [`Self::check`].
+    pub fn put(&mut self, entry: InstalledPlugin) -> Result<()> {
         self.check(&entry)?;
         self.take(&entry.name);
         self.plugins.push(entry);
@@ -157,15 +157,15 @@ impl Record {
         Ok(())
     }
 
-    /// Take an entry out.
-    pub fn take(&mut self, name: &str) -> Option<Entry> {
+    /// Removes an entry.
+    pub fn take(&mut self, name: &str) -> Option<InstalledPlugin> {
         let at = self.plugins.iter().position(|entry| entry.name == name)?;
         Some(self.plugins.remove(at))
     }
 }
 
-impl Entry {
-    /// A plugin that the user grants what it imports.
+impl InstalledPlugin {
+    /// Returns the entry of a plugin that is granted what it imports.
     #[must_use]
     pub fn of(plugin: &Plugin, source: String) -> Self {
         let description = plugin.description();
@@ -181,8 +181,8 @@ impl Entry {
         }
     }
 
-    /// Whether a plugin is the one that was granted this. The same component can become another
-    /// plugin: with a version of this program that understands its imports differently.
+    /// Checks whether a plugin is the one that was granted this. The same component can become a different
+    /// plugin in another version of occystrap, which understands its imports differently.
     pub fn admit(&self, plugin: &Plugin) -> Result<()> {
         let description = plugin.description();
         let list = |words: &[String]| words.join(" ");
@@ -206,7 +206,7 @@ impl Entry {
     }
 }
 
-/// The interfaces that grant a plugin something.
+/// Returns the interfaces that grant a plugin something.
 fn granting(plugin: &Plugin) -> Vec<String> {
     let granting = plugin.permissions().iter().filter(|permission| !permission.words.is_empty());
     granting.map(|permission| permission.interface.to_owned()).collect()
@@ -216,8 +216,8 @@ fn granting(plugin: &Plugin) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn entry(name: &str, scheme: &str) -> Entry {
-        Entry {
+    fn entry(name: &str, scheme: &str) -> InstalledPlugin {
+        InstalledPlugin {
             name: name.into(),
             version: "1".into(),
             summary: "says \"so\" \u{1b} = [x]".into(),
@@ -234,7 +234,7 @@ mod tests {
         let mut record = Record::default();
         record.put(entry("b", "b")).unwrap();
         record.put(entry("a", "a")).unwrap();
-        record.put(Entry { version: "2".into(), ..entry("b", "bb") }).unwrap();
+        record.put(InstalledPlugin { version: "2".into(), ..entry("b", "bb") }).unwrap();
         let read = Record::parse(&record.render().unwrap(), "x").unwrap();
         assert_eq!(read, record);
         let names: Vec<_> = read.plugins().iter().map(|entry| entry.name.as_str()).collect();
@@ -273,8 +273,8 @@ mod tests {
             ("version = 2\nnew = true".into(), "version: expected 1, found 2"),
             ("version = 1\nplugin = 3".into(), "invalid type"),
             (good.replace("[[plugin]]", "extra = 1\n[[plugin]]"), "unknown field"),
-            (good.replace("name = \"a\"", "name = \"../a\""), "a name or a scheme that is none"),
-            (good.replace("schemes = [\"a\"]", "schemes = [\"A B\"]"), "a scheme that is none"),
+            (good.replace("name = \"a\"", "name = \"../a\""), "an invalid name or scheme"),
+            (good.replace("schemes = [\"a\"]", "schemes = [\"A B\"]"), "an invalid name or scheme"),
             (good.replace("schemes = [\"a\"]", "schemes = [\"tar\"]"), "built-in plugin 'tar'"),
             (good.replace("sha256:", "md5:"), "digest algorithm 'md5'"),
             (format!("{good}[[plugin]]{twice}"), "'a' is there twice"),

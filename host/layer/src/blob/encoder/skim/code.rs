@@ -1,64 +1,64 @@
-//! Huffman codes (RFC 1951, 3.2.2), for how long their words are.
+//! Huffman codes (RFC 1951, 3.2.2), read for the lengths of their words.
 //!
-//! What it refuses: more words than there is room for. A code may have fewer.
+//! What it refuses: a code with more words than fit. A code may have fewer.
 
 use super::Fault;
 
-/// Bits of a word that are looked up at once. Longer words are rare: each is expected less than
-/// once in 1,024. Tables of 9 bits are slower, larger ones no faster.
+/// Bits of a word that are looked up at once. Longer words are rare: each occurs less than once in 1,024 words.
+/// Tables of 9 bits are slower, larger ones are not faster.
 pub(super) const BITS: u32 = 10;
 
 /// The longest word (RFC 1951, 3.2.7).
 const LONGEST: usize = 15;
 
-/// Most symbols that a code can have: 5 bits and 257 (RFC 1951, 3.2.7).
+/// The largest number of symbols in a code: 5 bits and 257 (RFC 1951, 3.2.7).
 const SYMBOLS: usize = 288;
 
-/// The symbol that ends a block; those above are lengths (RFC 1951, 3.2.5).
+/// The symbol that ends a block; larger ones are lengths (RFC 1951, 3.2.5).
 const END: u16 = 256;
 
-/// What is to be done after a word.
+/// The step after a word.
 #[derive(Clone, Copy, Default, PartialEq)]
 pub(super) enum Then {
-    /// Another word.
+    /// Read another word.
     Word,
-    /// The next block.
+    /// Go to the next block.
     Block,
-    /// A search: this is no word, or one that is longer than `BITS`.
+    /// Search: this is not a word, or it is longer than `BITS`.
     #[default]
     Search,
 }
 
-/// What a word stands for. Eight bytes, which are found faster than seven.
+/// The meaning of a word. It has eight bytes, which are addressed faster than seven.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Entry {
-    /// Bytes that it makes, without what the extra bits add.
+pub(super) struct TableEntry {
+    /// Bytes that it produces, without what the extra bits add.
     pub(super) size: u16,
-    /// Where the table for the next word starts: 0, or `DISTANCES`.
+    /// Start of the table for the next word: 0, or `DISTANCES`.
     pub(super) table: u16,
     /// Bits of the word.
     pub(super) word: u8,
-    /// Which of the bits after it add to the size.
+    /// Mask of the bits after it that add to the size.
     pub(super) mask: u8,
-    /// Bits of the word and of what belongs to it.
+    /// Bits of the word and of its extra bits.
     pub(super) bits: u8,
     pub(super) then: Then,
 }
 
-/// Entries of one code, by the bits ahead.
+/// Number of table entries for one code. The index is the next `BITS` bits.
 pub(super) const TABLE: usize = 1 << BITS;
 
-/// Where the table for distances starts, after the one for literals and lengths.
+/// Start of the table for distances, after the one for literals and lengths.
 pub(super) const DISTANCES: u16 = 1 << BITS;
 
-/// What a symbol with a word of so many bits means, unless it is not defined.
-pub(super) type Meaning = fn(u16, u8) -> Option<Entry>;
+/// Returns the meaning of a symbol whose word has so many bits, `None` where it is not defined.
+pub(super) type Meaning = fn(u16, u8) -> Option<TableEntry>;
 
-/// A code.
+/// A Huffman code.
 pub(super) struct Code {
-    /// How many words there are of each length.
+    /// Number of words of each length.
     counts: [u16; LONGEST + 1],
-    /// The symbols in the order of their words.
+    /// Symbols in the order of their words.
     symbols: [u16; SYMBOLS],
 }
 
@@ -67,7 +67,7 @@ impl Code {
         Self { counts: [0; LONGEST + 1], symbols: [0; SYMBOLS] }
     }
 
-    /// Become the code whose symbols have words of these lengths; 0 is for those that have none.
+    /// Sets the lengths of the words of all symbols; 0 is for symbols without a word.
     pub(super) fn set(&mut self, lengths: &[u8]) -> Result<(), Fault> {
         self.counts = [0; LONGEST + 1];
         for &length in lengths {
@@ -91,12 +91,12 @@ impl Code {
         Ok(())
     }
 
-    /// Write a table of `TABLE` entries.
-    pub(super) fn fill(&self, table: &mut [Entry], meaning: Meaning) {
-        table[0] = Entry::default();
+    /// Fills a table of `TABLE` entries.
+    pub(super) fn fill(&self, table: &mut [TableEntry], meaning: Meaning) {
+        table[0] = TableEntry::default();
         let (mut word, mut place) = (0_u32, 0);
         for length in 1..=BITS {
-            // Shorter words stand for the same whatever follows them.
+            // A shorter word has the same meaning whatever bits follow it.
             let size = 1 << (length - 1);
             table.copy_within(..size, size);
             for _ in 0..self.counts[length as usize] {
@@ -111,7 +111,7 @@ impl Code {
         }
     }
 
-    /// The symbol that the bits ahead start with, and the length of its word.
+    /// Returns the symbol of the word with which the bits `ahead` begin, and the length of that word.
     pub(super) fn symbol(&self, ahead: u64) -> Option<(u16, u8)> {
         let (mut word, mut first, mut place) = (0_u32, 0_u32, 0_u32);
         for length in 1..=LONGEST {
@@ -128,16 +128,16 @@ impl Code {
     }
 }
 
-/// Literals, lengths and the end of a block (RFC 1951, 3.2.5, first table).
-pub(super) fn symbol(symbol: u16, word: u8) -> Option<Entry> {
-    let entry = Entry { word, bits: word, then: Then::Word, ..Entry::default() };
+/// Returns the meaning of a literal, a length or the end of a block (RFC 1951, 3.2.5, first table).
+pub(super) fn symbol(symbol: u16, word: u8) -> Option<TableEntry> {
+    let entry = TableEntry { word, bits: word, then: Then::Word, ..TableEntry::default() };
     let length = |size, extra: u8| {
         let mask = (1 << extra) - 1;
-        Some(Entry { size, table: DISTANCES, mask, bits: word + extra, ..entry })
+        Some(TableEntry { size, table: DISTANCES, mask, bits: word + extra, ..entry })
     };
     match symbol {
-        0..END => Some(Entry { size: 1, ..entry }),
-        END => Some(Entry { then: Then::Block, ..entry }),
+        0..END => Some(TableEntry { size: 1, ..entry }),
+        END => Some(TableEntry { then: Then::Block, ..entry }),
         257..265 => length(symbol - 254, 0),
         265..285 => {
             let (step, extra) = ((symbol - 261) % 4, (symbol - 261) / 4);
@@ -148,9 +148,9 @@ pub(super) fn symbol(symbol: u16, word: u8) -> Option<Entry> {
     }
 }
 
-/// Distances (RFC 1951, 3.2.5, second table). Only their lengths matter here.
-pub(super) fn distance(symbol: u16, word: u8) -> Option<Entry> {
+/// Returns the meaning of a distance (RFC 1951, 3.2.5, second table). Only its number of bits matters here.
+pub(super) fn distance(symbol: u16, word: u8) -> Option<TableEntry> {
     let extra = (symbol / 2).saturating_sub(1) as u8;
-    let entry = Entry { word, bits: word + extra, then: Then::Word, ..Entry::default() };
+    let entry = TableEntry { word, bits: word + extra, then: Then::Word, ..TableEntry::default() };
     (symbol < 30).then_some(entry)
 }

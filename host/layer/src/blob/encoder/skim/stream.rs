@@ -1,22 +1,22 @@
-//! A deflate stream that is gone through, block by block (RFC 1951, 3.2.3).
+//! Reading a deflate stream block by block (RFC 1951, 3.2.3).
 
 use super::bits::Bits;
-use super::code::{self, Code, DISTANCES, Entry, Meaning, TABLE, Then};
+use super::code::{self, Code, DISTANCES, Meaning, TABLE, TableEntry, Then};
 use super::{Codes, Fault, Outline, PADDING};
 
-/// The order in which the lengths of the words for lengths stand (RFC 1951, 3.2.7).
+/// Order of the code lengths for the alphabet of code lengths (RFC 1951, 3.2.7).
 const ORDER: [u8; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
-/// A stream, in front of the words of a block, or at its end.
+/// A stream, positioned before the words of a block or at its end.
 pub(super) struct Stream<'a> {
     padded: &'a [u8],
     bits: Bits<'a>,
     codes: &'a mut Codes,
-    /// Where the table for the next word starts: 0, or `DISTANCES`.
+    /// Start of the table for the next word: 0, or `DISTANCES`.
     table: u16,
-    /// Bytes that it made so far.
+    /// Bytes that the stream produced so far.
     plain: usize,
-    /// The bit that says that this block is the last, when it is.
+    /// Position of the bit that marks this block as the last, if it is.
     last: Option<usize>,
     found: Option<Outline>,
 }
@@ -29,12 +29,12 @@ impl<'a> Stream<'a> {
         Ok(stream)
     }
 
-    /// What was found in all of it, once it is at its end.
+    /// Returns the result, once the stream is at its end.
     pub(super) fn found(&self) -> Option<Outline> {
         self.found
     }
 
-    /// Behind a block, go in front of the words of the next that has any, or to the end.
+    /// Moves from the end of a block to the words of the next block that has any, or to the end.
     pub(super) fn next_block(&mut self) -> Result<(), Fault> {
         loop {
             let end = self.bits.position();
@@ -56,10 +56,10 @@ impl<'a> Stream<'a> {
     }
 }
 
-/// Go through the words of a block of each stream, until one block ends: whose is returned. The other
-/// is somewhere in its own.
+/// Reads the words of one block of each stream until one of the blocks ends. Returns the index of that stream; the
+/// other is somewhere in its block.
 pub(super) fn words<const N: usize>(streams: [&mut Stream<'_>; N]) -> Result<usize, Fault> {
-    // Not in the streams, or the processor would fetch them from memory at each word.
+    // Local copies: in the streams, the processor would fetch them from memory at each word.
     let mut bits = streams.each_ref().map(|stream| stream.bits);
     let mut table = streams.each_ref().map(|stream| stream.table);
     let mut made = [0; N];
@@ -99,7 +99,7 @@ pub(super) fn words<const N: usize>(streams: [&mut Stream<'_>; N]) -> Result<usi
 }
 
 impl Codes {
-    /// Take the fixed codes (RFC 1951, 3.2.6).
+    /// Sets the fixed codes (RFC 1951, 3.2.6).
     fn fixed(&mut self) -> Result<(), Fault> {
         let mut lengths = [8; 288];
         lengths[144..256].fill(9);
@@ -107,7 +107,7 @@ impl Codes {
         self.set(&lengths, &[5; 32])
     }
 
-    /// Read the codes of a block (RFC 1951, 3.2.7).
+    /// Reads the codes of a block (RFC 1951, 3.2.7).
     fn dynamic(&mut self, bits: &mut Bits<'_>) -> Result<(), Fault> {
         let symbols = bits.number(5)? + 257;
         let distances = bits.number(5)? + 1;
@@ -145,9 +145,9 @@ impl Codes {
         Ok(())
     }
 
-    /// Find a word of any length.
+    /// Looks up a word of any length.
     #[cold]
-    fn search(&self, table: u16, ahead: u64) -> Result<Entry, Fault> {
+    fn search(&self, table: u16, ahead: u64) -> Result<TableEntry, Fault> {
         let (code, meaning): (_, Meaning) = match table {
             DISTANCES => (&self.distances, code::distance),
             _ => (&self.symbols, code::symbol),
@@ -157,7 +157,7 @@ impl Codes {
     }
 }
 
-/// Skip a block that is not compressed (RFC 1951, 3.2.4). Returns how many bytes it has.
+/// Skips a block that is not compressed (RFC 1951, 3.2.4). Returns its size in bytes.
 fn stored(bits: &mut Bits<'_>) -> Result<usize, Fault> {
     bits.jump(bits.position().div_ceil(8));
     let size = bits.number(16)?;

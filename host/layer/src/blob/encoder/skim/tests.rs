@@ -1,4 +1,4 @@
-//! Streams of two other compressors, proven by a decoder that knows nothing of this one.
+//! Streams of two other compressors, checked with an independent decoder.
 
 use std::io::Read;
 
@@ -12,7 +12,7 @@ fn outline(stream: &[u8]) -> Result<Outline, Fault> {
     Skim::default().outline(&[stream, &[0; PADDING]].concat())
 }
 
-/// What a stream inflates to, and how many bytes follow it.
+/// Returns the inflated bytes of a stream, and the number of bytes after it.
 fn inflated(stream: &[u8]) -> Option<(Vec<u8>, usize)> {
     let mut plain = Vec::new();
     let mut decoder = flate2::bufread::DeflateDecoder::new(stream);
@@ -20,7 +20,7 @@ fn inflated(stream: &[u8]) -> Option<(Vec<u8>, usize)> {
     Some((plain, decoder.into_inner().len()))
 }
 
-/// Whether all that an outline says is true.
+/// Checks all values of an outline.
 fn check(stream: &[u8], plain: &[u8]) {
     let found = outline(stream).unwrap();
     assert_eq!(found.plain, plain.len());
@@ -54,7 +54,7 @@ fn libdeflated(plain: &[u8], level: u32) -> Vec<u8> {
     stream
 }
 
-/// The types of blocks that a stream starts with.
+/// Returns the types of the first blocks of a stream.
 fn kind(stream: &[u8]) -> u8 {
     stream[0] >> 1 & 3
 }
@@ -92,7 +92,7 @@ fn a_stream_that_is_cut_off() {
     }
 }
 
-/// Numbers of so many bits each, from the lowest.
+/// Writes numbers with these many bits each, from the lowest bit.
 fn spelled(numbers: &[(u64, u32)]) -> Vec<u8> {
     let bits =
         numbers.iter().flat_map(|(number, count)| (0..*count).map(move |at| number >> at & 1));
@@ -170,7 +170,7 @@ proptest! {
         let mut stream = libdeflated(&plain, level);
         let at = at.index(stream.len());
         stream[at] ^= with;
-        // It may see less than is wrong, and never something wrong in what is right.
+        // It may miss errors, but must never report one in a correct stream.
         if let Some((plain, rest)) = inflated(&stream) {
             let found = outline(&stream).unwrap();
             prop_assert_eq!(found.plain, plain.len());

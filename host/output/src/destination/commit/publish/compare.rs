@@ -8,7 +8,7 @@ use cap_std::fs::{Dir, MetadataExt as _};
 use super::Publication;
 use crate::destination::commit::expected::Terms;
 use occystrap_base::error::{Error, Kind, Result};
-use occystrap_base::files::identity::{FileIdentity, standing};
+use occystrap_base::files::identity::{FileIdentity, entry_info};
 
 impl Publication<'_> {
     /// Something that was not planned for stands in the place of a file.
@@ -77,7 +77,7 @@ impl Publication<'_> {
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other?,
         };
-        Ok(standing(folder.as_fd(), name)?.map(|there| there.identity))
+        Ok(entry_info(folder.as_fd(), name)?.map(|there| there.identity))
     }
 
     /// Whether two paths lead to one entry of one folder, through symbolic links or because the file system

@@ -14,7 +14,7 @@ use crate::destination::commit::folders::Folders;
 use crate::destination::commit::record::{CommitRecord, Recorded, RecordedFile, Replaced};
 use occystrap_base::error::Result;
 use occystrap_base::files::destination::Destination;
-use occystrap_base::files::identity::standing;
+use occystrap_base::files::identity::entry_info;
 use occystrap_base::files::unnamed::Unnamed;
 
 impl<'a> Publication<'a> {
@@ -76,7 +76,7 @@ impl<'a> Publication<'a> {
             return Ok(None);
         }
         let (folder, name) = self.folders.parent(path)?;
-        match standing(folder.as_fd(), name)? {
+        match entry_info(folder.as_fd(), name)? {
             Some(there) if there.is_directory => Err(Errno::ISDIR.into()),
             None => Ok(None),
             Some(there) => {

@@ -7,7 +7,7 @@ use wasmtime::component::{Component, Linker};
 
 use super::*;
 use crate::destination::hash_memo::HashMemo;
-use crate::plugin::state::Violation;
+use crate::plugin::violation::Violation;
 use occystrap_base::cancel::Cancel;
 
 /// A component that imports `interface` with `items`, lowers its function `name`, and hands it to a
@@ -35,7 +35,7 @@ fn component(interface: &str, items: &str, name: &str, signature: &str, body: &s
     )
 }
 
-/// Run it: what it returns, or the rule that it broke; and what was left of its store.
+/// Runs it, and returns its result or the rule that it broke, and the rest of its store.
 fn run(text: &str) -> (std::result::Result<i64, String>, Store<State>) {
     let engine = PluginEngine::new().expect("an engine");
     let component = Component::new(engine.wasmtime(), wat::parse_str(text).expect("a component"))
@@ -79,7 +79,7 @@ fn random_bytes_have_a_limit() {
         let signature = "(param i64 i32)";
         component("wasi:random/random@0.2.0", items, "get-random-bytes", signature, &body(len))
     };
-    // Where the list is, and its length.
+    // The place of the list, and its length.
     assert_eq!(run(&text(16)).0, Ok(16 << 32 | 1024));
     let (said, _) = run(&text(1 << 40));
     assert_eq!(
@@ -135,7 +135,7 @@ fn a_call_of_anything_else_ends_the_session() {
     assert_eq!(
         run(&text).0,
         Err("plugin 'test' was stopped: it called \
-             'wasi:sockets/instance-network#instance-network', behind which there is nothing"
+             'wasi:sockets/instance-network#instance-network', which gives access to nothing"
             .to_owned())
     );
     let items = r#"(export "exit" (func (param "status" (result))))"#;
@@ -155,7 +155,7 @@ fn what_is_printed_goes_to_the_log_line_by_line() {
     state.printed(true, b"an error").expect("within the limit");
     state.printed(false, b"ee\n").expect("within the limit");
     assert_eq!(state.logged, 3);
-    // What is longer than a line of the log may be is not kept.
+    // Of a longer line only the first bytes are kept.
     state.printed(false, &vec![b'x'; 1 << 20]).expect("within the limit");
     assert!(state.runtime.lines[0].len() <= limits::LOG_LINE);
     state.end_lines();
@@ -168,7 +168,7 @@ fn what_is_printed_goes_to_the_log_line_by_line() {
 #[test]
 fn only_what_is_known_is_offered() {
     for known in ["wasi:cli/stdout@0.2.0", "wasi:io/poll@0.2.12", "wasi:sockets/tcp@0.2.3"] {
-        assert!(interface(known).is_some(), "{known}");
+        assert!(wasi_interface(known).is_some(), "{known}");
     }
     for unknown in [
         "wasi:cli/stdout",
@@ -178,6 +178,6 @@ fn only_what_is_known_is_offered() {
         "wasi:cli/run@0.2.0",
         "other:cli/stdout@0.2.0",
     ] {
-        assert!(interface(unknown).is_none(), "{unknown}");
+        assert!(wasi_interface(unknown).is_none(), "{unknown}");
     }
 }
