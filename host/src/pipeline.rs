@@ -4,6 +4,7 @@
 //! source -> images -> (filter -> write -> receipt -> verify -> report), each -> run
 //! ```
 
+mod dry_run;
 mod family;
 mod fit;
 mod verify;
@@ -19,15 +20,16 @@ use occystrap_images::level::Level;
 use occystrap_images::source::Source;
 use occystrap_layer::image::Image;
 use occystrap_net::context::Context;
-use occystrap_output::destination::{elsewhere, occupied};
 use occystrap_output::layer_cache::{LayerCache, Turn};
 use occystrap_output::receipt::{Bundle, ImageIdentity, Receipt, RepeatCommand};
-use occystrap_output::write::item::Item;
+use occystrap_output::write::item::{Item, PreparedImage};
 use occystrap_output::write::repair_command;
 use occystrap_output::write::target::Target;
+use occystrap_output::write::{foreign_layers, occupied};
 use occystrap_verify::report::{ImageReport, ImageStatus, Run};
 use occystrap_verify::verdict::object::{Outcomes, Verification};
 
+pub use dry_run::{DryRun, dry_run};
 pub use verify::{verify_each, verify_subjects};
 
 /// What `occystrap process` was asked to do.
@@ -86,7 +88,7 @@ fn tell_if_untouched(reports: &mut [ImageReport]) {
 
 fn process_images(request: &Process, context: &Context) -> Result<Vec<ImageReport>> {
     let images = fit::check(request, request.source.open(context)?)?;
-    elsewhere::check(images.iter(), context.web.foreign_layers())?;
+    foreign_layers::check(images.iter(), context.web.foreign_layers())?;
     images.iter().try_for_each(|image| fit::check_artifact(request, image))?;
     let several = images.len() > 1;
     Ok(in_parallel(&images, request.image_parallel, |image| {
@@ -97,32 +99,34 @@ fn process_images(request: &Process, context: &Context) -> Result<Vec<ImageRepor
             Ok(filtered) => filtered,
             Err(error) => return unfiltered(request, image, error, started, context),
         };
-        let identity = identity(&filtered, &image.name, Part::Whole);
+        let identity = identity(&filtered.image, &image.name, Part::Whole);
         // Before it is verified, which the user may not wait for.
         let keep = |receipt: &Receipt| keep_receipts(request, vec![receipt.clone()]);
         let again = again(request, image.manifest.as_ref().map(|manifest| manifest.digest));
-        let item = Job::image(Item::Image(&filtered), identity, again);
+        let item = Job::image(Item::Prepared(&filtered), identity, again);
         let (report, receipt) = attempt(request, item, started, keep, context);
         if let Some(receipt) = receipt {
-            remember(request, image, &filtered, &receipt, report.status, context);
+            remember(request, image, &filtered.image, &receipt, report.status, context);
         }
         report
     }))
 }
 
-/// An image as the filters want it. What became of its layers before is not made again.
+/// Returns an image as the filters want it. What was made of its layers before is not made again.
 fn filter<'a>(
     request: &'a Process,
     image: &Image,
     context: &Context,
-) -> Result<(Image, Option<Turn<'a>>)> {
+) -> Result<(PreparedImage, Option<Turn<'a>>)> {
     let Process { filters, target, .. } = request;
     let Some(cache) = &request.layer_cache else {
-        return Ok((filters.apply(image, Vec::new(), context)?, None));
+        let after = filters.apply(image, Vec::new(), context)?;
+        return Ok((PreparedImage::new(image, &[], after, !filters.is_empty()), None));
     };
     let turn = cache.turn(image, filters, target, context)?;
     let known = cache.known(image, filters, target, context)?;
-    Ok((filters.apply(image, known, context)?, Some(turn)))
+    let after = filters.apply(image, known.clone(), context)?;
+    Ok((PreparedImage::new(image, &known, after, !filters.is_empty()), Some(turn)))
 }
 
 /// What became of an image's layers, for later runs.

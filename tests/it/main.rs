@@ -70,6 +70,7 @@ mod docker_output;
 mod docker_output_trouble;
 mod docker_source;
 mod documented;
+mod dry_run;
 mod edited_receipt;
 mod encoded;
 mod engine_client;

@@ -8,8 +8,7 @@ use occystrap_images::source::Source;
 use occystrap_net::http::Settings;
 use occystrap_net::registry::Client;
 use occystrap_net::uri::Uri;
-use occystrap_output::destination::layer_blob::Form;
-use occystrap_output::destination::prefetch::PlannedLayer;
+use occystrap_output::destination::planned_layer::{Form, PlannedLayer};
 use occystrap_output::destination::size_hint::SizeHints;
 
 use crate::support::cli::Sandbox;

@@ -89,6 +89,22 @@ impl RealRegistry {
         blobs.join(&hex[..2]).join(hex).join("data")
     }
 
+    /// Every file and folder of its storage, by path.
+    pub fn files(&self) -> Vec<PathBuf> {
+        let (mut folders, mut files) = (vec![self.folder.path().join("data")], Vec::new());
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path.clone());
+                }
+                files.push(path);
+            }
+        }
+        files.sort();
+        files
+    }
+
     fn launch(lock: Lock) -> Self {
         let mut said = String::new();
         // Another process can take the port before the registry does: then it ends, and the next

@@ -1,22 +1,23 @@
-//! Writing one image through an output plugin.
+//! What an image is written into: files, a repository, an engine, a web server.
 //!
-//! The plugin decides and frames; the host fetches, moves, hashes and keeps the journal. Nothing
-//! is visible at the destination before the host has accepted the plugin's receipt.
+//! A plugin decides and frames; the code here fetches, moves and hashes, and keeps the journal of it. It knows neither
+//! plugins nor who drives them (`plugin`, `write`). What it refuses: to make anything visible before the commit, which
+//! comes when the host has accepted the plugin's receipt.
 
 mod adopt;
 pub mod archive;
 pub mod commit;
 pub mod deferred;
-pub mod elsewhere;
 pub mod engine_image;
+pub mod file_sink;
 mod given_name;
 pub mod grant;
 pub mod hash_memo;
 pub mod journal;
 pub mod layer_blob;
 pub mod named_file;
-pub mod occupied;
 pub mod pending;
+pub mod planned_layer;
 pub mod prefetch;
 pub mod push;
 pub mod remote;
@@ -24,6 +25,7 @@ pub mod sink;
 pub mod site;
 pub mod size_hint;
 pub mod staging;
+mod transfers;
 pub mod uploads;
 
 pub use grant::Grant;

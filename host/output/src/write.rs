@@ -1,32 +1,36 @@
-//! One image through one plugin, from `open` to the commit.
+//! Driving an output plugin: one image or index through one session, from `open` to the commit.
+//!
+//! The code that is written into is in `destination`. What it refuses: to make anything visible before the receipt of the
+//! plugin is accepted ([`accept`]).
 
 pub mod accept;
+pub mod dry_run;
+pub mod foreign_layers;
 pub mod item;
+pub mod occupied;
+pub mod plan;
 pub mod repair_command;
 pub mod target;
+
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
 use crate::destination::commit::expected::Terms;
-use crate::destination::elsewhere;
-use crate::destination::layer_blob::Form;
-use crate::destination::occupied;
-use crate::destination::prefetch::{self, PlannedLayer};
+use crate::destination::planned_layer::PlannedLayer;
+use crate::destination::prefetch;
 use crate::destination::size_hint::SizeHints;
-use crate::plugin::WriteSession;
-use crate::plugin::bindings::{types, writer};
 use crate::plugin::handle::Blob;
 use crate::plugin::violation::violation;
-use crate::receipt::{self, Expectation, ImageIdentity, PluginIdentity, Receipt};
+use crate::receipt::identity::PluginIdentity;
+use crate::receipt::{self, Expectation, ImageIdentity, Receipt};
 use item::Item;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Kind, Result};
-use occystrap_base::oci::{Compression, ImageName, Manifest};
-use occystrap_layer::image::{Content, Image, Layer};
+use occystrap_layer::image::{Image, Layer};
 use occystrap_net::context::Context;
 use target::Target;
 
-/// Ends what runs ahead when the session is given up.
+/// Ends the fetches that run ahead when the session is given up.
 struct Abandon(Cancel);
 
 impl Drop for Abandon {
@@ -35,10 +39,9 @@ impl Drop for Abandon {
     }
 }
 
-/// Write an image or an index. On any error, and when the receipt is refused, the destination is as
-/// it was.
+/// Writes an image or an index. On any error, and when the receipt is refused, the destination is left as it was.
 pub fn write(
-    handed: Item,
+    item: Item,
     identity: &ImageIdentity,
     source: &str,
     target: &Target,
@@ -46,8 +49,8 @@ pub fn write(
 ) -> Result<Receipt> {
     let (hints, outdated) = (SizeHints::default(), Cell::new(false));
     let attempt = || {
-        let outcome = attempt(handed, identity, source, target, &hints, &outdated, context);
-        // The commit has released those that it has made true.
+        let outcome = attempt(item, identity, source, target, &hints, &outdated, context);
+        // The commit has released the warnings that it made true.
         context.warnings.withdraw();
         outcome
     };
@@ -67,7 +70,7 @@ pub fn write(
 }
 
 fn attempt(
-    handed: Item,
+    item: Item,
     identity: &ImageIdentity,
     source: &str,
     target: &Target,
@@ -77,16 +80,20 @@ fn attempt(
 ) -> Result<Receipt> {
     let context = context.child();
     let _abandon = Abandon(context.cancel.clone());
-    let pending = target.stage(handed.is_named(), &context)?;
+    let pending = target.stage(item.is_named(), &context)?;
     let grant = pending.grant();
     let description = target.plugin.description();
     let name = description.name.clone();
 
     let mut staying = BTreeSet::new();
     let mut session = target.plugin.write(pending, &context.warnings, &context.cancel)?;
-    session.open(&request(handed, identity, target))?;
-    if let Some(image) = handed.image() {
-        let taken = plan(&mut session, image, target, &context)?;
+    session.open(&item.request(identity, target))?;
+    if let Some(image) = item.image() {
+        let layers = plan::plan(&mut session, item, image, target, &context)?;
+        let image_name = identity.image_name();
+        layers.iter().for_each(|layer| tracing::info!("{image_name}: {layer}"));
+        let taken: Vec<PlannedLayer> =
+            layers.iter().filter_map(|layer| layer.planned(&context)).collect();
         // A layer that an image has twice is taken once.
         let stays = |layer: &Layer| {
             taken.iter().any(|taken| taken.stays && taken.layer.digest == layer.digest)
@@ -106,18 +113,19 @@ fn attempt(
     let (raw, journal, pending) = session.finalize()?;
 
     let (expectations, state) =
-        crate::write::accept::accept(description, raw, handed, &staying, &journal, &pending)?;
+        crate::write::accept::accept(description, raw, item, &staying, &journal, &pending)?;
     context.cancel.check()?;
     // Something may have appeared there since the run began.
     occupied::check(target)?;
     let replaced =
-        handed.image().and_then(|image| Some((image.id, occupied::replaced(target, image.id)?)));
+        item.image().and_then(|image| Some((image.id, occupied::replaced(target, image.id)?)));
     let written = |one: &&Expectation| !one.role.is_layer_of(&staying);
     let written: Vec<Expectation> = expectations.iter().filter(written).cloned().collect();
-    let expected = journal.expected(&written);
+    let paths = written.iter().filter_map(|one| one.place.path()).collect();
+    let expected = journal.expected(&paths);
     let terms = Terms::new(&expected, &context.cancel);
     let committed = pending.commit(&terms);
-    // Also where the new image is there, and what came after that has failed.
+    // Also where the new image is there, and something after the commit point has failed.
     if committed.is_ok() || terms.published.get().is_some() {
         context.warnings.release();
         if let Some((id, replaced)) = replaced {
@@ -153,82 +161,10 @@ fn attempt(
     })
 }
 
-fn request(handed: Item, identity: &ImageIdentity, target: &Target) -> writer::Request {
-    let name = ImageName { repository: identity.name.clone(), tag: identity.tag.clone() };
-    let name = target.name(&name);
-    let for_guest = |manifest: &Manifest| types::Manifest {
-        media_type: manifest.media_type.clone(),
-        bytes: manifest.bytes.to_vec(),
-    };
-    let manifest = handed.image().and_then(|image| image.manifest.as_ref());
-    writer::Request {
-        name: writer::ImageName {
-            repository: name.repository,
-            tag: name.tag.filter(|_| handed.is_named()),
-        },
-        options: target.options.clone(),
-        source_manifest: manifest.map(for_guest),
-        index: match handed {
-            Item::Index { index, .. } => Some(for_guest(&index.manifest)),
-            _ => None,
-        },
-        listed: !handed.is_named(),
-    }
-}
-
 fn config(image: &Image) -> Blob {
     Blob::Config {
         media_type: "application/vnd.oci.image.config.v1+json",
         bytes: image.config.clone(),
         digest: image.id,
     }
-}
-
-/// Ask the plugin which layers it takes, and in which form.
-fn plan(
-    session: &mut WriteSession,
-    image: &Image,
-    target: &Target,
-    context: &Context,
-) -> Result<Vec<PlannedLayer>> {
-    let plugin = &target.plugin.description().name;
-    // An artifact keeps its manifest, and so every layer, whatever is in it.
-    let is_tar = |layer: &Layer| !layer.opaque && image.artifact.is_none();
-    let summaries: Vec<writer::LayerSummary> = (image.layers.iter())
-        .map(|layer| writer::LayerSummary {
-            diff_id: Some(layer.diff_id).filter(|_| is_tar(layer)).map(|known| known.to_string()),
-            media_type: layer.media_type.clone(),
-            size: layer.size,
-            digest: layer.digest.map(|digest| digest.to_string()),
-        })
-        .collect();
-    let decisions = session.plan(&summaries)?;
-    if decisions.len() != image.layers.len() {
-        let (layers, found) = (image.layers.len(), decisions.len());
-        return Err(violation(
-            plugin,
-            format!("it planned {found} layers, the image has {layers}"),
-        ));
-    }
-    let is_stored = |decision: &writer::Decision| match decision {
-        writer::Decision::Skip | writer::Decision::Take(writer::Form::Stored) => true,
-        writer::Decision::Take(_) => false,
-    };
-    let is_kept = image.manifest.is_some() && decisions.iter().all(is_stored);
-    let stay = elsewhere::stay(image, is_kept, target, context.web.foreign_layers())?;
-    let mut taken = Vec::new();
-    for (index, (layer, decision)) in image.layers.iter().zip(decisions).enumerate() {
-        let form = match decision {
-            writer::Decision::Skip => continue,
-            writer::Decision::Take(writer::Form::Stored) => Form::Stored,
-            writer::Decision::Take(writer::Form::Uncompressed) => Form::Uncompressed,
-            writer::Decision::Take(writer::Form::Gzip) => Form::Compressed(Compression::Gzip),
-            writer::Decision::Take(writer::Form::Zstd) => Form::Compressed(Compression::Zstd),
-        };
-        let label = format!("layer {}/{}", index + 1, image.layers.len());
-        let progress = context.progress.layer(&label, layer.size);
-        let stays = stay && matches!(layer.content, Content::Elsewhere(_));
-        taken.push(PlannedLayer { index, layer: layer.clone(), form, stays, progress });
-    }
-    Ok(taken)
 }

@@ -49,6 +49,10 @@ pub struct Process {
     /// registry:// and oci-layout://
     #[arg(long)]
     pub all_platforms: bool,
+    /// Print what would happen to each layer, and write nothing: the destination is looked at, a registry is asked
+    /// which blobs it has, and no filter is run. Options about verification and --fsync are ignored
+    #[arg(long, conflicts_with = "receipt")]
+    pub dry_run: bool,
     /// Verify what was written: 'fast' looks that everything is there with its size, 'full' also
     /// reads every byte back and hashes it [default: fast]
     #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "fast", conflicts_with = "no_verify")]

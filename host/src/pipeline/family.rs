@@ -11,8 +11,8 @@ use occystrap_base::oci::{ImageName, Part};
 use occystrap_base::parallel::in_parallel;
 use occystrap_layer::image::{Family, Whole};
 use occystrap_net::context::Context;
-use occystrap_output::destination::elsewhere;
 use occystrap_output::receipt::{ImageIdentity, Receipt};
+use occystrap_output::write::foreign_layers;
 use occystrap_output::write::item::Item;
 use occystrap_verify::report::{ImageReport, ImageStatus};
 use occystrap_verify::verdict::object::Outcomes;
@@ -20,7 +20,7 @@ use occystrap_verify::verdict::object::Outcomes;
 /// Move every image of a source with all its platforms.
 pub fn process(request: &Process, context: &Context) -> Result<Vec<ImageReport>> {
     let wholes = fit::check(request, request.source.open_wholes(context)?)?;
-    elsewhere::check(wholes.iter().flat_map(Whole::images), context.web.foreign_layers())?;
+    foreign_layers::check(wholes.iter().flat_map(Whole::images), context.web.foreign_layers())?;
     let (mut reports, mut receipts) = (Vec::new(), Vec::new());
     for whole in &wholes {
         match whole {

@@ -37,6 +37,15 @@ pub fn run(
     if let Some(folder) = request.target.spool() {
         context.import_dir = folder;
     }
+    if asked.dry_run {
+        let plan = pipeline::dry_run(&request, &context)?;
+        let written = match host.global.output_format {
+            OutputFormat::Text => plan.write_text(out),
+            OutputFormat::Json => plan.write_json(out),
+        };
+        written.map_err(printed)?;
+        return Ok(plan.exit_code());
+    }
     let run = pipeline::process(&request, &context);
     report(&run, host.global, out, err).map_err(printed)?;
     Ok(run.exit_code(asked.strict))

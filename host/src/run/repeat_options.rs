@@ -4,9 +4,9 @@
 use std::path::Path;
 
 use crate::cli::{Global, Process};
-use occystrap_output::destination::occupied;
 use occystrap_output::plugin::embedded::EMBEDDED;
 use occystrap_output::receipt::repeat_command::option;
+use occystrap_output::write::occupied;
 use occystrap_output::write::target::Target;
 
 /// Each as one word, its path from any folder.

@@ -1,74 +1,103 @@
-//! Layers in files that the host itself wrote and hashed: nobody needs to read them again.
+//! Bringing a layer into a file: by taking the file that has it, by a copy that the kernel makes, or by reading it.
 //!
-//! Such a file becomes part of the destination as it is, or the kernel copies it. What it refuses:
-//! files that are not all of the layer in the form asked for.
+//! A file that the host itself wrote and hashed is not read again: it becomes part of the destination as it is, or
+//! the kernel copies it. What it refuses: such files that are not all of the layer in the form asked for.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::sync::Arc;
 
+use cap_std::ambient_authority;
 use cap_std::fs::{Dir, MetadataExt as _};
 use rustix::io::Errno;
 
-use super::layer_blob::{Form, Ready};
-use super::prefetch::PlannedLayer;
+use super::planned_layer::{Form, LayerFile, PlannedLayer};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::files::Section;
 use occystrap_base::files::unnamed::Unnamed;
 use occystrap_base::files::{Hashed, Spooled};
 use occystrap_base::oci::Compression;
-use occystrap_layer::blob::write_error;
+use occystrap_layer::blob::{Stored, as_stored, encoded, uncompressed, write_error};
 use occystrap_layer::image::Content;
+use occystrap_net::context::Context;
 
-/// How much the kernel copies before it is asked whether the user wants to stop: some tenths of a
-/// second on a slow disk.
+/// Bytes that the kernel copies between two looks whether the user wants to stop: some tenths of a second on a slow
+/// disk.
 const COPY: usize = 64 * 1024 * 1024;
 
-/// The file of a layer that is, as the host knows from writing it, all of the layer in the form asked
-/// for: plain, and with the digest that the config promised.
-fn own(taken: &PlannedLayer) -> Option<(&Section, &Spooled)> {
-    let Content::File(section) = &taken.layer.content else { return None };
+/// Returns the file of a layer that is all of the layer in the form asked for, as the host knows from writing it:
+/// plain, and with the digest that the config promised.
+fn own(planned: &PlannedLayer) -> Option<(&Section, &Spooled)> {
+    let Content::File(section) = &planned.layer.content else { return None };
     let own = section.own.as_deref()?;
-    let layer = &taken.layer;
+    let layer = &planned.layer;
     let plain = layer.media_type == Compression::None.layer_media_type();
     let promised = layer.digest.unwrap_or(layer.diff_id) == layer.diff_id;
     let kept = own.moved() == Hashed { size: section.size, digest: layer.diff_id };
-    let form = !matches!(taken.form, Form::Compressed(_));
+    let form = !matches!(planned.form, Form::Compressed(_));
     (plain && form && promised && kept && section.offset == 0).then_some((section, own))
 }
 
-/// Such a file itself, for whoever comes first, to get a name in `directory`: where that is in the
-/// same file system.
-pub(super) fn adopt_own(taken: &PlannedLayer, directory: &Dir) -> Option<Ready> {
-    let (section, own) = own(taken)?;
+/// Returns such a file itself, to get a name in `directory`. `None` where that is in another file system, or where
+/// another image of this run has taken the file.
+pub(super) fn adopt_own(planned: &PlannedLayer, directory: &Dir) -> Option<LayerFile> {
+    let (section, own) = own(planned)?;
     let there = directory.dir_metadata().ok()?.dev();
     if section.file.metadata().ok()?.dev() != there {
         return None;
     }
     let file = own.take()?;
-    taken.progress.add(section.size);
+    planned.progress.add(section.size);
     Some((file, own.moved()))
 }
 
-/// Such a file, copied by the kernel to an offset in another. `None` where the layer is in no such
-/// file, or the kernel cannot, between these two file systems.
+/// Lets the kernel copy such a file to an offset in another. `None` where the layer is in no such file, or where
+/// the kernel cannot copy between these two file systems.
 pub(super) fn copy_own(
-    taken: &PlannedLayer,
+    planned: &PlannedLayer,
     to: &Unnamed,
     at: u64,
     cancel: &Cancel,
 ) -> Result<Option<Hashed>> {
-    let Some((section, own)) = own(taken) else { return Ok(None) };
+    let Some((section, own)) = own(planned) else { return Ok(None) };
     let moved = own.moved();
     match copy(&section.file, to, at, moved.size, cancel) {
         Ok(()) => {
-            taken.progress.add(moved.size);
+            planned.progress.add(moved.size);
             Ok(Some(moved))
         }
         Err(CopyError::Cannot) => Ok(None),
         Err(CopyError::Failed(error)) => Err(error),
     }
+}
+
+/// Moves a layer to an offset in a file, in the form asked for.
+pub(super) fn move_layer(
+    planned: &PlannedLayer,
+    stored: Stored,
+    file: &Unnamed,
+    at: u64,
+    context: &Context,
+) -> Result<Hashed> {
+    let PlannedLayer { layer, form, progress, .. } = planned;
+    if let Some(moved) = copy_own(planned, file, at, &context.cancel)? {
+        return Ok(moved);
+    }
+    let stored = stored.showing(progress);
+    match form {
+        Form::Uncompressed => uncompressed(layer, stored, file.file(), at),
+        Form::Stored => as_stored(layer, stored, file.file(), at, &context.cancel),
+        Form::Compressed(how) => encoded(layer, stored, file.file(), at, *how, context.cores()),
+    }
+}
+
+/// Creates a file without a name in a temporary folder.
+pub(super) fn temporary(folder: &Path) -> io::Result<Unnamed> {
+    let folder = Dir::open_ambient_dir(folder, ambient_authority())?;
+    Unnamed::create(&Arc::new(folder))
 }
 
 /// Why the kernel did not copy.
@@ -79,7 +108,7 @@ pub(super) enum CopyError {
     Failed(Error),
 }
 
-/// Copy a file's first `size` bytes to `at` in another, without bringing them here.
+/// Lets the kernel copy a file's first `size` bytes to `at` in another.
 pub(super) fn copy(
     from: &File,
     to: &Unnamed,

@@ -1,14 +1,13 @@
-//! Content that has a place in a file before it is there.
+//! Layers that have a place in a file before they are there.
 //!
-//! Where a size hint tells how long a layer will be, a splice only reserves its place, and all
-//! layers of a file are moved side by side when the file is finished. What it refuses: content that
-//! does not fill its place exactly.
+//! Where the size of a layer is known beforehand, a splice only reserves its place, and all layers of a file are
+//! moved side by side when the file is finished. What it refuses: content that does not fill its place exactly.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use super::layer_blob::move_layer;
-use super::prefetch::{PlannedLayer, workers};
+use super::adopt::move_layer;
+use super::planned_layer::PlannedLayer;
 use super::size_hint::SizeHints;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::files::Hashed;
@@ -19,12 +18,12 @@ use occystrap_net::context::Context;
 /// A layer that is to be moved to a place of a known size.
 pub struct DeferredLayer {
     /// The layer.
-    pub taken: PlannedLayer,
+    pub planned: PlannedLayer,
     /// Its bytes at the source.
     pub stored: Stored,
-    /// How large it says it is, in the form that was asked for.
+    /// The size in bytes that is expected of it, in the form that was asked for.
     pub size: u64,
-    /// To be told when it is not.
+    /// Notes a size that was wrong.
     pub hints: SizeHints,
     /// Cancelled when one of the layers fails.
     pub context: Context,
@@ -32,26 +31,32 @@ pub struct DeferredLayer {
 
 impl DeferredLayer {
     fn keep(self, file: &Unnamed, at: u64) -> Result<Hashed> {
-        let moved = move_layer(&self.taken, self.stored, file, at, &self.context);
-        self.taken.progress.finish();
+        let moved = move_layer(&self.planned, self.stored, file, at, &self.context);
+        self.planned.progress.finish();
         let moved = moved?;
         if moved.size == self.size {
             return Ok(moved);
         }
-        self.hints.blame();
-        let what = format!("{}: size, as its last bytes tell it", self.taken.layer.place);
+        self.hints.fail();
+        let what = format!("{}: size, as its last bytes tell it", self.planned.layer.place);
         Err(Error::mismatch(what, self.size, moved.size))
     }
 }
 
-/// Move everything to its offset in a file, side by side, and say what became of each offset. The
-/// first failure ends all.
+/// Returns how many layers are moved at a time: downloads run side by side as the user allows, decompression as there
+/// are cores.
+pub(super) fn workers(layers: usize, context: &Context) -> usize {
+    context.parallel.min(context.cores()).clamp(1, layers.max(1))
+}
+
+/// Moves every layer to its offset in a file, side by side, and returns what was written at each offset. The first
+/// failure ends all.
 pub fn keep_all(promises: Vec<(u64, DeferredLayer)>, file: &Unnamed) -> Result<Vec<(u64, Hashed)>> {
     let Some((_, first)) = promises.first() else { return Ok(Vec::new()) };
     let (cancel, workers) = (first.context.cancel.clone(), workers(promises.len(), &first.context));
     let mut promises = promises;
-    // In the order in which their downloads have begun.
-    promises.sort_by_key(|(_, promise)| std::cmp::Reverse(promise.taken.layer.size));
+    // The order in which their downloads have begun.
+    promises.sort_by_key(|(_, promise)| std::cmp::Reverse(promise.planned.layer.size));
     let queue = Mutex::new(VecDeque::from(promises));
     let (done, failed) = (Mutex::new(Vec::new()), Mutex::new(None));
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
@@ -76,7 +81,7 @@ pub fn keep_all(promises: Vec<(u64, DeferredLayer)>, file: &Unnamed) -> Result<V
         Some(error) => {
             // There may be a second try, with bars of its own.
             while let Some((_, promise)) = next() {
-                promise.taken.progress.finish();
+                promise.planned.progress.finish();
             }
             Err(error)
         }
@@ -91,7 +96,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::destination::layer_blob::Form;
+    use crate::destination::planned_layer::Form;
     use occystrap_base::files::Section;
     use occystrap_base::oci::{Compression, Digest};
     use occystrap_base::terminal::progress::LayerProgress;
@@ -130,9 +135,9 @@ mod tests {
             let layer = Layer::in_file(section.clone(), diff_id, None, Compression::None, place);
             let stored = Stored::file(&layer, &section, &context.cancel);
             let (form, progress) = (Form::Uncompressed, LayerProgress::hidden());
-            let taken = PlannedLayer { index: 0, layer, form, stays: false, progress };
+            let planned = PlannedLayer { index: 0, layer, form, stays: false, progress };
             let (hints, context) = (self.hints.clone(), context.clone());
-            DeferredLayer { taken, stored, size, hints, context }
+            DeferredLayer { planned, stored, size, hints, context }
         }
     }
 
@@ -166,11 +171,11 @@ mod tests {
         let context = bench.context();
         // Smaller than the other, whose turn comes even where there is one core.
         let mut waits = bench.promise(b"it", 2, &context);
-        // A download that nobody feeds.
+        // A download that never gets a byte.
         let feed = Feed::new(Turns::new(bench.folder.path().to_owned()));
         waits.stored = Stored::fed(FeedReader::new(feed), "it".to_owned(), &context.cancel);
         let mut wrong = bench.promise(b"bytes", 5, &context);
-        wrong.taken.layer.diff_id = Digest::of(b"others");
+        wrong.planned.layer.diff_id = Digest::of(b"others");
         let started = Instant::now();
         let error = keep_all(vec![(0, waits), (2, wrong)], &bench.file()).unwrap_err();
         assert!(error.to_string().contains("diff-id"), "{error}");

@@ -3,7 +3,7 @@
 //! Docker takes the name in an archive as it is. Podman reads one without a registry as
 //! `localhost/NAME`, and where it has an image of Docker Hub under that name, the two stand side by
 //! side. What it refuses: to take away a name that was there before, and to decide whether the image
-//! is right. What goes wrong here is found, with both sides, by whoever verifies.
+//! is right. What goes wrong here is found, with both sides, by the verification.
 
 use occystrap_base::error::{Kind, Result};
 use occystrap_base::oci::{Digest, ImageName};
@@ -74,7 +74,7 @@ impl<'a> GivenName<'a> {
                     break;
                 }
             }
-            // It does not have what it said: whoever verifies has more to say about that.
+            // It does not have what it said: the verification has more to say about that.
             let Some(image) = image else { return Ok(()) };
             tracing::debug!(image, %name, "tagging");
             self.engine.tag(&image, name).await?;

@@ -8,11 +8,19 @@ use url::Url;
 
 use super::archive::Contents;
 use super::commit::expected::{Expected, Hashed};
-use super::push::Pushed;
-use crate::receipt::{Expectation, WrittenFile};
+use crate::receipt::WrittenFile;
 use occystrap_base::oci::{Descriptor, Digest, Manifest};
 
-/// Everything the host saw in one session.
+/// A blob that the registry has, or that stays elsewhere.
+#[derive(Debug, Clone)]
+pub struct Pushed {
+    /// Its descriptor at the registry.
+    pub blob: Descriptor,
+    /// Of a layer, the digest of what it holds.
+    pub diff_id: Option<Digest>,
+}
+
+/// The journal of one session: everything that the host saw.
 #[derive(Debug, Default)]
 pub struct Journal {
     /// By path. A path written twice is what was written last.
@@ -32,7 +40,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// A sink was completed.
+    /// Notes that a sink was completed.
     pub fn record_written(&mut self, file: WrittenFile) {
         self.written.insert(file.path.clone(), file);
     }
@@ -54,17 +62,17 @@ impl Journal {
         self.hashed.contains_key(path)
     }
 
-    /// A whole file was read and hashed.
+    /// Notes that a whole file was read and hashed.
     pub fn record_hashed(&mut self, path: &str, hashed: Hashed) {
         self.hashed.insert(path.to_owned(), hashed);
     }
 
-    /// A layer was written in a form whose digest is this.
+    /// Notes that a layer was written in a form that has this digest.
     pub fn record_layer(&mut self, digest: Digest, diff_id: Digest) {
         self.layers.insert(digest, diff_id);
     }
 
-    /// A blob was pushed.
+    /// Notes that a blob was pushed.
     pub fn record_pushed(&mut self, pushed: Pushed) {
         if let Some(diff_id) = pushed.diff_id {
             self.record_layer(pushed.blob.digest, diff_id);
@@ -72,58 +80,58 @@ impl Journal {
         self.blobs.insert(pushed.blob.digest, pushed.blob);
     }
 
-    /// A manifest is to be pushed.
+    /// Notes that a manifest is to be pushed.
     pub fn record_manifest(&mut self, reference: String, manifest: Manifest) {
         self.manifests.insert(reference, manifest);
     }
 
-    /// An archive for an engine is whole.
+    /// Notes that an archive for an engine is whole.
     pub fn record_loaded(&mut self, contents: Contents) {
         self.loaded = Some(contents);
     }
 
-    /// What an engine will load under a name.
+    /// Returns what an engine will load under a name.
     #[must_use]
     pub fn loaded(&self, name: &str) -> Option<&Contents> {
         self.loaded.as_ref().filter(|contents| contents.name == name)
     }
 
-    /// What an engine will load.
+    /// Returns what an engine will load.
     #[must_use]
     pub fn contents(&self) -> Option<&Contents> {
         self.loaded.as_ref()
     }
 
-    /// Of a layer that was written in a form of this digest: its diff-id.
+    /// Returns the diff-id of a layer that was written in a form that has this digest.
     #[must_use]
     pub fn diff_id(&self, digest: Digest) -> Option<Digest> {
         self.layers.get(&digest).copied()
     }
 
-    /// A blob that the registry has.
+    /// Returns a blob that the registry has.
     #[must_use]
     pub fn blob(&self, digest: Digest) -> Option<&Descriptor> {
         self.blobs.get(&digest)
     }
 
-    /// The names of all manifests that will be pushed.
+    /// Returns the names of all manifests that will be pushed.
     pub fn references(&self) -> impl Iterator<Item = &str> {
         self.manifests.keys().map(String::as_str)
     }
 
-    /// A manifest that will be pushed.
+    /// Returns a manifest that will be pushed.
     #[must_use]
     pub fn manifest(&self, reference: &str) -> Option<&Manifest> {
         self.manifests.get(reference)
     }
 
-    /// A file that was written.
+    /// Returns a file that was written.
     #[must_use]
     pub fn written(&self, path: &str) -> Option<&WrittenFile> {
         self.written.get(path)
     }
 
-    /// Size and digest of a whole file that is there: written, or found and hashed.
+    /// Returns size and digest of a whole file that is there: written, or found and hashed.
     #[must_use]
     pub fn whole(&self, path: &str) -> Option<(u64, Option<Digest>)> {
         match self.written.get(path) {
@@ -132,19 +140,17 @@ impl Journal {
         }
     }
 
-    /// Returns the files that expectations name, each once, as the host saw them.
+    /// Returns these files, as the host saw them.
     #[must_use]
-    pub fn expected(&self, expectations: &[Expectation]) -> Vec<Expected> {
-        let paths: BTreeSet<&str> =
-            expectations.iter().filter_map(|one| one.place.path()).collect();
+    pub fn expected(&self, paths: &BTreeSet<&str>) -> Vec<Expected> {
         let expected = |path: &str| {
             let hashed = self.hashed.get(path).filter(|_| !self.written.contains_key(path));
             Expected { path: path.to_owned(), hashed: hashed.copied() }
         };
-        paths.into_iter().map(expected).collect()
+        paths.iter().map(|path| expected(path)).collect()
     }
 
-    /// All files written, by path.
+    /// Returns all files that were written, by path.
     pub fn into_written(self) -> Vec<WrittenFile> {
         self.written.into_values().collect()
     }

@@ -2,19 +2,15 @@
 
 use std::io::{self, BufReader};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use cap_std::ambient_authority;
-use cap_std::fs::Dir;
-
-use super::adopt::{CopyError, copy, copy_own};
+use super::adopt::{CopyError, copy, move_layer, temporary};
 use super::deferred::DeferredLayer;
 use super::engine_image::ArchiveUpload;
-use super::prefetch::PlannedLayer;
-use super::sink::{FileSink, SinkError};
+use super::file_sink::{FileSink, SinkError};
+use super::planned_layer::{Form, LayerFile, PlannedLayer};
 use super::size_hint::SizeHints;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result, io_reason};
@@ -24,54 +20,38 @@ use occystrap_base::files::destination::Destination;
 use occystrap_base::files::unnamed::Unnamed;
 use occystrap_base::oci::{Compression, Descriptor, Digest};
 use occystrap_base::terminal::progress::LayerProgress;
-use occystrap_layer::blob::{
-    Decoder, Stored, as_stored, checked, encoded, from_io, open_one, uncompressed, write_error,
-};
+use occystrap_layer::blob::{Decoder, Stored, checked, from_io, open_one, write_error};
 use occystrap_layer::image::Content;
 use occystrap_layer::tar::Reader;
 use occystrap_net::context::Context;
 
-/// How often a wait for a layer looks whether the user wants to stop.
+/// Time between two looks whether the user wants to stop, while a layer is waited for.
 const PATIENCE: Duration = Duration::from_millis(100);
-
-/// The form in which the plugin asked for a layer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Form {
-    /// As the source has it.
-    Stored,
-    /// A plain tar.
-    Uncompressed,
-    /// Compressed by us.
-    Compressed(Compression),
-}
 
 /// The members of a layer's tar.
 pub type Members = Reader<BufReader<Decoder<Stored>>>;
 
-/// How much of a tar is decoded at once.
+/// Bytes of a tar that are decoded at once.
 const BUFFER: usize = 64 * 1024;
 
-/// A layer that was moved to a file of its own, with what passed.
-pub type Ready = (Unnamed, Hashed);
-
-/// One layer handed to a plugin.
+/// One layer in the hands of a plugin.
 pub struct LayerBlob {
-    taken: PlannedLayer,
+    planned: PlannedLayer,
     state: State,
     context: Context,
 }
 
 enum State {
-    /// Nobody reads it yet, and nothing was begun.
+    /// Its download has not begun.
     Untouched,
-    /// Nobody reads it yet; its download may have begun.
+    /// It is not read yet; its download may have begun.
     Waiting(Box<Stored>),
-    /// As that, and how large it says it is.
+    /// As `Waiting`, with the size in bytes that is expected of it.
     Promised(Box<Stored>, u64, SizeHints),
-    /// Being moved to a file, in the destination's file system where it has one.
-    Ahead(Receiver<Result<Ready>>),
-    /// Hashed to a file.
-    Ready(Box<Ready>),
+    /// A worker moves it to a file, in the destination's file system where the destination has one.
+    Ahead(Receiver<Result<LayerFile>>),
+    /// It is in a file, and its digest is known.
+    Ready(Box<LayerFile>),
     /// Its bytes were spliced; a source is read once.
     Spent,
 }
@@ -79,9 +59,9 @@ enum State {
 /// What is known of a layer that was spliced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spliced {
-    /// Bytes.
+    /// Its size in bytes.
     pub size: u64,
-    /// Of the bytes; `None` while they are only promised.
+    /// The digest of its bytes; `None` while only its place is reserved.
     pub digest: Option<Digest>,
 }
 
@@ -92,54 +72,59 @@ impl From<Hashed> for Spliced {
 }
 
 impl LayerBlob {
-    /// A layer that nobody reads unless it is asked for.
+    /// Returns a layer whose download begins when the plugin asks for it.
     #[must_use]
-    pub fn untouched(taken: PlannedLayer, context: Context) -> Self {
-        Self { taken, state: State::Untouched, context }
+    pub fn untouched(planned: PlannedLayer, context: Context) -> Self {
+        Self { planned, state: State::Untouched, context }
     }
 
-    /// A layer that is read when it is asked for.
+    /// Returns a layer that is read when the plugin asks for it.
     #[must_use]
-    pub fn waiting(taken: PlannedLayer, stored: Stored, context: Context) -> Self {
-        Self { taken, state: State::Waiting(Box::new(stored)), context }
+    pub fn waiting(planned: PlannedLayer, stored: Stored, context: Context) -> Self {
+        Self { planned, state: State::Waiting(Box::new(stored)), context }
     }
 
-    /// A layer that gets a place when it is spliced, and is read when the file is finished.
+    /// Returns a layer that gets a place when it is spliced, and is read when the file is finished.
     #[must_use]
     pub fn promised(promise: DeferredLayer) -> Self {
-        let DeferredLayer { taken, stored, size, hints, context } = promise;
-        Self { taken, state: State::Promised(Box::new(stored), size, hints), context }
+        let DeferredLayer { planned, stored, size, hints, context } = promise;
+        Self { planned, state: State::Promised(Box::new(stored), size, hints), context }
     }
 
-    /// A layer that somebody is moving already.
+    /// Returns a layer that a worker moves to a file.
     #[must_use]
-    pub fn ahead(taken: PlannedLayer, ready: Receiver<Result<Ready>>, context: Context) -> Self {
-        Self { taken, state: State::Ahead(ready), context }
+    pub fn ahead(
+        planned: PlannedLayer,
+        ready: Receiver<Result<LayerFile>>,
+        context: Context,
+    ) -> Self {
+        Self { planned, state: State::Ahead(ready), context }
     }
 
-    /// What it is. Moves it to a file when that is what it takes to know.
-    /// `near` is where files can take a name later, where the destination has such a place.
+    /// Returns its descriptor. Where the digest is not known, the layer is moved to a file first. `near` is where files
+    /// can take a name later, where the destination has such a place.
     pub fn descriptor(&mut self, near: Option<&Destination>) -> Result<Descriptor> {
-        if let (true, Some(digest)) = (self.stays_elsewhere(), self.taken.layer.digest) {
-            let (media_type, size) = (self.taken.layer.media_type.clone(), self.taken.layer.size);
+        if let (true, Some(digest)) = (self.stays_elsewhere(), self.planned.layer.digest) {
+            let (media_type, size) =
+                (self.planned.layer.media_type.clone(), self.planned.layer.size);
             return Ok(Descriptor { media_type, digest, size });
         }
         if let Some(section) = self.plain() {
             let media_type = Compression::None.layer_media_type().to_owned();
-            let (digest, size) = (self.taken.layer.diff_id, section.size);
+            let (digest, size) = (self.planned.layer.diff_id, section.size);
             return Ok(Descriptor { media_type, digest, size });
         }
         let (_, moved) = self.ready(near)?;
         let (size, digest) = (moved.size, moved.digest);
-        let media_type = match self.taken.form {
-            Form::Stored => self.taken.layer.media_type.clone(),
+        let media_type = match self.planned.form {
+            Form::Stored => self.planned.layer.media_type.clone(),
             Form::Uncompressed => Compression::None.layer_media_type().to_owned(),
             Form::Compressed(how) => how.layer_media_type().to_owned(),
         };
         Ok(Descriptor { media_type, digest, size })
     }
 
-    /// Some of its bytes.
+    /// Returns at most `len` of its bytes, from `offset` on.
     pub fn read(&mut self, offset: u64, len: usize, near: Option<&Destination>) -> Result<Vec<u8>> {
         let (file, moved) = self.ready(near)?;
         let len = moved.size.saturating_sub(offset).min(len as u64) as usize;
@@ -148,12 +133,12 @@ impl LayerBlob {
         Ok(bytes)
     }
 
-    /// Its tar, from the start; what was read stays for a splice. `None` for what is no tar.
+    /// Returns its tar, from the start; what was read stays for a splice. `None` for what is no tar.
     pub fn tar(&mut self, near: Option<&Destination>) -> Result<Option<Members>> {
-        if self.taken.layer.opaque {
+        if self.planned.layer.opaque {
             return Ok(None);
         }
-        let place = self.taken.layer.place.clone();
+        let place = self.planned.layer.place.clone();
         let cancel = self.context.cancel.clone();
         let (file, moved) = self.ready(near)?;
         let file = file.file().try_clone().map_err(|cause| scratch_failed(&cause))?;
@@ -164,13 +149,13 @@ impl LayerBlob {
         Ok(Some(Reader::new(BufReader::with_capacity(BUFFER, decoder), place)))
     }
 
-    /// Append it to a sink, or give it a place there.
+    /// Appends it to a sink, or gives it a place there.
     pub fn splice(&mut self, sink: &mut FileSink) -> Result<Spliced> {
         let moved = match std::mem::replace(&mut self.state, State::Spent) {
             State::Spent => {
                 return Err(Error::new(
                     Kind::Plugin,
-                    format!("{}: spliced twice", self.taken.layer.place),
+                    format!("{}: spliced twice", self.planned.layer.place),
                 ));
             }
             State::Untouched => {
@@ -184,8 +169,8 @@ impl LayerBlob {
                 moved
             }
             State::Promised(stored, size, hints) => {
-                let (taken, context) = (self.taken.clone(), self.context.clone());
-                let promise = DeferredLayer { taken, stored: *stored, size, hints, context };
+                let (planned, context) = (self.planned.clone(), self.context.clone());
+                let promise = DeferredLayer { planned, stored: *stored, size, hints, context };
                 sink.promise(promise).map_err(sink_failed)?;
                 return Ok(Spliced { size, digest: None });
             }
@@ -195,26 +180,26 @@ impl LayerBlob {
             }
             State::Ready(ready) => append(sink, *ready, &self.context.cancel)?,
         };
-        self.taken.progress.finish();
+        self.planned.progress.finish();
         Ok(moved.into())
     }
 
-    /// What it holds, uncompressed.
+    /// Returns the digest of what it holds, uncompressed.
     #[must_use]
     pub fn diff_id(&self) -> Digest {
-        self.taken.layer.diff_id
+        self.planned.layer.diff_id
     }
 
-    /// Its index in the image.
+    /// Returns its index in the image.
     #[must_use]
     pub fn index(&self) -> usize {
-        self.taken.index
+        self.planned.index
     }
 
     /// Whether it is stored elsewhere, stays there, and nothing of it was fetched.
     #[must_use]
     pub fn stays_elsewhere(&self) -> bool {
-        self.taken.stays && matches!(self.state, State::Untouched)
+        self.planned.stays && matches!(self.state, State::Untouched)
     }
 
     /// Whether it has been moved to a file already.
@@ -223,22 +208,22 @@ impl LayerBlob {
         matches!(self.state, State::Ready(_))
     }
 
-    /// Its bar.
+    /// Returns its progress bar.
     #[must_use]
     pub fn progress(&self) -> LayerProgress {
-        self.taken.progress.clone()
+        self.planned.progress.clone()
     }
 
-    /// Its content, to be read any number of times. What is wanted as it is stored, under a digest,
-    /// stays where it is; anything else is moved to a temporary file first. [`Content::Elsewhere`] is
+    /// Returns its content, which can be read any number of times. A layer that is wanted as it is stored, and has a
+    /// digest, stays where it is; any other is moved to a temporary file first. [`Content::Elsewhere`] is
     /// returned only for a layer that [`Self::stays_elsewhere`].
     pub fn into_content(mut self) -> Result<(Descriptor, Content)> {
-        let PlannedLayer { layer, form, .. } = &self.taken;
+        let PlannedLayer { layer, form, .. } = &self.planned;
         let is_elsewhere = matches!(layer.content, Content::Elsewhere(_));
         if let (State::Untouched, Form::Stored, Some(digest)) = (&self.state, form, layer.digest)
-            && (!is_elsewhere || self.taken.stays)
+            && (!is_elsewhere || self.planned.stays)
         {
-            // A download checks itself on its way; nobody else looks at a file.
+            // A download checks itself on its way; a file is checked here.
             if let Content::File(section) = &layer.content {
                 checked(layer, Stored::file(layer, section, &self.context.cancel))?;
             }
@@ -260,11 +245,11 @@ impl LayerBlob {
         }
     }
 
-    /// Send it to an engine.
+    /// Sends it to an engine.
     pub fn send(&mut self, load: &mut ArchiveUpload, near: Option<&Destination>) -> Result<Hashed> {
-        let place = self.taken.layer.place.clone();
+        let place = self.planned.layer.place.clone();
         let (section, digest) = match self.plain() {
-            Some(section) => (section.clone(), self.taken.layer.diff_id),
+            Some(section) => (section.clone(), self.planned.layer.diff_id),
             None => {
                 let (file, moved) = self.ready(near)?;
                 let file = file.file().try_clone().map_err(|cause| scratch_failed(&cause))?;
@@ -272,22 +257,22 @@ impl LayerBlob {
             }
         };
         self.state = State::Spent;
-        load.splice(&section, digest, &place, &self.taken.progress)?;
-        self.taken.progress.finish();
+        load.splice(&section, digest, &place, &self.planned.progress)?;
+        self.planned.progress.finish();
         Ok(Hashed { size: section.size, digest })
     }
 
-    /// The layer as it lies in a file, where that is what is wanted and nobody has begun to move it.
+    /// Returns the section of the file that the layer is in, where it is wanted as it is there and was not moved yet.
     fn plain(&self) -> Option<&Section> {
-        let plain = self.taken.form == Form::Uncompressed
-            && self.taken.layer.media_type == Compression::None.layer_media_type();
-        match (&self.state, &self.taken.layer.content) {
+        let plain = self.planned.form == Form::Uncompressed
+            && self.planned.layer.media_type == Compression::None.layer_media_type();
+        match (&self.state, &self.planned.layer.content) {
             (State::Waiting(_), Content::File(section)) if plain => Some(section),
             _ => None,
         }
     }
 
-    fn ready(&mut self, near: Option<&Destination>) -> Result<&Ready> {
+    fn ready(&mut self, near: Option<&Destination>) -> Result<&LayerFile> {
         let ready = match std::mem::replace(&mut self.state, State::Spent) {
             State::Untouched => {
                 self.state = State::Waiting(Box::new(self.open()?));
@@ -305,7 +290,7 @@ impl LayerBlob {
             State::Ahead(ready) => Box::new(self.wait(&ready)?),
             State::Ready(ready) => ready,
             State::Spent => {
-                let message = format!("{}: read after it was spliced", self.taken.layer.place);
+                let message = format!("{}: read after it was spliced", self.planned.layer.place);
                 return Err(Error::new(Kind::Plugin, message));
             }
         };
@@ -317,14 +302,14 @@ impl LayerBlob {
     }
 
     fn fetch(&self, stored: Stored, file: &Unnamed, at: u64) -> Result<Hashed> {
-        move_layer(&self.taken, stored, file, at, &self.context)
+        move_layer(&self.planned, stored, file, at, &self.context)
     }
 
     fn open(&self) -> Result<Stored> {
-        open_one(&self.taken.layer, &self.context).ok_or_else(Error::interrupted)
+        open_one(&self.planned.layer, &self.context).ok_or_else(Error::interrupted)
     }
 
-    fn wait(&self, ready: &Receiver<Result<Ready>>) -> Result<Ready> {
+    fn wait(&self, ready: &Receiver<Result<LayerFile>>) -> Result<LayerFile> {
         loop {
             match ready.recv_timeout(PATIENCE) {
                 Ok(ready) => return ready,
@@ -332,7 +317,7 @@ impl LayerBlob {
                 Err(RecvTimeoutError::Disconnected) => {
                     return Err(Error::source(format!(
                         "{}: the fetch broke down",
-                        self.taken.layer.place
+                        self.planned.layer.place
                     )));
                 }
             }
@@ -340,34 +325,8 @@ impl LayerBlob {
     }
 }
 
-/// Move a layer, in the form asked for, to a file.
-pub(super) fn move_layer(
-    taken: &PlannedLayer,
-    stored: Stored,
-    file: &Unnamed,
-    at: u64,
-    context: &Context,
-) -> Result<Hashed> {
-    let PlannedLayer { layer, form, progress, .. } = taken;
-    if let Some(moved) = copy_own(taken, file, at, &context.cancel)? {
-        return Ok(moved);
-    }
-    let stored = stored.showing(progress);
-    match form {
-        Form::Uncompressed => uncompressed(layer, stored, file.file(), at),
-        Form::Stored => as_stored(layer, stored, file.file(), at, &context.cancel),
-        Form::Compressed(how) => encoded(layer, stored, file.file(), at, *how, context.cores()),
-    }
-}
-
-/// A file in a temporary folder.
-pub(super) fn temporary(folder: &Path) -> std::io::Result<Unnamed> {
-    let folder = Dir::open_ambient_dir(folder, ambient_authority())?;
-    Unnamed::create(&Arc::new(folder))
-}
-
-/// Put a moved layer at the sink's end: as its file, or copied by the kernel.
-fn append(sink: &mut FileSink, (file, moved): Ready, cancel: &Cancel) -> Result<Hashed> {
+/// Puts a moved layer at the end of the sink: as its file, or copied by the kernel.
+fn append(sink: &mut FileSink, (file, moved): LayerFile, cancel: &Cancel) -> Result<Hashed> {
     if sink.is_empty() {
         sink.adopt(file, moved).map_err(sink_failed)?;
         return Ok(moved);

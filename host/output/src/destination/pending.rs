@@ -1,14 +1,18 @@
-//! What a session has written and nobody sees yet, whatever the destination is.
+//! What a session has written and is not visible yet, whatever the destination is.
+
+use std::path::PathBuf;
 
 use bytes::Bytes;
 
+use super::adopt::temporary;
 use super::commit::expected::Terms;
 use super::engine_image::{CompleteUpload, EngineImage};
 use super::grant::Grant;
 use super::push::Push;
 use super::staging::Staging;
 use super::uploads::Uploads;
-use occystrap_base::error::Result;
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::files::unnamed::Unnamed;
 
 /// A session's writes, to be made visible together or not at all.
 pub enum Pending {
@@ -20,10 +24,20 @@ pub enum Pending {
     Load(EngineImage, Option<Box<CompleteUpload>>),
     /// What a web server has, and what was not sent yet.
     Uploads(Box<Uploads>),
+    /// Nothing: the plugin only plans, and may read the destination.
+    Plan(PlanOnly),
+}
+
+/// A destination that a plugin plans for, and to which nothing can be written.
+pub struct PlanOnly {
+    /// What the plugin may read.
+    pub grant: Grant,
+    /// Where files without names are made, for what the plugin writes before it is asked for its plan.
+    pub temp_dir: PathBuf,
 }
 
 impl Pending {
-    /// What the plugin may touch.
+    /// Returns what the plugin may read.
     #[must_use]
     pub fn grant(&self) -> Grant {
         match self {
@@ -31,10 +45,11 @@ impl Pending {
             Self::Push(push) => Grant::Repository(push.remote().clone()),
             Self::Load(named, _) => Grant::Engine(named.clone()),
             Self::Uploads(uploads) => Grant::Web(uploads.site().clone()),
+            Self::Plan(plan) => plan.grant.clone(),
         }
     }
 
-    /// The files, where there are some.
+    /// Returns the files, where the destination has files.
     pub fn files(&mut self) -> Option<&mut Staging> {
         match self {
             Self::Files(staging) => Some(staging),
@@ -42,7 +57,7 @@ impl Pending {
         }
     }
 
-    /// The tag that the image must get, where the destination is a repository.
+    /// Returns the tag that the image must get, where the destination is a repository.
     #[must_use]
     pub fn tag(&self) -> Option<&str> {
         match self {
@@ -51,15 +66,32 @@ impl Pending {
         }
     }
 
-    /// The content of a small file that was written and that nobody sees yet. `None` where there
-    /// is none, or more of it than `limit` bytes.
+    /// Returns the content of a small file that was written and is not visible yet. `None` where there is no such
+    /// file, or where it has more than `limit` bytes.
     #[must_use]
     pub fn written(&self, path: &str, limit: usize) -> Option<Bytes> {
         match self {
             Self::Files(staging) => staging.read(path, limit),
             Self::Uploads(uploads) => uploads.written(path, limit),
-            Self::Push(_) | Self::Load(..) => None,
+            Self::Push(_) | Self::Load(..) | Self::Plan(_) => None,
         }
+    }
+
+    /// Whether the plugin only plans.
+    #[must_use]
+    pub fn is_plan(&self) -> bool {
+        matches!(self, Self::Plan(_))
+    }
+
+    /// Returns a file that is gone with the session, for what a plugin that only plans writes; `None` for one that
+    /// writes an image.
+    #[must_use]
+    pub fn scratch(&self) -> Option<Result<Unnamed>> {
+        let Self::Plan(PlanOnly { temp_dir, .. }) = self else { return None };
+        Some(temporary(temp_dir).map_err(|cause| {
+            Error::io(Kind::Destination, "create a temporary file in", temp_dir.display(), &cause)
+                .hint("choose another folder with --temp-dir")
+        }))
     }
 
     /// Waits for what may still change the destination, before anything relies on what is there. Blobs
@@ -70,7 +102,7 @@ impl Pending {
         }
     }
 
-    /// Make everything visible. An interruption leaves files as they were; a server or an engine may have
+    /// Makes everything visible. An interruption leaves files as they were; a server or an engine may have
     /// what it was sent last.
     pub fn commit(self, terms: &Terms) -> Result<()> {
         let remote = match self {
@@ -78,6 +110,7 @@ impl Pending {
             Self::Push(push) => push.commit(),
             Self::Uploads(uploads) => uploads.commit(),
             Self::Load(_, archive) => archive.map_or(Ok(()), |archive| archive.commit()),
+            Self::Plan(_) => Ok(()),
         };
         remote.map_err(|error| error.with_effect("the destination may have it or not"))
     }

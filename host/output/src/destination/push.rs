@@ -3,15 +3,14 @@
 //! A blob that no manifest names is invisible, so blobs are pushed as the plugin asks. A manifest
 //! is what makes an image appear, so it is sent when the host has accepted the session's receipt.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use tokio::sync::{Semaphore, oneshot};
-use tokio::task::JoinSet;
 
+pub use super::journal::Pushed;
 use super::layer_blob::LayerBlob;
 use super::remote::BlockingRepository;
-use occystrap_base::error::{Error, Kind, Result};
+pub use super::transfers::Transfer;
+use super::transfers::Transfers;
+use occystrap_base::error::{Kind, Result};
 use occystrap_base::limits;
 use occystrap_base::oci::{Descriptor, Digest, Manifest};
 use occystrap_base::terminal::progress::LayerProgress;
@@ -23,11 +22,8 @@ use occystrap_net::web::Elsewhere;
 /// The writes of one session to one repository.
 pub struct Push {
     remote: BlockingRepository,
-    context: Context,
-    /// How many transfers run at once.
-    places: Arc<Semaphore>,
-    /// Transfers; those that still run end when the session is given up.
-    tasks: JoinSet<()>,
+    /// Transfers of blobs.
+    transfers: Transfers,
     /// The one tag that the user named; `None` for what an index will list.
     tag: Option<String>,
     /// In the order in which the plugin gave them: reference and manifest.
@@ -36,36 +32,15 @@ pub struct Push {
     leaves_layers: bool,
 }
 
-/// A blob that the registry has, or that stays elsewhere.
-#[derive(Debug, Clone)]
-pub struct Pushed {
-    /// What it is there.
-    pub blob: Descriptor,
-    /// Of a layer: what it holds.
-    pub diff_id: Option<Digest>,
-}
-
-/// A push under way.
-pub struct Transfer(oneshot::Receiver<Result<Pushed>>);
-
-impl Transfer {
-    /// Wait for its end.
-    pub fn wait(self) -> Result<Pushed> {
-        // The task ends without a word when the run is over.
-        self.0.blocking_recv().unwrap_or_else(|_| Err(Error::interrupted()))
-    }
-}
-
 impl Push {
-    /// Start to write to a repository.
+    /// Starts to write to a repository.
     #[must_use]
     pub fn new(remote: BlockingRepository, tag: Option<String>, context: &Context) -> Self {
-        let places = Arc::new(Semaphore::new(context.parallel.max(1)));
-        let (context, tasks) = (context.clone(), JoinSet::new());
-        Self { remote, context, places, tasks, tag, manifests: Vec::new(), leaves_layers: false }
+        let transfers = Transfers::new(context);
+        Self { remote, transfers, tag, manifests: Vec::new(), leaves_layers: false }
     }
 
-    /// The repository.
+    /// Returns the repository.
     #[must_use]
     pub fn remote(&self) -> &BlockingRepository {
         &self.remote
@@ -84,7 +59,7 @@ impl Push {
         self.start(content, Some(diff_id), chunk_size, progress)
     }
 
-    /// Start to push a config.
+    /// Starts to push a config.
     pub fn config(&mut self, blob: Descriptor, bytes: Bytes) -> Transfer {
         let content = move || Ok((blob, Some(Body::Bytes(bytes))));
         self.start(content, None, None, LayerProgress::hidden())
@@ -97,27 +72,12 @@ impl Push {
         chunk_size: Option<u64>,
         progress: LayerProgress,
     ) -> Transfer {
-        let (done, transfer) = oneshot::channel();
-        let (repository, places) = (self.remote.repository().clone(), Arc::clone(&self.places));
-        let task = async move {
-            let push = async {
-                let content = tokio::task::spawn_blocking(content);
-                let (blob, body) = content.await.map_err(|_| Error::interrupted())??;
-                let Some(body) = body else {
-                    progress.finish();
-                    return Ok(Pushed { blob, diff_id });
-                };
-                let _place = places.acquire().await.map_err(|_| Error::interrupted())?;
-                let least = limits::SMALLEST_CHUNK.max(blob.size / limits::CHUNKS);
-                let options = PushOptions { chunk_size: chunk_size.map(|size| size.max(least)) };
-                send(&repository, &blob, &body, &options, &progress).await?;
-                progress.finish();
-                Ok(Pushed { blob, diff_id })
-            };
-            let _ = done.send(push.await);
-        };
-        self.tasks.spawn_on(task, &self.context.runtime);
-        Transfer(transfer)
+        let repository = self.remote.repository().clone();
+        self.transfers.start(content, diff_id, progress, move |blob, body, progress| async move {
+            let least = limits::SMALLEST_CHUNK.max(blob.size / limits::CHUNKS);
+            let options = PushOptions { chunk_size: chunk_size.map(|size| size.max(least)) };
+            send(&repository, &blob, &body, &options, &progress).await
+        })
     }
 
     /// Whether a manifest may be pushed under this name: the tag that the user named, or its own
@@ -127,25 +87,25 @@ impl Push {
         self.tag.as_deref() == Some(reference) || reference == digest.to_string()
     }
 
-    /// The one tag that the user named; `None` for what an index will list.
+    /// Returns the one tag that the user named; `None` for what an index will list.
     #[must_use]
     pub fn tag(&self) -> Option<&str> {
         self.tag.as_deref()
     }
 
-    /// Keep a manifest until the commit, in the place of one that had its name.
+    /// Keeps a manifest until the commit, in the place of one that had its name.
     pub fn hold(&mut self, reference: String, manifest: Manifest) {
         self.manifests.retain(|(known, _)| *known != reference);
         self.manifests.push((reference, manifest));
     }
 
-    /// How many manifests are kept.
+    /// Returns how many manifests are kept.
     #[must_use]
     pub fn held(&self) -> usize {
         self.manifests.len()
     }
 
-    /// Send the manifests.
+    /// Sends the manifests.
     pub fn commit(self) -> Result<()> {
         for (reference, manifest) in self.manifests {
             let names_urls = Elsewhere::is_in(&manifest.bytes);
@@ -178,7 +138,20 @@ fn urls_refused(left: bool) -> String {
     )
 }
 
-/// Push what is not there.
+/// Returns whether the registry has a blob, so that it is not sent. What is there with another size, or ends too
+/// early, is damaged there: it is sent again.
+pub async fn is_present(at: &Repository, blob: &Descriptor) -> Result<bool> {
+    match at.stat_blob(blob.digest).await {
+        Ok(found) => Ok(found == Some(blob.size)),
+        Err(error) if error.kind() == Kind::Source => {
+            tracing::debug!(reason = %error, "damaged at the destination: it is sent again");
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Pushes what is not there.
 async fn send(
     to: &Repository,
     blob: &Descriptor,
@@ -186,14 +159,8 @@ async fn send(
     options: &PushOptions,
     progress: &LayerProgress,
 ) -> Result<()> {
-    // What is there with another size, or ends too early, is damaged there: it is sent again.
-    match to.stat_blob(blob.digest).await {
-        Ok(Some(size)) if size == blob.size => return Ok(()),
-        Ok(_) => {}
-        Err(error) if error.kind() == Kind::Source => {
-            tracing::debug!(reason = %error, "damaged at the destination: it is sent again");
-        }
-        Err(error) => return Err(error),
+    if is_present(to, blob).await? {
+        return Ok(());
     }
     if let Body::Download(from) = body
         && to.same_registry(from)

@@ -10,8 +10,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use super::layer_blob::Form;
-use super::prefetch::PlannedLayer;
+use super::planned_layer::{Form, PlannedLayer};
 use occystrap_base::oci::Compression;
 use occystrap_layer::blob::size_hint::{compression, gzip};
 use occystrap_net::context::Context;
@@ -38,14 +37,14 @@ impl Default for SizeHints {
 }
 
 impl SizeHints {
-    /// Hints that come within this time.
+    /// Returns hints that are used if they come within this time.
     #[must_use]
     pub fn within(patience: Duration) -> Self {
         Self { wrong: Arc::default(), patience }
     }
 
-    /// A layer was of another size.
-    pub fn blame(&self) {
+    /// Notes that a layer was of another size.
+    pub fn fail(&self) {
         self.wrong.store(true, Ordering::Relaxed);
     }
 
@@ -55,11 +54,12 @@ impl SizeHints {
         self.wrong.load(Ordering::Relaxed)
     }
 
-    /// The size of each layer in the form that was asked for; nothing unless all are known and it
-    /// is worth while. Never fails, for it does not matter.
+    /// Returns the size of each layer in bytes, in the form that was asked for; `None` unless all are known and it
+    /// is worth while. A failure is no error: the sizes only save time.
     #[must_use]
     pub fn of(&self, layers: &[PlannedLayer], context: &Context) -> Option<Vec<u64>> {
-        let stored: u64 = layers.iter().map(|taken| taken.layer.size).fold(0, u64::saturating_add);
+        let stored: u64 =
+            layers.iter().map(|planned| planned.layer.size).fold(0, u64::saturating_add);
         if layers.len() < 2 || stored < WORTHWHILE || self.were_wrong() {
             return None;
         }
@@ -67,14 +67,14 @@ impl SizeHints {
         let sizes = sizes.map(|size| size.ok_or(())).try_collect::<Vec<u64>>();
         let sizes = async { tokio::time::timeout(self.patience, sizes).await };
         let sizes = context.runtime.block_on(sizes).ok()?.ok();
-        tracing::debug!(?sizes, "sizes that layers say they have");
+        tracing::debug!(?sizes, "sizes of layers, as their sources state them");
         sizes
     }
 }
 
-async fn size(taken: &PlannedLayer) -> Option<u64> {
-    let layer = &taken.layer;
-    match taken.form {
+async fn size(planned: &PlannedLayer) -> Option<u64> {
+    let layer = &planned.layer;
+    match planned.form {
         Form::Stored => return Some(layer.size),
         Form::Uncompressed => {}
         Form::Compressed(_) => return None,

@@ -49,17 +49,21 @@ impl Staging {
     /// undone first, so that a session does not take it for present.
     pub fn for_directory(path: &Path, durable: bool, cancel: &Cancel) -> Result<Self> {
         let mut staging = Self::new(Destination::directory_to_be(path)?, durable);
-        let needed = || {
-            let (folder, missing) = staging.destination.nearest()?;
-            recover::is_needed(&folder, missing.as_os_str().is_empty())
-        };
-        let needed = needed()
-            .map_err(|cause| Error::io(Kind::Destination, "look into", path.display(), &cause))?;
-        if needed {
+        if staging.was_interrupted()? {
             staging.lock(LOCK_WAIT, cancel)?;
             staging.lock = None;
         }
         Ok(staging)
+    }
+
+    /// Returns whether a killed process left something in the directory that is to be undone or finished.
+    pub fn was_interrupted(&self) -> Result<bool> {
+        let look = || {
+            let (folder, missing) = self.destination.nearest()?;
+            recover::is_needed(&folder, missing.as_os_str().is_empty())
+        };
+        let folder = self.destination.folder();
+        look().map_err(|cause| Error::io(Kind::Destination, "look into", folder.display(), &cause))
     }
 
     /// For one file, in a directory that exists. A temporary name that a killed process left is removed.

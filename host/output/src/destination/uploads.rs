@@ -11,15 +11,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use reqwest::header::HeaderMap;
-use tokio::sync::{Semaphore, oneshot};
-use tokio::task::JoinSet;
 use url::Url;
 
-use super::journal::place;
-use super::layer_blob::{LayerBlob, temporary};
-use super::push::Pushed;
-use super::sink::FileSink;
+use super::adopt::temporary;
+use super::file_sink::FileSink;
+use super::journal::{Pushed, place};
+use super::layer_blob::LayerBlob;
 use super::site::BlockingSite;
+use super::transfers::{self, Transfers};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::files::Section;
 use occystrap_base::files::unnamed::Unnamed;
@@ -35,10 +34,8 @@ use occystrap_net::registry::Body;
 pub struct Uploads {
     site: BlockingSite,
     context: Context,
-    /// How many run at once.
-    places: Arc<Semaphore>,
-    /// Those that still run end when the session is given up.
-    tasks: JoinSet<()>,
+    /// Transfers of blobs.
+    transfers: Transfers,
     /// In the order in which the plugin gave them.
     last: Vec<Last>,
     /// Small bodies that were sent or will be, by place.
@@ -78,15 +75,13 @@ pub struct Busy;
 pub struct Transfer {
     /// Where it goes.
     pub claim: Claim,
-    end: oneshot::Receiver<Result<Pushed>>,
+    transfer: transfers::Transfer,
 }
 
 impl Transfer {
     /// Waits for its end, and returns where it went.
     pub fn wait(self) -> (Result<Pushed>, Claim) {
-        // The task ends without a word when the run is over.
-        let end = self.end.blocking_recv().unwrap_or_else(|_| Err(Error::interrupted()));
-        (end, self.claim)
+        (self.transfer.wait(), self.claim)
     }
 }
 
@@ -101,13 +96,12 @@ pub struct PutFile {
 }
 
 impl Uploads {
-    /// Start to write to a folder.
+    /// Starts to write to a folder.
     #[must_use]
     pub fn new(site: BlockingSite, context: &Context) -> Self {
-        let places = Arc::new(Semaphore::new(context.parallel.max(1)));
-        let (context, tasks) = (context.clone(), JoinSet::new());
+        let (transfers, context) = (Transfers::new(context), context.clone());
         let (last, kept, busy) = (Vec::new(), BTreeMap::new(), BTreeSet::new());
-        Self { site, context, places, tasks, last, kept, busy }
+        Self { site, context, transfers, last, kept, busy }
     }
 
     /// The folder.
@@ -116,7 +110,7 @@ impl Uploads {
         &self.site
     }
 
-    /// Start to PUT a layer.
+    /// Starts to PUT a layer.
     pub fn layer(
         &mut self,
         url: Url,
@@ -125,15 +119,15 @@ impl Uploads {
     ) -> Result<Transfer, Busy> {
         let (diff_id, progress) = (layer.diff_id(), layer.progress());
         let content = move || match layer.into_content()? {
-            (blob, Content::File(section)) => Ok((blob, Body::File(section))),
-            (blob, Content::Registry(from)) => Ok((blob, Body::Download(from))),
+            (blob, Content::File(section)) => Ok((blob, Some(Body::File(section)))),
+            (blob, Content::Registry(from)) => Ok((blob, Some(Body::Download(from)))),
             // No manifest with its URLs is kept on a web server.
             (_, Content::Elsewhere(_)) => Err(Error::interrupted()),
         };
         self.start(url, headers, content, Some(diff_id), progress)
     }
 
-    /// Start to PUT a config.
+    /// Starts to PUT a config.
     pub fn config(
         &mut self,
         url: Url,
@@ -141,7 +135,7 @@ impl Uploads {
         blob: Descriptor,
         bytes: Bytes,
     ) -> Result<Transfer, Busy> {
-        let content = move || Ok((blob, Body::Bytes(bytes)));
+        let content = move || Ok((blob, Some(Body::Bytes(bytes))));
         self.start(url, headers, content, None, LayerProgress::hidden())
     }
 
@@ -149,31 +143,21 @@ impl Uploads {
         &mut self,
         url: Url,
         headers: HeaderMap,
-        content: impl FnOnce() -> Result<(Descriptor, Body)> + Send + 'static,
+        content: impl FnOnce() -> Result<(Descriptor, Option<Body>)> + Send + 'static,
         diff_id: Option<Digest>,
         progress: LayerProgress,
     ) -> Result<Transfer, Busy> {
-        let (done, end) = oneshot::channel();
         let claim = self.claim(&url, When::Now)?;
         self.busy.insert(claim.place.clone());
-        let (client, places) = (self.site.client().clone(), Arc::clone(&self.places));
-        let task = async move {
-            let put = async {
-                let content = tokio::task::spawn_blocking(content);
-                let (blob, body) = content.await.map_err(|_| Error::interrupted())??;
-                let _place = places.acquire().await.map_err(|_| Error::interrupted())?;
-                progress.begin("upload", blob.size);
-                client.put(&url, &headers, &blob, &body, |bytes| progress.set(bytes)).await?;
-                progress.finish();
-                Ok(Pushed { blob, diff_id })
-            };
-            let _ = done.send(put.await);
+        let client = self.site.client().clone();
+        let send = move |blob: Descriptor, body: Body, progress: LayerProgress| async move {
+            progress.begin("upload", blob.size);
+            client.put(&url, &headers, &blob, &body, |bytes| progress.set(bytes)).await
         };
-        self.tasks.spawn_on(task, &self.context.runtime);
-        Ok(Transfer { claim, end })
+        Ok(Transfer { claim, transfer: self.transfers.start(content, diff_id, progress, send) })
     }
 
-    /// A file to be filled, and then PUT.
+    /// Returns an empty file that the plugin fills, and that is PUT then.
     pub fn file(&self, url: Url, headers: HeaderMap) -> Result<PutFile> {
         let folder = &self.context.temp_dir;
         let file = temporary(folder).map_err(|cause| {
@@ -183,7 +167,7 @@ impl Uploads {
         Ok(PutFile { file: FileSink::new(String::new(), file), url, headers })
     }
 
-    /// PUT a whole file, and learn what it was.
+    /// Sends a whole file by PUT, and returns its digest.
     pub fn put(
         &mut self,
         url: &Url,
@@ -223,11 +207,11 @@ impl Uploads {
 
     /// Waits for the transfers that the plugin did not wait for, so that nothing lands later.
     pub fn settle(&mut self) {
-        let Self { site, tasks, .. } = self;
-        site.wait(async { while tasks.join_next().await.is_some() {} });
+        let Self { site, transfers, .. } = self;
+        site.wait(transfers.settle());
     }
 
-    /// Keep a small body that was sent.
+    /// Keeps a small body that was sent.
     pub fn keep(&mut self, place: &str, body: Bytes) {
         let before: usize = self.kept.values().map(Bytes::len).sum();
         if before + body.len() <= limits::HTTP_KEPT {
@@ -235,26 +219,26 @@ impl Uploads {
         }
     }
 
-    /// Keep a small body until the commit, in the place of one that had its place.
+    /// Keeps a small body until the commit, in the place of one that had its place.
     pub fn hold(&mut self, place: String, url: Url, headers: HeaderMap, body: Bytes) {
         self.last.retain(|known| known.place != place);
         self.last.push(Last { place, url, headers, body });
     }
 
-    /// How many are kept until the commit.
+    /// Returns how many bodies are kept until the commit.
     #[must_use]
     pub fn held(&self) -> usize {
         self.last.len()
     }
 
-    /// A small body that was sent, or will be.
+    /// Returns a small body that was sent, or will be.
     #[must_use]
     pub fn written(&self, path: &str, limit: usize) -> Option<Bytes> {
         let place = place(&self.site.url_of(path)?);
         self.kept.get(&place).filter(|body| body.len() <= limit).cloned()
     }
 
-    /// Send what was kept.
+    /// Sends the bodies that were kept for the commit.
     pub fn commit(self) -> Result<()> {
         for Last { url, headers, body, .. } in self.last {
             let size = body.len() as u64;

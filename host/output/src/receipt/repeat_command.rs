@@ -7,9 +7,9 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Options of the command line that the command needs: those that name files and servers, and the one for
-/// layers that are stored elsewhere. A receipt may come from anywhere: no other option of it is shown as part
-/// of a command.
+/// Options of the command line without which the command would not work: those that name files and
+/// servers, and what becomes of layers that are stored elsewhere.
+/// A receipt may come from anywhere: no other option of it is shown as part of a command.
 const KNOWN: [&str; 7] =
     ["plugin", "plugin-dir", "authfile", "ca-bundle", "netrc-file", "allow-net", "foreign-layers"];
 

@@ -1,8 +1,8 @@
-//! Believing a plugin's receipt, as far as the host's journal goes.
+//! Accepting a plugin's receipt, as far as the host's journal agrees.
 //!
-//! What it refuses: one that names what the host never saw, or leaves out the config or a layer that
-//! was handed over; whose manifest lists other things, or is not the one that had to be kept; that is
-//! about an index of which not everything has landed.
+//! What it refuses: a receipt that names what the host never saw, or leaves out the config or a layer of the image; one
+//! whose manifest lists other things, or is not the manifest that had to be kept; and one of an index of which not
+//! everything has landed.
 
 use std::collections::BTreeSet;
 
@@ -21,27 +21,27 @@ use occystrap_base::secret;
 use occystrap_layer::image::Layer;
 use occystrap_net::uri::is_secret_name;
 
-/// Believes a plugin's receipt as far as the journal goes. `staying` are the layers that are stored
+/// Accepts a plugin's receipt as far as the journal agrees. `staying` are the layers that are stored
 /// elsewhere and stay there, by their index. Errors name the rule that the receipt broke.
 pub fn accept(
-    who: &Description,
+    description: &Description,
     raw: writer::Receipt,
-    handed: Item,
+    item: Item,
     staying: &BTreeSet<u32>,
     journal: &Journal,
     pending: &Pending,
 ) -> Result<(Vec<Expectation>, Vec<u8>)> {
-    let refused = |why: String| violation(&who.name, format!("its receipt {why}"));
+    let refused = |why: String| violation(&description.name, format!("its receipt {why}"));
     within_limits(&raw).map_err(refused)?;
-    without_secrets(who, &raw).map_err(refused)?;
-    let judge = Judge { who, handed, staying, journal, pending };
+    without_secrets(description, &raw).map_err(refused)?;
+    let check = ReceiptCheck { description, item, staying, journal, pending };
     let mut expectations = Vec::with_capacity(raw.expectations.len());
     for raw in raw.expectations {
-        let mut one = from_guest(raw).map_err(|error| violation(&who.name, error))?;
-        judge.saw(&mut one).and_then(|()| judge.fits_role(&one)).map_err(refused)?;
+        let mut one = from_guest(raw).map_err(|error| violation(&description.name, error))?;
+        check.saw(&mut one).and_then(|()| check.fits_role(&one)).map_err(refused)?;
         expectations.push(one);
     }
-    judge.whole(&expectations).map_err(refused)?;
+    check.whole(&expectations).map_err(refused)?;
     Ok((expectations, raw.state))
 }
 
@@ -57,8 +57,8 @@ fn within_limits(raw: &writer::Receipt) -> Result<(), String> {
 
 /// A receipt is kept, and given to others. One whose plugin was given a secret as an option must not hold it:
 /// masked, it would name other things than were written.
-fn without_secrets(who: &Description, raw: &writer::Receipt) -> Result<(), String> {
-    if !who.options.iter().any(|option| is_secret_name(&option.name)) {
+fn without_secrets(description: &Description, raw: &writer::Receipt) -> Result<(), String> {
+    if !description.options.iter().any(|option| is_secret_name(&option.name)) {
         return Ok(());
     }
     let of_place = |place: &writer::Place| match place {
@@ -76,17 +76,18 @@ fn without_secrets(who: &Description, raw: &writer::Receipt) -> Result<(), Strin
     if holds { Err("holds a secret that it was given as an option".to_owned()) } else { Ok(()) }
 }
 
-/// What a receipt is compared with. Errors say what it does: `names 'x', which ...`.
-struct Judge<'a> {
-    who: &'a Description,
-    handed: Item<'a>,
+/// Compares a receipt with what the host saw. Errors say what the receipt does: `names 'x', which ...`.
+struct ReceiptCheck<'a> {
+    description: &'a Description,
+    item: Item<'a>,
     staying: &'a BTreeSet<u32>,
     journal: &'a Journal,
     pending: &'a Pending,
 }
 
-impl Judge<'_> {
-    /// The host saw it, with the size and the digest that are named. What is not named is filled in.
+impl ReceiptCheck<'_> {
+    /// Compares an expectation with what the host saw: size and digest that it names must be the same. What it does not
+    /// name is filled in.
     fn saw(&self, one: &mut Expectation) -> Result<(), String> {
         let subject = one.place.subject();
         let Some((size, digest)) = self.seen(one) else {
@@ -101,17 +102,17 @@ impl Judge<'_> {
         Ok(())
     }
 
-    /// The layer that an expectation is about, where that stays elsewhere: no write is seen of it.
+    /// Returns the layer that an expectation is about, where that stays elsewhere: no write is seen of it.
     fn staying(&self, one: &Expectation) -> Option<&Layer> {
         match one.role {
             Role::Layer(index) if self.staying.contains(&index) => {
-                self.handed.layers().get(index as usize)
+                self.item.layers().get(index as usize)
             }
             _ => None,
         }
     }
 
-    /// What the journal says of a place; `None` where it says nothing.
+    /// Returns what the journal has of a place; `None` where it has nothing.
     fn seen(&self, one: &Expectation) -> Option<(Option<u64>, Option<Digest>)> {
         let journal = self.journal;
         if let Some(layer) = self.staying(one) {
@@ -143,7 +144,7 @@ impl Judge<'_> {
         }
     }
 
-    /// The config and the layers are those that were handed over.
+    /// The config and the layers are those that were given to the plugin.
     fn fits_role(&self, one: &Expectation) -> Result<(), String> {
         let is = |layer: &Layer, digest: Digest| {
             digest == layer.diff_id
@@ -152,11 +153,11 @@ impl Judge<'_> {
         };
         let (fits, what) = match one.role {
             Role::Config => {
-                let id = self.handed.image().map(|image| image.id);
+                let id = self.item.image().map(|image| image.id);
                 (id.is_some() && one.digest == id, "the config")
             }
             Role::Layer(index) => {
-                let layer = self.handed.layers().get(index as usize);
+                let layer = self.item.layers().get(index as usize);
                 let fits = layer.zip(one.digest).is_some_and(|(layer, digest)| is(layer, digest));
                 (fits, "a layer")
             }
@@ -168,11 +169,11 @@ impl Judge<'_> {
         }
     }
 
-    /// Nothing is left out, and it is about what was written.
+    /// Compares all expectations with the item: nothing is left out, and they are about what was written.
     fn whole(&self, all: &[Expectation]) -> Result<(), String> {
         self.leaves_nothing_out(all)?;
         self.is_what_was_loaded()?;
-        if let Some(child) = self.handed.absent() {
+        if let Some(child) = self.item.absent() {
             return Err(format!("is about an index that lists {child}, which was not written"));
         }
         for one in all {
@@ -184,10 +185,10 @@ impl Judge<'_> {
 
     fn leaves_nothing_out(&self, all: &[Expectation]) -> Result<(), String> {
         let has = |role: Role| all.iter().any(|one| one.role == role);
-        if self.handed.image().is_some() && !has(Role::Config) {
+        if self.item.image().is_some() && !has(Role::Config) {
             return Err("leaves out the config".to_owned());
         }
-        let layers = self.handed.layers().len();
+        let layers = self.item.layers().len();
         if let Some(index) = (0..).take(layers).find(|index| !has(Role::Layer(*index))) {
             return Err(format!("leaves out layer {} of {layers}", index + 1));
         }
@@ -201,15 +202,15 @@ impl Judge<'_> {
         if let Some(reference) = wanted.find(|reference| !named(reference)) {
             return Err(format!("leaves out the manifest '{reference}'"));
         }
-        if self.who.oci_manifests && !has(Role::Manifest) {
+        if self.description.oci_manifests && !has(Role::Manifest) {
             return Err("leaves out the manifest".to_owned());
         }
         Ok(())
     }
 
-    /// What an engine was sent is the image.
+    /// Compares what an engine was sent with the image.
     fn is_what_was_loaded(&self) -> Result<(), String> {
-        let (Some(contents), Some(image)) = (self.journal.contents(), self.handed.image()) else {
+        let (Some(contents), Some(image)) = (self.journal.contents(), self.item.image()) else {
             return Ok(());
         };
         let diff_ids = image.layers.iter().map(|layer| layer.diff_id);
@@ -220,12 +221,12 @@ impl Judge<'_> {
         }
     }
 
-    /// A manifest lists the image and nothing else, and is the source's where that had to be kept.
+    /// Checks that a manifest lists the image and nothing else, and is the source's where that had to be kept.
     fn document(&self, one: &Expectation, all: &[Expectation]) -> Result<(), &'static str> {
         // Only the source's manifest says where the layers are that stay elsewhere.
-        let source = self.handed.image().and_then(|image| image.manifest.as_ref());
+        let source = self.item.image().and_then(|image| image.manifest.as_ref());
         let needed = source.filter(|_| !self.staying.is_empty());
-        if let (Role::Manifest, Some(kept)) = (one.role, self.handed.kept().or(needed))
+        if let (Role::Manifest, Some(kept)) = (one.role, self.item.kept().or(needed))
             && one.digest != Some(kept.digest)
         {
             return Err("another manifest than the source's");
@@ -235,14 +236,14 @@ impl Judge<'_> {
                 .journal
                 .manifest(reference)
                 .map(|manifest| (Some(manifest.media_type.as_str()), manifest.bytes.clone())),
-            (Place::File { path }, Role::Manifest) if self.who.oci_manifests => {
+            (Place::File { path }, Role::Manifest) if self.description.oci_manifests => {
                 self.pending.written(path, LARGEST_MANIFEST).map(|bytes| (None, bytes))
             }
             _ => return Ok(()),
         };
         match document {
-            // What an index lists has been looked at.
-            Some(_) if self.handed.image().is_none() => Ok(()),
+            // The manifests that an index lists were checked before.
+            Some(_) if self.item.image().is_none() => Ok(()),
             Some((media_type, bytes)) => listed::check(media_type, &bytes, all),
             None => Err("a manifest that is not there"),
         }

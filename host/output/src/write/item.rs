@@ -1,15 +1,20 @@
-//! What a session was handed, and so what its receipt must be about.
+//! What a session is given to write, and so what its receipt must be about.
 
 use std::collections::BTreeSet;
 
-use occystrap_base::oci::{Digest, Manifest};
+use super::target::Target;
+use crate::plugin::bindings::{types, writer};
+use crate::receipt::ImageIdentity;
+use occystrap_base::oci::{Digest, ImageName, Manifest};
 use occystrap_layer::image::{Image, Index, Layer};
 
-/// What a session was handed.
+/// What a session is given to write.
 #[derive(Clone, Copy)]
 pub enum Item<'a> {
     /// An image, to be known by its name.
     Image(&'a Image),
+    /// An image that the filters and the layer cache have prepared, to be known by its name.
+    Prepared(&'a PreparedImage),
     /// An image that an index lists, to be known by the digest of its manifest.
     Listed(&'a Image),
     /// An index, and the manifests that have landed in this run.
@@ -24,16 +29,17 @@ pub enum Item<'a> {
 }
 
 impl<'a> Item<'a> {
-    /// The image, where it is one.
+    /// Returns the image, where it is one.
     #[must_use]
     pub fn image(&self) -> Option<&'a Image> {
         match self {
             Self::Image(image) | Self::Listed(image) => Some(image),
+            Self::Prepared(prepared) => Some(&prepared.image),
             Self::Index { .. } => None,
         }
     }
 
-    /// The layers that must be accounted for.
+    /// Returns the layers that must be accounted for.
     #[must_use]
     pub fn layers(&self) -> &'a [Layer] {
         self.image().map_or(&[], |image| &image.layers)
@@ -43,24 +49,27 @@ impl<'a> Item<'a> {
     #[must_use]
     pub fn is_named(&self) -> bool {
         match self {
-            Self::Image(_) => true,
+            Self::Image(_) | Self::Prepared(_) => true,
             Self::Listed(_) => false,
             Self::Index { named, .. } => *named,
         }
     }
 
-    /// The manifest that must be kept, byte for byte.
+    /// Returns the manifest that must be kept, byte for byte.
     #[must_use]
     pub fn kept(&self) -> Option<&'a Manifest> {
         match self {
             // A filter changes no artifact.
-            Self::Image(image) => image.manifest.as_ref().filter(|_| image.artifact.is_some()),
+            Self::Image(_) | Self::Prepared(_) => self
+                .image()
+                .filter(|image| image.artifact.is_some())
+                .and_then(|image| image.manifest.as_ref()),
             Self::Listed(image) => image.manifest.as_ref(),
             Self::Index { index, .. } => Some(&index.manifest),
         }
     }
 
-    /// What is listed and has not landed.
+    /// Returns a manifest that the index lists and that has not landed.
     #[must_use]
     pub fn absent(&self) -> Option<Digest> {
         match self {
@@ -70,4 +79,103 @@ impl<'a> Item<'a> {
             _ => None,
         }
     }
+}
+
+impl Item<'_> {
+    /// Returns what happened to a layer before this session.
+    #[must_use]
+    pub fn origin(&self, index: usize) -> Origin {
+        match self {
+            Self::Prepared(prepared) => prepared.origins.get(index).copied().unwrap_or_default(),
+            _ => Origin::Source,
+        }
+    }
+
+    /// Returns the request with which a plugin's session is opened.
+    #[must_use]
+    pub fn request(&self, identity: &ImageIdentity, target: &Target) -> writer::Request {
+        let name = ImageName { repository: identity.name.clone(), tag: identity.tag.clone() };
+        let name = target.name(&name);
+        let for_guest = |manifest: &Manifest| types::Manifest {
+            media_type: manifest.media_type.clone(),
+            bytes: manifest.bytes.to_vec(),
+        };
+        let manifest = self.image().and_then(|image| image.manifest.as_ref());
+        writer::Request {
+            name: writer::ImageName {
+                repository: name.repository,
+                tag: name.tag.filter(|_| self.is_named()),
+            },
+            options: target.options.clone(),
+            source_manifest: manifest.map(for_guest),
+            index: match self {
+                Self::Index { index, .. } => Some(for_guest(&index.manifest)),
+                _ => None,
+            },
+            listed: !self.is_named(),
+        }
+    }
+}
+
+/// An image, and what happened to each of its layers before a session writes it.
+pub struct PreparedImage {
+    /// The image as it is written. In a dry run, layers that the filters will read are as the source has them.
+    pub image: Image,
+    /// For each layer, lowest first.
+    origins: Vec<Origin>,
+}
+
+/// What happened to a layer before a session writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Origin {
+    /// It is as the source has it, and was not read.
+    #[default]
+    Source,
+    /// The filters have read it, and may have changed it.
+    Filtered,
+    /// The filters will read it, and may change it: this is a dry run, which fetches nothing.
+    ToFilter,
+    /// An earlier run, or an earlier image of this run, has made it, and the destination has it.
+    Known,
+}
+
+impl PreparedImage {
+    /// Returns an image that went through the filters. `before` is the image at the source, `known` are the layers
+    /// that the layer cache knows, and `reads` is whether the filters read what is not known.
+    #[must_use]
+    pub fn new(before: &Image, known: &[Option<Layer>], after: Image, reads: bool) -> Self {
+        let origins = origins(before, known, if reads { Origin::Filtered } else { Origin::Source });
+        Self { image: after, origins }
+    }
+
+    /// Returns an image for a dry run: as [`Self::new`], and no filter has read anything.
+    #[must_use]
+    pub fn for_dry_run(before: &Image, known: Vec<Option<Layer>>, reads: bool) -> Self {
+        let origin = if reads { Origin::ToFilter } else { Origin::Source };
+        let origins = origins(before, &known, origin);
+        let mut image = before.clone();
+        for (layer, known) in image.layers.iter_mut().zip(known) {
+            if let Some(known) = known {
+                *layer = known;
+            }
+        }
+        // Another layer has another digest, so that the manifest of the source does not hold any more.
+        if origins.iter().any(|origin| matches!(origin, Origin::ToFilter | Origin::Known)) {
+            image.manifest = None;
+        }
+        Self { image, origins }
+    }
+}
+
+fn origins(before: &Image, known: &[Option<Layer>], other: Origin) -> Vec<Origin> {
+    let origin = |(index, layer): (usize, &Layer)| match known.get(index).and_then(Option::as_ref) {
+        // The layer cache knows that it stays as the source has it.
+        Some(known) if known.digest == layer.digest && known.diff_id == layer.diff_id => {
+            Origin::Source
+        }
+        Some(_) => Origin::Known,
+        None if layer.opaque => Origin::Source,
+        None => other,
+    };
+    before.layers.iter().enumerate().map(origin).collect()
 }

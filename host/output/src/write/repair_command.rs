@@ -3,8 +3,8 @@
 //! A receipt may come from anywhere. What it refuses to show: options other than those that a run of occystrap
 //! puts into a receipt, logins in URIs, and `--force` where the host knows the destination's format.
 
+use super::occupied;
 use super::target::Target;
-use crate::destination::occupied;
 use crate::receipt::repeat_command::is_known;
 use crate::receipt::{Receipt, RepeatCommand};
 use occystrap_base::oci::Digest;

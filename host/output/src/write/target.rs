@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::destination::engine_image::EngineImage;
 use crate::destination::grant::Grant;
 use crate::destination::named_file;
-use crate::destination::pending::Pending;
+use crate::destination::pending::{Pending, PlanOnly};
 use crate::destination::push::Push;
 use crate::destination::remote::BlockingRepository;
 use crate::destination::site::BlockingSite;
@@ -25,10 +25,10 @@ use occystrap_net::registry::{Client, Reference};
 use occystrap_net::uri::{Uri, instead_of_transport};
 use occystrap_net::web::Folder;
 
-/// Where an image goes, and who writes it there.
+/// A destination, and the plugin that writes there.
 #[derive(Clone)]
 pub struct Target {
-    /// Who writes.
+    /// The plugin that writes.
     pub plugin: Plugin,
     /// What the user named.
     pub endpoint: Endpoint,
@@ -36,9 +36,9 @@ pub struct Target {
     pub options: Vec<(String, String)>,
     /// The URI, without secrets.
     pub display: String,
-    /// The same, so that it means the same from another folder.
+    /// The same with absolute paths, so that it names the same from another folder.
     pub lasting: String,
-    /// The same, with what the command line said: what to type for the same destination.
+    /// The same with what the options of the command line add: what to type for the same destination.
     pub again: Box<Uri>,
     /// Whether the user lets it replace what is no image ([`super::occupied`]).
     pub force: bool,
@@ -61,15 +61,15 @@ pub enum Endpoint {
     Web(Folder, Option<(String, Secret)>),
 }
 
-/// What the host itself takes from the query of a URI that names a repository. `max_workers` is
-/// 0.4.17's and means nothing any more: [`Kind::host_options`] does not name it.
+/// The options that the host itself takes from the query of a URI that names a repository. `max_workers` is an option
+/// of 0.4.17 that is ignored now: [`Kind::host_options`] does not name it.
 pub const REPOSITORY_OPTIONS: [&str; 4] = ["insecure", "username", "password", "max_workers"];
 
-/// What the host itself takes from the query of a URI that names an image in an engine.
+/// The options that the host itself takes from the query of a URI that names an image in an engine.
 pub const ENGINE_OPTIONS: [&str; 1] = ["socket"];
 
 impl Target {
-    /// Resolve a destination URI: its plugin, its place, its options. `client` makes the registry
+    /// Resolves a destination URI: its plugin, its place, its options. `client` makes the registry
     /// client where one is needed.
     pub fn parse(
         uri: &Uri,
@@ -89,7 +89,7 @@ impl Target {
         Self::with_plugin(plugin, uri, client, cancel)
     }
 
-    /// As [`Self::parse`], for a plugin that was found otherwise.
+    /// As [`Self::parse`], for a given plugin.
     pub fn with_plugin(
         plugin: Plugin,
         uri: &Uri,
@@ -158,7 +158,7 @@ impl Target {
         Self { force, ..self }
     }
 
-    /// Let the command line say what the URI did not, where the output has such an option.
+    /// Sets an option of the output from the command line, where the URI does not set it and the output has it.
     #[must_use]
     pub fn with_default(mut self, name: &str, value: Option<&str>) -> Self {
         let Some(value) = value else { return self };
@@ -173,14 +173,14 @@ impl Target {
         self
     }
 
-    /// Whether the plugin takes the values of its options. Errors name one that it does not.
+    /// Checks the values of the plugin's options. Errors name an option whose value the plugin refuses.
     pub fn check_options(&self, cancel: &Cancel) -> Result<()> {
         let scheme = self.display.split("://").next().unwrap_or_default();
         self.plugin.check_options(&self.options, scheme, cancel)
     }
 
-    /// The nearest folder of the destination's file system that exists, where it has one: what is
-    /// written there can become part of the destination without being copied.
+    /// Returns the nearest folder of the destination's file system that exists; `None` where the destination is no
+    /// folder or file. What is written there can become part of the destination without being copied.
     #[must_use]
     pub fn spool(&self) -> Option<PathBuf> {
         let folder = match &self.endpoint {
@@ -194,8 +194,8 @@ impl Target {
         folders.find(|path| path.is_dir()).map(Path::to_owned)
     }
 
-    /// Writes that nobody sees yet. A directory that is missing is made at their commit. What is not
-    /// `named` may get no name.
+    /// Starts writes that are not visible before their commit. A directory that is missing is made at the commit. What
+    /// is not `named` may get no name.
     pub fn stage(&self, named: bool, context: &Context) -> Result<Pending> {
         let durable = context.durable;
         Ok(match &self.endpoint {
@@ -218,7 +218,31 @@ impl Target {
         })
     }
 
-    /// What is there, to look at it.
+    /// Returns the destination for a plugin that only plans: what the plugin may read is what [`Self::stage`] lets it
+    /// read, and nothing can be written.
+    pub fn plan_only(&self, context: &Context) -> Result<Pending> {
+        let grant = match &self.endpoint {
+            Endpoint::Directory(path) | Endpoint::TaggedDirectory(path, _) => {
+                let destination = Destination::directory_to_be(path)?;
+                if Staging::new(destination.clone(), false).was_interrupted()? {
+                    let path = path.display();
+                    tracing::warn!(
+                        "'{path}': a run that was killed left files there; the next run undoes what that run began"
+                    );
+                }
+                Grant::Storage(destination)
+            }
+            // A login may be allowed to read, and not to push.
+            Endpoint::Repository(reference, client) => {
+                let repository = client.repository_to_push(reference, context.counters.clone())?;
+                Grant::Repository(BlockingRepository::new(repository, context))
+            }
+            Endpoint::File(_) | Endpoint::Engine(..) | Endpoint::Web(..) => self.open(context)?,
+        };
+        Ok(Pending::Plan(PlanOnly { grant, temp_dir: context.temp_dir.clone() }))
+    }
+
+    /// Opens what is there, to read it.
     pub fn open(&self, context: &Context) -> Result<Grant> {
         Ok(match &self.endpoint {
             Endpoint::Directory(path) | Endpoint::TaggedDirectory(path, _) => {
@@ -238,7 +262,7 @@ impl Target {
         })
     }
 
-    /// The folder of a web server, where it is one.
+    /// Returns the folder of a web server, where the destination is one.
     #[must_use]
     pub fn folder(&self) -> Option<&Folder> {
         match &self.endpoint {
@@ -247,7 +271,7 @@ impl Target {
         }
     }
 
-    /// How an image is called there.
+    /// Returns the name that an image gets there.
     #[must_use]
     pub fn name(&self, image: &ImageName) -> ImageName {
         match &self.endpoint {
@@ -269,7 +293,7 @@ impl Target {
         matches!(&self.endpoint, Endpoint::Repository(_, client) if client.is_insecure())
     }
 
-    /// The value of an option of the plugin's.
+    /// Returns the value of an option of the plugin.
     #[must_use]
     pub fn option(&self, name: &str) -> Option<&str> {
         self.options.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
@@ -304,7 +328,7 @@ impl Target {
         matches!(self.endpoint, Endpoint::TaggedDirectory(_, None))
     }
 
-    /// How messages name a part of it that a receipt or a plugin names.
+    /// Returns how messages name a part of it that a receipt or a plugin names.
     #[must_use]
     pub fn display_part(&self, subject: &str) -> String {
         match &self.endpoint {
@@ -321,8 +345,8 @@ impl Target {
     }
 }
 
-/// `IMAGE[:TAG]`, as Docker prints it. Errors when it is not of that form, or names a digest: what an
-/// engine would refuse, once it has all of the image, is refused before.
+/// Parses `IMAGE[:TAG]`, as Docker prints it. Errors when it is not of that form, or names a digest: an engine would
+/// refuse that when it has all of the image.
 pub fn image_name(rest: &str) -> Result<ImageName> {
     if rest.contains('@') {
         return Err(Error::usage(format!("'{rest}': an image in an engine is named by tag")));

@@ -2,8 +2,8 @@
 //!
 //! What it refuses: the root directory, whatever the user says; and, unless the user says `--force`,
 //! a file that is no image archive, and a directory that holds other things than the output's
-//! format. The formats are those of the built-in outputs. Of another plugin's format the host knows
-//! nothing: its file destination must be missing or empty, its directory may hold anything.
+//! format. The formats are those of the built-in outputs. The host does not know the format of another
+//! plugin: its file destination must be missing or empty, its directory may hold anything.
 
 mod archive;
 mod directory;
@@ -11,8 +11,8 @@ mod directory;
 use std::path::Path;
 
 pub use self::archive::Replaced;
+use super::target::{Endpoint, Target};
 use crate::plugin::embedded::EMBEDDED;
-use crate::write::target::{Endpoint, Target};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::{Digest, ImageName};
 
@@ -57,7 +57,7 @@ fn form_of(target: &Target) -> directory::Form {
     }
 }
 
-/// The images that an archive loses when another one takes its place; `None` where there are none, or
+/// Returns the images that an archive loses when another one takes its place; `None` where there are none, or
 /// where the host does not know the format.
 #[must_use]
 pub fn replaced(target: &Target, id: Digest) -> Option<Replaced> {
@@ -67,14 +67,14 @@ pub fn replaced(target: &Target, id: Digest) -> Option<Replaced> {
     }
 }
 
-/// Whether the destination is a file whose format only its plugin knows: whether that file may be
-/// replaced is the user's to say, each time.
+/// Whether the destination is a file whose format only its plugin knows. The user decides each time whether that file
+/// may be replaced.
 #[must_use]
 pub fn is_unknown_file(target: &Target) -> bool {
     matches!(target.endpoint, Endpoint::File(_)) && !is_built_in(target)
 }
 
-/// The warning for an archive whose images are replaced.
+/// Returns the warning for an archive whose images are replaced.
 #[must_use]
 pub fn warning(target: &Target, name: &ImageName, id: Digest, replaced: &Replaced) -> String {
     let place = match &target.endpoint {

@@ -6,13 +6,13 @@
 //! implementations "SHOULD NOT upload" layers of a non-distributable type, and blobs of a layout may be in
 //! an external store.
 
-use crate::write::target::Target;
+use super::target::Target;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_layer::image::{Content, Image};
 use occystrap_net::web::Elsewhere;
 use occystrap_net::web::ForeignLayers;
 
-/// Where the first layer of an image is that is stored elsewhere, and its number.
+/// Returns the first layer of an image that is stored elsewhere: its number, and where it is.
 fn first(image: &Image) -> Option<(usize, &Elsewhere)> {
     let mut layers = image.layers.iter().zip(1..);
     layers.find_map(|(layer, number)| match &layer.content {

@@ -1,0 +1,279 @@
+//! The plan for an image: what happens to each of its layers, and why.
+//!
+//! The plan is made here and nowhere else, before anything is fetched: the plugin says which layers it takes and in
+//! which form, the layer cache which of them are known, and `--foreign-layers` which of them stay at their URLs.
+//! [`LayerPlan::is_fetched`] answers whether a layer is fetched. What it refuses: a plan of a plugin that has more or
+//! fewer layers than the image.
+
+use std::fmt;
+
+use super::foreign_layers;
+use super::item::{Item, Origin};
+use super::target::{Endpoint, Target};
+use crate::destination::planned_layer::{Form, PlannedLayer};
+use crate::plugin::WriteSession;
+use crate::plugin::bindings::writer;
+use crate::plugin::violation::violation;
+use occystrap_base::error::Result;
+use occystrap_base::oci::Compression;
+use occystrap_base::terminal::size::size;
+use occystrap_layer::image::{Content, Image, Layer};
+use occystrap_net::context::Context;
+
+/// What happens to one layer of an image.
+pub struct LayerPlan {
+    /// Its index in the image; the lowest layer is 0.
+    pub index: usize,
+    /// The layer as it is before it is written.
+    pub layer: Layer,
+    /// What happens to it.
+    pub action: Action,
+    /// Why.
+    pub reason: Reason,
+    /// What happened to it before.
+    pub origin: Origin,
+    /// The form in which the plugin takes it; `None` where the plugin leaves it out.
+    taken: Option<Form>,
+    /// How many layers the image has.
+    count: usize,
+}
+
+/// What happens to a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// The destination has what an earlier run made of it: that is written.
+    Known,
+    /// Nothing is written of it.
+    Skipped,
+    /// It is written as it is.
+    AsStored,
+    /// It is written in this form.
+    Convert(Form),
+}
+
+/// Why that happens to a layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// The layer cache knows what it was made into, and the destination has that.
+    MadeBefore,
+    /// The image has the same layer further below, at this index.
+    Repeated(usize),
+    /// The destination has it.
+    AtDestination,
+    /// It stays at the URL that the manifest names, at this host.
+    StaysElsewhere(String),
+    /// The registry has it in this repository, and is asked to mount it from there.
+    Mountable(String),
+    /// The registry does not have it.
+    Missing,
+    /// The registry is asked whether it has it when the layer is pushed.
+    AskedLater,
+    /// The output takes layers in this form.
+    Wanted,
+}
+
+/// Whether a layer is fetched from its source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetch {
+    /// It is.
+    Yes,
+    /// It is not.
+    No,
+    /// Only if the registry turns out not to have it.
+    IfMissing,
+}
+
+/// Asks the plugin which layers of an image it takes, and in which form, and returns what happens to each. Errors
+/// when the plugin cannot say, breaks a rule, or the user wants layers elsewhere that the destination cannot keep.
+pub fn plan(
+    session: &mut WriteSession,
+    item: Item,
+    image: &Image,
+    target: &Target,
+    context: &Context,
+) -> Result<Vec<LayerPlan>> {
+    let plugin = &target.plugin.description().name;
+    let summaries: Vec<writer::LayerSummary> = (image.layers.iter().enumerate())
+        .map(|(index, layer)| summary(image, layer, item.origin(index)))
+        .collect();
+    let decisions = session.plan(&summaries)?;
+    if decisions.len() != image.layers.len() {
+        let (layers, found) = (image.layers.len(), decisions.len());
+        return Err(violation(
+            plugin,
+            format!("it planned {found} layers, the image has {layers}"),
+        ));
+    }
+    let is_stored = |decision: &writer::Decision| match decision {
+        writer::Decision::Skip | writer::Decision::Take(writer::Form::Stored) => true,
+        writer::Decision::Take(_) => false,
+    };
+    let is_kept = image.manifest.is_some() && decisions.iter().all(is_stored);
+    let stay = foreign_layers::stay(image, is_kept, target, context.web.foreign_layers())?;
+    let taken: Vec<Option<Form>> = decisions.into_iter().map(form).collect();
+    let plan = |index: usize| {
+        let (layer, origin) = (&image.layers[index], item.origin(index));
+        let (action, reason) = match (taken[index], &layer.content) {
+            (None, _) => {
+                let same = |below: &usize| {
+                    let other = &image.layers[*below];
+                    taken[*below].is_some()
+                        && (other.diff_id == layer.diff_id
+                            || (other.digest.is_some() && other.digest == layer.digest))
+                };
+                let same = (0..index).find(same);
+                (Action::Skipped, same.map_or(Reason::AtDestination, Reason::Repeated))
+            }
+            (Some(_), Content::Elsewhere(elsewhere)) if stay => {
+                (Action::Skipped, Reason::StaysElsewhere(elsewhere.host()))
+            }
+            (Some(_), _) if origin == Origin::Known => (Action::Known, Reason::MadeBefore),
+            (Some(form), _) if keeps(layer, form) => match target.endpoint {
+                Endpoint::Repository(..) => (Action::AsStored, Reason::AskedLater),
+                _ => (Action::AsStored, Reason::Wanted),
+            },
+            (Some(form), _) => (Action::Convert(form), Reason::Wanted),
+        };
+        let count = image.layers.len();
+        LayerPlan {
+            index,
+            layer: layer.clone(),
+            action,
+            reason,
+            origin,
+            taken: taken[index],
+            count,
+        }
+    };
+    Ok((0..image.layers.len()).map(plan).collect())
+}
+
+/// Returns what a plugin learns of a layer.
+fn summary(image: &Image, layer: &Layer, origin: Origin) -> writer::LayerSummary {
+    // An artifact keeps its manifest, and so every layer, whatever is in it.
+    let is_tar = !layer.opaque && image.artifact.is_none();
+    match origin {
+        // What comes out of a filter is plain, and no destination has it as far as is known. Equal layers come out
+        // equal, which a digest made from theirs says.
+        Origin::ToFilter => {
+            let unknown = format!("what filters make of {}", layer.diff_id);
+            writer::LayerSummary {
+                diff_id: Some(occystrap_base::oci::Digest::of(unknown.as_bytes()).to_string()),
+                media_type: Compression::None.layer_media_type().to_owned(),
+                size: layer.size,
+                digest: None,
+            }
+        }
+        _ => writer::LayerSummary {
+            diff_id: Some(layer.diff_id).filter(|_| is_tar).map(|known| known.to_string()),
+            media_type: layer.media_type.clone(),
+            size: layer.size,
+            digest: layer.digest.map(|digest| digest.to_string()),
+        },
+    }
+}
+
+fn form(decision: writer::Decision) -> Option<Form> {
+    match decision {
+        writer::Decision::Skip => None,
+        writer::Decision::Take(writer::Form::Stored) => Some(Form::Stored),
+        writer::Decision::Take(writer::Form::Uncompressed) => Some(Form::Uncompressed),
+        writer::Decision::Take(writer::Form::Gzip) => Some(Form::Compressed(Compression::Gzip)),
+        writer::Decision::Take(writer::Form::Zstd) => Some(Form::Compressed(Compression::Zstd)),
+    }
+}
+
+/// Whether a layer in this form has the bytes that it has now.
+fn keeps(layer: &Layer, form: Form) -> bool {
+    match form {
+        Form::Stored => true,
+        Form::Uncompressed => layer.media_type == Compression::None.layer_media_type(),
+        Form::Compressed(_) => false,
+    }
+}
+
+impl LayerPlan {
+    /// Returns whether the layer is fetched from its source. A layer in a local file is read in any case in which it
+    /// is written, and counts as fetched.
+    #[must_use]
+    pub fn is_fetched(&self) -> Fetch {
+        let is_local = matches!(self.layer.content, Content::File(_));
+        match (self.origin, self.action, &self.reason) {
+            // The filters have read it before the plugin was asked.
+            (Origin::Filtered | Origin::ToFilter, ..) => Fetch::Yes,
+            (_, Action::Known | Action::Skipped, _) => Fetch::No,
+            // It is compared with its digest before the registry is asked.
+            (_, Action::AsStored, _) if is_local => Fetch::Yes,
+            (_, Action::AsStored, Reason::AtDestination) => Fetch::No,
+            (_, Action::AsStored, Reason::Mountable(_) | Reason::AskedLater) => Fetch::IfMissing,
+            (_, Action::AsStored | Action::Convert(_), _) => Fetch::Yes,
+        }
+    }
+
+    /// Returns the layer with the form in which the plugin takes it; `None` where the plugin leaves it out.
+    #[must_use]
+    pub fn planned(&self, context: &Context) -> Option<PlannedLayer> {
+        let form = self.taken?;
+        let label = format!("layer {}/{}", self.index + 1, self.count);
+        let progress = context.progress.layer(&label, self.layer.size);
+        let (index, layer, stays) = (self.index, self.layer.clone(), self.stays());
+        Some(PlannedLayer { index, layer, form, stays, progress })
+    }
+
+    /// Whether the layer stays at the URL that the manifest names.
+    #[must_use]
+    pub fn stays(&self) -> bool {
+        matches!(self.reason, Reason::StaysElsewhere(_))
+    }
+}
+
+impl fmt::Display for LayerPlan {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { index, layer, action, reason, origin, count, .. } = self;
+        let digest = layer.digest.unwrap_or(layer.diff_id).short();
+        write!(to, "layer {}/{count} ({digest}, {}): ", index + 1, size(layer.size))?;
+        match origin {
+            Origin::Filtered => to.write_str("filtered, ")?,
+            Origin::ToFilter => to.write_str("fetched and filtered, ")?,
+            Origin::Source | Origin::Known => match self.is_fetched() {
+                _ if matches!(layer.content, Content::File(_)) => {
+                    if *reason == Reason::AtDestination && *action == Action::AsStored {
+                        to.write_str("not sent, ")?;
+                    }
+                }
+                Fetch::Yes => to.write_str("fetched, ")?,
+                Fetch::No => to.write_str("not fetched, ")?,
+                Fetch::IfMissing => to.write_str("fetched if needed, ")?,
+            },
+        }
+        match action {
+            Action::Known => to.write_str("known")?,
+            Action::Skipped => to.write_str("skipped")?,
+            Action::AsStored => to.write_str("as stored")?,
+            Action::Convert(form) => write!(to, "converted to {}", form_name(*form))?,
+        }
+        match reason {
+            Reason::MadeBefore => to.write_str(": the destination has it from an earlier run"),
+            Reason::Repeated(below) => write!(to, ": the same as layer {}", below + 1),
+            Reason::AtDestination => to.write_str(": the destination has it"),
+            Reason::StaysElsewhere(host) => write!(to, ": it stays at {host}"),
+            Reason::Mountable(from) => {
+                write!(to, ": the registry is asked to mount it from {from}")
+            }
+            Reason::Missing => to.write_str(": the destination does not have it"),
+            Reason::AskedLater => to.write_str(": sent unless the registry has it"),
+            Reason::Wanted => Ok(()),
+        }
+    }
+}
+
+/// Returns the name of a form: `gzip`, `zstd`, `plain tar` or `stored`.
+#[must_use]
+pub fn form_name(form: Form) -> &'static str {
+    match form {
+        Form::Stored => "stored",
+        Form::Uncompressed => "plain tar",
+        Form::Compressed(Compression::Zstd) => "zstd",
+        Form::Compressed(_) => "gzip",
+    }
+}

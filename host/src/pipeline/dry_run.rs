@@ -1,0 +1,275 @@
+//! `occystrap process --dry-run`: the flow up to the plan of each image, and no further.
+//!
+//! What it refuses: to change anything. Filters are not run, as that takes the layers; what they make of a layer
+//! is not known here.
+
+use std::io::{self, Write};
+
+use serde::{Serialize, Serializer};
+
+use super::{Process, fit, identity};
+use occystrap_base::error::{Error, Kind, Result, one_line};
+use occystrap_base::oci::{Digest, Part};
+use occystrap_base::parallel::in_parallel;
+use occystrap_base::terminal::size::size;
+use occystrap_base::terminal::table;
+use occystrap_layer::image::{Image, Whole};
+use occystrap_net::context::Context;
+use occystrap_output::write::item::{Item, PreparedImage};
+use occystrap_output::write::plan::{Action, Fetch, LayerPlan, Reason, form_name};
+use occystrap_output::write::{self, foreign_layers, occupied};
+
+/// What `occystrap process` would do with each image of a source.
+#[derive(Serialize)]
+pub struct DryRun {
+    dry_run: bool,
+    images: Vec<ImagePlan>,
+    summary: Summary,
+}
+
+/// What would happen to one image.
+#[derive(Serialize)]
+struct ImagePlan {
+    source: String,
+    destination: String,
+    image: String,
+    platform: String,
+    #[serde(serialize_with = "layers")]
+    layers: Vec<LayerPlan>,
+    /// Why no plan could be made.
+    error: Option<Error>,
+}
+
+/// The plans of all images, in numbers. Sizes are those of layers at the source, in bytes.
+#[derive(Default, Serialize)]
+struct Summary {
+    images: usize,
+    errors: usize,
+    layers: usize,
+    fetched: usize,
+    fetched_bytes: u64,
+    fetched_if_missing: usize,
+    not_fetched: usize,
+    not_fetched_bytes: u64,
+}
+
+/// Plans for every image of a source. Errors where none can be planned for; what goes wrong with one of them is in its
+/// plan.
+pub fn dry_run(request: &Process, context: &Context) -> Result<DryRun> {
+    occupied::check(&request.target)?;
+    occupied::check_list(&request.target)?;
+    let images = match request.all_platforms {
+        true => of_wholes(request, context)?,
+        false => of_images(request, context)?,
+    };
+    let mut summary = Summary { images: images.len(), ..Summary::default() };
+    images.iter().for_each(|image| summary.count(image));
+    Ok(DryRun { dry_run: true, images, summary })
+}
+
+fn of_images(request: &Process, context: &Context) -> Result<Vec<ImagePlan>> {
+    let images = fit::check(request, request.source.open(context)?)?;
+    foreign_layers::check(images.iter(), context.web.foreign_layers())?;
+    images.iter().try_for_each(|image| fit::check_artifact(request, image))?;
+    Ok(in_parallel(&images, request.image_parallel, |image| {
+        let planned = prepare(request, image, context).and_then(|prepared| {
+            plan(request, Item::Prepared(&prepared), image, Part::Whole, context)
+        });
+        ImagePlan::new(request, image, image.name.to_string(), planned)
+    }))
+}
+
+fn of_wholes(request: &Process, context: &Context) -> Result<Vec<ImagePlan>> {
+    let wholes = fit::check(request, request.source.open_wholes(context)?)?;
+    foreign_layers::check(wholes.iter().flat_map(Whole::images), context.web.foreign_layers())?;
+    let mut plans = Vec::new();
+    for whole in &wholes {
+        match whole {
+            Whole::Image(image) => {
+                fit::check_artifact(request, image)?;
+                let planned = plan(request, Item::Image(image), image, Part::Whole, context);
+                plans.push(ImagePlan::new(request, image, image.name.to_string(), planned));
+            }
+            Whole::Family(family) => {
+                plans.extend(in_parallel(&family.members, request.image_parallel, |member| {
+                    let (image, part) = (&member.image, Part::Platform(member.platform.clone()));
+                    let name = format!("{}{part}", family.name);
+                    let planned = plan(request, Item::Listed(image), image, part, context);
+                    ImagePlan::new(request, image, name, planned)
+                }));
+            }
+        }
+    }
+    Ok(plans)
+}
+
+/// Returns an image with the layers that the layer cache knows.
+fn prepare(request: &Process, image: &Image, context: &Context) -> Result<PreparedImage> {
+    let Process { filters, target, .. } = request;
+    let known = match &request.layer_cache {
+        Some(cache) => cache.known(image, filters, target, context)?,
+        None => Vec::new(),
+    };
+    Ok(PreparedImage::for_dry_run(image, known, !filters.is_empty()))
+}
+
+fn plan(
+    request: &Process,
+    item: Item,
+    image: &Image,
+    part: Part,
+    context: &Context,
+) -> Result<Vec<LayerPlan>> {
+    write::dry_run::dry_run(item, &identity(image, &image.name, part), &request.target, context)
+}
+
+impl ImagePlan {
+    fn new(
+        request: &Process,
+        image: &Image,
+        name: String,
+        planned: Result<Vec<LayerPlan>>,
+    ) -> Self {
+        let (layers, error) = match planned {
+            Ok(layers) => (layers, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let (source, destination) =
+            (request.source.display.clone(), request.target.display.clone());
+        let platform = image.platform.to_string();
+        Self { source, destination, image: name, platform, layers, error }
+    }
+}
+
+impl Summary {
+    fn count(&mut self, image: &ImagePlan) {
+        self.errors += usize::from(image.error.is_some());
+        self.layers += image.layers.len();
+        for layer in &image.layers {
+            let bytes = layer.layer.size;
+            match layer.is_fetched() {
+                Fetch::Yes => {
+                    self.fetched += 1;
+                    self.fetched_bytes = self.fetched_bytes.saturating_add(bytes);
+                }
+                Fetch::IfMissing => self.fetched_if_missing += 1,
+                Fetch::No => {
+                    self.not_fetched += 1;
+                    self.not_fetched_bytes = self.not_fetched_bytes.saturating_add(bytes);
+                }
+            }
+        }
+    }
+
+    fn line(&self) -> String {
+        let number = |count: usize, one: &str| match count {
+            1 => format!("1 {one}"),
+            _ => format!("{count} {one}s"),
+        };
+        let mut line = format!(
+            "Dry run: {}, {}: {} to fetch ({})",
+            number(self.images, "image"),
+            number(self.layers, "layer"),
+            self.fetched,
+            size(self.fetched_bytes),
+        );
+        if self.fetched_if_missing > 0 {
+            line += &format!(", {} if the registry does not mount it", self.fetched_if_missing);
+        }
+        line += &format!(", {} not ({})", self.not_fetched, size(self.not_fetched_bytes));
+        if self.errors > 0 {
+            line += &format!(", {}", number(self.errors, "error"));
+        }
+        line + "; nothing was written"
+    }
+}
+
+impl DryRun {
+    /// Returns 0 where a plan was made for every image, and otherwise the code of the first error; an interruption goes
+    /// before others.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        let mut errors = self.images.iter().filter_map(|image| image.error.as_ref());
+        let interrupted = errors.clone().find(|error| error.kind() == Kind::Interrupted);
+        interrupted.or_else(|| errors.next()).map_or(0, Error::exit_code)
+    }
+
+    /// Writes a line for each image and layer, and a summary.
+    pub fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
+        for image in &self.images {
+            let ImagePlan { image: name, platform, destination, .. } = image;
+            writeln!(to, "{}", one_line(&format!("{name} ({platform}) to {destination}")))?;
+            for layer in &image.layers {
+                writeln!(to, "  {}", one_line(&layer.to_string()))?;
+            }
+            if let Some(error) = &image.error {
+                writeln!(to, "  error: {error}")?;
+                if let Some(hint) = error.hint_text() {
+                    writeln!(to, "  hint: {hint}")?;
+                }
+            }
+        }
+        writeln!(to, "{}", self.summary.line())
+    }
+
+    /// Writes the document for programs, as JSON and a newline.
+    pub fn write_json(&self, to: &mut dyn Write) -> io::Result<()> {
+        table::write_json(to, self)
+    }
+}
+
+/// A layer's plan as programs read it.
+#[derive(Serialize)]
+struct LayerDocument<'a> {
+    index: usize,
+    diff_id: Digest,
+    digest: Option<Digest>,
+    size: u64,
+    media_type: &'a str,
+    action: &'static str,
+    form: Option<&'static str>,
+    reason: &'static str,
+    fetched: &'static str,
+    text: String,
+}
+
+fn layers<S: Serializer>(layers: &[LayerPlan], to: S) -> Result<S::Ok, S::Error> {
+    to.collect_seq(layers.iter().map(document))
+}
+
+fn document(plan: &LayerPlan) -> LayerDocument<'_> {
+    let layer = &plan.layer;
+    LayerDocument {
+        index: plan.index,
+        diff_id: layer.diff_id,
+        digest: layer.digest,
+        size: layer.size,
+        media_type: &layer.media_type,
+        action: match plan.action {
+            Action::Known => "known",
+            Action::Skipped => "skipped",
+            Action::AsStored => "as-stored",
+            Action::Convert(_) => "converted",
+        },
+        form: match plan.action {
+            Action::Convert(form) => Some(form_name(form)),
+            _ => None,
+        },
+        reason: match plan.reason {
+            Reason::MadeBefore => "made-before",
+            Reason::Repeated(_) => "repeated",
+            Reason::AtDestination => "at-destination",
+            Reason::StaysElsewhere(_) => "stays-elsewhere",
+            Reason::Mountable(_) => "mountable",
+            Reason::Missing => "missing",
+            Reason::AskedLater => "asked-later",
+            Reason::Wanted => "wanted",
+        },
+        fetched: match plan.is_fetched() {
+            Fetch::Yes => "yes",
+            Fetch::No => "no",
+            Fetch::IfMissing => "if-missing",
+        },
+        text: plan.to_string(),
+    }
+}
