@@ -1,4 +1,4 @@
-//! The command line: what there is to say, and what it means.
+//! The command line: its commands, options and help.
 
 mod command;
 pub mod command_line;
@@ -8,6 +8,7 @@ pub mod log;
 pub mod manual;
 mod plugin;
 mod process;
+pub mod reference;
 mod verify;
 
 use std::path::PathBuf;
@@ -17,48 +18,48 @@ use clap::{Args, Parser, Subcommand};
 pub use self::command::command;
 pub use self::global::{CompressionName, Global, OutputFormat, asks_for_json};
 pub use self::plugin::PluginCommand;
-pub use self::process::{LevelName, Process};
-pub use self::verify::Verify;
-pub use inspect::{Check, Info, Search};
+pub use self::process::{LevelName, ProcessOptions};
+pub use self::verify::VerifyOptions;
+pub use inspect::{CheckOptions, InfoOptions, SearchOptions};
 
 const EXAMPLES: &str = "\
 Examples:
   Mirror an image into a directory, and prove that it landed:
     occystrap process registry://docker.io/library/busybox:latest 'dir:///srv/images?unique_names=true'
 
-  Make an archive for 'docker load' from a private registry, reading every byte back:
+  Make an archive for 'docker load' from a private registry, and read every byte back:
     occystrap process --verify=full registry://registry.example.com/team/app:1.4 tar:///tmp/app.tar
 
-  Look again a month later:
+  Verify it again a month later:
     occystrap verify dir:///srv/images
 
-  Look at receipts of people whom you do not trust, on a shared host:
+  Verify receipts of users whom you do not trust, on a shared host:
     occystrap verify --untrusted --root /srv/images /srv/receipts/*.json
 
-  See which outputs there are, and add one of somebody else:
+  List the output plugins, and add a plugin from a file:
     occystrap plugin list
     occystrap plugin add ./inventory.wasm
 
-Exit codes: 0 all is well, 1 something failed, 2 the command line is wrong,
+Exit codes: 0 success, 1 something failed, 2 the command line is wrong,
 3 something could not be checked (verify; process with --strict).";
 
 /// Moves container images and proves that they landed.
 #[derive(Parser)]
 #[command(name = "occystrap", version, about, after_help = EXAMPLES)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
-    /// What holds for all commands.
+    /// The options of all commands.
     #[command(flatten)]
     pub global: Global,
-    /// What 0.4.17 took before the command.
+    /// Options that 0.4.17 took before the command.
     #[command(flatten)]
     before: Before,
 }
 
-/// Options of `process` that 0.4.17 took before the command, and for all commands. Said behind it
-/// they are [`Process`]'s, and go first.
+/// Options of `process` that 0.4.17 took before any command. The same options after the command are those of
+/// [`ProcessOptions`] and take precedence.
 #[derive(Args)]
 struct Before {
     #[arg(id = "before-verify", long = "verify", hide = true, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "fast", conflicts_with = "before-no-verify")]
@@ -70,7 +71,7 @@ struct Before {
 }
 
 impl Cli {
-    /// With what was said before the command where it belongs.
+    /// Moves the options before the command to the command.
     #[must_use]
     pub fn settled(mut self) -> Self {
         if let Command::Process(process) = &mut self.command
@@ -90,28 +91,27 @@ impl Cli {
 #[derive(Subcommand)]
 pub enum Command {
     /// Move images from a source to a destination, and verify what was written
-    Process(Process),
+    Process(ProcessOptions),
     /// Verify what was written earlier
-    Verify(Verify),
-    /// Check whether an image is right: what its manifest, config and layers promise, and every
-    /// member of each layer
-    Check(Check),
-    /// Describe an image: platform, digests, layers, how it runs; no layer is fetched
-    Info(Info),
+    Verify(VerifyOptions),
+    /// Check an image: its manifest, config and layers, and every member of each layer
+    Check(CheckOptions),
+    /// Describe an image: platform, digests, layers, how it runs; fetches no layer
+    Info(InfoOptions),
     /// Find files in the layers of an image
-    Search(Search),
-    /// Show the output plugins and what each may do; add and remove others
+    Search(SearchOptions),
+    /// Show the output plugins and their permissions; add, remove and test plugins
     Plugin {
-        /// What about them.
+        /// The command about plugins.
         #[command(subcommand)]
         command: PluginCommand,
     },
     /// Print a completion script for a shell
     Completions {
-        /// Which shell
+        /// The shell
         shell: clap_complete::Shell,
     },
-    /// Print the manual page, for 'man -l'; or write one for each command
+    /// Print the manual page, for 'man -l'; or write a page for each command
     Man {
         /// Write occystrap.1, occystrap-process.1 and so on to this folder
         #[arg(long, value_name = "DIR")]

@@ -1,8 +1,8 @@
-//! What the fuzzers of this repository call (`fuzz/`): parsers of what others wrote, and what
-//! must hold of whatever it takes. Broken rules are panics.
+//! Entry points of the fuzzers of this repository (`fuzz/`): each parses foreign data and checks rules that must hold
+//! for everything that it accepts. A broken rule is a panic.
 //!
-//! It is there with the feature `fuzzing`, and in tests, which run the seeds through it. Nothing of
-//! it is for anybody else: it may change with every version.
+//! It exists with the feature `fuzzing`, and in tests, which run the seeds through it. It is not part of the public API
+//! and may change with every version.
 
 use std::fs::File;
 use std::io::{self, Read, Write as _};
@@ -39,17 +39,16 @@ use occystrap_output::layer_cache;
 use occystrap_output::plugin::installed::Record;
 use occystrap_output::receipt::{Bundle, listed};
 
-/// What errors call the input.
+/// Name of the input in errors.
 const PLACE: &str = "'fuzzed'";
 
-/// Bytes that are read of a file with holes: a header of half a kilobyte may claim exabytes.
+/// Largest number of bytes that are read of a file with holes: a header of half a kilobyte may claim exabytes.
 const HOLES: u64 = 1024 * 1024;
 
-/// A name, and what is called.
+/// Name of a target, and its function.
 pub type Target = (&'static str, fn(&[u8]) -> bool);
 
-/// Every target, with the name of its folder of seeds. Each says whether it took the bytes for what
-/// they should be.
+/// Every target, with the name of its folder of seeds. Each returns whether it accepted the bytes.
 pub const TARGETS: [Target; 13] = [
     ("archive", archive),
     ("auth_file", auth_file),
@@ -66,7 +65,7 @@ pub const TARGETS: [Target; 13] = [
     ("uri", uri),
 ];
 
-/// What users type as a source or a destination. A password that stands in it once is not shown.
+/// Parses a source or destination URI. A password that it contains once is not shown.
 pub fn uri(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
     if let Ok(digest) = text.parse::<Digest>() {
@@ -78,7 +77,7 @@ pub fn uri(data: &[u8]) -> bool {
     let Ok(uri) = Uri::parse(text) else { return named.is_ok() };
     let shown = uri.display();
     if let Some(password) = uri.credentials.as_ref().map(|(_, password)| password.expose())
-        // Escapes could spell it elsewhere, and what separates options is written anew.
+        // Escapes could spell it elsewhere, and separators of options are written again.
         && !text.contains('%')
         && password.len() > 1
         && text.matches(password).count() == 1
@@ -91,18 +90,18 @@ pub fn uri(data: &[u8]) -> bool {
     true
 }
 
-/// A file with logins, or what a helper prints.
+/// Parses a file with logins, or the output of a credential helper.
 pub fn auth_file(data: &[u8]) -> bool {
     registry::fuzzed::auth_file(data)
 }
 
-/// A header by which a registry asks for a login.
+/// Parses the header by which a registry requests a login.
 pub fn challenge(data: &[u8]) -> bool {
     registry::fuzzed::challenge(data)
 }
 
-/// A proxy, what `NO_PROXY` says, and a URL, each in a line of its own. The login of the proxy is not shown;
-/// what is on this machine is reached directly, and so is a host that is named itself.
+/// Parses a proxy, a value of `NO_PROXY` and a URL, each on its own line. The login of the proxy is not shown. This
+/// machine is reached directly, and so is a host that `NO_PROXY` names.
 pub fn no_proxy(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
     let mut lines = text.splitn(3, '\n');
@@ -122,7 +121,7 @@ pub fn no_proxy(data: &[u8]) -> bool {
         assert!(local.parse().is_ok_and(|local| proxies.of(&local).is_none()), "{local}");
     }
     assert!(with(&format!("{list},*")).of(&url).is_none(), "everything is reached directly");
-    // A comma within a host, which a URL may have, ends an entry.
+    // A URL may have a comma in its host, where an entry ends.
     let is_name =
         |host: &&str| host.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.:[]".contains(&b));
     if let Some(host) = url.host_str().filter(is_name) {
@@ -135,8 +134,7 @@ pub fn no_proxy(data: &[u8]) -> bool {
     true
 }
 
-/// A place on the web, as a destination or as `--allow-net`: what is named is permitted, and nothing
-/// above it.
+/// Parses a web address as a destination and as `--allow-net`: what is named is permitted, and nothing above it.
 fn web(text: &str) {
     let _ = Netrc::parse(text).header(text);
     let mut allow = Allow::default();
@@ -150,8 +148,7 @@ fn web(text: &str) {
     assert!(above == url || !allow.permits(&above), "{above} is above {url}");
 }
 
-/// A filter as users type it, and in the lines after it a name that its text, as a pattern, may
-/// match.
+/// Parses a filter, and matches the name in the lines after it with the text of the filter as a pattern.
 pub fn filter(data: &[u8]) -> bool {
     let (typed, name) = match data.iter().position(|byte| *byte == b'\n') {
         Some(at) => (&data[..at], &data[at + 1..]),
@@ -172,7 +169,7 @@ pub fn filter(data: &[u8]) -> bool {
     Filters::parse(&[typed.to_owned()], &inputs).is_ok()
 }
 
-/// Manifest, index, config and Docker's list of images: what a source says of an image.
+/// Parses the documents of a source about an image: manifest, index, config and Docker's list of images.
 pub fn manifest(data: &[u8]) -> bool {
     let bytes = Bytes::copy_from_slice(data);
     let mut taken = [false; 2];
@@ -201,7 +198,7 @@ pub fn manifest(data: &[u8]) -> bool {
     taken.contains(&true) || lists.is_ok() || parsed.is_ok()
 }
 
-/// An image config. What clients read is not refused, and `null` stands for an absent field.
+/// Parses an image config. A config that clients read is not rejected, and `null` counts as an absent field.
 pub fn config(data: &[u8]) -> bool {
     let summary = |bytes: &[u8]| {
         occystrap_base::oci::config::parse(bytes, PLACE)
@@ -229,8 +226,8 @@ pub fn config(data: &[u8]) -> bool {
     parsed.is_some()
 }
 
-/// A manifest and an index, as moving an image reads them. What clients read is not refused, and `null` stands for an
-/// absent field.
+/// Parses a manifest and an index as moving an image does. A document that clients read is not rejected, and `null`
+/// counts as an absent field.
 pub fn document(data: &[u8]) -> bool {
     let bytes = Bytes::copy_from_slice(data);
     let mut taken = false;
@@ -253,7 +250,7 @@ pub fn document(data: &[u8]) -> bool {
     taken
 }
 
-/// What a manifest or an index promises; `None` for a descriptor without digest or size.
+/// Returns the descriptors of a manifest or an index; `None` for a descriptor without digest or size.
 fn descriptors(manifest: &Manifest) -> Option<Vec<Option<Descriptor>>> {
     let promised = |raw: &RawDescriptor| {
         let platform = raw.platform();
@@ -269,7 +266,7 @@ fn descriptors(manifest: &Manifest) -> Option<Vec<Option<Descriptor>>> {
     Some(config.chain(parsed.layers()).map(promised).collect())
 }
 
-/// A document that Go's clients read, which is an object and has one reading.
+/// Returns a document if it is an object, Go's clients can read it, and it has only one reading.
 fn read_by_clients<E, F>(
     data: &[u8],
     typed: impl FnOnce(&[u8]) -> std::result::Result<(), E>,
@@ -281,19 +278,19 @@ fn read_by_clients<E, F>(
     is_read.then_some(document)
 }
 
-/// The same document without keys that have the value `null`.
+/// Returns the same document without keys that have the value `null`.
 fn without_nulls(document: Value) -> Value {
     match document {
         Value::Object(map) => {
-            let said = map.into_iter().filter(|(_, value)| !value.is_null());
-            said.map(|(key, value)| (key, without_nulls(value))).collect()
+            let present = map.into_iter().filter(|(_, value)| !value.is_null());
+            present.map(|(key, value)| (key, without_nulls(value))).collect()
         }
         Value::Array(list) => list.into_iter().map(without_nulls).collect(),
         other => other,
     }
 }
 
-/// A set of files that are all the same.
+/// Set of files in which every name leads to the same document.
 struct OneFile(Bytes);
 
 impl Members for OneFile {
@@ -310,7 +307,7 @@ impl Members for OneFile {
     }
 }
 
-/// The tar of a layer. What is read is written, and read again as the same.
+/// Parses the tar of a layer. What was read, written and read again is the same.
 pub fn layer(data: &[u8]) -> bool {
     let as_it_is = read_and_write(data);
     read_and_write(&summed(data)) || as_it_is
@@ -318,7 +315,7 @@ pub fn layer(data: &[u8]) -> bool {
 
 fn read_and_write(tar: &[u8]) -> bool {
     let Ok(listed) = read_layer(tar) else { return false };
-    // Filters refuse a layer with one: tar has no way to write a name of no bytes.
+    // Filters reject a layer with an empty name: tar cannot write it.
     if listed.iter().any(|(member, _)| member.path.is_empty()) {
         return true;
     }
@@ -359,7 +356,7 @@ fn read_layer(tar: &[u8]) -> Result<Vec<(Member, Vec<u8>)>> {
     Ok(listed)
 }
 
-/// An archive with images in it.
+/// Opens an archive with images.
 pub fn archive(data: &[u8]) -> bool {
     let as_it_is = open_archive(data);
     open_archive(&summed(data)) || as_it_is
@@ -387,8 +384,8 @@ fn in_memory(bytes: &[u8]) -> io::Result<File> {
     Ok(file)
 }
 
-/// The same with a right checksum in every block that looks like a header: chance finds none, and
-/// would never come behind it.
+/// Returns the same bytes with a right checksum in every block that looks like a header: a fuzzer does not find a right
+/// checksum by chance and would never get behind it.
 fn summed(data: &[u8]) -> Vec<u8> {
     let mut tar = data.to_vec();
     for block in tar.chunks_exact_mut(512).filter(|block| block[257..].starts_with(b"ustar")) {
@@ -399,7 +396,7 @@ fn summed(data: &[u8]) -> Vec<u8> {
     tar
 }
 
-/// A receipt, or several. What is read is written, and read again as the same.
+/// Parses one or several receipts. What was read, written and read again is the same.
 pub fn receipt(data: &[u8]) -> bool {
     let Ok(receipts) = Bundle::parse(data, PLACE) else { return false };
     for receipt in &receipts {
@@ -415,7 +412,7 @@ pub fn receipt(data: &[u8]) -> bool {
     true
 }
 
-/// The record of plugins. What is read is written, and read again as the same.
+/// Parses the record of plugins. What was read, written and read again is the same.
 pub fn plugins_toml(data: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(data) else { return false };
     let Ok(record) = Record::parse(text, PLACE) else { return false };
@@ -426,7 +423,7 @@ pub fn plugins_toml(data: &[u8]) -> bool {
     true
 }
 
-/// The file of a layer cache, or its entries alone.
+/// Parses the file of a layer cache, or only its entries.
 pub fn layer_cache(data: &[u8]) -> bool {
     layer_cache::takes(data)
 }
@@ -437,7 +434,7 @@ mod tests {
 
     use super::*;
 
-    /// A seed that is not taken any more shows the fuzzer nothing but the way to an error.
+    /// A seed that is rejected shows the fuzzer only the way to an error.
     #[test]
     fn seeds_are_what_they_are_called() {
         let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");

@@ -1,4 +1,4 @@
-//! The binary: arguments in, an exit code out. Everything else is in the library.
+//! The binary: from arguments to an exit code. It handles signals and limits of the process; the rest is in the library.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -17,7 +17,7 @@ use occystrap_net::uri;
 use occystrap_output::plugin::compiler;
 use occystrap_verify::report;
 
-/// Two threads move a gigabyte a second from sockets; more would only take turns.
+/// Threads of the network runtime: two move a gigabyte per second from sockets, and more would only wait.
 const NETWORK_THREADS: usize = 2;
 
 /// The exit code after Ctrl-C, SIGTERM or SIGHUP: 128 + SIGINT, as shells report it.
@@ -46,16 +46,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// A command line that is none. A program that asked for a document gets one all the same.
+/// Ends the process because of an invalid command line. If JSON was requested, a document is written nevertheless.
 fn refuse(mistake: &clap::Error, arguments: &[OsString]) -> ! {
-    if let Some(error) = command_line::refusal(mistake, arguments, &mut io::stdout()) {
+    if let Some(error) = run::explain_mistake(mistake, arguments, &mut io::stdout()) {
         let _ = report::write_error(&mut io::stderr(), &error);
         std::process::exit(mistake.exit_code());
     }
     if !mistake.use_stderr() {
         mistake.exit();
     }
-    // clap repeats what was typed.
+    // clap repeats what was typed, which may be a secret.
     let _ = write!(io::stderr(), "{}", secret::mask(&command_line::rendered(mistake)));
     std::process::exit(mistake.exit_code());
 }
@@ -76,13 +76,13 @@ fn start(cli: Cli, progress: &Progress) -> anyhow::Result<u8> {
     let mut err = StandardOutput::of(io::stderr());
     let outcome = run::run(cli, &cancel, runtime.handle(), progress, &mut out, &mut err);
     drop(too_large);
-    // Downloads that are not waited for any more must not keep the process.
+    // Downloads that are not needed any more must not delay the end.
     runtime.shutdown_background();
-    // Threads that still compress hold files, which may have names (`temporary.rs`).
+    // Threads that still compress hold temporary files, some of which have names (`temporary.rs`).
     temporary::remove_own();
     match outcome {
         Ok(code) => Ok(code),
-        // A terminal that is closed sends SIGHUP and takes no more text.
+        // A terminal that was closed has sent SIGHUP and takes no more text.
         Err(error) if cancel.check().is_err() => {
             let _ = report::write_error(&mut io::stderr(), &error);
             Ok(INTERRUPTED)
@@ -95,13 +95,13 @@ fn start(cli: Cli, progress: &Progress) -> anyhow::Result<u8> {
     }
 }
 
-/// Every file of a session is open until its commit, up to `limits::FILES`; the usual soft
-/// limit of 1024 is there for programs that use `select`, which this one does not.
+/// Raises the limit on open files. Every file of a session is open until its commit, up to `limits::FILES`; the usual
+/// soft limit of 1024 exists for programs that use `select`, which this program does not.
 fn raise_file_limit() {
     use rustix::process::{Resource, getrlimit, setrlimit};
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // Few layers need few files: no reason to fail.
+    // An image with few layers needs few files, so this is no reason to fail.
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
@@ -114,8 +114,8 @@ fn fail_at_file_size_limit() -> io::Result<tokio::signal::unix::Signal> {
     signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))
 }
 
-/// The first Ctrl-C, SIGTERM, or SIGHUP of a terminal that is closed ends the work in order, the second
-/// at once.
+/// Waits for Ctrl-C, SIGTERM, and SIGHUP of a terminal that is closed. The first signal ends the work with a rollback,
+/// the second ends the process at once.
 async fn listen(cancel: Cancel) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) =
@@ -123,7 +123,7 @@ async fn listen(cancel: Cancel) {
     else {
         return;
     };
-    // Who started it with `nohup` wants it to go on.
+    // A process that was started with `nohup` continues after SIGHUP.
     let mut hangup = match ignores_hangup() {
         true => None,
         false => signal(SignalKind::hangup()).ok(),
@@ -146,7 +146,7 @@ async fn listen(cancel: Cancel) {
     }
 }
 
-/// Whether SIGHUP was ignored before this program began: the first bit of `SigIgn` (proc_pid_status(5)).
+/// Returns whether SIGHUP was ignored before this program began: the first bit of `SigIgn` (proc_pid_status(5)).
 fn ignores_hangup() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

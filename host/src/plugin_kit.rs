@@ -1,4 +1,4 @@
-//! What authors of plugins need: a new project (`plugin new`) and the conformance test (`plugin test`).
+//! Tools for authors of plugins: a new project (`plugin new`) and the conformance test (`plugin test`).
 
 pub mod conformance;
 pub mod scaffold;

@@ -1,35 +1,36 @@
-//! From a parsed command line to an exit code: which command is meant. Each has a file of its own.
+//! From a parsed command line to an exit code: one function for each command.
 
-mod check;
-mod clients;
-mod host;
-mod info;
+mod failure_document;
+mod images;
 mod plugin;
 mod process;
-mod refusal;
-mod repeat_options;
-mod search;
-mod untrusted;
 mod verify;
-mod web;
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 
 use clap::CommandFactory;
 
-pub use self::refusal::write_of_words as refuse_words;
-
-use self::host::Host;
-use self::refusal::Once;
-use crate::cli::manual;
+use self::failure_document::Once;
+use crate::Session;
 use crate::cli::{self, Cli, Command, Global, OutputFormat};
+use crate::cli::{command_line, manual};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
-use occystrap_base::secret::MaskedLines;
+use occystrap_base::oci::PlatformRequest;
+use occystrap_base::secret::{MaskedLines, Secret};
 use occystrap_base::terminal::progress::Progress;
-use occystrap_verify::report::Run;
+use occystrap_net::http::Settings;
 
-/// Do what was asked, and say how it went: results on `out`, everything else on `err`.
+/// What every command needs besides its own options.
+struct Host<'a> {
+    /// The options of all commands.
+    global: &'a Global,
+    /// Settings and services, made from them.
+    session: Session,
+}
+
+/// Runs a command, and prints results on `out` and everything else on `err`. Returns the exit code.
 pub fn run(
     cli: Cli,
     cancel: &Cancel,
@@ -39,26 +40,44 @@ pub fn run(
     err: &mut dyn Write,
 ) -> Result<u8> {
     let Cli { command, global, .. } = cli;
-    let host = Host { global: &global, cancel, runtime, progress };
+    let session = session(&global, runtime).cancel(cancel.clone()).shown_on(progress.clone());
+    let host = Host { global: &global, session };
     let mut out = Once::new(out);
     let mut err = MaskedLines::new(err);
     let outcome = match global.output_format {
         OutputFormat::Text => {
             let mut out = MaskedLines::new(&mut out);
             let outcome = of_command(&command, &host, &mut out, &mut err);
-            // Its last line may lack its end.
+            // The last line may have no newline.
             out.flush().map_err(printed).and(outcome)
         }
-        // Documents are masked as such.
+        // JSON documents mask their own text.
         OutputFormat::Json => of_command(&command, &host, &mut out, &mut err),
     };
     if let (OutputFormat::Json, Err(error)) = (global.output_format, &outcome)
         && let Some(out) = out.untouched()
     {
-        // A broken pipe gets nothing.
-        let _ = refusal::write(&command, error, out);
+        // The reader of a broken pipe gets no document.
+        let _ = failure_document::write(&command, error, out);
     }
     outcome
+}
+
+/// Returns the error for a command line that clap rejected, where clap's own words do not help. If `-O json` was typed,
+/// writes the document of the failure to `out`.
+pub fn explain_mistake(
+    mistake: &clap::Error,
+    arguments: &[OsString],
+    out: &mut dyn Write,
+) -> Option<Error> {
+    let explanation = command_line::explain(mistake, arguments);
+    if let Some(error) = command_line::for_document(mistake, arguments, explanation.as_ref()) {
+        let ends = command_line::ends(arguments);
+        // The reader of a broken pipe gets no document.
+        let _ =
+            failure_document::write_of_words(&command_line::words(arguments), ends, &error, out);
+    }
+    explanation
 }
 
 fn of_command(
@@ -68,15 +87,15 @@ fn of_command(
     err: &mut dyn Write,
 ) -> Result<u8> {
     match command {
-        Command::Process(asked) => process::run(asked, host, out, err),
-        Command::Verify(asked) if asked.untrusted => untrusted::run(asked, host, out, err),
-        Command::Verify(asked) => verify::run(asked, host, out, err),
-        Command::Search(asked) => search::run(asked, host, out),
-        Command::Check(asked) => check::run(asked, host, out),
-        Command::Info(asked) => info::run(asked, host, out),
+        Command::Process(options) => process::run(options, host, out, err),
+        Command::Verify(options) if options.untrusted => verify::untrusted(options, host, out, err),
+        Command::Verify(options) => verify::run(options, host, out, err),
+        Command::Search(options) => images::search(options, host, out),
+        Command::Check(options) => images::check(options, host, out),
+        Command::Info(options) => images::info(options, host, out),
         Command::Plugin { command } => plugin::run(command, host, out, err),
         Command::Completions { shell } => {
-            // It panics where it cannot write.
+            // The generator panics where it cannot write.
             let mut script = Vec::new();
             clap_complete::generate(*shell, &mut Cli::command(), "occystrap", &mut script);
             out.write_all(&script).map_err(printed).map(|()| 0)
@@ -92,13 +111,59 @@ fn of_command(
     }
 }
 
-fn printed(cause: io::Error) -> Error {
-    Error::io(Kind::Destination, "write to", "standard output", &cause)
+/// Returns the session that the options of all commands describe.
+fn session(global: &Global, runtime: &tokio::runtime::Handle) -> Session {
+    let parts = PlatformRequest::new(
+        global.os.as_deref(),
+        global.architecture.as_deref(),
+        global.variant.as_deref(),
+    );
+    let mut session = Session::on(runtime.clone())
+        .registry(Settings {
+            username: global.username.clone(),
+            password: global.password.clone(),
+            login_origin: login_origin(global),
+            authfile: global.authfile.clone(),
+            insecure: global.insecure,
+            ca_bundle: global.ca_bundle.clone(),
+            retries: global.retries,
+            rate_limit: global.rate_limit,
+            ..Settings::default()
+        })
+        .platform_parts(parts)
+        .parallel(global.parallel)
+        .image_parallel(global.image_parallel);
+    if let Some(platform) = &global.platform {
+        session = session.platform(platform.clone());
+    }
+    if let Some(folder) = &global.temp_dir {
+        session = session.temp_dir(folder);
+    }
+    if let Some(file) = &global.netrc_file {
+        session = session.netrc_file(file);
+    }
+    if let Some(folder) = &global.plugin_dir {
+        session = session.plugin_dir(folder);
+    }
+    global.plugin.iter().fold(session, Session::plugin)
 }
 
-fn report(run: &Run, global: &Global, out: &mut dyn Write, err: &mut dyn Write) -> io::Result<()> {
-    match global.output_format {
-        OutputFormat::Text => run.write_text(err, global.quiet),
-        OutputFormat::Json => run.write_json(out),
+/// Returns where a login came from, for error messages. A value that was typed and is also in the environment counts as
+/// from the environment: both are the same.
+fn login_origin(global: &Global) -> &'static str {
+    let is_from = |name: &str, value: Option<&str>| {
+        value.is_some_and(|value| std::env::var(name).is_ok_and(|found| found == value))
+    };
+    let user = is_from("OCCYSTRAP_USERNAME", global.username.as_deref());
+    let password = global.password.as_ref().map(Secret::expose);
+    match (user, is_from("OCCYSTRAP_PASSWORD", password)) {
+        (true, true) => "OCCYSTRAP_USERNAME and OCCYSTRAP_PASSWORD",
+        (false, true) => "--username and OCCYSTRAP_PASSWORD",
+        (true, false) => "OCCYSTRAP_USERNAME and --password",
+        (false, false) => "--username and --password",
     }
+}
+
+fn printed(cause: io::Error) -> Error {
+    Error::io(Kind::Destination, "write to", "standard output", &cause)
 }

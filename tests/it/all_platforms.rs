@@ -248,12 +248,12 @@ fn who_cannot_hold_an_index_says_so_first() {
     for (source, to, more, said) in [
         (from.clone(), sandbox.uri("dir", "out"), "", "holds one platform of an image"),
         (from.clone(), sandbox.uri("tar", "out.tar"), "", "holds one platform of an image"),
-        (from.clone(), layout.clone(), "--compression=zstd", "layers cannot be compressed anew"),
+        (from.clone(), layout.clone(), "--compression=zstd", "layers cannot be compressed again"),
         (
             from.clone(),
             format!("{layout}?compression=gzip"),
             "",
-            "layers cannot be compressed anew",
+            "layers cannot be compressed again",
         ),
         (format!("{from}?arch=arm64"), layout.clone(), "", "'?arch=' chooses one platform"),
         (from.clone(), layout.clone(), "--architecture=arm64", "with --all-platforms all are"),

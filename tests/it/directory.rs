@@ -229,5 +229,5 @@ fn a_layer_that_a_link_leads_out_to_is_not_called_a_matter_of_permissions() {
     std::fs::rename(&folder, sandbox.path("elsewhere")).unwrap();
     std::os::unix::fs::symlink("../elsewhere", &folder).unwrap();
     let said = sandbox.process(&sandbox.uri("dir", "out"), &sandbox.uri("tar", "out.tar"), &[]);
-    said.exits(1).says("hint: a symbolic link there leads out of its directory");
+    said.exits(1).says("hint: a symbolic link there points out of its directory");
 }

@@ -165,7 +165,7 @@ fn engines_that_fail() {
         ),
         ("/get", Fault::status(404), "has no image 'team/app:1'"),
         ("/json", Fault::status(404), "has no image 'team/app:1'"),
-        ("/json", Fault::Html, "no sensible JSON"),
+        ("/json", Fault::Html, "malformed JSON"),
     ];
     for (path, fault, says) in cases {
         let engine = with(&image, archive.clone());

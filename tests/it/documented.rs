@@ -111,3 +111,16 @@ fn every_file_that_the_documents_name_exists_and_every_module_of_a_crate_is_in_t
         }
     }
 }
+
+#[test]
+fn the_command_reference_is_what_the_command_line_says() {
+    // Variables that are set to nothing would change what is said of them.
+    let mut expected = Vec::new();
+    occystrap::cli::reference::write(occystrap::cli::command(), &mut expected).unwrap();
+    let found = std::fs::read_to_string(root().join("docs/command-reference.md")).unwrap();
+    assert!(
+        found == String::from_utf8(expected).unwrap(),
+        "docs/command-reference.md is out of date: \
+         cargo run --example command_reference > docs/command-reference.md"
+    );
+}

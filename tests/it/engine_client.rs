@@ -261,7 +261,7 @@ fn an_engine_behind_tls() {
 fn answers_that_make_no_sense() {
     let (engine, _) = with_image();
     for (fault, says) in [
-        (Fault::Html, "no sensible JSON"),
+        (Fault::Html, "malformed JSON"),
         (Fault::Body(b"{\"Id\":\"sha256:0\"}".to_vec()), "digest"),
         (Fault::Chunked(vec![b' '; 17 * 1024 * 1024]), "at most 16777216 bytes"),
         (Fault::status(500), "the fault that was asked for"),

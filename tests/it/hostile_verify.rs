@@ -153,7 +153,7 @@ fn loops_end_when_their_time_is_up() {
         &Cancel::default(),
     )
     .unwrap();
-    let request = pipeline::Process {
+    let request = pipeline::Request {
         filters: occystrap_images::filter::Filters::default(),
         layer_cache: None,
         source,
@@ -162,7 +162,7 @@ fn loops_end_when_their_time_is_up() {
         receipt: None,
         image_parallel: 1,
         all_platforms: false,
-        files: Vec::new(),
+        repeat_options: Vec::new(),
     };
     let run = pipeline::process(&request, &context);
     let mut said = Vec::new();

@@ -202,7 +202,9 @@ fn wrong_bytes_that_were_seen_are_told() {
         said.exits(1)
             .says(&format!("error: {}/copy/app@{digest}: ", place.registry.url_host()))
             .says(&format!("expected {digest}, found sha256:"))
-            .says("hint: the registry keeps wrong bytes under that digest, and takes no others");
+            .says(
+                "hint: the registry has wrong bytes under that digest, and does not accept others",
+            );
     }
 }
 
@@ -275,11 +277,11 @@ fn where_it_cannot_help_it_says_so() {
     let place = Place::new();
     let engine = Engine::start();
     let ran = place.sandbox.process(&place.source, &engine.uri("a:1"), &["--layer-cache", "c"]);
-    ran.verified().says("--layer-cache means nothing to 'docker://");
+    ran.verified().says("--layer-cache has no effect for 'docker://");
     let dir = place.sandbox.uri("oci-layout", "d");
     let more = ["--all-platforms", "--layer-cache", "c"];
     let ran = place.sandbox.process(&place.source, &dir, &more);
-    ran.verified().says("--layer-cache means nothing to --all-platforms");
+    ran.verified().says("--layer-cache has no effect with --all-platforms");
     assert!(!place.sandbox.path("c").exists());
     let there = to(&place.registry, "copy/app:1");
     for path in ["no/such/folder/cache", "."] {

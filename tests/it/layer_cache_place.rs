@@ -56,7 +56,7 @@ fn it_replaces_nothing_that_is_no_layer_cache() {
         std::fs::create_dir(sandbox.path(cache).parent().unwrap()).unwrap();
         let more = [&FILTER[..], &["--layer-cache", cache]].concat();
         let said = sandbox.process("tar://in.tar", to, &more);
-        said.verified().says("cannot be written to").says("a file that is no layer cache");
+        said.verified().says("cannot be written to").says("the file there is not a layer cache");
         sandbox.run(&["verify", to]).verified();
     }
 }

@@ -97,6 +97,7 @@ mod layer_cache;
 mod layer_cache_files;
 mod layer_cache_place;
 mod layer_readings;
+mod library_examples;
 mod made_by_0_5_0;
 mod many_receipts;
 mod marked_password;

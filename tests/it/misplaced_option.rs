@@ -15,7 +15,7 @@ fn an_option_with_a_secret_in_a_path_is_refused_before_anything_is_written() {
         for scheme in ["dir", "tar", "oci-layout"] {
             let out = sandbox.uri(scheme, &format!("out{separator}password={SECRET}"));
             let ran = sandbox.process(&source, &out, &["--receipt", "r.json"]);
-            ran.exits(2).says(&format!("behind '{separator}', and not behind '?'")).says(escape);
+            ran.exits(2).says(&format!("follows '{separator}' in a URI, and not '?'")).says(escape);
             let json = sandbox.process(&out, &sandbox.uri("dir", "x"), &["-O", "json"]);
             for said in [&ran, &json] {
                 assert!(!said.stderr.contains("Hunter2") && !said.stdout.contains("Hunter2"));

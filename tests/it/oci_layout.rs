@@ -189,7 +189,7 @@ fn two_images_of_one_tag_are_refused_before_one_hides_the_other() {
     shape::legacy(&[&one, &two], Pack::Gzip).write(&sandbox.path("in.tar"));
     let (from, to) = (sandbox.uri("tar", "in.tar"), sandbox.uri("oci-layout", "out"));
     sandbox.process(&from, &to, &[]).exits(2).says("'one:1' and 'two:1' would both be '1'");
-    sandbox.process(&from, &format!("{to}:x"), &[]).exits(2).says("can hold one");
+    sandbox.process(&from, &format!("{to}:x"), &[]).exits(2).says("can hold only one");
     assert!(!sandbox.path("out").exists());
     sandbox.process(&format!("{from}?image=two"), &format!("{to}:x"), &[]).verified();
     assert_eq!(tags(&sandbox, "out").len(), 1);

@@ -116,7 +116,7 @@ fn another_digest_needs_another_yes() {
     let file = sandbox.component("next.wasm", &next);
     let before = sandbox.tree("home");
     let said = sandbox.run(&["plugin", "add", &file]);
-    said.exits(2).says("It takes the place of 0.5.0 (sha256:").says("(engine), new\n");
+    said.exits(2).says("It replaces 0.5.0 (sha256:").says("(engine), new\n");
     assert!(!said.stderr.contains("(storage), new"), "{}", said.stderr);
     assert_eq!(sandbox.tree("home"), before);
     sandbox.run(&["plugin", "add", "-q", "-y", &file]).exits(0);
@@ -324,7 +324,7 @@ fn the_folder_is_where_the_user_wants_it() {
     sandbox.process(&from, &to, &["--plugin-dir", &folder]).verified();
     let mut homeless = sandbox.command(&add);
     homeless.env_remove("HOME");
-    Ran::of(homeless).exits(2).says("there is no folder to keep plugins in");
+    Ran::of(homeless).exits(2).says("there is no folder for plugins");
     let mut homeless = sandbox.command(&["plugin", "list"]);
     homeless.env_remove("HOME");
     Ran::of(homeless).exits(0);

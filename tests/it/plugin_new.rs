@@ -43,9 +43,9 @@ fn names_that_are_none() {
     for (name, why) in [
         ("My Output", "is not a name for a plugin"),
         ("../up", "is not a name for a plugin"),
-        ("registry", "what the built-in plugin 'registry' answers to"),
-        ("directory", "what the built-in plugin 'dir' answers to"),
-        ("test", "a name that Rust keeps for itself"),
+        ("registry", "a scheme of the built-in plugin 'registry'"),
+        ("directory", "a scheme of the built-in plugin 'dir'"),
+        ("test", "is reserved by Rust"),
     ] {
         sandbox.run(&["plugin", "new", name]).exits(2).says(why);
     }

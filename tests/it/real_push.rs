@@ -94,7 +94,7 @@ fn push(registry: &RealRegistry) {
     let empty = pusher.to("team/empty");
     let error = run(empty.push_manifest("1.0", OCI_MANIFEST, manifest)).unwrap_err();
     assert!(error.to_string().contains("MANIFEST_BLOB_UNKNOWN"), "{error}");
-    assert!(error.hint_text().unwrap().contains("lacks a blob"));
+    assert!(error.hint_text().unwrap().contains("does not have a blob"));
     assert_eq!(pusher.user.counters.retries(), 0);
 }
 

@@ -212,7 +212,7 @@ fn the_digest_in_the_head_of_a_get_binds_where_clients_resolve_by_get() {
         registry.fault("HEAD", "/manifests/", head, ALWAYS);
         registry.fault("GET", "/manifests/1", wrong.clone(), ALWAYS);
         for level in LEVELS {
-            verify(&registry, level).exits(1).says("GET by tag names another one");
+            verify(&registry, level).exits(1).says("GET by tag reports another digest");
         }
     }
 }

@@ -246,8 +246,8 @@ fn challenges_are_understood_in_every_spelling() {
 fn challenges_that_cannot_be_answered_say_why() {
     for (headers, expected) in [
         (&["Negotiate"][..], "by negotiate, which is not supported"),
-        (&[], "does not say which"),
-        (&["Bearer service=\"x\""], "names no token service"),
+        (&[], "does not name a scheme"),
+        (&["Bearer service=\"x\""], "has no token service"),
         (&["Bearer realm=\"/token\""], "not a URL"),
         (&["Bearer realm=\"file:///etc/passwd\""], "the scheme 'file'"),
     ] {

@@ -174,7 +174,7 @@ fn a_manifest_that_is_refused_says_why() {
     };
     let error = refused(OCI_MANIFEST);
     assert!(error.to_string().ends_with("(400 Bad Request): MANIFEST_BLOB_UNKNOWN: no"), "{error}");
-    assert!(error.hint_text().unwrap().contains("lacks a blob"), "{}", seen(&error));
+    assert!(error.hint_text().unwrap().contains("does not have a blob"), "{}", seen(&error));
     for status in [404, 422] {
         registry.fault("PUT", "/manifests/", Fault::status(status), 1);
         assert!(refused(OCI_MANIFEST).to_string().ends_with(": FAULT: no"));

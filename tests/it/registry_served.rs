@@ -98,7 +98,7 @@ const ROWS: [Row; 7] = [
     (
         "HEAD is refused",
         |registry, _| registry.fault("HEAD", "/manifests/", Fault::status(404), ALWAYS),
-        &["HEAD is refused where GET is not", "containerd"],
+        &["HEAD is refused although GET is not", "containerd"],
     ),
 ];
 

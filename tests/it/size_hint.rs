@@ -32,7 +32,7 @@ fn the_archive_is_the_same_with_hints_and_without() {
         legacy(&[&image], pack).write(&sandbox.path("in.tar"));
         let (from, to) = (sandbox.uri("tar", "in.tar"), sandbox.uri("tar", name));
         let said = sandbox.process(&from, &to, &["--verify=full", "--debug"]);
-        said.verified().says("sizes that layers say they have sizes=Some(");
+        said.verified().says("sizes of layers, as their sources state them sizes=Some(");
         archives.push(std::fs::read(sandbox.path(name)).unwrap());
     }
     // A registry with a limit of requests is not asked for hints.

@@ -167,7 +167,7 @@ fn a_registry_that_asks_for_a_certificate_gets_that_of_its_folder() {
     run(&[&[ca][..], &stranger, &pair].concat()).exits(0);
     let ran = run(&[ca, pair[0]]);
     ran.exits(2);
-    assert!(ran.stderr.contains("is there without"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("exists without"), "{}", ran.stderr);
 }
 
 #[test]

@@ -218,7 +218,7 @@ fn mistakes_on_the_command_line() {
     let sandbox = sandbox();
     sandbox.run(&["verify", "a", "--root", "."]).exits(2);
     sandbox.run(&["verify", "--untrusted", "--fast", "a"]).exits(2);
-    sandbox.run(&["verify", "--untrusted", "dir://x"]).exits(2).says("is no receipt");
+    sandbox.run(&["verify", "--untrusted", "dir://x"]).exits(2).says("is not a receipt");
     sandbox.run(&["verify", "--untrusted", "--root", "/not/there", "a"]).exits(2).says("the root");
 }
 

@@ -43,7 +43,7 @@ pub fn in_parallel<T: Sync, R: Send>(
 const AHEAD: usize = 4;
 
 /// Works on all items, `workers` at a time, in their order. Each item has any number of results. `each` gets them on
-/// this thread, in the order of the items, as soon as they are next. Few results are held in memory ([`AHEAD`]).
+/// this thread, in the order of the items, as soon as they are next. Few results are held in memory (`AHEAD`).
 pub fn in_order<T: Sync, R: Send>(
     items: &[T],
     workers: usize,

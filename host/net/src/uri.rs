@@ -400,7 +400,7 @@ mod tests {
             ("dir://~/x", "type dir://$HOME/x; for a directory named '~', type dir://./~/x"),
             ("tar:~", "type tar://$HOME; "),
             ("oci-layout://%7E/x:1", "type oci-layout://$HOME/x:1; "),
-            ("dir://~alice/x", "is dir://./~alice/x"),
+            ("dir://~alice/x", "type dir://./~alice/x"),
             ("docker://a?socket=~/d.sock", "type socket=$HOME/d.sock; "),
         ] {
             let error = Uri::parse(text).unwrap_err();

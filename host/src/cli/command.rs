@@ -1,17 +1,17 @@
-//! The command line as clap is told of it: what `cli.rs` declares, with the environment as users mean it,
-//! and each command's help without the options that mean nothing to it.
+//! The command line as clap parses it: what `cli.rs` declares, without empty environment variables, and with only those
+//! global options in the help of a command that have an effect there.
 
 use clap::builder::Resettable;
 use clap::{Arg, CommandFactory as _};
 
 use super::Cli;
 
-/// The command line as it is declared; a variable that is empty says nothing.
+/// Returns the command line. An environment variable that is empty is ignored.
 #[must_use]
 pub fn command() -> clap::Command {
-    /// What may be said more or less of every command.
-    const SAYING: [&str; 3] = ["verbose", "debug", "quiet"];
-    /// What only counts where something is written.
+    /// Options about the amount of output, which every command has.
+    const LOGGING: [&str; 3] = ["verbose", "debug", "quiet"];
+    /// Options that have an effect only where something is written.
     const NOT_READING: [&str; 6] =
         ["compression", "layer_cache", "image_parallel", "plugin", "plugin_dir", "netrc_file"];
     const NOT_VERIFYING: [&str; 6] =
@@ -28,37 +28,38 @@ pub fn command() -> clap::Command {
     });
     // Gives the global options to every command: only then can their help leave out some of them.
     command.build();
-    let no = |hidden: &'static [&str]| move |id: &str| !hidden.contains(&id);
+    let all_but = |hidden: &'static [&str]| move |id: &str| !hidden.contains(&id);
     for name in ["info", "check", "search"] {
-        command = command.mut_subcommand(name, |command| showing(command, no(&NOT_READING)));
+        command = command.mut_subcommand(name, |command| showing(command, all_but(&NOT_READING)));
     }
-    let mut command = command.mut_subcommand("verify", |asked| showing(asked, no(&NOT_VERIFYING)));
+    let mut command =
+        command.mut_subcommand("verify", |verify| showing(verify, all_but(&NOT_VERIFYING)));
     for name in ["man", "completions"] {
         command = command.mut_subcommand(name, |command| showing(command, |_| false));
     }
     command.mut_subcommand("plugin", |plugin| {
-        let said = |id: &str| SAYING.contains(&id);
-        let known = |id: &str| said(id) || matches!(id, "plugin" | "plugin_dir" | "output_format");
-        showing(plugin, said)
+        let logs = |id: &str| LOGGING.contains(&id);
+        let known = |id: &str| logs(id) || matches!(id, "plugin" | "plugin_dir" | "output_format");
+        showing(plugin, logs)
             .mut_subcommand("list", |command| showing(command, known))
             .mut_subcommand("show", |command| showing(command, known))
-            .mut_subcommand("new", |command| showing(command, said))
+            .mut_subcommand("new", |command| showing(command, logs))
             .mut_subcommand("remove", |command| {
-                showing(command, |id| said(id) || id == "plugin_dir")
+                showing(command, |id| logs(id) || id == "plugin_dir")
             })
             .mut_subcommand("test", |command| {
-                showing(command, |id| said(id) || matches!(id, "temp_dir" | "output_format"))
+                showing(command, |id| logs(id) || matches!(id, "temp_dir" | "output_format"))
             })
             .mut_subcommand("add", |command| {
-                showing(command, |id| said(id) || id == "plugin_dir" || REGISTRY.contains(&id))
+                showing(command, |id| logs(id) || id == "plugin_dir" || REGISTRY.contains(&id))
             })
     })
 }
 
-/// With those global options in its help alone that mean something to it. All are taken.
-fn showing(command: clap::Command, means: impl Fn(&str) -> bool) -> clap::Command {
+/// Hides the global options that have no effect from the help of a command. The command still accepts them.
+fn showing(command: clap::Command, has_effect: impl Fn(&str) -> bool) -> clap::Command {
     command.mut_args(|argument| {
-        let hidden = argument.is_global_set() && !means(argument.get_id().as_str());
+        let hidden = argument.is_global_set() && !has_effect(argument.get_id().as_str());
         if hidden { argument.hide(true) } else { argument }
     })
 }

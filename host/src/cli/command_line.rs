@@ -1,23 +1,21 @@
-//! The command line as it is parsed and refused: what `cli.rs` declares, with the environment as users
-//! mean it, and with the words of 0.4.17.
+//! Parsing the command line, and explaining mistakes in it: those of the environment, and the commands of 0.4.17.
 //!
-//! What it refuses: to blame an option for what the environment said, and to leave a program that
-//! asked for JSON without a document.
+//! It refuses to name an option where the wrong value came from the environment.
 
 use std::ffi::OsString;
-use std::io::{IsTerminal as _, Write};
+use std::io::IsTerminal as _;
 
 use clap::FromArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 use crate::cli::{Cli, asks_for_json, command};
-use crate::run;
 use occystrap_base::error::Error;
 use occystrap_base::secret;
 use occystrap_base::terminal::shell::quote;
 use occystrap_net::uri::{Uri, is_secret_name, logins_in};
 
-/// Commands of 0.4.17 that this version has not, with their arguments there, and what to type.
+/// Commands of 0.4.17 that this version does not have: name, arguments there, what to type now (empty if nothing
+/// replaces it yet).
 const EARLIER: [(&str, &str, &str); 13] = [
     (
         "recreate-image",
@@ -46,7 +44,7 @@ const EARLIER: [(&str, &str, &str); 13] = [
     ("proxy", "", ""),
 ];
 
-/// Options of those commands, and what they are now.
+/// Options of those commands, and what replaces them.
 const EARLIER_OPTIONS: [(&str, &str); 4] = [
     ("--normalize-timestamps", "-f normalize-timestamps"),
     ("--timestamp", "-f normalize-timestamps:ts=SECONDS"),
@@ -54,16 +52,16 @@ const EARLIER_OPTIONS: [(&str, &str); 4] = [
     ("--socket", "?socket=PATH on docker://"),
 ];
 
-/// Parse what was typed. Errors say what is wrong, in clap's words.
+/// Parses the command line. Errors say what is wrong, in clap's words.
 pub fn parse(arguments: &[OsString]) -> Result<Cli, clap::Error> {
-    // Before clap repeats any of it.
+    // Secrets are registered before clap repeats any of them.
     logins(arguments).iter().for_each(|login| secret::keep_own(login));
     let matches = command().try_get_matches_from(arguments)?;
     Cli::from_arg_matches(&matches).map(Cli::settled)
 }
 
-/// The secrets of a command line, whether it is one or not: the password of the option, and those in whatever
-/// looks like a URI.
+/// Returns the secrets of a command line, even of an invalid one: the value of `--password`, and the secrets in each
+/// word that looks like a URI.
 fn logins(arguments: &[OsString]) -> Vec<String> {
     const PASSWORD: &str = "--password";
     let words: Vec<_> = arguments.iter().skip(1).map(|word| word.to_string_lossy()).collect();
@@ -79,13 +77,13 @@ fn logins(arguments: &[OsString]) -> Vec<String> {
             }
             _ => word,
         };
-        // Without a space: `--passwordHUNTER2`. Of one with a '=', a message may have the part before it.
+        // Without a space: `--passwordHUNTER2`. If it contains '=', a message may have the part before that.
         if let Some(joined) = word.strip_prefix(PASSWORD).filter(|rest| !rest.starts_with('=')) {
             found.push(joined.to_owned());
             found.extend(joined.split_once('=').map(|(before, _)| before.to_owned()));
         }
         found.extend((before == PASSWORD).then(|| value.to_owned()));
-        // A filter has colons, and its patterns may have an '@'.
+        // A filter has colons and its patterns may have an '@': it is no login.
         let is_filter = matches!(before, "-f" | "--filter") || word.starts_with("-");
         if !is_filter || value.contains("://") {
             found.extend(logins_in(value));
@@ -96,7 +94,7 @@ fn logins(arguments: &[OsString]) -> Vec<String> {
     found
 }
 
-/// A mistake in clap's words, in colour where standard error is a terminal that may have some.
+/// Returns a mistake in clap's words, in colour if standard error is a terminal and the environment permits colour.
 #[must_use]
 pub fn rendered(mistake: &clap::Error) -> String {
     let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
@@ -107,24 +105,32 @@ pub fn rendered(mistake: &clap::Error) -> String {
     }
 }
 
-/// What to say of a command line that is none, where clap's own words are not right. A program that
-/// asked for a document gets one on `out`.
-pub fn refusal(
+/// Returns the error for an invalid command line where clap's own words do not help.
+#[must_use]
+pub fn explain(mistake: &clap::Error, arguments: &[OsString]) -> Option<Error> {
+    let words = words(arguments);
+    earlier(mistake, &words)
+        .or_else(|| of_environment(mistake, &words))
+        .or_else(|| habit(mistake, &words))
+}
+
+/// Returns the error for the JSON document of an invalid command line: `explanation`, or clap's words in one line.
+/// `None` if no document was requested.
+#[must_use]
+pub fn for_document(
     mistake: &clap::Error,
     arguments: &[OsString],
-    out: &mut dyn Write,
+    explanation: Option<&Error>,
 ) -> Option<Error> {
-    let words: Vec<String> =
-        arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
-    let said = earlier(mistake, &words)
-        .or_else(|| of_environment(mistake, &words))
-        .or_else(|| slip(mistake, &words));
-    if mistake.use_stderr() && asks_for_json(&words) {
-        let error = said.clone().unwrap_or_else(|| Error::usage(in_a_line(&mistake.to_string())));
-        // A broken pipe gets nothing.
-        let _ = run::refuse_words(&words, ends(arguments), &error, out);
-    }
-    said
+    let is_requested = mistake.use_stderr() && asks_for_json(&words(arguments));
+    let in_words = || Error::usage(in_a_line(&mistake.to_string()));
+    is_requested.then(|| explanation.cloned().unwrap_or_else(in_words))
+}
+
+/// Returns the words after the name of the program.
+#[must_use]
+pub fn words(arguments: &[OsString]) -> Vec<String> {
+    arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 fn text(mistake: &clap::Error, kind: ContextKind) -> Option<&str> {
@@ -134,35 +140,35 @@ fn text(mistake: &clap::Error, kind: ContextKind) -> Option<&str> {
     }
 }
 
-/// A command that 0.4.17 had.
+/// Explains a command that only 0.4.17 had.
 fn earlier(mistake: &clap::Error, words: &[String]) -> Option<Error> {
     let typed = text(mistake, ContextKind::InvalidSubcommand)
         .filter(|_| mistake.kind() == ErrorKind::InvalidSubcommand)?;
     let (name, arguments, now) = EARLIER.iter().find(|(name, ..)| *name == typed)?;
     if now.is_empty() {
-        return Some(Error::usage(format!("'{name}' of 0.4.17 is not yet supported")));
+        return Some(Error::usage(format!("'{name}' of 0.4.17 is not supported yet")));
     }
-    let message = format!("'{name}' was a command of 0.4.17, and is none of this version");
+    let message = format!("'{name}' was a command of 0.4.17; this version does not have it");
     let given = |(option, _): &&(&str, &str)| {
         let joined = |word: &String| word.split('=').next() == Some(*option);
         words.iter().any(joined)
     };
-    let mut hint = format!("type instead: occystrap {}", instead(name, arguments, now, words));
+    let mut hint = format!("instead, type: occystrap {}", instead(name, arguments, now, words));
     for (option, new) in EARLIER_OPTIONS.iter().filter(given) {
         hint.push_str(&format!("; {option} is {new}"));
     }
     Some(Error::usage(message).hint(hint))
 }
 
-/// What hands type that know other tools.
-fn slip(mistake: &clap::Error, words: &[String]) -> Option<Error> {
+/// Explains words that users of other tools type out of habit.
+fn habit(mistake: &clap::Error, words: &[String]) -> Option<Error> {
     if text(mistake, ContextKind::InvalidSubcommand) == Some("version") {
         return Some(Error::usage("there is no command 'version'").hint("type --version"));
     }
     let option = text(mistake, ContextKind::InvalidArg).unwrap_or_default();
     if option.starts_with("--receipt") && words.iter().any(|word| word == "verify") {
         return Some(
-            Error::usage("'verify' takes receipts as they are, without an option")
+            Error::usage("'verify' takes receipts as arguments, without an option")
                 .hint("type: occystrap verify FILE"),
         );
     }
@@ -172,14 +178,14 @@ fn slip(mistake: &clap::Error, words: &[String]) -> Option<Error> {
         }
         _ => None,
     })?;
-    let message = format!("'{apart}' behind --verify is a source of its own");
+    let message = format!("'{apart}' after --verify is read as the source");
     Some(Error::usage(message).hint(format!("type --verify={apart}")))
 }
 
-/// What to type, with what was typed in its places where all of it can be told.
+/// Returns what to type, with the words that were typed in place of the capitals if their number fits.
 fn instead(name: &str, arguments: &str, now: &str, words: &[String]) -> String {
     const WITH_VALUE: [&str; 2] = ["--timestamp", "--socket"];
-    /// They are what they were.
+    /// Options that did not change.
     const KEPT: [&str; 2] = ["--regex", "--script-friendly"];
     let mut after = words.iter().skip_while(|word| *word != name).skip(1);
     let mut given = Vec::new();
@@ -197,7 +203,7 @@ fn instead(name: &str, arguments: &str, now: &str, words: &[String]) -> String {
     let filled = now.split(' ').map(|word| {
         let word = word.trim_matches('\'');
         let mut filled = String::new();
-        // Capitals are places.
+        // Words in capitals are placeholders.
         for part in word.split_inclusive(|c: char| !c.is_ascii_uppercase()) {
             let (place, rest) = match part.char_indices().last() {
                 Some((at, end)) if !end.is_ascii_uppercase() => part.split_at(at),
@@ -213,7 +219,7 @@ fn instead(name: &str, arguments: &str, now: &str, words: &[String]) -> String {
     filled.chain(kept.map(str::to_owned)).collect::<Vec<_>>().join(" ")
 }
 
-/// A value that nobody typed.
+/// Explains a wrong value that comes from an environment variable.
 fn of_environment(mistake: &clap::Error, words: &[String]) -> Option<Error> {
     let named = text(mistake, ContextKind::InvalidArg)?;
     let found = text(mistake, ContextKind::InvalidValue)?;
@@ -237,7 +243,7 @@ fn of_environment(mistake: &clap::Error, words: &[String]) -> Option<Error> {
     Some(Error::usage(line.replace(&format!("'{named}'"), &format!("the variable {variable}"))))
 }
 
-/// Everything of a message of clap but what helps nobody in a document.
+/// Returns a message of clap in one line, without usage and help, which do not belong in a document.
 fn in_a_line(text: &str) -> String {
     let lines = text.lines().take_while(|line| !line.starts_with("Usage:"));
     let lines = lines.filter(|line| !line.starts_with("For more information"));
@@ -246,8 +252,9 @@ fn in_a_line(text: &str) -> String {
     line.strip_prefix("error: ").unwrap_or(&line).to_owned()
 }
 
-/// Source and destination, as far as they can be told from a command line that is none.
-fn ends(arguments: &[OsString]) -> (String, String) {
+/// Returns source and destination, as far as an invalid command line shows them.
+#[must_use]
+pub fn ends(arguments: &[OsString]) -> (String, String) {
     let matches = command().ignore_errors(true).try_get_matches_from(arguments);
     let asked = matches.ok().and_then(|matches| {
         let (name, asked) = matches.subcommand()?;

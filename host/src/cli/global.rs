@@ -1,4 +1,4 @@
-//! Options that hold for all commands.
+//! Options of all commands.
 
 use std::path::PathBuf;
 
@@ -10,29 +10,29 @@ use occystrap_base::secret::Secret;
 /// Options that may stand before or after the command.
 #[derive(Args)]
 pub struct Global {
-    /// Say more: each step
+    /// Print each step
     #[arg(short, long, global = true)]
     pub verbose: bool,
-    /// Say everything, each request included; never a password or token
+    /// Print everything, including each request; never a password or token
     #[arg(long, global = true)]
     pub debug: bool,
-    /// Say nothing but errors
+    /// Print only errors
     #[arg(short, long, global = true)]
     pub quiet: bool,
-    /// Platform of the image: chosen where there are several, and no other is taken where there is one
-    /// [default: linux/amd64 of several, any of one]
+    /// Platform of the image; a source that does not have it is an error [default: linux/amd64 if the
+    /// source has several platforms, otherwise the platform that it has]
     #[arg(long, global = true, value_name = "OS/ARCH[/VARIANT]", value_parser = PlatformRequest::parse)]
     pub platform: Option<PlatformRequest>,
-    /// Operating system alone
+    /// Only the operating system of the platform
     #[arg(long, global = true, value_name = "OS")]
     pub os: Option<String>,
-    /// Architecture alone
+    /// Only the architecture of the platform
     #[arg(long, global = true, value_name = "ARCH")]
     pub architecture: Option<String>,
-    /// Variant of the architecture, such as v7; the usual one when not given
+    /// Variant of the architecture, such as v7 [default: the usual variant]
     #[arg(long, global = true, value_name = "VARIANT")]
     pub variant: Option<String>,
-    /// User at the registry
+    /// User name at the registry
     #[arg(
         long,
         global = true,
@@ -41,7 +41,7 @@ pub struct Global {
         hide_env_values = true
     )]
     pub username: Option<String>,
-    /// Password or access token at the registry; the environment is a safer place for it
+    /// Password or access token at the registry; safer in the environment variable
     #[arg(
         long,
         global = true,
@@ -50,48 +50,48 @@ pub struct Global {
         hide_env_values = true
     )]
     pub password: Option<Secret>,
-    /// File with logins, in the form of Docker or Podman; searched before all others
+    /// File with logins, in the format of Docker or Podman; searched before all other files
     #[arg(long, global = true, value_name = "FILE")]
     pub authfile: Option<PathBuf>,
-    /// Logins for web servers, as curl takes them, instead of $NETRC and ~/.netrc
+    /// File with logins for web servers, in the format of curl, instead of $NETRC and ~/.netrc
     #[arg(long, global = true, value_name = "FILE")]
     pub netrc_file: Option<PathBuf>,
-    /// Speak plain HTTP to the registry
+    /// Use plain HTTP for the registry
     #[arg(long, global = true)]
     pub insecure: bool,
-    /// Certificates (PEM) to trust, besides the system's and those in certs.d
+    /// File with certificates (PEM) to trust, besides those of the system and in certs.d
     #[arg(long, global = true, value_name = "FILE", env = "OCCYSTRAP_CA_BUNDLE")]
     pub ca_bundle: Option<PathBuf>,
-    /// Layers that are fetched side by side
+    /// Number of layers that are fetched in parallel
     #[arg(short = 'j', long, global = true, value_name = "N", default_value_t = 4, env = "OCCYSTRAP_PARALLEL", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub parallel: u16,
-    /// Images that are moved side by side, where the source holds several
+    /// Number of images that are moved in parallel, if the source holds several
     #[arg(short = 'J', long, global = true, value_name = "N", default_value_t = 3, env = "OCCYSTRAP_IMAGE_PARALLEL", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub image_parallel: u16,
-    /// Where downloads wait for their turn, instead of the system's temporary folder
+    /// Folder for downloads that wait, instead of the system's temporary folder
     #[arg(long, global = true, value_name = "DIR", env = "OCCYSTRAP_TEMP_DIR")]
     pub temp_dir: Option<PathBuf>,
-    /// How often a request that failed for a passing reason is made again
+    /// How often a request that failed for a temporary reason is repeated
     #[arg(long, global = true, value_name = "N", default_value_t = 3, env = "OCCYSTRAP_RETRIES", value_parser = clap::value_parser!(u32).range(0..=100))]
     pub retries: u32,
-    /// Requests a second to one registry host, at most
+    /// Maximum number of requests per second to a registry host
     #[arg(long, global = true, value_name = "N", env = "OCCYSTRAP_RATE_LIMIT")]
     pub rate_limit: Option<f64>,
-    /// Results as text, or as one JSON document on standard output
+    /// Format of results: text, or one JSON document on standard output
     #[arg(short = 'O', long, global = true, value_name = "FORMAT", default_value = "text")]
     pub output_format: OutputFormat,
-    /// Use an output plugin from a file, for this run
+    /// Use an output plugin from a file, for this run; may be repeated
     #[arg(long, global = true, value_name = "FILE")]
     pub plugin: Vec<PathBuf>,
-    /// Where added plugins are kept, instead of ~/.local/share/occystrap/plugins
+    /// Folder of added plugins, instead of ~/.local/share/occystrap/plugins
     #[arg(long, global = true, value_name = "DIR", env = "OCCYSTRAP_PLUGIN_DIR")]
     pub plugin_dir: Option<PathBuf>,
-    /// Compress layers so, for a registry or an OCI image layout; layers that are so already keep
-    /// their bytes [default: as they are, and gzip where they are plain]
+    /// Compression for layers written to a registry or an OCI layout; layers that already use it are
+    /// kept unchanged [default: compressed layers are kept unchanged, plain layers use gzip]
     #[arg(long, global = true, value_name = "HOW", env = "OCCYSTRAP_COMPRESSION")]
     pub compression: Option<CompressionName>,
-    /// Remember in this file what became of layers, so that those which the destination still has
-    /// are neither fetched nor filtered nor compressed again; not for docker://
+    /// File that records processed layers, so that later runs skip layers the destination still has;
+    /// not for docker://
     #[arg(long, global = true, value_name = "FILE", env = "OCCYSTRAP_LAYER_CACHE")]
     pub layer_cache: Option<PathBuf>,
 }
@@ -99,33 +99,33 @@ pub struct Global {
 /// How layers are compressed.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CompressionName {
-    /// Every client reads it.
+    /// Every client can read it
     Gzip,
-    /// Smaller and faster; clients since 2021 read it.
+    /// Smaller and faster; clients since 2021 can read it
     Zstd,
 }
 
 impl CompressionName {
-    /// As an option of an output.
+    /// Returns the compression with this name.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn value(self) -> crate::Compression {
         match self {
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
+            Self::Gzip => crate::Compression::Gzip,
+            Self::Zstd => crate::Compression::Zstd,
         }
     }
 }
 
-/// How results are shown.
+/// Format of results.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum OutputFormat {
-    /// For people.
+    /// Text for people
     Text,
-    /// For programs.
+    /// One JSON document for programs
     Json,
 }
 
-/// Whether somebody wanted a document, where the command line could not be parsed.
+/// Returns whether the words of an invalid command line request JSON.
 #[must_use]
 pub fn asks_for_json(arguments: &[String]) -> bool {
     let names = ["-O", "--output-format"];

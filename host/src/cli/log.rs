@@ -1,4 +1,4 @@
-//! What is told on the way, as lines on standard error.
+//! Log lines on standard error.
 
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -11,7 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::cli::Global;
 use occystrap_base::terminal::progress::Progress;
 
-/// Log to standard error, above the bars, as much as was asked for.
+/// Starts logging to standard error, above the progress bars, at the level that the options set.
 pub fn start(progress: &Progress, global: &Global) {
     let progress = progress.clone();
     let level = match (global.quiet, global.debug, global.verbose) {
@@ -24,13 +24,12 @@ pub fn start(progress: &Progress, global: &Global) {
         .with_writer(move || progress.stderr())
         .with_ansi(false)
         .event_format(Lines);
-    // Only our own lines, which `Progress::stderr` masks: libraries log whole requests.
+    // Only lines of occystrap, which `Progress::stderr` masks: libraries log whole requests with their secrets.
     let ours = Targets::new().with_target("occystrap", level);
     tracing_subscriber::registry().with(lines).with(ours).init();
 }
 
-/// Lines as errors and findings have them: `warning: ...`; what was asked for with `--verbose` needs
-/// no word in front.
+/// Format of log lines: `warning: ...` like errors and findings; lines of `--verbose` have no such prefix.
 struct Lines;
 
 impl<S, N> FormatEvent<S, N> for Lines

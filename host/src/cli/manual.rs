@@ -1,7 +1,7 @@
-//! The manual page: every command in one document, for `man -l`.
+//! The manual: one page with every command, for `man -l`, or a folder with one page per command, for packagers.
 //!
-//! Options that all commands have stand once, at the top. Packagers get a page a command as well, as
-//! git has them: a folder of files to install. There, each refers to pages that are written with it.
+//! On the single page, options of all commands appear once, at the top. In the folder, a page refers only to pages that
+//! are written with it.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::path::Path;
 use clap::Command;
 use clap_mangen::Man;
 
-/// Write the page of a command and of all below it, as roff.
+/// Writes one page with a command and all its subcommands, as roff.
 pub fn write(command: Command, out: &mut dyn Write) -> io::Result<()> {
     let mut command = command;
     command.build();
@@ -21,7 +21,7 @@ pub fn write(command: Command, out: &mut dyn Write) -> io::Result<()> {
     page.render_options_section(out)?;
     let mut list = Vec::new();
     page.render_subcommands_section(&mut list)?;
-    // A page each is what it refers to, and there are none.
+    // clap refers to a page for each subcommand, which does not exist here.
     out.write_all(
         String::from_utf8_lossy(&list)
             .replace("(1)\n", "\n")
@@ -33,8 +33,8 @@ pub fn write(command: Command, out: &mut dyn Write) -> io::Result<()> {
     sections(&command, out)
 }
 
-/// Write a page for a command and each below it, `occystrap-plugin-add.1` and so on, to a folder, which
-/// is made where it is not there.
+/// Writes a page for a command and each of its subcommands, `occystrap-plugin-add.1` and so on, to a folder, which is
+/// made if it does not exist.
 pub fn write_pages(command: Command, folder: &Path) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
     let mut command = command;
@@ -78,7 +78,7 @@ fn write_page(command: &Command, above: &[&str], folder: &Path) -> io::Result<()
     shown.into_iter().try_for_each(|below| write_page(below, &words, folder))
 }
 
-/// The variables that stand for options.
+/// Writes the environment variables of the options.
 fn environment(command: &Command, out: &mut dyn Write) -> io::Result<()> {
     let shown = command.get_arguments().filter(|argument| !argument.is_hide_set());
     let mut entries = shown
@@ -93,7 +93,7 @@ fn environment(command: &Command, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// How the name of a command's own page would begin, as roff.
+/// Start of the name of a page of a subcommand, as roff.
 const PAGE: &str = "occystrap\\-";
 
 fn sections(above: &Command, out: &mut dyn Write) -> io::Result<()> {
@@ -114,7 +114,7 @@ fn sections(above: &Command, out: &mut dyn Write) -> io::Result<()> {
         }
         writeln!(out, ".SH \"{name}\"")?;
         for line in text.split_inclusive(|byte| *byte == b'\n') {
-            // A section of that page is a part of this one.
+            // A section of that page becomes a subsection of this page.
             match line.strip_prefix(b".SH ") {
                 Some(title) => out.write_all(&[b".SS ", title].concat())?,
                 None => out.write_all(line)?,
@@ -126,28 +126,28 @@ fn sections(above: &Command, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-/// What stands below the options in the help, in its own lines, under titles of its own: those of
-/// its lines that nothing stands in front of, and that end with a colon.
+/// Writes the text below the options of the help, line by line. A line that is not indented and ends with a colon
+/// becomes a title.
 fn remarks(command: &Command, title: &str, out: &mut dyn Write) -> io::Result<()> {
     let Some(text) = command.get_after_help() else { return Ok(()) };
     let text = text.to_string();
     let mut lines = text.lines().peekable();
     while let Some(line) = lines.next() {
-        let (is_heading, stands_in) =
+        let (is_heading, is_indented) =
             (|line: &str| line.ends_with(':'), |line: &str| line.starts_with(' '));
         if line.is_empty() {
             continue;
         }
-        if !stands_in(line) && is_heading(line) {
+        if !is_indented(line) && is_heading(line) {
             writeln!(out, "{title} \"{}\"", line.trim_end_matches(':').to_uppercase())?;
             continue;
         }
-        // Lines that stand in from the margin are examples and tables: not filled.
-        let filled = !stands_in(line);
+        // Indented lines are examples and tables, which roff must not join.
+        let filled = !is_indented(line);
         writeln!(out, "{}\n{}", if filled { ".PP" } else { ".nf" }, roff(line))?;
         while let Some(next) = lines.next_if(|next| match filled {
-            true => !next.is_empty() && !stands_in(next) && !is_heading(next),
-            false => next.is_empty() || stands_in(next),
+            true => !next.is_empty() && !is_indented(next) && !is_heading(next),
+            false => next.is_empty() || is_indented(next),
         }) {
             writeln!(out, "{}", roff(next))?;
         }
@@ -158,7 +158,7 @@ fn remarks(command: &Command, title: &str, out: &mut dyn Write) -> io::Result<()
     Ok(())
 }
 
-/// A line of text as roff: hyphens that can be copied, and nothing that is a request.
+/// Returns a line of text as roff, with hyphens that can be copied, and without a roff request.
 fn roff(line: &str) -> String {
     let line = line.replace('\\', "\\e").replace('-', "\\-");
     let request = line.starts_with(['.', '\'']);
@@ -208,7 +208,7 @@ mod tests {
         };
         assert_eq!(defined(r"\-\-insecure\fR"), 1, "{page}");
         assert_eq!(defined(r"\-\-receipt\fR"), 1, "{page}");
-        // What is not there is not referred to, and what the help says is.
+        // The page refers to no missing page, and has the text of the help.
         assert!(!page.contains("(1)\n") && !page.contains("EXTRA"), "{page}");
         for text in ["\noccystrap process\n", "\n.SH \"EXAMPLES\"\n", "\n.SS \"DESTINATIONS\"\n"] {
             assert!(page.contains(text), "{text}:\n{page}");

@@ -1,74 +1,75 @@
-//! `occystrap plugin`: what it is asked to do.
+//! Commands and options of `occystrap plugin`.
 
 use std::path::PathBuf;
 
 use clap::Subcommand;
 
-/// `occystrap plugin`.
+/// Commands of `occystrap plugin`.
 #[derive(Subcommand)]
 pub enum PluginCommand {
-    /// List the plugins and the URI schemes they answer to
+    /// List the plugins and their URI schemes
     List,
-    /// Show what a plugin is, takes and may do
+    /// Show a plugin: its options and permissions
     Show {
-        /// Its name, or a component's file
+        /// Name of the plugin, or file of a component
         // An id of its own: the global --plugin is 'plugin'.
         #[arg(id = "name-or-file", value_name = "NAME|FILE")]
         plugin: String,
     },
-    /// Make a crate for an output plugin of your own, which builds and passes its test as it is
+    /// Make a crate for a new output plugin, which builds and passes its test without changes
     New {
-        /// What it is called: its crate, and the scheme that it answers to
+        /// Name of the crate and of the URI scheme
         name: String,
-        /// The folder of the crate [default: its name]
+        /// Folder of the crate [default: its name]
         #[arg(long, value_name = "DIR")]
         path: Option<PathBuf>,
     },
-    /// Run a plugin through the whole contract, and show where it breaks it
+    /// Test whether a plugin keeps the contract of the plugin interface
     #[command(after_help = TEST_HELP)]
     Test {
-        /// A component's file, or the name of a built-in plugin
+        /// File of a component, or name of a built-in plugin
         // An id of its own: the global --plugin is 'plugin'.
         #[arg(id = "name-or-file", value_name = "FILE|NAME")]
         plugin: String,
-        /// An option of the plugin, given in every case
+        /// Option of the plugin, used in every case; may be repeated
         #[arg(long, value_name = "NAME=VALUE", value_parser = option)]
         with: Vec<(String, String)>,
     },
-    /// Add a plugin, once you have seen what it may do
+    /// Add a plugin after showing its permissions
     #[command(after_help = ADDING)]
     Add {
-        /// A component's file, or `oci://HOST/REPOSITORY[:TAG]@sha256:...`
+        /// File of a component, or `oci://HOST/REPOSITORY[:TAG]@sha256:...`
         #[arg(value_name = "FILE|URI")]
         source: String,
-        /// Grant what it asks for without being asked; for scripts
+        /// Grant the permissions without asking; for scripts
         #[arg(short, long)]
         yes: bool,
     },
     /// Remove a plugin that was added
     Remove {
-        /// Its name
+        /// Name of the plugin
         name: String,
     },
 }
 
 const TEST_HELP: &str = "\
-Writes test images of many shapes to a temporary folder, damages what was written in every way,
-and looks what the plugin's own verification says of it.
+Writes test images of many shapes to a temporary folder, damages what was written in many ways,
+and compares what the plugin's own verification reports.
 
-Exit codes: 0 all passed, 1 something failed, 3 something could not be tried (a registry or an
-engine is needed).";
+Exit codes: 0 all passed, 1 something failed, 3 something could not be tried (it needs a registry
+or an engine).";
 
 const ADDING: &str = "\
-What a plugin may do is what its component imports; it is shown before it is added, and you are
-asked. Another version of it, with another digest, has to be added again. A plugin cannot take the
-name or a URI scheme of a built-in one. Nothing is ever downloaded because of a URI's scheme.
+The permissions of a plugin are the interfaces that its component imports. They are shown before the
+plugin is added, and you are asked. Another version, with another digest, must be added again. A
+plugin cannot have the name or a URI scheme of a built-in plugin. Using a URI never downloads a
+plugin.
 
 Examples:
   occystrap plugin add ./inventory.wasm
   occystrap plugin add oci://ghcr.io/me/inventory:1.0@sha256:...";
 
-/// `NAME=VALUE`.
+/// Parses `NAME=VALUE`.
 fn option(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))

@@ -1,4 +1,4 @@
-//! `occystrap process`: its options, and how far it verifies.
+//! Options of `occystrap process`, and the environment variables that set its verification.
 
 use std::path::PathBuf;
 
@@ -9,19 +9,19 @@ use occystrap_images::level::Level;
 use occystrap_net::uri::Uri;
 use occystrap_net::web::ForeignLayers;
 
-/// `occystrap process`.
+/// Options of `occystrap process`.
 #[derive(Args)]
 #[command(after_help = "\
 Sources:
   registry://HOST[:PORT]/IMAGE[:TAG][@sha256:...]   ?arch= &os= &variant= &insecure=true
   docker://IMAGE[:TAG]    an image in Docker or Podman, by name or ID   ?socket=PATH
   tar://PATH    docker-save and OCI archives, compressed or not   ?image=NAME[:TAG]
-  dir://PATH    what the output dir wrote                         ?image=NAME[:TAG]
+  dir://PATH    a directory that occystrap wrote                  ?image=NAME[:TAG]
   oci-layout://PATH[:TAG]    an OCI image layout                  ?image=NAME[:TAG]
 
 Destinations:
-  dir://PATH?unique_names=true    a directory of images, one plain tar a layer   &checksums=true
-                (without unique_names it holds one image, which the next one replaces)
+  dir://PATH?unique_names=true    a directory of images, one plain tar per layer   &checksums=true
+                (without unique_names it holds one image, which the next image replaces)
   tar://PATH    an archive for 'docker load', 'podman load' and skopeo
   oci-layout://PATH[:TAG]    an OCI image layout     ?compression=gzip|zstd
   registry://HOST[:PORT]/IMAGE[:TAG]    an image at a registry
@@ -29,31 +29,31 @@ Destinations:
   docker://IMAGE[:TAG]    an image in Docker or Podman, under that name   ?socket=PATH
 
 Filters:
-  normalize-timestamps   every time becomes 1970, or that of SOURCE_DATE_EPOCH
-                :ts=SECONDS,config=true (times in the config as well)
-  exclude:pattern=GLOB   leaves out what matches, and what is beneath it
+  normalize-timestamps   sets every time to 1970, or to SOURCE_DATE_EPOCH
+                :ts=SECONDS,config=true (also the times in the config)
+  exclude:pattern=GLOB   removes files that match, and everything below them
                 * ? [a-z] {a,b}; * crosses slashes: '*.pyc', 'usr/share/doc', '**/.git'
-  search:pattern=GLOB    prints what matches, and changes nothing
-                ,regex=true,script_friendly=true   as 'occystrap search' does it
+  search:pattern=GLOB    prints files that match, and changes nothing
+                ,regex=true,script_friendly=true   as for 'occystrap search'
   inspect:file=PATH      appends a line of JSON about the image")]
-pub struct Process {
+pub struct ProcessOptions {
     /// Where the images are, such as registry://docker.io/library/busybox:latest
     pub source: String,
-    /// Where they go, such as 'dir:///srv/images?unique_names=true' or tar:///tmp/busybox.tar
+    /// Destination of the images, such as 'dir:///srv/images?unique_names=true' or tar:///tmp/busybox.tar
     pub destination: String,
-    /// Change images on their way, or look into them: NAME or NAME:OPTION=VALUE,... ; may be
-    /// repeated, and the order counts
+    /// Filter that changes images or searches them: NAME or NAME:OPTION=VALUE,... ; may be repeated,
+    /// and filters are applied in this order
     #[arg(short, long, value_name = "FILTER", conflicts_with = "all_platforms")]
     pub filter: Vec<String>,
     /// Move every platform of each image and the index that lists them, byte for byte; for
     /// registry:// and oci-layout://
     #[arg(long)]
     pub all_platforms: bool,
-    /// Print what would happen to each layer, and write nothing: the destination is looked at, a registry is asked
-    /// which blobs it has, and no filter is run. Options about verification and --fsync are ignored
+    /// Print what would happen to each layer, and write nothing: the plan is made against the destination, a registry is
+    /// asked which blobs it has, and no filter is run. Options about verification and --fsync are ignored
     #[arg(long, conflicts_with = "receipt")]
     pub dry_run: bool,
-    /// Verify what was written: 'fast' looks that everything is there with its size, 'full' also
+    /// Verify what was written: 'fast' checks that everything exists with the right size, 'full' also
     /// reads every byte back and hashes it [default: fast]
     #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "fast", conflicts_with = "no_verify")]
     pub verify: Option<LevelName>,
@@ -63,63 +63,51 @@ pub struct Process {
     /// Do not verify; the summary says so
     #[arg(long)]
     pub no_verify: bool,
-    /// Exit with 3 when something could not be confirmed
+    /// Exit with code 3 if something is UNCONFIRMED
     #[arg(long)]
     pub strict: bool,
-    /// Write down what must be found at the destination, for 'occystrap verify FILE'
+    /// Write a receipt to this file: what must be at the destination, for 'occystrap verify FILE'
     #[arg(long, value_name = "FILE")]
     pub receipt: Option<PathBuf>,
-    /// Let the output plugin ask this web server, besides the destination: HTTPS, or http://HOST:PORT
-    /// for plain HTTP; also an address or a network (10.0.0.0/8) that is not public, to which a name
-    /// or the URL of a layer may lead; may be repeated
+    /// Let the output plugin use this web server besides the destination: HTTPS, or http://HOST:PORT
+    /// for plain HTTP; or a private address or network (10.0.0.0/8) that names and URLs of layers may
+    /// resolve to; may be repeated
     #[arg(long, value_name = "HOST[:PORT]")]
     pub allow_net: Vec<String>,
-    /// How to treat layers for which the manifest names URLs and which the source does not have (base
-    /// layers of Windows images) [default: keep them where the output can, otherwise fetch them]
+    /// What to do with layers that the source does not have because the manifest names URLs for them
+    /// (base layers of Windows images) [default: keep if the output can, otherwise fetch]
     #[arg(long, value_name = "WHAT")]
     pub foreign_layers: Option<ForeignLayersName>,
     /// Wait until the destination is on the disk, so that it survives a power failure
     #[arg(long)]
     pub fsync: bool,
-    /// Write to a destination that holds something else: replace a file that is not an image archive,
-    /// or write into a directory that is not of the output's format
+    /// Write even if the destination holds something else: replace a file that is not an image archive,
+    /// or write to a directory of another format
     #[arg(long)]
     pub force: bool,
 }
 
-/// How layers that are stored elsewhere are treated.
+/// What to do with layers that are stored elsewhere.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ForeignLayersName {
     /// Leave them at their URLs; for registry:// and oci-layout://
     Keep,
     /// Download them from their URLs
     Fetch,
-    /// Refuse the image
+    /// Reject the image
     Fail,
 }
 
-impl ForeignLayersName {
-    /// As it is typed.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Keep => "keep",
-            Self::Fetch => "fetch",
-            Self::Fail => "fail",
-        }
-    }
-}
-
-/// The name of a level.
+/// Level of verification.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LevelName {
-    /// Everything exists, with its size; configs and manifests have their digests.
+    /// Check that everything exists with the right size; configs and manifests have their digests
     Fast,
-    /// Every byte is read back and hashed.
+    /// Also read every byte back and hash it
     Full,
 }
 
-impl Process {
+impl ProcessOptions {
     /// Returns how layers that are stored elsewhere are treated.
     #[must_use]
     pub fn foreign_layers(&self) -> ForeignLayers {
@@ -131,8 +119,8 @@ impl Process {
         }
     }
 
-    /// Whether the destination may be something else than images. `OCCYSTRAP_FORCE` says the same.
-    /// Errors when the environment says neither yes nor no.
+    /// Returns whether the destination may hold something else than images: `--force`, or the variable
+    /// `OCCYSTRAP_FORCE`. Errors when the value of the variable is neither true nor false.
     pub fn force(&self, environment: impl Fn(&str) -> Option<String>) -> Result<bool, Error> {
         const NAME: &str = "OCCYSTRAP_FORCE";
         if self.force {
@@ -147,9 +135,9 @@ impl Process {
         switch(&found).ok_or_else(wrong)
     }
 
-    /// How far to verify. What is said here goes before the environment (`OCCYSTRAP_VERIFY`,
-    /// `OCCYSTRAP_VERIFY_FULL`, as in 0.4.17); `None` is not at all. Errors when the environment
-    /// says neither: who wrote it meant something.
+    /// Returns the level of verification; `None` for no verification. Options take precedence over the environment
+    /// (`OCCYSTRAP_VERIFY`, `OCCYSTRAP_VERIFY_FULL`, as in 0.4.17). Errors when a variable has an unknown value: ignoring
+    /// it would verify less than the user wants.
     pub fn level(
         &self,
         environment: impl Fn(&str) -> Option<String>,
@@ -160,7 +148,7 @@ impl Process {
             (_, Some(LevelName::Fast), _) => return Ok(Some(Level::Fast)),
             _ => {}
         }
-        // An empty one is none, as for other programs.
+        // An empty variable is ignored, as in other programs.
         let variable = |name| environment(name).filter(|value| !value.is_empty());
         let wrong = |name: &str, expected: &str, found: &str| {
             let found = Uri::hide(found);
@@ -183,7 +171,7 @@ impl Process {
     }
 }
 
-/// On or off, in the words that 0.4.17 knew.
+/// Parses a boolean in the words that 0.4.17 accepted.
 fn switch(value: &str) -> Option<bool> {
     match value.to_ascii_lowercase().as_str() {
         "1" | "true" | "yes" | "on" | "t" | "y" => Some(true),

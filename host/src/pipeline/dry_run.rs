@@ -7,7 +7,9 @@ use std::io::{self, Write};
 
 use serde::{Serialize, Serializer};
 
-use super::{Process, fit, identity};
+use super::attempt::identity;
+use super::fit;
+use super::request::Request;
 use occystrap_base::error::{Error, Kind, Result, one_line};
 use occystrap_base::oci::{Digest, Part};
 use occystrap_base::parallel::in_parallel;
@@ -55,7 +57,7 @@ struct Summary {
 
 /// Plans for every image of a source. Errors where none can be planned for; what goes wrong with one of them is in its
 /// plan.
-pub fn dry_run(request: &Process, context: &Context) -> Result<DryRun> {
+pub fn dry_run(request: &Request, context: &Context) -> Result<DryRun> {
     occupied::check(&request.target)?;
     occupied::check_list(&request.target)?;
     let images = match request.all_platforms {
@@ -67,7 +69,7 @@ pub fn dry_run(request: &Process, context: &Context) -> Result<DryRun> {
     Ok(DryRun { dry_run: true, images, summary })
 }
 
-fn of_images(request: &Process, context: &Context) -> Result<Vec<ImagePlan>> {
+fn of_images(request: &Request, context: &Context) -> Result<Vec<ImagePlan>> {
     let images = fit::check(request, request.source.open(context)?)?;
     foreign_layers::check(images.iter(), context.web.foreign_layers())?;
     images.iter().try_for_each(|image| fit::check_artifact(request, image))?;
@@ -79,7 +81,7 @@ fn of_images(request: &Process, context: &Context) -> Result<Vec<ImagePlan>> {
     }))
 }
 
-fn of_wholes(request: &Process, context: &Context) -> Result<Vec<ImagePlan>> {
+fn of_wholes(request: &Request, context: &Context) -> Result<Vec<ImagePlan>> {
     let wholes = fit::check(request, request.source.open_wholes(context)?)?;
     foreign_layers::check(wholes.iter().flat_map(Whole::images), context.web.foreign_layers())?;
     let mut plans = Vec::new();
@@ -104,8 +106,8 @@ fn of_wholes(request: &Process, context: &Context) -> Result<Vec<ImagePlan>> {
 }
 
 /// Returns an image with the layers that the layer cache knows.
-fn prepare(request: &Process, image: &Image, context: &Context) -> Result<PreparedImage> {
-    let Process { filters, target, .. } = request;
+fn prepare(request: &Request, image: &Image, context: &Context) -> Result<PreparedImage> {
+    let Request { filters, target, .. } = request;
     let known = match &request.layer_cache {
         Some(cache) => cache.known(image, filters, target, context)?,
         None => Vec::new(),
@@ -114,7 +116,7 @@ fn prepare(request: &Process, image: &Image, context: &Context) -> Result<Prepar
 }
 
 fn plan(
-    request: &Process,
+    request: &Request,
     item: Item,
     image: &Image,
     part: Part,
@@ -125,7 +127,7 @@ fn plan(
 
 impl ImagePlan {
     fn new(
-        request: &Process,
+        request: &Request,
         image: &Image,
         name: String,
         planned: Result<Vec<LayerPlan>>,

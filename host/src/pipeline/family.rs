@@ -1,11 +1,13 @@
-//! Whole multi-platform images: every image that an index lists, each proved by itself, and then the
-//! index, so that a name never stands for something that is not all there.
-
-use std::time::Instant;
+//! Multi-platform images: every image that an index lists is moved and verified, and then the index.
+//!
+//! It refuses to write an index of which a listed image did not land: a name never stands for something incomplete.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
-use super::{Job, Process, again, attempt, fit, identity, keep_receipts};
+use super::attempt::{Job, attempt, identity};
+use super::fit;
+use super::request::Request;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::{ImageName, Part};
 use occystrap_base::parallel::in_parallel;
@@ -17,8 +19,9 @@ use occystrap_output::write::item::Item;
 use occystrap_verify::report::{ImageReport, ImageStatus};
 use occystrap_verify::verdict::object::Outcomes;
 
-/// Move every image of a source with all its platforms.
-pub fn process(request: &Process, context: &Context) -> Result<Vec<ImageReport>> {
+/// Moves every image of a source with all its platforms. Errors when the source cannot be read or its images do not fit
+/// the destination.
+pub fn move_families(request: &Request, context: &Context) -> Result<Vec<ImageReport>> {
     let wholes = fit::check(request, request.source.open_wholes(context)?)?;
     foreign_layers::check(wholes.iter().flat_map(Whole::images), context.web.foreign_layers())?;
     let (mut reports, mut receipts) = (Vec::new(), Vec::new());
@@ -27,9 +30,10 @@ pub fn process(request: &Process, context: &Context) -> Result<Vec<ImageReport>>
             Whole::Image(image) => {
                 fit::check_artifact(request, image)?;
                 let identity = identity(image, &image.name, Part::Whole);
-                let again = again(request, image.manifest.as_ref().map(|manifest| manifest.digest));
-                let item = Job::image(Item::Image(image), identity, again);
-                let (report, receipt) = attempt(request, item, Instant::now(), later, context);
+                let digest = image.manifest.as_ref().map(|manifest| manifest.digest);
+                let repeat = request.repeat_command(digest);
+                let job = Job::image(Item::Image(image), identity, repeat);
+                let (report, receipt) = attempt(request, job, Instant::now(), later, context);
                 receipts.extend(receipt);
                 reports.push(report);
             }
@@ -40,10 +44,10 @@ pub fn process(request: &Process, context: &Context) -> Result<Vec<ImageReport>>
             }
         }
     }
-    // A receipt of a part would let the rest go unmissed.
+    // With a receipt of only a part, a later verification would not miss the rest.
     let all = reports.iter().all(|report| report.error.is_none());
     if all
-        && let Err(error) = keep_receipts(request, receipts)
+        && let Err(error) = request.write_receipts(receipts)
         && let Some(last) = reports.last_mut()
     {
         last.without_receipt(error);
@@ -51,30 +55,32 @@ pub fn process(request: &Process, context: &Context) -> Result<Vec<ImageReport>>
     Ok(reports)
 }
 
-/// One file covers all of it, and is written at the end.
+/// Keeps no receipt yet: one file covers all platforms and is written at the end.
 fn later(_receipt: &Receipt) -> Result<()> {
     Ok(())
 }
 
+/// Moves the images that an index lists, several in parallel, and then the index; nested indexes before the one that
+/// lists them. Returns a report for each, and the receipts of those that landed.
 fn move_family(
-    request: &Process,
+    request: &Request,
     family: &Family,
     context: &Context,
 ) -> (Vec<ImageReport>, Vec<Receipt>) {
-    // Who does it again takes all of it.
-    let again = again(request, family.indexes.last().map(|index| index.manifest.digest));
+    // Each receipt repeats the move of the whole family.
+    let repeat = request.repeat_command(family.indexes.last().map(|index| index.manifest.digest));
     let moved = in_parallel(&family.members, request.image_parallel, |member| {
         let part = Part::Platform(member.platform.clone());
         let identity = identity(&member.image, &family.name, part);
-        let item = Job::image(Item::Listed(&member.image), identity, again.clone());
-        let context = &context.about(&format!("{}{}", family.name, item.identity.part));
-        attempt(request, item, Instant::now(), later, context)
+        let job = Job::image(Item::Listed(&member.image), identity, repeat.clone());
+        let context = &context.about(&format!("{}{}", family.name, job.identity.part));
+        attempt(request, job, Instant::now(), later, context)
     });
-    let (mut landed, mut looked) = (BTreeSet::new(), Outcomes::new());
+    let (mut landed, mut outcomes) = (BTreeSet::new(), Outcomes::new());
     for (member, (report, _)) in family.members.iter().zip(&moved) {
         let manifest = member.image.manifest.as_ref().filter(|_| has_landed(report));
         landed.extend(manifest.map(|manifest| manifest.digest));
-        looked.extend(manifest.map(|manifest| manifest.digest).zip(report.outcome()));
+        outcomes.extend(manifest.map(|manifest| manifest.digest).zip(report.outcome()));
     }
     let (mut reports, receipts): (Vec<_>, Vec<_>) = moved.into_iter().unzip();
     let mut receipts: Vec<Receipt> = receipts.into_iter().flatten().collect();
@@ -85,19 +91,19 @@ fn move_family(
         let part = Part::index(named, id);
         let identity =
             ImageIdentity { name: repository, tag, id, part: part.clone(), artifact: false };
-        let lost = index.children.iter().filter(|child| !landed.contains(child)).count();
-        if lost > 0 {
+        let missing = index.children.iter().filter(|child| !landed.contains(child)).count();
+        if missing > 0 {
             let report =
-                unwritten(request, &family.name, part, (lost, index.children.len()), context);
+                unwritten(request, &family.name, part, (missing, index.children.len()), context);
             reports.push(report);
             continue;
         }
-        let handed = Item::Index { index, named, landed: &landed };
-        let item = Job { handed, identity, again: again.clone(), looked: looked.clone() };
-        let (report, receipt) = attempt(request, item, Instant::now(), later, context);
+        let item = Item::Index { index, named, landed: &landed };
+        let job = Job { item, identity, repeat: repeat.clone(), outcomes: outcomes.clone() };
+        let (report, receipt) = attempt(request, job, Instant::now(), later, context);
         if has_landed(&report) {
             landed.insert(id);
-            looked.extend(report.outcome().map(|outcome| (id, outcome)));
+            outcomes.extend(report.outcome().map(|outcome| (id, outcome)));
         }
         receipts.extend(receipt);
         reports.push(report);
@@ -105,27 +111,26 @@ fn move_family(
     (reports, receipts)
 }
 
-/// An index that lists so many of so many that did not land.
+/// Returns the report of an index that was not written: of the images that it lists, `missing` did not land.
 fn unwritten(
-    request: &Process,
+    request: &Request,
     name: &ImageName,
     part: Part,
-    (lost, listed): (usize, usize),
+    (missing, listed): (usize, usize),
     context: &Context,
 ) -> ImageReport {
-    let (source, target) = (&request.source.display, &request.target.display);
-    let mut report = ImageReport::started(source, target, name).about(part, None);
+    let mut report = request.report(name, part, None);
     report.fail(match context.cancel.check() {
         Err(stopped) => stopped,
         Ok(()) => Error::destination(format!(
-            "the index was not written: {lost} of the {listed} that it lists did not land"
+            "the index was not written: {missing} of the {listed} manifests that it lists did not land"
         )),
     });
     report
 }
 
-/// What was found to be wrong has not landed. What could not be looked at has, as far as anybody
-/// knows.
+/// Returns whether an image counts as landed. An image that failed verification does not; an image that could not be
+/// checked does, because nothing says otherwise.
 fn has_landed(report: &ImageReport) -> bool {
     !matches!(report.status, ImageStatus::Error | ImageStatus::Failed)
 }

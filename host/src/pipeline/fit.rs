@@ -1,8 +1,8 @@
-//! Whether a source's images fit their destination: known before anything is fetched.
+//! Whether the images of a source fit their destination: checked before any layer is fetched.
 
 use std::collections::BTreeMap;
 
-use super::Process;
+use super::request::Request;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::ImageName;
 use occystrap_images::source::{self, Called};
@@ -11,10 +11,10 @@ use occystrap_output::receipt::RECEIPT;
 use occystrap_output::write::target::Target;
 use occystrap_verify::receipt::format::Format;
 
-/// Whether all these images can go there, before the first does.
-pub fn check<T: Called>(request: &Process, images: Vec<T>) -> Result<Vec<T>> {
+/// Returns the images if the destination can hold all of them under distinct names. Errors name what to choose.
+pub fn check<T: Called>(request: &Request, images: Vec<T>) -> Result<Vec<T>> {
     if let Some(path) = &request.receipt {
-        // Not only after the destination was changed.
+        // Checked now: an error after the destination was changed would be too late.
         RECEIPT.check(path, request.target.file())?;
     }
     let target = &request.target;
@@ -24,7 +24,7 @@ pub fn check<T: Called>(request: &Process, images: Vec<T>) -> Result<Vec<T>> {
     let names = source::names(&images);
     if target.holds_one() {
         let (count, display) = (images.len(), &target.display);
-        let message = format!("the source holds {count} images, '{display}' can hold one");
+        let message = format!("the source holds {count} images, but '{display}' can hold only one");
         let choose = format!("choose one with ?image=NAME on the source: {names}");
         return Err(Error::usage(message).hint(match target.option("unique_names").is_some() {
             true => format!("add ?unique_names=true to the destination, or {choose}"),
@@ -39,7 +39,7 @@ pub fn check<T: Called>(request: &Process, images: Vec<T>) -> Result<Vec<T>> {
     }
     if request.receipt.is_some() && !request.all_platforms {
         return Err(Error::usage(format!(
-            "the source holds {} images, a receipt is about one",
+            "the source holds {} images, but a receipt is for one image",
             images.len()
         ))
         .hint(format!("choose one with ?image=NAME on the source: {names}")));
@@ -47,8 +47,8 @@ pub fn check<T: Called>(request: &Process, images: Vec<T>) -> Result<Vec<T>> {
     Ok(images)
 }
 
-/// Checks that an artifact goes through no filter, and to where manifests are kept as they are.
-pub fn check_artifact(request: &Process, image: &Image) -> Result<()> {
+/// Checks that an artifact goes through no filter, and to a destination that keeps manifests unchanged.
+pub fn check_artifact(request: &Request, image: &Image) -> Result<()> {
     if request.filters.texts().next().is_some() {
         image.check_is_image(
             "filters read and change images alone; leave --filter out to move it",
@@ -60,8 +60,7 @@ pub fn check_artifact(request: &Process, image: &Image) -> Result<()> {
     }
 }
 
-/// Two images that would get the same tag in a directory where nothing but the tag tells them
-/// apart.
+/// Returns two images that would get the same tag, if the destination distinguishes images only by tag.
 fn collision<'a>(
     target: &Target,
     images: &'a [impl Called],

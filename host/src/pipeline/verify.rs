@@ -1,4 +1,4 @@
-//! The flow of `occystrap verify`: what was written earlier, to a verdict for each image.
+//! The flow of `occystrap verify`: a verdict for each image that was written earlier.
 
 use std::borrow::Borrow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,16 +11,15 @@ use occystrap_images::steady::{self, Watch};
 use occystrap_net::context::Context;
 use occystrap_output::destination::engine_image::EngineImage;
 use occystrap_output::destination::remote::BlockingRepository;
-use occystrap_output::write::repair_command;
 use occystrap_verify::derive::subject::Subject;
 use occystrap_verify::derive::{directory, layout, registry};
 use occystrap_verify::report::{ImageReport, Run};
 use occystrap_verify::verdict::found::Found;
 use occystrap_verify::verdict::object::Outcomes;
-pub use occystrap_verify::verify;
+use occystrap_verify::verify;
 
-/// Verify what was written earlier, so many side by side. What goes wrong is in the report, and what is
-/// no subject as well, by what the user typed.
+/// Verifies what was written earlier, `parallel` subjects at a time. Errors are in the report, also those of a subject
+/// that could not be parsed, under what the user typed.
 pub fn verify_subjects(
     subjects: &[Result<Subject, (String, Error)>],
     level: Level,
@@ -37,17 +36,18 @@ pub fn verify_subjects(
     };
     match verify_each(&all, open, level, parallel, context, each) {
         Ok(()) => {}
-        // Nothing is written here that could fail.
+        // `each` cannot fail, so this is an interruption.
         Err(error) => reports.push(ImageReport::unopened("", error, context)),
     }
     Run::new(reports, started.elapsed())
 }
 
-/// Verifies what was written earlier, so many side by side, and keeps none of it: a target is opened when
-/// its turn comes, and `each` gets the reports in the order of the targets, with whether there are several.
-/// What goes wrong is in the reports; for a target that cannot be opened, by what the user typed. An
-/// interruption ends the run: one report says so, and what was not looked at until then has none. Errors
-/// when `each` does, which ends the run as well.
+/// Verifies what was written earlier, `parallel` targets at a time, without keeping any of it in memory.
+///
+/// A target is opened when it is verified. `each` gets the reports in the order of the targets, and whether there are
+/// several. Errors of a target are in its report; if the target cannot be opened, under what the user typed. An
+/// interruption ends the run: one report says so, and targets that were not verified until then have no report. Errors
+/// when `each` errors, which ends the run as well.
 pub fn verify_each<T: Sync, S: Borrow<Subject>>(
     targets: &[T],
     open: impl Fn(&T) -> Result<S, (String, Error)> + Sync,
@@ -59,33 +59,34 @@ pub fn verify_each<T: Sync, S: Borrow<Subject>>(
     let several = targets.len() > 1;
     let stop = context.cancel.child();
     let outer = context;
-    let context = &context.clone().with_cancel(stop.clone());
-    // Of several targets that are interrupted side by side, one says so.
-    let (begun, is_said) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let verify = |target: &T, tell: &mut dyn FnMut((ImageReport, bool))| {
-        // Also to open a target may take long: a receipt has megabytes.
+    let context = &Context { cancel: stop.clone(), ..context.clone() };
+    // If several targets are interrupted in parallel, only one report says so.
+    let (begun, is_reported) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let verify = |target: &T, send: &mut dyn FnMut((ImageReport, bool))| {
+        // Opening a target may take long: a receipt has megabytes.
         if context.cancel.check().is_err() {
             return;
         }
         begun.fetch_add(1, Ordering::Relaxed);
-        let mut tell = |report: ImageReport, more: bool| {
+        let mut send = |report: ImageReport, more: bool| {
             report.tell();
-            tell((report, several || more));
+            send((report, several || more));
         };
-        let (display, looked) = match open(target) {
+        let (display, verified) = match open(target) {
             Ok(subject) => {
                 let subject = subject.borrow();
                 let display = subject.display().to_owned();
                 let context = &context.about_one_of(several, &display);
-                let looked = look(subject, level, context, &mut tell);
-                (display, looked)
+                let verified = verify_subject(subject, level, context, &mut send);
+                (display, verified)
             }
             Err((typed, error)) => (typed, Err(error)),
         };
-        match looked {
+        match verified {
             Err(error)
-                if error.kind() == Kind::Interrupted && is_said.swap(true, Ordering::Relaxed) => {}
-            Err(error) => tell(ImageReport::unopened(&display, error, context), false),
+                if error.kind() == Kind::Interrupted
+                    && is_reported.swap(true, Ordering::Relaxed) => {}
+            Err(error) => send(ImageReport::unopened(&display, error, context), false),
             Ok(()) => {}
         }
     };
@@ -99,18 +100,18 @@ pub fn verify_each<T: Sync, S: Borrow<Subject>>(
         }
     });
     reported?;
-    // The signal came between two targets.
+    // The interruption came between two targets.
     match outer.cancel.check() {
-        Err(error) if begun.into_inner() < targets.len() && !is_said.into_inner() => {
+        Err(error) if begun.into_inner() < targets.len() && !is_reported.into_inner() => {
             each(ImageReport::unopened("", error, context), false)
         }
         _ => Ok(()),
     }
 }
 
-/// Verifies one subject, and tells `each` of its images, with whether there are several. Errors when it
-/// cannot be looked at.
-fn look(
+/// Verifies one subject, and calls `each` with the report of each of its images, and with whether there are several.
+/// Errors when the subject cannot be read.
+fn verify_subject(
     subject: &Subject,
     level: Level,
     context: &Context,
@@ -119,15 +120,15 @@ fn look(
     let started = Instant::now();
     let (display, found) = match subject {
         Subject::Receipts(receipts, target) => {
-            // An index stands after what it lists.
-            let mut looked = Outcomes::new();
+            // A bundle has an index after the images that it lists.
+            let mut outcomes = Outcomes::new();
             for receipt in receipts {
                 let started = Instant::now();
-                let repair = repair_command::command(receipt, target);
+                let repair = occystrap_output::write::repair_command::command(receipt, target);
                 let proof =
-                    verify::verify(receipt, target, level, &looked, Some(&repair), context)?;
+                    verify::verify(receipt, target, level, &outcomes, Some(&repair), context)?;
                 let outcome = proof.outcome();
-                looked.extend(receipt.listed_manifests().map(|manifest| (manifest, outcome)));
+                outcomes.extend(receipt.listed_manifests().map(|manifest| (manifest, outcome)));
                 let mut report = ImageReport::of_receipt(receipt);
                 report.landed(receipt, Some(proof), None);
                 each(report.finish(started.elapsed(), context), receipts.len() > 1);
@@ -170,7 +171,8 @@ fn look(
         }
     };
     let several = found.len() > 1;
-    let report = |one: Found| ImageReport::found(display, one).finish(started.elapsed(), context);
-    found.into_iter().for_each(|one| each(report(one), several));
+    let report =
+        |image: Found| ImageReport::found(display, image).finish(started.elapsed(), context);
+    found.into_iter().for_each(|image| each(report(image), several));
     Ok(())
 }

@@ -1,10 +1,11 @@
-//! `occystrap plugin test`: runs any component through the contract of `wit/`, and says where it
-//! breaks it.
+//! `occystrap plugin test`: tests whether a component keeps the contract of `wit/`, and names each rule that it breaks.
 //!
-//! It asks more than the host does: the host looks for itself, so that an image is safe even where a
-//! plugin's `verify` sees nothing; a plugin passes here when its own `verify` sees everything. All
-//! happens in a temporary folder, which a small web server serves to plugins that write to one. What it refuses to do is to guess: a case that cannot be run
-//! without a registry or an engine is *skipped*, and a run with skipped cases is no pass.
+//! It asks more of a plugin than the host does. The host looks itself, so that an image is safe even if the plugin's
+//! `verify` sees nothing; a plugin passes here if its own `verify` sees everything. All cases use a temporary folder,
+//! which a small web server serves to plugins that write to one.
+//!
+//! It refuses to guess: a case that cannot be run without a registry or an engine is *skipped*, and a run with skipped
+//! cases is no pass.
 
 mod damage;
 mod report;
@@ -22,18 +23,18 @@ use self::stand::Stand;
 use occystrap_base::error::{Error, Kind as ErrorKind, Result};
 use occystrap_base::oci::Digest;
 use occystrap_net::context::Context;
-use occystrap_output::plugin::description::DestinationKind;
+use occystrap_output::plugin::description::DestinationKind as Kind;
 use occystrap_output::plugin::{Plugin, PluginEngine};
 
-/// Why a case did not pass.
+/// Reason why a case did not pass.
 enum Stop {
-    /// The plugin broke the contract; in words.
+    /// The plugin broke the contract: a description.
     Failed(String),
-    /// The case means nothing to this plugin, or cannot be run here; in words.
+    /// The case does not apply to this plugin, or cannot be run here: a description.
     Skipped(String),
 }
 
-/// What a case ends with.
+/// Result of a case.
 type Verdict = std::result::Result<(), Stop>;
 
 impl From<Error> for Stop {
@@ -45,22 +46,22 @@ impl From<Error> for Stop {
     }
 }
 
-/// Fail with a message.
+/// Returns a failure with a message.
 fn fail<T>(why: impl Into<String>) -> std::result::Result<T, Stop> {
     Err(Stop::Failed(why.into()))
 }
 
-/// One thing that is tried.
+/// One case of the test.
 type Case = (&'static str, fn(&Stand<'_>) -> Verdict);
 
-/// What needs no destination.
+/// Cases that need no destination.
 const SPOKEN: [Case; 3] = [
     ("describes itself the same each time", writing::describes),
     ("imports what its destination needs", writing::permissions),
     ("takes its options, refuses what is not of their form", writing::options),
 ];
 
-/// What is written and looked at. In the order in which an author wants to see them fail.
+/// Cases that write and verify, in the order in which an author wants to see them fail.
 const WRITTEN: [Case; 22] = [
     ("writes a small image", writing::small_image),
     ("writes an image with 200 layers", writing::many_layers),
@@ -86,16 +87,16 @@ const WRITTEN: [Case; 22] = [
     ("verify finds an image that is gone", verifying::nothing_left),
 ];
 
-/// Why nothing can be written here.
+/// Reason why nothing can be written here.
 const NEEDS_REGISTRY: &str = "needs a registry";
 const NEEDS_ENGINE: &str = "needs a container engine";
 
-/// Twenty rows of one reason hide it.
+/// Reason why all cases that write are skipped: twenty failures with one reason would hide it.
 const NOTHING_WRITTEN: &str = "a small image could not be written";
 
-/// Run every case on a component. `name` is what it is called until it has said so itself, `options`
-/// are given in every case. Errors when the user interrupts, or there is no such option, or nothing
-/// can be tried: what is wrong with the plugin is in the report.
+/// Runs every case on a component. `name` is its name until the component is asked for it; `options` are used in every
+/// case. Problems of the plugin are in the report. Errors when the user interrupts, the plugin has no such option, or no
+/// case can be run.
 pub fn run(
     engine: &PluginEngine,
     name: &str,
@@ -118,28 +119,25 @@ pub fn run(
     report.of(&plugin);
 
     let stand = Stand::new(&plugin, options, context)?;
-    let mut hopeless = match plugin.description().destination {
-        DestinationKind::Directory
-        | DestinationKind::File
-        | DestinationKind::TaggedDirectory
-        | DestinationKind::Web => None,
-        DestinationKind::Repository => Some(NEEDS_REGISTRY),
-        DestinationKind::Engine => Some(NEEDS_ENGINE),
+    let mut not_run = match plugin.description().destination {
+        Kind::Directory | Kind::File | Kind::TaggedDirectory | Kind::Web => None,
+        Kind::Repository => Some(Answer::Lacking(NEEDS_REGISTRY)),
+        Kind::Engine => Some(Answer::Lacking(NEEDS_ENGINE)),
     };
     for (what, case) in SPOKEN {
         try_one(what, case, &stand, &mut report)?;
     }
     for (what, case) in WRITTEN {
-        if let Some(why) = hopeless {
-            report.add(what, Answer::Skipped(why.to_owned()), Duration::ZERO);
+        if let Some(answer) = &not_run {
+            report.add(what, answer.clone(), Duration::ZERO);
         } else if !try_one(what, case, &stand, &mut report)? && what == WRITTEN[0].0 {
-            hopeless = Some(NOTHING_WRITTEN);
+            not_run = Some(Answer::Skipped(NOTHING_WRITTEN.to_owned()));
         }
     }
     Ok(report)
 }
 
-/// Whether the plugin did not fail.
+/// Returns whether the plugin did not fail.
 fn try_one(
     what: &'static str,
     case: fn(&Stand<'_>) -> Verdict,
@@ -149,7 +147,7 @@ fn try_one(
     stand.context.cancel.check()?;
     let started = Instant::now();
     let verdict = case(stand);
-    // What was interrupted says nothing about the plugin.
+    // An interrupted case says nothing about the plugin.
     stand.context.cancel.check()?;
     let answer = match verdict {
         Ok(()) => Answer::Passed,

@@ -1,15 +1,15 @@
-//! `occystrap plugin new`: a crate for somebody's own output plugin, which builds as it is.
+//! `occystrap plugin new`: makes a crate for a new output plugin, which builds without changes.
 //!
 //! The crate holds a copy of the SDK and of the interface, from this binary: building it needs no
-//! network beyond what Cargo fetches from crates.io, and never a clone of this repository. It
-//! refuses to write into a folder that has something in it.
+//! network beyond what Cargo fetches from crates.io, and no clone of this repository. It
+//! refuses to write to a folder that is not empty.
 
 use std::path::Path;
 
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_output::plugin::embedded::EMBEDDED;
 
-/// The crate's own files: where each goes, and what it holds.
+/// Files of the crate: path and content.
 const FILES: [(&str, &str); 10] = [
     ("Cargo.toml", include_str!("../../template/Cargo.toml.in")),
     (".cargo/config.toml", include_str!("../../template/cargo-config.toml.in")),
@@ -26,7 +26,7 @@ const FILES: [(&str, &str); 10] = [
 /// The SDK, below [`SDK`]: `template/sdk` leads to its source, `wit` to the interface.
 const SDK_FILES: [(&str, &str); 22] = [
     ("Cargo.toml", include_str!("../../template/sdk.toml.in")),
-    // So that 'cargo fmt' leaves it as it is.
+    // 'cargo fmt' must leave this list as it is.
     ("rustfmt.toml", include_str!("../../template/sdk-rustfmt.toml")),
     ("src/check.rs", include_str!("../../template/sdk/check.rs")),
     ("src/files.rs", include_str!("../../template/sdk/files.rs")),
@@ -50,19 +50,19 @@ const SDK_FILES: [(&str, &str); 22] = [
     ("wit/writer.wit", include_str!("../../wit/writer.wit")),
 ];
 
-/// Where the copy of the SDK goes.
+/// Folder of the copy of the SDK.
 const SDK: &str = "vendor/occystrap-plugin";
 
-/// The SDK's own manifest, for what it depends on.
+/// Manifest of the SDK, which names its dependencies.
 const SDK_MANIFEST: &str = include_str!("../../template/sdk-manifest.toml");
 
-/// Longer names are no names: what [`occystrap_output::plugin::description`] takes.
+/// Longest name, in bytes: the limit of [`occystrap_output::plugin::description`].
 const LONGEST_NAME: usize = 64;
 
-/// Names that Cargo or the compiler has other plans for.
+/// Names that Cargo or the compiler reserves.
 const TAKEN: [&str; 6] = ["alloc", "core", "proc-macro", "std", "test", "occystrap-plugin"];
 
-/// Whether a plugin can be called so: the name is the crate's and the URI scheme as well.
+/// Checks the name of a plugin, which is the name of its crate and its URI scheme as well.
 pub fn check_name(name: &str) -> Result<()> {
     let letters =
         name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
@@ -72,19 +72,17 @@ pub fn check_name(name: &str) -> Result<()> {
             .hint("lower-case letters, digits and '-', a letter first, such as my-output"));
     }
     if let Some(known) = EMBEDDED.iter().find(|known| known.schemes.contains(&name)) {
-        let message =
-            format!("'{name}://' is what the built-in plugin '{}' answers to", known.name);
+        let message = format!("'{name}://' is a scheme of the built-in plugin '{}'", known.name);
         return Err(Error::usage(message).hint("choose another name"));
     }
     if TAKEN.contains(&name) {
-        return Err(Error::usage(format!("'{name}' is a name that Rust keeps for itself"))
+        return Err(Error::usage(format!("the name '{name}' is reserved by Rust"))
             .hint("choose another name"));
     }
     Ok(())
 }
 
-/// Write the crate. Errors when the name is none, or the folder has something in it or cannot be
-/// written.
+/// Writes the crate. Errors when the name is not valid, or the folder is not empty or cannot be written.
 pub fn write(name: &str, folder: &Path) -> Result<()> {
     check_name(name)?;
     let display = folder.display();
@@ -117,13 +115,13 @@ fn fill(content: &str, name: &str) -> String {
         .replace("@VERSION@", env!("CARGO_PKG_VERSION"))
 }
 
-/// What Cargo calls the library of a crate.
+/// Returns the name that Cargo gives the library of a crate.
 #[must_use]
 pub fn file_name(name: &str) -> String {
     name.replace('-', "_")
 }
 
-/// The SDK's manifest, without the workspace that it has here.
+/// Returns the manifest of the SDK without the workspace that it has in this repository.
 fn sdk_manifest(template: &str) -> String {
     let dependencies = SDK_MANIFEST.split_once("[dependencies]\n").map_or("", |(_, rest)| rest);
     template
@@ -146,7 +144,7 @@ fn put(path: &Path, content: &str) -> Result<()> {
 mod tests {
     use super::*;
 
-    /// What is in a folder, by name.
+    /// Returns the content of a folder, by name.
     fn names(folder: &str) -> Vec<String> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
         let entries = std::fs::read_dir(folder).expect("the folder");

@@ -49,6 +49,12 @@ impl Run {
         Self::new(vec![report], Duration::ZERO)
     }
 
+    /// The images, in the order of the source.
+    #[must_use]
+    pub fn images(&self) -> &[ImageReport] {
+        &self.images
+    }
+
     /// The exit code. `strict` is for those who take no doubt for an answer.
     #[must_use]
     pub fn exit_code(&self, strict: bool) -> u8 {

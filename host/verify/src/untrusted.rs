@@ -1,31 +1,10 @@
-//! Receipts that nobody vouches for, verified with plugins that nobody vouches for, many side by
-//! side: for a machine that several people share.
+//! Receipts of users who are not trusted, verified with plugins that are not trusted, many side by side: for a machine
+//! that several users share. The public API is `occystrap::VerifyBatch`.
 //!
 //! The verdict is the host's. What it has not seen itself is UNCONFIRMED; a plugin can raise a doubt
 //! and settle none. What it refuses: destinations outside of what was [granted](Grants), receipts
 //! that lead out of their destination, and work beyond its [`Bounds`]. Nothing that one receipt or
 //! plugin does changes the verdict on another.
-//!
-//! ```no_run
-//! use occystrap::limits::Allowance;
-//! use occystrap::plugin::{Catalog, PluginEngine};
-//! use occystrap::verify::untrusted::{Bounds, Grants, verify_batch};
-//! # fn context() -> occystrap::context::Context { unimplemented!() }
-//! # fn main() -> occystrap::error::Result<()> {
-//! let engine = PluginEngine::with(Allowance::untrusted())?;
-//! let mut catalog = Catalog::new(engine, &[])?;
-//! catalog.add_file("inventory.wasm".as_ref())?;
-//! let mut grants = Grants::none();
-//! grants.root("/srv/images".as_ref())?;
-//! let receipts = ["a.json".into(), "b.json".into()];
-//! let summary =
-//!     verify_batch(&receipts, &catalog, &grants, &Bounds::default(), &context(), |line| {
-//!         println!("{}: {:?}", line.receipt, line.status);
-//!         Ok(())
-//!     })?;
-//! assert_eq!(summary.verified, 2);
-//! # Ok(()) }
-//! ```
 
 mod cost;
 pub mod grants;

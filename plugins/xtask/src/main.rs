@@ -11,6 +11,9 @@ mod wit;
 use anyhow::{Result, bail};
 
 const HELP: &str = "\
+cargo xtask ci                run every step that a change must pass
+cargo xtask ci STEP...        run the steps with these names
+cargo xtask ci --list         print the names of the steps
 cargo xtask plugins           build the plugins into host/output/plugins and tests/hostile
 cargo xtask plugins --check   build them and compare them with the committed files
 cargo xtask fixture           write tests/fixtures/hello.tar
@@ -31,6 +34,7 @@ fn main() -> Result<()> {
         ["wit", "--check"] => wit::check(),
         ["wit", "--release"] => wit::release(false),
         ["wit", "--release", "--again"] => wit::release(true),
+        ["ci", steps @ ..] => ci(steps),
         ["bench", options @ ..] => bench::run(&plugins::root()?, options),
         ["help"] | [] => {
             print!("{HELP}{}", bench::HELP);
@@ -38,4 +42,12 @@ fn main() -> Result<()> {
         }
         other => bail!("unknown task '{}'; try 'cargo xtask help'", other.join(" ")),
     }
+}
+
+/// Runs `.ci/run`, which is the only list of the steps.
+fn ci(steps: &[&str]) -> Result<()> {
+    let script = plugins::root()?.join(".ci/run");
+    let status = std::process::Command::new(&script).args(steps).status()?;
+    // The script has said which step failed.
+    std::process::exit(status.code().unwrap_or(1));
 }

@@ -39,7 +39,7 @@ const ACROSS_LINES: usize = 12;
 pub const OWN_WORDS: &str = "access access-denied added admin all-platforms allow allow-net allow-registry amd64 \
     application arch architecture archive arm64 artifact authfile batch batch-time-limit blob \
     blobs bundle bytes ca-bundle cache catalog changed check checksums chunk chunk_size command \
-    compression config config-digest config-size credentials debug denied destination diff-id distribution \
+    compression config config-digest config-size credentials debug denied destination diff-id distribution dry-run \
     digest digest-mismatch directory docker error errors expand expected failed false fast file \
     filter force foreign foreign-layers format found friendly from from-source fsync full gzip help hint host https \
     image image-parallel images index index.json info insecure interrupted json kind latest layer \

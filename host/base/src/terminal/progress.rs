@@ -1,4 +1,4 @@
-//! Progress bars on a terminal; nothing on other outputs.
+//! Progress while bytes move: bars on a terminal, calls of a [`ProgressSink`], or nothing.
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,56 +9,95 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use crate::error::printable;
 use crate::secret::mask;
 
-/// Template of a bar, one line for each layer. Units are decimal, as in the summary. The name of the image takes the
-/// remaining 8 of 80 columns. Its end is kept: images of one run differ in the tag or the platform, not in the
-/// registry.
+/// One line a layer. Decimal units, as in the summary. The name of the image takes the room that is left, 8 columns of
+/// 80. Its end is kept: images of one run differ in the tag or the platform, not in the registry.
 const TEMPLATE: &str = "{prefix:>14} [{bar:20}] {decimal_bytes:>9} / {decimal_total_bytes:<9} \
      {decimal_bytes_per_sec:>11} {wide_msg:>}";
 
-/// Template for work whose length is unknown.
+/// Template of work whose end is not known.
 const WAITING: &str = "{prefix:>14} {spinner} {elapsed} {wide_msg:>}";
 
-/// Time between steps of a spinner. Bars are drawn no more often either.
+/// How often a sign of life moves. Bars are drawn no more often either.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Progress bars of one run. Cheap to clone.
+/// The bars of one run. Cheap to clone.
 #[derive(Clone)]
 pub struct Progress(Option<Bars>);
 
 #[derive(Clone)]
 struct Bars {
     all: MultiProgress,
-    /// Name of the image that new bars belong to.
+    /// The image that new bars belong to; empty where a run has only one.
     about: Arc<str>,
+    /// Where each step is reported, besides the bars.
+    sink: Option<Arc<dyn ProgressSink>>,
+}
+
+/// Receiver of progress, for programs that show it in their own way.
+///
+/// It is called from several threads, for each chunk of bytes that has passed. It must return quickly: the work waits
+/// for it.
+pub trait ProgressSink: Send + Sync {
+    /// Receives how far one transfer is.
+    fn update(&self, step: &ProgressStep<'_>);
+}
+
+impl<F: Fn(&ProgressStep<'_>) + Send + Sync> ProgressSink for F {
+    fn update(&self, step: &ProgressStep<'_>) {
+        self(step);
+    }
+}
+
+/// State of one transfer, such as one layer that is downloaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProgressStep<'a> {
+    /// Name of the image; empty where the run has only one.
+    pub image: &'a str,
+    /// What is transferred, such as `layer 1/3` or `push 1/3`.
+    pub label: &'a str,
+    /// Bytes so far. The number falls where an upload starts again.
+    pub bytes: u64,
+    /// Bytes in all, as far as they are known: an estimate may be exceeded.
+    pub total: u64,
+    /// Whether the transfer has ended, completely or not.
+    pub ended: bool,
 }
 
 impl Progress {
-    /// Shows bars on standard error where that is a terminal.
+    /// Bars on standard error where that is a terminal.
     #[must_use]
     pub fn on_terminal() -> Self {
         Self(std::io::stderr().is_terminal().then(|| {
             // Ten redraws a second: more costs time and shows nothing.
             let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
-            Bars { all, about: "".into() }
+            Bars { all, about: "".into(), sink: None }
         }))
     }
 
-    /// Returns the same bars, whose new ones show a name: where several images are moved, it shows which image a bar
-    /// belongs to.
+    /// Calls `sink` instead of showing bars.
+    #[must_use]
+    pub fn reported_to(sink: Arc<dyn ProgressSink>) -> Self {
+        let all = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+        Self(Some(Bars { all, about: "".into(), sink: Some(sink) }))
+    }
+
+    /// The same bars, those that come from here with a name behind them: of several things, people want
+    /// to know which.
     #[must_use]
     pub fn about(&self, name: &str) -> Self {
         let name = printable(name);
         Self(self.0.as_ref().map(|bars| Bars { about: name.as_str().into(), ..bars.clone() }))
     }
 
-    /// Shows no bars.
+    /// No bars.
     #[must_use]
     pub fn hidden() -> Self {
         Self(None)
     }
 
-    /// Creates a bar for a layer of `total` bytes, as it is stored. The bar appears with the first byte: before, it
-    /// would show nothing, and the wait would count in its speed.
+    /// A bar for a layer of `total` bytes, as it is stored. It appears with the first of them: until
+    /// then there would be nothing to see, and the time would count as work.
     #[must_use]
     pub fn layer(&self, label: &str, total: u64) -> LayerProgress {
         let Some(bars) = &self.0 else { return LayerProgress::hidden() };
@@ -67,8 +106,8 @@ impl Progress {
         LayerProgress(Some(Arc::new(Bar { bars: bars.clone(), state: Mutex::new(state) })))
     }
 
-    /// Creates a bar for a stream of about as many bytes; it grows when more arrive. A spinner is shown until the first
-    /// byte, because a sender may prepare for some time first.
+    /// A bar for a stream of about so many bytes: it grows with what comes. Until then there is a
+    /// sign of life: who sends may think for a while first.
     #[must_use]
     pub fn stream(&self, label: &str, about: u64) -> LayerProgress {
         let progress = self.layer(label, about);
@@ -79,7 +118,7 @@ impl Progress {
         progress
     }
 
-    /// Shows a spinner while another process works and reports nothing. It disappears when this is dropped.
+    /// Shows that the run goes on while another program works without a report. The line goes when this is dropped.
     #[must_use]
     pub fn waiting(&self, label: &str) -> Waiting {
         Waiting(self.0.as_ref().map(|bars| {
@@ -93,7 +132,7 @@ impl Progress {
         }))
     }
 
-    /// Runs a function that writes to the terminal, above the bars.
+    /// Do something that writes to the terminal, above the bars.
     pub fn above<T>(&self, write: impl FnOnce() -> T) -> T {
         match &self.0 {
             Some(bars) => bars.all.suspend(write),
@@ -101,19 +140,19 @@ impl Progress {
         }
     }
 
-    /// Returns standard error, for whole lines that appear above the bars.
+    /// Standard error, for whole lines that appear above the bars.
     #[must_use]
     pub fn stderr(&self) -> Above {
         Above(self.0.as_ref().map(|bars| bars.all.clone()))
     }
 }
 
-/// Writer of lines without secrets, above the bars.
+/// Writes lines without secrets above the bars.
 pub struct Above(Option<MultiProgress>);
 
 impl Write for Above {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Log lines arrive whole.
+        // Log lines come whole.
         let text = String::from_utf8_lossy(bytes);
         let shown = mask(&text);
         match &self.0 {
@@ -128,7 +167,7 @@ impl Write for Above {
     }
 }
 
-/// Spinner of [`Progress::waiting`].
+/// See [`Progress::waiting`].
 pub struct Waiting(Option<ProgressBar>);
 
 impl Drop for Waiting {
@@ -139,7 +178,7 @@ impl Drop for Waiting {
     }
 }
 
-/// Bar of one layer, or of other work that takes as long. Cheap to clone.
+/// The bar of one layer, or of one thing that takes as long. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct LayerProgress(Option<Arc<Bar>>);
 
@@ -151,27 +190,27 @@ struct Bar {
 struct State {
     label: String,
     total: u64,
-    /// Whether the total is an estimate.
+    /// The total is a guess.
     estimated: bool,
-    /// Spinner until the first byte.
+    /// Until there is something to see.
     waiting: Option<Waiting>,
-    /// Bar, from the first byte.
+    /// Since there is something to see.
     bar: Option<ProgressBar>,
 }
 
 impl LayerProgress {
-    /// Creates no bar.
+    /// No bar.
     #[must_use]
     pub fn hidden() -> Self {
         Self(None)
     }
 
-    /// Adds bytes that were moved.
+    /// Bytes have passed.
     pub fn add(&self, bytes: u64) {
         self.step(|position| position + bytes);
     }
 
-    /// Sets the number of bytes that were moved. It falls when an upload starts again.
+    /// So many bytes have passed in all. The number falls back when an upload begins again.
     pub fn set(&self, bytes: u64) {
         self.step(|_| bytes);
     }
@@ -189,10 +228,11 @@ impl LayerProgress {
         if estimated {
             state.total = total.max(position);
         }
+        bar.report(&state, position, false);
     }
 
-    /// Starts the next phase of the same work, of `total` bytes: a layer that was read is now sent. The bar keeps its
-    /// line, and shows the speed of the new phase.
+    /// What was one thing is another now, of `total` bytes: a layer that was read is sent. It stays
+    /// one line, and its speed is that of what is done.
     pub fn begin(&self, verb: &str, total: u64) {
         let Some(bar) = &self.0 else { return };
         let mut state = bar.state();
@@ -208,7 +248,7 @@ impl LayerProgress {
         (state.label, state.total) = (label, total);
     }
 
-    /// Adds bytes to the total.
+    /// There are more bytes than was known.
     pub fn more(&self, bytes: u64) {
         let Some(bar) = &self.0 else { return };
         let mut state = bar.state();
@@ -218,7 +258,7 @@ impl LayerProgress {
         }
     }
 
-    /// Ends the work; its bar disappears.
+    /// The layer is done; its bar goes.
     pub fn finish(&self) {
         if let Some(bar) = &self.0 {
             bar.clear();
@@ -235,7 +275,22 @@ impl Bar {
         let mut state = self.state();
         drop(state.waiting.take());
         if let Some(shown) = state.bar.take() {
+            let position = shown.position();
             shown.finish_and_clear();
+            self.report(&state, position, true);
+        }
+    }
+
+    fn report(&self, state: &State, bytes: u64, ended: bool) {
+        if let Some(sink) = &self.bars.sink {
+            let State { label, total, .. } = state;
+            sink.update(&ProgressStep {
+                image: &self.bars.about,
+                label,
+                bytes,
+                total: *total,
+                ended,
+            });
         }
     }
 
@@ -265,7 +320,7 @@ mod tests {
 
     use super::*;
 
-    /// Lines of a terminal, and the line of its cursor.
+    /// What stands on a terminal, and the line of its cursor.
     #[derive(Debug, Clone, Default)]
     struct Screen(Arc<Mutex<(Vec<String>, usize)>>, u16);
 
@@ -329,10 +384,10 @@ mod tests {
         let screen = Screen(Arc::default(), width);
         let target = ProgressDrawTarget::term_like_with_hz(Box::new(screen.clone()), 200);
         let all = MultiProgress::with_draw_target(target);
-        (Progress(Some(Bars { all, about: "".into() })), screen)
+        (Progress(Some(Bars { all, about: "".into(), sink: None })), screen)
     }
 
-    /// Makes sure that the next step is drawn.
+    /// What is drawn next is drawn for sure.
     fn step(layer: &LayerProgress, bytes: u64) {
         std::thread::sleep(Duration::from_millis(20));
         layer.add(bytes);
@@ -397,6 +452,24 @@ mod tests {
         let shown = term.lines();
         assert!(shown.len() == 1 && shown[0].ends_with(" team/app:?1"), "{shown:?}");
         drop(waiting);
+    }
+
+    #[test]
+    fn a_sink_receives_each_step_and_the_end() {
+        let steps = Arc::new(Mutex::new(Vec::new()));
+        let kept = steps.clone();
+        let sink = move |step: &ProgressStep<'_>| {
+            let line = format!("{} {} {}/{}", step.image, step.label, step.bytes, step.total);
+            kept.lock().unwrap().push((line, step.ended));
+        };
+        let layer = Progress::reported_to(Arc::new(sink)).about("app").layer("layer 1/1", 10);
+        layer.add(4);
+        layer.add(6);
+        drop(layer);
+        let expected = [("app layer 1/1 4/10", false), ("app layer 1/1 10/10", false)];
+        let expected = expected.into_iter().chain([("app layer 1/1 10/10", true)]);
+        let expected: Vec<_> = expected.map(|(line, ended)| (line.to_owned(), ended)).collect();
+        assert_eq!(*steps.lock().unwrap(), expected);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `catalog.json` of a directory: its images, and the manifest file of each.
 //!
 //! Entries of another form belong to other tools and are ignored, as the output ignores them. What it refuses: a file
-//! above [`occystrap_base::oci::saved::LARGEST_CATALOG`], more than [`MOST_IMAGES`], and a name that is listed twice.
+//! above [`occystrap_base::oci::layout::LARGEST_CATALOG`], more than [`MOST_IMAGES`], and a name that is listed twice.
 
 use std::fmt;
 use std::io::{BufReader, Read};

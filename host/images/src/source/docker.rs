@@ -30,7 +30,7 @@ use occystrap_layer::image::Image;
 use occystrap_net::context::Context;
 use occystrap_net::docker::{Engine, Export, Inspected};
 
-/// Exports an image and returns it. Its layers are in files in [`Context::spool`].
+/// Exports an image and returns it. Its layers are in files in [`Context::import_dir`].
 pub fn open(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<Image> {
     let engine = Engine::find(socket, &context.cancel)?;
     let (spool, name, found) = export(&engine, asked, context)?;

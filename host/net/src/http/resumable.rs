@@ -12,7 +12,7 @@ use super::failure::Failure;
 use super::resume_state::ResumeState;
 use super::retry::Budget;
 use super::wire::{Answer, Wire};
-use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::error::{Error, Kind, Result, Side};
 use occystrap_base::oci::Digest;
 
 /// The server of a download: how to request its bytes, and how errors describe what it sent.
@@ -256,7 +256,7 @@ impl<S: DownloadSource> ResumableDownload<S> {
     fn ends_early(&self, end: u64) -> Error {
         let what = format!("{}: every answer ends at the same byte", self.source.place());
         match self.source.promised() {
-            Some((size, _)) => Error::mismatch(what, format_args!("{size} bytes"), end),
+            Some((size, _)) => Error::mismatch(what, Side::Bytes(size), end),
             None => Error::source(format!("{what}, after {end}")),
         }
     }

@@ -16,7 +16,7 @@ use crate::http::resumable::{DownloadSource, OnShortBody, OnUnterminated, Resuma
 use crate::http::resume_state::ResumeState;
 use crate::http::retry::Budget;
 use crate::http::wire::{Answer, Wire};
-use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::error::{Error, Kind, Result, Side};
 use occystrap_base::oci::Digest;
 
 /// The rate that a server must reach on average after [`GRACE`], in bytes a second: a tenth of the slowest line that
@@ -111,7 +111,7 @@ impl DownloadSource for UrlSource {
 
     fn wrong_size(&self, promised: u64, found: String) -> Error {
         let what = format!("{}: wrong size", self.place);
-        Error::mismatch(what, format_args!("{promised} bytes"), format_args!("{found} bytes"))
+        Error::mismatch(what, Side::Bytes(promised), format_args!("{found} bytes"))
     }
 
     fn wrong_digest(&self, promised: Digest, found: Digest) -> Error {

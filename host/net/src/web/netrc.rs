@@ -206,7 +206,7 @@ mod tests {
                     machine B.example\n\tlogin you\n\taccount x\n\tpassword \"two \\\"words\"\n\
                     macdef init\nmachine evil login x password y\n\n\
                     machine a.example login other password z\n\
-                    default login anybody password thing\n";
+                    default login anyone password thing\n";
         assert_eq!(login(text, "a.example").as_deref(), Some("me:p#w"));
         assert_eq!(login(text, "b.example").as_deref(), Some("you:two \"words"));
         assert_eq!(login(text, "evil"), None);

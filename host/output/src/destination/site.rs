@@ -28,8 +28,8 @@ pub struct BlockingSite {
 }
 
 impl BlockingSite {
-    /// A folder that the user has named, with the login that its URI had. Errors when it was named by
-    /// nobody but a receipt, or the certificates cannot be used.
+    /// Opens a folder that the user has named, with the login of its URI. Errors when only a receipt names it, or when
+    /// the certificates cannot be used.
     pub fn open(
         folder: &Folder,
         credentials: Option<&(String, Secret)>,

@@ -34,7 +34,14 @@ pub fn dry_run(
     let Some(image) = item.image() else { return Ok(Vec::new()) };
     let layers = plan(&mut session, item, image, target, context)?;
     match grant.repository() {
-        Some(repository) => ask_registry(layers, repository, context),
+        Some(repository) => {
+            // A registry that cannot be reached is an error, also where no layer is asked for.
+            let media_type = "application/vnd.oci.image.config.v1+json".to_owned();
+            let size = image.config.len() as u64;
+            let config = Descriptor { media_type, digest: image.id, size };
+            context.runtime.block_on(is_present(repository.repository(), &config))?;
+            ask_registry(layers, repository, context)
+        }
         None => Ok(layers),
     }
 }

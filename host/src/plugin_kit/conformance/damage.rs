@@ -1,4 +1,4 @@
-//! What can happen to a destination after a write: one thing is damaged, looked at, and mended.
+//! Damage to a destination after a write: one object is damaged, verified and repaired.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,25 +11,25 @@ use occystrap_output::receipt::{Place, Receipt};
 use occystrap_output::write::target::Endpoint as Destination;
 use occystrap_output::write::target::Target;
 
-/// What happens to a thing.
+/// Kind of damage to an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Damage {
-    /// It is taken away.
+    /// The object is removed.
     Missing,
-    /// Its last byte is.
+    /// Its last byte is removed.
     Cut,
     /// A byte is added.
     Grown,
-    /// A folder stands where it was.
+    /// A folder replaces it.
     Folder,
-    /// A byte in its middle is another one.
+    /// A byte in its middle is changed.
     Changed,
-    /// A JSON file that others share lists nothing any more.
+    /// A JSON file that several images share becomes an empty list.
     Emptied,
 }
 
 impl Damage {
-    /// In words, before the thing's name.
+    /// Returns the description, which precedes the name of the object.
     pub fn name(self) -> &'static str {
         match self {
             Self::Missing => "missing",
@@ -42,24 +42,24 @@ impl Damage {
     }
 }
 
-/// Something that a receipt names.
+/// Object that a receipt names.
 pub struct Thing {
     path: PathBuf,
-    /// As findings name the file.
+    /// Name of the file in findings.
     file: String,
-    /// As findings name the thing.
+    /// Name of the object in findings.
     subject: String,
-    /// Where it is in its file, and how long: bytes that a digest covers.
+    /// Offset in its file and length: the bytes that a digest covers.
     covered: Option<(u64, u64)>,
-    /// Whether it is all of its file.
+    /// Whether it is its whole file.
     whole: bool,
-    /// Whether it is all of the destination: a folder there is nothing that a plugin is asked about.
+    /// Whether it is the whole destination: a plugin is not asked about a folder in its place.
     named: bool,
     entry: bool,
 }
 
-/// Everything that a receipt names in files, each file and part once. `folder` is where the
-/// destination's files are.
+/// Returns everything that a receipt names in files, each file and part once. `folder` holds the files of the
+/// destination.
 pub fn things(receipt: &Receipt, target: &Target, folder: &Path) -> Result<Vec<Thing>> {
     let mut things = BTreeMap::new();
     for expectation in &receipt.expectations {
@@ -90,19 +90,19 @@ pub fn things(receipt: &Receipt, target: &Target, folder: &Path) -> Result<Vec<T
 }
 
 impl Thing {
-    /// As findings name it.
+    /// Returns its name in findings.
     pub fn subject(&self) -> &str {
         &self.subject
     }
 
-    /// Whether a finding's subject means it: it, or its file, or a part of its file.
+    /// Returns whether a finding is about it: about the object, its file, or a part of its file.
     pub fn is_meant(&self, subject: &str) -> bool {
         subject == self.subject
             || subject == self.file
             || subject.strip_prefix(&self.file).is_some_and(|rest| rest.starts_with(':'))
     }
 
-    /// Whether such damage can be done to it, and its plugin could see it.
+    /// Returns whether this damage can be done to it, and the plugin can see it.
     pub fn can_have(&self, damage: Damage) -> bool {
         match damage {
             Damage::Missing => self.whole || self.entry,
@@ -114,7 +114,7 @@ impl Thing {
         }
     }
 
-    /// Damage it. It is mended when the answer is dropped.
+    /// Damages it. The returned guard repairs it when it is dropped.
     pub fn damage(&self, damage: Damage) -> Result<Mend> {
         let broken =
             |cause: io::Error| Error::io(Kind::Destination, "damage", self.path.display(), &cause);
@@ -157,7 +157,7 @@ impl Thing {
     }
 }
 
-/// Puts back what was damaged.
+/// Guard that restores what was damaged.
 pub struct Mend {
     path: PathBuf,
     before: Option<Vec<u8>>,
@@ -169,7 +169,7 @@ impl Drop for Mend {
         if self.path.is_dir() {
             let _ = std::fs::remove_dir(&self.path);
         }
-        // A folder of the kit's own: what cannot be mended fails the next look.
+        // The folder belongs to the test: if the repair fails, the next verification fails.
         let _ = std::fs::write(&self.path, bytes);
     }
 }

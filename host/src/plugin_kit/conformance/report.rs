@@ -1,4 +1,4 @@
-//! What the kit found: a table for people, a document for programs.
+//! Report of the conformance test: a table for people, a JSON document for programs.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -10,36 +10,41 @@ use occystrap_base::oci::Digest;
 use occystrap_base::terminal::table;
 use occystrap_output::plugin::Plugin;
 
-/// What became of a case.
+/// Result of a case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// The plugin did what the contract says.
+    /// The plugin kept the contract.
     Passed,
-    /// It did not; in words.
+    /// The plugin broke it: a description.
     Failed(String),
-    /// It was not tried; in words.
+    /// The case does not apply to the plugin, or cannot be run: a description.
     Skipped(String),
+    /// The case needs a server that the test does not have: a description. The test is then incomplete.
+    Lacking(&'static str),
 }
 
-/// One line of the table.
+/// Line of the table.
 #[derive(Debug, Clone, Serialize)]
 pub struct Row {
-    /// What the plugin should do.
+    /// Rule that the plugin must keep.
     pub case: &'static str,
     /// `pass`, `fail` or `skip`.
     pub result: &'static str,
-    /// Why it did not pass.
+    /// Reason why it did not pass.
     pub why: Option<String>,
-    /// How long it took.
+    /// Duration of the case.
     pub seconds: f64,
 }
 
-/// All of it.
+/// Results of all cases.
 #[derive(Debug, Serialize)]
 pub struct Report {
     plugin: About,
     cases: Vec<Row>,
     summary: Summary,
+    /// Whether a case lacked a server.
+    #[serde(skip)]
+    is_incomplete: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -47,7 +52,7 @@ struct About {
     name: String,
     version: Option<String>,
     sha256: Digest,
-    /// Bytes of the component.
+    /// Size of the component, in bytes.
     size: usize,
     imports: Vec<String>,
 }
@@ -59,23 +64,22 @@ struct Summary {
     skipped: usize,
 }
 
-/// The exit code of a run in which nothing failed and something could not be tried: as for a
-/// verification.
+/// Exit code of a run in which nothing failed and something could not be tried, the same as for a verification.
 const NOT_ALL_TRIED: u8 = 3;
 
-/// A reason of more characters tells nobody more.
+/// Longest reason, in characters: the rest of a longer one does not help.
 const LONGEST_REASON: usize = 600;
 
 impl Report {
-    /// Of a component of which nothing is known but its bytes.
+    /// Starts the report of a component that has not been asked for its description.
     #[must_use]
     pub fn new(name: &str, sha256: Digest, size: usize) -> Self {
         let name = printable(name);
         let plugin = About { name, version: None, sha256, size, imports: Vec::new() };
-        Self { plugin, cases: Vec::new(), summary: Summary::default() }
+        Self { plugin, cases: Vec::new(), summary: Summary::default(), is_incomplete: false }
     }
 
-    /// What the plugin says of itself.
+    /// Adds the description of the plugin.
     pub fn of(&mut self, plugin: &Plugin) {
         let description = plugin.description();
         self.plugin.name.clone_from(&description.name);
@@ -84,12 +88,14 @@ impl Report {
             plugin.permissions().iter().map(|known| known.interface.to_owned()).collect();
     }
 
-    /// What became of a case.
+    /// Adds the result of a case.
     pub fn add(&mut self, case: &'static str, answer: Answer, took: Duration) {
+        self.is_incomplete |= matches!(answer, Answer::Lacking(_));
         let (result, why) = match answer {
             Answer::Passed => ("pass", None),
             Answer::Failed(why) => ("fail", Some(why)),
             Answer::Skipped(why) => ("skip", Some(why)),
+            Answer::Lacking(why) => ("skip", Some(why.to_owned())),
         };
         *match result {
             "pass" => &mut self.summary.passed,
@@ -107,27 +113,24 @@ impl Report {
         self.cases.push(Row { case, result, why, seconds });
     }
 
-    /// Every case.
+    /// Returns every case.
     #[must_use]
     pub fn rows(&self) -> &[Row] {
         &self.cases
     }
 
-    /// 0 when all passed, 1 when something failed, 3 when something could not be tried.
+    /// Returns 0 if all cases passed, 1 if a case failed, 3 if a case could not be run.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        // What does not concern a plugin is no doubt about it; a missing server is.
-        let untried = |row: &Row| {
-            row.result == "skip" && row.why.as_deref().is_some_and(|why| why.starts_with("needs "))
-        };
+        // A case that does not apply to a plugin counts as passed; a case that lacks a server does not.
         match self.summary.failed {
-            0 if self.cases.iter().any(untried) => NOT_ALL_TRIED,
+            0 if self.is_incomplete => NOT_ALL_TRIED,
             0 => 0,
             _ => 1,
         }
     }
 
-    /// The table.
+    /// Writes the table.
     pub fn write_text(&self, to: &mut dyn Write, quiet: bool) -> io::Result<()> {
         let About { name, version, size, sha256, .. } = &self.plugin;
         if !quiet {
@@ -156,7 +159,7 @@ impl Report {
         writeln!(to)
     }
 
-    /// The document for programs.
+    /// Writes the JSON document.
     pub fn write_json(&self, to: &mut dyn Write) -> io::Result<()> {
         table::write_json(to, self)
     }

@@ -1,8 +1,7 @@
-//! A web server for plugins that write to one: it serves a folder, as WebDAV servers do, to this
-//! machine alone.
+//! Web server for plugins that write to one: it serves a folder as a WebDAV server does, only to this machine.
 //!
-//! It knows what an output needs: GET and HEAD with a range, PUT, MKCOL. What it refuses: paths that
-//! lead out, folders in folders that are not there, and every other method.
+//! It implements what an output needs: GET and HEAD with a range, PUT, MKCOL. It refuses paths that lead out of the
+//! folder, folders in folders that do not exist, and every other method.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
@@ -15,29 +14,29 @@ use std::time::Duration;
 
 use occystrap_base::error::{Error, Kind, Result};
 
-/// Bytes of one line of a request: the host sends shorter ones.
+/// Longest line of a request, in bytes: the host sends shorter lines.
 const LONGEST_LINE: u64 = 16 * 1024;
 
-/// How long a connection may say nothing before its thread ends.
+/// Longest silence of a connection before its thread ends.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Serves until it is dropped.
+/// Server that runs until it is dropped.
 pub struct Server {
     host: String,
     stop: Arc<AtomicBool>,
 }
 
-/// What a client wants.
+/// Request of a client.
 struct Request {
     method: String,
     path: PathBuf,
     length: u64,
-    /// First byte, and last where it is said.
+    /// First byte, and the last byte if the request names it.
     range: Option<(u64, Option<u64>)>,
 }
 
 impl Server {
-    /// Serve what is in a folder.
+    /// Serves the content of a folder.
     pub fn start(root: &Path) -> Result<Self> {
         let fail = |cause: io::Error| {
             Error::io(Kind::Destination, "start a web server on", "127.0.0.1", &cause)
@@ -52,7 +51,7 @@ impl Server {
                     break;
                 }
                 let root = root.clone();
-                // What goes wrong with a connection, its client sees.
+                // The client sees what fails on its connection.
                 std::thread::spawn(move || drop(serve(stream, &root)));
             }
         };
@@ -60,7 +59,7 @@ impl Server {
         Ok(Self { host, stop })
     }
 
-    /// `127.0.0.1:PORT`.
+    /// Returns the address, `127.0.0.1:PORT`.
     pub fn host(&self) -> &str {
         &self.host
     }
@@ -74,7 +73,7 @@ impl Drop for Server {
     }
 }
 
-/// The file or folder below `root` that a path of a URL names; `None` for one that leads out.
+/// Returns the file or folder below `root` that the path of a URL names; `None` for a path that leads out.
 pub fn below(root: &Path, path: &str) -> Option<PathBuf> {
     let mut found = root.to_owned();
     for name in path.split('/').filter(|name| !name.is_empty()) {
@@ -87,7 +86,7 @@ pub fn below(root: &Path, path: &str) -> Option<PathBuf> {
     Some(found)
 }
 
-/// Percent-decoding (RFC 3986, 2.1); what is no escape stands for itself.
+/// Decodes percent-encoding (RFC 3986, 2.1); everything that is not an escape is kept.
 fn decode(text: &str) -> Vec<u8> {
     let mut rest = text.as_bytes();
     let mut decoded = Vec::with_capacity(rest.len());
@@ -115,7 +114,7 @@ fn serve(stream: TcpStream, root: &Path) -> io::Result<()> {
     while let Some(request) = read(&mut reader, root)? {
         let mut body = (&mut reader).take(request.length);
         answer(&request, &mut body, &mut writer)?;
-        // The next request comes after what nobody wanted of this one.
+        // The next request comes after the unread rest of this one.
         io::copy(&mut body, &mut io::sink())?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Images to try a plugin with: small, computed, the same bytes every time.
+//! Test images for plugins: small, computed, with the same bytes every time.
 
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -13,24 +13,24 @@ use occystrap_base::oci::manifest::{OCI_INDEX, OCI_MANIFEST};
 use occystrap_base::oci::{Compression, Digest, ImageName, Manifest, Platform};
 use occystrap_layer::image::{Image, Index, Layer};
 
-/// A layer: its tar, and how it is stored.
+/// Layer of a test image: its tar, and how it is stored.
 pub struct Sample {
     tar: Vec<u8>,
     compression: Compression,
 }
 
 impl Sample {
-    /// A layer with one file.
+    /// Returns a layer with one file.
     pub fn file(name: &str, content: &[u8]) -> Self {
         Self { tar: tar(name, content).unwrap_or_default(), compression: Compression::None }
     }
 
-    /// A layer of these very bytes.
+    /// Returns a layer with exactly these bytes.
     pub fn bytes(tar: Vec<u8>) -> Self {
         Self { tar, compression: Compression::None }
     }
 
-    /// The same, stored so.
+    /// Returns the same layer, stored in this form.
     pub fn stored(mut self, compression: Compression) -> Self {
         self.compression = compression;
         self
@@ -46,7 +46,7 @@ fn tar(name: &str, content: &[u8]) -> io::Result<Vec<u8>> {
     builder.into_inner()
 }
 
-/// Bytes that do not compress: a 64-bit linear congruential generator with Knuth's constants.
+/// Returns bytes that do not compress: a 64-bit linear congruential generator with Knuth's constants.
 pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed;
     let mut next = || {
@@ -57,7 +57,8 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     (0..length).map(|_| next()).collect()
 }
 
-/// The image that most cases use: two small layers, and between them one of more than any buffer.
+/// Returns the layers of the image that most cases use: two small layers, and between them a layer that is larger than
+/// any buffer.
 pub fn small() -> Vec<Sample> {
     vec![
         Sample::file("etc/hostname", b"test\n"),
@@ -66,12 +67,12 @@ pub fn small() -> Vec<Sample> {
     ]
 }
 
-/// An image of these layers, whose stored bytes lie in unnamed files in `folder`.
+/// Returns an image of these layers, whose stored bytes are in unnamed files in `folder`.
 pub fn image(folder: &Path, name: &str, samples: &[Sample]) -> Result<Image> {
     image_of(folder, name, samples, "amd64")
 }
 
-/// The same, for an architecture.
+/// Returns the same image for an architecture.
 pub fn image_of(
     folder: &Path,
     name: &str,
@@ -92,7 +93,7 @@ pub fn image_of(
         "rootfs": { "type": "layers", "diff_ids": diff_ids },
         "history": layers.iter().map(|_| json!({ "created_by": "a test" })).collect::<Vec<_>>(),
     });
-    // As no serializer writes it: who parses and prints it again changes its digest.
+    // No serializer writes JSON in this form: a plugin that parses and prints it changes its digest.
     let config = Bytes::from(format!(" {config}\n\n"));
     let id = Digest::of(&config);
     let manifest = json!({
@@ -125,7 +126,7 @@ pub fn image_of(
     })
 }
 
-/// An index of images.
+/// Returns an index of images.
 pub fn index(images: &[Image]) -> Index {
     let manifests = || images.iter().filter_map(|image| Some((image, image.manifest.as_ref()?)));
     let listed = manifests().map(|(image, manifest)| {
@@ -152,7 +153,7 @@ fn kept(media_type: &str, text: String) -> Manifest {
     Manifest { bytes: Bytes::from(text), media_type: media_type.to_owned(), digest }
 }
 
-/// An image whose last layer is not what its digest promises: fetching it fails.
+/// Returns an image whose last layer differs from its digest: fetching it fails.
 pub fn broken(mut image: Image, folder: &Path) -> Result<Image> {
     let wrong = layer(folder, 0, &Sample::file("etc/other", b"not what was promised"));
     let wrong = wrong.map_err(|cause| {

@@ -1,4 +1,4 @@
-//! Where a plugin is tried: a temporary folder, and what all cases do in it.
+//! Test stand of a plugin: a temporary folder, and the operations that all cases use.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -27,21 +27,21 @@ use occystrap_output::write::target::Target;
 use occystrap_verify::verdict::object::{Outcome, Outcomes};
 use occystrap_verify::verify;
 
-/// A folder's content: size and digest of each file, by path.
+/// Content of a folder: size and digest of each file, by path.
 pub type Tree = BTreeMap<PathBuf, String>;
 
-/// Findings and reasons that a message names; more would only repeat themselves.
+/// Largest number of findings and reasons that a message names: more would only repeat.
 const NAMED: usize = 3;
 
-/// Where a plugin is tried.
+/// Test stand of a plugin.
 pub struct Stand<'a> {
     pub plugin: &'a Plugin,
     pub context: Context,
     home: tempfile::TempDir,
-    /// Serves `home`, where the plugin writes to a web server.
+    /// Web server for `home`, for a plugin that writes to one.
     server: Option<Server>,
     places: Cell<u32>,
-    /// What every destination's URI says.
+    /// Options of every destination URI.
     options: Vec<(String, String)>,
 }
 
@@ -58,9 +58,9 @@ impl<'a> Stand<'a> {
             let place = context.temp_dir.display();
             Error::io(Kind::Destination, "make a folder in", place, &cause)
         })?;
-        // Hundreds of layers of a few bytes: nobody wants to see bars for them.
-        let context = context.clone().with_progress(Progress::hidden());
-        let mut context = context.with_import_dir(home.path());
+        // Progress bars for hundreds of layers of a few bytes are of no use.
+        let progress = Progress::hidden();
+        let mut context = context.clone().with_progress(progress).with_import_dir(home.path());
         let server = match plugin.description().destination {
             Destination::Web => Some(Server::start(home.path())?),
             _ => None,
@@ -73,17 +73,17 @@ impl<'a> Stand<'a> {
         Ok(Self { plugin, context, home, server, places: Cell::new(0), options: options.to_vec() })
     }
 
-    /// Where test images lie.
+    /// Returns the folder of the test images.
     pub fn home(&self) -> &Path {
         self.home.path()
     }
 
-    /// A place where nothing is.
+    /// Returns a destination that does not exist yet.
     pub fn place(&self) -> Result<Target> {
         self.place_with("out", &[])
     }
 
-    /// The same, called so, with more options.
+    /// Returns a destination of this name, with more options.
     pub fn place_with(&self, name: &str, options: &[(String, String)]) -> Result<Target> {
         let number = self.places.replace(self.places.get() + 1);
         let folder = self.home.path().join(number.to_string());
@@ -110,18 +110,18 @@ impl<'a> Stand<'a> {
             options: description.options(&options, scheme)?,
             lasting: display.clone(),
             again: Box::new(Uri::parse(&display)?),
-            // A case may write to the same place again.
+            // A case may write to the same destination again.
             force: true,
             display,
         })
     }
 
-    /// An image of these layers.
+    /// Returns an image of these layers.
     pub fn image(&self, name: &str, samples: &[Sample]) -> Result<Image> {
         specimen::image(self.home(), name, samples)
     }
 
-    /// Write it.
+    /// Writes an image.
     pub fn write(&self, handed: Item, image: &Image, target: &Target) -> Result<Receipt> {
         let identity = ImageIdentity {
             name: image.name.repository.clone(),
@@ -136,7 +136,7 @@ impl<'a> Stand<'a> {
         self.write_as(handed, &identity, target)
     }
 
-    /// Write it under an identity.
+    /// Writes an image under an identity.
     pub fn write_as(
         &self,
         handed: Item,
@@ -146,14 +146,14 @@ impl<'a> Stand<'a> {
         occystrap_output::write::write(handed, identity, "a test image", target, &self.context)
     }
 
-    /// Write an image; host and plugin must find nothing wrong, at both levels.
+    /// Writes an image. Host and plugin must find no problem, at both levels.
     pub fn lands(&self, image: &Image, target: &Target) -> std::result::Result<Receipt, Stop> {
         let receipt = self.write(Item::Image(image), image, target)?;
         self.is_there(&receipt, target)?;
         Ok(receipt)
     }
 
-    /// Host and plugin must find nothing wrong, at both levels.
+    /// Verifies: host and plugin must find no problem, at both levels.
     pub fn is_there(&self, receipt: &Receipt, target: &Target) -> std::result::Result<(), Stop> {
         for level in [Level::Fast, Level::Full] {
             let proof =
@@ -169,7 +169,7 @@ impl<'a> Stand<'a> {
         Ok(())
     }
 
-    /// What the plugin alone says of a destination.
+    /// Returns what only the plugin reports about a destination.
     pub fn asks(&self, receipt: &Receipt, target: &Target, level: Level) -> Result<Vec<Finding>> {
         let grant = target.open(&self.context)?;
         let session = self.plugin.verify(&grant, &HashMemo::default(), &self.context.cancel)?;
@@ -180,7 +180,7 @@ impl<'a> Stand<'a> {
         session.verify(&receipt.for_guest(), level)
     }
 
-    /// Everything at a destination.
+    /// Returns everything at a destination.
     pub fn tree(&self, target: &Target) -> Result<Tree> {
         let mut tree = Tree::new();
         let folder = self.folder(target);
@@ -190,7 +190,7 @@ impl<'a> Stand<'a> {
         Ok(tree)
     }
 
-    /// The folder that a destination is, or that its file is in.
+    /// Returns the folder of a destination, or of its file.
     pub fn folder(&self, target: &Target) -> PathBuf {
         match &target.endpoint {
             Endpoint::Directory(path) | Endpoint::TaggedDirectory(path, _) => path.clone(),
@@ -202,19 +202,18 @@ impl<'a> Stand<'a> {
         }
     }
 
-    /// Whether what was written in a session that failed may be there: a web server knows no
-    /// transactions.
+    /// Returns whether files of a failed session may remain: a web server has no transactions.
     pub fn keeps_traces(&self) -> bool {
         self.server.is_some()
     }
 
-    /// A text without the temporary folder, which says nothing to anybody.
+    /// Returns a text without the path of the temporary folder, which differs in each run.
     pub fn relative(&self, text: &str) -> String {
         text.replace(&format!("{}/", self.home.path().display()), "")
     }
 }
 
-/// How messages call a level.
+/// Returns the name of a level for messages.
 pub fn name(level: Level) -> &'static str {
     match level {
         Level::Fast => "fast",
@@ -222,7 +221,7 @@ pub fn name(level: Level) -> &'static str {
     }
 }
 
-/// The first few paths in which two trees differ.
+/// Returns the first few paths in which two trees differ.
 pub fn difference(before: &Tree, after: &Tree) -> Option<String> {
     let other = |path: &&PathBuf| before.get(*path) != after.get(*path);
     let mut paths: Vec<&PathBuf> = before.keys().chain(after.keys()).filter(other).collect();

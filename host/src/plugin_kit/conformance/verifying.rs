@@ -1,4 +1,4 @@
-//! What a plugin's own `verify` must see, and what it must leave alone.
+//! Cases about a plugin's own `verify`: what it must report, and what it must not change.
 
 use super::damage::{Damage, things};
 use super::specimen::small;
@@ -9,7 +9,7 @@ use occystrap_output::plugin::bindings::verifier::Finding;
 use occystrap_output::receipt::Receipt;
 use occystrap_output::write::target::Target;
 
-/// What is reported of one kind of damage; the rest is like it.
+/// Largest number of reported failures for one kind of damage; the others are alike.
 const NAMED: usize = 3;
 
 fn written(stand: &Stand<'_>) -> std::result::Result<(Receipt, Target), Stop> {
@@ -23,13 +23,13 @@ pub fn sound(stand: &Stand<'_>) -> Verdict {
     for level in [Level::Fast, Level::Full] {
         let findings = stand.asks(&receipt, &target, level)?;
         if let Some(finding) = findings.first() {
-            return fail(format!("{}: {}", stand::name(level), told(finding)));
+            return fail(format!("{}: {}", stand::name(level), describe(finding)));
         }
     }
     Ok(())
 }
 
-fn told(finding: &Finding) -> String {
+fn describe(finding: &Finding) -> String {
     format!("it says of '{}': {}", finding.subject, finding.message)
 }
 
@@ -39,7 +39,7 @@ pub fn changes_nothing(stand: &Stand<'_>) -> Verdict {
     for level in [Level::Fast, Level::Full] {
         stand.asks(&receipt, &target, level)?;
     }
-    // Nor what is wrong: a verification that mends hides what happened.
+    // Nor may it repair damage: a verification that repairs hides what happened.
     let things = things(&receipt, &target, &stand.folder(&target))?;
     if let Some(thing) = things.first() {
         let undo = thing.damage(Damage::Missing)?;
@@ -58,8 +58,8 @@ pub fn changes_nothing(stand: &Stand<'_>) -> Verdict {
     }
 }
 
-/// Damage everything that the receipt names, one thing after another; the plugin must find each,
-/// and find nothing once it is mended.
+/// Damages everything that the receipt names, one object after another. The plugin must report each damage, and nothing
+/// after the repair.
 fn finds(stand: &Stand<'_>, damage: Damage, levels: &[Level]) -> Verdict {
     let (receipt, target) = written(stand)?;
     let mut overlooked = Vec::new();
@@ -81,7 +81,7 @@ fn finds(stand: &Stand<'_>, damage: Damage, levels: &[Level]) -> Verdict {
                 Ok(findings)
                     if !findings.iter().any(|finding| thing.is_meant(&finding.subject)) =>
                 {
-                    let first = findings.first().map(told).unwrap_or_default();
+                    let first = findings.first().map(describe).unwrap_or_default();
                     overlooked.push(format!("{what}: no finding names it; {first}"));
                 }
                 Ok(_) => {}
@@ -90,7 +90,7 @@ fn finds(stand: &Stand<'_>, damage: Damage, levels: &[Level]) -> Verdict {
         }
     }
     if let Some(finding) = stand.asks(&receipt, &target, Level::Full)?.first() {
-        overlooked.push(format!("mended again, {}", told(finding)));
+        overlooked.push(format!("mended again, {}", describe(finding)));
     }
     match overlooked.len() {
         0 if tried == 0 => Err(Stop::Skipped("its receipt names no such thing".to_owned())),
@@ -135,7 +135,7 @@ pub fn nothing_left(stand: &Stand<'_>) -> Verdict {
     let undo =
         all.iter().map(|thing| thing.damage(Damage::Missing)).collect::<Result<Vec<_>, _>>()?;
     let said = stand.asks(&receipt, &target, Level::Fast);
-    // In the order in which they were damaged, or a file would be mended to what was left of it.
+    // Repaired in the order of the damage; otherwise a file would be restored to its damaged state.
     undo.into_iter().rev().for_each(drop);
     match said {
         Ok(findings) if findings.is_empty() => fail("everything is gone, and it finds nothing"),

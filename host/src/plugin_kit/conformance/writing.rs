@@ -1,4 +1,4 @@
-//! What a plugin must be able to write.
+//! Cases about what a plugin must be able to write.
 
 use std::collections::BTreeSet;
 
@@ -11,14 +11,13 @@ use occystrap_output::plugin::description::DestinationKind as Destination;
 use occystrap_output::receipt::ImageIdentity;
 use occystrap_output::write::item::Item;
 
-/// Layers of the image with many: more than any engine can mount (Docker stops at 127).
+/// Number of layers of the large image: more than any engine can mount (Docker stops at 127).
 const MANY: usize = 200;
 
-/// A value that no option has.
+/// Value that no option accepts.
 const NONSENSE: &str = "no such value \u{1f980}";
 
-/// An image name with all that there may be: a registry with a port, folders, a tag of the longest
-/// form.
+/// Image name with every part that a name can have: a registry with a port, folders, a tag of the greatest length.
 const LONG_NAME: &str = "registry.example.com:5000/team/a/b-c__d.e/app:Tag_1.";
 
 pub fn describes(stand: &Stand<'_>) -> Verdict {
@@ -54,7 +53,7 @@ pub fn options(stand: &Stand<'_>) -> Verdict {
     for option in description.options.iter().filter(|option| !option.boolean) {
         let given = [(option.name.clone(), NONSENSE.to_owned())];
         let options = description.options(&given, scheme)?;
-        // It may take any text; crashing over one is another thing.
+        // The plugin may accept any text, but must not crash.
         match stand.plugin.try_open(&options, &stand.context.cancel) {
             Ok(Some(refused)) if refused != option.name => {
                 return fail(format!("{}={NONSENSE}: it blames '{refused}'", option.name));
@@ -102,7 +101,7 @@ pub fn no_layers(stand: &Stand<'_>) -> Verdict {
 }
 
 pub fn empty_layers(stand: &Stand<'_>) -> Verdict {
-    // Docker's own empty layer is two zero blocks; others write none at all.
+    // Docker's empty layer is two zero blocks; other tools write no block at all.
     let empty = || Sample::bytes(vec![0; 1024]);
     let between = Sample::file("between", b"them");
     lands(stand, &[empty(), Sample::bytes(Vec::new()), between, empty().stored(Compression::Gzip)])
@@ -123,7 +122,7 @@ pub fn names(stand: &Stand<'_>) -> Verdict {
     let mut image = stand.image(&format!("{LONG_NAME}{tag}"), &small())?;
     let target = stand.place_with("\u{e4} \u{753b}\u{50cf} 'out' \u{1f980}.x", &[])?;
     stand.lands(&image, &target)?;
-    // As 'docker save' of an ID leaves it.
+    // 'docker save' of an ID leaves the image without a name.
     image.name = ImageName { repository: "unknown".to_owned(), tag: None };
     stand.lands(&image, &stand.place()?).map(drop)
 }
@@ -142,7 +141,7 @@ pub fn again(stand: &Stand<'_>) -> Verdict {
 pub fn another(stand: &Stand<'_>) -> Verdict {
     let target = stand.place()?;
     stand.lands(&stand.image("app:1", &small())?, &target)?;
-    // One layer fewer, one that both have, and another config.
+    // One layer less, one common layer, and another config.
     let mut layers = small();
     layers.remove(1);
     layers[0] = Sample::file("etc/hostname", b"other\n");
@@ -178,10 +177,10 @@ pub fn restart(stand: &Stand<'_>) -> Verdict {
     let receipt = stand.lands(&image, &target)?;
     let before = stand.tree(&target)?;
     if stand.write(Item::Image(&broken), &broken, &target).is_ok() {
-        // What is there with the right digest need not be fetched.
+        // An object that exists with the right digest need not be fetched.
         return stand.lands(&image, &target).map(drop);
     }
-    // What was there must be there still, whatever was added.
+    // Everything that existed must still exist, whatever was added.
     stand.is_there(&receipt, &target)?;
     match stand::difference(&before, &stand.tree(&target)?).filter(|_| !stand.keeps_traces()) {
         Some(paths) => fail(format!("a write that failed changed {paths}")),

@@ -1,14 +1,15 @@
-//! A plugin, for someone who decides whether to use it: what it is, what it takes, what it may do.
+//! Text about plugins, for users who decide whether to use one: what it is, its options, its permissions.
 
 use std::io::{self, Write};
 
 use occystrap_base::error::printable;
 use occystrap_base::oci::Digest;
 use occystrap_output::plugin::Plugin;
-use occystrap_output::plugin::catalog::Origin;
+use occystrap_output::plugin::catalog::{ListedPlugin, Origin};
 use occystrap_output::plugin::permission::{self, Permission};
+use occystrap_verify::report;
 
-/// Everything.
+/// Writes everything about a plugin.
 pub fn plugin(plugin: &Plugin, origin: &Origin, out: &mut dyn Write) -> io::Result<()> {
     identity(plugin, &from(origin), out)?;
     let description = plugin.description();
@@ -17,12 +18,12 @@ pub fn plugin(plugin: &Plugin, origin: &Origin, out: &mut dyn Write) -> io::Resu
         writeln!(out, "  option     {}", printable(&line))?;
     }
     for (name, what) in description.destination.host_options() {
-        writeln!(out, "  option     {name}=: {what}; taken by occystrap, unseen by the plugin")?;
+        writeln!(out, "  option     {name}=: {what}; used by occystrap, not passed to the plugin")?;
     }
     permissions(plugin, |_| "", out)
 }
 
-/// A component that was not compiled: what it says without being asked.
+/// Writes what a component says without being compiled.
 pub fn component(
     name: &str,
     sha256: Digest,
@@ -33,7 +34,7 @@ pub fn component(
     writeln!(out, "{}", printable(name))?;
     writeln!(out, "  from       {}", printable(&from(origin)))?;
     writeln!(out, "  component  {sha256}")?;
-    may(granted, |_| "", out)
+    write_permissions(granted, |_| "", out)
 }
 
 fn from(origin: &Origin) -> String {
@@ -44,7 +45,7 @@ fn from(origin: &Origin) -> String {
     }
 }
 
-/// What it is, and from where.
+/// Writes what a plugin is, and where it comes from.
 pub fn identity(plugin: &Plugin, from: &str, out: &mut dyn Write) -> io::Result<()> {
     let description = plugin.description();
     writeln!(out, "{} {}", description.name, description.version)?;
@@ -57,16 +58,16 @@ pub fn identity(plugin: &Plugin, from: &str, out: &mut dyn Write) -> io::Result<
     Ok(())
 }
 
-/// What it may do, in plain words, each with a remark.
+/// Writes what a plugin may do, in plain words, each line with a remark.
 pub fn permissions(
     plugin: &Plugin,
     remark: impl Fn(&Permission) -> &'static str,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    may(plugin.permissions(), remark, out)
+    write_permissions(plugin.permissions(), remark, out)
 }
 
-fn may(
+fn write_permissions(
     permissions: &[Permission],
     remark: impl Fn(&Permission) -> &'static str,
     out: &mut dyn Write,
@@ -81,4 +82,32 @@ fn may(
         out,
         "It cannot do anything else: {network}, no other files, no environment, no clock."
     )
+}
+
+/// Writes a line for each plugin, in columns as wide as their content.
+pub fn list(plugins: &[ListedPlugin], out: &mut dyn Write) -> io::Result<()> {
+    let row = |plugin: &ListedPlugin| {
+        let schemes: Vec<String> =
+            plugin.schemes.iter().map(|scheme| format!("{scheme}://")).collect();
+        let origin = match plugin.origin {
+            Origin::BuiltIn => "built in",
+            Origin::File(_) => "this run",
+            Origin::Installed(_) => "added",
+        };
+        (plugin.name.clone(), schemes.join(" "), origin, printable(&plugin.summary))
+    };
+    let rows: Vec<_> = plugins.iter().map(row).collect();
+    let widest = |lengths: &mut dyn Iterator<Item = usize>| lengths.max().unwrap_or_default();
+    let names = widest(&mut rows.iter().map(|(name, ..)| name.len()));
+    let schemes = widest(&mut rows.iter().map(|(_, schemes, ..)| schemes.len()));
+    let origins = widest(&mut rows.iter().map(|(_, _, origin, _)| origin.len()));
+    rows.iter().try_for_each(|(name, scheme, origin, summary)| {
+        writeln!(out, "{name:<names$}  {scheme:<schemes$}  {origin:<origins$}  {summary}")
+    })
+}
+
+/// Writes a warning for each added plugin that cannot be used.
+pub fn unusable(plugins: &[ListedPlugin], err: &mut dyn Write) -> io::Result<()> {
+    let errors = plugins.iter().filter_map(|plugin| plugin.plugin.as_ref().err());
+    errors.into_iter().try_for_each(|error| report::write_warning(err, error))
 }

@@ -1,4 +1,4 @@
-//! Plugins, for programs: `plugin list -O json` and `plugin show -O json`.
+//! JSON documents about plugins, for programs: `plugin list -O json` and `plugin show -O json`.
 
 use std::io::{self, Write};
 
@@ -12,72 +12,72 @@ use occystrap_output::plugin::catalog::{ListedPlugin, Origin};
 use occystrap_output::plugin::permission::Permission;
 
 #[derive(Serialize)]
-struct List<'a> {
-    plugins: Vec<Line<'a>>,
+struct ListDocument<'a> {
+    plugins: Vec<PluginLine<'a>>,
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
+struct PluginLine<'a> {
     name: &'a str,
     schemes: &'a [String],
     summary: &'a str,
     #[serde(flatten)]
-    from: From<'a>,
-    /// Why it cannot be used.
+    from: OriginEntry<'a>,
+    /// Reason why it cannot be used.
     error: Option<&'a Error>,
 }
 
 #[derive(Serialize)]
-struct From<'a> {
+struct OriginEntry<'a> {
     /// `built-in`, `this-run` or `added`.
     origin: &'static str,
-    /// The file, or what it was added from.
+    /// The file, or the URI that it was added from.
     source: Option<&'a str>,
 }
 
 #[derive(Serialize)]
-struct Shown<'a> {
-    plugin: Whole<'a>,
-    /// Why some of it is not shown.
+struct PluginDocument<'a> {
+    plugin: PluginDetails<'a>,
+    /// Reason why some of it is not shown.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<&'a Error>,
 }
 
 #[derive(Serialize)]
-struct Whole<'a> {
-    /// `None`, as all that the component says when it is asked, where it was not compiled.
+struct PluginDetails<'a> {
+    /// `None` where the component was not compiled, like everything that the plugin says itself.
     name: Option<&'a str>,
     version: Option<&'a str>,
     summary: Option<&'a str>,
     #[serde(flatten)]
-    from: From<'a>,
-    /// Of the component.
+    from: OriginEntry<'a>,
+    /// Digest of the component.
     sha256: Digest,
     schemes: &'a [String],
-    /// What follows `scheme://`.
+    /// Form of the URI after `scheme://`.
     form: Option<&'static str>,
-    options: Vec<Choice<'a>>,
-    permissions: Vec<Grant>,
+    options: Vec<OptionEntry<'a>>,
+    permissions: Vec<PermissionEntry>,
 }
 
 #[derive(Serialize)]
-struct Choice<'a> {
+struct OptionEntry<'a> {
     name: &'a str,
-    /// What holds when it is not given; unknown of those that the plugin does not see.
+    /// Default value; unknown for options that are not passed to the plugin.
     default: Option<&'a str>,
     summary: &'a str,
-    /// `plugin`, or `host`: occystrap takes it, and the plugin does not see it.
+    /// `plugin`; or `host` for an option that occystrap uses and does not pass to the plugin.
     taken_by: &'static str,
 }
 
 #[derive(Serialize)]
-struct Grant {
+struct PermissionEntry {
     interface: &'static str,
-    /// In plain words.
+    /// The permission in plain words.
     words: &'static str,
 }
 
-impl<'a> From<'a> {
+impl<'a> OriginEntry<'a> {
     fn of(origin: &'a Origin) -> Self {
         match origin {
             Origin::BuiltIn => Self { origin: "built-in", source: None },
@@ -87,22 +87,22 @@ impl<'a> From<'a> {
     }
 }
 
-/// All that there are.
+/// Writes the list of plugins.
 pub fn list(plugins: &[ListedPlugin], out: &mut dyn Write) -> io::Result<()> {
-    let lines = plugins.iter().map(|listed| Line {
+    let lines = plugins.iter().map(|listed| PluginLine {
         name: &listed.name,
         schemes: &listed.schemes,
         summary: &listed.summary,
-        from: From::of(&listed.origin),
+        from: OriginEntry::of(&listed.origin),
         error: listed.plugin.as_ref().err(),
     });
-    write_json(out, &List { plugins: lines.collect() })
+    write_json(out, &ListDocument { plugins: lines.collect() })
 }
 
-/// One, with what it takes and may do.
+/// Writes a plugin with its options and permissions.
 pub fn show(plugin: &Plugin, origin: &Origin, out: &mut dyn Write) -> io::Result<()> {
     let description = plugin.description();
-    let own = description.options.iter().map(|option| Choice {
+    let own = description.options.iter().map(|option| OptionEntry {
         name: &option.name,
         default: Some(&option.default),
         summary: &option.summary,
@@ -110,22 +110,22 @@ pub fn show(plugin: &Plugin, origin: &Origin, out: &mut dyn Write) -> io::Result
     });
     let host = description.destination.host_options().iter();
     let host =
-        host.map(|(name, summary)| Choice { name, default: None, summary, taken_by: "host" });
-    let whole = Whole {
+        host.map(|(name, summary)| OptionEntry { name, default: None, summary, taken_by: "host" });
+    let whole = PluginDetails {
         name: Some(&description.name),
         version: Some(&description.version),
         summary: Some(&description.summary),
-        from: From::of(origin),
+        from: OriginEntry::of(origin),
         sha256: plugin.sha256(),
         schemes: plugin.schemes(),
         form: Some(description.destination.form()),
         options: own.chain(host).collect(),
         permissions: grants(plugin.permissions()),
     };
-    write_json(out, &Shown { plugin: whole, error: None })
+    write_json(out, &PluginDocument { plugin: whole, error: None })
 }
 
-/// A component that was not compiled: what it says without being asked.
+/// Writes what a component says without being compiled, and the error that says why.
 pub fn component(
     sha256: Digest,
     origin: &Origin,
@@ -133,24 +133,27 @@ pub fn component(
     error: &Error,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let whole = Whole {
+    let whole = PluginDetails {
         name: None,
         version: None,
         summary: None,
-        from: From::of(origin),
+        from: OriginEntry::of(origin),
         sha256,
         schemes: &[],
         form: None,
         options: Vec::new(),
         permissions: grants(permissions),
     };
-    write_json(out, &Shown { plugin: whole, error: Some(error) })
+    write_json(out, &PluginDocument { plugin: whole, error: Some(error) })
 }
 
-/// Interfaces without words grant nothing.
-fn grants(permissions: &[Permission]) -> Vec<Grant> {
+/// Returns the permissions; an interface without words grants nothing.
+fn grants(permissions: &[Permission]) -> Vec<PermissionEntry> {
     let granted = permissions.iter().filter(|permission| !permission.words.is_empty());
     granted
-        .map(|permission| Grant { interface: permission.interface, words: permission.words })
+        .map(|permission| PermissionEntry {
+            interface: permission.interface,
+            words: permission.words,
+        })
         .collect()
 }

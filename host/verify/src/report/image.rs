@@ -50,7 +50,7 @@ pub struct ImageReport {
     /// Such as `linux/arm64/v8`, where it is known.
     platform: Option<String>,
     /// [`Receipt::manifest_digest`].
-    digest: Option<Digest>,
+    pub digest: Option<Digest>,
     kind: &'static str,
     /// What became of it.
     pub status: ImageStatus,

@@ -1,7 +1,7 @@
-//! The document of a command that failed before it had one to print: who reads documents gets one,
-//! whatever happens. It has the keys of that command's own documents, with nothing in them, and `error`.
+//! The JSON document of a command that failed before it printed its own: a program that asked for JSON always gets a
+//! document. It has the keys of the command's own documents with empty values, and `error`.
 //!
-//! What it refuses: to follow a document, or part of one, with another ([`Once`]).
+//! It refuses to write a second document after a document or a part of one ([`Once`]).
 
 use std::io::{self, Write};
 
@@ -13,60 +13,60 @@ use occystrap_base::terminal::table::write_json;
 use occystrap_net::uri::Uri;
 use occystrap_verify::report::Run;
 
-/// What the documents of a command are like.
+/// Shape of the documents of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Form {
-    /// Of `process` and `verify`: [`Run`].
+enum Shape {
+    /// `process` and `verify`: [`Run`].
     Run { source: String, destination: String },
-    /// Of `info`, `check` and `search`.
+    /// `info`, `check` and `search`.
     Images { source: String },
-    /// Of `plugin list`.
+    /// `plugin list`.
     Plugins,
-    /// Of `plugin show`.
+    /// `plugin show`.
     Plugin,
-    /// Of `plugin test`.
+    /// `plugin test`.
     Report,
 }
 
 #[derive(Serialize)]
-struct Images<'a> {
+struct ImagesDocument<'a> {
     source: &'a str,
     images: [(); 0],
     error: &'a Error,
 }
 
 #[derive(Serialize)]
-struct Plugins<'a> {
+struct PluginsDocument<'a> {
     plugins: [(); 0],
     error: &'a Error,
 }
 
 #[derive(Serialize)]
-struct Plugin<'a> {
+struct PluginDocument<'a> {
     plugin: Option<()>,
     error: &'a Error,
 }
 
 #[derive(Serialize)]
-struct Report<'a> {
+struct ReportDocument<'a> {
     error: &'a Error,
 }
 
-impl Form {
-    /// `None` for commands that print no documents.
+impl Shape {
+    /// Returns the shape; `None` for commands that print no documents.
     fn of(command: &Command) -> Option<Self> {
         let hide = |uri: &String| Uri::hide(uri);
         Some(match command {
-            Command::Process(asked) => {
-                Self::Run { source: hide(&asked.source), destination: hide(&asked.destination) }
+            Command::Process(options) => {
+                Self::Run { source: hide(&options.source), destination: hide(&options.destination) }
             }
-            Command::Verify(asked) => {
-                let targets = asked.targets.iter().map(hide).collect::<Vec<_>>().join(" ");
+            Command::Verify(options) => {
+                let targets = options.targets.iter().map(hide).collect::<Vec<_>>().join(" ");
                 Self::Run { source: targets.clone(), destination: targets }
             }
-            Command::Check(asked) => Self::Images { source: hide(&asked.source) },
-            Command::Info(asked) => Self::Images { source: hide(&asked.source) },
-            Command::Search(asked) => Self::Images { source: hide(&asked.source) },
+            Command::Check(options) => Self::Images { source: hide(&options.source) },
+            Command::Info(options) => Self::Images { source: hide(&options.source) },
+            Command::Search(options) => Self::Images { source: hide(&options.source) },
             Command::Plugin { command: PluginCommand::List } => Self::Plugins,
             Command::Plugin { command: PluginCommand::Show { .. } } => Self::Plugin,
             Command::Plugin { command: PluginCommand::Test { .. } } => Self::Report,
@@ -76,7 +76,8 @@ impl Form {
         })
     }
 
-    /// As far as words tell that are no command line. Where they do not, it is like that of `process`.
+    /// Returns the shape for words that are no valid command line, as far as they name a command; otherwise that of
+    /// `process`.
     fn of_words(words: &[String]) -> Self {
         let mut words = words.iter().map(String::as_str);
         let known = |word: &&str| {
@@ -98,48 +99,50 @@ impl Form {
             Self::Run { source, destination } => {
                 Run::refused(source, destination, error.clone()).write_json(out)
             }
-            Self::Images { source } => write_json(out, &Images { source, images: [], error }),
-            Self::Plugins => write_json(out, &Plugins { plugins: [], error }),
-            Self::Plugin => write_json(out, &Plugin { plugin: None, error }),
-            Self::Report => write_json(out, &Report { error }),
+            Self::Images { source } => {
+                write_json(out, &ImagesDocument { source, images: [], error })
+            }
+            Self::Plugins => write_json(out, &PluginsDocument { plugins: [], error }),
+            Self::Plugin => write_json(out, &PluginDocument { plugin: None, error }),
+            Self::Report => write_json(out, &ReportDocument { error }),
         }
     }
 }
 
-/// Say that a command failed.
+/// Writes the document of a command that failed.
 pub fn write(command: &Command, error: &Error, out: &mut dyn Write) -> io::Result<()> {
-    Form::of(command).map_or(Ok(()), |form| form.write(error, out))
+    Shape::of(command).map_or(Ok(()), |shape| shape.write(error, out))
 }
 
-/// Say that a command line is none. `ends` are source and destination, as far as they are known.
+/// Writes the document of an invalid command line. `ends` are source and destination, as far as they are known.
 pub fn write_of_words(
     words: &[String],
     ends: (String, String),
     error: &Error,
     out: &mut dyn Write,
 ) -> io::Result<()> {
-    let mut form = Form::of_words(words);
-    match &mut form {
-        Form::Run { source, destination } => (*source, *destination) = ends,
-        Form::Images { source } => *source = ends.0,
-        Form::Plugins | Form::Plugin | Form::Report => {}
+    let mut shape = Shape::of_words(words);
+    match &mut shape {
+        Shape::Run { source, destination } => (*source, *destination) = ends,
+        Shape::Images { source } => *source = ends.0,
+        Shape::Plugins | Shape::Plugin | Shape::Report => {}
     }
-    form.write(error, out)
+    shape.write(error, out)
 }
 
-/// Remembers whether anything was written.
+/// Writer that remembers whether anything was written.
 pub struct Once<'a> {
     to: &'a mut dyn Write,
     begun: bool,
 }
 
 impl<'a> Once<'a> {
-    /// Nothing was.
+    /// Wraps a writer that has written nothing.
     pub fn new(to: &'a mut dyn Write) -> Self {
         Self { to, begun: false }
     }
 
-    /// Where nothing was written yet.
+    /// Returns the writer if nothing was written yet.
     pub fn untouched(&mut self) -> Option<&mut dyn Write> {
         match self.begun {
             true => None,
@@ -165,20 +168,20 @@ mod tests {
 
     #[test]
     fn words_tell_what_document_was_wanted() {
-        let images = Form::Images { source: String::new() };
-        let run = Form::Run { source: String::new(), destination: String::new() };
+        let images = Shape::Images { source: String::new() };
+        let run = Shape::Run { source: String::new(), destination: String::new() };
         for (line, expected) in [
             ("-O json info --frobnicate", &images),
             ("check -O json", &images),
             ("search x -O json", &images),
-            ("plugin -O json list --x", &Form::Plugins),
-            ("plugin show -O json", &Form::Plugin),
-            ("plugin -O json", &Form::Report),
+            ("plugin -O json list --x", &Shape::Plugins),
+            ("plugin show -O json", &Shape::Plugin),
+            ("plugin -O json", &Shape::Report),
             ("process check -O json", &run),
             ("frobnicate -O json", &run),
         ] {
             let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
-            assert_eq!(Form::of_words(&words), *expected, "{line}");
+            assert_eq!(Shape::of_words(&words), *expected, "{line}");
         }
     }
 }

@@ -1,0 +1,107 @@
+//! One attempt: an image or an index is written, its receipt is kept, and the destination is verified.
+
+use std::time::Instant;
+
+use super::request::Request;
+use occystrap_base::error::Result;
+use occystrap_base::oci::{ImageName, Part};
+use occystrap_base::warnings::Warnings;
+use occystrap_layer::image::Image;
+use occystrap_net::context::Context;
+use occystrap_output::receipt::{ImageIdentity, Receipt, RepeatCommand};
+use occystrap_output::write;
+use occystrap_output::write::item::Item;
+use occystrap_verify::report::ImageReport;
+use occystrap_verify::verdict::object::{Outcomes, Verification};
+use occystrap_verify::verify;
+
+/// An image or an index to move.
+pub struct Job<'a> {
+    /// What the plugin is given.
+    pub item: Item<'a>,
+    /// How the receipt names it.
+    pub identity: ImageIdentity,
+    /// The command that moves it again.
+    pub repeat: RepeatCommand,
+    /// Verdicts on the images that an index lists; empty for an image.
+    pub outcomes: Outcomes,
+}
+
+impl<'a> Job<'a> {
+    /// Returns the job for an image.
+    pub fn image(item: Item<'a>, identity: ImageIdentity, repeat: RepeatCommand) -> Self {
+        Self { item, identity, repeat, outcomes: Outcomes::new() }
+    }
+}
+
+/// Returns how the receipt of an image names it.
+pub fn identity(image: &Image, name: &ImageName, part: Part) -> ImageIdentity {
+    let (name, tag) = (name.repository.clone(), name.tag.clone());
+    let artifact = image.artifact.is_some() && part.is_whole();
+    ImageIdentity { name, tag, id: image.id, part, artifact }
+}
+
+/// Writes an image or an index, keeps its receipt and verifies that it landed. Returns the report, and the receipt
+/// where something was written. `keep` gets the receipt before the verification, which the user may interrupt.
+pub fn attempt(
+    request: &Request,
+    job: Job,
+    started: Instant,
+    keep: impl FnOnce(&Receipt) -> Result<()>,
+    context: &Context,
+) -> (ImageReport, Option<Receipt>) {
+    let Job { item, identity, repeat, outcomes } = job;
+    let context = &Context { warnings: Warnings::default(), ..context.clone() };
+    let (source, target) = (&request.source.display, &request.target);
+    let platform = match (&identity.part, item.image()) {
+        (Part::Platform(platform), _) => Some(platform.clone()),
+        (_, image) => image.map(|image| image.platform.to_string()),
+    };
+    let mut report =
+        request.report(&identity.image_name(), identity.part.clone(), platform.as_deref());
+    tracing::info!("{}: {} layers, to {}", report.name(), item.layers().len(), target.display);
+    let note = item.image().and_then(|image| image.note.as_deref());
+    let written = write::write(item, &identity, source, target, context).and_then(|mut receipt| {
+        receipt.filters = request.filters.texts().map(str::to_owned).collect();
+        receipt.again = Some(repeat);
+        let kept = keep(&receipt);
+        let proof = prove(request, &receipt, &outcomes, context)?;
+        // These files are open, and the receipts of all platforms are kept until the end.
+        receipt.published.clear();
+        Ok((receipt, kept, proof))
+    });
+    let receipt = match written {
+        Ok((receipt, kept, proof)) => {
+            report.landed(&receipt, proof, note);
+            if let Err(error) = kept {
+                report.without_receipt(error);
+            }
+            Some(receipt)
+        }
+        Err(error) => {
+            report.error = Some(error);
+            None
+        }
+    };
+    report.warnings = context.warnings.lines();
+    let report = report.finish(started.elapsed(), context);
+    report.tell();
+    (report, receipt)
+}
+
+/// Verifies what was just written, in a fresh instance of the plugin that can only read. Returns `None` where the user
+/// wants no verification.
+fn prove(
+    request: &Request,
+    receipt: &Receipt,
+    outcomes: &Outcomes,
+    context: &Context,
+) -> Result<Option<Verification>> {
+    let Some(level) = request.level else { return Ok(None) };
+    let target = &request.target;
+    tracing::info!("{}{}: written, verifying", receipt.image.image_name(), receipt.image.part);
+    let repair = occystrap_output::write::repair_command::command(receipt, target);
+    verify::verify(receipt, target, level, outcomes, Some(&repair), context)
+        .map(Some)
+        .map_err(|error| error.with_effect("it was written, and is not verified"))
+}

@@ -1,0 +1,99 @@
+//! The images of a source, each moved as one image: filtered, written, recorded in the layer cache.
+
+use std::time::Instant;
+
+use super::attempt::{Job, attempt, identity};
+use super::fit;
+use super::request::Request;
+use occystrap_base::error::{Error, Result};
+use occystrap_base::oci::Part;
+use occystrap_base::parallel::in_parallel;
+use occystrap_layer::image::Image;
+use occystrap_net::context::Context;
+use occystrap_output::layer_cache::Turn;
+use occystrap_output::receipt::Receipt;
+use occystrap_output::write::foreign_layers;
+use occystrap_output::write::item::{Item, PreparedImage};
+use occystrap_verify::report::{ImageReport, ImageStatus};
+
+/// Moves every image of a source, several in parallel. Errors when the source cannot be read or its images do not fit
+/// the destination.
+pub fn move_images(request: &Request, context: &Context) -> Result<Vec<ImageReport>> {
+    let images = fit::check(request, request.source.open(context)?)?;
+    foreign_layers::check(images.iter(), context.web.foreign_layers())?;
+    images.iter().try_for_each(|image| fit::check_artifact(request, image))?;
+    let several = images.len() > 1;
+    Ok(in_parallel(&images, request.image_parallel, |image| {
+        move_image(request, image, &context.about_one_of(several, &image.name.to_string()))
+    }))
+}
+
+fn move_image(request: &Request, image: &Image, context: &Context) -> ImageReport {
+    let started = Instant::now();
+    // Other images with the same layers wait until this one has landed.
+    let (filtered, _turn) = match filter(request, image, context) {
+        Ok(filtered) => filtered,
+        Err(error) => return not_filtered(request, image, error, started, context),
+    };
+    let identity = identity(&filtered.image, &image.name, Part::Whole);
+    let repeat = request.repeat_command(image.manifest.as_ref().map(|manifest| manifest.digest));
+    let keep = |receipt: &Receipt| request.write_receipts(vec![receipt.clone()]);
+    let job = Job::image(Item::Prepared(&filtered), identity, repeat);
+    let (report, receipt) = attempt(request, job, started, keep, context);
+    if let Some(receipt) = receipt {
+        record(request, image, &filtered.image, &receipt, report.status, context);
+    }
+    report
+}
+
+/// Returns the image after the filters. Layers that the layer cache knows are not filtered again.
+fn filter<'a>(
+    request: &'a Request,
+    image: &Image,
+    context: &Context,
+) -> Result<(PreparedImage, Option<Turn<'a>>)> {
+    let Request { filters, target, .. } = request;
+    let Some(cache) = &request.layer_cache else {
+        let after = filters.apply(image, Vec::new(), context)?;
+        return Ok((PreparedImage::new(image, &[], after, !filters.is_empty()), None));
+    };
+    let turn = cache.turn(image, filters, target, context)?;
+    let known = cache.known(image, filters, target, context)?;
+    let after = filters.apply(image, known.clone(), context)?;
+    Ok((PreparedImage::new(image, &known, after, !filters.is_empty()), Some(turn)))
+}
+
+/// Records in the layer cache which layers the destination has now.
+fn record(
+    request: &Request,
+    image: &Image,
+    filtered: &Image,
+    receipt: &Receipt,
+    status: ImageStatus,
+    context: &Context,
+) {
+    let Request { filters, target, .. } = request;
+    let Some(cache) = &request.layer_cache else { return };
+    match status {
+        ImageStatus::Failed => cache.forget(image, filters, target),
+        _ => cache.learn(image, filtered, filters, target, receipt),
+    }
+    // The image has landed, whether the cache can be saved or not.
+    if let Err(error) = cache.save(&context.cancel) {
+        tracing::warn!("{error}");
+    }
+}
+
+/// Returns the report of an image that a filter rejected.
+fn not_filtered(
+    request: &Request,
+    image: &Image,
+    error: Error,
+    started: Instant,
+    context: &Context,
+) -> ImageReport {
+    let platform = image.platform.to_string();
+    let mut report = request.report(&image.name, Part::Whole, Some(&platform));
+    report.error = Some(error);
+    report.finish(started.elapsed(), context)
+}

@@ -1,0 +1,68 @@
+//! A request to move images: everything that was parsed and checked before the first byte is fetched.
+
+use std::path::PathBuf;
+
+use occystrap_base::error::{Error, Result};
+use occystrap_base::oci::{Digest, ImageName, Part};
+use occystrap_images::filter::Filters;
+use occystrap_images::level::Level;
+use occystrap_images::source::Source;
+use occystrap_net::context::Context;
+use occystrap_output::layer_cache::LayerCache;
+use occystrap_output::receipt::{Bundle, Receipt, RepeatCommand};
+use occystrap_output::write::target::Target;
+use occystrap_verify::report::ImageReport;
+
+/// Request of one run: what is moved to where, and how.
+pub struct Request {
+    /// Where the images are.
+    pub source: Source,
+    /// Filters that change images or search them.
+    pub filters: Filters,
+    /// Record of layers that were processed earlier.
+    pub layer_cache: Option<LayerCache>,
+    /// Where the images go.
+    pub target: Target,
+    /// How much is verified; `None` for no verification.
+    pub level: Option<Level>,
+    /// File that the receipt is written to.
+    pub receipt: Option<PathBuf>,
+    /// Number of images that are moved in parallel.
+    pub image_parallel: usize,
+    /// Whether every platform of each image is moved, and the index that lists them.
+    pub all_platforms: bool,
+    /// Options that name files and servers, for the command that repeats the run ([`RepeatCommand::options`]).
+    pub repeat_options: Vec<String>,
+}
+
+impl Request {
+    /// Returns the command that repeats the move of an image. `digest` is that of the manifest or index that the source
+    /// had this time.
+    pub(super) fn repeat_command(&self, digest: Option<Digest>) -> RepeatCommand {
+        let Self { source, target, all_platforms, repeat_options, .. } = self;
+        RepeatCommand::new(source, digest, *all_platforms, target, repeat_options)
+    }
+
+    /// Writes receipts to the file that the user named, if there is one and there are any.
+    pub(super) fn write_receipts(&self, receipts: Vec<Receipt>) -> Result<()> {
+        match &self.receipt {
+            Some(path) if !receipts.is_empty() => Bundle::new(receipts).write(path),
+            _ => Ok(()),
+        }
+    }
+
+    /// Starts the report of an image or of a part of it.
+    pub(super) fn report(
+        &self,
+        name: &ImageName,
+        part: Part,
+        platform: Option<&str>,
+    ) -> ImageReport {
+        ImageReport::started(&self.source.display, &self.target.display, name).about(part, platform)
+    }
+
+    /// Returns the report of a run that failed before it had an image.
+    pub(super) fn failed(&self, error: Error, context: &Context) -> ImageReport {
+        ImageReport::failed(&self.source.display, &self.target.display, error, context)
+    }
+}

@@ -1,0 +1,94 @@
+//! The commands that read images and write nothing: `check`, `info`, `search`.
+
+use std::io::{self, Write};
+
+use super::{Host, printed};
+use crate::cli::{CheckOptions, InfoOptions, OutputFormat, SearchOptions};
+use occystrap_base::error::{Error, Result};
+use occystrap_base::terminal::table::Paper;
+use occystrap_images::check::{self, CheckScope};
+use occystrap_images::info;
+use occystrap_images::level::Level;
+use occystrap_images::search::{self, FoundImage, Pattern};
+use occystrap_images::source::Source;
+use occystrap_images::usage;
+use occystrap_net::context::Context;
+
+/// Runs `occystrap check` on every image of a source. Problems of an image are findings; errors are about the command
+/// line.
+pub fn check(options: &CheckOptions, host: &Host<'_>, out: &mut dyn Write) -> Result<u8> {
+    let context = host.session.context()?;
+    let source = host.session.source(&options.source)?;
+    let level = if options.fast { Level::Fast } else { Level::Full };
+    if options.all_platforms {
+        source.check_all_platforms()?;
+    }
+    let extent = CheckScope { level, all_platforms: options.all_platforms };
+    let report = check::check(&source, extent, &context)?;
+    match host.global.output_format {
+        OutputFormat::Text => report.write_text(out, &Paper::stdout(), host.global.quiet),
+        OutputFormat::Json => report.write_json(out),
+    }
+    .map_err(printed)?;
+    Ok(report.exit_code())
+}
+
+/// Runs `occystrap info`. Errors when the source cannot be read, or has nothing for the platform that was requested;
+/// the platforms that it has are printed nevertheless.
+pub fn info(options: &InfoOptions, host: &Host<'_>, out: &mut dyn Write) -> Result<u8> {
+    let context = host.session.context()?;
+    let source = host.session.source(&options.source)?;
+    if options.tree {
+        return tree(&source, &context, host, out);
+    }
+    let wanted = source.wanted();
+    let info = info::info(&source, &context)?;
+    match host.global.output_format {
+        OutputFormat::Text => info.write_text(out, &Paper::stdout()),
+        OutputFormat::Json => info.write_json(wanted, out),
+    }
+    .map_err(printed)?;
+    match info.absent(wanted) {
+        Some(error) => Err(error.clone()),
+        None => Ok(0),
+    }
+}
+
+fn tree(source: &Source, context: &Context, host: &Host<'_>, out: &mut dyn Write) -> Result<u8> {
+    let usage = usage::usage(source, context)?;
+    match host.global.output_format {
+        OutputFormat::Text => usage.write_text(out, &Paper::stdout()),
+        OutputFormat::Json => usage.write_json(out),
+    }
+    .map_err(printed)?;
+    Ok(0)
+}
+
+/// Runs `occystrap search` on every image of a source.
+pub fn search(options: &SearchOptions, host: &Host<'_>, out: &mut dyn Write) -> Result<u8> {
+    let context = host.session.context()?;
+    let format = host.global.output_format;
+    if options.script_friendly && format == OutputFormat::Json {
+        return Err(Error::usage("--script-friendly and -O json are two formats: choose one"));
+    }
+    let pattern = Pattern::parse(&options.pattern, options.regex)?;
+    let source = host.session.source(&options.source)?;
+    let images = source.open(&context)?;
+    let instead = "'occystrap info' describes it";
+    images.iter().try_for_each(|image| image.check_is_image(instead))?;
+    let found: Vec<FoundImage> = images
+        .iter()
+        .map(|image| search::search(image, &pattern, &context))
+        .collect::<Result<_>>()?;
+    let mut out = io::BufWriter::new(out);
+    let written = match (format, options.script_friendly) {
+        (OutputFormat::Json, _) => search::write_json(&source.display, &found, &mut out),
+        (_, true) => search::write_script(&found, &mut out),
+        (_, false) => search::write_text(&found, found.len() > 1, &mut out),
+    };
+    match written.and_then(|()| out.flush()) {
+        // The reader may stop early, as `head` does.
+        Err(cause) if cause.kind() != io::ErrorKind::BrokenPipe => Err(printed(cause)),
+        _ => Ok(0),
+    }
+}
