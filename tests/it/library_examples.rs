@@ -1,12 +1,12 @@
 //! The examples of the public API, run from the repository as their heads say.
 
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Output};
 
 use crate::support::cli::Sandbox;
 
-/// Runs an example and returns what it printed. The names of temporary folders are not part of it.
-fn run(name: &str) -> String {
+/// Runs an example.
+fn output(name: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Output {
     let sandbox = Sandbox::new();
     let binary = Path::new(env!("CARGO_BIN_EXE_occystrap"));
     let example = binary.with_file_name("examples").join(name);
@@ -15,13 +15,28 @@ fn run(name: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let environment = sandbox.command(&[]);
     let mut command = Command::new(example);
-    command.current_dir(root).env_clear();
+    command.args(arguments).current_dir(root).env_clear();
     command.envs(environment.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let output = command.output().unwrap();
+    command.envs(variables.iter().copied()).output().unwrap()
+}
+
+/// Runs an example and returns what it printed. The names of temporary folders are not part of it.
+fn run(name: &str) -> String {
+    let output = output(name, &[], &[]);
     let text = String::from_utf8(output.stdout).unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{name}: {}\n{text}{errors}", output.status);
     text
+}
+
+#[test]
+fn a_session_masks_the_secrets_of_the_environment() {
+    let output =
+        output("verify", &["dir:///none/Env+Hunter2"], &[("OCCYSTRAP_PASSWORD", "Env+Hunter2")]);
+    // The example prints the name of the target as it was typed, and the error as the library made it.
+    let text = String::from_utf8(output.stdout).unwrap();
+    let error = text.lines().find(|line| line.contains("cannot open")).unwrap();
+    assert!(error.contains("'/none/***'") && !error.contains("Hunter2"), "{text}");
 }
 
 #[test]

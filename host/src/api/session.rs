@@ -13,7 +13,7 @@ use occystrap_base::terminal::progress::{Progress, ProgressSink};
 use occystrap_images::source::{self, Source};
 use occystrap_net::context::Context;
 use occystrap_net::http::Settings;
-use occystrap_net::uri::Uri;
+use occystrap_net::uri::{self, Uri};
 use occystrap_net::web::netrc::Netrc;
 use occystrap_net::web::{Access, Allow, Logins};
 use occystrap_output::plugin::{Catalog, Installed, PluginEngine};
@@ -94,6 +94,7 @@ impl Session {
     /// Starts a session that uses the runtime of the caller. It needs more than one thread, time and I/O.
     #[must_use]
     pub fn on(runtime: tokio::runtime::Handle) -> Self {
+        uri::keep_secrets_of_environment();
         Self {
             runtime,
             _own: None,

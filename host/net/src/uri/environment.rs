@@ -1,12 +1,18 @@
 //! Secrets in the environment variables of this process.
 
+use std::sync::Once;
+
 use super::hide::logins_in;
 use occystrap_base::secret;
 
-/// Remembers the secrets in the environment, so that no output shows them. The program calls this before it reads its
-/// command line.
+/// Remembers the secrets in the environment, so that no output shows them. The first call reads them. The program calls
+/// this before it reads its command line, and a session of the library before anything else.
 pub fn keep_secrets_of_environment() {
-    of_environment(|name| std::env::var(name).ok()).iter().for_each(|own| secret::keep_own(own));
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let secrets = of_environment(|name| std::env::var(name).ok());
+        secrets.iter().for_each(|own| secret::keep_own(own));
+    });
 }
 
 /// Returns the password for registries, and the logins of proxies and of other URIs.
