@@ -11,6 +11,6 @@ mod verify_batch;
 
 pub use self::log::log_subscriber;
 pub use self::process::{Compression, Process};
-pub use self::session::Session;
+pub use self::session::{Session, network_runtime};
 pub use self::verify::Verify;
 pub use self::verify_batch::VerifyBatch;

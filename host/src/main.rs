@@ -17,9 +17,6 @@ use occystrap_net::uri;
 use occystrap_output::plugin::compiler;
 use occystrap_verify::report;
 
-/// Threads of the network runtime: two move a gigabyte per second from sockets, and more would only wait.
-const NETWORK_THREADS: usize = 2;
-
 /// The exit code after Ctrl-C, SIGTERM or SIGHUP: 128 + SIGINT, as shells report it.
 const INTERRUPTED: u8 = 130;
 
@@ -61,11 +58,7 @@ fn refuse(mistake: &clap::Error, arguments: &[OsString]) -> ! {
 }
 
 fn start(cli: Cli, progress: &Progress) -> anyhow::Result<u8> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(NETWORK_THREADS)
-        .enable_all()
-        .build()
-        .context("cannot start")?;
+    let runtime = run::network_runtime().context("cannot start")?;
     let cancel = Cancel::default();
     runtime.spawn(listen(cancel.clone()));
     let too_large = {

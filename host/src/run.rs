@@ -11,6 +11,8 @@ use std::io::{self, Write};
 
 use clap::CommandFactory;
 
+pub use crate::api::network_runtime;
+
 use self::failure_document::Once;
 use crate::Session;
 use crate::cli::{self, Cli, Command, Global, OutputFormat};

@@ -26,6 +26,7 @@ use crate::receipt::{self, Expectation, ImageIdentity, Receipt};
 use item::Item;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Kind, Result};
+use occystrap_base::oci::config_type;
 use occystrap_layer::image::{Image, Layer};
 use occystrap_net::context::Context;
 use target::Target;
@@ -162,9 +163,5 @@ fn attempt(
 }
 
 fn config(image: &Image) -> Blob {
-    Blob::Config {
-        media_type: "application/vnd.oci.image.config.v1+json",
-        bytes: image.config.clone(),
-        digest: image.id,
-    }
+    Blob::Config { media_type: config_type::OCI, bytes: image.config.clone(), digest: image.id }
 }

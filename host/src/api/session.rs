@@ -1,5 +1,6 @@
 //! The session: settings and services that the operations of one program share.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use occystrap_net::web::netrc::Netrc;
 use occystrap_net::web::{Access, Allow, Logins};
 use occystrap_output::plugin::{Catalog, Installed, PluginEngine};
 
-/// Threads of the runtime that a session starts: two move a gigabyte per second from sockets.
+/// Threads of the network runtime: two move a gigabyte per second from sockets, and more would only wait.
 const NETWORK_THREADS: usize = 2;
 
 /// Layers that are fetched in parallel, unless the caller says otherwise.
@@ -69,6 +70,11 @@ impl Drop for OwnRuntime {
     }
 }
 
+/// Starts a runtime for requests. Errors when the system refuses its threads.
+pub fn network_runtime() -> io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(NETWORK_THREADS).enable_all().build()
+}
+
 /// Whose plugins and receipts take part in an operation.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Trust {
@@ -81,11 +87,7 @@ pub enum Trust {
 impl Session {
     /// Starts a session with a network runtime of its own. Errors when the system refuses its threads.
     pub fn new() -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(NETWORK_THREADS)
-            .enable_all()
-            .build();
-        let runtime = runtime
+        let runtime = network_runtime()
             .map_err(|cause| Error::io(Kind::Destination, "start", "the network", &cause))?;
         let session = Self::on(runtime.handle().clone());
         Ok(Self { _own: Some(Arc::new(OwnRuntime(Some(runtime)))), ..session })

@@ -5,7 +5,6 @@ use std::time::Instant;
 use super::request::Request;
 use occystrap_base::error::Result;
 use occystrap_base::oci::{ImageName, Part};
-use occystrap_base::warnings::Warnings;
 use occystrap_layer::image::Image;
 use occystrap_net::context::Context;
 use occystrap_output::receipt::{ImageIdentity, Receipt, RepeatCommand};
@@ -51,7 +50,7 @@ pub fn attempt(
     context: &Context,
 ) -> (ImageReport, Option<Receipt>) {
     let Job { item, identity, repeat, outcomes } = job;
-    let context = &Context { warnings: Warnings::default(), ..context.clone() };
+    let context = &context.clone().with_own_warnings();
     let (source, target) = (&request.source.display, &request.target);
     let platform = match (&identity.part, item.image()) {
         (Part::Platform(platform), _) => Some(platform.clone()),

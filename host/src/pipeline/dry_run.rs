@@ -19,7 +19,7 @@ use occystrap_layer::image::{Image, Whole};
 use occystrap_net::context::Context;
 use occystrap_output::write::item::{Item, PreparedImage};
 use occystrap_output::write::plan::{Action, Fetch, LayerPlan, Reason, form_name};
-use occystrap_output::write::{self, foreign_layers, occupied};
+use occystrap_output::write::{self, occupied};
 
 /// What `occystrap process` would do with each image of a source.
 #[derive(Serialize)]
@@ -70,9 +70,7 @@ pub fn dry_run(request: &Request, context: &Context) -> Result<DryRun> {
 }
 
 fn of_images(request: &Request, context: &Context) -> Result<Vec<ImagePlan>> {
-    let images = fit::check(request, request.source.open(context)?)?;
-    foreign_layers::check(images.iter(), context.web.foreign_layers())?;
-    images.iter().try_for_each(|image| fit::check_artifact(request, image))?;
+    let images = fit::images(request, context)?;
     Ok(in_parallel(&images, request.image_parallel, |image| {
         let planned = prepare(request, image, context).and_then(|prepared| {
             plan(request, Item::Prepared(&prepared), image, Part::Whole, context)
@@ -82,8 +80,7 @@ fn of_images(request: &Request, context: &Context) -> Result<Vec<ImagePlan>> {
 }
 
 fn of_wholes(request: &Request, context: &Context) -> Result<Vec<ImagePlan>> {
-    let wholes = fit::check(request, request.source.open_wholes(context)?)?;
-    foreign_layers::check(wholes.iter().flat_map(Whole::images), context.web.foreign_layers())?;
+    let wholes = fit::wholes(request, context)?;
     let mut plans = Vec::new();
     for whole in &wholes {
         match whole {

@@ -14,7 +14,6 @@ use occystrap_base::parallel::in_parallel;
 use occystrap_layer::image::{Family, Whole};
 use occystrap_net::context::Context;
 use occystrap_output::receipt::{ImageIdentity, Receipt};
-use occystrap_output::write::foreign_layers;
 use occystrap_output::write::item::Item;
 use occystrap_verify::report::{ImageReport, ImageStatus};
 use occystrap_verify::verdict::object::Outcomes;
@@ -22,8 +21,7 @@ use occystrap_verify::verdict::object::Outcomes;
 /// Moves every image of a source with all its platforms. Errors when the source cannot be read or its images do not fit
 /// the destination.
 pub fn move_families(request: &Request, context: &Context) -> Result<Vec<ImageReport>> {
-    let wholes = fit::check(request, request.source.open_wholes(context)?)?;
-    foreign_layers::check(wholes.iter().flat_map(Whole::images), context.web.foreign_layers())?;
+    let wholes = fit::wholes(request, context)?;
     let (mut reports, mut receipts) = (Vec::new(), Vec::new());
     for whole in &wholes {
         match whole {

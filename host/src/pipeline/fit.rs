@@ -6,13 +6,30 @@ use super::request::Request;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::ImageName;
 use occystrap_images::source::{self, Called};
-use occystrap_layer::image::Image;
+use occystrap_layer::image::{Image, Whole};
+use occystrap_net::context::Context;
 use occystrap_output::receipt::RECEIPT;
+use occystrap_output::write::foreign_layers;
 use occystrap_output::write::target::Target;
 use occystrap_verify::receipt::format::Format;
 
+/// Opens the images of the source. Errors when they do not fit the destination, or are no images where only images fit.
+pub fn images(request: &Request, context: &Context) -> Result<Vec<Image>> {
+    let images = check(request, request.source.open(context)?)?;
+    foreign_layers::check(images.iter(), context.web.foreign_layers())?;
+    images.iter().try_for_each(|image| check_artifact(request, image))?;
+    Ok(images)
+}
+
+/// Opens the images of the source with all their platforms. Errors when they do not fit the destination.
+pub fn wholes(request: &Request, context: &Context) -> Result<Vec<Whole>> {
+    let wholes = check(request, request.source.open_wholes(context)?)?;
+    foreign_layers::check(wholes.iter().flat_map(Whole::images), context.web.foreign_layers())?;
+    Ok(wholes)
+}
+
 /// Returns the images if the destination can hold all of them under distinct names. Errors name what to choose.
-pub fn check<T: Called>(request: &Request, images: Vec<T>) -> Result<Vec<T>> {
+fn check<T: Called>(request: &Request, images: Vec<T>) -> Result<Vec<T>> {
     if let Some(path) = &request.receipt {
         // Checked now: an error after the destination was changed would be too late.
         RECEIPT.check(path, request.target.file())?;

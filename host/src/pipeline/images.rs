@@ -12,16 +12,13 @@ use occystrap_layer::image::Image;
 use occystrap_net::context::Context;
 use occystrap_output::layer_cache::Turn;
 use occystrap_output::receipt::Receipt;
-use occystrap_output::write::foreign_layers;
 use occystrap_output::write::item::{Item, PreparedImage};
 use occystrap_verify::report::{ImageReport, ImageStatus};
 
 /// Moves every image of a source, several in parallel. Errors when the source cannot be read or its images do not fit
 /// the destination.
 pub fn move_images(request: &Request, context: &Context) -> Result<Vec<ImageReport>> {
-    let images = fit::check(request, request.source.open(context)?)?;
-    foreign_layers::check(images.iter(), context.web.foreign_layers())?;
-    images.iter().try_for_each(|image| fit::check_artifact(request, image))?;
+    let images = fit::images(request, context)?;
     let several = images.len() > 1;
     Ok(in_parallel(&images, request.image_parallel, |image| {
         move_image(request, image, &context.about_one_of(several, &image.name.to_string()))
@@ -53,14 +50,16 @@ fn filter<'a>(
     context: &Context,
 ) -> Result<(PreparedImage, Option<Turn<'a>>)> {
     let Request { filters, target, .. } = request;
-    let Some(cache) = &request.layer_cache else {
-        let after = filters.apply(image, Vec::new(), context)?;
-        return Ok((PreparedImage::new(image, &[], after, !filters.is_empty()), None));
+    let (turn, known) = match &request.layer_cache {
+        Some(cache) => {
+            // The cache is asked after the turn has come: an image before this one may have added layers.
+            let turn = cache.turn(image, filters, target, context)?;
+            (Some(turn), cache.known(image, filters, target, context)?)
+        }
+        None => (None, Vec::new()),
     };
-    let turn = cache.turn(image, filters, target, context)?;
-    let known = cache.known(image, filters, target, context)?;
     let after = filters.apply(image, known.clone(), context)?;
-    Ok((PreparedImage::new(image, &known, after, !filters.is_empty()), Some(turn)))
+    Ok((PreparedImage::new(image, &known, after, !filters.is_empty()), turn))
 }
 
 /// Records in the layer cache which layers the destination has now.

@@ -59,7 +59,7 @@ pub fn verify_each<T: Sync, S: Borrow<Subject>>(
     let several = targets.len() > 1;
     let stop = context.cancel.child();
     let outer = context;
-    let context = &Context { cancel: stop.clone(), ..context.clone() };
+    let context = &context.clone().with_cancel(stop.clone());
     // If several targets are interrupted in parallel, only one report says so.
     let (begun, is_reported) = (AtomicUsize::new(0), AtomicBool::new(false));
     let verify = |target: &T, send: &mut dyn FnMut((ImageReport, bool))| {

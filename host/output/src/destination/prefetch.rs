@@ -105,7 +105,7 @@ impl Strategy {
     /// others, and not yet the session.
     fn context(&self, context: &Context) -> Context {
         match self {
-            Self::Placed(_) => Context { cancel: context.cancel.child(), ..context.clone() },
+            Self::Placed(_) => context.child(),
             _ => context.clone(),
         }
     }

@@ -12,7 +12,7 @@ use crate::destination::push::is_present;
 use crate::destination::remote::BlockingRepository;
 use crate::receipt::ImageIdentity;
 use occystrap_base::error::Result;
-use occystrap_base::oci::Descriptor;
+use occystrap_base::oci::{Descriptor, config_type};
 use occystrap_base::parallel::in_parallel;
 use occystrap_base::warnings::Warnings;
 use occystrap_layer::image::Content;
@@ -36,7 +36,7 @@ pub fn dry_run(
     match grant.repository() {
         Some(repository) => {
             // A registry that cannot be reached is an error, also where no layer is asked for.
-            let media_type = "application/vnd.oci.image.config.v1+json".to_owned();
+            let media_type = config_type::OCI.to_owned();
             let size = image.config.len() as u64;
             let config = Descriptor { media_type, digest: image.id, size };
             context.runtime.block_on(is_present(repository.repository(), &config))?;

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::from_manifest::{image, layout_type, listed, read_manifest};
+use super::from_manifest::{image, listed, listed_manifest, read_manifest};
 use super::{FlawIn, IndexEntry, Listing, View, ViewKind};
 use crate::source::Called;
 use crate::source::content_store::{ContentStore, DEEPEST, MOST_BYTES, MOST_MANIFESTS};
@@ -53,23 +53,10 @@ pub fn layout(members: &dyn Members, tag: Option<&str>) -> Result<Vec<PlatformVi
             view.flaw(FlawIn::Layout, error.clone())?;
         }
         match group.as_slice() {
-            [only] => {
-                let root = match only.promised(members.place()) {
-                    Ok(what) => {
-                        let root = read_manifest(&store, &what, &mut view)?;
-                        layout_type(root.as_ref(), &what, members.place(), &mut view)?;
-                        root
-                    }
-                    Err(error) => {
-                        view.flaw(FlawIn::Manifest, error)?;
-                        None
-                    }
-                };
-                match root {
-                    Some(root) => collector.add(root, view, DEEPEST)?,
-                    None => collector.views.push(view),
-                }
-            }
+            [only] => match listed_manifest(&store, only, &mut view)? {
+                Some(root) => collector.add(root, view, DEEPEST)?,
+                None => collector.views.push(view),
+            },
             several => collector.list(several, None, view, DEEPEST)?,
         }
         wholes.push(PlatformViews { name: collector.name, views: collector.views });

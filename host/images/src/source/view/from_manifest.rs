@@ -95,18 +95,7 @@ pub fn layout(members: &dyn Members, tag: Option<&str>, platform: &Platform) -> 
                 return Ok(view);
             }
         };
-        let root = match chosen.promised(members.place()) {
-            Ok(what) => {
-                let root = read_manifest(&store, &what, &mut view)?;
-                layout_type(root.as_ref(), &what, members.place(), &mut view)?;
-                root
-            }
-            Err(error) => {
-                view.flaw(FlawIn::Manifest, error)?;
-                None
-            }
-        };
-        match root {
+        match listed_manifest(&store, chosen, &mut view)? {
             Some(root) => descend(&store, root, view, platform, Alone::Always),
             None => Ok(view),
         }
@@ -114,9 +103,25 @@ pub fn layout(members: &dyn Members, tag: Option<&str>, platform: &Platform) -> 
     views.collect()
 }
 
+/// Reads the manifest of an entry of a layout's index. What is wrong with it, or with the entry, is a flaw of the view.
+pub(super) fn listed_manifest(
+    store: &dyn ContentStore,
+    entry: &RawDescriptor,
+    view: &mut View,
+) -> Result<Option<Manifest>> {
+    match entry.promised(store.place()) {
+        Ok(what) => {
+            let manifest = read_manifest(store, &what, view)?;
+            layout_type(manifest.as_ref(), &what, store.place(), view)?;
+            Ok(manifest)
+        }
+        Err(error) => view.flaw(FlawIn::Manifest, error).map(|()| None),
+    }
+}
+
 /// Adds a flaw where the list of a layout gives a manifest another media type of the same kind, for example Docker's
 /// instead of OCI's. A type of another kind was reported when the manifest was read.
-pub(super) fn layout_type(
+fn layout_type(
     root: Option<&Manifest>,
     what: &Descriptor,
     place: &str,
