@@ -233,7 +233,7 @@ fn attempt(
     };
     report.warnings = context.warnings.lines();
     let report = report.finish(started.elapsed(), context);
-    report.tell();
+    report.log();
     (report, receipt)
 }
 

@@ -153,6 +153,7 @@ mod secrets;
 mod shapes;
 mod size_hint;
 mod sound_neighbour;
+mod texts;
 mod tls_certificates;
 mod truncated;
 mod two_processes;

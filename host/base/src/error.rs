@@ -33,18 +33,109 @@ pub enum Kind {
     Interrupted,
 }
 
+/// One side of a difference: what was expected, or what was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Side {
+    /// The bytes of a SHA-256 digest, which `oci::Digest` converts from and to.
+    Sha256([u8; 32]),
+    /// A size in bytes.
+    Bytes(u64),
+    /// Any other number.
+    Number(u64),
+    /// A value of another form.
+    Text(String),
+}
+
+impl std::fmt::Display for Side {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Sha256(bytes) => {
+                f.write_str("sha256:")?;
+                bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+            Self::Bytes(size) => write!(f, "{size} bytes"),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Text(text) => f.write_str(text),
+        }
+    }
+}
+
+impl From<&Side> for Side {
+    fn from(side: &Side) -> Self {
+        side.clone()
+    }
+}
+
+impl From<u64> for Side {
+    fn from(number: u64) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<usize> for Side {
+    fn from(number: usize) -> Self {
+        Self::Number(number as u64)
+    }
+}
+
+impl From<u32> for Side {
+    fn from(number: u32) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl From<&str> for Side {
+    fn from(text: &str) -> Self {
+        Self::Text(printable(text))
+    }
+}
+
+impl From<&String> for Side {
+    fn from(text: &String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl From<String> for Side {
+    fn from(text: String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl From<std::fmt::Arguments<'_>> for Side {
+    fn from(text: std::fmt::Arguments<'_>) -> Self {
+        text.to_string().into()
+    }
+}
+
+/// What is at fault where moving an image again does not help, for code that chooses what to advise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A registry, or a proxy in front of it, gives different answers to the same question.
+    ChangedAnswer,
+    /// The store of a container engine is damaged.
+    DamagedEngineStore,
+    /// An image has more layers than Docker mounts.
+    TooManyLayers,
+}
+
 /// One thing that went wrong.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.message)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Inner {
     kind: Kind,
     message: String,
     hint: Option<String>,
     /// What was expected, and what was found.
     sides: Option<(String, String)>,
+    /// The same, as data.
+    difference: Option<(Side, Side)>,
+    origin: Option<Origin>,
+    /// An interruption of which the effect is not known.
+    is_bare: bool,
 }
 
 /// All that is known where work is given up.
@@ -55,7 +146,9 @@ impl Error {
     /// names from a source cannot drive a terminal.
     pub fn new(kind: Kind, message: impl AsRef<str>) -> Self {
         let message = printable(message.as_ref());
-        Self(Box::new(Inner { kind, message, hint: None, sides: None }))
+        let (hint, sides, difference, origin) = (None, None, None, None);
+        let is_bare = false;
+        Self(Box::new(Inner { kind, message, hint, sides, difference, origin, is_bare }))
     }
 
     /// A mistake on the command line.
@@ -76,12 +169,13 @@ impl Error {
     /// Bytes of a source that are not what was promised: both sides are named.
     pub fn mismatch(
         what: impl std::fmt::Display,
-        expected: impl std::fmt::Display,
-        found: impl std::fmt::Display,
+        expected: impl Into<Side>,
+        found: impl Into<Side>,
     ) -> Self {
-        let (expected, found) = (printable(&expected.to_string()), printable(&found.to_string()));
+        let (expected, found): (Side, Side) = (expected.into(), found.into());
         let mut error = Self::source(format!("{what}: expected {expected}, found {found}"));
-        error.0.sides = Some((expected, found));
+        error.0.sides = Some((expected.to_string(), found.to_string()));
+        error.0.difference = Some((expected, found));
         error
     }
 
@@ -117,7 +211,9 @@ impl Error {
 
     /// The user pressed Ctrl-C. What that left behind only its caller knows.
     pub fn interrupted() -> Self {
-        Self::new(Kind::Interrupted, INTERRUPTED)
+        let mut error = Self::new(Kind::Interrupted, INTERRUPTED);
+        error.0.is_bare = true;
+        error
     }
 
     /// For an interruption, what it came too late or early enough for: `interrupted; EFFECT`. Other
@@ -126,6 +222,7 @@ impl Error {
     pub fn with_effect(mut self, effect: &str) -> Self {
         if self.is_bare_interruption() {
             self.0.message = format!("{INTERRUPTED}; {effect}");
+            self.0.is_bare = false;
         }
         self
     }
@@ -133,7 +230,7 @@ impl Error {
     /// Whether this is an interruption that nobody has said more about.
     #[must_use]
     pub fn is_bare_interruption(&self) -> bool {
-        self.0.kind == Kind::Interrupted && self.0.message == INTERRUPTED
+        self.0.is_bare
     }
 
     /// Add what the user can do about it.
@@ -147,6 +244,7 @@ impl Error {
     #[must_use]
     pub fn within(mut self, place: impl std::fmt::Display) -> Self {
         self.0.message = printable(&format!("{place}: {}", self.0.message));
+        self.0.is_bare = false;
         self
     }
 
@@ -172,6 +270,33 @@ impl Error {
     #[must_use]
     pub fn sides(&self) -> Option<(&str, &str)> {
         self.0.sides.as_ref().map(|(expected, found)| (expected.as_str(), found.as_str()))
+    }
+
+    /// Returns what was expected and what was found, as data.
+    #[must_use]
+    pub fn difference(&self) -> Option<(&Side, &Side)> {
+        self.0.difference.as_ref().map(|(expected, found)| (expected, found))
+    }
+
+    /// Returns the message without the two sides of a difference at its end.
+    #[must_use]
+    pub fn without_sides(&self) -> &str {
+        let message = self.0.message.as_str();
+        let ending = |(expected, found)| format!(": expected {expected}, found {found}");
+        self.sides().and_then(|sides| message.strip_suffix(&ending(sides))).unwrap_or(message)
+    }
+
+    /// Says what is at fault.
+    #[must_use]
+    pub fn with_origin(mut self, origin: Origin) -> Self {
+        self.0.origin = Some(origin);
+        self
+    }
+
+    /// Returns what is at fault, where that is known.
+    #[must_use]
+    pub fn origin(&self) -> Option<Origin> {
+        self.0.origin
     }
 
     /// The process exit code for this error (docs/verification.md): 2 usage, 1 the rest, 130 as

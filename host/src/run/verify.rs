@@ -11,9 +11,9 @@ use crate::pipeline;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_images::level::Level;
 use occystrap_net::uri::Uri;
-use occystrap_verify::derive::subject::Subject;
 use occystrap_verify::receipt::plugins::Plugins;
 use occystrap_verify::report::Stream;
+use occystrap_verify::subject::Subject;
 
 /// What the user named.
 enum Target<'a> {

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use sha2::Digest as _;
 
-use crate::error::Error;
+use crate::error::{Error, Side};
 use crate::sha256::Sha256;
 
 /// A SHA-256 digest in the form of the OCI image specification ("Digests": `sha256:` and 64
@@ -73,6 +73,29 @@ impl FromStr for Digest {
             None => Err(Error::source(format!(
                 "'{text}' is not a digest: sha256:<64 hexadecimal digits> is expected"
             ))),
+        }
+    }
+}
+
+impl From<Digest> for Side {
+    fn from(digest: Digest) -> Self {
+        Self::Sha256(digest.0)
+    }
+}
+
+impl From<&Digest> for Side {
+    fn from(digest: &Digest) -> Self {
+        (*digest).into()
+    }
+}
+
+impl Digest {
+    /// Returns the digest that a side of a difference is. `None` where it is something else.
+    #[must_use]
+    pub fn of_side(side: &Side) -> Option<Self> {
+        match side {
+            Side::Sha256(bytes) => Some(Self(*bytes)),
+            _ => None,
         }
     }
 }

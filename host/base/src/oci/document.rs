@@ -175,7 +175,11 @@ impl RawDescriptor {
             return Err(Error::source(format!("{place}: {what} has no size")));
         };
         let size = u64::try_from(size).map_err(|_| {
-            Error::mismatch(format!("{place}: size in {what}"), "a number of bytes", size)
+            Error::mismatch(
+                format!("{place}: size in {what}"),
+                "a number of bytes",
+                size.to_string(),
+            )
         })?;
         Ok(Descriptor { media_type: self.media_type.clone(), digest, size })
     }

@@ -182,7 +182,7 @@ impl Mistyped {
     #[must_use]
     pub fn refused(&self, place: &str, what: &str) -> Error {
         let field = format!("{place}: the field '{}' of {what}", self.field);
-        Error::mismatch(field, self.expected, &self.found)
+        Error::mismatch(field, self.expected, self.found.as_ref())
     }
 }
 

@@ -93,7 +93,7 @@ pub fn hash(
     let entries = docker_save::read(&spool, LIST)?;
     let [entry] = entries.as_slice() else {
         let what = format!("{place}: number of images in the export");
-        return Err(Error::mismatch(what, 1, entries.len()));
+        return Err(Error::mismatch(what, 1_u64, entries.len()));
     };
     let config = spool.require_bytes(entry.config(), "config", LARGEST_CONFIG)?;
     let layers = entry.layers().iter().map(|name| spool.diff_id(name));

@@ -132,7 +132,7 @@ pub fn flaws(members: &dyn Members) -> Vec<Error> {
             let said = &marker["imageLayoutVersion"];
             if said != VERSION {
                 let what = format!("{place}: version of the layout in '{MARKER}'");
-                flaws.push(Error::mismatch(what, format!("\"{VERSION}\""), said));
+                flaws.push(Error::mismatch(what, format!("\"{VERSION}\""), said.to_string()));
             }
         }
         Ok(None) => {
@@ -147,7 +147,7 @@ pub fn flaws(members: &dyn Members) -> Vec<Error> {
         index.map(|index| index.schema_version).filter(|version| *version != Some(2))
     {
         let found = found.map_or("nothing".to_owned(), |found| found.to_string());
-        flaws.push(Error::mismatch(format!("{place}: schemaVersion of {INDEX}"), 2, found));
+        flaws.push(Error::mismatch(format!("{place}: schemaVersion of {INDEX}"), 2_u64, found));
     }
     flaws
 }

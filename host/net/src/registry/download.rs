@@ -17,7 +17,7 @@ use crate::http::failure::Failure;
 use crate::http::resume_state::ResumeState;
 use crate::http::retry::Budget;
 use crate::http::wire::{Answer, Call, WRONG_CODING};
-use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::error::{Error, Kind, Result, Side};
 use occystrap_base::oci::descriptor::Descriptor;
 
 /// The bytes of a blob, in order, each once.
@@ -143,16 +143,11 @@ impl Download {
         }
     }
 
-    fn size_mismatch(&self, found: impl std::fmt::Display) -> Error {
-        self.mismatch("wrong size", format_args!("{} bytes", self.what.size), found)
+    fn size_mismatch(&self, found: impl Into<Side>) -> Error {
+        self.mismatch("wrong size", Side::Bytes(self.what.size), found)
     }
 
-    fn mismatch(
-        &self,
-        what: &str,
-        expected: impl std::fmt::Display,
-        found: impl std::fmt::Display,
-    ) -> Error {
+    fn mismatch(&self, what: &str, expected: impl Into<Side>, found: impl Into<Side>) -> Error {
         let place = &self.place;
         match self.coded {
             false => Error::mismatch(format!("{place}: {what}"), expected, found),
@@ -170,7 +165,7 @@ impl Download {
     fn ends_early(&self, end: u64) -> Error {
         Error::mismatch(
             format!("{}: every answer ends at the same byte", self.place),
-            format_args!("{} bytes", self.what.size),
+            Side::Bytes(self.what.size),
             end,
         )
     }

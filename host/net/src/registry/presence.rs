@@ -12,7 +12,7 @@ use super::served::ACCEPT_CODING;
 use crate::http::failure::Failure;
 use crate::http::retry::{Budget, is_passing};
 use crate::http::wire::{Answer, Call, WRONG_CODING};
-use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::error::{Error, Kind, Result, Side};
 use occystrap_base::oci::Hasher;
 use occystrap_base::oci::digest::Digest;
 
@@ -347,7 +347,7 @@ impl Look<'_> {
     async fn decode(&self, mut answer: Answer) -> Result<Seen> {
         let (mut came, mut hasher) = (0, Hasher::default());
         let host = answer.host.clone();
-        let wrong = |expected: String, found: String| {
+        let wrong = |expected: Side, found: Side| {
             let place = self.place;
             let what = format!(
                 "{place}: {host} sends the blob with Content-Encoding gzip, and decoded, as by Docker, \
@@ -356,14 +356,16 @@ impl Look<'_> {
             Error::mismatch(what, expected, found).hint(WRONG_CODING)
         };
         let most = self.promised.unwrap_or(u64::MAX);
-        let bytes = |size: u64| format!("{size} bytes");
         loop {
             match answer.chunk().await {
                 Ok(Some(piece)) => {
                     came += piece.len() as u64;
                     hasher.update(&piece);
                     if came > most {
-                        return Err(wrong(bytes(most), format!("at least {came}")));
+                        return Err(wrong(
+                            Side::Bytes(most),
+                            format_args!("at least {came}").into(),
+                        ));
                     }
                 }
                 Ok(None) => break,
@@ -375,10 +377,10 @@ impl Look<'_> {
             }
         }
         match self.promised.filter(|promised| *promised != came) {
-            Some(promised) => Err(wrong(bytes(promised), came.to_string())),
+            Some(promised) => Err(wrong(Side::Bytes(promised), came.into())),
             None => match hasher.finish() {
                 found if found == self.digest => Ok(Seen::There(came)),
-                found => Err(wrong(self.digest.to_string(), found.to_string())),
+                found => Err(wrong(self.digest.into(), found.into())),
             },
         }
     }
@@ -401,10 +403,10 @@ impl Look<'_> {
     }
 
     /// The error for a blob that the registry does not have as it announces it.
-    fn cut(&self, size: u64, found: impl std::fmt::Display) -> Error {
+    fn cut(&self, size: u64, found: impl Into<Side>) -> Error {
         let what =
             format!("{}: the blob does not have the bytes that the registry announces", self.place);
-        Error::mismatch(what, format_args!("{size} bytes"), found)
+        Error::mismatch(what, Side::Bytes(size), found)
     }
 }
 

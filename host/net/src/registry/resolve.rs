@@ -23,7 +23,7 @@ use super::repository::{Repository, named};
 use super::served::{self, Fetched, Served};
 use crate::http::retry::Budget;
 use crate::http::wire::Call;
-use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::error::{Error, Kind, Origin, Result, Side};
 use occystrap_base::oci::Digest;
 use occystrap_base::oci::manifest::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 
@@ -106,7 +106,11 @@ impl Repository {
         if let Some(other) = named.as_deref().filter(|named| is_other(Some(named), &digest)) {
             let what =
                 format!("{place}: HEAD names another manifest, which Docker and containerd pull");
-            return Err(Error::mismatch(what, &digest, served::digest_or_not(other)));
+            return Err(Error::mismatch(
+                what,
+                fetched.manifest.digest,
+                served::digest_or_not(other),
+            ));
         }
         let by_digest = self.fetch_by(named.as_deref().unwrap_or(&digest)).await;
         let by_digest = by_digest.map_err(|error| not_by_digest(place, error))?;
@@ -154,7 +158,11 @@ impl Repository {
                     "{place}: HEAD names no digest, and GET by tag names another one than its manifest \
                      has, which Docker and containerd pull"
                 );
-                return Err(Error::mismatch(what, own, served::digest_or_not(other)));
+                return Err(Error::mismatch(
+                    what,
+                    fetched.manifest.digest,
+                    served::digest_or_not(other),
+                ));
             }
             if get.digest.is_some() && get.length.is_none() {
                 return Err(Error::source(format!(
@@ -188,8 +196,8 @@ impl Repository {
             status if status.is_success() => Ok(Some(Served::of(&answer))),
             status => Err(Error::mismatch(
                 format!("{place}: HEAD is refused where GET is not, and containerd takes its word"),
-                StatusCode::OK,
-                status,
+                StatusCode::OK.to_string(),
+                status.to_string(),
             )),
         }
     }
@@ -295,7 +303,7 @@ fn reject(place: &str, by: Ask, fetched: &Fetched, wrong: &[WrongType]) -> Resul
 fn with_hint(error: Error) -> Error {
     match error.hint_text() {
         Some(_) => error,
-        None => error.hint(CHANGED_ANSWER),
+        None => error.hint(CHANGED_ANSWER).with_origin(Origin::ChangedAnswer),
     }
 }
 
@@ -309,7 +317,7 @@ fn get_of(target: &str) -> Ask {
 
 /// The error for a manifest that its tag leads to, and its digest does not.
 fn not_by_digest(place: &str, error: Error) -> Error {
-    match (error.kind(), error.sides()) {
+    match (error.kind(), error.difference()) {
         (Kind::NotFound, _) => Error::new(
             Kind::NotFound,
             format!(
@@ -322,11 +330,7 @@ fn not_by_digest(place: &str, error: Error) -> Error {
     }
 }
 
-fn other_by_digest(
-    place: &str,
-    expected: impl std::fmt::Display,
-    found: impl std::fmt::Display,
-) -> Error {
+fn other_by_digest(place: &str, expected: impl Into<Side>, found: impl Into<Side>) -> Error {
     let what = format!("{place}: GET by digest gives another manifest, which Docker pulls");
     Error::mismatch(what, expected, found)
 }

@@ -9,7 +9,7 @@ use flate2::bufread::MultiGzDecoder;
 use reqwest::header::CONTENT_TYPE;
 
 use crate::http::wire::Answer;
-use occystrap_base::error::{Error, Result};
+use occystrap_base::error::{Error, Result, Side};
 use occystrap_base::oci::Digest;
 use occystrap_base::oci::manifest::{LARGEST_MANIFEST, Manifest, check_digest};
 
@@ -96,9 +96,8 @@ impl Served {
 }
 
 /// How messages show what a header says of a digest: text that is none is not repeated.
-pub(super) fn digest_or_not(said: &str) -> String {
-    said.parse::<Digest>()
-        .map_or_else(|_| "a header that is no digest".to_owned(), |it| it.to_string())
+pub(super) fn digest_or_not(said: &str) -> Side {
+    said.parse::<Digest>().map_or_else(|_| "a header that is no digest".into(), Side::from)
 }
 
 /// Checks a body against what was asked for. `place` is the image's name.

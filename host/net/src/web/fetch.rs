@@ -16,7 +16,7 @@ use crate::http::failure::Failure;
 use crate::http::resume_state::ResumeState;
 use crate::http::retry::Budget;
 use crate::http::wire::Answer;
-use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::error::{Error, Kind, Result, Side};
 use occystrap_base::oci::Digest;
 
 /// Bytes a second that a server must give on average, after [`GRACE`]: a tenth of the slowest line
@@ -162,7 +162,7 @@ impl Fetch {
     fn size(&self, found: impl std::fmt::Display) -> Error {
         let expected = self.wanted.map_or(self.arrived.size(), |(size, _)| size);
         let what = format!("{}: wrong size", self.place);
-        Error::mismatch(what, format_args!("{expected} bytes"), format_args!("{found} bytes"))
+        Error::mismatch(what, Side::Bytes(expected), format_args!("{found} bytes"))
     }
 
     /// The error for what the server announces in full, and has no more of than this.

@@ -6,9 +6,12 @@ use super::commit::expected::Terms;
 use super::engine_image::{CompleteUpload, EngineImage};
 use super::grant::Grant;
 use super::push::Push;
+use super::read_access::ReadAccess;
+use super::site::BlockingSite;
 use super::staging::Staging;
 use super::uploads::Uploads;
 use occystrap_base::error::Result;
+use occystrap_base::files::destination::Destination;
 
 /// A session's writes, to be made visible together or not at all.
 pub enum Pending {
@@ -23,7 +26,7 @@ pub enum Pending {
 }
 
 impl Pending {
-    /// What the plugin may touch.
+    /// Returns what the session may change.
     #[must_use]
     pub fn grant(&self) -> Grant {
         match self {
@@ -31,6 +34,39 @@ impl Pending {
             Self::Push(push) => Grant::Repository(push.remote().clone()),
             Self::Load(named, _) => Grant::Engine(named.clone()),
             Self::Uploads(uploads) => Grant::Web(uploads.site().clone()),
+        }
+    }
+
+    /// Returns what the plugin may read.
+    #[must_use]
+    pub fn read_access(&self) -> ReadAccess {
+        self.grant().into_read_access()
+    }
+
+    /// Returns the directory or file, where the destination is one.
+    #[must_use]
+    pub fn storage(&self) -> Option<&Destination> {
+        match self {
+            Self::Files(staging) => Some(staging.destination()),
+            _ => None,
+        }
+    }
+
+    /// Returns the engine, where the destination is one.
+    #[must_use]
+    pub fn engine(&self) -> Option<&EngineImage> {
+        match self {
+            Self::Load(named, _) => Some(named),
+            _ => None,
+        }
+    }
+
+    /// Returns the folder on a web server, where the destination is one.
+    #[must_use]
+    pub fn site(&self) -> Option<&BlockingSite> {
+        match self {
+            Self::Uploads(uploads) => Some(uploads.site()),
+            _ => None,
         }
     }
 

@@ -1,40 +1,49 @@
-//! A repository of a registry, as seen by code that waits: a plugin's host calls, and the checks.
+//! A repository of a registry for blocking code: the host calls of a plugin, and verification.
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::{Descriptor, Digest};
+use occystrap_base::terminal::progress::LayerProgress;
+use occystrap_layer::blob::{checked, open_one};
+use occystrap_layer::image::{Content, Layer};
 use occystrap_net::context::Context;
 use occystrap_net::registry::{Fetched, Repository};
 
-/// A repository, and where its requests run. Cheap to clone.
+/// A repository for reading, and the runtime that its requests run on. Cheap to clone.
 #[derive(Clone)]
-pub struct BlockingRepository {
+pub struct RepositoryReader {
     repository: Repository,
     runtime: Handle,
 }
 
-impl BlockingRepository {
-    /// A repository of this run.
+/// A stored layer that is to be read: what its bytes must be, stored and uncompressed.
+pub struct StoredLayer {
+    /// Digest of the blob.
+    pub digest: Digest,
+    /// Size of the blob in bytes.
+    pub size: u64,
+    /// Digest of the uncompressed layer.
+    pub diff_id: Digest,
+    /// How messages name it.
+    pub place: String,
+}
+
+impl RepositoryReader {
+    /// Returns a handle on a repository of this run.
     #[must_use]
     pub fn new(repository: Repository, context: &Context) -> Self {
         Self { repository, runtime: context.runtime.clone() }
     }
 
-    /// The repository itself, for work that does not wait.
-    #[must_use]
-    pub fn repository(&self) -> &Repository {
-        &self.repository
-    }
-
-    /// `HOST/NAME`.
+    /// Returns `HOST/NAME`.
     #[must_use]
     pub fn place(&self) -> String {
         self.repository.place()
     }
 
-    /// `HOST/NAME@DIGEST` or `HOST/NAME:TAG`.
+    /// Returns `HOST/NAME@DIGEST` or `HOST/NAME:TAG`.
     #[must_use]
     pub fn display(&self, subject: &str) -> String {
         part(&self.place(), subject)
@@ -50,7 +59,7 @@ impl BlockingRepository {
         self.runtime.block_on(self.repository.find_blob(digest, promised))
     }
 
-    /// Download a blob and compare it with its digest and its size, keeping nothing.
+    /// Downloads a blob and compares it with its digest and its size. Nothing is kept.
     pub fn check_blob(&self, what: &Descriptor) -> Result<()> {
         self.runtime.block_on(async {
             let mut download = self.repository.strict().blob(what);
@@ -59,24 +68,45 @@ impl BlockingRepository {
         })
     }
 
-    /// Download a blob and hash it, keeping nothing.
+    /// Downloads a blob and returns its digest. Nothing is kept.
     pub fn hash_blob(&self, digest: Digest, size: u64) -> Result<Digest> {
         let what = Descriptor { media_type: String::new(), digest, size };
         match self.check_blob(&what) {
             Ok(()) => Ok(digest),
-            Err(error) => match error.sides().map(|(_, found)| found.parse()) {
-                Some(Ok(found)) => Ok(found),
-                _ => Err(error),
-            },
+            Err(error) => {
+                let found = error.difference().and_then(|(_, found)| Digest::of_side(found));
+                found.ok_or(error)
+            }
         }
     }
 
-    /// A small blob, whole and checked, as the clients of registries get it.
+    /// Downloads a layer once and compares its stored and its uncompressed bytes with their digests. Nothing is kept.
+    pub fn check_layer(
+        &self,
+        layer: StoredLayer,
+        progress: &LayerProgress,
+        context: &Context,
+    ) -> Result<()> {
+        let StoredLayer { digest, size, diff_id, place } = layer;
+        let layer = Layer {
+            diff_id,
+            digest: Some(digest),
+            size,
+            media_type: String::new(),
+            content: Content::Registry(self.repository.strict()),
+            place,
+            opaque: false,
+        };
+        let stored = open_one(&layer, context).ok_or_else(Error::interrupted)?;
+        checked(&layer, stored.showing(progress))
+    }
+
+    /// Returns a small blob, whole and checked, as the clients of registries get it.
     pub fn blob_bytes(&self, what: &Descriptor, limit: u64) -> Result<Bytes> {
         self.runtime.block_on(self.repository.strict().blob_bytes(what, limit))
     }
 
-    /// A manifest or index, with what the registry says of it; `None` when it is not there.
+    /// Returns a manifest or index, with what the registry says of it; `None` when it is not there.
     pub fn manifest(&self, reference: &str) -> Result<Option<Fetched>> {
         absent(self.runtime.block_on(self.repository.fetch_served(reference)))
     }
@@ -87,13 +117,45 @@ impl BlockingRepository {
         self.runtime.block_on(self.repository.check_resolved(reference, fetched))
     }
 
-    /// Push a manifest under a tag or its digest.
-    pub fn push_manifest(&self, reference: &str, media_type: &str, bytes: Bytes) -> Result<()> {
-        self.runtime.block_on(self.repository.push_manifest(reference, media_type, bytes))
+    /// Errors when clients refuse what was fetched: [`Repository::check_served`].
+    pub fn check_served(&self, reference: &str, fetched: &Fetched) -> Result<()> {
+        self.repository.check_served(reference, fetched)
     }
 }
 
-/// How messages name a part of a repository.
+/// A repository for writing. Cheap to clone.
+#[derive(Clone)]
+pub struct BlockingRepository {
+    reader: RepositoryReader,
+}
+
+impl BlockingRepository {
+    /// Returns a handle on a repository of this run.
+    #[must_use]
+    pub fn new(repository: Repository, context: &Context) -> Self {
+        Self { reader: RepositoryReader::new(repository, context) }
+    }
+
+    /// Returns the same repository for reading.
+    #[must_use]
+    pub fn reader(&self) -> &RepositoryReader {
+        &self.reader
+    }
+
+    /// Returns the repository itself, for asynchronous code.
+    #[must_use]
+    pub fn repository(&self) -> &Repository {
+        &self.reader.repository
+    }
+
+    /// Pushes a manifest under a tag or its digest.
+    pub fn push_manifest(&self, reference: &str, media_type: &str, bytes: Bytes) -> Result<()> {
+        let RepositoryReader { repository, runtime } = &self.reader;
+        runtime.block_on(repository.push_manifest(reference, media_type, bytes))
+    }
+}
+
+/// Returns how messages name a part of a repository.
 #[must_use]
 pub fn display(host: &str, repository: &str, subject: &str) -> String {
     part(&format!("{host}/{repository}"), subject)

@@ -9,7 +9,7 @@ use crate::destination::Grant;
 use crate::destination::remote::BlockingRepository;
 use crate::write::target::Endpoint;
 use crate::write::target::Target;
-use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::error::{Error, Kind, Result, Side};
 use occystrap_base::files::Section;
 use occystrap_base::files::destination::{Destination, check_path};
 use occystrap_base::oci::Digest;
@@ -83,7 +83,7 @@ impl Held {
 
 fn blob(remote: &BlockingRepository, layer: &Layer, known: &Known, context: &Context) -> Found {
     // Who cannot be asked now will be asked again, and then it is an error.
-    match remote.stat_blob(known.blob) {
+    match remote.reader().stat_blob(known.blob) {
         Ok(Some(size)) if size == known.size => {}
         _ => return Found::Gone,
     }
@@ -95,16 +95,16 @@ fn blob(remote: &BlockingRepository, layer: &Layer, known: &Known, context: &Con
     match look(&found, context) {
         Ok(()) => Found::There(Box::new(found)),
         Err(error) if error.kind() != Kind::Source => Found::Gone,
-        Err(error) if promises(&error, known.blob) => {
-            Found::Damaged(error.within(remote.display(&known.blob.to_string())).hint(DELETE_FIRST))
-        }
+        Err(error) if promises(&error, known.blob) => Found::Damaged(
+            error.within(remote.reader().display(&known.blob.to_string())).hint(DELETE_FIRST),
+        ),
         Err(_) => Found::Wrong,
     }
 }
 
 /// Whether what was promised under this digest is something else.
 fn promises(error: &Error, digest: Digest) -> bool {
-    error.sides().is_some_and(|(promised, _)| promised == digest.to_string())
+    error.difference().is_some_and(|(promised, _)| *promised == Side::from(digest))
 }
 
 /// A file is near enough to be read, all of it. What it is not any more is made again: an archive that

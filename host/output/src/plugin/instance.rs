@@ -15,7 +15,7 @@ use super::runtime::{Compiled, Unkept};
 use super::state::{State, Violation, Writing, violation};
 use super::{NotLoaded, PluginEngine, user_limit};
 use crate::destination::hash_memo::HashMemo;
-use crate::destination::{Grant, Journal, Pending};
+use crate::destination::{Journal, Pending, ReadAccess};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::limits;
@@ -123,7 +123,7 @@ impl Plugin {
     ) -> Result<WriteSession> {
         let mut state = self.state(cancel, HashMemo::default());
         state.warnings = warnings.clone();
-        state.grant = Some(pending.grant());
+        state.access = Some(pending.read_access());
         state.writing = Some(Writing { pending, journal: Journal::default() });
         let instance = Instance::start(&self.0.engine, &self.0.writing, state)?;
         Ok(WriteSession { instance, session: None })
@@ -181,12 +181,12 @@ impl Plugin {
     /// Start to verify: the plugin may read what was granted.
     pub fn verify(
         &self,
-        grant: &Grant,
+        access: &ReadAccess,
         memory: &HashMemo,
         cancel: &Cancel,
     ) -> Result<VerifySession> {
         let mut state = self.state(cancel, memory.clone());
-        state.grant = Some(grant.clone());
+        state.access = Some(access.clone());
         let instance = Instance::start(&self.0.engine, &self.0.verifying, state)?;
         Ok(VerifySession { instance })
     }

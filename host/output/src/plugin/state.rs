@@ -11,7 +11,8 @@ use super::capability::wasi::Runtime;
 use super::clock::Clock;
 use super::limiter::Limiter;
 use crate::destination::hash_memo::HashMemo;
-use crate::destination::{Grant, Journal, Pending};
+use crate::destination::read_access::FolderReader;
+use crate::destination::{Journal, Pending, ReadAccess};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind};
 use occystrap_base::files::destination::Destination;
@@ -33,7 +34,7 @@ pub struct State {
     /// Hears of Ctrl-C.
     pub cancel: Cancel,
     /// What the user named, for reading.
-    pub grant: Option<Grant>,
+    pub access: Option<ReadAccess>,
     /// The file that is being read from its start on, by its path.
     pub reading: Option<(String, Arc<File>)>,
     /// Only while writing.
@@ -92,7 +93,7 @@ impl State {
             allowance: limits::Allowance::default(),
             clock: Clock::default(),
             cancel,
-            grant: None,
+            access: None,
             reading: None,
             writing: None,
             memory,
@@ -111,10 +112,16 @@ impl State {
         }
     }
 
-    /// The directory or file that was granted.
+    /// Returns the directory or file that was granted, for reading.
     #[must_use]
-    pub fn destination(&self) -> Option<&Destination> {
-        self.grant.as_ref().and_then(Grant::storage)
+    pub fn destination(&self) -> Option<&FolderReader> {
+        self.access.as_ref().and_then(ReadAccess::storage)
+    }
+
+    /// Returns the directory or file that a writing session may change.
+    #[must_use]
+    pub fn writable(&self) -> Option<&Destination> {
+        self.writing.as_ref().and_then(|writing| writing.pending.storage())
     }
 
     /// Keep why a host call failed; the first reason is the one that matters.

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::destination::ReadAccess;
 use crate::destination::engine_image::EngineImage;
 use crate::destination::grant::Grant;
 use crate::destination::named_file;
@@ -216,6 +217,11 @@ impl Target {
                 Pending::Uploads(Box::new(Uploads::new(site, context)))
             }
         })
+    }
+
+    /// Opens what is there for reading. Errors as [`Self::open`].
+    pub fn open_to_read(&self, context: &Context) -> Result<ReadAccess> {
+        self.open(context).map(Grant::into_read_access)
     }
 
     /// What is there, to look at it.

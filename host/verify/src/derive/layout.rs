@@ -4,17 +4,16 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::directory::without_image;
 use super::store::{Listed, Store};
 use super::tree;
-use crate::look::document::Flaw;
 use crate::look::files::{Folder, Held};
 use crate::look::{check, unpacked};
-use crate::verdict::claims::{Claims, blame_platform};
+use crate::verdict::claims::{Claims, platform_flaw};
+use crate::verdict::document;
+use crate::verdict::flaw::{Difference, Flaw, Reason, Status};
 use crate::verdict::found::Found;
-use crate::verdict::object::{CheckedObject, Outcomes, Status};
+use crate::verdict::object::{CheckedObject, Outcomes};
 use occystrap_base::error::{Error, Kind, Result, printable};
-use occystrap_base::files::destination::Destination;
 use occystrap_base::oci::config::{self, LARGEST_CONFIG};
 use occystrap_base::oci::document::{ManifestDocument, RawDescriptor};
 use occystrap_base::oci::layout::{INDEX, MARKER, REF_NAME, VERSION, blob};
@@ -24,6 +23,7 @@ use occystrap_images::source::content_store::parse_index;
 use occystrap_images::source::oci_layout::{self, LARGEST_INDEX, LARGEST_MARKER};
 use occystrap_net::context::Context;
 use occystrap_output::destination::hash_memo::HashMemo;
+use occystrap_output::destination::read_access::FolderReader;
 use occystrap_output::receipt::{Expectation, Place, Role, Step};
 
 /// Verify every image of a layout, or those of one tag.
@@ -33,7 +33,7 @@ pub fn images(
     level: Level,
     context: &Context,
 ) -> Result<Vec<Found>> {
-    held(Folder::of(Destination::directory(path)?), tag, level, context)
+    held(Folder::of(FolderReader::directory(path)?), tag, level, context)
 }
 
 /// Verify every image of a layout, wherever its files are.
@@ -45,8 +45,8 @@ pub(super) fn held(
 ) -> Result<Vec<Found>> {
     if tag.is_none() && oci_layout::is_empty(held.members())? {
         let name = ImageName { repository: "unknown".to_owned(), tag: None };
-        let flaw = Flaw::new(Status::Unchecked, tree::EMPTY);
-        let mut empty = without_image(name, level, held.called(INDEX), flaw);
+        let flaw = Flaw::new(Status::Unchecked, Reason::Empty);
+        let mut empty = Found::without_image(name, level, held.called(INDEX), flaw);
         empty.verification.objects.push(marker(&held));
         return Ok(vec![empty]);
     }
@@ -92,7 +92,7 @@ pub(super) fn held(
 /// What readers look at besides what a receipt names: the mark, and what the index says of itself
 /// and of the image. Nothing where no index names it: then it is there for another one.
 pub fn beside(
-    destination: &Destination,
+    destination: &FolderReader,
     expectations: &[Expectation],
     objects: &mut Vec<CheckedObject>,
 ) {
@@ -127,22 +127,21 @@ pub fn beside(
 fn marker(held: &dyn Held) -> CheckedObject {
     let mut object = CheckedObject::at(held.called(MARKER)).for_role(Role::Catalog);
     if held.files().open(MARKER).is_err_and(|cause| check::is_denied(&cause)) {
-        check::blame_denied(&mut object);
+        check::fail_denied(&mut object);
         return object;
     }
     match held.members().read(MARKER, LARGEST_MARKER) {
-        Err(error) => object.blame_error(Status::Unreadable, &error),
-        Ok(None) => object.blame(Status::Missing, None, None, "is not there"),
+        Err(error) => object.fail_with(Status::Unreadable, &error),
+        Ok(None) => object.fail(Status::Missing, Reason::NotThere),
         Ok(Some(bytes)) => {
             let marker = json::parse::<Value>(&bytes).unwrap_or_default();
             match marker["imageLayoutVersion"].as_str() {
                 Some(VERSION) => {}
-                found => object.blame(
-                    Status::Unreadable,
-                    Some(VERSION.to_owned()),
-                    found.map(printable),
-                    "is not of the version that readers know",
-                ),
+                found => {
+                    let (expected, found) = (Some(VERSION.to_owned()), found.map(printable));
+                    let flaw = Flaw::new(Status::Unreadable, Reason::OtherLayoutVersion);
+                    object.record(flaw.between(Difference::Value { expected, found }));
+                }
             }
         }
     }
@@ -154,33 +153,29 @@ fn marker(held: &dyn Held) -> CheckedObject {
 fn list(held: &dyn Held) -> Option<CheckedObject> {
     let bytes = held.members().read(INDEX, LARGEST_INDEX).ok().flatten()?;
     if let Err(why) = reading::manifest(&bytes) {
-        let message = format!("can be read in two ways: {why}");
-        let mut object = blamed(held, None, None, &message);
+        let why = why.to_string();
+        let flaw = Flaw::new(Status::DigestMismatch, Reason::TwoReadings { why });
+        let mut object = of_index(held, flaw);
         object.host_only = true;
         return Some(object);
     }
-    if let Some(flaw) = Flaw::of(&bytes) {
+    if let Some(flaw) = document::check(&bytes) {
         let mut object = CheckedObject::at(held.called(INDEX)).for_role(Role::Catalog);
-        flaw.blame_sound(&mut object);
+        object.record_if_ok(flaw);
         return Some(object);
     }
     let index = parse_index(&bytes, held.members().place()).ok()?;
     (index.schema_version != Some(2)).then(|| {
         let found = index.schema_version.map(|found| found.to_string());
-        let message = "is of another 'schemaVersion'";
-        blamed(held, Some("2".to_owned()), found, message)
+        let sides = Difference::Value { expected: Some("2".to_owned()), found };
+        of_index(held, Flaw::new(Status::DigestMismatch, Reason::OtherSchemaVersion).between(sides))
     })
 }
 
-/// A finding about `index.json`.
-fn blamed(
-    held: &dyn Held,
-    expected: Option<String>,
-    found: Option<String>,
-    message: &str,
-) -> CheckedObject {
+/// Returns a finding about `index.json`.
+fn of_index(held: &dyn Held, flaw: Flaw) -> CheckedObject {
     let mut object = CheckedObject::at(held.called(INDEX)).for_role(Role::Catalog);
-    object.blame(Status::DigestMismatch, expected, found, message);
+    object.record(flaw);
     object
 }
 
@@ -213,8 +208,8 @@ impl<H: Held> Layout<'_, H> {
         // The entry is its own.
         let count = rivals.count();
         (count > 1).then(|| {
-            let message = format!("has {count} entries of the tag '{}'", printable(called));
-            blamed(&self.held, None, None, &message)
+            let reason = Reason::SeveralOfTag { count, tag: printable(called) };
+            of_index(&self.held, Flaw::new(Status::DigestMismatch, reason))
         })
     }
 }
@@ -234,8 +229,8 @@ fn platform(held: &dyn Held, entry: &RawDescriptor) -> Option<CheckedObject> {
     let config = Some(bytes).filter(|bytes| Digest::of(bytes) == config.digest)?;
     let is = config::parse(&config, place).ok()?.platform;
     is.contradicts(&said).then(|| {
-        let mut object = CheckedObject::at(held.called(INDEX)).for_role(Role::Catalog);
-        blame_platform(&is, &said, &mut object);
+        let mut object = of_index(held, platform_flaw(&is, &said));
+        object.host_only = true;
         object
     })
 }
@@ -248,7 +243,7 @@ fn media_type(held: &dyn Held, entry: &RawDescriptor) -> Option<CheckedObject> {
     let manifest = oci_layout::manifest(members, &promised).ok()?;
     let error = manifest.check_layout_type(&promised, members.place()).err()?;
     let mut object = CheckedObject::at(held.called(INDEX)).for_role(Role::Catalog);
-    object.blame_error(Status::DigestMismatch, &error);
+    object.fail_with(Status::DigestMismatch, &error);
     Some(object)
 }
 
@@ -266,7 +261,7 @@ pub fn catalogued(name: &str, digest: &str) -> Expectation {
 
 /// What a layout keeps by its digest.
 pub fn store<'a>(
-    destination: &Destination,
+    destination: &FolderReader,
     memory: &HashMemo,
     context: &'a Context,
 ) -> impl Store + 'a {
@@ -345,8 +340,8 @@ impl<H: Held> Store for Layout<'_, H> {
             Level::Full => unpacked::layers(expectations, claims, files, memory, cancel)?,
         };
         let mut objects = check::objects(expectations, &[], files, level, memory, cancel)?;
-        unpacked::judge(unpacked, &mut objects);
-        claims.judge(expectations, &mut objects);
+        unpacked::record(unpacked, &mut objects);
+        claims.compare(expectations, &mut objects);
         Ok(objects)
     }
 }

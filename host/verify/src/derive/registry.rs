@@ -12,12 +12,12 @@ use occystrap_images::level::Level;
 use occystrap_net::context::Context;
 use occystrap_net::registry::Reference;
 use occystrap_output::destination::hash_memo::HashMemo;
-use occystrap_output::destination::remote::BlockingRepository;
+use occystrap_output::destination::remote::RepositoryReader;
 use occystrap_output::receipt::{Expectation, Place};
 
 /// Verify what a name stands for: an image, or an index and every image of it.
 pub fn images(
-    remote: &BlockingRepository,
+    remote: &RepositoryReader,
     reference: &Reference,
     level: Level,
     context: &Context,
@@ -35,7 +35,7 @@ pub fn images(
 
 /// What a repository keeps by its digest.
 pub fn store<'a>(
-    remote: &'a BlockingRepository,
+    remote: &'a RepositoryReader,
     memory: &HashMemo,
     context: &'a Context,
 ) -> impl Store + 'a {
@@ -43,7 +43,7 @@ pub fn store<'a>(
 }
 
 struct Published<'a> {
-    remote: &'a BlockingRepository,
+    remote: &'a RepositoryReader,
     /// Images of several platforms share layers.
     memory: HashMemo,
     context: &'a Context,
@@ -66,7 +66,7 @@ impl Store for Published<'_> {
 
     fn refused(&self, what: &Listed) -> Option<Error> {
         let fetched = self.memory.recall_manifest(&what.reference).flatten()?;
-        self.remote.repository().check_served(&what.reference, &fetched).err()
+        self.remote.check_served(&what.reference, &fetched).err()
     }
 
     fn blob(&self, digest: Digest) -> Place {

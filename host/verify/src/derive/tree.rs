@@ -8,11 +8,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::store::{Listed, Store};
-use crate::look::document::Flaw;
 use crate::look::elsewhere;
-use crate::verdict::claims::{Claims, judge_platform};
+use crate::verdict::claims::{Claims, compare_platform};
+use crate::verdict::document;
+use crate::verdict::flaw::{Flaw, Reason, Status, Unread};
 use crate::verdict::found::Found;
-use crate::verdict::object::{CheckedObject, Outcome, Outcomes, Status, Verification};
+use crate::verdict::object::{CheckedObject, Outcome, Outcomes, Verification};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::document::{IndexDocument, ManifestDocument, RawDescriptor};
 use occystrap_base::oci::{ImageName, MOST_LAYERS, Manifest, Part, Platform, json, types};
@@ -59,7 +60,7 @@ impl Walk<'_> {
             if let (Some(listed), Some((at, Some(is)))) =
                 (&what.platform, self.known.get(&what.reference))
             {
-                judge_platform(is, listed, &mut self.found[*at].verification.objects);
+                compare_platform(is, listed, &mut self.found[*at].verification.objects);
             }
             return Ok(());
         }
@@ -76,7 +77,7 @@ impl Walk<'_> {
             Ok(Some(manifest)) => manifest,
             Ok(None) => {
                 self.lost(what, is_root, |object| {
-                    object.blame(Status::Missing, None, None, "is not there");
+                    object.fail(Status::Missing, Reason::NotThere);
                 });
                 return Ok(());
             }
@@ -85,12 +86,12 @@ impl Walk<'_> {
                 return Err(error);
             }
             Err(error) => {
-                let status = match error.sides() {
+                let status = match error.difference() {
                     Some(_) => Status::DigestMismatch,
                     None => Status::Unreadable,
                 };
                 self.lost(what, is_root, |object| {
-                    object.blame_error(status, &error);
+                    object.fail_with(status, &error);
                 });
                 return Ok(());
             }
@@ -100,16 +101,16 @@ impl Walk<'_> {
         }
         let index = match json::parse::<IndexDocument>(&manifest.bytes) {
             Ok(index) if depth > 0 => index,
-            Ok(_) => return self.unread(what, is_root, "its indexes are nested too deeply"),
-            Err(cause) => return self.unread(what, is_root, &cause.to_string()),
+            Ok(_) => return self.unread(what, is_root, Unread::NestedIndexes),
+            Err(cause) => return self.unread(what, is_root, Unread::Because(cause.to_string())),
         };
         if let Err(wrong) = types::manifest(&manifest.bytes) {
-            return self.unread(what, is_root, &wrong.to_string());
+            return self.unread(what, is_root, Unread::Because(wrong.to_string()));
         }
         let listed = index.manifests.iter().map(|entry| Listed::entry(entry, "the index"));
         let listed = match listed.collect::<Result<Vec<Listed>>>() {
             Ok(listed) => listed,
-            Err(error) => return self.unread(what, is_root, &error.to_string()),
+            Err(error) => return self.unread(what, is_root, Unread::Because(error.to_string())),
         };
         for entry in &listed {
             self.visit(entry, depth - 1)?;
@@ -117,9 +118,9 @@ impl Walk<'_> {
         let (expectations, part) =
             ([self.expectation(what, &manifest)], Part::index(is_root, manifest.digest));
         let it = Listed { platform: None, ..what.clone() };
-        self.judge(&expectations, &Claims::default(), is_root, &it, part)?;
-        self.judge_document(&manifest);
-        self.judge_index(&index.manifests);
+        self.check(&expectations, &Claims::default(), is_root, &it, part)?;
+        self.check_document(&manifest);
+        self.compare_index(&index.manifests);
         Ok(())
     }
 
@@ -127,27 +128,26 @@ impl Walk<'_> {
         let parsed = match json::parse::<ManifestDocument>(&manifest.bytes) {
             Ok(parsed) if parsed.layers().len() <= MOST_LAYERS => parsed,
             Ok(_) => {
-                let message = format!("lists more than {MOST_LAYERS} layers");
-                return self.unread(what, is_root, &message);
+                return self.unread(what, is_root, Unread::ManyLayers { most: MOST_LAYERS });
             }
-            Err(cause) => return self.unread(what, is_root, &cause.to_string()),
+            Err(cause) => return self.unread(what, is_root, Unread::Because(cause.to_string())),
         };
         if let Err(wrong) = types::manifest(&manifest.bytes) {
-            return self.unread(what, is_root, &wrong.to_string());
+            return self.unread(what, is_root, Unread::Because(wrong.to_string()));
         }
         let mut expectations = match self.blobs(&parsed) {
             Ok(expectations) => expectations,
-            Err(error) => return self.unread(what, is_root, &error.to_string()),
+            Err(error) => return self.unread(what, is_root, Unread::Because(error.to_string())),
         };
         expectations.push(self.expectation(what, manifest));
         let claims = self.store.claims(&expectations).within(&parsed);
-        self.judge(&expectations, &claims, is_root, what, self.part(what, is_root))?;
+        self.check(&expectations, &claims, is_root, what, self.part(what, is_root))?;
         if let Some(found) = self.found.last_mut() {
             elsewhere::excuse(&parsed, &mut found.verification.objects);
         }
-        self.judge_document(manifest);
+        self.check_document(manifest);
         if !claims.is_artifact() {
-            self.judge_manifest(manifest, Flaw::of_config_type(&parsed));
+            self.record_of(manifest, document::check_config_type(&parsed));
         }
         Ok(())
     }
@@ -170,18 +170,18 @@ impl Walk<'_> {
     }
 
     /// Says of the manifest or index that was found last whether clients can read it.
-    fn judge_document(&mut self, manifest: &Manifest) {
-        self.judge_manifest(manifest, Flaw::of(&manifest.bytes));
+    fn check_document(&mut self, manifest: &Manifest) {
+        self.record_of(manifest, document::check(&manifest.bytes));
     }
 
-    fn judge_manifest(&mut self, manifest: &Manifest, flaw: Option<Flaw>) {
+    fn record_of(&mut self, manifest: &Manifest, flaw: Option<Flaw>) {
         let Some(flaw) = flaw else { return };
         let objects = self.found.last_mut().map(|found| &mut found.verification.objects);
         let is_it = |object: &&mut CheckedObject| {
             object.kind == "manifest" && object.digest == Some(manifest.digest)
         };
         if let Some(object) = objects.and_then(|objects| objects.iter_mut().find(is_it)) {
-            flaw.blame_sound(object);
+            object.record_if_ok(flaw);
         }
     }
 
@@ -194,7 +194,7 @@ impl Walk<'_> {
         }
     }
 
-    fn judge(
+    fn check(
         &mut self,
         expectations: &[Expectation],
         claims: &Claims,
@@ -210,11 +210,11 @@ impl Walk<'_> {
         };
         let mut objects = self.store.look(&expectations, claims, level)?;
         if level == Level::Full {
-            claims.doubt_secrets(&expectations, &mut objects);
+            claims.mark_encrypted(&expectations, &mut objects);
         }
         // What nothing protects is looked at where it stands: a layout's own list.
         if let (Some(is), Some(listed), false) = (claims.platform(), &what.platform, is_root) {
-            judge_platform(is, listed, &mut objects);
+            compare_platform(is, listed, &mut objects);
         }
         self.known.insert(what.reference.clone(), (self.found.len(), claims.platform().cloned()));
         let counted = |one: &&Expectation| matches!(one.role, Role::Config | Role::Layer(_));
@@ -239,7 +239,7 @@ impl Walk<'_> {
     }
 
     /// The index that was found last is no better than what it lists: its name stands for all of that.
-    fn judge_index(&mut self, entries: &[RawDescriptor]) {
+    fn compare_index(&mut self, entries: &[RawDescriptor]) {
         let of = |entry: &RawDescriptor| {
             let reference = entry.digest().to_string();
             let looked =
@@ -247,22 +247,20 @@ impl Walk<'_> {
             let found = self.known.get(&reference).and_then(|(at, _)| self.found.get(*at));
             looked.or(found.map(|found| found.verification.outcome()))
         };
-        let Some((status, message)) = sum(entries.len(), entries.iter().filter_map(of)) else {
-            return;
-        };
+        let Some(flaw) = sum(entries.len(), entries.iter().filter_map(of)) else { return };
         let index = self.found.last_mut().and_then(|it| it.verification.objects.first_mut());
         if let Some(object) = index.filter(|object| object.status == Status::Ok) {
-            object.blame(status, None, None, &message);
+            object.record(flaw);
             object.host_only = true;
         }
     }
 
     /// A manifest that cannot be followed. What it says nobody knows.
-    fn lost(&mut self, what: &Listed, is_root: bool, blame: impl FnOnce(&mut CheckedObject)) {
+    fn lost(&mut self, what: &Listed, is_root: bool, record: impl FnOnce(&mut CheckedObject)) {
         let mut object = CheckedObject::at(self.store.display(what)).for_role(Role::Manifest);
         (object.digest, object.size) = (what.promised.as_ref())
             .map_or((None, None), |known| (Some(known.digest), Some(known.size)));
-        blame(&mut object);
+        record(&mut object);
         self.known.insert(what.reference.clone(), (self.found.len(), None));
         self.found.push(Found {
             name: self.name.clone(),
@@ -274,10 +272,9 @@ impl Walk<'_> {
         });
     }
 
-    fn unread(&mut self, what: &Listed, is_root: bool, why: &str) -> Result<()> {
+    fn unread(&mut self, what: &Listed, is_root: bool, why: Unread) -> Result<()> {
         self.lost(what, is_root, |object| {
-            let message = format!("cannot be read: {why}");
-            object.blame(Status::Unreadable, None, None, &message);
+            object.fail(Status::Unreadable, Reason::Unread(why));
         });
         Ok(())
     }
@@ -293,21 +290,19 @@ impl Walk<'_> {
     }
 }
 
-/// What is said of an index that lists nothing: nothing looked at is nothing verified.
-pub const EMPTY: &str = "lists no image";
-
-/// What is to be said of an index that lists `all` these, where they are not all verified.
-pub fn sum(all: usize, outcomes: impl Iterator<Item = Outcome>) -> Option<(Status, String)> {
+/// Returns the flaw of an index that lists `all` images with these verdicts. `None` where all are verified. An index that
+/// lists nothing is unchecked: nothing was verified.
+pub fn sum(all: usize, outcomes: impl Iterator<Item = Outcome>) -> Option<Flaw> {
     let outcomes: Vec<Outcome> = outcomes.collect();
     let those = |outcome| outcomes.iter().filter(|one| **one == outcome).count();
     match (those(Outcome::Failed), those(Outcome::Unconfirmed)) {
-        _ if all == 0 => Some((Status::Unchecked, EMPTY.to_owned())),
+        _ if all == 0 => Some(Flaw::new(Status::Unchecked, Reason::Empty)),
         (0, 0) => None,
         (0, some) => {
-            Some((Status::Unchecked, format!("{some} of the {all} that it lists: UNCONFIRMED")))
+            Some(Flaw::new(Status::Unchecked, Reason::Listed { failed: false, some, all }))
         }
         (some, _) => {
-            Some((Status::Unreadable, format!("{some} of the {all} that it lists: FAILED")))
+            Some(Flaw::new(Status::Unreadable, Reason::Listed { failed: true, some, all }))
         }
     }
 }

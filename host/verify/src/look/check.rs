@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 
-use super::document::{self, Flaw};
+use super::checker::Compare;
 use super::files::{Files, NOWHERE};
-use crate::verdict::object::{CheckedObject, Status};
+use crate::verdict::document;
+use crate::verdict::flaw::{Difference, Flaw, Hint, Reason, Status, Unread};
+use crate::verdict::object::CheckedObject;
 use occystrap_base::cancel::Cancel;
-use occystrap_base::error::{Result, io_reason};
+use occystrap_base::error::{Result, io_reason, printable};
 use occystrap_base::oci::saved::{LARGEST_CATALOG, LONGEST_STRING};
 use occystrap_base::oci::text_stream::TextStream;
 use occystrap_base::oci::{Digest, json, reading};
@@ -65,9 +67,6 @@ impl Shared {
     }
 }
 
-/// What is said of a file that this user may not read.
-pub const DENIED: &str = "cannot be read: permission denied";
-
 /// Path, offset and length of bytes that have a digest.
 type Span<'a> = (&'a str, u64, u64);
 
@@ -85,13 +84,13 @@ pub fn objects(
     if level == Level::Full {
         hash_all(&wanted(expectations, journal, &framed), files, memory, cancel)?;
     }
-    let checker = Checker { files, level, memory };
-    let look = |expectation| cancel.check().map(|()| checker.check(expectation));
+    let stored = StoredFiles { files, level, memory };
+    let look = |expectation| cancel.check().map(|()| stored.check(expectation));
     let mut objects: Vec<CheckedObject> = expectations.iter().map(look).collect::<Result<_>>()?;
     for path in framed {
         cancel.check()?;
         let parts = named_parts(expectations, path);
-        checker.check_framing(journal, path, &parts, &mut objects);
+        stored.check_framing(journal, path, &parts, &mut objects);
     }
     Ok(objects)
 }
@@ -160,79 +159,78 @@ fn hash_all(
     cancel.check()
 }
 
-struct Checker<'a> {
+/// The files of a destination, or of an archive.
+struct StoredFiles<'a> {
     files: &'a dyn Files,
     level: Level,
     memory: &'a HashMemo,
 }
 
-impl Checker<'_> {
-    fn check(&self, expectation: &Expectation) -> CheckedObject {
-        let location = self.files.display(&expectation.place.subject());
-        let mut object = CheckedObject::expected(expectation, location);
+impl Compare for StoredFiles<'_> {
+    fn location(&self, expectation: &Expectation) -> String {
+        self.files.display(&expectation.place.subject())
+    }
+
+    fn compare(&self, expectation: &Expectation, object: &mut CheckedObject) {
         match &expectation.place {
             Place::File { path } => {
-                if let Some(size) = self.stat(path, &mut object)
-                    && self.compare_size(expectation.size, size, &mut object)
+                if let Some(size) = self.stat(path, object)
+                    && self.compare_size(expectation.size, size, object)
                 {
                     self.compare_digest(
                         path,
                         0,
                         expectation.size.unwrap_or(size),
                         expectation.digest,
-                        &mut object,
+                        object,
                     );
-                    self.parse(path, 0, size, expectation.role, &mut object);
+                    self.parse(path, 0, size, expectation.role, object);
                 }
             }
             Place::Part { offset: NOWHERE, .. } => {
-                object.blame(Status::Missing, None, None, "is not there");
+                object.fail(Status::Missing, Reason::NotThere);
             }
             Place::Part { path, offset, .. } => {
                 let len = expectation.size.unwrap_or_default();
-                if let Some(size) = self.stat(path, &mut object) {
+                if let Some(size) = self.stat(path, object) {
                     let end = offset.saturating_add(len);
                     if size < end {
-                        let side = |size: u64| {
-                            Some(format!("{} bytes", size.saturating_sub(*offset).min(len)))
-                        };
-                        object.blame(
-                            Status::SizeMismatch,
-                            side(end),
-                            side(size),
-                            "the archive ends too early",
-                        );
+                        let of_part = |size: u64| size.saturating_sub(*offset).min(len);
+                        let (expected, found) = (of_part(end), of_part(size));
+                        let flaw = Flaw::new(Status::SizeMismatch, Reason::ArchiveEnds);
+                        object.record(flaw.between(Difference::Size { expected, found }));
                     } else {
-                        self.compare_digest(path, *offset, len, expectation.digest, &mut object);
-                        self.parse(path, *offset, len, expectation.role, &mut object);
+                        self.compare_digest(path, *offset, len, expectation.digest, object);
+                        self.parse(path, *offset, len, expectation.role, object);
                     }
                 }
             }
             Place::Entry { path, steps, value } => {
-                self.check_entry(path, steps, value, &mut object);
+                self.check_entry(path, steps, value, object);
             }
             _ => object.misplaced(),
         }
-        object
     }
+}
 
-    /// Size of a regular file; otherwise the object says what is wrong.
+impl StoredFiles<'_> {
+    /// Returns the size of a regular file. Otherwise records what is wrong.
     fn stat(&self, path: &str, object: &mut CheckedObject) -> Option<u64> {
         match self.files.size(path) {
             Ok(Some(size)) => match self.files.open(path) {
                 Err(cause) if is_denied(&cause) => {
-                    blame_denied(object);
+                    fail_denied(object);
                     None
                 }
                 // Another failure is one of what is read.
                 _ => Some(size),
             },
             Ok(None) => {
-                object.blame(Status::Unreadable, None, None, "is not a regular file");
+                object.fail(Status::Unreadable, Reason::NotRegularFile);
                 None
             }
             Err(cause) => {
-                blame_io(object, &cause);
+                fail_io(object, &cause);
                 None
             }
         }
@@ -241,8 +239,7 @@ impl Checker<'_> {
     fn compare_size(&self, expected: Option<u64>, found: u64, object: &mut CheckedObject) -> bool {
         match expected {
             Some(expected) if expected != found => {
-                let side = |size: u64| Some(format!("{size} bytes"));
-                object.blame(Status::SizeMismatch, side(expected), side(found), "has another size");
+                object.record(Flaw::size(expected, found));
                 false
             }
             _ => true,
@@ -260,13 +257,8 @@ impl Checker<'_> {
         let Some(expected) = expected.filter(|_| self.level == Level::Full) else { return };
         match self.memory.recall(path, offset, len) {
             Some(found) if found == expected => {}
-            Some(found) => object.blame(
-                Status::DigestMismatch,
-                Some(expected.to_string()),
-                Some(found.to_string()),
-                "has other content",
-            ),
-            None => object.blame(Status::Unreadable, None, None, "cannot be read to its end"),
+            Some(found) => object.record(Flaw::content(expected, found)),
+            None => object.fail(Status::Unreadable, Reason::Incomplete),
         }
     }
 
@@ -278,19 +270,18 @@ impl Checker<'_> {
         }
         let bytes = match self.read(path, offset, len) {
             Ok(bytes) => bytes,
-            Err(cause) => return blame_io(object, &cause),
+            Err(cause) => return fail_io(object, &cause),
         };
         let (expected, found) = (object.digest, Digest::of(&bytes));
         if expected == Some(found) {
             return;
         }
-        if let Some(flaw) = Flaw::of(&bytes) {
-            return flaw.blame_sound(object);
+        if let Some(flaw) = document::check(&bytes) {
+            return object.record_if_ok(flaw);
         }
         // It was read for its JSON: of a few kilobytes the digest costs nothing, fast or not.
         if let Some(expected) = expected {
-            let (expected, found) = (Some(expected.to_string()), Some(found.to_string()));
-            object.blame(Status::DigestMismatch, expected, found, "has other content");
+            object.record(Flaw::content(expected, found));
             object.host_only = true;
         }
     }
@@ -301,48 +292,39 @@ impl Checker<'_> {
         }
         let text = match self.shared(path, steps) {
             Ok(text) => text,
-            Err(cause) => return blame_io(object, &cause),
+            Err(cause) => return fail_io(object, &cause),
         };
         let Some(text) = text else {
-            let message = "has more bytes than are read of it";
-            return object.blame(Status::Unchecked, None, None, message);
+            return object.mark_unchecked(Reason::TooLarge);
         };
         let entry = step::display(steps);
         let is_doubtful = text.is_doubtful();
+        let sides = |found| Difference::Value { expected: Some(value.to_owned()), found };
         match text.find(steps) {
-            Err(Trouble::Io(cause)) => blame_io(object, &cause),
+            Err(Trouble::Io(cause)) => fail_io(object, &cause),
             Err(Trouble::NotJson) => {
-                object.blame(Status::Unreadable, None, None, "is not valid JSON");
+                object.fail(Status::Unreadable, Reason::NotJson);
             }
             Err(Trouble::TwoReadings(why)) => {
-                let why = format!("can be read in two ways: {why}");
                 object.host_only = true;
-                object.blame(Status::DigestMismatch, None, None, &why);
+                object.fail(Status::DigestMismatch, Reason::TwoReadings { why });
             }
-            Err(Trouble::Ambiguous) => object.blame(
-                Status::DigestMismatch,
-                Some(value.to_owned()),
-                None,
-                &format!("has several entries '{entry}'"),
+            Err(Trouble::Ambiguous) => object.record(
+                Flaw::new(Status::DigestMismatch, Reason::SeveralEntries { entry })
+                    .between(sides(None)),
             ),
             Ok(Found::Text(found)) if found == value => {
                 if is_doubtful {
                     object.host_only = true;
-                    object.blame(Status::Unchecked, None, None, document::OTHER_BYTES);
+                    object.mark_unchecked(Reason::NotUtf8);
                 }
             }
-            Ok(Found::Text(found)) => object.blame(
-                Status::DigestMismatch,
-                Some(value.to_owned()),
-                Some(occystrap_base::error::printable(&found)),
-                &format!("the entry '{entry}' names something else"),
+            Ok(Found::Text(found)) => object.record(
+                Flaw::new(Status::DigestMismatch, Reason::OtherEntry { entry })
+                    .between(sides(Some(printable(&found)))),
             ),
-            Ok(Found::Other | Found::Nothing) => object.blame(
-                Status::Missing,
-                Some(value.to_owned()),
-                None,
-                &format!("has no entry '{entry}'"),
-            ),
+            Ok(Found::Other | Found::Nothing) => object
+                .record(Flaw::new(Status::Missing, Reason::NoEntry { entry }).between(sides(None))),
         }
     }
 
@@ -378,15 +360,9 @@ impl Checker<'_> {
         });
         if let Some(extent) = damaged.next() {
             let found = self.memory.recall(path, extent.offset, extent.size);
-            object.blame(
-                Status::DigestMismatch,
-                Some(extent.digest.to_string()),
-                found.map(|digest| digest.to_string()),
-                &format!(
-                    "between its members, {} bytes at {} have other content",
-                    extent.size, extent.offset
-                ),
-            );
+            let reason = Reason::OtherFraming { size: extent.size, offset: extent.offset };
+            let sides = Difference::Digest { expected: Some(extent.digest), found };
+            object.record(Flaw::new(Status::DigestMismatch, reason).between(sides));
             // Only the journal knows what stood there.
             object.host_only = true;
         }
@@ -424,23 +400,20 @@ pub fn is_denied(cause: &io::Error) -> bool {
 }
 
 /// A file that this user may not read.
-pub fn blame_denied(object: &mut CheckedObject) {
-    object.blame(Status::Unchecked, None, None, DENIED);
-    object.hint = Some("run it as a user who may read that".to_owned());
+pub fn fail_denied(object: &mut CheckedObject) {
+    object.record(Flaw::new(Status::Unchecked, Reason::Denied).hint(Hint::OtherUser));
 }
 
-fn blame_io(object: &mut CheckedObject, cause: &io::Error) {
+fn fail_io(object: &mut CheckedObject, cause: &io::Error) {
     match cause.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-            object.blame(Status::Missing, None, None, "is not there");
+            object.fail(Status::Missing, Reason::NotThere);
         }
         // Nothing wrong was seen.
-        _ if is_denied(cause) => blame_denied(object),
-        _ => object.blame(
-            Status::Unreadable,
-            None,
-            None,
-            &format!("cannot be read: {}", io_reason(cause)),
-        ),
+        _ if is_denied(cause) => fail_denied(object),
+        _ => {
+            let reason = Reason::Unread(Unread::Because(io_reason(cause)));
+            object.fail(Status::Unreadable, reason);
+        }
     }
 }

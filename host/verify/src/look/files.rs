@@ -5,12 +5,12 @@ use std::io;
 use std::path::Path;
 
 use occystrap_base::error::Result;
-use occystrap_base::files::destination::Destination;
 use occystrap_images::source::archive;
 use occystrap_images::source::directory::Directory;
 use occystrap_images::source::members::Members;
 use occystrap_images::source::tar_index::TarIndex;
 use occystrap_net::context::Context;
+use occystrap_output::destination::read_access::FolderReader;
 use occystrap_output::receipt::Place;
 
 /// The offset of a member that an archive does not have.
@@ -28,9 +28,9 @@ pub trait Files: Sync {
     fn display(&self, path: &str) -> String;
 }
 
-impl Files for Destination {
+impl Files for FolderReader {
     fn size(&self, path: &str) -> io::Result<Option<u64>> {
-        let metadata = self.dir()?.symlink_metadata(path)?;
+        let metadata = self.symlink_metadata(path)?;
         Ok(metadata.is_file().then(|| metadata.len()))
     }
 
@@ -63,14 +63,14 @@ pub trait Held {
 /// A directory.
 pub struct Folder {
     members: Directory,
-    destination: Destination,
+    destination: FolderReader,
 }
 
 impl Folder {
     /// One that is open.
     #[must_use]
-    pub fn of(destination: Destination) -> Self {
-        Self { members: Directory::of(destination.clone()), destination }
+    pub fn of(destination: FolderReader) -> Self {
+        Self { members: destination.members(), destination }
     }
 }
 
@@ -94,13 +94,13 @@ pub struct Archive {
     members: TarIndex,
     /// The only file.
     file_name: String,
-    destination: Destination,
+    destination: FolderReader,
 }
 
 impl Archive {
     /// Read the headers of an archive. Errors when it is none, or has two readings.
     pub fn open(path: &Path, context: &Context) -> Result<Self> {
-        let destination = Destination::file(path)?;
+        let destination = FolderReader::file(path)?;
         let file_name = destination.file_name().unwrap_or_default().to_owned();
         Ok(Self { members: archive::index(path, context)?, file_name, destination })
     }

@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use super::files::Files;
 use crate::verdict::claims::Claims;
-use crate::verdict::object::{CheckedObject, Status};
+use crate::verdict::flaw::{Difference, Flaw, Reason, Status};
+use crate::verdict::object::CheckedObject;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::files::Section;
@@ -67,16 +68,16 @@ pub fn layers(
     let due = jobs.iter().filter(|job| is_due(job, files, memory));
     memory.progress().more(due.map(|job| job.size).fold(0, u64::saturating_add));
     let wrong = in_parallel(&jobs, cores(), |job| {
-        let error = look(job, files, memory, cancel).err()?;
+        let error = unpack(job, files, memory, cancel).err()?;
         Some((job.index, error))
     });
     cancel.check()?;
     Ok(wrong.into_iter().flatten().collect())
 }
 
-/// Blames each plain layer whose digest is not the diff-id that the config names. Such a layer has one
-/// digest, so that no byte of it needs to be read. Compressed ones are [`layers`]'.
-pub fn judge_plain(
+/// Compares the digest of each plain layer with the diff-id that the config names. Such a layer has one digest, so that
+/// no byte of it needs to be read. Compressed layers are the task of [`layers`].
+pub fn compare_plain(
     expectations: &[Expectation],
     claims: &Claims,
     files: &dyn Files,
@@ -96,28 +97,29 @@ pub fn judge_plain(
             })
         });
         if is_plain {
-            let (expected, found) = (Some(diff_id.to_string()), Some(digest.to_string()));
-            let message = "is not compressed, and has another digest than the image's config names";
-            object.blame(Status::DigestMismatch, expected, found, message);
+            let flaw = Flaw::new(Status::DigestMismatch, Reason::OtherPlainLayer);
+            object.record(flaw.between(Difference::digests(diff_id, digest)));
             object.host_only = true;
         }
     }
 }
 
-/// Say it of each, where nothing worse is known.
-pub fn judge(wrong: Vec<Wrong>, objects: &mut [CheckedObject]) {
+/// Records the errors of layers that have no flaw so far.
+pub fn record(wrong: Vec<Wrong>, objects: &mut [CheckedObject]) {
     for (index, error) in wrong {
         let ok = |object: &&mut CheckedObject| object.status == Status::Ok;
         if let Some(object) = objects.get_mut(index).filter(ok) {
-            let sides = error.sides().is_some();
-            let status = if sides { Status::DigestMismatch } else { Status::Unreadable };
-            object.blame_error(status, &error);
+            let status = match error.difference() {
+                Some(_) => Status::DigestMismatch,
+                None => Status::Unreadable,
+            };
+            object.fail_with(status, &error);
         }
     }
 }
 
 /// Errors when a layer with the right stored bytes holds something else.
-fn look(job: &Job, files: &dyn Files, memory: &HashMemo, cancel: &Cancel) -> Result<()> {
+fn unpack(job: &Job, files: &dyn Files, memory: &HashMemo, cancel: &Cancel) -> Result<()> {
     let place = files.display(job.path);
     // What cannot be opened, or has another size, is found where the file is looked at.
     let Ok(section) = section(job, files) else { return Ok(()) };
@@ -154,9 +156,9 @@ fn look(job: &Job, files: &dyn Files, memory: &HashMemo, cancel: &Cancel) -> Res
             }
             Err(error) => error,
         };
-    let (expected, found): (Option<Digest>, Option<Digest>) = error
-        .sides()
-        .map_or((None, None), |(expected, found)| (expected.parse().ok(), found.parse().ok()));
+    let (expected, found) = error.difference().map_or((None, None), |(expected, found)| {
+        (Digest::of_side(expected), Digest::of_side(found))
+    });
     match found {
         // Other bytes than the manifest promises: the look at the file says so.
         Some(_) if job.digest.is_some() && expected == job.digest => {

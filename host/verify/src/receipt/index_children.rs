@@ -9,14 +9,15 @@ use crate::derive::layout;
 use crate::derive::registry;
 use crate::derive::store::{Listed, Store};
 use crate::derive::tree;
-use crate::look::document::Flaw;
-use crate::verdict::object::{CheckedObject, Outcome, Outcomes, Status};
+use crate::verdict::document;
+use crate::verdict::flaw::{Flaw, Reason, Status};
+use crate::verdict::object::{CheckedObject, Outcome, Outcomes};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::Descriptor;
 use occystrap_images::level::Level;
 use occystrap_images::source::content_store::parse_index;
 use occystrap_net::context::Context;
-use occystrap_output::destination::Grant;
+use occystrap_output::destination::ReadAccess;
 use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::receipt::{Expectation, Receipt, Role};
 
@@ -24,13 +25,13 @@ use occystrap_output::receipt::{Expectation, Receipt, Role};
 #[must_use]
 pub fn store<'a>(
     format: &Format,
-    grant: &'a Grant,
+    access: &'a ReadAccess,
     memory: &HashMemo,
     context: &'a Context,
 ) -> Option<Box<dyn Store + 'a>> {
-    match grant {
-        Grant::Repository(remote) => Some(Box::new(registry::store(remote, memory, context))),
-        Grant::Storage(destination) if matches!(format, Format::Layout(_)) => {
+    match access {
+        ReadAccess::Repository(remote) => Some(Box::new(registry::store(remote, memory, context))),
+        ReadAccess::Storage(destination) if matches!(format, Format::Layout(_)) => {
             Some(Box::new(layout::store(destination, memory, context)))
         }
         _ => None,
@@ -42,7 +43,7 @@ pub struct Beneath<'a> {
     /// Of an index.
     pub receipt: &'a Receipt,
     /// Where it is.
-    pub grant: &'a Grant,
+    pub access: &'a ReadAccess,
     /// What was seen of it.
     pub memory: &'a HashMemo,
     /// What was looked at already, with all that it lists.
@@ -53,7 +54,7 @@ impl Beneath<'_> {
     /// Look, and add what was found to what is known of the receipt's own things: fast, whether what it
     /// lists is there; in full, at everything that this leads to. Errors where the user interrupts, or the
     /// store gives up.
-    pub fn judge(
+    pub fn check(
         &self,
         store: Option<&dyn Store>,
         level: Level,
@@ -71,15 +72,14 @@ impl Beneath<'_> {
             if self.outcomes(&entries).filter(|one| *one == Outcome::Verified).count()
                 < entries.len()
             {
-                let why = "where the images are that it lists, only the plugin knows";
-                object.blame(Status::Unchecked, None, None, why);
+                object.mark_unchecked(Reason::PlacesUnknown);
             }
             return Ok(());
         };
         let found = match level {
             Level::Fast => {
-                if let Some((status, message)) = tree::sum(entries.len(), self.outcomes(&entries)) {
-                    object.blame(status, None, None, &message);
+                if let Some(flaw) = tree::sum(entries.len(), self.outcomes(&entries)) {
+                    object.record(flaw);
                 }
                 Ok(entries.iter().filter_map(|entry| absent(store, entry)).collect())
             }
@@ -90,7 +90,7 @@ impl Beneath<'_> {
             Err(error) if matches!(error.kind(), Kind::Interrupted | Kind::Plugin) => {
                 return Err(error);
             }
-            Err(error) => object.blame_error(Status::Unreadable, &error),
+            Err(error) => object.fail_with(Status::Unreadable, &error),
         }
         Ok(())
     }
@@ -102,12 +102,12 @@ impl Beneath<'_> {
         index: &Expectation,
         object: &mut CheckedObject,
     ) -> Option<(u64, Vec<Listed>)> {
-        let Some((_, bytes)) = manifest_chain::document(index, self.grant, self.memory) else {
-            object.blame(Status::Unchecked, None, None, "changed while it was looked at");
+        let Some((_, bytes)) = manifest_chain::document(index, self.access, self.memory) else {
+            object.mark_unchecked(Reason::ChangedMeanwhile);
             return None;
         };
-        if let Some(flaw) = Flaw::of(&bytes) {
-            flaw.blame_sound(object);
+        if let Some(flaw) = document::check(&bytes) {
+            object.record_if_ok(flaw);
             return None;
         }
         let place = &object.location;
@@ -117,12 +117,11 @@ impl Beneath<'_> {
             }
             index.manifests.iter().map(|entry| Listed::entry(entry, place)).collect()
         });
-        let (status, why) = match entries {
-            Ok(entries) if entries.is_empty() => (Status::Unchecked, tree::EMPTY),
+        match entries {
+            Ok(entries) if entries.is_empty() => object.mark_unchecked(Reason::Empty),
             Ok(entries) => return Some((bytes.len() as u64, entries)),
-            Err(_) => (Status::Unreadable, "is not an index of images"),
-        };
-        object.blame(status, None, None, why);
+            Err(_) => object.fail(Status::Unreadable, Reason::NotAnIndex),
+        }
         None
     }
 
@@ -146,7 +145,8 @@ impl Beneath<'_> {
         let mut found = tree::verify(store, root, &name, &[], Level::Full, looked)?;
         let itself = found.pop().and_then(|found| found.verification.objects.into_iter().next());
         if let Some(itself) = itself.filter(|itself| itself.status != Status::Ok) {
-            object.blame(itself.status, itself.expected, itself.found, &itself.message);
+            object.status = itself.status;
+            (object.reason, object.difference) = (itself.reason, itself.difference);
         }
         Ok(found.into_iter().flat_map(|image| image.verification.objects).collect())
     }
@@ -166,20 +166,15 @@ fn add(found: Vec<CheckedObject>, objects: &mut Vec<CheckedObject>) {
 
 /// A finding about a manifest that is not there, or not as the index says.
 fn absent(store: &dyn Store, what: &Listed) -> Option<CheckedObject> {
-    let blame = |status: Status, error: Option<&Error>| {
-        let mut object = CheckedObject::at(store.display(what)).for_role(Role::Manifest);
-        match error {
-            Some(error) => object.blame_error(status, error),
-            None => object.blame(status, None, None, "is not there"),
+    let flaw = match store.manifest(what) {
+        Ok(Some(_)) => Flaw::of_error(Status::Unreadable, &store.refused(what)?),
+        Ok(None) => Flaw::new(Status::Missing, Reason::NotThere),
+        Err(error) if error.difference().is_some() => {
+            Flaw::of_error(Status::DigestMismatch, &error)
         }
-        Some(object)
+        Err(error) => Flaw::of_error(Status::Unreadable, &error),
     };
-    match store.manifest(what) {
-        Ok(Some(_)) => {
-            store.refused(what).and_then(|error| blame(Status::Unreadable, Some(&error)))
-        }
-        Ok(None) => blame(Status::Missing, None),
-        Err(error) if error.sides().is_some() => blame(Status::DigestMismatch, Some(&error)),
-        Err(error) => blame(Status::Unreadable, Some(&error)),
-    }
+    let mut object = CheckedObject::at(store.display(what)).for_role(Role::Manifest);
+    object.record(flaw);
+    Some(object)
 }

@@ -10,7 +10,7 @@ use crate::source::members::{Members, compression};
 use crate::source::oci_layout;
 use crate::source::platforms::{Alone, Documents};
 use crate::source::registry::Published;
-use occystrap_base::error::{Error, Result};
+use occystrap_base::error::{Error, Result, Side};
 use occystrap_base::oci::artifact;
 use occystrap_base::oci::config::LARGEST_CONFIG;
 use occystrap_base::oci::document::{ManifestDocument, RawDescriptor};
@@ -54,8 +54,10 @@ pub trait Look {
             }
             Err(error) => error,
         };
-        // Other sides are digests, or media types.
-        let size = error.sides().and_then(|(_, found)| found.parse().ok());
+        let size = match error.difference() {
+            Some((_, Side::Number(size))) => Some(*size),
+            _ => None,
+        };
         view.flaw(FlawIn::Manifest, error)?;
         Ok(size.and_then(|size| self.manifest(&Descriptor { size, ..what.clone() }).ok()))
     }

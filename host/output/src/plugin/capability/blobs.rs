@@ -125,7 +125,7 @@ impl HostSink for State {
         source: Resource<Blob>,
     ) -> wasmtime::Result<Result<u64, ErrorCode>> {
         // Taken out while both are needed at once.
-        let place = self.destination().cloned();
+        let place = self.writable().cloned();
         let mut blob = std::mem::replace(self.table.get_mut(&source)?, Blob::Spent);
         let is_layer = matches!(blob, Blob::Layer(_));
         if let Blob::Config { bytes, .. } = &blob {
@@ -247,7 +247,7 @@ impl State {
         blob: &Resource<Blob>,
         call: impl FnOnce(&mut Blob, Option<&Destination>) -> T,
     ) -> wasmtime::Result<T> {
-        let near = self.destination().cloned();
+        let near = self.writable().cloned();
         let is_ready = |blob: &Blob| matches!(blob, Blob::Layer(layer) if layer.is_ready());
         self.transferring(|state| match state.table.get_mut(blob) {
             Ok(blob) => {

@@ -14,7 +14,8 @@ impl Host for Editor<'_> {
         _into: Resource<Engine>,
     ) -> wasmtime::Result<Result<Resource<Sink>, ErrorCode>> {
         let state = &mut *self.0;
-        let Some(named) = state.named() else { return Ok(Err(ErrorCode::AccessDenied)) };
+        let named = state.writing.as_ref().and_then(|writing| writing.pending.engine());
+        let Some(named) = named else { return Ok(Err(ErrorCode::AccessDenied)) };
         let loading = named.load();
         state.sink(Sink::Load(Box::new(loading))).map(Ok)
     }

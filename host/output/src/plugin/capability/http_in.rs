@@ -3,13 +3,12 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderValue, RANGE};
 use url::Url;
 use wasmtime::component::Resource;
 
-use crate::destination::grant::Grant;
-use crate::destination::site::BlockingSite;
+use crate::destination::ReadAccess;
+use crate::destination::site::SiteReader;
 use crate::plugin::bindings::http_in::{Content, Header, Host, HostResponse, Range};
 use crate::plugin::bindings::types::ErrorCode;
 use crate::plugin::state::{State, violation};
@@ -17,7 +16,7 @@ use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::limits;
 use occystrap_base::secret::mask;
 use occystrap_net::http::wire::Answer;
-use occystrap_net::web::client::{Denied, Repeat, status_error};
+use occystrap_net::web::client::{Denied, status_error};
 use occystrap_net::web::header::{self, Refused};
 
 /// An answer in a plugin's hand.
@@ -28,14 +27,14 @@ pub struct Response {
     ready: Bytes,
     /// The rest; `None` after its end.
     rest: Option<Answer>,
-    site: BlockingSite,
+    site: SiteReader,
     read: u64,
     began: Instant,
 }
 
 /// What is asked for, checked.
 pub(super) struct Asked {
-    pub(super) site: BlockingSite,
+    pub(super) site: SiteReader,
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
 }
@@ -66,7 +65,7 @@ impl Host for State {
                 asked.headers.insert(RANGE, range);
             }
         }
-        self.answered(Method::GET, asked, None, Repeat::Yes)
+        self.answered(asked, SiteReader::get)
     }
 
     fn head(
@@ -75,7 +74,7 @@ impl Host for State {
         headers: Vec<Header>,
     ) -> wasmtime::Result<Result<Resource<Response>, ErrorCode>> {
         match self.asked(&url, headers, false) {
-            Ok(asked) => self.answered(Method::HEAD, asked, None, Repeat::Yes),
+            Ok(asked) => self.answered(asked, SiteReader::head),
             Err(code) => Ok(Err(code)),
         }
     }
@@ -183,8 +182,8 @@ impl Response {
 }
 
 impl State {
-    pub(super) fn site(&self) -> Option<&BlockingSite> {
-        self.grant.as_ref().and_then(Grant::site)
+    pub(super) fn site(&self) -> Option<&SiteReader> {
+        self.access.as_ref().and_then(ReadAccess::site)
     }
 
     /// Whether a plugin may ask for this, with these headers. The guest sees a code; why, the user is
@@ -203,7 +202,7 @@ impl State {
             self.noted = Some(violation(&plugin, rule));
             code
         };
-        let url = match site.client().check(url) {
+        let url = match site.check(url) {
             Ok(url) => url,
             Err(Denied::Form) => {
                 let url = short(url);
@@ -234,20 +233,18 @@ impl State {
         }
     }
 
-    /// Make a request, and hand out its answer.
+    /// Makes a request with `ask`, and hands out its answer.
     pub(super) fn answered(
         &mut self,
-        method: Method,
         asked: Asked,
-        body: Option<Bytes>,
-        repeat: Repeat,
+        ask: impl FnOnce(&SiteReader, &Url, HeaderMap) -> Result<Answer>,
     ) -> wasmtime::Result<Result<Resource<Response>, ErrorCode>> {
         if self.answers >= limits::HTTP_ANSWERS {
             let rule = format!("it holds more than {} answers", limits::HTTP_ANSWERS);
             return Err(self.violation(rule));
         }
         let Asked { site, url, headers } = asked;
-        let answer = self.request()?.and_then(|()| site.ask(method, &url, headers, body, repeat));
+        let answer = self.request()?.and_then(|()| ask(&site, &url, headers));
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => return Ok(Err(self.unavailable(error))),
@@ -273,7 +270,7 @@ impl State {
 
     fn hash_content(
         &mut self,
-        site: &BlockingSite,
+        site: &SiteReader,
         url: &Url,
     ) -> wasmtime::Result<Result<Option<(u64, occystrap_base::oci::Digest)>>> {
         if let Err(stop) = self.request()? {

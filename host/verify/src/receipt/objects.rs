@@ -1,13 +1,13 @@
 //! The host's own look at what a receipt names, wherever that is.
 
-use super::{check, engine_image, registry, unpacked, web};
 use crate::derive::layout;
+use crate::look::{check, engine_image, registry, unpacked, web};
 use crate::verdict::claims::Claims;
 use crate::verdict::object::CheckedObject;
 use occystrap_base::error::Result;
 use occystrap_images::level::Level;
 use occystrap_net::context::Context;
-use occystrap_output::destination::Grant;
+use occystrap_output::destination::ReadAccess;
 use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::receipt::Receipt;
 use occystrap_output::write::target::Endpoint;
@@ -18,32 +18,34 @@ use occystrap_output::write::target::Target;
 pub fn of(
     receipt: &Receipt,
     target: &Target,
-    grant: &Grant,
+    access: &ReadAccess,
     claims: &Claims,
     level: Level,
     memory: &HashMemo,
     context: &Context,
 ) -> Result<Vec<CheckedObject>> {
     let (expectations, journal) = (&receipt.expectations, &receipt.journal);
-    match grant {
-        Grant::Storage(destination) => {
+    match access {
+        ReadAccess::Storage(destination) => {
             let cancel = &context.cancel;
             let mut objects =
                 check::objects(expectations, journal, destination, level, memory, cancel)?;
             if claims.is_settled() {
-                unpacked::judge_plain(expectations, claims, destination, &mut objects);
+                unpacked::compare_plain(expectations, claims, destination, &mut objects);
             }
-            claims.judge(expectations, &mut objects);
+            claims.compare(expectations, &mut objects);
             if let Endpoint::TaggedDirectory(..) = &target.endpoint {
                 layout::beside(destination, expectations, &mut objects);
             }
             Ok(objects)
         }
-        Grant::Repository(remote) => {
+        ReadAccess::Repository(remote) => {
             let asked = registry::Asked { remote, memory, context, named: None };
             registry::objects(expectations, claims, level, &asked)
         }
-        Grant::Web(site) => web::objects(expectations, claims, site, level, memory, context),
-        Grant::Engine(named) => engine_image::objects(expectations, claims, named, level, memory),
+        ReadAccess::Web(site) => web::objects(expectations, claims, site, level, memory, context),
+        ReadAccess::Engine(named) => {
+            engine_image::objects(expectations, claims, named, level, memory)
+        }
     }
 }
