@@ -125,6 +125,7 @@ mod push_image;
 mod push_image_trouble;
 mod python_filters;
 mod python_reads;
+mod read_only;
 mod real_engine;
 mod real_engine_output;
 mod real_login;

@@ -156,7 +156,7 @@ impl Batch<'_> {
             Err(error) => reports.push(ReceiptReport::unread(&place, Stop::Refused(error))),
         }));
         if all.is_err() {
-            let message = "the host made a mistake with this receipt, and has no verdict on it";
+            let message = "occystrap failed on this receipt, and has no verdict on it";
             let error = Error::new(Kind::Plugin, message);
             reports.push(ReceiptReport::unread(&place, Stop::Unchecked(error)));
         }

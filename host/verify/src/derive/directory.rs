@@ -1,4 +1,4 @@
-//! What a directory or an archive says of itself: expectations where there is no receipt.
+//! Expectations for the images of a directory or an archive that has no receipt.
 
 use std::path::Path;
 
@@ -24,15 +24,15 @@ use occystrap_net::context::Context;
 use occystrap_output::destination::read_access::FolderReader;
 use occystrap_output::receipt::{Place, Role};
 
-/// A manifest file, as it is read.
+/// Largest manifest file that is read, in bytes.
 const LARGEST: u64 = LARGEST_MANIFEST as u64;
 
-/// Verify every image of a directory.
+/// Verifies every image of a directory.
 pub fn directory(path: &Path, level: Level, context: &Context) -> Result<Vec<Found>> {
     let members = Directory::open(path)?;
     let destination = FolderReader::directory(path)?;
     let mut found = Vec::new();
-    // The catalog has been read, and is not read again for each of its images.
+    // The catalog is read once, and not again for each of its images.
     let listed = match members.catalog()? {
         None => vec![(None, None, LIST.to_owned())],
         Some(images) => images
@@ -90,7 +90,7 @@ pub fn directory(path: &Path, level: Level, context: &Context) -> Result<Vec<Fou
     Ok(found)
 }
 
-/// Verify every image of an archive.
+/// Verifies every image of an archive.
 pub fn tar(path: &Path, level: Level, context: &Context) -> Result<Vec<Found>> {
     let archive = Archive::open(path, context)?;
     let members = archive.index();
@@ -128,8 +128,8 @@ pub fn tar(path: &Path, level: Level, context: &Context) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-/// The other list of an archive, `index.json`, where it is not as good as the first: its readers find no
-/// image. What is wrong with the list itself is said of the first one.
+/// Returns the finding about the second list of an archive, `index.json`, where its readers find no image. A flaw of
+/// the list itself is reported with the first list.
 fn other_list(archive: &Archive, name: &ImageName) -> Option<CheckedObject> {
     let mut object = CheckedObject::at(archive.called(INDEX)).for_role(Role::Catalog);
     match two_lists::leads(archive.index(), name) {

@@ -1,4 +1,4 @@
-//! What a registry says of itself: expectations where there is no receipt.
+//! Expectations for an image of a registry that has no receipt.
 
 use super::store::{Listed, Store};
 use super::tree;
@@ -15,7 +15,7 @@ use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::destination::remote::RepositoryReader;
 use occystrap_output::receipt::{Expectation, Place};
 
-/// Verify what a name stands for: an image, or an index and every image of it.
+/// Verifies what a name stands for: an image, or an index and every image of it.
 pub fn images(
     remote: &RepositoryReader,
     reference: &Reference,
@@ -25,7 +25,7 @@ pub fn images(
     let memory = HashMemo::showing(&context.progress);
     let store = Published { remote, memory, context, named: Some(reference.target()) };
     let root = Listed { reference: reference.target(), promised: None, platform: None };
-    // Without this one there is nothing to verify; whatever it names and is not there is a finding.
+    // Without the root there is nothing to verify. Anything that it names and that is missing is a finding.
     if store.manifest(&root)?.is_none() {
         let message = format!("{}: image not found", store.display(&root));
         return Err(Error::new(Kind::NotFound, message).hint("check the name and the tag"));
@@ -33,7 +33,7 @@ pub fn images(
     tree::verify(&store, root, &reference.name(), &[], level, &Outcomes::new())
 }
 
-/// What a repository keeps by its digest.
+/// Returns the store of a repository.
 pub fn store<'a>(
     remote: &'a RepositoryReader,
     memory: &HashMemo,
@@ -85,7 +85,7 @@ impl Store for Published<'_> {
         registry::claims(expectations, self.remote, &self.memory)
     }
 
-    fn look(
+    fn check(
         &self,
         expectations: &[Expectation],
         claims: &Claims,

@@ -1,9 +1,7 @@
-//! What a place that keeps things by their digest says of itself: expectations where there is no
-//! receipt.
+//! Expectations for the images of a store that has no receipt.
 //!
-//! A manifest names its blobs by digest and size, and an index its manifests, so the chain from a
-//! name down covers everything. The name itself promises nothing: only a receipt says what it must
-//! stand for.
+//! A manifest names its blobs by digest and size, and an index names its manifests, so that the chain from a name
+//! covers everything. The name itself promises nothing: only a receipt says which image it must stand for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,9 +19,8 @@ use occystrap_images::level::Level;
 use occystrap_images::source::content_store::{DEEPEST, MOST_MANIFESTS};
 use occystrap_output::receipt::{Expectation, Role};
 
-/// Verify what a name stands for: an image, or an index and every image of it. `more` is expected
-/// of the name itself. Of what was `looked` at already, by the digests of the manifests, no byte is
-/// read again.
+/// Verifies what a name stands for: an image, or an index and every image of it. `more` has the expectations of the
+/// name itself. `looked` has the verdicts on manifests that were verified before, of which no byte is read again.
 pub fn verify(
     store: &dyn Store,
     root: Listed,
@@ -45,18 +42,18 @@ struct Walk<'a> {
     level: Level,
     looked: &'a Outcomes,
     seen: BTreeSet<String>,
-    /// Where each stands in `found`, and what it is for by its config.
+    /// The index of each manifest in `found`, and the platform in its config.
     known: BTreeMap<String, (usize, Option<Platform>)>,
-    /// An index stands after what it lists.
+    /// The images, each index after the images that it lists.
     found: Vec<Found>,
 }
 
 impl Walk<'_> {
     fn visit(&mut self, what: &Listed, depth: usize) -> Result<()> {
-        // One digest that is promised in two ways has one promise too many.
+        // A digest that is promised in two ways is checked for each promise.
         let promised = what.promised.as_ref().map(|known| (known.size, &known.media_type));
         if !self.seen.insert(format!("{} {promised:?}", what.reference)) {
-            // For another platform, maybe.
+            // The entry may have another platform.
             if let (Some(listed), Some((at, Some(is)))) =
                 (&what.platform, self.known.get(&what.reference))
             {
@@ -65,7 +62,7 @@ impl Walk<'_> {
             return Ok(());
         }
         let is_root = self.seen.len() == 1;
-        // What is wrong with it was told.
+        // Its flaw was reported before.
         if !is_root && self.looked_at(what).is_some_and(|outcome| outcome != Outcome::Verified) {
             return Ok(());
         }
@@ -81,7 +78,7 @@ impl Walk<'_> {
                 });
                 return Ok(());
             }
-            // Somebody, or the store, wishes to stop.
+            // The user interrupts, or the store is stopped by a limit.
             Err(error) if matches!(error.kind(), Kind::Interrupted | Kind::Plugin) => {
                 return Err(error);
             }
@@ -169,7 +166,7 @@ impl Walk<'_> {
         roles.zip(listed).map(blob).collect()
     }
 
-    /// Says of the manifest or index that was found last whether clients can read it.
+    /// Records whether clients can read the manifest or index that was found last.
     fn check_document(&mut self, manifest: &Manifest) {
         self.record_of(manifest, document::check(&manifest.bytes));
     }
@@ -208,18 +205,18 @@ impl Walk<'_> {
             Some(_) => Level::Fast,
             None => self.level,
         };
-        let mut objects = self.store.look(&expectations, claims, level)?;
+        let mut objects = self.store.check(&expectations, claims, level)?;
         if level == Level::Full {
             claims.mark_encrypted(&expectations, &mut objects);
         }
-        // What nothing protects is looked at where it stands: a layout's own list.
+        // The entry of the root is in a list without a digest, which the layout checks itself.
         if let (Some(is), Some(listed), false) = (claims.platform(), &what.platform, is_root) {
             compare_platform(is, listed, &mut objects);
         }
         self.known.insert(what.reference.clone(), (self.found.len(), claims.platform().cloned()));
         let counted = |one: &&Expectation| matches!(one.role, Role::Config | Role::Layer(_));
         let is_artifact = claims.is_artifact();
-        // As a manifest gives them: any number.
+        // Sizes are those of the manifest, and can be any number.
         let sizes = expectations.iter().filter(counted).filter_map(|one| one.size);
         let layers = expectations.iter().filter(|one| one.role.is_layer()).count();
         self.found.push(Found {
@@ -233,12 +230,13 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// What came of it before.
+    /// Returns the earlier verdict on a manifest.
     fn looked_at(&self, what: &Listed) -> Option<Outcome> {
         what.promised.as_ref().and_then(|known| self.looked.get(&known.digest).copied())
     }
 
-    /// The index that was found last is no better than what it lists: its name stands for all of that.
+    /// Records in the index that was found last the verdicts on the images that it lists: its name stands for all of
+    /// them.
     fn compare_index(&mut self, entries: &[RawDescriptor]) {
         let of = |entry: &RawDescriptor| {
             let reference = entry.digest().to_string();
@@ -255,7 +253,7 @@ impl Walk<'_> {
         }
     }
 
-    /// A manifest that cannot be followed. What it says nobody knows.
+    /// Adds a manifest that cannot be read, so that its images are not known.
     fn lost(&mut self, what: &Listed, is_root: bool, record: impl FnOnce(&mut CheckedObject)) {
         let mut object = CheckedObject::at(self.store.display(what)).for_role(Role::Manifest);
         (object.digest, object.size) = (what.promised.as_ref())

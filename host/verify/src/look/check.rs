@@ -1,4 +1,4 @@
-//! The host's own look at every expectation that it understands.
+//! Compares the files of a destination, and the parts of an archive, with expectations.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -21,15 +21,15 @@ use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::receipt::step::{Found, Trouble};
 use occystrap_output::receipt::{Expectation, Place, Role, Step, step};
 
-/// Bytes of JSON that is parsed as a whole, or of one element of a list: parsed it takes some ten times
-/// its size.
+/// Largest JSON that is parsed as a whole, in bytes; also the largest element of a list. Parsed JSON takes about ten
+/// times its size.
 const LARGEST_JSON: u64 = 16 * 1024 * 1024;
 
-/// Bytes of a shared file that are read at once.
+/// Bytes of a shared file that are read at a time.
 const SHARED_PIECE: usize = 64 * 1024;
 
-/// Bytes of a file that several images share. One that leads to its entry by keys alone is never held as
-/// a whole; of a list, the elements are.
+/// Returns how many bytes are read of a file that several images share. A file whose entry is found by keys alone is
+/// read as a stream; the elements of a list are held in memory.
 pub fn largest_shared(steps: &[Step]) -> u64 {
     if leads_by_keys(steps) { LARGEST_CATALOG } else { LARGEST_JSON }
 }
@@ -40,14 +40,14 @@ fn leads_by_keys(steps: &[Step]) -> bool {
 
 /// A JSON file that several images share.
 enum Shared {
-    /// It is read as a stream.
+    /// A file that is read as a stream.
     File(File),
-    /// It is small enough to be held.
+    /// A file that is held in memory.
     Bytes(Vec<u8>),
 }
 
 impl Shared {
-    /// Whether it is held, and other readers than Go's refuse it.
+    /// Returns whether the file is held in memory and is not UTF-8, which only Go's parser accepts.
     fn is_doubtful(&self) -> bool {
         matches!(self, Self::Bytes(bytes) if !json::is_utf8(bytes))
     }
@@ -70,8 +70,8 @@ impl Shared {
 /// Path, offset and length of bytes that have a digest.
 type Span<'a> = (&'a str, u64, u64);
 
-/// Look at everything. At [`Level::Full`], all that will be compared is hashed first, on all
-/// cores, each byte once.
+/// Checks all expectations. At [`Level::Full`], everything that will be compared is hashed first, on all cores, each
+/// byte once.
 pub fn objects(
     expectations: &[Expectation],
     journal: &[WrittenFile],
@@ -95,7 +95,7 @@ pub fn objects(
     Ok(objects)
 }
 
-/// Files that consist of parts: what stands between the parts is checked as well.
+/// Returns the files that consist of parts: the bytes between the parts are checked as well.
 pub fn framed_paths(expectations: &[Expectation]) -> BTreeSet<&str> {
     let parts = expectations.iter().filter(|expectation| match &expectation.place {
         Place::Part { .. } => true,
@@ -105,7 +105,7 @@ pub fn framed_paths(expectations: &[Expectation]) -> BTreeSet<&str> {
     parts.filter_map(|expectation| expectation.place.path()).collect()
 }
 
-/// Offset and length of the parts of a file that are compared by themselves.
+/// Returns offset and length of the parts of a file that are compared alone.
 fn named_parts(expectations: &[Expectation], file: &str) -> BTreeSet<(u64, u64)> {
     let named = expectations.iter().filter(|expectation| expectation.digest.is_some());
     named
@@ -116,8 +116,8 @@ fn named_parts(expectations: &[Expectation], file: &str) -> BTreeSet<(u64, u64)>
         .collect()
 }
 
-/// Path, offset and length of all that has a digest to compare with. The length is part of the key:
-/// a member without content starts where its neighbour does.
+/// Returns path, offset and length of everything with a digest to compare with. The length is part of the key, because
+/// an empty member starts where the next member does.
 fn wanted<'a>(
     expectations: &'a [Expectation],
     journal: &'a [WrittenFile],
@@ -142,7 +142,7 @@ fn hash_all(
     memory: &HashMemo,
     cancel: &Cancel,
 ) -> Result<()> {
-    // Largest first, so that no core is left with one at the end.
+    // The largest first, so that no core works alone at the end.
     let mut jobs: Vec<_> = wanted.iter().collect();
     jobs.sort_by_key(|(_, _, size)| std::cmp::Reverse(*size));
     let unknown = jobs.iter().filter(|(path, at, size)| memory.recall(path, *at, *size).is_none());
@@ -151,7 +151,7 @@ fn hash_all(
         if memory.recall(path, *offset, *size).is_some() {
             return;
         }
-        // What cannot be read is found and named again when it is compared.
+        // A failed read is found and reported when the bytes are compared.
         if let Ok(file) = files.open(path) {
             let _ = memory.hash(&file, path, *offset, *size, cancel);
         }
@@ -222,7 +222,7 @@ impl StoredFiles<'_> {
                     fail_denied(object);
                     None
                 }
-                // Another failure is one of what is read.
+                // Other failures are reported when the file is read.
                 _ => Some(size),
             },
             Ok(None) => {
@@ -262,8 +262,8 @@ impl StoredFiles<'_> {
         }
     }
 
-    /// Configs and manifests are JSON; an artifact's config need not be, and is right when it is
-    /// what was written.
+    /// Checks that configs and manifests are JSON. The config of an artifact need not be JSON; it is right when it has
+    /// the bytes that were written.
     fn parse(&self, path: &str, offset: u64, len: u64, role: Role, object: &mut CheckedObject) {
         if !matches!(role, Role::Config | Role::Manifest) || object.status != Status::Ok {
             return;
@@ -279,7 +279,7 @@ impl StoredFiles<'_> {
         if let Some(flaw) = document::check(&bytes) {
             return object.record_if_ok(flaw);
         }
-        // It was read for its JSON: of a few kilobytes the digest costs nothing, fast or not.
+        // The bytes were read for their JSON. The digest of a few kilobytes costs nothing, at any level.
         if let Some(expected) = expected {
             object.record(Flaw::content(expected, found));
             object.host_only = true;
@@ -328,7 +328,7 @@ impl StoredFiles<'_> {
         }
     }
 
-    /// What stands between the parts of an archive: headers and padding.
+    /// Checks the bytes between the parts of an archive: headers and padding.
     fn check_framing(
         &self,
         journal: &[WrittenFile],
@@ -363,13 +363,13 @@ impl StoredFiles<'_> {
             let reason = Reason::OtherFraming { size: extent.size, offset: extent.offset };
             let sides = Difference::Digest { expected: Some(extent.digest), found };
             object.record(Flaw::new(Status::DigestMismatch, reason).between(sides));
-            // Only the journal knows what stood there.
+            // Only the journal has the digest of these bytes.
             object.host_only = true;
         }
     }
 
-    /// A file that other processes may replace at any time: the one that it is at one moment. `None`
-    /// where it is larger than is read.
+    /// Opens a shared file, which other processes may replace at any time, once. `None` where it is larger than the
+    /// limit.
     fn shared(&self, path: &str, steps: &[Step]) -> io::Result<Option<Shared>> {
         let mut file = self.files.open(path)?;
         if file.metadata()?.len() > largest_shared(steps) {
@@ -393,13 +393,13 @@ impl StoredFiles<'_> {
     }
 }
 
-/// Whether the system does not let this user read a file. A path that leads out of its destination is
-/// cap-std's to refuse, by the same name and without a number.
+/// Returns whether the system denies this user to read a file. cap-std refuses a path that leads out of its destination
+/// with the same kind of error, but without a system error number.
 pub fn is_denied(cause: &io::Error) -> bool {
     cause.kind() == io::ErrorKind::PermissionDenied && cause.raw_os_error().is_some()
 }
 
-/// A file that this user may not read.
+/// Marks a file as unchecked that this user may not read.
 pub fn fail_denied(object: &mut CheckedObject) {
     object.record(Flaw::new(Status::Unchecked, Reason::Denied).hint(Hint::OtherUser));
 }
@@ -409,7 +409,7 @@ fn fail_io(object: &mut CheckedObject, cause: &io::Error) {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             object.fail(Status::Missing, Reason::NotThere);
         }
-        // Nothing wrong was seen.
+        // No flaw was seen.
         _ if is_denied(cause) => fail_denied(object),
         _ => {
             let reason = Reason::Unread(Unread::Because(io_reason(cause)));

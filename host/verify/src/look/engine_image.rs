@@ -1,4 +1,4 @@
-//! The host's own look at what a container engine holds.
+//! Compares what a container engine holds with expectations.
 
 use super::checker::Compare;
 use crate::verdict::claims::Claims;
@@ -12,7 +12,7 @@ use occystrap_output::destination::engine_image::{EngineImageInfo, EngineReader,
 use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::receipt::{Expectation, Place, Role};
 
-/// Look at everything: ask the engine, and at [`Level::Full`] have the image exported and hash it.
+/// Checks all expectations: inspects the image, and at [`Level::Full`] exports and hashes it.
 pub fn objects(
     expectations: &[Expectation],
     claims: &Claims,
@@ -27,7 +27,7 @@ pub fn objects(
     };
     let is_layer = |role: Role| role.is_layer();
     let expected = expectations.iter().filter(|expectation| is_layer(expectation.role)).count();
-    // A receipt that names fewer layers than the config was cut, and does not accuse the image.
+    // A receipt that names fewer layers than the config was cut, which is not a flaw of the image.
     let layers = expected.max(claims.layers().unwrap_or_default());
     let image = InspectedImage { named, inspected, exported, layers };
     Ok(expectations.iter().map(|expectation| image.check(expectation)).collect())
@@ -58,7 +58,7 @@ pub fn claims(
     }
 }
 
-/// What the engine says of the image, asked once.
+/// Returns what the engine says of the image, which is asked once.
 fn inspect(named: &EngineReader, memory: &HashMemo) -> Result<Option<EngineImageInfo>> {
     memory.recall_image().unwrap_or_else(|| {
         let inspected = named.inspect();
@@ -67,7 +67,7 @@ fn inspect(named: &EngineReader, memory: &HashMemo) -> Result<Option<EngineImage
     })
 }
 
-/// What the image is when it is exported, which is done once.
+/// Returns the digests of the exported image, which is exported once.
 fn export(
     named: &EngineReader,
     image: &EngineImageInfo,
@@ -80,8 +80,8 @@ fn export(
     })
 }
 
-/// Verify an image without a receipt: what the engine says of it, and in full, that it gives out
-/// just that.
+/// Verifies an image without a receipt: compares its exported bytes with what the engine says of it, at
+/// [`Level::Full`].
 pub fn held(named: &EngineReader, level: Level) -> Result<Vec<Found>> {
     let name = named.image().clone();
     let Some(image) = named.inspect()? else {
@@ -111,13 +111,13 @@ pub fn held(named: &EngineReader, level: Level) -> Result<Vec<Found>> {
 struct InspectedImage<'a> {
     named: &'a EngineReader,
     inspected: Result<Option<EngineImageInfo>>,
-    /// Only in full.
+    /// The exported image, at [`Level::Full`].
     exported: Option<Result<Option<Exported>>>,
-    /// How many there must be.
+    /// The number of layers that the image must have.
     layers: usize,
 }
 
-/// What is compared: of the image, or of one of its layers.
+/// The part of an image that is compared.
 #[derive(Clone, Copy)]
 enum Part {
     Image,
@@ -146,7 +146,8 @@ impl Compare for InspectedImage<'_> {
             }
             Ok(Some(image)) => {
                 let found = match part {
-                    // The ID tells nothing of the config; its layers do, and an export all.
+                    // An ID that is the digest of a manifest says nothing about the config. The layers do, and an
+                    // export shows all.
                     Part::Image if image.id_is_manifest => expectation.digest,
                     Part::Image => Some(image.id),
                     Part::Layer(index) => image.diff_ids.get(index).copied(),
@@ -162,7 +163,7 @@ impl Compare for InspectedImage<'_> {
 }
 
 impl InspectedImage<'_> {
-    /// Of an image that has more layers than it must, none of those that it must have is wrong.
+    /// Compares the number of layers: in an image with additional layers, every expected layer is right.
     fn compare_layers(&self, part: Part, found: usize, object: &mut CheckedObject) {
         if matches!(part, Part::Image) && object.status == Status::Ok && found > self.layers {
             let sides = Difference::Layers { expected: self.layers, found };
@@ -178,7 +179,7 @@ impl InspectedImage<'_> {
         object: &mut CheckedObject,
     ) {
         match exported {
-            // One reason for all; which of them it is about, it does not say.
+            // The error concerns the export as a whole, and does not say which layer is wrong.
             Err(error) if matches!(part, Part::Layer(_)) && !error.is_unconfirmed() => {
                 object.mark_unchecked(Reason::ImageUnread);
             }

@@ -1,7 +1,6 @@
-//! The host's own look at what a registry holds.
+//! Compares what a registry holds with expectations.
 //!
-//! What cannot be looked at, because the network or the login is gone, is *unchecked*; everything
-//! else that is not as it must be is a finding.
+//! An object that cannot be checked because of the network or the login is *unchecked*; any other difference is a flaw.
 
 use super::checker::{Checker, Compare};
 use crate::verdict::claims::Claims;
@@ -17,19 +16,19 @@ use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::destination::remote::{RepositoryReader, StoredLayer};
 use occystrap_output::receipt::{Expectation, Place, Role};
 
-/// A repository that is asked, and what is known of it.
+/// A repository, and what is known of it.
 pub struct Asked<'a> {
     /// The repository.
     pub remote: &'a RepositoryReader,
-    /// What it has answered.
+    /// What the registry has answered.
     pub memory: &'a HashMemo,
-    /// What the work is done with.
+    /// The context of the run.
     pub context: &'a Context,
-    /// A digest that the user gave, so that clients resolve it. Of tags that is always so.
+    /// The digest that the user gave, which clients resolve. They always resolve tags.
     pub named: Option<&'a str>,
 }
 
-/// Looks at everything, as many things side by side as the user wants, each once.
+/// Checks all expectations, as many in parallel as the user allows, each once.
 pub fn objects(
     expectations: &[Expectation],
     claims: &Claims,
@@ -45,7 +44,7 @@ pub fn objects(
     checker.check(&repository, claims, context)
 }
 
-/// What the config says, as the registry gives it.
+/// Returns what the config promises, as the registry serves it.
 pub fn claims(
     expectations: &[Expectation],
     remote: &RepositoryReader,
@@ -56,7 +55,7 @@ pub fn claims(
         _ => None,
     });
     let Some((digest, size)) = config else { return Claims::default() };
-    // One that was lost is not waited for; it is found where it is looked at.
+    // A missing config is not waited for. The check of the config finds it.
     match remote.find_blob(digest, Some(size)) {
         Ok(found) => memory.remember_size(digest, found),
         Err(_) => return Claims::default(),
@@ -75,7 +74,7 @@ pub fn claims(
     }
 }
 
-/// Bytes that will be read.
+/// Returns the bytes that will be read.
 fn due<'a>(each: impl Iterator<Item = &'a Expectation>, memory: &HashMemo) -> u64 {
     each.filter_map(|one| match (&one.place, one.size) {
         (Place::Blob { digest }, Some(size)) => {
@@ -127,7 +126,7 @@ impl CheckedRepository<'_> {
                 self.memory.remember_size(digest, size);
                 size
             }
-            // Reading all of it says more than the look for its end.
+            // Reading the whole blob shows more than the request for its end.
             Err(error)
                 if self.level == Level::Full && error.is_unconfirmed() && expected.is_some() =>
             {
@@ -159,14 +158,14 @@ impl CheckedRepository<'_> {
                     object.record(Flaw::content(digest, found));
                 }
             }
-            // Its head was there a moment ago.
+            // The blob was there when its size was requested.
             Err(error) => fail_unread(object, &error),
         }
     }
 
-    /// A layer, as it is stored and as it is uncompressed, in one reading.
+    /// Checks a layer as it is stored and as it is uncompressed, in one download.
     fn check_layer(&self, digest: Digest, size: u64, diff_id: Digest, object: &mut CheckedObject) {
-        // A layer that an image has twice holds the same.
+        // A layer that an image has twice has the same bytes.
         let name = digest.to_string();
         if self.memory.recall_unpacked(&name, 0, size) == Some(diff_id) {
             return;
@@ -203,7 +202,7 @@ impl CheckedRepository<'_> {
         }
     }
 
-    /// Looks at a manifest by the name that clients pull it by, in each way in which they do.
+    /// Checks a manifest under the name that clients pull it by, with each kind of request that they make.
     fn check_manifest(&self, reference: &str, object: &mut CheckedObject) {
         let known = self.memory.recall_manifest(reference);
         let fetched = match known.map_or_else(|| self.remote.manifest(reference), Ok) {
@@ -221,7 +220,7 @@ impl CheckedRepository<'_> {
         }
         if let Err(error) = self.check_clients(reference, &fetched) {
             object.fail_with(status_of(&error), &error);
-            // A plugin sees the bytes alone.
+            // A plugin only sees the bytes.
             object.host_only = true;
         }
     }
@@ -241,7 +240,7 @@ impl CheckedRepository<'_> {
     }
 }
 
-/// The status of a manifest that an error is about.
+/// Returns the status of a manifest that an error is about.
 fn status_of(error: &Error) -> Status {
     match error.difference() {
         Some((expected, _)) if Digest::of_side(expected).is_some() => Status::DigestMismatch,
@@ -249,12 +248,12 @@ fn status_of(error: &Error) -> Status {
     }
 }
 
-/// Whether an error names two sizes, and not two digests.
+/// Returns whether an error names two sizes, and not two digests.
 fn is_about_size(error: &Error) -> bool {
     error.difference().is_some_and(|(expected, _)| Digest::of_side(expected).is_none())
 }
 
-/// A blob that cannot be read to its end, or not as the registry announces it.
+/// Records the error of a blob that cannot be read to its end, or not as the registry announces it.
 fn fail_unread(object: &mut CheckedObject, error: &Error) {
     let status = match is_about_size(error) {
         true => Status::SizeMismatch,

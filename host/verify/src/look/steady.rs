@@ -1,4 +1,4 @@
-//! Which findings of a verification count where another process changed the destination meanwhile.
+//! Decides which flaws count where another process changed the destination during the verification.
 
 use std::path::PathBuf;
 

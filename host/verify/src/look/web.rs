@@ -1,7 +1,6 @@
-//! The host's own look at what is on a web server.
+//! Compares what a web server holds with expectations.
 //!
-//! What cannot be looked at, because the network or the login is gone, is *unchecked*; everything
-//! else that is not as it must be is a finding.
+//! An object that cannot be checked because of the network or the login is *unchecked*; any other difference is a flaw.
 
 use std::io::BufRead as _;
 
@@ -21,7 +20,7 @@ use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::destination::site::SiteReader;
 use occystrap_output::receipt::{Expectation, Place, Role};
 
-/// Look at everything, as many things side by side as the user wants, each once.
+/// Checks all expectations, as many in parallel as the user allows, each once.
 pub fn objects(
     expectations: &[Expectation],
     claims: &Claims,
@@ -39,7 +38,7 @@ pub fn objects(
     checker.check(&site, claims, context)
 }
 
-/// What the config says, as the server gives it.
+/// Returns what the config promises, as the server serves it.
 pub fn claims(expectations: &[Expectation], site: &SiteReader, memory: &HashMemo) -> Claims {
     let config = expectations.iter().find(|one| one.role == Role::Config);
     let Some((place, size, digest)) = config.and_then(promised) else { return Claims::default() };
@@ -51,7 +50,7 @@ pub fn claims(expectations: &[Expectation], site: &SiteReader, memory: &HashMemo
             memory.remember_content(url.as_str(), Some((size, digest)));
             Claims::of(&bytes)
         }
-        // What is wrong with it is found where it is looked at.
+        // The check of the config finds its flaw.
         Err(_) => Claims::default(),
     }
 }
@@ -101,7 +100,7 @@ impl CheckedSite<'_> {
         }
     }
 
-    /// Every byte: of a layer, as it is stored and as it is uncompressed, in one reading.
+    /// Checks every byte. A layer is checked as it is stored and as it is uncompressed, in one download.
     fn check_content(
         &self,
         url: &Url,

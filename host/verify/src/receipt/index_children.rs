@@ -1,5 +1,5 @@
-//! What an index leads to. A receipt of one promises the index alone: without what it lists, a name
-//! that stands for it stands for nothing.
+//! Checks the images that an index lists. The receipt of an index promises only the index, and a name that stands for
+//! an index is worth nothing without its images.
 
 use std::collections::HashSet;
 
@@ -21,7 +21,7 @@ use occystrap_output::destination::ReadAccess;
 use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::receipt::{Expectation, Receipt, Role};
 
-/// Where the host looks for what has a digest; `None` where only a plugin knows.
+/// Returns the store in which the host finds manifests by digest. `None` where only a plugin knows the places.
 #[must_use]
 pub fn store<'a>(
     format: &Format,
@@ -38,22 +38,22 @@ pub fn store<'a>(
     }
 }
 
-/// A look at what a receipt's index lists.
+/// The check of what the index of a receipt lists.
 pub struct Beneath<'a> {
-    /// Of an index.
+    /// The receipt of the index.
     pub receipt: &'a Receipt,
-    /// Where it is.
+    /// The destination.
     pub access: &'a ReadAccess,
-    /// What was seen of it.
+    /// What was hashed and requested so far.
     pub memory: &'a HashMemo,
-    /// What was looked at already, with all that it lists.
+    /// The verdicts on manifests that were verified before.
     pub looked: &'a Outcomes,
 }
 
 impl Beneath<'_> {
-    /// Look, and add what was found to what is known of the receipt's own things: fast, whether what it
-    /// lists is there; in full, at everything that this leads to. Errors where the user interrupts, or the
-    /// store gives up.
+    /// Checks the listed images and adds the findings to those about the receipt's own objects: whether the listed
+    /// manifests are there, and at [`Level::Full`] everything that they lead to. Errors when the user interrupts, or a
+    /// limit stops the store.
     pub fn check(
         &self,
         store: Option<&dyn Store>,
@@ -95,8 +95,7 @@ impl Beneath<'_> {
         Ok(())
     }
 
-    /// The size of the index, and what it lists. `None` where that cannot be known, which is said of
-    /// `object`.
+    /// Returns the size of the index and its entries. `None` where they cannot be read, which is recorded in `object`.
     fn entries(
         &self,
         index: &Expectation,
@@ -125,13 +124,13 @@ impl Beneath<'_> {
         None
     }
 
-    /// What came of those that have receipts of their own.
+    /// Returns the verdicts on the entries with receipts of their own.
     fn outcomes(&self, entries: &[Listed]) -> impl Iterator<Item = Outcome> {
         let promised = entries.iter().filter_map(|entry| entry.promised.as_ref());
         promised.filter_map(|known| self.looked.get(&known.digest).copied())
     }
 
-    /// Everything that the index leads to; what is wrong with itself is said of `object`.
+    /// Checks everything that the index leads to. A flaw of the index itself is recorded in `object`.
     fn walk(
         &self,
         store: &dyn Store,
@@ -152,11 +151,11 @@ impl Beneath<'_> {
     }
 }
 
-/// Findings beside those that there are: each thing that is right is told once.
+/// Adds findings. An object without a flaw is added once for each location.
 fn add(found: Vec<CheckedObject>, objects: &mut Vec<CheckedObject>) {
-    let mut told: HashSet<String> = objects.iter().map(|object| object.location.clone()).collect();
+    let mut known: HashSet<String> = objects.iter().map(|object| object.location.clone()).collect();
     for mut object in found {
-        let is_new = told.insert(object.location.clone());
+        let is_new = known.insert(object.location.clone());
         if object.status != Status::Ok || is_new {
             object.host_only = true;
             objects.push(object);
@@ -164,7 +163,7 @@ fn add(found: Vec<CheckedObject>, objects: &mut Vec<CheckedObject>) {
     }
 }
 
-/// A finding about a manifest that is not there, or not as the index says.
+/// Returns the finding about a manifest that is not there, or not as the index says.
 fn absent(store: &dyn Store, what: &Listed) -> Option<CheckedObject> {
     let flaw = match store.manifest(what) {
         Ok(Some(_)) => Flaw::of_error(Status::Unreadable, &store.refused(what)?),

@@ -1,7 +1,6 @@
-//! What a reader of the format finds: whether the manifest that a receipt promises leads to the
-//! config and the layers that it promises, and to nothing else.
+//! Checks that the manifest of a receipt leads to the config and the layers of the receipt, and to nothing else.
 //!
-//! The manifest has the bytes that were promised; who made the receipt may have made those as well.
+//! The manifest has the promised bytes. The author of a forged receipt may have written the manifest as well.
 
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
@@ -29,10 +28,10 @@ use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::destination::read_access::FolderReader;
 use occystrap_output::receipt::{Expectation, Place, Receipt, Role, listed};
 
-/// A manifest as it was promised: what a registry calls it, and its bytes.
+/// A manifest with the promised digest: its media type at a registry, and its bytes.
 pub type Document = (Option<String>, Bytes);
 
-/// A manifest, where it is there and as it was promised.
+/// Returns a manifest, where it is there and has the promised digest.
 #[must_use]
 pub fn document(one: &Expectation, access: &ReadAccess, memory: &HashMemo) -> Option<Document> {
     let (media_type, bytes) = match (&one.place, access) {
@@ -59,7 +58,7 @@ pub fn document(one: &Expectation, access: &ReadAccess, memory: &HashMemo) -> Op
     (one.digest == Some(Digest::of(&bytes))).then_some((media_type, bytes))
 }
 
-/// The bytes of a small file or part, where so many are there.
+/// Returns the bytes of a small file or part, where all of them are there.
 fn read(one: &Expectation, destination: &FolderReader, limit: u64) -> Option<Bytes> {
     let (path, offset) = match &one.place {
         Place::File { path } => (path, 0),
@@ -72,8 +71,8 @@ fn read(one: &Expectation, destination: &FolderReader, limit: u64) -> Option<Byt
     Some(bytes.into())
 }
 
-/// What the config says of the layers, where it is the one that was promised; else the look at it
-/// tells.
+/// Returns what the config promises about the layers, where it has the promised digest. Otherwise the check of the
+/// config reports it.
 #[must_use]
 pub fn claims(
     receipt: &Receipt,
@@ -97,12 +96,12 @@ pub fn claims(
         }
         ReadAccess::Repository(remote) => registry::claims(expectations, remote, memory),
         ReadAccess::Web(site) => web::claims(expectations, site, memory),
-        // A receipt of this run was not cut: what the engine has more than it names is wrong.
+        // A receipt of this run was not cut: additional layers in the engine are a flaw.
         ReadAccess::Engine(_) if receipt.is_fresh => Claims::default(),
         ReadAccess::Engine(named) => engine_image::claims(expectations, named, level, memory),
     };
     let claims = claims.against(receipt);
-    // An artifact stands beside images, in an index, or has a name of its own, which the receipt says.
+    // An artifact stands beside images in an index, or has its own name, which the receipt says.
     let image = &receipt.image;
     let may_be_artifact = matches!(image.part, Part::Platform(_)) || image.artifact;
     let beside = format.has_manifests() && may_be_artifact;
@@ -137,8 +136,8 @@ pub fn excuse_elsewhere(
     }
 }
 
-/// Blame each manifest that clients cannot read, or that does not lead to the image. Those of an index are
-/// looked at elsewhere.
+/// Records the flaw of each manifest that clients cannot read, or that does not lead to the image.
+/// [`super::index_children`] checks the manifests of an index.
 pub fn check(
     receipt: &Receipt,
     format: &Format,
@@ -190,7 +189,7 @@ pub fn check(
     }
 }
 
-/// Whether a list in docker-save form names the image, in the one reading of it, and nothing else.
+/// Errors where a list in `docker save` form does not name the image, or names other images.
 fn names_image(
     receipt: &Receipt,
     manifest: &Expectation,
@@ -238,7 +237,7 @@ fn names_image(
     if !fits {
         return Err(Lead::OtherFiles);
     }
-    // An `index.json`, say, which some readers follow instead.
+    // Some readers follow another list instead, such as `index.json`.
     let is_listed =
         |name: &String| name == list || name == entry.config() || entry.layers().contains(name);
     if let Some(other) = others.iter().find(|name| !is_listed(name)) {

@@ -1,4 +1,4 @@
-//! The host's own look at what a receipt names, wherever that is.
+//! Checks the objects of a receipt, whatever kind of destination they are in.
 
 use crate::derive::layout;
 use crate::look::{check, engine_image, registry, unpacked, web};
@@ -13,7 +13,7 @@ use occystrap_output::receipt::Receipt;
 use occystrap_output::write::target::Endpoint;
 use occystrap_output::write::target::Target;
 
-/// Look at everything that a receipt names, and at what readers of it look at besides. `claims` are those
+/// Checks everything that a receipt names, and what readers of the format need beside that. `claims` are the promises
 /// of its config. Errors when the user interrupts.
 pub fn of(
     receipt: &Receipt,

@@ -78,7 +78,7 @@ impl ImageReport {
     /// Returns the report of an image that is being moved.
     #[must_use]
     pub fn started(source: &str, destination: &str, name: &ImageName) -> Self {
-        // The name of an image in an archive is in no URI, so that it is no secret of one.
+        // An archive names its images itself: no URI has shown that the name is not a secret.
         secret::show(&name.to_string());
         Self {
             source: source.to_owned(),

@@ -130,7 +130,7 @@ impl Display for Reason {
             Self::OtherSchemaVersion => "is of another 'schemaVersion'",
             Self::OtherLayoutVersion => "is not of the version that readers know",
             Self::NotRegularFile => "is not a regular file",
-            Self::Misplaced => "is not a thing that this destination has",
+            Self::Misplaced => "no destination of this kind has such an object",
             Self::Incomplete => "cannot be read to its end",
             Self::Unread(why) => return write!(f, "cannot be read: {why}"),
             Self::NotJson => "is not valid JSON",
@@ -156,24 +156,22 @@ impl Display for Reason {
             }
             Self::Denied => "cannot be read: permission denied",
             Self::Changed => CHANGED,
-            Self::ChangedMeanwhile => "changed while it was looked at",
+            Self::ChangedMeanwhile => "changed during the verification",
             Self::Replaced => "another process has replaced it since this run wrote it",
-            Self::TooLarge => "has more bytes than are read of it",
+            Self::TooLarge => "is too large to be read",
             Self::NotUtf8 => {
                 "is not UTF-8: Docker, Podman and skopeo replace such bytes, other readers refuse them"
             }
             Self::Encrypted => "is encrypted: what it holds only its key tells",
             Self::Elsewhere { host } => return write!(f, "stored elsewhere ({host})"),
             Self::ImageUnread => "the image could not be read",
-            Self::SizeNotSaid => "the server does not say how large it is",
+            Self::SizeNotSaid => "the server does not say its size",
             Self::Empty => "lists no image",
-            Self::PlacesUnknown => "where the images are that it lists, only the plugin knows",
+            Self::PlacesUnknown => "only the plugin knows where the images that it lists are",
             Self::Rewritten => REWRITTEN,
             Self::NoDigest => "its name promises no digest",
             Self::ContentUnknown => "what it must hold is not known: the config cannot be read",
-            Self::SizeUnknown => {
-                "how large it must be is not recorded; a full verification reads it"
-            }
+            Self::SizeUnknown => "its size is not recorded; a full verification reads it",
             Self::LengthUnknown(Length::Unread) => "its length is not known: it cannot be read",
             Self::LengthUnknown(Length::DamagedHeader) => {
                 "its length is not known: a header is damaged"
@@ -227,16 +225,16 @@ impl Display for Hint {
         let text = match self {
             Self::OfError { text, .. } => text,
             Self::AsAtSource => {
-                "the image is like this at its source, so that moving it again does not help; 'occystrap check' says more; build the image again"
+                "the image has this flaw at its source, so that moving it again does not help: build the image again; 'occystrap check' shows more"
             }
             Self::DeleteFirst => DELETE_FIRST,
             Self::OtherLayer => {
                 "the bytes are those of the digest, and not what the config promises: with --layer-cache, push the image again without it; else look at the source with 'occystrap check'"
             }
-            Self::OtherUser => "run it as a user who may read that",
+            Self::OtherUser => "run the command as a user who may read the file",
             Self::RunAgain => AGAIN,
             Self::VerifyNow { destination } => {
-                return write!(f, "look at what is there now: occystrap verify '{destination}'");
+                return write!(f, "verify what is there now: occystrap verify '{destination}'");
             }
         };
         f.write_str(text)

@@ -141,7 +141,10 @@ impl Batch<'_> {
         match plugin.description().destination {
             description::Kind::Engine => {
                 return refuse(
-                    format!("'{}': receipts of unknown origin get no engine", uri.display()),
+                    format!(
+                        "'{}': receipts of unknown origin cannot name a container engine",
+                        uri.display()
+                    ),
                     "'occystrap verify RECEIPT', without --untrusted, asks the engine",
                 );
             }
@@ -161,7 +164,7 @@ impl Batch<'_> {
                         || (parse_boolean(value) != Some(false) && !self.grants.settings().insecure)
                 }) {
                     return refuse(
-                        "how a registry is spoken to is not the receipt's to say".to_owned(),
+                        "a receipt cannot set how a registry is contacted".to_owned(),
                         "--insecure, --username and --password hold for all receipts",
                     );
                 }
@@ -227,7 +230,7 @@ fn check(
         check_journal(receipt, destination, &mut objects);
     }
     claims.mark_unpromised(expectations, &mut objects);
-    // What a receipt that was cut leaves out is no fault of the manifest.
+    // What is missing in a cut receipt is not a flaw of the manifest.
     let is_complete = missing.is_none();
     match missing {
         Some(missing) => {

@@ -124,8 +124,8 @@ impl Spent<'_> {
         self.receipt.store(0, Ordering::Relaxed);
     }
 
-    /// Count what will be read. Errors when that is too much, for the receipt or for all; then it
-    /// counts for nothing.
+    /// Counts bytes that will be read. Errors when they are too many for the receipt or for the batch; they are not
+    /// counted then.
     pub(super) fn count(&self, bytes: u64) -> Result<()> {
         let Purse { bounds, share, common } = self.purse;
         let too_many = |whose: &str, most: u64| {
@@ -195,7 +195,7 @@ impl Store for Counted<'_> {
         self.store.claims(expectations)
     }
 
-    fn look(
+    fn check(
         &self,
         expectations: &[Expectation],
         claims: &Claims,
@@ -212,7 +212,7 @@ impl Store for Counted<'_> {
             .cloned()
             .collect();
         self.spent.count(of(&unread, &[], self.access, self.memory))?;
-        let mut objects = self.store.look(expectations, claims, level)?;
+        let mut objects = self.store.check(expectations, claims, level)?;
         claims.mark_unpromised(expectations, &mut objects);
         Ok(objects)
     }
