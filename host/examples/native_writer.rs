@@ -22,10 +22,9 @@ use occystrap_net::context::Context;
 use occystrap_net::http::Settings;
 use occystrap_net::registry::Client;
 use occystrap_net::uri::Uri;
-use occystrap_output::destination::Grant;
 use occystrap_output::destination::commit::expected::Terms;
 use occystrap_output::destination::planned_layer::{Form, PlannedLayer};
-use occystrap_output::destination::prefetch;
+use occystrap_output::destination::prefetch::{self, Route};
 use occystrap_output::destination::sink::{FileSink, SinkError};
 use occystrap_output::destination::size_hint::SizeHints;
 use occystrap_output::destination::staging::Staging;
@@ -52,14 +51,13 @@ fn main() -> Result<()> {
 fn write(image: &Image, archive: &Path, context: &Context) -> Result<()> {
     let mut staging = Staging::new(Destination::file(archive)?, context.durable);
     let destination = staging.destination().clone();
-    let grant = Grant::Storage(destination.clone());
     let name = destination.file_name().unwrap_or_default().to_owned();
     let mut sink = FileSink::new(name.clone(), staging.create()?);
 
     let config = format!("{}.json", image.id.hex());
     framed(&mut sink, &config, &image.config)?;
     let member = |index: usize| format!("{}/layer.tar", image.layers[index].diff_id.hex());
-    let blobs = prefetch::start(taken(image), &grant, &SizeHints::default(), context);
+    let blobs = prefetch::start(taken(image), Route::File, &SizeHints::default(), context);
     for (taken, mut blob) in taken(image).into_iter().zip(blobs) {
         let gap = sink.reserve(header::BLOCK as u32).map_err(refused)?;
         let size = blob.splice(&mut sink)?.size;

@@ -7,7 +7,7 @@ use occystrap_base::cancel::Cancel;
 use occystrap_base::error::Error;
 use occystrap_images::level::Level;
 use occystrap_output::plugin::{Catalog, PluginEngine};
-use occystrap_verify::derive::subject::Subject;
+use occystrap_verify::subject::Subject;
 
 use crate::support::cli::Sandbox;
 use crate::support::context::context;

@@ -9,7 +9,7 @@ use occystrap_base::limits::Allowance;
 use occystrap_images::level::Level;
 use occystrap_net::context::Context;
 use occystrap_output::plugin::{Catalog, Plugin, PluginEngine};
-use occystrap_verify::derive::subject::Subject;
+use occystrap_verify::subject::Subject;
 
 use crate::support::cli::Sandbox;
 use crate::support::context::context;

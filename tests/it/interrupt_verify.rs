@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use occystrap::pipeline::verify_each;
 use occystrap_base::error::Error;
 use occystrap_images::level::Level;
-use occystrap_verify::derive::subject::Subject;
+use occystrap_verify::subject::Subject;
 
 use crate::support::cli::{Ran, Sandbox};
 use crate::support::context::context;

@@ -8,7 +8,7 @@ use occystrap_base::oci::Digest;
 use occystrap_base::oci::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
 use occystrap_images::level::Level;
 use occystrap_net::registry::{Client as OurClient, Reference};
-use occystrap_output::destination::remote::BlockingRepository;
+use occystrap_output::destination::remote::RepositoryReader;
 use occystrap_verify::derive::registry;
 use occystrap_verify::verdict::object::Outcome;
 
@@ -65,7 +65,7 @@ impl World {
         let host = self.registry.url_host();
         let reference = Reference::parse(&format!("{host}/{NAME}")).unwrap();
         let repository = self.client.repository(&reference, self.user.counters.clone()).unwrap();
-        let remote = BlockingRepository::new(repository, &context);
+        let remote = RepositoryReader::new(repository, &context);
         let found = registry::images(&remote, &reference, level, &context);
         found.map(|found| found[0].verification.outcome()).map_err(|error| error.kind())
     }

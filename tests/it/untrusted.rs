@@ -80,7 +80,7 @@ fn nothing_is_looked_at_that_was_not_granted() {
     edit(&receipt, |document| document["destination"] = sandbox.uri("dir", "srv/gone").into());
     assert_eq!(verdict(&sandbox, &receipt, &[]).0, "failed", "what was granted may be missing");
     for (to, why) in [
-        ("docker://app:1?socket=/run/docker.sock", "get no engine"),
+        ("docker://app:1?socket=/run/docker.sock", "cannot name a container engine"),
         ("registry://127.0.0.1:1/x:1", "was not granted"),
         ("nobody://x", "no plugin"),
     ] {
@@ -198,7 +198,7 @@ fn a_registry_is_asked_when_it_was_granted() {
     let granted = ["--insecure", "--allow-registry", host.as_str()];
     let (status, line) = verdict(&sandbox, &receipt, &granted);
     assert_eq!(status, "verified", "{line}");
-    // How to speak to it is not the receipt's to say.
+    // A receipt cannot set how a registry is contacted.
     edit(&receipt, |document| document["destination"] = format!("{to}?insecure=true").into());
     assert_eq!(verdict(&sandbox, &receipt, &granted[1..]).0, "unconfirmed");
 }

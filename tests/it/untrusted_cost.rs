@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use occystrap_base::limits::Allowance;
 use occystrap_output::plugin::{Catalog, PluginEngine};
-use occystrap_verify::untrusted::{Bounds, Grants, Line, verify_batch};
+use occystrap_verify::untrusted::{Bounds, Grants, ReceiptReport, verify_batch};
 use serde_json::json;
 
 use crate::support::cli::Sandbox;
@@ -28,7 +28,7 @@ fn batch(
     grants.root(&sandbox.path("srv")).unwrap();
     let paths: Vec<_> = receipts.iter().map(Into::into).collect();
     let mut told = Vec::new();
-    let tell = |line: &Line| {
+    let tell = |line: &ReceiptReport| {
         told.push(serde_json::to_value(line).unwrap());
         Ok(())
     };

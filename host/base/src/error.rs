@@ -38,18 +38,32 @@ pub enum Kind {
     Interrupted,
 }
 
+/// What is at fault where moving the image again does not help. Code chooses its advice by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// A registry, or a proxy in front of it, gives different answers to the same question.
+    ChangedAnswer,
+    /// The store of a container engine is damaged.
+    DamagedEngineStore,
+    /// An image has more layers than Docker mounts.
+    TooManyLayers,
+}
+
 /// Error with its kind, its message and, where one helps, a hint.
-#[derive(Debug, Clone, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}", .0.message)]
 pub struct Error(Box<Inner>);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Inner {
     kind: Kind,
     message: String,
     hint: Option<String>,
     /// Expected and found value.
     difference: Option<(Side, Side)>,
+    origin: Option<Origin>,
+    /// Whether this is an interruption whose effect is not known.
+    is_bare: bool,
 }
 
 /// Message of an interruption whose effect is not known.
@@ -60,7 +74,8 @@ impl Error {
     /// source cannot drive a terminal.
     pub fn new(kind: Kind, message: impl AsRef<str>) -> Self {
         let message = printable(message.as_ref());
-        Self(Box::new(Inner { kind, message, hint: None, difference: None }))
+        let (hint, difference, origin, is_bare) = (None, None, None, false);
+        Self(Box::new(Inner { kind, message, hint, difference, origin, is_bare }))
     }
 
     /// Creates an error about the command line.
@@ -123,7 +138,9 @@ impl Error {
 
     /// Creates the error for an interruption by the user. Only the caller knows its effect: [`Self::with_effect`].
     pub fn interrupted() -> Self {
-        Self::new(Kind::Interrupted, INTERRUPTED)
+        let mut error = Self::new(Kind::Interrupted, INTERRUPTED);
+        error.0.is_bare = true;
+        error
     }
 
     /// Adds the effect of an interruption: `interrupted; EFFECT`. Other errors, and interruptions whose effect is
@@ -132,6 +149,7 @@ impl Error {
     pub fn with_effect(mut self, effect: &str) -> Self {
         if self.is_bare_interruption() {
             self.0.message = format!("{INTERRUPTED}; {effect}");
+            self.0.is_bare = false;
         }
         self
     }
@@ -139,7 +157,7 @@ impl Error {
     /// Returns whether this is an interruption whose effect is not known.
     #[must_use]
     pub fn is_bare_interruption(&self) -> bool {
-        self.0.kind == Kind::Interrupted && self.0.message == INTERRUPTED
+        self.0.is_bare
     }
 
     /// Adds what the user can do about it.
@@ -153,6 +171,7 @@ impl Error {
     #[must_use]
     pub fn within(mut self, place: impl std::fmt::Display) -> Self {
         self.0.message = printable(&format!("{place}: {}", self.0.message));
+        self.0.is_bare = false;
         self
     }
 
@@ -178,6 +197,27 @@ impl Error {
     #[must_use]
     pub fn difference(&self) -> Option<(&Side, &Side)> {
         self.0.difference.as_ref().map(|(expected, found)| (expected, found))
+    }
+
+    /// Returns the message without the two values of a difference at its end.
+    #[must_use]
+    pub fn without_sides(&self) -> &str {
+        let message = self.0.message.as_str();
+        let ending = |(expected, found)| format!(": expected {expected}, found {found}");
+        self.difference().and_then(|sides| message.strip_suffix(&ending(sides))).unwrap_or(message)
+    }
+
+    /// Records what is at fault.
+    #[must_use]
+    pub fn with_origin(mut self, origin: Origin) -> Self {
+        self.0.origin = Some(origin);
+        self
+    }
+
+    /// Returns what is at fault, where that is known.
+    #[must_use]
+    pub fn origin(&self) -> Option<Origin> {
+        self.0.origin
     }
 
     /// Returns the process's exit code for this error (docs/verification.md): 2 for usage, 130 for an interruption, as

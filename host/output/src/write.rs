@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 
 use crate::destination::commit::expected::Terms;
 use crate::destination::planned_layer::PlannedLayer;
-use crate::destination::prefetch;
+use crate::destination::prefetch::{self, Route};
 use crate::destination::size_hint::SizeHints;
 use crate::plugin::handle::Blob;
 use crate::plugin::violation::violation;
@@ -82,7 +82,7 @@ fn attempt(
     let context = context.child();
     let _abandon = Abandon(context.cancel.clone());
     let pending = target.stage(item.is_named(), &context)?;
-    let grant = pending.grant();
+    let route = Route::of(&pending);
     let description = target.plugin.description();
     let name = description.name.clone();
 
@@ -103,8 +103,7 @@ fn attempt(
             .extend((0..).zip(&image.layers).filter(|(_, layer)| stays(layer)).map(|(at, _)| at));
         session.write_config(config(image))?;
         let indices: Vec<usize> = taken.iter().map(|taken| taken.index).collect();
-        for (index, blob) in
-            indices.into_iter().zip(prefetch::start(taken, &grant, hints, &context))
+        for (index, blob) in indices.into_iter().zip(prefetch::start(taken, route, hints, &context))
         {
             let number = u32::try_from(index).unwrap_or(u32::MAX);
             let diff_id = image.layers[index].diff_id;

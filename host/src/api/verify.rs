@@ -7,9 +7,9 @@ use crate::pipeline;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_images::level::Level;
 use occystrap_net::uri::Uri;
-use occystrap_verify::derive::subject::Subject;
 use occystrap_verify::receipt::plugins::Plugins;
 use occystrap_verify::report::{ImageReport, Run};
+use occystrap_verify::subject::Subject;
 
 /// Verification of what was written earlier, by receipts or by what a destination says of itself.
 ///

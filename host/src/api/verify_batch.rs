@@ -7,7 +7,7 @@ use super::session::{Session, Trust};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::limits::Allowance;
 use occystrap_output::plugin::Catalog;
-use occystrap_verify::untrusted::{self, Bounds, Grants, Line as ReceiptReport, Summary};
+use occystrap_verify::untrusted::{self, Bounds, Grants, ReceiptReport, Summary};
 
 /// Verification of receipts and plugins that are not trusted, many in parallel.
 ///

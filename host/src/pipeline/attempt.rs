@@ -84,7 +84,7 @@ pub fn attempt(
     };
     report.warnings = context.warnings.lines();
     let report = report.finish(started.elapsed(), context);
-    report.tell();
+    report.log();
     (report, receipt)
 }
 

@@ -9,11 +9,11 @@ use occystrap_base::parallel::in_order;
 use occystrap_images::level::Level;
 use occystrap_images::steady::{self, Watch};
 use occystrap_net::context::Context;
-use occystrap_output::destination::engine_image::EngineImage;
-use occystrap_output::destination::remote::BlockingRepository;
-use occystrap_verify::derive::subject::Subject;
+use occystrap_output::destination::engine_image::EngineReader;
+use occystrap_output::destination::remote::RepositoryReader;
 use occystrap_verify::derive::{directory, layout, registry};
 use occystrap_verify::report::{ImageReport, Run};
+use occystrap_verify::subject::Subject;
 use occystrap_verify::verdict::found::Found;
 use occystrap_verify::verdict::object::Outcomes;
 use occystrap_verify::verify;
@@ -69,7 +69,7 @@ pub fn verify_each<T: Sync, S: Borrow<Subject>>(
         }
         begun.fetch_add(1, Ordering::Relaxed);
         let mut send = |report: ImageReport, more: bool| {
-            report.tell();
+            report.log();
             send((report, several || more));
         };
         let (display, verified) = match open(target) {
@@ -162,11 +162,11 @@ fn verify_subject(
         ),
         Subject::Registry(reference, client, display) => {
             let repository = client.repository(reference, context.counters.clone())?;
-            let remote = BlockingRepository::new(repository, context);
+            let remote = RepositoryReader::new(repository, context);
             (display, registry::images(&remote, reference, level, context)?)
         }
         Subject::Engine(image, engine, display) => {
-            let named = EngineImage::new(engine.clone(), image.clone(), context);
+            let named = EngineReader::new(engine.clone(), image.clone(), context);
             (display, occystrap_verify::look::engine_image::held(&named, level)?)
         }
     };

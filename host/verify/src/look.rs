@@ -1,12 +1,13 @@
-//! The host's own look at a destination: each object compared with what is expected of it.
+//! The comparison of what a destination holds with what is expected: one module for each kind of destination, and one
+//! [`checker`] for all.
+//!
+//! These modules only read. They record flaws as data, and never take over what a plugin says.
 
 pub mod check;
-pub mod document;
+pub mod checker;
 pub mod elsewhere;
 pub mod engine_image;
 pub mod files;
-mod in_parallel;
-pub mod objects;
 pub mod registry;
 pub mod since;
 pub mod steady;

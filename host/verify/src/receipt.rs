@@ -4,4 +4,5 @@ pub mod completeness;
 pub mod format;
 pub mod index_children;
 pub mod manifest_chain;
+pub mod objects;
 pub mod plugins;

@@ -1,10 +1,15 @@
-//! What a run says at its end: to a person, to a program, and to a script's `$?`.
+//! The report of a run: the text for users, the JSON for programs, and the exit code for scripts.
+//!
+//! The texts about objects are made here and nowhere else.
 
 mod image;
+mod object;
 mod stream;
+pub(crate) mod summary;
 mod tally;
 mod text;
 mod unchecked;
+mod words;
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -12,17 +17,19 @@ use std::time::Duration;
 use serde::Serialize;
 
 pub use self::image::{ImageReport, ImageStatus};
+pub use self::object::ObjectReport;
 pub use self::stream::Stream;
 pub use self::tally::Tally;
 pub use self::text::{write_error, write_warning};
+pub use self::words::message;
 use occystrap_base::error::Error;
 use occystrap_base::oci::ImageName;
 use occystrap_base::terminal::table;
 
-/// Exit code when something could not be confirmed.
+/// The exit code when an image is UNCONFIRMED.
 const UNCONFIRMED: u8 = 3;
 
-/// Everything that one command did.
+/// The images of one command, and their counts.
 #[derive(Debug, Serialize)]
 pub struct Run {
     images: Vec<ImageReport>,
@@ -31,7 +38,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// Sum up.
+    /// Counts the images of a run.
     #[must_use]
     pub fn new(images: Vec<ImageReport>, took: Duration) -> Self {
         let mut tally = Tally::default();
@@ -40,7 +47,8 @@ impl Run {
         Self { images, tally }
     }
 
-    /// Of a command that was not begun: its ends as the user named them, without secrets.
+    /// Returns the report of a command that was not started. Source and destination are as the user named them, without
+    /// secrets.
     #[must_use]
     pub fn refused(source: &str, destination: &str, error: Error) -> Self {
         let name = ImageName { repository: String::new(), tag: None };
@@ -49,24 +57,24 @@ impl Run {
         Self::new(vec![report], Duration::ZERO)
     }
 
-    /// The images, in the order of the source.
+    /// Returns the images, in the order of the source.
     #[must_use]
     pub fn images(&self) -> &[ImageReport] {
         &self.images
     }
 
-    /// The exit code. `strict` is for those who take no doubt for an answer.
+    /// Returns the exit code. With `strict`, an UNCONFIRMED image is no success.
     #[must_use]
     pub fn exit_code(&self, strict: bool) -> u8 {
         self.tally.exit_code(strict)
     }
 
-    /// The document for programs, as JSON and a newline.
+    /// Writes the JSON for programs, and a newline.
     pub fn write_json(&self, to: &mut dyn Write) -> io::Result<()> {
         table::write_json(to, self)
     }
 
-    /// Findings and errors, one line each, and the summary. `quiet` leaves out what is well.
+    /// Writes findings and errors, one line each, and the summary. `quiet` leaves out verified images and the summary.
     pub fn write_text(&self, to: &mut dyn Write, quiet: bool) -> io::Result<()> {
         for image in &self.images {
             text::write_image(to, image, self.images.len() > 1, quiet)?;
@@ -77,14 +85,14 @@ impl Run {
         Ok(())
     }
 
-    /// The last line, which someone with 200 images reads.
+    /// Returns the last line of the text.
     #[must_use]
     pub fn summary_line(&self) -> String {
         self.tally.summary_line()
     }
 }
 
-/// To the microsecond.
+/// Returns the seconds of a duration, rounded to microseconds.
 fn seconds(took: Duration) -> f64 {
     (took.as_secs_f64() * 1e6).round() / 1e6
 }

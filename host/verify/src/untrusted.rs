@@ -1,15 +1,16 @@
-//! Receipts of users who are not trusted, verified with plugins that are not trusted, many side by side: for a machine
-//! that several users share. The public API is `occystrap::VerifyBatch`.
+//! Verification of receipts and plugins of unknown origin, many in parallel: for a machine that several
+//! users share. The public API is `occystrap::VerifyBatch`.
 //!
-//! The verdict is the host's. What it has not seen itself is UNCONFIRMED; a plugin can raise a doubt
-//! and settle none. What it refuses: destinations outside of what was [granted](Grants), receipts
-//! that lead out of their destination, and work beyond its [`Bounds`]. Nothing that one receipt or
-//! plugin does changes the verdict on another.
+//! The host decides the verdict. What the host has not checked itself is UNCONFIRMED. A problem that only the plugin
+//! reports makes an image UNCONFIRMED; its approval never counts. This module refuses destinations that were not
+//! [granted](Grants), receipts that lead out of their destination, and work beyond its [`Bounds`]. No receipt and no
+//! plugin can change the verdict on another receipt.
 
+pub mod bounds;
+mod check;
 mod cost;
 pub mod grants;
-pub mod line;
-mod look;
+pub mod receipt_report;
 mod rules;
 mod watch;
 
@@ -20,83 +21,34 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{OnceLock, mpsc};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+pub use bounds::{Bounds, Stop};
 pub use grants::Grants;
-pub use line::{Line, Summary};
+pub use receipt_report::{ReceiptReport, Summary};
 
+use self::check::{Ask, Batch};
 use self::cost::Purse;
 use self::watch::Watch;
 use crate::receipt::plugins::Plugins;
 use crate::verdict::object::Outcomes;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::limits;
-use occystrap_base::parallel::cores;
-use occystrap_base::terminal::progress::Progress;
 use occystrap_images::source::content_store::MOST_MANIFESTS;
 use occystrap_net::context::Context;
-use occystrap_net::registry::Client;
 use occystrap_output::plugin::Catalog;
 use occystrap_output::receipt::{Bundle, Receipt};
 
-/// How much a batch may take. What a plugin may take in one session is the engine's
-/// ([`limits::Allowance`]).
-#[derive(Debug, Clone, Copy)]
-pub struct Bounds {
-    /// Receipts that are looked at side by side. Each may take [`limits::MEMORY`] for its plugin, and
-    /// some ten times [`limits::UNTRUSTED_RECEIPT`] for itself.
-    pub workers: usize,
-    /// Time for one receipt's file: [`limits::UNTRUSTED_TIME`].
-    pub time: Duration,
-    /// Time for all: [`limits::UNTRUSTED_BATCH_TIME`].
-    pub batch_time: Duration,
-    /// Bytes to read for one receipt: [`limits::UNTRUSTED_BYTES`].
-    pub bytes: u64,
-    /// Bytes to read for all: [`limits::UNTRUSTED_BATCH_BYTES`]. Each file has its share of one half,
-    /// whatever the others take.
-    pub batch_bytes: u64,
-}
-
-impl Default for Bounds {
-    fn default() -> Self {
-        Self {
-            workers: cores(),
-            time: limits::UNTRUSTED_TIME,
-            batch_time: limits::UNTRUSTED_BATCH_TIME,
-            bytes: limits::UNTRUSTED_BYTES,
-            batch_bytes: limits::UNTRUSTED_BATCH_BYTES,
-        }
-    }
-}
-
-/// Why a receipt gets no verdict.
-#[derive(Debug)]
-pub enum Stop {
-    /// It is none, or breaks a rule that no honest one breaks.
-    Refused(Error),
-    /// It may be right; nobody looked.
-    Doubt(Error),
-}
-
-impl From<Error> for Stop {
-    fn from(error: Error) -> Self {
-        match error.kind() {
-            Kind::Usage | Kind::Source => Self::Refused(error),
-            _ => Self::Doubt(error),
-        }
-    }
-}
-
-/// Verify receipts, and `tell` of each as soon as it is known: a line for each receipt, of which a file
-/// may hold several. Errors when the user interrupts, or when `tell` does, which ends the batch.
-/// What is wrong with a receipt, its destination or its plugin is in its line.
+/// Verifies receipts, and calls `each` with the report of every receipt as soon as it is known; a file may hold several
+/// receipts. A flaw of a receipt, its destination or its plugin is in its report. Errors when the user interrupts, or when
+/// `each` errors, which ends the batch.
 pub fn verify_batch(
     receipts: &[PathBuf],
     catalog: &Catalog,
     grants: &Grants,
     bounds: &Bounds,
     context: &Context,
-    mut tell: impl FnMut(&Line) -> Result<()>,
+    mut each: impl FnMut(&ReceiptReport) -> Result<()>,
 ) -> Result<Summary> {
     let started = Instant::now();
     let stop = context.cancel.child();
@@ -112,99 +64,89 @@ pub fn verify_batch(
     let workers = bounds.workers.clamp(1, receipts.len().max(1));
     let next = AtomicUsize::new(0);
     let mut summary = Summary::default();
-    let told = std::thread::scope(|scope| {
-        let (lines, known) = mpsc::sync_channel::<Line>(workers);
+    let ended = std::thread::scope(|scope| {
+        let (reports, known) = mpsc::sync_channel::<ReceiptReport>(workers);
         let (done, wait) = mpsc::channel::<()>();
         let (watch, batch, next, stop) = (&watch, &batch, &next, &stop);
         scope.spawn(move || watch.keep(&wait));
         for _ in 0..workers {
-            let lines = lines.clone();
+            let reports = reports.clone();
             scope.spawn(move || {
                 while let Some(path) = receipts.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if stop.check().is_err() {
                         break;
                     }
-                    for line in batch.file(path) {
-                        // Nobody listens any more when telling has failed.
-                        let _ = lines.send(line);
+                    for report in batch.file(path) {
+                        // The receiver is gone after `each` has failed.
+                        let _ = reports.send(report);
                     }
                 }
             });
         }
-        drop(lines);
-        let mut told = Ok(());
-        for line in known {
-            summary.count(&line);
-            if told.is_ok() {
-                told = tell(&line);
-                if told.is_err() {
+        drop(reports);
+        let mut ended = Ok(());
+        for report in known {
+            summary.count(&report);
+            if ended.is_ok() {
+                ended = each(&report);
+                if ended.is_err() {
                     stop.cancel();
                 }
             }
         }
         drop(done);
-        told
+        ended
     });
-    told?;
+    ended?;
     context.cancel.check()?;
     summary.seconds = started.elapsed().as_secs_f64();
     Ok(summary)
 }
 
-/// What all receipts of one batch share.
-struct Batch<'a> {
-    grants: &'a Grants,
-    context: &'a Context,
-    watch: &'a Watch,
-    plugins: Plugins<'a>,
-    client: OnceLock<Result<Client>>,
-    /// What may be read.
-    purse: Purse,
-}
-
 impl Batch<'_> {
-    /// Every receipt in a file. Nothing where the user interrupted.
-    fn file(&self, path: &Path) -> Vec<Line> {
+    /// Returns the reports of every receipt in a file. Empty where the user interrupted.
+    fn file(&self, path: &Path) -> Vec<ReceiptReport> {
         let place = path.display().to_string();
         let watched = self.watch.begin();
-        let mut lines = Vec::new();
+        let mut reports = Vec::new();
         let spent = self.purse.file();
-        // Manifests, which an index that comes later may list.
+        // Verified manifests, which an index later in the file may list.
         let mut verified = Outcomes::new();
-        // A mistake of ours must not take the other receipts with it.
+        // A panic of the host must not end the other receipts.
         let all = catch_unwind(AssertUnwindSafe(|| match self.read(path, &place) {
             Ok(receipts) => {
                 for receipt in &receipts {
                     let started = Instant::now();
-                    let looked = self.watch.check().map_err(Stop::from);
+                    let in_time = self.watch.check().map_err(Stop::from);
                     spent.next();
-                    let ask = look::Ask { receipt, spent: &spent, verified: &verified };
-                    let looked = looked.and_then(|()| self.look(&ask, &watched));
-                    // What was asked to stop may look like anything else.
-                    let looked = match watched.cancel().check() {
-                        Ok(()) => looked,
-                        Err(stopped) => Err(Stop::Doubt(stopped)),
+                    let ask = Ask { receipt, spent: &spent, verified: &verified };
+                    let checked = in_time.and_then(|()| self.check(&ask, &watched));
+                    // An interruption may show as any other error.
+                    let checked = match watched.cancel().check() {
+                        Ok(()) => checked,
+                        Err(stopped) => Err(Stop::Unchecked(stopped)),
                     };
-                    if let Ok(looked) = &looked {
-                        verified.extend(looked.manifests(receipt));
+                    if let Ok(checked) = &checked {
+                        verified.extend(checked.manifests(receipt));
                     }
-                    lines.push(Line::of(&place, receipt, looked).after(started.elapsed()));
+                    let (verdict, took) = (checked.map(Into::into), started.elapsed());
+                    reports.push(ReceiptReport::of(&place, receipt, verdict).after(took));
                 }
             }
-            Err(error) => lines.push(Line::unread(&place, Stop::Refused(error))),
+            Err(error) => reports.push(ReceiptReport::unread(&place, Stop::Refused(error))),
         }));
         if all.is_err() {
-            let message = "the host made a mistake with this receipt, and has no verdict on it";
+            let message = "occystrap failed on this receipt, and has no verdict on it";
             let error = Error::new(Kind::Plugin, message);
-            lines.push(Line::unread(&place, Stop::Doubt(error)));
+            reports.push(ReceiptReport::unread(&place, Stop::Unchecked(error)));
         }
         let Some(why) = self.watch.why(&watched) else { return Vec::new() };
-        lines.iter_mut().for_each(|line| line.explain(&why));
-        lines
+        reports.iter_mut().for_each(|report| report.explain(&why));
+        reports
     }
 
-    /// A file of receipts. Neither waits for a pipe nor follows a link: who put it there may not be
-    /// who names it.
+    /// Reads a file of receipts. It neither waits for a pipe nor follows a link: the user who made the file may not be the
+    /// user who names it.
     fn read(&self, path: &Path, place: &str) -> Result<Vec<Receipt>> {
         let fail = |cause: std::io::Error| {
             let error = Error::io(Kind::Source, "read the receipt", place, &cause);
@@ -234,15 +176,5 @@ impl Batch<'_> {
             }
             false => Ok(receipts),
         }
-    }
-
-    /// What one receipt needs of a run, with its own wish to stop. It shows nothing, and asks for one
-    /// thing at a time: others are beside it.
-    fn context_of(&self, watched: &watch::Watched) -> Context {
-        (self.context.clone())
-            .with_cancel(watched.cancel().clone())
-            .with_progress(Progress::hidden())
-            .with_own_counters()
-            .with_parallel(1)
     }
 }

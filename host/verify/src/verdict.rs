@@ -1,5 +1,7 @@
-//! What was found, and which verdict follows.
+//! The flaws that objects can have, and the verdict that follows from them.
 
 pub mod claims;
+pub mod document;
+pub mod flaw;
 pub mod found;
 pub mod object;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::address::WHERE;
 use crate::http::failure::certificate;
-use occystrap_base::error::{Error, Kind, io_reason};
+use occystrap_base::error::{Error, Kind, Origin, io_reason};
 
 /// Returns the error for a call without an answer, or without a whole one. `place` is the engine's address.
 pub(super) fn explain(error: &reqwest::Error, place: &str) -> Error {
@@ -55,7 +55,7 @@ pub(super) fn refused(what: &str, place: &str, status: StatusCode, body: &[u8]) 
     let message = format!("{what}: {place} answered {status}: {reason}");
     match is_damage(&reason) {
         true => damaged(&message),
-        false => Error::new(kind, message),
+        false => with_depth(Error::new(kind, message), &reason),
     }
 }
 
@@ -65,7 +65,15 @@ pub const DAMAGED: &str = "the engine's own store is damaged, and it does not re
 
 /// Returns the error of an engine that reports damage in its store.
 pub(super) fn damaged(message: &str) -> Error {
-    Error::source(message).hint(DAMAGED)
+    Error::source(message).hint(DAMAGED).with_origin(Origin::DamagedEngineStore)
+}
+
+/// Records in an error that an engine refuses an image for its number of layers, where the reason that it gives says so.
+pub(super) fn with_depth(error: Error, reason: &str) -> Error {
+    match reason.contains("max depth exceeded") {
+        true => error.with_origin(Origin::TooManyLayers),
+        false => error,
+    }
 }
 
 /// Returns whether an engine's reason is damage in its store, and not a passing problem.

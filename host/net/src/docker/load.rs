@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::engine::{Engine, WORKING};
-use super::failure::{explain, one_line, silence};
+use super::failure::{explain, one_line, silence, with_depth};
 use occystrap_base::error::{Error, Kind, Result};
 
 /// Pieces on their way to the connection. Bytes that wait for the engine are in the socket's buffers.
@@ -239,7 +239,7 @@ impl Lines {
         let error = event.error_detail.and_then(|detail| detail.message).or(event.error);
         if let Some(error) = error {
             let message = format!("{place} did not load the image: {}", one_line(&error));
-            return Err(Error::destination(message));
+            return Err(with_depth(Error::destination(message), &error));
         }
         // "Loaded image: a:1", "Loaded image ID: sha256:...", and of Podman before 4 "Loaded
         // image(s): a:1,b:2".

@@ -1,5 +1,4 @@
-//! A container engine and one image name in it, as seen by code that waits: a plugin's host calls,
-//! and the checks.
+//! A container engine and one image name in it for blocking code: the host calls of a plugin, and verification.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -9,7 +8,7 @@ use bytes::Bytes;
 use super::archive::{Archive, Contents};
 use super::given_name::GivenName;
 use occystrap_base::cancel::Cancel;
-use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::error::{Error, Kind, Origin, Result};
 use occystrap_base::files::Section;
 use occystrap_base::oci::{Digest, Hasher, ImageName};
 use occystrap_base::terminal::progress::{LayerProgress, Progress};
@@ -21,42 +20,40 @@ use occystrap_net::docker::{Engine, Inspected, Load};
 /// How much of a layer is sent at once.
 const PIECE: usize = 256 * 1024;
 
-/// Bytes of an archive that wait for the engine at the most: two pieces on their way to the connection,
-/// one that is held back and one that is being written, of [`occystrap_base::limits::PAD`] each.
+/// Bytes of an archive that wait for the engine at most: two pieces on their way to the connection, the one that is held
+/// back, and the one that is being written, of [`occystrap_base::limits::PAD`] each.
 const ON_ITS_WAY: usize = 4 * occystrap_base::limits::PAD as usize;
 
-/// An engine, and the one name that the user gave. Cheap to clone.
+/// A container engine and the one image name in it that the user gave, for reading. Cheap to clone.
 #[derive(Clone)]
-pub struct EngineImage {
+pub struct EngineReader {
     engine: Blocking<Engine>,
     image: ImageName,
     cancel: Cancel,
     progress: Progress,
-    warnings: Warnings,
 }
 
-impl EngineImage {
-    /// An image name in an engine.
+impl EngineReader {
+    /// Returns a handle on an image name in an engine.
     #[must_use]
     pub fn new(engine: Engine, image: ImageName, context: &Context) -> Self {
         let (engine, cancel) = (Blocking::new(engine, context), context.cancel.clone());
-        let (progress, warnings) = (context.progress.clone(), context.warnings.clone());
-        Self { engine, image, cancel, progress, warnings }
+        Self { engine, image, cancel, progress: context.progress.clone() }
     }
 
-    /// The name.
+    /// Returns the name.
     #[must_use]
     pub fn image(&self) -> &ImageName {
         &self.image
     }
 
-    /// The engine's address.
+    /// Returns the address of the engine.
     #[must_use]
     pub fn place(&self) -> &str {
         self.engine.place()
     }
 
-    /// What the engine says of the image; `None` when it has none of that name.
+    /// Returns what the engine says of the image; `None` when it has no image of that name.
     pub fn inspect(&self) -> Result<Option<EngineImageInfo>> {
         self.engine.wait(async {
             let Some(image) = self.engine.inspect(&self.image.to_string()).await? else {
@@ -68,22 +65,13 @@ impl EngineImage {
         })
     }
 
-    /// Whether an image that the engine has is not the one with this config and these layers.
-    async fn is_another(&self, old: &Inspected, config: Digest, diff_ids: &[Digest]) -> bool {
-        // In containerd's store an ID says nothing of the config.
-        old.diff_ids != diff_ids
-            || (old.id != config
-                && self.engine.about().await.is_ok_and(|about| !about.containerd_store))
-    }
-
-    /// The error for an engine that has no image of that name.
+    /// Returns the error for an engine that has no image of that name.
     #[must_use]
     pub fn absent(&self) -> Error {
         self.engine.absent(&self.image.to_string())
     }
 
-    /// Export the image of about so many bytes and hash it; `None` when the engine has none of that
-    /// name.
+    /// Exports the image of about so many bytes and hashes it; `None` when the engine has no image of that name.
     pub fn export(&self, about: u64) -> Result<Option<Exported>> {
         let (name, progress) = (self.image.to_string(), self.progress.stream("verify", about));
         match docker::hash(&self.engine, &name, progress, &self.cancel) {
@@ -92,16 +80,46 @@ impl EngineImage {
             Err(error) => Err(error),
         }
     }
+}
 
-    /// Start to load an archive.
+/// A container engine and the one image name in it that the user gave, for writing. Cheap to clone.
+#[derive(Clone)]
+pub struct EngineImage {
+    reader: EngineReader,
+    warnings: Warnings,
+}
+
+impl EngineImage {
+    /// Returns a handle on an image name in an engine.
+    #[must_use]
+    pub fn new(engine: Engine, image: ImageName, context: &Context) -> Self {
+        let reader = EngineReader::new(engine, image, context);
+        Self { reader, warnings: context.warnings.clone() }
+    }
+
+    /// Returns the same image for reading.
+    #[must_use]
+    pub fn reader(&self) -> &EngineReader {
+        &self.reader
+    }
+
+    /// Returns whether an image that the engine has is not the one with this config and these layers.
+    async fn is_another(&self, old: &Inspected, config: Digest, diff_ids: &[Digest]) -> bool {
+        // In containerd's store an ID says nothing of the config.
+        old.diff_ids != diff_ids
+            || (old.id != config
+                && self.reader.engine.about().await.is_ok_and(|about| !about.containerd_store))
+    }
+
+    /// Starts to load an archive.
     #[must_use]
     pub fn load(&self) -> ArchiveUpload {
-        let load = self.engine.load(self.engine.runtime());
+        let load = self.reader.engine.load(self.reader.engine.runtime());
         ArchiveUpload { named: self.clone(), load, archive: Archive::new(), size: 0 }
     }
 }
 
-/// An archive on its way into an engine. Dropped before its end, it loads nothing.
+/// An archive on its way into an engine. If it is dropped before its end, the engine loads nothing.
 pub struct ArchiveUpload {
     named: EngineImage,
     load: Load,
@@ -110,7 +128,7 @@ pub struct ArchiveUpload {
     size: u64,
 }
 
-/// A whole archive that the engine has, but for its last bytes.
+/// An archive that the engine has whole, except for its last bytes.
 pub struct CompleteUpload {
     named: EngineImage,
     load: Load,
@@ -119,43 +137,43 @@ pub struct CompleteUpload {
     diff_ids: Vec<Digest>,
 }
 
-/// What an engine says of an image.
+/// The digests and the size of an image, as an engine states them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineImageInfo {
-    /// Of its config, or of a manifest.
+    /// The ID: the digest of the config, or of a manifest.
     pub id: Digest,
-    /// Whether the ID is that of a manifest, as engines with containerd's image store have it.
+    /// Whether the ID is that of a manifest, as in engines with containerd's image store.
     pub id_is_manifest: bool,
-    /// Of the uncompressed layers, lowest first.
+    /// Digests of the uncompressed layers, lowest first.
     pub diff_ids: Vec<Digest>,
-    /// Bytes of the uncompressed layers, as the engine counts.
+    /// Size of the uncompressed layers in bytes, as the engine counts.
     pub size: u64,
 }
 
-/// What an image in an engine was found to be, when it was exported and hashed.
+/// The digests of an image in an engine that was exported and hashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exported {
-    /// Of the config.
+    /// Digest of the config.
     pub config: Digest,
-    /// Of the uncompressed layers, lowest first.
+    /// Digests of the uncompressed layers, lowest first.
     pub layers: Vec<Digest>,
 }
 
 impl ArchiveUpload {
-    /// Bytes of memory that it holds.
+    /// Returns the bytes of memory that it holds.
     #[must_use]
     pub fn held(&self) -> usize {
         let sent = usize::try_from(self.size).unwrap_or(usize::MAX);
         size_of::<Self>() + self.archive.held() + sent.min(ON_ITS_WAY)
     }
 
-    /// Append bytes of the plugin's own.
+    /// Appends bytes that the plugin made itself.
     pub fn write(&mut self, bytes: Vec<u8>) -> Result<()> {
         self.archive.framing(&bytes)?;
         self.send(bytes.into())
     }
 
-    /// Append part of a file, and compare it with its digest.
+    /// Appends part of a file, and compares it with its digest.
     pub fn splice(
         &mut self,
         section: &Section,
@@ -168,7 +186,7 @@ impl ArchiveUpload {
         let mut hasher = Hasher::default();
         let mut done = 0;
         while done < section.size {
-            self.named.cancel.check()?;
+            self.named.reader.cancel.check()?;
             let wanted = (section.size - done).min(PIECE as u64) as usize;
             let mut piece = vec![0; wanted];
             read(&section.file, &mut piece, section.offset + done, place)?;
@@ -184,17 +202,16 @@ impl ArchiveUpload {
         }
     }
 
-    /// Append a small blob.
+    /// Appends a small blob.
     pub fn splice_bytes(&mut self, bytes: Bytes, digest: Digest) -> Result<()> {
         self.archive.blob(digest, bytes.len() as u64)?;
         self.send(bytes)
     }
 
-    /// The archive is whole: what it holds. Errors when that is not one image under the name that
-    /// was granted.
+    /// Ends the archive and returns what it holds. Errors when that is not one image under the name that was granted.
     pub fn finish(self) -> Result<(Contents, CompleteUpload)> {
         let Self { named, load, archive, size } = self;
-        let contents = archive.finish(&named.image)?;
+        let contents = archive.finish(named.reader.image())?;
         let diff_ids = contents.layers.iter().map(|(diff_id, _)| *diff_id).collect();
         let config = contents.config.0;
         Ok((contents, CompleteUpload { named, load, size, config, diff_ids }))
@@ -202,32 +219,33 @@ impl ArchiveUpload {
 
     fn send(&mut self, bytes: Bytes) -> Result<()> {
         self.size += bytes.len() as u64;
-        self.named.engine.wait(self.load.write(bytes))
+        self.named.reader.engine.wait(self.load.write(bytes))
     }
 }
 
 impl CompleteUpload {
-    /// Bytes of the archive.
+    /// Returns the size of the archive in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// Let the engine load it, under the name that was asked for. Errors when it says that it did
-    /// not; whether it has it is not asked here.
+    /// Makes the engine load it, under the name that the user gave. Errors when the engine says that it did not. Whether
+    /// the engine has the image then is a question for verification.
     pub fn commit(self) -> Result<()> {
         let Self { named, load, config, diff_ids, .. } = self;
-        named.engine.wait(async {
-            let _waiting = named.progress.waiting("engine loads");
-            let name = GivenName::before(&named.engine, &named.image).await;
+        let EngineReader { engine, image, progress, .. } = named.reader();
+        engine.wait(async {
+            let _waiting = progress.waiting("engine loads");
+            let name = GivenName::before(engine, image).await;
             // The verification reports what cannot be looked at.
-            let old = named.engine.inspect(&named.image.to_string()).await.ok().flatten();
+            let old = engine.inspect(&image.to_string()).await.ok().flatten();
             let loaded = load.finish().await.map_err(|error| too_deep(error, diff_ids.len()))?;
             tracing::debug!(names = ?loaded.names, "loaded");
             if let Some(old) = old
                 && named.is_another(&old, config, &diff_ids).await
             {
-                let (image, place) = (&named.image, named.place());
+                let place = engine.place();
                 let message =
                     format!("'{image}' was another image in {place}, with the ID {}", old.id);
                 named.warnings.say(&message);
@@ -237,9 +255,10 @@ impl CompleteUpload {
     }
 }
 
-/// Docker mounts all layers of a container at once, and takes no image with more than 125 of them.
+/// Adds the hint for an image with too many layers: Docker mounts all layers of a container at once, and takes at most
+/// 125.
 fn too_deep(error: Error, layers: usize) -> Error {
-    if !error.to_string().contains("max depth exceeded") {
+    if error.origin() != Some(Origin::TooManyLayers) {
         return error;
     }
     error.hint(format!(

@@ -7,11 +7,13 @@ use bytes::Bytes;
 use super::adopt::temporary;
 use super::commit::expected::Terms;
 use super::engine_image::{CompleteUpload, EngineImage};
-use super::grant::Grant;
 use super::push::Push;
+use super::read_access::{FolderReader, ReadAccess};
+use super::site::BlockingSite;
 use super::staging::Staging;
 use super::uploads::Uploads;
 use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::files::destination::Destination;
 use occystrap_base::files::unnamed::Unnamed;
 
 /// A session's writes, to be made visible together or not at all.
@@ -31,7 +33,7 @@ pub enum Pending {
 /// A destination that a plugin plans for, and to which nothing can be written.
 pub struct PlanOnly {
     /// What the plugin may read.
-    pub grant: Grant,
+    pub access: ReadAccess,
     /// Where files without names are made, for what the plugin writes before it is asked for its plan.
     pub temp_dir: PathBuf,
 }
@@ -39,13 +41,42 @@ pub struct PlanOnly {
 impl Pending {
     /// Returns what the plugin may read.
     #[must_use]
-    pub fn grant(&self) -> Grant {
+    pub fn read_access(&self) -> ReadAccess {
         match self {
-            Self::Files(staging) => Grant::Storage(staging.destination().clone()),
-            Self::Push(push) => Grant::Repository(push.remote().clone()),
-            Self::Load(named, _) => Grant::Engine(named.clone()),
-            Self::Uploads(uploads) => Grant::Web(uploads.site().clone()),
-            Self::Plan(plan) => plan.grant.clone(),
+            Self::Files(staging) => {
+                ReadAccess::Storage(FolderReader::of(staging.destination().clone()))
+            }
+            Self::Push(push) => ReadAccess::Repository(push.remote().reader().clone()),
+            Self::Load(named, _) => ReadAccess::Engine(named.reader().clone()),
+            Self::Uploads(uploads) => ReadAccess::Web(uploads.site().reader().clone()),
+            Self::Plan(plan) => plan.access.clone(),
+        }
+    }
+
+    /// Returns the directory or file, where the destination is one.
+    #[must_use]
+    pub fn storage(&self) -> Option<&Destination> {
+        match self {
+            Self::Files(staging) => Some(staging.destination()),
+            _ => None,
+        }
+    }
+
+    /// Returns the engine, where the destination is one.
+    #[must_use]
+    pub fn engine(&self) -> Option<&EngineImage> {
+        match self {
+            Self::Load(named, _) => Some(named),
+            _ => None,
+        }
+    }
+
+    /// Returns the folder on a web server, where the destination is one.
+    #[must_use]
+    pub fn site(&self) -> Option<&BlockingSite> {
+        match self {
+            Self::Uploads(uploads) => Some(uploads.site()),
+            _ => None,
         }
     }
 

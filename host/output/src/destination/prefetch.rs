@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::adopt::{adopt_own, move_layer, temporary};
 use super::deferred::{DeferredLayer, workers};
-use super::grant::Grant;
 use super::layer_blob::LayerBlob;
+use super::pending::Pending;
 use super::planned_layer::{Form, LayerFile, PlannedLayer};
 use super::size_hint::SizeHints;
 use occystrap_base::error::{Error, Kind, Result};
@@ -30,16 +30,42 @@ use occystrap_layer::blob::{Stored, open};
 use occystrap_layer::image::Content;
 use occystrap_net::context::Context;
 
+/// Where the layers of a session go, as far as it decides when and how they are fetched.
+pub enum Route {
+    /// Files of their own in a directory.
+    Directory(Destination),
+    /// One file.
+    File,
+    /// A registry or a web server.
+    Server,
+    /// An engine, which takes one layer after the other.
+    Engine,
+}
+
+impl Route {
+    /// Returns where the layers of this session go.
+    #[must_use]
+    pub fn of(pending: &Pending) -> Self {
+        match pending {
+            Pending::Files(staging) if staging.destination().file_name().is_some() => Self::File,
+            Pending::Files(staging) => Self::Directory(staging.destination().clone()),
+            Pending::Push(_) | Pending::Uploads(_) => Self::Server,
+            // Nothing is fetched for a plan.
+            Pending::Load(..) | Pending::Plan(_) => Self::Engine,
+        }
+    }
+}
+
 /// Starts to fetch, and returns a blob for each layer, in the order of the image.
 pub fn start(
     planned: Vec<PlannedLayer>,
-    to: &Grant,
+    route: Route,
     hints: &SizeHints,
     context: &Context,
 ) -> Vec<LayerBlob> {
     let (staying, planned): (Vec<PlannedLayer>, Vec<PlannedLayer>) =
         planned.into_iter().partition(|planned| planned.stays);
-    let strategy = Strategy::of(&planned, to, hints, context);
+    let strategy = Strategy::of(&planned, route, hints, context);
     let (mut opening, mut untouched): (Vec<PlannedLayer>, Vec<PlannedLayer>) =
         planned.into_iter().partition(|planned| strategy.opens(planned));
     untouched.extend(staying);
@@ -71,19 +97,17 @@ enum Strategy {
 }
 
 impl Strategy {
-    fn of(planned: &[PlannedLayer], to: &Grant, hints: &SizeHints, context: &Context) -> Self {
-        match to {
-            Grant::Storage(file) if file.file_name().is_some() => {
-                match hints.of(planned, context) {
-                    Some(sizes) => Self::Placed(
-                        planned.iter().map(|planned| planned.index).zip(sizes).collect(),
-                    ),
-                    None => Self::InTurn,
+    fn of(planned: &[PlannedLayer], route: Route, hints: &SizeHints, context: &Context) -> Self {
+        match route {
+            Route::File => match hints.of(planned, context) {
+                Some(sizes) => {
+                    Self::Placed(planned.iter().map(|planned| planned.index).zip(sizes).collect())
                 }
-            }
-            Grant::Storage(directory) => Self::Moved(directory.clone()),
-            Grant::Repository(_) | Grant::Web(_) => Self::Converted,
-            Grant::Engine(_) => Self::InTurn,
+                None => Self::InTurn,
+            },
+            Route::Directory(directory) => Self::Moved(directory),
+            Route::Server => Self::Converted,
+            Route::Engine => Self::InTurn,
         }
     }
 

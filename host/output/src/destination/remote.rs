@@ -1,37 +1,48 @@
-//! A repository of a registry, as seen by code that waits: a plugin's host calls, and the checks.
+//! A repository of a registry for blocking code: the host calls of a plugin, and verification.
 
 use bytes::Bytes;
+
+use super::push::is_present;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::{Descriptor, Digest};
+use occystrap_base::terminal::progress::LayerProgress;
+use occystrap_layer::blob::{checked, open_one};
+use occystrap_layer::image::{Content, Layer};
 use occystrap_net::context::{Blocking, Context};
 use occystrap_net::registry::{FetchedManifest, Repository};
 
-/// A repository, and where its requests run. Cheap to clone.
+/// A repository for reading, and the runtime that its requests run on. Cheap to clone.
 #[derive(Clone)]
-pub struct BlockingRepository {
+pub struct RepositoryReader {
     repository: Blocking<Repository>,
 }
 
-impl BlockingRepository {
-    /// A repository of this run.
+/// A stored layer that is to be read: what its bytes must be, stored and uncompressed.
+pub struct StoredLayer {
+    /// Digest of the blob.
+    pub digest: Digest,
+    /// Size of the blob in bytes.
+    pub size: u64,
+    /// Digest of the uncompressed layer.
+    pub diff_id: Digest,
+    /// How messages name it.
+    pub place: String,
+}
+
+impl RepositoryReader {
+    /// Returns a handle on a repository of this run.
     #[must_use]
     pub fn new(repository: Repository, context: &Context) -> Self {
         Self { repository: Blocking::new(repository, context) }
     }
 
-    /// The repository itself, for work that does not wait.
-    #[must_use]
-    pub fn repository(&self) -> &Repository {
-        &self.repository
-    }
-
-    /// `HOST/NAME`.
+    /// Returns `HOST/NAME`.
     #[must_use]
     pub fn place(&self) -> String {
         self.repository.place()
     }
 
-    /// `HOST/NAME@DIGEST` or `HOST/NAME:TAG`.
+    /// Returns `HOST/NAME@DIGEST` or `HOST/NAME:TAG`.
     #[must_use]
     pub fn display(&self, subject: &str) -> String {
         part(&self.place(), subject)
@@ -42,12 +53,23 @@ impl BlockingRepository {
         self.repository.wait(self.repository.stat_blob(digest))
     }
 
+    /// Returns whether a blob needs no push: [`is_present`].
+    pub fn has_blob(&self, blob: &Descriptor) -> Result<bool> {
+        self.repository.wait(is_present(&self.repository, blob))
+    }
+
+    /// Returns whether blobs of another repository can be mounted in this one.
+    #[must_use]
+    pub fn same_registry(&self, other: &Repository) -> bool {
+        self.repository.same_registry(other)
+    }
+
     /// Returns the size of a blob as its readers get it: [`Repository::find_blob`].
     pub fn find_blob(&self, digest: Digest, promised: Option<u64>) -> Result<Option<u64>> {
         self.repository.wait(self.repository.find_blob(digest, promised))
     }
 
-    /// Download a blob and compare it with its digest and its size, keeping nothing.
+    /// Downloads a blob and compares it with its digest and its size. Nothing is kept.
     pub fn check_blob(&self, what: &Descriptor) -> Result<()> {
         self.repository.wait(async {
             let mut download = self.repository.strict().blob(what);
@@ -56,24 +78,45 @@ impl BlockingRepository {
         })
     }
 
-    /// Download a blob and hash it, keeping nothing.
+    /// Downloads a blob and returns its digest. Nothing is kept.
     pub fn hash_blob(&self, digest: Digest, size: u64) -> Result<Digest> {
         let what = Descriptor { media_type: String::new(), digest, size };
         match self.check_blob(&what) {
             Ok(()) => Ok(digest),
-            Err(error) => match error.difference().and_then(|(_, found)| Digest::of_side(found)) {
-                Some(found) => Ok(found),
-                _ => Err(error),
-            },
+            Err(error) => {
+                let found = error.difference().and_then(|(_, found)| Digest::of_side(found));
+                found.ok_or(error)
+            }
         }
     }
 
-    /// A small blob, whole and checked, as the clients of registries get it.
+    /// Downloads a layer once and compares its stored and its uncompressed bytes with their digests. Nothing is kept.
+    pub fn check_layer(
+        &self,
+        layer: StoredLayer,
+        progress: &LayerProgress,
+        context: &Context,
+    ) -> Result<()> {
+        let StoredLayer { digest, size, diff_id, place } = layer;
+        let layer = Layer {
+            diff_id,
+            digest: Some(digest),
+            size,
+            media_type: String::new(),
+            content: Content::Registry(self.repository.strict()),
+            place,
+            opaque: false,
+        };
+        let stored = open_one(&layer, context).ok_or_else(Error::interrupted)?;
+        checked(&layer, stored.showing(progress))
+    }
+
+    /// Returns a small blob, whole and checked, as the clients of registries get it.
     pub fn blob_bytes(&self, what: &Descriptor, limit: u64) -> Result<Bytes> {
         self.repository.wait(self.repository.strict().blob_bytes(what, limit))
     }
 
-    /// A manifest or index, with what the registry says of it; `None` when it is not there.
+    /// Returns a manifest or index, with what the registry says of it; `None` when it is not there.
     pub fn manifest(&self, reference: &str) -> Result<Option<FetchedManifest>> {
         absent(self.repository.wait(self.repository.fetch_manifest_lenient(reference)))
     }
@@ -84,13 +127,45 @@ impl BlockingRepository {
         self.repository.wait(self.repository.check_resolved(reference, fetched))
     }
 
-    /// Push a manifest under a tag or its digest.
-    pub fn push_manifest(&self, reference: &str, media_type: &str, bytes: Bytes) -> Result<()> {
-        self.repository.wait(self.repository.push_manifest(reference, media_type, bytes))
+    /// Errors when clients refuse what was fetched: [`Repository::check_served`].
+    pub fn check_headers(&self, reference: &str, fetched: &FetchedManifest) -> Result<()> {
+        self.repository.check_headers(reference, fetched)
     }
 }
 
-/// How messages name a part of a repository.
+/// A repository for writing. Cheap to clone.
+#[derive(Clone)]
+pub struct BlockingRepository {
+    reader: RepositoryReader,
+}
+
+impl BlockingRepository {
+    /// Returns a handle on a repository of this run.
+    #[must_use]
+    pub fn new(repository: Repository, context: &Context) -> Self {
+        Self { reader: RepositoryReader::new(repository, context) }
+    }
+
+    /// Returns the same repository for reading.
+    #[must_use]
+    pub fn reader(&self) -> &RepositoryReader {
+        &self.reader
+    }
+
+    /// Returns the repository itself, for asynchronous code.
+    #[must_use]
+    pub fn repository(&self) -> &Repository {
+        &self.reader.repository
+    }
+
+    /// Pushes a manifest under a tag or its digest.
+    pub fn push_manifest(&self, reference: &str, media_type: &str, bytes: Bytes) -> Result<()> {
+        let RepositoryReader { repository } = &self.reader;
+        repository.wait(repository.push_manifest(reference, media_type, bytes))
+    }
+}
+
+/// Returns how messages name a part of a repository.
 #[must_use]
 pub fn display(host: &str, repository: &str, subject: &str) -> String {
     part(&format!("{host}/{repository}"), subject)

@@ -1,4 +1,4 @@
-//! A folder on a web server, as seen by code that waits: a plugin's host calls, and the checks.
+//! A folder on a web server for blocking code: the host calls of a plugin, and verification.
 
 use std::io::{self, BufRead, Read};
 
@@ -19,16 +19,16 @@ use occystrap_net::http::wire::Answer;
 use occystrap_net::web::client::{Denied, Repeat, shown};
 use occystrap_net::web::{Client, Folder, UrlDownload};
 
-/// A folder, and where requests run. Cheap to clone.
+/// A folder on a web server for reading, and the runtime that requests run on. Cheap to clone.
 #[derive(Clone)]
-pub struct BlockingSite {
+pub struct SiteReader {
     client: Blocking<Client>,
     /// Ends with `/`.
     folder: Url,
 }
 
-impl BlockingSite {
-    /// Opens a folder that the user has named, with the login of its URI. Errors when only a receipt names it, or when
+impl SiteReader {
+    /// Opens a folder that the user has named, with the login that its URI had. Errors when only a receipt names it, or
     /// the certificates cannot be used.
     pub fn open(
         folder: &Folder,
@@ -45,25 +45,24 @@ impl BlockingSite {
         }
     }
 
-    /// Its URL, which ends with `/`.
+    /// Returns its URL, which ends with `/`.
     #[must_use]
     pub fn folder(&self) -> &Url {
         &self.folder
     }
 
-    /// For work that does not wait.
-    #[must_use]
-    pub fn client(&self) -> &Client {
-        &self.client
-    }
-
-    /// How messages name a part of it.
+    /// Returns how messages name a part of it.
     #[must_use]
     pub fn display(&self, path: &str) -> String {
         format!("{}{path}", self.folder)
     }
 
-    /// What a path below the folder names, spelled as in a URL; `None` for what is no such path.
+    /// Returns a URL that may be asked for. Errors when it has no normal form, or was not granted.
+    pub fn check(&self, url: &str) -> Result<Url, Denied> {
+        self.client.check(url)
+    }
+
+    /// Returns what a path below the folder names, spelled as in a URL; `None` for what is no such path.
     #[must_use]
     pub fn url_of(&self, path: &str) -> Option<Url> {
         if check_path(path, None).is_err() || path.contains(['?', '#']) {
@@ -72,41 +71,34 @@ impl BlockingSite {
         self.client.check(&self.display(path)).ok()
     }
 
-    /// The path of a URL that is below the folder.
+    /// Returns the path of a URL that is below the folder.
     #[must_use]
     pub fn path_of(&self, url: &Url) -> Option<String> {
         let path = url.as_str().strip_prefix(self.folder.as_str())?;
         self.url_of(path).map(|_| path.to_owned())
     }
 
-    /// Make a request, and have the head of its answer.
-    pub(crate) fn ask(
-        &self,
-        method: Method,
-        url: &Url,
-        headers: HeaderMap,
-        body: Option<Bytes>,
-        repeat: Repeat,
-    ) -> Result<Answer> {
-        self.client.wait(self.client.ask(method, url, headers, body, repeat))
+    /// Makes a GET request, and returns the head of its answer.
+    pub(crate) fn get(&self, url: &Url, headers: HeaderMap) -> Result<Answer> {
+        self.client.wait(self.client.ask(Method::GET, url, headers, None, Repeat::Yes))
     }
 
-    /// The next bytes of an answer.
+    /// Makes a HEAD request, and returns its answer.
+    pub(crate) fn head(&self, url: &Url, headers: HeaderMap) -> Result<Answer> {
+        self.client.wait(self.client.ask(Method::HEAD, url, headers, None, Repeat::Yes))
+    }
+
+    /// Returns the next bytes of an answer.
     pub(crate) fn chunk(&self, answer: &mut Answer) -> Result<Option<Bytes>, Failure> {
         self.client.wait(answer.chunk())
     }
 
-    /// Wait for something that was begun.
-    pub(super) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
-        self.client.wait(work)
-    }
-
-    /// The size of what is at a URL, where the server says it; `None` when nothing is there.
+    /// Returns the size of what is at a URL, where the server says it; `None` when nothing is there.
     pub fn stat(&self, url: &Url) -> Result<Option<Option<u64>>> {
         self.client.wait(self.client.stat(url))
     }
 
-    /// Read what is at a URL, which must be of this size and digest.
+    /// Reads what is at a URL, which must be of this size and digest.
     #[must_use]
     pub fn read(&self, url: &Url, size: u64, digest: Digest) -> Reader {
         Reader {
@@ -116,7 +108,7 @@ impl BlockingSite {
         }
     }
 
-    /// The first bytes of what is at a URL, which must be of this size and digest: all, up to a limit.
+    /// Returns all of what is at a URL, which must be of this size and digest.
     pub fn bytes(&self, url: &Url, size: u64, digest: Digest) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         let read = self.read(url, size, digest).read_to_end(&mut bytes);
@@ -124,8 +116,8 @@ impl BlockingSite {
         Ok(bytes)
     }
 
-    /// Download what is at a URL and hash it, keeping nothing; `None` when nothing is there. `count` is
-    /// asked of every piece, and may put an end to it.
+    /// Downloads what is at a URL and returns its size and digest; `None` when nothing is there. Nothing is kept. `count`
+    /// is called with the size of every piece; its error ends the download.
     pub fn hash<E: From<Error>>(
         &self,
         url: &Url,
@@ -143,7 +135,53 @@ impl BlockingSite {
     }
 }
 
-/// A download for code that waits. Its end is an error where the bytes are not those that were wanted.
+/// A folder on a web server for writing. Cheap to clone.
+#[derive(Clone)]
+pub struct BlockingSite {
+    reader: SiteReader,
+}
+
+impl BlockingSite {
+    /// Opens a folder as [`SiteReader::open`] does.
+    pub fn open(
+        folder: &Folder,
+        credentials: Option<&(String, Secret)>,
+        context: &Context,
+    ) -> Result<Self> {
+        Ok(Self { reader: SiteReader::open(folder, credentials, context)? })
+    }
+
+    /// Returns the same folder for reading.
+    #[must_use]
+    pub fn reader(&self) -> &SiteReader {
+        &self.reader
+    }
+
+    /// Returns the client, for asynchronous code.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.reader.client
+    }
+
+    /// Makes a request, and returns the head of its answer.
+    pub(crate) fn ask(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+        body: Option<Bytes>,
+        repeat: Repeat,
+    ) -> Result<Answer> {
+        self.wait(self.client().ask(method, url, headers, body, repeat))
+    }
+
+    /// Waits for asynchronous work.
+    pub(super) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.reader.client.wait(work)
+    }
+}
+
+/// A download for blocking code. Its end is an error where the bytes are not those that were asked for.
 pub struct Reader {
     fetch: UrlDownload,
     runtime: Handle,

@@ -197,7 +197,7 @@ impl Uploads {
             return Err(Busy);
         }
         self.kept.remove(&place);
-        Ok(Claim { place, path: self.site.path_of(url) })
+        Ok(Claim { place, path: self.site.reader().path_of(url) })
     }
 
     /// Gives back the place of a transfer that has ended.
@@ -234,7 +234,7 @@ impl Uploads {
     /// Returns a small body that was sent, or will be.
     #[must_use]
     pub fn written(&self, path: &str, limit: usize) -> Option<Bytes> {
-        let place = place(&self.site.url_of(path)?);
+        let place = place(&self.site.reader().url_of(path)?);
         self.kept.get(&place).filter(|body| body.len() <= limit).cloned()
     }
 

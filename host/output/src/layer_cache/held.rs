@@ -87,7 +87,7 @@ fn blob(
     context: &Context,
 ) -> Lookup {
     // An unreachable registry is an error when the layer is pushed.
-    match remote.stat_blob(known.blob) {
+    match remote.reader().stat_blob(known.blob) {
         Ok(Some(size)) if size == known.size => {}
         _ => return Lookup::Gone,
     }
@@ -101,7 +101,7 @@ fn blob(
         Ok(()) => Lookup::There(Box::new(found)),
         Err(error) if error.kind() != Kind::Source => Lookup::Gone,
         Err(error) if promises(&error, known.blob) => Lookup::Damaged(
-            error.within(remote.display(&known.blob.to_string())).hint(DELETE_FIRST),
+            error.within(remote.reader().display(&known.blob.to_string())).hint(DELETE_FIRST),
         ),
         Err(_) => Lookup::Wrong,
     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 
 use crate::destination::layer_blob::{LayerBlob, Members};
-use crate::destination::site::BlockingSite;
+use crate::destination::site::SiteReader;
 use crate::destination::{push, uploads};
 use occystrap_base::oci::Digest;
 use occystrap_net::http::wire::Answer;
@@ -55,7 +55,7 @@ pub struct Response {
     pub(super) ready: Bytes,
     /// The rest of the body; `None` after its end.
     pub(super) rest: Option<Answer>,
-    pub(super) site: BlockingSite,
+    pub(super) site: SiteReader,
     pub(super) read: u64,
     pub(super) began: Instant,
 }

@@ -10,7 +10,7 @@ use super::runtime::{Compiled, NotLoaded, PluginEngine, Unkept};
 use super::session::{Instance, VerifySession, WriteSession};
 use super::state::{State, Writing};
 use crate::destination::hash_memo::HashMemo;
-use crate::destination::{Grant, Journal, Pending};
+use crate::destination::{Journal, Pending, ReadAccess};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::Digest;
@@ -117,7 +117,7 @@ impl Plugin {
     ) -> Result<WriteSession> {
         let mut state = self.state(cancel, HashMemo::default());
         state.warnings = warnings.clone();
-        state.grant = Some(pending.grant());
+        state.access = Some(pending.read_access());
         state.writing = Some(Writing { pending, journal: Journal::default() });
         let instance = Instance::start(&self.0.engine, &self.0.writing, state)?;
         Ok(WriteSession::new(instance))
@@ -175,12 +175,12 @@ impl Plugin {
     /// Starts a session that verifies: the plugin may read what was granted.
     pub fn verify(
         &self,
-        grant: &Grant,
+        access: &ReadAccess,
         memory: &HashMemo,
         cancel: &Cancel,
     ) -> Result<VerifySession> {
         let mut state = self.state(cancel, memory.clone());
-        state.grant = Some(grant.clone());
+        state.access = Some(access.clone());
         let instance = Instance::start(&self.0.engine, &self.0.verifying, state)?;
         Ok(VerifySession::new(instance))
     }

@@ -10,7 +10,8 @@ use super::clock::Clock;
 use super::limiter::Limiter;
 use super::violation::{Violation, violation};
 use crate::destination::hash_memo::HashMemo;
-use crate::destination::{Grant, Journal, Pending};
+use crate::destination::read_access::FolderReader;
+use crate::destination::{Journal, Pending, ReadAccess};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::Error;
 use occystrap_base::files::destination::Destination;
@@ -32,7 +33,7 @@ pub struct State {
     /// Set when the user interrupts.
     pub cancel: Cancel,
     /// The destination that the user named, for reading.
-    pub grant: Option<Grant>,
+    pub access: Option<ReadAccess>,
     /// The file that is being read from its start, with its path.
     pub reading: Option<(String, Arc<File>)>,
     /// The pending writes; `None` while verifying.
@@ -88,7 +89,7 @@ impl State {
             allowance: limits::Allowance::default(),
             clock: Clock::default(),
             cancel,
-            grant: None,
+            access: None,
             reading: None,
             writing: None,
             memory,
@@ -107,10 +108,16 @@ impl State {
         }
     }
 
-    /// Returns the directory or file that was granted.
+    /// Returns the directory or file that was granted, for reading.
     #[must_use]
-    pub fn destination(&self) -> Option<&Destination> {
-        self.grant.as_ref().and_then(Grant::storage)
+    pub fn destination(&self) -> Option<&FolderReader> {
+        self.access.as_ref().and_then(ReadAccess::storage)
+    }
+
+    /// Returns the directory or file that a writing session may change.
+    #[must_use]
+    pub fn writable(&self) -> Option<&Destination> {
+        self.writing.as_ref().and_then(|writing| writing.pending.storage())
     }
 
     /// Keeps the error of a host call; the first error is the one that is reported.

@@ -8,8 +8,7 @@ use super::item::{Item, Origin};
 use super::occupied;
 use super::plan::{Action, LayerPlan, Reason, plan};
 use super::target::Target;
-use crate::destination::push::is_present;
-use crate::destination::remote::BlockingRepository;
+use crate::destination::remote::RepositoryReader;
 use crate::receipt::ImageIdentity;
 use occystrap_base::error::Result;
 use occystrap_base::oci::{Descriptor, config_type};
@@ -28,18 +27,18 @@ pub fn dry_run(
 ) -> Result<Vec<LayerPlan>> {
     occupied::check(target)?;
     let pending = target.plan_only(context)?;
-    let grant = pending.grant();
+    let access = pending.read_access();
     let mut session = target.plugin.write(pending, &Warnings::default(), &context.cancel)?;
     session.open(&item.request(identity, target))?;
     let Some(image) = item.image() else { return Ok(Vec::new()) };
     let layers = plan(&mut session, item, image, target, context)?;
-    match grant.repository() {
+    match access.repository() {
         Some(repository) => {
             // A registry that cannot be reached is an error, also where no layer is asked for.
             let media_type = config_type::OCI.to_owned();
             let size = image.config.len() as u64;
             let config = Descriptor { media_type, digest: image.id, size };
-            context.runtime.block_on(is_present(repository.repository(), &config))?;
+            repository.has_blob(&config)?;
             ask_registry(layers, repository, context)
         }
         None => Ok(layers),
@@ -49,7 +48,7 @@ pub fn dry_run(
 /// Asks a registry for the layers that would be pushed as they are.
 fn ask_registry(
     mut layers: Vec<LayerPlan>,
-    to: &BlockingRepository,
+    to: &RepositoryReader,
     context: &Context,
 ) -> Result<Vec<LayerPlan>> {
     let reasons = in_parallel(&layers, context.parallel, |layer| reason(layer, to, context));
@@ -62,20 +61,18 @@ fn ask_registry(
 }
 
 /// Returns what becomes of a push; `None` where that is not known before the layer is there.
-fn reason(plan: &LayerPlan, to: &BlockingRepository, context: &Context) -> Result<Option<Reason>> {
+fn reason(plan: &LayerPlan, to: &RepositoryReader, context: &Context) -> Result<Option<Reason>> {
     let LayerPlan { layer, action: Action::AsStored, origin: Origin::Source, .. } = plan else {
         return Ok(None);
     };
     let Some(digest) = layer.digest else { return Ok(None) };
     let blob = Descriptor { media_type: layer.media_type.clone(), digest, size: layer.size };
     context.cancel.check()?;
-    if context.runtime.block_on(is_present(to.repository(), &blob))? {
+    if to.has_blob(&blob)? {
         return Ok(Some(Reason::AtDestination));
     }
     Ok(Some(match &layer.content {
-        Content::Registry(from) if to.repository().same_registry(from) => {
-            Reason::Mountable(from.place())
-        }
+        Content::Registry(from) if to.same_registry(from) => Reason::Mountable(from.place()),
         _ => Reason::Missing,
     }))
 }

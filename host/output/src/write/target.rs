@@ -7,7 +7,8 @@ use crate::destination::grant::Grant;
 use crate::destination::named_file;
 use crate::destination::pending::{Pending, PlanOnly};
 use crate::destination::push::Push;
-use crate::destination::remote::BlockingRepository;
+use crate::destination::read_access::{FolderReader, ReadAccess};
+use crate::destination::remote::{BlockingRepository, RepositoryReader};
 use crate::destination::site::BlockingSite;
 use crate::destination::staging::Staging;
 use crate::destination::uploads::Uploads;
@@ -221,7 +222,7 @@ impl Target {
     /// Returns the destination for a plugin that only plans: what the plugin may read is what [`Self::stage`] lets it
     /// read, and nothing can be written.
     pub fn plan_only(&self, context: &Context) -> Result<Pending> {
-        let grant = match &self.endpoint {
+        let access = match &self.endpoint {
             Endpoint::Directory(path) | Endpoint::TaggedDirectory(path, _) => {
                 let destination = Destination::directory_to_be(path)?;
                 if Staging::new(destination.clone(), false).was_interrupted()? {
@@ -230,19 +231,26 @@ impl Target {
                         "'{path}': a run that was killed left files there; the next run undoes what that run began"
                     );
                 }
-                Grant::Storage(destination)
+                ReadAccess::Storage(FolderReader::of(destination))
             }
             // A login may be allowed to read, and not to push.
             Endpoint::Repository(reference, client) => {
                 let repository = client.repository_to_push(reference, context.counters.clone())?;
-                Grant::Repository(BlockingRepository::new(repository, context))
+                ReadAccess::Repository(RepositoryReader::new(repository, context))
             }
-            Endpoint::File(_) | Endpoint::Engine(..) | Endpoint::Web(..) => self.open(context)?,
+            Endpoint::File(_) | Endpoint::Engine(..) | Endpoint::Web(..) => {
+                self.open_to_read(context)?
+            }
         };
-        Ok(Pending::Plan(PlanOnly { grant, temp_dir: context.temp_dir.clone() }))
+        Ok(Pending::Plan(PlanOnly { access, temp_dir: context.temp_dir.clone() }))
     }
 
-    /// Opens what is there, to read it.
+    /// Opens what is there for reading. Errors as [`Self::open`].
+    pub fn open_to_read(&self, context: &Context) -> Result<ReadAccess> {
+        self.open(context).map(Grant::into_read_access)
+    }
+
+    /// Opens what is there for writing.
     pub fn open(&self, context: &Context) -> Result<Grant> {
         Ok(match &self.endpoint {
             Endpoint::Directory(path) | Endpoint::TaggedDirectory(path, _) => {

@@ -24,6 +24,7 @@ use occystrap_output::receipt::{ImageIdentity, Receipt};
 use occystrap_output::write::item::Item;
 use occystrap_output::write::target::Endpoint;
 use occystrap_output::write::target::Target;
+use occystrap_verify::report;
 use occystrap_verify::verdict::object::{Outcome, Outcomes};
 use occystrap_verify::verify;
 
@@ -160,7 +161,7 @@ impl<'a> Stand<'a> {
                 verify::verify(receipt, target, level, &Outcomes::new(), None, &self.context)?;
             if proof.outcome() != Outcome::Verified {
                 let problems: Vec<String> = (proof.problems().take(NAMED))
-                    .map(|object| format!("{}: {}", object.location, object.message))
+                    .map(|object| format!("{}: {}", object.location, report::message(object)))
                     .collect();
                 let what = format!("{} verification after the write", name(level));
                 return fail(format!("{what}: {}", problems.join("; ")));
@@ -171,7 +172,7 @@ impl<'a> Stand<'a> {
 
     /// Returns what only the plugin reports about a destination.
     pub fn asks(&self, receipt: &Receipt, target: &Target, level: Level) -> Result<Vec<Finding>> {
-        let grant = target.open(&self.context)?;
+        let grant = target.open_to_read(&self.context)?;
         let session = self.plugin.verify(&grant, &HashMemo::default(), &self.context.cancel)?;
         let level = match level {
             Level::Fast => verifier::Level::Fast,

@@ -1,20 +1,18 @@
-//! What a directory or an archive says of itself: expectations where there is no receipt.
+//! Expectations for the images of a directory or an archive that has no receipt.
 
 use std::path::Path;
 
 use super::docker_save::{Chain, absent_or};
 use super::layout;
-use super::tree::EMPTY;
-use crate::look::document::Flaw;
 use crate::look::files::{Archive, Held as _};
+use crate::verdict::document;
+use crate::verdict::flaw::{Difference, Flaw, Reason, Status};
 use crate::verdict::found::Found;
-use crate::verdict::object::{CheckedObject, Status, Verification};
+use crate::verdict::object::CheckedObject;
 use occystrap_base::error::Result;
-use occystrap_base::files::destination::Destination;
-use occystrap_base::oci::layout::INDEX;
-use occystrap_base::oci::layout::{CATALOG, LIST};
+use occystrap_base::oci::ImageName;
+use occystrap_base::oci::layout::{CATALOG, INDEX, LIST};
 use occystrap_base::oci::manifest::LARGEST_MANIFEST;
-use occystrap_base::oci::{ImageName, Part};
 use occystrap_images::level::Level;
 use occystrap_images::source::archive::no_image;
 use occystrap_images::source::directory::Directory;
@@ -22,17 +20,18 @@ use occystrap_images::source::docker_save;
 use occystrap_images::source::members::Members;
 use occystrap_images::source::two_lists::{self, Leads};
 use occystrap_net::context::Context;
+use occystrap_output::destination::read_access::FolderReader;
 use occystrap_output::receipt::{Place, Role};
 
-/// A manifest file, as it is read.
+/// Largest manifest file that is read, in bytes.
 const LARGEST: u64 = LARGEST_MANIFEST as u64;
 
-/// Verify every image of a directory.
+/// Verifies every image of a directory.
 pub fn directory(path: &Path, level: Level, context: &Context) -> Result<Vec<Found>> {
     let members = Directory::open(path)?;
-    let destination = Destination::directory(path)?;
+    let destination = FolderReader::directory(path)?;
     let mut found = Vec::new();
-    // The catalog has been read, and is not read again for each of its images.
+    // The catalog is read once, and not again for each of its images.
     let listed = match members.catalog()? {
         None => vec![(None, None, LIST.to_owned())],
         Some(images) => images
@@ -47,12 +46,12 @@ pub fn directory(path: &Path, level: Level, context: &Context) -> Result<Vec<Fou
             Err(error) => {
                 let status = absent_or(&members, &manifest);
                 let place = destination.display(&manifest);
-                let flaw = Flaw::new(status, &error.to_string());
-                found.push(without_image(shown, level, place, flaw));
+                let flaw = Flaw::new(status, Reason::Quoted(error));
+                found.push(Found::without_image(shown, level, place, flaw));
                 continue;
             }
         };
-        let flaw = members.read(&manifest, LARGEST)?.and_then(|bytes| Flaw::of(&bytes));
+        let flaw = members.read(&manifest, LARGEST)?.and_then(|bytes| document::check(&bytes));
         for entry in &entries {
             let place = |member: &str| Place::File { path: member.to_owned() };
             let mut chain = Chain::of(&members, entry, place, level, context)?;
@@ -67,17 +66,16 @@ pub fn directory(path: &Path, level: Level, context: &Context) -> Result<Vec<Fou
                 let own = docker_save::names(entry);
                 if name.tag.is_some() && !docker_save::is_named(entry, &name) {
                     let own = match entry.first_name() {
-                        Some(_) => own.iter().map(|own| format!("'{own}'")).collect::<Vec<_>>(),
-                        None => vec!["nothing".to_owned()],
+                        Some(_) => own.iter().map(ToString::to_string).collect(),
+                        None => Vec::new(),
                     };
-                    let own = own.join(", ");
-                    let why = format!("calls the image '{name}', its manifest calls it {own}");
-                    object.blame(Status::Unchecked, None, None, &why);
+                    object.mark_unchecked(Reason::OtherName { name: name.to_string(), own });
                 }
                 let own = entry.config_digest();
                 if let Some(config) = config.clone().filter(|config| *config != own) {
-                    let why = format!("has '{manifest}' under the digest of another config");
-                    object.blame(Status::DigestMismatch, Some(config), Some(own), &why);
+                    let reason = Reason::OtherConfig { manifest: manifest.clone() };
+                    let sides = Difference::Value { expected: Some(config), found: Some(own) };
+                    object.record(Flaw::new(Status::DigestMismatch, reason).between(sides));
                 }
                 object
             }));
@@ -85,13 +83,13 @@ pub fn directory(path: &Path, level: Level, context: &Context) -> Result<Vec<Fou
         }
     }
     if found.is_empty() {
-        let flaw = Flaw::new(Status::Unchecked, EMPTY);
-        found.push(without_image(unnamed(), level, destination.display(CATALOG), flaw));
+        let flaw = Flaw::new(Status::Unchecked, Reason::Empty);
+        found.push(Found::without_image(unnamed(), level, destination.display(CATALOG), flaw));
     }
     Ok(found)
 }
 
-/// Verify every image of an archive.
+/// Verifies every image of an archive.
 pub fn tar(path: &Path, level: Level, context: &Context) -> Result<Vec<Found>> {
     let archive = Archive::open(path, context)?;
     let members = archive.index();
@@ -103,12 +101,12 @@ pub fn tar(path: &Path, level: Level, context: &Context) -> Result<Vec<Found>> {
     }
     let entries = docker_save::list(members, LIST)?;
     let place = |member: &str| archive.place(member);
-    let flaw = members.read(LIST, LARGEST)?.and_then(|bytes| Flaw::of(&bytes));
+    let flaw = members.read(LIST, LARGEST)?.and_then(|bytes| document::check(&bytes));
     let rivals = docker_save::Rivals::of(&entries);
     let mut found = Vec::new();
     if entries.is_empty() {
-        let flaw = Flaw::new(Status::Unchecked, EMPTY);
-        found.push(without_image(unnamed(), level, archive.called(LIST), flaw));
+        let flaw = Flaw::new(Status::Unchecked, Reason::Empty);
+        found.push(Found::without_image(unnamed(), level, archive.called(LIST), flaw));
     }
     for entry in &entries {
         let mut chain = Chain::of(members, entry, place, level, context)?;
@@ -117,10 +115,10 @@ pub fn tar(path: &Path, level: Level, context: &Context) -> Result<Vec<Found>> {
         flaw.iter().for_each(|flaw| chain.flaw(flaw.clone()));
         let name = entry.first_name().unwrap_or_else(unnamed);
         for why in docker_save::wrong_names(entry).into_iter().chain(rivals.of_entry(entry)) {
-            chain.doubt(Status::Unreadable, &why.to_string());
+            chain.quote(Status::Unreadable, why);
         }
         if let Some(Err(error)) = chain.id().map(|id| two_lists::agree(members, &name, id)) {
-            chain.doubt(Status::DigestMismatch, &error.to_string());
+            chain.quote(Status::DigestMismatch, error);
         }
         let mut image = chain.verify(name.clone(), entry, &archive)?;
         image.verification.objects.extend(other_list(&archive, &name));
@@ -129,17 +127,16 @@ pub fn tar(path: &Path, level: Level, context: &Context) -> Result<Vec<Found>> {
     Ok(found)
 }
 
-/// The other list of an archive, `index.json`, where it is not as good as the first: its readers find no
-/// image. What is wrong with the list itself is said of the first one.
+/// Returns the finding about the second list of an archive, `index.json`, where its readers find no image. A flaw of
+/// the list itself is reported with the first list.
 fn other_list(archive: &Archive, name: &ImageName) -> Option<CheckedObject> {
     let mut object = CheckedObject::at(archive.called(INDEX)).for_role(Role::Catalog);
     match two_lists::leads(archive.index(), name) {
         Ok(None) | Err(_) => return None,
         Ok(Some(Leads::ToImage)) => {}
-        Ok(Some(Leads::ToNothing)) => object.blame(Status::Unchecked, None, None, EMPTY),
+        Ok(Some(Leads::ToNothing)) => object.mark_unchecked(Reason::Empty),
         Ok(Some(Leads::ToMissing(path))) => {
-            let message = format!("leads to '{path}', which is not there or has another size");
-            object.blame(Status::Missing, None, None, &message);
+            object.fail(Status::Missing, Reason::LeadsToMissing { path: path.to_string() });
         }
     }
     Some(object)
@@ -147,18 +144,4 @@ fn other_list(archive: &Archive, name: &ImageName) -> Option<CheckedObject> {
 
 fn unnamed() -> ImageName {
     ImageName { repository: "unknown".to_owned(), tag: None }
-}
-
-/// A list that cannot be followed, or that lists nothing.
-pub(super) fn without_image(name: ImageName, level: Level, location: String, flaw: Flaw) -> Found {
-    let mut object = CheckedObject::at(location).for_role(Role::Manifest);
-    flaw.blame(&mut object);
-    Found {
-        name,
-        part: Part::Whole,
-        platform: None,
-        layers: 0,
-        bytes: 0,
-        verification: Verification::new(level, vec![object]),
-    }
 }

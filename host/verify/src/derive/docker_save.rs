@@ -1,18 +1,19 @@
-//! The chain of an image in `docker save` form: the config's digest is its name, the diff-ids of the
-//! layers are in the config.
+//! The chain of an image in `docker save` form: the digest of the config is its name, and the config has the diff-ids of
+//! the layers.
 //!
-//! Sizes are not recorded there (`extent` asks the layers themselves), and headers of an archive
-//! have no digest: only a receipt covers them.
+//! Sizes are not recorded there (`tar_length` reads them from the layers), and headers of an archive have no digest: only
+//! a receipt covers them.
 
 use bytes::Bytes;
 
-use crate::look::document::Flaw;
 use crate::look::files::Files;
 use crate::look::{check, tar_length, unpacked};
 use crate::verdict::claims::Claims;
+use crate::verdict::document;
+use crate::verdict::flaw::{Flaw, Reason, Status};
 use crate::verdict::found::Found;
-use crate::verdict::object::{CheckedObject, Status, Verification};
-use occystrap_base::error::Result;
+use crate::verdict::object::{CheckedObject, Verification};
+use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::{Compression, Digest, ImageName, Part, config, reading};
 use occystrap_images::level::Level;
 use occystrap_images::source::docker_save::{self, SavedEntry};
@@ -21,23 +22,22 @@ use occystrap_net::context::Context;
 use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::receipt::{Expectation, Place, Role};
 
-/// Expectations, and what is known about some of them before anyone looks.
+/// Expectations, and the flaws that are known before anything is compared.
 pub(super) struct Chain<'a> {
     members: &'a dyn Members,
     level: Level,
     context: &'a Context,
     expectations: Vec<Expectation>,
-    /// Which expectation, and what is said of it.
-    verdicts: Vec<(usize, Flaw)>,
-    /// What the config says of the layers.
+    /// The index of an expectation, and its flaw.
+    flaws: Vec<(usize, Flaw)>,
+    /// What the config promises about the layers.
     claims: Claims,
     id: Option<Digest>,
     bytes: u64,
 }
 
 impl<'a> Chain<'a> {
-    /// From an entry of the list to its layers. `place` is where a member is. Errors when the user
-    /// interrupts.
+    /// Follows an entry of the list to its layers. `place` returns the place of a member. Errors when the user interrupts.
     pub(super) fn of(
         members: &'a dyn Members,
         entry: &SavedEntry,
@@ -45,9 +45,9 @@ impl<'a> Chain<'a> {
         level: Level,
         context: &'a Context,
     ) -> Result<Self> {
-        let (expectations, verdicts, claims) = (Vec::new(), Vec::new(), Claims::default());
+        let (expectations, flaws, claims) = (Vec::new(), Vec::new(), Claims::default());
         let (id, bytes) = (None, 0);
-        let mut chain = Self { members, level, context, expectations, verdicts, claims, id, bytes };
+        let mut chain = Self { members, level, context, expectations, flaws, claims, id, bytes };
         chain.claims = Claims::of_layers(chain.config(entry, place(&cleaned(entry.config()))));
         for (index, layer) in entry.layers().iter().enumerate() {
             chain.layer(index, layer, place(&cleaned(layer)))?;
@@ -65,22 +65,27 @@ impl<'a> Chain<'a> {
         self.expectations.push(Expectation { role, place, size, digest });
     }
 
-    /// The image ID that the config's name promises, or that it has; `None` where it cannot be read.
+    /// Returns the image ID that the name of the config promises, or that the config has. `None` where it cannot be read.
     pub(super) fn id(&self) -> Option<Digest> {
         self.id
     }
 
-    /// Something is known of the last expectation.
-    pub(super) fn doubt(&mut self, status: Status, why: &str) {
-        self.flaw(Flaw::new(status, why));
+    /// Records what is known of the last expectation.
+    fn fail(&mut self, status: Status, reason: Reason) {
+        self.flaw(Flaw::new(status, reason));
     }
 
-    /// The same, with both sides where it has them.
+    /// Records an error about the last expectation. Its text is reported whole.
+    pub(super) fn quote(&mut self, status: Status, error: Error) {
+        self.fail(status, Reason::Quoted(error));
+    }
+
+    /// Records a flaw of the last expectation.
     pub(super) fn flaw(&mut self, flaw: Flaw) {
-        self.verdicts.push((self.expectations.len() - 1, flaw));
+        self.flaws.push((self.expectations.len() - 1, flaw));
     }
 
-    /// Returns what the config says of the layers.
+    /// Returns the diff-ids that the config lists.
     fn config(&mut self, entry: &SavedEntry, place: Place) -> Vec<Digest> {
         let promised = docker_save::promised(entry.config());
         let limit = config::LARGEST_CONFIG;
@@ -88,7 +93,7 @@ impl<'a> Chain<'a> {
             Ok(bytes) => bytes,
             Err(error) => {
                 self.expect(Role::Config, place, None, promised);
-                self.doubt(absent_or(self.members, entry.config()), &error.to_string());
+                self.quote(absent_or(self.members, entry.config()), error);
                 return Vec::new();
             }
         };
@@ -98,9 +103,9 @@ impl<'a> Chain<'a> {
             promised.is_some_and(|expected| expected != id) && docker_save::is_rewritten(&bytes);
         self.expect(Role::Config, place, Some(size), promised.filter(|_| !rewritten));
         if rewritten {
-            self.doubt(Status::Unchecked, docker_save::REWRITTEN);
+            self.fail(Status::Unchecked, Reason::Rewritten);
         } else if promised.is_none() {
-            self.doubt(Status::Unchecked, "its name promises no digest");
+            self.fail(Status::Unchecked, Reason::NoDigest);
         }
         self.diff_ids(&bytes, entry.layers().len())
     }
@@ -110,21 +115,22 @@ impl<'a> Chain<'a> {
             Ok(parsed) => parsed,
             Err(error) => {
                 match reading::config(config) {
-                    Ok(()) => self.flaw(Flaw::of_config(config, &error)),
+                    Ok(()) => self.flaw(document::check_config(config, &error)),
                     Err(why) => {
-                        self.doubt(Status::Unreadable, &format!("can be read in two ways: {why}"));
+                        let why = why.to_string();
+                        self.fail(Status::Unreadable, Reason::TwoReadings { why });
                     }
                 }
                 return Vec::new();
             }
         };
-        if let Some(flaw) = Flaw::of(config) {
+        if let Some(flaw) = document::check(config) {
             self.flaw(flaw);
         }
         let said = parsed.diff_ids.len();
         if said != listed {
-            let why = format!("lists {said} layers, the manifest {listed}");
-            self.doubt(Status::DigestMismatch, &why);
+            let reason = Reason::LayersListed { config: said, manifest: listed };
+            self.fail(Status::DigestMismatch, reason);
         }
         parsed.diff_ids
     }
@@ -136,7 +142,7 @@ impl<'a> Chain<'a> {
             Ok(section) => section,
             Err(error) => {
                 self.expect(role, place, None, diff_id);
-                self.doubt(absent_or(self.members, name), &error.to_string());
+                self.quote(absent_or(self.members, name), error);
                 return Ok(());
             }
         };
@@ -146,22 +152,20 @@ impl<'a> Chain<'a> {
         let digest = if plain { diff_id } else { named };
         self.expect(role, place, Some(section.size), digest);
         if section.size == 0 && diff_id.is_some_and(|id| id != Digest::of(b"")) {
-            self.doubt(Status::SizeMismatch, "is empty");
+            self.fail(Status::SizeMismatch, Reason::EmptyLayer);
         } else if digest.or(diff_id).is_none() {
-            let why = "what it must hold is not known: the config cannot be read";
-            self.doubt(Status::Unchecked, why);
+            self.fail(Status::Unchecked, Reason::ContentUnknown);
         } else if plain && self.level == Level::Fast {
-            if let Some((status, why)) = tar_length::doubt(&section, &self.context.cancel)? {
-                self.doubt(status, &why);
+            if let Some(flaw) = tar_length::check(&section, &self.context.cancel)? {
+                self.flaw(flaw);
             }
         } else if self.level == Level::Fast {
-            let why = "how large it must be is not recorded; a full verification reads it";
-            self.doubt(Status::Unchecked, why);
+            self.fail(Status::Unchecked, Reason::SizeUnknown);
         }
         Ok(())
     }
 
-    /// Look at everything. Errors when the user interrupts.
+    /// Checks everything. Errors when the user interrupts.
     pub(super) fn verify(
         self,
         name: ImageName,
@@ -177,12 +181,14 @@ impl<'a> Chain<'a> {
             }
         };
         let mut objects = check::objects(&self.expectations, &[], files, level, &memory, cancel)?;
-        unpacked::judge(wrong, &mut objects);
-        for (index, flaw) in self.verdicts {
-            // Of what is not there, nothing else can be said.
-            let known = |object: &&mut CheckedObject| object.status.is_bad() && !flaw.is_absence();
+        unpacked::record(wrong, &mut objects);
+        for (index, flaw) in self.flaws {
+            // A file that is not there has no other flaw.
+            let known = |object: &&mut CheckedObject| {
+                object.status.is_bad() && flaw.status != Status::Missing
+            };
             if let Some(object) = objects.get_mut(index).filter(|object| !known(object)) {
-                flaw.blame(object);
+                object.replace(flaw);
             }
         }
         Ok(Found {
@@ -196,7 +202,7 @@ impl<'a> Chain<'a> {
     }
 }
 
-/// What to say of a file that could not be read: that it is not there, or the other thing.
+/// Returns the status of a file that could not be read: *missing*, or *unreadable* where it is there.
 pub(super) fn absent_or(members: &dyn Members, name: &str) -> Status {
     match members.section(&cleaned(name)) {
         Ok(None) => Status::Missing,

@@ -1,20 +1,19 @@
-//! What an OCI image layout says of itself: expectations where there is no receipt.
+//! Expectations for the images of an OCI image layout that has no receipt.
 
 use std::path::Path;
 
 use serde_json::Value;
 
-use super::directory::without_image;
 use super::store::{Listed, Store};
 use super::tree;
-use crate::look::document::Flaw;
 use crate::look::files::{Folder, Held};
 use crate::look::{check, unpacked};
-use crate::verdict::claims::{Claims, blame_platform};
+use crate::verdict::claims::{Claims, platform_flaw};
+use crate::verdict::document;
+use crate::verdict::flaw::{Difference, Flaw, Reason, Status};
 use crate::verdict::found::Found;
-use crate::verdict::object::{CheckedObject, Outcomes, Status};
+use crate::verdict::object::{CheckedObject, Outcomes};
 use occystrap_base::error::{Error, Kind, Result, printable};
-use occystrap_base::files::destination::Destination;
 use occystrap_base::oci::config::{self, LARGEST_CONFIG};
 use occystrap_base::oci::document::{ManifestDocument, RawDescriptor};
 use occystrap_base::oci::layout::{INDEX, MARKER, REF_NAME, VERSION, blob};
@@ -24,19 +23,20 @@ use occystrap_images::source::content_store::parse_index;
 use occystrap_images::source::oci_layout::{self, LARGEST_INDEX, LARGEST_MARKER};
 use occystrap_net::context::Context;
 use occystrap_output::destination::hash_memo::HashMemo;
+use occystrap_output::destination::read_access::FolderReader;
 use occystrap_output::receipt::{Expectation, Place, Role, Step};
 
-/// Verify every image of a layout, or those of one tag.
+/// Verifies every image of a layout, or the images of one tag.
 pub fn images(
     path: &Path,
     tag: Option<&str>,
     level: Level,
     context: &Context,
 ) -> Result<Vec<Found>> {
-    held(Folder::of(Destination::directory(path)?), tag, level, context)
+    held(Folder::of(FolderReader::directory(path)?), tag, level, context)
 }
 
-/// Verify every image of a layout, wherever its files are.
+/// Verifies every image of a layout, in a directory or in an archive.
 pub(super) fn held(
     held: impl Held,
     tag: Option<&str>,
@@ -45,8 +45,8 @@ pub(super) fn held(
 ) -> Result<Vec<Found>> {
     if tag.is_none() && oci_layout::is_empty(held.members())? {
         let name = ImageName { repository: "unknown".to_owned(), tag: None };
-        let flaw = Flaw::new(Status::Unchecked, tree::EMPTY);
-        let mut empty = without_image(name, level, held.called(INDEX), flaw);
+        let flaw = Flaw::new(Status::Unchecked, Reason::Empty);
+        let mut empty = Found::without_image(name, level, held.called(INDEX), flaw);
         empty.verification.objects.push(marker(&held));
         return Ok(vec![empty]);
     }
@@ -63,7 +63,7 @@ pub(super) fn held(
             let same = |other: &&RawDescriptor| other.annotation(REF_NAME) == Some(*name);
             entries.iter().filter(same).count() == 1
         };
-        // Of a file; a member was read just now, and nobody changes it.
+        // Only the entry of a file is read again. A member of an archive was just read, and does not change.
         let is_file = matches!(store.held.place(INDEX), Place::File { .. });
         let catalog = ref_name
             .filter(unique)
@@ -72,7 +72,7 @@ pub(super) fn held(
         let more: Vec<Expectation> = catalog.into_iter().collect();
         let mut images =
             tree::verify(&store, root, &oci_layout::name(entry), &more, level, &looked)?;
-        // What the name stands for comes last.
+        // The image that the name stands for comes last.
         if let Some(image) = images.last_mut() {
             let objects = &mut image.verification.objects;
             objects.push(marker.clone());
@@ -89,10 +89,10 @@ pub(super) fn held(
     Ok(found)
 }
 
-/// What readers look at besides what a receipt names: the mark, and what the index says of itself
-/// and of the image. Nothing where no index names it: then it is there for another one.
+/// Checks what readers need beside the objects of a receipt: the marker file, and what the index says of itself and of
+/// the image. Nothing is checked where no entry of the index is expected: then the image belongs to another index.
 pub fn beside(
-    destination: &Destination,
+    destination: &FolderReader,
     expectations: &[Expectation],
     objects: &mut Vec<CheckedObject>,
 ) {
@@ -107,13 +107,13 @@ pub fn beside(
     let digest = manifest.and_then(|one| one.digest).map(|digest| digest.to_string());
     let mut entries = oci_layout::entries(folder.members(), None).unwrap_or_default();
     entries.retain(|entry| Some(entry.digest().to_string()) == digest);
-    // The receipt's image was listed for the platform of its config: another one was written later.
+    // The image of the receipt was listed for the platform of its config. Another platform was written later.
     let platforms = entries.iter().find_map(|entry| {
         let mut object = platform(&folder, entry)?;
         object.status = Status::DigestMismatch;
         Some(object)
     });
-    // One thing is one object, and the first that is wrong with it is told.
+    // Each location is one object, which has the first flaw that is found.
     for found in [list(&folder), platforms].into_iter().flatten() {
         match objects.iter_mut().find(|object| object.location == found.location) {
             Some(object) if object.status == Status::Ok => *object = found,
@@ -123,70 +123,64 @@ pub fn beside(
     }
 }
 
-/// Readers look at it first, and refuse a layout without one or of another version.
+/// Checks the marker file, which readers open first: they refuse a layout without it, or of another version.
 fn marker(held: &dyn Held) -> CheckedObject {
     let mut object = CheckedObject::at(held.called(MARKER)).for_role(Role::Catalog);
     if held.files().open(MARKER).is_err_and(|cause| check::is_denied(&cause)) {
-        check::blame_denied(&mut object);
+        check::fail_denied(&mut object);
         return object;
     }
     match held.members().read(MARKER, LARGEST_MARKER) {
-        Err(error) => object.blame_error(Status::Unreadable, &error),
-        Ok(None) => object.blame(Status::Missing, None, None, "is not there"),
+        Err(error) => object.fail_with(Status::Unreadable, &error),
+        Ok(None) => object.fail(Status::Missing, Reason::NotThere),
         Ok(Some(bytes)) => {
             let marker = json::parse::<Value>(&bytes).unwrap_or_default();
             match marker["imageLayoutVersion"].as_str() {
                 Some(VERSION) => {}
-                found => object.blame(
-                    Status::Unreadable,
-                    Some(VERSION.to_owned()),
-                    found.map(printable),
-                    "is not of the version that readers know",
-                ),
+                found => {
+                    let (expected, found) = (Some(VERSION.to_owned()), found.map(printable));
+                    let flaw = Flaw::new(Status::Unreadable, Reason::OtherLayoutVersion);
+                    object.record(flaw.between(Difference::Value { expected, found }));
+                }
             }
         }
     }
     object
 }
 
-/// `index.json` must be of the one version that there is (image specification, "Image Index"), and
-/// have one reading.
+/// Checks that `index.json` has the only version (image specification, "Image Index") and can be read in one way.
 fn list(held: &dyn Held) -> Option<CheckedObject> {
     let bytes = held.members().read(INDEX, LARGEST_INDEX).ok().flatten()?;
     if let Err(why) = reading::manifest(&bytes) {
-        let message = format!("can be read in two ways: {why}");
-        let mut object = blamed(held, None, None, &message);
+        let why = why.to_string();
+        let flaw = Flaw::new(Status::DigestMismatch, Reason::TwoReadings { why });
+        let mut object = of_index(held, flaw);
         object.host_only = true;
         return Some(object);
     }
-    if let Some(flaw) = Flaw::of(&bytes) {
+    if let Some(flaw) = document::check(&bytes) {
         let mut object = CheckedObject::at(held.called(INDEX)).for_role(Role::Catalog);
-        flaw.blame_sound(&mut object);
+        object.record_if_ok(flaw);
         return Some(object);
     }
     let index = parse_index(&bytes, held.members().place()).ok()?;
     (index.schema_version != Some(2)).then(|| {
         let found = index.schema_version.map(|found| found.to_string());
-        let message = "is of another 'schemaVersion'";
-        blamed(held, Some("2".to_owned()), found, message)
+        let sides = Difference::Value { expected: Some("2".to_owned()), found };
+        of_index(held, Flaw::new(Status::DigestMismatch, Reason::OtherSchemaVersion).between(sides))
     })
 }
 
-/// A finding about `index.json`.
-fn blamed(
-    held: &dyn Held,
-    expected: Option<String>,
-    found: Option<String>,
-    message: &str,
-) -> CheckedObject {
+/// Returns a finding about `index.json`.
+fn of_index(held: &dyn Held, flaw: Flaw) -> CheckedObject {
     let mut object = CheckedObject::at(held.called(INDEX)).for_role(Role::Catalog);
-    object.blame(Status::DigestMismatch, expected, found, message);
+    object.record(flaw);
     object
 }
 
 impl<H: Held> Layout<'_, H> {
-    /// One name for several images is legal for several platforms; any more, and nobody knows which
-    /// is meant. `tag` is how somebody asked: the full names do not tell images apart then.
+    /// Returns the finding about a tag with several images. Several images are legal for several platforms; otherwise
+    /// the tag is ambiguous. `tag` is the tag that the user gave: full names do not distinguish images then.
     fn rivals(
         &self,
         entry: &RawDescriptor,
@@ -210,17 +204,17 @@ impl<H: Held> Layout<'_, H> {
                 && (tag.is_some() || oci_layout::name(other) == name)
                 && (mine.is_none() || other_is.is_none() || mine == other_is)
         });
-        // The entry is its own.
+        // The count includes the entry itself.
         let count = rivals.count();
         (count > 1).then(|| {
-            let message = format!("has {count} entries of the tag '{}'", printable(called));
-            blamed(&self.held, None, None, &message)
+            let reason = Reason::SeveralOfTag { count, tag: printable(called) };
+            of_index(&self.held, Flaw::new(Status::DigestMismatch, reason))
         })
     }
 }
 
-/// Returns the finding about an entry whose platform is not that of the image's config. What cannot be read is found
-/// elsewhere.
+/// Returns the finding about an entry whose platform is not that of the image's config. Files that cannot be read are
+/// found by other checks.
 fn platform(held: &dyn Held, entry: &RawDescriptor) -> Option<CheckedObject> {
     let members = held.members();
     let said = entry.platform()?;
@@ -230,29 +224,29 @@ fn platform(held: &dyn Held, entry: &RawDescriptor) -> Option<CheckedObject> {
     let manifest = json::parse::<ManifestDocument>(&manifest.bytes).ok()?;
     let config = manifest.config(place).ok()?.promised(place).ok()?;
     let bytes = members.read(&blob(config.digest), LARGEST_CONFIG).ok().flatten()?;
-    // A damaged one is a finding of its own.
+    // A damaged config is a finding of its own.
     let config = Some(bytes).filter(|bytes| Digest::of(bytes) == config.digest)?;
     let is = config::parse(&config, place).ok()?.platform;
     is.contradicts(&said).then(|| {
-        let mut object = CheckedObject::at(held.called(INDEX)).for_role(Role::Catalog);
-        blame_platform(&is, &said, &mut object);
+        let mut object = of_index(held, platform_flaw(&is, &said));
+        object.host_only = true;
         object
     })
 }
 
-/// Returns the finding about an entry with another media type than its manifest has: Podman and skopeo find no image
-/// there, or read it as the entry says. What cannot be read is found elsewhere.
+/// Returns the finding about an entry with another media type than its manifest: Podman and skopeo find no image there,
+/// or read it as the entry says. Files that cannot be read are found by other checks.
 fn media_type(held: &dyn Held, entry: &RawDescriptor) -> Option<CheckedObject> {
     let members = held.members();
     let promised = entry.promised(members.place()).ok()?;
     let manifest = oci_layout::manifest(members, &promised).ok()?;
     let error = manifest.check_layout_type(&promised, members.place()).err()?;
     let mut object = CheckedObject::at(held.called(INDEX)).for_role(Role::Catalog);
-    object.blame_error(Status::DigestMismatch, &error);
+    object.fail_with(Status::DigestMismatch, &error);
     Some(object)
 }
 
-/// What `index.json` says of a name.
+/// Returns the entry of `index.json` that is expected for a name.
 pub fn catalogued(name: &str, digest: &str) -> Expectation {
     let keys = vec!["annotations".to_owned(), REF_NAME.to_owned()];
     let steps = vec![
@@ -264,9 +258,9 @@ pub fn catalogued(name: &str, digest: &str) -> Expectation {
     Expectation { role: Role::Catalog, place, size: None, digest: None }
 }
 
-/// What a layout keeps by its digest.
+/// Returns the store of a layout.
 pub fn store<'a>(
-    destination: &Destination,
+    destination: &FolderReader,
     memory: &HashMemo,
     context: &'a Context,
 ) -> impl Store + 'a {
@@ -313,7 +307,7 @@ impl<H: Held> Store for Layout<'_, H> {
             return Claims::default();
         };
         let path = blob(digest);
-        // One that is not there, or too large to be one, is found where it is looked at.
+        // The check of the config finds a config that is missing or too large.
         let Ok(Some(bytes)) = self.held.members().read(&path, LARGEST_CONFIG) else {
             return Claims::default();
         };
@@ -332,7 +326,7 @@ impl<H: Held> Store for Layout<'_, H> {
         }
     }
 
-    fn look(
+    fn check(
         &self,
         expectations: &[Expectation],
         claims: &Claims,
@@ -345,8 +339,8 @@ impl<H: Held> Store for Layout<'_, H> {
             Level::Full => unpacked::layers(expectations, claims, files, memory, cancel)?,
         };
         let mut objects = check::objects(expectations, &[], files, level, memory, cancel)?;
-        unpacked::judge(unpacked, &mut objects);
-        claims.judge(expectations, &mut objects);
+        unpacked::record(unpacked, &mut objects);
+        claims.compare(expectations, &mut objects);
         Ok(objects)
     }
 }

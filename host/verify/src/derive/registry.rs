@@ -1,4 +1,4 @@
-//! What a registry says of itself: expectations where there is no receipt.
+//! Expectations for an image of a registry that has no receipt.
 
 use super::store::{Listed, Store};
 use super::tree;
@@ -12,12 +12,12 @@ use occystrap_images::level::Level;
 use occystrap_net::context::Context;
 use occystrap_net::registry::Reference;
 use occystrap_output::destination::hash_memo::HashMemo;
-use occystrap_output::destination::remote::BlockingRepository;
+use occystrap_output::destination::remote::RepositoryReader;
 use occystrap_output::receipt::{Expectation, Place};
 
-/// Verify what a name stands for: an image, or an index and every image of it.
+/// Verifies what a name stands for: an image, or an index and every image of it.
 pub fn images(
-    remote: &BlockingRepository,
+    remote: &RepositoryReader,
     reference: &Reference,
     level: Level,
     context: &Context,
@@ -25,7 +25,7 @@ pub fn images(
     let memory = HashMemo::showing(&context.progress);
     let store = Published { remote, memory, context, named: Some(reference.target()) };
     let root = Listed { reference: reference.target(), promised: None, platform: None };
-    // Without this one there is nothing to verify; whatever it names and is not there is a finding.
+    // Without the root there is nothing to verify. Anything that it names and that is missing is a finding.
     if store.manifest(&root)?.is_none() {
         let message = format!("{}: image not found", store.display(&root));
         return Err(Error::new(Kind::NotFound, message).hint("check the name and the tag"));
@@ -33,9 +33,9 @@ pub fn images(
     tree::verify(&store, root, &reference.name(), &[], level, &Outcomes::new())
 }
 
-/// What a repository keeps by its digest.
+/// Returns the store of a repository.
 pub fn store<'a>(
-    remote: &'a BlockingRepository,
+    remote: &'a RepositoryReader,
     memory: &HashMemo,
     context: &'a Context,
 ) -> impl Store + 'a {
@@ -43,7 +43,7 @@ pub fn store<'a>(
 }
 
 struct Published<'a> {
-    remote: &'a BlockingRepository,
+    remote: &'a RepositoryReader,
     /// Images of several platforms share layers.
     memory: HashMemo,
     context: &'a Context,
@@ -66,7 +66,7 @@ impl Store for Published<'_> {
 
     fn refused(&self, what: &Listed) -> Option<Error> {
         let fetched = self.memory.recall_manifest(&what.reference).flatten()?;
-        self.remote.repository().check_headers(&what.reference, &fetched).err()
+        self.remote.check_headers(&what.reference, &fetched).err()
     }
 
     fn blob(&self, digest: Digest) -> Place {
@@ -85,7 +85,7 @@ impl Store for Published<'_> {
         registry::claims(expectations, self.remote, &self.memory)
     }
 
-    fn look(
+    fn check(
         &self,
         expectations: &[Expectation],
         claims: &Claims,

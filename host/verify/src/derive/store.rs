@@ -1,4 +1,4 @@
-//! A place that keeps things by their digest, as verification sees it.
+//! The interface to repositories and OCI image layouts, which keep content by its digest.
 
 use crate::verdict::claims::Claims;
 use crate::verdict::object::CheckedObject;
@@ -8,31 +8,30 @@ use occystrap_base::oci::{Descriptor, Digest, Manifest, Platform};
 use occystrap_images::level::Level;
 use occystrap_output::receipt::{Expectation, Place};
 
-/// A place that keeps things by their digest: a repository, or an OCI image layout.
+/// A store of content by its digest: a repository, or an OCI image layout.
 pub trait Store {
-    /// A manifest or index, its bytes compared with what was promised of them. `None` when it is
-    /// not there.
+    /// Returns a manifest or index whose bytes were compared with the promised digest. `None` when it is not there.
     fn manifest(&self, what: &Listed) -> Result<Option<Manifest>>;
 
-    /// Returns why clients refuse a manifest that has the promised bytes; asked after [`Self::manifest`].
+    /// Returns why clients refuse a manifest that has the promised bytes. It is called after [`Self::manifest`].
     fn refused(&self, _what: &Listed) -> Option<Error> {
         None
     }
 
-    /// Where a blob is expected.
+    /// Returns where a blob is expected.
     fn blob(&self, digest: Digest) -> Place;
 
-    /// Where a manifest is expected.
+    /// Returns where a manifest is expected.
     fn place(&self, what: &Listed) -> Place;
 
-    /// How messages name a manifest.
+    /// Returns how messages name a manifest.
     fn display(&self, what: &Listed) -> String;
 
-    /// What the config among these says of the layers.
+    /// Returns what the config among the expectations promises about the layers.
     fn claims(&self, expectations: &[Expectation]) -> Claims;
 
-    /// Look at everything, and whether it is what the config says.
-    fn look(
+    /// Checks all expectations, and compares the layers with what the config promises.
+    fn check(
         &self,
         expectations: &[Expectation],
         claims: &Claims,
@@ -40,19 +39,19 @@ pub trait Store {
     ) -> Result<Vec<CheckedObject>>;
 }
 
-/// A manifest that somebody names.
+/// A manifest that the user or an index names.
 #[derive(Debug, Clone)]
 pub struct Listed {
     /// A tag, or its digest.
     pub reference: String,
-    /// What an index promises of it; nothing where it is named by a tag.
+    /// The promise of the index. `None` where the manifest is named by a tag.
     pub promised: Option<Descriptor>,
-    /// What the index says that it is for.
+    /// The platform that the index gives.
     pub platform: Option<Platform>,
 }
 
 impl Listed {
-    /// An entry of an index. Errors when its digest is none.
+    /// Reads an entry of an index. Errors when its digest is malformed.
     pub fn entry(entry: &RawDescriptor, place: &str) -> Result<Self> {
         let promised = entry.promised(place)?;
         let platform = entry.platform();

@@ -1,18 +1,17 @@
-//! What a place that keeps things by their digest says of itself: expectations where there is no
-//! receipt.
+//! Expectations for the images of a store that has no receipt.
 //!
-//! A manifest names its blobs by digest and size, and an index its manifests, so the chain from a
-//! name down covers everything. The name itself promises nothing: only a receipt says what it must
-//! stand for.
+//! A manifest names its blobs by digest and size, and an index names its manifests, so that the chain from a name
+//! covers everything. The name itself promises nothing: only a receipt says which image it must stand for.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::store::{Listed, Store};
-use crate::look::document::Flaw;
 use crate::look::elsewhere;
-use crate::verdict::claims::{Claims, judge_platform};
+use crate::verdict::claims::{Claims, compare_platform};
+use crate::verdict::document;
+use crate::verdict::flaw::{Flaw, Reason, Status, Unread};
 use crate::verdict::found::Found;
-use crate::verdict::object::{CheckedObject, Outcome, Outcomes, Status, Verification};
+use crate::verdict::object::{CheckedObject, Outcome, Outcomes, Verification};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::document::{IndexDocument, ManifestDocument, RawDescriptor};
 use occystrap_base::oci::{ImageName, MOST_LAYERS, Manifest, Part, Platform, json, types};
@@ -20,9 +19,8 @@ use occystrap_images::level::Level;
 use occystrap_images::source::content_store::{DEEPEST, MOST_MANIFESTS};
 use occystrap_output::receipt::{Expectation, Role};
 
-/// Verify what a name stands for: an image, or an index and every image of it. `more` is expected
-/// of the name itself. Of what was `looked` at already, by the digests of the manifests, no byte is
-/// read again.
+/// Verifies what a name stands for: an image, or an index and every image of it. `more` has the expectations of the
+/// name itself. `looked` has the verdicts on manifests that were verified before, of which no byte is read again.
 pub fn verify(
     store: &dyn Store,
     root: Listed,
@@ -44,27 +42,27 @@ struct Walk<'a> {
     level: Level,
     looked: &'a Outcomes,
     seen: BTreeSet<String>,
-    /// Where each stands in `found`, and what it is for by its config.
+    /// The index of each manifest in `found`, and the platform in its config.
     known: BTreeMap<String, (usize, Option<Platform>)>,
-    /// An index stands after what it lists.
+    /// The images, each index after the images that it lists.
     found: Vec<Found>,
 }
 
 impl Walk<'_> {
     fn visit(&mut self, what: &Listed, depth: usize) -> Result<()> {
-        // One digest that is promised in two ways has one promise too many.
+        // A digest that is promised in two ways is checked for each promise.
         let promised = what.promised.as_ref().map(|known| (known.size, &known.media_type));
         if !self.seen.insert(format!("{} {promised:?}", what.reference)) {
-            // For another platform, maybe.
+            // The entry may have another platform.
             if let (Some(listed), Some((at, Some(is)))) =
                 (&what.platform, self.known.get(&what.reference))
             {
-                judge_platform(is, listed, &mut self.found[*at].verification.objects);
+                compare_platform(is, listed, &mut self.found[*at].verification.objects);
             }
             return Ok(());
         }
         let is_root = self.seen.len() == 1;
-        // What is wrong with it was told.
+        // Its flaw was reported before.
         if !is_root && self.looked_at(what).is_some_and(|outcome| outcome != Outcome::Verified) {
             return Ok(());
         }
@@ -76,11 +74,11 @@ impl Walk<'_> {
             Ok(Some(manifest)) => manifest,
             Ok(None) => {
                 self.lost(what, is_root, |object| {
-                    object.blame(Status::Missing, None, None, "is not there");
+                    object.fail(Status::Missing, Reason::NotThere);
                 });
                 return Ok(());
             }
-            // Somebody, or the store, wishes to stop.
+            // The user interrupts, or the store is stopped by a limit.
             Err(error) if matches!(error.kind(), Kind::Interrupted | Kind::Plugin) => {
                 return Err(error);
             }
@@ -90,7 +88,7 @@ impl Walk<'_> {
                     None => Status::Unreadable,
                 };
                 self.lost(what, is_root, |object| {
-                    object.blame_error(status, &error);
+                    object.fail_with(status, &error);
                 });
                 return Ok(());
             }
@@ -100,16 +98,16 @@ impl Walk<'_> {
         }
         let index = match json::parse::<IndexDocument>(&manifest.bytes) {
             Ok(index) if depth > 0 => index,
-            Ok(_) => return self.unread(what, is_root, "its indexes are nested too deeply"),
-            Err(cause) => return self.unread(what, is_root, &cause.to_string()),
+            Ok(_) => return self.unread(what, is_root, Unread::NestedIndexes),
+            Err(cause) => return self.unread(what, is_root, Unread::Because(cause.to_string())),
         };
         if let Err(wrong) = types::manifest(&manifest.bytes) {
-            return self.unread(what, is_root, &wrong.to_string());
+            return self.unread(what, is_root, Unread::Because(wrong.to_string()));
         }
         let listed = index.manifests.iter().map(|entry| Listed::entry(entry, "the index"));
         let listed = match listed.collect::<Result<Vec<Listed>>>() {
             Ok(listed) => listed,
-            Err(error) => return self.unread(what, is_root, &error.to_string()),
+            Err(error) => return self.unread(what, is_root, Unread::Because(error.to_string())),
         };
         for entry in &listed {
             self.visit(entry, depth - 1)?;
@@ -117,9 +115,9 @@ impl Walk<'_> {
         let (expectations, part) =
             ([self.expectation(what, &manifest)], Part::index(is_root, manifest.digest));
         let it = Listed { platform: None, ..what.clone() };
-        self.judge(&expectations, &Claims::default(), is_root, &it, part)?;
-        self.judge_document(&manifest);
-        self.judge_index(&index.manifests);
+        self.check(&expectations, &Claims::default(), is_root, &it, part)?;
+        self.check_document(&manifest);
+        self.compare_index(&index.manifests);
         Ok(())
     }
 
@@ -127,27 +125,26 @@ impl Walk<'_> {
         let parsed = match json::parse::<ManifestDocument>(&manifest.bytes) {
             Ok(parsed) if parsed.layers().len() <= MOST_LAYERS => parsed,
             Ok(_) => {
-                let message = format!("lists more than {MOST_LAYERS} layers");
-                return self.unread(what, is_root, &message);
+                return self.unread(what, is_root, Unread::ManyLayers { most: MOST_LAYERS });
             }
-            Err(cause) => return self.unread(what, is_root, &cause.to_string()),
+            Err(cause) => return self.unread(what, is_root, Unread::Because(cause.to_string())),
         };
         if let Err(wrong) = types::manifest(&manifest.bytes) {
-            return self.unread(what, is_root, &wrong.to_string());
+            return self.unread(what, is_root, Unread::Because(wrong.to_string()));
         }
         let mut expectations = match self.blobs(&parsed) {
             Ok(expectations) => expectations,
-            Err(error) => return self.unread(what, is_root, &error.to_string()),
+            Err(error) => return self.unread(what, is_root, Unread::Because(error.to_string())),
         };
         expectations.push(self.expectation(what, manifest));
         let claims = self.store.claims(&expectations).within(&parsed);
-        self.judge(&expectations, &claims, is_root, what, self.part(what, is_root))?;
+        self.check(&expectations, &claims, is_root, what, self.part(what, is_root))?;
         if let Some(found) = self.found.last_mut() {
             elsewhere::excuse(&parsed, &mut found.verification.objects);
         }
-        self.judge_document(manifest);
+        self.check_document(manifest);
         if !claims.is_artifact() {
-            self.judge_manifest(manifest, Flaw::of_config_type(&parsed));
+            self.record_of(manifest, document::check_config_type(&parsed));
         }
         Ok(())
     }
@@ -169,19 +166,19 @@ impl Walk<'_> {
         roles.zip(listed).map(blob).collect()
     }
 
-    /// Says of the manifest or index that was found last whether clients can read it.
-    fn judge_document(&mut self, manifest: &Manifest) {
-        self.judge_manifest(manifest, Flaw::of(&manifest.bytes));
+    /// Records whether clients can read the manifest or index that was found last.
+    fn check_document(&mut self, manifest: &Manifest) {
+        self.record_of(manifest, document::check(&manifest.bytes));
     }
 
-    fn judge_manifest(&mut self, manifest: &Manifest, flaw: Option<Flaw>) {
+    fn record_of(&mut self, manifest: &Manifest, flaw: Option<Flaw>) {
         let Some(flaw) = flaw else { return };
         let objects = self.found.last_mut().map(|found| &mut found.verification.objects);
         let is_it = |object: &&mut CheckedObject| {
             object.kind == "manifest" && object.digest == Some(manifest.digest)
         };
         if let Some(object) = objects.and_then(|objects| objects.iter_mut().find(is_it)) {
-            flaw.blame_sound(object);
+            object.record_if_ok(flaw);
         }
     }
 
@@ -194,7 +191,7 @@ impl Walk<'_> {
         }
     }
 
-    fn judge(
+    fn check(
         &mut self,
         expectations: &[Expectation],
         claims: &Claims,
@@ -208,18 +205,18 @@ impl Walk<'_> {
             Some(_) => Level::Fast,
             None => self.level,
         };
-        let mut objects = self.store.look(&expectations, claims, level)?;
+        let mut objects = self.store.check(&expectations, claims, level)?;
         if level == Level::Full {
-            claims.doubt_secrets(&expectations, &mut objects);
+            claims.mark_encrypted(&expectations, &mut objects);
         }
-        // What nothing protects is looked at where it stands: a layout's own list.
+        // The entry of the root is in a list without a digest, which the layout checks itself.
         if let (Some(is), Some(listed), false) = (claims.platform(), &what.platform, is_root) {
-            judge_platform(is, listed, &mut objects);
+            compare_platform(is, listed, &mut objects);
         }
         self.known.insert(what.reference.clone(), (self.found.len(), claims.platform().cloned()));
         let counted = |one: &&Expectation| matches!(one.role, Role::Config | Role::Layer(_));
         let is_artifact = claims.is_artifact();
-        // As a manifest gives them: any number.
+        // Sizes are those of the manifest, and can be any number.
         let sizes = expectations.iter().filter(counted).filter_map(|one| one.size);
         let layers = expectations.iter().filter(|one| one.role.is_layer()).count();
         self.found.push(Found {
@@ -233,13 +230,14 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// What came of it before.
+    /// Returns the earlier verdict on a manifest.
     fn looked_at(&self, what: &Listed) -> Option<Outcome> {
         what.promised.as_ref().and_then(|known| self.looked.get(&known.digest).copied())
     }
 
-    /// The index that was found last is no better than what it lists: its name stands for all of that.
-    fn judge_index(&mut self, entries: &[RawDescriptor]) {
+    /// Records in the index that was found last the verdicts on the images that it lists: its name stands for all of
+    /// them.
+    fn compare_index(&mut self, entries: &[RawDescriptor]) {
         let of = |entry: &RawDescriptor| {
             let reference = entry.digest().to_string();
             let looked =
@@ -247,22 +245,20 @@ impl Walk<'_> {
             let found = self.known.get(&reference).and_then(|(at, _)| self.found.get(*at));
             looked.or(found.map(|found| found.verification.outcome()))
         };
-        let Some((status, message)) = sum(entries.len(), entries.iter().filter_map(of)) else {
-            return;
-        };
+        let Some(flaw) = sum(entries.len(), entries.iter().filter_map(of)) else { return };
         let index = self.found.last_mut().and_then(|it| it.verification.objects.first_mut());
         if let Some(object) = index.filter(|object| object.status == Status::Ok) {
-            object.blame(status, None, None, &message);
+            object.record(flaw);
             object.host_only = true;
         }
     }
 
-    /// A manifest that cannot be followed. What it says nobody knows.
-    fn lost(&mut self, what: &Listed, is_root: bool, blame: impl FnOnce(&mut CheckedObject)) {
+    /// Adds a manifest that cannot be read, so that its images are not known.
+    fn lost(&mut self, what: &Listed, is_root: bool, record: impl FnOnce(&mut CheckedObject)) {
         let mut object = CheckedObject::at(self.store.display(what)).for_role(Role::Manifest);
         (object.digest, object.size) = (what.promised.as_ref())
             .map_or((None, None), |known| (Some(known.digest), Some(known.size)));
-        blame(&mut object);
+        record(&mut object);
         self.known.insert(what.reference.clone(), (self.found.len(), None));
         self.found.push(Found {
             name: self.name.clone(),
@@ -274,10 +270,9 @@ impl Walk<'_> {
         });
     }
 
-    fn unread(&mut self, what: &Listed, is_root: bool, why: &str) -> Result<()> {
+    fn unread(&mut self, what: &Listed, is_root: bool, why: Unread) -> Result<()> {
         self.lost(what, is_root, |object| {
-            let message = format!("cannot be read: {why}");
-            object.blame(Status::Unreadable, None, None, &message);
+            object.fail(Status::Unreadable, Reason::Unread(why));
         });
         Ok(())
     }
@@ -293,21 +288,19 @@ impl Walk<'_> {
     }
 }
 
-/// What is said of an index that lists nothing: nothing looked at is nothing verified.
-pub const EMPTY: &str = "lists no image";
-
-/// What is to be said of an index that lists `all` these, where they are not all verified.
-pub fn sum(all: usize, outcomes: impl Iterator<Item = Outcome>) -> Option<(Status, String)> {
+/// Returns the flaw of an index that lists `all` images with these verdicts. `None` where all are verified. An index that
+/// lists nothing is unchecked: nothing was verified.
+pub fn sum(all: usize, outcomes: impl Iterator<Item = Outcome>) -> Option<Flaw> {
     let outcomes: Vec<Outcome> = outcomes.collect();
     let those = |outcome| outcomes.iter().filter(|one| **one == outcome).count();
     match (those(Outcome::Failed), those(Outcome::Unconfirmed)) {
-        _ if all == 0 => Some((Status::Unchecked, EMPTY.to_owned())),
+        _ if all == 0 => Some(Flaw::new(Status::Unchecked, Reason::Empty)),
         (0, 0) => None,
         (0, some) => {
-            Some((Status::Unchecked, format!("{some} of the {all} that it lists: UNCONFIRMED")))
+            Some(Flaw::new(Status::Unchecked, Reason::Listed { failed: false, some, all }))
         }
         (some, _) => {
-            Some((Status::Unreadable, format!("{some} of the {all} that it lists: FAILED")))
+            Some(Flaw::new(Status::Unreadable, Reason::Listed { failed: true, some, all }))
         }
     }
 }

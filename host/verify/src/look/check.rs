@@ -1,14 +1,16 @@
-//! The host's own look at every expectation that it understands.
+//! Compares the files of a destination, and the parts of an archive, with expectations.
 
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 
-use super::document::{self, Flaw};
+use super::checker::Compare;
 use super::files::{Files, NOWHERE};
-use crate::verdict::object::{CheckedObject, Status};
+use crate::verdict::document;
+use crate::verdict::flaw::{Difference, Flaw, Hint, Reason, Status, Unread};
+use crate::verdict::object::CheckedObject;
 use occystrap_base::cancel::Cancel;
-use occystrap_base::error::{Result, io_reason};
+use occystrap_base::error::{Result, io_reason, printable};
 use occystrap_base::oci::layout::{LARGEST_CATALOG, LONGEST_STRING};
 use occystrap_base::oci::text_stream::TextStream;
 use occystrap_base::oci::{Digest, json, reading};
@@ -18,15 +20,15 @@ use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::receipt::step::{Found, Trouble};
 use occystrap_output::receipt::{Expectation, Place, Role, Step, WrittenFile, step};
 
-/// Bytes of JSON that is parsed as a whole, or of one element of a list: parsed it takes some ten times
-/// its size.
+/// Largest JSON that is parsed as a whole, in bytes; also the largest element of a list. Parsed JSON takes about ten
+/// times its size.
 const LARGEST_JSON: u64 = 16 * 1024 * 1024;
 
-/// Bytes of a shared file that are read at once.
+/// Bytes of a shared file that are read at a time.
 const SHARED_PIECE: usize = 64 * 1024;
 
-/// Bytes of a file that several images share. One that leads to its entry by keys alone is never held as
-/// a whole; of a list, the elements are.
+/// Returns how many bytes are read of a file that several images share. A file whose entry is found by keys alone is
+/// read as a stream; the elements of a list are held in memory.
 pub fn largest_shared(steps: &[Step]) -> u64 {
     if leads_by_keys(steps) { LARGEST_CATALOG } else { LARGEST_JSON }
 }
@@ -37,14 +39,14 @@ fn leads_by_keys(steps: &[Step]) -> bool {
 
 /// A JSON file that several images share.
 enum Shared {
-    /// It is read as a stream.
+    /// A file that is read as a stream.
     File(File),
-    /// It is small enough to be held.
+    /// A file that is held in memory.
     Bytes(Vec<u8>),
 }
 
 impl Shared {
-    /// Whether it is held, and other readers than Go's refuse it.
+    /// Returns whether the file is held in memory and is not UTF-8, which only Go's parser accepts.
     fn is_doubtful(&self) -> bool {
         matches!(self, Self::Bytes(bytes) if !json::is_utf8(bytes))
     }
@@ -64,14 +66,11 @@ impl Shared {
     }
 }
 
-/// What is said of a file that this user may not read.
-pub const DENIED: &str = "cannot be read: permission denied";
-
 /// Path, offset and length of bytes that have a digest.
 type Span<'a> = (&'a str, u64, u64);
 
-/// Look at everything. At [`Level::Full`], all that will be compared is hashed first, on all
-/// cores, each byte once.
+/// Checks all expectations. At [`Level::Full`], everything that will be compared is hashed first, on all cores, each
+/// byte once.
 pub fn objects(
     expectations: &[Expectation],
     journal: &[WrittenFile],
@@ -84,18 +83,18 @@ pub fn objects(
     if level == Level::Full {
         hash_all(&wanted(expectations, journal, &framed), files, memory, cancel)?;
     }
-    let checker = Checker { files, level, memory };
-    let look = |expectation| cancel.check().map(|()| checker.check(expectation));
+    let stored = StoredFiles { files, level, memory };
+    let look = |expectation| cancel.check().map(|()| stored.check(expectation));
     let mut objects: Vec<CheckedObject> = expectations.iter().map(look).collect::<Result<_>>()?;
     for path in framed {
         cancel.check()?;
         let parts = named_parts(expectations, path);
-        checker.check_framing(journal, path, &parts, &mut objects);
+        stored.check_framing(journal, path, &parts, &mut objects);
     }
     Ok(objects)
 }
 
-/// Files that consist of parts: what stands between the parts is checked as well.
+/// Returns the files that consist of parts: the bytes between the parts are checked as well.
 pub fn framed_paths(expectations: &[Expectation]) -> BTreeSet<&str> {
     let parts = expectations.iter().filter(|expectation| match &expectation.place {
         Place::Part { .. } => true,
@@ -105,7 +104,7 @@ pub fn framed_paths(expectations: &[Expectation]) -> BTreeSet<&str> {
     parts.filter_map(|expectation| expectation.place.path()).collect()
 }
 
-/// Offset and length of the parts of a file that are compared by themselves.
+/// Returns offset and length of the parts of a file that are compared alone.
 fn named_parts(expectations: &[Expectation], file: &str) -> BTreeSet<(u64, u64)> {
     let named = expectations.iter().filter(|expectation| expectation.digest.is_some());
     named
@@ -116,8 +115,8 @@ fn named_parts(expectations: &[Expectation], file: &str) -> BTreeSet<(u64, u64)>
         .collect()
 }
 
-/// Path, offset and length of all that has a digest to compare with. The length is part of the key:
-/// a member without content starts where its neighbour does.
+/// Returns path, offset and length of everything with a digest to compare with. The length is part of the key, because
+/// an empty member starts where the next member does.
 fn wanted<'a>(
     expectations: &'a [Expectation],
     journal: &'a [WrittenFile],
@@ -142,7 +141,7 @@ fn hash_all(
     memory: &HashMemo,
     cancel: &Cancel,
 ) -> Result<()> {
-    // Largest first, so that no core is left with one at the end.
+    // The largest first, so that no core works alone at the end.
     let mut jobs: Vec<_> = wanted.iter().collect();
     jobs.sort_by_key(|(_, _, size)| std::cmp::Reverse(*size));
     let unknown = jobs.iter().filter(|(path, at, size)| memory.recall(path, *at, *size).is_none());
@@ -151,7 +150,7 @@ fn hash_all(
         if memory.recall(path, *offset, *size).is_some() {
             return;
         }
-        // What cannot be read is found and named again when it is compared.
+        // A failed read is found and reported when the bytes are compared.
         if let Ok(file) = files.open(path) {
             let _ = memory.hash(&file, path, *offset, *size, cancel);
         }
@@ -159,79 +158,78 @@ fn hash_all(
     cancel.check()
 }
 
-struct Checker<'a> {
+/// The files of a destination, or of an archive.
+struct StoredFiles<'a> {
     files: &'a dyn Files,
     level: Level,
     memory: &'a HashMemo,
 }
 
-impl Checker<'_> {
-    fn check(&self, expectation: &Expectation) -> CheckedObject {
-        let location = self.files.display(&expectation.place.subject());
-        let mut object = CheckedObject::expected(expectation, location);
+impl Compare for StoredFiles<'_> {
+    fn location(&self, expectation: &Expectation) -> String {
+        self.files.display(&expectation.place.subject())
+    }
+
+    fn compare(&self, expectation: &Expectation, object: &mut CheckedObject) {
         match &expectation.place {
             Place::File { path } => {
-                if let Some(size) = self.stat(path, &mut object)
-                    && self.compare_size(expectation.size, size, &mut object)
+                if let Some(size) = self.stat(path, object)
+                    && self.compare_size(expectation.size, size, object)
                 {
                     self.compare_digest(
                         path,
                         0,
                         expectation.size.unwrap_or(size),
                         expectation.digest,
-                        &mut object,
+                        object,
                     );
-                    self.parse(path, 0, size, expectation.role, &mut object);
+                    self.parse(path, 0, size, expectation.role, object);
                 }
             }
             Place::Part { offset: NOWHERE, .. } => {
-                object.blame(Status::Missing, None, None, "is not there");
+                object.fail(Status::Missing, Reason::NotThere);
             }
             Place::Part { path, offset, .. } => {
                 let len = expectation.size.unwrap_or_default();
-                if let Some(size) = self.stat(path, &mut object) {
+                if let Some(size) = self.stat(path, object) {
                     let end = offset.saturating_add(len);
                     if size < end {
-                        let side = |size: u64| {
-                            Some(format!("{} bytes", size.saturating_sub(*offset).min(len)))
-                        };
-                        object.blame(
-                            Status::SizeMismatch,
-                            side(end),
-                            side(size),
-                            "the archive ends too early",
-                        );
+                        let of_part = |size: u64| size.saturating_sub(*offset).min(len);
+                        let (expected, found) = (of_part(end), of_part(size));
+                        let flaw = Flaw::new(Status::SizeMismatch, Reason::ArchiveEnds);
+                        object.record(flaw.between(Difference::Size { expected, found }));
                     } else {
-                        self.compare_digest(path, *offset, len, expectation.digest, &mut object);
-                        self.parse(path, *offset, len, expectation.role, &mut object);
+                        self.compare_digest(path, *offset, len, expectation.digest, object);
+                        self.parse(path, *offset, len, expectation.role, object);
                     }
                 }
             }
             Place::Entry { path, steps, value } => {
-                self.check_entry(path, steps, value, &mut object);
+                self.check_entry(path, steps, value, object);
             }
             _ => object.misplaced(),
         }
-        object
     }
+}
 
-    /// Size of a regular file; otherwise the object says what is wrong.
+impl StoredFiles<'_> {
+    /// Returns the size of a regular file. Otherwise records what is wrong.
     fn stat(&self, path: &str, object: &mut CheckedObject) -> Option<u64> {
         match self.files.size(path) {
             Ok(Some(size)) => match self.files.open(path) {
                 Err(cause) if is_denied(&cause) => {
-                    blame_denied(object);
+                    fail_denied(object);
                     None
                 }
-                // Another failure is one of what is read.
+                // Other failures are reported when the file is read.
                 _ => Some(size),
             },
             Ok(None) => {
-                object.blame(Status::Unreadable, None, None, "is not a regular file");
+                object.fail(Status::Unreadable, Reason::NotRegularFile);
                 None
             }
             Err(cause) => {
-                blame_io(object, &cause);
+                fail_io(object, &cause);
                 None
             }
         }
@@ -240,8 +238,7 @@ impl Checker<'_> {
     fn compare_size(&self, expected: Option<u64>, found: u64, object: &mut CheckedObject) -> bool {
         match expected {
             Some(expected) if expected != found => {
-                let side = |size: u64| Some(format!("{size} bytes"));
-                object.blame(Status::SizeMismatch, side(expected), side(found), "has another size");
+                object.record(Flaw::size(expected, found));
                 false
             }
             _ => true,
@@ -259,37 +256,31 @@ impl Checker<'_> {
         let Some(expected) = expected.filter(|_| self.level == Level::Full) else { return };
         match self.memory.recall(path, offset, len) {
             Some(found) if found == expected => {}
-            Some(found) => object.blame(
-                Status::DigestMismatch,
-                Some(expected.to_string()),
-                Some(found.to_string()),
-                "has other content",
-            ),
-            None => object.blame(Status::Unreadable, None, None, "cannot be read to its end"),
+            Some(found) => object.record(Flaw::content(expected, found)),
+            None => object.fail(Status::Unreadable, Reason::Incomplete),
         }
     }
 
-    /// Configs and manifests are JSON; an artifact's config need not be, and is right when it is
-    /// what was written.
+    /// Checks that configs and manifests are JSON. The config of an artifact need not be JSON; it is right when it has
+    /// the bytes that were written.
     fn parse(&self, path: &str, offset: u64, len: u64, role: Role, object: &mut CheckedObject) {
         if !matches!(role, Role::Config | Role::Manifest) || object.status != Status::Ok {
             return;
         }
         let bytes = match self.read(path, offset, len) {
             Ok(bytes) => bytes,
-            Err(cause) => return blame_io(object, &cause),
+            Err(cause) => return fail_io(object, &cause),
         };
         let (expected, found) = (object.digest, Digest::of(&bytes));
         if expected == Some(found) {
             return;
         }
-        if let Some(flaw) = Flaw::of(&bytes) {
-            return flaw.blame_sound(object);
+        if let Some(flaw) = document::check(&bytes) {
+            return object.record_if_ok(flaw);
         }
-        // It was read for its JSON: of a few kilobytes the digest costs nothing, fast or not.
+        // The bytes were read for their JSON. The digest of a few kilobytes costs nothing, at any level.
         if let Some(expected) = expected {
-            let (expected, found) = (Some(expected.to_string()), Some(found.to_string()));
-            object.blame(Status::DigestMismatch, expected, found, "has other content");
+            object.record(Flaw::content(expected, found));
             object.host_only = true;
         }
     }
@@ -300,52 +291,43 @@ impl Checker<'_> {
         }
         let text = match self.shared(path, steps) {
             Ok(text) => text,
-            Err(cause) => return blame_io(object, &cause),
+            Err(cause) => return fail_io(object, &cause),
         };
         let Some(text) = text else {
-            let message = "has more bytes than are read of it";
-            return object.blame(Status::Unchecked, None, None, message);
+            return object.mark_unchecked(Reason::TooLarge);
         };
         let entry = step::display(steps);
         let is_doubtful = text.is_doubtful();
+        let sides = |found| Difference::Value { expected: Some(value.to_owned()), found };
         match text.find(steps) {
-            Err(Trouble::Io(cause)) => blame_io(object, &cause),
+            Err(Trouble::Io(cause)) => fail_io(object, &cause),
             Err(Trouble::NotJson) => {
-                object.blame(Status::Unreadable, None, None, "is not valid JSON");
+                object.fail(Status::Unreadable, Reason::NotJson);
             }
             Err(Trouble::TwoReadings(why)) => {
-                let why = format!("can be read in two ways: {why}");
                 object.host_only = true;
-                object.blame(Status::DigestMismatch, None, None, &why);
+                object.fail(Status::DigestMismatch, Reason::TwoReadings { why });
             }
-            Err(Trouble::Ambiguous) => object.blame(
-                Status::DigestMismatch,
-                Some(value.to_owned()),
-                None,
-                &format!("has several entries '{entry}'"),
+            Err(Trouble::Ambiguous) => object.record(
+                Flaw::new(Status::DigestMismatch, Reason::SeveralEntries { entry })
+                    .between(sides(None)),
             ),
             Ok(Found::Text(found)) if found == value => {
                 if is_doubtful {
                     object.host_only = true;
-                    object.blame(Status::Unchecked, None, None, document::OTHER_BYTES);
+                    object.mark_unchecked(Reason::NotUtf8);
                 }
             }
-            Ok(Found::Text(found)) => object.blame(
-                Status::DigestMismatch,
-                Some(value.to_owned()),
-                Some(occystrap_base::error::printable(&found)),
-                &format!("the entry '{entry}' names something else"),
+            Ok(Found::Text(found)) => object.record(
+                Flaw::new(Status::DigestMismatch, Reason::OtherEntry { entry })
+                    .between(sides(Some(printable(&found)))),
             ),
-            Ok(Found::Other | Found::Nothing) => object.blame(
-                Status::Missing,
-                Some(value.to_owned()),
-                None,
-                &format!("has no entry '{entry}'"),
-            ),
+            Ok(Found::Other | Found::Nothing) => object
+                .record(Flaw::new(Status::Missing, Reason::NoEntry { entry }).between(sides(None))),
         }
     }
 
-    /// What stands between the parts of an archive: headers and padding.
+    /// Checks the bytes between the parts of an archive: headers and padding.
     fn check_framing(
         &self,
         journal: &[WrittenFile],
@@ -377,22 +359,16 @@ impl Checker<'_> {
         });
         if let Some(extent) = damaged.next() {
             let found = self.memory.recall(path, extent.offset, extent.size);
-            object.blame(
-                Status::DigestMismatch,
-                Some(extent.digest.to_string()),
-                found.map(|digest| digest.to_string()),
-                &format!(
-                    "between its members, {} bytes at {} have other content",
-                    extent.size, extent.offset
-                ),
-            );
-            // Only the journal knows what stood there.
+            let reason = Reason::OtherFraming { size: extent.size, offset: extent.offset };
+            let sides = Difference::Digest { expected: Some(extent.digest), found };
+            object.record(Flaw::new(Status::DigestMismatch, reason).between(sides));
+            // Only the journal has the digest of these bytes.
             object.host_only = true;
         }
     }
 
-    /// A file that other processes may replace at any time: the one that it is at one moment. `None`
-    /// where it is larger than is read.
+    /// Opens a shared file, which other processes may replace at any time, once. `None` where it is larger than the
+    /// limit.
     fn shared(&self, path: &str, steps: &[Step]) -> io::Result<Option<Shared>> {
         let mut file = self.files.open(path)?;
         if file.metadata()?.len() > largest_shared(steps) {
@@ -416,30 +392,27 @@ impl Checker<'_> {
     }
 }
 
-/// Whether the system does not let this user read a file. A path that leads out of its destination is
-/// cap-std's to refuse, by the same name and without a number.
+/// Returns whether the system denies this user to read a file. cap-std refuses a path that leads out of its destination
+/// with the same kind of error, but without a system error number.
 pub fn is_denied(cause: &io::Error) -> bool {
     cause.kind() == io::ErrorKind::PermissionDenied && cause.raw_os_error().is_some()
 }
 
-/// A file that this user may not read.
-pub fn blame_denied(object: &mut CheckedObject) {
-    object.blame(Status::Unchecked, None, None, DENIED);
-    object.hint = Some("run it as a user who may read that".to_owned());
+/// Marks a file as unchecked that this user may not read.
+pub fn fail_denied(object: &mut CheckedObject) {
+    object.record(Flaw::new(Status::Unchecked, Reason::Denied).hint(Hint::OtherUser));
 }
 
-fn blame_io(object: &mut CheckedObject, cause: &io::Error) {
+fn fail_io(object: &mut CheckedObject, cause: &io::Error) {
     match cause.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
-            object.blame(Status::Missing, None, None, "is not there");
+            object.fail(Status::Missing, Reason::NotThere);
         }
-        // Nothing wrong was seen.
-        _ if is_denied(cause) => blame_denied(object),
-        _ => object.blame(
-            Status::Unreadable,
-            None,
-            None,
-            &format!("cannot be read: {}", io_reason(cause)),
-        ),
+        // No flaw was seen.
+        _ if is_denied(cause) => fail_denied(object),
+        _ => {
+            let reason = Reason::Unread(Unread::Because(io_reason(cause)));
+            object.fail(Status::Unreadable, reason);
+        }
     }
 }

@@ -1,21 +1,22 @@
-//! The host's own look at what a container engine holds.
+//! Compares what a container engine holds with expectations.
 
+use super::checker::Compare;
 use crate::verdict::claims::Claims;
+use crate::verdict::flaw::{Difference, Flaw, Reason, Status};
 use crate::verdict::found::Found;
-use crate::verdict::object::Verification;
-use crate::verdict::object::{CheckedObject, Status};
+use crate::verdict::object::{CheckedObject, Verification};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::Digest;
 use occystrap_images::level::Level;
-use occystrap_output::destination::engine_image::{EngineImage, EngineImageInfo, Exported};
+use occystrap_output::destination::engine_image::{EngineImageInfo, EngineReader, Exported};
 use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::receipt::{Expectation, Place, Role};
 
-/// Look at everything: ask the engine, and at [`Level::Full`] have the image exported and hash it.
+/// Checks all expectations: inspects the image, and at [`Level::Full`] exports and hashes it.
 pub fn objects(
     expectations: &[Expectation],
     claims: &Claims,
-    named: &EngineImage,
+    named: &EngineReader,
     level: Level,
     memory: &HashMemo,
 ) -> Result<Vec<CheckedObject>> {
@@ -26,17 +27,17 @@ pub fn objects(
     };
     let is_layer = |role: Role| role.is_layer();
     let expected = expectations.iter().filter(|expectation| is_layer(expectation.role)).count();
-    // A receipt that names fewer layers than the config was cut, and does not accuse the image.
+    // A receipt that names fewer layers than the config was cut, which is not a flaw of the image.
     let layers = expected.max(claims.layers().unwrap_or_default());
-    let checker = Checker { named, inspected, exported, layers };
-    Ok(expectations.iter().map(|expectation| checker.check(expectation)).collect())
+    let image = InspectedImage { named, inspected, exported, layers };
+    Ok(expectations.iter().map(|expectation| image.check(expectation)).collect())
 }
 
 /// Returns what the config says of its layers, where the engine has the config that is expected: the ID of the image
 /// is its digest, or in full, with containerd's store, that of the exported config is.
 pub fn claims(
     expectations: &[Expectation],
-    named: &EngineImage,
+    named: &EngineReader,
     level: Level,
     memory: &HashMemo,
 ) -> Claims {
@@ -57,8 +58,8 @@ pub fn claims(
     }
 }
 
-/// What the engine says of the image, asked once.
-fn inspect(named: &EngineImage, memory: &HashMemo) -> Result<Option<EngineImageInfo>> {
+/// Returns what the engine says of the image, which is asked once.
+fn inspect(named: &EngineReader, memory: &HashMemo) -> Result<Option<EngineImageInfo>> {
     memory.recall_image().unwrap_or_else(|| {
         let inspected = named.inspect();
         memory.remember_image(inspected.clone());
@@ -66,9 +67,9 @@ fn inspect(named: &EngineImage, memory: &HashMemo) -> Result<Option<EngineImageI
     })
 }
 
-/// What the image is when it is exported, which is done once.
+/// Returns the digests of the exported image, which is exported once.
 fn export(
-    named: &EngineImage,
+    named: &EngineReader,
     image: &EngineImageInfo,
     memory: &HashMemo,
 ) -> Result<Option<Exported>> {
@@ -79,9 +80,9 @@ fn export(
     })
 }
 
-/// Verify an image without a receipt: what the engine says of it, and in full, that it gives out
-/// just that.
-pub fn held(named: &EngineImage, level: Level) -> Result<Vec<Found>> {
+/// Verifies an image without a receipt: compares its exported bytes with what the engine says of it, at
+/// [`Level::Full`].
+pub fn held(named: &EngineReader, level: Level) -> Result<Vec<Found>> {
     let name = named.image().clone();
     let Some(image) = named.inspect()? else {
         return Err(named.absent());
@@ -106,65 +107,67 @@ pub fn held(named: &EngineImage, level: Level) -> Result<Vec<Found>> {
     Ok(vec![Found { name, part, platform: None, layers, bytes, verification }])
 }
 
-struct Checker<'a> {
-    named: &'a EngineImage,
+/// What an engine says of an image, and what it exports.
+struct InspectedImage<'a> {
+    named: &'a EngineReader,
     inspected: Result<Option<EngineImageInfo>>,
-    /// Only in full.
+    /// The exported image, at [`Level::Full`].
     exported: Option<Result<Option<Exported>>>,
-    /// How many there must be.
+    /// The number of layers that the image must have.
     layers: usize,
 }
 
-/// What is compared: of the image, or of one of its layers.
+/// The part of an image that is compared.
 #[derive(Clone, Copy)]
 enum Part {
     Image,
     Layer(usize),
 }
 
-impl Checker<'_> {
-    fn check(&self, expectation: &Expectation) -> CheckedObject {
-        let mut object = CheckedObject::expected(expectation, expectation.place.subject());
+impl Compare for InspectedImage<'_> {
+    fn location(&self, expectation: &Expectation) -> String {
+        expectation.place.subject()
+    }
+
+    fn compare(&self, expectation: &Expectation, object: &mut CheckedObject) {
         let name = self.named.image().to_string();
         let part = match &expectation.place {
             Place::Image { name: image } if *image == name => Part::Image,
             Place::ImageLayer { image, index } if *image == name => Part::Layer(*index as usize),
             _ => {
-                object.misplaced();
-                return object;
+                return object.misplaced();
             }
         };
         match &self.inspected {
-            Err(error) => object.blame_error(Status::Unreadable, error),
-            Ok(None) => object.blame(
-                Status::Missing,
-                None,
-                None,
-                &format!("{} has no image of that name", self.named.place()),
-            ),
+            Err(error) => object.fail_with(Status::Unreadable, error),
+            Ok(None) => {
+                let engine = self.named.place().to_owned();
+                object.fail(Status::Missing, Reason::NotInEngine { engine });
+            }
             Ok(Some(image)) => {
                 let found = match part {
-                    // The ID tells nothing of the config; its layers do, and an export all.
+                    // An ID that is the digest of a manifest says nothing about the config. The layers do, and an
+                    // export shows all.
                     Part::Image if image.id_is_manifest => expectation.digest,
                     Part::Image => Some(image.id),
                     Part::Layer(index) => image.diff_ids.get(index).copied(),
                 };
-                compare(expectation.digest, found, &mut object);
-                self.compare_layers(part, image.diff_ids.len(), &mut object);
+                compare(expectation.digest, found, object);
+                self.compare_layers(part, image.diff_ids.len(), object);
             }
         }
         if let Some(exported) = self.exported.as_ref().filter(|_| object.status == Status::Ok) {
-            self.check_export(exported, part, expectation.digest, &mut object);
+            self.check_export(exported, part, expectation.digest, object);
         }
-        object
     }
+}
 
-    /// Of an image that has more layers than it must, none of those that it must have is wrong.
+impl InspectedImage<'_> {
+    /// Compares the number of layers: in an image with additional layers, every expected layer is right.
     fn compare_layers(&self, part: Part, found: usize, object: &mut CheckedObject) {
         if matches!(part, Part::Image) && object.status == Status::Ok && found > self.layers {
-            let side = |layers: usize| Some(format!("{layers} layers"));
-            let (expected, found) = (side(self.layers), side(found));
-            object.blame(Status::DigestMismatch, expected, found, "has more layers");
+            let sides = Difference::Layers { expected: self.layers, found };
+            object.record(Flaw::new(Status::DigestMismatch, Reason::MoreLayers).between(sides));
         }
     }
 
@@ -176,12 +179,12 @@ impl Checker<'_> {
         object: &mut CheckedObject,
     ) {
         match exported {
-            // One reason for all; which of them it is about, it does not say.
+            // The error concerns the export as a whole, and does not say which layer is wrong.
             Err(error) if matches!(part, Part::Layer(_)) && !error.is_unconfirmed() => {
-                object.blame(Status::Unchecked, None, None, "the image could not be read");
+                object.mark_unchecked(Reason::ImageUnread);
             }
-            Err(error) => object.blame_error(Status::Unreadable, error),
-            Ok(None) => object.blame(Status::Missing, None, None, "cannot be exported"),
+            Err(error) => object.fail_with(Status::Unreadable, error),
+            Ok(None) => object.fail(Status::Missing, Reason::NotExported),
             Ok(Some(image)) => {
                 let found = match part {
                     Part::Image => Some(image.config),
@@ -195,14 +198,13 @@ impl Checker<'_> {
 }
 
 fn compare(expected: Option<Digest>, found: Option<Digest>, object: &mut CheckedObject) {
-    // Nobody promised anything of the config where the ID is another thing's.
+    // Nothing was promised about the config where the ID is the digest of a manifest.
     if expected.is_none() || expected == found {
         return;
     }
-    let (expected, found) =
-        (expected.map(|digest| digest.to_string()), found.map(|digest| digest.to_string()));
-    match found {
-        None => object.blame(Status::Missing, expected, None, "the image has fewer layers"),
-        Some(_) => object.blame(Status::DigestMismatch, expected, found, "is another one"),
-    }
+    let (status, reason) = match found {
+        None => (Status::Missing, Reason::FewerLayers),
+        Some(_) => (Status::DigestMismatch, Reason::OtherInEngine),
+    };
+    object.record(Flaw::new(status, reason).between(Difference::Digest { expected, found }));
 }

@@ -1,16 +1,16 @@
-//! Where the bytes are that are looked at: files of a destination, or an archive.
+//! Access to the bytes that are checked: files of a destination, or members of an archive.
 
 use std::fs::File;
 use std::io;
 use std::path::Path;
 
 use occystrap_base::error::Result;
-use occystrap_base::files::destination::Destination;
 use occystrap_images::source::archive;
 use occystrap_images::source::directory::Directory;
 use occystrap_images::source::members::Members;
 use occystrap_images::source::tar_index::TarIndex;
 use occystrap_net::context::Context;
+use occystrap_output::destination::read_access::FolderReader;
 use occystrap_output::receipt::Place;
 
 /// The offset of a member that an archive does not have.
@@ -18,19 +18,19 @@ pub const NOWHERE: u64 = u64::MAX;
 
 /// Files by their path below a destination.
 pub trait Files: Sync {
-    /// Size of a regular file in bytes; `None` for anything else. Errors as the system's `stat`.
+    /// Returns the size of a regular file in bytes; `None` for anything else. Errors as the system's `stat`.
     fn size(&self, path: &str) -> io::Result<Option<u64>>;
 
-    /// A file, to read from.
+    /// Opens a file for reading.
     fn open(&self, path: &str) -> io::Result<File>;
 
-    /// How messages name a file, or a thing in one.
+    /// Returns how messages name a file, or a part of a file.
     fn display(&self, path: &str) -> String;
 }
 
-impl Files for Destination {
+impl Files for FolderReader {
     fn size(&self, path: &str) -> io::Result<Option<u64>> {
-        let metadata = self.dir()?.symlink_metadata(path)?;
+        let metadata = self.symlink_metadata(path)?;
         Ok(metadata.is_file().then(|| metadata.len()))
     }
 
@@ -43,18 +43,18 @@ impl Files for Destination {
     }
 }
 
-/// Files that are found by what they are called, rather than by a receipt.
+/// Files that are found by their names, and not by a receipt.
 pub trait Held {
-    /// Where they are.
+    /// Returns access to the bytes.
     fn files(&self) -> &dyn Files;
 
-    /// Them, by name.
+    /// Returns the files by name.
     fn members(&self) -> &dyn Members;
 
-    /// Where one is.
+    /// Returns the place of a file.
     fn place(&self, name: &str) -> Place;
 
-    /// How messages name one.
+    /// Returns how messages name a file.
     fn called(&self, name: &str) -> String {
         self.files().display(&self.place(name).subject())
     }
@@ -63,14 +63,14 @@ pub trait Held {
 /// A directory.
 pub struct Folder {
     members: Directory,
-    destination: Destination,
+    destination: FolderReader,
 }
 
 impl Folder {
-    /// One that is open.
+    /// Returns the files of an open directory.
     #[must_use]
-    pub fn of(destination: Destination) -> Self {
-        Self { members: Directory::of(destination.clone()), destination }
+    pub fn of(destination: FolderReader) -> Self {
+        Self { members: destination.members(), destination }
     }
 }
 
@@ -88,24 +88,23 @@ impl Held for Folder {
     }
 }
 
-/// An archive without a receipt. One that is compressed as a whole was unpacked to be read, and is
-/// looked at as that.
+/// An archive without a receipt. An archive that is compressed as a whole was decompressed, and the result is checked.
 pub struct Archive {
     members: TarIndex,
-    /// The only file.
+    /// The name of the archive's file.
     file_name: String,
-    destination: Destination,
+    destination: FolderReader,
 }
 
 impl Archive {
-    /// Read the headers of an archive. Errors when it is none, or has two readings.
+    /// Reads the headers of an archive. Errors when the file is not an archive, or can be read in two ways.
     pub fn open(path: &Path, context: &Context) -> Result<Self> {
-        let destination = Destination::file(path)?;
+        let destination = FolderReader::file(path)?;
         let file_name = destination.file_name().unwrap_or_default().to_owned();
         Ok(Self { members: archive::index(path, context)?, file_name, destination })
     }
 
-    /// Its members.
+    /// Returns its members.
     #[must_use]
     pub fn index(&self) -> &TarIndex {
         &self.members

@@ -1,56 +1,53 @@
-//! The host's own look at what a registry holds.
+//! Compares what a registry holds with expectations.
 //!
-//! What cannot be looked at, because the network or the login is gone, is *unchecked*; everything
-//! else that is not as it must be is a finding.
+//! An object that cannot be checked because of the network or the login is *unchecked*; any other difference is a flaw.
 
-use super::in_parallel::Places;
+use super::checker::{Checker, Compare};
 use crate::verdict::claims::Claims;
-use crate::verdict::object::{CheckedObject, Status};
+use crate::verdict::flaw::{Difference, Flaw, Hint, Reason, Status};
+use crate::verdict::object::CheckedObject;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::config::LARGEST_CONFIG;
 use occystrap_base::oci::{Descriptor, Digest};
 use occystrap_images::level::Level;
-use occystrap_layer::blob::checked;
-use occystrap_layer::blob::open_one;
-use occystrap_layer::image::{Content, Layer};
 use occystrap_net::context::Context;
-use occystrap_net::registry::{DELETE_FIRST, FetchedManifest};
+use occystrap_net::registry::FetchedManifest;
 use occystrap_output::destination::hash_memo::HashMemo;
-use occystrap_output::destination::remote::BlockingRepository;
+use occystrap_output::destination::remote::{RepositoryReader, StoredLayer};
 use occystrap_output::receipt::{Expectation, Place, Role};
 
-/// A repository that is asked, and what is known of it.
+/// A repository, and what is known of it.
 pub struct Asked<'a> {
     /// The repository.
-    pub remote: &'a BlockingRepository,
-    /// What it has answered.
+    pub remote: &'a RepositoryReader,
+    /// What the registry has answered.
     pub memory: &'a HashMemo,
-    /// What the work is done with.
+    /// The context of the run.
     pub context: &'a Context,
-    /// A digest that the user gave, so that clients resolve it. Of tags that is always so.
+    /// The digest that the user gave, which clients resolve. They always resolve tags.
     pub named: Option<&'a str>,
 }
 
-/// Looks at everything, as many things side by side as the user wants, each once.
+/// Checks all expectations, as many in parallel as the user allows, each once.
 pub fn objects(
     expectations: &[Expectation],
     claims: &Claims,
     level: Level,
     asked: &Asked,
 ) -> Result<Vec<CheckedObject>> {
-    let places = Places::of(expectations);
+    let checker = Checker::of(expectations);
     let Asked { remote, memory, context, named } = *asked;
     if level == Level::Full {
-        memory.progress().more(due(places.firsts(), memory));
+        memory.progress().more(due(checker.firsts(), memory));
     }
-    let checker = Checker { remote, level, memory, context, claims, named };
-    places.look(claims, context, |expectation| checker.check(expectation))
+    let repository = CheckedRepository { remote, level, memory, context, claims, named };
+    checker.check(&repository, claims, context)
 }
 
-/// What the config says, as the registry gives it.
+/// Returns what the config promises, as the registry serves it.
 pub fn claims(
     expectations: &[Expectation],
-    remote: &BlockingRepository,
+    remote: &RepositoryReader,
     memory: &HashMemo,
 ) -> Claims {
     let config = expectations.iter().find_map(|one| match (one.role, &one.place, one.size) {
@@ -58,7 +55,7 @@ pub fn claims(
         _ => None,
     });
     let Some((digest, size)) = config else { return Claims::default() };
-    // One that was lost is not waited for; it is found where it is looked at.
+    // A missing config is not waited for. The check of the config finds it.
     match remote.find_blob(digest, Some(size)) {
         Ok(found) => memory.remember_size(digest, found),
         Err(_) => return Claims::default(),
@@ -77,7 +74,7 @@ pub fn claims(
     }
 }
 
-/// Bytes that will be read.
+/// Returns the bytes that will be read.
 fn due<'a>(each: impl Iterator<Item = &'a Expectation>, memory: &HashMemo) -> u64 {
     each.filter_map(|one| match (&one.place, one.size) {
         (Place::Blob { digest }, Some(size)) => {
@@ -88,8 +85,9 @@ fn due<'a>(each: impl Iterator<Item = &'a Expectation>, memory: &HashMemo) -> u6
     .fold(0, u64::saturating_add)
 }
 
-struct Checker<'a> {
-    remote: &'a BlockingRepository,
+/// A repository whose blobs and manifests are compared.
+struct CheckedRepository<'a> {
+    remote: &'a RepositoryReader,
     level: Level,
     memory: &'a HashMemo,
     context: &'a Context,
@@ -97,21 +95,24 @@ struct Checker<'a> {
     named: Option<&'a str>,
 }
 
-impl Checker<'_> {
-    fn check(&self, expectation: &Expectation) -> CheckedObject {
-        let location = self.remote.display(&expectation.place.subject());
-        let mut object = CheckedObject::expected(expectation, location);
+impl Compare for CheckedRepository<'_> {
+    fn location(&self, expectation: &Expectation) -> String {
+        self.remote.display(&expectation.place.subject())
+    }
+
+    fn compare(&self, expectation: &Expectation, object: &mut CheckedObject) {
         match &expectation.place {
             Place::Blob { digest } => {
                 let diff_id = self.claims.diff_id(expectation.role);
-                self.check_blob(*digest, expectation.size, diff_id, &mut object);
+                self.check_blob(*digest, expectation.size, diff_id, object);
             }
-            Place::Manifest { reference } => self.check_manifest(reference, &mut object),
+            Place::Manifest { reference } => self.check_manifest(reference, object),
             _ => object.misplaced(),
         }
-        object
     }
+}
 
+impl CheckedRepository<'_> {
     fn check_blob(
         &self,
         digest: Digest,
@@ -125,21 +126,19 @@ impl Checker<'_> {
                 self.memory.remember_size(digest, size);
                 size
             }
-            // Reading all of it says more than the look for its end.
+            // Reading the whole blob shows more than the request for its end.
             Err(error)
                 if self.level == Level::Full && error.is_unconfirmed() && expected.is_some() =>
             {
                 expected
             }
-            Err(error) => return blame_unread(object, &error),
+            Err(error) => return fail_unread(object, &error),
         };
         let Some(size) = size else {
-            return object.blame(Status::Missing, None, None, "the registry does not have it");
+            return object.fail(Status::Missing, Reason::NotAtRegistry);
         };
-        if expected.is_some_and(|expected| expected != size) {
-            let side = |size: u64| format!("{size} bytes");
-            let (expected, found) = (expected.map(side), Some(side(size)));
-            return object.blame(Status::SizeMismatch, expected, found, "has another size");
+        if let Some(expected) = expected.filter(|expected| *expected != size) {
+            return object.record(Flaw::size(expected, size));
         }
         if self.level == Level::Fast {
             return;
@@ -156,60 +155,46 @@ impl Checker<'_> {
                 }
                 self.memory.remember(&name, size, found);
                 if found != digest {
-                    let (expected, found) = (Some(name), Some(found.to_string()));
-                    object.blame(Status::DigestMismatch, expected, found, "has other content");
+                    object.record(Flaw::content(digest, found));
                 }
             }
-            // Its head was there a moment ago.
-            Err(error) => blame_unread(object, &error),
+            // The blob was there when its size was requested.
+            Err(error) => fail_unread(object, &error),
         }
     }
 
-    /// A layer, as it is stored and as it is uncompressed, in one reading.
+    /// Checks a layer as it is stored and as it is uncompressed, in one download.
     fn check_layer(&self, digest: Digest, size: u64, diff_id: Digest, object: &mut CheckedObject) {
-        // A layer that an image has twice holds the same.
+        // A layer that an image has twice has the same bytes.
         let name = digest.to_string();
         if self.memory.recall_unpacked(&name, 0, size) == Some(diff_id) {
             return;
         }
-        let layer = Layer {
-            diff_id,
-            digest: Some(digest),
-            size,
-            media_type: String::new(),
-            content: Content::Registry(self.remote.repository().strict()),
-            place: object.location.clone(),
-            opaque: false,
-        };
-        let opened = open_one(&layer, self.context).ok_or_else(Error::interrupted);
-        let shown = opened.map(|stored| stored.showing(self.memory.progress()));
-        match shown.and_then(|stored| checked(&layer, stored)) {
+        let layer = StoredLayer { digest, size, diff_id, place: object.location.clone() };
+        match self.remote.check_layer(layer, self.memory.progress(), self.context) {
             Ok(()) => {
                 self.memory.remember(&name, size, digest);
                 self.memory.remember_unpacked(&name, 0, size, diff_id);
             }
-            Err(error) if is_about_size(&error) => blame_unread(object, &error),
+            Err(error) if is_about_size(&error) => fail_unread(object, &error),
             Err(error) => {
-                let stored = error
-                    .difference()
-                    .filter(|(expected, _)| Digest::of_side(expected) == Some(digest));
-                let found = stored.and_then(|(_, found)| Digest::of_side(found));
+                let found = match Difference::of(&error) {
+                    Some(Difference::Digest { expected, found }) if expected == Some(digest) => {
+                        found
+                    }
+                    _ => None,
+                };
                 if error.kind() == Kind::Source {
                     self.memory.remember(&name, size, found.unwrap_or(digest));
                 }
                 match found {
-                    Some(found) => object.blame(
-                        Status::DigestMismatch,
-                        Some(name),
-                        Some(found.to_string()),
-                        "has other content",
-                    ),
+                    Some(found) => object.record(Flaw::content(digest, found)),
                     None if error.difference().is_some() => {
-                        object.blame_error(Status::DigestMismatch, &error);
+                        object.fail_with(Status::DigestMismatch, &error);
                         object.host_only = true;
                     }
                     None => {
-                        object.blame_error(Status::Unreadable, &error);
+                        object.fail_with(Status::Unreadable, &error);
                         object.host_only = error.kind() == Kind::Source;
                     }
                 }
@@ -217,26 +202,25 @@ impl Checker<'_> {
         }
     }
 
-    /// Looks at a manifest by the name that clients pull it by, in each way in which they do.
+    /// Checks a manifest under the name that clients pull it by, with each kind of request that they make.
     fn check_manifest(&self, reference: &str, object: &mut CheckedObject) {
         let known = self.memory.recall_manifest(reference);
         let fetched = match known.map_or_else(|| self.remote.manifest(reference), Ok) {
             Ok(fetched) => fetched,
-            Err(error) => return object.blame_error(status_of(&error), &error),
+            Err(error) => return object.fail_with(status_of(&error), &error),
         };
         self.memory.remember_manifest(reference, fetched.clone());
         let Some(fetched) = fetched else {
-            let message = "the registry has no manifest of that name";
-            return object.blame(Status::Missing, None, None, message);
+            return object.fail(Status::Missing, Reason::NoManifest);
         };
         let found = fetched.manifest.digest;
         if let Some(expected) = object.digest.filter(|expected| *expected != found) {
-            let (expected, found) = (Some(expected.to_string()), Some(found.to_string()));
-            return object.blame(Status::DigestMismatch, expected, found, "is another manifest");
+            let flaw = Flaw::new(Status::DigestMismatch, Reason::OtherManifest);
+            return object.record(flaw.between(Difference::digests(expected, found)));
         }
         if let Err(error) = self.check_clients(reference, &fetched) {
-            object.blame_error(status_of(&error), &error);
-            // A plugin sees the bytes alone.
+            object.fail_with(status_of(&error), &error);
+            // A plugin only sees the bytes.
             object.host_only = true;
         }
     }
@@ -245,7 +229,7 @@ impl Checker<'_> {
     fn check_clients(&self, reference: &str, fetched: &FetchedManifest) -> Result<()> {
         let is_listed = reference.parse::<Digest>().is_ok() && self.named != Some(reference);
         if is_listed {
-            return self.remote.repository().check_headers(reference, fetched);
+            return self.remote.check_headers(reference, fetched);
         }
         if let Some(known) = self.memory.recall_resolved(reference) {
             return known;
@@ -256,27 +240,27 @@ impl Checker<'_> {
     }
 }
 
-/// The status of a manifest that an error is about.
+/// Returns the status of a manifest that an error is about.
 fn status_of(error: &Error) -> Status {
     match error.difference() {
-        Some((expected, _)) if expected.is_digest() => Status::DigestMismatch,
+        Some((expected, _)) if Digest::of_side(expected).is_some() => Status::DigestMismatch,
         _ => Status::Unreadable,
     }
 }
 
-/// Whether an error names two sizes, and not two digests.
+/// Returns whether an error names two sizes, and not two digests.
 fn is_about_size(error: &Error) -> bool {
-    error.difference().is_some_and(|(expected, _)| !expected.is_digest())
+    error.difference().is_some_and(|(expected, _)| Digest::of_side(expected).is_none())
 }
 
-/// A blob that cannot be read to its end, or not as the registry announces it.
-fn blame_unread(object: &mut CheckedObject, error: &Error) {
+/// Records the error of a blob that cannot be read to its end, or not as the registry announces it.
+fn fail_unread(object: &mut CheckedObject, error: &Error) {
     let status = match is_about_size(error) {
         true => Status::SizeMismatch,
         false => Status::Unreadable,
     };
-    object.blame_error(status, error);
+    object.fail_with(status, error);
     if object.status == Status::SizeMismatch {
-        object.hint = Some(DELETE_FIRST.to_owned());
+        object.hint = Some(Hint::DeleteFirst);
     }
 }

@@ -1,14 +1,14 @@
-//! Which findings of a verification count where another process changed the destination meanwhile.
+//! Decides which flaws count where another process changed the destination during the verification.
 
 use std::path::PathBuf;
 
+use crate::verdict::flaw::{Difference, Flaw, Hint, Reason, Status};
 use crate::verdict::found::Found;
-use crate::verdict::object::Verification;
-use crate::verdict::object::{CheckedObject, Status};
-use occystrap_images::steady::{AGAIN, CHANGED, CheckResult, Watch};
+use crate::verdict::object::{CheckedObject, Verification};
+use occystrap_images::steady::{CheckResult, Watch};
 use occystrap_output::write::target::Endpoint;
 
-/// The files of a destination that a commit changes; `None` where it is not in the file system.
+/// Returns the files of a destination that a commit changes. `None` where it is not in the file system.
 #[must_use]
 pub fn watch(endpoint: &Endpoint) -> Option<Watch> {
     match endpoint {
@@ -19,31 +19,28 @@ pub fn watch(endpoint: &Endpoint) -> Option<Watch> {
     }
 }
 
-/// Something wrong with an object: where, which way, and both sides.
+/// A flaw of an object and its location. Equal in two looks, it is the same flaw.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WrongObject {
     location: String,
-    status: &'static str,
-    expected: Option<String>,
-    found: Option<String>,
-    message: String,
+    status: Status,
+    reason: Option<Reason>,
+    difference: Option<Difference>,
 }
 
 fn wrong(object: &CheckedObject) -> Option<WrongObject> {
     object.status.is_bad().then(|| WrongObject {
         location: object.location.clone(),
-        status: object.status.name(),
-        expected: object.expected.clone(),
-        found: object.found.clone(),
-        message: object.message.clone(),
+        status: object.status,
+        reason: object.reason.clone(),
+        difference: object.difference.clone(),
     })
 }
 
-/// Makes an object one that could not be looked at, because another process has changed it.
-pub fn doubt(object: &mut CheckedObject, message: &str, hint: &str) {
-    object.blame(Status::Unchecked, None, None, message);
+/// Marks an object as unchecked because another process has changed it.
+pub fn excuse(object: &mut CheckedObject, reason: Reason, hint: Hint) {
+    object.record(Flaw::new(Status::Unchecked, reason).hint(hint));
     object.repair = None;
-    object.hint = Some(hint.to_owned());
 }
 
 impl CheckResult for Verification {
@@ -60,7 +57,7 @@ impl CheckResult for Verification {
     fn mark_unchecked(&mut self, counts: &dyn Fn(&WrongObject) -> bool) {
         for object in &mut self.objects {
             if wrong(object).is_some_and(|one| !counts(&one)) {
-                doubt(object, CHANGED, AGAIN);
+                excuse(object, Reason::Changed, Hint::RunAgain);
             }
         }
     }
@@ -113,7 +110,8 @@ mod tests {
     fn seen(wrong: &[(PathBuf, Status, String)]) -> Verification {
         let object = |(path, status, found): &(PathBuf, Status, String)| {
             let mut object = CheckedObject::at(path.display().to_string());
-            object.blame(*status, None, Some(found.clone()), "is wrong");
+            let sides = Difference::Value { expected: None, found: Some(found.clone()) };
+            object.record(Flaw::new(*status, Reason::OtherContent).between(sides));
             object
         };
         Verification::new(Level::Full, wrong.iter().map(object).collect())
@@ -201,7 +199,7 @@ mod tests {
                 "{what}: {:?}",
                 seen.objects
             );
-            let is_said = seen.objects.iter().any(|object| object.message == CHANGED);
+            let is_said = seen.objects.iter().any(|object| object.reason == Some(Reason::Changed));
             assert_eq!(is_said, outcome == Unconfirmed, "{what}");
         }
     }

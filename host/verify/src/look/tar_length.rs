@@ -1,35 +1,33 @@
-//! Whether a plain layer is all there, from the headers of its tar alone: each says how long what
-//! follows it is, and none of that is read.
+//! Whether a plain layer is complete, from the headers of its tar alone: each header gives the length of the content
+//! behind it, which is not read.
 //!
-//! Without a receipt nothing else says how large a layer is. What it cannot say: whether the content
-//! is right, or what a reader of every header would say of them.
+//! Without a receipt nothing else says how large a layer is. This check cannot say whether the content is right, or
+//! whether a strict reader accepts every header.
 
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-use crate::verdict::object::Status;
+use crate::verdict::flaw::{Flaw, Length, Reason, Status};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::Result;
 use occystrap_base::files::Section;
 use occystrap_images::source::tar_headers::{BLOCK, Headers, Step};
 
-/// The offset in an extension block of GNU's sparse files that says whether one more follows.
+/// The offset of the byte in an extension block of GNU's sparse files that says whether one more block follows.
 const SPARSE_GOES_ON: usize = 504;
 
-/// What is wrong with the length of a layer, or not known of it. Errors when it is interrupted.
-pub fn doubt(layer: &Section, cancel: &Cancel) -> Result<Option<(Status, String)>> {
+/// Returns what is wrong with the length of a layer, or why its length is not known. Errors when the user interrupts.
+pub fn check(layer: &Section, cancel: &Cancel) -> Result<Option<Flaw>> {
     let length = layer.size;
     if !length.is_multiple_of(BLOCK) {
-        let why = format!("is cut off: {length} bytes, which no whole tar has (blocks of {BLOCK})");
-        return Ok(Some((Status::SizeMismatch, why)));
+        return Ok(Some(Flaw::new(Status::SizeMismatch, Reason::CutOffBlock { length })));
     }
     let (mut headers, mut at) = (Headers::new(String::new()), 0);
-    let unread =
-        |why: &str| Ok(Some((Status::Unchecked, format!("its length is not known: {why}"))));
+    let unread = |why| Ok(Some(Flaw::new(Status::Unchecked, Reason::LengthUnknown(why))));
     while at < length {
         cancel.check()?;
-        let Ok(mut block) = block(layer, at) else { return unread("it cannot be read") };
-        let Ok(step) = headers.read(&block, at) else { return unread("a header is damaged") };
+        let Ok(mut block) = block(layer, at) else { return unread(Length::Unread) };
+        let Ok(step) = headers.read(&block, at) else { return unread(Length::DamagedHeader) };
         at += BLOCK;
         let size = match step {
             Step::End => return Ok(None),
@@ -39,11 +37,11 @@ pub fn doubt(layer: &Section, cancel: &Cancel) -> Result<Option<(Status, String)
                 if at.saturating_add(size) <= length {
                     let read = layer.file.read_exact_at(&mut bytes, layer.offset + at);
                     if read.is_err() {
-                        return unread("it cannot be read");
+                        return unread(Length::Unread);
                     }
                 }
                 if headers.extend(extension, bytes, at).is_err() {
-                    return unread("a header is damaged");
+                    return unread(Length::DamagedHeader);
                 }
                 size
             }
@@ -54,7 +52,7 @@ pub fn doubt(layer: &Section, cancel: &Cancel) -> Result<Option<(Status, String)
                 while goes_on && at < length {
                     match self::block(layer, at) {
                         Ok(extension) => block = extension,
-                        Err(_) => return unread("it cannot be read"),
+                        Err(_) => return unread(Length::Unread),
                     }
                     goes_on = block[SPARSE_GOES_ON] == 1;
                     at += BLOCK;
@@ -66,12 +64,11 @@ pub fn doubt(layer: &Section, cancel: &Cancel) -> Result<Option<(Status, String)
         match end.filter(|end| *end <= length) {
             Some(end) => at = end,
             None => {
-                let why = format!("is cut off: {length} bytes, and a member goes on beyond them");
-                return Ok(Some((Status::SizeMismatch, why)));
+                return Ok(Some(Flaw::new(Status::SizeMismatch, Reason::CutOffMember { length })));
             }
         }
     }
-    unread("its tar has no end")
+    unread(Length::NoEnd)
 }
 
 fn block(layer: &Section, at: u64) -> io::Result<[u8; BLOCK as usize]> {

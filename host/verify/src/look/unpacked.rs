@@ -1,14 +1,15 @@
-//! Compressed layers in files, unpacked to see whether they are what the image's config says.
+//! Decompresses layers in files, and compares them with the config of the image.
 //!
-//! Each is read once, for its digest and its diff-id. What it refuses: to report what the look at
-//! the file itself will find (missing, another size, other bytes); that is only remembered.
+//! Each layer is read once, for its digest and its diff-id. This module does not report what the check of the file
+//! itself finds (missing, another size, other bytes); such results are only remembered.
 
 use std::io;
 use std::sync::Arc;
 
 use super::files::Files;
 use crate::verdict::claims::Claims;
-use crate::verdict::object::{CheckedObject, Status};
+use crate::verdict::flaw::{Difference, Flaw, Reason, Status};
+use crate::verdict::object::CheckedObject;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::files::Section;
@@ -20,16 +21,16 @@ use occystrap_layer::image::Layer;
 use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::receipt::{Expectation, Place};
 
-/// A layer that is not what the config says: which expectation, and why.
+/// A layer that is not what the config promises: the index of its expectation, and the error.
 pub type Wrong = (usize, Error);
 
-/// A layer to look at.
+/// A layer that is to be decompressed.
 struct Job<'a> {
     index: usize,
     path: &'a str,
-    /// In that file, in bytes.
+    /// The offset of the layer in the file, in bytes.
     offset: u64,
-    /// As it is stored, where that is promised.
+    /// The digest of the stored layer, where it is promised.
     digest: Option<Digest>,
     size: u64,
     diff_id: Digest,
@@ -46,8 +47,7 @@ impl<'a> Job<'a> {
     }
 }
 
-/// Unpack every layer of which the config says something, the largest first, on all cores. Errors
-/// when the user interrupts.
+/// Decompresses every layer that the config promises, the largest first, on all cores. Errors when the user interrupts.
 pub fn layers(
     expectations: &[Expectation],
     claims: &Claims,
@@ -67,16 +67,16 @@ pub fn layers(
     let due = jobs.iter().filter(|job| is_due(job, files, memory));
     memory.progress().more(due.map(|job| job.size).fold(0, u64::saturating_add));
     let wrong = in_parallel(&jobs, cores(), |job| {
-        let error = look(job, files, memory, cancel).err()?;
+        let error = unpack(job, files, memory, cancel).err()?;
         Some((job.index, error))
     });
     cancel.check()?;
     Ok(wrong.into_iter().flatten().collect())
 }
 
-/// Blames each plain layer whose digest is not the diff-id that the config names. Such a layer has one
-/// digest, so that no byte of it needs to be read. Compressed ones are [`layers`]'.
-pub fn judge_plain(
+/// Compares the digest of each plain layer with the diff-id that the config names. Such a layer has one digest, so that
+/// no byte of it needs to be read. Compressed layers are the task of [`layers`].
+pub fn compare_plain(
     expectations: &[Expectation],
     claims: &Claims,
     files: &dyn Files,
@@ -96,41 +96,42 @@ pub fn judge_plain(
             })
         });
         if is_plain {
-            let (expected, found) = (Some(diff_id.to_string()), Some(digest.to_string()));
-            let message = "is not compressed, and has another digest than the image's config names";
-            object.blame(Status::DigestMismatch, expected, found, message);
+            let flaw = Flaw::new(Status::DigestMismatch, Reason::OtherPlainLayer);
+            object.record(flaw.between(Difference::digests(diff_id, digest)));
             object.host_only = true;
         }
     }
 }
 
-/// Say it of each, where nothing worse is known.
-pub fn judge(wrong: Vec<Wrong>, objects: &mut [CheckedObject]) {
+/// Records the errors of layers that have no flaw so far.
+pub fn record(wrong: Vec<Wrong>, objects: &mut [CheckedObject]) {
     for (index, error) in wrong {
         let ok = |object: &&mut CheckedObject| object.status == Status::Ok;
         if let Some(object) = objects.get_mut(index).filter(ok) {
-            let sides = error.difference().is_some();
-            let status = if sides { Status::DigestMismatch } else { Status::Unreadable };
-            object.blame_error(status, &error);
+            let status = match error.difference() {
+                Some(_) => Status::DigestMismatch,
+                None => Status::Unreadable,
+            };
+            object.fail_with(status, &error);
         }
     }
 }
 
-/// Errors when a layer with the right stored bytes holds something else.
-fn look(job: &Job, files: &dyn Files, memory: &HashMemo, cancel: &Cancel) -> Result<()> {
+/// Errors when a layer with the right stored bytes has other content.
+fn unpack(job: &Job, files: &dyn Files, memory: &HashMemo, cancel: &Cancel) -> Result<()> {
     let place = files.display(job.path);
-    // What cannot be opened, or has another size, is found where the file is looked at.
+    // A file that cannot be opened, or has another size, is found by the check of the file.
     let Ok(section) = section(job, files) else { return Ok(()) };
     if let Some(digest) = job.digest
         && compression(&section, &place)? == Compression::None
     {
-        // A plain layer is hashed there as well: its two digests are one.
+        // A plain layer has one digest, which the check of the file compares as well.
         return match digest == job.diff_id {
             true => Ok(()),
             false => Err(other_content(&place, job.diff_id, digest)),
         };
     }
-    // An image may have a layer twice, and images share them.
+    // An image may have a layer twice, and images share layers.
     if let Some(found) = memory.recall_unpacked(job.path, job.offset, job.size) {
         return match found == job.diff_id {
             true => Ok(()),
@@ -139,7 +140,7 @@ fn look(job: &Job, files: &dyn Files, memory: &HashMemo, cancel: &Cancel) -> Res
     }
     let layer =
         Layer::in_file(section.clone(), job.diff_id, job.digest, Compression::None, place.clone());
-    // Of what nobody promised, nothing is remembered either.
+    // Nothing is remembered of a layer without a promised digest.
     let is_stored = |found: Option<Digest>| {
         if let (Some(_), Some(found)) = (job.digest, found) {
             memory.remember_at(job.path, job.offset, job.size, found);
@@ -158,7 +159,7 @@ fn look(job: &Job, files: &dyn Files, memory: &HashMemo, cancel: &Cancel) -> Res
         (Digest::of_side(expected), Digest::of_side(found))
     });
     match found {
-        // Other bytes than the manifest promises: the look at the file says so.
+        // The check of the file reports other bytes than the manifest promises.
         Some(_) if job.digest.is_some() && expected == job.digest => {
             is_stored(found);
             Ok(())
@@ -172,7 +173,7 @@ fn look(job: &Job, files: &dyn Files, memory: &HashMemo, cancel: &Cancel) -> Res
     }
 }
 
-/// Whether it will be read here.
+/// Returns whether the layer will be read here.
 fn is_due(job: &Job, files: &dyn Files, memory: &HashMemo) -> bool {
     let compressed = |section| compression(&section, job.path).ok() != Some(Compression::None);
     memory.recall_unpacked(job.path, job.offset, job.size).is_none()
@@ -181,7 +182,7 @@ fn is_due(job: &Job, files: &dyn Files, memory: &HashMemo) -> bool {
 
 fn section(job: &Job, files: &dyn Files) -> io::Result<Section> {
     let there = files.size(job.path)?.and_then(|size| size.checked_sub(job.offset));
-    // A file has nothing else in it; an archive has.
+    // A file holds the layer alone; an archive holds more.
     let fits = there.is_some_and(|size| size == job.size || (job.offset > 0 && size > job.size));
     match fits {
         true => Ok(Section::new(Arc::new(files.open(job.path)?), job.offset, job.size)),

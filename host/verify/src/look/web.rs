@@ -1,15 +1,15 @@
-//! The host's own look at what is on a web server.
+//! Compares what a web server holds with expectations.
 //!
-//! What cannot be looked at, because the network or the login is gone, is *unchecked*; everything
-//! else that is not as it must be is a finding.
+//! An object that cannot be checked because of the network or the login is *unchecked*; any other difference is a flaw.
 
 use std::io::BufRead as _;
 
 use url::Url;
 
-use super::in_parallel::Places;
+use super::checker::{Checker, Compare};
 use crate::verdict::claims::Claims;
-use crate::verdict::object::{CheckedObject, Status};
+use crate::verdict::flaw::{Difference, Flaw, Reason, Status};
+use crate::verdict::object::CheckedObject;
 use occystrap_base::error::{Error, Kind, Result, Side};
 use occystrap_base::oci::Digest;
 use occystrap_base::oci::config::LARGEST_CONFIG;
@@ -17,29 +17,29 @@ use occystrap_images::level::Level;
 use occystrap_layer::blob::{Stored, from_io, unpacked};
 use occystrap_net::context::Context;
 use occystrap_output::destination::hash_memo::HashMemo;
-use occystrap_output::destination::site::BlockingSite;
+use occystrap_output::destination::site::SiteReader;
 use occystrap_output::receipt::{Expectation, Place, Role};
 
-/// Look at everything, as many things side by side as the user wants, each once.
+/// Checks all expectations, as many in parallel as the user allows, each once.
 pub fn objects(
     expectations: &[Expectation],
     claims: &Claims,
-    site: &BlockingSite,
+    site: &SiteReader,
     level: Level,
     memory: &HashMemo,
     context: &Context,
 ) -> Result<Vec<CheckedObject>> {
-    let places = Places::of(expectations);
+    let checker = Checker::of(expectations);
     if level == Level::Full {
-        let sizes = places.firsts().filter_map(|one| one.size);
+        let sizes = checker.firsts().filter_map(|one| one.size);
         memory.progress().more(sizes.fold(0, u64::saturating_add));
     }
-    let checker = Checker { site, level, memory, context, claims };
-    places.look(claims, context, |expectation| checker.check(expectation))
+    let site = CheckedSite { site, level, memory, context, claims };
+    checker.check(&site, claims, context)
 }
 
-/// What the config says, as the server gives it.
-pub fn claims(expectations: &[Expectation], site: &BlockingSite, memory: &HashMemo) -> Claims {
+/// Returns what the config promises, as the server serves it.
+pub fn claims(expectations: &[Expectation], site: &SiteReader, memory: &HashMemo) -> Claims {
     let config = expectations.iter().find(|one| one.role == Role::Config);
     let Some((place, size, digest)) = config.and_then(promised) else { return Claims::default() };
     let Some(url) = site.url_of(place).filter(|_| size <= LARGEST_CONFIG) else {
@@ -50,7 +50,7 @@ pub fn claims(expectations: &[Expectation], site: &BlockingSite, memory: &HashMe
             memory.remember_content(url.as_str(), Some((size, digest)));
             Claims::of(&bytes)
         }
-        // What is wrong with it is found where it is looked at.
+        // The check of the config finds its flaw.
         Err(_) => Claims::default(),
     }
 }
@@ -62,51 +62,45 @@ fn promised(one: &Expectation) -> Option<(&str, u64, Digest)> {
     }
 }
 
-struct Checker<'a> {
-    site: &'a BlockingSite,
+/// A web server whose files are compared.
+struct CheckedSite<'a> {
+    site: &'a SiteReader,
     level: Level,
     memory: &'a HashMemo,
     context: &'a Context,
     claims: &'a Claims,
 }
 
-impl Checker<'_> {
-    fn check(&self, one: &Expectation) -> CheckedObject {
-        let location = self.site.display(&one.place.subject());
-        let mut object = CheckedObject::expected(one, location);
-        let Some((path, size, digest)) = promised(one) else {
-            object.misplaced();
-            return object;
-        };
-        let Some(url) = self.site.url_of(path) else {
-            object.misplaced();
-            return object;
-        };
-        match self.level {
-            Level::Fast => self.check_size(&url, size, &mut object),
-            // What comes decides, not what is said of it.
-            Level::Full => self.check_content(&url, size, digest, one.role, &mut object),
-        }
-        object
+impl Compare for CheckedSite<'_> {
+    fn location(&self, one: &Expectation) -> String {
+        self.site.display(&one.place.subject())
     }
 
+    fn compare(&self, one: &Expectation, object: &mut CheckedObject) {
+        let Some((path, size, digest)) = promised(one) else { return object.misplaced() };
+        let Some(url) = self.site.url_of(path) else { return object.misplaced() };
+        match self.level {
+            Level::Fast => self.check_size(&url, size, object),
+            // The bytes that arrive decide, not the headers.
+            Level::Full => self.check_content(&url, size, digest, one.role, object),
+        }
+    }
+}
+
+impl CheckedSite<'_> {
     fn check_size(&self, url: &Url, size: u64, object: &mut CheckedObject) {
         match self.site.stat(url) {
-            Ok(None) => object.blame(Status::Missing, None, None, "the server does not have it"),
+            Ok(None) => object.fail(Status::Missing, Reason::NotOnServer),
             Ok(Some(Some(found))) if found != size => {
-                let side = |size: u64| Some(format!("{size} bytes"));
-                object.blame(Status::SizeMismatch, side(size), side(found), "has another size");
+                object.record(Flaw::size(size, found));
             }
             Ok(Some(Some(_))) => {}
-            Ok(Some(None)) => {
-                let why = "the server does not say how large it is";
-                object.blame(Status::Unchecked, None, None, why);
-            }
-            Err(error) => object.blame_error(Status::Unreadable, &error),
+            Ok(Some(None)) => object.mark_unchecked(Reason::SizeNotSaid),
+            Err(error) => object.fail_with(Status::Unreadable, &error),
         }
     }
 
-    /// Every byte: of a layer, as it is stored and as it is uncompressed, in one reading.
+    /// Checks every byte. A layer is checked as it is stored and as it is uncompressed, in one download.
     fn check_content(
         &self,
         url: &Url,
@@ -137,7 +131,7 @@ impl Checker<'_> {
                     self.memory.remember_unpacked(url.as_str(), 0, size, diff_id);
                 }
             }
-            Err(error) => self.blame(&error, url, size, digest, object),
+            Err(error) => self.fail(&error, url, size, digest, object),
         }
     }
 
@@ -175,7 +169,7 @@ impl Checker<'_> {
         }
     }
 
-    fn blame(
+    fn fail(
         &self,
         error: &Error,
         url: &Url,
@@ -187,33 +181,27 @@ impl Checker<'_> {
             self.memory.remember_content(url.as_str(), None);
         }
         if error.is_unconfirmed() || error.kind() == Kind::NotFound {
-            return object.blame_error(Status::Unreadable, error);
+            return object.fail_with(Status::Unreadable, error);
         }
-        match error.difference() {
-            // Of the bytes themselves.
-            Some((expected, found)) if Digest::of_side(expected) == Some(digest) => {
-                if let Some(found) = Digest::of_side(found) {
-                    self.memory.remember_content(url.as_str(), Some((size, found)));
-                }
-                let (expected, found) = (expected.to_string(), found.to_string());
-                object.blame(
-                    Status::DigestMismatch,
-                    Some(expected),
-                    Some(found),
-                    "has other content",
-                );
+        match (Difference::of(error), error.difference()) {
+            // The stored bytes are other ones.
+            (Some(Difference::Digest { expected: Some(expected), found: Some(found) }), _)
+                if expected == digest =>
+            {
+                self.memory.remember_content(url.as_str(), Some((size, found)));
+                object.record(Flaw::content(expected, found));
             }
-            Some((expected, found)) if *expected == Side::Bytes(size) => {
-                let (expected, found) = (expected.to_string(), found.to_string());
-                object.blame(Status::SizeMismatch, Some(expected), Some(found), "has another size");
+            (Some(difference), Some((Side::Bytes(expected), _))) if *expected == size => {
+                let flaw = Flaw::new(Status::SizeMismatch, Reason::OtherSize);
+                object.record(flaw.between(difference));
             }
-            // Of what they unpack to.
-            sides => {
-                let status = match sides {
+            // The unpacked bytes are other ones.
+            (difference, _) => {
+                let status = match difference {
                     Some(_) => Status::DigestMismatch,
                     None => Status::Unreadable,
                 };
-                object.blame_error(status, error);
+                object.fail_with(status, error);
                 object.host_only = error.kind() == Kind::Source;
             }
         }

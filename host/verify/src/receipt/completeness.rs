@@ -1,19 +1,31 @@
-//! Whether a receipt says enough to be worth a verdict.
+//! Whether a receipt is complete enough for a verdict.
 //!
-//! One of ours does: the host has compared it with its journal when it was written. One that
-//! somebody made may promise nothing, and all of that would be there.
+//! A receipt that occystrap wrote is: the host compared it with its journal. A receipt that was made otherwise may promise
+//! nothing, and a destination would hold all of that.
 
 use super::format::Format;
+use crate::verdict::claims::Claims;
 use occystrap_base::oci::config::LARGEST_CONFIG;
 use occystrap_output::receipt::{Expectation, Place, Receipt, Role, WrittenFile};
 
-/// What every receipt of ours has. Errors say, in a sentence, what is missing.
+/// Errors with what is missing in a receipt that does not name everything that occystrap writes.
 pub fn says_enough(receipt: &Receipt, format: &Format) -> Result<(), String> {
-    let all = has_contents(receipt).and_then(|()| format.is_named(receipt));
-    all.map_err(|what| format!("the receipt does not say enough: {what}"))
+    has_contents(receipt).and_then(|()| format.is_named(receipt))
 }
 
-/// Config and layers, or the index.
+/// Returns why a receipt is not worth a verdict: it does not name everything, or names fewer layers than the config.
+/// `None` where it is complete.
+#[must_use]
+pub fn missing(receipt: &Receipt, format: &Format, claims: &Claims) -> Option<String> {
+    if let Err(missing) = says_enough(receipt, format) {
+        return Some(missing);
+    }
+    let layers = receipt.expectations.iter().filter(|one| one.role.is_layer());
+    let (named, are) = (layers.count(), claims.layers()?);
+    (named < are).then(|| format!("it names {named} layers, the config {are}"))
+}
+
+/// Errors where config, layers or index are missing.
 fn has_contents(receipt: &Receipt) -> Result<(), String> {
     for one in &receipt.expectations {
         if !is_whole(one, &receipt.journal) {
@@ -50,7 +62,7 @@ fn has_contents(receipt: &Receipt) -> Result<(), String> {
     }
 }
 
-/// Whether every byte of it has a digest.
+/// Returns whether every byte of it has a digest.
 fn is_whole(one: &Expectation, journal: &[WrittenFile]) -> bool {
     let is_content = matches!(one.role, Role::Config | Role::Layer(_));
     match &one.place {
@@ -66,7 +78,7 @@ fn is_whole(one: &Expectation, journal: &[WrittenFile]) -> bool {
             }
         },
         Place::Part { .. } => one.size.is_some() && one.digest.is_some(),
-        // One string, which is compared as it is.
+        // A string, which is compared itself.
         Place::Entry { .. } => !is_content,
         Place::Blob { digest } => one.size.is_some() && one.digest == Some(*digest),
         Place::Manifest { .. } => !is_content && one.digest.is_some(),
@@ -74,7 +86,7 @@ fn is_whole(one: &Expectation, journal: &[WrittenFile]) -> bool {
     }
 }
 
-/// Whether a journal's runs cover their file.
+/// Returns whether the runs of bytes in a journal cover their file.
 fn is_seamless(file: &WrittenFile) -> bool {
     let end = file.extents.iter().try_fold(0_u64, |at, extent| {
         (extent.offset == at).then(|| at.checked_add(extent.size)).flatten()

@@ -1,7 +1,7 @@
-//! What a receipt has to name so that a reader of the destination's format gets to the image.
+//! What a receipt must name so that a reader of the destination's format finds the image.
 //!
-//! Config and layers can all be there while nothing leads to them. Which way leads there the host
-//! knows of the formats that it reads itself; of another plugin's own it knows none.
+//! Config and layers can all be there while nothing leads to them. The host knows the formats that it reads itself. It
+//! knows nothing about the formats of other plugins.
 
 use crate::derive::layout;
 use occystrap_base::oci::ImageName;
@@ -11,7 +11,7 @@ use occystrap_output::receipt::{Expectation, Place, Receipt, Role, Step};
 use occystrap_output::write::target;
 use occystrap_output::write::target::Target;
 
-/// A format.
+/// The format of a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Format {
     /// `dir://`.
@@ -22,14 +22,14 @@ pub enum Format {
     Layout(Option<String>),
     /// A repository of a registry, and the tag in the URI.
     Repository(String),
-    /// OCI manifests, in a place that only their plugin knows.
+    /// OCI manifests in places that only the plugin knows.
     Manifests,
-    /// An engine's, or one that only its plugin knows.
+    /// The format of an engine, or one that only the plugin knows.
     Unknown,
 }
 
 impl Format {
-    /// Of what a destination names.
+    /// Returns the format of a destination.
     #[must_use]
     pub fn of(target: &Target) -> Self {
         let scheme = target.lasting.split("://").next().unwrap_or_default();
@@ -45,16 +45,16 @@ impl Format {
         }
     }
 
-    /// Whether images are tied together by OCI manifests.
+    /// Returns whether the images of the format have OCI manifests.
     #[must_use]
     pub fn has_manifests(&self) -> bool {
         matches!(self, Self::Layout(_) | Self::Repository(_) | Self::Manifests)
     }
 
-    /// Whether a receipt names the way to its image. Errors say what is missing.
+    /// Checks that a receipt names the way to its image. Errors with what is missing.
     pub fn is_named(&self, receipt: &Receipt) -> Result<(), String> {
         let expectations = &receipt.expectations;
-        // Of an index, the one that is looked into.
+        // For an index, the manifest is the index itself.
         let mut manifests = expectations.iter().filter(|one| {
             one.role == Role::Manifest
                 && (!receipt.image.part.is_index() || one.digest == Some(receipt.image.id))
@@ -110,7 +110,7 @@ impl Format {
             Self::Archive => {
                 let is_list = |one: &Expectation| matches!(&one.place, Place::Part { member, .. } if member == LIST);
                 some(manifests.any(is_list), || LIST.to_owned())?;
-                // What stands between the members could be others.
+                // Only the archive as a whole excludes other members.
                 let is_file = |one: &Expectation| matches!(one.place, Place::File { .. });
                 some(expectations.iter().any(is_file), || "the archive as a whole".to_owned())
             }
@@ -122,7 +122,7 @@ fn some(is_there: bool, what: impl FnOnce() -> String) -> Result<(), String> {
     if is_there { Ok(()) } else { Err(what()) }
 }
 
-/// Whether it is where a layout keeps what has its digest (image specification, "Image Layout").
+/// Returns whether it is in the file that a layout has for its digest (image specification, "Image Layout").
 fn is_blob(one: &Expectation) -> bool {
     let at = one.digest.map(blob);
     matches!(&one.place, Place::File { path } if at.as_ref() == Some(path))

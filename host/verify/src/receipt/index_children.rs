@@ -1,5 +1,5 @@
-//! What an index leads to. A receipt of one promises the index alone: without what it lists, a name
-//! that stands for it stands for nothing.
+//! Checks the images that an index lists. The receipt of an index promises only the index, and a name that stands for
+//! an index is worth nothing without its images.
 
 use std::collections::HashSet;
 
@@ -9,51 +9,52 @@ use crate::derive::layout;
 use crate::derive::registry;
 use crate::derive::store::{Listed, Store};
 use crate::derive::tree;
-use crate::look::document::Flaw;
-use crate::verdict::object::{CheckedObject, Outcome, Outcomes, Status};
+use crate::verdict::document;
+use crate::verdict::flaw::{Flaw, Reason, Status};
+use crate::verdict::object::{CheckedObject, Outcome, Outcomes};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::Descriptor;
 use occystrap_images::level::Level;
 use occystrap_images::source::content_store::parse_index;
 use occystrap_net::context::Context;
-use occystrap_output::destination::Grant;
+use occystrap_output::destination::ReadAccess;
 use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::receipt::{Expectation, Receipt, Role};
 
-/// Where the host looks for what has a digest; `None` where only a plugin knows.
+/// Returns the store in which the host finds manifests by digest. `None` where only a plugin knows the places.
 #[must_use]
 pub fn store<'a>(
     format: &Format,
-    grant: &'a Grant,
+    access: &'a ReadAccess,
     memory: &HashMemo,
     context: &'a Context,
 ) -> Option<Box<dyn Store + 'a>> {
-    match grant {
-        Grant::Repository(remote) => Some(Box::new(registry::store(remote, memory, context))),
-        Grant::Storage(destination) if matches!(format, Format::Layout(_)) => {
+    match access {
+        ReadAccess::Repository(remote) => Some(Box::new(registry::store(remote, memory, context))),
+        ReadAccess::Storage(destination) if matches!(format, Format::Layout(_)) => {
             Some(Box::new(layout::store(destination, memory, context)))
         }
         _ => None,
     }
 }
 
-/// A look at what a receipt's index lists.
+/// The check of what the index of a receipt lists.
 pub struct Beneath<'a> {
-    /// Of an index.
+    /// The receipt of the index.
     pub receipt: &'a Receipt,
-    /// Where it is.
-    pub grant: &'a Grant,
-    /// What was seen of it.
+    /// The destination.
+    pub access: &'a ReadAccess,
+    /// What was hashed and requested so far.
     pub memory: &'a HashMemo,
-    /// What was looked at already, with all that it lists.
+    /// The verdicts on manifests that were verified before.
     pub looked: &'a Outcomes,
 }
 
 impl Beneath<'_> {
-    /// Look, and add what was found to what is known of the receipt's own things: fast, whether what it
-    /// lists is there; in full, at everything that this leads to. Errors where the user interrupts, or the
-    /// store gives up.
-    pub fn judge(
+    /// Checks the listed images and adds the findings to those about the receipt's own objects: whether the listed
+    /// manifests are there, and at [`Level::Full`] everything that they lead to. Errors when the user interrupts, or a
+    /// limit stops the store.
+    pub fn check(
         &self,
         store: Option<&dyn Store>,
         level: Level,
@@ -71,15 +72,14 @@ impl Beneath<'_> {
             if self.outcomes(&entries).filter(|one| *one == Outcome::Verified).count()
                 < entries.len()
             {
-                let why = "where the images are that it lists, only the plugin knows";
-                object.blame(Status::Unchecked, None, None, why);
+                object.mark_unchecked(Reason::PlacesUnknown);
             }
             return Ok(());
         };
         let found = match level {
             Level::Fast => {
-                if let Some((status, message)) = tree::sum(entries.len(), self.outcomes(&entries)) {
-                    object.blame(status, None, None, &message);
+                if let Some(flaw) = tree::sum(entries.len(), self.outcomes(&entries)) {
+                    object.record(flaw);
                 }
                 Ok(entries.iter().filter_map(|entry| absent(store, entry)).collect())
             }
@@ -90,24 +90,23 @@ impl Beneath<'_> {
             Err(error) if matches!(error.kind(), Kind::Interrupted | Kind::Plugin) => {
                 return Err(error);
             }
-            Err(error) => object.blame_error(Status::Unreadable, &error),
+            Err(error) => object.fail_with(Status::Unreadable, &error),
         }
         Ok(())
     }
 
-    /// The size of the index, and what it lists. `None` where that cannot be known, which is said of
-    /// `object`.
+    /// Returns the size of the index and its entries. `None` where they cannot be read, which is recorded in `object`.
     fn entries(
         &self,
         index: &Expectation,
         object: &mut CheckedObject,
     ) -> Option<(u64, Vec<Listed>)> {
-        let Some((_, bytes)) = manifest_chain::document(index, self.grant, self.memory) else {
-            object.blame(Status::Unchecked, None, None, "changed while it was looked at");
+        let Some((_, bytes)) = manifest_chain::document(index, self.access, self.memory) else {
+            object.mark_unchecked(Reason::ChangedMeanwhile);
             return None;
         };
-        if let Some(flaw) = Flaw::of(&bytes) {
-            flaw.blame_sound(object);
+        if let Some(flaw) = document::check(&bytes) {
+            object.record_if_ok(flaw);
             return None;
         }
         let place = &object.location;
@@ -117,22 +116,21 @@ impl Beneath<'_> {
             }
             index.manifests.iter().map(|entry| Listed::entry(entry, place)).collect()
         });
-        let (status, why) = match entries {
-            Ok(entries) if entries.is_empty() => (Status::Unchecked, tree::EMPTY),
+        match entries {
+            Ok(entries) if entries.is_empty() => object.mark_unchecked(Reason::Empty),
             Ok(entries) => return Some((bytes.len() as u64, entries)),
-            Err(_) => (Status::Unreadable, "is not an index of images"),
-        };
-        object.blame(status, None, None, why);
+            Err(_) => object.fail(Status::Unreadable, Reason::NotAnIndex),
+        }
         None
     }
 
-    /// What came of those that have receipts of their own.
+    /// Returns the verdicts on the entries with receipts of their own.
     fn outcomes(&self, entries: &[Listed]) -> impl Iterator<Item = Outcome> {
         let promised = entries.iter().filter_map(|entry| entry.promised.as_ref());
         promised.filter_map(|known| self.looked.get(&known.digest).copied())
     }
 
-    /// Everything that the index leads to; what is wrong with itself is said of `object`.
+    /// Checks everything that the index leads to. A flaw of the index itself is recorded in `object`.
     fn walk(
         &self,
         store: &dyn Store,
@@ -146,17 +144,18 @@ impl Beneath<'_> {
         let mut found = tree::verify(store, root, &name, &[], Level::Full, looked)?;
         let itself = found.pop().and_then(|found| found.verification.objects.into_iter().next());
         if let Some(itself) = itself.filter(|itself| itself.status != Status::Ok) {
-            object.blame(itself.status, itself.expected, itself.found, &itself.message);
+            object.status = itself.status;
+            (object.reason, object.difference) = (itself.reason, itself.difference);
         }
         Ok(found.into_iter().flat_map(|image| image.verification.objects).collect())
     }
 }
 
-/// Findings beside those that there are: each thing that is right is told once.
+/// Adds findings. An object without a flaw is added once for each location.
 fn add(found: Vec<CheckedObject>, objects: &mut Vec<CheckedObject>) {
-    let mut told: HashSet<String> = objects.iter().map(|object| object.location.clone()).collect();
+    let mut known: HashSet<String> = objects.iter().map(|object| object.location.clone()).collect();
     for mut object in found {
-        let is_new = told.insert(object.location.clone());
+        let is_new = known.insert(object.location.clone());
         if object.status != Status::Ok || is_new {
             object.host_only = true;
             objects.push(object);
@@ -164,22 +163,17 @@ fn add(found: Vec<CheckedObject>, objects: &mut Vec<CheckedObject>) {
     }
 }
 
-/// A finding about a manifest that is not there, or not as the index says.
+/// Returns the finding about a manifest that is not there, or not as the index says.
 fn absent(store: &dyn Store, what: &Listed) -> Option<CheckedObject> {
-    let blame = |status: Status, error: Option<&Error>| {
-        let mut object = CheckedObject::at(store.display(what)).for_role(Role::Manifest);
-        match error {
-            Some(error) => object.blame_error(status, error),
-            None => object.blame(status, None, None, "is not there"),
+    let flaw = match store.manifest(what) {
+        Ok(Some(_)) => Flaw::of_error(Status::Unreadable, &store.refused(what)?),
+        Ok(None) => Flaw::new(Status::Missing, Reason::NotThere),
+        Err(error) if error.difference().is_some() => {
+            Flaw::of_error(Status::DigestMismatch, &error)
         }
-        Some(object)
+        Err(error) => Flaw::of_error(Status::Unreadable, &error),
     };
-    match store.manifest(what) {
-        Ok(Some(_)) => {
-            store.refused(what).and_then(|error| blame(Status::Unreadable, Some(&error)))
-        }
-        Ok(None) => blame(Status::Missing, None),
-        Err(error) if error.difference().is_some() => blame(Status::DigestMismatch, Some(&error)),
-        Err(error) => blame(Status::Unreadable, Some(&error)),
-    }
+    let mut object = CheckedObject::at(store.display(what)).for_role(Role::Manifest);
+    object.record(flaw);
+    Some(object)
 }

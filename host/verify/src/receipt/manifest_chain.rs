@@ -1,7 +1,6 @@
-//! What a reader of the format finds: whether the manifest that a receipt promises leads to the
-//! config and the layers that it promises, and to nothing else.
+//! Checks that the manifest of a receipt leads to the config and the layers of the receipt, and to nothing else.
 //!
-//! The manifest has the bytes that were promised; who made the receipt may have made those as well.
+//! The manifest has the promised bytes. The author of a forged receipt may have written the manifest as well.
 
 use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
@@ -9,34 +8,34 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::format::Format;
-use crate::look::document::Flaw;
-use crate::look::{engine_image, registry, web};
+use crate::look::{elsewhere, engine_image, registry, web};
 use crate::verdict::claims::Claims;
-use crate::verdict::object::{CheckedObject, Status};
+use crate::verdict::document as client;
+use crate::verdict::flaw::{Lead, Reason, Status};
+use crate::verdict::object::CheckedObject;
 use occystrap_base::error::printable;
-use occystrap_base::files::destination::Destination;
 use occystrap_base::oci::config::LARGEST_CONFIG;
 use occystrap_base::oci::document::ManifestDocument;
 use occystrap_base::oci::layout::LIST;
 use occystrap_base::oci::manifest::LARGEST_MANIFEST;
 use occystrap_base::oci::{Digest, Part, json};
 use occystrap_images::level::Level;
-use occystrap_images::source::directory::Directory;
 use occystrap_images::source::docker_save;
 use occystrap_images::source::members::Members;
 use occystrap_images::source::tar_index::TarIndex;
-use occystrap_output::destination::Grant;
+use occystrap_output::destination::ReadAccess;
 use occystrap_output::destination::hash_memo::HashMemo;
+use occystrap_output::destination::read_access::FolderReader;
 use occystrap_output::receipt::{Expectation, Place, Receipt, Role, listed};
 
-/// A manifest as it was promised: what a registry calls it, and its bytes.
+/// A manifest with the promised digest: its media type at a registry, and its bytes.
 pub type Document = (Option<String>, Bytes);
 
-/// A manifest, where it is there and as it was promised.
+/// Returns a manifest, where it is there and has the promised digest.
 #[must_use]
-pub fn document(one: &Expectation, grant: &Grant, memory: &HashMemo) -> Option<Document> {
-    let (media_type, bytes) = match (&one.place, grant) {
-        (Place::Manifest { reference }, Grant::Repository(remote)) => {
+pub fn document(one: &Expectation, access: &ReadAccess, memory: &HashMemo) -> Option<Document> {
+    let (media_type, bytes) = match (&one.place, access) {
+        (Place::Manifest { reference }, ReadAccess::Repository(remote)) => {
             let found = match memory.recall_manifest(reference) {
                 Some(known) => known,
                 None => {
@@ -47,10 +46,10 @@ pub fn document(one: &Expectation, grant: &Grant, memory: &HashMemo) -> Option<D
             }?;
             (Some(found.manifest.media_type), found.manifest.bytes)
         }
-        (_, Grant::Storage(destination)) => {
+        (_, ReadAccess::Storage(destination)) => {
             (None, read(one, destination, LARGEST_MANIFEST as u64)?)
         }
-        (Place::File { path }, Grant::Web(site)) => {
+        (Place::File { path }, ReadAccess::Web(site)) => {
             let size = one.size.filter(|size| *size <= LARGEST_MANIFEST as u64)?;
             (None, site.bytes(&site.url_of(path)?, size, one.digest?).ok()?.into())
         }
@@ -59,8 +58,8 @@ pub fn document(one: &Expectation, grant: &Grant, memory: &HashMemo) -> Option<D
     (one.digest == Some(Digest::of(&bytes))).then_some((media_type, bytes))
 }
 
-/// The bytes of a small file or part, where so many are there.
-fn read(one: &Expectation, destination: &Destination, limit: u64) -> Option<Bytes> {
+/// Returns the bytes of a small file or part, where all of them are there.
+fn read(one: &Expectation, destination: &FolderReader, limit: u64) -> Option<Bytes> {
     let (path, offset) = match &one.place {
         Place::File { path } => (path, 0),
         Place::Part { path, offset, .. } => (path, *offset),
@@ -72,13 +71,13 @@ fn read(one: &Expectation, destination: &Destination, limit: u64) -> Option<Byte
     Some(bytes.into())
 }
 
-/// What the config says of the layers, where it is the one that was promised; else the look at it
-/// tells.
+/// Returns what the config promises about the layers, where it has the promised digest. Otherwise the check of the
+/// config reports it.
 #[must_use]
 pub fn claims(
     receipt: &Receipt,
     format: &Format,
-    grant: &Grant,
+    access: &ReadAccess,
     level: Level,
     memory: &HashMemo,
 ) -> Claims {
@@ -86,8 +85,8 @@ pub fn claims(
     if receipt.image.part.is_index() {
         return Claims::default();
     }
-    let claims = match grant {
-        Grant::Storage(destination) => {
+    let claims = match access {
+        ReadAccess::Storage(destination) => {
             let config = expectations.iter().find(|one| one.role == Role::Config);
             let bytes = config.and_then(|one| {
                 read(one, destination, LARGEST_CONFIG)
@@ -95,19 +94,19 @@ pub fn claims(
             });
             bytes.map_or_else(Claims::default, |bytes| Claims::of(&bytes))
         }
-        Grant::Repository(remote) => registry::claims(expectations, remote, memory),
-        Grant::Web(site) => web::claims(expectations, site, memory),
-        // A receipt of this run was not cut: what the engine has more than it names is wrong.
-        Grant::Engine(_) if receipt.is_fresh => Claims::default(),
-        Grant::Engine(named) => engine_image::claims(expectations, named, level, memory),
+        ReadAccess::Repository(remote) => registry::claims(expectations, remote, memory),
+        ReadAccess::Web(site) => web::claims(expectations, site, memory),
+        // A receipt of this run was not cut: additional layers in the engine are a flaw.
+        ReadAccess::Engine(_) if receipt.is_fresh => Claims::default(),
+        ReadAccess::Engine(named) => engine_image::claims(expectations, named, level, memory),
     };
     let claims = claims.against(receipt);
-    // An artifact stands beside images, in an index, or has a name of its own, which the receipt says.
+    // An artifact stands beside images in an index, or has its own name, which the receipt says.
     let image = &receipt.image;
     let may_be_artifact = matches!(image.part, Part::Platform(_)) || image.artifact;
     let beside = format.has_manifests() && may_be_artifact;
     let manifest = expectations.iter().find(|one| one.role == Role::Manifest).filter(|_| beside);
-    let manifest = manifest.and_then(|one| document(one, grant, memory));
+    let manifest = manifest.and_then(|one| document(one, access, memory));
     let parsed = manifest.and_then(|(_, bytes)| json::parse::<ManifestDocument>(&bytes).ok());
     match parsed {
         Some(parsed) => claims.within(&parsed),
@@ -116,12 +115,33 @@ pub fn claims(
     }
 }
 
-/// Blame each manifest that clients cannot read, or that does not lead to the image. Those of an index are
-/// looked at elsewhere.
-pub fn judge(
+/// Marks the layers of a receipt as unchecked that are missing and that the manifest places elsewhere. The manifest is
+/// read where a layer is missing, and counts where it has the promised digest.
+pub fn excuse_elsewhere(
+    receipt: &Receipt,
+    access: &ReadAccess,
+    memory: &HashMemo,
+    objects: &mut [CheckedObject],
+) {
+    let is_missing =
+        |object: &CheckedObject| object.kind == "layer" && object.status == Status::Missing;
+    if !objects.iter().any(is_missing) {
+        return;
+    }
+    let manifest = receipt.expectations.iter().find(|one| one.role == Role::Manifest);
+    let document = manifest.and_then(|one| document(one, access, memory));
+    let parsed = document.and_then(|(_, bytes)| json::parse::<ManifestDocument>(&bytes).ok());
+    if let Some(parsed) = parsed {
+        elsewhere::excuse(&parsed, objects);
+    }
+}
+
+/// Records the flaw of each manifest that clients cannot read, or that does not lead to the image.
+/// [`super::index_children`] checks the manifests of an index.
+pub fn check(
     receipt: &Receipt,
     format: &Format,
-    grant: &Grant,
+    access: &ReadAccess,
     memory: &HashMemo,
     objects: &mut [CheckedObject],
 ) {
@@ -134,14 +154,14 @@ pub fn judge(
         }
         let wrong = match format {
             Format::Unknown => continue,
-            Format::Directory | Format::Archive => match grant.storage() {
+            Format::Directory | Format::Archive => match access.storage() {
                 Some(destination) => names_image(receipt, one, format, destination),
                 None => continue,
             },
-            _ => match document(one, grant, memory) {
+            _ => match document(one, access, memory) {
                 Some((media_type, bytes)) => {
-                    if let Some(flaw) = Flaw::of(&bytes) {
-                        flaw.blame_sound(object);
+                    if let Some(flaw) = client::check(&bytes) {
+                        object.record_if_ok(flaw);
                         continue;
                     }
                     let checked =
@@ -149,43 +169,43 @@ pub fn judge(
                     let of_image = receipt.image.part.is_whole() && !receipt.image.artifact;
                     let parsed = json::parse::<ManifestDocument>(&bytes).ok();
                     let parsed = parsed.filter(|_| of_image && checked.is_ok());
-                    if let Some(flaw) = parsed.and_then(|parsed| Flaw::of_config_type(&parsed)) {
-                        flaw.blame_sound(object);
+                    let flaw = parsed.and_then(|parsed| client::check_config_type(&parsed));
+                    if let Some(flaw) = flaw {
+                        object.record_if_ok(flaw);
                         continue;
                     }
-                    checked.map_err(|why| format!("is {why}"))
+                    checked.map_err(|why| Lead::Other(why.to_owned()))
                 }
                 None => {
-                    object.blame(Status::Unchecked, None, None, "changed while it was looked at");
+                    object.mark_unchecked(Reason::ChangedMeanwhile);
                     continue;
                 }
             },
         };
         if let Err(why) = wrong {
-            object.blame(Status::DigestMismatch, None, None, &why);
+            object.fail(Status::DigestMismatch, Reason::LeadsElsewhere(why));
             object.host_only = true;
         }
     }
 }
 
-/// Whether a list in docker-save form names the image, in the one reading of it, and nothing else.
+/// Errors where a list in `docker save` form does not name the image, or names other images.
 fn names_image(
     receipt: &Receipt,
     manifest: &Expectation,
     format: &Format,
-    destination: &Destination,
-) -> Result<(), String> {
-    let error = |error: occystrap_base::error::Error| format!("cannot be followed: {error}");
+    destination: &FolderReader,
+) -> Result<(), Lead> {
     let mut others = Vec::new();
     let members: Box<dyn Members> = match (format, destination.file_name()) {
         (Format::Archive, Some(name)) => {
-            let file = destination.open(name).map_err(|cause| cause.to_string())?;
+            let file = destination.open(name).map_err(|cause| Lead::Archive(cause.to_string()))?;
             let place = format!("'{}'", destination.display(name));
-            let index = TarIndex::read(Arc::new(file), place).map_err(error)?;
+            let index = TarIndex::read(Arc::new(file), place).map_err(Lead::Unfollowed)?;
             others.extend(index.names().map(str::to_owned));
             Box::new(index)
         }
-        _ => Box::new(Directory::of(destination.clone())),
+        _ => Box::new(destination.members()),
     };
     let is = |name: &str, one: &Expectation| match &one.place {
         Place::File { path } => path == name,
@@ -201,11 +221,11 @@ fn names_image(
         _ => LIST,
     };
     if !is(list, manifest) {
-        return Err("is not where readers find it".to_owned());
+        return Err(Lead::NotFound);
     }
-    let entries = docker_save::read(&*members, list).map_err(error)?;
+    let entries = docker_save::read(&*members, list).map_err(Lead::Unfollowed)?;
     let [entry] = entries.as_slice() else {
-        return Err(format!("lists {} images", entries.len()));
+        return Err(Lead::Images(entries.len()));
     };
     let expected = |role: Role| receipt.expectations.iter().filter(move |one| one.role == role);
     let layers = receipt.expectations.iter().filter(|one| one.role.is_layer());
@@ -215,17 +235,17 @@ fn names_image(
             .zip(entry.layers())
             .all(|(index, layer)| expected(Role::Layer(index)).any(|one| is(layer, one)));
     if !fits {
-        return Err("lists other files than those of the image".to_owned());
+        return Err(Lead::OtherFiles);
     }
-    // An `index.json`, say, which some readers follow instead.
+    // Some readers follow another list instead, such as `index.json`.
     let is_listed =
         |name: &String| name == list || name == entry.config() || entry.layers().contains(name);
     if let Some(other) = others.iter().find(|name| !is_listed(name)) {
-        return Err(format!("does not list '{}', which is in the archive", printable(other)));
+        return Err(Lead::NotListed(printable(other)));
     }
     let name = receipt.image.image_name();
     match *format == Format::Archive && name.tag.is_some() && !docker_save::is_named(entry, &name) {
-        true => Err(format!("does not name '{name}'")),
+        true => Err(Lead::NotNamed(name.to_string())),
         false => Ok(()),
     }
 }

@@ -1,4 +1,4 @@
-//! The plugins that receipts of one run need, each loaded once: a loaded component takes a megabyte and
+//! The plugins that the receipts of one run need, each loaded once: loading a component takes a megabyte and some
 //! milliseconds.
 
 use std::collections::HashMap;
@@ -20,19 +20,19 @@ pub struct Plugins<'a> {
 }
 
 impl<'a> Plugins<'a> {
-    /// None is loaded yet.
+    /// Returns a set in which no plugin is loaded yet.
     #[must_use]
     pub fn new(catalog: &'a Catalog) -> Self {
         Self { catalog, slots: Mutex::default() }
     }
 
-    /// Where they come from.
+    /// Returns the catalog of the plugins.
     #[must_use]
     pub fn catalog(&self) -> &'a Catalog {
         self.catalog
     }
 
-    /// The plugin for a receipt, as [`Catalog::for_receipt`] finds it.
+    /// Returns the plugin for a receipt, as [`Catalog::for_receipt`] finds it.
     pub fn for_receipt(&self, scheme: &str, wrote: &PluginIdentity) -> Result<Plugin> {
         let settled = self.catalog.is_settled(scheme);
         let key = (scheme.to_owned(), (!settled).then_some(wrote.sha256));

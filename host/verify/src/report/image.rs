@@ -1,4 +1,4 @@
-//! What became of one image.
+//! The report of one image.
 
 use std::time::Duration;
 
@@ -14,17 +14,17 @@ use occystrap_base::terminal::size::size;
 use occystrap_net::context::Context;
 use occystrap_output::receipt::Receipt;
 
-/// What became of one image.
+/// The result for one image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ImageStatus {
-    /// Everything was looked at and is right.
+    /// Everything was checked and nothing is wrong.
     Verified,
-    /// Something wrong was seen.
+    /// Something is wrong.
     Failed,
-    /// Something could not be looked at.
+    /// Something could not be checked.
     Unconfirmed,
-    /// Nobody looked.
+    /// The run did not verify it.
     NotVerified,
     /// It could not be moved.
     Error,
@@ -47,37 +47,38 @@ pub struct ImageReport {
     destination: String,
     pub(super) image: String,
     tag: String,
-    /// Such as `linux/arm64/v8`, where it is known.
+    /// The platform, such as `linux/arm64/v8`, where it is known.
     platform: Option<String>,
     /// [`Receipt::manifest_digest`].
     pub digest: Option<Digest>,
     kind: &'static str,
-    /// What became of it.
+    /// The result.
     pub status: ImageStatus,
     pub(super) layers: usize,
     pub(super) bytes: u64,
     seconds: f64,
     pub(super) retries: u64,
     pub(super) rate_limits: u64,
-    /// Why it could not be moved, or looked at.
+    /// Why it could not be moved, or not be checked.
     pub error: Option<Error>,
+    #[serde(serialize_with = "super::object::serialize")]
     pub(super) verification: Option<Verification>,
-    /// What the user was warned about while it was written.
+    /// The warnings that the user got while it was written.
     pub warnings: Vec<String>,
     #[serde(skip)]
     pub(super) part: Part,
     #[serde(skip)]
     pub(super) note: Option<String>,
-    /// It landed, and what the user asked to have written down of it was not.
+    /// It landed, and its receipt could not be written.
     #[serde(skip)]
     pub(super) lacks_receipt: bool,
 }
 
 impl ImageReport {
-    /// An image that is being moved.
+    /// Returns the report of an image that is being moved.
     #[must_use]
     pub fn started(source: &str, destination: &str, name: &ImageName) -> Self {
-        // Of an archive, no URI says it.
+        // An archive names its images itself: no URI has shown that the name is not a secret.
         secret::show(&name.to_string());
         Self {
             source: source.to_owned(),
@@ -102,7 +103,7 @@ impl ImageReport {
         }
     }
 
-    /// A source that could not be read.
+    /// Returns the report of a source that could not be read.
     #[must_use]
     pub fn failed(source: &str, destination: &str, error: Error, context: &Context) -> Self {
         let name = ImageName { repository: String::new(), tag: None };
@@ -111,8 +112,8 @@ impl ImageReport {
         report.finish(Duration::ZERO, context)
     }
 
-    /// What is to be verified, and could not even be opened. Why it could not be looked at is no
-    /// news of the image itself; that it is not there, or nothing of its kind, is.
+    /// Returns the report of a destination that could not be opened for verification: UNCONFIRMED where the error does not
+    /// concern the image itself, FAILED where the image is not there or is something else.
     #[must_use]
     pub fn unopened(display: &str, error: Error, context: &Context) -> Self {
         let status = match error.kind() {
@@ -123,7 +124,7 @@ impl ImageReport {
         Self { status, ..Self::failed(display, display, error, context) }
     }
 
-    /// An image of which there is a receipt.
+    /// Returns the report of an image with a receipt.
     #[must_use]
     pub fn of_receipt(receipt: &Receipt) -> Self {
         let platform = match &receipt.image.part {
@@ -134,24 +135,24 @@ impl ImageReport {
             .about(receipt.image.part.clone(), platform)
     }
 
-    /// An image of which there is a receipt, but not the plugin that could look at it: no news of
+    /// Returns the report of an image with a receipt whose plugin is missing: UNCONFIRMED, because nothing is known about
     /// the image itself.
     #[must_use]
     pub fn without_plugin(receipt: &Receipt, error: Error) -> Self {
         Self { status: ImageStatus::Unconfirmed, error: Some(error), ..Self::of_receipt(receipt) }
     }
 
-    /// An image that was found without a receipt.
+    /// Returns the report of an image without a receipt.
     #[must_use]
     pub fn found(destination: &str, found: Found) -> Self {
         let mut report = Self::started(destination, destination, &found.name)
             .about(found.part, found.platform.as_deref());
         (report.layers, report.bytes) = (found.layers, found.bytes);
-        report.judge(Some(found.verification));
+        report.set_verification(Some(found.verification));
         report
     }
 
-    /// Which part of an image it is, and what that is for.
+    /// Sets the part of the image, and its platform.
     #[must_use]
     pub fn about(mut self, part: Part, platform: Option<&str>) -> Self {
         self.kind = if part.is_index() { "index" } else { "image" };
@@ -160,29 +161,29 @@ impl ImageReport {
         self
     }
 
-    /// It could not be moved, or not be finished.
+    /// Records that it could not be moved, or not be finished.
     pub fn fail(&mut self, error: Error) {
         self.status = ImageStatus::Error;
         self.error = Some(error);
     }
 
-    /// It was written, and maybe verified.
+    /// Records that it was written, and its verification where there was one.
     pub fn landed(&mut self, receipt: &Receipt, proof: Option<Verification>, note: Option<&str>) {
         let layers = receipt.expectations.iter().filter(|e| e.role.is_layer());
         self.layers = layers.count();
         self.bytes = receipt.bytes();
         self.digest = receipt.manifest_digest();
         self.note = note.map(str::to_owned);
-        self.judge(proof);
+        self.set_verification(proof);
     }
 
-    /// It landed, and its receipt could not be written: neither may be forgotten over the other.
+    /// Records that it landed and that its receipt could not be written. The report has both.
     pub fn without_receipt(&mut self, error: Error) {
         self.error = Some(error.within("the image has landed, but its receipt was not written"));
         self.lacks_receipt = true;
     }
 
-    /// It is done.
+    /// Ends the report.
     #[must_use]
     pub fn finish(mut self, took: Duration, context: &Context) -> Self {
         self.seconds = seconds(took);
@@ -191,7 +192,7 @@ impl ImageReport {
         self
     }
 
-    fn judge(&mut self, proof: Option<Verification>) {
+    fn set_verification(&mut self, proof: Option<Verification>) {
         self.status = match proof.as_ref().map(Verification::outcome) {
             None => ImageStatus::NotVerified,
             Some(outcome) => outcome.into(),
@@ -202,21 +203,21 @@ impl ImageReport {
         self.verification = proof;
     }
 
-    /// What verification made of it.
+    /// Returns the verdict, where it was verified.
     #[must_use]
     pub fn outcome(&self) -> Option<Outcome> {
         self.verification.as_ref().map(Verification::outcome)
     }
 
-    /// What became of it, for those who want to hear more, and the digest that it is known by.
-    pub fn tell(&self) {
+    /// Logs the result and the digest of the image, for `-v`.
+    pub fn log(&self) {
         match self.digest {
             Some(digest) => tracing::info!("{}, {digest}", self.line()),
             None => tracing::info!("{}", self.line()),
         }
     }
 
-    /// What became of it, in a line.
+    /// Returns the result in one line.
     pub(super) fn line(&self) -> String {
         let outcome = match self.status {
             ImageStatus::Verified => "verified",
@@ -235,12 +236,12 @@ impl ImageReport {
         }
     }
 
-    /// Whether it is no image: nobody has compared its layers with a config, unless that lists them.
+    /// Returns whether it is an artifact. Its layers are compared with its config only where the config lists them.
     pub(super) fn is_artifact(&self) -> bool {
         self.kind == "artifact"
     }
 
-    /// How lines about it begin.
+    /// Returns how lines about it begin.
     #[must_use]
     pub fn name(&self) -> String {
         match (self.image.as_str(), self.tag.as_str()) {

@@ -1,5 +1,4 @@
-//! A report of many images, written image by image: what [`super::Run`] says at its end, without
-//! keeping the images.
+//! A report of many images that is written image by image: the same bytes as of [`super::Run`], without keeping the images.
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -23,18 +22,18 @@ enum To<'a> {
 }
 
 impl<'a> Stream<'a> {
-    /// A report for programs.
+    /// Returns a report for programs.
     pub fn json(to: &'a mut dyn Write) -> Self {
         Self { to: To::Json(to), tally: Tally::default(), is_empty: true }
     }
 
-    /// A report for people. `quiet` leaves out what is well.
+    /// Returns a report for users. `quiet` leaves out verified images and the summary.
     pub fn text(to: &'a mut dyn Write, progress: &'a Progress, quiet: bool) -> Self {
         let to = To::Text { to, progress, quiet };
         Self { to, tally: Tally::default(), is_empty: true }
     }
 
-    /// Writes what is to be said of an image. `several` is whether it is not the only one.
+    /// Writes the report of an image. `several` is whether the run has other images.
     pub fn image(&mut self, image: &ImageReport, several: bool) -> io::Result<()> {
         self.tally.count(image);
         let is_first = std::mem::take(&mut self.is_empty);

@@ -1,24 +1,24 @@
-//! What is kept of the images of a run for its end: numbers, however many images there are.
+//! The numbers that are kept of the images of a run: their size does not depend on how many images there are.
 
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
+use super::summary::{Counted, SummaryLine};
 use super::{ImageReport, ImageStatus, UNCONFIRMED, seconds};
 use occystrap_base::error::{Error, Kind};
-use occystrap_base::terminal::size::size;
 
-/// The images of a run, counted.
+/// The counts of the images of a run, and the exit code that follows.
 #[derive(Debug, Default)]
 pub struct Tally {
     summary: Summary,
     not_verified: usize,
     lacks_receipt: bool,
-    /// Exit code of an interruption.
+    /// The exit code of an interruption.
     interrupted: Option<u8>,
-    /// Exit code of the first error about the command line.
+    /// The exit code of the first error about the command line.
     usage: Option<u8>,
-    /// Errors of other kinds.
+    /// There were errors of other kinds.
     other_errors: bool,
 }
 
@@ -52,7 +52,7 @@ impl Tally {
         sum.succeeded = sum.images - sum.failed;
         sum.layers += image.layers;
         sum.bytes = sum.bytes.saturating_add(image.bytes);
-        // Images of one run share a connection, and so its troubles.
+        // Images of one run share a connection, and its retries.
         sum.retries = sum.retries.max(image.retries);
         sum.rate_limits = sum.rate_limits.max(image.rate_limits);
         self.lacks_receipt |= image.lacks_receipt;
@@ -64,19 +64,19 @@ impl Tally {
         }
     }
 
-    /// The run has ended.
+    /// Ends the run.
     pub fn end(&mut self, took: Duration) {
         self.summary.seconds = seconds(took);
     }
 
-    /// The exit code. `strict` is for those who take no doubt for an answer.
+    /// Returns the exit code. With `strict`, an UNCONFIRMED image is no success.
     #[must_use]
     pub fn exit_code(&self, strict: bool) -> u8 {
         let sum = &self.summary;
         if let Some(code) = self.interrupted {
             return code;
         }
-        // Nothing looked at is nothing done.
+        // A run without images did nothing.
         if sum.images == 0 {
             return 1;
         }
@@ -94,41 +94,32 @@ impl Tally {
         }
     }
 
-    /// The last line, which someone with 200 images reads.
+    /// Returns the last line of the report.
     #[must_use]
     pub fn summary_line(&self) -> String {
         let sum = &self.summary;
-        let mut line = format!(
-            "Summary: {}/{} images, {} layers, {}, {:.1}s",
-            sum.succeeded,
-            sum.images,
-            sum.layers,
-            size(sum.bytes),
-            sum.seconds
+        let line = SummaryLine::new(&Counted {
+            what: "images",
+            all: sum.images,
+            done: sum.succeeded,
+            layers: sum.layers,
+            bytes: sum.bytes,
+            seconds: sum.seconds,
+        });
+        let line = line.number(sum.retries, "retry", "retries").number(
+            sum.rate_limits,
+            "rate limit",
+            "rate limits",
         );
-        if sum.retries > 0 {
-            line += &format!(", {}", count(sum.retries, "retry", "retries"));
+        let line = match sum.succeeded > 0 && self.not_verified == sum.succeeded {
+            true => line.part("not verified"),
+            false => line.verdicts(sum.images, sum.verified, sum.verify_failed, sum.unconfirmed),
+        };
+        match self.lacks_receipt {
+            true => line.part("no receipt").to_string(),
+            false => line.to_string(),
         }
-        if sum.rate_limits > 0 {
-            line += &format!(", {}", count(sum.rate_limits, "rate limit", "rate limits"));
-        }
-        let receipt = if self.lacks_receipt { ", no receipt" } else { "" };
-        if sum.succeeded > 0 && self.not_verified == sum.succeeded {
-            return line + ", not verified" + receipt;
-        }
-        line += &format!(", {}/{} verified", sum.verified, sum.images);
-        if sum.verify_failed > 0 {
-            line += &format!(", {} FAILED", sum.verify_failed);
-        }
-        if sum.unconfirmed > 0 {
-            line += &format!(", {} UNCONFIRMED", sum.unconfirmed);
-        }
-        line + receipt
     }
-}
-
-fn count(number: u64, one: &str, several: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { several })
 }
 
 impl Serialize for Tally {

@@ -1,15 +1,16 @@
-//! What people read of a run.
+//! The report of a run for users.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 
-use super::unchecked::{self, Unchecked};
+use super::unchecked::{self, Shown, Unchecked};
+use super::words;
 use super::{ImageReport, ImageStatus};
 use crate::verdict::object::{CheckedObject, Verification};
 use occystrap_base::error::{Error, is_unprintable, one_line, with_sides};
 
-/// What is to be said of an image: nothing of one that is well, unless it is part of another, or an
-/// artifact. `several` is whether it is not the only one.
+/// Writes the findings about an image. A verified image has none, unless it is part of another image or an artifact.
+/// `several` is whether the run has other images.
 pub(super) fn write_image(
     to: &mut dyn Write,
     image: &ImageReport,
@@ -17,7 +18,7 @@ pub(super) fn write_image(
     quiet: bool,
 ) -> io::Result<()> {
     if let Some(error) = &image.error {
-        // One image needs no name: the error says where.
+        // A single image needs no name: the error says where.
         let named = several && !image.image.is_empty();
         let error = if named { error.clone().within(image.name()) } else { error.clone() };
         let doubtful = image.status == ImageStatus::Unconfirmed && !image.lacks_receipt;
@@ -30,23 +31,29 @@ pub(super) fn write_image(
     let problems = || image.verification.iter().flat_map(Verification::problems);
     let unchecked = Unchecked::of(problems());
     let all = image.verification.as_ref().map_or(0, |proof| proof.objects.len());
-    // A file of which several things are expected has one fault for all of them.
-    let mut told = BTreeSet::new();
-    for object in problems().filter(|object| !unchecked.is_told(object)) {
-        if !told.insert((&object.location, &object.message)) {
+    // A file of which several things are expected has the same flaw for all of them.
+    let mut lines = BTreeSet::new();
+    for object in problems() {
+        let message = words::message(object);
+        let shown = unchecked.shown(object, &message);
+        if matches!(shown, Shown::Already)
+            || !lines.insert((object.location.as_str(), message.clone()))
+        {
             continue;
         }
-        match unchecked.begins_with(object) {
-            Some(same) => unchecked::write(to, &image.name(), same, all)?,
-            None => write_problem(to, &image.name(), object)?,
+        match shown {
+            Shown::With(same) => {
+                put(to, &unchecked::line(&image.name(), same, &message, all))?;
+            }
+            _ => write_problem(to, &image.name(), object, &message)?,
         }
     }
-    // What helps one of them helps all; where a command does, that is enough.
+    // The first hint is enough: what helps with one object helps with all. Where a command helps, no hint is needed.
     let mut unmended = problems().filter(|object| object.repair.is_none());
     if let Some(hint) = unmended.find_map(|object| object.hint.as_ref()) {
         put(to, &format!("hint: {hint}"))?;
     }
-    // One command mends them all. One that does not fit on a line, nobody should paste.
+    // One command repairs all. A command with line ends or control characters is not safe to paste.
     let fits = |command: &&String| !command.contains(is_unprintable);
     if let Some(command) = problems().find_map(|object| object.repair.as_ref()).filter(fits) {
         put(to, &format!("hint: mend it with: {command}"))?;
@@ -57,12 +64,12 @@ pub(super) fn write_image(
     Ok(())
 }
 
-/// An error, and its hint on a line of its own.
+/// Writes an error, and its hint on the next line.
 pub fn write_error(to: &mut dyn Write, error: &Error) -> io::Result<()> {
     write_as(to, "error", error)
 }
 
-/// The same for what stands in nobody's way.
+/// Writes a warning, and its hint on the next line.
 pub fn write_warning(to: &mut dyn Write, error: &Error) -> io::Result<()> {
     write_as(to, "warning", error)
 }
@@ -75,22 +82,27 @@ fn write_as(to: &mut dyn Write, severity: &str, error: &Error) -> io::Result<()>
     }
 }
 
-/// One line. What it says comes from receipts, archives and servers.
-pub(super) fn put(to: &mut dyn Write, line: &str) -> io::Result<()> {
+/// Writes one line. Its text comes from receipts, archives and servers, so that control characters are replaced.
+fn put(to: &mut dyn Write, line: &str) -> io::Result<()> {
     writeln!(to, "{}", one_line(line))
 }
 
-fn write_problem(to: &mut dyn Write, image: &str, object: &CheckedObject) -> io::Result<()> {
+fn write_problem(
+    to: &mut dyn Write,
+    image: &str,
+    object: &CheckedObject,
+    message: &str,
+) -> io::Result<()> {
     let severity = if object.status.is_bad() { "error" } else { "warning" };
     let what = match object.index {
         Some(index) => format!("{} {}", object.kind, index + 1),
         None => object.kind.to_owned(),
     };
     let line = format!(
-        "{severity}: {image}: {what} '{}': {}: {}",
+        "{severity}: {image}: {what} '{}': {}: {message}",
         object.location,
         object.status.name(),
-        object.message
     );
-    put(to, &with_sides(line, object.expected.as_deref(), object.found.as_deref()))
+    let (expected, found) = words::sides(object);
+    put(to, &with_sides(line, expected.as_deref(), found.as_deref()))
 }

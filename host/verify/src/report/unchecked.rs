@@ -1,55 +1,56 @@
-//! What could not be looked at, told once for each reason: a registry that is gone is one thing to
-//! read, and not one for each layer. The JSON has every object by itself.
+//! Objects that could not be checked, reported once for each reason: a registry that cannot be reached is one line, and
+//! not one line for each layer. The JSON has every object.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 
-use super::text::put;
+use super::words;
 use crate::verdict::object::CheckedObject;
 
-/// Objects that are unchecked, by their reason.
-pub struct Unchecked<'a>(BTreeMap<&'a str, Vec<&'a CheckedObject>>);
+/// Unchecked objects by the text of their reason.
+pub struct Unchecked<'a>(BTreeMap<String, Vec<&'a CheckedObject>>);
+
+/// How an object is reported.
+pub enum Shown<'a, 'b> {
+    /// With a line of its own.
+    Alone,
+    /// With these objects, of which it is the first.
+    With(&'b [&'a CheckedObject]),
+    /// With an object before it.
+    Already,
+}
 
 impl<'a> Unchecked<'a> {
-    /// Sort them. What was found to be wrong is left out: each of those is told by itself.
+    /// Sorts objects by their reasons. Objects with flaws are left out: each of those has a line of its own.
     pub fn of(problems: impl Iterator<Item = &'a CheckedObject>) -> Self {
-        let mut reasons: BTreeMap<&str, Vec<&CheckedObject>> = BTreeMap::new();
+        let mut reasons: BTreeMap<String, Vec<&CheckedObject>> = BTreeMap::new();
         for object in problems.filter(|object| !object.status.is_bad()) {
-            reasons.entry(&object.message).or_default().push(object);
+            reasons.entry(words::message(object)).or_default().push(object);
         }
         Self(reasons)
     }
 
-    /// The objects that share this one's reason, for the first of them. `None` for any other, and
-    /// for one that shares it with nobody.
+    /// Returns how to report an object with this text.
     #[must_use]
-    pub fn begins_with(&self, object: &CheckedObject) -> Option<&[&'a CheckedObject]> {
-        let same = self.0.get(object.message.as_str())?;
-        (same.len() > 1 && std::ptr::eq(same[0], object)).then_some(same)
-    }
-
-    /// Whether it was told with another one.
-    #[must_use]
-    pub fn is_told(&self, object: &CheckedObject) -> bool {
-        let same = self.0.get(object.message.as_str());
-        !object.status.is_bad() && same.is_some_and(|same| !std::ptr::eq(same[0], object))
+    pub fn shown(&self, object: &CheckedObject, message: &str) -> Shown<'a, '_> {
+        if object.status.is_bad() {
+            return Shown::Alone;
+        }
+        match self.0.get(message).map(Vec::as_slice) {
+            Some([first, ..]) if !std::ptr::eq(*first, object) => Shown::Already,
+            Some(same @ [_, _, ..]) => Shown::With(same),
+            _ => Shown::Alone,
+        }
     }
 }
 
-/// One line for objects of an image that share a reason; `all` is how many the image has.
-pub fn write(
-    to: &mut dyn Write,
-    image: &str,
-    same: &[&CheckedObject],
-    all: usize,
-) -> io::Result<()> {
+/// Returns the line for objects of an image that share a reason; `all` is how many objects the image has.
+#[must_use]
+pub fn line(image: &str, same: &[&CheckedObject], message: &str, all: usize) -> String {
     let (count, what) = (same.len(), names(same));
-    let reason = same.first().map_or("", |object| object.message.as_str());
-    let line = format!("warning: {image}: {count} of {all} objects unchecked ({what}): {reason}");
-    put(to, &line)
+    format!("warning: {image}: {count} of {all} objects unchecked ({what}): {message}")
 }
 
-/// Such as `config, layers 1-3, manifest`.
+/// Returns the names of objects, such as `config, layers 1-3, manifest`.
 fn names(objects: &[&CheckedObject]) -> String {
     let mut layers: Vec<u32> = objects.iter().filter_map(|object| object.index).collect();
     layers.sort_unstable();
@@ -69,7 +70,7 @@ fn names(objects: &[&CheckedObject]) -> String {
     kinds.into_iter().map(name).collect::<Vec<_>>().join(", ")
 }
 
-/// Sorted numbers, counted from one: `1-3, 5`.
+/// Returns sorted numbers, counted from one: `1-3, 5`.
 fn ranges(numbers: &[u32]) -> String {
     let mut ranges: Vec<(u32, u32)> = Vec::new();
     for number in numbers.iter().map(|number| number.saturating_add(1)) {

@@ -1,53 +1,55 @@
-//! What looking at a receipt costs: bytes that are really there. What a receipt claims beyond that is
-//! found to be wrong, and costs nobody anything.
+//! The cost of checking a receipt: the bytes that are really there. Bytes that a receipt only claims are found to be
+//! missing, and cost nothing.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Bounds;
-use super::look::check_layers;
+use super::bounds::Bounds;
 use crate::derive::store::{Listed, Store};
 use crate::look::check;
 use crate::verdict::claims::Claims;
 use crate::verdict::object::CheckedObject;
 use occystrap_base::error::{Error, Kind, Result};
-use occystrap_base::files::destination::Destination;
 use occystrap_base::oci::Manifest;
 use occystrap_images::level::Level;
-use occystrap_output::destination::Grant;
+use occystrap_output::destination::ReadAccess;
 use occystrap_output::destination::hash_memo::HashMemo;
-use occystrap_output::destination::site::BlockingSite;
+use occystrap_output::destination::read_access::FolderReader;
+use occystrap_output::destination::site::SiteReader;
 use occystrap_output::receipt::{Expectation, Extent, Place, WrittenFile};
 
-/// Bytes that will be read for these, at most.
+/// Returns how many bytes will be read for these expectations, at most.
 #[must_use]
 pub fn of(
     expectations: &[Expectation],
     journal: &[WrittenFile],
-    grant: &Grant,
+    access: &ReadAccess,
     memory: &HashMemo,
 ) -> u64 {
-    match grant {
-        Grant::Storage(destination) => stored(expectations, journal, destination),
-        Grant::Repository(_) | Grant::Engine(_) => {
-            let each = expectations.iter().map(|one| remote(one, grant, memory));
+    match access {
+        ReadAccess::Storage(destination) => stored(expectations, journal, destination),
+        ReadAccess::Repository(_) | ReadAccess::Engine(_) => {
+            let each = expectations.iter().map(|one| remote(one, access, memory));
             each.fold(0, u64::saturating_add)
         }
-        Grant::Web(site) => {
+        ReadAccess::Web(site) => {
             let each = expectations.iter().map(|one| on_site(one, site));
             each.fold(0, u64::saturating_add)
         }
     }
 }
 
-fn stored(expectations: &[Expectation], journal: &[WrittenFile], destination: &Destination) -> u64 {
-    let metadata = |path: &str| destination.dir().and_then(|dir| dir.symlink_metadata(path));
-    let there = |path: &str| metadata(path).map_or(0, |found| found.len());
+fn stored(
+    expectations: &[Expectation],
+    journal: &[WrittenFile],
+    destination: &FolderReader,
+) -> u64 {
+    let there = |path: &str| destination.symlink_metadata(path).map_or(0, |found| found.len());
     let within = |path: &str, offset: u64, size: u64| size.min(there(path).saturating_sub(offset));
     let named = expectations.iter().map(|one| match (&one.place, one.size) {
         (Place::File { path }, Some(size)) if one.digest.is_some() => within(path, 0, size),
         (Place::Part { path, offset, .. }, Some(size)) => within(path, *offset, size),
-        // The whole list is read for one entry of it.
+        // For one entry the whole list is read.
         (Place::Entry { path, steps, .. }, _) => within(path, 0, check::largest_shared(steps)),
         _ => 0,
     });
@@ -61,10 +63,12 @@ fn stored(expectations: &[Expectation], journal: &[WrittenFile], destination: &D
     named.chain(pieces).fold(0, u64::saturating_add)
 }
 
-fn remote(one: &Expectation, grant: &Grant, memory: &HashMemo) -> u64 {
-    let (Place::Blob { digest }, Some(remote)) = (&one.place, grant.repository()) else { return 0 };
+fn remote(one: &Expectation, access: &ReadAccess, memory: &HashMemo) -> u64 {
+    let (Place::Blob { digest }, Some(remote)) = (&one.place, access.repository()) else {
+        return 0;
+    };
     let known = memory.recall_size(*digest).or_else(|| {
-        // What cannot be asked now is found when it is looked at.
+        // A failed request is found again when the object is checked.
         let found = remote.find_blob(*digest, one.size).ok()?;
         memory.remember_size(*digest, found);
         Some(found)
@@ -73,41 +77,41 @@ fn remote(one: &Expectation, grant: &Grant, memory: &HashMemo) -> u64 {
     one.size.map_or(size, |claimed| claimed.min(size))
 }
 
-fn on_site(one: &Expectation, site: &BlockingSite) -> u64 {
+fn on_site(one: &Expectation, site: &SiteReader) -> u64 {
     let (Place::File { path }, Some(claimed)) = (&one.place, one.size) else { return 0 };
     match site.url_of(path).map(|url| site.stat(&url)) {
         Some(Ok(Some(Some(size)))) => claimed.min(size),
-        // What cannot be asked now is found when it is looked at.
+        // A failed request is found again when the object is checked.
         Some(Err(error)) if error.is_unconfirmed() => 0,
-        // The server does not say: as much as it likes is read, up to the claim.
+        // Where the server does not say its size, up to the claimed size is read.
         Some(Ok(Some(None)) | Err(_)) => claimed,
         Some(Ok(None)) | None => 0,
     }
 }
 
-/// What all receipts of a batch may have together.
+/// The bytes that all receipts of a batch may take together.
 pub(super) struct Purse {
     bounds: Bounds,
-    /// What each file may take, whatever the others do.
+    /// The bytes that each file may take, whatever the other files take.
     share: u64,
-    /// What was taken beyond their shares.
+    /// The bytes that files took beyond their shares.
     common: AtomicU64,
 }
 
 impl Purse {
-    /// For so many files.
+    /// Shares the bytes out among a number of files.
     pub(super) fn new(bounds: &Bounds, files: usize) -> Self {
         let share = bounds.batch_bytes / 2 / (files.max(1) as u64);
         Self { bounds: *bounds, share, common: AtomicU64::new(0) }
     }
 
-    /// For one file.
+    /// Starts to count for one file.
     pub(super) fn file(&self) -> Spent<'_> {
         Spent { purse: self, file: AtomicU64::new(0), receipt: AtomicU64::new(0) }
     }
 }
 
-/// What one file of receipts has taken.
+/// The bytes that one file of receipts has taken.
 pub(super) struct Spent<'a> {
     purse: &'a Purse,
     file: AtomicU64,
@@ -115,13 +119,13 @@ pub(super) struct Spent<'a> {
 }
 
 impl Spent<'_> {
-    /// The next receipt in it.
+    /// Starts to count for the next receipt in the file.
     pub(super) fn next(&self) {
         self.receipt.store(0, Ordering::Relaxed);
     }
 
-    /// Count what will be read. Errors when that is too much, for the receipt or for all; then it
-    /// counts for nothing.
+    /// Counts bytes that will be read. Errors when they are too many for the receipt or for the batch; they are not
+    /// counted then.
     pub(super) fn count(&self, bytes: u64) -> Result<()> {
         let Purse { bounds, share, common } = self.purse;
         let too_many = |whose: &str, most: u64| {
@@ -146,14 +150,14 @@ impl Spent<'_> {
     }
 }
 
-/// Manifests of one index, in bytes: the walk keeps some of them. Sixty have a megabyte.
+/// Bytes of the manifests of one index, of which some are kept in memory. Sixty manifests have about a megabyte.
 const MOST_BYTES: u64 = 64 * 1024 * 1024;
 
-/// A store on which looking costs something, and nothing is taken on trust.
+/// A store that counts the bytes that are read, and takes no layer on trust.
 pub(super) struct Counted<'a> {
     pub(super) store: &'a dyn Store,
     pub(super) spent: &'a Spent<'a>,
-    pub(super) grant: &'a Grant,
+    pub(super) access: &'a ReadAccess,
     pub(super) memory: &'a HashMemo,
     pub(super) manifests: AtomicU64,
 }
@@ -191,13 +195,13 @@ impl Store for Counted<'_> {
         self.store.claims(expectations)
     }
 
-    fn look(
+    fn check(
         &self,
         expectations: &[Expectation],
         claims: &Claims,
         level: Level,
     ) -> Result<Vec<CheckedObject>> {
-        // What several of its images have is read once.
+        // A blob that several of its images have is read once.
         let mut new = BTreeSet::new();
         let unread: Vec<Expectation> = (expectations.iter())
             .filter(|one| {
@@ -207,9 +211,9 @@ impl Store for Counted<'_> {
             })
             .cloned()
             .collect();
-        self.spent.count(of(&unread, &[], self.grant, self.memory))?;
-        let mut objects = self.store.look(expectations, claims, level)?;
-        check_layers(expectations, claims, &mut objects);
+        self.spent.count(of(&unread, &[], self.access, self.memory))?;
+        let mut objects = self.store.check(expectations, claims, level)?;
+        claims.mark_unpromised(expectations, &mut objects);
         Ok(objects)
     }
 }

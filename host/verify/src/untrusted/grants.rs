@@ -1,7 +1,7 @@
-//! What the receipts of a batch may be about: folders and registries that the operator named.
+//! The destinations that the receipts of a batch may name: folders and registries that the operator granted.
 //!
-//! Nothing is granted by default. What it refuses: container engines, whose socket is worth as much
-//! as root; and to say of anything outside whether it is there.
+//! Nothing is granted by default. Container engines cannot be granted: access to their socket amounts to root. No error
+//! says whether something outside of the granted folders exists.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -9,12 +9,12 @@ use std::path::{Component, Path, PathBuf};
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
-use super::Stop;
+use super::bounds::Stop;
 use occystrap_base::error::{Error, Kind, Result, io_reason};
-use occystrap_base::files::destination::Destination;
 use occystrap_net::http::Settings;
+use occystrap_output::destination::read_access::FolderReader;
 
-/// What was granted.
+/// The granted folders and registries.
 #[derive(Default)]
 pub struct Grants {
     roots: Vec<Root>,
@@ -22,21 +22,21 @@ pub struct Grants {
     settings: Settings,
 }
 
-/// A folder that is open, so that it stays the one that was meant.
+/// A granted folder. It is kept open, so that it stays the same folder.
 struct Root {
     dir: Dir,
-    /// As it was named, and as it is without links: receipts have either.
+    /// Its path as the operator named it, and without links: receipts may have either.
     names: [PathBuf; 2],
 }
 
 impl Grants {
-    /// Nothing.
+    /// Grants nothing.
     #[must_use]
     pub fn none() -> Self {
         Self::default()
     }
 
-    /// Destinations in a folder, however deep. Errors when it is none, or cannot be opened.
+    /// Grants a folder and everything below it. Errors when it is not a folder, or cannot be opened.
     pub fn root(&mut self, path: &Path) -> Result<()> {
         let open = || -> io::Result<Root> {
             let dir = Dir::open_ambient_dir(path, ambient_authority())?;
@@ -53,36 +53,35 @@ impl Grants {
         Ok(())
     }
 
-    /// Repositories of a registry, by its host and, where it has one, port: `docker.io`,
-    /// `registry.example.com:5000`. The login of the [settings](Self::with_settings) goes there.
+    /// Grants the repositories of a registry, by its host and, where it has one, port: `docker.io`,
+    /// `registry.example.com:5000`. The login of the [settings](Self::with_settings) is sent there.
     pub fn registry(&mut self, host: &str) {
         self.registries.push(host.to_owned());
     }
 
-    /// How registries are spoken to. A receipt has no say in it.
+    /// Sets how registries are contacted. A receipt cannot change that.
     #[must_use]
     pub fn with_settings(self, settings: Settings) -> Self {
         Self { settings, ..self }
     }
 
-    /// How registries are spoken to.
+    /// Returns how registries are contacted.
     #[must_use]
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Whether receipts may be about a host's repositories.
+    /// Returns whether receipts may name repositories of a host.
     #[must_use]
     pub fn allows(&self, host: &str) -> bool {
         self.registries.iter().any(|known| known == host)
     }
 
-    /// The folder that a receipt is about, or the file, opened beneath a root: no link on the way
-    /// leads out of it.
+    /// Opens the folder or the file that a receipt names, below a granted folder: no link on the way leads out of it.
     pub fn open(&self, path: &Path, is_file: bool) -> Result<Opened, Stop> {
         let denied = || {
             let message = format!("'{}' is not below a folder that was granted", path.display());
-            Stop::Doubt(
+            Stop::Unchecked(
                 Error::destination(message)
                     .hint("--root DIR grants a folder and everything below it"),
             )
@@ -117,11 +116,11 @@ impl Grants {
     }
 }
 
-/// A destination, or that it is not there.
+/// A granted destination that was opened.
 pub enum Opened {
     /// It is there.
-    There(Destination),
-    /// Nothing of that name is below the root.
+    There(FolderReader),
+    /// The granted folder has nothing of that name.
     Missing(Error),
 }
 
@@ -132,9 +131,9 @@ fn opened(
     name: Option<&str>,
     denied: impl Fn() -> Stop,
 ) -> Result<Opened, Stop> {
-    match Destination::below(root, below, shown, name) {
-        Ok(destination) => Ok(Opened::There(destination)),
-        // cap-std reports a link that leads out so, without a number of the system.
+    match FolderReader::below(root, below, shown, name) {
+        Ok(folder) => Ok(Opened::There(folder)),
+        // cap-std reports a link that leads out of the folder like this, without a system error number.
         Err(cause)
             if cause.kind() == io::ErrorKind::PermissionDenied
                 && cause.raw_os_error().is_none() =>
@@ -148,7 +147,7 @@ fn opened(
                 io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
                     Ok(Opened::Missing(error))
                 }
-                _ => Err(Stop::Doubt(error)),
+                _ => Err(Stop::Unchecked(error)),
             }
         }
     }

@@ -1,19 +1,22 @@
-//! Rules that no honest receipt breaks: nothing in it leads out of its destination, and it asks for no
-//! more than one of an image would.
+//! Rules that no honest receipt breaks: nothing in it leads out of its destination, and it does not name more than an
+//! image can have.
 
-use super::Stop;
+use super::bounds::Stop;
 use crate::receipt::completeness::says_enough;
 use crate::receipt::format::Format;
+use crate::verdict::flaw::Reason;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::files::destination::check_path;
 use occystrap_base::limits;
 use occystrap_output::receipt::Receipt;
 
-/// Look at a receipt, and at nothing else. `granted` is the one file that its destination is, where
-/// it is one.
+/// Checks a receipt without opening its destination. `granted` is the name of the file, where the destination is one
+/// file.
 pub fn check(receipt: &Receipt, format: &Format, granted: Option<&str>) -> Result<(), Stop> {
     keeps_rules(receipt, granted).map_err(Stop::Refused)?;
-    says_enough(receipt, format).map_err(|what| Stop::Doubt(Error::source(what)))
+    says_enough(receipt, format).map_err(|missing| {
+        Stop::Unchecked(Error::source(Reason::ReceiptSaysLittle { missing }.to_string()))
+    })
 }
 
 fn keeps_rules(receipt: &Receipt, granted: Option<&str>) -> Result<()> {

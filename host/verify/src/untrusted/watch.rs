@@ -1,19 +1,19 @@
-//! The time of a batch and of each receipt in it, kept by one thread.
+//! The time limits of a batch and of each file in it, kept by one thread.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::Bounds;
+use super::bounds::Bounds;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
 
-/// How often the time is looked at: limits are seconds.
+/// The time between two checks of the clock. Limits are seconds.
 const TICK: Duration = Duration::from_millis(20);
 
-/// Stops what takes too long.
+/// Cancels files that take too long.
 pub(super) struct Watch {
-    /// Of the batch.
+    /// Cancels the batch.
     stop: Cancel,
     end: Instant,
     bounds: Bounds,
@@ -21,14 +21,14 @@ pub(super) struct Watch {
     next: std::sync::atomic::AtomicU64,
 }
 
-/// One receipt's file that is being looked at.
+/// A file of receipts that is being checked.
 pub(super) struct Watched {
     id: u64,
     cancel: Cancel,
 }
 
 impl Watched {
-    /// Its own wish to stop, which waits hear of as well.
+    /// Returns what cancels this file alone.
     pub(super) fn cancel(&self) -> &Cancel {
         &self.cancel
     }
@@ -37,13 +37,13 @@ impl Watched {
 impl Watch {
     pub(super) fn new(stop: Cancel, bounds: &Bounds) -> Self {
         let now = Instant::now();
-        // Longer than anybody waits.
+        // For a limit that the clock cannot add: a year.
         let far = now + Duration::from_secs(365 * 24 * 3600);
         let end = now.checked_add(bounds.batch_time).unwrap_or(far);
         Self { stop, end, bounds: *bounds, running: Mutex::default(), next: 0.into() }
     }
 
-    /// A file is begun.
+    /// Starts the time of a file.
     pub(super) fn begin(&self) -> Watched {
         let id = self.next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let cancel = Cancel::default();
@@ -61,7 +61,7 @@ impl Watch {
         }
     }
 
-    /// A file is done: what an interruption of it meant. `None` when all of the batch was stopped.
+    /// Ends the time of a file, and returns the error for an interruption of it. `None` when the batch was cancelled.
     pub(super) fn why(&self, watched: &Watched) -> Option<Error> {
         self.running().retain(|(_, _, id)| *id != watched.id);
         self.stop.check().ok()?;
@@ -72,7 +72,7 @@ impl Watch {
         Some(Error::new(Kind::Plugin, format!("stopped: {whose} took more than {time:?}")))
     }
 
-    /// Look at the time until `wait` is closed.
+    /// Checks the clock until `wait` is closed.
     pub(super) fn keep(&self, wait: &Receiver<()>) {
         while wait.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
             let now = Instant::now();

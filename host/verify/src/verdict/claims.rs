@@ -1,65 +1,68 @@
-//! What an image's config says of its layers, where config and layers are kept by their digest.
+//! What the config of an image promises about its layers.
 //!
-//! A manifest and a config can each be whole, and not belong together: an image of them cannot be
-//! unpacked. What it refuses: to hold an artifact to more than its config says. It need not be that of
-//! an image; where it lists diff-ids, they must hold.
+//! A manifest and a config can each have the right bytes and still not belong together: such an image cannot be
+//! unpacked. This module refuses to expect more of an artifact than its config says: that config need not be that of an
+//! image, but the diff-ids that it lists must hold.
 
-use super::object::{CheckedObject, Status};
-use crate::look::document::Flaw;
+use super::document;
+use super::flaw::{Difference, Flaw, Reason, Status};
+use super::object::CheckedObject;
 use occystrap_base::error::Error;
 use occystrap_base::oci::artifact::{self, Promise};
 use occystrap_base::oci::config_type::is_config;
 use occystrap_base::oci::document::ManifestDocument;
 use occystrap_base::oci::{Digest, Part, Platform, PlatformRequest, config};
-use occystrap_output::receipt::{Expectation, Receipt, Role};
+use occystrap_output::receipt::{Expectation, Place, Receipt, Role};
 
-/// What a config says; nothing where it cannot be read, which is found when it is looked at.
+/// The promises of a config. They are empty where the config cannot be read, which the check of the config finds.
 #[derive(Default, Clone)]
 pub struct Claims {
-    /// Of the layers, lowest first.
+    /// The promise for each layer, lowest first.
     layers: Option<Vec<Promise>>,
-    /// What it is for.
+    /// The platform of the image.
     platform: Option<Platform>,
-    /// The config was read, and is none of an image, or not one that all clients read.
+    /// The flaw of a config that was read and is not that of an image, or that some clients cannot read.
     flaw: Option<Flaw>,
-    /// By the manifest it need not be one.
+    /// The manifest is that of an artifact.
     artifact: bool,
-    /// Whether it is known if the config is that of an image or of an artifact.
+    /// It is known whether the config is that of an image or of an artifact.
     is_settled: bool,
-    /// Other bytes than were promised.
+    /// The error of a config with other bytes than the promised ones.
     wrong: Option<Error>,
-    /// What is compared with them is a receipt from a file, which may name fewer layers than it did.
+    /// The promises are compared with a receipt from a file, which may have been cut.
     may_be_cut: bool,
 }
 
 impl Claims {
-    /// Of a config's bytes, which were compared with its digest.
+    /// Returns the promises of a config whose bytes have the right digest.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
         match config::parse_as_clients(bytes, "") {
             Ok(config) => Self {
                 platform: Some(config.platform),
-                flaw: Flaw::of(bytes),
+                flaw: document::check(bytes),
                 ..Self::of_layers(config.diff_ids)
             },
-            Err(error) => Self { flaw: Some(Flaw::of_config(bytes, &error)), ..Self::default() },
+            Err(error) => {
+                Self { flaw: Some(document::check_config(bytes, &error)), ..Self::default() }
+            }
         }
     }
 
-    /// Of an image whose config says this, whatever else it is.
+    /// Returns the promises of a config of which only the diff-ids are known.
     #[must_use]
     pub fn of_layers(diff_ids: Vec<Digest>) -> Self {
         let layers = diff_ids.into_iter().map(Promise::DiffId).collect();
         Self { layers: Some(layers), ..Self::default() }
     }
 
-    /// Of a config that has other bytes than were promised.
+    /// Returns the claims for a config with other bytes than the promised ones.
     #[must_use]
     pub fn of_wrong(error: Error) -> Self {
         Self { wrong: Some(error), ..Self::default() }
     }
 
-    /// The same, of the manifest that leads to the config.
+    /// Returns the promises as the manifest that leads to the config limits them.
     #[must_use]
     pub fn within(mut self, manifest: &ManifestDocument) -> Self {
         self.is_settled = true;
@@ -81,32 +84,32 @@ impl Claims {
         self
     }
 
-    /// Returns claims to compare with a receipt. One that names fewer layers than the config was cut, which is no
-    /// fault of the image.
+    /// Returns the promises for a comparison with a receipt. A receipt that names fewer layers than the config was cut,
+    /// which is not a flaw of the image.
     #[must_use]
     pub fn against(self, receipt: &Receipt) -> Self {
         Self { may_be_cut: !receipt.is_fresh, ..self }
     }
 
-    /// Whether the manifest is of an artifact, and not of an image.
+    /// Returns whether the manifest is that of an artifact, and not of an image.
     #[must_use]
     pub fn is_artifact(&self) -> bool {
         self.artifact
     }
 
-    /// What the image is for, where the config says so.
+    /// Returns the platform of the image, where the config names one.
     #[must_use]
     pub fn platform(&self) -> Option<&Platform> {
         self.platform.as_ref()
     }
 
-    /// The same, of what is an image and no artifact.
+    /// Returns the promises for what is known to be an image.
     #[must_use]
     pub fn of_image(self) -> Self {
         Self { is_settled: true, ..self }
     }
 
-    /// The same; where it may be an artifact, its config need not be one of an image.
+    /// Returns the promises without the flaw of the config, where it may be the config of an artifact.
     #[must_use]
     pub fn or_artifact(mut self) -> Self {
         if !self.is_settled {
@@ -115,19 +118,19 @@ impl Claims {
         self
     }
 
-    /// Whether what the config promises of layers holds for their bytes, and is no artifact's own affair.
+    /// Returns whether the promises hold for the bytes of the layers. An artifact may mean something else by them.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.is_settled
     }
 
-    /// How many layers there are, where the config says so.
+    /// Returns the number of layers, where the config lists them.
     #[must_use]
     pub fn layers(&self) -> Option<usize> {
         self.layers.as_ref().map(Vec::len)
     }
 
-    /// What it promises of the layer of a role.
+    /// Returns the promise for the layer of a role.
     #[must_use]
     pub fn promise(&self, role: Role) -> Option<Promise> {
         match role {
@@ -136,7 +139,7 @@ impl Claims {
         }
     }
 
-    /// What the layer of a role must have, uncompressed; `None` where that is not said, or nothing that
+    /// Returns the digest that the uncompressed layer of a role must have. `None` where the config promises nothing that
     /// can be compared.
     #[must_use]
     pub fn diff_id(&self, role: Role) -> Option<Digest> {
@@ -146,18 +149,40 @@ impl Claims {
         }
     }
 
-    /// Say of each layer that nobody can unpack without its key that nobody has.
-    pub fn doubt_secrets(&self, expectations: &[Expectation], objects: &mut [CheckedObject]) {
+    /// Marks encrypted layers as unchecked: only a key could unpack them.
+    pub fn mark_encrypted(&self, expectations: &[Expectation], objects: &mut [CheckedObject]) {
         for (one, object) in expectations.iter().zip(objects) {
             if self.promise(one.role) == Some(Promise::Secret) && object.status == Status::Ok {
-                let message = "is encrypted: what it holds only its key tells";
-                object.blame(Status::Unchecked, None, None, message);
+                object.mark_unchecked(Reason::Encrypted);
             }
         }
     }
 
-    /// Says what is wrong with the config, where it is not known yet.
-    pub fn judge(&self, expectations: &[Expectation], objects: &mut [CheckedObject]) {
+    /// Marks layers as unchecked that the config does not promise, or whose promise the host could not compare. The
+    /// config of an artifact need not promise anything.
+    pub fn mark_unpromised(&self, expectations: &[Expectation], objects: &mut [CheckedObject]) {
+        if self.is_artifact() && self.layers().is_none() {
+            return;
+        }
+        self.mark_encrypted(expectations, objects);
+        for (one, object) in expectations.iter().zip(objects) {
+            if !one.role.is_layer() || object.status != Status::Ok {
+                continue;
+            }
+            match (self.promise(one.role), &one.place) {
+                (None, _) => object.mark_unchecked(Reason::LayerUnknown),
+                (Some(Promise::DiffId(diff_id)), Place::Part { .. })
+                    if one.digest != Some(diff_id) =>
+                {
+                    object.mark_unchecked(Reason::LayerForm);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Records the flaw of the config, where the config has none so far.
+    pub fn compare(&self, expectations: &[Expectation], objects: &mut [CheckedObject]) {
         let config = expectations.iter().position(|one| one.role == Role::Config);
         let Some(object) = config.and_then(|at| objects.get_mut(at)) else { return };
         if object.status != Status::Ok {
@@ -165,47 +190,46 @@ impl Claims {
         }
         object.host_only = true;
         if let Some(error) = &self.wrong {
-            return object.blame_error(Status::DigestMismatch, error);
+            return object.fail_with(Status::DigestMismatch, error);
         }
         if let Some(flaw) = &self.flaw {
-            return flaw.blame_sound(object);
+            return object.record_if_ok(flaw.clone());
         }
         let layers = expectations.iter().filter(|one| one.role.is_layer()).count();
         let contradicts = |said: &usize| *said < layers || (*said > layers && !self.may_be_cut);
         if let Some(said) = self.layers().filter(contradicts) {
-            let side = |count: usize| Some(format!("{count} layers"));
-            let (expected, found) = (side(said), side(layers));
-            let message = "the manifest lists another number of layers than the config";
-            object.blame(Status::DigestMismatch, expected, found, message);
+            let sides = Difference::Layers { expected: said, found: layers };
+            let flaw = Flaw::new(Status::DigestMismatch, Reason::OtherNumberOfLayers);
+            object.record(flaw.between(sides));
         }
     }
 }
 
-/// Marks the config of an image that an index lists for another platform. Every client takes such an image, and nothing
+/// Marks the config of an image that an index lists for another platform. Every client accepts such an image, and nothing
 /// says which of the two is right: the verdict is UNCONFIRMED, wherever the index is.
-pub fn judge_platform(is: &Platform, listed: &Platform, objects: &mut [CheckedObject]) {
+pub fn compare_platform(is: &Platform, listed: &Platform, objects: &mut [CheckedObject]) {
     let config = objects.iter_mut().find(|object| object.kind == "config");
     let Some(object) = config.filter(|object| object.status == Status::Ok) else { return };
     if is.contradicts(listed) {
-        blame_platform(is, listed, object);
+        object.record(platform_flaw(is, listed));
+        object.host_only = true;
     }
 }
 
-/// Says of an object that an index and a config contradict each other.
-pub fn blame_platform(is: &Platform, listed: &Platform, object: &mut CheckedObject) {
-    let (expected, found) = (Some(listed.to_string()), Some(is.to_string()));
-    let message = "is for another platform than the index says";
-    object.blame(Status::Unchecked, expected, found, message);
-    object.host_only = true;
+/// Returns the flaw of an index and a config that name different platforms.
+#[must_use]
+pub fn platform_flaw(is: &Platform, listed: &Platform) -> Flaw {
+    let sides = Difference::Platform { expected: listed.clone(), found: is.clone() };
+    Flaw::new(Status::Unchecked, Reason::OtherPlatform).between(sides)
 }
 
 /// Compares the platform under which a receipt says that an index lists the image.
-pub fn judge_listed(receipt: &Receipt, claims: &Claims, objects: &mut [CheckedObject]) {
+pub fn compare_listed(receipt: &Receipt, claims: &Claims, objects: &mut [CheckedObject]) {
     let Part::Platform(listed) = &receipt.image.part else { return };
-    // One that is known by its digest is listed for none.
+    // An image that is known by its digest is listed for no platform.
     let listed =
         PlatformRequest::parse(listed).map(|listed| listed.instead_of(&Platform::unknown()));
     if let (Ok(listed), Some(is)) = (listed, claims.platform()) {
-        judge_platform(is, &listed, objects);
+        compare_platform(is, &listed, objects);
     }
 }

@@ -1,20 +1,35 @@
-//! What is said of an image that was verified without a receipt.
+//! An image that was verified without a receipt.
 
-use super::object::Verification;
+use super::flaw::Flaw;
+use super::object::{CheckedObject, Verification};
 use occystrap_base::oci::{ImageName, Part};
+use occystrap_images::level::Level;
+use occystrap_output::receipt::Role;
 
-/// An image and what its verification found.
+/// An image without a receipt, and its verification.
 pub struct Found {
-    /// What it is called.
+    /// The name of the image.
     pub name: ImageName,
-    /// Which part of that.
+    /// Which part of that image it is.
     pub part: Part,
-    /// What it is for, where that is known.
+    /// The platform, where it is known.
     pub platform: Option<String>,
-    /// How many layers its manifest lists.
+    /// The number of layers that its manifest lists.
     pub layers: usize,
-    /// Bytes of its config and layers.
+    /// The size of its config and layers in bytes.
     pub bytes: u64,
-    /// What was found.
+    /// What was checked.
     pub verification: Verification,
+}
+
+impl Found {
+    /// Returns the finding about a list that cannot be followed, or that lists nothing.
+    #[must_use]
+    pub fn without_image(name: ImageName, level: Level, location: String, flaw: Flaw) -> Self {
+        let mut object = CheckedObject::at(location).for_role(Role::Manifest);
+        object.record(flaw);
+        let verification = Verification::new(level, vec![object]);
+        let (part, platform, layers, bytes) = (Part::Whole, None, 0, 0);
+        Self { name, part, platform, layers, bytes, verification }
+    }
 }

@@ -1,102 +1,47 @@
-//! What a verification says of each thing, and of all together.
+//! What a verification found of each object, and the verdict on all of them together.
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
-
-use occystrap_base::error::{Error, Kind, printable};
+pub use super::flaw::Status;
+use super::flaw::{Difference, Flaw, Hint, Reason};
+use occystrap_base::error::{Error, printable};
 use occystrap_base::oci::Digest;
 use occystrap_images::level::Level;
-use occystrap_output::plugin::bindings::verifier::{Finding, Problem};
+use occystrap_output::plugin::bindings::verifier::Finding;
 use occystrap_output::receipt::{Expectation, Receipt, Role};
 use occystrap_output::write::target::Target;
 
-/// What was found of one thing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Status {
-    /// As recorded.
-    Ok,
-    /// Not there.
-    Missing,
-    /// There, with another size.
-    SizeMismatch,
-    /// There, with other content.
-    DigestMismatch,
-    /// There, but it cannot be read or is not of its form.
-    Unreadable,
-    /// Could not be looked at; the message says why.
-    Unchecked,
-}
-
-impl From<Problem> for Status {
-    fn from(problem: Problem) -> Self {
-        match problem {
-            Problem::Missing => Self::Missing,
-            Problem::SizeMismatch => Self::SizeMismatch,
-            Problem::DigestMismatch => Self::DigestMismatch,
-            Problem::Unreadable => Self::Unreadable,
-        }
-    }
-}
-
-impl Status {
-    /// Whether something wrong was seen.
-    #[must_use]
-    pub fn is_bad(self) -> bool {
-        !matches!(self, Self::Ok | Self::Unchecked)
-    }
-
-    /// As in the JSON.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Missing => "missing",
-            Self::SizeMismatch => "size-mismatch",
-            Self::DigestMismatch => "digest-mismatch",
-            Self::Unreadable => "unreadable",
-            Self::Unchecked => "unchecked",
-        }
-    }
-}
-
-/// One thing that was looked at.
-#[derive(Debug, Clone, Serialize)]
+/// One object that was checked.
+#[derive(Debug, Clone)]
 pub struct CheckedObject {
     /// `config`, `layer`, `manifest`, `catalog` or `image`.
     pub kind: &'static str,
-    /// Of a layer.
+    /// The index of a layer, from 0.
     pub index: Option<u32>,
-    /// Where, as the user named it.
+    /// Where it is, as the user named the destination.
     pub location: String,
-    /// What it must have.
+    /// The digest that it must have.
     pub digest: Option<Digest>,
-    /// What it must have, in bytes.
+    /// The size that it must have, in bytes.
     pub size: Option<u64>,
-    /// What was found.
+    /// The state that was found.
     pub status: Status,
-    /// One side of a difference.
-    pub expected: Option<String>,
-    /// The other side.
-    pub found: Option<String>,
-    /// In words; empty when all is well.
-    pub message: String,
-    /// The command that mends it.
+    /// What is wrong, or why it could not be checked. `None` while the status is *ok*.
+    pub reason: Option<Reason>,
+    /// Both sides, where it is about a difference.
+    pub difference: Option<Difference>,
+    /// The command that repairs it.
     pub repair: Option<String>,
-    /// What the user can do to have it looked at.
-    #[serde(skip)]
-    pub hint: Option<String>,
-    /// What is wrong is nothing that a plugin can see: it did not overlook it.
-    #[serde(skip)]
+    /// What the user can do where no command repairs it.
+    pub hint: Option<Hint>,
+    /// The flaw is one that a plugin cannot see: the plugin did not overlook it.
     pub host_only: bool,
     /// It need not be here: its manifest says where else it is.
-    #[serde(skip)]
     pub is_elsewhere: bool,
 }
 
 impl CheckedObject {
-    /// Something with nothing wrong so far.
+    /// Returns an object without a flaw.
     #[must_use]
     pub fn at(location: String) -> Self {
         Self {
@@ -106,9 +51,8 @@ impl CheckedObject {
             digest: None,
             size: None,
             status: Status::Ok,
-            expected: None,
-            found: None,
-            message: String::new(),
+            reason: None,
+            difference: None,
             repair: None,
             hint: None,
             host_only: false,
@@ -116,22 +60,22 @@ impl CheckedObject {
         }
     }
 
-    /// Something that could not be looked at, and why.
+    /// Returns an object that could not be checked.
     #[must_use]
-    pub fn unchecked(location: String, why: &str) -> Self {
+    pub fn unchecked(location: String, reason: Reason) -> Self {
         let mut object = Self::at(location);
-        object.blame(Status::Unchecked, None, None, why);
+        object.mark_unchecked(reason);
         object
     }
 
-    /// What is expected, with nothing wrong so far.
+    /// Returns an object without a flaw, with what is expected of it.
     #[must_use]
     pub fn expected(one: &Expectation, location: String) -> Self {
         let object = Self::at(location).for_role(one.role);
         Self { digest: one.digest, size: one.size, ..object }
     }
 
-    /// Name what it is for.
+    /// Names what the object is for.
     #[must_use]
     pub fn for_role(mut self, role: Role) -> Self {
         (self.kind, self.index) = match role {
@@ -144,107 +88,119 @@ impl CheckedObject {
         self
     }
 
-    /// A plugin that broke a rule, failed, or saw nothing while it verified a destination.
+    /// Returns the finding about a plugin that broke a rule, failed, or overlooked something while it verified a
+    /// destination.
     #[must_use]
     pub fn of_plugin(location: String, error: &Error) -> Self {
         let mut object = Self::at(location);
-        object.blame_error(Status::Unreadable, error);
+        object.fail_with(Status::Unreadable, error);
         object
     }
 
-    /// Something is wrong: which way, and both sides.
-    pub fn blame(
-        &mut self,
-        status: Status,
-        expected: Option<String>,
-        found: Option<String>,
-        message: &str,
-    ) {
-        self.status = status;
-        (self.expected, self.found) = (expected, found);
-        message.clone_into(&mut self.message);
+    /// Records a flaw. A hint stays where the flaw has none.
+    pub fn record(&mut self, flaw: Flaw) {
+        self.status = flaw.status;
+        (self.reason, self.difference) = (Some(flaw.reason), flaw.difference);
+        if flaw.hint.is_some() {
+            self.hint = flaw.hint;
+        }
     }
 
-    /// Something that no destination of this kind can hold.
+    /// Records a flaw in place of an earlier one, and drops the hint of that.
+    pub fn replace(&mut self, flaw: Flaw) {
+        self.hint = None;
+        self.record(flaw);
+    }
+
+    /// Records a flaw of an object that has none so far, and that a plugin need not have seen.
+    pub fn record_if_ok(&mut self, flaw: Flaw) {
+        if self.status == Status::Ok {
+            self.replace(flaw);
+            self.host_only = true;
+        }
+    }
+
+    /// Records a flaw without sides.
+    pub fn fail(&mut self, status: Status, reason: Reason) {
+        self.record(Flaw::new(status, reason));
+    }
+
+    /// Records that the object could not be checked.
+    pub fn mark_unchecked(&mut self, reason: Reason) {
+        self.fail(Status::Unchecked, reason);
+    }
+
+    /// Records that no destination of this kind can hold the object.
     pub fn misplaced(&mut self) {
-        self.blame(Status::Unreadable, None, None, "is not a thing that this destination has");
+        self.fail(Status::Unreadable, Reason::Misplaced);
     }
 
-    /// Something is wrong, or could not be looked at, as an error says.
-    pub fn blame_error(&mut self, status: Status, error: &Error) {
-        let status = match error.kind() {
-            _ if error.is_unconfirmed() => Status::Unchecked,
-            Kind::NotFound => Status::Missing,
-            _ => status,
+    /// Records the flaw that an error describes, as [`Flaw::of_error`].
+    pub fn fail_with(&mut self, status: Status, error: &Error) {
+        self.replace(Flaw::of_error(status, error));
+    }
+
+    /// Records a problem that a plugin reports and the host has not seen.
+    pub fn report_from_plugin(&mut self, plugin: &str, finding: Finding) {
+        let side = |text: Option<String>| text.as_deref().map(printable);
+        let (expected, found) = (side(finding.expected), side(finding.found));
+        let digest = |side: &Option<String>| side.as_ref().and_then(|side| side.parse().ok());
+        let difference = match (digest(&expected), digest(&found)) {
+            (Some(expected), Some(found)) => Some(Difference::digests(expected, found)),
+            _ if expected.is_none() && found.is_none() => None,
+            _ => Some(Difference::Value { expected, found }),
         };
-        let text = error.to_string();
-        // The place and both sides have their own place in a finding.
-        let mut message = text.as_str();
-        // What is said of a repository is said of each of its things.
-        if let Some((place, rest)) = message.split_once(": ")
-            && let Some(part) = self.location.strip_prefix(place)
-            && (part.is_empty() || part.starts_with(['@', ':']))
-        {
-            message = rest;
-        }
-        let sides =
-            error.difference().map(|(expected, found)| (expected.to_string(), found.to_string()));
-        if let Some((expected, found)) = &sides
-            && let Some(rest) =
-                message.strip_suffix(&format!(": expected {expected}, found {found}"))
-        {
-            message = rest;
-        }
-        let (expected, found) = sides.unzip();
-        self.blame(status, expected, found, message);
-        self.hint = error.hint_text().map(str::to_owned);
+        let plugin = plugin.to_owned();
+        let reason = Reason::OfPlugin { plugin, message: finding.message };
+        self.record(Flaw { difference, ..Flaw::new(finding.problem.into(), reason) });
     }
 
-    /// A plugin says that something is wrong which the host has not seen.
-    pub fn accuse(&mut self, plugin: &str, finding: Finding) {
-        self.blame(
-            finding.problem.into(),
-            finding.expected.as_deref().map(printable),
-            finding.found.as_deref().map(printable),
-            &printable(&format!("plugin '{plugin}' reports: {}", finding.message)),
-        );
+    /// Returns whether the bytes of the object were hashed, and are not those of its digest.
+    #[must_use]
+    pub fn has_other_bytes(&self) -> bool {
+        match (self.digest, &self.difference) {
+            (
+                Some(named),
+                Some(Difference::Digest { expected: Some(expected), found: Some(found) }),
+            ) => named == *expected && expected != found,
+            _ => false,
+        }
     }
 }
 
-/// What is said of an image.
+/// The verdict on an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Outcome {
-    /// Everything was looked at and is right.
+    /// Everything was checked and nothing is wrong.
     Verified,
-    /// Something wrong was seen.
+    /// Something is wrong.
     Failed,
-    /// Nothing wrong was seen, and something could not be looked at.
+    /// Nothing is wrong, and something could not be checked.
     Unconfirmed,
 }
 
-/// What came of images, by the digests of their manifests.
+/// Verdicts by the digests of manifests.
 pub type Outcomes = BTreeMap<Digest, Outcome>;
 
-/// A verification of one image.
-#[derive(Debug, Clone, Serialize)]
+/// The verification of one image.
+#[derive(Debug, Clone)]
 pub struct Verification {
     /// How far it went.
     pub level: Level,
-    /// Everything that was looked at.
+    /// Everything that was checked.
     pub objects: Vec<CheckedObject>,
-    /// It is no image, by its manifest, and stands where images do.
-    #[serde(skip)]
+    /// By its manifest it is an artifact and not an image.
     pub is_artifact: bool,
 }
 
 impl Verification {
-    /// Of what is an image, or an index of some.
+    /// Returns the verification of an image, or of an index of images.
     #[must_use]
     pub fn new(level: Level, objects: Vec<CheckedObject>) -> Self {
         Self { level, objects, is_artifact: false }
     }
 
-    /// The verdict. Nothing looked at is nothing verified.
+    /// Returns the verdict. An image of which nothing was checked is UNCONFIRMED.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         let has =
@@ -258,12 +214,12 @@ impl Verification {
         }
     }
 
-    /// Everything that is not `ok`.
+    /// Returns every object that is not *ok*.
     pub fn problems(&self) -> impl Iterator<Item = &CheckedObject> {
         self.objects.iter().filter(|object| object.status != Status::Ok)
     }
 
-    /// A destination that could not even be opened.
+    /// Returns the verification of a destination that could not be opened.
     #[must_use]
     pub fn unreachable(
         level: Level,
@@ -275,7 +231,7 @@ impl Verification {
         let objects = receipt.expectations.iter().map(|expectation| {
             let location = target.display_part(&expectation.place.subject());
             let mut object = CheckedObject::expected(expectation, location);
-            object.blame_error(Status::Missing, error);
+            object.fail_with(Status::Missing, error);
             if object.status.is_bad() {
                 object.repair = repair.map(str::to_owned);
             }

@@ -109,7 +109,7 @@ impl HostSink for State {
         source: Resource<Blob>,
     ) -> wasmtime::Result<Result<u64, ErrorCode>> {
         // The blob is taken out of the table, because the sink is borrowed at the same time.
-        let place = self.destination().cloned();
+        let place = self.writable().cloned();
         let mut blob = std::mem::replace(self.table.get_mut(&source)?, Blob::Spent);
         let is_layer = matches!(blob, Blob::Layer(_));
         if let Blob::Config { bytes, .. } = &blob {
@@ -231,7 +231,7 @@ impl State {
         blob: &Resource<Blob>,
         call: impl FnOnce(&mut Blob, Option<&Destination>) -> T,
     ) -> wasmtime::Result<T> {
-        let near = self.destination().cloned();
+        let near = self.writable().cloned();
         let is_ready = |blob: &Blob| matches!(blob, Blob::Layer(layer) if layer.is_ready());
         self.transferring(|state| match state.table.get_mut(blob) {
             Ok(blob) => {

@@ -2,8 +2,8 @@
 
 use wasmtime::component::Resource;
 
-use crate::destination::engine_image::EngineImage;
-use crate::destination::grant::Grant;
+use crate::destination::ReadAccess;
+use crate::destination::engine_image::EngineReader;
 use crate::plugin::bindings::engine::{Host, HostEngine, ImageDigests, ImageInfo};
 use crate::plugin::bindings::types::ErrorCode;
 use crate::plugin::handle::Engine;
@@ -72,12 +72,12 @@ impl HostEngine for State {
 }
 
 impl State {
-    pub(super) fn named(&self) -> Option<&EngineImage> {
-        self.grant.as_ref().and_then(Grant::engine)
+    fn named(&self) -> Option<&EngineReader> {
+        self.access.as_ref().and_then(ReadAccess::engine)
     }
 
     /// Returns the engine, for a call about the image that the user named. Any other image ends the session.
-    fn granted_image(&self, reference: &str) -> wasmtime::Result<EngineImage> {
+    fn granted_image(&self, reference: &str) -> wasmtime::Result<EngineReader> {
         match self.named() {
             Some(named) if named.image().to_string() == reference => Ok(named.clone()),
             Some(_) => {

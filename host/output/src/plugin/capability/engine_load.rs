@@ -17,7 +17,8 @@ impl Host for Editor<'_> {
         if let Some(sink) = state.sink_of_plan("") {
             return sink;
         }
-        let Some(named) = state.named() else { return Ok(Err(ErrorCode::AccessDenied)) };
+        let named = state.writing.as_ref().and_then(|writing| writing.pending.engine());
+        let Some(named) = named else { return Ok(Err(ErrorCode::AccessDenied)) };
         let loading = named.load();
         state.sink(Sink::Load(Box::new(loading))).map(Ok)
     }

@@ -3,14 +3,13 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderValue, RANGE};
 use url::Url;
 use wasmtime::component::Resource;
 
 use super::failure::short;
-use crate::destination::grant::Grant;
-use crate::destination::site::BlockingSite;
+use crate::destination::ReadAccess;
+use crate::destination::site::SiteReader;
 use crate::plugin::bindings::http_in::{Content, Header, Host, HostResponse, Range};
 use crate::plugin::bindings::types::ErrorCode;
 use crate::plugin::handle::Response;
@@ -18,12 +17,13 @@ use crate::plugin::state::State;
 use crate::plugin::violation::violation;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::limits;
-use occystrap_net::web::client::{Denied, Repeat, status_error};
+use occystrap_net::http::wire::Answer;
+use occystrap_net::web::client::{Denied, status_error};
 use occystrap_net::web::header::{self, Refused};
 
 /// A request of a plugin, checked.
 pub(super) struct CheckedRequest {
-    pub(super) site: BlockingSite,
+    pub(super) site: SiteReader,
     pub(super) url: Url,
     pub(super) headers: HeaderMap,
 }
@@ -54,7 +54,7 @@ impl Host for State {
                 asked.headers.insert(RANGE, range);
             }
         }
-        self.send_request(Method::GET, asked, None, Repeat::Yes)
+        self.send_request(asked, SiteReader::get)
     }
 
     fn head(
@@ -63,7 +63,7 @@ impl Host for State {
         headers: Vec<Header>,
     ) -> wasmtime::Result<Result<Resource<Response>, ErrorCode>> {
         match self.check_request(&url, headers, false) {
-            Ok(asked) => self.send_request(Method::HEAD, asked, None, Repeat::Yes),
+            Ok(asked) => self.send_request(asked, SiteReader::head),
             Err(code) => Ok(Err(code)),
         }
     }
@@ -171,8 +171,8 @@ impl Response {
 }
 
 impl State {
-    pub(super) fn site(&self) -> Option<&BlockingSite> {
-        self.grant.as_ref().and_then(Grant::site)
+    pub(super) fn site(&self) -> Option<&SiteReader> {
+        self.access.as_ref().and_then(ReadAccess::site)
     }
 
     /// Checks whether the plugin may send this request with these headers. The guest gets a code; the user sees
@@ -191,7 +191,7 @@ impl State {
             self.noted = Some(violation(&plugin, rule));
             code
         };
-        let url = match site.client().check(url) {
+        let url = match site.check(url) {
             Ok(url) => url,
             Err(Denied::Form) => {
                 let url = short(url);
@@ -222,20 +222,18 @@ impl State {
         }
     }
 
-    /// Sends a request, and returns a handle for its answer.
+    /// Sends a request with `ask`, and returns a handle for its answer.
     pub(super) fn send_request(
         &mut self,
-        method: Method,
         asked: CheckedRequest,
-        body: Option<Bytes>,
-        repeat: Repeat,
+        ask: impl FnOnce(&SiteReader, &Url, HeaderMap) -> Result<Answer>,
     ) -> wasmtime::Result<Result<Resource<Response>, ErrorCode>> {
         if self.answers >= limits::HTTP_ANSWERS {
             let rule = format!("it holds more than {} answers", limits::HTTP_ANSWERS);
             return Err(self.violation(rule));
         }
         let CheckedRequest { site, url, headers } = asked;
-        let answer = self.request()?.and_then(|()| site.ask(method, &url, headers, body, repeat));
+        let answer = self.request()?.and_then(|()| ask(&site, &url, headers));
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => return Ok(Err(self.unavailable(error))),
@@ -261,7 +259,7 @@ impl State {
 
     fn hash_content(
         &mut self,
-        site: &BlockingSite,
+        site: &SiteReader,
         url: &Url,
     ) -> wasmtime::Result<Result<Option<(u64, occystrap_base::oci::Digest)>>> {
         if let Err(stop) = self.request()? {

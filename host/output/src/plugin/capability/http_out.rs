@@ -57,7 +57,14 @@ impl Host for Editor<'_> {
         };
         state.count_own(body.len() as u64)?;
         let bytes = Bytes::from(body);
-        let answered = state.send_request(http, asked, Some(bytes.clone()), repeat)?;
+        let Some(site) = state.writing.as_ref().and_then(|writing| writing.pending.site()).cloned()
+        else {
+            return Ok(Err(ErrorCode::ReadOnly));
+        };
+        let sent = bytes.clone();
+        let answered = state.send_request(asked, |_, url, headers| {
+            site.ask(http, url, headers, Some(sent), repeat)
+        })?;
         if let (Ok(response), Method::Put, Some(path)) = (&answered, method, path)
             && state.table.get(response)?.is_success()
             && let Some((uploads, _)) = uploads_of(state)

@@ -2,8 +2,8 @@
 
 use wasmtime::component::Resource;
 
-use crate::destination::grant::Grant;
-use crate::destination::remote::BlockingRepository;
+use crate::destination::ReadAccess;
+use crate::destination::remote::RepositoryReader;
 use crate::plugin::bindings::registry::{Host, HostRepository};
 use crate::plugin::bindings::types::{ErrorCode, Manifest};
 use crate::plugin::handle::Repository;
@@ -112,12 +112,12 @@ impl HostRepository for State {
 }
 
 impl State {
-    fn remote(&self) -> Option<&BlockingRepository> {
-        self.grant.as_ref().and_then(Grant::repository)
+    fn remote(&self) -> Option<&RepositoryReader> {
+        self.access.as_ref().and_then(ReadAccess::repository)
     }
 
     /// Returns the repository, for a call that names something in it.
-    pub(super) fn granted_repository(&self) -> wasmtime::Result<BlockingRepository> {
+    pub(super) fn granted_repository(&self) -> wasmtime::Result<RepositoryReader> {
         match self.remote() {
             Some(remote) => Ok(remote.clone()),
             None => Err(self.violation("it named a blob although no repository was granted")),

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use wasmtime::component::Resource;
 
 use crate::destination::commit::expected::Hashed;
+use crate::destination::read_access::FolderReader;
 use crate::plugin::bindings::storage::{EntryKind, EntryStat, Host, HostDirectory};
 use crate::plugin::bindings::types::ErrorCode;
 use crate::plugin::handle::Directory;
 use crate::plugin::state::{State, Writing};
-use occystrap_base::files::destination::{BadPath, Destination, check_path};
+use occystrap_base::files::destination::{BadPath, check_path};
 use occystrap_base::files::identity::FileIdentity;
 use occystrap_base::limits;
 
@@ -24,7 +25,7 @@ impl Host for State {
     }
 
     fn file_name(&mut self) -> wasmtime::Result<Option<String>> {
-        Ok(self.destination().and_then(Destination::file_name).map(str::to_owned))
+        Ok(self.destination().and_then(FolderReader::file_name).map(str::to_owned))
     }
 }
 
@@ -35,7 +36,7 @@ impl HostDirectory for State {
         path: String,
     ) -> wasmtime::Result<Result<Option<EntryStat>, ErrorCode>> {
         let destination = self.granted(&path)?;
-        Ok(match destination.dir().and_then(|dir| dir.symlink_metadata(&path)) {
+        Ok(match destination.symlink_metadata(&path) {
             Ok(metadata) => {
                 let kind = match metadata.file_type() {
                     kind if kind.is_file() => EntryKind::File,
@@ -138,7 +139,7 @@ impl HostDirectory for State {
 impl State {
     /// Returns the destination, for a path that a plugin may name. A path that cannot be inside it ends the
     /// session: a correct plugin never names one.
-    pub(super) fn granted(&self, path: &str) -> wasmtime::Result<Destination> {
+    pub(super) fn granted(&self, path: &str) -> wasmtime::Result<FolderReader> {
         let Some(destination) = self.destination() else {
             return Err(self.violation("it named a path although no directory was granted"));
         };

@@ -1,4 +1,4 @@
-//! What a user wants verified: receipts, or a place that tells what must be there itself.
+//! What the user wants verified: receipts, or a destination without a receipt.
 
 use std::path::{Path, PathBuf};
 
@@ -17,11 +17,11 @@ use occystrap_output::receipt::{Bundle, Receipt};
 use occystrap_output::write::target::Target;
 use occystrap_output::write::target::{ENGINE_OPTIONS, REPOSITORY_OPTIONS, image_name};
 
-/// What `occystrap verify` was asked to look at.
+/// What `occystrap verify` is to verify.
 pub enum Subject {
-    /// Receipts of one run, and where what they promise must be.
+    /// Receipts of one run, and their destination.
     Receipts(Vec<Receipt>, Target),
-    /// Receipts of a plugin that is not there, and why: nothing of them can be looked at.
+    /// Receipts whose plugin is missing, and why: nothing of them can be checked.
     WithoutPlugin(Vec<Receipt>, Error),
     /// A directory without a receipt.
     Directory(PathBuf, String),
@@ -36,7 +36,7 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// How messages name it.
+    /// Returns how messages name it.
     #[must_use]
     pub fn display(&self) -> &str {
         match self {
@@ -52,8 +52,8 @@ impl Subject {
         }
     }
 
-    /// What to verify, from what the user typed: a receipt's path, or a URI. `client` makes the registry
-    /// client where one is needed. Errors where it is neither, or nothing that can be verified so.
+    /// Parses what the user typed: the path of a receipt, or a URI. `client` makes the registry client where one is
+    /// needed. Errors where it is neither, or cannot be verified without a receipt.
     pub fn parse(
         text: &str,
         catalog: &Catalog,
@@ -63,7 +63,7 @@ impl Subject {
         Self::with_plugins(text, &Plugins::new(catalog), client, cancel)
     }
 
-    /// Whether a text is the path of a receipt, and no URI.
+    /// Returns whether a text is the path of a receipt, and not a URI.
     #[must_use]
     pub fn is_receipt(text: &str) -> bool {
         // `dir:PATH` is a URI as well; any other word without `://` is a file.
@@ -100,7 +100,7 @@ impl Subject {
                 Ok(Self::Layout(path, tag, display))
             }
             "registry" => {
-                // What an output took says nothing about what is there.
+                // Options of the output do not change what is verified.
                 let known = [&REPOSITORY_OPTIONS[..], &["compression", "chunk_size"]].concat();
                 uri.check_options("target", &known)?;
                 Ok(Self::Registry(Reference::parse(&uri.rest)?, client(&uri)?, display))
@@ -114,7 +114,7 @@ impl Subject {
         }
     }
 
-    /// Receipts in a file, and the plugin that wrote.
+    /// Reads the receipts of a file, and finds the plugin that wrote them.
     fn receipts(
         text: &str,
         plugins: &Plugins,
@@ -125,14 +125,14 @@ impl Subject {
         let Some(receipt) = receipts.first() else {
             return Err(Error::source(format!("'{text}' holds no receipt")));
         };
-        // What a receipt says nobody has typed.
+        // A mistake in a receipt is not a mistake on the command line.
         let of_receipt = |error: Error| match error.kind() {
             Kind::Usage => Error::source(format!("the destination in '{text}': {error}")),
             _ => error,
         };
         let uri = Uri::parse(&receipt.destination).map_err(of_receipt)?;
         let plugin = match plugins.for_receipt(&uri.scheme, &receipt.plugin) {
-            // Its component may be gone.
+            // The component may have been removed.
             Err(error) if matches!(error.kind(), Kind::Plugin | Kind::NotFound) => {
                 return Ok(Self::WithoutPlugin(receipts, error));
             }
@@ -144,7 +144,7 @@ impl Subject {
     }
 }
 
-/// Warns where a receipt was written by another plugin, or another version of it, than the one that looks.
+/// Warns where another plugin, or another version of it, wrote the receipt than the one that verifies.
 fn warn_of_another(plugin: &Plugin, wrote: &PluginIdentity) {
     if plugin.sha256() != wrote.sha256 || plugin.description().name != wrote.name {
         let (name, then, now) = (&wrote.name, wrote.sha256.short(), plugin.sha256().short());
@@ -152,8 +152,8 @@ fn warn_of_another(plugin: &Plugin, wrote: &PluginIdentity) {
     }
 }
 
-/// What cannot be verified without a receipt: what a plugin writes that is not part of this program,
-/// what is to come, and what nobody knows.
+/// Returns the error for a scheme that cannot be verified without a receipt: that of a plugin, a planned one, or an
+/// unknown one.
 fn unverified(scheme: &str, catalog: &Catalog) -> Error {
     const KNOWN: &str =
         "dir://, tar://, oci-layout://, registry://, docker:// and receipts can be verified";
@@ -161,7 +161,7 @@ fn unverified(scheme: &str, catalog: &Catalog) -> Error {
         Ok(_) => Error::usage(format!("'{scheme}://' can be verified with a receipt alone")).hint(
             "'occystrap process --receipt FILE' writes one, 'occystrap verify FILE' takes it",
         ),
-        // One that was added, and cannot be used.
+        // The plugin was added and cannot be used.
         Err(error) if error.kind() != Kind::Usage => error,
         Err(_) if is_to_come(scheme) => {
             Error::usage(format!("verifying '{scheme}://' is not yet supported")).hint(KNOWN)
