@@ -87,7 +87,7 @@ fn one_receipt_covers_every_platform() {
     std::fs::write(&attested, before.to_ascii_uppercase()).unwrap();
     let ran = sandbox.run(&["verify", &receipt]);
     ran.exits(1).says("(unknown/unknown): layer 1").says("4/6 verified, 2 FAILED");
-    ran.says("hint: mend it with: occystrap process --all-platforms 'registry://");
+    ran.says("hint: repair it with: occystrap process --all-platforms 'registry://");
     // The damage is reported once, and the index is damaged as well.
     assert_eq!(ran.stderr.matches(": layer 1 '").count(), 1, "{}", ran.stderr);
     ran.says("(index): manifest").says("1 of the 5 that it lists: FAILED");

@@ -114,7 +114,7 @@ fn what_nobody_can_compare_is_unconfirmed_beneath_an_index_as_well() {
         edit(&one, |document| *document = document["receipts"][part].clone());
         let (status, line) = verdict(&sandbox, &one, &[]);
         assert_eq!(status, "unconfirmed", "{line}");
-        assert!(line.contains("is encrypted: what it holds only its key tells"), "{line}");
+        assert!(line.contains("is encrypted: only its key can show its content"), "{line}");
     }
 }
 

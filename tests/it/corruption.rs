@@ -345,7 +345,7 @@ fn the_repair_that_is_named_repairs() {
             .exits(1)
             .stderr
             .lines()
-            .find_map(|line| line.strip_prefix("hint: mend it with: occystrap "));
+            .find_map(|line| line.strip_prefix("hint: repair it with: occystrap "));
         let words: Vec<&str> = hint.unwrap().split(' ').collect();
         sandbox.run(&words).verified();
         sandbox.run(&["verify", &receipt]).verified();

@@ -96,7 +96,7 @@ fn a_catalog_that_calls_an_image_what_its_manifest_does_not_is_doubtful() {
     let text = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, text.replace("\"app\"", "\"prod\"")).unwrap();
     let said = sandbox.run(&["verify", "dir://out"]);
-    said.exits(3).says("calls the image 'prod:1', its manifest calls it 'app:1'");
+    said.exits(3).says("names the image 'prod:1'; its manifest names it 'app:1'");
     // If the manifest gives no name, the name in the catalog is not confirmed.
     std::fs::write(&path, text).unwrap();
     let path = sandbox.path("out/manifest.json");
@@ -106,7 +106,7 @@ fn a_catalog_that_calls_an_image_what_its_manifest_does_not_is_doubtful() {
     assert_ne!(unnamed, list);
     std::fs::write(&path, unnamed.to_string()).unwrap();
     let said = sandbox.run(&["verify", "dir://out"]);
-    said.exits(3).says("calls the image 'app:1', its manifest calls it nothing");
+    said.exits(3).says("names the image 'app:1'; its manifest names it nothing");
 }
 
 #[test]

@@ -66,7 +66,7 @@ impl Landed {
             ran.exits(3);
             let all = format!("{}{}", ran.stdout, ran.stderr);
             assert!(all.contains("the receipt does not say enough: "), "{what}: {all}");
-            for accusation in ["plugin '", "mismatch", "mend it", "remove these bytes"] {
+            for accusation in ["plugin '", "mismatch", "repair it", "remove these bytes"] {
                 assert!(!all.contains(accusation), "{what}: {all}");
             }
         }

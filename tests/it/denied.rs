@@ -49,7 +49,7 @@ fn what_may_not_be_read_is_unchecked() {
         for level in [&["verify", receipt.as_str()][..], &["verify", "--fast", &receipt]] {
             let said = run(&sandbox, level);
             said.exits(3).says("permission denied").says("1 UNCONFIRMED");
-            assert!(!said.stderr.contains("mend it with"), "{}", said.stderr);
+            assert!(!said.stderr.contains("repair it with"), "{}", said.stderr);
         }
     }
 }

@@ -61,8 +61,8 @@ fn attempt(case: Case) -> Option<Rejected> {
     Some(Rejected { said, is_moved: unverified.code == 0, case, put, sandbox })
 }
 
-/// The peers that take an image. What is moved and then called wrong is right where skopeo copies the
-/// bytes and no engine can read them.
+/// Returns the peers that accept an image. If occystrap copies the image and then reports FAILED, skopeo does not
+/// count: the engines must reject it.
 fn takers(test: &str, rejected: &Rejected) -> Vec<&'static str> {
     let mut takers = Vec::new();
     let destination = rejected.sandbox.path("skopeo");

@@ -165,7 +165,7 @@ fn engines_that_fail() {
         ),
         ("/get", Fault::status(404), "has no image 'team/app:1'"),
         ("/json", Fault::status(404), "has no image 'team/app:1'"),
-        ("/json", Fault::Html, "malformed JSON"),
+        ("/json", Fault::Html, "an answer that the Docker Engine API does not describe"),
     ];
     for (path, fault, says) in cases {
         let engine = with(&image, archive.clone());

@@ -162,7 +162,7 @@ fn filters_do_not_run_and_the_layer_cache_is_only_read() {
     said.exits(0);
     let known = "not fetched, known: the destination has it from an earlier run";
     assert_eq!(said.stdout.matches(known).count(), 3, "{}", said.stdout);
-    assert!(said.stdout.contains("0 to fetch (0 B), 3 not ("), "{}", said.stdout);
+    assert!(said.stdout.contains("0 to fetch (0 B), 3 not fetched ("), "{}", said.stdout);
     assert_eq!(std::fs::read(&cache).unwrap(), kept);
     only_read(&registry, before);
     // The real run does what the plan says.

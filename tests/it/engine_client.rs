@@ -261,7 +261,7 @@ fn an_engine_behind_tls() {
 fn answers_that_make_no_sense() {
     let (engine, _) = with_image();
     for (fault, says) in [
-        (Fault::Html, "malformed JSON"),
+        (Fault::Html, "an answer that the Docker Engine API does not describe"),
         (Fault::Body(b"{\"Id\":\"sha256:0\"}".to_vec()), "digest"),
         (Fault::Chunked(vec![b' '; 17 * 1024 * 1024]), "at most 16777216 bytes"),
         (Fault::status(500), "the fault that was asked for"),

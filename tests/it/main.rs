@@ -30,6 +30,7 @@ mod support {
     pub mod real_engine;
     pub mod receipts;
     pub mod registry;
+    pub mod registry_answer;
     pub mod registry_auth;
     pub mod registry_clients;
     pub mod registry_fault;

@@ -11,7 +11,7 @@ use crate::support::cli::{Ran, Sandbox};
 use crate::support::engine::Engine;
 use crate::support::hostile;
 use crate::support::image::{Pack, TestImage};
-use crate::support::marked::{PASSWORD, SIGNATURE, USER, echo, in_uri, keeps, modes};
+use crate::support::marked::{PASSWORD, SIGNATURE, USER, echo, in_uri, keeps, modes, slips};
 use crate::support::push::push;
 use crate::support::registry::{ALWAYS, Auth, Fault, Registry, Users};
 use crate::support::shape;
@@ -222,7 +222,7 @@ fn a_weak_password_that_is_a_name_breaks_nothing() {
             registry.fault(method, "/app1-data/registry/blobs/", Fault::status(404), ALWAYS);
         }
         let said = sandbox.run(&[&verify[..], &login].concat());
-        said.exits(1).says("mend it with: occystrap process ").says(&format!("'{to}'"));
+        said.exits(1).says("repair it with: occystrap process ").says(&format!("'{to}'"));
     }
 }
 
@@ -342,75 +342,6 @@ fn what_a_token_service_gives_back() {
         }
         registry.mend();
     }
-}
-
-/// Returns command lines with typing mistakes, each with the password as it is and as a URI spells it.
-fn slips(password: &str) -> Vec<Vec<String>> {
-    let p = password;
-    let lines = [
-        format!("process|tar:///x|registry://h/x?pass={p}"),
-        format!("process|tar:///x|registry://h/x?pwd={p}"),
-        format!("process|tar:///x|registry://h/x?apikey={p}"),
-        format!("process|tar:///x|registry://h/x?pasword={p}"),
-        format!("process|tar:///x|registry://h/x?{p}"),
-        format!("process|tar:///x|registry://h/x?{p}=1"),
-        format!("process|tar:///x|registry://h/x?password={p}&bogus=1"),
-        format!("process|tar:///x|registry://h/x?password=x&password={p}"),
-        format!("process|tar:///x|webdav://me:{p}@h/x"),
-        format!("process|tar:///x|dir://me:{p}@h/x?bogus=1"),
-        format!("process|tar:///x|https://me:{p}@h/x:1"),
-        format!("process|https://me:{p}@h/x:1|dir:///x"),
-        format!("process|me:{p}@h/x|dir:///x"),
-        format!("process|registry:me:{p}@h/x|dir:///x"),
-        format!("process|registri://me:{p}@h/x|dir:///x"),
-        format!("process|tar:///x|dir:///y|registry://me:{p}@h/x"),
-        format!("process|--nonsense=registry://me:{p}@h/x|tar:///x|dir:///y"),
-        format!("process|--pasword={p}|tar:///x|dir:///y"),
-        format!("process|--password{p}|tar:///x|dir:///y"),
-        format!("info|registry://h/x:1&password={p}"),
-        format!("info|registry://h/x#passwd={p}"),
-        format!("process|tar:///x;token={p}|dir:///y"),
-        format!("process|tar:///x,secret={p}|dir:///y"),
-        format!("verify|x&password={p}"),
-        format!("info|registry://me:12345?{p}@h/x"),
-        format!("info|registry://me:12345/x?{p}=1@h/x"),
-        format!("info|registry:///me:p@ss?{p}@h/x"),
-        format!("info|tar://me:p@ss?{p}@h/x"),
-        format!("info|dir://me:p@ss?{p}@h/x"),
-        format!("info|docker://x?socket=tcp://me:12345?{p}@h:1"),
-        format!("info|docker://x?socket=t p://me:{p}@h:1"),
-        format!("process|--password={p}|--parallel=https://me:{p}@h|tar:///x|dir:///y"),
-        format!("process|--plugin|oci://me:{p}@h/x|tar:///x|dir:///y"),
-        format!("process|--plugin|oci://me:{p}@h/x|tar:///x|hostile:///y"),
-        format!("process|--authfile|https://me:{p}@h/x|tar:///x|registry://h/y"),
-        format!("process|--receipt|https://me:{p}@h/x|tar:///x|dir:///y"),
-        format!("process|--layer-cache|https://me:{p}@h/x|tar:///x|dir:///y"),
-        format!("process|--temp-dir|https://me:{p}@h/x|tar:///x|dir:///y"),
-        format!("process|--allow-net|me:{p}@h|tar:///x|dir:///y"),
-        format!("process|-f|inspect:file=https://me:{p}@h/x|tar:///x|dir:///y"),
-        format!("process|-f|https://me:{p}@h/x|tar:///x|dir:///y"),
-        format!("search|tar:///x|https://me:{p}@h/x|extra"),
-        format!("fetch-to-tarfile|https://me:{p}@h|x|latest|y.tar"),
-        format!("https://me:{p}@h"),
-        format!("info|registry://me@{p}@h/x"),
-        format!("info|registry://me:{p}?@h/x"),
-        format!("info|registry://{p}@h/x"),
-        format!("info|docker://me:{p}@h/x"),
-        format!("info|docker://x?socket=tcp://me:{p}@h:1"),
-        format!("info|tar://me:{p}@h/x"),
-        format!("check|oci-layout://me:{p}@h/x"),
-        format!("search|registry://me:{p}@/x|y"),
-        format!("verify|registry://me:{p}@h:port/x"),
-        format!("verify|me:{p}@h/x"),
-        format!("verify|--allow-net|https://me:{p}@h/|x"),
-        format!("verify|--untrusted|--allow-net|https://h/?token={p}|x"),
-        format!("verify|--untrusted|registry://me:{p}@h/x"),
-        format!("plugin|show|oci://me:{p}@h/x:1"),
-        format!("plugin|add|oci://me:{p}@h/x:1"),
-        format!("plugin|test|oci://me:{p}@h/x:1"),
-        format!("plugin|remove|oci://me:{p}@h/x:1"),
-    ];
-    lines.iter().map(|line| line.split('|').map(str::to_owned).collect()).collect()
 }
 
 #[test]

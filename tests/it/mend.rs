@@ -24,7 +24,7 @@ fn mend(sandbox: &Sandbox, more: &[&str]) -> String {
     let verify = [&["verify", "receipt"], more].concat();
     let said = sandbox.run(&verify);
     let hint = said.exits(1).stderr.lines().find_map(|line| {
-        line.split_once("mend it with: occystrap ").map(|(_, command)| command.to_owned())
+        line.split_once("repair it with: occystrap ").map(|(_, command)| command.to_owned())
     });
     let hint = hint.unwrap_or_else(|| panic!("{}", said.stderr));
     let elsewhere = sandbox.path("elsewhere");

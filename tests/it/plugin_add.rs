@@ -174,7 +174,7 @@ fn a_record_that_everybody_may_write_is_not_believed() {
     for path in [sandbox.record(), sandbox.path(FOLDER)] {
         let good = std::fs::metadata(&path).unwrap().permissions();
         for (bit, why) in
-            [(0o002, "may be written by everybody"), (0o020, "may be written by its group")]
+            [(0o002, "can be written by every user"), (0o020, "can be written by its group")]
         {
             let open = std::fs::Permissions::from_mode(good.mode() | bit);
             std::fs::set_permissions(&path, open).unwrap();
@@ -194,7 +194,7 @@ fn a_record_that_everybody_may_write_is_not_believed() {
     std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o777)).unwrap();
     let file = sandbox.component("hostile.wasm", &plain());
     let said = sandbox.run(&["plugin", "add", "--yes", &file, "--plugin-dir", &folder]);
-    said.exits(1).says("may be written by everybody");
+    said.exits(1).says("can be written by every user");
     assert_eq!(sandbox.tree("open"), Tree::new());
 }
 

@@ -62,7 +62,7 @@ fn machine_code_that_others_may_write_does_not_run() {
     set_permissions(&kept, Permissions::from_mode(0o755)).unwrap();
     set_permissions(&files[1], Permissions::from_mode(0o666)).unwrap();
     let said = list(&sandbox);
-    said.says("may be written by everybody");
+    said.says("can be written by every user");
     assert_eq!(said.stdout, honest.stdout);
     // Its owner matters as well; only root can change that.
     if rustix::process::geteuid().is_root() {

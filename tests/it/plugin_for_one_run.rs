@@ -91,7 +91,9 @@ fn a_receipt_gets_the_plugin_that_wrote_it_or_none() {
     let file = sandbox.component("right.wasm", &plain());
     verify(&sandbox, &["--plugin", &file]).verified();
     let file = sandbox.component("insists.wasm", &other);
-    verify(&sandbox, &["--plugin", &file]).verified().says("the receipt is of plugin 'hostile'");
+    verify(&sandbox, &["--plugin", &file])
+        .verified()
+        .says("the receipt was made by plugin 'hostile'");
 
     sandbox.run(&["plugin", "remove", "hostile"]).exits(0);
     verify(&sandbox, &[]).exits(3).says("which is not installed").says(&Digest::of(&plain()).hex());

@@ -222,7 +222,7 @@ fn process(registry: &RealRegistry) {
             let said = sandbox.run(&[&["verify", &receipt], &user[..], level].concat());
             said.exits(1)
                 .says(": missing: ")
-                .says("hint: mend it with: occystrap process ")
+                .says("hint: repair it with: occystrap process ")
                 .says("?insecure=true");
         }
         std::fs::write(&file, bytes).unwrap();

@@ -65,7 +65,7 @@ fn a_manifest_is_asked_for_with_gzip_as_clients_do_and_decoded() {
     let other = [&manifest[..], b" "].concat();
     for (body, words) in [
         (coded[..coded.len() - 12].to_vec(), "cannot be decoded"),
-        (gzip(&other), "HEAD reports the digest of another manifest"),
+        (gzip(&other), "HEAD reports another digest"),
     ] {
         registry.mend();
         registry.fault("GET", "/manifests/1", Fault::CodedVariant(body), ALWAYS);

@@ -10,7 +10,7 @@ use occystrap_images::level::Level;
 use occystrap_net::registry::{Client as OurClient, Reference};
 use occystrap_output::destination::remote::RepositoryReader;
 use occystrap_verify::derive::registry;
-use occystrap_verify::verdict::object::Outcome;
+use occystrap_verify::verdict::outcome::Outcome;
 
 use crate::support::context::context;
 use crate::support::image::{Pack, TestImage};

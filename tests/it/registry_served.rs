@@ -60,7 +60,7 @@ const ROWS: [Row; 7] = [
             let fault = Fault::Manifest(DOCKER_MANIFEST, old);
             registry.fault("HEAD", "/manifests/1", fault, ALWAYS);
         },
-        &["HEAD reports the digest of another manifest, which Docker and containerd pull"],
+        &["digest mismatch", "HEAD reports another digest, which Docker and containerd pull"],
     ),
     (
         "the manifest is not there by digest",
@@ -114,7 +114,7 @@ fn what_a_client_does_not_get_is_never_verified() {
             // Pushing again mends what is not there, and no answer that is changed on its way.
             let pushes_again = what == "the manifest is not there by digest";
             let hints = [
-                ("hint: mend it with: occystrap process ", pushes_again),
+                ("hint: repair it with: occystrap process ", pushes_again),
                 (
                     "changes this answer: check their configuration; pushing again does not help",
                     !pushes_again,

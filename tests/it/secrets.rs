@@ -28,8 +28,8 @@ fn in_uri(text: &str) -> String {
     encoded(text).replace('+', "%20")
 }
 
-/// Everything that nobody may see: the words, in the usual spellings, and whatever the servers were
-/// sent as proof.
+/// Returns every text that no output may contain: the secrets in their usual spellings, and the credentials that the
+/// servers received.
 fn secrets(servers: &[&Registry]) -> Vec<String> {
     let mut all: Vec<String> = WORDS.iter().map(|word| (*word).to_owned()).collect();
     for secret in [PASSWORD, IDENTITY] {

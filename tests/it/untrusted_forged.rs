@@ -192,7 +192,7 @@ fn a_receipt_is_of_the_plugin_that_answers_to_its_scheme() {
     assert_eq!(status, "unconfirmed");
     assert!(line.contains("is of plugin 'inventory', 'dir://' is that of 'dir'"), "{line}");
     let said = sandbox.run(&["verify", &receipt]);
-    said.exits(0).says("warning: the receipt is of plugin 'inventory'");
+    said.exits(0).says("warning: the receipt was made by plugin 'inventory'");
     // A plugin of another version, as after an update.
     let receipt = write(&sandbox, "dir", "x", "");
     edit(&receipt, |document| {
@@ -200,7 +200,7 @@ fn a_receipt_is_of_the_plugin_that_answers_to_its_scheme() {
     });
     let (status, line) = verdict(&sandbox, &receipt, &[]);
     assert_eq!(status, "verified");
-    assert!(line.contains("\"note\":\"the receipt is of plugin 'dir'"), "{line}");
+    assert!(line.contains("\"note\":\"the receipt was made by plugin 'dir'"), "{line}");
 }
 
 #[test]

@@ -386,7 +386,7 @@ fn a_mistyped_field_is_named_with_both_types() {
     let ran = sandbox.process(&uri, &sandbox.uri("dir", "out"), &[]);
     ran.exits(1).says("has a field 'config.StopTimeout' of a type that clients reject").says(found);
     ran.says("moving it again does not help");
-    assert!(!ran.stderr.contains("mend it with"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("repair it with"), "{}", ran.stderr);
 }
 
 #[test]

@@ -158,7 +158,7 @@ fn a_config_with_diff_ids_is_believed_whatever_it_is_called() {
     layout.edit(layer_type("application/vnd.oci.image.layer.v1.tar+gzip+encrypted"));
     layout.verify(&["--fast"]).verified().says(": artifact, 3 layers, ");
     let ran = layout.verify(&[]);
-    ran.exits(3).says("unchecked: is encrypted: what it holds only its key tells");
+    ran.exits(3).says("unchecked: is encrypted: only its key can show its content");
 }
 
 /// The manifest defines the image; the platform in its config is not proved by anything.

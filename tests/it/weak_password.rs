@@ -52,7 +52,7 @@ fn commands_and_documents_are_whole_with_a_weak_password() {
                 _ => std::fs::remove_file(&layer).unwrap(),
             }
             let said = run(&["verify", "r.json"]);
-            said.exits(1).says("mend it with: occystrap process ").says("unique_names=true");
+            said.exits(1).says("repair it with: occystrap process ").says("unique_names=true");
             said.says("srvhunter9/auth.json");
             let document = run(&["-O", "json", "verify", "r.json"]);
             assert_eq!(document.exits(1).json()["images"][0]["status"], "failed");

@@ -25,7 +25,7 @@ use tokio::sync::oneshot;
 
 use super::engine_store::{Habits, Held, Store};
 use super::image::TestImage;
-use super::registry::{Plan, Reply};
+use super::registry_answer::{Plan, Reply};
 use super::registry_fault::{self, Fault, Rule};
 
 /// A running engine.

@@ -7,7 +7,7 @@
 
 const BLOCK: usize = 512;
 
-/// When everything was modified that says nothing else: 2023-11-14, in seconds.
+/// The modification time of members without another one: 2023-11-14, in seconds.
 pub const MTIME: u64 = 1_700_000_000;
 
 /// A member, or part of one.
@@ -68,7 +68,7 @@ impl Raw {
         Self::new(kind, name, b"").field(157, target.as_ref())
     }
 
-    /// A member whose name GNU's way is in front of it.
+    /// A member with its name in a GNU header before it (`././@LongLink`).
     pub fn gnu_long(name: &str, content: &[u8]) -> Self {
         let mut raw = Self::new(b'0', name, content).gnu();
         raw.before =

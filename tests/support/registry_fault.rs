@@ -79,7 +79,7 @@ impl Fault {
         }
     }
 
-    /// "Too many requests", with a wish.
+    /// Returns "Too many requests" with the header `Retry-After`.
     pub fn too_many(retry_after: &str) -> Self {
         Self::Status(429, vec![("retry-after", retry_after.to_owned())])
     }

@@ -12,7 +12,8 @@ use std::collections::HashMap;
 use bytes::Bytes;
 use occystrap_base::oci::digest::Digest;
 
-use super::registry::{Plan, Registry, Request, State};
+use super::registry::{Registry, Request, State};
+use super::registry_answer::Plan;
 
 /// The form in which a registry gives the location of an upload.
 #[derive(Debug, Clone, Default)]

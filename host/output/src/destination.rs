@@ -8,6 +8,7 @@ mod adopt;
 pub mod archive;
 pub mod commit;
 pub mod deferred;
+pub mod delivery;
 pub mod engine_image;
 pub mod file_sink;
 mod given_name;

@@ -13,6 +13,7 @@ pub mod code_cache;
 pub mod compiler;
 pub mod component_count;
 pub mod component_file;
+mod cpu_time;
 pub mod description;
 pub mod embedded;
 pub mod handle;

@@ -34,6 +34,7 @@ pub(crate) const LARGEST: u64 = 64 * 1024 * 1024;
 
 /// A receipt of one image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(deny_unknown_fields)]
 pub struct Receipt {
     /// [`VERSION`].

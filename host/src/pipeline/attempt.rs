@@ -11,7 +11,9 @@ use occystrap_output::receipt::{ImageIdentity, Receipt, RepeatCommand};
 use occystrap_output::write;
 use occystrap_output::write::item::Item;
 use occystrap_verify::report::ImageReport;
-use occystrap_verify::verdict::object::{Outcomes, Verification};
+use occystrap_verify::verdict::object::Verification;
+
+use occystrap_verify::verdict::outcome::Outcomes;
 use occystrap_verify::verify;
 
 /// An image or an index to move.

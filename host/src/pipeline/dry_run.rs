@@ -3,6 +3,7 @@
 //! What it refuses: to change anything. Filters are not run, as that takes the layers; what they make of a layer
 //! is not known here.
 
+use std::fmt;
 use std::io::{self, Write};
 
 use serde::{Serialize, Serializer};
@@ -11,7 +12,7 @@ use super::attempt::identity;
 use super::fit;
 use super::request::Request;
 use occystrap_base::error::{Error, Kind, Result, one_line};
-use occystrap_base::oci::{Digest, Part};
+use occystrap_base::oci::{Digest, ImageName, Part};
 use occystrap_base::parallel::in_parallel;
 use occystrap_base::terminal::size::size;
 use occystrap_base::terminal::table;
@@ -35,7 +36,10 @@ struct ImagePlan {
     source: String,
     destination: String,
     image: String,
+    tag: String,
     platform: String,
+    #[serde(skip)]
+    part: Part,
     #[serde(serialize_with = "layers")]
     layers: Vec<LayerPlan>,
     /// Why no plan could be made.
@@ -75,7 +79,7 @@ fn of_images(request: &Request, context: &Context) -> Result<Vec<ImagePlan>> {
         let planned = prepare(request, image, context).and_then(|prepared| {
             plan(request, Item::Prepared(&prepared), image, Part::Whole, context)
         });
-        ImagePlan::new(request, image, image.name.to_string(), planned)
+        ImagePlan::new(request, image, Part::Whole, planned)
     }))
 }
 
@@ -87,14 +91,13 @@ fn of_wholes(request: &Request, context: &Context) -> Result<Vec<ImagePlan>> {
             Whole::Image(image) => {
                 fit::check_artifact(request, image)?;
                 let planned = plan(request, Item::Image(image), image, Part::Whole, context);
-                plans.push(ImagePlan::new(request, image, image.name.to_string(), planned));
+                plans.push(ImagePlan::new(request, image, Part::Whole, planned));
             }
             Whole::Family(family) => {
                 plans.extend(in_parallel(&family.members, request.image_parallel, |member| {
                     let (image, part) = (&member.image, Part::Platform(member.platform.clone()));
-                    let name = format!("{}{part}", family.name);
-                    let planned = plan(request, Item::Listed(image), image, part, context);
-                    ImagePlan::new(request, image, name, planned)
+                    let planned = plan(request, Item::Listed(image), image, part.clone(), context);
+                    ImagePlan::new(request, image, part, planned)
                 }));
             }
         }
@@ -123,12 +126,7 @@ fn plan(
 }
 
 impl ImagePlan {
-    fn new(
-        request: &Request,
-        image: &Image,
-        name: String,
-        planned: Result<Vec<LayerPlan>>,
-    ) -> Self {
+    fn new(request: &Request, image: &Image, part: Part, planned: Result<Vec<LayerPlan>>) -> Self {
         let (layers, error) = match planned {
             Ok(layers) => (layers, None),
             Err(error) => (Vec::new(), Some(error)),
@@ -136,7 +134,24 @@ impl ImagePlan {
         let (source, destination) =
             (request.source.display.clone(), request.target.display.clone());
         let platform = image.platform.to_string();
-        Self { source, destination, image: name, platform, layers, error }
+        let ImageName { repository, tag } = image.name.clone();
+        let tag = tag.unwrap_or_default();
+        Self { source, destination, image: repository, tag, platform, part, layers, error }
+    }
+}
+
+/// The line above the plans of its layers.
+impl fmt::Display for ImagePlan {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { image, tag, platform, part, destination, .. } = self;
+        match tag.as_str() {
+            "" => to.write_str(image)?,
+            tag => write!(to, "{image}:{tag}")?,
+        }
+        match part {
+            Part::Whole => write!(to, " ({platform}) to {destination}"),
+            part => write!(to, "{part} to {destination}"),
+        }
     }
 }
 
@@ -175,7 +190,7 @@ impl Summary {
         if self.fetched_if_missing > 0 {
             line += &format!(", {} if the registry does not mount it", self.fetched_if_missing);
         }
-        line += &format!(", {} not ({})", self.not_fetched, size(self.not_fetched_bytes));
+        line += &format!(", {} not fetched ({})", self.not_fetched, size(self.not_fetched_bytes));
         if self.errors > 0 {
             line += &format!(", {}", number(self.errors, "error"));
         }
@@ -196,8 +211,7 @@ impl DryRun {
     /// Writes a line for each image and layer, and a summary.
     pub fn write_text(&self, to: &mut dyn Write) -> io::Result<()> {
         for image in &self.images {
-            let ImagePlan { image: name, platform, destination, .. } = image;
-            writeln!(to, "{}", one_line(&format!("{name} ({platform}) to {destination}")))?;
+            writeln!(to, "{}", one_line(&image.to_string()))?;
             for layer in &image.layers {
                 writeln!(to, "  {}", one_line(&layer.to_string()))?;
             }

@@ -16,7 +16,7 @@ use occystrap_net::context::Context;
 use occystrap_output::receipt::{ImageIdentity, Receipt};
 use occystrap_output::write::item::Item;
 use occystrap_verify::report::{ImageReport, ImageStatus};
-use occystrap_verify::verdict::object::Outcomes;
+use occystrap_verify::verdict::outcome::Outcomes;
 
 /// Moves every image of a source with all its platforms. Errors when the source cannot be read or its images do not fit
 /// the destination.

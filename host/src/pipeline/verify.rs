@@ -15,7 +15,7 @@ use occystrap_verify::derive::{directory, layout, registry};
 use occystrap_verify::report::{ImageReport, Run};
 use occystrap_verify::subject::Subject;
 use occystrap_verify::verdict::found::Found;
-use occystrap_verify::verdict::object::Outcomes;
+use occystrap_verify::verdict::outcome::Outcomes;
 use occystrap_verify::verify;
 
 /// Verifies what was written earlier, `parallel` subjects at a time. Errors are in the report, also those of a subject

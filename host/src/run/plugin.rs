@@ -88,7 +88,7 @@ fn printed(cause: io::Error) -> Error {
 fn not_added(name: &str) -> Error {
     let error = match built_in(name) {
         Some(_) => Error::usage(format!("plugin '{name}' is built in")),
-        None => Error::usage(format!("plugin '{name}' is not added")),
+        None => Error::usage(format!("plugin '{name}' has not been added")),
     };
     error.hint("'occystrap plugin list' shows the added plugins")
 }

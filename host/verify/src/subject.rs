@@ -148,7 +148,7 @@ impl Subject {
 fn warn_of_another(plugin: &Plugin, wrote: &PluginIdentity) {
     if plugin.sha256() != wrote.sha256 || plugin.description().name != wrote.name {
         let (name, then, now) = (&wrote.name, wrote.sha256.short(), plugin.sha256().short());
-        tracing::warn!("the receipt is of plugin '{name}' {then}, this is {now}");
+        tracing::warn!("the receipt was made by plugin '{name}' {then}; the plugin here is {now}");
     }
 }
 

@@ -31,7 +31,7 @@ use self::check::{Ask, Batch};
 use self::cost::Purse;
 use self::watch::Watch;
 use crate::receipt::plugins::Plugins;
-use crate::verdict::object::Outcomes;
+use crate::verdict::outcome::Outcomes;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::limits;
 use occystrap_images::source::content_store::MOST_MANIFESTS;

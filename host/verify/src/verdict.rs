@@ -5,3 +5,4 @@ pub mod document;
 pub mod flaw;
 pub mod found;
 pub mod object;
+pub mod outcome;

@@ -10,7 +10,9 @@ use crate::receipt::index_children::{self, Beneath};
 use crate::receipt::{completeness, manifest_chain, objects as of_receipt};
 use crate::verdict::claims::compare_listed;
 use crate::verdict::flaw::{Hint, Reason, Status};
-use crate::verdict::object::{CheckedObject, Outcomes, Verification};
+use crate::verdict::object::{CheckedObject, Verification};
+
+use crate::verdict::outcome::Outcomes;
 use occystrap_base::error::{Error, Kind, Origin, Result};
 use occystrap_base::limits;
 use occystrap_images::level::Level;

@@ -148,6 +148,7 @@ impl Digest {
 
 /// Description of a blob, known before the blob is read (OCI image specification, "Content Descriptors").
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(rename_all = "camelCase")]
 pub struct Descriptor {
     /// Media type, such as `application/vnd.oci.image.layer.v1.tar+gzip`.

@@ -41,7 +41,7 @@ impl fmt::Display for Unreadable {
             Self::Malformed(cause) => cause.fmt(f),
             Self::TooDeep(found) => write!(
                 f,
-                "nested deeper than Docker, Podman and skopeo take: expected at most {DEEPEST} levels, \
+                "nested deeper than Docker, Podman and skopeo accept: expected at most {DEEPEST} levels, \
                  found {found}"
             ),
         }

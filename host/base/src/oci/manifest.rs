@@ -187,6 +187,7 @@ pub fn is_manifest_type(media_type: &str) -> bool {
 /// Fields that show what a document is.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[serde(expecting = "an object")]
 struct Shape {
     schema_version: Option<u64>,
     media_type: Option<String>,

@@ -102,8 +102,9 @@ pub fn distinct(bytes: &[u8]) -> Result<(), String> {
 /// Returns the error for a document that can be read in two ways. `place` is its location, `what` is its name in the
 /// message.
 pub fn refused(place: &str, what: &str, why: &str) -> Error {
-    Error::source(format!("{place}: {what} can be read in two ways: {why}"))
-        .hint("tools would read different images in it")
+    Error::source(format!("{place}: {what} can be read in two ways: {why}")).hint(
+        "different tools would read different images from it, so that neither can be verified",
+    )
 }
 
 fn one(shape: Shape, bytes: &[u8]) -> Result<(), String> {

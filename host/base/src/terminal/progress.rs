@@ -82,8 +82,8 @@ impl Progress {
         Self(Some(Bars { all, about: "".into(), sink: Some(sink) }))
     }
 
-    /// The same bars, those that come from here with a name behind them: of several things, people want
-    /// to know which.
+    /// Returns the same bars with a name after each label, so that users can distinguish several
+    /// images.
     #[must_use]
     pub fn about(&self, name: &str) -> Self {
         let name = printable(name);
@@ -106,8 +106,8 @@ impl Progress {
         LayerProgress(Some(Arc::new(Bar { bars: bars.clone(), state: Mutex::new(state) })))
     }
 
-    /// A bar for a stream of about so many bytes: it grows with what comes. Until then there is a
-    /// sign of life: who sends may think for a while first.
+    /// Returns a bar for a stream of about this many bytes; its total grows with the stream. Until the first byte it
+    /// shows a spinner, because the sender may be silent at first.
     #[must_use]
     pub fn stream(&self, label: &str, about: u64) -> LayerProgress {
         let progress = self.layer(label, about);
@@ -231,8 +231,8 @@ impl LayerProgress {
         bar.report(&state, position, false);
     }
 
-    /// What was one thing is another now, of `total` bytes: a layer that was read is sent. It stays
-    /// one line, and its speed is that of what is done.
+    /// Starts the next step of the same transfer, with `total` bytes: a layer that was read is now sent. The line
+    /// stays, and its speed starts anew.
     pub fn begin(&self, verb: &str, total: u64) {
         let Some(bar) = &self.0 else { return };
         let mut state = bar.state();
@@ -387,7 +387,7 @@ mod tests {
         (Progress(Some(Bars { all, about: "".into(), sink: None })), screen)
     }
 
-    /// What is drawn next is drawn for sure.
+    /// Adds bytes after a pause that is long enough for the next redraw.
     fn step(layer: &LayerProgress, bytes: u64) {
         std::thread::sleep(Duration::from_millis(20));
         layer.add(bytes);

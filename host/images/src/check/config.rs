@@ -55,7 +55,7 @@ pub fn check(view: &View, to: &mut Findings) {
 pub(super) fn utf8(bytes: &[u8], what: &'static str, to: &mut Findings) {
     if !json::is_utf8(bytes) {
         let message = format!(
-            "the {what} is not UTF-8: Docker, Podman and skopeo replace such bytes, other readers refuse them"
+            "the {what} is not UTF-8: Docker, Podman and skopeo replace such bytes; other readers reject them"
         );
         to.push(Finding::warning(what, message));
     }

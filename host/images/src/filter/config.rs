@@ -9,6 +9,7 @@ use occystrap_base::oci::Digest;
 
 /// The values of a config that a filter may replace, with their positions.
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct Replaceable<'a> {
     #[serde(borrow)]
     rootfs: Rootfs<'a>,
@@ -19,12 +20,14 @@ struct Replaceable<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct Rootfs<'a> {
     #[serde(borrow)]
     diff_ids: &'a RawValue,
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct HistoryEntry<'a> {
     #[serde(borrow)]
     created: Option<&'a RawValue>,

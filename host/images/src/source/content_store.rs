@@ -150,5 +150,5 @@ pub fn parse_index(bytes: &[u8], place: &str) -> Result<IndexDocument> {
     reading::manifest(bytes).map_err(|why| reading::refused(place, "the image index", &why))?;
     types::manifest(bytes).map_err(|wrong| wrong.refused(place, "the image index"))?;
     json::parse(bytes)
-        .map_err(|cause| Error::source(format!("{place}: an image index is not one: {cause}")))
+        .map_err(|cause| Error::source(format!("{place}: not an image index: {cause}")))
 }

@@ -13,7 +13,7 @@ const MOST: usize = 8;
 /// An entry must have at least this fraction of the layer: a fiftieth. Smaller entries are not shown.
 const SMALLEST_SHARE: u64 = 50;
 
-/// If one entry has all of a directory but this fraction, a twentieth, the entry is shown instead of the directory.
+/// An entry that has all bytes of its directory except at most a twentieth is shown instead of the directory.
 const NEARLY_ALL: u64 = 20;
 
 /// A directory or a file of a layer.

@@ -59,6 +59,7 @@ pub(super) struct Version {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(rename_all = "PascalCase")]
 struct Component {
     #[serde(default)]
@@ -113,6 +114,7 @@ pub(super) struct RawImage {
 }
 
 #[derive(Deserialize, Default)]
+#[serde(expecting = "an object")]
 #[serde(rename_all = "PascalCase")]
 struct RootFs {
     #[serde(default)]

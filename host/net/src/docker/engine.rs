@@ -248,8 +248,11 @@ impl Engine {
     async fn parse<T: DeserializeOwned>(&self, response: Response, what: &str) -> Result<T> {
         let body = self.read(response, LARGEST_ANSWER, what).await?;
         serde_json::from_slice(&body).map_err(|cause| {
-            Error::source(format!("{what}: {} sent malformed JSON: {cause}", self.place))
-                .hint("is this the socket of a Docker or Podman engine?")
+            Error::source(format!(
+                "{what}: {} sent an answer that the Docker Engine API does not describe: {cause}",
+                self.place
+            ))
+            .hint("is this the socket of a Docker or Podman engine?")
         })
     }
 

@@ -45,6 +45,7 @@ impl Export {
     #[must_use]
     pub fn failure(&self) -> Option<Error> {
         #[derive(Deserialize)]
+        #[serde(expecting = "an object")]
         struct Line {
             error: String,
         }

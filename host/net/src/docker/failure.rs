@@ -100,6 +100,7 @@ pub(super) fn absent(image: &str, place: &str) -> Error {
 /// Returns the reason in an answer: `{"message": "..."}` from both engines, text from a proxy between.
 fn reason(body: &[u8]) -> String {
     #[derive(Deserialize)]
+    #[serde(expecting = "an object")]
     struct Refusal {
         message: String,
     }

@@ -195,6 +195,7 @@ struct Lines {
 
 /// Event of a load: the needed fields.
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(rename_all = "camelCase")]
 struct Event {
     stream: Option<String>,
@@ -203,6 +204,7 @@ struct Event {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct Detail {
     message: Option<String>,
 }
@@ -234,7 +236,9 @@ impl Lines {
             return Ok(());
         }
         let event: Event = serde_json::from_slice(line).map_err(|cause| {
-            Error::source(format!("load: {place} sent malformed JSON: {cause}"))
+            Error::source(format!(
+                "load: {place} sent an answer that the Docker Engine API does not describe: {cause}"
+            ))
         })?;
         let error = event.error_detail.and_then(|detail| detail.message).or(event.error);
         if let Some(error) = error {

@@ -26,11 +26,13 @@ pub(super) struct ErrorBody {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct Body {
     errors: Vec<CodedError>,
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct CodedError {
     #[serde(default)]
     code: String,

@@ -9,7 +9,7 @@ use flate2::bufread::MultiGzDecoder;
 use reqwest::header::CONTENT_TYPE;
 
 use crate::http::wire::Answer;
-use occystrap_base::error::{Error, Result};
+use occystrap_base::error::{Error, Result, Side};
 use occystrap_base::oci::Digest;
 use occystrap_base::oci::manifest::{LARGEST_MANIFEST, Manifest, check_digest};
 
@@ -95,9 +95,8 @@ impl ManifestHeaders {
 }
 
 /// Returns the text of a digest header for messages. A text that is not a digest is not repeated.
-pub(super) fn digest_or_not(said: &str) -> String {
-    said.parse::<Digest>()
-        .map_or_else(|_| "a header that is not a digest".to_owned(), |it| it.to_string())
+pub(super) fn digest_or_not(said: &str) -> Side {
+    said.parse::<Digest>().map_or_else(|_| "a header that is not a digest".into(), Side::from)
 }
 
 /// Reads a body as a manifest. Errors when it does not have the digest `wanted`, or is not a manifest. `place` is the

@@ -104,10 +104,13 @@ impl Repository {
             named = self.resolve(tag, place, fetched, wrong).await?;
         }
         if let Some(other) = named.as_deref().filter(|named| is_other(Some(named), &digest)) {
-            let what = format!(
-                "{place}: HEAD reports the digest of another manifest, which Docker and containerd pull"
-            );
-            return Err(Error::mismatch(what, &digest, manifest_headers::digest_or_not(other)));
+            let what =
+                format!("{place}: HEAD reports another digest, which Docker and containerd pull");
+            return Err(Error::mismatch(
+                what,
+                fetched.manifest.digest,
+                manifest_headers::digest_or_not(other),
+            ));
         }
         let by_digest = self.fetch_by(named.as_deref().unwrap_or(&digest)).await;
         let by_digest = by_digest.map_err(|error| not_by_digest(place, error))?;
@@ -155,7 +158,11 @@ impl Repository {
                     "{place}: HEAD reports no digest, and GET by tag reports another digest than \
                      that of its manifest, which Docker and containerd pull"
                 );
-                return Err(Error::mismatch(what, own, manifest_headers::digest_or_not(other)));
+                return Err(Error::mismatch(
+                    what,
+                    fetched.manifest.digest,
+                    manifest_headers::digest_or_not(other),
+                ));
             }
             if get.digest.is_some() && get.length.is_none() {
                 return Err(Error::source(format!(

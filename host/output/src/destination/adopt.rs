@@ -24,12 +24,12 @@ use occystrap_layer::blob::{Stored, as_stored, encoded, uncompressed, write_erro
 use occystrap_layer::image::Content;
 use occystrap_net::context::Context;
 
-/// Bytes that the kernel copies between two looks whether the user wants to stop: some tenths of a second on a slow
+/// Bytes that the kernel copies between two checks for an interruption: this takes some tenths of a second on a slow
 /// disk.
 const COPY: usize = 64 * 1024 * 1024;
 
-/// Returns the file of a layer that is all of the layer in the form asked for, as the host knows from writing it:
-/// plain, and with the digest that the config promised.
+/// Returns the file of a layer if the host wrote it, and it holds the whole layer in the requested form: uncompressed,
+/// with the digest that the config promises.
 fn own(planned: &PlannedLayer) -> Option<(&Section, &Spooled)> {
     let Content::File(section) = &planned.layer.content else { return None };
     let own = section.own.as_deref()?;
@@ -41,8 +41,8 @@ fn own(planned: &PlannedLayer) -> Option<(&Section, &Spooled)> {
     (plain && form && promised && kept && section.offset == 0).then_some((section, own))
 }
 
-/// Returns such a file itself, to get a name in `directory`. `None` where that is in another file system, or where
-/// another image of this run has taken the file.
+/// Returns the file that `own` finds, to be named in `directory`. `None` if `directory` is in another file system, or
+/// if another image of this run has taken the file.
 pub(super) fn adopt_own(planned: &PlannedLayer, directory: &Dir) -> Option<LayerFile> {
     let (section, own) = own(planned)?;
     let there = directory.dir_metadata().ok()?.dev();
@@ -54,8 +54,8 @@ pub(super) fn adopt_own(planned: &PlannedLayer, directory: &Dir) -> Option<Layer
     Some((file, own.moved()))
 }
 
-/// Lets the kernel copy such a file to an offset in another. `None` where the layer is in no such file, or where
-/// the kernel cannot copy between these two file systems.
+/// Lets the kernel copy the file that `own` finds into another file. `None` if there is no such file, or if the kernel
+/// cannot copy between these two file systems.
 pub(super) fn copy_own(
     planned: &PlannedLayer,
     to: &Unnamed,
@@ -102,9 +102,9 @@ pub(super) fn temporary(folder: &Path) -> io::Result<Unnamed> {
 
 /// Why the kernel did not copy.
 pub(super) enum CopyError {
-    /// Not between these two; nothing was written.
+    /// The kernel cannot copy between these two file systems; nothing was written.
     Cannot,
-    /// It began, and something went wrong.
+    /// The copy has begun, and failed.
     Failed(Error),
 }
 

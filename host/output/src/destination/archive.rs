@@ -32,9 +32,9 @@ pub struct Archive {
 
 /// What must come next.
 enum Next {
-    /// A header, of which this much has come.
+    /// A header block, with the bytes of it that have arrived.
     Header(Vec<u8>),
-    /// Content of a member: what has come of it, and how long it will be.
+    /// The content of a member: the bytes that have arrived, and its size.
     Content { name: String, bytes: Vec<u8>, size: u64 },
     /// Zeros to the end of a block.
     Padding(u64),
@@ -49,7 +49,7 @@ enum Member {
     Own(Vec<u8>),
 }
 
-/// What an engine will make of the archive.
+/// The image that an engine will load from the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contents {
     /// The image's name.
@@ -78,7 +78,7 @@ impl Archive {
         self.held + next
     }
 
-    /// Bytes of the plugin's own follow. Errors when they are not what can come next.
+    /// Takes bytes that the plugin wrote itself. Errors when the archive does not allow them at this position.
     pub fn framing(&mut self, mut bytes: &[u8]) -> Result<()> {
         while !bytes.is_empty() {
             let taken = match &mut self.next {
@@ -115,7 +115,7 @@ impl Archive {
         Ok(())
     }
 
-    /// A blob follows. Errors when it is not the whole content of the member whose header came.
+    /// Takes a blob. Errors when it is not the whole content of the member whose header was written last.
     pub fn blob(&mut self, digest: Digest, size: u64) -> Result<()> {
         match &mut self.next {
             Next::Content { name, bytes, size: announced }
@@ -159,7 +159,7 @@ impl Archive {
 
     fn header(&mut self, block: &[u8; BLOCK as usize]) -> Result<Next> {
         let start = self.at - BLOCK;
-        // The plugin wrote it: no source is to be blamed.
+        // The plugin wrote the header, so the error must not name a source.
         let step = self.headers.read(block, start).map_err(|cause| odd(&cause.to_string()))?;
         match step {
             Step::End => Ok(Next::End),
@@ -184,10 +184,11 @@ impl Archive {
         Ok(())
     }
 
-    /// What an engine will make of it. Errors when that is not one image under `name`, made of
-    /// blobs, and nothing else.
+    /// Returns the image that an engine will load. Errors when the archive does not hold exactly one image under
+    /// `name`, made of blobs.
     pub fn finish(self, name: &ImageName) -> Result<Contents> {
         #[derive(Deserialize)]
+        #[serde(expecting = "an object")]
         #[serde(rename_all = "PascalCase", deny_unknown_fields)]
         struct Listed {
             config: String,

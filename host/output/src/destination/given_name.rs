@@ -1,9 +1,9 @@
-//! The name that a loaded image gets: the one that was asked for, whatever the engine makes of it.
+//! Gives a loaded image the name that was asked for, even if the engine has stored it under another one.
 //!
 //! Docker takes the name in an archive as it is. Podman reads one without a registry as
 //! `localhost/NAME`, and where it has an image of Docker Hub under that name, the two stand side by
-//! side. What it refuses: to take away a name that was there before, and to decide whether the image
-//! is right. What goes wrong here is found, with both sides, by the verification.
+//! side. What it refuses: to remove a name that existed before, and to decide whether the image is right. If something
+//! fails here, the verification reports it with both sides.
 
 use occystrap_base::error::{Kind, Result};
 use occystrap_base::oci::{Digest, ImageName};
@@ -21,7 +21,7 @@ pub(super) struct GivenName<'a> {
 }
 
 impl<'a> GivenName<'a> {
-    /// Look at what is there before the load. What cannot be looked at counts as there.
+    /// Records, before the load, whether Podman's name exists. A failed request counts as yes.
     pub(super) async fn before(engine: &'a Engine, asked: &'a ImageName) -> GivenName<'a> {
         let had_local = match local(asked) {
             Some(local) => !matches!(engine.inspect(&local).await, Ok(None)),
@@ -30,8 +30,8 @@ impl<'a> GivenName<'a> {
         Self { engine, asked, had_local }
     }
 
-    /// See to it that the name, short and in full, is that of what was loaded: an image with this
-    /// config and these layers. Errors only when the user interrupts.
+    /// Makes sure that the name, short and in full, leads to the loaded image, which has this config and these layers.
+    /// Errors only when the user interrupts.
     pub(super) async fn settle(
         self,
         loaded: &Loaded,
@@ -68,13 +68,13 @@ impl<'a> GivenName<'a> {
             known.extend(loaded.names.iter().cloned());
             let mut image = None;
             for name in known {
-                // An engine may print what cannot be a name.
+                // An engine may print text that is not a valid name.
                 if is_it(&name).await.unwrap_or(false) {
                     image = Some(name);
                     break;
                 }
             }
-            // It does not have what it said: the verification has more to say about that.
+            // The engine does not have the image that it reported: the verification gives the details.
             let Some(image) = image else { return Ok(()) };
             tracing::debug!(image, %name, "tagging");
             self.engine.tag(&image, name).await?;
@@ -88,7 +88,7 @@ impl<'a> GivenName<'a> {
     }
 }
 
-/// What Podman makes of a name without a registry; `None` for one with.
+/// Returns the name that Podman stores for a name without a registry; `None` for a name with one.
 fn local(asked: &ImageName) -> Option<String> {
     (asked.in_full() != *asked).then(|| format!("{PODMANS_OWN}/{asked}"))
 }

@@ -22,7 +22,7 @@ type Known = HashMap<(String, u64, u64), Digest>;
 #[derive(Clone, Default)]
 pub struct HashMemo {
     known: Arc<Mutex<Known>>,
-    /// Of layers, what they unpack to.
+    /// Digests of uncompressed layers, with the same keys.
     unpacked: Arc<Mutex<Known>>,
     remote: Arc<Mutex<Remote>>,
     progress: LayerProgress,
@@ -37,26 +37,26 @@ struct Remote {
     resolved: HashMap<String, Result<()>>,
     /// Size and digest of what is at a URL.
     contents: HashMap<String, Option<(u64, Digest)>>,
-    /// What an engine says of its image, or why it does not.
+    /// The engine's description of its image, or the error.
     image: Option<Result<Option<EngineImageInfo>>>,
-    /// What an engine's image is, read and hashed, or why it cannot be read.
+    /// The digests of the engine's exported image, or the error.
     export: Option<Result<Option<Exported>>>,
 }
 
 impl HashMemo {
-    /// One that shows how far reading is.
+    /// Creates a memo that shows progress while it reads.
     #[must_use]
     pub fn showing(progress: &Progress) -> Self {
         Self { progress: progress.layer("verify", 0), ..Self::default() }
     }
 
-    /// The user sees how much of what is [expected](LayerProgress::more) was read.
+    /// Returns the progress bar, whose total grows with [`LayerProgress::more`].
     #[must_use]
     pub fn progress(&self) -> &LayerProgress {
         &self.progress
     }
 
-    /// What is known of these bytes.
+    /// Returns the digest of these bytes, if it is known.
     #[must_use]
     pub fn recall(&self, path: &str, offset: u64, len: u64) -> Option<Digest> {
         self.known().get(&(path.to_owned(), offset, len)).copied()
@@ -100,7 +100,7 @@ impl HashMemo {
         self.known().insert((path.to_owned(), offset, len), digest);
     }
 
-    /// What is known of what a layer unpacks to.
+    /// Returns the digest of an uncompressed layer, if it is known.
     #[must_use]
     pub fn recall_unpacked(&self, path: &str, offset: u64, len: u64) -> Option<Digest> {
         lock(&self.unpacked).get(&(path.to_owned(), offset, len)).copied()
@@ -161,7 +161,7 @@ impl HashMemo {
         self.remote().image.clone()
     }
 
-    /// Remember what an engine says of its image; a failure too, which has had its time.
+    /// Remembers the engine's description of its image, or the error, so that the engine is asked only once.
     pub fn remember_image(&self, image: Result<Option<EngineImageInfo>>) {
         self.remote().image = Some(image);
     }
@@ -172,7 +172,7 @@ impl HashMemo {
         self.remote().export.clone()
     }
 
-    /// Remember what an engine's image is; a failure too, since it took a whole export to see it.
+    /// Remembers the digests of an exported image, or the error, because an export takes long.
     pub fn remember_export(&self, exported: Result<Option<Exported>>) {
         self.remote().export = Some(exported);
     }

@@ -1,4 +1,4 @@
-//! A layer in a plugin's hand: fetched ahead, being fetched, or not begun.
+//! A layer that was passed to a plugin: fetched ahead, being fetched, or not requested yet.
 
 use std::io::{self, BufReader};
 use std::os::unix::fs::FileExt;
@@ -25,7 +25,7 @@ use occystrap_layer::image::Content;
 use occystrap_layer::tar::Reader;
 use occystrap_net::context::Context;
 
-/// Time between two looks whether the user wants to stop, while a layer is waited for.
+/// Time between two checks for an interruption while a layer is waited for.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The members of a layer's tar.

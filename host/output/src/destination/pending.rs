@@ -22,7 +22,7 @@ pub enum Pending {
     Files(Staging),
     /// Blobs that nothing refers to, and manifests that were not sent.
     Push(Push),
-    /// An archive that an engine has, but for its end; none before the plugin has written one.
+    /// An archive that an engine has received except for its end; `None` until the plugin has written one.
     Load(EngineImage, Option<Box<CompleteUpload>>),
     /// What a web server has, and what was not sent yet.
     Uploads(Box<Uploads>),

@@ -10,7 +10,7 @@
 //! | file, all sizes known | largest first | a splice reserves a place; all are moved side by side when the file is finished |
 //! | file, some size unknown | as in the image | a splice moves the layer; only downloads run ahead, as the layer whose turn it is keeps two cores busy |
 //! | registry, web server | largest first | what goes as it is stored is not opened here and goes straight from the source; the rest is converted one after the other, each on all cores, while those before it are sent |
-//! | engine | as in the image | a splice moves the layer: the engine is what all wait for |
+//! | engine | as in the image | a splice moves the layer: the engine is the slowest part |
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};

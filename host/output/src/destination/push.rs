@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use super::delivery::{Delivery, delivery};
 pub use super::journal::Pushed;
 use super::layer_blob::LayerBlob;
 use super::remote::BlockingRepository;
@@ -138,19 +139,6 @@ fn urls_refused(left: bool) -> String {
     )
 }
 
-/// Returns whether the registry has a blob, so that it is not sent. What is there with another size, or ends too
-/// early, is damaged there: it is sent again.
-pub async fn is_present(at: &Repository, blob: &Descriptor) -> Result<bool> {
-    match at.stat_blob(blob.digest).await {
-        Ok(found) => Ok(found == Some(blob.size)),
-        Err(error) if error.kind() == Kind::Source => {
-            tracing::debug!(reason = %error, "damaged at the destination: it is sent again");
-            Ok(false)
-        }
-        Err(error) => Err(error),
-    }
-}
-
 /// Pushes what is not there.
 async fn send(
     to: &Repository,
@@ -159,14 +147,14 @@ async fn send(
     options: &PushOptions,
     progress: &LayerProgress,
 ) -> Result<()> {
-    if is_present(to, blob).await? {
-        return Ok(());
-    }
-    if let Body::Download(from) = body
-        && to.same_registry(from)
-        && to.mount_blob(blob.digest, from).await?
-    {
-        return Ok(());
+    let source = match body {
+        Body::Download(from) => Some(from),
+        _ => None,
+    };
+    match delivery(to, blob, source).await? {
+        Delivery::Present => return Ok(()),
+        Delivery::Mountable(from) if to.mount_blob(blob.digest, from).await? => return Ok(()),
+        Delivery::Mountable(_) | Delivery::Sent => {}
     }
     progress.begin("push", blob.size);
     to.push_blob(blob, body, options, |bytes| progress.set(bytes)).await

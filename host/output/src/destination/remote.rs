@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::push::is_present;
+use super::delivery::{self, Delivery};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::{Descriptor, Digest};
 use occystrap_base::terminal::progress::LayerProgress;
@@ -53,15 +53,13 @@ impl RepositoryReader {
         self.repository.wait(self.repository.stat_blob(digest))
     }
 
-    /// Returns whether a blob needs no push: [`is_present`].
-    pub fn has_blob(&self, blob: &Descriptor) -> Result<bool> {
-        self.repository.wait(is_present(&self.repository, blob))
-    }
-
-    /// Returns whether blobs of another repository can be mounted in this one.
-    #[must_use]
-    pub fn same_registry(&self, other: &Repository) -> bool {
-        self.repository.same_registry(other)
+    /// Returns how a push would bring a blob into the repository: [`delivery::delivery`].
+    pub fn delivery<'a>(
+        &self,
+        blob: &Descriptor,
+        source: Option<&'a Repository>,
+    ) -> Result<Delivery<'a>> {
+        self.repository.wait(delivery::delivery(&self.repository, blob, source))
     }
 
     /// Returns the size of a blob as its readers get it: [`Repository::find_blob`].

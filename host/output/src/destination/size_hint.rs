@@ -15,12 +15,12 @@ use occystrap_base::oci::Compression;
 use occystrap_layer::blob::size_hint::{compression, gzip};
 use occystrap_net::context::Context;
 
-/// Below this size of an image (in bytes, as it is stored) there is less to gain than a request a
-/// layer costs: it is unpacked in a tenth of a second.
+/// Images below this stored size, in bytes, get no hints: unpacking one takes a tenth of a second, and one request per
+/// layer takes longer.
 const WORTHWHILE: u64 = 32 * 1024 * 1024;
 
-/// Where a registry takes longer than this to answer, the network is what a pull waits for, and
-/// nothing is gained by unpacking faster.
+/// If a registry takes longer than this to answer, the network limits the pull, and faster unpacking gains
+/// nothing.
 const PATIENCE: Duration = Duration::from_millis(50);
 
 /// Whether hints may be used, and whether one was wrong. Cheap to clone; clones share it.

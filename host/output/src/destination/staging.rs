@@ -38,7 +38,7 @@ pub struct Staging {
 }
 
 impl Staging {
-    /// For a destination that exists or will be made. Changes nothing, whatever stands there.
+    /// Creates a staging for a destination that exists or will be created. Changes nothing there.
     #[must_use]
     pub fn new(destination: Destination, durable: bool) -> Self {
         let (finished, claimed) = (Vec::new(), BTreeMap::new());
@@ -81,7 +81,7 @@ impl Staging {
         Ok(staging)
     }
 
-    /// Where it will go.
+    /// Returns the destination.
     #[must_use]
     pub fn destination(&self) -> &Destination {
         &self.destination
@@ -121,7 +121,7 @@ impl Staging {
             {
                 return Err(self.destination.failure("write", path, &cause));
             }
-            // What else is wrong is found by the commit, before it changes anything.
+            // The commit finds every other problem, before it changes anything.
             _ => {}
         }
         *self.claimed.entry(path.to_owned()).or_default() += 1;
@@ -141,7 +141,7 @@ impl Staging {
         Unnamed::create(self.destination.anchor())
     }
 
-    /// Hold back a finished file.
+    /// Keeps a finished file until the commit.
     pub fn push(&mut self, path: String, file: Unnamed) {
         self.finished.push((path, file));
     }
@@ -168,8 +168,8 @@ impl Staging {
         self.finished.is_empty()
     }
 
-    /// Keep other processes out until the session ends. Waits its turn, up to `patience`. Then what a
-    /// killed process began is undone or finished.
+    /// Locks the directory until the session ends, and waits for the lock up to `patience`. Then undoes or finishes the
+    /// commit of a killed process.
     pub fn lock(&mut self, patience: Duration, cancel: &Cancel) -> Result<()> {
         if self.lock.is_some() {
             return Ok(());

@@ -53,22 +53,22 @@ struct Last {
 
 /// A place that one write has for itself.
 pub struct Claim {
-    /// What is the same for every URL of it.
+    /// The key of the place: equal for all URLs that a server may treat as one.
     pub place: String,
     /// Where it is, relative to the folder; `None` for another place.
     pub path: Option<String>,
 }
 
-/// What a write does with a place.
+/// The time at which a write is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum When {
     /// It is sent at once.
     Now,
-    /// It is sent in the commit, in the place of what was to be sent there.
+    /// It is sent in the commit, and replaces an earlier body for the same place.
     Last,
 }
 
-/// A write to a place to which another one is under way.
+/// The error for a write to a place to which another write is in progress.
 pub struct Busy;
 
 /// A PUT under way.

@@ -17,6 +17,7 @@ pub const LONGEST_UNUSED: u64 = 90 * 24 * 60 * 60;
 
 /// A layer as an earlier run wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct CachedLayer {
     /// Diff-id of the layer that came out of the filters.
     pub diff_id: Digest,
@@ -35,6 +36,7 @@ pub struct CachedLayer {
 
 /// A place in a file of the destination.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct At {
     /// Relative to the destination.
     pub path: String,

@@ -29,6 +29,7 @@ const BEGINNING: &[u8] = b"{\"occystrap_layer_cache\":";
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 
 #[derive(Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(deny_unknown_fields)]
 struct Document {
     occystrap_layer_cache: u32,
@@ -38,6 +39,7 @@ struct Document {
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(deny_unknown_fields)]
 struct FileEntry {
     key: LayerKey,

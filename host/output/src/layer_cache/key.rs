@@ -12,6 +12,7 @@ use occystrap_layer::tar::writer::SPELLING;
 
 /// A layer, and how it is written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 pub struct LayerKey {
     /// Diff-id of the layer at the source.
     pub layer: Digest,

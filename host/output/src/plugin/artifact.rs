@@ -27,6 +27,7 @@ const OPTIONS: [&str; 3] = ["insecure", "username", "password"];
 
 /// The fields of a config that are checked.
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(rename_all = "camelCase")]
 struct Config {
     architecture: String,

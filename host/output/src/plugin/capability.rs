@@ -6,6 +6,7 @@ pub mod engine;
 pub mod engine_load;
 pub mod entries;
 mod failure;
+mod granted_path;
 pub mod http_in;
 pub mod http_out;
 pub mod log;

@@ -127,13 +127,13 @@ impl Catalog {
         match self.added(|record| record.for_scheme(scheme))? {
             Some((entry, plugin)) if entry.sha256 == wrote.sha256 => plugin,
             Some((entry, _)) => missing(format!(
-                "the receipt is of plugin '{name}' {}, installed is '{}' {}, which is not used",
+                "the receipt was made by plugin '{name}' {}, installed is '{}' {}, which is not used",
                 wrote.sha256.short(),
                 entry.name,
                 entry.sha256.short()
             )),
             None => missing(format!(
-                "the receipt is of plugin '{name}' {}, which is not installed",
+                "the receipt was made by plugin '{name}' {}, which is not installed",
                 wrote.sha256.short()
             )),
         }

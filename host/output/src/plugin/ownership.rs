@@ -56,9 +56,9 @@ fn check_mode(path: &Path, owner: u32, mode: u32, me: u32, forbidden: u32) -> Re
     match mode & forbidden {
         0 => Ok(()),
         bits if bits & OTHERS_MAY_WRITE != 0 => {
-            shared("may be written by everybody", format!("chmod go-w '{place}'"))
+            shared("can be written by every user", format!("chmod go-w '{place}'"))
         }
-        _ => shared("may be written by its group", format!("chmod g-w '{place}'")),
+        _ => shared("can be written by its group", format!("chmod g-w '{place}'")),
     }
 }
 
@@ -127,11 +127,11 @@ mod tests {
             assert_eq!((why(7, mode), why(0, mode)), (Ok(()), Ok(())), "{mode:o}");
             assert_eq!(why(8, mode), Err("belongs to another user"));
         }
-        assert_eq!(why(7, 0o775), Err("may be written by its group"));
+        assert_eq!(why(7, 0o775), Err("can be written by its group"));
         assert_eq!((forbidden_bits(7, 7), forbidden_bits(0, 0)), (OTHERS_MAY_WRITE, both));
         assert_eq!((forbidden_bits(8, 7), forbidden_bits(7, 8)), (both, both));
-        assert_eq!(why(0, 0o757), Err("may be written by everybody"));
-        assert_eq!(why(7, 0o777), Err("may be written by everybody"));
+        assert_eq!(why(0, 0o757), Err("can be written by every user"));
+        assert_eq!(why(7, 0o777), Err("can be written by every user"));
     }
 
     #[test]

@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
+use wasmtime::Store;
 use wasmtime::component::{Resource, ResourceAny};
-use wasmtime::{Store, UpdateDeadline};
 
 use super::bindings::types::ErrorCode;
 use super::bindings::{OutputPlugin, OutputPluginPre, verifier, writer};
-use super::description;
 use super::handle::Blob;
 use super::runtime::PluginEngine;
 use super::state::{State, Writing};
 use super::violation::{Violation, trapped, violation};
+use super::{cpu_time, description};
 use crate::destination::{Journal, Pending};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::limits;
@@ -57,21 +57,7 @@ impl Instance {
             }
             Ok(())
         });
-        let cpu_time = engine.allowance().cpu_time;
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |mut context| {
-            let state = context.data_mut();
-            state.clock.tick();
-            if let Err(stop) = state.cancel.check() {
-                return Err(wasmtime::Error::new(Violation(stop)));
-            }
-            state.check_host_time()?;
-            if state.clock.computed() > cpu_time {
-                let rule = format!("it computed for more than {cpu_time:?}");
-                return Err(state.violation(rule));
-            }
-            Ok(UpdateDeadline::Continue(1))
-        });
+        cpu_time::limit(&mut store, engine.allowance().cpu_time);
         match pre.instantiate(&mut store) {
             Ok(plugin) => Ok(Self { store, plugin }),
             Err(cause) => Err(trapped(&name, &cause)),

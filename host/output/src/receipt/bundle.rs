@@ -19,6 +19,7 @@ pub const RECEIPT: StateFile = StateFile { what: "receipt", largest: LARGEST, is
 /// own kind, so that its readers need not know this one.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[serde(expecting = "receipts")]
 pub struct Bundle {
     /// [`VERSION`], for all of them.
     occystrap_receipts: u32,
@@ -27,6 +28,7 @@ pub struct Bundle {
 
 /// The fields that tell a bundle from a receipt.
 #[derive(Deserialize)]
+#[serde(expecting = "a document")]
 struct Shape {
     occystrap_receipts: Option<u32>,
     occystrap_receipt: Option<u32>,

@@ -114,6 +114,7 @@ impl Place {
 
 /// An item that must be found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object that is expected")]
 pub struct Expectation {
     /// Its role.
     pub role: Role,

@@ -6,6 +6,7 @@ use occystrap_base::oci::{Digest, ImageName, Part};
 
 /// The exact plugin that wrote an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "the identity of a plugin")]
 pub struct PluginIdentity {
     /// Its name.
     pub name: String,
@@ -19,6 +20,7 @@ pub struct PluginIdentity {
 
 /// The image that was written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "the identity of an image")]
 pub struct ImageIdentity {
     /// The familiar name of its repository.
     pub name: String,

@@ -29,6 +29,7 @@ pub(crate) fn is_known(word: &str) -> bool {
 /// The parts of the command that writes an image once more.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[serde(expecting = "a command")]
 pub struct RepeatCommand {
     /// URI of the source, valid in any folder: digest, platform and plain HTTP included.
     pub source: String,

@@ -15,6 +15,7 @@ use occystrap_base::oci::{json, reading};
 /// A step of the way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
+#[serde(expecting = "a name or a selection")]
 pub enum Step {
     /// Into an object, by its key.
     Key(String),

@@ -9,6 +9,7 @@ use occystrap_base::oci::Digest;
 
 /// A run of bytes in a file and its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "a part of a file")]
 pub struct Extent {
     /// Offset of its start, in bytes.
     pub offset: u64,
@@ -20,6 +21,7 @@ pub struct Extent {
 
 /// A file that was written completely. Its extents cover it without gaps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "a file")]
 pub struct WrittenFile {
     /// Relative to the destination.
     pub path: String,

@@ -8,6 +8,7 @@ use super::item::{Item, Origin};
 use super::occupied;
 use super::plan::{Action, LayerPlan, Reason, plan};
 use super::target::Target;
+use crate::destination::delivery::Delivery;
 use crate::destination::remote::RepositoryReader;
 use crate::receipt::ImageIdentity;
 use occystrap_base::error::Result;
@@ -38,7 +39,7 @@ pub fn dry_run(
             let media_type = config_type::OCI.to_owned();
             let size = image.config.len() as u64;
             let config = Descriptor { media_type, digest: image.id, size };
-            repository.has_blob(&config)?;
+            repository.delivery(&config, None)?;
             ask_registry(layers, repository, context)
         }
         None => Ok(layers),
@@ -68,11 +69,13 @@ fn reason(plan: &LayerPlan, to: &RepositoryReader, context: &Context) -> Result<
     let Some(digest) = layer.digest else { return Ok(None) };
     let blob = Descriptor { media_type: layer.media_type.clone(), digest, size: layer.size };
     context.cancel.check()?;
-    if to.has_blob(&blob)? {
-        return Ok(Some(Reason::AtDestination));
-    }
-    Ok(Some(match &layer.content {
-        Content::Registry(from) if to.same_registry(from) => Reason::Mountable(from.place()),
-        _ => Reason::Missing,
+    let source = match &layer.content {
+        Content::Registry(from) => Some(from),
+        _ => None,
+    };
+    Ok(Some(match to.delivery(&blob, source)? {
+        Delivery::Present => Reason::AtDestination,
+        Delivery::Mountable(from) => Reason::Mountable(from.place()),
+        Delivery::Sent => Reason::Missing,
     }))
 }

@@ -2,7 +2,8 @@
 //!
 //! The plan is made here and nowhere else, before anything is fetched: the plugin says which layers it takes and in
 //! which form, the layer cache which of them are known, and `--foreign-layers` which of them stay at their URLs.
-//! [`LayerPlan::is_fetched`] answers whether a layer is fetched. What it refuses: a plan of a plugin that has more or
+//! [`LayerPlan::is_fetched`] answers whether a layer is fetched, as far as the plan knows it: a registry is asked for each
+//! blob when the blob is pushed (`destination/delivery.rs`, which a dry run asks as well). What it refuses: a plan of a plugin that has more or
 //! fewer layers than the image.
 
 use std::fmt;
@@ -249,6 +250,9 @@ impl fmt::Display for LayerPlan {
         match action {
             Action::Known => to.write_str("known")?,
             Action::Skipped => to.write_str("skipped")?,
+            Action::AsStored if matches!(origin, Origin::Filtered | Origin::ToFilter) => {
+                to.write_str("written as the filters leave it")?;
+            }
             Action::AsStored => to.write_str("as stored")?,
             Action::Convert(form) => write!(to, "converted to {}", form_name(*form))?,
         }

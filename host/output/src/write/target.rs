@@ -39,7 +39,7 @@ pub struct Target {
     pub display: String,
     /// The same with absolute paths, so that it names the same from another folder.
     pub lasting: String,
-    /// The same with what the options of the command line add: what to type for the same destination.
+    /// The URI with the options of the command line: what the user types for the same destination.
     pub again: Box<Uri>,
     /// Whether the user lets it replace what is no image ([`super::occupied`]).
     pub force: bool,
@@ -360,7 +360,7 @@ pub fn image_name(rest: &str) -> Result<ImageName> {
         return Err(Error::usage(format!("'{rest}': an image in an engine is named by tag")));
     }
     let name = ImageName::parse(rest).map_err(|error| Error::usage(error.to_string()))?;
-    // Engines take these for IDs, and tag nothing so.
+    // Engines read such a name as an ID, and refuse it as a tag.
     let is_id = name.repository.len() == 64
         && name.repository.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     if name.repository == "sha256" || is_id {

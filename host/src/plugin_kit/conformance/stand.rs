@@ -25,7 +25,7 @@ use occystrap_output::write::item::Item;
 use occystrap_output::write::target::Endpoint;
 use occystrap_output::write::target::Target;
 use occystrap_verify::report;
-use occystrap_verify::verdict::object::{Outcome, Outcomes};
+use occystrap_verify::verdict::outcome::{Outcome, Outcomes};
 use occystrap_verify::verify;
 
 /// Content of a folder: size and digest of each file, by path.

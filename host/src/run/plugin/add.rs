@@ -41,7 +41,7 @@ pub fn add(source: &str, yes: bool, host: &Host<'_>, err: &mut dyn Write) -> Res
     }
     if !yes && !can_ask() {
         return Err(Error::usage(format!(
-            "plugin '{}' was not added: there is no terminal to ask at",
+            "plugin '{}' was not added: there is no terminal for the question",
             entry.name
         ))
         .hint("--yes grants the permissions that are shown above"));

@@ -12,7 +12,9 @@ use crate::verdict::claims::{Claims, platform_flaw};
 use crate::verdict::document;
 use crate::verdict::flaw::{Difference, Flaw, Reason, Status};
 use crate::verdict::found::Found;
-use crate::verdict::object::{CheckedObject, Outcomes};
+use crate::verdict::object::CheckedObject;
+
+use crate::verdict::outcome::Outcomes;
 use occystrap_base::error::{Error, Kind, Result, printable};
 use occystrap_base::oci::config::{self, LARGEST_CONFIG};
 use occystrap_base::oci::document::{ManifestDocument, RawDescriptor};

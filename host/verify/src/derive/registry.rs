@@ -5,7 +5,9 @@ use super::tree;
 use crate::look::registry;
 use crate::verdict::claims::Claims;
 use crate::verdict::found::Found;
-use crate::verdict::object::{CheckedObject, Outcomes};
+use crate::verdict::object::CheckedObject;
+
+use crate::verdict::outcome::Outcomes;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::{Digest, Manifest};
 use occystrap_images::level::Level;

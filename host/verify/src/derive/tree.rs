@@ -11,7 +11,9 @@ use crate::verdict::claims::{Claims, compare_platform};
 use crate::verdict::document;
 use crate::verdict::flaw::{Flaw, Reason, Status, Unread};
 use crate::verdict::found::Found;
-use crate::verdict::object::{CheckedObject, Outcome, Outcomes, Verification};
+use crate::verdict::object::{CheckedObject, Verification};
+
+use crate::verdict::outcome::{Outcome, Outcomes};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::document::{IndexDocument, ManifestDocument, RawDescriptor};
 use occystrap_base::oci::{ImageName, MOST_LAYERS, Manifest, Part, Platform, json, types};

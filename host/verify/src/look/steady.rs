@@ -85,7 +85,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::verdict::object::Outcome;
+    use crate::verdict::outcome::Outcome;
     use occystrap_base::cancel::Cancel;
     use occystrap_base::error::{Error, Kind};
     use occystrap_base::oci::layout::INDEX;

@@ -11,7 +11,9 @@ use crate::derive::store::{Listed, Store};
 use crate::derive::tree;
 use crate::verdict::document;
 use crate::verdict::flaw::{Flaw, Reason, Status};
-use crate::verdict::object::{CheckedObject, Outcome, Outcomes};
+use crate::verdict::object::CheckedObject;
+
+use crate::verdict::outcome::{Outcome, Outcomes};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::Descriptor;
 use occystrap_images::level::Level;

@@ -6,7 +6,9 @@ use serde::Serialize;
 
 use super::seconds;
 use crate::verdict::found::Found;
-use crate::verdict::object::{Outcome, Verification};
+use crate::verdict::object::Verification;
+
+use crate::verdict::outcome::Outcome;
 use occystrap_base::error::{Error, Kind};
 use occystrap_base::oci::{Digest, ImageName, Part};
 use occystrap_base::secret;

@@ -56,7 +56,7 @@ pub(super) fn write_image(
     // One command repairs all. A command with line ends or control characters is not safe to paste.
     let fits = |command: &&String| !command.contains(is_unprintable);
     if let Some(command) = problems().find_map(|object| object.repair.as_ref()).filter(fits) {
-        put(to, &format!("hint: mend it with: {command}"))?;
+        put(to, &format!("hint: repair it with: {command}"))?;
     }
     if !quiet && (!image.part.is_whole() || image.is_artifact()) {
         put(to, &image.line())?;

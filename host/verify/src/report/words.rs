@@ -123,7 +123,7 @@ impl Display for Reason {
             Self::OtherName { name, own } => {
                 let own: Vec<String> = own.iter().map(|own| format!("'{own}'")).collect();
                 let own = if own.is_empty() { "nothing".to_owned() } else { own.join(", ") };
-                return write!(f, "calls the image '{name}', its manifest calls it {own}");
+                return write!(f, "names the image '{name}'; its manifest names it {own}");
             }
             Self::LeadsElsewhere(lead) => return lead.fmt(f),
             Self::OtherPlatform => "is for another platform than the index says",
@@ -135,7 +135,7 @@ impl Display for Reason {
             Self::Unread(why) => return write!(f, "cannot be read: {why}"),
             Self::NotJson => "is not valid JSON",
             Self::TwoReadings { why } => return write!(f, "can be read in two ways: {why}"),
-            Self::TooDeep => "is nested deeper than Docker, Podman and skopeo take",
+            Self::TooDeep => "is nested deeper than Docker, Podman and skopeo accept",
             Self::FieldType { field } => {
                 return write!(f, "has a field '{field}' of a type that clients reject");
             }
@@ -160,16 +160,16 @@ impl Display for Reason {
             Self::Replaced => "another process has replaced it since this run wrote it",
             Self::TooLarge => "is too large to be read",
             Self::NotUtf8 => {
-                "is not UTF-8: Docker, Podman and skopeo replace such bytes, other readers refuse them"
+                "is not UTF-8: Docker, Podman and skopeo replace such bytes; other readers reject them"
             }
-            Self::Encrypted => "is encrypted: what it holds only its key tells",
+            Self::Encrypted => "is encrypted: only its key can show its content",
             Self::Elsewhere { host } => return write!(f, "stored elsewhere ({host})"),
             Self::ImageUnread => "the image could not be read",
             Self::SizeNotSaid => "the server does not say its size",
             Self::Empty => "lists no image",
             Self::PlacesUnknown => "only the plugin knows where the images that it lists are",
             Self::Rewritten => REWRITTEN,
-            Self::NoDigest => "its name promises no digest",
+            Self::NoDigest => "its name contains no digest",
             Self::ContentUnknown => "what it must hold is not known: the config cannot be read",
             Self::SizeUnknown => "its size is not recorded; a full verification reads it",
             Self::LengthUnknown(Length::Unread) => "its length is not known: it cannot be read",
@@ -229,7 +229,7 @@ impl Display for Hint {
             }
             Self::DeleteFirst => DELETE_FIRST,
             Self::OtherLayer => {
-                "the bytes are those of the digest, and not what the config promises: with --layer-cache, push the image again without it; else look at the source with 'occystrap check'"
+                "the bytes are those of the digest, and not what the config promises: with --layer-cache, push the image again without it; otherwise check the source with 'occystrap check'"
             }
             Self::OtherUser => "run the command as a user who may read the file",
             Self::RunAgain => AGAIN,

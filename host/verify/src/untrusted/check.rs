@@ -17,7 +17,9 @@ use crate::receipt::plugins::Plugins;
 use crate::receipt::{completeness, manifest_chain, objects as of_receipt};
 use crate::verdict::claims::compare_listed;
 use crate::verdict::flaw::{Difference, Flaw, Reason, Status};
-use crate::verdict::object::{CheckedObject, Outcome, Outcomes, Verification};
+use crate::verdict::object::{CheckedObject, Verification};
+
+use crate::verdict::outcome::{Outcome, Outcomes};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::limits;
 use occystrap_base::oci::Digest;
@@ -187,14 +189,20 @@ impl Batch<'_> {
 fn is_of(receipt: &Receipt, plugin: &Plugin, scheme: &str) -> Result<Option<String>, Stop> {
     let (wrote, is) = (&receipt.plugin, &plugin.description().name);
     if wrote.name != *is {
-        let message =
-            format!("the receipt is of plugin '{}', '{scheme}://' is that of '{is}'", wrote.name);
+        let message = format!(
+            "the receipt was made by plugin '{}', '{scheme}://' is that of '{is}'",
+            wrote.name
+        );
         return Err(Stop::Unchecked(Error::new(Kind::Plugin, message)));
     }
     let (then, now) = (wrote.sha256, plugin.sha256());
     let other = then != now;
     Ok(other.then(|| {
-        format!("the receipt is of plugin '{is}' {}, this is {}", then.short(), now.short())
+        format!(
+            "the receipt was made by plugin '{is}' {}; the plugin here is {}",
+            then.short(),
+            now.short()
+        )
     }))
 }
 

@@ -1,7 +1,5 @@
 //! What a verification found of each object, and the verdict on all of them together.
 
-use std::collections::BTreeMap;
-
 pub use super::flaw::Status;
 use super::flaw::{Difference, Flaw, Hint, Reason};
 use occystrap_base::error::{Error, printable};
@@ -168,20 +166,6 @@ impl CheckedObject {
     }
 }
 
-/// The verdict on an image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Outcome {
-    /// Everything was checked and nothing is wrong.
-    Verified,
-    /// Something is wrong.
-    Failed,
-    /// Nothing is wrong, and something could not be checked.
-    Unconfirmed,
-}
-
-/// Verdicts by the digests of manifests.
-pub type Outcomes = BTreeMap<Digest, Outcome>;
-
 /// The verification of one image.
 #[derive(Debug, Clone)]
 pub struct Verification {
@@ -198,20 +182,6 @@ impl Verification {
     #[must_use]
     pub fn new(level: Level, objects: Vec<CheckedObject>) -> Self {
         Self { level, objects, is_artifact: false }
-    }
-
-    /// Returns the verdict. An image of which nothing was checked is UNCONFIRMED.
-    #[must_use]
-    pub fn outcome(&self) -> Outcome {
-        let has =
-            |status: fn(Status) -> bool| self.objects.iter().any(|object| status(object.status));
-        if has(Status::is_bad) {
-            Outcome::Failed
-        } else if self.objects.is_empty() || has(|status| status == Status::Unchecked) {
-            Outcome::Unconfirmed
-        } else {
-            Outcome::Verified
-        }
     }
 
     /// Returns every object that is not *ok*.

@@ -113,7 +113,7 @@ impl<'a> Collector<'a> {
         let document: Value = json::parse(&manifest.bytes).unwrap_or_default();
         let wrong = match document["manifests"].as_array() {
             _ if depth == 0 => self.error("its indexes are nested too deeply"),
-            None => self.error("an image index is not one: it has no list of manifests"),
+            None => self.error("not an image index: it has no list of manifests"),
             Some(many) if many.len() > MOST_MANIFESTS => Error::mismatch(
                 format!("{}: number of manifests that an index lists", self.store.place()),
                 format!("at most {MOST_MANIFESTS}"),

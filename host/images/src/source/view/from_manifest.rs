@@ -103,7 +103,7 @@ pub fn layout(members: &dyn Members, tag: Option<&str>, platform: &Platform) -> 
     views.collect()
 }
 
-/// Reads the manifest of an entry of a layout's index. What is wrong with it, or with the entry, is a flaw of the view.
+/// Reads the manifest of an entry of a layout's index. Every problem of it or of the entry is recorded as a flaw.
 pub(super) fn listed_manifest(
     store: &dyn ContentStore,
     entry: &RawDescriptor,

@@ -16,7 +16,7 @@ use occystrap_base::files::destination::Destination;
 use occystrap_base::files::identity::FileIdentity;
 use occystrap_base::oci::Digest;
 
-/// What a commit is held to.
+/// The conditions of a commit, and its outcome.
 pub struct Terms<'a> {
     /// The files that the receipt names.
     pub expected: &'a [Expected],
@@ -50,7 +50,7 @@ impl<'a> Terms<'a> {
 pub struct Expected {
     /// Relative to the destination.
     pub path: String,
-    /// What it was when the host hashed it; `None` for a file that the session wrote.
+    /// The file as it was when the host hashed it; `None` for a file that the session wrote.
     pub hashed: Option<Hashed>,
 }
 

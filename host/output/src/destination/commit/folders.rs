@@ -14,7 +14,7 @@ pub struct Folders {
 }
 
 impl Folders {
-    /// None is open yet.
+    /// Creates a collection in which no folder is open.
     #[must_use]
     pub fn new(root: Arc<Dir>) -> Self {
         Self { root, open: HashMap::new() }

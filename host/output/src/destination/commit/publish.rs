@@ -137,10 +137,10 @@ impl<'a> Publication<'a> {
     /// this commit created. In a directory that has no name yet (`is_private`) no other program writes.
     pub fn take_back(&mut self, error: Error, is_private: bool) -> Error {
         if !self.own.values().any(|path| path == NAME) {
-            // Nothing was changed; a record that is there is another's.
+            // Nothing was changed. A record in the directory belongs to another commit.
             return error;
         }
-        // Where two names are one file, content says nothing of which of them it stands for.
+        // If two names are one file, its content does not show which name it was written for.
         let is_aliased = error.kind() == Kind::Plugin;
         let state = match is_private || is_aliased {
             true => Ok(State::Before),

@@ -42,6 +42,7 @@ const VERSION: u32 = 1;
 
 /// What a commit creates and replaces.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(deny_unknown_fields)]
 pub struct CommitRecord {
     /// [`VERSION`].
@@ -54,6 +55,7 @@ pub struct CommitRecord {
 
 /// A file of the commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(deny_unknown_fields)]
 pub struct RecordedFile {
     /// Relative to the destination.
@@ -67,6 +69,7 @@ pub struct RecordedFile {
 
 /// A file that is replaced, and the temporary names of the exchange.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(deny_unknown_fields)]
 pub struct Replaced {
     /// The file.
@@ -88,6 +91,7 @@ impl Replaced {
 
 /// A file's identity without its device, whose number another start of the system may change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(deny_unknown_fields)]
 pub struct Recorded {
     ino: u64,
@@ -136,7 +140,7 @@ impl CommitRecord {
         if durable {
             file.file().sync_all()?;
         }
-        // Nothing may fail once it stands there.
+        // Nothing may fail after the record has its name.
         let identity = file.identity()?;
         file.appear(directory, NAME)?;
         Ok(identity)
@@ -164,8 +168,8 @@ impl CommitRecord {
             }
         };
         let stat = rustix::fs::fstat(&file).map_err(io::Error::from)?;
-        // What the file system makes of a private file of this process tells what its own record
-        // must look like: servers map users, and some file systems know no modes.
+        // A private file of this process shows which owner and mode its own record would have: servers map users, and
+        // some file systems have no modes.
         let own = Unnamed::private(directory)?;
         let own = rustix::fs::fstat(own.file()).map_err(io::Error::from)?;
         if stat.st_uid != own.st_uid {
@@ -221,15 +225,15 @@ fn foreign_owner(directory: &Dir) -> Option<u32> {
 /// Why a record cannot be used.
 #[derive(Debug)]
 pub enum Unusable {
-    /// It is another user's, by number.
+    /// It belongs to the user with this number.
     Foreign(u32),
-    /// It is of a user, by number, and others may write into it.
+    /// It belongs to the user with this number, and other users may write to it.
     Writable(u32),
-    /// It is no regular file, but this.
+    /// It is not a regular file, but of this kind.
     Other(&'static str),
-    /// Its name is there and its content is not: a power failure has taken that.
+    /// It has a name and no content: a power failure destroyed the content.
     Lost,
-    /// It is not of its form.
+    /// It does not have the form of a record.
     Malformed,
     /// The system did not let it be read.
     Unread(io::Error),

@@ -74,7 +74,7 @@ pub fn recover(folder: &Arc<Dir>, shown: &Path, is_destination: bool, durable: b
     if has_new(folder).map_err(|cause| failed(&shown.join(NEW_DIRECTORY), &cause))?
         && let Err(error) = remove_new(folder, shown, durable)
     {
-        // It is in no run's way: a new directory takes another name.
+        // It does not block later runs: a new directory gets another temporary name.
         tracing::warn!("{error}");
     }
     Ok(())

@@ -219,7 +219,7 @@ fn assert_changed(folder: &Path, index: &[u8]) {
     assert_eq!(others.keys().collect::<Vec<_>>(), ["a/", "a/b/", "a/b/new", "index", "replaced"]);
     assert_eq!(others["replaced"].1, b"newest");
     assert_eq!(others["index"].1, index);
-    // Two changes of the file: the first one's result was never the user's.
+    // The file was changed twice. The user never had the result of the first change, so only one old file is kept.
     let old = now.values().filter(|(_, content)| content == b"old").count();
     assert_eq!(old, 1, "{swap}: {now:?}");
 }

@@ -18,7 +18,7 @@ use super::folders::Folders;
 use super::record::{self, CommitRecord, Recorded, RecordedFile};
 use occystrap_base::files::identity::{FileIdentity, entry_info};
 
-/// How far a commit came whose process is dead.
+/// The state in which a dead process left its commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// The commit point was not reached, and no other tool has written since.
@@ -29,8 +29,8 @@ pub enum State {
     Changed,
 }
 
-/// Says how far a commit came: by content, because another tool may write in place, and because a copy of
-/// the directory has other inodes.
+/// Returns how far a commit came. Files are compared by content, because another tool may write in place, and because a
+/// copy of the directory has other inodes.
 pub fn state(record: &CommitRecord, folders: &mut Folders) -> io::Result<State> {
     let Some((last, before)) = record.files.split_last() else { return Ok(State::Before) };
     if let Some((folder, name)) = parent_of(folders, &last.path)?
@@ -89,7 +89,7 @@ pub fn warn_of_left(folder: &Path, temporary: &str, path: &str) {
     tracing::warn!("'{temporary}' is left: it may be the only copy of an older '{path}'");
 }
 
-/// Everything that stood or was to stand under a path.
+/// Returns every file that had a path before the commit, or was to get it.
 fn all_of<'a>(record: &'a CommitRecord, path: &'a str) -> impl Iterator<Item = &'a Recorded> {
     let files = record.files.iter().filter(move |file| file.path == path);
     files.flat_map(|file| {

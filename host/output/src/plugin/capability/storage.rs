@@ -12,7 +12,6 @@ use crate::plugin::bindings::storage::{EntryKind, EntryStat, Host, HostDirectory
 use crate::plugin::bindings::types::ErrorCode;
 use crate::plugin::handle::Directory;
 use crate::plugin::state::{State, Writing};
-use occystrap_base::files::destination::{BadPath, check_path};
 use occystrap_base::files::identity::FileIdentity;
 use occystrap_base::limits;
 
@@ -137,24 +136,6 @@ impl HostDirectory for State {
 }
 
 impl State {
-    /// Returns the destination, for a path that a plugin may name. A path that cannot be inside it ends the
-    /// session: a correct plugin never names one.
-    pub(super) fn granted(&self, path: &str) -> wasmtime::Result<FolderReader> {
-        let Some(destination) = self.destination() else {
-            return Err(self.violation("it named a path although no directory was granted"));
-        };
-        match check_path(path, destination.file_name()) {
-            Ok(()) => Ok(destination.clone()),
-            Err(BadPath::Malformed) => Err(self.violation("it named a path of impossible form")),
-            Err(BadPath::Escapes) => {
-                Err(self.violation(format!("it named '{path}', which leaves the destination")))
-            }
-            Err(BadPath::NotGranted) => {
-                Err(self.violation(format!("it named '{path}', which was not granted")))
-            }
-        }
-    }
-
     fn read_failed(&mut self, path: &str, cause: &io::Error) -> ErrorCode {
         let code = match cause.kind() {
             io::ErrorKind::NotFound => return ErrorCode::NotFound,

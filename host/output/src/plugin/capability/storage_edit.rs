@@ -1,4 +1,5 @@
-//! `storage-edit`: changes the destination; refuses that while verifying.
+//! `storage-edit`: changes the destination; refuses that while verifying. `granted_path.rs` checks each path, and
+//! `destination/staging.rs` keeps what is written until the commit.
 
 use wasmtime::component::Resource;
 

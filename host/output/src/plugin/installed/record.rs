@@ -27,6 +27,7 @@ const PREAMBLE: &str = "\
 
 /// The whole file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(deny_unknown_fields)]
 pub struct Record {
     /// [`VERSION`].
@@ -37,6 +38,7 @@ pub struct Record {
 
 /// The entry of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(expecting = "an object")]
 #[serde(deny_unknown_fields)]
 pub struct InstalledPlugin {
     /// Its name, which is unique.
@@ -72,6 +74,7 @@ impl Record {
         };
         // The version is parsed alone first, so that an error about a later version names the version.
         #[derive(Deserialize)]
+        #[serde(expecting = "an object")]
         struct Version {
             version: u32,
         }

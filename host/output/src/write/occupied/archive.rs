@@ -105,7 +105,7 @@ fn has_image<R: Read>(mut members: tar::Entries<R>, size: Option<u64>) -> bool {
     has_part
 }
 
-/// Whether a member is called as one of an image: by a digest, or as the mark of a layout.
+/// Returns whether the name of a member is typical of image archives: a digest, or the marker file of a layout.
 fn is_part(name: &str) -> bool {
     let is_hex = |hex: &str| hex.len() == 64 && hex.bytes().all(|byte| byte.is_ascii_hexdigit());
     if name == MARKER || name.strip_prefix("blobs/sha256/").is_some_and(is_hex) {
@@ -151,6 +151,7 @@ fn is_repositories(bytes: &[u8]) -> bool {
 /// Whether bytes are a list in the form of `docker save`.
 pub(super) fn is_saved_list(bytes: &[u8]) -> bool {
     #[derive(Deserialize)]
+    #[serde(expecting = "an object")]
     struct Image {
         #[serde(rename = "Config")]
         _config: String,
@@ -163,6 +164,7 @@ pub(super) fn is_saved_list(bytes: &[u8]) -> bool {
 /// Whether bytes are an index of the OCI image specification.
 pub(super) fn is_index(bytes: &[u8]) -> bool {
     #[derive(Deserialize)]
+    #[serde(expecting = "an object")]
     struct Index {
         #[serde(rename = "schemaVersion")]
         _version: u64,

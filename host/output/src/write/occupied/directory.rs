@@ -26,7 +26,7 @@ const BEGINNING: u64 = 512 * 1024;
 /// Entries that a message names.
 const MOST_NAMED: usize = 3;
 
-/// Entries that are looked at: what counts is whether there is one that is not the output's.
+/// Largest number of entries that are examined: one entry that is not of the output is enough for a refusal.
 const MOST_ENTRIES: usize = 100_000;
 
 /// What file systems, version control and desktops put into a directory, and what describes it.
@@ -168,8 +168,8 @@ impl Form {
     }
 
     /// Errors where the index of a layout has an entry that readers reject: they would not read the image that is added
-    /// to it either. What is wrong with a list otherwise, the plugin says; entries of other tools in a catalog are
-    /// passed by all readers.
+    /// to it either. The plugin reports every other problem of a list. Entries of other tools in a catalog are ignored
+    /// by all readers.
     pub(super) fn check_entries(self, path: &Path) -> Result<()> {
         if self != Self::Layout {
             return Ok(());
@@ -264,7 +264,7 @@ fn read_catalog(path: &Path) -> io::Result<(bool, bool)> {
     regular::open(&path.join(CATALOG))?.take(BEGINNING).read_to_end(&mut bytes)?;
     let mut rest = Beginning(&bytes);
     Ok(match catalog_of(&mut rest) {
-        // It ends before an image: it is one where all of it was seen and nothing else is in it.
+        // There is no image so far: it is a catalog if this was the whole file.
         Some(Seen::Nothing) => (rest.0.trim_ascii().is_empty(), false),
         Some(Seen::Image) => (true, true),
         Some(Seen::Other) | None => (false, false),

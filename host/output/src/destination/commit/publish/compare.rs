@@ -11,7 +11,7 @@ use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::identity::{FileIdentity, entry_info};
 
 impl Publication<'_> {
-    /// Something that was not planned for stands in the place of a file.
+    /// Returns the error for an entry that has appeared at the path of a file since the plan was made.
     pub(super) fn unexpected(&self, path: &str, there: FileIdentity) -> Error {
         match self.own.get(&there) {
             Some(other) => one_file(other, path),
@@ -89,7 +89,7 @@ impl Publication<'_> {
             let metadata = folder.dir_metadata()?;
             Ok((metadata.dev(), metadata.ino()))
         };
-        // How a file system folds letters beyond ASCII is its own affair.
+        // File systems fold letters beyond ASCII in different ways, so any two such names may be one.
         let may_fold = one.eq_ignore_ascii_case(other) || !one.is_ascii() || !other.is_ascii();
         Ok(may_fold && identity(&one_folder)? == identity(&other_folder)?)
     }

@@ -1,0 +1,44 @@
+//! How a blob comes into a repository: it is there, it can be mounted, or it is sent. A write and a dry run decide here.
+
+use occystrap_base::error::{Kind, Result};
+use occystrap_base::oci::Descriptor;
+use occystrap_net::registry::Repository;
+
+/// Returns whether the registry has a blob, so that it is not sent. What is there with another size, or ends too
+/// early, is damaged there: it is sent again.
+async fn is_present(at: &Repository, blob: &Descriptor) -> Result<bool> {
+    match at.stat_blob(blob.digest).await {
+        Ok(found) => Ok(found == Some(blob.size)),
+        Err(error) if error.kind() == Kind::Source => {
+            tracing::debug!(reason = %error, "damaged at the destination: it is sent again");
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// How a blob comes into a repository.
+pub enum Delivery<'a> {
+    /// The repository has it.
+    Present,
+    /// Another repository of the same registry has it: the registry may mount it, and is sent it otherwise.
+    Mountable(&'a Repository),
+    /// It is sent.
+    Sent,
+}
+
+/// Returns how a blob comes into a repository, without changing anything. `source` is the repository that the blob
+/// comes from, where it comes from one.
+pub async fn delivery<'a>(
+    to: &Repository,
+    blob: &Descriptor,
+    source: Option<&'a Repository>,
+) -> Result<Delivery<'a>> {
+    if is_present(to, blob).await? {
+        return Ok(Delivery::Present);
+    }
+    Ok(match source.filter(|source| to.same_registry(source)) {
+        Some(source) => Delivery::Mountable(source),
+        None => Delivery::Sent,
+    })
+}
