@@ -54,7 +54,7 @@ fn machine_code_that_others_may_write_does_not_run() {
         let good = metadata(&path).unwrap().permissions();
         set_permissions(&path, Permissions::from_mode(mode)).unwrap();
         let said = list(&sandbox);
-        said.exits(0).says("warning: '").says("may be written by").says("rm -r '");
+        said.exits(0).says("warning: '").says("can be written by").says("rm -r '");
         assert_eq!(said.stdout, honest.stdout, "{path:?}");
         set_permissions(&path, good).unwrap();
     }

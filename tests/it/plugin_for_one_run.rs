@@ -82,7 +82,7 @@ fn a_receipt_gets_the_plugin_that_wrote_it_or_none() {
     let (wrote, now) = (Digest::of(&plain()).short(), Digest::of(&other).short());
     let said = verify(&sandbox, &[]);
     said.exits(3)
-        .says(&format!("is of plugin 'hostile' {wrote}, installed is 'hostile' {now}"))
+        .says(&format!("made by plugin 'hostile' {wrote}, installed is 'hostile' {now}"))
         .says("0/1 verified, 1 UNCONFIRMED");
     let json = verify(&sandbox, &["-O", "json"]);
     assert_eq!(json.exits(3).json()["images"][0]["status"], "unconfirmed");

@@ -60,7 +60,7 @@ const ROWS: [Row; 7] = [
             let fault = Fault::Manifest(DOCKER_MANIFEST, old);
             registry.fault("HEAD", "/manifests/1", fault, ALWAYS);
         },
-        &["digest mismatch", "HEAD reports another digest, which Docker and containerd pull"],
+        &["digest-mismatch", "HEAD reports another digest, which Docker and containerd pull"],
     ),
     (
         "the manifest is not there by digest",

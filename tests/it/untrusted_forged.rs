@@ -190,7 +190,7 @@ fn a_receipt_is_of_the_plugin_that_answers_to_its_scheme() {
     edit(&receipt, |document| document["plugin"]["name"] = "inventory".into());
     let (status, line) = verdict(&sandbox, &receipt, &[]);
     assert_eq!(status, "unconfirmed");
-    assert!(line.contains("is of plugin 'inventory', 'dir://' is that of 'dir'"), "{line}");
+    assert!(line.contains("made by plugin 'inventory', 'dir://' is that of 'dir'"), "{line}");
     let said = sandbox.run(&["verify", &receipt]);
     said.exits(0).says("warning: the receipt was made by plugin 'inventory'");
     // A plugin of another version, as after an update.

@@ -58,7 +58,8 @@ fn commands_and_documents_are_whole_with_a_weak_password() {
             assert_eq!(document.exits(1).json()["images"][0]["status"], "failed");
             let info = run(&["-O", "json", "info", &tar]);
             // A line for a person may have a mask in it; what is pasted and parsed may not.
-            let command = said.stderr.lines().find(|line| line.starts_with("hint: mend")).unwrap();
+            let command =
+                said.stderr.lines().find(|line| line.starts_with("hint: repair")).unwrap();
             for text in [command, &document.stdout, &info.exits(0).stdout] {
                 assert!(!text.contains("***"), "{password} {damage}: {text}");
             }
