@@ -10,6 +10,7 @@
 //! | [`request`] | what is moved to where, parsed and checked |
 //! | `fit` | whether the images fit the destination |
 //! | `images`, `family` | images one by one; every platform of an image, and then its index |
+//! | `rewritten` | the index of an image of which filters changed a platform |
 //! | `attempt` | one image or index: write, keep the receipt, verify |
 //! | [`mod@verify`] | what was written earlier |
 
@@ -19,6 +20,7 @@ mod family;
 mod fit;
 mod images;
 pub mod request;
+mod rewritten;
 pub mod verify;
 
 use std::time::Instant;

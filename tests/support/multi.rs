@@ -33,13 +33,12 @@ impl Multi {
     }
 
     pub fn image(&mut self, platform: &str) -> Value {
-        let mut image = TestImage::with_layers(
-            "multi:1",
-            vec![
-                tar(&[("etc/base", b"the same for all")]),
-                tar(&[("etc/motd", platform.as_bytes())]),
-            ],
-        );
+        let motd = tar(&[("etc/motd", platform.as_bytes())]);
+        self.image_with(platform, vec![tar(&[("etc/base", b"the same for all")]), motd])
+    }
+
+    pub fn image_with(&mut self, platform: &str, layers: Vec<Vec<u8>>) -> Value {
+        let mut image = TestImage::with_layers("multi:1", layers);
         let mut config: Value = serde_json::from_slice(&image.config).unwrap();
         let mut parts = platform.split('/');
         config["os"] = parts.next().into();

@@ -13,6 +13,7 @@ pub mod name;
 pub mod part;
 pub mod platform;
 pub mod platform_request;
+pub mod raw_object;
 pub mod reading;
 pub mod text_stream;
 pub mod time;
@@ -25,6 +26,7 @@ pub use name::ImageName;
 pub use part::Part;
 pub use platform::Platform;
 pub use platform_request::PlatformRequest;
+pub use raw_object::RawObject;
 
 /// Most layers of an image. Container engines mount fewer (overlayfs stops at 500, Docker at 127). A manifest with more
 /// layers is an attack on the memory of its reader.

@@ -4,14 +4,19 @@
 //! and its digest; a layer that was changed is a new layer, with its digest in a new config. What it refuses: unknown
 //! filters and options, before anything is fetched.
 
+mod add;
 mod apply;
 mod config;
 mod dropped;
 mod exclude;
 mod inspect;
+mod local_layers;
+mod reshape;
 mod rewrite;
 mod search;
+mod set_config;
 pub mod spec;
+mod squash;
 mod timestamps;
 
 use std::sync::Arc;
@@ -21,13 +26,17 @@ use occystrap_base::terminal::results::Results;
 use occystrap_layer::image::{Image, Layer};
 use occystrap_net::context::Context;
 
+pub use reshape::{Reshape, Reshaped};
 pub use rewrite::{Pass, Verdict};
 pub use spec::Spec;
 
+use self::add::Add;
 use self::config::Edits;
 use self::exclude::Exclude;
 use self::inspect::Inspect;
 use self::search::Search;
+use self::set_config::SetConfig;
+use self::squash::Squash;
 use self::timestamps::NormalizeTimestamps;
 
 /// The inputs of a filter besides its options.
@@ -42,11 +51,14 @@ pub struct FilterInputs<'a> {
 type Constructor = fn(&Spec, &FilterInputs<'_>) -> Result<Box<dyn Filter>>;
 
 /// All filters: name, default option (see [`default_option`]) and constructor.
-const KNOWN: [(&str, Option<&str>, Constructor); 4] = [
+const KNOWN: [(&str, Option<&str>, Constructor); 7] = [
     ("normalize-timestamps", None, |spec, inputs| {
         Ok(Box::new(NormalizeTimestamps::new(spec, inputs)?))
     }),
     ("exclude", Some("pattern"), |spec, _| Ok(Box::new(Exclude::new(spec)?))),
+    ("squash", None, |spec, _| Ok(Box::new(Squash::new(spec)?))),
+    ("add", None, |spec, inputs| Ok(Box::new(Add::new(spec, inputs)?))),
+    ("set-config", None, |spec, _| Ok(Box::new(SetConfig::new(spec)?))),
     ("search", Some("pattern"), |spec, inputs| Ok(Box::new(Search::new(spec, inputs.results)?))),
     ("inspect", None, |spec, _| Ok(Box::new(Inspect::new(spec)?))),
 ];
@@ -70,6 +82,11 @@ pub trait Filter: Send + Sync {
     /// Returns whether the filter inspects the image as a whole, so that all filters before it must have finished.
     fn wants_images(&self) -> bool {
         false
+    }
+
+    /// Returns the filter as one that works on the image as a whole; `None` for one that sees members of layers.
+    fn reshapes(&self) -> Option<&dyn Reshape> {
+        None
     }
 
     /// Begins to filter an image.
@@ -99,6 +116,9 @@ pub trait Applied: Sync {
 pub struct FilterOutcome<'a> {
     /// The image of the source, before all filters.
     pub source: &'a Image,
+    /// For each layer of `image`, the index of the layer of `source` that it was made from; `None` for one that a filter
+    /// made from several layers, or from none.
+    pub from: &'a [Option<usize>],
     /// The image after this pass.
     pub image: &'a Image,
     /// Bytes of each uncompressed layer; `None` for a layer of the layer cache, which was not read.
@@ -145,6 +165,13 @@ impl Filters {
         self.filters.iter().map(|(_, filter)| filter.key()).collect()
     }
 
+    /// Returns whether a filter reads layers. Filters that do not read them change the config alone.
+    #[must_use]
+    pub fn read_layers(&self) -> bool {
+        let reads = |filter: &dyn Filter| filter.reshapes().is_none_or(Reshape::reads_layers);
+        self.filters.iter().any(|(_, filter)| reads(&**filter))
+    }
+
     /// Filters an image. `known` holds, by layer, the result that the layer cache knows: such layers are not read. Errors
     /// when a layer does not match its digest or is not a tar, and when a filter fails.
     pub fn apply(
@@ -153,32 +180,45 @@ impl Filters {
         known: Vec<Option<Layer>>,
         context: &Context,
     ) -> Result<Image> {
-        let mut filtered = match known.iter().any(Option::is_some) {
-            // The layer cache knows the result of the whole chain only.
-            true => return self.pass(image, image, &self.filters, known, context),
-            false => image.clone(),
-        };
-        let chains = self.filters.split_inclusive(|(_, filter)| filter.wants_images());
-        for chain in chains {
-            filtered = self.pass(image, &filtered, chain, Vec::new(), context)?;
+        let mut reshaped = Reshaped::same(image);
+        if known.iter().any(Option::is_some) {
+            // What the layer cache knows takes its place, whatever filters follow.
+            reshaped = self.pass(image, reshaped, &[], known.clone(), context)?;
         }
-        Ok(filtered)
+        let joint = |(_, one): &(String, Box<dyn Filter>),
+                     (_, next): &(String, Box<dyn Filter>)| {
+            !one.wants_images() && one.reshapes().is_none() && next.reshapes().is_none()
+        };
+        for chain in self.filters.chunk_by(joint) {
+            reshaped = match chain.iter().find_map(|(_, filter)| filter.reshapes()) {
+                Some(filter) => {
+                    let before = reshaped.from;
+                    let Reshaped { image, from } = filter.reshape(&reshaped.image, context)?;
+                    let from = from.into_iter().map(|index| before.get(index?).copied()?);
+                    Reshaped { image, from: from.collect() }
+                }
+                // The layer cache knows the result of the whole chain only, which each pass leaves alone.
+                None => self.pass(image, reshaped, chain, known.clone(), context)?,
+            };
+        }
+        Ok(reshaped.image)
     }
 
     /// Filters an image with filters that share one pass over its layers.
     fn pass(
         &self,
         source: &Image,
-        image: &Image,
+        before: Reshaped,
         chain: &[(String, Box<dyn Filter>)],
         known: Vec<Option<Layer>>,
         context: &Context,
-    ) -> Result<Image> {
-        let applied: Vec<_> = chain.iter().map(|(_, filter)| filter.begin(image)).collect();
-        let (filtered, sizes) = apply::apply(image, &applied, known, context)?;
-        let outcome = FilterOutcome { source, image: &filtered, sizes: &sizes };
+    ) -> Result<Reshaped> {
+        let Reshaped { image, from } = before;
+        let applied: Vec<_> = chain.iter().map(|(_, filter)| filter.begin(&image)).collect();
+        let (filtered, sizes) = apply::apply(&image, &applied, known, context)?;
+        let outcome = FilterOutcome { source, from: &from, image: &filtered, sizes: &sizes };
         applied.iter().try_for_each(|applied| applied.end(&outcome))?;
-        Ok(filtered)
+        Ok(Reshaped { image: filtered, from })
     }
 }
 

@@ -12,7 +12,9 @@
 
 mod links;
 mod member_list;
+pub mod merged;
 pub mod path;
+mod placer;
 mod stack;
 mod symlinks;
 mod trace;
@@ -23,10 +25,22 @@ use std::sync::OnceLock;
 
 pub use links::Links;
 pub use member_list::{Change, ListedMember, MOST_BYTES, MOST_MEMBERS, MemberBudget, MemberList};
+pub use merged::Merged;
+pub use placer::{Placed, Placer};
 pub use stack::{At, Kind, Stack, State};
 pub use symlinks::Symlinks;
 pub use trace::{Fate, Trace, fate};
 pub use whiteout::Whiteout;
+
+/// A path in a table from which files are taken: two hashes with different keys, so that a pair of paths with the same
+/// hashes, by chance, occurs in one of 10^26 images with a million paths.
+type Key = (u64, u64);
+
+/// Returns the key of a path in this process.
+fn key(path: &[u8]) -> Key {
+    static OTHER: OnceLock<RandomState> = OnceLock::new();
+    (hash(path), OTHER.get_or_init(RandomState::new).hash_one(path))
+}
 
 /// Returns the hash that represents a path in this process.
 fn hash(path: &[u8]) -> u64 {

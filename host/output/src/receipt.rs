@@ -21,7 +21,7 @@ pub use repeat_command::RepeatCommand;
 pub use step::Step;
 pub use written::{Extent, Published, WrittenFile};
 
-use occystrap_base::oci::{Digest, layout};
+use occystrap_base::oci::{Digest, Manifest, layout};
 
 /// The version of the JSON. Other versions are refused.
 pub const VERSION: u32 = 1;
@@ -63,6 +63,9 @@ pub struct Receipt {
     /// Set for a receipt of this run. One that was read from a file may have been edited.
     #[serde(skip)]
     pub is_fresh: bool,
+    /// The manifest or index that was written, where the destination has one.
+    #[serde(skip)]
+    pub manifest: Option<Manifest>,
     /// The files that the commit of this run made visible, until the image is verified.
     #[serde(skip)]
     pub published: Vec<Published>,

@@ -114,6 +114,7 @@ fn attempt(
 
     let (expectations, state) =
         crate::write::accept::accept(description, raw, item, &staying, &journal, &pending)?;
+    let manifest = accept::written_manifest(&expectations, &journal, &pending);
     context.cancel.check()?;
     // Something may have appeared there since the run began.
     occupied::check(target)?;
@@ -157,6 +158,7 @@ fn attempt(
         journal: journal.into_written(),
         state,
         is_fresh: true,
+        manifest,
         published: terms.published.into_inner().unwrap_or_default(),
     })
 }

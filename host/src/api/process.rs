@@ -208,7 +208,7 @@ impl Process {
             .forced(self.force);
         if self.all_platforms {
             source.check_all_platforms()?;
-            check_all_platforms(&target)?;
+            check_all_platforms(&target, self.filters.is_empty())?;
         }
         target.check_options(session.stop())?;
         let layer_cache = self.open_layer_cache(&target)?;
@@ -235,9 +235,9 @@ impl Process {
     /// Returns the layer cache: the user's file, or one of this run alone where several images may share layers.
     fn open_layer_cache(&self, target: &Target) -> Result<Option<LayerCache>> {
         match &self.layer_cache {
-            Some(_) if self.all_platforms => {
+            Some(_) if self.all_platforms && self.filters.is_empty() => {
                 tracing::warn!(
-                    "--layer-cache has no effect with --all-platforms: no layer is changed"
+                    "--layer-cache has no effect with --all-platforms and without filters: no layer is changed"
                 );
                 Ok(None)
             }
@@ -252,7 +252,8 @@ impl Process {
                 )))
             }
             Some(path) => LayerCache::open(path, target).map(Some),
-            None if self.all_platforms || target.holds_one() => Ok(None),
+            None if self.all_platforms && self.filters.is_empty() => Ok(None),
+            None if target.holds_one() && !self.all_platforms => Ok(None),
             None => Ok(Some(LayerCache::of_this_run())),
         }
     }
@@ -288,16 +289,15 @@ fn foreign_layers_name(foreign_layers: ForeignLayers) -> Option<&'static str> {
     }
 }
 
-/// Checks that the destination can hold every platform, with unchanged digests.
-fn check_all_platforms(target: &Target) -> Result<()> {
+/// Checks that the destination can hold every platform, with unchanged digests where no filter changes an image.
+fn check_all_platforms(target: &Target, is_unchanged: bool) -> Result<()> {
     let (plugin, place) = (target.plugin.description(), &target.display);
     if !plugin.oci_manifests {
         return Err(Error::usage(format!("'{place}' holds one platform of an image"))
             .hint("--all-platforms needs registry:// or oci-layout:// as destination"));
     }
-    if target.option("compression").is_some_and(|value| !value.is_empty()) {
-        let message =
-            "--all-platforms keeps every digest, so that layers cannot be compressed again";
+    if is_unchanged && target.option("compression").is_some_and(|value| !value.is_empty()) {
+        let message = "--all-platforms without filters keeps every digest, so that layers cannot be compressed again";
         return Err(Error::usage(message).hint("remove the option 'compression'"));
     }
     Ok(())

@@ -33,6 +33,12 @@ Filters:
                 :ts=SECONDS,config=true (also the times in the config)
   exclude:pattern=GLOB   removes files that match, and everything below them
                 * ? [a-z] {a,b}; * crosses slashes: '*.pyc', 'usr/share/doc', '**/.git'
+  squash                 makes one layer of all, without what later layers delete or replace
+                :from-layer=N   of layer N (1 is the lowest) and those above it
+  add:file=FILE,path=PATH   adds a layer with a file or a folder
+                ,mode=0644,owner=UID:GID,ts=SECONDS   the same files give the same layer
+  set-config:OPTION=VALUE   env=A=B label=A=B entrypoint= cmd= user= workdir= created=
+                remove-env=A,remove-label=A
   search:pattern=GLOB    prints files that match, and changes nothing
                 ,regex=true,script_friendly=true   as for 'occystrap search'
   inspect:file=PATH      appends a line of JSON about the image")]
@@ -43,9 +49,9 @@ pub struct ProcessOptions {
     pub destination: String,
     /// Filter that changes images or searches them: NAME or NAME:OPTION=VALUE,... ; may be repeated,
     /// and filters are applied in this order
-    #[arg(short, long, value_name = "FILTER", conflicts_with = "all_platforms")]
+    #[arg(short, long, value_name = "FILTER")]
     pub filter: Vec<String>,
-    /// Move every platform of each image and the index that lists them, byte for byte; for
+    /// Move every platform of each image and the index that lists them, byte for byte except for what filters change; for
     /// registry:// and oci-layout://
     #[arg(long)]
     pub all_platforms: bool,

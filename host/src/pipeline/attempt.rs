@@ -25,13 +25,27 @@ pub struct Job<'a> {
     /// The command that moves it again.
     pub repeat: RepeatCommand,
     /// Verdicts on the images that an index lists; empty for an image.
-    pub outcomes: Outcomes,
+    outcomes: Outcomes,
+    /// What the user is warned of when it has landed.
+    warnings: Vec<String>,
 }
 
 impl<'a> Job<'a> {
     /// Returns the job for an image.
     pub fn image(item: Item<'a>, identity: ImageIdentity, repeat: RepeatCommand) -> Self {
-        Self { item, identity, repeat, outcomes: Outcomes::new() }
+        Self { item, identity, repeat, outcomes: Outcomes::new(), warnings: Vec::new() }
+    }
+
+    /// Returns the job for an index. `outcomes` are the verdicts on what it lists, and `warnings` are shown when it has
+    /// landed.
+    pub fn index(
+        item: Item<'a>,
+        identity: ImageIdentity,
+        repeat: RepeatCommand,
+        outcomes: Outcomes,
+        warnings: Vec<String>,
+    ) -> Self {
+        Self { item, identity, repeat, outcomes, warnings }
     }
 }
 
@@ -51,7 +65,7 @@ pub fn attempt(
     keep: impl FnOnce(&Receipt) -> Result<()>,
     context: &Context,
 ) -> (ImageReport, Option<Receipt>) {
-    let Job { item, identity, repeat, outcomes } = job;
+    let Job { item, identity, repeat, outcomes, warnings } = job;
     let context = &context.clone().with_own_warnings();
     let (source, target) = (&request.source.display, &request.target);
     let platform = match (&identity.part, item.image()) {
@@ -73,6 +87,7 @@ pub fn attempt(
     });
     let receipt = match written {
         Ok((receipt, kept, proof)) => {
+            warnings.iter().for_each(|line| context.warnings.say(line));
             report.landed(&receipt, proof, note);
             if let Err(error) = kept {
                 report.without_receipt(error);

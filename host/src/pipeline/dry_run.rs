@@ -90,19 +90,39 @@ fn of_wholes(request: &Request, context: &Context) -> Result<Vec<ImagePlan>> {
         match whole {
             Whole::Image(image) => {
                 fit::check_artifact(request, image)?;
-                let planned = plan(request, Item::Image(image), image, Part::Whole, context);
+                let planned = plan_part(request, image, Part::Whole, context);
                 plans.push(ImagePlan::new(request, image, Part::Whole, planned));
             }
             Whole::Family(family) => {
                 plans.extend(in_parallel(&family.members, request.image_parallel, |member| {
                     let (image, part) = (&member.image, Part::Platform(member.platform.clone()));
-                    let planned = plan(request, Item::Listed(image), image, part.clone(), context);
+                    let planned = plan_part(request, image, part.clone(), context);
                     ImagePlan::new(request, image, part, planned)
                 }));
             }
         }
     }
     Ok(plans)
+}
+
+/// Plans for a part of a source with all its platforms. Artifacts are not filtered.
+fn plan_part(
+    request: &Request,
+    image: &Image,
+    part: Part,
+    context: &Context,
+) -> Result<Vec<LayerPlan>> {
+    let is_whole = part.is_whole();
+    if request.filters.is_empty() || image.artifact.is_some() {
+        let item = if is_whole { Item::Image(image) } else { Item::Listed(image) };
+        return plan(request, item, image, part, context);
+    }
+    let prepared = prepare(request, image, context)?;
+    let item = match is_whole {
+        true => Item::Prepared(&prepared),
+        false => Item::ListedPrepared(&prepared),
+    };
+    plan(request, item, image, part, context)
 }
 
 /// Returns an image with the layers that the layer cache knows.
@@ -112,7 +132,7 @@ fn prepare(request: &Request, image: &Image, context: &Context) -> Result<Prepar
         Some(cache) => cache.known(image, filters, target, context)?,
         None => Vec::new(),
     };
-    Ok(PreparedImage::for_dry_run(image, known, !filters.is_empty()))
+    Ok(PreparedImage::for_dry_run(image, known, filters.read_layers()))
 }
 
 fn plan(

@@ -1,21 +1,22 @@
 //! Multi-platform images: every image that an index lists is moved and verified, and then the index.
 //!
-//! It refuses to write an index of which a listed image did not land: a name never stands for something incomplete.
+//! Where filters change an image, the index is written anew (`rewritten`). It refuses to write an index of which a listed image did not land: a name never stands for something incomplete.
 
-use std::collections::BTreeSet;
 use std::time::Instant;
 
 use super::attempt::{Job, attempt, identity};
 use super::fit;
+use super::images::move_filtered;
 use super::request::Request;
+use super::rewritten::{Rewritten, has_landed};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::{ImageName, Part};
 use occystrap_base::parallel::in_parallel;
-use occystrap_layer::image::{Family, Whole};
+use occystrap_layer::image::{Family, Member, Whole};
 use occystrap_net::context::Context;
 use occystrap_output::receipt::{ImageIdentity, Receipt};
 use occystrap_output::write::item::Item;
-use occystrap_verify::report::{ImageReport, ImageStatus};
+use occystrap_verify::report::ImageReport;
 use occystrap_verify::verdict::outcome::Outcomes;
 
 /// Moves every image of a source with all its platforms. Errors when the source cannot be read or its images do not fit
@@ -27,11 +28,16 @@ pub fn move_families(request: &Request, context: &Context) -> Result<Vec<ImageRe
         match whole {
             Whole::Image(image) => {
                 fit::check_artifact(request, image)?;
-                let identity = identity(image, &image.name, Part::Whole);
                 let digest = image.manifest.as_ref().map(|manifest| manifest.digest);
                 let repeat = request.repeat_command(digest);
-                let job = Job::image(Item::Image(image), identity, repeat);
-                let (report, receipt) = attempt(request, job, Instant::now(), later, context);
+                let (report, receipt) = match request.filters.is_empty() {
+                    true => {
+                        let identity = identity(image, &image.name, Part::Whole);
+                        let job = Job::image(Item::Image(image), identity, repeat);
+                        attempt(request, job, Instant::now(), later, context)
+                    }
+                    false => move_filtered(request, image, &Part::Whole, repeat, later, context),
+                };
                 receipts.extend(receipt);
                 reports.push(report);
             }
@@ -67,41 +73,73 @@ fn move_family(
 ) -> (Vec<ImageReport>, Vec<Receipt>) {
     // Each receipt repeats the move of the whole family.
     let repeat = request.repeat_command(family.indexes.last().map(|index| index.manifest.digest));
-    let moved = in_parallel(&family.members, request.image_parallel, |member| {
-        let part = Part::Platform(member.platform.clone());
-        let identity = identity(&member.image, &family.name, part);
-        let job = Job::image(Item::Listed(&member.image), identity, repeat.clone());
-        let context = &context.about(&format!("{}{}", family.name, job.identity.part));
-        attempt(request, job, Instant::now(), later, context)
-    });
-    let (mut landed, mut outcomes) = (BTreeSet::new(), Outcomes::new());
-    for (member, (report, _)) in family.members.iter().zip(&moved) {
-        let manifest = member.image.manifest.as_ref().filter(|_| has_landed(report));
-        landed.extend(manifest.map(|manifest| manifest.digest));
-        outcomes.extend(manifest.map(|manifest| manifest.digest).zip(report.outcome()));
+    let (parted, name) = (|member: &Member| Part::Platform(member.platform.clone()), &family.name);
+    let move_member = |member: &&Member| {
+        let (image, part) = (&member.image, parted(member));
+        let context = &context.about(&format!("{name}{part}"));
+        // Artifacts are not filtered.
+        if request.filters.is_empty() || image.artifact.is_some() {
+            let job = Job::image(Item::Listed(image), identity(image, name, part), repeat.clone());
+            attempt(request, job, Instant::now(), later, context)
+        } else {
+            move_filtered(request, image, &part, repeat.clone(), later, context)
+        }
+    };
+    let (artifacts, images): (Vec<&Member>, Vec<&Member>) = family
+        .members
+        .iter()
+        .partition(|member| !request.filters.is_empty() && member.image.artifact.is_some());
+    let mut family_now = Rewritten::default();
+    let (mut reports, mut receipts, mut outcomes) = (Vec::new(), Vec::new(), Outcomes::new());
+    let moved = in_parallel(&images, request.image_parallel, move_member);
+    let mut moved: Vec<_> = images.into_iter().zip(moved).collect();
+    moved.iter().for_each(|(member, landed)| family_now.take(member, landed));
+    // Only now it is known which images have changed.
+    let dropped = family_now.drop_outdated(family, &artifacts);
+    let kept: Vec<&Member> =
+        artifacts.into_iter().filter(|one| !family_now.is_dropped(one)).collect();
+    let late = in_parallel(&kept, request.image_parallel, move_member);
+    let late: Vec<_> = kept.into_iter().zip(late).collect();
+    late.iter().for_each(|(member, landed)| family_now.take(member, landed));
+    moved.extend(late);
+    for (_, (report, receipt)) in moved {
+        let digest = receipt.as_ref().and_then(|receipt| receipt.listed_manifests().next());
+        let digest = digest.filter(|_| has_landed(&report));
+        outcomes.extend(digest.zip(report.outcome()));
+        reports.push(report);
+        receipts.extend(receipt);
     }
-    let (mut reports, receipts): (Vec<_>, Vec<_>) = moved.into_iter().unzip();
-    let mut receipts: Vec<Receipt> = receipts.into_iter().flatten().collect();
     for (position, index) in family.indexes.iter().enumerate() {
         let named = position + 1 == family.indexes.len();
-        let ImageName { repository, tag } = family.name.clone();
-        let id = index.manifest.digest;
+        let missing = family_now.missing(index);
+        let rewritten = match missing {
+            0 => family_now.index(index, name).map_err(Some),
+            _ => Err(None),
+        };
+        let ImageName { repository, tag } = name.clone();
+        let id = rewritten.as_ref().map_or(index.manifest.digest, |now| now.manifest.digest);
         let part = Part::index(named, id);
+        let index_now = match rewritten {
+            Ok(now) => now,
+            Err(error) => {
+                let mut report = request.report(name, part, None);
+                report.fail(
+                    error.unwrap_or_else(|| unwritten(missing, index.children.len(), context)),
+                );
+                reports.push(report);
+                continue;
+            }
+        };
         let identity =
             ImageIdentity { name: repository, tag, id, part: part.clone(), artifact: false };
-        let missing = index.children.iter().filter(|child| !landed.contains(child)).count();
-        if missing > 0 {
-            let report =
-                unwritten(request, &family.name, part, (missing, index.children.len()), context);
-            reports.push(report);
-            continue;
-        }
-        let item = Item::Index { index, named, landed: &landed };
-        let job = Job { item, identity, repeat: repeat.clone(), outcomes: outcomes.clone() };
+        let landed = family_now.landed();
+        let item = Item::Index { index: &index_now, named, landed: &landed };
+        let warnings = if named { dropped.clone() } else { Vec::new() };
+        let job = Job::index(item, identity, repeat.clone(), outcomes.clone(), warnings);
         let (report, receipt) = attempt(request, job, Instant::now(), later, context);
         if has_landed(&report) {
-            landed.insert(id);
             outcomes.extend(report.outcome().map(|outcome| (id, outcome)));
+            family_now.add(index.manifest.digest, index_now.manifest.clone());
         }
         receipts.extend(receipt);
         reports.push(report);
@@ -109,26 +147,12 @@ fn move_family(
     (reports, receipts)
 }
 
-/// Returns the report of an index that was not written: of the images that it lists, `missing` did not land.
-fn unwritten(
-    request: &Request,
-    name: &ImageName,
-    part: Part,
-    (missing, listed): (usize, usize),
-    context: &Context,
-) -> ImageReport {
-    let mut report = request.report(name, part, None);
-    report.fail(match context.cancel.check() {
+/// Returns the error for an index that was not written: of the `listed` manifests, `missing` did not land.
+fn unwritten(missing: usize, listed: usize, context: &Context) -> Error {
+    match context.cancel.check() {
         Err(stopped) => stopped,
         Ok(()) => Error::destination(format!(
             "the index was not written: {missing} of the {listed} manifests that it lists did not land"
         )),
-    });
-    report
-}
-
-/// Returns whether an image counts as landed. An image that failed verification does not; an image that could not be
-/// checked does, because nothing says otherwise.
-fn has_landed(report: &ImageReport) -> bool {
-    !matches!(report.status, ImageStatus::Error | ImageStatus::Failed)
+    }
 }

@@ -11,7 +11,7 @@ use occystrap_base::parallel::in_parallel;
 use occystrap_layer::image::Image;
 use occystrap_net::context::Context;
 use occystrap_output::layer_cache::Turn;
-use occystrap_output::receipt::Receipt;
+use occystrap_output::receipt::{Receipt, RepeatCommand};
 use occystrap_output::write::item::{Item, PreparedImage};
 use occystrap_verify::report::{ImageReport, ImageStatus};
 
@@ -26,21 +26,39 @@ pub fn move_images(request: &Request, context: &Context) -> Result<Vec<ImageRepo
 }
 
 fn move_image(request: &Request, image: &Image, context: &Context) -> ImageReport {
+    let keep = |receipt: &Receipt| request.write_receipts(vec![receipt.clone()]);
+    let repeat = request.repeat_command(image.manifest.as_ref().map(|manifest| manifest.digest));
+    move_filtered(request, image, &Part::Whole, repeat, keep, context).0
+}
+
+/// Filters an image, moves it and verifies that it landed. `part` is what it is of an index, and `repeat` the command that
+/// moves it again. `keep` gets the receipt before the verification. Returns the report, and the receipt where something
+/// was written.
+pub(super) fn move_filtered(
+    request: &Request,
+    image: &Image,
+    part: &Part,
+    repeat: RepeatCommand,
+    keep: impl FnOnce(&Receipt) -> Result<()>,
+    context: &Context,
+) -> (ImageReport, Option<Receipt>) {
     let started = Instant::now();
     // Other images with the same layers wait until this one has landed.
     let (filtered, _turn) = match filter(request, image, context) {
         Ok(filtered) => filtered,
-        Err(error) => return not_filtered(request, image, error, started, context),
+        Err(error) => return (not_filtered(request, image, part, error, started, context), None),
     };
-    let identity = identity(&filtered.image, &image.name, Part::Whole);
-    let repeat = request.repeat_command(image.manifest.as_ref().map(|manifest| manifest.digest));
-    let keep = |receipt: &Receipt| request.write_receipts(vec![receipt.clone()]);
-    let job = Job::image(Item::Prepared(&filtered), identity, repeat);
-    let (report, receipt) = attempt(request, job, started, keep, context);
-    if let Some(receipt) = receipt {
-        record(request, image, &filtered.image, &receipt, report.status, context);
+    let identity = identity(&filtered.image, &image.name, part.clone());
+    let item = match part.is_whole() {
+        true => Item::Prepared(&filtered),
+        false => Item::ListedPrepared(&filtered),
+    };
+    let (report, receipt) =
+        attempt(request, Job::image(item, identity, repeat), started, keep, context);
+    if let Some(receipt) = &receipt {
+        record(request, image, &filtered.image, receipt, report.status, context);
     }
-    report
+    (report, receipt)
 }
 
 /// Returns the image after the filters. Layers that the layer cache knows are not filtered again.
@@ -59,7 +77,7 @@ fn filter<'a>(
         None => (None, Vec::new()),
     };
     let after = filters.apply(image, known.clone(), context)?;
-    Ok((PreparedImage::new(image, &known, after, !filters.is_empty()), turn))
+    Ok((PreparedImage::new(image, &known, after, filters.read_layers()), turn))
 }
 
 /// Records in the layer cache which layers the destination has now.
@@ -87,12 +105,13 @@ fn record(
 fn not_filtered(
     request: &Request,
     image: &Image,
+    part: &Part,
     error: Error,
     started: Instant,
     context: &Context,
 ) -> ImageReport {
     let platform = image.platform.to_string();
-    let mut report = request.report(&image.name, Part::Whole, Some(&platform));
+    let mut report = request.report(&image.name, part.clone(), Some(&platform));
     report.error = Some(error);
     report.finish(started.elapsed(), context)
 }

@@ -22,8 +22,18 @@ impl Plan {
         Self::from_forms(layers, layers.iter().map(|layer| form(layer, wanted)).collect())
     }
 
-    /// Returns a plan that keeps every layer unchanged. An image that an index lists needs it, because the index
-    /// contains the digest of its manifest.
+    /// Returns the plan for an image that an index lists. It keeps every layer unchanged, because the index contains the
+    /// digest of the manifest, unless a filter has made a layer: such a layer has no digest yet, and the host writes an
+    /// index that fits.
+    #[must_use]
+    pub fn listed(layers: &[LayerSummary], wanted: Compression) -> Self {
+        match layers.iter().all(|layer| layer.digest.is_some()) {
+            true => Self::keep_all(layers),
+            false => Self::new(layers, wanted),
+        }
+    }
+
+    /// Returns a plan that keeps every layer unchanged.
     #[must_use]
     pub fn keep_all(layers: &[LayerSummary]) -> Self {
         Self::from_forms(layers, vec![Form::Stored; layers.len()])
@@ -83,6 +93,15 @@ mod tests {
             assert!(Plan::new(&[plain.clone(), other.clone()], wanted).unchanged());
             assert!(!Plan::new(std::slice::from_ref(&plain), wanted).unchanged());
         }
+    }
+
+    #[test]
+    fn an_image_that_an_index_lists_keeps_its_layers_unless_a_filter_made_one() {
+        let plain = layer("a", "application/vnd.oci.image.layer.v1.tar", "1");
+        let made = LayerSummary { digest: None, ..plain.clone() };
+        assert!(Plan::listed(std::slice::from_ref(&plain), Compression::Zstd).unchanged());
+        let plan = Plan::listed(&[plain, made], Compression::Keep);
+        assert!(plan.form(1) == Form::Gzip && !plan.unchanged());
     }
 
     fn layer(diff_id: &str, media_type: &str, digest: &str) -> LayerSummary {

@@ -153,7 +153,7 @@ impl GuestSession for LayoutSession {
         // Fail here, before anything is fetched.
         layout::has_marker(&self.directory)?;
         let plan = match self.request.listed {
-            true => Plan::keep_all(&layers),
+            true => Plan::listed(&layers, self.compression),
             false => Plan::new(&layers, self.compression),
         };
         let mut found = vec![None; layers.len()];

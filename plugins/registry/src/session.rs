@@ -52,7 +52,7 @@ impl GuestSession for RegistrySession {
 
     fn plan(&self, layers: Vec<LayerSummary>) -> Result<Vec<Decision>, Error> {
         let plan = match self.request.listed {
-            true => Plan::keep_all(&layers),
+            true => Plan::listed(&layers, self.compression),
             false => Plan::new(&layers, self.compression),
         };
         // A layer is skipped only if the image has it twice. Whether the registry has a blob already, the

@@ -72,8 +72,8 @@ struct InspectedLayer {
     created_by: String,
     /// Diff-id at this point of the chain.
     id: Digest,
-    /// Diff-id at the source.
-    before: Digest,
+    /// Diff-id at the source; `None` for a layer that a filter made from several layers, or from none.
+    before: Option<Digest>,
     /// Digest of the stored layer; `None` if a filter changed it.
     stored: Option<Digest>,
     /// Bytes of the uncompressed layer.
@@ -132,28 +132,28 @@ impl Pass for &Inspect {
 
 /// Returns the line of an image.
 fn line<'a>(outcome: &FilterOutcome<'a>) -> InspectedImage<'a> {
-    let FilterOutcome { source, image, sizes, .. } = outcome;
+    let FilterOutcome { source, from, image, sizes, .. } = outcome;
     let config = json::parse(&image.config).unwrap_or_default();
     let history = steps(&config, image.layers.len());
-    let layers =
-        image.layers.iter().zip(&source.layers).enumerate().map(|(index, (layer, was))| {
-            let step = history.iter().find(|step| step.layer == Some(index));
-            let same = layer.diff_id == was.diff_id;
-            let text = |of: fn(&Step) -> &Option<String>| {
-                step.and_then(|step| of(step).clone()).unwrap_or_default()
-            };
-            InspectedLayer {
-                comment: text(|step| &step.comment),
-                created: seconds(&text(|step| &step.created)),
-                created_by: text(|step| &step.created_by),
-                id: layer.diff_id,
-                before: was.diff_id,
-                stored: was.digest.filter(|_| same),
-                size: sizes.get(index).copied().flatten().unwrap_or_default(),
-                stored_size: Some(was.size).filter(|_| same && was.digest.is_some()),
-                tags: None,
-            }
-        });
+    let layers = image.layers.iter().zip(*from).enumerate().map(|(index, (layer, from))| {
+        let step = history.iter().find(|step| step.layer == Some(index));
+        let was = from.and_then(|from| source.layers.get(from));
+        let same = was.filter(|was| was.diff_id == layer.diff_id);
+        let text = |of: fn(&Step) -> &Option<String>| {
+            step.and_then(|step| of(step).clone()).unwrap_or_default()
+        };
+        InspectedLayer {
+            comment: text(|step| &step.comment),
+            created: seconds(&text(|step| &step.created)),
+            created_by: text(|step| &step.created_by),
+            id: layer.diff_id,
+            before: was.map(|was| was.diff_id),
+            stored: same.and_then(|was| was.digest),
+            size: sizes.get(index).copied().flatten().unwrap_or_default(),
+            stored_size: same.filter(|was| was.digest.is_some()).map(|was| was.size),
+            tags: None,
+        }
+    });
     let mut layers: Vec<InspectedLayer> = layers.collect();
     layers.reverse();
     let tag = image.name.tag_or_latest();

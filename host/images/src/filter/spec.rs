@@ -135,7 +135,7 @@ fn split(text: &str) -> Option<Vec<&str>> {
 }
 
 /// Removes the quotes around a value.
-fn unquoted(value: &str) -> &str {
+pub fn unquoted(value: &str) -> &str {
     let quoted = |quote: char| value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
     quoted('"').or_else(|| quoted('\'')).unwrap_or(value)
 }

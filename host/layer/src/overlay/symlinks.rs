@@ -38,6 +38,12 @@ impl Symlinks {
         (self.bytes <= MOST_BYTES).then_some(())
     }
 
+    /// Returns whether a plain path is a link.
+    #[must_use]
+    pub fn has(&self, path: &[u8]) -> bool {
+        self.links.contains_key(path)
+    }
+
     /// Returns whether there are no links.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -15,8 +15,8 @@ use crate::plugin::violation::violation;
 use crate::receipt::{Expectation, Place, Role, listed};
 use occystrap_base::error::Result;
 use occystrap_base::limits;
-use occystrap_base::oci::Digest;
 use occystrap_base::oci::manifest::LARGEST_MANIFEST;
+use occystrap_base::oci::{Digest, Manifest};
 use occystrap_base::secret;
 use occystrap_layer::image::Layer;
 use occystrap_net::uri::is_secret_name;
@@ -43,6 +43,23 @@ pub fn accept(
     }
     check.whole(&expectations).map_err(refused)?;
     Ok((expectations, raw.state))
+}
+
+/// Returns the manifest or index of a receipt, as it was written; `None` where the destination has none.
+pub fn written_manifest(
+    expectations: &[Expectation],
+    journal: &Journal,
+    pending: &Pending,
+) -> Option<Manifest> {
+    let one = expectations.iter().find(|one| one.role == Role::Manifest)?;
+    match &one.place {
+        Place::Manifest { reference } => journal.manifest(reference).cloned(),
+        Place::File { path } => {
+            let bytes = pending.written(path, LARGEST_MANIFEST)?;
+            Manifest::read(path, None, bytes).ok()
+        }
+        _ => None,
+    }
 }
 
 fn within_limits(raw: &writer::Receipt) -> Result<(), String> {

@@ -17,6 +17,8 @@ pub enum Item<'a> {
     Prepared(&'a PreparedImage),
     /// An image that an index lists, to be known by the digest of its manifest.
     Listed(&'a Image),
+    /// An image that an index lists, and that the filters and the layer cache have prepared.
+    ListedPrepared(&'a PreparedImage),
     /// An index, and the manifests that have landed in this run.
     Index {
         /// The index.
@@ -34,7 +36,7 @@ impl<'a> Item<'a> {
     pub fn image(&self) -> Option<&'a Image> {
         match self {
             Self::Image(image) | Self::Listed(image) => Some(image),
-            Self::Prepared(prepared) => Some(&prepared.image),
+            Self::Prepared(prepared) | Self::ListedPrepared(prepared) => Some(&prepared.image),
             Self::Index { .. } => None,
         }
     }
@@ -50,7 +52,7 @@ impl<'a> Item<'a> {
     pub fn is_named(&self) -> bool {
         match self {
             Self::Image(_) | Self::Prepared(_) => true,
-            Self::Listed(_) => false,
+            Self::Listed(_) | Self::ListedPrepared(_) => false,
             Self::Index { named, .. } => *named,
         }
     }
@@ -65,6 +67,9 @@ impl<'a> Item<'a> {
                 .filter(|image| image.artifact.is_some())
                 .and_then(|image| image.manifest.as_ref()),
             Self::Listed(image) => image.manifest.as_ref(),
+            Self::ListedPrepared(prepared) => {
+                prepared.image.manifest.as_ref().filter(|_| prepared.is_same)
+            }
             Self::Index { index, .. } => Some(&index.manifest),
         }
     }
@@ -86,7 +91,9 @@ impl Item<'_> {
     #[must_use]
     pub fn origin(&self, index: usize) -> Origin {
         match self {
-            Self::Prepared(prepared) => prepared.origins.get(index).copied().unwrap_or_default(),
+            Self::Prepared(prepared) | Self::ListedPrepared(prepared) => {
+                prepared.origins.get(index).copied().unwrap_or_default()
+            }
             _ => Origin::Source,
         }
     }
@@ -123,6 +130,8 @@ pub struct PreparedImage {
     pub image: Image,
     /// For each layer, lowest first.
     origins: Vec<Origin>,
+    /// Whether it has the manifest of the source.
+    is_same: bool,
 }
 
 /// What happened to a layer before a session writes it.
@@ -144,8 +153,14 @@ impl PreparedImage {
     /// that the layer cache knows, and `reads` is whether the filters read what is not known.
     #[must_use]
     pub fn new(before: &Image, known: &[Option<Layer>], after: Image, reads: bool) -> Self {
-        let origins = origins(before, known, if reads { Origin::Filtered } else { Origin::Source });
-        Self { image: after, origins }
+        let other = if reads { Origin::Filtered } else { Origin::Source };
+        let origins = match before.layers.len() == after.layers.len() {
+            true => origins(before, known, other),
+            // A filter that changes their number reads all of them.
+            false => vec![Origin::Filtered; after.layers.len()],
+        };
+        let is_same = before.manifest.is_some() && before.manifest == after.manifest;
+        Self { image: after, origins, is_same }
     }
 
     /// Returns an image for a dry run: as [`Self::new`], and no filter has read anything.
@@ -163,7 +178,8 @@ impl PreparedImage {
         if origins.iter().any(|origin| matches!(origin, Origin::ToFilter | Origin::Known)) {
             image.manifest = None;
         }
-        Self { image, origins }
+        let is_same = before.manifest.is_some() && before.manifest == image.manifest;
+        Self { image, origins, is_same }
     }
 }
 

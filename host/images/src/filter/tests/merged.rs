@@ -11,7 +11,7 @@ use super::{exclude, simply_gone, try_filtered};
 use occystrap_layer::tar::{Member, MemberKind};
 
 /// The merged files by name: `None` for a directory, else what a reader sees.
-type Tree = BTreeMap<String, Option<String>>;
+pub type Tree = BTreeMap<String, Option<String>>;
 
 /// Returns a name from the root.
 fn plain(name: &[u8]) -> String {
@@ -28,7 +28,7 @@ fn clear(tree: &mut Tree, folder: &str) {
 }
 
 /// Merges layers; `None` if that is not possible: a link without a target, a file below a file.
-fn merge(layers: &[Listed]) -> Option<Tree> {
+pub fn merge(layers: &[Listed]) -> Option<Tree> {
     let mut tree = Tree::new();
     for layer in layers {
         // Whiteouts are about the layers below, wherever they stand in the layer.
@@ -79,7 +79,7 @@ fn name() -> impl Strategy<Value = String> {
     "(|\\./|/)([abc]|[ab](/|//|/\\./)[ab])"
 }
 
-fn member() -> impl Strategy<Value = (Member, Vec<u8>)> {
+pub fn member() -> impl Strategy<Value = (Member, Vec<u8>)> {
     let folder = "(|\\./|[ab]/|\\./[ab]/)";
     let whiteout = (folder, "\\.wh\\.(\\.wh\\.\\.opq|[ab])");
     prop_oneof![
@@ -103,7 +103,7 @@ fn member() -> impl Strategy<Value = (Member, Vec<u8>)> {
 }
 
 /// Returns layers without the members that cannot be merged.
-fn sound(layers: &[Vec<(Member, Vec<u8>)>]) -> Vec<Listed> {
+pub fn sound(layers: &[Vec<(Member, Vec<u8>)>]) -> Vec<Listed> {
     let mut sound: Vec<Listed> = Vec::new();
     for layer in layers {
         sound.push(Vec::new());
@@ -117,7 +117,7 @@ fn sound(layers: &[Vec<(Member, Vec<u8>)>]) -> Vec<Listed> {
     sound
 }
 
-fn leaves(tree: Tree) -> BTreeMap<String, String> {
+pub fn leaves(tree: Tree) -> BTreeMap<String, String> {
     tree.into_iter().filter_map(|(name, node)| Some((name, node?))).collect()
 }
 

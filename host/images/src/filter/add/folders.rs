@@ -1,0 +1,152 @@
+//! The folders and symbolic links of an image, with all its layers applied: where a new file really goes, and what the
+//! folders above it look like.
+//!
+//! A layer that lists a folder replaces the folder's metadata, and one that has a folder where the image has a symbolic
+//! link replaces the link. A new layer must therefore repeat what the image has.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use occystrap_layer::overlay::path::split;
+use occystrap_layer::overlay::{Placed, Whiteout};
+use occystrap_layer::tar::{Member, MemberKind};
+
+/// Most bytes of folders and links in memory. A large distribution has some 30,000 folders, which take 10 MB.
+const MOST_BYTES: usize = 128 * 1024 * 1024;
+
+/// Bytes that a folder or link takes besides its name and its extended attributes.
+const OVERHEAD: usize = 300;
+
+/// Most links that are followed for one name, as in Linux (path_resolution(7)).
+const MOST_STEPS: usize = 40;
+
+/// The folders and links of an image.
+#[derive(Default)]
+pub struct Folders {
+    nodes: BTreeMap<Vec<u8>, Node>,
+    /// Paths that must be folders, so that files there are remembered as well.
+    wanted: BTreeSet<Vec<u8>>,
+    bytes: usize,
+}
+
+/// What the image has at a path.
+struct Node {
+    /// The layer that has it last.
+    layer: usize,
+    member: Member,
+}
+
+/// Where a path leads.
+pub enum Real<'a> {
+    /// To a folder of the image.
+    Folder(Vec<u8>, &'a Member),
+    /// To something else, or to nothing yet.
+    Other(Vec<u8>),
+}
+
+impl Folders {
+    /// Returns the folders of an image without layers.
+    pub fn wanting(wanted: impl Iterator<Item = Vec<u8>>) -> Self {
+        Self { wanted: wanted.collect(), ..Self::default() }
+    }
+
+    /// Takes the next member of a layer, with its path in the image. Errors when more folders and links would be kept
+    /// than `MOST_BYTES`.
+    pub fn see(&mut self, layer: usize, placed: Placed, member: &Member) -> Result<(), String> {
+        let Placed::At(_) = placed else { return Ok(()) };
+        match Whiteout::of(&member.path) {
+            Some(Whiteout::Of(gone)) => {
+                self.drop_below(layer, &gone);
+                if self.nodes.get(&gone).is_some_and(|node| node.layer < layer) {
+                    self.nodes.remove(&gone);
+                }
+                return Ok(());
+            }
+            Some(Whiteout::Opaque(folder)) => {
+                self.drop_below(layer, &folder);
+                return Ok(());
+            }
+            None => {}
+        }
+        let is_kept = match member.kind {
+            MemberKind::Directory | MemberKind::Symlink => true,
+            _ => self.wanted.contains(&member.path),
+        };
+        if member.kind != MemberKind::Directory && self.nodes.remove(&member.path).is_some() {
+            self.drop_below(usize::MAX, &member.path);
+        }
+        if is_kept {
+            let records = member.records.iter().map(|(key, value)| key.len() + value.len());
+            self.bytes += member.path.len() + member.link.len() + OVERHEAD + records.sum::<usize>();
+            if self.bytes > MOST_BYTES {
+                return Err(format!("the image has more folders than {MOST_BYTES} bytes hold"));
+            }
+            self.nodes.insert(member.path.clone(), Node { layer, member: member.clone() });
+        }
+        Ok(())
+    }
+
+    /// Removes what layers below `layer` have below a folder. The root is empty.
+    fn drop_below(&mut self, layer: usize, folder: &[u8]) {
+        let begin = if folder.is_empty() { Vec::new() } else { [folder, b"/"].concat() };
+        let below = self.nodes.range(begin.clone()..);
+        let below = below.take_while(|(path, _)| path.starts_with(&begin));
+        let gone = below.filter(|(_, node)| node.layer < layer).map(|(path, _)| path.clone());
+        for path in gone.collect::<Vec<_>>() {
+            self.nodes.remove(&path);
+        }
+    }
+
+    /// Returns a folder of the image.
+    #[must_use]
+    pub fn folder(&self, path: &[u8]) -> Option<&Member> {
+        let member = &self.nodes.get(path)?.member;
+        (member.kind == MemberKind::Directory).then_some(member)
+    }
+
+    /// Returns where a plain path leads: links in its folders are followed, and with `last` also its last part. Errors when
+    /// a folder of it is a file.
+    pub fn real(&self, path: &[u8], last: bool) -> Result<Real<'_>, String> {
+        let mut done: Vec<u8> = Vec::new();
+        let mut parts: Vec<Vec<u8>> = components(path).rev().collect();
+        let mut steps = 0;
+        while let Some(part) = parts.pop() {
+            if part == b".." {
+                done.truncate(split(&done).0.len());
+                continue;
+            }
+            let folder = done.len();
+            if folder > 0 {
+                done.push(b'/');
+            }
+            done.extend(part);
+            let Some(Node { member, .. }) = self.nodes.get(&done) else { continue };
+            match member.kind {
+                MemberKind::Directory => {}
+                MemberKind::Symlink if !parts.is_empty() || last => {
+                    steps += 1;
+                    if steps > MOST_STEPS {
+                        let shown = String::from_utf8_lossy(path);
+                        return Err(format!("'{shown}' leads through too many links of the image"));
+                    }
+                    done.truncate(if member.link.starts_with(b"/") { 0 } else { folder });
+                    parts.extend(components(&member.link).rev());
+                }
+                _ if parts.is_empty() => {}
+                _ => {
+                    let (shown, file) =
+                        (String::from_utf8_lossy(path), String::from_utf8_lossy(&done));
+                    return Err(format!("'{shown}' lies below '{file}', a file of the image"));
+                }
+            }
+        }
+        Ok(match self.folder(&done) {
+            Some(known) => Real::Folder(done, known),
+            None => Real::Other(done),
+        })
+    }
+}
+
+fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> {
+    let parts = path.split(|byte| *byte == b'/');
+    parts.filter(|part| !part.is_empty() && *part != b".").map(<[u8]>::to_vec)
+}
