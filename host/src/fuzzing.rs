@@ -12,7 +12,7 @@ use bytes::Bytes;
 use rustix::fs::MemfdFlags;
 use serde_json::Value;
 
-use occystrap_base::error::Result;
+use occystrap_base::error::{Error, Result};
 use occystrap_base::files::Section;
 use occystrap_base::oci::document::RawDescriptor;
 use occystrap_base::oci::manifest::{
@@ -165,7 +165,8 @@ pub fn filter(data: &[u8]) -> bool {
         let _ = spec.only(&[]);
     }
     let results = Results::printed(&Progress::hidden());
-    let inputs = FilterInputs { environment: &|_| None, results: &results };
+    let source = |_: &str| Err(Error::usage("no source"));
+    let inputs = FilterInputs { environment: &|_| None, results: &results, source: &source };
     Filters::parse(&[typed.to_owned()], &inputs).is_ok()
 }
 

@@ -15,10 +15,11 @@ use crate::support::real::{installed, skopeo};
 use crate::support::rich;
 
 /// `chains` of `-f` through which the rich image goes; each is a folder's name as well.
-const CHAINS: [&[&str]; 3] = [
+const CHAINS: [&[&str]; 4] = [
     &["normalize-timestamps:ts=86400"],
     &["exclude:pattern=usr/bin/tool"],
     &["exclude:pattern={etc,names}", "normalize-timestamps:ts=0", "exclude:pattern=*.pyc"],
+    &["canonical"],
 ];
 
 fn filtered(sandbox: &Sandbox, scheme: &str, chain: &[&str], to: &str) {
@@ -62,6 +63,7 @@ fn gnu_tar_lists_filtered_layers() {
                     "{listed}"
                 ),
                 1 => assert!(!listed.contains(" usr/bin/tool\n"), "{listed}"),
+                3 => assert!(listed.contains(" etc/\n") && !listed.contains("user/"), "{listed}"),
                 _ => assert!(!listed.contains(" etc/") && !listed.contains(".pyc"), "{listed}"),
             }
         }
@@ -73,8 +75,14 @@ fn gnu_tar_extracts_what_a_filter_left() {
     if !installed("gnu_tar_extracts_what_a_filter_left", &["tar"]) {
         return;
     }
+    extracts(&["exclude:pattern=usr/bin/tool"]);
+    extracts(&["exclude:pattern=usr/bin/tool", "canonical"]);
+}
+
+/// Extracts the rich layer as a chain of filters leaves it, and looks at what is there.
+fn extracts(chain: &[&str]) {
     let sandbox = Sandbox::new();
-    filtered(&sandbox, "dir", &["exclude:pattern=usr/bin/tool"], "out");
+    filtered(&sandbox, "dir", chain, "out");
     let root = sandbox.path("root");
     std::fs::create_dir(&root).unwrap();
     let layer = &layer_files(&sandbox.path("out"))[0];

@@ -6,15 +6,19 @@
 
 mod add;
 mod apply;
+mod arrange;
+mod canonical;
 mod config;
 mod dropped;
 mod exclude;
 mod inspect;
 mod local_layers;
+mod manifest;
 mod reshape;
 mod rewrite;
 mod search;
 mod set_config;
+mod spared;
 pub mod spec;
 mod squash;
 mod timestamps;
@@ -24,13 +28,17 @@ use std::sync::Arc;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::terminal::results::Results;
 use occystrap_layer::image::{Image, Layer};
+use occystrap_layer::tar::Member;
 use occystrap_net::context::Context;
+
+use crate::source::Source;
 
 pub use reshape::{Reshape, Reshaped};
 pub use rewrite::{Pass, Verdict};
 pub use spec::Spec;
 
 use self::add::Add;
+use self::canonical::Canonical;
 use self::config::Edits;
 use self::exclude::Exclude;
 use self::inspect::Inspect;
@@ -45,13 +53,16 @@ pub struct FilterInputs<'a> {
     pub environment: &'a dyn Fn(&str) -> Option<String>,
     /// Where filters print results.
     pub results: &'a Results,
+    /// Returns the source that a URI names, for filters that look at another image.
+    pub source: &'a dyn Fn(&str) -> Result<Source>,
 }
 
 /// A constructor of a filter. Its errors name the option that is wrong.
 type Constructor = fn(&Spec, &FilterInputs<'_>) -> Result<Box<dyn Filter>>;
 
 /// All filters: name, default option (see [`default_option`]) and constructor.
-const KNOWN: [(&str, Option<&str>, Constructor); 7] = [
+const KNOWN: [(&str, Option<&str>, Constructor); 8] = [
+    ("canonical", None, |spec, inputs| Ok(Box::new(Canonical::new(spec, inputs)?))),
     ("normalize-timestamps", None, |spec, inputs| {
         Ok(Box::new(NormalizeTimestamps::new(spec, inputs)?))
     }),
@@ -89,6 +100,16 @@ pub trait Filter: Send + Sync {
         None
     }
 
+    /// Returns whether every layer that the filter sees is written anew, also if it changes nothing in it.
+    fn writes_all(&self) -> bool {
+        false
+    }
+
+    /// Returns how many layers at the bottom of an image the filter leaves alone. Errors when it cannot find out.
+    fn spared(&self, _image: &Image, _context: &Context) -> Result<usize> {
+        Ok(0)
+    }
+
     /// Begins to filter an image.
     fn begin<'a>(&'a self, image: &'a Image) -> Box<dyn Applied + 'a>;
 }
@@ -103,6 +124,15 @@ pub trait Applied: Sync {
         false
     }
 
+    /// Returns the form in which the layers that it sees are written.
+    fn form(&self) -> Form {
+        Form::AsChanged
+    }
+
+    /// Changes a folder that no layer lists and that the form requires. It has the metadata that it has in the layers
+    /// below.
+    fn listed(&self, _folder: &mut Member) {}
+
     /// Changes the config, besides the digests of layers.
     fn edit(&self, _edits: &mut Edits) {}
 
@@ -110,6 +140,26 @@ pub trait Applied: Sync {
     fn end(&self, _outcome: &FilterOutcome<'_>) -> Result<()> {
         Ok(())
     }
+}
+
+/// The form in which a layer is written. Of several filters, the last in this order decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Form {
+    /// A layer that no filter changes keeps its bytes.
+    AsChanged,
+    /// Every layer is written anew, with headers of one form, in the order in which it has its members.
+    Written,
+    /// Every layer is written in the canonical form.
+    Canonical,
+    /// As [`Self::Canonical`]; a layer whose tar has that form already keeps its compressed bytes.
+    CanonicalOrKept,
+}
+
+/// A filter at work on one image, which leaves some layers at the bottom alone.
+pub struct Working<'a> {
+    applied: Box<dyn Applied + 'a>,
+    /// How many layers at the bottom it does not see.
+    spared: usize,
 }
 
 /// An image before and after a pass.
@@ -172,6 +222,18 @@ impl Filters {
         self.filters.iter().any(|(_, filter)| reads(&**filter))
     }
 
+    /// Returns whether every layer is written anew, also if no filter changes anything in it.
+    #[must_use]
+    pub fn write_all(&self) -> bool {
+        self.filters.iter().any(|(_, filter)| filter.writes_all())
+    }
+
+    /// Returns how many layers at the bottom of an image all filters leave alone. Errors when a base image cannot be read.
+    pub fn spared(&self, image: &Image, context: &Context) -> Result<usize> {
+        let spared = self.filters.iter().map(|(_, filter)| filter.spared(image, context));
+        Ok(spared.collect::<Result<Vec<_>>>()?.into_iter().min().unwrap_or_default())
+    }
+
     /// Filters an image. `known` holds, by layer, the result that the layer cache knows: such layers are not read. Errors
     /// when a layer does not match its digest or is not a tar, and when a filter fails.
     pub fn apply(
@@ -214,10 +276,15 @@ impl Filters {
         context: &Context,
     ) -> Result<Reshaped> {
         let Reshaped { image, from } = before;
-        let applied: Vec<_> = chain.iter().map(|(_, filter)| filter.begin(&image)).collect();
-        let (filtered, sizes) = apply::apply(&image, &applied, known, context)?;
+        let working = chain.iter().map(|(_, filter)| {
+            let spared = filter.spared(&image, context)?;
+            Ok(Working { applied: filter.begin(&image), spared })
+        });
+        let working = working.collect::<Result<Vec<_>>>()?;
+        let (filtered, sizes) = apply::apply(&image, &working, known, context)?;
         let outcome = FilterOutcome { source, from: &from, image: &filtered, sizes: &sizes };
-        applied.iter().try_for_each(|applied| applied.end(&outcome))?;
+        working.iter().try_for_each(|working| working.applied.end(&outcome))?;
+        drop(working);
         Ok(Reshaped { image: filtered, from })
     }
 }

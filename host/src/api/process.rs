@@ -216,8 +216,12 @@ impl Process {
             false => Results::printed(session.bars()),
             true => Results::beside_document(session.bars()),
         };
-        let making =
-            FilterInputs { environment: &|name| std::env::var(name).ok(), results: &results };
+        let named = |text: &str| {
+            let uri = Uri::parse(text)?;
+            Source::parse(&uri, &session.requested(&uri)?, |uri| clients.of(uri))
+        };
+        let environment = |name: &str| std::env::var(name).ok();
+        let making = FilterInputs { environment: &environment, results: &results, source: &named };
         let filters = Filters::parse(&self.filters, &making)?;
         Ok(Request {
             all_platforms: self.all_platforms,

@@ -29,8 +29,11 @@ Destinations:
   docker://IMAGE[:TAG]    an image in Docker or Podman, under that name   ?socket=PATH
 
 Filters:
+  canonical              writes every layer in one form: the same files give the same layers
+                :keep=true   layers that have the form keep their bytes
   normalize-timestamps   sets every time to 1970, or to SOURCE_DATE_EPOCH
-                :ts=SECONDS,config=true (also the times in the config)
+                :ts=SECONDS,clamp=true (only later times),config=true (also the config)
+                both take from-layer=N or base=URI: the layers below keep their bytes
   exclude:pattern=GLOB   removes files that match, and everything below them
                 * ? [a-z] {a,b}; * crosses slashes: '*.pyc', 'usr/share/doc', '**/.git'
   squash                 makes one layer of all, without what later layers delete or replace

@@ -132,7 +132,8 @@ fn prepare(request: &Request, image: &Image, context: &Context) -> Result<Prepar
         Some(cache) => cache.known(image, filters, target, context)?,
         None => Vec::new(),
     };
-    Ok(PreparedImage::for_dry_run(image, known, filters.read_layers()))
+    let spared = filters.spared(image, context)?;
+    Ok(PreparedImage::for_dry_run(image, known, filters.read_layers()).with_spared(spared))
 }
 
 fn plan(

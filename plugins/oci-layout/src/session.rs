@@ -211,8 +211,12 @@ impl GuestSession for LayoutSession {
             .collect::<Result<Vec<Descriptor>, Error>>()?;
 
         let source = session.request.source_manifest.clone();
-        let manifest =
-            Document { source, unchanged: plan.unchanged(), oci: true }.render(&config, &blobs);
+        let document = Document { source, unchanged: plan.unchanged(), oci: true };
+        let (manifest, dropped) = document.render(&config, &blobs);
+        for line in dropped {
+            let line = format!("annotations about other bytes are left out, of {line}");
+            log::log(log::Level::Warn, &line);
+        }
         let mut expectations = vec![expectation(Role::Config, &config)];
         expectations
             .extend((0..).zip(&blobs).map(|(index, blob)| expectation(Role::Layer(index), blob)));

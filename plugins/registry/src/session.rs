@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 
 use occystrap_manifest::{Compression, Document, Plan};
-use occystrap_plugin::blobs;
 use occystrap_plugin::registry::{self, Repository};
 use occystrap_plugin::registry_push::{self, Transfer};
 use occystrap_plugin::types::{Descriptor, Manifest};
@@ -11,6 +10,7 @@ use occystrap_plugin::writer::{
     Blob, Decision, Error, Expectation, GuestSession, LayerSummary, Place, Receipt, Request, Role,
     Session,
 };
+use occystrap_plugin::{blobs, log};
 
 pub struct RegistrySession {
     repository: Repository,
@@ -101,7 +101,12 @@ impl GuestSession for RegistrySession {
 
         let source = request.source_manifest.clone();
         let document = Document { source, unchanged: plan.unchanged(), oci: false };
-        let manifest = push(&repository, &request, &document.render(&config, &blobs))?;
+        let (manifest, dropped) = document.render(&config, &blobs);
+        for line in dropped {
+            let line = format!("annotations about other bytes are left out, of {line}");
+            log::log(log::Level::Warn, &line);
+        }
+        let manifest = push(&repository, &request, &manifest)?;
 
         let blob = |role: Role, blob: &Descriptor| Expectation {
             role,

@@ -182,7 +182,7 @@ impl Reshape for Add {
         let mut config = ConfigEdit::of(image)?;
         config.diff_ids(&layers)?;
         config.change(|config| self.add_step(config, before))?;
-        Ok(Reshaped { image: with(image, layers, config.finish()), from })
+        Ok(Reshaped { image: with(image, layers, config.finish(), context), from })
     }
 }
 

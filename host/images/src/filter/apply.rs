@@ -1,20 +1,25 @@
 //! Applies filters to an image: to its layers in parallel, then to its config.
 
-use std::sync::Arc;
+use std::io::sink;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
-use super::Applied;
+use super::arrange::{Arranged, Arranging, list_folders};
 use super::config::Edits;
 use super::rewrite::{Passes, read_through, rewrite};
+use super::{Form, Working, manifest};
 use occystrap_base::error::{Error, Kind, Result};
-use occystrap_base::files::Section;
-use occystrap_base::files::Spooled;
 use occystrap_base::files::unnamed::Unnamed;
+use occystrap_base::files::{Hashed, Section, Spooled};
 use occystrap_base::oci::{Compression, Digest};
-use occystrap_layer::blob::{PlainReader, Stored, read_checked, read_layers, rewrite_with};
+use occystrap_base::parallel::in_parallel;
+use occystrap_layer::blob::transfer::copy;
+use occystrap_layer::blob::{
+    PlainReader, Stored, encoded, read_checked, read_layers, rewrite_with,
+};
 use occystrap_layer::image::{Content, Image, Layer};
 use occystrap_net::context::Context;
 
@@ -23,107 +28,256 @@ use occystrap_net::context::Context;
 /// that was not read.
 pub fn apply(
     image: &Image,
-    applied: &[Box<dyn Applied + '_>],
+    working: &[Working<'_>],
     mut known: Vec<Option<Layer>>,
     context: &Context,
 ) -> Result<(Image, Vec<Option<u64>>)> {
     known.resize_with(image.layers.len(), || None);
+    let sees = |index: usize| working.iter().filter(move |working| index >= working.spared);
     let wanted = |index: usize, layer: &Layer| {
-        !layer.opaque && known[index].is_none() && !applied.is_empty()
+        !layer.opaque && known[index].is_none() && sees(index).next().is_some()
     };
     let filter = |index: usize, layer: &Layer, stored: Stored, context: &Context| {
-        let passes = applied.iter().map(|applied| applied.pass(index)).collect();
-        let read_only = applied.iter().all(|applied| applied.is_read_only());
-        filter(layer, stored, passes, read_only, context)
+        let work = Work {
+            passes: sees(index).map(|working| working.applied.pass(index)).collect(),
+            read_only: sees(index).all(|working| working.applied.is_read_only()),
+            form: sees(index)
+                .map(|working| working.applied.form())
+                .max()
+                .unwrap_or(Form::AsChanged),
+        };
+        filter(layer, stored, work, context)
     };
-    let filtered = read_layers(&image.layers, wanted, "filter", context, filter)?;
-    let sizes = filtered.iter().map(|filtered| filtered.as_ref().map(|(_, size)| *size)).collect();
+    let mut filtered = read_layers(&image.layers, wanted, "filter", context, filter)?;
+    assemble(image, working, &mut filtered, context)?;
+    let sizes = filtered.iter().map(|filtered| filtered.as_ref().map(|filtered| filtered.size));
+    let sizes = sizes.collect();
     let layers = image.layers.iter().zip(known).zip(filtered);
     let layers = layers.map(|((layer, known), filtered)| {
-        known.or(filtered.map(|(layer, _)| layer)).unwrap_or_else(|| layer.clone())
+        known.or(filtered.map(|filtered| filtered.layer)).unwrap_or_else(|| layer.clone())
     });
-    Ok((finish(image, layers.collect(), applied)?, sizes))
+    Ok((finish(image, layers.collect(), working, context)?, sizes))
 }
 
-/// Filters one layer. Returns it, and its uncompressed size in bytes.
+/// What is done to one layer.
+struct Work<'a> {
+    passes: Passes<'a>,
+    /// Whether the passes keep every member as it is.
+    read_only: bool,
+    form: Form,
+}
+
+/// A layer that the filters have read.
+struct Filtered {
+    /// The layer as it is now. As long as it is spooled, the layer as it was.
+    layer: Layer,
+    /// Its uncompressed size in bytes.
+    size: u64,
+    /// What the canonical form of the layer is made of.
+    spooled: Option<Spool>,
+}
+
+/// The members of a layer in a file, and their order.
+struct Spool {
+    arranged: Arranged,
+    file: Unnamed,
+    moved: Hashed,
+    /// Whether a layer whose tar stays the same keeps its compressed bytes.
+    keep: bool,
+}
+
+/// Filters one layer.
 fn filter(
     layer: &Layer,
     mut stored: Stored,
-    mut passes: Passes<'_>,
-    read_only: bool,
+    mut work: Work<'_>,
     context: &Context,
-) -> Result<(Layer, u64)> {
-    let changed = Arc::new(AtomicBool::new(false));
+) -> Result<Filtered> {
+    let is_new = matches!(work.form, Form::Written | Form::Canonical) && !work.read_only;
+    let changed = Arc::new(AtomicBool::new(is_new));
     // The source is read once: if the layer stays as it was, it is read from this copy later.
     let copy = match layer.content {
-        Content::Registry(_) | Content::Elsewhere(_) => {
+        Content::Registry(_) | Content::Elsewhere(_) if !is_new => {
             let folder = &context.temp_dir;
             let file = tempfile::tempfile_in(folder);
             let file = Arc::new(file.map_err(|cause| cannot_create(folder, &cause))?);
             stored = stored.copied_to(Arc::clone(&file), Arc::clone(&changed));
             Some(file)
         }
-        Content::File(_) => None,
+        _ => None,
     };
     let place = &layer.place;
-    let (filtered, size) = if read_only {
+    let mut filtered = if work.read_only {
         let read = |plain: &mut PlainReader| {
-            read_through(&mut *plain, place, &mut passes).and_then(|()| plain.read_rest(place))
+            let read = read_through(&mut *plain, place, &mut work.passes);
+            read.and_then(|()| plain.read_rest(place))
         };
-        (None, read_checked(layer, stored, read)?)
+        let size = read_checked(layer, stored, read)?;
+        Filtered { layer: layer.clone(), size, spooled: None }
     } else {
-        change(layer, stored, &mut passes, &changed, context)?
+        change(layer, stored, work, &changed, context)?
     };
-    let filtered = match (filtered, copy) {
-        (Some(filtered), _) => filtered,
-        (None, Some(file)) => {
-            Layer { content: Content::File(Section::new(file, 0, layer.size)), ..layer.clone() }
-        }
-        (None, None) => layer.clone(),
-    };
-    Ok((filtered, size))
+    if let (Some(file), false) = (copy, changed.load(Ordering::Relaxed)) {
+        filtered.layer.content = Content::File(Section::new(file, 0, layer.size));
+    }
+    Ok(filtered)
 }
 
-/// Writes a layer as the passes change it. Returns the new layer, or `None` if no pass changed it, and its size.
+/// Writes a layer as the passes change it, unless nothing changes. Sets `changed` if something does.
 fn change(
     layer: &Layer,
     stored: Stored,
-    passes: &mut Passes<'_>,
+    mut work: Work<'_>,
     changed: &AtomicBool,
     context: &Context,
-) -> Result<(Option<Layer>, u64)> {
-    let folder = &context.import_dir;
-    let failed = |cause: &std::io::Error| cannot_create(folder, cause);
-    let directory = Dir::open_ambient_dir(folder, ambient_authority());
-    let directory = Arc::new(directory.map_err(|cause| failed(&cause))?);
-    let file = Unnamed::create(&directory).map_err(|cause| failed(&cause))?;
+) -> Result<Filtered> {
+    let file = unnamed(context)?;
     let place = &layer.place;
+    let passes = &mut work.passes;
+    let mut arranging = match work.form {
+        Form::Canonical | Form::CanonicalOrKept => Some(Arranging::new(&context.temp_dir)),
+        Form::AsChanged | Form::Written => None,
+    };
     // Rewriting takes as long as reading. If one thread did both, the third one, which hashes and writes, would wait.
     let (moved, size) = read_checked(layer, stored.read_ahead(true), |plain| {
         let (size, moved) = rewrite_with(plain, file.file(), |plain, to| {
-            rewrite(&mut *plain, place, passes, to, changed, &context.temp_dir)?;
+            let arranging = arranging.as_mut();
+            rewrite(&mut *plain, place, passes, to, changed, &context.temp_dir, arranging)?;
             plain.read_rest(place)
         })?;
         Ok((moved, size))
     })?;
-    if !changed.load(Ordering::Relaxed) {
-        return Ok((None, size));
+    if let Some(arranging) = arranging {
+        let arranged = arranging.finish(place)?;
+        let keep = work.form == Form::CanonicalOrKept;
+        let spooled = Some(Spool { arranged, file, moved, keep });
+        return Ok(Filtered { layer: layer.clone(), size, spooled });
     }
-    let section = Spooled::section(file, moved).map_err(|cause| failed(&cause))?;
-    let (diff_id, place) = (moved.digest, layer.place.clone());
-    let filtered = Layer::in_file(section, diff_id, None, Compression::None, place);
-    Ok((Some(filtered), moved.size))
+    if !changed.load(Ordering::Relaxed) {
+        return Ok(Filtered { layer: layer.clone(), size, spooled: None });
+    }
+    written(layer, file, moved, context)
 }
 
-/// Returns the image with its new layers and a config that fits them.
-fn finish(image: &Image, layers: Vec<Layer>, applied: &[Box<dyn Applied + '_>]) -> Result<Image> {
+/// Returns a layer that was written, compressed with zstd if the source has it so. Outputs compress other layers
+/// themselves, and a plain one with gzip.
+fn written(layer: &Layer, file: Unnamed, moved: Hashed, context: &Context) -> Result<Filtered> {
+    let failed = |cause: &std::io::Error| cannot_create(&context.import_dir, cause);
+    let (diff_id, place) = (moved.digest, layer.place.clone());
+    let section = Spooled::section(file, moved).map_err(|cause| failed(&cause))?;
+    let plain = Layer::in_file(section.clone(), diff_id, None, Compression::None, place.clone());
+    if !layer.media_type.ends_with("zstd") {
+        return Ok(Filtered { layer: plain, size: moved.size, spooled: None });
+    }
+    let file = unnamed(context)?;
+    let stored = Stored::file(&plain, &section, &context.cancel);
+    let how = Compression::Zstd;
+    let packed = encoded(&plain, stored, file.file(), 0, how, context.cores())?;
+    let section = Spooled::section(file, packed).map_err(|cause| failed(&cause))?;
+    let layer = Layer::in_file(section, diff_id, Some(packed.digest), how, place);
+    Ok(Filtered { layer, size: moved.size, spooled: None })
+}
+
+/// Makes the layers whose canonical form was prepared.
+fn assemble(
+    image: &Image,
+    working: &[Working<'_>],
+    filtered: &mut [Option<Filtered>],
+    context: &Context,
+) -> Result<()> {
+    let lacks_folders = |filtered: &Option<Filtered>| {
+        let spool = filtered.as_ref().and_then(|filtered| filtered.spooled.as_ref());
+        spool.is_some_and(|spool| spool.arranged.lacks_folders())
+    };
+    if let Some(last) = filtered.iter().rposition(lacks_folders) {
+        list_folders_up_to(last, image, working, filtered, context)?;
+    }
+    let spools = || filtered.iter().flatten().filter_map(|filtered| filtered.spooled.as_ref());
+    let lists_root = spools().any(|spool| spool.arranged.has_own_root());
+    let jobs = filtered.iter_mut().flatten().filter(|filtered| filtered.spooled.is_some());
+    let jobs: Vec<_> = jobs.map(Mutex::new).collect();
+    let workers = context.cores().min(context.parallel);
+    let made = in_parallel(&jobs, workers, |job| {
+        let mut filtered = job.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Spool { arranged, file, moved, keep }) = filtered.spooled.take() else {
+            return Ok(());
+        };
+        let layer = &filtered.layer;
+        let (file, moved) = match arranged.assemble(&file.shared(), lists_root)? {
+            None => (file, moved),
+            Some(mut assembled) => {
+                let to = unnamed(context)?;
+                let (place, cancel) = (&layer.place, &context.cancel);
+                let moved = copy(&mut assembled, Some(to.file()), place, cancel)?;
+                (to, moved)
+            }
+        };
+        if !(keep && moved.digest == layer.diff_id) {
+            **filtered = written(layer, file, moved, context)?;
+        }
+        Ok(())
+    });
+    made.into_iter().collect()
+}
+
+/// Lists the folders that layers leave out, up to the last layer that leaves one out. Layers below that the filters do
+/// not see are read for their folders.
+fn list_folders_up_to(
+    last: usize,
+    image: &Image,
+    working: &[Working<'_>],
+    filtered: &mut [Option<Filtered>],
+    context: &Context,
+) -> Result<()> {
+    let is_arranged =
+        |index: usize| filtered[index].as_ref().is_some_and(|filtered| filtered.spooled.is_some());
+    let unread = |index: usize, layer: &Layer| index < last && !layer.opaque && !is_arranged(index);
+    let only_arrange = |_: usize, layer: &Layer, stored: Stored, context: &Context| {
+        read_checked(layer, stored, |plain| {
+            let mut arranging = Arranging::new(&context.temp_dir);
+            let (mut none, changed, mut nowhere) = (Vec::new(), AtomicBool::new(false), sink());
+            let (place, folder, to) = (&layer.place, &context.temp_dir, Some(&mut arranging));
+            rewrite(&mut *plain, place, &mut none, &mut nowhere, &changed, folder, to)?;
+            arranging.finish(place)
+        })
+    };
+    let mut layers = read_layers(&image.layers, unread, "folders", context, only_arrange)?;
+    layers.truncate(last + 1);
+    let mut spools = Vec::new();
+    for (index, filtered) in filtered.iter_mut().enumerate().take(last + 1) {
+        if let Some(filtered) = filtered
+            && let Some(Spool { arranged, file, moved, keep }) = filtered.spooled.take()
+        {
+            layers[index] = Some(arranged);
+            spools.push((index, file, moved, keep));
+        }
+    }
+    list_folders(&mut layers, |index, folder| {
+        let seeing = working.iter().filter(|working| index >= working.spared);
+        seeing.for_each(|working| working.applied.listed(folder));
+    })?;
+    for (index, file, moved, keep) in spools {
+        if let (Some(filtered), Some(arranged)) = (&mut filtered[index], layers[index].take()) {
+            filtered.spooled = Some(Spool { arranged, file, moved, keep });
+        }
+    }
+    Ok(())
+}
+
+/// Returns the image with its new layers, and a config and a manifest that fit them.
+fn finish(
+    image: &Image,
+    layers: Vec<Layer>,
+    working: &[Working<'_>],
+    context: &Context,
+) -> Result<Image> {
     let place = format!("'{}'", image.name);
     let mut edits = Edits::new(&image.config, &place)?;
     let is_new = |(new, old): (&Layer, &Layer)| new.diff_id != old.diff_id;
     if layers.iter().zip(&image.layers).any(is_new) {
         edits.diff_ids(layers.iter().map(|layer| layer.diff_id));
     }
-    applied.iter().for_each(|applied| applied.edit(&mut edits));
+    working.iter().for_each(|working| working.applied.edit(&mut edits));
     let config = edits.finish();
     let same = |(new, old): (&Layer, &Layer)| new.digest == old.digest;
     if config == image.config && layers.iter().zip(&image.layers).all(same) {
@@ -134,14 +288,24 @@ fn finish(image: &Image, layers: Vec<Layer>, applied: &[Box<dyn Applied + '_>]) 
     if id != image.id {
         tracing::info!("{}: filtered, now {id}", image.name);
     }
+    let parts = manifest::Parts { config: &config, layers: &layers, edits: Some(&edits) };
+    let manifest = manifest::of(image, &parts, context);
     Ok(Image {
         config: config.into(),
         id,
         layers,
-        manifest: None,
+        manifest,
         note: image.note.clone().filter(|_| id == image.id),
         ..image.clone()
     })
+}
+
+/// Returns a file for a layer, in the folder from which the destination can adopt it.
+fn unnamed(context: &Context) -> Result<Unnamed> {
+    let folder = &context.import_dir;
+    let directory = Dir::open_ambient_dir(folder, ambient_authority());
+    let file = directory.and_then(|directory| Unnamed::create(&Arc::new(directory)));
+    file.map_err(|cause| cannot_create(folder, &cause))
 }
 
 fn cannot_create(folder: &std::path::Path, cause: &std::io::Error) -> Error {

@@ -4,6 +4,7 @@
 //! that it made.
 
 use super::config::Edits;
+use super::manifest::{self, Parts};
 use super::rewrite::{Pass, Verdict};
 use super::{Applied, FilterOutcome};
 use occystrap_base::error::{Error, Result};
@@ -43,7 +44,7 @@ impl Reshaped {
 /// Returns an image with other layers and another config, which must fit each other. An image whose config says
 /// the same as before stays as it is.
 #[must_use]
-pub fn with(image: &Image, layers: Vec<Layer>, config: String) -> Image {
+pub fn with(image: &Image, layers: Vec<Layer>, config: String, context: &Context) -> Image {
     let read = |text: &[u8]| serde_json::from_slice::<serde_json::Value>(text).ok();
     if read(config.as_bytes()) == read(&image.config) {
         // Only its spaces differ, and it has the same diff-ids.
@@ -51,7 +52,9 @@ pub fn with(image: &Image, layers: Vec<Layer>, config: String) -> Image {
     }
     let id = Digest::of(config.as_bytes());
     tracing::info!("{}: filtered, now {id}", image.name);
-    Image { config: config.into(), id, layers, manifest: None, note: None, ..image.clone() }
+    let parts = Parts { config: config.as_bytes(), layers: &layers, edits: None };
+    let manifest = manifest::of(image, &parts, context);
+    Image { config: config.into(), id, layers, manifest, note: None, ..image.clone() }
 }
 
 /// A config that is being changed. Everything that is not replaced keeps its bytes.

@@ -4,6 +4,7 @@ use std::io::{self, BufRead, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::arrange::Arranging;
 use super::dropped::{DroppedAs, DroppedMembers};
 use occystrap_base::error::{Error, Result};
 use occystrap_layer::blob::from_io;
@@ -37,7 +38,8 @@ pub type Passes<'a> = Vec<Box<dyn Pass + Send + 'a>>;
 
 /// Writes a layer as the passes change it. Sets `changed` as soon as a pass changes or drops a member; if it stays unset,
 /// the written layer has the same members, but not necessarily the same bytes. Temporary files with the contents that
-/// hard links may need go to `folder`.
+/// hard links may need go to `folder`. With `arranging`, what is written is the spool from which the canonical form is
+/// made.
 pub fn rewrite(
     plain: impl BufRead,
     place: &str,
@@ -45,6 +47,7 @@ pub fn rewrite(
     to: &mut dyn Write,
     changed: &AtomicBool,
     folder: &Path,
+    mut arranging: Option<&mut Arranging>,
 ) -> Result<()> {
     let mut reader = Reader::new(plain, place);
     let mut writer = Writer::new(to);
@@ -64,21 +67,29 @@ pub fn rewrite(
             continue;
         }
         dropped.replace(&member);
+        if stands_for.is_none()
+            && member.kind == MemberKind::HardLink
+            && let Some(target) = passes.iter().find_map(|pass| pass.drops(&member.link))
+        {
+            return Err(leads_nowhere(&member, &target, &mut reader, place));
+        }
+        if let Some(arranging) = &mut arranging
+            && !arranging.spell(&mut member)?
+        {
+            continue;
+        }
+        let start = writer.position();
         let written = match stands_for {
             Some(index) => {
                 let content = dropped.content(index, &member);
                 content.and_then(|mut content| writer.append(&member, &mut content))
             }
-            None => {
-                if member.kind == MemberKind::HardLink
-                    && let Some(target) = passes.iter().find_map(|pass| pass.drops(&member.link))
-                {
-                    return Err(leads_nowhere(&member, &target, &mut reader, place));
-                }
-                writer.append(&member, &mut reader.content())
-            }
+            None => writer.append(&member, &mut reader.content()),
         };
         written.map_err(|cause| failed(cause, place))?;
+        if let Some(arranging) = &mut arranging {
+            arranging.add(&member, start, writer.position())?;
+        }
     }
     writer.finish().map_err(|cause| failed(cause, place))?;
     let lost = reader.finish()?;

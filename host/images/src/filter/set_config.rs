@@ -176,10 +176,10 @@ impl Reshape for SetConfig {
         false
     }
 
-    fn reshape(&self, image: &Image, _context: &Context) -> Result<Reshaped> {
+    fn reshape(&self, image: &Image, context: &Context) -> Result<Reshaped> {
         let mut config = ConfigEdit::of(image)?;
         config.change(|config| self.change(config))?;
-        Ok(Reshaped::same(&with(image, image.layers.clone(), config.finish())))
+        Ok(Reshaped::same(&with(image, image.layers.clone(), config.finish(), context)))
     }
 }
 

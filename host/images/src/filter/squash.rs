@@ -91,7 +91,7 @@ impl Reshape for Squash {
         config.diff_ids(&layers)?;
         config.change(|config| history::squashed(config, self.below, count))?;
         let from = (0..base.len()).map(Some).chain([None]).collect();
-        Ok(Reshaped { image: with(image, layers, config.finish()), from })
+        Ok(Reshaped { image: with(image, layers, config.finish(), context), from })
     }
 }
 

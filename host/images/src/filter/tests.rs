@@ -1,5 +1,6 @@
 //! Filters on unusual layers, written by hand and generated.
 
+mod canonical;
 pub(super) mod made;
 pub(super) mod merged;
 #[path = "../../../../tests/support/tar_members.rs"]
@@ -46,7 +47,7 @@ fn try_filtered(filter: &dyn Filter, tar: &[u8]) -> Result<(bool, Vec<u8>)> {
     let mut passes = vec![applied.pass(0)];
     let folder = std::env::temp_dir();
     let changed = AtomicBool::new(false);
-    rewrite(tar, "'x'", &mut passes, &mut out, &changed, &folder)?;
+    rewrite(tar, "'x'", &mut passes, &mut out, &changed, &folder, None)?;
     Ok((changed.into_inner(), out))
 }
 
@@ -55,6 +56,10 @@ fn exclude(patterns: &[&str]) -> Exclude {
         patterns.iter().map(|pattern| format!("pattern='{pattern}'")).collect();
     Exclude::new(&Spec::parse(&format!("exclude:{}", options.join(",")), &|_| None).unwrap())
         .unwrap()
+}
+
+pub(super) fn no_source(uri: &str) -> Result<Source> {
+    Err(Error::usage(format!("no source '{uri}' in this test")))
 }
 
 fn normalize(text: &str) -> NormalizeTimestamps {
@@ -68,7 +73,7 @@ fn normalize_in(
     let results = Results::printed(&Progress::hidden());
     NormalizeTimestamps::new(
         &Spec::parse(text, &|_| None)?,
-        &FilterInputs { environment, results: &results },
+        &FilterInputs { environment, results: &results, source: &no_source },
     )
 }
 
@@ -301,7 +306,8 @@ fn options_are_checked_before_anything_is_fetched() {
         "search:pattern=a,regex=perhaps",
         "search:pattern=a,pattern=b",
     ] {
-        let inputs = FilterInputs { environment: &environment, results: &results };
+        let inputs =
+            FilterInputs { environment: &environment, results: &results, source: &no_source };
         assert!(Filters::parse(&[bad.to_owned()], &inputs).is_err(), "{bad}");
     }
 }

@@ -1,17 +1,17 @@
-//! `normalize-timestamps[:ts=N][,config=true]`: sets all times to one value, so that the same content gives the same
-//! image, whenever it was built.
+//! `normalize-timestamps[:ts=N][,clamp=true][,config=true][,keep=true]`: sets all times, or all later ones, to one value,
+//! so that the same content gives the same image, whenever it was built.
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::arrange::TIME_RECORDS;
 use super::config::Edits;
-use super::{Applied, Filter, FilterInputs, Pass, Spec, Verdict};
+use super::spared::{self, Spared};
+use super::{Applied, Filter, FilterInputs, Form, Pass, Spec, Verdict};
 use occystrap_base::error::Result;
 use occystrap_layer::image::Image;
 use occystrap_layer::tar::{Member, Time};
-
-/// PAX records of times besides the modification time: two of POSIX, one of libarchive.
-const RECORDS: [&[u8]; 3] = [b"atime", b"ctime", b"LIBARCHIVE.creationtime"];
+use occystrap_net::context::Context;
 
 /// The variable with which reproducible builds pass their time
 /// (<https://reproducible-builds.org/specs/source-date-epoch/>).
@@ -22,8 +22,13 @@ pub struct NormalizeTimestamps {
     mtime: Time,
     /// The same time in the form of a config.
     text: String,
-    /// Whether times in the config are set as well.
+    /// Whether only later times are set.
+    clamp: bool,
+    /// Whether the config is made the same as well.
     config: bool,
+    /// Whether a layer in which no time changes keeps its bytes.
+    keep: bool,
+    spared: Spared,
     /// The value of [`VARIABLE`], if it gave the time.
     from_environment: Option<String>,
 }
@@ -31,7 +36,8 @@ pub struct NormalizeTimestamps {
 impl NormalizeTimestamps {
     /// Creates the filter from its options and the environment. An option takes precedence over the environment.
     pub fn new(spec: &Spec, inputs: &FilterInputs<'_>) -> Result<Self> {
-        spec.only(&["ts", "timestamp", "config"])?;
+        let [from_layer, base] = spared::OPTIONS;
+        spec.only(&["ts", "timestamp", "clamp", "config", "keep", from_layer, base])?;
         let typed = match (spec.one("ts")?, spec.one("timestamp")?) {
             (Some(_), Some(_)) => return Err(spec.error("'ts' and 'timestamp' are the same")),
             (one, other) => one.or(other).map(|text| ("ts", text.to_owned())),
@@ -52,7 +58,10 @@ impl NormalizeTimestamps {
         Ok(Self {
             mtime: Time::seconds(time.unix_timestamp()),
             text: text.map_err(|_| spec.error("the year must be 0 to 9999"))?,
+            clamp: spec.switch("clamp")?,
             config: spec.switch("config")?,
+            keep: spec.switch("keep")?,
+            spared: Spared::parse(spec, inputs)?,
             from_environment,
         })
     }
@@ -60,7 +69,19 @@ impl NormalizeTimestamps {
 
 impl Filter for NormalizeTimestamps {
     fn key(&self) -> Option<String> {
-        Some(format!("normalize-timestamps {}", self.mtime.seconds))
+        // Which layers are left alone depends on the image.
+        let only = |on: bool, name| if on { name } else { "" };
+        let (clamp, keep) = (only(self.clamp, " clamp"), only(self.keep, " keep"));
+        let key = format!("normalize-timestamps {}{clamp}{keep}", self.mtime.seconds);
+        self.spared.is_none().then_some(key)
+    }
+
+    fn writes_all(&self) -> bool {
+        !self.keep
+    }
+
+    fn spared(&self, image: &Image, context: &Context) -> Result<usize> {
+        self.spared.of(image, context)
     }
 
     fn in_full(&self, typed: &str) -> String {
@@ -79,25 +100,40 @@ impl Applied for &NormalizeTimestamps {
         Box::new(*self)
     }
 
+    fn form(&self) -> Form {
+        if self.keep { Form::AsChanged } else { Form::Written }
+    }
+
+    fn listed(&self, folder: &mut Member) {
+        self.set(folder);
+    }
+
     fn edit(&self, edits: &mut Edits) {
         if self.config {
-            edits.created(&self.text);
+            let latest = OffsetDateTime::from_unix_timestamp(self.mtime.seconds).ok();
+            edits.created(&self.text, latest.filter(|_| self.clamp));
+            edits.forget_the_build();
         }
+    }
+}
+
+impl NormalizeTimestamps {
+    /// Sets the times of a member. Returns whether it had others.
+    fn set(&self, member: &mut Member) -> bool {
+        let mut changed = false;
+        if member.mtime != self.mtime && (!self.clamp || member.mtime > self.mtime) {
+            member.mtime = self.mtime;
+            changed = true;
+        }
+        for record in TIME_RECORDS {
+            changed |= member.records.remove(record).is_some();
+        }
+        changed
     }
 }
 
 impl Pass for &NormalizeTimestamps {
     fn member(&mut self, member: &mut Member) -> Result<Verdict> {
-        let mut verdict = Verdict::Same;
-        if member.mtime != self.mtime {
-            member.mtime = self.mtime;
-            verdict = Verdict::Changed;
-        }
-        for record in RECORDS {
-            if member.records.remove(record).is_some() {
-                verdict = Verdict::Changed;
-            }
-        }
-        Ok(verdict)
+        Ok(if self.set(member) { Verdict::Changed } else { Verdict::Same })
     }
 }

@@ -22,34 +22,28 @@ const LONGEST_OWNER: usize = 31;
 /// A writer of members to a stream.
 pub struct Writer<W> {
     to: W,
+    /// Bytes that were written.
+    at: u64,
 }
 
 impl<W: Write> Writer<W> {
     /// Returns a writer to a stream. [`Writer::finish`] must be called at the end.
     pub fn new(to: W) -> Self {
-        Self { to }
+        Self { to, at: 0 }
+    }
+
+    /// Returns the number of bytes that were written.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.at
     }
 
     /// Appends a member and its content, without the holes of a sparse file: [`Member::stored`] bytes. Errors when the
     /// stream fails, or the content ends early.
     pub fn append(&mut self, member: &Member, content: &mut dyn BufRead) -> io::Result<()> {
-        let map = member.sparse.as_ref().map(sparse::Sparse::map).unwrap_or_default();
-        let has_content = member.kind.has_content();
-        let size = if has_content { member.stored() + map.len() as u64 } else { 0 };
-        let (records, name) = self.spell(member, size);
-        if !records.is_empty() {
-            let mut bytes = Vec::new();
-            for (keyword, value) in &records {
-                pax::write(&mut bytes, keyword, value);
-            }
-            let mut header = Block::new(b'x', PAX_NAME, 0o644);
-            header.number(field::SIZE, bytes.len() as i64);
-            self.to.write_all(&header.sealed())?;
-            self.to.write_all(&bytes)?;
-            self.pad(bytes.len() as u64)?;
-        }
-        self.to.write_all(&header(member, &name, size, &records))?;
-        self.to.write_all(&map)?;
+        let (map, size) = map_and_size(member);
+        self.put(&head(member))?;
+        self.put(&map)?;
         let mut left = size - map.len() as u64;
         while left > 0 {
             let available = content.fill_buf()?;
@@ -58,6 +52,7 @@ impl<W: Write> Writer<W> {
             }
             let amount = (available.len() as u64).min(left) as usize;
             self.to.write_all(&available[..amount])?;
+            self.at += amount as u64;
             content.consume(amount);
             left -= amount as u64;
         }
@@ -70,63 +65,98 @@ impl<W: Write> Writer<W> {
         Ok(self.to)
     }
 
-    fn pad(&mut self, size: u64) -> io::Result<()> {
-        self.to.write_all(&[0; BLOCK][..padding(size) as usize])
+    fn put(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.at += bytes.len() as u64;
+        self.to.write_all(bytes)
     }
 
-    /// Returns the PAX records that the member needs, and the name for the header.
-    fn spell(&self, member: &Member, size: u64) -> (Records, Vec<u8>) {
-        let mut records = member.records.clone();
-        let mut path = member.path.clone();
-        if member.kind == MemberKind::Directory && !path.ends_with(b"/") {
-            path.push(b'/');
-        }
-        let mut say = |keyword: &[u8], value: Vec<u8>| {
-            records.insert(keyword.to_vec(), value);
-        };
-        let mut name = path.clone();
-        if member.sparse.is_some() {
-            for (what, value) in [("major", "1"), ("minor", "0")] {
-                say(&[sparse::PREFIX, what.as_bytes()].concat(), value.into());
-            }
-            say(&[sparse::PREFIX, b"realsize"].concat(), member.size.to_string().into());
-            say(&[sparse::PREFIX, b"name"].concat(), path.clone());
-            // A reader without support for sparse files must not take this member for the whole file.
-            name = b"GNUSparseFile.0/".to_vec();
-            name.extend(path.rsplit(|byte| *byte == b'/').next().unwrap_or_default());
-            name = shortened(&name);
-        } else if split(&path).is_none() {
-            say(b"path", path.clone());
-            name = shortened(&path);
-        }
-        if member.link.len() > field::LINK.len() || !member.link.is_ascii() {
-            say(b"linkpath", member.link.clone());
-        }
-        for (keyword, name) in [("uname", &member.owner), ("gname", &member.group)] {
-            if name.len() > LONGEST_OWNER || !name.is_ascii() {
-                say(keyword.as_bytes(), name.clone());
-            }
-        }
-        for (keyword, value, range) in [
-            ("uid", member.uid, field::UID),
-            ("gid", member.gid, field::GID),
-            ("size", size as i64, field::SIZE),
-        ] {
-            if !number::write_octal(&mut [0; 12][..range.len()], value) {
-                say(keyword.as_bytes(), value.to_string().into());
-            }
-        }
-        let seconds = member.mtime.seconds;
-        if member.mtime.nanos != 0 || !number::write_octal(&mut [0; 12], seconds) {
-            say(b"mtime", pax::time_text(member.mtime).into());
-        }
-        let texts = [&path, &member.link, &member.owner, &member.group];
-        if texts.iter().any(|text| std::str::from_utf8(text).is_err()) {
-            // Without this record, records are UTF-8.
-            say(b"hdrcharset", b"BINARY".to_vec());
-        }
-        (records, name)
+    fn pad(&mut self, size: u64) -> io::Result<()> {
+        self.put(&[0; BLOCK][..padding(size) as usize])
     }
+}
+
+/// Returns the map of a sparse member, and the bytes of map and content.
+fn map_and_size(member: &Member) -> (Vec<u8>, u64) {
+    let map = member.sparse.as_ref().map(sparse::Sparse::map).unwrap_or_default();
+    let has_content = member.kind.has_content();
+    let size = if has_content { member.stored() + map.len() as u64 } else { 0 };
+    (map, size)
+}
+
+/// Returns the headers of a member as [`Writer::append`] writes them: everything before the map of a sparse file and the
+/// content.
+#[must_use]
+pub fn head(member: &Member) -> Vec<u8> {
+    let (_, size) = map_and_size(member);
+    let (records, name) = spell(member, size);
+    let mut head = Vec::with_capacity(BLOCK);
+    if !records.is_empty() {
+        let mut bytes = Vec::new();
+        for (keyword, value) in &records {
+            pax::write(&mut bytes, keyword, value);
+        }
+        let mut block = Block::new(b'x', PAX_NAME, 0o644);
+        block.number(field::SIZE, bytes.len() as i64);
+        head.extend(block.sealed());
+        head.extend(&bytes);
+        head.resize(head.len() + padding(bytes.len() as u64) as usize, 0);
+    }
+    head.extend(header(member, &name, size, &records));
+    head
+}
+
+/// Returns the PAX records that the member needs, and the name for the header.
+fn spell(member: &Member, size: u64) -> (Records, Vec<u8>) {
+    let mut records = member.records.clone();
+    let mut path = member.path.clone();
+    if member.kind == MemberKind::Directory && !path.ends_with(b"/") {
+        path.push(b'/');
+    }
+    let mut say = |keyword: &[u8], value: Vec<u8>| {
+        records.insert(keyword.to_vec(), value);
+    };
+    let mut name = path.clone();
+    if member.sparse.is_some() {
+        for (what, value) in [("major", "1"), ("minor", "0")] {
+            say(&[sparse::PREFIX, what.as_bytes()].concat(), value.into());
+        }
+        say(&[sparse::PREFIX, b"realsize"].concat(), member.size.to_string().into());
+        say(&[sparse::PREFIX, b"name"].concat(), path.clone());
+        // A reader without support for sparse files must not take this member for the whole file.
+        name = b"GNUSparseFile.0/".to_vec();
+        name.extend(path.rsplit(|byte| *byte == b'/').next().unwrap_or_default());
+        name = shortened(&name);
+    } else if split(&path).is_none() {
+        say(b"path", path.clone());
+        name = shortened(&path);
+    }
+    if member.link.len() > field::LINK.len() || !member.link.is_ascii() {
+        say(b"linkpath", member.link.clone());
+    }
+    for (keyword, name) in [("uname", &member.owner), ("gname", &member.group)] {
+        if name.len() > LONGEST_OWNER || !name.is_ascii() {
+            say(keyword.as_bytes(), name.clone());
+        }
+    }
+    for (keyword, value, range) in [
+        ("uid", member.uid, field::UID),
+        ("gid", member.gid, field::GID),
+        ("size", size as i64, field::SIZE),
+    ] {
+        if !number::write_octal(&mut [0; 12][..range.len()], value) {
+            say(keyword.as_bytes(), value.to_string().into());
+        }
+    }
+    let seconds = member.mtime.seconds;
+    if member.mtime.nanos != 0 || !number::write_octal(&mut [0; 12], seconds) {
+        say(b"mtime", pax::time_text(member.mtime).into());
+    }
+    let texts = [&path, &member.link, &member.owner, &member.group];
+    if texts.iter().any(|text| std::str::from_utf8(text).is_err()) {
+        // Without this record, records are UTF-8.
+        say(b"hdrcharset", b"BINARY".to_vec());
+    }
+    (records, name)
 }
 
 /// Returns the slash at which a name is split into prefix and name, so that both fit. `None` where they do not fit, or

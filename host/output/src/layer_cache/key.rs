@@ -29,7 +29,13 @@ pub fn keys(image: &Image, filters: &Filters, target: &Target) -> Option<Vec<Lay
     let filters = filters.keys()?;
     let spelled = filters.into_iter().map(|filter| format!("{filter} (tar {SPELLING})"));
     let spelled: Vec<String> = spelled.collect();
-    let compression = format!("{} {ENCODING}", asked(target).unwrap_or("as it is, or gzip"));
+    // A layer of zstd that a filter changes is one of zstd again.
+    let compression = |layer: &Layer| match asked(target) {
+        None if !spelled.is_empty() && layer.media_type.ends_with("zstd") => {
+            format!("as it is, or zstd {ENCODING}")
+        }
+        asked => format!("{} {ENCODING}", asked.unwrap_or("as it is, or gzip")),
+    };
     let output = match &target.endpoint {
         Endpoint::File(_) => target.lasting.clone(),
         _ => target.plugin.description().name.clone(),
@@ -37,7 +43,7 @@ pub fn keys(image: &Image, filters: &Filters, target: &Target) -> Option<Vec<Lay
     let key = |layer: &Layer| LayerKey {
         layer: layer.diff_id,
         filters: spelled.clone(),
-        compression: compression.clone(),
+        compression: compression(layer),
         output: output.clone(),
     };
     Some(image.layers.iter().map(key).collect())

@@ -6,7 +6,7 @@ use super::target::Target;
 use crate::plugin::bindings::{types, writer};
 use crate::receipt::ImageIdentity;
 use occystrap_base::oci::{Digest, ImageName, Manifest};
-use occystrap_layer::image::{Image, Index, Layer};
+use occystrap_layer::image::{Content, Image, Index, Layer};
 
 /// What a session is given to write.
 #[derive(Clone, Copy)]
@@ -154,11 +154,17 @@ impl PreparedImage {
     #[must_use]
     pub fn new(before: &Image, known: &[Option<Layer>], after: Image, reads: bool) -> Self {
         let other = if reads { Origin::Filtered } else { Origin::Source };
-        let origins = match before.layers.len() == after.layers.len() {
+        let mut origins = match before.layers.len() == after.layers.len() {
             true => origins(before, known, other),
             // A filter that changes their number reads all of them.
             false => vec![Origin::Filtered; after.layers.len()],
         };
+        for (origin, layer) in origins.iter_mut().zip(&after.layers) {
+            // What the filters read of a server is in a file now: they left this layer alone.
+            if *origin == Origin::Filtered && !matches!(layer.content, Content::File(_)) {
+                *origin = Origin::Source;
+            }
+        }
         let is_same = before.manifest.is_some() && before.manifest == after.manifest;
         Self { image: after, origins, is_same }
     }
@@ -180,6 +186,18 @@ impl PreparedImage {
         }
         let is_same = before.manifest.is_some() && before.manifest == image.manifest;
         Self { image, origins, is_same }
+    }
+}
+
+impl PreparedImage {
+    /// Returns the image with so many layers at the bottom that the filters leave alone.
+    #[must_use]
+    pub fn with_spared(mut self, spared: usize) -> Self {
+        let origins = self.origins.iter_mut().take(spared);
+        for origin in origins.filter(|origin| **origin == Origin::ToFilter) {
+            *origin = Origin::Source;
+        }
+        self
     }
 }
 

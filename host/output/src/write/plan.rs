@@ -154,13 +154,16 @@ fn summary(image: &Image, layer: &Layer, origin: Origin) -> writer::LayerSummary
     // An artifact keeps its manifest, and so every layer, whatever is in it.
     let is_tar = !layer.opaque && image.artifact.is_none();
     match origin {
-        // What comes out of a filter is plain, and no destination has it as far as is known. Equal layers come out
-        // equal, which a digest made from theirs says.
+        // What comes out of a filter is plain, or of zstd if the source has it so, and no destination has it as far as is
+        // known. Equal layers come out equal, which a digest made from theirs says.
         Origin::ToFilter => {
             let unknown = format!("what filters make of {}", layer.diff_id);
             writer::LayerSummary {
                 diff_id: Some(occystrap_base::oci::Digest::of(unknown.as_bytes()).to_string()),
-                media_type: Compression::None.layer_media_type().to_owned(),
+                media_type: match layer.media_type.ends_with("zstd") {
+                    true => Compression::Zstd.layer_media_type().to_owned(),
+                    false => Compression::None.layer_media_type().to_owned(),
+                },
                 size: layer.size,
                 digest: None,
             }

@@ -1,11 +1,12 @@
 //! Adding files to images written by hand.
 
 use super::super::tests::made::{self, ImageOf, link, of};
+use super::super::tests::no_source;
 use super::*;
 
 fn add(text: &str, image: &ImageOf) -> Result<Image> {
     let results = made::results();
-    let inputs = FilterInputs { environment: &|_| None, results: &results };
+    let inputs = FilterInputs { environment: &|_| None, results: &results, source: &no_source };
     let filter = Add::new(&Spec::parse(text, &|_| None)?, &inputs)?;
     image.reshaped(&filter)
 }

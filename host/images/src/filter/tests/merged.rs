@@ -79,6 +79,7 @@ fn name() -> impl Strategy<Value = String> {
     "(|\\./|/)([abc]|[ab](/|//|/\\./)[ab])"
 }
 
+/// Generates members that collide often.
 pub fn member() -> impl Strategy<Value = (Member, Vec<u8>)> {
     let folder = "(|\\./|[ab]/|\\./[ab]/)";
     let whiteout = (folder, "\\.wh\\.(\\.wh\\.\\.opq|[ab])");

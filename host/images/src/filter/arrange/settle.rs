@@ -1,0 +1,54 @@
+//! Which members of a layer count: an engine that unpacks the layer keeps the last member of a name, and loses what was in
+//! a folder that another kind of member replaced.
+
+use std::path::Path;
+
+use super::ancestry::Ancestry;
+use super::key;
+use super::placed::Placed;
+use super::sort::{Sorted, Sorter};
+use occystrap_base::error::Result;
+use occystrap_layer::tar::MemberKind;
+
+/// The members of a layer in their order, each with whether it counts.
+pub struct Settled {
+    /// The members.
+    pub members: Sorted,
+    /// Whether a folder above a member is not listed.
+    pub lacks_folders: bool,
+}
+
+/// Decides about the members of a layer.
+pub fn settle(members: &Sorted, folder: &Path) -> Result<Settled> {
+    let mut settled = Sorter::new(folder);
+    let mut ancestry = Ancestry::default();
+    let mut lacks_folders = false;
+    // Names that were something else than a folder, each with the number of the last such member.
+    let mut replaced: Vec<(Vec<u8>, u64)> = Vec::new();
+    let mut read = members.read()?;
+    let mut of_this_name: Option<u64> = None;
+    while let Some((numbered, value)) = read.next()? {
+        let (name, number) = key::parts(&numbered);
+        let mut placed = Placed::of(&value);
+        while replaced.last().is_some_and(|(other, _)| !key::is_above(other, name)) {
+            replaced.pop();
+        }
+        if placed.kind != MemberKind::Directory {
+            of_this_name = Some(number);
+        }
+        let is_last = read.peek()?.is_none_or(|next| key::parts(next).0 != name);
+        placed.is_live = is_last && !replaced.iter().any(|(_, since)| *since > number);
+        settled.push(&numbered, &placed.value())?;
+        if placed.is_live {
+            lacks_folders |= !ancestry.missing(name).is_empty();
+            match placed.kind {
+                MemberKind::Directory => ancestry.open(name),
+                _ => ancestry.close(name),
+            }
+        }
+        if let Some(since) = of_this_name.take_if(|_| is_last) {
+            replaced.push((name.to_vec(), since));
+        }
+    }
+    Ok(Settled { members: settled.finish()?, lacks_folders })
+}
