@@ -162,20 +162,24 @@ fn descriptors_that_promise_nothing() {
 #[test]
 fn rules_of_configs() {
     config(|c| c["rootfs"]["type"] = "layer".into(), &["error rootfs-type"]);
-    config(|c| c["architecture"] = "".into(), &["error platform"]);
+    config(|c| c["architecture"] = "".into(), &["warning platform"]);
+    config(|c| c["os"] = "Linux".into(), &["error platform"]);
+    config(|c| drop(c["rootfs"].as_object_mut().unwrap().remove("type")), &["error rootfs-type"]);
     config(|c| drop(c.as_object_mut().unwrap().remove("os")), &["error platform"]);
     config(|c| c["history"] = json!([]), &["info history-count"]);
     config(|c| c["history"] = json!([{}, {}]), &["error history-count"]);
-    config(|c| c["history"] = json!([{ "empty_layer": true }]), &["error history-count"]);
+    config(|c| c["history"] = json!([{ "empty_layer": true }]), &["warning history-count"]);
     config(|c| c["history"] = 7.into(), &["error history-count"]);
     config(|c| c["created"] = "yesterday".into(), &["error created"]);
     config(|c| c["history"][0]["created"] = "yesterday".into(), &["error created"]);
     config(|c| c["config"]["ArgsEscaped"] = true.into(), &["warning args-escaped"]);
-    config(|c| c["config"]["Env"] = json!(["PATH"]), &["warning config-values"]);
-    config(|c| c["config"]["Env"] = json!(["=x"]), &["warning config-values"]);
+    config(|c| c["config"]["Env"] = json!(["PATH"]), &["error config-values"]);
+    config(|c| c["config"]["Env"] = json!(["=x"]), &["error config-values"]);
     config(|c| c["config"]["ExposedPorts"] = json!({ "http": {} }), &["warning config-values"]);
     config(|c| c["config"]["ExposedPorts"] = json!({ "80": {}, "8000-8010/udp": {} }), &[]);
     config(|c| c["config"]["WorkingDir"] = "srv".into(), &["warning config-values"]);
+    // Docker alone accepts a text.
+    config(|c| c["config"]["Cmd"] = "/bin/sh".into(), &["error config"]);
     // Whatever else a strict reader refuses.
     config(|c| c["config"] = "text".into(), &["error config"]);
     let twice = |c: &mut Value| {

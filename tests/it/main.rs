@@ -10,6 +10,7 @@ mod support {
     pub mod cli;
     pub mod context;
     pub mod engine;
+    pub mod engine_cases;
     pub mod engine_door;
     pub mod engine_store;
     pub mod hostile;
@@ -52,6 +53,8 @@ mod bad_registry;
 mod canonical;
 mod changed_meanwhile;
 mod check;
+mod check_engines;
+mod check_gate;
 mod check_layers;
 mod check_platforms;
 mod check_trouble;

@@ -1,4 +1,4 @@
-//! Engines of other projects: Debian's dockerd and Podman, started by the tests themselves.
+//! Engines of other projects: Debian's dockerd, Podman and containerd, started by the tests themselves.
 //!
 //!     for engine in real_engine::all("what is tested") { ... }
 //!
@@ -21,20 +21,21 @@ use super::real::installed;
 /// A running engine.
 pub struct RealEngine {
     folder: PathBuf,
-    /// For messages: `dockerd` or `podman`.
+    /// For messages: `dockerd`, `podman` or `containerd`.
     pub name: &'static str,
     /// Its standard input is open as long as this process lives.
     _keeper: Child,
 }
 
 /// Runs the daemon until its own input ends, which is when the test binary has ended, in whatever
-/// way; then stops it and takes its folder away. A static is never dropped, and a signal does not run destructors.
+/// way; then stops it and takes its folder away. Podman leaves a mount of its overlays. A static is never dropped, and a signal does not run destructors.
 const KEEPER: &str = r#"
 trap '' INT TERM HUP
 folder=$1; shift
 "$@" >"$folder/log" 2>&1 </dev/null &
 cat
 kill $!; wait $!
+umount "$folder/data/overlay" 2>/dev/null
 rm -rf --one-file-system "$folder"
 "#;
 
@@ -43,44 +44,67 @@ pub fn all(test: &str) -> Vec<&'static RealEngine> {
     [dockerd(test), podman(test)].into_iter().flatten().collect()
 }
 
-/// Docker's.
+/// Docker's, whose storage copies layers, so that it starts everywhere.
 pub fn dockerd(test: &str) -> Option<&'static RealEngine> {
     static ONE: OnceLock<RealEngine> = OnceLock::new();
-    able(test, "dockerd").then(|| {
-        ONE.get_or_init(|| {
-            RealEngine::launch("dockerd", |folder| {
-                let mut arguments: Vec<String> =
-                    ["dockerd", "--iptables=false", "--ip6tables=false", "--bridge=none"]
-                        .map(str::to_owned)
-                        .into();
-                arguments.push("--storage-driver=vfs".to_owned());
-                for (option, name) in
-                    [("data-root", "data"), ("exec-root", "exec"), ("pidfile", "pid")]
-                {
-                    arguments.push(format!("--{option}={folder}/{name}"));
-                }
-                arguments.push(format!("--host=unix://{folder}/engine.sock"));
-                arguments
-            })
-        })
+    able(test, "dockerd").then(|| ONE.get_or_init(|| launch_dockerd("vfs")))
+}
+
+fn launch_dockerd(storage: &str) -> RealEngine {
+    RealEngine::launch("dockerd", |folder| {
+        let mut arguments: Vec<String> =
+            ["dockerd", "--iptables=false", "--ip6tables=false", "--bridge=none"]
+                .map(str::to_owned)
+                .into();
+        arguments.push(format!("--storage-driver={storage}"));
+        for (option, name) in [("data-root", "data"), ("exec-root", "exec"), ("pidfile", "pid")] {
+            arguments.push(format!("--{option}={folder}/{name}"));
+        }
+        arguments.push(format!("--host=unix://{folder}/engine.sock"));
+        arguments
     })
 }
 
-/// Podman's, which speaks Docker's language.
+/// Podman's, which speaks Docker's language, with the same storage.
 pub fn podman(test: &str) -> Option<&'static RealEngine> {
     static ONE: OnceLock<RealEngine> = OnceLock::new();
-    able(test, "podman").then(|| {
-        ONE.get_or_init(|| {
-            RealEngine::launch("podman", |folder| {
-                let mut arguments = vec!["podman".to_owned(), "--storage-driver=vfs".to_owned()];
-                for (option, name) in [("root", "data"), ("runroot", "run"), ("tmpdir", "tmp")] {
-                    arguments.push(format!("--{option}={folder}/{name}"));
-                }
-                arguments.extend(["system", "service", "--time=0"].map(str::to_owned));
-                arguments.push(format!("unix://{folder}/engine.sock"));
-                arguments
-            })
-        })
+    able(test, "podman").then(|| ONE.get_or_init(|| launch_podman("vfs")))
+}
+
+fn launch_podman(storage: &str) -> RealEngine {
+    RealEngine::launch("podman", |folder| {
+        let mut arguments = vec!["podman".to_owned(), format!("--storage-driver={storage}")];
+        for (option, name) in [("root", "data"), ("runroot", "run"), ("tmpdir", "tmp")] {
+            arguments.push(format!("--{option}={folder}/{name}"));
+        }
+        arguments.extend(["system", "service", "--time=0"].map(str::to_owned));
+        arguments.push(format!("unix://{folder}/engine.sock"));
+        arguments
+    })
+}
+
+/// Returns dockerd, Podman and containerd with the storage that users have, which is overlayfs. Empty if one of them
+/// cannot be started here.
+pub fn all_with_overlayfs(test: &str) -> &'static [RealEngine] {
+    static ALL: OnceLock<Vec<RealEngine>> = OnceLock::new();
+    if !["dockerd", "podman"].iter().all(|program| able(test, program))
+        || !installed(test, &["containerd", "ctr"])
+    {
+        return &[];
+    }
+    ALL.get_or_init(|| {
+        vec![launch_dockerd("overlay2"), launch_podman("overlay"), launch_containerd()]
+    })
+}
+
+fn launch_containerd() -> RealEngine {
+    RealEngine::launch("containerd", |folder| {
+        let settings = format!(
+            "version = 2\nroot = '{folder}/data'\nstate = '{folder}/run'\n\
+             disabled_plugins = ['io.containerd.grpc.v1.cri']\n[grpc]\naddress = '{folder}/engine.sock'\n"
+        );
+        std::fs::write(format!("{folder}/containerd.toml"), settings).unwrap();
+        ["containerd".to_owned(), "--config".to_owned(), format!("{folder}/containerd.toml")].into()
     })
 }
 
@@ -136,6 +160,28 @@ impl RealEngine {
     /// Our own client.
     pub fn client(&self) -> Client {
         Client::new(&Address::Unix(self.socket()), &Cancel::default()).unwrap()
+    }
+
+    /// Loads an archive and unpacks its images, with the engine's own client. Returns what the client says if that
+    /// fails.
+    pub fn import(&self, archive: &Path) -> std::result::Result<(), String> {
+        if self.name != "containerd" {
+            let mut runtime = tokio::runtime::Builder::new_multi_thread();
+            let runtime = runtime.worker_threads(1).enable_all().build().unwrap();
+            let loaded = runtime.block_on(self.load(archive));
+            return loaded.map(drop).map_err(|error| error.to_string());
+        }
+        let output = Command::new("ctr")
+            .arg("--address")
+            .arg(self.socket())
+            .args(["images", "import"])
+            .arg(archive)
+            .output()
+            .unwrap();
+        match output.status.success() {
+            true => Ok(()),
+            false => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+        }
     }
 
     /// Loads an archive, in pieces.

@@ -4,17 +4,20 @@
 //! and config; a full check reads every layer once and checks each of its members. What it refuses: to count something
 //! that could not be read as correct.
 
+mod attributes;
 mod compatibility;
 mod config;
 mod config_type;
 mod finding;
 mod index;
 mod layers;
+mod links;
 mod manifest;
 mod member;
 mod presence;
 mod replay;
 mod report;
+mod rules;
 mod text;
 mod time;
 
@@ -30,6 +33,7 @@ use occystrap_net::context::Context;
 
 pub use finding::{Finding, Findings, MOST_KEPT, Severity};
 pub use report::{CheckReport, CheckedImage};
+pub use rules::{Gate, RULES};
 
 /// The part of a source that is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,14 +44,19 @@ pub struct CheckScope {
     pub all_platforms: bool,
 }
 
-/// Checks every image of a source. A problem of an image is a finding. Errors when the source cannot have what was
+/// Checks every image of a source. A problem of an image is a finding; `gate` says which of them make the check fail. Errors when the source cannot have what was
 /// requested (a usage error), and when the user interrupts.
-pub fn check(source: &Source, scope: CheckScope, context: &Context) -> Result<CheckReport> {
+pub fn check(
+    source: &Source,
+    scope: CheckScope,
+    gate: &Gate,
+    context: &Context,
+) -> Result<CheckReport> {
     let started = Instant::now();
     let watch = source.watch();
     let images =
         steady::check(watch.as_ref(), &context.cancel, || check_once(source, scope, context))?;
-    Ok(CheckReport::new(&source.display, images, started.elapsed()))
+    Ok(CheckReport::new(&source.display, images, gate, started.elapsed()))
 }
 
 /// Checks every image of a source once.

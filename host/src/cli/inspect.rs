@@ -1,10 +1,25 @@
 //! Options of the commands that read images and write nothing: `check`, `info`, `search`.
 
-use clap::Args;
+use clap::builder::PossibleValuesParser;
+use clap::{Args, ValueEnum};
+use occystrap_images::check::{Gate, RULES, Severity};
+
+/// The text about the sources of `info` and `check`.
+macro_rules! sources {
+    () => {
+        "\
+Sources:
+  registry://HOST[:PORT]/IMAGE[:TAG][@sha256:...]   ?arch= &os= &variant= &insecure=true
+  docker://IMAGE[:TAG]    an image in Docker or Podman, by name or ID   ?socket=PATH
+  tar://PATH    docker-save and OCI archives, compressed or not   ?image=NAME[:TAG]
+  dir://PATH    a directory that occystrap wrote                  ?image=NAME[:TAG]
+  oci-layout://PATH[:TAG]    an OCI image layout                  ?image=NAME[:TAG]"
+    };
+}
 
 /// Options of `occystrap check`.
 #[derive(Args)]
-#[command(after_help = SOURCES)]
+#[command(after_help = CHECK)]
 pub struct CheckOptions {
     /// Where the image is, such as registry://docker.io/library/busybox:latest
     pub source: String,
@@ -15,6 +30,38 @@ pub struct CheckOptions {
     /// oci-layout:// sources
     #[arg(long)]
     pub all_platforms: bool,
+    /// Fail (exit code 1) for findings of this severity and of worse ones
+    #[arg(long, value_name = "SEVERITY", value_enum, default_value_t = FailOn::Error)]
+    pub fail_on: FailOn,
+    /// Ignore the findings of a rule, such as world-writable: they are counted, and neither
+    /// reported nor a reason to fail; several rules with commas, or the option again
+    #[arg(long, value_name = "RULE", value_delimiter = ',', hide_possible_values = true,
+        value_parser = PossibleValuesParser::new(RULES))]
+    pub ignore: Vec<String>,
+}
+
+impl CheckOptions {
+    /// Returns which findings make the check fail.
+    #[must_use]
+    pub fn gate(&self) -> Gate {
+        let fail_on = match self.fail_on {
+            FailOn::Error => Severity::Error,
+            FailOn::Warning => Severity::Warning,
+            FailOn::Info => Severity::Info,
+        };
+        Gate { fail_on, ignored: self.ignore.iter().cloned().collect() }
+    }
+}
+
+/// The least severity for which `check` fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum FailOn {
+    /// An error: an engine refuses the image, or the image is not what it promises
+    Error,
+    /// A warning: the image does not work everywhere, or something is probably not intended
+    Warning,
+    /// A note: nothing is wrong
+    Info,
 }
 
 /// Options of `occystrap info`.
@@ -53,11 +100,23 @@ pub struct SearchOptions {
     pub script_friendly: bool,
 }
 
-/// Sources of `info` and `check`.
-const SOURCES: &str = "\
-Sources:
-  registry://HOST[:PORT]/IMAGE[:TAG][@sha256:...]   ?arch= &os= &variant= &insecure=true
-  docker://IMAGE[:TAG]    an image in Docker or Podman, by name or ID   ?socket=PATH
-  tar://PATH    docker-save and OCI archives, compressed or not   ?image=NAME[:TAG]
-  dir://PATH    a directory that occystrap wrote                  ?image=NAME[:TAG]
-  oci-layout://PATH[:TAG]    an OCI image layout                  ?image=NAME[:TAG]";
+/// What follows the options of `check`.
+const CHECK: &str = concat!(
+    "\
+Exit codes:
+  0  nothing of the severity of --fail-on was found
+  1  something was found, or the command failed
+  3  nothing was found, but something could not be checked
+
+Examples:
+  occystrap check tar:///tmp/app.tar
+  occystrap check --fail-on warning --ignore world-writable,setuid oci-layout:///srv/app
+
+Every rule has its name, its severity and the engines that refuse the image in docs/inspecting.md.
+
+",
+    sources!()
+);
+
+/// Sources of `info`.
+const SOURCES: &str = sources!();

@@ -24,7 +24,7 @@ pub fn check(options: &CheckOptions, host: &Host<'_>, out: &mut dyn Write) -> Re
         source.check_all_platforms()?;
     }
     let extent = CheckScope { level, all_platforms: options.all_platforms };
-    let report = check::check(&source, extent, &context)?;
+    let report = check::check(&source, extent, &options.gate(), &context)?;
     match host.global.output_format {
         OutputFormat::Text => report.write_text(out, &Paper::stdout(), host.global.quiet),
         OutputFormat::Json => report.write_json(out),

@@ -95,10 +95,14 @@ fn rootfs(view: &View, to: &mut Findings) {
         Value::String(kind) if kind == "layers" => {
             to.pass("rootfs-type", "the config's rootfs is of type 'layers'");
         }
-        // The OCI image specification ("rootfs") requires it. Docker, Podman and skopeo accept a config without it.
-        Value::Null => to.push(Finding::warning("rootfs-type", "the config's rootfs has no type")),
+        // The OCI image specification ("rootfs") requires it.
+        Value::Null => {
+            let message = "the config's rootfs has no type, which umoci refuses";
+            to.push(Finding::error("rootfs-type", message));
+        }
         Value::String(kind) if kind.is_empty() => {
-            to.push(Finding::warning("rootfs-type", "the config's rootfs has an empty type"));
+            let message = "the config's rootfs has an empty type, which umoci refuses";
+            to.push(Finding::error("rootfs-type", message));
         }
         other => to.push(
             Finding::error("rootfs-type", "the config's rootfs is of another type")
@@ -166,12 +170,18 @@ fn history(view: &View, to: &mut Findings) {
         let message = "the engine does not say which steps of the history made a layer";
         to.push(Finding::info("history-count", message));
     } else {
-        let message =
-            "the history has another number of steps that made a layer than there are layers";
-        to.push(
-            Finding::error("history-count", message)
-                .sides(format!("{layers} steps"), format!("{made} steps")),
-        );
+        // A short history is that of the example in the OCI image specification: every engine accepts it.
+        let finding = match made < layers {
+            true => {
+                let message = "the history has fewer steps that made a layer than there are layers: steps cannot be assigned to layers";
+                Finding::warning("history-count", message)
+            }
+            false => {
+                let message = "the history has more steps that made a layer than there are layers, which Docker refuses";
+                Finding::error("history-count", message)
+            }
+        };
+        to.push(finding.sides(format!("{layers} steps"), format!("{made} steps")));
     }
     for entry in entries {
         created(&entry["created"], "a 'created' in the history", to);
@@ -199,11 +209,27 @@ fn platform(view: &View, to: &mut Findings) {
     let document = &view.config.document;
     let mut named = Vec::new();
     for part in ["os", "architecture"] {
-        match document[part].as_str() {
-            Some(text) if !text.is_empty() => named.push(text),
-            _ => to
-                .push(Finding::error("platform", format!("the config does not name its '{part}'"))),
+        match &document[part] {
+            Value::String(text) if !text.is_empty() => named.push(text.as_str()),
+            Value::Null | Value::String(_) if part == "architecture" => {
+                let message = "the config does not name its 'architecture': engines take their own";
+                to.push(Finding::warning("platform", message));
+            }
+            Value::Null | Value::String(_) => {
+                let message = "the config does not name its 'os', which umoci refuses";
+                to.push(Finding::error("platform", message));
+            }
+            _ => {
+                let message = format!("the config's '{part}' is not a text, which engines refuse");
+                to.push(Finding::error("platform", message));
+            }
         }
+    }
+    // Go's names of systems are in lower case, and Docker and umoci compare them as they are.
+    let os = text_of(&document["os"]);
+    if os.chars().any(char::is_uppercase) {
+        let message = "the config's 'os' has capital letters: Docker and umoci do not know it";
+        to.push(Finding::error("platform", message).sides(os.to_lowercase(), os));
     }
     let chosen = view.index.iter().flat_map(|index| &index.entries).filter(|entry| entry.chosen);
     let listed = chosen.filter_map(|entry| entry.platform.as_ref());
@@ -223,13 +249,22 @@ fn platform(view: &View, to: &mut Findings) {
 
 /// Reports values of the config that no engine can use, and fields that are deprecated.
 fn values(config: &Value, os: &str, to: &mut Findings) {
-    let mut warn = |message: String| to.push(Finding::warning("config-values", message));
     for entry in config["Env"].as_array().into_iter().flatten() {
         let named = entry.as_str().is_some_and(|text| text.find('=').is_some_and(|at| at > 0));
         if !named {
-            warn(format!("the environment has {entry}, which is not NAME=VALUE"));
+            let message =
+                format!("the environment has {entry}, which is not NAME=VALUE: umoci refuses it");
+            to.push(Finding::error("config-values", message));
         }
     }
+    for key in ["Cmd", "Entrypoint"] {
+        if config[key].is_string() {
+            let message =
+                format!("'{key}' is a text and not a list: Docker alone does not refuse it");
+            to.push(Finding::error("config", message));
+        }
+    }
+    let mut warn = |message: String| to.push(Finding::warning("config-values", message));
     for port in config["ExposedPorts"].as_object().into_iter().flat_map(|map| map.keys()) {
         if !is_port(port) {
             warn(format!("exposes '{port}', which is not a port"));

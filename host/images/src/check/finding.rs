@@ -1,6 +1,6 @@
 //! Findings of a check, and how many of them are kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -130,6 +130,8 @@ pub struct Passed {
 pub struct Findings {
     kept: BTreeMap<(Severity, &'static str), Group>,
     passed: Vec<Passed>,
+    /// Number of findings by the rule that the user ignores.
+    ignored: BTreeMap<&'static str, usize>,
 }
 
 /// The findings of one rule and severity: those that are kept, and the number of all.
@@ -176,6 +178,24 @@ impl Findings {
             let copies = group.kept.iter().take(free).cloned().map(|one| one.layer(index));
             known.kept.extend(copies);
         }
+    }
+
+    /// Takes the findings of rules out, which are only counted from now on.
+    pub fn ignore(&mut self, rules: &BTreeSet<String>) {
+        let ignored = &mut self.ignored;
+        self.kept.retain(|(_, check), group| {
+            let is_kept = !rules.contains(*check);
+            if !is_kept {
+                *ignored.entry(check).or_default() += group.count;
+            }
+            is_kept
+        });
+    }
+
+    /// Returns, by rule, how many findings the user ignores.
+    #[must_use]
+    pub fn ignored(&self) -> &BTreeMap<&'static str, usize> {
+        &self.ignored
     }
 
     /// Makes each error for which `counts` is false *unchecked*, and each error that was not kept.
@@ -265,6 +285,18 @@ mod tests {
         assert_eq!(all.all().next().unwrap().message, "first");
         assert_eq!(all.left_out(), BTreeMap::from([("x", 1)]));
         assert_eq!((all.failed("x"), all.failed("y")), (MOST_KEPT + 1, 0));
+    }
+
+    #[test]
+    fn findings_of_an_ignored_rule_are_only_counted() {
+        let mut all = Findings::default();
+        for finding in [Finding::error("x", ""), Finding::warning("x", ""), Finding::info("y", "")]
+        {
+            all.push(finding);
+        }
+        all.ignore(&BTreeSet::from(["x".to_owned(), "z".to_owned()]));
+        assert_eq!((all.count(Severity::Error), all.all().count()), (0, 1));
+        assert_eq!(*all.ignored(), BTreeMap::from([("x", 2)]));
     }
 
     #[test]

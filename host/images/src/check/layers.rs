@@ -2,6 +2,7 @@
 //! the layers of an image do to each other.
 
 use std::collections::BTreeMap;
+use std::io::BufRead;
 
 use super::compatibility::check_compression;
 use super::finding::{Finding, Findings};
@@ -242,6 +243,14 @@ struct MemberScan<'a> {
 }
 
 impl MemberScan<'_> {
+    /// Reports a header for all members that follow it.
+    fn report_global<R: BufRead>(&mut self, reader: &Reader<R>) {
+        if reader.has_global() {
+            let message = "has a global header (type 'g'), which umoci refuses";
+            self.findings.push(Finding::error("tar-type", message));
+        }
+    }
+
     /// Checks every member of the layer that `plain` reads.
     fn visit(&mut self, plain: &mut PlainReader, place: &str) {
         let mut reader = Reader::new(plain, place);
@@ -262,11 +271,13 @@ impl MemberScan<'_> {
                 }
                 Ok(None) => break,
                 Err(error) => {
+                    self.report_global(&reader);
                     self.cut_by = Some(error);
                     return;
                 }
             }
         }
+        self.report_global(&reader);
         match reader.finish() {
             Ok(0) => {}
             Ok(noise) => {

@@ -1,5 +1,7 @@
-//! Rules about one member of a layer by itself, whiteouts included (OCI image specification, "Whiteouts").
+//! Rules about one member of a layer by itself, whiteouts included (OCI image specification, "Whiteouts"). Its extended
+//! attributes are in `attributes.rs`.
 
+use super::attributes;
 use super::finding::Finding;
 use occystrap_layer::overlay::path::{has_parent, leads_out};
 use occystrap_layer::overlay::whiteout::{is_aufs, target};
@@ -20,12 +22,6 @@ const LONGEST_NAME: usize = 255;
 /// The longest path or link target that Linux allows, in bytes (`PATH_MAX` without its NUL).
 const LONGEST_PATH: usize = 4095;
 
-/// The largest value of an extended attribute that Linux allows, in bytes (`XATTR_SIZE_MAX`).
-const LARGEST_XATTR: usize = 64 * 1024;
-
-/// Prefix of the PAX records that hold extended attributes (star, GNU tar, Go).
-const XATTR: &[u8] = b"SCHILY.xattr.";
-
 /// Checks a member, and the type flag of its header. Passes findings to `report`.
 pub fn check(member: &Member, flag: u8, report: &mut dyn FnMut(Finding)) {
     let mut report = |finding: Finding| report(finding.path(&member.path));
@@ -34,7 +30,10 @@ pub fn check(member: &Member, flag: u8, report: &mut dyn FnMut(Finding)) {
     times(member, &mut report);
     permissions(member, &mut report);
     kind(member, flag, &mut report);
-    attributes(member, &mut report);
+    // Engines read no attribute of a whiteout.
+    if target(&member.plain_path()).is_none() {
+        attributes::check(member, &mut report);
+    }
     whiteout(member, &mut report);
 }
 
@@ -116,8 +115,11 @@ fn link(member: &Member, report: &mut dyn FnMut(Finding)) {
 /// Checks the modification time.
 fn times(member: &Member, report: &mut dyn FnMut(Finding)) {
     if member.mtime.seconds < 0 {
-        let message = format!("was modified before 1970: {}", member.mtime.seconds);
-        report(Finding::error("tar-timestamp", message));
+        let message = format!(
+            "was modified before 1970 ({}): engines accept it, some other readers do not",
+            member.mtime.seconds
+        );
+        report(Finding::warning("tar-timestamp", message));
     }
 }
 
@@ -175,33 +177,6 @@ fn kind(member: &Member, flag: u8, report: &mut dyn FnMut(Finding)) {
             report(Finding::info("device", message));
         }
         _ => {}
-    }
-}
-
-/// Checks extended attributes.
-fn attributes(member: &Member, report: &mut dyn FnMut(Finding)) {
-    for (key, value) in &member.records {
-        let Some(name) = key.strip_prefix(XATTR) else { continue };
-        if value.len() > LARGEST_XATTR || name.len() > LONGEST_NAME {
-            let (name, found) = (String::from_utf8_lossy(name), value.len());
-            let message = match found > LARGEST_XATTR {
-                true => format!(
-                    "has an attribute '{name}' of {found} bytes; Linux allows {LARGEST_XATTR}"
-                ),
-                false => format!(
-                    "has an attribute with a name of {} bytes; Linux allows {LONGEST_NAME}",
-                    name.len()
-                ),
-            };
-            report(Finding::error("tar-attribute", message));
-        }
-        if name.starts_with(b"trusted.overlay.") || name.starts_with(b"user.overlay.") {
-            let name = String::from_utf8_lossy(name);
-            let message = format!(
-                "has the attribute '{name}' of overlayfs, which does not belong in an image"
-            );
-            report(Finding::warning("overlay-attribute", message));
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use super::finding::{Finding, Findings};
+use super::links::{Lead, Targets, Within};
 use occystrap_base::terminal::size::size;
 use occystrap_layer::overlay::path::{folders, split};
 use occystrap_layer::overlay::{At, Change, Kind, ListedMember, MemberList, Stack, State};
@@ -16,6 +17,12 @@ pub struct Replay {
     stack: Stack,
     /// Hashes of paths that hard links lead to: their contents have other names as well.
     linked: HashSet<u64>,
+    /// Targets of the symbolic links so far.
+    targets: Targets,
+    /// Hashes of the files of AUFS in the layer that is added.
+    ignored: HashSet<u64>,
+    /// Hashes of the folders of whiteouts in that layer: engines create them.
+    above_whiteouts: HashSet<u64>,
     /// Links through which something was written, by layer: each is reported once.
     through: HashSet<(u16, u64)>,
     /// Number of files that a later layer replaced, and their bytes, which a container does not see.
@@ -26,25 +33,37 @@ pub struct Replay {
 impl Replay {
     /// Adds a layer on top of those before.
     pub fn add(&mut self, layer: u16, members: &MemberList) {
+        self.ignored.clear();
+        self.above_whiteouts.clear();
+        // The folder whose path was checked last.
         let mut last: Option<Vec<u8>> = None;
         members.each(|entry| {
             let (parent, _) = split(entry.path);
-            let own = matches!(
-                entry.act,
-                Change::Directory | Change::Symlink | Change::File | Change::HardLink
-            );
-            if own && last.as_deref() != Some(parent) {
-                self.descend(layer, entry.path);
-                last = Some(parent.to_vec());
-            }
+            let is_known = last.as_deref() == Some(parent);
             match entry.act {
-                Change::Delete => self.delete(layer, entry.path),
-                Change::Empty => self.empty(layer, entry.path),
-                _ => self.put(layer, entry),
-            }
-            // The member may have replaced a folder of the path that was checked last.
-            if own && entry.act != Change::Directory {
-                last = last.take().filter(|folder| !folder.starts_with(entry.path));
+                Change::Ignored => self.ignore(layer, entry.path),
+                Change::Delete => {
+                    if !is_known {
+                        self.descend(layer, entry.path, true);
+                    }
+                    self.delete(layer, entry.path);
+                }
+                Change::Empty => {
+                    // The whiteout lies in the directory that it empties.
+                    self.descend(layer, &[entry.path, b"/"].concat(), true);
+                    self.empty(layer, entry.path);
+                }
+                act => {
+                    if !is_known {
+                        self.descend(layer, entry.path, false);
+                        last = Some(parent.to_vec());
+                    }
+                    self.put(layer, entry);
+                    // The member may have replaced a folder of the path that was checked last.
+                    if act != Change::Directory {
+                        last = last.take().filter(|folder| !folder.starts_with(entry.path));
+                    }
+                }
             }
         });
     }
@@ -70,22 +89,37 @@ impl Replay {
         self.findings.push(finding.layer(layer.into()).path(path));
     }
 
-    /// Checks the folders of a path; those that no layer lists are implied.
-    fn descend(&mut self, layer: u16, path: &[u8]) {
+    /// Checks the folders of a path; those that the layer does not list are implied, except by a whiteout.
+    fn descend(&mut self, layer: u16, path: &[u8], whiteout: bool) {
         for folder in folders(path) {
             let at = At::of(folder);
+            if whiteout {
+                self.above_whiteouts.insert(at.hash);
+            }
             let shown = || String::from_utf8_lossy(folder).into_owned();
             match self.stack.state(at) {
+                None if self.stack.is_deleted_by(layer, at) => {
+                    let message = format!(
+                        "lies below '{}', which the layer deletes and does not create again: Docker, Podman and containerd refuse it",
+                        shown()
+                    );
+                    self.report(Finding::error("tar-parent", message), layer, path);
+                    if !whiteout {
+                        self.stack.put(layer, at, Kind::Implied, 0, None);
+                    }
+                }
+                None if whiteout => {}
                 None => self.stack.put(layer, at, Kind::Implied, 0, None),
-                Some(state) if state.is_directory() => {}
+                Some(state) if state.is_directory() => {
+                    if !whiteout && state.layer() < layer {
+                        self.stack.put(layer, at, Kind::Implied, 0, Some(state));
+                    }
+                }
+                // A whiteout replaces what is there, as any other member of a layer does.
+                Some(state) if whiteout && state.layer() < layer => return,
                 Some(state) if state.kind() == Kind::Symlink => {
-                    if self.through.insert((layer, at.hash)) {
-                        let message = format!(
-                            "is written through the link '{}' of layer {}: readers differ in where it goes",
-                            shown(),
-                            state.layer() + 1
-                        );
-                        self.report(Finding::warning("tar-through-link", message), layer, path);
+                    if whiteout || self.through.insert((layer, at.hash)) {
+                        self.pass_link(layer, at, state, whiteout, path);
                     }
                     return;
                 }
@@ -99,6 +133,46 @@ impl Replay {
                     return;
                 }
             }
+        }
+    }
+
+    /// Checks a path that goes through a symbolic link.
+    fn pass_link(&mut self, layer: u16, link: At<'_>, state: State, whiteout: bool, path: &[u8]) {
+        let own = state.layer() == layer;
+        let within = if own { Within::Layer(layer) } else { Within::All };
+        let lead = self.targets.lead(&self.stack, link.path, within, true);
+        let refused = match lead {
+            Lead::Endless => Some("leads in a circle: engines refuse it"),
+            Lead::Other | Lead::NotDirectory => Some("leads to a file: engines refuse it"),
+            Lead::Missing if own => {
+                Some("leads to no directory of the layer: Docker and Podman refuse it")
+            }
+            Lead::Missing | Lead::Directory => None,
+        };
+        let shown = String::from_utf8_lossy(link.path);
+        let number = state.layer() + 1;
+        let finding = match refused {
+            Some(why) => {
+                let message =
+                    format!("goes through the link '{shown}' of layer {number}, which {why}");
+                Finding::error("tar-through-link", message)
+            }
+            // A whiteout through a link deletes what the link leads to, for every reader.
+            None if whiteout => return,
+            None => {
+                let message = format!(
+                    "is written through the link '{shown}' of layer {number}: readers differ in where it goes"
+                );
+                Finding::warning("tar-through-link", message)
+            }
+        };
+        self.report(finding, layer, path);
+    }
+
+    /// Checks a file of AUFS itself, which readers ignore unless it is there twice.
+    fn ignore(&mut self, layer: u16, path: &[u8]) {
+        if !self.ignored.insert(At::of(path).hash) {
+            self.report(Finding::error("duplicate-member", TWICE), layer, path);
         }
     }
 
@@ -119,7 +193,7 @@ impl Replay {
         let before = self.stack.state(at);
         if let Some(before) = before {
             match before.layer() == layer {
-                true => self.twice(layer, entry.path, before, kind),
+                true => self.twice(layer, at, before, kind),
                 false => self.replace(layer, at, before, kind),
             }
         }
@@ -128,13 +202,20 @@ impl Replay {
             self.linked.insert(At::of(entry.link).hash);
         }
         self.stack.put(layer, at, kind, entry.size, before);
+        if kind == Kind::Symlink {
+            self.targets.set(at, entry.link);
+        }
     }
 
     /// Reports a path that one layer has twice.
-    fn twice(&mut self, layer: u16, path: &[u8], before: State, kind: Kind) {
+    fn twice(&mut self, layer: u16, at: At<'_>, before: State, kind: Kind) {
+        let path = at.path;
         match (before.kind(), kind) {
             (Kind::Implied, Kind::Directory) => {}
             (Kind::Implied, _) => {
+                if before.is_below(layer) {
+                    self.stack.delete(layer, at);
+                }
                 let message =
                     "is not a directory, although earlier members of the layer lie below it";
                 self.report(Finding::warning("duplicate-member", message), layer, path);
@@ -179,15 +260,17 @@ impl Replay {
 
     /// Checks that the target of a hard link is there when the link is created.
     fn check_link(&mut self, layer: u16, entry: &ListedMember) {
-        let target = String::from_utf8_lossy(entry.link).into_owned();
-        let message = match self.stack.state(At::of(entry.link)) {
-            Some(state) if state.is_directory() => {
+        let target = String::from_utf8_lossy(entry.link);
+        let find = |within| self.targets.lead(&self.stack, entry.link, within, false);
+        let message = match (find(Within::All), find(Within::Layer(layer))) {
+            (Lead::Directory, _) | (_, Lead::Directory) => {
                 format!("is a hard link to '{target}', which is a directory")
             }
-            Some(_) => return,
-            // The target of a path through a symbolic link depends on the reader.
-            None if self.stack.is_through_link(entry.link) => return,
-            None => format!("is a hard link to '{target}', which is not there"),
+            (_, Lead::Other) => return,
+            (Lead::Other, _) => format!(
+                "is a hard link to '{target}', which is in a lower layer: Docker, Podman and containerd do not find it there if their storage is overlayfs"
+            ),
+            _ => format!("is a hard link to '{target}', which is not there"),
         };
         self.report(Finding::error("tar-link", message), layer, entry.path);
     }
@@ -197,8 +280,14 @@ impl Replay {
         let at = At::of(path);
         if self.stack.last(at) == Some(layer) {
             let message =
-                "has a whiteout in the layer that contains it: readers differ in the result";
-            self.report(Finding::warning("whiteout", message), layer, path);
+                "has a whiteout after it in its own layer: Docker, Podman and containerd refuse it";
+            self.report(Finding::error("whiteout", message), layer, path);
+        } else if self.stack.is_deleted_by(layer, at) {
+            let message = "has two whiteouts in one layer: Docker, Podman and containerd refuse it";
+            self.report(Finding::error("duplicate-member", message), layer, path);
+        } else if self.above_whiteouts.contains(&at.hash) {
+            let message = "is deleted after something below it: Docker and Podman refuse it";
+            self.report(Finding::error("whiteout", message), layer, path);
         } else if !self.stack.is_below(layer, at) && !self.stack.is_through_link(path) {
             let message = "is deleted, but no lower layer has it";
             self.report(Finding::warning("whiteout-nothing", message), layer, path);
@@ -213,7 +302,10 @@ impl Replay {
             b"" => layer > 0,
             _ => self.stack.is_below(layer, at) || self.stack.is_through_link(path),
         };
-        if !there {
+        if self.stack.is_emptied_by(layer, at) {
+            let message = "has two opaque whiteouts in one layer: Docker and Podman refuse it";
+            self.report(Finding::error("duplicate-member", message), layer, path);
+        } else if !there {
             // Builders mark every new directory as opaque.
             let message = "is emptied, but no lower layer has it";
             self.report(Finding::info("whiteout-nothing", message), layer, path);

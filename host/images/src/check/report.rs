@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::ser::{SerializeStruct, Serializer};
 
 use super::finding::{Findings, Severity};
+use super::rules::Gate;
 use crate::level::Level;
 use crate::source::view::{View, ViewKind, ViewedLayer};
 use occystrap_base::oci::Digest;
@@ -106,7 +107,7 @@ impl Serialize for CheckedImage {
         let count = |severity| self.findings.count(severity);
         let all: Vec<_> = self.findings.all().collect();
         let left_out: BTreeMap<_, _> = self.findings.left_out();
-        let mut to = to.serialize_struct("CheckedImage", 16)?;
+        let mut to = to.serialize_struct("CheckedImage", 17)?;
         to.serialize_field("kind", &self.kind)?;
         to.serialize_field("image", &self.image)?;
         to.serialize_field("tag", &self.tag)?;
@@ -122,6 +123,7 @@ impl Serialize for CheckedImage {
         to.serialize_field("infos", &count(Severity::Info))?;
         to.serialize_field("results", &all)?;
         to.serialize_field("left_out", &left_out)?;
+        to.serialize_field("ignored", self.findings.ignored())?;
         to.serialize_field("passed", self.findings.passed())?;
         to.end()
     }
@@ -157,12 +159,19 @@ pub struct CheckSummary {
     pub warnings: usize,
     /// Number of notes.
     pub infos: usize,
+    /// Number of findings that the user ignores.
+    pub ignored: usize,
+    /// The least severity for which the check fails.
+    pub fail_on: Severity,
+    /// Whether there is a finding of that severity or a worse one. What could not be checked does not count.
+    pub failed: bool,
 }
 
 impl CheckReport {
-    /// Returns the report of a source with its totals.
+    /// Returns the report of a source with its totals, without the findings that `gate` ignores.
     #[must_use]
-    pub fn new(source: &str, images: Vec<CheckedImage>, took: Duration) -> Self {
+    pub fn new(source: &str, mut images: Vec<CheckedImage>, gate: &Gate, took: Duration) -> Self {
+        images.iter_mut().for_each(|image| image.findings.ignore(&gate.ignored));
         let count =
             |severity| images.iter().map(|image| image.findings.count(severity)).sum::<usize>();
         let summary = CheckSummary {
@@ -174,17 +183,23 @@ impl CheckReport {
             unchecked: count(Severity::Unchecked),
             warnings: count(Severity::Warning),
             infos: count(Severity::Info),
+            ignored: images.iter().flat_map(|image| image.findings.ignored().values()).sum(),
+            fail_on: gate.fail_on,
+            failed: [Severity::Error, Severity::Warning, Severity::Info]
+                .into_iter()
+                .any(|severity| severity <= gate.fail_on && count(severity) > 0),
         };
         Self { source: source.to_owned(), images, summary }
     }
 
-    /// Returns the exit code: 1 for an error, 3 if something could not be checked, else 0, as `occystrap verify` does.
+    /// Returns the exit code: 1 if the check failed, 3 if something could not be checked, else 0, as `occystrap verify`
+    /// does.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        match (self.summary.errors, self.summary.unchecked) {
-            (0, 0) => 0,
-            (0, _) => UNCHECKED,
-            _ => 1,
+        match (self.summary.failed, self.summary.unchecked) {
+            (true, _) => 1,
+            (false, 0) => 0,
+            (false, _) => UNCHECKED,
         }
     }
 

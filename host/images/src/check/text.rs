@@ -23,10 +23,13 @@ const GROUPS: [(Severity, &str); 4] = [
 ];
 
 impl CheckReport {
-    /// Writes the report as text. `quiet` leaves out everything but errors and what could not be checked.
+    /// Writes the report as text. `quiet` leaves out everything but what makes the check fail, errors, and what could not
+    /// be checked.
     pub fn write_text(&self, to: &mut dyn Write, paper: &Paper, quiet: bool) -> io::Result<()> {
         for image in &self.images {
-            write_image(image, &self.source, to, paper, quiet)?;
+            let least =
+                if quiet { self.summary.fail_on.max(Severity::Unchecked) } else { Severity::Info };
+            write_image(image, &self.source, to, paper, (quiet, least))?;
         }
         match quiet {
             true => Ok(()),
@@ -35,17 +38,17 @@ impl CheckReport {
     }
 }
 
-/// Writes one image.
+/// Writes one image, with findings of the severity `least` and of worse ones.
 fn write_image(
     image: &CheckedImage,
     source: &str,
     to: &mut dyn Write,
     paper: &Paper,
-    quiet: bool,
+    (quiet, least): (bool, Severity),
 ) -> io::Result<()> {
-    let groups = if quiet { &GROUPS[..2] } else { &GROUPS[..] };
+    let groups = GROUPS.iter().filter(|(severity, _)| *severity <= least);
     let findings = &image.findings;
-    if quiet && groups.iter().all(|(severity, _)| findings.count(*severity) == 0) {
+    if quiet && groups.clone().all(|(severity, _)| findings.count(*severity) == 0) {
         return Ok(());
     }
     let platform = image.platform.as_deref();
@@ -81,6 +84,12 @@ fn write_image(
                 paper.item(to, "", &format!("... and {more} more (-O json lists them)"))?;
             }
         }
+    }
+    let ignored = findings.ignored().iter().map(|(check, count)| format!("{check} ({count})"));
+    let ignored: Vec<String> = ignored.collect();
+    if !ignored.is_empty() && !quiet {
+        writeln!(to, "\n{}", paper.heading("Ignored"))?;
+        paper.text(to, &ignored.join(", "))?;
     }
     let passed: Vec<&str> = findings.passed().iter().map(|passed| passed.check).collect();
     if !passed.is_empty() && !quiet {

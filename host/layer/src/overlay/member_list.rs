@@ -62,15 +62,18 @@ pub enum Change {
     Delete,
     /// Empties a directory of what lower layers have in it.
     Empty,
+    /// Nothing: a file of AUFS itself, which readers ignore.
+    Ignored,
 }
 
-const ACTS: [Change; 6] = [
+const ACTS: [Change; 7] = [
     Change::Directory,
     Change::Symlink,
     Change::File,
     Change::HardLink,
     Change::Delete,
     Change::Empty,
+    Change::Ignored,
 ];
 
 /// The members of one layer.
@@ -92,7 +95,7 @@ pub struct ListedMember<'a> {
     pub path: &'a [u8],
     /// Bytes of its content, without holes.
     pub size: u64,
-    /// The target of a hard link: a plain path.
+    /// The target of a hard link: a plain path. The target of a symbolic link, as it is spelled.
     pub link: &'a [u8],
 }
 
@@ -108,7 +111,8 @@ impl MemberList {
             Some(whiteout) if !whiteout.is_named() => return,
             Some(Whiteout::Of(hidden)) => (Change::Delete, hidden),
             Some(Whiteout::Opaque(folder)) => (Change::Empty, folder),
-            None if path.is_empty() || is_aufs(&path) => return,
+            None if path.is_empty() => return,
+            None if is_aufs(&path) => (Change::Ignored, path),
             None => match member.kind {
                 MemberKind::Directory => (Change::Directory, path),
                 MemberKind::Symlink => (Change::Symlink, path),
@@ -119,6 +123,7 @@ impl MemberList {
         let link = match act {
             Change::HardLink if member.link.is_empty() || leads_out(&plain(&member.link)) => return,
             Change::HardLink => plain(&member.link),
+            Change::Symlink => member.link.clone(),
             _ => Vec::new(),
         };
         let shared = path.iter().zip(&self.last).take_while(|(a, b)| a == b).count();
@@ -128,7 +133,7 @@ impl MemberList {
         text(&mut self.bytes, &path[shared..]);
         match act {
             Change::File => number(&mut self.bytes, member.stored()),
-            Change::HardLink => text(&mut self.bytes, &link),
+            Change::HardLink | Change::Symlink => text(&mut self.bytes, &link),
             _ => {}
         }
         if room.take((self.bytes.len() - before) as u64) {
@@ -148,7 +153,10 @@ impl MemberList {
             path.truncate(read_number(&mut rest) as usize);
             path.extend_from_slice(read_text(&mut rest));
             let size = if act == Change::File { read_number(&mut rest) } else { 0 };
-            let link = if act == Change::HardLink { read_text(&mut rest) } else { &[] };
+            let link = match act {
+                Change::HardLink | Change::Symlink => read_text(&mut rest),
+                _ => &[],
+            };
             visit(&ListedMember { act, path: &path, size, link });
         }
     }
@@ -217,6 +225,7 @@ mod tests {
             member(MemberKind::Symlink, "usr/l", "lib", 0),
             member(MemberKind::File, "usr/.wh.x", "", 0),
             member(MemberKind::File, ".wh..wh..opq", "", 0),
+            member(MemberKind::File, ".wh..wh.plnk", "", 0),
             member(MemberKind::File, "../out", "", 5),
             member(MemberKind::Fifo, "run/f", "", 0),
         ] {
@@ -230,9 +239,10 @@ mod tests {
                 entry(Change::Directory, "usr/lib", 0, ""),
                 entry(Change::File, "usr/lib/a", 70_000_000_000, ""),
                 entry(Change::HardLink, "usr/lib/b", 0, "usr/lib/a"),
-                entry(Change::Symlink, "usr/l", 0, ""),
+                entry(Change::Symlink, "usr/l", 0, "lib"),
                 entry(Change::Delete, "usr/x", 0, ""),
                 entry(Change::Empty, "", 0, ""),
+                entry(Change::Ignored, ".wh..wh.plnk", 0, ""),
                 entry(Change::File, "run/f", 0, ""),
             ]
         );

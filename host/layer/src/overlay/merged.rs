@@ -206,7 +206,7 @@ impl Merger {
                 Change::Directory => Kind::Directory,
                 Change::Symlink => Kind::Symlink,
                 Change::File | Change::HardLink => Kind::File,
-                Change::Delete | Change::Empty => return,
+                Change::Delete | Change::Empty | Change::Ignored => return,
             };
             if wrong.is_none() {
                 wrong = self.keep_member(id, kind, entry.path).err();
@@ -224,7 +224,9 @@ impl Merger {
             return Ok(());
         }
         list.each(|entry| {
-            if wrong.is_none() && !matches!(entry.act, Change::Delete | Change::Empty) {
+            if wrong.is_none()
+                && !matches!(entry.act, Change::Delete | Change::Empty | Change::Ignored)
+            {
                 let file = folders(entry.path).find(|folder| replaced.contains(&key(folder)));
                 wrong = file.map(|file| self.below(layer, layer, Kind::File, file));
             }
@@ -295,7 +297,7 @@ impl Merger {
             let path = entry.path;
             let slot = self.merged.slots.get(&key(path)).copied();
             match entry.act {
-                Change::Directory => {}
+                Change::Directory | Change::Ignored => {}
                 Change::Delete | Change::Empty if self.is_hidden(layer, path) => {}
                 Change::Delete => {
                     match slot {

@@ -162,6 +162,12 @@ impl Stack {
         self.deleted.get(&at.hash) == Some(&layer)
     }
 
+    /// Returns whether `layer` is the last one that emptied a directory.
+    #[must_use]
+    pub fn is_emptied_by(&self, layer: u16, at: At<'_>) -> bool {
+        self.emptied.get(&at.hash) == Some(&layer)
+    }
+
     /// Notes that a layer has something at a path, whose state was `before`.
     pub fn put(&mut self, layer: u16, at: At<'_>, kind: Kind, size: u64, before: Option<State>) {
         let lower = before.is_some_and(|before| before.is_below(layer));

@@ -106,6 +106,11 @@ fn record(member: &mut Member, keyword: Vec<u8>, value: Vec<u8>) -> Result<(), W
         b"uname" => member.owner = value,
         b"gname" => member.group = value,
         b"mtime" => member.mtime = pax::time(&value).ok_or("its time makes no sense")?,
+        // Go's reader parses these two as well, and refuses the archive if it cannot.
+        b"atime" | b"ctime" => {
+            pax::time(&value).ok_or("its time of access or change makes no sense")?;
+            member.records.insert(keyword, value);
+        }
         // The encoding of names. Names are bytes here.
         b"hdrcharset" => {}
         _ => {

@@ -38,6 +38,8 @@ pub struct Reader<R> {
     path: Vec<u8>,
     /// Type flag of the last member.
     flag: u8,
+    /// Whether there was a header for all members that follow it.
+    global: bool,
     ended: bool,
 }
 
@@ -54,6 +56,7 @@ impl<R: BufRead> Reader<R> {
             headers: 0,
             path: Vec::new(),
             flag: 0,
+            global: false,
             ended: false,
         }
     }
@@ -68,6 +71,12 @@ impl<R: BufRead> Reader<R> {
     #[must_use]
     pub fn flag(&self) -> u8 {
         self.flag
+    }
+
+    /// Returns whether one of the headers so far is a global one (`g`).
+    #[must_use]
+    pub fn has_global(&self) -> bool {
+        self.global
     }
 
     /// Returns start and end of the last member, in bytes from the start of the layer.
@@ -109,6 +118,7 @@ impl<R: BufRead> Reader<R> {
             }
             let size = header.size().ok_or_else(|| self.damaged(at, "its size is no number"))?;
             let mut bytes = self.extension(size, at)?;
+            self.global |= header.flag() == b'g';
             match header.flag() {
                 b'x' => extended.records(&bytes),
                 b'g' => extended.global(&bytes),
