@@ -190,9 +190,9 @@ fn gnu_tar_unpacks_the_same_files() {
     let members: &[Member] = &[
         dir("d").mode(0o750),
         file("d/z", b"z").mode(0o4755),
-        hardlink("a", "d/z").mode(0o4755),
         symlink("d/s", "../a"),
         file("./d/long", &[1; 3_000]).mtime(77),
+        hardlink("a", "d/z").mode(0o4755),
     ];
     let sandbox = Sandbox::new();
     let image = TestImage::with_layers("team/app:1", vec![layer(members)]);

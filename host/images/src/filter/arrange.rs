@@ -120,7 +120,7 @@ impl Arranging {
         let Self { folder, root, is_in_order, mut lacks_folders, has_links, .. } = self;
         let mut members = self.members.finish()?;
         if !is_in_order {
-            let settled = settle::settle(&members, &folder)?;
+            let settled = settle::settle(&members, &folder, place)?;
             (members, lacks_folders) = (settled.members, settled.lacks_folders);
         }
         let hidden = self.hidden.finish()?;

@@ -50,6 +50,12 @@ impl Symlinks {
         self.links.is_empty()
     }
 
+    /// Returns the target of the link of this plain path; `None` if there is no such link.
+    #[must_use]
+    pub fn target(&self, path: &[u8]) -> Option<&[u8]> {
+        self.links.get(path).map(AsRef::as_ref)
+    }
+
     /// Returns the plain path to which a name leads. Links in its folders are followed; its last part is not, as for
     /// the target of a hard link. Following stops after `MOST_STEPS` links, which ends circles.
     #[must_use]
@@ -118,6 +124,10 @@ mod tests {
             assert_eq!(symlinks.follow(path.as_bytes()), to.as_bytes(), "{path}");
         }
         assert_eq!(symlinks.follow(b"round/x"), b"round/x");
+        assert_eq!(
+            (symlinks.target(b"bin"), symlinks.target(b"usr")),
+            (Some(&b"usr/bin"[..]), None)
+        );
         symlinks.see(b"bin", &Member::new(MemberKind::Directory, "bin/")).unwrap();
         assert_eq!(symlinks.follow(b"bin/sh"), b"bin/sh");
     }

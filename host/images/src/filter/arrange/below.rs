@@ -64,7 +64,7 @@ fn each(links: &Sorted, mut next: impl FnMut() -> Result<Option<End>>, place: &s
         }
         open.retain(covers);
         let ends = |end: &&End| {
-            (if end.key == target { end.itself } else { end.beneath }) && end.by.as_slice() < link
+            (if end.key == target { end.itself } else { end.beneath }) && end.by.as_slice() <= link
         };
         if open.iter().any(|end| ends(&end)) {
             let text = |key: &[u8]| String::from_utf8_lossy(&key::path(key)).into_owned();

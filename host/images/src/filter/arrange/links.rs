@@ -210,7 +210,8 @@ fn choose(groups: &Sorted, changed: &mut Changes) -> Result<()> {
         let root = first.first_chunk::<8>().copied();
         let first = Name::of(&value);
         let (mut last, mut last_number) = (first.span, first.number());
-        let mut is_uniform = true;
+        // The metadata of a file that has lost its own name are those of no name here.
+        let mut is_uniform = first.to.is_empty();
         while ahead.peek()?.is_some_and(|next| next.first_chunk::<8>().copied() == root) {
             let Some((_, value)) = ahead.next()? else { break };
             let name = Name::of(&value);

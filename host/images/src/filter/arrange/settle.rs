@@ -1,5 +1,8 @@
 //! Which members of a layer count: an engine that unpacks the layer keeps the last member of a name, and loses what was in
 //! a folder that another kind of member replaced.
+//!
+//! What it refuses: a folder that was something else before in the same layer. It would hide what the layers below have in
+//! it, which a folder alone does not do.
 
 use std::path::Path;
 
@@ -7,7 +10,7 @@ use super::ancestry::Ancestry;
 use super::key;
 use super::placed::Placed;
 use super::sort::{Sorted, Sorter};
-use occystrap_base::error::Result;
+use occystrap_base::error::{Error, Result};
 use occystrap_layer::tar::MemberKind;
 
 /// The members of a layer in their order, each with whether it counts.
@@ -18,8 +21,8 @@ pub struct Settled {
     pub lacks_folders: bool,
 }
 
-/// Decides about the members of a layer.
-pub fn settle(members: &Sorted, folder: &Path) -> Result<Settled> {
+/// Decides about the members of a layer. `place` is named in errors.
+pub fn settle(members: &Sorted, folder: &Path, place: &str) -> Result<Settled> {
     let mut settled = Sorter::new(folder);
     let mut ancestry = Ancestry::default();
     let mut lacks_folders = false;
@@ -38,6 +41,13 @@ pub fn settle(members: &Sorted, folder: &Path) -> Result<Settled> {
         }
         let is_last = read.peek()?.is_none_or(|next| key::parts(next).0 != name);
         placed.is_live = is_last && !replaced.iter().any(|(_, since)| *since > number);
+        if placed.is_live && placed.kind == MemberKind::Directory && of_this_name.is_some() {
+            let path = String::from_utf8_lossy(&key::path(name)).into_owned();
+            return Err(Error::source(format!(
+                "{place}: '{path}' is a folder after it was something else in the same layer"
+            ))
+            .hint("the canonical form cannot say that: build the image again"));
+        }
         settled.push(&numbered, &placed.value())?;
         if placed.is_live {
             lacks_folders |= !ancestry.missing(name).is_empty();

@@ -2,6 +2,7 @@
 
 use occystrap_base::error::{Error, Result};
 use occystrap_layer::overlay::Symlinks;
+use occystrap_layer::overlay::path::folders;
 use occystrap_layer::overlay::whiteout::{Whiteout, is_aufs};
 use occystrap_layer::tar::member::{Records, plain};
 use occystrap_layer::tar::{Member, MemberKind};
@@ -26,15 +27,27 @@ pub struct Spelling {
 }
 
 impl Spelling {
-    /// Changes a member to the one spelling. Returns its plain path. Errors above the limit of [`Symlinks`].
+    /// Changes a member to the one spelling. Returns its plain path. Errors above the limit of [`Symlinks`], and
+    /// when symbolic links lead round for ever.
     pub fn spell(&mut self, member: &mut Member) -> Result<Vec<u8>> {
         let plain_path = member.plain_path();
-        // Engines follow the symbolic links that the layer had so far.
-        let path = match self.symlinks.is_empty() {
-            true => plain_path,
-            false => self.symlinks.follow(&plain_path),
+        let is_whiteout = Whiteout::of(&plain_path).is_some() && !is_aufs(&plain_path);
+        // Engines follow the symbolic links that the layer had so far. For whiteouts, not all of them do.
+        let path = if is_whiteout { plain_path } else { self.follow(plain_path)? };
+        if member.kind == MemberKind::HardLink {
+            member.link = self.follow(plain(&member.link))?;
+        }
+        // Another name of a symbolic link is one as well.
+        let linked =
+            self.symlinks.target(&member.link).filter(|_| member.kind == MemberKind::HardLink);
+        let seen = match linked.map(<[u8]>::to_vec) {
+            Some(to) => {
+                let link = Member { link: to, ..Member::new(MemberKind::Symlink, path.as_slice()) };
+                self.symlinks.see(&path, &link)
+            }
+            None => self.symlinks.see(&path, member),
         };
-        self.symlinks.see(&path, member).ok_or_else(|| {
+        seen.ok_or_else(|| {
             Error::source("canonical: a layer has more symbolic links than any image needs")
         })?;
         member.path = if path.is_empty() { b".".to_vec() } else { path.clone() };
@@ -49,21 +62,31 @@ impl Spelling {
         }
         match member.kind {
             MemberKind::Symlink => member.mode = SYMLINK_MODE,
-            MemberKind::HardLink => {
-                let target = plain(&member.link);
-                member.link = match self.symlinks.is_empty() {
-                    true => target,
-                    false => self.symlinks.follow(&target),
-                };
-            }
+            MemberKind::HardLink => {}
             _ => member.link.clear(),
         }
-        if Whiteout::of(&path).is_some() && !is_aufs(&path) {
+        if is_whiteout {
             // Engines read nothing but the name. Its content is left out together with its size.
             let path = std::mem::take(&mut member.path);
             *member = Member::new(MemberKind::File, path);
         }
         Ok(path)
+    }
+
+    /// Follows the symbolic links of the layer. Errors when they lead round for ever: no engine can unpack that.
+    fn follow(&self, path: Vec<u8>) -> Result<Vec<u8>> {
+        if self.symlinks.is_empty() {
+            return Ok(path);
+        }
+        let followed = self.symlinks.follow(&path);
+        if !folders(&followed).any(|folder| self.symlinks.target(folder).is_some()) {
+            return Ok(followed);
+        }
+        let path = String::from_utf8_lossy(&path).into_owned();
+        Err(Error::source(format!(
+            "canonical: '{path}' leads through symbolic links that lead to each other"
+        ))
+        .hint("no engine can unpack that: build the image again"))
     }
 }
 

@@ -126,7 +126,7 @@ fn the_first_name_of_a_file_has_its_content() {
     let expected =
         vec!["0 file a B", "0 hardlink b -> a", "0 hardlink c -> a", "0 hardlink x -> below"];
     for listed in [one, other] {
-        assert_eq!(canonical(&[listed]).iter().map(lines).collect::<Vec<_>>(), [expected.clone()]);
+        assert_eq!(lines(&canonical(&[listed])[0]), expected);
     }
 }
 
@@ -148,6 +148,11 @@ fn a_link_keeps_the_file_that_another_one_replaced() {
     let listed = vec![file(b"b", b"old"), link("c", "b"), link("a", "b"), file(b"b", b"new")];
     let made = canonical(&[listed]).remove(0);
     assert_eq!(lines(&made), ["0 file a old", "0 file b new", "0 hardlink c -> a"]);
+    let error = try_canonical(&[write(&vec![file(b"d", b""), folder("d", 0o755)])]).err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "'x': 'd' is a folder after it was something else in the same layer"
+    );
     // What was in a folder goes with it.
     let listed = vec![file(b"d/x", b"1"), symlink("d", "e"), file(b"y", b"2"), link("z", "y")];
     let made = canonical(&[listed]).remove(0);
@@ -192,7 +197,7 @@ fn a_folder_that_is_not_listed_is_listed_as_it_is_below() {
 #[test]
 fn the_root_is_listed_where_a_layer_changes_it() {
     let usual = vec![folder("./", 0o755), file(b"a", b"1")];
-    assert_eq!(lines(&canonical(&[usual.clone()])[0]), ["0 file a 1"]);
+    assert_eq!(lines(&canonical(std::slice::from_ref(&usual))[0]), ["0 file a 1"]);
     let made = canonical(&[usual, vec![folder(".", 0o700)]]);
     let made: Vec<_> = made.iter().map(lines).collect();
     assert_eq!(made, [vec!["755 directory .", "0 file a 1"], vec!["700 directory ."]]);
@@ -218,6 +223,16 @@ fn a_link_to_a_layer_below_that_would_come_too_late_is_refused() {
     // These come before.
     let above = vec![link("a", "b"), file(b"b", b"new"), link("d/y", "d/x"), file(b"e", b"")];
     assert_eq!(canonical(&[below, above]).len(), 2);
+}
+
+#[test]
+fn symbolic_links_that_lead_to_each_other_are_refused() {
+    let layer = vec![symlink("a", "b"), symlink("b", "a"), file(b"a/x", b"")];
+    let error = try_canonical(&[write(&layer)]).err().unwrap();
+    assert_eq!(
+        error.to_string(),
+        "canonical: 'a/x' leads through symbolic links that lead to each other"
+    );
 }
 
 #[test]
@@ -348,7 +363,11 @@ proptest! {
             Ok(made) => made,
             // The filter refuses the layer and writes nothing.
             Err(error) => {
-                prop_assert!(error.to_string().contains("in a layer below, which the same layer"), "{}", error);
+                let said = error.to_string();
+                let refused = said.contains("in a layer below, which the same layer")
+                    || said.contains("is a folder after it was something else")
+                    || said.contains("symbolic links that lead to each other");
+                prop_assert!(refused, "{}", said);
                 return Ok(());
             }
         };
