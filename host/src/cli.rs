@@ -2,6 +2,7 @@
 
 mod command;
 pub mod command_line;
+mod export;
 mod global;
 mod inspect;
 pub mod log;
@@ -20,7 +21,8 @@ pub use self::global::{CompressionName, Global, OutputFormat, asks_for_json};
 pub use self::plugin::PluginCommand;
 pub use self::process::{LevelName, ProcessOptions};
 pub use self::verify::VerifyOptions;
-pub use inspect::{CheckOptions, InfoOptions, SearchOptions};
+pub use export::ExportOptions;
+pub use inspect::{CheckOptions, ExploreOptions, InfoOptions, SearchOptions};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -98,8 +100,12 @@ pub enum Command {
     Check(CheckOptions),
     /// Describe an image: platform, digests, layers, how it runs; fetches no layer
     Info(InfoOptions),
+    /// Look around in an image: its layers, the files that a container sees, what each layer changed
+    Explore(ExploreOptions),
     /// Find files in the layers of an image
     Search(SearchOptions),
+    /// Write the merged file system of an image, as a container sees it, to a tar
+    Export(ExportOptions),
     /// Show the output plugins and their permissions; add, remove and test plugins
     Plugin {
         /// The command about plugins.

@@ -49,6 +49,8 @@ pub use occystrap_verify::untrusted::{ReceiptReport, Summary as BatchSummary};
 mod api;
 #[doc(hidden)]
 pub mod cli;
+#[doc(hidden)]
+pub mod explore;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use occystrap::cli::Cli;
 use occystrap::cli::{command_line, log};
+use occystrap::explore::screen;
 use occystrap::run;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::files::temporary;
@@ -132,6 +133,7 @@ async fn listen(cancel: Cancel) {
             _ = hung_up() => {}
         }
         if cancel.check().is_err() {
+            screen::give_back();
             temporary::remove_own();
             std::process::exit(INTERRUPTED.into());
         }

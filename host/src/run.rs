@@ -1,6 +1,9 @@
 //! From a parsed command line to an exit code: one function for each command.
 
+mod explore;
+mod export;
 mod failure_document;
+mod html;
 mod images;
 mod plugin;
 mod process;
@@ -47,6 +50,10 @@ pub fn run(
     let mut out = Once::new(out);
     let mut err = MaskedLines::new(err);
     let outcome = match global.output_format {
+        // A tar is not text.
+        OutputFormat::Text if matches!(&command, Command::Export(export) if export.to_stdout()) => {
+            of_command(&command, &host, &mut out, &mut err)
+        }
         OutputFormat::Text => {
             let mut out = MaskedLines::new(&mut out);
             let outcome = of_command(&command, &host, &mut out, &mut err);
@@ -95,6 +102,8 @@ fn of_command(
         Command::Search(options) => images::search(options, host, out),
         Command::Check(options) => images::check(options, host, out),
         Command::Info(options) => images::info(options, host, out),
+        Command::Explore(options) => explore::run(options, host),
+        Command::Export(options) => export::run(options, host, out, err),
         Command::Plugin { command } => plugin::run(command, host, out, err),
         Command::Completions { shell } => {
             // The generator panics where it cannot write.

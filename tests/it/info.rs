@@ -7,8 +7,11 @@ use crate::support::engine::Engine;
 use crate::support::image::{Pack, TestImage, noise, tar};
 use crate::support::multi::Multi;
 use crate::support::push::{push, push_docker};
+use crate::support::raw_tar::{self, Raw};
+use crate::support::real_engine;
 use crate::support::registry::Registry;
 use crate::support::shape;
+use crate::support::user::run;
 
 /// An image with everything in it that an image can say.
 pub fn rich(name: &str) -> TestImage {
@@ -106,12 +109,13 @@ fn an_image_is_the_same_wherever_it_is() {
     for other in [dir, layout, sandbox.uri("tar", "docker25.tar"), sandbox.uri("tar", "oci.tar")] {
         assert_eq!(common(&info(&sandbox, "", &["-O", "json", &other])), expected, "{other}");
     }
-    // An engine knows no times of steps, and not what its builder said.
+    // An engine rounds the times of steps, does not know what its builder said, and counts the bytes of each step.
     let mut engine_says = common(&info(&sandbox, "", &["-O", "json", &engine.uri("team/app:1")]));
     let mut expected = expected;
     for said in [&mut engine_says, &mut expected] {
         for step in said[0][4].as_array_mut().unwrap() {
             (step["created"], step["comment"]) = (Value::Null, Value::Null);
+            step["size"] = Value::Null;
         }
     }
     assert_eq!(engine_says, expected);
@@ -155,8 +159,10 @@ fn what_is_not_known_is_not_guessed() {
     let (sandbox, registry, engine) = (Sandbox::new(), Registry::start(), Engine::start());
     let mut image = rich("team/app:1");
     let mut config: Value = serde_json::from_slice(&image.config).unwrap();
-    // Two layers could be of any of four steps.
+    // Two layers could be of any of three steps; the first must be of the first step.
     config["history"][2]["empty_layer"] = true.into();
+    let nothing = json!({ "created_by": "RUN /bin/sh -c true # buildkit", "empty_layer": true });
+    config["history"].as_array_mut().unwrap().insert(4, nothing);
     image.config = config.to_string().into_bytes();
     let source = push(&registry, &image, Pack::Zstd);
     let layers = |said: &Ran| said.exits(0).json()["images"][0]["layers"].clone();
@@ -165,10 +171,77 @@ fn what_is_not_known_is_not_guessed() {
         assert_eq!((&layer["unpacked"], &layer["ratio"]), (&Value::Null, &Value::Null));
     }
     engine.put(&image, Vec::new());
-    for layer in
-        layers(&info(&sandbox, "", &["-O", "json", &engine.uri("team/app:1")])).as_array().unwrap()
-    {
-        assert_eq!((&layer["created_by"], &layer["unpacked"]), (&Value::Null, &Value::Null));
+    let said = info(&sandbox, "", &["-O", "json", &engine.uri("team/app:1")]);
+    let known: Vec<bool> = (layers(&said).as_array().unwrap().iter())
+        .map(|layer| {
+            assert_eq!(layer["created_by"].is_null(), layer["unpacked"].is_null());
+            layer["created_by"].is_string()
+        })
+        .collect();
+    assert_eq!(known, [true, false, false]);
+    let image = &said.json()["images"][0];
+    let empty: Vec<&Value> =
+        (image["history"].as_array().unwrap().iter()).map(|step| &step["empty_layer"]).collect();
+    assert_eq!(json!(empty), json!([false, true, null, false, null, true]));
+    // All steps together are the image, whichever made which layer.
+    assert!(image["unpacked"].as_u64().unwrap() > 500_000, "{image}");
+}
+
+/// An engine marks no step that made no layer. What is told of its steps is true, or null.
+#[test]
+fn what_a_real_engine_says_of_its_steps_is_true() {
+    let layers = vec![
+        tar(&[("bin/sh", &noise(1, 4_000))]),
+        raw_tar::tar(&[Raw::dir("srv")]),
+        tar(&[("srv/app", &noise(2, 9_000))]),
+        raw_tar::tar(&[Raw::file("bin/.wh.sh", b"")]),
+    ];
+    let mut image = TestImage::with_layers("real/steps:1", layers);
+    let mut config: Value = serde_json::from_slice(&image.config).unwrap();
+    let step = |command: &str, empty: bool| json!({ "created": "2026-01-02T03:04:05Z", "created_by": command, "empty_layer": empty });
+    config["history"] = json!([
+        step("ADD rootfs.tar / # buildkit", false),
+        step("CMD [\"sh\"]", true),
+        step("/bin/sh -c mkdir /srv", false),
+        step("COPY app /srv/app # buildkit", false),
+        step("/bin/sh -c true", true),
+        step("/bin/sh -c rm /bin/sh", false),
+        step("/bin/sh -c #(nop)  ENV A=b", true),
+    ]);
+    image.config = config.to_string().into_bytes();
+    for engine in real_engine::all("what_a_real_engine_says_of_its_steps_is_true") {
+        let sandbox = Sandbox::new();
+        shape::legacy(&[&image], Pack::Plain).write(&sandbox.path("a.tar"));
+        run(engine.load(&sandbox.path("a.tar"))).unwrap();
+        let told = |source: &str| {
+            info(&sandbox, "", &["-O", "json", source]).exits(0).json()["images"][0].clone()
+        };
+        let (found, expected) = (told(&engine.uri("real/steps:1")), told("tar://a.tar"));
+        let steps = found["history"].as_array().unwrap();
+        assert_eq!(steps.len(), 7, "{}", engine.name);
+        let mut certain = 0;
+        for (found, expected) in steps.iter().zip(expected["history"].as_array().unwrap()) {
+            assert_eq!(found["created_by"], expected["created_by"], "{}", engine.name);
+            assert_eq!(found["created"], expected["created"], "{}", engine.name);
+            for key in ["layer", "empty_layer"] {
+                let is_true = found[key] == expected[key] || found[key].is_null();
+                assert!(is_true, "{}: {key} of {found}", engine.name);
+            }
+            certain += usize::from(!found["empty_layer"].is_null());
+            assert!(found["size"].is_u64(), "{}: {found}", engine.name);
+        }
+        // Those with files, and those that are about the config.
+        assert!(certain >= 4, "{}: {steps:?}", engine.name);
+        assert_eq!(steps[0]["layer"], 0);
+        assert_eq!(
+            (&steps[1]["empty_layer"], &steps[6]["empty_layer"]),
+            (&true.into(), &true.into())
+        );
+        let bytes: u64 = steps.iter().map(|step| step["size"].as_u64().unwrap()).sum();
+        assert!(bytes >= 13_000, "{}: {bytes}", engine.name);
+        assert_eq!((&found["unpacked"], &found["unpacked_exact"]), (&bytes.into(), &false.into()));
+        let said = info(&sandbox, "100", &[&engine.uri("real/steps:1")]);
+        assert!(said.exits(0).stdout.contains("ADD rootfs.tar /"), "{}", said.stdout);
     }
 }
 

@@ -6,6 +6,7 @@
 #[path = "../support"]
 mod support {
     pub mod bombs;
+    pub mod browser;
     pub mod bystander;
     pub mod cli;
     pub mod context;
@@ -26,6 +27,7 @@ mod support {
     pub mod push;
     pub mod pusher;
     pub mod python;
+    pub mod random_image;
     pub mod raw_tar;
     pub mod real;
     pub mod real_engine;
@@ -39,6 +41,7 @@ mod support {
     pub mod registry_upload;
     pub mod rich;
     pub mod shape;
+    pub mod tmux;
     pub mod token_server;
     pub mod traced;
     pub mod user;
@@ -80,6 +83,8 @@ mod edited_receipt;
 mod encoded;
 mod engine_client;
 mod entries;
+mod explore;
+mod export;
 mod fifo;
 mod filtered_manifest;
 mod filtered_readers;
@@ -95,6 +100,7 @@ mod hostile_tricks;
 mod hostile_verify;
 mod hostile_web;
 mod hostile_write;
+mod html;
 mod info;
 mod interrupt;
 mod interrupt_verify;

@@ -117,6 +117,29 @@ fn what_becomes_of_a_file_is_told_by_whole_components() {
 }
 
 #[test]
+fn one_layer_is_searched_and_those_above_it_are_still_read() {
+    let sandbox = sandbox(&rich::docker_save(&layered()));
+    let all = fates(&sandbox, "tar:image.tar", "*");
+    for layer in 0..3 {
+        let number = (layer + 1).to_string();
+        let ran = sandbox.run(&["search", "--layer", &number, "tar:image.tar", "*", "-O", "json"]);
+        let document = ran.exits(0).json();
+        let found: Vec<(&Value, &Value)> = (document["images"][0]["matches"].as_array().unwrap())
+            .iter()
+            .map(|found| (&found["path"], &found["fate"]))
+            .collect();
+        let expected: Vec<_> = all.iter().filter(|(of, ..)| *of == layer).collect();
+        assert_eq!(found.len(), expected.len());
+        for ((path, fate), (_, expected, expected_fate, _)) in found.iter().zip(expected) {
+            assert_eq!((*path, *fate), (&json!(expected), &json!(expected_fate)));
+        }
+    }
+    let ran = sandbox.run(&["search", "--layer", "4", "tar:image.tar", "*"]);
+    ran.exits(1).says("expected 1 to 3, found 4");
+    sandbox.run(&["search", "--layer", "0", "tar:image.tar", "*"]).exits(2);
+}
+
+#[test]
 fn every_source_and_compression_gives_the_same() {
     let image = layered();
     let reference = {
@@ -175,7 +198,8 @@ fn a_program_reads_all_of_it() {
     assert_eq!(
         *found,
         json!({
-            "layer": 0, "diff_id": diff_id, "path": "usr/bin/su", "kind": "file", "size": 6, "link": null,
+            "layer": 0, "diff_id": diff_id, "path": "usr/bin/su", "kind": "file", "size": 6, "apparent_size": null,
+            "link": null,
             "mode": "4755", "uid": 0, "gid": 0, "mtime": 1_700_000_000.0, "fate": "present", "by_layer": null,
         })
     );

@@ -1,5 +1,6 @@
 //! Output for users: progress bars, tables, sizes, results, and words that a shell can read.
 
+pub mod json_stream;
 pub mod progress;
 pub mod results;
 pub mod shell;

@@ -32,6 +32,7 @@ use occystrap_base::error::{Error, Kind, Result};
 use occystrap_net::context::Context;
 
 pub use finding::{Finding, Findings, MOST_KEPT, Severity};
+pub use layers::{LayerMembers, as_layer};
 pub use report::{CheckReport, CheckedImage};
 pub use rules::{Gate, RULES};
 
@@ -59,24 +60,66 @@ pub fn check(
     Ok(CheckReport::new(&source.display, images, gate, started.elapsed()))
 }
 
-/// Checks every image of a source once.
-fn check_once(source: &Source, scope: CheckScope, context: &Context) -> Result<Vec<CheckedImage>> {
-    let CheckScope { level, all_platforms } = scope;
-    let views = match level {
-        _ if all_platforms => source.all_views(context),
+/// A checked image, and what the caller of [`examine`] made of its members.
+pub struct Examined<T> {
+    /// The result of the check.
+    pub checked: CheckedImage,
+    /// What the caller made.
+    pub made: T,
+}
+
+/// Checks every image of a source as a full check does, and lets `make` use the members of its layers, so that the
+/// layers are read once for both; its first argument is the number of the image, from 0. Errors when the source cannot be read, as `make` does, and when the user interrupts.
+pub fn examine<T>(
+    source: &Source,
+    context: &Context,
+    mut make: impl FnMut(usize, View, &LayerMembers, &CheckedImage) -> Result<T>,
+) -> Result<Vec<Examined<T>>> {
+    let watch = source.watch();
+    steady::check(watch.as_ref(), &context.cancel, || {
+        let scope = CheckScope { level: Level::Full, all_platforms: false };
+        let views = views(source, scope, context)?.into_iter().enumerate();
+        let examined = views.map(|(index, view)| {
+            let (checked, members) = check_view(source, &view, Level::Full, context)?;
+            let made = make(index, view, &members, &checked)?;
+            Ok(Examined { checked, made })
+        });
+        examined.collect()
+    })
+}
+
+/// Reads what a check needs of every image, without its layers.
+fn views(source: &Source, scope: CheckScope, context: &Context) -> Result<Vec<View>> {
+    match scope.level {
+        _ if scope.all_platforms => source.all_views(context),
         Level::Full => source.exported(context).and_then(|exported| match exported {
             Some(view) => Ok(vec![view]),
             None => source.views(context),
         }),
         Level::Fast => source.views(context),
-    };
+    }
+}
+
+/// Checks one image, index, attestation or artifact of a source.
+fn check_view(
+    source: &Source,
+    view: &View,
+    level: Level,
+    context: &Context,
+) -> Result<(CheckedImage, LayerMembers)> {
+    let (mut findings, members) = check_image(view, level, context)?;
+    check_served(source.resolved(view, context), &mut findings)?;
+    Ok((CheckedImage::new(view, level, findings), members))
+}
+
+/// Checks every image of a source once.
+fn check_once(source: &Source, scope: CheckScope, context: &Context) -> Result<Vec<CheckedImage>> {
+    let level = scope.level;
     let mut images = Vec::new();
-    match views {
+    match views(source, scope, context) {
         Ok(views) => {
             for view in &views {
-                let mut findings = check_image(view, level, context)?;
-                check_served(source.resolved(view, context), &mut findings)?;
-                images.push(CheckedImage::new(view, level, findings));
+                images.push(check_view(source, view, level, context)?.0);
             }
         }
         Err(error) if matches!(error.kind(), Kind::Interrupted | Kind::Usage) => return Err(error),
@@ -102,6 +145,22 @@ impl steady::CheckResult for CheckedImage {
     }
 }
 
+impl<T> steady::CheckResult for Examined<T> {
+    type Wrong = Finding;
+
+    fn wrong(&self) -> Vec<Finding> {
+        self.checked.wrong()
+    }
+
+    fn file(_: &Finding) -> Option<PathBuf> {
+        None
+    }
+
+    fn mark_unchecked(&mut self, counts: &dyn Fn(&Finding) -> bool) {
+        self.checked.mark_unchecked(counts);
+    }
+}
+
 /// Reports whether each client of a registry gets the manifest. `resolved` is `None` if the registry was not asked for
 /// the name of this view.
 fn check_served(resolved: Option<Result<()>>, findings: &mut Findings) -> Result<()> {
@@ -124,9 +183,10 @@ fn unread(error: &Error) -> Findings {
     findings
 }
 
-/// Checks all rules of one image, index, attestation or artifact.
-fn check_image(view: &View, level: Level, context: &Context) -> Result<Findings> {
-    let mut findings = Findings::default();
+/// Checks all rules of one image, index, attestation or artifact. Returns also the members of the layers, if they were
+/// read.
+fn check_image(view: &View, level: Level, context: &Context) -> Result<(Findings, LayerMembers)> {
+    let (mut findings, mut members) = (Findings::default(), LayerMembers::default());
     manifest::check(view, &mut findings);
     if view.absent().is_some() || view.role == ViewKind::Index {
         // A manifest that is missing is a finding already.
@@ -137,7 +197,7 @@ fn check_image(view: &View, level: Level, context: &Context) -> Result<Findings>
                 "config and layers were not checked: the manifest that names them was not read";
             findings.push(Finding::new(Severity::Unchecked, "image", message));
         }
-        return Ok(findings);
+        return Ok((findings, members));
     }
     config::check(view, &mut findings);
     compatibility::check(view, &mut findings);
@@ -148,7 +208,7 @@ fn check_image(view: &View, level: Level, context: &Context) -> Result<Findings>
         (Level::Full, ViewKind::Attestation | ViewKind::Artifact) => {
             layers::check_digests(view, &mut findings, context)?
         }
-        (Level::Full, _) => layers::check(view, &mut findings, context)?,
+        (Level::Full, _) => members = layers::check(view, &mut findings, context)?,
     }
-    Ok(findings)
+    Ok((findings, members))
 }

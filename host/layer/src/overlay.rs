@@ -10,7 +10,6 @@
 //! millions of them. It stores hashes with a random key of this process, so that an attacker cannot choose two names
 //! with the same hash. By chance, one of some thirty million runs with a million names has such a pair.
 
-mod links;
 mod member_list;
 pub mod merged;
 pub mod path;
@@ -23,7 +22,6 @@ pub mod whiteout;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 
-pub use links::Links;
 pub use member_list::{Change, ListedMember, MOST_BYTES, MOST_MEMBERS, MemberBudget, MemberList};
 pub use merged::Merged;
 pub use placer::{Placed, Placer};

@@ -29,7 +29,7 @@ pub fn command() -> clap::Command {
     // Gives the global options to every command: only then can their help leave out some of them.
     command.build();
     let all_but = |hidden: &'static [&str]| move |id: &str| !hidden.contains(&id);
-    for name in ["info", "check", "search"] {
+    for name in ["info", "check", "explore", "search", "export"] {
         command = command.mut_subcommand(name, |command| showing(command, all_but(&NOT_READING)));
     }
     let mut command =

@@ -1,6 +1,8 @@
 //! Options of the commands that read images and write nothing: `check`, `info`, `search`.
 
-use clap::builder::PossibleValuesParser;
+use std::path::PathBuf;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, ValueEnum};
 use occystrap_images::check::{Gate, RULES, Severity};
 
@@ -74,6 +76,30 @@ pub struct InfoOptions {
     /// deletes or replaces; reads every layer
     #[arg(long)]
     pub tree: bool,
+    /// Show so many entries of each layer and so many wasted files, however small they are
+    /// [default: the largest for text, all for -O json]
+    #[arg(long, requires = "tree", value_name = "N", value_parser = clap::value_parser!(u32).range(1..).map(|top| top as usize))]
+    pub top: Option<usize>,
+    /// Exit with 1 if this holds, such as 'efficiency<0.9' or 'wasted>50MB': efficiency, wasted,
+    /// wasted-share, size, dive-wasted, dive-user-wasted; can be repeated
+    #[arg(long, requires = "tree", value_name = "RULE")]
+    pub fail_if: Vec<String>,
+    /// Exit with 1 if a rule of this .dive-ci file fails: lowestEfficiency, highestWastedBytes,
+    /// highestUserWastedPercent
+    #[arg(long, requires = "tree", value_name = "FILE")]
+    pub dive_ci: Option<PathBuf>,
+    /// Write a page for a browser instead: maps of where the bytes are, waste, steps, and the findings of
+    /// 'check'; reads every layer. A page that is there is replaced, another file is not
+    #[arg(long, value_name = "FILE", conflicts_with = "tree")]
+    pub html: Option<PathBuf>,
+}
+
+/// Options of `occystrap explore`.
+#[derive(Args)]
+#[command(after_help = EXPLORE)]
+pub struct ExploreOptions {
+    /// Where the image is, such as registry://docker.io/library/busybox:latest
+    pub source: String,
 }
 
 /// Options of `occystrap search`.
@@ -86,7 +112,9 @@ A pattern matches the whole path of a file, or only its name. '*' matches any te
 Examples:
   occystrap search tar:///tmp/app.tar 'libssl*'
   occystrap search registry://docker.io/library/busybox:latest 'bin/*sh'
-  occystrap search --regex dir:///srv/images '\\.py$'")]
+  occystrap search --regex dir:///srv/images '\\.py$'
+  occystrap search --layer 3 tar:///tmp/app.tar '*'
+  occystrap search -O json tar:///tmp/app.tar '*'    the complete list of files")]
 pub struct SearchOptions {
     /// Where the images are: registry://, docker://, tar://, dir:// or oci-layout://
     pub source: String,
@@ -95,10 +123,33 @@ pub struct SearchOptions {
     /// Use the pattern as a regular expression
     #[arg(long)]
     pub regex: bool,
+    /// Search only this layer: 1 for the lowest, as in the output
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..).map(|layer| layer as usize))]
+    pub layer: Option<usize>,
     /// Print one line per file: IMAGE:TAG:LAYER:PATH
     #[arg(long)]
     pub script_friendly: bool,
 }
+
+/// Help of `explore`.
+const EXPLORE: &str = "\
+Keys:
+  Tab             go from the layers to the files and back
+  arrows, h j k l  select; open and close directories
+  m               the image after the selected layer, or only its changes (A added, M replaced, D deleted)
+  /               show only names with a text; with a slash, paths
+  s               sort by size or by name
+  e               export the selected file
+  ?               all keys
+  q               end
+
+Every layer is read and checked first. 'occystrap info --tree' and 'occystrap info --html' show the same
+without a terminal.
+
+Examples:
+  occystrap explore registry://docker.io/library/busybox:latest
+  occystrap explore docker://app:1.4
+  occystrap explore 'tar:///tmp/all.tar?image=app:1.4'";
 
 /// What follows the options of `check`.
 const CHECK: &str = concat!(

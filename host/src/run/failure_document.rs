@@ -18,7 +18,7 @@ use occystrap_verify::report::Run;
 enum Shape {
     /// `process` and `verify`: [`Run`].
     Run { source: String, destination: String },
-    /// `info`, `check` and `search`.
+    /// `info`, `check`, `explore`, `search` and `export`.
     Images { source: String },
     /// `plugin list`.
     Plugins,
@@ -66,7 +66,9 @@ impl Shape {
             }
             Command::Check(options) => Self::Images { source: hide(&options.source) },
             Command::Info(options) => Self::Images { source: hide(&options.source) },
+            Command::Explore(options) => Self::Images { source: hide(&options.source) },
             Command::Search(options) => Self::Images { source: hide(&options.source) },
+            Command::Export(options) => Self::Images { source: hide(&options.source) },
             Command::Plugin { command: PluginCommand::List } => Self::Plugins,
             Command::Plugin { command: PluginCommand::Show { .. } } => Self::Plugin,
             Command::Plugin { command: PluginCommand::Test { .. } } => Self::Report,
@@ -81,10 +83,22 @@ impl Shape {
     fn of_words(words: &[String]) -> Self {
         let mut words = words.iter().map(String::as_str);
         let known = |word: &&str| {
-            matches!(*word, "process" | "verify" | "check" | "info" | "search" | "plugin")
+            matches!(
+                *word,
+                "process"
+                    | "verify"
+                    | "check"
+                    | "info"
+                    | "explore"
+                    | "search"
+                    | "export"
+                    | "plugin"
+            )
         };
         match words.find(known) {
-            Some("check" | "info" | "search") => Self::Images { source: String::new() },
+            Some("check" | "info" | "explore" | "search" | "export") => {
+                Self::Images { source: String::new() }
+            }
             Some("plugin") => match words.find(|word| matches!(*word, "list" | "show" | "test")) {
                 Some("list") => Self::Plugins,
                 Some("show") => Self::Plugin,

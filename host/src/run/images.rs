@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::{Host, printed};
+use super::{Host, html, printed};
 use crate::cli::{CheckOptions, InfoOptions, OutputFormat, SearchOptions};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::terminal::table::Paper;
@@ -11,7 +11,7 @@ use occystrap_images::info;
 use occystrap_images::level::Level;
 use occystrap_images::search::{self, FoundImage, Pattern};
 use occystrap_images::source::Source;
-use occystrap_images::usage;
+use occystrap_images::usage::{self, Rule};
 use occystrap_net::context::Context;
 
 /// Runs `occystrap check` on every image of a source. Problems of an image are findings; errors are about the command
@@ -38,8 +38,11 @@ pub fn check(options: &CheckOptions, host: &Host<'_>, out: &mut dyn Write) -> Re
 pub fn info(options: &InfoOptions, host: &Host<'_>, out: &mut dyn Write) -> Result<u8> {
     let context = host.session.context()?;
     let source = host.session.source(&options.source)?;
+    if let Some(file) = &options.html {
+        return html::run(file, &source, &context, host, out);
+    }
     if options.tree {
-        return tree(&source, &context, host, out);
+        return tree(&source, options, &context, host, out);
     }
     let wanted = source.wanted();
     let info = info::info(&source, &context)?;
@@ -54,14 +57,30 @@ pub fn info(options: &InfoOptions, host: &Host<'_>, out: &mut dyn Write) -> Resu
     }
 }
 
-fn tree(source: &Source, context: &Context, host: &Host<'_>, out: &mut dyn Write) -> Result<u8> {
-    let usage = usage::usage(source, context)?;
-    match host.global.output_format {
-        OutputFormat::Text => usage.write_text(out, &Paper::stdout()),
-        OutputFormat::Json => usage.write_json(out),
+/// Runs `occystrap info --tree`, and applies the rules of the command line.
+fn tree(
+    source: &Source,
+    options: &InfoOptions,
+    context: &Context,
+    host: &Host<'_>,
+    out: &mut dyn Write,
+) -> Result<u8> {
+    let mut rules: Vec<Rule> =
+        options.fail_if.iter().map(|text| Rule::parse(text)).collect::<Result<_>>()?;
+    if let Some(file) = &options.dive_ci {
+        rules.extend(usage::dive_ci::read(file)?);
     }
-    .map_err(printed)?;
-    Ok(0)
+    let usage = usage::usage(source, rules, context)?;
+    let mut out = io::BufWriter::new(out);
+    let written = match host.global.output_format {
+        OutputFormat::Text => usage.write_text(options.top, &mut out, &Paper::stdout()),
+        OutputFormat::Json => usage.write_json(options.top, &mut out),
+    };
+    match written.and_then(|()| out.flush()) {
+        // The reader may stop early, as `head` does.
+        Err(cause) if cause.kind() != io::ErrorKind::BrokenPipe => Err(printed(cause)),
+        _ => Ok(usage.exit_code()),
+    }
 }
 
 /// Runs `occystrap search` on every image of a source.
@@ -78,7 +97,9 @@ pub fn search(options: &SearchOptions, host: &Host<'_>, out: &mut dyn Write) -> 
     images.iter().try_for_each(|image| image.check_is_image(instead))?;
     let found: Vec<FoundImage> = images
         .iter()
-        .map(|image| search::search(image, &pattern, &context))
+        .map(|image| {
+            search::search(image, &pattern, options.layer.map(|layer| layer - 1), &context)
+        })
         .collect::<Result<_>>()?;
     let mut out = io::BufWriter::new(out);
     let written = match (format, options.script_friendly) {

@@ -27,8 +27,28 @@ struct LayerCheck {
     plain: Option<Hashed>,
 }
 
-/// Reads all layers of an image and checks what they do to each other. Errors when the user interrupts.
-pub fn check(view: &View, to: &mut Findings, context: &Context) -> Result<()> {
+/// The members of the layers of an image, as a check has read them.
+#[derive(Default)]
+pub struct LayerMembers {
+    /// The lists, by the number of the first layer that has them.
+    lists: BTreeMap<usize, MemberList>,
+    /// For each layer, the lowest first, the key of its list; `None` if its bytes are not there.
+    keys: Vec<Option<usize>>,
+}
+
+impl LayerMembers {
+    /// Returns the members of each layer, the lowest first; `None` for a layer whose bytes are not there. A damaged
+    /// layer has the members before the damage.
+    #[must_use]
+    pub fn layers(&self) -> Vec<Option<&MemberList>> {
+        let list = |key: &Option<usize>| self.lists.get(key.as_ref()?);
+        self.keys.iter().map(list).collect()
+    }
+}
+
+/// Reads all layers of an image and checks what they do to each other. Returns their members. Errors when the user
+/// interrupts.
+pub fn check(view: &View, to: &mut Findings, context: &Context) -> Result<LayerMembers> {
     // A layer that an image lists twice is read once.
     let mut places: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, kept) in view.layers.iter().enumerate() {
@@ -74,7 +94,9 @@ pub fn check(view: &View, to: &mut Findings, context: &Context) -> Result<()> {
             to.push(Finding::new(super::Severity::Unchecked, "layers", message));
         }
     }
-    Ok(())
+    let keys = view.layers.iter().map(|kept| places.get(kept.called.as_str()).copied()).collect();
+    let lists = read.into_iter().map(|(index, check)| (index, check.members)).collect();
+    Ok(LayerMembers { lists, keys })
 }
 
 /// Adds the rules that hold for all layers.
@@ -132,7 +154,7 @@ fn read_all(
 
 /// Returns a viewed layer in the form in which it can be read; `None` if it is not there. The digest of an uncompressed
 /// layer in a file is left out and compared afterwards, so that the same bytes are not hashed twice.
-fn as_layer(kept: &ViewedLayer) -> Option<Layer> {
+pub fn as_layer(kept: &ViewedLayer) -> Option<Layer> {
     let content = match kept.content.clone()? {
         // A response that clients reject is a finding, even if its bytes are right.
         Content::Registry(repository) => Content::Registry(repository.strict()),

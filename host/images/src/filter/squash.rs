@@ -115,7 +115,9 @@ fn list(layer: &Layer, plain: &mut PlainReader, budget: &MemberBudget) -> Result
         match placer.place(&mut member).map_err(wrong)? {
             Placed::Nothing => {}
             Placed::Root => listed.root = true,
-            Placed::At(_) => listed.members.add(&member, budget),
+            Placed::At(_) => {
+                listed.members.add(&member, budget);
+            }
         }
         if listed.members.cut {
             let most = format!("at most {MOST_MEMBERS}, with names of {MOST_BYTES} bytes");

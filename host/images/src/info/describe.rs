@@ -127,7 +127,7 @@ impl ImageInfo {
     #[must_use]
     pub fn new(view: &View, unpacked: &[Option<UnpackedSize>]) -> Self {
         let document = &view.config.document;
-        let history = history::steps(document, view.layers.len());
+        let history = history::of_view(view);
         let layers = layers(view, unpacked, &history);
         let text = |value: &Value| Some(text_of(value)).filter(|text| !text.is_empty());
         let id = match &view.config.bytes {
@@ -141,6 +141,9 @@ impl ImageInfo {
             layers.iter().map(size).try_fold(0_u64, |all, size| Some(all.saturating_add(size?)))
         };
         let is_known = !layers.is_empty();
+        // An engine counts the files of every step, also where it does not say which layer is whose.
+        let counted = view.engine_steps.iter().map(|step| step.size);
+        let counted = counted.fold(0, u64::saturating_add);
         Self {
             kind: view.role,
             image: view.name.repository.clone(),
@@ -154,7 +157,9 @@ impl ImageInfo {
             created: text(&document["created"]),
             author: text(&document["author"]),
             size: all(|layer| layer.size).filter(|_| is_known),
-            unpacked: all(|layer| layer.unpacked).filter(|_| is_known),
+            unpacked: all(|layer| layer.unpacked)
+                .or((!view.engine_steps.is_empty()).then_some(counted))
+                .filter(|_| is_known),
             unpacked_exact: layers.iter().all(|layer| layer.unpacked_exact) && is_known,
             platforms: index.map_or_else(Vec::new, |known| {
                 known.entries.iter().map(PlatformInfo::new).collect()

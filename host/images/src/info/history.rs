@@ -3,6 +3,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::source::view::View;
+
 /// The largest number of steps that is read: more than any image has. Further steps are left out.
 const MOST_STEPS: usize = 10_000;
 
@@ -15,8 +17,10 @@ pub struct Step {
     pub created_by: Option<String>,
     /// Comment of the builder.
     pub comment: Option<String>,
-    /// Whether it made no layer.
-    pub empty_layer: bool,
+    /// Whether it made no layer; `None` if that is not known.
+    pub empty_layer: Option<bool>,
+    /// Bytes of its files, as an engine counts; `None` for other sources.
+    pub size: Option<u64>,
     /// Number of the layer that it made, from 0; `None` if it made none, or if that is not known.
     pub layer: Option<usize>,
 }
@@ -30,14 +34,26 @@ pub fn steps(config: &Value, layers: usize) -> Vec<Step> {
         created: text(&entry["created"]),
         created_by: text(&entry["created_by"]),
         comment: text(&entry["comment"]),
-        empty_layer: entry["empty_layer"].as_bool().unwrap_or_default(),
+        empty_layer: Some(entry["empty_layer"].as_bool().unwrap_or_default()),
+        size: None,
         layer: None,
     };
     let mut steps: Vec<Step> = listed.into_iter().flatten().take(MOST_STEPS).map(step).collect();
-    let aligned = steps.iter().filter(|step| !step.empty_layer).count() == layers;
-    if aligned {
-        let makers = steps.iter_mut().filter(|step| !step.empty_layer);
+    let makes = |step: &&mut Step| step.empty_layer == Some(false);
+    if steps.iter_mut().filter(makes).count() == layers {
+        let makers = steps.iter_mut().filter(makes);
         makers.zip(0..).for_each(|(step, index)| step.layer = Some(index));
+    }
+    steps
+}
+
+/// Returns the steps of a view. Of an image in an engine, what the engine says of each step counts.
+pub fn of_view(view: &View) -> Vec<Step> {
+    let mut steps = steps(&view.config.document, view.layers.len());
+    for (step, known) in steps.iter_mut().zip(&view.engine_steps) {
+        step.empty_layer = known.makes_layer.map(|makes| !makes);
+        step.layer = known.layer;
+        step.size = Some(known.size);
     }
     steps
 }

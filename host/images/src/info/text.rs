@@ -48,6 +48,9 @@ pub fn write(image: &ImageInfo, source: &str, to: &mut dyn Write, paper: &Paper)
     if !image.layers.is_empty() {
         layers(image, to, paper)?;
     }
+    if image.history.iter().any(|step| step.empty_layer.is_none()) {
+        steps(image, to, paper)?;
+    }
     config(&image.config, to, paper)?;
     if !image.annotations.is_empty() {
         writeln!(to, "\n{}", paper.heading("Annotations"))?;
@@ -104,7 +107,7 @@ fn platforms(all: &[PlatformInfo], to: &mut dyn Write, paper: &Paper) -> io::Res
 
 /// Writes the table of layers.
 fn layers(image: &ImageInfo, to: &mut dyn Write, paper: &Paper) -> io::Result<()> {
-    let unmade = image.history.iter().filter(|step| step.empty_layer).count();
+    let unmade = image.history.iter().filter(|step| step.empty_layer == Some(true)).count();
     let note = match unmade {
         0 => String::new(),
         1 => ", and 1 step without one".to_owned(),
@@ -137,6 +140,23 @@ fn layers(image: &ImageInfo, to: &mut dyn Write, paper: &Paper) -> io::Result<()
             digest.map_or_else(unknown, |digest| digest.chars().take(DIGITS).collect()),
             layer.created_by.as_deref().map_or_else(unknown, shorten),
         ]);
+    }
+    table.write(to, paper)
+}
+
+/// Writes the steps of an image in an engine, if it is not certain which of them made a layer.
+fn steps(image: &ImageInfo, to: &mut dyn Write, paper: &Paper) -> io::Result<()> {
+    let heading = "Steps, first to last (which of those without bytes made a layer is not known)";
+    writeln!(to, "\n{}", paper.heading(&paper.line(heading)))?;
+    let mut table = Table::new(&[">size", ">layer", "step"]);
+    for step in &image.history {
+        let layer = match (step.layer, step.empty_layer) {
+            (Some(layer), _) => (layer + 1).to_string(),
+            (None, Some(true)) => "none".to_owned(),
+            (None, _) => "?".to_owned(),
+        };
+        let command = step.created_by.as_deref().map_or_else(|| "-".to_owned(), shorten);
+        table.row(vec![step.size.map_or_else(String::new, size), layer, command]);
     }
     table.write(to, paper)
 }

@@ -20,8 +20,10 @@ pub struct Match {
     pub link: Box<[u8]>,
     /// `file`, `directory`, `symlink`, ...; `whiteout` and `opaque` for deletions.
     pub kind: &'static str,
-    /// Bytes of its content.
+    /// Bytes of its content in the layer, without the holes of a sparse file.
     pub size: u64,
+    /// Bytes of a sparse file with its holes; `None` for other files.
+    pub apparent: Option<u64>,
     /// Permission bits.
     pub mode: u32,
     /// IDs of owner and group.
@@ -43,7 +45,8 @@ impl Match {
             path: member.path.as_slice().into(),
             link: member.link.as_slice().into(),
             kind,
-            size: member.size,
+            size: member.stored(),
+            apparent: member.sparse.as_ref().map(|_| member.size),
             mode: member.mode & 0o7777,
             owner: (member.uid, member.gid),
             mtime: member.mtime,
@@ -71,11 +74,16 @@ pub struct LayerSearch {
 }
 
 impl LayerSearch {
+    /// Takes the next member of a layer in which nothing is searched. Errors when the budget is exceeded.
+    pub fn look_at(&mut self, member: &Member, budget: &Budget) -> Result<()> {
+        budget.take(size_of::<u64>())?;
+        self.trace.add(member, &member.plain_path());
+        Ok(())
+    }
+
     /// Adds the next member. Errors when the budget is exceeded.
     pub fn add(&mut self, member: &Member, pattern: &Pattern, budget: &Budget) -> Result<()> {
-        let path = member.plain_path();
-        budget.take(size_of::<u64>())?;
-        self.trace.add(member, &path);
+        self.look_at(member, budget)?;
         if pattern.matches(&member.path) {
             let found = Match::of(member);
             budget.take(found.weight())?;

@@ -55,6 +55,9 @@ fn line(found: &Match, index: usize) -> String {
     line += &format!(" ({}", found.kind);
     if found.is_file() {
         line += &format!(", {} {}", found.size, if found.size == 1 { "byte" } else { "bytes" });
+        if let Some(apparent) = found.apparent {
+            line += &format!(", {apparent} with holes");
+        }
     }
     let by = |layer: usize| match layer == index {
         true => "later in this layer".to_owned(),
@@ -132,6 +135,7 @@ struct ShownMatch<'a> {
     path_base64: Option<String>,
     kind: &'a str,
     size: u64,
+    apparent_size: Option<u64>,
     link: Option<String>,
     mode: String,
     uid: i64,
@@ -187,6 +191,7 @@ fn shown_match(layer: usize, diff_id: String, found: &Match) -> ShownMatch<'_> {
         },
         kind: found.kind,
         size: found.size,
+        apparent_size: found.apparent,
         link: Some(text(&found.link)).filter(|link| !link.is_empty()),
         mode: format!("{:04o}", found.mode),
         uid: found.owner.0,

@@ -6,6 +6,7 @@
 mod all_platforms;
 mod docker_save;
 mod engine_image;
+mod engine_steps;
 mod from_manifest;
 
 use bytes::Bytes;
@@ -26,6 +27,7 @@ use occystrap_net::registry::FetchedManifest;
 use occystrap_net::web::Elsewhere;
 
 pub use engine_image::export;
+pub use engine_steps::EngineStep;
 pub use from_manifest::text_of;
 
 /// The kind of thing that a view shows.
@@ -73,6 +75,8 @@ pub struct View {
     pub flaws: Vec<Flaw>,
     /// Whether an engine described the image, so that no part of the image itself was read.
     pub by_engine: bool,
+    /// The steps of an engine's history, first to last; empty for other sources.
+    pub engine_steps: Vec<EngineStep>,
     /// The answer of a registry to the name that the user gave, in the first view.
     pub root: Option<FetchedManifest>,
 }
@@ -201,6 +205,7 @@ impl View {
             layers: Vec::new(),
             flaws: Vec::new(),
             by_engine: false,
+            engine_steps: Vec::new(),
             root: None,
         }
     }

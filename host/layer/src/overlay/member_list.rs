@@ -100,18 +100,18 @@ pub struct ListedMember<'a> {
 }
 
 impl MemberList {
-    /// Adds a member. A member without a place in the image is left out.
-    pub fn add(&mut self, member: &Member, room: &MemberBudget) {
+    /// Adds a member, and returns whether it is in the list. A member without a place in the image is left out.
+    pub fn add(&mut self, member: &Member, room: &MemberBudget) -> bool {
         let path = member.plain_path();
         if self.cut || member.path.is_empty() || leads_out(&path) {
-            return;
+            return false;
         }
         let (act, path) = match Whiteout::of(&path) {
             // It names no path, or one that a whiteout may not hide.
-            Some(whiteout) if !whiteout.is_named() => return,
+            Some(whiteout) if !whiteout.is_named() => return false,
             Some(Whiteout::Of(hidden)) => (Change::Delete, hidden),
             Some(Whiteout::Opaque(folder)) => (Change::Empty, folder),
-            None if path.is_empty() => return,
+            None if path.is_empty() => return false,
             None if is_aufs(&path) => (Change::Ignored, path),
             None => match member.kind {
                 MemberKind::Directory => (Change::Directory, path),
@@ -121,7 +121,9 @@ impl MemberList {
             },
         };
         let link = match act {
-            Change::HardLink if member.link.is_empty() || leads_out(&plain(&member.link)) => return,
+            Change::HardLink if member.link.is_empty() || leads_out(&plain(&member.link)) => {
+                return false;
+            }
             Change::HardLink => plain(&member.link),
             Change::Symlink => member.link.clone(),
             _ => Vec::new(),
@@ -142,6 +144,7 @@ impl MemberList {
             self.bytes.truncate(before);
             self.cut = true;
         }
+        !self.cut
     }
 
     /// Calls `visit` for each member, in order.

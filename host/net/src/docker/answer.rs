@@ -44,6 +44,8 @@ pub struct Step {
     pub comment: String,
     /// Bytes of the files of the step, uncompressed; 0 where it made no layer.
     pub size: u64,
+    /// Time in seconds since 1970; 0 where it is not given.
+    pub created: i64,
 }
 
 /// Answer to `GET /version`.

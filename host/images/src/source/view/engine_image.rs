@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::engine_steps::{EngineStep, assign, sizes};
 use super::{ConfigFile, FlawIn, Promised, View, ViewedLayer, docker_save, from_manifest, text_of};
 use crate::source::docker::{Asked, exported};
 use crate::source::members::Members;
@@ -24,7 +25,8 @@ pub fn view(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<Vi
         let mut view = View::new(asked.name(&found), &place);
         view.by_engine = true;
         view.reference = said["RepoDigests"][0].as_str().map(str::to_owned);
-        let counted = counted(&steps, found.diff_ids.len());
+        view.engine_steps = assign(&steps, found.diff_ids.len());
+        let counted = sizes(&view.engine_steps, found.diff_ids.len());
         view.config = ConfigFile {
             called: "the engine's description".to_owned(),
             promised: Promised {
@@ -33,14 +35,14 @@ pub fn view(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<Vi
                 ..Promised::default()
             },
             bytes: None,
-            document: document(&said, &found.diff_ids, &steps, counted.is_some()),
+            document: document(&said, &found.diff_ids, &steps, &view.engine_steps),
         };
         let kept = |(index, digest): (usize, &Digest)| ViewedLayer {
             called: digest.to_string(),
             promised: Promised::default(),
             size: None,
             compression: None,
-            counted: counted.as_ref().and_then(|sizes| sizes.get(index).copied()),
+            counted: counted.get(index).copied().flatten(),
             content: None,
         };
         view.layers = found.diff_ids.iter().enumerate().map(kept).collect();
@@ -85,30 +87,19 @@ pub fn export(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<
     Ok(view)
 }
 
-/// Returns the sizes of the layers, lowest first, where the engine's history shows which steps made a layer. The
-/// history has no mark for steps that made none.
-fn counted(steps: &[Step], layers: usize) -> Option<Vec<u64>> {
-    let large: Vec<u64> = steps.iter().map(|step| step.size).filter(|size| *size > 0).collect();
-    let all = || steps.iter().map(|step| step.size).collect();
-    match (large.len() == layers, steps.len() == layers) {
-        (true, _) => Some(large),
-        (false, true) => Some(all()),
-        (false, false) => None,
-    }
-}
-
-/// Returns the engine's description in the form of an image config. `aligned` is whether the steps that made a layer
-/// are known.
-fn document(said: &Value, diff_ids: &[Digest], steps: &[Step], aligned: bool) -> Value {
-    let all_made_one = steps.len() == diff_ids.len();
-    let history: Vec<Value> = (steps.iter())
-        .map(|step| {
+/// Returns the engine's description in the form of an image config. A step that made no layer is marked.
+fn document(said: &Value, diff_ids: &[Digest], steps: &[Step], assigned: &[EngineStep]) -> Value {
+    let history: Vec<Value> = (steps.iter().zip(assigned))
+        .map(|(step, assigned)| {
             let mut entry = Map::new();
+            if let Some(created) = &assigned.created {
+                entry.insert("created".to_owned(), created.clone().into());
+            }
             entry.insert("created_by".to_owned(), step.created_by.clone().into());
             if !step.comment.is_empty() {
                 entry.insert("comment".to_owned(), step.comment.clone().into());
             }
-            if aligned && step.size == 0 && !all_made_one {
+            if assigned.makes_layer == Some(false) {
                 entry.insert("empty_layer".to_owned(), true.into());
             }
             Value::Object(entry)
@@ -124,23 +115,4 @@ fn document(said: &Value, diff_ids: &[Digest], steps: &[Step], aligned: bool) ->
         "rootfs": { "type": said["RootFS"]["Type"], "diff_ids": diff_ids },
         "history": history,
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn step(size: u64) -> Step {
-        Step { created_by: "x".into(), comment: String::new(), size }
-    }
-
-    #[test]
-    fn a_step_is_a_layer_only_where_that_is_certain() {
-        let sizes = |sizes: &[u64]| sizes.iter().copied().map(step).collect::<Vec<_>>();
-        assert_eq!(counted(&sizes(&[5, 0, 7]), 2), Some(vec![5, 7]));
-        // The second layer has no file in it.
-        assert_eq!(counted(&sizes(&[5, 0]), 2), Some(vec![5, 0]));
-        assert_eq!(counted(&sizes(&[5, 0, 0]), 2), None);
-        assert_eq!(counted(&[], 2), None);
-    }
 }

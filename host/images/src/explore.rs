@@ -1,0 +1,64 @@
+//! What `occystrap explore` shows: one image with the paths of all its layers, and the content of single files.
+//!
+//! Layers are read once, by `check`. The content of a file is read from its layer when it is exported, and compared with
+//! the digest of the layer. What it refuses: sources with several images.
+
+mod content;
+
+use crate::check::{Findings, examine};
+use crate::source::view::View;
+use crate::source::{Source, names};
+use crate::usage::{Survey, check_is_image, survey_of_view};
+use occystrap_base::error::{Error, Result};
+use occystrap_base::oci::name::title;
+use occystrap_net::context::Context;
+
+pub use content::write_content;
+
+/// An image that is explored.
+pub struct Explored {
+    /// Its name, or that of its source.
+    pub name: String,
+    /// Its platform; empty if the config names none.
+    pub platform: String,
+    /// Where its layers are.
+    pub view: View,
+    /// Its layers and paths.
+    pub survey: Survey,
+    /// The findings of a full check.
+    pub findings: Findings,
+}
+
+/// Reads the image of a source. Errors when the source cannot be read, has several images, or something that is none.
+pub fn open(source: &Source, context: &Context) -> Result<Explored> {
+    // Files list their images quickly; a registry or an engine is asked for one.
+    if source.watch().is_some() {
+        check_is_one(&source.views(context)?, source)?;
+    }
+    let examined = examine(source, context, |_, view, members, checked| {
+        check_is_image(&view)?;
+        let survey = survey_of_view(&view, members, checked);
+        Ok((view, survey))
+    })?;
+    let Some(one) = examined.into_iter().next() else {
+        return Err(Error::source(format!("{}: has no image", source.display)));
+    };
+    let ((view, survey), checked) = (one.made, one.checked);
+    Ok(Explored {
+        name: title(&checked.image, &checked.tag, &source.display),
+        platform: checked.platform.unwrap_or_default(),
+        view,
+        survey,
+        findings: checked.findings,
+    })
+}
+
+/// Errors when a source has several images.
+fn check_is_one(views: &[View], source: &Source) -> Result<()> {
+    if views.len() <= 1 {
+        return Ok(());
+    }
+    let message = format!("'{}' has {} images; explore shows one", source.display, views.len());
+    Err(Error::usage(message)
+        .hint(format!("choose one with ?image=NAME; it has: {}", names(views))))
+}

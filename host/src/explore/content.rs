@@ -1,0 +1,32 @@
+//! The file whose content belongs to a path.
+
+use std::path::PathBuf;
+
+use occystrap_images::explore::Explored;
+use occystrap_images::usage::tree::{Kind, NodeId};
+
+/// A file and the place to export it to.
+pub struct Export {
+    /// Number of the layer that has the content, from 0.
+    pub layer: usize,
+    /// Its path there.
+    pub path: Vec<u8>,
+    /// The place.
+    pub to: PathBuf,
+}
+
+/// Returns layer and path of the content at a node, as a container of the layers up to `layer` has it, or as the layer
+/// below had it where `layer` deletes it; `None` for what is no file.
+pub fn content_of(image: &Explored, node: NodeId, layer: usize) -> Option<(usize, Vec<u8>)> {
+    let tree = &image.survey.tree;
+    let below = || tree.at(node, layer.checked_sub(1)?);
+    let version = tree.at(node, layer).or_else(below)?;
+    match version.kind {
+        Kind::File => Some((version.layer, tree.path(node))),
+        Kind::HardLink => {
+            let (node, version) = tree.content(version)?;
+            (version.kind == Kind::File).then(|| (version.layer, tree.path(node)))
+        }
+        Kind::Directory | Kind::Symlink => None,
+    }
+}

@@ -1,0 +1,120 @@
+//! What keys do.
+
+use std::path::PathBuf;
+
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use super::content::Export;
+use super::state::{Focus, Mode, State};
+
+/// The keys and what they do, for the help.
+pub const HELP: [(&str, &str); 12] = [
+    ("Tab", "go to the other list"),
+    ("↑ ↓, j k", "select the entry above or below"),
+    ("PgUp PgDn, Home End", "select further away"),
+    ("→ ←, l h, Enter", "open or close a directory"),
+    ("m", "the image after the selected layer, or only its changes"),
+    ("s", "sort by size or by name"),
+    ("/", "show only names with a text; with a slash, paths"),
+    ("Esc", "leave a prompt, forget the text"),
+    ("e", "export the selected file"),
+    ("?", "this help"),
+    ("q", "end"),
+    ("Ctrl-C", "end with exit code 130"),
+];
+
+/// What the caller does after a key.
+pub enum Action {
+    /// Draw again.
+    Stay,
+    /// End the view.
+    End,
+    /// End as SIGINT does.
+    Interrupt,
+    /// Export a file.
+    Export(Export),
+}
+
+/// Applies a key.
+pub fn press(key: KeyEvent, state: &mut State<'_>) -> Action {
+    let is_control = key.modifiers.contains(KeyModifiers::CONTROL);
+    if is_control && key.code == KeyCode::Char('c') {
+        return Action::Interrupt;
+    }
+    match &mut state.mode {
+        Mode::Browse if !is_control => return browse(key.code, state),
+        Mode::Browse => {}
+        Mode::Help => state.mode = Mode::Browse,
+        Mode::Filter => match key.code {
+            KeyCode::Enter => state.mode = Mode::Browse,
+            KeyCode::Esc => {
+                state.mode = Mode::Browse;
+                state.set_filter(String::new());
+            }
+            KeyCode::Char('u') if is_control => state.set_filter(String::new()),
+            code if !is_control => {
+                let mut text = state.filter().to_owned();
+                edit(&mut text, code);
+                state.set_filter(text);
+            }
+            _ => {}
+        },
+        Mode::Export(name) => match key.code {
+            KeyCode::Esc => state.mode = Mode::Browse,
+            KeyCode::Enter if !name.is_empty() => {
+                let to = PathBuf::from(std::mem::take(name));
+                state.mode = Mode::Browse;
+                if let Some((layer, path)) = state.selected_content() {
+                    return Action::Export(Export { layer, path, to });
+                }
+            }
+            KeyCode::Char('u') if is_control => name.clear(),
+            code if !is_control => edit(name, code),
+            _ => {}
+        },
+    }
+    Action::Stay
+}
+
+/// Edits the text of a prompt at its end.
+fn edit(text: &mut String, code: KeyCode) {
+    match code {
+        KeyCode::Backspace => drop(text.pop()),
+        KeyCode::Char(c) => text.push(c),
+        _ => {}
+    }
+}
+
+/// Applies a key while no prompt is open.
+fn browse(code: KeyCode, state: &mut State<'_>) -> Action {
+    state.tell(String::new());
+    let page = state.page() as isize;
+    match code {
+        KeyCode::Char('q') => return Action::End,
+        KeyCode::Tab | KeyCode::BackTab => state.switch_focus(),
+        KeyCode::Up | KeyCode::Char('k') => state.step(-1),
+        KeyCode::Down | KeyCode::Char('j') => state.step(1),
+        KeyCode::PageUp => state.step(-page),
+        KeyCode::PageDown => state.step(page),
+        KeyCode::Home | KeyCode::Char('g') => state.step(isize::MIN),
+        KeyCode::End | KeyCode::Char('G') => state.step(isize::MAX),
+        KeyCode::Enter | KeyCode::Right | KeyCode::Char('l' | ' ')
+            if state.focus == Focus::Layers =>
+        {
+            state.switch_focus();
+        }
+        KeyCode::Enter | KeyCode::Char(' ') => state.toggle(),
+        KeyCode::Right | KeyCode::Char('l') => state.open(),
+        KeyCode::Left | KeyCode::Char('h') => state.close(),
+        KeyCode::Char('m') => state.switch_scope(),
+        KeyCode::Char('s') => state.switch_order(),
+        KeyCode::Char('/') => {
+            (state.mode, state.focus) = (Mode::Filter, Focus::Files);
+        }
+        KeyCode::Esc => state.set_filter(String::new()),
+        KeyCode::Char('e') => state.begin_export(),
+        KeyCode::Char('?' | 'H') | KeyCode::F(1) => state.mode = Mode::Help,
+        _ => {}
+    }
+    Action::Stay
+}

@@ -1,0 +1,133 @@
+//! `occystrap export`: writes the merged file system of an image to a file, or to standard output.
+//!
+//! A file appears when it is whole. What it refuses: to write a tar to a terminal.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::{Host, printed};
+use crate::cli::{ExportOptions, OutputFormat};
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::terminal::size::size;
+use occystrap_base::terminal::table::write_json;
+use occystrap_images::export::{self, Exported};
+use occystrap_layer::image::Image;
+use occystrap_net::context::Context;
+
+/// Bytes that are written at once.
+const BUFFER: usize = 256 * 1024;
+
+/// The JSON document (docs/inspecting.md).
+#[derive(Serialize)]
+struct Document<'a> {
+    source: &'a str,
+    images: [ExportedImage<'a>; 1],
+}
+
+#[derive(Serialize)]
+struct ExportedImage<'a> {
+    image: &'a str,
+    tag: &'a str,
+    platform: String,
+    output: String,
+    members: u64,
+    size: u64,
+    digest: String,
+}
+
+/// Runs `occystrap export`. Errors when the source has several images, and as reading and writing do.
+pub fn run(
+    options: &ExportOptions,
+    host: &Host<'_>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<u8> {
+    let format = host.global.output_format;
+    let to_stdout = options.to_stdout();
+    if to_stdout && format == OutputFormat::Json {
+        return Err(Error::usage("'-o -' and -O json both write to standard output")
+            .hint("write the tar to a file: -o rootfs.tar"));
+    }
+    if to_stdout && io::stdout().is_terminal() {
+        return Err(Error::usage("a tar is not written to a terminal")
+            .hint("type '-o rootfs.tar', or pipe it: occystrap export SOURCE -o - | tar -t"));
+    }
+    let context = host.session.context()?;
+    let source = host.session.source(&options.source)?;
+    let images = source.open(&context)?;
+    let [image] = images.as_slice() else {
+        let what = format!("{}: number of images", source.display);
+        let error = Error::mismatch(what, 1_u64, images.len());
+        return Err(match images.first() {
+            None => error,
+            Some(first) => error.hint(format!("choose one, such as '?image={}'", first.name)),
+        });
+    };
+    image.check_is_image("'occystrap info' describes it")?;
+    let (exported, to) = match to_stdout {
+        true => (export::write(image, &mut *out, "standard output", &context)?, None),
+        false => (to_file(image, &options.output, &context)?, Some(&options.output)),
+    };
+    let Exported { members, size: bytes, digest } = exported;
+    match (format, to) {
+        (OutputFormat::Json, _) => {
+            let exported = ExportedImage {
+                image: &image.name.repository,
+                tag: image.name.tag.as_deref().unwrap_or_default(),
+                platform: image.platform.to_string(),
+                output: options.output.display().to_string(),
+                members,
+                size: bytes,
+                digest: digest.to_string(),
+            };
+            let document = Document { source: &source.display, images: [exported] };
+            write_json(out, &document).map_err(printed)?;
+        }
+        (OutputFormat::Text, _) if host.global.quiet => {}
+        (OutputFormat::Text, to) => {
+            let name = to.map_or_else(|| "standard output".into(), |to| to.display().to_string());
+            let line = format!(
+                "Exported {} to {name}: {members} members, {}, {digest}",
+                image.name,
+                size(bytes)
+            );
+            match to {
+                Some(_) => writeln!(out, "{line}").map_err(printed)?,
+                // Standard output is the tar.
+                None => drop(writeln!(err, "{line}")),
+            }
+        }
+    }
+    Ok(0)
+}
+
+/// Writes to a file, which gets its name when it is whole. A device or a FIFO is written to as it is.
+fn to_file(image: &Image, path: &Path, context: &Context) -> Result<Exported> {
+    let place = path.display().to_string();
+    let failed = |cause: &io::Error| Error::io(Kind::Destination, "write to", &place, cause);
+    if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+        let file = OpenOptions::new().write(true).open(path).map_err(|cause| failed(&cause))?;
+        return export::write(image, BufWriter::with_capacity(BUFFER, file), &place, context);
+    }
+    if path.is_dir() {
+        return Err(Error::usage(format!("'{place}' is a directory"))
+            .hint(format!("name a file: -o {}", path.join("rootfs.tar").display())));
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+    let file = tempfile::Builder::new()
+        .prefix(".occystrap-export-")
+        // As for any new file, the umask takes permissions away.
+        .permissions(Permissions::from_mode(0o666))
+        .tempfile_in(&folder)
+        .map_err(|cause| failed(&cause))?;
+    let to: BufWriter<&File> = BufWriter::with_capacity(BUFFER, file.as_file());
+    let exported = export::write(image, to, &place, context)?;
+    file.as_file().sync_all().map_err(|cause| failed(&cause))?;
+    file.persist(path).map_err(|cause| failed(&cause.error))?;
+    Ok(exported)
+}
