@@ -52,7 +52,9 @@ impl Document {
             }
             renewed(old, blob, media_type, what, &mut dropped)
         };
-        let config = renew(&old_config, config, config_type(media_type), "the config");
+        // A type that is not specified for configs is not kept: engines reject the image for it.
+        let mut config = renew(&old_config, config, config_type(media_type), "the config");
+        config["mediaType"] = json!(config_type(media_type));
         let layers = layers.iter().enumerate().map(|(index, layer)| {
             let what = format!("layer {} of {}", index + 1, layers.len());
             renew(&old_layers[index], layer, layer_type(media_type, layer), &what)
@@ -236,6 +238,7 @@ mod tests {
         assert_eq!(made["layers"][1], second);
         assert_eq!(made["layers"][2], json!({"digest": "sha256:8", "size": 7, "mediaType": gzip}));
         assert_eq!(made["config"]["annotations"], json!({"c": "d"}));
+        assert_eq!(made["config"]["mediaType"], config_type(OCI));
         assert_eq!(
             dropped,
             [
