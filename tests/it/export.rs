@@ -316,7 +316,26 @@ fn bytes_that_are_not_the_images_are_not_exported() {
     archive.set(&name, layer);
     let sandbox = Sandbox::new();
     archive.write(&sandbox.path("image.tar"));
-    std::fs::write(sandbox.path("rootfs.tar"), "old").unwrap();
+    let mut old = vec![0; 1024];
+    old[257..262].copy_from_slice(b"ustar");
+    std::fs::write(sandbox.path("rootfs.tar"), &old).unwrap();
     sandbox.run(&["export", "tar://image.tar", "-o", "rootfs.tar"]).exits(1).says("diff-id");
-    assert_eq!(std::fs::read(sandbox.path("rootfs.tar")).unwrap(), b"old");
+    assert_eq!(std::fs::read(sandbox.path("rootfs.tar")).unwrap(), old);
+}
+
+#[test]
+fn neither_the_source_nor_another_kind_of_file_is_replaced() {
+    let sandbox = Sandbox::new();
+    shape::legacy(&[&TestImage::tiny("app:1")], Pack::Plain).write(&sandbox.path("image.tar"));
+    std::fs::write(sandbox.path("notes.txt"), "notes").unwrap();
+    let image = std::fs::read(sandbox.path("image.tar")).unwrap();
+    for (file, why) in
+        [("image.tar", "the image is read from it"), ("notes.txt", "it is no tar archive")]
+    {
+        sandbox.run(&["export", "tar://image.tar", "-o", file]).exits(1).says(why);
+    }
+    assert_eq!(std::fs::read(sandbox.path("image.tar")).unwrap(), image);
+    assert_eq!(std::fs::read(sandbox.path("notes.txt")).unwrap(), b"notes");
+    sandbox.run(&["export", "tar://image.tar", "-o", "rootfs.tar"]).exits(0);
+    sandbox.run(&["export", "tar://image.tar", "-o", "rootfs.tar"]).exits(0);
 }

@@ -25,7 +25,7 @@ use crate::steady::Watch;
 use occystrap_base::error::Kind::NotFound;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::layout::tagged;
-use occystrap_base::oci::{Digest, ImageName, PlatformRequest};
+use occystrap_base::oci::{Digest, ImageName, Platform, PlatformRequest};
 use occystrap_base::secret;
 use occystrap_layer::image::{Image, Whole};
 use occystrap_net::context::Context;
@@ -176,15 +176,18 @@ impl Source {
     /// another platform than the requested one.
     pub fn open(&self, context: &Context) -> Result<Vec<Image>> {
         let images = self.open_any(context)?;
-        match images.iter().find(|image| !self.wanted.is_met_by(&image.platform)) {
-            None => Ok(images),
-            Some(other) => {
-                let (place, name, platform) = (&self.display, &other.name, &other.platform);
-                let wanted = self.wanted.instead_of(platform);
-                let message = format!("{place}: '{name}' is for {platform}, and not for {wanted}");
-                Err(Error::new(NotFound, message).hint("to take it as it is, ask for no platform"))
-            }
+        images.iter().try_for_each(|image| self.check_platform(&image.name, &image.platform))?;
+        Ok(images)
+    }
+
+    /// Errors when an image is for another platform than the requested one.
+    fn check_platform(&self, name: &ImageName, platform: &Platform) -> Result<()> {
+        if self.wanted.is_met_by(platform) {
+            return Ok(());
         }
+        let (place, wanted) = (&self.display, self.wanted.instead_of(platform));
+        let message = format!("{place}: '{name}' is for {platform}, and not for {wanted}");
+        Err(Error::new(NotFound, message).hint("to take it as it is, ask for no platform"))
     }
 
     fn choice<'a>(&'a self, image: &'a Option<ImageName>) -> Choice<'a> {

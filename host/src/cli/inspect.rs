@@ -38,7 +38,7 @@ pub struct CheckOptions {
     /// Ignore the findings of a rule, such as world-writable: they are counted, and neither
     /// reported nor a reason to fail; several rules with commas, or the option again
     #[arg(long, value_name = "RULE", value_delimiter = ',', hide_possible_values = true,
-        value_parser = PossibleValuesParser::new(RULES))]
+        value_parser = PossibleValuesParser::new(RULES.into_iter().filter(|rule| *rule != "source")))]
     pub ignore: Vec<String>,
 }
 
@@ -78,15 +78,15 @@ pub struct InfoOptions {
     pub tree: bool,
     /// Show so many entries of each layer and so many wasted files, however small they are
     /// [default: the largest for text, all for -O json]
-    #[arg(long, requires = "tree", value_name = "N", value_parser = clap::value_parser!(u32).range(1..).map(|top| top as usize))]
+    #[arg(long, requires = "tree", conflicts_with = "html", value_name = "N", value_parser = clap::value_parser!(u32).range(1..).map(|top| top as usize))]
     pub top: Option<usize>,
     /// Exit with 1 if this holds, such as 'efficiency<0.9' or 'wasted>50MB': efficiency, wasted,
     /// wasted-share, size, dive-wasted, dive-user-wasted; can be repeated
-    #[arg(long, requires = "tree", value_name = "RULE")]
+    #[arg(long, requires = "tree", conflicts_with = "html", value_name = "RULE")]
     pub fail_if: Vec<String>,
     /// Exit with 1 if a rule of this .dive-ci file fails: lowestEfficiency, highestWastedBytes,
     /// highestUserWastedPercent
-    #[arg(long, requires = "tree", value_name = "FILE")]
+    #[arg(long, requires = "tree", conflicts_with = "html", value_name = "FILE")]
     pub dive_ci: Option<PathBuf>,
     /// Write a page for a browser instead: maps of where the bytes are, waste, steps, and the findings of
     /// 'check'; reads every layer. A page that is there is replaced, another file is not

@@ -3,6 +3,7 @@
 //! [`give_back`] may be called at any time and from any thread; the panic hook and the second signal use it.
 
 use std::io::{self, Stdout};
+use std::mem::ManuallyDrop;
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -28,7 +29,10 @@ const TICK: Duration = Duration::from_millis(100);
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
 /// The terminal, taken. Dropping it gives it back.
-pub struct Screen(Terminal<CrosstermBackend<Stdout>>);
+///
+/// ratatui's own drop is not run: it prints to standard error where the terminal is gone, and a closed standard error
+/// would end the process with a panic.
+pub struct Screen(ManuallyDrop<Terminal<CrosstermBackend<Stdout>>>);
 
 impl Screen {
     /// Takes the terminal. A panic gives it back before its message is printed.
@@ -46,7 +50,7 @@ impl Screen {
             .and_then(|()| execute!(io::stdout(), EnterAlternateScreen))
             .and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())));
         match made {
-            Ok(terminal) => Ok(Self(terminal)),
+            Ok(terminal) => Ok(Self(ManuallyDrop::new(terminal))),
             Err(cause) => {
                 give_back();
                 Err(cause)

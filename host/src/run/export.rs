@@ -1,10 +1,11 @@
 //! `occystrap export`: writes the merged file system of an image to a file, or to standard output.
 //!
-//! A file appears when it is whole. What it refuses: to write a tar to a terminal.
+//! A file appears when it is whole. What it refuses: to write a tar to a terminal, and to replace a file that is no tar
+//! or that the image is read from.
 
 use std::fs::{File, OpenOptions, Permissions};
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -12,11 +13,16 @@ use serde::Serialize;
 use super::{Host, printed};
 use crate::cli::{ExportOptions, OutputFormat};
 use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::files::identity::FileIdentity;
 use occystrap_base::terminal::size::size;
 use occystrap_base::terminal::table::write_json;
 use occystrap_images::export::{self, Exported};
-use occystrap_layer::image::Image;
+use occystrap_layer::image::{Content, Image};
 use occystrap_net::context::Context;
+
+/// The magic of a tar header, and its place (POSIX, pax interchange format).
+const MAGIC: &[u8; 5] = b"ustar";
+const MAGIC_AT: u64 = 257;
 
 /// Bytes that are written at once.
 const BUFFER: usize = 256 * 1024;
@@ -105,6 +111,36 @@ pub fn run(
     Ok(0)
 }
 
+/// Errors when a file that is there is no tar archive, or is the archive that the image is read from.
+fn check_replaceable(image: &Image, path: &Path) -> Result<()> {
+    let failed = |cause: &io::Error| Error::io(Kind::Destination, "read", path.display(), cause);
+    let file = match File::open(path) {
+        Ok(file) if file.metadata().is_ok_and(|found| found.is_file() && found.len() > 0) => file,
+        Ok(_) => return Ok(()),
+        Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(cause) => return Err(failed(&cause)),
+    };
+    let identity = FileIdentity::of(&file).map_err(|cause| failed(&cause))?;
+    let is_source = image.layers.iter().any(|layer| match &layer.content {
+        Content::File(section) => {
+            FileIdentity::of(&section.file).is_ok_and(|source| identity.is_same_inode(source))
+        }
+        _ => false,
+    });
+    let refused = |why: &str| {
+        let message = format!("'{}' is not replaced: {why}", path.display());
+        Error::destination(message).hint("name another file with -o, or delete this one")
+    };
+    if is_source {
+        return Err(refused("the image is read from it"));
+    }
+    let mut magic = [0; MAGIC.len()];
+    match file.read_exact_at(&mut magic, MAGIC_AT) {
+        Ok(()) if magic == *MAGIC => Ok(()),
+        _ => Err(refused("it is no tar archive")),
+    }
+}
+
 /// Writes to a file, which gets its name when it is whole. A device or a FIFO is written to as it is.
 fn to_file(image: &Image, path: &Path, context: &Context) -> Result<Exported> {
     let place = path.display().to_string();
@@ -113,6 +149,7 @@ fn to_file(image: &Image, path: &Path, context: &Context) -> Result<Exported> {
         let file = OpenOptions::new().write(true).open(path).map_err(|cause| failed(&cause))?;
         return export::write(image, BufWriter::with_capacity(BUFFER, file), &place, context);
     }
+    check_replaceable(image, path)?;
     if path.is_dir() {
         return Err(Error::usage(format!("'{place}' is a directory"))
             .hint(format!("name a file: -o {}", path.join("rootfs.tar").display())));

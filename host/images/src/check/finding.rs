@@ -180,11 +180,11 @@ impl Findings {
         }
     }
 
-    /// Takes the findings of rules out, which are only counted from now on.
+    /// Takes the findings of rules out, which are only counted from now on. What could not be checked stays.
     pub fn ignore(&mut self, rules: &BTreeSet<String>) {
         let ignored = &mut self.ignored;
-        self.kept.retain(|(_, check), group| {
-            let is_kept = !rules.contains(*check);
+        self.kept.retain(|(severity, check), group| {
+            let is_kept = *severity == Severity::Unchecked || !rules.contains(*check);
             if !is_kept {
                 *ignored.entry(check).or_default() += group.count;
             }

@@ -31,6 +31,9 @@ use occystrap_net::context::Context;
 /// The mode of folders that the image does not have.
 const FOLDER_MODE: u32 = 0o755;
 
+/// Longest name in a folder, in bytes (`NAME_MAX` of Linux).
+const LONGEST_NAME: usize = 255;
+
 /// The members of a layer by their paths, each with the local file that it is.
 type Members = BTreeMap<Vec<u8>, (Member, Option<LocalFile>)>;
 
@@ -90,6 +93,7 @@ impl Add {
             };
             all.insert(path, (member, Some(file)));
         }
+        all.keys().try_for_each(|path| check_path(path, &all))?;
         Ok(all)
     }
 
@@ -223,6 +227,34 @@ fn see(layer: &Layer, plain: &mut PlainReader, index: usize, folders: &mut Folde
 }
 
 /// Appends a member with the content of a local file, whose size must not have changed meanwhile.
+/// Errors when engines cannot unpack a path, or read it as a deletion.
+fn check_path(path: &[u8], all: &Members) -> Result<()> {
+    let shown = String::from_utf8_lossy(path);
+    for name in path.split(|byte| *byte == b'/') {
+        if name.starts_with(b".wh.") {
+            let message = format!(
+                "add: '{shown}' would delete a file of the image: '.wh.' begins a whiteout"
+            );
+            return Err(Error::usage(message).hint("rename the file, or leave it out"));
+        }
+        if name.len() > LONGEST_NAME {
+            let what = format!("add: '{shown}': bytes of a name");
+            return Err(Error::mismatch(what, format!("at most {LONGEST_NAME}"), name.len()));
+        }
+    }
+    let is_file = |folder: &&[u8]| {
+        all.get(*folder).is_some_and(|(member, _)| member.kind != MemberKind::Directory)
+    };
+    match path::folders(path).find(is_file) {
+        None => Ok(()),
+        Some(file) => {
+            let file = String::from_utf8_lossy(file);
+            let message = format!("add: '{shown}' lies below '{file}', which is added as a file");
+            Err(Error::usage(message).hint("name another path for one of them"))
+        }
+    }
+}
+
 fn append(
     writer: &mut Writer<&mut (dyn io::Write + Send)>,
     member: &Member,
@@ -244,7 +276,15 @@ fn append(
     writer.append(member, &mut content).map_err(|cause| match cause.kind() {
         io::ErrorKind::UnexpectedEof => failed(&cause),
         _ => from_io(cause, place),
-    })
+    })?;
+    // A file grows meanwhile, and some file systems report a size of 0.
+    match content.fill_buf().map_err(|cause| failed(&cause))? {
+        [] => Ok(()),
+        _ => {
+            let what = format!("'{}': its size in bytes", source.display());
+            Err(Error::mismatch(what, *size, "more").hint("copy it to another folder first"))
+        }
+    }
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use super::directory::Directory;
 use super::members::Members;
 use super::{Source, SourceKind, archive, choose, registry};
 use occystrap_base::error::{Error, Result};
+use occystrap_base::oci::document::ConfigDocument;
 use occystrap_base::oci::json::Unreadable;
 use occystrap_base::oci::layout::INDEX;
 use occystrap_base::oci::layout::LIST;
@@ -257,8 +258,27 @@ impl super::Called for View {
 
 impl Source {
     /// Returns a view of every image of the source. No layer is fetched. Errors where there is nothing to read: the
-    /// source cannot be reached, does not exist, or lists no image.
+    /// source cannot be reached, does not exist, or lists no image; and where an image is for another platform than the
+    /// requested one.
     pub fn views(&self, context: &Context) -> Result<Vec<View>> {
+        let views = self.views_of_any(context)?;
+        for view in &views {
+            // Where an index lists the image for the requested platform, another one in the config is a flaw of the image.
+            let is_met = |entry: &IndexEntry| {
+                entry.platform.as_ref().is_some_and(|platform| self.wanted.is_met_by(platform))
+            };
+            if view.index.as_ref().is_some_and(|index| index.entries.iter().any(is_met)) {
+                continue;
+            }
+            let config = view.config.bytes.as_deref().map(json::parse::<ConfigDocument>);
+            if let Some(Ok(config)) = config {
+                self.check_platform(&view.name, &config.platform())?;
+            }
+        }
+        Ok(views)
+    }
+
+    fn views_of_any(&self, context: &Context) -> Result<Vec<View>> {
         let platform = &self.wanted.platform();
         match &self.kind {
             SourceKind::Registry { reference, client } => {

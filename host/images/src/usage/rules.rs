@@ -126,8 +126,9 @@ impl Rule {
             true => bytes(value).ok_or_else(|| {
                 wrong(format!("'{value}' is not a number of bytes such as 50MB or 1.5GiB"))
             })?,
-            false => share(value)
-                .ok_or_else(|| wrong(format!("'{value}' is not a share such as 0.1 or 10%")))?,
+            false => share(value).ok_or_else(|| {
+                wrong(format!("'{value}' is not a share from 0 to 1 such as 0.1 or 10%"))
+            })?,
         };
         Ok(Self { text: text.to_owned(), metric, comparison, limit })
     }
@@ -176,14 +177,14 @@ pub fn bytes(text: &str) -> Option<f64> {
     Some((number * base.powi(power)).trunc())
 }
 
-/// Parses a share: `0.1` or `10%`.
+/// Parses a share from 0 to 1: `0.1` or `10%`.
 #[must_use]
 pub fn share(text: &str) -> Option<f64> {
     let share: f64 = match text.strip_suffix('%') {
         Some(percent) => percent.trim().parse::<f64>().ok()? / 100.0,
         None => text.parse().ok()?,
     };
-    (share.is_finite() && share >= 0.0).then_some(share)
+    (0.0..=1.0).contains(&share).then_some(share)
 }
 
 #[cfg(test)]

@@ -129,3 +129,25 @@ fn what_would_break_the_image_is_refused() {
     assert!(add(&format!("add:file={file},path=/old"), &image).is_ok());
     assert!(add("add:file=/nowhere/f,path=/x", &image).is_err());
 }
+
+#[test]
+fn paths_that_engines_cannot_unpack_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let local = |name: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, b"x").unwrap();
+        path.display().to_string()
+    };
+    let (file, whiteout) = (local("f"), local(".wh.keep"));
+    let image = ImageOf::new(vec![vec![of("etc/keep", "1")]]);
+    for (text, why) in [
+        (format!("add:file={whiteout},path=/etc/"), "would delete a file of the image"),
+        (format!("add:file={file},path=/.wh.etc"), "would delete a file of the image"),
+        (format!("add:file={file},path=/x,file={file},path=/x/y"), "lies below 'x'"),
+        (format!("add:file={file},path=/{}", "n".repeat(256)), "at most 255, found 256"),
+        ("add:file=/proc/self/status,path=/s".to_owned(), "expected 0, found more"),
+    ] {
+        let error = add(&text, &image).err().unwrap().to_string();
+        assert!(error.contains(why), "{text}: {error}");
+    }
+}
