@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | [`verdict`] | the flaws of objects as data, and the verdict that follows |
 //! | [`look`] | compares what a destination holds with expectations |
-//! | [`derive`] | makes expectations where there is no receipt |
+//! | [`mod@derive`] | makes expectations where there is no receipt |
 //! | [`receipt`] | checks what a receipt covers, and follows its manifests |
 //! | [`subject`] | parses what the user wants verified |
 //! | [`mod@verify`] | verifies a receipt with the host and the plugin |

@@ -125,7 +125,7 @@ impl RepositoryReader {
         self.repository.wait(self.repository.check_resolved(reference, fetched))
     }
 
-    /// Errors when clients refuse what was fetched: [`Repository::check_served`].
+    /// Errors when clients refuse what was fetched: [`Repository::check_headers`].
     pub fn check_headers(&self, reference: &str, fetched: &FetchedManifest) -> Result<()> {
         self.repository.check_headers(reference, fetched)
     }
