@@ -4,11 +4,8 @@
 
 use std::collections::HashMap;
 
-use occystrap_layer::overlay::path::split;
+use occystrap_layer::overlay::path::{MOST_LINKS, Reached, follow};
 use occystrap_layer::overlay::{At, Kind, Stack};
-
-/// Most links that are followed for one path, as in Linux (path_resolution(7)).
-const MOST_STEPS: usize = 40;
 
 /// The end of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,46 +60,27 @@ impl Targets {
     /// does not lead above the root, as in a changed root.
     #[must_use]
     pub fn lead(&self, stack: &Stack, path: &[u8], within: Within, through: bool) -> Lead {
-        let mut done = Vec::new();
-        // The components that are left, the next one last.
-        let mut parts: Vec<&[u8]> = components(path).rev().collect();
-        let mut steps = 0;
-        while let Some(part) = parts.pop() {
-            if part == b".." {
-                done.truncate(split(&done).0.len());
-                continue;
-            }
-            let folder = done.len();
-            if folder > 0 {
-                done.push(b'/');
-            }
-            done.extend_from_slice(part);
-            let (at, is_last) = (At::of(&done), parts.is_empty());
+        let led = follow(path, |at, Reached { is_last, links }| {
+            let at = At::of(at);
             let state = stack.state(at).filter(|state| match within {
                 Within::All => true,
                 Within::Layer(layer) => state.layer() == layer,
             });
             match state {
-                None => return Lead::Missing,
-                Some(state) if state.is_directory() => {}
+                None => Err(Lead::Missing),
+                Some(state) if state.is_directory() => Ok(None),
                 Some(state) if state.kind() == Kind::Symlink && (through || !is_last) => {
-                    steps += 1;
-                    let Some(to) = self.get(at).filter(|_| steps <= MOST_STEPS) else {
-                        return Lead::Endless;
-                    };
-                    done.truncate(if to.starts_with(b"/") { 0 } else { folder });
-                    parts.extend(components(to).rev());
+                    match self.get(at).filter(|_| links < MOST_LINKS) {
+                        None => Err(Lead::Endless),
+                        target => Ok(target),
+                    }
                 }
-                Some(_) if is_last => return Lead::Other,
-                Some(_) => return Lead::NotDirectory,
+                Some(_) if is_last => Err(Lead::Other),
+                Some(_) => Err(Lead::NotDirectory),
             }
-        }
-        Lead::Directory
+        });
+        led.err().unwrap_or(Lead::Directory)
     }
-}
-
-fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
-    path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".")
 }
 
 #[cfg(test)]

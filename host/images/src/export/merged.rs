@@ -58,7 +58,7 @@ impl Merged {
     pub fn of(image: &Image, mut layers: Vec<SpooledLayer>) -> Result<Self> {
         let mut builder = TreeBuilder::through_links();
         for layer in &layers {
-            builder.layer_with_links(&layer.members, &layer.targets);
+            builder.layer(&layer.members);
         }
         if builder.cut {
             return Err(Error::source(format!("'{}': has too many paths", image.name)));

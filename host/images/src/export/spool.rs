@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::window::Window;
 use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::files::scratch;
 use occystrap_layer::blob::{Stored, read_layers, uncompressed};
 use occystrap_layer::image::{Image, Layer};
 use occystrap_layer::overlay::path::leads_out;
@@ -28,8 +29,6 @@ pub struct SpooledLayer {
     pub positions: Vec<u64>,
     /// Position of the last member that is the root.
     pub root: Option<u64>,
-    /// Targets of symbolic links by the number of the member in the list, in order.
-    pub targets: Vec<(u32, Box<[u8]>)>,
     /// The name of the layer in errors.
     pub place: String,
 }
@@ -54,10 +53,7 @@ fn read_layer(
     context: &Context,
 ) -> Result<SpooledLayer> {
     let folder = &context.temp_dir;
-    let file = tempfile::tempfile_in(folder).map_err(|cause| {
-        Error::io(Kind::Destination, "create a temporary file in", folder.display(), &cause)
-            .hint("choose another folder with --temp-dir")
-    })?;
+    let file = scratch::create(folder)?;
     uncompressed(layer, stored, &file, 0)?;
     let place = &layer.place;
     let mut spooled = SpooledLayer { place: place.clone(), ..SpooledLayer::default() };
@@ -69,7 +65,6 @@ fn read_layer(
         context.cancel.check()?;
         check(&member, place)?;
         let position = reader.span().0;
-        let ordinal = spooled.positions.len() as u32;
         if spooled.members.add(&member, budget) {
             spooled.positions.push(position);
             if member.kind == MemberKind::Symlink {
@@ -79,7 +74,6 @@ fn read_layer(
                     let what = format!("{place}: bytes of the targets of symbolic links");
                     return Err(Error::mismatch(what, format!("at most {MOST_TARGETS}"), "more"));
                 }
-                spooled.targets.push((ordinal, member.link.into()));
             }
         } else if spooled.members.cut {
             let what = format!("{place}: number of members of the image");

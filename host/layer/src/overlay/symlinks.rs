@@ -4,11 +4,8 @@
 
 use std::collections::HashMap;
 
-use super::path::split;
+use super::path::follow_folders;
 use crate::tar::{Member, MemberKind};
-
-/// Most links that are followed for one name, as in Linux (path_resolution(7)).
-const MOST_STEPS: usize = 40;
 
 /// Most bytes of names in memory. A layer of a large distribution has some megabytes.
 const MOST_BYTES: usize = 32 * 1024 * 1024;
@@ -57,39 +54,11 @@ impl Symlinks {
     }
 
     /// Returns the plain path to which a name leads. Links in its folders are followed; its last part is not, as for
-    /// the target of a hard link. Following stops after `MOST_STEPS` links, which ends circles.
+    /// the target of a hard link. Following stops after [`MOST_LINKS`](super::path::MOST_LINKS) links, which ends circles.
     #[must_use]
     pub fn follow(&self, path: &[u8]) -> Vec<u8> {
-        let mut done = Vec::new();
-        // The parts that are left, the next one last.
-        let mut parts: Vec<Vec<u8>> = components(path).rev().collect();
-        let mut steps = 0;
-        while let Some(part) = parts.pop() {
-            if part == b".." {
-                done.truncate(split(&done).0.len());
-                continue;
-            }
-            let folder = done.len();
-            if folder > 0 {
-                done.push(b'/');
-            }
-            done.extend(part);
-            if parts.is_empty() || steps == MOST_STEPS {
-                continue;
-            }
-            if let Some(to) = self.links.get(done.as_slice()) {
-                steps += 1;
-                done.truncate(if to.starts_with(b"/") { 0 } else { folder });
-                parts.extend(components(to).rev());
-            }
-        }
-        done
+        follow_folders(path, |folder| self.target(folder))
     }
-}
-
-fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> {
-    let parts = path.split(|byte| *byte == b'/');
-    parts.filter(|part| !part.is_empty() && *part != b".").map(<[u8]>::to_vec)
 }
 
 #[cfg(test)]

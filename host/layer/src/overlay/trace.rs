@@ -50,12 +50,6 @@ impl Trace {
         }
     }
 
-    /// Returns whether the layer has something at this path that is not a directory.
-    #[must_use]
-    pub fn has_file(&self, path: &[u8]) -> bool {
-        self.has(path, false)
-    }
-
     fn has(&self, path: &[u8], directory: bool) -> bool {
         self.members.binary_search(&entry(path, directory)).is_ok()
     }

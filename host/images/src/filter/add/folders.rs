@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use occystrap_layer::overlay::path::split;
+use occystrap_layer::overlay::path::{MOST_LINKS, Reached, follow};
 use occystrap_layer::overlay::{Placed, Whiteout};
 use occystrap_layer::tar::{Member, MemberKind};
 
@@ -15,9 +15,6 @@ const MOST_BYTES: usize = 128 * 1024 * 1024;
 
 /// Bytes that a folder or link takes besides its name and its extended attributes.
 const OVERHEAD: usize = 300;
-
-/// Most links that are followed for one name, as in Linux (path_resolution(7)).
-const MOST_STEPS: usize = 40;
 
 /// The folders and links of an image.
 #[derive(Default)]
@@ -106,47 +103,27 @@ impl Folders {
     /// Returns where a plain path leads: links in its folders are followed, and with `last` also its last part. Errors when
     /// a folder of it is a file.
     pub fn real(&self, path: &[u8], last: bool) -> Result<Real<'_>, String> {
-        let mut done: Vec<u8> = Vec::new();
-        let mut parts: Vec<Vec<u8>> = components(path).rev().collect();
-        let mut steps = 0;
-        while let Some(part) = parts.pop() {
-            if part == b".." {
-                done.truncate(split(&done).0.len());
-                continue;
-            }
-            let folder = done.len();
-            if folder > 0 {
-                done.push(b'/');
-            }
-            done.extend(part);
-            let Some(Node { member, .. }) = self.nodes.get(&done) else { continue };
+        let shown = || String::from_utf8_lossy(path);
+        let real = follow(path, |at, Reached { is_last, links }| {
+            let Some(Node { member, .. }) = self.nodes.get(at) else { return Ok(None) };
             match member.kind {
-                MemberKind::Directory => {}
-                MemberKind::Symlink if !parts.is_empty() || last => {
-                    steps += 1;
-                    if steps > MOST_STEPS {
-                        let shown = String::from_utf8_lossy(path);
-                        return Err(format!("'{shown}' leads through too many links of the image"));
+                MemberKind::Directory => Ok(None),
+                MemberKind::Symlink if !is_last || last => match links < MOST_LINKS {
+                    true => Ok(Some(member.link.as_slice())),
+                    false => {
+                        Err(format!("'{}' leads through too many links of the image", shown()))
                     }
-                    done.truncate(if member.link.starts_with(b"/") { 0 } else { folder });
-                    parts.extend(components(&member.link).rev());
-                }
-                _ if parts.is_empty() => {}
+                },
+                _ if is_last => Ok(None),
                 _ => {
-                    let (shown, file) =
-                        (String::from_utf8_lossy(path), String::from_utf8_lossy(&done));
-                    return Err(format!("'{shown}' lies below '{file}', a file of the image"));
+                    let file = String::from_utf8_lossy(at);
+                    Err(format!("'{}' lies below '{file}', a file of the image", shown()))
                 }
             }
-        }
-        Ok(match self.folder(&done) {
-            Some(known) => Real::Folder(done, known),
-            None => Real::Other(done),
+        })?;
+        Ok(match self.folder(&real) {
+            Some(known) => Real::Folder(real, known),
+            None => Real::Other(real),
         })
     }
-}
-
-fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> {
-    let parts = path.split(|byte| *byte == b'/');
-    parts.filter(|part| !part.is_empty() && *part != b".").map(<[u8]>::to_vec)
 }

@@ -60,23 +60,20 @@ impl TreeBuilder {
 
     /// Adds the next layer.
     pub fn layer(&mut self, members: &MemberList) {
-        self.layer_with_links(members, &[]);
-    }
-
-    /// Adds the next layer, with the targets of its symbolic links by the number of the member in the list, in order.
-    pub fn layer_with_links(&mut self, members: &MemberList, targets: &[(u32, Box<[u8]>)]) {
         let first = self.versions.len();
         let mut ordinal = 0;
-        let mut targets = targets.iter().peekable();
         members.each(|entry| {
             match &self.links {
                 None => self.add(entry, ordinal),
                 Some(links) => {
-                    let target = targets.next_if(|(at, _)| *at == ordinal).map(|(_, to)| &**to);
-                    let (path, link) = (links.follow(entry.path), links.follow(entry.link));
+                    let path = links.follow(entry.path);
+                    let link = match entry.act {
+                        Change::HardLink => links.follow(entry.link),
+                        _ => entry.link.to_vec(),
+                    };
                     let entry = ListedMember { path: &path, link: &link, ..*entry };
                     self.add(&entry, ordinal);
-                    self.note_link(&entry, target);
+                    self.note_link(&entry);
                 }
             }
             ordinal += 1;
@@ -192,7 +189,7 @@ impl TreeBuilder {
     }
 
     /// Notes what a member does to the links that are followed.
-    fn note_link(&mut self, entry: &ListedMember, target: Option<&[u8]>) {
+    fn note_link(&mut self, entry: &ListedMember) {
         let layer = self.layers;
         let Some(links) = &mut self.links else { return };
         match entry.act {
@@ -204,7 +201,7 @@ impl TreeBuilder {
             Change::File | Change::HardLink => links.remove(entry.path, true, u16::MAX),
             Change::Symlink => {
                 links.remove(entry.path, true, u16::MAX);
-                links.add(entry.path, target.unwrap_or_default(), layer);
+                links.add(entry.path, entry.link, layer);
             }
         }
     }

@@ -2,10 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use occystrap_layer::overlay::path::split;
-
-/// Most links that are followed for one name, as in Linux (path_resolution(7)).
-const MOST_STEPS: usize = 40;
+use occystrap_layer::overlay::path::follow_folders;
 
 /// The links of the layers so far: the target of each path, and the layer that has it.
 #[derive(Default)]
@@ -47,38 +44,8 @@ impl FollowedLinks {
     /// leads out of the image, as under a new root.
     #[must_use]
     pub fn follow(&self, path: &[u8]) -> Vec<u8> {
-        let (folder, name) = split(path);
-        let mut done = Vec::new();
-        // The parts that are left, the next one last.
-        let mut parts: Vec<Vec<u8>> = components(folder).rev().collect();
-        let mut steps = 0;
-        while let Some(part) = parts.pop() {
-            if part == b".." {
-                done.truncate(split(&done).0.len());
-                continue;
-            }
-            let around = done.len();
-            if around > 0 {
-                done.push(b'/');
-            }
-            done.extend(part);
-            if let Some((target, _)) = self.0.get(&done).filter(|_| steps < MOST_STEPS) {
-                steps += 1;
-                done.truncate(if target.starts_with(b"/") { 0 } else { around });
-                parts.extend(components(target).rev());
-            }
-        }
-        if !done.is_empty() && !name.is_empty() {
-            done.push(b'/');
-        }
-        done.extend(name);
-        done
+        follow_folders(path, |folder| self.0.get(folder).map(|(target, _)| target.as_slice()))
     }
-}
-
-fn components(path: &[u8]) -> impl DoubleEndedIterator<Item = Vec<u8>> {
-    let parts = path.split(|byte| *byte == b'/');
-    parts.filter(|part| !part.is_empty() && *part != b".").map(<[u8]>::to_vec)
 }
 
 #[cfg(test)]
