@@ -5,6 +5,7 @@ pub mod destination;
 pub mod identity;
 pub mod lock;
 pub mod regular;
+pub mod scratch;
 pub mod section;
 pub mod state_file;
 pub mod temporary;

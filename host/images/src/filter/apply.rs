@@ -4,14 +4,12 @@ use std::io::sink;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cap_std::ambient_authority;
-use cap_std::fs::Dir;
-
 use super::arrange::{Arranged, Arranging, list_folders};
 use super::config::Edits;
 use super::rewrite::{Passes, read_through, rewrite};
 use super::{Form, Working, manifest};
-use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::error::Result;
+use occystrap_base::files::scratch;
 use occystrap_base::files::unnamed::Unnamed;
 use occystrap_base::files::{Hashed, Section, Spooled};
 use occystrap_base::oci::{Compression, Digest};
@@ -98,9 +96,7 @@ fn filter(
     // The source is read once: if the layer stays as it was, it is read from this copy later.
     let copy = match layer.content {
         Content::Registry(_) | Content::Elsewhere(_) if !is_new => {
-            let folder = &context.temp_dir;
-            let file = tempfile::tempfile_in(folder);
-            let file = Arc::new(file.map_err(|cause| cannot_create(folder, &cause))?);
+            let file = Arc::new(scratch::create(&context.temp_dir)?);
             stored = stored.copied_to(Arc::clone(&file), Arc::clone(&changed));
             Some(file)
         }
@@ -131,7 +127,7 @@ fn change(
     changed: &AtomicBool,
     context: &Context,
 ) -> Result<Filtered> {
-    let file = unnamed(context)?;
+    let file = scratch::create_unnamed(&context.import_dir)?;
     let place = &layer.place;
     let passes = &mut work.passes;
     let mut arranging = match work.form {
@@ -162,14 +158,14 @@ fn change(
 /// Returns a layer that was written, compressed with zstd if the source has it so. Outputs compress other layers
 /// themselves, and a plain one with gzip.
 fn written(layer: &Layer, file: Unnamed, moved: Hashed, context: &Context) -> Result<Filtered> {
-    let failed = |cause: &std::io::Error| cannot_create(&context.import_dir, cause);
+    let failed = |cause: &std::io::Error| scratch::failed("create", &context.import_dir, cause);
     let (diff_id, place) = (moved.digest, layer.place.clone());
     let section = Spooled::section(file, moved).map_err(|cause| failed(&cause))?;
     let plain = Layer::in_file(section.clone(), diff_id, None, Compression::None, place.clone());
     if !layer.media_type.ends_with("zstd") {
         return Ok(Filtered { layer: plain, size: moved.size, spooled: None });
     }
-    let file = unnamed(context)?;
+    let file = scratch::create_unnamed(&context.import_dir)?;
     let stored = Stored::file(&plain, &section, &context.cancel);
     let how = Compression::Zstd;
     let packed = encoded(&plain, stored, file.file(), 0, how, context.cores())?;
@@ -206,7 +202,7 @@ fn assemble(
         let (file, moved) = match arranged.assemble(&file.shared(), lists_root)? {
             None => (file, moved),
             Some(mut assembled) => {
-                let to = unnamed(context)?;
+                let to = scratch::create_unnamed(&context.import_dir)?;
                 let (place, cancel) = (&layer.place, &context.cancel);
                 let moved = copy(&mut assembled, Some(to.file()), place, cancel)?;
                 (to, moved)
@@ -298,17 +294,4 @@ fn finish(
         note: image.note.clone().filter(|_| id == image.id),
         ..image.clone()
     })
-}
-
-/// Returns a file for a layer, in the folder from which the destination can adopt it.
-fn unnamed(context: &Context) -> Result<Unnamed> {
-    let folder = &context.import_dir;
-    let directory = Dir::open_ambient_dir(folder, ambient_authority());
-    let file = directory.and_then(|directory| Unnamed::create(&Arc::new(directory)));
-    file.map_err(|cause| cannot_create(folder, &cause))
-}
-
-fn cannot_create(folder: &std::path::Path, cause: &std::io::Error) -> Error {
-    Error::io(Kind::Destination, "create a temporary file in", folder.display(), cause)
-        .hint("choose another folder with --temp-dir")
 }

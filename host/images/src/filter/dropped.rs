@@ -8,7 +8,8 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::error::{Error, Result};
+use occystrap_base::files::scratch;
 use occystrap_layer::blob::from_io;
 use occystrap_layer::tar::member::{Records, plain};
 use occystrap_layer::tar::{Member, MemberKind, Sparse};
@@ -202,10 +203,7 @@ impl DroppedMembers {
 
     /// Appends a content to the temporary file and returns its offset.
     fn append(&mut self, content: &mut dyn Read, place: &str) -> Result<u64> {
-        let failed = |cause: &io::Error| {
-            Error::io(Kind::Destination, "write a temporary file in", self.folder.display(), cause)
-                .hint("choose another folder with --temp-dir")
-        };
+        let failed = |cause: &io::Error| scratch::failed("write", &self.folder, cause);
         let file = match &mut self.file {
             Some(file) => file,
             none => {

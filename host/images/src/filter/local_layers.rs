@@ -1,15 +1,11 @@
 //! Layers that a filter reads more than once: those of a registry are kept in a file while they are read for the first
 //! time.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use cap_std::ambient_authority;
-use cap_std::fs::Dir;
-
-use occystrap_base::error::{Error, Kind, Result};
-use occystrap_base::files::unnamed::Unnamed;
+use occystrap_base::error::Result;
+use occystrap_base::files::scratch;
 use occystrap_base::files::{Section, Spooled};
 use occystrap_base::oci::Compression;
 use occystrap_layer::blob::{PlainReader, Stored, produce, read_checked, read_layers};
@@ -27,9 +23,7 @@ pub fn read_to_files<T: Send>(
         let (stored, file) = match layer.content {
             Content::File(_) => (stored, None),
             Content::Registry(_) | Content::Elsewhere(_) => {
-                let folder = &context.temp_dir;
-                let file = tempfile::tempfile_in(folder);
-                let file = Arc::new(file.map_err(|cause| cannot_create(folder, &cause))?);
+                let file = Arc::new(scratch::create(&context.temp_dir)?);
                 (stored.copied_to(Arc::clone(&file), Arc::new(AtomicBool::new(false))), Some(file))
             }
         };
@@ -51,16 +45,9 @@ pub fn new_layer(
     make: impl FnOnce(&mut (dyn std::io::Write + Send)) -> Result<()>,
 ) -> Result<Layer> {
     let folder = &context.import_dir;
-    let failed = |cause: &std::io::Error| cannot_create(folder, cause);
-    let directory = Dir::open_ambient_dir(folder, ambient_authority());
-    let directory = Arc::new(directory.map_err(|cause| failed(&cause))?);
-    let file = Unnamed::create(&directory).map_err(|cause| failed(&cause))?;
+    let file = scratch::create_unnamed(folder)?;
     let ((), moved) = produce(file.file(), make)?;
-    let section = Spooled::section(file, moved).map_err(|cause| failed(&cause))?;
+    let section =
+        Spooled::section(file, moved).map_err(|cause| scratch::failed("create", folder, &cause))?;
     Ok(Layer::in_file(section, moved.digest, None, Compression::None, place))
-}
-
-fn cannot_create(folder: &Path, cause: &std::io::Error) -> Error {
-    Error::io(Kind::Destination, "create a temporary file in", folder.display(), cause)
-        .hint("choose another folder with --temp-dir")
 }

@@ -13,6 +13,7 @@ use super::{Choice, docker_save};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::Section;
 use occystrap_base::files::regular;
+use occystrap_base::files::scratch;
 use occystrap_base::oci::layout::INDEX;
 use occystrap_base::oci::layout::LIST;
 use occystrap_base::oci::{Compression, Platform};
@@ -99,11 +100,7 @@ fn decompress(
     place: &str,
     context: &Context,
 ) -> Result<File> {
-    let folder = &context.temp_dir;
-    let to = tempfile::tempfile_in(folder).map_err(|cause| {
-        Error::io(Kind::Destination, "create a temporary file in", folder.display(), &cause)
-            .hint("choose another folder with --temp-dir")
-    })?;
+    let to = scratch::create(&context.temp_dir)?;
     let from = BufReader::with_capacity(256 * 1024, &**file);
     let mut decoder = Decoder::new(compression, from).map_err(|cause| from_io(cause, place))?;
     transfer::copy(&mut decoder, Some(&to), place, &context.cancel).map_err(|error| match error

@@ -19,6 +19,7 @@ use super::layer_download::LayerDownload;
 use super::written::put;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::files::scratch;
 
 /// Bytes of a download that wait in memory. A fast registry delivers them in a millisecond, so that the reader never
 /// waits; with `-j 4` they are a small part of the memory of the process.
@@ -177,20 +178,9 @@ impl Feed {
 fn spill(state: &mut State, piece: &Bytes, turns: &Turns) -> Result<()> {
     let (file, written) = match &mut state.spilled {
         Some(spilled) => spilled,
-        none => {
-            let folder = &turns.folder;
-            let file = tempfile::tempfile_in(folder).map_err(|cause| {
-                Error::io(Kind::Destination, "create a temporary file in", folder.display(), &cause)
-                    .hint("choose another folder with --temp-dir")
-            })?;
-            none.insert((file, 0))
-        }
+        none => none.insert((scratch::create(&turns.folder)?, 0)),
     };
-    put(file, piece, *written).map_err(|cause| {
-        let folder = turns.folder.display();
-        Error::io(Kind::Destination, "write a temporary file in", folder, &cause)
-            .hint("choose another folder with --temp-dir")
-    })?;
+    put(file, piece, *written).map_err(|cause| scratch::failed("write", &turns.folder, &cause))?;
     *written += piece.len() as u64;
     Ok(())
 }

@@ -6,10 +6,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::sync::Arc;
 
-use cap_std::ambient_authority;
 use cap_std::fs::{Dir, MetadataExt as _};
 use rustix::io::Errno;
 
@@ -92,12 +89,6 @@ pub(super) fn move_layer(
         Form::Stored => as_stored(layer, stored, file.file(), at, &context.cancel),
         Form::Compressed(how) => encoded(layer, stored, file.file(), at, *how, context.cores()),
     }
-}
-
-/// Creates a file without a name in a temporary folder.
-pub(super) fn temporary(folder: &Path) -> io::Result<Unnamed> {
-    let folder = Dir::open_ambient_dir(folder, ambient_authority())?;
-    Unnamed::create(&Arc::new(folder))
 }
 
 /// Why the kernel did not copy.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use super::adopt::{CopyError, copy, move_layer, temporary};
+use super::adopt::{CopyError, copy, move_layer};
 use super::deferred::DeferredLayer;
 use super::engine_image::ArchiveUpload;
 use super::file_sink::{FileSink, SinkError};
@@ -17,6 +17,7 @@ use occystrap_base::error::{Error, Kind, Result, io_reason};
 use occystrap_base::files::Hashed;
 use occystrap_base::files::Section;
 use occystrap_base::files::destination::Destination;
+use occystrap_base::files::scratch;
 use occystrap_base::files::unnamed::Unnamed;
 use occystrap_base::oci::{Compression, Descriptor, Digest};
 use occystrap_base::terminal::progress::LayerProgress;
@@ -281,7 +282,7 @@ impl LayerBlob {
             State::Waiting(stored) | State::Promised(stored, ..) => {
                 let file = match near {
                     Some(destination) => Unnamed::create(destination.anchor()),
-                    None => temporary(&self.context.temp_dir),
+                    None => scratch::unnamed(&self.context.temp_dir),
                 };
                 let file = file.map_err(|cause| scratch_failed(&cause))?;
                 let moved = self.fetch(*stored, &file, 0)?;

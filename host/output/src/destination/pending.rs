@@ -4,7 +4,6 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 
-use super::adopt::temporary;
 use super::commit::expected::Terms;
 use super::engine_image::{CompleteUpload, EngineImage};
 use super::push::Push;
@@ -12,8 +11,9 @@ use super::read_access::{FolderReader, ReadAccess};
 use super::site::BlockingSite;
 use super::staging::Staging;
 use super::uploads::Uploads;
-use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::error::Result;
 use occystrap_base::files::destination::Destination;
+use occystrap_base::files::scratch;
 use occystrap_base::files::unnamed::Unnamed;
 
 /// A session's writes, to be made visible together or not at all.
@@ -119,10 +119,7 @@ impl Pending {
     #[must_use]
     pub fn scratch(&self) -> Option<Result<Unnamed>> {
         let Self::Plan(PlanOnly { temp_dir, .. }) = self else { return None };
-        Some(temporary(temp_dir).map_err(|cause| {
-            Error::io(Kind::Destination, "create a temporary file in", temp_dir.display(), &cause)
-                .hint("choose another folder with --temp-dir")
-        }))
+        Some(scratch::create_unnamed(temp_dir))
     }
 
     /// Waits for what may still change the destination, before anything relies on what is there. Blobs

@@ -17,7 +17,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::adopt::{adopt_own, move_layer, temporary};
+use super::adopt::{adopt_own, move_layer};
 use super::deferred::{DeferredLayer, workers};
 use super::layer_blob::LayerBlob;
 use super::pending::Pending;
@@ -25,6 +25,7 @@ use super::planned_layer::{Form, LayerFile, PlannedLayer};
 use super::size_hint::SizeHints;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::destination::Destination;
+use occystrap_base::files::scratch;
 use occystrap_base::files::unnamed::Unnamed;
 use occystrap_layer::blob::{Stored, open};
 use occystrap_layer::image::Content;
@@ -220,11 +221,7 @@ fn fetch(
 
 /// Brings a layer to a temporary file, in the form asked for.
 fn convert(planned: &PlannedLayer, stored: Stored, context: &Context) -> Result<LayerFile> {
-    let folder = &context.temp_dir;
-    let file = temporary(folder).map_err(|cause| {
-        Error::io(Kind::Destination, "create a temporary file in", folder.display(), &cause)
-            .hint("choose another folder with --temp-dir")
-    })?;
+    let file = scratch::create_unnamed(&context.temp_dir)?;
     let moved = move_layer(planned, stored, &file, 0, context)?;
     Ok((file, moved))
 }

@@ -13,7 +13,6 @@ use bytes::Bytes;
 use reqwest::header::HeaderMap;
 use url::Url;
 
-use super::adopt::temporary;
 use super::file_sink::FileSink;
 use super::journal::{Pushed, place};
 use super::layer_blob::LayerBlob;
@@ -21,6 +20,7 @@ use super::site::BlockingSite;
 use super::transfers::{self, Transfers};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::files::Section;
+use occystrap_base::files::scratch;
 use occystrap_base::files::unnamed::Unnamed;
 use occystrap_base::limits;
 use occystrap_base::oci::{Descriptor, Digest, Hasher};
@@ -160,7 +160,7 @@ impl Uploads {
     /// Returns an empty file that the plugin fills, and that is PUT then.
     pub fn file(&self, url: Url, headers: HeaderMap) -> Result<PutFile> {
         let folder = &self.context.temp_dir;
-        let file = temporary(folder).map_err(|cause| {
+        let file = scratch::unnamed(folder).map_err(|cause| {
             let kind = occystrap_base::error::Kind::Destination;
             Error::io(kind, "use a temporary file in", folder.display(), &cause)
         })?;

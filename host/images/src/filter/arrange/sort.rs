@@ -12,7 +12,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::error::{Error, Result};
+use occystrap_base::files::scratch;
 
 /// Bytes of records in memory. The records of a million members, about 150 bytes each, make twenty runs.
 const MEMORY: usize = 8 * 1024 * 1024;
@@ -293,8 +294,7 @@ impl Write for At<'_> {
 }
 
 fn failed(folder: &Path, cause: &io::Error) -> Error {
-    Error::io(Kind::Destination, "write a temporary file in", folder.display(), cause)
-        .hint("choose another folder with --temp-dir")
+    scratch::failed("write", folder, cause)
 }
 
 #[cfg(test)]
