@@ -16,12 +16,13 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-use crate::check::{CheckedImage, Examined, LayerMembers, examine};
+use crate::check::{CheckedImage, Examined, LayerMembers, Severity, examine};
 use crate::source::Source;
 use crate::source::view::View;
 use crate::usage::{check_is_image, survey_of_view};
-use occystrap_base::error::Result;
+use occystrap_base::error::{Result, printable};
 use occystrap_base::oci::name::title;
+use occystrap_base::terminal::size::size;
 use occystrap_base::terminal::table::write_json;
 use occystrap_net::context::Context;
 
@@ -150,16 +151,16 @@ impl Page {
         for one in &self.images {
             let (part, findings) = (&one.made, &one.checked.findings);
             let layers = count(part.layers, "layer", "layers");
-            let bytes = occystrap_base::terminal::size::size(part.size);
+            let bytes = size(part.size);
             let wasted = match part.wasted {
                 0 => "nothing wasted".to_owned(),
-                bytes => format!("{} wasted", occystrap_base::terminal::size::size(bytes)),
+                bytes => format!("{} wasted", size(bytes)),
             };
-            let errors = count(findings.count(crate::check::Severity::Error), "error", "errors");
+            let errors = count(findings.count(Severity::Error), "error", "errors");
             let line = format!("{}: {bytes} of files in {layers}, {wasted}, {errors}", part.name);
-            writeln!(to, "{}", occystrap_base::error::printable(&line))?;
+            writeln!(to, "{}", printable(&line))?;
         }
-        writeln!(to, "Wrote {}", occystrap_base::error::printable(file))
+        writeln!(to, "Wrote {}", printable(file))
     }
 
     /// Writes the same as a JSON document (docs/inspecting.md).

@@ -9,7 +9,6 @@ use occystrap_base::files::state_file::same;
 use occystrap_base::terminal::results::Results;
 use occystrap_images::filter::{FilterInputs, Filters};
 use occystrap_images::level::Level;
-use occystrap_images::source::Source;
 use occystrap_net::context::Context;
 use occystrap_net::uri::Uri;
 use occystrap_net::web::ForeignLayers;
@@ -200,7 +199,7 @@ impl Process {
         let uri = Uri::parse(&self.source)?;
         // Source and destination share clients, because they may be on one host.
         let clients = session.clients();
-        let source = Source::parse(&uri, &session.requested(&uri)?, |uri| clients.of(uri))?;
+        let source = session.source_of(&uri, &clients)?;
         let destination = Uri::parse(&self.destination)?;
         let client = |uri: &Uri| clients.of(uri);
         let target = Target::parse(&destination, &session.catalog()?, client, session.stop())?
@@ -216,10 +215,7 @@ impl Process {
             false => Results::printed(session.bars()),
             true => Results::beside_document(session.bars()),
         };
-        let named = |text: &str| {
-            let uri = Uri::parse(text)?;
-            Source::parse(&uri, &session.requested(&uri)?, |uri| clients.of(uri))
-        };
+        let named = |text: &str| session.source_of(&Uri::parse(text)?, &clients);
         let environment = |name: &str| std::env::var(name).ok();
         let making = FilterInputs { environment: &environment, results: &results, source: &named };
         let filters = Filters::parse(&self.filters, &making)?;

@@ -290,9 +290,13 @@ impl Session {
 
     /// Returns the source that a URI names, for an operation without a destination.
     pub(crate) fn source(&self, uri: &str) -> Result<Source> {
-        let clients = self.clients();
-        let uri = Uri::parse(uri)?;
-        Source::parse(&uri, &self.requested(&uri)?, |uri| clients.of(uri))
+        self.source_of(&Uri::parse(uri)?, &self.clients())
+    }
+
+    /// Returns the source of a URI, which shares connections and logins with others of these clients. Errors as
+    /// [`Self::source`].
+    pub(crate) fn source_of(&self, uri: &Uri, clients: &Clients) -> Result<Source> {
+        Source::parse(uri, &self.requested(uri)?, |uri| clients.of(uri))
     }
 
     /// Returns the registry clients for one operation.

@@ -1,6 +1,7 @@
 //! Multi-platform images: every image that an index lists is moved and verified, and then the index.
 //!
-//! Where filters change an image, the index is written anew (`rewritten`). It refuses to write an index of which a listed image did not land: a name never stands for something incomplete.
+//! Where filters change an image, the index is written anew (`rewritten`). It refuses to write an index of which a listed
+//! image did not land: a name never stands for something incomplete.
 
 use std::time::Instant;
 
@@ -12,9 +13,9 @@ use super::rewritten::{Rewritten, has_landed};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::{ImageName, Part};
 use occystrap_base::parallel::in_parallel;
-use occystrap_layer::image::{Family, Member, Whole};
+use occystrap_layer::image::{Family, Image, Member, Whole};
 use occystrap_net::context::Context;
-use occystrap_output::receipt::{ImageIdentity, Receipt};
+use occystrap_output::receipt::{ImageIdentity, Receipt, RepeatCommand};
 use occystrap_output::write::item::Item;
 use occystrap_verify::report::ImageReport;
 use occystrap_verify::verdict::outcome::Outcomes;
@@ -30,14 +31,8 @@ pub fn move_families(request: &Request, context: &Context) -> Result<Vec<ImageRe
                 fit::check_artifact(request, image)?;
                 let digest = image.manifest.as_ref().map(|manifest| manifest.digest);
                 let repeat = request.repeat_command(digest);
-                let (report, receipt) = match request.filters.is_empty() {
-                    true => {
-                        let identity = identity(image, &image.name, Part::Whole);
-                        let job = Job::image(Item::Image(image), identity, repeat);
-                        attempt(request, job, Instant::now(), later, context)
-                    }
-                    false => move_filtered(request, image, &Part::Whole, repeat, later, context),
-                };
+                let (report, receipt) =
+                    move_part(request, image, &image.name, &Part::Whole, repeat, context);
                 receipts.extend(receipt);
                 reports.push(report);
             }
@@ -59,6 +54,26 @@ pub fn move_families(request: &Request, context: &Context) -> Result<Vec<ImageRe
     Ok(reports)
 }
 
+/// Moves an image, or one that an index lists. `name` is the name of the image or of the index. Artifacts are not filtered.
+fn move_part(
+    request: &Request,
+    image: &Image,
+    name: &ImageName,
+    part: &Part,
+    repeat: RepeatCommand,
+    context: &Context,
+) -> (ImageReport, Option<Receipt>) {
+    if !request.filters.is_empty() && image.artifact.is_none() {
+        return move_filtered(request, image, part, repeat, later, context);
+    }
+    let item = match part.is_whole() {
+        true => Item::Image(image),
+        false => Item::Listed(image),
+    };
+    let job = Job::image(item, identity(image, name, part.clone()), repeat);
+    attempt(request, job, Instant::now(), later, context)
+}
+
 /// Keeps no receipt yet: one file covers all platforms and is written at the end.
 fn later(_receipt: &Receipt) -> Result<()> {
     Ok(())
@@ -73,17 +88,11 @@ fn move_family(
 ) -> (Vec<ImageReport>, Vec<Receipt>) {
     // Each receipt repeats the move of the whole family.
     let repeat = request.repeat_command(family.indexes.last().map(|index| index.manifest.digest));
-    let (parted, name) = (|member: &Member| Part::Platform(member.platform.clone()), &family.name);
+    let name = &family.name;
     let move_member = |member: &&Member| {
-        let (image, part) = (&member.image, parted(member));
+        let part = Part::Platform(member.platform.clone());
         let context = &context.about(&format!("{name}{part}"));
-        // Artifacts are not filtered.
-        if request.filters.is_empty() || image.artifact.is_some() {
-            let job = Job::image(Item::Listed(image), identity(image, name, part), repeat.clone());
-            attempt(request, job, Instant::now(), later, context)
-        } else {
-            move_filtered(request, image, &part, repeat.clone(), later, context)
-        }
+        move_part(request, &member.image, name, &part, repeat.clone(), context)
     };
     let (artifacts, images): (Vec<&Member>, Vec<&Member>) = family
         .members
@@ -111,27 +120,23 @@ fn move_family(
     }
     for (position, index) in family.indexes.iter().enumerate() {
         let named = position + 1 == family.indexes.len();
-        let missing = family_now.missing(index);
-        let rewritten = match missing {
-            0 => family_now.index(index, name).map_err(Some),
-            _ => Err(None),
+        let rewritten = match family_now.missing(index) {
+            0 => family_now.index(index, name),
+            missing => Err(unwritten(missing, index.children.len(), context)),
         };
-        let ImageName { repository, tag } = name.clone();
         let id = rewritten.as_ref().map_or(index.manifest.digest, |now| now.manifest.digest);
         let part = Part::index(named, id);
         let index_now = match rewritten {
             Ok(now) => now,
             Err(error) => {
                 let mut report = request.report(name, part, None);
-                report.fail(
-                    error.unwrap_or_else(|| unwritten(missing, index.children.len(), context)),
-                );
+                report.fail(error);
                 reports.push(report);
                 continue;
             }
         };
-        let identity =
-            ImageIdentity { name: repository, tag, id, part: part.clone(), artifact: false };
+        let ImageName { repository, tag } = name.clone();
+        let identity = ImageIdentity { name: repository, tag, id, part, artifact: false };
         let landed = family_now.landed();
         let item = Item::Index { index: &index_now, named, landed: &landed };
         let warnings = if named { dropped.clone() } else { Vec::new() };

@@ -66,7 +66,7 @@ fn check<T: Called>(request: &Request, images: Vec<T>) -> Result<Vec<T>> {
 
 /// Checks that an artifact goes through no filter, and to a destination that keeps manifests unchanged.
 pub fn check_artifact(request: &Request, image: &Image) -> Result<()> {
-    if request.filters.texts().next().is_some() {
+    if !request.filters.is_empty() {
         image.check_is_image(
             "filters read and change images alone; leave --filter out to move it",
         )?;

@@ -3,10 +3,10 @@
 //! A file appears when it is whole. What it refuses: to write a tar to a terminal, and to replace a file that is no tar
 //! or that the image is read from.
 
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
 
 use serde::Serialize;
 
@@ -14,6 +14,7 @@ use super::{Host, printed};
 use crate::cli::{ExportOptions, OutputFormat};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::identity::FileIdentity;
+use occystrap_base::files::state_file::temporary_next_to;
 use occystrap_base::terminal::size::size;
 use occystrap_base::terminal::table::write_json;
 use occystrap_images::export::{self, Exported};
@@ -154,14 +155,7 @@ fn to_file(image: &Image, path: &Path, context: &Context) -> Result<Exported> {
         return Err(Error::usage(format!("'{place}' is a directory"))
             .hint(format!("name a file: -o {}", path.join("rootfs.tar").display())));
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let folder = folder.map_or_else(|| PathBuf::from("."), Path::to_path_buf);
-    let file = tempfile::Builder::new()
-        .prefix(".occystrap-export-")
-        // As for any new file, the umask takes permissions away.
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(&folder)
-        .map_err(|cause| failed(&cause))?;
+    let file = temporary_next_to(path).map_err(|cause| failed(&cause))?;
     let to: BufWriter<&File> = BufWriter::with_capacity(BUFFER, file.as_file());
     let exported = export::write(image, to, &place, context)?;
     file.as_file().sync_all().map_err(|cause| failed(&cause))?;

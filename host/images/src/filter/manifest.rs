@@ -170,3 +170,18 @@ fn layer_type(manifest: &str, layer: &str) -> String {
         _ => layer.to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plugins_drop_the_same_annotations() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../plugins/manifest/src/document.rs");
+        let text = std::fs::read_to_string(path).unwrap();
+        let (_, list) = text.split_once("const OF_BYTES").unwrap();
+        let (list, _) = list.split_once("];").unwrap();
+        let theirs: Vec<&str> = list.split('"').skip(1).step_by(2).collect();
+        assert_eq!(theirs, OF_BYTES);
+    }
+}

@@ -262,6 +262,9 @@ impl Source {
     /// requested one.
     pub fn views(&self, context: &Context) -> Result<Vec<View>> {
         let views = self.views_of_any(context)?;
+        if self.wanted.is_nothing() {
+            return Ok(views);
+        }
         for view in &views {
             // Where an index lists the image for the requested platform, another one in the config is a flaw of the image.
             let is_met = |entry: &IndexEntry| {
