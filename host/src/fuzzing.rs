@@ -29,7 +29,7 @@ use occystrap_images::source::tar_index::TarIndex;
 use occystrap_images::source::{Choice, archive, content_store, docker_save, oci_layout};
 use occystrap_layer::glob::Globs;
 use occystrap_layer::tar::member::plain;
-use occystrap_layer::tar::{Expanded, Member, Reader, Writer};
+use occystrap_layer::tar::{Expanded, Member, TarReader, Writer};
 use occystrap_net::http::Proxies;
 use occystrap_net::registry;
 use occystrap_net::uri::Uri;
@@ -336,7 +336,7 @@ fn read_and_write(tar: &[u8]) -> bool {
 
 fn read_layer(tar: &[u8]) -> Result<Vec<(Member, Vec<u8>)>> {
     let fail = |cause: io::Error| occystrap_layer::blob::from_io(cause, PLACE);
-    let mut reader = Reader::new(tar, PLACE);
+    let mut reader = TarReader::new(tar, PLACE);
     let mut listed = Vec::new();
     let mut end = 0;
     while let Some(member) = reader.next_member()? {

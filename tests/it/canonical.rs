@@ -89,7 +89,7 @@ fn a_normalised_layer_does_not_show_what_packed_it() {
         // The canonical form keeps times.
         let same = all.iter().filter(|layer| filters[1] != "canonical" || **layer != all[1]);
         let mut made: Vec<_> = same
-            .flat_map(|layer| [Pack::Gzip, Pack::GzipMembers].map(|pack| (layer.clone(), pack)))
+            .flat_map(|layer| [Pack::Gzip, Pack::JoinedMembers].map(|pack| (layer.clone(), pack)))
             .map(|(layer, pack)| filtered(vec![layer], pack, filters).1["layers"].clone())
             .collect();
         made.dedup();
@@ -101,11 +101,11 @@ fn a_normalised_layer_does_not_show_what_packed_it() {
             filtered(vec![all[0].clone()], pack, &["-f", "normalize-timestamps:keep=true"]);
         manifest["layers"][0]["digest"].clone()
     };
-    for pack in [Pack::Gzip, Pack::GzipMembers] {
+    for pack in [Pack::Gzip, Pack::JoinedMembers] {
         let bytes = pack.pack(&all[0]);
         assert_eq!(kept(pack), occystrap_base::oci::Digest::of(&bytes).to_string());
     }
-    assert_ne!(gzip(&all[0]), Pack::GzipMembers.pack(&all[0]));
+    assert_ne!(gzip(&all[0]), Pack::JoinedMembers.pack(&all[0]));
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn damaged_layers_in_files() {
     }
     assert_eq!(run(Some(other), &[]), expected);
     // The same one, packed in another way.
-    let again = Pack::GzipMembers.pack(&image.layers[1]);
+    let again = Pack::JoinedMembers.pack(&image.layers[1]);
     assert_eq!(run(Some(again.clone()), &[]), ["error layer-digest 1", "error layer-size 1"]);
     assert_eq!(run(Some(again), &["--fast"]), ["error layer-size 1"]);
     let mut flipped = stored.clone();

@@ -95,16 +95,16 @@ fn times_in_the_config_are_changed_where_that_is_asked_for() {
 fn what_is_not_changed_keeps_its_bytes() {
     let (image, sandbox) = (TestImage::new("team/app:1"), Sandbox::new());
     let (from, registry) = (Registry::start(), Registry::start());
-    let source = push(&from, &image, Pack::GzipMembers);
+    let source = push(&from, &image, Pack::JoinedMembers);
     // The middle layer loses all that it has, and the last one a whiteout.
     sandbox.process(&source, &to(&registry, "copy/app:1"), EXCLUDE).verified();
     let (_, manifest) = registry.manifest("copy/app", "1").unwrap();
     let manifest: Value = serde_json::from_slice(&manifest).unwrap();
-    let kept = Digest::of(&Pack::GzipMembers.pack(&image.layers[0]));
+    let kept = Digest::of(&Pack::JoinedMembers.pack(&image.layers[0]));
     assert_eq!(manifest["layers"][0]["digest"], kept.to_string());
     assert_ne!(
         manifest["layers"][1]["digest"],
-        Digest::of(&Pack::GzipMembers.pack(&image.layers[1])).to_string()
+        Digest::of(&Pack::JoinedMembers.pack(&image.layers[1])).to_string()
     );
     assert_eq!(from.requests_of("GET", "/blobs/").len(), 1 + image.layers.len());
     sandbox.process(&to(&registry, "copy/app:1"), &sandbox.uri("dir", "d"), &[]).verified();
@@ -118,7 +118,7 @@ fn what_is_not_changed_keeps_its_bytes() {
     let nothing = ["--verify=full", "-f", "exclude:pattern=nothing"];
     let ran = sandbox.process(&source, &to(&registry, "copy/same:1"), &nothing);
     ran.verified().says("exclude: 'nothing' matches nothing in 127.0.0.1:");
-    holds(&registry, "copy/same:1", &image, Pack::GzipMembers);
+    holds(&registry, "copy/same:1", &image, Pack::JoinedMembers);
     sandbox.assert_clean();
 }
 

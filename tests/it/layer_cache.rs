@@ -137,7 +137,7 @@ fn a_layer_that_nothing_changes_keeps_the_form_of_its_source() {
     let others = [Registry::start(), Registry::start()];
     let sources = [
         (place.source.clone(), Pack::Gzip),
-        (push(&others[0], &place.image, Pack::GzipMembers), Pack::GzipMembers),
+        (push(&others[0], &place.image, Pack::JoinedMembers), Pack::JoinedMembers),
         (push(&others[1], &place.image, Pack::Zstd), Pack::Zstd),
     ];
     for more in [&[][..], &["-f", "exclude:pattern=nothing"]] {

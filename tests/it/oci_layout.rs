@@ -34,7 +34,8 @@ fn blob(digest: Digest) -> String {
 fn an_unchanged_image_keeps_its_digest_there_and_back() {
     let (registry, other) = (Registry::start(), Registry::start());
     let sandbox = Sandbox::new();
-    for (pack, tag) in [(Pack::Gzip, "gzip"), (Pack::Zstd, "zstd"), (Pack::GzipMembers, "members")]
+    for (pack, tag) in
+        [(Pack::Gzip, "gzip"), (Pack::Zstd, "zstd"), (Pack::JoinedMembers, "members")]
     {
         let image = TestImage::new(&format!("team/app:{tag}"));
         let source = push(&registry, &image, pack);
@@ -119,7 +120,7 @@ fn the_same_content_compressed_twice_in_two_ways_is_kept_so() {
     let layer = tar(&[("etc/motd", b"twice")]);
     let image = TestImage::with_layers("app:1", vec![layer.clone(), layer.clone(), layer.clone()]);
     let source = push(&registry, &image, Pack::Gzip);
-    let (one, two) = (Pack::Gzip.pack(&layer), Pack::GzipMembers.pack(&layer));
+    let (one, two) = (Pack::Gzip.pack(&layer), Pack::JoinedMembers.pack(&layer));
     registry.put_blob(&two);
     let mut manifest: Value = serde_json::from_str(&oci_manifest(&image, Pack::Gzip)).unwrap();
     manifest["layers"][1]["digest"] = Digest::of(&two).to_string().into();

@@ -23,7 +23,7 @@ fn uploads(registry: &Registry) -> Vec<usize> {
 #[test]
 fn an_image_keeps_its_digest() {
     let (image, sandbox) = (TestImage::new("team/app:1"), Sandbox::new());
-    for pack in [Pack::Gzip, Pack::Zstd, Pack::GzipMembers, Pack::ZstdFrames] {
+    for pack in [Pack::Gzip, Pack::Zstd, Pack::JoinedMembers, Pack::ZstdFrames] {
         let (from, registry) = (Registry::start(), Registry::start());
         let source = push(&from, &image, pack);
         let options = [FULL, &["-O", "json", "-v"]].concat();

@@ -47,7 +47,7 @@ fn archives_that_are_compressed_as_a_whole() {
     let bytes = shape::legacy(&[&image], Pack::Plain).bytes();
     moves(&gzip(&bytes), &image);
     moves(&zstd(&bytes), &image);
-    moves(&Pack::GzipMembers.pack(&bytes), &image);
+    moves(&Pack::JoinedMembers.pack(&bytes), &image);
     moves(&Pack::ZstdFrames.pack(&bytes), &image);
 }
 

@@ -20,7 +20,7 @@ pub enum Pack {
     Zstd,
     /// Several gzip members, as `pigz -p` and estargz make them: a reader that stops at the first
     /// one takes a part for the whole.
-    GzipMembers,
+    JoinedMembers,
     /// Several zstd frames with a skippable one between them, as zstd:chunked has it.
     ZstdFrames,
     Xz,
@@ -33,7 +33,7 @@ pub enum Pack {
 
 impl Pack {
     pub const ALL: [Self; 5] =
-        [Self::Plain, Self::Gzip, Self::Zstd, Self::GzipMembers, Self::ZstdFrames];
+        [Self::Plain, Self::Gzip, Self::Zstd, Self::JoinedMembers, Self::ZstdFrames];
 
     /// Those that no image format has a media type for.
     pub const UNREGISTERED: [Self; 4] =
@@ -47,7 +47,7 @@ impl Pack {
             Self::Plain => plain.to_vec(),
             Self::Gzip => gzip(plain),
             Self::Zstd => zstd(plain),
-            Self::GzipMembers => [first, second, third].map(gzip).concat(),
+            Self::JoinedMembers => [first, second, third].map(gzip).concat(),
             Self::ZstdFrames => {
                 let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 4, 0, 0, 0][..], b"toc!"].concat();
                 [zstd(first), zstd(second), skippable, zstd(third)].concat()
@@ -65,7 +65,7 @@ impl Pack {
     pub fn media_type(self) -> &'static str {
         match self {
             Self::Plain => "application/vnd.oci.image.layer.v1.tar",
-            Self::Gzip | Self::GzipMembers => "application/vnd.oci.image.layer.v1.tar+gzip",
+            Self::Gzip | Self::JoinedMembers => "application/vnd.oci.image.layer.v1.tar+gzip",
             Self::Zstd | Self::ZstdFrames => "application/vnd.oci.image.layer.v1.tar+zstd",
             Self::Xz | Self::XzStreams => "application/vnd.oci.image.layer.v1.tar+xz",
             Self::Bzip2 | Self::Bzip2Streams => "application/vnd.oci.image.layer.v1.tar+bzip2",

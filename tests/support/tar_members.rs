@@ -5,7 +5,7 @@ use std::io::Read;
 use occystrap_base::error::Result;
 use occystrap_layer::blob::from_io;
 use occystrap_layer::tar::member::Records;
-use occystrap_layer::tar::{Member, MemberKind, Reader, Sparse, Time, Writer};
+use occystrap_layer::tar::{Member, MemberKind, Sparse, TarReader, Time, Writer};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 
@@ -14,7 +14,7 @@ pub type Listed = Vec<(Member, Vec<u8>)>;
 
 /// Reads all members of an archive.
 pub fn read(tar: &[u8]) -> Result<Listed> {
-    let mut reader = Reader::new(tar, "'x'");
+    let mut reader = TarReader::new(tar, "'x'");
     let mut listed = Vec::new();
     while let Some(member) = reader.next_member()? {
         let mut content = Vec::new();

@@ -40,7 +40,7 @@ pub enum Kind {
 
 /// What is at fault where moving the image again does not help. Code chooses its advice by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub enum FaultOrigin {
     /// A registry, or a proxy in front of it, gives different answers to the same question.
     ChangedAnswer,
     /// The store of a container engine is damaged.
@@ -61,7 +61,7 @@ struct Inner {
     hint: Option<String>,
     /// Expected and found value.
     difference: Option<(Side, Side)>,
-    origin: Option<Origin>,
+    origin: Option<FaultOrigin>,
     /// Whether this is an interruption whose effect is not known.
     is_bare: bool,
 }
@@ -209,14 +209,14 @@ impl Error {
 
     /// Records what is at fault.
     #[must_use]
-    pub fn with_origin(mut self, origin: Origin) -> Self {
+    pub fn with_origin(mut self, origin: FaultOrigin) -> Self {
         self.0.origin = Some(origin);
         self
     }
 
     /// Returns what is at fault, where that is known.
     #[must_use]
-    pub fn origin(&self) -> Option<Origin> {
+    pub fn origin(&self) -> Option<FaultOrigin> {
         self.0.origin
     }
 

@@ -85,23 +85,23 @@ impl fmt::Display for Secret {
 
 /// Remembers a secret of the command line that started this process. It is never forgotten.
 pub fn keep_own(secret: &str) {
-    table::keep(table::Kind::Own, secret);
+    table::keep(table::SecretKind::Own, secret);
 }
 
 /// Remembers a password, or another text that a user logs in with. The [`MOST_LOGINS`] used last are known.
 pub fn keep(login: &str) {
-    table::keep(table::Kind::Login, login);
+    table::keep(table::SecretKind::Login, login);
 }
 
 /// Remembers a token of a service. The [`MOST_TOKENS`] used last are known.
 pub fn keep_token(token: &str) {
-    table::keep(table::Kind::Token, token);
+    table::keep(table::SecretKind::Token, token);
 }
 
 /// Remembers the signature of a URL that a server chose, or a login in a receipt.
 /// The [`MOST_SIGNATURES`] seen last are known.
 pub fn keep_signature(signature: &str) {
-    table::keep(table::Kind::Signature, signature);
+    table::keep(table::SecretKind::Signature, signature);
 }
 
 /// Notes that the user has shown this text openly, such as a repository's name in a URI. A weak password that is a word

@@ -26,7 +26,7 @@ use std::time::Instant;
 
 use crate::level::Level;
 use crate::source::Source;
-use crate::source::view::{Flaw, FlawIn, View, ViewKind};
+use crate::source::view::{FlawIn, View, ViewFlaw, ViewKind};
 use crate::steady;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_net::context::Context;
@@ -191,7 +191,7 @@ fn check_image(view: &View, level: Level, context: &Context) -> Result<(Findings
     if view.absent().is_some() || view.role == ViewKind::Index {
         // A manifest that is missing is a finding already.
         let unread =
-            |flaw: &Flaw| flaw.part == FlawIn::Manifest && flaw.error.kind() != Kind::NotFound;
+            |flaw: &ViewFlaw| flaw.part == FlawIn::Manifest && flaw.error.kind() != Kind::NotFound;
         if view.flaws.iter().any(unread) {
             let message =
                 "config and layers were not checked: the manifest that names them was not read";

@@ -16,7 +16,7 @@ pub use show::{write_json, write_script, write_text};
 use occystrap_base::error::{Error, Result};
 use occystrap_layer::blob::{Stored, read_checked, read_layers};
 use occystrap_layer::image::{Image, Layer};
-use occystrap_layer::tar::Reader;
+use occystrap_layer::tar::TarReader;
 use occystrap_net::context::Context;
 
 /// Searches every layer of an image, or only layer `only` (from 0). Layers below that one are not read; those above it are,
@@ -54,7 +54,7 @@ fn search_layer(
 ) -> Result<LayerSearch> {
     read_checked(layer, stored, |plain| {
         let mut search = LayerSearch::default();
-        let mut reader = Reader::new(plain, layer.place.clone());
+        let mut reader = TarReader::new(plain, layer.place.clone());
         while let Some(member) = reader.next_member()? {
             match pattern {
                 Some(pattern) => search.add(&member, pattern, budget)?,

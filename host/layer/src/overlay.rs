@@ -25,7 +25,7 @@ use std::sync::OnceLock;
 pub use member_list::{Change, ListedMember, MOST_BYTES, MOST_MEMBERS, MemberBudget, MemberList};
 pub use merged::Merged;
 pub use placer::{Placed, Placer};
-pub use stack::{At, Kind, Stack, State};
+pub use stack::{At, PathKind, PathState, Stack};
 pub use symlinks::Symlinks;
 pub use trace::{Fate, Trace, fate};
 pub use whiteout::Whiteout;

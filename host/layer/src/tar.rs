@@ -21,7 +21,7 @@ mod sparse;
 pub mod writer;
 
 pub use member::{Member, MemberKind, Time};
-pub use reader::Reader;
+pub use reader::TarReader;
 pub use sparse::{Expanded, Sparse};
 pub use writer::Writer;
 

@@ -14,7 +14,7 @@ pub mod failure;
 pub mod load;
 
 pub use address::Address;
-pub use answer::{About, Inspected, Step};
+pub use answer::{About, EngineHistoryStep, Inspected};
 pub use engine::Engine;
 pub use export::Export;
 pub use load::{Load, Loaded};

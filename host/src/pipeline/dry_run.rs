@@ -19,7 +19,7 @@ use occystrap_base::terminal::table;
 use occystrap_layer::image::{Image, Whole};
 use occystrap_net::context::Context;
 use occystrap_output::write::item::{Item, PreparedImage};
-use occystrap_output::write::plan::{Action, Fetch, LayerPlan, Reason, form_name};
+use occystrap_output::write::plan::{Action, Fetch, LayerPlan, PlanReason, form_name};
 use occystrap_output::write::{self, occupied};
 
 /// What `occystrap process` would do with each image of a source.
@@ -290,14 +290,14 @@ fn document(plan: &LayerPlan) -> LayerDocument<'_> {
             _ => None,
         },
         reason: match plan.reason {
-            Reason::MadeBefore => "made-before",
-            Reason::Repeated(_) => "repeated",
-            Reason::AtDestination => "at-destination",
-            Reason::StaysElsewhere(_) => "stays-elsewhere",
-            Reason::Mountable(_) => "mountable",
-            Reason::Missing => "missing",
-            Reason::AskedLater => "asked-later",
-            Reason::Wanted => "wanted",
+            PlanReason::MadeBefore => "made-before",
+            PlanReason::Repeated(_) => "repeated",
+            PlanReason::AtDestination => "at-destination",
+            PlanReason::StaysElsewhere(_) => "stays-elsewhere",
+            PlanReason::Mountable(_) => "mountable",
+            PlanReason::Missing => "missing",
+            PlanReason::AskedLater => "asked-later",
+            PlanReason::Wanted => "wanted",
         },
         fetched: match plan.is_fetched() {
             Fetch::Yes => "yes",

@@ -13,7 +13,7 @@ use super::rewritten::{Rewritten, has_landed};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::{ImageName, Part};
 use occystrap_base::parallel::in_parallel;
-use occystrap_layer::image::{Family, Image, Member, Whole};
+use occystrap_layer::image::{Family, Image, ListedImage, Whole};
 use occystrap_net::context::Context;
 use occystrap_output::receipt::{ImageIdentity, Receipt, RepeatCommand};
 use occystrap_output::write::item::Item;
@@ -89,12 +89,12 @@ fn move_family(
     // Each receipt repeats the move of the whole family.
     let repeat = request.repeat_command(family.indexes.last().map(|index| index.manifest.digest));
     let name = &family.name;
-    let move_member = |member: &&Member| {
+    let move_member = |member: &&ListedImage| {
         let part = Part::Platform(member.platform.clone());
         let context = &context.about(&format!("{name}{part}"));
         move_part(request, &member.image, name, &part, repeat.clone(), context)
     };
-    let (artifacts, images): (Vec<&Member>, Vec<&Member>) = family
+    let (artifacts, images): (Vec<&ListedImage>, Vec<&ListedImage>) = family
         .members
         .iter()
         .partition(|member| !request.filters.is_empty() && member.image.artifact.is_some());
@@ -105,7 +105,7 @@ fn move_family(
     moved.iter().for_each(|(member, landed)| family_now.take(member, landed));
     // Only now it is known which images have changed.
     let dropped = family_now.drop_outdated(family, &artifacts);
-    let kept: Vec<&Member> =
+    let kept: Vec<&ListedImage> =
         artifacts.into_iter().filter(|one| !family_now.is_dropped(one)).collect();
     let late = in_parallel(&kept, request.image_parallel, move_member);
     let late: Vec<_> = kept.into_iter().zip(late).collect();

@@ -11,7 +11,7 @@ use occystrap_net::context::Context;
 use occystrap_output::receipt::RECEIPT;
 use occystrap_output::write::foreign_layers;
 use occystrap_output::write::target::Target;
-use occystrap_verify::receipt::format::Format;
+use occystrap_verify::receipt::format::DestinationFormat;
 
 /// Opens the images of the source. Errors when they do not fit the destination, or are no images where only images fit.
 pub fn images(request: &Request, context: &Context) -> Result<Vec<Image>> {
@@ -71,7 +71,7 @@ pub fn check_artifact(request: &Request, image: &Image) -> Result<()> {
             "filters read and change images alone; leave --filter out to move it",
         )?;
     }
-    match Format::of(&request.target).has_manifests() {
+    match DestinationFormat::of(&request.target).has_manifests() {
         true => Ok(()),
         false => image.check_is_image("registry:// and oci-layout:// can hold it"),
     }

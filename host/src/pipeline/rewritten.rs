@@ -7,7 +7,7 @@ use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::document::IndexDocument;
 use occystrap_base::oci::raw_object::{list, quoted};
 use occystrap_base::oci::{Digest, ImageName, Manifest, RawObject, json};
-use occystrap_layer::image::{Family, Index, Member};
+use occystrap_layer::image::{Family, Index, ListedImage};
 use occystrap_output::receipt::Receipt;
 use occystrap_verify::report::{ImageReport, ImageStatus};
 
@@ -30,7 +30,11 @@ pub struct Rewritten {
 
 impl Rewritten {
     /// Takes what became of a member.
-    pub fn take(&mut self, member: &Member, (report, receipt): &(ImageReport, Option<Receipt>)) {
+    pub fn take(
+        &mut self,
+        member: &ListedImage,
+        (report, receipt): &(ImageReport, Option<Receipt>),
+    ) {
         let (Some(before), Some(receipt)) = (&member.image.manifest, receipt) else { return };
         let is_same = receipt.listed_manifests().any(|listed| listed == before.digest);
         let now = if is_same { Some(before.clone()) } else { receipt.manifest.clone() };
@@ -48,7 +52,7 @@ impl Rewritten {
     }
 
     /// Drops the artifacts that are about something that has changed. Returns a line about each.
-    pub fn drop_outdated(&mut self, family: &Family, artifacts: &[&Member]) -> Vec<String> {
+    pub fn drop_outdated(&mut self, family: &Family, artifacts: &[&ListedImage]) -> Vec<String> {
         let subjects = subjects(family, artifacts);
         let mut lines = Vec::new();
         let mut outdated = self.changed.clone();
@@ -81,7 +85,7 @@ impl Rewritten {
     fn line(
         &self,
         family: &Family,
-        artifact: &Member,
+        artifact: &ListedImage,
         digest: Digest,
         subject: Option<&Subject>,
     ) -> String {
@@ -103,7 +107,7 @@ impl Rewritten {
 
     /// Returns whether an artifact was dropped.
     #[must_use]
-    pub fn is_dropped(&self, member: &Member) -> bool {
+    pub fn is_dropped(&self, member: &ListedImage) -> bool {
         digest_of(member).is_some_and(|digest| self.dropped.contains(&digest))
     }
 
@@ -184,7 +188,7 @@ enum Subject {
 
 /// Returns what each artifact is about, where it is about an image: buildkit writes it into the index, others into the
 /// manifest (OCI image specification, "Image Manifest", `subject`).
-fn subjects(family: &Family, artifacts: &[&Member]) -> BTreeMap<Digest, Subject> {
+fn subjects(family: &Family, artifacts: &[&ListedImage]) -> BTreeMap<Digest, Subject> {
     let mut subjects = BTreeMap::new();
     for artifact in artifacts {
         let Some(manifest) = &artifact.image.manifest else { continue };
@@ -214,7 +218,7 @@ fn subjects(family: &Family, artifacts: &[&Member]) -> BTreeMap<Digest, Subject>
     subjects
 }
 
-fn digest_of(member: &Member) -> Option<Digest> {
+fn digest_of(member: &ListedImage) -> Option<Digest> {
     member.image.manifest.as_ref().map(|manifest| manifest.digest)
 }
 

@@ -16,7 +16,7 @@ use occystrap_base::limits;
 use occystrap_base::oci::Digest;
 use occystrap_base::terminal::progress::Progress;
 use occystrap_base::terminal::shell;
-use occystrap_output::plugin::catalog::{ListedPlugin, Origin};
+use occystrap_output::plugin::catalog::{ListedPlugin, PluginOrigin};
 use occystrap_output::plugin::embedded::{EMBEDDED, built_in};
 use occystrap_output::plugin::installed::RECORD;
 use occystrap_output::plugin::{NotLoaded, Plugin, component_count, component_file, permission};
@@ -37,7 +37,8 @@ pub fn run(
             }
             .and_then(|()| describe::unusable(&all, err))
             .map_err(printed)?;
-            let is_added = |plugin: &ListedPlugin| matches!(plugin.origin, Origin::Installed(_));
+            let is_added =
+                |plugin: &ListedPlugin| matches!(plugin.origin, PluginOrigin::Installed(_));
             let has_record = host
                 .session
                 .installed()
@@ -49,7 +50,7 @@ pub fn run(
         }
         PluginCommand::Show { plugin } => {
             let (origin, plugin) = match plugin.contains(['/', '.']) {
-                true => (Origin::File(plugin.clone()), of_file(plugin, host, out)?),
+                true => (PluginOrigin::File(plugin.clone()), of_file(plugin, host, out)?),
                 false => named(plugin, host)?,
             };
             match host.global.output_format {
@@ -116,7 +117,7 @@ fn of_file(path: &str, host: &Host<'_>, out: &mut dyn Write) -> Result<Plugin> {
              and asks before it adds it",
             shell::quote(path)
         ));
-    let (origin, sha256) = (Origin::File(path.to_owned()), Digest::of(&bytes));
+    let (origin, sha256) = (PluginOrigin::File(path.to_owned()), Digest::of(&bytes));
     match host.global.output_format {
         OutputFormat::Text => describe::component(path, sha256, &origin, &permissions, out),
         OutputFormat::Json => document::component(sha256, &origin, &permissions, &error, out),
@@ -126,7 +127,7 @@ fn of_file(path: &str, host: &Host<'_>, out: &mut dyn Write) -> Result<Plugin> {
 }
 
 /// Returns a plugin by its name.
-fn named(name: &str, host: &Host<'_>) -> Result<(Origin, Plugin)> {
+fn named(name: &str, host: &Host<'_>) -> Result<(PluginOrigin, Plugin)> {
     host.session.catalog()?.named(name)?.ok_or_else(|| {
         Error::usage(format!("there is no plugin '{name}'"))
             .hint("'occystrap plugin list' shows all plugins; a file is named with its path")

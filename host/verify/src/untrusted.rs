@@ -29,7 +29,7 @@ pub use receipt_report::{ReceiptReport, Summary};
 
 use self::check::{Ask, Batch};
 use self::cost::Purse;
-use self::watch::Watch;
+use self::watch::TimeWatch;
 use crate::receipt::plugins::Plugins;
 use crate::verdict::outcome::Outcomes;
 use occystrap_base::error::{Error, Kind, Result};
@@ -52,7 +52,7 @@ pub fn verify_batch(
 ) -> Result<Summary> {
     let started = Instant::now();
     let stop = context.cancel.child();
-    let watch = Watch::new(stop.clone(), bounds);
+    let watch = TimeWatch::new(stop.clone(), bounds);
     let batch = Batch {
         grants,
         context,

@@ -5,7 +5,7 @@
 //! counts as verified.
 
 use crate::look::{since, steady};
-use crate::receipt::format::Format;
+use crate::receipt::format::DestinationFormat;
 use crate::receipt::index_children::{self, Beneath};
 use crate::receipt::{completeness, manifest_chain, objects as of_receipt};
 use crate::verdict::claims::compare_listed;
@@ -13,7 +13,7 @@ use crate::verdict::flaw::{Hint, Reason, Status};
 use crate::verdict::object::{CheckedObject, Verification};
 
 use crate::verdict::outcome::Outcomes;
-use occystrap_base::error::{Error, Kind, Origin, Result};
+use occystrap_base::error::{Error, FaultOrigin, Kind, Result};
 use occystrap_base::limits;
 use occystrap_images::level::Level;
 use occystrap_net::context::Context;
@@ -55,7 +55,7 @@ fn verify_once(
         Err(error) => return Ok(Verification::unreachable(level, receipt, target, &error, repair)),
     };
     let memory = HashMemo::showing(&context.progress);
-    let format = Format::of(target);
+    let format = DestinationFormat::of(target);
     let claims = manifest_chain::claims(receipt, &format, &access, level, &memory);
     // A receipt covers artifacts as well, whose manifests may be where only a plugin finds them.
     let trusted = claims.clone().or_artifact();
@@ -129,7 +129,7 @@ fn advise(access: &ReadAccess, repair: Option<&str>, objects: &mut [CheckedObjec
             && matches!(object.kind, "config" | "layer");
         let origin = object.hint.as_ref().and_then(Hint::origin);
         match object.status {
-            Status::Unreadable if origin == Some(Origin::DamagedEngineStore) => {}
+            Status::Unreadable if origin == Some(FaultOrigin::DamagedEngineStore) => {}
             // Its bytes are those of its digest: only the config promises others.
             Status::DigestMismatch if object.kind == "layer" && kept && object.host_only => {
                 object.hint = Some(Hint::OtherLayer);
@@ -139,8 +139,8 @@ fn advise(access: &ReadAccess, repair: Option<&str>, objects: &mut [CheckedObjec
                 object.hint = Some(Hint::DeleteFirst);
             }
             // The command would get the same answers, or write the same bytes.
-            _ if origin == Some(Origin::ChangedAnswer) || object.hint == Some(Hint::AsAtSource) => {
-            }
+            _ if origin == Some(FaultOrigin::ChangedAnswer)
+                || object.hint == Some(Hint::AsAtSource) => {}
             _ => object.repair = repair.map(str::to_owned),
         }
     }

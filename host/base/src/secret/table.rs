@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock, PoisonError, RwLock, RwLockReadGuard, RwLockWrite
 use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use super::spelling::{self, Extent, Pattern};
-use super::view::View;
+use super::view::MaskedView;
 
 /// Logins that are known at a time. A run has a handful. In a program that embeds the library and logs in for thousands
 /// of users, those used longest ago are forgotten.
@@ -70,7 +70,7 @@ static TABLE: LazyLock<RwLock<Table>> = LazyLock::new(RwLock::default);
 
 /// Kind of a secret, which decides how long it is known.
 #[derive(Clone, Copy)]
-pub(super) enum Kind {
+pub(super) enum SecretKind {
     /// Known as long as the process runs.
     Own,
     /// Known until [`MOST_LOGINS`] others were used.
@@ -98,12 +98,12 @@ impl Table {
         [&self.own, &self.logins, &self.tokens, &self.signatures].iter().all(|list| list.is_empty())
     }
 
-    fn add(&mut self, kind: Kind, secret: &str) {
+    fn add(&mut self, kind: SecretKind, secret: &str) {
         let (list, most) = match kind {
-            Kind::Own => (&mut self.own, usize::MAX),
-            Kind::Login => (&mut self.logins, MOST_LOGINS),
-            Kind::Token => (&mut self.tokens, MOST_TOKENS),
-            Kind::Signature => (&mut self.signatures, MOST_SIGNATURES),
+            SecretKind::Own => (&mut self.own, usize::MAX),
+            SecretKind::Login => (&mut self.logins, MOST_LOGINS),
+            SecretKind::Token => (&mut self.tokens, MOST_TOKENS),
+            SecretKind::Signature => (&mut self.signatures, MOST_SIGNATURES),
         };
         let fits = (super::SHORTEST..=LARGEST).contains(&secret.len());
         if !fits {
@@ -180,7 +180,7 @@ impl Finder {
             Among::Sent => self.patterns.get(..self.sent).unwrap_or_default(),
         };
         let mut places = Vec::new();
-        for view in View::all(text) {
+        for view in MaskedView::all(text) {
             self.find_in(&view, 0, patterns, &mut places);
             if let Some(view) = view.squeezed() {
                 self.find_in(&view, ACROSS_LINES, patterns, &mut places);
@@ -191,7 +191,7 @@ impl Finder {
 
     fn find_in(
         &self,
-        view: &View,
+        view: &MaskedView,
         shortest: usize,
         patterns: &[Pattern],
         places: &mut Vec<Range<usize>>,
@@ -266,7 +266,7 @@ fn write() -> RwLockWriteGuard<'static, Table> {
     TABLE.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(super) fn keep(kind: Kind, secret: &str) {
+pub(super) fn keep(kind: SecretKind, secret: &str) {
     let mut table = write();
     table.add(kind, secret);
     ANY.store(!table.is_empty(), Ordering::Release);
@@ -319,7 +319,7 @@ pub(super) mod tests {
     /// Masks with its own secrets, so that tests do not see each other's.
     pub(in super::super) fn mask_with(secrets: &[&str], shown: &[&str], text: &str) -> String {
         let mut table = Table::default();
-        secrets.iter().for_each(|secret| table.add(Kind::Login, secret));
+        secrets.iter().for_each(|secret| table.add(SecretKind::Login, secret));
         table.shown = shown.iter().map(|word| (*word).to_owned()).collect();
         let finder = Finder::of(&table).unwrap();
         super::super::replaced(text, &finder.find(text.as_bytes(), Among::All))
@@ -329,7 +329,7 @@ pub(super) mod tests {
     fn a_token_is_masked_in_its_encodings_and_a_signature_as_it_is() {
         use base64::Engine as _;
         let mut table = Table::default();
-        table.add(Kind::Token, "tkJ8Yd3Nf5Bs1Hc0Ge6Ua9Zz");
+        table.add(SecretKind::Token, "tkJ8Yd3Nf5Bs1Hc0Ge6Ua9Zz");
         let finder = Finder::of(&table).unwrap();
         let base64 = base64::engine::general_purpose::STANDARD;
         let hex: String = "tkJ8Yd3Nf5Bs1Hc0Ge6Ua9Zz".bytes().map(|b| format!("{b:02x}")).collect();
@@ -343,17 +343,17 @@ pub(super) mod tests {
     fn the_table_is_bounded_and_keeps_the_newest() {
         let mut table = Table::default();
         for number in 0..3 * MOST_TOKENS {
-            table.add(Kind::Token, &format!("token-{number:08}"));
+            table.add(SecretKind::Token, &format!("token-{number:08}"));
         }
         for number in 0..3 * MOST_TOKENS {
-            table.add(Kind::Signature, &format!("signature-{number:08}"));
+            table.add(SecretKind::Signature, &format!("signature-{number:08}"));
         }
-        table.add(Kind::Own, "the-password");
-        table.add(Kind::Login, "a-login");
+        table.add(SecretKind::Own, "the-password");
+        table.add(SecretKind::Login, "a-login");
         for number in 0..2 * MOST_LOGINS {
-            table.add(Kind::Login, &format!("login-{number:08}"));
+            table.add(SecretKind::Login, &format!("login-{number:08}"));
             // The login is used again.
-            table.add(Kind::Login, "a-login");
+            table.add(SecretKind::Login, "a-login");
         }
         assert_eq!((table.tokens.len(), table.logins.len()), (MOST_TOKENS, MOST_LOGINS));
         let finder = Finder::of(&table).unwrap();

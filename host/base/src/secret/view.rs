@@ -6,13 +6,13 @@ use std::ops::Range;
 const MOST_LEVELS: usize = 3;
 
 /// One reading of a text.
-pub(super) struct View {
+pub(super) struct MaskedView {
     pub(super) bytes: Vec<u8>,
     /// Range of the text that each byte stands for. `None` where the reading is the text itself.
     at: Option<Vec<Range<usize>>>,
 }
 
-impl View {
+impl MaskedView {
     /// Returns all readings of a text: as it is, and with its escapes undone until that changes nothing.
     pub(super) fn all(text: &[u8]) -> Vec<Self> {
         let mut views = vec![Self { bytes: text.to_vec(), at: None }];

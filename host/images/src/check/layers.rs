@@ -16,7 +16,7 @@ use occystrap_base::oci::{Compression, Digest};
 use occystrap_layer::blob::{self, PlainReader, Stored, checked, from_io, open_one, side_by_side};
 use occystrap_layer::image::{Content, Layer};
 use occystrap_layer::overlay::{MOST_MEMBERS, MemberBudget, MemberList};
-use occystrap_layer::tar::Reader;
+use occystrap_layer::tar::TarReader;
 use occystrap_net::context::Context;
 
 /// The result of reading one layer.
@@ -266,7 +266,7 @@ struct MemberScan<'a> {
 
 impl MemberScan<'_> {
     /// Reports a header for all members that follow it.
-    fn report_global<R: BufRead>(&mut self, reader: &Reader<R>) {
+    fn report_global<R: BufRead>(&mut self, reader: &TarReader<R>) {
         if reader.has_global() {
             let message = "has a global header (type 'g'), which umoci refuses";
             self.findings.push(Finding::error("tar-type", message));
@@ -275,7 +275,7 @@ impl MemberScan<'_> {
 
     /// Checks every member of the layer that `plain` reads.
     fn visit(&mut self, plain: &mut PlainReader, place: &str) {
-        let mut reader = Reader::new(plain, place);
+        let mut reader = TarReader::new(plain, place);
         let mut has_root = false;
         loop {
             match reader.next_member() {

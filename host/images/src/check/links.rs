@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 
 use occystrap_layer::overlay::path::{MOST_LINKS, Reached, follow};
-use occystrap_layer::overlay::{At, Kind, Stack};
+use occystrap_layer::overlay::{At, PathKind, Stack};
 
 /// The end of a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,7 @@ impl Targets {
             match state {
                 None => Err(Lead::Missing),
                 Some(state) if state.is_directory() => Ok(None),
-                Some(state) if state.kind() == Kind::Symlink && (through || !is_last) => {
+                Some(state) if state.kind() == PathKind::Symlink && (through || !is_last) => {
                     match self.get(at).filter(|_| links < MOST_LINKS) {
                         None => Err(Lead::Endless),
                         target => Ok(target),
@@ -96,17 +96,17 @@ mod tests {
             targets.set(at, to.as_bytes());
         };
         for (layer, path, kind, to) in [
-            (0, "usr", Kind::Directory, ""),
-            (0, "usr/lib", Kind::Directory, ""),
-            (0, "usr/lib/a", Kind::File, ""),
-            (1, "lib", Kind::Symlink, "usr/lib"),
-            (1, "up", Kind::Symlink, "../../.."),
-            (1, "own", Kind::Directory, ""),
-            (1, "abs", Kind::Symlink, "/own/"),
-            (1, "own/up", Kind::Symlink, "../lib/./"),
-            (1, "one", Kind::Symlink, "two"),
-            (1, "two", Kind::Symlink, "one"),
-            (1, "gone", Kind::Symlink, "nothing"),
+            (0, "usr", PathKind::Directory, ""),
+            (0, "usr/lib", PathKind::Directory, ""),
+            (0, "usr/lib/a", PathKind::File, ""),
+            (1, "lib", PathKind::Symlink, "usr/lib"),
+            (1, "up", PathKind::Symlink, "../../.."),
+            (1, "own", PathKind::Directory, ""),
+            (1, "abs", PathKind::Symlink, "/own/"),
+            (1, "own/up", PathKind::Symlink, "../lib/./"),
+            (1, "one", PathKind::Symlink, "two"),
+            (1, "two", PathKind::Symlink, "one"),
+            (1, "gone", PathKind::Symlink, "nothing"),
         ] {
             put(layer, path, kind, to);
         }

@@ -6,7 +6,7 @@ use super::finding::{Finding, Findings};
 use super::links::{Lead, Targets, Within};
 use occystrap_base::terminal::size::size;
 use occystrap_layer::overlay::path::{folders, split};
-use occystrap_layer::overlay::{At, Change, Kind, ListedMember, MemberList, Stack, State};
+use occystrap_layer::overlay::{At, Change, ListedMember, MemberList, PathKind, PathState, Stack};
 
 /// The finding for a directory that a layer lists twice.
 pub const TWICE: &str = "is listed more than once, which Docker and Podman refuse";
@@ -105,19 +105,19 @@ impl Replay {
                     );
                     self.report(Finding::error("tar-parent", message), layer, path);
                     if !whiteout {
-                        self.stack.put(layer, at, Kind::Implied, 0, None);
+                        self.stack.put(layer, at, PathKind::Implied, 0, None);
                     }
                 }
                 None if whiteout => {}
-                None => self.stack.put(layer, at, Kind::Implied, 0, None),
+                None => self.stack.put(layer, at, PathKind::Implied, 0, None),
                 Some(state) if state.is_directory() => {
                     if !whiteout && state.layer() < layer {
-                        self.stack.put(layer, at, Kind::Implied, 0, Some(state));
+                        self.stack.put(layer, at, PathKind::Implied, 0, Some(state));
                     }
                 }
                 // A whiteout replaces what is there, as any other member of a layer does.
                 Some(state) if whiteout && state.layer() < layer => return,
-                Some(state) if state.kind() == Kind::Symlink => {
+                Some(state) if state.kind() == PathKind::Symlink => {
                     if whiteout || self.through.insert((layer, at.hash)) {
                         self.pass_link(layer, at, state, whiteout, path);
                     }
@@ -137,7 +137,14 @@ impl Replay {
     }
 
     /// Checks a path that goes through a symbolic link.
-    fn pass_link(&mut self, layer: u16, link: At<'_>, state: State, whiteout: bool, path: &[u8]) {
+    fn pass_link(
+        &mut self,
+        layer: u16,
+        link: At<'_>,
+        state: PathState,
+        whiteout: bool,
+        path: &[u8],
+    ) {
         let own = state.layer() == layer;
         let within = if own { Within::Layer(layer) } else { Within::All };
         let lead = self.targets.lead(&self.stack, link.path, within, true);
@@ -180,13 +187,13 @@ impl Replay {
     fn put(&mut self, layer: u16, entry: &ListedMember) {
         let at = At::of(entry.path);
         let kind = match entry.act {
-            Change::Directory => Kind::Directory,
-            Change::Symlink => Kind::Symlink,
-            _ => Kind::File,
+            Change::Directory => PathKind::Directory,
+            Change::Symlink => PathKind::Symlink,
+            _ => PathKind::File,
         };
         let first = self.stack.last(at).is_none_or(|last| last < layer);
         // A file replaces the whole path anyway, so that the whiteout does not matter.
-        if kind == Kind::Directory && first && self.stack.is_deleted_by(layer, at) {
+        if kind == PathKind::Directory && first && self.stack.is_deleted_by(layer, at) {
             let message = "is deleted and created again: some readers still show what lower layers have in it";
             self.report(Finding::warning("whiteout", message), layer, entry.path);
         }
@@ -202,17 +209,17 @@ impl Replay {
             self.linked.insert(At::of(entry.link).hash);
         }
         self.stack.put(layer, at, kind, entry.size, before);
-        if kind == Kind::Symlink {
+        if kind == PathKind::Symlink {
             self.targets.set(at, entry.link);
         }
     }
 
     /// Reports a path that one layer has twice.
-    fn twice(&mut self, layer: u16, at: At<'_>, before: State, kind: Kind) {
+    fn twice(&mut self, layer: u16, at: At<'_>, before: PathState, kind: PathKind) {
         let path = at.path;
         match (before.kind(), kind) {
-            (Kind::Implied, Kind::Directory) => {}
-            (Kind::Implied, _) => {
+            (PathKind::Implied, PathKind::Directory) => {}
+            (PathKind::Implied, _) => {
                 if before.is_below(layer) {
                     self.stack.delete(layer, at);
                 }
@@ -221,7 +228,7 @@ impl Replay {
                 self.report(Finding::warning("duplicate-member", message), layer, path);
             }
             // Docker and Podman record the tar headers of a layer by name (tar-split), to be able to write it again.
-            (Kind::Directory, Kind::Directory) => {
+            (PathKind::Directory, PathKind::Directory) => {
                 self.report(Finding::error("duplicate-member", TWICE), layer, path);
             }
             _ => {
@@ -232,16 +239,16 @@ impl Replay {
     }
 
     /// Reports a path that a lower layer has as well.
-    fn replace(&mut self, layer: u16, at: At<'_>, before: State, kind: Kind) {
+    fn replace(&mut self, layer: u16, at: At<'_>, before: PathState, kind: PathKind) {
         let lower = before.layer() + 1;
-        match (before.is_directory(), kind == Kind::Directory) {
+        match (before.is_directory(), kind == PathKind::Directory) {
             (true, true) => {}
             (true, false) => {
                 self.stack.delete(layer, at);
                 let message = format!("replaces a directory of layer {lower} and everything in it");
                 self.report(Finding::info("replaced-directory", message), layer, at.path);
             }
-            (false, true) if before.kind() == Kind::Symlink => {
+            (false, true) if before.kind() == PathKind::Symlink => {
                 let message = format!(
                     "is a directory where layer {lower} has a link: paths through the link no longer exist"
                 );

@@ -7,7 +7,7 @@ use crate::check::as_layer;
 use crate::source::view::View;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_layer::blob::{from_io, open_one, read_lenient};
-use occystrap_layer::tar::{Member, MemberKind, Reader};
+use occystrap_layer::tar::{Member, MemberKind, TarReader};
 use occystrap_net::context::Context;
 
 /// Writes the content of the file that layer `index` (from 0) has at `path`, a plain path, to an empty file. Holes of a
@@ -30,7 +30,7 @@ pub fn write_content(
     let progress = context.progress.layer(&format!("layer {number}"), layer.size);
     let mut found: Result<Option<u64>> = Ok(None);
     let (plain, outcome) = read_lenient(&layer, stored.showing(&progress), |plain| {
-        found = copy(Reader::new(plain, layer.place.clone()), path, to);
+        found = copy(TarReader::new(plain, layer.place.clone()), path, to);
     });
     progress.finish();
     outcome?;
@@ -48,7 +48,7 @@ pub fn write_content(
 }
 
 /// Copies the content of the last member at `path`: of several, clients keep the last.
-fn copy(mut reader: Reader<impl BufRead>, path: &[u8], to: &mut File) -> Result<Option<u64>> {
+fn copy(mut reader: TarReader<impl BufRead>, path: &[u8], to: &mut File) -> Result<Option<u64>> {
     let mut size = None;
     while let Some(member) = reader.next_member()? {
         if member.kind != MemberKind::File || member.plain_path() != path {
@@ -62,7 +62,7 @@ fn copy(mut reader: Reader<impl BufRead>, path: &[u8], to: &mut File) -> Result<
 }
 
 /// Copies the content of the member that was read last.
-fn copy_one(reader: &mut Reader<impl BufRead>, member: &Member, to: &mut File) -> Result<()> {
+fn copy_one(reader: &mut TarReader<impl BufRead>, member: &Member, to: &mut File) -> Result<()> {
     let whole = [(0, member.size)];
     let pieces = member.sparse.as_ref().map_or(&whole[..], |sparse| sparse.pieces());
     let place = reader.place().to_owned();
@@ -104,7 +104,7 @@ mod tests {
 
     fn copied(archive: &[u8], path: &str) -> (Option<u64>, Vec<u8>) {
         let mut file = tempfile::tempfile().unwrap();
-        let size = copy(Reader::new(archive, "layer"), path.as_bytes(), &mut file).unwrap();
+        let size = copy(TarReader::new(archive, "layer"), path.as_bytes(), &mut file).unwrap();
         let mut content = Vec::new();
         file.rewind().unwrap();
         file.read_to_end(&mut content).unwrap();

@@ -10,7 +10,7 @@ use occystrap_layer::blob::from_io;
 use occystrap_layer::image::Image;
 use occystrap_layer::overlay::Fate;
 use occystrap_layer::tar::member::Records;
-use occystrap_layer::tar::{Member, MemberKind, Reader, Writer};
+use occystrap_layer::tar::{Member, MemberKind, TarReader, Writer};
 
 /// Permissions of a directory that no layer lists: those with which engines make it.
 const IMPLIED: u32 = 0o755;
@@ -39,7 +39,7 @@ pub struct Merged {
 pub struct MergedEntry<'a> {
     member: Member,
     place: &'a str,
-    content: Option<Reader<&'a mut Window>>,
+    content: Option<TarReader<&'a mut Window>>,
 }
 
 impl MergedEntry<'_> {
@@ -175,7 +175,7 @@ impl Merged {
         let gone = || Error::source(format!("{place}: a member is not there any more"));
         let window = self.files[layer].as_mut().ok_or_else(gone)?;
         window.move_to(at);
-        let mut reader = Reader::new(window, place.as_str());
+        let mut reader = TarReader::new(window, place.as_str());
         let mut member = reader.next_member()?.ok_or_else(gone)?;
         member.path = path;
         // Names of owners would take precedence over their numbers, and mean other users elsewhere.

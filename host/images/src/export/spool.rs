@@ -12,7 +12,7 @@ use occystrap_layer::overlay::path::leads_out;
 use occystrap_layer::overlay::whiteout::{Whiteout, is_aufs};
 use occystrap_layer::overlay::{MOST_MEMBERS, MemberBudget, MemberList};
 use occystrap_layer::tar::member::plain;
-use occystrap_layer::tar::{Member, MemberKind, Reader};
+use occystrap_layer::tar::{Member, MemberKind, TarReader};
 use occystrap_net::context::Context;
 
 /// Most bytes of the targets of symbolic links of one image. A large distribution has some megabytes.
@@ -60,7 +60,7 @@ fn read_layer(
     let copy = file.try_clone().map_err(|cause| {
         Error::io(Kind::Destination, "read a temporary file in", folder.display(), &cause)
     })?;
-    let mut reader = Reader::new(Window::new(copy), place.clone());
+    let mut reader = TarReader::new(Window::new(copy), place.clone());
     while let Some(member) = reader.next_member()? {
         context.cancel.check()?;
         check(&member, place)?;

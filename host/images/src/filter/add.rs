@@ -25,7 +25,7 @@ use occystrap_base::oci::raw_object::{list, quoted};
 use occystrap_layer::blob::{PlainReader, from_io};
 use occystrap_layer::image::{Image, Layer};
 use occystrap_layer::overlay::{Placer, path};
-use occystrap_layer::tar::{Member, MemberKind, Reader, Time, Writer};
+use occystrap_layer::tar::{Member, MemberKind, TarReader, Time, Writer};
 use occystrap_net::context::Context;
 
 /// The mode of folders that the image does not have.
@@ -216,7 +216,7 @@ impl Add {
 
 /// Shows the members of a layer to the folders.
 fn see(layer: &Layer, plain: &mut PlainReader, index: usize, folders: &mut Folders) -> Result<()> {
-    let mut reader = Reader::new(plain, layer.place.clone());
+    let mut reader = TarReader::new(plain, layer.place.clone());
     let mut placer = Placer::default();
     while let Some(mut member) = reader.next_member()? {
         let wrong = |why: String| Error::source(format!("{}: {why}", layer.place));

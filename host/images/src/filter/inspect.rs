@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::{Applied, Filter, FilterOutcome, Pass, Spec, Verdict};
-use crate::info::history::{Step, steps};
+use crate::info::history::{HistoryStep, steps};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::{Digest, json};
 use occystrap_base::secret::mask_json;
@@ -139,7 +139,7 @@ fn line<'a>(outcome: &FilterOutcome<'a>) -> InspectedImage<'a> {
         let step = history.iter().find(|step| step.layer == Some(index));
         let was = from.and_then(|from| source.layers.get(from));
         let same = was.filter(|was| was.diff_id == layer.diff_id);
-        let text = |of: fn(&Step) -> &Option<String>| {
+        let text = |of: fn(&HistoryStep) -> &Option<String>| {
             step.and_then(|step| of(step).clone()).unwrap_or_default()
         };
         InspectedLayer {

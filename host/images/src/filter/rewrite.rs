@@ -9,7 +9,7 @@ use super::dropped::{DroppedAs, DroppedMembers};
 use occystrap_base::error::{Error, Result};
 use occystrap_layer::blob::from_io;
 use occystrap_layer::tar::member::plain as from_root;
-use occystrap_layer::tar::{Member, MemberKind, Reader, Writer};
+use occystrap_layer::tar::{Member, MemberKind, TarReader, Writer};
 
 /// The decision of a pass about a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,7 +49,7 @@ pub fn rewrite(
     folder: &Path,
     mut arranging: Option<&mut Arranging>,
 ) -> Result<()> {
-    let mut reader = Reader::new(plain, place);
+    let mut reader = TarReader::new(plain, place);
     let mut writer = Writer::new(to);
     let mut dropped = DroppedMembers::new(folder);
     while let Some(mut member) = reader.next_member()? {
@@ -131,7 +131,7 @@ fn relink(
 /// Keeps what later hard links may need of a dropped member.
 fn drop_member(
     dropped: &mut DroppedMembers,
-    reader: &mut Reader<impl BufRead>,
+    reader: &mut TarReader<impl BufRead>,
     member: &Member,
     stands_for: Option<usize>,
 ) -> Result<()> {
@@ -151,7 +151,7 @@ fn drop_member(
 
 /// Shows every member of a layer to passes that change nothing.
 pub fn read_through(plain: impl BufRead, place: &str, passes: &mut Passes<'_>) -> Result<()> {
-    let mut reader = Reader::new(plain, place);
+    let mut reader = TarReader::new(plain, place);
     while let Some(mut member) = reader.next_member()? {
         decide(passes, &mut member, Verdict::Same)?;
     }
@@ -176,7 +176,7 @@ fn decide(passes: &mut Passes<'_>, member: &mut Member, start: Verdict) -> Resul
 fn leads_nowhere(
     link: &Member,
     target: &[u8],
-    reader: &mut Reader<impl BufRead>,
+    reader: &mut TarReader<impl BufRead>,
     place: &str,
 ) -> Error {
     let written = from_root(&link.link);

@@ -15,7 +15,7 @@ use occystrap_layer::image::{Image, Layer};
 use occystrap_layer::overlay::{
     MOST_BYTES, MOST_MEMBERS, MemberBudget, MemberList, Merged, Placed, Placer,
 };
-use occystrap_layer::tar::Reader;
+use occystrap_layer::tar::TarReader;
 use occystrap_net::context::Context;
 
 /// The filter `squash`.
@@ -104,7 +104,7 @@ struct Listed {
 
 /// Lists the members of a layer. Errors when there are more than the model keeps, or one has no place in the image.
 fn list(layer: &Layer, plain: &mut PlainReader, budget: &MemberBudget) -> Result<Listed> {
-    let mut reader = Reader::new(plain, layer.place.clone());
+    let mut reader = TarReader::new(plain, layer.place.clone());
     let mut listed = Listed { members: MemberList::default(), root: false };
     let mut placer = Placer::default();
     while let Some(mut member) = reader.next_member()? {

@@ -2,7 +2,7 @@
 
 use super::map::{Bytes, Canvas};
 use super::text::{LONGEST_TEXT, add, count, escaped, path};
-use crate::info::history::{Step, of_view, shorten};
+use crate::info::history::{HistoryStep, of_view, shorten};
 use crate::source::view::View;
 use crate::usage::tree::NodeId;
 use crate::usage::{Survey, SurveyedLayer};
@@ -228,7 +228,7 @@ pub fn history(view: &View, survey: &Survey, number: usize) -> String {
 }
 
 /// Returns one step.
-fn item(step: &Step, survey: &Survey, number: usize) -> String {
+fn item(step: &HistoryStep, survey: &Survey, number: usize) -> String {
     let command = step.created_by.as_deref().map(shorten).unwrap_or_default();
     let command = if command.is_empty() { "(no command)" } else { &command };
     let mut html = format!("<li><code>{}</code>", escaped(command, LONGEST_TEXT));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::history::{self, Step};
+use super::history::{self, HistoryStep};
 use super::unpacked::UnpackedSize;
 use crate::source::view::{IndexEntry, View, ViewKind, ViewedLayer, text_of};
 use occystrap_base::oci::json;
@@ -46,7 +46,7 @@ pub struct ImageInfo {
     /// Layers, lowest first.
     pub layers: Vec<LayerInfo>,
     /// Steps of the history, first to last.
-    pub history: Vec<Step>,
+    pub history: Vec<HistoryStep>,
     /// Settings for running it.
     pub config: RunConfig,
     /// Annotations of the manifest.
@@ -172,7 +172,11 @@ impl ImageInfo {
     }
 }
 
-fn layers(view: &View, unpacked: &[Option<UnpackedSize>], history: &[Step]) -> Vec<LayerInfo> {
+fn layers(
+    view: &View,
+    unpacked: &[Option<UnpackedSize>],
+    history: &[HistoryStep],
+) -> Vec<LayerInfo> {
     let listed = view.config.document["rootfs"]["diff_ids"].as_array();
     let diff_id = |index: usize| listed?.get(index)?.as_str().map(str::to_owned);
     let layer = |(index, kept): (usize, &ViewedLayer)| {

@@ -10,7 +10,7 @@ const MOST_STEPS: usize = 10_000;
 
 /// A step that built an image (OCI image specification, "Image Configuration", `history`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Step {
+pub struct HistoryStep {
     /// Time, as written in the config.
     pub created: Option<String>,
     /// The command.
@@ -27,10 +27,10 @@ pub struct Step {
 
 /// Returns the steps of a config. If there are as many layers as steps that are not marked as empty, each such step gets
 /// the number of its layer; else it is not known which step made which layer.
-pub fn steps(config: &Value, layers: usize) -> Vec<Step> {
+pub fn steps(config: &Value, layers: usize) -> Vec<HistoryStep> {
     let listed = config["history"].as_array();
     let text = |value: &Value| value.as_str().map(str::to_owned);
-    let step = |entry: &Value| Step {
+    let step = |entry: &Value| HistoryStep {
         created: text(&entry["created"]),
         created_by: text(&entry["created_by"]),
         comment: text(&entry["comment"]),
@@ -38,8 +38,9 @@ pub fn steps(config: &Value, layers: usize) -> Vec<Step> {
         size: None,
         layer: None,
     };
-    let mut steps: Vec<Step> = listed.into_iter().flatten().take(MOST_STEPS).map(step).collect();
-    let makes = |step: &&mut Step| step.empty_layer == Some(false);
+    let mut steps: Vec<HistoryStep> =
+        listed.into_iter().flatten().take(MOST_STEPS).map(step).collect();
+    let makes = |step: &&mut HistoryStep| step.empty_layer == Some(false);
     if steps.iter_mut().filter(makes).count() == layers {
         let makers = steps.iter_mut().filter(makes);
         makers.zip(0..).for_each(|(step, index)| step.layer = Some(index));
@@ -48,7 +49,7 @@ pub fn steps(config: &Value, layers: usize) -> Vec<Step> {
 }
 
 /// Returns the steps of a view. Of an image in an engine, what the engine says of each step counts.
-pub fn of_view(view: &View) -> Vec<Step> {
+pub fn of_view(view: &View) -> Vec<HistoryStep> {
     let mut steps = steps(&view.config.document, view.layers.len());
     for (step, known) in steps.iter_mut().zip(&view.engine_steps) {
         step.empty_layer = known.makes_layer.map(|makes| !makes);

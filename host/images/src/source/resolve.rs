@@ -15,7 +15,7 @@ use occystrap_base::oci::artifact::{self, Promise};
 use occystrap_base::oci::document::{ManifestDocument, RawDescriptor};
 use occystrap_base::oci::layout::blob;
 use occystrap_base::oci::{Descriptor, Digest, ImageName, Manifest, Platform, config};
-use occystrap_layer::image::{Content, Family, Image, Index, Layer, Member, Whole};
+use occystrap_layer::image::{Content, Family, Image, Index, Layer, ListedImage, Whole};
 use occystrap_net::web::Elsewhere;
 
 /// Returns a layer that a manifest lists: in the store where that has it, else at the URLs that the manifest names.
@@ -264,7 +264,7 @@ impl FamilyCollector<'_> {
             true => manifest.digest.short(),
             false => platform.to_string(),
         };
-        self.family.members.push(Member { image, platform });
+        self.family.members.push(ListedImage { image, platform });
         Ok(())
     }
 

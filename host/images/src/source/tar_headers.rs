@@ -33,7 +33,7 @@ pub struct Headers {
 }
 
 /// The meaning of a header block.
-pub enum Step {
+pub enum HeaderStep {
     /// The archive ends here.
     End,
     /// An extension with so many bytes of content, which must be passed to [`Headers::extend`].
@@ -90,9 +90,9 @@ impl Headers {
     }
 
     /// Reads the header block at offset `at`. Errors when it is damaged, or announces an extension that is too long.
-    pub fn read(&mut self, block: &[u8; BLOCK as usize], at: u64) -> Result<Step> {
+    pub fn read(&mut self, block: &[u8; BLOCK as usize], at: u64) -> Result<HeaderStep> {
         if block.iter().all(|byte| *byte == 0) {
-            return Ok(Step::End);
+            return Ok(HeaderStep::End);
         }
         let header = Header::from_byte_slice(block);
         self.check(header, at)?;
@@ -107,7 +107,7 @@ impl Headers {
             EntryType::GNULongLink => Extension::Link,
             EntryType::XHeader => Extension::Pax,
             EntryType::XGlobalHeader => Extension::Global,
-            _ => return Ok(Step::Member(self.member(header, size))),
+            _ => return Ok(HeaderStep::Member(self.member(header, size))),
         };
         let longest = match extension {
             Extension::Global => LONGEST_GLOBAL,
@@ -117,7 +117,7 @@ impl Headers {
             let what = format!("{}: size of a long name at offset {at}", self.place);
             return Err(Error::mismatch(what, format!("at most {longest} bytes"), size));
         }
-        Ok(Step::Extension(extension, size))
+        Ok(HeaderStep::Extension(extension, size))
     }
 
     /// Adds the content of an extension whose header is at offset `at`. Errors when PAX records are damaged.

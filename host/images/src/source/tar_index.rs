@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::member_table::MemberTable;
 use super::members::Members;
-use super::tar_headers::{BLOCK, Headers, Step};
+use super::tar_headers::{BLOCK, HeaderStep, Headers};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::Section;
 
@@ -37,14 +37,14 @@ impl TarIndex {
             self.read_at(&headers, &mut block, at, length)?;
             let content = at + BLOCK;
             let size = match headers.read(&block, at)? {
-                Step::End => return Ok(()),
-                Step::Extension(extension, size) => {
+                HeaderStep::End => return Ok(()),
+                HeaderStep::Extension(extension, size) => {
                     let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
                     self.read_at(&headers, &mut bytes, content, length)?;
                     headers.extend(extension, bytes, at)?;
                     size
                 }
-                Step::Member(entry) => {
+                HeaderStep::Member(entry) => {
                     // A repeated member can only be compared if all of its content is there.
                     self.check_end(&block, at, entry.size, length)?;
                     let file = Arc::clone(&self.file);

@@ -73,7 +73,7 @@ pub struct View {
     /// The layers, lowest first; no more than [`MOST_LAYERS`].
     pub layers: Vec<ViewedLayer>,
     /// The parts that could not be read.
-    pub flaws: Vec<Flaw>,
+    pub flaws: Vec<ViewFlaw>,
     /// Whether an engine described the image, so that no part of the image itself was read.
     pub by_engine: bool,
     /// The steps of an engine's history, first to last; empty for other sources.
@@ -163,7 +163,7 @@ pub struct ViewedLayer {
 }
 
 /// A part that could not be read, or that differs from its descriptor.
-pub struct Flaw {
+pub struct ViewFlaw {
     /// The part.
     pub part: FlawIn,
     /// The reason.
@@ -216,7 +216,7 @@ impl View {
         if error.kind() == occystrap_base::error::Kind::Interrupted {
             return Err(error);
         }
-        self.flaws.push(Flaw { part, error });
+        self.flaws.push(ViewFlaw { part, error });
         Ok(())
     }
 
@@ -226,8 +226,9 @@ impl View {
         if self.manifest.is_some() {
             return None;
         }
-        let gone =
-            |flaw: &&Flaw| matches!(flaw.part, FlawIn::Index | FlawIn::Platform | FlawIn::Manifest);
+        let gone = |flaw: &&ViewFlaw| {
+            matches!(flaw.part, FlawIn::Index | FlawIn::Platform | FlawIn::Manifest)
+        };
         self.flaws.iter().find(gone).map(|flaw| &flaw.error)
     }
 
@@ -243,7 +244,7 @@ impl View {
                     Unreadable::TooDeep(_) => format!("{}: the config is {cause}", self.place),
                 };
                 let error = Error::source(message);
-                self.flaws.push(Flaw { part: FlawIn::Config, error });
+                self.flaws.push(ViewFlaw { part: FlawIn::Config, error });
             }
         }
         self.config.bytes = Some(bytes);

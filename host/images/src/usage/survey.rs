@@ -12,7 +12,7 @@ use occystrap_base::oci::{ImageName, json};
 use occystrap_layer::blob::{Stored, read_checked, read_layers};
 use occystrap_layer::image::{Image, Layer};
 use occystrap_layer::overlay::{Fate, MemberBudget, MemberList};
-use occystrap_layer::tar::Reader;
+use occystrap_layer::tar::TarReader;
 use occystrap_net::context::Context;
 
 /// An image, and where its bytes are.
@@ -164,7 +164,7 @@ impl Survey {
 fn members(layer: &Layer, stored: Stored, budget: &MemberBudget) -> Result<MemberList> {
     read_checked(layer, stored, |plain| {
         let mut list = MemberList::default();
-        let mut reader = Reader::new(plain, layer.place.clone());
+        let mut reader = TarReader::new(plain, layer.place.clone());
         while let Some(member) = reader.next_member()? {
             list.add(&member, budget);
         }

@@ -12,7 +12,7 @@ use bzip2::bufread::BzDecoder;
 use flate2::bufread::GzDecoder;
 use lzma_rust2::XzReader;
 
-use self::members::Members;
+use self::members::JoinedMembers;
 use super::Stored;
 use occystrap_base::oci::Compression;
 
@@ -31,13 +31,13 @@ pub enum Decoder<R: BufRead> {
     /// Not compressed.
     Plain(R),
     /// RFC 1952.
-    Gzip(Members<GzDecoder<R>>),
+    Gzip(JoinedMembers<GzDecoder<R>>),
     /// RFC 8878.
     Zstd(Box<zstd::stream::read::Decoder<'static, R>>),
     /// The .xz file format.
     Xz(Box<XzReader<R>>),
     /// bzip2.
-    Bzip2(Members<BzDecoder<R>>),
+    Bzip2(JoinedMembers<BzDecoder<R>>),
 }
 
 impl<R: BufRead> Decoder<R> {
@@ -45,7 +45,7 @@ impl<R: BufRead> Decoder<R> {
     pub fn new(compression: Compression, stored: R) -> io::Result<Self> {
         Ok(match compression {
             Compression::None => Self::Plain(stored),
-            Compression::Gzip => Self::Gzip(Members::of(stored)),
+            Compression::Gzip => Self::Gzip(JoinedMembers::of(stored)),
             Compression::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(stored)?;
                 decoder.window_log_max(LARGEST_WINDOW_LOG)?;
@@ -55,7 +55,7 @@ impl<R: BufRead> Decoder<R> {
                 let most = (LARGEST_WINDOW >> 10) + XZ_BESIDE;
                 Self::Xz(Box::new(XzReader::new_mem_limit(stored, true, most)))
             }
-            Compression::Bzip2 => Self::Bzip2(Members::of(stored)),
+            Compression::Bzip2 => Self::Bzip2(JoinedMembers::of(stored)),
             Compression::Unsupported(name) => {
                 let message = format!("is compressed with {name}, which is not supported");
                 return Err(io::Error::new(io::ErrorKind::Unsupported, message));

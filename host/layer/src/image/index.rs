@@ -17,13 +17,13 @@ pub struct Family {
     /// The name of the index.
     pub name: ImageName,
     /// Every image, once.
-    pub members: Vec<Member>,
+    pub members: Vec<ListedImage>,
     /// Every index, nested ones first. The name leads to the last one.
     pub indexes: Vec<Index>,
 }
 
 /// An image that an index lists.
-pub struct Member {
+pub struct ListedImage {
     /// The image, with its manifest.
     pub image: Image,
     /// The platform that the index states, or else the one of its config.

@@ -11,7 +11,7 @@ use super::path::folders;
 #[derive(Default)]
 pub struct Stack {
     /// The state of each path, in the last layer that had it.
-    paths: Map<State>,
+    paths: Map<PathState>,
     /// The last layer that deleted a path, or replaced a directory by something else.
     deleted: Map<u16>,
     /// The last layer that emptied a directory.
@@ -58,14 +58,14 @@ impl<'a> At<'a> {
 /// The state of a path: layer (10 bits: `MOST_LAYERS` is 1,000), kind (2 bits), whether a lower layer has the path as
 /// well (1 bit), size (the other 51 bits).
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct State(u64);
+pub struct PathState(u64);
 
 /// The largest size that is stored: two petabytes.
 const LARGEST: u64 = (1 << 51) - 1;
 
 /// The kind of thing at a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum PathKind {
     /// A directory that no layer lists: a member is below it.
     Implied,
     /// A directory.
@@ -76,8 +76,8 @@ pub enum Kind {
     File,
 }
 
-impl State {
-    fn new(layer: u16, kind: Kind, size: u64) -> Self {
+impl PathState {
+    fn new(layer: u16, kind: PathKind, size: u64) -> Self {
         Self(u64::from(layer) << 54 | (kind as u64) << 52 | size.min(LARGEST))
     }
 
@@ -94,8 +94,9 @@ impl State {
 
     /// Returns the kind in that layer.
     #[must_use]
-    pub fn kind(self) -> Kind {
-        [Kind::Implied, Kind::Directory, Kind::Symlink, Kind::File][(self.0 >> 52 & 3) as usize]
+    pub fn kind(self) -> PathKind {
+        [PathKind::Implied, PathKind::Directory, PathKind::Symlink, PathKind::File]
+            [(self.0 >> 52 & 3) as usize]
     }
 
     /// Returns the bytes of the content.
@@ -113,14 +114,14 @@ impl State {
     /// Returns whether it is a directory, listed or implied.
     #[must_use]
     pub fn is_directory(self) -> bool {
-        matches!(self.kind(), Kind::Implied | Kind::Directory)
+        matches!(self.kind(), PathKind::Implied | PathKind::Directory)
     }
 }
 
 impl Stack {
     /// Returns the state of a path; `None` where it does not exist or was deleted.
     #[must_use]
-    pub fn state(&self, at: At<'_>) -> Option<State> {
+    pub fn state(&self, at: At<'_>) -> Option<PathState> {
         let state = *self.paths.get(&at.hash)?;
         let since = |map: &Map<u16>, hash| map.get(&hash).is_some_and(|by| *by > state.layer());
         if since(&self.deleted, at.hash) {
@@ -146,7 +147,7 @@ impl Stack {
     #[must_use]
     pub fn is_through_link(&self, path: &[u8]) -> bool {
         folders(path).any(|folder| {
-            self.state(At::of(folder)).is_some_and(|state| state.kind() == Kind::Symlink)
+            self.state(At::of(folder)).is_some_and(|state| state.kind() == PathKind::Symlink)
         })
     }
 
@@ -169,9 +170,16 @@ impl Stack {
     }
 
     /// Notes that a layer has something at a path, whose state was `before`.
-    pub fn put(&mut self, layer: u16, at: At<'_>, kind: Kind, size: u64, before: Option<State>) {
+    pub fn put(
+        &mut self,
+        layer: u16,
+        at: At<'_>,
+        kind: PathKind,
+        size: u64,
+        before: Option<PathState>,
+    ) {
         let lower = before.is_some_and(|before| before.is_below(layer));
-        self.paths.insert(at.hash, State::new(layer, kind, size).over(lower));
+        self.paths.insert(at.hash, PathState::new(layer, kind, size).over(lower));
     }
 
     /// Notes that a layer deletes a path with everything below it, or has something other than a directory there.

@@ -66,7 +66,7 @@ const GNU: &[u8; 8] = b"ustar  \0";
 
 /// The format of a header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+pub enum TarFormat {
     /// The first format, without magic, names of owners and prefix.
     V7,
     /// POSIX, with or without PAX records.
@@ -129,7 +129,7 @@ impl Header<'_> {
             member.link = text(&self.0[field::LINK]).to_vec();
         }
         let format = self.format();
-        if format != Format::V7 {
+        if format != TarFormat::V7 {
             member.owner = text(&self.0[field::OWNER]).to_vec();
             member.group = text(&self.0[field::GROUP]).to_vec();
             let device = (number(field::MAJOR, "device")?, number(field::MINOR, "device")?);
@@ -138,10 +138,10 @@ impl Header<'_> {
             }
         }
         let prefix = match format {
-            Format::V7 => b"".as_slice(),
-            Format::Ustar => text(&self.0[field::PREFIX]),
-            Format::Star => text(&self.0[field::STAR_PREFIX]),
-            Format::Gnu => match self.gnu_times() {
+            TarFormat::V7 => b"".as_slice(),
+            TarFormat::Ustar => text(&self.0[field::PREFIX]),
+            TarFormat::Star => text(&self.0[field::STAR_PREFIX]),
+            TarFormat::Gnu => match self.gnu_times() {
                 Some(times) => {
                     member.records = times;
                     b""
@@ -159,12 +159,12 @@ impl Header<'_> {
     }
 
     /// Returns the format by the magic, as Go distinguishes them.
-    pub fn format(&self) -> Format {
+    pub fn format(&self) -> TarFormat {
         match &self.0[field::MAGIC] {
-            magic if magic == GNU => Format::Gnu,
-            magic if !magic.starts_with(b"ustar\0") => Format::V7,
-            _ if &self.0[field::STAR_MARK] == b"tar\0" => Format::Star,
-            _ => Format::Ustar,
+            magic if magic == GNU => TarFormat::Gnu,
+            magic if !magic.starts_with(b"ustar\0") => TarFormat::V7,
+            _ if &self.0[field::STAR_MARK] == b"tar\0" => TarFormat::Star,
+            _ => TarFormat::Ustar,
         }
     }
 

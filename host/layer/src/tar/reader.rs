@@ -1,11 +1,11 @@
 //! Reading the members of a layer, in the order of the archive.
 //!
-//! What it refuses is listed at [`Reader::next_member`].
+//! What it refuses is listed at [`TarReader::next_member`].
 
 use std::io::{self, BufRead, Read};
 
 use super::extension::ExtendedHeader;
-use super::header::{Format, Header, field};
+use super::header::{Header, TarFormat, field};
 use super::member::{Member, MemberKind};
 use super::sparse::{self, MapReader, Sparse};
 use super::{BLOCK, padding};
@@ -20,9 +20,9 @@ const LARGEST_EXTENSION: u64 = 1024 * 1024;
 /// more headers than this are an attack.
 const MOST_HEADERS: u64 = 20_000_000;
 
-/// A reader of the members in a stream. Each call of [`Reader::next_member`] skips the unread content of the member
+/// A reader of the members in a stream. Each call of [`TarReader::next_member`] skips the unread content of the member
 /// before.
-pub struct Reader<R> {
+pub struct TarReader<R> {
     from: R,
     place: String,
     /// Position of the next block, in bytes from the start of the layer.
@@ -43,7 +43,7 @@ pub struct Reader<R> {
     ended: bool,
 }
 
-impl<R: BufRead> Reader<R> {
+impl<R: BufRead> TarReader<R> {
     /// Returns a reader for an uncompressed layer. `place` is named in errors.
     pub fn new(from: R, place: impl Into<String>) -> Self {
         Self {
@@ -140,7 +140,7 @@ impl<R: BufRead> Reader<R> {
 
     /// Reads to the end of the stream, and returns the number of bytes after the archive's end that are not zero.
     /// Errors as
-    /// [`Reader::next_member`] does for the members that are left.
+    /// [`TarReader::next_member`] does for the members that are left.
     pub fn finish(mut self) -> Result<u64> {
         while self.next_member()?.is_some() {}
         let mut noise = 0;
@@ -221,7 +221,7 @@ impl<R: BufRead> Reader<R> {
         at: u64,
     ) -> Result<Vec<(u64, u64)>> {
         let wrong = |reader: &Self| reader.damaged(at, "its sparse map is wrong");
-        if header.format() != Format::Gnu {
+        if header.format() != TarFormat::Gnu {
             // star has the same type flag, but its map at another place.
             return Err(wrong(self));
         }
@@ -350,7 +350,7 @@ impl<R: BufRead> Reader<R> {
 
 /// A reader for the content of one member.
 pub struct MemberContent<'a, R> {
-    reader: &'a mut Reader<R>,
+    reader: &'a mut TarReader<R>,
 }
 
 impl<R: BufRead> BufRead for MemberContent<'_, R> {

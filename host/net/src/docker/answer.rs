@@ -37,7 +37,7 @@ pub struct Inspected {
 /// Build step of an image (`GET /images/{name}/history`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase", default, expecting = "a step of an image's history")]
-pub struct Step {
+pub struct EngineHistoryStep {
     /// Command of the step.
     pub created_by: String,
     /// Comment of the builder.
@@ -71,14 +71,14 @@ struct Component {
 /// Answer to `GET /info`.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase", expecting = "what an engine says of its state")]
-pub(super) struct Info {
+pub(super) struct EngineInfo {
     /// Pairs, whose form depends on the driver.
     #[serde(default)]
     driver_status: serde_json::Value,
 }
 
 impl About {
-    pub(super) fn new(version: Version, info: &Info) -> Self {
+    pub(super) fn new(version: Version, info: &EngineInfo) -> Self {
         let components = version.components.unwrap_or_default();
         // Docker's documented mark: ["driver-type", "io.containerd.snapshotter.v1"].
         let is_mark = |pair: &serde_json::Value| {

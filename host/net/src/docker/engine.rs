@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::address::Address;
-use super::answer::{About, Info, Inspected, RawImage, Step, Version};
+use super::answer::{About, EngineHistoryStep, EngineInfo, Inspected, RawImage, Version};
 use super::failure::{absent, explain, refused, silence};
 use crate::http::Proxies;
 use crate::http::certificates;
@@ -105,7 +105,7 @@ impl Engine {
     /// Returns the description of the engine.
     pub async fn about(&self) -> Result<About> {
         let version: Version = self.json("version", "the engine's version").await?;
-        let info: Info = self.json("info", "the engine's state").await?;
+        let info: EngineInfo = self.json("info", "the engine's state").await?;
         let about = About::new(version, &info);
         tracing::debug!(
             place = &*self.place,
@@ -144,7 +144,7 @@ impl Engine {
     }
 
     /// Returns the build steps of an image, first to last. Errors: as [`Self::inspect`], and [`Kind::NotFound`].
-    pub async fn history(&self, image: &str) -> Result<Vec<Step>> {
+    pub async fn history(&self, image: &str) -> Result<Vec<EngineHistoryStep>> {
         check_name(image)?;
         let path = format!("images/{image}/history");
         let response = self.call(Method::GET, &path, &[], LOOKING).await?;
@@ -153,7 +153,7 @@ impl Engine {
         }
         let what = format!("history of '{image}'");
         let response = self.expect(response, &what).await?;
-        let mut steps: Vec<Step> = self.parse(response, &what).await?;
+        let mut steps: Vec<EngineHistoryStep> = self.parse(response, &what).await?;
         steps.reverse();
         Ok(steps)
     }

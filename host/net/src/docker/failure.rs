@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::address::WHERE;
 use crate::http::failure::certificate;
-use occystrap_base::error::{Error, Kind, Origin, io_reason};
+use occystrap_base::error::{Error, FaultOrigin, Kind, io_reason};
 
 /// Returns the error for a call without an answer, or without a whole one. `place` is the engine's address.
 pub(super) fn explain(error: &reqwest::Error, place: &str) -> Error {
@@ -65,13 +65,13 @@ pub const DAMAGED: &str = "the engine's own store is damaged, and it does not re
 
 /// Returns the error of an engine that reports damage in its store.
 pub(super) fn damaged(message: &str) -> Error {
-    Error::source(message).hint(DAMAGED).with_origin(Origin::DamagedEngineStore)
+    Error::source(message).hint(DAMAGED).with_origin(FaultOrigin::DamagedEngineStore)
 }
 
 /// Records in an error that an engine refuses an image for its number of layers, where the reason that it gives says so.
 pub(super) fn with_depth(error: Error, reason: &str) -> Error {
     match reason.contains("max depth exceeded") {
-        true => error.with_origin(Origin::TooManyLayers),
+        true => error.with_origin(FaultOrigin::TooManyLayers),
         false => error,
     }
 }

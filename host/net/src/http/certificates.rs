@@ -21,14 +21,14 @@ const MOST_FILES: usize = 256;
 
 /// Certificates in the directories of a registry.
 #[derive(Debug, Default)]
-pub(crate) struct Folder {
+pub(crate) struct CertificateFolder {
     /// Certificates to trust besides the system's.
     pub(crate) authorities: Vec<CertificateDer<'static>>,
     /// Certificates of the user, with their keys.
     pub(crate) identities: Vec<Arc<CertifiedKey>>,
 }
 
-impl Folder {
+impl CertificateFolder {
     pub(crate) fn is_empty(&self) -> bool {
         self.authorities.is_empty() && self.identities.is_empty()
     }
@@ -87,8 +87,8 @@ pub(crate) fn roots(home: Option<PathBuf>) -> Vec<PathBuf> {
 /// Reads the certificates for a host, `HOST` or `HOST:PORT` as in a reference. Certificates to trust come from all
 /// directories, certificates of the user from the first directory that has any. Errors when a file there cannot be
 /// used. A directory without read permission is skipped, as by Podman.
-pub(crate) fn of_host(roots: &[PathBuf], host: &str) -> Result<Folder> {
-    let mut all = Folder::default();
+pub(crate) fn of_host(roots: &[PathBuf], host: &str) -> Result<CertificateFolder> {
+    let mut all = CertificateFolder::default();
     // The name must be a single name: nothing leads out of the root.
     if host.contains(['/', '\0']) || host.starts_with('.') {
         return Ok(all);
@@ -103,8 +103,8 @@ pub(crate) fn of_host(roots: &[PathBuf], host: &str) -> Result<Folder> {
     Ok(all)
 }
 
-fn read(folder: &Path) -> Result<Folder> {
-    let mut found = Folder::default();
+fn read(folder: &Path) -> Result<CertificateFolder> {
+    let mut found = CertificateFolder::default();
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(cause) => {

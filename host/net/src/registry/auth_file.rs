@@ -27,7 +27,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 
 /// The format of a file with logins. The tools of each format match keys in their own way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Format {
+pub(super) enum AuthFileFormat {
     /// `auth.json` of Podman, skopeo and buildah. A key with a path applies to that namespace only.
     Containers,
     /// `config.json` of Docker. A key with a path applies to the whole registry.
@@ -36,7 +36,7 @@ pub(super) enum Format {
     Legacy,
 }
 
-impl Format {
+impl AuthFileFormat {
     /// Returns the format of a file with this name.
     pub(super) fn of(file: &Path) -> Self {
         match file.file_name().and_then(|name| name.to_str()) {
@@ -49,7 +49,7 @@ impl Format {
 
 /// A source of a login within a file.
 #[derive(Debug, PartialEq)]
-pub(super) enum Step<'a> {
+pub(super) enum LoginStep<'a> {
     /// The program `docker-credential-NAME`, and the key to request from it.
     Helper { name: &'a str, key: String },
     /// An entry of the file.
@@ -59,15 +59,15 @@ pub(super) enum Step<'a> {
 /// The content of a file with logins.
 pub(super) struct AuthFile {
     root: Map<String, Value>,
-    format: Format,
+    format: AuthFileFormat,
 }
 
 impl AuthFile {
     /// Reads a file. Returns `None` when it does not start with a JSON object. Docker ignores text after the object,
     /// and so does this function.
-    pub(super) fn parse(bytes: &[u8], format: Format) -> Option<Self> {
+    pub(super) fn parse(bytes: &[u8], format: AuthFileFormat) -> Option<Self> {
         // Docker accepts an empty file as a file without logins. Podman and skopeo reject it.
-        if format == Format::Docker && bytes.trim_ascii().is_empty() {
+        if format == AuthFileFormat::Docker && bytes.trim_ascii().is_empty() {
             return Some(Self { root: Map::new(), format });
         }
         let mut reader = serde_json::Deserializer::from_slice(bytes);
@@ -79,34 +79,35 @@ impl AuthFile {
 
     /// Returns the sources of a login for a repository, in the order in which they are tried: the most specific key
     /// first, a helper before an entry of the same key, and the store for all registries last.
-    pub(super) fn steps(&self, of: &Reference) -> Vec<Step<'_>> {
+    pub(super) fn steps(&self, of: &Reference) -> Vec<LoginStep<'_>> {
         let wanted = Wanted::new(of);
         let entries = match self.format {
-            Format::Legacy => Some(&self.root),
+            AuthFileFormat::Legacy => Some(&self.root),
             _ => section(&self.root, "auths"),
         };
         let helpers = match self.format {
-            Format::Legacy => None,
+            AuthFileFormat::Legacy => None,
             _ => section(&self.root, "credHelpers"),
         };
-        let mut ranked: Vec<(usize, Step<'_>)> = Vec::new();
+        let mut ranked: Vec<(usize, LoginStep<'_>)> = Vec::new();
         for (rank, key, name) in wanted.matches(helpers, self.format) {
             if let Some(name) = name.as_str().filter(|name| !name.is_empty()) {
-                ranked.push((rank, Step::Helper { name, key: key.to_owned() }));
+                ranked.push((rank, LoginStep::Helper { name, key: key.to_owned() }));
             }
         }
         let found = wanted.matches(entries, self.format);
-        ranked
-            .extend(found.into_iter().map(|(rank, key, entry)| (rank, Step::Entry { key, entry })));
+        ranked.extend(
+            found.into_iter().map(|(rank, key, entry)| (rank, LoginStep::Entry { key, entry })),
+        );
         // The sort is stable, so that helpers stay before entries of the same rank.
         ranked.sort_by_key(|(rank, _)| *rank);
         let mut steps: Vec<_> = ranked.into_iter().map(|(_, step)| step).collect();
         // As Docker, do not ask the store for a registry that has its own helper.
-        let has_helper = steps.iter().any(|step| matches!(step, Step::Helper { .. }));
+        let has_helper = steps.iter().any(|step| matches!(step, LoginStep::Helper { .. }));
         let store = member(&self.root, "credsStore").and_then(Value::as_str);
-        let is_asked = !has_helper && self.format != Format::Legacy;
+        let is_asked = !has_helper && self.format != AuthFileFormat::Legacy;
         if let Some(name) = store.filter(|name| is_asked && !name.is_empty()) {
-            steps.push(Step::Helper { name, key: wanted.usual() });
+            steps.push(LoginStep::Helper { name, key: wanted.usual() });
         }
         steps
     }
@@ -145,7 +146,7 @@ impl Wanted {
     fn matches<'a>(
         &self,
         section: Option<&'a Map<String, Value>>,
-        format: Format,
+        format: AuthFileFormat,
     ) -> Vec<(usize, &'a str, &'a Value)> {
         let Some(section) = section else { return Vec::new() };
         let mut found: Vec<_> = section
@@ -157,11 +158,11 @@ impl Wanted {
     }
 
     /// Returns the rank of a key, and `None` when it does not apply.
-    fn rank(&self, key: &str, format: Format) -> Option<usize> {
+    fn rank(&self, key: &str, format: AuthFileFormat) -> Option<usize> {
         let stripped = key.strip_prefix("http://").unwrap_or(key);
         let stripped = stripped.strip_prefix("https://").unwrap_or(stripped);
         let host = stripped.split_once('/').map_or(stripped, |(host, _)| host);
-        if format != Format::Legacy
+        if format != AuthFileFormat::Legacy
             && let Some(rank) = self.exact.iter().position(|exact| exact == key)
         {
             return Some(rank);
@@ -169,8 +170,8 @@ impl Wanted {
         let is_host = hub(host) == hub(&self.host);
         let is_url = stripped != key || stripped == host;
         match is_host {
-            true if is_url || format == Format::Legacy => Some(self.exact.len()),
-            true if format == Format::Docker => Some(self.exact.len() + 1),
+            true if is_url || format == AuthFileFormat::Legacy => Some(self.exact.len()),
+            true if format == AuthFileFormat::Docker => Some(self.exact.len() + 1),
             _ => None,
         }
     }

@@ -3,13 +3,13 @@
 use super::*;
 
 /// Returns the steps of a file for an image, as one line. A broken entry is `x`.
-fn steps(config: &str, format: Format, image: &str) -> String {
+fn steps(config: &str, format: AuthFileFormat, image: &str) -> String {
     let of = Reference::parse(image).unwrap();
     let file = AuthFile::parse(config.as_bytes(), format).unwrap();
     let found = file.steps(&of);
     let texts = found.iter().map(|step| match step {
-        Step::Helper { name, key } => format!("{name}({key})"),
-        Step::Entry { entry, .. } => shown(entry),
+        LoginStep::Helper { name, key } => format!("{name}({key})"),
+        LoginStep::Entry { entry, .. } => shown(entry),
     });
     texts.collect::<Vec<_>>().join(" ")
 }
@@ -26,9 +26,9 @@ fn shown(entry: &Value) -> String {
     }
 }
 
-const CONTAINERS: Format = Format::Containers;
-const DOCKER: Format = Format::Docker;
-const LEGACY: Format = Format::Legacy;
+const CONTAINERS: AuthFileFormat = AuthFileFormat::Containers;
+const DOCKER: AuthFileFormat = AuthFileFormat::Docker;
+const LEGACY: AuthFileFormat = AuthFileFormat::Legacy;
 
 // bWU6cHc= decodes to me:pw, and b3RoZXI6cHc= to other:pw.
 #[test]

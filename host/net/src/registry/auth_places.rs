@@ -3,14 +3,14 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::auth_file::Format;
+use super::auth_file::AuthFileFormat;
 
 /// A place where a tool may keep logins.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum LoginPlace {
     File {
         path: PathBuf,
-        format: Format,
+        format: AuthFileFormat,
     },
     /// An environment variable whose value has the format of Docker's `config.json`.
     Variable {
@@ -19,10 +19,10 @@ pub(super) enum Place {
     },
 }
 
-impl Place {
+impl LoginPlace {
     /// Returns a file as a place. Its name decides its format.
     pub(super) fn file(path: PathBuf) -> Self {
-        let format = Format::of(&path);
+        let format = AuthFileFormat::of(&path);
         Self::File { path, format }
     }
 
@@ -56,29 +56,33 @@ pub(super) fn shown(path: &Path) -> String {
 pub(super) fn places(
     variable: impl Fn(&str) -> Option<OsString>,
     home: Option<PathBuf>,
-) -> Vec<Place> {
+) -> Vec<LoginPlace> {
     let path = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = home.filter(|home| home.is_absolute());
     let below_home = |name: &str| home.as_ref().map(|home| home.join(name));
     let config = path("XDG_CONFIG_HOME").or_else(|| below_home(".config"));
     let docker = path("DOCKER_CONFIG").or_else(|| below_home(".docker"));
     let user = rustix::process::getuid().as_raw();
-    let containers = |path: PathBuf| Place::File { path, format: Format::Containers };
+    let containers = |path: PathBuf| LoginPlace::File { path, format: AuthFileFormat::Containers };
     // The docker command and GitLab's runner read this variable.
     let inline = || {
         let name = "DOCKER_AUTH_CONFIG";
         let value = variable(name)?.into_string().ok().filter(|value| !value.trim().is_empty())?;
-        Some(Place::Variable { name, value })
+        Some(LoginPlace::Variable { name, value })
     };
     [
-        path("REGISTRY_AUTH_FILE").map(Place::file),
+        path("REGISTRY_AUTH_FILE").map(LoginPlace::file),
         path("XDG_RUNTIME_DIR").map(|dir| containers(dir.join("containers/auth.json"))),
         // Podman writes here when XDG_RUNTIME_DIR is not set: as root, in cron and in CI.
         Some(containers(format!("/run/containers/{user}/auth.json").into())),
         config.map(|dir| containers(dir.join("containers/auth.json"))),
         inline(),
-        docker.map(|dir| Place::File { path: dir.join("config.json"), format: Format::Docker }),
-        below_home(".dockercfg").map(|path| Place::File { path, format: Format::Legacy }),
+        docker.map(|dir| LoginPlace::File {
+            path: dir.join("config.json"),
+            format: AuthFileFormat::Docker,
+        }),
+        below_home(".dockercfg")
+            .map(|path| LoginPlace::File { path, format: AuthFileFormat::Legacy }),
     ]
     .into_iter()
     .flatten()
@@ -98,7 +102,7 @@ mod tests {
                 |name: &str| set.iter().find(|(key, _)| key == name).map(|(_, value)| value.into());
             let found = places(variable, home.map(PathBuf::from));
             let found = found.iter().map(|place| match place {
-                Place::File { path, .. } => path.display().to_string(),
+                LoginPlace::File { path, .. } => path.display().to_string(),
                 variable => variable.shown(),
             });
             found.collect::<Vec<_>>().join(" ")

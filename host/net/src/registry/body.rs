@@ -49,7 +49,7 @@ impl Body {
 }
 
 /// A reader of a [`Body`] that can seek.
-pub(crate) struct Reader<'a> {
+pub(crate) struct BodyReader<'a> {
     body: &'a Body,
     what: &'a Descriptor,
     /// The number of bytes that were returned or skipped.
@@ -67,7 +67,7 @@ struct Source {
     held: Bytes,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> BodyReader<'a> {
     pub(crate) fn new(body: &'a Body, what: &'a Descriptor) -> Result<Self> {
         body.check(what)?;
         let (ready, source) = (Bytes::new(), None);

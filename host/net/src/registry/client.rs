@@ -7,7 +7,7 @@ use super::reference::Reference;
 use super::repository::Repository;
 use super::scope;
 use super::session::Sessions;
-use crate::http::certificates::{self, Folder};
+use crate::http::certificates::{self, CertificateFolder};
 use crate::http::counters::Counters;
 use crate::http::pace::Pace;
 use crate::http::settings::Settings;
@@ -42,7 +42,7 @@ impl Client {
     pub fn new(settings: &Settings, cancel: Cancel) -> Result<Self> {
         settings.check()?;
         Ok(Self {
-            http: connect(settings, Folder::default(), &|builder| builder)?,
+            http: connect(settings, CertificateFolder::default(), &|builder| builder)?,
             own: Arc::default(),
             settings: Arc::new(settings.clone()),
             pace: Arc::new(Pace::new(settings.rate_limit)),
@@ -140,7 +140,7 @@ impl Repository {
 /// configuration. Errors when the certificates cannot be used.
 pub(crate) fn connect(
     settings: &Settings,
-    folder: Folder,
+    folder: CertificateFolder,
     adapt: &dyn Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
 ) -> Result<reqwest::Client> {
     let failed = |cause: &dyn std::error::Error| {

@@ -6,8 +6,8 @@
 
 use tokio::sync::oneshot;
 
-use super::auth_file::{self, AuthFile, Format, Step};
-use super::auth_places::{Place, places, shown};
+use super::auth_file::{self, AuthFile, AuthFileFormat, LoginStep};
+use super::auth_places::{LoginPlace, places, shown};
 use super::helper::{self, Trouble};
 use super::login::Login;
 use super::reference::Reference;
@@ -58,7 +58,7 @@ pub(super) async fn find(
     let looking = move || {
         // When the run was cancelled, the answer is no longer received.
         let _ = send.send(match authfile {
-            Some(file) => search_named_first(&Place::file(file), &usual_places(), &reference),
+            Some(file) => search_named_first(&LoginPlace::file(file), &usual_places(), &reference),
             None => Ok(search(&usual_places(), &reference)),
         });
     };
@@ -72,15 +72,15 @@ pub(super) async fn find(
     }
 }
 
-fn usual_places() -> Vec<Place> {
+fn usual_places() -> Vec<LoginPlace> {
     places(|name| std::env::var_os(name), std::env::home_dir())
 }
 
 /// Reads the file that the user named, and searches the other places when it has no login, as Podman and skopeo do.
 /// Errors when the file cannot be used.
 fn search_named_first(
-    named: &Place,
-    others: &[Place],
+    named: &LoginPlace,
+    others: &[LoginPlace],
     reference: &Reference,
 ) -> Result<Credential> {
     let found = read_place(named, reference)?;
@@ -96,7 +96,7 @@ fn search_named_first(
 
 /// Searches one place after the other. Files that the user did not name may be missing or broken: then the request is
 /// made without a login, and the reason is part of the error if the registry refuses.
-fn search(places: &[Place], reference: &Reference) -> Credential {
+fn search(places: &[LoginPlace], reference: &Reference) -> Credential {
     let (mut reasons, mut absent, mut troubles) = (Vec::new(), Vec::new(), Vec::new());
     for place in places {
         if !place.exists() {
@@ -129,15 +129,15 @@ fn search(places: &[Place], reference: &Reference) -> Credential {
 
 /// Reads one place. Errors when it cannot be read, or when it has no login because its first entry or helper for the
 /// registry is broken.
-fn read_place(place: &Place, reference: &Reference) -> Result<Credential> {
+fn read_place(place: &LoginPlace, reference: &Reference) -> Result<Credential> {
     let (bytes, format) = match place {
-        Place::File { path, format } => {
+        LoginPlace::File { path, format } => {
             let read = |cause: &std::io::Error| {
                 Error::io(Kind::Auth, "read credentials from", shown(path), cause)
             };
             (regular::read(path, LARGEST_FILE).map_err(|cause| read(&cause))?, *format)
         }
-        Place::Variable { value, .. } => (value.clone().into_bytes(), Format::Docker),
+        LoginPlace::Variable { value, .. } => (value.clone().into_bytes(), AuthFileFormat::Docker),
     };
     let name = place.shown();
     let unusable = |why: &str| unusable(&name, why);
@@ -145,14 +145,14 @@ fn read_place(place: &Place, reference: &Reference) -> Result<Credential> {
     let mut troubles = Vec::new();
     for step in file.steps(reference) {
         let (found, origin) = match &step {
-            Step::Entry { key, entry } => {
+            LoginStep::Entry { key, entry } => {
                 let found = auth_file::read_entry(entry).map_err(|_| {
                     unusable(&format!("the entry for {} is malformed", printable(key)))
                         .hint("log in again to replace it")
                 });
                 (found, format!("'{name}'"))
             }
-            Step::Helper { name: helper, key } => {
+            LoginStep::Helper { name: helper, key } => {
                 let program = printable(&helper::program(helper));
                 let found = helper::ask(helper, key)
                     .map_err(|trouble| explain(&trouble, &program, &printable(key), &name));

@@ -21,7 +21,7 @@ fn look(config: &str, image: &str) -> Result<String> {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config.json");
     std::fs::write(&file, config).unwrap();
-    let found = read_place(&Place::file(file), &reference(image))?;
+    let found = read_place(&LoginPlace::file(file), &reference(image))?;
     Ok(text(found.login.as_ref()))
 }
 
@@ -62,14 +62,14 @@ fn a_file_that_the_user_named_goes_before_the_others_and_does_not_hide_them() {
     let write = |name: &str, content: &str| {
         let file = dir.path().join(name);
         std::fs::write(&file, content).unwrap();
-        Place::file(file)
+        LoginPlace::file(file)
     };
     let named = write("named", r#"{"auths":{"quay.io":{"auth":"bWU6cHc="}}}"#);
     let other = write("other", r#"{"auths":{"quay.io":{"auth":"eW91OnB3"}}}"#);
     let empty = write("empty", "{}");
     let broken = write("broken", "{");
     let of = reference("quay.io/a");
-    let look = |named: &Place, others: &[Place]| search_named_first(named, others, &of);
+    let look = |named: &LoginPlace, others: &[LoginPlace]| search_named_first(named, others, &of);
     let others = std::slice::from_ref(&other);
     assert_eq!(text(look(&named, others).unwrap().login.as_ref()), "me:pw");
     assert_eq!(text(look(&empty, others).unwrap().login.as_ref()), "you:pw");
@@ -86,7 +86,7 @@ fn a_broken_file_that_the_user_did_not_name_does_not_stop_the_search() {
     std::fs::write(&good, r#"{"auths":{"quay.io":{"identitytoken":"tok"}}}"#).unwrap();
     let missing = dir.path().join("missing");
     let of = reference("quay.io/a");
-    let [missing, broken, good] = [missing, broken, good].map(Place::file);
+    let [missing, broken, good] = [missing, broken, good].map(LoginPlace::file);
     let found = search(&[missing.clone(), broken.clone(), good], &of);
     assert_eq!((text(found.login.as_ref()), found.troubles.len()), ("token tok".to_owned(), 1));
 

@@ -1,7 +1,7 @@
 //! Entry points of the fuzzers (`occystrap::fuzzing`): the readers of files with logins, of answers of helpers, and of
 //! challenges.
 
-use super::auth_file::{AuthFile, Format, Step, read_entry};
+use super::auth_file::{AuthFile, AuthFileFormat, LoginStep, read_entry};
 use super::challenge::parse;
 use super::reference::Reference;
 use super::session::usable;
@@ -15,13 +15,13 @@ const IMAGES: [&str; 3] = ["docker.io/library/a:1", "quay.io/team/app:1", "local
 pub fn auth_file(data: &[u8]) -> bool {
     let _ = helper::parse(data);
     let mut is_file = false;
-    for format in [Format::Containers, Format::Docker, Format::Legacy] {
+    for format in [AuthFileFormat::Containers, AuthFileFormat::Docker, AuthFileFormat::Legacy] {
         let Some(file) = AuthFile::parse(data, format) else { continue };
         is_file = true;
         for image in IMAGES {
             let Ok(reference) = Reference::parse(image) else { continue };
             for step in file.steps(&reference) {
-                let Step::Entry { key, entry } = step else { continue };
+                let LoginStep::Entry { key, entry } = step else { continue };
                 assert!(key.contains(&reference.host), "{key} is not for {image}");
                 let _ = read_entry(entry);
             }

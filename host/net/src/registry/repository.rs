@@ -12,7 +12,7 @@ use url::Url;
 use super::challenge::challenges;
 use super::manifest_headers::{self, FetchedManifest, ManifestHeaders};
 use super::reference::Reference;
-use super::session::{Pass, Session, Sessions, usable};
+use super::session::{AuthSession, Pass, Sessions, usable};
 use crate::http::failure::Failure;
 use crate::http::peer::Peer;
 use crate::http::resume_state::Ends;
@@ -35,7 +35,7 @@ struct Inner {
     reference: Reference,
     endpoint: Url,
     scope: String,
-    session: Arc<Session>,
+    session: Arc<AuthSession>,
     /// The sessions with other scopes come from here.
     sessions: Arc<Sessions>,
     wire: Wire,
@@ -132,13 +132,13 @@ impl Repository {
         session.pass(wire, reference, scope).await
     }
 
-    /// Gets a new pass after `refused` was refused with `answer`. Returns the same as [`Session::renew`].
+    /// Gets a new pass after `refused` was refused with `answer`. Returns the same as [`AuthSession::renew`].
     pub(super) async fn renew(&self, refused: &Pass, answer: &Answer) -> Result<bool> {
         let Inner { reference, scope, session, wire, .. } = &*self.0;
         session.renew(refused, &challenges(answer.headers()), wire, reference, scope).await
     }
 
-    /// Logs in after an answer that may hide something from users without a login: see [`Session::introduce`].
+    /// Logs in after an answer that may hide something from users without a login: see [`AuthSession::introduce`].
     async fn introduce(&self, refused: &Pass, answer: &Answer) -> Result<bool> {
         let Inner { reference, scope, session, wire, endpoint, .. } = &*self.0;
         let offered = challenges(answer.headers());

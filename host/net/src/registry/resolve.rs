@@ -23,7 +23,7 @@ use super::manifest_headers::{self, FetchedManifest, ManifestHeaders};
 use super::repository::{Repository, named};
 use crate::http::retry::Budget;
 use crate::http::wire::Call;
-use occystrap_base::error::{Error, Kind, Origin, Result, Side};
+use occystrap_base::error::{Error, FaultOrigin, Kind, Result, Side};
 use occystrap_base::oci::Digest;
 use occystrap_base::oci::manifest::{DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST};
 
@@ -306,7 +306,7 @@ fn reject(place: &str, by: Ask, fetched: &FetchedManifest, wrong: &[WrongType]) 
 fn with_hint(error: Error) -> Error {
     match error.hint_text() {
         Some(_) => error,
-        None => error.hint(CHANGED_ANSWER).with_origin(Origin::ChangedAnswer),
+        None => error.hint(CHANGED_ANSWER).with_origin(FaultOrigin::ChangedAnswer),
     }
 }
 

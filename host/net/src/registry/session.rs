@@ -47,25 +47,25 @@ const SCHEMES: [&str; 12] = [
 #[derive(Default)]
 pub(super) struct Sessions {
     /// By host and scope.
-    sessions: BlockingMutex<HashMap<(String, String), Arc<Session>>>,
+    sessions: BlockingMutex<HashMap<(String, String), Arc<AuthSession>>>,
     /// By host. All sessions with a registry share its answer at `/v2/`.
     version_checks: BlockingMutex<HashMap<String, Arc<VersionCheck>>>,
 }
 
 impl Sessions {
     /// Returns the session of a host and a scope. It is made at the first call, and shared by the later ones.
-    pub(super) fn session(&self, host: &str, scope: &str) -> Arc<Session> {
+    pub(super) fn session(&self, host: &str, scope: &str) -> Arc<AuthSession> {
         let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
         let session = sessions.entry((host.to_owned(), scope.to_owned())).or_insert_with(|| {
             let mut checks = self.version_checks.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::new(Session::new(checks.entry(host.to_owned()).or_default().clone()))
+            Arc::new(AuthSession::new(checks.entry(host.to_owned()).or_default().clone()))
         });
         session.clone()
     }
 }
 
 /// The authentication that a registry last accepted, for one repository and one scope.
-pub(super) struct Session {
+pub(super) struct AuthSession {
     state: Mutex<State>,
     /// The challenges at `/v2/`. All sessions with the same registry share them.
     version_check: Arc<VersionCheck>,
@@ -80,7 +80,7 @@ struct State {
     found: Option<Credential>,
     /// Whether the registry has asked for a login in any answer.
     was_asked: bool,
-    /// Whether [`Session::introduce`] was called.
+    /// Whether [`AuthSession::introduce`] was called.
     introduced: bool,
     /// The error of a login that was sent, or could not be used, although the registry had not asked for one.
     rejected: Option<Error>,
@@ -104,7 +104,7 @@ pub(super) struct Pass {
     generation: u64,
 }
 
-impl Session {
+impl AuthSession {
     pub(super) fn new(version_check: Arc<VersionCheck>) -> Self {
         Self { state: Mutex::default(), version_check }
     }

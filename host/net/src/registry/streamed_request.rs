@@ -13,7 +13,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_LENGTH, HeaderValue};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::body::Reader;
+use super::body::BodyReader;
 use crate::http::failure::Failure;
 use crate::http::peer::Peer;
 use crate::http::retry::is_passing;
@@ -43,7 +43,7 @@ pub(crate) type Progress<'a> = &'a (dyn Fn(u64) + Send + Sync);
 /// The body of a request.
 pub(crate) struct StreamedBody<'a, 'b> {
     /// The reader, at the first byte of the body.
-    pub(crate) reader: &'a mut Reader<'b>,
+    pub(crate) reader: &'a mut BodyReader<'b>,
     pub(crate) length: u64,
     /// The offset of the body in the blob, in bytes.
     pub(crate) start: u64,
@@ -168,7 +168,7 @@ fn streamed(pieces: mpsc::Receiver<Bytes>, length: u64) -> reqwest::Body {
 
 /// The task that gives the body to the connection, piece by piece.
 struct Pump<'a, 'b> {
-    reader: &'a mut Reader<'b>,
+    reader: &'a mut BodyReader<'b>,
     length: u64,
     start: u64,
     progress: Progress<'a>,

@@ -10,7 +10,7 @@ use reqwest::header::{CONTENT_RANGE, CONTENT_TYPE, HeaderMap, HeaderValue, LOCAT
 use reqwest::{Method, StatusCode};
 use url::Url;
 
-use super::body::{Body, Reader};
+use super::body::{Body, BodyReader};
 use super::push::{check_stored, empty};
 use super::repository::Repository;
 use super::streamed_request::{Progress, StreamedAnswer, StreamedBody};
@@ -46,7 +46,7 @@ impl Repository {
             what,
             place: &place,
             chunk_size: options.chunk_size.filter(|size| *size > 0),
-            reader: Reader::new(body, what)?,
+            reader: BodyReader::new(body, what)?,
             budget: Budget::new(&self.wire().settings),
             progress: &progress,
             listens: false,
@@ -78,7 +78,7 @@ struct Upload<'a> {
     what: &'a Descriptor,
     place: &'a str,
     chunk_size: Option<u64>,
-    reader: Reader<'a>,
+    reader: BodyReader<'a>,
     budget: Budget,
     progress: Progress<'a>,
     /// Whether the last connection broke.

@@ -11,7 +11,7 @@ use super::client::Client;
 use super::elsewhere::ForeignLayers;
 use super::netrc::{Logins, Netrc};
 use super::resolver::Resolver;
-use crate::http::certificates::Folder;
+use crate::http::certificates::CertificateFolder;
 use crate::http::pace::Pace;
 use crate::http::wire::{Guard, Wire};
 use crate::http::{Counters, Proxies, Settings};
@@ -112,7 +112,7 @@ impl Access {
 
     fn wire(&self, counters: Arc<Counters>, cancel: Cancel) -> Result<Wire> {
         let http = self.0.http.get_or_init(|| {
-            client::connect(&self.0.settings, Folder::default(), &|builder| {
+            client::connect(&self.0.settings, CertificateFolder::default(), &|builder| {
                 builder.dns_resolver(Arc::new(Resolver::new(self.0.allow.clone())))
             })
         });

@@ -17,7 +17,7 @@ use crate::http::redirect::authority;
 use crate::http::retry::Budget;
 use crate::http::wire::{Answer, Call, Wire};
 use crate::registry::Body;
-use crate::registry::body::Reader;
+use crate::registry::body::BodyReader;
 use crate::registry::streamed_request::StreamedBody;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::limits;
@@ -174,7 +174,7 @@ impl Client {
         body: &Body,
         progress: impl Fn(u64) + Send + Sync,
     ) -> Result<()> {
-        let mut reader = Reader::new(body, what)?;
+        let mut reader = BodyReader::new(body, what)?;
         let mut budget = Budget::new(&self.wire.settings);
         let mut listens = false;
         let (method, headers) = (Method::PUT, headers.clone());

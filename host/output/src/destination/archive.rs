@@ -12,7 +12,7 @@ use serde::Deserialize;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::layout::LIST;
 use occystrap_base::oci::{Digest, ImageName};
-use occystrap_images::source::tar_headers::{BLOCK, Headers, Step};
+use occystrap_images::source::tar_headers::{BLOCK, HeaderStep, Headers};
 
 /// The largest member that a plugin writes itself: the list, of at most a thousand layers.
 const LARGEST_OWN: u64 = 1024 * 1024;
@@ -162,8 +162,8 @@ impl Archive {
         // The plugin wrote the header, so the error must not name a source.
         let step = self.headers.read(block, start).map_err(|cause| odd(&cause.to_string()))?;
         match step {
-            Step::End => Ok(Next::End),
-            Step::Member(entry) if entry.kind.is_file() && entry.oddity.is_none() => {
+            HeaderStep::End => Ok(Next::End),
+            HeaderStep::Member(entry) if entry.kind.is_file() && entry.oddity.is_none() => {
                 let name = String::from_utf8(entry.name).map_err(|_| odd("a name is not text"))?;
                 Ok(Next::Content { name, bytes: Vec::new(), size: entry.size })
             }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::archive::{Archive, Contents};
 use super::given_name::GivenName;
 use occystrap_base::cancel::Cancel;
-use occystrap_base::error::{Error, Kind, Origin, Result};
+use occystrap_base::error::{Error, FaultOrigin, Kind, Result};
 use occystrap_base::files::Section;
 use occystrap_base::oci::{Digest, Hasher, ImageName};
 use occystrap_base::terminal::progress::{LayerProgress, Progress};
@@ -258,7 +258,7 @@ impl CompleteUpload {
 /// Adds the hint for an image with too many layers: Docker mounts all layers of a container at once, and takes at most
 /// 125.
 fn too_deep(error: Error, layers: usize) -> Error {
-    if error.origin() != Some(Origin::TooManyLayers) {
+    if error.origin() != Some(FaultOrigin::TooManyLayers) {
         return error;
     }
     error.hint(format!(

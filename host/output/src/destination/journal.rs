@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use url::Url;
 
 use super::archive::Contents;
-use super::commit::expected::{Expected, Hashed};
+use super::commit::expected::{Expected, HashedFile};
 use crate::receipt::WrittenFile;
 use occystrap_base::oci::{Descriptor, Digest, Manifest};
 
@@ -28,7 +28,7 @@ pub struct Journal {
     /// Of a web server: the path at which each place was last written ([`place`]).
     spelled: BTreeMap<String, String>,
     /// Whole files that the host hashed for the plugin: path to size and digest.
-    hashed: BTreeMap<String, Hashed>,
+    hashed: BTreeMap<String, HashedFile>,
     /// Digests of layers as they were written, to what they hold: their diff-ids.
     layers: BTreeMap<Digest, Digest>,
     /// What a registry has.
@@ -63,7 +63,7 @@ impl Journal {
     }
 
     /// Notes that a whole file was read and hashed.
-    pub fn record_hashed(&mut self, path: &str, hashed: Hashed) {
+    pub fn record_hashed(&mut self, path: &str, hashed: HashedFile) {
         self.hashed.insert(path.to_owned(), hashed);
     }
 

@@ -23,14 +23,14 @@ use occystrap_base::oci::{Compression, Descriptor, Digest};
 use occystrap_base::terminal::progress::LayerProgress;
 use occystrap_layer::blob::{Decoder, Stored, checked, from_io, open_one, write_error};
 use occystrap_layer::image::Content;
-use occystrap_layer::tar::Reader;
+use occystrap_layer::tar::TarReader;
 use occystrap_net::context::Context;
 
 /// Time between two checks for an interruption while a layer is waited for.
 const PATIENCE: Duration = Duration::from_millis(100);
 
 /// The members of a layer's tar.
-pub type Members = Reader<BufReader<Decoder<Stored>>>;
+pub type Members = TarReader<BufReader<Decoder<Stored>>>;
 
 /// Bytes of a tar that are decoded at once.
 const BUFFER: usize = 64 * 1024;
@@ -147,7 +147,7 @@ impl LayerBlob {
         let mut stored = Stored::section(section, place.clone(), &cancel);
         let compression = stored.detect().map_err(|cause| from_io(cause, &place))?;
         let decoder = Decoder::new(compression, stored).map_err(|cause| from_io(cause, &place))?;
-        Ok(Some(Reader::new(BufReader::with_capacity(BUFFER, decoder), place)))
+        Ok(Some(TarReader::new(BufReader::with_capacity(BUFFER, decoder), place)))
     }
 
     /// Appends it to a sink, or gives it a place there.

@@ -100,8 +100,8 @@ impl SiteReader {
 
     /// Reads what is at a URL, which must be of this size and digest.
     #[must_use]
-    pub fn read(&self, url: &Url, size: u64, digest: Digest) -> Reader {
-        Reader {
+    pub fn read(&self, url: &Url, size: u64, digest: Digest) -> SiteDownload {
+        SiteDownload {
             fetch: self.client.download(url, Some((size, digest))),
             runtime: self.client.runtime().clone(),
             ready: Bytes::new(),
@@ -182,13 +182,13 @@ impl BlockingSite {
 }
 
 /// A download for blocking code. Its end is an error where the bytes are not those that were asked for.
-pub struct Reader {
+pub struct SiteDownload {
     fetch: UrlDownload,
     runtime: Handle,
     ready: Bytes,
 }
 
-impl BufRead for Reader {
+impl BufRead for SiteDownload {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         if self.ready.is_empty() {
             let next = self.runtime.block_on(self.fetch.next()).map_err(into_io)?;
@@ -202,7 +202,7 @@ impl BufRead for Reader {
     }
 }
 
-impl Read for Reader {
+impl Read for SiteDownload {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         read_buffered(self, into)
     }

@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use wasmtime::component::Resource;
 
-use super::state::{State, Writing};
+use super::state::{GuestState, Writing};
 use crate::destination::sink::Sink;
 use crate::receipt::WrittenFile;
 use occystrap_base::error::Result;
 use occystrap_base::limits;
 
-impl State {
+impl GuestState {
     /// Returns a new handle for the guest, within the limit on handles.
     pub(super) fn handle<T: Send + 'static>(&mut self, what: T) -> wasmtime::Result<Resource<T>> {
         match self.table.push(what) {

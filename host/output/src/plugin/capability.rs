@@ -16,7 +16,7 @@ pub mod storage;
 pub mod storage_edit;
 pub mod wasi;
 
-use super::state::State;
+use super::state::GuestState;
 
 /// The interface `types` has no functions.
-impl super::bindings::types::Host for State {}
+impl super::bindings::types::Host for GuestState {}

@@ -15,7 +15,7 @@ use occystrap_net::uri::Uri;
 
 /// The origin of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub enum PluginOrigin {
     /// Part of the binary.
     BuiltIn,
     /// A file that the user named for this run (`--plugin FILE`).
@@ -33,7 +33,7 @@ pub struct ListedPlugin {
     /// Its own summary.
     pub summary: String,
     /// Its origin.
-    pub origin: Origin,
+    pub origin: PluginOrigin,
     /// The plugin, or the reason why it cannot be used.
     pub plugin: Result<Plugin>,
 }
@@ -140,24 +140,24 @@ impl Catalog {
     }
 
     /// Returns the plugin with a name; `None` when there is none.
-    pub fn named(&self, name: &str) -> Result<Option<(Origin, Plugin)>> {
+    pub fn named(&self, name: &str) -> Result<Option<(PluginOrigin, Plugin)>> {
         let extra = self.extra.iter().find(|(_, plugin)| plugin.description().name == name);
         if let Some((place, plugin)) = extra {
-            return Ok(Some((Origin::File(place.clone()), plugin.clone())));
+            return Ok(Some((PluginOrigin::File(place.clone()), plugin.clone())));
         }
         if let Some(embedded) = built_in(name) {
-            return self.load(embedded).map(|plugin| Some((Origin::BuiltIn, plugin)));
+            return self.load(embedded).map(|plugin| Some((PluginOrigin::BuiltIn, plugin)));
         }
         let Some((entry, plugin)) = self.added(|record| record.named(name))? else {
             return Ok(None);
         };
-        plugin.map(|plugin| Some((Origin::Installed(entry.source), plugin)))
+        plugin.map(|plugin| Some((PluginOrigin::Installed(entry.source), plugin)))
     }
 
     /// Returns every plugin: those of this run, the built-in ones, and those that were added, including plugins
     /// that cannot be used.
     pub fn all(&self) -> Result<Vec<ListedPlugin>> {
-        let listed = |origin: Origin, plugin: Plugin| {
+        let listed = |origin: PluginOrigin, plugin: Plugin| {
             let description = plugin.description().clone();
             ListedPlugin {
                 name: description.name,
@@ -169,10 +169,10 @@ impl Catalog {
         };
         let mut all = Vec::new();
         for (place, plugin) in &self.extra {
-            all.push(listed(Origin::File(place.clone()), plugin.clone()));
+            all.push(listed(PluginOrigin::File(place.clone()), plugin.clone()));
         }
         for embedded in &EMBEDDED {
-            all.push(listed(Origin::BuiltIn, self.load(embedded)?));
+            all.push(listed(PluginOrigin::BuiltIn, self.load(embedded)?));
         }
         let Some(installed) = &self.installed else { return Ok(all) };
         for entry in installed.record()?.plugins() {
@@ -182,7 +182,7 @@ impl Catalog {
                 name,
                 schemes,
                 summary,
-                origin: Origin::Installed(source),
+                origin: PluginOrigin::Installed(source),
                 plugin,
             });
         }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use wasmtime::{Store, UpdateDeadline};
 
-use super::state::State;
+use super::state::GuestState;
 use super::violation::Violation;
 
 /// Ends a session at the next tick of the engine after the guest has computed for `most`, after the host has worked for
 /// the guest longer than it may, or after the user has interrupted the run.
-pub(super) fn limit(store: &mut Store<State>, most: Duration) {
+pub(super) fn limit(store: &mut Store<GuestState>, most: Duration) {
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |mut context| {
         let state = context.data_mut();

@@ -8,7 +8,7 @@ use super::linker::link;
 use super::permission::{self, Permission};
 use super::runtime::{Compiled, NotLoaded, PluginEngine, Unkept};
 use super::session::{Instance, VerifySession, WriteSession};
-use super::state::{State, Writing};
+use super::state::{GuestState, Writing};
 use crate::destination::hash_memo::HashMemo;
 use crate::destination::{Journal, Pending, ReadAccess};
 use occystrap_base::cancel::Cancel;
@@ -24,8 +24,8 @@ struct Inner {
     engine: PluginEngine,
     name: Arc<str>,
     sha256: Digest,
-    writing: OutputPluginPre<State>,
-    verifying: OutputPluginPre<State>,
+    writing: OutputPluginPre<GuestState>,
+    verifying: OutputPluginPre<GuestState>,
     description: Description,
     imports: Vec<String>,
     permissions: Vec<Permission>,
@@ -185,18 +185,18 @@ impl Plugin {
         Ok(VerifySession::new(instance))
     }
 
-    fn state(&self, cancel: &Cancel, memory: HashMemo) -> State {
-        State::new(Arc::clone(&self.0.name), cancel.clone(), memory)
+    fn state(&self, cancel: &Cancel, memory: HashMemo) -> GuestState {
+        GuestState::new(Arc::clone(&self.0.name), cancel.clone(), memory)
     }
 }
 
 /// Calls `describe` of a fresh instance, with nothing granted.
 fn describe(
     engine: &PluginEngine,
-    pre: &OutputPluginPre<State>,
+    pre: &OutputPluginPre<GuestState>,
     name: &Arc<str>,
 ) -> Result<Description> {
-    let state = State::new(Arc::clone(name), Cancel::default(), HashMemo::default());
+    let state = GuestState::new(Arc::clone(name), Cancel::default(), HashMemo::default());
     let mut session = Instance::start(engine, pre, state)?;
     let raw = session
         .call(|store, plugin| Ok(Ok(plugin.occystrap_output_writer().call_describe(store)?)))?;

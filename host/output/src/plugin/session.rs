@@ -9,7 +9,7 @@ use super::bindings::types::ErrorCode;
 use super::bindings::{OutputPlugin, OutputPluginPre, verifier, writer};
 use super::handle::Blob;
 use super::runtime::PluginEngine;
-use super::state::{State, Writing};
+use super::state::{GuestState, Writing};
 use super::violation::{Violation, trapped, violation};
 use super::{cpu_time, description};
 use crate::destination::{Journal, Pending};
@@ -19,14 +19,14 @@ use occystrap_base::oci::Digest;
 
 /// A running instance.
 pub(super) struct Instance {
-    store: Store<State>,
+    store: Store<GuestState>,
     plugin: OutputPlugin,
 }
 
 impl Drop for Instance {
     fn drop(&mut self) {
         self.store.data_mut().end_lines();
-        let State { plugin, clock, .. } = self.store.data();
+        let GuestState { plugin, clock, .. } = self.store.data();
         tracing::debug!(
             guest_us = clock.guest_time().as_micros() as u64,
             host_calls = clock.calls(),
@@ -38,8 +38,8 @@ impl Drop for Instance {
 impl Instance {
     pub(super) fn start(
         engine: &PluginEngine,
-        pre: &OutputPluginPre<State>,
-        mut state: State,
+        pre: &OutputPluginPre<GuestState>,
+        mut state: GuestState,
     ) -> Result<Self> {
         engine.tick();
         state.allowance = engine.allowance();
@@ -68,7 +68,7 @@ impl Instance {
     pub(super) fn call<T>(
         &mut self,
         call: impl FnOnce(
-            &mut Store<State>,
+            &mut Store<GuestState>,
             &OutputPlugin,
         ) -> wasmtime::Result<Result<T, writer::Error>>,
     ) -> Result<T> {
@@ -184,7 +184,7 @@ impl WriteSession {
         &mut self,
         blob: Blob,
         call: impl FnOnce(
-            &mut Store<State>,
+            &mut Store<GuestState>,
             &OutputPlugin,
             Resource<Blob>,
         ) -> wasmtime::Result<Result<(), writer::Error>>,

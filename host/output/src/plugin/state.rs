@@ -19,7 +19,7 @@ use occystrap_base::limits;
 use occystrap_base::warnings::Warnings;
 
 /// The data of a store.
-pub struct State {
+pub struct GuestState {
     /// Name of the plugin, for messages.
     pub plugin: Arc<str>,
     /// Handles of the guest.
@@ -75,7 +75,7 @@ pub struct Writing {
     pub journal: Journal,
 }
 
-impl State {
+impl GuestState {
     /// Returns the state of a new session.
     #[must_use]
     pub fn new(plugin: Arc<str>, cancel: Cancel, memory: HashMemo) -> Self {

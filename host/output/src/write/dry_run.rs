@@ -4,9 +4,9 @@
 //! ([`Target::plan_only`]). A registry is asked which blobs it has. What it refuses: to change anything. No file is
 //! made or locked at the destination, and a registry gets no request but GET and HEAD.
 
-use super::item::{Item, Origin};
+use super::item::{Item, LayerOrigin};
 use super::occupied;
-use super::plan::{Action, LayerPlan, Reason, plan};
+use super::plan::{Action, LayerPlan, PlanReason, plan};
 use super::target::Target;
 use crate::destination::delivery::Delivery;
 use crate::destination::remote::RepositoryReader;
@@ -62,8 +62,13 @@ fn ask_registry(
 }
 
 /// Returns what becomes of a push; `None` where that is not known before the layer is there.
-fn reason(plan: &LayerPlan, to: &RepositoryReader, context: &Context) -> Result<Option<Reason>> {
-    let LayerPlan { layer, action: Action::AsStored, origin: Origin::Source, .. } = plan else {
+fn reason(
+    plan: &LayerPlan,
+    to: &RepositoryReader,
+    context: &Context,
+) -> Result<Option<PlanReason>> {
+    let LayerPlan { layer, action: Action::AsStored, origin: LayerOrigin::Source, .. } = plan
+    else {
         return Ok(None);
     };
     let Some(digest) = layer.digest else { return Ok(None) };
@@ -74,8 +79,8 @@ fn reason(plan: &LayerPlan, to: &RepositoryReader, context: &Context) -> Result<
         _ => None,
     };
     Ok(Some(match to.delivery(&blob, source)? {
-        Delivery::Present => Reason::AtDestination,
-        Delivery::Mountable(from) => Reason::Mountable(from.place()),
-        Delivery::Sent => Reason::Missing,
+        Delivery::Present => PlanReason::AtDestination,
+        Delivery::Mountable(from) => PlanReason::Mountable(from.place()),
+        Delivery::Sent => PlanReason::Missing,
     }))
 }

@@ -89,12 +89,12 @@ impl<'a> Item<'a> {
 impl Item<'_> {
     /// Returns what happened to a layer before this session.
     #[must_use]
-    pub fn origin(&self, index: usize) -> Origin {
+    pub fn origin(&self, index: usize) -> LayerOrigin {
         match self {
             Self::Prepared(prepared) | Self::ListedPrepared(prepared) => {
                 prepared.origins.get(index).copied().unwrap_or_default()
             }
-            _ => Origin::Source,
+            _ => LayerOrigin::Source,
         }
     }
 
@@ -129,14 +129,14 @@ pub struct PreparedImage {
     /// The image as it is written. In a dry run, layers that the filters will read are as the source has them.
     pub image: Image,
     /// For each layer, lowest first.
-    origins: Vec<Origin>,
+    origins: Vec<LayerOrigin>,
     /// Whether it has the manifest of the source.
     is_same: bool,
 }
 
 /// What happened to a layer before a session writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Origin {
+pub enum LayerOrigin {
     /// It is as the source has it, and was not read.
     #[default]
     Source,
@@ -153,16 +153,16 @@ impl PreparedImage {
     /// that the layer cache knows, and `reads` is whether the filters read what is not known.
     #[must_use]
     pub fn new(before: &Image, known: &[Option<Layer>], after: Image, reads: bool) -> Self {
-        let other = if reads { Origin::Filtered } else { Origin::Source };
+        let other = if reads { LayerOrigin::Filtered } else { LayerOrigin::Source };
         let mut origins = match before.layers.len() == after.layers.len() {
             true => origins(before, known, other),
             // A filter that changes their number reads all of them.
-            false => vec![Origin::Filtered; after.layers.len()],
+            false => vec![LayerOrigin::Filtered; after.layers.len()],
         };
         for (origin, layer) in origins.iter_mut().zip(&after.layers) {
             // What the filters read of a server is in a file now: they left this layer alone.
-            if *origin == Origin::Filtered && !matches!(layer.content, Content::File(_)) {
-                *origin = Origin::Source;
+            if *origin == LayerOrigin::Filtered && !matches!(layer.content, Content::File(_)) {
+                *origin = LayerOrigin::Source;
             }
         }
         let is_same = before.manifest.is_some() && before.manifest == after.manifest;
@@ -172,7 +172,7 @@ impl PreparedImage {
     /// Returns an image for a dry run: as [`Self::new`], and no filter has read anything.
     #[must_use]
     pub fn for_dry_run(before: &Image, known: Vec<Option<Layer>>, reads: bool) -> Self {
-        let origin = if reads { Origin::ToFilter } else { Origin::Source };
+        let origin = if reads { LayerOrigin::ToFilter } else { LayerOrigin::Source };
         let origins = origins(before, &known, origin);
         let mut image = before.clone();
         for (layer, known) in image.layers.iter_mut().zip(known) {
@@ -181,7 +181,8 @@ impl PreparedImage {
             }
         }
         // Another layer has another digest, so that the manifest of the source does not hold any more.
-        if origins.iter().any(|origin| matches!(origin, Origin::ToFilter | Origin::Known)) {
+        if origins.iter().any(|origin| matches!(origin, LayerOrigin::ToFilter | LayerOrigin::Known))
+        {
             image.manifest = None;
         }
         let is_same = before.manifest.is_some() && before.manifest == image.manifest;
@@ -194,21 +195,21 @@ impl PreparedImage {
     #[must_use]
     pub fn with_spared(mut self, spared: usize) -> Self {
         let origins = self.origins.iter_mut().take(spared);
-        for origin in origins.filter(|origin| **origin == Origin::ToFilter) {
-            *origin = Origin::Source;
+        for origin in origins.filter(|origin| **origin == LayerOrigin::ToFilter) {
+            *origin = LayerOrigin::Source;
         }
         self
     }
 }
 
-fn origins(before: &Image, known: &[Option<Layer>], other: Origin) -> Vec<Origin> {
+fn origins(before: &Image, known: &[Option<Layer>], other: LayerOrigin) -> Vec<LayerOrigin> {
     let origin = |(index, layer): (usize, &Layer)| match known.get(index).and_then(Option::as_ref) {
         // The layer cache knows that it stays as the source has it.
         Some(known) if known.digest == layer.digest && known.diff_id == layer.diff_id => {
-            Origin::Source
+            LayerOrigin::Source
         }
-        Some(_) => Origin::Known,
-        None if layer.opaque => Origin::Source,
+        Some(_) => LayerOrigin::Known,
+        None if layer.opaque => LayerOrigin::Source,
         None => other,
     };
     before.layers.iter().enumerate().map(origin).collect()

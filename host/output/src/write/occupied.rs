@@ -50,10 +50,10 @@ pub fn check_list(target: &Target) -> Result<()> {
     }
 }
 
-fn form_of(target: &Target) -> directory::Form {
+fn form_of(target: &Target) -> directory::DirectoryForm {
     match &target.endpoint {
-        Endpoint::Directory(_) => directory::Form::Images,
-        _ => directory::Form::Layout,
+        Endpoint::Directory(_) => directory::DirectoryForm::Images,
+        _ => directory::DirectoryForm::Layout,
     }
 }
 

@@ -9,7 +9,7 @@
 use std::fmt;
 
 use super::foreign_layers;
-use super::item::{Item, Origin};
+use super::item::{Item, LayerOrigin};
 use super::target::{Endpoint, Target};
 use crate::destination::planned_layer::{Form, PlannedLayer};
 use crate::plugin::WriteSession;
@@ -30,9 +30,9 @@ pub struct LayerPlan {
     /// What happens to it.
     pub action: Action,
     /// Why.
-    pub reason: Reason,
+    pub reason: PlanReason,
     /// What happened to it before.
-    pub origin: Origin,
+    pub origin: LayerOrigin,
     /// The form in which the plugin takes it; `None` where the plugin leaves it out.
     taken: Option<Form>,
     /// How many layers the image has.
@@ -54,7 +54,7 @@ pub enum Action {
 
 /// Why that happens to a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reason {
+pub enum PlanReason {
     /// The layer cache knows what it was made into, and the destination has that.
     MadeBefore,
     /// The image has the same layer further below, at this index.
@@ -123,17 +123,17 @@ pub fn plan(
                             || (other.digest.is_some() && other.digest == layer.digest))
                 };
                 let same = (0..index).find(same);
-                (Action::Skipped, same.map_or(Reason::AtDestination, Reason::Repeated))
+                (Action::Skipped, same.map_or(PlanReason::AtDestination, PlanReason::Repeated))
             }
             (Some(_), Content::Elsewhere(elsewhere)) if stay => {
-                (Action::Skipped, Reason::StaysElsewhere(elsewhere.host()))
+                (Action::Skipped, PlanReason::StaysElsewhere(elsewhere.host()))
             }
-            (Some(_), _) if origin == Origin::Known => (Action::Known, Reason::MadeBefore),
+            (Some(_), _) if origin == LayerOrigin::Known => (Action::Known, PlanReason::MadeBefore),
             (Some(form), _) if keeps(layer, form) => match target.endpoint {
-                Endpoint::Repository(..) => (Action::AsStored, Reason::AskedLater),
-                _ => (Action::AsStored, Reason::Wanted),
+                Endpoint::Repository(..) => (Action::AsStored, PlanReason::AskedLater),
+                _ => (Action::AsStored, PlanReason::Wanted),
             },
-            (Some(form), _) => (Action::Convert(form), Reason::Wanted),
+            (Some(form), _) => (Action::Convert(form), PlanReason::Wanted),
         };
         let count = image.layers.len();
         LayerPlan {
@@ -150,13 +150,13 @@ pub fn plan(
 }
 
 /// Returns what a plugin learns of a layer.
-fn summary(image: &Image, layer: &Layer, origin: Origin) -> writer::LayerSummary {
+fn summary(image: &Image, layer: &Layer, origin: LayerOrigin) -> writer::LayerSummary {
     // An artifact keeps its manifest, and so every layer, whatever is in it.
     let is_tar = !layer.opaque && image.artifact.is_none();
     match origin {
         // What comes out of a filter is plain, or of zstd if the source has it so, and no destination has it as far as is
         // known. Equal layers come out equal, which a digest made from theirs says.
-        Origin::ToFilter => {
+        LayerOrigin::ToFilter => {
             let unknown = format!("what filters make of {}", layer.diff_id);
             writer::LayerSummary {
                 diff_id: Some(occystrap_base::oci::Digest::of(unknown.as_bytes()).to_string()),
@@ -204,12 +204,14 @@ impl LayerPlan {
         let is_local = matches!(self.layer.content, Content::File(_));
         match (self.origin, self.action, &self.reason) {
             // The filters have read it before the plugin was asked.
-            (Origin::Filtered | Origin::ToFilter, ..) => Fetch::Yes,
+            (LayerOrigin::Filtered | LayerOrigin::ToFilter, ..) => Fetch::Yes,
             (_, Action::Known | Action::Skipped, _) => Fetch::No,
             // It is compared with its digest before the registry is asked.
             (_, Action::AsStored, _) if is_local => Fetch::Yes,
-            (_, Action::AsStored, Reason::AtDestination) => Fetch::No,
-            (_, Action::AsStored, Reason::Mountable(_) | Reason::AskedLater) => Fetch::IfMissing,
+            (_, Action::AsStored, PlanReason::AtDestination) => Fetch::No,
+            (_, Action::AsStored, PlanReason::Mountable(_) | PlanReason::AskedLater) => {
+                Fetch::IfMissing
+            }
             (_, Action::AsStored | Action::Convert(_), _) => Fetch::Yes,
         }
     }
@@ -227,7 +229,7 @@ impl LayerPlan {
     /// Whether the layer stays at the URL that the manifest names.
     #[must_use]
     pub fn stays(&self) -> bool {
-        matches!(self.reason, Reason::StaysElsewhere(_))
+        matches!(self.reason, PlanReason::StaysElsewhere(_))
     }
 }
 
@@ -237,11 +239,11 @@ impl fmt::Display for LayerPlan {
         let digest = layer.digest.unwrap_or(layer.diff_id).short();
         write!(to, "layer {}/{count} ({digest}, {}): ", index + 1, size(layer.size))?;
         match origin {
-            Origin::Filtered => to.write_str("filtered, ")?,
-            Origin::ToFilter => to.write_str("fetched and filtered, ")?,
-            Origin::Source | Origin::Known => match self.is_fetched() {
+            LayerOrigin::Filtered => to.write_str("filtered, ")?,
+            LayerOrigin::ToFilter => to.write_str("fetched and filtered, ")?,
+            LayerOrigin::Source | LayerOrigin::Known => match self.is_fetched() {
                 _ if matches!(layer.content, Content::File(_)) => {
-                    if *reason == Reason::AtDestination && *action == Action::AsStored {
+                    if *reason == PlanReason::AtDestination && *action == Action::AsStored {
                         to.write_str("not sent, ")?;
                     }
                 }
@@ -253,23 +255,23 @@ impl fmt::Display for LayerPlan {
         match action {
             Action::Known => to.write_str("known")?,
             Action::Skipped => to.write_str("skipped")?,
-            Action::AsStored if matches!(origin, Origin::Filtered | Origin::ToFilter) => {
+            Action::AsStored if matches!(origin, LayerOrigin::Filtered | LayerOrigin::ToFilter) => {
                 to.write_str("written as the filters leave it")?;
             }
             Action::AsStored => to.write_str("as stored")?,
             Action::Convert(form) => write!(to, "converted to {}", form_name(*form))?,
         }
         match reason {
-            Reason::MadeBefore => to.write_str(": the destination has it from an earlier run"),
-            Reason::Repeated(below) => write!(to, ": the same as layer {}", below + 1),
-            Reason::AtDestination => to.write_str(": the destination has it"),
-            Reason::StaysElsewhere(host) => write!(to, ": it stays at {host}"),
-            Reason::Mountable(from) => {
+            PlanReason::MadeBefore => to.write_str(": the destination has it from an earlier run"),
+            PlanReason::Repeated(below) => write!(to, ": the same as layer {}", below + 1),
+            PlanReason::AtDestination => to.write_str(": the destination has it"),
+            PlanReason::StaysElsewhere(host) => write!(to, ": it stays at {host}"),
+            PlanReason::Mountable(from) => {
                 write!(to, ": the registry is asked to mount it from {from}")
             }
-            Reason::Missing => to.write_str(": the destination does not have it"),
-            Reason::AskedLater => to.write_str(": sent unless the registry has it"),
-            Reason::Wanted => Ok(()),
+            PlanReason::Missing => to.write_str(": the destination does not have it"),
+            PlanReason::AskedLater => to.write_str(": sent unless the registry has it"),
+            PlanReason::Wanted => Ok(()),
         }
     }
 }

@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use occystrap_base::error::printable;
 use occystrap_base::oci::Digest;
 use occystrap_output::plugin::Plugin;
-use occystrap_output::plugin::catalog::{ListedPlugin, Origin};
+use occystrap_output::plugin::catalog::{ListedPlugin, PluginOrigin};
 use occystrap_output::plugin::permission::{self, Permission};
 use occystrap_verify::report;
 
 /// Writes everything about a plugin.
-pub fn plugin(plugin: &Plugin, origin: &Origin, out: &mut dyn Write) -> io::Result<()> {
+pub fn plugin(plugin: &Plugin, origin: &PluginOrigin, out: &mut dyn Write) -> io::Result<()> {
     identity(plugin, &from(origin), out)?;
     let description = plugin.description();
     for option in &description.options {
@@ -27,7 +27,7 @@ pub fn plugin(plugin: &Plugin, origin: &Origin, out: &mut dyn Write) -> io::Resu
 pub fn component(
     name: &str,
     sha256: Digest,
-    origin: &Origin,
+    origin: &PluginOrigin,
     granted: &[Permission],
     out: &mut dyn Write,
 ) -> io::Result<()> {
@@ -37,11 +37,11 @@ pub fn component(
     write_permissions(granted, |_| "", out)
 }
 
-fn from(origin: &Origin) -> String {
+fn from(origin: &PluginOrigin) -> String {
     match origin {
-        Origin::BuiltIn => "built in".to_owned(),
-        Origin::File(path) => format!("{path}, not added"),
-        Origin::Installed(source) => format!("{source}, added"),
+        PluginOrigin::BuiltIn => "built in".to_owned(),
+        PluginOrigin::File(path) => format!("{path}, not added"),
+        PluginOrigin::Installed(source) => format!("{source}, added"),
     }
 }
 
@@ -90,9 +90,9 @@ pub fn list(plugins: &[ListedPlugin], out: &mut dyn Write) -> io::Result<()> {
         let schemes: Vec<String> =
             plugin.schemes.iter().map(|scheme| format!("{scheme}://")).collect();
         let origin = match plugin.origin {
-            Origin::BuiltIn => "built in",
-            Origin::File(_) => "this run",
-            Origin::Installed(_) => "added",
+            PluginOrigin::BuiltIn => "built in",
+            PluginOrigin::File(_) => "this run",
+            PluginOrigin::Installed(_) => "added",
         };
         (plugin.name.clone(), schemes.join(" "), origin, printable(&plugin.summary))
     };

@@ -8,7 +8,7 @@ use occystrap_base::error::Error;
 use occystrap_base::oci::Digest;
 use occystrap_base::terminal::table::write_json;
 use occystrap_output::plugin::Plugin;
-use occystrap_output::plugin::catalog::{ListedPlugin, Origin};
+use occystrap_output::plugin::catalog::{ListedPlugin, PluginOrigin};
 use occystrap_output::plugin::permission::Permission;
 
 #[derive(Serialize)]
@@ -78,11 +78,11 @@ struct PermissionEntry {
 }
 
 impl<'a> OriginEntry<'a> {
-    fn of(origin: &'a Origin) -> Self {
+    fn of(origin: &'a PluginOrigin) -> Self {
         match origin {
-            Origin::BuiltIn => Self { origin: "built-in", source: None },
-            Origin::File(path) => Self { origin: "this-run", source: Some(path) },
-            Origin::Installed(source) => Self { origin: "added", source: Some(source) },
+            PluginOrigin::BuiltIn => Self { origin: "built-in", source: None },
+            PluginOrigin::File(path) => Self { origin: "this-run", source: Some(path) },
+            PluginOrigin::Installed(source) => Self { origin: "added", source: Some(source) },
         }
     }
 }
@@ -100,7 +100,7 @@ pub fn list(plugins: &[ListedPlugin], out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// Writes a plugin with its options and permissions.
-pub fn show(plugin: &Plugin, origin: &Origin, out: &mut dyn Write) -> io::Result<()> {
+pub fn show(plugin: &Plugin, origin: &PluginOrigin, out: &mut dyn Write) -> io::Result<()> {
     let description = plugin.description();
     let own = description.options.iter().map(|option| OptionEntry {
         name: &option.name,
@@ -128,7 +128,7 @@ pub fn show(plugin: &Plugin, origin: &Origin, out: &mut dyn Write) -> io::Result
 /// Writes what a component says without being compiled, and the error that says why.
 pub fn component(
     sha256: Digest,
-    origin: &Origin,
+    origin: &PluginOrigin,
     permissions: &[Permission],
     error: &Error,
     out: &mut dyn Write,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::docker_save::{Chain, absent_or};
 use super::layout;
-use crate::look::files::{Archive, Held as _};
+use crate::look::files::{ArchiveFiles, Held as _};
 use crate::verdict::document;
 use crate::verdict::flaw::{Difference, Flaw, Reason, Status};
 use crate::verdict::found::Found;
@@ -91,7 +91,7 @@ pub fn directory(path: &Path, level: Level, context: &Context) -> Result<Vec<Fou
 
 /// Verifies every image of an archive.
 pub fn tar(path: &Path, level: Level, context: &Context) -> Result<Vec<Found>> {
-    let archive = Archive::open(path, context)?;
+    let archive = ArchiveFiles::open(path, context)?;
     let members = archive.index();
     if !members.contains(LIST) {
         return match members.contains(INDEX) {
@@ -129,7 +129,7 @@ pub fn tar(path: &Path, level: Level, context: &Context) -> Result<Vec<Found>> {
 
 /// Returns the finding about the second list of an archive, `index.json`, where its readers find no image. A flaw of
 /// the list itself is reported with the first list.
-fn other_list(archive: &Archive, name: &ImageName) -> Option<CheckedObject> {
+fn other_list(archive: &ArchiveFiles, name: &ImageName) -> Option<CheckedObject> {
     let mut object = CheckedObject::at(archive.called(INDEX)).for_role(Role::Catalog);
     match two_lists::leads(archive.index(), name) {
         Ok(None) | Err(_) => return None,

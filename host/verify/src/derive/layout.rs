@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::store::{Listed, Store};
 use super::tree;
-use crate::look::files::{Folder, Held};
+use crate::look::files::{FolderFiles, Held};
 use crate::look::{check, unpacked};
 use crate::verdict::claims::{Claims, platform_flaw};
 use crate::verdict::document;
@@ -35,7 +35,7 @@ pub fn images(
     level: Level,
     context: &Context,
 ) -> Result<Vec<Found>> {
-    held(Folder::of(FolderReader::directory(path)?), tag, level, context)
+    held(FolderFiles::of(FolderReader::directory(path)?), tag, level, context)
 }
 
 /// Verifies every image of a layout, in a directory or in an archive.
@@ -103,7 +103,7 @@ pub fn beside(
     if !expectations.iter().any(listed) {
         return;
     }
-    let folder = Folder::of(destination.clone());
+    let folder = FolderFiles::of(destination.clone());
     objects.push(marker(&folder));
     let manifest = expectations.iter().find(|one| one.role == Role::Manifest);
     let digest = manifest.and_then(|one| one.digest).map(|digest| digest.to_string());
@@ -266,7 +266,7 @@ pub fn store<'a>(
     memory: &HashMemo,
     context: &'a Context,
 ) -> impl Store + 'a {
-    let held = Folder::of(destination.clone());
+    let held = FolderFiles::of(destination.clone());
     Layout { held, memory: memory.clone(), context }
 }
 

@@ -61,12 +61,12 @@ pub trait Held {
 }
 
 /// A directory.
-pub struct Folder {
+pub struct FolderFiles {
     members: Directory,
     destination: FolderReader,
 }
 
-impl Folder {
+impl FolderFiles {
     /// Returns the files of an open directory.
     #[must_use]
     pub fn of(destination: FolderReader) -> Self {
@@ -74,7 +74,7 @@ impl Folder {
     }
 }
 
-impl Held for Folder {
+impl Held for FolderFiles {
     fn files(&self) -> &dyn Files {
         &self.destination
     }
@@ -89,14 +89,14 @@ impl Held for Folder {
 }
 
 /// An archive without a receipt. An archive that is compressed as a whole was decompressed, and the result is checked.
-pub struct Archive {
+pub struct ArchiveFiles {
     members: TarIndex,
     /// The name of the archive's file.
     file_name: String,
     destination: FolderReader,
 }
 
-impl Archive {
+impl ArchiveFiles {
     /// Reads the headers of an archive. Errors when the file is not an archive, or can be read in two ways.
     pub fn open(path: &Path, context: &Context) -> Result<Self> {
         let destination = FolderReader::file(path)?;
@@ -111,7 +111,7 @@ impl Archive {
     }
 }
 
-impl Files for Archive {
+impl Files for ArchiveFiles {
     fn size(&self, _: &str) -> io::Result<Option<u64>> {
         Ok(Some(self.members.file().metadata()?.len()))
     }
@@ -125,7 +125,7 @@ impl Files for Archive {
     }
 }
 
-impl Held for Archive {
+impl Held for ArchiveFiles {
     fn files(&self) -> &dyn Files {
         self
     }

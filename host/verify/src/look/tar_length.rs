@@ -11,7 +11,7 @@ use crate::verdict::flaw::{Flaw, Length, Reason, Status};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::Result;
 use occystrap_base::files::Section;
-use occystrap_images::source::tar_headers::{BLOCK, Headers, Step};
+use occystrap_images::source::tar_headers::{BLOCK, HeaderStep, Headers};
 
 /// The offset of the byte in an extension block of GNU's sparse files that says whether one more block follows.
 const SPARSE_GOES_ON: usize = 504;
@@ -30,8 +30,8 @@ pub fn check(layer: &Section, cancel: &Cancel) -> Result<Option<Flaw>> {
         let Ok(step) = headers.read(&block, at) else { return unread(Length::DamagedHeader) };
         at += BLOCK;
         let size = match step {
-            Step::End => return Ok(None),
-            Step::Extension(extension, size) => {
+            HeaderStep::End => return Ok(None),
+            HeaderStep::Extension(extension, size) => {
                 // No longer than what headers may announce.
                 let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
                 if at.saturating_add(size) <= length {
@@ -45,7 +45,7 @@ pub fn check(layer: &Section, cancel: &Cancel) -> Result<Option<Flaw>> {
                 }
                 size
             }
-            Step::Member(entry) => {
+            HeaderStep::Member(entry) => {
                 let header = tar::Header::from_byte_slice(&block);
                 let mut goes_on = entry.kind == tar::EntryType::GNUSparse
                     && header.as_gnu().is_some_and(tar::GnuHeader::is_extended);

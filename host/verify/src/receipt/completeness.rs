@@ -3,20 +3,20 @@
 //! A receipt that occystrap wrote is: the host compared it with its journal. A receipt that was made otherwise may promise
 //! nothing, and a destination would hold all of that.
 
-use super::format::Format;
+use super::format::DestinationFormat;
 use crate::verdict::claims::Claims;
 use occystrap_base::oci::config::LARGEST_CONFIG;
 use occystrap_output::receipt::{Expectation, Place, Receipt, Role, WrittenFile};
 
 /// Errors with what is missing in a receipt that does not name everything that occystrap writes.
-pub fn says_enough(receipt: &Receipt, format: &Format) -> Result<(), String> {
+pub fn says_enough(receipt: &Receipt, format: &DestinationFormat) -> Result<(), String> {
     has_contents(receipt).and_then(|()| format.is_named(receipt))
 }
 
 /// Returns why a receipt is not worth a verdict: it does not name everything, or names fewer layers than the config.
 /// `None` where it is complete.
 #[must_use]
-pub fn missing(receipt: &Receipt, format: &Format, claims: &Claims) -> Option<String> {
+pub fn missing(receipt: &Receipt, format: &DestinationFormat, claims: &Claims) -> Option<String> {
     if let Err(missing) = says_enough(receipt, format) {
         return Some(missing);
     }

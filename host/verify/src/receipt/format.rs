@@ -13,7 +13,7 @@ use occystrap_output::write::target::Target;
 
 /// The format of a destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Format {
+pub enum DestinationFormat {
     /// `dir://`.
     Directory,
     /// `tar://`.
@@ -28,7 +28,7 @@ pub enum Format {
     Unknown,
 }
 
-impl Format {
+impl DestinationFormat {
     /// Returns the format of a destination.
     #[must_use]
     pub fn of(target: &Target) -> Self {

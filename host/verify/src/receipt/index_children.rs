@@ -3,7 +3,7 @@
 
 use std::collections::HashSet;
 
-use super::format::Format;
+use super::format::DestinationFormat;
 use super::manifest_chain;
 use crate::derive::layout;
 use crate::derive::registry;
@@ -26,14 +26,14 @@ use occystrap_output::receipt::{Expectation, Receipt, Role};
 /// Returns the store in which the host finds manifests by digest. `None` where only a plugin knows the places.
 #[must_use]
 pub fn store<'a>(
-    format: &Format,
+    format: &DestinationFormat,
     access: &'a ReadAccess,
     memory: &HashMemo,
     context: &'a Context,
 ) -> Option<Box<dyn Store + 'a>> {
     match access {
         ReadAccess::Repository(remote) => Some(Box::new(registry::store(remote, memory, context))),
-        ReadAccess::Storage(destination) if matches!(format, Format::Layout(_)) => {
+        ReadAccess::Storage(destination) if matches!(format, DestinationFormat::Layout(_)) => {
             Some(Box::new(layout::store(destination, memory, context)))
         }
         _ => None,

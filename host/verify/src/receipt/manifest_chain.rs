@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::format::Format;
+use super::format::DestinationFormat;
 use crate::look::{elsewhere, engine_image, registry, web};
 use crate::verdict::claims::Claims;
 use crate::verdict::document as client;
@@ -76,7 +76,7 @@ fn read(one: &Expectation, destination: &FolderReader, limit: u64) -> Option<Byt
 #[must_use]
 pub fn claims(
     receipt: &Receipt,
-    format: &Format,
+    format: &DestinationFormat,
     access: &ReadAccess,
     level: Level,
     memory: &HashMemo,
@@ -140,7 +140,7 @@ pub fn excuse_elsewhere(
 /// [`super::index_children`] checks the manifests of an index.
 pub fn check(
     receipt: &Receipt,
-    format: &Format,
+    format: &DestinationFormat,
     access: &ReadAccess,
     memory: &HashMemo,
     objects: &mut [CheckedObject],
@@ -153,8 +153,8 @@ pub fn check(
             continue;
         }
         let wrong = match format {
-            Format::Unknown => continue,
-            Format::Directory | Format::Archive => match access.storage() {
+            DestinationFormat::Unknown => continue,
+            DestinationFormat::Directory | DestinationFormat::Archive => match access.storage() {
                 Some(destination) => names_image(receipt, one, format, destination),
                 None => continue,
             },
@@ -193,12 +193,12 @@ pub fn check(
 fn names_image(
     receipt: &Receipt,
     manifest: &Expectation,
-    format: &Format,
+    format: &DestinationFormat,
     destination: &FolderReader,
 ) -> Result<(), Lead> {
     let mut others = Vec::new();
     let members: Box<dyn Members> = match (format, destination.file_name()) {
-        (Format::Archive, Some(name)) => {
+        (DestinationFormat::Archive, Some(name)) => {
             let file = destination.open(name).map_err(|cause| Lead::Archive(cause.to_string()))?;
             let place = format!("'{}'", destination.display(name));
             let index = TarIndex::read(Arc::new(file), place).map_err(Lead::Unfollowed)?;
@@ -244,7 +244,10 @@ fn names_image(
         return Err(Lead::NotListed(printable(other)));
     }
     let name = receipt.image.image_name();
-    match *format == Format::Archive && name.tag.is_some() && !docker_save::is_named(entry, &name) {
+    match *format == DestinationFormat::Archive
+        && name.tag.is_some()
+        && !docker_save::is_named(entry, &name)
+    {
         true => Err(Lead::NotNamed(name.to_string())),
         false => Ok(()),
     }

@@ -8,10 +8,10 @@ use super::bounds::Stop;
 use super::cost::{self, Purse, Spent};
 use super::grants::{Grants, Opened};
 use super::rules;
-use super::watch::{Watch, Watched};
+use super::watch::{TimeWatch, Watched};
 use crate::derive::store::Store;
 use crate::look::unpacked;
-use crate::receipt::format::Format;
+use crate::receipt::format::DestinationFormat;
 use crate::receipt::index_children::{self, Beneath};
 use crate::receipt::plugins::Plugins;
 use crate::receipt::{completeness, manifest_chain, objects as of_receipt};
@@ -75,7 +75,7 @@ impl Checked {
 pub(super) struct Batch<'a> {
     pub(super) grants: &'a Grants,
     pub(super) context: &'a Context,
-    pub(super) watch: &'a Watch,
+    pub(super) watch: &'a TimeWatch,
     pub(super) plugins: Plugins<'a>,
     pub(super) client: OnceLock<Result<Client>>,
     /// The bytes that may be read.
@@ -105,7 +105,7 @@ impl Batch<'_> {
         let context = self.context_of(watched);
         let target = self.target(&plugin, &uri, &context)?;
         let note = is_of(receipt, &plugin, &uri.scheme)?;
-        let format = Format::of(&target);
+        let format = DestinationFormat::of(&target);
         let opened = match &target.endpoint {
             target::Endpoint::Directory(path) | target::Endpoint::TaggedDirectory(path, _) => {
                 self.grants.open(path, false)?
@@ -209,7 +209,7 @@ fn is_of(receipt: &Receipt, plugin: &Plugin, scheme: &str) -> Result<Option<Stri
 fn check(
     ask: &Ask,
     target: &Target,
-    format: &Format,
+    format: &DestinationFormat,
     access: &ReadAccess,
     note: Option<String>,
     context: &Context,

@@ -3,7 +3,7 @@
 
 use super::bounds::Stop;
 use crate::receipt::completeness::says_enough;
-use crate::receipt::format::Format;
+use crate::receipt::format::DestinationFormat;
 use crate::verdict::flaw::Reason;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::files::destination::check_path;
@@ -12,7 +12,11 @@ use occystrap_output::receipt::Receipt;
 
 /// Checks a receipt without opening its destination. `granted` is the name of the file, where the destination is one
 /// file.
-pub fn check(receipt: &Receipt, format: &Format, granted: Option<&str>) -> Result<(), Stop> {
+pub fn check(
+    receipt: &Receipt,
+    format: &DestinationFormat,
+    granted: Option<&str>,
+) -> Result<(), Stop> {
     keeps_rules(receipt, granted).map_err(Stop::Refused)?;
     says_enough(receipt, format).map_err(|missing| {
         Stop::Unchecked(Error::source(Reason::ReceiptSaysLittle { missing }.to_string()))

@@ -12,7 +12,7 @@ use occystrap_base::error::{Error, Kind, Result};
 const TICK: Duration = Duration::from_millis(20);
 
 /// Cancels files that take too long.
-pub(super) struct Watch {
+pub(super) struct TimeWatch {
     /// Cancels the batch.
     stop: Cancel,
     end: Instant,
@@ -34,7 +34,7 @@ impl Watched {
     }
 }
 
-impl Watch {
+impl TimeWatch {
     pub(super) fn new(stop: Cancel, bounds: &Bounds) -> Self {
         let now = Instant::now();
         // For a limit that the clock cannot add: a year.

@@ -2,7 +2,7 @@
 //!
 //! Code decides from these types. The texts for users are made last, in [`crate::report`].
 
-use occystrap_base::error::{Error, Origin, Side};
+use occystrap_base::error::{Error, FaultOrigin, Side};
 use occystrap_base::oci::{Digest, Platform};
 use occystrap_output::plugin::bindings::verifier::Problem;
 use serde::Serialize;
@@ -411,7 +411,7 @@ pub enum Hint {
         /// The text.
         text: String,
         /// What is at fault.
-        origin: Option<Origin>,
+        origin: Option<FaultOrigin>,
     },
     /// The image has the flaw at its source.
     AsAtSource,
@@ -440,7 +440,7 @@ impl Hint {
 
     /// Returns what is at fault, where an error says that.
     #[must_use]
-    pub fn origin(&self) -> Option<Origin> {
+    pub fn origin(&self) -> Option<FaultOrigin> {
         match self {
             Self::OfError { origin, .. } => *origin,
             _ => None,

@@ -13,7 +13,7 @@ use super::spell::SYMLINK_MODE;
 use occystrap_base::error::{Error, Result};
 use occystrap_layer::blob::into_io;
 use occystrap_layer::tar::writer::head;
-use occystrap_layer::tar::{BLOCK, Member, MemberKind, Reader};
+use occystrap_layer::tar::{BLOCK, Member, MemberKind, TarReader};
 
 /// The parts of a layer that is assembled.
 pub struct Parts<'a> {
@@ -140,7 +140,7 @@ impl<'a> Assembled<'a> {
     fn member(&self, (at, end): Span) -> Result<Member> {
         let slice = Slice { file: Arc::clone(&self.spool), at, end };
         let member =
-            Reader::new(BufReader::with_capacity(BLOCK, slice), self.place).next_member()?;
+            TarReader::new(BufReader::with_capacity(BLOCK, slice), self.place).next_member()?;
         member.ok_or_else(|| {
             Error::destination(format!("{}: its temporary file was changed meanwhile", self.place))
         })

@@ -14,7 +14,7 @@ use super::sort::{Sorted, Sorter};
 use occystrap_base::error::{Error, Result};
 use occystrap_layer::tar::member::Records;
 use occystrap_layer::tar::writer::head;
-use occystrap_layer::tar::{Member, MemberKind, Reader, Time};
+use occystrap_layer::tar::{Member, MemberKind, TarReader, Time};
 
 /// Memory for the folders of all layers, in bytes: two million folders.
 const MOST_BYTES: usize = 256 * 1024 * 1024;
@@ -141,7 +141,7 @@ impl Below {
 
     /// Reads the headers of a folder.
     fn of(head: &[u8], place: &str) -> Result<Option<Self>> {
-        let member = Reader::new(head, place).next_member()?;
+        let member = TarReader::new(head, place).next_member()?;
         Ok(member.map(|Member { mode, uid, gid, mtime, records, .. }| {
             let records = (!records.is_empty()).then(|| Box::new(records));
             Self::Folder { mode, uid, gid, mtime, records }

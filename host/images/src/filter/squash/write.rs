@@ -15,7 +15,7 @@ use occystrap_layer::image::Layer;
 use occystrap_layer::overlay::merged::{LinkFate, MemberFate};
 use occystrap_layer::overlay::whiteout::PREFIX;
 use occystrap_layer::overlay::{Merged, Placed, Placer, Whiteout, path};
-use occystrap_layer::tar::{Member, MemberKind, Reader, Writer};
+use occystrap_layer::tar::{Member, MemberKind, TarReader, Writer};
 use occystrap_net::context::Context;
 
 /// Most hard links to files of lower layers, and most directories that must come first. Builders write few, and each takes
@@ -71,7 +71,7 @@ impl Squashing<'_> {
         for (index, layer) in layers.iter().enumerate() {
             let Some(stored) = open_one(layer, context) else { continue };
             read_checked(layer, stored.read_ahead(true), |plain| {
-                let mut reader = Reader::new(&mut *plain, layer.place.clone());
+                let mut reader = TarReader::new(&mut *plain, layer.place.clone());
                 let mut placer = Placer::default();
                 while let Some(mut member) = reader.next_member()? {
                     let wrong = |why: String| Error::source(format!("{}: {why}", layer.place));
@@ -116,7 +116,7 @@ impl Squashing<'_> {
 
     /// Writes the members of a layer that stay.
     fn layer(&mut self, index: usize, plain: impl BufRead, place: &str, root: bool) -> Result<()> {
-        let mut reader = Reader::new(plain, place);
+        let mut reader = TarReader::new(plain, place);
         let mut placer = Placer::default();
         let mut root = root;
         while let Some(mut member) = reader.next_member()? {

@@ -15,7 +15,7 @@ use cap_std::fs::Dir;
 
 use crate::source::member_table::MemberTable;
 use crate::source::members::Members;
-use crate::source::tar_headers::{BLOCK, Headers, Step, TarEntry};
+use crate::source::tar_headers::{BLOCK, HeaderStep, Headers, TarEntry};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::Section;
@@ -126,16 +126,16 @@ impl Spool {
                 _ => {}
             }
             let size = match headers.read(&block, at)? {
-                Step::End => {
+                HeaderStep::End => {
                     // Then the sender can finish, and the connection can be used again.
                     let _ = io::copy(&mut from.take(TRAILER), &mut io::sink());
                     return Ok(());
                 }
-                Step::Extension(extension, size) => {
+                HeaderStep::Extension(extension, size) => {
                     headers.extend(extension, bytes(from, size, &place)?.into(), at)?;
                     size
                 }
-                Step::Member(entry) => {
+                HeaderStep::Member(entry) => {
                     let mut taken = 0;
                     let keep = &mut self.keep;
                     self.members.add(&entry, |_| {

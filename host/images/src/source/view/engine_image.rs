@@ -11,7 +11,7 @@ use occystrap_base::oci::Digest;
 use occystrap_base::oci::layout::INDEX;
 use occystrap_base::oci::layout::LIST;
 use occystrap_net::context::Context;
-use occystrap_net::docker::{Engine, Step};
+use occystrap_net::docker::{Engine, EngineHistoryStep};
 
 /// Returns the view of an image as the engine describes it. Nothing is exported.
 pub fn view(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<View> {
@@ -88,7 +88,12 @@ pub fn export(asked: &Asked, socket: Option<&str>, context: &Context) -> Result<
 }
 
 /// Returns the engine's description in the form of an image config. A step that made no layer is marked.
-fn document(said: &Value, diff_ids: &[Digest], steps: &[Step], assigned: &[EngineStep]) -> Value {
+fn document(
+    said: &Value,
+    diff_ids: &[Digest],
+    steps: &[EngineHistoryStep],
+    assigned: &[EngineStep],
+) -> Value {
     let history: Vec<Value> = (steps.iter().zip(assigned))
         .map(|(step, assigned)| {
             let mut entry = Map::new();

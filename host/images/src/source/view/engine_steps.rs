@@ -6,7 +6,7 @@
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use occystrap_net::docker::Step;
+use occystrap_net::docker::EngineHistoryStep;
 
 /// Instructions of a Dockerfile that change the config only.
 const OF_THE_CONFIG: [&str; 13] = [
@@ -51,8 +51,8 @@ enum Known {
 
 /// Assigns steps to the layers of the image, of which there are `layers`.
 #[must_use]
-pub fn assign(steps: &[Step], layers: usize) -> Vec<EngineStep> {
-    let known = |step: &Step| match () {
+pub fn assign(steps: &[EngineHistoryStep], layers: usize) -> Vec<EngineStep> {
+    let known = |step: &EngineHistoryStep| match () {
         () if step.size > 0 => Known::Layer,
         () if is_of_the_config(&step.created_by) => Known::Nothing,
         () => Known::Open,
@@ -124,11 +124,11 @@ fn time(seconds: i64) -> Option<String> {
 mod tests {
     use super::*;
 
-    fn steps(steps: &[(&str, u64)]) -> Vec<Step> {
-        let step = |(command, size): &(&str, u64)| Step {
+    fn steps(steps: &[(&str, u64)]) -> Vec<EngineHistoryStep> {
+        let step = |(command, size): &(&str, u64)| EngineHistoryStep {
             created_by: (*command).to_owned(),
             size: *size,
-            ..Step::default()
+            ..EngineHistoryStep::default()
         };
         steps.iter().map(step).collect()
     }

@@ -9,7 +9,7 @@ use bzip2::bufread::BzDecoder;
 use flate2::bufread::GzDecoder;
 
 /// The decoder of one member.
-pub trait Member: Read {
+pub trait JoinedMember: Read {
     /// The stream below.
     type Stored: BufRead;
     /// The first bytes of a member.
@@ -23,7 +23,7 @@ pub trait Member: Read {
 }
 
 /// RFC 1952, 2.3.1.
-impl<R: BufRead> Member for GzDecoder<R> {
+impl<R: BufRead> JoinedMember for GzDecoder<R> {
     type Stored = R;
     const MAGIC: &'static [u8] = &[0x1f, 0x8b];
     const NAME: &'static str = "gzip";
@@ -35,7 +35,7 @@ impl<R: BufRead> Member for GzDecoder<R> {
     }
 }
 
-impl<R: BufRead> Member for BzDecoder<R> {
+impl<R: BufRead> JoinedMember for BzDecoder<R> {
     type Stored = R;
     const MAGIC: &'static [u8] = b"BZh";
     const NAME: &'static str = "bzip2";
@@ -48,7 +48,7 @@ impl<R: BufRead> Member for BzDecoder<R> {
 }
 
 /// The uncompressed bytes of all members.
-pub enum Members<M: Member> {
+pub enum JoinedMembers<M: JoinedMember> {
     /// In a member.
     Member(Box<M>),
     /// After the last member, or where no other one begins.
@@ -57,7 +57,7 @@ pub enum Members<M: Member> {
     Between,
 }
 
-impl<M: Member> Members<M> {
+impl<M: JoinedMember> JoinedMembers<M> {
     /// Begins with the first member.
     pub(super) fn of(stored: M::Stored) -> Self {
         Self::Member(Box::new(M::begin(stored)))
@@ -107,7 +107,7 @@ fn peek(stored: &mut impl BufRead, magic: &[u8]) -> io::Result<(bool, bool)> {
     }
 }
 
-impl<M: Member> Read for Members<M> {
+impl<M: JoinedMember> Read for JoinedMembers<M> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         loop {
             let Self::Member(decoder) = self else { return Ok(0) };

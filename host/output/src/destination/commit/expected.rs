@@ -51,12 +51,12 @@ pub struct Expected {
     /// Relative to the destination.
     pub path: String,
     /// The file as it was when the host hashed it; `None` for a file that the session wrote.
-    pub hashed: Option<Hashed>,
+    pub hashed: Option<HashedFile>,
 }
 
 /// A file that the host found and hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hashed {
+pub struct HashedFile {
     /// In bytes.
     pub size: u64,
     /// Of all bytes.

@@ -16,7 +16,7 @@ use std::os::fd::AsFd;
 use super::expected::Terms;
 use super::folders::Folders;
 use super::record::{CommitRecord, NAME};
-use super::undo::{self, State};
+use super::undo::{self, UndoState};
 use crate::receipt::Published;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::destination::Destination;
@@ -143,13 +143,13 @@ impl<'a> Publication<'a> {
         // If two names are one file, its content does not show which name it was written for.
         let is_aliased = error.kind() == Kind::Plugin;
         let state = match is_private || is_aliased {
-            true => Ok(State::Before),
+            true => Ok(UndoState::Before),
             false => undo::state(&self.record, &mut self.folders),
         };
         match state {
             // Without a descriptor to read with, files are known by inode.
-            Ok(State::Before) | Err(_) => self.undo(error),
-            Ok(State::Changed | State::Committed) => self.keep(&error),
+            Ok(UndoState::Before) | Err(_) => self.undo(error),
+            Ok(UndoState::Changed | UndoState::Committed) => self.keep(&error),
         }
     }
 

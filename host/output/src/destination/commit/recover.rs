@@ -48,17 +48,17 @@ pub fn recover(folder: &Arc<Dir>, shown: &Path, is_destination: bool, durable: b
         let at = shown.join(record::NAME);
         let state = undo::state(&record, &mut folders).map_err(|cause| failed(&at, &cause))?;
         match state {
-            undo::State::Committed => {
+            undo::UndoState::Committed => {
                 undo::finish(&record, &mut folders, durable)
                     .map_err(|cause| failed(&at, &cause))?;
                 tracing::info!("'{}': finished a commit that was interrupted", shown.display());
             }
-            undo::State::Before => {
+            undo::UndoState::Before => {
                 undo::undo(&record, &mut folders, durable)
                     .map_err(|(path, cause)| failed(&shown.join(path), &cause))?;
                 tracing::info!("'{}': undid a commit that was interrupted", shown.display());
             }
-            undo::State::Changed => {
+            undo::UndoState::Changed => {
                 undo::keep(&record, &mut folders, durable).map_err(|cause| failed(&at, &cause))?;
                 tracing::warn!(
                     "'{}': another program has written here after a run was interrupted: what that \

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use cap_std::ambient_authority;
 
-use super::expected::{Expected, Hashed};
+use super::expected::{Expected, HashedFile};
 use super::record::{self, CommitRecord};
 use super::recover::NEW_DIRECTORY;
 use super::*;
@@ -77,7 +77,7 @@ fn written(path: &str) -> Expected {
 
 fn hashed(path: &str, content: &str) -> Expected {
     let (size, digest) = (content.len() as u64, Digest::of(content.as_bytes()));
-    Expected { path: path.to_owned(), hashed: Some(Hashed { size, digest, file: None }) }
+    Expected { path: path.to_owned(), hashed: Some(HashedFile { size, digest, file: None }) }
 }
 
 /// What a process leaves that is killed before the commit point, or after it.

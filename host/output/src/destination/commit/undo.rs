@@ -20,7 +20,7 @@ use occystrap_base::files::identity::{FileIdentity, entry_info};
 
 /// The state in which a dead process left its commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum State {
+pub enum UndoState {
     /// The commit point was not reached, and no other tool has written since.
     Before,
     /// The commit point was reached.
@@ -31,8 +31,8 @@ pub enum State {
 
 /// Returns how far a commit came. Files are compared by content, because another tool may write in place, and because a
 /// copy of the directory has other inodes.
-pub fn state(record: &CommitRecord, folders: &mut Folders) -> io::Result<State> {
-    let Some((last, before)) = record.files.split_last() else { return Ok(State::Before) };
+pub fn state(record: &CommitRecord, folders: &mut Folders) -> io::Result<UndoState> {
+    let Some((last, before)) = record.files.split_last() else { return Ok(UndoState::Before) };
     if let Some((folder, name)) = parent_of(folders, &last.path)?
         && let Some(there) = identity(&folder, name)?
     {
@@ -42,11 +42,11 @@ pub fn state(record: &CommitRecord, folders: &mut Folders) -> io::Result<State> 
             is_old |= content::is(&folder, name, there, earlier)?;
         }
         match (is_new, is_old) {
-            (false, false) => return Ok(State::Changed),
-            (true, false) => return Ok(State::Committed),
+            (false, false) => return Ok(UndoState::Changed),
+            (true, false) => return Ok(UndoState::Committed),
             // The list of images has the same content before and after.
             (true, true) if last.new.is(there) && is_original(record, before, folders)? => {
-                return Ok(State::Committed);
+                return Ok(UndoState::Committed);
             }
             (_, true) => {}
         }
@@ -59,10 +59,10 @@ pub fn state(record: &CommitRecord, folders: &mut Folders) -> io::Result<State> 
             is_known |= content::is(&folder, name, there, one)?;
         }
         if !is_known {
-            return Ok(State::Changed);
+            return Ok(UndoState::Changed);
         }
     }
-    Ok(State::Before)
+    Ok(UndoState::Before)
 }
 
 /// Whether the directory is the one that the commit wrote into, and not a copy: there the files have other

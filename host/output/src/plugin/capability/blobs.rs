@@ -11,7 +11,7 @@ use crate::destination::sink::{FileSink, MOST_EXTENTS, Sink, SinkError};
 use crate::plugin::bindings::blobs::{Host, HostBlob, HostSink, Written};
 use crate::plugin::bindings::types::{self, ErrorCode};
 use crate::plugin::handle::Blob;
-use crate::plugin::state::{State, Writing};
+use crate::plugin::state::{GuestState, Writing};
 use crate::plugin::violation::violation;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::Hashed;
@@ -20,14 +20,14 @@ use occystrap_base::limits;
 use occystrap_base::oci::{Descriptor, Digest};
 use occystrap_layer::blob::write_error;
 
-impl Host for State {
+impl Host for GuestState {
     fn digest_of(&mut self, bytes: Vec<u8>) -> wasmtime::Result<String> {
         self.count_hashed(bytes.len() as u64)?;
         Ok(Digest::of(&bytes).to_string())
     }
 }
 
-impl HostBlob for State {
+impl HostBlob for GuestState {
     fn descriptor(
         &mut self,
         blob: Resource<Blob>,
@@ -80,7 +80,7 @@ impl HostBlob for State {
     }
 }
 
-impl HostSink for State {
+impl HostSink for GuestState {
     fn write(
         &mut self,
         sink: Resource<Sink>,
@@ -172,7 +172,7 @@ impl HostSink for State {
     }
 }
 
-impl State {
+impl GuestState {
     /// Forgets the path of a file that will not be finished.
     fn give_up(&mut self, path: &str) {
         if let Some(Writing { pending: Pending::Files(staging), .. }) = &mut self.writing {

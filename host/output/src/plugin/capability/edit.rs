@@ -8,7 +8,7 @@ use wasmtime::component::{HasData, Resource};
 
 use crate::destination::sink::{FileSink, Sink};
 use crate::plugin::bindings::types::ErrorCode;
-use crate::plugin::state::State;
+use crate::plugin::state::GuestState;
 
 /// Links an interface to [`Editor`].
 pub struct Granted;
@@ -18,19 +18,19 @@ impl HasData for Granted {
 }
 
 /// Links an interface to [`Refusal`].
-pub struct Denied;
+pub struct WriteDenied;
 
-impl HasData for Denied {
+impl HasData for WriteDenied {
     type Data<'a> = Refusal<'a>;
 }
 
 /// Access while writing.
-pub struct Editor<'a>(pub &'a mut State);
+pub struct Editor<'a>(pub &'a mut GuestState);
 
 /// Refusal while verifying. A correct plugin does not call these functions: the session ends.
-pub struct Refusal<'a>(pub &'a mut State);
+pub struct Refusal<'a>(pub &'a mut GuestState);
 
-impl State {
+impl GuestState {
     /// Whether the plugin only plans.
     pub(super) fn only_plans(&self) -> bool {
         self.writing.as_ref().is_some_and(|writing| writing.pending.is_plan())

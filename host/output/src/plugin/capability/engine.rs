@@ -7,9 +7,9 @@ use crate::destination::engine_image::EngineReader;
 use crate::plugin::bindings::engine::{Host, HostEngine, ImageDigests, ImageInfo};
 use crate::plugin::bindings::types::ErrorCode;
 use crate::plugin::handle::Engine;
-use crate::plugin::state::State;
+use crate::plugin::state::GuestState;
 
-impl Host for State {
+impl Host for GuestState {
     fn open(&mut self) -> wasmtime::Result<Result<Resource<Engine>, ErrorCode>> {
         if self.named().is_none() {
             return Ok(Err(ErrorCode::AccessDenied));
@@ -18,7 +18,7 @@ impl Host for State {
     }
 }
 
-impl HostEngine for State {
+impl HostEngine for GuestState {
     fn inspect_image(
         &mut self,
         _engine: Resource<Engine>,
@@ -71,7 +71,7 @@ impl HostEngine for State {
     }
 }
 
-impl State {
+impl GuestState {
     fn named(&self) -> Option<&EngineReader> {
         self.access.as_ref().and_then(ReadAccess::engine)
     }

@@ -8,7 +8,7 @@ use wasmtime::component::Resource;
 use crate::plugin::bindings::entries::{Entry, EntryKind, Host, HostWalk};
 use crate::plugin::bindings::types::ErrorCode;
 use crate::plugin::handle::{Blob, Walk};
-use crate::plugin::state::State;
+use crate::plugin::state::GuestState;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::limits;
 use occystrap_base::oci::{Digest, Hasher};
@@ -19,7 +19,7 @@ use occystrap_layer::tar::{Expanded, Member, MemberKind};
 /// Bytes that are hashed between two checks for an interruption.
 const PIECE: usize = 64 * 1024;
 
-impl Host for State {
+impl Host for GuestState {
     fn open(
         &mut self,
         layer: Resource<Blob>,
@@ -49,7 +49,7 @@ impl Host for State {
     }
 }
 
-impl HostWalk for State {
+impl HostWalk for GuestState {
     fn next_page(
         &mut self,
         walk: Resource<Walk>,
@@ -68,7 +68,7 @@ impl HostWalk for State {
     }
 }
 
-impl State {
+impl GuestState {
     fn page(&mut self, walk: &Resource<Walk>) -> wasmtime::Result<Result<Vec<Entry>, ErrorCode>> {
         let mut page = Vec::new();
         let mut bytes = 0;

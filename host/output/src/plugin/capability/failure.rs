@@ -1,12 +1,12 @@
 //! Failures of host calls: the guest gets a code, the user gets the reason.
 
 use crate::plugin::bindings::types::ErrorCode;
-use crate::plugin::state::State;
+use crate::plugin::state::GuestState;
 use crate::plugin::violation::violation;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::secret::mask;
 
-impl State {
+impl GuestState {
     /// Keeps the error for the user, and returns the code for the guest.
     pub(super) fn or_fail<T>(&mut self, result: Result<T>) -> Result<T, ErrorCode> {
         result.map_err(|error| self.failed(error))

@@ -4,10 +4,10 @@
 //! resolves it beneath the granted directory, so that no symbolic link leads out of it.
 
 use crate::destination::read_access::FolderReader;
-use crate::plugin::state::State;
+use crate::plugin::state::GuestState;
 use occystrap_base::files::destination::{BadPath, check_path};
 
-impl State {
+impl GuestState {
     /// Returns the destination, for a path that a plugin may name. A path that cannot be inside it ends the
     /// session: a correct plugin never names one.
     pub(super) fn granted(&self, path: &str) -> wasmtime::Result<FolderReader> {

@@ -13,7 +13,7 @@ use crate::destination::site::SiteReader;
 use crate::plugin::bindings::http_in::{Content, Header, Host, HostResponse, Range};
 use crate::plugin::bindings::types::ErrorCode;
 use crate::plugin::handle::Response;
-use crate::plugin::state::State;
+use crate::plugin::state::GuestState;
 use crate::plugin::violation::violation;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::limits;
@@ -28,7 +28,7 @@ pub(super) struct CheckedRequest {
     pub(super) headers: HeaderMap,
 }
 
-impl Host for State {
+impl Host for GuestState {
     fn folder(&mut self) -> wasmtime::Result<Result<String, ErrorCode>> {
         Ok(match self.site() {
             Some(site) => Ok(site.folder().to_string()),
@@ -95,7 +95,7 @@ impl Host for State {
     }
 }
 
-impl HostResponse for State {
+impl HostResponse for GuestState {
     fn status(&mut self, response: Resource<Response>) -> wasmtime::Result<u16> {
         Ok(self.table.get(&response)?.status)
     }
@@ -170,7 +170,7 @@ impl Response {
     }
 }
 
-impl State {
+impl GuestState {
     pub(super) fn site(&self) -> Option<&SiteReader> {
         self.access.as_ref().and_then(ReadAccess::site)
     }

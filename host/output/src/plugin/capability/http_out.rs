@@ -16,7 +16,7 @@ use crate::plugin::bindings::http_in::Header;
 use crate::plugin::bindings::http_out::{Host, HostTransfer, Method};
 use crate::plugin::bindings::types::ErrorCode;
 use crate::plugin::handle::{Blob, PendingPut, Response};
-use crate::plugin::state::{State, Writing};
+use crate::plugin::state::{GuestState, Writing};
 use crate::receipt::{Extent, WrittenFile};
 use occystrap_base::error::Error;
 use occystrap_base::limits;
@@ -211,7 +211,7 @@ impl HostTransfer for Editor<'_> {
     }
 }
 
-impl State {
+impl GuestState {
     /// Sends a file that the plugin has filled.
     pub(super) fn finish_put(
         &mut self,
@@ -256,7 +256,7 @@ impl State {
     }
 }
 
-fn uploads_of(state: &mut State) -> Option<(&mut Uploads, &mut Journal)> {
+fn uploads_of(state: &mut GuestState) -> Option<(&mut Uploads, &mut Journal)> {
     match &mut state.writing {
         Some(Writing { pending: Pending::Uploads(uploads), journal }) => Some((uploads, journal)),
         _ => None,

@@ -2,19 +2,19 @@
 //! it finalizes is shown after the commit.
 
 use crate::plugin::bindings::log::{Host, Level};
-use crate::plugin::state::State;
+use crate::plugin::state::GuestState;
 use occystrap_base::error::printable;
 use occystrap_base::limits;
 use occystrap_base::secret::mask;
 
-impl Host for State {
+impl Host for GuestState {
     fn log(&mut self, level: Level, message: String) -> wasmtime::Result<()> {
         let held = level == Level::Warn && self.is_finalizing;
         self.write_line(level, &message, held)
     }
 }
 
-impl State {
+impl GuestState {
     /// Logs a line of the plugin, or of its language's runtime.
     pub(super) fn say(&mut self, level: Level, message: &str) -> wasmtime::Result<()> {
         self.write_line(level, message, false)

@@ -7,11 +7,11 @@ use crate::destination::remote::RepositoryReader;
 use crate::plugin::bindings::registry::{Host, HostRepository};
 use crate::plugin::bindings::types::{ErrorCode, Manifest};
 use crate::plugin::handle::Repository;
-use crate::plugin::state::State;
+use crate::plugin::state::GuestState;
 use occystrap_base::oci::Digest;
 use occystrap_base::oci::name::is_tag;
 
-impl Host for State {
+impl Host for GuestState {
     fn open(&mut self) -> wasmtime::Result<Result<Resource<Repository>, ErrorCode>> {
         if self.remote().is_none() {
             return Ok(Err(ErrorCode::AccessDenied));
@@ -20,7 +20,7 @@ impl Host for State {
     }
 }
 
-impl HostRepository for State {
+impl HostRepository for GuestState {
     fn stat_blob(
         &mut self,
         _repository: Resource<Repository>,
@@ -111,7 +111,7 @@ impl HostRepository for State {
     }
 }
 
-impl State {
+impl GuestState {
     fn remote(&self) -> Option<&RepositoryReader> {
         self.access.as_ref().and_then(ReadAccess::repository)
     }

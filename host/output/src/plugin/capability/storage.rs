@@ -6,16 +6,16 @@ use std::sync::Arc;
 
 use wasmtime::component::Resource;
 
-use crate::destination::commit::expected::Hashed;
+use crate::destination::commit::expected::HashedFile;
 use crate::destination::read_access::FolderReader;
 use crate::plugin::bindings::storage::{EntryKind, EntryStat, Host, HostDirectory};
 use crate::plugin::bindings::types::ErrorCode;
 use crate::plugin::handle::Directory;
-use crate::plugin::state::{State, Writing};
+use crate::plugin::state::{GuestState, Writing};
 use occystrap_base::files::identity::FileIdentity;
 use occystrap_base::limits;
 
-impl Host for State {
+impl Host for GuestState {
     fn open(&mut self) -> wasmtime::Result<Result<Resource<Directory>, ErrorCode>> {
         if self.destination().is_none() {
             return Ok(Err(ErrorCode::AccessDenied));
@@ -28,7 +28,7 @@ impl Host for State {
     }
 }
 
-impl HostDirectory for State {
+impl HostDirectory for GuestState {
     fn stat(
         &mut self,
         _directory: Resource<Directory>,
@@ -124,7 +124,7 @@ impl HostDirectory for State {
             && offset == 0
             && len == size
         {
-            writing.journal.record_hashed(&path, Hashed { size, digest, file: which });
+            writing.journal.record_hashed(&path, HashedFile { size, digest, file: which });
         }
         Ok(Ok(digest.to_string()))
     }
@@ -135,7 +135,7 @@ impl HostDirectory for State {
     }
 }
 
-impl State {
+impl GuestState {
     fn read_failed(&mut self, path: &str, cause: &io::Error) -> ErrorCode {
         let code = match cause.kind() {
             io::ErrorKind::NotFound => return ErrorCode::NotFound,

@@ -95,13 +95,13 @@ mod tests {
 
     use super::*;
     use crate::destination::hash_memo::HashMemo;
-    use crate::plugin::state::State;
+    use crate::plugin::state::GuestState;
     use occystrap_base::cancel::Cancel;
 
     #[test]
     fn a_lock_that_was_not_got_is_not_waited_for_again() {
-        let mut state = State::new(Arc::from("test"), Cancel::default(), HashMemo::default());
-        let lock = |state: &mut State| Editor(state).lock(Resource::new_own(0));
+        let mut state = GuestState::new(Arc::from("test"), Cancel::default(), HashMemo::default());
+        let lock = |state: &mut GuestState| Editor(state).lock(Resource::new_own(0));
         assert!(matches!(lock(&mut state), Ok(Err(ErrorCode::ReadOnly))));
         state.unlocked = Some(Error::new(Kind::Destination, "another process holds the lock"));
         let error = lock(&mut state).unwrap_err();

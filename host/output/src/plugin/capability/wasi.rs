@@ -16,7 +16,7 @@ use wasmtime::component::{
 use crate::plugin::bindings::log::Level;
 use crate::plugin::permission::{WASI_PACKAGES, wasi_interface};
 use crate::plugin::runtime::PluginEngine;
-use crate::plugin::state::State;
+use crate::plugin::state::GuestState;
 use occystrap_base::limits;
 
 /// Bytes that a runtime may print in one call. It asks for them first (`check-write`).
@@ -64,7 +64,7 @@ struct Datetime {
 
 /// Links every `wasi:*` interface that a component imports.
 pub fn link(
-    linker: &mut Linker<State>,
+    linker: &mut Linker<GuestState>,
     engine: &PluginEngine,
     component: &Component,
 ) -> wasmtime::Result<()> {
@@ -107,7 +107,7 @@ fn resource(name: &str) -> ResourceType {
 
 /// Defines a function that ends the session.
 fn refuse(
-    instance: &mut LinkerInstance<'_, State>,
+    instance: &mut LinkerInstance<'_, GuestState>,
     interface: &str,
     name: &str,
 ) -> wasmtime::Result<()> {
@@ -115,11 +115,11 @@ fn refuse(
     instance.func_new(name, move |store, _, _, _| Err(store.data().violation(&rule)))
 }
 
-type Store<'a> = StoreContextMut<'a, State>;
+type Store<'a> = StoreContextMut<'a, GuestState>;
 
 /// Defines a function that runtimes call. Returns `false` for all others.
 fn define(
-    at: &mut LinkerInstance<'_, State>,
+    at: &mut LinkerInstance<'_, GuestState>,
     interface: &str,
     name: &str,
 ) -> wasmtime::Result<bool> {
@@ -229,7 +229,7 @@ fn define(
     .map(|()| true)
 }
 
-impl State {
+impl GuestState {
     /// Adds bytes that were printed: whole lines go to the log.
     fn printed(&mut self, error: bool, bytes: &[u8]) -> wasmtime::Result<()> {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {

@@ -54,14 +54,14 @@ const BESIDE: [&str; 19] = [
 
 /// The format of a built-in output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum DirectoryForm {
     /// `dir://`.
     Images,
     /// `oci-layout://`.
     Layout,
 }
 
-impl Form {
+impl DirectoryForm {
     /// Errors where a directory holds other things.
     pub(super) fn check(self, path: &Path) -> Result<()> {
         // What is missing is made, and what is no directory is refused where it is opened.
@@ -387,7 +387,7 @@ mod tests {
         let hex = "0123456789abcdef".repeat(4);
         for catalog in CATALOGS {
             let found = folder(&[(CATALOG, catalog), ("notes.txt", ""), ("src/main.c", "")]);
-            Form::Images.check(found.path()).unwrap();
+            DirectoryForm::Images.check(found.path()).unwrap();
         }
         let layer = format!("{hex}/layer.tar");
         let config = format!("{hex}.json");
@@ -403,7 +403,7 @@ mod tests {
             // A list that a power failure took.
             &[(CATALOG, r#"{"a":{"1":"manifest.json"}}"#), (LIST, "")],
         ] {
-            Form::Images.check(folder(files).path()).unwrap();
+            DirectoryForm::Images.check(folder(files).path()).unwrap();
         }
         for files in [
             &[(MARKER, MARKED), ("notes.txt", "")][..],
@@ -411,18 +411,18 @@ mod tests {
             &[("blobs/sha256/x", ""), ("README", "")],
             &[("lost+found/", "")],
         ] {
-            Form::Layout.check(folder(files).path()).unwrap();
+            DirectoryForm::Layout.check(folder(files).path()).unwrap();
         }
         let missing = folder(&[]).path().join("not/there");
-        Form::Images.check(&missing).unwrap();
+        DirectoryForm::Images.check(&missing).unwrap();
         let both = folder(&[(MARKER, MARKED), (CATALOG, "{}")]);
-        Form::Images.check(both.path()).unwrap();
-        Form::Layout.check(both.path()).unwrap();
+        DirectoryForm::Images.check(both.path()).unwrap();
+        DirectoryForm::Layout.check(both.path()).unwrap();
     }
 
     #[test]
     fn other_directories_are_refused_with_what_they_hold() {
-        let said = |form: Form, files: &[(&str, &str)]| {
+        let said = |form: DirectoryForm, files: &[(&str, &str)]| {
             let folder = folder(files);
             let error = form.check(folder.path()).unwrap_err();
             let hint = error.hint_text().unwrap();
@@ -430,39 +430,42 @@ mod tests {
             error.to_string().replace(&folder.path().display().to_string(), "T")
         };
         assert_eq!(
-            said(Form::Images, &[("a", ""), ("b", ""), ("c", ""), ("d/e", "")]),
+            said(DirectoryForm::Images, &[("a", ""), ("b", ""), ("c", ""), ("d/e", "")]),
             "'T' is not a directory of dir://: it holds 'a', 'b', 'c' and 1 more"
         );
         assert_eq!(
-            said(Form::Images, &[(".profile", "")]),
+            said(DirectoryForm::Images, &[(".profile", "")]),
             "'T' is not a directory of dir://: it holds '.profile'"
         );
         // Others use the same names.
         for catalog in ["[]", "{\"a\":1}", "{\"a\":{\"b\":{}}}", "", "{\"a\":"] {
-            said(Form::Images, &[(CATALOG, catalog)]);
+            said(DirectoryForm::Images, &[(CATALOG, catalog)]);
         }
-        said(Form::Images, &[(LIST, "{\"name\":\"an extension\"}")]);
-        said(Form::Images, &[(CATALOG, r#"{"en":{"hello":"Hello"}}"#), (LIST, "{}")]);
+        said(DirectoryForm::Images, &[(LIST, "{\"name\":\"an extension\"}")]);
+        said(DirectoryForm::Images, &[(CATALOG, r#"{"en":{"hello":"Hello"}}"#), (LIST, "{}")]);
         for catalog in ["{}", r#"{"a":{"1":"manifest.json"}}"#] {
             assert_eq!(
-                said(Form::Images, &[(CATALOG, catalog), (LIST, "{\"name\":\"mine\"}")]),
+                said(DirectoryForm::Images, &[(CATALOG, catalog), (LIST, "{\"name\":\"mine\"}")]),
                 "'T' has a 'manifest.json' that lists no image"
             );
         }
-        said(Form::Layout, &[(INDEX, "{\"pages\":[]}"), ("index.html", "")]);
-        said(Form::Layout, &[("blobs/other", "")]);
+        said(DirectoryForm::Layout, &[(INDEX, "{\"pages\":[]}"), ("index.html", "")]);
+        said(DirectoryForm::Layout, &[("blobs/other", "")]);
         assert_eq!(
-            said(Form::Images, &[(MARKER, MARKED), (INDEX, INDEXED), ("blobs/sha256/x", "")]),
+            said(
+                DirectoryForm::Images,
+                &[(MARKER, MARKED), (INDEX, INDEXED), ("blobs/sha256/x", "")]
+            ),
             "'T' is an OCI image layout, and dir:// writes another format"
         );
         assert_eq!(
-            said(Form::Layout, &[(CATALOG, "{}"), (LIST, LISTED)]),
+            said(DirectoryForm::Layout, &[(CATALOG, "{}"), (LIST, LISTED)]),
             "'T' is a directory of dir://, and oci-layout:// writes another format"
         );
     }
     #[test]
     fn a_list_that_cannot_be_read_is_said_so() {
-        for (form, name) in [(Form::Images, CATALOG), (Form::Layout, INDEX)] {
+        for (form, name) in [(DirectoryForm::Images, CATALOG), (DirectoryForm::Layout, INDEX)] {
             let folder = folder(&[]);
             std::os::unix::fs::symlink(name, folder.path().join(name)).unwrap();
             let error = form.check(folder.path()).unwrap_err().to_string();

@@ -36,13 +36,13 @@ fn component(interface: &str, items: &str, name: &str, signature: &str, body: &s
 }
 
 /// Runs it, and returns its result or the rule that it broke, and the rest of its store.
-fn run(text: &str) -> (std::result::Result<i64, String>, Store<State>) {
+fn run(text: &str) -> (std::result::Result<i64, String>, Store<GuestState>) {
     let engine = PluginEngine::new().expect("an engine");
     let component = Component::new(engine.wasmtime(), wat::parse_str(text).expect("a component"))
         .expect("it compiles");
     let mut linker = Linker::new(engine.wasmtime());
     link(&mut linker, &engine, &component).expect("it links");
-    let state = State::new(Arc::from("test"), Cancel::default(), HashMemo::default());
+    let state = GuestState::new(Arc::from("test"), Cancel::default(), HashMemo::default());
     let mut store = Store::new(engine.wasmtime(), state);
     store.set_epoch_deadline(1);
     let instance = linker.instantiate(&mut store, &component).expect("it starts");
@@ -149,7 +149,7 @@ fn a_call_of_anything_else_ends_the_session() {
 
 #[test]
 fn what_is_printed_goes_to_the_log_line_by_line() {
-    let mut state = State::new(Arc::from("test"), Cancel::default(), HashMemo::default());
+    let mut state = GuestState::new(Arc::from("test"), Cancel::default(), HashMemo::default());
     state.printed(false, b"one\ntwo\nthr").expect("within the limit");
     assert_eq!(state.logged, 2);
     state.printed(true, b"an error").expect("within the limit");
