@@ -20,7 +20,7 @@ use occystrap_images::source::Source;
 use occystrap_layer::image::Image;
 use occystrap_net::context::Context;
 use occystrap_net::http::Settings;
-use occystrap_net::registry::Client;
+use occystrap_net::registry::RegistryClient;
 use occystrap_net::uri::Uri;
 use occystrap_output::destination::commit::expected::Terms;
 use occystrap_output::destination::planned_layer::{Form, PlannedLayer};
@@ -38,7 +38,10 @@ fn main() -> Result<()> {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let context = Context::new(runtime.handle()).with_parallel(4);
     let client = |_: &Uri| {
-        Client::new(&Settings { insecure: true, ..Settings::default() }, context.cancel.clone())
+        RegistryClient::new(
+            &Settings { insecure: true, ..Settings::default() },
+            context.cancel.clone(),
+        )
     };
     let images =
         Source::parse(&Uri::parse(source)?, &PlatformRequest::default(), client)?.open(&context)?;

@@ -24,7 +24,7 @@ use occystrap_base::oci::{
 use occystrap_base::terminal::progress::Progress;
 use occystrap_base::terminal::results::Results;
 use occystrap_images::filter::{FilterInputs, Filters, Spec};
-use occystrap_images::source::members::Members;
+use occystrap_images::source::members::ArchiveMembers;
 use occystrap_images::source::tar_index::TarIndex;
 use occystrap_images::source::{Choice, archive, content_store, docker_save, oci_layout};
 use occystrap_layer::glob::Globs;
@@ -294,7 +294,7 @@ fn without_nulls(document: Value) -> Value {
 /// Set of files in which every name leads to the same document.
 struct OneFile(Bytes);
 
-impl Members for OneFile {
+impl ArchiveMembers for OneFile {
     fn section(&self, _name: &str) -> Result<Option<Section>> {
         Ok(None)
     }

@@ -44,7 +44,7 @@ pub use occystrap_images::level::Level;
 pub use occystrap_net::web::ForeignLayers;
 pub use occystrap_output::plugin::compiler::serve as serve_plugin_compiler;
 pub use occystrap_verify::report::{ImageReport, ImageStatus, Run};
-pub use occystrap_verify::untrusted::{ReceiptReport, Summary as BatchSummary};
+pub use occystrap_verify::untrusted::{ReceiptReport, ReceiptSummary as BatchSummary};
 
 mod api;
 #[doc(hidden)]

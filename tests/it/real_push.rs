@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use occystrap_base::oci::Digest;
 use occystrap_base::oci::manifest::OCI_MANIFEST;
-use occystrap_net::registry::{Body, Client, PushOptions, Reference, Repository};
+use occystrap_net::registry::{Body, PushOptions, Reference, RegistryClient, Repository};
 use serde_json::json;
 
 use crate::support::cli::Sandbox;
@@ -15,7 +15,7 @@ use crate::support::user::{User, descriptor, pull, run};
 
 /// Repositories of one client that has the password.
 struct Pusher {
-    client: Client,
+    client: RegistryClient,
     user: User,
     host: String,
 }
@@ -23,7 +23,7 @@ struct Pusher {
 impl Pusher {
     fn new(registry: &RealRegistry) -> Self {
         let user = User::new().named(USER, PASSWORD);
-        let client = Client::new(&user.settings, user.cancel.clone()).unwrap();
+        let client = RegistryClient::new(&user.settings, user.cancel.clone()).unwrap();
         Self { client, user, host: registry.host().to_owned() }
     }
 
@@ -141,7 +141,7 @@ fn a_stranger_is_told_why() {
     let Some(registry) = RealRegistry::with_tokens("a_stranger_is_told_why") else { return };
     let mut pusher = Pusher::new(&registry);
     pusher.user = User::new().named(USER, "wr0ng");
-    pusher.client = Client::new(&pusher.user.settings, pusher.user.cancel.clone()).unwrap();
+    pusher.client = RegistryClient::new(&pusher.user.settings, pusher.user.cancel.clone()).unwrap();
     let to = pusher.to("team/app");
     let error = run(to.push_blob(&descriptor(b"x"), &file(b"x"), &WHOLE, |_| ())).unwrap_err();
     assert_eq!(error.kind(), occystrap_base::error::Kind::Auth);

@@ -8,7 +8,7 @@ use occystrap_base::cancel::Cancel;
 use occystrap_base::error::Kind;
 use occystrap_base::oci::digest::Digest;
 use occystrap_net::http::Settings;
-use occystrap_net::registry::{Client, Reference, Repository};
+use occystrap_net::registry::{Reference, RegistryClient, Repository};
 
 use crate::support::registry::{ALWAYS, Auth, Fault, Registry};
 use crate::support::user::{User, descriptor, pull, run, seen};
@@ -203,7 +203,7 @@ fn the_rate_limit_binds_all_tasks_of_a_run() {
     let registry = with_layer();
     let mut user = User::new();
     user.settings.rate_limit = Some(20.0);
-    let client = Client::new(&user.settings, user.cancel.clone()).unwrap();
+    let client = RegistryClient::new(&user.settings, user.cancel.clone()).unwrap();
     let open = |image: &str| {
         let reference = Reference::parse(&format!("{}/{image}", registry.url_host())).unwrap();
         client.repository(&reference, user.counters.clone()).unwrap()
@@ -227,7 +227,7 @@ fn other_credentials_keep_the_pace_of_the_run() {
     let registry = with_layer();
     let mut user = User::new();
     user.settings.rate_limit = Some(1.0);
-    let client = Client::new(&user.settings, user.cancel.clone()).unwrap();
+    let client = RegistryClient::new(&user.settings, user.cancel.clone()).unwrap();
     let other = client.with_settings(&user.named("me", "hunter2").settings).unwrap();
     let reference = Reference::parse(&format!("{}/a", registry.url_host())).unwrap();
     run(async {

@@ -7,7 +7,7 @@ use occystrap_base::error::Kind;
 use occystrap_base::oci::Digest;
 use occystrap_base::oci::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
 use occystrap_images::level::Level;
-use occystrap_net::registry::{Client as OurClient, Reference};
+use occystrap_net::registry::{Reference, RegistryClient as OurClient};
 use occystrap_output::destination::remote::RepositoryReader;
 use occystrap_verify::derive::registry;
 use occystrap_verify::verdict::outcome::Outcome;

@@ -6,7 +6,7 @@ use occystrap_base::oci::PlatformRequest;
 use occystrap_base::terminal::progress::LayerProgress;
 use occystrap_images::source::Source;
 use occystrap_net::http::Settings;
-use occystrap_net::registry::Client;
+use occystrap_net::registry::RegistryClient;
 use occystrap_net::uri::Uri;
 use occystrap_output::destination::planned_layer::{Form, PlannedLayer};
 use occystrap_output::destination::size_hint::SizeHints;
@@ -70,7 +70,7 @@ fn a_wrong_hint_costs_a_second_try_and_nothing_else() {
 fn asked(source: &str, settings: &Settings) -> Option<Vec<u64>> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let context = context(&runtime).with_parallel(2);
-    let client = |_: &Uri| Client::new(settings, context.cancel.clone());
+    let client = |_: &Uri| RegistryClient::new(settings, context.cancel.clone());
     let source =
         Source::parse(&Uri::parse(source).unwrap(), &PlatformRequest::default(), client).unwrap();
     let image = source.open(&context).unwrap().remove(0);

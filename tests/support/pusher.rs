@@ -4,7 +4,7 @@ use occystrap_base::error::Result;
 use occystrap_base::files::Section;
 use occystrap_base::oci::Descriptor;
 use occystrap_base::oci::Digest;
-use occystrap_net::registry::{Body, Client, PushOptions, Reference, Repository};
+use occystrap_net::registry::{Body, PushOptions, Reference, RegistryClient, Repository};
 
 use super::registry::Registry;
 use super::user::{User, descriptor, run};
@@ -14,13 +14,13 @@ pub const WHOLE: PushOptions = PushOptions { chunk_size: None };
 
 /// Repositories of one client.
 pub struct Pusher {
-    client: Client,
+    client: RegistryClient,
     pub user: User,
 }
 
 impl Pusher {
     pub fn new(user: User) -> Self {
-        Self { client: Client::new(&user.settings, user.cancel.clone()).unwrap(), user }
+        Self { client: RegistryClient::new(&user.settings, user.cancel.clone()).unwrap(), user }
     }
 
     pub fn to(&self, registry: &Registry, name: &str) -> Repository {

@@ -34,7 +34,7 @@ use occystrap_net::context::Context;
 use crate::source::Source;
 
 pub use reshape::{Reshape, Reshaped};
-pub use rewrite::{Pass, Verdict};
+pub use rewrite::{MemberVerdict, Pass};
 pub use spec::Spec;
 
 use self::add::Add;

@@ -38,14 +38,14 @@ const MOST_IMAGES: usize = 20;
 pub struct Page {
     /// The source, without secrets.
     source: String,
-    images: Vec<Examined<Part>>,
+    images: Vec<Examined<ImagePart>>,
     /// Number of images that are not described.
     left_out: usize,
 }
 
 /// What a page says of an image besides its findings.
 #[derive(Default)]
-struct Part {
+struct ImagePart {
     name: String,
     size: u64,
     wasted: u64,
@@ -61,7 +61,7 @@ pub fn page(source: &Source, context: &Context) -> Result<Page> {
         check_is_image(&view)?;
         Ok(match index < MOST_IMAGES {
             true => part(&view, members, checked, index + 1, &source.display),
-            false => Part::default(),
+            false => ImagePart::default(),
         })
     })?;
     let left_out = images.len().saturating_sub(MOST_IMAGES);
@@ -76,11 +76,11 @@ fn part(
     checked: &CheckedImage,
     number: usize,
     source: &str,
-) -> Part {
+) -> ImagePart {
     let survey = survey_of_view(view, members, checked);
     let platform = checked.platform.as_deref().unwrap_or_default();
     let name = format!("{}  {platform}", title(&checked.image, &checked.tag, source));
-    Part {
+    ImagePart {
         name: name.trim_end().to_owned(),
         size: survey.size,
         wasted: survey.wasted,
@@ -195,7 +195,7 @@ impl Page {
 }
 
 /// Adds an image to a page.
-fn write_image(one: &Examined<Part>, number: usize, to: &mut String) {
+fn write_image(one: &Examined<ImagePart>, number: usize, to: &mut String) {
     let findings = &one.checked.findings;
     add(
         to,

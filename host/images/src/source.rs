@@ -29,7 +29,7 @@ use occystrap_base::oci::{Digest, ImageName, Platform, PlatformRequest};
 use occystrap_base::secret;
 use occystrap_layer::image::{Image, Whole};
 use occystrap_net::context::Context;
-use occystrap_net::registry::{Client, Reference};
+use occystrap_net::registry::{Reference, RegistryClient};
 use occystrap_net::uri::{Uri, instead_of_transport};
 
 /// A source URI, parsed and checked. Nothing was read yet.
@@ -45,7 +45,7 @@ pub struct Source {
 
 #[derive(Clone)]
 enum SourceKind {
-    Registry { reference: Reference, client: Client },
+    Registry { reference: Reference, client: RegistryClient },
     Archive { path: PathBuf, image: Option<ImageName> },
     Directory { path: PathBuf, image: Option<ImageName> },
     Layout { path: PathBuf, tag: Option<String>, image: Option<ImageName> },
@@ -64,7 +64,7 @@ impl Source {
     pub fn parse(
         uri: &Uri,
         wanted: &PlatformRequest,
-        client: impl FnOnce(&Uri) -> Result<Client>,
+        client: impl FnOnce(&Uri) -> Result<RegistryClient>,
     ) -> Result<Self> {
         let wanted = wanted_by(uri).or(wanted);
         let kind = match uri.scheme.as_str() {

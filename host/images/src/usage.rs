@@ -17,7 +17,7 @@ pub mod tree;
 use std::io::{self, Write};
 
 pub use efficiency::Efficiency;
-pub use largest::{Amount, Part, UsageEntry};
+pub use largest::{Amount, LargestPart, UsageEntry};
 pub use of_view::{check_is_image, survey_of_view};
 pub use rules::{Rule, RuleResult};
 pub use survey::{DirectoryWaste, LayerFacts, Survey, SurveyedLayer, Waste, survey};

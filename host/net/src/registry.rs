@@ -1,6 +1,6 @@
 //! A client for registries (OCI distribution specification).
 //!
-//! A [`Client`] holds the connections, the tokens and the rate limits of one run. A [`Repository`] is one repository
+//! A [`RegistryClient`] holds the connections, the tokens and the rate limits of one run. A [`Repository`] is one repository
 //! that is reached through it, to pull from or also to push to. Nothing that a server sends is trusted: sizes,
 //! digests, redirects, realms, waits and challenges are limited or checked here, so that callers get verified bytes
 //! or an error.
@@ -45,7 +45,7 @@ mod version_check;
 
 pub use blob_existence::DELETE_FIRST;
 pub use body::Body;
-pub use client::Client;
+pub use client::RegistryClient;
 pub use download::Download;
 pub use manifest_headers::FetchedManifest;
 pub use reference::Reference;

@@ -26,7 +26,7 @@ pub mod resolver;
 
 pub use access::Access;
 pub use allow::Allow;
-pub use client::Client;
+pub use client::WebClient;
 pub use download::UrlDownload;
 pub use elsewhere::{Elsewhere, ForeignLayers};
 pub use folder::Folder;

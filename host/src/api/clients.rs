@@ -9,7 +9,7 @@ use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::secret::Secret;
 use occystrap_net::http::Settings;
-use occystrap_net::registry::Client;
+use occystrap_net::registry::RegistryClient;
 use occystrap_net::uri::Uri;
 use occystrap_output::plugin::description::parse_boolean;
 
@@ -18,7 +18,7 @@ pub struct Clients<'a> {
     settings: &'a Settings,
     cancel: &'a Cancel,
     /// The client that all others are made from.
-    first: OnceLock<Client>,
+    first: OnceLock<RegistryClient>,
 }
 
 impl<'a> Clients<'a> {
@@ -30,12 +30,12 @@ impl<'a> Clients<'a> {
 
     /// Returns the client for a URI. Errors when the options of the URI contradict each other, or the CA bundle or the
     /// file with logins cannot be used.
-    pub fn of(&self, uri: &Uri) -> Result<Client> {
+    pub fn of(&self, uri: &Uri) -> Result<RegistryClient> {
         let settings = settings(self.settings, uri)?;
         if let Some(first) = self.first.get() {
             return first.with_settings(&settings);
         }
-        let client = Client::new(&settings, self.cancel.clone())?;
+        let client = RegistryClient::new(&settings, self.cancel.clone())?;
         Ok(self.first.get_or_init(|| client).clone())
     }
 }

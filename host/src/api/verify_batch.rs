@@ -7,7 +7,7 @@ use super::session::{Session, Trust};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::limits::Allowance;
 use occystrap_output::plugin::Catalog;
-use occystrap_verify::untrusted::{self, Bounds, Grants, ReceiptReport, Summary};
+use occystrap_verify::untrusted::{self, Bounds, Grants, ReceiptReport, ReceiptSummary};
 
 /// Verification of receipts and plugins that are not trusted, many in parallel.
 ///
@@ -98,7 +98,7 @@ impl VerifyBatch {
         &self,
         session: &Session,
         each: impl FnMut(&ReceiptReport) -> Result<()>,
-    ) -> Result<Summary> {
+    ) -> Result<ReceiptSummary> {
         let unusable = |error: &Error| {
             tracing::warn!("{error}");
             Ok(())
@@ -113,7 +113,7 @@ impl VerifyBatch {
         session: &Session,
         mut unusable: impl FnMut(&Error) -> Result<()>,
         each: impl FnMut(&ReceiptReport) -> Result<()>,
-    ) -> Result<Summary> {
+    ) -> Result<ReceiptSummary> {
         let mut context = session.context()?;
         context.web = session.web(&self.allow_net, Trust::Untrusted)?;
         if let Some(uri) = self.receipts.iter().find(|path| path.to_string_lossy().contains("://"))

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use occystrap_images::explore::Explored;
-use occystrap_images::usage::tree::{Kind, NodeId};
+use occystrap_images::usage::tree::{NodeId, NodeKind};
 
 /// A file and the place to export it to.
 pub struct Export {
@@ -22,11 +22,11 @@ pub fn content_of(image: &Explored, node: NodeId, layer: usize) -> Option<(usize
     let below = || tree.at(node, layer.checked_sub(1)?);
     let version = tree.at(node, layer).or_else(below)?;
     match version.kind {
-        Kind::File => Some((version.layer, tree.path(node))),
-        Kind::HardLink => {
+        NodeKind::File => Some((version.layer, tree.path(node))),
+        NodeKind::HardLink => {
             let (node, version) = tree.content(version)?;
-            (version.kind == Kind::File).then(|| (version.layer, tree.path(node)))
+            (version.kind == NodeKind::File).then(|| (version.layer, tree.path(node)))
         }
-        Kind::Directory | Kind::Symlink => None,
+        NodeKind::Directory | NodeKind::Symlink => None,
     }
 }

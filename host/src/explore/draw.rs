@@ -15,7 +15,7 @@ use occystrap_base::error::printable;
 use occystrap_base::terminal::size::size;
 use occystrap_base::terminal::table::cut;
 use occystrap_images::check::Severity;
-use occystrap_images::usage::tree::{Effect, Kind};
+use occystrap_images::usage::tree::{Effect, NodeKind};
 use occystrap_layer::overlay::Fate;
 
 /// Smallest terminal that is drawn on.
@@ -187,7 +187,8 @@ fn row_line(state: &State<'_>, row: &Row, room: u16) -> Line<'static> {
         false => size(row.size),
     };
     let version = tree.at(row.node, state.layer);
-    let is_folder = row.open.is_some() || version.is_some_and(|one| one.kind == Kind::Directory);
+    let is_folder =
+        row.open.is_some() || version.is_some_and(|one| one.kind == NodeKind::Directory);
     let handle = match row.open {
         Some(true) => "▾ ",
         Some(false) => "▸ ",
@@ -196,7 +197,7 @@ fn row_line(state: &State<'_>, row: &Row, room: u16) -> Line<'static> {
     let name = String::from_utf8_lossy(tree.name(row.node)).into_owned();
     let end = match version.map(|version| version.kind) {
         _ if is_folder => "/",
-        Some(Kind::Symlink) => "@",
+        Some(NodeKind::Symlink) => "@",
         _ => "",
     };
     // Deep trees stay readable: what is left of the line shows the name.
@@ -238,14 +239,14 @@ fn fate(state: &State<'_>, node: occystrap_images::usage::tree::NodeId) -> Strin
     let tree = &state.image().survey.tree;
     let mut text = format!("/{}", String::from_utf8_lossy(&tree.path(node)));
     let mut parts = Vec::new();
-    for version in tree.versions(node).iter().filter(|one| one.kind != Kind::Directory) {
+    for version in tree.versions(node).iter().filter(|one| one.kind != NodeKind::Directory) {
         let mut part = format!("layer {}", version.layer + 1);
         match version.fate {
             Fate::Present => {}
             Fate::Deleted(by) => part += &format!(", deleted by {}", by + 1),
             Fate::Replaced(by) => part += &format!(", replaced by {}", by + 1),
         }
-        if version.kind == Kind::HardLink
+        if version.kind == NodeKind::HardLink
             && let Some((target, _)) = tree.content(version)
         {
             let target = String::from_utf8_lossy(&tree.path(target)).into_owned();

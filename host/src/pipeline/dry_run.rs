@@ -27,7 +27,7 @@ use occystrap_output::write::{self, occupied};
 pub struct DryRun {
     dry_run: bool,
     images: Vec<ImagePlan>,
-    summary: Summary,
+    summary: DryRunSummary,
 }
 
 /// What would happen to one image.
@@ -48,7 +48,7 @@ struct ImagePlan {
 
 /// The plans of all images, in numbers. Sizes are those of layers at the source, in bytes.
 #[derive(Default, Serialize)]
-struct Summary {
+struct DryRunSummary {
     images: usize,
     errors: usize,
     layers: usize,
@@ -68,7 +68,7 @@ pub fn dry_run(request: &Request, context: &Context) -> Result<DryRun> {
         true => of_wholes(request, context)?,
         false => of_images(request, context)?,
     };
-    let mut summary = Summary { images: images.len(), ..Summary::default() };
+    let mut summary = DryRunSummary { images: images.len(), ..DryRunSummary::default() };
     images.iter().for_each(|image| summary.count(image));
     Ok(DryRun { dry_run: true, images, summary })
 }
@@ -176,7 +176,7 @@ impl fmt::Display for ImagePlan {
     }
 }
 
-impl Summary {
+impl DryRunSummary {
     fn count(&mut self, image: &ImagePlan) {
         self.errors += usize::from(image.error.is_some());
         self.layers += image.layers.len();

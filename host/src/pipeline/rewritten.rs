@@ -67,8 +67,8 @@ impl Rewritten {
             for artifact in artifacts {
                 let Some(digest) = digest_of(artifact) else { continue };
                 let is_outdated = match subjects.get(&digest) {
-                    Some(Subject::One(subject)) => outdated.contains(subject),
-                    Some(Subject::Unnamed) => !outdated.is_empty(),
+                    Some(IndexSubject::One(subject)) => outdated.contains(subject),
+                    Some(IndexSubject::Unnamed) => !outdated.is_empty(),
                     None => false,
                 };
                 if is_outdated && outdated.insert(digest) {
@@ -87,17 +87,17 @@ impl Rewritten {
         family: &Family,
         artifact: &ListedImage,
         digest: Digest,
-        subject: Option<&Subject>,
+        subject: Option<&IndexSubject>,
     ) -> String {
         let kind = artifact.image.artifact.as_deref().unwrap_or_default();
         let kind = occystrap_base::oci::manifest::type_or_not(kind);
         let of = family.members.iter().find(|member| match subject {
-            Some(Subject::One(subject)) => digest_of(member) == Some(*subject),
+            Some(IndexSubject::One(subject)) => digest_of(member) == Some(*subject),
             _ => false,
         });
         let about = match (of, subject) {
             (Some(member), _) => format!("is about {}, which a filter changed", member.platform),
-            (None, Some(Subject::One(_))) => "is about something that changed".to_owned(),
+            (None, Some(IndexSubject::One(_))) => "is about something that changed".to_owned(),
             (None, _) => {
                 "does not name the image that it is about, and a filter changed one".to_owned()
             }
@@ -179,7 +179,7 @@ impl Rewritten {
 }
 
 /// What an artifact is about.
-enum Subject {
+enum IndexSubject {
     /// A manifest or an index.
     One(Digest),
     /// An image that it does not name.
@@ -188,7 +188,7 @@ enum Subject {
 
 /// Returns what each artifact is about, where it is about an image: buildkit writes it into the index, others into the
 /// manifest (OCI image specification, "Image Manifest", `subject`).
-fn subjects(family: &Family, artifacts: &[&ListedImage]) -> BTreeMap<Digest, Subject> {
+fn subjects(family: &Family, artifacts: &[&ListedImage]) -> BTreeMap<Digest, IndexSubject> {
     let mut subjects = BTreeMap::new();
     for artifact in artifacts {
         let Some(manifest) = &artifact.image.manifest else { continue };
@@ -199,9 +199,9 @@ fn subjects(family: &Family, artifacts: &[&ListedImage]) -> BTreeMap<Digest, Sub
         });
         let kind = artifact.image.artifact.as_deref().unwrap_or_default();
         let about = ABOUT_IMAGES.iter().any(|part| kind.contains(part));
-        let unnamed = about.then_some(Subject::Unnamed);
+        let unnamed = about.then_some(IndexSubject::Unnamed);
         subjects.extend(
-            subject.map(Subject::One).or(unnamed).map(|subject| (manifest.digest, subject)),
+            subject.map(IndexSubject::One).or(unnamed).map(|subject| (manifest.digest, subject)),
         );
     }
     for index in &family.indexes {
@@ -210,8 +210,8 @@ fn subjects(family: &Family, artifacts: &[&ListedImage]) -> BTreeMap<Digest, Sub
             let Ok(digest) = entry.digest().parse::<Digest>() else { continue };
             let named = entry.annotation(REFERENCE).and_then(|named| named.parse().ok());
             match named {
-                Some(subject) => drop(subjects.insert(digest, Subject::One(subject))),
-                None => drop(subjects.entry(digest).or_insert(Subject::Unnamed)),
+                Some(subject) => drop(subjects.insert(digest, IndexSubject::One(subject))),
+                None => drop(subjects.entry(digest).or_insert(IndexSubject::Unnamed)),
             }
         }
     }

@@ -8,7 +8,7 @@ use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::ImageName;
 use occystrap_base::oci::layout::tagged;
 use occystrap_net::docker::Engine;
-use occystrap_net::registry::{Client, Reference};
+use occystrap_net::registry::{Reference, RegistryClient};
 use occystrap_net::uri::Uri;
 use occystrap_output::plugin::embedded::is_to_come;
 use occystrap_output::plugin::{Catalog, Plugin};
@@ -30,7 +30,7 @@ pub enum Subject {
     /// An OCI image layout without a receipt, or a tag in it.
     Layout(PathBuf, Option<String>, String),
     /// An image at a registry without a receipt.
-    Registry(Reference, Client, String),
+    Registry(Reference, RegistryClient, String),
     /// An image in an engine without a receipt.
     Engine(ImageName, Engine, String),
 }
@@ -57,7 +57,7 @@ impl Subject {
     pub fn parse(
         text: &str,
         catalog: &Catalog,
-        client: impl FnOnce(&Uri) -> Result<Client>,
+        client: impl FnOnce(&Uri) -> Result<RegistryClient>,
         cancel: &Cancel,
     ) -> Result<Self> {
         Self::with_plugins(text, &Plugins::new(catalog), client, cancel)
@@ -77,7 +77,7 @@ impl Subject {
     pub fn with_plugins(
         text: &str,
         plugins: &Plugins,
-        client: impl FnOnce(&Uri) -> Result<Client>,
+        client: impl FnOnce(&Uri) -> Result<RegistryClient>,
         cancel: &Cancel,
     ) -> Result<Self> {
         if Self::is_receipt(text) {
@@ -118,7 +118,7 @@ impl Subject {
     fn receipts(
         text: &str,
         plugins: &Plugins,
-        client: impl FnOnce(&Uri) -> Result<Client>,
+        client: impl FnOnce(&Uri) -> Result<RegistryClient>,
         cancel: &Cancel,
     ) -> Result<Self> {
         let receipts = Bundle::read(text.as_ref())?;

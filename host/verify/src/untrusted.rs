@@ -25,7 +25,7 @@ use std::time::Instant;
 
 pub use bounds::{Bounds, Stop};
 pub use grants::Grants;
-pub use receipt_report::{ReceiptReport, Summary};
+pub use receipt_report::{ReceiptReport, ReceiptSummary};
 
 use self::check::{Ask, Batch};
 use self::cost::Purse;
@@ -49,7 +49,7 @@ pub fn verify_batch(
     bounds: &Bounds,
     context: &Context,
     mut each: impl FnMut(&ReceiptReport) -> Result<()>,
-) -> Result<Summary> {
+) -> Result<ReceiptSummary> {
     let started = Instant::now();
     let stop = context.cancel.child();
     let watch = TimeWatch::new(stop.clone(), bounds);
@@ -63,7 +63,7 @@ pub fn verify_batch(
     };
     let workers = bounds.workers.clamp(1, receipts.len().max(1));
     let next = AtomicUsize::new(0);
-    let mut summary = Summary::default();
+    let mut summary = ReceiptSummary::default();
     let ended = std::thread::scope(|scope| {
         let (reports, known) = mpsc::sync_channel::<ReceiptReport>(workers);
         let (done, wait) = mpsc::channel::<()>();

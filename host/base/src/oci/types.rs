@@ -18,7 +18,7 @@ use crate::error::{Error, printable};
 
 /// Type of a field.
 #[derive(Clone, Copy)]
-enum Kind {
+enum MediaKind {
     /// Any type: no client reads it, or another module checks it.
     Any,
     /// `string`.
@@ -34,129 +34,129 @@ enum Kind {
     /// `strslice.StrSlice`: a string, or a list of strings.
     Words,
     /// A slice.
-    List(&'static Kind),
+    List(&'static MediaKind),
     /// A map with string keys.
-    Map(&'static Kind),
+    Map(&'static MediaKind),
     /// A struct.
-    Object(&'static [(&'static str, Kind)]),
+    Object(&'static [(&'static str, MediaKind)]),
 }
 
-const TEXTS: Kind = Kind::List(&Kind::Text);
+const TEXTS: MediaKind = MediaKind::List(&MediaKind::Text);
 
 /// `struct{}`, of which Go reads no field.
-const EMPTY: Kind = Kind::Object(&[]);
+const EMPTY: MediaKind = MediaKind::Object(&[]);
 
 /// `image.Image` of Docker, and `Schema2Image` of Podman.
-const CONFIG: Kind = Kind::Object(&[
-    ("id", Kind::Text),
-    ("parent", Kind::Text),
-    ("comment", Kind::Text),
-    ("container", Kind::Text),
+const CONFIG: MediaKind = MediaKind::Object(&[
+    ("id", MediaKind::Text),
+    ("parent", MediaKind::Text),
+    ("comment", MediaKind::Text),
+    ("container", MediaKind::Text),
     ("container_config", CONTAINER),
-    ("docker_version", Kind::Text),
-    ("author", Kind::Text),
-    ("created", Kind::Time),
+    ("docker_version", MediaKind::Text),
+    ("author", MediaKind::Text),
+    ("created", MediaKind::Time),
     ("config", CONTAINER),
-    ("architecture", Kind::Text),
-    ("variant", Kind::Text),
-    ("os", Kind::Text),
-    ("os.version", Kind::Text),
+    ("architecture", MediaKind::Text),
+    ("variant", MediaKind::Text),
+    ("os", MediaKind::Text),
+    ("os.version", MediaKind::Text),
     ("os.features", TEXTS),
-    ("Size", Kind::Integer),
-    ("history", Kind::List(&HISTORY)),
-    ("rootfs", Kind::Object(&[("type", Kind::Text), ("diff_ids", TEXTS)])),
+    ("Size", MediaKind::Integer),
+    ("history", MediaKind::List(&HISTORY)),
+    ("rootfs", MediaKind::Object(&[("type", MediaKind::Text), ("diff_ids", TEXTS)])),
 ]);
 
-const HISTORY: Kind = Kind::Object(&[
-    ("created", Kind::Time),
-    ("author", Kind::Text),
-    ("created_by", Kind::Text),
-    ("comment", Kind::Text),
-    ("empty_layer", Kind::Flag),
+const HISTORY: MediaKind = MediaKind::Object(&[
+    ("created", MediaKind::Time),
+    ("author", MediaKind::Text),
+    ("created_by", MediaKind::Text),
+    ("comment", MediaKind::Text),
+    ("empty_layer", MediaKind::Flag),
 ]);
 
 /// `container.Config` of Docker, and `Schema2Config` of Podman.
-const CONTAINER: Kind = Kind::Object(&[
-    ("Hostname", Kind::Text),
-    ("Domainname", Kind::Text),
-    ("User", Kind::Text),
-    ("AttachStdin", Kind::Flag),
-    ("AttachStdout", Kind::Flag),
-    ("AttachStderr", Kind::Flag),
-    ("ExposedPorts", Kind::Map(&EMPTY)),
-    ("Tty", Kind::Flag),
-    ("OpenStdin", Kind::Flag),
-    ("StdinOnce", Kind::Flag),
+const CONTAINER: MediaKind = MediaKind::Object(&[
+    ("Hostname", MediaKind::Text),
+    ("Domainname", MediaKind::Text),
+    ("User", MediaKind::Text),
+    ("AttachStdin", MediaKind::Flag),
+    ("AttachStdout", MediaKind::Flag),
+    ("AttachStderr", MediaKind::Flag),
+    ("ExposedPorts", MediaKind::Map(&EMPTY)),
+    ("Tty", MediaKind::Flag),
+    ("OpenStdin", MediaKind::Flag),
+    ("StdinOnce", MediaKind::Flag),
     ("Env", TEXTS),
-    ("Cmd", Kind::Words),
+    ("Cmd", MediaKind::Words),
     ("Healthcheck", HEALTHCHECK),
-    ("ArgsEscaped", Kind::Flag),
-    ("Image", Kind::Text),
-    ("Volumes", Kind::Map(&EMPTY)),
-    ("WorkingDir", Kind::Text),
-    ("Entrypoint", Kind::Words),
-    ("NetworkDisabled", Kind::Flag),
-    ("MacAddress", Kind::Text),
+    ("ArgsEscaped", MediaKind::Flag),
+    ("Image", MediaKind::Text),
+    ("Volumes", MediaKind::Map(&EMPTY)),
+    ("WorkingDir", MediaKind::Text),
+    ("Entrypoint", MediaKind::Words),
+    ("NetworkDisabled", MediaKind::Flag),
+    ("MacAddress", MediaKind::Text),
     ("OnBuild", TEXTS),
-    ("Labels", Kind::Map(&Kind::Text)),
-    ("StopSignal", Kind::Text),
-    ("StopTimeout", Kind::Integer),
-    ("Shell", Kind::Words),
+    ("Labels", MediaKind::Map(&MediaKind::Text)),
+    ("StopSignal", MediaKind::Text),
+    ("StopTimeout", MediaKind::Integer),
+    ("Shell", MediaKind::Words),
 ]);
 
 /// `container.HealthConfig`; a `time.Duration` is a number of nanoseconds.
-const HEALTHCHECK: Kind = Kind::Object(&[
+const HEALTHCHECK: MediaKind = MediaKind::Object(&[
     ("Test", TEXTS),
-    ("Interval", Kind::Integer),
-    ("Timeout", Kind::Integer),
-    ("StartPeriod", Kind::Integer),
-    ("Retries", Kind::Integer),
+    ("Interval", MediaKind::Integer),
+    ("Timeout", MediaKind::Integer),
+    ("StartPeriod", MediaKind::Integer),
+    ("Retries", MediaKind::Integer),
 ]);
 
 /// A manifest and an index. Clients read `artifactType` of a descriptor, and not that of a manifest.
-const MANIFEST: Kind = Kind::Object(&[
-    ("schemaVersion", Kind::Integer),
-    ("mediaType", Kind::Text),
+const MANIFEST: MediaKind = MediaKind::Object(&[
+    ("schemaVersion", MediaKind::Integer),
+    ("mediaType", MediaKind::Text),
     ("config", DESCRIPTOR),
-    ("layers", Kind::List(&DESCRIPTOR)),
-    ("manifests", Kind::List(&DESCRIPTOR)),
+    ("layers", MediaKind::List(&DESCRIPTOR)),
+    ("manifests", MediaKind::List(&DESCRIPTOR)),
     ("subject", DESCRIPTOR),
-    ("annotations", Kind::Map(&Kind::Text)),
+    ("annotations", MediaKind::Map(&MediaKind::Text)),
 ]);
 
-const DESCRIPTOR: Kind = Kind::Object(&[
-    ("mediaType", Kind::Text),
-    ("artifactType", Kind::Text),
-    ("digest", Kind::Text),
-    ("size", Kind::Integer),
+const DESCRIPTOR: MediaKind = MediaKind::Object(&[
+    ("mediaType", MediaKind::Text),
+    ("artifactType", MediaKind::Text),
+    ("digest", MediaKind::Text),
+    ("size", MediaKind::Integer),
     ("urls", TEXTS),
-    ("data", Kind::Data),
-    ("annotations", Kind::Map(&Kind::Text)),
+    ("data", MediaKind::Data),
+    ("annotations", MediaKind::Map(&MediaKind::Text)),
     ("platform", PLATFORM),
 ]);
 
-const PLATFORM: Kind = Kind::Object(&[
-    ("architecture", Kind::Text),
-    ("os", Kind::Text),
-    ("os.version", Kind::Text),
+const PLATFORM: MediaKind = MediaKind::Object(&[
+    ("architecture", MediaKind::Text),
+    ("os", MediaKind::Text),
+    ("os.version", MediaKind::Text),
     ("os.features", TEXTS),
-    ("variant", Kind::Text),
+    ("variant", MediaKind::Text),
 ]);
 
 /// `manifest.json` of `docker save`.
-const SAVED: Kind = Kind::List(&Kind::Object(&[
-    ("Config", Kind::Text),
+const SAVED: MediaKind = MediaKind::List(&MediaKind::Object(&[
+    ("Config", MediaKind::Text),
     ("RepoTags", TEXTS),
     ("Layers", TEXTS),
-    ("Parent", Kind::Text),
-    ("LayerSources", Kind::Map(&SOURCE)),
+    ("Parent", MediaKind::Text),
+    ("LayerSources", MediaKind::Map(&SOURCE)),
 ]));
 
 /// A descriptor in `LayerSources`: the fields that Docker and Podman both have.
-const SOURCE: Kind = Kind::Object(&[
-    ("mediaType", Kind::Text),
-    ("digest", Kind::Text),
-    ("size", Kind::Integer),
+const SOURCE: MediaKind = MediaKind::Object(&[
+    ("mediaType", MediaKind::Text),
+    ("digest", MediaKind::Text),
+    ("size", MediaKind::Integer),
     ("urls", TEXTS),
 ]);
 
@@ -209,7 +209,7 @@ pub fn saved(bytes: &[u8]) -> Result<(), Mistyped> {
     check(SAVED, bytes)
 }
 
-fn check(kind: Kind, bytes: &[u8]) -> Result<(), Mistyped> {
+fn check(kind: MediaKind, bytes: &[u8]) -> Result<(), Mistyped> {
     let Ok(bytes) = json::simplified(bytes) else { return Ok(()) };
     let wrong = Cell::new(None);
     let check = TypeCheck { kind, path: String::new(), wrong: &wrong };
@@ -217,7 +217,7 @@ fn check(kind: Kind, bytes: &[u8]) -> Result<(), Mistyped> {
     wrong.take().map_or(Ok(()), Err)
 }
 
-impl Kind {
+impl MediaKind {
     fn expected(self) -> &'static str {
         match self {
             Self::Any => "any type",
@@ -235,7 +235,7 @@ impl Kind {
 
 /// Check of one value.
 struct TypeCheck<'a> {
-    kind: Kind,
+    kind: MediaKind,
     path: String,
     /// First field that is wrong.
     wrong: &'a Cell<Option<Mistyped>>,
@@ -261,16 +261,16 @@ impl TypeCheck<'_> {
 
     fn under(&self, key: &str) -> Self {
         let kind = match self.kind {
-            Kind::Map(kind) => *kind,
-            Kind::Object(keys) => {
+            MediaKind::Map(kind) => *kind,
+            MediaKind::Object(keys) => {
                 let folded = reading::folded(key);
                 let known = keys.iter().find(|(known, _)| reading::folded(known) == folded);
-                known.map_or(Kind::Any, |(_, kind)| *kind)
+                known.map_or(MediaKind::Any, |(_, kind)| *kind)
             }
-            _ => Kind::Any,
+            _ => MediaKind::Any,
         };
         let path = match (kind, self.path.as_str()) {
-            (Kind::Any, _) => String::new(),
+            (MediaKind::Any, _) => String::new(),
             (_, "") => printable(key),
             (_, path) => format!("{path}.{}", printable(key)),
         };
@@ -283,7 +283,7 @@ impl<'de> DeserializeSeed<'de> for TypeCheck<'_> {
 
     fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
         match self.kind {
-            Kind::Any => from.deserialize_ignored_any(IgnoredAny).map(|_| ()),
+            MediaKind::Any => from.deserialize_ignored_any(IgnoredAny).map(|_| ()),
             _ => from.deserialize_any(self),
         }
     }
@@ -301,17 +301,17 @@ impl<'de> Visitor<'de> for TypeCheck<'_> {
     }
 
     fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<(), E> {
-        let is_right = matches!(self.kind, Kind::Flag);
+        let is_right = matches!(self.kind, MediaKind::Flag);
         self.require(is_right, "true or false")
     }
 
     fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<(), E> {
-        let is_right = matches!(self.kind, Kind::Integer);
+        let is_right = matches!(self.kind, MediaKind::Integer);
         self.require(is_right, "a number")
     }
 
     fn visit_u64<E: serde::de::Error>(self, value: u64) -> Result<(), E> {
-        let is_right = matches!(self.kind, Kind::Integer) && i64::try_from(value).is_ok();
+        let is_right = matches!(self.kind, MediaKind::Integer) && i64::try_from(value).is_ok();
         self.require(is_right, "a number")
     }
 
@@ -319,7 +319,7 @@ impl<'de> Visitor<'de> for TypeCheck<'_> {
         // serde_json reads `-0` so; Go reads it as a whole number.
         let is_zero = value == 0.0 && value.is_sign_negative();
         match self.kind {
-            Kind::Integer => {
+            MediaKind::Integer => {
                 self.require(is_zero, "a number that is larger, or has a fraction or an exponent")
             }
             _ => self.require(false, "a number"),
@@ -328,24 +328,24 @@ impl<'de> Visitor<'de> for TypeCheck<'_> {
 
     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
         match self.kind {
-            Kind::Data => {
+            MediaKind::Data => {
                 // Go skips line ends.
                 let text = text.replace(['\r', '\n'], "");
                 self.require(BASE64.decode(text).is_ok(), "another string")
             }
-            Kind::Time => {
+            MediaKind::Time => {
                 let found = format!("'{}'", printable(text));
                 self.require(time::is_readable(text), found)
             }
-            kind => self.require(matches!(kind, Kind::Text | Kind::Words), "a string"),
+            kind => self.require(matches!(kind, MediaKind::Text | MediaKind::Words), "a string"),
         }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
         let kind = match self.kind {
-            Kind::List(kind) => *kind,
-            Kind::Words => Kind::Text,
-            Kind::Data => Kind::Any,
+            MediaKind::List(kind) => *kind,
+            MediaKind::Words => MediaKind::Text,
+            MediaKind::Data => MediaKind::Any,
             _ => return self.require(false, "a list"),
         };
         let path = format!("{}[]", self.path);
@@ -357,7 +357,7 @@ impl<'de> Visitor<'de> for TypeCheck<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        if !matches!(self.kind, Kind::Map(_) | Kind::Object(_)) {
+        if !matches!(self.kind, MediaKind::Map(_) | MediaKind::Object(_)) {
             return self.require(false, "an object");
         }
         while let Some(key) = map.next_key::<String>().map_err(A::Error::custom)? {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::spool::SpooledLayer;
 use super::window::Window;
-use crate::usage::tree::{Kind, NodeId, Sums, Tree, TreeBuilder, Version};
+use crate::usage::tree::{NodeId, NodeKind, Sums, Tree, TreeBuilder, Version};
 use occystrap_base::error::{Error, Result};
 use occystrap_layer::blob::from_io;
 use occystrap_layer::image::Image;
@@ -20,7 +20,7 @@ const IMPLIED: u32 = 0o755;
 const KEPT: [&[u8]; 2] = [b"SCHILY.xattr.", b"SCHILY.acl."];
 
 /// A member of a layer, by its number in the layer's list.
-type Content = (usize, u32);
+type ExportedContent = (usize, u32);
 
 /// The merged file system of an image.
 pub struct Merged {
@@ -32,7 +32,7 @@ pub struct Merged {
     present: Sums,
     walk: std::vec::IntoIter<NodeId>,
     /// Content with several names, and the name under which it was written.
-    shared: HashMap<Content, Option<Vec<u8>>>,
+    shared: HashMap<ExportedContent, Option<Vec<u8>>>,
 }
 
 /// A member that is to be written.
@@ -87,7 +87,7 @@ impl Merged {
     /// Finds content with several names.
     fn find_links(&mut self) -> Result<()> {
         for node in self.tree.nodes() {
-            let Some(link) = self.seen(node).filter(|seen| seen.kind == Kind::HardLink) else {
+            let Some(link) = self.seen(node).filter(|seen| seen.kind == NodeKind::HardLink) else {
                 continue;
             };
             // What it leads to must be there, under whatever name the content came into the image.
@@ -132,7 +132,7 @@ impl Merged {
                 let place = &self.image;
                 return Ok(Some(MergedEntry { member, place, content: None }));
             };
-            if seen.kind != Kind::Directory && self.present.at(node) > 1 {
+            if seen.kind != NodeKind::Directory && self.present.at(node) > 1 {
                 let below = self.tree.children(node).find(|child| self.present.at(*child) > 0);
                 let below = below.map(|child| self.text(child)).unwrap_or_default();
                 let place = &self.layers[seen.layer].place;
@@ -144,7 +144,7 @@ impl Merged {
             }
             let content = match seen.kind {
                 // It was found before.
-                Kind::HardLink => self.tree.content(&seen).map_or(seen, |(_, target)| *target),
+                NodeKind::HardLink => self.tree.content(&seen).map_or(seen, |(_, target)| *target),
                 _ => seen,
             };
             let (layer, ordinal) = (content.layer, content.ordinal);

@@ -13,7 +13,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::sync::{Mutex, PoisonError};
 
-use self::folders::{Folders, Real};
+use self::folders::{ImageFolders, Real};
 use self::local_files::{LocalFile, LocalKind};
 use self::options::Options;
 use super::local_layers::{new_layer, read_to_files};
@@ -35,7 +35,7 @@ const FOLDER_MODE: u32 = 0o755;
 const LONGEST_NAME: usize = 255;
 
 /// The members of a layer by their paths, each with the local file that it is.
-type Members = BTreeMap<Vec<u8>, (Member, Option<LocalFile>)>;
+type AddedMembers = BTreeMap<Vec<u8>, (Member, Option<LocalFile>)>;
 
 /// The filter `add`.
 pub struct Add {
@@ -60,8 +60,8 @@ impl Add {
     }
 
     /// Returns the members of the new layer, each after its folder, with the local file that it is.
-    fn members(&self, files: Vec<LocalFile>, folders: &Folders) -> Result<Members> {
-        let mut all = Members::new();
+    fn members(&self, files: Vec<LocalFile>, folders: &ImageFolders) -> Result<AddedMembers> {
+        let mut all = AddedMembers::new();
         for file in files {
             let is_folder = matches!(file.kind, LocalKind::Folder);
             let real = folders.real(&file.path, is_folder).map_err(|why| {
@@ -156,7 +156,7 @@ impl Reshape for Add {
     fn reshape(&self, image: &Image, context: &Context) -> Result<Reshaped> {
         let files = local_files::of(&self.options.files)?;
         let wanted = files.iter().flat_map(|file| path::folders(&file.path)).map(<[u8]>::to_vec);
-        let folders = Mutex::new(Folders::wanting(wanted));
+        let folders = Mutex::new(ImageFolders::wanting(wanted));
         let mut layers = Vec::with_capacity(image.layers.len() + 1);
         // One after the other: each changes what the ones below it have.
         for (index, layer) in image.layers.iter().enumerate() {
@@ -215,7 +215,12 @@ impl Add {
 }
 
 /// Shows the members of a layer to the folders.
-fn see(layer: &Layer, plain: &mut PlainReader, index: usize, folders: &mut Folders) -> Result<()> {
+fn see(
+    layer: &Layer,
+    plain: &mut PlainReader,
+    index: usize,
+    folders: &mut ImageFolders,
+) -> Result<()> {
     let mut reader = TarReader::new(plain, layer.place.clone());
     let mut placer = Placer::default();
     while let Some(mut member) = reader.next_member()? {
@@ -228,7 +233,7 @@ fn see(layer: &Layer, plain: &mut PlainReader, index: usize, folders: &mut Folde
 
 /// Appends a member with the content of a local file, whose size must not have changed meanwhile.
 /// Errors when engines cannot unpack a path, or read it as a deletion.
-fn check_path(path: &[u8], all: &Members) -> Result<()> {
+fn check_path(path: &[u8], all: &AddedMembers) -> Result<()> {
     let shown = String::from_utf8_lossy(path);
     for name in path.split(|byte| *byte == b'/') {
         if name.starts_with(b".wh.") {

@@ -3,7 +3,7 @@
 //! A layer is read once and written, member by member, to a file; what decides the place of a member goes to sorters. If
 //! the members came in the order of the canonical form, and nothing else is missing, that file is the layer. Otherwise the
 //! layer is assembled from pieces of it. Memory does not depend on the number of members, apart from symbolic links
-//! ([`Symlinks`]) and, where a layer does not list its folders, the folders of the image ([`folders::Folders`]).
+//! ([`Symlinks`]) and, where a layer does not list its folders, the folders of the image ([`folders::ArrangedFolders`]).
 //!
 //! [`Symlinks`]: occystrap_layer::overlay::Symlinks
 
@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use self::ancestry::Ancestry;
 use self::assemble::{Assembled, Parts};
-use self::folders::Folders;
+use self::folders::ArrangedFolders;
 use self::placed::Placed;
 use self::sort::{Sorted, Sorter};
 use self::spell::Spelling;
@@ -195,7 +195,7 @@ pub fn list_folders(
     layers: &mut [Option<Arranged>],
     listed: impl Fn(usize, &mut Member),
 ) -> Result<()> {
-    let mut below = Folders::default();
+    let mut below = ArrangedFolders::default();
     for (index, layer) in layers.iter_mut().enumerate() {
         let Some(Arranged { members, hidden, folder, place, folders, lacks_folders, .. }) = layer
         else {

@@ -2,7 +2,7 @@
 //! layers, whatever built them and in whatever order they come. Times stay: `normalize-timestamps` sets them.
 
 use super::spared::{self, Spared};
-use super::{Applied, Filter, FilterInputs, Form, Pass, Spec, Verdict};
+use super::{Applied, Filter, FilterInputs, Form, MemberVerdict, Pass, Spec};
 use occystrap_base::error::Result;
 use occystrap_layer::image::Image;
 use occystrap_layer::tar::Member;
@@ -52,7 +52,7 @@ impl Applied for &Canonical {
 struct Unchanged;
 
 impl Pass for Unchanged {
-    fn member(&mut self, _member: &mut Member) -> Result<Verdict> {
-        Ok(Verdict::Same)
+    fn member(&mut self, _member: &mut Member) -> Result<MemberVerdict> {
+        Ok(MemberVerdict::Same)
     }
 }

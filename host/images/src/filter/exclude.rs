@@ -7,7 +7,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Applied, Filter, FilterOutcome, Pass, Spec, Verdict};
+use super::{Applied, Filter, FilterOutcome, MemberVerdict, Pass, Spec};
 use occystrap_base::error::{Error, Result};
 use occystrap_layer::glob::Globs;
 use occystrap_layer::image::Image;
@@ -118,7 +118,7 @@ impl ExcludingFrom<'_> {
 }
 
 impl Pass for ExcludingFrom<'_> {
-    fn member(&mut self, member: &mut Member) -> Result<Verdict> {
+    fn member(&mut self, member: &mut Member) -> Result<MemberVerdict> {
         let path = member.plain_path();
         self.symlinks.see(&path, member).ok_or_else(|| {
             Error::source("exclude: a layer has more symbolic links than any image needs")
@@ -127,7 +127,7 @@ impl Pass for ExcludingFrom<'_> {
         let has_links = !self.symlinks.is_empty();
         let is_dropped =
             self.is_dropped(&path) || (has_links && self.is_dropped(&self.symlinks.follow(&path)));
-        Ok(if is_dropped { Verdict::Drop } else { Verdict::Same })
+        Ok(if is_dropped { MemberVerdict::Drop } else { MemberVerdict::Same })
     }
 
     fn drops(&self, path: &[u8]) -> Option<Vec<u8>> {

@@ -12,7 +12,7 @@ use serde::Serialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Applied, Filter, FilterOutcome, Pass, Spec, Verdict};
+use super::{Applied, Filter, FilterOutcome, MemberVerdict, Pass, Spec};
 use crate::info::history::{HistoryStep, steps};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::{Digest, json};
@@ -50,7 +50,7 @@ impl Inspect {
 
 /// One line of the file.
 #[derive(Serialize)]
-struct InspectedImage<'a> {
+struct InspectDocument<'a> {
     /// Name with its tag.
     name: String,
     image: &'a str,
@@ -125,13 +125,13 @@ impl Applied for &Inspect {
 }
 
 impl Pass for &Inspect {
-    fn member(&mut self, _member: &mut Member) -> Result<Verdict> {
-        Ok(Verdict::Same)
+    fn member(&mut self, _member: &mut Member) -> Result<MemberVerdict> {
+        Ok(MemberVerdict::Same)
     }
 }
 
 /// Returns the line of an image.
-fn line<'a>(outcome: &FilterOutcome<'a>) -> InspectedImage<'a> {
+fn line<'a>(outcome: &FilterOutcome<'a>) -> InspectDocument<'a> {
     let FilterOutcome { source, from, image, sizes, .. } = outcome;
     let config = json::parse(&image.config).unwrap_or_default();
     let history = steps(&config, image.layers.len());
@@ -161,7 +161,7 @@ fn line<'a>(outcome: &FilterOutcome<'a>) -> InspectedImage<'a> {
     if let Some(newest) = layers.first_mut() {
         newest.tags = Some(vec![name.clone()]);
     }
-    InspectedImage {
+    InspectDocument {
         name,
         image: &image.name.repository,
         tag,

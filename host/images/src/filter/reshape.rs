@@ -5,7 +5,7 @@
 
 use super::config::Edits;
 use super::manifest::{self, Parts};
-use super::rewrite::{Pass, Verdict};
+use super::rewrite::{MemberVerdict, Pass};
 use super::{Applied, FilterOutcome};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::raw_object::list;
@@ -126,7 +126,7 @@ impl Applied for NoPass {
 }
 
 impl Pass for NoPass {
-    fn member(&mut self, _member: &mut Member) -> Result<Verdict> {
-        Ok(Verdict::Same)
+    fn member(&mut self, _member: &mut Member) -> Result<MemberVerdict> {
+        Ok(MemberVerdict::Same)
     }
 }

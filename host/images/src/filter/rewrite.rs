@@ -13,7 +13,7 @@ use occystrap_layer::tar::{Member, MemberKind, TarReader, Writer};
 
 /// The decision of a pass about a member.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum MemberVerdict {
     /// The member stays as it is.
     Same,
     /// The member stays, and the pass changed it.
@@ -25,7 +25,7 @@ pub enum Verdict {
 /// A filter at work on one layer.
 pub trait Pass {
     /// Decides about the next member. A hard link to a file that was dropped before comes as that file.
-    fn member(&mut self, member: &mut Member) -> Result<Verdict>;
+    fn member(&mut self, member: &mut Member) -> Result<MemberVerdict>;
 
     /// Returns the plain path that a hard link to `path` leads to, if the filter drops members of that path.
     fn drops(&self, _path: &[u8]) -> Option<Vec<u8>> {
@@ -59,10 +59,10 @@ pub fn rewrite(
         }
         let (verdict, stands_for) = relink(&mut dropped, &mut member, place)?;
         let verdict = decide(passes, &mut member, verdict)?;
-        if verdict != Verdict::Same {
+        if verdict != MemberVerdict::Same {
             changed.store(true, Ordering::Relaxed);
         }
-        if verdict == Verdict::Drop {
+        if verdict == MemberVerdict::Drop {
             drop_member(&mut dropped, &mut reader, &member, stands_for)?;
             continue;
         }
@@ -107,22 +107,22 @@ fn relink(
     dropped: &mut DroppedMembers,
     member: &mut Member,
     place: &str,
-) -> Result<(Verdict, Option<usize>)> {
+) -> Result<(MemberVerdict, Option<usize>)> {
     if member.kind != MemberKind::HardLink {
-        return Ok((Verdict::Same, None));
+        return Ok((MemberVerdict::Same, None));
     }
     match dropped.find(&member.link) {
-        None => Ok((Verdict::Same, None)),
+        None => Ok((MemberVerdict::Same, None)),
         // A link must not lead to itself.
         Some(DroppedAs::Link(path)) if from_root(&path) == member.plain_path() => {
             Err(replaced(member, place))
         }
         Some(DroppedAs::Link(path)) => {
             member.link = path;
-            Ok((Verdict::Changed, None))
+            Ok((MemberVerdict::Changed, None))
         }
         Some(DroppedAs::Content(index)) => {
-            Ok((Verdict::Changed, dropped.stand_in(member, index).then_some(index)))
+            Ok((MemberVerdict::Changed, dropped.stand_in(member, index).then_some(index)))
         }
         Some(DroppedAs::Lost) => Err(replaced(member, place)),
     }
@@ -153,19 +153,23 @@ fn drop_member(
 pub fn read_through(plain: impl BufRead, place: &str, passes: &mut Passes<'_>) -> Result<()> {
     let mut reader = TarReader::new(plain, place);
     while let Some(mut member) = reader.next_member()? {
-        decide(passes, &mut member, Verdict::Same)?;
+        decide(passes, &mut member, MemberVerdict::Same)?;
     }
     Ok(())
 }
 
 /// Returns the decision of all passes about a member, which is `start` if they keep it as it is.
-fn decide(passes: &mut Passes<'_>, member: &mut Member, start: Verdict) -> Result<Verdict> {
+fn decide(
+    passes: &mut Passes<'_>,
+    member: &mut Member,
+    start: MemberVerdict,
+) -> Result<MemberVerdict> {
     let mut verdict = start;
     for pass in passes {
         match pass.member(member)? {
-            Verdict::Drop => return Ok(Verdict::Drop),
-            Verdict::Changed => verdict = Verdict::Changed,
-            Verdict::Same => {}
+            MemberVerdict::Drop => return Ok(MemberVerdict::Drop),
+            MemberVerdict::Changed => verdict = MemberVerdict::Changed,
+            MemberVerdict::Same => {}
         }
     }
     Ok(verdict)

@@ -5,7 +5,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::{Applied, Filter, FilterOutcome, Pass, Spec, Verdict};
+use super::{Applied, Filter, FilterOutcome, MemberVerdict, Pass, Spec};
 use crate::search::{Budget, FoundImage, LayerSearch, Pattern, write_script, write_text};
 use occystrap_base::error::Result;
 use occystrap_base::terminal::results::Results;
@@ -89,10 +89,10 @@ struct SearchingIn<'a> {
 }
 
 impl Pass for SearchingIn<'_> {
-    fn member(&mut self, member: &mut Member) -> Result<Verdict> {
+    fn member(&mut self, member: &mut Member) -> Result<MemberVerdict> {
         let Searching { filter, budget, .. } = self.searching;
         self.found.add(member, &filter.pattern, budget)?;
-        Ok(Verdict::Same)
+        Ok(MemberVerdict::Same)
     }
 }
 

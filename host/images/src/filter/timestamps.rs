@@ -7,7 +7,7 @@ use time::format_description::well_known::Rfc3339;
 use super::arrange::TIME_RECORDS;
 use super::config::Edits;
 use super::spared::{self, Spared};
-use super::{Applied, Filter, FilterInputs, Form, Pass, Spec, Verdict};
+use super::{Applied, Filter, FilterInputs, Form, MemberVerdict, Pass, Spec};
 use occystrap_base::error::Result;
 use occystrap_layer::image::Image;
 use occystrap_layer::tar::{Member, Time};
@@ -133,7 +133,7 @@ impl NormalizeTimestamps {
 }
 
 impl Pass for &NormalizeTimestamps {
-    fn member(&mut self, member: &mut Member) -> Result<Verdict> {
-        Ok(if self.set(member) { Verdict::Changed } else { Verdict::Same })
+    fn member(&mut self, member: &mut Member) -> Result<MemberVerdict> {
+        Ok(if self.set(member) { MemberVerdict::Changed } else { MemberVerdict::Same })
     }
 }

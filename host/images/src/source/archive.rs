@@ -5,7 +5,7 @@ use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::members::{Members, compression};
+use super::members::{ArchiveMembers, compression};
 use super::oci_layout;
 use super::tar_index::TarIndex;
 use super::two_lists;

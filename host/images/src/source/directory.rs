@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::catalog::{self, Catalogued};
-use super::members::Members;
+use super::members::ArchiveMembers;
 use super::{Choice, choose, docker_save};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::Section;
@@ -19,7 +19,7 @@ pub struct Directory {
     place: String,
 }
 
-impl Members for Directory {
+impl ArchiveMembers for Directory {
     fn section(&self, name: &str) -> Result<Option<Section>> {
         if check_path(name, None).is_err() {
             return Err(Error::source(format!(

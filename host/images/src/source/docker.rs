@@ -15,7 +15,7 @@ use tokio::runtime::{Builder, Runtime};
 pub use asked::Asked;
 use spool::Spool;
 
-use super::members::Members;
+use super::members::ArchiveMembers;
 use super::oci_layout;
 use super::{Choice, docker_save};
 use occystrap_base::cancel::Cancel;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::Choice;
-use super::members::{Members, compression};
+use super::members::{ArchiveMembers, compression};
 use occystrap_base::error::{Error, Result, printable};
 use occystrap_base::oci::manifest::LARGEST_MANIFEST;
 use occystrap_base::oci::{Digest, ImageName, config, json, reading, types};
@@ -116,7 +116,7 @@ fn mixed_up(entry: &SavedEntry, name: &ImageName, manifest: &str, place: &str) -
 }
 
 /// Reads a manifest file. Errors when it is missing, empty, `null`, malformed, over 4 MiB, or can be read in two ways.
-pub fn read(members: &dyn Members, name: &str) -> Result<Vec<SavedEntry>> {
+pub fn read(members: &dyn ArchiveMembers, name: &str) -> Result<Vec<SavedEntry>> {
     let entries = list(members, name)?;
     match entries.is_empty() {
         true => Err(Error::source(format!("{}: {name} lists no image", members.place()))),
@@ -125,7 +125,7 @@ pub fn read(members: &dyn Members, name: &str) -> Result<Vec<SavedEntry>> {
 }
 
 /// Reads a manifest file as [`read`] does, but accepts an empty list.
-pub fn list(members: &dyn Members, name: &str) -> Result<Vec<SavedEntry>> {
+pub fn list(members: &dyn ArchiveMembers, name: &str) -> Result<Vec<SavedEntry>> {
     let place = members.place();
     let limit = LARGEST_MANIFEST as u64;
     let bytes = members.read(name, limit)?.ok_or_else(|| {
@@ -146,7 +146,7 @@ pub fn list(members: &dyn Members, name: &str) -> Result<Vec<SavedEntry>> {
 }
 
 /// Returns the images of an entry: one for each tag, or one without a name.
-pub fn images(members: &dyn Members, entry: &SavedEntry) -> Result<Vec<Image>> {
+pub fn images(members: &dyn ArchiveMembers, entry: &SavedEntry) -> Result<Vec<Image>> {
     let mut names = (entry.repo_tags.iter().flatten())
         .map(|tag| ImageName::parse(tag).map_err(|error| error.within(members.place())))
         .collect::<Result<Vec<_>>>()?;
@@ -161,7 +161,11 @@ pub fn images(members: &dyn Members, entry: &SavedEntry) -> Result<Vec<Image>> {
 }
 
 /// Returns the images of a list that are wanted. Other entries are not opened.
-pub fn wanted(members: &dyn Members, entries: &[SavedEntry], wanted: Choice) -> Result<Vec<Image>> {
+pub fn wanted(
+    members: &dyn ArchiveMembers,
+    entries: &[SavedEntry],
+    wanted: Choice,
+) -> Result<Vec<Image>> {
     if !wanted.is_one() {
         let all = entries.iter().map(|entry| images(members, entry));
         return wanted.of(all.collect::<Result<Vec<_>>>()?.concat());
@@ -280,7 +284,7 @@ pub fn wrong_names(entry: &SavedEntry) -> Vec<Error> {
 }
 
 /// Returns the image of an entry, under a name.
-pub fn image(members: &dyn Members, entry: &SavedEntry, name: ImageName) -> Result<Image> {
+pub fn image(members: &dyn ArchiveMembers, entry: &SavedEntry, name: ImageName) -> Result<Image> {
     let place = members.place();
     let bytes = members.require_bytes(&entry.config, "config", config::LARGEST_CONFIG)?;
     let mut note = None;

@@ -19,7 +19,7 @@ const MOST_LINKS: usize = 4;
 /// The members by name. `C` is the place of a member's content.
 pub struct MemberTable<C> {
     place: String,
-    members: HashMap<String, Member<C>>,
+    members: HashMap<String, TableMember<C>>,
     /// Folders that are members themselves, and folders of members.
     folders: HashSet<String>,
 }
@@ -31,7 +31,7 @@ enum EntryKind {
     Folder,
 }
 
-enum Member<C> {
+enum TableMember<C> {
     File(C),
     Link(String),
 }
@@ -96,10 +96,10 @@ impl<C> MemberTable<C> {
         }
         let member = match kind {
             EntryKind::Folder => return self.add_folder(&name),
-            EntryKind::Link(target) => Member::Link(target),
+            EntryKind::Link(target) => TableMember::Link(target),
             // A repeated name was refused above.
             EntryKind::File => match content {
-                Some(content) => Member::File(content(&name)?),
+                Some(content) => TableMember::File(content(&name)?),
                 None => return Ok(()),
             },
         };
@@ -120,7 +120,7 @@ impl<C> MemberTable<C> {
 
     /// Returns whether a member is a link to another one.
     fn links_to(&self, name: &str, target: &str) -> bool {
-        matches!(self.members.get(name), Some(Member::Link(first)) if first == target)
+        matches!(self.members.get(name), Some(TableMember::Link(first)) if first == target)
     }
 
     /// Returns name and kind of a member. The error says why these depend on the reader.
@@ -179,8 +179,8 @@ impl<C> MemberTable<C> {
         for _ in 0..=MOST_LINKS {
             match self.members.get(name) {
                 None => return Ok(None),
-                Some(Member::File(content)) => return Ok(Some(content)),
-                Some(Member::Link(target)) => name = target,
+                Some(TableMember::File(content)) => return Ok(Some(content)),
+                Some(TableMember::Link(target)) => name = target,
             }
         }
         Err(Error::source(format!("{}: '{name}' is a chain of links", self.place)))

@@ -12,7 +12,7 @@ use occystrap_base::files::Section;
 use occystrap_base::oci::Compression;
 
 /// Files by name. The names come from a manifest, which is untrusted.
-pub trait Members {
+pub trait ArchiveMembers {
     /// Returns the section of a file, `None` when there is no file of that name.
     fn section(&self, name: &str) -> Result<Option<Section>>;
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::Choice;
 use super::content_store::{ContentStore, StoredManifest, parse_index};
 use super::directory::Directory;
-use super::members::Members;
+use super::members::ArchiveMembers;
 use super::platforms::{Alone, PlatformChooser};
 use super::resolve::{narrow, whole};
 use occystrap_base::error::{Error, Kind, Result};
@@ -34,7 +34,7 @@ const MOST_NAMES: usize = 20;
 /// Returns the wanted images of a layout, or of one tag. Entries of one name for several platforms are one image: the
 /// one for the requested platform.
 pub fn images(
-    members: &dyn Members,
+    members: &dyn ArchiveMembers,
     tag: Option<&str>,
     platform: &Platform,
     wanted: Choice,
@@ -51,7 +51,11 @@ pub fn images(
 }
 
 /// Returns the wanted images of a layout, or of one tag, with every platform.
-pub fn wholes(members: &dyn Members, tag: Option<&str>, wanted: Choice) -> Result<Vec<Whole>> {
+pub fn wholes(
+    members: &dyn ArchiveMembers,
+    tag: Option<&str>,
+    wanted: Choice,
+) -> Result<Vec<Whole>> {
     let (store, place) = (LayoutStore(members), members.place());
     let named = wanted.of(groups(entries(members, tag)?))?;
     (named.into_iter())
@@ -86,7 +90,7 @@ pub fn open(
 }
 
 /// Returns the entries of `index.json`, possibly none. Errors when the file is missing or not an index.
-pub fn listed(members: &dyn Members) -> Result<Vec<RawDescriptor>> {
+pub fn listed(members: &dyn ArchiveMembers) -> Result<Vec<RawDescriptor>> {
     let place = members.place();
     let bytes = members.read(INDEX, LARGEST_INDEX)?.ok_or_else(|| {
         Error::source(format!("{place}: holds no {INDEX}"))
@@ -96,7 +100,7 @@ pub fn listed(members: &dyn Members) -> Result<Vec<RawDescriptor>> {
 }
 
 /// Returns the entries of `index.json`, or those of a tag. Errors when there is none.
-pub fn entries(members: &dyn Members, tag: Option<&str>) -> Result<Vec<RawDescriptor>> {
+pub fn entries(members: &dyn ArchiveMembers, tag: Option<&str>) -> Result<Vec<RawDescriptor>> {
     let place = members.place();
     let mut entries = listed(members)?;
     if entries.is_empty() {
@@ -116,7 +120,7 @@ pub fn entries(members: &dyn Members, tag: Option<&str>) -> Result<Vec<RawDescri
 
 /// Returns whether `index.json` is an empty index, as Docker 25 writes it next to a `manifest.json`. Errors when it is
 /// not an index.
-pub fn is_empty(members: &dyn Members) -> Result<bool> {
+pub fn is_empty(members: &dyn ArchiveMembers) -> Result<bool> {
     let Some(bytes) = members.read(INDEX, LARGEST_INDEX)? else { return Ok(false) };
     Ok(parse_index(&bytes, members.place())?.manifests.is_empty())
 }
@@ -124,7 +128,7 @@ pub fn is_empty(members: &dyn Members) -> Result<bool> {
 /// Returns the reasons for which other readers refuse a layout: they read its marker first, and the version of its
 /// list. Errors of the system are left out.
 #[must_use]
-pub fn flaws(members: &dyn Members) -> Vec<Error> {
+pub fn flaws(members: &dyn ArchiveMembers) -> Vec<Error> {
     let place = members.place();
     let mut flaws = Vec::new();
     match members.read(MARKER, LARGEST_MARKER) {
@@ -171,12 +175,12 @@ pub fn groups(entries: Vec<RawDescriptor>) -> Vec<(ImageName, Vec<RawDescriptor>
 
 /// Reads a manifest or an index, and compares digest, size and media type. Errors ([`Kind::NotFound`]) when it is not
 /// there.
-pub fn manifest(members: &dyn Members, what: &Descriptor) -> Result<Manifest> {
+pub fn manifest(members: &dyn ArchiveMembers, what: &Descriptor) -> Result<Manifest> {
     LayoutStore(members).manifest(what)
 }
 
 /// The images of an archive or a directory as a content store.
-pub struct LayoutStore<'a>(pub &'a dyn Members);
+pub struct LayoutStore<'a>(pub &'a dyn ArchiveMembers);
 
 impl ContentStore for LayoutStore<'_> {
     fn place(&self) -> &str {

@@ -9,12 +9,12 @@ use occystrap_base::error::{Kind, Result};
 use occystrap_base::oci::{Descriptor, Digest, Platform};
 use occystrap_layer::image::{Content, Image, Whole};
 use occystrap_net::context::{Blocking, Context};
-use occystrap_net::registry::{Client, FetchedManifest, Reference, Repository};
+use occystrap_net::registry::{FetchedManifest, Reference, RegistryClient, Repository};
 
 /// Fetches manifest and config of an image.
 pub fn open(
     reference: &Reference,
-    client: &Client,
+    client: &RegistryClient,
     platform: &Platform,
     context: &Context,
 ) -> Result<Image> {
@@ -30,7 +30,11 @@ pub fn open(
 }
 
 /// Fetches manifests and configs of every platform of an image.
-pub fn open_whole(reference: &Reference, client: &Client, context: &Context) -> Result<Whole> {
+pub fn open_whole(
+    reference: &Reference,
+    client: &RegistryClient,
+    context: &Context,
+) -> Result<Whole> {
     let store = RepositoryStore::open(reference, client, context)?;
     whole(&store, store.root(reference)?.manifest, reference.name())
 }
@@ -43,7 +47,7 @@ pub struct RepositoryStore {
 
 impl RepositoryStore {
     /// Returns the store of the repository that a reference names. No request is made.
-    pub fn open(reference: &Reference, client: &Client, context: &Context) -> Result<Self> {
+    pub fn open(reference: &Reference, client: &RegistryClient, context: &Context) -> Result<Self> {
         let repository = client.repository(reference, context.counters.clone())?;
         let place = repository.place();
         Ok(Self { repository: Blocking::new(repository, context), place })

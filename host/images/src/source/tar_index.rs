@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::member_table::MemberTable;
-use super::members::Members;
+use super::members::ArchiveMembers;
 use super::tar_headers::{BLOCK, HeaderStep, Headers};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::Section;
@@ -133,7 +133,7 @@ fn has_same_bytes(file: &File, first: (u64, u64), second: (u64, u64)) -> io::Res
     Ok(true)
 }
 
-impl Members for TarIndex {
+impl ArchiveMembers for TarIndex {
     fn section(&self, name: &str) -> Result<Option<Section>> {
         let found = self.members.find(name)?;
         Ok(found.map(|(offset, size)| Section::new(Arc::clone(&self.file), *offset, *size)))

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use super::content_store::{DEEPEST, MOST_MANIFESTS, parse_index};
-use super::members::Members;
+use super::members::ArchiveMembers;
 use super::oci_layout::{self, groups};
 use occystrap_base::error::Result;
 use occystrap_base::oci::document::{ManifestDocument, RawDescriptor};
@@ -15,7 +15,7 @@ use occystrap_net::web::Elsewhere;
 
 /// Compares the image with a name in `manifest.json` with the one in `index.json`, if there is an index. Errors when
 /// these are two images, or the index cannot be read.
-pub fn agree(members: &dyn Members, name: &ImageName, id: Digest) -> Result<()> {
+pub fn agree(members: &dyn ArchiveMembers, name: &ImageName, id: Digest) -> Result<()> {
     let Some(ids) = Ids::of(members, name)? else { return Ok(()) };
     // A list that leads to no image cannot mislead a reader.
     if ids.found.is_empty() || ids.found.contains(&id) {
@@ -32,7 +32,7 @@ pub fn agree(members: &dyn Members, name: &ImageName, id: Digest) -> Result<()> 
 /// Returns whether `index.json` leads to an image whose blobs are all there, which its readers need: containerd, and
 /// skopeo with `oci-archive:`. `None` without an index. An index may list platforms that the engine did not have: one
 /// complete image is enough.
-pub fn leads(members: &dyn Members, name: &ImageName) -> Result<Option<Leads>> {
+pub fn leads(members: &dyn ArchiveMembers, name: &ImageName) -> Result<Option<Leads>> {
     let Some(ids) = Ids::of(members, name)? else { return Ok(None) };
     Ok(Some(match ids.missing {
         _ if ids.is_complete => Leads::ToImage,
@@ -54,7 +54,7 @@ pub enum Leads {
 
 /// Images that an index leads to.
 struct Ids<'a> {
-    members: &'a dyn Members,
+    members: &'a dyn ArchiveMembers,
     seen: BTreeSet<Digest>,
     found: BTreeSet<Digest>,
     /// Whether all blobs of one image are there.
@@ -65,7 +65,7 @@ struct Ids<'a> {
 
 impl<'a> Ids<'a> {
     /// Follows an index under a name, or under all names where it does not list that one. `None` without an index.
-    fn of(members: &'a dyn Members, name: &ImageName) -> Result<Option<Self>> {
+    fn of(members: &'a dyn ArchiveMembers, name: &ImageName) -> Result<Option<Self>> {
         if members.section(INDEX)?.is_none() {
             return Ok(None);
         }

@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::directory::Directory;
-use super::members::Members;
+use super::members::ArchiveMembers;
 use super::{Source, SourceKind, archive, choose, registry};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::document::ConfigDocument;

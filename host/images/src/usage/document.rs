@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::largest::{Amount, Part, UsageEntry};
+use super::largest::{Amount, LargestPart, UsageEntry};
 use super::rules::RuleResult;
 use super::survey::{Survey, SurveyedLayer};
 use super::{is_deleted_by, is_of};
@@ -132,9 +132,9 @@ fn layer(
     json.value(Some("added"), &layer.added)?;
     json.value(Some("replaced"), &layer.replaced)?;
     json.value(Some("deleted"), &layer.deleted)?;
-    let own = Part::of(&survey.tree, is_of(layer.index));
+    let own = LargestPart::of(&survey.tree, is_of(layer.index));
     let entries = part("entries", &own, top, json)?;
-    let gone = Part::of(&survey.tree, is_deleted_by(layer.index));
+    let gone = LargestPart::of(&survey.tree, is_deleted_by(layer.index));
     let deleted = part("deleted_entries", &gone, top, json)?;
     let left_out = json!({ "entries": entries, "deleted_entries": deleted });
     json.value(Some("left_out"), &left_out)
@@ -143,7 +143,7 @@ fn layer(
 /// Writes the entries of a part as a list. Returns how many are missing.
 fn part(
     key: &str,
-    part: &Part<'_>,
+    part: &LargestPart<'_>,
     top: Option<usize>,
     json: &mut JsonStream<'_>,
 ) -> io::Result<usize> {

@@ -7,7 +7,7 @@
 
 use serde::Serialize;
 
-use super::tree::{Kind, NodeId, Tree, Version};
+use super::tree::{NodeId, NodeKind, Tree, Version};
 
 /// The efficiency of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -89,7 +89,7 @@ fn deleted_directories(tree: &Tree) -> Vec<(NodeId, usize, u64)> {
     for node in tree.nodes() {
         for layer in tree.deleted_by(node) {
             let before = layer.checked_sub(1).and_then(|below| tree.at(node, below));
-            if before.is_some_and(|version| version.kind == Kind::Directory) {
+            if before.is_some_and(|version| version.kind == NodeKind::Directory) {
                 found.push((node, layer, 0));
             }
         }

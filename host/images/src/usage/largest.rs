@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 
-use super::tree::{Kind, NodeId, Sums, Tree, Version};
+use super::tree::{NodeId, NodeKind, Sums, Tree, Version};
 
 /// How many entries are shown for a layer, unless the user wants another number.
 pub const MOST: usize = 8;
@@ -39,7 +39,7 @@ pub enum Amount {
 }
 
 /// The part of a tree that is of interest: the versions of one layer, or those that one layer deletes.
-pub struct Part<'a> {
+pub struct LargestPart<'a> {
     tree: &'a Tree,
     is_in: Box<dyn Fn(&Version) -> bool + 'a>,
     sizes: Sums,
@@ -47,7 +47,7 @@ pub struct Part<'a> {
     counts: OnceCell<Sums>,
 }
 
-impl<'a> Part<'a> {
+impl<'a> LargestPart<'a> {
     /// Returns the part of those versions for which `is_in` holds.
     #[must_use]
     pub fn of(tree: &'a Tree, is_in: impl Fn(&Version) -> bool + 'a) -> Self {
@@ -100,7 +100,7 @@ impl<'a> Part<'a> {
     fn entry(&self, node: NodeId, depth: usize) -> UsageEntry {
         let own = self.tree.versions(node).iter().rev().find(|version| (self.is_in)(version));
         // A directory that the layer does not list has something below it.
-        let kind = own.map_or(Kind::Directory, |version| version.kind);
+        let kind = own.map_or(NodeKind::Directory, |version| version.kind);
         UsageEntry {
             path: self.tree.path(node),
             kind: kind.name(),
@@ -195,7 +195,7 @@ mod tests {
 
     fn shown(files: &[(&str, u64)], amount: Amount) -> Vec<String> {
         let tree = tree(files);
-        Part::of(&tree, |_| true).largest(amount).iter().map(line).collect()
+        LargestPart::of(&tree, |_| true).largest(amount).iter().map(line).collect()
     }
 
     const FILES: [(&str, u64); 6] = [
@@ -233,7 +233,7 @@ mod tests {
     #[test]
     fn nothing_is_left_out_of_all() {
         let tree = tree(&FILES);
-        let part = Part::of(&tree, |_| true);
+        let part = LargestPart::of(&tree, |_| true);
         let mut lines = Vec::new();
         assert_eq!(part.each(|entry| lines.push(line(entry))), part.count());
         assert_eq!(lines.len(), 14);

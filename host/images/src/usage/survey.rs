@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use serde_json::Value;
 
 use super::efficiency::Efficiency;
-use super::tree::{Effect, Kind, NodeId, Tree, TreeBuilder, Version};
+use super::tree::{Effect, NodeId, NodeKind, Tree, TreeBuilder, Version};
 use crate::info::history::{shorten, steps};
 use occystrap_base::error::Result;
 use occystrap_base::oci::{ImageName, json};
@@ -177,7 +177,7 @@ fn count(tree: &Tree, node: NodeId, version: &Version, layers: &mut [SurveyedLay
     let own = &mut layers[version.layer];
     own.size += version.size;
     own.wasted += version.wasted();
-    let is_file = version.kind != Kind::Directory;
+    let is_file = version.kind != NodeKind::Directory;
     if is_file {
         match tree.effect(node, version.layer) {
             // A member that the layer repeats counts once.

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::largest::{Amount, Part, UsageEntry};
+use super::largest::{Amount, LargestPart, UsageEntry};
 use super::rules::{Metric, Rule, RuleResult};
 use super::survey::{Survey, SurveyedLayer};
 use super::{is_deleted_by, is_of};
@@ -173,11 +173,11 @@ fn write_layer(
     let number = layer.index + 1;
     let line = format!("{number:>3}  {:>9}  {share:<BAR$}  {notes}{made_by}", size(layer.size));
     writeln!(to, "{}", paper.heading(&paper.line(&printable(&line))))?;
-    let own = Part::of(&survey.tree, is_of(layer.index)).largest(amount);
+    let own = LargestPart::of(&survey.tree, is_of(layer.index)).largest(amount);
     write_entries(&own, survey.size, "", to)?;
     // Most layers delete little on their way.
     if layer.freed > layer.size {
-        let gone = Part::of(&survey.tree, is_deleted_by(layer.index)).largest(amount);
+        let gone = LargestPart::of(&survey.tree, is_deleted_by(layer.index)).largest(amount);
         write_entries(&gone, survey.size, "-", to)?;
     }
     Ok(())

@@ -32,7 +32,7 @@ pub struct NodeId(u32);
 
 /// The kind of a version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum NodeKind {
     /// A directory.
     Directory,
     /// A symbolic link.
@@ -43,7 +43,7 @@ pub enum Kind {
     HardLink,
 }
 
-impl Kind {
+impl NodeKind {
     /// Returns the name of the kind, for JSON.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -62,7 +62,7 @@ pub struct Version {
     /// Number of the layer, from 0 for the lowest.
     pub layer: usize,
     /// The kind.
-    pub kind: Kind,
+    pub kind: NodeKind,
     /// Bytes of the content in the layer, without the holes of a sparse file; 0 for links and directories.
     pub size: u64,
     /// Whether a later layer deletes or replaces it. A member that the same layer repeats is replaced by its own layer.
@@ -111,7 +111,7 @@ pub enum Effect {
     Deleted,
 }
 
-struct Node {
+struct TreeNode {
     parent: u32,
     /// Offset and length of the name.
     name: (u32, u32),
@@ -132,7 +132,7 @@ struct Cut {
 
 /// The paths of all layers of an image. See the module.
 pub struct Tree {
-    nodes: Vec<Node>,
+    nodes: Vec<TreeNode>,
     names: Vec<u8>,
     /// Nodes by parent and name.
     order: Vec<u32>,
@@ -169,7 +169,7 @@ impl Tree {
         (0..self.nodes.len() as u32).map(NodeId)
     }
 
-    fn node(&self, node: NodeId) -> &Node {
+    fn node(&self, node: NodeId) -> &TreeNode {
         &self.nodes[node.0 as usize]
     }
 
@@ -271,7 +271,7 @@ impl Tree {
     pub fn content(&self, link: &Version) -> Option<(NodeId, &Version)> {
         let (mut node, mut version) = self.target(link)?;
         for _ in 0..LONGEST {
-            if version.kind != Kind::HardLink {
+            if version.kind != NodeKind::HardLink {
                 return Some((node, version));
             }
             (node, version) = self.target(version)?;
@@ -288,7 +288,7 @@ impl Tree {
         let node = NodeId(link.link);
         let is_before = |target: &&Version| {
             let place = (target.layer, target.ordinal);
-            place < (link.layer, link.ordinal) && target.kind != Kind::Directory
+            place < (link.layer, link.ordinal) && target.kind != NodeKind::Directory
         };
         self.versions(node).iter().rev().find(is_before).map(|found| (node, found))
     }

@@ -27,7 +27,7 @@ pub type MemberId = (u16, u32);
 
 /// The kind of what is at a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum MergedKind {
     /// A directory that no layer lists: a member is below it.
     Implied,
     Directory,
@@ -36,7 +36,7 @@ enum Kind {
     File,
 }
 
-impl Kind {
+impl MergedKind {
     fn is_directory(self) -> bool {
         matches!(self, Self::Implied | Self::Directory)
     }
@@ -46,7 +46,7 @@ impl Kind {
 #[derive(Clone, Copy)]
 struct Slot {
     id: MemberId,
-    kind: Kind,
+    kind: MergedKind,
 }
 
 /// The result: the members that stay.
@@ -110,7 +110,7 @@ impl Merged {
             return MemberFate::Renamed(name);
         }
         match self.slots.get(&key(path)) {
-            Some(slot) if slot.id == id && slot.kind != Kind::Implied => {
+            Some(slot) if slot.id == id && slot.kind != MergedKind::Implied => {
                 match self.links.fate(id) {
                     None => MemberFate::Stays,
                     Some(LinkFate::Became) => MemberFate::Gone,
@@ -203,9 +203,9 @@ impl Merger {
             let id = (layer, number);
             number += 1;
             let kind = match entry.act {
-                Change::Directory => Kind::Directory,
-                Change::Symlink => Kind::Symlink,
-                Change::File | Change::HardLink => Kind::File,
+                Change::Directory => MergedKind::Directory,
+                Change::Symlink => MergedKind::Symlink,
+                Change::File | Change::HardLink => MergedKind::File,
                 Change::Delete | Change::Empty | Change::Ignored => return,
             };
             if wrong.is_none() {
@@ -228,13 +228,13 @@ impl Merger {
                 && !matches!(entry.act, Change::Delete | Change::Empty | Change::Ignored)
             {
                 let file = folders(entry.path).find(|folder| replaced.contains(&key(folder)));
-                wrong = file.map(|file| self.below(layer, layer, Kind::File, file));
+                wrong = file.map(|file| self.below(layer, layer, MergedKind::File, file));
             }
         });
         wrong.map_or(Ok(()), Err)
     }
 
-    fn keep_member(&mut self, id: MemberId, kind: Kind, path: &[u8]) -> Result<(), String> {
+    fn keep_member(&mut self, id: MemberId, kind: MergedKind, path: &[u8]) -> Result<(), String> {
         let slots = &self.merged.slots;
         let known = slots.get(&key(path)).copied();
         let stays = match known {
@@ -243,8 +243,8 @@ impl Merger {
                 true
             }
             Some(slot) if slot.id.0 == id.0 => return Err(self.twice(id, path)),
-            Some(slot) if slot.kind != Kind::Implied => {
-                if slot.kind == Kind::Directory && kind != Kind::Directory {
+            Some(slot) if slot.kind != MergedKind::Implied => {
+                if slot.kind == MergedKind::Directory && kind != MergedKind::Directory {
                     self.replaced.insert(key(path));
                 }
                 false
@@ -252,7 +252,7 @@ impl Merger {
             known => match self.is_hidden(id.0, path) {
                 true => false,
                 // A layer above has something below this path.
-                false if known.is_some() && kind != Kind::Directory => {
+                false if known.is_some() && kind != MergedKind::Directory => {
                     return Err(self.below(known.map_or(id.0, |slot| slot.id.0), id.0, kind, path));
                 }
                 false => true,
@@ -262,7 +262,7 @@ impl Merger {
             return Ok(());
         }
         // What is in it was seen before, and so is written before it.
-        if self.base && kind == Kind::Directory && known.is_some() {
+        if self.base && kind == MergedKind::Directory && known.is_some() {
             self.merged.early.insert(path.to_vec());
         }
         self.merged.slots.insert(key(path), Slot { id, kind });
@@ -274,7 +274,7 @@ impl Merger {
                 }
                 Some(_) => break,
                 None => {
-                    let slot = Slot { id, kind: Kind::Implied };
+                    let slot = Slot { id, kind: MergedKind::Implied };
                     self.merged.slots.insert(key(folder), slot);
                 }
             }
@@ -304,7 +304,7 @@ impl Merger {
                         None => self.whiteout(path),
                         Some(slot) if slot.kind.is_directory() => {
                             self.empty(path);
-                            if self.base && slot.kind == Kind::Implied {
+                            if self.base && slot.kind == MergedKind::Implied {
                                 self.merged.unlisted.insert(path.to_vec());
                             }
                         }
@@ -348,11 +348,11 @@ impl Merger {
     }
 
     /// Returns the error for a member of layer `above` below `path`, which is not a directory in layer `layer`.
-    fn below(&self, above: u16, layer: u16, kind: Kind, path: &[u8]) -> String {
+    fn below(&self, above: u16, layer: u16, kind: MergedKind, path: &[u8]) -> String {
         let (above, layer) = (self.number(above), self.number(layer));
         let path = String::from_utf8_lossy(path);
         match kind {
-            Kind::Symlink => format!(
+            MergedKind::Symlink => format!(
                 "layer {above} writes through '{path}', a symbolic link of layer {layer}, which \
                  some engines follow and others replace"
             ),

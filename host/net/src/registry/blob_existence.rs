@@ -7,7 +7,7 @@ use reqwest::header::{ACCEPT_ENCODING, HeaderValue, RANGE};
 use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 
-use super::blob_part::{ContentRange, Part};
+use super::blob_part::{BlobPart, ContentRange};
 use super::manifest_headers::ACCEPT_CODING;
 use super::repository::{PLAIN, Repository, unexpected};
 use crate::http::failure::Failure;
@@ -36,7 +36,7 @@ enum Outcome {
     /// The registry does not have the blob.
     Missing,
     /// Another part must be requested.
-    AskFor(Part),
+    AskFor(BlobPart),
     /// The server failed. The next request may succeed.
     Faulty(Failure),
     /// The answer ended too early: `came` bytes were received, of a blob of `size` bytes.
@@ -97,10 +97,10 @@ impl ExistenceCheck<'_> {
         // Some registries, and proxies in front of them, answer every HEAD with the length 0.
         let known = self.promised.or(head.filter(|length| *length > 0));
         let mut part = match known.or(head) {
-            None => Part::Suffix,
+            None => BlobPart::Suffix,
             // There is no last byte. Request the first, in case HEAD is wrong.
-            Some(0) => Part::First,
-            Some(size) => Part::Last(size),
+            Some(0) => BlobPart::First,
+            Some(size) => BlobPart::Last(size),
         };
         // The byte at which the last answer ended too early, and the number of successive answers that ended there.
         let mut broken = (0, 0);
@@ -109,7 +109,7 @@ impl ExistenceCheck<'_> {
             let answer = match self.ask(part, &mut budget).await {
                 // A storage host may refuse a range because the signature of its URL does not cover it.
                 Err(error) if error.kind() == Kind::Auth && self.may_ask_whole(part) => {
-                    (part, broken, cut) = (Part::Whole, (0, 0), None);
+                    (part, broken, cut) = (BlobPart::Whole, (0, 0), None);
                     continue;
                 }
                 answer => answer?,
@@ -117,8 +117,8 @@ impl ExistenceCheck<'_> {
             let asked = Instant::now();
             let (size, came, failure) = match self.read(answer, part, known).await? {
                 // HEAD reported an empty blob, and GET sent bytes.
-                Outcome::Present(size) if part == Part::First && cut.is_none() && size > 1 => {
-                    part = Part::Last(size);
+                Outcome::Present(size) if part == BlobPart::First && cut.is_none() && size > 1 => {
+                    part = BlobPart::Last(size);
                     continue;
                 }
                 Outcome::Present(size) => return cut.map_or(Ok(Some(size)), Err),
@@ -130,7 +130,7 @@ impl ExistenceCheck<'_> {
                 Outcome::Faulty(failure) => {
                     match wire.pause(&mut budget, failure).await {
                         Err(error) if error.kind() == Kind::Interrupted => return Err(error),
-                        Err(_) => (part, broken, cut) = (Part::Whole, (0, 0), None),
+                        Err(_) => (part, broken, cut) = (BlobPart::Whole, (0, 0), None),
                         Ok(()) => {}
                     }
                     continue;
@@ -146,12 +146,12 @@ impl ExistenceCheck<'_> {
                 return Ok(None);
             }
             if broken.1 == MOST_BROKEN {
-                let at_end = matches!(part, Part::Last(_) | Part::Suffix) && size > 1;
+                let at_end = matches!(part, BlobPart::Last(_) | BlobPart::Suffix) && size > 1;
                 match came {
                     // The first byte shows whether the blob is missing or cut.
                     0 if at_end => {
                         cut = Some(self.cut(size, "fewer"));
-                        (part, broken) = (Part::First, (0, 0));
+                        (part, broken) = (BlobPart::First, (0, 0));
                         continue;
                     }
                     0 => return Ok(None),
@@ -197,14 +197,14 @@ impl ExistenceCheck<'_> {
         }
     }
 
-    async fn ask(&self, part: Part, budget: &mut Budget) -> Result<Answer> {
+    async fn ask(&self, part: BlobPart, budget: &mut Budget) -> Result<Answer> {
         let mut call = self.call(Method::GET, part.header()?);
         call.takes_faults = self.may_ask_whole(part);
         self.repository.send(&call, budget).await
     }
 
     /// Returns whether the whole blob is requested when the server refuses this part: clients do not request parts.
-    fn may_ask_whole(&self, part: Part) -> bool {
+    fn may_ask_whole(&self, part: BlobPart) -> bool {
         part.is_range()
     }
 
@@ -223,12 +223,12 @@ impl ExistenceCheck<'_> {
 
     /// Reads as much of an answer as the check needs. `known` is the size in the descriptor or in the answer to HEAD.
     /// Errors when the check is for a writer and the answer contradicts HEAD, and when the status is unexpected.
-    async fn read(&self, answer: Answer, part: Part, known: Option<u64>) -> Result<Outcome> {
+    async fn read(&self, answer: Answer, part: BlobPart, known: Option<u64>) -> Result<Outcome> {
         let status = answer.status();
         let is_part = status == StatusCode::PARTIAL_CONTENT;
         if self.reads && answer.is_gzip() && (status == StatusCode::OK || is_part) {
             return match part.is_range() {
-                true => Ok(Outcome::AskFor(Part::Whole)),
+                true => Ok(Outcome::AskFor(BlobPart::Whole)),
                 false => self.decode(answer.decoded()).await,
             };
         }
@@ -246,7 +246,7 @@ impl ExistenceCheck<'_> {
             status if self.may_ask_whole(part) => {
                 return Ok(match is_passing(status) {
                     true => Outcome::Faulty(answer.setback()),
-                    false => Outcome::AskFor(Part::Whole),
+                    false => Outcome::AskFor(BlobPart::Whole),
                 });
             }
             StatusCode::NOT_FOUND => return Ok(Outcome::Missing),
@@ -267,24 +267,24 @@ impl ExistenceCheck<'_> {
         let size = found.or(known);
         match (status, size) {
             (StatusCode::RANGE_NOT_SATISFIABLE, Some(0)) if !is_other => Ok(Outcome::Present(0)),
-            (StatusCode::RANGE_NOT_SATISFIABLE, _) => Ok(Outcome::AskFor(Part::All)),
+            (StatusCode::RANGE_NOT_SATISFIABLE, _) => Ok(Outcome::AskFor(BlobPart::All)),
             // The byte may not be the last one.
-            (StatusCode::PARTIAL_CONTENT, _) if is_other => Ok(Outcome::AskFor(Part::All)),
+            (StatusCode::PARTIAL_CONTENT, _) if is_other => Ok(Outcome::AskFor(BlobPart::All)),
             (StatusCode::PARTIAL_CONTENT, _)
                 if !range.is_some_and(|range| part.is_answered_by(&range, size)) =>
             {
-                Ok(Outcome::AskFor(Part::Whole))
+                Ok(Outcome::AskFor(BlobPart::Whole))
             }
             // The server may support a range with an offset, and not one that counts from the end.
-            (StatusCode::OK, Some(size)) if part == Part::Suffix && size > READ_WHOLE => {
-                Ok(Outcome::AskFor(Part::Last(size)))
+            (StatusCode::OK, Some(size)) if part == BlobPart::Suffix && size > READ_WHOLE => {
+                Ok(Outcome::AskFor(BlobPart::Last(size)))
             }
             (_, Some(size)) => {
                 let is_promised = self.promised.is_none_or(|promised| promised == size);
                 let most = match size {
                     _ if is_part => 1,
                     size if size <= READ_WHOLE => size,
-                    size if part == Part::All && is_promised => size,
+                    size if part == BlobPart::All && is_promised => size,
                     _ => 1,
                 };
                 self.take(answer, size, most).await

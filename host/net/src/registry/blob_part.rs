@@ -9,7 +9,7 @@ use occystrap_base::error::{Error, Kind, Result};
 
 /// The bytes of a blob that a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum BlobPart {
     /// The last byte of a blob of this size.
     Last(u64),
     /// The last byte of a blob of unknown size.
@@ -22,7 +22,7 @@ pub(super) enum Part {
     All,
 }
 
-impl Part {
+impl BlobPart {
     /// Returns whether the request has a range.
     pub(super) fn is_range(self) -> bool {
         !matches!(self, Self::Whole | Self::All)
@@ -82,23 +82,23 @@ impl ContentRange {
 mod tests {
     use super::*;
 
-    fn fits(part: Part, said: &str, size: Option<u64>) -> bool {
+    fn fits(part: BlobPart, said: &str, size: Option<u64>) -> bool {
         ContentRange::parse(said).is_some_and(|range| part.is_answered_by(&range, size))
     }
 
     #[test]
     fn only_the_byte_that_was_asked_for_is_taken() {
         for good in ["bytes 9-9/10", "bytes 9-9/*", " bytes 9-9/10 "] {
-            assert!(fits(Part::Last(10), good, Some(10)), "{good}");
-            assert!(fits(Part::Suffix, good, Some(10)), "{good}");
+            assert!(fits(BlobPart::Last(10), good, Some(10)), "{good}");
+            assert!(fits(BlobPart::Suffix, good, Some(10)), "{good}");
         }
         for bad in
             ["bytes 0-0/10", "bytes 0-9/10", "bytes 9-10/11", "bytes */10", "9-9/10", "bytes 9"]
         {
-            assert!(!fits(Part::Last(10), bad, Some(10)), "{bad}");
+            assert!(!fits(BlobPart::Last(10), bad, Some(10)), "{bad}");
         }
-        assert!(fits(Part::First, "bytes 0-0/10", Some(10)));
-        assert!(!fits(Part::Suffix, "bytes 9-9/*", None), "which is the last one is not known");
+        assert!(fits(BlobPart::First, "bytes 0-0/10", Some(10)));
+        assert!(!fits(BlobPart::Suffix, "bytes 9-9/*", None), "which is the last one is not known");
         let said = ContentRange::parse("bytes */10").unwrap();
         assert_eq!((said.part, said.size), (None, Some(10)));
     }

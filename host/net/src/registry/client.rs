@@ -26,7 +26,7 @@ const USER_AGENT: &str = concat!("occystrap/", env!("CARGO_PKG_VERSION"));
 /// The connections, tokens and rate limits of one run. Cheap to clone. Connections are made, files read and requests
 /// sent only when they are needed.
 #[derive(Clone)]
-pub struct Client {
+pub struct RegistryClient {
     /// The connections to registries without certificate folders.
     http: reqwest::Client,
     /// The connections by host: those of `http`, or connections with the certificates of the host's folders.
@@ -37,7 +37,7 @@ pub struct Client {
     sessions: Arc<Sessions>,
 }
 
-impl Client {
+impl RegistryClient {
     /// Returns a client for one run. Errors when the settings contradict each other, or the CA bundle cannot be used.
     pub fn new(settings: &Settings, cancel: Cancel) -> Result<Self> {
         settings.check()?;
@@ -125,14 +125,14 @@ impl Client {
 
 impl Repository {
     /// Returns a repository with a client of its own. Several repositories of one run come from
-    /// [`Client::repository`], and share connections, tokens and the rate limit.
+    /// [`RegistryClient::repository`], and share connections, tokens and the rate limit.
     pub fn open(
         reference: &Reference,
         settings: &Settings,
         counters: Arc<Counters>,
         cancel: Cancel,
     ) -> Result<Self> {
-        Client::new(settings, cancel)?.repository(reference, counters)
+        RegistryClient::new(settings, cancel)?.repository(reference, counters)
     }
 }
 

@@ -7,7 +7,7 @@ use reqwest::header::HeaderValue;
 use url::Url;
 
 use super::allow::Allow;
-use super::client::Client;
+use super::client::WebClient;
 use super::elsewhere::ForeignLayers;
 use super::netrc::{Logins, Netrc};
 use super::resolver::Resolver;
@@ -90,10 +90,10 @@ impl Access {
         login: Option<(Url, HeaderValue)>,
         counters: Arc<Counters>,
         cancel: Cancel,
-    ) -> Result<Client> {
+    ) -> Result<WebClient> {
         // The file is read when the first client needs it.
         let netrc = self.0.netrc.get_or_init(|| self.0.logins.read().map(Arc::new)).clone()?;
-        Ok(Client::new(self.wire(counters, cancel)?, self.0.allow.clone(), netrc, login))
+        Ok(WebClient::new(self.wire(counters, cancel)?, self.0.allow.clone(), netrc, login))
     }
 
     /// Returns a client for layers that are stored at URLs of their manifests. `login` is that of the URL. Unlike
@@ -103,11 +103,11 @@ impl Access {
         login: Option<(Url, HeaderValue)>,
         counters: Arc<Counters>,
         cancel: Cancel,
-    ) -> Result<Client> {
+    ) -> Result<WebClient> {
         let allow = self.0.allow.clone();
         let guard: Guard = Arc::new(move |url: &Url| allow.check_address(url));
         let wire = Wire { follows: true, guard: Some(guard), ..self.wire(counters, cancel)? };
-        Ok(Client::for_layers(wire, self.0.allow.clone(), login))
+        Ok(WebClient::for_layers(wire, self.0.allow.clone(), login))
     }
 
     fn wire(&self, counters: Arc<Counters>, cancel: Cancel) -> Result<Wire> {

@@ -25,7 +25,7 @@ use occystrap_base::oci::Descriptor;
 
 /// A client for one session. Cheap to clone.
 #[derive(Clone)]
-pub struct Client {
+pub struct WebClient {
     wire: Wire,
     allow: Arc<Allow>,
     netrc: Arc<Netrc>,
@@ -52,7 +52,7 @@ pub enum Repeat {
     No,
 }
 
-impl Client {
+impl WebClient {
     /// Returns a client for requests of a plugin, and of the host about what the plugin wrote. `login` belongs to its
     /// URL; the logins of `netrc` belong to their hosts.
     pub(super) fn new(

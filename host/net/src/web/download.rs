@@ -11,7 +11,7 @@ use reqwest::{Method, StatusCode};
 use tokio::time::Instant;
 use url::Url;
 
-use super::client::{Client, status_error_at};
+use super::client::{WebClient, status_error_at};
 use crate::http::resumable::{DownloadSource, OnShortBody, OnUnterminated, ResumableDownload};
 use crate::http::resume_state::ResumeState;
 use crate::http::retry::Budget;
@@ -44,7 +44,7 @@ impl UrlDownload {
     }
 }
 
-impl Client {
+impl WebClient {
     /// Starts to download the bytes at a URL. They must have the size and the digest of `promised`, where these are
     /// known.
     #[must_use]
@@ -57,7 +57,7 @@ impl Client {
 
 /// A URL, as the source of a download.
 struct UrlSource {
-    client: Client,
+    client: WebClient,
     url: Url,
     /// The name of the URL in errors.
     place: String,

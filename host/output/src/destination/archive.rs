@@ -25,7 +25,7 @@ pub struct Archive {
     headers: Headers,
     at: u64,
     next: Next,
-    members: BTreeMap<String, Member>,
+    members: BTreeMap<String, ArchiveMember>,
     /// Bytes of memory that the members hold.
     held: usize,
 }
@@ -42,7 +42,7 @@ enum Next {
     End,
 }
 
-enum Member {
+enum ArchiveMember {
     /// One of the host's blobs: its digest and size in bytes.
     Blob(Digest, u64),
     /// Written by the plugin.
@@ -122,7 +122,7 @@ impl Archive {
                 if bytes.is_empty() && *announced == size =>
             {
                 let name = std::mem::take(name);
-                self.insert(name, Member::Blob(digest, size), size)?;
+                self.insert(name, ArchiveMember::Blob(digest, size), size)?;
                 self.at += size;
                 self.step()
             }
@@ -143,8 +143,8 @@ impl Archive {
             Next::Content { name, bytes, size } if bytes.len() as u64 == *size => {
                 let (name, bytes, size) = (std::mem::take(name), std::mem::take(bytes), *size);
                 let member = match size {
-                    0 => Member::Blob(Digest::of(b""), 0),
-                    _ => Member::Own(bytes),
+                    0 => ArchiveMember::Blob(Digest::of(b""), 0),
+                    _ => ArchiveMember::Own(bytes),
                 };
                 self.insert(name, member, size)?;
                 self.step()
@@ -171,12 +171,12 @@ impl Archive {
         }
     }
 
-    fn insert(&mut self, name: String, member: Member, size: u64) -> Result<()> {
+    fn insert(&mut self, name: String, member: ArchiveMember, size: u64) -> Result<()> {
         if self.members.len() >= MOST_MEMBERS {
             return Err(odd(&format!("it has more than {MOST_MEMBERS} files")));
         }
-        let own = if let Member::Own(bytes) = &member { bytes.capacity() } else { 0 };
-        self.held += name.len() + size_of::<Member>() + own;
+        let own = if let ArchiveMember::Own(bytes) = &member { bytes.capacity() } else { 0 };
+        self.held += name.len() + size_of::<ArchiveMember>() + own;
         if self.members.insert(name.clone(), member).is_some() {
             return Err(odd(&format!("it has '{name}' twice")));
         }
@@ -198,7 +198,7 @@ impl Archive {
         if !matches!(self.next, Next::End) {
             return Err(odd("it is not complete"));
         }
-        let Some(Member::Own(manifest)) = self.members.get(LIST) else {
+        let Some(ArchiveMember::Own(manifest)) = self.members.get(LIST) else {
             return Err(odd(&format!("it has no {LIST}")));
         };
         let listed = serde_json::from_slice::<[Listed; 1]>(manifest)
@@ -215,7 +215,7 @@ impl Archive {
             return Err(odd(&format!("'{other}' is no part of the image")));
         }
         let blob = |name: &String| match self.members.get(name) {
-            Some(Member::Blob(digest, size)) => Ok((*digest, *size)),
+            Some(ArchiveMember::Blob(digest, size)) => Ok((*digest, *size)),
             _ => Err(odd(&format!("'{name}' is not one of the image's blobs"))),
         };
         let layers = layers.iter().map(blob).collect::<Result<_>>()?;

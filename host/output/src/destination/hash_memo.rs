@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::engine_image::{EngineImageInfo, Exported};
+use super::engine_image::{EngineImageInfo, ExportedImage};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::oci::{Digest, Hasher};
@@ -40,7 +40,7 @@ struct Remote {
     /// The engine's description of its image, or the error.
     image: Option<Result<Option<EngineImageInfo>>>,
     /// The digests of the engine's exported image, or the error.
-    export: Option<Result<Option<Exported>>>,
+    export: Option<Result<Option<ExportedImage>>>,
 }
 
 impl HashMemo {
@@ -168,12 +168,12 @@ impl HashMemo {
 
     /// What an engine's image was found to be.
     #[must_use]
-    pub fn recall_export(&self) -> Option<Result<Option<Exported>>> {
+    pub fn recall_export(&self) -> Option<Result<Option<ExportedImage>>> {
         self.remote().export.clone()
     }
 
     /// Remembers the digests of an exported image, or the error, because an export takes long.
-    pub fn remember_export(&self, exported: Result<Option<Exported>>) {
+    pub fn remember_export(&self, exported: Result<Option<ExportedImage>>) {
         self.remote().export = Some(exported);
     }
 

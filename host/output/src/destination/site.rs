@@ -17,12 +17,12 @@ use occystrap_net::context::{Blocking, Context};
 use occystrap_net::http::failure::Failure;
 use occystrap_net::http::wire::Answer;
 use occystrap_net::web::client::{Denied, Repeat, shown};
-use occystrap_net::web::{Client, Folder, UrlDownload};
+use occystrap_net::web::{Folder, UrlDownload, WebClient};
 
 /// A folder on a web server for reading, and the runtime that requests run on. Cheap to clone.
 #[derive(Clone)]
 pub struct SiteReader {
-    client: Blocking<Client>,
+    client: Blocking<WebClient>,
     /// Ends with `/`.
     folder: Url,
 }
@@ -159,7 +159,7 @@ impl BlockingSite {
 
     /// Returns the client, for asynchronous code.
     #[must_use]
-    pub fn client(&self) -> &Client {
+    pub fn client(&self) -> &WebClient {
         &self.reader.client
     }
 

@@ -39,13 +39,13 @@ pub struct Walk {
 }
 
 /// The granted directory. A session has one, and every handle stands for it.
-pub struct Directory;
+pub struct DirectoryHandle;
 
 /// The granted repository. A session has one, and every handle stands for it.
-pub struct Repository;
+pub struct RepositoryHandle;
 
 /// The granted engine. A session has one, and every handle stands for it.
-pub struct Engine;
+pub struct EngineHandle;
 
 /// An answer of a web server.
 pub struct Response {

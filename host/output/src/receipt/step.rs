@@ -30,7 +30,7 @@ pub enum Step {
 
 /// The value at the end of the steps.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Found {
+pub enum StepResult {
     /// A string.
     Text(String),
     /// Another value.
@@ -63,7 +63,7 @@ impl Step {
 /// Finds the end of the steps in a JSON text, which is read as a stream: of an object at most one key is kept,
 /// of a list one element. The rest of the text is read, because it must be JSON as well, but not kept: it may
 /// be nested as deep as the caller allows, and hold numbers of any size.
-pub fn find(steps: &[Step], text: impl Read) -> Result<Found, Trouble> {
+pub fn find(steps: &[Step], text: impl Read) -> Result<StepResult, Trouble> {
     let why = Cell::new(None);
     let mut deserializer = serde_json::Deserializer::from_reader(text);
     let way = Way { steps, why: &why };
@@ -89,8 +89,8 @@ impl Way<'_> {
         E::custom("")
     }
 
-    fn at_end(self, found: Found) -> Found {
-        if self.steps.is_empty() { found } else { Found::Nothing }
+    fn at_end(self, found: StepResult) -> StepResult {
+        if self.steps.is_empty() { found } else { StepResult::Nothing }
     }
 
     /// Reads an element of a list: `None` if the step does not name it.
@@ -99,7 +99,7 @@ impl Way<'_> {
         step: &Step,
         rest: &[Step],
         text: &str,
-    ) -> Result<Option<Found>, E> {
+    ) -> Result<Option<StepResult>, E> {
         reading::distinct(text.as_bytes()).map_err(|why| {
             // A position in the element is not the position in the file.
             let why = why.split(" at line ").next().unwrap_or(&why).to_owned();
@@ -115,48 +115,48 @@ impl Way<'_> {
 }
 
 impl<'de> DeserializeSeed<'de> for Way<'_> {
-    type Value = Found;
+    type Value = StepResult;
 
-    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Found, D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<StepResult, D::Error> {
         from.deserialize_any(self)
     }
 }
 
 impl<'de> Visitor<'de> for Way<'_> {
-    type Value = Found;
+    type Value = StepResult;
 
     fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         to.write_str("JSON")
     }
 
-    fn visit_str<E>(self, text: &str) -> Result<Found, E> {
+    fn visit_str<E>(self, text: &str) -> Result<StepResult, E> {
         Ok(match self.steps {
-            [] => Found::Text(text.to_owned()),
-            _ => Found::Nothing,
+            [] => StepResult::Text(text.to_owned()),
+            _ => StepResult::Nothing,
         })
     }
 
-    fn visit_unit<E>(self) -> Result<Found, E> {
-        Ok(self.at_end(Found::Other))
+    fn visit_unit<E>(self) -> Result<StepResult, E> {
+        Ok(self.at_end(StepResult::Other))
     }
 
-    fn visit_bool<E>(self, _: bool) -> Result<Found, E> {
-        Ok(self.at_end(Found::Other))
+    fn visit_bool<E>(self, _: bool) -> Result<StepResult, E> {
+        Ok(self.at_end(StepResult::Other))
     }
 
-    fn visit_i64<E>(self, _: i64) -> Result<Found, E> {
-        Ok(self.at_end(Found::Other))
+    fn visit_i64<E>(self, _: i64) -> Result<StepResult, E> {
+        Ok(self.at_end(StepResult::Other))
     }
 
-    fn visit_u64<E>(self, _: u64) -> Result<Found, E> {
-        Ok(self.at_end(Found::Other))
+    fn visit_u64<E>(self, _: u64) -> Result<StepResult, E> {
+        Ok(self.at_end(StepResult::Other))
     }
 
-    fn visit_f64<E>(self, _: f64) -> Result<Found, E> {
-        Ok(self.at_end(Found::Other))
+    fn visit_f64<E>(self, _: f64) -> Result<StepResult, E> {
+        Ok(self.at_end(StepResult::Other))
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Found, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<StepResult, A::Error> {
         let mut found = None;
         while let Some(key) = map.next_key::<Box<RawValue>>()? {
             let key = json::string_text(&key);
@@ -171,13 +171,13 @@ impl<'de> Visitor<'de> for Way<'_> {
                 _ => drop(map.next_value::<IgnoredAny>()?),
             }
         }
-        Ok(found.unwrap_or_else(|| self.at_end(Found::Other)))
+        Ok(found.unwrap_or_else(|| self.at_end(StepResult::Other)))
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Found, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<StepResult, A::Error> {
         let [step @ Step::Element { .. }, rest @ ..] = self.steps else {
             while list.next_element::<IgnoredAny>()?.is_some() {}
-            return Ok(self.at_end(Found::Other));
+            return Ok(self.at_end(StepResult::Other));
         };
         let mut found = None;
         while let Some(element) = list.next_element::<Box<RawValue>>()? {
@@ -187,7 +187,7 @@ impl<'de> Visitor<'de> for Way<'_> {
                 return Err(self.end(Trouble::Ambiguous));
             }
         }
-        Ok(found.unwrap_or(Found::Nothing))
+        Ok(found.unwrap_or(StepResult::Nothing))
     }
 }
 
@@ -223,16 +223,16 @@ mod tests {
         let found = |document: &Value, name| {
             find(&steps(name), document.to_string().as_bytes()).map_err(|why| format!("{why:?}"))
         };
-        assert_eq!(found(&document, "b"), Ok(Found::Text("b".to_owned())));
-        assert_eq!(found(&document, "c"), Ok(Found::Nothing));
+        assert_eq!(found(&document, "b"), Ok(StepResult::Text("b".to_owned())));
+        assert_eq!(found(&document, "c"), Ok(StepResult::Nothing));
         document["manifests"].as_array_mut().unwrap().push(element("b"));
         assert_eq!(found(&document, "b"), Err("Ambiguous".to_owned()));
-        assert_eq!(found(&document, "a"), Ok(Found::Text("a".to_owned())));
+        assert_eq!(found(&document, "a"), Ok(StepResult::Text("a".to_owned())));
         for other in [json!({}), json!({ "manifests": {} }), json!([1]), json!(null)] {
-            assert_eq!(found(&other, "a"), Ok(Found::Nothing));
+            assert_eq!(found(&other, "a"), Ok(StepResult::Nothing));
         }
         document["manifests"] = json!([{ "annotations": { "name": "a" }, "digest": [1] }]);
-        assert_eq!(found(&document, "a"), Ok(Found::Other));
+        assert_eq!(found(&document, "a"), Ok(StepResult::Other));
         assert_eq!(display(&steps("b")), "manifests:[name=b]:digest");
     }
 
@@ -276,7 +276,12 @@ mod tests {
                 format!(r#"{{"a":{{"b":"1",{beside}}},"y":{other}}}"#),
             ] {
                 let found = find(&map, text.as_bytes()).unwrap();
-                assert_eq!(found, Found::Text("1".to_owned()), "{}", &text[..99.min(text.len())]);
+                assert_eq!(
+                    found,
+                    StepResult::Text("1".to_owned()),
+                    "{}",
+                    &text[..99.min(text.len())]
+                );
             }
         }
     }

@@ -22,7 +22,7 @@ use occystrap_base::oci::layout::tagged;
 use occystrap_base::secret::Secret;
 use occystrap_net::context::Context;
 use occystrap_net::docker::Engine;
-use occystrap_net::registry::{Client, Reference};
+use occystrap_net::registry::{Reference, RegistryClient};
 use occystrap_net::uri::{Uri, instead_of_transport};
 use occystrap_net::web::Folder;
 
@@ -55,7 +55,7 @@ pub enum Endpoint {
     /// A directory, and the tag that the image gets there.
     TaggedDirectory(PathBuf, Option<String>),
     /// A repository and a tag.
-    Repository(Reference, Client),
+    Repository(Reference, RegistryClient),
     /// A name in an engine.
     Engine(ImageName, Engine),
     /// A folder of a web server, and a login for it.
@@ -75,7 +75,7 @@ impl Target {
     pub fn parse(
         uri: &Uri,
         catalog: &Catalog,
-        client: impl FnOnce(&Uri) -> Result<Client>,
+        client: impl FnOnce(&Uri) -> Result<RegistryClient>,
         cancel: &Cancel,
     ) -> Result<Self> {
         let plugin =
@@ -94,7 +94,7 @@ impl Target {
     pub fn with_plugin(
         plugin: Plugin,
         uri: &Uri,
-        client: impl FnOnce(&Uri) -> Result<Client>,
+        client: impl FnOnce(&Uri) -> Result<RegistryClient>,
         cancel: &Cancel,
     ) -> Result<Self> {
         if uri.scheme == "dir" && uri.option("expand").is_some() {

@@ -41,7 +41,7 @@ pub struct Row {
 pub struct Report {
     plugin: About,
     cases: Vec<Row>,
-    summary: Summary,
+    summary: ConformanceSummary,
     /// Whether a case lacked a server.
     #[serde(skip)]
     is_incomplete: bool,
@@ -58,7 +58,7 @@ struct About {
 }
 
 #[derive(Debug, Default, Serialize)]
-struct Summary {
+struct ConformanceSummary {
     passed: usize,
     failed: usize,
     skipped: usize,
@@ -76,7 +76,12 @@ impl Report {
     pub fn new(name: &str, sha256: Digest, size: usize) -> Self {
         let name = printable(name);
         let plugin = About { name, version: None, sha256, size, imports: Vec::new() };
-        Self { plugin, cases: Vec::new(), summary: Summary::default(), is_incomplete: false }
+        Self {
+            plugin,
+            cases: Vec::new(),
+            summary: ConformanceSummary::default(),
+            is_incomplete: false,
+        }
     }
 
     /// Adds the description of the plugin.
@@ -148,7 +153,7 @@ impl Report {
         if quiet {
             return Ok(());
         }
-        let Summary { passed, failed, skipped } = self.summary;
+        let ConformanceSummary { passed, failed, skipped } = self.summary;
         write!(to, "{passed} passed")?;
         if failed > 0 {
             write!(to, ", {failed} FAILED")?;

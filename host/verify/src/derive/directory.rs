@@ -17,7 +17,7 @@ use occystrap_images::level::Level;
 use occystrap_images::source::archive::no_image;
 use occystrap_images::source::directory::Directory;
 use occystrap_images::source::docker_save;
-use occystrap_images::source::members::Members;
+use occystrap_images::source::members::ArchiveMembers;
 use occystrap_images::source::two_lists::{self, Leads};
 use occystrap_net::context::Context;
 use occystrap_output::destination::read_access::FolderReader;

@@ -17,14 +17,14 @@ use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::{Compression, Digest, ImageName, Part, config, reading};
 use occystrap_images::level::Level;
 use occystrap_images::source::docker_save::{self, SavedEntry};
-use occystrap_images::source::members::{Members, cleaned, compression};
+use occystrap_images::source::members::{ArchiveMembers, cleaned, compression};
 use occystrap_net::context::Context;
 use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::receipt::{Expectation, Place, Role};
 
 /// Expectations, and the flaws that are known before anything is compared.
 pub(super) struct Chain<'a> {
-    members: &'a dyn Members,
+    members: &'a dyn ArchiveMembers,
     level: Level,
     context: &'a Context,
     expectations: Vec<Expectation>,
@@ -39,7 +39,7 @@ pub(super) struct Chain<'a> {
 impl<'a> Chain<'a> {
     /// Follows an entry of the list to its layers. `place` returns the place of a member. Errors when the user interrupts.
     pub(super) fn of(
-        members: &'a dyn Members,
+        members: &'a dyn ArchiveMembers,
         entry: &SavedEntry,
         place: impl Fn(&str) -> Place,
         level: Level,
@@ -203,7 +203,7 @@ impl<'a> Chain<'a> {
 }
 
 /// Returns the status of a file that could not be read: *missing*, or *unreadable* where it is there.
-pub(super) fn absent_or(members: &dyn Members, name: &str) -> Status {
+pub(super) fn absent_or(members: &dyn ArchiveMembers, name: &str) -> Status {
     match members.section(&cleaned(name)) {
         Ok(None) => Status::Missing,
         _ => Status::Unreadable,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::store::{Listed, Store};
+use super::store::{ListedManifest, Store};
 use super::tree;
 use crate::look::files::{FolderFiles, Held};
 use crate::look::{check, unpacked};
@@ -58,7 +58,7 @@ pub(super) fn held(
     let store = Layout { held, memory: HashMemo::showing(&context.progress), context };
     let (mut found, looked) = (Vec::new(), Outcomes::new());
     for entry in &entries {
-        let root = Listed::entry(entry, &place)?;
+        let root = ListedManifest::entry(entry, &place)?;
         let ref_name = entry.annotation(REF_NAME);
         // Entries of one name for several platforms are legal.
         let unique = |name: &&str| {
@@ -278,7 +278,7 @@ struct Layout<'a, H> {
 }
 
 impl<H: Held> Store for Layout<'_, H> {
-    fn manifest(&self, what: &Listed) -> Result<Option<Manifest>> {
+    fn manifest(&self, what: &ListedManifest) -> Result<Option<Manifest>> {
         let Some(promised) = &what.promised else { return Ok(None) };
         match oci_layout::manifest(self.held.members(), promised) {
             Ok(manifest) => Ok(Some(manifest)),
@@ -291,12 +291,12 @@ impl<H: Held> Store for Layout<'_, H> {
         self.held.place(&blob(digest))
     }
 
-    fn place(&self, what: &Listed) -> Place {
+    fn place(&self, what: &ListedManifest) -> Place {
         let path = what.promised.as_ref().map_or(String::new(), |known| blob(known.digest));
         self.held.place(&path)
     }
 
-    fn display(&self, what: &Listed) -> String {
+    fn display(&self, what: &ListedManifest) -> String {
         match &what.promised {
             Some(known) => self.held.called(&blob(known.digest)),
             None => self.held.files().display(&what.reference),

@@ -1,6 +1,6 @@
 //! Expectations for an image of a registry that has no receipt.
 
-use super::store::{Listed, Store};
+use super::store::{ListedManifest, Store};
 use super::tree;
 use crate::look::registry;
 use crate::verdict::claims::Claims;
@@ -26,7 +26,7 @@ pub fn images(
 ) -> Result<Vec<Found>> {
     let memory = HashMemo::showing(&context.progress);
     let store = Published { remote, memory, context, named: Some(reference.target()) };
-    let root = Listed { reference: reference.target(), promised: None, platform: None };
+    let root = ListedManifest { reference: reference.target(), promised: None, platform: None };
     // Without the root there is nothing to verify. Anything that it names and that is missing is a finding.
     if store.manifest(&root)?.is_none() {
         let message = format!("{}: image not found", store.display(&root));
@@ -54,7 +54,7 @@ struct Published<'a> {
 }
 
 impl Store for Published<'_> {
-    fn manifest(&self, what: &Listed) -> Result<Option<Manifest>> {
+    fn manifest(&self, what: &ListedManifest) -> Result<Option<Manifest>> {
         let fetched = match self.memory.recall_manifest(&what.reference) {
             Some(known) => known,
             None => self.remote.manifest(&what.reference)?,
@@ -66,7 +66,7 @@ impl Store for Published<'_> {
         Ok(fetched.map(|fetched| fetched.manifest))
     }
 
-    fn refused(&self, what: &Listed) -> Option<Error> {
+    fn refused(&self, what: &ListedManifest) -> Option<Error> {
         let fetched = self.memory.recall_manifest(&what.reference).flatten()?;
         self.remote.check_headers(&what.reference, &fetched).err()
     }
@@ -75,11 +75,11 @@ impl Store for Published<'_> {
         Place::Blob { digest }
     }
 
-    fn place(&self, what: &Listed) -> Place {
+    fn place(&self, what: &ListedManifest) -> Place {
         Place::Manifest { reference: what.reference.clone() }
     }
 
-    fn display(&self, what: &Listed) -> String {
+    fn display(&self, what: &ListedManifest) -> String {
         self.remote.display(&what.reference)
     }
 

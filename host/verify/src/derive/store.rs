@@ -11,10 +11,10 @@ use occystrap_output::receipt::{Expectation, Place};
 /// A store of content by its digest: a repository, or an OCI image layout.
 pub trait Store {
     /// Returns a manifest or index whose bytes were compared with the promised digest. `None` when it is not there.
-    fn manifest(&self, what: &Listed) -> Result<Option<Manifest>>;
+    fn manifest(&self, what: &ListedManifest) -> Result<Option<Manifest>>;
 
     /// Returns why clients refuse a manifest that has the promised bytes. It is called after [`Self::manifest`].
-    fn refused(&self, _what: &Listed) -> Option<Error> {
+    fn refused(&self, _what: &ListedManifest) -> Option<Error> {
         None
     }
 
@@ -22,10 +22,10 @@ pub trait Store {
     fn blob(&self, digest: Digest) -> Place;
 
     /// Returns where a manifest is expected.
-    fn place(&self, what: &Listed) -> Place;
+    fn place(&self, what: &ListedManifest) -> Place;
 
     /// Returns how messages name a manifest.
-    fn display(&self, what: &Listed) -> String;
+    fn display(&self, what: &ListedManifest) -> String;
 
     /// Returns what the config among the expectations promises about the layers.
     fn claims(&self, expectations: &[Expectation]) -> Claims;
@@ -41,7 +41,7 @@ pub trait Store {
 
 /// A manifest that the user or an index names.
 #[derive(Debug, Clone)]
-pub struct Listed {
+pub struct ListedManifest {
     /// A tag, or its digest.
     pub reference: String,
     /// The promise of the index. `None` where the manifest is named by a tag.
@@ -50,7 +50,7 @@ pub struct Listed {
     pub platform: Option<Platform>,
 }
 
-impl Listed {
+impl ListedManifest {
     /// Reads an entry of an index. Errors when its digest is malformed.
     pub fn entry(entry: &RawDescriptor, place: &str) -> Result<Self> {
         let promised = entry.promised(place)?;

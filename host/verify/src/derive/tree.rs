@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::store::{Listed, Store};
+use super::store::{ListedManifest, Store};
 use crate::look::elsewhere;
 use crate::verdict::claims::{Claims, compare_platform};
 use crate::verdict::document;
@@ -25,7 +25,7 @@ use occystrap_output::receipt::{Expectation, Role};
 /// name itself. `looked` has the verdicts on manifests that were verified before, of which no byte is read again.
 pub fn verify(
     store: &dyn Store,
-    root: Listed,
+    root: ListedManifest,
     name: &ImageName,
     more: &[Expectation],
     level: Level,
@@ -51,7 +51,7 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn visit(&mut self, what: &Listed, depth: usize) -> Result<()> {
+    fn visit(&mut self, what: &ListedManifest, depth: usize) -> Result<()> {
         // A digest that is promised in two ways is checked for each promise.
         let promised = what.promised.as_ref().map(|known| (known.size, &known.media_type));
         if !self.seen.insert(format!("{} {promised:?}", what.reference)) {
@@ -106,8 +106,8 @@ impl Walk<'_> {
         if let Err(wrong) = types::manifest(&manifest.bytes) {
             return self.unread(what, is_root, Unread::Because(wrong.to_string()));
         }
-        let listed = index.manifests.iter().map(|entry| Listed::entry(entry, "the index"));
-        let listed = match listed.collect::<Result<Vec<Listed>>>() {
+        let listed = index.manifests.iter().map(|entry| ListedManifest::entry(entry, "the index"));
+        let listed = match listed.collect::<Result<Vec<ListedManifest>>>() {
             Ok(listed) => listed,
             Err(error) => return self.unread(what, is_root, Unread::Because(error.to_string())),
         };
@@ -116,14 +116,14 @@ impl Walk<'_> {
         }
         let (expectations, part) =
             ([self.expectation(what, &manifest)], Part::index(is_root, manifest.digest));
-        let it = Listed { platform: None, ..what.clone() };
+        let it = ListedManifest { platform: None, ..what.clone() };
         self.check(&expectations, &Claims::default(), is_root, &it, part)?;
         self.check_document(&manifest);
         self.compare_index(&index.manifests);
         Ok(())
     }
 
-    fn image(&mut self, what: &Listed, manifest: &Manifest, is_root: bool) -> Result<()> {
+    fn image(&mut self, what: &ListedManifest, manifest: &Manifest, is_root: bool) -> Result<()> {
         let parsed = match json::parse::<ManifestDocument>(&manifest.bytes) {
             Ok(parsed) if parsed.layers().len() <= MOST_LAYERS => parsed,
             Ok(_) => {
@@ -184,7 +184,7 @@ impl Walk<'_> {
         }
     }
 
-    fn expectation(&self, what: &Listed, manifest: &Manifest) -> Expectation {
+    fn expectation(&self, what: &ListedManifest, manifest: &Manifest) -> Expectation {
         Expectation {
             role: Role::Manifest,
             place: self.store.place(what),
@@ -198,7 +198,7 @@ impl Walk<'_> {
         expectations: &[Expectation],
         claims: &Claims,
         is_root: bool,
-        what: &Listed,
+        what: &ListedManifest,
         part: Part,
     ) -> Result<()> {
         let more = if is_root { self.more } else { &[] };
@@ -233,7 +233,7 @@ impl Walk<'_> {
     }
 
     /// Returns the earlier verdict on a manifest.
-    fn looked_at(&self, what: &Listed) -> Option<Outcome> {
+    fn looked_at(&self, what: &ListedManifest) -> Option<Outcome> {
         what.promised.as_ref().and_then(|known| self.looked.get(&known.digest).copied())
     }
 
@@ -256,7 +256,12 @@ impl Walk<'_> {
     }
 
     /// Adds a manifest that cannot be read, so that its images are not known.
-    fn lost(&mut self, what: &Listed, is_root: bool, record: impl FnOnce(&mut CheckedObject)) {
+    fn lost(
+        &mut self,
+        what: &ListedManifest,
+        is_root: bool,
+        record: impl FnOnce(&mut CheckedObject),
+    ) {
         let mut object = CheckedObject::at(self.store.display(what)).for_role(Role::Manifest);
         (object.digest, object.size) = (what.promised.as_ref())
             .map_or((None, None), |known| (Some(known.digest), Some(known.size)));
@@ -272,14 +277,14 @@ impl Walk<'_> {
         });
     }
 
-    fn unread(&mut self, what: &Listed, is_root: bool, why: Unread) -> Result<()> {
+    fn unread(&mut self, what: &ListedManifest, is_root: bool, why: Unread) -> Result<()> {
         self.lost(what, is_root, |object| {
             object.fail(Status::Unreadable, Reason::Unread(why));
         });
         Ok(())
     }
 
-    fn part(&self, what: &Listed, is_root: bool) -> Part {
+    fn part(&self, what: &ListedManifest, is_root: bool) -> Part {
         match (is_root, &what.platform, &what.promised) {
             (true, _, _) => Part::Whole,
             (false, Some(platform), _) => Part::Platform(platform.to_string()),

@@ -17,7 +17,7 @@ use occystrap_base::oci::{Digest, json, reading};
 use occystrap_base::parallel::{cores, in_parallel};
 use occystrap_images::level::Level;
 use occystrap_output::destination::hash_memo::HashMemo;
-use occystrap_output::receipt::step::{Found, Trouble};
+use occystrap_output::receipt::step::{StepResult, Trouble};
 use occystrap_output::receipt::{Expectation, Place, Role, Step, WrittenFile, step};
 
 /// Largest JSON that is parsed as a whole, in bytes; also the largest element of a list. Parsed JSON takes about ten
@@ -51,7 +51,7 @@ impl Shared {
         matches!(self, Self::Bytes(bytes) if !json::is_utf8(bytes))
     }
 
-    fn find(self, steps: &[Step]) -> std::result::Result<Found, Trouble> {
+    fn find(self, steps: &[Step]) -> std::result::Result<StepResult, Trouble> {
         match self {
             Self::File(file) => {
                 let pieces = BufReader::with_capacity(SHARED_PIECE, file);
@@ -312,17 +312,17 @@ impl StoredFiles<'_> {
                 Flaw::new(Status::DigestMismatch, Reason::SeveralEntries { entry })
                     .between(sides(None)),
             ),
-            Ok(Found::Text(found)) if found == value => {
+            Ok(StepResult::Text(found)) if found == value => {
                 if is_doubtful {
                     object.host_only = true;
                     object.mark_unchecked(Reason::NotUtf8);
                 }
             }
-            Ok(Found::Text(found)) => object.record(
+            Ok(StepResult::Text(found)) => object.record(
                 Flaw::new(Status::DigestMismatch, Reason::OtherEntry { entry })
                     .between(sides(Some(printable(&found)))),
             ),
-            Ok(Found::Other | Found::Nothing) => object
+            Ok(StepResult::Other | StepResult::Nothing) => object
                 .record(Flaw::new(Status::Missing, Reason::NoEntry { entry }).between(sides(None))),
         }
     }

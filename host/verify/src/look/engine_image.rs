@@ -8,7 +8,7 @@ use crate::verdict::object::{CheckedObject, Verification};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::Digest;
 use occystrap_images::level::Level;
-use occystrap_output::destination::engine_image::{EngineImageInfo, EngineReader, Exported};
+use occystrap_output::destination::engine_image::{EngineImageInfo, EngineReader, ExportedImage};
 use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::receipt::{Expectation, Place, Role};
 
@@ -29,7 +29,7 @@ pub fn objects(
     let expected = expectations.iter().filter(|expectation| is_layer(expectation.role)).count();
     // A receipt that names fewer layers than the config was cut, which is not a flaw of the image.
     let layers = expected.max(claims.layers().unwrap_or_default());
-    let image = InspectedImage { named, inspected, exported, layers };
+    let image = EngineAnswer { named, inspected, exported, layers };
     Ok(expectations.iter().map(|expectation| image.check(expectation)).collect())
 }
 
@@ -72,7 +72,7 @@ fn export(
     named: &EngineReader,
     image: &EngineImageInfo,
     memory: &HashMemo,
-) -> Result<Option<Exported>> {
+) -> Result<Option<ExportedImage>> {
     memory.recall_export().unwrap_or_else(|| {
         let exported = named.export(image.size);
         memory.remember_export(exported.clone());
@@ -108,23 +108,23 @@ pub fn held(named: &EngineReader, level: Level) -> Result<Vec<Found>> {
 }
 
 /// What an engine says of an image, and what it exports.
-struct InspectedImage<'a> {
+struct EngineAnswer<'a> {
     named: &'a EngineReader,
     inspected: Result<Option<EngineImageInfo>>,
     /// The exported image, at [`Level::Full`].
-    exported: Option<Result<Option<Exported>>>,
+    exported: Option<Result<Option<ExportedImage>>>,
     /// The number of layers that the image must have.
     layers: usize,
 }
 
 /// The part of an image that is compared.
 #[derive(Clone, Copy)]
-enum Part {
+enum EnginePart {
     Image,
     Layer(usize),
 }
 
-impl Compare for InspectedImage<'_> {
+impl Compare for EngineAnswer<'_> {
     fn location(&self, expectation: &Expectation) -> String {
         expectation.place.subject()
     }
@@ -132,8 +132,10 @@ impl Compare for InspectedImage<'_> {
     fn compare(&self, expectation: &Expectation, object: &mut CheckedObject) {
         let name = self.named.image().to_string();
         let part = match &expectation.place {
-            Place::Image { name: image } if *image == name => Part::Image,
-            Place::ImageLayer { image, index } if *image == name => Part::Layer(*index as usize),
+            Place::Image { name: image } if *image == name => EnginePart::Image,
+            Place::ImageLayer { image, index } if *image == name => {
+                EnginePart::Layer(*index as usize)
+            }
             _ => {
                 return object.misplaced();
             }
@@ -148,9 +150,9 @@ impl Compare for InspectedImage<'_> {
                 let found = match part {
                     // An ID that is the digest of a manifest says nothing about the config. The layers do, and an
                     // export shows all.
-                    Part::Image if image.id_is_manifest => expectation.digest,
-                    Part::Image => Some(image.id),
-                    Part::Layer(index) => image.diff_ids.get(index).copied(),
+                    EnginePart::Image if image.id_is_manifest => expectation.digest,
+                    EnginePart::Image => Some(image.id),
+                    EnginePart::Layer(index) => image.diff_ids.get(index).copied(),
                 };
                 compare(expectation.digest, found, object);
                 self.compare_layers(part, image.diff_ids.len(), object);
@@ -162,10 +164,10 @@ impl Compare for InspectedImage<'_> {
     }
 }
 
-impl InspectedImage<'_> {
+impl EngineAnswer<'_> {
     /// Compares the number of layers: in an image with additional layers, every expected layer is right.
-    fn compare_layers(&self, part: Part, found: usize, object: &mut CheckedObject) {
-        if matches!(part, Part::Image) && object.status == Status::Ok && found > self.layers {
+    fn compare_layers(&self, part: EnginePart, found: usize, object: &mut CheckedObject) {
+        if matches!(part, EnginePart::Image) && object.status == Status::Ok && found > self.layers {
             let sides = Difference::Layers { expected: self.layers, found };
             object.record(Flaw::new(Status::DigestMismatch, Reason::MoreLayers).between(sides));
         }
@@ -173,22 +175,22 @@ impl InspectedImage<'_> {
 
     fn check_export(
         &self,
-        exported: &Result<Option<Exported>, Error>,
-        part: Part,
+        exported: &Result<Option<ExportedImage>, Error>,
+        part: EnginePart,
         expected: Option<Digest>,
         object: &mut CheckedObject,
     ) {
         match exported {
             // The error concerns the export as a whole, and does not say which layer is wrong.
-            Err(error) if matches!(part, Part::Layer(_)) && !error.is_unconfirmed() => {
+            Err(error) if matches!(part, EnginePart::Layer(_)) && !error.is_unconfirmed() => {
                 object.mark_unchecked(Reason::ImageUnread);
             }
             Err(error) => object.fail_with(Status::Unreadable, error),
             Ok(None) => object.fail(Status::Missing, Reason::NotExported),
             Ok(Some(image)) => {
                 let found = match part {
-                    Part::Image => Some(image.config),
-                    Part::Layer(index) => image.layers.get(index).copied(),
+                    EnginePart::Image => Some(image.config),
+                    EnginePart::Layer(index) => image.layers.get(index).copied(),
                 };
                 compare(expected, found, object);
                 self.compare_layers(part, image.layers.len(), object);

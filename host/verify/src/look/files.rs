@@ -7,7 +7,7 @@ use std::path::Path;
 use occystrap_base::error::Result;
 use occystrap_images::source::archive;
 use occystrap_images::source::directory::Directory;
-use occystrap_images::source::members::Members;
+use occystrap_images::source::members::ArchiveMembers;
 use occystrap_images::source::tar_index::TarIndex;
 use occystrap_net::context::Context;
 use occystrap_output::destination::read_access::FolderReader;
@@ -49,7 +49,7 @@ pub trait Held {
     fn files(&self) -> &dyn Files;
 
     /// Returns the files by name.
-    fn members(&self) -> &dyn Members;
+    fn members(&self) -> &dyn ArchiveMembers;
 
     /// Returns the place of a file.
     fn place(&self, name: &str) -> Place;
@@ -79,7 +79,7 @@ impl Held for FolderFiles {
         &self.destination
     }
 
-    fn members(&self) -> &dyn Members {
+    fn members(&self) -> &dyn ArchiveMembers {
         &self.members
     }
 
@@ -130,7 +130,7 @@ impl Held for ArchiveFiles {
         self
     }
 
-    fn members(&self) -> &dyn Members {
+    fn members(&self) -> &dyn ArchiveMembers {
         &self.members
     }
 

@@ -7,7 +7,7 @@ use super::format::DestinationFormat;
 use super::manifest_chain;
 use crate::derive::layout;
 use crate::derive::registry;
-use crate::derive::store::{Listed, Store};
+use crate::derive::store::{ListedManifest, Store};
 use crate::derive::tree;
 use crate::verdict::document;
 use crate::verdict::flaw::{Flaw, Reason, Status};
@@ -102,7 +102,7 @@ impl Beneath<'_> {
         &self,
         index: &Expectation,
         object: &mut CheckedObject,
-    ) -> Option<(u64, Vec<Listed>)> {
+    ) -> Option<(u64, Vec<ListedManifest>)> {
         let Some((_, bytes)) = manifest_chain::document(index, self.access, self.memory) else {
             object.mark_unchecked(Reason::ChangedMeanwhile);
             return None;
@@ -112,11 +112,11 @@ impl Beneath<'_> {
             return None;
         }
         let place = &object.location;
-        let entries: Result<Vec<Listed>> = parse_index(&bytes, place).and_then(|index| {
+        let entries: Result<Vec<ListedManifest>> = parse_index(&bytes, place).and_then(|index| {
             if index.schema_version.is_none() && index.manifests.is_empty() {
                 return Err(Error::source("has no field of an index"));
             }
-            index.manifests.iter().map(|entry| Listed::entry(entry, place)).collect()
+            index.manifests.iter().map(|entry| ListedManifest::entry(entry, place)).collect()
         });
         match entries {
             Ok(entries) if entries.is_empty() => object.mark_unchecked(Reason::Empty),
@@ -127,7 +127,7 @@ impl Beneath<'_> {
     }
 
     /// Returns the verdicts on the entries with receipts of their own.
-    fn outcomes(&self, entries: &[Listed]) -> impl Iterator<Item = Outcome> {
+    fn outcomes(&self, entries: &[ListedManifest]) -> impl Iterator<Item = Outcome> {
         let promised = entries.iter().filter_map(|entry| entry.promised.as_ref());
         promised.filter_map(|known| self.looked.get(&known.digest).copied())
     }
@@ -141,7 +141,7 @@ impl Beneath<'_> {
     ) -> Result<Vec<CheckedObject>> {
         let digest = self.receipt.image.id;
         let promised = Some(Descriptor { media_type: String::new(), digest, size });
-        let root = Listed { reference: digest.to_string(), promised, platform: None };
+        let root = ListedManifest { reference: digest.to_string(), promised, platform: None };
         let (name, looked) = (self.receipt.image.image_name(), self.looked);
         let mut found = tree::verify(store, root, &name, &[], Level::Full, looked)?;
         let itself = found.pop().and_then(|found| found.verification.objects.into_iter().next());
@@ -166,7 +166,7 @@ fn add(found: Vec<CheckedObject>, objects: &mut Vec<CheckedObject>) {
 }
 
 /// Returns the finding about a manifest that is not there, or not as the index says.
-fn absent(store: &dyn Store, what: &Listed) -> Option<CheckedObject> {
+fn absent(store: &dyn Store, what: &ListedManifest) -> Option<CheckedObject> {
     let flaw = match store.manifest(what) {
         Ok(Some(_)) => Flaw::of_error(Status::Unreadable, &store.refused(what)?),
         Ok(None) => Flaw::new(Status::Missing, Reason::NotThere),

@@ -21,7 +21,7 @@ use occystrap_base::oci::manifest::LARGEST_MANIFEST;
 use occystrap_base::oci::{Digest, Part, json};
 use occystrap_images::level::Level;
 use occystrap_images::source::docker_save;
-use occystrap_images::source::members::Members;
+use occystrap_images::source::members::ArchiveMembers;
 use occystrap_images::source::tar_index::TarIndex;
 use occystrap_output::destination::ReadAccess;
 use occystrap_output::destination::hash_memo::HashMemo;
@@ -197,7 +197,7 @@ fn names_image(
     destination: &FolderReader,
 ) -> Result<(), Lead> {
     let mut others = Vec::new();
-    let members: Box<dyn Members> = match (format, destination.file_name()) {
+    let members: Box<dyn ArchiveMembers> = match (format, destination.file_name()) {
         (DestinationFormat::Archive, Some(name)) => {
             let file = destination.open(name).map_err(|cause| Lead::Archive(cause.to_string()))?;
             let place = format!("'{}'", destination.display(name));

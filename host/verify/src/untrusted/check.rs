@@ -26,7 +26,7 @@ use occystrap_base::oci::Digest;
 use occystrap_base::terminal::progress::Progress;
 use occystrap_images::level::Level;
 use occystrap_net::context::Context;
-use occystrap_net::registry::{Client, Reference};
+use occystrap_net::registry::{Reference, RegistryClient};
 use occystrap_net::uri::Uri;
 use occystrap_output::destination::ReadAccess;
 use occystrap_output::destination::hash_memo::HashMemo;
@@ -77,7 +77,7 @@ pub(super) struct Batch<'a> {
     pub(super) context: &'a Context,
     pub(super) watch: &'a TimeWatch,
     pub(super) plugins: Plugins<'a>,
-    pub(super) client: OnceLock<Result<Client>>,
+    pub(super) client: OnceLock<Result<RegistryClient>>,
     /// The bytes that may be read.
     pub(super) purse: Purse,
 }
@@ -173,8 +173,9 @@ impl Batch<'_> {
         }
         let client = |_: &Uri| {
             let settings = self.grants.settings();
-            let shared =
-                self.client.get_or_init(|| Client::new(settings, self.context.cancel.clone()));
+            let shared = self
+                .client
+                .get_or_init(|| RegistryClient::new(settings, self.context.cancel.clone()));
             shared
                 .as_ref()
                 .map(|shared| shared.with_cancel(context.cancel.clone()))

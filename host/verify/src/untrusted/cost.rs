@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::bounds::Bounds;
-use crate::derive::store::{Listed, Store};
+use crate::derive::store::{ListedManifest, Store};
 use crate::look::check;
 use crate::verdict::claims::Claims;
 use crate::verdict::object::CheckedObject;
@@ -163,7 +163,7 @@ pub(super) struct Counted<'a> {
 }
 
 impl Store for Counted<'_> {
-    fn manifest(&self, what: &Listed) -> Result<Option<Manifest>> {
+    fn manifest(&self, what: &ListedManifest) -> Result<Option<Manifest>> {
         let manifest = self.store.manifest(what)?;
         let size = manifest.as_ref().map_or(0, |manifest| manifest.bytes.len() as u64);
         let before = self.manifests.fetch_add(size, Ordering::Relaxed);
@@ -175,7 +175,7 @@ impl Store for Counted<'_> {
         Ok(manifest)
     }
 
-    fn refused(&self, what: &Listed) -> Option<Error> {
+    fn refused(&self, what: &ListedManifest) -> Option<Error> {
         self.store.refused(what)
     }
 
@@ -183,11 +183,11 @@ impl Store for Counted<'_> {
         self.store.blob(digest)
     }
 
-    fn place(&self, what: &Listed) -> Place {
+    fn place(&self, what: &ListedManifest) -> Place {
         self.store.place(what)
     }
 
-    fn display(&self, what: &Listed) -> String {
+    fn display(&self, what: &ListedManifest) -> String {
         self.store.display(what)
     }
 

@@ -152,7 +152,7 @@ impl ReceiptReport {
 
 /// The counts of a batch.
 #[derive(Debug, Default, Clone, Serialize)]
-pub struct Summary {
+pub struct ReceiptSummary {
     /// Receipts, and files that are not receipts.
     pub receipts: usize,
     /// Receipts of which everything was checked and nothing is wrong.
@@ -171,7 +171,7 @@ pub struct Summary {
     pub seconds: f64,
 }
 
-impl Summary {
+impl ReceiptSummary {
     /// Counts one more receipt.
     pub fn count(&mut self, report: &ReceiptReport) {
         self.receipts += 1;
@@ -198,7 +198,7 @@ impl Summary {
 }
 
 /// The last line of the report.
-impl std::fmt::Display for Summary {
+impl std::fmt::Display for ReceiptSummary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let counted = Counted {
             what: "receipts",

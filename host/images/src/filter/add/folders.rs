@@ -18,7 +18,7 @@ const OVERHEAD: usize = 300;
 
 /// The folders and links of an image.
 #[derive(Default)]
-pub struct Folders {
+pub struct ImageFolders {
     nodes: BTreeMap<Vec<u8>, Node>,
     /// Paths that must be folders, so that files there are remembered as well.
     wanted: BTreeSet<Vec<u8>>,
@@ -40,7 +40,7 @@ pub enum Real<'a> {
     Other(Vec<u8>),
 }
 
-impl Folders {
+impl ImageFolders {
     /// Returns the folders of an image without layers.
     pub fn wanting(wanted: impl Iterator<Item = Vec<u8>>) -> Self {
         Self { wanted: wanted.collect(), ..Self::default() }

@@ -33,12 +33,12 @@ enum Below {
 
 /// The folders and symbolic links of the layers so far, by their keys.
 #[derive(Default)]
-pub struct Folders {
+pub struct ArrangedFolders {
     known: BTreeMap<Vec<u8>, Below>,
     bytes: usize,
 }
 
-impl Folders {
+impl ArrangedFolders {
     /// Takes the next layer: its members in their order, and the paths that it hides. Returns the folders that must be
     /// listed, by their numbered keys, as headers. `listed` changes such a folder for this layer; `place` is named in
     /// errors.

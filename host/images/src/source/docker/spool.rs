@@ -14,7 +14,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
 use crate::source::member_table::MemberTable;
-use crate::source::members::Members;
+use crate::source::members::ArchiveMembers;
 use crate::source::tar_headers::{BLOCK, HeaderStep, Headers, TarEntry};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
@@ -159,7 +159,7 @@ impl Spool {
     }
 }
 
-impl Members for Spool {
+impl ArchiveMembers for Spool {
     fn section(&self, name: &str) -> Result<Option<Section>> {
         match self.members.find(name)? {
             None => Ok(None),
@@ -358,7 +358,7 @@ mod tests {
         assert!(hash(&bytes[..bytes.len() - 2_000]).is_err());
     }
 
-    fn content(members: &dyn Members, name: &str) -> Option<Vec<u8>> {
+    fn content(members: &dyn ArchiveMembers, name: &str) -> Option<Vec<u8>> {
         let section = members.section(name).ok()??;
         let mut bytes = vec![0; section.size as usize];
         section.file.read_exact_at(&mut bytes, section.offset).unwrap();

@@ -12,7 +12,7 @@ use super::from_manifest::{image, listed, listed_manifest, read_manifest};
 use super::{FlawIn, IndexEntry, Listing, View, ViewKind};
 use crate::source::Called;
 use crate::source::content_store::{ContentStore, DEEPEST, MOST_BYTES, MOST_MANIFESTS};
-use crate::source::members::Members;
+use crate::source::members::ArchiveMembers;
 use crate::source::oci_layout::{self, LayoutStore};
 use crate::source::registry::RepositoryStore;
 use occystrap_base::error::{Error, Result};
@@ -42,7 +42,7 @@ impl Called for PlatformViews {
 }
 
 /// Returns the views of all images of a layout, or of those of one tag.
-pub fn layout(members: &dyn Members, tag: Option<&str>) -> Result<Vec<PlatformViews>> {
+pub fn layout(members: &dyn ArchiveMembers, tag: Option<&str>) -> Result<Vec<PlatformViews>> {
     let store = LayoutStore(members);
     let flaws = oci_layout::flaws(members);
     let mut wholes = Vec::new();

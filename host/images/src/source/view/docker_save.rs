@@ -2,7 +2,7 @@
 
 use super::{ConfigFile, FlawIn, Promised, View, ViewedLayer};
 use crate::source::docker_save::{self, Rivals, SavedEntry};
-use crate::source::members::{Members, compression};
+use crate::source::members::{ArchiveMembers, compression};
 use crate::source::two_lists::{self, Leads};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::config::LARGEST_CONFIG;
@@ -13,7 +13,11 @@ use occystrap_layer::image::Content;
 
 /// Returns the views of the images of a manifest file: under `name`, which a catalog gives them, or one view for each
 /// tag.
-pub fn views(members: &dyn Members, name: Option<&ImageName>, manifest: &str) -> Result<Vec<View>> {
+pub fn views(
+    members: &dyn ArchiveMembers,
+    name: Option<&ImageName>,
+    manifest: &str,
+) -> Result<Vec<View>> {
     let (mut views, catalogued) = (Vec::new(), name.is_some());
     let entries = docker_save::read(members, manifest)?;
     let rivals = Rivals::of(&entries);
@@ -41,7 +45,7 @@ pub fn views(members: &dyn Members, name: Option<&ImageName>, manifest: &str) ->
 }
 
 /// Returns the views of the images of an archive. If the archive has a second list, it must lead to the same images.
-pub fn archive(members: &dyn Members) -> Result<Vec<View>> {
+pub fn archive(members: &dyn ArchiveMembers) -> Result<Vec<View>> {
     let mut views = views(members, None, LIST)?;
     for view in &mut views {
         let config = view.config.bytes.as_ref().map(|bytes| Digest::of(bytes));
@@ -69,7 +73,7 @@ pub fn archive(members: &dyn Members) -> Result<Vec<View>> {
     Ok(views)
 }
 
-fn view(members: &dyn Members, entry: &SavedEntry, name: ImageName) -> Result<View> {
+fn view(members: &dyn ArchiveMembers, entry: &SavedEntry, name: ImageName) -> Result<View> {
     let mut view = View::new(name, members.place());
     view.config = ConfigFile {
         called: entry.config().to_owned(),

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::engine_steps::{EngineStep, assign, sizes};
 use super::{ConfigFile, FlawIn, Promised, View, ViewedLayer, docker_save, from_manifest, text_of};
 use crate::source::docker::{Asked, exported};
-use crate::source::members::Members;
+use crate::source::members::ArchiveMembers;
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::Digest;
 use occystrap_base::oci::layout::INDEX;

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::{ConfigFile, FlawIn, IndexEntry, Listing, Promised, View, ViewKind, ViewedLayer};
 use crate::source::content_store::{ContentStore, DEEPEST, Lenient, StoredManifest, parse_index};
-use crate::source::members::{Members, compression};
+use crate::source::members::{ArchiveMembers, compression};
 use crate::source::oci_layout::{self, LayoutStore};
 use crate::source::platforms::{Alone, PlatformChooser};
 use crate::source::registry::RepositoryStore;
@@ -72,7 +72,11 @@ fn said_compression(media_type: &str) -> Option<Compression> {
 }
 
 /// Returns a view of each image of a layout, or of those of one tag.
-pub fn layout(members: &dyn Members, tag: Option<&str>, platform: &Platform) -> Result<Vec<View>> {
+pub fn layout(
+    members: &dyn ArchiveMembers,
+    tag: Option<&str>,
+    platform: &Platform,
+) -> Result<Vec<View>> {
     let store = LayoutStore(members);
     let flaws = oci_layout::flaws(members);
     let named = oci_layout::groups(oci_layout::entries(members, tag)?);

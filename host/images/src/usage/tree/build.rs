@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use super::fates::set_fates;
 use super::links::FollowedLinks;
-use super::{Cut, Kind, MOST_NODES, NONE, Node, Tree, Version};
+use super::{Cut, MOST_NODES, NONE, NodeKind, Tree, TreeNode, Version};
 use occystrap_layer::overlay::path::split;
 use occystrap_layer::overlay::{At, Change, Fate, ListedMember, MemberList};
 
 /// A tree that is being built. Layers are added the lowest first.
 pub struct TreeBuilder {
-    nodes: Vec<Node>,
+    nodes: Vec<TreeNode>,
     names: Vec<u8>,
     /// Nodes by the hash of their path.
     index: HashMap<u64, u32>,
@@ -33,7 +33,7 @@ const NO_LAYER: u16 = u16::MAX;
 
 impl Default for TreeBuilder {
     fn default() -> Self {
-        let root = Node { parent: NONE, name: (0, 0), children: (0, 0), versions: (0, 0) };
+        let root = TreeNode { parent: NONE, name: (0, 0), children: (0, 0), versions: (0, 0) };
         Self {
             nodes: vec![root],
             names: Vec::new(),
@@ -81,7 +81,7 @@ impl TreeBuilder {
         self.cut |= members.cut;
         for (node, version) in &mut self.versions[first..] {
             version.is_leaf =
-                version.kind != Kind::Directory || self.below[*node as usize] != self.layers;
+                version.kind != NodeKind::Directory || self.below[*node as usize] != self.layers;
         }
         self.layers += 1;
     }
@@ -89,10 +89,10 @@ impl TreeBuilder {
     /// Adds a member of the layer that is being added.
     fn add(&mut self, entry: &ListedMember, ordinal: u32) {
         let kind = match entry.act {
-            Change::Directory => Kind::Directory,
-            Change::Symlink => Kind::Symlink,
-            Change::File => Kind::File,
-            Change::HardLink => Kind::HardLink,
+            Change::Directory => NodeKind::Directory,
+            Change::Symlink => NodeKind::Symlink,
+            Change::File => NodeKind::File,
+            Change::HardLink => NodeKind::HardLink,
             Change::Delete | Change::Empty => return self.delete(entry),
             Change::Ignored => return,
         };
@@ -183,7 +183,7 @@ impl TreeBuilder {
         }
         self.names.extend_from_slice(name);
         let name = (start, name.len() as u32);
-        self.nodes.push(Node { parent, name, children: (0, 0), versions: (0, 0) });
+        self.nodes.push(TreeNode { parent, name, children: (0, 0), versions: (0, 0) });
         self.below.push(NO_LAYER);
         Some(self.nodes.len() as u32 - 1)
     }
@@ -222,9 +222,9 @@ impl TreeBuilder {
 }
 
 /// Returns all nodes but the root by parent and name, and notes the children of each node.
-fn order(nodes: &mut [Node], names: &[u8]) -> Vec<u32> {
+fn order(nodes: &mut [TreeNode], names: &[u8]) -> Vec<u32> {
     let mut order: Vec<u32> = (1..nodes.len() as u32).collect();
-    let name = |node: &Node| &names[node.name.0 as usize..][..node.name.1 as usize];
+    let name = |node: &TreeNode| &names[node.name.0 as usize..][..node.name.1 as usize];
     // A stable sort is fast for what is mostly in order.
     order.sort_by(|one, other| {
         let (one, other) = (&nodes[*one as usize], &nodes[*other as usize]);
@@ -242,7 +242,7 @@ fn order(nodes: &mut [Node], names: &[u8]) -> Vec<u32> {
 }
 
 /// Returns versions by node, otherwise in the same order, and notes those of each node.
-fn by_node(nodes: &mut [Node], mut versions: Vec<(u32, Version)>) -> Vec<Version> {
+fn by_node(nodes: &mut [TreeNode], mut versions: Vec<(u32, Version)>) -> Vec<Version> {
     versions.sort_by_key(|(node, _)| *node);
     for (at, (node, _)) in versions.iter().enumerate() {
         let own = &mut nodes[*node as usize].versions;

@@ -1,6 +1,6 @@
 //! The fate of each version: which later layer deletes or replaces it, and whether a hard link keeps its content.
 
-use super::{Cut, Kind, NONE, NodeId, Tree, Version};
+use super::{Cut, NONE, NodeId, NodeKind, Tree, Version};
 use occystrap_layer::overlay::Fate;
 
 /// The layers that delete everything below a node: its own, in addition to those of a node above.
@@ -66,7 +66,7 @@ pub fn set_fates(tree: &mut Tree) {
         let list = match node.children.1 {
             0 => above,
             _ => {
-                let files = versions.iter().filter(|version| version.kind != Kind::Directory);
+                let files = versions.iter().filter(|version| version.kind != NodeKind::Directory);
                 let files = files.map(|version| version.layer as u16);
                 lists.below(above, own.iter().map(|cut| cut.layer).chain(files).collect())
             }
@@ -87,7 +87,7 @@ fn of_versions(versions: &mut [Version], cuts: &[Cut], gone: impl Fn(usize) -> O
         let deleted = [own.filter(|own| *own > layer).min(), gone(layer)];
         let deleted = deleted.into_iter().flatten().min();
         // A directory that is listed again keeps its content.
-        let replaced = if kind == Kind::Directory { next_file } else { next };
+        let replaced = if kind == NodeKind::Directory { next_file } else { next };
         let is_repeated = next == Some(layer);
         versions[index].fate = match (deleted, replaced) {
             _ if is_repeated => Fate::Replaced(layer),
@@ -103,7 +103,7 @@ fn of_versions(versions: &mut [Version], cuts: &[Cut], gone: impl Fn(usize) -> O
             (None, None) => Fate::Present,
         };
         next = Some(layer);
-        if kind != Kind::Directory {
+        if kind != NodeKind::Directory {
             next_file = Some(layer);
         }
     }

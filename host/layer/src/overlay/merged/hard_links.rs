@@ -34,7 +34,7 @@ struct Link {
 
 /// What a link leads to.
 #[derive(Clone, Copy)]
-enum Content {
+enum LinkedContent {
     /// A member; the link with this index names it.
     Member(MemberId, usize),
     /// Something in the layers below the merged ones; the link with this index names it.
@@ -68,10 +68,10 @@ impl HardLinks {
                 continue;
             }
             let fate = match content {
-                Content::Base(by) if in_base(&links[by].target) => {
+                LinkedContent::Base(by) if in_base(&links[by].target) => {
                     LinkFate::Leads(links[by].target.clone())
                 }
-                Content::Base(by) => {
+                LinkedContent::Base(by) => {
                     let layer = first + usize::from(link.id.0);
                     let name = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
                     let (path, target) = (name(&link.path), name(&links[by].target));
@@ -80,7 +80,7 @@ impl HardLinks {
                          these layers"
                     ));
                 }
-                Content::Member(id, by) => all.lead(link, id, &links[by].target, alive),
+                LinkedContent::Member(id, by) => all.lead(link, id, &links[by].target, alive),
             };
             all.fates.insert(link.id, fate);
         }
@@ -139,7 +139,7 @@ fn links(lists: &[MemberList]) -> Vec<Link> {
 }
 
 /// Returns what each link leads to: the last member of its target's path before it, in its layer or in a lower one.
-fn contents(lists: &[MemberList], links: &[Link]) -> Vec<Content> {
+fn contents(lists: &[MemberList], links: &[Link]) -> Vec<LinkedContent> {
     let wanted: HashSet<Key> = links.iter().map(|link| key(&link.target)).collect();
     let mut there: HashMap<Key, Vec<Occurrence>> = HashMap::new();
     let mut next = 0;
@@ -156,14 +156,14 @@ fn contents(lists: &[MemberList], links: &[Link]) -> Vec<Content> {
             }
         });
     }
-    let mut contents: Vec<Content> = Vec::with_capacity(links.len());
+    let mut contents: Vec<LinkedContent> = Vec::with_capacity(links.len());
     for (index, link) in links.iter().enumerate() {
         let all = there.get(&key(&link.target)).map_or(&[][..], Vec::as_slice);
         let before = all.partition_point(|one| one.id < link.id);
         contents.push(match before.checked_sub(1).and_then(|last| all.get(last)) {
-            None => Content::Base(index),
+            None => LinkedContent::Base(index),
             Some(Occurrence { link: Some(other), .. }) => contents[*other],
-            Some(Occurrence { id, link: None }) => Content::Member(*id, index),
+            Some(Occurrence { id, link: None }) => LinkedContent::Member(*id, index),
         });
     }
     contents

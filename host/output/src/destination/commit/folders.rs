@@ -8,12 +8,12 @@ use std::sync::Arc;
 use cap_std::fs::Dir;
 
 /// Open folders below a root, by path.
-pub struct Folders {
+pub struct CommitFolders {
     root: Arc<Dir>,
     open: HashMap<String, Arc<Dir>>,
 }
 
-impl Folders {
+impl CommitFolders {
     /// Creates a collection in which no folder is open.
     #[must_use]
     pub fn new(root: Arc<Dir>) -> Self {

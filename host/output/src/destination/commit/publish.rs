@@ -14,7 +14,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use super::expected::Terms;
-use super::folders::Folders;
+use super::folders::CommitFolders;
 use super::record::{CommitRecord, NAME};
 use super::undo::{self, UndoState};
 use crate::receipt::Published;
@@ -29,7 +29,7 @@ use occystrap_base::terminal::shell::quote;
 pub struct Publication<'a> {
     /// For messages.
     destination: &'a Destination,
-    folders: Folders,
+    folders: CommitFolders,
     files: Vec<(String, Unnamed)>,
     record: CommitRecord,
     /// The files of this commit that have their name, by identity, and the record.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use cap_std::fs::Dir;
 
-use super::folders::Folders;
+use super::folders::CommitFolders;
 use super::record::{self, CommitRecord, Unusable};
 use super::undo;
 use occystrap_base::error::{Error, Kind, Result};
@@ -44,7 +44,7 @@ fn has_new(folder: &Dir) -> io::Result<bool> {
 /// `shown` is the folder's path for messages.
 pub fn recover(folder: &Arc<Dir>, shown: &Path, is_destination: bool, durable: bool) -> Result<()> {
     if is_destination && let Some(record) = read(folder, shown)? {
-        let mut folders = Folders::new(Arc::clone(folder));
+        let mut folders = CommitFolders::new(Arc::clone(folder));
         let at = shown.join(record::NAME);
         let state = undo::state(&record, &mut folders).map_err(|cause| failed(&at, &cause))?;
         match state {
@@ -90,7 +90,7 @@ fn remove_new(folder: &Arc<Dir>, shown: &Path, durable: bool) -> Result<()> {
         // A record that was being written, where each file has a name.
         temporary::sweep(&root).map_err(failed)?;
         if let Some(record) = read(&root, &at)? {
-            let mut folders = Folders::new(Arc::clone(&root));
+            let mut folders = CommitFolders::new(Arc::clone(&root));
             undo::undo(&record, &mut folders, durable)
                 .map_err(|(path, cause)| self::failed(&at.join(path), &cause))?;
         }

@@ -275,8 +275,8 @@ fn an_undo_that_fails_leaves_what_the_list_refers_to() {
     assert!(folder.path().join(record::NAME).exists());
 }
 
-fn undo_folders(folder: &Path) -> folders::Folders {
-    folders::Folders::new(staging_root(folder))
+fn undo_folders(folder: &Path) -> folders::CommitFolders {
+    folders::CommitFolders::new(staging_root(folder))
 }
 
 #[test]

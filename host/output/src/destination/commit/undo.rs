@@ -14,7 +14,7 @@ use rustix::fs::AtFlags;
 use rustix::io::Errno;
 
 use super::content;
-use super::folders::Folders;
+use super::folders::CommitFolders;
 use super::record::{self, CommitRecord, Recorded, RecordedFile};
 use occystrap_base::files::identity::{FileIdentity, entry_info};
 
@@ -31,7 +31,7 @@ pub enum UndoState {
 
 /// Returns how far a commit came. Files are compared by content, because another tool may write in place, and because a
 /// copy of the directory has other inodes.
-pub fn state(record: &CommitRecord, folders: &mut Folders) -> io::Result<UndoState> {
+pub fn state(record: &CommitRecord, folders: &mut CommitFolders) -> io::Result<UndoState> {
     let Some((last, before)) = record.files.split_last() else { return Ok(UndoState::Before) };
     if let Some((folder, name)) = parent_of(folders, &last.path)?
         && let Some(there) = identity(&folder, name)?
@@ -70,7 +70,7 @@ pub fn state(record: &CommitRecord, folders: &mut Folders) -> io::Result<UndoSta
 fn is_original(
     record: &CommitRecord,
     files: &[RecordedFile],
-    folders: &mut Folders,
+    folders: &mut CommitFolders,
 ) -> io::Result<bool> {
     for file in files {
         let Some((folder, name)) = parent_of(folders, &file.path)? else { return Ok(false) };
@@ -102,7 +102,7 @@ fn all_of<'a>(record: &'a CommitRecord, path: &'a str) -> impl Iterator<Item = &
 /// comes with the path that it is about.
 pub fn undo(
     record: &CommitRecord,
-    folders: &mut Folders,
+    folders: &mut CommitFolders,
     durable: bool,
 ) -> Result<(), (String, io::Error)> {
     for file in record.files.iter().rev() {
@@ -117,7 +117,7 @@ pub fn undo(
 }
 
 /// Removes the record and the new files that never got their name, and nothing else.
-pub fn keep(record: &CommitRecord, folders: &mut Folders, durable: bool) -> io::Result<()> {
+pub fn keep(record: &CommitRecord, folders: &mut CommitFolders, durable: bool) -> io::Result<()> {
     for file in &record.files {
         let Some(replaced) = &file.replaced else { continue };
         let Some((folder, _)) = parent_of(folders, &file.path)? else { continue };
@@ -132,7 +132,10 @@ pub fn keep(record: &CommitRecord, folders: &mut Folders, durable: bool) -> io::
 }
 
 /// The temporary names that still stand, and the path of the file that each one waited for.
-pub fn left(record: &CommitRecord, folders: &mut Folders) -> io::Result<Vec<(String, String)>> {
+pub fn left(
+    record: &CommitRecord,
+    folders: &mut CommitFolders,
+) -> io::Result<Vec<(String, String)>> {
     let mut left = Vec::new();
     for file in &record.files {
         let Some(replaced) = &file.replaced else { continue };
@@ -148,7 +151,7 @@ pub fn left(record: &CommitRecord, folders: &mut Folders) -> io::Result<Vec<(Str
 }
 
 /// Removes what a valid commit needs no more: the replaced files, and then the record.
-pub fn finish(record: &CommitRecord, folders: &mut Folders, durable: bool) -> io::Result<()> {
+pub fn finish(record: &CommitRecord, folders: &mut CommitFolders, durable: bool) -> io::Result<()> {
     for file in &record.files {
         let Some(replaced) = &file.replaced else { continue };
         let Some((folder, _)) = parent_of(folders, &file.path)? else { continue };
@@ -162,7 +165,7 @@ pub fn finish(record: &CommitRecord, folders: &mut Folders, durable: bool) -> io
     remove_record(folders)
 }
 
-fn undo_file(file: &RecordedFile, folders: &mut Folders) -> io::Result<()> {
+fn undo_file(file: &RecordedFile, folders: &mut CommitFolders) -> io::Result<()> {
     let Some((folder, name)) = parent_of(folders, &file.path)? else { return Ok(()) };
     let there = identity(&folder, name)?;
     let is = |one: Recorded, found: Option<FileIdentity>| found.is_some_and(|found| one.is(found));
@@ -202,7 +205,7 @@ fn undo_copy(folder: &Dir, name: &str, kept: &str, new: Recorded, old: Recorded)
     Ok(())
 }
 
-fn remove_folder(path: &str, folders: &mut Folders) -> io::Result<()> {
+fn remove_folder(path: &str, folders: &mut CommitFolders) -> io::Result<()> {
     let Some((folder, name)) = parent_of(folders, path)? else { return Ok(()) };
     match rustix::fs::unlinkat(folder.as_fd(), name, AtFlags::REMOVEDIR) {
         // Another process uses it, or has put something else there.
@@ -211,7 +214,7 @@ fn remove_folder(path: &str, folders: &mut Folders) -> io::Result<()> {
     }
 }
 
-fn remove_record(folders: &Folders) -> io::Result<()> {
+fn remove_record(folders: &CommitFolders) -> io::Result<()> {
     match unlink(folders.root(), record::NAME) {
         Err(cause) if cause.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,
@@ -235,7 +238,7 @@ fn identity(folder: &Dir, name: &str) -> io::Result<Option<FileIdentity>> {
 
 /// The folder of a path; `None` where it is missing, so that nothing can be in it.
 fn parent_of<'a>(
-    folders: &mut Folders,
+    folders: &mut CommitFolders,
     path: &'a str,
 ) -> io::Result<Option<(std::sync::Arc<Dir>, &'a str)>> {
     match folders.parent(path) {

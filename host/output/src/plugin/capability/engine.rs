@@ -6,22 +6,22 @@ use crate::destination::ReadAccess;
 use crate::destination::engine_image::EngineReader;
 use crate::plugin::bindings::engine::{Host, HostEngine, ImageDigests, ImageInfo};
 use crate::plugin::bindings::types::ErrorCode;
-use crate::plugin::handle::Engine;
+use crate::plugin::handle::EngineHandle;
 use crate::plugin::state::GuestState;
 
 impl Host for GuestState {
-    fn open(&mut self) -> wasmtime::Result<Result<Resource<Engine>, ErrorCode>> {
+    fn open(&mut self) -> wasmtime::Result<Result<Resource<EngineHandle>, ErrorCode>> {
         if self.named().is_none() {
             return Ok(Err(ErrorCode::AccessDenied));
         }
-        self.handle(Engine).map(Ok)
+        self.handle(EngineHandle).map(Ok)
     }
 }
 
 impl HostEngine for GuestState {
     fn inspect_image(
         &mut self,
-        _engine: Resource<Engine>,
+        _engine: Resource<EngineHandle>,
         reference: String,
     ) -> wasmtime::Result<Result<Option<ImageInfo>, ErrorCode>> {
         let named = self.granted_image(&reference)?;
@@ -43,7 +43,7 @@ impl HostEngine for GuestState {
 
     fn hash_image(
         &mut self,
-        _engine: Resource<Engine>,
+        _engine: Resource<EngineHandle>,
         reference: String,
     ) -> wasmtime::Result<Result<Option<ImageDigests>, ErrorCode>> {
         let named = self.granted_image(&reference)?;
@@ -65,7 +65,7 @@ impl HostEngine for GuestState {
         })
     }
 
-    fn drop(&mut self, engine: Resource<Engine>) -> wasmtime::Result<()> {
+    fn drop(&mut self, engine: Resource<EngineHandle>) -> wasmtime::Result<()> {
         self.table.delete(engine)?;
         Ok(())
     }

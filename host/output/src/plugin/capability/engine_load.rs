@@ -6,12 +6,12 @@ use super::edit::{Editor, Refusal};
 use crate::destination::sink::Sink;
 use crate::plugin::bindings::engine_load::Host;
 use crate::plugin::bindings::types::ErrorCode;
-use crate::plugin::handle::Engine;
+use crate::plugin::handle::EngineHandle;
 
 impl Host for Editor<'_> {
     fn load(
         &mut self,
-        _into: Resource<Engine>,
+        _into: Resource<EngineHandle>,
     ) -> wasmtime::Result<Result<Resource<Sink>, ErrorCode>> {
         let state = &mut *self.0;
         if let Some(sink) = state.sink_of_plan("") {
@@ -27,7 +27,7 @@ impl Host for Editor<'_> {
 impl Host for Refusal<'_> {
     fn load(
         &mut self,
-        _into: Resource<Engine>,
+        _into: Resource<EngineHandle>,
     ) -> wasmtime::Result<Result<Resource<Sink>, ErrorCode>> {
         Err(self.0.violation("it tried to load an image while verifying"))
     }

@@ -6,24 +6,24 @@ use crate::destination::ReadAccess;
 use crate::destination::remote::RepositoryReader;
 use crate::plugin::bindings::registry::{Host, HostRepository};
 use crate::plugin::bindings::types::{ErrorCode, Manifest};
-use crate::plugin::handle::Repository;
+use crate::plugin::handle::RepositoryHandle;
 use crate::plugin::state::GuestState;
 use occystrap_base::oci::Digest;
 use occystrap_base::oci::name::is_tag;
 
 impl Host for GuestState {
-    fn open(&mut self) -> wasmtime::Result<Result<Resource<Repository>, ErrorCode>> {
+    fn open(&mut self) -> wasmtime::Result<Result<Resource<RepositoryHandle>, ErrorCode>> {
         if self.remote().is_none() {
             return Ok(Err(ErrorCode::AccessDenied));
         }
-        self.handle(Repository).map(Ok)
+        self.handle(RepositoryHandle).map(Ok)
     }
 }
 
 impl HostRepository for GuestState {
     fn stat_blob(
         &mut self,
-        _repository: Resource<Repository>,
+        _repository: Resource<RepositoryHandle>,
         digest: String,
     ) -> wasmtime::Result<Result<Option<u64>, ErrorCode>> {
         let remote = self.granted_repository()?;
@@ -44,7 +44,7 @@ impl HostRepository for GuestState {
 
     fn blob_digest(
         &mut self,
-        repository: Resource<Repository>,
+        repository: Resource<RepositoryHandle>,
         digest: String,
     ) -> wasmtime::Result<Result<String, ErrorCode>> {
         let remote = self.granted_repository()?;
@@ -75,7 +75,7 @@ impl HostRepository for GuestState {
 
     fn get_manifest(
         &mut self,
-        _repository: Resource<Repository>,
+        _repository: Resource<RepositoryHandle>,
         reference: String,
     ) -> wasmtime::Result<Result<Option<Manifest>, ErrorCode>> {
         let remote = self.granted_repository()?;
@@ -105,7 +105,7 @@ impl HostRepository for GuestState {
         })
     }
 
-    fn drop(&mut self, repository: Resource<Repository>) -> wasmtime::Result<()> {
+    fn drop(&mut self, repository: Resource<RepositoryHandle>) -> wasmtime::Result<()> {
         self.table.delete(repository)?;
         Ok(())
     }

@@ -8,7 +8,7 @@ use super::failure::short;
 use crate::destination::Pending;
 use crate::plugin::bindings::registry_push::{Host, HostTransfer};
 use crate::plugin::bindings::types::{self, ErrorCode};
-use crate::plugin::handle::{Blob, PendingTransfer, Repository};
+use crate::plugin::handle::{Blob, PendingTransfer, RepositoryHandle};
 use crate::plugin::state::Writing;
 use occystrap_base::limits;
 use occystrap_base::oci::manifest::{LARGEST_MANIFEST, is_manifest_type};
@@ -17,7 +17,7 @@ use occystrap_base::oci::{Descriptor, Digest, Manifest};
 impl Host for Editor<'_> {
     fn push_blob(
         &mut self,
-        _to: Resource<Repository>,
+        _to: Resource<RepositoryHandle>,
         source: Resource<Blob>,
         chunk_size: Option<u64>,
     ) -> wasmtime::Result<Result<Resource<PendingTransfer>, ErrorCode>> {
@@ -39,7 +39,7 @@ impl Host for Editor<'_> {
 
     fn push_manifest(
         &mut self,
-        _to: Resource<Repository>,
+        _to: Resource<RepositoryHandle>,
         reference: String,
         manifest: types::Manifest,
     ) -> wasmtime::Result<Result<String, ErrorCode>> {
@@ -110,7 +110,7 @@ impl HostTransfer for Editor<'_> {
 impl Host for Refusal<'_> {
     fn push_blob(
         &mut self,
-        _to: Resource<Repository>,
+        _to: Resource<RepositoryHandle>,
         _source: Resource<Blob>,
         _chunk_size: Option<u64>,
     ) -> wasmtime::Result<Result<Resource<PendingTransfer>, ErrorCode>> {
@@ -119,7 +119,7 @@ impl Host for Refusal<'_> {
 
     fn push_manifest(
         &mut self,
-        _to: Resource<Repository>,
+        _to: Resource<RepositoryHandle>,
         _reference: String,
         _manifest: types::Manifest,
     ) -> wasmtime::Result<Result<String, ErrorCode>> {

@@ -10,17 +10,17 @@ use crate::destination::commit::expected::HashedFile;
 use crate::destination::read_access::FolderReader;
 use crate::plugin::bindings::storage::{EntryKind, EntryStat, Host, HostDirectory};
 use crate::plugin::bindings::types::ErrorCode;
-use crate::plugin::handle::Directory;
+use crate::plugin::handle::DirectoryHandle;
 use crate::plugin::state::{GuestState, Writing};
 use occystrap_base::files::identity::FileIdentity;
 use occystrap_base::limits;
 
 impl Host for GuestState {
-    fn open(&mut self) -> wasmtime::Result<Result<Resource<Directory>, ErrorCode>> {
+    fn open(&mut self) -> wasmtime::Result<Result<Resource<DirectoryHandle>, ErrorCode>> {
         if self.destination().is_none() {
             return Ok(Err(ErrorCode::AccessDenied));
         }
-        self.handle(Directory).map(Ok)
+        self.handle(DirectoryHandle).map(Ok)
     }
 
     fn file_name(&mut self) -> wasmtime::Result<Option<String>> {
@@ -31,7 +31,7 @@ impl Host for GuestState {
 impl HostDirectory for GuestState {
     fn stat(
         &mut self,
-        _directory: Resource<Directory>,
+        _directory: Resource<DirectoryHandle>,
         path: String,
     ) -> wasmtime::Result<Result<Option<EntryStat>, ErrorCode>> {
         let destination = self.granted(&path)?;
@@ -52,7 +52,7 @@ impl HostDirectory for GuestState {
 
     fn read(
         &mut self,
-        _directory: Resource<Directory>,
+        _directory: Resource<DirectoryHandle>,
         path: String,
         offset: u64,
         len: u32,
@@ -77,7 +77,7 @@ impl HostDirectory for GuestState {
 
     fn digest(
         &mut self,
-        _directory: Resource<Directory>,
+        _directory: Resource<DirectoryHandle>,
         path: String,
         offset: u64,
         len: Option<u64>,
@@ -129,7 +129,7 @@ impl HostDirectory for GuestState {
         Ok(Ok(digest.to_string()))
     }
 
-    fn drop(&mut self, directory: Resource<Directory>) -> wasmtime::Result<()> {
+    fn drop(&mut self, directory: Resource<DirectoryHandle>) -> wasmtime::Result<()> {
         self.table.delete(directory)?;
         Ok(())
     }

@@ -7,7 +7,7 @@ use super::edit::{Editor, Refusal};
 use crate::destination::sink::{FileSink, Sink};
 use crate::plugin::bindings::storage_edit::Host;
 use crate::plugin::bindings::types::ErrorCode;
-use crate::plugin::handle::Directory;
+use crate::plugin::handle::DirectoryHandle;
 use crate::plugin::violation::Violation;
 use occystrap_base::error::{Error, Kind};
 use occystrap_base::limits;
@@ -15,7 +15,7 @@ use occystrap_base::limits;
 impl Host for Editor<'_> {
     fn create_file(
         &mut self,
-        _directory: Resource<Directory>,
+        _directory: Resource<DirectoryHandle>,
         path: String,
     ) -> wasmtime::Result<Result<Resource<Sink>, ErrorCode>> {
         let state = &mut *self.0;
@@ -49,7 +49,10 @@ impl Host for Editor<'_> {
         }
     }
 
-    fn lock(&mut self, _directory: Resource<Directory>) -> wasmtime::Result<Result<(), ErrorCode>> {
+    fn lock(
+        &mut self,
+        _directory: Resource<DirectoryHandle>,
+    ) -> wasmtime::Result<Result<(), ErrorCode>> {
         let state = &mut *self.0;
         if state.only_plans() {
             // Nothing is written that another process could disturb.
@@ -78,13 +81,16 @@ impl Host for Editor<'_> {
 impl Host for Refusal<'_> {
     fn create_file(
         &mut self,
-        _directory: Resource<Directory>,
+        _directory: Resource<DirectoryHandle>,
         path: String,
     ) -> wasmtime::Result<Result<Resource<Sink>, ErrorCode>> {
         Err(self.0.violation(format!("it tried to write '{path}' while verifying")))
     }
 
-    fn lock(&mut self, _directory: Resource<Directory>) -> wasmtime::Result<Result<(), ErrorCode>> {
+    fn lock(
+        &mut self,
+        _directory: Resource<DirectoryHandle>,
+    ) -> wasmtime::Result<Result<(), ErrorCode>> {
         Err(self.0.violation("it tried to lock the destination while verifying"))
     }
 }

@@ -6,7 +6,7 @@ use occystrap_layer::overlay::{Fate, MemberBudget, MemberList, Trace, fate};
 use occystrap_layer::tar::{Member, MemberKind};
 use proptest::prelude::*;
 
-use super::super::{Kind, Tree, TreeBuilder};
+use super::super::{NodeKind, Tree, TreeBuilder};
 
 /// A member to be: its kind, its path and the target of a hard link.
 type Spec = (u8, Vec<u8>, Vec<u8>);
@@ -123,18 +123,18 @@ proptest! {
         let tree = builder.finish();
         let mut wasted = 0;
         for (layer, (members, walked)) in steps.iter().enumerate() {
-            let seen: BTreeMap<String, Kind> = tree
+            let seen: BTreeMap<String, NodeKind> = tree
                 .nodes()
                 .filter_map(|node| Some((node, tree.at(node, layer)?.kind)))
                 .map(|(node, kind)| (String::from_utf8(tree.path(node)).unwrap(), kind))
                 .collect();
-            let expected: BTreeMap<String, Kind> = walked
+            let expected: BTreeMap<String, NodeKind> = walked
                 .iter()
                 .map(|(path, (kind, _))| (path.clone(), match kind {
-                    MemberKind::Directory => Kind::Directory,
-                    MemberKind::Symlink => Kind::Symlink,
-                    MemberKind::HardLink => Kind::HardLink,
-                    _ => Kind::File,
+                    MemberKind::Directory => NodeKind::Directory,
+                    MemberKind::Symlink => NodeKind::Symlink,
+                    MemberKind::HardLink => NodeKind::HardLink,
+                    _ => NodeKind::File,
                 }))
                 .collect();
             prop_assert_eq!(seen, expected, "after layer {}: {:?}", layer, members);

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 
 use super::Publication;
 use crate::destination::commit::content;
-use crate::destination::commit::folders::Folders;
+use crate::destination::commit::folders::CommitFolders;
 use crate::destination::commit::record::{CommitRecord, Recorded, RecordedFile, Replaced};
 use occystrap_base::error::Result;
 use occystrap_base::files::destination::Destination;
@@ -25,7 +25,7 @@ impl<'a> Publication<'a> {
         files: Vec<(String, Unnamed)>,
         durable: bool,
     ) -> Result<Self> {
-        let (folders, record) = (Folders::new(root), CommitRecord::new());
+        let (folders, record) = (CommitFolders::new(root), CommitRecord::new());
         let own = HashMap::new();
         let mut planned = Self { destination, folders, files: Vec::new(), record, own, durable };
         let mut earlier: HashMap<String, Recorded> = HashMap::new();
