@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::cli::Sandbox;
 use crate::support::image::{Pack, TestImage};
+use crate::support::layer::{file, hardlink, layer};
 use crate::support::random_image::{self, Entry, RandomImage, Walked};
 use crate::support::raw_tar::{self, Raw};
 use crate::support::real::{self, installed};
@@ -114,6 +115,26 @@ fn able(test: &str, programs: &[&str]) -> bool {
     }
     real::skip(test, "only root may make devices and change owners");
     false
+}
+
+#[test]
+fn all_names_of_a_file_have_the_metadata_of_the_last_one() {
+    let members = [file("a", b"1").mode(0o644), hardlink("b", "a").mode(0o600).mtime(5)];
+    let image = TestImage::with_layers("team/app:1", vec![layer(&members)]);
+    let sandbox = Sandbox::new();
+    shape::oci(&[&image], Pack::Gzip).write(&sandbox.path("a.tar"));
+    sandbox.run(&["export", "tar://a.tar", "-o", "rootfs.tar"]).exits(0);
+    let tar = std::fs::read(sandbox.path("rootfs.tar")).unwrap();
+    let mut archive = tar::Archive::new(tar.as_slice());
+    let found: Vec<_> = archive
+        .entries()
+        .unwrap()
+        .map(|entry| {
+            let header = entry.unwrap().header().clone();
+            (header.mode().unwrap(), header.mtime().unwrap())
+        })
+        .collect();
+    assert_eq!(found, [(0o600, 5), (0o600, 5)]);
 }
 
 #[test]

@@ -195,6 +195,46 @@ fn nested_indexes_change_with_what_they_list() {
 }
 
 #[test]
+fn each_image_is_compared_with_the_base_of_its_platform() {
+    let index = |has_more: bool| {
+        let mut multi = Multi::default();
+        let mut image = |platform: &str| {
+            let base = tar(&[("etc/platform", platform.as_bytes())]);
+            let more = has_more.then(|| tar(&[("opt/x", b"x")]));
+            multi.image_with(platform, [base].into_iter().chain(more).collect())
+        };
+        let entries = [image("linux/amd64"), image("linux/arm64/v8")];
+        let index = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": entries });
+        multi.manifest(INDEX, index.to_string(), "");
+        multi
+    };
+    let (from, base, sandbox) = (Registry::start(), Registry::start(), Sandbox::new());
+    let (source, base) = (index(true).push(&from), index(false).push(&base));
+    let filter = format!("normalize-timestamps:ts=5,base={base}");
+    let layout = sandbox.uri("oci-layout", "out");
+    let options = ["--all-platforms", "--verify=full", "-f", &filter];
+    sandbox.process(&source, &layout, &options).verified();
+    // Without platforms that fit, nothing is guessed.
+    let alone = format!("{base}&arch=amd64");
+    let filter = format!("normalize-timestamps:ts=5,base={alone}");
+    let ran = sandbox.process(&source, &layout, &["--all-platforms", "-f", &filter]);
+    ran.exits(1).says("(linux/arm64");
+}
+
+#[test]
+fn a_warning_of_a_filter_names_the_platform() {
+    let (registry, family, sandbox) = (Registry::start(), Family::build(), Sandbox::new());
+    let source = family.multi.push(&registry);
+    let options = ["--all-platforms", "-f", "exclude:pattern=nothing"];
+    let ran = sandbox.process(&source, &sandbox.uri("oci-layout", "out"), &options);
+    ran.verified();
+    // Images of one source share what was found in a layer, so that not each of them reads all of its layers.
+    let mut lines = ran.stderr.lines().filter(|line| line.contains("'nothing' matches nothing"));
+    assert!(lines.all(|line| line.contains(" (linux/a")), "{}", ran.stderr);
+    ran.says("'nothing' matches nothing in ");
+}
+
+#[test]
 fn a_platform_that_cannot_be_filtered_keeps_the_index_from_being_written() {
     let (registry, mut multi, sandbox) = (Registry::start(), Multi::default(), Sandbox::new());
     let good = multi.image("linux/amd64");

@@ -173,6 +173,8 @@ pub struct FilterOutcome<'a> {
     pub image: &'a Image,
     /// Bytes of each uncompressed layer; `None` for a layer of the layer cache, which was not read.
     pub sizes: &'a [Option<u64>],
+    /// Where warnings go.
+    pub context: &'a Context,
 }
 
 /// A chain of filters in their order. Cheap to clone.
@@ -228,10 +230,29 @@ impl Filters {
         self.filters.iter().any(|(_, filter)| filter.writes_all())
     }
 
-    /// Returns how many layers at the bottom of an image all filters leave alone. Errors when a base image cannot be read.
+    /// Returns whether a filter makes other layers in place of those that it reads, or adds some: which ones, and how many, is
+    /// known after it has run.
+    #[must_use]
+    pub fn replace_layers(&self) -> bool {
+        let replaces = |filter: &dyn Filter| filter.reshapes().is_some_and(Reshape::reads_layers);
+        self.filters.iter().any(|(_, filter)| replaces(&**filter))
+    }
+
+    /// Returns how many layers at the bottom of an image all filters leave alone. Errors when the image has fewer layers than
+    /// a filter names, and when a base image cannot be read.
     pub fn spared(&self, image: &Image, context: &Context) -> Result<usize> {
-        let spared = self.filters.iter().map(|(_, filter)| filter.spared(image, context));
-        Ok(spared.collect::<Result<Vec<_>>>()?.into_iter().min().unwrap_or_default())
+        let mut least = usize::MAX;
+        let mut is_reshaped = false;
+        for (_, filter) in &*self.filters {
+            let reshape = filter.reshapes();
+            if reshape.is_some_and(|reshape| !reshape.reads_layers()) {
+                continue;
+            }
+            // Which layers there are after a filter that replaces some is not known before it has run.
+            least = least.min(if is_reshaped { 0 } else { filter.spared(image, context)? });
+            is_reshaped |= reshape.is_some();
+        }
+        Ok(if least == usize::MAX { 0 } else { least })
     }
 
     /// Filters an image. `known` holds, by layer, the result that the layer cache knows: such layers are not read. Errors
@@ -282,7 +303,8 @@ impl Filters {
         });
         let working = working.collect::<Result<Vec<_>>>()?;
         let (filtered, sizes) = apply::apply(&image, &working, known, context)?;
-        let outcome = FilterOutcome { source, from: &from, image: &filtered, sizes: &sizes };
+        let outcome =
+            FilterOutcome { source, from: &from, image: &filtered, sizes: &sizes, context };
         working.iter().try_for_each(|working| working.applied.end(&outcome))?;
         drop(working);
         Ok(Reshaped { image: filtered, from })

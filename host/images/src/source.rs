@@ -140,6 +140,14 @@ impl Source {
         uri
     }
 
+    /// Returns the source with the parts of a platform that the user did not request.
+    #[must_use]
+    pub fn for_platform(&self, platform: &Platform) -> Self {
+        let Platform { os, architecture, variant } = platform;
+        let other = PlatformRequest::new(Some(os), Some(architecture), variant.as_deref());
+        Self { wanted: self.wanted.clone().or(&other), ..self.clone() }
+    }
+
     /// Returns the requested platform.
     #[must_use]
     pub fn wanted(&self) -> &PlatformRequest {

@@ -10,6 +10,7 @@
 //! millions of them. It stores hashes with a random key of this process, so that an attacker cannot choose two names
 //! with the same hash. By chance, one of some thirty million runs with a million names has such a pair.
 
+mod lower_links;
 mod member_list;
 pub mod merged;
 pub mod path;
@@ -22,6 +23,7 @@ pub mod whiteout;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::OnceLock;
 
+pub use lower_links::LowerLinks;
 pub use member_list::{Change, ListedMember, MOST_BYTES, MOST_MEMBERS, MemberBudget, MemberList};
 pub use merged::Merged;
 pub use placer::{Placed, Placer};

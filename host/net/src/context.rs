@@ -40,6 +40,8 @@ pub struct Context {
     pub web: Access,
     /// Warnings about the image that is being moved.
     pub warnings: Warnings,
+    /// What follows the name of the image in warnings: such as ` (linux/arm64)` for one of several platforms.
+    pub part: String,
 }
 
 impl Context {
@@ -58,6 +60,7 @@ impl Context {
             durable: false,
             web: Access::default(),
             warnings: Warnings::default(),
+            part: String::new(),
         }
     }
 
@@ -108,6 +111,18 @@ impl Context {
     #[must_use]
     pub fn with_own_warnings(self) -> Self {
         Self { warnings: Warnings::default(), ..self }
+    }
+
+    /// Sets what follows the name of the image in warnings.
+    #[must_use]
+    pub fn with_part(self, part: impl std::fmt::Display) -> Self {
+        Self { part: part.to_string(), ..self }
+    }
+
+    /// Returns the name of the image for warnings, with its part.
+    #[must_use]
+    pub fn called(&self, name: impl std::fmt::Display) -> String {
+        format!("{name}{}", self.part)
     }
 
     /// Returns a context that can be cancelled alone, and is cancelled with this one ([`Cancel::child`]).

@@ -22,6 +22,10 @@ use occystrap_output::write::item::{Item, PreparedImage};
 use occystrap_output::write::plan::{Action, Fetch, LayerPlan, PlanReason, form_name};
 use occystrap_output::write::{self, occupied};
 
+/// The note about filters that make other layers.
+const REPLACED: &str = "the layers above are those that 'squash' and 'add' read; which layers they make is known after \
+                        they have run";
+
 /// What `occystrap process` would do with each image of a source.
 #[derive(Serialize)]
 pub struct DryRun {
@@ -42,6 +46,9 @@ struct ImagePlan {
     part: Part,
     #[serde(serialize_with = "layers")]
     layers: Vec<LayerPlan>,
+    /// What the plans of the layers do not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
     /// Why no plan could be made.
     error: Option<Error>,
 }
@@ -157,7 +164,10 @@ impl ImagePlan {
         let platform = image.platform.to_string();
         let ImageName { repository, tag } = image.name.clone();
         let tag = tag.unwrap_or_default();
-        Self { source, destination, image: repository, tag, platform, part, layers, error }
+        // These filters have read nothing yet.
+        let replaces = request.filters.replace_layers() && error.is_none();
+        let note = (replaces && image.artifact.is_none()).then_some(REPLACED);
+        Self { source, destination, image: repository, tag, platform, part, layers, note, error }
     }
 }
 
@@ -235,6 +245,9 @@ impl DryRun {
             writeln!(to, "{}", one_line(&image.to_string()))?;
             for layer in &image.layers {
                 writeln!(to, "  {}", one_line(&layer.to_string()))?;
+            }
+            if let Some(note) = &image.note {
+                writeln!(to, "  note: {note}")?;
             }
             if let Some(error) = &image.error {
                 writeln!(to, "  error: {error}")?;

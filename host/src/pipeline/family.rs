@@ -91,7 +91,7 @@ fn move_family(
     let name = &family.name;
     let move_member = |member: &&ListedImage| {
         let part = Part::Platform(member.platform.clone());
-        let context = &context.about(&format!("{name}{part}"));
+        let context = &context.about(&format!("{name}{part}")).with_part(&part);
         move_part(request, &member.image, name, &part, repeat.clone(), context)
     };
     let (artifacts, images): (Vec<&ListedImage>, Vec<&ListedImage>) = family

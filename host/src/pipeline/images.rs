@@ -43,6 +43,7 @@ pub(super) fn move_filtered(
     context: &Context,
 ) -> (ImageReport, Option<Receipt>) {
     let started = Instant::now();
+    let context = &context.clone().with_own_warnings();
     // Other images with the same layers wait until this one has landed.
     let (filtered, _turn) = match filter(request, image, context) {
         Ok(filtered) => filtered,
@@ -53,8 +54,9 @@ pub(super) fn move_filtered(
         true => Item::Prepared(&filtered),
         false => Item::ListedPrepared(&filtered),
     };
-    let (report, receipt) =
+    let (mut report, receipt) =
         attempt(request, Job::image(item, identity, repeat), started, keep, context);
+    report.warnings.splice(0..0, context.warnings.lines());
     if let Some(receipt) = &receipt {
         record(request, image, &filtered.image, receipt, report.status, context);
     }
@@ -113,5 +115,6 @@ fn not_filtered(
     let platform = image.platform.to_string();
     let mut report = request.report(&image.name, part.clone(), Some(&platform));
     report.error = Some(error);
+    report.warnings = context.warnings.lines();
     report.finish(started.elapsed(), context)
 }

@@ -33,6 +33,9 @@ pub struct Merged {
     walk: std::vec::IntoIter<NodeId>,
     /// Content with several names, and the name under which it was written.
     shared: HashMap<ExportedContent, Option<Vec<u8>>>,
+    /// Content with several names, and the last of the hard links to it, also if a layer deletes that link. Docker, Podman and
+    /// containerd set the metadata of each name on the one file, so that those of the last name count.
+    last_names: HashMap<ExportedContent, ExportedContent>,
 }
 
 /// A member that is to be written.
@@ -73,6 +76,7 @@ impl Merged {
             present,
             walk: tree.walk().into_iter(),
             shared: HashMap::new(),
+            last_names: HashMap::new(),
             tree,
         };
         merged.find_links()?;
@@ -87,6 +91,16 @@ impl Merged {
     /// Finds content with several names.
     fn find_links(&mut self) -> Result<()> {
         for node in self.tree.nodes() {
+            for link in self.tree.versions(node) {
+                if link.kind == NodeKind::HardLink
+                    && let Some((_, target)) = self.tree.content(link)
+                {
+                    let this = (link.layer, link.ordinal);
+                    let last = self.last_names.entry((target.layer, target.ordinal));
+                    let last = last.or_insert(this);
+                    *last = this.max(*last);
+                }
+            }
             let Some(link) = self.seen(node).filter(|seen| seen.kind == NodeKind::HardLink) else {
                 continue;
             };
@@ -157,7 +171,22 @@ impl Merged {
                 }
                 None => None,
             };
+            let last = match self.last_names.get(&(layer, ordinal)).copied() {
+                None => None,
+                Some((layer, ordinal)) => {
+                    let at = self.layers[layer].positions[ordinal as usize];
+                    Some(self.entry(layer, at, Vec::new())?.member)
+                }
+            };
             let mut entry = self.entry(layer, at, path)?;
+            if let Some(Member { mode, uid, gid, mtime, records, .. }) = last {
+                let file = &mut entry.member;
+                (file.uid, file.gid, file.mtime) = (uid, gid, mtime);
+                if file.kind != MemberKind::Symlink {
+                    file.mode = mode;
+                }
+                file.records.extend(records);
+            }
             if let Some(first) = first {
                 let Member { path, mode, uid, gid, mtime, .. } = entry.member;
                 let link = Member::new(MemberKind::HardLink, path);

@@ -8,7 +8,7 @@ mod folders;
 mod local_files;
 mod options;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::sync::{Mutex, PoisonError};
@@ -16,7 +16,7 @@ use std::sync::{Mutex, PoisonError};
 use self::folders::{ImageFolders, Real};
 use self::local_files::{LocalFile, LocalKind};
 use self::options::Options;
-use super::local_layers::{new_layer, read_to_files};
+use super::local_layers::{is_zstd, new_layer, read_to_files};
 use super::reshape::{ConfigEdit, NoPass, Reshape, Reshaped, with};
 use super::{Applied, Filter, FilterInputs, Spec};
 use occystrap_base::error::{Error, Kind, Result};
@@ -155,25 +155,22 @@ impl Filter for Add {
 impl Reshape for Add {
     fn reshape(&self, image: &Image, context: &Context) -> Result<Reshaped> {
         let files = local_files::of(&self.options.files)?;
-        let wanted = files.iter().flat_map(|file| path::folders(&file.path)).map(<[u8]>::to_vec);
-        let folders = Mutex::new(ImageFolders::wanting(wanted));
-        let mut layers = Vec::with_capacity(image.layers.len() + 1);
-        // One after the other: each changes what the ones below it have.
-        for (index, layer) in image.layers.iter().enumerate() {
-            let read = |_, layer: &Layer, plain: &mut PlainReader| {
-                see(
-                    layer,
-                    plain,
-                    index,
-                    &mut folders.lock().unwrap_or_else(PoisonError::into_inner),
-                )
-            };
-            layers.extend(read_to_files(std::slice::from_ref(layer), context, read)?.0);
+        let wanted = files.iter().flat_map(|file| wanted_folders(&file.path, file));
+        let wanted: BTreeSet<Vec<u8>> = wanted.collect();
+        let (mut layers, mut folders) = image_folders(&image.layers, wanted.clone(), context)?;
+        // Links may lead to other folders than those that the paths name: there, too, a file must not be in the way.
+        let led = files.iter().filter_map(|file| {
+            let path = folders.led(&file.path, matches!(file.kind, LocalKind::Folder))?;
+            Some(wanted_folders(&path, file))
+        });
+        let all: BTreeSet<Vec<u8>> = led.flatten().chain(wanted.iter().cloned()).collect();
+        if all != wanted {
+            (layers, folders) = image_folders(&layers, all, context)?;
         }
-        let folders = folders.into_inner().unwrap_or_else(PoisonError::into_inner);
         let members = self.members(files, &folders)?;
         let place = format!("the layer that is added to '{}'", image.name);
-        let layer = new_layer(place.clone(), context, |to| {
+        let zstd = !layers.is_empty() && layers.iter().all(is_zstd);
+        let layer = new_layer(place.clone(), zstd, context, |to| {
             let mut writer = Writer::new(to);
             for (member, file) in members.values() {
                 append(&mut writer, member, file.as_ref(), &place)?;
@@ -214,6 +211,30 @@ impl Add {
     }
 }
 
+/// Returns the paths that must be folders if a local file is at `path`.
+fn wanted_folders(path: &[u8], file: &LocalFile) -> Vec<Vec<u8>> {
+    let own = Some(path).filter(|_| matches!(file.kind, LocalKind::Folder));
+    path::folders(path).chain(own).map(<[u8]>::to_vec).collect()
+}
+
+/// Reads the folders and links of layers, and files at the `wanted` paths. Returns the layers, all of them in files.
+fn image_folders(
+    layers: &[Layer],
+    wanted: BTreeSet<Vec<u8>>,
+    context: &Context,
+) -> Result<(Vec<Layer>, ImageFolders)> {
+    let folders = Mutex::new(ImageFolders::wanting(wanted));
+    let mut in_files = Vec::with_capacity(layers.len() + 1);
+    // One after the other: each changes what the ones below it have.
+    for (index, layer) in layers.iter().enumerate() {
+        let read = |_, layer: &Layer, plain: &mut PlainReader| {
+            see(layer, plain, index, &mut folders.lock().unwrap_or_else(PoisonError::into_inner))
+        };
+        in_files.extend(read_to_files(std::slice::from_ref(layer), context, read)?.0);
+    }
+    Ok((in_files, folders.into_inner().unwrap_or_else(PoisonError::into_inner)))
+}
+
 /// Shows the members of a layer to the folders.
 fn see(
     layer: &Layer,
@@ -231,7 +252,6 @@ fn see(
     Ok(())
 }
 
-/// Appends a member with the content of a local file, whose size must not have changed meanwhile.
 /// Errors when engines cannot unpack a path, or read it as a deletion.
 fn check_path(path: &[u8], all: &AddedMembers) -> Result<()> {
     let shown = String::from_utf8_lossy(path);
@@ -260,6 +280,7 @@ fn check_path(path: &[u8], all: &AddedMembers) -> Result<()> {
     }
 }
 
+/// Appends a member with the content of a local file, whose size must not have changed meanwhile.
 fn append(
     writer: &mut Writer<&mut (dyn io::Write + Send)>,
     member: &Member,

@@ -4,20 +4,19 @@ use std::io::sink;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::arrange::{Arranged, Arranging, list_folders};
+use super::arrange::{Arranged, Arranging, list_folders, roots};
 use super::config::Edits;
+use super::local_layers::{is_zstd, layer_in_file};
 use super::rewrite::{Passes, read_through, rewrite};
 use super::{Form, Working, manifest};
 use occystrap_base::error::Result;
 use occystrap_base::files::scratch;
 use occystrap_base::files::unnamed::Unnamed;
-use occystrap_base::files::{Hashed, Section, Spooled};
-use occystrap_base::oci::{Compression, Digest};
+use occystrap_base::files::{Hashed, Section};
+use occystrap_base::oci::Digest;
 use occystrap_base::parallel::in_parallel;
 use occystrap_layer::blob::transfer::copy;
-use occystrap_layer::blob::{
-    PlainReader, Stored, encoded, read_checked, read_layers, rewrite_with,
-};
+use occystrap_layer::blob::{PlainReader, Stored, read_checked, read_layers, rewrite_with};
 use occystrap_layer::image::{Content, Image, Layer};
 use occystrap_net::context::Context;
 
@@ -155,22 +154,10 @@ fn change(
     written(layer, file, moved, context)
 }
 
-/// Returns a layer that was written, compressed with zstd if the source has it so. Outputs compress other layers
-/// themselves, and a plain one with gzip.
+/// Returns a layer that was written, compressed with zstd if the source has it so.
 fn written(layer: &Layer, file: Unnamed, moved: Hashed, context: &Context) -> Result<Filtered> {
-    let failed = |cause: &std::io::Error| scratch::failed("create", &context.import_dir, cause);
-    let (diff_id, place) = (moved.digest, layer.place.clone());
-    let section = Spooled::section(file, moved).map_err(|cause| failed(&cause))?;
-    let plain = Layer::in_file(section.clone(), diff_id, None, Compression::None, place.clone());
-    if !layer.media_type.ends_with("zstd") {
-        return Ok(Filtered { layer: plain, size: moved.size, spooled: None });
-    }
-    let file = scratch::create_unnamed(&context.import_dir)?;
-    let stored = Stored::file(&plain, &section, &context.cancel);
-    let how = Compression::Zstd;
-    let packed = encoded(&plain, stored, file.file(), 0, how, context.cores())?;
-    let section = Spooled::section(file, packed).map_err(|cause| failed(&cause))?;
-    let layer = Layer::in_file(section, diff_id, Some(packed.digest), how, place);
+    let place = layer.place.clone();
+    let layer = layer_in_file(file, moved, is_zstd(layer), place, context)?;
     Ok(Filtered { layer, size: moved.size, spooled: None })
 }
 
@@ -181,25 +168,31 @@ fn assemble(
     filtered: &mut [Option<Filtered>],
     context: &Context,
 ) -> Result<()> {
-    let lacks_folders = |filtered: &Option<Filtered>| {
+    let needs_lower = |filtered: &Option<Filtered>| {
         let spool = filtered.as_ref().and_then(|filtered| filtered.spooled.as_ref());
-        spool.is_some_and(|spool| spool.arranged.lacks_folders())
+        spool.is_some_and(|spool| spool.arranged.needs_lower())
     };
-    if let Some(last) = filtered.iter().rposition(lacks_folders) {
+    // Nothing is below the lowest layer, but it may leave out folders.
+    if let Some(last) = filtered.iter().rposition(needs_lower) {
         list_folders_up_to(last, image, working, filtered, context)?;
     }
-    let spools = || filtered.iter().flatten().filter_map(|filtered| filtered.spooled.as_ref());
-    let lists_root = spools().any(|spool| spool.arranged.has_own_root());
-    let jobs = filtered.iter_mut().flatten().filter(|filtered| filtered.spooled.is_some());
+    let arranged = filtered
+        .iter()
+        .map(|filtered| filtered.as_ref()?.spooled.as_ref().map(|spool| &spool.arranged));
+    let roots = roots(&arranged.collect::<Vec<_>>());
+    let jobs = filtered.iter_mut().zip(roots).filter_map(|(filtered, root)| {
+        Some((filtered.as_mut().filter(|filtered| filtered.spooled.is_some())?, root))
+    });
     let jobs: Vec<_> = jobs.map(Mutex::new).collect();
     let workers = context.cores().min(context.parallel);
     let made = in_parallel(&jobs, workers, |job| {
-        let mut filtered = job.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut job = job.lock().unwrap_or_else(PoisonError::into_inner);
+        let (filtered, root) = &mut *job;
         let Some(Spool { arranged, file, moved, keep }) = filtered.spooled.take() else {
             return Ok(());
         };
         let layer = &filtered.layer;
-        let (file, moved) = match arranged.assemble(&file.shared(), lists_root)? {
+        let (file, moved) = match arranged.assemble(&file.shared(), root.as_ref())? {
             None => (file, moved),
             Some(mut assembled) => {
                 let to = scratch::create_unnamed(&context.import_dir)?;
@@ -248,7 +241,9 @@ fn list_folders_up_to(
             spools.push((index, file, moved, keep));
         }
     }
-    list_folders(&mut layers, |index, folder| {
+    let written: Vec<usize> = spools.iter().map(|(index, ..)| *index).collect();
+    let is_written = |index| written.contains(&index);
+    list_folders(&mut layers, is_written, |index, folder| {
         let seeing = working.iter().filter(|working| index >= working.spared);
         seeing.for_each(|working| working.applied.listed(folder));
     })?;

@@ -13,6 +13,7 @@ mod below;
 mod folders;
 mod key;
 mod links;
+mod lower;
 mod placed;
 mod settle;
 mod sort;
@@ -97,13 +98,17 @@ impl Arranging {
         self.has_links |= member.kind == MemberKind::HardLink;
         if !is_aufs(&self.path) {
             match Whiteout::of(&self.path) {
-                Some(Whiteout::Of(hidden)) => self.hidden.push(&key::of(&hidden), b"")?,
-                Some(Whiteout::Opaque(hidden)) => self.hidden.push(&key::of(&hidden), b"opaque")?,
+                Some(Whiteout::Of(hidden)) => {
+                    self.hidden.push(&key::of(&hidden), &placed::hidden(self.number, false))?;
+                }
+                Some(Whiteout::Opaque(hidden)) => {
+                    self.hidden.push(&key::of(&hidden), &placed::hidden(self.number, true))?;
+                }
                 None => {}
             }
         }
         let tail = match member.kind {
-            MemberKind::HardLink => member.link.clone(),
+            MemberKind::HardLink | MemberKind::Symlink => member.link.clone(),
             MemberKind::Directory => head(member),
             _ => Vec::new(),
         };
@@ -119,24 +124,28 @@ impl Arranging {
     pub fn finish(self, place: &str) -> Result<Arranged> {
         let Self { folder, root, is_in_order, mut lacks_folders, has_links, .. } = self;
         let mut members = self.members.finish()?;
+        let mut has_late_folders = false;
         if !is_in_order {
             let settled = settle::settle(&members, &folder, place)?;
             (members, lacks_folders) = (settled.members, settled.lacks_folders);
+            has_late_folders = settled.has_late_folders;
         }
         let hidden = self.hidden.finish()?;
-        let changed = match has_links {
+        let resolved = match has_links {
             true => links::resolve(&members, &hidden, &folder, place)?,
-            false => None,
+            false => links::Resolved::default(),
         };
+        let leads_below = lacks_folders || has_late_folders || resolved.below.is_some();
         Ok(Arranged {
             folder,
             members,
             hidden,
-            changed,
+            resolved,
             root,
             folders: None,
             is_in_order,
             lacks_folders,
+            leads_below,
             place: place.to_owned(),
         })
     }
@@ -147,39 +156,42 @@ pub struct Arranged {
     folder: PathBuf,
     members: Sorted,
     hidden: Sorted,
-    changed: Option<Sorted>,
+    resolved: links::Resolved,
     /// The root as the layer lists it.
     root: Option<Member>,
     /// Folders that the layer does not list.
     folders: Option<Sorted>,
     is_in_order: bool,
     lacks_folders: bool,
+    /// Whether a member may lead through a symbolic link of the layers below.
+    leads_below: bool,
     place: String,
 }
 
 impl Arranged {
-    /// Returns whether the layer lists not all folders above its members.
-    pub fn lacks_folders(&self) -> bool {
-        self.lacks_folders
+    /// Returns whether the layers below decide how the layer is written: it does not list a folder, or may lead through a
+    /// symbolic link of theirs.
+    pub fn needs_lower(&self) -> bool {
+        self.leads_below
     }
 
-    /// Returns whether the layer gives the root another mode or owner than it has without being listed.
-    pub fn has_own_root(&self) -> bool {
-        self.root.as_ref().is_some_and(|root| !spell::is_usual_root(root))
-    }
-
-    /// Returns the layer as a stream; `None` if it is its spool as it is. `lists_root` is whether the image's layers list
-    /// their root.
-    pub fn assemble(&self, spool: &Arc<File>, lists_root: bool) -> Result<Option<Assembled<'_>>> {
-        let root = self.root.as_ref().filter(|_| lists_root);
-        let is_spool =
-            self.is_in_order && self.changed.is_none() && self.folders.is_none() && root.is_none();
+    /// Returns the layer as a stream; `None` if it is its spool as it is. `root` is the root if the layer lists it
+    /// ([`roots`]).
+    pub fn assemble<'a>(
+        &'a self,
+        spool: &Arc<File>,
+        root: Option<&'a Member>,
+    ) -> Result<Option<Assembled<'a>>> {
+        let is_spool = self.is_in_order
+            && self.resolved.changed.is_none()
+            && self.folders.is_none()
+            && root.is_none();
         if is_spool {
             return Ok(None);
         }
         let parts = Parts {
             members: &self.members,
-            changed: self.changed.as_ref(),
+            changed: self.resolved.changed.as_ref(),
             folders: self.folders.as_ref(),
             root,
             spool: Arc::clone(spool),
@@ -189,19 +201,55 @@ impl Arranged {
     }
 }
 
-/// Lists the folders that layers leave out. `layers` are all layers of the image up to the last that leaves one out, lowest
-/// first; `None` for one that is not a tar. `listed` changes a folder for the layer of this index.
+/// Returns the root that each layer lists. `layers` are all layers of the image, lowest first; `None` for one that stays as it
+/// is, which may do anything with the root.
+///
+/// As long as the root has the mode and owner that it has without being listed, no layer lists it. From the first layer on that
+/// changes them, all layers do, as they list other folders.
+pub fn roots(layers: &[Option<&Arranged>]) -> Vec<Option<Member>> {
+    let is_usual = |root: &Option<Member>| root.as_ref().is_none_or(spell::is_usual_root);
+    let (mut now, mut is_known): (Option<Member>, bool) = (None, true);
+    let root = |layer: &Option<&Arranged>| {
+        let Some(Arranged { root: own, .. }) = layer else {
+            (now, is_known) = (None, false);
+            return None;
+        };
+        let was_usual = is_usual(&now);
+        now = own.clone().or(now.take());
+        match is_known {
+            true => now.clone().filter(|_| !(was_usual && is_usual(&now))),
+            false => now.clone(),
+        }
+    };
+    layers.iter().map(root).collect()
+}
+
+/// Lists the folders that layers leave out. `layers` are all layers of the image up to the last one that needs those below it,
+/// lowest first; `None` for one that is not a tar. `is_written` is whether the layer of this index gets the canonical form.
+/// `listed` changes a folder for it. Errors when such a layer leads through a link of the layers below in an order that the
+/// canonical form would change.
 pub fn list_folders(
     layers: &mut [Option<Arranged>],
+    is_written: impl Fn(usize) -> bool,
     listed: impl Fn(usize, &mut Member),
 ) -> Result<()> {
     let mut below = ArrangedFolders::default();
     for (index, layer) in layers.iter_mut().enumerate() {
-        let Some(Arranged { members, hidden, folder, place, folders, lacks_folders, .. }) = layer
-        else {
-            continue;
+        let Some(arranged) = layer else { continue };
+        let Arranged { members, hidden, folder, place, folders, lacks_folders, resolved, .. } =
+            arranged;
+        let linked = below.linked(resolved)?;
+        let through = match arranged.leads_below {
+            true => match below.check(members, hidden, place) {
+                // A layer that stays as it is has the order that it had.
+                Err(_) if !is_written(index) => lower::AllThrough::new(),
+                through => through?,
+            },
+            false => lower::AllThrough::new(),
         };
         let added = below.take(members, hidden, |member| listed(index, member), folder, place)?;
+        below.lead(through, place)?;
+        below.link(linked, place)?;
         if *lacks_folders {
             *folders = Some(added);
         }

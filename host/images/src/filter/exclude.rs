@@ -75,9 +75,10 @@ impl Applied for Excluding<'_> {
         }
         for (pattern, used) in self.globs.patterns().iter().zip(&self.used) {
             if !used.load(Ordering::Relaxed) {
-                let name = &self.image.name;
+                let name = outcome.context.called(&self.image.name);
                 let why = if pattern.ends_with('/') { ": no name ends with a slash" } else { "" };
-                tracing::warn!("exclude: '{pattern}' matches nothing in {name}{why}");
+                let line = format!("exclude: '{pattern}' matches nothing in {name}{why}");
+                outcome.context.warnings.say(&line);
             }
         }
         Ok(())

@@ -47,7 +47,7 @@ pub fn of(image: &Image, parts: &Parts<'_>, context: &Context) -> Option<Manifes
     for line in dropped {
         context.warnings.say(&format!(
             "{}: annotations about bytes that the filters changed are dropped, of {line}",
-            image.name
+            context.called(&image.name)
         ));
     }
     Some(manifest)
@@ -127,7 +127,25 @@ fn layers_of(
         }
         renewed.into()
     };
-    layers.iter().enumerate().map(descriptor).collect()
+    let new: Vec<Value> = layers.iter().enumerate().map(descriptor).collect();
+    if old.len() != layers.len() {
+        let is_gone = |known: &Map<String, Value>| !layers.iter().any(|layer| is_of(known, layer));
+        for (index, known) in old.iter().enumerate().filter(|(_, known)| is_gone(known)) {
+            if let Some(Value::Object(said)) =
+                known.get("annotations").filter(|said| !is_empty(said))
+            {
+                let keys: Vec<&str> = said.keys().map(String::as_str).collect();
+                let what = format!("layer {} of {}, which is replaced", index + 1, old.len());
+                dropped.push(format!("{what}: {}", keys.join(", ")));
+            }
+        }
+    }
+    new
+}
+
+/// Returns whether annotations say nothing.
+fn is_empty(said: &Value) -> bool {
+    said.as_object().is_none_or(Map::is_empty)
 }
 
 /// Returns a descriptor of other bytes.
@@ -174,6 +192,25 @@ fn layer_type(manifest: &str, layer: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn annotations_of_layers_that_are_replaced_are_named() {
+        let digest = |text: &str| Digest::of(text.as_bytes());
+        let manifest = json!({ "mediaType": OCI_MANIFEST, "layers": [
+            { "digest": digest("a").to_string(), "annotations": { "mine": "x", "other": "y" } },
+            { "digest": digest("b").to_string() },
+            { "digest": digest("c").to_string(), "annotations": {} },
+        ] });
+        let bytes = manifest.to_string();
+        let source = Manifest {
+            digest: digest(&bytes),
+            bytes: bytes.into_bytes().into(),
+            media_type: OCI_MANIFEST.to_owned(),
+        };
+        let parts = Parts { config: b"{}", layers: &[], edits: None };
+        let (_, dropped) = fitting(&source, &parts).unwrap();
+        assert_eq!(dropped, ["layer 1 of 3, which is replaced: mine, other"]);
+    }
 
     #[test]
     fn plugins_drop_the_same_annotations() {

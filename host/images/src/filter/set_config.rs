@@ -77,6 +77,23 @@ impl SetConfig {
         })
     }
 
+    /// Returns the options that remove what the config does not have, and what they name.
+    fn without_effect(
+        &self,
+        config: &RawObject<'_>,
+    ) -> serde_json::Result<Vec<(&'static str, &str)>> {
+        let run = config.object("config")?;
+        let variables = run.list("Env")?.into_iter().map(serde_json::from_str::<String>);
+        let variables = variables.collect::<serde_json::Result<Vec<String>>>()?;
+        let labels = run.object("Labels")?;
+        let has_variable = |name: &str| variables.iter().any(|known| is_variable(known, name));
+        let has_label = |name: &str| labels.keys().any(|known| known == name);
+        let env = self.removed_env.iter().filter(|name| !has_variable(name));
+        let env = env.map(|name| ("remove-env", name.as_str()));
+        let label = self.removed_labels.iter().filter(|name| !has_label(name));
+        Ok(env.chain(label.map(|name| ("remove-label", name.as_str()))).collect())
+    }
+
     fn change(&self, config: &mut RawObject<'_>) -> serde_json::Result<()> {
         if let Some(created) = &self.created {
             config.set("created", quoted(created));
@@ -119,13 +136,11 @@ impl SetConfig {
         }
         let known = run.list("Env")?.into_iter().map(serde_json::from_str::<String>);
         let mut variables = known.collect::<serde_json::Result<Vec<String>>>()?;
-        let is_of = |variable: &str, name: &str| {
-            variable.split_once('=').map_or(variable, |(known, _)| known) == name
-        };
-        variables.retain(|variable| !self.removed_env.iter().any(|name| is_of(variable, name)));
+        variables
+            .retain(|variable| !self.removed_env.iter().any(|name| is_variable(variable, name)));
         for (name, value) in &self.env {
             let text = format!("{name}={value}");
-            match variables.iter_mut().find(|variable| is_of(variable, name)) {
+            match variables.iter_mut().find(|variable| is_variable(variable, name)) {
                 Some(known) => *known = text,
                 None => variables.push(text),
             }
@@ -178,9 +193,25 @@ impl Reshape for SetConfig {
 
     fn reshape(&self, image: &Image, context: &Context) -> Result<Reshaped> {
         let mut config = ConfigEdit::of(image)?;
-        config.change(|config| self.change(config))?;
+        let mut without_effect = Vec::new();
+        config.change(|config| {
+            without_effect = self.without_effect(config)?;
+            self.change(config)
+        })?;
+        for (option, name) in without_effect {
+            let what = if option == "remove-env" { "variable" } else { "label" };
+            let image = context.called(&image.name);
+            context.warnings.say(&format!(
+                "set-config: {option}={name} has no effect: {image} has no such {what}"
+            ));
+        }
         Ok(Reshaped::same(&with(image, image.layers.clone(), config.finish(), context)))
     }
+}
+
+/// Returns whether an entry of `Env` sets the variable of this name.
+fn is_variable(entry: &str, name: &str) -> bool {
+    entry.split_once('=').map_or(entry, |(known, _)| known) == name
 }
 
 /// Returns the words of an option: a JSON list, or one word for each time that the option is given.
@@ -192,7 +223,9 @@ fn words(spec: &Spec, option: &str) -> Result<Option<Vec<String>>> {
             Ok(words) => Ok(Some(words)),
             Err(cause) => Err(spec
                 .error(format!("{option}={text}: {cause}"))
-                .hint(format!("expected a list of texts: {option}=[\"/bin/app\",\"--port=80\"]"))),
+                .hint(format!(
+                    "such as -f 'set-config:{option}=[\"/bin/app\",\"--port=80\"]', with the quotes for the shell"
+                ))),
         },
         words => Ok(Some(words.iter().map(|word| (*word).to_owned()).collect())),
     }
@@ -266,6 +299,18 @@ mod tests {
         assert_eq!(made, r#"{"config":{"Entrypoint":["/app"],"Cmd":["x"]}}"#);
         assert_eq!(of("set-config:env=A=1", r#"{"config":null}"#), r#"{"config":{"Env":["A=1"]}}"#);
         assert_eq!(of("set-config:remove-label=a,remove-env=b", "{}"), "{}");
+    }
+
+    #[test]
+    fn removing_what_is_not_there_has_no_effect() {
+        let config = r#"{"config":{"Env":["A=1","B"],"Labels":{"k":"v"}}}"#;
+        let config = RawObject::parse(config).unwrap();
+        let made = filter(
+            "set-config:remove-env=A,remove-env=B,remove-env=C,remove-label=k,remove-label=A",
+        );
+        let made = made.unwrap();
+        let found = made.without_effect(&config).unwrap();
+        assert_eq!(found, [("remove-env", "C"), ("remove-label", "A")]);
     }
 
     #[test]

@@ -59,14 +59,16 @@ impl Spared {
             .hint(format!("name a layer from 1 to {count}"))),
             Self::Base(source) => {
                 let place = &source.display;
-                let bases = source.open(context)?;
-                let base = bases.iter().find(|base| base.platform == image.platform);
+                let bases = source.for_platform(&image.platform).open(context)?;
+                let same = bases.iter().find(|base| base.platform == image.platform);
+                let fitting = |base: &&Image| base.platform.fit(&image.platform).is_some();
+                let base = same.or_else(|| bases.iter().find(fitting));
                 let Some(base) = base else {
                     return Err(Error::source(format!(
                         "base={place}: has no image for {}, as '{}' is",
                         image.platform, image.name
                     ))
-                    .hint("name the base with a platform, such as '?os=linux&arch=arm64'"));
+                    .hint("without a platform in its URI, the base is that of the platform of the image"));
                 };
                 let shared = base.layers.iter().zip(&image.layers);
                 let shared = shared.take_while(|(base, own)| base.diff_id == own.diff_id).count();
@@ -75,7 +77,13 @@ impl Spared {
                     return Err(Error::source(format!(
                         "base={place}: is not the base of '{name}': {shared} of its {layers} layers are the lowest of it"
                     ))
-                    .hint(format!("to keep those, write from-layer={}", shared + 1)));
+                    .hint(match shared {
+                        0 => "name the image that it was built from".to_owned(),
+                        _ if shared == count => {
+                            "all its layers are of the base: name an older one".to_owned()
+                        }
+                        _ => format!("to keep those, write from-layer={}", shared + 1),
+                    }));
                 }
                 Ok(shared)
             }

@@ -4,6 +4,7 @@
 //! without a value, quotes that do not end.
 
 use occystrap_base::error::{Error, Result};
+use occystrap_base::terminal::shell::quote as quote_word;
 
 /// A parsed filter. Names are in lower case, with hyphens.
 pub struct Spec {
@@ -38,8 +39,10 @@ impl Spec {
                     let last = options.last();
                     return Err(match last {
                         // The comma was probably part of the last value.
-                        Some((option, value)) => error.hint(format!(
-                            "quote a value with a comma, {option}=\"{value},{part}\", or repeat the option: {option}={value},{option}={part}"
+                        Some((option, value)) => error.hint(with_comma(
+                            &name,
+                            &options[..options.len() - 1],
+                            (option, &format!("{value},{part}")),
                         )),
                         None => error.hint(match default_option(&name) {
                             Some(option) => format!("did you mean {name}:{option}={part}?"),
@@ -134,6 +137,24 @@ fn split(text: &str) -> Option<Vec<&str>> {
     awaited.is_empty().then_some(parts)
 }
 
+/// Returns the hint for a value with a comma: what to type in a shell, which would remove the quotes of the filter.
+fn with_comma(name: &str, before: &[(String, String)], (option, value): (&str, &str)) -> String {
+    let quote = if value.contains('"') { '\'' } else { '"' };
+    let quoted_if_needed = |value: &str| match value.contains([',', '[', '{']) {
+        true => format!("\"{value}\""),
+        false => value.to_owned(),
+    };
+    let before: String = before
+        .iter()
+        .map(|(option, value)| format!("{option}={},", quoted_if_needed(value)))
+        .collect();
+    let filter = format!("{name}:{before}{option}={quote}{value}{quote}");
+    format!(
+        "if the comma is part of the value, quote it, also for the shell: -f {}",
+        quote_word(&filter)
+    )
+}
+
 /// Removes the quotes around a value.
 pub fn unquoted(value: &str) -> &str {
     let quoted = |quote: char| value.strip_prefix(quote).and_then(|rest| rest.strip_suffix(quote));
@@ -180,6 +201,29 @@ mod tests {
         }
         let spec = Spec::parse("x:a=1,a=2,b=maybe", &|_| None).unwrap();
         assert!(spec.one("a").is_err() && spec.switch("b").is_err() && spec.only(&["a"]).is_err());
+    }
+
+    #[test]
+    fn the_hint_about_a_comma_can_be_typed() {
+        for (text, typed, value) in [
+            ("set-config:env=A=b,c", "'set-config:env=\"A=b,c\"'", "A=b,c"),
+            (
+                "exclude:pattern={a,b},pattern=c,d",
+                "'exclude:pattern=\"{a,b}\",pattern=\"c,d\"'",
+                "c,d",
+            ),
+            ("set-config:env=A=\"x,y\"z,w", "'set-config:env=\"A=\"x,y\"'", "A=\"x,y"),
+        ] {
+            let error = Spec::parse(text, &|_| None).err().unwrap();
+            let hint = error.hint_text().unwrap().to_owned();
+            let Some((_, word)) = hint.split_once("-f ") else { panic!("{hint}") };
+            let unquoted = word.trim_matches('\'').replace("'\\''", "'");
+            let spec = Spec::parse(&unquoted, &|_| None).unwrap();
+            let last = spec.options.last().map(|(_, value)| value.as_str());
+            if !text.contains('"') {
+                assert_eq!((word, last), (typed, Some(value)), "{text}");
+            }
+        }
     }
 
     proptest::proptest! {

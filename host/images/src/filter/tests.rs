@@ -1,6 +1,7 @@
 //! Filters on unusual layers, written by hand and generated.
 
 mod canonical;
+mod engines;
 pub(super) mod made;
 pub(super) mod merged;
 #[path = "../../../../tests/support/tar_members.rs"]

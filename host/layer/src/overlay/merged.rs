@@ -18,7 +18,7 @@ use self::hard_links::HardLinks;
 pub use self::hard_links::LinkFate;
 use self::hidden::Hidden;
 use super::path::folders;
-use super::{Change, Key, MemberList, key};
+use super::{Change, Key, LowerLinks, MemberList, key};
 
 /// A name of a member: the index of its layer, and its number in the layer ([`Placed::At`]).
 ///
@@ -74,13 +74,28 @@ pub enum MemberFate<'a> {
 }
 
 impl Merged {
-    /// Merges layers, the lowest first. `base` is whether there are layers below them, which stay as they are. Errors say
-    /// which member engines do not agree on. Layers in errors count from `first`, the number of the lowest one.
-    pub fn of(lists: &[MemberList], base: bool, first: usize) -> Result<Self, String> {
+    /// Merges layers, the lowest first. `base` is whether there are layers below them, which stay as they are, and `lower`
+    /// has the symbolic links of those. Errors say which member engines do not agree on. Layers in errors count from
+    /// `first`, the number of the lowest one.
+    pub fn of(
+        lists: &[MemberList],
+        base: bool,
+        mut lower: LowerLinks,
+        first: usize,
+    ) -> Result<Self, String> {
+        let base_folders = lower.take_folders();
+        for (index, list) in lists.iter().enumerate() {
+            let number = first + index;
+            if let Some((link, layer)) = lower.written_through(list) {
+                return Err(through(number, layer, &link));
+            }
+            lower.add(list, number);
+        }
         let mut merger = Merger {
             merged: Self::default(),
             hidden: Hidden::default(),
             replaced: HashSet::new(),
+            emptied: BTreeSet::new(),
             base,
             first,
         };
@@ -89,7 +104,13 @@ impl Merged {
             merger.keep(layer, list)?;
             merger.hide(layer, list);
         }
-        let Merger { mut merged, hidden, .. } = merger;
+        let Merger { mut merged, hidden, emptied, .. } = merger;
+        let is_implied = |path: &Vec<u8>| {
+            merged.slots.get(&key(path)).is_some_and(|slot| slot.kind == MergedKind::Implied)
+        };
+        let emptied = emptied.into_iter().filter(|path| is_implied(path));
+        let emptied: Vec<_> = emptied.filter(|path| !base_folders.contains(path)).collect();
+        merged.unlisted.extend(emptied);
         merged.leave_out_needless();
         merged.complete_early();
         let alive = |path: &[u8], id: MemberId| {
@@ -121,6 +142,13 @@ impl Merged {
         }
     }
 
+    /// Returns the hard link whose metadata a member has in the end, because it is the last name of the member's file; `None`
+    /// if its own metadata count.
+    #[must_use]
+    pub fn last_name(&self, id: MemberId) -> Option<MemberId> {
+        Some(self.links.last_name(id)).filter(|last| *last != id)
+    }
+
     /// Returns the paths that are deleted in the layers below, in order.
     pub fn whiteouts(&self) -> impl Iterator<Item = &[u8]> {
         self.whiteouts.iter().map(Vec::as_slice)
@@ -131,8 +159,8 @@ impl Merged {
         self.opaque.iter().map(Vec::as_slice)
     }
 
-    /// Returns the directories that no layer lists and that were something else before, in order: the layers below may have
-    /// a file there, which a listed directory replaces.
+    /// Returns the directories that no layer lists and that the result must list, in order: those that were something else
+    /// before, since the layers below may have a file there, and those of which every member is gone.
     pub fn unlisted(&self) -> impl Iterator<Item = &[u8]> {
         self.unlisted.iter().map(Vec::as_slice)
     }
@@ -191,6 +219,8 @@ struct Merger {
     hidden: Hidden,
     /// Paths at which the current layer has a file, and a layer above a directory.
     replaced: HashSet<Key>,
+    /// Directories that no layer so far lists, and of which a layer above has deleted a member.
+    emptied: BTreeSet<Vec<u8>>,
     base: bool,
     first: usize,
 }
@@ -259,6 +289,13 @@ impl Merger {
             },
         };
         if !stays {
+            // Engines make the directories of a member that is deleted later, and these stay.
+            for folder in folders(path) {
+                if !self.merged.slots.contains_key(&key(folder)) && !self.is_hidden(id.0, folder) {
+                    self.merged.slots.insert(key(folder), Slot { id, kind: MergedKind::Implied });
+                    self.emptied.insert(folder.to_vec());
+                }
+            }
             return Ok(());
         }
         // What is in it was seen before, and so is written before it.
@@ -352,10 +389,7 @@ impl Merger {
         let (above, layer) = (self.number(above), self.number(layer));
         let path = String::from_utf8_lossy(path);
         match kind {
-            MergedKind::Symlink => format!(
-                "layer {above} writes through '{path}', a symbolic link of layer {layer}, which \
-                 some engines follow and others replace"
-            ),
+            MergedKind::Symlink => through(above, layer, path.as_bytes()),
             _ => format!("layer {above} has a member below '{path}', a file of layer {layer}"),
         }
     }
@@ -363,6 +397,15 @@ impl Merger {
     fn number(&self, layer: u16) -> usize {
         self.first + usize::from(layer)
     }
+}
+
+/// Returns the error for a layer that writes through a symbolic link of a lower layer.
+fn through(above: usize, layer: usize, link: &[u8]) -> String {
+    let link = String::from_utf8_lossy(link);
+    format!(
+        "layer {above} writes through '{link}', a symbolic link of layer {layer}, which some \
+         engines follow and others replace"
+    )
 }
 
 #[cfg(test)]

@@ -259,6 +259,9 @@ impl fmt::Display for LayerPlan {
                 to.write_str("written as the filters leave it")?;
             }
             Action::AsStored => to.write_str("as stored")?,
+            Action::Convert(form) if *origin == LayerOrigin::ToFilter => {
+                write!(to, "converted to {} if the filters change it", form_name(*form))?;
+            }
             Action::Convert(form) => write!(to, "converted to {}", form_name(*form))?,
         }
         match reason {

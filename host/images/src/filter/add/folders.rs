@@ -42,8 +42,8 @@ pub enum Real<'a> {
 
 impl ImageFolders {
     /// Returns the folders of an image without layers.
-    pub fn wanting(wanted: impl Iterator<Item = Vec<u8>>) -> Self {
-        Self { wanted: wanted.collect(), ..Self::default() }
+    pub fn wanting(wanted: BTreeSet<Vec<u8>>) -> Self {
+        Self { wanted, ..Self::default() }
     }
 
     /// Takes the next member of a layer, with its path in the image. Errors when more folders and links would be kept
@@ -100,8 +100,15 @@ impl ImageFolders {
         (member.kind == MemberKind::Directory).then_some(member)
     }
 
+    /// Returns where a plain path leads, if that is another path; `None` where [`Self::real`] fails.
+    #[must_use]
+    pub fn led(&self, path: &[u8], last: bool) -> Option<Vec<u8>> {
+        let (Real::Folder(real, _) | Real::Other(real)) = self.real(path, last).ok()?;
+        Some(real).filter(|real| real != path)
+    }
+
     /// Returns where a plain path leads: links in its folders are followed, and with `last` also its last part. Errors when
-    /// a folder of it is a file.
+    /// a folder of it is a file, and with `last` also when its last part is one.
     pub fn real(&self, path: &[u8], last: bool) -> Result<Real<'_>, String> {
         let shown = || String::from_utf8_lossy(path);
         let real = follow(path, |at, Reached { is_last, links }| {
@@ -114,7 +121,14 @@ impl ImageFolders {
                         Err(format!("'{}' leads through too many links of the image", shown()))
                     }
                 },
-                _ if is_last => Ok(None),
+                _ if is_last && !last => Ok(None),
+                _ if is_last => {
+                    let file = String::from_utf8_lossy(at);
+                    Err(format!(
+                        "'{}' is '{file}', a file of the image, and would become a folder",
+                        shown()
+                    ))
+                }
                 _ => {
                     let file = String::from_utf8_lossy(at);
                     Err(format!("'{}' lies below '{file}', a file of the image", shown()))

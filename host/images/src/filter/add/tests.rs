@@ -131,6 +131,35 @@ fn what_would_break_the_image_is_refused() {
 }
 
 #[test]
+fn a_file_of_the_image_does_not_become_a_folder_also_where_a_link_leads_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("f"), b"1").unwrap();
+    let empty = tempfile::tempdir().unwrap();
+    let (file, dir) = (folder.path().join("f"), folder.path());
+    let image = ImageOf::new(vec![vec![
+        of("usr/", ""),
+        of("usr/file", "x"),
+        link(MemberKind::Symlink, "l", "usr/file"),
+        link(MemberKind::Symlink, "m", "l"),
+    ]]);
+    let folder_of = "a file of the image, and would become a folder";
+    for (local, path, why) in [
+        (dir, "/l", folder_of),
+        (dir, "/m", folder_of),
+        (empty.path(), "/l", folder_of),
+        (empty.path(), "/usr/file", folder_of),
+        (&file, "/l/y", "'l/y' lies below 'usr/file', a file of the image"),
+        (dir, "/m/y", "lies below 'usr/file', a file of the image"),
+    ] {
+        let text = format!("add:file={},path={path}", local.display());
+        let error = add(&text, &image).err().map(|error| error.to_string()).unwrap_or_default();
+        assert!(error.contains(why), "{text}: {error}");
+    }
+    // A link that is named as a file is replaced.
+    assert!(add(&format!("add:file={},path=/l", file.display()), &image).is_ok());
+}
+
+#[test]
 fn paths_that_engines_cannot_unpack_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let local = |name: &str| {

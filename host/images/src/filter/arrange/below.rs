@@ -4,7 +4,7 @@
 //! to none.
 
 use super::key;
-use super::placed::Placed;
+use super::placed::{Placed, hidden_parts};
 use super::sort::{Merge, Sorted};
 use occystrap_base::error::{Error, Result};
 use occystrap_layer::tar::MemberKind;
@@ -42,9 +42,10 @@ fn next_member(members: &mut Merge<'_>) -> Result<Option<End>> {
 
 /// Returns the next path that a whiteout hides.
 fn next_hidden(hidden: &mut Merge<'_>) -> Result<Option<End>> {
-    Ok(hidden.next()?.map(|(key, opaque)| {
-        let by = key::of_whiteout(&key, !opaque.is_empty());
-        End { itself: opaque.is_empty(), beneath: true, key, by }
+    Ok(hidden.next()?.map(|(key, value)| {
+        let is_opaque = hidden_parts(&value).1;
+        let by = key::of_whiteout(&key, is_opaque);
+        End { itself: !is_opaque, beneath: true, key, by }
     }))
 }
 

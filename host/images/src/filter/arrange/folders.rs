@@ -9,8 +9,10 @@ use std::path::Path;
 
 use super::ancestry::Ancestry;
 use super::key;
-use super::placed::Placed;
-use super::sort::{Sorted, Sorter};
+use super::links::Resolved;
+use super::lower::{self, AllThrough};
+use super::placed::{Placed, hidden_parts};
+use super::sort::{Record, Sorted, Sorter};
 use occystrap_base::error::{Error, Result};
 use occystrap_layer::tar::member::Records;
 use occystrap_layer::tar::writer::head;
@@ -28,7 +30,7 @@ const MODE: u32 = 0o755;
 /// What the layers so far have at a path.
 enum Below {
     Folder { mode: u32, uid: i64, gid: i64, mtime: Time, records: Option<Box<Records>> },
-    Symlink,
+    Symlink(Box<[u8]>),
 }
 
 /// The folders and symbolic links of the layers so far, by their keys.
@@ -39,6 +41,61 @@ pub struct ArrangedFolders {
 }
 
 impl ArrangedFolders {
+    /// Checks the next layer against the symbolic links so far. Returns the members that lead through them.
+    pub fn check(&self, members: &Sorted, hidden: &Sorted, place: &str) -> Result<AllThrough> {
+        let link = |(name, below): (&Vec<u8>, &Below)| match below {
+            Below::Symlink(to) => Some((key::path(name), to.to_vec())),
+            Below::Folder { .. } => None,
+        };
+        let links: BTreeMap<Vec<u8>, Vec<u8>> = self.known.iter().filter_map(link).collect();
+        match links.is_empty() {
+            true => Ok(AllThrough::new()),
+            false => lower::check(&links, members, hidden, place),
+        }
+    }
+
+    /// Takes the members of the layer that lead through symbolic links, to where they lead.
+    pub fn lead(&mut self, through: AllThrough, place: &str) -> Result<()> {
+        for (path, member) in through.into_iter().filter(|(_, member)| member.replaces) {
+            let name = key::of(&path);
+            self.remove(&name, true);
+            if let Some(to) = member.symlink {
+                self.insert(&name, Below::Symlink(to.into()), place)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the hard links of the next layer that lead to symbolic links, in the layer or below it, with their targets: they
+    /// are symbolic links as well.
+    pub fn linked(&self, resolved: &Resolved) -> Result<Vec<Record>> {
+        let mut linked = Vec::new();
+        let mut below = resolved.below.as_ref().map(Sorted::read).transpose()?;
+        while let Some(below) = &mut below
+            && let Some((target, link)) = below.next()?
+        {
+            if let Some(Below::Symlink(to)) = self.known.get(key::parts(&target).0) {
+                linked.push((key::parts(&link).0.to_vec(), to.to_vec()));
+            }
+        }
+        let mut here = resolved.symlinks.as_ref().map(Sorted::read).transpose()?;
+        while let Some(here) = &mut here
+            && let Some((link, to)) = here.next()?
+        {
+            linked.push((key::parts(&link).0.to_vec(), to));
+        }
+        Ok(linked)
+    }
+
+    /// Takes hard links that are symbolic links.
+    pub fn link(&mut self, linked: Vec<Record>, place: &str) -> Result<()> {
+        for (name, to) in linked {
+            self.remove(&name, true);
+            self.insert(&name, Below::Symlink(to.into()), place)?;
+        }
+        Ok(())
+    }
+
     /// Takes the next layer: its members in their order, and the paths that it hides. Returns the folders that must be
     /// listed, by their numbered keys, as headers. `listed` changes such a folder for this layer; `place` is named in
     /// errors.
@@ -51,8 +108,8 @@ impl ArrangedFolders {
         place: &str,
     ) -> Result<Sorted> {
         let mut hidden = hidden.read()?;
-        while let Some((key, is_opaque)) = hidden.next()? {
-            self.remove(&key, is_opaque.is_empty());
+        while let Some((key, value)) = hidden.next()? {
+            self.remove(&key, !hidden_parts(&value).1);
         }
         let mut added = Sorter::new(folder);
         let mut ancestry = Ancestry::default();
@@ -66,7 +123,7 @@ impl ArrangedFolders {
             for missing in ancestry.missing(name) {
                 let below = match self.known.get(&missing) {
                     // A folder of that name would replace the link.
-                    Some(Below::Symlink) => break,
+                    Some(Below::Symlink(_)) => break,
                     Some(below) => below,
                     // It hides nothing. Below, there may be a file of that name.
                     None if key::is_whiteout(name) => break,
@@ -91,7 +148,7 @@ impl ArrangedFolders {
                     ancestry.close(name);
                     self.remove(name, true);
                     if kind == MemberKind::Symlink {
-                        self.insert(name, Below::Symlink, place)?;
+                        self.insert(name, Below::Symlink(placed.tail.into()), place)?;
                     }
                 }
             }

@@ -49,14 +49,19 @@ impl Becomes {
     }
 }
 
-/// Returns what members become, by their numbered keys, where that is something else than they are; `None` if nothing
-/// changes. `place` is named in errors.
-pub fn resolve(
-    members: &Sorted,
-    hidden: &Sorted,
-    folder: &Path,
-    place: &str,
-) -> Result<Option<Sorted>> {
+/// What the hard links of a layer lead to.
+#[derive(Default)]
+pub struct Resolved {
+    /// What members become, by their numbered keys, where that is something else than they are; `None` if nothing changes.
+    pub changed: Option<Sorted>,
+    /// Links to layers below, if there are some: the link's numbered key by the numbered key of its target.
+    pub below: Option<Sorted>,
+    /// Links to symbolic links of the layer, if there are some: the target by the numbered key of the hard link.
+    pub symlinks: Option<Sorted>,
+}
+
+/// Resolves the hard links of a layer. `place` is named in errors.
+pub fn resolve(members: &Sorted, hidden: &Sorted, folder: &Path, place: &str) -> Result<Resolved> {
     let mut pending = Sorter::new(folder);
     let mut read = members.read()?;
     while let Some((numbered, value)) = read.next()? {
@@ -70,6 +75,9 @@ pub fn resolve(
     let mut to = Found {
         groups: Sorter::new(folder),
         below: Sorter::new(folder),
+        symlinks: Sorter::new(folder),
+        leads_below: false,
+        has_symlinks: false,
         changed: Changes::new(folder),
     };
     let mut pending = pending.finish()?;
@@ -83,10 +91,13 @@ pub fn resolve(
         }
         pending = next;
     }
-    let Found { groups, below, mut changed } = to;
-    below::check(&below.finish()?, members, hidden, place)?;
+    let Found { groups, below, symlinks, leads_below, has_symlinks, mut changed } = to;
+    let below = below.finish()?;
+    below::check(&below, members, hidden, place)?;
     choose(&groups.finish()?, &mut changed)?;
-    Ok(if changed.any { Some(changed.sorter.finish()?) } else { None })
+    let changed = if changed.any { Some(changed.sorter.finish()?) } else { None };
+    let symlinks = if has_symlinks { Some(symlinks.finish()?) } else { None };
+    Ok(Resolved { changed, below: leads_below.then_some(below), symlinks })
 }
 
 /// What links were found to lead to.
@@ -95,6 +106,10 @@ struct Found {
     groups: Sorter,
     /// Links to layers below: by the numbered key of the target, the numbered key of the link.
     below: Sorter,
+    /// Links to symbolic links of the layer: the target by the numbered key of the hard link.
+    symlinks: Sorter,
+    leads_below: bool,
+    has_symlinks: bool,
     changed: Changes,
 }
 
@@ -186,6 +201,10 @@ fn follow(
                 let root = key::parts(member).1.to_be_bytes();
                 let file = Name::of_member(&placed, member);
                 link.root = file.span;
+                if placed.kind == MemberKind::Symlink {
+                    to.symlinks.push(&link.numbered, &placed.tail)?;
+                    to.has_symlinks = true;
+                }
                 if placed.is_live {
                     to.groups.push(&[&root, member.as_slice()].concat(), &file.value())?;
                 }
@@ -194,6 +213,7 @@ fn follow(
             // The target is in a layer below. A link to a link to it leads there as well.
             None => {
                 to.below.push(&wanted, &link.numbered)?;
+                to.leads_below = true;
                 if step > 0 {
                     to.changed.push(&link.numbered, &Becomes::Below { to: key::path(target) })?;
                 }

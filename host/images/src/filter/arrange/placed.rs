@@ -20,7 +20,7 @@ pub struct Placed {
     pub end: u64,
     /// Hash of its metadata: mode, owner, times, extended attributes.
     pub metadata: u64,
-    /// Plain target of a hard link, headers of a directory; empty for other kinds.
+    /// Plain target of a hard link, target of a symbolic link, headers of a directory; empty for other kinds.
     pub tail: Vec<u8>,
 }
 
@@ -51,6 +51,19 @@ impl Placed {
             tail: value.get(FIXED..).unwrap_or_default().to_vec(),
         }
     }
+}
+
+/// Returns the value of the record of a hidden path: the number of the whiteout, and whether it is opaque.
+pub fn hidden(number: u64, is_opaque: bool) -> [u8; 9] {
+    let mut value = [u8::from(is_opaque); 9];
+    value[..8].copy_from_slice(&number.to_be_bytes());
+    value
+}
+
+/// Reads the value of the record of a hidden path.
+pub fn hidden_parts(value: &[u8]) -> (u64, bool) {
+    let number = value.first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes));
+    (number, value.last() == Some(&1) && value.len() == 9)
 }
 
 /// Returns a hash of what all names of one file share.

@@ -19,13 +19,17 @@ pub struct Settled {
     pub members: Sorted,
     /// Whether a folder above a member is not listed.
     pub lacks_folders: bool,
+    /// Whether a folder above a member, or what was in its place, came after that member.
+    pub has_late_folders: bool,
 }
 
 /// Decides about the members of a layer. `place` is named in errors.
 pub fn settle(members: &Sorted, folder: &Path, place: &str) -> Result<Settled> {
     let mut settled = Sorter::new(folder);
     let mut ancestry = Ancestry::default();
-    let mut lacks_folders = false;
+    let (mut lacks_folders, mut has_late_folders) = (false, false);
+    // Names above the next member, each with the number of the first member that has it.
+    let mut firsts: Vec<(Vec<u8>, u64)> = Vec::new();
     // Names that were something else than a folder, each with the number of the last such member.
     let mut replaced: Vec<(Vec<u8>, u64)> = Vec::new();
     let mut read = members.read()?;
@@ -33,6 +37,11 @@ pub fn settle(members: &Sorted, folder: &Path, place: &str) -> Result<Settled> {
     while let Some((numbered, value)) = read.next()? {
         let (name, number) = key::parts(&numbered);
         let mut placed = Placed::of(&value);
+        firsts.retain(|(above, _)| above == name || key::is_above(above, name));
+        has_late_folders |= firsts.iter().any(|(above, first)| above != name && *first > number);
+        if firsts.last().is_none_or(|(above, _)| above != name) {
+            firsts.push((name.to_vec(), number));
+        }
         while replaced.last().is_some_and(|(other, _)| !key::is_above(other, name)) {
             replaced.pop();
         }
@@ -60,5 +69,5 @@ pub fn settle(members: &Sorted, folder: &Path, place: &str) -> Result<Settled> {
             replaced.push((name.to_vec(), since));
         }
     }
-    Ok(Settled { members: settled.finish()?, lacks_folders })
+    Ok(Settled { members: settled.finish()?, lacks_folders, has_late_folders })
 }

@@ -20,6 +20,10 @@ pub const TIME_RECORDS: [&[u8]; 3] = [b"atime", b"ctime", b"LIBARCHIVE.creationt
 const OF_THE_MACHINE: [&[u8]; 5] =
     [b"comment", b"SCHILY.dev", b"SCHILY.ino", b"SCHILY.nlink", b"SCHILY.filetype"];
 
+/// Extended attributes in the spelling of libarchive. bsdtar writes each of them as `SCHILY.xattr.` as well, and engines read
+/// only those.
+const OF_LIBARCHIVE: &[u8] = b"LIBARCHIVE.xattr.";
+
 /// Spells the members of one layer.
 #[derive(Default)]
 pub struct Spelling {
@@ -57,6 +61,7 @@ impl Spelling {
         for record in OF_THE_MACHINE.into_iter().chain(TIME_RECORDS) {
             member.records.remove(record);
         }
+        member.records.retain(|keyword, _| !keyword.starts_with(OF_LIBARCHIVE));
         if !matches!(member.kind, MemberKind::CharDevice | MemberKind::BlockDevice) {
             member.device = (0, 0);
         }

@@ -56,9 +56,9 @@ mod tests {
         let all = of(CONFIG, 1, 3);
         assert_eq!(
             all[..2].join(" "),
-            r#"{"created":"2020-01-01T00:00:00Z","created_by":"ADD"} {"created_by":"ENV","empty_layer":true}"#
+            r#"{"created":"2020-01-01T00:00:00Z","created_by":"ADD"} {"created_by":"ENV", "empty_layer":true}"#
         );
-        assert_eq!(all[2], r#"{"created_by":"RUN 1","x":7,"empty_layer":true}"#);
+        assert_eq!(all[2], r#"{"created_by":"RUN 1","x": 7,"empty_layer":true}"#);
         assert!(all[3].ends_with(r#""created_by":"RUN 2","empty_layer":true}"#));
         let new = r#"{"created":"2021-01-01T00:00:00Z","created_by":"occystrap squash","comment":"layers 2 to 3"}"#;
         assert_eq!(all[4..], [new]);

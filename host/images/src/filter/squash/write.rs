@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Write};
 
-use super::super::local_layers::new_layer;
+use super::super::local_layers::{is_zstd, new_layer};
+use super::names::{LinkMetadata, give_last};
 use occystrap_base::error::{Error, Result};
 use occystrap_layer::blob::{from_io, open_one, read_checked};
 use occystrap_layer::image::Layer;
@@ -22,19 +23,21 @@ use occystrap_net::context::Context;
 /// some 500 bytes.
 const MOST_LATE: usize = 100_000;
 
-/// Writes the layer. `layers` are those that it replaces, the lowest first; `root` is the one whose root counts. `place` is
-/// its name in errors.
+/// Writes the layer. `layers` are those that it replaces, the lowest first, with the metadata of their hard `links`; `root`
+/// is the one whose root counts. `place` is its name in errors.
 pub fn write(
     place: String,
     layers: &[Layer],
     merged: &Merged,
+    links: &[LinkMetadata],
     root: Option<usize>,
     context: &Context,
 ) -> Result<Layer> {
     let named = place.clone();
-    new_layer(place, context, |to| {
+    let zstd = layers.iter().all(is_zstd);
+    new_layer(place, zstd, context, |to| {
         let mut squashing =
-            Squashing { merged, writer: Writer::new(to), late: Vec::new(), place: named };
+            Squashing { merged, links, writer: Writer::new(to), late: Vec::new(), place: named };
         if merged.has_early() {
             squashing.early_folders(layers, context)?;
         }
@@ -52,6 +55,7 @@ pub fn write(
 /// The layer while it is written.
 struct Squashing<'a> {
     merged: &'a Merged,
+    links: &'a [LinkMetadata],
     writer: Writer<&'a mut (dyn Write + Send)>,
     /// The hard links to files of lower layers.
     late: Vec<Member>,
@@ -136,7 +140,10 @@ impl Squashing<'_> {
             if Whiteout::of(&member.path).is_some() {
                 continue;
             }
-            match self.merged.fate((index as u16, number), &member.path) {
+            let id = (index as u16, number);
+            let fate = self.merged.fate(id, &member.path);
+            give_last(&mut member, id, self.merged, self.links);
+            match fate {
                 MemberFate::Gone | MemberFate::Link(LinkFate::Became) => continue,
                 MemberFate::Stays
                     if member.kind == MemberKind::Directory

@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, subsequence};
 
-use super::super::arrange::{Arranged, Arranging, list_folders};
+use super::super::arrange::{Arranged, Arranging, list_folders, roots};
 use super::super::rewrite::rewrite;
 use super::merged::{member, merge, sound};
 use super::tar_members::{Listed, file, read, write};
@@ -30,13 +30,14 @@ fn try_canonical(layers: &[Vec<u8>]) -> Result<Vec<Vec<u8>>> {
         arranged.push(Some(arranging.finish("'x'")?));
         spools.push(Arc::new(spool));
     }
-    if arranged.iter().flatten().any(Arranged::lacks_folders) {
-        list_folders(&mut arranged, |_, _| ())?;
+    if arranged.iter().flatten().any(Arranged::needs_lower) {
+        list_folders(&mut arranged, |_| true, |_, _| ())?;
     }
-    let lists_root = arranged.iter().flatten().any(Arranged::has_own_root);
-    let made = arranged.iter().flatten().zip(&spools).map(|(arranged, spool)| {
+    let roots = roots(&arranged.iter().map(Option::as_ref).collect::<Vec<_>>());
+    let all = arranged.iter().flatten().zip(&spools).zip(&roots);
+    let made = all.map(|((arranged, spool), root)| {
         let mut made = Vec::new();
-        match arranged.assemble(spool, lists_root)? {
+        match arranged.assemble(spool, root.as_ref())? {
             Some(mut assembled) => assembled.read_to_end(&mut made).unwrap(),
             None => at_start(spool).read_to_end(&mut made).unwrap(),
         };
@@ -130,6 +131,62 @@ fn the_first_name_of_a_file_has_its_content() {
     }
 }
 
+#[test]
+fn attributes_in_the_spelling_of_libarchive_are_left_out_because_engines_do_not_read_them() {
+    let mut both = file(b"a", b"");
+    both.0.records.insert(b"SCHILY.xattr.user.x".to_vec(), b"y".to_vec());
+    let alone = both.clone();
+    both.0.records.insert(b"LIBARCHIVE.xattr.user.x".to_vec(), b"eQ==".to_vec());
+    assert_eq!(canonical(&[vec![both]]), canonical(&[vec![alone]]));
+}
+
+#[test]
+fn the_root_is_listed_from_the_layer_on_that_changes_it() {
+    let root = folder(".", 0o700);
+    let (first, second) = (vec![root.clone(), file(b"a", b"")], vec![file(b"b", b"")]);
+    let made = canonical(&[first.clone(), second.clone()]);
+    assert_eq!(lines(&made[1]), ["700 directory .", "0 file b"]);
+    let listed = vec![file(b"b", b""), root];
+    assert_eq!(canonical(&[first.clone(), listed]), made);
+    let usual = vec![folder(".", 0o755), file(b"b", b"")];
+    let made = canonical(&[first, usual.clone(), second]);
+    assert_eq!(lines(&made[1]), ["755 directory .", "0 file b"]);
+    assert_eq!(lines(&made[2]), ["0 file b"]);
+    assert_eq!(lines(&canonical(&[usual])[0]), ["0 file b"]);
+}
+
+#[test]
+fn an_order_that_counts_for_engines_that_follow_links_of_lower_layers_is_refused() {
+    let lower = vec![folder("usr", 0o755), file(b"usr/x", b"1"), symlink("bin", "usr")];
+    let error = |upper: Listed| {
+        let layers: Vec<_> = [&lower, &upper].map(write).into();
+        try_canonical(&layers).err().map(|error| error.to_string())
+    };
+    let replaced = "'x': 'bin/x' comes before 'bin', a symbolic link of a layer below, is replaced in the same layer";
+    for upper in [
+        vec![file(b"bin/x", b"2"), folder("bin", 0o755)],
+        vec![file(b"bin/x", b"2"), symlink("bin", "opt")],
+        vec![file(b"bin/x", b"2"), file(b".wh.bin", b"")],
+        vec![link("c", "bin/x"), folder("bin", 0o755)],
+    ] {
+        assert_eq!(error(upper.clone()).as_deref(), Some(replaced), "{:?}", lines(&upper));
+    }
+    let one = |a: &str, b: &str| {
+        Some(format!(
+            "'x': '{a}' and '{b}' are one place for engines that follow the symbolic links of the layers below"
+        ))
+    };
+    assert_eq!(error(vec![file(b"usr/x", b"A"), file(b"bin/x", b"B")]), one("usr/x", "bin/x"));
+    assert_eq!(error(vec![file(b"usr/.wh.x", b""), file(b"bin/x", b"B")]), one("usr/x", "bin/x"));
+    for upper in [
+        vec![file(b"bin/x", b"2"), file(b"usr/y", b"")],
+        vec![folder("bin", 0o755), file(b"bin/x", b"2")],
+        vec![link("c", "bin/x")],
+    ] {
+        assert_eq!(error(upper.clone()), None, "{:?}", lines(&upper));
+    }
+}
+
 /// Engines set the metadata of every name, so that the last one counts, and take no attribute away.
 #[test]
 fn a_file_has_the_metadata_of_its_last_name() {
@@ -200,7 +257,7 @@ fn the_root_is_listed_where_a_layer_changes_it() {
     assert_eq!(lines(&canonical(std::slice::from_ref(&usual))[0]), ["0 file a 1"]);
     let made = canonical(&[usual, vec![folder(".", 0o700)]]);
     let made: Vec<_> = made.iter().map(lines).collect();
-    assert_eq!(made, [vec!["755 directory .", "0 file a 1"], vec!["700 directory ."]]);
+    assert_eq!(made, [vec!["0 file a 1"], vec!["700 directory ."]]);
 }
 
 #[test]
@@ -366,7 +423,9 @@ proptest! {
                 let said = error.to_string();
                 let refused = said.contains("in a layer below, which the same layer")
                     || said.contains("is a folder after it was something else")
-                    || said.contains("symbolic links that lead to each other");
+                    || said.contains("symbolic links that lead to each other")
+                    || said.contains("symbolic link of a layer below, is replaced")
+                    || said.contains("are one place for engines");
                 prop_assert!(refused, "{}", said);
                 return Ok(());
             }

@@ -3,14 +3,15 @@
 use std::io::Read;
 use std::sync::{Arc, OnceLock};
 
-use super::super::Reshape;
+use super::super::local_layers::new_layer;
+use super::super::{Filters, Reshape};
 use super::tar_members::{Listed, file, read, write};
 use occystrap_base::error::Result;
 use occystrap_base::files::Section;
 use occystrap_base::oci::{Compression, Digest};
 use occystrap_base::terminal::progress::Progress;
 use occystrap_base::terminal::results::Results;
-use occystrap_layer::blob::open_one;
+use occystrap_layer::blob::{from_io, open_one};
 use occystrap_layer::image::{Image, Layer};
 use occystrap_layer::tar::{Member, MemberKind};
 use occystrap_net::context::Context;
@@ -39,6 +40,19 @@ impl ImageOf {
         Self(Image { layers, config: config.into(), id, ..super::image() })
     }
 
+    /// Returns the image with layers that are compressed with zstd.
+    pub fn in_zstd(&self) -> Self {
+        let zstd = |layer: &Layer| {
+            let mut tar = Vec::new();
+            open_one(layer, &context()).unwrap().read_to_end(&mut tar).unwrap();
+            let make = |to: &mut (dyn std::io::Write + Send)| {
+                to.write_all(&tar).map_err(|cause| from_io(cause, &layer.place))
+            };
+            new_layer(layer.place.clone(), true, &context(), make).unwrap()
+        };
+        Self(Image { layers: self.0.layers.iter().map(zstd).collect(), ..self.0.clone() })
+    }
+
     /// Returns the image.
     pub fn image(&self) -> &Image {
         &self.0
@@ -47,6 +61,11 @@ impl ImageOf {
     /// Returns what a filter makes of the image.
     pub fn reshaped(&self, filter: &dyn Reshape) -> Result<Image> {
         filter.reshape(&self.0, &context()).map(|made| made.image)
+    }
+
+    /// Returns what a chain of filters makes of the image.
+    pub fn filtered(&self, filters: &Filters) -> Result<Image> {
+        filters.apply(&self.0, Vec::new(), &context())
     }
 }
 

@@ -23,6 +23,10 @@ pub enum LinkFate {
 pub struct HardLinks {
     fates: HashMap<MemberId, LinkFate>,
     renamed: HashMap<MemberId, Vec<u8>>,
+    /// The member that has the content of each link.
+    contents: HashMap<MemberId, MemberId>,
+    /// The last link to the content of each member that has one, also if a layer deletes that link.
+    last: HashMap<MemberId, MemberId>,
 }
 
 /// A hard link in a layer.
@@ -64,6 +68,10 @@ impl HardLinks {
         let contents = contents(lists, &links);
         let mut all = Self::default();
         for (link, content) in links.iter().zip(contents) {
+            if let LinkedContent::Member(id, _) = content {
+                all.contents.insert(link.id, id);
+                all.last.insert(id, link.id);
+            }
             if !alive(&link.path, link.id) {
                 continue;
             }
@@ -113,6 +121,14 @@ impl HardLinks {
     #[must_use]
     pub fn fate(&self, id: MemberId) -> Option<&LinkFate> {
         self.fates.get(&id)
+    }
+
+    /// Returns the name whose metadata a member has in the end: all names of a file have those of the last one, because
+    /// engines set the metadata of each name on the one file. It is the member itself if it has no other name.
+    #[must_use]
+    pub fn last_name(&self, id: MemberId) -> MemberId {
+        let content = self.contents.get(&id).copied().unwrap_or(id);
+        self.last.get(&content).copied().unwrap_or(id)
     }
 
     /// Returns the path under which a member is written because its own is gone.

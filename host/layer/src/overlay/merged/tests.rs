@@ -34,7 +34,7 @@ fn merged(base: bool, layers: &[&[&str]]) -> Result<Vec<String>, String> {
             list
         })
         .collect();
-    let merged = Merged::of(&lists, base, 1)?;
+    let merged = Merged::of(&lists, base, LowerLinks::default(), 1)?;
     let text = |path: &[u8]| String::from_utf8_lossy(path).into_owned();
     let mut all: Vec<String> = merged.unlisted().map(|path| format!("{}/", text(path))).collect();
     all.extend(merged.whiteouts().map(|path| format!("-{}", text(path))));
@@ -120,6 +120,13 @@ fn layers_on_which_engines_differ_are_refused() {
         "layer 2 writes through 'lib', a symbolic link of layer 1, which some engines follow and \
          others replace"
     );
+    let through = "layer 2 writes through 'lib', a symbolic link of layer 1, which some engines \
+                   follow and others replace";
+    for upper in [&["lib/x", "lib/"][..], &["lib/.wh.x"], &["lib/.wh..wh..opq"], &["c=lib/x"]] {
+        let layers: [&[&str]; 3] = [&["usr/", "usr/x", "lib@usr"], upper, &["lib/"]];
+        assert_eq!(merged(false, &layers[..2]).unwrap_err(), through, "{upper:?}");
+        assert_eq!(merged(false, &layers).unwrap_err(), through, "{upper:?}");
+    }
     assert_eq!(error(&[&["a"], &["a/b"]]), "layer 2 has a member below 'a', a file of layer 1");
     assert_eq!(error(&[&["a", "a/b"]]), "layer 1 has a member below 'a', a file of layer 1");
     let below = "layer 1 has a member below 'b', a file of layer 1";
