@@ -12,7 +12,7 @@ if [[ ${1:-} =~ ^[0-9]+$ ]]; then
     seconds=$1
     shift
 fi
-known=(archive auth_file challenge config document filter layer layer_cache manifest no_proxy plugins_toml receipt uri)
+known=(archive auth_file challenge config document filter layer layer_cache manifest mirror_file no_proxy plugins_toml receipt uri)
 for target in "$@"; do
     if [[ " ${known[*]} " != *" $target "* ]]; then
         echo "there is no target '$target'; there are: ${known[*]}" >&2

@@ -238,6 +238,36 @@ granted = ["blobs"]
     seed("layer_cache", "good-whole", whole)
     seed("layer_cache", "bad-digest", whole.replace(b'"size":7', b'"size":8'))
 
+    mirror = """version: 1
+hosts: {docker.io: {requests-per-second: 5, connections: 4, pulls-left: 20}}
+defaults: &all {platforms: all, referrers: true, verify: fast}
+images:
+- from: docker.io/library/busybox
+  to: mirror.example.com/hub/busybox
+  tags: {semver: '>=1.36 <2 || ^3', latest: 5, also: [latest, 1.10]}
+  immutable: ['[0-9]*']
+- from: quay.io/prometheus/{prometheus,alertmanager}
+  to: mirror.example.com/quay/{repository}
+  tags: {regex: 'v[0-9.]+', not: '.*-rc.*', newer-than: 90d}
+  platforms: [linux/amd64, linux/arm64]
+  index: rewrite
+  filters: [normalize-timestamps]
+- {list: images.txt, to: 'oci-layout:///srv/{registry}/{repository}', on-conflict: keep}
+- {from: 'a:1', to: 'dir:///srv?unique_names=true'}
+prune: {extra: report}
+"""
+    seed("mirror_file", "good-file", mirror)
+    seed("mirror_file", "good-list", f"# ours\nbusybox:1\nquay.io/a/b@{digest_of}\n")
+    seed("mirror_file", "good-regsync", "x-a: &a {type: repository, tags: {allow: ['v.*'], semverRange: ['>=1']}}\n"
+         "creds: [{registry: 'r:5000', tls: disabled, reqPerSec: 5}]\ndefaults: {ratelimit: {min: 9}}\n"
+         "sync:\n- {<<: *a, source: alpine, target: 'r:5000/{{ .Sync.Source }}'}\n"
+         "- {source: 'b:1', target: 'ocidir://x:1', type: image, platform: linux/arm64}\n")
+    seed("mirror_file", "good-skopeo", "docker.io:\n  images: {nginx: [], redis: ['7']}\n"
+         "  images-by-tag-regex: {httpd: '^2'}\n  images-by-semver: {alpine: '3.12 - 3.13'}\n  tls-verify: false\n")
+    seed("mirror_file", "bad-keys", mirror.replace("images:", "image:"))
+    seed("mirror_file", "bad-alias", "a0: &a0 [x, x]\n" + "".join(
+        f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}, *a{n - 1}, *a{n - 1}]\n" for n in range(1, 14)))
+
 
 if __name__ == "__main__":
     main()

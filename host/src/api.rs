@@ -9,6 +9,7 @@ mod session;
 mod verify;
 mod verify_batch;
 
+pub(crate) use self::clients::Clients;
 pub use self::log::log_subscriber;
 pub use self::process::{Compression, Process};
 pub use self::session::{Session, network_runtime};

@@ -7,6 +7,7 @@ mod global;
 mod inspect;
 pub mod log;
 pub mod manual;
+mod mirror;
 mod plugin;
 mod process;
 pub mod reference;
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use self::command::command;
 pub use self::global::{CompressionName, Global, OutputFormat, asks_for_json};
+pub use self::mirror::{MirrorCommand, MirrorOptions, PlanOptions, RunOptions};
 pub use self::plugin::PluginCommand;
 pub use self::process::{LevelName, ProcessOptions};
 pub use self::verify::VerifyOptions;
@@ -106,6 +108,12 @@ pub enum Command {
     Search(SearchOptions),
     /// Write the merged file system of an image, as a container sees it, to a tar
     Export(ExportOptions),
+    /// Mirror many images as a file says, verified, and recorded in a ledger
+    Mirror {
+        /// The command about a mirror.
+        #[command(subcommand)]
+        command: MirrorCommand,
+    },
     /// Show the output plugins and their permissions; add, remove and test plugins
     Plugin {
         /// The command about plugins.

@@ -8,6 +8,7 @@
 mod content;
 mod draw;
 mod export;
+mod findings;
 mod keys;
 pub mod screen;
 mod state;

@@ -30,6 +30,9 @@ use occystrap_images::source::{Choice, archive, content_store, docker_save, oci_
 use occystrap_layer::glob::Globs;
 use occystrap_layer::tar::member::plain;
 use occystrap_layer::tar::{Expanded, Member, TarReader, Writer};
+use occystrap_mirror::convert;
+use occystrap_mirror::document::Document;
+use occystrap_mirror::expand;
 use occystrap_net::http::Proxies;
 use occystrap_net::registry;
 use occystrap_net::uri::Uri;
@@ -49,7 +52,7 @@ const HOLES: u64 = 1024 * 1024;
 pub type Target = (&'static str, fn(&[u8]) -> bool);
 
 /// Every target, with the name of its folder of seeds. Each returns whether it accepted the bytes.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     ("archive", archive),
     ("auth_file", auth_file),
     ("challenge", challenge),
@@ -59,6 +62,7 @@ pub const TARGETS: [Target; 13] = [
     ("layer", layer),
     ("layer_cache", layer_cache),
     ("manifest", manifest),
+    ("mirror_file", mirror_file),
     ("no_proxy", no_proxy),
     ("plugins_toml", plugins_toml),
     ("receipt", receipt),
@@ -197,6 +201,30 @@ pub fn manifest(data: &[u8]) -> bool {
     let lists = docker_save::read(&OneFile(bytes), "manifest.json");
     let parsed = occystrap_base::oci::config::parse(data, PLACE);
     taken.contains(&true) || lists.is_ok() || parsed.is_ok()
+}
+
+/// Parses the file of a mirror, a list of references, and files of other tools. A conversion is a file that is accepted. A
+/// destination that is made of an accepted file is a URI.
+pub fn mirror_file(data: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(data) else { return false };
+    let listed = expand::list("list", text).is_ok();
+    let converted = convert::from("fuzzed", text, None);
+    if let Ok(converted) = &converted {
+        let parsed = Document::parse("converted", &converted.file);
+        assert!(parsed.is_ok(), "a conversion is refused: {parsed:?}");
+    }
+    let Ok(document) = Document::parse("fuzzed", text) else {
+        return listed || converted.is_ok();
+    };
+    let read = &mut |_: &str| Ok("quay.io/a/b:1\n".to_owned());
+    let Ok(sources) = document.sources(read) else { return true };
+    let items: Vec<_> = sources.iter().filter_map(|source| source.item(Some("1.0")).ok()).collect();
+    for item in &items {
+        let uri = &item.destination.uri;
+        assert!(Uri::parse(uri).is_ok(), "a destination is no URI: {uri}");
+    }
+    let _ = expand::distinct(items);
+    true
 }
 
 /// Parses an image config. A config that clients read is not rejected, and `null` counts as an absent field.

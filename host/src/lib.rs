@@ -55,6 +55,8 @@ pub mod explore;
 #[doc(hidden)]
 pub mod fuzzing;
 #[doc(hidden)]
+pub mod mirror;
+#[doc(hidden)]
 pub mod pipeline;
 #[doc(hidden)]
 pub mod plugin_kit;

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use occystrap::cli::Cli;
@@ -12,6 +13,7 @@ use occystrap::run;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::files::temporary;
 use occystrap_base::secret;
+use occystrap_base::terminal::pending_writes;
 use occystrap_base::terminal::progress::Progress;
 use occystrap_base::terminal::standard_output::{self, StandardOutput};
 use occystrap_net::uri;
@@ -20,6 +22,12 @@ use occystrap_verify::report;
 
 /// The exit code after Ctrl-C, SIGTERM or SIGHUP: 128 + SIGINT, as shells report it.
 const INTERRUPTED: u8 = 130;
+
+/// Time after a signal in which a write must end. A process that reads takes milliseconds for it.
+const HELD_UP: Duration = Duration::from_secs(1);
+
+/// How often the writes are looked at meanwhile.
+const TICK: Duration = Duration::from_millis(50);
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
@@ -61,7 +69,7 @@ fn refuse(mistake: &clap::Error, arguments: &[OsString]) -> ! {
 fn start(cli: Cli, progress: &Progress) -> anyhow::Result<u8> {
     let runtime = run::network_runtime().context("cannot start")?;
     let cancel = Cancel::default();
-    runtime.spawn(listen(cancel.clone()));
+    listen_beside(cancel.clone()).context("cannot start")?;
     let too_large = {
         let _entered = runtime.enter();
         fail_at_file_size_limit()
@@ -78,12 +86,12 @@ fn start(cli: Cli, progress: &Progress) -> anyhow::Result<u8> {
         Ok(code) => Ok(code),
         // A terminal that was closed has sent SIGHUP and takes no more text.
         Err(error) if cancel.check().is_err() => {
-            let _ = report::write_error(&mut io::stderr(), &error);
+            let _ = report::write_error(&mut err, &error);
             Ok(INTERRUPTED)
         }
         Err(_) if out.is_closed() || err.is_closed() => Ok(standard_output::CLOSED),
         Err(error) => {
-            report::write_error(&mut io::stderr(), &error)?;
+            report::write_error(&mut err, &error)?;
             Ok(error.exit_code())
         }
     }
@@ -108,8 +116,25 @@ fn fail_at_file_size_limit() -> io::Result<tokio::signal::unix::Signal> {
     signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))
 }
 
-/// Waits for Ctrl-C, SIGTERM, and SIGHUP of a terminal that is closed. The first signal ends the work with a rollback,
-/// the second ends the process at once.
+/// Starts a thread that listens for signals. It has a runtime of its own, so that it also hears them while the process
+/// prints its last line.
+fn listen_beside(cancel: Cancel) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let listener = std::thread::Builder::new().name("signals".to_owned());
+    listener.spawn(move || runtime.block_on(listen(cancel))).map(drop)
+}
+
+/// Waits until a write has been held up for [`HELD_UP`]: no process reads what this one prints.
+async fn held_up() {
+    // The signal itself gives the reader this time as well.
+    tokio::time::sleep(HELD_UP).await;
+    while pending_writes::longest() < HELD_UP {
+        tokio::time::sleep(TICK).await;
+    }
+}
+
+/// Waits for Ctrl-C, SIGTERM, and SIGHUP of a terminal that is closed. The first signal ends the work with a rollback.
+/// The process ends at once at the second signal, and where the work cannot end because a write is held up.
 async fn listen(cancel: Cancel) {
     use tokio::signal::unix::{SignalKind, signal};
     let (Ok(mut interrupt), Ok(mut terminate)) =
@@ -126,19 +151,21 @@ async fn listen(cancel: Cancel) {
         Some(hangup) => hangup.recv().await,
         None => std::future::pending().await,
     };
-    for _ in 0..2 {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-            _ = hung_up() => {}
-        }
-        if cancel.check().is_err() {
-            screen::give_back();
-            temporary::remove_own();
-            std::process::exit(INTERRUPTED.into());
-        }
-        cancel.cancel();
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hung_up() => {}
     }
+    cancel.cancel();
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+        _ = hung_up() => {}
+        () = held_up() => {}
+    }
+    screen::give_back();
+    temporary::remove_own();
+    std::process::exit(INTERRUPTED.into());
 }
 
 /// Returns whether SIGHUP was ignored before this program began: the first bit of `SigIgn` (proc_pid_status(5)).

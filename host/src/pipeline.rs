@@ -31,7 +31,7 @@ use occystrap_output::write::occupied;
 use occystrap_verify::report::{ImageReport, Run};
 
 pub use dry_run::{DryRun, dry_run};
-pub use request::Request;
+pub use request::{ReceiptStore, Request};
 pub use verify::{verify_each, verify_subjects};
 
 /// Moves every image of a source and verifies that each landed. Errors are in the report.

@@ -5,6 +5,7 @@ mod export;
 mod failure_document;
 mod html;
 mod images;
+mod mirror;
 mod plugin;
 mod process;
 mod verify;
@@ -104,6 +105,7 @@ fn of_command(
         Command::Info(options) => images::info(options, host, out),
         Command::Explore(options) => explore::run(options, host),
         Command::Export(options) => export::run(options, host, out, err),
+        Command::Mirror { command } => mirror::run(command, host, out, err),
         Command::Plugin { command } => plugin::run(command, host, out, err),
         Command::Completions { shell } => {
             // The generator panics where it cannot write.

@@ -240,7 +240,7 @@ fn a_child_of_another_digest_and_an_index_that_lists_itself() {
 }
 
 #[test]
-fn who_cannot_hold_an_index_says_so_first() {
+fn an_output_that_cannot_hold_an_index_says_so_first() {
     let sandbox = Sandbox::new();
     Multi::build().archive().write(&sandbox.path("in.tar"));
     let from = sandbox.uri("tar", "in.tar");
@@ -301,7 +301,7 @@ fn manifests_that_do_not_list_what_was_written() {
 }
 
 #[test]
-fn what_an_index_lists_is_kept_byte_for_byte() {
+fn manifests_of_an_index_are_kept_byte_for_byte() {
     with_hostile("manifest-kept", &["--all-platforms"]).1.exits(0).says("6/6 images");
     for behaviour in ["manifest-spaced", "manifest-listed"] {
         let (sandbox, ran) = with_hostile(behaviour, &["--all-platforms"]);

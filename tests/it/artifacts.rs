@@ -97,7 +97,7 @@ fn an_image_with_one_foreign_media_type_is_not_moved_with_other_layers() {
 
 /// An index's receipt alone vouches for no more than those of its images would.
 #[test]
-fn what_nobody_can_compare_is_unconfirmed_beneath_an_index_as_well() {
+fn an_encrypted_layer_beneath_an_index_is_unconfirmed() {
     let sandbox = sandbox();
     let mut published = Published::new();
     published.list(&for_platform("amd64"), ("linux", "amd64"), |manifest| {

@@ -196,7 +196,7 @@ fn an_artifact_with_a_name_of_its_own_is_moved_and_verified_as_one() {
 }
 
 #[test]
-fn what_holds_or_changes_images_alone_names_the_artifact_and_its_type() {
+fn commands_and_outputs_for_images_alone_name_the_artifact_and_its_type() {
     let (sandbox, registry) = (Sandbox::new(), Registry::start());
     for (index, artifact) in ARTIFACTS.iter().enumerate() {
         let from = artifact.push(&registry, &index.to_string());

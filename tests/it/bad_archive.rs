@@ -25,7 +25,7 @@ fn with_layer(stored: impl FnOnce(&[u8]) -> Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_listed_is_not_there_or_not_a_list() {
+fn archives_without_a_valid_list_or_its_files_are_refused() {
     let mut old = Bystander::new();
     old.refuses("no manifest.json", &changed(|archive, _| archive.remove("manifest.json")));
     old.refuses("an empty file", b"");

@@ -179,8 +179,8 @@ fn a_run_whose_image_another_run_replaces_before_it_is_verified_does_not_fail() 
 }
 
 #[test]
-fn what_was_damaged_in_place_since_it_was_written_is_failed() {
-    let test = "what_was_damaged_in_place_since_it_was_written_is_failed";
+fn damage_in_place_after_the_write_is_failed() {
+    let test = "damage_in_place_after_the_write_is_failed";
     if !installed(test, &["strace"]) {
         return;
     }

@@ -229,7 +229,7 @@ fn a_config_that_is_not_the_one() {
 }
 
 #[test]
-fn who_can_read_it() {
+fn images_that_some_clients_refuse_are_reported() {
     let (registry, sandbox) = (Registry::start(), Sandbox::new());
     let image = TestImage::tiny("team/app:1");
     let source = push(&registry, &image, Pack::Zstd);

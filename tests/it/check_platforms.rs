@@ -125,7 +125,7 @@ fn a_good_index_and_all_that_it_lists() {
 }
 
 #[test]
-fn what_a_child_is_not() {
+fn a_child_that_is_not_as_listed_is_found() {
     let absent = Digest::of(b"none").to_string();
     edited(|index| index["manifests"][1]["digest"] = absent.into())
         .finds(&expected(&[(2, "image linux/arm64/v8: error manifest")]));
@@ -151,7 +151,7 @@ fn what_a_child_is_not() {
 }
 
 #[test]
-fn what_an_index_is_not() {
+fn a_wrong_index_is_found() {
     edited(|index| index["schemaVersion"] = 3.into())
         .finds(&expected(&[(0, "index -: error schema-version")]));
     edited(|index| {

@@ -333,7 +333,7 @@ fn a_program_gets_one_document_whatever_is_wrong() {
 }
 
 #[test]
-fn what_is_not_there_failed_and_what_cannot_be_reached_is_unconfirmed() {
+fn a_missing_image_is_failed_and_an_unreachable_one_is_unconfirmed() {
     let sandbox = with_image();
     let registry = Registry::start();
     let there = registry.url_host();

@@ -39,7 +39,7 @@ fn a_table_says_what_was_tried() {
 }
 
 #[test]
-fn what_needs_a_server_is_no_pass() {
+fn a_plugin_that_needs_a_server_does_not_pass() {
     let sandbox = Sandbox::new();
     for (name, why) in [("registry", "needs a registry"), ("docker", "needs a container engine")] {
         let said = test(&sandbox, &[name]);
@@ -76,7 +76,7 @@ fn hostile_plugins_fail_where_they_break_the_contract() {
 }
 
 #[test]
-fn what_is_no_plugin() {
+fn a_file_that_is_no_plugin_fails() {
     let sandbox = Sandbox::new();
     std::fs::write(sandbox.path("text.wasm"), "no component").unwrap();
     let text = sandbox.path("text.wasm").display().to_string();

@@ -318,7 +318,7 @@ fn an_archive() {
 }
 
 #[test]
-fn what_the_user_reads() {
+fn failures_are_reported_readably() {
     let (sandbox, out) = written("dir", "out");
     flip(&out.join(image().layer_path(1)), 200_000);
     std::fs::remove_file(out.join(image().layer_path(0))).unwrap();

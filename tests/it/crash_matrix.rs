@@ -321,8 +321,8 @@ fn a_layout_that_is_missing() {
 }
 
 #[test]
-fn what_waits_for_the_disk() {
-    if has_strace("what_waits_for_the_disk") {
+fn a_kill_during_fsync_leaves_nothing() {
+    if has_strace("a_kill_during_fsync_leaves_nothing") {
         for exists in [true, false] {
             let mut stage = Stage::new("oci-layout", "out", "", exists);
             stage.more = &["--fsync"];

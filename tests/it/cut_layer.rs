@@ -110,7 +110,7 @@ fn a_catalog_that_calls_an_image_what_its_manifest_does_not_is_doubtful() {
 }
 
 #[test]
-fn what_is_no_receipt_is_pointed_to_its_uri() {
+fn a_file_that_is_no_receipt_is_pointed_to_its_uri() {
     let sandbox = Sandbox::new();
     shape::legacy(&[&TestImage::tiny("app:1")], Pack::Gzip).write(&sandbox.path("in.tar"));
     let said = sandbox.run(&["verify", "in.tar"]);

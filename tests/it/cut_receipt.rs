@@ -107,7 +107,7 @@ fn a_cut_receipt_does_not_accuse_an_engine() {
 }
 
 #[test]
-fn what_a_cut_receipt_still_names_is_checked() {
+fn objects_that_a_cut_receipt_still_names_are_checked() {
     for scheme in ["dir", "oci-layout", "tar"] {
         let landed = Landed::of_files(scheme);
         landed.cut(CUTS[2].1);

@@ -26,7 +26,7 @@ fn run(sandbox: &Sandbox, arguments: &[&str]) -> Ran {
 }
 
 #[test]
-fn what_may_not_be_read_is_unchecked() {
+fn files_that_may_not_be_read_are_unchecked() {
     for scheme in ["dir", "oci-layout", "tar"] {
         let sandbox = Sandbox::new();
         shape::legacy(&[&TestImage::new("app:1")], Pack::Gzip).write(&sandbox.path("in.tar"));

@@ -93,8 +93,8 @@ fn takers(test: &str, rejected: &Rejected) -> Vec<&'static str> {
 }
 
 #[test]
-fn what_a_peer_accepts_is_accepted() {
-    let test = "what_a_peer_accepts_is_accepted";
+fn an_image_that_a_peer_accepts_is_accepted() {
+    let test = "an_image_that_a_peer_accepts_is_accepted";
     if !installed(test, &["skopeo", "xz", "bzip2"]) {
         return;
     }

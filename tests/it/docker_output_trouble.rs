@@ -35,7 +35,7 @@ fn said(sandbox: &Sandbox, engine: &Engine, ran: &Ran) -> String {
 }
 
 #[test]
-fn what_is_not_loaded_is_an_error() {
+fn a_load_that_fails_is_an_error() {
     let line = "{\"status\":\"Loading layer\"}\n{\"errorDetail\":{\"message\":\"no space left on device\"},\"error\":\"no space left on device\"}\n";
     let mut transcript = String::new();
     for (what, fault) in [
@@ -75,7 +75,7 @@ fn export(held: &mut Held, edit: impl FnOnce(&mut Archive)) {
 }
 
 #[test]
-fn what_the_engine_holds_is_another_one() {
+fn another_image_in_the_engine_is_failed() {
     let fast: [(&str, Change); 5] = [
         ("another ID", |held| held.inspected["Id"] = Digest::of(b"x").to_string().into()),
         ("another layer", |held| {
@@ -184,7 +184,7 @@ fn an_image_that_is_not_there_after_all() {
 }
 
 #[test]
-fn what_cannot_be_looked_at_is_unconfirmed() {
+fn an_engine_that_does_not_answer_is_unconfirmed() {
     let mut transcript = String::new();
     let faults: [(&str, Trouble); 4] = [
         ("gone", Engine::leaves),

@@ -203,7 +203,7 @@ fn a_layer_is_written_once() {
 }
 
 #[test]
-fn what_the_user_says_is_checked() {
+fn platform_and_name_of_the_uri_are_checked() {
     let image = TestImage::tiny("team/app:1");
     let engine = with(&image, shape::legacy(&[&image], Pack::Plain).bytes());
     let sandbox = Sandbox::new();

@@ -189,7 +189,7 @@ fn a_program_gets_a_document() {
 }
 
 #[test]
-fn what_goes_wrong_has_the_code_that_it_always_has() {
+fn a_dry_run_fails_with_the_exit_code_of_the_run() {
     let (sandbox, image) = (Sandbox::new(), TestImage::new("team/app:1"));
     let source = archive(&sandbox, &image);
     sandbox.process(&source, "tar://out.tar", &["--dry-run", "--receipt", "r.json"]).exits(2);

@@ -39,7 +39,7 @@ async fn export(client: &Client, name: &str) -> Result<Vec<u8>> {
 }
 
 #[test]
-fn what_an_engine_says_of_itself_and_an_image() {
+fn an_engine_describes_itself_and_an_image() {
     let (engine, image) = with_image();
     let client = client(&engine);
     let about = run(client.about()).unwrap();
@@ -126,7 +126,7 @@ fn an_engine_that_is_slow_is_waited_for() {
 }
 
 #[test]
-fn what_is_given_up_is_not_loaded() {
+fn an_abandoned_load_is_not_loaded() {
     for pieces in [0, 1, 300] {
         let engine = Engine::start();
         run(async {

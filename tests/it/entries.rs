@@ -143,7 +143,7 @@ fn a_layer_that_is_no_sound_tar() {
 }
 
 #[test]
-fn what_is_no_layer_and_what_is_too_late() {
+fn walks_through_other_blobs_and_late_walks_are_refused() {
     let mut arena = Arena::new();
     arena.stopped("entries-config", "'unsupported'");
     arena.stopped("entries-late", "read after it was spliced");

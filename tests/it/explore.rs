@@ -239,3 +239,38 @@ fn one_image_is_explored() {
     terminal.press(&["q"]);
     is_given_back(&terminal, 0);
 }
+
+#[test]
+fn the_findings_of_check_are_listed() {
+    let Some((_sandbox, terminal)) = start("findings in explore", (80, 24)) else { return };
+    terminal.shows("q end");
+    terminal.press(&["c"]);
+    let screen = terminal.shows("any other key closes the findings");
+    assert!(screen.starts_with("Warnings (1)\n  tar-name\n    layer 2: "), "{screen}");
+    assert!(screen.contains("Notes ("), "{screen}");
+    terminal.press(&["End"]);
+    terminal.press(&["q"]);
+    terminal.shows("q end");
+    terminal.press(&["q"]);
+    is_given_back(&terminal, 0);
+}
+
+#[test]
+fn unknown_sizes_of_a_damaged_layer_are_not_zero() {
+    let (test, sandbox, image) = ("a damaged image in explore", Sandbox::new(), image());
+    let mut archive = shape::legacy(&[&image], Pack::Gzip);
+    archive.set(&shape::legacy_layer(&image, 2), b"\x1f\x8b".to_vec());
+    archive.write(&sandbox.path("a.tar"));
+    let program = format!("{} explore tar://a.tar", env!("CARGO_BIN_EXE_occystrap"));
+    let Some(terminal) = run(test, &sandbox, (100, 24), &program) else { return };
+    let screen = terminal.shows("q end");
+    let title = screen.lines().find(|line| line.contains("team/app:1")).unwrap();
+    assert!(title.contains(" of files, waste not known, "), "{screen}");
+    assert!(screen.contains(">  3         ?         ? "), "{screen}");
+    assert!(
+        screen.contains("  not known of files") || screen.contains("could not be read"),
+        "{screen}"
+    );
+    terminal.press(&["q"]);
+    is_given_back(&terminal, 0);
+}

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::cli::Sandbox;
-use crate::support::image::{Pack, TestImage};
+use crate::support::image::{Pack, TestImage, noise, tar};
 use crate::support::layer::{file, hardlink, layer};
 use crate::support::random_image::{self, Entry, RandomImage, Walked};
 use crate::support::raw_tar::{self, Raw};
@@ -302,7 +302,7 @@ fn names_lead_through_the_links_of_lower_layers() {
 }
 
 #[test]
-fn what_engines_refuse_is_no_file_system() {
+fn images_that_engines_refuse_are_not_exported() {
     let sandbox = Sandbox::new();
     for (members, why) in [
         (vec![Raw::file("../x", b"")], "'../x' leads out of the image"),
@@ -311,6 +311,14 @@ fn what_engines_refuse_is_no_file_system() {
         (vec![Raw::file("a", b""), Raw::file("a/b", b"")], "'a' is not a directory, but 'a/b'"),
         (vec![Raw::new(b'Z', "a", b"")], "'a' has the type 'Z'"),
         (vec![Raw::file("a/.wh.", b"")], "names nothing that it may delete"),
+        (
+            vec![Raw::file("x", b"").pax("path", "n".repeat(256))],
+            "has a name of 256 bytes; Linux allows 255",
+        ),
+        (
+            vec![Raw::file("x", b"").pax("path", "d/".repeat(2_100) + "x")],
+            "has a path of 4201 bytes; Linux allows 4095",
+        ),
     ] {
         let image = TestImage::with_layers("app:1", vec![raw_tar::tar(&members)]);
         shape::legacy(&[&image], Pack::Plain).write(&sandbox.path("image.tar"));
@@ -359,4 +367,33 @@ fn neither_the_source_nor_another_kind_of_file_is_replaced() {
     assert_eq!(std::fs::read(sandbox.path("notes.txt")).unwrap(), b"notes");
     sandbox.run(&["export", "tar://image.tar", "-o", "rootfs.tar"]).exits(0);
     sandbox.run(&["export", "tar://image.tar", "-o", "rootfs.tar"]).exits(0);
+}
+
+/// The file that a process writes has no name before it is complete.
+#[test]
+fn a_killed_export_leaves_no_file() {
+    let sandbox = Sandbox::new();
+    let layers = (0..3).map(|seed| tar(&[("noise", &noise(seed, 30_000_000))])).collect();
+    let image = TestImage::with_layers("app:1", layers);
+    shape::legacy(&[&image], Pack::Plain).write(&sandbox.path("image.tar"));
+    let out = sandbox.path("out");
+    std::fs::create_dir(&out).unwrap();
+    let mut command = sandbox.command(&["export", "tar://image.tar", "-o", "out/rootfs.tar"]);
+    let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+    // It has opened the file.
+    let files = format!("/proc/{}/fd", child.id());
+    let is_open = || {
+        let Ok(files) = std::fs::read_dir(&files) else { return false };
+        files.flatten().any(|file| {
+            let target = std::fs::read_link(file.path()).unwrap_or_default();
+            target.starts_with(&out) && file.metadata().is_ok()
+        })
+    };
+    while !is_open() {
+        assert!(child.try_wait().unwrap().is_none(), "the export ended before it was killed");
+        std::thread::yield_now();
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(std::fs::read_dir(&out).unwrap().count(), 0);
 }

@@ -39,7 +39,7 @@ fn annotated(registry: &Registry) -> (String, Value) {
 }
 
 #[test]
-fn what_a_filter_does_not_change_stays_in_the_manifest() {
+fn fields_that_a_filter_does_not_change_stay_in_the_manifest() {
     let (from, registry, sandbox) = (Registry::start(), Registry::start(), Sandbox::new());
     let (source, before) = annotated(&from);
     let of_registry = |name: &str| {

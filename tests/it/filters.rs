@@ -92,7 +92,7 @@ fn times_in_the_config_are_changed_where_that_is_asked_for() {
 }
 
 #[test]
-fn what_is_not_changed_keeps_its_bytes() {
+fn unchanged_layers_keep_their_bytes() {
     let (image, sandbox) = (TestImage::new("team/app:1"), Sandbox::new());
     let (from, registry) = (Registry::start(), Registry::start());
     let source = push(&from, &image, Pack::JoinedMembers);
@@ -134,7 +134,7 @@ fn a_filter_applies_where_the_unfiltered_layer_is_already() {
 }
 
 #[test]
-fn what_is_wrong_with_a_layer_is_said_and_nothing_is_written() {
+fn a_damaged_layer_is_named_and_nothing_is_written() {
     let sandbox = Sandbox::new();
     let said = |ran: Ran| {
         ran.exits(1);
@@ -171,7 +171,7 @@ fn what_is_wrong_with_a_layer_is_said_and_nothing_is_written() {
 }
 
 #[test]
-fn what_cannot_be_meant_is_said_before_anything_is_fetched() {
+fn wrong_filters_are_named_before_anything_is_fetched() {
     let sandbox = Sandbox::new();
     for (filter, message) in [
         ("nope", "error: there is no filter 'nope'\n"),

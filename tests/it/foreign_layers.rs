@@ -165,7 +165,7 @@ fn other_outputs_fetch_the_layer_from_its_url() {
 }
 
 #[test]
-fn what_cannot_be_kept_or_is_not_wanted_is_refused_before_anything_is_fetched() {
+fn unwanted_foreign_layers_are_refused_before_anything_is_fetched() {
     let foreign = Foreign::new();
     let ran = foreign.move_to(&foreign.sandbox.uri("dir", "d"), &["--foreign-layers", "keep"]);
     ran.exits(2).says("would not keep the manifest").says("--foreign-layers fetch");

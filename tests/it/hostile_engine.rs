@@ -144,7 +144,7 @@ fn receipts_that_lie() {
 }
 
 #[test]
-fn what_was_not_granted() {
+fn permissions_that_were_not_granted_are_denied() {
     let mut arena = Arena::new();
     arena.stopped("open-storage", "access-denied");
     arena.stopped("open-registry", "access-denied");
@@ -156,7 +156,7 @@ fn what_was_not_granted() {
 }
 
 #[test]
-fn what_a_stream_cannot_do() {
+fn a_stream_refuses_the_calls_of_a_file() {
     let mut arena = Arena::new();
     arena.stopped("reserve", "unsupported");
     arena.stopped("fill", "unsupported");

@@ -141,7 +141,7 @@ fn receipts_that_lie() {
 }
 
 #[test]
-fn what_was_not_granted() {
+fn permissions_that_were_not_granted_are_denied() {
     let mut arena = Arena::new();
     arena.stopped("open-storage", "access-denied");
     arena.stopped("open-engine", "access-denied");

@@ -159,7 +159,8 @@ fn loops_end_when_their_time_is_up() {
         source,
         target,
         level: None,
-        receipt: None,
+        proves_before_tag: false,
+        receipts: occystrap::pipeline::ReceiptStore::None,
         image_parallel: 1,
         all_platforms: false,
         repeat_options: Vec::new(),
@@ -199,7 +200,7 @@ fn descriptions_that_are_none() {
 }
 
 #[test]
-fn what_a_description_says_is_printed_safely() {
+fn a_description_is_printed_safely() {
     let sandbox = Sandbox::new();
     for behaviour in ["escape", "version"] {
         std::fs::write(sandbox.path("hostile.wasm"), describing(behaviour)).unwrap();

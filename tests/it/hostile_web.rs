@@ -284,7 +284,7 @@ fn a_silent_server_is_not_waited_for() {
 
 /// Needs no server: checks the texts about permissions.
 #[test]
-fn what_it_may_do_is_shown() {
+fn the_permissions_of_a_web_plugin_are_shown() {
     let sandbox = Sandbox::new();
     let said = sandbox.run(&["plugin", "show", &named("hostile-web").display().to_string()]);
     said.exits(0);

@@ -30,7 +30,7 @@ fn an_honest_one_works() {
 }
 
 #[test]
-fn what_costs_too_much() {
+fn plugins_that_cost_too_much_are_stopped() {
     let mut arena = Arena::new();
     arena.stopped("grow", "more than 64 MiB of memory");
     arena.stopped("recurse", "stack");
@@ -64,7 +64,7 @@ fn the_path_of_a_file_that_was_given_up_is_free_again() {
 }
 
 #[test]
-fn what_was_not_granted() {
+fn permissions_that_were_not_granted_are_denied() {
     let mut arena = Arena::new();
     arena.stopped("open-registry", "access-denied");
     arena.stopped("open-engine", "access-denied");
@@ -72,7 +72,7 @@ fn what_was_not_granted() {
 }
 
 #[test]
-fn what_leads_out() {
+fn paths_that_lead_out_are_refused() {
     let mut arena = Arena::new();
     for (place, rule) in [
         ("..", "leaves the destination"),
@@ -124,7 +124,7 @@ fn links_that_lead_out() {
 }
 
 #[test]
-fn what_is_done_in_the_wrong_order() {
+fn calls_in_the_wrong_order_are_refused() {
     let mut arena = Arena::new();
     arena.stopped("gap-unfilled", "did not fill a gap");
     arena.stopped("gap-twice", "did not fill a gap");

@@ -280,3 +280,40 @@ fn the_page_fits_every_width_and_its_text_can_be_read() {
         }
     }
 }
+
+/// The layers of a damaged image that could not be read may hold any file, and delete any.
+#[test]
+fn unknown_sizes_of_a_damaged_image_are_not_zero() {
+    let sandbox = Sandbox::new();
+    let image = image();
+    let mut archive = shape::legacy(&[&image], Pack::Gzip);
+    let name = shape::legacy_layer(&image, 1);
+    let half = archive.get(&name)[..20_000].to_vec();
+    archive.set(&name, half);
+    archive.write(&sandbox.path("a.tar"));
+    let said = sandbox.run(&["info", "--html", "page.html", "tar://a.tar"]);
+    let line = said.exits(0).stdout.lines().next().unwrap();
+    assert!(line.contains(": at least ") && line.contains(" of files in 3 layers, "), "{line}");
+    assert!(line.contains("wasted bytes not known (layer 2 could not be read)"), "{line}");
+    let page = std::fs::read_to_string(sandbox.path("page.html")).unwrap();
+    for text in [
+        "<dt>Wasted</dt><dd>not known</dd>",
+        "<dt>Files</dt><dd>at least ",
+        "Not all is known: layer 2 could not be read",
+        "<h3>Layer 2: ",
+        "could not be read to the end",
+    ] {
+        assert!(page.contains(text), "{text} is not in the page");
+    }
+    assert!(!page.contains("No layer deletes or replaces a file"));
+    let said = sandbox.run(&["info", "--html", "page.html", "-O", "json", "tar://a.tar"]);
+    let shown = &said.exits(0).json()["images"][0];
+    assert_eq!((&shown["size"], &shown["wasted"]), (&Value::Null, &Value::Null), "{shown}");
+    assert_eq!(shown["unread_layers"], json!([1]), "{shown}");
+    // Nothing at all of a layer.
+    archive.set(&name, b"\x1f\x8b".to_vec());
+    archive.write(&sandbox.path("a.tar"));
+    sandbox.run(&["info", "--html", "page.html", "tar://a.tar"]).exits(0);
+    let page = std::fs::read_to_string(sandbox.path("page.html")).unwrap();
+    assert!(page.contains("<h3>Layer 2: not known</h3>"), "{page}");
+}

@@ -155,7 +155,7 @@ fn no_layer_is_fetched() {
 }
 
 #[test]
-fn what_is_not_known_is_not_guessed() {
+fn unknown_values_are_not_guessed() {
     let (sandbox, registry, engine) = (Sandbox::new(), Registry::start(), Engine::start());
     let mut image = rich("team/app:1");
     let mut config: Value = serde_json::from_slice(&image.config).unwrap();
@@ -189,7 +189,7 @@ fn what_is_not_known_is_not_guessed() {
 
 /// An engine marks no step that made no layer. What is told of its steps is true, or null.
 #[test]
-fn what_a_real_engine_says_of_its_steps_is_true() {
+fn the_steps_of_a_real_engine_are_described_truly() {
     let layers = vec![
         tar(&[("bin/sh", &noise(1, 4_000))]),
         raw_tar::tar(&[Raw::dir("srv")]),
@@ -209,7 +209,7 @@ fn what_a_real_engine_says_of_its_steps_is_true() {
         step("/bin/sh -c #(nop)  ENV A=b", true),
     ]);
     image.config = config.to_string().into_bytes();
-    for engine in real_engine::all("what_a_real_engine_says_of_its_steps_is_true") {
+    for engine in real_engine::all("the_steps_of_a_real_engine_are_described_truly") {
         let sandbox = Sandbox::new();
         shape::legacy(&[&image], Pack::Plain).write(&sandbox.path("a.tar"));
         run(engine.load(&sandbox.path("a.tar"))).unwrap();
@@ -328,7 +328,7 @@ fn lines_fit_the_terminal() {
 }
 
 #[test]
-fn what_cannot_be_described_is_an_error() {
+fn an_image_that_cannot_be_described_is_an_error() {
     let sandbox = Sandbox::new();
     let image = TestImage::new("app:1");
     let mut archive = shape::oci(&[&image], Pack::Gzip);

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use crate::support::bombs;
 use crate::support::bystander::Bystander;
-use crate::support::cli::Ran;
-use crate::support::image::{Pack, TestImage, gzip};
+use crate::support::cli::{Ran, Sandbox};
+use crate::support::image::{Pack, TestImage, gzip, tar};
 use crate::support::push::push;
 use crate::support::registry::{ALWAYS, Fault, Registry};
+use crate::support::shape;
 
 /// Longer than a run needs to hear a signal, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -77,7 +78,7 @@ fn a_signal_while_a_layer_hangs() {
 }
 
 #[test]
-fn who_asked_to_go_on_goes_on_when_the_terminal_is_closed() {
+fn a_run_under_nohup_continues_when_the_terminal_is_closed() {
     let old = Bystander::new();
     let registry = Registry::start();
     let source = push(&registry, &TestImage::new("team/app:1"), Pack::Gzip);
@@ -166,4 +167,65 @@ fn a_terminal_that_is_closed_is_an_interruption() {
     signal(&child, "HUP");
     assert_eq!(child.wait().unwrap().code(), Some(130));
     old.untouched("a terminal that is closed");
+}
+
+/// A pipe that its reader does not read holds up every write to it.
+#[test]
+fn a_signal_ends_a_command_whose_output_is_not_read() {
+    let sandbox = Sandbox::new();
+    let files: Vec<(String, &[u8])> =
+        (0..20_000).map(|number| (format!("a-long-name-of-a-file/{number}"), &b""[..])).collect();
+    let files: Vec<(&str, &[u8])> = files.iter().map(|(name, bytes)| (&**name, *bytes)).collect();
+    let image = TestImage::with_layers("app:1", vec![tar(&files)]);
+    shape::legacy(&[&image], Pack::Plain).write(&sandbox.path("in.tar"));
+    for name in ["INT", "TERM"] {
+        for arguments in [
+            &["search", "tar://in.tar", "*"][..],
+            &["search", "-O", "json", "tar://in.tar", "*"],
+            &["info", "--tree", "-O", "json", "tar://in.tar"],
+            &["export", "tar://in.tar", "-o", "-"],
+        ] {
+            let mut command = sandbox.command(arguments);
+            let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+            let output = child.stdout.take().unwrap();
+            // A pipe holds 64 KiB.
+            wait_until("the pipe is not full", || {
+                rustix::io::ioctl_fionread(&output).unwrap() > 60_000
+            });
+            std::thread::sleep(Duration::from_millis(100));
+            ends(&mut child, name, &format!("{arguments:?}"));
+        }
+    }
+}
+
+/// Sends a signal, and checks that the process ends with the exit code of an interruption.
+fn ends(child: &mut Child, name: &str, what: &str) {
+    signal(child, name);
+    let started = Instant::now();
+    let code = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break status.code(),
+            None if started.elapsed() > PATIENCE => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                panic!("{what}: does not end after {name}");
+            }
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    };
+    assert_eq!(code, Some(130), "{what} {name}");
+}
+
+#[test]
+fn a_signal_ends_an_export_to_a_fifo_without_a_reader() {
+    let sandbox = Sandbox::new();
+    shape::legacy(&[&TestImage::tiny("app:1")], Pack::Plain).write(&sandbox.path("in.tar"));
+    let (fifo, mode) = (sandbox.path("fifo"), rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR);
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    let mut command = sandbox.command(&["export", "tar://in.tar", "-o", "fifo"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // The handler of signals is in place long before, and the open waits for a reader.
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(child.try_wait().unwrap().is_none());
+    ends(&mut child, "INT", "export to a FIFO");
 }

@@ -57,8 +57,8 @@ fn alone(exists: bool) -> Tree {
 }
 
 #[test]
-fn who_waits_undoes_the_one_that_is_killed() {
-    let test = "who_waits_undoes_the_one_that_is_killed";
+fn a_waiting_process_undoes_a_killed_one() {
+    let test = "a_waiting_process_undoes_a_killed_one";
     if !installed(test, &["strace"]) {
         return;
     }
@@ -89,8 +89,8 @@ fn kill_with_children(mut child: Child) {
 }
 
 #[test]
-fn who_waits_is_not_taken_in_by_the_one_that_fails() {
-    let test = "who_waits_is_not_taken_in_by_the_one_that_fails";
+fn a_waiting_process_does_not_rely_on_one_that_fails() {
+    let test = "a_waiting_process_does_not_rely_on_one_that_fails";
     if !installed(test, &["strace"]) {
         return;
     }

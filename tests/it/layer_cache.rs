@@ -56,7 +56,7 @@ impl Place {
 }
 
 #[test]
-fn what_was_filtered_before_is_not_fetched_again() {
+fn layers_that_were_filtered_before_are_not_fetched_again() {
     let place = Place::new();
     let (first, fetched, sent) = place.run(&place.source, &FILTER);
     assert_eq!((fetched, sent), (3, 4));
@@ -76,7 +76,7 @@ fn what_was_filtered_before_is_not_fetched_again() {
 }
 
 #[test]
-fn what_was_compressed_before_is_not_compressed_again() {
+fn layers_are_compressed_once() {
     let place = Place::new();
     shape::legacy(&[&place.image], Pack::Plain).write(&place.sandbox.path("a.tar"));
     let tar = place.sandbox.uri("tar", "a.tar");
@@ -101,7 +101,7 @@ fn what_was_compressed_before_is_not_compressed_again() {
 }
 
 #[test]
-fn what_is_gone_is_made_again() {
+fn a_missing_layer_is_made_again() {
     let place = Place::new();
     let (first, ..) = place.run(&place.source, &FILTER);
     let manifest: serde_json::Value = serde_json::from_slice(&first).unwrap();
@@ -166,7 +166,7 @@ fn a_layer_that_nothing_changes_keeps_the_form_of_its_source() {
 }
 
 #[test]
-fn what_a_config_says_of_a_layer_is_not_believed() {
+fn claims_of_a_config_about_a_layer_are_not_believed() {
     let place = Place::new();
     let filter = ["-f", "exclude:pattern=secret"];
     place.run(&place.source, &filter);
@@ -238,7 +238,7 @@ fn two_layers(size: usize) -> (Place, String) {
 }
 
 #[test]
-fn what_it_had_wrong_is_forgotten() {
+fn a_wrong_entry_of_the_cache_is_forgotten() {
     let (place, tar) = two_layers(100_000);
     let (first, ..) = place.run(&tar, &[]);
     let path = place.sandbox.path("cache");
@@ -257,7 +257,7 @@ fn what_it_had_wrong_is_forgotten() {
 }
 
 #[test]
-fn what_cannot_be_right_is_made_again() {
+fn an_impossible_entry_of_the_cache_is_replaced() {
     for (size, what) in [(1_000, &["blob", "size"][..]), (100_000, &["blob", "size", "diff_id"])] {
         let (place, tar) = two_layers(size);
         let (first, ..) = place.run(&tar, &[]);

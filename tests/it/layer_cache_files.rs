@@ -71,7 +71,7 @@ impl Place {
 }
 
 #[test]
-fn what_was_filtered_before_is_not_fetched_again() {
+fn layers_that_were_filtered_before_are_not_fetched_again() {
     for output in OUTPUTS {
         let place = Place::new(output);
         let (first, fetched, known) = place.run(&place.source, &FILTER);
@@ -90,7 +90,7 @@ fn what_was_filtered_before_is_not_fetched_again() {
 }
 
 #[test]
-fn what_was_compressed_or_unpacked_before_is_not_done_again() {
+fn layers_are_compressed_or_unpacked_once() {
     let place = Place::new("oci-layout");
     shape::legacy(&[&place.image], Pack::Plain).write(&place.sandbox.path("a.tar"));
     let tar = place.sandbox.uri("tar", "a.tar");
@@ -127,7 +127,7 @@ fn a_layer_that_nothing_changes_is_known_as_such() {
 }
 
 #[test]
-fn what_is_damaged_or_gone_is_made_again() {
+fn damaged_or_missing_layers_are_made_again() {
     type Damage = fn(&PathBuf);
     let flip: Damage = |path| {
         let mut bytes = std::fs::read(path).unwrap();
@@ -298,7 +298,7 @@ fn images_of_one_source_share_what_was_made_of_their_layers() {
 }
 
 #[test]
-fn who_waits_for_a_layer_that_fails_goes_on() {
+fn an_image_that_waits_for_a_layer_that_fails_continues() {
     let sandbox = Sandbox::new();
     let base = TestImage::new("team/base:1").layers;
     let image = |number: u64, layers: &[Vec<u8>]| {

@@ -85,7 +85,7 @@ fn it_is_kept_as_a_file_of_the_user_s() {
 }
 
 #[test]
-fn who_has_its_folder_locked_is_waited_for_and_an_interruption_is_heard() {
+fn a_locked_cache_folder_is_waited_for_until_an_interruption() {
     let sandbox = sandbox();
     std::fs::create_dir(sandbox.path("locked")).unwrap();
     let folder = std::fs::File::open(sandbox.path("locked")).unwrap();

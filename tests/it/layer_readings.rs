@@ -12,7 +12,7 @@ fn archive(layer: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
-fn what_readers_differ_on_does_not_pass_a_filter() {
+fn members_on_which_readers_differ_do_not_pass_a_filter() {
     let mut old = Bystander::new();
     let long = Raw::gnu_long("etc/secret", b"x").pax("path", "harmless");
     let global = {

@@ -48,7 +48,7 @@ fn refusal(status: u16) -> Vec<Fault> {
 }
 
 #[test]
-fn what_a_registry_gives_back_while_it_is_read() {
+fn a_registry_that_is_read_cannot_echo_a_password() {
     let config = |text: &str| format!(r#"{{"schemaVersion":2,"mediaType":"{text}"}}"#).into_bytes();
     let escaped = serde_json::to_string(&echo()).unwrap();
     let digest = |text: &str| {
@@ -112,7 +112,7 @@ fn what_a_registry_gives_back_while_it_is_read() {
 }
 
 #[test]
-fn what_a_registry_gives_back_while_it_is_written() {
+fn a_registry_that_is_written_cannot_echo_a_password() {
     let (registry, _) = registry();
     let sandbox = Sandbox::new();
     shape::legacy(&[&TestImage::new("app:1")], Pack::Gzip).write(&sandbox.path("in.tar"));
@@ -318,7 +318,7 @@ fn whatever_way_it_comes_in() {
 }
 
 #[test]
-fn what_a_token_service_gives_back() {
+fn a_token_service_cannot_echo_a_password() {
     let sandbox = Sandbox::new();
     let registry = Registry::start();
     registry.require(Auth::bearer(USER, PASSWORD));
@@ -345,7 +345,7 @@ fn what_a_token_service_gives_back() {
 }
 
 #[test]
-fn what_is_mistyped() {
+fn a_mistyped_uri_shows_no_password() {
     let sandbox = Sandbox::new();
     for password in [PASSWORD.to_owned(), in_uri(PASSWORD), "Hunter2S3cret".to_owned()] {
         for line in slips(&password) {
@@ -409,7 +409,7 @@ fn a_login_in_a_variable_that_is_something_else() {
 }
 
 #[test]
-fn what_engines_and_plugins_say() {
+fn engines_and_plugins_cannot_echo_a_password() {
     let sandbox = Sandbox::new();
     shape::legacy(&[&TestImage::new("app:1")], Pack::Gzip).write(&sandbox.path("in.tar"));
     let source = sandbox.uri("tar", "in.tar");
@@ -435,7 +435,7 @@ fn what_engines_and_plugins_say() {
 }
 
 #[test]
-fn what_receipts_from_elsewhere_say() {
+fn foreign_receipts_cannot_echo_a_password() {
     let sandbox = Sandbox::new();
     shape::legacy(&[&TestImage::new("app:1")], Pack::Gzip).write(&sandbox.path("in.tar"));
     let (from, to) = (sandbox.uri("tar", "in.tar"), sandbox.uri("dir", "out"));

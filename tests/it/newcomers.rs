@@ -11,7 +11,7 @@ use crate::support::registry::{Auth, Registry};
 use crate::support::shape;
 
 #[test]
-fn what_is_not_there_has_a_hint() {
+fn missing_files_and_folders_have_a_hint() {
     let sandbox = Sandbox::new();
     shape::legacy(&[&TestImage::tiny("a/b:1")], Pack::Plain).write(&sandbox.path("in.tar"));
     let long = sandbox.uri("dir", "nowhere/images");

@@ -19,8 +19,8 @@ fn an_engine_is_here(test: &str) -> bool {
 }
 
 #[test]
-fn what_was_loaded_is_unconfirmed() {
-    if an_engine_is_here("what_was_loaded_is_unconfirmed") {
+fn a_loaded_image_is_unconfirmed_without_its_engine() {
+    if an_engine_is_here("a_loaded_image_is_unconfirmed_without_its_engine") {
         return;
     }
     let (sandbox, engine) = (Sandbox::new(), Engine::start());

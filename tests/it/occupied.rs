@@ -33,7 +33,7 @@ fn warnings(said: &Ran) -> Vec<String> {
 }
 
 #[test]
-fn what_is_no_image_is_not_replaced_before_the_user_says_so() {
+fn other_files_are_not_replaced_without_consent() {
     let (sandbox, registry) = (sandbox(), Registry::start());
     let source = push(&registry, &TestImage::new("app:1"), Pack::Gzip);
     put(&sandbox, "work/notes.txt", "my notes");
@@ -115,7 +115,7 @@ fn the_root_directory_and_a_tilde_are_refused_whatever_is_said() {
 }
 
 #[test]
-fn what_may_hold_images_is_taken_without_a_word() {
+fn places_for_images_are_written_without_a_question() {
     let sandbox = sandbox();
     put(&sandbox, "empty.tar", "");
     put(&sandbox, "mounted/lost+found/x", "");

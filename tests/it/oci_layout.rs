@@ -65,7 +65,7 @@ fn an_unchanged_image_keeps_its_digest_there_and_back() {
 }
 
 #[test]
-fn what_is_there_is_hashed_and_not_fetched_again() {
+fn blobs_that_are_there_are_hashed_and_not_fetched_again() {
     let registry = Registry::start();
     let sandbox = Sandbox::new();
     let image = TestImage::new("app:1");
@@ -162,7 +162,7 @@ fn images_of_others_stay_as_they_are() {
 }
 
 #[test]
-fn what_cannot_be_a_layout_is_left_alone() {
+fn a_folder_that_cannot_be_a_layout_is_left_alone() {
     let sandbox = Sandbox::new();
     shape::legacy(&[&TestImage::tiny("app:1")], Pack::Gzip).write(&sandbox.path("in.tar"));
     for (file, content, said) in [

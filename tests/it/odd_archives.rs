@@ -227,7 +227,7 @@ fn an_archive_whose_second_list_leads_nowhere_is_not_verified() {
 }
 
 #[test]
-fn what_an_archive_lacks_is_missing() {
+fn blobs_that_an_archive_lacks_are_missing() {
     let image = image();
     let manifest = shape::oci_manifest(&image, Pack::Gzip);
     let layer = Pack::Gzip.pack(&image.layers[0]);

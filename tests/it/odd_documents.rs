@@ -304,7 +304,7 @@ fn an_index_need_not_say_what_its_images_are_for() {
 
 /// Docker, Podman and skopeo pull such an image; of a layout's own list, Podman and skopeo find none.
 #[test]
-fn what_an_index_calls_a_manifest_is_odd_and_what_a_layout_calls_it_is_wrong() {
+fn another_media_type_is_odd_in_an_index_and_wrong_in_a_layout() {
     let (sandbox, registry) = (Sandbox::new(), Registry::start());
     let image = Odd::new(same, same);
     image.push(&registry, "1");

@@ -64,7 +64,7 @@ fn a_plugin_is_added_used_and_removed() {
 }
 
 #[test]
-fn what_is_kept_is_what_was_shown() {
+fn the_kept_component_is_the_shown_one() {
     let sandbox = with_image();
     let file = sandbox.add(&plain());
     let record = std::fs::read_to_string(sandbox.record()).unwrap();
@@ -290,7 +290,7 @@ fn two_that_add_at_once_are_both_recorded() {
 }
 
 #[test]
-fn what_a_killed_process_left_is_swept_away() {
+fn files_of_a_killed_process_are_swept_away() {
     let sandbox = Sandbox::new();
     sandbox.add(&plain());
     let orphan = sandbox.kept(Digest::of(b"orphan"));

@@ -123,7 +123,7 @@ fn the_login_is_used_and_written_nowhere() {
 }
 
 #[test]
-fn what_passes_is_tried_again() {
+fn passing_failures_are_retried() {
     let sandbox = Sandbox::new();
     let registry = Registry::start();
     let uri = Artifact::of(&registry, &plain()).push(&registry);

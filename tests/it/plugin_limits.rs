@@ -212,7 +212,7 @@ fn the_environment_of_a_debugging_session_changes_no_machine_code() {
 }
 
 #[test]
-fn what_a_look_does_not_compile_says_what_it_imports_and_what_to_type() {
+fn a_plugin_that_is_not_compiled_for_a_look_shows_its_imports_and_what_to_type() {
     let sandbox = Sandbox::new();
     let bytes = bombs::with_module(&bombs::functions(60_000, 30));
     let said = show(&sandbox, &bytes).ran;

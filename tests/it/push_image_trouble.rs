@@ -60,7 +60,7 @@ impl Stage {
 }
 
 #[test]
-fn what_passes_is_made_up_for() {
+fn passing_failures_of_a_push_are_retried() {
     for (method, part, fault) in [
         ("PUT", "/uploads/", Fault::status(500)),
         ("POST", "/uploads/", Fault::status(503)),
@@ -105,7 +105,7 @@ fn any_count(said: &str) -> String {
 }
 
 #[test]
-fn what_the_user_reads() {
+fn failures_are_reported_readably() {
     let mut transcript = String::new();
     let mut note = |what: &str, said: String| {
         let stage = Sandbox::new();

@@ -20,13 +20,13 @@ fn archive(sandbox: &Sandbox, image: &TestImage) -> std::path::PathBuf {
 }
 
 #[test]
-fn what_was_loaded_comes_back() {
+fn a_loaded_image_comes_back() {
     let once = TestImage::new("real/once:1");
     // The engines link the second to the first, and hold no bytes for an empty one.
     let layer = tar(&[("same", &noise(1, 300_000))]);
     let between = tar(&[("between", b"")]);
     let twice = TestImage::with_layers("real/twice:1", vec![layer.clone(), between, layer]);
-    for engine in real_engine::all("what_was_loaded_comes_back") {
+    for engine in real_engine::all("a_loaded_image_comes_back") {
         for image in [&once, &twice] {
             let sandbox = Sandbox::new();
             let ours = archive(&sandbox, image);
@@ -83,8 +83,8 @@ fn engines_say_what_they_are() {
 }
 
 #[test]
-fn what_is_cut_or_damaged_is_not_loaded() {
-    for engine in real_engine::all("what_is_cut_or_damaged_is_not_loaded") {
+fn cut_or_damaged_images_are_not_loaded() {
+    for engine in real_engine::all("cut_or_damaged_images_are_not_loaded") {
         let sandbox = Sandbox::new();
         let image = TestImage::new("real/cut:1");
         let ours = std::fs::read(archive(&sandbox, &image)).unwrap();

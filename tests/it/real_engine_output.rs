@@ -141,14 +141,14 @@ fn names_that_real_engines_make() {
 }
 
 #[test]
-fn what_fails_or_is_stopped_is_not_there() {
+fn a_failed_or_stopped_load_leaves_no_image() {
     let good = TestImage::with_layers(
         "out/failed:1",
         (1..=3).map(|seed| tar(&[("noise", &noise(seed, 3_000_000))])).collect(),
     );
     let mut wrong = good.clone();
     wrong.layers[2] = tar(&[("other", b"other")]);
-    for engine in real_engine::all("what_fails_or_is_stopped_is_not_there") {
+    for engine in real_engine::all("a_failed_or_stopped_load_leaves_no_image") {
         for pack in [Pack::Plain, Pack::Gzip] {
             let sandbox = Sandbox::new();
             let source = archive(&sandbox, &wrong, pack);

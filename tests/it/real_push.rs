@@ -80,8 +80,8 @@ fn push(registry: &RealRegistry) {
     // Mounted, and straight through from one repository to another.
     let from = pusher.from("team/app");
     let other = pusher.to("team/other");
-    assert!(run(other.mount_blob(Digest::of(&one), &from)).unwrap());
-    assert!(!run(other.mount_blob(Digest::of(b"nowhere"), &from)).unwrap());
+    assert!(run(other.mount_blob(Digest::of(&one), one.len() as u64, "team/app")).unwrap());
+    assert!(!run(other.mount_blob(Digest::of(b"nowhere"), 7, "team/app")).unwrap());
     for options in [WHOLE, parts] {
         let third = pusher.to(&format!("third/{}", options.chunk_size.unwrap_or(0)));
         run(third.push_blob(&descriptor(&two), &Body::Download(from.clone()), &options, |_| ()))

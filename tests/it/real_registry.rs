@@ -17,8 +17,10 @@ fn content(sandbox: &Sandbox, folder: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn what_skopeo_pushed_lands_as_it_was() {
-    let Some(registry) = RealRegistry::start("what_skopeo_pushed_lands_as_it_was") else { return };
+fn an_image_that_skopeo_pushed_lands_as_it_was() {
+    let Some(registry) = RealRegistry::start("an_image_that_skopeo_pushed_lands_as_it_was") else {
+        return;
+    };
     let sandbox = Sandbox::new();
     registry.push(&hello(), "team/hello:1.0", &[]);
     let source = registry.uri("team/hello:1.0");
@@ -119,8 +121,12 @@ fn one_platform_of_several() {
 }
 
 #[test]
-fn what_the_registry_does_not_have() {
-    let Some(registry) = RealRegistry::start("what_the_registry_does_not_have") else { return };
+fn an_image_that_the_registry_does_not_have_is_an_error() {
+    let Some(registry) =
+        RealRegistry::start("an_image_that_the_registry_does_not_have_is_an_error")
+    else {
+        return;
+    };
     let sandbox = Sandbox::new();
     let ran = sandbox.process(&registry.uri("nobody:1"), &sandbox.uri("dir", "out"), FULL);
     ran.exits(1).says("nobody");

@@ -163,7 +163,7 @@ fn damage_on_rclone_is_found() {
 /// rclone answers HEAD from what it remembers, and breaks off where there is less: nothing wrong was
 /// seen, and nothing is verified.
 #[test]
-fn what_rclone_remembers_is_not_believed() {
+fn the_cache_of_rclone_is_not_believed() {
     let Some(server) = Webdav::start("what rclone remembers", false) else { return };
     let source = format!("tar://{}", hello().display());
     server.process(&source, &["--receipt", "r.json"]).verified();

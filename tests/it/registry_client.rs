@@ -444,7 +444,7 @@ fn https_is_not_dropped_by_a_redirect() {
 }
 
 #[test]
-fn what_is_no_http_at_all_is_an_error() {
+fn an_answer_that_is_no_http_is_an_error() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();
     std::thread::spawn(move || {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use occystrap_base::error::{Error, Kind};
 use occystrap_base::oci::Digest;
 use occystrap_base::oci::manifest::{DOCKER_MANIFEST, OCI_MANIFEST};
+use occystrap_net::registry::BlobProof;
 
 use crate::registry_push_trouble::tokens_asked;
 use crate::support::image::noise;
@@ -73,8 +74,10 @@ fn a_blob_is_mounted() {
         registry.set_blob("x/y", Digest::of(LAYER), LAYER);
         registry.require(auth);
         let pusher = Pusher::new(User::new().named("me", "hunter2"));
-        let (to, from) = (pusher.to(&registry, "a/b"), pusher.from(&registry, "x/y"));
-        assert!(run(to.mount_blob(Digest::of(LAYER), &from)).unwrap());
+        let to = pusher.to(&registry, "a/b");
+        assert!(run(to.mount_blob(Digest::of(LAYER), LAYER.len() as u64, "x/y")).unwrap());
+        let known = to.known_blob(Digest::of(LAYER)).unwrap();
+        assert_eq!((known.size, known.proof), (LAYER.len() as u64, BlobProof::Seen));
         holds(&registry, LAYER);
         assert!(registry.requests_of("PUT", "").is_empty());
         if let Some(asked) = tokens_asked(&registry).first() {
@@ -92,7 +95,8 @@ fn a_mount_that_is_refused_is_no_error() {
     registry.set_blob("x/y", Digest::of(LAYER), LAYER);
     let pusher = Pusher::new(User::new());
     let (to, from) = (pusher.to(&registry, "a/b"), pusher.from(&registry, "x/y"));
-    let mount = |bytes: &[u8]| run(to.mount_blob(Digest::of(bytes), &from)).unwrap();
+    let size = LAYER.len() as u64;
+    let mount = |bytes: &[u8]| run(to.mount_blob(Digest::of(bytes), size, "x/y")).unwrap();
     for status in [400, 401, 403, 404, 405, 500, 501, 503] {
         registry.fault("POST", "mount=", Fault::status(status), 1);
         assert!(!mount(LAYER), "{status}");
@@ -107,8 +111,7 @@ fn a_mount_that_is_refused_is_no_error() {
     // No request is sent if it makes no sense.
     let before = registry.requests().len();
     let other = Registry::start();
-    assert!(!run(to.mount_blob(Digest::of(LAYER), &pusher.from(&other, "x/y"))).unwrap());
-    assert!(!run(to.mount_blob(Digest::of(LAYER), &pusher.from(&registry, "a/b"))).unwrap());
+    assert!(!run(to.mount_blob(Digest::of(LAYER), size, "a/b")).unwrap());
     assert!(to.same_registry(&from) && !to.same_registry(&pusher.from(&other, "x/y")));
     assert_eq!(registry.requests().len(), before);
     assert!(other.requests().is_empty());
@@ -120,8 +123,9 @@ fn a_mounted_blob_that_is_not_there_is_not_mounted() {
     registry.set_blob("x/y", Digest::of(LAYER), LAYER);
     registry.fault("GET", "/blobs/", Fault::status(404), 1);
     let pusher = Pusher::new(User::new());
-    let (to, from) = (pusher.to(&registry, "a/b"), pusher.from(&registry, "x/y"));
-    assert!(!run(to.mount_blob(Digest::of(LAYER), &from)).unwrap());
+    let to = pusher.to(&registry, "a/b");
+    assert!(!run(to.mount_blob(Digest::of(LAYER), LAYER.len() as u64, "x/y")).unwrap());
+    assert_eq!(to.known_blob(Digest::of(LAYER)), None);
 }
 
 pub fn manifest_of(config: &[u8], layer: &[u8]) -> Bytes {
@@ -193,7 +197,7 @@ fn a_manifest_that_is_refused_says_why() {
 }
 
 #[test]
-fn what_changed_after_the_push_is_seen() {
+fn a_change_after_the_push_is_seen() {
     let registry = Registry::start();
     let pusher = Pusher::new(User::new());
     let repository = pusher.to(&registry, "a/b");

@@ -103,7 +103,7 @@ const ROWS: [Row; 7] = [
 ];
 
 #[test]
-fn what_a_client_does_not_get_is_never_verified() {
+fn an_image_that_a_client_does_not_get_is_never_verified() {
     for (what, fault, words) in ROWS {
         for level in ["--verify=fast", "--verify=full"] {
             let (sandbox, registry, ran) = pushed(&fault, &[level]);
@@ -149,7 +149,7 @@ fn what_a_client_does_not_get_is_never_verified() {
 
 /// Answers that every client accepts.
 #[test]
-fn what_every_client_accepts_stays_verified() {
+fn answers_that_every_client_accepts_stay_verified() {
     type Way = (&'static str, fn(&Registry));
     let ways: [Way; 5] = [
         ("parameters", |registry| typed(registry, &format!("{DOCKER_MANIFEST}; charset=utf-8"))),
@@ -177,7 +177,7 @@ fn what_every_client_accepts_stays_verified() {
 
 /// An answer that cannot be requested is neither right nor wrong.
 #[test]
-fn what_cannot_be_asked_is_unconfirmed() {
+fn requests_that_the_registry_denies_are_unconfirmed() {
     for (method, part) in [("HEAD", "/manifests/1"), ("GET", "/manifests/sha256")] {
         for status in [401, 403, 429, 503] {
             let fault = |registry: &Registry, _| {
@@ -231,7 +231,7 @@ fn a_manifest_that_does_not_say_what_it_is() {
 
 /// The manifests that an index lists are fetched only by digest, and parsed as their answer says.
 #[test]
-fn what_an_index_lists_is_read_by_its_content_type() {
+fn manifests_of_an_index_are_read_by_their_content_type() {
     let (sandbox, registry) = (Sandbox::new(), Registry::start());
     let image = TestImage::tiny("a/b:amd");
     push(&registry, &image, Pack::Gzip);

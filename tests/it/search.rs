@@ -51,7 +51,7 @@ fn sandbox(archive: &Archive) -> Sandbox {
 }
 
 #[test]
-fn what_people_read() {
+fn the_text_of_a_search_is_readable() {
     let sandbox = sandbox(&rich::docker_save(&layered()));
     let mut transcript = String::new();
     for arguments in
@@ -86,7 +86,7 @@ fn fates(
 }
 
 #[test]
-fn what_becomes_of_a_file_is_told_by_whole_components() {
+fn fates_of_files_are_decided_by_whole_components() {
     let sandbox = sandbox(&rich::docker_save(&layered()));
     let found = fates(&sandbox, "tar:image.tar", "*");
     let expected = [
@@ -303,7 +303,7 @@ fn mistakes_are_said_before_anything_is_read() {
 }
 
 #[test]
-fn who_reads_the_first_lines_only_hears_no_complaint() {
+fn a_reader_of_the_first_lines_causes_no_error() {
     let files: Vec<Raw> =
         (0..4_000).map(|number| Raw::file(format!("a-long-name/{number}"), b"")).collect();
     let image = TestImage::with_layers("test/many:1", vec![tar(&files)]);

@@ -237,7 +237,7 @@ fn places_that_are_signed() {
 }
 
 #[test]
-fn what_is_mistyped() {
+fn a_mistyped_uri_shows_no_password() {
     let sandbox = Sandbox::new();
     let password = in_uri(PASSWORD);
     for uri in [
@@ -265,7 +265,7 @@ fn what_is_mistyped() {
 }
 
 #[test]
-fn who_gave_a_wrong_password_is_told() {
+fn a_wrong_password_is_named_with_its_origin() {
     let (registry, sandbox) = (Registry::start(), Sandbox::new());
     push(&registry, &TestImage::new("team/app:1"), Pack::Gzip);
     let (auth, host) = (Auth::basic(USER, PASSWORD), registry.url_host());

@@ -58,7 +58,7 @@ fn both_are_in_the_catalog() {
 }
 
 #[test]
-fn who_waits_for_a_lock_is_told() {
+fn a_process_that_waits_for_a_lock_says_so() {
     let sandbox = Sandbox::new();
     shape::legacy(&[&TestImage::tiny("app:1")], Pack::Gzip).write(&sandbox.path("in.tar"));
     std::fs::create_dir(sandbox.path("out")).unwrap();
@@ -75,7 +75,7 @@ fn who_waits_for_a_lock_is_told() {
 
 /// The file system gives the inode of a file that was replaced to the next new one.
 #[test]
-fn what_was_replaced_twice_before_it_was_verified_is_not_called_damaged() {
+fn an_image_that_was_replaced_twice_before_it_was_verified_is_not_called_damaged() {
     let sandbox = Sandbox::new();
     let sources: Vec<String> = (0..6)
         .map(|n: u8| {

@@ -125,7 +125,7 @@ fn an_archive_whose_members_depend_on_who_reads_it() {
 }
 
 #[test]
-fn what_all_readers_agree_on_is_an_archive() {
+fn an_archive_on_which_all_readers_agree_is_accepted() {
     let sandbox = Sandbox::new();
     let image = TestImage::tiny("app:1");
     let mut members: Vec<u8> = Raw::dir(".").bytes();

@@ -41,7 +41,7 @@ fn batch(
 }
 
 #[test]
-fn what_is_claimed_and_not_there_costs_nothing() {
+fn claims_about_missing_files_cost_nothing() {
     const CLAIM: u64 = 120 << 30;
     let sandbox = sandbox();
     let mut receipts: Vec<String> = Vec::new();

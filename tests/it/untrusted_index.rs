@@ -214,7 +214,7 @@ fn a_plugin_s_word_makes_no_index() {
 
 /// An image, what buildkit attests of it, and an artifact with a config that is no image's.
 #[test]
-fn what_stands_beside_images_is_no_image_and_right() {
+fn artifacts_beside_images_are_verified_as_artifacts() {
     let sandbox = sandbox();
     let registry = Registry::start();
     let image = TestImage::new("app:1");

@@ -31,7 +31,7 @@ fn image() -> TestImage {
 }
 
 #[test]
-fn what_is_large_and_what_is_wasted() {
+fn the_largest_entries_and_the_waste_are_shown() {
     let (image, sandbox, registry) = (image(), Sandbox::new(), Registry::start());
     shape::legacy(&[&image], Pack::Gzip).write(&sandbox.path("a.tar"));
     let said = sandbox.run(&["info", "--tree", &sandbox.uri("tar", "a.tar")]);
@@ -65,7 +65,7 @@ fn a_layer_that_is_none_is_an_error() {
 }
 
 #[test]
-fn what_has_another_name_is_not_wasted() {
+fn a_file_with_another_name_is_not_wasted() {
     let sandbox = Sandbox::new();
     let bytes = noise(7, 10_000);
     let lower = [
@@ -267,4 +267,59 @@ fn a_sparse_file_has_one_size() {
     assert!(said.exits(0).stdout.contains("gnu (file, 512 bytes, 20971520 with holes)"));
     let said = sandbox.run(&["check", "-O", "json", "tar://a.tar"]);
     assert!(said.stdout.contains("512 B are not visible"), "{}", said.stdout);
+}
+
+#[test]
+fn a_platform_that_the_image_does_not_state_is_null() {
+    let sandbox = Sandbox::new();
+    let mut image = TestImage::tiny("app:1");
+    let mut config: Value = serde_json::from_slice(&image.config).unwrap();
+    config.as_object_mut().unwrap().remove("os");
+    config.as_object_mut().unwrap().remove("architecture");
+    image.config = config.to_string().into_bytes();
+    shape::legacy(&[&image], Pack::Plain).write(&sandbox.path("a.tar"));
+    for arguments in [
+        &["info"][..],
+        &["info", "--tree"],
+        &["info", "--html", "page.html"],
+        &["search", "*"],
+        &["export", "-o", "rootfs.tar"],
+    ] {
+        let (command, more) = arguments.split_first().unwrap();
+        let arguments = match *command {
+            "search" => vec!["search", "-O", "json", "tar://a.tar", "*"],
+            command => [&[command, "-O", "json", "tar://a.tar"], more].concat(),
+        };
+        let document = sandbox.run(&arguments).exits(0).json();
+        assert_eq!(document["images"][0].get("platform"), Some(&Value::Null), "{arguments:?}");
+    }
+}
+
+#[test]
+fn text_fits_a_narrow_terminal() {
+    let sandbox = Sandbox::new();
+    shape::legacy(&[&image()], Pack::Gzip).write(&sandbox.path("a.tar"));
+    for columns in [40, 50, 59, 66] {
+        for arguments in [&["info", "--tree", "tar://a.tar"][..], &["info", "tar://a.tar"]] {
+            let mut command = sandbox.command(arguments);
+            command.env("COLUMNS", columns.to_string());
+            let said = Ran::of(command);
+            // Names of files are never cut; those of this image are short.
+            let shown = said.exits(0).stdout.split("\nWasted").next().unwrap();
+            for line in shown.lines() {
+                assert!(line.chars().count() <= columns, "{columns}: {line}\n{shown}");
+            }
+            if arguments.contains(&"--tree") {
+                assert!(shown.contains("lib64/c.so") && shown.contains("wasted"), "{shown}");
+            } else {
+                let is_digest =
+                    |word: &str| word.len() == 12 && u64::from_str_radix(word, 16).is_ok();
+                assert_eq!(
+                    shown.split_whitespace().filter(|word| is_digest(word)).count(),
+                    3,
+                    "{shown}"
+                );
+            }
+        }
+    }
 }

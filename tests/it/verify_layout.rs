@@ -182,7 +182,7 @@ fn a_config_for_no_platform_promises_its_layers_all_the_same() {
 }
 
 #[test]
-fn what_is_no_compressed_tar_or_a_plain_one_is_compared_as_well() {
+fn cut_and_uncompressed_layers_are_compared_as_well() {
     let layout = Layout::new();
     // Whole under its digest, and cut all the same.
     let cut = |bytes: Vec<u8>| bytes[..bytes.len() / 2].to_vec();

@@ -169,7 +169,7 @@ const CASES: [Case; 12] = [
 ];
 
 #[test]
-fn what_is_found_later() {
+fn later_changes_at_a_registry_are_found() {
     let mut transcript = String::new();
     for Case { what, spoil, fast, full, by_name } in CASES {
         let landed = Landed::new();
@@ -237,7 +237,7 @@ fn verified_by_process(fault: impl FnOnce(&Registry), more: &[&str]) -> (Ran, Sa
 }
 
 #[test]
-fn what_process_says_of_it() {
+fn process_reports_a_failed_verification() {
     // Before the push blobs are looked for by HEAD alone: they are not there. A GET is of the
     // verification.
     type Way = (&'static str, fn(&Registry));
@@ -280,7 +280,7 @@ fn what_process_says_of_it() {
 }
 
 #[test]
-fn what_passes_in_a_verification_is_made_up_for() {
+fn passing_failures_of_a_verification_are_retried() {
     let (said, ..) = verified_by_process(
         |registry| {
             registry.fault("GET", "/blobs/", Fault::status(500), 1);

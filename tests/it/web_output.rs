@@ -96,7 +96,7 @@ fn a_sink_frames_what_is_put() {
 }
 
 #[test]
-fn what_is_wrong_is_found() {
+fn damage_at_a_web_server_is_found() {
     let arena = Arena::written();
     let files = arena.web.files();
     for (path, content) in &files {
@@ -120,7 +120,7 @@ fn what_is_wrong_is_found() {
 }
 
 #[test]
-fn what_cannot_be_looked_at_is_not_confirmed() {
+fn unreadable_files_are_not_confirmed() {
     let arena = Arena::written();
     let closed = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\nshort".to_vec();
     for path in arena.web.files().keys() {
@@ -238,7 +238,7 @@ fn an_image_from_a_registry_keeps_its_bytes() {
 
 /// A request that a server fails the first time is retried, except for POST.
 #[test]
-fn what_passes_is_tried_again() {
+fn passing_failures_are_retried() {
     let arena = Arena::new();
     arena.web.fault_once("/app/layer-0", "503 Service Unavailable");
     arena.web.fault_once("/app/list", "502 Bad Gateway");

@@ -149,6 +149,13 @@ impl Ran {
         self
     }
 
+    /// Checks that a text is on standard output.
+    #[track_caller]
+    pub fn prints(&self, text: &str) -> &Self {
+        assert!(self.stdout.contains(text), "'{text}' is not in: {}", self.stdout);
+        self
+    }
+
     /// The document of `-O json`.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {

@@ -77,6 +77,8 @@ pub(super) struct State {
     files: HashMap<String, Bytes>,
     rules: Vec<Rule>,
     gate: Gate,
+    /// Tags in one page of a list at most.
+    tag_page: usize,
     pub(super) log: Vec<Request>,
 }
 
@@ -111,6 +113,7 @@ impl Registry {
             files: HashMap::new(),
             rules: Vec::new(),
             gate: Gate::new(),
+            tag_page: usize::MAX,
             log: Vec::new(),
         }));
         let (stop, stopped) = oneshot::channel();
@@ -187,6 +190,11 @@ impl Registry {
     /// file that was cut.
     pub fn shorten_blob(&self, digest: Digest, left: usize) {
         self.state().short.insert(digest, left);
+    }
+
+    /// Lists at most so many tags in one page.
+    pub fn set_tag_page(&self, tags: usize) {
+        self.state().tag_page = tags;
     }
 
     /// Does everything right from now on.
@@ -349,6 +357,32 @@ async fn read(body: &mut Incoming, fault: Option<&Fault>) -> Result<Bytes, std::
 }
 
 impl State {
+    /// Returns a page of the tags of a repository, as the distribution specification has it.
+    fn tags(&self, repository: &str, query: &str) -> Plan {
+        let asked = |name: &str| {
+            let mut pairs = url::form_urlencoded::parse(query.as_bytes());
+            pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned())
+        };
+        let of = |key: &&(String, String)| key.0 == repository;
+        let mut tags: Vec<&str> = self.manifests.keys().filter(of).map(|key| &*key.1).collect();
+        if tags.is_empty() {
+            return Plan::error(404, "NAME_UNKNOWN");
+        }
+        tags.retain(|tag| !tag.contains(':'));
+        tags.sort_unstable();
+        let (most, last) = (asked("n").map(|n| n.parse().unwrap()), asked("last"));
+        tags.retain(|tag| last.as_deref().is_none_or(|last| *tag > last));
+        let count = most.unwrap_or(usize::MAX).min(self.tag_page);
+        let page: Vec<&str> = tags.iter().take(count).copied().collect();
+        let mut headers = vec![("content-type", "application/json".to_owned())];
+        if page.len() < tags.len() {
+            let last = page.last().unwrap();
+            let link = format!("</v2/{repository}/tags/list?n={count}&last={last}>; rel=\"next\"");
+            headers.push(("link", link));
+        }
+        Plan::new(200, headers, serde_json::json!({"name": repository, "tags": page}).to_string())
+    }
+
     /// Returns the answer of a registry.
     fn answer(&mut self, request: &Request, ranged: bool) -> Plan {
         let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
@@ -407,6 +441,7 @@ impl State {
                     None => Plan::error(404, "MANIFEST_UNKNOWN"),
                 }
             }
+            "tags" if reads && target == "list" => self.tags(repository, query),
             "blobs" if reads => {
                 match target.parse().ok().and_then(|digest| self.blob(repository, digest)) {
                     Some(bytes) => {

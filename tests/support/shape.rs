@@ -84,9 +84,17 @@ fn manifest(
     Value::from_iter(entries).to_string()
 }
 
+fn id(layer: &[u8]) -> String {
+    Digest::of(&[b"v1 ", layer].concat()).hex()
+}
+
+/// The path of a layer in an archive of [`legacy`].
+pub fn legacy_layer(image: &TestImage, index: usize) -> String {
+    format!("{}/layer.tar", id(&image.layers[index]))
+}
+
 /// `docker save` before Docker 25: `<id>/layer.tar`, where the id is not the diff-id.
 pub fn legacy(images: &[&TestImage], pack: Pack) -> Archive {
-    let id = |layer: &[u8]| Digest::of(&[b"v1 ", layer].concat()).hex();
     let mut archive = Archive::default();
     for image in images {
         for layer in &image.layers {

@@ -45,6 +45,8 @@ pub enum FaultOrigin {
     ChangedAnswer,
     /// The store of a container engine is damaged.
     DamagedEngineStore,
+    /// A registry lacks a blob that it had before.
+    LostBlob,
     /// An image has more layers than Docker mounts.
     TooManyLayers,
 }

@@ -31,7 +31,7 @@ use crate::steady;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_net::context::Context;
 
-pub use finding::{Finding, Findings, MOST_KEPT, Severity};
+pub use finding::{Finding, Findings, MOST_KEPT, Severity, finding_line};
 pub use layers::{LayerMembers, as_layer};
 pub use report::{CheckReport, CheckedImage};
 pub use rules::{Gate, RULES};

@@ -5,10 +5,11 @@
 
 mod content;
 
+use crate::artifact::SourceArtifact;
 use crate::check::{Findings, examine};
 use crate::source::view::View;
 use crate::source::{Source, names};
-use crate::usage::{Survey, check_is_image, survey_of_view};
+use crate::usage::{Survey, check_is_there, survey_of_view};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::name::title;
 use occystrap_net::context::Context;
@@ -27,6 +28,8 @@ pub struct Explored {
     pub survey: Survey,
     /// The findings of a full check.
     pub findings: Findings,
+    /// Artifacts beside it in the source.
+    pub artifacts: Vec<SourceArtifact>,
 }
 
 /// Reads the image of a source. Errors when the source cannot be read, has several images, or something that is none.
@@ -35,30 +38,40 @@ pub fn open(source: &Source, context: &Context) -> Result<Explored> {
     if source.watch().is_some() {
         check_is_one(&source.views(context)?, source)?;
     }
+    let mut artifacts = Vec::new();
     let examined = examine(source, context, |_, view, members, checked| {
-        check_is_image(&view)?;
+        check_is_there(&view)?;
+        if let Some(artifact) = SourceArtifact::of_view(&view) {
+            artifacts.push(artifact);
+            return Ok(None);
+        }
         let survey = survey_of_view(&view, members, checked);
-        Ok((view, survey))
+        Ok(Some((view, survey)))
     })?;
-    let Some(one) = examined.into_iter().next() else {
-        return Err(Error::source(format!("{}: has no image", source.display)));
+    let mut images = examined.into_iter().filter_map(|one| Some((one.made?, one.checked)));
+    let Some(((view, survey), checked)) = images.next() else {
+        return Err(match artifacts.first() {
+            Some(artifact) => artifact.refused("'occystrap info' describes it"),
+            None => Error::source(format!("{}: has no image", source.display)),
+        });
     };
-    let ((view, survey), checked) = (one.made, one.checked);
     Ok(Explored {
         name: title(&checked.image, &checked.tag, &source.display),
         platform: checked.platform.unwrap_or_default(),
         view,
         survey,
         findings: checked.findings,
+        artifacts,
     })
 }
 
 /// Errors when a source has several images.
 fn check_is_one(views: &[View], source: &Source) -> Result<()> {
-    if views.len() <= 1 {
+    let images = views.iter().filter(|view| !view.role.is_artifact()).count();
+    if images <= 1 {
         return Ok(());
     }
-    let message = format!("'{}' has {} images; explore shows one", source.display, views.len());
+    let message = format!("'{}' has {images} images; explore shows one", source.display);
     Err(Error::usage(message)
         .hint(format!("choose one with ?image=NAME; it has: {}", names(views))))
 }

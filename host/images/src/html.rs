@@ -16,17 +16,18 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
+use crate::artifact::SourceArtifact;
 use crate::check::{CheckedImage, Examined, LayerMembers, Severity, examine};
 use crate::source::Source;
-use crate::source::view::View;
-use crate::usage::{check_is_image, survey_of_view};
+use crate::source::view::{View, ViewKind};
+use crate::usage::{check_is_there, survey_of_view};
 use occystrap_base::error::{Result, printable};
 use occystrap_base::oci::name::title;
 use occystrap_base::terminal::size::size;
 use occystrap_base::terminal::table::write_json;
 use occystrap_net::context::Context;
 
-use text::{add, count, escaped};
+use text::{LONGEST_TEXT, add, count, escaped};
 
 /// The style of the page.
 const STYLE: &str = include_str!("html/page.css");
@@ -47,23 +48,37 @@ pub struct Page {
 #[derive(Default)]
 struct ImagePart {
     name: String,
-    size: u64,
-    wasted: u64,
-    layers: usize,
+    /// Bytes of its files; `None` if they are not known.
+    size: Option<u64>,
+    /// Wasted bytes; `None` if they are not known.
+    wasted: Option<u64>,
+    /// Numbers of the layers that could not be read, from 0.
+    unread: Vec<usize>,
+    /// What it is and has, for the line on standard output.
+    line: String,
     facts: String,
     body: String,
 }
 
-/// Reads every image of a source, checks it, and draws it. Errors when the source cannot be read, or has something that
-/// is no image. A damaged layer is a finding, and the page shows what was read of it.
+/// Reads every image of a source, checks it, and draws it. Artifacts beside images are named and checked. Errors when the
+/// source cannot be read, or has no image. A damaged layer is a finding, and the page shows what was read of it.
 pub fn page(source: &Source, context: &Context) -> Result<Page> {
+    let (mut artifact, mut has_image) = (None, false);
     let mut images = examine(source, context, |index, view, members, checked| {
-        check_is_image(&view)?;
-        Ok(match index < MOST_IMAGES {
-            true => part(&view, members, checked, index + 1, &source.display),
-            false => ImagePart::default(),
-        })
+        check_is_there(&view)?;
+        let found = SourceArtifact::of_view(&view);
+        has_image |= found.is_none();
+        let part = match (&found, index < MOST_IMAGES) {
+            (_, false) => ImagePart::default(),
+            (Some(found), true) => of_artifact(found, checked, &source.display),
+            (None, true) => part(&view, members, checked, index + 1, &source.display),
+        };
+        artifact = artifact.take().or(found);
+        Ok(part)
     })?;
+    if let Some(artifact) = artifact.filter(|_| !has_image) {
+        return Err(artifact.refused("'occystrap info' describes it"));
+    }
     let left_out = images.len().saturating_sub(MOST_IMAGES);
     images.truncate(MOST_IMAGES);
     Ok(Page { source: source.display.clone(), images, left_out })
@@ -78,13 +93,24 @@ fn part(
     source: &str,
 ) -> ImagePart {
     let survey = survey_of_view(view, members, checked);
+    let layers = count(survey.layers.len(), "layer", "layers");
+    let wasted = match (survey.unread_text(), survey.wasted) {
+        (Some(unread), _) => format!("wasted bytes not known ({unread})"),
+        (None, 0) => "nothing wasted".to_owned(),
+        (None, bytes) => format!("{} wasted", size(bytes)),
+    };
+    let bytes = match (survey.unread.is_empty(), survey.size) {
+        (false, 0) => "size of files not known".to_owned(),
+        _ => format!("{} of files", survey.size_text()),
+    };
     let platform = checked.platform.as_deref().unwrap_or_default();
     let name = format!("{}  {platform}", title(&checked.image, &checked.tag, source));
     ImagePart {
         name: name.trim_end().to_owned(),
-        size: survey.size,
-        wasted: survey.wasted,
-        layers: survey.layers.len(),
+        size: survey.known_size(),
+        wasted: survey.known_wasted(),
+        unread: survey.unread.clone(),
+        line: format!("{bytes} in {layers}, {wasted}"),
         facts: image::facts(view, &survey),
         body: [
             image::merged(&survey),
@@ -93,6 +119,17 @@ fn part(
             image::history(view, &survey, number),
         ]
         .concat(),
+    }
+}
+
+/// Describes an artifact beside images.
+fn of_artifact(artifact: &SourceArtifact, checked: &CheckedImage, source: &str) -> ImagePart {
+    let description = artifact.description();
+    ImagePart {
+        name: format!("{}  artifact", title(&checked.image, &checked.tag, source)),
+        facts: format!("<p>It {}.</p>\n", escaped(&description, LONGEST_TEXT)),
+        line: description,
+        ..ImagePart::default()
     }
 }
 
@@ -150,14 +187,8 @@ impl Page {
     pub fn write_text(&self, file: &str, to: &mut dyn Write) -> io::Result<()> {
         for one in &self.images {
             let (part, findings) = (&one.made, &one.checked.findings);
-            let layers = count(part.layers, "layer", "layers");
-            let bytes = size(part.size);
-            let wasted = match part.wasted {
-                0 => "nothing wasted".to_owned(),
-                bytes => format!("{} wasted", size(bytes)),
-            };
             let errors = count(findings.count(Severity::Error), "error", "errors");
-            let line = format!("{}: {bytes} of files in {layers}, {wasted}, {errors}", part.name);
+            let line = format!("{}: {}, {errors}", part.name, part.line);
             writeln!(to, "{}", printable(&line))?;
         }
         writeln!(to, "Wrote {}", printable(file))
@@ -176,17 +207,21 @@ impl Page {
         struct Line<'a> {
             image: &'a str,
             tag: &'a str,
+            kind: ViewKind,
             platform: Option<&'a str>,
-            size: u64,
-            wasted: u64,
+            size: Option<u64>,
+            wasted: Option<u64>,
+            unread_layers: &'a [usize],
             status: &'a str,
         }
         let images = self.images.iter().map(|one| Line {
             image: &one.checked.image,
             tag: &one.checked.tag,
+            kind: one.checked.kind,
             platform: one.checked.platform.as_deref(),
             size: one.made.size,
             wasted: one.made.wasted,
+            unread_layers: &one.made.unread,
             status: one.checked.status(),
         });
         let (images, left_out) = (images.collect(), self.left_out);

@@ -4,6 +4,7 @@
 //! This crate refuses to write to any destination; [`export`] writes a file system to a stream that the caller opens. A
 //! filter makes a new image and leaves the old one as it is.
 
+pub mod artifact;
 pub mod check;
 pub mod explore;
 pub mod export;

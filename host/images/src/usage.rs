@@ -18,11 +18,12 @@ use std::io::{self, Write};
 
 pub use efficiency::Efficiency;
 pub use largest::{Amount, LargestPart, UsageEntry};
-pub use of_view::{check_is_image, survey_of_view};
+pub use of_view::{check_is_there, survey_of_view};
 pub use rules::{Rule, RuleResult};
 pub use survey::{DirectoryWaste, LayerFacts, Survey, SurveyedLayer, Waste, survey};
 
 use self::tree::Version;
+use crate::artifact::{SourceArtifact, images_alone};
 use crate::source::Source;
 use occystrap_base::error::Result;
 use occystrap_base::terminal::table::Paper;
@@ -41,28 +42,29 @@ pub struct Usage {
     source: String,
     /// The images, with the results of all rules.
     images: Vec<(Survey, Vec<RuleResult>)>,
+    /// The artifacts beside them.
+    artifacts: Vec<SourceArtifact>,
     rules: Vec<Rule>,
 }
 
-/// Reads every image of a source, and applies rules to each. Errors when one does not match its digests, or is not an
-/// image.
+/// Reads every image of a source, and applies rules to each. The user is warned of artifacts beside them. Errors when an
+/// image does not match its digests, and when the source has no image.
 pub fn usage(source: &Source, rules: Vec<Rule>, context: &Context) -> Result<Usage> {
-    let images = source.open(context)?;
     let instead = "'occystrap info' without --tree describes it";
-    images.iter().try_for_each(|image| image.check_is_image(instead))?;
+    let (images, artifacts) = images_alone(source.open(context)?, instead)?;
     let mut surveyed = Vec::new();
     for image in &images {
         let survey = survey(image, context)?;
         let results = rules.iter().map(|rule| rule.apply(&survey)).collect();
         surveyed.push((survey, results));
     }
-    Ok(Usage { source: source.display.clone(), images: surveyed, rules })
+    Ok(Usage { source: source.display.clone(), images: surveyed, artifacts, rules })
 }
 
 impl Usage {
     /// Writes the JSON document (docs/inspecting.md), with at most `top` items in each list.
     pub fn write_json(&self, top: Option<usize>, to: &mut dyn Write) -> io::Result<()> {
-        document::write(&self.source, &self.images, top, to)
+        document::write(&self.source, &self.images, &self.artifacts, top, to)
     }
 
     /// Writes the usage as text, with at most `top` items in each list.

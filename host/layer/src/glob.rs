@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fnmatch_matches() {
+    fn globs_match_as_fnmatch_does() {
         for (pattern, path, expected) in [
             ("etc/plain", "etc/plain", true),
             ("plain", "etc/plain", false),
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_end_is_said() {
+    fn an_unclosed_pattern_is_named() {
         for (pattern, message) in [
             ("[a", "the pattern '[a': a '[' without its ']'"),
             ("[]", "the pattern '[]': a '[' without its ']'"),

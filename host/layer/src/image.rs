@@ -10,7 +10,7 @@ use bytes::Bytes;
 pub use index::{Family, Index, ListedImage, Whole};
 pub use layer::{Content, Layer};
 use occystrap_base::error::{Error, Result};
-use occystrap_base::oci::{Digest, ImageName, Manifest, Platform, manifest};
+use occystrap_base::oci::{Digest, ImageName, Manifest, Platform, artifact};
 
 /// One image, for one platform.
 #[derive(Clone)]
@@ -36,12 +36,8 @@ pub struct Image {
 impl Image {
     /// Checks that this is an image. The error for an artifact names it and its type, and hints at `instead`.
     pub fn check_is_image(&self, instead: &str) -> Result<()> {
-        let Some(artifact) = &self.artifact else { return Ok(()) };
-        let message = format!(
-            "'{}' is an OCI artifact ({}), not an image",
-            self.name,
-            manifest::type_or_not(artifact)
-        );
+        let Some(kind) = &self.artifact else { return Ok(()) };
+        let message = format!("'{}' {}", self.name, artifact::description(kind));
         Err(Error::source(message).hint(instead))
     }
 }

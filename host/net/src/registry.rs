@@ -9,9 +9,10 @@
 //! | --- | --- |
 //! | `auth_places`, `auth_file`, `helper`, `credential` | find the login of the user |
 //! | `challenge`, `scope`, `token`, `version_check`, `session` | decide which login or token a request carries |
-//! | `repository`, `manifest_headers`, `download` | pull manifests and blobs |
+//! | `repository`, `tags`, `manifest_headers`, `download` | list and pull manifests and blobs |
 //! | `resolve`, `blob_existence`, `blob_part` | check that clients can pull what is there |
 //! | `push`, `upload`, `body`, `streamed_request` | push manifests and blobs |
+//! | `known_blobs` | what this run has learned of blobs |
 //!
 //! What this module refuses: to send a credential to a host that it is not for, or over plain HTTP unless the user
 //! allows that; to follow a redirect or an upload location from https to http; to show a secret, or a URL that may
@@ -30,6 +31,7 @@ mod error_body;
 #[doc(hidden)]
 pub mod fuzzed;
 mod helper;
+mod known_blobs;
 mod login;
 mod manifest_headers;
 mod push;
@@ -39,6 +41,7 @@ mod resolve;
 mod scope;
 mod session;
 pub(crate) mod streamed_request;
+mod tags;
 mod token;
 pub mod upload;
 mod version_check;
@@ -47,6 +50,7 @@ pub use blob_existence::DELETE_FIRST;
 pub use body::Body;
 pub use client::RegistryClient;
 pub use download::Download;
+pub use known_blobs::{BlobProof, BlobRecord, KnownBlob, SendTurn};
 pub use manifest_headers::FetchedManifest;
 pub use reference::Reference;
 pub use repository::Repository;

@@ -343,7 +343,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_users_type() {
+    fn uris_are_parsed_as_users_type_them() {
         let uri =
             Uri::parse("registry://user:p%40ss@host:5000/a/b:1?arch=arm64&variant=v8").unwrap();
         assert_eq!(uri.rest, "host:5000/a/b:1");
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_typed_again_means_the_same() {
+    fn a_uri_that_is_typed_again_means_the_same() {
         for text in [
             "tar:///a%3Fb?image=x%26y:1",
             "dir:///100%25.d/%2541",

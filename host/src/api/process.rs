@@ -2,8 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::clients::Clients;
 use super::session::{Session, Trust};
-use crate::pipeline::{self, DryRun, Request};
+use crate::pipeline::{self, DryRun, ReceiptStore, Request};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::files::state_file::same;
 use occystrap_base::terminal::results::Results;
@@ -13,6 +14,7 @@ use occystrap_net::context::Context;
 use occystrap_net::uri::Uri;
 use occystrap_net::web::ForeignLayers;
 use occystrap_output::layer_cache::LayerCache;
+use occystrap_output::plugin::Catalog;
 use occystrap_output::plugin::embedded::EMBEDDED;
 use occystrap_output::receipt::repeat_command::option;
 use occystrap_output::write::occupied;
@@ -177,12 +179,22 @@ impl Process {
     }
 
     fn prepare(&self, session: &Session) -> Result<(Request, Context)> {
+        self.prepare_with(session, &session.clients(), &session.catalog()?)
+    }
+
+    /// Returns the request of one image of many, which share clients and plugins.
+    pub(crate) fn prepare_with(
+        &self,
+        session: &Session,
+        clients: &Clients<'_>,
+        catalog: &Catalog,
+    ) -> Result<(Request, Context)> {
         let mut context = session.context()?;
         context.durable = self.durable;
         context.web = session
             .web(&self.allow_net, Trust::User)?
             .with_foreign_layers(self.foreign_layers.unwrap_or_default());
-        let request = self.request(session)?;
+        let request = self.request(session, clients, catalog)?;
         if let Some(folder) = request.target.folder() {
             // The user permits the destination by typing its URL.
             let place = folder.url(context.web.allow()).clone();
@@ -195,14 +207,18 @@ impl Process {
     }
 
     /// Returns the request with everything parsed and checked that can be checked without fetching.
-    fn request(&self, session: &Session) -> Result<Request> {
+    fn request(
+        &self,
+        session: &Session,
+        clients: &Clients<'_>,
+        catalog: &Catalog,
+    ) -> Result<Request> {
         let uri = Uri::parse(&self.source)?;
         // Source and destination share clients, because they may be on one host.
-        let clients = session.clients();
-        let source = session.source_of(&uri, &clients)?;
+        let source = session.source_of(&uri, clients)?;
         let destination = Uri::parse(&self.destination)?;
         let client = |uri: &Uri| clients.of(uri);
-        let target = Target::parse(&destination, &session.catalog()?, client, session.stop())?
+        let target = Target::parse(&destination, catalog, client, session.stop())?
             .with_default("compression", self.compression.map(Compression::name))
             .forced(self.force);
         if self.all_platforms {
@@ -215,7 +231,7 @@ impl Process {
             false => Results::printed(session.bars()),
             true => Results::beside_document(session.bars()),
         };
-        let named = |text: &str| session.source_of(&Uri::parse(text)?, &clients);
+        let named = |text: &str| session.source_of(&Uri::parse(text)?, clients);
         let environment = |name: &str| std::env::var(name).ok();
         let making = FilterInputs { environment: &environment, results: &results, source: &named };
         let filters = Filters::parse(&self.filters, &making)?;
@@ -227,7 +243,11 @@ impl Process {
             layer_cache,
             target,
             level: self.level,
-            receipt: self.receipt.clone(),
+            proves_before_tag: false,
+            receipts: match &self.receipt {
+                Some(path) => ReceiptStore::File(path.clone()),
+                None => ReceiptStore::None,
+            },
             image_parallel: session.images_at_once(),
         })
     }

@@ -140,6 +140,7 @@ Keys:
   /               show only names with a text; with a slash, paths
   s               sort by size or by name
   e               export the selected file
+  c               the findings of check
   ?               all keys
   q               end
 

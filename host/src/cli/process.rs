@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn what_0_4_17_took_before_the_command() {
+    fn options_before_the_command_mean_what_they_meant_in_0_4_17() {
         let level = |before: &[&str], after: &[&str]| {
             let words =
                 [&["occystrap"], before, &["process", "tar://a", "dir://b"], after].concat();

@@ -9,10 +9,12 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Clear, Paragraph};
 
+use super::findings;
 use super::keys::HELP;
 use super::state::{Focus, Mode, Row, Scope, State};
 use occystrap_base::error::printable;
 use occystrap_base::terminal::size::size;
+use occystrap_base::terminal::summary::amount;
 use occystrap_base::terminal::table::cut;
 use occystrap_images::check::Severity;
 use occystrap_images::usage::tree::{Effect, NodeKind};
@@ -56,8 +58,10 @@ pub fn all(frame: &mut Frame<'_>, state: &mut State<'_>) {
     }
     prompt(frame, state, line(area.height - 2));
     keys(frame, state, line(area.height - 1));
-    if state.mode == Mode::Help {
-        help(frame, area);
+    match state.mode {
+        Mode::Help => help(frame, area),
+        Mode::Findings => findings(frame, state, area),
+        _ => {}
     }
 }
 
@@ -82,19 +86,23 @@ fn write(frame: &mut Frame<'_>, area: Rect, text: impl Into<Line<'static>>) {
 fn title(frame: &mut Frame<'_>, state: &State<'_>, area: Rect) {
     let image = state.image();
     let survey = &image.survey;
-    let mut text = format!(
-        "{}  {}  {} of files, {} wasted",
-        image.name,
-        image.platform,
-        size(survey.size),
-        size(survey.wasted)
-    );
-    let number = |severity| image.findings.count(severity);
-    for (severity, what) in [(Severity::Error, "error"), (Severity::Warning, "warning")] {
-        match number(severity) {
+    let wasted = match survey.known_wasted() {
+        Some(bytes) => format!("{} wasted", size(bytes)),
+        None => "waste not known".to_owned(),
+    };
+    let platform = match image.platform.as_str() {
+        "" => String::new(),
+        platform => format!("{platform}  "),
+    };
+    let mut text = format!("{}  {platform}{} of files, {wasted}", image.name, survey.size_text());
+    for (severity, one, several) in [
+        (Severity::Error, "error", "errors"),
+        (Severity::Unchecked, "unchecked", "unchecked"),
+        (Severity::Warning, "warning", "warnings"),
+    ] {
+        match image.findings.count(severity) {
             0 => {}
-            1 => text += &format!(", 1 {what}"),
-            more => text += &format!(", {more} {what}s"),
+            number => text += &format!(", {}", amount(number as u64, one, several)),
         }
     }
     let style = Style::new().add_modifier(Modifier::BOLD);
@@ -134,10 +142,16 @@ fn layers(frame: &mut Frame<'_>, state: &mut State<'_>, area: Rect) {
     for (y, layer) in (1..).zip(all.iter().skip(state.first_layer).take(height)) {
         let is_selected = layer.index == state.layer;
         let mark = if is_selected { '>' } else { ' ' };
-        let wasted = if layer.wasted > 0 { size(layer.wasted) } else { String::new() };
+        // What is not known is not 0.
+        let wasted = match (layer.is_waste_known, layer.wasted) {
+            (false, _) => "?".to_owned(),
+            (true, 0) => String::new(),
+            (true, bytes) => size(bytes),
+        };
+        let bytes = if layer.is_read { size(layer.size) } else { "?".to_owned() };
         let made_by = layer.created_by.as_deref().unwrap_or("-");
         let number = layer.index + 1;
-        let text = format!("{mark}{number:>3} {:>9} {wasted:>9} {made_by}", size(layer.size));
+        let text = format!("{mark}{number:>3} {bytes:>9} {wasted:>9} {made_by}");
         let style = entry_style(is_selected, has_keys);
         write(frame, line(y), Line::styled(shown(&text, area.width), style));
     }
@@ -216,15 +230,21 @@ fn describe(frame: &mut Frame<'_>, state: &State<'_>, area: Rect) {
         let made_by = layer.created_by.as_deref().unwrap_or("-");
         let text = format!("Layer {}: {made_by}", layer.index + 1);
         write(frame, line(1), shown(&text, area.width));
-        let mut text = format!("  {} of files, {} stored", size(layer.size), size(layer.stored));
+        let mut text = format!("  {} of files", layer.size_text());
+        if let Some(stored) = layer.stored {
+            text += &format!(", {} stored", size(stored));
+        }
+        if !layer.is_read {
+            text += ", could not be read to the end";
+        }
         for (number, what) in
             [(layer.added, "added"), (layer.replaced, "replaced"), (layer.deleted, "deleted")]
         {
-            if number > 0 {
+            if number > 0 && layer.is_effect_known {
                 text += &format!(", {number} {what}");
             }
         }
-        if layer.freed > 0 {
+        if layer.freed > 0 && layer.is_effect_known {
             text += &format!(", deletes {} of lower layers", size(layer.freed));
         }
         write(frame, line(2), shown(&text, area.width));
@@ -265,7 +285,7 @@ fn prompt(frame: &mut Frame<'_>, state: &State<'_>, area: Rect) {
     let (label, text) = match &state.mode {
         Mode::Filter => ("Show names with: ", state.filter()),
         Mode::Export(name) => ("Export to: ", name.as_str()),
-        Mode::Browse | Mode::Help => {
+        Mode::Browse | Mode::Help | Mode::Findings => {
             return write(frame, area, shown(state.message(), area.width));
         }
     };
@@ -281,10 +301,13 @@ fn prompt(frame: &mut Frame<'_>, state: &State<'_>, area: Rect) {
 /// Draws the most important keys.
 fn keys(frame: &mut Frame<'_>, state: &State<'_>, area: Rect) {
     let text = match &state.mode {
-        Mode::Browse => "q end  Tab list  ↑↓→← move  m changes  / filter  e export  s sort  ? help",
+        Mode::Browse => {
+            "q end  Tab list  ↑↓→← move  m changes  / filter  e export  c check  ? help"
+        }
         Mode::Filter => "Enter keep  Esc forget  Ctrl-U clear",
         Mode::Export(_) => "Enter export  Esc leave  Ctrl-U clear",
         Mode::Help => "any key closes the help",
+        Mode::Findings => "↑↓ PgUp PgDn move  any other key closes the findings",
     };
     let style = Style::new().add_modifier(Modifier::DIM);
     write(frame, area, Line::styled(cut(text, area.width.into()), style));
@@ -303,4 +326,22 @@ fn help(frame: &mut Frame<'_>, area: Rect) {
     let marks = "A added, M replaced, D deleted, ~ changed below: by the selected layer";
     lines.push(cut(&format!("  {marks}"), area.width.into()).into());
     frame.render_widget(Paragraph::new(lines), area);
+}
+
+/// Draws the findings of `check` over everything but the keys.
+fn findings(frame: &mut Frame<'_>, state: &mut State<'_>, area: Rect) {
+    let area = Rect { height: area.height - 1, ..area };
+    frame.render_widget(Clear, area);
+    let lines = findings::lines(&state.image().findings, area.width.into());
+    state.finding_height = area.height.into();
+    let most = lines.len().saturating_sub(area.height.into());
+    state.first_finding = state.first_finding.min(most);
+    let style = |heading: bool| match heading {
+        true => Style::new().add_modifier(Modifier::BOLD),
+        false => Style::new(),
+    };
+    let shown = lines.into_iter().skip(state.first_finding).take(area.height.into());
+    let shown: Vec<Line<'static>> =
+        shown.map(|line| Line::styled(line.text, style(line.is_heading))).collect();
+    frame.render_widget(Paragraph::new(shown), area);
 }

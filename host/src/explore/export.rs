@@ -9,7 +9,7 @@ use super::draw;
 use super::screen::{Screen, failed, next_event};
 use super::state::State;
 use occystrap_base::error::{Error, Kind, Result, printable};
-use occystrap_base::files::state_file::temporary_next_to;
+use occystrap_base::files::new_file::NewFile;
 use occystrap_base::terminal::progress::Progress;
 use occystrap_base::terminal::size::size;
 use occystrap_images::explore::{Explored, write_content};
@@ -61,10 +61,9 @@ fn write(export: &Export, image: &Explored, context: &Context) -> Result<u64> {
     if to.symlink_metadata().is_ok() {
         return Err(Error::destination(format!("'{}' exists", to.display())));
     }
-    let mut file = temporary_next_to(to).map_err(|cause| failed(&cause))?;
-    let bytes =
-        write_content(&image.view, export.layer, &export.path, file.as_file_mut(), context)?;
+    let new = NewFile::at(to).map_err(|cause| failed(&cause))?;
+    let bytes = write_content(&image.view, export.layer, &export.path, new.file(), context)?;
     context.cancel.check()?;
-    file.persist_noclobber(to).map_err(|failure| failed(&failure.error))?;
+    new.publish_new().map_err(|cause| failed(&cause))?;
     Ok(bytes)
 }

@@ -8,7 +8,7 @@ use super::content::Export;
 use super::state::{Focus, Mode, State};
 
 /// The keys and what they do, for the help.
-pub const HELP: [(&str, &str); 12] = [
+pub const HELP: [(&str, &str); 13] = [
     ("Tab", "go to the other list"),
     ("↑ ↓, j k", "select the entry above or below"),
     ("PgUp PgDn, Home End", "select further away"),
@@ -18,6 +18,7 @@ pub const HELP: [(&str, &str); 12] = [
     ("/", "show only names with a text; with a slash, paths"),
     ("Esc", "leave a prompt, forget the text"),
     ("e", "export the selected file"),
+    ("c", "the findings of check"),
     ("?", "this help"),
     ("q", "end"),
     ("Ctrl-C", "end with exit code 130"),
@@ -45,6 +46,7 @@ pub fn press(key: KeyEvent, state: &mut State<'_>) -> Action {
         Mode::Browse if !is_control => return browse(key.code, state),
         Mode::Browse => {}
         Mode::Help => state.mode = Mode::Browse,
+        Mode::Findings => findings(key.code, state),
         Mode::Filter => match key.code {
             KeyCode::Enter => state.mode = Mode::Browse,
             KeyCode::Esc => {
@@ -113,8 +115,23 @@ fn browse(code: KeyCode, state: &mut State<'_>) -> Action {
         }
         KeyCode::Esc => state.set_filter(String::new()),
         KeyCode::Char('e') => state.begin_export(),
+        KeyCode::Char('c') => (state.mode, state.first_finding) = (Mode::Findings, 0),
         KeyCode::Char('?' | 'H') | KeyCode::F(1) => state.mode = Mode::Help,
         _ => {}
     }
     Action::Stay
+}
+
+/// Applies a key while the findings are shown.
+fn findings(code: KeyCode, state: &mut State<'_>) {
+    let page = state.finding_height.saturating_sub(1).max(1) as isize;
+    match code {
+        KeyCode::Up | KeyCode::Char('k') => state.scroll_findings(-1),
+        KeyCode::Down | KeyCode::Char('j') => state.scroll_findings(1),
+        KeyCode::PageUp => state.scroll_findings(-page),
+        KeyCode::PageDown | KeyCode::Char(' ') => state.scroll_findings(page),
+        KeyCode::Home | KeyCode::Char('g') => state.first_finding = 0,
+        KeyCode::End | KeyCode::Char('G') => state.first_finding = usize::MAX,
+        _ => state.mode = Mode::Browse,
+    }
 }

@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use super::content::content_of;
 use occystrap_base::error::is_unprintable;
+use occystrap_images::artifact::SourceArtifact;
 use occystrap_images::explore::Explored;
 use occystrap_images::usage::tree::{Effect, NodeId, Sums, Tree, Version};
 
@@ -39,6 +40,8 @@ pub enum Mode {
     Export(String),
     /// The help is shown.
     Help,
+    /// The findings of `check` are shown.
+    Findings,
 }
 
 /// A row of the tree.
@@ -91,6 +94,10 @@ pub struct State<'a> {
     pub first_row: usize,
     /// Lines of the tree on the screen; drawing sets it.
     pub height: usize,
+    /// First line of the findings that is drawn.
+    pub first_finding: usize,
+    /// Lines of the findings on the screen; drawing sets it.
+    pub finding_height: usize,
     /// Whether entries are sorted by size, not by name.
     pub by_size: bool,
     opened: HashSet<NodeId>,
@@ -116,10 +123,12 @@ impl<'a> State<'a> {
             row: 0,
             first_row: 0,
             height: 1,
+            first_finding: 0,
+            finding_height: 1,
             by_size: true,
             opened: HashSet::new(),
             filter: String::new(),
-            message: String::new(),
+            message: image.artifacts.first().map(SourceArtifact::line).unwrap_or_default(),
             counts: Counts::of(&image.survey.tree, layer, scope),
             rows: Vec::new(),
         };
@@ -172,6 +181,11 @@ impl<'a> State<'a> {
     #[must_use]
     pub fn selected_content(&self) -> Option<(usize, Vec<u8>)> {
         content_of(self.image, self.selected()?, self.layer)
+    }
+
+    /// Shows other findings of `check`, so many lines further down. Drawing stops at the last.
+    pub fn scroll_findings(&mut self, by: isize) {
+        self.first_finding = self.first_finding.saturating_add_signed(by);
     }
 
     /// Gives the keys to the other list.

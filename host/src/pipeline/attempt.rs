@@ -7,10 +7,13 @@ use occystrap_base::error::Result;
 use occystrap_base::oci::{ImageName, Part};
 use occystrap_layer::image::Image;
 use occystrap_net::context::Context;
-use occystrap_output::receipt::{ImageIdentity, Receipt, RepeatCommand};
+use occystrap_output::destination::hash_memo::HashMemo;
+use occystrap_output::destination::remote::RepositoryReader;
+use occystrap_output::receipt::{Expectation, ImageIdentity, Receipt, RepeatCommand};
 use occystrap_output::write;
 use occystrap_output::write::item::Item;
-use occystrap_verify::report::ImageReport;
+use occystrap_verify::look::registry::{Asked, blobs_before_commit};
+use occystrap_verify::report::{ImageReport, error_of};
 use occystrap_verify::verdict::object::Verification;
 
 use occystrap_verify::verdict::outcome::Outcomes;
@@ -76,11 +79,18 @@ pub fn attempt(
         request.report(&identity.image_name(), identity.part.clone(), platform.as_deref());
     tracing::info!("{}: {} layers, to {}", report.name(), item.layers().len(), target.display);
     let note = item.image().and_then(|image| image.note.as_deref());
-    let written = write::write(item, &identity, source, target, context).and_then(|mut receipt| {
+    let memory = request.proves_before_tag.then(|| HashMemo::showing(&context.progress));
+    let check = |expectations: &[Expectation], remote: &RepositoryReader| match &memory {
+        Some(memory) => prove_blobs(request, expectations, remote, memory, context),
+        None => Ok(()),
+    };
+    let check: Option<write::BeforeCommit> = Some(&check);
+    let written = write::write(item, &identity, source, target, check, context);
+    let written = written.and_then(|mut receipt| {
         receipt.filters = request.filters.texts().map(str::to_owned).collect();
         receipt.again = Some(repeat);
         let kept = keep(&receipt);
-        let proof = prove(request, &receipt, &outcomes, context)?;
+        let proof = prove(request, &receipt, &outcomes, memory.as_ref(), context)?;
         // These files are open, and the receipts of all platforms are kept until the end.
         receipt.published.clear();
         Ok((receipt, kept, proof))
@@ -105,19 +115,41 @@ pub fn attempt(
     (report, receipt)
 }
 
+/// Verifies the blobs of an image before a manifest names them. Errors name the first that is not as promised.
+fn prove_blobs(
+    request: &Request,
+    expectations: &[Expectation],
+    remote: &RepositoryReader,
+    memory: &HashMemo,
+    context: &Context,
+) -> Result<()> {
+    let Some(level) = request.level else { return Ok(()) };
+    let asked = Asked { remote, memory, context, named: None };
+    match blobs_before_commit(expectations, level, &asked)?.first() {
+        Some(wrong) => Err(error_of(wrong).within("the image was not tagged")),
+        None => Ok(()),
+    }
+}
+
 /// Verifies what was just written, in a fresh instance of the plugin that can only read. Returns `None` where the user
 /// wants no verification.
 fn prove(
     request: &Request,
     receipt: &Receipt,
     outcomes: &Outcomes,
+    memory: Option<&HashMemo>,
     context: &Context,
 ) -> Result<Option<Verification>> {
     let Some(level) = request.level else { return Ok(None) };
     let target = &request.target;
     tracing::info!("{}{}: written, verifying", receipt.image.image_name(), receipt.image.part);
     let repair = occystrap_output::write::repair_command::command(receipt, target);
-    verify::verify(receipt, target, level, outcomes, Some(&repair), context)
-        .map(Some)
-        .map_err(|error| error.with_effect("it was written, and is not verified"))
+    let repair = Some(repair.as_str());
+    let proof = match memory {
+        Some(memory) => {
+            verify::verify_again(receipt, target, level, outcomes, repair, memory, context)
+        }
+        None => verify::verify(receipt, target, level, outcomes, repair, context),
+    };
+    proof.map(Some).map_err(|error| error.with_effect("it was written, and is not verified"))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::request::Request;
+use super::request::{ReceiptStore, Request};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::ImageName;
 use occystrap_images::source::{self, Called};
@@ -30,7 +30,7 @@ pub fn wholes(request: &Request, context: &Context) -> Result<Vec<Whole>> {
 
 /// Returns the images if the destination can hold all of them under distinct names. Errors name what to choose.
 fn check<T: Called>(request: &Request, images: Vec<T>) -> Result<Vec<T>> {
-    if let Some(path) = &request.receipt {
+    if let ReceiptStore::File(path) = &request.receipts {
         // Checked now: an error after the destination was changed would be too late.
         RECEIPT.check(path, request.target.file())?;
     }
@@ -54,7 +54,7 @@ fn check<T: Called>(request: &Request, images: Vec<T>) -> Result<Vec<T>> {
         return Err(Error::usage(message)
             .hint(format!("choose one with ?image=NAME on the source: {names}")));
     }
-    if request.receipt.is_some() && !request.all_platforms {
+    if matches!(request.receipts, ReceiptStore::File(_)) && !request.all_platforms {
         return Err(Error::usage(format!(
             "the source holds {} images, but a receipt is for one image",
             images.len()

@@ -1,6 +1,7 @@
 //! A request to move images: everything that was parsed and checked before the first byte is fetched.
 
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 
 use occystrap_base::error::{Error, Result};
 use occystrap_base::oci::{Digest, ImageName, Part};
@@ -12,6 +13,16 @@ use occystrap_output::layer_cache::LayerCache;
 use occystrap_output::receipt::{Bundle, Receipt, RepeatCommand};
 use occystrap_output::write::target::Target;
 use occystrap_verify::report::ImageReport;
+
+/// Where the receipts of a request are kept.
+pub enum ReceiptStore {
+    /// Nowhere.
+    None,
+    /// In a file.
+    File(PathBuf),
+    /// Here.
+    Memory(Mutex<Vec<Receipt>>),
+}
 
 /// Request of one run: what is moved to where, and how.
 pub struct Request {
@@ -25,8 +36,11 @@ pub struct Request {
     pub target: Target,
     /// How much is verified; `None` for no verification.
     pub level: Option<Level>,
-    /// File that the receipt is written to.
-    pub receipt: Option<PathBuf>,
+    /// Whether blobs in a registry are verified before a manifest names them, so that a tag never names an image that was
+    /// not verified.
+    pub proves_before_tag: bool,
+    /// Where receipts are kept.
+    pub receipts: ReceiptStore,
     /// Number of images that are moved in parallel.
     pub image_parallel: usize,
     /// Whether every platform of each image is moved, and the index that lists them.
@@ -43,11 +57,16 @@ impl Request {
         RepeatCommand::new(source, digest, *all_platforms, target, repeat_options)
     }
 
-    /// Writes receipts to the file that the user named, if there is one and there are any.
+    /// Keeps receipts where the request says.
     pub(super) fn write_receipts(&self, receipts: Vec<Receipt>) -> Result<()> {
-        match &self.receipt {
-            Some(path) if !receipts.is_empty() => Bundle::new(receipts).write(path),
-            _ => Ok(()),
+        match &self.receipts {
+            _ if receipts.is_empty() => Ok(()),
+            ReceiptStore::None => Ok(()),
+            ReceiptStore::File(path) => Bundle::new(receipts).write(path),
+            ReceiptStore::Memory(kept) => {
+                *kept.lock().unwrap_or_else(PoisonError::into_inner) = receipts;
+                Ok(())
+            }
         }
     }
 

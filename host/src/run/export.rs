@@ -1,6 +1,6 @@
 //! `occystrap export`: writes the merged file system of an image to a file, or to standard output.
 //!
-//! A file appears when it is whole. What it refuses: to write a tar to a terminal, and to replace a file that is no tar
+//! A file appears when it is whole, and a killed process leaves none behind. What it refuses: to write a tar to a terminal, and to replace a file that is no tar
 //! or that the image is read from.
 
 use std::fs::{File, OpenOptions};
@@ -14,9 +14,12 @@ use super::{Host, printed};
 use crate::cli::{ExportOptions, OutputFormat};
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::identity::FileIdentity;
-use occystrap_base::files::state_file::temporary_next_to;
+use occystrap_base::files::new_file::NewFile;
+use occystrap_base::terminal::pending_writes;
 use occystrap_base::terminal::size::size;
+use occystrap_base::terminal::standard_output::StandardOutput;
 use occystrap_base::terminal::table::write_json;
+use occystrap_images::artifact::images_alone;
 use occystrap_images::export::{self, Exported};
 use occystrap_layer::image::{Content, Image};
 use occystrap_net::context::Context;
@@ -39,7 +42,7 @@ struct Document<'a> {
 struct ExportedImage<'a> {
     image: &'a str,
     tag: &'a str,
-    platform: String,
+    platform: Option<String>,
     output: String,
     members: u64,
     size: u64,
@@ -65,7 +68,7 @@ pub fn run(
     }
     let context = host.session.context()?;
     let source = host.session.source(&options.source)?;
-    let images = source.open(&context)?;
+    let (images, _) = images_alone(source.open(&context)?, "'occystrap info' describes it")?;
     let [image] = images.as_slice() else {
         let what = format!("{}: number of images", source.display);
         let error = Error::mismatch(what, 1_u64, images.len());
@@ -74,7 +77,6 @@ pub fn run(
             Some(first) => error.hint(format!("choose one, such as '?image={}'", first.name)),
         });
     };
-    image.check_is_image("'occystrap info' describes it")?;
     let (exported, to) = match to_stdout {
         true => (export::write(image, &mut *out, "standard output", &context)?, None),
         false => (to_file(image, &options.output, &context)?, Some(&options.output)),
@@ -85,7 +87,7 @@ pub fn run(
             let exported = ExportedImage {
                 image: &image.name.repository,
                 tag: image.name.tag.as_deref().unwrap_or_default(),
-                platform: image.platform.to_string(),
+                platform: image.platform.stated(),
                 output: options.output.display().to_string(),
                 members,
                 size: bytes,
@@ -147,18 +149,21 @@ fn to_file(image: &Image, path: &Path, context: &Context) -> Result<Exported> {
     let place = path.display().to_string();
     let failed = |cause: &io::Error| Error::io(Kind::Destination, "write to", &place, cause);
     if std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()) {
-        let file = OpenOptions::new().write(true).open(path).map_err(|cause| failed(&cause))?;
-        return export::write(image, BufWriter::with_capacity(BUFFER, file), &place, context);
+        let open = || OpenOptions::new().write(true).open(path);
+        let file = pending_writes::during(open).map_err(|cause| failed(&cause))?;
+        // The reader of a FIFO may stop to read.
+        let to = BufWriter::with_capacity(BUFFER, StandardOutput::of(file));
+        return export::write(image, to, &place, context);
     }
     check_replaceable(image, path)?;
     if path.is_dir() {
         return Err(Error::usage(format!("'{place}' is a directory"))
             .hint(format!("name a file: -o {}", path.join("rootfs.tar").display())));
     }
-    let file = temporary_next_to(path).map_err(|cause| failed(&cause))?;
-    let to: BufWriter<&File> = BufWriter::with_capacity(BUFFER, file.as_file());
+    let new = NewFile::at(path).map_err(|cause| failed(&cause))?;
+    let to: BufWriter<&File> = BufWriter::with_capacity(BUFFER, new.file());
     let exported = export::write(image, to, &place, context)?;
-    file.as_file().sync_all().map_err(|cause| failed(&cause))?;
-    file.persist(path).map_err(|cause| failed(&cause.error))?;
+    let published = new.file().sync_all().and_then(|()| new.publish());
+    published.map_err(|cause| failed(&cause))?;
     Ok(exported)
 }

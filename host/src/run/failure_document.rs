@@ -72,9 +72,10 @@ impl Shape {
             Command::Plugin { command: PluginCommand::List } => Self::Plugins,
             Command::Plugin { command: PluginCommand::Show { .. } } => Self::Plugin,
             Command::Plugin { command: PluginCommand::Test { .. } } => Self::Report,
-            Command::Plugin { .. } | Command::Completions { .. } | Command::Man { .. } => {
-                return None;
-            }
+            Command::Mirror { .. }
+            | Command::Plugin { .. }
+            | Command::Completions { .. }
+            | Command::Man { .. } => return None,
         })
     }
 

@@ -6,7 +6,8 @@ use std::path::Path;
 use super::{Host, printed};
 use crate::cli::OutputFormat;
 use occystrap_base::error::Result;
-use occystrap_base::files::state_file::{StateFile, temporary_next_to};
+use occystrap_base::files::new_file::NewFile;
+use occystrap_base::files::state_file::StateFile;
 use occystrap_images::html;
 use occystrap_images::source::Source;
 use occystrap_net::context::Context;
@@ -33,10 +34,10 @@ pub fn run(
     let real = PAGE.resolve(file)?;
     let page = html::page(source, context)?;
     let failed = |cause: &std::io::Error| PAGE.write_failed(file, cause);
-    let mut written = temporary_next_to(&real).map_err(|cause| failed(&cause))?;
-    page.write(written.as_file_mut()).map_err(|cause| failed(&cause))?;
+    let new = NewFile::at(&real).map_err(|cause| failed(&cause))?;
+    page.write(&mut new.file()).map_err(|cause| failed(&cause))?;
     context.cancel.check()?;
-    written.persist(&real).map_err(|failure| failed(&failure.error))?;
+    new.publish().map_err(|cause| failed(&cause))?;
     let shown = file.to_string_lossy();
     match host.global.output_format {
         OutputFormat::Text => page.write_text(&shown, out),

@@ -6,6 +6,7 @@ use super::{Host, html, printed};
 use crate::cli::{CheckOptions, InfoOptions, OutputFormat, SearchOptions};
 use occystrap_base::error::{Error, Result};
 use occystrap_base::terminal::table::Paper;
+use occystrap_images::artifact::images_alone;
 use occystrap_images::check::{self, CheckScope};
 use occystrap_images::info;
 use occystrap_images::level::Level;
@@ -92,9 +93,8 @@ pub fn search(options: &SearchOptions, host: &Host<'_>, out: &mut dyn Write) -> 
     }
     let pattern = Pattern::parse(&options.pattern, options.regex)?;
     let source = host.session.source(&options.source)?;
-    let images = source.open(&context)?;
     let instead = "'occystrap info' describes it";
-    images.iter().try_for_each(|image| image.check_is_image(instead))?;
+    let (images, artifacts) = images_alone(source.open(&context)?, instead)?;
     let found: Vec<FoundImage> = images
         .iter()
         .map(|image| {
@@ -103,7 +103,9 @@ pub fn search(options: &SearchOptions, host: &Host<'_>, out: &mut dyn Write) -> 
         .collect::<Result<_>>()?;
     let mut out = io::BufWriter::new(out);
     let written = match (format, options.script_friendly) {
-        (OutputFormat::Json, _) => search::write_json(&source.display, &found, &mut out),
+        (OutputFormat::Json, _) => {
+            search::write_json(&source.display, &found, &artifacts, &mut out)
+        }
         (_, true) => search::write_script(&found, &mut out),
         (_, false) => search::write_text(&found, found.len() > 1, &mut out),
     };

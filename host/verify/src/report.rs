@@ -5,7 +5,6 @@
 mod image;
 mod object;
 mod stream;
-pub(crate) mod summary;
 mod tally;
 mod text;
 mod unchecked;
@@ -21,7 +20,7 @@ pub use self::object::ObjectReport;
 pub use self::stream::Stream;
 pub use self::tally::Tally;
 pub use self::text::{write_error, write_warning};
-pub use self::words::message;
+pub use self::words::{error_of, message};
 use occystrap_base::error::Error;
 use occystrap_base::oci::ImageName;
 use occystrap_base::terminal::table;

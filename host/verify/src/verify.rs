@@ -21,7 +21,7 @@ use occystrap_output::destination::ReadAccess;
 use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::plugin::bindings::verifier::{self, Finding, Problem};
 use occystrap_output::receipt::Receipt;
-use occystrap_output::write::target::Target;
+use occystrap_output::write::target::{Endpoint, Target};
 
 /// Verifies a receipt against its destination. `looked` has the verdicts on manifests with receipts of their own: an index
 /// that lists them need not have them read again. `repair` is the command that writes the image again. Errors only when
@@ -36,10 +36,30 @@ pub fn verify(
 ) -> Result<Verification> {
     let watch = steady::watch(&target.endpoint);
     let mut seen = occystrap_images::steady::check(watch.as_ref(), &context.cancel, || {
-        verify_once(receipt, target, level, looked, repair, context)
+        let memory = HashMemo::showing(&context.progress);
+        verify_once(receipt, target, level, looked, repair, &memory, context)
     })?;
     since::excuse_replaced(receipt, target, &mut seen.objects);
     Ok(seen)
+}
+
+/// Verifies as [`verify`] what this run has just written. `memory` has what a check before the commit found.
+pub fn verify_again(
+    receipt: &Receipt,
+    target: &Target,
+    level: Level,
+    looked: &Outcomes,
+    repair: Option<&str>,
+    memory: &HashMemo,
+    context: &Context,
+) -> Result<Verification> {
+    match &target.endpoint {
+        // No other destination is checked before the commit.
+        Endpoint::Repository(..) => {
+            verify_once(receipt, target, level, looked, repair, memory, context)
+        }
+        _ => verify(receipt, target, level, looked, repair, context),
+    }
 }
 
 fn verify_once(
@@ -48,42 +68,42 @@ fn verify_once(
     level: Level,
     looked: &Outcomes,
     repair: Option<&str>,
+    memory: &HashMemo,
     context: &Context,
 ) -> Result<Verification> {
     let access = match target.open_to_read(context) {
         Ok(access) => access,
         Err(error) => return Ok(Verification::unreachable(level, receipt, target, &error, repair)),
     };
-    let memory = HashMemo::showing(&context.progress);
     let format = DestinationFormat::of(target);
-    let claims = manifest_chain::claims(receipt, &format, &access, level, &memory);
+    let claims = manifest_chain::claims(receipt, &format, &access, level, memory);
     // A receipt covers artifacts as well, whose manifests may be where only a plugin finds them.
     let trusted = claims.clone().or_artifact();
-    let mut objects = of_receipt::of(receipt, target, &access, &trusted, level, &memory, context)?;
-    manifest_chain::excuse_elsewhere(receipt, &access, &memory, &mut objects);
+    let mut objects = of_receipt::of(receipt, target, &access, &trusted, level, memory, context)?;
+    manifest_chain::excuse_elsewhere(receipt, &access, memory, &mut objects);
     let missing = completeness::missing(receipt, &format, &claims);
     let was_cut = missing.is_some() && !receipt.is_fresh;
     objects.extend(missing.map(|missing| {
         CheckedObject::unchecked(access.whole(), Reason::ReceiptSaysLittle { missing })
     }));
     if receipt.image.part.is_index()
-        && let Some(store) = index_children::store(&format, &access, &memory, context)
+        && let Some(store) = index_children::store(&format, &access, memory, context)
     {
-        let beneath = Beneath { receipt, access: &access, memory: &memory, looked };
+        let beneath = Beneath { receipt, access: &access, memory, looked };
         beneath.check(Some(&*store), level, &mut objects)?;
     }
     // A plugin cannot distinguish a file that it may not read from a damaged one, nor an entry that a receipt leaves out
     // from one that the image has too many. The host has checked everything that is left in the receipt.
     let is_denied = |object: &CheckedObject| object.reason == Some(Reason::Denied);
     if !was_cut && !objects.iter().any(is_denied) {
-        ask_plugin(receipt, target, &access, level, &memory, &mut objects, context)?;
+        ask_plugin(receipt, target, &access, level, memory, &mut objects, context)?;
     }
     // Where every object is as promised, the manifest may still lead to another image. A fast verification asks a web
     // server for sizes alone.
     let is_read = level == Level::Full || !matches!(access, ReadAccess::Web(_));
     let is_sound = |object: &CheckedObject| object.status == Status::Ok || object.is_elsewhere;
     if is_read && objects.iter().all(is_sound) {
-        manifest_chain::check(receipt, &format, &access, &memory, &mut objects);
+        manifest_chain::check(receipt, &format, &access, memory, &mut objects);
     }
     if !claims.is_artifact() {
         compare_listed(receipt, &claims, &mut objects);

@@ -8,6 +8,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use rustix::fs::{AtFlags, FileType, Stat};
+use rustix::path::Arg;
 
 /// Identity of a regular file or a symbolic link: device and inode. The size guards against a file system that gives
 /// the number of a removed file to another one.
@@ -71,7 +72,7 @@ impl EntryInfo {
 }
 
 /// Returns information about an entry of a directory, without following a link; `None` where there is none.
-pub fn entry_info(folder: impl AsFd, name: &str) -> io::Result<Option<EntryInfo>> {
+pub fn entry_info(folder: impl AsFd, name: impl Arg) -> io::Result<Option<EntryInfo>> {
     match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(stat) => {
             let kind = FileType::from_raw_mode(stat.st_mode);

@@ -4,12 +4,11 @@
 //! and, for root, `/dev/null`.
 
 use std::ffi::OsStr;
-use std::fs::Permissions;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use super::new_file::{NewFile, folder};
 use super::regular;
 use crate::error::{Error, Kind, Result};
 use crate::terminal::shell::quote;
@@ -36,7 +35,7 @@ impl StateFile {
         }
         let real = self.resolve(path)?;
         self.refuse_if_target(&real, output)?;
-        temporary_next_to(&real).map(drop).map_err(|cause| self.write_failed(path, &cause))
+        NewFile::at(&real).map(drop).map_err(|cause| self.write_failed(path, &cause))
     }
 
     /// Errors when `path` names the file that gets the image.
@@ -124,24 +123,6 @@ pub fn same(one: &Path, other: &Path) -> bool {
         })
     };
     matches!((real(one), real(other)), (Ok(one), Ok(other)) if one == other)
-}
-
-/// Creates a temporary file that can take the name `path`, with the permissions of the file there.
-pub fn temporary_next_to(path: &Path) -> io::Result<tempfile::NamedTempFile> {
-    let mode = path.metadata().ok().map(|found| found.permissions());
-    // The process's umask applies, as to any new file.
-    let made = mode.clone().unwrap_or_else(|| Permissions::from_mode(0o666));
-    let file = tempfile::Builder::new().permissions(made).tempfile_in(folder(path))?;
-    if let Some(mode) = mode {
-        file.as_file().set_permissions(mode)?;
-    }
-    Ok(file)
-}
-
-/// Returns the directory of a file.
-#[must_use]
-pub fn folder(path: &Path) -> &Path {
-    path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."))
 }
 
 fn is_file(path: &Path) -> bool {

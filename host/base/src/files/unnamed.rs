@@ -10,6 +10,7 @@ use std::sync::Arc;
 use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
+use rustix::path::Arg;
 
 use super::identity::{FileIdentity, entry_info};
 use super::temporary::{self, TemporaryName};
@@ -68,7 +69,7 @@ impl Unnamed {
 
     /// Gives the file a name that does not exist yet, in an open directory. Errors as *already exists* where the name
     /// does.
-    pub fn appear(&mut self, folder: &Dir, name: &str) -> io::Result<()> {
+    pub fn appear(&mut self, folder: &Dir, name: impl Arg + Copy) -> io::Result<()> {
         let Some(temporary) = &self.name else { return self.link(folder, name) };
         let (from, at) = (temporary.folder().as_fd(), folder.as_fd());
         let renamed =
@@ -87,7 +88,7 @@ impl Unnamed {
         Ok(())
     }
 
-    fn link(&self, folder: &Dir, name: &str) -> io::Result<()> {
+    fn link(&self, folder: &Dir, name: impl Arg) -> io::Result<()> {
         let own = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         let follow = AtFlags::SYMLINK_FOLLOW;
         Ok(rustix::fs::linkat(rustix::fs::CWD, own.as_str(), folder.as_fd(), name, follow)?)

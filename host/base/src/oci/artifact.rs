@@ -4,6 +4,7 @@
 use super::Digest;
 use super::config_type::is_config;
 use super::document::{ManifestDocument, RawDescriptor};
+use super::manifest::type_or_not;
 
 /// Returns whether the media types of config or layers are not those of an image. An attestation of buildkit has an
 /// image's config, and layers of `application/vnd.in-toto+json`.
@@ -66,7 +67,7 @@ const UNTYPED: [&str; 10] = [
 ];
 
 /// Returns the type of an artifact: the one that the manifest gives itself, or else that of its config, or else that of
-/// its first layer that is not an image's.
+/// its first layer that is not an image's, or that is encrypted.
 #[must_use]
 pub fn kind(manifest: &ManifestDocument) -> String {
     let config = manifest.config_type();
@@ -77,8 +78,9 @@ pub fn kind(manifest: &ManifestDocument) -> String {
     if !is_config(config) {
         return config.to_owned();
     }
+    let is_layer = |one: &str| LAYERS.iter().any(|known| one.starts_with(known));
     let layers = manifest.layers().iter().map(RawDescriptor::media_type);
-    let mut foreign = layers.filter(|one| !LAYERS.iter().any(|known| one.starts_with(known)));
+    let mut foreign = layers.filter(|one| !is_layer(one) || is_encrypted_type(one));
     foreign.next().unwrap_or(config).to_owned()
 }
 
@@ -86,7 +88,23 @@ pub fn kind(manifest: &ManifestDocument) -> String {
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
 fn is_encrypted(layer: &RawDescriptor) -> bool {
-    layer.media_type().ends_with("+encrypted")
+    is_encrypted_type(layer.media_type())
+}
+
+/// Returns whether a media type is that of an encrypted layer (ocicrypt: `+encrypted`).
+#[must_use]
+pub fn is_encrypted_type(media_type: &str) -> bool {
+    media_type.ends_with("+encrypted")
+}
+
+/// Returns what an artifact of this type is, for a sentence that begins with its name.
+#[must_use]
+pub fn description(kind: &str) -> String {
+    let shown = type_or_not(kind);
+    match is_encrypted_type(kind) {
+        true => format!("is an encrypted image ({shown}), which cannot be read without its key"),
+        false => format!("is an OCI artifact ({shown}), not an image"),
+    }
 }
 
 /// Promise of a config about a layer.

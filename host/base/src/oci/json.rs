@@ -195,7 +195,7 @@ mod tests {
 
     // Each of these was given to `docker load` 20.10, `podman load` 4.3 and `skopeo copy` 1.9, in a config.
     #[test]
-    fn what_go_reads_is_read() {
+    fn json_that_go_reads_is_read() {
         for (text, value) in [
             (
                 &br#"{"a":"x","b":[1,-2.5e3,true,null]}"#[..],
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_go_refuses_is_refused() {
+    fn json_that_go_refuses_is_refused() {
         for text in [
             &b""[..],
             b"hello",

@@ -47,6 +47,12 @@ impl Platform {
         !self.os.is_empty() && !self.architecture.is_empty()
     }
 
+    /// Returns the platform as text; `None` where system or architecture is unknown.
+    #[must_use]
+    pub fn stated(&self) -> Option<String> {
+        self.is_whole().then(|| self.to_string())
+    }
+
     /// Returns the note for an image that lacks a part of its platform and was accepted all the same.
     #[must_use]
     pub fn note(&self) -> Option<String> {

@@ -169,7 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_changed_keeps_its_bytes_and_its_order() {
+    fn unchanged_members_keep_their_bytes_and_their_order() {
         let text = r#"{ "z":1e5, "a" :{"x": [1,  2]},"n":null,"l":[1 ,"\u00e9"]}"#;
         let mut object = RawObject::parse(text).unwrap();
         assert_eq!(

@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_such_document_is_somebody_else_s_to_find() {
+    fn other_documents_are_left_to_other_rules() {
         for text in ["", "{", "null", "7", "[[]]", "\"a\"", "{\"manifests\":{},\"config\":[1.5]}"] {
             for read in [manifest, config, saved, distinct] {
                 assert_eq!(read(text.as_bytes()), Ok(()), "{text}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::pending_writes;
 use crate::error::printable;
 use crate::secret::mask;
 
@@ -157,7 +158,7 @@ impl Write for Above {
         let shown = mask(&text);
         match &self.0 {
             Some(bars) => bars.suspend(|| io::stderr().write_all(shown.as_bytes())),
-            None => io::stderr().write_all(shown.as_bytes()),
+            None => pending_writes::during(|| io::stderr().write_all(shown.as_bytes())),
         }?;
         Ok(bytes.len())
     }

@@ -5,12 +5,14 @@
 
 use std::io::{self, ErrorKind, Write};
 
+use super::pending_writes;
+
 /// Exit code of a command whose output is no longer read: that of a process which SIGPIPE ended (128 + 13), as shells
 /// report it of other tools. The command did not end, so that there is no verdict.
 pub const CLOSED: u8 = 141;
 
-/// Standard stream that remembers whether its reader is gone. It is not locked: filters print as well, from other
-/// threads.
+/// Standard stream, or a FIFO, that remembers whether its reader is gone. It is not locked: filters print as well, from
+/// other threads. Its writes are among [`pending_writes`].
 pub struct StandardOutput<W> {
     stream: W,
     is_closed: bool,
@@ -37,12 +39,12 @@ impl<W> StandardOutput<W> {
 
 impl<W: Write> Write for StandardOutput<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let outcome = self.stream.write(bytes);
+        let outcome = pending_writes::during(|| self.stream.write(bytes));
         self.noting(outcome)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let outcome = self.stream.flush();
+        let outcome = pending_writes::during(|| self.stream.flush());
         self.noting(outcome)
     }
 }

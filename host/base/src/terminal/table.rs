@@ -87,6 +87,12 @@ const FIELD: usize = 15;
 /// Column where the text of a finding begins: after the longest name of a rule.
 const ITEM: usize = 22;
 
+/// Returns text as lines of at most `room` columns, without secrets.
+#[must_use]
+pub fn wrapped(text: &str, room: usize) -> Vec<String> {
+    pieces(&mask(text), room).into_iter().map(str::to_owned).collect()
+}
+
 /// Splits text into lines of at most `room` columns, at a space where there is one in the second half.
 fn pieces(text: &str, room: usize) -> Vec<&str> {
     let (mut pieces, mut rest) = (Vec::new(), text);

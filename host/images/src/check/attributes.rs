@@ -268,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_depends_on_the_kind_of_member() {
+    fn attributes_are_judged_by_the_kind_of_member() {
         let full = value(&[OWNER, GROUP, OTHER]);
         let default = b"system.posix_acl_default";
         assert!(wrong(MemberKind::File, default, &full).is_some());

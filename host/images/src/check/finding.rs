@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::steady::CHANGED;
-use occystrap_base::error::{Error, Kind, printable};
+use occystrap_base::error::{Error, Kind, printable, with_sides};
 use occystrap_base::oci::types::Mistyped;
 
 /// How many findings of one rule and severity are kept for an image; the others are only counted. A user does not read
@@ -267,6 +267,20 @@ impl Findings {
     pub fn passed(&self) -> &[Passed] {
         &self.passed
     }
+}
+
+/// Returns a finding as one line, without its rule. It may have control characters of an image.
+#[must_use]
+pub fn finding_line(finding: &Finding) -> String {
+    let mut line = String::new();
+    if let Some(layer) = finding.layer {
+        line += &format!("layer {}: ", layer + 1);
+    }
+    if let Some(path) = &finding.path {
+        line += &format!("{path}: ");
+    }
+    line += &finding.message;
+    with_sides(line, finding.expected.as_deref(), finding.found.as_deref())
 }
 
 #[cfg(test)]

@@ -25,24 +25,28 @@ struct LayerCheck {
     members: MemberList,
     /// Digest and size of the uncompressed layer; `None` if it could not be read to its end.
     plain: Option<Hashed>,
+    /// Whether all its members were read, as far as they are kept.
+    is_whole: bool,
 }
 
 /// The members of the layers of an image, as a check has read them.
 #[derive(Default)]
 pub struct LayerMembers {
-    /// The lists, by the number of the first layer that has them.
-    lists: BTreeMap<usize, MemberList>,
+    /// The lists, by the number of the first layer that has them, and whether each is whole.
+    lists: BTreeMap<usize, (MemberList, bool)>,
     /// For each layer, the lowest first, the key of its list; `None` if its bytes are not there.
     keys: Vec<Option<usize>>,
 }
 
 impl LayerMembers {
-    /// Returns the members of each layer, the lowest first; `None` for a layer whose bytes are not there. A damaged
-    /// layer has the members before the damage.
+    /// Returns the members of each layer, the lowest first, and whether the layer was read to its end. A damaged layer
+    /// has the members before the damage; it is `None` for a layer whose bytes are not there.
     #[must_use]
-    pub fn layers(&self) -> Vec<Option<&MemberList>> {
+    pub fn layers(&self) -> Vec<(Option<&MemberList>, bool)> {
         let list = |key: &Option<usize>| self.lists.get(key.as_ref()?);
-        self.keys.iter().map(list).collect()
+        let keys = self.keys.iter();
+        keys.map(|key| list(key).map_or((None, false), |(list, is_whole)| (Some(list), *is_whole)))
+            .collect()
     }
 }
 
@@ -62,7 +66,7 @@ pub fn check(view: &View, to: &mut Findings, context: &Context) -> Result<LayerM
     let (mut members_missing, mut verified) = (None, 0);
     for (index, kept) in view.layers.iter().enumerate() {
         let found = places.get(kept.called.as_str()).and_then(|first| read.get(first));
-        let Some(LayerCheck { findings, members, plain }) = found else {
+        let Some(LayerCheck { findings, members, plain, is_whole }) = found else {
             // Its members are not known.
             replay = None;
             continue;
@@ -72,7 +76,8 @@ pub fn check(view: &View, to: &mut Findings, context: &Context) -> Result<LayerM
         if members.cut {
             members_missing = members_missing.or(Some(index));
         }
-        if plain.is_none() || members.cut {
+        // Members that were not read may be those that later layers delete, or that links lead to.
+        if !is_whole || members.cut {
             replay = None;
         }
         if let (Some(replay), Ok(index)) = (&mut replay, u16::try_from(index)) {
@@ -95,7 +100,8 @@ pub fn check(view: &View, to: &mut Findings, context: &Context) -> Result<LayerM
         }
     }
     let keys = view.layers.iter().map(|kept| places.get(kept.called.as_str()).copied()).collect();
-    let lists = read.into_iter().map(|(index, check)| (index, check.members)).collect();
+    let lists = read.into_iter().map(|(index, check)| (index, (check.members, check.is_whole)));
+    let lists = lists.collect();
     Ok(LayerMembers { lists, keys })
 }
 
@@ -202,6 +208,7 @@ fn read(
     };
     progress.finish();
     let MemberScan { mut findings, members, cut_by, .. } = scan;
+    let is_whole = plain.is_some() && cut_by.is_none();
     match outcome {
         Ok(()) => {}
         Err(error) if error.kind() == Kind::NotFound && is_elsewhere(kept) => {
@@ -221,7 +228,7 @@ fn read(
     if let Some(error) = cut_by.filter(|_| plain.is_some()) {
         findings.push(Finding::unread("tar-format", &error));
     }
-    LayerCheck { findings, members, plain }
+    LayerCheck { findings, members, plain, is_whole }
 }
 
 /// Reads every layer of an attestation or an artifact and compares it with its digest. The content is for its own readers

@@ -6,6 +6,7 @@ use super::config_type;
 use super::finding::{Finding, Findings};
 use super::index::{self, schema_version};
 use crate::source::view::{FlawIn, View, ViewKind, text_of};
+use occystrap_base::oci::artifact::is_encrypted_type;
 use occystrap_base::oci::manifest::{DOCKER_MANIFEST, Manifest, OCI_MANIFEST};
 use occystrap_base::oci::{Digest, MOST_LAYERS, json, types};
 
@@ -167,15 +168,16 @@ fn layers(layers: &Value, of_image: Option<&str>, to: &mut Findings) {
             to.push(Finding::error("layer-descriptor", why).layer(index));
         }
         let given = text_of(&layer["mediaType"]);
+        let is_layer = LAYERS.iter().any(|known| given.starts_with(known));
+        if is_layer && is_encrypted_type(&given) {
+            let message = "is encrypted: the image runs only where its key is known";
+            to.push(Finding::warning("media-type", message).layer(index));
+        }
         let Some(manifest_type) = of_image.filter(|_| !given.is_empty()) else { continue };
-        if !LAYERS.iter().any(|known| given.starts_with(known)) {
+        if !is_layer {
             let message = format!("'{given}' is not the media type of a layer");
             to.push(Finding::error("media-type", message).layer(index));
             continue;
-        }
-        if given.ends_with("+encrypted") {
-            let message = "is encrypted: the image runs only where its key is known";
-            to.push(Finding::warning("media-type", message).layer(index));
         }
         if given.contains(".foreign.") || given.contains(".nondistributable.") {
             let message =

@@ -3,7 +3,7 @@
 
 use super::attributes;
 use super::finding::Finding;
-use occystrap_layer::overlay::path::{has_parent, leads_out};
+use occystrap_layer::overlay::path::{LONGEST_PATH, TooLong, has_parent, leads_out, too_long};
 use occystrap_layer::overlay::whiteout::{is_aufs, target};
 use occystrap_layer::tar::member::plain;
 use occystrap_layer::tar::{Member, MemberKind};
@@ -15,12 +15,6 @@ const ALL_WRITE: u32 = 0o002;
 
 /// The largest user or group ID that Linux has.
 const LARGEST_OWNER: i64 = u32::MAX as i64 - 1;
-
-/// The longest file name that Linux allows, in bytes (`NAME_MAX`).
-const LONGEST_NAME: usize = 255;
-
-/// The longest path or link target that Linux allows, in bytes (`PATH_MAX` without its NUL).
-const LONGEST_PATH: usize = 4095;
 
 /// Checks a member, and the type flag of its header. Passes findings to `report`.
 pub fn check(member: &Member, flag: u8, report: &mut dyn FnMut(Finding)) {
@@ -60,13 +54,10 @@ fn name(member: &Member, report: &mut dyn FnMut(Finding)) {
     if plain(path).is_empty() && !path.is_empty() && member.kind != MemberKind::Directory {
         report(Finding::error("tar-path", "is the image's root, but not a directory"));
     }
-    let longest = path.split(|byte| *byte == b'/').map(<[u8]>::len).max().unwrap_or_default();
-    for (what, found, most) in [("name", longest, LONGEST_NAME), ("path", path.len(), LONGEST_PATH)]
-    {
-        if found > most {
-            let message = format!("has a {what} of {found} bytes; Linux allows {most}");
-            report(Finding::error("tar-path", message));
-        }
+    for long in too_long(path) {
+        let TooLong { what, found, most } = long;
+        let message = format!("has a {what} of {found} bytes; Linux allows {most}");
+        report(Finding::error("tar-path", message));
     }
     if path.starts_with(b"/") && path.as_slice() != b"/" {
         report(Finding::warning("tar-path", "begins with a slash"));

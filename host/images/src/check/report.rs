@@ -36,6 +36,8 @@ pub struct CheckedImage {
     pub layers: usize,
     /// Bytes of the stored layers; for an engine, the bytes that it counts for their files.
     pub bytes: u64,
+    /// Whether it is an image with encrypted layers, whose content was not checked.
+    pub is_encrypted: bool,
     /// All findings.
     pub findings: Findings,
 }
@@ -67,6 +69,7 @@ impl CheckedImage {
             level,
             layers: view.layers.len(),
             bytes: sizes.fold(0, u64::saturating_add),
+            is_encrypted: view.is_encrypted(),
             findings,
         }
     }
@@ -85,6 +88,7 @@ impl CheckedImage {
             level,
             layers: 0,
             bytes: 0,
+            is_encrypted: false,
             findings,
         }
     }

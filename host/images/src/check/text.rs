@@ -2,13 +2,12 @@
 
 use std::io::{self, Write};
 
-use super::finding::{Finding, Severity};
+use super::finding::{Severity, finding_line};
 use super::report::{CheckReport, CheckedImage};
 use crate::level::Level;
 use crate::source::view::ViewKind;
-use occystrap_base::error::with_sides;
 use occystrap_base::oci::name::title;
-use occystrap_base::terminal::size::size;
+use occystrap_base::terminal::summary::{SummaryLine, amount};
 use occystrap_base::terminal::table::Paper;
 
 /// How many findings of one rule are shown: more do not help to see what is wrong.
@@ -54,6 +53,7 @@ fn write_image(
     let platform = image.platform.as_deref();
     let part = match image.kind {
         ViewKind::Image => platform.unwrap_or_default().to_owned(),
+        ViewKind::Artifact if image.is_encrypted => "encrypted image".to_owned(),
         ViewKind::Artifact => "artifact".to_owned(),
         ViewKind::Index => match image.digest {
             Some(digest) => format!("index {}", digest.short()),
@@ -76,7 +76,7 @@ fn write_image(
         for (check, kept, count) in findings.of(*severity) {
             let mut label = check;
             for finding in kept.iter().take(MOST_SHOWN) {
-                paper.item(to, label, &line(finding))?;
+                paper.item(to, label, &finding_line(finding))?;
                 label = "";
             }
             if count > MOST_SHOWN {
@@ -99,41 +99,16 @@ fn write_image(
     writeln!(to)
 }
 
-/// Returns the line of a finding.
-fn line(finding: &Finding) -> String {
-    let mut line = String::new();
-    if let Some(layer) = finding.layer {
-        line += &format!("layer {}: ", layer + 1);
-    }
-    if let Some(path) = &finding.path {
-        line += &format!("{path}: ");
-    }
-    line += &finding.message;
-    with_sides(line, finding.expected.as_deref(), finding.found.as_deref())
-}
-
-/// Returns a number with its noun, in the plural if needed.
-fn count(number: usize, what: &str) -> String {
-    let s = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{s}")
-}
-
 /// Returns the last line, with the totals of all images.
-fn summary(report: &CheckReport) -> String {
+fn summary(report: &CheckReport) -> SummaryLine {
     let sum = &report.summary;
     let fast = report.images.iter().all(|image| image.level == Level::Fast);
     let mode = if fast { "fast" } else { "full" };
-    let mut line = format!(
-        "Summary: {}, {}, {}, {mode}, {:.1}s, {}, {}",
-        count(sum.images, "image"),
-        count(sum.layers, "layer"),
-        size(sum.bytes),
-        sum.seconds,
-        count(sum.errors, "error"),
-        count(sum.warnings, "warning")
-    );
-    if sum.unchecked > 0 {
-        line += &format!(", {} UNCHECKED", sum.unchecked);
-    }
-    line
+    let images = amount(sum.images as u64, "image", "images");
+    SummaryLine::new(&images, sum.layers, sum.bytes)
+        .part(mode)
+        .seconds(sum.seconds)
+        .part(&amount(sum.errors as u64, "error", "errors"))
+        .part(&amount(sum.warnings as u64, "warning", "warnings"))
+        .number(sum.unchecked as u64, "UNCHECKED", "UNCHECKED")
 }

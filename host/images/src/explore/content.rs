@@ -17,7 +17,7 @@ pub fn write_content(
     view: &View,
     index: usize,
     path: &[u8],
-    to: &mut File,
+    to: &File,
     context: &Context,
 ) -> Result<u64> {
     let number = index + 1;
@@ -48,7 +48,7 @@ pub fn write_content(
 }
 
 /// Copies the content of the last member at `path`: of several, clients keep the last.
-fn copy(mut reader: TarReader<impl BufRead>, path: &[u8], to: &mut File) -> Result<Option<u64>> {
+fn copy(mut reader: TarReader<impl BufRead>, path: &[u8], mut to: &File) -> Result<Option<u64>> {
     let mut size = None;
     while let Some(member) = reader.next_member()? {
         if member.kind != MemberKind::File || member.plain_path() != path {
@@ -62,7 +62,7 @@ fn copy(mut reader: TarReader<impl BufRead>, path: &[u8], to: &mut File) -> Resu
 }
 
 /// Copies the content of the member that was read last.
-fn copy_one(reader: &mut TarReader<impl BufRead>, member: &Member, to: &mut File) -> Result<()> {
+fn copy_one(reader: &mut TarReader<impl BufRead>, member: &Member, mut to: &File) -> Result<()> {
     let whole = [(0, member.size)];
     let pieces = member.sparse.as_ref().map_or(&whole[..], |sparse| sparse.pieces());
     let place = reader.place().to_owned();
@@ -104,7 +104,7 @@ mod tests {
 
     fn copied(archive: &[u8], path: &str) -> (Option<u64>, Vec<u8>) {
         let mut file = tempfile::tempfile().unwrap();
-        let size = copy(TarReader::new(archive, "layer"), path.as_bytes(), &mut file).unwrap();
+        let size = copy(TarReader::new(archive, "layer"), path.as_bytes(), &file).unwrap();
         let mut content = Vec::new();
         file.rewind().unwrap();
         file.read_to_end(&mut content).unwrap();

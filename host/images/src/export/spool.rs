@@ -8,7 +8,7 @@ use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::scratch;
 use occystrap_layer::blob::{Stored, read_layers, uncompressed};
 use occystrap_layer::image::{Image, Layer};
-use occystrap_layer::overlay::path::leads_out;
+use occystrap_layer::overlay::path::{LONGEST_PATH, TooLong, leads_out, too_long};
 use occystrap_layer::overlay::whiteout::{Whiteout, is_aufs};
 use occystrap_layer::overlay::{MOST_MEMBERS, MemberBudget, MemberList};
 use occystrap_layer::tar::member::plain;
@@ -17,6 +17,9 @@ use occystrap_net::context::Context;
 
 /// Most bytes of the targets of symbolic links of one image. A large distribution has some megabytes.
 const MOST_TARGETS: u64 = 64 * 1024 * 1024;
+
+/// Characters of a name that is too long that an error shows.
+const SHOWN: usize = 60;
 
 /// One layer.
 #[derive(Default)]
@@ -90,8 +93,17 @@ fn read_layer(
 fn check(member: &Member, place: &str) -> Result<()> {
     let name = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let path = member.plain_path();
+    if let Some(TooLong { what, found, most }) = too_long(&member.path).next() {
+        let start: String = name(&member.path).chars().take(SHOWN).collect();
+        let why = format!("'{start}…' has a {what} of {found} bytes; Linux allows {most}");
+        return Err(refused(place, &why));
+    }
     let why = match (member.kind, Whiteout::of(&path)) {
         _ if member.path.is_empty() => "a member has no name".to_owned(),
+        (MemberKind::Symlink, None) if member.link.len() > LONGEST_PATH => {
+            let (path, found) = (name(&member.path), member.link.len());
+            format!("'{path}' is a symbolic link of {found} bytes; Linux allows {LONGEST_PATH}")
+        }
         _ if leads_out(&path) => format!("'{}' leads out of the image", name(&member.path)),
         (_, Some(whiteout)) if !whiteout.is_named() => {
             format!("the whiteout '{}' names nothing that it may delete", name(&member.path))
@@ -113,6 +125,10 @@ fn check(member: &Member, place: &str) -> Result<()> {
         }
         _ => return Ok(()),
     };
-    Err(Error::source(format!("{place}: {why}"))
-        .hint("'occystrap check' lists all problems of an image"))
+    Err(refused(place, &why))
+}
+
+fn refused(place: &str, why: &str) -> Error {
+    Error::source(format!("{place}: {why}"))
+        .hint("'occystrap check' lists all problems of an image")
 }

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_builds_do_not_share_is_emptied() {
+    fn fields_that_differ_between_two_builds_are_emptied() {
         let config = r#"{"rootfs":{"diff_ids":[]},"container":"c0ffee","container_config":{"Hostname":"c0ff","Cmd":["x"]},
  "config":{"Hostname":"c0ff","Image":"sha256:12","Env":["A=b"]},"history":[{"comment":"FROM 3f2c8a1b4d5e"},
  {"comment":"FROM docker.io/library/x:1"},{"comment":"buildkit.dockerfile.v0"},{"comment":"FROM cafe"}]}"#;

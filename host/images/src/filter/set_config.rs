@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_said() {
+    fn meaningless_options_are_named() {
         for (text, message) in [
             ("set-config", "nothing is set"),
             ("set-config:env=A", "env=A: expected env=NAME=VALUE"),

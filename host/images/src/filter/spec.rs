@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_said() {
+    fn meaningless_options_are_named() {
         for (text, message) in [
             ("", "names no filter"),
             (":a=b", "names no filter"),

@@ -149,7 +149,7 @@ fn a_link_that_leads_through_symbolic_links_says_what_is_wrong() {
 
 /// A reader that unpacks a layer follows the symbolic links in it, whatever a member is called.
 #[test]
-fn what_is_written_through_a_symbolic_link_goes_by_both_names() {
+fn a_member_behind_a_symbolic_link_goes_by_both_names() {
     let symlink = Member { link: "usr/bin".into(), ..Member::new(MemberKind::Symlink, "bin") };
     let folder = |path: &str| (Member::new(MemberKind::Directory, path), Vec::new());
     let listed = vec![
@@ -266,7 +266,7 @@ fn a_link_never_leads_to_what_came_later_under_that_name() {
 }
 
 #[test]
-fn what_has_no_name_cannot_be_written_again() {
+fn a_member_without_a_name_cannot_be_written_again() {
     let error = try_filtered(&exclude(&["x"]), &write(&vec![file(b"", b"")])).unwrap_err();
     assert_eq!(error.to_string(), "'x': has a member without a name");
 }

@@ -40,13 +40,23 @@ pub fn facts(view: &View, survey: &Survey) -> String {
         }
     }
     let layers = count(survey.layers.len(), "layer", "layers");
-    add(&mut html, format_args!("<dt>Files</dt><dd>{} in {layers}</dd>\n", size(survey.size)));
-    let wasted = match survey.wasted {
-        0 => "nothing".to_owned(),
-        bytes => format!("{} ({})", size(bytes), percent(bytes, survey.size)),
+    let bytes = survey.size_text();
+    add(&mut html, format_args!("<dt>Files</dt><dd>{bytes} in {layers}</dd>\n"));
+    let wasted = match survey.known_wasted() {
+        None => "not known".to_owned(),
+        Some(0) => "nothing".to_owned(),
+        Some(bytes) => format!("{} ({})", size(bytes), percent(bytes, survey.size)),
     };
     add(&mut html, format_args!("<dt>Wasted</dt><dd>{wasted}</dd>\n"));
     html += "</dl>\n";
+    if let Some(unread) = survey.unread_text() {
+        add(
+            &mut html,
+            format_args!(
+                "<p class=\"warning\">Not all is known: {unread} to the end. Files that were not read are missing in the maps, and what was not read may delete or replace others.</p>\n"
+            ),
+        );
+    }
     if survey.incomplete {
         html += "<p class=\"warning\">The image has more members than are kept: all numbers are too small.</p>\n";
     }
@@ -57,6 +67,9 @@ pub fn facts(view: &View, survey: &Survey) -> String {
 pub fn merged(survey: &Survey) -> String {
     let bytes = Bytes::of(&survey.tree, None);
     let mut html = String::from("<h2>Where the bytes are</h2>\n");
+    if bytes.whole() == 0 && !survey.unread.is_empty() {
+        return html + "<p class=\"warning\">No file with content could be read.</p>\n";
+    }
     if bytes.whole() == 0 {
         return html + "<p>The layers have no files with content.</p>\n";
     }
@@ -108,6 +121,12 @@ fn largest(survey: &Survey) -> String {
 pub fn waste(survey: &Survey) -> String {
     let mut html = String::from("<h2>Waste</h2>\n");
     let files = survey.waste();
+    if let Some(unread) = survey.unread_text() {
+        add(&mut html, format_args!("<p class=\"warning\">Not all is known: {unread}.</p>\n"));
+    }
+    if files.is_empty() && !survey.unread.is_empty() {
+        return html;
+    }
     if files.is_empty() {
         return html + "<p class=\"good\">No layer deletes or replaces a file of another.</p>\n";
     }
@@ -175,7 +194,7 @@ fn card(survey: &Survey, layer: &SurveyedLayer, number: usize, has_map: bool) ->
         &mut html,
         format_args!(
             "<section class=\"layer\" id=\"image-{number}-layer-{shown}\"><h3>Layer {shown}: {}</h3>\n<p><code>{}</code></p>\n",
-            size(layer.size),
+            layer.size_text(),
             escaped(made_by, LONGEST_TEXT)
         ),
     );
@@ -188,19 +207,25 @@ fn card(survey: &Survey, layer: &SurveyedLayer, number: usize, has_map: bool) ->
             part(layer.wasted)
         ),
     );
-    let mut facts = vec![format!("{} stored", size(layer.stored))];
+    let mut facts = Vec::new();
+    if !layer.is_read {
+        facts.push("could not be read to the end".to_owned());
+    }
+    facts.extend(layer.stored.map(|bytes| format!("{} stored", size(bytes))));
     for (files, what) in
         [(layer.added, "added"), (layer.replaced, "replaced"), (layer.deleted, "deleted")]
     {
-        if files > 0 {
+        if files > 0 && layer.is_effect_known {
             facts.push(format!("{} {what}", count(files as usize, "file", "files")));
         }
     }
-    if layer.freed > 0 {
+    if layer.freed > 0 && layer.is_effect_known {
         facts.push(format!("deletes {} of lower layers", size(layer.freed)));
     }
-    if layer.wasted > 0 {
-        facts.push(format!("{} of it wasted", size(layer.wasted)));
+    match (layer.is_waste_known, layer.wasted) {
+        (_, 0) => {}
+        (true, bytes) => facts.push(format!("{} of it wasted", size(bytes))),
+        (false, bytes) => facts.push(format!("at least {} of it wasted", size(bytes))),
     }
     add(&mut html, format_args!("<p class=\"dim\">{}</p>\n", facts.join(", ")));
     if has_map {
@@ -235,7 +260,7 @@ fn item(step: &HistoryStep, survey: &Survey, number: usize) -> String {
     let mut facts = Vec::new();
     if let Some(layer) = step.layer {
         let shown = layer + 1;
-        let bytes = survey.layers.get(layer).map(|layer| size(layer.size)).unwrap_or_default();
+        let bytes = survey.layers.get(layer).map(SurveyedLayer::size_text).unwrap_or_default();
         facts.push(format!("<a href=\"#image-{number}-layer-{shown}\">layer {shown}</a>, {bytes}"));
     } else if step.empty_layer == Some(true) {
         facts.push("no layer".to_owned());

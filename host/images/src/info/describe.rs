@@ -51,6 +51,9 @@ pub struct ImageInfo {
     pub config: RunConfig,
     /// Annotations of the manifest.
     pub annotations: BTreeMap<String, String>,
+    /// Whether it is an image with encrypted layers.
+    #[serde(skip)]
+    pub is_encrypted: bool,
 }
 
 /// An entry of an index.
@@ -168,6 +171,7 @@ impl ImageInfo {
             history,
             config: RunConfig::new(&document["config"]),
             annotations: body.map_or_else(BTreeMap::new, |body| map(&body["annotations"])),
+            is_encrypted: view.is_encrypted(),
         }
     }
 }

@@ -12,6 +12,12 @@ use occystrap_base::terminal::table::{Paper, Table, bar};
 /// Columns of the bar that shows the share of a layer in the image.
 const BAR: usize = 8;
 
+/// Columns below which the table of layers has neither bars nor ratios, and no form below [`NARROWER`].
+const NARROW: usize = 60;
+
+/// See [`NARROW`].
+const NARROWER: usize = 48;
+
 /// Digits of a digest in a table: as many as Docker shows.
 const DIGITS: usize = 12;
 
@@ -19,6 +25,7 @@ const DIGITS: usize = 12;
 pub fn write(image: &ImageInfo, source: &str, to: &mut dyn Write, paper: &Paper) -> io::Result<()> {
     let is_artifact = image.kind.is_artifact();
     let platform = match is_artifact {
+        true if image.is_encrypted => "encrypted image",
         true => "artifact",
         false => image.platform.as_deref().unwrap_or_default(),
     };
@@ -116,7 +123,8 @@ fn layers(image: &ImageInfo, to: &mut dyn Write, paper: &Paper) -> io::Result<()
     writeln!(to, "\n{}", paper.heading(&paper.line(&format!("Layers, lowest first{note}"))))?;
     let weight = |layer: &LayerInfo| layer.size.or(layer.unpacked).unwrap_or_default();
     let whole: u64 = image.layers.iter().map(weight).fold(0, u64::saturating_add);
-    let shares = image.layers.len() > 1;
+    let has_room = |columns: usize| paper.width.is_none_or(|width| width >= columns);
+    let shares = image.layers.len() > 1 && has_room(NARROW);
     let plain = image.layers.iter().all(|layer| layer.size == layer.unpacked);
     let known = image.layers.iter().any(|layer| layer.size.is_some());
     let mut table =
@@ -125,7 +133,7 @@ fn layers(image: &ImageInfo, to: &mut dyn Write, paper: &Paper) -> io::Result<()
         let unknown = || "-".to_owned();
         let about = if layer.unpacked_exact { "" } else { "~" };
         let unpacked = layer.unpacked.map(|bytes| format!("{about}{}", size(bytes)));
-        let ratio = layer.ratio.map(|ratio| format!("{ratio:.1}x"));
+        let ratio = layer.ratio.map(|ratio| format!("{about}{ratio:.1}x"));
         let digest = layer.digest.as_ref().or(layer.diff_id.as_ref());
         let digest = digest.map(|digest| digest.trim_start_matches("sha256:"));
         table.row(vec![
@@ -135,8 +143,12 @@ fn layers(image: &ImageInfo, to: &mut dyn Write, paper: &Paper) -> io::Result<()
             if shares { bar(weight(layer), whole, BAR) } else { String::new() },
             // For uncompressed layers both sizes are equal.
             if plain { String::new() } else { unpacked.unwrap_or_else(unknown) },
-            if plain || !known { String::new() } else { ratio.unwrap_or_else(unknown) },
-            layer.compression.clone().unwrap_or_default(),
+            if plain || !known || !has_room(NARROW) {
+                String::new()
+            } else {
+                ratio.unwrap_or_else(unknown)
+            },
+            layer.compression.clone().filter(|_| has_room(NARROWER)).unwrap_or_default(),
             digest.map_or_else(unknown, |digest| digest.chars().take(DIGITS).collect()),
             layer.created_by.as_deref().map_or_else(unknown, shorten),
         ]);

@@ -97,8 +97,8 @@ impl LayerSearch {
 pub struct FoundImage {
     /// Name of the image.
     pub name: ImageName,
-    /// Platform, such as `linux/amd64`.
-    pub platform: String,
+    /// Platform, such as `linux/amd64`; `None` if the image does not state it.
+    pub platform: Option<String>,
     /// The diff-id of each layer, and its matches in the order of the layer.
     pub layers: Vec<(Digest, Vec<Match>)>,
 }
@@ -120,7 +120,7 @@ impl FoundImage {
                 (layer.diff_id, matches)
             })
             .collect();
-        Self { name: image.name.clone(), platform: image.platform.to_string(), layers }
+        Self { name: image.name.clone(), platform: image.platform.stated(), layers }
     }
 
     /// Returns the number of matches.

@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_malformed_is_named_with_its_reason() {
+    fn a_malformed_pattern_is_named_with_its_reason() {
         for (pattern, reason) in [
             ("[", "unclosed character class"),
             ("a(b", "unclosed group"),

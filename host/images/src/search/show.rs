@@ -10,6 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use super::found::{FoundImage, Match};
+use crate::artifact::SourceArtifact;
 use occystrap_base::error::printable;
 use occystrap_base::terminal::table;
 use occystrap_layer::overlay::Fate;
@@ -105,6 +106,9 @@ fn write_escaped(path: &[u8], to: &mut dyn Write) -> io::Result<()> {
 #[derive(Serialize)]
 struct Document<'a> {
     images: Vec<ShownImage<'a>>,
+    /// The artifacts beside the images, which were not searched.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    artifacts: &'a [SourceArtifact],
     summary: Totals,
 }
 
@@ -120,7 +124,7 @@ struct ShownImage<'a> {
     source: &'a str,
     image: &'a str,
     tag: &'a str,
-    platform: &'a str,
+    platform: Option<&'a str>,
     layers: usize,
     matches: Vec<ShownMatch<'a>>,
 }
@@ -146,7 +150,12 @@ struct ShownMatch<'a> {
 }
 
 /// Writes one JSON document. Layers count from 0.
-pub fn write_json(source: &str, images: &[FoundImage], to: &mut dyn Write) -> io::Result<()> {
+pub fn write_json(
+    source: &str,
+    images: &[FoundImage],
+    artifacts: &[SourceArtifact],
+    to: &mut dyn Write,
+) -> io::Result<()> {
     let sum = |of: fn(&FoundImage) -> usize| images.iter().map(of).sum();
     let summary = Totals {
         images: images.len(),
@@ -154,7 +163,7 @@ pub fn write_json(source: &str, images: &[FoundImage], to: &mut dyn Write) -> io
         matches: sum(FoundImage::count),
     };
     let shown = |image| shown_image(source, image);
-    let document = Document { images: images.iter().map(shown).collect(), summary };
+    let document = Document { images: images.iter().map(shown).collect(), artifacts, summary };
     table::write_json(to, &document)
 }
 
@@ -164,7 +173,7 @@ fn shown_image<'a>(source: &'a str, image: &'a FoundImage) -> ShownImage<'a> {
         source,
         image: &image.name.repository,
         tag: image.name.tag.as_deref().unwrap_or_default(),
-        platform: &image.platform,
+        platform: image.platform.as_deref(),
         layers: image.layers.len(),
         matches: layers
             .flat_map(|(layer, (diff_id, matches))| {

@@ -127,7 +127,7 @@ mod tests {
         }
     }
     #[test]
-    fn what_other_tools_keep_beside_images_is_passed_whatever_it_is() {
+    fn values_of_other_tools_beside_images_are_skipped() {
         let (deep, digits) = ("[".repeat(9_000) + &"]".repeat(9_000), "9".repeat(400));
         for other in ["5", "1e400", &digits, "null", "[]", r#""\ud800""#, r#"{"z":{}}"#, &deep] {
             let tag = if other.starts_with('"') { "null" } else { other };

@@ -17,6 +17,7 @@ use super::directory::Directory;
 use super::members::ArchiveMembers;
 use super::{Source, SourceKind, archive, choose, registry};
 use occystrap_base::error::{Error, Result};
+use occystrap_base::oci::artifact::is_encrypted_type;
 use occystrap_base::oci::document::ConfigDocument;
 use occystrap_base::oci::json::Unreadable;
 use occystrap_base::oci::layout::INDEX;
@@ -209,6 +210,14 @@ impl View {
             engine_steps: Vec::new(),
             root: None,
         }
+    }
+
+    /// Returns whether a layer is encrypted, so that only a program with its key can read the image.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        let media_types =
+            self.layers.iter().filter_map(|layer| layer.promised.media_type.as_deref());
+        self.role == ViewKind::Artifact && media_types.into_iter().any(is_encrypted_type)
     }
 
     /// Adds a flaw. Errors when the user interrupted.

@@ -19,6 +19,8 @@ struct Known {
     names: [&'static str; 2],
     /// The value that dive takes if the file has none.
     default: &'static str,
+    /// A value for errors.
+    example: &'static str,
     metric: Metric,
     comparison: Comparison,
 }
@@ -27,18 +29,21 @@ const KNOWN: [Known; 3] = [
     Known {
         names: ["lowestEfficiency", "lowest-efficiency-threshold"],
         default: "0.9",
+        example: "0.95",
         metric: Metric::Efficiency,
         comparison: Comparison::Less,
     },
     Known {
         names: ["highestWastedBytes", "highest-wasted-bytes"],
         default: "disabled",
+        example: "20MB",
         metric: Metric::DiveWasted,
         comparison: Comparison::More,
     },
     Known {
         names: ["highestUserWastedPercent", "highest-user-wasted-percent"],
         default: "0.1",
+        example: "0.20",
         metric: Metric::DiveUserWasted,
         comparison: Comparison::More,
     },
@@ -91,6 +96,11 @@ pub fn parse(text: &str, place: &str) -> Result<Vec<Rule>> {
         if found[known].replace(value.to_owned()).is_some() {
             return Err(wrong(format!("'{name}' is there twice")));
         }
+        if value.is_empty() {
+            let why =
+                format!("'{name}' has no value, such as {} or disabled", KNOWN[known].example);
+            return Err(wrong(why));
+        }
         rule(&KNOWN[known], value).map_err(wrong)?;
     }
     let with_default = |(known, value): (&Known, Option<String>)| {
@@ -103,7 +113,7 @@ pub fn parse(text: &str, place: &str) -> Result<Vec<Rule>> {
 /// Returns a rule with this limit; `None` if the limit turns it off.
 fn rule(known: &Known, value: &str) -> std::result::Result<Option<Rule>, String> {
     let name = known.names[0];
-    if matches!(value.to_ascii_lowercase().as_str(), "" | "disabled" | "off" | "false") {
+    if matches!(value.to_ascii_lowercase().as_str(), "disabled" | "off" | "false") {
         return Ok(None);
     }
     let limit = match known.metric.is_bytes() {
@@ -163,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_has_dives_defaults() {
+    fn missing_rules_have_the_defaults_of_dive() {
         let defaults = ["lowestEfficiency: 0.9", "highestUserWastedPercent: 0.1"];
         assert_eq!(texts(""), defaults);
         assert_eq!(texts("---\nrules:\n"), defaults);
@@ -173,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_refused() {
+    fn lines_that_are_not_understood_are_refused() {
         for (text, why) in [
             ("rules:\n  lowestEfficiency: 95%\n", "line 2: '95%' is not a number from 0 to 1"),
             ("rules:\n  lowestEfficency: 0.9\n", "line 2: 'lowestEfficency' is none of"),
@@ -185,6 +195,14 @@ mod tests {
                 "line 3: 'lowestEfficiency' is there twice",
             ),
             ("rules:\n  - x\n", "line 2: '- x' has no ':'"),
+            (
+                "rules:\n  lowestEfficiency:\n",
+                "line 2: 'lowestEfficiency' has no value, such as 0.95",
+            ),
+            (
+                "rules:\n  highestWastedBytes: \"\" # none\n",
+                "line 2: 'highestWastedBytes' has no value",
+            ),
         ] {
             let error = parse(text, "x").unwrap_err().to_string();
             assert!(error.contains(why), "{error}");

@@ -12,6 +12,7 @@ use super::largest::{Amount, LargestPart, UsageEntry};
 use super::rules::RuleResult;
 use super::survey::{Survey, SurveyedLayer};
 use super::{is_deleted_by, is_of};
+use crate::artifact::SourceArtifact;
 use occystrap_base::terminal::json_stream::JsonStream;
 
 /// An entry, as the document has it.
@@ -59,6 +60,7 @@ fn with_path(path: &[u8], mut rest: Value) -> Value {
 pub fn write(
     source: &str,
     images: &[(Survey, Vec<RuleResult>)],
+    artifacts: &[SourceArtifact],
     top: Option<usize>,
     to: &mut dyn Write,
 ) -> io::Result<()> {
@@ -69,6 +71,10 @@ pub fn write(
         json.begin_object(None)?;
         image(survey, rules, top, &mut json)?;
         json.end()?;
+    }
+    json.end()?;
+    if !artifacts.is_empty() {
+        json.value(Some("artifacts"), &artifacts)?;
     }
     json.finish()
 }

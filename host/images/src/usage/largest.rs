@@ -208,7 +208,7 @@ mod tests {
     ];
 
     #[test]
-    fn what_says_it_best() {
+    fn the_most_telling_entries_are_shown() {
         assert_eq!(
             shown(&FILES, Amount::Glance),
             [

@@ -9,6 +9,7 @@ use super::tree::{Effect, NodeId, NodeKind, Tree, TreeBuilder, Version};
 use crate::info::history::{shorten, steps};
 use occystrap_base::error::Result;
 use occystrap_base::oci::{ImageName, json};
+use occystrap_base::terminal::size::size;
 use occystrap_layer::blob::{Stored, read_checked, read_layers};
 use occystrap_layer::image::{Image, Layer};
 use occystrap_layer::overlay::{Fate, MemberBudget, MemberList};
@@ -19,20 +20,22 @@ use occystrap_net::context::Context;
 pub struct Survey {
     /// The name of the image.
     pub name: ImageName,
-    /// The platform, such as `linux/amd64`.
-    pub platform: String,
+    /// The platform, such as `linux/amd64`; `None` if the image does not state it.
+    pub platform: Option<String>,
     /// Layers, lowest first.
     pub layers: Vec<SurveyedLayer>,
     /// The paths of all layers.
     pub tree: Tree,
-    /// Bytes of all files in all layers, without the holes of sparse files.
+    /// Bytes of all files that were read, without the holes of sparse files.
     pub size: u64,
-    /// Bytes of files that a later layer deletes or replaces.
+    /// Bytes of those files that a later layer deletes or replaces. Layers that could not be read may do that as well.
     pub wasted: u64,
     /// The efficiency, as dive defines it.
     pub efficiency: Efficiency,
     /// Whether the image has more members than are kept, so that all numbers are too small.
     pub incomplete: bool,
+    /// Numbers of the layers that could not be read to their end, from 0 for the lowest.
+    pub unread: Vec<usize>,
 }
 
 /// One layer.
@@ -42,8 +45,14 @@ pub struct SurveyedLayer {
     pub index: usize,
     /// Digest of the uncompressed layer.
     pub diff_id: String,
-    /// Bytes of the stored layer.
-    pub stored: u64,
+    /// Bytes of the stored layer; `None` if they are not known.
+    pub stored: Option<u64>,
+    /// Whether the layer was read to its end. If not, its numbers are those of the members before the damage.
+    pub is_read: bool,
+    /// Whether `wasted` is known: the layer and all above it were read.
+    pub is_waste_known: bool,
+    /// Whether it is known what the layer changes: the layer and all below it were read.
+    pub is_effect_known: bool,
     /// The command that made it, without the text of the builder; `None` if the history does not fit the layers.
     pub created_by: Option<String>,
     /// Bytes of its files, without the holes of sparse files.
@@ -97,19 +106,22 @@ pub fn survey(image: &Image, context: &Context) -> Result<Survey> {
     // A list is not needed once it is in the tree.
     read.into_iter().for_each(|list| builder.layer(&list.unwrap_or_default()));
     let config = json::parse(&image.config).unwrap_or_default();
-    let facts = image
-        .layers
-        .iter()
-        .map(|layer| LayerFacts { diff_id: layer.diff_id.to_string(), stored: layer.size });
-    Ok(Survey::of(image.name.clone(), image.platform.to_string(), &config, facts, builder))
+    let facts = image.layers.iter().map(|layer| LayerFacts {
+        diff_id: layer.diff_id.to_string(),
+        stored: Some(layer.size),
+        is_read: true,
+    });
+    Ok(Survey::of(image.name.clone(), image.platform.stated(), &config, facts, builder))
 }
 
 /// What is known of a layer without reading it.
 pub struct LayerFacts {
     /// Digest of the uncompressed layer; empty if it is not known.
     pub diff_id: String,
-    /// Bytes of the stored layer.
-    pub stored: u64,
+    /// Bytes of the stored layer; `None` if they are not known.
+    pub stored: Option<u64>,
+    /// Whether the layer was read to its end.
+    pub is_read: bool,
 }
 
 impl Survey {
@@ -117,7 +129,7 @@ impl Survey {
     #[must_use]
     pub fn of(
         name: ImageName,
-        platform: String,
+        platform: Option<String>,
         config: &Value,
         facts: impl ExactSizeIterator<Item = LayerFacts>,
         paths: TreeBuilder,
@@ -127,13 +139,16 @@ impl Survey {
         let steps = steps(config, facts.len());
         let mut layers: Vec<SurveyedLayer> = facts
             .enumerate()
-            .map(|(index, LayerFacts { diff_id, stored })| {
+            .map(|(index, LayerFacts { diff_id, stored, is_read })| {
                 let step = steps.iter().find(|step| step.layer == Some(index));
                 let created_by = step.and_then(|step| step.created_by.as_deref().map(shorten));
                 SurveyedLayer {
                     index,
                     diff_id,
                     stored,
+                    is_read,
+                    is_waste_known: true,
+                    is_effect_known: true,
                     created_by,
                     size: 0,
                     wasted: 0,
@@ -144,6 +159,12 @@ impl Survey {
                 }
             })
             .collect();
+        let unread: Vec<usize> =
+            layers.iter().filter(|layer| !layer.is_read).map(|layer| layer.index).collect();
+        for layer in &mut layers {
+            layer.is_waste_known = unread.last().is_none_or(|last| *last < layer.index);
+            layer.is_effect_known = unread.first().is_none_or(|first| *first > layer.index);
+        }
         for node in tree.nodes() {
             tree.versions(node).iter().for_each(|version| count(&tree, node, version, &mut layers));
         }
@@ -156,7 +177,25 @@ impl Survey {
             efficiency: Efficiency::of(&tree),
             tree,
             incomplete,
+            unread,
         }
+    }
+}
+
+impl SurveyedLayer {
+    /// Returns the bytes of its files as text.
+    #[must_use]
+    pub fn size_text(&self) -> String {
+        size_text(self.size, self.is_read)
+    }
+}
+
+/// Returns bytes as text. What is not known is not 0.
+fn size_text(bytes: u64, is_known: bool) -> String {
+    match (is_known, bytes) {
+        (true, bytes) => size(bytes),
+        (false, 0) => "not known".to_owned(),
+        (false, bytes) => format!("at least {}", size(bytes)),
     }
 }
 
@@ -193,6 +232,34 @@ fn count(tree: &Tree, node: NodeId, version: &Version, layers: &mut [SurveyedLay
 }
 
 impl Survey {
+    /// Returns the bytes of all files; `None` if a layer could not be read.
+    #[must_use]
+    pub fn known_size(&self) -> Option<u64> {
+        self.unread.is_empty().then_some(self.size)
+    }
+
+    /// Returns the wasted bytes; `None` if a layer could not be read.
+    #[must_use]
+    pub fn known_wasted(&self) -> Option<u64> {
+        self.unread.is_empty().then_some(self.wasted)
+    }
+
+    /// Returns the bytes of all files as text.
+    #[must_use]
+    pub fn size_text(&self) -> String {
+        size_text(self.size, self.unread.is_empty())
+    }
+
+    /// Returns which layers could not be read to their end, as text; `None` if all were read.
+    #[must_use]
+    pub fn unread_text(&self) -> Option<String> {
+        match self.unread.as_slice() {
+            [] => None,
+            [one] => Some(format!("layer {} could not be read", one + 1)),
+            more => Some(format!("{} layers could not be read", more.len())),
+        }
+    }
+
     /// Returns the wasted files, the largest first. Files without content waste nothing.
     #[must_use]
     pub fn waste(&self) -> Vec<Waste> {

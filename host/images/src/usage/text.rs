@@ -10,8 +10,27 @@ use occystrap_base::error::printable;
 use occystrap_base::terminal::size::size;
 use occystrap_base::terminal::table::{Paper, Table, bar};
 
-/// Columns of a bar for the whole image.
+/// Columns of a bar for the whole image on wide paper.
 const BAR: usize = 24;
+
+/// Columns before the bar of an entry, with the gaps around the bar.
+const BEFORE: usize = 18;
+
+/// Columns that names have beside bars. Narrower paper has shorter bars, and then none.
+const NAMES: usize = 24;
+
+/// Returns the columns of a bar for the whole image.
+fn bar_cells(paper: &Paper) -> usize {
+    paper.width.map_or(BAR, |width| width.saturating_sub(BEFORE + NAMES).min(BAR))
+}
+
+/// Returns a bar with the gap behind it; nothing on paper that is too narrow for bars.
+fn bar_column(part: u64, whole: u64, cells: usize) -> String {
+    match cells {
+        0 => String::new(),
+        _ => format!("{:<cells$}  ", bar(part, whole, cells)),
+    }
+}
 
 /// How many wasted files are listed, unless the user wants another number: the largest ones, which are worth a change of
 /// the image.
@@ -29,8 +48,12 @@ pub fn write(
     paper: &Paper,
 ) -> io::Result<()> {
     let tag = survey.name.tag.as_ref().map(|tag| format!(":{tag}")).unwrap_or_default();
-    let title = printable(&format!("{}{tag}  {}", survey.name.repository, survey.platform));
-    writeln!(to, "{}", paper.heading(&paper.line(&title)))?;
+    let title = printable(&format!(
+        "{}{tag}  {}",
+        survey.name.repository,
+        survey.platform.as_deref().unwrap_or_default()
+    ));
+    writeln!(to, "{}", paper.heading(&paper.line(title.trim_end())))?;
     let count = match survey.layers.len() {
         1 => "1 layer".to_owned(),
         count => format!("{count} layers"),
@@ -169,25 +192,27 @@ fn write_layer(
         true => String::new(),
         false => format!("{}: ", notes.join(", ")),
     };
-    let share = bar(layer.size, survey.size, BAR);
+    let cells = bar_cells(paper);
+    let share = bar_column(layer.size, survey.size, cells);
     let number = layer.index + 1;
-    let line = format!("{number:>3}  {:>9}  {share:<BAR$}  {notes}{made_by}", size(layer.size));
+    let line = format!("{number:>3}  {:>9}  {share}{notes}{made_by}", size(layer.size));
     writeln!(to, "{}", paper.heading(&paper.line(&printable(&line))))?;
     let own = LargestPart::of(&survey.tree, is_of(layer.index)).largest(amount);
-    write_entries(&own, survey.size, "", to)?;
+    write_entries(&own, survey.size, "", cells, to)?;
     // Most layers delete little on their way.
     if layer.freed > layer.size {
         let gone = LargestPart::of(&survey.tree, is_deleted_by(layer.index)).largest(amount);
-        write_entries(&gone, survey.size, "-", to)?;
+        write_entries(&gone, survey.size, "-", cells, to)?;
     }
     Ok(())
 }
 
-/// Writes entries, each with `sign` before its size.
+/// Writes entries, each with `sign` before its size and a bar of up to `cells` columns.
 fn write_entries(
     entries: &[UsageEntry],
     whole: u64,
     sign: &str,
+    cells: usize,
     to: &mut dyn Write,
 ) -> io::Result<()> {
     for (index, entry) in entries.iter().enumerate() {
@@ -201,9 +226,10 @@ fn write_entries(
         let slash = if entry.kind == "directory" { "/" } else { "" };
         let name = name.trim_start_matches('/');
         let indent = "  ".repeat(entry.depth);
-        let share = if sign.is_empty() { bar(entry.size, whole, BAR) } else { String::new() };
+        let shown = if sign.is_empty() { entry.size } else { 0 };
+        let share = bar_column(shown, whole, cells);
         let amount = format!("{sign}{}", size(entry.size));
-        let line = format!("     {amount:>9}  {share:<BAR$}  {indent}{name}{slash}");
+        let line = format!("     {amount:>9}  {share}{indent}{name}{slash}");
         writeln!(to, "{}", printable(&line))?;
     }
     Ok(())

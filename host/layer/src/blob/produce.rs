@@ -52,7 +52,7 @@ mod tests {
     use occystrap_base::oci::Digest;
 
     #[test]
-    fn what_is_made_is_what_is_written_and_hashed() {
+    fn produced_bytes_are_written_and_hashed() {
         for size in [0, 1, BUFFER - 1, BUFFER, 3 * BUFFER + 7] {
             let bytes: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
             let mut file = tempfile::tempfile().unwrap();

@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_goes_in_comes_out() {
+    fn members_come_out_as_they_went_in() {
         let (mut list, room) = (MemberList::default(), MemberBudget::default());
         for member in [
             member(MemberKind::Directory, "./", "", 0),

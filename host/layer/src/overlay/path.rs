@@ -32,6 +32,31 @@ pub fn leads_out(path: &[u8]) -> bool {
     path == b".." || path.starts_with(b"../")
 }
 
+/// The longest file name that Linux allows, in bytes (`NAME_MAX`).
+pub const LONGEST_NAME: usize = 255;
+
+/// The longest path or link target that Linux allows, in bytes (`PATH_MAX` without its NUL).
+pub const LONGEST_PATH: usize = 4095;
+
+/// A path, or a name in it, that is longer than Linux allows: no file system has room for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TooLong {
+    /// `name` or `path`.
+    pub what: &'static str,
+    /// Its length in bytes.
+    pub found: usize,
+    /// The most bytes that Linux allows.
+    pub most: usize,
+}
+
+/// Returns what of a path is too long: its longest name, the whole path, both or nothing.
+pub fn too_long(path: &[u8]) -> impl Iterator<Item = TooLong> {
+    let longest = path.split(|byte| *byte == b'/').map(<[u8]>::len).max().unwrap_or_default();
+    let name = TooLong { what: "name", found: longest, most: LONGEST_NAME };
+    let whole = TooLong { what: "path", found: path.len(), most: LONGEST_PATH };
+    [name, whole].into_iter().filter(|one| one.found > one.most)
+}
+
 /// Most symbolic links that are followed for one path, as in Linux (path_resolution(7)).
 pub const MOST_LINKS: usize = 40;
 

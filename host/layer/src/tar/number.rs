@@ -85,7 +85,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_is_written_is_read(value in proptest::num::i64::ANY) {
+        fn written_values_are_read_again(value in proptest::num::i64::ANY) {
             let mut field = [0; 12];
             write_base_256(&mut field, value);
             proptest::prop_assert_eq!(parse(&field), Some(value));

@@ -52,7 +52,7 @@ fn the_crate_tar_reads_what_is_written() {
 }
 
 #[test]
-fn what_gnu_and_v7_write_is_read() {
+fn tars_of_gnu_and_v7_are_read() {
     let mut builder = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_size(3);
@@ -81,7 +81,7 @@ fn what_gnu_and_v7_write_is_read() {
 }
 
 #[test]
-fn what_is_damaged_is_no_member() {
+fn a_damaged_member_is_an_error() {
     let good = write(&vec![file(b"a", &[7; 700])]);
     for (at, byte) in [(0, b'b'), (124, b'9'), (148, b'x')] {
         let mut bad = good.clone();
@@ -136,7 +136,7 @@ fn numbers_of_bytes_that_nobody_sends_take_no_memory() {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(listed in vec(member(), 0..5)) {
+    fn written_values_are_read_again(listed in vec(member(), 0..5)) {
         let bytes = write(&listed);
         prop_assert_eq!(bytes.len() % BLOCK, 0);
         let again = read(&bytes).unwrap();

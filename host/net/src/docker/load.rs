@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_loaded_is_in_the_answer() {
+    fn the_answer_names_the_loaded_images() {
         let docker = [
             "{\"status\":\"Loading layer\",\"progress\":\"[>  ]\",\"id\":\"1\"}\r\n{\"stream\":\"Loaded im",
             "age: a:1\\n\"}\r\n{\"stream\":\"Loaded image ID: sha256:00\\n\"}\r\n",

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_gzip_or_ends_too_early_is_an_error() {
+    fn damaged_or_cut_gzip_is_an_error() {
         let whole = gzip(b"some bytes");
         let longer = [&whole[..], b"garbage that is no member"].concat();
         for bad in [&whole[..whole.len() - 1], &whole[..5], b"no gzip at all, but text", &longer] {

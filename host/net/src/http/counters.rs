@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Counters {
     retries: AtomicU64,
     rate_limits: AtomicU64,
+    sent: AtomicU64,
+    mounted: AtomicU64,
 }
 
 impl Counters {
@@ -21,6 +23,26 @@ impl Counters {
     #[must_use]
     pub fn rate_limits(&self) -> u64 {
         self.rate_limits.load(Ordering::Relaxed)
+    }
+
+    /// Returns the bytes of blobs that were sent to registries.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Returns the bytes of blobs that registries mounted from another repository, so that they were not sent.
+    #[must_use]
+    pub fn mounted(&self) -> u64 {
+        self.mounted.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn count_sent(&self, bytes: u64) {
+        self.sent.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn count_mounted(&self, bytes: u64) {
+        self.mounted.fetch_add(bytes, Ordering::Relaxed);
     }
 
     pub(crate) fn count_retry(&self) {

@@ -61,7 +61,7 @@ fn the_variable_of_the_scheme_names_the_proxy() {
 }
 
 #[test]
-fn what_no_proxy_says_is_read_as_go_reads_it() {
+fn no_proxy_is_read_as_go_reads_it() {
     for (no_proxy, url, goes_through) in [
         ("", "http://r.example/", true),
         // Loopback, whatever the variables say.

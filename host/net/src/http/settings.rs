@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn what_means_nothing_is_refused() {
+    fn meaningless_settings_are_refused() {
         let name = |name: &str| Settings { username: Some(name.into()), ..Settings::default() };
         let rate = |rate| Settings { rate_limit: Some(rate), ..Settings::default() };
         let colon = Settings { password: Some("".into()), ..name("a:b") };

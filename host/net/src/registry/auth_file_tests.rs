@@ -243,7 +243,7 @@ fn entries_are_read_as_docker_reads_them() {
 }
 
 #[test]
-fn what_is_no_object_is_no_file_with_logins() {
+fn a_document_that_is_no_object_is_no_auth_file() {
     for bad in ["", " ", "[", "null", "[]", "\"x\"", "{\"auths\":", "\u{feff}{}", "auth = bWU6cHc="]
     {
         assert!(AuthFile::parse(bad.as_bytes(), CONTAINERS).is_none(), "{bad:?}");

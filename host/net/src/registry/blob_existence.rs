@@ -88,6 +88,8 @@ impl ExistenceCheck<'_> {
         let wire = self.repository.wire();
         let mut budget = Budget::new(&wire.settings);
         let head = match self.reads {
+            // A promised size says where the last byte is.
+            true if self.promised.is_some() => None,
             true => self.hint().await?,
             false => match self.head(&mut budget).await? {
                 Some(announced) => announced,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::known_blobs::{BlobRecord, KnownBlobs};
 use super::reference::Reference;
 use super::repository::Repository;
 use super::scope;
@@ -35,6 +36,7 @@ pub struct RegistryClient {
     pace: Arc<Pace>,
     cancel: Cancel,
     sessions: Arc<Sessions>,
+    known: KnownBlobs,
 }
 
 impl RegistryClient {
@@ -48,6 +50,7 @@ impl RegistryClient {
             pace: Arc::new(Pace::new(settings.rate_limit)),
             cancel,
             sessions: Arc::default(),
+            known: KnownBlobs::default(),
         })
     }
 
@@ -57,7 +60,26 @@ impl RegistryClient {
         if *settings == *self.settings {
             return Ok(self.clone());
         }
-        Ok(Self { pace: self.pace.clone(), ..Self::new(settings, self.cancel.clone())? })
+        Ok(Self {
+            pace: self.pace.clone(),
+            known: self.known.clone(),
+            ..Self::new(settings, self.cancel.clone())?
+        })
+    }
+
+    /// Lets clients of this run, which move many images, test once for each repository whether all kinds of requests of
+    /// clients get the same manifest ([`Repository::check_resolved`]). By default they test it for each manifest.
+    #[must_use]
+    pub fn for_many_images(self) -> Self {
+        self.known.count_for_many();
+        self
+    }
+
+    /// Lets clients of this run mount blobs from repositories that earlier runs recorded.
+    #[must_use]
+    pub fn with_record(self, record: Arc<dyn BlobRecord>) -> Self {
+        self.known.consult(record);
+        self
     }
 
     /// Returns a client that shares connections, tokens and rate limit, and is cancelled separately.
@@ -102,7 +124,7 @@ impl RegistryClient {
             follows: true,
             guard: None,
         };
-        Repository::new(reference, scope, self.sessions.clone(), wire)
+        Repository::new(reference, scope, self.sessions.clone(), self.known.clone(), wire)
     }
 
     /// Returns the connections to a registry, and to the token services and storage hosts that it names: as with Docker

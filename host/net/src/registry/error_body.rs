@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_is_short_and_discreet() {
+    fn the_words_of_a_registry_are_cut_and_masked() {
         occystrap_base::secret::keep_token("t0ken-of-this-test");
         let body = r#"{"errors":[{"code":"X","message":"bad t0ken-of-this-test\nat https://h/p?sig=abc. why?"}]}"#;
         assert_eq!(words(body), "X: bad *** at https://h/p?... why?");

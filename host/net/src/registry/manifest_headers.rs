@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_image_manifest_is_said_to_be_none() {
+    fn a_document_that_is_no_image_manifest_is_refused() {
         for (body, content_type, expected) in [
             (r#"{"schemaVersion":1,"fsLayers":[]}"#, None, "schema 1"),
             ("{}", Some("application/vnd.docker.distribution.manifest.v1+prettyjws"), "schema 1"),

@@ -15,7 +15,7 @@ use super::scope;
 use crate::http::redirect;
 use crate::http::retry::Budget;
 use crate::http::wire::{Answer, Call, Moves};
-use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::error::{Error, FaultOrigin, Kind, Result};
 use occystrap_base::oci::digest::Digest;
 use occystrap_base::oci::manifest::{OCI_INDEX, OCI_MANIFEST};
 use occystrap_base::oci::name::is_tag;
@@ -30,18 +30,21 @@ impl Repository {
     }
 
     /// Mounts a blob of another repository of the same registry, so that it need not be sent (distribution
-    /// specification, "Mounting a blob from another repository"). Returns `true` only after the blob is found in this
-    /// repository. Returns `false` when the mount fails for any reason: then the blob must be uploaded. Errors when the
-    /// user interrupts.
-    pub async fn mount_blob(&self, digest: Digest, from: &Self) -> Result<bool> {
-        if !self.same_registry(from) || self.name() == from.name() {
+    /// specification, "Mounting a blob from another repository"). `from` is the name of that repository. Returns `true`
+    /// only after the blob is found in this repository, with this size. Returns `false` when the mount fails for any
+    /// reason: then the blob must be uploaded. Errors when the user interrupts.
+    pub async fn mount_blob(&self, digest: Digest, size: u64, from: &str) -> Result<bool> {
+        if self.name() == from {
             return Ok(false);
         }
         let mounted = match self.mount(digest, from).await {
             // A blob that is cut in the other repository is cut here as well.
-            Ok(true) => self.stat_blob(digest).await.map(|found| found.is_some()),
+            Ok(true) => self.find_blob(digest, Some(size)).await.map(|found| found == Some(size)),
             outcome => outcome,
         };
+        if let Ok(true) = mounted {
+            self.note_mounted(digest, size);
+        }
         match mounted {
             Err(error) if error.kind() == Kind::Interrupted => Err(error),
             Err(error) => {
@@ -52,17 +55,15 @@ impl Repository {
         }
     }
 
-    async fn mount(&self, digest: Digest, from: &Self) -> Result<bool> {
-        let both = self.widened(&scope::pull(from.name()));
+    async fn mount(&self, digest: Digest, from: &str) -> Result<bool> {
+        let both = self.widened(&scope::pull(from));
         let mut url = self.url("blobs/uploads/");
-        url.query_pairs_mut()
-            .append_pair("mount", &digest.to_string())
-            .append_pair("from", from.name());
+        url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from);
         // A server error is an answer: an upload costs less than many retries.
         let call = Call { takes_faults: true, ..Call::new(Method::POST, url, empty()) };
         let mut budget = Budget::new(&self.wire().settings);
         let answer = both.send(&call, &mut budget).await?;
-        tracing::debug!(%digest, from = from.name(), status = answer.status().as_u16(), "mount");
+        tracing::debug!(%digest, from, status = answer.status().as_u16(), "mount");
         match answer.status() {
             StatusCode::CREATED => Ok(true),
             StatusCode::ACCEPTED => {
@@ -158,7 +159,7 @@ impl Repository {
         };
         let header = HeaderValue::try_from(media_type)
             .map_err(|_| Error::usage(format!("'{media_type}' is not a media type")))?;
-        if self.has_manifest(target, media_type, &bytes).await? {
+        if !self.is_new() && self.has_manifest(target, media_type, &bytes).await? {
             tracing::debug!(target, %digest, "the manifest is there already");
             return Ok(());
         }
@@ -186,7 +187,10 @@ impl Repository {
             || matches!(body.code.as_str(), "MANIFEST_INVALID" | "UNSUPPORTED");
         Err(match body.code.as_str() {
             "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN" => {
-                error.hint("it does not have a blob of the manifest: push the image again")
+                self.forget_blobs();
+                error
+                    .hint("it does not have a blob of the manifest: push the image again")
+                    .with_origin(FaultOrigin::LostBlob)
             }
             _ if oci && unknown_type => error.hint(
                 "it may know Docker's media types only: such a registry cannot hold OCI images, \

@@ -10,6 +10,7 @@ use reqwest::header::{ACCEPT, ACCEPT_ENCODING, HeaderValue};
 use url::Url;
 
 use super::challenge::challenges;
+use super::known_blobs::KnownBlobs;
 use super::manifest_headers::{self, FetchedManifest, ManifestHeaders};
 use super::reference::Reference;
 use super::session::{AuthSession, Pass, Sessions, usable};
@@ -38,6 +39,7 @@ struct Inner {
     session: Arc<AuthSession>,
     /// The sessions with other scopes come from here.
     sessions: Arc<Sessions>,
+    known: KnownBlobs,
     wire: Wire,
     /// See [`Repository::strict`].
     is_strict: bool,
@@ -48,18 +50,20 @@ impl Repository {
         reference: &Reference,
         scope: String,
         sessions: Arc<Sessions>,
+        known: KnownBlobs,
         wire: Wire,
     ) -> Result<Self> {
         let endpoint = reference.endpoint(wire.settings.insecure)?;
         let session = sessions.session(&reference.host, &scope);
         let reference = reference.clone();
         let is_strict = false;
-        Ok(Self(Arc::new(Inner { reference, endpoint, scope, session, sessions, wire, is_strict })))
+        let inner = Inner { reference, endpoint, scope, session, sessions, known, wire, is_strict };
+        Ok(Self(Arc::new(inner)))
     }
 
     /// Returns the same repository with tokens that also allow `scope`.
     pub(super) fn widened(&self, scope: &str) -> Self {
-        let Inner { reference, endpoint, sessions, wire, is_strict, .. } = &*self.0;
+        let Inner { reference, endpoint, sessions, known, wire, is_strict, .. } = &*self.0;
         let scope = format!("{} {scope}", self.0.scope);
         Self(Arc::new(Inner {
             reference: reference.clone(),
@@ -67,6 +71,7 @@ impl Repository {
             session: sessions.session(&reference.host, &scope),
             scope,
             sessions: sessions.clone(),
+            known: known.clone(),
             wire: wire.clone(),
             is_strict: *is_strict,
         }))
@@ -76,13 +81,14 @@ impl Repository {
     /// of registries, even if all of its bytes are received.
     #[must_use]
     pub fn strict(&self) -> Self {
-        let Inner { reference, endpoint, scope, session, sessions, wire, .. } = &*self.0;
+        let Inner { reference, endpoint, scope, session, sessions, known, wire, .. } = &*self.0;
         Self(Arc::new(Inner {
             reference: reference.clone(),
             endpoint: endpoint.clone(),
             scope: scope.clone(),
             session: session.clone(),
             sessions: sessions.clone(),
+            known: known.clone(),
             wire: wire.clone(),
             is_strict: true,
         }))
@@ -113,13 +119,25 @@ impl Repository {
         self.0.endpoint == other.0.endpoint
     }
 
+    /// Returns the host of the registry, as references spell it.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.0.reference.host
+    }
+
     /// Returns the name within the registry.
-    pub(super) fn name(&self) -> &str {
+    #[must_use]
+    pub fn name(&self) -> &str {
         &self.0.reference.repository
     }
 
     pub(super) fn endpoint(&self) -> &Url {
         &self.0.endpoint
+    }
+
+    /// Returns what this run has learned of blobs.
+    pub(super) fn known_blobs(&self) -> &KnownBlobs {
+        &self.0.known
     }
 
     pub(super) fn wire(&self) -> &Wire {

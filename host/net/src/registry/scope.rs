@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_reads_asks_for_what_the_registry_named() {
+    fn a_pull_asks_for_the_scope_that_the_registry_named() {
         assert_eq!(asked(None, &pull("a/b")), "repository:a/b:pull");
         assert_eq!(asked(Some(" "), &pull("a/b")), "repository:a/b:pull");
         let named = "repository:proxy/a/b:pull registry:catalog:*";
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn who_writes_asks_for_both() {
+    fn a_push_asks_for_pull_and_push() {
         let wanted = push("a/b");
         for (named, expected) in [
             ("", "repository:a/b:pull,push"),

@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_token_is_not_repeated() {
+    fn an_invalid_token_is_not_repeated() {
         for body in [
             "",
             "<html>s3cret",

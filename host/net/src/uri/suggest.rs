@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_people_type_who_come_from_elsewhere() {
+    fn uris_of_other_tools_have_suggestions() {
         let folder = tempfile::tempdir().unwrap();
         let here = |name: &str| folder.path().join(name).display().to_string();
         std::fs::create_dir_all(here("layout")).unwrap();

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_named_and_nothing_else() {
+    fn only_named_urls_are_allowed() {
         let cases = [
             ("a.example", "https://a.example/x", true),
             ("A.Example", "https://a.example/x", true),
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_place_is_refused() {
+    fn a_text_that_names_no_place_is_refused() {
         for bad in [
             "",
             "/",

@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_two_readings_is_none() {
+    fn an_ambiguous_path_is_refused() {
         for bad in [
             "",
             "/x",

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_the_hosts_is_not_the_plugins() {
+    fn headers_of_the_host_are_refused_to_plugins() {
         for name in [
             "authorization",
             "Authorization",

@@ -231,7 +231,7 @@ mod tests {
         }
 
         #[test]
-        fn what_is_quoted_comes_back(host in "[a-z]{1,9}", name in "[^:\"\\\\\\p{C}]{0,9}", word in "\\PC{0,9}") {
+        fn a_quoted_login_is_read_back(host in "[a-z]{1,9}", name in "[^:\"\\\\\\p{C}]{0,9}", word in "\\PC{0,9}") {
             let quoted = |text: &str| text.replace('\\', "\\\\").replace('"', "\\\"");
             let text = format!("machine {host} login \"{}\" password \"{}\"", quoted(&name), quoted(&word));
             proptest::prop_assert_eq!(login(&text, &host), Some(format!("{name}:{word}")));

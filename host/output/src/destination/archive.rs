@@ -61,7 +61,7 @@ pub struct Contents {
 }
 
 impl Archive {
-    /// Nothing was written yet.
+    /// Returns an archive to which nothing was written yet.
     #[must_use]
     pub fn new() -> Self {
         let headers = Headers::new("its framing".to_owned());
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_reader_could_take_otherwise_is_refused() {
+    fn an_ambiguous_archive_is_refused() {
         let mut twice = image(GOOD);
         assert!(write(&mut twice, LIST, b"[]").is_err());
         let mut behind = image(GOOD);

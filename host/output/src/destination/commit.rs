@@ -12,7 +12,6 @@ pub mod content;
 pub mod expected;
 pub mod folders;
 pub mod new_directory;
-pub mod one_file;
 pub mod publish;
 pub mod record;
 pub mod recover;
@@ -29,6 +28,7 @@ use self::publish::Publication;
 use crate::receipt::Published;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::destination::Destination;
+use occystrap_base::files::replace;
 use occystrap_base::files::unnamed::Unnamed;
 
 /// Publishes files into a directory that exists. The caller holds its lock.
@@ -111,7 +111,7 @@ pub fn one_file(
     }
     let folder = destination.dir().map_err(failed)?;
     let published = file.shared();
-    one_file::publish(file, &folder, name).map_err(failed)?;
+    replace::publish(file, &folder, name).map_err(failed)?;
     terms.reached(vec![Published { path: name.to_owned(), file: published }]);
     if durable {
         folders::flush(&folder).map_err(|cause| {

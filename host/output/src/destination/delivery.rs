@@ -7,6 +7,11 @@ use occystrap_net::registry::Repository;
 /// Returns whether the registry has a blob, so that it is not sent. What is there with another size, or ends too
 /// early, is damaged there: it is sent again.
 async fn is_present(at: &Repository, blob: &Descriptor) -> Result<bool> {
+    match at.known_blob(blob.digest) {
+        Some(known) if known.size == blob.size => return Ok(true),
+        None if at.is_new() => return Ok(false),
+        _ => {}
+    }
     match at.stat_blob(blob.digest).await {
         Ok(found) => Ok(found == Some(blob.size)),
         Err(error) if error.kind() == Kind::Source => {
@@ -18,27 +23,31 @@ async fn is_present(at: &Repository, blob: &Descriptor) -> Result<bool> {
 }
 
 /// How a blob comes into a repository.
-pub enum Delivery<'a> {
+pub enum Delivery {
     /// The repository has it.
     Present,
-    /// Another repository of the same registry has it: the registry may mount it, and is sent it otherwise.
-    Mountable(&'a Repository),
+    /// Another repository of the same registry, of this name, has it: the registry may mount it, and is sent it
+    /// otherwise.
+    Mountable(String),
     /// It is sent.
     Sent,
 }
 
 /// Returns how a blob comes into a repository, without changing anything. `source` is the repository that the blob
 /// comes from, where it comes from one.
-pub async fn delivery<'a>(
+pub async fn delivery(
     to: &Repository,
     blob: &Descriptor,
-    source: Option<&'a Repository>,
-) -> Result<Delivery<'a>> {
+    source: Option<&Repository>,
+) -> Result<Delivery> {
     if is_present(to, blob).await? {
         return Ok(Delivery::Present);
     }
-    Ok(match source.filter(|source| to.same_registry(source)) {
-        Some(source) => Delivery::Mountable(source),
-        None => Delivery::Sent,
-    })
+    let source = source.filter(|source| to.same_registry(source) && source.name() != to.name());
+    let other = match source {
+        Some(source) => Some(source.name().to_owned()),
+        // An image of this run that landed before has it.
+        None => to.other_with_blob(blob.digest),
+    };
+    Ok(other.map_or(Delivery::Sent, Delivery::Mountable))
 }

@@ -20,8 +20,8 @@ use occystrap_net::docker::{Engine, Inspected, Load};
 /// How much of a layer is sent at once.
 const PIECE: usize = 256 * 1024;
 
-/// Bytes of an archive that wait for the engine at most: two pieces on their way to the connection, the one that is held
-/// back, and the one that is being written, of [`occystrap_base::limits::PAD`] each.
+/// Bytes of an archive that wait for the engine at most: two pieces on their way to the connection, the one that is
+/// held back, and the one that is being written, of [`occystrap_base::limits::PAD`] each.
 const ON_ITS_WAY: usize = 4 * occystrap_base::limits::PAD as usize;
 
 /// A container engine and the one image name in it that the user gave, for reading. Cheap to clone.
@@ -230,8 +230,8 @@ impl CompleteUpload {
         self.size
     }
 
-    /// Makes the engine load it, under the name that the user gave. Errors when the engine says that it did not. Whether
-    /// the engine has the image then is a question for verification.
+    /// Makes the engine load it, under the name that the user gave. Errors when the engine says that it did not.
+    /// Whether the engine has the image then is a question for verification.
     pub fn commit(self) -> Result<()> {
         let Self { named, load, config, diff_ids, .. } = self;
         let EngineReader { engine, image, progress, .. } = named.reader();

@@ -177,7 +177,7 @@ impl FileSink {
         Ok(moved)
     }
 
-    /// Whether nothing was written yet, so that a file with the content can take this one's place.
+    /// Returns whether nothing was written yet, so that a file with the content can take this one's place.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.position == 0

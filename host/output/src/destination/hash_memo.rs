@@ -5,6 +5,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
+
 use super::engine_image::{EngineImageInfo, ExportedImage};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
@@ -32,6 +34,8 @@ pub struct HashMemo {
 #[derive(Default)]
 struct Remote {
     sizes: HashMap<Digest, Option<u64>>,
+    /// Contents of configs.
+    configs: HashMap<Digest, Bytes>,
     manifests: HashMap<String, Option<FetchedManifest>>,
     /// Whether clients that are given a name get the manifest, by the name.
     resolved: HashMap<String, Result<()>>,
@@ -62,8 +66,7 @@ impl HashMemo {
         self.known().get(&(path.to_owned(), offset, len)).copied()
     }
 
-    /// Read and hash `len` bytes of a file from `offset`, and remember. Errors when they are not
-    /// all there.
+    /// Reads and hashes `len` bytes of a file from `offset`, and remembers the digest. Errors when the file is shorter.
     pub fn hash(
         &self,
         file: &File,
@@ -90,12 +93,12 @@ impl HashMemo {
         Ok(digest)
     }
 
-    /// Remember the digest of something whole that was hashed elsewhere.
+    /// Remembers the digest of a whole file or blob that was hashed elsewhere.
     pub fn remember(&self, path: &str, len: u64, digest: Digest) {
         self.remember_at(path, 0, len, digest);
     }
 
-    /// Remember the digest of a part.
+    /// Remembers the digest of a part of a file.
     pub fn remember_at(&self, path: &str, offset: u64, len: u64, digest: Digest) {
         self.known().insert((path.to_owned(), offset, len), digest);
     }
@@ -106,29 +109,40 @@ impl HashMemo {
         lock(&self.unpacked).get(&(path.to_owned(), offset, len)).copied()
     }
 
-    /// Remember what a layer unpacks to.
+    /// Remembers the digest of an uncompressed layer.
     pub fn remember_unpacked(&self, path: &str, offset: u64, len: u64, digest: Digest) {
         lock(&self.unpacked).insert((path.to_owned(), offset, len), digest);
     }
 
-    /// What is known of the size of a blob.
+    /// Returns the size of a blob if the registry was asked for it; the inner `None` says that it is not there.
     #[must_use]
     pub fn recall_size(&self, blob: Digest) -> Option<Option<u64>> {
         self.remote().sizes.get(&blob).copied()
     }
 
-    /// Remember the size of a blob.
+    /// Remembers the size of a blob; `None` if it is not there.
     pub fn remember_size(&self, blob: Digest, size: Option<u64>) {
         self.remote().sizes.insert(blob, size);
     }
 
-    /// What is known of a manifest.
+    /// Returns the content of a config that was read.
+    #[must_use]
+    pub fn recall_config(&self, blob: Digest) -> Option<Bytes> {
+        self.remote().configs.get(&blob).cloned()
+    }
+
+    /// Remembers the content of a config.
+    pub fn remember_config(&self, blob: Digest, bytes: Bytes) {
+        self.remote().configs.insert(blob, bytes);
+    }
+
+    /// Returns a manifest if the registry was asked for it; the inner `None` says that it is not there.
     #[must_use]
     pub fn recall_manifest(&self, reference: &str) -> Option<Option<FetchedManifest>> {
         self.remote().manifests.get(reference).cloned()
     }
 
-    /// Remember a manifest.
+    /// Remembers a manifest; `None` if it is not there.
     pub fn remember_manifest(&self, reference: &str, manifest: Option<FetchedManifest>) {
         self.remote().manifests.insert(reference.to_owned(), manifest);
     }
@@ -144,18 +158,19 @@ impl HashMemo {
         self.remote().resolved.insert(reference.to_owned(), outcome);
     }
 
-    /// What is known of what is at a URL.
+    /// Returns size and digest of the content at a URL if the server was asked for it; the inner `None` says that it is
+    /// not there.
     #[must_use]
     pub fn recall_content(&self, url: &str) -> Option<Option<(u64, Digest)>> {
         self.remote().contents.get(url).copied()
     }
 
-    /// Remember size and digest of what is at a URL, or that nothing is.
+    /// Remembers size and digest of the content at a URL; `None` if it is not there.
     pub fn remember_content(&self, url: &str, content: Option<(u64, Digest)>) {
         self.remote().contents.insert(url.to_owned(), content);
     }
 
-    /// What an engine has said of its image.
+    /// Returns the engine's description of its image, or the error, if the engine was asked.
     #[must_use]
     pub fn recall_image(&self) -> Option<Result<Option<EngineImageInfo>>> {
         self.remote().image.clone()
@@ -166,7 +181,7 @@ impl HashMemo {
         self.remote().image = Some(image);
     }
 
-    /// What an engine's image was found to be.
+    /// Returns the digests of the engine's exported image, or the error, if it was exported.
     #[must_use]
     pub fn recall_export(&self) -> Option<Result<Option<ExportedImage>>> {
         self.remote().export.clone()

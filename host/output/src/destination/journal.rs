@@ -56,7 +56,7 @@ impl Journal {
         }
     }
 
-    /// Whether a whole file is known to have been read and hashed.
+    /// Returns whether a whole file is known to have been read and hashed.
     #[must_use]
     pub fn has_hashed(&self, path: &str) -> bool {
         self.hashed.contains_key(path)

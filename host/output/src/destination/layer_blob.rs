@@ -197,13 +197,13 @@ impl LayerBlob {
         self.planned.index
     }
 
-    /// Whether it is stored elsewhere, stays there, and nothing of it was fetched.
+    /// Returns whether it is stored elsewhere, stays there, and nothing of it was fetched.
     #[must_use]
     pub fn stays_elsewhere(&self) -> bool {
         self.planned.stays && matches!(self.state, State::Untouched)
     }
 
-    /// Whether it has been moved to a file already.
+    /// Returns whether it has been moved to a file already.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         matches!(self.state, State::Ready(_))

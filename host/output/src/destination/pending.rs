@@ -8,6 +8,7 @@ use super::commit::expected::Terms;
 use super::engine_image::{CompleteUpload, EngineImage};
 use super::push::Push;
 use super::read_access::{FolderReader, ReadAccess};
+use super::remote::RepositoryReader;
 use super::site::BlockingSite;
 use super::staging::Staging;
 use super::uploads::Uploads;
@@ -80,6 +81,15 @@ impl Pending {
         }
     }
 
+    /// Returns the repository, where the destination is one.
+    #[must_use]
+    pub fn repository(&self) -> Option<&RepositoryReader> {
+        match self {
+            Self::Push(push) => Some(push.remote().reader()),
+            _ => None,
+        }
+    }
+
     /// Returns the files, where the destination has files.
     pub fn files(&mut self) -> Option<&mut Staging> {
         match self {
@@ -108,7 +118,7 @@ impl Pending {
         }
     }
 
-    /// Whether the plugin only plans.
+    /// Returns whether the plugin only plans.
     #[must_use]
     pub fn is_plan(&self) -> bool {
         matches!(self, Self::Plan(_))

@@ -112,8 +112,8 @@ impl Strategy {
         }
     }
 
-    /// Whether a layer is opened here. What goes to a server as it is stored goes there straight from the source,
-    /// unless it comes from a URL: such a layer has no reader that can go back, which an upload needs.
+    /// Returns whether a layer is opened here. What goes to a server as it is stored goes there straight from the
+    /// source, unless it comes from a URL: such a layer has no reader that can go back, which an upload needs.
     fn opens(&self, planned: &PlannedLayer) -> bool {
         let is_elsewhere = matches!(planned.layer.content, Content::Elsewhere(_));
         let is_direct =
@@ -121,13 +121,13 @@ impl Strategy {
         !(matches!(self, Self::Converted) && is_direct)
     }
 
-    /// Whether the largest layer is opened first, so that the last one does not keep all waiting at the end.
+    /// Returns whether the largest layer is opened first, so that the last one does not keep all waiting at the end.
     fn takes_largest_first(&self) -> bool {
         !matches!(self, Self::InTurn)
     }
 
-    /// The context in which layers are opened and built. Of layers that are placed, the first that fails ends the
-    /// others, and not yet the session.
+    /// Returns the context in which layers are opened and built. Of layers that are placed, the first that fails ends
+    /// the others, and not yet the session.
     fn context(&self, context: &Context) -> Context {
         match self {
             Self::Placed(_) => context.child(),

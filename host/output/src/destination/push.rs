@@ -81,7 +81,7 @@ impl Push {
         })
     }
 
-    /// Whether a manifest may be pushed under this name: the tag that the user named, or its own
+    /// Returns whether a manifest may be pushed under this name: the tag that the user named, or its own
     /// digest.
     #[must_use]
     pub fn allows(&self, reference: &str, digest: Digest) -> bool {
@@ -151,11 +151,17 @@ async fn send(
         Body::Download(from) => Some(from),
         _ => None,
     };
+    // A blob that another image of this run is sending is mounted then.
+    let _turn = to.send_turn(blob.digest).await;
     match delivery(to, blob, source).await? {
         Delivery::Present => return Ok(()),
-        Delivery::Mountable(from) if to.mount_blob(blob.digest, from).await? => return Ok(()),
+        Delivery::Mountable(from) if to.mount_blob(blob.digest, blob.size, &from).await? => {
+            return Ok(());
+        }
         Delivery::Mountable(_) | Delivery::Sent => {}
     }
     progress.begin("push", blob.size);
-    to.push_blob(blob, body, options, |bytes| progress.set(bytes)).await
+    to.push_blob(blob, body, options, |bytes| progress.set(bytes)).await?;
+    to.note_sent(blob.digest, blob.size);
+    Ok(())
 }

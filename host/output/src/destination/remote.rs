@@ -9,7 +9,7 @@ use occystrap_base::terminal::progress::LayerProgress;
 use occystrap_layer::blob::{checked, open_one};
 use occystrap_layer::image::{Content, Layer};
 use occystrap_net::context::{Blocking, Context};
-use occystrap_net::registry::{FetchedManifest, Repository};
+use occystrap_net::registry::{FetchedManifest, KnownBlob, Repository};
 
 /// A repository for reading, and the runtime that its requests run on. Cheap to clone.
 #[derive(Clone)]
@@ -54,17 +54,40 @@ impl RepositoryReader {
     }
 
     /// Returns how a push would bring a blob into the repository: [`delivery::delivery`].
-    pub fn delivery<'a>(
-        &self,
-        blob: &Descriptor,
-        source: Option<&'a Repository>,
-    ) -> Result<Delivery<'a>> {
+    pub fn delivery(&self, blob: &Descriptor, source: Option<&Repository>) -> Result<Delivery> {
         self.repository.wait(delivery::delivery(&self.repository, blob, source))
     }
 
     /// Returns the size of a blob as its readers get it: [`Repository::find_blob`].
     pub fn find_blob(&self, digest: Digest, promised: Option<u64>) -> Result<Option<u64>> {
         self.repository.wait(self.repository.find_blob(digest, promised))
+    }
+
+    /// Returns what this run knows of a blob here: [`Repository::known_blob`].
+    #[must_use]
+    pub fn known_blob(&self, digest: Digest) -> Option<KnownBlob> {
+        self.repository.known_blob(digest)
+    }
+
+    /// Notes what a verification found of a blob here: [`Repository::note_blob`].
+    pub fn note_blob(&self, digest: Digest, blob: KnownBlob) {
+        self.repository.note_blob(digest, blob);
+    }
+
+    /// Notes that all kinds of requests agree here: [`Repository::note_agreeing`].
+    pub fn note_agreeing(&self) {
+        self.repository.note_agreeing();
+    }
+
+    /// Returns whether all kinds of requests agree here: [`Repository::is_agreeing`].
+    #[must_use]
+    pub fn is_agreeing(&self) -> bool {
+        self.repository.is_agreeing()
+    }
+
+    /// Forgets a blob that was found damaged or missing: [`Repository::forget_blob`].
+    pub fn forget_blob(&self, digest: Digest) {
+        self.repository.forget_blob(digest);
     }
 
     /// Downloads a blob and compares it with its digest and its size. Nothing is kept.

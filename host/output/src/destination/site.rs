@@ -116,8 +116,8 @@ impl SiteReader {
         Ok(bytes)
     }
 
-    /// Downloads what is at a URL and returns its size and digest; `None` when nothing is there. Nothing is kept. `count`
-    /// is called with the size of every piece; its error ends the download.
+    /// Downloads what is at a URL and returns its size and digest; `None` when nothing is there. Nothing is kept.
+    /// `count` is called with the size of every piece; its error ends the download.
     pub fn hash<E: From<Error>>(
         &self,
         url: &Url,

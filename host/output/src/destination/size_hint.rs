@@ -48,7 +48,7 @@ impl SizeHints {
         self.wrong.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a layer was of another size: what was written is of no use.
+    /// Returns whether a layer had another size, so that the written archive is of no use.
     #[must_use]
     pub fn were_wrong(&self) -> bool {
         self.wrong.load(Ordering::Relaxed)

@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use super::commit::expected::Terms;
 use super::commit::record::names_temporary;
-use super::commit::{self, one_file, recover};
+use super::commit::{self, recover};
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::destination::Destination;
-use occystrap_base::files::lock;
 use occystrap_base::files::unnamed::Unnamed;
+use occystrap_base::files::{lock, replace};
 use occystrap_base::limits::LOCK_WAIT;
 
 /// Linux's `NAME_MAX`: bytes of one part of a path. File systems allow no more, some allow less.
@@ -45,8 +45,9 @@ impl Staging {
         Self { destination, finished, claimed, lock: None, durable }
     }
 
-    /// For a directory, which the commit makes where it is missing. What a killed process left there is
-    /// undone first, so that a session does not take it for present.
+    /// Creates a staging for a directory, which the commit creates if it is missing. Files of a killed process are
+    /// undone first, so that a session does not take them for present. Errors when the directory cannot be opened or
+    /// locked.
     pub fn for_directory(path: &Path, durable: bool, cancel: &Cancel) -> Result<Self> {
         let mut staging = Self::new(Destination::directory_to_be(path)?, durable);
         if staging.was_interrupted()? {
@@ -66,15 +67,16 @@ impl Staging {
         look().map_err(|cause| Error::io(Kind::Destination, "look into", folder.display(), &cause))
     }
 
-    /// For one file, in a directory that exists. A temporary name that a killed process left is removed.
+    /// Creates a staging for one file, in a directory that exists. Removes the temporary name of a killed process.
+    /// Errors when the directory cannot be opened.
     pub fn for_file(path: &Path, durable: bool) -> Result<Self> {
         let staging = Self::new(Destination::file(path)?, durable);
         let destination = &staging.destination;
         if let (Some(name), Ok(folder)) = (destination.file_name(), destination.dir())
-            && let Err(cause) = one_file::recover(&folder, name)
+            && let Err(cause) = replace::recover(&folder, name)
         {
             // It blocks no name: the commit takes another one.
-            let temporary = destination.display(&one_file::temporary_name(name));
+            let temporary = destination.display(&replace::temporary_name(name));
             let why = Error::io(Kind::Destination, "remove the old file", temporary, &cause);
             tracing::debug!("{why}");
         }
@@ -136,7 +138,7 @@ impl Staging {
         }
     }
 
-    /// A new file, in the right file system.
+    /// Creates a file in the file system of the destination.
     pub fn create(&self) -> io::Result<Unnamed> {
         Unnamed::create(self.destination.anchor())
     }
@@ -146,7 +148,7 @@ impl Staging {
         self.finished.push((path, file));
     }
 
-    /// The content of a file that is held back, where it has at most `limit` bytes.
+    /// Returns the content of a file that is held back; `None` if there is none, or if it has more than `limit` bytes.
     #[must_use]
     pub fn read(&self, path: &str, limit: usize) -> Option<bytes::Bytes> {
         let (_, file) = self.finished.iter().rev().find(|(known, _)| known == path)?;
@@ -156,13 +158,13 @@ impl Staging {
         Some(bytes.into())
     }
 
-    /// How many files are held back.
+    /// Returns the number of files that are held back.
     #[must_use]
     pub fn len(&self) -> usize {
         self.finished.len()
     }
 
-    /// Whether no file is held back.
+    /// Returns whether no file is held back.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.finished.is_empty()

@@ -104,7 +104,7 @@ impl Uploads {
         Self { site, context, transfers, last, kept, busy }
     }
 
-    /// The folder.
+    /// Returns the folder.
     #[must_use]
     pub fn site(&self) -> &BlockingSite {
         &self.site

@@ -12,7 +12,8 @@ use super::key::LayerKey;
 use occystrap_base::cancel::Cancel;
 use occystrap_base::error::{Error, Kind, Result};
 use occystrap_base::files::lock;
-use occystrap_base::files::state_file::{StateFile, folder, temporary_next_to};
+use occystrap_base::files::new_file::{NewFile, folder};
+use occystrap_base::files::state_file::StateFile;
 use occystrap_base::oci::Digest;
 
 /// The version of the JSON.
@@ -119,10 +120,9 @@ pub fn update(path: &Path, cancel: &Cancel, change: impl FnOnce(&mut Entries)) -
         entries,
     };
     let bytes = serde_json::to_vec(&document).map_err(damaged)?;
-    let mut file = temporary_next_to(&real).map_err(|cause| failed(&cause))?;
-    file.write_all(&bytes).map_err(|cause| failed(&cause))?;
-    file.persist(&real).map_err(|cause| failed(&cause.error))?;
-    Ok(())
+    let new = NewFile::at(&real).map_err(|cause| failed(&cause))?;
+    let written = new.file().write_all(&bytes).and_then(|()| new.publish());
+    written.map_err(|cause| failed(&cause))
 }
 
 #[cfg(test)]
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn written_values_are_read_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("cache");
         assert_eq!(read(&path).unwrap(), Entries::new());

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_hears_of_an_interruption() {
+    fn a_waiting_turn_ends_at_an_interruption() {
         let (turns, cancel) = (Turns::default(), Cancel::default());
         let turn = turns.take(|| vec![key(0)], &cancel).unwrap();
         cancel.cancel();

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_for_a_processor_computes_nothing() {
+    fn waiting_for_a_processor_is_not_computing() {
         let here = std::thread::current().id();
         let mut clock = Clock::default();
         clock.tick_at(tick(0, here, 100));
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn who_goes_to_another_thread_gets_no_time_for_it() {
+    fn a_change_of_the_thread_gains_no_time() {
         let here = std::thread::current().id();
         let other = std::thread::spawn(|| std::thread::current().id()).join().unwrap();
         let mut clock = Clock::default();
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_host_computes_counts_unless_it_moves_content() {
+    fn the_time_of_the_host_counts_unless_it_moves_content() {
         let here = std::thread::current().id();
         let mut clock = Clock::default();
         clock.tick_at(tick(1, here, 100));

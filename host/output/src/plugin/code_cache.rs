@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
-use crate::destination::commit::one_file;
+use occystrap_base::files::replace;
 use occystrap_base::files::unnamed::Unnamed;
 use occystrap_base::oci::Digest;
 
@@ -57,7 +57,7 @@ impl CodeCache {
         io::copy(&mut code, &mut kept.file())?;
         // After a power failure, truncated machine code would run.
         kept.file().sync_all()?;
-        one_file::publish(kept, &folder, &key.hex())?;
+        replace::publish(kept, &folder, key.hex())?;
         self.remove_oldest(MOST_BYTES)
     }
 

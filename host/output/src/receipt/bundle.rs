@@ -3,12 +3,13 @@
 use std::io::Read as _;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::{LARGEST, Receipt, VERSION, leak};
 use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::files::new_file::NewFile;
 use occystrap_base::files::regular;
-use occystrap_base::files::state_file::{StateFile, temporary_next_to};
+use occystrap_base::files::state_file::StateFile;
 use occystrap_base::secret;
 use occystrap_net::uri::logins_in;
 
@@ -140,6 +141,24 @@ impl Bundle {
         Ok(bundle.receipts)
     }
 
+    /// Returns them as one line of JSON, as a file of receipts has them. `None` where a receipt holds a secret.
+    #[must_use]
+    pub fn line(&self) -> Option<String> {
+        if self.receipts.iter().any(|receipt| leak::in_receipt(receipt).is_some()) {
+            return None;
+        }
+        let mut line = Vec::new();
+        self.to(&mut serde_json::Serializer::new(&mut line)).ok()?;
+        String::from_utf8(line).ok()
+    }
+
+    fn to<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        match self.receipts.as_slice() {
+            [only] => only.serialize(serializer),
+            _ => self.serialize(serializer),
+        }
+    }
+
     /// Writes them. A receipt of that name is replaced when the new one is complete. Errors when the file is
     /// something else, or when a receipt holds a secret.
     pub fn write(&self, path: &Path) -> Result<()> {
@@ -152,14 +171,11 @@ impl Bundle {
         }
         let fail = |cause: std::io::Error| RECEIPT.write_failed(path, &cause);
         let real = RECEIPT.resolve(path)?;
-        let mut file = temporary_next_to(&real).map_err(fail)?;
-        let written = match self.receipts.as_slice() {
-            [only] => serde_json::to_writer_pretty(&mut file, only),
-            _ => serde_json::to_writer_pretty(&mut file, self),
-        };
-        written.map_err(|cause| fail(cause.into()))?;
+        let new = NewFile::at(&real).map_err(fail)?;
+        let mut file = new.file();
+        self.to(&mut serde_json::Serializer::pretty(&mut file))
+            .map_err(|cause| fail(cause.into()))?;
         std::io::Write::write_all(&mut file, b"\n").map_err(fail)?;
-        file.persist(&real).map_err(|cause| fail(cause.error))?;
-        Ok(())
+        new.publish().map_err(fail)
     }
 }

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_two_readings_on_the_way_is_found_and_elsewhere_is_not_in_the_way() {
+    fn ambiguous_keys_count_only_on_the_way() {
         let key = |key: &str| Step::Key(key.to_owned());
         let (map, list) = (vec![key("a"), key("b")], steps("x"));
         let found = |steps: &[Step], text: &str| match find(steps, text.as_bytes()) {
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn what_other_tools_have_beside_the_way_is_passed_whatever_it_is() {
+    fn values_of_other_tools_beside_the_way_are_skipped() {
         let map = ["a", "b"].map(|key| Step::Key(key.to_owned()));
         let (deep, digits) = ("[".repeat(9_000) + &"]".repeat(9_000), "9".repeat(400));
         for other in ["5", "1e400", "-1e-400", &digits, "null", r#""\ud800""#, "[1e400]", &deep] {

@@ -72,8 +72,8 @@ fn within_limits(raw: &writer::Receipt) -> Result<(), String> {
     Ok(())
 }
 
-/// A receipt is kept, and given to others. One whose plugin was given a secret as an option must not hold it:
-/// masked, it would name other things than were written.
+/// Checks that a receipt does not hold a secret that its plugin was given as an option: receipts are kept and passed
+/// on. A masked receipt would name other objects than those that were written.
 fn without_secrets(description: &Description, raw: &writer::Receipt) -> Result<(), String> {
     if !description.options.iter().any(|option| is_secret_name(&option.name)) {
         return Ok(());
@@ -161,7 +161,7 @@ impl ReceiptCheck<'_> {
         }
     }
 
-    /// The config and the layers are those that were given to the plugin.
+    /// Checks that config and layers are those that the plugin was given.
     fn fits_role(&self, one: &Expectation) -> Result<(), String> {
         let is = |layer: &Layer, digest: Digest| {
             digest == layer.diff_id

@@ -80,7 +80,11 @@ fn reason(
     };
     Ok(Some(match to.delivery(&blob, source)? {
         Delivery::Present => PlanReason::AtDestination,
-        Delivery::Mountable(from) => PlanReason::Mountable(from.place()),
+        Delivery::Mountable(from) => {
+            let host = to.place();
+            let host = host.split('/').next().unwrap_or_default();
+            PlanReason::Mountable(format!("{host}/{from}"))
+        }
         Delivery::Sent => PlanReason::Missing,
     }))
 }

@@ -47,7 +47,7 @@ impl<'a> Item<'a> {
         self.image().map_or(&[], |image| &image.layers)
     }
 
-    /// Whether it may be given a name.
+    /// Returns whether it may be given a name.
     #[must_use]
     pub fn is_named(&self) -> bool {
         match self {

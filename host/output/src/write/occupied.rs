@@ -67,8 +67,8 @@ pub fn replaced(target: &Target, id: Digest) -> Option<Replaced> {
     }
 }
 
-/// Whether the destination is a file whose format only its plugin knows. The user decides each time whether that file
-/// may be replaced.
+/// Returns whether the destination is a file whose format only its plugin knows. The user decides each time whether
+/// that file may be replaced.
 #[must_use]
 pub fn is_unknown_file(target: &Target) -> bool {
     matches!(target.endpoint, Endpoint::File(_)) && !is_built_in(target)

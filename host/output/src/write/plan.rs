@@ -187,7 +187,7 @@ fn form(decision: writer::Decision) -> Option<Form> {
     }
 }
 
-/// Whether a layer in this form has the bytes that it has now.
+/// Returns whether a layer in this form has the bytes that it has now.
 fn keeps(layer: &Layer, form: Form) -> bool {
     match form {
         Form::Stored => true,
@@ -226,7 +226,7 @@ impl LayerPlan {
         Some(PlannedLayer { index, layer, form, stays, progress })
     }
 
-    /// Whether the layer stays at the URL that the manifest names.
+    /// Returns whether the layer stays at the URL that the manifest names.
     #[must_use]
     pub fn stays(&self) -> bool {
         matches!(self.reason, PlanReason::StaysElsewhere(_))

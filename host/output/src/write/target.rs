@@ -295,7 +295,7 @@ impl Target {
         }
     }
 
-    /// Whether it is reached over plain HTTP.
+    /// Returns whether it is reached over plain HTTP.
     #[must_use]
     pub fn is_insecure(&self) -> bool {
         matches!(&self.endpoint, Endpoint::Repository(_, client) if client.is_insecure())
@@ -316,7 +316,7 @@ impl Target {
         }
     }
 
-    /// Whether it holds one image under one name.
+    /// Returns whether it holds one image under one name.
     #[must_use]
     pub fn holds_one(&self) -> bool {
         let unique = self.option("unique_names");
@@ -330,7 +330,7 @@ impl Target {
         }
     }
 
-    /// Whether it tells images apart by their tags alone.
+    /// Returns whether it tells images apart by their tags alone.
     #[must_use]
     pub fn knows_tags_only(&self) -> bool {
         matches!(self.endpoint, Endpoint::TaggedDirectory(_, None))

@@ -144,7 +144,14 @@ impl<'a> Stand<'a> {
         identity: &ImageIdentity,
         target: &Target,
     ) -> Result<Receipt> {
-        occystrap_output::write::write(handed, identity, "a test image", target, &self.context)
+        occystrap_output::write::write(
+            handed,
+            identity,
+            "a test image",
+            target,
+            None,
+            &self.context,
+        )
     }
 
     /// Writes an image. Host and plugin must find no problem, at both levels.

@@ -11,7 +11,7 @@ use occystrap_base::oci::config::LARGEST_CONFIG;
 use occystrap_base::oci::{Descriptor, Digest};
 use occystrap_images::level::Level;
 use occystrap_net::context::Context;
-use occystrap_net::registry::FetchedManifest;
+use occystrap_net::registry::{BlobProof, FetchedManifest, KnownBlob};
 use occystrap_output::destination::hash_memo::HashMemo;
 use occystrap_output::destination::remote::{RepositoryReader, StoredLayer};
 use occystrap_output::receipt::{Expectation, Place, Role};
@@ -44,6 +44,22 @@ pub fn objects(
     checker.check(&repository, claims, context)
 }
 
+/// Checks the blobs of an image before a manifest names them. Returns those that are not as promised. Errors when the
+/// user interrupts.
+pub fn blobs_before_commit(
+    expectations: &[Expectation],
+    level: Level,
+    asked: &Asked,
+) -> Result<Vec<CheckedObject>> {
+    let is_blob = |one: &&Expectation| matches!(one.place, Place::Blob { .. });
+    let blobs: Vec<Expectation> = expectations.iter().filter(is_blob).cloned().collect();
+    // Whether it is an image, the verification after the commit finds out.
+    let claims = claims(&blobs, asked.remote, asked.memory).or_artifact();
+    let mut checked = objects(&blobs, &claims, level, asked)?;
+    checked.retain(|object| object.status != Status::Ok && !object.is_elsewhere);
+    Ok(checked)
+}
+
 /// Returns what the config promises, as the registry serves it.
 pub fn claims(
     expectations: &[Expectation],
@@ -55,21 +71,20 @@ pub fn claims(
         _ => None,
     });
     let Some((digest, size)) = config else { return Claims::default() };
-    // A missing config is not waited for. The check of the config finds it.
-    match remote.find_blob(digest, Some(size)) {
-        Ok(found) => memory.remember_size(digest, found),
-        Err(_) => return Claims::default(),
-    }
-    if memory.recall_size(digest) != Some(Some(size)) {
-        return Claims::default();
+    if let Some(bytes) = memory.recall_config(digest) {
+        return Claims::of(&bytes);
     }
     let what = Descriptor { media_type: String::new(), digest, size };
     match remote.blob_bytes(&what, LARGEST_CONFIG) {
         Ok(bytes) => {
+            memory.remember_config(digest, bytes.clone());
+            memory.remember_size(digest, Some(size));
             memory.remember(&digest.to_string(), size, digest);
             Claims::of(&bytes)
         }
-        Err(error) if error.kind() == Kind::Source => Claims::of_wrong(error),
+        Err(error) if error.kind() == Kind::Source && !is_about_size(&error) => {
+            Claims::of_wrong(error)
+        }
         Err(_) => Claims::default(),
     }
 }
@@ -104,7 +119,11 @@ impl Compare for CheckedRepository<'_> {
         match &expectation.place {
             Place::Blob { digest } => {
                 let diff_id = self.claims.diff_id(expectation.role);
+                if self.is_proved(*digest, expectation.size, diff_id) {
+                    return self.memory.remember_size(*digest, expectation.size);
+                }
                 self.check_blob(*digest, expectation.size, diff_id, object);
+                self.note(*digest, expectation.size, diff_id, object);
             }
             Place::Manifest { reference } => self.check_manifest(reference, object),
             _ => object.misplaced(),
@@ -113,6 +132,37 @@ impl Compare for CheckedRepository<'_> {
 }
 
 impl CheckedRepository<'_> {
+    /// Returns whether this run has already verified the blob here, as thoroughly as now: for another image, or right
+    /// after it was mounted.
+    fn is_proved(&self, digest: Digest, expected: Option<u64>, diff_id: Option<Digest>) -> bool {
+        let Some(known) = self.remote.known_blob(digest) else { return false };
+        let is_enough = match self.level {
+            Level::Fast => known.proof >= BlobProof::Seen,
+            Level::Full => known.proof == BlobProof::Read && known.diff_id == diff_id,
+        };
+        is_enough && Some(known.size) == expected
+    }
+
+    /// Notes what was found of a blob, for the images of this run that have it too.
+    fn note(
+        &self,
+        digest: Digest,
+        expected: Option<u64>,
+        diff_id: Option<Digest>,
+        object: &CheckedObject,
+    ) {
+        match expected.filter(|_| object.status == Status::Ok) {
+            Some(size) => {
+                let proof = match self.level {
+                    Level::Fast => BlobProof::Seen,
+                    Level::Full => BlobProof::Read,
+                };
+                self.remote.note_blob(digest, KnownBlob { size, proof, diff_id });
+            }
+            None => self.remote.forget_blob(digest),
+        }
+    }
+
     fn check_blob(
         &self,
         digest: Digest,
@@ -234,7 +284,14 @@ impl CheckedRepository<'_> {
         if let Some(known) = self.memory.recall_resolved(reference) {
             return known;
         }
+        // A registry answers alike for all tags of a repository.
+        if self.remote.is_agreeing() {
+            return self.remote.check_headers(reference, fetched);
+        }
         let outcome = self.remote.check_resolved(reference, fetched);
+        if outcome.is_ok() {
+            self.remote.note_agreeing();
+        }
         self.memory.remember_resolved(reference, outcome.clone());
         outcome
     }

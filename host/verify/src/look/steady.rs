@@ -118,8 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_read_once_more_where_something_changed_and_excused_where_it_changed_again()
-    {
+    fn a_flaw_is_read_again_after_a_change_and_excused_after_another() {
         use Outcome::{Failed, Unconfirmed, Verified};
         let folder = folder();
         let (index, blob) = (folder.path().join(INDEX), folder.path().join("blobs/sha256/x"));

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-use super::summary::{Counted, SummaryLine};
 use super::{ImageReport, ImageStatus, UNCONFIRMED, seconds};
 use occystrap_base::error::{Error, Kind};
+use occystrap_base::terminal::summary::SummaryLine;
 
 /// The counts of the images of a run, and the exit code that follows.
 #[derive(Debug, Default)]
@@ -98,19 +98,11 @@ impl Tally {
     #[must_use]
     pub fn summary_line(&self) -> String {
         let sum = &self.summary;
-        let line = SummaryLine::new(&Counted {
-            what: "images",
-            all: sum.images,
-            done: sum.succeeded,
-            layers: sum.layers,
-            bytes: sum.bytes,
-            seconds: sum.seconds,
-        });
-        let line = line.number(sum.retries, "retry", "retries").number(
-            sum.rate_limits,
-            "rate limit",
-            "rate limits",
-        );
+        let counted = format!("{}/{} images", sum.succeeded, sum.images);
+        let line = SummaryLine::new(&counted, sum.layers, sum.bytes)
+            .seconds(sum.seconds)
+            .number(sum.retries, "retry", "retries")
+            .number(sum.rate_limits, "rate limit", "rate limits");
         let line = match sum.succeeded > 0 && self.not_verified == sum.succeeded {
             true => line.part("not verified"),
             false => line.verdicts(sum.images, sum.verified, sum.verify_failed, sum.unconfirmed),

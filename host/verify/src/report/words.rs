@@ -19,6 +19,20 @@ pub fn message(object: &CheckedObject) -> String {
     }
 }
 
+/// Returns the error for an object that is not as promised.
+#[must_use]
+pub fn error_of(object: &CheckedObject) -> Error {
+    let what = format!("{}: {}", object.location, message(object));
+    let error = match sides(object) {
+        (Some(expected), Some(found)) => Error::mismatch(what, expected, found),
+        _ => Error::destination(what),
+    };
+    match &object.hint {
+        Some(hint) => error.hint(hint.to_string()),
+        None => error,
+    }
+}
+
 /// Returns the message of an error without its sides and without the location of the object, which a finding shows
 /// elsewhere. An error about a repository is reported for each of its objects.
 fn without_place<'a>(error: &'a Error, location: &str) -> &'a str {

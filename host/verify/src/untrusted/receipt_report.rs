@@ -5,12 +5,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::bounds::Stop;
-use crate::report::summary::{Counted, SummaryLine};
 use crate::report::{ImageStatus, ObjectReport};
 use crate::verdict::object::Verification;
 use occystrap_base::error::{Error, Kind, printable};
 use occystrap_base::limits::UNTRUSTED_PROBLEMS;
 use occystrap_base::oci::{Digest, Part};
+use occystrap_base::terminal::summary::SummaryLine;
 use occystrap_output::receipt::Receipt;
 
 /// The report of one receipt. Its texts are cut and have no control characters. Names in it are claims of the receipt; the
@@ -200,15 +200,8 @@ impl ReceiptSummary {
 /// The last line of the report.
 impl std::fmt::Display for ReceiptSummary {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let counted = Counted {
-            what: "receipts",
-            all: self.receipts,
-            done: self.receipts - self.errors,
-            layers: self.layers,
-            bytes: self.bytes,
-            seconds: self.seconds,
-        };
-        let line = SummaryLine::new(&counted);
+        let counted = format!("{}/{} receipts", self.receipts - self.errors, self.receipts);
+        let line = SummaryLine::new(&counted, self.layers, self.bytes).seconds(self.seconds);
         line.verdicts(self.receipts, self.verified, self.failed, self.unconfirmed).fmt(f)
     }
 }

@@ -93,7 +93,7 @@ fn a_folder_is_added_with_all_that_is_in_it_and_always_the_same() {
 }
 
 #[test]
-fn what_would_break_the_image_is_refused() {
+fn additions_that_would_break_the_image_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let local = folder.path().join("f");
     std::fs::write(&local, b"1").unwrap();

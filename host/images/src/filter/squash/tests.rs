@@ -13,7 +13,7 @@ fn squash(text: &str, image: &ImageOf) -> Result<Image> {
 }
 
 #[test]
-fn what_later_layers_delete_is_gone_and_the_config_fits() {
+fn deleted_files_are_gone_and_the_config_fits() {
     let image = ImageOf::new(vec![
         vec![of("a/", ""), of("a/x", "one"), of("a/y", "two")],
         vec![of("a/.wh.x", ""), of("b", "three")],
@@ -74,7 +74,7 @@ fn metadata_of_every_kind_stays() {
 }
 
 #[test]
-fn what_cannot_be_squashed_is_said() {
+fn layers_that_cannot_be_squashed_are_named() {
     let image = ImageOf::new(vec![vec![of("a", "")], vec![of("a/b", "")]]);
     let said = |text: &str| squash(text, &image).err().unwrap().to_string();
     assert_eq!(

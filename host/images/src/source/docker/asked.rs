@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_image_is_a_mistake_on_the_command_line() {
+    fn an_invalid_image_name_is_a_usage_error() {
         for bad in ["", "a b", "../x", "sha256:12", "x@sha256:12", "x:", ":1", "UPPER:é"] {
             let error = asked(&format!("docker://{bad}")).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{bad}");

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_certain_is_told() {
+    fn only_certain_steps_are_assigned() {
         let nop = "/bin/sh -c #(nop)  CMD [\"sh\"]";
         // Sizes alone.
         assert_eq!(assigned(&[("ADD x", 5), (nop, 0), ("RUN y", 7)], 2), "0-1");

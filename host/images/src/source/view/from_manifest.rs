@@ -10,7 +10,7 @@ use crate::source::oci_layout::{self, LayoutStore};
 use crate::source::platforms::{Alone, PlatformChooser};
 use crate::source::registry::RepositoryStore;
 use occystrap_base::error::{Error, Result};
-use occystrap_base::oci::artifact;
+use occystrap_base::oci::artifact::{self, is_encrypted_type};
 use occystrap_base::oci::config::LARGEST_CONFIG;
 use occystrap_base::oci::document::{ManifestDocument, RawDescriptor};
 use occystrap_base::oci::{
@@ -51,7 +51,10 @@ fn locate(
     let content = store.content(digest)?;
     if let Content::File(section) = &content {
         layer.size = Some(section.size);
-        layer.compression = Some(compression(section, store.place())?);
+        layer.compression = match what.media_type.as_deref().is_some_and(is_encrypted_type) {
+            true => Some(ENCRYPTED),
+            false => Some(compression(section, store.place())?),
+        };
     } else {
         layer.compression = what.media_type.as_deref().and_then(said_compression);
     }
@@ -67,9 +70,13 @@ fn said_compression(media_type: &str) -> Option<Compression> {
         one if one.ends_with("+xz") => Some(Compression::Xz),
         one if one.ends_with("+bzip2") => Some(Compression::Bzip2),
         one if one.ends_with(".tar") => Some(Compression::None),
+        one if is_encrypted_type(one) => Some(ENCRYPTED),
         _ => None,
     }
 }
+
+/// The form of an encrypted layer: its bytes show no compression.
+const ENCRYPTED: Compression = Compression::Unsupported("encrypted");
 
 /// Returns a view of each image of a layout, or of those of one tag.
 pub fn layout(

@@ -157,7 +157,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_doubtful_is_not_written() {
+    fn a_doubtful_block_is_not_written() {
         // "a" in a last block with fixed codes: 3, 8 and 7 bits.
         let good = [0x4b, 4, 0];
         let joined = |stream: &[u8], plain| {

@@ -102,7 +102,7 @@ fn sizes_around_the_borders_of_blocks() {
 }
 
 #[test]
-fn what_cannot_be_compressed_grows_by_little() {
+fn incompressible_bytes_grow_by_little() {
     let mut random = fastrand::Rng::with_seed(1);
     let bytes: Vec<u8> = std::iter::repeat_with(|| random.u8(..)).take(3 * BLOCK).collect();
     for how in ALL {

@@ -73,7 +73,7 @@ fn a_prefix_in_a_gnu_header_counts_where_no_times_are() {
 }
 
 #[test]
-fn what_is_said_twice_of_a_member_is_refused() {
+fn a_name_that_is_given_twice_is_refused() {
     let long = || with_content(b'L', b"long\0");
     let link = || with_content(b'K', b"long\0");
     let path = || pax(&[("path", "short")]);

@@ -45,7 +45,7 @@ pub fn at(folder: &Dir, name: &str) -> io::Result<Option<Digest>> {
     }
 }
 
-/// Whether a file has the content of a recorded one. A record without a digest knows it by inode.
+/// Returns whether a file has the content of a recorded one. A record without a digest knows it by inode.
 pub fn is(folder: &Dir, name: &str, there: FileIdentity, recorded: &Recorded) -> io::Result<bool> {
     match recorded.digest {
         None => Ok(recorded.is(there)),

@@ -38,7 +38,7 @@ impl Terms<'_> {
 }
 
 impl<'a> Terms<'a> {
-    /// For one commit.
+    /// Returns the terms of one commit.
     #[must_use]
     pub fn new(expected: &'a [Expected], cancel: &'a Cancel) -> Self {
         Self { expected, cancel, is_outdated: Cell::new(false), published: OnceCell::new() }
@@ -66,7 +66,7 @@ pub struct HashedFile {
 }
 
 impl Expected {
-    /// Whether the file is still the one that was hashed, or has the same bytes: another process may
+    /// Returns whether the file is still the one that was hashed, or has the same bytes: another process may
     /// have written the same layer meanwhile, and some file systems number a file anew each time.
     pub fn is_still(
         &self,

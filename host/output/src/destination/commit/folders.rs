@@ -20,7 +20,7 @@ impl CommitFolders {
         Self { root, open: HashMap::new() }
     }
 
-    /// The root.
+    /// Returns the root.
     #[must_use]
     pub fn root(&self) -> &Arc<Dir> {
         &self.root

@@ -66,7 +66,7 @@ impl NewDirectory {
         }
     }
 
-    /// The directory itself.
+    /// Returns the directory itself.
     #[must_use]
     pub fn root(&self) -> &Arc<Dir> {
         &self.root

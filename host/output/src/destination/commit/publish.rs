@@ -81,7 +81,7 @@ impl<'a> Publication<'a> {
         }
     }
 
-    /// The file that has each name, after the commit point. A name that got two files has the last one.
+    /// Returns the file of each name, after the commit point. A name that got two files has the last one.
     #[must_use]
     pub fn published(&self) -> Vec<Published> {
         let last: BTreeMap<&String, &Unnamed> =

@@ -81,7 +81,7 @@ pub struct Replaced {
 }
 
 impl Replaced {
-    /// For a file that is to be replaced, with new temporary names.
+    /// Returns the record of a file that is to be replaced, with new temporary names.
     #[must_use]
     pub fn new(old: Recorded) -> Self {
         let (swap, kept) = (temporary::random_name(SWAP), temporary::random_name(OLD));
@@ -103,13 +103,13 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// Whether a file is this one.
+    /// Returns whether a file is this one.
     #[must_use]
     pub fn is(&self, file: FileIdentity) -> bool {
         (self.ino, self.size) == (file.ino, file.size)
     }
 
-    /// In bytes.
+    /// Returns the size in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
@@ -123,7 +123,7 @@ impl From<FileIdentity> for Recorded {
 }
 
 impl CommitRecord {
-    /// An empty one.
+    /// Returns an empty record.
     #[must_use]
     pub fn new() -> Self {
         Self { occystrap_commit: VERSION, ..Self::default() }
@@ -191,7 +191,7 @@ impl CommitRecord {
         if record.is_of_form() { Ok(Some(record)) } else { Err(Unusable::Malformed) }
     }
 
-    /// Whether every path stays in the directory and every temporary name is one.
+    /// Returns whether every path stays in the directory and every temporary name is one.
     fn is_of_form(&self) -> bool {
         let path = |path: &String| check_path(path, None).is_ok() && !names_temporary(path);
         let swap = |file: &RecordedFile| {
@@ -208,7 +208,7 @@ impl CommitRecord {
     }
 }
 
-/// Whether a part of a path is a name that this program keeps for itself, in upper or lower case.
+/// Returns whether a part of a path is a name that this program keeps for itself, in upper or lower case.
 #[must_use]
 pub fn names_temporary(path: &str) -> bool {
     let prefix = temporary::PREFIX;

@@ -25,14 +25,14 @@ pub const NEW_DIRECTORY: &str = ".occystrap-new";
 /// Folders of a path to a new directory, as deep as a path can be.
 const DEEPEST: usize = 2_048;
 
-/// Whether a process was killed in a commit in this folder, or another one commits there now. A record
+/// Returns whether a process was killed in a commit in this folder, or another one commits there now. A record
 /// counts where the folder is the destination itself, and not the folder above a missing one.
 pub fn is_needed(folder: &Dir, is_destination: bool) -> io::Result<bool> {
     let has_record = is_destination && entry_info(folder.as_fd(), record::NAME)?.is_some();
     Ok(has_record || has_new(folder)?)
 }
 
-/// Whether a new directory of this user stands in a folder. In a shared folder, such as `/tmp`, another
+/// Returns whether a new directory of this user stands in a folder. In a shared folder, such as `/tmp`, another
 /// user may have put something there: that is left alone.
 fn has_new(folder: &Dir) -> io::Result<bool> {
     let user = rustix::process::geteuid().as_raw();

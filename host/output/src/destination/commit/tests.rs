@@ -43,7 +43,7 @@ fn staging(folder: &Path) -> Result<Staging> {
     Staging::for_directory(folder, false, &Cancel::default())
 }
 
-/// A destination with two files, and files that replace one and are new.
+/// Returns a destination with two files, and files that replace one of them and are new.
 fn folder() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("replaced"), "old").unwrap();
@@ -80,7 +80,7 @@ fn hashed(path: &str, content: &str) -> Expected {
     Expected { path: path.to_owned(), hashed: Some(HashedFile { size, digest, file: None }) }
 }
 
-/// What a process leaves that is killed before the commit point, or after it.
+/// Makes the state that a process leaves that is killed before the commit point, or after it.
 fn killed(folder: &Path, contents: &[(&str, &str)], after: bool) {
     let destination = Destination::directory(folder).unwrap();
     let files = files(&destination, contents);
@@ -181,7 +181,7 @@ fn a_file_that_another_process_has_written_again_is_still_the_same() {
 }
 
 #[test]
-fn what_a_killed_process_left_is_undone_before_the_commit_point_and_finished_after() {
+fn a_killed_commit_is_undone_before_the_commit_point_and_finished_after() {
     for after in [false, true] {
         let folder = folder();
         let before = tree(folder.path());
@@ -200,7 +200,7 @@ fn what_a_killed_process_left_is_undone_before_the_commit_point_and_finished_aft
 }
 
 #[test]
-fn what_another_tool_has_changed_meanwhile_stays() {
+fn a_change_of_another_tool_stays() {
     let folder = folder();
     killed(folder.path(), &NEW, false);
     // It may refer to what the commit has created.
@@ -210,8 +210,8 @@ fn what_another_tool_has_changed_meanwhile_stays() {
     assert_changed(folder.path(), b"theirs");
 }
 
-/// What stands after another tool has completed an image: nothing that its list may refer to has gone, and
-/// the replaced file waits under its temporary name.
+/// Checks the state after another tool has completed an image: nothing that its list may refer to has gone, and the
+/// replaced file keeps its temporary name.
 fn assert_changed(folder: &Path, index: &[u8]) {
     let mut now = tree(folder);
     let swap = now.keys().find(|name| name.ends_with(".swap")).unwrap().clone();
@@ -225,7 +225,7 @@ fn assert_changed(folder: &Path, index: &[u8]) {
 }
 
 #[test]
-fn what_another_tool_has_changed_in_place_stays_also_where_the_size_is_the_same() {
+fn a_change_in_place_stays_also_where_the_size_is_the_same() {
     let folder = folder();
     killed(folder.path(), &NEW, false);
     std::fs::write(folder.path().join("index"), "odd index").unwrap();
@@ -459,7 +459,7 @@ fn the_temporary_name_of_one_file_is_found_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("image.tar");
     std::fs::write(&path, "old").unwrap();
-    let temporary = folder.path().join(one_file::temporary_name("image.tar"));
+    let temporary = folder.path().join(replace::temporary_name("image.tar"));
     std::fs::write(&temporary, "of a dead process").unwrap();
     drop(Staging::for_file(&path, false).unwrap());
     assert!(!temporary.exists());

@@ -65,7 +65,7 @@ pub fn state(record: &CommitRecord, folders: &mut CommitFolders) -> io::Result<U
     Ok(UndoState::Before)
 }
 
-/// Whether the directory is the one that the commit wrote into, and not a copy: there the files have other
+/// Returns whether the directory is the one that the commit wrote into, and not a copy: there the files have other
 /// inodes, and the inode of a file that never got its name may have become another one's.
 fn is_original(
     record: &CommitRecord,
@@ -131,7 +131,7 @@ pub fn keep(record: &CommitRecord, folders: &mut CommitFolders, durable: bool) -
     remove_record(folders)
 }
 
-/// The temporary names that still stand, and the path of the file that each one waited for.
+/// Returns the temporary names that still exist, each with the path of its file.
 pub fn left(
     record: &CommitRecord,
     folders: &mut CommitFolders,
@@ -231,12 +231,12 @@ fn remove_if(folder: &Dir, name: &str, known: &[Recorded]) -> io::Result<()> {
     Ok(())
 }
 
-/// What stands under a name.
+/// Returns the identity of the entry under a name; `None` if there is none.
 fn identity(folder: &Dir, name: &str) -> io::Result<Option<FileIdentity>> {
     Ok(entry_info(folder.as_fd(), name)?.map(|there| there.identity))
 }
 
-/// The folder of a path; `None` where it is missing, so that nothing can be in it.
+/// Returns the folder of a path, and the name in it; `None` if the folder is missing.
 fn parent_of<'a>(
     folders: &mut CommitFolders,
     path: &'a str,

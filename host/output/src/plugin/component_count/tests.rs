@@ -43,7 +43,7 @@ fn instances_are_multiplied_along_the_nesting() {
 }
 
 #[test]
-fn what_stands_in_an_outer_component_is_counted_as_well() {
+fn components_of_an_outer_component_are_counted_as_well() {
     let inner = "(component $inner (core module) (core instance (instantiate 0)))";
     let alias = "(component (alias outer 1 0 (component $c)) (instance (instantiate $c)))";
     let counts = count("test", &component(&format!("{inner} {alias} (instance (instantiate 1))")));
@@ -112,7 +112,7 @@ fn names_are_counted_and_other_custom_sections_are_not() {
 }
 
 #[test]
-fn what_is_cut_off_is_refused_wherever_it_ends() {
+fn a_cut_component_is_refused_wherever_it_ends() {
     let whole = component(&doubling(3, "(core module) (core instance (instantiate 0))"));
     for length in 8..whole.len() {
         // A cut between two sections leaves a component that is whole, and smaller.

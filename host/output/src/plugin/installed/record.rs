@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_is_read_again() {
+    fn a_record_is_read_again() {
         let mut record = Record::default();
         record.put(entry("b", "b")).unwrap();
         record.put(entry("a", "a")).unwrap();

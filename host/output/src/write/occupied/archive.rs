@@ -60,7 +60,7 @@ pub(super) fn check(path: &Path) -> Result<()> {
     Err(error.hint(format!("name another file, or add {FORCE} to replace it")))
 }
 
-/// Whether a file is an archive with images in it, or the beginning of one.
+/// Returns whether a file is an archive with images in it, or the beginning of one.
 fn is_archive(mut file: &File) -> bool {
     if file.rewind().is_err() {
         return false;
@@ -82,7 +82,7 @@ fn is_archive(mut file: &File) -> bool {
     }
 }
 
-/// Whether members are those of an archive of images. A list of images says so. Where the archive ends
+/// Returns whether members are those of an archive of images. A list of images says so. Where the archive ends
 /// before its list could come, as a download that was cut does, the names of the other members do.
 fn has_image<R: Read>(mut members: tar::Entries<R>, size: Option<u64>) -> bool {
     let (mut has_part, mut end) = (false, 0);
@@ -118,7 +118,7 @@ fn is_part(name: &str) -> bool {
         && matches!(rest, "" | ".json" | ".tar" | ".tar.gz" | "/layer.tar" | "/json" | "/VERSION")
 }
 
-/// Whether a list names images: others use the same file names for other things.
+/// Returns whether a list names images: others use the same file names for other things.
 fn is_list(name: &str, member: &mut impl Read) -> bool {
     let is: fn(&[u8]) -> bool = match name {
         LIST => is_saved_list,
@@ -132,13 +132,13 @@ fn is_list(name: &str, member: &mut impl Read) -> bool {
     read.is_ok() && is(&bytes)
 }
 
-/// Whether bytes are the mark of an OCI image layout.
+/// Returns whether bytes are the mark of an OCI image layout.
 pub(super) fn is_marker(bytes: &[u8]) -> bool {
     let marker = serde_json::from_slice::<serde_json::Value>(bytes);
     marker.is_ok_and(|marker| marker["imageLayoutVersion"].is_string())
 }
 
-/// Whether bytes are the list of the first form of `docker save`: `{repository: {tag: layer}}`.
+/// Returns whether bytes are the list of the first form of `docker save`: `{repository: {tag: layer}}`.
 fn is_repositories(bytes: &[u8]) -> bool {
     let is_layer = |id: &String| id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     let list = serde_json::from_slice::<BTreeMap<String, BTreeMap<String, String>>>(bytes);
@@ -148,7 +148,7 @@ fn is_repositories(bytes: &[u8]) -> bool {
     })
 }
 
-/// Whether bytes are a list in the form of `docker save`.
+/// Returns whether bytes are a list in the form of `docker save`.
 pub(super) fn is_saved_list(bytes: &[u8]) -> bool {
     #[derive(Deserialize)]
     #[serde(expecting = "an object")]
@@ -161,7 +161,7 @@ pub(super) fn is_saved_list(bytes: &[u8]) -> bool {
     serde_json::from_slice::<Vec<Image>>(bytes).is_ok_and(|images| !images.is_empty())
 }
 
-/// Whether bytes are an index of the OCI image specification.
+/// Returns whether bytes are an index of the OCI image specification.
 pub(super) fn is_index(bytes: &[u8]) -> bool {
     #[derive(Deserialize)]
     #[serde(expecting = "an object")]
@@ -195,8 +195,8 @@ impl fmt::Display for Replaced {
     }
 }
 
-/// What an archive holds besides the image of this ID. `None` where that is nothing: the same image
-/// written again replaces no other.
+/// Returns the content of an archive besides the image of this ID. `None` if there is no other: writing the same image
+/// again replaces no other image.
 pub(super) fn replaced(path: &Path, id: Digest) -> Option<Replaced> {
     let file = regular::open(path).ok()?;
     if file.metadata().ok()?.len() == 0 || !is_archive(&file) {

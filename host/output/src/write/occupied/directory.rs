@@ -123,7 +123,7 @@ impl DirectoryForm {
         }
     }
 
-    /// The files that lead to the images, to which the output adds.
+    /// Returns the files that lead to the images, to which the output adds.
     fn lists(self) -> &'static [&'static str] {
         match self {
             Self::Images => &[CATALOG, LIST],
@@ -202,7 +202,7 @@ impl DirectoryForm {
         }
     }
 
-    /// Whether a directory has the files that lead to images of this format.
+    /// Returns whether a directory has the files that lead to images of this format.
     fn is_in(self, path: &Path) -> bool {
         let read = |name: &str, limit: u64| regular::read(&path.join(name), limit).ok();
         match self {
@@ -217,7 +217,7 @@ impl DirectoryForm {
         }
     }
 
-    /// What a directory holds that this output neither writes nor expects, sorted.
+    /// Returns the entries of a directory that this output neither writes nor expects, sorted.
     fn strangers(self, path: &Path) -> io::Result<Vec<String>> {
         let mut strangers = Vec::new();
         for entry in path.read_dir()?.take(MOST_ENTRIES) {
@@ -232,7 +232,7 @@ impl DirectoryForm {
         Ok(strangers)
     }
 
-    /// Whether this output writes a file or a folder of that name before those that lead to it.
+    /// Returns whether this output writes a file or a folder of that name before those that lead to it.
     fn writes(self, name: &str, path: &Path) -> bool {
         let is_hex = |text: &str| text.len() == 64 && text.bytes().all(|b| b.is_ascii_hexdigit());
         match self {
@@ -251,14 +251,14 @@ fn refused(message: &str) -> Error {
         .hint(format!("name a new or an empty directory, or add {FORCE} to write into this one"))
 }
 
-/// Whether an error says that nothing stands under a name, or a directory does.
+/// Returns whether an error says that a name does not exist, or is a directory.
 fn is_missing(cause: &io::Error) -> bool {
     use io::ErrorKind::{IsADirectory, NotADirectory, NotFound};
     matches!(cause.kind(), NotFound | NotADirectory | IsADirectory)
 }
 
-/// Whether a directory has a catalog, and whether its beginning has an image: whether the rest is right is found
-/// where it is read. What other tools keep beside the images is passed.
+/// Returns whether a directory has a catalog, and whether the beginning of the catalog lists an image. The rest is
+/// checked where it is read. Entries of other tools are skipped.
 fn read_catalog(path: &Path) -> io::Result<(bool, bool)> {
     let mut bytes = Vec::new();
     regular::open(&path.join(CATALOG))?.take(BEGINNING).read_to_end(&mut bytes)?;
@@ -354,7 +354,7 @@ impl<'a> Beginning<'a> {
     }
 }
 
-/// Whether a catalog's value names a file that `dir://` or 0.4.17 has written.
+/// Returns whether a catalog's value names a file that `dir://` or 0.4.17 has written.
 fn is_manifest_name(name: &str) -> bool {
     name.starts_with("manifest") && name.ends_with(".json") && !name.contains('/')
 }

@@ -102,7 +102,7 @@ fn spelled(numbers: &[(u64, u32)]) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_not_defined() {
+fn undefined_blocks_are_refused() {
     // The last block; its type.
     let stored = [(1, 1), (0, 2)];
     let fixed = [(1, 1), (1, 2)];

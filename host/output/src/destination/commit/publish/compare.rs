@@ -80,7 +80,7 @@ impl Publication<'_> {
         Ok(entry_info(folder.as_fd(), name)?.map(|there| there.identity))
     }
 
-    /// Whether two paths lead to one entry of one folder, through symbolic links or because the file system
+    /// Returns whether two paths lead to one entry of one folder, through symbolic links or because the file system
     /// folds case. Two hard links of a file are two entries: to replace the one leaves the other.
     fn is_one_entry(&mut self, one: &str, other: &str) -> io::Result<bool> {
         let ((one_folder, one), (other_folder, other)) =
@@ -95,7 +95,7 @@ impl Publication<'_> {
     }
 }
 
-/// A rule that only a plugin breaks: the caller adds its name.
+/// Returns the error for two names of one file. Only a plugin causes it; the caller adds the name of the plugin.
 fn one_file(one: &str, other: &str) -> Error {
     Error::new(
         Kind::Plugin,

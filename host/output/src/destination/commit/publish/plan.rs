@@ -50,7 +50,7 @@ impl<'a> Publication<'a> {
         Ok(planned)
     }
 
-    /// What stands in a file's place; notes the folders that are missing above it.
+    /// Returns the entry that a file replaces; `None` if there is none. Notes the missing folders above it.
     fn replaced_by(&mut self, path: &str) -> io::Result<Option<Recorded>> {
         let known = |folder: &str, record: &CommitRecord| {
             record.folders.iter().any(|known| known == folder)

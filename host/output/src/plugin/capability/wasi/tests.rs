@@ -148,7 +148,7 @@ fn a_call_of_anything_else_ends_the_session() {
 }
 
 #[test]
-fn what_is_printed_goes_to_the_log_line_by_line() {
+fn printed_text_goes_to_the_log_line_by_line() {
     let mut state = GuestState::new(Arc::from("test"), Cancel::default(), HashMemo::default());
     state.printed(false, b"one\ntwo\nthr").expect("within the limit");
     assert_eq!(state.logged, 2);

@@ -1,11 +1,13 @@
-//! A destination that is one file: it is replaced in one rename.
+//! A file that replaces another one, in one rename.
 //!
 //! A file is linked to a temporary name first, because a link does not replace. That name follows from
 //! the file's, and its owner holds a lock on the file behind it: the next run for the same destination
 //! finds what a killed one left, without searching the folder.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -13,10 +15,10 @@ use cap_std::fs::Dir;
 use rustix::fs::{AtFlags, FlockOperation};
 use rustix::io::Errno;
 
-use occystrap_base::files::identity::entry_info;
-use occystrap_base::files::temporary;
-use occystrap_base::files::unnamed::Unnamed;
-use occystrap_base::oci::Digest;
+use super::identity::entry_info;
+use super::temporary;
+use super::unnamed::Unnamed;
+use crate::oci::Digest;
 
 /// The ending of the temporary name.
 const NEXT: &str = ".next";
@@ -29,13 +31,13 @@ const POLL: Duration = Duration::from_millis(2);
 
 /// Returns the temporary name for a file: of a fixed length, whatever the file is called.
 #[must_use]
-pub fn temporary_name(name: &str) -> String {
-    let hex = Digest::of(name.as_bytes()).hex();
+pub fn temporary_name(name: impl AsRef<OsStr>) -> String {
+    let hex = Digest::of(name.as_ref().as_bytes()).hex();
     format!("{}{}{NEXT}", temporary::PREFIX, hex.get(..16).unwrap_or_default())
 }
 
 /// Removes the temporary name that a killed process left.
-pub fn recover(folder: &Dir, name: &str) -> io::Result<()> {
+pub fn recover(folder: &Dir, name: impl AsRef<OsStr>) -> io::Result<()> {
     let temporary = temporary_name(name);
     if entry_info(folder.as_fd(), &temporary)?.is_some() {
         temporary::remove_dead(folder, &temporary)?;
@@ -44,7 +46,8 @@ pub fn recover(folder: &Dir, name: &str) -> io::Result<()> {
 }
 
 /// Gives a file its name, in the place of what has it.
-pub fn publish(mut file: Unnamed, folder: &Dir, name: &str) -> io::Result<()> {
+pub fn publish(mut file: Unnamed, folder: &Dir, name: impl AsRef<OsStr>) -> io::Result<()> {
+    let name = name.as_ref();
     match entry_info(folder.as_fd(), name)? {
         Some(there) if there.is_directory => return Err(Errno::ISDIR.into()),
         Some(_) => {}
@@ -64,11 +67,11 @@ pub fn publish(mut file: Unnamed, folder: &Dir, name: &str) -> io::Result<()> {
 }
 
 /// Links the file to its temporary name. Where another user or a live process has that, to a random one.
-fn appear_as_temporary(file: &mut Unnamed, folder: &Dir, name: &str) -> io::Result<String> {
+fn appear_as_temporary(file: &mut Unnamed, folder: &Dir, name: &OsStr) -> io::Result<String> {
     let temporary = temporary_name(name);
     let started = Instant::now();
     while started.elapsed() < PATIENCE {
-        match file.appear(folder, &temporary) {
+        match file.appear(folder, temporary.as_str()) {
             Ok(()) => return Ok(temporary),
             Err(cause) if cause.kind() != io::ErrorKind::AlreadyExists => return Err(cause),
             Err(_) => match temporary::remove_dead(folder, &temporary) {
@@ -79,6 +82,6 @@ fn appear_as_temporary(file: &mut Unnamed, folder: &Dir, name: &str) -> io::Resu
         }
     }
     let temporary = temporary::random_name(NEXT);
-    file.appear(folder, &temporary)?;
+    file.appear(folder, temporary.as_str())?;
     Ok(temporary)
 }

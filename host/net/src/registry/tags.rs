@@ -1,0 +1,188 @@
+//! The tags of a repository, and the digest that a tag has now.
+//!
+//! What this module refuses: to follow a link to another server, and to read a list without end.
+
+use std::collections::BTreeSet;
+
+use reqwest::StatusCode;
+use reqwest::header::{ACCEPT, HeaderValue, LINK};
+use serde::Deserialize;
+use url::Url;
+
+use super::manifest_headers;
+use super::repository::{Repository, named, unexpected};
+use crate::http::retry::Budget;
+use crate::http::wire::{Answer, Call};
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::oci::Digest;
+use occystrap_base::oci::name::is_tag;
+
+/// Largest page, in bytes. The longest tag has 128 characters, and registries send at most 10,000 tags in one page; some
+/// ignore the requested number and send all.
+const LARGEST_PAGE: usize = 32 * 1024 * 1024;
+
+/// Most tags that are kept of one repository. The largest known repositories have some 100,000.
+const MOST_TAGS: usize = 1_000_000;
+
+/// Pages in a row that bring no new tag before the list counts as endless.
+const MOST_EMPTY_PAGES: usize = 3;
+
+/// Tags that are requested for each page. docker-registry sends at most 1,000 in one page, and others less.
+const PAGE: &str = "1000";
+
+#[derive(Deserialize)]
+struct Page {
+    /// `null` where the repository has no tag.
+    tags: Option<Vec<String>>,
+}
+
+impl Repository {
+    /// Returns the tags of this repository, in the order of their names (distribution specification, "Listing Tags").
+    /// Returns `None` when the registry does not know the repository. Names that are no tags are left out. Errors:
+    /// [`Kind::Auth`], [`Kind::Network`] after all retries, and [`Kind::Source`] when the list has no end, is too
+    /// large or is not a list.
+    pub async fn tags(&self) -> Result<Option<Vec<String>>> {
+        let place = self.place();
+        let mut found = BTreeSet::new();
+        let mut url = self.url("tags/list");
+        url.query_pairs_mut().append_pair("n", PAGE);
+        let mut empty = 0;
+        loop {
+            let mut answer = match self.page(url, &place).await? {
+                Some(answer) => answer,
+                None if found.is_empty() => return Ok(None),
+                None => {
+                    let message = format!("{place}: a page of the list of tags is missing");
+                    return Err(Error::source(message));
+                }
+            };
+            let next = self.next_page(&answer, &place)?;
+            let bytes = answer
+                .read(LARGEST_PAGE, "a list of tags")
+                .await
+                .map_err(|failure| named(failure.into_error(), &place))?;
+            let page: Page = serde_json::from_slice(&bytes).map_err(|_| {
+                let host = &answer.host;
+                Error::source(format!("{place}: {host} sent a list of tags that is no such list"))
+            })?;
+            let before = found.len();
+            found.extend(page.tags.unwrap_or_default().into_iter().filter(|tag| is_tag(tag)));
+            if found.len() > MOST_TAGS {
+                let message = format!("{place}: the repository has more than {MOST_TAGS} tags");
+                return Err(Error::source(message));
+            }
+            let Some(next) = next else { return Ok(Some(found.into_iter().collect())) };
+            empty = if found.len() == before { empty + 1 } else { 0 };
+            if empty == MOST_EMPTY_PAGES {
+                let message = format!(
+                    "{place}: the list of tags has no end: {MOST_EMPTY_PAGES} pages in a row bring no new tag"
+                );
+                return Err(Error::source(message));
+            }
+            url = next;
+        }
+    }
+
+    /// Requests a page. Returns `None` when the registry does not know the repository.
+    async fn page(&self, url: Url, place: &str) -> Result<Option<Answer>> {
+        let mut call = Call::get(url);
+        call.foreign = true;
+        let mut budget = Budget::new(&self.wire().settings);
+        let answer = self
+            .send(&call, &mut budget)
+            .await
+            .map_err(|error| self.named_or_auth(error, place))?;
+        match answer.status() {
+            StatusCode::OK => Ok(Some(answer)),
+            StatusCode::NOT_FOUND => Ok(None),
+            status => Err(unexpected(place, &answer, status)),
+        }
+    }
+
+    /// Returns the URL of the next page, from the header `Link` (RFC 8288). Errors when it is at another server.
+    fn next_page(&self, answer: &Answer, place: &str) -> Result<Option<Url>> {
+        let Some(target) = answer.headers().get_all(LINK).iter().find_map(next_target) else {
+            return Ok(None);
+        };
+        let next = answer.url().join(&target).map_err(|_| {
+            Error::source(format!("{place}: {} names a next page that is no URL", answer.host))
+        })?;
+        let endpoint = self.endpoint();
+        // A proxy that ends TLS often leaves http in the link: path and query are what counts.
+        match next.host_str() == endpoint.host_str() {
+            true => {
+                let mut url = endpoint.clone();
+                url.set_path(next.path());
+                url.set_query(next.query());
+                Ok(Some(url))
+            }
+            false => {
+                let host = next.host_str().unwrap_or_default();
+                let what = format!("{place}: the next page of the list of tags is at another host");
+                let own = endpoint.host_str().unwrap_or_default();
+                Err(Error::mismatch(what, own.to_owned(), host.to_owned()))
+            }
+        }
+    }
+
+    /// Returns the digest that the registry has for a tag or a digest, from a HEAD request. Some registries send no digest
+    /// with HEAD: then the manifest is fetched. Returns `None` when it is not there. Errors: [`Kind::Auth`],
+    /// [`Kind::Network`] after all retries, and those of [`Self::manifest`].
+    pub async fn digest_of(&self, target: &str) -> Result<Option<Digest>> {
+        let place = self.place_of(target);
+        let mut call = Call::get(self.url(&format!("manifests/{target}")));
+        call.method = reqwest::Method::HEAD;
+        call.headers.insert(ACCEPT, HeaderValue::from_static(manifest_headers::ACCEPT));
+        let mut budget = Budget::new(&self.wire().settings);
+        let answer = self
+            .send(&call, &mut budget)
+            .await
+            .map_err(|error| self.named_or_auth(error, &place))?;
+        let named = answer.header("docker-content-digest").and_then(|said| said.parse().ok());
+        match (answer.status(), named) {
+            (StatusCode::NOT_FOUND, _) => Ok(None),
+            (StatusCode::OK, Some(digest)) => Ok(Some(digest)),
+            (status, _) if status.is_success() || status == StatusCode::METHOD_NOT_ALLOWED => {
+                match self.manifest(target).await {
+                    Ok(manifest) => Ok(Some(manifest.digest)),
+                    Err(error) if error.kind() == Kind::NotFound => Ok(None),
+                    Err(error) => Err(error),
+                }
+            }
+            (status, _) => Err(unexpected(&place, &answer, status)),
+        }
+    }
+}
+
+/// Returns the target of a link with the relation `next`.
+fn next_target(header: &HeaderValue) -> Option<String> {
+    let text = header.to_str().ok()?;
+    text.split(',').find_map(|link| {
+        let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
+        let is_next = parameters.split(';').any(|parameter| {
+            let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+            let value = value.trim().trim_matches('"');
+            name.trim().eq_ignore_ascii_case("rel") && value.split(' ').any(|one| one == "next")
+        });
+        is_next.then(|| target.to_owned())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_page_is_found_among_links() {
+        let target = |text: &'static str| next_target(&HeaderValue::from_static(text));
+        let is = |text, expected: Option<&str>| {
+            assert_eq!(target(text).as_deref(), expected, "{text}");
+        };
+        is("</v2/a/tags/list?last=b&n=2>; rel=\"next\"", Some("/v2/a/tags/list?last=b&n=2"));
+        is("<x>; rel=prev, <y>;rel=next", Some("y"));
+        is("<x>; title=\"a\"; REL=\"last next\"", Some("x"));
+        is("<x>; rel=\"last\"", None);
+        is("x; rel=next", None);
+        is("", None);
+    }
+}

@@ -1,0 +1,107 @@
+//! Commands and options of `occystrap mirror`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// Commands of `occystrap mirror`.
+#[derive(Subcommand)]
+pub enum MirrorCommand {
+    /// Show what a run would do: new, changed and unchanged images; writes nothing
+    Plan(PlanOptions),
+    /// Copy and verify what is new or changed; what was interrupted goes on
+    #[command(after_help = RUNNING)]
+    Run(RunOptions),
+    /// Try again what failed in the last run
+    Retry(RunOptions),
+    /// Show the last run: how many images are done, and which failed
+    Status(StatusOptions),
+}
+
+/// Options of all commands of `occystrap mirror`.
+#[derive(Args, Clone)]
+pub struct MirrorOptions {
+    /// File that says what should be where (docs/mirroring.md)
+    pub file: PathBuf,
+    /// Ledger of what was done and proved [default: FILE.ledger]
+    #[arg(long, value_name = "PATH")]
+    pub ledger: Option<PathBuf>,
+}
+
+/// Options of `occystrap mirror plan`.
+#[derive(Args)]
+pub struct PlanOptions {
+    #[command(flatten)]
+    pub mirror: MirrorOptions,
+    /// Only images with this text in the name of their source or destination; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    pub only: Vec<String>,
+    /// Exit with 4 if there is something to copy
+    #[arg(long)]
+    pub exit_code: bool,
+}
+
+/// Options of `occystrap mirror run` and `retry`.
+#[derive(Args)]
+pub struct RunOptions {
+    #[command(flatten)]
+    pub mirror: MirrorOptions,
+    /// Only images with this text in the name of their source or destination; may be repeated
+    #[arg(long, value_name = "TEXT")]
+    pub only: Vec<String>,
+    /// Verify unchanged images again whose proof is older, such as 30d or 12h
+    #[arg(long, value_name = "AGE", value_parser = age)]
+    pub recheck: Option<u64>,
+    /// Stop after the first failure
+    #[arg(long)]
+    pub fail_fast: bool,
+    /// Exit with 3 if an image could not be confirmed
+    #[arg(long)]
+    pub strict: bool,
+}
+
+/// Options of `occystrap mirror status`.
+#[derive(Args)]
+pub struct StatusOptions {
+    #[command(flatten)]
+    pub mirror: MirrorOptions,
+}
+
+const RUNNING: &str = "\
+An unchanged image costs two HEAD requests. A blob that several images have is sent once and mounted
+elsewhere. An image is verified before its tag is written. One run works on a ledger at a time.
+
+Exit codes: 0 all done, 1 something failed, 2 wrong command line or FILE, 3 UNCONFIRMED with --strict,
+130 stopped (run again: it goes on).
+
+Examples:
+  occystrap mirror run mirror.yaml
+  occystrap mirror run mirror.yaml --only library/busybox --recheck 30d";
+
+/// Parses an age: a number with s, m, h, d or w. Returns seconds.
+fn age(text: &str) -> Result<u64, String> {
+    let wrong = || format!("expected an age such as 12h, 30d or 4w, found '{text}'");
+    let (number, seconds) = match text.char_indices().last() {
+        Some((at, 's')) => (&text[..at], 1),
+        Some((at, 'm')) => (&text[..at], 60),
+        Some((at, 'h')) => (&text[..at], 3_600),
+        Some((at, 'd')) => (&text[..at], 86_400),
+        Some((at, 'w')) => (&text[..at], 604_800),
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(seconds).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_have_a_unit() {
+        assert_eq!((age("90s"), age("12h"), age("30d")), (Ok(90), Ok(43_200), Ok(2_592_000)));
+        for wrong in ["", "d", "30", "-1d", "1y", "99999999999999999w"] {
+            assert!(age(wrong).is_err(), "{wrong}");
+        }
+    }
+}

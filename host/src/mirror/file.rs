@@ -1,0 +1,76 @@
+//! The file of a mirror, with its lists, and the path of its ledger.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::oci::Digest;
+use occystrap_mirror::document::{Document, LARGEST_FILE};
+use occystrap_mirror::expand::{LARGEST_LIST, Source};
+use occystrap_mirror::ledger::sqlite::{Access, Opening, Sqlite};
+
+/// File of a mirror that was read.
+pub struct MirrorFile {
+    /// What it says.
+    pub document: Document,
+    /// Digest of its bytes.
+    pub digest: Digest,
+    path: PathBuf,
+}
+
+impl MirrorFile {
+    /// Reads and parses a file. Errors with everything that is wrong, at least one error.
+    pub fn read(path: &Path) -> Result<Self, Vec<Error>> {
+        let text = read(path, LARGEST_FILE).map_err(|error| vec![error])?;
+        let document = Document::parse(&path.display().to_string(), &text)?;
+        Ok(Self { document, digest: Digest::of(text.as_bytes()), path: path.to_owned() })
+    }
+
+    /// Returns the name of the mirror: that of the file.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let name = self.path.file_name().unwrap_or(self.path.as_os_str());
+        name.to_string_lossy().into_owned()
+    }
+
+    /// Returns all sources. Lists are read from the folder of the file.
+    pub fn sources(&self) -> Result<Vec<Source<'_>>, Vec<Error>> {
+        let folder = self.path.parent().unwrap_or(Path::new(""));
+        self.document.sources(&mut |list| read(&folder.join(list), LARGEST_LIST))
+    }
+
+    /// Returns the path of the ledger: the one that the user named, or `FILE.ledger` beside the file.
+    #[must_use]
+    pub fn ledger_path(&self, named: Option<&Path>) -> PathBuf {
+        let beside = || {
+            let mut name = self.path.clone().into_os_string();
+            name.push(".ledger");
+            name.into()
+        };
+        named.map_or_else(beside, Path::to_owned)
+    }
+
+    /// Opens the ledger.
+    pub fn open_ledger(&self, named: Option<&Path>, access: Access) -> Result<Sqlite> {
+        let path = self.ledger_path(named);
+        Sqlite::open(&Opening::new(&path, &self.name(), self.digest, access))
+    }
+}
+
+/// Reads a text file of at most `most` bytes, and one more, by which the caller sees that it is too large.
+fn read(path: &Path, most: usize) -> Result<String> {
+    let failed = |cause: std::io::Error| {
+        let error = Error::io(Kind::Usage, "read", path.display(), &cause);
+        match cause.kind() {
+            std::io::ErrorKind::InvalidData => {
+                Error::usage(format!("'{}' is not UTF-8 text", path.display()))
+            }
+            _ => error,
+        }
+    };
+    let mut text = String::new();
+    let file = File::open(path).map_err(failed)?;
+    file.take(most as u64 + 1).read_to_string(&mut text).map_err(failed)?;
+    Ok(text)
+}

@@ -1,0 +1,205 @@
+//! One item of a run: it is unchanged, or it is moved and verified.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::look::Seen;
+use super::services::Services;
+use crate::Process;
+use crate::pipeline::{self, ReceiptStore};
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::oci::Digest;
+use occystrap_images::level::Level;
+use occystrap_mirror::document::{OnConflict, Platforms, Settings, Verify};
+use occystrap_mirror::expand::Item;
+use occystrap_mirror::ledger::holding::HeldBlob;
+use occystrap_mirror::ledger::record::{
+    self, Ending, FinishedItem, ItemError, Outcome, ProofChange, Verdict,
+};
+use occystrap_output::receipt::{Bundle, Place, Receipt};
+use occystrap_verify::report::{ImageStatus, Run};
+
+/// How an attempt ended.
+pub struct Attempt {
+    /// What the ledger gets; `None` where the user interrupted, so that the item is given back.
+    pub record: Option<FinishedItem>,
+    /// Blobs that the destination has now.
+    pub blobs: Vec<HeldBlob>,
+}
+
+/// Returns whether nothing is to be done: source and destination have the digests that were proved together.
+pub fn is_unchanged(item: &record::Item, seen: &Seen) -> bool {
+    let Some(proof) = item.proof else { return false };
+    let source = item.want_digest.unwrap_or(proof.digest);
+    seen.source == Some(source) && seen.destination == Some(proof.digest)
+}
+
+/// Returns the end of an item that a policy of the file decides, where the destination has another image.
+pub fn by_policy(item: &Item<'_>, seen: &Seen) -> Option<FinishedItem> {
+    let source = seen.source?;
+    let found = seen.destination.filter(|found| *found != source)?;
+    let ending = match item.entry.settings.on_conflict {
+        OnConflict::Replace => return None,
+        OnConflict::Keep => Ending::Done(Outcome::Kept, Verdict::NotVerified),
+        OnConflict::Error => Ending::Blocked,
+    };
+    let mut record = FinishedItem::new(ending);
+    record.want_digest = Some(source);
+    if ending == Ending::Blocked {
+        record.error = Some(ItemError {
+            class: "conflict".to_owned(),
+            message: format!(
+                "{}: the destination has another image: expected {}, found {found}",
+                item.destination.name, source
+            ),
+            hint: Some("remove it there, or write 'on-conflict: replace'".to_owned()),
+        });
+    }
+    Some(record)
+}
+
+/// Returns the record of an item that an error ended.
+pub fn failed(error: &Error) -> Option<FinishedItem> {
+    let (class, ending) = match error.kind() {
+        Kind::Interrupted => return None,
+        Kind::Network => ("network", Ending::Retry { asked_wait: None }),
+        Kind::Changed => ("changed", Ending::Retry { asked_wait: None }),
+        Kind::NotFound => ("source-missing", Ending::Failed(Verdict::NotVerified)),
+        Kind::Auth => ("login", Ending::Failed(Verdict::NotVerified)),
+        Kind::Source => ("source-damaged", Ending::Failed(Verdict::NotVerified)),
+        Kind::Destination => ("destination", Ending::Failed(Verdict::NotVerified)),
+        Kind::Plugin => ("plugin", Ending::Failed(Verdict::NotVerified)),
+        _ => ("settings", Ending::Failed(Verdict::NotVerified)),
+    };
+    let mut record = FinishedItem::new(ending);
+    record.error = Some(ItemError {
+        class: class.to_owned(),
+        message: error.to_string(),
+        hint: error.hint_text().map(str::to_owned),
+    });
+    Some(record)
+}
+
+/// Moves the image of an item and verifies it. `seen` is what both ends had before.
+pub fn move_item(item: &Item<'_>, seen: &Seen, services: &Services<'_>) -> Attempt {
+    match try_to_move(item, seen, services) {
+        Ok(attempt) => attempt,
+        Err(error) => Attempt { record: failed(&error), blobs: Vec::new() },
+    }
+}
+
+fn try_to_move(item: &Item<'_>, seen: &Seen, services: &Services<'_>) -> Result<Attempt> {
+    let settings = &item.entry.settings;
+    let level = match settings.verify {
+        Verify::Fast => Some(Level::Fast),
+        Verify::Full => Some(Level::Full),
+        Verify::None => None,
+    };
+    let source = format!("registry://{}", item.source);
+    let mut process = Process::new(source, &item.destination.uri).verify(level);
+    for filter in &settings.filters {
+        process = process.filter(&filter.text);
+    }
+    let mut session = services.session.clone();
+    if let Platforms::Listed(listed) = &settings.platforms
+        && let [platform] = listed.as_slice()
+    {
+        session = session.platform(platform.clone());
+    } else if holds_indexes(&item.destination.uri) {
+        process = process.all_platforms(true);
+    }
+    let (mut request, context) =
+        process.prepare_with(&session, &services.clients, &services.catalog)?;
+    request.proves_before_tag = true;
+    request.receipts = ReceiptStore::Memory(Mutex::default());
+    let context = context.with_own_counters().about(&item.source.to_string());
+    let run = pipeline::process(&request, &context);
+    let receipts = match request.receipts {
+        ReceiptStore::Memory(kept) => kept.into_inner().unwrap_or_else(PoisonError::into_inner),
+        _ => Vec::new(),
+    };
+    let is_there = seen.destination.is_some() && seen.destination == seen.source;
+    let counters = &context.counters;
+    Ok(Attempt {
+        record: record_of(&run, receipts.as_slice(), level, is_there, settings, seen).map(
+            |mut record| {
+                (record.bytes_sent, record.bytes_mounted) = (counters.sent(), counters.mounted());
+                record
+            },
+        ),
+        blobs: blobs_of(&receipts, &item.destination.uri),
+    })
+}
+
+/// Whether a destination holds the index of an image, and not one platform alone.
+fn holds_indexes(uri: &str) -> bool {
+    uri.starts_with("registry://") || uri.starts_with("oci-layout://")
+}
+
+/// Returns what the ledger gets of a move; `None` where the user interrupted.
+fn record_of(
+    run: &Run,
+    receipts: &[Receipt],
+    level: Option<Level>,
+    is_there: bool,
+    settings: &Settings,
+    seen: &Seen,
+) -> Option<FinishedItem> {
+    let reports = run.images();
+    let has = |status: ImageStatus| reports.iter().any(|image| image.status == status);
+    // The error of an image that an index lists is the cause; that of the index follows from it.
+    let error = reports.iter().find_map(|image| image.error.as_ref());
+    if has(ImageStatus::Error)
+        && let Some(error) = error
+    {
+        return failed(error).map(|record| FinishedItem { want_digest: seen.source, ..record });
+    }
+    let outcome = if is_there { Outcome::AlreadyThere } else { Outcome::Copied };
+    let (ending, proof) = if has(ImageStatus::Failed) {
+        (Ending::Failed(Verdict::Failed), ProofChange::Drop)
+    } else if has(ImageStatus::Unconfirmed) {
+        (Ending::Done(outcome, Verdict::Unconfirmed), ProofChange::Drop)
+    } else if level.is_none() {
+        (Ending::Done(outcome, Verdict::NotVerified), ProofChange::Drop)
+    } else {
+        let proof = match (proved(receipts), level) {
+            (Some(digest), Some(Level::Full)) => ProofChange::Proved(digest, record::Level::Full),
+            (Some(digest), _) => ProofChange::Proved(digest, record::Level::Fast),
+            (None, _) => ProofChange::Drop,
+        };
+        (Ending::Done(outcome, Verdict::Verified), proof)
+    };
+    let mut record = FinishedItem::new(ending);
+    // Where nothing changes an image, its digest is that of the source.
+    let moved = settings.filters.is_empty().then(|| proved(receipts)).flatten();
+    (record.proof, record.want_digest) = (proof, seen.source.or(moved));
+    record.receipt = Bundle::new(receipts.to_vec()).line();
+    if ending == Ending::Failed(Verdict::Failed) {
+        record.error = Some(ItemError {
+            class: "verification".to_owned(),
+            message: "the verification FAILED".to_owned(),
+            hint: None,
+        });
+    }
+    Some(record)
+}
+
+/// Returns the digest of the manifest or index that has the name of the image: that of the last receipt.
+fn proved(receipts: &[Receipt]) -> Option<Digest> {
+    receipts.last()?.manifest_digest()
+}
+
+/// Returns the blobs that a registry has according to receipts.
+fn blobs_of(receipts: &[Receipt], uri: &str) -> Vec<HeldBlob> {
+    if !uri.starts_with("registry://") {
+        return Vec::new();
+    }
+    let (host, repo) = super::plan::host_and_repository(uri);
+    let expectations = receipts.iter().flat_map(|receipt| &receipt.expectations);
+    let held = expectations.filter_map(|one| match (&one.place, one.size) {
+        (Place::Blob { digest }, Some(size)) => {
+            Some(HeldBlob { host: host.clone(), repo: repo.clone(), digest: *digest, size })
+        }
+        _ => None,
+    });
+    held.collect()
+}

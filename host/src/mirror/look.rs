@@ -1,0 +1,127 @@
+//! What source and destination of an item have now: the cheap question before an image is moved.
+
+use std::path::Path;
+
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::oci::Digest;
+use occystrap_base::oci::layout::tagged;
+use occystrap_mirror::expand::Item;
+use occystrap_net::registry::Repository;
+use occystrap_net::uri::Uri;
+
+use super::services::Services;
+
+/// Name of the file that lists the images of an OCI layout (OCI image layout specification, "index.json file").
+const INDEX: &str = "index.json";
+
+/// Largest index of a layout, in bytes: 100,000 images have some 30 MB.
+const LARGEST_INDEX: u64 = 64 * 1024 * 1024;
+
+/// What source and destination have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// Digest of the source; `None` where it was not asked, because the image is moved in any case.
+    pub source: Option<Digest>,
+    /// Digest of the destination; `None` where it has no such image, or where this output is not asked.
+    pub destination: Option<Digest>,
+}
+
+/// The questions about one item.
+pub struct Question {
+    /// `None` where the source is not asked.
+    source: Option<Repository>,
+    tag: String,
+    destination: Place,
+}
+
+/// Where the destination is asked.
+enum Place {
+    /// A tag of a repository.
+    Registry(Repository, String),
+    /// What is there was found out already, or cannot be asked for.
+    Known(Option<Digest>),
+}
+
+impl Question {
+    /// Prepares the questions about an item. `is_new` says that the destination has no repository of that name,
+    /// so that the image is moved in any case.
+    pub fn about(item: &Item<'_>, is_new: bool, services: &Services<'_>) -> Result<Self> {
+        let uri = Uri::parse(&item.destination.uri)?;
+        let destination = match uri.scheme.as_str() {
+            _ if is_new => Place::Known(None),
+            "registry" => {
+                let reference = occystrap_net::registry::Reference::parse(&uri.rest)?;
+                let target = match item.destination.digest {
+                    Some(digest) => digest.to_string(),
+                    None => reference.target(),
+                };
+                Place::Registry(services.repository(&uri)?, target)
+            }
+            "oci-layout" => Place::Known(in_layout(&uri.rest)?),
+            _ => Place::Known(None),
+        };
+        let source = (!is_new).then(|| services.source(&item.source)).transpose()?;
+        let tag = item.source.target();
+        Ok(Self { source, tag, destination })
+    }
+
+    /// Asks both ends. Errors with the error of the source first: without a source there is nothing to do.
+    pub async fn ask(self) -> Result<Seen> {
+        let Self { source, tag, destination } = self;
+        let of_source = async {
+            match tag.parse::<Digest>() {
+                // A digest cannot change.
+                Ok(digest) => Ok(Some(digest)),
+                Err(_) => match source {
+                    None => Ok(None),
+                    Some(source) => match source.digest_of(&tag).await? {
+                        Some(digest) => Ok(Some(digest)),
+                        None => {
+                            let message = format!("{}:{tag}: image not found", source.place());
+                            Err(Error::new(Kind::NotFound, message)
+                            .hint("the tag was removed, or a private repository hides it: docker login HOST"))
+                        }
+                    },
+                },
+            }
+        };
+        let of_destination = async {
+            match destination {
+                Place::Registry(repository, target) => repository.digest_of(&target).await,
+                Place::Known(digest) => Ok(digest),
+            }
+        };
+        let (source, destination) = tokio::join!(of_source, of_destination);
+        Ok(Seen { source: source?, destination: destination? })
+    }
+}
+
+/// Returns the digest that an OCI layout has for a tag. `rest` is the URI without its scheme: `PATH:TAG`.
+fn in_layout(rest: &str) -> Result<Option<Digest>> {
+    let (path, tag) = tagged(rest)?;
+    let path = path.join(INDEX);
+    let Some(text) = text_of(&path)? else { return Ok(None) };
+    let index: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+    let manifests = index["manifests"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let name = |one: &&serde_json::Value| {
+        let name = &one["annotations"]["org.opencontainers.image.ref.name"];
+        name.as_str() == tag.as_deref() && tag.is_some()
+    };
+    let mut named = manifests.iter().filter(name);
+    let found = named.next().and_then(|one| one["digest"].as_str()?.parse().ok());
+    Ok(found.filter(|_| named.next().is_none()))
+}
+
+fn text_of(path: &Path) -> Result<Option<Vec<u8>>> {
+    use std::io::Read as _;
+    let failed =
+        |cause: &std::io::Error| Error::io(Kind::Destination, "read", path.display(), cause);
+    let file = match std::fs::File::open(path) {
+        Ok(file) => file,
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(cause) => return Err(failed(&cause)),
+    };
+    let mut text = Vec::new();
+    file.take(LARGEST_INDEX).read_to_end(&mut text).map_err(|cause| failed(&cause))?;
+    Ok(Some(text))
+}

@@ -1,0 +1,186 @@
+//! The items of a run: what the rules of the file select, recorded in the ledger.
+
+use std::collections::HashMap;
+
+use super::file::MirrorFile;
+use super::services::Services;
+use super::tags;
+use occystrap_base::error::{Error, Result};
+use occystrap_base::oci::Digest;
+use occystrap_mirror::document::{Index, Platforms, Referrers, Settings};
+use occystrap_mirror::expand::{Item, distinct};
+use occystrap_mirror::ledger::Ledger;
+use occystrap_mirror::ledger::record::{PlanChanges, PlanScope, PlannedItem, RunId, UnnamedItems};
+use occystrap_net::registry::Reference;
+use occystrap_net::uri::Uri;
+
+/// Items that the ledger gets in one transaction.
+const BATCH: usize = 1_000;
+
+/// What a file says should be where, now.
+pub struct Plan<'f> {
+    /// The items, in the order of the file.
+    pub items: Vec<Item<'f>>,
+    /// Sources that could not be listed, or of which the rules select nothing. The items of others are planned.
+    pub failures: Vec<Error>,
+    /// Repositories to which the plan brings images, with the number of them.
+    pub targets: HashMap<String, usize>,
+}
+
+/// Lists the tags of all repositories and applies the rules. Errors with everything that is wrong with the file.
+pub fn plan<'f, L: Ledger>(
+    file: &'f MirrorFile,
+    services: &Services<'_>,
+    ledger: Option<&L>,
+) -> Result<Plan<'f>, Vec<Error>> {
+    let one = |error: Error| vec![error];
+    let sources = file.sources()?;
+    check_supported(&sources)?;
+    let facts = ledger.map(|ledger| ledger as &(dyn occystrap_mirror::ledger::Facts + Sync));
+    let selected = tags::select(&sources, services, facts).map_err(one)?;
+    let (mut items, mut failures, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+    for (source, tags) in sources.iter().zip(selected) {
+        let made: Vec<Result<Item<'_>>> = match (source.rules, tags) {
+            (_, Err(error)) => {
+                failures.push(error);
+                continue;
+            }
+            (None, Ok(_)) => vec![source.item(None)],
+            (Some(_), Ok(tags)) => tags.iter().map(|tag| source.item(Some(tag))).collect(),
+        };
+        for item in made {
+            match item {
+                Ok(item) => items.push(item),
+                Err(error) => errors.push(error),
+            }
+        }
+    }
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let items = distinct(items)?;
+    let mut targets = HashMap::new();
+    for item in &items {
+        *targets.entry(target(&item.destination.uri)).or_default() += 1;
+    }
+    Ok(Plan { items, failures, targets })
+}
+
+/// Errors for each entry that needs what this version does not do.
+fn check_supported(sources: &[occystrap_mirror::expand::Source<'_>]) -> Result<(), Vec<Error>> {
+    let mut errors = Vec::new();
+    let mut last = None;
+    for source in sources {
+        if last == Some(&source.entry.place) {
+            continue;
+        }
+        last = Some(&source.entry.place);
+        let Settings { platforms, referrers, .. } = &source.entry.settings;
+        let place = &source.entry.place;
+        if let Platforms::Listed(listed) = platforms
+            && listed.len() > 1
+        {
+            errors.push(
+                place
+                    .error("several platforms are not supported yet")
+                    .hint("write 'platforms: all', or one platform"),
+            );
+        }
+        if *referrers != Referrers::Without {
+            errors.push(place.error("'referrers' is not supported yet").hint("remove it"));
+        }
+    }
+    match errors.is_empty() {
+        true => Ok(()),
+        false => Err(errors),
+    }
+}
+
+/// Returns the repository of a registry, or the place of another output, without the tag.
+pub fn target(uri: &str) -> String {
+    match uri.strip_prefix("registry://") {
+        Some(rest) => {
+            let rest = rest.split('?').next().unwrap_or(rest);
+            let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+            format!("{host}/{}", path.split(':').next().unwrap_or(path))
+        }
+        None => uri.split('?').next().unwrap_or(uri).to_owned(),
+    }
+}
+
+/// Returns host and repository of a destination, for limits and for what the ledger knows of blobs. What is no registry
+/// has its scheme as host.
+pub fn host_and_repository(uri: &str) -> (String, String) {
+    match Uri::parse(uri) {
+        Ok(uri) if uri.scheme == "registry" => match Reference::parse(&uri.rest) {
+            Ok(reference) => (reference.host, reference.repository),
+            Err(_) => (uri.scheme, uri.rest),
+        },
+        Ok(uri) => (uri.scheme, uri.rest),
+        Err(_) => (String::new(), uri.to_owned()),
+    }
+}
+
+/// Records what failed in the last run again, in a run that has begun.
+pub fn record_failures(ledger: &impl Ledger, run: RunId) -> Result<(PlanChanges, UnnamedItems)> {
+    let same = ledger.plan_failures(run)?;
+    let unnamed = ledger.end_plan(run, PlanScope::Part)?;
+    Ok((PlanChanges { same, ..PlanChanges::default() }, unnamed))
+}
+
+impl Plan<'_> {
+    /// Records the items in a run of the ledger. Where a source could not be listed, or the run covers a part of the
+    /// file, items that the plan does not name stay as they are.
+    pub fn record(
+        &self,
+        ledger: &impl Ledger,
+        run: RunId,
+        is_part: bool,
+    ) -> Result<(PlanChanges, UnnamedItems)> {
+        let mut changes = PlanChanges::default();
+        let mut batch = Vec::with_capacity(BATCH);
+        for item in &self.items {
+            batch.push(planned(item));
+            if batch.len() == BATCH {
+                changes += ledger.plan(run, &batch)?;
+                batch.clear();
+            }
+        }
+        changes += ledger.plan(run, &batch)?;
+        let scope = match is_part || !self.failures.is_empty() {
+            true => PlanScope::Part,
+            false => PlanScope::Whole,
+        };
+        Ok((changes, ledger.end_plan(run, scope)?))
+    }
+}
+
+fn planned(item: &Item<'_>) -> PlannedItem {
+    let (dst_host, dst_repo) = host_and_repository(&item.destination.uri);
+    PlannedItem {
+        source: item.source.to_string(),
+        destination: item.destination.name.clone(),
+        src_host: item.source.host.clone(),
+        dst_host,
+        dst_repo,
+        rule: item.entry.place.line(),
+        content: content(&item.entry.settings),
+        want_digest: item.source.digest,
+    }
+}
+
+/// Returns what decides the content of a destination beside its source, in one spelling. Empty for an exact copy.
+fn content(settings: &Settings) -> String {
+    let mut words = Vec::new();
+    if let Platforms::Listed(listed) = &settings.platforms {
+        words.extend(listed.iter().map(|one| format!("platform={}", one.platform())));
+        words.extend((settings.index == Index::Rewrite).then(|| "index=rewrite".to_owned()));
+    }
+    words.extend(settings.filters.iter().map(|filter| format!("filter={}", filter.text)));
+    let text = words.join(" ");
+    // Filters may be long, and the ledger has this text for every image.
+    match text.len() > 64 {
+        true => Digest::of(text.as_bytes()).to_string(),
+        false => text,
+    }
+}

@@ -1,0 +1,114 @@
+//! What a run would do with each image. Nothing is written, neither at a destination nor in the ledger.
+
+use super::file::MirrorFile;
+use super::item;
+use super::look::Question;
+use super::plan::{self, Plan};
+use super::services::Services;
+use super::tags::AT_A_TIME;
+use occystrap_base::error::Error;
+use occystrap_mirror::document::OnConflict;
+use occystrap_mirror::expand::Item;
+use occystrap_mirror::ledger::Ledger;
+
+/// Images that are asked about at a time; the answers of so many are in memory.
+const CLAIMED: usize = 1_000;
+
+/// What a run would do.
+pub struct Preview {
+    /// Images with something to do: what would be done, and the image.
+    pub changes: Vec<(&'static str, Change)>,
+    /// Images that are as they should be.
+    pub unchanged: usize,
+    /// Sources and destinations that could not be asked.
+    pub failures: Vec<Error>,
+}
+
+/// An image with something to do.
+pub struct Change {
+    /// The source.
+    pub source: String,
+    /// The name of the destination.
+    pub destination: String,
+}
+
+impl Preview {
+    /// Returns the last line.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let all = self.changes.len() + self.unchanged + self.failures.len();
+        let mut parts = vec![format!("{all} images")];
+        for what in ["new", "changed", "verify", "kept", "blocked"] {
+            let count = self.changes.iter().filter(|(known, _)| *known == what).count();
+            if count > 0 {
+                parts.push(format!("{count} {what}"));
+            }
+        }
+        parts.push(format!("{} unchanged", self.unchanged));
+        if !self.failures.is_empty() {
+            parts.push(format!("{} could not be asked", self.failures.len()));
+        }
+        format!("Plan: {}", parts.join(", "))
+    }
+}
+
+/// Asks what a run would do. Errors with everything that is wrong with the file.
+pub fn preview<L: Ledger>(
+    file: &MirrorFile,
+    services: &Services<'_>,
+    ledger: Option<&L>,
+    only: &[String],
+) -> Result<Preview, Vec<Error>> {
+    let one = |error: Error| vec![error];
+    let mut plan: Plan<'_> = plan::plan(file, services, ledger)?;
+    plan.keep_only(only);
+    let (mut changes, mut unchanged, mut failures) = (Vec::new(), 0, plan.failures);
+    for items in plan.items.chunks(CLAIMED) {
+        let mut asked = Vec::new();
+        for item in items {
+            let known = match ledger {
+                Some(ledger) => ledger.item(&item.destination.name).map_err(one)?,
+                None => None,
+            };
+            if item.is_immutable() && known.as_ref().is_some_and(|known| known.proof.is_some()) {
+                unchanged += 1;
+                continue;
+            }
+            match Question::about(item, false, services) {
+                Ok(question) => asked.push((item, known, question)),
+                Err(error) => failures.push(error),
+            }
+        }
+        let (asked, questions): (Vec<_>, Vec<_>) =
+            asked.into_iter().map(|(item, known, question)| ((item, known), question)).unzip();
+        let seen = services.each(questions, AT_A_TIME, Question::ask).map_err(one)?;
+        for ((item, known), seen) in asked.into_iter().zip(seen) {
+            let seen = match seen {
+                Ok(seen) => seen,
+                Err(error) => {
+                    failures.push(error);
+                    continue;
+                }
+            };
+            let what = match (&known, seen.destination) {
+                (Some(known), _) if item::is_unchanged(known, &seen) => {
+                    unchanged += 1;
+                    continue;
+                }
+                (_, None) => "new",
+                (_, found) if found == seen.source => "verify",
+                _ => match item.entry.settings.on_conflict {
+                    OnConflict::Replace => "changed",
+                    OnConflict::Keep => "kept",
+                    OnConflict::Error => "blocked",
+                },
+            };
+            changes.push((what, change(item)));
+        }
+    }
+    Ok(Preview { changes, unchanged, failures })
+}
+
+fn change(item: &Item<'_>) -> Change {
+    Change { source: item.source.to_string(), destination: item.destination.name.clone() }
+}

@@ -1,0 +1,438 @@
+//! A run: items are claimed from the ledger, asked about, moved where that is needed, and recorded.
+//!
+//! One thread claims items and asks source and destination about many of them at a time: most are unchanged. The others
+//! go to the movers, of which each moves one image at a time.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::file::MirrorFile;
+use super::item::{self, Attempt};
+use super::look::{Question, Seen};
+use super::plan::{self, Plan, host_and_repository, target};
+use super::services::Services;
+use super::tags::AT_A_TIME;
+use occystrap_base::error::{Error, Result};
+use occystrap_mirror::expand::Item;
+use occystrap_mirror::ledger::holding::{BlobState, Totals};
+use occystrap_mirror::ledger::record::{
+    self, BegunRun, ClaimRequest, ClaimedItem, Ending, FinishedItem, Lease, Outcome, PlanChanges,
+    RunEnd, RunId, RunKind, RunRequest, UnnamedItems, Verdict,
+};
+use occystrap_mirror::ledger::{HEARTBEAT_SECONDS, LONGEST_PAGE, Ledger};
+use occystrap_net::registry::{BlobProof, KnownBlob};
+use occystrap_net::uri::Uri;
+
+/// Items that are claimed and asked about at a time.
+const CLAIMED: usize = 64;
+
+/// Longest time without a look at the ledger while items are in work or wait.
+const LONGEST_NAP: Duration = Duration::from_secs(1);
+
+/// How a run is made.
+#[derive(Debug, Clone, Default)]
+pub struct RunOptions {
+    /// Only images whose source or destination has one of these in its name; all where it is empty.
+    pub only: Vec<String>,
+    /// How old a proof may be, in seconds; any age where it is `None`.
+    pub recheck: Option<u64>,
+    /// Whether the run ends after the first failure.
+    pub fail_fast: bool,
+    /// Whether only what failed in the last run is tried again.
+    pub is_retry: bool,
+    /// Images that are moved at a time.
+    pub movers: usize,
+}
+
+/// What is told while a run works.
+pub trait RunEvents: Sync {
+    /// The plan is recorded.
+    fn planned(&self, begun: &BegunRun, changes: PlanChanges, unnamed: UnnamedItems);
+    /// An item has ended, or waits for another attempt.
+    fn ended(&self, item: &Item<'_>, record: &FinishedItem);
+}
+
+/// A run that has ended.
+pub struct EndedRun {
+    /// Its number.
+    pub id: RunId,
+    /// What the ledger counts.
+    pub totals: Totals,
+    /// Sources that could not be listed, or of which the rules select nothing.
+    pub failures: Vec<Error>,
+    /// How long it took.
+    pub took: Duration,
+    /// Whether all its items ended.
+    pub is_finished: bool,
+    /// Whether the user stopped it.
+    pub is_interrupted: bool,
+}
+
+/// Plans and works until all is done, or the user interrupts. Errors when the file is wrong or the ledger fails.
+pub fn run<L: Ledger + 'static>(
+    file: &MirrorFile,
+    ledger: &Arc<L>,
+    services: &Services<'_>,
+    options: &RunOptions,
+    events: &dyn RunEvents,
+) -> Result<EndedRun, Vec<Error>> {
+    let started = Instant::now();
+    let one = |error: Error| vec![error];
+    services.consult(ledger).map_err(one)?;
+    let worker = worker();
+    let mut selection = options.only.join(" ");
+    if options.is_retry {
+        selection.insert_str(0, "retry ");
+    }
+    let request = RunRequest {
+        kind: RunKind::Mirror,
+        file_digest: file.digest,
+        selection: &selection,
+        worker: &worker,
+    };
+    let mut plan = plan::plan(file, services, Some(&**ledger))?;
+    plan.keep_only(&options.only);
+    let begun = ledger.begin_run(&request).map_err(one)?;
+    let (changes, unnamed) = match options.is_retry {
+        true => plan::record_failures(&**ledger, begun.id).map_err(one)?,
+        false => plan.record(&**ledger, begun.id, !options.only.is_empty()).map_err(one)?,
+    };
+    events.planned(&begun, changes, unnamed);
+    let limits = file.document.hosts.iter();
+    let limits = limits.filter_map(|host| Some((host.host.clone(), host.connections?.get())));
+    let work = Work {
+        ledger: &**ledger,
+        services,
+        options,
+        events,
+        run: begun.id,
+        worker: &worker,
+        items: plan.items.iter().map(|item| (&*item.destination.name, item)).collect(),
+        limits: limits.collect(),
+        new: new_targets(&plan, &**ledger, services).map_err(one)?,
+        seeded: Mutex::default(),
+        held: Mutex::default(),
+        ended: Condvar::new(),
+    };
+    let outcome = work.all();
+    if let Err(error) = &outcome
+        && error.kind() != occystrap_base::error::Kind::Interrupted
+    {
+        return Err(vec![error.clone()]);
+    }
+    let is_interrupted = outcome.is_err();
+    ledger.give_back().map_err(one)?;
+    let totals = ledger.totals(begun.id).map_err(one)?;
+    let text = serde_json::to_string(&totals).unwrap_or_default();
+    let is_finished = matches!(
+        ledger.finish_run(begun.id, &text).map_err(one)?,
+        RunEnd::Closed | RunEnd::WasClosed
+    );
+    if !is_finished {
+        ledger.stop_run(begun.id).map_err(one)?;
+    }
+    let (failures, took) = (std::mem::take(&mut plan.failures), started.elapsed());
+    Ok(EndedRun { id: begun.id, totals, failures, took, is_finished, is_interrupted })
+}
+
+/// Returns a name for this process, unlike that of any other.
+fn worker() -> String {
+    let host = occystrap_mirror::ledger::lock::machine();
+    format!("{host}/{}", std::process::id())
+}
+
+/// Returns the repositories of registries that have nothing yet. Those of which the ledger knows a blob are not asked for.
+fn new_targets(
+    plan: &Plan<'_>,
+    ledger: &impl Ledger,
+    services: &Services<'_>,
+) -> Result<HashSet<String>> {
+    let mut unknown = BTreeMap::new();
+    for item in &plan.items {
+        let uri = &item.destination.uri;
+        let name = target(uri);
+        if !uri.starts_with("registry://") || unknown.contains_key(&name) {
+            continue;
+        }
+        let (host, repo) = host_and_repository(uri);
+        let is_known = !ledger.links(&host, &repo, None, 1)?.is_empty();
+        unknown.insert(name, (!is_known).then(|| uri.clone()));
+    }
+    let unknown = unknown.into_iter().filter_map(|(name, uri)| Some((name, uri?)));
+    let repositories =
+        unknown.map(|(name, uri)| Ok((name, services.repository(&Uri::parse(&uri)?)?)));
+    let repositories = repositories.collect::<Result<Vec<_>>>()?;
+    let found = services.each(repositories, AT_A_TIME, |(name, repository)| async move {
+        // A registry that refuses the list is asked for each image.
+        let is_new = matches!(repository.tags().await, Ok(None));
+        if is_new {
+            repository.note_new();
+        }
+        is_new.then_some(name)
+    })?;
+    Ok(found.into_iter().flatten().collect())
+}
+
+impl Plan<'_> {
+    /// Keeps the items with one of these texts in the name of their source or destination; all where there are none.
+    pub fn keep_only(&mut self, only: &[String]) {
+        if !only.is_empty() {
+            self.items.retain(|item| {
+                let source = item.source.to_string();
+                only.iter().any(|text| {
+                    source.contains(text.as_str()) || item.destination.name.contains(text.as_str())
+                })
+            });
+        }
+    }
+}
+
+/// What the threads of a run share.
+struct Work<'r, L> {
+    ledger: &'r L,
+    services: &'r Services<'r>,
+    options: &'r RunOptions,
+    events: &'r dyn RunEvents,
+    run: RunId,
+    worker: &'r str,
+    /// Items by the name of their destination.
+    items: HashMap<&'r str, &'r Item<'r>>,
+    /// Items in work at most, by host.
+    limits: BTreeMap<String, u32>,
+    /// Repositories that had nothing when the run began.
+    new: HashSet<String>,
+    /// Repositories whose blobs were read from the ledger.
+    seeded: Mutex<HashSet<String>>,
+    /// Leases of this process, and whether an item failed.
+    held: Mutex<(HashSet<Lease>, bool)>,
+    /// Wakes the thread that claims.
+    ended: Condvar,
+}
+
+/// An item for a mover.
+type Move<'r> = (Lease, &'r Item<'r>, Seen);
+
+impl<'r, L: Ledger> Work<'r, L> {
+    /// Works until no item is open. Errors when the user interrupts, or the ledger fails.
+    fn all(&self) -> Result<()> {
+        let (to_movers, moves) = sync_channel(0);
+        let moves = Mutex::new(moves);
+        let over = Mutex::new(false);
+        let wake = Condvar::new();
+        thread::scope(|scope| {
+            let movers: Vec<_> = (0..self.options.movers.max(1))
+                .map(|_| scope.spawn(|| self.move_each(&moves)))
+                .collect();
+            let heart = scope.spawn(|| self.beat(&over, &wake));
+            let claimed = self.claim_each(to_movers);
+            let moved = movers.into_iter().map(|mover| match mover.join() {
+                Ok(outcome) => outcome,
+                Err(_) => Err(Error::interrupted()),
+            });
+            // All of them have ended before the outcome of one counts.
+            let moved: Vec<Result<()>> = moved.collect();
+            let moved: Result<()> = moved.into_iter().collect();
+            *over.lock().unwrap_or_else(PoisonError::into_inner) = true;
+            wake.notify_all();
+            let _ = heart.join();
+            claimed.and(moved)
+        })
+    }
+
+    fn held(&self) -> MutexGuard<'_, (HashSet<Lease>, bool)> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Prolongs the leases until the run is over.
+    fn beat(&self, over: &Mutex<bool>, wake: &Condvar) {
+        let pause = Duration::from_secs(HEARTBEAT_SECONDS);
+        let mut is_over = over.lock().unwrap_or_else(PoisonError::into_inner);
+        while !*is_over {
+            is_over = wake
+                .wait_timeout(is_over, pause)
+                .map_or_else(|broken| broken.into_inner().0, |(guard, _)| guard);
+            let leases: Vec<Lease> = self.held().0.iter().copied().collect();
+            if !*is_over && let Err(error) = self.ledger.heartbeat(&leases) {
+                tracing::warn!("{error}");
+            }
+        }
+    }
+
+    /// Claims items, asks about them, and gives the movers what must be moved.
+    fn claim_each(&self, to_movers: SyncSender<Move<'r>>) -> Result<()> {
+        loop {
+            self.services.context.cancel.check()?;
+            if self.options.fail_fast && self.held().1 {
+                return Ok(());
+            }
+            let request = ClaimRequest {
+                run: self.run,
+                worker: self.worker,
+                most: CLAIMED,
+                host_limits: &self.limits,
+            };
+            let claimed = self.ledger.claim(&request)?;
+            if claimed.is_empty() {
+                let open = self.ledger.open_items(self.run)?;
+                if open.all() == 0 {
+                    return Ok(());
+                }
+                self.nap(open.next_in);
+                continue;
+            }
+            self.held().0.extend(claimed.iter().map(|claimed| claimed.lease));
+            for moved in self.ask(claimed)? {
+                if to_movers.send(moved).is_err() {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Waits until an item has ended, or for the time until one is ready, but not long.
+    fn nap(&self, next_in: Option<u64>) {
+        let wait = next_in.map_or(LONGEST_NAP, Duration::from_secs);
+        let wait = wait.clamp(Duration::from_millis(10), LONGEST_NAP);
+        drop(self.ended.wait_timeout(self.held(), wait));
+    }
+
+    /// Asks both ends of items. Returns those that must be moved; the others are recorded.
+    fn ask(&self, claimed: Vec<ClaimedItem>) -> Result<Vec<Move<'r>>> {
+        let now = self.ledger.now()?;
+        let mut asked = Vec::new();
+        for ClaimedItem { lease, item: known } in claimed {
+            let Some(item) = self.items.get(&*known.destination).copied() else {
+                // It is of the plan of an earlier process; the next plan decides about it.
+                self.ledger
+                    .finish(lease, &FinishedItem::new(Ending::Retry { asked_wait: None }))?;
+                self.drop_lease(lease);
+                continue;
+            };
+            let is_young = |proof: record::Proof| {
+                self.options.recheck.is_none_or(|most| proof.is_younger(now, most))
+            };
+            let is_proved = known.proof.is_some_and(is_young);
+            if is_proved && item.is_immutable() {
+                self.finish(lease, item, unchanged(), &[])?;
+                continue;
+            }
+            let settings = &item.entry.settings;
+            let is_new =
+                self.new.contains(&target(&item.destination.uri)) && settings.filters.is_empty();
+            match Question::about(item, is_new, self.services) {
+                Ok(question) => asked.push((lease, item, known, is_proved, question)),
+                Err(error) => self.fail(lease, item, &error)?,
+            }
+        }
+        let (asked, questions): (Vec<_>, Vec<_>) = asked
+            .into_iter()
+            .map(|(lease, item, known, is_proved, question)| {
+                ((lease, item, known, is_proved), question)
+            })
+            .unzip();
+        let seen = self.services.each(questions, CLAIMED, Question::ask)?;
+        let mut moves = Vec::new();
+        for ((lease, item, known, is_proved), seen) in asked.into_iter().zip(seen) {
+            let seen = match seen {
+                Ok(seen) => seen,
+                Err(error) => {
+                    self.fail(lease, item, &error)?;
+                    continue;
+                }
+            };
+            if is_proved && item::is_unchanged(&known, &seen) {
+                let record = FinishedItem { want_digest: seen.source, ..unchanged() };
+                self.finish(lease, item, record, &[])?;
+            } else if let Some(record) = item::by_policy(item, &seen) {
+                self.finish(lease, item, record, &[])?;
+            } else {
+                moves.push((lease, item, seen));
+            }
+        }
+        Ok(moves)
+    }
+
+    /// Moves items until there are no more.
+    fn move_each(&self, moves: &Mutex<Receiver<Move<'r>>>) -> Result<()> {
+        loop {
+            let next = moves.lock().unwrap_or_else(PoisonError::into_inner).recv();
+            let Ok((lease, item, seen)) = next else { return Ok(()) };
+            let attempt = match self.services.context.cancel.check() {
+                Ok(()) => {
+                    self.seed(item)?;
+                    item::move_item(item, &seen, self.services)
+                }
+                Err(error) => Attempt { record: item::failed(&error), blobs: Vec::new() },
+            };
+            match attempt.record {
+                Some(record) => self.finish(lease, item, record, &attempt.blobs)?,
+                // The lease is given back when the run ends.
+                None => self.drop_lease(lease),
+            }
+        }
+    }
+
+    /// Tells the client of the destination which blobs the ledger knows in its repository. They are not sent again, and
+    /// are verified again.
+    fn seed(&self, item: &Item<'_>) -> Result<()> {
+        let uri = &item.destination.uri;
+        let mut seeded = self.seeded.lock().unwrap_or_else(PoisonError::into_inner);
+        if !uri.starts_with("registry://") || !seeded.insert(target(uri)) {
+            return Ok(());
+        }
+        let repository = self.services.repository(&Uri::parse(uri)?)?;
+        let (host, repo) = host_and_repository(uri);
+        let mut after = None;
+        loop {
+            let links = self.ledger.links(&host, &repo, after.as_ref(), LONGEST_PAGE)?;
+            for link in links.iter().filter(|link| link.state != BlobState::Bad) {
+                let blob = KnownBlob { size: link.size, proof: BlobProof::Sent, diff_id: None };
+                repository.note_blob(link.digest, blob);
+            }
+            match links.last() {
+                Some(last) if links.len() == LONGEST_PAGE => after = Some(last.digest),
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn fail(&self, lease: Lease, item: &Item<'_>, error: &Error) -> Result<()> {
+        match item::failed(error) {
+            Some(record) => self.finish(lease, item, record, &[]),
+            None => Err(error.clone()),
+        }
+    }
+
+    /// Records the end of an item.
+    fn finish(
+        &self,
+        lease: Lease,
+        item: &Item<'_>,
+        record: FinishedItem,
+        blobs: &[occystrap_mirror::ledger::holding::HeldBlob],
+    ) -> Result<()> {
+        if !blobs.is_empty() {
+            self.ledger.note_blobs(blobs)?;
+        }
+        self.ledger.finish(lease, &record)?;
+        if matches!(record.ending, Ending::Failed(_) | Ending::Blocked) {
+            self.held().1 = true;
+        }
+        self.drop_lease(lease);
+        self.events.ended(item, &record);
+        Ok(())
+    }
+
+    fn drop_lease(&self, lease: Lease) {
+        self.held().0.remove(&lease);
+        self.ended.notify_all();
+    }
+}
+
+/// Returns the record of an item that is as it was when it was proved.
+fn unchanged() -> FinishedItem {
+    FinishedItem::new(Ending::Done(Outcome::Unchanged, Verdict::NotVerified))
+}

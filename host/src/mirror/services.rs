@@ -1,0 +1,111 @@
+//! What all items of a run share: clients of registries, plugins, and the context.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use crate::Session;
+use crate::api::Clients;
+use occystrap_base::error::{Error, Result};
+use occystrap_mirror::ledger::Holdings;
+use occystrap_net::context::Context;
+use occystrap_net::registry::{BlobRecord, Reference, Repository};
+use occystrap_net::uri::Uri;
+use occystrap_output::plugin::Catalog;
+
+/// What all items of a run share.
+pub struct Services<'s> {
+    /// The session.
+    pub session: &'s Session,
+    /// Clients of registries, which share connections, logins and what is known of blobs.
+    pub clients: Clients<'s>,
+    /// Output plugins.
+    pub catalog: Catalog,
+    /// The context.
+    pub context: Context,
+}
+
+/// The ledger, as a record of blobs.
+struct LedgerRecord<L>(Arc<L>);
+
+impl<L: Holdings + Send + Sync> BlobRecord for LedgerRecord<L> {
+    fn repository_with(
+        &self,
+        host: &str,
+        except: &str,
+        digest: occystrap_base::oci::Digest,
+    ) -> Option<String> {
+        let found = self.0.repos_to_mount(host, &digest, 2).ok()?;
+        found.into_iter().find(|name| name != except)
+    }
+}
+
+impl<'s> Services<'s> {
+    /// Prepares the services of one run.
+    pub fn new(session: &'s Session) -> Result<Self> {
+        let clients = session.clients();
+        let (catalog, context) = (session.catalog()?, session.context()?);
+        Ok(Self { session, clients, catalog, context })
+    }
+
+    /// Lets pushes mount blobs that the ledger knows at the destination.
+    pub fn consult<L: Holdings + Send + Sync + 'static>(&self, ledger: &Arc<L>) -> Result<()> {
+        let client = self.clients.of(&Uri::parse("registry://localhost/any")?)?;
+        let _ = client.with_record(Arc::new(LedgerRecord(Arc::clone(ledger)))).for_many_images();
+        Ok(())
+    }
+
+    /// Returns a repository to read from. `uri` is the URI that names it, with its options.
+    pub fn repository(&self, uri: &Uri) -> Result<Repository> {
+        let reference = Reference::parse(&uri.rest)?;
+        self.clients.of(uri)?.repository(&reference, self.context.counters.clone())
+    }
+
+    /// Returns a repository of a source.
+    pub fn source(&self, reference: &Reference) -> Result<Repository> {
+        self.repository(&Uri::parse(&format!("registry://{reference}"))?)
+    }
+
+    /// Runs a request for each of `items`, at most `most` at a time. The results have the order of the items. Errors
+    /// when the user interrupts.
+    pub fn each<T, R, F>(
+        &self,
+        items: impl IntoIterator<Item = T>,
+        most: usize,
+        mut request: impl FnMut(T) -> F,
+    ) -> Result<Vec<R>>
+    where
+        F: Future<Output = R> + Send + 'static,
+        R: Send + 'static,
+    {
+        let mut waiting: VecDeque<(usize, F)> = VecDeque::new();
+        let mut items = items.into_iter().enumerate();
+        let mut results: Vec<Option<R>> = Vec::new();
+        self.context.runtime.block_on(async {
+            let mut tasks = JoinSet::new();
+            loop {
+                while tasks.len() < most.max(1) {
+                    let Some((index, item)) = items.next() else { break };
+                    waiting.push_back((index, request(item)));
+                    results.push(None);
+                    if let Some((index, future)) = waiting.pop_front() {
+                        tasks.spawn(async move { (index, future.await) });
+                    }
+                }
+                match tasks.join_next().await {
+                    None => return Ok(()),
+                    Some(Ok((index, result))) => {
+                        if let Some(slot) = results.get_mut(index) {
+                            *slot = Some(result);
+                        }
+                    }
+                    Some(Err(_)) => return Err(Error::interrupted()),
+                }
+                self.context.cancel.check()?;
+            }
+        })?;
+        Ok(results.into_iter().flatten().collect())
+    }
+}

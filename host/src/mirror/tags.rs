@@ -1,0 +1,139 @@
+//! The tags that rules select in the repositories of a file.
+
+use std::collections::BTreeMap;
+
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::services::Services;
+use occystrap_base::error::{Error, Kind, Result};
+use occystrap_base::oci::Digest;
+use occystrap_base::oci::config::LARGEST_CONFIG;
+use occystrap_mirror::expand::Source;
+use occystrap_mirror::ledger::Facts;
+use occystrap_net::registry::Repository;
+
+/// Repositories and tags that are asked for at a time.
+pub const AT_A_TIME: usize = 16;
+
+/// Returns, for each source with rules, the tags that its rules select, or why there are none. Sources without rules have
+/// one image: an empty list stands for it.
+pub fn select(
+    sources: &[Source<'_>],
+    services: &Services<'_>,
+    facts: Option<&(dyn Facts + Sync)>,
+) -> Result<Vec<Result<Vec<String>>>> {
+    let repositories = sources.iter().map(|source| match source.rules {
+        Some(_) => services.source(&source.reference).map(Some),
+        None => Ok(None),
+    });
+    let repositories: Vec<Option<Repository>> = repositories.collect::<Result<_>>()?;
+    let lists = services.each(repositories.clone(), AT_A_TIME, |repository| async move {
+        match repository {
+            Some(repository) => repository.tags().await,
+            None => Ok(None),
+        }
+    })?;
+    let mut selected = Vec::with_capacity(sources.len());
+    for ((source, repository), tags) in sources.iter().zip(repositories).zip(lists) {
+        selected.push(match (source.rules, repository) {
+            (Some(_), Some(repository)) => select_of(source, &repository, tags, services, facts),
+            _ => Ok(Vec::new()),
+        });
+    }
+    Ok(selected)
+}
+
+fn select_of(
+    source: &Source<'_>,
+    repository: &Repository,
+    tags: Result<Option<Vec<String>>>,
+    services: &Services<'_>,
+    facts: Option<&(dyn Facts + Sync)>,
+) -> Result<Vec<String>> {
+    let Some(rules) = source.rules else { return Ok(Vec::new()) };
+    let tags = tags.map_err(|error| error.within(&source.place))?;
+    let Some(tags) = tags else {
+        let message = format!("{}: {}: repository not found", source.place, repository.place());
+        return Err(Error::new(Kind::NotFound, message)
+            .hint("check its name; a private repository needs a login: docker login HOST"));
+    };
+    let dates = match rules.need_dates() {
+        true => dates(rules.candidates(&tags), repository, services, facts)
+            .map_err(|error| error.within(&source.place))?,
+        false => BTreeMap::new(),
+    };
+    let mut date_of = |tag: &str| Ok::<_, Error>(dates.get(tag).copied().flatten());
+    let selected = rules.select(&tags, OffsetDateTime::now_utc(), &mut date_of)?;
+    match selected.tags.is_empty() {
+        true => Err(source.no_tag(&selected.counts)),
+        false => Ok(selected.tags),
+    }
+}
+
+/// Returns the creation date of the image of each tag. A date is read once for each digest: the ledger keeps it.
+fn dates(
+    tags: Vec<&str>,
+    repository: &Repository,
+    services: &Services<'_>,
+    facts: Option<&(dyn Facts + Sync)>,
+) -> Result<BTreeMap<String, Option<OffsetDateTime>>> {
+    let tags: Vec<String> = tags.into_iter().map(str::to_owned).collect();
+    let digests = services.each(tags.clone(), AT_A_TIME, |tag| {
+        let repository = repository.clone();
+        async move { repository.digest_of(&tag).await }
+    })?;
+    let mut by_tag: BTreeMap<String, Digest> = BTreeMap::new();
+    for (tag, digest) in tags.into_iter().zip(digests) {
+        by_tag.extend(digest?.map(|digest| (tag, digest)));
+    }
+    let mut wanted: Vec<Digest> = by_tag.values().copied().collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    let mut known = match facts {
+        Some(facts) => facts.created(&wanted)?,
+        None => BTreeMap::new(),
+    };
+    wanted.retain(|digest| !known.contains_key(digest));
+    let created = services.each(wanted.clone(), AT_A_TIME, |digest| {
+        let repository = repository.clone();
+        async move { created(&repository, digest).await }
+    })?;
+    let mut fresh = Vec::new();
+    for (digest, created) in wanted.into_iter().zip(created) {
+        fresh.push((digest, created?));
+    }
+    if let Some(facts) = facts {
+        facts.note_created(&fresh)?;
+    }
+    known.extend(fresh);
+    let date = |digest: &Digest| {
+        let seconds = known.get(digest).copied().flatten()?;
+        OffsetDateTime::from_unix_timestamp(seconds).ok()
+    };
+    Ok(by_tag.into_iter().map(|(tag, digest)| (tag, date(&digest))).collect())
+}
+
+/// Returns the creation date in the config of an image, in seconds since 1970. Of an index, the first image that it
+/// lists decides.
+async fn created(repository: &Repository, digest: Digest) -> Result<Option<i64>> {
+    let mut manifest = repository.manifest(&digest.to_string()).await?;
+    let mut document: serde_json::Value =
+        serde_json::from_slice(&manifest.bytes).unwrap_or_default();
+    if let Some(first) = document["manifests"][0]["digest"].as_str() {
+        manifest = repository.manifest(first).await?;
+        document = serde_json::from_slice(&manifest.bytes).unwrap_or_default();
+    }
+    let config = &document["config"];
+    let (Some(Ok(digest)), Some(size)) =
+        (config["digest"].as_str().map(str::parse), config["size"].as_u64())
+    else {
+        return Ok(None);
+    };
+    let what = occystrap_base::oci::Descriptor { media_type: String::new(), digest, size };
+    let bytes = repository.blob_bytes(&what, LARGEST_CONFIG).await?;
+    let config: serde_json::Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let date = config["created"].as_str();
+    let date = date.and_then(|text| OffsetDateTime::parse(text, &Rfc3339).ok());
+    Ok(date.map(OffsetDateTime::unix_timestamp))
+}

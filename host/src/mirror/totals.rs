@@ -1,0 +1,54 @@
+//! The last line of a run, and its exit code.
+
+use occystrap_base::error::Error;
+use occystrap_base::terminal::size::size;
+use occystrap_mirror::ledger::holding::Totals;
+
+use super::run::EndedRun;
+
+/// Returns the last line: how many images are as the file wants them, and what was done for that.
+#[must_use]
+pub fn line(run: &EndedRun) -> String {
+    let Totals { copied, unchanged, repaired, kept, already_there, verified, .. } = run.totals;
+    let Totals { unconfirmed, not_verified, bytes_sent, bytes_mounted, .. } = run.totals;
+    let all = run.totals.items();
+    let mut parts = vec![format!("{}/{all} images", run.totals.done)];
+    let mut add = |count: u64, what: &str| {
+        if count > 0 {
+            parts.push(format!("{count} {what}"));
+        }
+    };
+    add(copied, "copied");
+    add(already_there, "already there");
+    add(unchanged, "unchanged");
+    add(repaired, "repaired");
+    add(kept, "kept");
+    if bytes_sent + bytes_mounted > 0 {
+        parts.push(format!("{} sent, {} mounted", size(bytes_sent), size(bytes_mounted)));
+    }
+    parts.push(format!("{:.1}s", run.took.as_secs_f64()));
+    let mut add = |count: u64, what: &str| {
+        if count > 0 {
+            parts.push(format!("{count} {what}"));
+        }
+    };
+    add(verified, "verified");
+    add(unconfirmed, "UNCONFIRMED");
+    add(not_verified.saturating_sub(unchanged + kept), "not verified");
+    add(run.totals.failures(), "FAILED");
+    add(run.failures.len() as u64, "not listed");
+    add(run.totals.open(), "open");
+    format!("Summary: {}", parts.join(", "))
+}
+
+/// Returns the exit code: 130 for an interruption, 1 for a failure, 3 for images that could not be confirmed where the
+/// user wants that (`--strict`).
+#[must_use]
+pub fn exit_code(run: &EndedRun, strict: bool) -> u8 {
+    match () {
+        () if run.is_interrupted => Error::interrupted().exit_code(),
+        () if run.totals.failures() > 0 || !run.failures.is_empty() || !run.is_finished => 1,
+        () if strict && run.totals.unconfirmed > 0 => 3,
+        () => 0,
+    }
+}

@@ -1,0 +1,238 @@
+//! `occystrap mirror`: from its options to the flow of a mirror.
+
+use std::io::Write;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+
+use super::{Host, printed};
+use crate::cli::{MirrorCommand, MirrorOptions, OutputFormat, PlanOptions, RunOptions};
+use crate::mirror::run::RunEvents;
+use crate::mirror::{self, MirrorFile, Services, totals};
+use occystrap_base::error::{Error, Result, printable};
+use occystrap_mirror::expand::Item;
+use occystrap_mirror::ledger::record::{
+    BegunRun, Ending, FinishedItem, Outcome, PlanChanges, UnnamedItems, Verdict,
+};
+use occystrap_mirror::ledger::sqlite::Access;
+use occystrap_mirror::ledger::state::State;
+use occystrap_mirror::ledger::{Accounts, holding::ItemFilter};
+use occystrap_verify::report::write_error;
+
+/// Failures that `status` shows.
+const MOST_SHOWN: usize = 100;
+
+/// Runs a command of `occystrap mirror`. Returns the exit code.
+pub fn run(
+    command: &MirrorCommand,
+    host: &Host<'_>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<u8> {
+    match command {
+        MirrorCommand::Plan(options) => plan(options, host, out, err),
+        MirrorCommand::Run(options) => work(options, host, err, false),
+        MirrorCommand::Retry(options) => work(options, host, err, true),
+        MirrorCommand::Status(options) => status(&options.mirror, host, out, err),
+    }
+}
+
+/// Writes all errors of a file but the last, which the caller reports.
+fn all_but_last(mut errors: Vec<Error>, err: &mut dyn Write) -> Error {
+    let last = errors.pop().unwrap_or_else(|| Error::usage("the file is wrong"));
+    for error in &errors {
+        // The last error is reported in any case.
+        let _ = write_error(err, error);
+    }
+    last
+}
+
+fn read(options: &MirrorOptions, err: &mut dyn Write) -> Result<MirrorFile> {
+    MirrorFile::read(&options.file).map_err(|errors| all_but_last(errors, err))
+}
+
+fn not_json(host: &Host<'_>) -> Result<()> {
+    match host.global.output_format {
+        OutputFormat::Text => Ok(()),
+        OutputFormat::Json => Err(Error::usage("-O json is not supported yet by 'mirror'")),
+    }
+}
+
+fn plan(
+    options: &PlanOptions,
+    host: &Host<'_>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<u8> {
+    not_json(host)?;
+    let file = read(&options.mirror, err)?;
+    let ledger = match file.ledger_path(options.mirror.ledger.as_deref()).exists() {
+        true => Some(file.open_ledger(options.mirror.ledger.as_deref(), Access::Read)?),
+        false => None,
+    };
+    let services = Services::new(&host.session)?;
+    let made = mirror::preview::preview(&file, &services, ledger.as_ref(), &options.only);
+    let preview = made.map_err(|errors| all_but_last(errors, err))?;
+    for (what, item) in &preview.changes {
+        let line = format!("{what:<10} {} -> {}", item.source, item.destination);
+        writeln!(out, "{}", printable(&line)).map_err(printed)?;
+    }
+    for error in &preview.failures {
+        write_error(err, error).map_err(printed)?;
+    }
+    writeln!(out, "{}", preview.line()).map_err(printed)?;
+    Ok(match () {
+        () if !preview.failures.is_empty() => 1,
+        () if options.exit_code && !preview.changes.is_empty() => 4,
+        () => 0,
+    })
+}
+
+fn work(options: &RunOptions, host: &Host<'_>, err: &mut dyn Write, is_retry: bool) -> Result<u8> {
+    not_json(host)?;
+    let file = read(&options.mirror, err)?;
+    let ledger = Arc::new(file.open_ledger(options.mirror.ledger.as_deref(), Access::Create)?);
+    let services = Services::new(&host.session)?;
+    let run_options = mirror::RunOptions {
+        only: options.only.clone(),
+        recheck: options.recheck,
+        fail_fast: options.fail_fast,
+        is_retry,
+        movers: host.session.images_at_once(),
+    };
+    let (say, said) = channel();
+    let lines = Lines { say: Mutex::new(say), is_quiet: host.global.quiet };
+    let ended = thread::scope(|scope| {
+        let working = scope.spawn(|| {
+            let ended = mirror::run(&file, &ledger, &services, &run_options, &lines);
+            // The last line was said.
+            drop(lines);
+            ended
+        });
+        for line in said {
+            // A run goes on without its reader.
+            let _ = host.session.bars().above(|| writeln!(err, "{}", printable(&line)));
+        }
+        working.join().unwrap_or_else(|_| Err(vec![Error::interrupted()]))
+    });
+    let ended = ended.map_err(|errors| all_but_last(errors, err))?;
+    for error in &ended.failures {
+        write_error(err, error).map_err(printed)?;
+    }
+    writeln!(err, "{}", totals::line(&ended)).map_err(printed)?;
+    if ended.is_interrupted {
+        let again = format!("occystrap mirror run {}", options.mirror.file.display());
+        writeln!(err, "Stopped. What is done is recorded; '{again}' goes on").map_err(printed)?;
+    }
+    Ok(totals::exit_code(&ended, options.strict))
+}
+
+/// One line for each image that was not unchanged.
+struct Lines {
+    say: Mutex<Sender<String>>,
+    is_quiet: bool,
+}
+
+impl Lines {
+    fn say(&self, line: &str) {
+        let say = self.say.lock().unwrap_or_else(PoisonError::into_inner);
+        // The receiver lives as long as the run.
+        let _ = say.send(line.to_owned());
+    }
+}
+
+impl RunEvents for Lines {
+    fn planned(&self, begun: &BegunRun, changes: PlanChanges, unnamed: UnnamedItems) {
+        if self.is_quiet {
+            return;
+        }
+        if begun.resumed {
+            let left = begun.left;
+            self.say(&format!("Going on with run {}: {left} images were left", begun.id.0));
+        }
+        let PlanChanges { new, changed, same, .. } = changes;
+        self.say(&format!(
+            "{} images: {new} new, {changed} changed in the file",
+            new + changed + same + changes.ended
+        ));
+        if unnamed.extra + unnamed.forgotten > 0 {
+            let UnnamedItems { extra, forgotten, .. } = unnamed;
+            self.say(&format!(
+                "The file no longer names {} images: {extra} are at the destination and stay there, {forgotten} never arrived",
+                extra + forgotten
+            ));
+        }
+    }
+
+    fn ended(&self, item: &Item<'_>, record: &FinishedItem) {
+        let (source, to) = (&item.source, &item.destination.name);
+        let line = match record.ending {
+            Ending::Done(Outcome::Unchanged, _) => return,
+            Ending::Done(outcome, verdict) => {
+                if self.is_quiet && verdict != Verdict::Unconfirmed {
+                    return;
+                }
+                format!("{} {source} -> {to}: {}", outcome.word(), shown(verdict))
+            }
+            Ending::Failed(Verdict::Failed) => format!("FAILED {source} -> {to}"),
+            Ending::Failed(_) => format!("failed {source} -> {to}"),
+            Ending::Blocked => format!("blocked {source} -> {to}"),
+            Ending::Retry { .. } => format!("later {source} -> {to}"),
+        };
+        self.say(&line);
+        if let Some(error) = &record.error {
+            self.say(&format!("  {}", error.message));
+            if let Some(hint) = &error.hint {
+                self.say(&format!("  hint: {hint}"));
+            }
+        }
+    }
+}
+
+fn shown(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Verified => "verified",
+        Verdict::Failed => "FAILED",
+        Verdict::Unconfirmed => "UNCONFIRMED",
+        Verdict::NotVerified => "not verified",
+    }
+}
+
+fn status(
+    options: &MirrorOptions,
+    host: &Host<'_>,
+    out: &mut dyn Write,
+    err: &mut dyn Write,
+) -> Result<u8> {
+    not_json(host)?;
+    let file = read(options, err)?;
+    let ledger = file.open_ledger(options.ledger.as_deref(), Access::Read)?;
+    let Some(run) = ledger.runs(1)?.into_iter().next() else {
+        writeln!(out, "No run yet").map_err(printed)?;
+        return Ok(0);
+    };
+    let totals = ledger.totals(run.id)?;
+    let line = format!(
+        "Run {}: {}; {} of {} images done, {} open, {} failed",
+        run.id.0,
+        run.state.word(),
+        totals.done,
+        totals.items(),
+        totals.open(),
+        totals.failures()
+    );
+    writeln!(out, "{line}").map_err(printed)?;
+    let states = [State::Failed, State::Blocked, State::Dead, State::Retry];
+    let filter = ItemFilter { run: Some(run.id), states: &states, ..ItemFilter::default() };
+    for item in ledger.items(&filter, None, MOST_SHOWN)? {
+        let line = format!("{} {} -> {}", item.state.word(), item.source, item.destination);
+        writeln!(out, "{}", printable(&line)).map_err(printed)?;
+        if let Some(error) = &item.error {
+            writeln!(out, "  {}", printable(&error.message)).map_err(printed)?;
+            if let Some(hint) = &error.hint {
+                writeln!(out, "  hint: {}", printable(hint)).map_err(printed)?;
+            }
+        }
+    }
+    Ok(0)
+}
